@@ -1,0 +1,332 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""WorkflowGraph -> Airflow DAG.
+
+A leaf step becomes a :class:`HybridOperator`; a sub-workflow a TaskGroup; a scatter dynamic task mapping over chunks
+that a small plan task cuts. Airflow cannot nest mapping, so scatters inside a scattered sub-workflow, loops, and
+sub-workflows bound with ``fuse: true`` run inside one task, as fragments.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import DAG, TaskGroup, task_group
+from airflow.sdk.bases.operator import BaseOperator
+
+from airflow_hybrid.config import (
+    Deployment,
+    bind,
+    check_bindings,
+    load_hybrid_file,
+    parse_bindings,
+    parse_deployments,
+    parse_links,
+)
+from airflow_hybrid.cwl import cache
+from airflow_hybrid.errors import ConfigError
+from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
+from airflow_hybrid.operators.hybrid import HybridOperator, InputsOperator, OutputsOperator, PlanOperator, StepSetup
+from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
+from airflow_hybrid.params import params_of, required_inputs
+
+TRIGGER_RULE = "none_failed"
+"""a conditional step is skipped and still delivers null, so what comes after it runs"""
+
+
+def load_dags(
+    file: str | os.PathLike[str], namespace: MutableMapping[str, Any], **dag_options: Any
+) -> list[HybridDag]:
+    """Make a DAG of every workflow in a hybrid file and put it into ``namespace`` (``globals()`` of a DAG file).
+
+    :param file: a ``streamflow.yml``; a relative path counts from the DAG file's folder.
+    :param dag_options: arguments of :class:`HybridDag`; they go before the file's ``dag`` section.
+    :raises ConfigError, CwlError: Airflow shows the message as the file's import error.
+    """
+    base = Path(str(namespace.get("__file__") or Path.cwd() / "_")).parent
+    path = (base / file).resolve()
+    hybrid = load_hybrid_file(path)
+    dags = []
+    for name, workflow in hybrid.workflows.items():
+        dag = HybridDag(
+            workflow.file,
+            **{
+                "dag_id": name,
+                **workflow.dag,
+                "bindings": workflow.bindings,
+                "deployments": hybrid.deployments,
+                "links": hybrid.links,
+                "inputs": workflow.settings,
+                "source": str(path),
+                "fileloc": namespace.get("__file__"),
+                **dag_options,
+            },
+        )
+        namespace[re.sub(r"\W", "_", dag.dag_id)] = dag
+        dags.append(dag)
+    return dags
+
+
+class HybridDag(DAG):
+    """A CWL document as an Airflow DAG.
+
+    :param document: CWL Workflow, CommandLineTool or ExpressionTool (path, or ``path#id``); a relative path counts
+        from the folder of the file that calls this.
+    :param bindings: as in a hybrid file: ``[{"step": "/train", "target": {"deployment": "hpc"}}]``, or parsed ones.
+    :param deployments: as in a hybrid file, by name; ``local`` (this machine) is always there.
+    :param inputs: default inputs: a CWL input object, or the path of a file that holds one.
+    :param outdir: where the outputs go: a path or an object-store URL, a folder per run in it (or a template with
+        ``{{ run_id }}`` in it). Default: ``$AIRFLOW_HOME/hybrid_outputs/<dag_id>/<run_id>``.
+    :param dag_id: default: the document's name.
+    :param dag_options: any argument of :class:`airflow.sdk.DAG`.
+    :raises ConfigError, CwlError: see :mod:`airflow_hybrid.errors`.
+    """
+
+    def __init__(
+        self,
+        document: str | os.PathLike[str],
+        *,
+        bindings: Any = (),
+        deployments: Any = None,
+        links: Any = None,
+        inputs: CwlObject | str | os.PathLike[str] | None = None,
+        outdir: str | None = None,
+        dag_id: str | None = None,
+        source: str | None = None,
+        fileloc: str | None = None,
+        **dag_options: Any,
+    ) -> None:
+        caller = fileloc or _caller()
+        path, settings_base, settings = _resolve(document, inputs, caller)
+        graph = cache.load_graph(path)
+        parsed = parse_bindings(bindings)
+        sites: dict[str, Deployment] = parse_deployments(deployments or {})
+        check_bindings(parsed, sites, [step.path for step in graph.walk()], where=source or caller)
+        dag_id = dag_id or re.sub(r"[^\w.-]", "_", graph.name)
+        if dag_options.get("schedule") is not None:
+            missing = required_inputs(graph, settings)
+            if missing:
+                raise ConfigError(
+                    f"DAG {dag_id!r} has a schedule, but these inputs have no default: {', '.join(missing)}",
+                    where=source or caller,
+                    hint="give them in the workflow's `config.settings` file (or `inputs=`), or as defaults in the CWL",
+                )
+        super().__init__(
+            dag_id,
+            **{
+                "schedule": None,
+                "catchup": False,
+                "doc_md": _doc(graph),
+                "tags": ["cwl"],
+                "params": params_of(graph, settings),
+                **dag_options,
+            },
+        )
+        if caller:
+            self.fileloc = caller
+        builder = _Builder(self, graph, parsed, sites, parse_links(links), settings, settings_base)
+        builder.build(_outdir(outdir))
+
+
+def _resolve(document: Any, inputs: Any, caller: str | None) -> tuple[str, str, CwlObject]:
+    """-> absolute path of the document, folder that default inputs are relative to, the default inputs."""
+    base = Path(caller).parent if caller else Path.cwd()
+    text = os.fspath(document)
+    path = text if re.match(r"^[a-z]+://", text) else str((base / text))
+    if inputs is None or isinstance(inputs, Mapping):
+        return path, str(base), dict(inputs or {})
+    file = (base / os.fspath(inputs)).resolve()
+    return path, str(file.parent), cache.load_inputs(str(file))
+
+
+def _caller() -> str | None:
+    """The DAG file that is being parsed: the first frame outside this module."""
+    frame = sys._getframe(2)
+    return frame.f_globals.get("__file__")
+
+
+def _outdir(outdir: str | None) -> str:
+    if outdir is None:
+        from airflow.configuration import AIRFLOW_HOME
+
+        return f"{AIRFLOW_HOME}/hybrid_outputs/{{{{ dag.dag_id }}}}/{{{{ run_id }}}}"
+    return outdir if "{{" in outdir else f"{outdir.rstrip('/')}/{{{{ run_id }}}}"
+
+
+def _doc(graph: WorkflowGraph) -> str | None:
+    parts = [f"# {graph.label}" if graph.label else "", graph.doc]
+    return "\n\n".join(part for part in parts if part) or None
+
+
+class _Builder:
+    """Lays out the tasks of one DAG."""
+
+    def __init__(
+        self,
+        dag: DAG,
+        graph: WorkflowGraph,
+        bindings: Sequence[Binding],
+        deployments: Mapping[str, Deployment],
+        links: JsonValue,
+        settings: CwlObject,
+        settings_base: str,
+    ) -> None:
+        self.dag = dag
+        self.graph = graph
+        self.bindings = tuple(bindings)
+        self.deployments = deployments
+        self.links = links
+        self.settings = settings
+        self.settings_base = settings_base
+        self.tasks: dict[str, Any] = {}
+        self.taken: set[str] = {INPUTS_TASK, OUTPUTS_TASK}
+
+    def build(self, outdir: str) -> None:
+        root = Scope(self.graph)
+        with self.dag:
+            self.tasks[INPUTS_TASK] = InputsOperator(
+                task_id=INPUTS_TASK,
+                graph=self.graph,
+                base=self.settings_base,
+                settings=self.settings,
+                doc_md="Checks the run's inputs.",
+            )
+            self._scope(root)
+            outputs = OutputsOperator(
+                task_id=OUTPUTS_TASK,
+                scope=root,
+                deployments=self.deployments,
+                links=self.links,
+                outdir=outdir,
+                trigger_rule=TRIGGER_RULE,
+                doc_md="Brings the outputs to `outdir`.",
+            )
+            upstream = {t for out in self.graph.outputs for s in out.sources for t in self._tasks_of(root, s)}
+            # also of steps whose outputs nobody asked for: the run has not ended before they have
+            upstream |= {t for node in root.nodes.values() for t in self._ends(node)}
+            self._after(outputs, upstream | {INPUTS_TASK})
+
+    # --- one (sub-)workflow ---------------------------------------------------------------------------------------
+
+    def _scope(self, scope: Scope) -> None:
+        for step in scope.graph.steps:
+            binding = bind(self.bindings, step.path)
+            if step.workflow is None or step.loop or binding.fuse or (step.scatter and scope.in_chunk):
+                scope.nodes[step.path] = self._leaf(scope, step, binding)
+            else:
+                scope.nodes[step.path] = self._subworkflow(scope, step, binding)
+
+    def _leaf(self, scope: Scope, step: Step, binding: Binding) -> Node:
+        setup = StepSetup(step, scope, self.bindings, self.deployments, self.links)
+        common = {"task_id": self._name(step.name), "trigger_rule": TRIGGER_RULE, "doc_md": _step_doc(step)}
+        if not step.scatter or scope.in_chunk or binding.scatter == "batch":
+            task = HybridOperator(setup=setup, **common)
+            self._register(task)
+            self._after(task, self._sources(scope, step))
+            return Node(step, task.task_id)
+        plan = self._plan(scope, step, binding)
+        mapped = HybridOperator.partial(setup=setup, **common).expand(chunk=plan.output)
+        self._register(mapped)
+        self._after(mapped, self._sources(scope, step))
+        return Node(step, mapped.task_id, plan_id=plan.task_id)
+
+    def _plan(self, scope: Scope, step: Step, binding: Binding) -> PlanOperator:
+        plan = PlanOperator(
+            task_id=self._name(f"plan_{step.name}"),
+            step=step,
+            scope=scope,
+            max_mapped=binding.max_mapped,
+            trigger_rule=TRIGGER_RULE,
+            doc_md=f"Cuts the scatter of `{step.path}` into chunks." if step.scatter else f"Evaluates `{step.path}`.",
+        )
+        self._register(plan)
+        self._after(plan, self._sources(scope, step))
+        return plan
+
+    def _subworkflow(self, scope: Scope, step: Step, binding: Binding) -> Node:
+        assert step.workflow is not None
+        plain = not step.scatter and not step.when and all(port.plain or not port.sources for port in step.inputs)
+        plain = plain and all(port.plain for port in step.inputs if port.document)
+        plan = None if plain else self._plan(scope, step, binding)
+        inner = Scope(
+            step.workflow,
+            parent=scope,
+            step=step,
+            plan_id=plan.task_id if plan else None,
+            chunked=bool(step.scatter),
+        )
+        name = self._name(step.name)
+        if not step.scatter:
+            with TaskGroup(group_id=name, tooltip=step.label or step.doc):
+                self._scope(inner)
+            return Node(step, plan_id=inner.plan_id, scope=inner)
+        assert plan is not None
+
+        def body(chunk: Any) -> None:
+            self._scope(inner)
+
+        task_group(group_id=name, tooltip=step.label or step.doc)(body).expand(chunk=plan.output)
+        return Node(step, plan_id=plan.task_id, scope=inner)
+
+    # --- who waits for whom ---------------------------------------------------------------------------------------
+
+    def _sources(self, scope: Scope, step: Step) -> set[str]:
+        found = {t for port in step.inputs for source in port.sources for t in self._tasks_of(scope, source)}
+        return found | self._origin(scope)
+
+    def _origin(self, scope: Scope) -> set[str]:
+        """The task without which nothing in the scope starts."""
+        while scope.plan_id is None and scope.parent is not None:
+            scope = scope.parent
+        return {scope.plan_id or INPUTS_TASK}
+
+    def _tasks_of(self, scope: Scope, source: Source) -> set[str]:
+        """Ids of the tasks that hold the value of ``source``."""
+        if source.step is not None:
+            node = scope.nodes[source.step]
+            if node.scope is None:
+                return {t for t in (node.task_id, node.plan_id) if t}
+            outputs = [o for o in node.scope.graph.outputs if o.name == source.port]
+            held = {t for out in outputs for s in out.sources for t in self._tasks_of(node.scope, s)}
+            # an output may pass an input of the sub-workflow through: wait for its steps all the same
+            return held | self._ends(node) | ({node.plan_id} if node.plan_id else set())
+        if scope.parent is None:
+            return {INPUTS_TASK}
+        if scope.plan_id is not None:
+            return {scope.plan_id}
+        assert scope.step is not None
+        port = next((p for p in scope.step.inputs if p.name == source.port), None)
+        return {t for s in (port.sources if port else ()) for t in self._tasks_of(scope.parent, s)}
+
+    def _ends(self, node: Node) -> set[str]:
+        if node.scope is None:
+            return {node.task_id} if node.task_id else set()
+        return {t for inner in node.scope.nodes.values() for t in self._ends(inner)}
+
+    def _after(self, task: Any, upstream: Iterable[str]) -> None:
+        for task_id in sorted(set(upstream) - {task.task_id}):
+            task.set_upstream(self.tasks[task_id])
+
+    def _register(self, task: BaseOperator | Any) -> None:
+        self.tasks[task.task_id] = task
+
+    def _name(self, name: str) -> str:
+        """A task id of its own for a step: Airflow allows letters, digits, ``_``, ``-`` and ``.``"""
+        safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:200] or "step"
+        from airflow.sdk.definitions._internal.contextmanager import TaskGroupContext
+
+        group = TaskGroupContext.get_current(self.dag)
+        prefix = f"{group.group_id}." if group is not None and group.group_id else ""
+        while prefix + safe in self.taken:
+            safe += "_"
+        self.taken.add(prefix + safe)
+        return safe
+
+
+def _step_doc(step: Step) -> str | None:
+    parts = [f"**{step.label}**" if step.label else "", step.doc, f"`{step.path}`"]
+    return "\n\n".join(part for part in parts if part)

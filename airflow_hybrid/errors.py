@@ -1,0 +1,122 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Errors of airflow_hybrid: each says what happened, where, and what to do.
+
+Whether an attempt may be repeated is decided where the error is raised (:attr:`HybridError.retryable`),
+never guessed from a message later.
+"""
+
+from __future__ import annotations
+
+
+class HybridError(Exception):
+    """Base of all errors that a user of airflow_hybrid may see.
+
+    :param message: what happened, in one sentence.
+    :param where: ``file:line:column``, or host and command; printed before the message.
+    :param hint: what the user can do about it; printed after the message.
+    """
+
+    retryable: bool = False
+
+    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        return f"{text}\n  -> {self.hint}" if self.hint else text
+
+
+class ConfigError(HybridError):
+    """The hybrid file (or a binding given in Python) is wrong; ``where`` is ``file:line: YAML path``."""
+
+
+class CwlError(HybridError):
+    """A CWL document is invalid or uses what is not supported; ``where`` is ``file:line:column``."""
+
+
+class UnsupportedError(CwlError):
+    """The document is valid CWL and asks for a feature that cannot be had here (cwl-runner exit code 33)."""
+
+
+class InputError(HybridError):
+    """The inputs of a DAG run (Params, conf or ``job``) do not fit the workflow's inputs."""
+
+
+class SiteError(HybridError):
+    """A location could not be used: unreachable, refused, a program missing, a disk full.
+
+    Retryable by default: it says nothing about the jobs, which may well be running.
+    """
+
+    retryable = True
+
+
+class HostUnreachableError(SiteError):
+    """The host did not answer, or the connection was lost."""
+
+
+class HostKeyError(SiteError):
+    """The host's key is not the expected one; never bypassed."""
+
+    retryable = False
+
+
+class AuthenticationError(SiteError):
+    """The host refused the user or the key."""
+
+    retryable = False
+
+
+class CommandError(SiteError):
+    """A command at a location ended with a non-zero exit code or did not end in time."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        location: str,
+        command: str,
+        exit_code: int | None,
+        stderr: str = "",
+        hint: str | None = None,
+        retryable: bool = True,
+    ) -> None:
+        ended = "did not end in time" if exit_code is None else f"exit code {exit_code}"
+        tail = stderr.strip()[-2000:]
+        super().__init__(
+            f"{message} ({ended})" + (f"\n{tail}" if tail else ""),
+            where=f"{location}: {command}",
+            hint=hint,
+        )
+        self.location = location
+        self.command = command
+        self.exit_code = exit_code
+        self.stderr = stderr
+        self.retryable = retryable
+
+
+class SubmitError(SiteError):
+    """A scheduler refused a job, in its own words."""
+
+
+class TransferError(SiteError):
+    """Data could not be moved, or arrived changed."""
+
+
+class StatusUnknownError(SiteError):
+    """A status command failed: the jobs' state is unknown, which is not the same as gone."""
+
+
+class JobFailedError(HybridError):
+    """One or more jobs of a batch ended without success."""
+
+    def __init__(self, message: str, *, retryable: bool, where: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.retryable = retryable
+
+
+class CancelledError(HybridError):
+    """The batch was cancelled (marked failed, cleared, or the DAG run timed out)."""

@@ -1,0 +1,149 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Bringing a workflow's outputs to ``outdir``: a folder of this machine, or an object store."""
+
+from __future__ import annotations
+
+import copy
+import os
+import posixpath
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.engine import Logger
+from airflow_hybrid.errors import TransferError
+from airflow_hybrid.hooks.data_mover import DataMover, StageRequest
+from airflow_hybrid.hooks.local import LocalHost
+from airflow_hybrid.model import CwlObject, FileRef, JsonValue, LineageEntry, LOCAL_DEPLOYMENT, LOCAL_LOCATION
+
+
+async def gather(
+    outputs: CwlObject, outdir: str, deployments: Mapping[str, Deployment], links: JsonValue, log: Logger
+) -> tuple[CwlObject, list[LineageEntry]]:
+    """Bring every File and Directory of ``outputs`` to ``outdir``.
+
+    Names are kept; of two outputs with one name the later gets ``_2`` (as cwltool does). What ``outdir`` held under
+    the same name is replaced.
+
+    :param outdir: path or ``file:`` URL of this machine, or an URL that Airflow's object storage knows (``s3://``).
+    :return: the CWL output object with locations in ``outdir``, and the lineage.
+    :raises TransferError: something could not be brought, or arrived changed.
+    """
+    if "://" in outdir and not outdir.startswith("file://"):
+        with tempfile.TemporaryDirectory(prefix="airflow_hybrid_outputs_") as folder:
+            value, lineage = await _to_folder(outputs, folder, deployments, links, log)
+            return _upload(value, folder, outdir), lineage
+    folder = FileRef.parse(outdir).path if outdir.startswith("file://") else os.path.abspath(outdir)
+    return await _to_folder(outputs, folder, deployments, links, log)
+
+
+async def _to_folder(
+    outputs: CwlObject, folder: str, deployments: Mapping[str, Deployment], links: JsonValue, log: Logger
+) -> tuple[CwlObject, list[LineageEntry]]:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    value = copy.deepcopy(outputs)
+    host = LocalHost()
+    requests: list[StageRequest] = []
+    taken: dict[str, str] = {}
+
+    def place(item: dict[str, Any], into: str) -> None:
+        """Give ``item`` its place in ``into``; secondary files stay beside their primary."""
+        source = item.get("location")
+        name = str(item.get("basename") or posixpath.basename(str(source)))
+        if "/" in name or name in ("", ".", ".."):
+            raise TransferError(f"an output has the unusable name {name!r}")
+        target = _free(taken, f"{into}/{name}", source)
+        if source is None or str(source).startswith("_:"):
+            _literal(item, target, place)
+        elif target not in taken:
+            requests.append(StageRequest.of(item, host, target))
+        taken[target] = str(source)
+        item["location"] = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, target).uri
+        item["basename"] = posixpath.basename(target)
+        for key in ("path", "dirname"):
+            item.pop(key, None)
+        for secondary in item.get("secondaryFiles") or []:
+            place(secondary, into)
+        if item["class"] == "Directory" and source is not None and not str(source).startswith("_:"):
+            _relocate(item, item["location"])
+
+    for item in _files(value):
+        place(item, folder)
+    lineage = await DataMover(deployments, links).stage(requests, replace=True) if requests else []
+    if requests:
+        log.info("%d outputs brought to %s", len(requests), folder)
+    return value, lineage
+
+
+def _literal(item: dict[str, Any], target: str, place: Any) -> None:
+    """A File or Directory that exists as a value only."""
+    if item["class"] == "File":
+        Path(target).write_text(str(item.pop("contents", "")), encoding="utf-8")
+        return
+    Path(target).mkdir(parents=True, exist_ok=True)
+    for member in item.get("listing") or []:
+        place(member, target)
+
+
+def _relocate(directory: dict[str, Any], location: str) -> None:
+    for member in directory.get("listing") or []:
+        name = str(member.get("basename") or posixpath.basename(str(member.get("location"))))
+        member["location"] = f"{location}/{_percent(name)}"
+        member.pop("path", None)
+        _relocate(member, member["location"])
+
+
+def _percent(name: str) -> str:
+    from urllib.parse import quote
+
+    return quote(name)
+
+
+def _free(taken: Mapping[str, str], path: str, source: object) -> str:
+    """``path``, or ``stem_2.ext`` ... where another output has that name already."""
+    stem, extension = posixpath.splitext(path)
+    candidate, count = path, 1
+    while candidate in taken and taken[candidate] != str(source):
+        count += 1
+        candidate = f"{stem}_{count}{extension}"
+    return candidate
+
+
+def _files(value: JsonValue) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        if value.get("class") in ("File", "Directory"):
+            yield value
+            return
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _files(item)
+
+
+def _upload(value: CwlObject, folder: str, outdir: str) -> CwlObject:
+    from airflow.sdk import ObjectStoragePath
+
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file():
+            target = ObjectStoragePath(f"{outdir.rstrip('/')}/{path.relative_to(folder).as_posix()}")
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with path.open("rb") as source, target.open("wb") as sink:
+                    shutil.copyfileobj(source, sink, 1 << 20)
+            except OSError as error:
+                raise TransferError(f"cannot write {target}: {error}", hint="see the object store's connection") from error
+    prefix = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, folder).uri
+
+    def relocate(item: JsonValue) -> JsonValue:
+        if isinstance(item, dict):
+            return {k: relocate(v) for k, v in item.items()}
+        if isinstance(item, list):
+            return [relocate(v) for v in item]
+        if isinstance(item, str) and item.startswith(prefix + "/"):
+            return outdir.rstrip("/") + item[len(prefix) :]
+        return item
+
+    return relocate(value)

@@ -1,0 +1,138 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Host access: what every place that can run a command and hold files must be able to do.
+
+A :class:`Host` is one *location*: commands go in as shell text, bytes go in and out as streams. Which scheduler
+runs the jobs there is somebody else's business (:mod:`airflow_hybrid.schedulers`), so Slurm over SSH needs no class.
+"""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from airflow_hybrid.errors import CommandError
+
+DEFAULT_TIMEOUT_S = 120.0
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a command at a location left: exit code (128 + n after signal n), stdout and stderr as bytes."""
+
+    location: str
+    command: str
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def out(self) -> str:
+        return self.stdout.decode(errors="surrogateescape")
+
+    @property
+    def err(self) -> str:
+        return self.stderr.decode(errors="replace")
+
+    def check(self, message: str, *, hint: str | None = None) -> CommandResult:
+        """Return self if the exit code is 0.
+
+        :raises CommandError: with the command's first line, exit code and the end of its stderr.
+        """
+        if self.exit_code == 0:
+            return self
+        raise CommandError(
+            message,
+            location=self.location,
+            command=self.command,
+            exit_code=self.exit_code,
+            stderr=self.err,
+            hint=hint,
+        )
+
+
+class ByteStream(Protocol):
+    """One end of a running command: read its stdout, or write its stdin."""
+
+    async def read(self, size: int = CHUNK_BYTES) -> bytes:
+        """Up to ``size`` bytes; ``b""`` at the end."""
+
+    async def write(self, data: bytes) -> None:
+        """Write all of ``data``; returns when the peer keeps pace (back pressure)."""
+
+    async def close(self) -> CommandResult:
+        """Close stdin, wait for the command, and give its exit code and stderr (stdout is empty)."""
+
+
+class Host(abc.ABC):
+    """One location of a deployment.
+
+    :ivar deployment: name of the deployment whose files these are; ``location``: name of this instance of it.
+        Both appear in file URIs (:class:`airflow_hybrid.model.FileRef`).
+    :ivar cores: how many jobs of one core this location runs at a time when no scheduler does it (None: ask it).
+    """
+
+    deployment: str
+    location: str
+    cores: int | None = None
+
+    @property
+    def title(self) -> str:
+        """For messages: ``hpc (hpcuser@10.77.0.11)``."""
+        return f"{self.deployment} ({self.location})"
+
+    @abc.abstractmethod
+    async def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes | AsyncIterator[bytes] | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        label: str | None = None,
+    ) -> CommandResult:
+        """Run shell text (POSIX ``sh``) at the location and wait for it.
+
+        The text is executed by ``/bin/sh`` whatever the user's login shell is, and what the login shell's start-up
+        files print does not reach stdout. A non-zero exit code is returned, not raised.
+
+        :param stdin: bytes, or an async iterator of bytes; none means an empty stdin.
+        :param label: a short name of the command for messages (the text itself may be long).
+        :raises HostUnreachableError: connection refused, lost, or no answer.
+        :raises HostKeyError, AuthenticationError: see :mod:`airflow_hybrid.errors`.
+        :raises CommandError: it did not end within ``timeout_s`` (exit_code None); what it did is unknown.
+        """
+
+    @abc.abstractmethod
+    def stream(self, command: str, *, label: str | None = None) -> AbstractAsyncContextManager[ByteStream]:
+        """Run shell text with its stdin and stdout as a :class:`ByteStream`. Leaving early ends the command."""
+
+    def pipe_argv(self, command: str) -> Sequence[str] | None:
+        """An argument vector for this machine that runs ``command`` there with stdio attached, or None.
+
+        For bulk bytes, which then do not pass through Python (``ssh host 'tar -x'``).
+        """
+        return None
+
+    async def close(self) -> None:
+        """Release connections. The host may be used again afterwards."""
+
+
+async def feed(process: asyncio.subprocess.Process, stdin: bytes | AsyncIterator[bytes] | None) -> None:
+    """Write ``stdin`` to a local process; a process that does not read it all is not an error here."""
+    assert process.stdin is not None
+    try:
+        if isinstance(stdin, bytes):
+            process.stdin.write(stdin)
+            await process.stdin.drain()
+        elif stdin is not None:
+            async for data in stdin:
+                process.stdin.write(data)
+                await process.stdin.drain()
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # the exit code and stderr say why it stopped reading
+    finally:
+        process.stdin.close()

@@ -1,0 +1,124 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""This machine as a location."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+
+from airflow_hybrid.errors import CommandError
+from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, feed
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION
+
+_KEEP = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SHELL")
+
+
+def clean_environment() -> dict[str, str]:
+    """The environment that commands on this machine see: nothing of Airflow's settings and secrets."""
+    return {key: os.environ[key] for key in _KEEP if key in os.environ}
+
+
+class LocalHost(Host):
+    """Commands of this machine's user, in a clean environment and a process group of their own.
+
+    Two local deployments with work directories of their own are two sites: their files are kept apart.
+    """
+
+    def __init__(
+        self, deployment: str = LOCAL_DEPLOYMENT, location: str = LOCAL_LOCATION, cores: int | None = None
+    ) -> None:
+        self.deployment = deployment
+        self.location = location
+        self.cores = cores
+
+    async def _start(self, command: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=clean_environment(),
+            start_new_session=True,
+            limit=CHUNK_BYTES,
+        )
+
+    async def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes | AsyncIterator[bytes] | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        label: str | None = None,
+    ) -> CommandResult:
+        process = await self._start(command)
+        assert process.stdout is not None and process.stderr is not None
+        try:
+            stdout, stderr, _, code = await asyncio.wait_for(
+                asyncio.gather(process.stdout.read(), process.stderr.read(), feed(process, stdin), process.wait()),
+                timeout_s,
+            )
+        except asyncio.TimeoutError:
+            _end(process)
+            raise CommandError(
+                f"no answer within {timeout_s:g} s",
+                location=self.title,
+                command=label or _first_line(command),
+                exit_code=None,
+            ) from None
+        except BaseException:
+            _end(process)
+            raise
+        return CommandResult(self.title, label or _first_line(command), _exit_code(code), stdout, stderr)
+
+    @contextlib.asynccontextmanager
+    async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
+        process = await self._start(command)
+        try:
+            yield _LocalStream(self.title, label or _first_line(command), process)
+        finally:
+            if process.returncode is None:
+                _end(process)
+                await process.wait()
+
+    def pipe_argv(self, command: str) -> Sequence[str]:
+        return ["/bin/sh", "-c", command]
+
+
+class _LocalStream:
+    def __init__(self, title: str, label: str, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin and process.stdout and process.stderr
+        self._title, self._label, self._process = title, label, process
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self._stderr = asyncio.ensure_future(process.stderr.read())
+
+    async def read(self, size: int = CHUNK_BYTES) -> bytes:
+        return await self._stdout.read(size)
+
+    async def write(self, data: bytes) -> None:
+        self._stdin.write(data)
+        await self._stdin.drain()
+
+    async def close(self) -> CommandResult:
+        self._stdin.close()
+        stderr = await self._stderr
+        code = await self._process.wait()
+        return CommandResult(self._title, self._label, _exit_code(code), b"", stderr)
+
+
+def _exit_code(code: int) -> int:
+    return code if code >= 0 else 128 - code
+
+
+def _end(process: asyncio.subprocess.Process) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _first_line(command: str) -> str:
+    line = command.strip().split("\n", 1)[0]
+    return line if len(line) <= 120 else line[:117] + "..."

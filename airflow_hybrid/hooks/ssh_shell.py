@@ -1,0 +1,84 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""How shell text gets through a login shell unharmed. Pure text; no I/O.
+
+sshd gives a command to the user's *login shell*, which may be csh or fish, and whose start-up files may print. So
+the command line sent holds only characters that every shell takes literally between single quotes, replaces the
+login shell by ``/bin/sh``, and prints a marker line first; whatever came before the marker is noise. Text that is
+too long for an argument (Linux: 128 KiB, ``MAX_ARG_STRLEN`` in execve(2)) precedes the caller's stdin instead.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shlex
+from collections.abc import Sequence
+
+MARKER = f"airflow-hybrid-{secrets.token_hex(8)}"
+"""of this process; it tells the start of a command's own output"""
+
+ARGUMENT_LIMIT_BYTES = 60_000
+_BLOCK_BYTES = 4096
+_MARK = f"echo;echo {MARKER};echo {MARKER}>&2;"
+_UNSAFE = re.compile(rb"[^A-Za-z0-9_./:,;<>()\[\]{}|&$\"`~#*?+@%^= -]")
+
+
+def encode(command: str) -> bytes:
+    """The bytes of a command; names with bytes that are not UTF-8 are kept (PEP 383).
+
+    :raises ValueError: the text holds a NUL, which no shell can take.
+    """
+    data = command.encode(errors="surrogateescape")
+    if b"\0" in data:
+        raise ValueError("a shell command cannot hold a NUL character")
+    return data
+
+
+def argument_line(command: str) -> str | None:
+    """A command line for any login shell that runs ``command`` by ``/bin/sh``, or None if it is too long for one.
+
+    ``printf %b`` restores what is not safe in every shell (quotes, ``!``, backslashes, line ends, bytes over 127).
+    """
+    data = _UNSAFE.sub(lambda match: b"\\0%03o" % match.group()[0], encode(command))
+    if len(data) > ARGUMENT_LIMIT_BYTES:
+        return None
+    return f"""exec /bin/sh -c '{_MARK}eval "set --;$(printf %b "$1")"' sh '{data.decode()}'"""
+
+
+def remote_command(command: str) -> tuple[str, bytes]:
+    """What to ask of sshd, and what to send before the caller's stdin.
+
+    The second form reads an exact number of bytes from stdin: by whole blocks where dd can (GNU, busybox, BSD),
+    else byte by byte, which is slow but never takes a byte of what follows.
+    """
+    line = argument_line(command)
+    if line is not None:
+        return line, b""
+    data = encode(command)
+    blocks = -(-len(data) // _BLOCK_BYTES)
+    line = (
+        f"exec /bin/sh -c '{_MARK}"
+        "if dd iflag=fullblock count=0 </dev/null >/dev/null 2>&1;"
+        f'then eval "$(dd bs={_BLOCK_BYTES} count={blocks} iflag=fullblock 2>/dev/null)";'
+        f'else eval "$(dd bs=1 count={blocks * _BLOCK_BYTES} 2>/dev/null)";fi\''
+    )
+    return line, data.ljust(blocks * _BLOCK_BYTES, b"\n")
+
+
+def piped(ssh: Sequence[str], command: str) -> str | None:
+    """Text for a POSIX sh that runs ``command`` by the ssh command ``ssh`` with clean stdio, or None if too long.
+
+    The noise before the marker is read line by line and dropped, the rest is copied; the exit code is ssh's own.
+    """
+    line = argument_line(command)
+    if line is None:
+        return None
+    remote = shlex.join([*ssh, line])
+    skip = f'while IFS= read -r l;do [ "$l" = {MARKER} ]&&exec cat;done;exit 1'
+    return f"exec 4>&1;c=$({{ {{ {remote} 3>&- 4>&-;echo $?>&3;}}|{{ {skip};}}>&4 3>&-;}} 3>&1);exit ${{c:-255}}"
+
+
+def after_marker(output: bytes) -> bytes | None:
+    """What follows the marker line in ``output``; None if there is no marker."""
+    _, found, rest = output.partition(f"{MARKER}\n".encode())
+    return rest if found else None

@@ -1,0 +1,324 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The tasks of a hybrid DAG: inputs, plan, the steps themselves, outputs."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+from airflow_hybrid.config import Deployment, bind
+from airflow_hybrid.cwl import cache
+from airflow_hybrid.cwl.inputs import scatter_dims, slice_scatter
+from airflow_hybrid.errors import HybridError, InputError
+from airflow_hybrid.model import Binding, CwlObject, JsonValue, Step, WorkflowGraph
+from airflow_hybrid.operators.values import RETURN, SHAPE, VALUES, Scope, Values
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_hybrid.engine import FragmentSpec, TaskIdentity
+
+JOB_KEY = "job"
+"""conf key under which CWL-Airflow's users give the inputs"""
+OUTDIR_KEY = "outdir"
+
+
+class _HybridTask(BaseOperator):
+    """What the tasks share: errors without tracebacks, and the values of upstream tasks."""
+
+    def execute(self, context: Context) -> Any:
+        try:
+            return self.run_task(context)
+        except HybridError as error:
+            if error.retryable:
+                raise
+            raise AirflowFailException(str(error)) from None
+
+    def run_task(self, context: Context) -> Any:
+        raise NotImplementedError
+
+    @staticmethod
+    def values(context: Context) -> Values:
+        ti: Any = context["ti"]
+
+        def read(task_id: str, key: str, map_index: int) -> JsonValue:
+            return ti.xcom_pull(task_ids=task_id, key=key, map_indexes=map_index)
+
+        return Values(read, ti.map_index if ti.map_index is not None else -1)
+
+
+class InputsOperator(_HybridTask):
+    """First task of the DAG: the run's conf and Params become one valid CWL input object (its XCom).
+
+    :param base: folder against which relative paths of the Params' defaults are resolved.
+    :raises InputError: unknown, missing or ill-typed inputs, all in one message.
+    """
+
+    def __init__(self, *, graph: WorkflowGraph, base: str, settings: CwlObject | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.graph = graph
+        self.base = base
+        self.settings = settings or {}
+
+    def run_task(self, context: Context) -> CwlObject:
+        from airflow_hybrid.cwl.inputs import validate_inputs
+
+        conf = dict(getattr(context["dag_run"], "conf", None) or {})
+        given = given_inputs(self.graph, self.settings, dict(context["params"]), conf)
+        return validate_inputs(self.graph, given, self.base)
+
+
+def given_inputs(graph: WorkflowGraph, settings: CwlObject, params: Mapping[str, Any], conf: Mapping[str, Any]) -> CwlObject:
+    """The inputs of a run before they are checked: settings < Params < conf < conf's ``job``.
+
+    :raises InputError: a conf key that is neither an input nor ``job`` nor ``outdir``.
+    """
+    import difflib
+
+    names = [port.name for port in graph.inputs]
+    own = {JOB_KEY, OUTDIR_KEY} - set(names)
+    job = conf.get(JOB_KEY) if JOB_KEY in own else None
+    if job is not None and not isinstance(job, dict):
+        raise InputError("must be an object of workflow inputs", where=f"conf key {JOB_KEY!r}")
+    unknown = [k for k in conf if k not in names and k not in own]
+    unknown += [k for k in (job or {}) if k not in names and not (k.startswith("cwl:") or k == "outputs_folder")]
+    if unknown:
+        near = {k: difflib.get_close_matches(k, [*names, *own], 1) for k in unknown}
+        said = ", ".join(repr(k) + (f" (did you mean {near[k][0]!r}?)" if near[k] else "") for k in unknown)
+        raise InputError(
+            f"unknown conf key{'s' if len(unknown) > 1 else ''}: {said}",
+            hint=f"the inputs of this workflow are: {', '.join(names) or 'none'}",
+        )
+    given = {**settings}
+    for name in names:
+        # a Param that is None was left empty in the form, or has no default
+        if params.get(name) is not None:
+            given[name] = params[name]
+        if name in conf:
+            given[name] = conf[name]
+        if job and name in job:
+            given[name] = job[name]
+    return given
+
+
+class PlanOperator(_HybridTask):
+    """Plans a step: how many jobs its scatter has, cut into chunks; for a sub-workflow also its instances' inputs.
+
+    XComs: ``return_value`` the chunks ``[{"lo": .., "hi": ..}, ...]`` (index ranges), ``shape`` the scatter's
+    dimensions, and for a sub-workflow ``values``: per instance its input object, or None where ``when`` is false.
+
+    :param max_mapped: a scatter longer than this is cut into that many chunks.
+    """
+
+    def __init__(self, *, step: Step, scope: Scope, max_mapped: int = 16, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.step = step
+        self.scope = scope
+        self.max_mapped = max_mapped
+
+    def run_task(self, context: Context) -> Any:
+        ti: Any = context["ti"]
+        instances = self.values(context).step_inputs(self.scope, self.step)
+        inputs = [i for i in instances if i is not None]
+        chunks: list[dict[str, int]] = []
+        if self.step.scatter and not self.scope.in_chunk:
+            dims = scatter_dims(self.step, inputs[0])
+            total = math.prod(dims)
+            chunks = chunk_ranges(total, self.max_mapped)
+            ti.xcom_push(key=SHAPE, value=list(dims))
+            self.log.info("%s: %d jobs in %d chunks", self.step.path, total, len(chunks))
+        if self.step.workflow is not None:
+            from airflow_hybrid.cwl.fragment import evaluate_step
+
+            document = cache.read_document(self.step.document)
+            planned = iter(evaluate_step(document, inputs))
+            values: list[CwlObject | None] = []
+            for instance in instances:
+                values.extend([None] if instance is None else next(planned))
+            ti.xcom_push(key=VALUES, value=values)
+            if values and all(value is None for value in values) and not self.step.scatter:
+                self.log.info("%s: its `when` is false: skipped", self.step.path)
+        return chunks
+
+
+def chunk_ranges(total: int, max_mapped: int) -> list[dict[str, int]]:
+    """Index ranges of at most ``max_mapped`` chunks; of one job each while the scatter is no longer than that."""
+    size = max(1, math.ceil(total / max_mapped))
+    return [{"lo": low, "hi": min(total, low + size)} for low in range(0, total, size)]
+
+
+@dataclass(frozen=True, repr=False)
+class StepSetup:
+    """What a step's operator knows from the DAG file.
+
+    :ivar step: the step (leaf, or a sub-workflow that runs as one fragment).
+    :ivar scope: the (sub-)workflow that it is in, for the values of its inputs.
+    :ivar deferrable: force deferral on or off; None: it follows from the deployments.
+    """
+
+    step: Step
+    scope: Scope
+    bindings: tuple[Binding, ...]
+    deployments: Mapping[str, Deployment]
+    links: JsonValue = None
+    deferrable: bool | None = None
+
+    def __deepcopy__(self, memo: object) -> StepSetup:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<StepSetup {self.step.path}>"
+
+    @property
+    def defers(self) -> bool:
+        """Whether any job of the step may run elsewhere than on this machine."""
+        if self.deferrable is not None:
+            return self.deferrable
+        paths = [self.step.path] + [s.path for s in (self.step.workflow.walk() if self.step.workflow else [])]
+        names = {t.deployment for path in paths for t in bind(self.bindings, path).targets}
+        return any(self.deployments[name].type != "local" for name in names if name in self.deployments)
+
+
+class HybridOperator(_HybridTask):
+    """Runs a step: resolves its binding to deployments, and its jobs there.
+
+    Steps bound to local deployments run in the worker; all others are deferred, and their remote life is in the
+    triggerer (:class:`airflow_hybrid.triggers.hybrid.HybridTrigger`).
+
+    :param setup: the step, where it is bound, and where its inputs come from.
+    :param chunk: ``{"lo": int, "hi": int}`` of its scatter, where the task is mapped.
+    """
+
+    template_fields: Sequence[str] = ("chunk",)
+
+    def __init__(self, *, setup: StepSetup, chunk: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.setup = setup
+        self.chunk = chunk
+        self._spec: FragmentSpec | None = None
+
+    def run_task(self, context: Context) -> Any:
+        step, scope = self.setup.step, self.setup.scope
+        ti: Any = context["ti"]
+        instances = self.values(context).step_inputs(scope, step)
+        alive = [i for i in instances if i is not None]
+        jobs: int | None = None
+        if self.chunk is not None:
+            low, high = self.chunk["lo"], self.chunk["hi"]
+            jobs = high - low
+            alive = [slice_scatter(step, alive[0], low, high)]
+        places = _places(instances) if scope.in_chunk else None
+        if not alive:
+            skipped = dict.fromkeys(step.outputs)
+            ti.xcom_push(key=RETURN, value=[skipped for _ in instances] if places is not None else skipped)
+            raise AirflowSkipException(f"{step.path}: the sub-workflow that it is in was skipped by its `when`")
+        spec = self._make_spec(context, tuple(alive))
+        if self.setup.defers:
+            from airflow_hybrid.triggers.hybrid import HybridTrigger
+
+            timeout = self.execution_timeout.total_seconds() if self.execution_timeout else None
+            trigger = HybridTrigger(spec=spec.to_json(), places=places, jobs=jobs, timeout_s=timeout)
+            self.defer(trigger=trigger, method_name="unreachable")
+        return self._run_here(ti, spec, places, jobs)
+
+    def _run_here(self, ti: Any, spec: FragmentSpec, places: list[int | None] | None, jobs: int | None) -> Any:
+        from airflow_hybrid.engine import FragmentExecution, task_value
+
+        self._spec = spec
+        outcome = asyncio.run(FragmentExecution(spec, self.log).run())
+        self._spec = None
+        ti.xcom_push(key="lineage", value=[entry.to_json() for entry in outcome.lineage])
+        value = task_value(outcome, places, jobs)
+        if all(result.status == "skipped" for result in outcome.results):
+            ti.xcom_push(key=RETURN, value=value)
+            raise AirflowSkipException(f"{spec.step_path}: its `when` is false")
+        return value
+
+    def _make_spec(self, context: Context, instances: tuple[CwlObject, ...]) -> FragmentSpec:
+        from airflow_hybrid.engine import FragmentSpec
+
+        setup = self.setup
+        return FragmentSpec(
+            step_path=setup.step.path,
+            document=cache.read_document(setup.step.document),
+            instances=instances,
+            bindings=setup.bindings,
+            deployments=setup.deployments,
+            identity=identity_of(context["ti"]),
+            links=setup.links,
+            chunked=self.chunk is not None,
+        )
+
+    def unreachable(self, context: Context, event: Any = None) -> None:
+        """A deferred task is ended by its trigger; coming back here means that the trigger broke."""
+        raise HybridError(f"the trigger of {self.setup.step.path} ended without a verdict: {event}")
+
+    def on_kill(self) -> None:
+        """The task is killed while it runs in the worker: end its jobs."""
+        if self._spec is not None:
+            from airflow_hybrid.engine import FragmentExecution
+
+            asyncio.run(FragmentExecution(self._spec, self.log).cancel())
+
+
+def _places(instances: Sequence[CwlObject | None]) -> list[int | None]:
+    places: list[int | None] = []
+    count = 0
+    for instance in instances:
+        places.append(None if instance is None else count)
+        count += instance is not None
+    return places
+
+
+def identity_of(ti: Any) -> TaskIdentity:
+    """The task instance's identity; its *generation* grows when it is cleared and not when Airflow retries it.
+
+    A clear sets ``max_tries`` to the tries so far plus ``retries``; a retry leaves it. The difference to the task's
+    ``retries`` is therefore the number of tries before the last clear.
+    """
+    from airflow_hybrid.engine import TaskIdentity
+
+    retries = int(getattr(ti.task, "retries", 0) or 0)
+    return TaskIdentity(
+        ti.dag_id, ti.run_id, ti.task_id, ti.map_index if ti.map_index is not None else -1,
+        max(0, int(ti.max_tries) - retries), int(ti.try_number),
+    )  # fmt: skip
+
+
+class OutputsOperator(_HybridTask):
+    """Last task of the DAG: brings the workflow's outputs to ``outdir`` and returns the CWL output object.
+
+    :param outdir: a path, ``file:`` or object-store URL; the run's conf may give another (key ``outdir``).
+        Each run has a folder of its own in it.
+    """
+
+    template_fields: Sequence[str] = ("outdir",)
+
+    def __init__(
+        self, *, scope: Scope, deployments: Mapping[str, Deployment], outdir: str, links: JsonValue = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.scope = scope
+        self.deployments = dict(deployments)
+        self.outdir = outdir
+        self.links = links
+
+    def run_task(self, context: Context) -> CwlObject:
+        from airflow_hybrid.gather import gather
+
+        outputs = self.values(context).outputs(self.scope)[0]
+        assert outputs is not None
+        conf = dict(getattr(context["dag_run"], "conf", None) or {})
+        names = {port.name for port in self.scope.graph.inputs}
+        outdir = str(conf.get(OUTDIR_KEY) or self.outdir) if OUTDIR_KEY not in names else self.outdir
+        value, lineage = asyncio.run(gather(outputs, outdir, self.deployments, self.links, self.log))
+        ti: Any = context["ti"]
+        ti.xcom_push(key="lineage", value=[entry.to_json() for entry in lineage])
+        self.log.info("the outputs are in %s", outdir)
+        return value

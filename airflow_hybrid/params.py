@@ -1,0 +1,98 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""CWL inputs as Airflow Params: what the trigger form shows (CWL v1.2, section 5.1 ``CommandInputParameter``)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow.sdk import Param
+
+from airflow_hybrid.model import CwlObject, JsonValue, Port, WorkflowGraph
+
+_SIMPLE = {
+    "boolean": "boolean",
+    "int": "integer",
+    "long": "integer",
+    "float": "number",
+    "double": "number",
+    "string": "string",
+}
+
+
+def params_of(graph: WorkflowGraph, settings: CwlObject) -> dict[str, Param]:
+    """A Param per workflow input. ``settings`` (the hybrid file's) are the defaults before the document's own."""
+    return {port.name: _param(port, settings) for port in graph.inputs}
+
+
+def required_inputs(graph: WorkflowGraph, settings: CwlObject) -> list[str]:
+    """Names of the inputs that a run has to give."""
+    return [
+        port.name
+        for port in graph.inputs
+        if not port.has_default and settings.get(port.name) is None and not _optional(port.type)
+    ]
+
+
+def _param(port: Port, settings: CwlObject) -> Param:
+    schema = schema_of(port.type)
+    default = _as_param_value(settings.get(port.name, port.default), schema)
+    # `null` is always allowed, also for what must be given: the inputs may come under conf's `job` (as CWL-Airflow's
+    # do), and the first task says which one is missing
+    kinds = schema.get("type")
+    if kinds is not None:
+        listed = [kinds] if isinstance(kinds, str) else list(kinds)
+        schema["type"] = [*(kind for kind in listed if kind != "null"), "null"]
+        if "enum" in schema and None not in schema["enum"]:
+            schema["enum"] = [*schema["enum"], None]
+    required = not port.has_default and settings.get(port.name) is None and not _optional(port.type)
+    text = "\n\n".join(part for part in (port.doc, "(required)" if required else "") if part)
+    return Param(default, description=text or None, schema={"title": port.label or port.name, **schema})
+
+
+def _as_param_value(value: JsonValue, schema: dict[str, Any]) -> JsonValue:
+    """A File or Directory that is nothing but a location is shown as that text."""
+    kinds = schema.get("type")
+    if isinstance(kinds, list) and "string" in kinds and isinstance(value, dict):
+        if set(value) <= {"class", "location"} and isinstance(value.get("location"), str):
+            return value["location"]
+        if set(value) <= {"class", "path"} and isinstance(value.get("path"), str):
+            return value["path"]
+    return value
+
+
+def _optional(kind: JsonValue) -> bool:
+    return kind == "null" or (isinstance(kind, list) and "null" in kind)
+
+
+def schema_of(kind: JsonValue) -> dict[str, Any]:
+    """JSON schema of a CWL type; the first member of ``type`` decides which widget the form shows."""
+    if isinstance(kind, list):
+        members = [k for k in kind if k != "null"]
+        if len(members) == 1:
+            schema = schema_of(members[0])
+            if "type" in schema:
+                kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+                schema["type"] = [*kinds, "null"]
+            return schema
+        kinds = []
+        for member in members:
+            found = schema_of(member).get("type")
+            if found is None:
+                return {}
+            kinds.extend([found] if isinstance(found, str) else found)
+        return {"type": [*dict.fromkeys(kinds), *(["null"] if "null" in kind else [])]} if kinds else {}
+    if isinstance(kind, str):
+        if kind in _SIMPLE:
+            return {"type": _SIMPLE[kind]}
+        if kind in ("File", "Directory"):
+            return {"type": ["string", "object"]}
+        return {}
+    if kind["type"] == "enum":
+        symbols = [symbol.rsplit("#", 1)[-1].rsplit("/", 1)[-1] for symbol in kind["symbols"]]
+        return {"type": "string", "enum": symbols}
+    if kind["type"] == "array":
+        items = schema_of(kind["items"])
+        return {"type": "array", **({"items": items} if items else {})}
+    if kind["type"] == "record":
+        return {"type": "object"}
+    return schema_of(kind["type"])

@@ -1,0 +1,92 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The trigger that runs a fragment's remote life in the triggerer and ends its task itself.
+
+The task does not go back to a worker: a trigger that yields ``TaskSuccessEvent`` ends it where it is, which saves a
+process and avoids a race in Airflow 3.3 between a worker's exit and a fast trigger (a resumed task is then reported
+as "executor reported success, but state is queued").
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
+
+from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, task_value
+from airflow_hybrid.errors import HybridError
+from airflow_hybrid.model import JsonValue
+
+
+async def publish(ti: Any, outcome: FragmentOutcome, value: JsonValue) -> None:
+    """Set the XComs of a task from within the triggerer.
+
+    ``TaskSuccessEvent(xcoms=...)`` would encode JSON twice, so the SDK's own XCom class is used; this is the one
+    place that does.
+    """
+    from airflow.sdk.execution_time.xcom import XCom
+
+    at = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
+    await XCom.aset(key="lineage", value=[entry.to_json() for entry in outcome.lineage], **at)
+    await XCom.aset(key="return_value", value=value, **at)
+
+
+class HybridTrigger(BaseTrigger):
+    """Runs the fragment ``spec`` (:class:`airflow_hybrid.engine.FragmentSpec` as JSON).
+
+    :param places, jobs: see :func:`airflow_hybrid.engine.task_value`.
+    :param timeout_s: the task's execution timeout, which is enforced here (a timeout of Airflow's own would go
+        through a worker).
+    """
+
+    def __init__(
+        self,
+        spec: dict[str, Any],
+        places: list[int | None] | None = None,
+        jobs: int | None = None,
+        timeout_s: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.places = places
+        self.jobs = jobs
+        self.timeout_s = timeout_s
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return (
+            "airflow_hybrid.triggers.hybrid.HybridTrigger",
+            {"spec": self.spec, "places": self.places, "jobs": self.jobs, "timeout_s": self.timeout_s},
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        execution = FragmentExecution(FragmentSpec.from_json(self.spec), self.log)
+        try:
+            outcome = await asyncio.wait_for(execution.run(), self.timeout_s)
+            await publish(self.task_instance, outcome, task_value(outcome, self.places, self.jobs))
+            skipped = all(result.status == "skipped" for result in outcome.results)
+            self.log.info("%s: %d jobs, %d files", execution.spec.step_path, outcome.jobs, len(outcome.lineage))
+            yield TaskSkippedEvent() if skipped else TaskSuccessEvent()
+        except asyncio.TimeoutError:
+            self.log.error("the task's execution timeout of %g s is over; its jobs are cancelled", self.timeout_s or 0)
+            await self._cancel(execution)
+            yield TaskFailedEvent()
+        except HybridError as error:
+            # one message, no traceback: it says what, where, and what to do
+            self.log.error("%s", error)
+            yield TaskFailedEvent()
+        except Exception:
+            # an exception that leaves a trigger would go through a worker: end the task here, with everything in its log
+            self.log.exception("a defect of airflow_hybrid, please report it")
+            yield TaskFailedEvent()
+
+    async def on_kill(self) -> None:
+        """The user marked the task or cleared it: end its jobs."""
+        await self._cancel(FragmentExecution(FragmentSpec.from_json(self.spec), self.log))
+
+    async def _cancel(self, execution: FragmentExecution) -> None:
+        try:
+            await execution.cancel()
+            self.log.info("the jobs of %s were cancelled", execution.spec.step_path)
+        except HybridError as error:
+            self.log.error("the jobs of %s could not be cancelled: %s", execution.spec.step_path, error)
