@@ -38,9 +38,7 @@ TRIGGER_RULE = "none_failed"
 """a conditional step is skipped and still delivers null, so what comes after it runs"""
 
 
-def load_dags(
-    file: str | os.PathLike[str], namespace: MutableMapping[str, Any], **dag_options: Any
-) -> list[HybridDag]:
+def load_dags(file: str | os.PathLike[str], namespace: MutableMapping[str, Any], **dag_options: Any) -> list[HybridDag]:
     """Make a DAG of every workflow in a hybrid file and put it into ``namespace`` (``globals()`` of a DAG file).
 
     :param file: a ``streamflow.yml``; a relative path counts from the DAG file's folder.
@@ -136,7 +134,7 @@ def _resolve(document: Any, inputs: Any, caller: str | None) -> tuple[str, str, 
     """-> absolute path of the document, folder that default inputs are relative to, the default inputs."""
     base = Path(caller).parent if caller else Path.cwd()
     text = os.fspath(document)
-    path = text if re.match(r"^[a-z]+://", text) else str((base / text))
+    path = text if re.match(r"^[a-z]+://", text) else str(base / text)
     if inputs is None or isinstance(inputs, Mapping):
         return path, str(base), dict(inputs or {})
     file = (base / os.fspath(inputs)).resolve()
@@ -249,8 +247,7 @@ class _Builder:
 
     def _subworkflow(self, scope: Scope, step: Step, binding: Binding) -> Node:
         assert step.workflow is not None
-        plain = not step.scatter and not step.when and all(port.plain or not port.sources for port in step.inputs)
-        plain = plain and all(port.plain for port in step.inputs if port.document)
+        plain = not step.scatter and not step.when and all(port.plain for port in step.inputs)
         plan = None if plain else self._plan(scope, step, binding)
         inner = Scope(
             step.workflow,

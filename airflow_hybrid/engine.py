@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import hashlib
-import json
 import logging
 import posixpath
 import re
@@ -37,7 +36,6 @@ from airflow_hybrid.model import (
     FileRef,
     JobResult,
     JobScript,
-    JobState,
     JsonValue,
     LineageEntry,
     Question,
@@ -497,7 +495,9 @@ class FragmentExecution:
             questions: list[Question] = []
             for job in usable:
                 try:
-                    outputs.append(job.collect(done[job.key].exit_code or 0, directories[job.key], place.facts, place.uri))
+                    outputs.append(
+                        job.collect(done[job.key].exit_code or 0, directories[job.key], place.facts, place.uri)
+                    )
                 except FactsNeeded as needed:
                     questions.extend(needed.questions)
             return outputs, questions

@@ -17,7 +17,7 @@ from airflow_hybrid.engine import Logger
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.hooks.data_mover import DataMover, StageRequest
 from airflow_hybrid.hooks.local import LocalHost
-from airflow_hybrid.model import CwlObject, FileRef, JsonValue, LineageEntry, LOCAL_DEPLOYMENT, LOCAL_LOCATION
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
 
 
 async def gather(
@@ -134,7 +134,9 @@ def _upload(value: CwlObject, folder: str, outdir: str) -> CwlObject:
                 with path.open("rb") as source, target.open("wb") as sink:
                     shutil.copyfileobj(source, sink, 1 << 20)
             except OSError as error:
-                raise TransferError(f"cannot write {target}: {error}", hint="see the object store's connection") from error
+                raise TransferError(
+                    f"cannot write {target}: {error}", hint="see the object store's connection"
+                ) from error
     prefix = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, folder).uri
 
     def relocate(item: JsonValue) -> JsonValue:

@@ -260,13 +260,23 @@ class Binding:
     max_mapped: int = 16
     fuse: bool = False
     policy: str | None = None
+    filters: tuple[Mapping[str, Any], ...] = ()
+    """StreamFlow's binding filters, in their order: ``{name, type: shuffle | matching, config}``"""
+    position: str = field(default="", compare=False)
+    """``file:line: YAML path`` of the binding, for messages"""
 
     def to_json(self) -> JsonValue:
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Binding:
-        return cls(**{**value, "targets": tuple(Target(**t) for t in value["targets"])})
+        return cls(
+            **{
+                **value,
+                "targets": tuple(Target(**t) for t in value["targets"]),
+                "filters": tuple(value.get("filters", ())),
+            }
+        )
 
 
 # --- the compiled workflow --------------------------------------------------------------------------------------
@@ -288,7 +298,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Source:
-    """What a port is connected to: output ``port`` of the step at ``step`` (path), or a workflow input (``step`` None)."""
+    """What a port is connected to: output ``port`` of the step at path ``step``; without one, a workflow input."""
 
     step: str | None
     port: str
@@ -401,9 +411,7 @@ class WorkflowGraph:
 
 
 def _step_from_json(value: Mapping[str, Any]) -> Step:
-    inputs = tuple(
-        StepInput(**{**i, "sources": tuple(Source(**s) for s in i["sources"])}) for i in value["inputs"]
-    )
+    inputs = tuple(StepInput(**{**i, "sources": tuple(Source(**s) for s in i["sources"])}) for i in value["inputs"])
     workflow = value["workflow"]
     return Step(
         **{

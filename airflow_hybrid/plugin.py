@@ -19,7 +19,7 @@ _PRELOADED_BY = ("SchedulerJob", "TriggererJob", "DagProcessorJob")
 
 
 class PreloadListener:
-    """Imports cwltool, its schemas and asyncssh where processes are forked from: scheduler, triggerer, DAG processor."""
+    """Imports cwltool, its schemas and asyncssh where Airflow forks from: scheduler, triggerer, DAG processor."""
 
     @staticmethod
     @hookimpl
@@ -32,7 +32,7 @@ class PreloadListener:
             import asyncssh  # noqa: F401
 
             import airflow_hybrid.engine
-            import airflow_hybrid.operators.hybrid
+            import airflow_hybrid.operators.hybrid  # noqa: F401
             from airflow_hybrid.cwl.fragment import preload
 
             preload()

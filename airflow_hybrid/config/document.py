@@ -109,7 +109,9 @@ def parse(text: str, name: str) -> Document:
         mark = e.problem_mark or e.context_mark
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
         context = f" ({e.context})" if e.context else ""
-        raise ConfigError(f"not valid YAML: {e.problem or e}{context}", where=where, hint=_syntax_hint(text, mark)) from None
+        raise ConfigError(
+            f"not valid YAML: {e.problem or e}{context}", where=where, hint=_syntax_hint(text, mark)
+        ) from None
     except yaml.YAMLError as e:
         raise ConfigError(f"not valid YAML: {e}", where=name) from None
     document = Document(name, None)

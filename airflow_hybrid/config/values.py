@@ -25,8 +25,8 @@ class Deployment:
 
     :ivar type: ``local``, ``ssh``, ``slurm``, or the name of an ``airflow_hybrid.connectors`` entry point.
     :ivar config: the connector's options as they stand in the file (StreamFlow's names), only those that were
-        given; paths on this machine are absolute; ``nodes`` of ``ssh`` are mappings with ``hostname``, ``port`` and
-        what they inherit; native options of ``slurm`` services have their camelCase names.
+        given; paths on this machine are absolute; ``nodes`` of ``ssh`` are mappings that have inherited what they
+        lack; native options of ``slurm`` services have their camelCase names.
     :ivar templates: service name -> text of its Jinja2 template (``""``: the template of no service), read when
         the file was loaded, so that whoever submits a job need not have the file.
     :ivar workdir: folder at the location; None leaves it to the connector. ``~`` and ``$NAME`` are the location's;
@@ -86,108 +86,47 @@ class PortBinding:
 
     path: str
     target: Target
+    position: str = field(default="", compare=False)
 
     def to_json(self) -> JsonValue:
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> PortBinding:
-        return cls(value["path"], Target(**value["target"]))
+        return cls(value["path"], Target(**value["target"]), value["position"])
 
 
 _TIMES = ("start_date", "end_date")
-_DURATIONS = ("retry_delay", "dagrun_timeout")
-_DURATION_ARGS = ("retry_delay", "max_retry_delay", "execution_timeout")
+_DURATIONS = ("retry_delay", "max_retry_delay", "dagrun_timeout", "execution_timeout")
 
 
-@dataclass(frozen=True)
-class DagOptions:
-    """``workflows.<name>.dag``: the Airflow side of a workflow; None where the file says nothing.
+def dag_kwargs(section: Mapping[str, JsonValue]) -> dict[str, Any]:
+    """Turn a workflow's ``dag`` section into arguments of the DAG: what was given, ``dag_id`` and ``outdir`` included.
 
-    :ivar schedule: cron text, preset, :class:`~datetime.timedelta`, or a tuple of asset URIs.
-    :ivar outdir: folder (absolute path) or object-store URL for the workflow's outputs; Jinja2 is left in place.
+    ``retries``, ``retry_delay`` and ``owner`` are merged into ``default_args``; a schedule by assets is a list of URIs.
+
+    :param section: JSON: durations in seconds, times in ISO 8601 with an offset, an interval as ``{"seconds": n}``.
     """
+    default_args = _python_values(section.get("default_args", {}))
+    kwargs: dict[str, Any] = {}
+    for name, value in _python_values(section).items():
+        if name != "default_args":
+            (default_args if name in ("retries", "retry_delay", "owner") else kwargs)[name] = value
+    schedule = kwargs.get("schedule")
+    if isinstance(schedule, dict):
+        kwargs["schedule"] = timedelta(seconds=schedule["seconds"])
+    return {**kwargs, "default_args": default_args} if default_args else kwargs
 
-    dag_id: str | None = None
-    schedule: str | timedelta | tuple[str, ...] | None = None
-    start_date: datetime | None = None
-    end_date: datetime | None = None
-    catchup: bool | None = None
-    default_args: Mapping[str, Any] = field(default_factory=dict)
-    tags: tuple[str, ...] = ()
-    retries: int | None = None
-    retry_delay: timedelta | None = None
-    max_active_runs: int | None = None
-    max_active_tasks: int | None = None
-    max_consecutive_failed_dag_runs: int | None = None
-    dagrun_timeout: timedelta | None = None
-    owner: str | None = None
-    owner_links: Mapping[str, str] = field(default_factory=dict)
-    description: str | None = None
-    doc_md: str | None = None
-    dag_display_name: str | None = None
-    is_paused_upon_creation: bool | None = None
-    fail_fast: bool | None = None
-    access_control: Mapping[str, Any] = field(default_factory=dict)
-    outdir: str | None = None
 
-    def dag_kwargs(self) -> dict[str, Any]:
-        """What ``airflow.sdk.DAG`` takes, only what was given; ``schedule`` may be a list of asset URIs.
-
-        ``retries``, ``retry_delay`` and ``owner`` are merged into ``default_args``; ``dag_id`` and ``outdir`` are left
-        out: they are not the DAG's own to set.
-        """
-        default_args = dict(self.default_args)
-        for name in ("retries", "retry_delay", "owner"):
-            if (value := getattr(self, name)) is not None:
-                default_args[name] = value
-        taken = {"dag_id", "outdir", "retries", "retry_delay", "owner", "default_args"}
-        kwargs = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in taken}
-        kwargs = {name: value for name, value in kwargs.items() if value not in (None, (), {})}
-        if default_args:
-            kwargs["default_args"] = default_args
-        for name in ("schedule", "tags"):
-            if isinstance(kwargs.get(name), tuple):
-                kwargs[name] = list(kwargs[name])
-        return kwargs
-
-    def to_json(self) -> JsonValue:
-        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) != f.default}
-        for name in _TIMES:
-            if name in given:
-                given[name] = given[name].isoformat()
-        for name in _DURATIONS:
-            if name in given:
-                given[name] = given[name].total_seconds()
-        if isinstance(self.schedule, timedelta):
-            given["schedule"] = self.schedule.total_seconds()
-        given["default_args"] = {
-            name: value.total_seconds() if name in _DURATION_ARGS else value
-            for name, value in self.default_args.items()
-        }
-        return given
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> DagOptions:
-        given = dict(value)
-        for name in _TIMES:
-            if name in given:
-                # Python 3.10's fromisoformat reads what isoformat wrote, which is all that stands here
-                given[name] = datetime.fromisoformat(given[name])
-        for name in _DURATIONS:
-            if name in given:
-                given[name] = timedelta(seconds=given[name])
-        schedule = given.get("schedule")
-        if isinstance(schedule, int | float):
-            given["schedule"] = timedelta(seconds=schedule)
-        elif isinstance(schedule, list):
-            given["schedule"] = tuple(schedule)
-        given["tags"] = tuple(given.get("tags", ()))
-        given["default_args"] = {
-            name: timedelta(seconds=arg) if name in _DURATION_ARGS else arg
-            for name, arg in given.get("default_args", {}).items()
-        }
-        return cls(**given)
+def _python_values(section: Mapping[str, JsonValue]) -> dict[str, Any]:
+    values = {name: value for name, value in section.items() if value is not None}
+    for name in _TIMES:
+        if name in values:
+            values[name] = datetime.fromisoformat(values[name])
+    for name in _DURATIONS:
+        if name in values:
+            values[name] = timedelta(seconds=values[name])
+    return values
 
 
 @dataclass(frozen=True)
@@ -198,7 +137,7 @@ class WorkflowConfig:
     :ivar settings: absolute path of the inputs file, or None.
     :ivar bindings: complete (targets and options of ``/a`` hold for ``/a/b`` unless given there).
     :ivar docker: ``config.docker`` as it stands.
-    :ivar positions: step or port path of a binding -> ``file:line: YAML path``, for messages.
+    :ivar dag_section: the ``dag`` section as JSON (see :func:`dag_kwargs`); a relative ``outdir`` was resolved.
     """
 
     name: str
@@ -207,8 +146,12 @@ class WorkflowConfig:
     bindings: tuple[Binding, ...] = ()
     ports: tuple[PortBinding, ...] = ()
     docker: tuple[JsonValue, ...] = ()
-    dag: DagOptions = field(default_factory=DagOptions)
-    positions: Mapping[str, str] = field(default_factory=dict)
+    dag_section: Mapping[str, JsonValue] = field(default_factory=dict)
+
+    @property
+    def dag(self) -> dict[str, Any]:
+        """Arguments for the DAG: see :func:`dag_kwargs`."""
+        return dag_kwargs(self.dag_section)
 
     def to_json(self) -> JsonValue:
         return {
@@ -218,8 +161,7 @@ class WorkflowConfig:
             "bindings": [b.to_json() for b in self.bindings],
             "ports": [p.to_json() for p in self.ports],
             "docker": list(self.docker),
-            "dag": self.dag.to_json(),
-            "positions": dict(self.positions),
+            "dag_section": dict(self.dag_section),
         }
 
     @classmethod
@@ -230,7 +172,6 @@ class WorkflowConfig:
                 "bindings": tuple(Binding.from_json(b) for b in value["bindings"]),
                 "ports": tuple(PortBinding.from_json(p) for p in value["ports"]),
                 "docker": tuple(value["docker"]),
-                "dag": DagOptions.from_json(value["dag"]),
             }
         )
 

@@ -117,7 +117,7 @@ class Host(abc.ABC):
         """
         return None
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027 - most hosts hold nothing
         """Release connections. The host may be used again afterwards."""
 
 

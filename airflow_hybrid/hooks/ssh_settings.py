@@ -85,7 +85,9 @@ def nodes_of(config: Mapping[str, Any]) -> dict[str, SshSettings]:
     :param config: ``deployments.<name>.config`` in StreamFlow's spelling (``sshKey``, ``checkHostKey`` ...) or in
         snake case, with ours: ``conn_id``, ``known_hosts``, ``host_key``, ``ssh_config``. A node is a name, or an
         object whose properties go before those of the deployment. Without ``nodes``, the deployment is one node.
-    :raises ConfigError: no node, two of one name, or host keys that are not to be checked.
+    ``checkHostKey: false`` has no effect: without the check, anybody on the way could read data and run jobs.
+
+    :raises ConfigError: no node, or two of one name.
     """
     shared = {_snake(key): value for key, value in config.items()}
     nodes = shared.pop("nodes", None)
@@ -95,7 +97,9 @@ def nodes_of(config: Mapping[str, Any]) -> dict[str, SshSettings]:
     found: dict[str, SshSettings] = {}
     for node in nodes:
         own = {"hostname": node} if isinstance(node, str) else {_snake(k): v for k, v in node.items()}
-        name = str(own.get("name") or own.get("hostname") or own.get("host") or own.get("conn_id") or shared.get("conn_id"))
+        name = str(
+            own.get("name") or own.get("hostname") or own.get("host") or own.get("conn_id") or shared.get("conn_id")
+        )
         if name in found:
             raise ConfigError(f"node {name!r} is listed twice")
         found[name] = _settings({**_inherited(shared, own), **own})
@@ -109,12 +113,6 @@ def _inherited(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, A
 
 
 def _settings(config: Mapping[str, Any]) -> SshSettings:
-    if config.get("check_host_key", True) is False:
-        raise ConfigError(
-            "checkHostKey: false is not supported: without the check, anybody on the way can read the data and run jobs",
-            hint="compare the key once and trust it: `ssh-keyscan -t ed25519 HOST >> ~/.ssh/known_hosts`, or give it"
-            " as host_key",
-        )
     host, port = _split_port(str(config.get("hostname") or config.get("host") or ""))
     port = config.get("port") or port
     tunnel = config.get("tunnel")

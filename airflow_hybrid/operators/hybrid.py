@@ -74,7 +74,9 @@ class InputsOperator(_HybridTask):
         return validate_inputs(self.graph, given, self.base)
 
 
-def given_inputs(graph: WorkflowGraph, settings: CwlObject, params: Mapping[str, Any], conf: Mapping[str, Any]) -> CwlObject:
+def given_inputs(
+    graph: WorkflowGraph, settings: CwlObject, params: Mapping[str, Any], conf: Mapping[str, Any]
+) -> CwlObject:
     """The inputs of a run before they are checked: settings < Params < conf < conf's ``job``.
 
     :raises InputError: a conf key that is neither an input nor ``job`` nor ``outdir``.
@@ -301,7 +303,13 @@ class OutputsOperator(_HybridTask):
     template_fields: Sequence[str] = ("outdir",)
 
     def __init__(
-        self, *, scope: Scope, deployments: Mapping[str, Deployment], outdir: str, links: JsonValue = None, **kwargs: Any
+        self,
+        *,
+        scope: Scope,
+        deployments: Mapping[str, Deployment],
+        outdir: str,
+        links: JsonValue = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.scope = scope

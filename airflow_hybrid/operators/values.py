@@ -96,7 +96,7 @@ class Values:
         return value
 
     def step_inputs(self, scope: Scope, step: Step) -> list[CwlObject | None]:
-        """The step's inputs (before scatter, valueFrom and when), per instance; None for an instance that is skipped."""
+        """The step's inputs (before scatter, valueFrom and when), per instance; None for a skipped instance."""
         alive = self.alive(scope)
         sources = {source for port in step.inputs for source in port.sources}
         columns = {source: self.port(scope, source) for source in sources}
@@ -173,6 +173,8 @@ class Values:
             source: self.port(scope, source) for output in wanted for source in output.sources
         }
         return [
-            resolve_outputs(scope.graph, {s: c[k] for s, c in columns.items()}, only=[o.name for o in wanted]) if ok else None
+            resolve_outputs(scope.graph, {s: c[k] for s, c in columns.items()}, only=[o.name for o in wanted])
+            if ok
+            else None
             for k, ok in enumerate(alive)
         ]

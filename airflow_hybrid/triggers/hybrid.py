@@ -76,7 +76,7 @@ class HybridTrigger(BaseTrigger):
             self.log.error("%s", error)
             yield TaskFailedEvent()
         except Exception:
-            # an exception that leaves a trigger would go through a worker: end the task here, with everything in its log
+            # an exception that leaves a trigger would go through a worker: end the task here, and log it
             self.log.exception("a defect of airflow_hybrid, please report it")
             yield TaskFailedEvent()
 

@@ -19,6 +19,7 @@ for name in ("accuracy", "f1", "loss", "train_loss"):
         "stdev": round(statistics.stdev(values), 6),
         "folds": values,
     }
-result["confusion"] = [[sum(cells) for cells in zip(*rows)] for rows in zip(*(fold["confusion"] for fold in folds))]
-json.dump(result, sys.stdout)
+classes = range(len(folds[0]["confusion"]))
+result["confusion"] = [[sum(fold["confusion"][true][said] for fold in folds) for said in classes] for true in classes]
+json.dump(result, sys.stdout, sort_keys=True)  # whatever the order in variant.json
 print()

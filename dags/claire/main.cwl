@@ -90,12 +90,10 @@ steps:
     out: [table, page, figure, best]
 
 outputs:
-  report:
+  page:
     type: File
     label: Report
     doc: All variants, best first, and the figure (Markdown).
-    secondaryFiles:
-      - ^.png
     outputSource: report/page
   table:
     type: File

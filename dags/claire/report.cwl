@@ -27,8 +27,6 @@ inputs:
 outputs:
   page:
     type: File
-    secondaryFiles:
-      - ^.png
     outputBinding:
       glob: report.md
   table:

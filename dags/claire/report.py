@@ -13,6 +13,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 INK, MUTED, GRID, BAR, BEST = "#1f2933", "#5f6b7a", "#e3e8ee", "#8fb3d9", "#0b4f8a"
+MEASURES = [(name, kind) for name in ("accuracy", "f1", "loss", "train_loss") for kind in ("mean", "stdev")]
 SHOWN = 16  # variants in the ranking: more would not be readable
 
 
@@ -38,14 +39,14 @@ def write_table(results):
         table = csv.writer(file, lineterminator="\n")
         table.writerow(
             ["rank", "variant", "learning_rate", "step_size", "layers", "weight_decay", "parameters", "folds"]
-            + [f"{name}_{kind}" for name in ("accuracy", "f1", "loss", "train_loss") for kind in ("mean", "stdev")]
+            + [f"{name}_{kind}" for name, kind in MEASURES]
         )
         for rank, result in enumerate(results, start=1):
             variant = result["variant"]
             table.writerow(
                 [rank, variant["name"], variant["learning_rate"], variant["step_size"], variant["layers"]]
                 + [variant["weight_decay"], result["parameters"], result["folds"]]
-                + [result[name][kind] for name in ("accuracy", "f1", "loss", "train_loss") for kind in ("mean", "stdev")]
+                + [result[name][kind] for name, kind in MEASURES]
             )
 
 

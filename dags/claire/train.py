@@ -28,6 +28,8 @@ parser.add_argument("--layers", type=int, required=True)
 parser.add_argument("--weight-decay", type=float, required=True)
 parser.add_argument("--model", required=True)
 args = parser.parse_args()
+if args.epochs < 1:
+    parser.error(f"--epochs must be 1 or more, not {args.epochs}")
 
 digits = np.load(args.images)
 rows = np.load(os.path.join(args.folds, f"fold{args.fold}.npz"))["train"]
@@ -51,9 +53,9 @@ for start in range(0, args.epochs, args.step_size):
     network.fit(images, classes)
 
 arrays = {}
-for number, (weights, biases) in enumerate(zip(network.coefs_, network.intercepts_)):
+for number, weights in enumerate(network.coefs_):
     arrays[f"weights{number}"] = weights.astype(np.float32)
-    arrays[f"biases{number}"] = biases.astype(np.float32)
+    arrays[f"biases{number}"] = network.intercepts_[number].astype(np.float32)
 np.savez(args.model, **arrays)
 
 history = {

@@ -6,10 +6,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
+T = TypeVar("T")
 FINISHED = frozenset({"success", "failed"})
 
 
@@ -90,6 +91,11 @@ class AirflowApi:
         self.wait_dag(dag_id, timeout_s)
         self.pause(dag_id, False)
 
+    def add_connection(self, conn_id: str, conn_type: str, *, extra: dict[str, Any], **fields: Any) -> None:
+        """Add an Airflow Connection; ``extra`` is its JSON."""
+        body = {"connection_id": conn_id, "conn_type": conn_type, "extra": json.dumps(extra), **fields}
+        self.call("POST", "/connections", json=body)
+
     # --- runs
 
     def trigger(
@@ -155,9 +161,7 @@ class AirflowApi:
             for ti in self.tasks(dag_id, run_id)
         }
 
-    def xcom(
-        self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1
-    ) -> Any:
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
         """An XCom's value."""
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries/{key}"
         return self.call("GET", path, params={"map_index": map_index, "deserialize": "true"})["value"]
@@ -199,7 +203,7 @@ def _log_line(row: Any) -> str:
     return f"{text}\n{json.dumps(details)}" if details else text
 
 
-def wait_for(look: Callable[[], Any], timeout_s: float, why: Callable[[], str], poll_s: float = 0.5) -> Any:
+def wait_for(look: Callable[[], T | None], timeout_s: float, why: Callable[[], str], poll_s: float = 0.5) -> T:
     """Call ``look`` until it gives something true; give that.
 
     :raises TimeoutError: after ``timeout_s``, with ``why()``.

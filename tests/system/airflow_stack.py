@@ -145,7 +145,9 @@ class AirflowStack:
                 health = self.api.health()
             except (httpx.HTTPError, ValueError):
                 health = {}
-            late = [name for name in wanted if health.get(HEALTH.get(name, name), "healthy" if health else "") != "healthy"]
+            late = [
+                name for name in wanted if health.get(HEALTH.get(name, name), "healthy" if health else "") != "healthy"
+            ]
             if health and not late:
                 return
             if time.monotonic() > end:
@@ -200,6 +202,11 @@ class AirflowStack:
         """What another process needs to use this Airflow."""
         pids = {name: self.processes.pid(name) for name in COMPONENTS if self.processes.running(name)}
         return {"url": self.url, "user": USER, "password": self.password, "home": str(self.home), "pids": pids}
+
+    @property
+    def database_pid(self) -> int | None:
+        """The PostgreSQL server's; None with SQLite."""
+        return self._postgres.pid if self._postgres else None
 
     def peak_rss_mib(self, name: str) -> float:
         """The highest resident memory (MiB, VmHWM) of any one process of a component's family that runs now."""

@@ -53,7 +53,12 @@ class Postgres:
         argv = [str(self._bin / "postgres"), "-D", str(data), "-k", str(self.folder), "-c", "listen_addresses=", *FAST]
         with log.open("wb") as out:
             self._server = subprocess.Popen(
-                argv, user=self._switch(), cwd="/", stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                argv,
+                user=self._switch(),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
                 start_new_session=True,
             )
         for _ in range(100):

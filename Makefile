@@ -1,0 +1,61 @@
+# Two commands for a fresh machine (Python 3.10-3.13 and internet; no root, no cluster): `make demo` and `make test`.
+# Both make .venv first, which the second time takes no time. PYTHON=... chooses another interpreter.
+
+VENV := .venv
+BIN := $(VENV)/bin
+INPUTS := scripts/setup.sh pyproject.toml $(wildcard uv.lock)
+
+.PHONY: help demo ui test unit lint format clean ruff ruff-format mypy imports
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo     run the examples hello and claire on an embedded Airflow, local sites only'
+	@echo 'make ui       keep that Airflow running, to look at it in a browser'
+	@echo 'make test     all tests; those on real sites where the machine can hold them (root on Debian)'
+	@echo 'make unit     the quick tests only'
+	@echo 'make lint     ruff, mypy, import-linter'
+	@echo 'make format   let ruff put the code in order'
+	@echo 'make clean    stop and remove the demo; remove .venv and caches'
+
+demo: $(VENV)/.demo
+	@$(BIN)/python -m scripts.demo
+
+ui: $(VENV)/.demo
+	@$(BIN)/python -m scripts.demo --ui
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+lint: ruff ruff-format mypy imports
+
+ruff: $(VENV)/.dev
+	$(BIN)/ruff check .
+
+ruff-format: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+
+mypy: $(VENV)/.dev
+	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# the examples' own programs need scikit-learn and matplotlib: extra "bench"
+$(VENV)/.demo: $(INPUTS)
+	@sh scripts/setup.sh $(VENV) bench
+	@touch $@
+
+$(VENV)/.dev: $(INPUTS)
+	@sh scripts/setup.sh $(VENV) bench dev postgres
+	@touch $@ $(VENV)/.demo
+
+clean:
+	@if [ -x $(BIN)/python ] && [ -d .demo ]; then $(BIN)/python -m scripts.demo --stop; fi
+	rm -rf $(VENV) .demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,94 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What all models of the hybrid file share: strictness, and the types of YAML's scalars that mean more."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    model_validator,
+)
+
+NAME_PATTERN = r"^[a-z][a-zA-Z0-9._-]*$"
+"""StreamFlow's pattern for the names of workflows, deployments, services, filters and policies."""
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+NonEmpty = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00\n]+$")]
+"""Text of one line: a path, a host name, a user."""
+
+
+class Model(BaseModel):
+    """A mapping of the hybrid file: unknown keys and wrong types are errors; nothing is converted silently."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _remember_keys(cls, data: Any, info: ValidationInfo) -> Any:
+        """Note which keys are known here, so that an unknown one can be answered with the nearest of them."""
+        if isinstance(info.context, dict) and isinstance(data, dict):
+            info.context[id(data)] = cls.known_keys()
+        return data
+
+    @classmethod
+    def known_keys(cls) -> tuple[str, ...]:
+        return tuple(field.alias or name for name, field in cls.model_fields.items())
+
+    def given(self) -> dict[str, Any]:
+        """What the file says, by the file's names, without defaults."""
+        return self.model_dump(exclude_unset=True, by_alias=True)
+
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _read_duration(value: Any) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        value = timedelta(seconds=value)
+    elif isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip())):
+        value = timedelta(seconds=float(match[1]) * _UNITS_S[match[2]])
+    elif isinstance(value, str) and not re.search(r"[PT:]", value):
+        raise ValueError("give seconds, or a number with a unit (90s, 5m, 2h, 1d), or ISO 8601 (PT5M)")
+    if isinstance(value, timedelta) and value < timedelta(0):
+        raise ValueError("a duration cannot be negative")
+    return value
+
+
+Duration = Annotated[
+    timedelta,
+    Field(strict=False),
+    BeforeValidator(_read_duration, json_schema_input_type=float | str),
+]
+"""Seconds, ``90s``/``5m``/``2h``/``1d``, ``HH:MM:SS`` or ISO 8601 (``PT5M``)."""
+
+
+def _read_time(value: Any) -> Any:
+    if not isinstance(value, str | datetime):
+        raise ValueError("give a date or time as ISO 8601 (2026-01-31, 2026-01-31T12:00:00+01:00)")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    return value if value.tzinfo else value.replace(tzinfo=timezone.utc)
+
+
+Time = Annotated[
+    datetime,
+    Field(strict=False),
+    BeforeValidator(_read_time, json_schema_input_type=str),
+    AfterValidator(_in_utc),
+]
+"""ISO 8601, a date or a time; UTC unless it says otherwise."""
+
+
+def one_or_many(value: Any) -> Any:
+    """Give a list for what may be written as one item or as a list."""
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,75 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Validated hybrid files on disk: Airflow parses a DAG file for every task start, and validation is what costs.
+
+One entry per hybrid file, so the cache does not grow. An entry that cannot be read or written is none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+
+from airflow_hybrid.config.values import HybridFile
+from airflow_hybrid.version import __version__
+
+_FORMAT = 1
+"""Raise it when what a file means, or how values are written, changes within one version."""
+
+
+def default_folder() -> str:
+    """``$AIRFLOW_HYBRID_CACHE_DIR``, or ``airflow_hybrid_cache`` in Airflow's home (as for compiled documents)."""
+    configured = os.environ.get("AIRFLOW_HYBRID_CACHE_DIR")
+    home = os.environ.get("AIRFLOW_HOME") or os.path.join("~", "airflow")
+    return configured or os.path.join(os.path.expanduser(home), "airflow_hybrid_cache")
+
+
+def _key(content: bytes, path: str) -> str:
+    # ~ in the file's paths was resolved by HOME
+    parts = (__version__, str(_FORMAT), path, os.path.expanduser("~"))
+    return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape") + b"\0" + content).hexdigest()
+
+
+def _entry(path: str, folder: str) -> str:
+    name = hashlib.sha256(path.encode(errors="surrogateescape")).hexdigest()[:32]
+    return os.path.join(folder, "hybrid_files", name + ".json")
+
+
+def read(content: bytes, path: str, folder: str) -> HybridFile | None:
+    """Give what was stored for the hybrid file at ``path`` with this ``content`` and unchanged templates, or None."""
+    try:
+        with open(_entry(path, folder), encoding="utf-8") as stream:
+            entry = json.load(stream)
+        if entry["key"] != _key(content, path):
+            return None
+        for file, digest in entry["templates"].items():
+            with open(file, "rb") as template:
+                if hashlib.sha256(template.read()).hexdigest() != digest:
+                    return None
+        return HybridFile.from_json(entry["value"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None  # no entry, or not one that this version wrote
+
+
+def write(hybrid: HybridFile, content: bytes, templates: Mapping[str, str], folder: str) -> None:
+    """Store ``hybrid``; readers see the old entry or the new one. A folder that cannot be written is no error."""
+    target = _entry(hybrid.path, folder)
+    entry = {
+        "key": _key(content, hybrid.path),
+        "templates": {file: hashlib.sha256(text.encode()).hexdigest() for file, text in templates.items()},
+        "value": hybrid.to_json(),
+    }
+    try:
+        os.makedirs(os.path.dirname(target), mode=0o700, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".new-")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                json.dump(entry, stream)
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError:
+        return

@@ -1,0 +1,246 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What one part of a hybrid file says of another: references, cycles, services; and secrets.
+
+Works on the raw values, so that a file whose types are wrong in one place is checked in all others as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from airflow_hybrid.config import sbatch
+from airflow_hybrid.config.connectors import STREAMFLOW_TYPES, SUPPORTED_TYPES
+from airflow_hybrid.config.document import Path, Problem
+from airflow_hybrid.config.messages import choices
+from airflow_hybrid.config.values import DEFAULT_POLICY, Deployment
+from airflow_hybrid.model import LOCAL_DEPLOYMENT
+
+POLICY_TYPES = (DEFAULT_POLICY,)
+FILTER_TYPES = ("shuffle", "matching")
+CONNECTOR_GROUP = "airflow_hybrid.connectors"
+_SECRET = re.compile(
+    r"(ssh_?)?(password|passwd|pwd|passphrase|secret|token)|((ssh_?)?private|secret|access|api)_?key", re.I
+)
+_NAMED = ("workflows", "deployments", "models", "bindingFilters", "policies", "services", "owner_links")
+"""Keys whose mappings have names that users choose."""
+
+
+def third_party_types() -> tuple[str, ...]:
+    """Connector types that other packages bring (entry points of :data:`CONNECTOR_GROUP`)."""
+    return tuple(sorted(e.name for e in entry_points(group=CONNECTOR_GROUP)))
+
+
+def check(
+    data: Mapping[str, Any], *, references: bool = True, ready: Mapping[str, Deployment] | None = None
+) -> list[Problem]:
+    """All problems of references and secrets in the raw values of a hybrid file.
+
+    :param references: False when the deployments that bindings name are not in ``data``.
+    :param ready: deployments that may be referred to and are right already.
+    """
+    return [*_secrets(data, ()), *(_Checker(data, ready or {}).run() if references else ())]
+
+
+def _secrets(value: Any, path: Path) -> Iterator[Problem]:
+    hint = (
+        "a secret never stands in the file: use an Airflow Connection (`conn_id`), or a file (`passwordFile`, `sshKey`)"
+    )
+    if isinstance(value, dict):
+        chosen = bool(path) and path[-1] in _NAMED
+        for key, item in value.items():
+            if not chosen and _SECRET.fullmatch(key) and isinstance(item, str | int) and not isinstance(item, bool):
+                yield Problem((*path, key), f"`{key}` looks like a secret", hint)
+            else:
+                yield from _secrets(item, (*path, key))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _secrets(item, (*path, index))
+    elif isinstance(value, str) and "PRIVATE KEY-----" in value:
+        yield Problem(path, "this is a private key", hint)
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+class _Checker:
+    def __init__(self, data: Mapping[str, Any], ready: Mapping[str, Deployment]) -> None:
+        self.data = data
+        self.deployments: dict[str, Any] = {name: deployment.to_json() for name, deployment in ready.items()}
+        self.origin: dict[str, Path] = {}
+        for section in ("models", "deployments"):
+            for name, value in _mapping(data.get(section)).items():
+                self.deployments[name] = _mapping(value)
+                self.origin[name] = (section, name)
+        self.filters = _mapping(data.get("bindingFilters"))
+        self.policies = _mapping(_mapping(data.get("scheduling")).get("policies"))
+        self.types = (*SUPPORTED_TYPES, *third_party_types())
+
+    def run(self) -> Iterator[Problem]:
+        for name in self.origin:
+            yield from self.deployment(name)
+        for name, policy in self.policies.items():
+            yield from self.known_type(("scheduling", "policies", name), _mapping(policy), POLICY_TYPES, "policy")
+        for name, entry in self.filters.items():
+            yield from self.binding_filter(("bindingFilters", name), _mapping(entry))
+        for name, workflow in _mapping(self.data.get("workflows")).items():
+            for index, binding in enumerate(_list(_mapping(workflow).get("bindings"))):
+                yield from self.binding(("workflows", name, "bindings", index), _mapping(binding))
+        for index, link in enumerate(_list(self.data.get("links"))):
+            yield from self.link(("links", index), link)
+
+    def known_type(self, path: Path, value: dict[str, Any], types: tuple[str, ...], what: str) -> Iterator[Problem]:
+        kind = value.get("type")
+        if isinstance(kind, str) and kind not in types:
+            yield Problem((*path, "type"), f"there is no {what} of type `{kind}`", choices(kind, types))
+
+    def refers(self, path: Path, name: Any) -> Iterator[Problem]:
+        """``name`` at ``path`` must be a deployment; a value of a wrong type is the models' business."""
+        if isinstance(name, str) and name not in self.deployments and name != LOCAL_DEPLOYMENT:
+            known = [*self.deployments, LOCAL_DEPLOYMENT]
+            yield Problem(path, f"there is no deployment `{name}`", choices(name, known, what="declared"))
+
+    def deployment(self, name: str) -> Iterator[Problem]:
+        path, value = self.origin[name], self.deployments[name]
+        kind, wraps = value.get("type"), value.get("wraps")
+        yield from self.known_type(path, value, tuple(dict.fromkeys((*self.types, *STREAMFLOW_TYPES))), "connector")
+        if name == LOCAL_DEPLOYMENT and kind != "local" and isinstance(kind, str):
+            yield Problem(path, f"`{name}` is the machine that Airflow runs on", "give this deployment another name")
+        policy = value.get("scheduling_policy")
+        if isinstance(policy, str):
+            yield from self.policy((*path, "scheduling_policy"), policy)
+        if wraps is not None:
+            if kind in ("local", "ssh"):
+                yield Problem((*path, "wraps"), f"a deployment of type {kind} does not work inside another one")
+            inner = wraps if isinstance(wraps, str) else _mapping(wraps).get("deployment")
+            at: Path = (*path, "wraps") if isinstance(wraps, str) else (*path, "wraps", "deployment")
+            yield from self.refers(at, inner)
+            yield from self.service((*path, "wraps", "service"), inner, _mapping(wraps).get("service"))
+            yield from self.cycle(name, at)
+        if kind == "slurm":
+            for service, options in _mapping(_mapping(value.get("config")).get("services")).items():
+                yield from _slurm_service((*path, "config", "services", service), _mapping(options))
+
+    def inner(self, name: str) -> str | None:
+        wraps = self.deployments.get(name, {}).get("wraps")
+        found = wraps if isinstance(wraps, str) else _mapping(wraps).get("deployment")
+        return found if isinstance(found, str) else None
+
+    def chain(self, name: str) -> list[str]:
+        """``name``, what it wraps, and so on inwards; ends where a cycle closes."""
+        names = [name]
+        while (following := self.inner(names[-1])) and following not in names:
+            names.append(following)
+        return names
+
+    def cycle(self, name: str, path: Path) -> Iterator[Problem]:
+        names = self.chain(name)
+        if self.inner(names[-1]) == name:
+            around = " -> ".join([*names, name])
+            yield Problem(path, f"a deployment cannot work inside itself: {around}", "wrap what leads to the hosts")
+
+    def service(self, path: Path, deployment: Any, service: Any) -> Iterator[Problem]:
+        found = self.deployments.get(deployment, {}) if isinstance(deployment, str) else {}
+        if isinstance(service, str) and found.get("type") in SUPPORTED_TYPES:
+            services = _mapping(_mapping(found.get("config")).get("services"))
+            if service not in services:
+                hint = choices(service, services, what="declared")
+                yield Problem(path, f"deployment `{deployment}` has no service `{service}`", hint)
+
+    def policy(self, path: Path, name: str) -> Iterator[Problem]:
+        known = [*self.policies, *POLICY_TYPES]
+        if name not in known:
+            yield Problem(path, f"there is no policy `{name}`", choices(name, dict.fromkeys(known)))
+
+    def binding_filter(self, path: Path, value: dict[str, Any]) -> Iterator[Problem]:
+        yield from self.known_type(path, value, FILTER_TYPES, "binding filter")
+        if value.get("type") == "matching":
+            config = _mapping(value.get("config"))
+            if not isinstance(config.get("filters"), list):
+                yield Problem((*path, "config"), "a `matching` filter needs a list of `filters`")
+            for index, entry in enumerate(_list(config.get("filters"))):
+                yield from self.matching_rule((*path, "config", "filters", index), _mapping(entry))
+
+    def matching_rule(self, path: Path, rule: dict[str, Any]) -> Iterator[Problem]:
+        yield from _only(path, rule, ("target", "job"))
+        target = rule.get("target")
+        at: Path = (*path, "target") if isinstance(target, str) else (*path, "target", "deployment")
+        deployment = target if isinstance(target, str) else _mapping(target).get("deployment")
+        yield from self.refers(at, deployment)
+        yield from self.service((*path, "target", "service"), deployment, _mapping(target).get("service"))
+        yield from _only((*path, "target"), _mapping(target) or {"deployment": ""}, ("deployment",), ("service",))
+        for index, job in enumerate(_list(rule.get("job"))):
+            yield from _only((*path, "job", index), _mapping(job), ("port", "match"))
+
+    def binding(self, path: Path, value: dict[str, Any]) -> Iterator[Problem]:
+        target = value.get("target")
+        many = isinstance(target, list)
+        for index, entry in enumerate(target if isinstance(target, list) else [target]):
+            at: Path = (*path, "target", index) if many else (*path, "target")
+            keys = _mapping(entry)
+            key = "model" if "model" in keys and "deployment" not in keys else "deployment"
+            name = entry if isinstance(entry, str) else keys.get(key)
+            yield from self.refers(at if isinstance(entry, str) else (*at, key), name)
+            yield from self.service((*at, "service"), name, keys.get("service"))
+            if isinstance(name, str):
+                yield from self.supported(at, name)
+        for index, name in enumerate(_list(value.get("filters"))):
+            if isinstance(name, str) and name not in self.filters:
+                hint = choices(name, self.filters, what="declared")
+                yield Problem((*path, "filters", index), f"there is no binding filter `{name}`", hint)
+        if isinstance(policy := value.get("policy"), str):
+            yield from self.policy((*path, "policy"), policy)
+
+    def supported(self, path: Path, name: str) -> Iterator[Problem]:
+        for link in self.chain(name):
+            kind = self.deployments.get(link, {}).get("type")
+            if kind in STREAMFLOW_TYPES and kind not in self.types:
+                inside = "" if link == name else f" (inside which `{name}` works)"
+                message = f"deployment `{link}`{inside} has type {kind}, which this version does not support"
+                yield Problem(path, message, f"supported: {', '.join(self.types)}")
+
+    def link(self, path: Path, value: Any) -> Iterator[Problem]:
+        if isinstance(value, list):
+            ends: list[tuple[Path, Any]] = [((*path, i), name) for i, name in enumerate(value)]
+        else:
+            ends = [((*path, key), _mapping(value).get(key)) for key in ("source", "target")]
+        for at, name in ends:
+            yield from self.refers(at, name)
+        if len(ends) == 2 and ends[0][1] == ends[1][1] and isinstance(ends[0][1], str):
+            yield Problem(path, "a link joins two different deployments")
+
+
+def _slurm_service(path: Path, service: dict[str, Any]) -> Iterator[Problem]:
+    for key, value in service.items():
+        name = sbatch.canonical(key)
+        if key == "file":
+            if not isinstance(value, str):
+                yield Problem((*path, key), f"must be a path, not {value!r}")
+        elif key == "options":
+            if not isinstance(value, dict):
+                yield Problem((*path, key), "must be a mapping of sbatch options")
+        elif name not in sbatch.SBATCH_OPTIONS:
+            hint = choices(key, ["file", "options", *sbatch.SBATCH_OPTIONS]) if key else None
+            if hint and not hint.startswith("did you mean"):
+                hint = f"an sbatch option that is not known here goes into `options: {{{key}: ...}}`"
+            yield Problem((*path, key), f"unknown key `{key}`", hint)
+        elif problem := sbatch.type_problem(name, value):
+            yield Problem((*path, key), problem)
+
+
+def _only(
+    path: Path, value: dict[str, Any], required: tuple[str, ...], optional: tuple[str, ...] = ()
+) -> Iterator[Problem]:
+    for key in value:
+        if key not in (*required, *optional):
+            yield Problem((*path, key), f"unknown key `{key}`", choices(key, (*required, *optional)))
+    for key in required:
+        if key not in value:
+            yield Problem(path, f"the key `{key}` is missing")

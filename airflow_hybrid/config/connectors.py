@@ -1,0 +1,186 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Models of ``deployments.<name>.config``, one per connector type: StreamFlow's keys and ours.
+
+Ours are ``conn_id``, ``known_hosts``, ``host_key``, ``ssh_config`` and ``cores``. A type whose connector a later
+version or a third party brings is read without a model.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from airflow_hybrid.config import sbatch
+from airflow_hybrid.config.base import Model, Name, NonEmpty, one_or_many
+
+STREAMFLOW_TYPES = (
+    "docker",
+    "docker-compose",
+    "flux",
+    "helm",
+    "helm3",
+    "helm4",
+    "kubernetes",
+    "local",
+    "occam",
+    "pbs",
+    "singularity",
+    "slurm",
+    "ssh",
+)
+"""Connector types that StreamFlow 0.1 and 0.2 have."""
+SUPPORTED_TYPES = ("local", "ssh", "slurm")
+
+
+def _as_connection(value: Any) -> Any:
+    return {"hostname": value} if isinstance(value, str) else value
+
+
+def split_host(text: str) -> tuple[str, int | None]:
+    """``host:22`` -> ``("host", 22)``; ``host``, ``::1`` -> port None; ``[::1]:22`` -> ``("::1", 22)``.
+
+    :raises ValueError: the port is not one.
+    """
+    if text.startswith("["):
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif text.count(":") == 1:
+        host, _, port = text.partition(":")
+    else:
+        host, port = text, ""
+    if not host or (port and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536)):
+        raise ValueError(f"{text!r} is neither `host` nor `host:port`")
+    return host, int(port) if port else None
+
+
+def _host(text: str) -> str:
+    split_host(text)
+    return text
+
+
+class Authentication(Model):
+    """How to log in to a host. Passwords and passphrases stand in files, or in an Airflow Connection."""
+
+    conn_id: NonEmpty | None = Field(
+        None, description="Airflow Connection of type `ssh` that gives host, port, user and key. (airflow_hybrid)"
+    )
+    username: NonEmpty | None = Field(None, description="User to log in as.")
+    sshKey: NonEmpty | None = Field(None, description="Path of the private key, relative to the hybrid file.")
+    sshKeyPassphraseFile: NonEmpty | None = Field(None, description="Path of a file with the key's passphrase.")
+    passwordFile: NonEmpty | None = Field(None, description="Path of a file with the password.")
+    checkHostKey: bool = Field(
+        True, description="`false` is accepted and has no effect: the host key is always checked."
+    )
+    known_hosts: (
+        Annotated[list[NonEmpty], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] | None
+    ) = Field(None, description="Path or paths of known_hosts files, in place of the user's own. (airflow_hybrid)")
+    host_key: NonEmpty | None = Field(
+        None, description="The host's public key (`ssh-ed25519 AAAA...`), in place of known_hosts. (airflow_hybrid)"
+    )
+    ssh_config: NonEmpty | None = Field(
+        None, description="Path of an OpenSSH client configuration, in place of `~/.ssh/config`. (airflow_hybrid)"
+    )
+
+
+class Connection(Authentication):
+    """One SSH host. What is missing is inherited from the deployment's `config`."""
+
+    hostname: Annotated[NonEmpty, AfterValidator(_host)] | None = Field(
+        None, description="`host` or `host:port`. Required unless `conn_id` is given."
+    )
+    connectTimeout: int = Field(30, ge=1, description="Seconds to wait for a connection.")
+    tunnel: SshNode | None = Field(None, description="Host to go through (ProxyJump).")
+
+    @model_validator(mode="after")
+    def _names_a_host(self) -> Connection:
+        if self.hostname is None and self.conn_id is None:
+            raise ValueError("a host needs `hostname` or `conn_id`")
+        return self
+
+
+SshNode = Annotated[Connection, BeforeValidator(_as_connection, json_schema_input_type=str | Connection)]
+_DEPRECATED_FILE = "(Deprecated: use `services`.) Path of the Jinja2 template around a job's command."
+
+
+class LocalConfig(Model):
+    """The machine that runs Airflow. Several such deployments, each with its own `workdir`, are several sites."""
+
+    cores: int | None = Field(None, ge=1, description="Jobs of one core at a time; default: all. (airflow_hybrid)")
+    transferBufferSize: int = Field(65536, ge=1, description="Accepted; has no effect.")
+
+
+class SshConfig(Authentication):
+    """One or more hosts that are reached by SSH and run jobs themselves."""
+
+    nodes: list[SshNode] | None = Field(
+        None, min_length=1, description="The hosts. Required unless `conn_id` is given, whose host is then the one."
+    )
+    tunnel: SshNode | None = Field(None, description="Host to go through (ProxyJump).")
+    connectTimeout: int = Field(30, ge=1, description="Seconds to wait for a connection.")
+    maxConcurrentSessions: int = Field(10, ge=1, description="Sessions at a time on one connection.")
+    maxConnections: int = Field(1, ge=1, description="Connections to one host.")
+    retries: int = Field(3, ge=0, description="Failed connections in a row before the host counts as unreachable.")
+    retryDelay: int = Field(5, ge=0, description="Seconds between them.")
+    dataTransferConnection: SshNode | None = Field(None, description="Another host of the site, for bulk data.")
+    sharedPaths: list[NonEmpty] = Field(default_factory=list, description="Folders that all nodes share.")
+    services: dict[Name, NonEmpty] = Field(
+        default_factory=dict, description="Name -> path of the Jinja2 template around a job's command."
+    )
+    file: NonEmpty | None = Field(None, description=_DEPRECATED_FILE)
+    cores: int | None = Field(
+        None, ge=1, description="Jobs of one core at a time on each node; default: what the node has. (airflow_hybrid)"
+    )
+    transferBufferSize: int = Field(65536, ge=1, description="Accepted; has no effect.")
+
+    @model_validator(mode="after")
+    def _names_a_host(self) -> SshConfig:
+        if not self.nodes and self.conn_id is None:
+            raise ValueError("an ssh deployment needs `nodes`, or `conn_id`")
+        return self
+
+
+_INLINE = "(Deprecated: wrap an `ssh` deployment.) "
+
+
+class SlurmConfig(Model):
+    """A Slurm cluster, on this machine or, with `wraps`, where an `ssh` deployment leads."""
+
+    services: dict[Name, Annotated[dict[str, Any], WithJsonSchema(sbatch.service_json_schema())]] = Field(
+        default_factory=dict,
+        description="Name -> how to submit: `file` (Jinja2 template with #SBATCH lines) or sbatch options by name.",
+    )
+    maxConcurrentJobs: int | None = Field(
+        None, ge=1, description="Jobs of a run in the queue at a time. Default: no limit (StreamFlow: 1)."
+    )
+    pollingInterval: int | None = Field(
+        None, ge=1, description="Longest time between two looks at the queue, in seconds. Default: adaptive."
+    )
+    file: NonEmpty | None = Field(None, description=_DEPRECATED_FILE)
+    hostname: Annotated[NonEmpty, AfterValidator(_host)] | None = Field(
+        None, description=_INLINE + "Login node, `host` or `host:port`."
+    )
+    username: NonEmpty | None = Field(None, description=_INLINE + "User to log in as.")
+    sshKey: NonEmpty | None = Field(None, description=_INLINE + "Path of the private key.")
+    sshKeyPassphraseFile: NonEmpty | None = Field(None, description=_INLINE + "File with the key's passphrase.")
+    passwordFile: NonEmpty | None = Field(None, description=_INLINE + "File with the password.")
+    checkHostKey: bool = Field(True, description=_INLINE + "`false` has no effect.")
+    dataTransferConnection: SshNode | None = Field(None, description=_INLINE + "Another host, for bulk data.")
+    maxConcurrentSessions: int = Field(10, ge=1, description=_INLINE + "Sessions at a time on one connection.")
+    maxConnections: int = Field(1, ge=1, description=_INLINE + "Connections to one host.")
+    tunnel: SshNode | None = Field(None, description=_INLINE + "Host to go through (ProxyJump).")
+    transferBufferSize: int = Field(65536, ge=1, description="Accepted; has no effect.")
+
+
+INLINE_SSH_KEYS = (
+    "username",
+    "sshKey",
+    "sshKeyPassphraseFile",
+    "passwordFile",
+    "checkHostKey",
+    "dataTransferConnection",
+    "maxConcurrentSessions",
+    "maxConnections",
+    "tunnel",
+)
+"""Keys of :class:`SlurmConfig` that belong, with ``hostname``, to the ``ssh`` deployment that it should wrap."""

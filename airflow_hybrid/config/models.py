@@ -1,0 +1,359 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Models of the hybrid file: StreamFlow's ``streamflow.yml`` v1.0 and our extensions, which say so.
+
+They check each value by itself; what refers to something else is :mod:`airflow_hybrid.config.checks`'s business.
+Descriptions go into the JSON schema and docs/reference/hybrid-file.md.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+
+from airflow_hybrid.config.base import Duration, Model, Name, NonEmpty, Time, one_or_many
+from airflow_hybrid.config.connectors import SUPPORTED_TYPES, LocalConfig, SlurmConfig, SshConfig
+
+VERSION = "v1.0"
+MAX_MAPPED_LIMIT = 1024
+"""Airflow's ``max_map_length``: a longer list fails the task that pushes it."""
+
+
+class TargetModel(Model):
+    """Where to run: a deployment and, where it has several, a service of it."""
+
+    deployment: NonEmpty | None = Field(None, description="Name of a deployment.")
+    service: NonEmpty | None = Field(None, description="One of the deployment's services.")
+    workdir: NonEmpty | None = Field(None, description="Overrides the deployment's `workdir`.")
+    locations: int = Field(1, ge=1, description="Locations (nodes) that one job needs.")
+    model: NonEmpty | None = Field(None, description="(Deprecated: use `deployment`.)")
+    resources: int = Field(1, ge=1, description="(Deprecated: use `locations`.)")
+
+    @model_validator(mode="after")
+    def _names_one_deployment(self) -> TargetModel:
+        if (self.deployment is None) == (self.model is None):
+            raise ValueError("a target names one `deployment`")
+        return self
+
+
+def _as_target(value: Any) -> Any:
+    return {"deployment": value} if isinstance(value, str) else value
+
+
+TargetNode = Annotated[TargetModel, BeforeValidator(_as_target, json_schema_input_type=str | TargetModel)]
+
+
+class StepBinding(Model):
+    """Where the jobs of a step, or of all steps below a path, run."""
+
+    step: NonEmpty = Field(description="Path of the step, from the top workflow: `/train`, `/variant/train`, `/`.")
+    target: Annotated[
+        list[TargetNode],
+        Field(min_length=1),
+        BeforeValidator(one_or_many, json_schema_input_type=TargetNode | list[TargetNode]),
+    ] = Field(
+        default_factory=list,
+        description="One target or a list. A plain name is a deployment. Inherited from the path above if missing.",
+    )
+    filters: list[NonEmpty] = Field(default_factory=list, description="Names of `bindingFilters`, in their order.")
+    scatter: Literal["batch"] | None = Field(
+        None, description="`batch`: a step's whole scatter is one Airflow task and one batch. (airflow_hybrid)"
+    )
+    max_mapped: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_MAPPED_LIMIT,
+        description="Most Airflow tasks that one scatter becomes; default 16. (airflow_hybrid)",
+    )
+    fuse: bool = Field(False, description="A sub-workflow that runs as one Airflow task. (airflow_hybrid)")
+    policy: NonEmpty | None = Field(
+        None, description="Policy that picks among the targets' locations; default `data_locality`. (airflow_hybrid)"
+    )
+
+    @field_validator("step")
+    @classmethod
+    def _is_absolute(cls, path: str) -> str:
+        return _step_path(path)
+
+
+class PortBindingModel(Model):
+    """Where the data of a workflow input is already."""
+
+    port: NonEmpty = Field(description="Path of the port: `/input`.")
+    target: TargetNode = Field(description="The deployment; `workdir` is the folder that relative paths start at.")
+
+    @field_validator("port")
+    @classmethod
+    def _is_absolute(cls, path: str) -> str:
+        return _step_path(path)
+
+    @model_validator(mode="after")
+    def _has_a_folder(self) -> PortBindingModel:
+        if self.target.workdir is None:
+            raise ValueError("the target of a port needs `workdir`")
+        return self
+
+
+def _step_path(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError(f"a path starts with `/`: write `/{path}`")
+    parts = [part for part in path.split("/") if part]
+    if "." in parts or ".." in parts:
+        raise ValueError("a path has no `.` or `..` in it")
+    return "/" + "/".join(parts)
+
+
+def _binding_kind(value: Any) -> str:
+    # tags appear in the locations of errors, where they must not look like keys of the file
+    keys = value if isinstance(value, dict) else {}
+    return "<port>" if "port" in keys and "step" not in keys else "<step>"
+
+
+BindingNode = Annotated[
+    Annotated[StepBinding, Tag("<step>")] | Annotated[PortBindingModel, Tag("<port>")], Discriminator(_binding_kind)
+]
+
+
+class DockerConfig(Model):
+    """What a `DockerRequirement` of a step is mapped to."""
+
+    type: NonEmpty = Field(description="`docker`, `singularity`, `kubernetes`, `none` ...")
+    config: dict[str, Any] = Field(default_factory=dict, description="Options of that kind of container.")
+    wrapper: bool = Field(True, description="The container runs inside the step's target, not in place of it.")
+
+
+class DockerMapping(Model):
+    """One entry of `config.docker`."""
+
+    step: NonEmpty = Field(description="Path of the step.")
+    deployment: DockerConfig = Field(description="The container.")
+
+
+class CwlConfig(Model):
+    """The workflow's document and inputs."""
+
+    file: NonEmpty = Field(
+        description="The CWL document: a path relative to the hybrid file, or a URI; `#name` picks a process of it."
+    )
+    settings: NonEmpty | None = Field(None, description="The inputs file (YAML or JSON); its values become defaults.")
+    docker: list[DockerMapping] = Field(default_factory=list, description="How containers are run, per step.")
+
+
+class DefaultArgs(Model):
+    """Arguments of every task of the DAG, as Airflow's `BaseOperator` has them."""
+
+    owner: str | None = Field(None, description="Owner of the tasks.")
+    retries: int | None = Field(None, ge=0, description="Retries of a task.")
+    retry_delay: Duration | None = Field(None, description="Time between two tries.")
+    retry_exponential_backoff: bool | float | None = Field(None, description="Lets the delay grow.")
+    max_retry_delay: Duration | None = Field(None, description="Longest delay.")
+    execution_timeout: Duration | None = Field(None, description="Longest time a task may take in a worker.")
+    depends_on_past: bool | None = Field(None, description="Waits for the same task of the run before.")
+    wait_for_downstream: bool | None = Field(None, description="And for the tasks that follow it there.")
+    email: Annotated[list[str], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] | None = Field(
+        None, description="Addresses to write to."
+    )
+    email_on_failure: bool | None = Field(None, description="Writes when a task failed.")
+    email_on_retry: bool | None = Field(None, description="Writes when a task is tried again.")
+    pool: str | None = Field(None, description="Pool of the tasks.")
+    pool_slots: int | None = Field(None, ge=1, description="Slots of it that a task takes.")
+    queue: str | None = Field(None, description="The executor's queue.")
+    executor: str | None = Field(None, description="Name of the executor.")
+    priority_weight: int | None = Field(None, description="Priority of the tasks.")
+    weight_rule: str | None = Field(None, description="How priorities add up.")
+    max_active_tis_per_dag: int | None = Field(None, ge=1, description="Running instances of a task.")
+    max_active_tis_per_dagrun: int | None = Field(None, ge=1, description="Running instances of a task in one run.")
+    run_as_user: str | None = Field(None, description="Unix user of the tasks.")
+
+
+_PRESETS = [
+    "@once",
+    "@continuous",
+    "@hourly",
+    "@daily",
+    "@weekly",
+    "@monthly",
+    "@quarterly",
+    "@yearly",
+    "@annually",
+    "@midnight",
+]
+
+
+class DagModel(Model):
+    """The Airflow side of a workflow. (airflow_hybrid)"""
+
+    dag_id: Annotated[str, Field(pattern=r"^[\w.-]+$", max_length=250)] | None = Field(
+        None, description="Id of the DAG; default: the workflow's name."
+    )
+    schedule: str | list[NonEmpty] | None = Field(
+        None, description="Cron text, a preset (`@daily`), an ISO 8601 interval (`PT6H`), or a list of asset URIs."
+    )
+    start_date: Time | None = Field(None, description="First date of the schedule (ISO 8601, UTC unless it says).")
+    end_date: Time | None = Field(None, description="Last date of the schedule.")
+    catchup: bool | None = Field(None, description="Runs what the schedule missed.")
+    default_args: DefaultArgs = Field(default_factory=DefaultArgs, description="Arguments of every task.")
+    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
+        default_factory=list, description="Tags in the UI."
+    )
+    retries: int | None = Field(None, ge=0, description="Retries of each task.")
+    retry_delay: Duration | None = Field(None, description="Time between two tries.")
+    max_active_runs: int | None = Field(None, ge=1, description="Runs at a time.")
+    max_active_tasks: int | None = Field(None, ge=1, description="Tasks at a time.")
+    max_consecutive_failed_dag_runs: int | None = Field(None, ge=0, description="Failed runs before it is paused.")
+    dagrun_timeout: Duration | None = Field(None, description="Longest time a run may take; then it is cancelled.")
+    owner: str | None = Field(None, description="Owner of the tasks.")
+    owner_links: dict[str, str] = Field(default_factory=dict, description="Owner -> URL.")
+    description: str | None = Field(None, description="One line; default: the document's label.")
+    doc_md: str | None = Field(None, description="Markdown; default: the document's `doc`.")
+    dag_display_name: str | None = Field(None, description="Name in the UI.")
+    is_paused_upon_creation: bool | None = Field(None, description="Paused when first seen.")
+    fail_fast: bool | None = Field(None, description="Ends the run at the first failure.")
+    access_control: dict[str, Any] = Field(default_factory=dict, description="Role -> permissions.")
+    outdir: NonEmpty | None = Field(
+        None,
+        description="Where outputs go: a folder (relative to the hybrid file) or an object-store URL; may use Jinja2.",
+    )
+
+    @field_validator("schedule")
+    @classmethod
+    def _looks_like_a_schedule(cls, value: str | list[str] | None) -> str | list[str] | None:
+        if isinstance(value, str):
+            preset = value in _PRESETS
+            if not preset and not value.startswith("P") and len(value.split()) not in (5, 6):
+                raise ValueError(
+                    f"{value!r} is neither five fields of cron, nor PT6H, nor one of {', '.join(_PRESETS)}"
+                )
+        return value
+
+
+class WorkflowModel(Model):
+    """One workflow: it becomes one DAG."""
+
+    type: Literal["cwl"] = Field(description="Always `cwl`.")
+    config: CwlConfig = Field(description="The document and its inputs.")
+    bindings: list[BindingNode] = Field(default_factory=list, description="Where steps run; the longest path wins.")
+    dag: DagModel = Field(default_factory=DagModel, description="Airflow's options. (airflow_hybrid)")
+
+
+class WrapsModel(Model):
+    """The deployment inside which another works."""
+
+    deployment: NonEmpty = Field(description="Name of the wrapped deployment.")
+    service: NonEmpty | None = Field(None, description="One of its services.")
+
+
+class DeploymentBase(Model):
+    """One execution environment."""
+
+    workdir: NonEmpty | None = Field(None, description="Folder at the location for jobs and data.")
+    wraps: Annotated[WrapsModel, BeforeValidator(_as_target, json_schema_input_type=str | WrapsModel)] | None = Field(
+        None, description="The deployment that this one works inside of; default: this machine."
+    )
+    external: bool = Field(False, description="It is there already and is neither deployed nor undeployed.")
+    lazy: bool = Field(True, description="Deployed when first needed.")
+    scheduling_policy: NonEmpty | None = Field(None, description="Policy that picks among its locations.")
+    deferrable: bool | None = Field(
+        None, description="Follow its jobs in the triggerer (`true`) or the worker (`false`). (airflow_hybrid)"
+    )
+
+
+class LocalDeployment(DeploymentBase):
+    """This machine."""
+
+    type: Literal["local"] = Field(description="`local`")
+    config: LocalConfig = Field(default_factory=LocalConfig, description="Options.")
+
+
+class SshDeployment(DeploymentBase):
+    """Hosts by SSH."""
+
+    type: Literal["ssh"] = Field(description="`ssh`")
+    config: SshConfig = Field(description="Options.")
+
+
+class SlurmDeployment(DeploymentBase):
+    """A Slurm cluster."""
+
+    type: Literal["slurm"] = Field(description="`slurm`")
+    config: SlurmConfig = Field(default_factory=SlurmConfig, description="Options.")
+
+
+class OtherDeployment(DeploymentBase):
+    """A type that StreamFlow has and this version does not, or one that a third party brings."""
+
+    type: NonEmpty = Field(description="Any other type.", json_schema_extra={"not": {"enum": list(SUPPORTED_TYPES)}})
+    config: dict[str, Any] = Field(default_factory=dict, description="Options; not checked.")
+
+
+def _deployment_kind(value: Any) -> str:
+    kind = value.get("type") if isinstance(value, dict) else None
+    return f"<{kind}>" if kind in SUPPORTED_TYPES else "<other>"
+
+
+DeploymentNode = Annotated[
+    Annotated[LocalDeployment, Tag("<local>")]
+    | Annotated[SshDeployment, Tag("<ssh>")]
+    | Annotated[SlurmDeployment, Tag("<slurm>")]
+    | Annotated[OtherDeployment, Tag("<other>")],
+    Discriminator(_deployment_kind),
+]
+
+
+class Configured(Model):
+    """A StreamFlow extension point: a type and its options."""
+
+    type: NonEmpty = Field(description="Its type.")
+    config: dict[str, Any] = Field(default_factory=dict, description="Its options.")
+
+
+class SchedulingModel(Model):
+    """StreamFlow's scheduling infrastructure."""
+
+    scheduler: dict[str, Any] | None = Field(None, description="Accepted; Airflow schedules.")
+    policies: dict[Name, Configured] = Field(default_factory=dict, description="Policies, by name.")
+
+
+class LinkModel(Model):
+    """One deployment can open connections to another. (airflow_hybrid)"""
+
+    source: NonEmpty = Field(description="Name of the deployment that opens the connection.")
+    target: NonEmpty = Field(description="Name of the deployment that it reaches.")
+    both_ways: bool = Field(False, description="The target can open connections to the source, too.")
+    address: NonEmpty | None = Field(
+        None, description="`[user@]host[:port]` of the target as seen from the source; default: the target's own."
+    )
+    identity: NonEmpty | None = Field(
+        None, description="Path, at the source, of the key for the target; default: as the source's ssh decides."
+    )
+
+
+def _as_link(value: Any) -> Any:
+    if isinstance(value, list):
+        if len(value) != 2 or not all(isinstance(name, str) for name in value):
+            raise ValueError("a link is two names of deployments, or a mapping with `source` and `target`")
+        return {"source": value[0], "target": value[1], "both_ways": True}
+    return value
+
+
+LinkNode = Annotated[LinkModel, BeforeValidator(_as_link, json_schema_input_type=list[str] | LinkModel)]
+
+
+class HybridModel(Model):
+    """A hybrid file: CWL workflows, execution environments, and which steps run where."""
+
+    version: Literal["v1.0"] = Field(description="Version of the format: `v1.0`.")
+    workflows: dict[Name, WorkflowModel] = Field(default_factory=dict, description="Workflows, by name.")
+    deployments: dict[Name, DeploymentNode] = Field(default_factory=dict, description="Deployments, by name.")
+    models: dict[Name, DeploymentNode] = Field(default_factory=dict, description="(Deprecated: use `deployments`.)")
+    links: list[LinkNode] = Field(
+        default_factory=list,
+        description="Which deployments reach each other directly. `[a, b]`: both ways. (airflow_hybrid)",
+    )
+    bindingFilters: dict[Name, Configured] = Field(default_factory=dict, description="Filters of targets, by name.")
+    scheduling: SchedulingModel = Field(default_factory=SchedulingModel, description="Scheduling policies.")
+    database: dict[str, Any] | None = Field(None, description="Accepted; Airflow's database is used.")
+    dataManager: dict[str, Any] | None = Field(None, description="Accepted; the DataMover is used.")
+    deploymentManager: dict[str, Any] | None = Field(None, description="Accepted; setup and teardown tasks are used.")
+    failureManager: dict[str, Any] | None = Field(None, description="Accepted; Airflow's retries are used.")
+    checkpointManager: dict[str, Any] | None = Field(None, description="Accepted; the job directory is used.")

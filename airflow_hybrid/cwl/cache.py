@@ -1,0 +1,199 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The compile cache: graphs by the content they came from, step documents by their own.
+
+Reading it imports neither cwltool nor anything of its stack: a DAG file is parsed again for every task start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model import JsonValue, WorkflowGraph
+
+FORMAT = 1
+"""Raised when what is stored changes its shape."""
+MAX_BYTES = 256 * 1024 * 1024
+_GRACE_S = 24 * 3600
+"""Entries younger than this are never cleaned up: a running task may be about to read them."""
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+def default_directory() -> Path:
+    """``$AIRFLOW_HYBRID_CACHE_DIR``, else ``$AIRFLOW_HOME/airflow_hybrid_cache``."""
+    given = os.environ.get("AIRFLOW_HYBRID_CACHE_DIR")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("AIRFLOW_HOME") or Path.home() / "airflow") / "airflow_hybrid_cache"
+
+
+@functools.cache
+def versions() -> str:
+    """What a compiled graph depends on beside its files."""
+    found = [str(FORMAT)]
+    for package in ("cwltool", "airflow-hybrid"):
+        try:
+            found.append(importlib.metadata.version(package))
+        except importlib.metadata.PackageNotFoundError:
+            found.append("source")
+    return " ".join(found)
+
+
+def load_graph(
+    path: str, *, extra_key: bytes = b"", fragment_id: str | None = None, cache_dir: Path | None = None
+) -> WorkflowGraph:
+    """The compiled graph of the CWL document at ``path`` (a path or a ``file:``, ``http:`` or ``https:`` URI).
+
+    The stored graph is used when every local file that it came from still has the same content; a missing, stale
+    or corrupt entry is compiled anew. Safe for many processes at once.
+
+    :param extra_key: what else the result depends on (the hybrid file).
+    :param fragment_id: the process to take from a ``$graph`` document (default ``#main``).
+    :raises CwlError: see :func:`airflow_hybrid.cwl.compile.compile_document`.
+    """
+    directory = cache_dir or default_directory()
+    source = path if "://" in path else os.path.abspath(path)
+    name = hashlib.sha256(
+        b"\0".join([versions().encode(), source.encode(), (fragment_id or "").encode(), extra_key])
+    ).hexdigest()
+    entry = directory / "graphs" / f"{name}.json"
+    graph = _read_graph(entry, directory)
+    if graph is not None:
+        return graph
+    from airflow_hybrid.cwl.compile import compile_document
+
+    graph = compile_document(path, fragment_id=fragment_id, cache_dir=directory)
+    hashes = {file: _hash_file(file) for file in graph.files}
+    _write(entry, {"versions": versions(), "files": hashes, "graph": graph.to_json()})
+    clean_up(directory)
+    return graph
+
+
+def _read_graph(entry: Path, directory: Path) -> WorkflowGraph | None:
+    try:
+        stored = json.loads(entry.read_bytes())
+        if stored["versions"] != versions():
+            return None
+        if any(_hash_file(file) != digest for file, digest in stored["files"].items()):
+            return None
+        graph = WorkflowGraph.from_json(stored["graph"])
+        if not all(_document_path(directory, step.document).exists() for step in graph.walk()):
+            return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    _touch(entry)
+    return graph
+
+
+def _hash_file(uri: str) -> str | None:
+    """SHA-256 of a local file; None for what is not local (remote documents are compiled once per version)."""
+    path = unquote(uri[len("file://") :]) if uri.startswith("file://") else uri
+    if "://" in path:
+        return None
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha(file)
+    except OSError:
+        return "missing"
+
+
+def _sha(file: Any) -> str:
+    return hashlib.sha256(file.read()).hexdigest()
+
+
+def write_document(document: JsonValue, cache_dir: Path | None = None) -> str:
+    """Store a step's document; its key is the SHA-256 of its canonical JSON."""
+    directory = cache_dir or default_directory()
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    key = hashlib.sha256(text.encode()).hexdigest()
+    path = _document_path(directory, key)
+    if path.exists():
+        _touch(path)
+    else:
+        _write_text(path, text)
+    return key
+
+
+def read_document(key: str, cache_dir: Path | None = None) -> JsonValue:
+    """A step's document.
+
+    :raises CwlError: it is not (or no longer) in the cache, or its content is not what the key says.
+    """
+    path = _document_path(cache_dir or default_directory(), key)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise CwlError(
+            f"the compiled step {key[:12]}... is not in the cache {path.parent.parent}",
+            hint="parse the DAG again (its documents changed or the cache was cleaned); processes on several"
+            " machines need one AIRFLOW_HYBRID_CACHE_DIR that they share",
+        ) from error
+    if hashlib.sha256(text).hexdigest() != key:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise CwlError(f"the compiled step {key[:12]}... in the cache {path} is damaged; parse the DAG again")
+    return json.loads(text)
+
+
+def _document_path(directory: Path, key: str) -> Path:
+    if not _KEY.fullmatch(key):
+        raise CwlError(f"{key!r} is not the key of a compiled step")
+    return directory / "steps" / key[:2] / f"{key}.json"
+
+
+def _write(path: Path, value: JsonValue) -> None:
+    _write_text(path, json.dumps(value, separators=(",", ":")))
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write under a temporary name, then rename: readers see the whole or nothing.
+
+    A cache that cannot be written (read-only, full) is an error only to who reads from it later.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _touch(path: Path) -> None:
+    """Mark as used, at most once an hour."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > 3600:
+            os.utime(path)
+
+
+def clean_up(cache_dir: Path | None = None, max_bytes: int = MAX_BYTES) -> None:
+    """Delete the entries that were unused for longest until the cache is within ``max_bytes``."""
+    directory = cache_dir or default_directory()
+    found: list[tuple[float, int, Path]] = []
+    for path in directory.rglob("*"):
+        with contextlib.suppress(OSError):
+            if path.is_file():
+                stat = path.stat()
+                found.append((stat.st_mtime, stat.st_size, path))
+    total = sum(size for _, size, _ in found)
+    now = time.time()
+    for used, size, path in sorted(found, key=lambda row: row[0]):
+        if total <= max_bytes or now - used < _GRACE_S:
+            return
+        with contextlib.suppress(OSError):
+            path.unlink()
+            total -= size

@@ -1,0 +1,90 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A run's inputs against the workflow's types, formats and secondary files: cwltool's checks, readable messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from cwltool.builder import INPUT_OBJ_VOCAB
+from cwltool.errors import WorkflowException
+from cwltool.process import Process
+from cwltool.stdfsaccess import StdFsAccess
+from schema_salad.exceptions import ValidationException
+from schema_salad.validate import validate
+
+from airflow_hybrid.cwl import messages
+from airflow_hybrid.cwl.fragment import clean
+from airflow_hybrid.cwl.runtime import FORMATS, HybridContext, load_process
+from airflow_hybrid.errors import InputError
+from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph
+
+
+def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
+    """Check types and formats and find the secondary files of local files.
+
+    :raises InputError: naming the input.
+    """
+    process = _process(graph)
+    _check_types(process, graph, order)
+    context = HybridContext()
+    context.make_fs_access = StdFsAccess
+    context.toplevel = True
+    with messages.caught():
+        try:
+            builder = process._init_job(order, context)
+        except (WorkflowException, ValidationException, OSError) as error:
+            raise InputError(messages.plain(str(error))[1]) from error
+    return {port.name: clean(builder.job.get(port.name)) for port in graph.inputs}
+
+
+def _process(graph: WorkflowGraph) -> Process:
+    requirements = [item for item in graph.requirements or [] if item["class"] != FORMATS]
+    formats = [item["triples"] for item in graph.requirements or [] if item["class"] == FORMATS]
+    document = {
+        "class": "Workflow",
+        "id": "#main",
+        "inputs": [port.document for port in graph.inputs],
+        "outputs": [],
+        "steps": [],
+        "requirements": requirements,
+        FORMATS: formats[0] if formats else None,
+    }
+    return load_process(document)
+
+
+def _check_types(process: Process, graph: WorkflowGraph, order: Mapping[str, JsonValue]) -> None:
+    schema = cast(Any, process.names.get_name("input_record_schema", None))
+    fields = {field.name: field.type for field in schema.fields}
+    for port in graph.inputs:
+        value = order[port.name]
+        if validate(fields[port.name], value, strict=False, vocab=INPUT_OBJ_VOCAB):
+            continue
+        expected = describe(port.type)
+        if value is None:
+            raise InputError(f"input {port.name!r} is missing (type {expected}, no default)")
+        raise InputError(f"input {port.name!r} must be {expected}, not {_shown(value)}")
+
+
+def describe(kind: JsonValue) -> str:
+    """A CWL type in words: ``File``, ``int or null``, ``array of string``, ``one of a, b``."""
+    if isinstance(kind, list):
+        names = [describe(item) for item in kind if item != "null"]
+        return " or ".join(names + (["null"] if "null" in kind else []))
+    if isinstance(kind, dict):
+        if kind["type"] == "array":
+            return f"array of {describe(kind['items'])}"
+        if kind["type"] == "enum":
+            return f"one of {', '.join(kind['symbols'])}"
+        if kind["type"] == "record":
+            return f"record of {', '.join(field['name'] for field in kind['fields'])}"
+        return describe(kind["type"])
+    return str(kind)
+
+
+def _shown(value: JsonValue) -> str:
+    if isinstance(value, dict) and value.get("class") in ("File", "Directory"):
+        return f"the {value['class']} {value.get('location', 'literal')}"
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,358 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A piece of a workflow that one task runs: cwltool's generators, advanced as the results of jobs come in."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, cast
+from urllib.parse import quote
+
+from cwltool.errors import WorkflowException
+from cwltool.process import shortname
+from cwltool.stdfsaccess import StdFsAccess
+from cwltool.utils import aslist
+
+from airflow_hybrid.cwl import messages
+from airflow_hybrid.cwl.job import PendingJob
+from airflow_hybrid.cwl.runtime import HybridContext, HybridTool, HybridWorkflow, load_process, prepare
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model import CwlObject, JsonValue
+
+Reader = Callable[[str], bytes]
+"""Contents of a File by its location: the first 64 KiB + 1 byte; may block; raises an exception when it cannot."""
+Lister = Callable[[str], Sequence[tuple[str, bool]]]
+"""Entries of a Directory by its location: (name, is a directory)."""
+
+_CACHED = 64
+
+
+@dataclass(frozen=True)
+class InstanceResult:
+    """How one instance of a fragment ended.
+
+    :ivar status: ``success``, ``skipped`` (``when`` was false for all of it), ``permanentFail`` or ``temporaryFail``.
+    :ivar outputs: output port -> value; nulls when skipped or failed.
+    """
+
+    outputs: CwlObject
+    status: str
+    message: str = ""
+
+
+class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
+    """What step-level expressions and ExpressionTools may see of files: contents and listings by location."""
+
+    def __init__(self, reader: Reader | None, lister: Lister | None) -> None:
+        super().__init__("")
+        self._reader, self._lister = reader, lister
+        self._directories: dict[str, bool] = {}
+
+    def open(self, fn: str, mode: str) -> IO[Any]:
+        if self._reader is None:
+            raise WorkflowException(f"the contents of {fn} are asked for by an expression and cannot be read here")
+        data = self._reader(fn)
+        return io.BytesIO(data) if "b" in mode else io.StringIO(data.decode())
+
+    def listdir(self, fn: str) -> list[str]:
+        if self._lister is None:
+            raise WorkflowException(f"the listing of {fn} is asked for by an expression and cannot be read here")
+        found = []
+        for name, directory in self._lister(fn):
+            location = f"{fn.rstrip('/')}/{quote(name)}"
+            self._directories[location] = directory
+            found.append(location)
+        return found
+
+    def isdir(self, fn: str) -> bool:
+        return self._directories.get(fn, False)
+
+    def isfile(self, fn: str) -> bool:
+        return not self._directories.get(fn, True)
+
+    def exists(self, fn: str) -> bool:
+        return fn in self._directories
+
+    def size(self, fn: str) -> int:
+        raise OSError(f"the size of {fn} is not known")
+
+    def glob(self, pattern: str) -> list[str]:
+        raise OSError("nothing can be globbed here")
+
+    def realpath(self, path: str) -> str:
+        return path
+
+
+class Fragment:
+    """A compiled step, ready to be run any number of times.
+
+    :ivar single: it holds one command-line tool and no loop: its jobs are numbered in order.
+    """
+
+    def __init__(self, document: Mapping[str, Any], *, chunked: bool = False) -> None:
+        document = json.loads(json.dumps(document))
+        step = document["steps"][0]
+        if chunked and "scatter" in step:
+            step["scatterMethod"] = "dotproduct"
+        self.name = str(step.get("label") or shortname(step["id"]))
+        self.outputs = [shortname(port["id"]) for port in document["outputs"]]
+        self.inputs = [shortname(port["id"]) for port in document["inputs"]]
+        with messages.caught():
+            self._workflow: HybridWorkflow = load_process(document)
+        embedded = self._workflow.steps[0].embedded_tool
+        self.single = isinstance(embedded, HybridTool) and not step.get("loop")
+        self._not_connected = {
+            port["id"] for port in self._workflow.steps[0].tool["inputs"] if port.get("not_connected")
+        }
+
+    @classmethod
+    def load(cls, document: Mapping[str, Any], *, chunked: bool = False) -> Fragment:
+        """A fragment of a stored document (:func:`airflow_hybrid.cwl.cache.read_document`), cached by content.
+
+        :param chunked: the scatter arrays of an instance are a slice, cut by ``inputs.slice_scatter``: the scatter
+            method is then dotproduct whatever the step says.
+        """
+        text = json.dumps(document, sort_keys=True)
+        key = (hashlib.sha256(text.encode()).hexdigest(), chunked)
+        fragment = _loaded.get(key)
+        if fragment is None:
+            fragment = _loaded[key] = cls(document, chunked=chunked)
+            while len(_loaded) > _CACHED:
+                _loaded.popitem(last=False)
+        _loaded.move_to_end(key)
+        return fragment
+
+    def start(
+        self,
+        instances: Sequence[CwlObject],
+        *,
+        name: str,
+        reader: Reader | None = None,
+        lister: Lister | None = None,
+    ) -> FragmentRun:
+        """Begin to run each of ``instances``, a complete set of the step's input ports.
+
+        :param name: for messages.
+        :param reader: reads a File for ``loadContents`` of step inputs and for ExpressionTools (blocking).
+        :param lister: lists a Directory for them.
+        """
+        return FragmentRun(self, instances, name, StepFs(reader, lister))
+
+    def expand(
+        self, inputs: CwlObject, *, reader: Reader | None = None, lister: Lister | None = None
+    ) -> list[CwlObject | None]:
+        """The inputs that the step's process would get, one per scattered index (flat order), without running it.
+
+        ``valueFrom`` and ``when`` are evaluated; None stands for an index that ``when`` skips.
+
+        :raises CwlError: an expression fails.
+        """
+        context = _context(StepFs(reader, lister), 0)
+        context.expanded = []
+        ended: list[str] = []
+        with messages.caught() as log:
+            generator = self._workflow.start(
+                self._complete(inputs), lambda outputs, status: ended.append(status), context
+            )
+            try:
+                next(generator, None)
+            except WorkflowException as error:
+                raise CwlError(messages.plain(str(error))[1], where=self.name) from error
+            text = log.take()
+        if "success" not in ended:
+            raise CwlError(text or "the step's inputs could not be evaluated", where=self.name)
+        orders = context.expanded
+        if not orders and "scatter" not in self._workflow.steps[0].tool:
+            orders = [None]
+        return [self._short(order) for order in orders]
+
+    def _short(self, order: Mapping[str, Any] | None) -> CwlObject | None:
+        if order is None:
+            return None
+        return {shortname(key): clean(value) for key, value in order.items() if key not in self._not_connected}
+
+    def _complete(self, inputs: CwlObject) -> CwlObject:
+        return {name: inputs.get(name) for name in self.inputs}
+
+
+_loaded: OrderedDict[tuple[str, bool], Fragment] = OrderedDict()
+
+
+def _context(fs: StepFs, instance: int) -> HybridContext:
+    context = HybridContext()
+    context.make_fs_access = cast(Any, lambda basedir: fs)
+    context.instance = instance
+    return context
+
+
+class _Instance:
+    """One running instance."""
+
+    def __init__(self, number: int, workflow: HybridWorkflow, inputs: CwlObject, fs: StepFs) -> None:
+        self.number = number
+        step = workflow.steps[0].tool
+        self.empty = any(not inputs.get(shortname(port)) for port in aslist(step.get("scatter", [])))
+        self.context = _context(fs, number)
+        self.context.ran = []
+        self.outstanding = 0
+        self.result: InstanceResult | None = None
+        self.errors: list[str] = []
+        self.generator = workflow.start(inputs, self.done, self.context)
+
+    def done(self, outputs: Any, status: str) -> None:
+        if status == "success" and not self.context.ran and not self.empty:
+            status = "skipped"
+        outputs = {shortname(key): clean(value) for key, value in (outputs or {}).items()}
+        self.result = InstanceResult(outputs, status, "; ".join(self.errors) if "Fail" in status else "")
+
+
+class FragmentRun:
+    """A fragment being run. Thread-confined; no I/O but the reader and lister that were given."""
+
+    def __init__(self, fragment: Fragment, instances: Sequence[CwlObject], name: str, fs: StepFs) -> None:
+        self._fragment = fragment
+        self.name = name
+        self._jobs = 0
+        self._keys: set[str] = set()
+        self._instances = [
+            _Instance(number, fragment._workflow, fragment._complete(inputs), fs)
+            for number, inputs in enumerate(instances)
+        ]
+        self._active = list(self._instances)
+
+    @property
+    def finished(self) -> bool:
+        """True when every instance has ended; call :meth:`pump` first."""
+        return all(instance.result is not None for instance in self._instances)
+
+    def pump(self) -> list[PendingJob]:
+        """Go on as far as results allow: the command-line jobs that are newly ready, in a reproducible order."""
+        fresh: list[PendingJob] = []
+        with messages.caught() as log:
+            for instance in self._active:
+                self._advance(instance, fresh, log)
+        self._active = [instance for instance in self._active if instance.result is None]
+        return fresh
+
+    def _advance(self, instance: _Instance, fresh: list[PendingJob], log: Any) -> None:
+        idle = 0
+        try:
+            while instance.result is None:
+                for item in instance.generator:
+                    if item is None:
+                        idle += 1
+                        break
+                    idle = 0
+                    if isinstance(item, PendingJob):
+                        self._register(item, instance)
+                        fresh.append(item)
+                    else:
+                        item.run(instance.context)
+                else:
+                    break
+                if instance.outstanding or idle > 1:
+                    break
+        except Exception as error:
+            text = messages.plain(str(error))[1] or type(error).__name__
+            _note(instance, log.take() or text)
+            self._fail(instance)
+            return
+        _note(instance, log.take())
+        if instance.result is None and not instance.outstanding:
+            self._fail(instance)
+        elif instance.result is not None and "Fail" in instance.result.status and instance.errors:
+            instance.result = InstanceResult(
+                instance.result.outputs, instance.result.status, "; ".join(instance.errors)
+            )
+
+    def _fail(self, instance: _Instance) -> None:
+        message = "; ".join(instance.errors) or "the workflow cannot go on: an input of a step never came"
+        outputs: CwlObject = dict.fromkeys(self._fragment.outputs)
+        instance.result = InstanceResult(outputs, "permanentFail", message)
+
+    def _register(self, job: PendingJob, instance: _Instance) -> None:
+        job.index, job.run = self._jobs, self
+        self._jobs += 1
+        instance.outstanding += 1
+        if self._fragment.single:
+            job.key = f"{job.index:05d}"
+            return
+        digest = hashlib.sha256(f"{instance.number}{job.scope}".encode()).hexdigest()[:16]
+        job.key = digest
+        number = 1
+        while job.key in self._keys:
+            number += 1
+            job.key = f"{digest}-{number}"
+        self._keys.add(job.key)
+
+    def completed(self, job: PendingJob, message: str) -> None:
+        """Called by :meth:`PendingJob.complete`."""
+        instance = self._instances[job.instance]
+        instance.outstanding -= 1
+        if message:
+            _note(instance, message)
+
+    def results(self) -> list[InstanceResult]:
+        """One result per instance, in their order.
+
+        :raises RuntimeError: not :attr:`finished`.
+        """
+        found = [instance.result for instance in self._instances if instance.result is not None]
+        if len(found) != len(self._instances):
+            raise RuntimeError("the fragment has not finished")
+        return found
+
+
+def _note(instance: _Instance, message: str) -> None:
+    if message and message not in instance.errors:
+        instance.errors.append(message)
+
+
+def clean(value: Any) -> JsonValue:
+    """A value without what cwltool adds for its own use: what tasks publish."""
+    if isinstance(value, list | tuple):
+        return [clean(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    kept = {key: clean(item) for key, item in value.items()}
+    if kept.get("class") in ("File", "Directory"):
+        for key in ("path", "dirname", "nameroot", "nameext", "writable"):
+            kept.pop(key, None)
+        if str(kept.get("location", "")).startswith("_:"):
+            del kept["location"]
+        elif "location" in kept:
+            kept.pop("contents", None)
+            kept.pop("listing", None)
+    return kept
+
+
+@functools.cache
+def preload() -> None:
+    """Import cwltool and its schemas and make the first objects, so that forked processes need not."""
+    from cwltool.process import get_schema
+
+    prepare()
+    get_schema("v1.0")
+    get_schema("v1.2")
+    Fragment(_PRELOADED)
+
+
+_PRELOADED: dict[str, Any] = {
+    "class": "Workflow",
+    "id": "#main",
+    "inputs": [],
+    "outputs": [],
+    "steps": [
+        {
+            "id": "#main/step",
+            "in": [],
+            "out": [],
+            "run": {"class": "CommandLineTool", "id": "#main/step/run", "inputs": [], "outputs": [], "baseCommand": []},
+        }
+    ],
+}

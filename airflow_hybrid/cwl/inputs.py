@@ -1,0 +1,270 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Values between steps: linking, scatter shapes, and a run's inputs against the workflow's types.
+
+What needs no CWL semantics is plain Python; cwltool is imported only where a port merges or picks, and to
+validate a run's inputs.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import hashlib
+import itertools
+import math
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+from airflow_hybrid.errors import CwlError, InputError
+from airflow_hybrid.model import CwlObject, JsonValue, Source, Step, StepInput, WorkflowGraph, WorkflowOutput
+
+_SHA1 = re.compile(r"sha1\$[0-9a-f]{40}")
+_REMOTE = ("http", "https", "s3", "gs", "ftp", "hybrid")
+
+
+# --- between steps --------------------------------------------------------------------------------------------------
+
+
+def resolve_step_inputs(
+    step: Step, values: Mapping[Source, JsonValue], document: JsonValue = None
+) -> dict[str, JsonValue]:
+    """The step's input ports from its sources: linkMerge, pickValue, then default (CWL v1.2 Workflow 4.1.5).
+
+    ``valueFrom``, ``when`` and scatter come later, in the step's fragment.
+
+    :param values: by source; a source that is missing counts as null (a skipped step delivers nulls).
+    :raises CwlError: pickValue finds no value, or more than one.
+    """
+    return {port.name: _linked(port, values, step.path) for port in step.inputs}
+
+
+def resolve_outputs(graph: WorkflowGraph, values: Mapping[Source, JsonValue]) -> CwlObject:
+    """The workflow's outputs from their sources: linkMerge and pickValue."""
+    return {port.name: _linked(port, values, graph.path) for port in graph.outputs}
+
+
+def scope_inputs(graph: WorkflowGraph, given: Mapping[str, JsonValue]) -> CwlObject:
+    """The inputs that the steps of a (sub-)workflow see: those given, null ones replaced by the port's default."""
+    return {
+        port.name: copy.deepcopy(port.default) if given.get(port.name) is None and port.has_default else
+        given.get(port.name)
+        for port in graph.inputs
+    }
+
+
+def _linked(port: StepInput | WorkflowOutput, values: Mapping[Source, JsonValue], scope: str) -> JsonValue:
+    document = port.document or {}
+    if len(port.sources) <= 1 and not document.keys() & {"linkMerge", "pickValue"}:
+        value = values.get(port.sources[0]) if port.sources else None
+        return copy.deepcopy(document["default"]) if value is None and "default" in document else value
+    from cwltool.errors import WorkflowException
+    from cwltool.utils import WorkflowStateItem
+    from cwltool.workflow_job import object_from_state
+
+    keys = [f"{source.step or ''}#{source.port}" for source in port.sources]
+    parameter: Any = {**document, "id": port.name, "type": "Any", "source": keys}
+    state: Any = {
+        key: WorkflowStateItem({"type": "Any"}, values.get(source), "success")
+        for key, source in zip(keys, port.sources, strict=True)
+    }
+    try:
+        merged = object_from_state(state, [parameter], True, True, "source")
+    except WorkflowException as error:
+        raise CwlError(str(error), where=f"{scope.rstrip('/')}/{port.name}") from error
+    return (merged or {}).get(port.name)
+
+
+# --- scatter --------------------------------------------------------------------------------------------------------
+
+
+def scatter_dims(step: Step, inputs: Mapping[str, JsonValue]) -> tuple[int, ...]:
+    """Sizes of the scatter: one per port for cross products, one in all for dotproduct; ``()`` without scatter.
+
+    :raises InputError: a port is not a list, or lists of a dotproduct differ in length.
+    """
+    sizes = []
+    for name in step.scatter:
+        value = inputs.get(name)
+        if not isinstance(value, list):
+            raise InputError(
+                f"step {step.path} scatters over {name}, which is {_kind(value)}, not an array", where=step.position
+            )
+        sizes.append(len(value))
+    if not step.scatter or _crossed(step):
+        return tuple(sizes)
+    if len(set(sizes)) > 1:
+        lengths = ", ".join(f"{name} has {size}" for name, size in zip(step.scatter, sizes, strict=True))
+        raise InputError(
+            f"step {step.path} scatters over arrays of different lengths (dotproduct): {lengths}", where=step.position
+        )
+    return (sizes[0],)
+
+
+def slice_scatter(step: Step, inputs: Mapping[str, JsonValue], lo: int, hi: int) -> dict[str, JsonValue]:
+    """The inputs of the jobs with flat indexes ``lo`` to ``hi`` (exclusive), last scatter port fastest.
+
+    The scatter ports become arrays of equal length, whatever the scatter method: for ``Fragment.load(chunked=True)``.
+    """
+    dims = scatter_dims(step, inputs)
+    sliced = dict(inputs)
+    if not _crossed(step):
+        for name in step.scatter:
+            sliced[name] = inputs[name][lo:hi]
+        return sliced
+    stride = math.prod(dims)
+    for name, size in zip(step.scatter, dims, strict=True):
+        stride = stride // size if size else 0
+        values = inputs[name]
+        sliced[name] = [values[index // stride % size] for index in range(lo, min(hi, math.prod(dims)))]
+    return sliced
+
+
+def shape_outputs(step: Step, dims: Sequence[int], flat: Sequence[CwlObject]) -> CwlObject:
+    """Job outputs in flat order -> output ports: arrays, nested for a nested cross product.
+
+    :param flat: one object per job; a port that one lacks (a skipped job) is null.
+    """
+    if not step.scatter:
+        return {port: flat[0].get(port) for port in step.outputs}
+    if len(flat) != math.prod(dims):
+        raise ValueError(f"{len(flat)} results for a scatter of {tuple(dims)}")
+    nested = step.scatter_method == "nested_crossproduct" and len(dims) > 1
+    return {
+        port: _shaped(iter([item.get(port) for item in flat]), tuple(dims) if nested else (len(flat),))
+        for port in step.outputs
+    }
+
+
+def _shaped(values: Any, dims: tuple[int, ...]) -> list[Any]:
+    if len(dims) == 1:
+        return list(itertools.islice(values, dims[0]))
+    return [_shaped(values, dims[1:]) for _ in range(dims[0])]
+
+
+def _crossed(step: Step) -> bool:
+    return len(step.scatter) > 1 and (step.scatter_method or "").endswith("_crossproduct")
+
+
+# --- a run's inputs -------------------------------------------------------------------------------------------------
+
+
+def validate_inputs(
+    graph: WorkflowGraph, given: Mapping[str, JsonValue], base_uri: str, *, checksum: bool = True
+) -> CwlObject:
+    """Make a complete input object of what a run was given (``conf``, Params, a settings file).
+
+    Defaults are filled in; relative paths and locations are resolved against ``base_uri`` (a directory's or file's
+    URI, or a directory's path); local Files get basename, size, checksum and the secondary files that the workflow
+    asks for. Files elsewhere (``http:``, ``hybrid:`` ...) are left as they are.
+
+    :raises InputError: an unknown, missing or wrongly typed input, or a local file that is not there.
+    """
+    names = [port.name for port in graph.inputs]
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            known = f"did you mean {near[0]!r}?" if near else f"the inputs are: {', '.join(names) or 'none'}"
+            raise InputError(f"unknown input {name!r}", where=graph.source or None, hint=known)
+    base = base_uri if "://" in base_uri else Path(base_uri).absolute().as_uri() + "/"
+    order: CwlObject = {}
+    for port in graph.inputs:
+        value = given.get(port.name)
+        if value is None and port.has_default:
+            value = port.default
+        order[port.name] = _located(copy.deepcopy(value), port.name, base)
+    from airflow_hybrid.cwl.checks import check_order
+
+    order = check_order(graph, order)
+    for name, value in order.items():
+        _measure(value, name, checksum)
+    return order
+
+
+def _kind(value: JsonValue) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, dict):
+        return f"a {value['class']}" if value.get("class") in ("File", "Directory") else "a record"
+    return {bool: "a boolean", int: "an int", float: "a float", str: "a string", list: "an array"}[type(value)]
+
+
+def _located(value: JsonValue, name: str, base: str) -> JsonValue:
+    """Files with a ``file:`` (or remote) location; nothing relative."""
+    if isinstance(value, list):
+        return [_located(item, name, base) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("class") not in ("File", "Directory"):
+        return {key: _located(item, name, base) for key, item in value.items()}
+    item = dict(value)
+    path = item.pop("path", None)
+    location = item.get("location")
+    if location is None and path is not None:
+        # a path is not percent-encoded, a location is
+        location = path if urlsplit(path).scheme in (*_REMOTE, "file") else quote(path)
+    if location is not None and not isinstance(location, str):
+        raise InputError(f"input {name!r}: the location of a {item['class']} must be a string")
+    if location is not None and not location.startswith("_:"):
+        if urlsplit(location).scheme not in (*_REMOTE, "file"):
+            location = urljoin(base, quote(unquote(location), safe="/%:@!$&'()*+,;=~"))
+        item["location"] = location.rstrip("/")
+        item.setdefault("basename", os.path.basename(unquote(urlsplit(item["location"]).path)))
+        _check_exists(item, name)
+    elif "contents" not in item and "listing" not in item:
+        raise InputError(f"input {name!r}: a {item['class']} needs a location, a path, or its contents")
+    for key in ("secondaryFiles", "listing"):
+        if key in item:
+            item[key] = _located(item[key], name, base)
+    return item
+
+
+def local_path(location: str) -> str | None:
+    """The path of a ``file:`` URI of this machine."""
+    parts = urlsplit(location)
+    return unquote(parts.path) if parts.scheme == "file" and parts.netloc in ("", "localhost") else None
+
+
+def _check_exists(item: CwlObject, name: str) -> None:
+    path = local_path(item["location"])
+    if path is None:
+        return
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise InputError(f"input {name!r}: {path}: {error.strerror}") from error
+    right = stat.S_ISDIR(mode) if item["class"] == "Directory" else stat.S_ISREG(mode)
+    if not right:
+        raise InputError(f"input {name!r}: {path} is not a {item['class']}")
+
+
+def _measure(value: JsonValue, name: str, checksum: bool) -> None:
+    """Size and checksum of local files; a checksum that was given must be right."""
+    if isinstance(value, list):
+        for item in value:
+            _measure(item, name, checksum)
+        return
+    if not isinstance(value, dict):
+        return
+    if value.get("class") == "File" and (path := local_path(value.get("location", ""))) is not None:
+        value["size"] = os.stat(path).st_size
+        if checksum:
+            found = f"sha1${_sha1(path)}"
+            if _SHA1.fullmatch(str(value.get("checksum", ""))) and value["checksum"] != found:
+                raise InputError(f"input {name!r}: the checksum of {path} is {found}, not {value['checksum']}")
+            value["checksum"] = found
+    for key, item in value.items():
+        if key != "listing":
+            _measure(item, name, checksum)
+
+
+def _sha1(path: str) -> str:
+    digest = hashlib.sha1(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while block := file.read(1024 * 1024):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,452 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""One job of a fragment: its files and resources, then its command line, then its outputs."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import posixpath
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import unquote, urlsplit
+
+from cwl_utils import expression
+from cwltool.errors import WorkflowException
+from cwltool.job import JobBase
+from cwltool.process import shortname
+from cwltool.utils import normalizeFilesDirs
+from schema_salad.exceptions import ValidationException
+
+from airflow_hybrid.cwl import messages
+from airflow_hybrid.cwl.site import JobSite, SitePathMapper, unveil
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model import CwlObject, FactsNeeded, JobScript, Resources, SiteFacts, StageEntry
+
+if TYPE_CHECKING:
+    from airflow_hybrid.cwl.runtime import HybridContext, HybridJob, HybridTool
+
+_RUNTIME_FIELDS = ("path", "dirname")
+_DERIVED_FIELDS = ("path", "dirname", "nameroot", "nameext")
+_RESOURCES = {"cores": "cores", "ram": "ram_mib", "tmpdir": "tmpdir_mib", "outdir": "outdir_mib"}
+
+
+class PendingJob:
+    """A command-line job that is ready to run, not yet placed.
+
+    Life: :meth:`files` and :attr:`resources` -> place -> :meth:`build` -> run -> :meth:`collect` -> :meth:`complete`.
+    All calls from the fragment's thread.
+
+    :ivar key: unique in the fragment's run and the same in every attempt; a valid file name.
+    :ivar step_path: path of the leaf step; ``index``: number of the job in the order of creation.
+    :ivar inputs: the job order, with the tool's defaults filled in.
+    """
+
+    def __init__(self, tool: HybridTool, order: CwlObject, callback: Any, context: HybridContext) -> None:
+        self.tool = tool
+        self.step_path = tool.step_path
+        self.scope = context.scope
+        self.instance = context.instance
+        self.index = 0
+        self.key = ""
+        self.run: Any = None
+        self._callback = callback
+        self._context = context
+        self._literals: dict[str, str] = {}
+        self.inputs = {name: self._settle(value) for name, value in order.items()}
+        for port in tool.tool["inputs"]:
+            name = shortname(port["id"])
+            if self.inputs.get(name) is None and "default" in port:
+                self.inputs[name] = self._settle(copy.deepcopy(port["default"]))
+        self._job: HybridJob | None = None
+        self._site: JobSite | None = None
+
+    @property
+    def label(self) -> str:
+        """For messages: ``/variant/train [3][0]``."""
+        indexes = "".join(f" [{part.split('[', 1)[1]}" for part in self.scope.split("/") if "[" in part)
+        return f"{self.step_path}{indexes}" or self.key
+
+    def _settle(self, value: Any) -> Any:
+        """Copy a value with every File and Directory normal: a location, a basename, no path of another site."""
+        if isinstance(value, list):
+            return [self._settle(item) for item in value]
+        if not isinstance(value, Mapping):
+            return value
+        item = {key: self._settle(entry) for key, entry in value.items()}
+        kind = value.get("class")
+        if kind not in ("File", "Directory"):
+            return item
+        if "location" not in item and "path" in item:
+            item["location"] = item["path"]
+        for field in _RUNTIME_FIELDS:
+            item.pop(field, None)
+        location = item.get("location")
+        if location is None or location.startswith("_:"):
+            item["location"] = location = f"_:literal-{len(self._literals)}"
+            item.setdefault("basename", hashlib.sha1(item.get("contents", "").encode()).hexdigest())
+            self._literals[location] = item.get("contents", "")
+        elif location.endswith("/"):
+            item["location"] = location = location.rstrip("/")
+        if not item.get("basename"):
+            item["basename"] = posixpath.basename(unquote(urlsplit(location).path))
+        if kind == "File":
+            item["nameroot"], item["nameext"] = posixpath.splitext(item["basename"])
+        return item
+
+    # --- before it is placed ----------------------------------------------------------------------------------
+
+    @property
+    def resources(self) -> Resources:
+        """ResourceRequirement and ToolTimeLimit, evaluated (CWL v1.2 CommandLineTool 5.10 and 5.11).
+
+        :raises CwlError: an expression in them fails.
+        """
+        known = self.tool.notes.get("resources")
+        if known is not None:
+            return cast(Resources, known)
+        requirement, _ = self.tool.get_requirement("ResourceRequirement")
+        limit, _ = self.tool.get_requirement("ToolTimeLimit")
+        values: dict[str, Any] = {} if self._version != "v1.0" else {"ram_mib": 1024}
+        explicit: set[str] = set()
+        constant = True
+        for name, field in _RESOURCES.items():
+            for bound in (f"{name}Min", f"{name}Max"):
+                given = (requirement or {}).get(bound)
+                if not given:
+                    continue
+                constant = constant and not expression.needs_parsing(given)
+                number = self._number(given, bound)
+                if number is not None:
+                    values[field] = number if field == "cores" else math.ceil(number)
+                    explicit.add(field)
+                    break
+        seconds = (limit or {}).get("timelimit")
+        if seconds:
+            constant = constant and not expression.needs_parsing(seconds)
+            values["walltime_s"] = int(self._number(seconds, "timelimit") or 0) or None
+            explicit.add("walltime_s")
+        found = Resources(**values, explicit=frozenset(explicit))
+        if constant:
+            self.tool.notes["resources"] = found
+        return found
+
+    @property
+    def _version(self) -> str:
+        from cwltool.update import ORIGINAL_CWLVERSION
+
+        return str(self.tool.metadata.get(ORIGINAL_CWLVERSION, "v1.2"))
+
+    def _number(self, value: Any, name: str) -> float | int | None:
+        if expression.needs_parsing(value):
+            with self._clear_errors(f"{name}: "):
+                value = expression.do_eval(
+                    value, self.inputs, self.tool.requirements, None, None, {}, cwlVersion=self._version
+                )
+        if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+            return value
+        raise CwlError(f"{name} is {value!r}, not a number", where=self.label)
+
+    def files(self) -> list[CwlObject]:
+        """The Files and Directories that must be at the location: those in the inputs (secondary files too) and
+        those that an InitialWorkDirRequirement names outright. Each location once; literals are not among them.
+        """
+        found: dict[str, CwlObject] = {}
+        _gather(self.inputs, found)
+        literal = self.tool.notes.get("workdir")
+        if literal is None:
+            requirement, _ = self.tool.get_requirement("InitialWorkDirRequirement")
+            literal = [] if requirement is None else [requirement.get("listing")]
+            self.tool.notes["workdir"] = literal
+        _gather(literal, found)
+        return list(found.values())
+
+    # --- once it is placed ------------------------------------------------------------------------------------
+
+    def build(
+        self,
+        jobdir: str,
+        paths: Mapping[str, str],
+        facts: SiteFacts,
+        cores: float | None = None,
+        ram_mib: int | None = None,
+    ) -> JobScript:
+        """Make the command line over paths of the location.
+
+        :param jobdir: the job's directory there (absolute).
+        :param paths: location URI -> absolute path there, for each of :meth:`files`.
+        :param facts: what is known of the location's files; may grow between calls.
+        :param cores: granted, for ``$(runtime.cores)``; by default what was asked for. ``ram_mib`` likewise.
+        :raises FactsNeeded: sizes, contents or listings that ``facts`` lacks; probe them and call again.
+        :raises CwlError: the job order does not fit the tool, or an expression fails.
+        """
+        site = JobSite(jobdir, paths, facts, self._literals)
+        context = cast("HybridContext", self._context.copy())
+        context.site = site
+        context.name = self.key
+        context.outdir, context.tmpdir, context.stagedir = site.outdir, site.tmpdir, f"{jobdir}/in"
+        context.make_fs_access = cast(Any, lambda basedir: site.fs)
+        context.toplevel = False
+        context.select_resources = lambda request, _: _granted(request, cores, ram_mib)
+        try:
+            with self._clear_errors(""):
+                job = self.tool.build(self, context)
+                script = self._script(job, site)
+        finally:
+            if site.fs.needed:
+                raise FactsNeeded(list(site.fs.needed)) from None
+        self._job, self._site = job, site
+        return script
+
+    def _script(self, job: JobBase, site: JobSite) -> JobScript:
+        command = [str(argument) for argument in job.command_line]
+        shell = self.tool.get_requirement("ShellCommandRequirement")[0] is not None
+        if shell:
+            command = command[2:]
+        elif job.mpi_procs:
+            mpi = self._context.mpi_config
+            command = [mpi.runner, mpi.nproc_flag, str(job.mpi_procs), *mpi.extra_flags, *command]
+        if not command or not command[0]:
+            raise CwlError("the command line is empty: baseCommand, arguments or an inputBinding is missing")
+        if job.stdin is not None and job.pathmapper.reversemap(job.stdin) is None:
+            raise CwlError(f"stdin is {job.stdin!r}, which is not one of the job's input files")
+        return JobScript(
+            command=tuple(command),
+            outdir=site.outdir,
+            tmpdir=site.tmpdir,
+            environment={"HOME": site.outdir, "TMPDIR": site.tmpdir, **job.environment},
+            stdin=job.stdin,
+            stdout=job.stdout,
+            stderr=job.stderr,
+            shell=shell,
+            stage=tuple(self._stage(job, site)),
+            walltime_s=job.timelimit or None,
+        )
+
+    def _stage(self, job: JobBase, site: JobSite) -> Iterator[StageEntry]:
+        made: dict[str, tuple[str, str | None]] = {}
+        folders = {site.outdir}
+
+        def entry(kind: str, target: str, source: str | None = None, text: str | None = None) -> Iterator[StageEntry]:
+            content = source if source is not None else text
+            if target in made:
+                if made[target] != (kind, content) and not (kind == "mkdir" == made[target][0]):
+                    raise CwlError(f"two inputs are to be staged as {target}: {made[target][1]} and {content}")
+                return
+            for folder in reversed(list(_parents(target))):
+                if folder not in folders and folder.startswith(site.jobdir + "/"):
+                    folders.add(folder)
+                    if folder not in made:
+                        yield StageEntry("mkdir", folder)
+            if not target.startswith(site.jobdir + "/"):
+                raise CwlError(f"{target} is outside the job's directory and cannot be staged")
+            made[target] = (kind, content)
+            if kind == "mkdir":
+                folders.add(target)
+            yield StageEntry(kind, target, source, None if text is None else text.encode())
+
+        workdir = SitePathMapper(job.generatefiles["listing"], site, site.outdir, False)
+        for mapper in (cast(Any, job.pathmapper), workdir):
+            for item in mapper:
+                if not item.staged:
+                    continue
+                kind = str(item.type)
+                if "Create" in kind:
+                    yield from entry("file", item.target, text=item.resolved)
+                elif item.resolved.startswith("_:"):
+                    yield from entry("mkdir", item.target)
+                elif kind.startswith("Writable") and not job.inplace_update:
+                    yield from entry("copy", item.target, site.need_path(item.resolved))
+                else:
+                    yield from entry("link", item.target, site.need_path(item.resolved))
+
+    # --- when it has ended ------------------------------------------------------------------------------------
+
+    def status(self, exit_code: int) -> str:
+        """``success``, ``temporaryFail`` or ``permanentFail`` by the tool's exit codes (CWL v1.2 section 5)."""
+        for status, field in (
+            ("success", "successCodes"),
+            ("temporaryFail", "temporaryFailCodes"),
+            ("permanentFail", "permanentFailCodes"),
+        ):
+            if exit_code in self.tool.tool.get(field, ()):
+                return status
+        return "success" if exit_code == 0 else "permanentFail"
+
+    def collect(self, exit_code: int, jobdir: str, facts: SiteFacts, to_uri: Callable[[str], str]) -> CwlObject:
+        """Bind the outputs; needs :meth:`build` to have been called.
+
+        :param facts: stat, checksum and listing of everything below ``<jobdir>/out``.
+        :param to_uri: absolute path there -> location URI.
+        :raises FactsNeeded: contents that an output binding reads; probe them and call again.
+        :raises CwlError: an output is missing or of the wrong type, or lies outside the output directory.
+        """
+        job, site = self._job, self._site
+        if job is None or site is None or site.jobdir != jobdir:
+            raise RuntimeError("build() must come before collect()")
+        site.facts = facts
+        site.fs.needed.clear()
+        try:
+            with self._clear_errors(""):
+                outputs = copy.deepcopy(job.collect_outputs(site.outdir, exit_code))
+                normalizeFilesDirs(cast(Any, outputs))
+                collected = {name: _publish(value, site, to_uri) for name, value in outputs.items()}
+        finally:
+            if site.fs.needed:
+                raise FactsNeeded(list(site.fs.needed)) from None
+        return collected
+
+    def complete(self, outputs: CwlObject | None, status: str = "success", message: str = "") -> None:
+        """Hand the outputs (None: the job failed) to the workflow; then :meth:`FragmentRun.pump` goes on.
+
+        :param status: ``success``, ``temporaryFail`` or ``permanentFail``.
+        """
+        if self.run is not None:
+            self.run.completed(self, message)
+        if outputs is None:
+            outputs = {shortname(port["id"]): None for port in self.tool.tool["outputs"]}
+        self._job = self._site = None
+        with messages.caught():
+            self._callback(outputs, status)
+
+    def _clear_errors(self, prefix: str) -> _ClearErrors:
+        return _ClearErrors(self.label, prefix)
+
+
+class _ClearErrors:
+    """Turns what cwltool raises into a CwlError that names the job."""
+
+    def __init__(self, label: str, prefix: str) -> None:
+        self._label, self._prefix = label, prefix
+        self._caught: Any = None
+
+    def __enter__(self) -> None:
+        self._caught = messages.caught()
+        self._caught.__enter__()
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._caught.__exit__(None, None, None)
+        if error is None or isinstance(error, FactsNeeded) or not isinstance(error, Exception):
+            return
+        if isinstance(error, CwlError):
+            error.where = error.where or self._label
+            return
+        known = isinstance(error, WorkflowException | ValidationException)
+        text = messages.plain(str(error))[1] if known else f"{type(error).__name__}: {error}"
+        raise CwlError(self._prefix + text, where=self._label) from error
+
+
+def _granted(request: dict[str, Any], cores: float | None, ram_mib: int | None) -> dict[str, Any]:
+    granted = {
+        "cores": cores or request["coresMin"],
+        "ram": ram_mib or math.ceil(request["ramMin"]),
+        "tmpdirSize": math.ceil(request["tmpdirMin"]),
+        "outdirSize": math.ceil(request["outdirMin"]),
+    }
+    if "cudaDeviceCountMin" in request:
+        granted["cudaDeviceCount"] = request["cudaDeviceCountMin"]
+    return granted
+
+
+def _parents(path: str) -> Iterator[str]:
+    while (path := posixpath.dirname(path)) != "/":
+        yield path
+
+
+def _gather(value: Any, found: dict[str, CwlObject]) -> None:
+    if isinstance(value, list):
+        for item in value:
+            _gather(item, found)
+    elif isinstance(value, Mapping):
+        located = False
+        if value.get("class") in ("File", "Directory"):
+            location = value.get("location", "_:")
+            if not location.startswith("_:"):
+                located = True
+                found.setdefault(location, cast(CwlObject, value))
+        for key, item in value.items():
+            if not (located and key == "listing") and isinstance(item, list | Mapping):
+                _gather(item, found)
+
+
+def _publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
+    """Make an output value fit for others: locations as URIs, size and checksum, no paths of the job's site."""
+    if isinstance(value, list):
+        return [_publish(item, site, to_uri) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    kind = value.get("class")
+    if kind not in ("File", "Directory"):
+        return {key: _publish(item, site, to_uri) for key, item in value.items()}
+    item = {key: entry for key, entry in value.items() if key not in _DERIVED_FIELDS and entry is not None}
+    location = item["location"]
+    if location.startswith("_:"):
+        del item["location"]
+    elif location.startswith("file://"):
+        path = posixpath.normpath(unquote(location[len("file://") :]))
+        _locate(item, path, site, to_uri)
+    else:
+        item["location"] = unveil(location)
+        if site.path_of(location) is None:
+            raise CwlError(f"output {location} is neither in the output directory nor an input")
+    if "location" in item:
+        item.pop("contents", None)
+        item.pop("listing", None)
+    for key in ("secondaryFiles", "listing"):
+        if item.get(key):
+            item[key] = [_publish(entry, site, to_uri) for entry in item[key]]
+    if not item.get("secondaryFiles", True):
+        del item["secondaryFiles"]
+    return item
+
+
+def _locate(item: CwlObject, path: str, site: JobSite, to_uri: Callable[[str], str]) -> None:
+    """Give an output below outdir its URI, size and checksum; a symbolic link stands for what it points to."""
+    fact = site.fs.stat(path)
+    real = _checked(path, site)
+    known = site.input_at(real) if real != path and not real.startswith(site.outdir + "/") else None
+    item["location"] = known or to_uri(real)
+    if fact.kind == "d":
+        if known is None:
+            _check_tree(path, site)
+    else:
+        item["size"] = fact.size
+        if fact.checksum:
+            item["checksum"] = fact.checksum
+
+
+def _checked(path: str, site: JobSite) -> str:
+    """The real path of an output.
+
+    :raises CwlError: it leads out of the output directory and is not an input.
+    """
+    if path != site.outdir and not path.startswith(site.outdir + "/"):
+        raise CwlError(f"output {path} is outside the job's output directory")
+    fact = site.fs.stat(path)
+    if fact.realpath is None or fact.realpath == path:
+        return path
+    root = site.facts.files.get(site.outdir)
+    root_path = (root.realpath if root else None) or site.outdir
+    real = fact.realpath
+    if real == root_path or real.startswith(root_path + "/"):
+        return site.outdir + real[len(root_path) :]
+    if real.startswith(site.outdir + "/"):
+        return real
+    if site.input_at(real) is not None:
+        return real
+    for known in site.paths.values():
+        seen = site.facts.files.get(known)
+        if seen is not None and seen.realpath and (real == seen.realpath or real.startswith(seen.realpath + "/")):
+            return known + real[len(seen.realpath) :]
+    raise CwlError(f"output {path} is a symbolic link to {real}, outside the job's output directory")
+
+
+def _check_tree(path: str, site: JobSite) -> None:
+    pending = [path]
+    while pending:
+        folder = pending.pop()
+        for name in site.facts.listings.get(folder, ()):
+            entry = f"{folder}/{name}"
+            _checked(entry, site)
+            if site.fs.stat(entry).kind == "d" and site.facts.files[entry].realpath in (None, entry):
+                pending.append(entry)

@@ -1,0 +1,323 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""cwltool's processes, adapted: jobs are handed out before they are built, and nothing touches this machine.
+
+cwltool keeps the semantics (scatter, ``when``, ``valueFrom``, linking, loops, command lines, output binding).
+What differs is replaced here and nowhere else; cwltool is pinned to the release that this was written for.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, cast
+
+import cwltool.command_line_tool
+import cwltool.process
+import cwltool.workflow
+import cwltool.workflow_job
+from cwltool.builder import Builder
+from cwltool.command_line_tool import CommandLineTool, ExpressionTool
+from cwltool.context import LoadingContext, RuntimeContext
+from cwltool.job import JobBase
+from cwltool.process import Process, shortname
+from cwltool.update import INTERNAL_VERSION, ORIGINAL_CWLVERSION
+from cwltool.workflow import Workflow, WorkflowStep
+from cwltool.workflow_job import ReceiveScatterOutput, WorkflowJob, WorkflowJobLoopStep
+from rdflib import Graph, URIRef
+from schema_salad.sourceline import cmap
+
+from airflow_hybrid.cwl import javascript, messages
+from airflow_hybrid.cwl.site import JobSite, SitePathMapper
+from airflow_hybrid.errors import UnsupportedError
+
+if TYPE_CHECKING:
+    from airflow_hybrid.cwl.job import PendingJob
+
+STEP_PATH = "airflow_hybrid:path"
+"""Key of a process in a stored document: path of the step that runs it."""
+CWL_VERSION = "airflow_hybrid:cwlVersion"
+"""Key of a process in a stored document: the version that it was written in."""
+FORMATS = "airflow_hybrid:formats"
+"""Key of a stored document: [subject, predicate, object] triples of the file formats' ontology."""
+NOWHERE = "/nonexistent"
+
+_serial = itertools.count()
+
+
+def _serial_name(stem: str, names: set[str] | None = None) -> str:
+    return f"{stem} {next(_serial)}"
+
+
+def _drain_in_turn(
+    steps: list[Any], scatter: ReceiveScatterOutput, context: RuntimeContext
+) -> Iterator[Any]:
+    """``parallel_steps`` in linear time: cwltool's begins again at the first job after each one that it yields.
+
+    Jobs do not stop each other: a retry then has only those to repeat that failed.
+    """
+    active = list(enumerate(steps))
+    while scatter.completed < scatter.total:
+        progress, waiting = False, []
+        before = scatter.completed
+        for index, step in active:
+            if step is None:
+                continue
+            ended = True
+            try:
+                for item in step:
+                    if item is None:
+                        ended = False
+                        break
+                    progress = True
+                    yield item
+            except cwltool.errors.WorkflowException as error:
+                cwltool.workflow_job._logger.error("Cannot make scatter job: %s", error)
+                scatter.receive_scatter_output(index, {}, "permanentFail")
+            if not ended:
+                waiting.append((index, step))
+        active = waiting
+        if not progress and scatter.completed == before and scatter.completed < scatter.total:
+            yield None
+
+
+@functools.cache
+def prepare() -> None:
+    """Adapt cwltool's modules, once per process: unique names in constant time and memory, linear scatter."""
+    messages.quiet()
+    javascript.install()
+    for module in (cwltool.command_line_tool, cwltool.workflow_job):
+        setattr(module, "uniquename", _serial_name)  # noqa: B010 - names of other modules' attributes
+    setattr(cwltool.workflow_job, "parallel_steps", _drain_in_turn)  # noqa: B010
+
+
+class HybridContext(RuntimeContext):
+    """A runtime context that makes no directories, knows its place in the fragment and, in a build, its site.
+
+    :ivar scope: names and indexes of the steps around, ``/variant[3]/train``: the same in every attempt.
+    """
+
+    site: JobSite | None = None
+    scope: str = ""
+    instance: int = 0
+    expanded: list[Any] | None = None
+    ran: list[str] | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.use_container = False
+        self.compute_checksum = False
+        self.basedir = NOWHERE
+        self.on_error = "continue"
+        self.move_outputs = "leave"
+
+    def get_outdir(self) -> str:
+        return self.outdir or NOWHERE
+
+    def get_tmpdir(self) -> str:
+        return self.tmpdir or NOWHERE
+
+    def get_stagedir(self) -> str:
+        return self.stagedir or NOWHERE
+
+    @property
+    def postScatterEval(self) -> Callable[[Any], Any] | None:  # noqa: N802 - cwltool's name
+        return self.__dict__.get("_post_scatter")
+
+    @postScatterEval.setter
+    def postScatterEval(self, function: Callable[[Any], Any] | None) -> None:  # noqa: N802
+        if function is not None and self.expanded is not None:
+            into, inner = self.expanded, function
+
+            def function(order: Any) -> Any:
+                result = inner(order)
+                into.append(result)
+                return result
+
+        self.__dict__["_post_scatter"] = function
+
+
+class HybridBuilder(Builder):
+    """A builder that writes floats without an exponent, as cwltool does for those that it read from YAML."""
+
+    def tostr(self, value: Any) -> str:
+        if isinstance(value, float):
+            text = repr(value)
+            return format(Decimal(text), "f") if "e" in text or "E" in text else text
+        return str(super().tostr(value))
+
+
+class HybridJob(JobBase):
+    """cwltool's description of a job; it is never run here."""
+
+    def run(self, runtimeContext: RuntimeContext, tmpdir_lock: Any = None) -> None:
+        raise NotImplementedError("jobs run at their location")
+
+    def prepare_environment(self, runtimeContext: RuntimeContext, envVarReq: Mapping[str, str]) -> None:
+        self.environment = dict(envVarReq)
+
+    def _required_env(self) -> dict[str, str]:
+        return {}
+
+
+def plain_data(value: Any) -> Any:
+    """Dicts and lists without ruamel's comments: they are copied per job, and plain ones are copied fast."""
+    if isinstance(value, Mapping):
+        return {key: plain_data(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_data(item) for item in value]
+    return value
+
+
+class _Reusable:
+    """Makes a process cheap and safe to use for many jobs."""
+
+    def _settle(self) -> None:
+        process = cast(Any, self)
+        process.step_path = process.tool.get(STEP_PATH, "")
+        process.inputs_record_schema = plain_data(process.inputs_record_schema)
+        # bind_input writes the type it met into a schema of type Any: such a schema is used only once
+        text = json.dumps(process.inputs_record_schema)
+        process.pristine = process.inputs_record_schema if "Any" in text else None
+        for key in ("inputs", "outputs"):
+            process.tool[key] = plain_data(process.tool[key])
+
+    def _init_job(self, joborder: Any, runtime_context: RuntimeContext) -> Builder:
+        process = cast(Any, self)
+        if process.pristine is not None:
+            process.inputs_record_schema = copy.deepcopy(process.pristine)
+        builder: Builder = super()._init_job(joborder, runtime_context)  # type: ignore[misc]
+        builder.__class__ = HybridBuilder
+        return builder
+
+
+class HybridTool(_Reusable, CommandLineTool):
+    """A CommandLineTool whose jobs are :class:`PendingJob`: placed and staged first, built later."""
+
+    def __init__(self, toolpath_object: Any, loadingContext: LoadingContext) -> None:
+        super().__init__(toolpath_object, loadingContext)
+        self._settle()
+        self.notes: dict[str, Any] = {}
+
+    def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
+        return HybridJob
+
+    def make_path_mapper(
+        self, reffiles: Any, stagedir: str, runtimeContext: RuntimeContext, separateDirs: bool
+    ) -> SitePathMapper:
+        site = cast(HybridContext, runtimeContext).site
+        assert site is not None
+        return SitePathMapper(reffiles, site, stagedir, separateDirs)
+
+    def job(self, job_order: Any, output_callbacks: Any, runtimeContext: RuntimeContext) -> Iterator[Any]:
+        context = cast(HybridContext, runtimeContext)
+        if context.site is not None:
+            yield from super().job(job_order, output_callbacks, context)
+            return
+        from airflow_hybrid.cwl.job import PendingJob
+
+        yield PendingJob(self, job_order, output_callbacks, context)
+
+    def build(self, job: PendingJob, context: HybridContext) -> HybridJob:
+        """cwltool's job for a placed PendingJob."""
+        return cast(HybridJob, next(iter(super().job(job.inputs, None, context))))
+
+
+class HybridExpressionTool(_Reusable, ExpressionTool):
+    """An ExpressionTool: evaluated by whoever advances the fragment."""
+
+    def __init__(self, toolpath_object: Any, loadingContext: LoadingContext) -> None:
+        super().__init__(toolpath_object, loadingContext)
+        self._settle()
+
+
+class HybridStep(WorkflowStep):
+    """A step that tells its process which one it is, by names and indexes."""
+
+    def job(self, job_order: Any, output_callbacks: Any, runtimeContext: RuntimeContext) -> Iterator[Any]:
+        context = cast(HybridContext, runtimeContext)
+        if context.expanded is not None:
+            if "scatter" not in self.tool:
+                context.expanded.append(job_order)
+            output_callbacks({port["id"]: None for port in self.tool["outputs"]}, "success")
+            return
+        if context.ran is not None and not context.scope:
+            context.ran.append(self.id)
+        context = cast(HybridContext, context.copy())
+        context.scope = f"{context.scope}/{shortname(self.id)}{_indexes(output_callbacks)}"
+        yield from super().job(job_order, output_callbacks, context)
+
+
+def _indexes(callback: Any) -> str:
+    """``[2][0]``: scatter indexes (``#3``: loop iteration) as found in the chain of output callbacks."""
+    found: list[str] = []
+    while isinstance(callback, functools.partial):
+        owner = getattr(callback.func, "__self__", None)
+        if isinstance(owner, ReceiveScatterOutput):
+            found.append(f"[{callback.args[0]}]")
+            callback = owner.output_callback
+        elif isinstance(owner, WorkflowJobLoopStep):
+            found.append(f"#{owner.iteration}")
+            break
+        else:
+            break
+    return "".join(reversed(found))
+
+
+class HybridWorkflow(_Reusable, Workflow):
+    """A Workflow with its steps in the document's order (cwltool shuffles them)."""
+
+    def __init__(self, toolpath_object: Any, loadingContext: LoadingContext) -> None:
+        super().__init__(toolpath_object, loadingContext)
+        order = {step["id"]: number for number, step in enumerate(self.tool["steps"])}
+        self.steps.sort(key=lambda step: order.get(step.id, 0))
+        self._settle()
+
+    def make_workflow_step(self, toolpath_object: Any, pos: int, loadingContext: LoadingContext, prov: Any = None) -> Any:
+        return HybridStep(toolpath_object, pos, loadingContext, prov)
+
+    def get_requirement(self, feature: str) -> tuple[Any, bool | None]:
+        if feature == "LoadListingRequirement":  # a workflow looks into no directory; its tools do
+            return None, None
+        return cast("tuple[Any, bool | None]", super().get_requirement(feature))
+
+    def start(self, inputs: MutableMapping[str, Any], done: Callable[[Any, str], None], context: HybridContext) -> Any:
+        """Run with inputs that were checked before: without the copy and the validation of ``job``."""
+        return WorkflowJob(self, context).job(inputs, done, context)
+
+
+_CLASSES: dict[str, Callable[..., Process]] = {
+    "CommandLineTool": HybridTool,
+    "ExpressionTool": HybridExpressionTool,
+    "Workflow": HybridWorkflow,
+}
+
+
+def load_process(document: Mapping[str, Any]) -> HybridWorkflow:
+    """Make cwltool's objects of a stored document, without resolving or validating it again."""
+    prepare()
+    formats = None
+    if document.get(FORMATS):
+        formats = Graph()
+        for triple in document[FORMATS]:
+            formats.add(cast(Any, tuple(URIRef(term) for term in triple)))
+
+    def make(tool: Any, loading: LoadingContext) -> Process:
+        maker = _CLASSES.get(tool["class"])
+        if maker is None:
+            raise UnsupportedError(f"a process of class {tool['class']} cannot be run")
+        loading = loading.copy()
+        loading.metadata = {"cwlVersion": INTERNAL_VERSION, ORIGINAL_CWLVERSION: tool.get(CWL_VERSION, "v1.2")}
+        process = maker(tool, loading)
+        process.formatgraph = formats
+        return process
+
+    loading = LoadingContext()
+    loading.construct_tool_object = make
+    loading.disable_js_validation = True
+    loading.do_validate = False
+    loading.relax_path_checks = True
+    return cast(HybridWorkflow, make(cmap(cast(Any, document), fn=document.get("label") or "workflow"), loading))

@@ -1,0 +1,267 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A job's view of the location it runs at: cwltool's file access and path mapping, answered from facts alone."""
+
+from __future__ import annotations
+
+import fnmatch
+import io
+import posixpath
+from collections.abc import Iterator, Mapping, MutableSequence
+from typing import IO, Any
+from urllib.parse import quote, unquote
+
+from cwltool.pathmapper import MapperEnt, PathMapper
+from cwltool.stdfsaccess import StdFsAccess
+from cwltool.utils import dedup
+from schema_salad.ref_resolver import file_uri
+
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model import FactsNeeded, FileFact, Question, SiteFacts
+
+_OURS = "x-file:"
+_ABSENT = FileFact("?")
+
+
+def veil(location: str) -> str:
+    """Give a ``file:`` location another scheme: cwltool takes ``file:`` for a path where the job runs."""
+    return _OURS + location[len("file:") :] if location.startswith("file:") else location
+
+
+def unveil(location: str) -> str:
+    return "file:" + location[len(_OURS) :] if location.startswith(_OURS) else location
+
+
+class JobSite:
+    """Where one job runs and what is known there.
+
+    :ivar paths: location URI -> absolute path of its replica (there, or where it is going to be).
+    :ivar literals: contents of File literals by their ``_:`` location.
+    """
+
+    def __init__(self, jobdir: str, paths: Mapping[str, str], facts: SiteFacts, literals: Mapping[str, str]) -> None:
+        self.jobdir = jobdir
+        self.outdir = f"{jobdir}/out"
+        self.tmpdir = f"{jobdir}/tmp"
+        self.paths = paths
+        self.facts = facts
+        self.literals = literals
+        self.classes: dict[str, str] = {}
+        self.fs = SiteFs(self)
+        self._input_dirs = 0
+
+    def input_dir(self) -> str:
+        """A new folder below ``<jobdir>/in`` for one input and its secondary files."""
+        self._input_dirs += 1
+        return f"{self.jobdir}/in/{self._input_dirs}"
+
+    def path_of(self, location: str) -> str | None:
+        """Path of an input's replica; a file inside an input directory is found by its directory."""
+        location = unveil(location).rstrip("/")
+        found = self.paths.get(location)
+        if found is not None:
+            return found
+        parent, slash, rest = location.rpartition("/")
+        while slash and not parent.endswith("/") and parent:
+            found = self.paths.get(parent) or self.paths.get(parent + "/")
+            if found is not None:
+                tail = unquote(rest)
+                if ".." in tail.split("/"):
+                    return None
+                return f"{found}/{tail}"
+            parent, slash, before = parent.rpartition("/")
+            rest = f"{before}/{rest}"
+        return None
+
+    def need_path(self, location: str) -> str:
+        found = self.path_of(location)
+        if found is None:
+            raise CwlError(f"{location} is used by the job and is not one of its inputs")
+        return found
+
+    def input_at(self, path: str) -> str | None:
+        """The location of the input whose replica is at ``path`` or that holds it."""
+        for location, known in self.paths.items():
+            if path == known:
+                return location
+            if path.startswith(known + "/"):
+                return f"{location.rstrip('/')}/{quote(path[len(known) + 1 :])}"
+        return None
+
+
+class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
+    """Answers stat, listing and contents from :class:`SiteFacts`; nothing is read from this machine.
+
+    What is not known is written to :attr:`needed` and :class:`FactsNeeded` is raised; cwltool may turn that
+    exception into one of its own, so callers look at :attr:`needed` whatever happened.
+    """
+
+    def __init__(self, site: JobSite) -> None:
+        super().__init__("")
+        self._site = site
+        self.needed: dict[Question, None] = {}
+
+    def _path(self, uri: str) -> str:
+        if uri.startswith("/"):
+            return posixpath.normpath(uri)
+        known = self._site.path_of(uri)
+        if known is not None:
+            return known
+        if uri.startswith("file://"):
+            path = posixpath.normpath(unquote(uri[len("file://") :]))
+            if path == self._site.outdir or path.startswith(self._site.outdir + "/"):
+                return path
+        raise OSError(f"{uri} is neither an input nor in the output directory")
+
+    def _ask(self, ask: str, path: str) -> FactsNeeded:
+        question = Question(ask, path)
+        self.needed[question] = None
+        return FactsNeeded([question])
+
+    def stat(self, path: str) -> FileFact:
+        """What is known of ``path``; a name missing from its folder's listing is known to be absent."""
+        facts = self._site.facts
+        fact = facts.files.get(path)
+        if fact is not None:
+            return fact
+        child, parent = path, posixpath.dirname(path)
+        while child != parent:
+            listing = facts.listings.get(parent)
+            if listing is not None and posixpath.basename(child) not in listing:
+                return _ABSENT
+            fact = facts.files.get(parent)
+            if fact is not None and fact.kind != "d":
+                return _ABSENT
+            if listing is not None or fact is not None:
+                break
+            child, parent = parent, posixpath.dirname(parent)
+        raise self._ask("stat", path)
+
+    def names(self, path: str) -> tuple[str, ...]:
+        listing = self._site.facts.listings.get(path)
+        if listing is None:
+            raise self._ask("list", path)
+        return listing
+
+    def glob(self, pattern: str) -> list[str]:
+        path = unquote(pattern[len("file://") :]) if pattern.startswith("file://") else pattern
+        outdir = self._site.outdir
+        if path == outdir:
+            return [file_uri(outdir)]
+        rest = path[len(outdir) + 1 :] if path.startswith(outdir + "/") else path
+        parts = [part for part in rest.split("/") if part not in ("", ".")]
+        if ".." in parts or rest.startswith("/"):
+            raise CwlError(f"glob pattern {rest!r} leaves the output directory")
+        return [file_uri(found) for found in self._match(outdir, parts)]
+
+    def _match(self, folder: str, parts: list[str]) -> Iterator[str]:
+        if not parts:
+            yield folder
+            return
+        part, rest = parts[0], parts[1:]
+        if not any(sign in part for sign in "*?["):
+            if self.stat(f"{folder}/{part}").kind != "?":
+                yield from self._match(f"{folder}/{part}", rest)
+            return
+        if self.stat(folder).kind != "d":
+            return
+        for name in self.names(folder):
+            if fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith(".")):
+                yield from self._match(f"{folder}/{name}", rest)
+
+    def open(self, fn: str, mode: str) -> IO[Any]:
+        text = self._site.literals.get(fn)
+        data = text.encode() if text is not None else self._contents(self._path(fn))
+        return io.BytesIO(data) if "b" in mode else io.StringIO(data.decode())
+
+    def _contents(self, path: str) -> bytes:
+        data = self._site.facts.contents.get(path)
+        if data is None:
+            self._ask("contents", path)
+            return b""  # so that all the files that are needed are asked for at once
+        return data
+
+    def _class(self, uri: str) -> str | None:
+        known = self._site.classes.get(uri)
+        if known is not None:
+            return known
+        try:
+            kind = self.stat(self._path(uri)).kind
+        except OSError:
+            return None
+        return {"f": "File", "d": "Directory"}.get(kind)
+
+    def exists(self, fn: str) -> bool:
+        return self._class(fn) is not None
+
+    def isfile(self, fn: str) -> bool:
+        return self._class(fn) == "File"
+
+    def isdir(self, fn: str) -> bool:
+        return self._class(fn) == "Directory"
+
+    def size(self, fn: str) -> int:
+        text = self._site.literals.get(fn)
+        return len(text.encode()) if text is not None else self.stat(self._path(fn)).size
+
+    def listdir(self, fn: str) -> list[str]:
+        return [f"{fn.rstrip('/')}/{quote(name)}" for name in self.names(self._path(fn))]
+
+    def join(self, path: str, *paths: str) -> str:
+        last = paths[-1] if paths else ""
+        return last if "://" in last or last.startswith("_:") else posixpath.join(path, *paths)
+
+    def realpath(self, path: str) -> str:
+        return path
+
+
+class SitePathMapper(PathMapper):
+    """Maps locations to paths at the job's location.
+
+    An input is used in place when its replica has the right name and its secondary files lie beside it;
+    otherwise it appears by links in a folder of its own (CWL v1.2 CommandLineTool 5.1 asks only that names and
+    the nearness of secondary files hold).
+    """
+
+    def __init__(self, files: MutableSequence[Any], site: JobSite, stagedir: str, separate: bool) -> None:
+        self._site = site
+        super().__init__(files, "", stagedir, separate)
+
+    def setup(self, referenced_files: MutableSequence[Any], basedir: str) -> None:
+        for item in dedup(referenced_files):
+            if item["location"] in self._pathmap:
+                continue
+            if not self.separateDirs:
+                self.visit(item, self.stagedir, "", copy=bool(item.get("writable")), staged=True)
+            elif self._in_place(item, None):
+                self.visit(item, posixpath.dirname(self._site.need_path(item["location"])), "", staged=False)
+            else:
+                self.visit(item, self._site.input_dir(), "", staged=True)
+
+    def _in_place(self, item: Mapping[str, Any], folder: str | None) -> bool:
+        if item["location"].startswith("_:"):
+            return False
+        here, name = posixpath.split(self._site.need_path(item["location"]))
+        if name != item["basename"] or (folder is not None and here != folder):
+            return False
+        return all(self._in_place(other, here) for other in item.get("secondaryFiles", ()))
+
+    def visit(self, obj: Any, stagedir: str, basedir: str, copy: bool = False, staged: bool = False) -> None:
+        location = obj["location"]
+        if location in self._pathmap:
+            return
+        literal = location.startswith("_:")
+        stagedir = obj.get("dirname") or stagedir
+        target = f"{stagedir}/{obj['basename']}"
+        self._site.classes[veil(location)] = self._site.classes[location] = obj["class"]
+        if obj["class"] == "Directory":
+            kind = "WritableDirectory" if copy else "Directory"
+            self._pathmap[location] = MapperEnt(veil(location), target, kind, staged)
+            self.visitlisting(obj.get("listing", []), target, "", copy=copy, staged=staged and literal)
+            return
+        if literal:
+            kind = "CreateWritableFile" if copy else "CreateFile"
+            self._pathmap[location] = MapperEnt(obj["contents"], target, kind, staged)
+        else:
+            kind = "WritableFile" if copy else "File"
+            self._pathmap[location] = MapperEnt(veil(location), target, kind, staged)
+        self.visitlisting(obj.get("secondaryFiles", []), stagedir, "", copy=copy, staged=staged)

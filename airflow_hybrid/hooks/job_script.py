@@ -1,0 +1,244 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The shell text that runs jobs at a location: one function per job, and the runner that pulls them.
+
+Pure builders. The text is POSIX ``sh`` (tried in dash and bash) and forks nothing per job but the tool itself. Names
+of its own begin with ``ah_`` and are never exported.
+
+Every job is *claimed* by creating ``c/<index>`` exclusively, so any number of runners may pull from one batch and
+each job runs once. The evidence that it ended is ``ec/<index>``: ``<exit code> <hundredths of a second>``, or
+``- <reason>`` when the command could not be started; written with one write, so that an empty file is no evidence.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model import JobScript, StageEntry
+
+SHARD = 64
+"""functions in one ``jobs.<k>.sh``: a runner reads only the files of the jobs it takes"""
+KILL_AFTER_S = 10
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+_UNSET = ("ah_B", "ah_T")
+
+
+def shell_word(text: str) -> str:
+    """Quote one word for ``sh``, once.
+
+    :raises CwlError: it holds a NUL, which no command line can carry.
+    """
+    if "\0" in text:
+        raise CwlError(f"a command line, path or environment value holds a NUL character: {text[:80]!r}")
+    return shlex.quote(text)
+
+
+def job_function(index: int, job: JobScript, late: Sequence[StageEntry] = (), literals: Sequence[str] = ()) -> str:
+    """The function ``ah_j<index>`` that becomes the tool of one job (it runs in a subshell and ends in ``exec``).
+
+    :param late: entries that can only be made at the location when the job starts (copies, and what lies in them).
+    :param literals: for each ``file`` among ``late``, in order, the path where its text was put.
+    """
+    lines = [f"ah_j{index}() {{", f"cd {shell_word(job.outdir)} || ah_bad 'its output directory cannot be entered'"]
+    texts = iter(literals)
+    lines += [_make(entry, texts) for entry in late]
+    environment = {"HOME": job.outdir, "TMPDIR": job.tmpdir, **job.environment}
+    words = [f"{key}={shell_word(value)}" for key, value in environment.items() if _NAME.match(key)]
+    lines.append("export " + " ".join(words))
+    lines.append(f"command exec {_redirections(job)} || ah_bad 'its input or output files cannot be opened'")
+    lines.append("exec " + " ".join(map(shell_word, _argv(job, environment))))
+    return "\n".join(lines) + "\n}\n"
+
+
+def _argv(job: JobScript, environment: Mapping[str, str]) -> list[str]:
+    argv = ["/bin/sh", "-c", job.command[0]] if job.shell else list(job.command)
+    odd = [f"{key}={value}" for key, value in environment.items() if not _NAME.match(key)]
+    for key in environment:
+        if not key or "=" in key:
+            raise CwlError(f"not the name of an environment variable: {key!r}")
+    if job.walltime_s is not None:
+        argv = ["timeout", "-k", str(KILL_AFTER_S), "--", str(job.walltime_s), *argv]
+    if odd or argv[0].startswith("-"):  # names that `export` refuses; a command that `exec` takes for an option
+        argv = ["env", *odd, "--", *argv] if not odd else ["env", "--", *odd, *argv]
+    return argv
+
+
+def _redirections(job: JobScript) -> str:
+    stdout, stderr = out_path(job.stdout, "stdout"), out_path(job.stderr, "stderr")
+    error = f"2>|{shell_word(stderr)}"
+    source = f"<{shell_word(job.stdin or '/dev/null')}"
+    if stdout == stderr:
+        return f"{error} >&2 {source}"
+    return f"{error} >|{shell_word(stdout)} {source}"
+
+
+def out_path(path: str | None, log: str) -> str:
+    """Where a stream goes, seen from the output directory."""
+    return f"../{log}" if path is None else f"./{path}" if not path.startswith("/") else path
+
+
+def _make(entry: StageEntry, literals: object) -> str:
+    target = shell_word(entry.target)
+    parent = f"mkdir -p -- {shell_word(posixpath.dirname(entry.target))}"
+    if entry.kind == "mkdir":
+        command = f"mkdir -p -- {target}"
+    elif entry.kind == "link":
+        command = f"{parent} && ln -s -- {shell_word(entry.source or '')} {target}"
+    elif entry.kind == "copy":
+        # links inside are followed: the job may write here, and must not write to its inputs
+        command = f"{parent} && cp -R -L -- {shell_word(entry.source or '')} {target} && chmod -R u+w -- {target}"
+    else:
+        command = f"{parent} && cp -- {shell_word(next(literals))} {target}"  # type: ignore[call-overload]
+        if entry.executable:
+            command += f" && chmod u+x -- {target}"
+    return f"{{ {command}; }} 2>>../stderr || ah_bad 'its working directory cannot be prepared'"
+
+
+def runner(directory: str, jobs: int, pack_s: float, tail: str) -> str:
+    """``runner.sh`` of a batch; ``tail`` comes from the scheduler."""
+    head = f"ah_B={shell_word(directory)}\nah_n={jobs}\nah_pack={round(pack_s * 100)}\nah_shard={SHARD}\n"
+    return f"#!/bin/sh\n{head}{RUNNER}{tail}"
+
+
+def common_exports(jobs: Sequence[JobScript]) -> str:
+    """``export A=1 B=2`` for the variables that all jobs share, or ``:``."""
+    first, *rest = [{**job.environment} for job in jobs]
+    common = {k: v for k, v in first.items() if _NAME.match(k) and all(o.get(k) == v for o in rest)}
+    return "export " + " ".join(f"{k}={shell_word(v)}" for k, v in common.items()) if common else ":"
+
+
+RUNNER = r"""cd "$ah_B" || exit 73
+[ -r /proc/uptime ] &&
+    ah_now() { read -r ah_t ah_x </proc/uptime; ah_t=$((${ah_t%.*} * 100 + 1${ah_t#*.} - 100)); } ||
+    ah_now() { ah_t=$(($(date +%s) * 100)); }
+ah_loaded=' '
+ah_bad() { # in a job's subshell: it could not be started
+    echo "- $1" >|"$ah_B/ec/$ah_i"
+    exit 71
+}
+ah_run() { # the job $1, which is ours
+    ah_i=$1 ah_k=$(($1 / ah_shard))
+    case $ah_loaded in *" $ah_k "*) ;; *)
+        . "$ah_B/jobs.$ah_k.sh"
+        ah_loaded="$ah_loaded$ah_k " ;;
+    esac
+    ah_now
+    ah_t0=$ah_t
+    (ah_j"$ah_i")
+    ah_code=$?
+    unset -f "ah_j$ah_i"
+    ah_now
+    [ $ah_code = 71 ] && [ -s "ec/$ah_i" ] && return 0
+    ah_try=0
+    until echo "$ah_code $((ah_t - ah_t0))" >|"ec/$ah_i"; do # a full disk may have room again soon
+        ah_try=$((ah_try + 1))
+        [ $ah_try -lt 60 ] && sleep 1 || return 0
+    done
+}
+ah_take() { # run the job $1; 1 if another runner has it
+    [ -e "c/$1" ] && return 1
+    [ -e ../cancelled ] && exit 0
+    set -C
+    if { echo "$ah_me" >"c/$1"; } 2>/dev/null; then
+        set +C
+        ah_run "$1"
+    else
+        set +C
+        [ -e "c/$1" ] && return 1
+        echo "airflow_hybrid: cannot write to $ah_B/c" >&2
+        exit 73
+    fi
+}
+ah_again() { # put back into the queue: jobs that this element had begun are begun anew
+    ah_j=0
+    while read -r ah_key; do
+        if [ -e "c/$ah_j" ] && [ ! -s "ec/$ah_j" ] && read -r ah_x <"c/$ah_j" && [ "$ah_x" = "$ah_me" ]; then
+            rm -rf "./$ah_key/out" "./$ah_key/tmp"
+            mkdir -p "./$ah_key/out" "./$ah_key/tmp"
+            [ ! -e stage.tar ] || tar -xof stage.tar "./$ah_key" 2>/dev/null
+            ah_run $ah_j
+        fi
+        ah_j=$((ah_j + 1))
+    done <manifest
+}
+ah_element() { # one element of an array: its own job, then, while it is young, any other
+    [ -e c/all ] && return 0
+    ah_now
+    ah_began=$ah_t
+    [ "$ah_restarts" = 0 ] || ah_again
+    ah_take "$ah_first"
+    ah_now
+    ah_j=$ah_n # from the end, where elements start last
+    while [ $((ah_t - ah_began)) -lt $ah_pack ]; do
+        ah_j=$((ah_j - 1))
+        if [ $ah_j -lt 0 ]; then
+            : >|c/all
+            ah_drained
+            return 0
+        fi
+        ah_take $ah_j && ah_now
+    done
+}
+ah_me_proc() { # this (sub)shell's process id and start time
+    read -r ah_line </proc/self/stat
+    ah_pid=${ah_line%% *}
+    set -- ${ah_line##*) }
+    ah_started=${20}
+}
+ah_slot() { # wait until the host has room for one job; one decides at a time, the others queue up at the lock
+    exec 8>>"$ah_slots/lock"
+    flock 8
+    ah_pause=0.05
+    while :; do
+        ah_used=0
+        for ah_f in "$ah_slots"/[0-9]*; do
+            read -r ah_s ah_c <"$ah_f" || continue
+            if read -r ah_line <"/proc/${ah_f##*/}/stat" && set -- ${ah_line##*) } && [ "${20}" = "$ah_s" ]; then
+                ah_used=$((ah_used + ah_c))
+            else
+                rm -f "$ah_f"
+            fi
+        done 2>/dev/null
+        [ $((ah_used + ah_share)) -le $((ah_cores * 1000)) ] && break
+        sleep $ah_pause
+        ah_pause=0.2
+    done
+    echo "$ah_started $ah_share" >|"$ah_slots/$ah_pid"
+    exec 8>&-
+}
+ah_worker() { # takes jobs in order, and gives its slot back from time to time
+    ah_me_proc
+    ah_j=0
+    while :; do
+        while [ -e "c/$ah_j" ]; do ah_j=$((ah_j + 1)); done
+        [ $ah_j -lt $ah_n ] || return 0
+        [ -e ../cancelled ] && return 0
+        ah_slot
+        ah_now
+        ah_began=$ah_t
+        while [ $ah_j -lt $ah_n ] && [ $((ah_t - ah_began)) -lt $ah_pack ]; do
+            ah_take $ah_j && ah_now
+            ah_j=$((ah_j + 1))
+        done
+        rm -f "$ah_slots/$ah_pid"
+    done
+}
+ah_launch() { # as many workers as the host can feed
+    read -r ah_x </proc/sys/kernel/hostname
+    ah_slots=$ah_slots/$ah_x
+    mkdir -p "$ah_slots" || exit 73
+    [ -n "$ah_cores" ] || ah_cores=$(nproc)
+    [ $ah_share -le $((ah_cores * 1000)) ] || ah_share=$((ah_cores * 1000))
+    ah_w=$((ah_cores * 1000 / ah_share))
+    [ $ah_w -le $ah_most ] || ah_w=$ah_most
+    [ $ah_w -le $ah_n ] || ah_w=$ah_n
+    while [ $ah_w -gt 0 ]; do
+        ah_worker &
+        ah_w=$((ah_w - 1))
+    done
+    wait
+}
+"""

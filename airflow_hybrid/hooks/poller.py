@@ -1,0 +1,224 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""One status command per host, scheduler and interval, for all batches of the process.
+
+The command counts the exit-code files of every watched batch and, less often, asks the scheduler. A command that
+fails says nothing about any batch: *unknown*, never *gone*.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shlex
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from airflow_hybrid.errors import SiteError, StatusUnknownError
+from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.schedulers.base import QueueView, Scheduler
+
+log = logging.getLogger(__name__)
+MOST_BATCHES = 200
+"""in one command: its text is one argument of a process, at most 128 KiB"""
+FASTEST_S, SLOWEST_S = 0.3, 10.0
+STATUS_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a batch is, in jobs, for the user interface.
+
+    :ivar reasons: why jobs are not running, in the scheduler's words; those that will not end by themselves are
+        explained.
+    :ivar unknown: why the state is not known at the moment, or ``""``.
+    """
+
+    total: int
+    finished: int
+    running: int = 0
+    pending: int = 0
+    reasons: tuple[str, ...] = ()
+    unknown: str = ""
+
+
+@dataclass(eq=False)
+class Watch:
+    """One batch that somebody waits for. ``done`` is set when all jobs ended or the queue has forgotten the batch."""
+
+    directory: str
+    ids: tuple[str, ...]
+    total: int
+    progress: Callable[[Progress], None] | None
+    done: asyncio.Future[None]
+    since: float = field(default_factory=time.monotonic)
+    last: Progress | None = None
+    counted: int = 0
+    views: tuple[QueueView, ...] = ()
+
+    def tell(self, progress: Progress) -> None:
+        """Report a change; whoever listens cannot disturb the poll."""
+        if progress == self.last:
+            return
+        self.last = progress
+        if self.progress is not None:
+            try:
+                self.progress(progress)
+            except Exception:
+                log.exception("reporting the progress of %s failed", self.directory)
+
+
+class Poller:
+    """Watches batches at one host and scheduler while there are any. Belongs to one event loop."""
+
+    def __init__(self, host: Host, scheduler: Scheduler, slowest_s: float = SLOWEST_S) -> None:
+        self.host = host
+        self.scheduler = scheduler
+        self.slowest_s = slowest_s
+        self.commands = 0
+        self.queries = 0
+        self._watches: set[Watch] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._failures = 0
+        self._asked = 0.0
+        self._wake = asyncio.Event()
+
+    async def watch(
+        self, directory: str, ids: Sequence[str], total: int, progress: Callable[[Progress], None] | None
+    ) -> None:
+        """Return when all jobs of the batch left an exit code, or the queue no longer has the batch.
+
+        :raises SiteError: only what no repetition can heal (a wrong host key, a refused login).
+        """
+        watch = Watch(directory, tuple(ids), total, progress, asyncio.get_running_loop().create_future())
+        self._watches.add(watch)
+        self._wake.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._run())
+        try:
+            await watch.done
+        finally:
+            self._watches.discard(watch)
+
+    async def _run(self) -> None:
+        while self._watches:
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._interval(time.monotonic()))
+            except asyncio.TimeoutError:
+                pass
+            else:
+                await asyncio.sleep(FASTEST_S)  # a new batch: give its neighbours the chance to come along
+            watches = [watch for watch in self._watches if not watch.done.done()]
+            for start in range(0, len(watches), MOST_BATCHES):
+                await self._poll(watches[start : start + MOST_BATCHES])
+
+    def _interval(self, now: float) -> float:
+        """A tenth of the age of the youngest batch, so that short jobs are seen soon and long ones cost little."""
+        youngest = min((now - watch.since for watch in self._watches), default=0.0)
+        wait = min(self.slowest_s, max(FASTEST_S, youngest / 10))
+        return max(wait, min(30.0, 0.5 * 2 ** min(self._failures, 6))) if self._failures else wait
+
+    async def _poll(self, watches: list[Watch]) -> None:
+        now = time.monotonic()
+        gap = self.scheduler.status_interval_s
+        if gap > FASTEST_S:  # the files are counted twice as often as a real scheduler is asked
+            gap = max(gap, 2 * self._interval(now))
+        ask = now - self._asked >= gap and any(now - watch.since >= min(1.0, gap) for watch in watches)
+        ids = sorted({id_ for watch in watches for id_ in watch.ids})
+        counts = f"for ah_d in {shlex.join([watch.directory for watch in watches])}; do{_COUNT}"
+        command = (self.scheduler.status_command(ids) if ask and ids else "") + counts
+        self.commands += 1
+        try:
+            answer = await self.host.run(command, timeout_s=STATUS_TIMEOUT_S, label=f"{self.scheduler.name} status")
+            found = [int(line[3:]) for line in answer.out.splitlines() if line.startswith("#n ")]
+            if answer.exit_code != 0 or len(found) != len(watches):
+                raise StatusUnknownError(
+                    f"the status command failed (exit code {answer.exit_code}): {answer.err.strip()[-500:]}",
+                    where=self.host.title,
+                )
+            for watch, count in zip(watches, found, strict=True):
+                watch.counted = max(watch.counted, count)
+                if count < 0 or count >= watch.total:
+                    _resolve(watch)
+            if ask:
+                self._asked, self.queries = now, self.queries + 1
+                views = self.scheduler.parse_status(answer.out, ids) if ids else {}
+                self._judge(watches, views, now)
+        except SiteError as error:
+            if not error.retryable:
+                self._fail(watches, error)
+                return
+            self._unknown(watches, error)
+            return
+        except Exception as error:  # a fault of ours must reach those who wait, not vanish in a task
+            self._fail(watches, error)
+            return
+        if self._failures:
+            log.info("%s: %s answers again", self.host.title, self.scheduler.name)
+        self._failures = 0
+        for watch in watches:
+            watch.tell(self._progress(watch))
+
+    def _judge(self, watches: list[Watch], views: dict[str, QueueView], asked: float) -> None:
+        for watch in watches:
+            watch.views = tuple(views[id_] for id_ in watch.ids if id_ in views)
+            if not watch.views and watch.since <= asked:
+                _resolve(watch)
+
+    def _progress(self, watch: Watch) -> Progress:
+        finished = min(watch.counted, watch.total)
+        running = min(sum(view.running for view in watch.views), watch.total - finished)
+        reasons = {reason for view in watch.views for reason in view.reasons if reason not in ("", "None")}
+        return Progress(
+            total=watch.total,
+            finished=max(0, finished),
+            running=running,
+            pending=watch.total - max(0, finished) - running,
+            reasons=tuple(sorted(self.scheduler.explain(reason) or reason for reason in reasons)),
+        )
+
+    def _unknown(self, watches: list[Watch], error: SiteError) -> None:
+        self._failures += 1
+        if self._failures == 1:
+            log.warning("%s: the state of %d batches is unknown: %s", self.host.title, len(watches), error)
+        for watch in watches:
+            known = self._progress(watch)
+            watch.tell(Progress(known.total, known.finished, 0, 0, known.reasons, error.message))
+
+    def _fail(self, watches: list[Watch], error: Exception) -> None:
+        for watch in watches:
+            if not watch.done.done():
+                watch.done.set_exception(error)
+
+
+def _resolve(watch: Watch) -> None:
+    if not watch.done.done():
+        watch.done.set_result(None)
+
+
+_POLLERS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str, str], Poller]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def poller(host: Host, scheduler: Scheduler, slowest_s: float = SLOWEST_S) -> Poller:
+    """The running event loop's poller for a host and scheduler."""
+    pollers = _POLLERS.setdefault(asyncio.get_running_loop(), {})
+    key = (host.deployment, host.title, scheduler.name)
+    found = pollers.get(key)
+    if found is None or not found._watches:  # an idle one may hold a host that was closed
+        found = pollers[key] = Poller(host, scheduler, slowest_s)
+    return found
+
+
+_COUNT = r"""
+    if [ -d "$ah_d/ec" ]; then # opening the folder makes NFS look again
+        set -- "$ah_d"/ec/*
+        if [ -e "$1" ]; then echo "#n $#"; else echo '#n 0'; fi
+    else
+        echo '#n -1'
+    fi
+done
+"""

@@ -1,0 +1,215 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Shell text that looks at, sends, receives and commits files; and the parsers of its answers. Pure.
+
+POSIX sh with coreutils, findutils and tar of GNU, busybox or BSD. Paths are quoted once, here; answers are separated
+by NUL or hold no names, so that any name is safe. Nothing gets its final name before its digest has been compared.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+INCOMING = ".incoming-"
+
+_DIGEST = """\
+dig() { if [ -d "$1" ];then (LC_ALL=C;export LC_ALL;cd -- "$1"&&{ find -L . -type d -print0|sort -z
+find -L . -type f -print0|sort -z|xargs -0 -r sha1sum --;}|sha1sum|cut -c1-40)
+else sha1sum <"$1"|cut -c1-40;fi;}
+siz() { if [ -d "$1" ];then find -L "$1" -type f -print0|{ xargs -0 -r stat -L -c %s -- 2>/dev/null||:;}|awk '{s+=$1}END{printf "%.0f",s}'
+else wc -c <"$1"|tr -d ' ';fi;}
+"""
+"""dig PATH: SHA-1 of a file, or of the names and digests of a tree; siz PATH: bytes. Symbolic links are followed."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What was seen at a path.
+
+    :ivar kind: ``f`` file, ``d`` directory, ``x`` there but not readable, ``-`` nothing.
+    :ivar path: the path with a symbolic link at its end resolved.
+    """
+
+    kind: str
+    size: int
+    digest: str | None
+    path: str
+
+
+def look(paths: Sequence[tuple[str, bool]]) -> str:
+    """Look at paths; where the flag is set, read them for size and digest. Answer: :func:`parse_look`."""
+    lines = [
+        _DIGEST,
+        """q() { k=-;p=$1;s=0;d=
+if [ -L "$p" ];then p=$(readlink -f -- "$p"&&echo .)&&p=${p%??}||p=$1;fi
+if [ -d "$p" ];then k=d;elif [ -f "$p" ];then k=f;fi
+[ $k = - ]||[ -r "$p" ]||k=x
+case $k$2 in [fd]1) s=$(siz "$p");d=$(dig "$p");;esac
+printf '%s\\0' "$k" "$s" "$d" "$p";}""",
+    ]
+    lines.extend(f"q {shlex.quote(path)} {int(read)}" for path, read in paths)
+    return "\n".join(lines)
+
+
+def parse_look(output: bytes, count: int) -> list[Sight]:
+    """:raises ValueError: the answer is not complete."""
+    fields = output.decode(errors="surrogateescape").split("\0")
+    if len(fields) != 4 * count + 1:
+        raise ValueError(f"{len(fields) // 4} of {count} answers")
+    return [
+        Sight(fields[i], int(fields[i + 1] or 0), fields[i + 2] or None, fields[i + 3]) for i in range(0, 4 * count, 4)
+    ]
+
+
+def exists(items: Sequence[tuple[str, str, bool]]) -> str:
+    """One probe for many copies: path, kind, and whether to read it. One line each: :func:`parse_exists`."""
+    lines = [
+        _DIGEST,
+        """q() { d=;case $2 in d)[ -d "$1" ];;*)[ -f "$1" ];;esac||{ echo -;return;}
+if [ "$3" = 1 ];then d=$(dig "$1");fi;echo "+$d";}""",
+    ]
+    lines.extend(f"q {shlex.quote(path)} {kind} {int(read)}" for path, kind, read in items)
+    return "\n".join(lines)
+
+
+def parse_exists(output: str, count: int) -> list[str | None]:
+    """Per item: None if it is not there, else its digest (empty where it was not asked for).
+
+    :raises ValueError: the answer is not complete.
+    """
+    lines = output.split("\n")[:-1]
+    if len(lines) != count:
+        raise ValueError(f"{len(lines)} of {count} answers")
+    return [None if line == "-" else line[1:] for line in lines]
+
+
+# --- one tar stream for many files ---------------------------------------------------------------------------------
+
+
+def send(paths: Sequence[str], *, compress: bool) -> str:
+    """Write absolute paths (symbolic links followed) as one tar stream; the exit code is tar's."""
+    names = " ".join(shlex.quote("." + path) for path in paths)
+    text = f"""cd /||exit 1
+if tar --null -T /dev/null -cf /dev/null 2>/dev/null;then
+t() {{ printf '%s\\0' {names}|tar -ch --null -T - -f -;}}
+else t() {{ set -- {names};tar -chf - "$@";}};fi
+"""
+    if not compress:
+        return text + "t"
+    return text + "exec 4>&1;c=$( { { t 4>&-;echo $?>&3;}|zstd -q -1 -c >&4 3>&-;} 3>&1);exit ${c:-1}"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file or directory of a stream: the name in it, where it goes, and the digest that it must have."""
+
+    kind: str
+    sent: str
+    target: str
+    digest: str
+
+
+def receive(root: str, token: str, items: Sequence[Item], *, compressed: bool) -> str:
+    """Read a tar stream, verify every item, and rename the good ones. Answer: :func:`parse_receive`.
+
+    What arrived whole before a stream broke is kept. The temporary folder goes away in any case; what a killed
+    receiver left is removed after two days by another one.
+    """
+    calls = "\n".join(
+        f"k {i} {item.kind} {shlex.quote('.' + item.sent)} {shlex.quote(item.target)} {item.digest}"
+        for i, item in enumerate(items)
+    )
+    return f"""{_DIGEST}R={shlex.quote(root)};T=$R/{INCOMING}{token}
+trap 'cd /;rm -rf -- "$T"' EXIT;trap 'exit 143' HUP INT TERM
+mkdir -p -- "$R"&&mkdir -- "$T" "$T/x" "$T/o"&&cd -- "$T/x"||{{ echo end 1;exit 1;}}
+find "$R" -maxdepth 1 -name '{INCOMING}*' -mtime +2 -exec rm -rf {{}} + 2>/dev/null
+mkdir ../a;f=;mv -T ../a ../b 2>/dev/null&&f=-T
+{"zstd -dqc|" if compressed else ""}tar -xmof -;c=$?
+chmod -R u+rwX . 2>/dev/null;find . ! -type f ! -type d -exec rm -f {{}} + 2>/dev/null
+items() {{
+{calls}
+}}
+k() {{ [ -d "${{4%/*}}" ]||printf '%s\\0' "${{4%/*}}/.";}};items|xargs -0 -r mkdir -p --
+k() {{ [ $2 != f ]||[ ! -f "$3" ]||printf '%s\\0' "$3";}};items|xargs -0 -r sha1sum -- >../sums||:
+exec 3<../sums
+k() {{ g=
+if [ $2 = d ];then [ ! -d "$3" ]||g=$(dig "$3");elif [ -f "$3" ];then read -r g _ <&3;g=${{g#\\}};fi
+if [ "$g" != "$5" ];then echo "$1 bad ${{g:--}}";return;fi
+if [ $2 = d ]&&[ -d "$4" ];then if [ "$(dig "$4")" = "$5" ];then echo "$1 ok";return;fi;mv -- "$4" "../o/$1";fi
+if mv -f $f -- "$3" "$4"||{{ [ $2 = d ]&&[ "$(dig "$4")" = "$5" ];}};then echo "$1 ok";else echo "$1 unnamed";fi;}}
+items;echo end $c"""
+
+
+@dataclass(frozen=True)
+class Received:
+    """How a stream arrived: state per item (``ok``, ``bad ...``, ``unnamed``), and the exit code of tar there."""
+
+    states: Mapping[int, str]
+    exit_code: int | None
+
+
+def parse_receive(output: str) -> Received:
+    """An answer that breaks off leaves items without a state, and no exit code."""
+    states: dict[int, str] = {}
+    code: int | None = None
+    for line in output.splitlines():
+        first, _, rest = line.partition(" ")
+        if first == "end" and rest.isdigit():
+            code = int(rest)
+        elif first.isdigit() and rest:
+            states[int(first)] = rest
+    return Received(states, code)
+
+
+# --- inside one location, and from the web ---------------------------------------------------------------------------
+
+
+def link(pairs: Sequence[tuple[str, str]], token: str) -> str:
+    """Link targets to sources of the same location: hard where that can be, else symbolic; ``ok``/``gone``/``bad``."""
+    lines = [
+        f"""q() {{ t=${{2%/*}}/{INCOMING}{token};[ -e "$1" ]||{{ echo gone;return;}}
+mkdir -p -- "${{2%/*}}"&&{{ {{ [ ! -d "$1" ]&&ln -- "$1" "$t" 2>/dev/null;}}||ln -s -- "$1" "$t";}}&&mv -f -- "$t" "$2"&&echo ok||{{ rm -f -- "$t";echo bad;}};}}"""
+    ]
+    lines.extend(f"q {shlex.quote(source)} {shlex.quote(target)}" for source, target in pairs)
+    return "\n".join(lines)
+
+
+def fetch(url: str, root: str, token: str, target: str, digest: str | None) -> str:
+    """Fetch a URL (curl, else wget), verify, rename; prints ``ok SIZE DIGEST`` or ``same SIZE DIGEST``.
+
+    Exit codes: 71 neither program is there, 72 the digest differs, else the program's own. A copy that is there
+    already is fetched again only if the server says that its own is newer.
+    """
+    expected = digest or ""
+    return f"""{_DIGEST}R={shlex.quote(root)};T=$R/{INCOMING}{token};P={shlex.quote(target)};U={shlex.quote(url)}
+trap 'rm -rf -- "$T"' EXIT;trap 'exit 143' HUP INT TERM
+mkdir -p -- "$R" "${{P%/*}}"&&mkdir -- "$T"||exit 1
+if command -v curl >/dev/null;then
+[ ! -f "$P" ]||set -- -z "$P"
+curl -fsSL --proto =http,https --proto-redir =http,https --max-redirs 5 --connect-timeout 15 --speed-time 60 --speed-limit 1 \\
+ --retry 2 -R "$@" -o "$T/f" -- "$U"||exit $?
+elif command -v wget >/dev/null;then wget -q -T 60 -t 3 -O "$T/f" -- "$U"||exit $?
+else exit 71;fi
+if [ ! -e "$T/f" ]&&[ -f "$P" ];then echo same "$(siz "$P")" "$(dig "$P")";exit 0;fi
+[ -e "$T/f" ]||:>"$T/f"
+g=$(dig "$T/f");e={shlex.quote(expected)};[ -z "$e" ]||[ "$g" = "$e" ]||{{ echo "digest $g" >&2;exit 72;}}
+n=$(siz "$T/f");mv -f -- "$T/f" "$P"&&echo ok "$n" "$g\""""
+
+
+def put(root: str, token: str) -> str:
+    """Read stdin into a temporary file and print ``SIZE DIGEST``; :func:`commit` gives it its name."""
+    return f"""{_DIGEST}R={shlex.quote(root)};T=$R/{INCOMING}{token}
+mkdir -p -- "$R"&&mkdir -- "$T"||exit 1
+cat >"$T/f"&&echo "$(siz "$T/f")" "$(dig "$T/f")"||{{ rm -rf -- "$T";exit 1;}}"""
+
+
+def commit(root: str, token: str, target: str) -> str:
+    """Give what :func:`put` wrote its final name."""
+    return f"""T={shlex.quote(root)}/{INCOMING}{token};P={shlex.quote(target)}
+mkdir -p -- "${{P%/*}}"&&mv -f -- "$T/f" "$P";c=$?;rm -rf -- "$T";exit $c"""
+
+
+def discard(root: str, token: str) -> str:
+    """Remove what :func:`put` wrote."""
+    return f"rm -rf -- {shlex.quote(root + '/' + INCOMING + token)}"

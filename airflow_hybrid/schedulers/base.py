@@ -1,0 +1,236 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What a batch scheduler is to us: text out (shell), values in (parsed answers). No I/O happens here.
+
+A scheduler never meets a host; :class:`airflow_hybrid.hooks.queue.JobQueue` joins the two, so "Slurm over SSH"
+needs no class. Everything that a scheduler says is a claim about its queue, not about a job's result: that is the
+exit-code file in the batch directory (:mod:`airflow_hybrid.hooks.job_directory`).
+"""
+
+from __future__ import annotations
+
+import abc
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_hybrid.errors import ConfigError
+from airflow_hybrid.model import JobState, Resources
+
+DEFAULT_TEMPLATE = "#!/bin/sh\n{{ hybrid_command }}\n"
+_PLACEHOLDERS = re.compile(r"\b(streamflow|hybrid)_command\b")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One batch as a scheduler sees it.
+
+    :ivar directory: absolute path of the batch directory; no newline in it.
+    :ivar name: unique per batch directory and plain (``[A-Za-z0-9._-]``): what an ambiguous submit is looked up by.
+    :ivar jobs: how many jobs the batch has; job indexes are ``0 .. jobs - 1``.
+    :ivar walltime_s: the longest ToolTimeLimit of the jobs, or None where one of them has none.
+    :ivar options: the scheduler's native options (StreamFlow's spelling), without our own keys.
+    :ivar template: text of the user's Jinja2 template, or None.
+    :ivar environment: shell text that exports what all jobs have in common, for ``streamflow_environment``.
+    :ivar pack_s: an array element younger than this takes one more job.
+    :ivar max_concurrent: how many elements of this batch may run at once (None: no limit).
+    :ivar max_array: most elements of one array job.
+    :ivar workdir: of the deployment; the slots of a plain host are kept there.
+    :ivar host_cores: cores of a plain host (None: it is asked).
+    """
+
+    directory: str
+    name: str
+    jobs: int
+    resources: Resources = field(default_factory=Resources)
+    walltime_s: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    template: str | None = None
+    environment: str = ":"
+    pack_s: float = 10.0
+    max_concurrent: int | None = None
+    max_array: int = 1000
+    workdir: str = ""
+    host_cores: int | None = None
+
+
+@dataclass(frozen=True)
+class QueueView:
+    """What the queue says of one submitted id: elements running and pending, and why they are not running."""
+
+    running: int = 0
+    pending: int = 0
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ElementState:
+    """How one array element (or whole job) stands, by the scheduler's own account."""
+
+    state: JobState
+    reason: str = ""
+    """in the site's words: native state, exit code, reason, node"""
+
+
+@dataclass(frozen=True)
+class Account:
+    """What queue and accounting together know of some ids.
+
+    :ivar elements: element id -> state.
+    :ivar complete: every source that could know was asked and answered; only then does a missing element mean
+        anything.
+    :ivar problem: what a source that failed said.
+    """
+
+    elements: Mapping[str, ElementState]
+    complete: bool
+    problem: str = ""
+
+
+class Scheduler(abc.ABC):
+    """Pairs of command builder and answer parser. Stateless; one instance serves all hosts.
+
+    Shell text returned here runs in ``/bin/sh`` on the login host with these variables set, quoted and exported to
+    nobody: ``ah_B`` (batch directory, also the working directory) and ``ah_T`` (task directory, whose ``lock`` is
+    held on descriptor 9).
+    """
+
+    name: str
+    native_walltime: bool = False
+    """the scheduler itself ends an element that takes too long"""
+    status_interval_s: float = 0.3
+    """shortest time between two questions to the scheduler itself (exit-code files may be counted more often)"""
+
+    @abc.abstractmethod
+    def parts(self, submission: Submission) -> int:
+        """How many submissions the batch takes (an array has a largest size)."""
+
+    @abc.abstractmethod
+    def scripts(self, submission: Submission) -> dict[str, str]:
+        """The scheduler's own files of the batch directory: relative path -> text."""
+
+    @abc.abstractmethod
+    def runner_tail(self, submission: Submission) -> str:
+        """End of ``runner.sh``: says which element this is and starts the runner (:mod:`hooks.job_script`)."""
+
+    @abc.abstractmethod
+    def submit_function(self, submission: Submission) -> str:
+        """Shell function ``ah_start PART``: submit it (the working directory is the batch directory).
+
+        Sets ``ah_id``, or returns 1 (refused) or 2 (it may or may not have been accepted) with the scheduler's words
+        in ``ah_said``.
+        """
+
+    @abc.abstractmethod
+    def functions(self) -> str:
+        """Shell functions that know the scheduler and not the batch.
+
+        ``ah_need``: print the names of programs that are missing. ``ah_find NAME [SITE]``: look up by name; set
+        ``ah_id`` (empty: certainly not there) or return 2 (not known) with words in ``ah_said``. ``ah_cancel ID...``
+        and ``ah_cancel_name NAME [SITE]``: non-zero if it could not be done.
+        """
+
+    def part_name(self, submission: Submission, part: int) -> str:
+        """What ``ah_find`` is given: the name of one part and, after a space, the site (cluster) if it has one."""
+        return submission.name
+
+    @abc.abstractmethod
+    def status_command(self, ids: Sequence[str]) -> str:
+        """Shell text that prints what the queue knows of ``ids`` and, last, a line ``#rc <exit code>``."""
+
+    @abc.abstractmethod
+    def parse_status(self, text: str, ids: Sequence[str]) -> dict[str, QueueView]:
+        """The ids that the queue still has. An id that is left out is not in the queue.
+
+        :raises airflow_hybrid.errors.StatusUnknownError: the question was not answered.
+        """
+
+    @abc.abstractmethod
+    def account_command(self, ids: Sequence[str]) -> str:
+        """Shell text that asks everything that may know how ``ids`` ended."""
+
+    @abc.abstractmethod
+    def parse_account(self, text: str, ids: Sequence[str]) -> Account:
+        """Never raises: what was not answered leaves the account incomplete."""
+
+    @abc.abstractmethod
+    def element_id(self, ids: Sequence[str], jobs: int, index: int, max_array: int) -> str | None:
+        """The element that was to run job ``index`` if no other took it."""
+
+    def restarts(self, submission: Submission) -> bool:
+        """Whether the scheduler may start an element a second time."""
+        return False
+
+    def refused_for_good(self, said: str) -> bool:
+        """Whether the scheduler's refusal would be the same next time."""
+        return False
+
+    def explain(self, reason: str) -> str:
+        """A pending reason with what it means to the user, or ``""`` for one that ends by itself."""
+        return ""
+
+
+def render(submission: Submission, command: str, **names: object) -> str:
+    """Fill the user's template (StreamFlow's variables and ours) with the command that runs this batch.
+
+    ``streamflow_command`` and ``hybrid_command`` are one simple command; ``streamflow_environment`` is shell text
+    that is valid alone or before ``&&``; ``streamflow_workdir`` is the batch directory.
+
+    :raises airflow_hybrid.errors.ConfigError: the template is not valid or never runs the command.
+    """
+    from jinja2 import StrictUndefined, TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    source = submission.template if submission.template is not None else DEFAULT_TEMPLATE
+    if not _PLACEHOLDERS.search(source):
+        raise ConfigError("the template never uses {{ streamflow_command }}, so it would run nothing")
+    values: dict[str, object] = {
+        "command": command,
+        "environment": submission.environment,
+        "workdir": submission.directory,
+    }
+    values = {f"{prefix}_{key}": value for prefix in ("streamflow", "hybrid") for key, value in values.items()}
+    values.update(
+        job_name=submission.name,
+        jobs=submission.jobs,
+        cores=whole(submission.resources.cores),
+        memory_mib=submission.resources.ram_mib,
+        walltime_s=submission.walltime_s,
+        **names,
+    )
+    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    try:
+        text = environment.from_string(source).render(values)
+    except TemplateError as error:
+        line = getattr(error, "lineno", None)
+        raise ConfigError(
+            f"the template of the service cannot be filled in: {error}",
+            where=f"template, line {line}" if line else None,
+            hint=f"it may use: {', '.join(sorted(values))}",
+        ) from None
+    text = text.replace("\r\n", "\n")
+    return text if text.startswith("#!") else f"#!/bin/sh\n{text}"
+
+
+def interpreter(script: str) -> list[str]:
+    """Argument vector of a script's ``#!`` line (work directories may be mounted noexec)."""
+    first = script.partition("\n")[0]
+    return first[2:].split(None, 1) if first.startswith("#!") and first[2:].strip() else ["/bin/sh"]
+
+
+def whole(number: float) -> int:
+    """A fraction of a core is a core to a scheduler."""
+    return max(1, -(-int(number * 1000) // 1000))
+
+
+def section(text: str, name: str) -> tuple[list[str], int | None]:
+    """Lines between ``#<name>`` and ``#rc <n>``, and n; None where the section is missing or was cut off."""
+    lines = text.splitlines()
+    try:
+        start = lines.index(f"#{name}") + 1
+    except ValueError:
+        return [], None
+    for end in range(start, len(lines)):
+        if lines[end].startswith("#rc "):
+            return lines[start:end], int(lines[end][4:])
+    return lines[start:], None

@@ -1,0 +1,168 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A plain host as a scheduler: one detached launcher per batch, as pure text.
+
+The launcher is a session of its own (``setsid``), so it outlives the ssh connection and the worker that started it.
+Its id is ``<boot id>:<process id>:<start time>``: after a reboot, or when the number was given to another process,
+it is gone, and nobody waits for it. Linux only (``/proc``).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from airflow_hybrid.errors import StatusUnknownError
+from airflow_hybrid.model import JobState
+from airflow_hybrid.schedulers.base import (
+    Account,
+    ElementState,
+    QueueView,
+    Scheduler,
+    Submission,
+    interpreter,
+    render,
+    section,
+)
+
+_STAT = r"""ah_stat() { # process id -> ah_state, ah_session, ah_started; 1 if there is no such process
+    read -r ah_line <"/proc/$1/stat" || return 1
+    set -- ${ah_line##*) }
+    ah_state=$1 ah_session=$4 ah_started=${20}
+}
+"""
+"""proc(5): the second field of stat is a name in parentheses and may hold anything; field 22 is the start time"""
+
+_LAUNCH = (
+    _STAT
+    + r"""ah_B=@DIRECTORY@
+cd "$ah_B" || exit 73
+read -r ah_pid ah_line </proc/self/stat
+ah_stat "$ah_pid"
+read -r ah_boot </proc/sys/kernel/random/boot_id
+echo "$ah_boot:$ah_pid:$ah_started" >|jobid.0.new && mv -f jobid.0.new jobid.0 || exit 73
+exec 9>&- # the submit script waits for this
+unset ah_line ah_state ah_session
+exec @COMMAND@
+"""
+)
+
+_SUBMIT = r"""ah_start() {
+    env -i PATH="$PATH" ${HOME+"HOME=$HOME"} ${USER+"USER=$USER"} ${LOGNAME+"LOGNAME=$LOGNAME"} \
+        ${SHELL+"SHELL=$SHELL"} ${LANG+"LANG=$LANG"} ${LC_ALL+"LC_ALL=$LC_ALL"} ${LC_CTYPE+"LC_CTYPE=$LC_CTYPE"} \
+        ${TZ+"TZ=$TZ"} setsid /bin/sh "$ah_B/launch.sh" </dev/null >>"$ah_B/log" 2>&1 &
+    exec 9>&-
+    exec 9>>"$ah_T/lock"
+    flock 9
+    ah_id= ah_said=
+    [ -s "$ah_B/jobid.0" ] && read -r ah_id <"$ah_B/jobid.0" && return 0
+    ah_said=$(tail -c 1000 "$ah_B/log")
+    return 1
+}
+"""
+
+_FUNCTIONS = (
+    _STAT
+    + r"""ah_cancel() { # ends every process of the launchers' sessions
+    read -r ah_boot </proc/sys/kernel/random/boot_id
+    for ah_signal in TERM TERM KILL KILL; do
+        ah_found=
+        for ah_c; do
+            [ "${ah_c%%:*}" = "$ah_boot" ] || continue
+            ah_pid=${ah_c#*:} ah_pid=${ah_pid%%:*}
+            if ah_stat "$ah_pid" 2>/dev/null && [ "$ah_started" != "${ah_c##*:}" ]; then continue; fi
+            for ah_p in /proc/[0-9]*; do
+                ah_stat "${ah_p#/proc/}" 2>/dev/null || continue
+                [ "$ah_session" = "$ah_pid" ] && [ "$ah_state" != Z ] || continue
+                kill -s $ah_signal "${ah_p#/proc/}" 2>/dev/null && ah_found=1
+            done
+        done
+        [ -n "$ah_found" ] || return 0
+        sleep 0.3
+    done
+}
+ah_cancel_name() { :; }
+ah_need() { for ah_p in setsid; do command -v $ah_p >/dev/null 2>&1 || echo $ah_p; done; }
+ah_find() { ah_id=; } # the launcher writes its id itself, while the lock is held: no id, no launcher
+"""
+)
+
+_STATUS = (
+    _STAT
+    + r"""read -r ah_boot </proc/sys/kernel/random/boot_id
+for ah_i in @IDS@; do
+    ah_p=${ah_i#*:} ah_p=${ah_p%%:*}
+    if [ "${ah_i%%:*}" = "$ah_boot" ] && ah_stat "$ah_p" 2>/dev/null && [ "$ah_started" = "${ah_i##*:}" ] &&
+        [ "$ah_state" != Z ]; then echo "R $ah_i"; fi
+done
+"""
+)
+
+_ACCOUNT = r"""for ah_i in @IDS@; do
+    ah_p=${ah_i#*:} ah_p=${ah_p%%:*}
+    if [ "${ah_i%%:*}" != "$ah_boot" ]; then echo "G $ah_i the host was restarted"; continue; fi
+    ah_stat "$ah_p" 2>/dev/null && [ "$ah_started" != "${ah_i##*:}" ] && ah_p=none
+    ah_left=
+    for ah_q in /proc/[0-9]*; do # jobs may outlive a launcher that was killed
+        ah_stat "${ah_q#/proc/}" 2>/dev/null && [ "$ah_session" = "$ah_p" ] && [ "$ah_state" != Z ] || continue
+        ah_left=1
+        break
+    done
+    if [ -n "$ah_left" ]; then echo "R $ah_i"; else echo "G $ah_i its launcher has ended or was killed"; fi
+done
+"""
+
+
+class ProcessScheduler(Scheduler):
+    """Runs a batch on a host that has no scheduler, never using more cores than the host has (slots)."""
+
+    name = "process"
+
+    def parts(self, submission: Submission) -> int:
+        return 1
+
+    def scripts(self, submission: Submission) -> dict[str, str]:
+        script = render(submission, f"/bin/sh {shlex.quote(submission.directory + '/runner.sh')}", part=0)
+        command = shlex.join([*interpreter(script), f"{submission.directory}/batch.0.sh"])
+        launch = _LAUNCH.replace("@DIRECTORY@", shlex.quote(submission.directory)).replace("@COMMAND@", command)
+        return {"batch.0.sh": script, "launch.sh": launch}
+
+    def runner_tail(self, submission: Submission) -> str:
+        cores = "" if submission.host_cores is None else str(max(1, submission.host_cores))
+        return f"""ah_me=launcher
+ah_slots={shlex.quote(submission.workdir.rstrip("/") + "/.slots")}
+ah_cores={cores}
+ah_share={max(1, round(submission.resources.cores * 1000))} # thousandths of a core that one job takes
+ah_most={submission.max_concurrent or submission.jobs}
+ah_launch
+"""
+
+    def submit_function(self, submission: Submission) -> str:
+        return _SUBMIT
+
+    def functions(self) -> str:
+        return _FUNCTIONS
+
+    def status_command(self, ids: Sequence[str]) -> str:
+        return f"echo '#process'\n{_STATUS.replace('@IDS@', shlex.join(ids))}echo '#rc 0'\n"
+
+    def parse_status(self, text: str, ids: Sequence[str]) -> dict[str, QueueView]:
+        lines, code = section(text, "process")
+        if code != 0:
+            raise StatusUnknownError(f"the process table was not read: {' '.join(lines)[-500:]}")
+        wanted = set(ids)
+        return {id_: QueueView(running=1) for id_ in (line[2:] for line in lines if line[:2] == "R ") if id_ in wanted}
+
+    def account_command(self, ids: Sequence[str]) -> str:
+        return f"{self.status_command(ids)}echo '#sessions'\n{_ACCOUNT.replace('@IDS@', shlex.join(ids))}echo '#rc 0'\n"
+
+    def parse_account(self, text: str, ids: Sequence[str]) -> Account:
+        lines, code = section(text, "sessions")
+        elements: dict[str, ElementState] = {}
+        for line in lines:
+            kind, _, rest = line.partition(" ")
+            id_, _, reason = rest.partition(" ")
+            elements[id_] = ElementState(JobState.RUNNING if kind == "R" else JobState.LOST, reason)
+        return Account(elements, complete=code == 0, problem="" if code == 0 else "the process table was not read")
+
+    def element_id(self, ids: Sequence[str], jobs: int, index: int, max_array: int) -> str | None:
+        return ids[0] if ids else None

@@ -1,0 +1,51 @@
+#!/bin/sh
+# setup.sh VENV EXTRA... - make or update the virtual environment VENV with this project and some of its extras.
+# Versions are those of uv.lock; without that file, the newest that pyproject.toml allows. No root is needed.
+set -eu
+cd "$(dirname "$0")/.."
+venv=$1
+shift
+
+suits() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
+
+choose() {
+    for python in ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10}; do
+        if suits "$python"; then
+            command -v "$python"
+            return
+        fi
+    done
+    echo "setup: no Python 3.10 to 3.13 found (tried: ${PYTHON:-python3 python3.13 python3.12 python3.11 python3.10})." >&2
+    echo "       Install one, or name it: make PYTHON=/path/to/python3.12 ..." >&2
+    return 1
+}
+
+usable() { [ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip --version >/dev/null 2>&1; }
+
+if ! usable; then # none, or one that was interrupted half-way
+    python=$(choose)
+    rm -rf "$venv"
+    echo "setup: $venv with $("$python" --version)"
+    if ! error=$("$python" -m venv "$venv" 2>&1) && ! uv venv --quiet --seed --python "$python" "$venv" 2>/dev/null; then
+        rm -rf "$venv"
+        echo "$error" >&2
+        echo "setup: $python cannot make a virtual environment (Debian and Ubuntu: apt-get install python3-venv)." >&2
+        exit 1
+    fi
+fi
+[ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
+
+echo "setup: installing (extras: $*)"
+options=
+list=
+for extra; do
+    options="$options --extra $extra"
+    list="${list:+$list,}$extra"
+done
+if [ -f uv.lock ]; then
+    # --inexact: uv itself, and what somebody added by hand, stays
+    # shellcheck disable=SC2086
+    UV_PROJECT_ENVIRONMENT=$venv "$venv/bin/uv" sync --quiet --frozen --inexact --python "$venv/bin/python" $options
+else
+    "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --editable ".[$list]"
+fi

@@ -1,0 +1,73 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Fixtures that bring real things up: sites (:func:`testbed`) and an Airflow (``system/conftest.py``).
+
+Where a machine cannot hold them their tests are skipped, with what is needed and how to get it; with
+``AIRFLOW_HYBRID_REQUIRE_TESTBED=1``, as in CI, they fail instead.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.testbed.fixture import INSTALL, Testbed, missing
+
+REQUIRED = os.environ.get("AIRFLOW_HYBRID_REQUIRE_TESTBED", "") not in ("", "0")
+# quick feedback first; what is not listed comes in between
+LAST = ("contract", "conformance", "system")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the fixtures they use, and run the slow folders last."""
+    here = Path(__file__).parent
+    for item in items:
+        if "testbed" in getattr(item, "fixturenames", ()):
+            item.add_marker("testbed")
+        if "airflow" in getattr(item, "fixturenames", ()):
+            item.add_marker("system")
+
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.relative_to(here).parts[0] if item.path.is_relative_to(here) else ""
+        return LAST.index(folder) + 1 if folder in LAST else 0
+
+    items.sort(key=rank)
+
+
+def unavailable(what: str, needs: str, how: str) -> None:
+    """Skip the test, or fail it where everything must be there."""
+    message = f"{what} needs {needs}; to get it: {how}"
+    if REQUIRED:
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+@pytest.fixture(scope="session")
+def testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
+    """The sites ``hpc`` (Slurm), ``cloud`` and ``edge``: reachable by ssh only, nothing shared.
+
+    A test bed that the environment names (``TESTBED_DIR``, as left by ``testbed up``) is used and stays up; otherwise
+    one is brought up for the session. A test that changes a site (cuts it, fills its disk) undoes that itself.
+    """
+    if lacks := missing():
+        unavailable("the test bed", ", ".join(lacks), INSTALL)
+    named = os.environ.get("TESTBED_DIR")
+    kept = bool(named) and (Path(str(named)) / "testbed.json").exists()
+    # an address and an interface that hardly collide with a test bed that somebody brought up by hand
+    bed = Testbed(Path(named) if named else tmp_path_factory.mktemp("testbed"), TESTBED_NET="10.79.0", TESTBED_ID="tb2")
+    try:
+        bed.up()
+        os.environ.update(bed.variables())
+        yield bed
+    finally:
+        if not kept:
+            bed.down()
+
+
+@pytest.fixture(autouse=True)
+def _testbed_where_marked(request: pytest.FixtureRequest) -> None:
+    """A test that is only marked ``testbed`` finds it by ``TESTBED_*`` variables, as the kit's commands do."""
+    if request.node.get_closest_marker("testbed"):
+        request.getfixturevalue("testbed")

@@ -1,0 +1,22 @@
+cwlVersion: v1.2
+class: Workflow
+doc: One echo per word.
+
+requirements:
+  ScatterFeatureRequirement: {}
+
+inputs:
+  words: string[]
+
+steps:
+  echo:
+    run: echo.cwl
+    scatter: word
+    in:
+      word: words
+    out: [said]
+
+outputs:
+  said:
+    type: File[]
+    outputSource: echo/said

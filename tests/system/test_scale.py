@@ -1,0 +1,72 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A long scatter costs the login node little, counted there."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from typing import Any
+
+import psutil
+import pytest
+
+from airflow_hybrid.operators.values import OUTPUTS_TASK
+from tests.system.airflow_stack import AirflowStack
+from tests.system.conftest import Dags
+from tests.testbed.fixture import Testbed
+
+JOBS = 1000
+COMMANDS_PER_JOB = 0.05
+SHORTEST_POLL_S = 0.3
+
+
+def connections_to(airflow: AirflowStack, component: str, host: str) -> int:
+    """TCP connections that a component's processes have to a host's ssh port now."""
+    root = psutil.Process(airflow.processes.pid(component))
+    count = 0
+    for process in [root, *root.children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            found = process.net_connections("tcp")
+            count += sum(c.raddr == (host, 22) and c.status == psutil.CONN_ESTABLISHED for c in found)
+    return count
+
+
+@pytest.mark.slow
+def test_a_thousand_echos_on_slurm_are_few_commands(
+    airflow: AirflowStack, dags: Dags, deployments: dict[str, Any], testbed: Testbed
+) -> None:
+    workflow = {
+        "type": "cwl",
+        "config": {"file": "scatter_echo.cwl"},
+        "bindings": [{"step": "/echo", "target": {"deployment": "hpc", "service": "main"}}],
+    }
+    name = "scale_slurm"
+    dags.add(name, {"version": "v1.0", "workflows": {name: workflow}, "deployments": deployments})
+    airflow.api.unpause(name)
+    words = [f"word {i}" for i in range(JOBS)]
+    host = testbed.sites["hpc"].host
+    most = 0
+
+    def watch() -> None:
+        nonlocal most
+        most = max(most, connections_to(airflow, "triggerer", host))
+
+    moment = testbed.sshd_log_bytes("hpc")
+    with testbed.counting("hpc", "sbatch", "squeue", "sacct", "scontrol") as calls:
+        started = time.monotonic()
+        run = airflow.api.trigger(name, {"words": words})
+        airflow.api.wait_run(name, run, 300, watch=watch)
+        airflow.api.succeed(name, run)
+        elapsed_s = time.monotonic() - started
+        chunks = sum(task["task_id"] == "echo" for task in airflow.api.tasks(name, run))
+        login = testbed.login_since("hpc", moment)
+        seen = {program: calls[program] for program in ("sbatch", "squeue", "sacct", "scontrol")}
+    print(f"{elapsed_s:.1f} s, {chunks} chunks, {seen}, {login}, triggerer {airflow.peak_rss_mib('triggerer'):.0f} MiB")
+    said = airflow.api.xcom(name, run, OUTPUTS_TASK)["said"]
+    assert [file["size"] for file in said] == [len(word) + 1 for word in words]
+    assert 1 <= seen["sbatch"] <= chunks
+    assert seen["squeue"] <= elapsed_s / SHORTEST_POLL_S
+    assert most == 1, "connections from the triggerer to the login node at a time"
+    # the triggerer's, and that of the final task, which fetches the outputs from a worker
+    assert login.connections <= 2
+    assert login.commands <= COMMANDS_PER_JOB * JOBS

@@ -1,0 +1,208 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A driver that runs fragments on this machine, one job after the other: what the engine does, without its care."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from airflow_hybrid.cwl import inputs as ports
+from airflow_hybrid.cwl.cache import read_document
+from airflow_hybrid.cwl.fragment import Fragment, InstanceResult
+from airflow_hybrid.cwl.job import PendingJob
+from airflow_hybrid.errors import HybridError
+from airflow_hybrid.model import (
+    CwlObject,
+    FactsNeeded,
+    FileFact,
+    FileRef,
+    JobScript,
+    SiteFacts,
+    Source,
+    Step,
+    WorkflowGraph,
+)
+
+
+class Driver:
+    """Runs graphs step by step (as the DAG does), or one fragment.
+
+    :ivar scripts: every job that was run, by key of its run and job.
+    """
+
+    def __init__(self, root: Path, *, site: str = "local", chunk: int | None = None) -> None:
+        self.root = root
+        self.site = site
+        self.chunk = chunk
+        self.scripts: list[tuple[PendingJob, JobScript]] = []
+        self._runs = 0
+
+    # --- graphs -------------------------------------------------------------------------------------------------
+
+    def run_graph(self, graph: WorkflowGraph, given: Mapping[str, Any]) -> CwlObject:
+        scope = ports.scope_inputs(graph, given)
+        values: dict[Source, Any] = {Source(None, name): value for name, value in scope.items()}
+        for step in graph.steps:
+            outputs = self.run_step(step, ports.resolve_step_inputs(step, values, None))
+            values.update({Source(step.path, name): value for name, value in outputs.items()})
+        return ports.resolve_outputs(graph, values)
+
+    def run_step(self, step: Step, inputs: CwlObject) -> CwlObject:
+        document = read_document(step.document)
+        if self.chunk is None or not step.scatter:
+            return self.outputs_of(self.run(Fragment.load(document), [inputs]), step)[0]
+        dims = ports.scatter_dims(step, inputs)
+        total = 1
+        for size in dims:
+            total *= size
+        fragment = Fragment.load(document, chunked=True)
+        flat: list[CwlObject] = []
+        for lo in range(0, total, self.chunk):
+            hi = min(total, lo + self.chunk)
+            result = self.outputs_of(self.run(fragment, [ports.slice_scatter(step, inputs, lo, hi)]), step)[0]
+            flat += [{name: result[name][index] for name in step.outputs} for index in range(hi - lo)]
+        return ports.shape_outputs(step, dims, flat)
+
+    @staticmethod
+    def outputs_of(results: list[InstanceResult], step: Step) -> list[CwlObject]:
+        for result in results:
+            if "Fail" in result.status:
+                raise JobsFailed(f"{step.path}: {result.status}: {result.message}")
+        return [result.outputs for result in results]
+
+    # --- fragments ----------------------------------------------------------------------------------------------
+
+    def run(self, fragment: Fragment, instances: list[CwlObject]) -> list[InstanceResult]:
+        self._runs += 1
+        folder = self.root / f"run{self._runs}"
+        run = fragment.start(instances, name="test", reader=read_local, lister=list_local)
+        while jobs := run.pump():
+            for job in jobs:
+                self.run_job(job, folder)
+        return run.results()
+
+    def run_job(self, job: PendingJob, folder: Path) -> None:
+        jobdir = str(folder / job.key)
+        try:
+            assert job.resources.cores > 0
+            paths = {item["location"]: FileRef.parse(item["location"]).path for item in job.files()}
+            facts = SiteFacts()
+            script = answer(facts, lambda: job.build(jobdir, paths, facts))
+            self.scripts.append((job, script))
+            code = execute(script, jobdir)
+            status = job.status(code)
+            facts = walk(jobdir)
+            outputs = None
+            if status == "success":
+                outputs = answer(facts, lambda: job.collect(code, jobdir, facts, self.uri))
+            job.complete(outputs, status, "" if outputs is not None else f"exit code {code}")
+        except HybridError as error:
+            job.complete(None, "permanentFail", str(error))
+
+    def uri(self, path: str) -> str:
+        return FileRef(self.site, "localhost", path).uri
+
+
+class JobsFailed(Exception):
+    pass
+
+
+def answer(facts: SiteFacts, call: Any) -> Any:
+    for _ in range(20):
+        try:
+            return call()
+        except FactsNeeded as needed:
+            for question in needed.questions:
+                probe(facts, question.ask, question.path)
+    raise AssertionError("the same questions again and again")
+
+
+def probe(facts: SiteFacts, ask: str, path: str) -> None:
+    fact(facts, path)
+    if ask == "contents":
+        with open(path, "rb") as file:
+            facts.contents[path] = file.read(64 * 1024 + 1)
+    elif ask == "list":
+        facts.listings[path] = tuple(sorted(os.listdir(path)))
+
+
+def fact(facts: SiteFacts, path: str) -> None:
+    kind = "d" if os.path.isdir(path) else "f" if os.path.isfile(path) else "?"
+    size = os.path.getsize(path) if kind == "f" else 0
+    checksum = None
+    if kind == "f":
+        checksum = "sha1$" + hashlib.sha1(Path(path).read_bytes(), usedforsecurity=False).hexdigest()
+    real = os.path.realpath(path)
+    facts.files[path] = FileFact(kind, size, checksum, None if real == path else real)
+
+
+def walk(jobdir: str) -> SiteFacts:
+    """What the probe of outputs says: everything below ``out``."""
+    facts = SiteFacts()
+    outdir = f"{jobdir}/out"
+    fact(facts, outdir)
+    for folder, folders, names in os.walk(outdir):
+        facts.listings[folder] = tuple(sorted(folders + names))
+        for name in folders + names:
+            fact(facts, f"{folder}/{name}")
+            if os.path.islink(f"{folder}/{name}") and os.path.isdir(f"{folder}/{name}"):
+                facts.listings[f"{folder}/{name}"] = tuple(sorted(os.listdir(f"{folder}/{name}")))
+    return facts
+
+
+def execute(script: JobScript, jobdir: str) -> int:
+    for folder in (script.outdir, script.tmpdir):
+        os.makedirs(folder)
+    for entry in script.stage:
+        target = Path(entry.target)
+        if entry.kind == "mkdir":
+            target.mkdir(parents=True, exist_ok=True)
+        elif entry.kind == "file":
+            target.write_bytes(entry.text or b"")
+        elif entry.kind == "link":
+            target.symlink_to(str(entry.source))
+        elif Path(str(entry.source)).is_dir():
+            shutil.copytree(str(entry.source), target)
+        else:
+            shutil.copyfile(str(entry.source), target)
+    streams: dict[str, Any] = {}
+    for name in ("stdout", "stderr"):
+        value = getattr(script, name)
+        path = Path(script.outdir) / value if value else Path(jobdir) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        streams[name] = open(path, "ab")  # noqa: SIM115
+    streams["stdin"] = open(script.stdin or os.devnull, "rb")  # noqa: SIM115
+    environment = {"PATH": os.environ["PATH"], **script.environment}
+    command = ["/bin/sh", "-c", script.command[0]] if script.shell else list(script.command)
+    try:
+        return subprocess.run(
+            command, cwd=script.outdir, env=environment, timeout=script.walltime_s, check=False, **streams
+        ).returncode
+    except subprocess.TimeoutExpired:
+        return 124
+    except OSError:
+        return 127
+    finally:
+        for stream in streams.values():
+            stream.close()
+
+
+def read_local(uri: str) -> bytes:
+    with open(FileRef.parse(uri).path, "rb") as file:
+        return file.read(64 * 1024 + 1)
+
+
+def list_local(uri: str) -> list[tuple[str, bool]]:
+    path = FileRef.parse(uri).path
+    return [(name, os.path.isdir(f"{path}/{name}")) for name in sorted(os.listdir(path))]
+
+
+def text_of(value: Mapping[str, Any]) -> str:
+    """Content of an output File."""
+    return Path(unquote(FileRef.parse(value["location"]).path)).read_text()

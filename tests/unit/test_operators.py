@@ -1,0 +1,63 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The parts of the tasks that need no running Airflow."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_hybrid.errors import InputError
+from airflow_hybrid.model import Port, WorkflowGraph
+from airflow_hybrid.operators.hybrid import chunk_ranges, given_inputs, identity_of
+
+GRAPH = WorkflowGraph(name="w", path="/", inputs=(Port("count", "int"), Port("text", "string")), outputs=(), steps=())
+
+
+@pytest.mark.parametrize(
+    ("total", "most", "sizes"),
+    [
+        (0, 16, []),
+        (1, 16, [1]),
+        (16, 16, [1] * 16),
+        (17, 16, [2] * 8 + [1]),
+        (1000, 16, [63] * 15 + [55]),
+        (5, 2, [3, 2]),
+    ],
+)
+def test_a_scatter_is_cut_into_at_most_max_mapped_chunks(total: int, most: int, sizes: list[int]) -> None:
+    chunks = chunk_ranges(total, most)
+    assert [c["hi"] - c["lo"] for c in chunks] == sizes
+    assert [i for c in chunks for i in range(c["lo"], c["hi"])] == list(range(total))
+
+
+def test_conf_goes_before_params_and_job_before_conf() -> None:
+    params = {"count": 1, "text": None}
+    given = given_inputs(GRAPH, {"text": "settings"}, params, {"job": {"count": 3}})
+    assert given == {"count": 3, "text": "settings"}
+
+
+@pytest.mark.parametrize("conf", [{"cuont": 3}, {"job": {"cuont": 3}}])
+def test_an_unknown_conf_key_is_an_error_that_names_the_nearest_input(conf: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"'cuont' \(did you mean 'count'\?\)"):
+        given_inputs(GRAPH, {}, {}, conf)
+
+
+def test_an_input_may_be_called_job() -> None:
+    graph = WorkflowGraph(name="w", path="/", inputs=(Port("job", "string"),), outputs=(), steps=())
+    assert given_inputs(graph, {}, {}, {"job": "x"}) == {"job": "x"}
+
+
+def test_a_retry_keeps_the_task_directory_and_a_clear_changes_it() -> None:
+    def directory(try_number: int, max_tries: int) -> str:
+        task = SimpleNamespace(retries=2)
+        ti = SimpleNamespace(
+            dag_id="d", run_id="manual__2026-01-01T00:00:00+00:00", task_id="g.train", map_index=3, task=task,
+            max_tries=max_tries, try_number=try_number,
+        )  # fmt: skip
+        return identity_of(ti).directory
+
+    first, retry, cleared = directory(1, 2), directory(2, 2), directory(3, 4)
+    assert first == retry != cleared
+    assert first.startswith("d/manual__2026-01-01T00_00_00_00_00-") and first.endswith("/g.train/3/g0")
