@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import DAG, TaskGroup, task_group
+from airflow.sdk import DAG, Asset, TaskGroup, task_group
 from airflow.sdk.bases.operator import BaseOperator
 
 from airflow_hybrid.config import (
@@ -28,6 +28,7 @@ from airflow_hybrid.config import (
     parse_links,
 )
 from airflow_hybrid.cwl import cache
+from airflow_hybrid.cwl.settings import load_inputs
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
 from airflow_hybrid.operators.hybrid import HybridOperator, InputsOperator, OutputsOperator, PlanOperator, StepSetup
@@ -104,8 +105,12 @@ class HybridDag(DAG):
         parsed = parse_bindings(bindings)
         sites: dict[str, Deployment] = parse_deployments(deployments or {})
         check_bindings(parsed, sites, [step.path for step in graph.walk()], where=source or caller)
+        schedule = dag_options.get("schedule")
+        if isinstance(schedule, list):
+            # a hybrid file names assets by their URIs
+            dag_options["schedule"] = [Asset(item) if isinstance(item, str) else item for item in schedule]
         dag_id = dag_id or re.sub(r"[^\w.-]", "_", graph.name)
-        if dag_options.get("schedule") is not None:
+        if schedule is not None:
             missing = required_inputs(graph, settings)
             if missing:
                 raise ConfigError(
@@ -138,7 +143,7 @@ def _resolve(document: Any, inputs: Any, caller: str | None) -> tuple[str, str, 
     if inputs is None or isinstance(inputs, Mapping):
         return path, str(base), dict(inputs or {})
     file = (base / os.fspath(inputs)).resolve()
-    return path, str(file.parent), cache.load_inputs(str(file))
+    return path, str(file.parent), load_inputs(str(file))
 
 
 def _caller() -> str | None:
@@ -237,6 +242,7 @@ class _Builder:
             task_id=self._name(f"plan_{step.name}"),
             step=step,
             scope=scope,
+            deployments=self.deployments,
             max_mapped=binding.max_mapped,
             trigger_rule=TRIGGER_RULE,
             doc_md=f"Cuts the scatter of `{step.path}` into chunks." if step.scatter else f"Evaluates `{step.path}`.",

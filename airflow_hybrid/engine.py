@@ -26,7 +26,7 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.cwl.fragment import Fragment, FragmentRun, InstanceResult, PendingJob
 from airflow_hybrid.errors import CommandError, CwlError, HostUnreachableError, HybridError, JobFailedError
 from airflow_hybrid.hooks.base import Host
-from airflow_hybrid.hooks.connectors import Connector, open_connector
+from airflow_hybrid.hooks.connectors import open_connector
 from airflow_hybrid.hooks.data_mover import DataMover, StageRequest, store_path
 from airflow_hybrid.hooks.queue import Batch, BatchReport, JobQueue, Progress
 from airflow_hybrid.model import (
@@ -90,12 +90,14 @@ class TaskIdentity:
 class FragmentSpec:
     """All that is needed to run a fragment anywhere: plain values, carried by the trigger.
 
+    :ivar leaves: paths of the steps that its jobs may belong to.
     :ivar instances: complete inputs of the document, one object per instance.
     :ivar bindings: as in the hybrid file; the longest matching path of a job's step wins.
     :ivar deployments: by name; no secrets in them.
     """
 
     step_path: str
+    leaves: tuple[str, ...]
     document: JsonValue
     instances: tuple[CwlObject, ...]
     bindings: tuple[Binding, ...]
@@ -107,6 +109,7 @@ class FragmentSpec:
     def to_json(self) -> JsonValue:
         return {
             "step_path": self.step_path,
+            "leaves": list(self.leaves),
             "document": self.document,
             "instances": list(self.instances),
             "bindings": [b.to_json() for b in self.bindings],
@@ -121,6 +124,7 @@ class FragmentSpec:
         return cls(
             **{
                 **value,
+                "leaves": tuple(value["leaves"]),
                 "instances": tuple(value["instances"]),
                 "bindings": tuple(Binding.from_json(b) for b in value["bindings"]),
                 "deployments": {n: Deployment.from_json(d) for n, d in value["deployments"].items()},
@@ -165,8 +169,6 @@ class Logger(Protocol):
 class _Place:
     """Where a group of jobs runs: everything that is known of the location in this run of the fragment."""
 
-    connector: Connector
-    service: str | None
     host: Host
     queue: JobQueue
     workdir: str
@@ -209,7 +211,7 @@ class FragmentExecution:
                 fragment.start,
                 spec.instances,
                 name=spec.identity.directory,
-                reader=lambda uri: asyncio.run_coroutine_threadsafe(self._read(uri), loop).result(),
+                reader=lambda uri: asyncio.run_coroutine_threadsafe(read_start(uri, spec.deployments), loop).result(),
             )
         )
         active: set[asyncio.Task[None]] = set()
@@ -283,8 +285,6 @@ class FragmentExecution:
                 connector = open_connector(self.spec.deployments, target.deployment)
                 self._places[key] = [
                     _Place(
-                        connector,
-                        target.service,
                         host,
                         connector.queue(host, target.service),
                         target.workdir or await connector.workdir(host, target.service),
@@ -294,6 +294,12 @@ class FragmentExecution:
                 ]
             places.extend(self._places[key])
         return places
+
+    async def _all_places(self) -> list[_Place]:
+        """Every place where a job of this fragment may be."""
+        for step_path in self.spec.leaves:
+            await self._places_of(step_path)
+        return [place for group in self._places.values() for place in group]
 
     def _missing_bytes(self, job: PendingJob, place: _Place) -> int:
         total = 0
@@ -308,9 +314,7 @@ class FragmentExecution:
 
     async def cancel(self) -> None:
         """End every job of this task instance at every place where it may have been submitted."""
-        for step_path in await in_cwl_thread(Fragment.leaf_paths, self.spec.document):
-            await self._places_of(step_path)
-        places = [place for group in self._places.values() for place in group]
+        places = await self._all_places()
         await asyncio.gather(*(place.queue.cancel(self._task_directory(place)) for place in places))
 
     # --- one batch -----------------------------------------------------------------------------------------------
@@ -329,7 +333,7 @@ class FragmentExecution:
             scripts = await self._build(place, list(waiting.values()), directory, paths)
             batch = Batch(
                 directory=directory,
-                name=_job_name(self.spec.identity, jobs[0].step_path, token),
+                name=jobs[0].step_path.rsplit("/", 1)[-1],
                 keys=tuple(waiting),
                 jobs=tuple(scripts),
                 resources=jobs[0].resources,
@@ -337,13 +341,12 @@ class FragmentExecution:
                 known=known,
             )
             reports = await self._patiently(place, functools.partial(place.queue.submit, batch))
-            ours, earlier = _split(reports, token)
-            if earlier:
-                known = (*known, *(r.token for r in earlier))
+            ours = next((report for report in reports if report.token == token), None)
             if ours is None:
                 # batches of an earlier try (or of a process that was killed) are there: take what they have
-                for report in earlier:
+                for report in reports:
                     await self._adopt(place, report, waiting, done, directories)
+                known = (*known, *(report.token for report in reports))
                 continue
             results = await self._wait(place, ours, jobs[0].step_path)
             for key, result in zip(ours.keys, results, strict=True):
@@ -487,8 +490,8 @@ class FragmentExecution:
         finished = [job for job in jobs if done[job.key].exit_code is not None]
         usable = [job for job in finished if job.status(done[job.key].exit_code or 0) == "success"]
         if usable:
-            folders = [directories[job.key] for job in usable]
-            place.facts.merge(await self._patiently(place, functools.partial(place.queue.outputs, folders)))
+            trees = [posixpath.join(directories[job.key], "out") for job in usable]
+            place.facts.merge(await self._patiently(place, functools.partial(place.queue.facts, trees=trees)))
 
         def collect() -> tuple[list[CwlObject], list[Question]]:
             outputs: list[CwlObject] = []
@@ -518,29 +521,17 @@ class FragmentExecution:
 
         await in_cwl_thread(complete)
 
-    async def _read(self, uri: str) -> bytes:
-        """The first 64 KiB (+ 1 byte) of a file, for loadContents on a step's input."""
-        ref = FileRef.parse(uri)
-        host = await self.mover.host_of(ref)
-        result = await host.run(f"head -c 65537 < {_quote(ref.path)}", label="read of an input")
-        return result.check(f"cannot read {ref.path!r}").stdout
-
     # --- the marker of a permanent failure -----------------------------------------------------------------------
-
-    async def _marked_places(self) -> list[_Place]:
-        for step_path in await in_cwl_thread(Fragment.leaf_paths, self.spec.document):
-            await self._places_of(step_path)
-        return [place for group in self._places.values() for place in group]
 
     async def _mark(self, error: HybridError) -> None:
         """Leave a note for the next try, which Airflow starts whatever failed: a permanent failure stays one."""
-        for place in await self._marked_places():
+        for place in await self._all_places():
             directory = self._task_directory(place)
             text = f"mkdir -p {_quote(directory)} && cat > {_quote(directory + '/permanent')}"
             await place.host.run(text, stdin=str(error).encode(), label="mark of a permanent failure")
 
     async def _raise_if_marked(self) -> None:
-        for place in await self._marked_places():
+        for place in await self._all_places():
             path = _quote(self._task_directory(place) + "/permanent")
             result = await place.host.run(f"cat {path} 2>/dev/null || :", label="read of the last try's verdict")
             if result.stdout:
@@ -549,6 +540,17 @@ class FragmentExecution:
                     retryable=False,
                     hint="clear the task to run it anew",
                 )
+
+
+async def read_start(uri: str, deployments: Mapping[str, Deployment]) -> bytes:
+    """The first 64 KiB (+ 1 byte) of a file, wherever it is: for loadContents on a step's input.
+
+    :raises SiteError: it cannot be read.
+    """
+    ref = FileRef.parse(uri)
+    host = await DataMover(deployments).host_of(ref)
+    result = await host.run(f"head -c 65537 < {_quote(ref.path)}", label="read of an input")
+    return result.check(f"cannot read {ref.path!r}").stdout
 
 
 # --- values and words --------------------------------------------------------------------------------------------
@@ -607,20 +609,9 @@ def _ref(file: Mapping[str, Any]) -> FileRef | None:
     return None
 
 
-def _split(reports: Sequence[BatchReport], token: str) -> tuple[BatchReport | None, list[BatchReport]]:
-    ours = next((r for r in reports if r.token == token), None)
-    return ours, [r for r in reports if r.token != token]
-
-
 def _token(attempt: int, keys: Mapping[str, Any]) -> str:
     digest = hashlib.sha1("\n".join(sorted(keys)).encode(), usedforsecurity=False).hexdigest()
     return f"a{attempt}-{digest[:10]}"
-
-
-def _job_name(identity: TaskIdentity, step_path: str, token: str) -> str:
-    """Name of the batch in the scheduler's queue: readable, and unique to the batch."""
-    digest = hashlib.sha1(f"{identity.directory}/{token}".encode(), usedforsecurity=False).hexdigest()
-    return f"{_safe(step_path.rsplit('/', 1)[-1])[:24]}-{digest[:12]}"
 
 
 def _safe(name: str) -> str:

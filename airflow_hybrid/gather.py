@@ -59,6 +59,7 @@ async def _to_folder(
         if source is None or str(source).startswith("_:"):
             _literal(item, target, place)
         elif target not in taken:
+            _remove(target)
             requests.append(StageRequest.of(item, host, target))
         taken[target] = str(source)
         item["location"] = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, target).uri
@@ -72,10 +73,18 @@ async def _to_folder(
 
     for item in _files(value):
         place(item, folder)
-    lineage = await DataMover(deployments, links).stage(requests, replace=True) if requests else []
+    lineage = await DataMover(deployments, links).stage(requests) if requests else []
     if requests:
         log.info("%d outputs brought to %s", len(requests), folder)
     return value, lineage
+
+
+def _remove(path: str) -> None:
+    """What a run before this one (or a try of it) left under an output's name."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
 
 
 def _literal(item: dict[str, Any], target: str, place: Any) -> None:

@@ -217,7 +217,8 @@ class SiteFacts:
 class LineageEntry:
     """One file or directory that was staged or produced, for placement, provenance and the UI.
 
-    :ivar route: ``in place``, ``link``, ``copy``, ``direct``, ``relay``, or ``produced``.
+    :ivar route: ``in place``, ``link``, ``copy``, ``direct``, ``relay``, ``fetch`` (from the web, by the
+        destination itself), or ``produced``.
     """
 
     source: str

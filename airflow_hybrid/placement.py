@@ -101,9 +101,7 @@ def spread(candidates: Sequence[tuple[int, Candidate]]) -> Choice:
 POLICIES: Mapping[str, Policy] = {"data_locality": data_locality, "in_order": in_order, "spread": spread}
 
 
-def choose(
-    candidates: Sequence[Candidate], resources: Resources | None = None, policy: str | None = None
-) -> Choice:
+def choose(candidates: Sequence[Candidate], resources: Resources | None = None, policy: str | None = None) -> Choice:
     """Pick one of ``candidates``, which stand in the order of the binding's targets.
 
     :param resources: what the job asks for.

@@ -35,14 +35,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--ui", action="store_true", help="run no example; keep the Airflow running until Ctrl-C")
     parser.add_argument("--stop", action="store_true", help="end what an interrupted demo left behind")
+    parser.add_argument("--home", type=Path, default=HOME, help="AIRFLOW_HOME (default: .demo/airflow in this clone)")
     args = parser.parse_args()
-    if left := stop_recorded(HOME / "processes" / "pids.json"):
+    if left := stop_recorded(args.home / "processes" / "pids.json"):
         print(f"ended an earlier demo: {', '.join(left)}")
     if args.stop:
         return 0
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    stack = AirflowStack(HOME, ROOT / "dags", "sqlite", port=_port(8080))
+    stack = AirflowStack(args.home, ROOT / "dags", "sqlite", port=_port(8080))
     print("starting Airflow (API server, scheduler, triggerer, DAG processor) ...", flush=True)
     started, good = time.monotonic(), False
     try:

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 NAME_PATTERN = r"^[a-z][a-zA-Z0-9._-]*$"
-"""StreamFlow's pattern for the names of workflows, deployments, services, filters and policies."""
+"""StreamFlow's pattern for the names of workflows and deployments."""
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 NonEmpty = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00\n]+$")]
 """Text of one line: a path, a host name, a user."""

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from airflow_hybrid.config import sbatch
-from airflow_hybrid.config.base import Model, Name, NonEmpty, one_or_many
+from airflow_hybrid.config.base import Model, NonEmpty, one_or_many
 
 STREAMFLOW_TYPES = (
     "docker",
@@ -124,7 +124,7 @@ class SshConfig(Authentication):
     retryDelay: int = Field(5, ge=0, description="Seconds between them.")
     dataTransferConnection: SshNode | None = Field(None, description="Another host of the site, for bulk data.")
     sharedPaths: list[NonEmpty] = Field(default_factory=list, description="Folders that all nodes share.")
-    services: dict[Name, NonEmpty] = Field(
+    services: dict[NonEmpty, NonEmpty] = Field(
         default_factory=dict, description="Name -> path of the Jinja2 template around a job's command."
     )
     file: NonEmpty | None = Field(None, description=_DEPRECATED_FILE)
@@ -146,7 +146,7 @@ _INLINE = "(Deprecated: wrap an `ssh` deployment.) "
 class SlurmConfig(Model):
     """A Slurm cluster, on this machine or, with `wraps`, where an `ssh` deployment leads."""
 
-    services: dict[Name, Annotated[dict[str, Any], WithJsonSchema(sbatch.service_json_schema())]] = Field(
+    services: dict[NonEmpty, Annotated[dict[str, Any], WithJsonSchema(sbatch.service_json_schema())]] = Field(
         default_factory=dict,
         description="Name -> how to submit: `file` (Jinja2 template with #SBATCH lines) or sbatch options by name.",
     )

@@ -85,7 +85,7 @@ class Document:
         """``file:line: YAML.path`` of ``path``."""
         number = line or self.line(path)
         text = f"{self.name}:{number}" if number else self.name
-        return f"{text}: {dotted(path)}" if path else text
+        return ": ".join(part for part in (text, dotted(path)) if part)
 
 
 def dotted(path: Sequence[str | int]) -> str:
@@ -112,8 +112,11 @@ def parse(text: str, name: str) -> Document:
         raise ConfigError(
             f"not valid YAML: {e.problem or e}{context}", where=where, hint=_syntax_hint(text, mark)
         ) from None
-    except yaml.YAMLError as e:
-        raise ConfigError(f"not valid YAML: {e}", where=name) from None
+    except yaml.reader.ReaderError as e:
+        line = text.count("\n", 0, e.position) + 1
+        raise ConfigError(
+            f"not valid YAML: the character {chr(e.character)!r} is not allowed", where=f"{name}:{line}"
+        ) from None
     document = Document(name, None)
     if root is not None:
         document._values[()] = root.start_mark.line + 1

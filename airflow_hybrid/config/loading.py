@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from airflow_hybrid.config.checks import check
-from airflow_hybrid.config.document import Document, Problem, parse
+from airflow_hybrid.config.document import Document, Path, Problem, parse
 from airflow_hybrid.config.messages import from_pydantic, raise_problems
 from airflow_hybrid.config.models import VERSION, HybridModel
 from airflow_hybrid.config.normal import Normalizer
@@ -139,7 +139,12 @@ def _build(
         workflows=workflows,
         deployments=normal.deployments,
         links=normal.links(),
-        notices=tuple(dict.fromkeys(f"{document.where(at)}: {text}" for at, text in normal.notices)),
+        notices=_notices(document, normal.notices),
         files=(path, *sorted(normal.templates)),
     )
     return hybrid, normal.templates
+
+
+def _notices(document: Document, notices: Sequence[tuple[Path, str]]) -> tuple[str, ...]:
+    in_order = sorted(dict.fromkeys(notices), key=lambda notice: document.line(notice[0]) or 0)
+    return tuple(f"{document.where(at)}: {text}" for at, text in in_order)

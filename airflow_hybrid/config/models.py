@@ -311,7 +311,7 @@ class SchedulingModel(Model):
     """StreamFlow's scheduling infrastructure."""
 
     scheduler: dict[str, Any] | None = Field(None, description="Accepted; Airflow schedules.")
-    policies: dict[Name, Configured] = Field(default_factory=dict, description="Policies, by name.")
+    policies: dict[NonEmpty, Configured] = Field(default_factory=dict, description="Policies, by name.")
 
 
 class LinkModel(Model):
@@ -350,7 +350,7 @@ class HybridModel(Model):
         default_factory=list,
         description="Which deployments reach each other directly. `[a, b]`: both ways. (airflow_hybrid)",
     )
-    bindingFilters: dict[Name, Configured] = Field(default_factory=dict, description="Filters of targets, by name.")
+    bindingFilters: dict[NonEmpty, Configured] = Field(default_factory=dict, description="Filters of targets, by name.")
     scheduling: SchedulingModel = Field(default_factory=SchedulingModel, description="Scheduling policies.")
     database: dict[str, Any] | None = Field(None, description="Accepted; Airflow's database is used.")
     dataManager: dict[str, Any] | None = Field(None, description="Accepted; the DataMover is used.")

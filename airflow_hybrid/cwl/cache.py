@@ -75,7 +75,7 @@ def load_graph(
 
     graph = compile_document(path, fragment_id=fragment_id, cache_dir=directory)
     hashes = {file: _hash_file(file) for file in graph.files}
-    _write(entry, {"versions": versions(), "files": hashes, "graph": graph.to_json()})
+    write_entry(entry, {"versions": versions(), "files": hashes, "graph": graph.to_json()})
     clean_up(directory)
     return graph
 
@@ -152,7 +152,8 @@ def _document_path(directory: Path, key: str) -> Path:
     return directory / "steps" / key[:2] / f"{key}.json"
 
 
-def _write(path: Path, value: JsonValue) -> None:
+def write_entry(path: Path, value: JsonValue) -> None:
+    """Store JSON under its final name in one step."""
     _write_text(path, json.dumps(value, separators=(",", ":")))
 
 

@@ -16,6 +16,7 @@ from schema_salad.validate import validate
 
 from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.fragment import clean
+from airflow_hybrid.cwl.inputs import NAMESPACES
 from airflow_hybrid.cwl.runtime import FORMATS, HybridContext, load_process
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph
@@ -34,13 +35,15 @@ def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
     with messages.caught():
         try:
             builder = process._init_job(order, context)
-        except (WorkflowException, ValidationException, OSError) as error:
-            raise InputError(messages.plain(str(error))[1]) from error
-    return {port.name: clean(builder.job.get(port.name)) for port in graph.inputs}
+        except Exception as error:
+            # cwltool's own message may fail over a record's items, which have no name: the cause is what it had to say
+            known = error if isinstance(error, WorkflowException | ValidationException | OSError) else error.__context__
+            raise InputError(messages.plain(str(known or error))[1]) from error
+    return {port.name: clean(builder.job.get(port.name), contents=True) for port in graph.inputs}
 
 
 def _process(graph: WorkflowGraph) -> Process:
-    requirements = [item for item in graph.requirements or [] if item["class"] != FORMATS]
+    requirements = [item for item in graph.requirements or [] if item["class"] not in (FORMATS, NAMESPACES)]
     formats = [item["triples"] for item in graph.requirements or [] if item["class"] == FORMATS]
     document = {
         "class": "Workflow",

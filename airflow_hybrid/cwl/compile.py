@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +17,7 @@ from urllib.parse import urldefrag
 import yaml
 from cwltool.command_line_tool import AbstractOperation, CommandLineTool, ExpressionTool
 from cwltool.context import LoadingContext
-from cwltool.errors import GraphTargetMissingException, UnsupportedRequirement, WorkflowException
+from cwltool.errors import UnsupportedRequirement
 from cwltool.load_tool import load_tool
 from cwltool.process import Process, shortname, use_custom_schema
 from cwltool.update import ORIGINAL_CWLVERSION
@@ -25,10 +25,11 @@ from cwltool.utils import aslist
 from cwltool.workflow import Workflow, WorkflowStep
 from rdflib import OWL, RDFS
 from ruamel.yaml.error import MarkedYAMLError
-from schema_salad.exceptions import ValidationException
+from ruamel.yaml.scalarfloat import ScalarFloat
 from schema_salad.fetcher import DefaultFetcher
 
 from airflow_hybrid.cwl import cache, messages
+from airflow_hybrid.cwl.inputs import NAMESPACES
 from airflow_hybrid.cwl.runtime import CWL_VERSION, FORMATS, STEP_PATH, prepare
 from airflow_hybrid.errors import CwlError, UnsupportedError
 from airflow_hybrid.model import JsonValue, Port, Source, Step, StepInput, WorkflowGraph, WorkflowOutput
@@ -69,16 +70,24 @@ def compile_document(
     with messages.caught() as caught:
         try:
             process = load_tool(f"{source}#{fragment}" if fragment else source, _loading_context(fetched))
-            return _Compiler(process, source, list(fetched), cache_dir).graph()
+            graph = _Compiler(process, source, list(fetched), cache_dir).graph()
         except (CwlError, OSError):
             raise
         except Exception as error:
-            raise _explained(error, source, caught.take()) from error
+            raise _explained(error, source) from error
+    seen: set[str | None] = set()
+    for text in caught.warnings:
+        reason = re.search(r"JSHINT: E\d+: (.*)", text)
+        where = messages.plain(text)[0]
+        if reason and where not in seen:  # not an error: JSHint does not know the newest syntax
+            seen.add(where)
+            log.warning("%s: the expression may not be valid JavaScript: %s", where, reason[1])
+    return graph
 
 
 @functools.cache
 def _enable_extensions() -> None:
-    """cwltool's extensions (Loop, MPI, CUDA ...) are valid in documents that declare the namespace."""
+    """The extensions of cwltool (Loop, MPI, CUDA ...) are valid in documents that declare the namespace."""
     for version, name in _EXTENSIONS.items():
         use_custom_schema(version, "http://commonwl.org/cwltool", files("cwltool").joinpath(name).read_text("utf-8"))
 
@@ -100,7 +109,7 @@ def _loading_context(fetched: dict[str, None]) -> LoadingContext:
     return context
 
 
-def _explained(error: Exception, source: str, logged: str) -> CwlError:
+def _explained(error: Exception, source: str) -> CwlError:
     where, message = messages.plain(str(error))
     kind: type[CwlError] = CwlError
     cause: BaseException | None = error
@@ -112,12 +121,23 @@ def _explained(error: Exception, source: str, logged: str) -> CwlError:
             where = messages.position(str(mark.name), mark.line + 1, mark.column + 1)
             message = f"not valid YAML: {cause.problem}"
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, GraphTargetMissingException):
-        message = message.replace("Tool file", "the document")
-    elif not isinstance(error, ValidationException | WorkflowException):
-        message = f"{type(error).__name__}: {message or logged}"
-    where = where or messages.position(source, 1, 1)
-    return kind(message, where=where)
+    if isinstance(error, StopIteration):
+        message = "the document is empty"
+    elif not message:
+        message = type(error).__name__
+    feature = re.search(r"\b(\w+FeatureRequirement) not in requirements", message)
+    hint = f"add `{feature[1]}: {{}}` to the workflow's requirements" if feature else None
+    return kind(message, where=where or _frame_position(error) or messages.position(source, 1, 1), hint=hint)
+
+
+def _frame_position(error: BaseException) -> str:
+    """Where in the document cwltool was when it raised an error without a position."""
+    found = ""
+    trace = error.__traceback__
+    while trace is not None:
+        found = _position(trace.tb_frame.f_locals.get("toolpath_object")) or found
+        trace = trace.tb_next
+    return found
 
 
 class _Compiler:
@@ -156,6 +176,8 @@ class _Compiler:
         ]
         if self._formats:
             requirements.append({"class": FORMATS, "triples": self._formats})
+        if self._process.metadata.get("$namespaces"):
+            requirements.append({"class": NAMESPACES, "prefixes": _json(self._process.metadata["$namespaces"])})
         return {
             "name": name,
             "path": path,
@@ -336,7 +358,7 @@ class _Compiler:
 
     def _process_document(self, process: Process, path: str) -> dict[str, Any]:
         """A process with everything that it runs embedded."""
-        _check_process(process)
+        _check_process(process, path)
         document = {
             key: _json(value)
             for key, value in process.tool.items()
@@ -363,10 +385,10 @@ class _Compiler:
 
         def renamed(value: Any) -> Any:
             if isinstance(value, dict):
-                return {
-                    key: self._names.get(item, renamed(item)) if key == "id" and isinstance(item, str) else renamed(item)
-                    for key, item in value.items()
-                }
+                found = {key: renamed(item) for key, item in value.items()}
+                if isinstance(value.get("id"), str):
+                    found["id"] = self._names.get(value["id"], found["id"])
+                return found
             if isinstance(value, list):
                 return [renamed(item) for item in value]
             if not isinstance(value, str) or ":" not in value[:12]:
@@ -395,7 +417,18 @@ def _formats(process: Process) -> list[list[str]]:
 
 
 def _json(value: Any) -> Any:
-    return json.loads(json.dumps(value, default=str))
+    """Plain JSON of what ruamel read. ``1.23e5`` is written without a fraction, as cwltool does."""
+    if isinstance(value, Mapping):
+        return {str(key): _json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item) for item in value]
+    if isinstance(value, ScalarFloat):
+        return int(value) if cast(Any, value)._exp and float(value).is_integer() else float(value)
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    return value if isinstance(value, float) else str(value)
 
 
 def _text(value: Any) -> str:
@@ -444,7 +477,7 @@ def _sorted(steps: list[Step], workflow: Workflow) -> list[Step]:
     return found
 
 
-def _check_links(workflow: Workflow, entry: Any, connected: list[str]) -> None:
+def _check_links(workflow: Workflow, entry: Any, connected: Sequence[Any]) -> None:
     """Requirements that cwltool asks for only when the step runs."""
     if len(connected) > 1 and not workflow.get_requirement("MultipleInputFeatureRequirement")[0]:
         raise CwlError(
@@ -458,25 +491,22 @@ def _check_links(workflow: Workflow, entry: Any, connected: list[str]) -> None:
         )
 
 
-def _check_process(process: Process) -> None:
+def _check_process(process: Process, path: str) -> None:
     """What is valid and cannot be run here is said when the DAG is made, not when the job starts."""
+    where = _position(process.tool)
     if isinstance(process, AbstractOperation) or not isinstance(process, Workflow | CommandLineTool | ExpressionTool):
-        raise UnsupportedError(
-            f"{shortname(process.tool['id'])} is a {process.tool['class']}: there is nothing to run",
-            where=_position(process.tool),
-        )
+        raise UnsupportedError(f"step {path} is of class {process.tool['class']}: there is nothing to run", where=where)
     if not isinstance(process, CommandLineTool):
         return
     requirement, required = process.get_requirement("DockerRequirement")
-    if requirement is None:
-        return
     if required:
         raise UnsupportedError(
-            f"{shortname(process.tool['id'])} requires a container (DockerRequirement)",
-            where=_position(process.tool),
+            f"step {path} requires a container (DockerRequirement), which this version cannot start",
+            where=_position(requirement) or where,
             hint="bind the step to a deployment that has its software, and move DockerRequirement to `hints`",
         )
-    log.info("%s: DockerRequirement in hints is ignored: the step runs in its deployment as it is", process.tool["id"])
+    if requirement is not None:
+        log.info("%s: DockerRequirement among the hints of %s is ignored: its deployment is used as it is", where, path)
 
 
 def _readable(kind: Any, definitions: Mapping[str, Any], seen: tuple[str, ...] = ()) -> Any:

@@ -7,11 +7,12 @@ import functools
 import hashlib
 import io
 import json
+import posixpath
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any, cast
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 from cwltool.errors import WorkflowException
 from cwltool.process import shortname
@@ -23,6 +24,8 @@ from airflow_hybrid.cwl.job import PendingJob
 from airflow_hybrid.cwl.runtime import HybridContext, HybridTool, HybridWorkflow, load_process, prepare
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, JsonValue
+
+__all__ = ["Fragment", "FragmentRun", "InstanceResult", "PendingJob", "clean", "preload"]
 
 Reader = Callable[[str], bytes]
 """Contents of a File by its location: the first 64 KiB + 1 byte; may block; raises an exception when it cannot."""
@@ -51,6 +54,7 @@ class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
     def __init__(self, reader: Reader | None, lister: Lister | None) -> None:
         super().__init__("")
         self._reader, self._lister = reader, lister
+        self.lists = lister is not None
         self._directories: dict[str, bool] = {}
 
     def open(self, fn: str, mode: str) -> IO[Any]:
@@ -177,7 +181,7 @@ class Fragment:
         return {shortname(key): clean(value) for key, value in order.items() if key not in self._not_connected}
 
     def _complete(self, inputs: CwlObject) -> CwlObject:
-        return {name: inputs.get(name) for name in self.inputs}
+        return {name: named(inputs.get(name)) for name in self.inputs}
 
 
 _loaded: OrderedDict[tuple[str, bool], Fragment] = OrderedDict()
@@ -239,7 +243,7 @@ class FragmentRun:
         self._active = [instance for instance in self._active if instance.result is None]
         return fresh
 
-    def _advance(self, instance: _Instance, fresh: list[PendingJob], log: Any) -> None:
+    def _advance(self, instance: _Instance, fresh: list[PendingJob], log: messages.Caught) -> None:
         idle = 0
         try:
             while instance.result is None:
@@ -313,22 +317,41 @@ def _note(instance: _Instance, message: str) -> None:
         instance.errors.append(message)
 
 
-def clean(value: Any) -> JsonValue:
-    """A value without what cwltool adds for its own use: what tasks publish."""
+def clean(value: Any, *, contents: bool = False) -> JsonValue:
+    """A value without what cwltool adds for its own use: what tasks publish.
+
+    :param contents: keep the contents of Files that have a location (a workflow's input with ``loadContents``).
+    """
     if isinstance(value, list | tuple):
-        return [clean(item) for item in value]
+        return [clean(item, contents=contents) for item in value]
     if not isinstance(value, Mapping):
         return value
-    kept = {key: clean(item) for key, item in value.items()}
+    kept = {key: clean(item, contents=contents) for key, item in value.items()}
     if kept.get("class") in ("File", "Directory"):
         for key in ("path", "dirname", "nameroot", "nameext", "writable"):
             kept.pop(key, None)
         if str(kept.get("location", "")).startswith("_:"):
             del kept["location"]
         elif "location" in kept:
-            kept.pop("contents", None)
             kept.pop("listing", None)
+            if not contents:
+                kept.pop("contents", None)
     return kept
+
+
+def named(value: Any) -> Any:
+    """A copy in which every File has what expressions may ask for: basename, nameroot and nameext."""
+    if isinstance(value, list):
+        return [named(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    item = {key: named(entry) for key, entry in value.items()}
+    if item.get("class") in ("File", "Directory"):
+        if not item.get("basename") and "location" in item:
+            item["basename"] = posixpath.basename(unquote(urlsplit(item["location"]).path.rstrip("/")))
+        if item["class"] == "File" and "basename" in item:
+            item["nameroot"], item["nameext"] = posixpath.splitext(item["basename"])
+    return item
 
 
 @functools.cache

@@ -7,6 +7,7 @@ validate a run's inputs.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 import hashlib
@@ -15,7 +16,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
@@ -24,7 +25,10 @@ from airflow_hybrid.errors import CwlError, InputError
 from airflow_hybrid.model import CwlObject, JsonValue, Source, Step, StepInput, WorkflowGraph, WorkflowOutput
 
 _SHA1 = re.compile(r"sha1\$[0-9a-f]{40}")
-_REMOTE = ("http", "https", "s3", "gs", "ftp", "hybrid")
+_SCHEMES = ("file", "http", "https", "s3", "gs", "ftp", "hybrid")
+
+NAMESPACES = "airflow_hybrid:namespaces"
+"""Class of a pseudo requirement of a graph: the document's ``$namespaces``, for the formats of a run's files."""
 
 
 # --- between steps --------------------------------------------------------------------------------------------------
@@ -43,25 +47,43 @@ def resolve_step_inputs(
     return {port.name: _linked(port, values, step.path) for port in step.inputs}
 
 
-def resolve_outputs(graph: WorkflowGraph, values: Mapping[Source, JsonValue]) -> CwlObject:
-    """The workflow's outputs from their sources: linkMerge and pickValue."""
-    return {port.name: _linked(port, values, graph.path) for port in graph.outputs}
+def resolve_outputs(
+    graph: WorkflowGraph, values: Mapping[Source, JsonValue], only: Collection[str] | None = None
+) -> CwlObject:
+    """The workflow's outputs (or ``only`` some of them) from their sources: linkMerge and pickValue."""
+    return {port.name: _linked(port, values, graph.path) for port in graph.outputs if only is None or port.name in only}
 
 
 def scope_inputs(graph: WorkflowGraph, given: Mapping[str, JsonValue]) -> CwlObject:
     """The inputs that the steps of a (sub-)workflow see: those given, null ones replaced by the port's default."""
     return {
-        port.name: copy.deepcopy(port.default) if given.get(port.name) is None and port.has_default else
-        given.get(port.name)
+        port.name: with_size(copy.deepcopy(port.default))
+        if given.get(port.name) is None and port.has_default
+        else given.get(port.name)
         for port in graph.inputs
     }
+
+
+def with_size(value: JsonValue) -> JsonValue:
+    """Add the size of local Files of a default, for expressions that ask for it."""
+    if isinstance(value, list):
+        for item in value:
+            with_size(item)
+    elif isinstance(value, dict):
+        path = local_path(str(value.get("location", ""))) if value.get("class") == "File" else None
+        if path is not None and "size" not in value:
+            with contextlib.suppress(OSError):
+                value["size"] = os.stat(path).st_size
+        for item in value.values():
+            with_size(item)
+    return value
 
 
 def _linked(port: StepInput | WorkflowOutput, values: Mapping[Source, JsonValue], scope: str) -> JsonValue:
     document = port.document or {}
     if len(port.sources) <= 1 and not document.keys() & {"linkMerge", "pickValue"}:
         value = values.get(port.sources[0]) if port.sources else None
-        return copy.deepcopy(document["default"]) if value is None and "default" in document else value
+        return with_size(copy.deepcopy(document["default"])) if value is None and "default" in document else value
     from cwltool.errors import WorkflowException
     from cwltool.utils import WorkflowStateItem
     from cwltool.workflow_job import object_from_state
@@ -166,17 +188,23 @@ def validate_inputs(
     """
     names = [port.name for port in graph.inputs]
     for name in given:
+        if name.partition(":")[0] in ("cwl", "cwltool") or name.startswith("https://w3id.org/cwl/"):
+            raise InputError(
+                f"{name!r} among a run's inputs is not supported: a DAG is compiled before its runs",
+                hint="put the requirement into the CWL document",
+            )
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
             known = f"did you mean {near[0]!r}?" if near else f"the inputs are: {', '.join(names) or 'none'}"
             raise InputError(f"unknown input {name!r}", where=graph.source or None, hint=known)
     base = base_uri if "://" in base_uri else Path(base_uri).absolute().as_uri() + "/"
+    namespaces = next((item["prefixes"] for item in graph.requirements or [] if item["class"] == NAMESPACES), {})
     order: CwlObject = {}
     for port in graph.inputs:
         value = given.get(port.name)
         if value is None and port.has_default:
             value = port.default
-        order[port.name] = _located(copy.deepcopy(value), port.name, base)
+        order[port.name] = _located(copy.deepcopy(value), port.name, base, namespaces)
     from airflow_hybrid.cwl.checks import check_order
 
     order = check_order(graph, order)
@@ -193,33 +221,36 @@ def _kind(value: JsonValue) -> str:
     return {bool: "a boolean", int: "an int", float: "a float", str: "a string", list: "an array"}[type(value)]
 
 
-def _located(value: JsonValue, name: str, base: str) -> JsonValue:
+def _located(value: JsonValue, name: str, base: str, namespaces: Mapping[str, str]) -> JsonValue:
     """Files with a ``file:`` (or remote) location; nothing relative."""
     if isinstance(value, list):
-        return [_located(item, name, base) for item in value]
+        return [_located(item, name, base, namespaces) for item in value]
     if not isinstance(value, dict):
         return value
     if value.get("class") not in ("File", "Directory"):
-        return {key: _located(item, name, base) for key, item in value.items()}
+        return {key: _located(item, name, base, namespaces) for key, item in value.items()}
     item = dict(value)
     path = item.pop("path", None)
     location = item.get("location")
     if location is None and path is not None:
         # a path is not percent-encoded, a location is
-        location = path if urlsplit(path).scheme in (*_REMOTE, "file") else quote(path)
+        location = path if urlsplit(path).scheme in _SCHEMES else quote(path)
     if location is not None and not isinstance(location, str):
         raise InputError(f"input {name!r}: the location of a {item['class']} must be a string")
     if location is not None and not location.startswith("_:"):
-        if urlsplit(location).scheme not in (*_REMOTE, "file"):
-            location = urljoin(base, quote(unquote(location), safe="/%:@!$&'()*+,;=~"))
+        if urlsplit(location).scheme not in _SCHEMES:
+            location = urljoin(base, quote(unquote(location), safe="/@!$&'()*+,;=~"))
         item["location"] = location.rstrip("/")
         item.setdefault("basename", os.path.basename(unquote(urlsplit(item["location"]).path)))
         _check_exists(item, name)
     elif "contents" not in item and "listing" not in item:
         raise InputError(f"input {name!r}: a {item['class']} needs a location, a path, or its contents")
+    prefix, colon, rest = str(item.get("format", "")).partition(":")
+    if colon and prefix in namespaces:
+        item["format"] = namespaces[prefix] + rest
     for key in ("secondaryFiles", "listing"):
         if key in item:
-            item[key] = _located(item[key], name, base)
+            item[key] = _located(item[key], name, base, namespaces)
     return item
 
 

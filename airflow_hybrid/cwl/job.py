@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import math
 import posixpath
@@ -19,6 +18,7 @@ from cwltool.utils import normalizeFilesDirs
 from schema_salad.exceptions import ValidationException
 
 from airflow_hybrid.cwl import messages
+from airflow_hybrid.cwl.inputs import with_size
 from airflow_hybrid.cwl.site import JobSite, SitePathMapper, unveil
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FactsNeeded, JobScript, Resources, SiteFacts, StageEntry
@@ -57,7 +57,7 @@ class PendingJob:
         for port in tool.tool["inputs"]:
             name = shortname(port["id"])
             if self.inputs.get(name) is None and "default" in port:
-                self.inputs[name] = self._settle(copy.deepcopy(port["default"]))
+                self.inputs[name] = with_size(self._settle(port["default"]))
         self._job: HybridJob | None = None
         self._site: JobSite | None = None
 
@@ -180,7 +180,12 @@ class PendingJob:
         :raises FactsNeeded: sizes, contents or listings that ``facts`` lacks; probe them and call again.
         :raises CwlError: the job order does not fit the tool, or an expression fails.
         """
-        site = JobSite(jobdir, paths, facts, self._literals)
+        inputs = {item["location"]: item for item in self.files()}
+        missing = [location for location in inputs if location not in paths]
+        if missing:
+            raise CwlError(f"no path was given for the input {missing[0]}", where=self.label)
+        own = {location: paths[location] for location in inputs}
+        site = JobSite(jobdir, own, facts, self._literals, inputs)
         context = cast("HybridContext", self._context.copy())
         context.site = site
         context.name = self.key
@@ -288,9 +293,11 @@ class PendingJob:
         site.fs.needed.clear()
         try:
             with self._clear_errors(""):
-                outputs = copy.deepcopy(job.collect_outputs(site.outdir, exit_code))
+                outputs = job.collect_outputs(site.outdir, exit_code)
                 normalizeFilesDirs(cast(Any, outputs))
                 collected = {name: _publish(value, site, to_uri) for name, value in outputs.items()}
+                for port in self.tool.tool["outputs"]:  # cwl.output.json may leave optional ones out
+                    collected.setdefault(shortname(port["id"]), None)
         finally:
             if site.fs.needed:
                 raise FactsNeeded(list(site.fs.needed)) from None
@@ -387,8 +394,11 @@ def _publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
         _locate(item, path, site, to_uri)
     else:
         item["location"] = unveil(location)
-        if site.path_of(location) is None:
+        path = site.path_of(location)
+        if path is None:
             raise CwlError(f"output {location} is neither in the output directory nor an input")
+        if kind == "File":
+            _measured(item, path, site)
     if "location" in item:
         item.pop("contents", None)
         item.pop("listing", None)
@@ -398,6 +408,16 @@ def _publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
     if not item.get("secondaryFiles", True):
         del item["secondaryFiles"]
     return item
+
+
+def _measured(item: CwlObject, path: str, site: JobSite) -> None:
+    """Size and checksum of an input that is handed on: as it came in, or as seen where it was used."""
+    known = site.inputs.get(item["location"], {})
+    seen = site.facts.files.get(path) or site.facts.files.get(site.targets.get(item["location"], ""))
+    for key, fact in (("size", seen and seen.size), ("checksum", seen and seen.checksum)):
+        value = item.get(key) or known.get(key) or fact
+        if value is not None:
+            item[key] = value
 
 
 def _locate(item: CwlObject, path: str, site: JobSite, to_uri: Callable[[str], str]) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import re
@@ -15,47 +16,35 @@ _LOGGERS = ("cwltool", "salad", "cwl_utils", "rdflib.term")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _LEAD = re.compile(r"^(?P<file>(?:[a-z][a-z0-9+.-]*://)?[^\s:][^:\n]*):(?P<line>\d+):(?P<column>\d+):(?P<rest>.*)$")
 _BULLET = re.compile(r"^[*-]\s+")
-_HEADINGS = (
-    "Tool definition failed validation:",
-    "Tool definition failed initialization:",
-    "Workflow checker warning:",
-    "Workflow checker error:",
-    "Invalid job input record:",
-    "checking field",
-    "checking object",
-    "Field `",
-    "the `",
-    "item is invalid because",
-    "Expression evaluation error:",
+_HEADING = re.compile(
+    r"Object '[^']*' is not valid because|item is invalid because|tried '\w+' but|checking (field|object|item)\b.*"
+    r"|(Invalid job input record|Expression evaluation error|Workflow checker (error|warning)):"
+    r"|Tool definition .* failed (validation|initialization)( with)?:"
+)
+"""Lines that only lead to what is wrong."""
+_PHRASES = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"\(\d+\) \([^)]*\) Validation error in (field \S+|position \d+): ?", ""),
+        (r"Field 'class' contains undefined reference to '[^']*?([^/'#]+)'", r"unknown class '\1'"),
+        (r"Field '(\w+)' contains undefined reference to '(?:file://)?([^']*)'", r"'\1' names \2, which is not there"),
+        (r"Field '(\w+)' references unknown identifier '([^']*)', tried [^']*", r"'\1' names '\2', which is not there"),
+        (r"No cwlVersion found\..*", "there is no cwlVersion"),
+        (r"The CWL reference runner no longer supports.*", "cwlVersion must be v1.0, v1.1 or v1.2"),
+        (r"Tool file contains graph of multiple objects", "the document holds several processes"),
+        (r"workflowjobj must be a dict, got .*", "the document is a list, not a CWL process"),
+        (r"(tried \S+) but", r"\1:"),
+        (r"file://(?=/)", ""),
+    )
 )
 
 
-def quiet() -> None:
-    """Stop cwltool and its libraries from writing to stderr on their own (they do so from their import on)."""
-    for name in _LOGGERS:
-        logger = logging.getLogger(name)
-        for handler in list(logger.handlers):
-            logger.removeHandler(handler)
-        logger.setLevel(logging.WARNING)
-    logging.getLogger("cwltool.validation_warnings").setLevel(logging.ERROR)
-
-
-class _Catcher(logging.Handler):
-    """Keeps the records of one thread."""
+class Caught:
+    """What was logged while it was caught."""
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.thread = threading.get_ident()
         self.errors: list[str] = []
         self.warnings: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if threading.get_ident() != self.thread:
-            return
-        text = record.getMessage()
-        if record.exc_info and record.exc_info[1] is not None and record.levelno >= logging.ERROR:
-            text = f"{text}: {record.exc_info[1]}"
-        (self.errors if record.levelno >= logging.ERROR else self.warnings).append(text)
 
     def take(self) -> str:
         """The errors since the last call as one text, the first (the cause) first; warnings when there are none."""
@@ -69,21 +58,47 @@ class _Catcher(logging.Handler):
         return "; ".join(seen)
 
 
-@contextlib.contextmanager
-def caught() -> Iterator[_Catcher]:
-    """Catch what cwltool and its libraries log in this thread, instead of showing it."""
-    catcher = _Catcher()
-    loggers = [logging.getLogger(name) for name in _LOGGERS]
-    before = [logger.propagate for logger in loggers]
-    for logger in loggers:
-        logger.addHandler(catcher)
+class _Router(logging.Handler):
+    """Gives a record to who catches in its thread, else to the root logger as if cwltool had none of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.threads = threading.local()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stack: list[Caught] = getattr(self.threads, "stack", [])
+        if not stack:
+            logging.getLogger().handle(record)
+            return
+        text = record.getMessage()
+        if record.exc_info and record.exc_info[1] is not None and record.levelno >= logging.ERROR:
+            text = f"{text}: {record.exc_info[1]}"
+        (stack[-1].errors if record.levelno >= logging.ERROR else stack[-1].warnings).append(text)
+
+
+_router = _Router()
+
+
+def quiet() -> None:
+    """Stop cwltool and its libraries from writing to stderr on their own (they do so from their import on)."""
+    for name in _LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers = [_router]
         logger.propagate = False
+        logger.setLevel(logging.WARNING)
+    logging.getLogger("cwltool.validation_warnings").setLevel(logging.ERROR)
+
+
+@contextlib.contextmanager
+def caught() -> Iterator[Caught]:
+    """Catch what cwltool and its libraries log in this thread, instead of showing it."""
+    stack: list[Caught] = _router.threads.__dict__.setdefault("stack", [])
+    log = Caught()
+    stack.append(log)
     try:
-        yield catcher
+        yield log
     finally:
-        for logger, propagate in zip(loggers, before, strict=True):
-            logger.removeHandler(catcher)
-            logger.propagate = propagate
+        stack.remove(log)
 
 
 def position(lead: str, line: str | int, column: str | int) -> str:
@@ -95,33 +110,34 @@ def position(lead: str, line: str | int, column: str | int) -> str:
 def plain(text: str) -> tuple[str | None, str]:
     """Reduce cwltool's and schema-salad's nested, indented texts to (position, message).
 
-    Their lines are ``file:line:column:`` leads followed by indentation; deeper lines say more. The most deeply
-    nested line, the cause, gives the position; lines of the same depth beside it are joined to it.
+    Their lines carry a ``file:line:column:`` lead, padded to one width; the column at which the rest begins is the
+    depth. What only leads to a deeper line ("checking field ...") is dropped; the deepest line gives the position.
     """
-    rows: list[tuple[int, str | None, str]] = []
+    items: list[tuple[int, str | None, str]] = []
     lead: str | None = None
     for raw in _ANSI.sub("", text).splitlines():
-        match = _LEAD.match(raw.strip())
-        if match:
+        body = raw
+        while match := _LEAD.match(body.strip()):
             lead = position(match["file"], match["line"], match["column"])
             body = match["rest"]
-            nested = _LEAD.match(body.strip())
-            while nested:
-                lead, body = position(nested["file"], nested["line"], nested["column"]), nested["rest"]
-                nested = _LEAD.match(body.strip())
+        stripped = body.strip()
+        column = len(raw.rstrip()) - len(stripped)
+        bullet = _BULLET.match(stripped)
+        stripped = _BULLET.sub("", stripped)
+        if not stripped:
+            continue
+        if items and not bullet and items[-1][0] == column and not _HEADING.match(items[-1][2]):
+            items[-1] = (column, items[-1][1], f"{items[-1][2]} {stripped}")
         else:
-            body = raw
-        depth = len(body) - len(body.lstrip())
-        body = _BULLET.sub("", body.strip())
-        if body:
-            rows.append((depth, lead, body))
-    if not rows:
+            items.append((column + (2 if bullet else 0), lead, stripped))
+    if not items:
         return None, text.strip()
-    leaves = [
-        row
-        for number, row in enumerate(rows)
-        if not (number + 1 < len(rows) and rows[number + 1][0] > row[0] and row[2].startswith(_HEADINGS))
-    ]
-    leaves = leaves or rows[-1:]
-    where = next((row[1] for row in leaves if row[1]), None)
-    return where, " ".join(dict.fromkeys(row[2] for row in leaves))
+    kept = [item for item in items if not _HEADING.fullmatch(item[2])] or items[-1:]
+    first = kept[0]
+    for item, following in itertools.pairwise(kept):  # a field, then what is wrong with it
+        if item is first and following[0] > first[0] and following[1]:
+            first = following
+    message = " ".join(item[2] for item in kept)
+    for pattern, replacement in _PHRASES:
+        message = pattern.sub(replacement, message)
+    return first[1], message.strip()

@@ -25,6 +25,7 @@ from cwltool.context import LoadingContext, RuntimeContext
 from cwltool.job import JobBase
 from cwltool.process import Process, shortname
 from cwltool.update import INTERNAL_VERSION, ORIGINAL_CWLVERSION
+from cwltool.utils import get_listing
 from cwltool.workflow import Workflow, WorkflowStep
 from cwltool.workflow_job import ReceiveScatterOutput, WorkflowJob, WorkflowJobLoopStep
 from rdflib import Graph, URIRef
@@ -48,13 +49,17 @@ NOWHERE = "/nonexistent"
 _serial = itertools.count()
 
 
+def _list_where_possible(fs: Any, value: Any, recursive: bool = True) -> None:
+    """Directory listings for ``valueFrom``; left out where nobody can list (cwltool would show empty directories)."""
+    if getattr(fs, "lists", True):
+        get_listing(fs, value, recursive)
+
+
 def _serial_name(stem: str, names: set[str] | None = None) -> str:
     return f"{stem} {next(_serial)}"
 
 
-def _drain_in_turn(
-    steps: list[Any], scatter: ReceiveScatterOutput, context: RuntimeContext
-) -> Iterator[Any]:
+def _drain_in_turn(steps: list[Any], scatter: ReceiveScatterOutput, context: RuntimeContext) -> Iterator[Any]:
     """``parallel_steps`` in linear time: cwltool's begins again at the first job after each one that it yields.
 
     Jobs do not stop each other: a retry then has only those to repeat that failed.
@@ -92,6 +97,7 @@ def prepare() -> None:
     for module in (cwltool.command_line_tool, cwltool.workflow_job):
         setattr(module, "uniquename", _serial_name)  # noqa: B010 - names of other modules' attributes
     setattr(cwltool.workflow_job, "parallel_steps", _drain_in_turn)  # noqa: B010
+    setattr(cwltool.workflow_job, "get_listing", _list_where_possible)  # noqa: B010
 
 
 class HybridContext(RuntimeContext):
@@ -153,11 +159,11 @@ class HybridBuilder(Builder):
 class HybridJob(JobBase):
     """cwltool's description of a job; it is never run here."""
 
-    def run(self, runtimeContext: RuntimeContext, tmpdir_lock: Any = None) -> None:
+    def run(self, context: RuntimeContext, tmpdir_lock: Any = None) -> None:
         raise NotImplementedError("jobs run at their location")
 
-    def prepare_environment(self, runtimeContext: RuntimeContext, envVarReq: Mapping[str, str]) -> None:
-        self.environment = dict(envVarReq)
+    def prepare_environment(self, context: RuntimeContext, required: Mapping[str, str]) -> None:
+        self.environment = dict(required)
 
     def _required_env(self) -> dict[str, str]:
         return {}
@@ -197,58 +203,53 @@ class _Reusable:
 class HybridTool(_Reusable, CommandLineTool):
     """A CommandLineTool whose jobs are :class:`PendingJob`: placed and staged first, built later."""
 
-    def __init__(self, toolpath_object: Any, loadingContext: LoadingContext) -> None:
-        super().__init__(toolpath_object, loadingContext)
+    def __init__(self, tool: Any, loading: LoadingContext) -> None:
+        super().__init__(tool, loading)
         self._settle()
         self.notes: dict[str, Any] = {}
 
-    def make_job_runner(self, runtimeContext: RuntimeContext) -> type[JobBase]:
+    def make_job_runner(self, context: RuntimeContext) -> type[JobBase]:
         return HybridJob
 
-    def make_path_mapper(
-        self, reffiles: Any, stagedir: str, runtimeContext: RuntimeContext, separateDirs: bool
-    ) -> SitePathMapper:
-        site = cast(HybridContext, runtimeContext).site
+    def make_path_mapper(self, files: Any, stagedir: str, context: RuntimeContext, separate: bool) -> SitePathMapper:
+        site = cast(HybridContext, context).site
         assert site is not None
-        return SitePathMapper(reffiles, site, stagedir, separateDirs)
+        return SitePathMapper(files, site, stagedir, separate)
 
-    def job(self, job_order: Any, output_callbacks: Any, runtimeContext: RuntimeContext) -> Iterator[Any]:
-        context = cast(HybridContext, runtimeContext)
-        if context.site is not None:
-            yield from super().job(job_order, output_callbacks, context)
-            return
+    def job(self, order: Any, callback: Any, context: RuntimeContext) -> Iterator[Any]:
+        hybrid = cast(HybridContext, context)
         from airflow_hybrid.cwl.job import PendingJob
 
-        yield PendingJob(self, job_order, output_callbacks, context)
+        yield PendingJob(self, order, callback, hybrid)
 
     def build(self, job: PendingJob, context: HybridContext) -> HybridJob:
-        """cwltool's job for a placed PendingJob."""
+        """The job of cwltool for a PendingJob that has been placed."""
         return cast(HybridJob, next(iter(super().job(job.inputs, None, context))))
 
 
 class HybridExpressionTool(_Reusable, ExpressionTool):
     """An ExpressionTool: evaluated by whoever advances the fragment."""
 
-    def __init__(self, toolpath_object: Any, loadingContext: LoadingContext) -> None:
-        super().__init__(toolpath_object, loadingContext)
+    def __init__(self, tool: Any, loading: LoadingContext) -> None:
+        super().__init__(tool, loading)
         self._settle()
 
 
 class HybridStep(WorkflowStep):
     """A step that tells its process which one it is, by names and indexes."""
 
-    def job(self, job_order: Any, output_callbacks: Any, runtimeContext: RuntimeContext) -> Iterator[Any]:
-        context = cast(HybridContext, runtimeContext)
+    def job(self, order: Any, callback: Any, runtime_context: RuntimeContext) -> Iterator[Any]:
+        context = cast(HybridContext, runtime_context)
         if context.expanded is not None:
             if "scatter" not in self.tool:
-                context.expanded.append(job_order)
-            output_callbacks({port["id"]: None for port in self.tool["outputs"]}, "success")
+                context.expanded.append(order)
+            callback({port["id"]: None for port in self.tool["outputs"]}, "success")
             return
         if context.ran is not None and not context.scope:
             context.ran.append(self.id)
         context = cast(HybridContext, context.copy())
-        context.scope = f"{context.scope}/{shortname(self.id)}{_indexes(output_callbacks)}"
-        yield from super().job(job_order, output_callbacks, context)
+        context.scope = f"{context.scope}/{shortname(self.id)}{_indexes(callback)}"
+        yield from super().job(order, callback, context)
 
 
 def _indexes(callback: Any) -> str:
@@ -270,14 +271,14 @@ def _indexes(callback: Any) -> str:
 class HybridWorkflow(_Reusable, Workflow):
     """A Workflow with its steps in the document's order (cwltool shuffles them)."""
 
-    def __init__(self, toolpath_object: Any, loadingContext: LoadingContext) -> None:
-        super().__init__(toolpath_object, loadingContext)
+    def __init__(self, tool: Any, loading: LoadingContext) -> None:
+        super().__init__(tool, loading)
         order = {step["id"]: number for number, step in enumerate(self.tool["steps"])}
         self.steps.sort(key=lambda step: order.get(step.id, 0))
         self._settle()
 
-    def make_workflow_step(self, toolpath_object: Any, pos: int, loadingContext: LoadingContext, prov: Any = None) -> Any:
-        return HybridStep(toolpath_object, pos, loadingContext, prov)
+    def make_workflow_step(self, step: Any, pos: int, loading: LoadingContext, provenance: Any = None) -> Any:
+        return HybridStep(step, pos, loading, provenance)
 
     def get_requirement(self, feature: str) -> tuple[Any, bool | None]:
         if feature == "LoadListingRequirement":  # a workflow looks into no directory; its tools do

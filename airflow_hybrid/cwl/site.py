@@ -35,16 +35,26 @@ class JobSite:
     """Where one job runs and what is known there.
 
     :ivar paths: location URI -> absolute path of its replica (there, or where it is going to be).
-    :ivar literals: contents of File literals by their ``_:`` location.
+    :ivar literals: contents of File literals by their ``_:`` location; ``inputs``: the located inputs by location.
+    :ivar targets: where the job sees an input, by location, once it is built.
     """
 
-    def __init__(self, jobdir: str, paths: Mapping[str, str], facts: SiteFacts, literals: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        jobdir: str,
+        paths: Mapping[str, str],
+        facts: SiteFacts,
+        literals: Mapping[str, str],
+        inputs: Mapping[str, Mapping[str, Any]],
+    ) -> None:
         self.jobdir = jobdir
         self.outdir = f"{jobdir}/out"
         self.tmpdir = f"{jobdir}/tmp"
         self.paths = paths
         self.facts = facts
         self.literals = literals
+        self.inputs = inputs
+        self.targets: dict[str, str] = {}
         self.classes: dict[str, str] = {}
         self.fs = SiteFs(self)
         self._input_dirs = 0
@@ -252,6 +262,7 @@ class SitePathMapper(PathMapper):
         literal = location.startswith("_:")
         stagedir = obj.get("dirname") or stagedir
         target = f"{stagedir}/{obj['basename']}"
+        self._site.targets[location] = target
         self._site.classes[veil(location)] = self._site.classes[location] = obj["class"]
         if obj["class"] == "Directory":
             kind = "WritableDirectory" if copy else "Directory"

@@ -61,10 +61,10 @@ class Connector(abc.ABC):
         """Who runs the jobs there."""
 
     def options(self, service: str | None = None) -> Mapping[str, Any]:
-        """What the hybrid file says about the jobs of a service, for :attr:`airflow_hybrid.hooks.queue.Batch.options`.
+        """What the hybrid file says about the jobs of a service, for :class:`airflow_hybrid.hooks.queue.Batch`.
 
-        Native options of the scheduler by the names in the file, and ``template``: the text of the service's Jinja2
-        template.
+        Native options of the scheduler by their names in the file, and ``template``: the text of the service's
+        Jinja2 template (that of no service where it has none of its own).
         """
         templates = self.deployment.templates
         template = templates.get(service) if service is not None else None
@@ -72,7 +72,7 @@ class Connector(abc.ABC):
         return {} if template is None else {"template": template}
 
     def queue(self, host: Host, service: str | None = None) -> JobQueue:
-        """The queue of jobs at a location."""
+        """The queue of jobs at a location; always the same object."""
         key = (host.location, service)
         if key not in self._queues:
             self._queues[key] = JobQueue(host, self.scheduler())
@@ -174,28 +174,22 @@ class SshConnector(Connector):
 class SlurmConnector(Connector):
     """A Slurm cluster: its commands run on the first location of what it wraps (this machine, if nothing)."""
 
+    def __init__(self, deployment: Deployment, inner: Connector | None = None) -> None:
+        super().__init__(deployment, inner or LocalConnector(Deployment(name=LOCAL_DEPLOYMENT, type="local")))
+
     async def hosts(self, service: str | None = None) -> list[Host]:
-        inner = self.inner or _local(self)
-        return (await inner.hosts(self.deployment.wraps_service))[:1]
+        assert self.inner is not None
+        return (await self.inner.hosts(self.deployment.wraps_service))[:1]
 
     def scheduler(self) -> Scheduler:
         return SlurmScheduler()
 
     def options(self, service: str | None = None) -> Mapping[str, Any]:
-        services: Mapping[str, Any] = self.deployment.config.get("services") or {}
+        config = self.deployment.config
+        services: Mapping[str, Any] = config.get("services") or {}
         native = {key: value for key, value in (services.get(service or "") or {}).items() if key != "file"}
-        limits = {
-            key: self.deployment.config[key]
-            for key in ("maxConcurrentJobs", "pollingInterval")
-            if self.deployment.config.get(key) is not None
-        }
+        limits = {key: config[key] for key in ("maxConcurrentJobs", "pollingInterval") if config.get(key) is not None}
         return {**native, **limits, **super().options(service)}
-
-
-def _local(connector: Connector) -> Connector:
-    if connector.inner is None:
-        connector.inner = LocalConnector(Deployment(name=LOCAL_DEPLOYMENT, type="local"))
-    return connector.inner
 
 
 _BUILT_IN: Mapping[str, type[Connector]] = {"local": LocalConnector, "ssh": SshConnector, "slurm": SlurmConnector}

@@ -119,13 +119,12 @@ ah_bad() { # in a job's subshell: it could not be started
     echo "- $1" >|"$ah_B/ec/$ah_i"
     exit 71
 }
-ah_run() { # the job $1, which is ours
+ah_run() { # the job $1, which is ours; ah_t was read a moment ago, and is again at its end
     ah_i=$1 ah_k=$(($1 / ah_shard))
     case $ah_loaded in *" $ah_k "*) ;; *)
         . "$ah_B/jobs.$ah_k.sh"
         ah_loaded="$ah_loaded$ah_k " ;;
     esac
-    ah_now
     ah_t0=$ah_t
     (ah_j"$ah_i")
     ah_code=$?
@@ -170,7 +169,6 @@ ah_element() { # one element of an array: its own job, then, while it is young, 
     ah_began=$ah_t
     [ "$ah_restarts" = 0 ] || ah_again
     ah_take "$ah_first"
-    ah_now
     ah_j=$ah_n # from the end, where elements start last
     while [ $((ah_t - ah_began)) -lt $ah_pack ]; do
         ah_j=$((ah_j - 1))
@@ -179,7 +177,7 @@ ah_element() { # one element of an array: its own job, then, while it is young, 
             ah_drained
             return 0
         fi
-        ah_take $ah_j && ah_now
+        ah_take $ah_j
     done
 }
 ah_me_proc() { # this (sub)shell's process id and start time
@@ -220,15 +218,17 @@ ah_worker() { # takes jobs in order, and gives its slot back from time to time
         ah_now
         ah_began=$ah_t
         while [ $ah_j -lt $ah_n ] && [ $((ah_t - ah_began)) -lt $ah_pack ]; do
-            ah_take $ah_j && ah_now
+            ah_take $ah_j
             ah_j=$((ah_j + 1))
         done
         rm -f "$ah_slots/$ah_pid"
     done
 }
 ah_launch() { # as many workers as the host can feed
-    read -r ah_x </proc/sys/kernel/hostname
-    ah_slots=$ah_slots/$ah_x
+    # per host and user, whatever the work directory, and never a folder that another user laid there
+    ah_slots=/tmp/airflow_hybrid-slots-$(id -u)
+    mkdir -m 700 "$ah_slots" 2>/dev/null
+    [ -O "$ah_slots" ] && [ ! -h "$ah_slots" ] || ah_slots=$ah_B/slots
     mkdir -p "$ah_slots" || exit 73
     [ -n "$ah_cores" ] || ah_cores=$(nproc)
     [ $ah_share -le $((ah_cores * 1000)) ] || ah_share=$((ah_cores * 1000))

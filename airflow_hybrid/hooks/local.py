@@ -7,12 +7,15 @@ import asyncio
 import contextlib
 import os
 import signal
+import tempfile
 from collections.abc import AsyncIterator, Sequence
 
 from airflow_hybrid.errors import CommandError
 from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, feed
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION
 
+ARGUMENT_LIMIT = 60_000
+"""characters of shell text that are given as an argument"""
 _KEEP = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SHELL")
 
 
@@ -35,6 +38,16 @@ class LocalHost(Host):
         self.cores = cores
 
     async def _start(self, command: str) -> asyncio.subprocess.Process:
+        if len(command) <= ARGUMENT_LIMIT:
+            return await self._spawn(command)
+        # longer than one argument may be (Linux: 128 KiB): read from a file that has no name
+        with tempfile.TemporaryFile() as script:
+            script.write(os.fsencode(command))
+            script.flush()
+            script.seek(0)
+            return await self._spawn(f'eval "$(cat /dev/fd/{script.fileno()})"', (script.fileno(),))
+
+    async def _spawn(self, command: str, pass_fds: Sequence[int] = ()) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
             "/bin/sh",
             "-c",
@@ -44,6 +57,7 @@ class LocalHost(Host):
             stderr=asyncio.subprocess.PIPE,
             env=clean_environment(),
             start_new_session=True,
+            pass_fds=pass_fds,
             limit=CHUNK_BYTES,
         )
 
@@ -85,8 +99,8 @@ class LocalHost(Host):
                 _end(process)
                 await process.wait()
 
-    def pipe_argv(self, command: str) -> Sequence[str]:
-        return ["/bin/sh", "-c", command]
+    def pipe_argv(self, command: str) -> Sequence[str] | None:
+        return ["/bin/sh", "-c", command] if len(command) <= ARGUMENT_LIMIT else None
 
 
 class _LocalStream:

@@ -7,19 +7,23 @@ import asyncio
 import logging
 import posixpath
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from airflow_hybrid.errors import CancelledError, SiteError, StatusUnknownError, SubmitError
+from airflow_hybrid.hooks import job_commands as commands
 from airflow_hybrid.hooks import job_directory as directory_
 from airflow_hybrid.hooks import probe
 from airflow_hybrid.hooks.base import CommandResult, Host
 from airflow_hybrid.hooks.job_directory import Batch, BatchReport, Evidence
+from airflow_hybrid.hooks.job_results import SIGNALS, element_of, ended_badly, results_of
 from airflow_hybrid.hooks.poller import SLOWEST_S, Progress, poller
 from airflow_hybrid.model import JobResult, JobState, Question, SiteFacts
 from airflow_hybrid.schedulers.base import Account, ElementState, Scheduler
 from airflow_hybrid.schedulers.process import ProcessScheduler
-from airflow_hybrid.schedulers.slurm import MAX_ARRAY_COMMAND, SlurmScheduler, parse_max_array
+from airflow_hybrid.schedulers.slurm import SlurmScheduler
+from airflow_hybrid.schedulers.slurm_answers import MAX_ARRAY_COMMAND, parse_max_array
 
 log = logging.getLogger(__name__)
 
@@ -28,30 +32,20 @@ SUBMIT_TIMEOUT_S = 300.0
 SUBMIT_PAUSES_S = (1.0, 5.0, 15.0)
 """between tries of a submit whose answer was lost or unclear; the later ones outlast the scheduler's own timeouts"""
 MOST_TAILS = 20
-SIGNALS = frozenset({128 + 9, 128 + 15})
+OUR_OPTIONS = frozenset({"template", "maxConcurrentJobs", "pollingInterval"})
 SCHEDULERS: Mapping[str, type[Scheduler]] = {"slurm": SlurmScheduler, "process": ProcessScheduler}
 
 _max_arrays: dict[tuple[str, str], int] = {}
 
-__all__ = ["SCHEDULERS", "Batch", "BatchConflictError", "BatchReport", "JobQueue", "Progress"]
-
-
-class BatchConflictError(SiteError):
-    """An earlier try left batches in the task directory that the caller does not know of; nothing was submitted."""
-
-    def __init__(self, reports: Sequence[BatchReport], *, where: str) -> None:
-        tokens = ", ".join(report.token for report in reports)
-        super().__init__(f"batches of an earlier try are there: {tokens}", where=where)
-        self.reports = tuple(reports)
+__all__ = ["SCHEDULERS", "Batch", "BatchReport", "JobQueue", "Progress"]
 
 
 class JobQueue:
     """Batches at one host under one scheduler.
 
-    :param workdir: the deployment's work directory at the host.
-    :param options: the service's native options, in StreamFlow's spelling.
-    :param template: text of the service's Jinja2 template.
-    :param max_concurrent: jobs of one batch that may run at once (StreamFlow's ``maxConcurrentJobs``).
+    Keys of ``Batch.options`` that are ours and not the scheduler's: ``template`` (text of the service's Jinja2
+    template), ``maxConcurrentJobs`` (of one batch, at once) and ``pollingInterval`` (seconds, the longest).
+
     :param pack_s: an array element younger than this takes one more job.
     :param grace_s: how long an exit code or the accounting may lag behind the queue.
     """
@@ -61,37 +55,32 @@ class JobQueue:
         host: Host,
         scheduler: Scheduler,
         *,
-        workdir: str,
-        options: Mapping[str, Any] | None = None,
-        template: str | None = None,
-        max_concurrent: int | None = None,
         pack_s: float = 10.0,
         grace_s: float = 60.0,
-        slowest_poll_s: float = SLOWEST_S,
     ) -> None:
         self.host = host
         self.scheduler = scheduler
-        self.workdir = directory_.check_directory(workdir)
-        self.options = dict(options or {})
-        self.template = template
-        self.max_concurrent = max_concurrent
         self.pack_s = pack_s
         self.grace_s = grace_s
-        self.slowest_poll_s = slowest_poll_s
+        self._slowest_s = SLOWEST_S
+        self._bases: set[str] = set()
         self._known: dict[str, tuple[tuple[str, ...], Mapping[str, Any]]] = {}
 
     # --- submit -------------------------------------------------------------------------------------------------
 
-    async def submit(self, batch: Batch) -> BatchReport:
+    async def submit(self, batch: Batch) -> list[BatchReport]:
         """Submit the batch, unless that was done before: then say how it stands. May be called again at any time.
 
+        :returns: the report of this batch; or, if batches are there that are not in ``batch.known`` (of an earlier
+            try, or of a process that was killed), their reports, and then nothing was submitted.
         :raises SubmitError: the scheduler refused it, in its own words, or its programs are missing.
         :raises CancelledError: the task directory was cancelled.
-        :raises BatchConflictError: an earlier try left batches that are not in ``batch.known``.
         :raises SiteError: unreachable, disk full, or no clear answer after some tries (retryable; nothing is lost).
         """
         problem: SiteError | None = None
         max_array = await self._max_array(len(batch.jobs))
+        self._slowest_s = float(batch.options.get("pollingInterval") or SLOWEST_S)
+        self._bases.update(_ancestors(batch.task_directory))
         for pause in (0.0, *SUBMIT_PAUSES_S):
             await asyncio.sleep(pause)
             sub, data, command = await asyncio.to_thread(self._prepare, batch, max_array)
@@ -107,7 +96,7 @@ class JobQueue:
                 max_array = await self._max_array(None)
                 problem = error
             except SiteError as error:
-                if not error.retryable or isinstance(error, BatchConflictError):
+                if not error.retryable:
                     raise
                 problem = error
             log.warning("%s: %s: trying again: %s", self.host.title, label, problem)
@@ -133,28 +122,27 @@ class JobQueue:
     def _prepare(self, batch: Batch, max_array: int) -> tuple[Any, bytes, str]:
         sub = directory_.submission(
             batch,
-            options={**self.options, **batch.options},
-            template=self.template,
+            options={key: value for key, value in batch.options.items() if key not in OUR_OPTIONS},
+            template=batch.options.get("template"),
             pack_s=self.pack_s,
-            max_concurrent=self.max_concurrent,
+            max_concurrent=batch.options.get("maxConcurrentJobs"),
             max_array=max_array,
-            workdir=self.workdir,
             host_cores=self.host.cores,
         )
         data = directory_.archive(batch, self.scheduler, sub)
-        return sub, data, directory_.submit_command(batch, self.scheduler, sub, data, self.scheduler.restarts(sub))
+        return sub, data, commands.submit_command(batch, self.scheduler, sub, data, self.scheduler.restarts(sub))
 
-    def _submitted(self, batch: Batch, answer: CommandResult, max_array: int) -> BatchReport:
-        verdict, message, lines = directory_.parse_answer(answer.out)
+    def _submitted(self, batch: Batch, answer: CommandResult, max_array: int) -> list[BatchReport]:
+        verdict, message, lines = commands.parse_answer(answer.out)
         where = f"{self.host.title}: {answer.command}"
-        reports = directory_.parse_reports(lines, batch.task_directory)
+        reports = commands.parse_reports(lines, batch.task_directory)
         if verdict in ("submitted", "attached") and reports:
             self._known[batch.directory] = (reports[-1].scheduler_ids, directory_.meta(batch, max_array))
-            return reports[-1]
+            return reports[-1:]
         if verdict == "cancelled":
             raise CancelledError("the task was cancelled; nothing is submitted there any more", where=where)
         if verdict == "conflict":
-            raise BatchConflictError(reports, where=where)
+            return reports
         if verdict == "refused":
             for_good = self.scheduler.refused_for_good(message)
             said = message or "no reason given"
@@ -208,7 +196,7 @@ class JobQueue:
         ids, meta = self._known.get(directory) or await self._describe(directory)
         total = len(meta["keys"])
         while True:
-            await poller(self.host, self.scheduler, self.slowest_poll_s).watch(directory, ids, total, progress)
+            await poller(self.host, self.scheduler, self._slowest_s).watch(directory, ids, total, progress)
             results = await self._judge(directory, ids, meta)
             if results is not None:
                 self._known.pop(directory, None)
@@ -235,121 +223,43 @@ class JobQueue:
             account = Account({}, complete=True)
             if ids and (open_ or odd):
                 account = await self._account(ids)
-            elements = {i: self._element(account, evidence, ids, i, total, meta) for i in (*open_, *odd)}
+            elements = {i: element_of(self.scheduler, account, evidence, ids, i, meta) for i in (*open_, *odd)}
             waited = time.monotonic() - began
             if any(e.state in (JobState.PENDING, JobState.RUNNING) for e in elements.values()) and open_:
                 await asyncio.sleep(min(2.0, waited))
                 return None
             # an exit code may have come after the directory was read and before the scheduler was asked: look twice
-            before, sure = sure, all(_sure(elements[i]) for i in open_)
+            before, sure = sure, all(ended_badly(elements[i]) for i in open_)
             settled = not odd or all(elements[i].state.ended for i in odd) or waited > 5.0
             late = waited > (self.grace_s if account.complete else 10 * self.grace_s)
             certain = not open_ or (sure and before and waited >= 2.0) or not evidence.present
             if (certain and settled) or late:
-                return await self._results(directory, meta, evidence, account, elements)
+                return await self._results(directory, ids, meta, evidence, account, elements)
             await asyncio.sleep(pause)
             pause = min(10.0, pause * 2)
-
-    def _element(
-        self,
-        account: Account,
-        evidence: Evidence,
-        ids: tuple[str, ...],
-        index: int,
-        total: int,
-        meta: Mapping[str, Any],
-    ) -> ElementState:
-        id_ = self._scheduler_id(evidence, ids, index, total, meta)
-        element = account.elements.get(id_ or "") or account.elements.get((id_ or "").partition("_")[0])
-        return element or ElementState(JobState.UNKNOWN)
-
-    def _scheduler_id(
-        self, evidence: Evidence, ids: tuple[str, ...], index: int, total: int, meta: Mapping[str, Any]
-    ) -> str | None:
-        claim = evidence.claims.get(index)
-        if claim and claim != "launcher":
-            cluster = ids[0].partition(";")[2] if ids else ""
-            return f"{claim};{cluster}" if cluster else claim
-        return self.scheduler.element_id(ids, total, index, meta["max_array"])
 
     async def _results(
         self,
         directory: str,
+        ids: tuple[str, ...],
         meta: Mapping[str, Any],
         evidence: Evidence,
         account: Account,
         elements: Mapping[int, ElementState],
     ) -> list[JobResult]:
-        keys: list[str] = meta["keys"]
-        ids = self._known.get(directory, (evidence.ids, meta))[0]
-        drafts = []
-        for index, key in enumerate(keys):
-            state, code, reason = self._verdict(index, meta, evidence, account, elements)
-            ending = evidence.endings.get(index)
-            drafts.append(
-                {
-                    "state": state,
-                    "exit_code": code,
-                    "reason": reason,
-                    "scheduler_id": self._scheduler_id(evidence, ids, index, len(keys), meta),
-                    "stdout_path": directory_.stream_path(directory, key, "stdout", meta),
-                    "stderr_path": directory_.stream_path(directory, key, "stderr", meta),
-                    "seconds": ending.seconds if ending else None,
-                }
-            )
-        failed = [draft for draft in drafts if draft["state"] is not JobState.COMPLETED or draft["exit_code"] != 0]
-        tails = await self._tails([str(draft["stderr_path"]) for draft in failed[:MOST_TAILS]])
-        for draft, tail in zip(failed, tails, strict=False):
-            draft["stderr_tail"] = tail
-        return [JobResult(**draft) for draft in drafts]  # type: ignore[arg-type]
-
-    def _verdict(
-        self,
-        index: int,
-        meta: Mapping[str, Any],
-        evidence: Evidence,
-        account: Account,
-        elements: Mapping[int, ElementState],
-    ) -> tuple[JobState, int | None, str]:
-        ending, element = evidence.endings.get(index), elements.get(index)
-        if ending is not None:
-            code = ending.exit_code
-            if code is None:
-                return JobState.FAILED, None, ending.reason
-            limit = meta["jobs"].get(meta["keys"][index], {}).get("w")
-            if limit and code in (124, 137) and (ending.seconds or 0) >= limit:
-                return JobState.TIMEOUT, code, f"it ran longer than its time limit of {limit} s"
-            if (
-                code in SIGNALS
-                and element
-                and element.state.ended
-                and element.state
-                not in (
-                    JobState.COMPLETED,
-                    JobState.FAILED,
-                    JobState.LOST,
-                )
-            ):
-                return element.state, code, element.reason
-            return (JobState.COMPLETED if code == 0 else JobState.FAILED), code, f"exit code {code}" if code else ""
-        if not evidence.present:
-            return JobState.LOST, None, "its batch directory is no longer there"
-        state = element.state if element else JobState.UNKNOWN
-        if state in (JobState.COMPLETED, JobState.UNKNOWN, JobState.LOST):
-            if evidence.cancelled:
-                return JobState.CANCELLED, None, "the task was cancelled"
-            said = f"; {self.scheduler.name}: {element.reason}" if element and element.reason else ""
-            problem = f"; not answered: {account.problem}" if account.problem else ""
-            return JobState.LOST, None, f"it left no exit code and nobody knows how it ended{said}{problem}"
-        return state, None, element.reason if element else ""
+        results = results_of(self.scheduler, directory, ids, meta, evidence, account, elements)
+        failed = [i for i, r in enumerate(results) if r.state is not JobState.COMPLETED][:MOST_TAILS]
+        for index, tail in zip(failed, await self._tails([results[i].stderr_path for i in failed]), strict=False):
+            results[index] = replace(results[index], stderr_tail=tail)
+        return results
 
     # --- questions, waited out ------------------------------------------------------------------------------------
 
     async def _evidence(self, directory: str, with_meta: bool) -> Evidence:
         async def ask() -> Evidence:
-            answer = await self.host.run(directory_.evidence_command(directory, with_meta), label=f"read {directory}")
+            answer = await self.host.run(commands.evidence_command(directory, with_meta), label=f"read {directory}")
             try:
-                return directory_.parse_evidence(answer.out)
+                return commands.parse_evidence(answer.out)
             except ValueError as error:
                 raise StatusUnknownError(f"{error}: {answer.err[-500:]}", where=self.host.title) from None
 
@@ -368,13 +278,13 @@ class JobQueue:
         if not paths:
             return []
         try:
-            answer = await self.host.run(directory_.tails_command(paths), label="read stderr of failed jobs")
-            return [tail.decode(errors="replace") for tail in directory_.parse_tails(answer.stdout)]
+            answer = await self.host.run(commands.tails_command(paths), label="read stderr of failed jobs")
+            return [tail.decode(errors="replace") for tail in commands.parse_tails(answer.stdout)]
         except (SiteError, ValueError) as error:
             log.warning("%s: the stderr of failed jobs could not be read: %s", self.host.title, error)
             return []
 
-    async def _patiently(self, ask: Callable[[], Any]) -> Any:
+    async def _patiently(self, ask: Callable[[], Awaitable[Evidence]]) -> Evidence:
         """Repeat a question until it is answered; only errors that no repetition heals come through."""
         pause = 1.0
         while True:
@@ -394,9 +304,9 @@ class JobQueue:
 
         :raises SiteError: it could not be done (retryable); the marker stands if the host could be reached.
         """
-        command = directory_.cancel_command(task_directory, self.scheduler)
+        command = commands.cancel_command(task_directory, self.scheduler)
         answer = await self.host.run(command, timeout_s=SUBMIT_TIMEOUT_S, label=f"cancel {task_directory}")
-        verdict, message, _ = directory_.parse_answer(answer.out)
+        verdict, message, _ = commands.parse_answer(answer.out)
         if verdict != "done":
             self._check(verdict, message, answer)
 
@@ -405,24 +315,36 @@ class JobQueue:
 
         :raises SiteError: the host or the scheduler gave no answer (retryable).
         """
-        command = directory_.inspect_command(task_directory, self.scheduler, token)
+        command = commands.inspect_command(task_directory, self.scheduler, token)
         answer = await self.host.run(command, timeout_s=SUBMIT_TIMEOUT_S, label=f"inspect {task_directory}")
-        verdict, message, lines = directory_.parse_answer(answer.out)
+        verdict, message, lines = commands.parse_answer(answer.out)
         if verdict != "done":
             self._check(verdict, message, answer)
-        return directory_.parse_reports(lines, task_directory)
+        return commands.parse_reports(lines, task_directory)
 
     async def facts(self, questions: Sequence[Question] = (), *, trees: Sequence[str] = ()) -> SiteFacts:
         """Answers about the location's files in one command; see :func:`airflow_hybrid.hooks.probe.facts`.
 
-        :param trees: folders to be listed with everything below and checksums (the jobs' output directories).
+        :param trees: folders to be listed with everything below, and checksums.
         """
-        return await probe.facts(self.host, questions, trees=trees, bases=(self.workdir,))
+        bases = self._bases | {parent for tree in trees for parent in _ancestors(posixpath.dirname(tree))}
+        return await probe.facts(self.host, questions, trees=trees, bases=sorted(bases))
+
+    async def outputs(self, job_directories: Sequence[str]) -> SiteFacts:
+        """What jobs left in their output directories: everything below, with sizes, checksums and realpaths."""
+        self._bases.update(parent for path in job_directories for parent in _ancestors(posixpath.dirname(path)))
+        return await probe.facts(
+            self.host, trees=[f"{path}/out" for path in job_directories], bases=sorted(self._bases)
+        )
 
 
-def _sure(element: ElementState) -> bool:
-    """Whether the site itself says that the job ended badly: then no exit code need be waited for."""
-    return element.state.ended and element.state is not JobState.COMPLETED
+def _ancestors(path: str) -> list[str]:
+    """A folder and those above it, without the root."""
+    found = []
+    while path not in ("/", ""):
+        found.append(path)
+        path = posixpath.dirname(path)
+    return found
 
 
 def _submit_error(message: str, where: str, for_good: bool, hint: str | None = None) -> SubmitError:

@@ -97,7 +97,7 @@ def from_connection(settings: SshSettings, connection: Any) -> Login:
         if _true(extra.get(key)) and not (settings.host_key or extra.get("host_key")):
             raise HostKeyError(
                 f"Airflow Connection {settings.conn_id!r} has {key}: true, which is not supported here",
-                hint="put the key of the host (from `ssh-keyscan -t ed25519 HOST`, compared once) in the extra host_key",
+                hint="put the key of the host (`ssh-keyscan -t ed25519 HOST`, compared once) in the extra host_key",
             )
     host = settings.host or connection.host or ""
     if not host:

@@ -83,14 +83,22 @@ async def _pipe(left: Sequence[str], right: Sequence[str]) -> Ended:
         try:
             processes.append(
                 await asyncio.create_subprocess_exec(
-                    *left, stdin=asyncio.subprocess.DEVNULL, stdout=into, stderr=asyncio.subprocess.PIPE,
-                    env=environment, start_new_session=True,
+                    *left,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=into,
+                    stderr=asyncio.subprocess.PIPE,
+                    env=environment,
+                    start_new_session=True,
                 )  # fmt: skip
             )
             processes.append(
                 await asyncio.create_subprocess_exec(
-                    *right, stdin=out, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-                    env=environment, start_new_session=True,
+                    *right,
+                    stdin=out,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    env=environment,
+                    start_new_session=True,
                 )  # fmt: skip
             )
         finally:
@@ -146,7 +154,7 @@ async def push(source: Host, send: str, way: Way, receive: str) -> Ended | None:
         return None
     far = f"{shlex.join(way.argv)} {shlex.quote(line)}"
     result = await source.run(
-        f"exec 4>&1;c=$( {{ {{ ({send}) </dev/null 4>&-;echo $?>&3;}}|{{ {far} >&4 3>&-;echo $?>&3;}};}} 3>&1);echo;echo \"way\" $c",
+        f'exec 4>&1;c=$( {{ {{ ({send}) </dev/null 4>&-;echo $?>&3;}}|{{ {far} >&4 3>&-;echo $?>&3;}};}} 3>&1);echo;echo "way" $c',
         timeout_s=TRANSFER_TIMEOUT_S,
         label=f"send of files by {way.argv[-1]}",
     )
@@ -179,7 +187,9 @@ async def reaches(source: Host, way: Way, destination: Host, folder: str, token:
         return False
     try:
         line = argument_line(f"cat {shlex.quote(path)}")
-        result = await source.run(f"{shlex.join(way.argv)} {shlex.quote(line or '')} </dev/null", timeout_s=30, label="try of a link")
+        result = await source.run(
+            f"{shlex.join(way.argv)} {shlex.quote(line or '')} </dev/null", timeout_s=30, label="try of a link"
+        )
         return result.out.partition(f"{MARKER}\n")[2].strip() == token
     finally:
         await destination.run(f"rm -f {shlex.quote(path)}", label="note for a link")

@@ -134,7 +134,7 @@ k() {{ [ -d "${{4%/*}}" ]||printf '%s\\0' "${{4%/*}}/.";}};items|xargs -0 -r mkd
 k() {{ [ $2 != f ]||[ ! -f "$3" ]||printf '%s\\0' "$3";}};items|xargs -0 -r sha1sum -- >../sums||:
 exec 3<../sums
 k() {{ g=
-if [ $2 = d ];then [ ! -d "$3" ]||g=$(dig "$3");elif [ -f "$3" ];then read -r g _ <&3;g=${{g#\\}};fi
+if [ $2 = d ];then [ ! -d "$3" ]||g=$(dig "$3");elif [ -f "$3" ];then read -r g _ <&3;g=${{g#\\\\}};fi
 if [ "$g" != "$5" ];then echo "$1 bad ${{g:--}}";return;fi
 if [ $2 = d ]&&[ -d "$4" ];then if [ "$(dig "$4")" = "$5" ];then echo "$1 ok";return;fi;mv -- "$4" "../o/$1";fi
 if mv -f $f -- "$3" "$4"||{{ [ $2 = d ]&&[ "$(dig "$4")" = "$5" ];}};then echo "$1 ok";else echo "$1 unnamed";fi;}}

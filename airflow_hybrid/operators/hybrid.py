@@ -118,10 +118,13 @@ class PlanOperator(_HybridTask):
     :param max_mapped: a scatter longer than this is cut into that many chunks.
     """
 
-    def __init__(self, *, step: Step, scope: Scope, max_mapped: int = 16, **kwargs: Any) -> None:
+    def __init__(
+        self, *, step: Step, scope: Scope, deployments: Mapping[str, Deployment], max_mapped: int = 16, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.step = step
         self.scope = scope
+        self.deployments = dict(deployments)
         self.max_mapped = max_mapped
 
     def run_task(self, context: Context) -> Any:
@@ -136,13 +139,17 @@ class PlanOperator(_HybridTask):
             ti.xcom_push(key=SHAPE, value=list(dims))
             self.log.info("%s: %d jobs in %d chunks", self.step.path, total, len(chunks))
         if self.step.workflow is not None:
-            from airflow_hybrid.cwl.fragment import evaluate_step
+            from airflow_hybrid.cwl.fragment import Fragment
+            from airflow_hybrid.engine import read_start
 
-            document = cache.read_document(self.step.document)
-            planned = iter(evaluate_step(document, inputs))
+            fragment = Fragment.load(cache.read_document(self.step.document))
+
+            def reader(uri: str) -> bytes:
+                return asyncio.run(read_start(uri, self.deployments))
+
             values: list[CwlObject | None] = []
             for instance in instances:
-                values.extend([None] if instance is None else next(planned))
+                values.extend([None] if instance is None else fragment.expand(instance, reader=reader))
             ti.xcom_push(key=VALUES, value=values)
             if values and all(value is None for value in values) and not self.step.scatter:
                 self.log.info("%s: its `when` is false: skipped", self.step.path)
@@ -178,12 +185,18 @@ class StepSetup:
         return f"<StepSetup {self.step.path}>"
 
     @property
+    def leaves(self) -> tuple[str, ...]:
+        """Paths of the steps that jobs of this one belong to."""
+        if self.step.workflow is None:
+            return (self.step.path,)
+        return tuple(inner.path for inner in self.step.workflow.walk() if inner.workflow is None)
+
+    @property
     def defers(self) -> bool:
         """Whether any job of the step may run elsewhere than on this machine."""
         if self.deferrable is not None:
             return self.deferrable
-        paths = [self.step.path] + [s.path for s in (self.step.workflow.walk() if self.step.workflow else [])]
-        names = {t.deployment for path in paths for t in bind(self.bindings, path).targets}
+        names = {t.deployment for path in self.leaves for t in bind(self.bindings, path).targets}
         return any(self.deployments[name].type != "local" for name in names if name in self.deployments)
 
 
@@ -248,6 +261,7 @@ class HybridOperator(_HybridTask):
         setup = self.setup
         return FragmentSpec(
             step_path=setup.step.path,
+            leaves=setup.leaves,
             document=cache.read_document(setup.step.document),
             instances=instances,
             bindings=setup.bindings,

@@ -35,7 +35,6 @@ class Submission:
     :ivar pack_s: an array element younger than this takes one more job.
     :ivar max_concurrent: how many elements of this batch may run at once (None: no limit).
     :ivar max_array: most elements of one array job.
-    :ivar workdir: of the deployment; the slots of a plain host are kept there.
     :ivar host_cores: cores of a plain host (None: it is asked).
     """
 
@@ -50,7 +49,6 @@ class Submission:
     pack_s: float = 10.0
     max_concurrent: int | None = None
     max_array: int = 1000
-    workdir: str = ""
     host_cores: int | None = None
 
 

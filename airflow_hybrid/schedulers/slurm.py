@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
+from airflow_hybrid.schedulers import slurm_answers as answers
 from airflow_hybrid.schedulers.base import (
     Account,
     ElementState,
@@ -25,50 +26,6 @@ from airflow_hybrid.schedulers.base import (
     section,
     whole,
 )
-
-STATES: Mapping[str, JobState] = {
-    **dict.fromkeys(
-        ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "RESV_DEL_HOLD", "SPECIAL_EXIT",
-         "POWER_UP_NODE", "EXPEDITING"),
-        JobState.PENDING,
-    ),
-    **dict.fromkeys(
-        ("RUNNING", "COMPLETING", "SUSPENDED", "STOPPED", "SIGNALING", "STAGE_OUT", "RESIZING", "UPDATE_DB"),
-        JobState.RUNNING,
-    ),
-    "COMPLETED": JobState.COMPLETED,
-    "FAILED": JobState.FAILED,
-    "TIMEOUT": JobState.TIMEOUT,
-    "DEADLINE": JobState.TIMEOUT,
-    "OUT_OF_MEMORY": JobState.OUT_OF_MEMORY,
-    "NODE_FAIL": JobState.NODE_FAIL,
-    "BOOT_FAIL": JobState.NODE_FAIL,
-    "LAUNCH_FAILED": JobState.NODE_FAIL,
-    "RECONFIG_FAIL": JobState.NODE_FAIL,
-    "PREEMPTED": JobState.PREEMPTED,
-    "CANCELLED": JobState.CANCELLED,
-    "REVOKED": JobState.CANCELLED,
-}  # fmt: skip
-"""squeue(1), JOB STATE CODES; the native name stays in the reason"""
-
-_NEVER: tuple[tuple[str, str], ...] = (
-    (r"DependencyNeverSatisfied", "the job it depends on failed; it will never start"),
-    (r"JobHeldUser", "held by the user; `scontrol release` starts it"),
-    (r"JobHeldAdmin", "held by an administrator of the site"),
-    (r"PartitionTimeLimit", "it asks for more time than the partition allows; it will not start as it is"),
-    (r"PartitionNodeLimit|PartitionConfig|BadConstraints|NodeDown.*never",
-     "it asks for more than the partition has; it will not start as it is"),
-    (r"PartitionDown|PartitionInactive", "the partition is closed"),
-    (r"InvalidAccount|InvalidQOS|AccountNotAllowed|QOSNotAllowed|AccountingPolicy",
-     "account or QOS are not allowed there; it will not start as it is"),
-    (r"(Assoc|QOS)Max\w*(PerJob|WallDuration|JobMins|MinutesPerJob)\w*",
-     "it asks for more than account or QOS allow one job; it will not start as it is"),
-    (r"(Assoc|QOS)(Grp|Max)\w*", "a limit of account or QOS is reached; it waits until that is free"),
-    (r"launch_failed_requeued_held|job_requeued_in_held_state|JobHoldMaxRequeue",
-     "it was put on hold after a failed start; see the site's administrators"),
-    (r"ReqNodeNotAvail\S*|NodeDown", "the nodes it needs are down, drained or reserved"),
-    (r"Reservation\w*|BeginTime", ""),
-)  # fmt: skip
 
 _OURS = frozenset({"array", "jobName", "job_name", "job-name", "file", "parsable", "wait", "test-only", "wrap"})
 _FOR_GOOD = re.compile(
@@ -158,7 +115,7 @@ ah_element
 
     def status_command(self, ids: Sequence[str]) -> str:
         parts = []
-        for cluster in _clusters(ids):
+        for cluster in answers.clusters(ids):
             where = f" -M {shlex.quote(cluster)}" if cluster else ""
             parts.append(f"squeue -h{where} -u \"$(id -un)\" -o '%F|%K|%T|%r' 2>&1; ah_rc=$((ah_rc + $?))")
         return "echo '#squeue'; ah_rc=0\n" + "\n".join(parts) + '\necho "#rc $ah_rc"\n'
@@ -173,8 +130,8 @@ ah_element
             fields = line.strip().split("|")
             if len(fields) != 4 or fields[0] not in wanted:
                 continue
-            state = STATES.get(fields[2], JobState.UNKNOWN)
-            found.setdefault(wanted[fields[0]], []).append((state, _count(fields[1]), fields[3]))
+            state = answers.STATES.get(fields[2], JobState.UNKNOWN)
+            found.setdefault(wanted[fields[0]], []).append((state, answers.count(fields[1]), fields[3]))
         return {
             id_: QueueView(
                 running=sum(n for state, n, _ in entries if state is JobState.RUNNING),
@@ -187,7 +144,7 @@ ah_element
 
     def account_command(self, ids: Sequence[str]) -> str:
         text = self.status_command(ids)
-        for cluster in _clusters(ids):
+        for cluster in answers.clusters(ids):
             numbers = ",".join(i.partition(";")[0] for i in ids if i.partition(";")[2] == cluster)
             where = f" -M {shlex.quote(cluster)}" if cluster else ""
             shows = "; ".join(f"scontrol{where} -o show job {n} 2>&1 || ah_rc=$?" for n in numbers.split(","))
@@ -199,16 +156,17 @@ ah_element
 
     def parse_account(self, text: str, ids: Sequence[str]) -> Account:
         elements: dict[str, ElementState] = {}
-        complete, problems = True, []
-        for cluster in _clusters(ids):
+        complete = True
+        problems: list[str] = []
+        for cluster in answers.clusters(ids):
             lines, code = section(text, f"sacct{cluster}")
             said = " ".join(lines)
             if code == 0:
-                elements.update(_sacct(lines, cluster))
+                elements.update(answers.sacct(lines, cluster))
             elif not ("storage is disabled" in said or code == 127):
                 complete, problems = False, [*problems, f"sacct: {said[-300:]}"]
             lines, code = section(text, f"scontrol{cluster}")
-            for id_, element in _scontrol(lines, cluster):
+            for id_, element in answers.scontrol(lines, cluster):
                 if element.state.ended or id_ not in elements:
                     elements[id_] = element
         try:
@@ -228,7 +186,7 @@ ah_element
         part = index // max(1, max_array)
         if part >= len(ids):
             return None
-        return ids[part] if jobs == 1 or max_array <= 1 else join(ids[part], index % max_array)
+        return ids[part] if jobs == 1 or max_array <= 1 else answers.join(ids[part], index % max_array)
 
     def restarts(self, submission: Submission) -> bool:
         return _requeue(submission)
@@ -237,19 +195,7 @@ ah_element
         return bool(_FOR_GOOD.search(said)) and not _NOT_FOR_GOOD.search(said)
 
     def explain(self, reason: str) -> str:
-        for pattern, meaning in _NEVER:
-            if re.match(pattern, reason):
-                return f"{reason}: {meaning}" if meaning else ""
-        return ""
-
-
-MAX_ARRAY_COMMAND = "scontrol show config"
-
-
-def parse_max_array(text: str) -> int | None:
-    """Largest number of elements of one array, from ``scontrol show config``; None if it does not say."""
-    match = re.search(r"^\s*MaxArraySize\s*=\s*(\d+)", text, re.MULTILINE)
-    return max(1, int(match[1]) - 1) if match else None
+        return answers.explain(reason)
 
 
 def kebab(key: str) -> str:
@@ -267,12 +213,6 @@ def option(key: str, value: Any) -> list[str]:
     return [f"--{key}={text}"]
 
 
-def join(id_: str, task: int | str) -> str:
-    """``20`` and 3 -> ``20_3``; ``20;cluster`` and 3 -> ``20_3;cluster``."""
-    number, semicolon, cluster = id_.partition(";")
-    return f"{number}_{task}{semicolon}{cluster}"
-
-
 def _directives(template: str | None) -> set[str]:
     """Long names of the options in a template's ``#SBATCH`` lines."""
     names: set[str] = set()
@@ -288,67 +228,6 @@ def _directives(template: str | None) -> set[str]:
 def _requeue(submission: Submission) -> bool:
     given = {kebab(k) for k, v in submission.options.items() if v} | _directives(submission.template)
     return "requeue" in given
-
-
-def _clusters(ids: Sequence[str]) -> list[str]:
-    return sorted({id_.partition(";")[2] for id_ in ids}) or [""]
-
-
-def _tasks(text: str) -> Iterator[int]:
-    """``3-9,12%2`` -> 3 .. 9, 12; squeue cuts long lists off with ``...``."""
-    for piece in text.strip("[]").partition("%")[0].split(","):
-        first, _, rest = piece.partition("-")
-        last, _, step = rest.partition(":")
-        if first.isdigit() and (not last or last.isdigit()):
-            yield from range(int(first), int(last or first) + 1, int(step) if step.isdigit() else 1)
-
-
-def _count(tasks: str) -> int:
-    return max(1, sum(1 for _ in _tasks(tasks)))
-
-
-def _ids(job_id: str, cluster: str) -> Iterator[str]:
-    number, _, tasks = job_id.partition("_")
-    suffix = f";{cluster}" if cluster else ""
-    if not tasks:
-        yield number + suffix
-    for task in _tasks(tasks):
-        yield f"{number}_{task}{suffix}"
-
-
-def _sacct(lines: Sequence[str], cluster: str) -> Iterator[tuple[str, ElementState]]:
-    for line in lines:
-        fields = line.strip().split("|")
-        if len(fields) < 4 or not fields[0][:1].isdigit():
-            continue
-        element = _element(fields[1], fields[2], "", fields[3])
-        for id_ in _ids(fields[0], cluster):
-            yield id_, element
-
-
-def _scontrol(lines: Sequence[str], cluster: str) -> Iterator[tuple[str, ElementState]]:
-    for line in lines:
-        pairs = dict(re.findall(r"(\w+)=(\S*)", line))
-        if "JobState" not in pairs or "JobId" not in pairs:
-            continue
-        element = _element(pairs["JobState"], *(pairs.get(key, "") for key in ("ExitCode", "Reason", "NodeList")))
-        task = pairs.get("ArrayTaskId")
-        job_id = f"{pairs['ArrayJobId']}_{task}" if task and "ArrayJobId" in pairs else pairs["JobId"]
-        for id_ in _ids(job_id, cluster):
-            yield id_, element
-
-
-def _element(state: str, exit_code: str, reason: str, node: str) -> ElementState:
-    words = state.rstrip("+").split()
-    native = words[0].partition(",")[0] if words else ""
-    detail = [state]
-    if reason not in ("", "None", "(null)"):
-        detail.append(f"reason {reason}")
-    if exit_code not in ("", "0:0"):
-        detail.append(f"exit code {exit_code}")
-    if node not in ("", "(null)", "None assigned"):
-        detail.append(f"on {node}")
-    return ElementState(STATES.get(native, JobState.UNKNOWN), ", ".join(detail))
 
 
 _START = r"""    ah_out=$("$@" 2>said </dev/null)

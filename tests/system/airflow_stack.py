@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import json
 import os
 import re
@@ -211,15 +212,15 @@ class AirflowStack:
     def peak_rss_mib(self, name: str) -> float:
         """The highest resident memory (MiB, VmHWM) of any one process of a component's family that runs now."""
         root = psutil.Process(self.processes.pid(name))
-        peaks = [0.0]
-        for process in [root, *root.children(recursive=True)]:
-            try:
-                status = Path(f"/proc/{process.pid}/status").read_text()
-            except OSError:
-                continue
-            found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.M)
-            peaks.append(int(found.group(1)) / 1024 if found else 0.0)
-        return max(peaks)
+        return max(peak_rss_mib(process.pid) for process in [root, *root.children(recursive=True)])
+
+    def cpu_s(self) -> float:
+        """CPU seconds, user and system, of all components so far, ended tasks included; not of detached jobs."""
+        total = 0.0
+        for process in marked(self.processes.mark):
+            with contextlib.suppress(psutil.Error):
+                total += sum(process.cpu_times()[:4])  # user, system, and those of children that were waited for
+        return total
 
     def leftovers(self) -> list[str]:
         """Command lines of what still runs on behalf of this Airflow."""
@@ -276,6 +277,16 @@ class AirflowStack:
 def _write_private(file: Path, text: str) -> None:
     with open(os.open(file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "w") as out:
         out.write(text)
+
+
+def peak_rss_mib(pid: int) -> float:
+    """The highest resident memory (MiB, VmHWM; Linux) that a process has had; 0 if it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0.0
+    found = re.search(r"^VmHWM:\s+(\d+) kB", status, re.M)
+    return int(found.group(1)) / 1024 if found else 0.0
 
 
 def free_port() -> int:

@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 from airflow_hybrid.operators.values import OUTPUTS_TASK
-from tests.system.airflow_stack import AirflowStack
+from tests.system.airflow_stack import AirflowStack, peak_rss_mib
 from tests.system.conftest import Dags
+from tests.system.processes import marked
 from tests.testbed.fixture import Testbed
 
 JOBS = 1000
@@ -70,3 +71,33 @@ def test_a_thousand_echos_on_slurm_are_few_commands(
     # the triggerer's, and that of the final task, which fetches the outputs from a worker
     assert login.connections <= 2
     assert login.commands <= COMMANDS_PER_JOB * JOBS
+
+
+@pytest.mark.slow
+def test_ten_thousand_local_echos_need_little_memory(airflow: AirflowStack, dags: Dags) -> None:
+    name = "scale_local"
+    site = {"type": "local", "config": {}, "workdir": str(dags.work / name)}
+    workflow = {
+        "type": "cwl",
+        "config": {"file": "scatter_echo.cwl"},
+        "bindings": [{"step": "/", "target": {"deployment": "here"}}],
+    }
+    dags.add(name, {"version": "v1.0", "workflows": {name: workflow}, "deployments": {"here": site}})
+    airflow.api.unpause(name)
+    words = [f"word {i}" for i in range(10_000)]
+    peaks: dict[int, float] = {}
+
+    def watch() -> None:
+        for process in marked(airflow.processes.mark):
+            peaks[process.pid] = peak_rss_mib(process.pid)
+
+    started, cpu_s = time.monotonic(), airflow.cpu_s()
+    run = airflow.api.trigger(name, {"words": words})
+    airflow.api.wait_run(name, run, 400, watch=watch, poll_s=1.0)
+    airflow.api.succeed(name, run)
+    print(
+        f"{time.monotonic() - started:.0f} s, {airflow.cpu_s() - cpu_s:.0f} CPU-s, peak {max(peaks.values()):.0f} MiB"
+    )
+    said = airflow.api.xcom(name, run, OUTPUTS_TASK)["said"]
+    assert [file["size"] for file in said] == [len(word) + 1 for word in words]
+    assert max(peaks.values()) < 1024

@@ -33,13 +33,17 @@ from airflow_hybrid.model import (
 class Driver:
     """Runs graphs step by step (as the DAG does), or one fragment.
 
-    :ivar scripts: every job that was run, by key of its run and job.
+    :ivar site: name of the deployment that outputs are said to be at.
+    :ivar chunk: cut scatters into chunks of this many jobs.
+    :ivar staged: give jobs copies of their files, under other names (as a content-addressed store does).
+    :ivar scripts: every job that was run.
     """
 
-    def __init__(self, root: Path, *, site: str = "local", chunk: int | None = None) -> None:
+    def __init__(self, root: Path, *, site: str = "local", chunk: int | None = None, staged: bool = False) -> None:
         self.root = root
         self.site = site
         self.chunk = chunk
+        self.staged = staged
         self.scripts: list[tuple[PendingJob, JobScript]] = []
         self._runs = 0
 
@@ -73,7 +77,7 @@ class Driver:
     def outputs_of(results: list[InstanceResult], step: Step) -> list[CwlObject]:
         for result in results:
             if "Fail" in result.status:
-                raise JobsFailed(f"{step.path}: {result.status}: {result.message}")
+                raise JobsFailedError(f"{step.path}: {result.status}: {result.message}")
         return [result.outputs for result in results]
 
     # --- fragments ----------------------------------------------------------------------------------------------
@@ -91,7 +95,7 @@ class Driver:
         jobdir = str(folder / job.key)
         try:
             assert job.resources.cores > 0
-            paths = {item["location"]: FileRef.parse(item["location"]).path for item in job.files()}
+            paths = {item["location"]: self.replica(item) for item in job.files()}
             facts = SiteFacts()
             script = answer(facts, lambda: job.build(jobdir, paths, facts))
             self.scripts.append((job, script))
@@ -105,11 +109,24 @@ class Driver:
         except HybridError as error:
             job.complete(None, "permanentFail", str(error))
 
+    def replica(self, item: Mapping[str, Any]) -> str:
+        path = FileRef.parse(item["location"]).path
+        if not self.staged:
+            return path
+        copy = self.root / "store" / hashlib.sha256(item["location"].encode()).hexdigest()[:8]
+        if not copy.exists():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if item["class"] == "Directory":
+                shutil.copytree(path, copy)
+            else:
+                shutil.copyfile(path, copy)
+        return str(copy)
+
     def uri(self, path: str) -> str:
         return FileRef(self.site, "localhost", path).uri
 
 
-class JobsFailed(Exception):
+class JobsFailedError(Exception):
     pass
 
 

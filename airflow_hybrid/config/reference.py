@@ -1,0 +1,155 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""``docs/reference/hybrid-file.md`` from the models: ``python -m airflow_hybrid.config.reference FILE``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from airflow_hybrid.config import sbatch
+from airflow_hybrid.config.schema import json_schema
+
+_OURS = "(airflow_hybrid)"
+_ORDER: dict[str, str] = {
+    "HybridModel": "The file",
+    "WorkflowModel": "workflows.<name>",
+    "CwlConfig": "workflows.<name>.config",
+    "StepBinding": "workflows.<name>.bindings[]: a step",
+    "PortBindingModel": "workflows.<name>.bindings[]: a port",
+    "TargetModel": "target",
+    "DagModel": "workflows.<name>.dag",
+    "DefaultArgs": "workflows.<name>.dag.default_args",
+    "DockerMapping": "workflows.<name>.config.docker[]",
+    "DockerConfig": "workflows.<name>.config.docker[].deployment",
+    "LocalDeployment": "deployments.<name>",
+    "WrapsModel": "deployments.<name>.wraps",
+    "LocalConfig": "deployments.<name>.config of type local",
+    "SshConfig": "deployments.<name>.config of type ssh",
+    "Connection": "A node, tunnel or dataTransferConnection of ssh",
+    "SlurmConfig": "deployments.<name>.config of type slurm",
+    "LinkModel": "links[]",
+    "SchedulingModel": "scheduling",
+    "Configured": "scheduling.policies.<name>, bindingFilters.<name>",
+}
+
+_INTRODUCTION = """\
+<!-- Made from the models by `python -m airflow_hybrid.config.reference`; a test compares them. -->
+# The hybrid file
+
+The format is StreamFlow's `streamflow.yml` v1.0: a valid one works unchanged. What airflow_hybrid adds to it is
+marked **+**. What StreamFlow's engine needs and Airflow replaces is accepted, with one line in the log.
+
+    version: v1.0
+    workflows:
+      train:
+        type: cwl
+        config: {file: main.cwl, settings: inputs.yml}
+        bindings:
+          - {step: /, target: {deployment: cloud}}
+          - {step: /variant/train, target: {deployment: cluster, service: gpu}}
+        dag: {schedule: "@daily", start_date: 2026-01-01, retries: 1}
+    deployments:
+      cloud:
+        type: ssh
+        config: {conn_id: cloud}
+        workdir: /data/work
+      login:
+        type: ssh
+        config: {nodes: [login.example.org], username: me, sshKey: ~/.ssh/id_ed25519}
+      cluster:
+        type: slurm
+        wraps: login
+        workdir: /scratch/me
+        config:
+          services:
+            gpu: {partition: gpu, gpus: "1", time: "01:00:00"}
+
+Rules that hold everywhere:
+
+- YAML 1.2: `yes`, `no`, `on` and `off` are strings, and so is `01:00:00`. A key may stand once.
+- Names of workflows and deployments match `{name}`.
+- Paths of files are relative to the hybrid file's folder; `~` is the home of the user that runs Airflow.
+  Folders of a remote `workdir` are the host's: `~` and `$NAME` are resolved there.
+- A password, token or private key in the file is an error: use an Airflow Connection, or a file.
+- A deployment called `local`, this machine, is always there; steps that no binding names run on it.
+- The binding of the longest path that matches a step wins. What it does not give (targets, filters, `scatter`,
+  `max_mapped`, `policy`) it takes from the next shorter path that has it.
+- All problems of a file are told at once, each as `file:line: path: message`.
+
+`airflow hybrid schema` prints the JSON schema, for editors; `airflow hybrid compile FILE` checks a file.
+"""
+
+
+def reference() -> Iterator[str]:
+    """Yield the page's lines."""
+    schema = json_schema()
+    definitions: dict[str, Any] = schema["$defs"]
+    definitions["HybridModel"] = schema
+    name_pattern = next(iter(schema["properties"]["deployments"]["patternProperties"]))
+    yield _INTRODUCTION.replace("{name}", name_pattern)
+    for model, title in _ORDER.items():
+        yield f"## {title.replace('<', '&lt;')}" if "<" in title else f"## {title}"
+        yield ""
+        yield from _section(model, definitions[model])
+    yield "## Options of a Slurm service"
+    yield ""
+    yield "`file` (path of a Jinja2 template that has `{{streamflow_command}}` where the job's command belongs),"
+    yield "`options` (**+** sbatch options that are not in this list, by their long names), and sbatch's own options:"
+    yield "`cpusPerTask`, `cpus-per-task` and `cpus_per_task` are one. What a service gives wins over the document."
+    yield ""
+    yield ", ".join(f"`{name}`" for name in sorted(sbatch.SBATCH_OPTIONS) if name not in sbatch.NOT_YOURS) + "."
+    yield ""
+    for name, reason in sbatch.NOT_YOURS.items():
+        yield f"`{name}` is accepted and has no effect: {reason}."
+
+
+def _section(model: str, definition: dict[str, Any]) -> Iterator[str]:
+    if model == "LocalDeployment":
+        yield "`type` is `local`, `ssh`, `slurm`, or a type that another package brings (entry point group"
+        yield "`airflow_hybrid.connectors`). Other types of StreamFlow are accepted as long as no binding uses them."
+        yield ""
+    elif model != "HybridModel":
+        yield definition["description"].replace(_OURS, "**+**")
+        yield ""
+    yield "| key | type | |"
+    yield "|---|---|---|"
+    required = definition.get("required", [])
+    for key, value in definition["properties"].items():
+        text = value.get("description", "")
+        ours = " **+**" if _OURS in text else ""
+        text = text.replace(_OURS, "").strip()
+        if key in required and not (model == "LocalDeployment" and key == "type"):
+            text += " **Required.**"
+        default = value.get("default")
+        if default not in (None, [], {}, False) and "efault" not in text:
+            text += f" Default: `{default}`."
+        kind = "string" if model == "LocalDeployment" and key == "type" else _type(value)
+        kind = "mapping" if model == "LocalDeployment" and key == "config" else kind
+        yield f"| `{key}`{ours} | {kind} | {text} |".replace("|  |", "| |")
+    yield ""
+
+
+def _type(value: dict[str, Any]) -> str:
+    if "const" in value:
+        return f"`{value['const']}`"
+    if "$ref" in value:
+        return "mapping"
+    if "anyOf" in value or "oneOf" in value:
+        found = [_type(v) for v in value.get("anyOf", []) + value.get("oneOf", []) if v.get("type") != "null"]
+        return " or ".join(dict.fromkeys(found))
+    if value.get("type") == "array":
+        return f"list of {_type(value.get('items', {}))}"
+    if value.get("type") == "object":
+        return "mapping of names" if "patternProperties" in value else "mapping"
+    return str(value.get("type", "any"))
+
+
+def main(path: str) -> None:
+    """Write the page to ``path``."""
+    with open(path, "w", encoding="utf-8") as stream:
+        stream.write("\n".join(reference()).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,94 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Input object files (CWL v1.2 "job files"): the default inputs that a hybrid file names as ``settings``.
+
+They are read at every parse of a DAG file, so what was read is kept in the compile cache.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from airflow_hybrid.cwl import cache
+from airflow_hybrid.errors import InputError
+from airflow_hybrid.model import CwlObject, JsonValue
+
+
+def load_inputs(path: str, *, cache_dir: Path | None = None) -> CwlObject:
+    """The input object in a YAML or JSON file; relative paths and locations in it are resolved against its folder.
+
+    :raises InputError: no such file, not YAML, or not an object; with line and column.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read the inputs file: {error.strerror}", where=path) from error
+    entry = (cache_dir or cache.default_directory()) / "inputs" / f"{_key(content, path)}.json"
+    try:
+        stored: CwlObject = json.loads(entry.read_bytes())
+        return stored
+    except (OSError, ValueError):
+        pass  # not there yet, or not readable: read the file itself
+    value = _parse(content, path)
+    resolved: CwlObject = _resolve(value, posixpath.dirname(posixpath.abspath(path)))
+    cache.write_entry(entry, resolved)
+    return resolved
+
+
+def _key(content: bytes, path: str) -> str:
+    return hashlib.sha256(posixpath.abspath(path).encode() + b"\0" + content).hexdigest()
+
+
+def _parse(content: bytes, path: str) -> CwlObject:
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    try:
+        value = YAML(typ="safe", pure=True).load(content.decode())
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
+        raise InputError(f"not YAML: {error.problem}", where=where) from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"not YAML: {error}", where=path) from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise InputError("an inputs file holds an object: input name -> value", where=path)
+    return {key: _plain(item) for key, item in value.items()}
+
+
+def _plain(value: Any) -> JsonValue:
+    """YAML dates and the like as the text that JSON has for them."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+def _resolve(value: JsonValue, folder: str) -> JsonValue:
+    if isinstance(value, list):
+        return [_resolve(item, folder) for item in value]
+    if not isinstance(value, dict):
+        return value
+    resolved = {key: _resolve(item, folder) for key, item in value.items()}
+    if value.get("class") in ("File", "Directory"):
+        if isinstance(value.get("path"), str) and "location" not in value:
+            resolved.pop("path")
+            path = value["path"]
+            resolved["location"] = path if "://" in path else _uri(path, folder)
+        elif isinstance(value.get("location"), str) and "://" not in value["location"] and value["location"][:2] != "_:":
+            # a relative URI reference: already percent-encoded
+            resolved["location"] = f"file://{posixpath.normpath(posixpath.join(quote(folder), value['location']))}"
+    return resolved
+
+
+def _uri(path: str, folder: str) -> str:
+    return "file://" + quote(posixpath.normpath(posixpath.join(folder, path)))

@@ -1,0 +1,312 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What is said to a location about batch directories, and what it answers: shell text and parsers, no I/O.
+
+Every command can be repeated at any time, by anybody, after any loss of connection. Those that change something hold
+the task directory's lock; their stdout ends in ``#ah <verdict>`` and a message.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterator, Sequence
+
+from airflow_hybrid.hooks.job_directory import Batch, BatchReport, Ending, Evidence, check_directory
+from airflow_hybrid.schedulers.base import Scheduler, Submission
+
+LOCK_WAIT_S = 90
+
+
+def submit_command(batch: Batch, scheduler: Scheduler, sub: Submission, data: bytes, keep_archive: bool = False) -> str:
+    """Shell text that submits the batch unless that was done before; ``data`` is its stdin.
+
+    Its stdout is read by :func:`parse_answer`.
+    """
+    names = "\n".join(
+        f"    {part}) ah_name={shlex.quote(scheduler.part_name(sub, part))} ;;" for part in range(scheduler.parts(sub))
+    )
+    values = {
+        "@T@": shlex.quote(batch.task_directory),
+        "@B@": shlex.quote(batch.directory),
+        "@WAIT@": str(LOCK_WAIT_S),
+        "@KNOWN@": shlex.quote(f" {' '.join((batch.token, *batch.known))} "),
+        "@PARTS@": str(scheduler.parts(sub)),
+        "@TAR@": "tar -xzmof -" if data[:2] == b"\x1f\x8b" else "tar -xmof -",
+        "@KEEP@": ("gzip -dc" if data[:2] == b"\x1f\x8b" else "cat") + " >stage.tar && tar -xmof stage.tar",
+    }
+    if keep_archive:
+        values["@TAR@"] = values["@KEEP@"]
+    text = _COMMON + scheduler.functions() + scheduler.submit_function(sub)
+    text += f"ah_named() {{\n    case $1 in\n{names}\n    esac\n}}\n" + _SUBMIT
+    for mark, value in values.items():
+        text = text.replace(mark, value)
+    return text
+
+
+def cancel_command(task_directory: str, scheduler: Scheduler) -> str:
+    """Shell text that cancels every batch under a task directory, and any that would still come."""
+    text = _COMMON + scheduler.functions() + _CANCEL
+    return text.replace("@WAIT@", str(LOCK_WAIT_S)).replace("@T@", shlex.quote(check_directory(task_directory)))
+
+
+def inspect_command(task_directory: str, scheduler: Scheduler, token: str | None = None) -> str:
+    """Shell text that reports every batch under a task directory (or one), lost submit replies resolved."""
+    text = _COMMON + scheduler.functions() + _INSPECT
+    text = text.replace("@WAIT@", str(LOCK_WAIT_S)).replace("@WHICH@", shlex.quote(token) if token else "*")
+    return text.replace("@T@", shlex.quote(check_directory(task_directory)))
+
+
+def evidence_command(directory: str, with_meta: bool) -> str:
+    """Shell text that prints what :class:`Evidence` holds."""
+    return _EVIDENCE.replace("@B@", shlex.quote(check_directory(directory))).replace(
+        "@META@", "cat meta.json 2>/dev/null; echo" if with_meta else ":"
+    )
+
+
+def tails_command(paths: Sequence[str], size: int = 2048) -> str:
+    """Shell text that prints the ends of some files, each after its length in bytes."""
+    return (
+        f'for ah_f in {shlex.join(paths)}; do ah_n=$(tail -c {size} -- "$ah_f" 2>/dev/null | wc -c)\n'
+        f'echo "$((ah_n))"; tail -c "$((ah_n))" -- "$ah_f" 2>/dev/null; echo; done\n'
+    )
+
+
+# --- answers ----------------------------------------------------------------------------------------------------
+
+
+def parse_answer(text: str) -> tuple[str, str, list[str]]:
+    """Verdict, message and report lines of a submit, cancel or inspect command; the verdict is ``""`` if it was cut."""
+    lines = text.split("\n")
+    for position, line in enumerate(lines):
+        if line.startswith("#ah "):
+            return line[4:], "\n".join(lines[position + 1 :]).strip(), lines[:position]
+    return "", text[-500:], lines
+
+
+def parse_reports(lines: Sequence[str], task_directory: str) -> list[BatchReport]:
+    """The reports among lines of ``B token``, ``K key``, ``I id`` and ``E index:content``."""
+    reports: list[BatchReport] = []
+    keys: list[str] = []
+    ids: list[str] = []
+    results: dict[str, int | None] = {}
+    for line in [*lines, "B "]:
+        kind, _, rest = line.partition(" ")
+        if kind == "B":
+            if reports:
+                reports[-1] = BatchReport(reports[-1].token, reports[-1].directory, tuple(keys), tuple(ids), results)
+            keys, ids, results = [], [], {}
+            if rest:
+                reports.append(BatchReport(rest, f"{task_directory}/{rest}", (), ()))
+        elif kind == "K":
+            keys.append(rest)
+        elif kind == "I" and rest != "-":
+            ids.append(rest)
+        elif kind == "E":
+            for index, ending in _endings([rest]):
+                if index < len(keys):
+                    results[keys[index]] = ending.exit_code
+    return reports
+
+
+def parse_evidence(text: str) -> Evidence:
+    """:raises ValueError: the answer was cut off."""
+    lines = text.split("\n")
+    if "#end" not in lines:
+        raise ValueError("the answer was cut off")
+    parts: dict[str, list[str]] = {}
+    for line in lines:
+        if line in ("#meta", "#ids", "#ec", "#c", "#cancelled", "#absent", "#end"):
+            current = parts.setdefault(line, [])
+        elif parts:
+            current.append(line)
+    described = "".join(parts.get("#meta", ()))
+    return Evidence(
+        meta=json.loads(described) if described else None,
+        ids=tuple(line for line in parts.get("#ids", ()) if line and line != "-"),
+        endings=dict(_endings(parts.get("#ec", ()))),
+        claims=dict(_numbered(parts.get("#c", ()))),
+        cancelled="#cancelled" in parts,
+        present="#absent" not in parts,
+    )
+
+
+def parse_tails(data: bytes) -> list[bytes]:
+    """What :func:`tails_command` printed."""
+    found = []
+    while data:
+        number, _, data = data.partition(b"\n")
+        size = int(number)
+        found.append(data[:size])
+        data = data[size + 1 :]
+    return found
+
+
+def _numbered(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    for line in lines:
+        path, colon, content = line.partition(":")
+        number = path.rpartition("/")[2]
+        if colon and number.isdigit():
+            yield int(number), content
+
+
+def _endings(lines: Sequence[str]) -> Iterator[tuple[int, Ending]]:
+    for index, content in _numbered(lines):
+        first, _, rest = content.partition(" ")
+        if first == "-":
+            yield index, Ending(None, None, rest)
+        elif first.isdigit():
+            yield index, Ending(int(first), int(rest) / 100 if rest.isdigit() else None)
+
+
+_COMMON = r"""ah_T=@T@
+ah_end() { # verdict, message
+    echo "#ah $1"
+    printf '%s\n' "${2:-}"
+    exit 0
+}
+ah_lock() {
+    ah_x=$(mkdir -p -- "$ah_T" 2>&1 && chmod 700 -- "$ah_T" 2>&1) || ah_end nodir "$ah_x"
+    ah_x=$(: 2>&1 >>"$ah_T/lock") || ah_end nodir "$ah_x"
+    command -v flock >/dev/null 2>&1 || ah_end missing flock
+    exec 9>>"$ah_T/lock"
+    ah_x=$(flock -w @WAIT@ 9 2>&1) || ah_end locked "$ah_x"
+}
+ah_keep() { # id of part $1
+    echo "$ah_id" >|"jobid.$1.new" && mv -f "jobid.$1.new" "jobid.$1"
+}
+ah_ran() { # whether some job of the batch was ever begun
+    set -- c/* ec/*
+    [ -e "$1" ] || [ -e "$2" ]
+}
+ah_resolve() { # ids of the parts that were begun, looked up where the reply was lost; 2: not known
+    for ah_f in submitting.*; do
+        ah_p=${ah_f#submitting.}
+        [ -e "$ah_f" ] && [ ! -s "jobid.$ah_p" ] || continue
+        read -r ah_name ah_site <"$ah_f"
+        ah_find "$ah_name" "$ah_site" || return 2
+        if [ -z "$ah_id" ] && ah_ran; then ah_id=-; fi
+        if [ -n "$ah_id" ]; then ah_keep "$ah_p"; else rm -f "$ah_f"; fi
+    done
+    return 0
+}
+ah_report() { # the batch in the working directory
+    echo "B ${PWD##*/}"
+    sed 's/^/K /' manifest
+    ah_p=0
+    while [ -e "jobid.$ah_p" ]; do sed 's/^/I /' "jobid.$ah_p"; ah_p=$((ah_p + 1)); done
+    find ec -type f -exec grep -H '' {} + | sed 's/^/E /'
+}
+"""
+
+_SUBMIT = r"""ah_B=@B@
+for ah_x in flock tar sed xargs find grep $(ah_need); do
+    command -v $ah_x >/dev/null 2>&1 || ah_end missing "$ah_x"
+done
+ah_lock
+[ -e "$ah_T/cancelled" ] && ah_end cancelled
+if [ -s "$ah_B/jobid" ]; then
+    cd "$ah_B" && ah_report && ah_end attached
+fi
+ah_found=
+for ah_d in "$ah_T"/*/manifest; do # begun by an earlier try that the caller does not know of
+    [ -e "$ah_d" ] || continue
+    ah_d=${ah_d%/manifest}
+    case @KNOWN@ in *" ${ah_d##*/} "*) continue ;; esac
+    cd "$ah_d" || continue
+    ah_resolve || ah_end unknown "$ah_said"
+    set -- jobid.*
+    [ -e "$1" ] || continue
+    ah_report
+    ah_found=1
+done
+[ -z "$ah_found" ] || ah_end conflict
+if [ -e "$ah_B/manifest" ] && cd "$ah_B"; then
+    ah_resolve || ah_end unknown "$ah_said"
+    set -- submitting.*
+    [ -e "$1" ] || { cd /; rm -rf "$ah_B"; } # nothing was submitted: begin anew
+fi
+if [ ! -e "$ah_B/manifest" ]; then
+    ah_N=$ah_T/.new.${ah_B##*/}
+    rm -rf "$ah_N" "$ah_B"
+    if ah_x=$({ mkdir "$ah_N" && cd "$ah_N" && @TAR@ && mkdir c ec &&
+        sed 's,.*,./&/out ./&/tmp,' manifest | xargs mkdir -p && [ -s manifest ]; } 2>&1) &&
+        ah_x=$(mv "$ah_N" "$ah_B" 2>&1); then :; else
+        rm -rf "$ah_N"
+        ah_end unpack "$ah_x"
+    fi
+fi
+cd "$ah_B" || ah_end nodir
+ah_k=0
+while [ $ah_k -lt @PARTS@ ]; do
+    if [ ! -s "jobid.$ah_k" ]; then
+        ah_named $ah_k
+        echo "$ah_name" >|"submitting.$ah_k" || ah_end unpack 'the batch directory cannot be written to'
+        ah_start $ah_k
+        case $? in
+        0) ah_keep $ah_k ;;
+        2) ah_end unknown "$ah_said" ;; # the next call looks it up
+        *)
+            ah_why=$ah_said
+            for ah_f in jobid.*; do [ ! -s "$ah_f" ] || ah_cancel $(cat "$ah_f"); done
+            cd /
+            rm -rf "$ah_B"
+            ah_end refused "$ah_why"
+            ;;
+        esac
+    fi
+    ah_k=$((ah_k + 1))
+done
+ah_k=0
+while [ $ah_k -lt @PARTS@ ]; do
+    cat "jobid.$ah_k"
+    ah_k=$((ah_k + 1))
+done >|jobid.new && mv -f jobid.new jobid
+ah_report
+ah_end submitted
+"""
+
+_CANCEL = r"""mkdir -p -- "$ah_T" 2>/dev/null
+: >>"$ah_T/cancelled" # runners look at this before each job
+ah_lock
+ah_bad=
+for ah_d in "$ah_T"/*/manifest; do
+    cd "${ah_d%/manifest}" 2>/dev/null || continue
+    for ah_f in submitting.*; do
+        [ -e "$ah_f" ] || continue
+        read -r ah_name ah_site <"$ah_f"
+        ah_id=
+        [ ! -s "jobid.${ah_f#submitting.}" ] || read -r ah_id <"jobid.${ah_f#submitting.}"
+        case $ah_id in
+        '' | -) ah_x=$(ah_cancel_name "$ah_name" "$ah_site" 2>&1) ;;
+        *) ah_x=$(ah_cancel "$ah_id" 2>&1) ;;
+        esac || ah_bad="$ah_bad$ah_x "
+    done
+done
+[ -z "$ah_bad" ] || ah_end failed "$ah_bad"
+[ -e "$ah_T/cancelled" ] || ah_end failed 'the marker could not be written'
+ah_end done
+"""
+
+_INSPECT = r"""[ -d "$ah_T" ] || ah_end done
+ah_lock
+for ah_d in "$ah_T"/@WHICH@/manifest; do
+    cd "${ah_d%/manifest}" 2>/dev/null || continue
+    ah_resolve || ah_end unknown "$ah_said"
+    ah_report
+done
+ah_end done
+"""
+
+_EVIDENCE = r"""cd @B@ 2>/dev/null || { echo '#absent'; echo '#end'; exit 0; }
+echo '#meta'; @META@
+[ -e manifest ] && [ -d ec ] || echo '#absent'
+[ ! -e ../cancelled ] || echo '#cancelled'
+echo '#ids'
+ah_p=0
+while [ -e "jobid.$ah_p" ]; do cat "jobid.$ah_p"; ah_p=$((ah_p + 1)); done
+echo '#ec'
+find ec -type f -exec grep -H '' {} +
+echo '#c'
+find c -type f -exec grep -H '' {} +
+echo '#end'
+"""

@@ -1,0 +1,4 @@
+#!/bin/sh
+#SBATCH --partition=gpu
+module load cuda
+{{streamflow_command}}

@@ -1,0 +1,66 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import airflow
+import pytest
+
+from airflow_hybrid.provider_info import get_provider_info
+
+ROOT = Path(__file__).parents[2]
+
+
+def read_toml(name: str) -> dict[str, Any]:
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.11 and later read TOML")
+    return tomllib.loads((ROOT / name).read_text())  # type: ignore[no-any-return]
+
+
+def test_airflow_accepts_what_the_provider_says_of_itself() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
+    jsonschema.validate(get_provider_info(), schema)
+
+
+def test_every_module_that_it_names_is_there() -> None:
+    info = get_provider_info()
+    modules = [
+        m for kind in ("operators", "hooks", "triggers") for entry in info[kind] for m in entry["python-modules"]
+    ]
+    assert [m for m in modules if importlib.util.find_spec(m) is None] == []
+
+
+def test_every_command_function_that_it_names_gives_commands() -> None:
+    for name in get_provider_info()["cli"]:
+        module, _, function = name.rpartition(".")
+        assert getattr(importlib.import_module(module), function)()
+
+
+def test_the_entry_points_of_the_package_lead_to_what_is_there() -> None:
+    project = read_toml("pyproject.toml")["project"]
+    assert project["name"] == get_provider_info()["package-name"]
+    for group in ("apache_airflow_provider", "airflow.plugins"):
+        for reference in project["entry-points"][group].values():
+            module, _, name = reference.partition(":")
+            assert hasattr(importlib.import_module(module), name)
+
+
+def test_asking_costs_no_imports() -> None:
+    code = (
+        "import sys; import airflow_hybrid.provider_info; print([m for m in sys.modules if m.startswith('airflow.')])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_lock_file_names_public_indexes_only() -> None:
+    lock = read_toml("uv.lock")
+    sources = {json.dumps(p["source"]) for p in lock["package"] if p["name"] != "airflow-hybrid"}
+    assert sources == {'{"registry": "https://pypi.org/simple"}'}
+    urls = [f["url"] for p in lock["package"] for f in [*p.get("wheels", []), *([p["sdist"]] if "sdist" in p else [])]]
+    assert [u for u in urls if not u.startswith("https://files.pythonhosted.org/")] == []
