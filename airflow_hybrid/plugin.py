@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import sys
 import time
 
 from airflow.listeners import hookimpl
@@ -15,7 +16,8 @@ from airflow.plugins_manager import AirflowPlugin
 
 log = logging.getLogger(__name__)
 
-_PRELOADED_BY = ("SchedulerJob", "TriggererJob", "DagProcessorJob")
+_PRELOADED_BY = frozenset({"scheduler", "triggerer", "dag-processor"})
+"""commands of ``airflow`` that fork; a job calls its listeners before it knows what kind of job it is"""
 
 
 class PreloadListener:
@@ -24,9 +26,8 @@ class PreloadListener:
     @staticmethod
     @hookimpl
     def on_starting(component: object) -> None:
-        kind = str(getattr(component, "job_type", None) or type(component).__name__)
-        if not kind.startswith(_PRELOADED_BY):
-            return
+        if type(component).__name__ != "Job" or not _PRELOADED_BY.intersection(sys.argv[1:]):
+            return  # a task's start is announced here too
         started = time.perf_counter()
         try:
             import asyncssh  # noqa: F401

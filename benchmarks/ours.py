@@ -45,17 +45,16 @@ TRIGGERER = Mode("triggerer", (("scatter", "batch"),), (("deferrable", True),))
 def write_dags(folder: Path, scratch: Path, site: Site | None, known_hosts: Path | None) -> None:
     """A DAG file and a hybrid file for every document, site and mode."""
     folder.mkdir(parents=True, exist_ok=True)
-    sites = ["local", "slurm"] if site else ["local"]
-    for place in sites:
-        for document in ("one", "chain", "scatter"):
-            for mode in (CHUNKS, BATCH, TRIGGERER):
-                if (document == "scatter" or mode is CHUNKS) and (place == "local" or mode is not TRIGGERER):
-                    name = dag_id(document, place, mode)
-                    file = _hybrid_file(name, document, place, mode, scratch, site, known_hosts)
-                    (folder / f"{name}.yml").write_text(json.dumps(file, indent=1))
-                    (folder / f"{name}.py").write_text(
-                        f'from airflow_hybrid import load_dags\n\nload_dags("{name}.yml", globals())  # a DAG\n'
-                    )
+    wanted = [(document, "local", CHUNKS) for document in ("one", "chain")]
+    wanted += [("scatter", "local", mode) for mode in (CHUNKS, BATCH, TRIGGERER)]
+    wanted += [("scatter", "slurm", mode) for mode in (CHUNKS, BATCH)] if site else []
+    for document, place, mode in wanted:
+        name = dag_id(document, place, mode)
+        file = _hybrid_file(name, document, place, mode, scratch, site, known_hosts)
+        (folder / f"{name}.yml").write_text(json.dumps(file, indent=1))
+        (folder / f"{name}.py").write_text(
+            f'from airflow_hybrid import load_dags\n\nload_dags("{name}.yml", globals())  # a DAG\n'
+        )
 
 
 def dag_id(document: str, site: str, mode: Mode) -> str:
@@ -79,7 +78,7 @@ def _hybrid_file(
                     "nodes": [f"{site.host}:{site.port}"],
                     "username": site.user,
                     "sshKey": str(site.key),
-                    "knownHosts": str(known_hosts),
+                    "known_hosts": str(known_hosts),
                 },
                 "workdir": f"{site.home}/{SITE_FOLDER}",
             },

@@ -18,7 +18,8 @@ from airflow_hybrid.config.messages import choices
 from airflow_hybrid.config.values import DEFAULT_POLICY, Deployment
 from airflow_hybrid.model import LOCAL_DEPLOYMENT
 
-POLICY_TYPES = (DEFAULT_POLICY,)
+POLICY_TYPES = (DEFAULT_POLICY, "in_order", "spread")
+"""Those of :mod:`airflow_hybrid.placement`."""
 FILTER_TYPES = ("shuffle", "matching")
 CONNECTOR_GROUP = "airflow_hybrid.connectors"
 _SECRET = re.compile(
@@ -93,8 +94,17 @@ class _Checker:
         for name, workflow in _mapping(self.data.get("workflows")).items():
             for index, binding in enumerate(_list(_mapping(workflow).get("bindings"))):
                 yield from self.binding(("workflows", name, "bindings", index), _mapping(binding))
+        yield from self.dag_ids()
         for index, link in enumerate(_list(self.data.get("links"))):
             yield from self.link(("links", index), link)
+
+    def dag_ids(self) -> Iterator[Problem]:
+        first: dict[str, str] = {}
+        for name, workflow in _mapping(self.data.get("workflows")).items():
+            dag_id = _mapping(_mapping(workflow).get("dag")).get("dag_id", name)
+            if isinstance(dag_id, str) and first.setdefault(dag_id, name) != name:
+                message = f"the DAG id `{dag_id}` is that of workflow `{first[dag_id]}`, too"
+                yield Problem(("workflows", name, "dag", "dag_id"), message)
 
     def known_type(self, path: Path, value: dict[str, Any], types: tuple[str, ...], what: str) -> Iterator[Problem]:
         kind = value.get("type")

@@ -119,10 +119,10 @@ class SshConfig(Authentication):
     tunnel: SshNode | None = Field(None, description="Host to go through (ProxyJump).")
     connectTimeout: int = Field(30, ge=1, description="Seconds to wait for a connection.")
     maxConcurrentSessions: int = Field(10, ge=1, description="Sessions at a time on one connection.")
-    maxConnections: int = Field(1, ge=1, description="Connections to one host.")
-    retries: int = Field(3, ge=0, description="Failed connections in a row before the host counts as unreachable.")
-    retryDelay: int = Field(5, ge=0, description="Seconds between them.")
-    dataTransferConnection: SshNode | None = Field(None, description="Another host of the site, for bulk data.")
+    maxConnections: int = Field(1, ge=1, description="Accepted; there is one connection per host.")
+    retries: int = Field(3, ge=0, description="Accepted; has no effect: tasks are retried.")
+    retryDelay: int = Field(5, ge=0, description="Accepted; has no effect.")
+    dataTransferConnection: SshNode | None = Field(None, description="Accepted; has no effect yet.")
     sharedPaths: list[NonEmpty] = Field(default_factory=list, description="Folders that all nodes share.")
     services: dict[NonEmpty, NonEmpty] = Field(
         default_factory=dict, description="Name -> path of the Jinja2 template around a job's command."
@@ -165,9 +165,9 @@ class SlurmConfig(Model):
     sshKeyPassphraseFile: NonEmpty | None = Field(None, description=_INLINE + "File with the key's passphrase.")
     passwordFile: NonEmpty | None = Field(None, description=_INLINE + "File with the password.")
     checkHostKey: bool = Field(True, description=_INLINE + "`false` has no effect.")
-    dataTransferConnection: SshNode | None = Field(None, description=_INLINE + "Another host, for bulk data.")
+    dataTransferConnection: SshNode | None = Field(None, description=_INLINE + "Has no effect yet.")
     maxConcurrentSessions: int = Field(10, ge=1, description=_INLINE + "Sessions at a time on one connection.")
-    maxConnections: int = Field(1, ge=1, description=_INLINE + "Connections to one host.")
+    maxConnections: int = Field(1, ge=1, description=_INLINE + "There is one connection per host.")
     tunnel: SshNode | None = Field(None, description=_INLINE + "Host to go through (ProxyJump).")
     transferBufferSize: int = Field(65536, ge=1, description="Accepted; has no effect.")
 

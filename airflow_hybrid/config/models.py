@@ -11,8 +11,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from airflow_hybrid.config.base import Duration, Model, Name, NonEmpty, Time, one_or_many
+from airflow_hybrid.config.base import Model, Name, NonEmpty, one_or_many
 from airflow_hybrid.config.connectors import SUPPORTED_TYPES, LocalConfig, SlurmConfig, SshConfig
+from airflow_hybrid.config.dag_section import DagModel
 
 VERSION = "v1.0"
 MAX_MAPPED_LIMIT = 1024
@@ -25,7 +26,9 @@ class TargetModel(Model):
     deployment: NonEmpty | None = Field(None, description="Name of a deployment.")
     service: NonEmpty | None = Field(None, description="One of the deployment's services.")
     workdir: NonEmpty | None = Field(None, description="Overrides the deployment's `workdir`.")
-    locations: int = Field(1, ge=1, description="Locations (nodes) that one job needs.")
+    locations: int = Field(
+        1, ge=1, description="Locations (nodes) that one job needs; more than one has no effect yet."
+    )
     model: NonEmpty | None = Field(None, description="(Deprecated: use `deployment`.)")
     resources: int = Field(1, ge=1, description="(Deprecated: use `locations`.)")
 
@@ -55,7 +58,7 @@ class StepBinding(Model):
         default_factory=list,
         description="One target or a list. A plain name is a deployment. Inherited from the path above if missing.",
     )
-    filters: list[NonEmpty] = Field(default_factory=list, description="Names of `bindingFilters`, in their order.")
+    filters: list[NonEmpty] = Field(default_factory=list, description="Names of `bindingFilters`; without effect yet.")
     scatter: Literal["batch"] | None = Field(
         None, description="`batch`: a step's whole scatter is one Airflow task and one batch. (airflow_hybrid)"
     )
@@ -67,7 +70,9 @@ class StepBinding(Model):
     )
     fuse: bool = Field(False, description="A sub-workflow that runs as one Airflow task. (airflow_hybrid)")
     policy: NonEmpty | None = Field(
-        None, description="Policy that picks among the targets' locations; default `data_locality`. (airflow_hybrid)"
+        None,
+        description="How one of the targets' locations is picked: `data_locality` (default), `in_order`, `spread`, or"
+        " a declared policy. (airflow_hybrid)",
     )
 
     @field_validator("step")
@@ -137,94 +142,6 @@ class CwlConfig(Model):
     )
     settings: NonEmpty | None = Field(None, description="The inputs file (YAML or JSON); its values become defaults.")
     docker: list[DockerMapping] = Field(default_factory=list, description="How containers are run, per step.")
-
-
-class DefaultArgs(Model):
-    """Arguments of every task of the DAG, as Airflow's `BaseOperator` has them."""
-
-    owner: str | None = Field(None, description="Owner of the tasks.")
-    retries: int | None = Field(None, ge=0, description="Retries of a task.")
-    retry_delay: Duration | None = Field(None, description="Time between two tries.")
-    retry_exponential_backoff: bool | float | None = Field(None, description="Lets the delay grow.")
-    max_retry_delay: Duration | None = Field(None, description="Longest delay.")
-    execution_timeout: Duration | None = Field(None, description="Longest time a task may take in a worker.")
-    depends_on_past: bool | None = Field(None, description="Waits for the same task of the run before.")
-    wait_for_downstream: bool | None = Field(None, description="And for the tasks that follow it there.")
-    email: Annotated[list[str], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] | None = Field(
-        None, description="Addresses to write to."
-    )
-    email_on_failure: bool | None = Field(None, description="Writes when a task failed.")
-    email_on_retry: bool | None = Field(None, description="Writes when a task is tried again.")
-    pool: str | None = Field(None, description="Pool of the tasks.")
-    pool_slots: int | None = Field(None, ge=1, description="Slots of it that a task takes.")
-    queue: str | None = Field(None, description="The executor's queue.")
-    executor: str | None = Field(None, description="Name of the executor.")
-    priority_weight: int | None = Field(None, description="Priority of the tasks.")
-    weight_rule: str | None = Field(None, description="How priorities add up.")
-    max_active_tis_per_dag: int | None = Field(None, ge=1, description="Running instances of a task.")
-    max_active_tis_per_dagrun: int | None = Field(None, ge=1, description="Running instances of a task in one run.")
-    run_as_user: str | None = Field(None, description="Unix user of the tasks.")
-
-
-_PRESETS = [
-    "@once",
-    "@continuous",
-    "@hourly",
-    "@daily",
-    "@weekly",
-    "@monthly",
-    "@quarterly",
-    "@yearly",
-    "@annually",
-    "@midnight",
-]
-
-
-class DagModel(Model):
-    """The Airflow side of a workflow. (airflow_hybrid)"""
-
-    dag_id: Annotated[str, Field(pattern=r"^[\w.-]+$", max_length=250)] | None = Field(
-        None, description="Id of the DAG; default: the workflow's name."
-    )
-    schedule: str | list[NonEmpty] | None = Field(
-        None, description="Cron text, a preset (`@daily`), an ISO 8601 interval (`PT6H`), or a list of asset URIs."
-    )
-    start_date: Time | None = Field(None, description="First date of the schedule (ISO 8601, UTC unless it says).")
-    end_date: Time | None = Field(None, description="Last date of the schedule.")
-    catchup: bool | None = Field(None, description="Runs what the schedule missed.")
-    default_args: DefaultArgs = Field(default_factory=DefaultArgs, description="Arguments of every task.")
-    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
-        default_factory=list, description="Tags in the UI."
-    )
-    retries: int | None = Field(None, ge=0, description="Retries of each task.")
-    retry_delay: Duration | None = Field(None, description="Time between two tries.")
-    max_active_runs: int | None = Field(None, ge=1, description="Runs at a time.")
-    max_active_tasks: int | None = Field(None, ge=1, description="Tasks at a time.")
-    max_consecutive_failed_dag_runs: int | None = Field(None, ge=0, description="Failed runs before it is paused.")
-    dagrun_timeout: Duration | None = Field(None, description="Longest time a run may take; then it is cancelled.")
-    owner: str | None = Field(None, description="Owner of the tasks.")
-    owner_links: dict[str, str] = Field(default_factory=dict, description="Owner -> URL.")
-    description: str | None = Field(None, description="One line; default: the document's label.")
-    doc_md: str | None = Field(None, description="Markdown; default: the document's `doc`.")
-    dag_display_name: str | None = Field(None, description="Name in the UI.")
-    is_paused_upon_creation: bool | None = Field(None, description="Paused when first seen.")
-    fail_fast: bool | None = Field(None, description="Ends the run at the first failure.")
-    access_control: dict[str, Any] = Field(default_factory=dict, description="Role -> permissions.")
-    outdir: NonEmpty | None = Field(
-        None,
-        description="Where outputs go: a folder (relative to the hybrid file) or an object-store URL; may use Jinja2.",
-    )
-
-    @field_validator("schedule")
-    @classmethod
-    def _looks_like_a_schedule(cls, value: str | list[str] | None) -> str | list[str] | None:
-        if isinstance(value, str):
-            preset = value in _PRESETS
-            if not preset and not value.startswith("P") and len(value.split()) not in (5, 6):
-                raise ValueError(
-                    f"{value!r} is neither five fields of cron, nor PT6H, nor one of {', '.join(_PRESETS)}"
-                )
-        return value
 
 
 class WorkflowModel(Model):
@@ -350,7 +267,9 @@ class HybridModel(Model):
         default_factory=list,
         description="Which deployments reach each other directly. `[a, b]`: both ways. (airflow_hybrid)",
     )
-    bindingFilters: dict[NonEmpty, Configured] = Field(default_factory=dict, description="Filters of targets, by name.")
+    bindingFilters: dict[NonEmpty, Configured] = Field(
+        default_factory=dict, description="Filters of targets, by name; without effect yet."
+    )
     scheduling: SchedulingModel = Field(default_factory=SchedulingModel, description="Scheduling policies.")
     database: dict[str, Any] | None = Field(None, description="Accepted; Airflow's database is used.")
     dataManager: dict[str, Any] | None = Field(None, description="Accepted; the DataMover is used.")

@@ -15,9 +15,9 @@ from pydantic import TypeAdapter
 
 from airflow_hybrid.config import sbatch
 from airflow_hybrid.config.connectors import INLINE_SSH_KEYS
+from airflow_hybrid.config.dag_section import DagModel
 from airflow_hybrid.config.document import Path, Problem
 from airflow_hybrid.config.models import (
-    DagModel,
     DeploymentBase,
     HybridModel,
     PortBindingModel,
@@ -82,6 +82,8 @@ class Normalizer:
         for key, instead in _REPLACED.items():
             if getattr(self.model, key) is not None:
                 self.notices.append(((key,), f"accepted and without effect: {instead}"))
+        if self.model.bindingFilters:
+            self.notices.append((("bindingFilters",), "accepted and without effect in this version"))
         if self.model.scheduling.scheduler is not None:
             self.notices.append((("scheduling", "scheduler"), "accepted and without effect: Airflow schedules"))
 
@@ -141,7 +143,7 @@ class Normalizer:
         )
         inner = {key: config.pop(key) for key in INLINE_SSH_KEYS if key in config}
         inner["nodes"] = [{"hostname": config.pop("hostname")}]
-        return Deployment(f"{name}-ssh", "ssh", self._ssh(path, inner))
+        return Deployment(inner_name, "ssh", self._ssh(path, inner))
 
     def _ssh(self, path: Path, config: dict[str, Any]) -> dict[str, Any]:
         """Give every node what it inherits from the deployment, so that each stands for itself."""
@@ -179,10 +181,10 @@ class Normalizer:
     def _slurm_services(self, path: Path, config: dict[str, Any]) -> None:
         services = {}
         for name, service in config.get("services", {}).items():
-            options = {
-                **{sbatch.canonical(k): v for k, v in service.items() if k != "options"},
-                **service.get("options", {}),
-            }
+            further = service.get("options")
+            options = {sbatch.canonical(key): value for key, value in service.items() if key != "options"}
+            # what is of a wrong type was told by the checks; templates are still looked at, for one message in all
+            options.update(further if isinstance(further, dict) else {})
             for key, reason in sbatch.NOT_YOURS.items():
                 if options.pop(key, None) is not None:
                     self.notices.append(((*path, "services", name), f"`{key}` has no effect: {reason}"))
@@ -201,7 +203,7 @@ class Normalizer:
             if isinstance(service, str):
                 config["services"][name] = self.path(service)
                 found[name] = self._template(at, config["services"][name])
-            elif service.get("file"):
+            elif isinstance(service.get("file"), str):
                 service["file"] = self.path(service["file"])
                 found[name] = self._template((*at, "file"), service["file"])
         return found
@@ -291,6 +293,8 @@ class Normalizer:
                 self.notices.append(((*path, old), f"deprecated: write `{new}`"))
         name = target.deployment or target.model or ""
         kind = self.deployments[name].type if name in self.deployments else ""
+        if target.locations > 1 or target.resources > 1:
+            self.notices.append((path, "more than one location per job is accepted and without effect in this version"))
         locations = target.locations if "locations" in target.model_fields_set else target.resources
         return Target(name, target.service, self._workdir(kind, target.workdir), locations)
 

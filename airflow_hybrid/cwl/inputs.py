@@ -198,7 +198,9 @@ def validate_inputs(
             known = f"did you mean {near[0]!r}?" if near else f"the inputs are: {', '.join(names) or 'none'}"
             raise InputError(f"unknown input {name!r}", where=graph.source or None, hint=known)
     base = base_uri if "://" in base_uri else Path(base_uri).absolute().as_uri() + "/"
-    namespaces = next((item["prefixes"] for item in graph.requirements or [] if item["class"] == NAMESPACES), {})
+    namespaces: Mapping[str, str] = next(
+        (item["prefixes"] for item in graph.requirements or [] if item["class"] == NAMESPACES), {}
+    )
     order: CwlObject = {}
     for port in graph.inputs:
         value = given.get(port.name)

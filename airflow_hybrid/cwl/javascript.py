@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 from cwl_utils import sandboxjs
 
@@ -74,9 +73,6 @@ class NodeEngine(sandboxjs.NodeJSEngine):
         )
         self.processes_to_kill.append(process)
         return process
-
-    def eval(self, scan: str, jslib: str = "", timeout: float = 60, **kwargs: Any) -> Any:
-        return super().eval(scan, jslib, timeout=timeout, **kwargs)
 
 
 def install() -> None:

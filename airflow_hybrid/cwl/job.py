@@ -21,7 +21,7 @@ from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.inputs import with_size
 from airflow_hybrid.cwl.site import JobSite, SitePathMapper, unveil
 from airflow_hybrid.errors import CwlError
-from airflow_hybrid.model import CwlObject, FactsNeeded, JobScript, Resources, SiteFacts, StageEntry
+from airflow_hybrid.model import CwlObject, FactsNeeded, FileRef, JobScript, Resources, SiteFacts, StageEntry
 
 if TYPE_CHECKING:
     from airflow_hybrid.cwl.runtime import HybridContext, HybridJob, HybridTool
@@ -215,6 +215,8 @@ class PendingJob:
             raise CwlError("the command line is empty: baseCommand, arguments or an inputBinding is missing")
         if job.stdin is not None and job.pathmapper.reversemap(job.stdin) is None:
             raise CwlError(f"stdin is {job.stdin!r}, which is not one of the job's input files")
+        stage = tuple(self._stage(job, site))
+        _keep_literals(job, site)
         return JobScript(
             command=tuple(command),
             outdir=site.outdir,
@@ -224,7 +226,7 @@ class PendingJob:
             stdout=job.stdout,
             stderr=job.stderr,
             shell=shell,
-            stage=tuple(self._stage(job, site)),
+            stage=stage,
             walltime_s=job.timelimit or None,
         )
 
@@ -260,7 +262,7 @@ class PendingJob:
                     yield from entry("file", item.target, text=item.resolved)
                 elif item.resolved.startswith("_:"):
                     yield from entry("mkdir", item.target)
-                elif kind.startswith("Writable") and not job.inplace_update:
+                elif kind.startswith("Writable") and not (job.inplace_update and _original(item.resolved, site)):
                     yield from entry("copy", item.target, site.need_path(item.resolved))
                 else:
                     yield from entry("link", item.target, site.need_path(item.resolved))
@@ -343,6 +345,24 @@ class _ClearErrors:
         raise CwlError(self._prefix + text, where=self._label) from error
 
 
+def _original(location: str, site: JobSite) -> bool:
+    """Whether a job would update the file itself: never a copy that other jobs of the site share."""
+    try:
+        return FileRef.parse(unveil(location)).path == site.path_of(location)
+    except ValueError:
+        return False
+
+
+def _keep_literals(job: JobBase, site: JobSite) -> None:
+    """Let a literal that is handed on be one again (cwltool would give its contents as its location), or, where it
+    lies in the output directory, the file that it has become.
+    """
+    for location in [key for key in job.pathmapper.files() if key.startswith("_:")]:
+        entry = job.pathmapper.mapper(location)
+        kind = f"Writable{entry.type}" if entry.target.startswith(site.outdir + "/") else entry.type
+        job.pathmapper.update(location, location, entry.target, kind, entry.staged)
+
+
 def _granted(request: dict[str, Any], cores: float | None, ram_mib: int | None) -> dict[str, Any]:
     granted = {
         "cores": cores or request["coresMin"],
@@ -389,16 +409,18 @@ def _publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
     location = item["location"]
     if location.startswith("_:"):
         del item["location"]
+        if kind == "File":
+            item.setdefault("contents", site.literals.get(location, ""))
     elif location.startswith("file://"):
         path = posixpath.normpath(unquote(location[len("file://") :]))
         _locate(item, path, site, to_uri)
     else:
         item["location"] = unveil(location)
-        path = site.path_of(location)
-        if path is None:
+        replica = site.path_of(location)
+        if replica is None:
             raise CwlError(f"output {location} is neither in the output directory nor an input")
         if kind == "File":
-            _measured(item, path, site)
+            _measured(item, replica, site)
     if "location" in item:
         item.pop("contents", None)
         item.pop("listing", None)

@@ -11,6 +11,7 @@ import copy
 import functools
 import itertools
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
@@ -46,7 +47,12 @@ FORMATS = "airflow_hybrid:formats"
 """Key of a stored document: [subject, predicate, object] triples of the file formats' ontology."""
 NOWHERE = "/nonexistent"
 
+_log = logging.getLogger("cwltool")
 _serial = itertools.count()
+
+
+def _ignore(outputs: Any, status: str) -> None:
+    pass
 
 
 def _list_where_possible(fs: Any, value: Any, recursive: bool = True) -> None:
@@ -80,7 +86,7 @@ def _drain_in_turn(steps: list[Any], scatter: ReceiveScatterOutput, context: Run
                     progress = True
                     yield item
             except cwltool.errors.WorkflowException as error:
-                cwltool.workflow_job._logger.error("Cannot make scatter job: %s", error)
+                _log.error("Cannot make scatter job: %s", error)
                 scatter.receive_scatter_output(index, {}, "permanentFail")
             if not ended:
                 waiting.append((index, step))
@@ -181,6 +187,9 @@ def plain_data(value: Any) -> Any:
 class _Reusable:
     """Makes a process cheap and safe to use for many jobs."""
 
+    step_path: str
+    pristine: Any
+
     def _settle(self) -> None:
         process = cast(Any, self)
         process.step_path = process.tool.get(STEP_PATH, "")
@@ -216,7 +225,7 @@ class HybridTool(_Reusable, CommandLineTool):
         assert site is not None
         return SitePathMapper(files, site, stagedir, separate)
 
-    def job(self, order: Any, callback: Any, context: RuntimeContext) -> Iterator[Any]:
+    def job(self, order: Any, callback: Any, context: RuntimeContext) -> Any:
         hybrid = cast(HybridContext, context)
         from airflow_hybrid.cwl.job import PendingJob
 
@@ -224,7 +233,7 @@ class HybridTool(_Reusable, CommandLineTool):
 
     def build(self, job: PendingJob, context: HybridContext) -> HybridJob:
         """The job of cwltool for a PendingJob that has been placed."""
-        return cast(HybridJob, next(iter(super().job(job.inputs, None, context))))
+        return cast(HybridJob, next(iter(super().job(job.inputs, _ignore, context))))
 
 
 class HybridExpressionTool(_Reusable, ExpressionTool):
@@ -238,7 +247,7 @@ class HybridExpressionTool(_Reusable, ExpressionTool):
 class HybridStep(WorkflowStep):
     """A step that tells its process which one it is, by names and indexes."""
 
-    def job(self, order: Any, callback: Any, runtime_context: RuntimeContext) -> Iterator[Any]:
+    def job(self, order: Any, callback: Any, runtime_context: RuntimeContext) -> Any:
         context = cast(HybridContext, runtime_context)
         if context.expanded is not None:
             if "scatter" not in self.tool:
@@ -317,7 +326,7 @@ def load_process(document: Mapping[str, Any]) -> HybridWorkflow:
         return process
 
     loading = LoadingContext()
-    loading.construct_tool_object = make
+    loading.construct_tool_object = cast(Any, make)
     loading.disable_js_validation = True
     loading.do_validate = False
     loading.relax_path_checks = True

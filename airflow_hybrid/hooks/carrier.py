@@ -58,7 +58,12 @@ class Carrier:
             if sight.kind == "-":
                 raise gone(request, self.source)
             if sight.kind != request.kind:
-                what = {"x": "cannot be read", "f": "is a file, not a directory", "d": "is a directory, not a file"}
+                said = result.err.strip()[-300:]
+                what = {
+                    "x": f"cannot be read: {said}" if said else "cannot be read",
+                    "f": "is a file, not a directory",
+                    "d": "is a directory, not a file",
+                }
                 raise final(TransferError(f"{request.source} {what[sight.kind]}", where=self.source.title))
             digest = request.digest or sight.digest
             if not digest:

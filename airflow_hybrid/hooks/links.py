@@ -65,7 +65,7 @@ class Links:
 
 
 def ways(links: Sequence[Any], source: Host, destination: Host) -> Iterator[tuple[Way, bool]]:
-    """Ways that the hybrid file names between two locations: from the source (True), or from the destination (False)."""
+    """Ways that the hybrid file names between two locations: from the source (True) or the destination (False)."""
     for link in links:
         ends = (_field(link, "source"), _field(link, "target"))
         if ends == (source.deployment, destination.deployment):

@@ -81,6 +81,8 @@ class Poller:
         self._watches: set[Watch] = set()
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
+        self._problem = ""
+        self._silences = 0
         self._asked = 0.0
         self._wake = asyncio.Event()
 
@@ -125,6 +127,7 @@ class Poller:
         gap = self.scheduler.status_interval_s
         if gap > FASTEST_S:  # the files are counted twice as often as a real scheduler is asked
             gap = max(gap, 2 * self._interval(now))
+        gap = max(gap, min(30.0, 2.0**self._silences) if self._silences else 0.0)
         ask = now - self._asked >= gap and any(now - watch.since >= min(1.0, gap) for watch in watches)
         ids = sorted({id_ for watch in watches for id_ in watch.ids})
         counts = f"for ah_d in {shlex.join([watch.directory for watch in watches])}; do{_COUNT}"
@@ -144,8 +147,7 @@ class Poller:
                     _resolve(watch)
             if ask:
                 self._asked, self.queries = now, self.queries + 1
-                views = self.scheduler.parse_status(answer.out, ids) if ids else {}
-                self._judge(watches, views, now)
+                self._hear(answer.out, ids, watches, now)
         except SiteError as error:
             if not error.retryable:
                 self._fail(watches, error)
@@ -156,10 +158,24 @@ class Poller:
             self._fail(watches, error)
             return
         if self._failures:
-            log.info("%s: %s answers again", self.host.title, self.scheduler.name)
+            log.info("%s: answers again", self.host.title)
         self._failures = 0
         for watch in watches:
             watch.tell(self._progress(watch))
+
+    def _hear(self, text: str, ids: Sequence[str], watches: list[Watch], asked: float) -> None:
+        """What the scheduler says, or that it said nothing."""
+        try:
+            views = self.scheduler.parse_status(text, ids) if ids else {}
+        except StatusUnknownError as error:
+            if not self._silences:
+                log.warning("%s: the state of %d batches is unknown: %s", self.host.title, len(watches), error)
+            self._silences, self._problem = self._silences + 1, error.message
+            return
+        if self._silences:
+            log.info("%s: %s answers again", self.host.title, self.scheduler.name)
+        self._silences, self._problem = 0, ""
+        self._judge(watches, views, asked)
 
     def _judge(self, watches: list[Watch], views: dict[str, QueueView], asked: float) -> None:
         for watch in watches:
@@ -177,6 +193,7 @@ class Poller:
             running=running,
             pending=watch.total - max(0, finished) - running,
             reasons=tuple(sorted(self.scheduler.explain(reason) or reason for reason in reasons)),
+            unknown=self._problem,
         )
 
     def _unknown(self, watches: list[Watch], error: SiteError) -> None:

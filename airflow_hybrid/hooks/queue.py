@@ -32,6 +32,8 @@ SUBMIT_TIMEOUT_S = 300.0
 SUBMIT_PAUSES_S = (1.0, 5.0, 15.0)
 """between tries of a submit whose answer was lost or unclear; the later ones outlast the scheduler's own timeouts"""
 MOST_TAILS = 20
+CERTAIN_AFTER_S = 2.0
+"""how long exit codes may still arrive after the scheduler said that a job ended badly"""
 OUR_OPTIONS = frozenset({"template", "maxConcurrentJobs", "pollingInterval"})
 SCHEDULERS: Mapping[str, type[Scheduler]] = {"slurm": SlurmScheduler, "process": ProcessScheduler}
 
@@ -232,7 +234,7 @@ class JobQueue:
             before, sure = sure, all(ended_badly(elements[i]) for i in open_)
             settled = not odd or all(elements[i].state.ended for i in odd) or waited > 5.0
             late = waited > (self.grace_s if account.complete else 10 * self.grace_s)
-            certain = not open_ or (sure and before and waited >= 2.0) or not evidence.present
+            certain = not open_ or (sure and before and waited >= CERTAIN_AFTER_S) or not evidence.present
             if (certain and settled) or late:
                 return await self._results(directory, ids, meta, evidence, account, elements)
             await asyncio.sleep(pause)

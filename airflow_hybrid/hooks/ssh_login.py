@@ -64,8 +64,8 @@ async def _airflow_connection(conn_id: str) -> Any:
     In the triggerer the synchronous API would block all triggers (or fail); in a worker the asynchronous one would
     tie the supervisor's socket to this event loop.
     """
-    from airflow.sdk.exceptions import AirflowNotFoundException
     from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowNotFoundException
 
     try:
         if _in_triggerer():

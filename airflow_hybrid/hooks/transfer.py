@@ -89,7 +89,7 @@ async def _pipe(left: Sequence[str], right: Sequence[str]) -> Ended:
                     stderr=asyncio.subprocess.PIPE,
                     env=environment,
                     start_new_session=True,
-                )  # fmt: skip
+                )
             )
             processes.append(
                 await asyncio.create_subprocess_exec(
@@ -99,7 +99,7 @@ async def _pipe(left: Sequence[str], right: Sequence[str]) -> Ended:
                     stderr=asyncio.subprocess.PIPE,
                     env=environment,
                     start_new_session=True,
-                )  # fmt: skip
+                )
             )
         finally:
             os.close(out)
@@ -123,7 +123,7 @@ def _without_marker(text: bytes | None) -> str:
     return (text or b"").decode(errors="replace").replace(f"{MARKER}\n", "")
 
 
-# --- from one location to another, by the ssh that is installed there --------------------------------------------------
+# --- from one location to another, by the ssh that is installed there ------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,9 @@ async def push(source: Host, send: str, way: Way, receive: str) -> Ended | None:
     if line is None:
         return None
     far = f"{shlex.join(way.argv)} {shlex.quote(line)}"
+    both = f"{{ ({send}) </dev/null 4>&-;echo $?>&3;}}|{{ {far} >&4 3>&-;echo $?>&3;}}"
     result = await source.run(
-        f'exec 4>&1;c=$( {{ {{ ({send}) </dev/null 4>&-;echo $?>&3;}}|{{ {far} >&4 3>&-;echo $?>&3;}};}} 3>&1);echo;echo "way" $c',
+        f"exec 4>&1;c=$( {{ {both};}} 3>&1);echo;echo way $c",
         timeout_s=TRANSFER_TIMEOUT_S,
         label=f"send of files by {way.argv[-1]}",
     )

@@ -17,7 +17,8 @@ _DIGEST = """\
 dig() { if [ -d "$1" ];then (LC_ALL=C;export LC_ALL;cd -- "$1"&&{ find -L . -type d -print0|sort -z
 find -L . -type f -print0|sort -z|xargs -0 -r sha1sum --;}|sha1sum|cut -c1-40)
 else sha1sum <"$1"|cut -c1-40;fi;}
-siz() { if [ -d "$1" ];then find -L "$1" -type f -print0|{ xargs -0 -r stat -L -c %s -- 2>/dev/null||:;}|awk '{s+=$1}END{printf "%.0f",s}'
+siz() { if [ -d "$1" ];then find -L "$1" -type f -print0|xargs -0 -r stat -L -c %s -- 2>/dev/null|
+awk '{s+=$1}END{printf "%.0f",s}'
 else wc -c <"$1"|tr -d ' ';fi;}
 """
 """dig PATH: SHA-1 of a file, or of the names and digests of a tree; siz PATH: bytes. Symbolic links are followed."""
@@ -45,6 +46,7 @@ def look(paths: Sequence[tuple[str, bool]]) -> str:
 if [ -L "$p" ];then p=$(readlink -f -- "$p"&&echo .)&&p=${p%??}||p=$1;fi
 if [ -d "$p" ];then k=d;elif [ -f "$p" ];then k=f;fi
 [ $k = - ]||[ -r "$p" ]||k=x
+[ $k != d ]||find -L "$p" >/dev/null||k=x
 case $k$2 in [fd]1) s=$(siz "$p");d=$(dig "$p");;esac
 printf '%s\\0' "$k" "$s" "$d" "$p";}""",
     ]
@@ -137,6 +139,7 @@ k() {{ g=
 if [ $2 = d ];then [ ! -d "$3" ]||g=$(dig "$3");elif [ -f "$3" ];then read -r g _ <&3;g=${{g#\\\\}};fi
 if [ "$g" != "$5" ];then echo "$1 bad ${{g:--}}";return;fi
 if [ $2 = d ]&&[ -d "$4" ];then if [ "$(dig "$4")" = "$5" ];then echo "$1 ok";return;fi;mv -- "$4" "../o/$1";fi
+if [ $2 = f ]&&[ -d "$4" ];then echo "$4: is a directory" >&2;echo "$1 unnamed";return;fi
 if mv -f $f -- "$3" "$4"||{{ [ $2 = d ]&&[ "$(dig "$4")" = "$5" ];}};then echo "$1 ok";else echo "$1 unnamed";fi;}}
 items;echo end $c"""
 
@@ -167,9 +170,16 @@ def parse_receive(output: str) -> Received:
 
 def link(pairs: Sequence[tuple[str, str]], token: str) -> str:
     """Link targets to sources of the same location: hard where that can be, else symbolic; ``ok``/``gone``/``bad``."""
+    # a name that is (a link to) a directory is never given to mv, which would move things into it
     lines = [
         f"""q() {{ t=${{2%/*}}/{INCOMING}{token};[ -e "$1" ]||{{ echo gone;return;}}
-mkdir -p -- "${{2%/*}}"&&{{ {{ [ ! -d "$1" ]&&ln -- "$1" "$t" 2>/dev/null;}}||ln -s -- "$1" "$t";}}&&mv -f -- "$t" "$2"&&echo ok||{{ rm -f -- "$t";echo bad;}};}}"""
+if [ "$1" -ef "$2" ];then echo ok;return;fi
+if [ -d "$2" ]&&[ ! -L "$2" ];then echo "$2: is a directory" >&2;echo bad;return;fi
+mkdir -p -- "${{2%/*}}"
+if [ -d "$1" ];then ln -sfn -- "$1" "$2";else
+[ ! -d "$2" ]||rm -f -- "$2"
+{{ ln -- "$1" "$t" 2>/dev/null||ln -s -- "$1" "$t";}}&&mv -f -- "$t" "$2"
+fi&&echo ok||{{ rm -f -- "$t";echo bad;}};}}"""
     ]
     lines.extend(f"q {shlex.quote(source)} {shlex.quote(target)}" for source, target in pairs)
     return "\n".join(lines)
@@ -187,14 +197,14 @@ trap 'rm -rf -- "$T"' EXIT;trap 'exit 143' HUP INT TERM
 mkdir -p -- "$R" "${{P%/*}}"&&mkdir -- "$T"||exit 1
 if command -v curl >/dev/null;then
 [ ! -f "$P" ]||set -- -z "$P"
-curl -fsSL --proto =http,https --proto-redir =http,https --max-redirs 5 --connect-timeout 15 --speed-time 60 --speed-limit 1 \\
- --retry 2 -R "$@" -o "$T/f" -- "$U"||exit $?
+curl -fsSL --proto =http,https --proto-redir =http,https --max-redirs 5 \\
+ --connect-timeout 10 --speed-time 60 --speed-limit 1 -R "$@" -o "$T/f" -- "$U"||exit $?
 elif command -v wget >/dev/null;then wget -q -T 60 -t 3 -O "$T/f" -- "$U"||exit $?
 else exit 71;fi
 if [ ! -e "$T/f" ]&&[ -f "$P" ];then echo same "$(siz "$P")" "$(dig "$P")";exit 0;fi
 [ -e "$T/f" ]||:>"$T/f"
 g=$(dig "$T/f");e={shlex.quote(expected)};[ -z "$e" ]||[ "$g" = "$e" ]||{{ echo "digest $g" >&2;exit 72;}}
-n=$(siz "$T/f");mv -f -- "$T/f" "$P"&&echo ok "$n" "$g\""""
+n=$(siz "$T/f");[ ! -d "$P" ]&&mv -f -- "$T/f" "$P"&&echo ok "$n" "$g\""""
 
 
 def put(root: str, token: str) -> str:
@@ -207,7 +217,7 @@ cat >"$T/f"&&echo "$(siz "$T/f")" "$(dig "$T/f")"||{{ rm -rf -- "$T";exit 1;}}""
 def commit(root: str, token: str, target: str) -> str:
     """Give what :func:`put` wrote its final name."""
     return f"""T={shlex.quote(root)}/{INCOMING}{token};P={shlex.quote(target)}
-mkdir -p -- "${{P%/*}}"&&mv -f -- "$T/f" "$P";c=$?;rm -rf -- "$T";exit $c"""
+mkdir -p -- "${{P%/*}}"&&[ ! -d "$P" ]&&mv -f -- "$T/f" "$P";c=$?;rm -rf -- "$T";exit $c"""
 
 
 def discard(root: str, token: str) -> str:

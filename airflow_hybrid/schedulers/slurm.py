@@ -166,17 +166,15 @@ ah_element
             elif not ("storage is disabled" in said or code == 127):
                 complete, problems = False, [*problems, f"sacct: {said[-300:]}"]
             lines, code = section(text, f"scontrol{cluster}")
-            for id_, element in answers.scontrol(lines, cluster):
-                if element.state.ended or id_ not in elements:
-                    elements[id_] = element
+            live = dict(answers.scontrol(lines, cluster))
+            for id_, element in list(elements.items()):
+                if not element.state.ended:  # the accounting lags behind: only the controller knows what is alive
+                    elements[id_] = ElementState(JobState.UNKNOWN, f"accounting: {element.reason}")
+            elements.update(live)
         try:
             queued = self.parse_status(text, ids)
         except StatusUnknownError as error:
             return Account(elements, False, "; ".join([error.message, *problems]))
-        if not queued:
-            for id_, element in list(elements.items()):
-                if not element.state.ended:  # the accounting lags behind the queue
-                    elements[id_] = ElementState(JobState.UNKNOWN, element.reason)
         for id_, view in queued.items():
             state = JobState.RUNNING if view.running else JobState.PENDING
             elements[id_] = ElementState(state, ", ".join(view.reasons))

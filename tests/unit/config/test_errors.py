@@ -40,6 +40,10 @@ def workflow(binding: str = "", rest: str = "") -> str:
                 "-> a name starts with a small letter, then letters, digits, . _ -",
             ],
         ),
+        (
+            "workflows: {w: {type: cwl, config: {file: x}}, v: {type: cwl, config: {file: x}, dag: {dag_id: w}}}",
+            ["2: workflows.v.dag.dag_id: the DAG id `w` is that of workflow `w`, too"],
+        ),
         ("workflows: {w: {type: wdl, config: {file: x}}}", ["2: workflows.w.type: must be 'cwl', not 'wdl'"]),
         (
             "deployments: {a: {type: slrum, config: {}}}",
@@ -116,7 +120,10 @@ def workflow(binding: str = "", rest: str = "") -> str:
         ),
         (
             "deployments: {a: {type: local, config: {}, scheduling_policy: fast}}",
-            ["2: deployments.a.scheduling_policy: there is no policy `fast`", "-> known: data_locality"],
+            [
+                "2: deployments.a.scheduling_policy: there is no policy `fast`",
+                "-> known: data_locality, in_order, spread",
+            ],
         ),
         (
             "scheduling: {policies: {p: {type: data_localty, config: {}}}}",

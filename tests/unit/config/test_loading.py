@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.config import HybridFile, Link, bind, load_hybrid_file
+from airflow_hybrid.config.checks import POLICY_TYPES
 from airflow_hybrid.config.document import parse
 from airflow_hybrid.model import Target
+from airflow_hybrid.placement import POLICIES
 from tests.unit.config.conftest import Load
 
 STREAMFLOW = sorted((Path(__file__).parent / "streamflow").glob("*.yml"))
@@ -109,6 +111,14 @@ def test_inline_ssh_options_of_slurm_become_a_wrapped_deployment(load: Load) -> 
     assert "deprecated" in hybrid.notices[0]
 
 
+def test_the_wrapped_deployment_takes_no_name_that_is_taken(load: Load) -> None:
+    slurm = "hpc: {type: slurm, config: {hostname: h}}"
+    hybrid = load(f"deployments: {{{slurm}, hpc-ssh: {{type: local, config: {{}}}}}}")
+    assert hybrid.deployments["hpc-ssh"].type == "local"
+    assert hybrid.deployments["hpc"].wraps == "hpc-ssh-ssh"
+    assert hybrid.deployments["hpc-ssh-ssh"].type == "ssh"
+
+
 def test_slurm_options_have_one_name_and_further_ones_pass(load: Load) -> None:
     text = "deployments: {h: {type: slurm, config: {services: {s: {%s}}}}}"
     options = "cpus-per-task: 2, mem_per_cpu: 1GB, timeMin: 1, options: {spank-x: a}, array: 1-2"
@@ -200,6 +210,10 @@ def test_links_are_one_value_per_direction(load: Load) -> None:
         Link("local", "a"),
         Link("a", "b", "me@b.inside", "~/.ssh/b"),
     )
+
+
+def test_the_policies_are_those_of_placement() -> None:
+    assert set(POLICY_TYPES) == set(POLICIES)
 
 
 def test_policies_are_known_by_their_type(load: Load) -> None:

@@ -1,0 +1,223 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The life of a batch on a plain host: this machine, really."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from airflow_hybrid.errors import AuthenticationError, CancelledError, HostUnreachableError, SiteError
+from airflow_hybrid.hooks import queue as queue_
+from airflow_hybrid.hooks.base import CommandResult
+from airflow_hybrid.hooks.queue import JobQueue, Progress
+from airflow_hybrid.model import JobState, Resources
+from airflow_hybrid.schedulers.process import ProcessScheduler
+from tests.unit.hooks.batches import SHELLS, ShellHost, batch
+
+
+@pytest.fixture(params=SHELLS)
+async def queue(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[JobQueue]:
+    monkeypatch.setattr(queue_, "SUBMIT_PAUSES_S", (0.0, 0.0))
+    made = JobQueue(ShellHost(request.param), ProcessScheduler(), grace_s=1.0)
+    yield made
+    await made.cancel(f"{tmp_path}/T")
+
+
+def launcher(made: str) -> int:
+    return int(Path(made, "jobid").read_text().split(":")[1])
+
+
+async def test_jobs_run_and_results_come_in_order(queue: JobQueue, tmp_path: Path) -> None:
+    made = batch(f"{tmp_path}/T/a1-x", 40, lambda i: ("sh", "-c", f"exit {i % 3}"))
+    seen: list[Progress] = []
+    await queue.submit(made)
+    results = await queue.wait(made.directory, seen.append)
+    assert [r.exit_code for r in results] == [i % 3 for i in range(40)]
+    assert seen[-1].finished == 40
+    assert [r.state for r in results[:2]] == [JobState.COMPLETED, JobState.FAILED]
+
+
+async def test_many_submits_at_once_start_one_launcher(queue: JobQueue, tmp_path: Path) -> None:
+    made = batch(f"{tmp_path}/T/a", 3, lambda i: ("sh", "-c", f"echo {i} >>{tmp_path}/ran; sleep 1"))
+    reports = await asyncio.gather(*(queue.submit(made) for _ in range(6)))
+    assert len({r.scheduler_ids for (r,) in reports}) == 1
+    await queue.wait(made.directory)
+    assert sorted((tmp_path / "ran").read_text().split()) == ["0", "1", "2"]
+
+
+async def test_jobs_do_not_see_the_workers_environment(tmp_path: Path) -> None:
+    host = ShellHost("dash", {"SECRET": "x", "AIRFLOW__CORE__FERNET_KEY": "y"})
+    made = batch(f"{tmp_path}/T/a", 1, lambda i: ("env",))
+    queue = JobQueue(host, ProcessScheduler())
+    await queue.submit(made)
+    await queue.wait(made.directory)
+    seen = (tmp_path / "T/a/00000/stdout").read_text()
+    assert "SECRET" not in seen and "FERNET" not in seen and "PATH=" in seen
+
+
+async def test_a_killed_launcher_and_its_jobs_are_lost(queue: JobQueue, tmp_path: Path) -> None:
+    made = batch(f"{tmp_path}/T/a", 2, lambda i: ("sleep", "100") if i else ("true",))
+    await queue.submit(made)
+    waiting = asyncio.ensure_future(queue.wait(made.directory))
+    await asyncio.sleep(0.7)
+    os.killpg(launcher(made.directory), signal.SIGKILL)
+    first, second = await asyncio.wait_for(waiting, 20)
+    assert first.state is JobState.COMPLETED
+    assert second.state is JobState.LOST and "launcher" in second.reason and second.exit_code is None
+
+
+async def test_jobs_that_outlive_their_launcher_are_waited_for(queue: JobQueue, tmp_path: Path) -> None:
+    made = batch(f"{tmp_path}/T/a", 1, lambda i: ("sh", "-c", "sleep 3; exit 4"))
+    await queue.submit(made)
+    waiting = asyncio.ensure_future(queue.wait(made.directory))
+    await asyncio.sleep(0.7)
+    os.kill(launcher(made.directory), signal.SIGKILL)
+    assert [(r.state, r.exit_code) for r in await asyncio.wait_for(waiting, 20)] == [(JobState.FAILED, 4)]
+
+
+async def test_a_restarted_host_is_not_waited_for(queue: JobQueue, tmp_path: Path) -> None:
+    made = batch(f"{tmp_path}/T/a", 1, lambda i: ("sleep", "100"))
+    await queue.submit(made)
+    jobid = Path(made.directory, "jobid.0")
+    own = jobid.read_text()
+    other = JobQueue(queue.host, ProcessScheduler(), grace_s=1.0)
+    try:
+        jobid.write_text("00000000-0000-0000-0000-000000000000:" + own.split(":", 1)[1])
+        (result,) = await asyncio.wait_for(other.wait(made.directory), 20)
+    finally:
+        jobid.write_text(own)
+    assert result.state is JobState.LOST and "restarted" in result.reason
+
+
+async def test_cancel_ends_the_jobs_at_once(queue: JobQueue, tmp_path: Path) -> None:
+    script = f"echo $$ >>{tmp_path}/pids; trap '' TERM; sleep 100 & wait; wait"
+    made = batch(f"{tmp_path}/T/a", 2, lambda i: ("sh", "-c", script))
+    await queue.submit(made)
+    waiting = asyncio.ensure_future(queue.wait(made.directory))
+    await asyncio.sleep(1.0)
+    await queue.cancel(f"{tmp_path}/T")
+    results = await asyncio.wait_for(waiting, 20)
+    assert {r.state for r in results} <= {JobState.CANCELLED, JobState.FAILED}
+    for pid in (tmp_path / "pids").read_text().split():
+        assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text()
+    with pytest.raises(CancelledError):
+        await queue.submit(batch(f"{tmp_path}/T/b", 1, known=("a",)))
+
+
+async def test_batches_of_one_host_share_its_cores(tmp_path: Path) -> None:
+    host = ShellHost("dash", cores=2)
+    queue = JobQueue(host, ProcessScheduler())
+    script = f"echo + >>{tmp_path}/log; sleep 0.4; echo - >>{tmp_path}/log"
+    made = [
+        batch(f"{tmp_path}/T{i}/a", 3, lambda i: ("sh", "-c", script), resources=Resources(cores=cores))
+        for i, cores in enumerate((1, 2, 0.5))
+    ]
+    for one in made:
+        await queue.submit(one)
+    await asyncio.gather(*(queue.wait(one.directory) for one in made))
+    running = most = 0
+    for sign in (tmp_path / "log").read_text().split():
+        running += 1 if sign == "+" else -1
+        most = max(most, running)
+    assert most <= 4  # four halves of a core, never more
+
+
+async def test_a_full_disk_leaves_nothing_and_says_so(tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    (tools / "tar").write_text("#!/bin/sh\nhead -c 99 >/dev/null\necho 'tar: x: No space left on device' >&2\nexit 2\n")
+    (tools / "tar").chmod(0o755)
+    host = ShellHost("dash", {"PATH": f"{tools}:{os.environ['PATH']}"})
+    made = batch(f"{tmp_path}/T/a", 3)
+    with pytest.raises(SiteError, match=r"No space left on device\n  -> nothing was submitted") as caught:
+        await JobQueue(host, ProcessScheduler()).submit(made)
+    assert caught.value.retryable and os.listdir(tmp_path / "T") == ["lock"]
+    (report,) = await JobQueue(ShellHost("dash"), ProcessScheduler()).submit(made)
+    assert report.scheduler_ids
+
+
+async def test_a_task_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SiteError, match=r"cannot be made.*Not a directory"):
+        await JobQueue(ShellHost("dash"), ProcessScheduler()).submit(batch(f"{tmp_path}/file/T/a"))
+
+
+class FlakyHost(ShellHost):
+    """Loses some answers: the command runs, its reply does not arrive."""
+
+    lose = 0
+
+    async def run(self, command: str, **more: object) -> CommandResult:  # type: ignore[override]
+        if self.lose < 0:
+            raise AuthenticationError("refused")
+        result = await super().run(command, **more)  # type: ignore[arg-type]
+        if self.lose:
+            self.lose -= 1
+            raise HostUnreachableError("connection lost")
+        return result
+
+
+async def test_lost_answers_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queue_, "SUBMIT_PAUSES_S", (0.0, 0.0))
+    host = FlakyHost("dash")
+    queue = JobQueue(host, ProcessScheduler())
+    host.lose = 2
+    made = batch(f"{tmp_path}/T/a", 2, lambda i: ("sh", "-c", f"echo {i} >>{tmp_path}/ran"))
+    await queue.submit(made)
+    host.lose = 2
+    assert [r.exit_code for r in await queue.wait(made.directory)] == [0, 0]
+    assert sorted((tmp_path / "ran").read_text().split()) == ["0", "1"]
+
+
+async def test_a_refused_login_is_not_waited_out(tmp_path: Path) -> None:
+    host = FlakyHost("dash")
+    queue = JobQueue(host, ProcessScheduler())
+    made = batch(f"{tmp_path}/T/a", 1, lambda i: ("sleep", "2"))
+    await queue.submit(made)
+    host.lose = -1
+    with pytest.raises(AuthenticationError):
+        await asyncio.wait_for(queue.wait(made.directory), 10)
+    host.lose = 0
+    await queue.cancel(f"{tmp_path}/T")
+
+
+async def test_a_listener_that_fails_disturbs_nobody(queue: JobQueue, tmp_path: Path) -> None:
+    made = batch(f"{tmp_path}/T/a", 2)
+    await queue.submit(made)
+
+    def broken(_: Progress) -> None:
+        raise RuntimeError("listener")
+
+    assert [r.exit_code for r in await queue.wait(made.directory, broken)] == [0, 0]
+
+
+async def test_a_batch_directory_that_vanished_is_lost_work(queue: JobQueue, tmp_path: Path) -> None:
+    made = batch(f"{tmp_path}/T/a", 1, lambda i: ("sleep", "2"))
+    await queue.submit(made)
+    Path(made.directory).rename(tmp_path / "purged")
+    (result,) = await asyncio.wait_for(queue.wait(made.directory), 20)
+    assert result.state is JobState.LOST and "no longer there" in result.reason
+
+
+async def test_time_limit_has_its_own_name(queue: JobQueue, tmp_path: Path) -> None:
+    commands = (("sleep", "50"), ("sh", "-c", "exit 124"))
+    made = batch(f"{tmp_path}/T/a", 2, lambda i: commands[i], job={"walltime_s": 1})
+    await queue.submit(made)
+    first, second = await queue.wait(made.directory)
+    assert (first.state, first.exit_code) == (JobState.TIMEOUT, 124) and "1 s" in first.reason
+    assert (second.state, second.exit_code) == (JobState.FAILED, 124)
+
+
+async def test_submit_of_a_large_batch_is_quick(tmp_path: Path) -> None:
+    queue = JobQueue(ShellHost("dash", cores=2), ProcessScheduler())
+    made = batch(f"{tmp_path}/T/a", 3000, lambda i: ("true",))
+    began = time.monotonic()
+    await queue.submit(made)
+    assert time.monotonic() - began < 15
+    await queue.cancel(f"{tmp_path}/T")
