@@ -8,6 +8,7 @@ sub-workflows bound with ``fuse: true`` run inside one task, as fragments.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import sys
@@ -35,6 +36,8 @@ from airflow_hybrid.operators.hybrid import HybridOperator, InputsOperator, Outp
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
 from airflow_hybrid.params import params_of, required_inputs
 
+log = logging.getLogger(__name__)
+
 TRIGGER_RULE = "none_failed"
 """a conditional step is skipped and still delivers null, so what comes after it runs"""
 
@@ -49,6 +52,8 @@ def load_dags(file: str | os.PathLike[str], namespace: MutableMapping[str, Any],
     base = Path(str(namespace.get("__file__") or Path.cwd() / "_")).parent
     path = (base / file).resolve()
     hybrid = load_hybrid_file(path)
+    for notice in hybrid.notices:
+        log.info("%s", notice)
     dags = []
     for name, workflow in hybrid.workflows.items():
         dag = HybridDag(

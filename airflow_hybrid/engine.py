@@ -160,9 +160,9 @@ def task_value(outcome: FragmentOutcome, places: Sequence[int | None] | None, jo
 class Logger(Protocol):
     """The part of a logger that the engine uses; a task's own log in Airflow."""
 
-    def info(self, message: str, *args: Any) -> None: ...
+    def info(self, event: Any, /, *args: Any) -> Any: ...
 
-    def warning(self, message: str, *args: Any) -> None: ...
+    def warning(self, event: Any, /, *args: Any) -> Any: ...
 
 
 @dataclass
@@ -175,6 +175,7 @@ class _Place:
     options: Mapping[str, Any]
     facts: SiteFacts = field(default_factory=SiteFacts)
     reached: bool = False
+    taken_cores: float = 0.0
 
     def uri(self, path: str) -> str:
         return FileRef(self.host.deployment, self.host.location, path).uri
@@ -259,16 +260,36 @@ class FragmentExecution:
         else:
             chosen = {}
             for job in jobs:
-                best = placement.choose(
-                    [
-                        placement.Candidate(p.host.deployment, p.host.location, self._missing_bytes(job, p))
-                        for p in places
-                    ],
-                    resources=job.resources,
-                )
-                self.log.info("%s -> %s: %s", job.label, places[best.index].host.title, best.reason)
-                chosen.setdefault(best.index, []).append(job)
+                choice = self._choose(job, places)
+                chosen.setdefault(choice.index, []).append(job)
+                if len(jobs) <= 20:
+                    self.log.info("%s -> %s: %s", job.label, places[choice.index].host.title, choice.reason)
+            if len(jobs) > 20:
+                shares = ", ".join(f"{len(group)} to {places[i].host.title}" for i, group in sorted(chosen.items()))
+                self.log.info("%s: %s", jobs[0].step_path, shares)
         await _all(*(self._run_batch(places[index], group) for index, group in chosen.items()))
+
+    def _choose(self, job: PendingJob, places: Sequence[_Place]) -> placement.Choice:
+        policy = self.binding(job.step_path).policy
+        if policy is None:
+            policy = self.spec.deployments[self.binding(job.step_path).targets[0].deployment].scheduling_policy
+        choice = placement.choose(
+            [
+                placement.Candidate(
+                    place.host.deployment,
+                    place.host.location,
+                    missing_bytes=self._missing_bytes(job, place),
+                    cores=place.host.cores,
+                    free_cores=None if place.host.cores is None else place.host.cores - place.taken_cores,
+                    taken_cores=place.taken_cores,
+                )
+                for place in places
+            ],
+            job.resources,
+            policy,
+        )
+        places[choice.index].taken_cores += job.resources.cores
+        return choice
 
     # --- places --------------------------------------------------------------------------------------------------
 

@@ -140,7 +140,7 @@ def _upload(value: CwlObject, folder: str, outdir: str) -> CwlObject:
             target = ObjectStoragePath(f"{outdir.rstrip('/')}/{path.relative_to(folder).as_posix()}")
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with path.open("rb") as source, target.open("wb") as sink:
+                with path.open("rb") as source, target.open("wb") as sink:  # type: ignore[no-untyped-call]
                     shutil.copyfileobj(source, sink, 1 << 20)
             except OSError as error:
                 raise TransferError(
@@ -157,4 +157,5 @@ def _upload(value: CwlObject, folder: str, outdir: str) -> CwlObject:
             return outdir.rstrip("/") + item[len(prefix) :]
         return item
 
-    return relocate(value)
+    relocated: CwlObject = relocate(value)
+    return relocated

@@ -60,6 +60,19 @@ def _as_param_value(value: JsonValue, schema: dict[str, Any]) -> JsonValue:
     return value
 
 
+def from_param(kind: JsonValue, value: JsonValue) -> JsonValue:
+    """The CWL value of what a form, conf or REST gave: for a File or Directory a text is its location or path."""
+    kinds = kind if isinstance(kind, list) else [kind]
+    if isinstance(value, str) and "string" not in kinds:
+        for name in ("File", "Directory"):
+            if name in kinds:
+                return {"class": name, "location" if "://" in value else "path": value}
+    arrays = [k for k in kinds if isinstance(k, dict) and k.get("type") == "array"]
+    if isinstance(value, list) and len(arrays) == 1:
+        return [from_param(arrays[0]["items"], item) for item in value]
+    return value
+
+
 def _optional(kind: JsonValue) -> bool:
     return kind == "null" or (isinstance(kind, list) and "null" in kind)
 

@@ -27,6 +27,7 @@ class Candidate:
     :ivar cores: all cores of the location; None: not known, or a scheduler's business.
     :ivar free_cores: those not taken by jobs of ours.
     :ivar memory_mib: all memory of the location.
+    :ivar taken_cores: those that this batch of jobs was already given there.
     """
 
     deployment: str
@@ -36,6 +37,7 @@ class Candidate:
     cores: float | None = None
     free_cores: float | None = None
     memory_mib: int | None = None
+    taken_cores: float = 0.0
 
     @property
     def title(self) -> str:
@@ -71,8 +73,8 @@ Policy = Callable[[Sequence[tuple[int, Candidate]]], Choice]
 
 
 def data_locality(candidates: Sequence[tuple[int, Candidate]]) -> Choice:
-    """Where the inputs arrive first; the binding's order among equals (StreamFlow's default policy)."""
-    index, best = min(candidates, key=lambda item: (item[1].seconds, item[0]))
+    """Where the inputs arrive first; among equals the least used, then the binding's order (StreamFlow's default)."""
+    index, best = min(candidates, key=lambda item: (item[1].seconds, item[1].taken_cores, item[0]))
     if best.missing_bytes == 0:
         why = "all inputs are there"
     else:
@@ -82,7 +84,7 @@ def data_locality(candidates: Sequence[tuple[int, Candidate]]) -> Choice:
     if others:
         rival = min(others, key=lambda c: c.seconds)
         equal = rival.seconds == best.seconds
-        why += ", first in the binding" if equal else f"; {rival.title}: {_size(rival.missing_bytes)} to move"
+        why += ", least used" if equal else f"; {rival.title}: {_size(rival.missing_bytes)} to move"
     return Choice(index, why)
 
 

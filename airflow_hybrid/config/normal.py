@@ -138,9 +138,11 @@ class Normalizer:
         return declared.type if declared else name
 
     def _inline_ssh(self, path: Path, name: str, config: dict[str, Any]) -> Deployment:
-        self.notices.append(
-            ((*path, "hostname"), f"deprecated: wrap an ssh deployment (it is called `{name}-ssh` now)")
-        )
+        inner_name = f"{name}-ssh"  # as in StreamFlow
+        while inner_name in self.model.deployments or inner_name in self.model.models:
+            inner_name += "-ssh"
+        text = f"deprecated: wrap an ssh deployment (it is called `{inner_name}` now)"
+        self.notices.append(((*path, "hostname"), text))
         inner = {key: config.pop(key) for key in INLINE_SSH_KEYS if key in config}
         inner["nodes"] = [{"hostname": config.pop("hostname")}]
         return Deployment(inner_name, "ssh", self._ssh(path, inner))

@@ -181,7 +181,7 @@ class _Compiler:
         return {
             "name": name,
             "path": path,
-            "inputs": tuple(self._port(port, process) for port in process.tool["inputs"]),
+            "inputs": tuple(self._port(port, process) for port in _as_written(process.tool["inputs"])),
             "doc": _text(process.tool.get("doc")),
             "label": _text(process.tool.get("label")),
             "source": self._source,
@@ -226,7 +226,7 @@ class _Compiler:
                     (Source(path, shortname(port["id"])),),
                     {"id": shortname(port["id"])},
                 )
-                for port in tool.tool["outputs"]
+                for port in _as_written(tool.tool["outputs"])
             ),
             steps=(
                 Step(
@@ -250,7 +250,7 @@ class _Compiler:
                 sources[port["id"]] = Source(f"{prefix}/{shortname(step.id)}", shortname(port["id"]))
         steps = [self._step(step, raw, workflow, prefix, sources) for step, raw in _in_order(workflow)]
         outputs = []
-        for port in workflow.tool["outputs"]:
+        for port in _as_written(workflow.tool["outputs"]):
             connected = aslist(port.get("outputSource", []))
             _check_links(workflow, port, connected)
             outputs.append(
@@ -456,8 +456,13 @@ def _position(item: Any) -> str:
 def _in_order(workflow: Workflow) -> Iterator[tuple[WorkflowStep, Mapping[str, Any]]]:
     """Steps as the document lists them, with their own entries (cwltool shuffles its objects)."""
     steps = {step.id: step for step in workflow.steps}
-    for raw in workflow.tool["steps"]:
+    for raw in _as_written(workflow.tool["steps"]):
         yield steps[raw["id"]], raw
+
+
+def _as_written(items: Any) -> list[Any]:
+    """In the order of the document: schema-salad sorts what is written as a map."""
+    return sorted(items, key=lambda item: (item.lc.line or 0) if getattr(item, "lc", None) else 0)
 
 
 def _sorted(steps: list[Step], workflow: Workflow) -> list[Step]:

@@ -9,7 +9,9 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
+from typing import Any
 
 from cwl_utils import sandboxjs
 
@@ -73,6 +75,13 @@ class NodeEngine(sandboxjs.NodeJSEngine):
         )
         self.processes_to_kill.append(process)
         return process
+
+    def exec_js_process(self, js_text: str, timeout: float = sandboxjs.default_timeout, **options: Any) -> Any:
+        begin = time.monotonic()
+        code, stdout, stderr = super().exec_js_process(js_text, timeout, **options)
+        if code == 0 and not stdout and time.monotonic() - begin >= timeout:
+            code = -1  # killed, and not yet seen to have ended
+        return code, stdout, stderr
 
 
 def install() -> None:

@@ -53,7 +53,7 @@ class PendingJob:
         self._callback = callback
         self._context = context
         self._literals: dict[str, str] = {}
-        self.inputs = {name: self._settle(value) for name, value in order.items()}
+        self.inputs = {name: with_size(self._settle(value)) for name, value in order.items()}
         for port in tool.tool["inputs"]:
             name = shortname(port["id"])
             if self.inputs.get(name) is None and "default" in port:
@@ -186,6 +186,7 @@ class PendingJob:
             raise CwlError(f"no path was given for the input {missing[0]}", where=self.label)
         own = {location: paths[location] for location in inputs}
         site = JobSite(jobdir, own, facts, self._literals, inputs)
+        site.sizes = self.tool.asks_size
         context = cast("HybridContext", self._context.copy())
         context.site = site
         context.name = self.key

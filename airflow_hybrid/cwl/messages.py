@@ -116,17 +116,18 @@ def plain(text: str) -> tuple[str | None, str]:
     items: list[tuple[int, str | None, str]] = []
     lead: str | None = None
     for raw in _ANSI.sub("", text).splitlines():
-        body = raw
+        body, led = raw, False
         while match := _LEAD.match(body.strip()):
             lead = position(match["file"], match["line"], match["column"])
-            body = match["rest"]
+            body, led = match["rest"], True
         stripped = body.strip()
         column = len(raw.rstrip()) - len(stripped)
         bullet = _BULLET.match(stripped)
         stripped = _BULLET.sub("", stripped)
         if not stripped:
             continue
-        if items and not bullet and items[-1][0] == column and not _HEADING.match(items[-1][2]):
+        goes_on = bool(items) and not bullet and items[-1][0] == column
+        if goes_on and not (led and _HEADING.match(items[-1][2])):
             items[-1] = (column, items[-1][1], f"{items[-1][2]} {stripped}")
         else:
             items.append((column + (2 if bullet else 0), lead, stripped))

@@ -12,6 +12,7 @@ import functools
 import itertools
 import json
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
@@ -46,6 +47,8 @@ CWL_VERSION = "airflow_hybrid:cwlVersion"
 FORMATS = "airflow_hybrid:formats"
 """Key of a stored document: [subject, predicate, object] triples of the file formats' ontology."""
 NOWHERE = "/nonexistent"
+EVAL_TIMEOUT_S = 30.0
+"""An expression that takes longer is ended: it holds up all the work of its process."""
 
 _log = logging.getLogger("cwltool")
 _serial = itertools.count()
@@ -122,6 +125,7 @@ class HybridContext(RuntimeContext):
         super().__init__()
         self.use_container = False
         self.compute_checksum = False
+        self.eval_timeout = EVAL_TIMEOUT_S
         self.basedir = NOWHERE
         self.on_error = "continue"
         self.move_outputs = "leave"
@@ -216,6 +220,9 @@ class HybridTool(_Reusable, CommandLineTool):
         super().__init__(tool, loading)
         self._settle()
         self.notes: dict[str, Any] = {}
+        self.asks_size = bool(
+            re.search(r"\bsize\b", json.dumps(plain_data([self.tool, self.requirements]), default=str))
+        )
 
     def make_job_runner(self, context: RuntimeContext) -> type[JobBase]:
         return HybridJob
@@ -246,6 +253,14 @@ class HybridExpressionTool(_Reusable, ExpressionTool):
 
 class HybridStep(WorkflowStep):
     """A step that tells its process which one it is, by names and indexes."""
+
+    def __init__(self, step: Any, pos: int, loading: LoadingContext, provenance: Any = None) -> None:
+        super().__init__(step, pos, loading, provenance)
+        # cwltool reads contents at the step when the tool asks for them; the tool's job reads them where it runs
+        own = {entry["id"] for entry in step["in"] if entry.get("loadContents")}
+        for port in self.tool["inputs"]:
+            if port["id"] not in own:
+                port.pop("loadContents", None)
 
     def job(self, order: Any, callback: Any, runtime_context: RuntimeContext) -> Any:
         context = cast(HybridContext, runtime_context)

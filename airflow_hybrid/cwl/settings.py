@@ -84,7 +84,9 @@ def _resolve(value: JsonValue, folder: str) -> JsonValue:
             resolved.pop("path")
             path = value["path"]
             resolved["location"] = path if "://" in path else _uri(path, folder)
-        elif isinstance(value.get("location"), str) and "://" not in value["location"] and value["location"][:2] != "_:":
+        elif (
+            isinstance(value.get("location"), str) and "://" not in value["location"] and value["location"][:2] != "_:"
+        ):
             # a relative URI reference: already percent-encoded
             resolved["location"] = f"file://{posixpath.normpath(posixpath.join(quote(folder), value['location']))}"
     return resolved

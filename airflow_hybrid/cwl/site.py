@@ -36,6 +36,7 @@ class JobSite:
 
     :ivar paths: location URI -> absolute path of its replica (there, or where it is going to be).
     :ivar literals: contents of File literals by their ``_:`` location; ``inputs``: the located inputs by location.
+    :ivar sizes: whether the size of an input is worth a question.
     :ivar targets: where the job sees an input, by location, once it is built.
     """
 
@@ -54,6 +55,7 @@ class JobSite:
         self.facts = facts
         self.literals = literals
         self.inputs = inputs
+        self.sizes = True
         self.targets: dict[str, str] = {}
         self.classes: dict[str, str] = {}
         self.fs = SiteFs(self)
@@ -211,7 +213,12 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
 
     def size(self, fn: str) -> int:
         text = self._site.literals.get(fn)
-        return len(text.encode()) if text is not None else self.stat(self._path(fn)).size
+        if text is not None:
+            return len(text.encode())
+        path = self._path(fn)
+        if not self._site.sizes and path not in self._site.facts.files:
+            raise OSError(f"nothing asks for the size of {fn}")
+        return self.stat(path).size
 
     def listdir(self, fn: str) -> list[str]:
         return [f"{fn.rstrip('/')}/{quote(name)}" for name in self.names(self._path(fn))]

@@ -8,7 +8,8 @@ import logging
 import random
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from airflow_hybrid.errors import CommandError, HybridError, SiteError, TransferError
@@ -140,16 +141,34 @@ class Carrier:
                 f" {incoming_root(left[0].request.path)}",
                 hint="free some space there, or give the deployment another workdir",
             )
-        await self.look([move.request for move in left if states.get(moves.index(move), "bad").startswith("bad")])
+        await self._look_again(moves, states)
         first = left[0]
-        state = states.get(moves.index(first))
-        if state is not None and state.startswith("bad ") and state != "bad -":
+        state = states.get(moves.index(first), "")
+        if state.startswith("bad ") and state != "bad -":
             text = f"{first.request.source} arrived with SHA-1 {state[4:]}, not {first.digest}"
-            hint = "the file was changed after it was produced, or a disk or network damages data"
         else:
             text = f"{len(left)} of {len(moves)} files did not arrive, among them {first.request.source}: {ended.words}"
-            hint = None
-        return arrived, left, TransferError(text, where=f"{self.source.title} -> {self.host.title}", hint=hint)
+        return arrived, left, TransferError(text, where=f"{self.source.title} -> {self.host.title}")
+
+    async def _look_again(self, moves: Sequence[Move], states: Mapping[int, str]) -> None:
+        """Look at the sources of what did not arrive as expected: gone or changed, they need not be sent again.
+
+        :raises TransferError: one is.
+        """
+        suspects = [move for index, move in enumerate(moves) if states.get(index, "").startswith("bad")]
+        now = (
+            await self.look([replace(move.request, checksum=None, size=None) for move in suspects]) if suspects else []
+        )
+        for move, seen in zip(suspects, now, strict=True):
+            if seen.digest != move.digest:
+                raise final(
+                    TransferError(
+                        f"{move.request.source} was changed after it was produced: its SHA-1 is {seen.digest},"
+                        f" not {move.digest}",
+                        where=self.source.title,
+                        hint="clear the task that made it, and it is made again",
+                    )
+                )
 
 
 def bytes_per_s(source: str, destination: str) -> float | None:

@@ -16,9 +16,11 @@ from airflow_hybrid.errors import HostUnreachableError
 from airflow_hybrid.hooks.base import CommandResult, Host
 from airflow_hybrid.hooks.local import LocalHost, clean_environment
 from airflow_hybrid.hooks.ssh_shell import MARKER, argument_line, piped
+from airflow_hybrid.hooks.transfer_scripts import parse_receive
 
 TRANSFER_TIMEOUT_S = 7 * 24 * 3600.0
 """a transfer may take long; a dead peer is noticed by keepalives on every connection"""
+_FULL_KIB = 1024
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large")
 
 
@@ -35,7 +37,9 @@ class Ended:
     @property
     def disk_full(self) -> bool:
         """The receiver's disk or quota."""
-        return bool(_DISK_FULL.search(self.receiver_error))
+        received = parse_receive(self.answer)
+        nothing_left = bool(received.exit_code) and received.free_kib is not None and received.free_kib < _FULL_KIB
+        return nothing_left or bool(_DISK_FULL.search(self.receiver_error))
 
     @property
     def words(self) -> str:

@@ -102,6 +102,13 @@ else t() {{ set -- {names};tar -chf - "$@";}};fi
     return text + "exec 4>&1;c=$( { { t 4>&-;echo $?>&3;}|zstd -q -1 -c >&4 3>&-;} 3>&1);exit ${c:-1}"
 
 
+_RENAME = (
+    '$/="\\0";while(defined($i=<STDIN>)){$s=<STDIN>;$t=<STDIN>;chomp($i,$s,$t);'
+    'print rename($s,$t)?"$i ok\\n":"$i unnamed\\n"}'
+)
+"""renames all files of a stream in one process, where there is a perl (mv costs a process per file)"""
+
+
 @dataclass(frozen=True)
 class Item:
     """One file or directory of a stream: the name in it, where it goes, and the digest that it must have."""
@@ -134,35 +141,46 @@ items() {{
 }}
 k() {{ [ -d "${{4%/*}}" ]||printf '%s\\0' "${{4%/*}}/.";}};items|xargs -0 -r mkdir -p --
 k() {{ [ $2 != f ]||[ ! -f "$3" ]||printf '%s\\0' "$3";}};items|xargs -0 -r sha1sum -- >../sums||:
-exec 3<../sums
+p=0;if command -v perl >/dev/null;then p=1;fi
+exec 3<../sums 5>../names
 k() {{ g=
 if [ $2 = d ];then [ ! -d "$3" ]||g=$(dig "$3");elif [ -f "$3" ];then read -r g _ <&3;g=${{g#\\\\}};fi
 if [ "$g" != "$5" ];then echo "$1 bad ${{g:--}}";return;fi
 if [ $2 = d ]&&[ -d "$4" ];then if [ "$(dig "$4")" = "$5" ];then echo "$1 ok";return;fi;mv -- "$4" "../o/$1";fi
 if [ $2 = f ]&&[ -d "$4" ];then echo "$4: is a directory" >&2;echo "$1 unnamed";return;fi
+if [ $p$2 = 1f ];then printf '%s\\0' "$1" "$3" "$4" >&5;return;fi
 if mv -f $f -- "$3" "$4"||{{ [ $2 = d ]&&[ "$(dig "$4")" = "$5" ];}};then echo "$1 ok";else echo "$1 unnamed";fi;}}
-items;echo end $c"""
+items;exec 5>&-;[ $p = 0 ]||perl -e '{_RENAME}' <../names
+echo end $c $(df -Pk . 2>/dev/null|awk 'NR==2{{print $4}}')"""
 
 
 @dataclass(frozen=True)
 class Received:
-    """How a stream arrived: state per item (``ok``, ``bad ...``, ``unnamed``), and the exit code of tar there."""
+    """How a stream arrived.
+
+    :ivar states: per item: ``ok``, ``bad DIGEST`` (``bad -``: not there), or ``unnamed``.
+    :ivar exit_code: of tar; None if the answer broke off.
+    :ivar free_kib: what is left of the disk.
+    """
 
     states: Mapping[int, str]
     exit_code: int | None
+    free_kib: int | None = None
 
 
 def parse_receive(output: str) -> Received:
     """An answer that breaks off leaves items without a state, and no exit code."""
     states: dict[int, str] = {}
     code: int | None = None
+    free_kib: int | None = None
     for line in output.splitlines():
         first, _, rest = line.partition(" ")
-        if first == "end" and rest.isdigit():
-            code = int(rest)
+        if first == "end":
+            numbers = [int(word) for word in rest.split() if word.isdigit()]
+            code, free_kib = [*numbers, None, None][:2]
         elif first.isdigit() and rest:
             states[int(first)] = rest
-    return Received(states, code)
+    return Received(states, code, free_kib)
 
 
 # --- inside one location, and from the web ---------------------------------------------------------------------------

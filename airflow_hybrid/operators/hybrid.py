@@ -18,6 +18,7 @@ from airflow_hybrid.cwl.inputs import scatter_dims, slice_scatter
 from airflow_hybrid.errors import HybridError, InputError
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Step, WorkflowGraph
 from airflow_hybrid.operators.values import RETURN, SHAPE, VALUES, Scope, Values
+from airflow_hybrid.params import from_param
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -98,14 +99,15 @@ def given_inputs(
             hint=f"the inputs of this workflow are: {', '.join(names) or 'none'}",
         )
     given = {**settings}
-    for name in names:
+    for port in graph.inputs:
+        name = port.name
         # a Param that is None was left empty in the form, or has no default
         if params.get(name) is not None:
-            given[name] = params[name]
+            given[name] = from_param(port.type, params[name])
         if name in conf:
-            given[name] = conf[name]
+            given[name] = from_param(port.type, conf[name])
         if job and name in job:
-            given[name] = job[name]
+            given[name] = from_param(port.type, job[name])
     return given
 
 
@@ -168,7 +170,6 @@ class StepSetup:
 
     :ivar step: the step (leaf, or a sub-workflow that runs as one fragment).
     :ivar scope: the (sub-)workflow that it is in, for the values of its inputs.
-    :ivar deferrable: force deferral on or off; None: it follows from the deployments.
     """
 
     step: Step
@@ -176,7 +177,6 @@ class StepSetup:
     bindings: tuple[Binding, ...]
     deployments: Mapping[str, Deployment]
     links: JsonValue = None
-    deferrable: bool | None = None
 
     def __deepcopy__(self, memo: object) -> StepSetup:
         return self
@@ -193,11 +193,10 @@ class StepSetup:
 
     @property
     def defers(self) -> bool:
-        """Whether any job of the step may run elsewhere than on this machine."""
-        if self.deferrable is not None:
-            return self.deferrable
+        """Whether it is deferred: a job may run elsewhere than on this machine, or a deployment asks for it."""
         names = {t.deployment for path in self.leaves for t in bind(self.bindings, path).targets}
-        return any(self.deployments[name].type != "local" for name in names if name in self.deployments)
+        used = [self.deployments[name] for name in names if name in self.deployments]
+        return any(d.type != "local" if d.deferrable is None else d.deferrable for d in used)
 
 
 class HybridOperator(_HybridTask):

@@ -47,7 +47,7 @@ class HybridTrigger(BaseTrigger):
         jobs: int | None = None,
         timeout_s: float | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.spec = spec
         self.places = places
         self.jobs = jobs

@@ -100,7 +100,7 @@ class AirflowStack:
 
     # --- life
 
-    def start(self, timeout_s: float = 180.0) -> None:
+    def start(self, timeout_s: float = 300.0) -> None:
         """Migrate the database, start all components, wait until all are healthy.
 
         :raises RuntimeError: if a component ends or is not healthy in time, with the end of its log.
@@ -131,7 +131,7 @@ class AirflowStack:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def wait_healthy(self, *names: str, timeout_s: float = 120.0) -> None:
+    def wait_healthy(self, *names: str, timeout_s: float = 180.0) -> None:
         """Wait until the API server answers and the components (default: all) have a fresh heartbeat.
 
         :raises RuntimeError: if one ended or is not healthy in time, with the end of its log.
@@ -171,7 +171,7 @@ class AirflowStack:
 
     # --- use
 
-    def airflow(self, *args: str, timeout_s: float = 180.0) -> str:
+    def airflow(self, *args: str, timeout_s: float = 300.0) -> str:
         """Run ``airflow ARGS`` against this Airflow; its stdout.
 
         :raises RuntimeError: on a non-zero exit code, with all it printed.

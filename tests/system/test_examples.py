@@ -57,7 +57,7 @@ def hello_daily(airflow: AirflowStack, dags: Dags) -> str:
     return name
 
 
-def outputs(airflow: AirflowStack, dag_id: str, run_id: str, timeout_s: float = 120.0) -> dict[str, Any]:
+def outputs(airflow: AirflowStack, dag_id: str, run_id: str, timeout_s: float = 240.0) -> dict[str, Any]:
     """The output object of a run, which must succeed; its files must be where it says they are."""
     airflow.api.succeed(dag_id, run_id, timeout_s)
     value: dict[str, Any] = airflow.api.xcom(dag_id, run_id, OUTPUTS_TASK)
@@ -104,7 +104,7 @@ def test_a_schedule_starts_hello(airflow: AirflowStack, hello_daily: str, hello_
     def scheduled() -> list[str]:
         return [run["dag_run_id"] for run in airflow.api.runs(hello_daily) if run["run_type"] == "scheduled"]
 
-    run = wait_for(scheduled, 60, lambda: f"no scheduled run: {airflow.api.runs(hello_daily)}")[0]
+    run = wait_for(scheduled, 120, lambda: f"no scheduled run: {airflow.api.runs(hello_daily)}")[0]
     assert essence(outputs(airflow, hello_daily, run)) == hello_by_cwltool
 
 
@@ -118,7 +118,7 @@ def test_a_backfill_over_three_dates(airflow: AirflowStack, hello_daily: str, he
         runs = [run["dag_run_id"] for run in airflow.api.runs(hello_daily) if run["run_type"] == "backfill"]
         return runs if len(runs) == 3 else []
 
-    for run in wait_for(backfilled, 60, lambda: f"not three runs: {airflow.api.runs(hello_daily)}"):
+    for run in wait_for(backfilled, 120, lambda: f"not three runs: {airflow.api.runs(hello_daily)}"):
         assert essence(outputs(airflow, hello_daily, run)) == hello_by_cwltool
 
 

@@ -100,7 +100,7 @@ async def test_a_connection_lost_in_mid_submit_doubles_nothing(queue: JobQueue, 
         submitting = asyncio.ensure_future(queue.submit(made))
         await asyncio.sleep(2)
         # the server's side of our connection, by its process ids
-        testbed.exec("hpc", SH, "-c", "kill $(ps -o pid= -C sshd -u hpcuser | tr '\\n' ' ')", check=False)
+        testbed.exec("hpc", SH, "-c", "kill $(ps -u hpcuser -o pid=,comm= | sed -n 's/ *\\([0-9]*\\) sshd.*/\\1/p')")
         (report,) = await submitting
     assert len(report.scheduler_ids) == 1
     assert ends(await queue.wait(made.directory)) == [(JobState.COMPLETED, 0)] * 3

@@ -109,7 +109,7 @@ def test_jobs_of_a_fragment_know_their_leaf_and_have_keys_that_repeat(bench: Ben
     fragment = bench.fragment(OUTER)
     keys = []
     for _ in range(2):
-        jobs = fragment.start([{"xs": ["1", "2"], "ys": ["x", "y"]}], name="t").pump()
+        jobs = fragment.start([{"xs": ["1", "2"], "y": ["x", "y"]}], name="t").pump()
         keys.append([job.key for job in jobs])
         assert [job.step_path for job in jobs] == ["/inner/join"] * 4
         assert jobs[3].label == "/inner/join [1] [1]"

