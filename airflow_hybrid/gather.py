@@ -25,7 +25,7 @@ async def gather(
 ) -> tuple[CwlObject, list[LineageEntry]]:
     """Bring every File and Directory of ``outputs`` to ``outdir``.
 
-    Names are kept; of two outputs with one name the later gets ``_2`` (as cwltool does). What ``outdir`` held under
+    Names are kept; of two outputs with one name the file of the later is called ``name_2`` (as cwltool does). What ``outdir`` held under
     the same name is replaced.
 
     :param outdir: path or ``file:`` URL of this machine, or an URL that Airflow's object storage knows (``s3://``).
@@ -63,7 +63,7 @@ async def _to_folder(
             requests.append(StageRequest.of(item, host, target))
         taken[target] = str(source)
         item["location"] = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, target).uri
-        item["basename"] = posixpath.basename(target)
+        item["basename"] = name
         for key in ("path", "dirname"):
             item.pop(key, None)
         for secondary in item.get("secondaryFiles") or []:
@@ -112,12 +112,11 @@ def _percent(name: str) -> str:
 
 
 def _free(taken: Mapping[str, str], path: str, source: object) -> str:
-    """``path``, or ``stem_2.ext`` ... where another output has that name already."""
-    stem, extension = posixpath.splitext(path)
+    """``path``, or ``path_2`` ... where another output has that name already."""
     candidate, count = path, 1
     while candidate in taken and taken[candidate] != str(source):
         count += 1
-        candidate = f"{stem}_{count}{extension}"
+        candidate = f"{path}_{count}"
     return candidate
 
 

@@ -351,6 +351,11 @@ class Step:
     def name(self) -> str:
         return self.path.rsplit("/", 1)[1]
 
+    @property
+    def dimensions(self) -> int:
+        """Dimensions of the scatter: one per port for cross products, else one."""
+        return len(self.scatter) if "crossproduct" in str(self.scatter_method) else 1
+
 
 @dataclass(frozen=True)
 class WorkflowOutput:

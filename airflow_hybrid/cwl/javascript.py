@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 from cwl_utils import sandboxjs
 
@@ -76,9 +75,17 @@ class NodeEngine(sandboxjs.NodeJSEngine):
         self.processes_to_kill.append(process)
         return process
 
-    def exec_js_process(self, js_text: str, timeout: float = sandboxjs.default_timeout, **options: Any) -> Any:
+    def exec_js_process(
+        self,
+        js_text: str,
+        timeout: float = sandboxjs.default_timeout,
+        js_console: bool = False,
+        context: str | None = None,
+        force_docker_pull: bool = False,
+        container_engine: str = "docker",
+    ) -> tuple[int, str, str]:
         begin = time.monotonic()
-        code, stdout, stderr = super().exec_js_process(js_text, timeout, **options)
+        code, stdout, stderr = super().exec_js_process(js_text, timeout, js_console, context)
         if code == 0 and not stdout and time.monotonic() - begin >= timeout:
             code = -1  # killed, and not yet seen to have ended
         return code, stdout, stderr

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import math
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
 
@@ -19,15 +19,16 @@ from schema_salad.exceptions import ValidationException
 
 from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.inputs import with_size
-from airflow_hybrid.cwl.site import JobSite, SitePathMapper, unveil
+from airflow_hybrid.cwl.outputs import publish
+from airflow_hybrid.cwl.site import JobSite
+from airflow_hybrid.cwl.staging import keep_literals, stage_entries
 from airflow_hybrid.errors import CwlError
-from airflow_hybrid.model import CwlObject, FactsNeeded, FileRef, JobScript, Resources, SiteFacts, StageEntry
+from airflow_hybrid.model import CwlObject, FactsNeeded, JobScript, Resources, SiteFacts
 
 if TYPE_CHECKING:
     from airflow_hybrid.cwl.runtime import HybridContext, HybridJob, HybridTool
 
 _RUNTIME_FIELDS = ("path", "dirname")
-_DERIVED_FIELDS = ("path", "dirname", "nameroot", "nameext")
 _RESOURCES = {"cores": "cores", "ram": "ram_mib", "tmpdir": "tmpdir_mib", "outdir": "outdir_mib"}
 
 
@@ -90,6 +91,8 @@ class PendingJob:
             item["location"] = location = location.rstrip("/")
         if not item.get("basename"):
             item["basename"] = posixpath.basename(unquote(urlsplit(location).path))
+        if "/" in item["basename"] or item["basename"] in (".", ".."):
+            raise CwlError(f"{item['basename']!r} is not the name of a {kind}", where=self.step_path)
         if kind == "File":
             item["nameroot"], item["nameext"] = posixpath.splitext(item["basename"])
         return item
@@ -216,8 +219,8 @@ class PendingJob:
             raise CwlError("the command line is empty: baseCommand, arguments or an inputBinding is missing")
         if job.stdin is not None and job.pathmapper.reversemap(job.stdin) is None:
             raise CwlError(f"stdin is {job.stdin!r}, which is not one of the job's input files")
-        stage = tuple(self._stage(job, site))
-        _keep_literals(job, site)
+        stage = tuple(stage_entries(job, site))
+        keep_literals(job, site)
         return JobScript(
             command=tuple(command),
             outdir=site.outdir,
@@ -230,43 +233,6 @@ class PendingJob:
             stage=stage,
             walltime_s=job.timelimit or None,
         )
-
-    def _stage(self, job: JobBase, site: JobSite) -> Iterator[StageEntry]:
-        made: dict[str, tuple[str, str | None]] = {}
-        folders = {site.outdir}
-
-        def entry(kind: str, target: str, source: str | None = None, text: str | None = None) -> Iterator[StageEntry]:
-            content = source if source is not None else text
-            if target in made:
-                if made[target] != (kind, content) and not (kind == "mkdir" == made[target][0]):
-                    raise CwlError(f"two inputs are to be staged as {target}: {made[target][1]} and {content}")
-                return
-            for folder in reversed(list(_parents(target))):
-                if folder not in folders and folder.startswith(site.jobdir + "/"):
-                    folders.add(folder)
-                    if folder not in made:
-                        yield StageEntry("mkdir", folder)
-            if not target.startswith(site.jobdir + "/"):
-                raise CwlError(f"{target} is outside the job's directory and cannot be staged")
-            made[target] = (kind, content)
-            if kind == "mkdir":
-                folders.add(target)
-            yield StageEntry(kind, target, source, None if text is None else text.encode())
-
-        workdir = SitePathMapper(job.generatefiles["listing"], site, site.outdir, False)
-        for mapper in (cast(Any, job.pathmapper), workdir):
-            for item in mapper:
-                if not item.staged:
-                    continue
-                kind = str(item.type)
-                if "Create" in kind:
-                    yield from entry("file", item.target, text=item.resolved)
-                elif item.resolved.startswith("_:"):
-                    yield from entry("mkdir", item.target)
-                elif kind.startswith("Writable") and not (job.inplace_update and _original(item.resolved, site)):
-                    yield from entry("copy", item.target, site.need_path(item.resolved))
-                else:
-                    yield from entry("link", item.target, site.need_path(item.resolved))
 
     # --- when it has ended ------------------------------------------------------------------------------------
 
@@ -298,7 +264,7 @@ class PendingJob:
             with self._clear_errors(""):
                 outputs = job.collect_outputs(site.outdir, exit_code)
                 normalizeFilesDirs(cast(Any, outputs))
-                collected = {name: _publish(value, site, to_uri) for name, value in outputs.items()}
+                collected = {name: publish(value, site, to_uri) for name, value in outputs.items()}
                 for port in self.tool.tool["outputs"]:  # cwl.output.json may leave optional ones out
                     collected.setdefault(shortname(port["id"]), None)
         finally:
@@ -346,24 +312,6 @@ class _ClearErrors:
         raise CwlError(self._prefix + text, where=self._label) from error
 
 
-def _original(location: str, site: JobSite) -> bool:
-    """Whether a job would update the file itself: never a copy that other jobs of the site share."""
-    try:
-        return FileRef.parse(unveil(location)).path == site.path_of(location)
-    except ValueError:
-        return False
-
-
-def _keep_literals(job: JobBase, site: JobSite) -> None:
-    """Let a literal that is handed on be one again (cwltool would give its contents as its location), or, where it
-    lies in the output directory, the file that it has become.
-    """
-    for location in [key for key in job.pathmapper.files() if key.startswith("_:")]:
-        entry = job.pathmapper.mapper(location)
-        kind = f"Writable{entry.type}" if entry.target.startswith(site.outdir + "/") else entry.type
-        job.pathmapper.update(location, location, entry.target, kind, entry.staged)
-
-
 def _granted(request: dict[str, Any], cores: float | None, ram_mib: int | None) -> dict[str, Any]:
     granted = {
         "cores": cores or request["coresMin"],
@@ -374,11 +322,6 @@ def _granted(request: dict[str, Any], cores: float | None, ram_mib: int | None) 
     if "cudaDeviceCountMin" in request:
         granted["cudaDeviceCount"] = request["cudaDeviceCountMin"]
     return granted
-
-
-def _parents(path: str) -> Iterator[str]:
-    while (path := posixpath.dirname(path)) != "/":
-        yield path
 
 
 def _gather(value: Any, found: dict[str, CwlObject]) -> None:
@@ -395,101 +338,3 @@ def _gather(value: Any, found: dict[str, CwlObject]) -> None:
         for key, item in value.items():
             if not (located and key == "listing") and isinstance(item, list | Mapping):
                 _gather(item, found)
-
-
-def _publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
-    """Make an output value fit for others: locations as URIs, size and checksum, no paths of the job's site."""
-    if isinstance(value, list):
-        return [_publish(item, site, to_uri) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    kind = value.get("class")
-    if kind not in ("File", "Directory"):
-        return {key: _publish(item, site, to_uri) for key, item in value.items()}
-    item = {key: entry for key, entry in value.items() if key not in _DERIVED_FIELDS and entry is not None}
-    location = item["location"]
-    if location.startswith("_:"):
-        del item["location"]
-        if kind == "File":
-            item.setdefault("contents", site.literals.get(location, ""))
-    elif location.startswith("file://"):
-        path = posixpath.normpath(unquote(location[len("file://") :]))
-        _locate(item, path, site, to_uri)
-    else:
-        item["location"] = unveil(location)
-        replica = site.path_of(location)
-        if replica is None:
-            raise CwlError(f"output {location} is neither in the output directory nor an input")
-        if kind == "File":
-            _measured(item, replica, site)
-    if "location" in item:
-        item.pop("contents", None)
-        item.pop("listing", None)
-    for key in ("secondaryFiles", "listing"):
-        if item.get(key):
-            item[key] = [_publish(entry, site, to_uri) for entry in item[key]]
-    if not item.get("secondaryFiles", True):
-        del item["secondaryFiles"]
-    return item
-
-
-def _measured(item: CwlObject, path: str, site: JobSite) -> None:
-    """Size and checksum of an input that is handed on: as it came in, or as seen where it was used."""
-    known = site.inputs.get(item["location"], {})
-    seen = site.facts.files.get(path) or site.facts.files.get(site.targets.get(item["location"], ""))
-    for key, fact in (("size", seen and seen.size), ("checksum", seen and seen.checksum)):
-        value = item.get(key) or known.get(key) or fact
-        if value is not None:
-            item[key] = value
-
-
-def _locate(item: CwlObject, path: str, site: JobSite, to_uri: Callable[[str], str]) -> None:
-    """Give an output below outdir its URI, size and checksum; a symbolic link stands for what it points to."""
-    fact = site.fs.stat(path)
-    real = _checked(path, site)
-    known = site.input_at(real) if real != path and not real.startswith(site.outdir + "/") else None
-    item["location"] = known or to_uri(real)
-    if fact.kind == "d":
-        if known is None:
-            _check_tree(path, site)
-    else:
-        item["size"] = fact.size
-        if fact.checksum:
-            item["checksum"] = fact.checksum
-
-
-def _checked(path: str, site: JobSite) -> str:
-    """The real path of an output.
-
-    :raises CwlError: it leads out of the output directory and is not an input.
-    """
-    if path != site.outdir and not path.startswith(site.outdir + "/"):
-        raise CwlError(f"output {path} is outside the job's output directory")
-    fact = site.fs.stat(path)
-    if fact.realpath is None or fact.realpath == path:
-        return path
-    root = site.facts.files.get(site.outdir)
-    root_path = (root.realpath if root else None) or site.outdir
-    real = fact.realpath
-    if real == root_path or real.startswith(root_path + "/"):
-        return site.outdir + real[len(root_path) :]
-    if real.startswith(site.outdir + "/"):
-        return real
-    if site.input_at(real) is not None:
-        return real
-    for known in site.paths.values():
-        seen = site.facts.files.get(known)
-        if seen is not None and seen.realpath and (real == seen.realpath or real.startswith(seen.realpath + "/")):
-            return known + real[len(seen.realpath) :]
-    raise CwlError(f"output {path} is a symbolic link to {real}, outside the job's output directory")
-
-
-def _check_tree(path: str, site: JobSite) -> None:
-    pending = [path]
-    while pending:
-        folder = pending.pop()
-        for name in site.facts.listings.get(folder, ()):
-            entry = f"{folder}/{name}"
-            _checked(entry, site)
-            if site.fs.stat(entry).kind == "d" and site.facts.files[entry].realpath in (None, entry):
-                pending.append(entry)

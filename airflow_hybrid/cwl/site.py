@@ -268,7 +268,7 @@ class SitePathMapper(PathMapper):
             return
         literal = location.startswith("_:")
         stagedir = obj.get("dirname") or stagedir
-        target = f"{stagedir}/{obj['basename']}"
+        target = posixpath.join(stagedir, obj["basename"])
         self._site.targets[location] = target
         self._site.classes[veil(location)] = self._site.classes[location] = obj["class"]
         if obj["class"] == "Directory":

@@ -25,6 +25,8 @@ from airflow_hybrid.model import LineageEntry
 log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
+PAUSE_S = 1.0
+"""before the second attempt about twice this, then double"""
 BULK_BYTES = 4 << 20
 """from here on OpenSSH carries the bytes: its login costs about what asyncssh takes for these"""
 SMALL_FILE_BYTES = 256 << 10
@@ -80,7 +82,7 @@ class Carrier:
         problem: HybridError | None = None
         for attempt in range(ATTEMPTS):
             if attempt:
-                await asyncio.sleep(random.uniform(0.5, 1.5) * 2**attempt)
+                await asyncio.sleep(random.uniform(0.5, 1.5) * PAUSE_S * 2**attempt)
                 log.warning(
                     "%s -> %s: %d of %d files again: %s",
                     self.source.title,
@@ -92,13 +94,13 @@ class Carrier:
             started = time.monotonic()
             try:
                 route, ended = await self._send(left, last=attempt == ATTEMPTS - 1)
+                seconds = time.monotonic() - started
+                arrived, left, problem = await self._judge(left, ended)
             except SiteError as error:
-                if not error.retryable:
+                if not error.retryable or isinstance(error, TransferError):
                     raise
                 problem = error
                 continue
-            seconds = time.monotonic() - started
-            arrived, left, problem = await self._judge(left, ended)
             size = sum(move.size for move in arrived)
             _measure(self.source, self.host, size, seconds)
             for move in arrived:

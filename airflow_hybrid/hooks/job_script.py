@@ -130,6 +130,8 @@ ah_run() { # the job $1, which is ours; ah_t was read a moment ago, and is again
     ah_code=$?
     unset -f "ah_j$ah_i"
     ah_now
+    # whoever ends the whole element (time limit, requeue, cancel) signals the tool first: then this is no exit code
+    case $ah_code in 137 | 143) sleep 1 ;; esac
     [ $ah_code = 71 ] && [ -s "ec/$ah_i" ] && return 0
     ah_try=0
     until echo "$ah_code $((ah_t - ah_t0))" >|"ec/$ah_i"; do # a full disk may have room again soon

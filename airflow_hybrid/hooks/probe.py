@@ -82,14 +82,17 @@ def parse(data: bytes, questions: Sequence[Question], trees: Sequence[str], base
 
     real = {path: target for path, target in ((p, translated(r)) for p, r in seen.real.items()) if target != path}
     found = SiteFacts()
+    asked = {*trees, *(question.path for question in questions)}
     for path, (kind, size) in seen.stats.items():
+        if path in bases and path not in asked and path not in seen.below:
+            continue
         found.files[path] = FileFact(
             kind=kind,
             size=size if kind == "f" else 0,
             checksum=seen.sums.get(path),
             realpath=_real(path, real) if real else None,
         )
-    for path in [*trees, *(question.path for question in questions)]:
+    for path in asked:
         found.files.setdefault(path, FileFact("?"))
     listed = {question.path for question in questions if question.ask == "list"}
     names: dict[str, list[str]] = {path: [] for path in listed if found.files[path].kind == "d"}

@@ -139,7 +139,8 @@ class JobQueue:
         where = f"{self.host.title}: {answer.command}"
         reports = commands.parse_reports(lines, batch.task_directory)
         if verdict in ("submitted", "attached") and reports:
-            self._known[batch.directory] = (reports[-1].scheduler_ids, directory_.meta(batch, max_array))
+            if verdict == "submitted":
+                self._known[batch.directory] = (reports[-1].scheduler_ids, directory_.meta(batch, max_array))
             return reports[-1:]
         if verdict == "cancelled":
             raise CancelledError("the task was cancelled; nothing is submitted there any more", where=where)
@@ -228,7 +229,7 @@ class JobQueue:
             elements = {i: element_of(self.scheduler, account, evidence, ids, i, meta) for i in (*open_, *odd)}
             waited = time.monotonic() - began
             if any(e.state in (JobState.PENDING, JobState.RUNNING) for e in elements.values()) and open_:
-                await asyncio.sleep(min(2.0, waited))
+                await asyncio.sleep(1.0)
                 return None
             # an exit code may have come after the directory was read and before the scheduler was asked: look twice
             before, sure = sure, all(ended_badly(elements[i]) for i in open_)

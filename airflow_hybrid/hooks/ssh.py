@@ -17,7 +17,7 @@ import asyncssh
 from airflow_hybrid.errors import CommandError, SiteError
 from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host
 from airflow_hybrid.hooks.ssh_connection import SshConnection
-from airflow_hybrid.hooks.ssh_login import openssh_argv
+from airflow_hybrid.hooks.ssh_login import Login, openssh_argv
 from airflow_hybrid.hooks.ssh_settings import SshSettings
 from airflow_hybrid.hooks.ssh_shell import after_marker, piped, remote_command
 
@@ -37,7 +37,8 @@ class SshHost(Host):
         self.settings = settings
         self.cores = cores
         self._connection = SshConnection(settings)
-        self._private: str | None = None
+        self._openssh: tuple[list[Login], list[str] | None] | None = None
+        self._private = ""
 
     @property
     def title(self) -> str:
@@ -118,10 +119,12 @@ class SshHost(Host):
         logins = self._connection.logins()
         if logins is None:
             return None
-        if self._private is None or not os.path.isdir(self._private):
+        if self._openssh is None or self._openssh[0] != logins:
+            # a folder of its own per login: an ssh that starts now may still read the files of the last one
             self._private = tempfile.mkdtemp(prefix="airflow-hybrid-ssh-")
-            weakref.finalize(self, shutil.rmtree, self._private, ignore_errors=True)
-        ssh = openssh_argv(logins, self._private)
+            weakref.finalize(self, _remove, self._private, os.getpid())
+            self._openssh = (logins, openssh_argv(logins, self._private))
+        ssh = self._openssh[1]
         text = piped(ssh, command) if ssh else None
         return ["/bin/sh", "-c", text] if text else None
 
@@ -201,6 +204,12 @@ async def _feed(
         process.stdin.write_eof()
     except _GONE:
         pass
+
+
+def _remove(folder: str, owner: int) -> None:
+    """Remove the private folder, but not from a fork of the process that made it."""
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _signal_number(name: str) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import random
 import time
@@ -20,6 +21,10 @@ import asyncssh
 from airflow_hybrid.errors import AuthenticationError, ConfigError, HostKeyError, HostUnreachableError, SiteError
 from airflow_hybrid.hooks.ssh_login import Login, connect_options, known_hosts_files, parse_host_key, read_login
 from airflow_hybrid.hooks.ssh_settings import SshSettings, jump_hosts
+
+if logging.getLogger("asyncssh").level == logging.NOTSET:
+    # at INFO it writes every command line (and so every script) to the task's log
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
 REFUSED_FOR_S = 30.0
 """how long a refused login is remembered, so that many tasks do not get this machine banned"""

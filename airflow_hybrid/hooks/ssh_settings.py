@@ -20,7 +20,7 @@ MAX_SESSIONS = 8
 """sessions at a time per connection; sshd's MaxSessions is 10 by default (sshd_config(5))"""
 CONNECT_TIMEOUT_S = 30.0
 
-_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:%-]*|\[[0-9A-Fa-f:.%a-z]+\]")
+_HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
 _USER = re.compile(r"[^\s\"'\\-][^\s\"'\\]*")
 
 

@@ -37,9 +37,13 @@ class _HybridTask(BaseOperator):
         try:
             return self.run_task(context)
         except HybridError as error:
-            if error.retryable:
-                raise
-            raise AirflowFailException(str(error)) from None
+            # The message says what, where and what to do. Airflow logs every exception but SystemExit with a traceback,
+            # in which the message would drown; SystemExit fails the task, or retries it if retries are left.
+            self.log.error("%s", error)
+            ti: Any = context["ti"]
+            if error.retryable or int(ti.try_number) > int(ti.max_tries):
+                raise SystemExit(1) from error
+            raise AirflowFailException(error.message) from None
 
     def run_task(self, context: Context) -> Any:
         raise NotImplementedError
@@ -135,7 +139,8 @@ class PlanOperator(_HybridTask):
         inputs = [i for i in instances if i is not None]
         chunks: list[dict[str, int]] = []
         if self.step.scatter and not self.scope.in_chunk:
-            dims = scatter_dims(self.step, inputs[0])
+            # in a sub-workflow that was skipped there is nothing to scatter over
+            dims = scatter_dims(self.step, inputs[0]) if inputs else (0,) * self.step.dimensions
             total = math.prod(dims)
             chunks = chunk_ranges(total, self.max_mapped)
             ti.xcom_push(key=SHAPE, value=list(dims))

@@ -237,6 +237,21 @@ async def test_a_cut_in_the_middle_is_survived(world: World) -> None:
     assert await world.leftovers("cloud") == ""
 
 
+async def test_a_network_that_is_away_for_some_seconds_costs_only_these(world: World) -> None:
+    files = [await world.file("hpc", "big", b"z" * (100 * MIB)), await world.file("hpc", "small", b"s")]
+    moving = asyncio.ensure_future(asyncio.gather(*(world.stage([file], "cloud") for file in files)))
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(sites.control, "cut", "cloud")
+    try:
+        await asyncio.sleep(4)
+        assert not moving.done()
+    finally:
+        await asyncio.to_thread(sites.control, "heal", "cloud")
+    big, small = await moving
+    assert (big[0].route, small[0].route) == ("relay", "relay")
+    assert await world.leftovers("cloud") == ""
+
+
 async def test_a_host_that_stays_away_is_unreachable_and_leaves_no_half_file(world: World) -> None:
     file = await world.file("hpc", "f", b"z" * MIB)
     await world.sh("cloud", ":")

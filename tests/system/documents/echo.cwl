@@ -1,14 +1,8 @@
 cwlVersion: v1.2
 class: CommandLineTool
-baseCommand: echo
-
+baseCommand: [printf, "%s\n"]
 inputs:
-  word:
-    type: string
-    inputBinding: {}
-
-stdout: said.txt
-
+  message: {type: string, inputBinding: {}}
 outputs:
-  said:
-    type: stdout
+  out: stdout
+stdout: echo.txt

@@ -111,6 +111,14 @@ def test_the_tools_default_file_is_among_its_files(bench: Bench) -> None:
     assert (item["location"], item["size"]) == ((bench.folder / "d.txt").as_uri(), 4)
 
 
+@pytest.mark.parametrize("name", ["../../../home/me/.profile", "..", "a/b"])
+def test_a_name_that_is_a_path_is_refused(bench: Bench, name: str) -> None:
+    fragment = bench.fragment(ONE)
+    run = fragment.start([{"x": {**file(), "basename": name}}], name="t")
+    assert run.pump() == []
+    assert "is not the name of a File" in run.results()[0].message
+
+
 WORKDIR = (
     TOOL
     + """\

@@ -13,6 +13,9 @@ tasks=; name=
 for a; do case $a in --array=*) tasks=${a#--array=} ;; --job-name=*) name=${a#*=} ;; esac; done
 echo "$id $name" >>$FAKE/names
 first=${tasks%%-*}; last=${tasks#*-}; last=${last%\%*}
+if [ -n "$tasks" ] && [ $last -ge $(cat $FAKE/max_array) ]; then
+    echo 'sbatch: error: Batch job submission failed: Invalid job array specification' >&2; exit 1
+fi
 if [ -e $FAKE/run ]; then
     if [ -z "$tasks" ]; then SLURM_JOB_ID=$id sh "$a" 9>&-; fi
     while [ -n "$tasks" ] && [ $first -le $last ]; do
@@ -37,7 +40,11 @@ case "$*" in *--name=*) ;; *) cat $FAKE/sacct ;; esac
 """
 _SCONTROL = r"""case "$*" in
 *config*) echo "MaxArraySize            = $(cat $FAKE/max_array)" ;;
-*) [ -s $FAKE/scontrol ] && cat $FAKE/scontrol || { echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1; } ;;
+*)
+    [ -s $FAKE/scontrol ] && exec cat $FAKE/scontrol
+    echo 'slurm_load_jobs error: Invalid job id specified' >&2
+    exit 1
+    ;;
 esac
 """
 _SCANCEL = r"""echo "$@" >>$FAKE/scancel

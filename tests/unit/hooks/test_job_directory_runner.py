@@ -21,7 +21,7 @@ from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from tests.unit.hooks.batches import SHELLS, batch
 
-NASTY = "it's \"q\" $HOME $(id) `id` \\ \\n ; & | > < * ? [a] {b} ~ # ! % é \U0001f600 \t\nsecond line\n"
+NASTY = 'it\'s "q" $HOME $(id) `id` \\ \\n ; & | > < * ? [a] {b} ~ # ! % é \U0001f600 \t\nsecond line\n'
 
 
 def run(shell: str, made: Batch, *, environment: dict[str, str] | None = None, **more: object) -> Path:
@@ -117,7 +117,9 @@ def test_71_is_an_exit_code_like_any_other(shell: str, tmp_path: Path) -> None:
 
 
 def test_shell_text_runs_as_one_script(shell: str, tmp_path: Path) -> None:
-    folder = run(shell, batch(f"{tmp_path}/T/a", 1, lambda i: ("echo 'a  b' | tr a-z A-Z; exit 3",), job={"shell": True}))
+    folder = run(
+        shell, batch(f"{tmp_path}/T/a", 1, lambda i: ("echo 'a  b' | tr a-z A-Z; exit 3",), job={"shell": True})
+    )
     assert (folder / "00000/stdout").read_text() == "A  B\n"
     assert codes(folder) == {0: "3"}
 

@@ -47,7 +47,14 @@ async def test_links_say_where_they_lead_and_are_not_read(host: ShellHost, tmp_p
     (secret / "sub").mkdir(parents=True)
     (secret / "f").write_text("hidden")
     (out / "inner").write_text("1234")
-    links = {"file": secret / "f", "dir": secret, "up": "../../..", "own": "inner", "gone": "nowhere", "loop": "loop"}
+    links: dict[str, str | Path] = {
+        "file": secret / "f",
+        "dir": secret,
+        "up": "../../..",
+        "own": "inner",
+        "gone": "nowhere",
+        "loop": "loop",
+    }
     for name, target in links.items():
         (out / name).symlink_to(target)
     seen = await probe.facts(host, trees=[str(out)])
@@ -135,7 +142,7 @@ async def test_ten_thousand_outputs_take_one_command(tmp_path: Path) -> None:
 
 async def test_an_answer_that_was_cut_is_no_answer(tmp_path: Path) -> None:
     class Cut(ShellHost):
-        async def run(self, command: str, **more: object) -> CommandResult:  # type: ignore[override]
+        async def run(self, command: str, **more: object) -> CommandResult:
             result = await super().run(command, **more)  # type: ignore[arg-type]
             return CommandResult("", "", 0, result.stdout[: len(result.stdout) // 2], b"")
 

@@ -22,7 +22,9 @@ from tests.unit.hooks.batches import SHELLS, ShellHost, batch
 
 
 @pytest.fixture(params=SHELLS)
-async def queue(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[JobQueue]:
+async def queue(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[JobQueue]:
     monkeypatch.setattr(queue_, "SUBMIT_PAUSES_S", (0.0, 0.0))
     made = JobQueue(ShellHost(request.param), ProcessScheduler(), grace_s=1.0)
     yield made
@@ -153,7 +155,7 @@ class FlakyHost(ShellHost):
 
     lose = 0
 
-    async def run(self, command: str, **more: object) -> CommandResult:  # type: ignore[override]
+    async def run(self, command: str, **more: object) -> CommandResult:
         if self.lose < 0:
             raise AuthenticationError("refused")
         result = await super().run(command, **more)  # type: ignore[arg-type]

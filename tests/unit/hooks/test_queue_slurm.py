@@ -62,9 +62,7 @@ async def test_a_batch_is_one_array_and_its_results_come_in_order(
 async def test_resources_and_options_reach_sbatch(queue: JobQueue, slurm: FakeSlurm, tmp_path: Path) -> None:
     resources = Resources(cores=2.5, ram_mib=3000, explicit=frozenset({"cores", "ram_mib"}))
     options = {"partition": "main", "maxConcurrentJobs": 3, "exclusive": True, "pollingInterval": 5}
-    await queue.submit(
-        batch(f"{tmp_path}/T/a", 9, resources=resources, options=options, job={"walltime_s": 100})
-    )
+    await queue.submit(batch(f"{tmp_path}/T/a", 9, resources=resources, options=options, job={"walltime_s": 100}))
     (call,) = slurm.calls("sbatch")
     for word in ("--mem=3000M", "--time=3", "--partition=main", "--exclusive", "--array=0-8%3"):
         assert word in call.split(), call
@@ -148,6 +146,17 @@ async def test_a_batch_larger_than_an_array_is_split(queue: JobQueue, slurm: Fak
     assert queue_._max_arrays == {("test", "test (dash)"): 500}
 
 
+async def test_a_site_with_smaller_arrays_is_learned_from_its_refusal(
+    queue: JobQueue, slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    slurm.set("max_array", "11")
+    (report,) = await queue.submit(batch(f"{tmp_path}/T/a", 25))
+    assert len(report.scheduler_ids) == 3
+    (report,) = await queue.submit(batch(f"{tmp_path}/U/a", 11))
+    assert len(report.scheduler_ids) == 2
+    assert len(slurm.calls("sbatch")) == 1 + 3 + 2
+
+
 async def test_banners_of_the_site_are_not_ids(queue: JobQueue, slurm: FakeSlurm, tmp_path: Path) -> None:
     slurm.set("banner", "Welcome to the 2026 cluster!\n--> project 42 ok\n")
     (report,) = await queue.submit(batch(f"{tmp_path}/T/a", 1))
@@ -159,7 +168,7 @@ async def test_a_missing_sbatch_is_named_with_what_to_do(tmp_path: Path) -> None
     (slurm.folder / "bin/sbatch").unlink()
     tools = tmp_path / "tools"
     tools.mkdir()
-    for name in "sh flock tar sed xargs find grep mkdir chmod id mv rm cat".split():
+    for name in ["sh", "flock", "tar", "sed", "xargs", "find", "grep", "mkdir", "chmod", "id", "mv", "rm", "cat"]:
         (tools / name).symlink_to(Path("/usr/bin") / name)
     host = ShellHost("/bin/dash", {**slurm.environment, "PATH": f"{slurm.folder}/bin:{tools}"})
     with pytest.raises(SubmitError, match=r"`sbatch` is not there\n  -> .*PATH") as caught:
@@ -284,7 +293,9 @@ async def test_a_killed_tool_gets_the_name_that_the_scheduler_has_for_it(
     assert (second.state, second.exit_code) == (JobState.FAILED, 137)
 
 
-async def test_a_queue_that_forgets_for_a_moment_ends_nothing(queue: JobQueue, slurm: FakeSlurm, tmp_path: Path) -> None:
+async def test_a_queue_that_forgets_for_a_moment_ends_nothing(
+    queue: JobQueue, slurm: FakeSlurm, tmp_path: Path
+) -> None:
     slurm.set("scontrol", "JobId=101 JobState=RUNNING Reason=None ExitCode=0:0 NodeList=node2\n")
     made = batch(f"{tmp_path}/T/a")
     await queue.submit(made)

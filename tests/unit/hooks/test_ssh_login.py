@@ -102,7 +102,7 @@ def test_openssh_gets_a_private_config_that_always_checks(tmp_path: Path, monkey
     assert argv is not None
     shown = subprocess.run([argv[0], "-G", *argv[1:]], capture_output=True, text=True, check=True).stdout
     lines = set(shown.splitlines())
-    assert {"hostname inner", "port 2200", "user me", "identityfile /a key%", "batchmode yes"} <= lines
+    assert {"hostname inner", "port 2200", "user me", "identityfile /a key%%", "batchmode yes"} <= lines
     assert {"stricthostkeychecking true", "proxyjump airflow-hybrid-1"} <= lines
     files = [path for path in tmp_path.iterdir() if path.is_file()]
     assert files and all(os.stat(path).st_mode & 0o777 == 0o600 for path in files)

@@ -1,0 +1,6 @@
+cwlVersion: v1.2
+class: ExpressionTool
+requirements: {InlineJavascriptRequirement: {}}
+inputs: {}
+outputs: {number: int}
+expression: "${ return {number: 3}; }"
