@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import os
 import posixpath
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.engine import Logger
@@ -25,8 +26,8 @@ async def gather(
 ) -> tuple[CwlObject, list[LineageEntry]]:
     """Bring every File and Directory of ``outputs`` to ``outdir``.
 
-    Names are kept; of two outputs with one name the file of the later is called ``name_2`` (as cwltool does). What ``outdir`` held under
-    the same name is replaced.
+    Names are kept; of two outputs with one name the file of the later is called ``name_2`` (as cwltool does). What
+    ``outdir`` held under the same name is replaced.
 
     :param outdir: path or ``file:`` URL of this machine, or an URL that Airflow's object storage knows (``s3://``).
     :return: the CWL output object with locations in ``outdir``, and the lineage.
@@ -68,12 +69,12 @@ async def _to_folder(
             item.pop(key, None)
         for secondary in item.get("secondaryFiles") or []:
             place(secondary, into)
-        if item["class"] == "Directory" and source is not None and not str(source).startswith("_:"):
-            _relocate(item, item["location"])
 
     for item in _files(value):
         place(item, folder)
     lineage = await DataMover(deployments, links).stage(requests) if requests else []
+    for item in _files(value):
+        _describe(item)
     if requests:
         log.info("%d outputs brought to %s", len(requests), folder)
     return value, lineage
@@ -97,18 +98,32 @@ def _literal(item: dict[str, Any], target: str, place: Any) -> None:
         place(member, target)
 
 
-def _relocate(directory: dict[str, Any], location: str) -> None:
-    for member in directory.get("listing") or []:
-        name = str(member.get("basename") or posixpath.basename(str(member.get("location"))))
-        member["location"] = f"{location}/{_percent(name)}"
-        member.pop("path", None)
-        _relocate(member, member["location"])
+def _describe(item: dict[str, Any]) -> None:
+    """Say of a Directory what is in it, and of every File its size and checksum, as read from ``outdir``."""
+    for secondary in item.get("secondaryFiles") or []:
+        _describe(secondary)
+    path = FileRef.parse(item["location"]).path
+    if item["class"] == "Directory":
+        item["listing"] = [_entry(entry) for entry in sorted(os.scandir(path), key=lambda entry: entry.name)]
+    elif "checksum" not in item:
+        with open(path, "rb") as file:
+            item["checksum"] = f"sha1${_sha1(file)}"
+        item["size"] = os.path.getsize(path)
 
 
-def _percent(name: str) -> str:
-    from urllib.parse import quote
+def _entry(entry: os.DirEntry[str]) -> dict[str, Any]:
+    uri = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, entry.path).uri
+    found = {"class": "Directory" if entry.is_dir() else "File", "location": uri, "basename": entry.name}
+    if not (entry.is_symlink() and f"{entry.path}/".startswith(f"{os.path.realpath(entry.path)}/")):
+        _describe(found)  # but not of a link to a folder that it is in
+    return found
 
-    return quote(name)
+
+def _sha1(file: BinaryIO) -> str:
+    digest = hashlib.sha1(usedforsecurity=False)  # the checksum that CWL v1.2 section 4.1 ("File") defines
+    while data := file.read(1 << 20):
+        digest.update(data)
+    return digest.hexdigest()
 
 
 def _free(taken: Mapping[str, str], path: str, source: object) -> str:

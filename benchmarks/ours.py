@@ -197,7 +197,9 @@ def airflow(scratch: Path, testbed: Testbed | None, database: str | None) -> Ite
     site = testbed.sites["hpc"] if testbed else None
     write_dags(dags, scratch, site, testbed.known_hosts if testbed else None)
     database = database or ("postgres" if programs() else "sqlite")
-    with AirflowStack(scratch / "airflow", dags, database) as stack:
+    # Airflow's own default, where the tests' Airflow looks at each DAG file every few seconds
+    settings = {"dag_processor.min_file_process_interval": "30"}
+    with AirflowStack(scratch / "airflow", dags, database, settings=settings) as stack:
         for file in sorted(dags.glob("*.py")):
             stack.api.unpause(file.stem, timeout_s=120)
         yield stack

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cases import DOCUMENTS
+
 EMPTY = "from airflow.sdk import DAG\n\ndag = DAG('empty')\n"
 WATCHED = ("cwltool", "schema_salad", "ruamel.yaml")
 """modules that a warm parse must not import"""
@@ -95,8 +97,9 @@ def write_documents(folder: Path, lengths: Sequence[int]) -> dict[str, Path]:
     """Chains of so many steps as DAG files: name -> DAG file."""
     files = {}
     for length in lengths:
-        steps = {f"s{k}": {"run": "cat.cwl", "in": {"file": f"s{k - 1}/out" if k else "file"}, "out": ["out"]}
-                 for k in range(length)}  # fmt: skip
+        sources = ["file", *(f"s{k}/out" for k in range(length - 1))]
+        cat = str(DOCUMENTS / "cat.cwl")
+        steps = {f"s{k}": {"run": cat, "in": {"file": source}, "out": ["out"]} for k, source in enumerate(sources)}
         workflow = {
             "cwlVersion": "v1.2", "class": "Workflow", "inputs": {"file": "File"}, "steps": steps,
             "outputs": {"out": {"type": "File", "outputSource": f"s{length - 1}/out"}},

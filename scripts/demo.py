@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from airflow_hybrid.operators.values import OUTPUTS_TASK
+from tests.system.airflow_api import AirflowApiError
 from tests.system.airflow_stack import USER, AirflowStack, free_port
 from tests.system.processes import stop_recorded
 
@@ -68,9 +69,8 @@ def run_example(stack: AirflowStack, name: str, conf: dict[str, Any]) -> bool:
     api = stack.api
     try:
         api.unpause(name)
-    except TimeoutError:
-        broken = {file: text for file, text in api.import_errors().items() if Path(file).stem == name}
-        print(f"{name}: not loaded\n" + "\n".join(broken.values()), file=sys.stderr)
+    except (AirflowApiError, TimeoutError) as error:
+        print(f"{name}: not loaded: {error}", file=sys.stderr)
         return False
     run_id = api.trigger(name, conf)
     started = time.monotonic()

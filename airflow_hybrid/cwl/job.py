@@ -258,7 +258,7 @@ class PendingJob:
         job, site = self._job, self._site
         if job is None or site is None or site.jobdir != jobdir:
             raise RuntimeError("build() must come before collect()")
-        site.facts = facts
+        site.facts, site.sizes = facts, True
         site.fs.needed.clear()
         try:
             with self._clear_errors(""):

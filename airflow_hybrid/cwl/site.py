@@ -215,8 +215,16 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         text = self._site.literals.get(fn)
         if text is not None:
             return len(text.encode())
+        location = unveil(fn)
+        known = self._site.inputs.get(location, {}).get("size")
+        if known is not None:
+            return int(known)
         path = self._path(fn)
-        if not self._site.sizes and path not in self._site.facts.files:
+        for place in (path, self._site.targets.get(location, path)):
+            fact = self._site.facts.files.get(place)
+            if fact is not None and fact.kind == "f":
+                return fact.size
+        if not self._site.sizes:
             raise OSError(f"nothing asks for the size of {fn}")
         return self.stat(path).size
 

@@ -9,7 +9,7 @@ import posixpath
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from airflow_hybrid.errors import CancelledError, SiteError, StatusUnknownError, SubmitError
 from airflow_hybrid.hooks import job_commands as commands
@@ -26,6 +26,7 @@ from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from airflow_hybrid.schedulers.slurm_answers import MAX_ARRAY_COMMAND, parse_max_array
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 DEFAULT_MAX_ARRAY = 1000
 SUBMIT_TIMEOUT_S = 300.0
@@ -208,7 +209,7 @@ class JobQueue:
     async def _describe(self, directory: str) -> tuple[tuple[str, ...], Mapping[str, Any]]:
         """Ids and description of a batch that another process submitted."""
         task, token = posixpath.split(directory)
-        await self.inspect(task, token)  # finds ids whose submit reply was lost
+        await self._patiently(lambda: self.inspect(task, token))  # finds ids whose submit reply was lost
         evidence = await self._evidence(directory, True)
         if evidence.meta is None:
             raise SiteError("there is no batch in this directory", where=f"{self.host.title}: {directory}")
@@ -287,7 +288,7 @@ class JobQueue:
             log.warning("%s: the stderr of failed jobs could not be read: %s", self.host.title, error)
             return []
 
-    async def _patiently(self, ask: Callable[[], Awaitable[Evidence]]) -> Evidence:
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Repeat a question until it is answered; only errors that no repetition heals come through."""
         pause = 1.0
         while True:
@@ -328,17 +329,13 @@ class JobQueue:
     async def facts(self, questions: Sequence[Question] = (), *, trees: Sequence[str] = ()) -> SiteFacts:
         """Answers about the location's files in one command; see :func:`airflow_hybrid.hooks.probe.facts`.
 
-        :param trees: folders to be listed with everything below, and checksums.
+        :param trees: output directories of jobs (``<batch directory>/<key>/out``), to be listed with everything below,
+            sizes, checksums and realpaths.
         """
-        bases = self._bases | {parent for tree in trees for parent in _ancestors(posixpath.dirname(tree))}
+        # the job directory itself is the job's own: where it leads is to be seen
+        batches = {posixpath.dirname(posixpath.dirname(tree)) for tree in trees}
+        bases = self._bases | {parent for path in batches for parent in _ancestors(path)}
         return await probe.facts(self.host, questions, trees=trees, bases=sorted(bases))
-
-    async def outputs(self, job_directories: Sequence[str]) -> SiteFacts:
-        """What jobs left in their output directories: everything below, with sizes, checksums and realpaths."""
-        self._bases.update(parent for path in job_directories for parent in _ancestors(posixpath.dirname(path)))
-        return await probe.facts(
-            self.host, trees=[f"{path}/out" for path in job_directories], bases=sorted(self._bases)
-        )
 
 
 def _ancestors(path: str) -> list[str]:

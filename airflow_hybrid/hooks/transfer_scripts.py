@@ -130,7 +130,7 @@ def receive(root: str, token: str, items: Sequence[Item], *, compressed: bool) -
         for i, item in enumerate(items)
     )
     return f"""{_DIGEST}R={shlex.quote(root)};T=$R/{INCOMING}{token}
-trap 'cd /;rm -rf -- "$T"' EXIT;trap 'exit 143' HUP INT TERM
+trap 'cd /;rm -rf -- "$T"' EXIT;trap 'exit 143' HUP INT TERM PIPE
 mkdir -p -- "$R"&&mkdir -- "$T" "$T/x" "$T/o"&&cd -- "$T/x"||{{ echo end 1;exit 1;}}
 find "$R" -maxdepth 1 -name '{INCOMING}*' -mtime +2 -exec rm -rf {{}} + 2>/dev/null
 mkdir ../a;f=;mv -T ../a ../b 2>/dev/null&&f=-T
@@ -211,7 +211,7 @@ def fetch(url: str, root: str, token: str, target: str, digest: str | None) -> s
     """
     expected = digest or ""
     return f"""{_DIGEST}R={shlex.quote(root)};T=$R/{INCOMING}{token};P={shlex.quote(target)};U={shlex.quote(url)}
-trap 'rm -rf -- "$T"' EXIT;trap 'exit 143' HUP INT TERM
+trap 'rm -rf -- "$T"' EXIT;trap 'exit 143' HUP INT TERM PIPE
 mkdir -p -- "$R" "${{P%/*}}"&&mkdir -- "$T"||exit 1
 if command -v curl >/dev/null;then
 [ ! -f "$P" ]||set -- -z "$P"

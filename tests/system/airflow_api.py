@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import PurePath
 from typing import Any, TypeVar
 
 import httpx
 
 T = TypeVar("T")
 FINISHED = frozenset({"success", "failed"})
+GRACE_S = 15.0
 
 
 class AirflowApiError(RuntimeError):
@@ -70,16 +72,22 @@ class AirflowApi:
     def wait_dag(self, dag_id: str, timeout_s: float = 120.0) -> dict[str, Any]:
         """Wait until the DAG processor has found the DAG.
 
+        :raises AirflowApiError: the file ``<dag_id>.py`` cannot be imported; with Airflow's message.
         :raises TimeoutError: with the import errors there are.
         """
+        started = time.monotonic()
 
         def look() -> dict[str, Any] | None:
             try:
                 return dict(self.call("GET", f"/dags/{dag_id}"))
             except AirflowApiError as error:
-                if " 404 " in str(error):
-                    return None
-                raise
+                if " 404 " not in str(error):
+                    raise
+            # at first, an error may still be that of an earlier version of the file
+            for file, text in self.import_errors().items() if time.monotonic() - started > GRACE_S else ():
+                if PurePath(file).stem == dag_id:
+                    raise AirflowApiError(f"{file}: {text}")
+            return None
 
         return wait_for(look, timeout_s, lambda: f"no DAG {dag_id}; import errors: {self.import_errors()}")
 

@@ -49,7 +49,7 @@ async def test_jobs_outlive_the_connection_and_the_process_that_submitted(
     another = sites.host("cloud")
     results = await JobQueue(another, ProcessScheduler()).wait(made.directory)
     assert [r.exit_code for r in results] == [0, 1, 2]
-    seen = await JobQueue(another, ProcessScheduler()).outputs([f"{made.directory}/{key}" for key in made.keys])
+    seen = await JobQueue(another, ProcessScheduler()).facts(trees=[f"{made.directory}/{key}/out" for key in made.keys])
     assert seen.files[f"{made.directory}/00000/out"].kind == "d"
     await another.close()
 

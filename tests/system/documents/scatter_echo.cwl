@@ -10,7 +10,7 @@ inputs:
 
 steps:
   echo:
-    run: echo.cwl
+    run: say.cwl
     scatter: word
     in:
       word: words

@@ -317,6 +317,18 @@ def test_an_input_can_be_handed_on(bench: Bench, location: str) -> None:
     assert found == given
 
 
+@pytest.mark.parametrize("size", [{}, {"size": 3}])
+def test_an_input_in_the_work_dir_can_be_an_output(bench: Bench, size: dict[str, int]) -> None:
+    text = TOOL + (
+        "inputs: {x: File}\noutputs: {o: {type: File, outputBinding: {glob: a.txt}}}\n"
+        "requirements: {InitialWorkDirRequirement: {listing: [$(inputs.x)]}}\n"
+    )
+    job = pending(bench, text, {"x": file(**size)})
+    job.build(DIR, {file()["location"]: "/store/9"}, SiteFacts())
+    found = job.collect(0, DIR, produced(**{"a.txt": FileFact("f", 3, "sha1$abc", "/store/9")}), uri)["o"]
+    assert (found["location"], found["size"], found["checksum"]) == (file()["location"], 3, "sha1$abc")
+
+
 def test_a_literal_can_be_handed_on(bench: Bench) -> None:
     given = {"class": "File", "basename": "l", "contents": "text"}
     job = pending(
