@@ -30,7 +30,7 @@ from airflow_hybrid.config import (
 )
 from airflow_hybrid.cwl import cache
 from airflow_hybrid.cwl.settings import load_inputs
-from airflow_hybrid.errors import ConfigError
+from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
 from airflow_hybrid.operators.hybrid import HybridOperator, InputsOperator, OutputsOperator, PlanOperator, StepSetup
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
@@ -49,6 +49,16 @@ def load_dags(file: str | os.PathLike[str], namespace: MutableMapping[str, Any],
     :param dag_options: arguments of :class:`HybridDag`; they go before the file's ``dag`` section.
     :raises ConfigError, CwlError: Airflow shows the message as the file's import error.
     """
+    try:
+        return _load_dags(file, namespace, dag_options)
+    except HybridError as error:
+        # Airflow shows the end of the traceback with the message: it is the DAG file's line that matters
+        raise error.with_traceback(None) from None
+
+
+def _load_dags(
+    file: str | os.PathLike[str], namespace: MutableMapping[str, Any], dag_options: Mapping[str, Any]
+) -> list[HybridDag]:
     base = Path(str(namespace.get("__file__") or Path.cwd() / "_")).parent
     path = (base / file).resolve()
     hybrid = load_hybrid_file(path)

@@ -35,10 +35,13 @@ def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
         _locate(item, path, site, to_uri)
     else:
         item["location"] = unveil(location)
+        replaced = _replaced(item["location"], site)
         replica = site.path_of(location)
         if replica is None:
             raise CwlError(f"output {location} is neither in the output directory nor an input")
-        if kind == "File":
+        if replaced:
+            _locate(item, replaced, site, to_uri)
+        elif kind == "File":
             _measured(item, replica, site)
     if "location" in item:
         item.pop("contents", None)
@@ -49,6 +52,13 @@ def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
     if not item.get("secondaryFiles", True):
         del item["secondaryFiles"]
     return item
+
+
+def _replaced(location: str, site: JobSite) -> str | None:
+    """The path in the output directory where the job put something of its own in the place of an input's link."""
+    target = site.targets.get(location, "")
+    fact = site.facts.files.get(target) if target.startswith(site.outdir + "/") else None
+    return target if fact is not None and fact.kind != "?" and fact.realpath in (None, target) else None
 
 
 def _measured(item: CwlObject, path: str, site: JobSite) -> None:

@@ -329,6 +329,17 @@ def test_an_input_in_the_work_dir_can_be_an_output(bench: Bench, size: dict[str,
     assert (found["location"], found["size"], found["checksum"]) == (file()["location"], 3, "sha1$abc")
 
 
+def test_a_file_that_took_the_place_of_an_inputs_link_is_the_jobs_own(bench: Bench) -> None:
+    text = TOOL + (
+        "inputs: {x: File}\noutputs: {o: {type: File, outputBinding: {glob: a.txt}}}\n"
+        "requirements: {InitialWorkDirRequirement: {listing: [$(inputs.x)]}}\n"
+    )
+    job = pending(bench, text, {"x": file(size=9, checksum="sha1$old")})
+    job.build(DIR, {file()["location"]: "/store/9"}, SiteFacts())
+    found = job.collect(0, DIR, produced(**{"a.txt": FileFact("f", 3, "sha1$new")}), uri)["o"]
+    assert (found["location"], found["size"], found["checksum"]) == (uri(f"{DIR}/out/a.txt"), 3, "sha1$new")
+
+
 def test_a_literal_can_be_handed_on(bench: Bench) -> None:
     given = {"class": "File", "basename": "l", "contents": "text"}
     job = pending(

@@ -137,7 +137,7 @@ async def test_ten_thousand_outputs_take_one_command(tmp_path: Path) -> None:
     seconds = time.monotonic() - began
     assert len(host.commands) == 1 and seen.files[f"{trees[77]}/o"].checksum == sha1(b"77")
     assert sum(fact.realpath is not None for fact in seen.files.values()) == 0
-    assert seconds < 15, seconds
+    assert seconds < 60, seconds
 
 
 async def test_an_answer_that_was_cut_is_no_answer(tmp_path: Path) -> None:

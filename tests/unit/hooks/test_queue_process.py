@@ -221,5 +221,5 @@ async def test_submit_of_a_large_batch_is_quick(tmp_path: Path) -> None:
     made = batch(f"{tmp_path}/T/a", 3000, lambda i: ("true",))
     began = time.monotonic()
     await queue.submit(made)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     await queue.cancel(f"{tmp_path}/T")
