@@ -279,6 +279,7 @@ class FragmentExecution:
                     place.host.deployment,
                     place.host.location,
                     missing_bytes=self._missing_bytes(job, place),
+                    bytes_per_s=self._bytes_per_s(job, place),
                     cores=place.host.cores,
                     free_cores=None if place.host.cores is None else place.host.cores - place.taken_cores,
                     taken_cores=place.taken_cores,
@@ -329,6 +330,14 @@ class FragmentExecution:
             if ref is None or (ref.deployment, ref.location) != (place.host.deployment, place.host.location):
                 total += int(file.get("size") or 0)
         return total
+
+    def _bytes_per_s(self, job: PendingJob, place: _Place) -> float | None:
+        """Measured on the way from where the job's largest input is."""
+        far = [(int(f.get("size") or 0), ref) for f in job.files() if (ref := _ref(f)) is not None]
+        if not far:
+            return None
+        largest = max(far, key=lambda item: item[0])[1]
+        return self.mover.bytes_per_s(largest.deployment, place.host.deployment)
 
     def _task_directory(self, place: _Place) -> str:
         return posixpath.join(place.workdir, self.spec.identity.directory)

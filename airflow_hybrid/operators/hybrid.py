@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_hybrid.engine import FragmentSpec, TaskIdentity
 
+T = TypeVar("T")
 JOB_KEY = "job"
 """conf key under which CWL-Airflow's users give the inputs"""
 OUTDIR_KEY = "outdir"
@@ -77,6 +78,19 @@ class InputsOperator(_HybridTask):
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
         given = given_inputs(self.graph, self.settings, dict(context["params"]), conf)
         return validate_inputs(self.graph, given, self.base)
+
+
+def in_worker(work: Coroutine[Any, Any, T]) -> T:
+    """Run async work in a worker: an event loop of its own, whose connections are closed at its end."""
+    from airflow_hybrid.hooks.connectors import close_all
+
+    async def run() -> T:
+        try:
+            return await work
+        finally:
+            await close_all()
+
+    return asyncio.run(run())
 
 
 def given_inputs(
@@ -152,7 +166,7 @@ class PlanOperator(_HybridTask):
             fragment = Fragment.load(cache.read_document(self.step.document))
 
             def reader(uri: str) -> bytes:
-                return asyncio.run(read_start(uri, self.deployments))
+                return in_worker(read_start(uri, self.deployments))
 
             values: list[CwlObject | None] = []
             for instance in instances:
@@ -250,7 +264,7 @@ class HybridOperator(_HybridTask):
         from airflow_hybrid.engine import FragmentExecution, task_value
 
         self._spec = spec
-        outcome = asyncio.run(FragmentExecution(spec, self.log).run())
+        outcome = in_worker(FragmentExecution(spec, self.log).run())
         self._spec = None
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in outcome.lineage])
         value = task_value(outcome, places, jobs)
@@ -284,7 +298,7 @@ class HybridOperator(_HybridTask):
         if self._spec is not None:
             from airflow_hybrid.engine import FragmentExecution
 
-            asyncio.run(FragmentExecution(self._spec, self.log).cancel())
+            in_worker(FragmentExecution(self._spec, self.log).cancel())
 
 
 def _places(instances: Sequence[CwlObject | None]) -> list[int | None]:
@@ -343,7 +357,7 @@ class OutputsOperator(_HybridTask):
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
         names = {port.name for port in self.scope.graph.inputs}
         outdir = str(conf.get(OUTDIR_KEY) or self.outdir) if OUTDIR_KEY not in names else self.outdir
-        value, lineage = asyncio.run(gather(outputs, outdir, self.deployments, self.links, self.log))
+        value, lineage = in_worker(gather(outputs, outdir, self.deployments, self.links, self.log))
         ti: Any = context["ti"]
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in lineage])
         self.log.info("the outputs are in %s", outdir)
