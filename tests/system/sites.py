@@ -48,6 +48,16 @@ def control(*args: str) -> str:
     return subprocess.run([TESTBED, *args], check=True, capture_output=True, text=True, timeout=60).stdout
 
 
+def end_sessions(name: str, *programs: str) -> None:
+    """End the ordinary user's ssh sessions at a site, and its processes of these programs, by their pids there."""
+    wanted = "\\|".join(("sshd", *programs))
+    user = need(name)["sites"][name]["user"]
+    inside(
+        name,
+        f"kill -9 $(ps -u {user} -o pid=,comm= | sed -n 's/^ *\\([0-9]*\\) \\({wanted}\\).*/\\1/p') 2>/dev/null || :",
+    )
+
+
 def inside(name: str, script: str) -> str:
     """Run a script as root inside a site, not by ssh."""
     return control("exec", name, "sh", "-c", script)

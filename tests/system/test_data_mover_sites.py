@@ -230,7 +230,7 @@ async def test_a_cut_in_the_middle_is_survived(world: World) -> None:
     file = await world.file("hpc", "big", b"z" * (150 * MIB))
     moving = asyncio.ensure_future(world.stage([file], "cloud"))
     await asyncio.sleep(0.6)
-    await asyncio.to_thread(sites.inside, "cloud", "pkill -9 -u clouduser sshd; pkill -9 -u clouduser tar; :")
+    await asyncio.to_thread(sites.end_sessions, "cloud", "tar")
     entry = (await moving)[0]
     assert entry.route == "relay"
     assert int(await world.sh("cloud", f"wc -c <{world.copy(file, 'cloud')}")) == 150 * MIB
@@ -255,7 +255,8 @@ async def test_a_network_that_is_away_for_some_seconds_costs_only_these(world: W
 async def test_a_host_that_stays_away_is_unreachable_and_leaves_no_half_file(world: World) -> None:
     file = await world.file("hpc", "f", b"z" * MIB)
     await world.sh("cloud", ":")
-    await asyncio.to_thread(sites.inside, "cloud", "kill $(cat /run/sshd.pid); pkill -9 -u clouduser sshd; :")
+    await asyncio.to_thread(sites.inside, "cloud", "kill $(cat /run/sshd.pid)")
+    await asyncio.to_thread(sites.end_sessions, "cloud")
     try:
         with pytest.raises(HostUnreachableError):
             await world.stage([file], "cloud")
