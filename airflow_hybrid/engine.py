@@ -16,7 +16,7 @@ import logging
 import posixpath
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -206,13 +206,19 @@ class FragmentExecution:
         if spec.identity.try_number > 1:
             await self._raise_if_marked()
         loop = asyncio.get_running_loop()
+
+        def ask(function: Callable[[str, Mapping[str, Deployment]], Coroutine[Any, Any, T]], uri: str) -> T:
+            """From the cwltool thread: what only the location knows."""
+            return asyncio.run_coroutine_threadsafe(function(uri, spec.deployments), loop).result()
+
         fragment = await in_cwl_thread(functools.partial(Fragment.load, spec.document, chunked=spec.chunked))
         run = await in_cwl_thread(
             functools.partial(
                 fragment.start,
                 spec.instances,
                 name=spec.identity.directory,
-                reader=lambda uri: asyncio.run_coroutine_threadsafe(read_start(uri, spec.deployments), loop).result(),
+                reader=functools.partial(ask, read_start),
+                lister=functools.partial(ask, list_folder),
             )
         )
         active: set[asyncio.Task[None]] = set()
@@ -581,6 +587,19 @@ async def read_start(uri: str, deployments: Mapping[str, Deployment]) -> bytes:
     host = await DataMover(deployments).host_of(ref)
     result = await host.run(f"head -c 65537 < {_quote(ref.path)}", label="read of an input")
     return result.check(f"cannot read {ref.path!r}").stdout
+
+
+async def list_folder(uri: str, deployments: Mapping[str, Deployment]) -> list[tuple[str, bool]]:
+    """Names in a folder, wherever it is, and whether each is a folder: for listings in a step's expressions.
+
+    :raises SiteError: it cannot be listed.
+    """
+    ref = FileRef.parse(uri)
+    host = await DataMover(deployments).host_of(ref)
+    command = f"find -L {_quote(ref.path)} -mindepth 1 -maxdepth 1 \\( -type d -printf 'd%f\\0' -o -printf 'f%f\\0' \\)"
+    result = await host.run(command, label="listing of an input")
+    result.check(f"cannot list {ref.path!r}")
+    return sorted((entry[1:], entry[0] == "d") for entry in result.out.split("\0") if entry)
 
 
 # --- values and words --------------------------------------------------------------------------------------------

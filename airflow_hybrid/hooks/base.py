@@ -73,12 +73,14 @@ class Host(abc.ABC):
 
     :ivar deployment: name of the deployment whose files these are; ``location``: name of this instance of it.
         Both appear in file URIs (:class:`airflow_hybrid.model.FileRef`).
+    :ivar poll_s: the shortest sensible time between two questions how its jobs are.
     :ivar cores: how many jobs of one core this location runs at a time when no scheduler does it (None: ask it).
     """
 
     deployment: str
     location: str
     cores: int | None = None
+    poll_s: float = 0.3
 
     @property
     def title(self) -> str:

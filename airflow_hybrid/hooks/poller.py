@@ -8,6 +8,7 @@ fails says nothing about any batch: *unknown*, never *gone*.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import shlex
 import time
@@ -42,10 +43,22 @@ class Progress:
     reasons: tuple[str, ...] = ()
     unknown: str = ""
 
+    def __str__(self) -> str:
+        parts = [f"{self.finished} of {self.total} jobs ended"]
+        if self.unknown:
+            return f"{parts[0]}; how the others are is not known: {self.unknown}"
+        parts += [f"{count} {word}" for count, word in ((self.running, "running"), (self.pending, "pending")) if count]
+        why = f" ({'; '.join(self.reasons)})" if self.reasons and self.pending else ""
+        return ", ".join(parts) + why
+
 
 @dataclass(eq=False)
 class Watch:
-    """One batch that somebody waits for. ``done`` is set when all jobs ended or the queue has forgotten the batch."""
+    """One batch that somebody waits for. ``done`` is set when all jobs ended or the queue has forgotten the batch.
+
+    :ivar context: of who waits: Airflow finds the task whose log a line belongs to by a context variable, and all
+        tasks share the poll.
+    """
 
     directory: str
     ids: tuple[str, ...]
@@ -56,6 +69,7 @@ class Watch:
     last: Progress | None = None
     counted: int = 0
     views: tuple[QueueView, ...] = ()
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
     def tell(self, progress: Progress) -> None:
         """Report a change; whoever listens cannot disturb the poll."""
@@ -64,7 +78,7 @@ class Watch:
         self.last = progress
         if self.progress is not None:
             try:
-                self.progress(progress)
+                self.context.run(self.progress, progress)
             except Exception:
                 log.exception("reporting the progress of %s failed", self.directory)
 
@@ -111,7 +125,7 @@ class Poller:
             except asyncio.TimeoutError:
                 pass
             else:
-                await asyncio.sleep(FASTEST_S)  # a new batch: give its neighbours the chance to come along
+                await asyncio.sleep(self.host.poll_s)  # a new batch: give its neighbours the chance to come along
             watches = [watch for watch in self._watches if not watch.done.done()]
             for start in range(0, len(watches), MOST_BATCHES):
                 await self._poll(watches[start : start + MOST_BATCHES])
@@ -119,7 +133,7 @@ class Poller:
     def _interval(self, now: float) -> float:
         """A tenth of the age of the youngest batch, so that short jobs are seen soon and long ones cost little."""
         youngest = min((now - watch.since for watch in self._watches), default=0.0)
-        wait = min(self.slowest_s, max(FASTEST_S, youngest / 10))
+        wait = min(self.slowest_s, max(self.host.poll_s, youngest / 10))
         return max(wait, min(30.0, 0.5 * 2 ** min(self._failures, 6))) if self._failures else wait
 
     async def _poll(self, watches: list[Watch]) -> None:

@@ -161,16 +161,19 @@ class PlanOperator(_HybridTask):
             self.log.info("%s: %d jobs in %d chunks", self.step.path, total, len(chunks))
         if self.step.workflow is not None:
             from airflow_hybrid.cwl.fragment import Fragment
-            from airflow_hybrid.engine import read_start
+            from airflow_hybrid.engine import list_folder, read_start
 
             fragment = Fragment.load(cache.read_document(self.step.document))
 
             def reader(uri: str) -> bytes:
                 return in_worker(read_start(uri, self.deployments))
 
+            def lister(uri: str) -> list[tuple[str, bool]]:
+                return in_worker(list_folder(uri, self.deployments))
+
             values: list[CwlObject | None] = []
             for instance in instances:
-                values.extend([None] if instance is None else fragment.expand(instance, reader=reader))
+                values.extend([None] if instance is None else fragment.expand(instance, reader=reader, lister=lister))
             ti.xcom_push(key=VALUES, value=values)
             if values and all(value is None for value in values) and not self.step.scatter:
                 self.log.info("%s: its `when` is false: skipped", self.step.path)
