@@ -8,13 +8,14 @@ sub-workflows bound with ``fuse: true`` run inside one task, as fragments.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from airflow.sdk import DAG, Asset, TaskGroup, task_group
 from airflow.sdk.bases.operator import BaseOperator
@@ -36,12 +37,28 @@ from airflow_hybrid.operators.hybrid import HybridOperator, InputsOperator, Outp
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
 from airflow_hybrid.params import params_of, required_inputs
 
+P = ParamSpec("P")
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 TRIGGER_RULE = "none_failed"
 """a conditional step is skipped and still delivers null, so what comes after it runs"""
 
 
+def _one_message(function: Callable[P, T]) -> Callable[P, T]:
+    """Errors without the inner traceback: Airflow shows its end as import error, and the DAG file's line matters."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except HybridError as error:
+            raise error.with_traceback(None) from None
+
+    return wrapped
+
+
+@_one_message
 def load_dags(file: str | os.PathLike[str], namespace: MutableMapping[str, Any], **dag_options: Any) -> list[HybridDag]:
     """Make a DAG of every workflow in a hybrid file and put it into ``namespace`` (``globals()`` of a DAG file).
 
@@ -49,16 +66,6 @@ def load_dags(file: str | os.PathLike[str], namespace: MutableMapping[str, Any],
     :param dag_options: arguments of :class:`HybridDag`; they go before the file's ``dag`` section.
     :raises ConfigError, CwlError: Airflow shows the message as the file's import error.
     """
-    try:
-        return _load_dags(file, namespace, dag_options)
-    except HybridError as error:
-        # Airflow shows the end of the traceback with the message: it is the DAG file's line that matters
-        raise error.with_traceback(None) from None
-
-
-def _load_dags(
-    file: str | os.PathLike[str], namespace: MutableMapping[str, Any], dag_options: Mapping[str, Any]
-) -> list[HybridDag]:
     base = Path(str(namespace.get("__file__") or Path.cwd() / "_")).parent
     path = (base / file).resolve()
     hybrid = load_hybrid_file(path)
@@ -100,6 +107,7 @@ class HybridDag(DAG):
     :raises ConfigError, CwlError: see :mod:`airflow_hybrid.errors`.
     """
 
+    @_one_message
     def __init__(
         self,
         document: str | os.PathLike[str],
@@ -163,8 +171,11 @@ def _resolve(document: Any, inputs: Any, caller: str | None) -> tuple[str, str, 
 
 def _caller() -> str | None:
     """The DAG file that is being parsed: the first frame outside this module."""
-    frame = sys._getframe(2)
-    return frame.f_globals.get("__file__")
+    frame = sys._getframe(1)
+    while frame.f_globals.get("__name__") == __name__ and frame.f_back is not None:
+        frame = frame.f_back
+    file: str | None = frame.f_globals.get("__file__")
+    return file
 
 
 def _outdir(outdir: str | None) -> str:

@@ -16,7 +16,7 @@ import logging
 import posixpath
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -360,13 +360,15 @@ class FragmentExecution:
         done: dict[str, JobResult] = {}
         directories: dict[str, str] = {}
         waiting = {job.key: job for job in jobs}
+        built: dict[str, str] = {}
         known: tuple[str, ...] = ()
         task_directory = self._task_directory(place)
         attempt = self.spec.identity.try_number
         while waiting:
             token = _token(attempt, waiting)
             directory = posixpath.join(task_directory, token)
-            scripts = await self._build(place, list(waiting.values()), directory, paths)
+            scripts = await self._build(place, waiting.values(), {k: f"{directory}/{k}" for k in waiting}, paths)
+            built.update(dict.fromkeys(waiting, directory))
             batch = Batch(
                 directory=directory,
                 name=jobs[0].step_path.rsplit("/", 1)[-1],
@@ -389,6 +391,9 @@ class FragmentExecution:
                 if key in waiting:
                     done[key], directories[key] = result, posixpath.join(ours.directory, key)
                     del waiting[key]
+        # outputs are bound by paths: a job that an earlier try ran is built again for where it was run
+        moved = [job for job in jobs if directories[job.key] != f"{built[job.key]}/{job.key}"]
+        await self._build(place, moved, directories, paths)
         await self._collect(place, jobs, done, directories)
 
     async def _adopt(
@@ -492,14 +497,18 @@ class FragmentExecution:
             )
 
     async def _build(
-        self, place: _Place, jobs: Sequence[PendingJob], directory: str, paths: Mapping[str, str]
+        self,
+        place: _Place,
+        jobs: Collection[PendingJob],
+        directories: Mapping[str, str],
+        paths: Mapping[str, str],
     ) -> list[JobScript]:
         def build() -> tuple[list[JobScript], list[Question]]:
             scripts: list[JobScript] = []
             questions: list[Question] = []
             for job in jobs:
                 try:
-                    scripts.append(job.build(posixpath.join(directory, job.key), paths, place.facts))
+                    scripts.append(job.build(directories[job.key], paths, place.facts))
                 except FactsNeeded as needed:
                     questions.extend(needed.questions)
             return scripts, questions

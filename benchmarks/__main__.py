@@ -25,6 +25,7 @@ from tests.testbed.fixture import Testbed, missing
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "airflow_hybrid_benchmarks"
 DOCUMENTS_PARSED = (10, 50)
+WARM_UP_JOBS = 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -173,9 +174,10 @@ class Bench:
                 self.results.write(self.args.json)
 
     def _warm_up(self, runner: Any, case: Case) -> None:
-        """One job of the same document at the same place: imports, file caches, connections."""
+        """A few jobs of the same document at the same place: imports, file caches, connections, every worker."""
+        small = Case(case.document, min(case.jobs, WARM_UP_JOBS), case.site)
         try:
-            runner.run(Case(case.document, min(case.jobs, 2), case.site), secrets.token_hex(3), self.args.timeout)
+            runner.run(small, secrets.token_hex(3), self.args.timeout)
         except (RunFailed, WrongOutputs) as error:
             print(f"warming up {runner.name} on {case.name}: {str(error)[:1500]}", flush=True)
 

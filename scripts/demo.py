@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from airflow_hybrid.operators.values import OUTPUTS_TASK
 from tests.system.airflow_api import AirflowApiError
@@ -105,7 +106,7 @@ def results(outputs: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield port, json.dumps(value)[:200]
             continue
         more = f"   (and {len(files) - 1} more there)" if len(files) > 1 else ""
-        yield port, files[0]["location"].removeprefix("file://") + more
+        yield port, unquote(urlsplit(files[0]["location"]).path) + more
 
 
 def _ui(stack: AirflowStack) -> str:

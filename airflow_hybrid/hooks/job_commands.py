@@ -63,6 +63,11 @@ def evidence_command(directory: str, with_meta: bool) -> str:
     )
 
 
+def evidence_snippet(variable: str) -> str:
+    """The same without ``meta.json``, for the directory in a shell variable, to be put into another command."""
+    return "(\n" + _EVIDENCE.replace("@B@", f'"${variable}"').replace("@META@", ":") + ")\n"
+
+
 def tails_command(paths: Sequence[str], size: int = 2048) -> str:
     """Shell text that prints the ends of some files, each after its length in bytes."""
     return (

@@ -30,6 +30,8 @@ class LocalHost(Host):
     Two local deployments with work directories of their own are two sites: their files are kept apart.
     """
 
+    poll_s = 0.05
+
     def __init__(
         self, deployment: str = LOCAL_DEPLOYMENT, location: str = LOCAL_LOCATION, cores: int | None = None
     ) -> None:

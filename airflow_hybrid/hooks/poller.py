@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from airflow_hybrid.errors import SiteError, StatusUnknownError
 from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.hooks.job_commands import evidence_snippet
 from airflow_hybrid.schedulers.base import QueueView, Scheduler
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ class Watch:
     since: float = field(default_factory=time.monotonic)
     last: Progress | None = None
     counted: int = 0
+    evidence: str | None = None
     views: tuple[QueueView, ...] = ()
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
@@ -90,6 +92,8 @@ class Poller:
         self.host = host
         self.scheduler = scheduler
         self.slowest_s = slowest_s
+        # a real scheduler's queue takes a while anyway
+        self.fastest_s = host.poll_s if scheduler.status_interval_s <= FASTEST_S else FASTEST_S
         self.commands = 0
         self.queries = 0
         self._watches: set[Watch] = set()
@@ -102,9 +106,11 @@ class Poller:
 
     async def watch(
         self, directory: str, ids: Sequence[str], total: int, progress: Callable[[Progress], None] | None
-    ) -> None:
+    ) -> str | None:
         """Return when all jobs of the batch left an exit code, or the queue no longer has the batch.
 
+        :return: what the batch directory says (:func:`job_commands.parse_evidence`) if all jobs left an exit code:
+            the command that counted them has read it, so that nobody has to ask again.
         :raises SiteError: only what no repetition can heal (a wrong host key, a refused login).
         """
         watch = Watch(directory, tuple(ids), total, progress, asyncio.get_running_loop().create_future())
@@ -116,6 +122,7 @@ class Poller:
             await watch.done
         finally:
             self._watches.discard(watch)
+        return watch.evidence
 
     async def _run(self) -> None:
         while self._watches:
@@ -125,7 +132,7 @@ class Poller:
             except asyncio.TimeoutError:
                 pass
             else:
-                await asyncio.sleep(self.host.poll_s)  # a new batch: give its neighbours the chance to come along
+                await asyncio.sleep(self.fastest_s)  # a new batch: give its neighbours the chance to come along
             watches = [watch for watch in self._watches if not watch.done.done()]
             for start in range(0, len(watches), MOST_BATCHES):
                 await self._poll(watches[start : start + MOST_BATCHES])
@@ -133,7 +140,7 @@ class Poller:
     def _interval(self, now: float) -> float:
         """A tenth of the age of the youngest batch, so that short jobs are seen soon and long ones cost little."""
         youngest = min((now - watch.since for watch in self._watches), default=0.0)
-        wait = min(self.slowest_s, max(self.host.poll_s, youngest / 10))
+        wait = min(self.slowest_s, max(self.fastest_s, youngest / 10))
         return max(wait, min(30.0, 0.5 * 2 ** min(self._failures, 6))) if self._failures else wait
 
     async def _poll(self, watches: list[Watch]) -> None:
@@ -144,24 +151,26 @@ class Poller:
         gap = max(gap, min(30.0, 2.0**self._silences) if self._silences else 0.0)
         ask = now - self._asked >= gap and any(now - watch.since >= min(1.0, gap) for watch in watches)
         ids = sorted({id_ for watch in watches for id_ in watch.ids})
-        counts = f"for ah_d in {shlex.join([watch.directory for watch in watches])}; do{_COUNT}"
-        command = (self.scheduler.status_command(ids) if ask and ids else "") + counts
+        counts = "".join(f"ah_count {shlex.quote(watch.directory)} {watch.total}\n" for watch in watches)
+        command = (self.scheduler.status_command(ids) if ask and ids else "") + _COUNT + counts
         self.commands += 1
         try:
             answer = await self.host.run(command, timeout_s=STATUS_TIMEOUT_S, label=f"{self.scheduler.name} status")
-            found = [int(line[3:]) for line in answer.out.splitlines() if line.startswith("#n ")]
+            parts = answer.out.split("\n#n ")
+            found = [int(part.partition("\n")[0]) for part in parts[1:]]
             if answer.exit_code != 0 or len(found) != len(watches):
                 raise StatusUnknownError(
                     f"the status command failed (exit code {answer.exit_code}): {answer.err.strip()[-500:]}",
                     where=self.host.title,
                 )
-            for watch, count in zip(watches, found, strict=True):
+            for watch, count, part in zip(watches, found, parts[1:], strict=True):
                 watch.counted = max(watch.counted, count)
                 if count < 0 or count >= watch.total:
+                    watch.evidence = part.partition("\n")[2] or None
                     _resolve(watch)
             if ask:
                 self._asked, self.queries = now, self.queries + 1
-                self._hear(answer.out, ids, watches, now)
+                self._hear(parts[0], ids, watches, now)
         except SiteError as error:
             if not error.retryable:
                 self._fail(watches, error)
@@ -244,12 +253,19 @@ def poller(host: Host, scheduler: Scheduler, slowest_s: float = SLOWEST_S) -> Po
     return found
 
 
-_COUNT = r"""
+_COUNT = (
+    r"""
+ah_count() { # batch directory, number of its jobs
+    ah_d=$1 ah_total=$2
     if [ -d "$ah_d/ec" ]; then # opening the folder makes NFS look again
         set -- "$ah_d"/ec/*
-        if [ -e "$1" ]; then echo "#n $#"; else echo '#n 0'; fi
-    else
-        echo '#n -1'
+        [ -e "$1" ] || shift
+        printf '\n#n %s\n' $#
+        [ $# -lt "$ah_total" ] || """
+    + evidence_snippet("ah_d")
+    + r"""    else
+        printf '\n#n -1\n'
     fi
-done
+}
 """
+)

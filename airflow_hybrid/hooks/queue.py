@@ -200,8 +200,8 @@ class JobQueue:
         ids, meta = self._known.get(directory) or await self._describe(directory)
         total = len(meta["keys"])
         while True:
-            await poller(self.host, self.scheduler, self._slowest_s).watch(directory, ids, total, progress)
-            results = await self._judge(directory, ids, meta)
+            seen = await poller(self.host, self.scheduler, self._slowest_s).watch(directory, ids, total, progress)
+            results = await self._judge(directory, ids, meta, seen)
             if results is not None:
                 self._known.pop(directory, None)
                 return results
@@ -216,12 +216,18 @@ class JobQueue:
         self._known[directory] = evidence.ids, evidence.meta
         return evidence.ids, evidence.meta
 
-    async def _judge(self, directory: str, ids: tuple[str, ...], meta: Mapping[str, Any]) -> list[JobResult] | None:
-        """Results, or None if the batch turns out to be alive: the queue had forgotten it for a moment only."""
+    async def _judge(
+        self, directory: str, ids: tuple[str, ...], meta: Mapping[str, Any], seen: str | None
+    ) -> list[JobResult] | None:
+        """Results, or None if the batch turns out to be alive: the queue had forgotten it for a moment only.
+
+        :param seen: what the poll read of the batch directory, if it did.
+        """
         total = len(meta["keys"])
         began, pause, sure = time.monotonic(), 0.5, False
         while True:
-            evidence = await self._evidence(directory, False)
+            evidence = await self._evidence(directory, False, seen)
+            seen = None
             open_ = [i for i in range(total) if i not in evidence.endings]
             odd = [i for i, e in evidence.endings.items() if e.exit_code in SIGNALS]
             account = Account({}, complete=True)
@@ -259,7 +265,13 @@ class JobQueue:
 
     # --- questions, waited out ------------------------------------------------------------------------------------
 
-    async def _evidence(self, directory: str, with_meta: bool) -> Evidence:
+    async def _evidence(self, directory: str, with_meta: bool, seen: str | None = None) -> Evidence:
+        if seen is not None:
+            try:
+                return commands.parse_evidence(seen)
+            except ValueError as error:
+                log.info("%s: %s: reading %s again", self.host.title, error, directory)
+
         async def ask() -> Evidence:
             answer = await self.host.run(commands.evidence_command(directory, with_meta), label=f"read {directory}")
             try:

@@ -178,7 +178,7 @@ def test_a_site_that_cannot_be_used_gives_one_clear_message(
     elif trouble == "full_disk":
         given = {**deployments["login"], "workdir": "/scratch/full"}
     elif trouble == "refused_job":
-        services = {"toolong": {"partition": "short", "time": "100:00:00"}}
+        services = {"toolong": {"partition": "nowhere"}}
         given = {"type": "slurm", "wraps": "login", "config": {"services": services}}
     all_sites["trouble"] = given
     dag = moods_dag(dags, f"trouble_{trouble}", all_sites, "trouble", service)

@@ -74,7 +74,7 @@ def test_fused_and_batched_steps_give_the_same_outputs(runs: list[dict[str, Any]
     assert runs[1]["state"] == "success", runs[1]["log"][-8000:]
     assert differences(runs[1]["outputs"], expected) == {}
     assert "scattered" in runs[1]["tasks"] and "plan_scattered" not in runs[1]["tasks"]
-    assert "spread" in runs[1]["tasks"]
+    assert "spread[0]" in runs[1]["tasks"] and "spread.first[0]" not in runs[1]["tasks"]
 
 
 def test_scattered_steps_are_mapped_and_sub_workflows_are_groups(runs: list[dict[str, Any]]) -> None:
