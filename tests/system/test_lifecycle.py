@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -16,18 +18,42 @@ from tests.testbed.fixture import Testbed
 HOME = {"hpc": "/home/hpcuser", "cloud": "/home/clouduser"}
 
 
-def moods_dag(
-    dags: Dags, name: str, deployments: dict[str, Any], site: str, service: str | None = None, **options: Any
-) -> str:
-    """A DAG of ``moods.cwl`` with its jobs at ``site``, one task instance."""
-    target = {"deployment": site, **({"service": service} if service else {})}
+class Case(NamedTuple):
+    """A DAG of ``moods.cwl``: where its jobs run, and the options of the DAG."""
+
+    site: str
+    options: dict[str, Any]
+    service: str | None = None
+
+
+RETRY = {"default_args": {"retries": 1, "retry_delay": 1}}
+CASES = {
+    "mood_bad": Case("hpc", RETRY, "main"),
+    "mood_flaky": Case("hpc", RETRY, "main"),
+    "mood_mark_failed": Case("hpc", {}, "main"),
+    "mood_clear": Case("hpc", {}, "main"),
+    "mood_timeout": Case("hpc", {"dagrun_timeout": 25}, "main"),
+    "mood_cut": Case("cloud", {}),
+}
+
+
+def add_dag(dags: Dags, name: str, deployments: dict[str, Any], case: Case) -> None:
+    target = {"deployment": case.site, **({"service": case.service} if case.service else {})}
     workflow = {
         "type": "cwl",
         "config": {"file": "moods.cwl"},
         "bindings": [{"step": "/job", "target": target, "scatter": "batch"}],
-        "dag": options,
+        "dag": case.options,
     }
-    return dags.add(name, {"version": "v1.0", "workflows": {name: workflow}, "deployments": deployments})
+    dags.add(name, {"version": "v1.0", "workflows": {name: workflow}, "deployments": deployments})
+
+
+@pytest.fixture(scope="module")
+def start(airflow: AirflowStack, dags: Dags, deployments: dict[str, Any], testbed: Testbed) -> Callable[..., Moods]:
+    """Start a run of one of ``CASES``: its DAG, its moods, how long each job takes."""
+    for name, case in CASES.items():
+        add_dag(dags, name, deployments, case)
+    return lambda name, moods, seconds=0: Moods(airflow, testbed, name, CASES[name].site, moods, seconds)
 
 
 class Moods:
@@ -68,11 +94,9 @@ def jobs_in_queue(testbed: Testbed) -> str:
 
 @pytest.mark.slow
 def test_a_permanent_failure_is_said_once_and_clearly_and_not_repeated(
-    airflow: AirflowStack, dags: Dags, deployments: dict[str, Any], testbed: Testbed
+    start: Callable[..., Moods],
 ) -> None:
-    options = {"default_args": {"retries": 1, "retry_delay": 1}}
-    dag = moods_dag(dags, "mood_bad", deployments, "hpc", "main", **options)
-    run = Moods(airflow, testbed, dag, "hpc", ["good", "bad", "good"])
+    run = start("mood_bad", ["good", "bad", "good"])
     run.wait("failed")
     assert run.ran() == {"good": 2, "bad": 1}
     log = run.log()
@@ -90,35 +114,27 @@ def test_a_permanent_failure_is_said_once_and_clearly_and_not_repeated(
 
 
 @pytest.mark.slow
-def test_a_retry_attempts_only_the_jobs_that_failed(
-    airflow: AirflowStack, dags: Dags, deployments: dict[str, Any], testbed: Testbed
-) -> None:
-    options = {"default_args": {"retries": 1, "retry_delay": 1}}
-    dag = moods_dag(dags, "mood_flaky", deployments, "hpc", "main", **options)
-    run = Moods(airflow, testbed, dag, "hpc", ["good", "flaky", "good"])
+def test_a_retry_attempts_only_the_jobs_that_failed(start: Callable[..., Moods]) -> None:
+    run = start("mood_flaky", ["good", "flaky", "good"])
     run.wait("success")
     assert run.ran() == {"good": 2, "flaky": 2}
-    airflow.api.clear(dag, run.run, ["job"])
-    wait_for(lambda: run.ran()["good"] == 4, 180, lambda: airflow.api.failures(dag, run.run))
+    run.api.clear(run.dag, run.run, ["job"])
+    wait_for(lambda: run.ran()["good"] == 4, 180, lambda: run.api.failures(run.dag, run.run))
     run.wait("success")
     assert run.ran() == {"good": 4, "flaky": 3}, "a clear runs everything anew"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["mark failed", "clear", "DAG run timeout"])
-def test_a_stopped_task_leaves_no_job_behind(
-    airflow: AirflowStack, dags: Dags, deployments: dict[str, Any], testbed: Testbed, how: str
-) -> None:
-    options = {"dagrun_timeout": 25} if how == "DAG run timeout" else {}
-    dag = moods_dag(dags, f"mood_{how.replace(' ', '_')}", deployments, "hpc", "main", **options)
-    run = Moods(airflow, testbed, dag, "hpc", ["good", "fine"], seconds=100)
+@pytest.mark.parametrize("how", ["mark_failed", "clear", "timeout"])
+def test_a_stopped_task_leaves_no_job_behind(start: Callable[..., Moods], testbed: Testbed, how: str) -> None:
+    run = start(f"mood_{how}", ["good", "fine"], seconds=100)
     run.wait_until_running(2)
     before = jobs_in_queue(testbed)
     assert before
-    if how == "mark failed":
-        airflow.api.mark(dag, run.run, "job", "failed")
+    if how == "mark_failed":
+        run.api.mark(run.dag, run.run, "job", "failed")
     elif how == "clear":
-        airflow.api.clear(dag, run.run, ["job"])
+        run.api.clear(run.dag, run.run, ["job"])
     old = {line.split()[1] for line in before.splitlines()}
 
     def gone() -> bool:
@@ -127,17 +143,14 @@ def test_a_stopped_task_leaves_no_job_behind(
     wait_for(gone, 90, lambda: f"{jobs_in_queue(testbed)}\n{run.log()}")
     if how == "clear":
         run.wait_until_running(4)
-        airflow.api.mark(dag, run.run, "job", "failed")
+        run.api.mark(run.dag, run.run, "job", "failed")
         wait_for(lambda: not jobs_in_queue(testbed), 90, lambda: jobs_in_queue(testbed))
     assert len(run.ran()) == 2
 
 
 @pytest.mark.slow
-def test_a_cut_link_is_waited_out(
-    airflow: AirflowStack, dags: Dags, deployments: dict[str, Any], testbed: Testbed
-) -> None:
-    dag = moods_dag(dags, "mood_cut", deployments, "cloud")
-    run = Moods(airflow, testbed, dag, "cloud", ["good", "fine"], seconds=12)
+def test_a_cut_link_is_waited_out(start: Callable[..., Moods], testbed: Testbed) -> None:
+    run = start("mood_cut", ["good", "fine"], seconds=12)
     run.wait_until_running()
     with testbed.partition("cloud"):
         # longer than the jobs need: they end while nobody can see them
@@ -146,56 +159,82 @@ def test_a_cut_link_is_waited_out(
     assert run.ran() == {"good": 1, "fine": 1}
 
 
-SITES: dict[str, tuple[dict[str, Any], str | None, str]] = {
-    "unreachable": ({"type": "ssh", "config": {"nodes": ["127.0.0.1:9"], "username": "nobody"}}, None, "127.0.0.1"),
-    "wrong_host_key": ({}, None, "host key"),
-    "refused_key": ({}, None, "refused"),
-    "no_sbatch": ({}, None, "sbatch"),
-    "full_disk": ({}, None, "No space left"),
-    "refused_job": ({}, "toolong", "refused the batch"),
+SAID = {
+    "unreachable": "127.0.0.1",
+    "wrong_host_key": "host key",
+    "refused_key": "refused",
+    "no_sbatch": "sbatch",
+    "full_disk": "No space left",
+    "refused_job": "refused the batch",
 }
+"""what the message must contain"""
+
+
+def troubled_site(trouble: str, deployments: dict[str, Any], testbed: Testbed, folder: Path) -> dict[str, Any]:
+    """A deployment that cannot be used."""
+    cloud, edge = testbed.sites["cloud"], testbed.sites["edge"]
+    key = {"hostname": cloud.host, "username": cloud.user, "sshKey": str(cloud.key)}
+    known = folder / f"known_hosts_{trouble}"
+    known.write_text(f"{cloud.host} {edge.host_key if trouble == 'wrong_host_key' else cloud.host_key}\n")
+    if trouble == "unreachable":
+        return {"type": "ssh", "config": {"nodes": ["127.0.0.1:9"], "username": "nobody"}}
+    if trouble == "wrong_host_key":
+        return {"type": "ssh", "config": {"nodes": [{**key, "known_hosts": str(known)}]}}
+    if trouble == "refused_key":
+        return {"type": "ssh", "config": {"nodes": [{**key, "username": "root", "known_hosts": str(known)}]}}
+    if trouble == "no_sbatch":
+        return {"type": "slurm", "wraps": "edge", "config": {}}
+    if trouble == "full_disk":
+        return {**deployments["login"], "workdir": "/scratch/full"}
+    services = {"nowhere": {"partition": "nowhere"}}
+    return {"type": "slurm", "wraps": "login", "config": {"services": services}}
+
+
+@pytest.fixture(scope="module")
+def troubles(
+    airflow: AirflowStack,
+    dags: Dags,
+    deployments: dict[str, Any],
+    testbed: Testbed,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> dict[str, str]:
+    """A run of a DAG for each trouble, all under way; trouble -> run id."""
+    folder = tmp_path_factory.mktemp("troubles")
+    # the host has Slurm's programs, as this machine does: take them away there
+    testbed.exec("edge", "sh", "-c", "rm -f /usr/bin/sbatch")
+    for trouble in SAID:
+        sites = {**deployments, "trouble": troubled_site(trouble, deployments, testbed, folder)}
+        service = "nowhere" if trouble == "refused_job" else None
+        add_dag(dags, f"trouble_{trouble}", sites, Case("trouble", {}, service))
+    runs = {}
+    for trouble in SAID:
+        airflow.api.unpause(f"trouble_{trouble}")
+        if trouble != "full_disk":
+            runs[trouble] = airflow.api.trigger(f"trouble_{trouble}", {"moods": ["good"], "record": "/tmp/trouble"})
+    return runs
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("trouble", SITES)
+@pytest.mark.parametrize("trouble", SAID)
 def test_a_site_that_cannot_be_used_gives_one_clear_message(
-    airflow: AirflowStack, dags: Dags, deployments: dict[str, Any], testbed: Testbed, trouble: str, tmp_path: Any
+    airflow: AirflowStack, testbed: Testbed, troubles: dict[str, str], trouble: str
 ) -> None:
-    given, service, said = SITES[trouble]
-    all_sites = {**deployments}
-    cloud, edge = testbed.sites["cloud"], testbed.sites["edge"]
-    key = {"hostname": cloud.host, "username": cloud.user, "sshKey": str(cloud.key)}
-    known = tmp_path / "known_hosts"
-    known.write_text(f"{cloud.host} {edge.host_key if trouble == 'wrong_host_key' else cloud.host_key}\n")
-    if trouble == "wrong_host_key":
-        given = {"type": "ssh", "config": {"nodes": [{**key, "known_hosts": str(known)}]}}
-    elif trouble == "refused_key":
-        given = {"type": "ssh", "config": {"nodes": [{**key, "username": "root", "known_hosts": str(known)}]}}
-    elif trouble == "no_sbatch":
-        # the cloud host has Slurm's programs, as this machine does, so take them away there
-        testbed.exec("cloud", "sh", "-c", "rm -f /usr/bin/sbatch")
-        given = {"type": "slurm", "wraps": "cloud", "config": {}}
-    elif trouble == "full_disk":
-        given = {**deployments["login"], "workdir": "/scratch/full"}
-    elif trouble == "refused_job":
-        services = {"toolong": {"partition": "nowhere"}}
-        given = {"type": "slurm", "wraps": "login", "config": {"services": services}}
-    all_sites["trouble"] = given
-    dag = moods_dag(dags, f"trouble_{trouble}", all_sites, "trouble", service)
-    if trouble == "full_disk":
-        testbed.exec(
-            "hpc", "sh", "-c", "fallocate -l 300M /scratch/big || dd if=/dev/zero of=/scratch/big bs=1M || true"
-        )
-    airflow.api.unpause(dag)
-    try:
-        run = airflow.api.trigger(dag, {"moods": ["good"], "record": "/tmp/trouble"})
+    dag = f"trouble_{trouble}"
+
+    def failed(run: str) -> str:
         wait_for(
             lambda: airflow.api.run(dag, run)["state"] == "failed" or None, 180, lambda: airflow.api.failures(dag, run)
         )
-        log = str(airflow.api.log(dag, run, "job"))
-    finally:
-        if trouble == "full_disk":
+        return str(airflow.api.log(dag, run, "job"))
+
+    if trouble == "full_disk":
+        testbed.exec("hpc", "sh", "-c", "dd if=/dev/zero of=/scratch/big bs=1M 2>/dev/null || true")
+        try:
+            log = failed(airflow.api.trigger(dag, {"moods": ["good"], "record": "/tmp/trouble"}))
+        finally:
             testbed.exec("hpc", "rm", "-f", "/scratch/big")
-    assert said in log, log[-3000:]
+    else:
+        log = failed(troubles[trouble])
+    assert SAID[trouble] in log, log[-3000:]
     assert "Traceback" not in log, log[-5000:]
     assert "->" in log, f"no hint what to do: {log[-3000:]}"
