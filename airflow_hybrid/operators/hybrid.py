@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -301,7 +302,11 @@ class HybridOperator(_HybridTask):
         if self._spec is not None:
             from airflow_hybrid.engine import FragmentExecution
 
-            in_worker(FragmentExecution(self._spec, self.log).cancel())
+            # this is a signal handler, and it interrupts an event loop: another one needs a thread of its own
+            work = FragmentExecution(self._spec, self.log).cancel()
+            thread = threading.Thread(target=in_worker, args=(work,), name="cancel")
+            thread.start()
+            thread.join()
 
 
 def _places(instances: Sequence[CwlObject | None]) -> list[int | None]:

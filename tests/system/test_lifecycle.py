@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -146,6 +147,27 @@ def test_a_stopped_task_leaves_no_job_behind(start: Callable[..., Moods], testbe
         run.api.mark(run.dag, run.run, "job", "failed")
         wait_for(lambda: not jobs_in_queue(testbed), 90, lambda: jobs_in_queue(testbed))
     assert len(run.ran()) == 2
+
+
+@pytest.mark.slow
+def test_a_stopped_local_task_leaves_no_process_behind(airflow: AirflowStack, dags: Dags, tmp_path: Path) -> None:
+    add_dag(dags, "mood_here", {"here": {"type": "local", "config": {}, "workdir": str(tmp_path)}}, Case("here", {}))
+    airflow.api.unpause("mood_here")
+    record = tmp_path / "record"
+    run = airflow.api.trigger("mood_here", {"moods": ["good", "fine"], "record": str(record), "seconds": 100})
+    wait_for(lambda: record.exists() or None, 120, lambda: airflow.api.failures("mood_here", run), poll_s=0.3)
+
+    def jobs() -> list[str]:
+        found = []
+        for command in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                if str(record).encode() in command.read_bytes():
+                    found.append(str(command))
+        return found
+
+    assert jobs()
+    airflow.api.mark("mood_here", run, "job", "failed")
+    wait_for(lambda: not jobs() or None, 60, lambda: f"{jobs()}\n{airflow.api.log('mood_here', run, 'job')}")
 
 
 @pytest.mark.slow
