@@ -147,7 +147,7 @@ class Bench:
         if "streamflow" in wanted:
             program = self.args.streamflow or venvs.streamflow(self.args.cache)
             runners["streamflow"] = StreamFlow(program, self.scratch, site)
-        if wanted & {"ours", "ours-batch", "cost", "parse"}:
+        if wanted & {"ours", "ours-batch", "cost"}:
             print("starting Airflow ...", flush=True)
             airflow = self.stack.enter_context(ours.airflow(self.scratch, testbed, self.args.database))
             self.airflow = airflow
@@ -215,7 +215,7 @@ class Bench:
         folder = self.scratch / "parse"
         folder.mkdir()
         for document, file in parse_time.write_documents(folder, DOCUMENTS_PARSED).items():
-            row = parse_time.measure(document, file, self.airflow.env, folder, max(7, self.args.repeat))
+            row = parse_time.measure(document, file, folder, max(7, self.args.repeat))
             self.results.parse.append(row)
             print(f"parse of {document}: {row.first_ms:.1f} ms over an empty file", flush=True)
         self.results.write(self.args.json)

@@ -63,13 +63,14 @@ class ParseTime:
     imported: tuple[str, ...]
 
 
-def measure(document: str, file: Path, env: dict[str, str], scratch: Path, repeat: int) -> ParseTime:
+def measure(document: str, file: Path, scratch: Path, repeat: int) -> ParseTime:
     """Parse ``file`` in ``repeat`` new processes, after one that compiles.
 
     :raises RuntimeError: with the import error of the DAG file.
     """
     empty = scratch / "empty.py"
     empty.write_text(EMPTY)
+    env = {"AIRFLOW_HOME": str(scratch / "airflow")}
     rows = [_probe(empty, file, env, WATCHED) for _ in range(repeat + 1)][1:]
     over = [1000 * (row["first"] - row["empty"]) for row in rows]
     return ParseTime(
