@@ -32,7 +32,9 @@ class PreloadListener:
         try:
             import asyncssh  # noqa: F401
 
+            import airflow_hybrid.dag
             import airflow_hybrid.engine
+            import airflow_hybrid.gather
             import airflow_hybrid.operators.hybrid  # noqa: F401
             from airflow_hybrid.cwl.fragment import preload
 
