@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INPUTS := scripts/setup.sh pyproject.toml $(wildcard uv.lock)
 
-.PHONY: help demo ui test unit lint format clean ruff ruff-format mypy imports
+.PHONY: help demo ui test unit bench lint format clean ruff ruff-format mypy imports
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo 'make ui       keep that Airflow running, to look at it in a browser'
 	@echo 'make test     all tests; those on real sites where the machine can hold them (root on Debian)'
 	@echo 'make unit     the quick tests only'
+	@echo 'make bench    ours against StreamFlow and cwltool, side by side (about an hour); ARGS="--only ..."'
 	@echo 'make lint     ruff, mypy, import-linter'
 	@echo 'make format   let ruff put the code in order'
 	@echo 'make clean    stop and remove the demo; remove .venv and caches'
@@ -28,6 +29,9 @@ test: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/unit $(ARGS)
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks $(ARGS)
 
 lint: ruff ruff-format mypy imports
 
