@@ -20,7 +20,7 @@ class AllEnded(LocalHost):
 
     async def run(self, command: str, **_: object) -> CommandResult:  # type: ignore[override]
         watched = len(re.findall(r"/batch\d", command))
-        return CommandResult("here", command, 0, b"#n 5\n" * watched, b"")
+        return CommandResult("here", command, 0, b"\n#n 5\n" * watched, b"")
 
 
 async def test_progress_is_told_in_the_context_of_who_waits() -> None:
