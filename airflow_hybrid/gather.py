@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-import copy
+import asyncio
 import hashlib
+import json
 import os
 import posixpath
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -45,10 +47,11 @@ async def _to_folder(
     outputs: CwlObject, folder: str, deployments: Mapping[str, Deployment], links: JsonValue, log: Logger
 ) -> tuple[CwlObject, list[LineageEntry]]:
     Path(folder).mkdir(parents=True, exist_ok=True)
-    value = copy.deepcopy(outputs)
+    value: CwlObject = json.loads(json.dumps(outputs))  # a copy in which no object stands in two places
     host = LocalHost()
     requests: list[StageRequest] = []
-    taken: dict[str, str] = {}
+    near: list[tuple[FileRef, str, str | None]] = []
+    names = _Names()
 
     def place(item: dict[str, Any], into: str) -> None:
         """Give ``item`` its place in ``into``; secondary files stay beside their primary."""
@@ -56,13 +59,17 @@ async def _to_folder(
         name = str(item.get("basename") or posixpath.basename(str(source)))
         if "/" in name or name in ("", ".", ".."):
             raise TransferError(f"an output has the unusable name {name!r}")
-        target = _free(taken, f"{into}/{name}", source)
-        if source is None or str(source).startswith("_:"):
+        literal = source is None or str(source).startswith("_:")
+        target, new = names.take(f"{into}/{name}", id(item) if literal else str(source))
+        if literal:
             _literal(item, target, place)
-        elif target not in taken:
+        elif new:
             _remove(target)
-            requests.append(StageRequest.of(item, host, target))
-        taken[target] = str(source)
+            ref = _here(str(source), deployments) if item["class"] == "File" else None
+            if ref is not None:
+                near.append((ref, target, item.get("checksum")))
+            else:
+                requests.append(StageRequest.of(item, host, target))
         item["location"] = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, target).uri
         item["basename"] = name
         for key in ("path", "dirname"):
@@ -72,12 +79,77 @@ async def _to_folder(
 
     for item in _files(value):
         place(item, folder)
-    lineage = await DataMover(deployments, links).stage(requests) if requests else []
+    lineage = await asyncio.to_thread(lambda: [_copy(*order) for order in near])
+    if requests:
+        lineage += await DataMover(deployments, links).stage(requests)
     for item in _files(value):
         _describe(item)
-    if requests:
-        log.info("%d outputs brought to %s", len(requests), folder)
+    if lineage:
+        log.info("%d outputs brought to %s", len(lineage), folder)
     return value, lineage
+
+
+class _Names:
+    """Which output has which path in ``outdir``."""
+
+    def __init__(self) -> None:
+        self._paths: dict[tuple[str, str | int], str] = {}
+        self._taken: set[str] = set()
+        self._last: dict[str, int] = {}
+
+    def take(self, path: str, source: str | int) -> tuple[str, bool]:
+        """``path``, or ``path_2`` ... where another output has that name; and whether it is new.
+
+        :param source: the output's location, or a number of its own for one that is a literal.
+        """
+        if (path, source) in self._paths:
+            return self._paths[path, source], False
+        candidate, count = path, self._last.get(path, 1)
+        while candidate in self._taken:
+            count += 1
+            candidate = f"{path}_{count}"
+        self._last[path] = count
+        self._taken.add(candidate)
+        self._paths[path, source] = candidate
+        return candidate, True
+
+
+def _here(uri: str, deployments: Mapping[str, Deployment]) -> FileRef | None:
+    """The file at ``uri`` if it is one of this machine's: then it need not be sent as a stream."""
+    if not uri.startswith(("file:", "hybrid:")):
+        return None
+    ref = FileRef.parse(uri)
+    deployment = deployments.get(ref.deployment)
+    local = ref.deployment == LOCAL_DEPLOYMENT or (deployment is not None and deployment.type == "local")
+    return ref if local else None
+
+
+def _copy(ref: FileRef, target: str, checksum: str | None) -> LineageEntry:
+    """Copy a file of this machine; it gets its name when it is whole and its checksum is right."""
+    began, temporary = time.monotonic(), f"{target}.part"
+    digest, size = hashlib.sha1(usedforsecurity=False), 0
+    try:
+        with open(ref.path, "rb") as source, open(temporary, "wb") as sink:
+            while data := source.read(1 << 20):
+                digest.update(data)
+                size += sink.write(data)
+            os.fchmod(sink.fileno(), os.fstat(source.fileno()).st_mode & 0o777)
+        found = f"sha1${digest.hexdigest()}"
+        if checksum is not None and checksum != found:
+            raise TransferError(
+                f"{ref.path} was changed after it was produced: its checksum is {found}, not {checksum}",
+                hint="clear the task that made it, and it is made again",
+            )
+        os.replace(temporary, target)
+    except OSError as error:
+        raise TransferError(
+            f"cannot copy {ref.path} to {target}: {error.strerror}", hint="is the disk full, is `outdir` writable?"
+        ) from error
+    finally:
+        if os.path.lexists(temporary):
+            os.unlink(temporary)
+    uri = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, target).uri
+    return LineageEntry(ref.uri, uri, "copy", size, time.monotonic() - began, found)
 
 
 def _remove(path: str) -> None:
@@ -124,15 +196,6 @@ def _sha1(file: BinaryIO) -> str:
     while data := file.read(1 << 20):
         digest.update(data)
     return digest.hexdigest()
-
-
-def _free(taken: Mapping[str, str], path: str, source: object) -> str:
-    """``path``, or ``path_2`` ... where another output has that name already."""
-    candidate, count = path, 1
-    while candidate in taken and taken[candidate] != str(source):
-        count += 1
-        candidate = f"{path}_{count}"
-    return candidate
 
 
 def _files(value: JsonValue) -> Iterator[dict[str, Any]]:

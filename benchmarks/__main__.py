@@ -8,6 +8,7 @@ import fnmatch
 import os
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from benchmarks import machine, ours, parse_time, usage, venvs
@@ -31,6 +33,8 @@ WARM_UP_JOBS = 16
 def main(argv: Sequence[str] | None = None) -> int:
     args = _arguments(argv)
     usage.adopt_orphans()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _on_signal)
     args.cache.mkdir(parents=True, exist_ok=True)
     results = Results(
         machine.describe(),
@@ -45,6 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         Bench(args, scratch, results, stack).run()
     print(f"\n{results.text()}\n\nJSON: {args.json}")
     return 0 if all(target.reached is not False for target in results.targets()) else 1
+
+
+def _on_signal(number: int, _: FrameType | None) -> None:
+    """End as Ctrl-C would: Airflow, its database and the test bed are stopped."""
+    raise SystemExit(128 + number)
 
 
 def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
