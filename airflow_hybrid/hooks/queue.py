@@ -150,7 +150,12 @@ class JobQueue:
         if verdict == "refused":
             for_good = self.scheduler.refused_for_good(message)
             said = message or "no reason given"
-            raise _submit_error(f"{self.scheduler.name} refused the batch: {said}", where, for_good)
+            raise _submit_error(
+                f"{self.scheduler.name} refused the batch: {said}",
+                where,
+                for_good,
+                "change the service's options in the hybrid file, or what the step asks for (ResourceRequirement)",
+            )
         self._check(verdict, message, answer)
         raise StatusUnknownError(f"the submit command was cut off (exit code {answer.exit_code})", where=where)
 
