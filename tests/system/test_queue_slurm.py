@@ -110,7 +110,8 @@ async def test_a_connection_lost_in_mid_submit_doubles_nothing(queue: JobQueue, 
 async def test_a_controller_that_is_down_for_a_while_loses_nothing(
     queue: JobQueue, testbed: Testbed, folder: str
 ) -> None:
-    made = batch(f"{folder}/T/a", 2, lambda i: ("sleep", "12"))
+    # longer than the controller's stop and a few polls take on a busy machine
+    made = batch(f"{folder}/T/a", 2, lambda i: ("sleep", "40"))
     await queue.submit(made)
     seen: list[Progress] = []
     waiting = asyncio.ensure_future(queue.wait(made.directory, seen.append))
