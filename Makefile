@@ -24,11 +24,12 @@ demo: $(VENV)/.demo
 ui: $(VENV)/.demo
 	@$(BIN)/python -m scripts.demo --ui
 
-test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+# the unit tests mostly wait: several at a time; all else has the machine (sites, an Airflow) for itself
+test: unit
+	$(BIN)/python -m pytest --ignore tests/unit $(ARGS)
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/unit $(ARGS)
+	$(BIN)/python -m pytest tests/unit -n 6 $(ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)

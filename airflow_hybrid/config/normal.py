@@ -16,9 +16,9 @@ from pydantic import TypeAdapter
 from airflow_hybrid.config import sbatch
 from airflow_hybrid.config.connectors import INLINE_SSH_KEYS
 from airflow_hybrid.config.dag_section import DagModel
+from airflow_hybrid.config.deployments import DeploymentBase
 from airflow_hybrid.config.document import Path, Problem
 from airflow_hybrid.config.models import (
-    DeploymentBase,
     HybridModel,
     PortBindingModel,
     StepBinding,

@@ -9,8 +9,9 @@ import pytest
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import ConfigError, SiteError
-from airflow_hybrid.hooks import connectors
-from airflow_hybrid.hooks.connectors import LocalConnector, SlurmConnector, SshConnector, open_connector
+from airflow_hybrid.hooks.connectors import open_connector, registry
+from airflow_hybrid.hooks.connectors.clusters import SlurmConnector
+from airflow_hybrid.hooks.connectors.hosts import LocalConnector, SshConnector
 from airflow_hybrid.hooks.local import LocalHost
 from airflow_hybrid.hooks.ssh import SshHost
 
@@ -101,8 +102,8 @@ async def test_a_work_directory_that_is_not_absolute_is_refused() -> None:
 
 
 async def test_third_parties_add_types_by_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
-    point = EntryPoint("mine", "airflow_hybrid.hooks.connectors:LocalConnector", connectors.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(connectors, "entry_points", lambda **k: EntryPoints([point]).select(**k))
+    point = EntryPoint("mine", "airflow_hybrid.hooks.connectors.hosts:LocalConnector", registry.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda **k: EntryPoints([point]).select(**k))
     assert isinstance(open_connector({"m": Deployment("m", "mine")}, "m"), LocalConnector)
     with pytest.raises(ConfigError, match="type 'other', for which there is no connector"):
         open_connector({"o": Deployment("o", "other")}, "o")

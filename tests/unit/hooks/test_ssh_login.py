@@ -66,7 +66,9 @@ def test_disabled_algorithms_and_ciphers_hold() -> None:
     assert options["kex_algs"] == "-a,b" and options["encryption_algs"] == ["aes256-ctr"]
 
 
-@pytest.mark.parametrize("text", [PUBLIC, PUBLIC + " comment", PUBLIC.split()[1]])
+@pytest.mark.parametrize(
+    "text", [PUBLIC, PUBLIC + " comment", PUBLIC.split()[1]], ids=["public key", "with comment", "without type"]
+)
 def test_a_host_key_is_read_in_the_forms_of_the_ssh_provider(text: str) -> None:
     assert ssh_login.parse_host_key(text).public_data == KEY.public_data
 

@@ -1,36 +1,13 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Models of ``deployments.<name>.config``, one per connector type: StreamFlow's keys and ours.
-
-Ours are ``conn_id``, ``known_hosts``, ``host_key``, ``ssh_config`` and ``cores``. A type whose connector a later
-version or a third party brings is read without a model.
-"""
+"""``ssh``: hosts that are reached by SSH; and how to log in to one, which other types have in common."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from airflow_hybrid.config import sbatch
 from airflow_hybrid.config.base import Model, NonEmpty, one_or_many
-
-STREAMFLOW_TYPES = (
-    "docker",
-    "docker-compose",
-    "flux",
-    "helm",
-    "helm3",
-    "helm4",
-    "kubernetes",
-    "local",
-    "occam",
-    "pbs",
-    "singularity",
-    "slurm",
-    "ssh",
-)
-"""Connector types that StreamFlow 0.1 and 0.2 have."""
-SUPPORTED_TYPES = ("local", "ssh", "slurm")
 
 
 def _as_connection(value: Any) -> Any:
@@ -54,7 +31,7 @@ def split_host(text: str) -> tuple[str, int | None]:
     return host, int(port) if port else None
 
 
-def _host(text: str) -> str:
+def check_host(text: str) -> str:
     split_host(text)
     return text
 
@@ -86,7 +63,7 @@ class Authentication(Model):
 class Connection(Authentication):
     """One SSH host. What is missing is inherited from the deployment's `config`."""
 
-    hostname: Annotated[NonEmpty, AfterValidator(_host)] | None = Field(
+    hostname: Annotated[NonEmpty, AfterValidator(check_host)] | None = Field(
         None, description="`host` or `host:port`. Required unless `conn_id` is given."
     )
     connectTimeout: int = Field(30, ge=1, description="Seconds to wait for a connection.")
@@ -100,14 +77,7 @@ class Connection(Authentication):
 
 
 SshNode = Annotated[Connection, BeforeValidator(_as_connection, json_schema_input_type=str | Connection)]
-_DEPRECATED_FILE = "(Deprecated: use `services`.) Path of the Jinja2 template around a job's command."
-
-
-class LocalConfig(Model):
-    """The machine that runs Airflow. Several such deployments, each with its own `workdir`, are several sites."""
-
-    cores: int | None = Field(None, ge=1, description="Jobs of one core at a time; default: all. (airflow_hybrid)")
-    transferBufferSize: int = Field(65536, ge=1, description="Accepted; has no effect.")
+DEPRECATED_FILE = "(Deprecated: use `services`.) Path of the Jinja2 template around a job's command."
 
 
 class SshConfig(Authentication):
@@ -127,7 +97,7 @@ class SshConfig(Authentication):
     services: dict[NonEmpty, NonEmpty] = Field(
         default_factory=dict, description="Name -> path of the Jinja2 template around a job's command."
     )
-    file: NonEmpty | None = Field(None, description=_DEPRECATED_FILE)
+    file: NonEmpty | None = Field(None, description=DEPRECATED_FILE)
     cores: int | None = Field(
         None, ge=1, description="Jobs of one core at a time on each node; default: what the node has. (airflow_hybrid)"
     )
@@ -138,49 +108,3 @@ class SshConfig(Authentication):
         if not self.nodes and self.conn_id is None:
             raise ValueError("an ssh deployment needs `nodes`, or `conn_id`")
         return self
-
-
-_INLINE = "(Deprecated: wrap an `ssh` deployment.) "
-
-
-class SlurmConfig(Model):
-    """A Slurm cluster, on this machine or, with `wraps`, where an `ssh` deployment leads."""
-
-    services: dict[NonEmpty, Annotated[dict[str, Any], WithJsonSchema(sbatch.service_json_schema())]] = Field(
-        default_factory=dict,
-        description="Name -> how to submit: `file` (Jinja2 template with #SBATCH lines) or sbatch options by name.",
-    )
-    maxConcurrentJobs: int | None = Field(
-        None, ge=1, description="Jobs of a run in the queue at a time. Default: no limit (StreamFlow: 1)."
-    )
-    pollingInterval: int | None = Field(
-        None, ge=1, description="Longest time between two looks at the queue, in seconds. Default: adaptive."
-    )
-    file: NonEmpty | None = Field(None, description=_DEPRECATED_FILE)
-    hostname: Annotated[NonEmpty, AfterValidator(_host)] | None = Field(
-        None, description=_INLINE + "Login node, `host` or `host:port`."
-    )
-    username: NonEmpty | None = Field(None, description=_INLINE + "User to log in as.")
-    sshKey: NonEmpty | None = Field(None, description=_INLINE + "Path of the private key.")
-    sshKeyPassphraseFile: NonEmpty | None = Field(None, description=_INLINE + "File with the key's passphrase.")
-    passwordFile: NonEmpty | None = Field(None, description=_INLINE + "File with the password.")
-    checkHostKey: bool = Field(True, description=_INLINE + "`false` has no effect.")
-    dataTransferConnection: SshNode | None = Field(None, description=_INLINE + "Has no effect yet.")
-    maxConcurrentSessions: int = Field(10, ge=1, description=_INLINE + "Sessions at a time on one connection.")
-    maxConnections: int = Field(1, ge=1, description=_INLINE + "There is one connection per host.")
-    tunnel: SshNode | None = Field(None, description=_INLINE + "Host to go through (ProxyJump).")
-    transferBufferSize: int = Field(65536, ge=1, description="Accepted; has no effect.")
-
-
-INLINE_SSH_KEYS = (
-    "username",
-    "sshKey",
-    "sshKeyPassphraseFile",
-    "passwordFile",
-    "checkHostKey",
-    "dataTransferConnection",
-    "maxConcurrentSessions",
-    "maxConnections",
-    "tunnel",
-)
-"""Keys of :class:`SlurmConfig` that belong, with ``hostname``, to the ``ssh`` deployment that it should wrap."""

@@ -1,0 +1,79 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Models of ``deployments.<name>``: what all types share, and one class per type."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+
+from airflow_hybrid.config.base import Model, NonEmpty
+from airflow_hybrid.config.connectors import SUPPORTED_TYPES, LocalConfig, SlurmConfig, SshConfig
+
+
+class WrapsModel(Model):
+    """The deployment inside which another works."""
+
+    deployment: NonEmpty = Field(description="Name of the wrapped deployment.")
+    service: NonEmpty | None = Field(None, description="One of its services.")
+
+
+def _as_name(value: Any) -> Any:
+    return {"deployment": value} if isinstance(value, str) else value
+
+
+class DeploymentBase(Model):
+    """One execution environment."""
+
+    workdir: NonEmpty | None = Field(None, description="Folder at the location for jobs and data.")
+    wraps: Annotated[WrapsModel, BeforeValidator(_as_name, json_schema_input_type=str | WrapsModel)] | None = Field(
+        None, description="The deployment that this one works inside of; default: this machine."
+    )
+    external: bool = Field(False, description="It is there already and is neither deployed nor undeployed.")
+    lazy: bool = Field(True, description="Deployed when first needed.")
+    scheduling_policy: NonEmpty | None = Field(None, description="Policy that picks among its locations.")
+    deferrable: bool | None = Field(
+        None, description="Follow its jobs in the triggerer (`true`) or the worker (`false`). (airflow_hybrid)"
+    )
+
+
+class LocalDeployment(DeploymentBase):
+    """This machine."""
+
+    type: Literal["local"] = Field(description="`local`")
+    config: LocalConfig = Field(default_factory=LocalConfig, description="Options.")
+
+
+class SshDeployment(DeploymentBase):
+    """Hosts by SSH."""
+
+    type: Literal["ssh"] = Field(description="`ssh`")
+    config: SshConfig = Field(description="Options.")
+
+
+class SlurmDeployment(DeploymentBase):
+    """A Slurm cluster."""
+
+    type: Literal["slurm"] = Field(description="`slurm`")
+    config: SlurmConfig = Field(default_factory=SlurmConfig, description="Options.")
+
+
+class OtherDeployment(DeploymentBase):
+    """A type that StreamFlow has and this version does not, or one that a third party brings."""
+
+    type: NonEmpty = Field(description="Any other type.", json_schema_extra={"not": {"enum": list(SUPPORTED_TYPES)}})
+    config: dict[str, Any] = Field(default_factory=dict, description="Options; not checked.")
+
+
+def _deployment_kind(value: Any) -> str:
+    kind = value.get("type") if isinstance(value, dict) else None
+    return f"<{kind}>" if kind in SUPPORTED_TYPES else "<other>"
+
+
+DeploymentNode = Annotated[
+    Annotated[LocalDeployment, Tag("<local>")]
+    | Annotated[SshDeployment, Tag("<ssh>")]
+    | Annotated[SlurmDeployment, Tag("<slurm>")]
+    | Annotated[OtherDeployment, Tag("<other>")],
+    Discriminator(_deployment_kind),
+]

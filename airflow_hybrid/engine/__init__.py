@@ -1,0 +1,26 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The life of a fragment: resolve -> place -> stage -> build -> submit -> poll -> collect -> publish.
+
+A *fragment* is a piece of a workflow that one Airflow task runs: most often one leaf step. Its jobs are found by
+cwltool's own machinery (:mod:`airflow_hybrid.cwl.fragment`), gathered into batches, and run where their bindings
+say. The job directory at the location is the truth: everything here may be repeated from the start, after a kill
+of any process or a lost reply, and neither submits a job twice nor loses one that has finished.
+"""
+
+from __future__ import annotations
+
+from airflow_hybrid.engine.common import Logger
+from airflow_hybrid.engine.execution import FragmentExecution
+from airflow_hybrid.engine.remote_values import list_folder, read_start
+from airflow_hybrid.engine.spec import FragmentOutcome, FragmentSpec, TaskIdentity, task_value
+
+__all__ = [
+    "FragmentExecution",
+    "FragmentOutcome",
+    "FragmentSpec",
+    "Logger",
+    "TaskIdentity",
+    "list_folder",
+    "read_start",
+    "task_value",
+]

@@ -1,0 +1,242 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The life of a batch at a place: stage, build, submit (or find what was submitted), wait, collect."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import posixpath
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from airflow_hybrid.cwl.fragment import PendingJob
+from airflow_hybrid.engine.common import Logger, in_cwl_thread
+from airflow_hybrid.engine.failures import Failure
+from airflow_hybrid.engine.places import Place, ref_of
+from airflow_hybrid.engine.spec import FragmentSpec
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.hooks.data_mover import DataMover, StageRequest, store_path
+from airflow_hybrid.hooks.queue import Batch, BatchReport, Progress
+from airflow_hybrid.model import (
+    CwlObject,
+    FactsNeeded,
+    FileRef,
+    JobResult,
+    JobScript,
+    JsonValue,
+    LineageEntry,
+    Question,
+)
+
+
+class BatchRunner:
+    """Runs the batches of one fragment.
+
+    :ivar lineage: of every file staged or produced; ``failures``: jobs that failed.
+    """
+
+    def __init__(self, spec: FragmentSpec, mover: DataMover, log: Logger) -> None:
+        self.spec = spec
+        self.mover = mover
+        self.log = log
+        self.lineage: list[LineageEntry] = []
+        self.failures: list[Failure] = []
+
+    async def run(self, place: Place, jobs: list[PendingJob]) -> None:
+        paths = await self._stage(place, jobs)
+        done: dict[str, JobResult] = {}
+        directories: dict[str, str] = {}
+        waiting = {job.key: job for job in jobs}
+        built: dict[str, str] = {}
+        known: tuple[str, ...] = ()
+        task_directory = place.task_directory(self.spec.identity)
+        attempt = self.spec.identity.try_number
+        while waiting:
+            token = _token(attempt, waiting)
+            directory = posixpath.join(task_directory, token)
+            scripts = await self._build(place, waiting.values(), {k: f"{directory}/{k}" for k in waiting}, paths)
+            built.update(dict.fromkeys(waiting, directory))
+            batch = Batch(
+                directory=directory,
+                name=jobs[0].step_path.rsplit("/", 1)[-1],
+                keys=tuple(waiting),
+                jobs=tuple(scripts),
+                resources=jobs[0].resources,
+                options=place.options,
+                known=known,
+            )
+            reports = await place.patiently(functools.partial(place.queue.submit, batch), self.log)
+            ours = next((report for report in reports if report.token == token), None)
+            if ours is None:
+                # batches of an earlier try (or of a process that was killed) are there: take what they have
+                for report in reports:
+                    await self._adopt(place, report, waiting, done, directories)
+                known = (*known, *(report.token for report in reports))
+                continue
+            results = await self._wait(place, ours, jobs[0].step_path)
+            for key, result in zip(ours.keys, results, strict=True):
+                if key in waiting:
+                    done[key], directories[key] = result, posixpath.join(ours.directory, key)
+                    del waiting[key]
+        # outputs are bound by paths: a job that an earlier try ran is built again for where it was run
+        moved = [job for job in jobs if directories[job.key] != f"{built[job.key]}/{job.key}"]
+        await self._build(place, moved, directories, paths)
+        await self._collect(place, jobs, done, directories)
+
+    async def _adopt(
+        self,
+        place: Place,
+        report: BatchReport,
+        waiting: dict[str, PendingJob],
+        done: dict[str, JobResult],
+        directories: dict[str, str],
+    ) -> None:
+        """Take the jobs of a batch that was submitted before: finished ones count, failed ones are attempted anew."""
+        wanted = [key for key in report.keys if key in waiting]
+        if not wanted:
+            return
+        self.log.info("re-attached to %s at %s: %d jobs", report.directory, place.host.title, len(wanted))
+        results = await self._wait(place, report, waiting[wanted[0]].step_path)
+        again = 0
+        for key, result in zip(report.keys, results, strict=True):
+            if key not in waiting:
+                continue
+            succeeded = result.exit_code is not None and waiting[key].status(result.exit_code) == "success"
+            if not succeeded and report.attempt < self.spec.identity.try_number:
+                again += 1
+                continue
+            done[key], directories[key] = result, posixpath.join(report.directory, key)
+            del waiting[key]
+        if again:
+            self.log.info("%d jobs that failed before are attempted again", again)
+
+    async def _wait(self, place: Place, report: BatchReport, step_path: str) -> list[JobResult]:
+        wait = functools.partial(place.queue.wait, report.directory, self._progress(place, step_path))
+        return await place.patiently(wait, self.log)
+
+    def _progress(self, place: Place, step_path: str) -> Callable[[Progress], None]:
+        last: list[str] = []
+
+        def report(progress: Progress) -> None:
+            text = f"{step_path} at {place.host.title}: {progress}"
+            if [text] != last:
+                last[:] = [text]
+                self.log.info("%s", text)
+
+        return report
+
+    async def _stage(self, place: Place, jobs: Sequence[PendingJob]) -> dict[str, str]:
+        """Bring the jobs' input files to the location; -> where each URI is there."""
+        paths: dict[str, str] = {}
+        requests: list[StageRequest] = []
+        for job in jobs:
+            for file in job.files():
+                uri = file["location"]
+                if uri in paths:
+                    continue
+                ref = ref_of(file)
+                if ref is not None:
+                    self._check_known(ref, job)
+                if ref is not None and self._same_storage(place, ref):
+                    paths[uri] = ref.path
+                    continue
+                paths[uri] = store_path(place.workdir, file)
+                requests.append(StageRequest.of(file, place.host, paths[uri]))
+        if requests:
+            entries = await self.mover.stage(requests)
+            self.lineage.extend(entries)
+            moved = [e for e in entries if not e.reused]
+            self.log.info(
+                "staged %d files to %s: %d moved (%d bytes), %d already there",
+                len(entries), place.host.title, len(moved), sum(e.bytes for e in moved), len(entries) - len(moved),
+            )  # fmt: skip
+        return paths
+
+    def _same_storage(self, place: Place, ref: FileRef) -> bool:
+        return self.mover.same_storage(ref, place.host)
+
+    def _check_known(self, ref: FileRef, job: PendingJob) -> None:
+        if not self.mover.knows(ref):
+            raise CwlError(
+                f"an input file is said to be at deployment {ref.deployment!r}, which this DAG does not have",
+                where=job.label,
+            )
+
+    async def _build(
+        self,
+        place: Place,
+        jobs: Collection[PendingJob],
+        directories: Mapping[str, str],
+        paths: Mapping[str, str],
+    ) -> list[JobScript]:
+        def build() -> tuple[list[JobScript], list[Question]]:
+            scripts: list[JobScript] = []
+            questions: list[Question] = []
+            for job in jobs:
+                try:
+                    scripts.append(job.build(directories[job.key], paths, place.facts))
+                except FactsNeeded as needed:
+                    questions.extend(needed.questions)
+            return scripts, questions
+
+        return await place.with_facts(build, self.log)
+
+    async def _collect(
+        self,
+        place: Place,
+        jobs: Sequence[PendingJob],
+        done: Mapping[str, JobResult],
+        directories: Mapping[str, str],
+    ) -> None:
+        finished = [job for job in jobs if done[job.key].exit_code is not None]
+        usable = [job for job in finished if job.status(done[job.key].exit_code or 0) == "success"]
+        if usable:
+            trees = [posixpath.join(directories[job.key], "out") for job in usable]
+            place.facts.merge(await place.patiently(functools.partial(place.queue.facts, trees=trees), self.log))
+
+        def collect() -> tuple[list[CwlObject], list[Question]]:
+            outputs: list[CwlObject] = []
+            questions: list[Question] = []
+            for job in usable:
+                try:
+                    outputs.append(
+                        job.collect(done[job.key].exit_code or 0, directories[job.key], place.facts, place.uri)
+                    )
+                except FactsNeeded as needed:
+                    questions.extend(needed.questions)
+            return outputs, questions
+
+        outputs = dict(zip((job.key for job in usable), await place.with_facts(collect, self.log), strict=True))
+        for value in outputs.values():
+            self.lineage.extend(_produced(value))
+
+        def complete() -> None:
+            for job in jobs:
+                if job.key in outputs:
+                    job.complete(outputs[job.key], "success")
+                else:
+                    result = done[job.key]
+                    status = "permanentFail" if result.exit_code is None else job.status(result.exit_code)
+                    self.failures.append(Failure(job.label, place.host.title, result, status, directories[job.key]))
+                    job.complete(None, status)
+
+        await in_cwl_thread(complete)
+
+
+def _produced(value: JsonValue) -> list[LineageEntry]:
+    found: list[LineageEntry] = []
+    if isinstance(value, dict):
+        if value.get("class") in ("File", "Directory") and "location" in value:
+            uri, size = value["location"], int(value.get("size") or 0)
+            found.append(LineageEntry(uri, uri, "produced", size, 0.0, value.get("checksum")))
+        for item in value.values():
+            found.extend(_produced(item))
+    elif isinstance(value, list):
+        for item in value:
+            found.extend(_produced(item))
+    return found
+
+
+def _token(attempt: int, keys: Mapping[str, Any]) -> str:
+    digest = hashlib.sha1("\n".join(sorted(keys)).encode(), usedforsecurity=False).hexdigest()
+    return f"a{attempt}-{digest[:10]}"

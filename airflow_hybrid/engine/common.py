@@ -1,0 +1,28 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What the engine's rooms share: cwltool's one thread, and a task's log."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+_CWL_THREAD = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cwl")
+"""cwltool is not safe for threads: all of its work in a process is done in this one"""
+
+
+async def in_cwl_thread(function: Callable[..., T], *args: Any) -> T:
+    """Run ``function`` in the process's one cwltool thread, so that the event loop is never blocked by it."""
+    return await asyncio.get_running_loop().run_in_executor(_CWL_THREAD, functools.partial(function, *args))
+
+
+class Logger(Protocol):
+    """The part of a logger that the engine uses; a task's own log in Airflow."""
+
+    def info(self, event: Any, /, *args: Any) -> Any: ...
+
+    def warning(self, event: Any, /, *args: Any) -> Any: ...

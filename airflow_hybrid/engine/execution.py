@@ -1,0 +1,140 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The life of a fragment: cwltool finds jobs, each group of them gets a place, each place a batch."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import shlex
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.cwl.fragment import Fragment, FragmentRun, PendingJob
+from airflow_hybrid.engine.batches import BatchRunner
+from airflow_hybrid.engine.common import Logger, in_cwl_thread
+from airflow_hybrid.engine.failures import failed
+from airflow_hybrid.engine.places import Places
+from airflow_hybrid.engine.remote_values import list_folder, read_start
+from airflow_hybrid.engine.spec import FragmentOutcome, FragmentSpec
+from airflow_hybrid.errors import CwlError, HybridError, JobFailedError
+from airflow_hybrid.hooks.data_mover import DataMover
+from airflow_hybrid.model import Resources
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class FragmentExecution:
+    """Runs one fragment to its end. ``run`` may be called in any process, at any time, again."""
+
+    def __init__(self, spec: FragmentSpec, logger: Logger | None = None) -> None:
+        self.spec = spec
+        self.log = logger or log
+        self.jobs = 0
+        mover = DataMover(spec.deployments, spec.links)
+        self.places = Places(spec, mover, self.log)
+        self.batches = BatchRunner(spec, mover, self.log)
+
+    # --- the loop ------------------------------------------------------------------------------------------------
+
+    async def run(self) -> FragmentOutcome:
+        """Run all jobs of the fragment.
+
+        :raises JobFailedError: jobs failed; says which, where, why, and whether it makes sense to try again.
+        :raises SiteError: a location could not be used; what was submitted there goes on and is found again.
+        :raises CwlError: an expression, an input or an output does not fit the document.
+        """
+        spec = self.spec
+        if spec.identity.try_number > 1:
+            await self._raise_if_marked()
+        loop = asyncio.get_running_loop()
+
+        def ask(function: Callable[[str, Mapping[str, Deployment]], Coroutine[Any, Any, T]], uri: str) -> T:
+            """From the cwltool thread: what only the location knows."""
+            return asyncio.run_coroutine_threadsafe(function(uri, spec.deployments), loop).result()
+
+        fragment = await in_cwl_thread(functools.partial(Fragment.load, spec.document, chunked=spec.chunked))
+        run = await in_cwl_thread(
+            functools.partial(
+                fragment.start,
+                spec.instances,
+                name=spec.identity.directory,
+                reader=functools.partial(ask, read_start),
+                lister=functools.partial(ask, list_folder),
+            )
+        )
+        active: set[asyncio.Task[None]] = set()
+        try:
+            while True:
+                pending = await in_cwl_thread(run.pump)
+                self.jobs += len(pending)
+                for group in self._groups(pending):
+                    active.add(asyncio.ensure_future(self._run_group(group)))
+                if not active:
+                    break
+                done, active = await asyncio.wait(active, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+        finally:
+            for task in active:
+                task.cancel()
+            await asyncio.gather(*active, return_exceptions=True)
+        return await self._finish(run)
+
+    async def _finish(self, run: FragmentRun) -> FragmentOutcome:
+        if self.batches.failures:
+            error = failed(self.batches.failures, self.jobs)
+            if not error.retryable:
+                await self._mark(error)
+            raise error
+        results = await in_cwl_thread(run.results)
+        for result in results:
+            if result.status not in ("success", "skipped"):
+                raise CwlError(result.message or f"ended as {result.status}", where=self.spec.step_path)
+        return FragmentOutcome(results, self.batches.lineage, self.jobs)
+
+    @staticmethod
+    def _groups(pending: Sequence[PendingJob]) -> list[list[PendingJob]]:
+        groups: dict[tuple[str, Resources], list[PendingJob]] = {}
+        for job in pending:
+            groups.setdefault((job.step_path, job.resources), []).append(job)
+        return list(groups.values())
+
+    async def cancel(self) -> None:
+        """End every job of this task instance at every place where it may have been submitted."""
+        places = await self.places.all()
+        await asyncio.gather(*(place.queue.cancel(place.task_directory(self.spec.identity)) for place in places))
+
+    async def _run_group(self, jobs: list[PendingJob]) -> None:
+        """Jobs of one leaf step with the same needs: place them, and run a batch per place."""
+        await _all(*(self.batches.run(place, group) for place, group in await self.places.divide(jobs)))
+
+    # --- the marker of a permanent failure -----------------------------------------------------------------------
+
+    async def _mark(self, error: HybridError) -> None:
+        """Leave a note for the next try, which Airflow starts whatever failed: a permanent failure stays one."""
+        for place in await self.places.all():
+            directory = place.task_directory(self.spec.identity)
+            text = f"mkdir -p {shlex.quote(directory)} && cat > {shlex.quote(directory + '/permanent')}"
+            await place.host.run(text, stdin=str(error).encode(), label="mark of a permanent failure")
+
+    async def _raise_if_marked(self) -> None:
+        for place in await self.places.all():
+            path = shlex.quote(place.task_directory(self.spec.identity) + "/permanent")
+            result = await place.host.run(f"cat {path} 2>/dev/null || :", label="read of the last try's verdict")
+            if result.stdout:
+                raise JobFailedError(
+                    "an earlier try failed for good (CWL permanentFail), so nothing was run again:\n" + result.out,
+                    retryable=False,
+                    hint="clear the task to run it anew",
+                )
+
+
+async def _all(*awaitables: Awaitable[None]) -> None:
+    """Wait for all, then raise the first error: a failure of one batch does not abandon the others midway."""
+    results = await asyncio.gather(*awaitables, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result

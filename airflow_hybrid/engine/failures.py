@@ -1,0 +1,43 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What is said of jobs that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from airflow_hybrid.errors import JobFailedError
+from airflow_hybrid.model import JobResult
+
+STDERR_LINES = 15
+
+
+@dataclass(frozen=True)
+class Failure:
+    label: str
+    place: str
+    result: JobResult
+    status: str
+    directory: str
+
+
+def failed(failures: Sequence[Failure], jobs: int) -> JobFailedError:
+    """One message for all failed jobs of a fragment: the first three in full."""
+    lines = [f"{len(failures)} of {jobs} jobs failed" if jobs > 1 else "the job failed"]
+    for failure in failures[:3]:
+        result = failure.result
+        if result.exit_code is not None:
+            ended = f"exit code {result.exit_code} ({failure.status})"
+        else:
+            ended = result.state.value
+        lines.append(f"{failure.label} at {failure.place}: {ended}" + (f", {result.reason}" if result.reason else ""))
+        if result.scheduler_id:
+            lines.append(f"  job id: {result.scheduler_id}")
+        lines.append(f"  stdout: {result.stdout_path}")
+        lines.append(f"  stderr: {result.stderr_path}")
+        tail = result.stderr_tail.strip().splitlines()[-STDERR_LINES:]
+        lines.extend(f"  | {line}" for line in tail)
+    if len(failures) > 3:
+        lines.append(f"... and {len(failures) - 3} more")
+    permanent = all(f.status == "permanentFail" and f.result.exit_code is not None for f in failures)
+    return JobFailedError("\n".join(lines), retryable=not permanent)

@@ -1,0 +1,120 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What a fragment is, as plain values: its task, what it needs to run anywhere, and what it gave."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.cwl.fragment import InstanceResult
+from airflow_hybrid.model import Binding, CwlObject, JsonValue, LineageEntry
+
+
+@dataclass(frozen=True)
+class TaskIdentity:
+    """Which task instance this is; the path of its jobs' directories is a function of it.
+
+    :ivar generation: grows when a user clears the task, and not when Airflow retries it.
+    :ivar try_number: names the attempt that new jobs belong to.
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    generation: int = 0
+    try_number: int = 1
+
+    @property
+    def directory(self) -> str:
+        """Relative path of the task directory: ``dag/run/task[/map_index]/g<generation>``."""
+        parts = [_safe(self.dag_id), _safe(self.run_id), _safe(self.task_id)]
+        if self.map_index >= 0:
+            parts.append(str(self.map_index))
+        return "/".join([*parts, f"g{self.generation}"])
+
+    def to_json(self) -> JsonValue:
+        return self.__dict__.copy()
+
+
+@dataclass(frozen=True)
+class FragmentSpec:
+    """All that is needed to run a fragment anywhere: plain values, carried by the trigger.
+
+    :ivar leaves: paths of the steps that its jobs may belong to.
+    :ivar instances: complete inputs of the document, one object per instance.
+    :ivar bindings: as in the hybrid file; the longest matching path of a job's step wins.
+    :ivar deployments: by name; no secrets in them.
+    """
+
+    step_path: str
+    leaves: tuple[str, ...]
+    document: JsonValue
+    instances: tuple[CwlObject, ...]
+    bindings: tuple[Binding, ...]
+    deployments: Mapping[str, Deployment]
+    identity: TaskIdentity
+    links: JsonValue = None
+    chunked: bool = False
+
+    def to_json(self) -> JsonValue:
+        return {
+            "step_path": self.step_path,
+            "leaves": list(self.leaves),
+            "document": self.document,
+            "instances": list(self.instances),
+            "bindings": [b.to_json() for b in self.bindings],
+            "deployments": {name: d.to_json() for name, d in self.deployments.items()},
+            "identity": self.identity.to_json(),
+            "links": self.links,
+            "chunked": self.chunked,
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> FragmentSpec:
+        return cls(
+            **{
+                **value,
+                "leaves": tuple(value["leaves"]),
+                "instances": tuple(value["instances"]),
+                "bindings": tuple(Binding.from_json(b) for b in value["bindings"]),
+                "deployments": {n: Deployment.from_json(d) for n, d in value["deployments"].items()},
+                "identity": TaskIdentity(**value["identity"]),
+            }
+        )
+
+
+@dataclass
+class FragmentOutcome:
+    """What a fragment gave: one result per instance, and the lineage of every file staged or produced."""
+
+    results: list[InstanceResult]
+    lineage: list[LineageEntry]
+    jobs: int
+
+
+def task_value(outcome: FragmentOutcome, places: Sequence[int | None] | None, jobs: int | None) -> JsonValue:
+    """What a task publishes of a fragment.
+
+    :param places: in a chunk of instances, per instance its index among the fragment's, or None where it was skipped.
+    :param jobs: length of a chunk of a scattered leaf, whose outputs are arrays.
+    :return: the CWL output object; or a list of them, per instance or per job of the chunk.
+    """
+    if places is not None:
+        return [None if k is None else outcome.results[k].outputs for k in places]
+    outputs = outcome.results[0].outputs
+    if jobs is None:
+        return outputs
+    return [{port: None if v is None else v[k] for port, v in outputs.items()} for k in range(jobs)]
+
+
+def _safe(name: str) -> str:
+    """A name that is safe as a path component anywhere; a changed name gets a digest, so that two never meet."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".-") or "_"
+    if safe == name and len(safe) <= 100:
+        return safe
+    return f"{safe[:90]}-{hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:8]}"

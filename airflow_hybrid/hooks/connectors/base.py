@@ -1,0 +1,120 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What a connector is: a deployment's locations, work directory and job queues."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.errors import ConfigError, SiteError
+from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.hooks.queue import JobQueue
+from airflow_hybrid.schedulers.base import Scheduler
+
+FOLDER = "airflow_hybrid"
+"""name of the work directory where the hybrid file gives none"""
+
+
+class Connector(abc.ABC):
+    """One deployment in this process and event loop.
+
+    :param deployment: its values.
+    :param inner: the connector of the deployment that it wraps; None for this machine, or where it wraps nothing.
+    """
+
+    def __init__(self, deployment: Deployment, inner: Connector | None = None) -> None:
+        self.deployment = deployment
+        self.inner = inner
+        self._workdirs: dict[str, asyncio.Task[str]] = {}
+        self._queues: dict[tuple[str, str | None], JobQueue] = {}
+
+    @property
+    def storage(self) -> str:
+        """Name of the deployment whose files these are: that of the innermost one."""
+        return self.inner.storage if self.inner is not None else self.deployment.name
+
+    @property
+    def owns_hosts(self) -> bool:
+        """Whether its hosts, and their connections, are its own and not those of what it wraps."""
+        return self.inner is None
+
+    @abc.abstractmethod
+    async def hosts(self, service: str | None = None) -> list[Host]:
+        """The locations of a service (or of the deployment), always the same objects; no connection is made."""
+
+    @abc.abstractmethod
+    def scheduler(self) -> Scheduler:
+        """Who runs the jobs there."""
+
+    def options(self, service: str | None = None) -> Mapping[str, Any]:
+        """What the hybrid file says about the jobs of a service, for :class:`airflow_hybrid.hooks.queue.Batch`.
+
+        Native options of the scheduler by their names in the file, and ``template``: the text of the service's
+        Jinja2 template (that of no service where it has none of its own).
+        """
+        templates = self.deployment.templates
+        template = templates.get(service) if service is not None else None
+        template = templates.get("") if template is None else template
+        return {} if template is None else {"template": template}
+
+    def queue(self, host: Host, service: str | None = None) -> JobQueue:
+        """The queue of jobs at a location; always the same object."""
+        key = (host.location, service)
+        if key not in self._queues:
+            self._queues[key] = JobQueue(host, self.scheduler())
+        return self._queues[key]
+
+    def shares(self, path: str) -> bool:
+        """Whether all locations of the deployment see the same file at ``path``."""
+        return self.inner.shares(path) if self.inner is not None else False
+
+    async def workdir(self, host: Host, service: str | None = None) -> str:
+        """Absolute path of the folder for jobs and data at a location; resolved there once.
+
+        ``~`` and ``$NAME`` in the hybrid file are the location's own.
+
+        :raises SiteError: the location was not reached, or has no such folder.
+        """
+        if host.location not in self._workdirs or self._workdirs[host.location].cancelled():
+            self._workdirs[host.location] = asyncio.ensure_future(self._resolve_workdir(host))
+        task = self._workdirs[host.location]
+        try:
+            return await asyncio.shield(task)
+        except (SiteError, ConfigError):
+            self._workdirs.pop(host.location, None)
+            raise
+
+    async def _resolve_workdir(self, host: Host) -> str:
+        if self.deployment.workdir is None and self.inner is not None:
+            return await self.inner.workdir(host)
+        given = self.deployment.workdir or self.default_workdir()
+        if given.startswith("/") and "$" not in given:
+            return posixpath.normpath(given)
+        result = await host.run(f"printf %s {_expanding(given)}", label="work directory")
+        path = result.check(f"the work directory {given!r} cannot be resolved").out
+        if not path.startswith("/"):
+            raise ConfigError(
+                f"the workdir {given!r} of deployment {self.deployment.name!r} is {path!r} at {host.title}",
+                hint="give an absolute path, or one that begins with ~ or a variable that is set there",
+            )
+        return posixpath.normpath(path)
+
+    def default_workdir(self) -> str:
+        """Where the jobs go when the hybrid file does not say."""
+        return f"$HOME/{FOLDER}"
+
+    async def close(self) -> None:
+        """Release connections; the connector may be used again."""
+        for host in await self.hosts():
+            await host.close()
+
+
+def _expanding(path: str) -> str:
+    """A shell word in which ``~`` and ``$NAME`` or ``${NAME}`` are expanded, and nothing else."""
+    if path == "~" or path.startswith("~/"):
+        path = "$HOME" + path[1:]
+    return '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`").replace("$(", "\\$(") + '"'

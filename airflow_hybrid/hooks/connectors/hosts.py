@@ -1,0 +1,61 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""``local`` and ``ssh``: machines that run jobs themselves."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.hooks.connectors.base import FOLDER, Connector
+from airflow_hybrid.hooks.local import LocalHost
+from airflow_hybrid.hooks.ssh import SshHost
+from airflow_hybrid.hooks.ssh_settings import nodes_of
+from airflow_hybrid.schedulers.base import Scheduler
+from airflow_hybrid.schedulers.process import ProcessScheduler
+
+
+class LocalConnector(Connector):
+    """The machine that Airflow's process runs on."""
+
+    async def hosts(self, service: str | None = None) -> list[Host]:
+        if not hasattr(self, "_host"):
+            self._host = LocalHost(self.deployment.name, cores=self.deployment.config.get("cores"))
+        return [self._host]
+
+    def scheduler(self) -> Scheduler:
+        return ProcessScheduler()
+
+    def default_workdir(self) -> str:
+        home = os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
+        return os.path.join(os.path.abspath(home), FOLDER, self.deployment.name)
+
+
+class SshConnector(Connector):
+    """One or more hosts that run jobs themselves."""
+
+    def __init__(self, deployment: Deployment, inner: Connector | None = None) -> None:
+        super().__init__(deployment, inner)
+        cores = deployment.config.get("cores")
+        self._hosts: list[Host] = [
+            SshHost(deployment.name, name, settings, cores) for name, settings in nodes_of(deployment.config).items()
+        ]
+        self._shared = [posixpath.normpath(path) for path in deployment.config.get("sharedPaths") or ()]
+
+    @property
+    def storage(self) -> str:
+        return self.deployment.name
+
+    @property
+    def owns_hosts(self) -> bool:
+        return True
+
+    async def hosts(self, service: str | None = None) -> list[Host]:
+        return self._hosts
+
+    def scheduler(self) -> Scheduler:
+        return ProcessScheduler()
+
+    def shares(self, path: str) -> bool:
+        return any(path == shared or path.startswith(shared.rstrip("/") + "/") for shared in self._shared)
