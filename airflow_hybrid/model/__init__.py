@@ -1,0 +1,56 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The values that rooms hand to each other: frozen, plain, and JSON in and out.
+
+Imported by name from here; files and jobs only when first used, since Airflow parses a DAG file, which needs neither,
+for every task start.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from airflow_hybrid.model.values import LOCAL_DEPLOYMENT, LOCAL_LOCATION, SCHEME, CwlObject, JsonValue
+from airflow_hybrid.model.workflow import Binding, Port, Source, Step, StepInput, Target, WorkflowGraph, WorkflowOutput
+
+if TYPE_CHECKING:
+    from airflow_hybrid.model.files import FactsNeeded, FileFact, FileRef, LineageEntry, Question, SiteFacts
+    from airflow_hybrid.model.jobs import JobResult, JobScript, JobState, Resources, StageEntry
+
+_LATE = {
+    **dict.fromkeys(("FactsNeeded", "FileFact", "FileRef", "LineageEntry", "Question", "SiteFacts"), "files"),
+    **dict.fromkeys(("JobResult", "JobScript", "JobState", "Resources", "StageEntry"), "jobs"),
+}
+
+__all__ = [
+    "LOCAL_DEPLOYMENT",
+    "LOCAL_LOCATION",
+    "SCHEME",
+    "Binding",
+    "CwlObject",
+    "FactsNeeded",
+    "FileFact",
+    "FileRef",
+    "JobResult",
+    "JobScript",
+    "JobState",
+    "JsonValue",
+    "LineageEntry",
+    "Port",
+    "Question",
+    "Resources",
+    "SiteFacts",
+    "Source",
+    "StageEntry",
+    "Step",
+    "StepInput",
+    "Target",
+    "WorkflowGraph",
+    "WorkflowOutput",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATE[name]}"), name)

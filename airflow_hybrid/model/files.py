@@ -1,0 +1,127 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Files: where their copies are, what a probe saw of them, and how they came there."""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from airflow_hybrid.model.values import LOCAL_DEPLOYMENT, LOCAL_LOCATION, SCHEME, JsonValue
+
+
+@dataclass(frozen=True)
+class FileRef:
+    """Where one copy (replica) of a file or directory is: deployment, location, absolute path.
+
+    As a URI: ``hybrid://<deployment>/<location><absolute path>``, percent-encoded; the files of this machine
+    are plain ``file:///absolute/path``. ``urllib.parse.urlsplit`` takes both apart.
+    """
+
+    deployment: str
+    location: str
+    path: str
+
+    @property
+    def uri(self) -> str:
+        if self.deployment == LOCAL_DEPLOYMENT:
+            return "file://" + quote(self.path)
+        return f"{SCHEME}://{quote(self.deployment, safe='')}/{quote(self.location, safe='')}{quote(self.path)}"
+
+    @classmethod
+    def parse(cls, uri: str) -> FileRef:
+        """Take a ``hybrid:`` or ``file:`` URI apart.
+
+        :raises ValueError: another scheme, no location, or a path that is not absolute and normal
+            (``..`` and doubled slashes are refused: a URI that came through XCom is input, not truth).
+        """
+        parts = urlsplit(uri)
+        if parts.query or parts.fragment:
+            raise ValueError(f"a file URI has no query or fragment (percent-encode '?' and '#'): {uri!r}")
+        if parts.scheme == "file":
+            if parts.netloc not in ("", "localhost"):
+                raise ValueError(f"a file: URI names another host: {uri!r}")
+            deployment, location, path = LOCAL_DEPLOYMENT, LOCAL_LOCATION, unquote(parts.path)
+        elif parts.scheme == SCHEME:
+            first, slash, rest = parts.path.removeprefix("/").partition("/")
+            deployment, location, path = unquote(parts.netloc), unquote(first), slash + unquote(rest)
+        else:
+            raise ValueError(f"not a {SCHEME}: or file: URI: {uri!r}")
+        if not deployment or not location or not path.startswith("/") or "\0" in path:
+            raise ValueError(f"not the URI of a file at a location: {uri!r}")
+        if posixpath.normpath(path) != path.rstrip("/") and path != "/":
+            raise ValueError(f"the path in {uri!r} is not normal")
+        return cls(deployment, location, path.rstrip("/") or "/")
+
+
+@dataclass(frozen=True)
+class FileFact:
+    """What a probe saw at a path: kind ``f`` (file), ``d`` (directory) or ``?`` (neither, or not there)."""
+
+    kind: str
+    size: int = 0
+    checksum: str | None = None
+    """``sha1$<hex>``; None where it was not asked for"""
+    realpath: str | None = None
+    """set when the path, or a part of it below the probed folder, is a symbolic link"""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing to ask of a location's file system. ``ask``: ``stat``, ``contents``, ``list`` or ``checksum``."""
+
+    ask: str
+    path: str
+
+
+class FactsNeeded(Exception):  # noqa: N818 - not an error: a request for a probe
+    """Raised while a job is built or collected when the facts at hand do not answer a question.
+
+    Whoever drives the evaluation gathers the questions of a whole batch, asks them in one probe, and tries again.
+    """
+
+    def __init__(self, questions: Sequence[Question]) -> None:
+        super().__init__(", ".join(f"{q.ask} {q.path}" for q in questions))
+        self.questions = tuple(questions)
+
+
+@dataclass
+class SiteFacts:
+    """What is known of one location's file system: answers to questions, grown by probes."""
+
+    files: dict[str, FileFact] = field(default_factory=dict)
+    listings: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
+    """the first 64 KiB + 1 byte (CWL v1.2 section 5.1.1 allows loadContents up to 64 KiB)"""
+
+    def merge(self, other: SiteFacts) -> None:
+        self.files.update(other.files)
+        self.listings.update(other.listings)
+        self.contents.update(other.contents)
+
+
+@dataclass(frozen=True)
+class LineageEntry:
+    """One file or directory that was staged or produced, for placement, provenance and the UI.
+
+    :ivar route: ``in place``, ``link``, ``copy``, ``direct``, ``relay``, ``fetch`` (from the web, by the
+        destination itself), or ``produced``.
+    """
+
+    source: str
+    destination: str
+    route: str
+    bytes: int
+    seconds: float
+    checksum: str | None = None
+    reused: bool = False
+
+    def to_json(self) -> JsonValue:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> LineageEntry:
+        return cls(**value)

@@ -1,0 +1,115 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A job: what it asks for, what to type where, and how it ended."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_hybrid.model.values import JsonValue
+
+
+class JobState(str, enum.Enum):
+    """State of one job, by the names that schedulers' users know.
+
+    ``UNKNOWN`` is the absence of evidence; it is neither gone nor finished. ``LOST`` is a failure: neither the
+    exit code, nor the queue, nor the accounting knows the job after the grace period.
+    """
+
+    UNKNOWN = "UNKNOWN"
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    TIMEOUT = "TIMEOUT"
+    OUT_OF_MEMORY = "OUT_OF_MEMORY"
+    NODE_FAIL = "NODE_FAIL"
+    PREEMPTED = "PREEMPTED"
+    CANCELLED = "CANCELLED"
+    LOST = "LOST"
+
+    @property
+    def ended(self) -> bool:
+        return self not in (JobState.UNKNOWN, JobState.PENDING, JobState.RUNNING)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a job asks for (CWL ResourceRequirement and ToolTimeLimit), already evaluated to numbers.
+
+    ``explicit`` names the fields that the document itself gives; the others are defaults of the standard
+    and are not turned into native requests.
+    """
+
+    cores: float = 1
+    ram_mib: int = 256
+    tmpdir_mib: int = 1024
+    outdir_mib: int = 1024
+    walltime_s: int | None = None
+    explicit: frozenset[str] = frozenset()
+
+    def to_json(self) -> JsonValue:
+        return {**dataclasses.asdict(self), "explicit": sorted(self.explicit)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Resources:
+        return cls(**{**value, "explicit": frozenset(value["explicit"])})
+
+
+@dataclass(frozen=True)
+class StageEntry:
+    """Something that must exist in a job's directory before its command starts.
+
+    :ivar kind: ``mkdir``; ``file`` (with ``text``, a literal); ``link`` (symbolic, to ``source``);
+        ``copy`` (of ``source``, file or directory, writable).
+    :ivar target: absolute path at the location.
+    :ivar source: absolute path at the location, for ``link`` and ``copy``.
+    """
+
+    kind: str
+    target: str
+    source: str | None = None
+    text: bytes | None = None
+    executable: bool = False
+
+
+@dataclass(frozen=True)
+class JobScript:
+    """One job, ready to run at a location: what to type there.
+
+    :ivar command: the argument vector, unquoted; when ``shell`` is true the single element is shell text
+        (ShellCommandRequirement, already quoted by cwltool).
+    :ivar environment: EnvVarRequirement plus HOME and TMPDIR; values unquoted.
+    :ivar stdin: absolute path or None; ``stdout`` and ``stderr``: paths relative to outdir, or None for the
+        job's log files.
+    :ivar stage: in the order in which it is to be made.
+    """
+
+    command: tuple[str, ...]
+    outdir: str
+    tmpdir: str
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stdin: str | None = None
+    stdout: str | None = None
+    stderr: str | None = None
+    shell: bool = False
+    stage: tuple[StageEntry, ...] = ()
+    walltime_s: int | None = None
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How one job ended: its state, exit code, and what evidence there is."""
+
+    state: JobState
+    exit_code: int | None = None
+    reason: str = ""
+    """the site's own words (``NonZeroExitCode``, ``node2 down`` ...)"""
+    scheduler_id: str | None = None
+    stderr_tail: str = ""
+    stdout_path: str = ""
+    stderr_path: str = ""
+    seconds: float | None = None

@@ -1,0 +1,204 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The compiled workflow, and where its steps are bound: all that a DAG file's parse needs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_hybrid.model.values import JsonValue
+
+
+@dataclass(frozen=True)
+class Target:
+    """One target of a binding: deployment and, where it has several, a service of it."""
+
+    deployment: str
+    service: str | None = None
+    workdir: str | None = None
+    locations: int = 1
+
+
+@dataclass(frozen=True)
+class Binding:
+    """Where the jobs of a step may run, and how its scatter is cut.
+
+    :ivar path: step path (``/train``, ``/`` for all); the longest matching prefix wins.
+    """
+
+    path: str
+    targets: tuple[Target, ...]
+    scatter: str | None = None
+    """``batch``: a leaf's whole scatter is one batch"""
+    max_mapped: int = 16
+    fuse: bool = False
+    policy: str | None = None
+    filters: tuple[Mapping[str, Any], ...] = ()
+    """StreamFlow's binding filters, in their order: ``{name, type: shuffle | matching, config}``"""
+    position: str = field(default="", compare=False)
+    """``file:line: YAML path`` of the binding, for messages"""
+
+    def to_json(self) -> JsonValue:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Binding:
+        return cls(
+            **{
+                **value,
+                "targets": tuple(Target(**t) for t in value["targets"]),
+                "filters": tuple(value.get("filters", ())),
+            }
+        )
+
+
+# --- the compiled workflow --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Port:
+    """A workflow input: name, CWL type as resolved JSON, and what the trigger form shows of it."""
+
+    name: str
+    type: JsonValue
+    doc: str = ""
+    label: str = ""
+    default: JsonValue = None
+    has_default: bool = False
+    document: JsonValue = None
+    """the whole input parameter (secondaryFiles, format, loadContents ...), as resolved JSON"""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a port is connected to: output ``port`` of the step at path ``step``; without one, a workflow input."""
+
+    step: str | None
+    port: str
+
+
+@dataclass(frozen=True)
+class StepInput:
+    """A step's input port, with the sources it reads.
+
+    Sources refer to the scope that the step is in: in a sub-workflow, ``step`` None is an input of that sub-workflow.
+    """
+
+    name: str
+    sources: tuple[Source, ...] = ()
+    document: JsonValue = None
+    """the step's ``in`` entry as resolved JSON (linkMerge, pickValue, default, valueFrom, loadContents ...)"""
+    plain: bool = False
+    """one source, nothing else: the value passes unchanged (and the types need no merging)"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node of the workflow: a leaf (``tool`` or ``expression``) or a sub-workflow.
+
+    :ivar path: ``/variant/train``
+    :ivar document: key (SHA-256) of a self-contained CWL document in the compile cache: a Workflow of this one
+        step, whose inputs are the step's input ports *before* scatter, ``valueFrom`` and ``when`` and after
+        linkMerge/pickValue/default; ``cwl.fragment.Fragment`` runs it. A workflow step's document holds the
+        whole sub-workflow.
+    :ivar workflow: the sub-workflow's graph, for a step that is one
+    """
+
+    path: str
+    kind: str
+    inputs: tuple[StepInput, ...]
+    outputs: tuple[str, ...]
+    document: str
+    label: str = ""
+    doc: str = ""
+    scatter: tuple[str, ...] = ()
+    scatter_method: str | None = None
+    when: bool = False
+    loop: bool = False
+    workflow: WorkflowGraph | None = None
+    position: str = ""
+    """``file:line`` of the step, for messages"""
+
+    @property
+    def name(self) -> str:
+        return self.path.rsplit("/", 1)[1]
+
+    @property
+    def dimensions(self) -> int:
+        """Dimensions of the scatter: one per port for cross products, else one."""
+        return len(self.scatter) if "crossproduct" in str(self.scatter_method) else 1
+
+
+@dataclass(frozen=True)
+class WorkflowOutput:
+    """A workflow output: its type and sources, and the output parameter (linkMerge, pickValue ...) as resolved JSON."""
+
+    name: str
+    type: JsonValue
+    sources: tuple[Source, ...]
+    document: JsonValue = None
+
+
+@dataclass(frozen=True)
+class WorkflowGraph:
+    """A compiled CWL document: what the DAG is built from. Steps are in topological order.
+
+    A CommandLineTool or ExpressionTool at top level is a graph of one step with the tool's own name.
+    """
+
+    name: str
+    path: str
+    """``/`` for the top level, else the path of the step that it is"""
+    inputs: tuple[Port, ...]
+    outputs: tuple[WorkflowOutput, ...]
+    steps: tuple[Step, ...]
+    doc: str = ""
+    label: str = ""
+    source: str = ""
+    """path or URI of the top-level document"""
+    files: tuple[str, ...] = ()
+    """every file that the graph came from, for the cache key"""
+    requirements: JsonValue = None
+
+    def walk(self) -> list[Step]:
+        """All steps, sub-workflows' included, outermost first."""
+        found: list[Step] = []
+        for step in self.steps:
+            found.append(step)
+            if step.workflow is not None:
+                found.extend(step.workflow.walk())
+        return found
+
+    def to_json(self) -> JsonValue:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> WorkflowGraph:
+        return cls(
+            **{
+                **value,
+                "inputs": tuple(Port(**p) for p in value["inputs"]),
+                "outputs": tuple(
+                    WorkflowOutput(**{**o, "sources": tuple(Source(**s) for s in o["sources"])})
+                    for o in value["outputs"]
+                ),
+                "steps": tuple(_step_from_json(s) for s in value["steps"]),
+                "files": tuple(value["files"]),
+            }
+        )
+
+
+def _step_from_json(value: Mapping[str, Any]) -> Step:
+    inputs = tuple(StepInput(**{**i, "sources": tuple(Source(**s) for s in i["sources"])}) for i in value["inputs"])
+    workflow = value["workflow"]
+    return Step(
+        **{
+            **value,
+            "inputs": inputs,
+            "outputs": tuple(value["outputs"]),
+            "scatter": tuple(value["scatter"]),
+            "workflow": WorkflowGraph.from_json(workflow) if workflow else None,
+        }
+    )
