@@ -34,6 +34,7 @@ from airflow_hybrid.config import (
 from airflow_hybrid.cwl import cache
 from airflow_hybrid.cwl.settings import load_inputs
 from airflow_hybrid.errors import ConfigError, HybridError
+from airflow_hybrid.lifecycle import Use, add_deployment_tasks
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
 from airflow_hybrid.operators.hybrid import HybridOperator, InputsOperator, OutputsOperator, PlanOperator, StepSetup
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
@@ -128,7 +129,8 @@ class HybridDag(DAG):
         path, settings_base, settings = _resolve(document, inputs, caller)
         graph = cache.load_graph(path)
         parsed = parse_bindings(bindings)
-        sites: dict[str, Deployment] = parse_deployments(deployments or {})
+        folder = str(Path(caller).parent) if caller else "."
+        sites: dict[str, Deployment] = parse_deployments(deployments or {}, base_dir=folder)
         check_bindings(parsed, sites, [step.path for step in graph.walk()], where=source or caller)
         schedule = dag_options.get("schedule")
         if isinstance(schedule, list):
@@ -156,6 +158,7 @@ class HybridDag(DAG):
         )
         if caller:
             self.fileloc = caller
+        self.deployments = sites
         builder = _Builder(self, graph, parsed, sites, parse_links(links), settings, settings_base)
         builder.build(_outdir(outdir))
 
@@ -214,6 +217,7 @@ class _Builder:
         self.settings = settings
         self.settings_base = settings_base
         self.tasks: dict[str, Any] = {}
+        self.uses: dict[str, Use] = {}
         self.taken: set[str] = {INPUTS_TASK, OUTPUTS_TASK}
 
     def build(self, outdir: str) -> None:
@@ -237,9 +241,11 @@ class _Builder:
                 doc_md="Brings the outputs to `outdir`.",
             )
             upstream = {t for out in self.graph.outputs for s in out.sources for t in self._tasks_of(root, s)}
+            self.uses[outputs.task_id] = Use(reads=frozenset(upstream))
             # also of steps whose outputs nobody asked for: the run has not ended before they have
             upstream |= {t for node in root.nodes.values() for t in self._ends(node)}
             self._after(outputs, upstream | {INPUTS_TASK})
+            add_deployment_tasks(self.dag, self.deployments, self.uses, self._name)
 
     # --- one (sub-)workflow ---------------------------------------------------------------------------------------
 
@@ -256,12 +262,12 @@ class _Builder:
         common = {"task_id": self._name(step.name), "trigger_rule": TRIGGER_RULE, "doc_md": _step_doc(step)}
         if not step.scatter or scope.in_chunk or binding.scatter == "batch":
             task = HybridOperator(setup=setup, **common)
-            self._register(task)
+            self._register(task, self._use(setup))
             self._after(task, self._sources(scope, step))
             return Node(step, task.task_id)
         plan = self._plan(scope, step, binding)
         mapped = HybridOperator.partial(setup=setup, **common).expand(chunk=plan.output)
-        self._register(mapped)
+        self._register(mapped, self._use(setup))
         self._after(mapped, self._sources(scope, step))
         return Node(step, mapped.task_id, plan_id=plan.task_id)
 
@@ -275,7 +281,7 @@ class _Builder:
             trigger_rule=TRIGGER_RULE,
             doc_md=f"Cuts the scatter of `{step.path}` into chunks." if step.scatter else f"Evaluates `{step.path}`.",
         )
-        self._register(plan)
+        self._register(plan, Use(self._values(scope, step), hands_on=True))
         self._after(plan, self._sources(scope, step))
         return plan
 
@@ -305,9 +311,12 @@ class _Builder:
 
     # --- who waits for whom ---------------------------------------------------------------------------------------
 
-    def _sources(self, scope: Scope, step: Step) -> set[str]:
-        found = {t for port in step.inputs for source in port.sources for t in self._tasks_of(scope, source)}
-        return found | self._origin(scope)
+    def _sources(self, scope: Scope, step: Step) -> frozenset[str]:
+        return self._values(scope, step) | self._origin(scope)
+
+    def _values(self, scope: Scope, step: Step) -> frozenset[str]:
+        """Ids of the tasks that hold the values of a step's inputs."""
+        return frozenset(t for port in step.inputs for source in port.sources for t in self._tasks_of(scope, source))
 
     def _origin(self, scope: Scope) -> set[str]:
         """The task without which nothing in the scope starts."""
@@ -342,8 +351,12 @@ class _Builder:
         for task_id in sorted(set(upstream) - {task.task_id}):
             task.set_upstream(self.tasks[task_id])
 
-    def _register(self, task: BaseOperator | Any) -> None:
+    def _register(self, task: BaseOperator | Any, use: Use) -> None:
         self.tasks[task.task_id] = task
+        self.uses[task.task_id] = use
+
+    def _use(self, setup: StepSetup) -> Use:
+        return Use(self._values(setup.scope, setup.step), setup.deployed_to, setup.hands_on)
 
     def _name(self, name: str) -> str:
         """A task id of its own for a step: Airflow allows letters, digits, ``_``, ``-`` and ``.``"""

@@ -98,6 +98,19 @@ class CommandError(SiteError):
         self.retryable = retryable
 
 
+class DeployError(SiteError):
+    """A deployment could not be brought up or taken away, in the words of the tool that refused.
+
+    :param retryable: False where the next attempt would end the same way (an error in a compose file, no such image).
+    """
+
+    def __init__(
+        self, message: str, *, where: str | None = None, hint: str | None = None, retryable: bool = True
+    ) -> None:
+        super().__init__(message, where=where, hint=hint)
+        self.retryable = retryable
+
+
 class SubmitError(SiteError):
     """A scheduler refused a job, in its own words."""
 

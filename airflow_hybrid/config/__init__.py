@@ -19,6 +19,7 @@ from airflow_hybrid.config.values import (
     Link,
     PortBinding,
     WorkflowConfig,
+    for_run,
 )
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import Binding
@@ -33,6 +34,7 @@ __all__ = [
     "WorkflowConfig",
     "bind",
     "check_bindings",
+    "for_run",
     "json_schema",
     "load_hybrid_file",
     "parse_bindings",

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
+from importlib.metadata import entry_points
 from typing import Any
 
 import jinja2
@@ -14,7 +15,8 @@ import jinja2.meta
 from pydantic import TypeAdapter
 
 from airflow_hybrid.config import sbatch
-from airflow_hybrid.config.connectors import INLINE_SSH_KEYS
+from airflow_hybrid.config.checks import CONNECTOR_GROUP
+from airflow_hybrid.config.connectors import INLINE_SSH_KEYS, MANAGED_TYPES
 from airflow_hybrid.config.dag_section import DagModel
 from airflow_hybrid.config.deployments import DeploymentBase
 from airflow_hybrid.config.document import Path, Problem
@@ -117,6 +119,7 @@ class Normalizer:
             lazy=value.lazy,
             scheduling_policy=self._policy(value.scheduling_policy) or DEFAULT_POLICY,
             deferrable=value.deferrable,
+            managed=not value.external and self._can_be_deployed((*path, "type"), kind, config),
         )
         config_path = (*path, "config")
         if kind == "slurm":
@@ -129,6 +132,17 @@ class Normalizer:
             config = self._ssh(config_path, config)
         templates = self._templates(config_path, config) if kind in ("ssh", "slurm") else {}
         yield replace(deployment, config=config, templates=templates)
+
+    def _can_be_deployed(self, path: Path, kind: str, config: Mapping[str, Any]) -> bool:
+        if kind in MANAGED_TYPES:
+            key = MANAGED_TYPES[kind]
+            return key is None or bool(config.get(key))
+        for point in entry_points(group=CONNECTOR_GROUP, name=kind):
+            try:
+                return bool(getattr(point.load(), "managed", False))
+            except (ImportError, AttributeError) as error:
+                self.problems.append(Problem(path, f"the connector {point.value!r} cannot be imported: {error}"))
+        return False
 
     def _workdir(self, kind: str, workdir: str | None) -> str | None:
         return self.path(workdir) if workdir is not None and kind == "local" else workdir

@@ -35,6 +35,9 @@ class Deployment:
         None: this machine.
     :ivar external: it is there already and is neither deployed nor undeployed.
     :ivar lazy: deployed when first needed, not when the run starts.
+    :ivar managed: it is deployed before the first step bound to it and undeployed after the last.
+    :ivar token: names what is deployed for one DAG run (see :func:`for_run`); empty outside of a run.
+    :ivar run: the DAG and the run that the token stands for, for people.
     :ivar scheduling_policy: type of the policy that picks a location of it.
     :ivar deferrable: True: its jobs are followed by the triggerer; False: by the worker; None: as the connector likes.
     """
@@ -50,6 +53,9 @@ class Deployment:
     scheduling_policy: str = DEFAULT_POLICY
     deferrable: bool | None = None
     templates: Mapping[str, str] = field(default_factory=dict)
+    managed: bool = False
+    token: str = ""
+    run: str = ""
 
     def to_json(self) -> JsonValue:
         return dataclasses.asdict(self)
@@ -57,6 +63,11 @@ class Deployment:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Deployment:
         return cls(**value)
+
+
+def for_run(deployments: Mapping[str, Deployment], token: str, run: str) -> dict[str, Deployment]:
+    """The deployments as one DAG run sees them: those that are deployed for it carry its token."""
+    return {name: dataclasses.replace(d, token=token, run=run) if d.managed else d for name, d in deployments.items()}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
-from airflow_hybrid.config import Deployment, bind
+from airflow_hybrid.config import Deployment, bind, for_run
 from airflow_hybrid.cwl import cache
 from airflow_hybrid.cwl.inputs import scatter_dims, slice_scatter
 from airflow_hybrid.errors import HybridError, InputError
@@ -32,7 +33,7 @@ JOB_KEY = "job"
 OUTDIR_KEY = "outdir"
 
 
-class _HybridTask(BaseOperator):
+class HybridTask(BaseOperator):
     """What the tasks share: errors without tracebacks, and the values of upstream tasks."""
 
     def execute(self, context: Context) -> Any:
@@ -60,7 +61,7 @@ class _HybridTask(BaseOperator):
         return Values(read, ti.map_index if ti.map_index is not None else -1)
 
 
-class InputsOperator(_HybridTask):
+class InputsOperator(HybridTask):
     """First task of the DAG: the run's conf and Params become one valid CWL input object (its XCom).
 
     :param base: folder against which relative paths of the Params' defaults are resolved.
@@ -92,6 +93,33 @@ def in_worker(work: Coroutine[Any, Any, T]) -> T:
             await close_all()
 
     return asyncio.run(run())
+
+
+def instance_id() -> str:
+    """Tells this Airflow from others that use the same sites: six hexadecimal digits.
+
+    It is made of the option ``[airflow_hybrid] instance``, else of Airflow's home and Fernet key, which all of its
+    processes share.
+    """
+    from airflow.configuration import AIRFLOW_HOME, conf
+
+    text = conf.get("airflow_hybrid", "instance", fallback="")
+    text = text or f"{AIRFLOW_HOME}\0{conf.get('core', 'fernet_key', fallback='')}"
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def run_token(dag_id: str, run_id: str) -> str:
+    """The name of what is deployed for a DAG run of this Airflow: ``ah-<instance>-<run>``, in ``[a-z0-9-]``."""
+    digest = hashlib.sha256(f"{dag_id}\0{run_id}".encode()).hexdigest()[:10]
+    return f"ah-{instance_id()}-{digest}"
+
+
+def deployments_of_run(deployments: Mapping[str, Deployment], context: Context) -> Mapping[str, Deployment]:
+    """The deployments as the task's DAG run sees them."""
+    if not any(deployment.managed for deployment in deployments.values()):
+        return deployments
+    ti: Any = context["ti"]
+    return for_run(deployments, run_token(ti.dag_id, ti.run_id), f"{ti.dag_id} {ti.run_id}")
 
 
 def given_inputs(
@@ -130,7 +158,7 @@ def given_inputs(
     return given
 
 
-class PlanOperator(_HybridTask):
+class PlanOperator(HybridTask):
     """Plans a step: how many jobs its scatter has, cut into chunks; for a sub-workflow also its instances' inputs.
 
     XComs: ``return_value`` the chunks ``[{"lo": .., "hi": ..}, ...]`` (index ranges), ``shape`` the scatter's
@@ -165,12 +193,13 @@ class PlanOperator(_HybridTask):
             from airflow_hybrid.engine import list_folder, read_start
 
             fragment = Fragment.load(cache.read_document(self.step.document))
+            deployments = deployments_of_run(self.deployments, context)
 
             def reader(uri: str) -> bytes:
-                return in_worker(read_start(uri, self.deployments))
+                return in_worker(read_start(uri, deployments))
 
             def lister(uri: str) -> list[tuple[str, bool]]:
-                return in_worker(list_folder(uri, self.deployments))
+                return in_worker(list_folder(uri, deployments))
 
             values: list[CwlObject | None] = []
             for instance in instances:
@@ -215,14 +244,24 @@ class StepSetup:
         return tuple(inner.path for inner in self.step.workflow.walk() if inner.workflow is None)
 
     @property
+    def deployed_to(self) -> frozenset[str]:
+        """Names of the deployments where its jobs may run."""
+        return frozenset(t.deployment for path in self.leaves for t in bind(self.bindings, path).targets)
+
+    @property
+    def hands_on(self) -> bool:
+        """Whether an output may be a file that none of its jobs made: expressions pass on what they get."""
+        step = self.step
+        return step.workflow is not None or step.kind != "tool"
+
+    @property
     def defers(self) -> bool:
         """Whether it is deferred: a job may run elsewhere than on this machine, or a deployment asks for it."""
-        names = {t.deployment for path in self.leaves for t in bind(self.bindings, path).targets}
-        used = [self.deployments[name] for name in names if name in self.deployments]
+        used = [self.deployments[name] for name in self.deployed_to if name in self.deployments]
         return any(d.type != "local" if d.deferrable is None else d.deferrable for d in used)
 
 
-class HybridOperator(_HybridTask):
+class HybridOperator(HybridTask):
     """Runs a step: resolves its binding to deployments, and its jobs there.
 
     Steps bound to local deployments run in the worker; all others are deferred, and their remote life is in the
@@ -287,7 +326,7 @@ class HybridOperator(_HybridTask):
             document=cache.read_document(setup.step.document),
             instances=instances,
             bindings=setup.bindings,
-            deployments=setup.deployments,
+            deployments=deployments_of_run(setup.deployments, context),
             identity=identity_of(context["ti"]),
             links=setup.links,
             chunked=self.chunk is not None,
@@ -333,7 +372,7 @@ def identity_of(ti: Any) -> TaskIdentity:
     )  # fmt: skip
 
 
-class OutputsOperator(_HybridTask):
+class OutputsOperator(HybridTask):
     """Last task of the DAG: brings the workflow's outputs to ``outdir`` and returns the CWL output object.
 
     :param outdir: a path, ``file:`` or object-store URL; the run's conf may give another (key ``outdir``).
@@ -365,7 +404,8 @@ class OutputsOperator(_HybridTask):
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
         names = {port.name for port in self.scope.graph.inputs}
         outdir = str(conf.get(OUTDIR_KEY) or self.outdir) if OUTDIR_KEY not in names else self.outdir
-        value, lineage = in_worker(gather(outputs, outdir, self.deployments, self.links, self.log))
+        deployments = deployments_of_run(self.deployments, context)
+        value, lineage = in_worker(gather(outputs, outdir, deployments, self.links, self.log))
         ti: Any = context["ti"]
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in lineage])
         self.log.info("the outputs are in %s", outdir)

@@ -6,11 +6,21 @@ A type whose connector a later version or a third party brings is read without a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from airflow_hybrid.config.connectors.local import LocalConfig
 from airflow_hybrid.config.connectors.slurm import INLINE_SSH_KEYS, SlurmConfig
 from airflow_hybrid.config.connectors.ssh import SshConfig
 
-__all__ = ["INLINE_SSH_KEYS", "STREAMFLOW_TYPES", "SUPPORTED_TYPES", "LocalConfig", "SlurmConfig", "SshConfig"]
+__all__ = [
+    "INLINE_SSH_KEYS",
+    "MANAGED_TYPES",
+    "STREAMFLOW_TYPES",
+    "SUPPORTED_TYPES",
+    "LocalConfig",
+    "SlurmConfig",
+    "SshConfig",
+]
 
 STREAMFLOW_TYPES = (
     "docker",
@@ -28,4 +38,14 @@ STREAMFLOW_TYPES = (
     "ssh",
 )
 """Connector types that StreamFlow 0.1 and 0.2 have."""
+MANAGED_TYPES: Mapping[str, str | None] = {
+    "docker": None,
+    "docker-compose": None,
+    "helm": None,
+    "helm3": None,
+    "helm4": None,
+    "kubernetes": "files",
+    "podman": None,
+}
+"""Types that are deployed for a run unless they are external; with a key: only where the config has it."""
 SUPPORTED_TYPES = ("local", "ssh", "slurm")

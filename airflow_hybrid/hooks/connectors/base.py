@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import hashlib
 import posixpath
+import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import ConfigError, SiteError
@@ -19,12 +22,40 @@ FOLDER = "airflow_hybrid"
 """name of the work directory where the hybrid file gives none"""
 
 
+LABEL = "airflow-hybrid"
+"""prefix of the labels on what is deployed: ``airflow-hybrid/token``, ``.../deployment``, ``.../run``"""
+NAME_LENGTH = 53
+"""of a Helm release, the shortest of the names that are made"""
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What is there of a deployment of some DAG run, as found by its labels.
+
+    :ivar run: the DAG and the run that it was deployed for, as far as the labels say.
+    :ivar what: for people: ``2 containers``.
+    """
+
+    token: str
+    run: str
+    what: str
+
+
 class Connector(abc.ABC):
     """One deployment in this process and event loop.
+
+    A connector that can be *deployed* sets ``managed``. An Airflow setup task then calls :meth:`deploy` before the
+    first step bound to it, and a teardown task :meth:`undeploy` after the last, unless the deployment is external.
+    Nothing is handed from one to the other or to the steps but the run's token (``deployment.token``): whatever was
+    deployed carries it in a label or its name and is found again by it, so that no kill of Airflow loses it.
+
+    :cvar managed: whether it can be deployed.
 
     :param deployment: its values.
     :param inner: the connector of the deployment that it wraps; None for this machine, or where it wraps nothing.
     """
+
+    managed: ClassVar[bool] = False
 
     def __init__(self, deployment: Deployment, inner: Connector | None = None) -> None:
         self.deployment = deployment
@@ -106,6 +137,50 @@ class Connector(abc.ABC):
     def default_workdir(self) -> str:
         """Where the jobs go when the hybrid file does not say."""
         return f"$HOME/{FOLDER}"
+
+    # --- deploying ------------------------------------------------------------------------------------------------
+
+    @property
+    def deployed_name(self) -> str:
+        """Name of what is deployed for this run: the token and the deployment's name, in ``[a-z0-9-]``.
+
+        Two deployments of a run whose names differ in other characters only get two names, by a digest.
+        """
+        name = self.deployment.name
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+        room = NAME_LENGTH - len(self.deployment.token) - 1
+        if slug != name or len(slug) > room:
+            digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:6]
+            slug = f"{slug[: room - 7].strip('-')}-{digest}".strip("-")
+        return f"{self.deployment.token}-{slug}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """By which what is deployed is found again. The value of ``run`` is free text."""
+        return {
+            f"{LABEL}/token": self.deployment.token,
+            f"{LABEL}/deployment": self.deployment.name,
+            f"{LABEL}/run": self.deployment.run,
+        }
+
+    async def deploy(self) -> None:  # noqa: B027 - most are there already
+        """Bring the deployment up for its run, and return when every service of it can run a job.
+
+        What is up already stays as it is, so it may be called again at any time. After a failure
+        :meth:`undeploy` is called, so a half-made deployment is of no concern here.
+
+        :raises DeployError: in the tool's own words.
+        """
+
+    async def undeploy(self) -> None:  # noqa: B027
+        """Take away everything that :meth:`deploy` made for the run; what is not there is no error.
+
+        :raises DeployError: something is still there.
+        """
+
+    async def deployed(self) -> list[Deployed]:
+        """What is there of this deployment for any run of any Airflow; it is listed by ``airflow hybrid cleanup``."""
+        return []
 
     async def close(self) -> None:
         """Release connections; the connector may be used again."""

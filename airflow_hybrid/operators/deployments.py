@@ -1,0 +1,88 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The setup and teardown tasks of a deployment that is made for a DAG run."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.errors import AuthenticationError, HostKeyError, HostUnreachableError, HybridError
+from airflow_hybrid.operators.hybrid import HybridTask, deployments_of_run, in_worker
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+CLEANUP_HINT = "what is left of ended runs is listed by `airflow hybrid cleanup --dry-run`, and removed without that"
+
+
+class _DeploymentTask(HybridTask):
+    """:param deployment: name of the deployment; ``deployments``: it and what it wraps, by name."""
+
+    def __init__(self, *, deployment: str, deployments: Mapping[str, Deployment], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.deployment = deployment
+        self.deployments = dict(deployments)
+        self._running: Mapping[str, Deployment] | None = None
+
+    async def _undeploy(self, deployments: Mapping[str, Deployment]) -> None:
+        from airflow_hybrid.hooks.connectors import open_connector
+
+        await open_connector(deployments, self.deployment).undeploy()
+
+
+class DeployOperator(_DeploymentTask):
+    """Brings a deployment up for the run (an Airflow setup task).
+
+    It may run again at any time: what is up already is left as it is. What a failed attempt has left is taken away.
+    """
+
+    def run_task(self, context: Context) -> str:
+        self._running = deployments_of_run(self.deployments, context)
+        token = self._running[self.deployment].token
+        in_worker(self._deploy(self._running))
+        self._running = None
+        self.log.info("%s is up (%s)", self.deployment, token)
+        return token
+
+    async def _deploy(self, deployments: Mapping[str, Deployment]) -> None:
+        from airflow_hybrid.hooks.connectors import open_connector
+
+        try:
+            await open_connector(deployments, self.deployment).deploy()
+        except (HostUnreachableError, AuthenticationError, HostKeyError):
+            raise  # whatever is there cannot be reached now; the next attempt finds it
+        except Exception:
+            await self._roll_back(deployments)
+            raise
+
+    async def _roll_back(self, deployments: Mapping[str, Deployment]) -> None:
+        try:
+            await self._undeploy(deployments)
+        except HybridError as error:
+            self.log.error("what the attempt has left could not be taken away: %s\n  -> %s", error, CLEANUP_HINT)
+        else:
+            self.log.info("nothing of the attempt is left")
+
+    def on_kill(self) -> None:
+        """Airflow starts no teardown after a setup that was killed."""
+        if self._running is not None:
+            # this is a signal handler, and it interrupts an event loop: another one needs a thread of its own
+            work = self._roll_back(self._running)
+            thread = threading.Thread(target=in_worker, args=(work,), name="undeploy")
+            thread.start()
+            thread.join()
+
+
+class UndeployOperator(_DeploymentTask):
+    """Takes away what was deployed for the run (an Airflow teardown task), whether its steps succeeded or not."""
+
+    def run_task(self, context: Context) -> None:
+        deployments = deployments_of_run(self.deployments, context)
+        try:
+            in_worker(self._undeploy(deployments))
+        except HybridError as error:
+            error.hint = f"{error.hint}; {CLEANUP_HINT}" if error.hint else CLEANUP_HINT
+            raise
+        self.log.info("%s is gone (%s)", self.deployment, deployments[self.deployment].token)

@@ -1,0 +1,124 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Where the setup and teardown tasks of managed deployments stand in a DAG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_hybrid import HybridDag
+
+ECHO = """
+class: CommandLineTool
+baseCommand: [cp]
+arguments: [{valueFrom: $(inputs.file), position: 1}, {valueFrom: out, position: 2}]
+inputs: {file: File}
+outputs: {out: {type: File, outputBinding: {glob: out}}}
+"""
+PASS = """
+class: ExpressionTool
+requirements: {InlineJavascriptRequirement: {}}
+inputs: {file: File}
+outputs: {out: File}
+expression: "${return {out: inputs.file};}"
+"""
+
+
+def step(source: str, run: str = "tool") -> dict[str, Any]:
+    return {"run": f"#{run}", "in": {"file": source}, "out": ["out"]}
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A DAG of some steps; ``bound``: step -> deployment; ``outputs``: of which steps."""
+    import yaml
+
+    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+
+    def build(steps: dict[str, Any], bound: dict[str, str], outputs: list[str], **deployments: Any) -> HybridDag:
+        tool, expression = yaml.safe_load(ECHO), yaml.safe_load(PASS)
+        main = {
+            "id": "main",
+            "class": "Workflow",
+            "requirements": {"ScatterFeatureRequirement": {}, "SubworkflowFeatureRequirement": {}},
+            "inputs": {"file": "File", "files": "File[]"},
+            "outputs": {f"{name}_out": {"type": "Any", "outputSource": f"{name}/out"} for name in outputs},
+            "steps": steps,
+        }
+        document = {"cwlVersion": "v1.2", "$graph": [main, {"id": "tool", **tool}, {"id": "pass", **expression}]}
+        (tmp_path / "main.cwl").write_text(yaml.safe_dump(document))
+        return HybridDag(
+            str(tmp_path / "main.cwl") + "#main",
+            dag_id="d",
+            bindings={f"/{name}": {"target": {"deployment": place}} for name, place in bound.items()},
+            deployments={"box": {"type": "docker", "config": {}}, **deployments},
+            fileloc=str(tmp_path / "d.py"),
+        )
+
+    return build
+
+
+def around(dag: HybridDag, name: str = "box") -> tuple[set[str], set[str], set[str]]:
+    """-> what the deployment's setup waits for, what waits for it, what its teardown waits for."""
+    deploy, undeploy = dag.get_task(f"deploy_{name}"), dag.get_task(f"undeploy_{name}")
+    assert deploy.is_setup and undeploy.is_teardown and not undeploy.on_failure_fail_dagrun
+    return (
+        set(deploy.upstream_task_ids),
+        set(deploy.downstream_task_ids) - {undeploy.task_id},
+        set(undeploy.upstream_task_ids) - {deploy.task_id},
+    )
+
+
+CHAIN = {"a": step("file"), "b": step("a/out"), "c": step("b/out"), "d": step("c/out")}
+
+
+def test_a_deployment_is_there_from_its_first_step_to_the_last_reader_of_its_files(make: Any) -> None:
+    dag = make(CHAIN, {"b": "box"}, ["d"])
+    # c reads b's output from where it is; d reads what c left elsewhere
+    assert around(dag) == ({"a"}, {"b"}, {"b", "c"})
+
+
+def test_outputs_that_are_in_a_deployment_are_gathered_before_it_goes(make: Any) -> None:
+    dag = make(CHAIN, {"b": "box"}, ["b", "d"])
+    assert around(dag)[2] == {"b", "c", "outputs"}
+
+
+def test_files_that_an_expression_hands_on_are_still_there_for_its_readers(make: Any) -> None:
+    dag = make({"a": step("file"), "b": step("a/out", "pass"), "c": step("b/out")}, {"a": "box"}, ["c"])
+    assert around(dag)[2] == {"a", "b", "c"}
+
+
+def test_a_deployment_that_is_not_lazy_is_made_when_the_run_starts(make: Any) -> None:
+    dag = make(CHAIN, {"b": "box"}, ["d"], box={"type": "docker", "config": {}, "lazy": False})
+    assert around(dag)[0] == set()
+
+
+def test_one_step_does_not_wait_for_the_inputs_of_another(make: Any) -> None:
+    steps = {"a": step("file"), "x": step("a/out"), "y": step("a/out"), "b": step("x/out"), "c": step("y/out")}
+    dag = make(steps, {"b": "box", "c": "box"}, ["b", "c"])
+    assert around(dag) == ({"a"}, {"b", "c"}, {"b", "c", "outputs"})
+
+
+def test_a_scatter_is_planned_before_its_deployment_is_made(make: Any) -> None:
+    dag = make({"a": {**step("files"), "scatter": "file"}}, {"a": "box"}, ["a"])
+    assert around(dag) == ({"plan_a"}, {"a"}, {"a", "outputs"})
+
+
+def test_what_wraps_another_is_made_after_it_and_goes_before_it(make: Any) -> None:
+    outer = {"type": "docker", "config": {}, "wraps": "box"}
+    dag = make({"a": step("file"), "b": step("a/out")}, {"b": "outer"}, ["b"], outer=outer)
+    assert around(dag, "outer")[0] == {"a", "deploy_box"}
+    assert dag.get_task("undeploy_outer").downstream_task_ids == {"undeploy_box"}
+
+
+@pytest.mark.parametrize("box", [{"external": True}, {}])
+def test_external_and_unused_deployments_have_no_tasks(make: Any, box: dict[str, Any]) -> None:
+    dag = make(CHAIN, {"b": "box"} if box else {}, ["d"], box={"type": "docker", "config": {}, **box})
+    assert not [t for t in dag.task_ids if "deploy" in t]
+
+
+def test_a_step_may_have_the_name_of_such_a_task(make: Any) -> None:
+    dag = make({"deploy_box": step("file")}, {"deploy_box": "box"}, ["deploy_box"])
+    assert set(dag.task_ids) == {"inputs", "deploy_box", "outputs", "deploy_box_", "undeploy_box"}
