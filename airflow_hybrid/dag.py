@@ -356,7 +356,7 @@ class _Builder:
         self.uses[task.task_id] = use
 
     def _use(self, setup: StepSetup) -> Use:
-        return Use(self._values(setup.scope, setup.step), setup.deployed_to, setup.hands_on)
+        return Use(self._values(setup.scope, setup.step), setup.bound, setup.hands_on)
 
     def _name(self, name: str) -> str:
         """A task id of its own for a step: Airflow allows letters, digits, ``_``, ``-`` and ``.``"""

@@ -27,26 +27,24 @@ class Use:
     """What a task has to do with deployments.
 
     :ivar reads: ids of the tasks whose values it reads.
-    :ivar bound: names of the deployments where its jobs may run.
+    :ivar bound: the deployments, and services of them, where its jobs may run.
     :ivar hands_on: its value may name files that it did not make.
     """
 
     reads: frozenset[str] = frozenset()
-    bound: frozenset[str] = frozenset()
+    bound: frozenset[tuple[str, str | None]] = frozenset()
     hands_on: bool = False
 
 
-def managed_chain(deployments: Mapping[str, Deployment], name: str) -> list[str]:
-    """Deployments that are made for the run among ``name`` and what it wraps, outermost first."""
-    found: list[str] = []
-    seen: set[str] = set()
-    inner: str | None = name
-    while inner is not None and inner not in seen and inner in deployments:
-        seen.add(inner)
-        if deployments[inner].managed:
-            found.append(inner)
-        inner = deployments[inner].wraps
-    return found
+def _chain(
+    deployments: Mapping[str, Deployment], name: str, service: str | None = None
+) -> list[tuple[str, str | None]]:
+    """A deployment and what it works inside of, outermost first, each with the service of it that is used."""
+    found: dict[str, str | None] = {}
+    while name in deployments and name not in found:
+        found[name] = service
+        name, service = deployments[name].wraps or "", deployments[name].wraps_service
+    return list(found.items())
 
 
 def add_deployment_tasks(
@@ -60,12 +58,14 @@ def add_deployment_tasks(
     :param uses: per task of the DAG that has to do with deployments.
     :param task_id: makes a task id that is not taken.
     """
-    chains = {name: managed_chain(deployments, name) for use in uses.values() for name in use.bound}
     users: dict[str, set[str]] = {}
+    services: dict[str, set[str]] = {}
     for task, use in sorted(uses.items()):
-        for bound in use.bound:
-            for name in chains[bound]:
-                users.setdefault(name, set()).add(task)
+        for bound, service in use.bound:
+            for name, inner_service in _chain(deployments, bound, service):
+                if deployments[name].managed:
+                    users.setdefault(name, set()).add(task)
+                    services.setdefault(name, set()).update([inner_service] if inner_service else [])
     if not users:
         return
     order = _Order(dag)
@@ -75,11 +75,11 @@ def add_deployment_tasks(
     retries = {} if "retries" in dag.default_args else {"retries": RETRIES, "retry_delay": 10.0}
     for name in users:
         deployment = deployments[name]
-        around = {inner: deployments[inner] for inner in _whole_chain(deployments, name)}
+        around = {inner: deployments[inner] for inner, _ in _chain(deployments, name)}
         when = "before the first step bound to it" if deployment.lazy else "when the run starts"
         deploy = DeployOperator(
             task_id=task_id(f"deploy_{name}"), deployment=name, deployments=around, trigger_rule="none_failed",
-            doc_md=f"Brings the deployment `{name}` ({deployment.type}) up {when}.", **retries,
+            services=services[name], doc_md=f"Brings the deployment `{name}` ({deployment.type}) up {when}.", **retries,
         )  # fmt: skip
         undeploy = UndeployOperator(
             task_id=task_id(f"undeploy_{name}"), deployment=name, deployments=around,
@@ -92,7 +92,7 @@ def add_deployment_tasks(
     for name, tasks in users.items():
         deploy, undeploy = pairs[name]
         before, readers = plans[name]
-        inner = managed_chain(deployments, name)[1:2]
+        inner = [inner for inner, _ in _chain(deployments, name)[1:] if inner in pairs]
         if inner:
             deploy.set_upstream(pairs[inner[0]][0])
             undeploy.set_downstream(pairs[inner[0]][1])
@@ -105,15 +105,6 @@ def add_deployment_tasks(
 def _connect(dag: DAG, tasks: Iterable[str], connect: Callable[[Any], None]) -> None:
     for task in sorted(tasks):
         connect(dag.get_task(task))
-
-
-def _whole_chain(deployments: Mapping[str, Deployment], name: str) -> list[str]:
-    names: list[str] = []
-    inner: str | None = name
-    while inner is not None and inner in deployments and inner not in names:
-        names.append(inner)
-        inner = deployments[inner].wraps
-    return names
 
 
 class _Order:

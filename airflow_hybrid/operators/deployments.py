@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.config import Deployment
@@ -36,7 +36,13 @@ class DeployOperator(_DeploymentTask):
     """Brings a deployment up for the run (an Airflow setup task).
 
     It may run again at any time: what is up already is left as it is. What a failed attempt has left is taken away.
+
+    :param services: those of its services that steps, or deployments inside of it, are bound to.
     """
+
+    def __init__(self, *, services: Collection[str] = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.services = tuple(sorted(services))
 
     def run_task(self, context: Context) -> str:
         self._running = deployments_of_run(self.deployments, context)
@@ -50,7 +56,7 @@ class DeployOperator(_DeploymentTask):
         from airflow_hybrid.hooks.connectors import open_connector
 
         try:
-            await open_connector(deployments, self.deployment).deploy()
+            await open_connector(deployments, self.deployment).deploy(self.services)
         except (HostUnreachableError, AuthenticationError, HostKeyError):
             raise  # whatever is there cannot be reached now; the next attempt finds it
         except Exception:

@@ -244,9 +244,10 @@ class StepSetup:
         return tuple(inner.path for inner in self.step.workflow.walk() if inner.workflow is None)
 
     @property
-    def deployed_to(self) -> frozenset[str]:
-        """Names of the deployments where its jobs may run."""
-        return frozenset(t.deployment for path in self.leaves for t in bind(self.bindings, path).targets)
+    def bound(self) -> frozenset[tuple[str, str | None]]:
+        """The deployments, and services of them, where its jobs may run."""
+        targets = (target for path in self.leaves for target in bind(self.bindings, path).targets)
+        return frozenset((target.deployment, target.service) for target in targets)
 
     @property
     def hands_on(self) -> bool:
@@ -257,7 +258,7 @@ class StepSetup:
     @property
     def defers(self) -> bool:
         """Whether it is deferred: a job may run elsewhere than on this machine, or a deployment asks for it."""
-        used = [self.deployments[name] for name in self.deployed_to if name in self.deployments]
+        used = [self.deployments[name] for name, _ in self.bound if name in self.deployments]
         return any(d.type != "local" if d.deferrable is None else d.deferrable for d in used)
 
 

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -163,12 +163,14 @@ class Connector(abc.ABC):
             f"{LABEL}/run": self.deployment.run,
         }
 
-    async def deploy(self) -> None:  # noqa: B027 - most are there already
+    async def deploy(self, services: Collection[str]) -> None:  # noqa: B027 - most are there already
         """Bring the deployment up for its run, and return when every service of it can run a job.
 
         What is up already stays as it is, so it may be called again at any time. After a failure
         :meth:`undeploy` is called, so a half-made deployment is of no concern here.
 
+        :param services: those that steps are bound to.
+        :raises ConfigError: it has no such service; nothing was deployed.
         :raises DeployError: in the tool's own words.
         """
 
