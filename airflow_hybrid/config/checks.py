@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from airflow_hybrid.config import sbatch
-from airflow_hybrid.config.connectors import STREAMFLOW_TYPES, SUPPORTED_TYPES
+from airflow_hybrid.config.connectors import DECLARED_SERVICES, STREAMFLOW_TYPES, SUPPORTED_TYPES
 from airflow_hybrid.config.document import Path, Problem
 from airflow_hybrid.config.messages import choices
 from airflow_hybrid.config.values import DEFAULT_POLICY, Deployment
@@ -158,7 +158,7 @@ class _Checker:
 
     def service(self, path: Path, deployment: Any, service: Any) -> Iterator[Problem]:
         found = self.deployments.get(deployment, {}) if isinstance(deployment, str) else {}
-        if isinstance(service, str) and found.get("type") in SUPPORTED_TYPES:
+        if isinstance(service, str) and found.get("type") in DECLARED_SERVICES:
             services = _mapping(_mapping(found.get("config")).get("services"))
             if service not in services:
                 hint = choices(service, services, what="declared")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from airflow_hybrid.config.base import Model, NonEmpty
-from airflow_hybrid.config.connectors import SUPPORTED_TYPES, LocalConfig, SlurmConfig, SshConfig
+from airflow_hybrid.config.connectors import SUPPORTED_TYPES, ComposeConfig, LocalConfig, SlurmConfig, SshConfig
 
 
 class WrapsModel(Model):
@@ -58,6 +58,13 @@ class SlurmDeployment(DeploymentBase):
     config: SlurmConfig = Field(default_factory=SlurmConfig, description="Options.")
 
 
+class ComposeDeployment(DeploymentBase):
+    """The services of a compose file."""
+
+    type: Literal["docker-compose"] = Field(description="`docker-compose`")
+    config: ComposeConfig = Field(description="Options.")
+
+
 class OtherDeployment(DeploymentBase):
     """A type that StreamFlow has and this version does not, or one that a third party brings."""
 
@@ -74,6 +81,7 @@ DeploymentNode = Annotated[
     Annotated[LocalDeployment, Tag("<local>")]
     | Annotated[SshDeployment, Tag("<ssh>")]
     | Annotated[SlurmDeployment, Tag("<slurm>")]
+    | Annotated[ComposeDeployment, Tag("<docker-compose>")]
     | Annotated[OtherDeployment, Tag("<other>")],
     Discriminator(_deployment_kind),
 ]

@@ -130,6 +130,13 @@ class Normalizer:
             self._slurm_services(config_path, config)
         elif kind == "ssh":
             config = self._ssh(config_path, config)
+        elif kind == "docker-compose":
+            config["files"] = [self.path(file) for file in config["files"]]
+            if "projectDirectory" in config:
+                config["projectDirectory"] = self.path(config["projectDirectory"])
+            if "projectName" in config and not value.external:
+                text = "without effect: each DAG run has a project of its own"
+                self.notices.append(((*config_path, "projectName"), text))
         templates = self._templates(config_path, config) if kind in ("ssh", "slurm") else {}
         yield replace(deployment, config=config, templates=templates)
 

@@ -28,6 +28,7 @@ _ORDER: dict[str, str] = {
     "SshConfig": "deployments.<name>.config of type ssh",
     "Connection": "A node, tunnel or dataTransferConnection of ssh",
     "SlurmConfig": "deployments.<name>.config of type slurm",
+    "ComposeConfig": "deployments.<name>.config of type docker-compose",
     "LinkModel": "links[]",
     "SchedulingModel": "scheduling",
     "Configured": "scheduling.policies.<name>, bindingFilters.<name>",

@@ -24,6 +24,7 @@ from airflow_hybrid.hooks.base import CommandResult, Host
 PROJECT, SERVICE, NUMBER = (f"com.docker.compose.{key}" for key in ("project", "service", "container-number"))
 COMMANDS = ("docker compose", "docker-compose", "podman compose", "podman-compose")
 POLL_S = 1.0
+_LIMIT_HINT = "`config.deployTimeout` (seconds) gives it more time"
 STOP_S = 10
 """a container's time to end by itself; the engines' own default"""
 _FINAL = re.compile(
@@ -32,7 +33,9 @@ _FINAL = re.compile(
     re.I,
 )
 """words of registries and engines for an image or a file that will not be there the next time either"""
-_NOISE = re.compile(r"^\s*$|level=warning|(Creat|Start|Pull|Recreat|Stopp|Remov|Wait|Runn)(e|ing|ed|able)+\b|Healthy\b")
+_NOISE = re.compile(
+    r"^\s*$|^[0-9a-f]{64}$|level=warning|(Creat|Start|Pull|Recreat|Stopp|Remov|Wait|Runn)(e|ing|ed|able)+\b|Healthy\b"
+)
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,7 @@ class ComposeProject:
                 if up.done():
                     await asyncio.sleep(POLL_S)
         except CommandError as error:
-            raise DeployError(f"{error.message}", where=error.where, hint=_limits_hint()) from None
+            raise DeployError(f"{error.message}", where=error.where, hint=_LIMIT_HINT) from None
         finally:
             up.cancel()
             await asyncio.gather(up, return_exceptions=True)
@@ -189,7 +192,7 @@ class ComposeProject:
             retryable=not _FINAL.search(text),
         )
 
-    async def _failed(self, containers: Sequence[Container], message: str = "a service did not come up") -> DeployError:
+    async def _failed(self, containers: Sequence[Container], late: str = "") -> DeployError:
         lines = [f"  {container}" for container in containers]
         for container in containers[:3]:
             logs = await self._run(
@@ -198,7 +201,9 @@ class ComposeProject:
             lines += [f"  {container.service} | {line}" for line in logs.out.strip().splitlines()[-10:]]
             if container.check_output:
                 lines += [f"  health check | {line}" for line in container.check_output.strip().splitlines()[-3:]]
-        return DeployError("\n".join([message, *lines]), where=self.host.title, hint=_limits_hint())
+        message = late or "a service did not come up"
+        hint = _LIMIT_HINT if late else "see the service's command, its health check, and its log"
+        return DeployError("\n".join([message, *lines]), where=self.host.title, hint=hint)
 
     # --- what is there ----------------------------------------------------------------------------------------------
 
@@ -307,10 +312,6 @@ def parse_containers(text: str) -> list[Container]:
 def project_folder(files: Sequence[str], given: str | None) -> str:
     """What relative paths of compose files start at (Compose: the folder of the first file)."""
     return given or posixpath.dirname(files[0])
-
-
-def _limits_hint() -> str:
-    return "`config.deployTimeout` (seconds) gives it more time; the health check and the container's log say more"
 
 
 def _tail(text: str) -> str:

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from airflow_hybrid.config.connectors.compose import ComposeConfig
 from airflow_hybrid.config.connectors.local import LocalConfig
 from airflow_hybrid.config.connectors.slurm import INLINE_SSH_KEYS, SlurmConfig
 from airflow_hybrid.config.connectors.ssh import SshConfig
 
 __all__ = [
+    "DECLARED_SERVICES",
     "INLINE_SSH_KEYS",
     "MANAGED_TYPES",
     "STREAMFLOW_TYPES",
     "SUPPORTED_TYPES",
+    "ComposeConfig",
     "LocalConfig",
     "SlurmConfig",
     "SshConfig",
@@ -48,4 +51,6 @@ MANAGED_TYPES: Mapping[str, str | None] = {
     "podman": None,
 }
 """Types that are deployed for a run unless they are external; with a key: only where the config has it."""
-SUPPORTED_TYPES = ("local", "ssh", "slurm")
+SUPPORTED_TYPES = ("local", "ssh", "slurm", "docker-compose")
+DECLARED_SERVICES = ("local", "ssh", "slurm")
+"""Types whose services are those of `config.services`."""

@@ -24,21 +24,23 @@ FOLDER = "airflow_hybrid"
 
 LABEL = "airflow-hybrid"
 """prefix of the labels on what is deployed: ``airflow-hybrid/token``, ``.../deployment``, ``.../run``"""
+TOKEN = re.compile(r"ah-[0-9a-f]{6}-[0-9a-f]{10}")
+"""a DAG run's token: the Airflow that it belongs to (:func:`airflow_hybrid.operators.hybrid.instance_id`), the run"""
 NAME_LENGTH = 53
 """of a Helm release, the shortest of the names that are made"""
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """What is there of a deployment of some DAG run, as found by its labels.
+    """What is there of a deployment, of some DAG run, as found by its labels or its name.
 
-    :ivar run: the DAG and the run that it was deployed for, as far as the labels say.
-    :ivar what: for people: ``2 containers``.
+    :ivar token: of that run (:data:`TOKEN`).
+    :ivar what: for people: ``2 containers``; ``run``: the DAG and the run, as far as that can be told.
     """
 
     token: str
-    run: str
     what: str
+    run: str = ""
 
 
 class Connector(abc.ABC):
@@ -142,17 +144,21 @@ class Connector(abc.ABC):
 
     @property
     def deployed_name(self) -> str:
-        """Name of what is deployed for this run: the token and the deployment's name, in ``[a-z0-9-]``.
+        """Name of what is deployed for this run."""
+        return self.name_for(self.deployment.token)
+
+    def name_for(self, token: str) -> str:
+        """Name of what is deployed for a run: its token and the deployment's name, in ``[a-z0-9-]``.
 
         Two deployments of a run whose names differ in other characters only get two names, by a digest.
         """
         name = self.deployment.name
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-        room = NAME_LENGTH - len(self.deployment.token) - 1
+        room = NAME_LENGTH - len(token) - 1
         if slug != name or len(slug) > room:
             digest = hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:6]
             slug = f"{slug[: room - 7].strip('-')}-{digest}".strip("-")
-        return f"{self.deployment.token}-{slug}"
+        return f"{token}-{slug}"
 
     @property
     def labels(self) -> dict[str, str]:

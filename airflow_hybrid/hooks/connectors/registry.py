@@ -22,6 +22,7 @@ _BUILT_IN: Mapping[str, str] = {
     "local": "hosts:LocalConnector",
     "ssh": "hosts:SshConnector",
     "slurm": "clusters:SlurmConnector",
+    "docker-compose": "compose:ComposeConnector",
 }
 """type -> module of this package and class; imported when a deployment of the type is used"""
 _OPEN: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[int, dict[str, Connector]]] = (

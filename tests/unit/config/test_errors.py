@@ -16,7 +16,7 @@ deployments:
   cloud: {type: local, config: {}}
   login: {type: ssh, config: {nodes: [h]}}
   hpc: {type: slurm, wraps: login, config: {services: {gpu: {partition: g}}}}
-  dc: {type: docker-compose, config: {}}
+  dc: {type: occam, config: {}}
 bindingFilters:
   mix: {type: shuffle, config: {}}
 """
@@ -174,8 +174,8 @@ def test_a_mistake_is_one_message_with_line_path_and_advice(problems: Problems, 
         (
             "{step: /a, target: {deployment: dc, service: x}}",
             [
-                "target: deployment `dc` has type docker-compose, which this version does not support",
-                "-> supported: local, ssh, slurm",
+                "target: deployment `dc` has type occam, which this version does not support",
+                "-> supported: local, ssh, slurm, docker-compose",
             ],
         ),
         ("{step: a, target: cloud}", ["step: a path starts with `/`: write `/a`"]),
@@ -240,14 +240,12 @@ def test_a_mistake_in_the_dag_section_names_its_key(problems: Problems, dag: str
 
 
 def test_an_unsupported_type_is_no_problem_until_a_binding_needs_it(load: Load) -> None:
-    assert load(workflow("{step: /a, target: cloud}")).deployments["dc"].type == "docker-compose"
+    assert load(workflow("{step: /a, target: cloud}")).deployments["dc"].type == "occam"
 
 
 def test_a_supported_type_inside_an_unsupported_one_is_told_when_it_is_used(problems: Problems) -> None:
     text = workflow("{step: /a, target: inner}").replace("  dc:", "  inner: {type: slurm, wraps: dc}\n  dc:")
-    message = (
-        "deployment `dc` (inside which `inner` works) has type docker-compose, which this version does not support"
-    )
+    message = "deployment `dc` (inside which `inner` works) has type occam, which this version does not support"
     assert problems(text)[0] == f"14: workflows.w.bindings[0].target: {message}"
 
 
