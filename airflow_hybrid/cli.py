@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""``airflow hybrid ...``: the JSON schema of the hybrid file, and what a document or a hybrid file compiles to.
+"""``airflow hybrid ...``: the JSON schema of the hybrid file, what a file compiles to, and whether its sites work.
 
 Airflow imports this module for every ``airflow`` command, so it imports what it runs when it runs it.
 """
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_hybrid.config import HybridFile
+    from airflow_hybrid.hooks.check import Finding
     from airflow_hybrid.model import Binding, WorkflowGraph
 
 _HYBRID_SUFFIXES = (".yml", ".yaml")
@@ -23,6 +24,10 @@ _HYBRID_SUFFIXES = (".yml", ".yaml")
 _Arg: Any = Arg  # it has no type hints
 ARG_OUTPUT = _Arg(("--output",), help="write to this file, not to stdout")
 ARG_FILE = _Arg(("file",), help="a hybrid file (.yml, .yaml), or a CWL document; `main.cwl#tool` picks a process")
+ARG_HYBRID_FILE = _Arg(("file",), help="a hybrid file (.yml, .yaml)")
+ARG_DEPLOYMENT = _Arg(("-d", "--deployment"), action="append", help="only this deployment; may be given again")
+ARG_TIMEOUT = _Arg(("--timeout",), type=float, default=60.0, help="seconds for each command there (60)")
+ARG_FINDINGS = _Arg(("--json",), action="store_true", help="print the findings as JSON")
 ARG_JSON = _Arg(("--json",), action="store_true", help="print the compiled graph as JSON")
 
 
@@ -46,6 +51,15 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
                     description="Check a hybrid file or a CWL document: steps, their inputs, and where each would run.",
                     func=compile_file,
                     args=(ARG_FILE, ARG_JSON),
+                ),
+                ActionCommand(
+                    name="check",
+                    help="Try the deployments and links of a hybrid file",
+                    description="Try every deployment of a hybrid file, all at once: connection, host key, login, "
+                    "programs, work directory, scheduler; and every link, by some bytes that go there and back. "
+                    "Exit code: 0 when steps can run everywhere, else 1.",
+                    func=check_sites,
+                    args=(ARG_HYBRID_FILE, ARG_DEPLOYMENT, ARG_TIMEOUT, ARG_FINDINGS),
                 ),
             ],
         )
@@ -85,6 +99,74 @@ def compile_file(args: argparse.Namespace) -> None:
         return
     for name, graph, bindings in compiled:
         sys.stdout.write("\n".join(summary(name, graph, bindings)) + "\n")
+
+
+def check_sites(args: argparse.Namespace) -> None:
+    """Try deployments and links, print a table (or, with ``--json``, values), and exit with 1 if something fails."""
+    import asyncio
+    import json
+    import os
+    import time
+
+    from airflow_hybrid.config import load_hybrid_file
+    from airflow_hybrid.config.messages import choices
+    from airflow_hybrid.errors import HybridError
+    from airflow_hybrid.hooks import check
+
+    # Connections are in Airflow's database, as for `airflow connections test`
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    try:
+        hybrid = load_hybrid_file(args.file)
+    except HybridError as e:
+        raise SystemExit(str(e)) from None
+    for name in args.deployment or ():
+        if name not in hybrid.deployments:
+            raise SystemExit(f"there is no deployment `{name}`\n  -> {choices(name, hybrid.deployments)}")
+    names = args.deployment or [name for name in hybrid.deployments if name in _used(hybrid)]
+
+    async def run() -> list[check.Finding]:
+        from airflow_hybrid.hooks.connectors import close_all
+
+        try:
+            return await check.check(hybrid.deployments, hybrid.links, names=names, timeout_s=args.timeout)
+        finally:
+            await close_all()
+
+    began = time.monotonic()
+    findings = asyncio.run(run())
+    failed = check.fails(findings)
+    if args.json:
+        shown: Any = {"file": hybrid.path, "ok": not failed, "seconds": round(time.monotonic() - began, 3)}
+        json.dump({**shown, "findings": [f.to_json() for f in findings]}, sys.stdout, indent=2)
+        sys.stdout.write("\n")
+    else:
+        sys.stdout.write("\n".join(table(findings)) + "\n")
+    sys.stdout.flush()
+    if failed:
+        raise SystemExit(1)
+
+
+def _used(hybrid: HybridFile) -> set[str]:
+    """Deployments that the file declares or binds; this machine only where it is one of them."""
+    bound = {t.deployment for w in hybrid.workflows.values() for b in w.bindings for t in b.targets}
+    return {name for name in hybrid.deployments if name != "local"} | bound
+
+
+def table(findings: list[Finding]) -> Iterator[str]:
+    """Lines of text for a person: one per finding, and what to do about those that are not right."""
+    rows = [("DEPLOYMENT", "LOCATION", "CHECK", "RESULT", "TIME", "")]
+    for finding in findings:
+        seconds = f"{finding.seconds:.2f} s" if finding.seconds else ""
+        detail = " ".join(finding.detail.split())
+        rows.append((finding.where, finding.location, finding.what, finding.result, seconds, detail))
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    for row, finding in zip(rows, [None, *findings], strict=True):
+        cells = [cell.rjust(w) if i == 4 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=False))]
+        yield "  ".join([*cells, row[5]]).rstrip()
+        if finding is not None and finding.hint and finding.result != "ok":
+            yield f"{'':{widths[0]}}  -> {finding.hint}"
+    bad = sum(finding.result == "FAIL" for finding in findings)
+    yield f"{len(findings)} checks, {bad} failed" if bad else f"{len(findings)} checks, none failed"
 
 
 def _compile(file: str) -> Iterator[tuple[str, WorkflowGraph, tuple[Binding, ...]]]:

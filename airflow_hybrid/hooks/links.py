@@ -13,7 +13,7 @@ from airflow_hybrid.errors import SiteError
 from airflow_hybrid.hooks import transfer_scripts as scripts
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.ssh import SshHost
-from airflow_hybrid.hooks.transfer import Ended, Way, pull, push, reaches
+from airflow_hybrid.hooks.transfer import Ended, Way, pull, push, trial
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +42,8 @@ class Links:
                 continue
             try:
                 if pushed and key not in self._good:
-                    if not await reaches(source, way, destination, folder, secrets.token_hex(8)):
-                        raise SiteError("it does not lead there")
+                    if problem := await trial(source, way, destination, folder, secrets.token_hex(8)):
+                        raise SiteError(problem)
                     self._good.add(key)
                 ended = await (push(source, send, way, receive) if pushed else pull(way, send, destination, receive))
             except SiteError as error:

@@ -111,6 +111,10 @@ class SshHost(Host):
             finally:
                 await stream.release()
 
+    async def host_key(self) -> str:
+        """Type and fingerprint of the host's key; see :meth:`SshConnection.host_key`."""
+        return await self._connection.host_key()
+
     def pipe_argv(self, command: str) -> Sequence[str] | None:
         """As :meth:`Host.pipe_argv`; None before the first command, and where OpenSSH cannot log in by itself.
 

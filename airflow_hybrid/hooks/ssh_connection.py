@@ -85,6 +85,11 @@ class SshConnection:
             self._connecting.add_done_callback(self._settle)
         return await asyncio.shield(self._connecting)
 
+    async def host_key(self) -> str:
+        """Type and fingerprint of the host's key, which was found to be trusted: ``ssh-ed25519 SHA256:...``."""
+        key = (await self.connected()).get_server_host_key()
+        return f"{key.get_algorithm()} {key.get_fingerprint()}" if key is not None else "not known"
+
     def _settle(self, task: asyncio.Task[asyncssh.SSHClientConnection]) -> None:
         self._connecting = None
         if task.cancelled():

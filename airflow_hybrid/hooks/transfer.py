@@ -182,22 +182,28 @@ async def pull(way: Way, send: str, destination: Host, receive: str) -> Ended | 
     return Ended(0, error, result.exit_code, error, result.out)
 
 
-async def reaches(source: Host, way: Way, destination: Host, folder: str, token: str) -> bool:
-    """Whether ``way`` really leads from the source to the destination's own files: a note is left and read."""
+async def trial(source: Host, way: Way, destination: Host, folder: str, token: str) -> str:
+    """Send a few bytes each way over a link and compare them: a note is read over it, and an answer is left.
+
+    :returns: ``""`` where ``way`` leads from the source to the destination's own files, else what went wrong, in words.
+    """
     path = f"{folder}/.note-{token}"
-    note = await destination.run(
-        f"mkdir -p {shlex.quote(folder)}&&echo {token}>{shlex.quote(path)}", label="note for a link"
-    )
+    quoted = shlex.quote(path)
+    note = await destination.run(f"mkdir -p {shlex.quote(folder)}&&echo {token}>{quoted}", label="note for a link")
     if note.exit_code != 0:
-        return False
+        return f"no note can be left in {folder} at {destination.title}: {note.err.strip()[-300:]}"
     try:
-        line = argument_line(f"cat {shlex.quote(path)}")
+        line = argument_line(f"cat {quoted}&&cat>{quoted}.back")
         result = await source.run(
-            f"{shlex.join(way.argv)} {shlex.quote(line or '')} </dev/null", timeout_s=30, label="try of a link"
+            f"echo {token} back|{shlex.join(way.argv)} {shlex.quote(line or '')}", timeout_s=30, label="try of a link"
         )
-        return result.out.partition(f"{MARKER}\n")[2].strip() == token
+        said = _without_marker(result.stderr).strip()[-300:]
+        if result.out.partition(f"{MARKER}\n")[2].strip() != token:
+            return said or f"`{shlex.join(way.argv[-1:])}` leads to another place than {destination.title}"
+        back = await destination.run(f"cat {quoted}.back", label="answer over a link")
+        return "" if back.out.strip() == f"{token} back" else said or "what was sent over it did not arrive"
     finally:
-        await destination.run(f"rm -f {shlex.quote(path)}", label="note for a link")
+        await destination.run(f"rm -f {quoted} {quoted}.back", label="note for a link")
 
 
 def is_local(host: Host) -> bool:

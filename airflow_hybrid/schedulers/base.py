@@ -94,6 +94,8 @@ class Scheduler(abc.ABC):
     """
 
     name: str
+    version_command: str = ""
+    """shell text that prints the scheduler's name and version, for `airflow hybrid check`"""
     native_walltime: bool = False
     """the scheduler itself ends an element that takes too long"""
     status_interval_s: float = 0.3

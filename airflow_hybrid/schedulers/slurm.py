@@ -42,6 +42,7 @@ class SlurmScheduler(Scheduler):
     """Slurm through its command line programs; nothing is installed at the site."""
 
     name = "slurm"
+    version_command = "sbatch --version"
     native_walltime = True
     status_interval_s = 2.0
 
