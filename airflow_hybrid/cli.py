@@ -160,11 +160,13 @@ def table(findings: list[Finding]) -> Iterator[str]:
         detail = " ".join(finding.detail.split())
         rows.append((finding.where, finding.location, finding.what, finding.result, seconds, detail))
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
-    for row, finding in zip(rows, [None, *findings], strict=True):
-        cells = [cell.rjust(w) if i == 4 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=False))]
+    for row, about in zip(rows, [None, *findings], strict=True):
+        cells = [
+            cell.rjust(w) if i == 4 else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=False))
+        ]
         yield "  ".join([*cells, row[5]]).rstrip()
-        if finding is not None and finding.hint and finding.result != "ok":
-            yield f"{'':{widths[0]}}  -> {finding.hint}"
+        if about is not None and about.hint and about.result != "ok":
+            yield f"{'':{widths[0]}}  -> {about.hint}"
     bad = sum(finding.result == "FAIL" for finding in findings)
     yield f"{len(findings)} checks, {bad} failed" if bad else f"{len(findings)} checks, none failed"
 

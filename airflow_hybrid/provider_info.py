@@ -26,11 +26,39 @@ def get_provider_info() -> dict[str, Any]:
         "hooks": [
             {
                 "integration-name": integration,
-                "python-modules": ["airflow_hybrid.hooks.connectors", "airflow_hybrid.hooks.data_mover"],
+                "python-modules": [
+                    "airflow_hybrid.hooks.connectors",
+                    "airflow_hybrid.hooks.data_mover",
+                    "airflow_hybrid.hooks.site_hook",
+                ],
             }
         ],
         "triggers": [
             {"integration-name": integration, "python-modules": ["airflow_hybrid.triggers.hybrid"]},
         ],
+        "connection-types": [
+            {
+                "connection-type": "hybrid_ssh",
+                "hook-class-name": "airflow_hybrid.hooks.site_hook.HybridSshHook",
+                "hook-name": "SSH site (CWL on hybrid environments)",
+                "ui-field-behaviour": {
+                    "hidden-fields": ["schema"],
+                    "relabeling": {"login": "Username"},
+                    "placeholders": {"host": "login node or host", "port": "22"},
+                },
+                "conn-fields": {
+                    "key_file": _text("Private key file", "Path on the machines of workers and triggerers."),
+                    "private_key": _text("Private key", "The key itself, instead of a file.", secret=True),
+                    "private_key_passphrase": _text("Passphrase", "Of the private key.", secret=True),
+                    "host_key": _text("Host key", "The one trusted key (ssh-ed25519 AAAA...), instead of known_hosts."),
+                },
+            }
+        ],
         "cli": ["airflow_hybrid.cli.get_hybrid_cli_commands"],
     }
+
+
+def _text(title: str, description: str, *, secret: bool = False) -> dict[str, Any]:
+    """A text field of a Connection's form, kept in its extra."""
+    kind = {"type": ["string", "null"], **({"format": "password"} if secret else {})}
+    return {"label": title, "description": description, "schema": kind}

@@ -12,8 +12,8 @@ import secrets
 import shlex
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, field, replace
+from typing import TypeVar
 
 from airflow_hybrid.config import Deployment, Link
 from airflow_hybrid.errors import (
@@ -28,6 +28,7 @@ from airflow_hybrid.hooks import site_probe
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.connectors import Connector, open_connector
 from airflow_hybrid.hooks.links import ways
+from airflow_hybrid.hooks.queue import SCHEDULERS
 from airflow_hybrid.hooks.ssh import SshHost
 from airflow_hybrid.hooks.transfer import trial
 from airflow_hybrid.model import JsonValue
@@ -127,7 +128,9 @@ async def look_at(connector: Connector, host: Host, timeout_s: float = TIMEOUT_S
     if not await _reach(findings, host, timeout_s):
         findings.add("the rest", SKIP, "nothing more can be tried there")
         return findings.found
-    await asyncio.gather(_site(findings, connector, host, timeout_s), _scheduler(findings, connector, host, timeout_s))
+    await asyncio.gather(
+        _site(findings, connector, host, timeout_s), _queue(findings, connector.scheduler(), host, timeout_s)
+    )
     return sorted(findings.found, key=lambda finding: ORDER.index(finding.what))
 
 
@@ -229,11 +232,15 @@ def size(kib: float) -> str:
     return f"{kib:.4g} TiB"
 
 
-async def _scheduler(findings: _Findings, connector: Connector, host: Host, timeout_s: float) -> None:
-    scheduler = connector.scheduler()
-    command = (
-        f"{scheduler.functions()}\necho '#need'; ah_need; echo '#rc 0'\necho '#version'; {{ {scheduler.version_command or ':'}\n}} 2>&1\n"
-        f"echo \"#rc $?\"\n{scheduler.status_command([_NOWHERE_ID])}"
+async def _queue(findings: _Findings, scheduler: Scheduler, host: Host, timeout_s: float) -> None:
+    """Are the scheduler's programs there, and does its queue answer?"""
+    command = "\n".join(
+        (
+            scheduler.functions(),
+            "echo '#need'; ah_need; echo '#rc 0'; echo '#version'",
+            f'{{ {scheduler.version_command or ":"}\n}} 2>&1; echo "#rc $?"',
+            scheduler.status_command([_NOWHERE_ID]),
+        )
     )
     answer, error, seconds = await _timed(lambda: host.run(command, timeout_s=timeout_s, label="scheduler"))
     if error is not None or answer is None:
@@ -252,6 +259,16 @@ async def _scheduler(findings: _Findings, connector: Connector, host: Host, time
         return
     own = "its own processes" if isinstance(scheduler, ProcessScheduler) else scheduler.name
     findings.add("scheduler", OK, said or own, seconds)
+
+
+async def schedulers(connector: Connector, host: Host, timeout_s: float = TIMEOUT_S) -> list[Finding]:
+    """Which schedulers answer at a host, whatever its deployment says of it: one finding, never a failure."""
+    kinds = [kind() for name, kind in SCHEDULERS.items() if kind is not ProcessScheduler]
+    groups = [_Findings(connector.deployment.name, host.location) for _ in kinds]
+    await asyncio.gather(*(_queue(g, kind, host, timeout_s) for g, kind in zip(groups, kinds, strict=True)))
+    found = [finding.detail for group in groups for finding in group.found if finding.result == OK]
+    text = ", ".join(found) or "none found; jobs run as processes of the host"
+    return [Finding(connector.deployment.name, host.location, "scheduler", OK, text)]
 
 
 def _sections(text: str) -> tuple[list[str], str]:
@@ -296,8 +313,8 @@ async def _try(
     timeout_s: float,
 ) -> list[Finding]:
     findings = _Findings(where, f"{source.location} -> {target.location}")
-    as_link: Any = Link(source.deployment, target.deployment, link.address, link.identity)
-    way = next((way for way, pushed in ways([as_link], source, target) if pushed), None)
+    ends = replace(link, source=source.deployment, target=target.deployment)
+    way = next((way for way, pushed in ways([ends], source, target) if pushed), None)
     if way is None:
         text = f"it is not known by which address {link.source} reaches {link.target}"
         findings.add("link", FAIL, text, 0.0, "give the link an `address`: [user@]host[:port], as seen from there")
@@ -316,8 +333,11 @@ async def _try(
     if error is not None:
         findings.add("link", FAIL, error.message, seconds, error.hint)
     elif problem:
-        hint = f"at {link.source}, try: {shlex.join(way.argv[:1])} {way.argv[-1]} true; while it fails, data goes through"
-        findings.add("link", FAIL, problem, seconds, f"{hint} this machine. Or give the link another `address`, `identity`")
+        hint = (
+            f"at {source.location}, `ssh -o BatchMode=yes {way.argv[-1]} true` must work: key, known_hosts, firewall;"
+        )
+        hint += " or change the link's `address` or `identity`. While it fails, data goes through this machine"
+        findings.add("link", FAIL, problem, seconds, hint)
     else:
         findings.add("link", OK, f"`ssh {way.argv[-1]}`: sent, read back and compared", seconds)
     return findings.found

@@ -13,7 +13,7 @@ import contextlib
 import time
 import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from airflow_hybrid.config import Deployment
@@ -211,7 +211,7 @@ class DataMover:
         ref = requests[0].ref
         assert ref is not None
         source = await self.host_of(ref)
-        carrier = Carrier(source, host, self.links, _shared().links)
+        carrier = Carrier(source, host, self._links(), _shared().links)
         moves = await carrier.look(requests)
         done: dict[Key, LineageEntry] = {}
         wanted = []
@@ -226,6 +226,17 @@ class DataMover:
             for stream in streams(wanted):
                 done.update(await carrier.carry(stream))
         return done
+
+    def _links(self) -> list[Any]:
+        """The links between storages: one to or from a queue is one of the host that it works on."""
+        found = []
+        for link in self.links:
+            values = dict(link) if isinstance(link, Mapping) else asdict(link)
+            for end in ("source", "target"):
+                if values[end] in self.deployments:
+                    values[end] = open_connector(self.deployments, values[end]).storage
+            found.append(values)
+        return found
 
     # --- from the web ------------------------------------------------------------------------------------------------
 

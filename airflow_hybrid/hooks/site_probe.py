@@ -27,7 +27,7 @@ for p in @TOOLS@; do if command -v "$p" >/dev/null 2>&1; then say have "$p"; els
 command -v timeout >/dev/null 2>&1 && limit='timeout 10' || limit=
 for p in @RUNTIMES@; do
     command -v "$p" >/dev/null 2>&1 || continue
-    v=$($limit "$p" --version 2>/dev/null </dev/null | sed -n 's/^[^0-9]*\([0-9][0-9A-Za-z.+~-]*\).*/\1/p' | head -n 1)
+    v=$($limit "$p" --version 2>&1 </dev/null | sed -n 's/^[^0-9]*\([0-9][0-9A-Za-z.+~-]*\).*/\1/p' | head -n 1)
     case $p in docker) $limit docker info >/dev/null 2>&1 </dev/null || v="$v (its daemon does not answer)" ;; esac
     say runtime "$p $v"
 done

@@ -44,6 +44,8 @@ USER = "admin"
 
 # Chosen for short waits on a small machine; a site's own Airflow needs none of it except, perhaps, the first.
 SETTINGS = {
+    # the Test button of a Connection, which is off by default
+    "core.test_connection": "Enabled",
     "scheduler.scheduler_idle_sleep_time": "0.1",
     # a supervisor that misses the end of its task (a race: sockets close before the exit is seen) sleeps that long
     "workers.min_heartbeat_interval": "1",
