@@ -1,0 +1,185 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What a contract test is given: a connector in an event loop of its own, and a folder that is removed afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shlex
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from airflow_hybrid.errors import HostUnreachableError
+from airflow_hybrid.hooks.base import CommandResult, Host
+from airflow_hybrid.hooks.connectors import Connector
+from airflow_hybrid.hooks.queue import Batch, JobQueue
+from airflow_hybrid.model import JobResult, JobScript
+
+MakeConnector = Callable[[], Connector]
+LIMIT_S = 300.0
+"""a contract test that takes longer hangs"""
+
+
+class Contract:
+    """What the parts of the contract share.
+
+    :cvar service: the service to use, for a connector that has some.
+    :cvar large: jobs of the large batch.
+    :cvar grace_s: how long the place's own account of a job may lag behind.
+    """
+
+    service: str | None = None
+    large: int = 200
+    grace_s: float = 10.0
+
+    @pytest.fixture
+    def make_connector(self) -> MakeConnector:
+        """To be overridden: a function that makes a new connector, as another process would.
+
+        Two connectors that it made share nothing but the place.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} needs a fixture `make_connector` that returns a function which makes a connector"
+        )
+
+
+@dataclass
+class Site:
+    """One location of a connector.
+
+    :ivar folder: absolute path of a folder of the test's own, below the work directory; its name has spaces, quotes
+        and more in it. It is made by the first batch.
+    """
+
+    connector: Connector
+    host: Host
+    queue: JobQueue
+    folder: str
+    service: str | None = None
+
+    @property
+    def task(self) -> str:
+        """A task directory."""
+        return f"{self.folder}/T"
+
+    def batch(
+        self, name: str, commands: Sequence[Sequence[str]], *, job: dict[str, Any] | None = None, **more: Any
+    ) -> Batch:
+        """A batch ``<task>/<name>`` of one job per command; ``job``: further fields of each JobScript."""
+        directory = f"{self.task}/{name}"
+        keys = tuple(f"{index:05d}" for index in range(len(commands)))
+        jobs = tuple(
+            JobScript(tuple(command), f"{directory}/{key}/out", f"{directory}/{key}/tmp", **(job or {}))
+            for key, command in zip(keys, commands, strict=True)
+        )
+        options = {**self.connector.options(self.service), **more.pop("options", {})}
+        return Batch(directory, "contract", keys, jobs, options=options, **more)
+
+    async def run(self, batch: Batch) -> list[JobResult]:
+        """Submit a batch and wait for it."""
+        await self.queue.submit(batch)
+        return await self.queue.wait(batch.directory)
+
+    async def sh(self, command: str) -> str:
+        """Run shell text that must succeed; its stdout."""
+        return (await self.host.run(command)).check("a command of the contract failed").out
+
+    async def read(self, path: str) -> str:
+        """The content of a file there."""
+        return await self.sh(f"cat -- {shlex.quote(path)}")
+
+    @contextlib.contextmanager
+    def lost_reply(self) -> Any:
+        """The reply to the next command is lost after it was done; what it gives says how many were lost."""
+        lost: list[str] = []
+        whole = self.host.run
+
+        async def run(command: str, **options: Any) -> CommandResult:
+            result = await whole(command, **options)
+            if not lost:
+                lost.append(result.command)
+                raise HostUnreachableError("the connection was lost while a command ran", where=self.host.title)
+            return result
+
+        self.host.run = run  # type: ignore[method-assign]
+        try:
+            yield lost
+        finally:
+            self.host.run = whole  # type: ignore[method-assign]
+
+
+@contextlib.asynccontextmanager
+async def opened(make_connector: MakeConnector, service: str | None, name: str = "") -> AsyncIterator[Site]:
+    """The first location of a new connector; jobs are cancelled and files removed afterwards.
+
+    :param name: of the folder, to come back to one that another process made; it is then not removed.
+    """
+    connector = make_connector()
+    host = (await connector.hosts(service))[0]
+    workdir = await connector.workdir(host, service)
+    folder = f"{workdir}/{name or new_folder()}"
+    site = Site(connector, host, connector.queue(host, service), folder, service)
+    try:
+        yield site
+    finally:
+        try:
+            if not name:
+                await remove(site)
+        finally:
+            await connector.close()
+            for inner in _inner(connector):
+                await inner.close()
+
+
+def _inner(connector: Connector) -> list[Connector]:
+    return [] if connector.inner is None else [connector.inner, *_inner(connector.inner)]
+
+
+def new_folder() -> str:
+    """A name that breaks what does not quote."""
+    return f'contract {secrets.token_hex(4)} o\'clock "$HOME" é;&'
+
+
+async def remove(site: Site) -> None:
+    """End the jobs of a site's folder and remove it."""
+    folder = shlex.quote(site.folder)
+    if (await site.host.run(f"test -d {folder}")).exit_code == 0:
+        await site.queue.cancel(site.task)
+        # jobs that are being killed may still write
+        await site.host.run(f"for i in 1 2 3 4 5; do rm -rf -- {folder} && break; sleep 1; done")
+
+
+def contract(test: Callable[[Any, Site], Awaitable[None]]) -> Callable[..., None]:
+    """Make a plain test of an asynchronous one: a new event loop and connector for each."""
+
+    def run(self: Contract, make_connector: MakeConnector) -> None:
+        async def body() -> None:
+            async with opened(make_connector, self.service) as site:
+                site.queue.grace_s = self.grace_s
+                await asyncio.wait_for(test(self, site), LIMIT_S)
+
+        asyncio.run(body())
+
+    run.__name__, run.__qualname__, run.__doc__, run.__module__ = (
+        test.__name__,
+        test.__qualname__,
+        test.__doc__,
+        test.__module__,
+    )
+    return run
+
+
+def in_another_process(make_connector: MakeConnector, work: Callable[[], Awaitable[None]]) -> int:
+    """Start a process that does ``work`` in an event loop of its own; its id. It is for the caller to end and reap."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            asyncio.run(work())  # type: ignore[arg-type]
+        finally:
+            os._exit(0)
+    return pid
