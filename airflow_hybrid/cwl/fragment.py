@@ -8,10 +8,12 @@ import hashlib
 import io
 import json
 import posixpath
+import re
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, cast
 from urllib.parse import quote, unquote, urlsplit
 
 from cwltool.errors import WorkflowException
@@ -22,17 +24,20 @@ from cwltool.utils import aslist
 from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.job import PendingJob
 from airflow_hybrid.cwl.runtime import HybridContext, HybridTool, HybridWorkflow, load_process, prepare
-from airflow_hybrid.errors import CwlError
+from airflow_hybrid.errors import CwlError, SiteError
 from airflow_hybrid.model import CwlObject, JsonValue
 
 __all__ = ["Fragment", "FragmentRun", "InstanceResult", "PendingJob", "clean", "preload"]
 
+T = TypeVar("T")
 Reader = Callable[[str], bytes]
 """Contents of a File by its location: the first 64 KiB + 1 byte; may block; raises an exception when it cannot."""
 Lister = Callable[[str], Sequence[tuple[str, bool]]]
 """Entries of a Directory by its location: (name, is a directory)."""
 
 _CACHED = 64
+SLICE_S = 0.5
+"""How long one call of ``pump`` may evaluate expressions: the thread is shared by all fragments of a process."""
 
 
 @dataclass(frozen=True)
@@ -55,19 +60,28 @@ class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         super().__init__("")
         self._reader, self._lister = reader, lister
         self.lists = lister is not None
+        self.raised: list[Exception] = []
         self._directories: dict[str, bool] = {}
+
+    def _ask(self, ask: Callable[[str], T], location: str) -> T:
+        """cwltool takes any exception for a failure of the document; that of a site is kept, and raised afterwards."""
+        try:
+            return ask(location)
+        except SiteError as error:
+            self.raised.append(error)
+            raise WorkflowException(str(error)) from error
 
     def open(self, fn: str, mode: str) -> IO[Any]:
         if self._reader is None:
             raise WorkflowException(f"the contents of {fn} are asked for by an expression and cannot be read here")
-        data = self._reader(fn)
+        data = self._ask(self._reader, fn)
         return io.BytesIO(data) if "b" in mode else io.StringIO(data.decode())
 
     def listdir(self, fn: str) -> list[str]:
         if self._lister is None:
             raise WorkflowException(f"the listing of {fn} is asked for by an expression and cannot be read here")
         found = []
-        for name, directory in self._lister(fn):
+        for name, directory in self._ask(self._lister, fn):
             location = f"{fn.rstrip('/')}/{quote(name)}"
             self._directories[location] = directory
             found.append(location)
@@ -138,14 +152,17 @@ class Fragment:
         name: str,
         reader: Reader | None = None,
         lister: Lister | None = None,
+        max_iterations: Callable[[str], int] | None = None,
     ) -> FragmentRun:
         """Begin to run each of ``instances``, a complete set of the step's input ports.
 
         :param name: for messages.
         :param reader: reads a File for ``loadContents`` of step inputs and for ExpressionTools (blocking).
         :param lister: lists a Directory for them.
+        :param max_iterations: most iterations of a loop, by the path of its step; by default
+            :data:`airflow_hybrid.cwl.runtime.MAX_ITERATIONS`.
         """
-        return FragmentRun(self, instances, name, StepFs(reader, lister))
+        return FragmentRun(self, instances, name, StepFs(reader, lister), max_iterations)
 
     def expand(
         self, inputs: CwlObject, *, reader: Reader | None = None, lister: Lister | None = None
@@ -155,8 +172,10 @@ class Fragment:
         ``valueFrom`` and ``when`` are evaluated; None stands for an index that ``when`` skips.
 
         :raises CwlError: an expression fails.
+        :raises SiteError: a file that an expression looks into cannot be read (retryable).
         """
-        context = _context(StepFs(reader, lister), 0)
+        fs = StepFs(reader, lister)
+        context = _context(fs, 0)
         context.expanded = []
         ended: list[str] = []
         with messages.caught() as log:
@@ -166,8 +185,11 @@ class Fragment:
             try:
                 next(generator, None)
             except WorkflowException as error:
-                raise CwlError(messages.plain(str(error))[1], where=self.name) from error
+                if not fs.raised:
+                    raise CwlError(messages.plain(str(error))[1], where=self.name) from error
             text = log.take()
+        if fs.raised:
+            raise fs.raised[0]
         if "success" not in ended:
             raise CwlError(text or "the step's inputs could not be evaluated", where=self.name)
         orders = context.expanded
@@ -191,18 +213,27 @@ def _context(fs: StepFs, instance: int) -> HybridContext:
     context = HybridContext()
     context.make_fs_access = cast(Any, lambda basedir: fs)
     context.instance = instance
+    context.raised = fs.raised
     return context
 
 
 class _Instance:
     """One running instance."""
 
-    def __init__(self, number: int, workflow: HybridWorkflow, inputs: CwlObject, fs: StepFs) -> None:
+    def __init__(
+        self,
+        number: int,
+        workflow: HybridWorkflow,
+        inputs: CwlObject,
+        fs: StepFs,
+        max_iterations: Callable[[str], int] | None,
+    ) -> None:
         self.number = number
         step = workflow.steps[0].tool
         self.empty = any(not inputs.get(shortname(port)) for port in aslist(step.get("scatter", [])))
         self.context = _context(fs, number)
         self.context.ran = []
+        self.context.max_iterations = max_iterations
         self.outstanding = 0
         self.result: InstanceResult | None = None
         self.errors: list[str] = []
@@ -216,15 +247,27 @@ class _Instance:
 
 
 class FragmentRun:
-    """A fragment being run. Thread-confined; no I/O but the reader and lister that were given."""
+    """A fragment being run. Thread-confined; no I/O but the reader and lister that were given.
 
-    def __init__(self, fragment: Fragment, instances: Sequence[CwlObject], name: str, fs: StepFs) -> None:
+    :ivar paused: the last call of :meth:`pump` ended before all was done that can be done: call it again.
+    """
+
+    def __init__(
+        self,
+        fragment: Fragment,
+        instances: Sequence[CwlObject],
+        name: str,
+        fs: StepFs,
+        max_iterations: Callable[[str], int] | None = None,
+    ) -> None:
         self._fragment = fragment
+        self._fs = fs
         self.name = name
+        self.paused = False
         self._jobs = 0
         self._keys: set[str] = set()
         self._instances = [
-            _Instance(number, fragment._workflow, fragment._complete(inputs), fs)
+            _Instance(number, fragment._workflow, fragment._complete(inputs), fs, max_iterations)
             for number, inputs in enumerate(instances)
         ]
         self._active = list(self._instances)
@@ -234,16 +277,35 @@ class FragmentRun:
         """True when every instance has ended; call :meth:`pump` first."""
         return all(instance.result is not None for instance in self._instances)
 
+    @property
+    def iterations(self) -> dict[str, int]:
+        """How often each loop went round so far, by names and indexes of the steps around it (``/spread[2]/count``)."""
+        found: dict[str, int] = {}
+        for instance in self._instances:
+            for scope, count in instance.context.iterations.items():
+                number = f" of instance {instance.number}" if len(self._instances) > 1 else ""
+                found[_readable(scope) + number] = count
+        return found
+
     def pump(self) -> list[PendingJob]:
-        """Go on as far as results allow: the command-line jobs that are newly ready, in a reproducible order."""
+        """Go on as far as results allow: the command-line jobs that are newly ready, in a reproducible order.
+
+        :raises SiteError: a file that an expression looks into cannot be read; this is no failure of the document, and
+            to run the fragment again makes sense.
+        :raises CwlError: a loop has gone round too often.
+        """
         fresh: list[PendingJob] = []
+        self.paused = False
+        until = time.monotonic() + SLICE_S
         with messages.caught() as log:
             for instance in self._active:
-                self._advance(instance, fresh, log)
+                self._advance(instance, fresh, log, until)
+                if self._fs.raised:
+                    raise self._fs.raised[0]
         self._active = [instance for instance in self._active if instance.result is None]
         return fresh
 
-    def _advance(self, instance: _Instance, fresh: list[PendingJob], log: messages.Caught) -> None:
+    def _advance(self, instance: _Instance, fresh: list[PendingJob], log: messages.Caught, until: float) -> None:
         idle = 0
         try:
             while instance.result is None:
@@ -255,8 +317,11 @@ class FragmentRun:
                     if isinstance(item, PendingJob):
                         self._register(item, instance)
                         fresh.append(item)
-                    else:
-                        item.run(instance.context)
+                        continue
+                    item.run(instance.context)
+                    if time.monotonic() > until:
+                        self.paused = True
+                        return
                 else:
                     break
                 if instance.outstanding or idle > 1:
@@ -310,6 +375,11 @@ class FragmentRun:
         if len(found) != len(self._instances):
             raise RuntimeError("the fragment has not finished")
         return found
+
+
+def _readable(scope: str) -> str:
+    """A scope with iterations counted from 1, as people do: ``/outer#2/count``."""
+    return re.sub(r"#(\d+)", lambda found: f"#{int(found[1]) + 1}", scope)
 
 
 def _note(instance: _Instance, message: str) -> None:

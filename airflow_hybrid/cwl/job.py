@@ -64,9 +64,15 @@ class PendingJob:
 
     @property
     def label(self) -> str:
-        """For messages: ``/variant/train [3][0]``."""
-        indexes = "".join(f" [{part.split('[', 1)[1]}" for part in self.scope.split("/") if "[" in part)
-        return f"{self.step_path}{indexes}" or self.key
+        """For messages: ``/variant/train [3][0]``, ``/count: iteration 3``."""
+        indexes = "".join(f" [{part.split('[', 1)[1].split('#')[0]}" for part in self.scope.split("/") if "[" in part)
+        loops = f": iteration {self.iteration}" if self.iteration else ""
+        return f"{self.step_path}{indexes}{loops}" or self.key
+
+    @property
+    def iteration(self) -> str:
+        """Which iteration of a loop this is, from 1: ``3``, in loops of loops ``2.3`` (the outer one first)."""
+        return ".".join(str(int(part.rpartition("#")[2]) + 1) for part in self.scope.split("/") if "#" in part)
 
     def _settle(self, value: Any) -> Any:
         """Copy a value with every File and Directory normal: a location, a basename, no path of another site."""

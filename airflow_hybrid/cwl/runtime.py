@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
+import cwltool.checker
 import cwltool.command_line_tool
 import cwltool.process
 import cwltool.workflow
@@ -35,7 +36,7 @@ from schema_salad.sourceline import cmap
 
 from airflow_hybrid.cwl import javascript, messages
 from airflow_hybrid.cwl.site import JobSite, SitePathMapper
-from airflow_hybrid.errors import UnsupportedError
+from airflow_hybrid.errors import CwlError, UnsupportedError
 
 if TYPE_CHECKING:
     from airflow_hybrid.cwl.job import PendingJob
@@ -49,6 +50,8 @@ FORMATS = "airflow_hybrid:formats"
 NOWHERE = "/nonexistent"
 EVAL_TIMEOUT_S = 30.0
 """An expression that takes longer is ended: it holds up all the work of its process."""
+MAX_ITERATIONS = 1000
+"""Iterations of one loop where nothing else is said: a loop whose `when` never turns false must end."""
 
 _log = logging.getLogger("cwltool")
 _serial = itertools.count()
@@ -98,6 +101,19 @@ def _drain_in_turn(steps: list[Any], scatter: ReceiveScatterOutput, context: Run
             yield None
 
 
+def _once_per_output(is_all: Callable[[Any, str], bool]) -> Callable[[Any, str], bool]:
+    """cwltool's static check makes the type of a loop's output an array for each port that reads it: once is right."""
+
+    def first(steps: dict[str, Any], output: str) -> bool:
+        key = f"airflow_hybrid:array:{output}"
+        if key in steps or not is_all(steps, output):
+            return False
+        steps[key] = {}
+        return True
+
+    return first
+
+
 @functools.cache
 def prepare() -> None:
     """Adapt cwltool's modules, once per process: unique names in constant time and memory, linear scatter."""
@@ -107,12 +123,18 @@ def prepare() -> None:
         setattr(module, "uniquename", _serial_name)  # noqa: B010 - names of other modules' attributes
     setattr(cwltool.workflow_job, "parallel_steps", _drain_in_turn)  # noqa: B010
     setattr(cwltool.workflow_job, "get_listing", _list_where_possible)  # noqa: B010
+    check = cwltool.checker.is_all_output_method_loop_step
+    setattr(cwltool.checker, "is_all_output_method_loop_step", _once_per_output(check))  # noqa: B010
 
 
 class HybridContext(RuntimeContext):
     """A runtime context that makes no directories, knows its place in the fragment and, in a build, its site.
 
-    :ivar scope: names and indexes of the steps around, ``/variant[3]/train``: the same in every attempt.
+    :ivar scope: names and indexes of the steps around, ``/variant[3]/count#2/train`` (``#``: iteration of a loop,
+        from 0): the same in every attempt.
+    :ivar max_iterations: bound of a loop, by the path of its step.
+    :ivar raised: errors that are not the document's, which cwltool would take for its failure.
+    :ivar iterations: how often each loop went round, by the scope of its step.
     """
 
     site: JobSite | None = None
@@ -120,9 +142,12 @@ class HybridContext(RuntimeContext):
     instance: int = 0
     expanded: list[Any] | None = None
     ran: list[str] | None = None
+    max_iterations: Callable[[str], int] | None = None
 
     def __init__(self) -> None:
         super().__init__()
+        self.raised: list[Exception] = []
+        self.iterations: dict[str, int] = {}
         self.use_container = False
         self.compute_checksum = False
         self.eval_timeout = EVAL_TIMEOUT_S
@@ -157,7 +182,24 @@ class HybridContext(RuntimeContext):
 
 
 class HybridBuilder(Builder):
-    """A builder that writes floats without an exponent, as cwltool does for those that it read from YAML."""
+    """A builder that writes floats without an exponent, as cwltool does for those that it read from YAML, and shows
+    expressions the checksums of outputs, which the site computed.
+    """
+
+    def do_eval(self, ex: Any, context: Any = None, recursive: bool = False, strip_whitespace: bool = True) -> Any:
+        if isinstance(context, list | Mapping):
+            self._add_checksums(context)
+        return super().do_eval(ex, context=context, recursive=recursive, strip_whitespace=strip_whitespace)
+
+    def _add_checksums(self, context: Any) -> None:
+        facts = getattr(self.fs_access, "facts", None)
+        if not facts:
+            return
+        for item in context if isinstance(context, list) else [context]:
+            if isinstance(item, MutableMapping) and item.get("class") == "File" and "checksum" not in item:
+                fact = facts.get(item.get("path"))
+                if fact is not None and fact.checksum:
+                    item["checksum"] = fact.checksum
 
     def tostr(self, value: Any) -> str:
         if isinstance(value, float):
@@ -261,6 +303,9 @@ class HybridStep(WorkflowStep):
         for port in self.tool["inputs"]:
             if port["id"] not in own:
                 port.pop("loadContents", None)
+        if step.get("loop") and step.get("outputMethod") == "all_iterations":
+            for port in self.tool["outputs"]:  # cwltool says so in its static check, which is done when compiling
+                port["type"] = {"type": "array", "items": port["type"]}
 
     def job(self, order: Any, callback: Any, runtime_context: RuntimeContext) -> Any:
         context = cast(HybridContext, runtime_context)
@@ -271,9 +316,35 @@ class HybridStep(WorkflowStep):
             return
         if context.ran is not None and not context.scope:
             context.ran.append(self.id)
+        outer = context.scope
         context = cast(HybridContext, context.copy())
-        context.scope = f"{context.scope}/{shortname(self.id)}{_indexes(callback)}"
+        context.scope = f"{outer}/{shortname(self.id)}{_indexes(callback)}"
+        loop = _loop_of(callback)
+        if loop is not None:
+            self._count(f"{outer}/{shortname(self.id)}", loop.iteration + 1, context)
         yield from super().job(order, callback, context)
+
+    def _count(self, scope: str, iteration: int, context: HybridContext) -> None:
+        """:raises WorkflowException: the loop has gone round too often."""
+        path = str(getattr(self.embedded_tool, "step_path", "")) or scope
+        bound = context.max_iterations(path) if context.max_iterations else MAX_ITERATIONS
+        if iteration <= bound:
+            context.iterations[scope] = iteration
+            return
+        error = CwlError(
+            f"the loop has gone round {bound} times and its `when` is still true",
+            where=path,
+            hint=f"if it is to go on, give its binding a greater `max_iterations`; otherwise see what `when` of {path} "
+            "looks at: an input that no `loop` entry changes stays as it is",
+        )
+        context.raised.append(error)
+        raise cwltool.errors.WorkflowException(str(error))
+
+
+def _loop_of(callback: Any) -> WorkflowJobLoopStep | None:
+    """The loop whose iteration a job is."""
+    owner = getattr(callback.func, "__self__", None) if isinstance(callback, functools.partial) else None
+    return owner if isinstance(owner, WorkflowJobLoopStep) else None
 
 
 def _indexes(callback: Any) -> str:

@@ -112,6 +112,11 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         self._site = site
         self.needed: dict[Question, None] = {}
 
+    @property
+    def facts(self) -> Mapping[str, FileFact]:
+        """What is known of files, by path."""
+        return self._site.facts.files
+
     def _path(self, uri: str) -> str:
         if uri.startswith("/"):
             return posixpath.normpath(uri)
