@@ -86,7 +86,7 @@ def _raw_bindings(bindings: Any) -> Any:
     if isinstance(bindings, str):
         return [{"step": "/", "target": bindings}]
     if isinstance(bindings, Mapping):
-        options = ("target", "filters", "scatter", "max_mapped", "fuse", "policy")
+        options = ("target", "filters", "scatter", "max_mapped", "max_iterations", "fuse", "policy")
         return [
             {"step": step, **value}
             if isinstance(value, Mapping) and any(key in value for key in options)
@@ -103,7 +103,7 @@ def _raw_binding(binding: Binding) -> dict[str, Any]:
     for key in ("scatter", "policy"):
         if getattr(binding, key) is not None:
             raw[key] = getattr(binding, key)
-    return {**raw, "max_mapped": binding.max_mapped, "fuse": binding.fuse}
+    return {**raw, **{key: getattr(binding, key) for key in ("max_mapped", "max_iterations", "fuse")}}
 
 
 def _plain(value: Any) -> Any:

@@ -18,6 +18,8 @@ from airflow_hybrid.config.deployments import DeploymentNode
 VERSION = "v1.0"
 MAX_MAPPED_LIMIT = 1024
 """Airflow's ``max_map_length``: a longer list fails the task that pushes it."""
+MAX_ITERATIONS_LIMIT = 5000
+"""Each iteration leaves a batch directory, and all are named to the location when the next one is submitted."""
 
 
 class TargetModel(Model):
@@ -69,6 +71,12 @@ class StepBinding(Model):
         description="Most Airflow tasks that one scatter becomes; default 16. (airflow_hybrid)",
     )
     fuse: bool = Field(False, description="A sub-workflow that runs as one Airflow task. (airflow_hybrid)")
+    max_iterations: int | None = Field(
+        None,
+        ge=1,
+        le=MAX_ITERATIONS_LIMIT,
+        description="Most iterations of one loop: one that goes on is an error; default 1000. (airflow_hybrid)",
+    )
     policy: NonEmpty | None = Field(
         None,
         description="How one of the targets' locations is picked: `data_locality` (default), `in_order`, `spread`, or"

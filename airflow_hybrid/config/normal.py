@@ -306,6 +306,7 @@ class Normalizer:
             scatter=binding.scatter if "scatter" in given else above.scatter,
             max_mapped=binding.max_mapped or above.max_mapped,
             fuse=binding.fuse,
+            max_iterations=binding.max_iterations or above.max_iterations,
             policy=self._policy(binding.policy) or above.policy,
             filters=filters if targets or binding.filters else above.filters,
         )

@@ -64,7 +64,7 @@ class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         self._directories: dict[str, bool] = {}
 
     def _ask(self, ask: Callable[[str], T], location: str) -> T:
-        """cwltool takes any exception for a failure of the document; that of a site is kept, and raised afterwards."""
+        """To cwltool every exception is a failure of the document; that of a site is kept, and raised afterwards."""
         try:
             return ask(location)
         except SiteError as error:
@@ -159,8 +159,7 @@ class Fragment:
         :param name: for messages.
         :param reader: reads a File for ``loadContents`` of step inputs and for ExpressionTools (blocking).
         :param lister: lists a Directory for them.
-        :param max_iterations: most iterations of a loop, by the path of its step; by default
-            :data:`airflow_hybrid.cwl.runtime.MAX_ITERATIONS`.
+        :param max_iterations: most iterations of a loop, by the path of its step; by default there is no bound.
         """
         return FragmentRun(self, instances, name, StepFs(reader, lister), max_iterations)
 

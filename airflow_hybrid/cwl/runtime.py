@@ -50,8 +50,6 @@ FORMATS = "airflow_hybrid:formats"
 NOWHERE = "/nonexistent"
 EVAL_TIMEOUT_S = 30.0
 """An expression that takes longer is ended: it holds up all the work of its process."""
-MAX_ITERATIONS = 1000
-"""Iterations of one loop where nothing else is said: a loop whose `when` never turns false must end."""
 
 _log = logging.getLogger("cwltool")
 _serial = itertools.count()
@@ -102,7 +100,7 @@ def _drain_in_turn(steps: list[Any], scatter: ReceiveScatterOutput, context: Run
 
 
 def _once_per_output(is_all: Callable[[Any, str], bool]) -> Callable[[Any, str], bool]:
-    """cwltool's static check makes the type of a loop's output an array for each port that reads it: once is right."""
+    """The static check of cwltool makes a loop's output an array anew for each port that reads it: once is right."""
 
     def first(steps: dict[str, Any], output: str) -> bool:
         key = f"airflow_hybrid:array:{output}"
@@ -327,9 +325,9 @@ class HybridStep(WorkflowStep):
     def _count(self, scope: str, iteration: int, context: HybridContext) -> None:
         """:raises WorkflowException: the loop has gone round too often."""
         path = str(getattr(self.embedded_tool, "step_path", "")) or scope
-        bound = context.max_iterations(path) if context.max_iterations else MAX_ITERATIONS
+        context.iterations[scope] = iteration
+        bound = context.max_iterations(path) if context.max_iterations else iteration
         if iteration <= bound:
-            context.iterations[scope] = iteration
             return
         error = CwlError(
             f"the loop has gone round {bound} times and its `when` is still true",

@@ -41,6 +41,7 @@ class BatchRunner:
         self.log = log
         self.lineage: list[LineageEntry] = []
         self.failures: list[Failure] = []
+        self._seen: dict[str, dict[str, BatchReport]] = {}
 
     async def run(self, place: Place, jobs: list[PendingJob]) -> None:
         paths = await self._stage(place, jobs)
@@ -48,9 +49,12 @@ class BatchRunner:
         directories: dict[str, str] = {}
         waiting = {job.key: job for job in jobs}
         built: dict[str, str] = {}
-        known: tuple[str, ...] = ()
         task_directory = place.task_directory(self.spec.identity)
         attempt = self.spec.identity.try_number
+        # what batches this execution has met in the task directory, the other iterations of a loop among them
+        seen = self._seen.setdefault(f"{place.host.title}:{task_directory}", {})
+        for report in list(seen.values()):
+            await self._adopt(place, report, waiting, done, directories)
         while waiting:
             token = _token(attempt, waiting)
             directory = posixpath.join(task_directory, token)
@@ -63,17 +67,20 @@ class BatchRunner:
                 jobs=tuple(scripts),
                 resources=jobs[0].resources,
                 options=place.options,
-                known=known,
+                known=tuple(other for other in seen if other != token),
             )
             reports = await place.patiently(functools.partial(place.queue.submit, batch), self.log)
             ours = next((report for report in reports if report.token == token), None)
             if ours is None:
                 # batches of an earlier try (or of a process that was killed) are there: take what they have
+                seen.update((report.token, report) for report in reports)
                 for report in reports:
                     await self._adopt(place, report, waiting, done, directories)
-                known = (*known, *(report.token for report in reports))
                 continue
-            results = await self._wait(place, ours, jobs[0].step_path)
+            seen[token] = ours
+            batch_jobs = [waiting[key] for key in ours.keys if key in waiting]
+            self.log.info("%s at %s: %d jobs submitted", title(batch_jobs), place.host.title, len(batch_jobs))
+            results = await self._wait(place, ours, batch_jobs)
             for key, result in zip(ours.keys, results, strict=True):
                 if key in waiting:
                     done[key], directories[key] = result, posixpath.join(ours.directory, key)
@@ -96,7 +103,7 @@ class BatchRunner:
         if not wanted:
             return
         self.log.info("re-attached to %s at %s: %d jobs", report.directory, place.host.title, len(wanted))
-        results = await self._wait(place, report, waiting[wanted[0]].step_path)
+        results = await self._wait(place, report, [waiting[key] for key in wanted])
         again = 0
         for key, result in zip(report.keys, results, strict=True):
             if key not in waiting:
@@ -110,15 +117,15 @@ class BatchRunner:
         if again:
             self.log.info("%d jobs that failed before are attempted again", again)
 
-    async def _wait(self, place: Place, report: BatchReport, step_path: str) -> list[JobResult]:
-        wait = functools.partial(place.queue.wait, report.directory, self._progress(place, step_path))
+    async def _wait(self, place: Place, report: BatchReport, jobs: Sequence[PendingJob]) -> list[JobResult]:
+        wait = functools.partial(place.queue.wait, report.directory, self._progress(place, title(jobs)))
         return await place.patiently(wait, self.log)
 
-    def _progress(self, place: Place, step_path: str) -> Callable[[Progress], None]:
+    def _progress(self, place: Place, name: str) -> Callable[[Progress], None]:
         last: list[str] = []
 
         def report(progress: Progress) -> None:
-            text = f"{step_path} at {place.host.title}: {progress}"
+            text = f"{name} at {place.host.title}: {progress}"
             if [text] != last:
                 last[:] = [text]
                 self.log.info("%s", text)
@@ -221,6 +228,15 @@ class BatchRunner:
                     job.complete(None, status)
 
         await in_cwl_thread(complete)
+
+
+def title(jobs: Sequence[PendingJob]) -> str:
+    """The step of a batch, and which iteration of its loop, if they are of one: ``/count: iteration 3``."""
+    iterations = sorted({job.iteration for job in jobs}, key=lambda text: [int(n) for n in text.split(".") if n])
+    if not iterations or iterations == [""]:
+        return jobs[0].step_path if jobs else ""
+    some = ", ".join(iterations[:3]) + (" ..." if len(iterations) > 3 else "")
+    return f"{jobs[0].step_path}: iteration{'s' if len(iterations) > 1 else ''} {some}"
 
 
 def _produced(value: JsonValue) -> list[LineageEntry]:

@@ -24,6 +24,7 @@ from airflow_hybrid.model import Resources
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+_LOOPS_SHOWN = 20
 
 
 class FragmentExecution:
@@ -63,6 +64,7 @@ class FragmentExecution:
                 name=spec.identity.directory,
                 reader=functools.partial(ask, read_start),
                 lister=functools.partial(ask, list_folder),
+                max_iterations=lambda step_path: self.places.binding(step_path).max_iterations,
             )
         )
         active: set[asyncio.Task[None]] = set()
@@ -72,6 +74,8 @@ class FragmentExecution:
                 self.jobs += len(pending)
                 for group in self._groups(pending):
                     active.add(asyncio.ensure_future(self._run_group(group)))
+                if run.paused:
+                    continue
                 if not active:
                     break
                 done, active = await asyncio.wait(active, return_when=asyncio.FIRST_COMPLETED)
@@ -84,6 +88,8 @@ class FragmentExecution:
         return await self._finish(run)
 
     async def _finish(self, run: FragmentRun) -> FragmentOutcome:
+        for loop, count in list(run.iterations.items())[:_LOOPS_SHOWN]:
+            self.log.info("%s went round %d times", loop, count)
         if self.batches.failures:
             error = failed(self.batches.failures, self.jobs)
             if not error.retryable:

