@@ -86,7 +86,7 @@ class Driver:
         self._runs += 1
         folder = self.root / f"run{self._runs}"
         run = fragment.start(instances, name="test", reader=read_local, lister=list_local)
-        while jobs := run.pump():
+        while (jobs := run.pump()) or run.paused:
             for job in jobs:
                 self.run_job(job, folder)
         return run.results()
