@@ -51,13 +51,13 @@ class Candidate:
     def can_hold(self, resources: Resources) -> bool:
         """Whether the job fits an empty location."""
         return not (
-            (self.cores is not None and resources.cores > self.cores)
+            (self.cores is not None and resources.all_cores > self.cores)
             or (self.memory_mib is not None and resources.ram_mib > self.memory_mib)
         )
 
     def has_room(self, resources: Resources) -> bool:
         """Whether the job fits now, as far as is known."""
-        return self.free_cores is None or resources.cores <= self.free_cores
+        return self.free_cores is None or resources.all_cores <= self.free_cores
 
 
 @dataclass(frozen=True)

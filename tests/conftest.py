@@ -66,6 +66,15 @@ def testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
             bed.down()
 
 
+@pytest.fixture(scope="session")
+def grid(testbed: Testbed) -> Testbed:
+    """The test bed with the site ``grid`` (a real Grid Engine), too."""
+    if lacks := missing(("grid",)):
+        unavailable("the site grid", ", ".join(lacks), f"{INSTALL} grid")
+    testbed.up("grid")
+    return testbed
+
+
 @pytest.fixture(autouse=True)
 def _testbed_where_marked(request: pytest.FixtureRequest) -> None:
     """A test that is only marked ``testbed`` finds it by ``TESTBED_*`` variables, as the kit's commands do."""

@@ -14,6 +14,7 @@ from airflow_hybrid.config import cache
 from airflow_hybrid.config.values import (
     DEFAULT_BINDING,
     LOCAL,
+    QUEUE_TYPES,
     Deployment,
     HybridFile,
     Link,
@@ -144,7 +145,7 @@ def check_bindings(
                 continue
             services = deployment.config.get("services", {})
             # of other connectors it is not known here where their services are declared
-            if target.service and deployment.type in ("local", "ssh", "slurm") and target.service not in services:
+            if target.service and deployment.type in ("local", "ssh", *QUEUE_TYPES) and target.service not in services:
                 message = f"deployment `{target.deployment}` has no service `{target.service}`"
                 wrong.append((at, message, target.service, services))
     if not wrong:

@@ -11,17 +11,17 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from airflow_hybrid.config import sbatch
 from airflow_hybrid.config.connectors import DECLARED_SERVICES, STREAMFLOW_TYPES, SUPPORTED_TYPES
 from airflow_hybrid.config.document import Path, Problem
 from airflow_hybrid.config.messages import choices
+from airflow_hybrid.config.native import NATIVE, Native
 from airflow_hybrid.config.values import DEFAULT_POLICY, Deployment
 from airflow_hybrid.model import LOCAL_DEPLOYMENT
 
 POLICY_TYPES = (DEFAULT_POLICY, "in_order", "spread")
 """Those of :mod:`airflow_hybrid.placement`."""
 FILTER_TYPES = ("shuffle", "matching")
-CONNECTOR_GROUP = "airflow_hybrid.connectors"
+CONNECTOR_GROUP, SCHEDULER_GROUP = "airflow_hybrid.connectors", "airflow_hybrid.schedulers"
 _SECRET = re.compile(
     r"(ssh_?)?(password|passwd|pwd|passphrase|secret|token)|((ssh_?)?private|secret|access|api)_?key", re.I
 )
@@ -30,8 +30,8 @@ _NAMED = ("workflows", "deployments", "models", "bindingFilters", "policies", "s
 
 
 def third_party_types() -> tuple[str, ...]:
-    """Connector types that other packages bring (entry points of :data:`CONNECTOR_GROUP`)."""
-    return tuple(sorted(e.name for e in entry_points(group=CONNECTOR_GROUP)))
+    """Connector types that other packages bring: entry points for connectors, and for schedulers."""
+    return tuple(sorted(e.name for group in (CONNECTOR_GROUP, SCHEDULER_GROUP) for e in entry_points(group=group)))
 
 
 def check(
@@ -134,9 +134,9 @@ class _Checker:
             yield from self.refers(at, inner)
             yield from self.service((*path, "wraps", "service"), inner, _mapping(wraps).get("service"))
             yield from self.cycle(name, at)
-        if kind == "slurm":
+        if isinstance(kind, str) and kind in NATIVE:
             for service, options in _mapping(_mapping(value.get("config")).get("services")).items():
-                yield from _slurm_service((*path, "config", "services", service), _mapping(options))
+                yield from _native_service((*path, "config", "services", service), _mapping(options), NATIVE[kind])
 
     def inner(self, name: str) -> str | None:
         wraps = self.deployments.get(name, {}).get("wraps")
@@ -227,21 +227,21 @@ class _Checker:
             yield Problem(path, "a link joins two different deployments")
 
 
-def _slurm_service(path: Path, service: dict[str, Any]) -> Iterator[Problem]:
+def _native_service(path: Path, service: dict[str, Any], native: Native) -> Iterator[Problem]:
     for key, value in service.items():
-        name = sbatch.canonical(key)
+        name = native.canonical(key)
         if key == "file":
             if not isinstance(value, str):
                 yield Problem((*path, key), f"must be a path, not {value!r}")
         elif key == "options":
             if not isinstance(value, dict):
-                yield Problem((*path, key), "must be a mapping of sbatch options")
-        elif name not in sbatch.SBATCH_OPTIONS:
-            hint = choices(key, ["file", "options", *sbatch.SBATCH_OPTIONS]) if key else None
+                yield Problem((*path, key), f"must be a mapping of {native.program} options")
+        elif name not in native.options:
+            hint = choices(key, ["file", "options", *native.options]) if key else None
             if hint and not hint.startswith("did you mean"):
-                hint = f"an sbatch option that is not known here goes into `options: {{{key}: ...}}`"
+                hint = f"an option of {native.program} that is not known here goes into `options: {{{key}: ...}}`"
             yield Problem((*path, key), f"unknown key `{key}`", hint)
-        elif problem := sbatch.type_problem(name, value):
+        elif problem := native.type_problem(name, value):
             yield Problem((*path, key), problem)
 
 

@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from airflow_hybrid.config.base import Model, NonEmpty
-from airflow_hybrid.config.connectors import SUPPORTED_TYPES, ComposeConfig, LocalConfig, SlurmConfig, SshConfig
+from airflow_hybrid.config.connectors import (
+    SUPPORTED_TYPES,
+    ComposeConfig,
+    FluxConfig,
+    LocalConfig,
+    PbsConfig,
+    SgeConfig,
+    SlurmConfig,
+    SshConfig,
+)
 
 
 class WrapsModel(Model):
@@ -65,6 +74,27 @@ class ComposeDeployment(DeploymentBase):
     config: ComposeConfig = Field(description="Options.")
 
 
+class PbsDeployment(DeploymentBase):
+    """A PBS cluster."""
+
+    type: Literal["pbs"] = Field(description="`pbs`")
+    config: PbsConfig = Field(default_factory=PbsConfig, description="Options.")
+
+
+class SgeDeployment(DeploymentBase):
+    """A Grid Engine cluster."""
+
+    type: Literal["sge"] = Field(description="`sge`")
+    config: SgeConfig = Field(default_factory=SgeConfig, description="Options.")
+
+
+class FluxDeployment(DeploymentBase):
+    """A Flux instance."""
+
+    type: Literal["flux"] = Field(description="`flux`")
+    config: FluxConfig = Field(default_factory=FluxConfig, description="Options.")
+
+
 class OtherDeployment(DeploymentBase):
     """A type that StreamFlow has and this version does not, or one that a third party brings."""
 
@@ -82,6 +112,9 @@ DeploymentNode = Annotated[
     | Annotated[SshDeployment, Tag("<ssh>")]
     | Annotated[SlurmDeployment, Tag("<slurm>")]
     | Annotated[ComposeDeployment, Tag("<docker-compose>")]
+    | Annotated[PbsDeployment, Tag("<pbs>")]
+    | Annotated[SgeDeployment, Tag("<sge>")]
+    | Annotated[FluxDeployment, Tag("<flux>")]
     | Annotated[OtherDeployment, Tag("<other>")],
     Discriminator(_deployment_kind),
 ]

@@ -14,8 +14,7 @@ import jinja2
 import jinja2.meta
 from pydantic import TypeAdapter
 
-from airflow_hybrid.config import sbatch
-from airflow_hybrid.config.checks import CONNECTOR_GROUP
+from airflow_hybrid.config.checks import CONNECTOR_GROUP, SCHEDULER_GROUP
 from airflow_hybrid.config.connectors import INLINE_SSH_KEYS, MANAGED_TYPES
 from airflow_hybrid.config.dag_section import DagModel
 from airflow_hybrid.config.deployments import DeploymentBase
@@ -27,6 +26,7 @@ from airflow_hybrid.config.models import (
     TargetModel,
     WorkflowModel,
 )
+from airflow_hybrid.config.native import NATIVE, Native
 from airflow_hybrid.config.values import (
     DEFAULT_BINDING,
     DEFAULT_POLICY,
@@ -122,12 +122,12 @@ class Normalizer:
             managed=not value.external and self._can_be_deployed((*path, "type"), kind, config),
         )
         config_path = (*path, "config")
-        if kind == "slurm":
+        if kind in NATIVE:
             if "hostname" in config:
                 inner = self._inline_ssh(config_path, name, config)
                 yield inner
                 deployment = replace(deployment, wraps=inner.name, wraps_service=None)
-            self._slurm_services(config_path, config)
+            self._native_services(config_path, config, NATIVE[kind])
         elif kind == "ssh":
             config = self._ssh(config_path, config)
         elif kind == "docker-compose":
@@ -137,7 +137,8 @@ class Normalizer:
             if "projectName" in config and not value.external:
                 text = "without effect: each DAG run has a project of its own"
                 self.notices.append(((*config_path, "projectName"), text))
-        templates = self._templates(config_path, config) if kind in ("ssh", "slurm") else {}
+        templated = kind == "ssh" or kind in NATIVE or any(entry_points(group=SCHEDULER_GROUP, name=kind))
+        templates = self._templates(config_path, config) if templated else {}
         yield replace(deployment, config=config, templates=templates)
 
     def _can_be_deployed(self, path: Path, kind: str, config: Mapping[str, Any]) -> bool:
@@ -201,14 +202,14 @@ class Normalizer:
             merged["tunnel"].pop("checkHostKey", None)
         return merged
 
-    def _slurm_services(self, path: Path, config: dict[str, Any]) -> None:
+    def _native_services(self, path: Path, config: dict[str, Any], native: Native) -> None:
         services = {}
         for name, service in config.get("services", {}).items():
             further = service.get("options")
-            options = {sbatch.canonical(key): value for key, value in service.items() if key != "options"}
+            options = {native.canonical(key): value for key, value in service.items() if key != "options"}
             # what is of a wrong type was told by the checks; templates are still looked at, for one message in all
             options.update(further if isinstance(further, dict) else {})
-            for key, reason in sbatch.NOT_YOURS.items():
+            for key, reason in native.not_yours.items():
                 if options.pop(key, None) is not None:
                     self.notices.append(((*path, "services", name), f"`{key}` has no effect: {reason}"))
             services[name] = options

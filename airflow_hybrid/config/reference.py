@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from airflow_hybrid.config import sbatch
+from airflow_hybrid.config.native import NATIVE
 from airflow_hybrid.config.schema import json_schema
 
 _OURS = "(airflow_hybrid)"
@@ -29,6 +29,10 @@ _ORDER: dict[str, str] = {
     "Connection": "A node, tunnel or dataTransferConnection of ssh",
     "SlurmConfig": "deployments.<name>.config of type slurm",
     "ComposeConfig": "deployments.<name>.config of type docker-compose",
+    "PbsConfig": "deployments.<name>.config of type pbs",
+    "SgeConfig": "deployments.<name>.config of type sge",
+    "FluxConfig": "deployments.<name>.config of type flux",
+    "MpiModel": "deployments.<name>.config.mpi",
     "LinkModel": "links[]",
     "SchedulingModel": "scheduling",
     "Configured": "scheduling.policies.<name>, bindingFilters.<name>",
@@ -93,22 +97,26 @@ def reference() -> Iterator[str]:
         yield f"## {title.replace('<', '&lt;')}" if "<" in title else f"## {title}"
         yield ""
         yield from _section(model, definitions[model])
-    yield "## Options of a Slurm service"
+    yield "## Options of a queue system's service"
     yield ""
     yield "`file` (path of a Jinja2 template that has `{{streamflow_command}}` where the job's command belongs),"
-    yield "`options` (**+** sbatch options that are not in this list, by their long names), and sbatch's own options:"
+    yield "`options` (**+** options that are not in the list, by their own names), and the native options of the type:"
     yield "`cpusPerTask`, `cpus-per-task` and `cpus_per_task` are one. What a service gives wins over the document."
     yield ""
-    yield ", ".join(f"`{name}`" for name in sorted(sbatch.SBATCH_OPTIONS) if name not in sbatch.NOT_YOURS) + "."
-    yield ""
-    for name, reason in sbatch.NOT_YOURS.items():
-        yield f"`{name}` is accepted and has no effect: {reason}."
+    for kind, native in NATIVE.items():
+        names = ", ".join(f"`{name}`" for name in sorted(native.options) if name not in native.not_yours)
+        yield f"`{kind}` ({native.program}): {names}."
+        yield ""
+        for name, reason in native.not_yours.items():
+            yield f"`{name}` of `{kind}` is accepted and has no effect: {reason}."
+        yield ""
 
 
 def _section(model: str, definition: dict[str, Any]) -> Iterator[str]:
     if model == "LocalDeployment":
-        yield "`type` is `local`, `ssh`, `slurm`, or a type that another package brings (entry point group"
-        yield "`airflow_hybrid.connectors`). Other types of StreamFlow are accepted as long as no binding uses them."
+        yield "`type` is `local`, `ssh`, `slurm`, `pbs`, `sge`, `flux`, or a type that another package brings (entry"
+        yield "points `airflow_hybrid.connectors` and `airflow_hybrid.schedulers`)."
+        yield "Other types of StreamFlow are accepted as long as no binding uses them."
         yield ""
     elif model != "HybridModel":
         yield definition["description"].replace(_OURS, "**+**")

@@ -17,6 +17,8 @@ from airflow_hybrid.model import LOCAL_DEPLOYMENT, Binding, JsonValue, Target
 DEFAULT_POLICY = "data_locality"
 """StreamFlow's default policy, and ours: prefer the location where most of a job's bytes are."""
 DEFAULT_MAX_MAPPED = 16
+QUEUE_TYPES = ("slurm", "pbs", "sge", "flux")
+"""Types of deployments that are queue systems."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 from cwl_utils import expression
 from cwltool.errors import WorkflowException
 from cwltool.job import JobBase
+from cwltool.mpi import MpiConfig
 from cwltool.process import shortname
 from cwltool.utils import normalizeFilesDirs
 from schema_salad.exceptions import ValidationException
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from airflow_hybrid.cwl.runtime import HybridContext, HybridJob, HybridTool
 
 _RUNTIME_FIELDS = ("path", "dirname")
+_MPI, _CUDA = "http://commonwl.org/cwltool#MPIRequirement", "http://commonwl.org/cwltool#CUDARequirement"
 _RESOURCES = {"cores": "cores", "ram": "ram_mib", "tmpdir": "tmpdir_mib", "outdir": "outdir_mib"}
 
 
@@ -107,7 +109,8 @@ class PendingJob:
 
     @property
     def resources(self) -> Resources:
-        """ResourceRequirement and ToolTimeLimit, evaluated (CWL v1.2 CommandLineTool 5.10 and 5.11).
+        """What the job asks for, evaluated: ResourceRequirement and ToolTimeLimit (CWL v1.2 CommandLineTool 5.10 and
+        5.11), and cwltool's extensions MPIRequirement and CUDARequirement.
 
         :raises CwlError: an expression in them fails.
         """
@@ -135,6 +138,16 @@ class PendingJob:
             constant = constant and not expression.needs_parsing(seconds)
             values["walltime_s"] = int(self._number(seconds, "timelimit") or 0) or None
             explicit.add("walltime_s")
+        mpi, cuda = self.tool.get_requirement(_MPI)[0], self.tool.get_requirement(_CUDA)[0]
+        for wish, names, field in (
+            (mpi, ("processes",), "processes"),
+            (cuda, ("cudaDeviceCountMin", "cudaDeviceCountMax", "cudaDeviceCount"), "gpus"),
+        ):
+            if wish is not None:
+                name, asked = next(((name, wish[name]) for name in names if wish.get(name)), (names[0], 1))
+                constant = constant and not expression.needs_parsing(asked)
+                values[field] = math.ceil(self._number(asked, name) or 0)
+                explicit.add(field)
         found = Resources(**values, explicit=frozenset(explicit))
         if constant:
             self.tool.notes["resources"] = found
@@ -179,12 +192,14 @@ class PendingJob:
         facts: SiteFacts,
         cores: float | None = None,
         ram_mib: int | None = None,
+        mpi: Mapping[str, Any] | None = None,
     ) -> JobScript:
         """Make the command line over paths of the location.
 
         :param jobdir: the job's directory there (absolute).
         :param paths: location URI -> absolute path there, for each of :meth:`files`.
         :param facts: what is known of the location's files; may grow between calls.
+        :param mpi: how MPI programs are started there: cwltool's MPI configuration.
         :param cores: granted, for ``$(runtime.cores)``; by default what was asked for. ``ram_mib`` likewise.
         :raises FactsNeeded: sizes, contents or listings that ``facts`` lacks; probe them and call again.
         :raises CwlError: the job order does not fit the tool, or an expression fails.
@@ -202,25 +217,29 @@ class PendingJob:
         context.outdir, context.tmpdir, context.stagedir = site.outdir, site.tmpdir, f"{jobdir}/in"
         context.make_fs_access = cast(Any, lambda basedir: site.fs)
         context.toplevel = False
+        if mpi is not None:
+            context.mpi_config = MpiConfig(**mpi)
         context.select_resources = lambda request, _: _granted(request, cores, ram_mib)
         try:
             with self._clear_errors(""):
                 job = self.tool.build(self, context)
-                script = self._script(job, site)
+                script = self._script(job, site, context.mpi_config)
         finally:
             if site.fs.needed:
                 raise FactsNeeded(list(site.fs.needed)) from None
         self._job, self._site = job, site
         return script
 
-    def _script(self, job: JobBase, site: JobSite) -> JobScript:
+    def _script(self, job: JobBase, site: JobSite, mpi: MpiConfig) -> JobScript:
         command = [str(argument) for argument in job.command_line]
         shell = self.tool.get_requirement("ShellCommandRequirement")[0] is not None
-        if shell:
-            command = command[2:]
-        elif job.mpi_procs:
-            mpi = self._context.mpi_config
+        environment = dict(job.environment)
+        if job.mpi_procs:  # of a shell command, every process is a shell
             command = [mpi.runner, mpi.nproc_flag, str(job.mpi_procs), *mpi.extra_flags, *command]
+            environment.update(mpi.env_set)
+            shell = False
+        elif shell:
+            command = command[2:]
         if not command or not command[0]:
             raise CwlError("the command line is empty: baseCommand, arguments or an inputBinding is missing")
         if job.stdin is not None and job.pathmapper.reversemap(job.stdin) is None:
@@ -231,7 +250,7 @@ class PendingJob:
             command=tuple(command),
             outdir=site.outdir,
             tmpdir=site.tmpdir,
-            environment={"HOME": site.outdir, "TMPDIR": site.tmpdir, **job.environment},
+            environment={"HOME": site.outdir, "TMPDIR": site.tmpdir, **environment},
             stdin=job.stdin,
             stdout=job.stdout,
             stderr=job.stderr,

@@ -181,7 +181,7 @@ class BatchRunner:
             questions: list[Question] = []
             for job in jobs:
                 try:
-                    scripts.append(job.build(directories[job.key], paths, place.facts))
+                    scripts.append(job.build(directories[job.key], paths, place.facts, mpi=place.options.get("mpi")))
                 except FactsNeeded as needed:
                     questions.extend(needed.questions)
             return scripts, questions

@@ -125,7 +125,7 @@ class Places:
             job.resources,
             policy,
         )
-        places[choice.index].taken_cores += job.resources.cores
+        places[choice.index].taken_cores += job.resources.all_cores
         return choice
 
     def binding(self, step_path: str) -> Binding:

@@ -27,8 +27,8 @@ from airflow_hybrid.errors import (
 from airflow_hybrid.hooks import site_probe
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.connectors import Connector, open_connector
+from airflow_hybrid.hooks.connectors.clusters import SCHEDULERS, scheduler_class
 from airflow_hybrid.hooks.links import ways
-from airflow_hybrid.hooks.queue import SCHEDULERS
 from airflow_hybrid.hooks.ssh import SshHost
 from airflow_hybrid.hooks.transfer import trial
 from airflow_hybrid.model import JsonValue
@@ -263,7 +263,7 @@ async def _queue(findings: _Findings, scheduler: Scheduler, host: Host, timeout_
 
 async def schedulers(connector: Connector, host: Host, timeout_s: float = TIMEOUT_S) -> list[Finding]:
     """Which schedulers answer at a host, whatever its deployment says of it: one finding, never a failure."""
-    kinds = [kind() for name, kind in SCHEDULERS.items() if kind is not ProcessScheduler]
+    kinds = [kind() for kind in map(scheduler_class, SCHEDULERS) if kind is not None]
     groups = [_Findings(connector.deployment.name, host.location) for _ in kinds]
     await asyncio.gather(*(_queue(g, kind, host, timeout_s) for g, kind in zip(groups, kinds, strict=True)))
     found = [finding.detail for group in groups for finding in group.found if finding.result == OK]

@@ -49,6 +49,12 @@ def cancel_command(task_directory: str, scheduler: Scheduler) -> str:
     return text.replace("@WAIT@", str(LOCK_WAIT_S)).replace("@T@", shlex.quote(check_directory(task_directory)))
 
 
+def withdraw_command(scheduler: Scheduler, ids: Sequence[str]) -> str:
+    """Shell text that cancels submitted ids and nothing else: the batch may be submitted anew."""
+    cancel = f'ah_x=$(ah_cancel {shlex.join(ids)} 2>&1) || ah_end failed "$ah_x"\nah_end done\n'
+    return _COMMON.replace("@T@", "/") + scheduler.functions() + cancel
+
+
 def inspect_command(task_directory: str, scheduler: Scheduler, token: str | None = None) -> str:
     """Shell text that reports every batch under a task directory (or one), lost submit replies resolved."""
     text = _COMMON + scheduler.functions() + _INSPECT

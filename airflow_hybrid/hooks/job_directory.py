@@ -132,6 +132,8 @@ def check_directory(path: str) -> str:
 def scheduler_name(batch: Batch) -> str:
     """The job name at the scheduler: readable, and unique to the batch directory."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", batch.name).strip("-.")[:40] or "batch"
+    if not plain[0].isalpha():  # PBS and Grid Engine want a letter first
+        plain = f"j{plain}"
     return f"{plain}-{hashlib.sha256(batch.directory.encode(errors='surrogateescape')).hexdigest()[:12]}"
 
 

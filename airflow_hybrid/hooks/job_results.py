@@ -26,8 +26,7 @@ def scheduler_id(
     """The element that has, or was to have, a job."""
     claim = evidence.claims.get(index)
     if claim and claim != "launcher":
-        cluster = ids[0].partition(";")[2] if ids else ""
-        return f"{claim};{cluster}" if cluster else claim
+        return scheduler.claimed_id(claim, ids)
     return scheduler.element_id(ids, len(meta["keys"]), index, meta["max_array"])
 
 
@@ -36,8 +35,7 @@ def element_of(
 ) -> ElementState:
     """What the scheduler says of the element of a job, or else of the whole array."""
     id_ = scheduler_id(scheduler, evidence, ids, index, meta) or ""
-    number, semicolon, cluster = id_.partition(";")
-    whole = number.partition("_")[0] + semicolon + cluster
+    whole = scheduler.array_id(id_)
     return account.elements.get(id_) or account.elements.get(whole) or ElementState(JobState.UNKNOWN)
 
 

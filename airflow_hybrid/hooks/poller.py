@@ -26,6 +26,12 @@ MOST_BATCHES = 200
 """in one command: its text is one argument of a process, at most 128 KiB"""
 FASTEST_S, SLOWEST_S = 0.3, 10.0
 STATUS_TIMEOUT_S = 60.0
+HOPELESS_S = 60.0
+"""how long a scheduler must say that nothing of a batch can ever run before it is believed"""
+
+
+class NeverStartsError(Exception):
+    """Nothing of the batch runs, and by the scheduler's own words nothing ever will."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class Watch:
     counted: int = 0
     evidence: str | None = None
     views: tuple[QueueView, ...] = ()
+    hopeless_since: float | None = None
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
     def tell(self, progress: Progress) -> None:
@@ -111,6 +118,7 @@ class Poller:
 
         :return: what the batch directory says (:func:`job_commands.parse_evidence`) if all jobs left an exit code:
             the command that counted them has read it, so that nobody has to ask again.
+        :raises NeverStartsError: what is left of it can never run, in the scheduler's words.
         :raises SiteError: only what no repetition can heal (a wrong host key, a refused login).
         """
         watch = Watch(directory, tuple(ids), total, progress, asyncio.get_running_loop().create_future())
@@ -205,6 +213,14 @@ class Poller:
             watch.views = tuple(views[id_] for id_ in watch.ids if id_ in views)
             if not watch.views and watch.since <= asked:
                 _resolve(watch)
+            reasons = {reason for view in watch.views for reason in view.reasons}
+            if any(view.running for view in watch.views) or not all(map(self.scheduler.hopeless, reasons or {""})):
+                watch.hopeless_since = None
+            elif watch.hopeless_since is None:
+                watch.hopeless_since = asked
+            elif asked - watch.hopeless_since >= HOPELESS_S and not watch.done.done():
+                told = sorted(self.scheduler.explain(reason) or reason for reason in reasons)
+                watch.done.set_exception(NeverStartsError("; ".join(told)))
 
     def _progress(self, watch: Watch) -> Progress:
         finished = min(watch.counted, watch.total)

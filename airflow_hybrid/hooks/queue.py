@@ -18,12 +18,9 @@ from airflow_hybrid.hooks import probe
 from airflow_hybrid.hooks.base import CommandResult, Host
 from airflow_hybrid.hooks.job_directory import Batch, BatchReport, Evidence
 from airflow_hybrid.hooks.job_results import SIGNALS, element_of, ended_badly, results_of
-from airflow_hybrid.hooks.poller import SLOWEST_S, Progress, poller
+from airflow_hybrid.hooks.poller import SLOWEST_S, NeverStartsError, Progress, poller
 from airflow_hybrid.model import JobResult, JobState, Question, SiteFacts
 from airflow_hybrid.schedulers.base import Account, ElementState, Scheduler
-from airflow_hybrid.schedulers.process import ProcessScheduler
-from airflow_hybrid.schedulers.slurm import SlurmScheduler
-from airflow_hybrid.schedulers.slurm_answers import MAX_ARRAY_COMMAND, parse_max_array
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -35,19 +32,19 @@ SUBMIT_PAUSES_S = (1.0, 5.0, 15.0)
 MOST_TAILS = 20
 CERTAIN_AFTER_S = 2.0
 """how long exit codes may still arrive after the scheduler said that a job ended badly"""
-OUR_OPTIONS = frozenset({"template", "maxConcurrentJobs", "pollingInterval"})
-SCHEDULERS: Mapping[str, type[Scheduler]] = {"slurm": SlurmScheduler, "process": ProcessScheduler}
+OUR_OPTIONS = frozenset({"template", "mpi", "maxConcurrentJobs", "pollingInterval"})
 
 _max_arrays: dict[tuple[str, str], int] = {}
 
-__all__ = ["SCHEDULERS", "Batch", "BatchReport", "JobQueue", "Progress"]
+__all__ = ["Batch", "BatchReport", "JobQueue", "Progress"]
 
 
 class JobQueue:
     """Batches at one host under one scheduler.
 
     Keys of ``Batch.options`` that are ours and not the scheduler's: ``template`` (text of the service's Jinja2
-    template), ``maxConcurrentJobs`` (of one batch, at once) and ``pollingInterval`` (seconds, the longest).
+    template), ``mpi`` (how the jobs' commands were built), ``maxConcurrentJobs`` (of one batch, at once) and
+    ``pollingInterval`` (seconds, the longest).
 
     :param pack_s: an array element younger than this takes one more job.
     :param grace_s: how long an exit code or the accounting may lag behind the queue.
@@ -94,7 +91,7 @@ class JobQueue:
             except StatusUnknownError as error:
                 problem = error
             except SubmitError as error:
-                if "array specification" not in error.message or self._site in _max_arrays:
+                if not self.scheduler.too_large(error.message) or self._site in _max_arrays:
                     raise
                 max_array = await self._max_array(None)
                 problem = error
@@ -112,11 +109,12 @@ class JobQueue:
 
     async def _max_array(self, jobs: int | None) -> int:
         """Most elements of one array here; asked once per host and process, and only when it may matter."""
-        if not isinstance(self.scheduler, SlurmScheduler) or (jobs is not None and jobs <= DEFAULT_MAX_ARRAY):
+        limits = self.scheduler.limits
+        if not limits or (jobs is not None and jobs <= DEFAULT_MAX_ARRAY):
             return min(_max_arrays.get(self._site, DEFAULT_MAX_ARRAY), DEFAULT_MAX_ARRAY) if jobs else DEFAULT_MAX_ARRAY
         if self._site not in _max_arrays:
-            answer = await self.host.run(MAX_ARRAY_COMMAND, label=MAX_ARRAY_COMMAND)
-            found = parse_max_array(answer.out) if answer.exit_code == 0 else None
+            answer = await self.host.run(limits, label="largest array")
+            found = self.scheduler.parse_max_array(answer.out) if answer.exit_code == 0 else None
             if found is None:
                 return DEFAULT_MAX_ARRAY
             _max_arrays[self._site] = found
@@ -205,8 +203,11 @@ class JobQueue:
         ids, meta = self._known.get(directory) or await self._describe(directory)
         total = len(meta["keys"])
         while True:
-            seen = await poller(self.host, self.scheduler, self._slowest_s).watch(directory, ids, total, progress)
-            results = await self._judge(directory, ids, meta, seen)
+            watch = poller(self.host, self.scheduler, self._slowest_s).watch(directory, ids, total, progress)
+            try:
+                results = await self._judge(directory, ids, meta, await watch)
+            except NeverStartsError as error:
+                results = await self._withdraw(directory, ids, meta, str(error))
             if results is not None:
                 self._known.pop(directory, None)
                 return results
@@ -252,6 +253,24 @@ class JobQueue:
                 return await self._results(directory, ids, meta, evidence, account, elements)
             await asyncio.sleep(pause)
             pause = min(10.0, pause * 2)
+
+    async def _withdraw(
+        self, directory: str, ids: tuple[str, ...], meta: Mapping[str, Any], reason: str
+    ) -> list[JobResult]:
+        """Take what can never run out of the queue: its jobs failed, for the scheduler's reason."""
+        log.warning("%s: %s can never run and is withdrawn: %s", self.host.title, directory, reason)
+
+        async def cancel() -> None:
+            answer = await self.host.run(commands.withdraw_command(self.scheduler, ids), label="withdraw")
+            verdict, message, _ = commands.parse_answer(answer.out)
+            if verdict != "done":
+                self._check(verdict, message, answer)
+
+        await self._patiently(cancel)
+        evidence = await self._evidence(directory, False)
+        never = ElementState(JobState.FAILED, f"it can never run as it is and was withdrawn: {reason}")
+        elements = {i: never for i in range(len(meta["keys"])) if i not in evidence.endings}
+        return await self._results(directory, ids, meta, evidence, Account({}, complete=True), elements)
 
     async def _results(
         self,

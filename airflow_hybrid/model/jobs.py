@@ -38,10 +38,15 @@ class JobState(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job asks for (CWL ResourceRequirement and ToolTimeLimit), already evaluated to numbers.
+    """What a job asks for, already evaluated to numbers: CWL's ResourceRequirement and ToolTimeLimit, cwltool's
+    MPIRequirement and CUDARequirement.
 
     ``explicit`` names the fields that the document itself gives; the others are defaults of the standard
     and are not turned into native requests.
+
+    :ivar cores: of each process, where there are several.
+    :ivar ram_mib: of all processes together.
+    :ivar processes: how many an MPI runner is to start; 0: it is no MPI job.
     """
 
     cores: float = 1
@@ -49,7 +54,14 @@ class Resources:
     tmpdir_mib: int = 1024
     outdir_mib: int = 1024
     walltime_s: int | None = None
+    processes: int = 0
+    gpus: int = 0
     explicit: frozenset[str] = frozenset()
+
+    @property
+    def all_cores(self) -> float:
+        """Cores of all processes together."""
+        return self.cores * max(1, self.processes)
 
     def to_json(self) -> JsonValue:
         return {**dataclasses.asdict(self), "explicit": sorted(self.explicit)}

@@ -51,6 +51,31 @@ class Submission:
     max_array: int = 1000
     host_cores: int | None = None
 
+    @property
+    def cores(self) -> int | None:
+        """Whole cores that a job (of several processes: each of them) asks for; None where it says nothing."""
+        return whole(self.resources.cores) if "cores" in self.resources.explicit else None
+
+    @property
+    def processes(self) -> int:
+        """Processes of an MPI job; 0 for any other."""
+        return self.resources.processes
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that a job asks for."""
+        return self.resources.gpus
+
+    @property
+    def memory_mib(self) -> int | None:
+        """Memory that a job asks for, all its processes together; None where it says nothing."""
+        return self.resources.ram_mib if "ram_mib" in self.resources.explicit else None
+
+    @property
+    def limit_s(self) -> int | None:
+        """Seconds that an element may take: the longest job, with what packing may add."""
+        return None if self.walltime_s is None else int(self.walltime_s + self.pack_s + 30)
+
 
 @dataclass(frozen=True)
 class QueueView:
@@ -98,6 +123,8 @@ class Scheduler(abc.ABC):
     """shell text that prints the scheduler's name and version, for `airflow hybrid check`"""
     native_walltime: bool = False
     """the scheduler itself ends an element that takes too long"""
+    limits: str = ""
+    """shell text that prints the site's largest array, if the scheduler has arrays"""
     status_interval_s: float = 0.3
     """shortest time between two questions to the scheduler itself (exit-code files may be counted more often)"""
 
@@ -157,6 +184,22 @@ class Scheduler(abc.ABC):
     def element_id(self, ids: Sequence[str], jobs: int, index: int, max_array: int) -> str | None:
         """The element that was to run job ``index`` if no other took it."""
 
+    def claimed_id(self, claim: str, ids: Sequence[str]) -> str:
+        """The element's id from what its runner wrote as its name when it took a job."""
+        return claim
+
+    def array_id(self, element: str) -> str:
+        """The submitted id that an element's id belongs to."""
+        return element
+
+    def parse_max_array(self, text: str) -> int | None:
+        """Most elements of one array, from the answer to :attr:`limits`; None if it does not say."""
+        return None
+
+    def too_large(self, said: str) -> bool:
+        """Whether it was the array's size that was refused."""
+        return False
+
     def restarts(self, submission: Submission) -> bool:
         """Whether the scheduler may start an element a second time."""
         return False
@@ -168,6 +211,10 @@ class Scheduler(abc.ABC):
     def explain(self, reason: str) -> str:
         """A pending reason with what it means to the user, or ``""`` for one that ends by itself."""
         return ""
+
+    def hopeless(self, reason: str) -> bool:
+        """Whether a pending reason means that the job can never run as it is, so that nobody need wait."""
+        return False
 
 
 def render(submission: Submission, command: str, **names: object) -> str:

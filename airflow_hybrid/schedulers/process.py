@@ -130,7 +130,7 @@ class ProcessScheduler(Scheduler):
         cores = "" if submission.host_cores is None else str(max(1, submission.host_cores))
         return f"""ah_me=launcher
 ah_cores={cores}
-ah_share={max(1, round(submission.resources.cores * 1000))} # thousandths of a core that one job takes
+ah_share={max(1, round(submission.resources.all_cores * 1000))} # thousandths of a core that one job takes
 ah_most={submission.max_concurrent or submission.jobs}
 ah_launch
 """

@@ -10,144 +10,112 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import slurm_answers as answers
-from airflow_hybrid.schedulers.base import (
-    Account,
-    ElementState,
-    QueueView,
-    Scheduler,
-    Submission,
-    render,
-    section,
-    whole,
-)
-
-_OURS = frozenset({"array", "jobName", "job_name", "job-name", "file", "parsable", "wait", "test-only", "wrap"})
-_FOR_GOOD = re.compile(
-    r"invalid|unrecognized option|unknown option|cannot be satisfied|can not be satisfied|not available|not permitted"
-    r"|not allowed|access/permission denied|requires? |ambiguous|more processors|does not (look|exist)|unable to open",
-    re.IGNORECASE,
-)
-_NOT_FOR_GOOD = re.compile(r"AssocMaxSubmit|QOSMaxSubmit|MaxSubmit|temporar|policy|try again|limit", re.IGNORECASE)
-_DIRECTIVE = re.compile(r"^#SBATCH\s+(.*)$", re.MULTILINE)
-_SHORT = {"-t": "time", "-c": "cpus-per-task", "-o": "output", "-p": "partition", "-A": "account", "-D": "chdir"}
+from airflow_hybrid.schedulers.base import Account, ElementState, Submission, section
+from airflow_hybrid.schedulers.batch import BatchScheduler, Record, count_tasks
 
 
-class SlurmScheduler(Scheduler):
-    """Slurm through its command line programs; nothing is installed at the site."""
+class SlurmScheduler(BatchScheduler):
+    """Slurm through its command line programs."""
 
     name = "slurm"
+    programs = ("sbatch", "squeue", "scancel")
     version_command = "sbatch --version"
-    native_walltime = True
-    status_interval_s = 2.0
-
-    def parts(self, submission: Submission) -> int:
-        return -(-submission.jobs // max(1, submission.max_array))
-
-    def scripts(self, submission: Submission) -> dict[str, str]:
-        runner = shlex.quote(f"{submission.directory}/runner.sh")
-        return {
-            f"batch.{part}.sh": render(submission, f"/bin/sh {runner} {part * submission.max_array}", part=part)
-            for part in range(self.parts(submission))
-        }
+    directive = "#SBATCH"
+    name_option = "--job-name="
+    fixed = ("--parsable",)
+    ours = frozenset({"array", "job-name", "file", "parsable", "wait", "test-only", "wrap"})
+    own_log = False
+    short = {"-t": "time", "-c": "cpus-per-task", "-o": "output", "-p": "partition", "-A": "account", "-D": "chdir",
+             "-n": "ntasks", "-N": "nodes", "-G": "gpus"}  # fmt: skip
+    limits = "scontrol show config"
+    large = re.compile("array specification")
+    largest = re.compile(r"^\s*MaxArraySize\s*=\s*(\d+)", re.MULTILINE)
+    for_good = re.compile(
+        r"invalid|unrecognized option|unknown option|cannot be satisfied|can not be satisfied|not available"
+        r"|not permitted|not allowed|access/permission denied|requires? |ambiguous|more processors"
+        r"|does not (look|exist)|unable to open",
+        re.IGNORECASE,
+    )
+    passing = re.compile(r"AssocMaxSubmit|QOSMaxSubmit|MaxSubmit|temporar|policy|try again|limit", re.IGNORECASE)
+    never = re.compile(
+        r"DependencyNeverSatisfied|PartitionTimeLimit|PartitionNodeLimit|PartitionConfig|BadConstraints|InvalidAccount"
+        r"|InvalidQOS|(Account|QOS)NotAllowed|(Assoc|QOS)Max\w*(PerJob|WallDuration|JobMins|MinutesPerJob)"
+    )
+    element = """ah_task=${SLURM_ARRAY_TASK_ID:-0}
+ah_me=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-0}}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
+ah_restarts=${SLURM_RESTART_COUNT:-0}
+"""
+    accepted = "case ${ah_w%%;*} in *[!0-9]* | '') ;; *) ah_id=$ah_w ;; esac"
+    listed = r"""set -- ${ah_at:+-M "$ah_at"}
+    ah_l=$(squeue -h "$@" -u "$(id -un)" -n "$ah_name" -t all -o %F 2>&1) || { echo "$ah_l"; exit 2; }
+    for ah_w in $ah_l; do case $ah_w in *[!0-9]*) ;; *) echo "$ah_w${ah_at:+;$ah_at} $ah_name"; ah_q=1 ;; esac done
+    [ -z "${ah_q:-}" ] || exit 0 # else it may have left the queue
+    ah_l=$(sacct -n -X -P "$@" -u "$(id -un)" --name="$ah_name" -S now-7days -o JobID 2>&1) ||
+        case $ah_l in *storage\ is\ disabled* | *not\ found*) ah_l= ;; *) echo "$ah_l"; exit 2 ;; esac
+    for ah_w in $ah_l; do
+        case ${ah_w%%_*} in *[!0-9]* | '') ;; *) echo "${ah_w%%_*}${ah_at:+;$ah_at} $ah_name" ;; esac
+    done"""
+    cancel = """case $ah_c in
+        *';'*) scancel -M "${ah_c#*;}" "${ah_c%%;*}" ;;
+        *) scancel "$ah_c" ;;
+        esac"""
 
     def runner_tail(self, submission: Submission) -> str:
-        requeue = "1" if _requeue(submission) else "0"
-        return f"""ah_first=$((${{SLURM_ARRAY_TASK_ID:-0}} + ${{1:-0}}))
-ah_me=${{SLURM_ARRAY_JOB_ID:-${{SLURM_JOB_ID:-0}}}}${{SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}}
-ah_restarts=${{SLURM_RESTART_COUNT:-0}}
-ah_drained() {{ # nothing is left to take: elements that still wait in the queue need not start
-    [ {requeue} = 1 ] || [ -z "${{SLURM_ARRAY_JOB_ID:-}}" ] && return 0
-    scancel --state=PENDING "$SLURM_ARRAY_JOB_ID" </dev/null >/dev/null 2>&1
+        if self.restarts(submission):
+            return super().runner_tail(submission)
+        drained = """ah_drained() { # nothing is left to take: elements that still wait in the queue need not start
+    [ -z "${SLURM_ARRAY_JOB_ID:-}" ] || scancel --state=PENDING "$SLURM_ARRAY_JOB_ID" </dev/null >/dev/null 2>&1
     return 0
-}}
-ah_element
+}
 """
+        return super().runner_tail(submission).replace("ah_element\n", f"{drained}ah_element\n")
 
-    def arguments(self, submission: Submission, part: int) -> list[str]:
-        """The command line of sbatch for one part of the batch, unquoted.
+    def array(self, count: int, most: int | None) -> list[str]:
+        return [f"--array=0-{count - 1}{f'%{most}' if most else ''}"]
 
-        The user's own options and ``#SBATCH`` lines win over what the CWL document asks for. ``--mem`` in MiB,
-        ``--time`` in whole minutes, rounded up, with the time that packing may add.
-        """
-        count = min(submission.max_array, submission.jobs - part * submission.max_array)
-        native = {kebab(key): value for key, value in submission.options.items() if key not in _OURS}
-        given = {key for key, value in native.items() if value not in (None, False)} | _directives(submission.template)
-        words = ["sbatch", "--parsable", f"--job-name={self.part_name(submission, part).split()[0]}"]
-        if submission.jobs > 1 and submission.max_array > 1:
-            throttle = f"%{submission.max_concurrent}" if submission.max_concurrent else ""
-            words.append(f"--array=0-{count - 1}{throttle}")
-        if "output" not in given:
-            log = f"{submission.directory}/log".replace("%", "%%").replace("\\", "\\\\")
-            words += [f"--output={log}", "--open-mode=append"]
-        if "chdir" not in given:
-            words.append(f"--chdir={submission.directory}")
-        if not given & {"requeue", "no-requeue"}:
-            words.append("--no-requeue")
-        resources = submission.resources
-        if "cores" in resources.explicit and not given & {"cpus-per-task", "ntasks", "exclusive", "cores-per-socket"}:
-            words.append(f"--cpus-per-task={whole(resources.cores)}")
-        if "ram_mib" in resources.explicit and not given & {"mem", "mem-per-cpu", "mem-per-gpu"}:
-            words.append(f"--mem={resources.ram_mib}M")
-        if submission.walltime_s is not None and "time" not in given:
-            seconds = submission.walltime_s + submission.pack_s + 30
-            words.append(f"--time={-(-int(seconds) // 60)}")
-        words += [word for key, value in native.items() for word in option(key, value)]
-        return [*words, f"{submission.directory}/batch.{part}.sh"]
+    def rules(self, submission: Submission, part: int) -> Sequence[tuple[str, Sequence[str]]]:
+        """Memory in MiB, ``--time`` in whole minutes, rounded up, with the time that packing may add."""
+        cores, memory, limit = submission.cores, submission.memory_mib, submission.limit_s
+        processes, gpus = submission.processes, submission.gpus
+        share = -(-(memory or 0) // ((cores or 1) * max(1, processes)))
+        log = f"{submission.directory}/log".replace("%", "%%").replace("\\", "\\\\")
+        return (
+            ("output", [f"--output={log}", "--open-mode=append"]),
+            ("chdir", [f"--chdir={submission.directory}"]),
+            ("requeue no-requeue", ["--no-requeue"]),
+            ("ntasks", [f"--ntasks={processes}"] if processes else []),
+            ("cpus-per-task ntasks exclusive cores-per-socket", [f"--cpus-per-task={cores}"] if cores else []),
+            # --mem is per node, and several processes may be spread over nodes
+            ("mem mem-per-cpu mem-per-gpu", [f"--mem-per-cpu={share}M"] if memory and processes > 1 else []),
+            ("mem mem-per-cpu mem-per-gpu", [f"--mem={memory}M"] if memory and processes <= 1 else []),
+            ("gpus gres gpus-per-node gpus-per-task gpus-per-socket tres-per-task", [f"--gpus={gpus}"] if gpus else []),
+            ("time", [f"--time={-(-limit // 60)}"] if limit else []),
+        )
 
     def part_name(self, submission: Submission, part: int) -> str:
-        name = submission.name if submission.jobs <= submission.max_array else f"{submission.name}.{part}"
-        return f"{name} {submission.options.get('clusters') or ''}".rstrip()
+        return f"{self.job_name(submission, part)} {submission.options.get('clusters') or ''}".rstrip()
 
-    def submit_function(self, submission: Submission) -> str:
-        starts = "\n".join(
-            f"    {part}) set -- {shlex.join(self.arguments(submission, part))} ;;"
-            for part in range(self.parts(submission))
-        )
-        return f"ah_start() {{\n    case $1 in\n{starts}\n    esac\n{_START}}}\n"
+    def ask_queue(self, ids: Sequence[str]) -> str:
+        asks = (f'squeue -h{where} -u "$(id -un)" -o "%F|%K|%T|%r"' for where in map(_where, answers.clusters(ids)))
+        return f"ah_rc=0; {'; '.join(f'{ask} || ah_rc=$?' for ask in asks)}; [ $ah_rc = 0 ]"
 
-    def functions(self) -> str:
-        return _FUNCTIONS
-
-    def status_command(self, ids: Sequence[str]) -> str:
-        parts = []
-        for cluster in answers.clusters(ids):
-            where = f" -M {shlex.quote(cluster)}" if cluster else ""
-            parts.append(f"squeue -h{where} -u \"$(id -un)\" -o '%F|%K|%T|%r' 2>&1; ah_rc=$((ah_rc + $?))")
-        return "echo '#squeue'; ah_rc=0\n" + "\n".join(parts) + '\necho "#rc $ah_rc"\n'
-
-    def parse_status(self, text: str, ids: Sequence[str]) -> dict[str, QueueView]:
-        lines, code = section(text, "squeue")
-        if code != 0:
-            raise StatusUnknownError(f"squeue did not answer (exit code {code}): {' '.join(lines)[-500:]}")
+    def queue_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterator[Record]:
         wanted = {id_.partition(";")[0]: id_ for id_ in ids}
-        found: dict[str, list[tuple[JobState, int, str]]] = {}
-        for line in lines:
-            fields = line.strip().split("|")
-            if len(fields) != 4 or fields[0] not in wanted:
-                continue
-            state = answers.STATES.get(fields[2], JobState.UNKNOWN)
-            found.setdefault(wanted[fields[0]], []).append((state, answers.count(fields[1]), fields[3]))
-        return {
-            id_: QueueView(
-                running=sum(n for state, n, _ in entries if state is JobState.RUNNING),
-                pending=sum(n for state, n, _ in entries if state is not JobState.RUNNING),
-                reasons=tuple(sorted({why for state, _, why in entries if state is not JobState.RUNNING})),
-            )
-            for id_, entries in found.items()
-            if not all(state.ended for state, _, _ in entries)
-        }
+        for fields in (line.strip().split("|") for line in lines):
+            if len(fields) == 4 and fields[0] in wanted:
+                state = answers.STATES.get(fields[2], JobState.UNKNOWN)
+                yield Record(wanted[fields[0]], state, fields[3], tasks=count_tasks(fields[1]))
 
     def account_command(self, ids: Sequence[str]) -> str:
         text = self.status_command(ids)
         for cluster in answers.clusters(ids):
             numbers = ",".join(i.partition(";")[0] for i in ids if i.partition(";")[2] == cluster)
-            where = f" -M {shlex.quote(cluster)}" if cluster else ""
+            where = _where(cluster)
             shows = "; ".join(f"scontrol{where} -o show job {n} 2>&1 || ah_rc=$?" for n in numbers.split(","))
             text += (
                 f"echo '#sacct{cluster}'; sacct -n -X -P{where} -j {numbers} -o JobID,State,ExitCode,NodeList 2>&1\n"
@@ -181,96 +149,27 @@ ah_element
             elements[id_] = ElementState(state, ", ".join(view.reasons))
         return Account(elements, complete, "; ".join(problems))
 
-    def element_id(self, ids: Sequence[str], jobs: int, index: int, max_array: int) -> str | None:
-        part = index // max(1, max_array)
-        if part >= len(ids):
-            return None
-        return ids[part] if jobs == 1 or max_array <= 1 else answers.join(ids[part], index % max_array)
+    def element_name(self, id_: str, task: int) -> str:
+        return answers.join(id_, task)
+
+    def claimed_id(self, claim: str, ids: Sequence[str]) -> str:
+        cluster = ids[0].partition(";")[2] if ids else ""
+        return f"{claim};{cluster}" if cluster else claim
+
+    def array_id(self, element: str) -> str:
+        number, semicolon, cluster = element.partition(";")
+        return number.partition("_")[0] + semicolon + cluster
+
+    def parse_max_array(self, text: str) -> int | None:
+        found = super().parse_max_array(text)
+        return max(1, found - 1) if found else None  # of indexes, which begin at 0
 
     def restarts(self, submission: Submission) -> bool:
-        return _requeue(submission)
-
-    def refused_for_good(self, said: str) -> bool:
-        return bool(_FOR_GOOD.search(said)) and not _NOT_FOR_GOOD.search(said)
+        return "requeue" in self.given(submission)
 
     def explain(self, reason: str) -> str:
         return answers.explain(reason)
 
 
-def kebab(key: str) -> str:
-    """``cpusPerTask`` -> ``cpus-per-task``; ``ignorePBS`` -> ``ignore-pbs``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", key).replace("_", "-").lower()
-
-
-def option(key: str, value: Any) -> list[str]:
-    """One native option as words: true is a flag, false and None are left out, a list is joined by commas."""
-    if value is None or value is False:
-        return []
-    if value is True:
-        return [f"--{key}"]
-    text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-    return [f"--{key}={text}"]
-
-
-def _directives(template: str | None) -> set[str]:
-    """Long names of the options in a template's ``#SBATCH`` lines."""
-    names: set[str] = set()
-    for line in _DIRECTIVE.findall(template or ""):
-        for word in line.split():
-            if word.startswith("--"):
-                names.add(word[2:].partition("=")[0])
-            elif word[:2] in _SHORT:
-                names.add(_SHORT[word[:2]])
-    return names
-
-
-def _requeue(submission: Submission) -> bool:
-    given = {kebab(k) for k, v in submission.options.items() if v} | _directives(submission.template)
-    return "requeue" in given
-
-
-_START = r"""    ah_out=$("$@" 2>said </dev/null)
-    ah_rc=$?
-    ah_said=$(cat said; printf %s "$ah_out")
-    ah_id=
-    for ah_w in $ah_out; do # some sites print a banner first
-        case ${ah_w%%;*} in *[!0-9]* | '') ;; *) ah_id=$ah_w ;; esac
-    done
-    [ $ah_rc = 0 ] && [ -n "$ah_id" ] && return 0
-    ah_id=
-    [ $ah_rc = 0 ] && return 2
-    case $ah_said in
-    *[Tt]imed\ out* | *[Uu]nable\ to\ contact* | *[Cc]onnection* | *[Cc]ommunication* | *Zero\ Bytes*) return 2 ;;
-    esac
-    [ $ah_rc -gt 128 ] && [ $ah_rc -lt 255 ] && return 2 # sbatch was killed
-    return 1
-"""
-
-_FUNCTIONS = r"""ah_need() {
-    for ah_p in sbatch squeue scancel; do command -v $ah_p >/dev/null 2>&1 || echo $ah_p; done
-}
-ah_find() {
-    ah_id= ah_name=$1 ah_at=${2:-}
-    set -- ${ah_at:+-M "$ah_at"}
-    ah_said=$(squeue -h "$@" -u "$(id -un)" -n "$ah_name" -t all -o %F 2>&1) || return 2
-    for ah_w in $ah_said; do case $ah_w in *[!0-9]*) ;; *) ah_id=$ah_w ;; esac done
-    if [ -z "$ah_id" ]; then # it may have left the queue
-        if ah_said=$(sacct -n -X -P "$@" -u "$(id -un)" --name="$ah_name" -S now-7days -o JobID 2>&1); then
-            for ah_w in $ah_said; do case ${ah_w%%_*} in *[!0-9]* | '') ;; *) ah_id=${ah_w%%_*} ;; esac done
-        else
-            case $ah_said in *storage\ is\ disabled* | *not\ found*) ;; *) return 2 ;; esac
-        fi
-    fi
-    [ -n "$ah_id" ] && [ -n "$ah_at" ] && ah_id="$ah_id;$ah_at"
-    return 0
-}
-ah_cancel() {
-    for ah_c; do
-        case $ah_c in
-        *';'*) scancel -M "${ah_c#*;}" "${ah_c%%;*}" || return 1 ;;
-        *) scancel "$ah_c" || return 1 ;;
-        esac
-    done
-}
-ah_cancel_name() { scancel ${2:+-M "$2"} --user="$(id -un)" --name="$1"; }
-"""
+def _where(cluster: str) -> str:
+    return f" -M {shlex.quote(cluster)}" if cluster else ""

@@ -8,15 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers.base import ElementState
-
-MAX_ARRAY_COMMAND = "scontrol show config"
-
-
-def parse_max_array(text: str) -> int | None:
-    """Largest number of elements of one array, from ``scontrol show config``; None if it does not say."""
-    match = re.search(r"^\s*MaxArraySize\s*=\s*(\d+)", text, re.MULTILINE)
-    return max(1, int(match[1]) - 1) if match else None
-
+from airflow_hybrid.schedulers.batch import task_numbers
 
 STATES: Mapping[str, JobState] = {
     **dict.fromkeys(
@@ -81,25 +73,12 @@ def clusters(ids: Sequence[str]) -> list[str]:
     return sorted({id_.partition(";")[2] for id_ in ids}) or [""]
 
 
-def _tasks(text: str) -> Iterator[int]:
-    """``3-9,12%2`` -> 3 .. 9, 12; squeue cuts long lists off with ``...``."""
-    for piece in text.strip("[]").partition("%")[0].split(","):
-        first, _, rest = piece.partition("-")
-        last, _, step = rest.partition(":")
-        if first.isdigit() and (not last or last.isdigit()):
-            yield from range(int(first), int(last or first) + 1, int(step) if step.isdigit() else 1)
-
-
-def count(tasks: str) -> int:
-    return max(1, sum(1 for _ in _tasks(tasks)))
-
-
 def _ids(job_id: str, cluster: str) -> Iterator[str]:
     number, _, tasks = job_id.partition("_")
     suffix = f";{cluster}" if cluster else ""
     if not tasks:
         yield number + suffix
-    for task in _tasks(tasks):
+    for task in task_numbers(tasks):
         yield f"{number}_{task}{suffix}"
 
 

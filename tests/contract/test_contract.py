@@ -10,9 +10,10 @@ import pytest
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.hooks.connectors import Connector
-from airflow_hybrid.hooks.connectors.clusters import SlurmConnector
+from airflow_hybrid.hooks.connectors.clusters import QueueConnector
 from airflow_hybrid.hooks.connectors.hosts import LocalConnector, SshConnector
 from airflow_hybrid.testing import ConnectorContract
+from tests.fakes.jobstore import install
 from tests.testbed.fixture import Testbed
 
 
@@ -41,4 +42,34 @@ class TestSlurm(ConnectorContract):
     @pytest.fixture
     def make_connector(self, testbed: Testbed) -> Callable[[], Connector]:
         config = {"services": {"main": {"partition": "main", "account": "proj"}}}
-        return lambda: SlurmConnector(Deployment("hpc", "slurm", config, wraps="login"), ssh(testbed, "hpc"))
+        return lambda: QueueConnector(Deployment("hpc", "slurm", config, wraps="login"), ssh(testbed, "hpc"))
+
+
+class TestGridEngine(ConnectorContract):
+    @pytest.fixture
+    def make_connector(self, grid: Testbed) -> Callable[[], Connector]:
+        config = {"services": {"main": {"queue": "all.q"}}}
+        return lambda: QueueConnector(Deployment("grid", "sge", config, wraps="login"), ssh(grid, "grid"))
+
+
+class _FakeQueue(ConnectorContract):
+    """A queue system that is not installed here: the programs of tests/fakes."""
+
+    kind: str
+    module: str
+    programs: tuple[str, ...]
+
+    @pytest.fixture
+    def make_connector(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Connector]:
+        for name, value in install(tmp_path / "fake", self.module, *self.programs).items():
+            monkeypatch.setenv(name, value)
+        workdir = f"{tmp_path}/work dir"
+        return lambda: QueueConnector(Deployment("fake", self.kind, {}, workdir=workdir))
+
+
+class TestFakePbs(_FakeQueue):
+    kind, module, programs = "pbs", "pbs.py", ("qsub", "qstat", "qdel")
+
+
+class TestFakeFlux(_FakeQueue):
+    kind, module, programs = "flux", "flux.py", ("flux",)

@@ -20,6 +20,7 @@ INSTALL = "as root on Debian: tests/testbed/testbed install"
 # sbin is not on the PATH of every user
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 PROGRAMS = ("sshd", "ssh", "ip", "nft", "nsenter", "unshare", "setsid", "rsync")
+SGE_PROGRAMS = ("qsub", "qstat", "qacct", "qconf")
 SLURM_PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd")
 
 
@@ -53,7 +54,7 @@ def missing(sites: tuple[str, ...] = DEFAULT_SITES) -> list[str]:
     if not Path("/etc/debian_version").exists():
         return ["Debian"]
     path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
-    wanted = PROGRAMS + (SLURM_PROGRAMS if "hpc" in sites else ())
+    wanted = PROGRAMS + (SLURM_PROGRAMS if "hpc" in sites else ()) + (SGE_PROGRAMS if "grid" in sites else ())
     lacks = [program for program in wanted if not shutil.which(program, path=path)]
     if not os.path.ismount("/sys/fs/cgroup"):
         lacks.append("/sys/fs/cgroup mounted")

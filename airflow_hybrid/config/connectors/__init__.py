@@ -10,8 +10,9 @@ from collections.abc import Mapping
 
 from airflow_hybrid.config.connectors.compose import ComposeConfig
 from airflow_hybrid.config.connectors.local import LocalConfig
-from airflow_hybrid.config.connectors.slurm import INLINE_SSH_KEYS, SlurmConfig
+from airflow_hybrid.config.connectors.queues import INLINE_SSH_KEYS, FluxConfig, PbsConfig, SgeConfig, SlurmConfig
 from airflow_hybrid.config.connectors.ssh import SshConfig
+from airflow_hybrid.config.values import QUEUE_TYPES
 
 __all__ = [
     "DECLARED_SERVICES",
@@ -20,7 +21,10 @@ __all__ = [
     "STREAMFLOW_TYPES",
     "SUPPORTED_TYPES",
     "ComposeConfig",
+    "FluxConfig",
     "LocalConfig",
+    "PbsConfig",
+    "SgeConfig",
     "SlurmConfig",
     "SshConfig",
 ]
@@ -51,6 +55,6 @@ MANAGED_TYPES: Mapping[str, str | None] = {
     "podman": None,
 }
 """Types that are deployed for a run unless they are external; with a key: only where the config has it."""
-SUPPORTED_TYPES = ("local", "ssh", "slurm", "docker-compose")
-DECLARED_SERVICES = ("local", "ssh", "slurm")
+SUPPORTED_TYPES = ("local", "ssh", "slurm", "pbs", "sge", "flux", "docker-compose")
+DECLARED_SERVICES = ("local", "ssh", *QUEUE_TYPES)
 """Types whose services are those of `config.services`."""

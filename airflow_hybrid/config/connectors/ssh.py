@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from airflow_hybrid.config.base import Model, NonEmpty, one_or_many
+from airflow_hybrid.config.connectors.mpi import MpiModel
 
 
 def _as_connection(value: Any) -> Any:
@@ -100,6 +101,9 @@ class SshConfig(Authentication):
     file: NonEmpty | None = Field(None, description=DEPRECATED_FILE)
     cores: int | None = Field(
         None, ge=1, description="Jobs of one core at a time on each node; default: what the node has. (airflow_hybrid)"
+    )
+    mpi: MpiModel | None = Field(
+        None, description="How MPI programs (cwltool:MPIRequirement) are started. (airflow_hybrid)"
     )
     transferBufferSize: int = Field(65536, ge=1, description="Accepted; has no effect.")
 

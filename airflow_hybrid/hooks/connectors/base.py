@@ -92,7 +92,8 @@ class Connector(abc.ABC):
         templates = self.deployment.templates
         template = templates.get(service) if service is not None else None
         template = templates.get("") if template is None else template
-        return {} if template is None else {"template": template}
+        mpi = self.deployment.config.get("mpi")
+        return {**({} if template is None else {"template": template}), **({"mpi": mpi} if mpi else {})}
 
     def queue(self, host: Host, service: str | None = None) -> JobQueue:
         """The queue of jobs at a location; always the same object."""

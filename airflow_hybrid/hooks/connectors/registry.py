@@ -21,8 +21,8 @@ ENTRY_POINT_GROUP = "airflow_hybrid.connectors"
 _BUILT_IN: Mapping[str, str] = {
     "local": "hosts:LocalConnector",
     "ssh": "hosts:SshConnector",
-    "slurm": "clusters:SlurmConnector",
     "docker-compose": "compose:ComposeConnector",
+    **dict.fromkeys(("slurm", "pbs", "sge", "flux"), "clusters:QueueConnector"),
 }
 """type -> module of this package and class; imported when a deployment of the type is used"""
 _OPEN: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[int, dict[str, Connector]]] = (
@@ -80,10 +80,14 @@ def connector_class(deployment: Deployment) -> type[Connector]:
         return found
     points = list(entry_points(group=ENTRY_POINT_GROUP, name=deployment.type))
     if not points:
+        from airflow_hybrid.hooks.connectors.clusters import SCHEDULER_GROUP, QueueConnector, scheduler_class
+
+        if scheduler_class(deployment.type) is not None:
+            return QueueConnector
         raise ConfigError(
             f"deployment {deployment.name!r} has type {deployment.type!r}, for which there is no connector",
-            hint=f"built in are {', '.join(_BUILT_IN)}; a package may add others by the entry point group"
-            f" {ENTRY_POINT_GROUP}",
+            hint=f"built in are {', '.join(_BUILT_IN)}; a package may add others by the entry point groups"
+            f" {ENTRY_POINT_GROUP} and {SCHEDULER_GROUP}",
         )
     loaded = points[0].load()
     if not (isinstance(loaded, type) and issubclass(loaded, Connector)):

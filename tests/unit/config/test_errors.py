@@ -111,7 +111,7 @@ def workflow(binding: str = "", rest: str = "") -> str:
             "deployments: {a: {type: slurm, config: {services: {s: {zzz: x}}}}}",
             [
                 "2: deployments.a.config.services.s.zzz: unknown key `zzz`",
-                "-> an sbatch option that is not known here goes into `options: {zzz: ...}`",
+                "-> an option of sbatch that is not known here goes into `options: {zzz: ...}`",
             ],
         ),
         (
@@ -175,7 +175,7 @@ def test_a_mistake_is_one_message_with_line_path_and_advice(problems: Problems, 
             "{step: /a, target: {deployment: dc, service: x}}",
             [
                 "target: deployment `dc` has type occam, which this version does not support",
-                "-> supported: local, ssh, slurm, docker-compose",
+                "-> supported: local, ssh, slurm, pbs, sge, flux, docker-compose",
             ],
         ),
         ("{step: a, target: cloud}", ["step: a path starts with `/`: write `/a`"]),

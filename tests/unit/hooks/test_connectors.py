@@ -10,7 +10,7 @@ import pytest
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import ConfigError, SiteError
 from airflow_hybrid.hooks.connectors import open_connector, registry
-from airflow_hybrid.hooks.connectors.clusters import SlurmConnector
+from airflow_hybrid.hooks.connectors.clusters import QueueConnector
 from airflow_hybrid.hooks.connectors.hosts import LocalConnector, SshConnector
 from airflow_hybrid.hooks.local import LocalHost
 from airflow_hybrid.hooks.ssh import SshHost
@@ -59,7 +59,7 @@ async def test_slurm_uses_the_first_location_and_the_files_of_what_it_wraps() ->
         templates={"gpu": "#!/bin/sh\n{{streamflow_command}}", "": "default"},
     )
     connector = open_connector({"hpc": SSH, "slurm": slurm}, "slurm")
-    assert isinstance(connector, SlurmConnector) and connector.storage == "hpc"
+    assert isinstance(connector, QueueConnector) and connector.storage == "hpc"
     (host,) = await connector.hosts("gpu")
     assert (host.deployment, host.location) == ("hpc", "n1")
     assert connector.options("gpu") == {

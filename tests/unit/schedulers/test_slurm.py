@@ -14,8 +14,9 @@ import yaml
 from airflow_hybrid.errors import ConfigError, StatusUnknownError
 from airflow_hybrid.model import JobState, Resources
 from airflow_hybrid.schedulers.base import QueueView, Submission, interpreter, render
-from airflow_hybrid.schedulers.slurm import SlurmScheduler, kebab, option
-from airflow_hybrid.schedulers.slurm_answers import STATES, count, parse_max_array
+from airflow_hybrid.schedulers.batch import count_tasks, kebab, option
+from airflow_hybrid.schedulers.slurm import SlurmScheduler
+from airflow_hybrid.schedulers.slurm_answers import STATES
 
 RECORDINGS = Path(__file__).parent / "recordings" / "slurm"
 SLURM = SlurmScheduler()
@@ -43,10 +44,10 @@ def columns(case: str, wanted: str) -> str:
 def queue_answer(case: str) -> str:
     answer = recorded(case)
     text = columns(case, "%F|%K|%T|%r") if answer["stdout"] else answer["stderr"]
-    return f"#squeue\n{text}#rc {answer['exit_code']}\n"
+    return f"#queue\n{text}#rc {answer['exit_code']}\n"
 
 
-def account_answer(case: str, *, queued: str = "#squeue\n#rc 0\n", scontrol: bool = True) -> str:
+def account_answer(case: str, *, queued: str = "#queue\n#rc 0\n", scontrol: bool = True) -> str:
     accounting = recorded(f"{case}-sacct")
     table = columns(f"{case}-sacct", "JobID|State|ExitCode|NodeList") if accounting["stdout"] else accounting["stderr"]
     text = f"{queued}#sacct\n{table}#rc {accounting['exit_code']}\n#scontrol\n"
@@ -125,7 +126,7 @@ def test_arrays_respect_the_sites_limit_and_the_users() -> None:
     ]  # fmt: skip
     assert SLURM.element_id(("7", "8", "9;c"), 1100, 1001, 500) == "9_1;c"
     assert SLURM.element_id(("7",), 1, 0, 500) == "7"
-    assert parse_max_array("MaxArraySize            = 1001\n") == 1000
+    assert SLURM.parse_max_array("MaxArraySize            = 1001\n") == 1000
 
 
 def test_a_single_job_is_no_array() -> None:
@@ -160,21 +161,21 @@ def test_refusals_that_may_pass(said: str) -> None:
 
 def test_a_running_array_is_counted_by_elements() -> None:
     views = SLURM.parse_status(queue_answer("array-running-squeue"), ["20", "99"])
-    assert views == {"20": QueueView(running=2, pending=2, reasons=("JobArrayTaskLimit", "None"))}
+    assert views == {"20": QueueView(running=2, pending=1, reasons=("JobArrayTaskLimit",))}
 
 
 def test_pending_elements_in_one_line_are_counted() -> None:
-    text = "#squeue\n20|3-9,12-20:4%2|PENDING|Resources\n21|4,7,9-...|PENDING|Priority\n#rc 0\n"
+    text = "#queue\n20|3-9,12-20:4%2|PENDING|Resources\n21|4,7,9-...|PENDING|Priority\n#rc 0\n"
     views = SLURM.parse_status(text, ["20", "21"])
     assert views["20"].pending == 10 and views["21"].pending >= 2
-    assert count("N/A") == 1
+    assert count_tasks("N/A") == 1
 
 
 def test_a_controller_that_does_not_answer_says_nothing() -> None:
     with pytest.raises(StatusUnknownError, match="Unable to contact slurm controller"):
         SLURM.parse_status(queue_answer("slurmctld-down-squeue"), ["24"])
     with pytest.raises(StatusUnknownError):
-        SLURM.parse_status("#squeue\n24|N/A|RUNNING|None\n", ["24"])  # cut off
+        SLURM.parse_status("#queue\n24|N/A|RUNNING|None\n", ["24"])  # cut off
     with pytest.raises(StatusUnknownError):
         SLURM.parse_status("", ["24"])
 
@@ -244,7 +245,7 @@ def test_array_elements_have_states_of_their_own() -> None:
 
 
 def test_elements_that_never_started_are_one_row() -> None:
-    text = "#squeue\n#rc 0\n#sacct\n20_[3-5%2]|CANCELLED by 7|0:0|None assigned\n#rc 0\n#scontrol\n#rc 1\n"
+    text = "#queue\n#rc 0\n#sacct\n20_[3-5%2]|CANCELLED by 7|0:0|None assigned\n#rc 0\n#scontrol\n#rc 1\n"
     account = SLURM.parse_account(text, ["20"])
     assert {i: e.state for i, e in account.elements.items()} == dict.fromkeys(
         ("20_3", "20_4", "20_5"), JobState.CANCELLED
@@ -254,7 +255,7 @@ def test_elements_that_never_started_are_one_row() -> None:
 def test_a_database_that_is_down_leaves_the_account_open() -> None:
     account = SLURM.parse_account(account_answer("slurmdbd-down"), ["24"])
     assert not account.complete and "Connection refused" in account.problem
-    disabled = "#squeue\n#rc 0\n#sacct\nSlurm accounting storage is disabled\n#rc 1\n#scontrol\n#rc 1\n"
+    disabled = "#queue\n#rc 0\n#sacct\nSlurm accounting storage is disabled\n#rc 1\n#scontrol\n#rc 1\n"
     assert SLURM.parse_account(disabled, ["24"]).complete
 
 
@@ -269,7 +270,7 @@ def test_the_queue_wins_over_an_accounting_that_lags() -> None:
         account_answer("node-fail-requeued", queued=queue_answer("node-fail-requeued-squeue")), ["28"]
     )
     assert requeued.elements["28"].state is JobState.PENDING
-    lagging = "#squeue\n#rc 0\n#sacct\n5|RUNNING|0:0|node1\n#rc 0\n#scontrol\n#rc 1\n"
+    lagging = "#queue\n#rc 0\n#sacct\n5|RUNNING|0:0|node1\n#rc 0\n#scontrol\n#rc 1\n"
     assert SLURM.parse_account(lagging, ["5"]).elements["5"].state is JobState.UNKNOWN
 
 
@@ -278,14 +279,14 @@ def test_every_documented_state_has_a_meaning_and_others_are_unknown() -> None:
         PREEMPTED RUNNING RESV_DEL_HOLD REQUEUE_FED REQUEUE_HOLD REQUEUED RESIZING REVOKED SIGNALING SPECIAL_EXIT
         STAGE_OUT STOPPED SUSPENDED TIMEOUT"""
     assert set(documented.split()) <= set(STATES)
-    text = "#squeue\n#rc 0\n#sacct\n5|NEW_IN_2030|0:0|node1\n#rc 0\n#scontrol\n#rc 1\n"
+    text = "#queue\n#rc 0\n#sacct\n5|NEW_IN_2030|0:0|node1\n#rc 0\n#scontrol\n#rc 1\n"
     assert SLURM.parse_account(text, ["5"]).elements["5"].state is JobState.UNKNOWN
 
 
 def test_other_clusters_are_asked_by_name() -> None:
     command = SLURM.account_command(["5;east", "6;east"])
     assert "squeue -h -M east " in command and "sacct -n -X -P -M east -j 5,6 " in command
-    text = "#squeue\nCLUSTER: east\n#rc 0\n#saccteast\n5|TIMEOUT|0:0|n1\n#rc 0\n#scontroleast\n#rc 1\n"
+    text = "#queue\nCLUSTER: east\n#rc 0\n#saccteast\n5|TIMEOUT|0:0|n1\n#rc 0\n#scontroleast\n#rc 1\n"
     assert SLURM.parse_account(text, ["5;east"]).elements["5;east"].state is JobState.TIMEOUT
 
 

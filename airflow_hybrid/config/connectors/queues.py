@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""``slurm``: a Slurm cluster."""
+"""Queue systems: ``slurm``, ``pbs``, ``sge``, ``flux``. What they share is StreamFlow's; the services differ."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from airflow_hybrid.config import sbatch
 from airflow_hybrid.config.base import Model, NonEmpty
+from airflow_hybrid.config.connectors.mpi import MpiModel
 from airflow_hybrid.config.connectors.ssh import DEPRECATED_FILE, SshNode, check_host
+from airflow_hybrid.config.native import NATIVE
 
 _INLINE = "(Deprecated: wrap an `ssh` deployment.) "
 
 
-class SlurmConfig(Model):
-    """A Slurm cluster, on this machine or, with `wraps`, where an `ssh` deployment leads."""
+class QueueConfig(Model):
+    """What all queue systems have."""
 
-    services: dict[NonEmpty, Annotated[dict[str, Any], WithJsonSchema(sbatch.service_json_schema())]] = Field(
-        default_factory=dict,
-        description="Name -> how to submit: `file` (Jinja2 template with #SBATCH lines) or sbatch options by name.",
-    )
     maxConcurrentJobs: int | None = Field(
         None, ge=1, description="Jobs of a run in the queue at a time. Default: no limit (StreamFlow: 1)."
     )
@@ -41,6 +38,48 @@ class SlurmConfig(Model):
     maxConnections: int = Field(1, ge=1, description=_INLINE + "There is one connection per host.")
     tunnel: SshNode | None = Field(None, description=_INLINE + "Host to go through (ProxyJump).")
     transferBufferSize: int = Field(65536, ge=1, description="Accepted; has no effect.")
+    mpi: MpiModel | None = Field(
+        None, description="How MPI programs (cwltool:MPIRequirement) are started. (airflow_hybrid)"
+    )
+
+
+_SERVICES = "Name -> how to submit: `file` (Jinja2 template with {} lines) or options of {} by name."
+
+
+def _service(kind: str) -> WithJsonSchema:
+    return WithJsonSchema(NATIVE[kind].service_json_schema())
+
+
+class SlurmConfig(QueueConfig):
+    """A Slurm cluster, on this machine or, with `wraps`, where an `ssh` deployment leads."""
+
+    services: dict[NonEmpty, Annotated[dict[str, Any], _service("slurm")]] = Field(
+        default_factory=dict, description=_SERVICES.format("#SBATCH", "sbatch")
+    )
+
+
+class PbsConfig(QueueConfig):
+    """An OpenPBS, PBS Professional or Torque cluster, on this machine or where a wrapped `ssh` deployment leads."""
+
+    services: dict[NonEmpty, Annotated[dict[str, Any], _service("pbs")]] = Field(
+        default_factory=dict, description=_SERVICES.format("#PBS", "qsub")
+    )
+
+
+class SgeConfig(QueueConfig):
+    """A Grid Engine cluster, on this machine or where a wrapped `ssh` deployment leads. (airflow_hybrid)"""
+
+    services: dict[NonEmpty, Annotated[dict[str, Any], _service("sge")]] = Field(
+        default_factory=dict, description=_SERVICES.format("#$", "qsub")
+    )
+
+
+class FluxConfig(QueueConfig):
+    """A Flux instance, on this machine or where a wrapped `ssh` deployment leads."""
+
+    services: dict[NonEmpty, Annotated[dict[str, Any], _service("flux")]] = Field(
+        default_factory=dict, description=_SERVICES.format("#flux:", "flux submit")
+    )
 
 
 INLINE_SSH_KEYS = (
@@ -54,4 +93,4 @@ INLINE_SSH_KEYS = (
     "maxConnections",
     "tunnel",
 )
-"""Keys of :class:`SlurmConfig` that belong, with ``hostname``, to the ``ssh`` deployment that it should wrap."""
+"""Keys of :class:`QueueConfig` that belong, with ``hostname``, to the ``ssh`` deployment that it should wrap."""

@@ -1,0 +1,393 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What all queue systems share, so that a new one is little more than its words.
+
+A subclass gives the texts and parsers below; everything that makes a submit safe is here: the id is read from the
+answer, an answer that may hide an accepted job is told from a refusal, a lost reply is looked up by the job's name,
+queue and accounting become one account. See ``docs/how-to/write-a-scheduler.md``.
+"""
+
+from __future__ import annotations
+
+import abc
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_hybrid.errors import StatusUnknownError
+from airflow_hybrid.model import JobState
+from airflow_hybrid.schedulers.base import (
+    Account,
+    ElementState,
+    QueueView,
+    Scheduler,
+    Submission,
+    interpreter,
+    render,
+    section,
+)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of a queue or of the accounting.
+
+    :ivar array: the submitted id (one of those that were asked for).
+    :ivar state: what it means; the native name stays in the reason.
+    :ivar reason: why it does not run, or how it ended, in the site's words.
+    :ivar element: id of the array element; ``""`` for a whole array or a job without elements.
+    :ivar tasks: how many elements the line stands for.
+    """
+
+    array: str
+    state: JobState
+    reason: str = ""
+    element: str = ""
+    tasks: int = 1
+
+
+class BatchScheduler(Scheduler):
+    """A queue system by its command line programs; nothing is installed at the site.
+
+    :cvar programs: what must be there; the first submits.
+    :cvar directive: what the option lines of its job scripts begin with (``#SBATCH``).
+    :cvar name_option: how a job gets its name, ``-N`` or ``--job-name=``; ``fixed``: words that every submit has.
+    :cvar flags: key of a service -> option, where they differ; options are ``-x value`` if one letter long.
+    :cvar ours: options that no service can give.
+    :cvar short: option letter -> long name, where both exist (``-t`` -> ``time``).
+    :cvar own_log: the job's output is written by its own script, as the scheduler would deliver it later.
+    :cvar element: shell text at a job's start: sets ``ah_task`` (index of the array element, from 0), ``ah_me`` (its
+        id) and ``ah_restarts`` (how often it was started before), and may define ``ah_drained`` (cancel the elements
+        that still wait).
+    :cvar accepted: shell text that sets ``ah_id`` if the word ``$ah_w`` of a submit's output is an id.
+    :cvar listed: shell text that prints ``<id> <name>`` for the user's jobs, those that ended too where it can;
+        ``$ah_name`` is looked for. Non-zero exit code: not known.
+    :cvar cancel: shell text that cancels the id ``$ah_c``; silent success if it is over already.
+    :cvar never: a pending reason that no waiting ends: the job can never run as it is.
+    :cvar for_good: a refusal that would be the same next time, unless ``passing`` is found in it, too.
+    :cvar large: a refusal because of an array's size; ``limits`` is asked then, and ``largest`` found in the answer.
+    :cvar lags: the accounting is behind the queue: that a job is alive is then nothing it can know.
+    """
+
+    native_walltime = True
+    status_interval_s = 2.0
+    programs: tuple[str, ...]
+    directive: str
+    name_option = "-N"
+    fixed: tuple[str, ...] = ()
+    flags: Mapping[str, str] = {}
+    ours: frozenset[str] = frozenset({"file"})
+    short: Mapping[str, str] = {}
+    own_log = True
+    element: str
+    accepted: str
+    listed: str
+    cancel: str
+    never = re.compile(r"(?!)")
+    for_good = re.compile(r"(?!)")
+    passing = re.compile(r"temporar|try again|limit", re.IGNORECASE)
+    large = re.compile(r"(?!)")
+    largest = re.compile(r"(?!)")
+    lags = True
+
+    # --- what a subclass says ------------------------------------------------------------------------------------
+
+    @abc.abstractmethod
+    def rules(self, submission: Submission, part: int) -> Sequence[tuple[str, Sequence[str]]]:
+        """What is asked for: ``(names, words)``; dropped if the user gives one of the options ``names`` himself.
+
+        Resources in lists (``-l a=1,b=2``) are called ``l:a``, ``l:b``.
+        """
+
+    @abc.abstractmethod
+    def array(self, count: int, most: int | None) -> list[str]:
+        """Words that make an array of ``count`` elements, of which ``most`` run at a time."""
+
+    @abc.abstractmethod
+    def element_name(self, id_: str, task: int) -> str:
+        """Id of one element, from 0, of the array ``id_``."""
+
+    @abc.abstractmethod
+    def ask_queue(self, ids: Sequence[str]) -> str:
+        """Shell text: what the queue knows of ``ids``; its exit code tells whether it answered."""
+
+    @abc.abstractmethod
+    def queue_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterable[Record]:
+        """Parse the answer to :meth:`ask_queue`; other jobs' lines may be among them."""
+
+    def ask_accounting(self, ids: Sequence[str]) -> str:
+        """Shell text: what is known of ``ids`` after they left the queue."""
+        return ":"
+
+    def accounting_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterable[Record]:
+        """Parse the answer to :meth:`ask_accounting`; a later record of an element wins."""
+        return ()
+
+    def answered(self, lines: Sequence[str], code: int) -> bool:
+        """Whether the queue answered: some say non-zero because of one bad id among many."""
+        return code == 0
+
+    def accounted(self, lines: Sequence[str], code: int) -> bool:
+        """Whether the accounting answered, or there is none at this site."""
+        return code == 0
+
+    def native(self, options: Mapping[str, Any]) -> list[str]:
+        """Words of the service's native options."""
+        words: list[str] = []
+        for key, value in options.items():
+            name = self.flags.get(key, key if len(key) == 1 else kebab(key))
+            if name not in self.ours:
+                words += flag(name, value) if len(name) == 1 else option(name, value)
+        return words
+
+    # --- submit --------------------------------------------------------------------------------------------------
+
+    def parts(self, submission: Submission) -> int:
+        return -(-submission.jobs // max(1, submission.max_array))
+
+    def size(self, submission: Submission, part: int) -> int:
+        """Number of jobs, and of elements, in one part; a part of one is no array."""
+        most = max(1, submission.max_array)
+        return min(most, submission.jobs - part * most)
+
+    def job_name(self, submission: Submission, part: int) -> str:
+        return submission.name if submission.jobs <= submission.max_array else f"{submission.name}.{part}"
+
+    def part_name(self, submission: Submission, part: int) -> str:
+        return self.job_name(submission, part)
+
+    def scripts(self, submission: Submission) -> dict[str, str]:
+        runner = shlex.quote(f"{submission.directory}/runner.sh")
+        found = {}
+        for part in range(self.parts(submission)):
+            text = render(submission, f"/bin/sh {runner} {part * submission.max_array}", part=part)
+            found[f"batch.{part}.sh"] = logged(text, f"{submission.directory}/log") if self.own_log else text
+        return found
+
+    def runner_tail(self, submission: Submission) -> str:
+        # elements that find nothing left to do end at once
+        return f"ah_drained() {{ :; }}\n{self.element}ah_first=$((ah_task + ${{1:-0}}))\nah_element\n"
+
+    def directives(self, template: str | None) -> list[str]:
+        """Words of the option lines of a template."""
+        words: list[str] = []
+        for line in (template or "").splitlines():
+            if line.startswith(self.directive):
+                try:
+                    words += shlex.split(line[len(self.directive) :], comments=True)
+                except ValueError:  # the queue system may read it yet
+                    words += line[len(self.directive) :].split()
+        return words
+
+    def given(self, submission: Submission) -> set[str]:
+        """Long names of the options that the user gives, and the resources in lists of them as ``l:<name>``."""
+        words = [*self.directives(submission.template), *self.native(submission.options)]
+        names: set[str] = set()
+        for word, following in zip(words, [*words[1:], ""], strict=False):
+            if word.startswith("--"):
+                names.add(word[2:].partition("=")[0])
+            elif word[:2] in self.short:
+                names.add(self.short[word[:2]])
+            elif re.match(r"-[A-Za-z]", word):
+                names.add(word[1:])
+            if re.match(r"-l([a-z_]+=|$)", word):
+                names.update(f"l:{item.partition('=')[0]}" for item in (word[2:] or following).split(","))
+        return names
+
+    def arguments(self, submission: Submission, part: int) -> list[str]:
+        """The command line that submits one part of the batch, unquoted."""
+        count, given = self.size(submission, part), self.given(submission)
+        name = self.job_name(submission, part)
+        return [
+            self.programs[0],
+            *self.fixed,
+            *([self.name_option + name] if self.name_option.endswith("=") else [self.name_option, name]),
+            *(self.array(count, submission.max_concurrent) if count > 1 else []),
+            *(w for names, words in self.rules(submission, part) if not given & set(names.split()) for w in words),
+            *self.native(submission.options),
+            *self.run(submission, part),
+        ]
+
+    def run(self, submission: Submission, part: int) -> list[str]:
+        """The end of the command line: the script."""
+        return [f"{submission.directory}/batch.{part}.sh"]
+
+    def submit_function(self, submission: Submission) -> str:
+        starts = "\n".join(
+            f"    {part}) set -- {shlex.join(self.arguments(submission, part))} ;;"
+            for part in range(self.parts(submission))
+        )
+        start = _START.replace("@ACCEPTED@", self.accepted)
+        return f"ah_start() {{\n    case $1 in\n{starts}\n    esac\n{start}}}\n"
+
+    def functions(self) -> str:
+        text = _FUNCTIONS
+        values = {"@PROGRAMS@": shlex.join(self.programs), "@LISTED@": self.listed, "@CANCEL@": self.cancel}
+        for mark, value in values.items():
+            text = text.replace(mark, value)
+        return text
+
+    def refused_for_good(self, said: str) -> bool:
+        return bool(self.for_good.search(said)) and not self.passing.search(said)
+
+    def parse_max_array(self, text: str) -> int | None:
+        match = self.largest.search(text)
+        return max(1, int(match[1])) if match else None
+
+    def too_large(self, said: str) -> bool:
+        return bool(self.large.search(said))
+
+    def hopeless(self, reason: str) -> bool:
+        return bool(self.never.search(reason))
+
+    # --- status and accounting -----------------------------------------------------------------------------------
+
+    def status_command(self, ids: Sequence[str]) -> str:
+        return f"echo '#queue'; {{ {self.ask_queue(ids)}\n}} 2>&1; echo \"#rc $?\"\n"
+
+    def _queue(self, text: str, ids: Sequence[str]) -> list[Record]:
+        lines, code = section(text, "queue")
+        if code is None or not self.answered(lines, code):
+            raise StatusUnknownError(f"{self.name} did not answer (exit code {code}): {' '.join(lines)[-500:]}")
+        return [record for record in self.queue_records(lines, ids) if record.array in ids]
+
+    def parse_status(self, text: str, ids: Sequence[str]) -> dict[str, QueueView]:
+        found: dict[str, list[Record]] = {}
+        for record in self._queue(text, ids):
+            if not record.state.ended:
+                found.setdefault(record.array, []).append(record)
+        return {
+            id_: QueueView(
+                running=sum(r.tasks for r in records if r.state is JobState.RUNNING),
+                pending=sum(r.tasks for r in records if r.state is not JobState.RUNNING),
+                reasons=tuple(sorted({r.reason for r in records if r.state is not JobState.RUNNING})),
+            )
+            for id_, records in found.items()
+        }
+
+    def account_command(self, ids: Sequence[str]) -> str:
+        asked = self.ask_accounting(ids)
+        return f"{self.status_command(ids)}echo '#accounting'; {{ {asked}\n}} 2>&1; echo \"#rc $?\"\n"
+
+    def parse_account(self, text: str, ids: Sequence[str]) -> Account:
+        elements: dict[str, ElementState] = {}
+        problems = []
+        lines, code = section(text, "accounting")
+        if code is None or not self.accounted(lines, code):
+            problems.append(f"accounting: {' '.join(lines)[-300:]}")
+        for record in self.accounting_records(lines, ids):
+            state = record.state if record.state.ended or not self.lags else JobState.UNKNOWN
+            elements[record.element or record.array] = ElementState(state, record.reason)
+        try:
+            for record in self._queue(text, ids):
+                elements[record.element or record.array] = ElementState(record.state, record.reason)
+        except StatusUnknownError as error:
+            problems.append(error.message)
+        return Account(elements, not problems, "; ".join(problems))
+
+    def element_id(self, ids: Sequence[str], jobs: int, index: int, max_array: int) -> str | None:
+        part, task = divmod(index, max(1, max_array))
+        if part >= len(ids):
+            return None
+        return (
+            ids[part] if jobs - part * max(1, max_array) == 1 or max_array <= 1 else self.element_name(ids[part], task)
+        )
+
+
+def task_numbers(text: str) -> Iterator[int]:
+    """``3-9,12%2`` -> 3 .. 9, 12; long lists may be cut off with ``...``."""
+    for piece in text.strip("[]").partition("%")[0].split(","):
+        first, _, rest = piece.partition("-")
+        last, _, step = rest.partition(":")
+        if first.isdigit() and (not last or last.isdigit()):
+            yield from range(int(first), int(last or first) + 1, int(step) if step.isdigit() else 1)
+
+
+def count_tasks(text: str) -> int:
+    """How many array tasks a list of numbers stands for; at least one."""
+    return max(1, sum(1 for _ in task_numbers(text)))
+
+
+def kebab(key: str) -> str:
+    """``cpusPerTask`` -> ``cpus-per-task``; ``ignorePBS`` -> ``ignore-pbs``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", key).replace("_", "-").lower()
+
+
+def option(key: str, value: Any) -> list[str]:
+    """One long option as words: true is a flag, false and None are left out, a list is joined by commas."""
+    if value is None or value is False:
+        return []
+    if value is True:
+        return [f"--{key}"]
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return [f"--{key}={text}"]
+
+
+def flag(letter: str, value: Any) -> list[str]:
+    """One option of the form ``-x value`` as words; a mapping becomes ``a=1,b=2``, a rerunnable job ``-r y``."""
+    if letter == "r" and value is True:
+        value = "y"
+    if value is None or value is False:
+        return []
+    if isinstance(value, Mapping):
+        value = [f"{k}={v}" for k, v in value.items() if v is not None]
+        if not value:
+            return []
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return [f"-{letter}"] if value is True else [f"-{letter}", text]
+
+
+def paired(number: str, name: str) -> str:
+    """Shell text: from lines with an id (what is left of ``number``) and lines with a name, ``<id> <name>``."""
+    steps = (f"s/{number}/\\1/", "t k", f"s/{name}//", "t n", "b", ":k", "h", "b", ":n", "G")
+    return "sed -n '" + "\n".join(steps) + "\ns/\\(.*\\)\\n\\(.*\\)/\\2 \\1/p'"
+
+
+def logged(script: str, log: str) -> str:
+    """A job script whose output goes to a file from its first command on: for those who deliver output later."""
+    if not re.search(r"sh$", interpreter(script)[-1].split()[0]):
+        return script
+    lines = script.split("\n")
+    first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))
+    return "\n".join([*lines[:first], f"exec >>{shlex.quote(log)} 2>&1", *lines[first:]])
+
+
+_START = r"""    ah_out=$("$@" 2>said </dev/null)
+    ah_rc=$?
+    ah_said=$(cat said; printf %s "$ah_out")
+    ah_id=
+    for ah_w in $ah_out; do # some sites print a banner first
+        @ACCEPTED@
+    done
+    [ $ah_rc = 0 ] && [ -n "$ah_id" ] && return 0
+    ah_id=
+    [ $ah_rc = 0 ] && return 2
+    case $ah_said in # the server may have it and not have been able to say so
+    *[Tt]imed\ out* | *[Uu]nable\ to\ contact* | *[Cc]onnect* | *[Cc]ommunication* | *Zero\ Bytes* | *commlib* | \
+        *unable\ to\ send* | *[Ee]nd\ of\ [Ff]ile* | *[Nn]o\ [Rr]esponse* | *No\ route\ to\ host*) return 2 ;;
+    esac
+    [ $ah_rc -gt 128 ] && [ $ah_rc -lt 150 ] && return 2 # it was killed
+    return 1
+"""
+
+_FUNCTIONS = r"""ah_need() {
+    for ah_p in @PROGRAMS@; do command -v $ah_p >/dev/null 2>&1 || echo $ah_p; done
+}
+ah_find() {
+    ah_id= ah_name=$1 ah_at=${2:-}
+    ah_said=$({ @LISTED@
+    } 2>&1) || return 2
+    ah_id=$(printf '%s\n' "$ah_said" | sed -n "s/^\([^ ]*\) $ah_name\$/\1/p" | tail -n 1)
+    return 0
+}
+ah_cancel() {
+    for ah_c; do
+        @CANCEL@ || return 1
+    done
+}
+ah_cancel_name() {
+    ah_find "$@" || { echo "$ah_said"; return 2; }
+    [ -z "$ah_id" ] || ah_cancel "$ah_id"
+}
+"""

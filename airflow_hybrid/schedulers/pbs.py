@@ -1,0 +1,208 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""PBS, as pure text: OpenPBS and PBS Professional, and Torque where it differs. Which one it is, the site says.
+
+Facts this leans on (OpenPBS 23.06, PBS Professional 13 to 2022, Torque 4 to 6): ``qstat`` exits non-zero for one bad
+id among many and still prints the others; an array has at least two elements; an array of OpenPBS is always
+rerunnable; output files are delivered after the job and may get stuck, hence ours are written by the job itself;
+``qsub`` accepts what can never run and says so in the job's comment.
+The text form of ``qstat -f`` is read, not JSON: older ones have none, and newer ones break it by odd variables.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+
+from airflow_hybrid.model import JobState
+from airflow_hybrid.schedulers.base import Submission, interpreter
+from airflow_hybrid.schedulers.batch import BatchScheduler, Record, paired
+
+_ALIVE = {**dict.fromkeys("QHWTM", JobState.PENDING), **dict.fromkeys("REBSU", JobState.RUNNING)}
+"""qstat(1): queued, held, waiting, in transit, moved; running, exiting, array begun, suspended, by user's activity"""
+_MEMORY, _TIME = JobState.OUT_OF_MEMORY, JobState.TIMEOUT
+_ENDS = {
+    "Exit_status": {-26: _MEMORY, -27: _MEMORY, -28: _TIME, -29: _TIME},
+    "exit_status": {-10: _MEMORY, -11: _TIME, -12: _TIME},
+}
+"""exit codes of MOM: OpenPBS (its job.h) spells the attribute with a capital, Torque (its pbs_job.h) without"""
+_GONE = re.compile(
+    "Unknown Job|has finished|job_history_enable|not configured to maintain|Unknown queue dest|illegally formed job|^$",
+    re.IGNORECASE,
+)
+_DIALECT = "case $(qstat --version 2>&1) in *pbs_version*)"
+_KEEP = r"""sed -nE ':s
+/^    (job_state|comment|array_state_count|[Ee]xit_status|exec_host) = /{
+:a
+p
+n
+/^	/ba
+bs
+}
+/^(Job Id: |[^ 	])/p'"""
+
+
+class PbsScheduler(BatchScheduler):
+    """PBS through its command line programs; the requests are OpenPBS's."""
+
+    name = "pbs"
+    arrays_rerun = True
+    lags = False
+    programs = ("qsub", "qstat", "qdel")
+    version_command = "qstat --version"
+    directive = "#PBS"
+    flags = {
+        "account": "A", "additionalAttributes": "W", "begin": "a", "checkpoint": "c", "destination": "q",
+        "exportAllVariables": "V", "jobName": "N", "mailList": "M", "mailOptions": "m", "prefix": "C", "priority": "p",
+        "project": "P", "queue": "q", "resources": "l", "rerunnable": "r", "shellList": "S", "userList": "u",
+        "variableList": "v",
+    }  # fmt: skip
+    ours = frozenset({"file", "N", "J", "t", "I", "z"})
+    limits = "qstat -B -f"
+    large = re.compile(r"array.*(size|large|limit)|illegal -J", re.IGNORECASE)
+    largest = re.compile(r"^\s*max_(?:job_)?array_size = (\d+)", re.MULTILINE)
+    for_good = re.compile(
+        r"illegal|invalid|unknown|violates|no such|not a|unauthorized|missing|requires|cannot submit", re.I
+    )
+    passing = re.compile(r"temporar|try again|would exceed|not enabled|maximum number", re.IGNORECASE)
+    never = re.compile(r"Can Never Run|can never run|never be satisfied")
+    element = """ah_me=$PBS_JOBID ah_task=${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-0}} ah_restarts=0
+[ ! -e "c/.$ah_me" ] || ah_restarts=1
+: >|"c/.$ah_me"
+"""
+    accepted = "case ${ah_w%%.*} in *[!][0-9]* | '') ;; *) ah_id=$ah_w ;; esac"
+    listed = (
+        f"ah_x=; {_DIALECT} ah_x=-x ;; esac"
+        + r"""
+    ah_q=$(qstat $ah_x -f 2>&1) || ah_q=$(qstat -f 2>&1) || { printf '%s\n' "$ah_q"; exit 2; }
+    printf '%s\n' "$ah_q" | """
+        + paired(r"^Job Id: *\(.*\)", "^    Job_Name = ")
+    )
+    cancel = """ah_x=$(qdel "$ah_c" 2>&1) || case $ah_x in
+        *"has finished"* | *Unknown\\ Job* | *"invalid for state"*) ;;
+        *) echo "$ah_x"; return 1 ;;
+        esac"""
+
+    def array(self, count: int, most: int | None) -> list[str]:
+        return ["-J", f"0-{count - 1}", *(["-W", f"max_run_subjobs={most}"] if most else [])]
+
+    def chunks(self, submission: Submission) -> list[str]:
+        """What the nodes must give; memory of several processes is shared out among them."""
+        processes, memory, gpus = max(1, submission.processes), submission.memory_mib, submission.gpus
+        if not (submission.cores or memory or gpus or submission.processes):
+            return []
+        select = f"{processes}:ncpus={submission.cores or 1}"
+        select += f":mem={-(-memory // processes)}mb" if memory else ""
+        select += f":ngpus={-(-gpus // processes)}" if gpus else ""
+        return ["-l", f"select={select}:mpiprocs=1" if submission.processes else f"select={select}"]
+
+    def rules(self, submission: Submission, part: int) -> Sequence[tuple[str, Sequence[str]]]:
+        rerun = self.size(submission, part) > 1 and self.arrays_rerun
+        limit, shell = submission.limit_s, interpreter(submission.template or "")[0]
+        return (
+            ("S", ["-S", shell] if shell.endswith("sh") else []),  # not the user's, which may be any
+            ("o e j k", ["-o", "/dev/null", "-j", "oe"]),
+            ("r", [] if rerun else ["-r", "n"]),
+            ("l:select l:nodes l:ncpus l:mem l:procs", self.chunks(submission)),
+            ("l:walltime", ["-l", f"walltime={limit}"] if limit else []),
+        )
+
+    def submit_function(self, submission: Submission) -> str:
+        from airflow_hybrid.schedulers.torque import TorqueScheduler  # which is one of these
+
+        torque = TorqueScheduler().own_submit_function(submission)
+        return f"{_DIALECT}\n{self.own_submit_function(submission)};;\n*)\n{torque};;\nesac\n"
+
+    def own_submit_function(self, submission: Submission) -> str:
+        return super().submit_function(submission)
+
+    def restarts(self, submission: Submission) -> bool:
+        return submission.jobs > 1 or "r" in self.given(submission)
+
+    def ask_queue(self, ids: Sequence[str]) -> str:
+        # an array of OpenPBS counts its elements itself
+        return f"""ah_t=-t; {_DIALECT} ah_t= ;; esac
+{{ qstat -f $ah_t {shlex.join(ids)}; echo "#exit $?"; }} 2>&1 | {_KEEP}"""
+
+    def answered(self, lines: Sequence[str], code: int) -> bool:
+        exits = [line for line in lines if line.startswith("#exit ")]
+        said = [line for line in lines if not line.startswith(("Job Id", "#exit", " ", "\t"))]
+        return len(exits) == 1 and all(_GONE.search(line) for line in said) and (exits == ["#exit 0"] or bool(said))
+
+    def queue_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterator[Record]:
+        arrays = {_number(id_): id_ for id_ in ids}
+        for job, attributes in _jobs(lines):
+            array, task = arrays.get(_number(job), ""), re.search(r"\[(\d+)\]", job)
+            element = self.element_name(array, int(task[1])) if task else ""
+            letter, why = attributes.get("job_state", ""), attributes.get("comment", "")
+            counts = {k: int(n) for k, n in re.findall(r"(\w+):(\d+)", attributes.get("array_state_count", ""))}
+            if letter in _ALIVE and counts:
+                queued, began = counts.get("Queued", 0), letter == "B"
+                if queued:
+                    yield Record(array, JobState.PENDING, "" if began else why, tasks=queued)
+                if began:
+                    yield Record(array, JobState.RUNNING, tasks=counts.get("Running", 0) + counts.get("Exiting", 0))
+            elif letter in _ALIVE:
+                waits = f"{letter} {why}".rstrip() if letter in "HW" else why or letter
+                yield Record(array, _ALIVE[letter], waits, element)
+            elif letter:
+                yield Record(array, *_end(attributes), element)
+
+    def ask_accounting(self, ids: Sequence[str]) -> str:
+        return f"""{_DIALECT} {{ qstat -x -t -f {shlex.join(ids)}; echo "#exit $?"; }} 2>&1 | {_KEEP} ;; esac"""
+
+    def accounted(self, lines: Sequence[str], code: int) -> bool:
+        return not lines or self.answered(lines, code)
+
+    accounting_records = queue_records
+
+    def element_name(self, id_: str, task: int) -> str:
+        return id_.replace("[]", f"[{task}]")
+
+    def claimed_id(self, claim: str, ids: Sequence[str]) -> str:
+        task = re.search(r"\[(\d+)\]", claim)
+        id_ = next((i for i in ids if _number(i) == _number(claim)), claim)
+        return self.element_name(id_, int(task[1])) if task else id_
+
+    def array_id(self, element: str) -> str:
+        return re.sub(r"\[\d+\]", "[]", element)
+
+    def explain(self, reason: str) -> str:
+        if reason.partition(" ")[0] == "H":
+            return f"{reason}: held; `qrls` releases it"
+        return f"{reason}: it asks for more than the site has" if self.hopeless(reason) else ""
+
+
+def _number(id_: str) -> str:
+    """``18[3].pbs.example.org`` -> ``18``: servers are called differently in different answers."""
+    match = re.match(r"\d+", id_)
+    return match[0] if match else id_
+
+
+def _jobs(lines: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Jobs of ``qstat -f`` with their attributes, folded lines joined."""
+    jobs: list[tuple[str, dict[str, str]]] = []
+    key = ""
+    for line in lines:
+        if line.startswith("Job Id: "):
+            jobs.append((line[8:].strip(), {}))
+        elif jobs and line.startswith("\t"):
+            jobs[-1][1][key] += line.strip()
+        elif jobs and (match := re.match(r"    (\w+) = (.*)", line)):
+            key = match[1]
+            jobs[-1][1][key] = match[2]
+    yield from jobs
+
+
+def _end(attributes: Mapping[str, str]) -> tuple[JobState, str]:
+    """How a job ended, and in the site's words."""
+    comment = attributes.get("comment", "")
+    for key, meanings in _ENDS.items():
+        if re.fullmatch(r"-?\d{1,6}", attributes.get(key, "")):
+            code = int(attributes[key])
+            state = JobState.COMPLETED if code == 0 else JobState.FAILED
+            if code > 256 or "terminated by" in comment:  # 256 and a signal: ended from outside
+                state = JobState.CANCELLED
+            where = f", on {attributes['exec_host']}" if "exec_host" in attributes else ""
+            return meanings.get(code, state), f"{comment or 'ended'}, {key} {code}{where}"
+    return JobState.CANCELLED, f"{comment or 'deleted before it ran'}, no exit status"

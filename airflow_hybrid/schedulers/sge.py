@@ -1,0 +1,144 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Grid Engine, as pure text: qsub, qstat, qdel, qacct (manual pages of Son of Grid Engine 8.1.9 and Univa 8.6).
+
+Facts this leans on: ``qstat`` forgets a job when it ends and ``qacct`` knows it some seconds later; array tasks count
+from 1; ``-w e`` makes qsub refuse what could not run on the empty cluster; ``h_vmem`` is per slot; several slots on a
+host are only to be had through a parallel environment, whose name is the site's own.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from airflow_hybrid.errors import ConfigError
+from airflow_hybrid.model import JobState
+from airflow_hybrid.schedulers.base import Submission, interpreter
+from airflow_hybrid.schedulers.batch import BatchScheduler, Record, count_tasks, paired
+
+_ROW = re.compile(r"\s*(\d+)\s.*\s([a-zA-Z]+)\s+\d\d/\d\d/\d{4} \d\d:\d\d:\d\d\s+(.*)")
+_ENDS = {"37": JobState.TIMEOUT, "100": JobState.CANCELLED, "24": JobState.PENDING, "25": JobState.PENDING}
+"""sge_status(5): a limit was enforced; ended by a signal to all of it; migrating, rescheduling"""
+
+
+class SgeScheduler(BatchScheduler):
+    """Grid Engine through its command line programs."""
+
+    name = "sge"
+    programs = ("qsub", "qstat", "qdel", "qconf")  # the last tells it from PBS
+    version_command = "qstat -help | sed -n 1p"
+    directive = "#$"
+    fixed = ("-terse",)
+    flags = {
+        "account": "A", "begin": "a", "exportAllVariables": "V", "mailList": "M", "mailOptions": "m", "priority": "p",
+        "project": "P", "queue": "q", "rerunnable": "r", "resources": "l", "shell": "S", "variableList": "v",
+    }  # fmt: skip
+    ours = frozenset({"file", "gpu", "memory", "mpi-pe", "pe", "N", "t", "terse", "sync"})
+    limits = "qconf -sconf"
+    large = re.compile(r"more than \d+ tasks")
+    largest = re.compile(r"^max_aj_tasks\s+(\d+)", re.MULTILINE)
+    for_good = re.compile(r"unknown|does not exist|is not a|rejected|no suitable queues|denied|invalid|error opening")
+    passing = re.compile(r"try later|max_(u_)?jobs|job limit", re.IGNORECASE)
+    never = re.compile(r"^E")
+    element = """ah_me=$JOB_ID ah_task=0 ah_restarts=${RESTARTED:-0}
+case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task=$((SGE_TASK_ID - 1)) ;; esac
+"""
+    accepted = "case ${ah_w%%.*} in *[!0-9]* | '') ;; *) ah_id=${ah_w%%.*} ;; esac"
+    listed = r"""ah_q=$(qstat -r -u "$(id -un)" 2>&1) || { echo "$ah_q"; exit 2; }
+    qacct -j "$ah_name" 2>/dev/null | sed -n "s/^jobnumber *\([0-9]*\).*/\1 $ah_name/p"
+    printf '%s\n' "$ah_q" | """ + paired(r"^ *\([0-9][0-9]*\) .*", "^ *Full jobname: *")
+    cancel = 'ah_x=$(qdel "$ah_c" 2>&1) || case $ah_x in *"does not exist"*) ;; *) echo "$ah_x"; return 1 ;; esac'
+
+    def native(self, options: Mapping[str, Any]) -> list[str]:
+        pe = str(options.get("pe") or "").split()
+        return [*(["-pe", *pe] if len(pe) > 1 else []), *super().native(options)]
+
+    def array(self, count: int, most: int | None) -> list[str]:
+        return ["-t", f"1-{count}", *(["-tc", str(most)] if most else [])]
+
+    def rules(self, submission: Submission, part: int) -> Sequence[tuple[str, Sequence[str]]]:
+        """Memory is asked for per slot, rounded up to MiB; several slots through the service's ``pe``."""
+        options = submission.options
+        slots = (submission.cores or 1) * max(1, submission.processes)
+        pe = options.get("mpiPe" if submission.processes > 1 else "pe") or options.get("pe")
+        if slots > 1 and not pe and "pe" not in self.given(submission):
+            raise ConfigError(
+                f"the step asks for {slots} slots, which Grid Engine gives only through a parallel environment",
+                hint="name one in the service: `pe: <name>` (`qconf -spl` lists them)",
+            )
+        memory, limit, gpus = submission.memory_mib, submission.limit_s, submission.gpus
+        complex_, gpu = options.get("memory", "h_vmem"), options.get("gpu", "gpu")
+        return (
+            ("o e", ["-o", "/dev/null"]),
+            ("j e", ["-j", "y"]),
+            ("r", ["-r", "n"]),
+            ("S b shell", ["-S", interpreter(submission.template or "")[0]]),
+            ("w", ["-w", "e"]),
+            ("pe", ["-pe", str(pe), str(slots)] if slots > 1 else []),
+            (f"l:{complex_}", ["-l", f"{complex_}={-(-memory // slots)}M"] if memory and complex_ else []),
+            (f"l:{gpu}", ["-l", f"{gpu}={gpus}"] if gpus and gpu else []),
+            ("l:h_rt", ["-l", f"h_rt={limit}"] if limit else []),
+        )
+
+    def ask_queue(self, ids: Sequence[str]) -> str:
+        return f"""ah_q=$(qstat -u "$(id -un)" 2>&1)
+ah_rc=$?
+printf '%s\\n' "$ah_q"
+case $ah_q in *" E"[a-z]*)
+    qstat -j {",".join(ids)} 2>/dev/null | sed -n 's/^job_number: */#j /p;s/^error reason */#e /p' ;;
+esac
+(exit $ah_rc)"""
+
+    def queue_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterator[Record]:
+        reasons: dict[str, str] = {}
+        job = ""
+        for mark, _, text in (line.partition(" ") for line in lines):
+            job = text if mark == "#j" else job
+            if mark == "#e":
+                reasons[job] = text.partition(":")[2].strip()
+        for match in filter(None, map(_ROW.match, lines)):
+            number, state, rest = match.groups()
+            columns = rest.split()[0 if rest[:1].isdigit() else 1 :]  # queue instance, slots, tasks
+            alive = JobState.RUNNING if re.search("[rtRsST]", state) and "E" not in state else JobState.PENDING
+            why = f"{state} {reasons.get(number, '')}".rstrip()
+            yield Record(number, alive, why, tasks=count_tasks(columns[1]) if len(columns) > 1 else 1)
+
+    def ask_accounting(self, ids: Sequence[str]) -> str:
+        # the rest is 35 lines per task
+        keep = r"/^(hostname|jobnumber|taskid|failed|exit_status|category) /p;/^error|: .*not found|No such file/p"
+        return f'for ah_i in {shlex.join(ids)}; do qacct -j "$ah_i" 2>&1; done | sed -nE {shlex.quote(keep)}'
+
+    def accounted(self, lines: Sequence[str], code: int) -> bool:
+        said = (line for line in lines if not re.match("[a-z_]+ +", line) or line.startswith("error"))
+        return code == 0 and all(re.search("not found|No such file", line) for line in said)
+
+    def accounting_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterator[Record]:
+        task: dict[str, str] = {}
+        for key, _, value in (line.partition(" ") for line in [*lines, "hostname"]):
+            if key == "hostname" and "exit_status" in task:
+                code, _, words = task["failed"].partition(":")
+                end = JobState.COMPLETED if task["exit_status"].split()[0] == "0" else JobState.FAILED
+                state = end if code.strip() == "0" else _ENDS.get(code.strip(), JobState.FAILED)
+                if code.strip() == "37" and "h_rt=" not in task.get("category", "") and "h_vmem=" in task["category"]:
+                    state = JobState.OUT_OF_MEMORY
+                said = f"{words.strip()}, exit status" if words else "exit status"
+                said += f" {task['exit_status']} on {task['hostname']}"
+                element = f"{task['jobnumber']}.{task['taskid']}" if task["taskid"].isdigit() else ""
+                yield Record(
+                    task["jobnumber"], state, f"{said}exit status {task['exit_status']} on {task['hostname']}", element
+                )
+                task = {}
+            task[key] = value.strip()
+
+    def element_name(self, id_: str, task: int) -> str:
+        return f"{id_}.{task + 1}"
+
+    def array_id(self, element: str) -> str:
+        return element.partition(".")[0]
+
+    def explain(self, reason: str) -> str:
+        if reason.startswith("E"):
+            return f"{reason}: it is in the error state and will not start as it is (`qmod -cj` after a repair)"
+        return f"{reason}: on hold; `qrls` releases it" if reason.startswith("h") else ""

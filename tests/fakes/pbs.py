@@ -1,0 +1,197 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""``qsub``, ``qstat``, ``qdel`` that really run jobs: OpenPBS's dialect, or Torque's where ``$FAKE/torque`` is.
+
+Answers and exit codes are those of tests/unit/schedulers/recordings/pbs, and of Torque's manual pages.
+"""
+
+from __future__ import annotations
+
+import getopt
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).parents[2])
+from tests.fakes import jobstore as queue  # noqa: E402
+
+TORQUE = queue.switch("torque")
+VALUES = (
+    "a:A:c:C:d:e:I:J:j:k:l:m:M:N:o:p:P:q:r:S:t:u:v:W:VhzI"
+    if TORQUE
+    else "a:A:c:C:e:J:j:k:l:m:M:N:o:p:P:q:r:R:S:u:v:W:VhzfIX"
+)
+
+
+def fail(code: int, *lines: str) -> int:
+    print(*lines, sep="\n", file=sys.stderr)
+    return code
+
+
+def directives(script: str) -> list[str]:
+    words: list[str] = []
+    for line in Path(script).read_text().splitlines():
+        if line.startswith("#PBS"):
+            words += shlex.split(line[4:])
+        elif line.strip() and not line.startswith("#"):
+            break
+    return words
+
+
+def qsub(argv: list[str]) -> int:
+    if queue.switch("down"):
+        return fail(162, "Connection refused", "qsub: cannot connect to server pbs (errno=15010)")
+    if queue.switch("refuse"):
+        return fail(188, queue.setting("refuse", ""))
+    try:
+        _, (script,) = getopt.getopt(argv, VALUES)
+        found = getopt.getopt([*directives(script), *argv], VALUES)[0]
+    except getopt.GetoptError as error:
+        return fail(2, f"qsub: invalid option -- '{error.opt}'", "usage: qsub [-a date_time] ...")
+    options = dict(found)
+    if not re.match(r"[A-Za-z][^\s]*$", options.get("-N", "x")):
+        return fail(2, "qsub: illegal -N value")
+    resources = [item for name, value in found if name == "-l" for item in value.split(",")]
+    if not TORQUE and (bad := [r for r in resources if re.match(r"nodes=.*ppn|procs=", r)]):
+        return fail(187, f"qsub: Unknown resource Resource_List.{bad[0].partition('=')[0]}")
+    if TORQUE and (bad := [r for r in resources if r.startswith("select=")]):
+        return fail(170, f"qsub: submit error (Unknown resource type  Resource_List.{bad[0]})")
+    tasks, most = [0], None
+    spec = options.get("-t" if TORQUE else "-J")
+    if spec:
+        match = re.fullmatch(r"(\d+)-(\d+)(%\d+)?" if TORQUE else r"(\d+)-(\d+)(:\d+)?", spec)
+        if not match or (not TORQUE and int(match[1]) >= int(match[2])):
+            return fail(2, f"qsub: illegal -{'t' if TORQUE else 'J'} value")
+        if options.get("-r") == "n" and not TORQUE:
+            return fail(2, "qsub: cannot submit non-rerunable Array Job")
+        tasks = list(range(int(match[1]), int(match[2]) + 1))
+        if len(tasks) > int(queue.setting("max_array", "10000")):
+            return fail(159, "qsub: Array job exceeds server or queue size limit")
+        if TORQUE and match[3]:
+            most = int(match[3][1:])
+        for name, value in found:
+            if name == "-W" and value.startswith("max_run_subjobs="):
+                most = int(value.partition("=")[2])
+    shell = options.get("-S", "/bin/sh")
+    spooled = queue.FAKE / f"spool.{os.getpid()}.{Path(script).name}"
+    spooled.write_text(Path(script).read_text())
+    job = {"name": options.get("-N", Path(script).name), "array": bool(spec), "most": most, "resources": resources,
+           "command": [shell, str(spooled)], "argv": argv}  # fmt: skip
+    number = queue.add(job, tasks)
+    if queue.lost():
+        return fail(162, "Connection timed out", "qsub: cannot connect to server pbs (errno=15007)")
+    print(f"{number}{'[]' if spec else ''}.pbs")
+    return 0
+
+
+def variables(task: str, job: queue.Job) -> dict[str, str]:
+    number = sys.argv[2]
+    if not job["array"]:
+        return {"PBS_JOBID": f"{number}.pbs"}
+    return {"PBS_JOBID": f"{number}[{task}].pbs", "PBS_ARRAYID" if TORQUE else "PBS_ARRAY_INDEX": task}
+
+
+def attribute(name: str, value: object) -> Iterator[str]:
+    """One line of ``qstat -f``, folded as PBS does."""
+    line = f"    {name} = {value}"
+    yield line[:79]
+    for start in range(79, len(line), 71):
+        yield "\t" + line[start : start + 71]
+
+
+def shown(number: str, job: queue.Job, task: str | None) -> Iterator[str]:
+    """A job, one element of an array, or an array as a whole."""
+    elements = job["elements"]
+    one = elements[task] if task is not None else None if job["array"] else elements["0"]
+    yield f"Job Id: {number}{f'[{task or str()}]' if job['array'] else ''}.pbs"
+    yield from attribute("Job_Name", job["name"])
+    done, gone = ("C", "C") if TORQUE else ("F", "F" if all(e["state"] == "F" for e in elements.values()) else "X")
+    if one is None:
+        counts = {state: sum(e["state"] == state for e in elements.values()) for state in "QRF"}
+        state = gone if counts["F"] == len(elements) and gone != "X" else "B" if counts["R"] + counts["F"] else "Q"
+        yield from attribute("job_state", state)
+        if not TORQUE:
+            text = f"Queued:{counts['Q']} Running:{counts['R']} Exiting:0 Expired:{counts['F']} "
+            yield from attribute("array_state_count", text)
+            if state == "B":
+                yield from attribute("Exit_status", 0)
+    else:
+        state = {"F": done if task is None else gone}.get(one["state"], one["state"])
+        yield from attribute("job_state", state)
+        if one["state"] != "Q":
+            yield from attribute("exec_host", "node1/0")
+        if one["state"] == "F" and one["exit"] is not None:
+            yield from attribute("exit_status" if TORQUE else "Exit_status", one["exit"])
+    yield from attribute("Variable_List", "PBS_O_HOME=/home/u,PBS_O_PATH=" + "/usr/local/bin:" * 12)
+    if queue.switch("comment"):
+        yield from attribute("comment", queue.setting("comment", ""))
+    yield ""
+
+
+def qstat(argv: list[str]) -> int:
+    if argv == ["--version"]:
+        print("Version: 6.1.2" if TORQUE else "pbs_version = 23.06.06", file=sys.stderr if TORQUE else sys.stdout)
+        return 0
+    if queue.switch("down"):
+        return fail(255, "Connection refused", "qstat: cannot connect to server pbs (errno=15010)")
+    try:
+        options, ids = getopt.gnu_getopt(argv, "fteB" if TORQUE else "xftBF:")
+    except getopt.GetoptError as error:
+        return fail(2, f"qstat: invalid option -- '{error.opt}'")
+    given = {name for name, _ in options}
+    if "-B" in given:
+        print("Server: pbs", "    server_state = Active", sep="\n")
+        print(f"    {'max_job_array_size' if TORQUE else 'max_array_size'} = {queue.setting('max_array', '10000')}")
+        return 0
+    if "-x" in given and queue.switch("nohistory"):
+        return fail(36, "qstat: PBS Server job_history_enable is set to false")
+    code = 0
+    with queue.store() as jobs:
+        for id_ in ids or list(jobs):
+            match = re.match(r"(\d+)(?:\[(\d*)\])?", id_)
+            job = jobs.get(match[1]) if match else None
+            if job is None or match is None or (TORQUE and queue.switch("forgotten")):
+                code = fail(153, f"qstat: Unknown Job Id {'Error ' if TORQUE else ''}{id_}")
+                continue
+            over = all(e["state"] == "F" for e in job["elements"].values())
+            if over and not TORQUE and "-x" not in given:
+                if queue.switch("nohistory") and ids:
+                    code = fail(153, f"qstat: Unknown Job Id {id_}")
+                elif ids:
+                    code = fail(35, f"qstat: {id_} Job has finished, use -x or -H to obtain historical job information")
+                continue
+            if not (TORQUE and "-t" in given and job["array"]):
+                print(*shown(match[1], job, None), sep="\n")
+            if job["array"] and "-t" in given:
+                for task in job["elements"]:
+                    print(*shown(match[1], job, task), sep="\n")
+    return code
+
+
+def qdel(argv: list[str]) -> int:
+    if queue.switch("down"):
+        return fail(162, "Connection refused", "Couldn't connect to cluster: pbs")
+    code = 0
+    with queue.store() as jobs:
+        for id_ in argv:
+            match = re.match(r"(\d+)(?:\[(\d*)\])?", id_)
+            job = jobs.get(match[1]) if match else None
+            if job is None or match is None:
+                code = fail(153, f"qdel: Unknown Job Id {id_}")
+            elif all(e["state"] == "F" for e in job["elements"].values()):
+                words = f"qdel: Request invalid for state of job {id_}" if TORQUE else f"qdel: Job has finished {id_}"
+                code = fail(170 if TORQUE else 35, words)
+            else:
+                queue.kill(job, [match[2]] if match[2] else list(job["elements"]))
+    return code
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--run"]:
+        queue.run(sys.argv[2], variables)
+        sys.exit(0)
+    program = os.environ.pop("AS")
+    queue.note(program, sys.argv[1:])
+    sys.exit({"qsub": qsub, "qstat": qstat, "qdel": qdel}[program](sys.argv[1:]))

@@ -1,0 +1,142 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Grid Engine's dialect as tables: what is asked of qsub, and recorded answers of a real Grid Engine 8.1.9."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from airflow_hybrid.errors import ConfigError, StatusUnknownError
+from airflow_hybrid.model import JobState, Resources
+from airflow_hybrid.schedulers.base import Account, QueueView, Submission
+from airflow_hybrid.schedulers.sge import SgeScheduler
+from tests.unit.schedulers.transcripts import filtered, recorded
+
+SGE = SgeScheduler()
+BATCH = Submission(directory="/home/u/w x/T/a", name="step-0123", jobs=3)
+
+
+def queue(case: str, ids: list[str], more: str = "") -> dict[str, QueueView]:
+    answer = recorded("sge", case)
+    return SGE.parse_status(f"#queue\n{answer['stdout']}{answer['stderr']}{more}#rc {answer['exit_code']}\n", ids)
+
+
+def account(case: str, id_: str) -> Account:
+    answer = recorded("sge", case)
+    keep = re.search(r"\| (sed .*)", SGE.ask_accounting([id_]))
+    assert keep
+    text = filtered(keep[1], answer["stdout"] + answer["stderr"])
+    return SGE.parse_account(f"#queue\n#rc 0\n#accounting\n{text}#rc 0\n", [id_])
+
+
+def test_nothing_is_requested_that_nobody_asked_for() -> None:
+    assert SGE.arguments(BATCH, 0) == [
+        "qsub", "-terse", "-N", "step-0123", "-t", "1-3", "-o", "/dev/null", "-j", "y", "-r", "n", "-S", "/bin/sh",
+        "-w", "e", "/home/u/w x/T/a/batch.0.sh",
+    ]  # fmt: skip
+    assert "-t" not in SGE.arguments(replace(BATCH, jobs=1), 0)
+    assert SGE.arguments(replace(BATCH, max_concurrent=2), 0)[6:8] == ["-tc", "2"]
+
+
+def test_several_slots_need_a_parallel_environment() -> None:
+    two = replace(BATCH, resources=Resources(cores=1.5, explicit=frozenset({"cores"})))
+    with pytest.raises(ConfigError, match="parallel environment") as caught:
+        SGE.arguments(two, 0)
+    assert "pe: <name>" in str(caught.value)
+    words = SGE.arguments(replace(two, options={"pe": "smp"}), 0)
+    assert words[words.index("-pe") :][:3] == ["-pe", "smp", "2"]
+    words = SGE.arguments(replace(two, options={"pe": "smp 8"}), 0)
+    assert words[words.index("-pe") :][:3] == ["-pe", "smp", "8"] and words.count("-pe") == 1
+    assert "-pe" not in SGE.arguments(replace(two, template="#$ -pe smp 4\n{{streamflow_command}}"), 0)
+
+
+def test_options_of_a_service_are_qsub_s() -> None:
+    options = {"queue": "all.q", "project": "p", "resources": {"h_rt": 60, "gpu": 1}, "rerunnable": True, "l": "x=1"}
+    assert SGE.native(options) == ["-q", "all.q", "-P", "p", "-l", "h_rt=60,gpu=1", "-r", "y", "-l", "x=1"]
+    limited = replace(BATCH, options=options, walltime_s=9, resources=Resources(gpus=2))
+    assert not [w for w in SGE.arguments(limited, 0) if w.startswith(("h_rt=49", "gpu=2"))]
+
+
+@pytest.mark.parametrize(
+    ("case", "for_good"),
+    [
+        ("qsub-bad-name", True), ("qsub-bad-option", True), ("qsub-bad-pe", True), ("qsub-bad-queue", True),
+        ("qsub-bad-time", True), ("qsub-missing-script", True), ("qsub-unknown-resource", True),
+        ("qsub-verify-bad-queue", True), ("qsub-verify-too-big", True),
+    ],
+)  # fmt: skip
+def test_recorded_refusals_that_would_be_repeated(case: str, for_good: bool) -> None:
+    assert SGE.refused_for_good(recorded("sge", case)["stderr"]) is for_good
+
+
+def test_recorded_states() -> None:
+    views = queue("states-qstat", ["16", "17", "18", "19", "99"])
+    assert views == {
+        "16": QueueView(running=1),
+        "17": QueueView(pending=1, reasons=("qw",)),
+        "18": QueueView(pending=1, reasons=("hqw",)),
+        "19": QueueView(pending=1, reasons=("qw",)),
+    }
+    assert "qrls" in SGE.explain("hqw") and not SGE.explain("qw")
+    assert queue("array-running-qstat", ["24"]) == {"24": QueueView(running=2, pending=2, reasons=("qw",))}
+    assert queue("qstat-empty", ["24"]) == {}
+
+
+def test_the_error_state_never_ends_by_itself_and_has_the_site_s_reason() -> None:
+    keep = re.search(r"sed -n '(s/\^job_number.*?)'", SGE.ask_queue(["11"]))
+    assert keep
+    more = filtered(f"sed -n '{keep[1]}'", recorded("sge", "error-state-qstat-j")["stdout"])
+    (view,) = queue("error-state-qstat", ["11"], more).values()
+    assert view.pending == 1 and "can't chdir to /nosuch" in view.reasons[0]
+    assert SGE.hopeless(view.reasons[0]) and "qmod -cj" in SGE.explain(view.reasons[0])
+    assert not SGE.hopeless("qw") and not SGE.hopeless("hqw")
+
+
+def test_a_qmaster_that_is_down_says_nothing() -> None:
+    with pytest.raises(StatusUnknownError, match="unable to send message to qmaster"):
+        queue("qmaster-down-qstat", ["16"])
+
+
+@pytest.mark.parametrize(
+    ("case", "id_", "state", "said"),
+    [
+        ("finished-ok-qacct", "2", JobState.COMPLETED, "exit status 0 on grid"),
+        ("finished-exit7-qacct", "12", JobState.FAILED, "exit status 7"),
+        ("finished-h_rt-qacct", "21", JobState.TIMEOUT, "qmaster enforced h_rt"),
+        ("finished-h_vmem-qacct", "4", JobState.FAILED, "exit status 1"),
+        ("finished-qdel-running-qacct", "16", JobState.CANCELLED, "assumedly after job"),
+        ("finished-exit99-requeue-qacct", "14", JobState.COMPLETED, "exit status 0"),
+    ],
+)
+def test_recorded_ends_keep_their_names(case: str, id_: str, state: JobState, said: str) -> None:
+    found = account(case, id_)
+    assert found.complete and found.elements[id_].state is state and said in found.elements[id_].reason
+
+
+def test_a_memory_limit_has_its_name() -> None:
+    text = (
+        "hostname     n1\njobnumber    5\ntaskid       3\n"
+        "failed       37  : qmaster enforced h_rt, h_cpu, or h_vmem limit\n"
+        "exit_status  137                  (Killed)\ncategory     -l h_vmem=100M\n"
+    )
+    found = SGE.parse_account(f"#queue\n#rc 0\n#accounting\n{text}#rc 0\n", ["5"])
+    assert found.elements["5.3"].state is JobState.OUT_OF_MEMORY
+
+
+def test_array_tasks_have_states_of_their_own() -> None:
+    elements = account("array-finished-qacct", "24").elements
+    assert elements["24.1"].state is JobState.COMPLETED and elements["24.2"].state is JobState.FAILED
+
+
+@pytest.mark.parametrize("case", ["unknown-id-qacct", "running-qacct", "finished-qdel-pending-qacct"])
+def test_what_the_accounting_does_not_know_is_an_answer(case: str) -> None:
+    found = account(case, "16")
+    assert found.complete and not found.elements
+
+
+def test_an_accounting_that_fails_leaves_the_account_open() -> None:
+    text = "#queue\n#rc 0\n#accounting\nerror: commlib error: access denied\n#rc 0\n"
+    assert not SGE.parse_account(text, ["5"]).complete
+    assert not SGE.parse_account("#queue\n#rc 0\n#accounting\n", ["5"]).complete  # cut off
