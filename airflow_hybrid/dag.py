@@ -36,6 +36,7 @@ from airflow_hybrid.cwl.settings import load_inputs
 from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.lifecycle import Use, add_deployment_tasks
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
+from airflow_hybrid.operators.deployments import DeployOperator
 from airflow_hybrid.operators.hybrid import HybridOperator, InputsOperator, OutputsOperator, PlanOperator, StepSetup
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
 from airflow_hybrid.params import params_of, required_inputs
@@ -161,6 +162,22 @@ class HybridDag(DAG):
         self.deployments = sites
         builder = _Builder(self, graph, parsed, sites, parse_links(links), settings, settings_base)
         builder.build(_outdir(outdir))
+
+    def validate_setup_teardown(self) -> None:
+        """Airflow's check, but for our own setups.
+
+        It wants only tasks with the rule ``all_success`` behind a setup, so that clearing a task also works where the
+        setup is an indirect upstream; for a direct one, as ours are, it does not matter. Our steps have another rule:
+        they run when a conditional step before them was skipped.
+        """
+        ours = [task for task in self.tasks if isinstance(task, DeployOperator)]
+        for task in ours:
+            task.is_setup = False
+        try:
+            super().validate_setup_teardown()  # type: ignore[no-untyped-call]
+        finally:
+            for task in ours:
+                task.is_setup = True
 
 
 def _resolve(document: Any, inputs: Any, caller: str | None) -> tuple[str, str, CwlObject]:

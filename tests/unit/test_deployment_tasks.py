@@ -49,13 +49,15 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         }
         document = {"cwlVersion": "v1.2", "$graph": [main, {"id": "tool", **tool}, {"id": "pass", **expression}]}
         (tmp_path / "main.cwl").write_text(yaml.safe_dump(document))
-        return HybridDag(
+        dag = HybridDag(
             str(tmp_path / "main.cwl") + "#main",
             dag_id="d",
             bindings={f"/{name}": {"target": {"deployment": place}} for name, place in bound.items()},
             deployments={"box": {"type": "docker", "config": {}}, **deployments},
             fileloc=str(tmp_path / "d.py"),
         )
+        dag.validate()  # what Airflow's DAG processor does before it takes a DAG
+        return dag
 
     return build
 
