@@ -1,11 +1,12 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""``airflow hybrid ...``: the JSON schema of the hybrid file, what a file compiles to, and whether its sites work.
+"""``airflow hybrid ...``: the hybrid file's JSON schema, what a file compiles to, whether its sites work, and cleaning up.
 
 Airflow imports this module for every ``airflow`` command, so it imports what it runs when it runs it.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,13 @@ ARG_DEPLOYMENT = _Arg(("-d", "--deployment"), action="append", help="only this d
 ARG_TIMEOUT = _Arg(("--timeout",), type=float, default=60.0, help="seconds for each command there (60)")
 ARG_FINDINGS = _Arg(("--json",), action="store_true", help="print the findings as JSON")
 ARG_JSON = _Arg(("--json",), action="store_true", help="print the compiled graph as JSON")
+ARG_ANY_FILE = _Arg(("file",), nargs="?", help="a hybrid file; default: all hybrid DAGs in the DAGs folder")
+ARG_DRY_RUN = _Arg(("--dry-run",), action="store_true", help="only list what would be removed")
+ARG_OLDER_THAN = _Arg(
+    ("--older-than",),
+    metavar="AGE",
+    help="also remove folders of runs, with the files in them, in which nothing has changed for so long: 12h, 7d",
+)
 
 
 def get_hybrid_cli_commands() -> list[CLICommand]:
@@ -60,6 +68,15 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
                     "Exit code: 0 when steps can run everywhere, else 1.",
                     func=check_sites,
                     args=(ARG_HYBRID_FILE, ARG_DEPLOYMENT, ARG_TIMEOUT, ARG_FINDINGS),
+                ),
+                ActionCommand(
+                    name="cleanup",
+                    help="List and remove what ended or unknown runs have left at the sites",
+                    description="Remove deployments that were made for DAG runs which have ended or are not known any"
+                    " more (after a kill of Airflow) and, with --older-than, old runs' folders in work directories."
+                    " Nothing of a queued or running run, nor of another Airflow, is touched.",
+                    func=cleanup,
+                    args=(ARG_ANY_FILE, ARG_DRY_RUN, ARG_OLDER_THAN),
                 ),
             ],
         )
@@ -169,6 +186,50 @@ def table(findings: list[Finding]) -> Iterator[str]:
             yield f"{'':{widths[0]}}  -> {about.hint}"
     bad = sum(finding.result == "FAIL" for finding in findings)
     yield f"{len(findings)} checks, {bad} failed" if bad else f"{len(findings)} checks, none failed"
+
+
+def cleanup(args: argparse.Namespace) -> None:
+    """List, and without ``--dry-run`` remove, what runs have left; exit code 1 if something could not be done."""
+    import os
+
+    from airflow_hybrid.cleanup import Cleanup, scopes
+    from airflow_hybrid.errors import HybridError
+
+    # Connections are in Airflow's database, as for `airflow connections test`
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    age_s = _age_s(args.older_than) if args.older_than else None
+    problems: list[str] = []
+
+    def problem(text: str) -> None:
+        problems.append(text)
+        sys.stderr.write(f"{text}\n")
+
+    def say(text: str) -> None:
+        sys.stdout.write(f"{text}\n")
+
+    try:
+        work = Cleanup(scopes(args.file), say, problem)
+        leftovers = work.deployments()
+        if age_s is not None:
+            leftovers += work.folders(age_s)
+    except HybridError as e:
+        raise SystemExit(str(e)) from None
+    if args.dry_run:
+        for item in leftovers:
+            say(f"would be removed: {item}")
+    else:
+        work.remove(leftovers)
+    if not leftovers and not problems:
+        say("nothing is left")
+    if problems:
+        raise SystemExit(1)
+
+
+def _age_s(text: str) -> float:
+    match = re.fullmatch(r"(\d+)([mhdw])", text)
+    if match is None or int(match[1]) == 0:
+        raise SystemExit(f"--older-than {text}: give a number and a unit: 30m, 12h, 7d, 2w")
+    return int(match[1]) * {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}[match[2]]
 
 
 def _compile(file: str) -> Iterator[tuple[str, WorkflowGraph, tuple[Binding, ...]]]:

@@ -160,6 +160,7 @@ class HybridDag(DAG):
         if caller:
             self.fileloc = caller
         self.deployments = sites
+        self.bindings = parsed
         builder = _Builder(self, graph, parsed, sites, parse_links(links), settings, settings_base)
         builder.build(_outdir(outdir))
 

@@ -32,7 +32,7 @@ class TaskIdentity:
     @property
     def directory(self) -> str:
         """Relative path of the task directory: ``dag/run/task[/map_index]/g<generation>``."""
-        parts = [_safe(self.dag_id), _safe(self.run_id), _safe(self.task_id)]
+        parts = [run_folder(self.dag_id, self.run_id), _safe(self.task_id)]
         if self.map_index >= 0:
             parts.append(str(self.map_index))
         return "/".join([*parts, f"g{self.generation}"])
@@ -110,6 +110,15 @@ def task_value(outcome: FragmentOutcome, places: Sequence[int | None] | None, jo
     if jobs is None:
         return outputs
     return [{port: None if v is None else v[k] for port, v in outputs.items()} for k in range(jobs)]
+
+
+RUN_FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""What :func:`run_folder` gives for a run."""
+
+
+def run_folder(*names: str) -> str:
+    """Relative path of the folder of a DAG run (``dag_id, run_id``), or of a DAG, in every work directory."""
+    return "/".join(_safe(name) for name in names)
 
 
 def _safe(name: str) -> str:

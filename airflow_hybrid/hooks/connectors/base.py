@@ -187,6 +187,11 @@ class Connector(abc.ABC):
         :raises DeployError: something is still there.
         """
 
+    async def where(self) -> str:
+        """Where it is deployed, for people: what it wraps."""
+        inner = self.inner
+        return (await inner.hosts(self.deployment.wraps_service))[0].title if inner is not None else "this machine"
+
     async def deployed(self) -> list[Deployed]:
         """What is there of this deployment for any run of any Airflow; it is listed by ``airflow hybrid cleanup``."""
         return []
