@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""``airflow hybrid ...``: the hybrid file's JSON schema, what a file compiles to, whether its sites work, and cleaning up.
+"""``airflow hybrid ...``: the hybrid file's schema, what a file compiles to, whether its sites work, and cleaning up.
 
 Airflow imports this module for every ``airflow`` command, so it imports what it runs when it runs it.
 """
