@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INPUTS := scripts/setup.sh pyproject.toml $(wildcard uv.lock)
 
-.PHONY: help demo ui test unit bench lint format clean ruff ruff-format mypy imports
+.PHONY: help demo ui test unit faults bench lint format clean ruff ruff-format mypy imports
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo 'make ui       keep that Airflow running, to look at it in a browser'
 	@echo 'make test     all tests; those on real sites where the machine can hold them (root on Debian)'
 	@echo 'make unit     the quick tests only'
+	@echo 'make faults   kills and outages of every component, the long ones included'
 	@echo 'make bench    ours against StreamFlow and cwltool, side by side (about an hour); ARGS="--only ..."'
 	@echo 'make lint     ruff, mypy, import-linter'
 	@echo 'make format   let ruff put the code in order'
@@ -30,6 +31,10 @@ test: unit
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/unit -n 6 $(ARGS)
+
+# every kill and outage, those included that Airflow takes minutes to notice
+faults: $(VENV)/.dev
+	$(BIN)/python -m pytest -m 'faults or not faults' tests/system/test_faults.py tests/system/test_lifecycle.py $(ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -35,7 +35,7 @@ from airflow_hybrid.cwl import cache
 from airflow_hybrid.cwl.settings import load_inputs
 from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.lifecycle import Use, add_deployment_tasks
-from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
+from airflow_hybrid.model import Binding, CwlObject, JsonValue, Port, Source, Step, StepInput, WorkflowGraph
 from airflow_hybrid.operators.deployments import DeployOperator
 from airflow_hybrid.operators.hybrid import HybridOperator, InputsOperator, OutputsOperator, PlanOperator, StepSetup
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
@@ -179,6 +179,15 @@ class HybridDag(DAG):
         finally:
             for task in ours:
                 task.is_setup = True
+
+
+def preload() -> None:
+    """Build a small DAG, so that forked processes find loaded what Airflow and this module import when one is built."""
+    cache.versions()
+    port = StepInput("in", (Source(None, "in"),), plain=True)
+    step = Step("/step", "tool", (port,), (), document="", scatter=("in",))
+    graph = WorkflowGraph("preload", "/", (Port("in", "Any"),), (), (step,))
+    _Builder(DAG("preload", schedule=None, params=params_of(graph, {})), graph, (), {}, None, {}, "/").build("/")
 
 
 def _resolve(document: Any, inputs: Any, caller: str | None) -> tuple[str, str, CwlObject]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow.sdk import Param
+from airflow.sdk import Param, get_parsing_context
 
 from airflow_hybrid.model import CwlObject, JsonValue, Port, WorkflowGraph
 
@@ -20,8 +20,16 @@ _SIMPLE = {
 
 
 def params_of(graph: WorkflowGraph, settings: CwlObject) -> dict[str, Param]:
-    """A Param per workflow input. ``settings`` (the hybrid file's) are the defaults before the document's own."""
-    return {port.name: _param(port, settings) for port in graph.inputs}
+    """A Param per workflow input. ``settings`` (the hybrid file's) are the defaults before the document's own.
+
+    In the process of a task they have no schema: Airflow would check every value four times over in each task, while
+    the API server has checked them when the run was made, and the first task checks them by their CWL types.
+    """
+    params = {port.name: _param(port, settings) for port in graph.inputs}
+    if get_parsing_context().task_id is not None:
+        for param in params.values():
+            param.schema = {}
+    return params
 
 
 def required_inputs(graph: WorkflowGraph, settings: CwlObject) -> list[str]:

@@ -30,15 +30,15 @@ class PreloadListener:
             return  # a task's start is announced here too
         started = time.perf_counter()
         try:
-            import asyncssh  # noqa: F401
+            import jinja2.ext  # noqa: F401 - Airflow makes an environment per task, which imports it
 
-            import airflow_hybrid.dag
             import airflow_hybrid.engine
-            import airflow_hybrid.gather
-            import airflow_hybrid.operators.hybrid  # noqa: F401
-            from airflow_hybrid.cwl.fragment import preload
+            import airflow_hybrid.gather  # noqa: F401
+            from airflow_hybrid import dag
+            from airflow_hybrid.cwl import fragment
 
-            preload()
+            fragment.preload()
+            dag.preload()
         except Exception:
             # a component must start whatever state this package is in: tasks then import for themselves and report
             log.exception("airflow_hybrid could not be preloaded")

@@ -21,6 +21,7 @@ from urllib.parse import unquote
 
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import JsonValue, WorkflowGraph
+from airflow_hybrid.version import __version__
 
 FORMAT = 1
 """Raised when what is stored changes its shape."""
@@ -41,13 +42,11 @@ def default_directory() -> Path:
 @functools.cache
 def versions() -> str:
     """What a compiled graph depends on beside its files."""
-    found = [str(FORMAT)]
-    for package in ("cwltool", "airflow-hybrid"):
-        try:
-            found.append(importlib.metadata.version(package))
-        except importlib.metadata.PackageNotFoundError:
-            found.append("source")
-    return " ".join(found)
+    try:
+        cwltool = importlib.metadata.version("cwltool")
+    except importlib.metadata.PackageNotFoundError:
+        cwltool = "source"
+    return f"{FORMAT} {cwltool} {__version__}"
 
 
 def load_graph(

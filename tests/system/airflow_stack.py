@@ -53,6 +53,9 @@ SETTINGS = {
     "scheduler.scheduler_heartbeat_sec": "2",
     "scheduler.scheduler_health_check_threshold": "30",
     "scheduler.catchup_by_default": "False",
+    # a task whose worker was killed is noticed by its heartbeats
+    "scheduler.task_instance_heartbeat_timeout": "30",
+    "scheduler.task_instance_heartbeat_timeout_detection_interval": "5",
     "triggerer.job_heartbeat_sec": "2",
     "triggerer.triggerer_health_check_threshold": "15",
     "dag_processor.refresh_interval": "3",

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from airflow_hybrid.operators.values import OUTPUTS_TASK
@@ -17,8 +21,9 @@ from tests.testbed.fixture import Testbed
 JOBS = 24
 
 
-def record_dag(dags: Dags, deployments: dict[str, Any], site: str) -> str:
+def record_dag(dags: Dags, deployments: dict[str, Any], site: str, name: str | None = None) -> str:
     """A DAG of jobs at ``site`` that append to a file there whenever they run."""
+    name = name or f"record_{site}"
     target = {"deployment": site, **({"service": "main"} if site == "hpc" else {})}
     workflow = {
         "type": "cwl",
@@ -26,9 +31,7 @@ def record_dag(dags: Dags, deployments: dict[str, Any], site: str) -> str:
         "bindings": [{"step": "/job", "target": target, "max_mapped": 4}],
         "dag": {"default_args": {"retries": 2, "retry_delay": 1}},
     }
-    return dags.add(
-        f"record_{site}", {"version": "v1.0", "workflows": {f"record_{site}": workflow}, "deployments": deployments}
-    )
+    return dags.add(name, {"version": "v1.0", "workflows": {name: workflow}, "deployments": deployments})
 
 
 @pytest.mark.slow
@@ -65,3 +68,71 @@ def test_kill_of_the_triggerer_loses_and_doubles_no_job(
     assert Counter(ran()) == Counter(words)
     outputs = airflow.api.xcom(dag, run, OUTPUTS_TASK)
     assert [file["size"] for file in outputs["said"]] == [len(word) + 1 for word in words]
+
+
+@pytest.fixture
+def local_jobs(airflow: AirflowStack, dags: Dags, tmp_path: Path, request: pytest.FixtureRequest) -> LocalJobs:
+    """A run of local jobs, three of which have started; its tasks are followed by workers."""
+    here = {"here": {"type": "local", "config": {"cores": 2}, "workdir": str(tmp_path / "work")}}
+    dag = record_dag(dags, here, "here", f"record_{request.node.callspec.id.replace('-', '_')}")
+    airflow.api.unpause(dag)
+    jobs = LocalJobs(airflow, dag, tmp_path / "record")
+    wait_for(lambda: len(jobs.ran()) >= 3 or None, 120, jobs.failures, poll_s=0.2)
+    return jobs
+
+
+class LocalJobs:
+    """One run of a record DAG on this machine."""
+
+    def __init__(self, airflow: AirflowStack, dag: str, record: Path) -> None:
+        self.api, self.dag, self.record = airflow.api, dag, record
+        self.words = [f"w{i}" for i in range(JOBS)]
+        self.run = self.api.trigger(dag, {"words": self.words, "record": str(record), "seconds": 2})
+
+    def ran(self) -> list[str]:
+        return self.record.read_text().split() if self.record.exists() else []
+
+    def failures(self) -> str:
+        return str(self.api.failures(self.dag, self.run))
+
+
+def task_processes(airflow: AirflowStack, jobs: LocalJobs) -> list[psutil.Process]:
+    """Supervisors and processes of the run's job tasks: descendants of the scheduler that have children or a socket."""
+    scheduler = psutil.Process(airflow.processes.pid("scheduler"))
+    workers = [p for p in scheduler.children() if p.children()]
+    return [child for worker in workers for child in worker.children()]
+
+
+def kill_tasks(airflow: AirflowStack, jobs: LocalJobs) -> None:
+    """As the kernel's OOM killer ends the processes of tasks; their supervisors live on."""
+    victims = task_processes(airflow, jobs)
+    assert victims, "no task was running"
+    for process in victims:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def kill_scheduler(family: bool) -> Callable[[AirflowStack, LocalJobs], None]:
+    def kill(airflow: AirflowStack, jobs: LocalJobs) -> None:
+        airflow.kill("scheduler", family=family)
+        airflow.restart("scheduler")
+
+    return kill
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kill",
+    [
+        pytest.param(kill_tasks, id="processes-of-tasks"),
+        pytest.param(kill_scheduler(True), id="scheduler-with-its-workers", marks=pytest.mark.faults),
+        pytest.param(kill_scheduler(False), id="only-the-scheduler", marks=pytest.mark.faults),
+    ],
+)
+def test_kill_of_what_follows_local_jobs_loses_and_doubles_no_job(
+    airflow: AirflowStack, local_jobs: LocalJobs, kill: Callable[[AirflowStack, LocalJobs], None]
+) -> None:
+    kill(airflow, local_jobs)
+    assert len(local_jobs.ran()) < JOBS, "all jobs had started before the kill: the test shows nothing"
+    airflow.api.succeed(local_jobs.dag, local_jobs.run, 600)
+    assert Counter(local_jobs.ran()) == Counter(local_jobs.words)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from airflow.sdk.exceptions import ParamValidationError
 
 from airflow_hybrid.model import Port, WorkflowGraph
 from airflow_hybrid.params import params_of, required_inputs, schema_of
@@ -58,6 +59,15 @@ def test_a_required_input_is_marked_and_may_come_under_job() -> None:
     param = params_of(graph(Port("n", "int")), {})["n"]
     assert "(required)" in str(param.description)
     assert param.resolve() is None  # the first task of a run says what is missing
+
+
+def test_in_a_task_a_long_array_is_not_checked_again_by_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = Port("n", {"type": "array", "items": "int"})
+    with pytest.raises(ParamValidationError):
+        params_of(graph(port), {})["n"].resolve(["text"])
+    # as Airflow sets it when it parses a DAG file to run a task of it
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", "job")
+    assert params_of(graph(port), {})["n"].resolve(["text"]) == ["text"]
 
 
 def test_required_inputs_are_those_without_any_default() -> None:
