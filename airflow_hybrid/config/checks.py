@@ -18,10 +18,11 @@ from airflow_hybrid.config.native import NATIVE, Native
 from airflow_hybrid.config.values import DEFAULT_POLICY, Deployment
 from airflow_hybrid.model import LOCAL_DEPLOYMENT
 
-POLICY_TYPES = (DEFAULT_POLICY, "in_order", "spread")
+POLICY_TYPES = (DEFAULT_POLICY, "in_order", "spread", "load", "queue_wait", "cost")
 """Those of :mod:`airflow_hybrid.placement`."""
 FILTER_TYPES = ("shuffle", "matching")
 CONNECTOR_GROUP, SCHEDULER_GROUP = "airflow_hybrid.connectors", "airflow_hybrid.schedulers"
+POLICY_GROUP = "airflow_hybrid.policies"
 _SECRET = re.compile(
     r"(ssh_?)?(password|passwd|pwd|passphrase|secret|token)|((ssh_?)?private|secret|access|api)_?key", re.I
 )
@@ -32,6 +33,11 @@ _NAMED = ("workflows", "deployments", "models", "bindingFilters", "policies", "s
 def third_party_types() -> tuple[str, ...]:
     """Connector types that other packages bring: entry points for connectors, and for schedulers."""
     return tuple(sorted(e.name for group in (CONNECTOR_GROUP, SCHEDULER_GROUP) for e in entry_points(group=group)))
+
+
+def policy_types() -> tuple[str, ...]:
+    """Types of policies: ours, and those that other packages bring (entry points of :data:`POLICY_GROUP`)."""
+    return (*POLICY_TYPES, *sorted(e.name for e in entry_points(group=POLICY_GROUP)))
 
 
 def check(
@@ -88,7 +94,7 @@ class _Checker:
         for name in self.origin:
             yield from self.deployment(name)
         for name, policy in self.policies.items():
-            yield from self.known_type(("scheduling", "policies", name), _mapping(policy), POLICY_TYPES, "policy")
+            yield from self.known_type(("scheduling", "policies", name), _mapping(policy), policy_types(), "policy")
         for name, entry in self.filters.items():
             yield from self.binding_filter(("bindingFilters", name), _mapping(entry))
         for name, workflow in _mapping(self.data.get("workflows")).items():
@@ -165,7 +171,7 @@ class _Checker:
                 yield Problem(path, f"deployment `{deployment}` has no service `{service}`", hint)
 
     def policy(self, path: Path, name: str) -> Iterator[Problem]:
-        known = [*self.policies, *POLICY_TYPES]
+        known = [*self.policies, *policy_types()]
         if name not in known:
             yield Problem(path, f"there is no policy `{name}`", choices(name, dict.fromkeys(known)))
 
@@ -173,12 +179,16 @@ class _Checker:
         yield from self.known_type(path, value, FILTER_TYPES, "binding filter")
         if value.get("type") == "matching":
             config = _mapping(value.get("config"))
-            if not isinstance(config.get("filters"), list):
+            shapes = [key for key in ("filters", "match") if isinstance(config.get(key), list)]
+            if not shapes:
                 yield Problem((*path, "config"), "a `matching` filter needs a list of `filters`")
             for index, entry in enumerate(_list(config.get("filters"))):
                 yield from self.matching_rule((*path, "config", "filters", index), _mapping(entry))
+            for index, entry in enumerate(_list(config.get("match"))):
+                yield from self.later_rule((*path, "config", "match", index), _mapping(entry))
 
     def matching_rule(self, path: Path, rule: dict[str, Any]) -> Iterator[Problem]:
+        """StreamFlow 0.2, with our ``regex``, ``min`` and ``max`` beside ``match``."""
         yield from _only(path, rule, ("target", "job"))
         target = rule.get("target")
         at: Path = (*path, "target") if isinstance(target, str) else (*path, "target", "deployment")
@@ -187,7 +197,23 @@ class _Checker:
         yield from self.service((*path, "target", "service"), deployment, _mapping(target).get("service"))
         yield from _only((*path, "target"), _mapping(target) or {"deployment": ""}, ("deployment",), ("service",))
         for index, job in enumerate(_list(rule.get("job"))):
-            yield from _only((*path, "job", index), _mapping(job), ("port", "match"))
+            at, value = (*path, "job", index), _mapping(job)
+            yield from _only(at, value, ("port",), ("match", "regex", "min", "max"))
+            if not any(key in value for key in ("match", "regex", "min", "max")):
+                yield Problem(at, "the key `match` is missing", "or give `regex`, `min` or `max`")
+            yield from _pattern((*at, "regex"), value.get("regex"))
+            for key in ("min", "max"):
+                if isinstance(value.get(key, 0), bool) or not isinstance(value.get(key, 0), (int, float)):
+                    yield Problem((*at, key), f"must be a number, not {value[key]!r}")
+
+    def later_rule(self, path: Path, rule: dict[str, Any]) -> Iterator[Problem]:
+        """The form of StreamFlow's main branch: deployment, and inputs with a regular expression each."""
+        yield from _only(path, rule, ("deployment", "job"), ("service",))
+        yield from self.refers((*path, "deployment"), rule.get("deployment"))
+        yield from self.service((*path, "service"), rule.get("deployment"), rule.get("service"))
+        for index, job in enumerate(_list(rule.get("job"))):
+            yield from _only((*path, "job", index), _mapping(job), ("input", "regex"))
+            yield from _pattern((*path, "job", index, "regex"), _mapping(job).get("regex"))
 
     def binding(self, path: Path, value: dict[str, Any]) -> Iterator[Problem]:
         target = value.get("target")
@@ -225,6 +251,15 @@ class _Checker:
             yield from self.refers(at, name)
         if len(ends) == 2 and ends[0][1] == ends[1][1] and isinstance(ends[0][1], str):
             yield Problem(path, "a link joins two different deployments")
+
+
+def _pattern(path: Path, pattern: Any) -> Iterator[Problem]:
+    if pattern is None:
+        return
+    try:
+        re.compile(pattern)
+    except (re.error, TypeError) as error:
+        yield Problem(path, f"{pattern!r} is not a regular expression: {error}")
 
 
 def _native_service(path: Path, service: dict[str, Any], native: Native) -> Iterator[Problem]:

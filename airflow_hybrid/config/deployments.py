@@ -41,6 +41,9 @@ class DeploymentBase(Model):
     external: bool = Field(False, description="It is there already and is neither deployed nor undeployed.")
     lazy: bool = Field(True, description="Deployed when first needed.")
     scheduling_policy: NonEmpty | None = Field(None, description="Policy that picks among its locations.")
+    price_per_core_hour: float | None = Field(
+        None, ge=0, strict=False, description="For the policy `cost`: price of a core for an hour. (airflow_hybrid)"
+    )
     deferrable: bool | None = Field(
         None, description="Follow its jobs in the triggerer (`true`) or the worker (`false`). (airflow_hybrid)"
     )

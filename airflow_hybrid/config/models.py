@@ -60,7 +60,7 @@ class StepBinding(Model):
         default_factory=list,
         description="One target or a list. A plain name is a deployment. Inherited from the path above if missing.",
     )
-    filters: list[NonEmpty] = Field(default_factory=list, description="Names of `bindingFilters`; without effect yet.")
+    filters: list[NonEmpty] = Field(default_factory=list, description="Names of `bindingFilters`, in their order.")
     scatter: Literal["batch"] | None = Field(
         None, description="`batch`: a step's whole scatter is one Airflow task and one batch. (airflow_hybrid)"
     )
@@ -79,8 +79,8 @@ class StepBinding(Model):
     )
     policy: NonEmpty | None = Field(
         None,
-        description="How one of the targets' locations is picked: `data_locality` (default), `in_order`, `spread`, or"
-        " a declared policy. (airflow_hybrid)",
+        description="How one of the targets' locations is picked: `data_locality` (default), `load`, `queue_wait`,"
+        " `cost`, `in_order`, `spread`, one of another package, or a declared one. (airflow_hybrid)",
     )
 
     @field_validator("step")
@@ -212,7 +212,8 @@ class HybridModel(Model):
         description="Which deployments reach each other directly. `[a, b]`: both ways. (airflow_hybrid)",
     )
     bindingFilters: dict[NonEmpty, Configured] = Field(
-        default_factory=dict, description="Filters of targets, by name; without effect yet."
+        default_factory=dict,
+        description="By name: `shuffle` changes the order of a binding's targets, `matching` leaves what fits a job.",
     )
     scheduling: SchedulingModel = Field(default_factory=SchedulingModel, description="Scheduling policies.")
     database: dict[str, Any] | None = Field(None, description="Accepted; Airflow's database is used.")

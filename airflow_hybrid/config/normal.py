@@ -84,8 +84,6 @@ class Normalizer:
         for key, instead in _REPLACED.items():
             if getattr(self.model, key) is not None:
                 self.notices.append(((key,), f"accepted and without effect: {instead}"))
-        if self.model.bindingFilters:
-            self.notices.append((("bindingFilters",), "accepted and without effect in this version"))
         if self.model.scheduling.scheduler is not None:
             self.notices.append((("scheduling", "scheduler"), "accepted and without effect: Airflow schedules"))
 
@@ -118,6 +116,8 @@ class Normalizer:
             external=value.external,
             lazy=value.lazy,
             scheduling_policy=self._policy(value.scheduling_policy) or DEFAULT_POLICY,
+            policy_config=self._policy_config(value.scheduling_policy),
+            price_per_core_hour=value.price_per_core_hour,
             deferrable=value.deferrable,
             managed=not value.external and self._can_be_deployed((*path, "type"), kind, config),
         )
@@ -158,6 +158,10 @@ class Normalizer:
     def _policy(self, name: str | None) -> str | None:
         declared = self.model.scheduling.policies.get(name) if name else None
         return declared.type if declared else name
+
+    def _policy_config(self, name: str | None) -> dict[str, Any]:
+        declared = self.model.scheduling.policies.get(name) if name else None
+        return dict(declared.config) if declared else {}
 
     def _inline_ssh(self, path: Path, name: str, config: dict[str, Any]) -> Deployment:
         inner_name = f"{name}-ssh"  # as in StreamFlow
@@ -309,6 +313,7 @@ class Normalizer:
             fuse=binding.fuse,
             max_iterations=binding.max_iterations or above.max_iterations,
             policy=self._policy(binding.policy) or above.policy,
+            policy_config=self._policy_config(binding.policy) if binding.policy else above.policy_config,
             filters=filters if targets or binding.filters else above.filters,
         )
 

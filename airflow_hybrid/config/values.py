@@ -40,7 +40,8 @@ class Deployment:
     :ivar managed: it is deployed before the first step bound to it and undeployed after the last.
     :ivar token: names what is deployed for one DAG run (see :func:`for_run`); empty outside of a run.
     :ivar run: the DAG and the run that the token stands for, for people.
-    :ivar scheduling_policy: type of the policy that picks a location of it.
+    :ivar scheduling_policy: type of the policy that picks a location of it; ``policy_config``: its arguments.
+    :ivar price_per_core_hour: for the policy ``cost``; None: not known.
     :ivar deferrable: True: its jobs are followed by the triggerer; False: by the worker; None: as the connector likes.
     """
 
@@ -53,6 +54,8 @@ class Deployment:
     external: bool = False
     lazy: bool = True
     scheduling_policy: str = DEFAULT_POLICY
+    policy_config: Mapping[str, Any] = field(default_factory=dict)
+    price_per_core_hour: float | None = None
     deferrable: bool | None = None
     templates: Mapping[str, str] = field(default_factory=dict)
     managed: bool = False

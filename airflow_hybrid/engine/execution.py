@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.cwl.fragment import Fragment, FragmentRun, PendingJob
 from airflow_hybrid.engine.batches import BatchRunner
+from airflow_hybrid.engine.choosing import Chooser, Share
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
 from airflow_hybrid.engine.failures import failed
-from airflow_hybrid.engine.places import Places
+from airflow_hybrid.engine.places import Place, Places
 from airflow_hybrid.engine.remote_values import list_folder, read_start
 from airflow_hybrid.engine.spec import FragmentOutcome, FragmentSpec
-from airflow_hybrid.errors import CwlError, HybridError, JobFailedError
+from airflow_hybrid.errors import CwlError, HybridError, JobFailedError, SiteError
 from airflow_hybrid.hooks.data_mover import DataMover
 from airflow_hybrid.model import Resources
 
@@ -35,7 +36,8 @@ class FragmentExecution:
         self.log = logger or log
         self.jobs = 0
         mover = DataMover(spec.deployments, spec.links)
-        self.places = Places(spec, mover, self.log)
+        self.places = Places(spec)
+        self.chooser = Chooser(spec, self.places, mover, self.log)
         self.batches = BatchRunner(spec, mover, self.log)
 
     # --- the loop ------------------------------------------------------------------------------------------------
@@ -99,7 +101,7 @@ class FragmentExecution:
         for result in results:
             if result.status not in ("success", "skipped"):
                 raise CwlError(result.message or f"ended as {result.status}", where=self.spec.step_path)
-        return FragmentOutcome(results, self.batches.lineage, self.jobs)
+        return FragmentOutcome(results, [*self.chooser.lineage, *self.batches.lineage], self.jobs)
 
     @staticmethod
     def _groups(pending: Sequence[PendingJob]) -> list[list[PendingJob]]:
@@ -109,25 +111,44 @@ class FragmentExecution:
         return list(groups.values())
 
     async def cancel(self) -> None:
-        """End every job of this task instance at every place where it may have been submitted."""
+        """End every job of this task instance at every place where it may have been submitted.
+
+        :raises SiteError: a place could not be asked; the others were.
+        """
         places = await self.places.all()
-        await asyncio.gather(*(place.queue.cancel(place.task_directory(self.spec.identity)) for place in places))
+
+        async def end(place: Place) -> None:
+            if place.down is not None:
+                raise place.down
+            await place.queue.cancel(place.task_directory(self.spec.identity))
+
+        await _all(*(end(place) for place in places))
 
     async def _run_group(self, jobs: list[PendingJob]) -> None:
         """Jobs of one leaf step with the same needs: place them, and run a batch per place."""
-        await _all(*(self.batches.run(place, group) for place, group in await self.places.divide(jobs)))
+
+        async def run(share: Share) -> None:
+            try:
+                await self.batches.run(share.place, share.jobs)
+            finally:
+                share.done()
+
+        await _all(*(run(share) for share in await self.chooser.divide(jobs)))
 
     # --- the marker of a permanent failure -----------------------------------------------------------------------
 
     async def _mark(self, error: HybridError) -> None:
         """Leave a note for the next try, which Airflow starts whatever failed: a permanent failure stays one."""
-        for place in await self.places.all():
+
+        async def write(place: Place) -> None:
             directory = place.task_directory(self.spec.identity)
             text = f"mkdir -p {shlex.quote(directory)} && cat > {shlex.quote(directory + '/permanent')}"
             await place.host.run(text, stdin=str(error).encode(), label="mark of a permanent failure")
 
+        await self._at_each_place(write)
+
     async def _raise_if_marked(self) -> None:
-        for place in await self.places.all():
+        async def read(place: Place) -> None:
             path = shlex.quote(place.task_directory(self.spec.identity) + "/permanent")
             result = await place.host.run(f"cat {path} 2>/dev/null || :", label="read of the last try's verdict")
             if result.stdout:
@@ -136,6 +157,20 @@ class FragmentExecution:
                     retryable=False,
                     hint="clear the task to run it anew",
                 )
+
+        await self._at_each_place(read)
+
+    async def _at_each_place(self, action: Callable[[Place], Awaitable[None]]) -> None:
+        """Do something at each place; one that cannot be used now is left out if there are others."""
+        places = await self.places.all()
+        for place in places:
+            try:
+                if place.down is None:
+                    await action(place)
+            except SiteError as error:
+                if len(places) == 1:
+                    raise
+                place.down = error
 
 
 async def _all(*awaitables: Awaitable[None]) -> None:

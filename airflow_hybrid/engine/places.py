@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Where the jobs of a fragment may run, which place each one gets, and what is known of a place."""
+"""Where the jobs of a fragment may run, and what is known of a place."""
 
 from __future__ import annotations
 
@@ -7,21 +7,18 @@ import asyncio
 import functools
 import posixpath
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from airflow_hybrid import placement
 from airflow_hybrid.config import bind
-from airflow_hybrid.cwl.fragment import PendingJob
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
 from airflow_hybrid.engine.spec import FragmentSpec, TaskIdentity
-from airflow_hybrid.errors import CommandError, CwlError, HostUnreachableError
+from airflow_hybrid.errors import CommandError, CwlError, HostUnreachableError, SiteError
 from airflow_hybrid.hooks.base import Host
-from airflow_hybrid.hooks.connectors import open_connector
-from airflow_hybrid.hooks.data_mover import DataMover
+from airflow_hybrid.hooks.connectors import Connector, open_connector
 from airflow_hybrid.hooks.queue import JobQueue
-from airflow_hybrid.model import Binding, FileRef, Question, SiteFacts
+from airflow_hybrid.model import Binding, FileRef, Question, SiteFacts, Target
 
 T = TypeVar("T")
 
@@ -38,15 +35,26 @@ class Place:
     queue: JobQueue
     workdir: str
     options: Mapping[str, Any]
+    target: Target
+    price: float | None = None
+    mark: str = ""
+    """tells its task directories from those of another target that works on the same files"""
+    down: SiteError | None = None
+    """why it cannot be used now"""
     facts: SiteFacts = field(default_factory=SiteFacts)
     reached: bool = False
-    taken_cores: float = 0.0
 
     def uri(self, path: str) -> str:
         return FileRef(self.host.deployment, self.host.location, path).uri
 
     def task_directory(self, identity: TaskIdentity) -> str:
-        return posixpath.join(self.workdir, identity.directory)
+        return posixpath.join(self.workdir, identity.directory + self.mark)
+
+    @property
+    def title(self) -> str:
+        """For messages: the target, and the location where it differs."""
+        name = self.target.deployment + (f"/{self.target.service}" if self.target.service else "")
+        return self.host.title if name == self.host.deployment else f"{name} at {self.host.title}"
 
     async def patiently(self, action: Callable[[], Awaitable[T]], log: Logger) -> T:
         """Do something that may be repeated, over a time in which the location is out of reach.
@@ -83,93 +91,61 @@ class Place:
 class Places:
     """The places of one fragment's steps."""
 
-    def __init__(self, spec: FragmentSpec, mover: DataMover, log: Logger) -> None:
+    def __init__(self, spec: FragmentSpec) -> None:
         self.spec = spec
-        self.mover = mover
-        self.log = log
-        self._places: dict[tuple[str, str | None], list[Place]] = {}
-
-    async def divide(self, jobs: list[PendingJob]) -> list[tuple[Place, list[PendingJob]]]:
-        """Choose a place for each of some jobs of one step."""
-        places = await self.of(jobs[0].step_path)
-        if len(places) == 1:
-            return [(places[0], jobs)]
-        chosen: dict[int, list[PendingJob]] = {}
-        for job in jobs:
-            choice = self._choose(job, places)
-            chosen.setdefault(choice.index, []).append(job)
-            if len(jobs) <= 20:
-                self.log.info("%s -> %s: %s", job.label, places[choice.index].host.title, choice.reason)
-        if len(jobs) > 20:
-            shares = ", ".join(f"{len(group)} to {places[i].host.title}" for i, group in sorted(chosen.items()))
-            self.log.info("%s: %s", jobs[0].step_path, shares)
-        return [(places[index], group) for index, group in chosen.items()]
-
-    def _choose(self, job: PendingJob, places: Sequence[Place]) -> placement.Choice:
-        policy = self.binding(job.step_path).policy
-        if policy is None:
-            policy = self.spec.deployments[self.binding(job.step_path).targets[0].deployment].scheduling_policy
-        choice = placement.choose(
-            [
-                placement.Candidate(
-                    place.host.deployment,
-                    place.host.location,
-                    missing_bytes=self._missing_bytes(job, place),
-                    bytes_per_s=self._bytes_per_s(job, place),
-                    cores=place.host.cores,
-                    free_cores=None if place.host.cores is None else place.host.cores - place.taken_cores,
-                    taken_cores=place.taken_cores,
-                )
-                for place in places
-            ],
-            job.resources,
-            policy,
-        )
-        places[choice.index].taken_cores += job.resources.all_cores
-        return choice
+        self._places: dict[tuple[Target, bool], list[Place]] = {}
 
     def binding(self, step_path: str) -> Binding:
         return bind(self.spec.bindings, step_path)
 
     async def of(self, step_path: str) -> list[Place]:
-        places: list[Place] = []
-        for target in self.binding(step_path).targets:
-            key = (target.deployment, target.service)
-            if key not in self._places:
-                connector = open_connector(self.spec.deployments, target.deployment)
-                self._places[key] = [
-                    Place(
-                        host,
-                        connector.queue(host, target.service),
-                        target.workdir or await connector.workdir(host, target.service),
-                        connector.options(target.service),
-                    )
-                    for host in await connector.hosts(target.service)
-                ]
-            places.extend(self._places[key])
-        return places
+        """The places of a step, in the order of its binding's targets.
+
+        A place that cannot be reached is in the list, with the reason in ``down``, if the binding has others.
+
+        :raises SiteError: the binding's only place cannot be reached.
+        """
+        targets = self.binding(step_path).targets
+        groups = await asyncio.gather(*(self._of(target, len(targets) > 1) for target in targets))
+        return [place for group in groups for place in group]
+
+    async def _of(self, target: Target, one_of_many: bool) -> list[Place]:
+        found = self._places.get((target, one_of_many))
+        if found is None or any(place.down for place in found):
+            connector = open_connector(self.spec.deployments, target.deployment)
+            hosts = await connector.hosts(target.service)
+            alternatives = one_of_many or len(hosts) > 1
+            made = await asyncio.gather(*(self._place(connector, host, target, alternatives) for host in hosts))
+            known = {id(place.host): place for place in found or () if not place.down}
+            found = self._places[target, one_of_many] = [known.get(id(place.host), place) for place in made]
+        return found
+
+    async def _place(self, connector: Connector, host: Host, target: Target, alternatives: bool) -> Place:
+        deployment = self.spec.deployments.get(target.deployment)
+        down: SiteError | None = None
+        try:
+            workdir = target.workdir or await connector.workdir(host, target.service)
+        except SiteError as error:
+            if not alternatives:
+                raise
+            workdir, down = "", error
+        return Place(
+            host,
+            connector.queue(host, target.service),
+            workdir,
+            connector.options(target.service),
+            target,
+            price=deployment.price_per_core_hour if deployment else None,
+            mark=f"@{target.deployment}" if alternatives and target.deployment != host.deployment else "",
+            down=down,
+        )
 
     async def all(self) -> list[Place]:
-        """Every place where a job of this fragment may be."""
+        """Every place where a job of this fragment may be, as far as it can be reached."""
+        found: dict[int, Place] = {}
         for step_path in self.spec.leaves:
-            await self.of(step_path)
-        return [place for group in self._places.values() for place in group]
-
-    def _missing_bytes(self, job: PendingJob, place: Place) -> int:
-        total = 0
-        for file in job.files():
-            ref = ref_of(file)
-            if ref is None or (ref.deployment, ref.location) != (place.host.deployment, place.host.location):
-                total += int(file.get("size") or 0)
-        return total
-
-    def _bytes_per_s(self, job: PendingJob, place: Place) -> float | None:
-        """Measured on the way from where the job's largest input is."""
-        far = [(int(f.get("size") or 0), ref) for f in job.files() if (ref := ref_of(f)) is not None]
-        if not far:
-            return None
-        largest = max(far, key=lambda item: item[0])[1]
-        return self.mover.bytes_per_s(largest.deployment, place.host.deployment)
+            found.update({id(place): place for place in await self.of(step_path)})
+        return list(found.values())
 
 
 def ref_of(file: Mapping[str, Any]) -> FileRef | None:

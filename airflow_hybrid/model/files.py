@@ -108,7 +108,8 @@ class LineageEntry:
     """One file or directory that was staged or produced, for placement, provenance and the UI.
 
     :ivar route: ``in place``, ``link``, ``copy``, ``direct``, ``relay``, ``fetch`` (from the web, by the
-        destination itself), or ``produced``.
+        destination itself), or ``produced``. And ``placed``, for jobs: ``source`` is the job (or how many of which
+        step), ``destination`` its task directory, ``bytes`` what was to be moved there, ``note`` why it was chosen.
     """
 
     source: str
@@ -118,6 +119,7 @@ class LineageEntry:
     seconds: float
     checksum: str | None = None
     reused: bool = False
+    note: str = ""
 
     def to_json(self) -> JsonValue:
         return dataclasses.asdict(self)

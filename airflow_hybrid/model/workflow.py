@@ -37,6 +37,7 @@ class Binding:
     max_iterations: int = 1000
     """of one loop; a loop that goes on is an error"""
     policy: str | None = None
+    policy_config: Mapping[str, Any] = field(default_factory=dict)
     filters: tuple[Mapping[str, Any], ...] = ()
     """StreamFlow's binding filters, in their order: ``{name, type: shuffle | matching, config}``"""
     position: str = field(default="", compare=False)

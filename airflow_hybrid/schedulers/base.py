@@ -16,6 +16,7 @@ from typing import Any
 
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import JobState, Resources
+from airflow_hybrid.schedulers.estimates import Capacity, wait
 
 DEFAULT_TEMPLATE = "#!/bin/sh\n{{ hybrid_command }}\n"
 _PLACEHOLDERS = re.compile(r"\b(streamflow|hybrid)_command\b")
@@ -207,6 +208,25 @@ class Scheduler(abc.ABC):
     def refused_for_good(self, said: str) -> bool:
         """Whether the scheduler's refusal would be the same next time."""
         return False
+
+    on_host: bool = False
+    """jobs are processes of the host that is asked: what it has is what they get"""
+
+    def capacity_command(self, submission: Submission) -> str:
+        """Shell text that asks what there is for such a batch, or ``""`` where that cannot be asked."""
+        return ""
+
+    def parse_capacity(self, text: str) -> Capacity:
+        """The answer to :meth:`capacity_command`; what it does not say is unknown."""
+        return Capacity()
+
+    def wait_command(self, submission: Submission) -> str:
+        """Shell text that asks when such a batch would start, and submits nothing; ``""``: that cannot be asked."""
+        return ""
+
+    def parse_wait(self, text: str) -> tuple[float | None, str]:
+        """The answer to :meth:`wait_command`: seconds (None: not known) and, without them, the site's words."""
+        return wait(text)
 
     def explain(self, reason: str) -> str:
         """A pending reason with what it means to the user, or ``""`` for one that ends by itself."""

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
+from airflow_hybrid.schedulers import estimates
 from airflow_hybrid.schedulers.base import (
     Account,
     ElementState,
@@ -116,6 +117,7 @@ class ProcessScheduler(Scheduler):
     """Runs a batch on a host that has no scheduler, never using more cores than the host has (slots)."""
 
     name = "process"
+    on_host = True
 
     def parts(self, submission: Submission) -> int:
         return 1
@@ -162,6 +164,12 @@ ah_launch
             id_, _, reason = rest.partition(" ")
             elements[id_] = ElementState(JobState.RUNNING if kind == "R" else JobState.LOST, reason)
         return Account(elements, complete=code == 0, problem="" if code == 0 else "the process table was not read")
+
+    def capacity_command(self, submission: Submission) -> str:
+        return estimates.HOST
+
+    def parse_capacity(self, text: str) -> estimates.Capacity:
+        return estimates.host(text)
 
     def element_id(self, ids: Sequence[str], jobs: int, index: int, max_array: int) -> str | None:
         return ids[0] if ids else None

@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
+from airflow_hybrid.schedulers import estimates
 from airflow_hybrid.schedulers import slurm_answers as answers
 from airflow_hybrid.schedulers.base import Account, ElementState, Submission, section
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record, count_tasks
@@ -96,6 +98,16 @@ ah_restarts=${SLURM_RESTART_COUNT:-0}
             ("gpus gres gpus-per-node gpus-per-task gpus-per-socket tres-per-task", [f"--gpus={gpus}"] if gpus else []),
             ("time", [f"--time={-(-limit // 60)}"] if limit else []),
         )
+
+    def capacity_command(self, submission: Submission) -> str:
+        return estimates.slurm_cpus(submission.options.get("partition"))
+
+    def parse_capacity(self, text: str) -> estimates.Capacity:
+        return estimates.slurm(text)
+
+    def wait_command(self, submission: Submission) -> str:
+        one = replace(submission, jobs=1)
+        return estimates.slurm_start(self.arguments(one, 0)[:-1], self.scripts(one)["batch.0.sh"])
 
     def part_name(self, submission: Submission, part: int) -> str:
         return f"{self.job_name(submission, part)} {submission.options.get('clusters') or ''}".rstrip()

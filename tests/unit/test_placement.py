@@ -4,8 +4,8 @@ from __future__ import annotations
 import pytest
 
 from airflow_hybrid.errors import ConfigError
-from airflow_hybrid.model import Resources
-from airflow_hybrid.placement import Candidate, choose
+from airflow_hybrid.model import Resources, Target
+from airflow_hybrid.placement import Candidate, Choice, Policy, allowed, choose
 
 GB = 10**9
 
@@ -65,3 +65,135 @@ def test_what_cannot_be_chosen_is_said() -> None:
         choose([])
     with pytest.raises(ConfigError, match="no policy 'best'"):
         choose([Candidate("a", "1")], policy="best")
+
+
+@pytest.mark.parametrize(
+    ("policy", "candidates", "index", "reason"),
+    [
+        (
+            "load",
+            [Candidate("a", "1", cores=8, free_cores=2), Candidate("b", "1", cores=100, free_cores=50)],
+            1,
+            "50% of 100 cores taken; a (1): 75%",
+        ),
+        ("load", [Candidate("a", "1", jobs=3), Candidate("b", "1", jobs=1)], 1, "load unknown, 1 of our jobs there"),
+        (
+            "load",
+            [Candidate("a", "1"), Candidate("b", "1", cores=4, free_cores=4)],
+            1,
+            "0% of 4 cores taken; a (1): unknown",
+        ),
+        (
+            "queue_wait",
+            [Candidate("a", "1", wait_s=600), Candidate("b", "1", wait_s=30, service="gpu")],
+            1,
+            "starts in about 30 s by the site's own estimate; a (1): 600 s",
+        ),
+        # what has to be brought there first is waited for as well
+        ("queue_wait", [Candidate("a", "1", 100 * GB, wait_s=0), Candidate("b", "1", wait_s=30)], 1, None),
+        ("queue_wait", [Candidate("a", "1"), Candidate("b", "1", wait_s=9999)], 1, None),
+        ("queue_wait", [Candidate("a", "1"), Candidate("b", "1")], 0, "no site says when the job would start"),
+        (
+            "cost",
+            [Candidate("a", "1", price=0.05), Candidate("b", "1", price=0.01), Candidate("c", "1")],
+            1,
+            "0.02 an hour (0.01 per core); a (1): 0.05, c (1): unknown",
+        ),
+        ("cost", [Candidate("a", "1", GB, price=0), Candidate("b", "1", price=0)], 1, None),
+        ("cost", [Candidate("a", "1", GB), Candidate("b", "1")], 1, None),
+    ],
+)
+def test_what_each_policy_prefers(policy: str, candidates: list[Candidate], index: int, reason: str | None) -> None:
+    choice = choose(candidates, Resources(cores=2), policy)
+    assert choice.index == index and (reason is None or choice.reason == reason), choice
+
+
+def test_a_location_with_as_many_jobs_as_it_may_have_is_passed_over() -> None:
+    full, free = Candidate("a", "1", jobs=2, max_jobs=2), Candidate("b", "1", GB, max_jobs=2)
+    assert choose([full, free]) == Choice(1, "1 GB to move, about 20 s; full: a (1)")
+    assert choose([full, full]).reason == "all are busy; all inputs are there, least used"
+
+
+class Last(Policy):
+    def choose(self, candidates: object, resources: Resources) -> Choice:
+        return Choice(99, "whim")
+
+
+def test_a_policy_cannot_choose_what_is_no_candidate() -> None:
+    with pytest.raises(ConfigError, match="Last chose 99"):
+        choose([Candidate("a", "1")], policy=Last())
+
+
+# --- binding filters ---
+
+A, B, GPU = Target("a"), Target("b"), Target("b", "gpu")
+
+
+def matching(*rules: tuple[object, list[dict[str, object]]]) -> dict[str, object]:
+    config = {"filters": [{"target": target, "job": job} for target, job in rules]}
+    return {"name": "f", "type": "matching", "config": config}
+
+
+@pytest.mark.parametrize(
+    ("rule", "value", "fits"),
+    [
+        ({"match": "large"}, "large", True),
+        ({"match": "large"}, "larger", False),
+        ({"match": "3"}, 3, True),
+        ({"match": "true"}, True, True),
+        ({"match": "True"}, True, True),
+        ({"match": "data.bam"}, {"class": "File", "basename": "data.bam"}, True),
+        ({"regex": r"chr[0-9]+"}, "chr12", True),
+        ({"regex": r"chr[0-9]+"}, "chr12b", False),
+        ({"regex": r".*\.bam"}, {"class": "File", "basename": "x.bam"}, True),
+        ({"min": 10}, 10, True),
+        ({"min": 10}, 9.99, False),
+        ({"min": 1, "max": 5}, 5, True),
+        ({"min": 1, "max": 5}, 6, False),
+        ({"min": 1000}, {"class": "File", "basename": "x", "size": 2000}, True),
+        ({"max": 1000}, {"class": "File", "basename": "x", "size": 2000}, False),
+        ({"max": 1000}, None, False),
+        ({"match": "x", "regex": "y"}, "x", False),
+    ],
+)
+def test_a_rule_matches_text_patterns_and_ranges(rule: dict[str, object], value: object, fits: bool) -> None:
+    entry = matching(("a", [{"port": "p", **rule}]), ("b", []))
+    assert (0 in allowed([entry], [A, B], {"p": value}, "")) is fits
+
+
+def test_targets_without_a_rule_are_left_out_and_services_count() -> None:
+    by_model = matching(
+        ({"deployment": "b", "service": "gpu"}, [{"port": "model", "match": "large"}]),
+        ("a", [{"port": "model", "match": "small"}]),
+    )
+    assert allowed([by_model], [A, B, GPU], {"model": "large"}, "") == [2]
+    assert allowed([by_model], [A, B, GPU], {"model": "small"}, "") == [0]
+    with pytest.raises(ConfigError, match="`f` leaves no target for a job with model = 'medium' \\(of a, b, b/gpu\\)"):
+        allowed([by_model], [A, B, GPU], {"model": "medium"}, "")
+
+
+def test_the_later_form_of_the_filter_takes_the_start_of_a_text() -> None:
+    config = {"match": [{"deployment": "a", "job": [{"input": "p", "regex": "ab"}]}, {"deployment": "b", "job": []}]}
+    entry = {"name": "f", "type": "matching", "config": config}
+    assert allowed([entry], [A, B], {"p": "abc"}, "") == [0, 1]
+    assert allowed([entry], [A, B], {"p": "xab"}, "") == [1]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"q": 1}, "no input `p`"),
+        ({"p": [1, 2]}, "an array or a record"),
+        ({"p": "text"}, "`min` and `max` cannot compare"),
+    ],
+)
+def test_a_rule_that_does_not_fit_the_inputs_is_told(inputs: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        allowed([matching(("a", [{"port": "p", "min": 1}]))], [A], inputs, "")
+
+
+def test_a_shuffle_gives_each_job_an_order_of_its_own_and_always_the_same() -> None:
+    entry = {"name": "s", "type": "shuffle", "config": {}}
+    orders = {tuple(allowed([entry], [A, B, GPU], {}, f"job {i}")) for i in range(60)}
+    assert len(orders) == 6
+    assert allowed([entry], [A, B, GPU], {}, "job 1") == allowed([entry], [A, B, GPU], {}, "job 1")

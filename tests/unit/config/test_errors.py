@@ -122,7 +122,7 @@ def workflow(binding: str = "", rest: str = "") -> str:
             "deployments: {a: {type: local, config: {}, scheduling_policy: fast}}",
             [
                 "2: deployments.a.scheduling_policy: there is no policy `fast`",
-                "-> known: data_locality, in_order, spread",
+                "-> known: data_locality, in_order, spread, load, queue_wait, cost",
             ],
         ),
         (

@@ -1,0 +1,332 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Which place each job gets: look at the places, apply filters and policy, and remember the choice at the places.
+
+A job that was placed stays there: the choice is written down at every place that can be reached *before* anything is
+submitted, so that whoever takes the fragment up again (after a kill, or for a retry) finds it, although capacity,
+estimates and bandwidth have changed meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from typing import Any
+
+from airflow_hybrid import placement
+from airflow_hybrid.cwl.fragment import PendingJob
+from airflow_hybrid.engine.common import Logger
+from airflow_hybrid.engine.places import Place, Places, ref_of
+from airflow_hybrid.engine.spec import FragmentSpec
+from airflow_hybrid.errors import ConfigError, HybridError, SiteError
+from airflow_hybrid.hooks.data_mover import DataMover
+from airflow_hybrid.hooks.site_look import SiteLook, look
+from airflow_hybrid.model import Binding, LineageEntry
+
+POLICY_GROUP = "airflow_hybrid.policies"
+MANY = 20
+"""jobs of a group, from which on the log and the lineage count them"""
+
+
+@dataclass
+class _Use:
+    """What jobs of ours take of a place, over all runs of this process."""
+
+    jobs: int = 0
+    cores: float = 0.0
+
+
+_USES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], _Use]] = weakref.WeakKeyDictionary()
+
+
+def _use(place: Place) -> _Use:
+    uses = _USES.setdefault(asyncio.get_running_loop(), {})
+    return uses.setdefault((place.target.deployment, place.host.location), _Use())
+
+
+@dataclass
+class Share:
+    """Some jobs of a group and their place; ``done`` says that they no longer take anything of it."""
+
+    place: Place
+    jobs: list[PendingJob]
+    _taken: list[float] = field(default_factory=list)
+
+    def take(self, job: PendingJob) -> None:
+        use = _use(self.place)
+        use.jobs, use.cores = use.jobs + 1, use.cores + job.resources.all_cores
+        self.jobs.append(job)
+        self._taken.append(job.resources.all_cores)
+
+    def done(self) -> None:
+        use = _use(self.place)
+        use.jobs, use.cores = use.jobs - len(self._taken), use.cores - sum(self._taken)
+        self._taken.clear()
+
+
+class Chooser:
+    """Places the jobs of one fragment.
+
+    :ivar lineage: why jobs were placed where they are.
+    """
+
+    def __init__(self, spec: FragmentSpec, places: Places, mover: DataMover, log: Logger) -> None:
+        self.spec = spec
+        self.places = places
+        self.mover = mover
+        self.log = log
+        self.lineage: list[LineageEntry] = []
+
+    async def divide(self, jobs: Sequence[PendingJob]) -> list[Share]:
+        """Choose a place for each of some jobs of one step that ask for the same.
+
+        :raises ConfigError: no place may, or can ever, have a job.
+        :raises SiteError: no place can be used now.
+        """
+        binding = self.places.binding(jobs[0].step_path)
+        places = await self.places.of(jobs[0].step_path)
+        if len(places) == 1 and not binding.filters:
+            share = Share(places[0], [])
+            for job in jobs:
+                share.take(job)
+            return [share]
+        policy = self._policy(binding)
+        looks = await self._look(places, jobs, policy)
+        shares: dict[int, Share] = {}
+        try:
+            self._assign(jobs, binding, places, looks, policy, shares)
+            await self._remember(places, looks, shares)
+        except BaseException:
+            for share in shares.values():
+                share.done()
+            raise
+        return list(shares.values())
+
+    # --- before ------------------------------------------------------------------------------------------------------
+
+    def _policy(self, binding: Binding) -> placement.Policy:
+        name, config = binding.policy, binding.policy_config
+        if name is None:
+            deployment = self.spec.deployments.get(binding.targets[0].deployment)
+            name = deployment.scheduling_policy if deployment else placement.DEFAULT_POLICY
+            config = deployment.policy_config if deployment else {}
+        return find_policy(name, config)
+
+    async def _look(
+        self, places: Sequence[Place], jobs: Sequence[PendingJob], policy: placement.Policy
+    ) -> list[SiteLook]:
+        """Ask every place at once, in one command each; one that does not answer is passed over, with a note."""
+
+        async def ask(place: Place) -> SiteLook:
+            if place.down is not None:
+                return SiteLook()
+            try:
+                return await look(
+                    place.host,
+                    getattr(place.queue, "scheduler", None),
+                    place.task_directory(self.spec.identity),
+                    resources=jobs[0].resources,
+                    options=place.options,
+                    load=placement.LOAD in policy.needs,
+                    wait=placement.WAIT in policy.needs,
+                )
+            except SiteError as error:
+                place.down = error
+                return SiteLook()
+
+        looks = await asyncio.gather(*(ask(place) for place in places))
+        for place in places:
+            if place.down is not None:
+                self.log.warning("%s is passed over, it cannot be used now: %s", place.title, place.down.message)
+        if all(place.down is not None for place in places):
+            raise _all_down(places)
+        return list(looks)
+
+    # --- choosing ----------------------------------------------------------------------------------------------------
+
+    def _assign(
+        self,
+        jobs: Sequence[PendingJob],
+        binding: Binding,
+        places: Sequence[Place],
+        looks: Sequence[SiteLook],
+        policy: placement.Policy,
+        shares: dict[int, Share],
+    ) -> None:
+        before = _placed(places, looks)
+        reasons: dict[tuple[int, str], list[PendingJob]] = {}
+        bytes_: dict[int, int] = {}
+        for job in jobs:
+            index = before.get(job.key)
+            if index is not None:
+                reason = "placed there before"
+            else:
+                index, reason = self._choose(job, binding, places, looks, policy)
+            shares.setdefault(index, Share(places[index], [])).take(job)
+            missing = self._missing_bytes(job, places[index])
+            bytes_[index] = bytes_.get(index, 0) + missing
+            reasons.setdefault((index, reason if len(jobs) <= MANY else ""), []).append(job)
+            if len(jobs) <= MANY:
+                self.log.info("%s -> %s: %s", job.label, places[index].title, reason)
+                self._note(places[index], job.label, missing, reason)
+        if len(jobs) > MANY:
+            step, name = jobs[0].step_path, type(policy).__name__
+            counts = ", ".join(f"{len(share.jobs)} to {places[i].title}" for i, share in sorted(shares.items()))
+            self.log.info("%s: %s (%s)", step, counts, name)
+            for i, share in sorted(shares.items()):
+                self._note(places[i], f"{step} [{len(share.jobs)} jobs]", bytes_[i], f"by the policy {name}")
+
+    def _note(self, place: Place, what: str, count: int, reason: str) -> None:
+        where = place.uri(place.task_directory(self.spec.identity))
+        self.lineage.append(LineageEntry(what, where, "placed", count, 0.0, note=f"{place.title}: {reason}"))
+
+    def _choose(
+        self,
+        job: PendingJob,
+        binding: Binding,
+        places: Sequence[Place],
+        looks: Sequence[SiteLook],
+        policy: placement.Policy,
+    ) -> tuple[int, str]:
+        seed = f"{self.spec.identity.directory} {job.key}"
+        order = placement.allowed(binding.filters, binding.targets, job.inputs, seed)
+        able = [
+            index
+            for target in order
+            for index, place in enumerate(places)
+            if place.target is binding.targets[target] or place.target == binding.targets[target]
+        ]
+        ready = [index for index in able if places[index].down is None]
+        if not ready:
+            raise _all_down([places[index] for index in able])
+        candidates = [
+            self._candidate(job, places[index], looks[index], placement.LOAD in policy.needs) for index in ready
+        ]
+        choice = placement.choose(candidates, job.resources, policy)
+        return ready[choice.index], choice.reason
+
+    def _candidate(self, job: PendingJob, place: Place, seen: SiteLook, load: bool) -> placement.Candidate:
+        use = _use(place)
+        cores: float | None = place.host.cores if place.host.cores is not None else seen.capacity.cores
+        free = None if cores is None else cores - use.cores
+        if load and seen.capacity.free_cores is not None:
+            free = seen.capacity.free_cores - use.cores if free is None else min(free, seen.capacity.free_cores)
+        wait_s = seen.wait_s
+        if wait_s is None and seen.on_host and free is not None and free >= job.resources.all_cores:
+            wait_s = 0.0
+        return placement.Candidate(
+            place.target.deployment,
+            place.host.location,
+            missing_bytes=self._missing_bytes(job, place),
+            bytes_per_s=self._bytes_per_s(job, place),
+            cores=cores,
+            free_cores=free,
+            memory_mib=seen.capacity.memory_mib,
+            taken_cores=use.cores,
+            jobs=use.jobs,
+            max_jobs=place.options.get("maxConcurrentJobs"),
+            wait_s=wait_s,
+            price=place.price,
+            service=place.target.service,
+        )
+
+    def _missing_bytes(self, job: PendingJob, place: Place) -> int:
+        total = 0
+        for file in job.files():
+            ref = ref_of(file)
+            if ref is None or not self.mover.same_storage(ref, place.host):
+                total += int(file.get("size") or 0)
+        return total
+
+    def _bytes_per_s(self, job: PendingJob, place: Place) -> float | None:
+        """Measured on the way from where the job's largest input is."""
+        far = [(int(f.get("size") or 0), ref) for f in job.files() if (ref := ref_of(f)) is not None]
+        if not far:
+            return None
+        largest = max(far, key=lambda item: item[0])[1]
+        return self.mover.bytes_per_s(largest.deployment, place.host.deployment)
+
+    # --- remembering -------------------------------------------------------------------------------------------------
+
+    async def _remember(self, places: Sequence[Place], looks: Sequence[SiteLook], shares: Mapping[int, Share]) -> None:
+        """Write new choices down at every place, before anything is submitted.
+
+        :raises SiteError: a chosen place could not be written to.
+        """
+        before = _placed(places, looks)
+        lines = "".join(
+            "\t".join((job.key, *_name(places[index]), ".")) + "\n"
+            for index, share in shares.items()
+            for job in share.jobs
+            if job.key not in before
+        )
+        if not lines:
+            return
+
+        async def write(index: int, place: Place) -> None:
+            folder = shlex.quote(place.task_directory(self.spec.identity))
+            # a line that was cut off by a kill must not spoil the next
+            command = f"mkdir -p {folder} && {{ echo; cat; }} >>{folder}/placed"
+            try:
+                result = await place.host.run(command, stdin=lines.encode(), label="note where jobs are placed")
+                result.check("where jobs are placed cannot be noted")
+            except SiteError as error:
+                if index in shares:
+                    raise
+                self.log.warning("%s: %s", place.title, error.message)
+
+        await asyncio.gather(*(write(i, place) for i, place in enumerate(places) if place.down is None))
+
+
+def _name(place: Place) -> tuple[str, str, str]:
+    return (place.target.deployment, place.target.service or "-", place.host.location)
+
+
+def _placed(places: Sequence[Place], looks: Sequence[SiteLook]) -> dict[str, int]:
+    """Job key -> index of the place that it was given before; a place that the binding has no more is left out."""
+    indexes = {_name(place): index for index, place in enumerate(places)}
+    found: dict[str, int] = {}
+    for seen in looks:
+        for key, deployment, service, location in seen.placed:
+            index = indexes.get((deployment, service, location))
+            if index is not None:
+                found.setdefault(key, index)
+    return found
+
+
+def _all_down(places: Sequence[Place]) -> SiteError:
+    errors = [(place, place.down) for place in places if place.down is not None]
+    what = "\n".join(f"  {place.title}: {error.message}" for place, error in errors)
+    failure = SiteError(
+        f"none of the {len(errors)} locations that the job may have can be used now:\n{what}",
+        hint="`airflow hybrid check` tries each of them and says what to do; the task may be tried again",
+    )
+    failure.retryable = any(error.retryable for _, error in errors)
+    return failure
+
+
+def find_policy(name: str, config: Mapping[str, Any]) -> placement.Policy:
+    """A policy by its type: ours, or that of an entry point.
+
+    :param config: its arguments, as in ``scheduling.policies.<name>.config``.
+    :raises ConfigError: there is none, or it does not take these arguments.
+    """
+    kind: Any = placement.POLICIES.get(name)
+    if kind is None:
+        points = list(entry_points(group=POLICY_GROUP, name=name))
+        if not points:
+            known = ", ".join([*placement.POLICIES, *sorted(e.name for e in entry_points(group=POLICY_GROUP))])
+            raise ConfigError(f"there is no policy {name!r}", hint=f"there are: {known}")
+        kind = points[0].load()
+    try:
+        policy = kind(**config)
+    except HybridError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"the policy {name!r} cannot be made with {dict(config)!r}: {error}") from None
+    if not isinstance(policy, placement.Policy):
+        raise ConfigError(f"the policy {name!r} is no subclass of airflow_hybrid.placement.Policy")
+    return policy

@@ -1,0 +1,50 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Capacity first, then the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from airflow_hybrid.errors import ConfigError
+from airflow_hybrid.model import Resources
+from airflow_hybrid.placement.candidates import Candidate, Choice
+from airflow_hybrid.placement.policies import DEFAULT_POLICY, POLICIES, Policy
+
+
+def choose(
+    candidates: Sequence[Candidate], resources: Resources | None = None, policy: Policy | str | None = None
+) -> Choice:
+    """Pick one of ``candidates``, which stand in the order of the binding's targets.
+
+    :param resources: what the job asks for.
+    :param policy: one, or the name of one in :data:`POLICIES`; default ``data_locality``.
+    :raises ConfigError: no candidate, none that could ever hold the job, or no such policy.
+    """
+    needs = resources or Resources()
+    if not isinstance(policy, Policy):
+        kind = POLICIES.get(policy or DEFAULT_POLICY)
+        if kind is None:
+            raise ConfigError(f"there is no policy {policy!r}", hint=f"there are: {', '.join(POLICIES)}")
+        policy = kind()
+    if not candidates:
+        raise ConfigError("the binding has no location")
+    able = [(index, c) for index, c in enumerate(candidates) if c.can_hold(needs)]
+    if not able:
+        raise ConfigError(
+            f"no location can hold a job of {needs.all_cores:g} cores and {needs.ram_mib} MiB: "
+            + ", ".join(f"{c.title} has {_has(c)}" for c in candidates)
+        )
+    ready = [(index, c) for index, c in able if c.has_room(needs)]
+    choice = policy.choose(ready or able, needs)
+    if choice.index not in dict(ready or able):
+        raise ConfigError(f"the policy {type(policy).__name__} chose {choice.index}, which was no candidate")
+    if not ready:
+        return Choice(choice.index, f"all are busy; {choice.reason}")
+    full = [c.title for _, c in able if c.max_jobs is not None and c.jobs >= c.max_jobs]
+    return Choice(choice.index, choice.reason + (f"; full: {', '.join(full)}" if full else ""))
+
+
+def _has(candidate: Candidate) -> str:
+    cores = "unknown" if candidate.cores is None else f"{candidate.cores:g}"
+    memory = "" if candidate.memory_mib is None else f" and {candidate.memory_mib} MiB"
+    return f"{cores} cores{memory}"
