@@ -210,10 +210,11 @@ class Chooser:
 
     def _candidate(self, job: PendingJob, place: Place, seen: SiteLook, load: bool) -> placement.Candidate:
         use = _use(place)
+        # what the hybrid file says of a place's cores goes before what the place says
         cores: float | None = place.host.cores if place.host.cores is not None else seen.capacity.cores
         free = None if cores is None else cores - use.cores
-        if load and seen.capacity.free_cores is not None:
-            free = seen.capacity.free_cores - use.cores if free is None else min(free, seen.capacity.free_cores)
+        if load and place.host.cores is None and free is not None and seen.capacity.free_cores is not None:
+            free = min(free, seen.capacity.free_cores)
         wait_s = seen.wait_s
         if wait_s is None and seen.on_host and free is not None and free >= job.resources.all_cores:
             wait_s = 0.0

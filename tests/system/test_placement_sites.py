@@ -1,0 +1,130 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Placement on real sites: what Slurm says of itself, and sites that go and come back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.hooks.connectors import close_all, open_connector
+from airflow_hybrid.hooks.site_look import look
+from airflow_hybrid.model import LineageEntry, Resources
+from tests.testbed.fixture import Testbed
+from tests.unit.engine.fragments import execution, spec
+
+HOURS = "#!/bin/sh\n#SBATCH --time=00:30:00\n{{streamflow_command}}\n"
+TOOL = """cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: hostname
+inputs: {name: string}
+outputs: {out: stdout}
+"""
+
+
+@pytest.fixture
+async def sites(
+    testbed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[dict[str, Deployment]]:
+    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+
+    def ssh(name: str, *names: str) -> Deployment:
+        nodes = [
+            {"hostname": there.host, "username": there.user, "sshKey": str(there.key)}
+            for there in (testbed.sites[site] for site in names)
+        ]
+        # `cores`: this machine's own load must not matter
+        config = {"nodes": nodes, "cores": 4, "known_hosts": [str(testbed.known_hosts)], "connectTimeout": 5}
+        return Deployment(name, "ssh", config, workdir="~/placement")
+
+    services = {
+        "main": {"partition": "main", "account": "proj"},
+        "short": {"partition": "short", "account": "proj", "file": "template"},
+        "huge": {"partition": "main", "account": "proj", "nodes": 99},
+    }
+    yield {
+        "login": ssh("login", "hpc"),
+        "hpc": Deployment("hpc", "slurm", {"services": services}, wraps="login", templates={"short": HOURS}),
+        "cloud": ssh("cloud", "cloud"),
+        "edge": ssh("edge", "edge"),
+        "pair": ssh("pair", "cloud", "edge"),
+    }
+    await close_all()
+
+
+def placed(lineage: list[LineageEntry]) -> list[str]:
+    return [entry.destination.split("/")[3] for entry in lineage if entry.route == "placed"]
+
+
+async def test_slurm_says_what_is_free_and_when_a_job_would_start(
+    sites: dict[str, Deployment], testbed: Testbed
+) -> None:
+    connector = open_connector(sites, "hpc")
+    (host,) = await connector.hosts()
+
+    async def ask(service: str, cores: float = 1) -> Any:
+        return await look(
+            host, connector.scheduler(), "/none", resources=Resources(cores, explicit=frozenset({"cores"})),
+            options=connector.options(service), load=True, wait=True,
+        )  # fmt: skip
+
+    with testbed.counting("hpc", "sbatch") as calls:
+        idle = await ask("main")
+    assert calls.calls("sbatch") and all("--test-only" in call for call in calls.calls("sbatch"))
+    assert (idle.capacity.cores, idle.capacity.free_cores) == (12, 12)
+    assert idle.wait_s is not None and idle.wait_s < 5
+    assert (await ask("short")).capacity.cores == 4
+    huge = await ask("huge")
+    assert huge.wait_s is None and "node" in huge.said
+    script = "#!/bin/sh\nsleep 300\n"
+    held = testbed.run("hpc", f"printf %s '{script}' | sbatch --parsable -A proj -N3 -n12 --exclusive -t 10").strip()
+    try:
+        for _ in range(40):
+            busy = await ask("main", 4)
+            if busy.capacity.free_cores == 0:
+                break
+        assert busy.capacity.free_cores == 0
+        assert busy.wait_s is not None and 400 < busy.wait_s < 700, "it waits for the end of the time limit"
+    finally:
+        testbed.run("hpc", f"scancel {held}")
+
+
+async def test_a_queue_with_a_long_wait_is_avoided(
+    sites: dict[str, Deployment], testbed: Testbed, tmp_path: Path
+) -> None:
+    script = "#!/bin/sh\nsleep 300\n"
+    held = testbed.run("hpc", f"printf %s '{script}' | sbatch --parsable -A proj -N3 -n12 --exclusive -t 10").strip()
+    binding = {"target": [{"deployment": "hpc", "service": "main"}, "cloud"], "policy": "queue_wait"}
+    try:
+        while testbed.run("hpc", f"squeue -h -j {held} -o %T").strip() != "RUNNING":
+            await asyncio.sleep(1)
+        run, log = execution(spec(tmp_path, sites, binding, [{"name": "a"}], TOOL))
+        outcome = await run.run()
+    finally:
+        testbed.run("hpc", f"scancel {held}")
+    assert placed(outcome.lineage) == [testbed.sites["cloud"].host]
+    assert "starts in about 0 s" in log.text and "hpc/main" in log.text
+
+
+async def test_a_site_that_is_cut_off_is_passed_over_and_taken_again_when_it_is_back(
+    sites: dict[str, Deployment], testbed: Testbed, tmp_path: Path
+) -> None:
+    cloud, edge = testbed.sites["cloud"].host, testbed.sites["edge"].host
+    binding = {"target": "pair", "policy": "in_order"}
+
+    async def where(index: int) -> list[str]:
+        run, _ = execution(spec(tmp_path, sites, binding, [{"name": "a"}], TOOL, map_index=index))
+        return placed((await run.run()).lineage)
+
+    assert await where(0) == [cloud]
+    testbed.cut("cloud")
+    try:
+        assert await where(1) == [edge]
+    finally:
+        testbed.heal("cloud")
+    await close_all()  # what is kept of the lost connection is forgotten
+    assert await where(2) == [cloud]
