@@ -18,6 +18,7 @@ from airflow_hybrid.config.connectors import (
     SlurmConfig,
     SshConfig,
 )
+from airflow_hybrid.config.containers import ContainersNode
 
 
 class WrapsModel(Model):
@@ -43,6 +44,11 @@ class DeploymentBase(Model):
     scheduling_policy: NonEmpty | None = Field(None, description="Policy that picks among its locations.")
     price_per_core_hour: float | None = Field(
         None, ge=0, strict=False, description="For the policy `cost`: price of a core for an hour. (airflow_hybrid)"
+    )
+    containers: ContainersNode | None = Field(
+        None,
+        description="What runs the containers of steps with a DockerRequirement: a runtime's name, or a mapping."
+        " Default: that of the wrapped deployment, else `auto`. (airflow_hybrid)",
     )
     deferrable: bool | None = Field(
         None, description="Follow its jobs in the triggerer (`true`) or the worker (`false`). (airflow_hybrid)"

@@ -128,18 +128,28 @@ BindingNode = Annotated[
 
 
 class DockerConfig(Model):
-    """What a `DockerRequirement` of a step is mapped to."""
+    """What runs the container of a step with a `DockerRequirement`."""
 
-    type: NonEmpty = Field(description="`docker`, `singularity`, `kubernetes`, `none` ...")
-    config: dict[str, Any] = Field(default_factory=dict, description="Options of that kind of container.")
-    wrapper: bool = Field(True, description="The container runs inside the step's target, not in place of it.")
+    type: NonEmpty = Field(
+        description="`docker`, `singularity`, `no-container`; `podman`, `apptainer`, `charliecloud`. (Another type:"
+        " what the step's deployment says.)"
+    )
+    config: dict[str, Any] = Field(
+        default_factory=dict, description="Options by StreamFlow's names: `{privileged: true, addHost: [a:10.0.0.1]}`."
+    )
+    wrapper: bool = Field(True, description="Has no effect: the container runs inside the step's target.")
 
 
 class DockerMapping(Model):
     """One entry of `config.docker`."""
 
-    step: NonEmpty = Field(description="Path of the step.")
+    step: NonEmpty = Field(description="Path of the step, or of all steps below a path.")
     deployment: DockerConfig = Field(description="The container.")
+
+    @field_validator("step")
+    @classmethod
+    def _is_absolute(cls, path: str) -> str:
+        return _step_path(path)
 
 
 class CwlConfig(Model):
@@ -149,7 +159,9 @@ class CwlConfig(Model):
         description="The CWL document: a path relative to the hybrid file, or a URI; `#name` picks a process of it."
     )
     settings: NonEmpty | None = Field(None, description="The inputs file (YAML or JSON); its values become defaults.")
-    docker: list[DockerMapping] = Field(default_factory=list, description="How containers are run, per step.")
+    docker: list[DockerMapping] = Field(
+        default_factory=list, description="What runs the containers, per step; default: `containers` of its deployment."
+    )
 
 
 class WorkflowModel(Model):

@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 
 from airflow_hybrid.config.checks import CONNECTOR_GROUP, SCHEDULER_GROUP
 from airflow_hybrid.config.connectors import INLINE_SSH_KEYS, MANAGED_TYPES
+from airflow_hybrid.config.containers import OF_STREAMFLOW, arguments
 from airflow_hybrid.config.dag_section import DagModel
 from airflow_hybrid.config.deployments import DeploymentBase
 from airflow_hybrid.config.document import Path, Problem
@@ -120,6 +121,7 @@ class Normalizer:
             price_per_core_hour=value.price_per_core_hour,
             deferrable=value.deferrable,
             managed=not value.external and self._can_be_deployed((*path, "type"), kind, config),
+            containers=value.containers.given() if value.containers else None,
         )
         config_path = (*path, "config")
         if kind in NATIVE:
@@ -261,8 +263,6 @@ class Normalizer:
     def workflow(self, name: str, value: WorkflowModel) -> WorkflowConfig:
         """Give the values of one workflow."""
         path: Path = ("workflows", name)
-        if value.config.docker:
-            self.notices.append(((*path, "config", "docker"), "accepted and without effect in this version"))
         ports = []
         for index, binding in enumerate(value.bindings):
             if isinstance(binding, PortBindingModel):
@@ -292,11 +292,32 @@ class Normalizer:
             own[binding.step] = binding
             where[binding.step] = self.where((*at, "step"))
             targets[binding.step] = tuple(self._target((*at, "target"), t) for t in binding.target)
+        containers = self._containers(path, value)
+        for step in containers:
+            # a step that has a container of its own and is bound with those above it
+            own.setdefault(step, StepBinding(step=step))
+            targets.setdefault(step, ())
         complete: dict[str, Binding] = {}
         for step in sorted(own, key=lambda s: (s.count("/") if s != "/" else 0, s)):
             whole = self._complete(own[step], targets[step], nearest_binding(complete, step))
-            complete[step] = replace(whole, position=where[step])
+            position = where.get(step) or self.where((*path, "config", "docker"))
+            complete[step] = replace(whole, position=position, containers=containers.get(step, whole.containers))
         return tuple(complete[step] for step in own)
+
+    def _containers(self, path: Path, value: WorkflowModel) -> dict[str, JsonValue]:
+        """StreamFlow's ``config.docker``: what runs the container of a step, in place of what its deployment says."""
+        found: dict[str, JsonValue] = {}
+        for index, mapping in enumerate(value.config.docker):
+            at: Path = (*path, "config", "docker", index, "deployment")
+            runtime = OF_STREAMFLOW.get(mapping.deployment.type)
+            if runtime is None:
+                text = f"`{mapping.deployment.type}` runs no containers here: that of the step's deployment is used"
+                self.notices.append(((*at, "type"), text))
+                continue
+            if not mapping.deployment.wrapper:
+                self.notices.append(((*at, "wrapper"), "has no effect: a container runs where the step is bound"))
+            found[mapping.step] = {"runtime": runtime, "options": arguments(mapping.deployment.config)}
+        return found
 
     def _complete(self, binding: StepBinding, targets: tuple[Target, ...], above: Binding) -> Binding:
         given = binding.model_fields_set
@@ -314,6 +335,7 @@ class Normalizer:
             max_iterations=binding.max_iterations or above.max_iterations,
             policy=self._policy(binding.policy) or above.policy,
             policy_config=self._policy_config(binding.policy) if binding.policy else above.policy_config,
+            containers=above.containers,
             filters=filters if targets or binding.filters else above.filters,
         )
 

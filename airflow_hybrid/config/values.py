@@ -43,6 +43,7 @@ class Deployment:
     :ivar scheduling_policy: type of the policy that picks a location of it; ``policy_config``: its arguments.
     :ivar price_per_core_hour: for the policy ``cost``; None: not known.
     :ivar deferrable: True: its jobs are followed by the triggerer; False: by the worker; None: as the connector likes.
+    :ivar containers: ``{runtime, options}`` of its jobs' containers; None: what is found there.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Deployment:
     policy_config: Mapping[str, Any] = field(default_factory=dict)
     price_per_core_hour: float | None = None
     deferrable: bool | None = None
+    containers: JsonValue = None
     templates: Mapping[str, str] = field(default_factory=dict)
     managed: bool = False
     token: str = ""

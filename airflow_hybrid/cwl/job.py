@@ -18,11 +18,12 @@ from cwltool.process import shortname
 from cwltool.utils import normalizeFilesDirs
 from schema_salad.exceptions import ValidationException
 
+from airflow_hybrid.container import Container, ImageSource, ReadyImage
 from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.inputs import with_size
 from airflow_hybrid.cwl.outputs import publish
-from airflow_hybrid.cwl.site import JobSite
-from airflow_hybrid.cwl.staging import keep_literals, stage_entries
+from airflow_hybrid.cwl.site import Inside, JobSite
+from airflow_hybrid.cwl.staging import Box, keep_literals, stage_entries
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FactsNeeded, JobScript, Resources, SiteFacts
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _RUNTIME_FIELDS = ("path", "dirname")
 _MPI, _CUDA = "http://commonwl.org/cwltool#MPIRequirement", "http://commonwl.org/cwltool#CUDARequirement"
+_SHM_SIZE = "http://commonwl.org/cwltool#ShmSize"
 _RESOURCES = {"cores": "cores", "ram": "ram_mib", "tmpdir": "tmpdir_mib", "outdir": "outdir_mib"}
 
 
@@ -169,6 +171,12 @@ class PendingJob:
             return value
         raise CwlError(f"{name} is {value!r}, not a number", where=self.label)
 
+    @property
+    def image(self) -> ImageSource | None:
+        """The image that a DockerRequirement names."""
+        requirement, required = self.tool.get_requirement("DockerRequirement")
+        return None if requirement is None else ImageSource.of(requirement, bool(required))
+
     def files(self) -> list[CwlObject]:
         """The Files and Directories that must be at the location: those in the inputs (secondary files too) and
         those that an InitialWorkDirRequirement names outright. Each location once; literals are not among them.
@@ -193,6 +201,7 @@ class PendingJob:
         cores: float | None = None,
         ram_mib: int | None = None,
         mpi: Mapping[str, Any] | None = None,
+        image: ReadyImage | None = None,
     ) -> JobScript:
         """Make the command line over paths of the location.
 
@@ -201,6 +210,7 @@ class PendingJob:
         :param facts: what is known of the location's files; may grow between calls.
         :param mpi: how MPI programs are started there: cwltool's MPI configuration.
         :param cores: granted, for ``$(runtime.cores)``; by default what was asked for. ``ram_mib`` likewise.
+        :param image: what the job's container is made of; None: it runs without one.
         :raises FactsNeeded: sizes, contents or listings that ``facts`` lacks; probe them and call again.
         :raises CwlError: the job order does not fit the tool, or an expression fails.
         """
@@ -209,12 +219,12 @@ class PendingJob:
         if missing:
             raise CwlError(f"no path was given for the input {missing[0]}", where=self.label)
         own = {location: paths[location] for location in inputs}
-        site = JobSite(jobdir, own, facts, self._literals, inputs)
+        site = JobSite(jobdir, own, facts, self._literals, inputs, None if image is None else self._inside())
         site.sizes = self.tool.asks_size
         context = cast("HybridContext", self._context.copy())
         context.site = site
         context.name = self.key
-        context.outdir, context.tmpdir, context.stagedir = site.outdir, site.tmpdir, f"{jobdir}/in"
+        context.outdir, context.tmpdir, context.stagedir = site.seen.outdir, site.seen.tmpdir, site.seen.stagedir
         context.make_fs_access = cast(Any, lambda basedir: site.fs)
         context.toplevel = False
         if mpi is not None:
@@ -223,41 +233,73 @@ class PendingJob:
         try:
             with self._clear_errors(""):
                 job = self.tool.build(self, context)
-                script = self._script(job, site, context.mpi_config)
+                script = self._script(job, site, context.mpi_config, image)
         finally:
             if site.fs.needed:
                 raise FactsNeeded(list(site.fs.needed)) from None
         self._job, self._site = job, site
         return script
 
-    def _script(self, job: JobBase, site: JobSite, mpi: MpiConfig) -> JobScript:
+    def _inside(self) -> Inside:
+        given = self.image.output_directory if self.image else None
+        return Inside(posixpath.normpath(posixpath.join("/", given))) if given else Inside()
+
+    def _script(self, job: JobBase, site: JobSite, mpi: MpiConfig, image: ReadyImage | None) -> JobScript:
         command = [str(argument) for argument in job.command_line]
         shell = self.tool.get_requirement("ShellCommandRequirement")[0] is not None
         environment = dict(job.environment)
+        launcher: list[str] = []
         if job.mpi_procs:  # of a shell command, every process is a shell
-            command = [mpi.runner, mpi.nproc_flag, str(job.mpi_procs), *mpi.extra_flags, *command]
+            launcher = [mpi.runner, mpi.nproc_flag, str(job.mpi_procs), *mpi.extra_flags]
+            if image is not None and mpi.env_set:
+                launcher = ["env", *(f"{key}={value}" for key, value in mpi.env_set.items()), *launcher]
             environment.update(mpi.env_set)
             shell = False
         elif shell:
             command = command[2:]
         if not command or not command[0]:
             raise CwlError("the command line is empty: baseCommand, arguments or an inputBinding is missing")
-        if job.stdin is not None and job.pathmapper.reversemap(job.stdin) is None:
-            raise CwlError(f"stdin is {job.stdin!r}, which is not one of the job's input files")
-        stage = tuple(stage_entries(job, site))
+        box = None if image is None else Box(site)
+        stage = tuple(stage_entries(job, site, box))
+        stdin = self._stdin(job, site, box)
         keep_literals(job, site)
+        container = None
+        shm, _ = self.tool.get_requirement(_SHM_SIZE)
+        if box is not None and image is not None:
+            container = Container(
+                image,
+                tuple(box.mounts),
+                site.seen.outdir,
+                network=bool(job.networkaccess),
+                launcher=tuple(launcher),
+                gpus=int(job.builder.resources.get("cudaDeviceCount") or 0),
+                shm_size=str(shm["shmSize"]) if shm else None,
+            )
         return JobScript(
-            command=tuple(command),
+            command=tuple(command if container else [*launcher, *command]),
             outdir=site.outdir,
             tmpdir=site.tmpdir,
-            environment={"HOME": site.outdir, "TMPDIR": site.tmpdir, **environment},
-            stdin=job.stdin,
+            environment={"HOME": site.seen.outdir, "TMPDIR": site.seen.tmpdir, **environment},
+            stdin=stdin,
             stdout=job.stdout,
             stderr=job.stderr,
             shell=shell,
             stage=stage,
             walltime_s=job.timelimit or None,
+            container=container,
         )
+
+    @staticmethod
+    def _stdin(job: JobBase, site: JobSite, box: Box | None) -> str | None:
+        """Where, outside of a container, the file is that the tool reads from its standard input."""
+        if job.stdin is None:
+            return None
+        found = job.pathmapper.reversemap(job.stdin)
+        if found is None:
+            raise CwlError(f"stdin is {job.stdin!r}, which is not one of the job's input files")
+        if box is None:
+            return str(job.stdin)
+        return box.hosts[job.stdin] if found[0].startswith("_:") else site.need_path(found[0])
 
     # --- when it has ended ------------------------------------------------------------------------------------
 

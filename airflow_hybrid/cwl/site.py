@@ -7,6 +7,7 @@ import fnmatch
 import io
 import posixpath
 from collections.abc import Iterator, Mapping, MutableSequence
+from dataclasses import dataclass
 from typing import IO, Any
 from urllib.parse import quote, unquote
 
@@ -19,6 +20,8 @@ from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import FactsNeeded, FileFact, Question, SiteFacts
 
 _OURS = "x-file:"
+STAGED = "/var/lib/cwl"
+"""where a container's inputs are: each in a folder of its own, as cwltool has it"""
 _ABSENT = FileFact("?")
 
 
@@ -31,11 +34,21 @@ def unveil(location: str) -> str:
     return "file:" + location[len(_OURS) :] if location.startswith(_OURS) else location
 
 
+@dataclass(frozen=True)
+class Inside:
+    """Where a tool in a container sees its folders (CWL v1.2 DockerRequirement; the defaults are ours)."""
+
+    outdir: str = "/var/spool/cwl"
+    tmpdir: str = "/tmp"
+    stagedir: str = STAGED
+
+
 class JobSite:
     """Where one job runs and what is known there.
 
     :ivar paths: location URI -> absolute path of its replica (there, or where it is going to be).
     :ivar literals: contents of File literals by their ``_:`` location; ``inputs``: the located inputs by location.
+    :ivar inside: the job runs in a container, where its folders have these paths; None: they are what they are.
     :ivar sizes: whether the size of an input is worth a question.
     :ivar targets: where the job sees an input, by location, once it is built.
     """
@@ -47,10 +60,13 @@ class JobSite:
         facts: SiteFacts,
         literals: Mapping[str, str],
         inputs: Mapping[str, Mapping[str, Any]],
+        inside: Inside | None = None,
     ) -> None:
         self.jobdir = jobdir
         self.outdir = f"{jobdir}/out"
         self.tmpdir = f"{jobdir}/tmp"
+        self.inside = inside
+        self.seen = inside or Inside(self.outdir, self.tmpdir, f"{jobdir}/in")
         self.paths = paths
         self.facts = facts
         self.literals = literals
@@ -62,9 +78,15 @@ class JobSite:
         self._input_dirs = 0
 
     def input_dir(self) -> str:
-        """A new folder below ``<jobdir>/in`` for one input and its secondary files."""
+        """A new folder, as the tool sees it, for one input and its secondary files."""
         self._input_dirs += 1
-        return f"{self.jobdir}/in/{self._input_dirs}"
+        return f"{self.seen.stagedir}/{self._input_dirs}"
+
+    def outside(self, path: str) -> str:
+        """Where something in the output directory, as the tool sees it, is at the location."""
+        if path == self.seen.outdir or path.startswith(self.seen.outdir + "/"):
+            return self.outdir + path[len(self.seen.outdir) :]
+        return path
 
     def path_of(self, location: str) -> str | None:
         """Path of an input's replica; a file inside an input directory is found by its directory."""
@@ -119,7 +141,7 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
 
     def _path(self, uri: str) -> str:
         if uri.startswith("/"):
-            return posixpath.normpath(uri)
+            return self._site.outside(posixpath.normpath(uri))
         known = self._site.path_of(uri)
         if known is not None:
             return known
@@ -262,7 +284,7 @@ class SitePathMapper(PathMapper):
                 continue
             if not self.separateDirs:
                 self.visit(item, self.stagedir, "", copy=bool(item.get("writable")), staged=True)
-            elif self._in_place(item, None):
+            elif self._site.inside is None and self._in_place(item, None):
                 self.visit(item, posixpath.dirname(self._site.need_path(item["location"])), "", staged=False)
             else:
                 self.visit(item, self._site.input_dir(), "", staged=True)
@@ -282,7 +304,7 @@ class SitePathMapper(PathMapper):
         literal = location.startswith("_:")
         stagedir = obj.get("dirname") or stagedir
         target = posixpath.join(stagedir, obj["basename"])
-        self._site.targets[location] = target
+        self._site.targets[location] = self._site.outside(target)
         self._site.classes[veil(location)] = self._site.classes[location] = obj["class"]
         if obj["class"] == "Directory":
             kind = "WritableDirectory" if copy else "Directory"

@@ -9,13 +9,17 @@ from typing import Any, cast
 
 from cwltool.job import JobBase
 
+from airflow_hybrid.container import Mount
 from airflow_hybrid.cwl.site import JobSite, SitePathMapper, unveil
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import FileRef, StageEntry
 
 
-def stage_entries(job: JobBase, site: JobSite) -> Iterator[StageEntry]:
-    """What must be in the job's directory before it starts, in the order in which it is to be made."""
+def stage_entries(job: JobBase, site: JobSite, box: Box | None = None) -> Iterator[StageEntry]:
+    """What must be in the job's directory before it starts, in the order in which it is to be made.
+
+    :param box: the job's container; it learns what has to be mounted.
+    """
     made: dict[str, tuple[str, str | None]] = {}
     folders = {site.outdir}
 
@@ -43,14 +47,22 @@ def stage_entries(job: JobBase, site: JobSite) -> Iterator[StageEntry]:
             if not item.staged:
                 continue
             kind = str(item.type)
+            literal = "Create" in kind or item.resolved.startswith("_:")
+            source = None if literal else site.need_path(item.resolved)
+            writable = "Writable" in kind
+            copied = writable and not literal and not (job.inplace_update and _original(item.resolved, site))
+            target: str | None = item.target
+            if box is not None:
+                target = box.place(item.target, None if copied else source, writable, folder=kind.endswith("Directory"))
+                source = source if copied or source is None or target is None else box.show(source, writable)
+            if target is None:
+                continue
             if "Create" in kind:
-                yield from entry("file", item.target, text=item.resolved)
-            elif item.resolved.startswith("_:"):
-                yield from entry("mkdir", item.target)
-            elif kind.startswith("Writable") and not (job.inplace_update and _original(item.resolved, site)):
-                yield from entry("copy", item.target, site.need_path(item.resolved))
+                yield from entry("file", target, text=item.resolved)
+            elif source is None:
+                yield from entry("mkdir", target)
             else:
-                yield from entry("link", item.target, site.need_path(item.resolved))
+                yield from entry("copy" if copied else "link", target, source)
 
 
 def _original(location: str, site: JobSite) -> bool:
@@ -61,13 +73,55 @@ def _original(location: str, site: JobSite) -> bool:
         return False
 
 
+class Box:
+    """What one job's container shows of the location: an area per folder of the job, a mount per file or folder else.
+
+    :ivar mounts: in the order in which they are to be made; ``hosts``: where, outside, what the tool sees is.
+    """
+
+    def __init__(self, site: JobSite) -> None:
+        self._site = site
+        self._areas = {site.seen.outdir: site.outdir, site.seen.tmpdir: site.tmpdir}
+        self._shown: dict[tuple[str, bool], str] = {}
+        self.mounts = [Mount(site.outdir, site.seen.outdir, True), Mount(site.tmpdir, site.seen.tmpdir, True)]
+        self.hosts: dict[str, str] = {}
+
+    def place(self, target: str, source: str | None, writable: bool, folder: bool) -> str | None:
+        """Where something that the tool is to see as ``target`` is to be made, or None: ``source`` is mounted there."""
+        if posixpath.normpath(target) != target:
+            raise CwlError(f"{target} is not the path of a file or folder: nothing is staged there")
+        for seen, here in sorted(self._areas.items(), reverse=True):
+            if target.startswith(seen + "/"):
+                self.hosts[target] = here + target[len(seen) :]
+                return self.hosts[target]
+        if source is not None:
+            self.hosts[target] = source
+            self.mounts.append(Mount(source, target, writable))
+            return None
+        made = f"{self._site.jobdir}/in/{len(self.mounts)}/{posixpath.basename(target)}"
+        self.hosts[target] = made
+        self.mounts.append(Mount(made, target, writable))
+        if folder:
+            self._areas[target] = made
+        return made
+
+    def show(self, source: str, writable: bool) -> str:
+        """What a link to ``source`` has to lead to in the container."""
+        shown = self._shown.get((source, writable))
+        if shown is None:
+            shown = f"{self._site.seen.stagedir}/links/{len(self._shown) + 1}/{posixpath.basename(source)}"
+            self._shown[source, writable] = shown
+            self.mounts.append(Mount(source, shown, writable))
+        return shown
+
+
 def keep_literals(job: JobBase, site: JobSite) -> None:
     """Let a literal that is handed on be one again (cwltool would give its contents as its location), or, where it
     lies in the output directory, the file that it has become.
     """
     for location in [key for key in job.pathmapper.files() if key.startswith("_:")]:
         entry = job.pathmapper.mapper(location)
-        kind = f"Writable{entry.type}" if entry.target.startswith(site.outdir + "/") else entry.type
+        kind = f"Writable{entry.type}" if entry.target.startswith(site.seen.outdir + "/") else entry.type
         job.pathmapper.update(location, location, entry.target, kind, entry.staged)
 
 

@@ -163,14 +163,3 @@ def check_process(process: Process, path: str) -> None:
     where = position(process.tool)
     if isinstance(process, AbstractOperation) or not isinstance(process, Workflow | CommandLineTool | ExpressionTool):
         raise UnsupportedError(f"step {path} is of class {process.tool['class']}: there is nothing to run", where=where)
-    if not isinstance(process, CommandLineTool):
-        return
-    requirement, required = process.get_requirement("DockerRequirement")
-    if required:
-        raise UnsupportedError(
-            f"step {path} requires a container (DockerRequirement), which this version cannot start",
-            where=position(requirement) or where,
-            hint="bind the step to a deployment that has its software, and move DockerRequirement to `hints`",
-        )
-    if requirement is not None:
-        log.info("%s: DockerRequirement among the hints of %s is ignored: its deployment is used as it is", where, path)

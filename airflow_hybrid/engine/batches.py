@@ -8,7 +8,10 @@ import hashlib
 import posixpath
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
+from airflow_hybrid.config import bind
+from airflow_hybrid.container import ReadyImage
 from airflow_hybrid.cwl.fragment import PendingJob
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
 from airflow_hybrid.engine.failures import Failure
@@ -16,6 +19,7 @@ from airflow_hybrid.engine.places import Place, ref_of
 from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.hooks.data_mover import DataMover, StageRequest, store_path
+from airflow_hybrid.hooks.images import ready_image, wanted_of
 from airflow_hybrid.hooks.queue import Batch, BatchReport, Progress
 from airflow_hybrid.model import (
     CwlObject,
@@ -27,6 +31,7 @@ from airflow_hybrid.model import (
     LineageEntry,
     Question,
 )
+from airflow_hybrid.schedulers.process import ProcessScheduler
 
 
 class BatchRunner:
@@ -45,6 +50,7 @@ class BatchRunner:
 
     async def run(self, place: Place, jobs: list[PendingJob]) -> None:
         paths = await self._stage(place, jobs)
+        image = await self._image(place, jobs[0])
         done: dict[str, JobResult] = {}
         directories: dict[str, str] = {}
         waiting = {job.key: job for job in jobs}
@@ -58,7 +64,7 @@ class BatchRunner:
         while waiting:
             token = _token(attempt, waiting)
             directory = posixpath.join(task_directory, token)
-            scripts = await self._build(place, waiting.values(), {k: f"{directory}/{k}" for k in waiting}, paths)
+            scripts = await self._build(place, waiting.values(), {k: f"{directory}/{k}" for k in waiting}, paths, image)
             built.update(dict.fromkeys(waiting, directory))
             batch = Batch(
                 directory=directory,
@@ -87,7 +93,7 @@ class BatchRunner:
                     del waiting[key]
         # outputs are bound by paths: a job that an earlier try ran is built again for where it was run
         moved = [job for job in jobs if directories[job.key] != f"{built[job.key]}/{job.key}"]
-        await self._build(place, moved, directories, paths)
+        await self._build(place, moved, directories, paths, image)
         await self._collect(place, jobs, done, directories)
 
     async def _adopt(
@@ -159,6 +165,38 @@ class BatchRunner:
             )  # fmt: skip
         return paths
 
+    async def _image(self, place: Place, job: PendingJob) -> ReadyImage | None:
+        """Bring the image of the jobs' containers to the location; None: they run without.
+
+        :raises UnsupportedError, SiteError: see :func:`airflow_hybrid.hooks.images.ready_image`.
+        """
+        source = job.image
+        if source is None:
+            return None
+        section = bind(self.spec.bindings, job.step_path).containers
+        wanted = place.containers if section is None else wanted_of(section)
+        archive = None
+        location = None if source.pull or source.file else source.load or source.root
+        if location and wanted.runtime != "none":
+            file = {"class": "File", "location": location if "://" in location else f"file://{quote(location)}"}
+            archive = store_path(place.workdir, file)
+            self.lineage.extend(await self.mover.stage([StageRequest.of(file, place.host, archive)]))
+        ready = functools.partial(
+            ready_image,
+            place.host,
+            place.workdir,
+            source,
+            wanted,
+            archive=archive,
+            elsewhere=place.queue.scheduler.name != ProcessScheduler.name,
+        )
+        image = await place.patiently(ready, self.log)
+        if image is None:
+            self.log.info("%s: %s runs without its container (%s)", place.host.title, job.step_path, source.title)
+        else:
+            self.log.info("%s: %s runs in %s (%s)", place.host.title, job.step_path, source.title, image.runtime)
+        return image
+
     def _same_storage(self, place: Place, ref: FileRef) -> bool:
         return self.mover.same_storage(ref, place.host)
 
@@ -175,13 +213,15 @@ class BatchRunner:
         jobs: Collection[PendingJob],
         directories: Mapping[str, str],
         paths: Mapping[str, str],
+        image: ReadyImage | None,
     ) -> list[JobScript]:
         def build() -> tuple[list[JobScript], list[Question]]:
             scripts: list[JobScript] = []
             questions: list[Question] = []
             for job in jobs:
                 try:
-                    scripts.append(job.build(directories[job.key], paths, place.facts, mpi=place.options.get("mpi")))
+                    mpi = place.options.get("mpi")
+                    scripts.append(job.build(directories[job.key], paths, place.facts, mpi=mpi, image=image))
                 except FactsNeeded as needed:
                     questions.extend(needed.questions)
             return scripts, questions

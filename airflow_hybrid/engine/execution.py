@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from airflow_hybrid.config import Deployment
+from airflow_hybrid.container import ImageSource
 from airflow_hybrid.cwl.fragment import Fragment, FragmentRun, PendingJob
 from airflow_hybrid.engine.batches import BatchRunner
 from airflow_hybrid.engine.choosing import Chooser, Share
@@ -105,9 +106,9 @@ class FragmentExecution:
 
     @staticmethod
     def _groups(pending: Sequence[PendingJob]) -> list[list[PendingJob]]:
-        groups: dict[tuple[str, Resources], list[PendingJob]] = {}
+        groups: dict[tuple[str, Resources, ImageSource | None], list[PendingJob]] = {}
         for job in pending:
-            groups.setdefault((job.step_path, job.resources), []).append(job)
+            groups.setdefault((job.step_path, job.resources, job.image), []).append(job)
         return list(groups.values())
 
     async def cancel(self) -> None:

@@ -17,6 +17,7 @@ from airflow_hybrid.engine.spec import FragmentSpec, TaskIdentity
 from airflow_hybrid.errors import CommandError, CwlError, HostUnreachableError, SiteError
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.connectors import Connector, open_connector
+from airflow_hybrid.hooks.images import Wanted, wanted_of
 from airflow_hybrid.hooks.queue import JobQueue
 from airflow_hybrid.model import Binding, FileRef, Question, SiteFacts, Target
 
@@ -41,6 +42,7 @@ class Place:
     """tells its task directories from those of another target that works on the same files"""
     down: SiteError | None = None
     """why it cannot be used now"""
+    containers: Wanted = field(default_factory=Wanted)
     facts: SiteFacts = field(default_factory=SiteFacts)
     reached: bool = False
 
@@ -135,6 +137,7 @@ class Places:
             workdir,
             connector.options(target.service),
             target,
+            containers=wanted_of(connector.containers),
             price=deployment.price_per_core_hour if deployment else None,
             mark=f"@{target.deployment}" if alternatives and target.deployment != host.deployment else "",
             down=down,

@@ -11,11 +11,14 @@ each job runs once. The evidence that it ended is ``ec/<index>``: ``<exit code> 
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 import shlex
 from collections.abc import Mapping, Sequence
 
+from airflow_hybrid.container import Container
+from airflow_hybrid.containers import RUNTIMES
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import JobScript, StageEntry
 
@@ -45,12 +48,48 @@ def job_function(index: int, job: JobScript, late: Sequence[StageEntry] = (), li
     lines = [f"ah_j{index}() {{", f"cd {shell_word(job.outdir)} || ah_bad 'its output directory cannot be entered'"]
     texts = iter(literals)
     lines += [_make(entry, texts) for entry in late]
+    if job.container is not None:
+        return "\n".join([*lines, *_boxed(job, job.container)]) + "\n}\n"
     environment = {"HOME": job.outdir, "TMPDIR": job.tmpdir, **job.environment}
     words = [f"{key}={shell_word(value)}" for key, value in environment.items() if _NAME.match(key)]
     lines.append("export " + " ".join(words))
     lines.append(f"command exec {_redirections(job)} || ah_bad 'its input or output files cannot be opened'")
     lines.append("exec " + " ".join(map(shell_word, _argv(job, environment))))
     return "\n".join(lines) + "\n}\n"
+
+
+def container_name(outdir: str) -> str:
+    """The name of a job's container: a function of its directory, so that everybody can end it."""
+    return f"airflow-hybrid-{hashlib.sha256(outdir.encode(errors='surrogateescape')).hexdigest()[:20]}"
+
+
+def _boxed(job: JobScript, container: Container) -> list[str]:
+    """The lines that run a job in its container: the environment and the command are for in there."""
+    runtime = RUNTIMES[container.image.runtime]
+    for key in job.environment:
+        if not key or "=" in key:
+            raise CwlError(f"not the name of an environment variable: {key!r}")
+    command = ["/bin/sh", "-c", job.command[0]] if job.shell else list(job.command)
+    name = container_name(job.outdir)
+    argv = runtime.argv(container, name, job.environment, command)
+    if job.walltime_s is not None:
+        argv = ["timeout", "-k", str(KILL_AFTER_S), "--", str(job.walltime_s), *argv]
+    lines = [f"command exec {_redirections(job)} || ah_bad 'its input or output files cannot be opened'"]
+    if container.image.archive:
+        load = f"{runtime.load(container.image.archive)} >&2"
+        there = runtime.present(container.image.reference)
+        lines.append(f"ah_image {shell_word(there)} {shell_word(load)} || ah_bad 'its image cannot be loaded here'")
+    if not runtime.makes_mountpoints:
+        for mount in container.mounts:
+            point = shell_word(container.image.reference + mount.target)
+            lines.append(f"ah_point {shell_word(mount.source)} {point}")
+    # longest first: a mount may lie in another one
+    mounts = sorted(container.mounts, key=lambda mount: -len(mount.target))
+    pairs = " ".join(f"{shell_word(mount.target)} {shell_word(mount.source)}" for mount in mounts)
+    lines.append(f"ah_links() {{ ah_relink {pairs}; }}")
+    client = runtime.client if runtime.removes and not container.launcher else "-"
+    lines.append(f"ah_box {client} {name} " + " ".join(map(shell_word, argv)))
+    return lines
 
 
 def _argv(job: JobScript, environment: Mapping[str, str]) -> list[str]:
@@ -106,6 +145,8 @@ def runner(directory: str, jobs: int, pack_s: float, tail: str) -> str:
 def common_exports(jobs: Sequence[JobScript]) -> str:
     """``export A=1 B=2`` for the variables that all jobs share, or ``:``."""
     first, *rest = [{**job.environment} for job in jobs]
+    if any(job.container is not None for job in jobs):
+        return ":"  # what is meant for a container must not meet the client that starts it
     common = {k: v for k, v in first.items() if _NAME.match(k) and all(o.get(k) == v for o in rest)}
     return "export " + " ".join(f"{k}={shell_word(v)}" for k, v in common.items()) if common else ":"
 
@@ -118,6 +159,41 @@ ah_loaded=' '
 ah_bad() { # in a job's subshell: it could not be started
     echo "- $1" >|"$ah_B/ec/$ah_i"
     exit 71
+}
+ah_image() { # brings an image to this host, unless it is there: once, whoever needs it
+    sh -c "$1" && return 0
+    (exec 8>>"/tmp/airflow_hybrid-image-$(id -u).lock" && flock 8 && { sh -c "$1" || sh -c "$2"; })
+}
+ah_point() { # something of the kind of $1 to mount it at
+    if [ -d "$1" ]; then mkdir -p "$2"; else mkdir -p "${2%/*}" && [ -e "$2" ] || : >>"$2"; fi 2>/dev/null
+}
+ah_relink() { # pairs: path in the container, path here. Absolute links in the output directory lead to what is meant
+    find . -type l -lname '/*' -exec sh -c '
+        ah_l=$1 ah_t=$(readlink -- "$1" && echo x) ah_t=${ah_t%?x}
+        shift
+        while [ $# -gt 1 ]; do
+            case $ah_t in "$1" | "$1"/*) exec ln -sfn -- "$2${ah_t#"$1"}" "$ah_l" ;; esac
+            shift 2
+        done' sh {} "$@" ';'
+}
+ah_unbox() { # client, name of a container: it ends, and nothing of it is left
+    case $1 in docker | podman) "$1" rm -f "$2" >/dev/null 2>&1 </dev/null ;; esac
+    rm -f ../box
+}
+ah_box() { # client, name of the container, command: the job ends with its container, and the container with the job
+    [ ! -e ../box ] || ah_unbox "$1" "$2"
+    echo "$1 $2" >|../box
+    ah_client=$1 ah_name=$2
+    shift 2
+    trap 'ah_unbox "$ah_client" "$ah_name"; exit 143' TERM INT HUP
+    exec 7<&0
+    "$@" <&7 7<&- &
+    wait $!
+    ah_code=$?
+    # its time was up, or the client was killed: the container need not know
+    case $ah_code in 124 | 137 | 143) ah_unbox "$ah_client" "$ah_name" ;; *) rm -f ../box ;; esac
+    ah_links
+    exit $ah_code
 }
 ah_run() { # the job $1, which is ours; ah_t was read a moment ago, and is again at its end
     ah_i=$1 ah_k=$(($1 / ah_shard))

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_hybrid.container import Container
 from airflow_hybrid.model.values import JsonValue
 
 
@@ -98,6 +99,7 @@ class JobScript:
     :ivar stdin: absolute path or None; ``stdout`` and ``stderr``: paths relative to outdir, or None for the
         job's log files.
     :ivar stage: in the order in which it is to be made.
+    :ivar container: what the command and its environment are for: they name paths in there, all else paths outside.
     """
 
     command: tuple[str, ...]
@@ -110,6 +112,7 @@ class JobScript:
     shell: bool = False
     stage: tuple[StageEntry, ...] = ()
     walltime_s: int | None = None
+    container: Container | None = None
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,8 @@ class Binding:
     """of one loop; a loop that goes on is an error"""
     policy: str | None = None
     policy_config: Mapping[str, Any] = field(default_factory=dict)
+    containers: JsonValue = None
+    """``{runtime, options}`` of the step's containers; None: those of the deployment"""
     filters: tuple[Mapping[str, Any], ...] = ()
     """StreamFlow's binding filters, in their order: ``{name, type: shuffle | matching, config}``"""
     position: str = field(default="", compare=False)

@@ -16,6 +16,7 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import ConfigError, SiteError
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.queue import JobQueue
+from airflow_hybrid.model import JsonValue
 from airflow_hybrid.schedulers.base import Scheduler
 
 FOLDER = "airflow_hybrid"
@@ -94,6 +95,12 @@ class Connector(abc.ABC):
         template = templates.get("") if template is None else template
         mpi = self.deployment.config.get("mpi")
         return {**({} if template is None else {"template": template}), **({"mpi": mpi} if mpi else {})}
+
+    @property
+    def containers(self) -> JsonValue:
+        """What the hybrid file says about its containers (``{runtime, options}``), or about those of what it wraps."""
+        own: JsonValue = self.deployment.containers
+        return own if own or self.inner is None else self.inner.containers
 
     def queue(self, host: Host, service: str | None = None) -> JobQueue:
         """The queue of jobs at a location; always the same object."""

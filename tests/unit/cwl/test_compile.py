@@ -215,7 +215,6 @@ def test_a_missing_file_is_said() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (ECHO + "requirements: {DockerRequirement: {dockerPull: x}}\n", "requires a container"),
         (ECHO + "requirements: {SoftwareRequirement: {packages: {x: {}}}}\n", "SoftwareRequirement"),
         (FLOW.replace("echo.cwl", "{class: Operation, inputs: {text: string}, outputs: {said: File}}"), "Operation"),
     ],
@@ -225,8 +224,9 @@ def test_what_is_valid_and_cannot_be_had_is_unsupported(bench: Bench, text: str,
         bench.compile(text)
 
 
-def test_a_container_that_is_only_a_hint_is_ignored(bench: Bench) -> None:
-    assert bench.compile(ECHO + "hints: {DockerRequirement: {dockerPull: x}}\n").steps[0].kind == "tool"
+@pytest.mark.parametrize("section", ["hints", "requirements"])
+def test_a_tool_in_a_container_is_a_tool(bench: Bench, section: str) -> None:
+    assert bench.compile(ECHO + f"{section}: {{DockerRequirement: {{dockerPull: x}}}}\n").steps[0].kind == "tool"
 
 
 def test_doubtful_javascript_is_a_warning_with_its_position(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:

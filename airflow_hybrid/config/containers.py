@@ -1,0 +1,68 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Containers in the hybrid file: what runs them, and StreamFlow's options of docker and singularity as arguments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from airflow_hybrid.config.base import Model, NonEmpty
+
+OF_STREAMFLOW: Mapping[str, str] = {
+    "docker": "docker",
+    "singularity": "singularity",
+    "no-container": "none",
+    "none": "none",
+    "podman": "podman",
+    "apptainer": "apptainer",
+    "charliecloud": "charliecloud",
+}
+"""``config.docker[].deployment.type`` -> runtime; the last three are ours"""
+NOT_OPTIONS = frozenset(
+    {
+        "cidfile", "command", "containerId", "containerIds", "detachKeys", "image", "instanceName", "instanceNames",
+        "locationsCacheSize", "locationsCacheTTL", "pidFile", "replicas", "resourcesCacheSize", "resourcesCacheTTL",
+        "restart", "rm", "sigProxy", "transferBufferSize", "workdir",
+    }
+)  # fmt: skip
+"""keys of StreamFlow's docker and singularity that are ours to decide, or no argument of the program at all"""
+
+
+class ContainersModel(Model):
+    """How the containers of a deployment's jobs are run. (airflow_hybrid)"""
+
+    runtime: Literal["auto", "docker", "podman", "apptainer", "singularity", "charliecloud", "none"] = Field(
+        "auto",
+        description="What runs them. `auto`: the first of those that is usable there, in this order. `none`: steps run"
+        " without; one that requires a container fails.",
+    )
+    options: list[NonEmpty] = Field(
+        default_factory=list, description="More arguments for the runtime, before the image: `[--gpus=all]`."
+    )
+
+
+def _as_containers(value: Any) -> Any:
+    return {"runtime": value} if isinstance(value, str) else value
+
+
+ContainersNode = Annotated[
+    ContainersModel, BeforeValidator(_as_containers, json_schema_input_type=str | ContainersModel)
+]
+
+
+def arguments(config: Mapping[str, Any]) -> list[str]:
+    """StreamFlow's options as arguments: ``{addHost: [a:1], privileged: true}`` -> ``--add-host=a:1 --privileged``."""
+    found = []
+    for key, value in config.items():
+        if key in NOT_OPTIONS or value is None:
+            continue
+        flag = "--" + re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", key).lower()
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, bool):
+                found += [flag] if item else []
+            else:
+                found.append(f"{flag}={item}")
+    return found

@@ -1,0 +1,78 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Apptainer and SingularityCE: an image is a file (SIF) in the location's work directory, seen by all of its nodes.
+
+Semantics are those of cwltool's ``SingularityCommandLineJob``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from airflow_hybrid.container import Container, ImageSource
+from airflow_hybrid.containers.base import Archives, Runtime, mount_option, quoted
+
+_RUNS = {"apptainer": (1, 1), "singularity": (3, 10)}
+"""from which version on `run --no-eval` gives an image's entrypoint its arguments as they are"""
+
+
+class Apptainer(Runtime):
+    """https://apptainer.org/docs/user/main/cli/apptainer_run.html"""
+
+    def __init__(self, client: str = "apptainer") -> None:
+        self.name = self.client = client
+
+    def usable(self) -> str:
+        # "apptainer version 1.3.4", "singularity-ce version 4.1.0"
+        return f"{self.client} --version | sed -n 's/.* version \\([0-9.]*\\).*/\\1/p' | grep ."
+
+    def reference(self, source: ImageSource, places: Archives) -> str:
+        if source.file is not None and not source.pull:
+            raise self.cannot("a dockerFile", "give the image as dockerPull, or run the step where docker or podman is")
+        if source.root is not None and not source.pull:
+            raise self.cannot("dockerImport", "give the image as dockerPull or dockerLoad")
+        if source.image_id and source.image_id.startswith("/"):
+            return source.image_id
+        return f"{places.folder}/{source.digest}.sif"
+
+    def present(self, reference: str) -> str:
+        return f"[ -e {quoted(reference)} ]"
+
+    def obtain(self, source: ImageSource, places: Archives) -> str:
+        reference = self.reference(source, places)
+        if reference == source.image_id:
+            return "echo 'there is no such file' >&2; false"
+        if source.load is not None:
+            origin = f"docker-archive:{places.archive}"
+        else:
+            origin = _docker_uri(source.pull or source.image_id or "")
+        build = quoted(self.client, "build", "--force", f"{reference}.new", origin)
+        return f"{build} && mv -f {quoted(f'{reference}.new', reference)}"
+
+    def argv(
+        self, container: Container, name: str, environment: Mapping[str, str], command: Sequence[str]
+    ) -> list[str]:
+        image = container.image
+        runs = image.version[:2] >= _RUNS[self.name]
+        # `--env` takes commas for separators; a variable with this prefix is set in the container, whatever it holds
+        prefix = "APPTAINERENV_" if self.name == "apptainer" else "SINGULARITYENV_"
+        argv = [
+            "env", *(f"{prefix}{key}={value}" for key, value in environment.items() if key != "HOME"),
+            *container.launcher, self.client, "--quiet", "run" if runs else "exec",
+            "--contain", "--ipc", "--pid", "--cleanenv", *(["--no-eval"] if runs else []),
+        ]  # fmt: skip
+        for mount in container.mounts:
+            if mount.target == container.outdir:
+                argv += ["--home", f"{mount.source}:{mount.target}"]
+            else:
+                argv += ["--mount", mount_option(mount)]
+        argv += ["--pwd", container.outdir]
+        if not container.network:
+            argv += ["--net", "--network", "none"]
+        if container.gpus:
+            argv.append("--nv")
+        return [*argv, *image.options, image.reference, *command]
+
+
+def _docker_uri(name: str) -> str:
+    """``debian:12`` -> ``docker://debian:12``; what names its scheme (``library://``, ``oras://``) is left."""
+    return name if "://" in name else f"docker://{name}"

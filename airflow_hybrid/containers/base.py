@@ -1,0 +1,91 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What a container runtime must be able to say."""
+
+from __future__ import annotations
+
+import abc
+import csv
+import io
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from airflow_hybrid.container import Container, ImageSource, Mount
+from airflow_hybrid.errors import UnsupportedError
+
+
+@dataclass(frozen=True)
+class Archives:
+    """Where things are at the location while an image is made.
+
+    :ivar folder: for images of this package, absolute.
+    :ivar archive: absolute path of what ``dockerLoad`` or ``dockerImport`` names, once it is there.
+    """
+
+    folder: str
+    archive: str | None = None
+
+
+class Runtime(abc.ABC):
+    """One container runtime. Text only: nothing is run here.
+
+    :ivar client: the program; ``removes``: a container outlives its client, and is ended by ``<client> rm -f <name>``.
+    :ivar makes_mountpoints: it makes what is missing of a mount's target; else the job makes it below the image.
+    """
+
+    name: str
+    client: str
+    removes = False
+    makes_mountpoints = True
+
+    @abc.abstractmethod
+    def usable(self) -> str:
+        """Shell text that ends with 0 if the runtime can be used, and prints ``<version> [rootless]``."""
+
+    @abc.abstractmethod
+    def reference(self, source: ImageSource, places: Archives) -> str:
+        """What the image is called at the location.
+
+        :raises UnsupportedError: this runtime cannot make such an image.
+        """
+
+    @abc.abstractmethod
+    def present(self, reference: str) -> str:
+        """Shell text that ends with 0 if the image is there."""
+
+    @abc.abstractmethod
+    def obtain(self, source: ImageSource, places: Archives) -> str:
+        """Shell text that brings the image there, under :meth:`reference`; what it prints is for people."""
+
+    @abc.abstractmethod
+    def argv(
+        self, container: Container, name: str, environment: Mapping[str, str], command: Sequence[str]
+    ) -> list[str]:
+        """The argument vector that runs ``command`` in the container until it ends, stdio attached."""
+
+    def save(self, reference: str, archive: str) -> str | None:
+        """Shell text that writes the image to an archive which other hosts can load; None: every host sees it."""
+        return None
+
+    def load(self, archive: str) -> str:
+        """Shell text that loads what :meth:`save` wrote."""
+        raise NotImplementedError
+
+    def cannot(self, field: str, instead: str) -> UnsupportedError:
+        """The error for what this runtime lacks."""
+        return UnsupportedError(f"{self.name} cannot run an image from {field}", hint=instead)
+
+
+def mount_option(mount: Mount) -> str:
+    """The value of ``--mount``: one line of CSV, so that paths may hold commas and quotes."""
+    fields = ["type=bind", f"source={mount.source}", f"target={mount.target}"]
+    if not mount.writable:
+        fields.append("readonly")
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue()
+
+
+def quoted(*words: str) -> str:
+    """A command as shell text."""
+    return shlex.join(words)

@@ -1,0 +1,80 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Charliecloud: an image is a folder in the location's work directory, seen by all of its nodes.
+
+It isolates less than others: there is no entrypoint, mounts are never read-only, and the network is taken away only
+where an unprivileged user may have a network namespace of his own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from airflow_hybrid.container import Container, ImageSource
+from airflow_hybrid.containers.base import Archives, Runtime, quoted
+from airflow_hybrid.errors import UnsupportedError
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Charliecloud(Runtime):
+    """https://hpc.github.io/charliecloud/ch-run.html"""
+
+    name = "charliecloud"
+    client = "ch-run"
+    makes_mountpoints = False
+
+    def usable(self) -> str:
+        return "command -v ch-image >/dev/null && USER=${USER:-$(id -un)} ch-run --version 2>&1"
+
+    def reference(self, source: ImageSource, places: Archives) -> str:
+        if source.load is not None and not source.pull:
+            raise self.cannot("dockerLoad", "give the image as dockerPull, or its root file system as dockerImport")
+        if source.image_id and source.image_id.startswith("/"):
+            return source.image_id
+        return f"{places.folder}/{source.digest}"
+
+    def present(self, reference: str) -> str:
+        return f"[ -d {quoted(reference)} ]"
+
+    def obtain(self, source: ImageSource, places: Archives) -> str:
+        reference = self.reference(source, places)
+        if reference == source.image_id:
+            return "echo 'there is no such folder' >&2; false"
+        new = f"{reference}.new"
+        if source.file is None and source.root is not None:
+            # what docker imports: the archive of a root file system, perhaps compressed
+            make = (
+                f"mkdir -p {quoted(new)} && tar -xf {quoted(places.archive or '')} -C {quoted(new)} --exclude=./dev/*"
+            )
+            make += (
+                f" && (cd {quoted(new)} && mkdir -p ch dev proc sys etc tmp mnt/0 && touch etc/hosts etc/resolv.conf)"
+            )
+        else:
+            # an image that ch-image has already (built or imported by hand) is taken without a registry
+            name = source.image_id or source.pull or f"airflow_hybrid:{source.digest}"
+            if source.file is not None:
+                name = f"airflow_hybrid:{source.digest}"
+                build = quoted("ch-image", "build", "-t", name, "-f", "-")
+                get = f'printf %s {quoted(source.file)} | {build} "$(mktemp -d)"'
+            else:
+                get = quoted("ch-image", "pull", source.pull or name)
+                get = f"{{ ch-image list {quoted(name)} 2>/dev/null | grep -q 'in local storage: *yes' || {get}; }}"
+            make = f"{get} && {quoted('ch-convert', '-i', 'ch-image', '-o', 'dir', name, new)}"
+        return f"rm -rf {quoted(new)} && {make} && mv {quoted(new, reference)}"
+
+    def argv(
+        self, container: Container, name: str, environment: Mapping[str, str], command: Sequence[str]
+    ) -> list[str]:
+        image = container.image
+        inside = {"PATH": PATH, **environment}
+        argv = [*container.launcher]
+        if not container.network:
+            argv += ["unshare", "--user", "--map-current-user", "--net"]
+        argv += ["ch-run", "--no-home", "--unset-env=*", "--set-env", "--env-no-expand"]
+        argv += [f"--set-env={key}={value}" for key, value in inside.items()]
+        for mount in container.mounts:
+            for path in (mount.source, mount.target):
+                if ":" in path:
+                    raise UnsupportedError(f"charliecloud cannot mount {path!r}: its name has a colon")
+            argv.append(f"--bind={mount.source}:{mount.target}")
+        return [*argv, f"--cd={container.outdir}", *image.options, image.reference, "--", *command]
