@@ -215,7 +215,7 @@ def _outdir(outdir: str | None) -> str:
         from airflow.configuration import AIRFLOW_HOME
 
         return f"{AIRFLOW_HOME}/hybrid_outputs/{{{{ dag.dag_id }}}}/{{{{ run_id }}}}"
-    return outdir if "{{" in outdir else f"{outdir.rstrip('/')}/{{{{ run_id }}}}"
+    return outdir if "{{" in outdir or "{%" in outdir else f"{outdir.rstrip('/')}/{{{{ run_id }}}}"
 
 
 def _doc(graph: WorkflowGraph) -> str | None:

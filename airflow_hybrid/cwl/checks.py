@@ -27,7 +27,7 @@ def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
 
     :raises InputError: naming the input.
     """
-    process = _process(graph)
+    process = process_of(graph)
     _check_types(process, graph, order)
     context = HybridContext()
     context.make_fs_access = StdFsAccess
@@ -42,7 +42,8 @@ def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
     return {port.name: clean(builder.job.get(port.name), contents=True) for port in graph.inputs}
 
 
-def _process(graph: WorkflowGraph) -> Process:
+def process_of(graph: WorkflowGraph) -> Process:
+    """A process of cwltool that has the graph's inputs, and nothing to run."""
     requirements = [item for item in graph.requirements or [] if item["class"] not in (FORMATS, NAMESPACES)]
     formats = [item["triples"] for item in graph.requirements or [] if item["class"] == FORMATS]
     document = {

@@ -18,29 +18,36 @@ from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue
 
 
-def load_inputs(path: str, *, cache_dir: Path | None = None) -> CwlObject:
+def load_inputs(path: str, *, base: str | None = None, cache_dir: Path | None = None) -> CwlObject:
     """The input object in a YAML or JSON file; relative paths and locations in it are resolved against its folder.
 
+    :param base: the folder to resolve against, if not that one.
     :raises InputError: no such file, not YAML, or not an object; with line and column.
     """
     try:
         content = Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"cannot read the inputs file: {error.strerror}", where=path) from error
-    entry = (cache_dir or cache.default_directory()) / "inputs" / f"{_key(content, path)}.json"
+    folder = base or posixpath.dirname(posixpath.abspath(path))
+    entry = (cache_dir or cache.default_directory()) / "inputs" / f"{_key(content, folder)}.json"
     try:
         stored: CwlObject = json.loads(entry.read_bytes())
         return stored
     except (OSError, ValueError):
         pass  # not there yet, or not readable: read the file itself
-    value = _parse(content, path)
-    resolved: CwlObject = _resolve(value, posixpath.dirname(posixpath.abspath(path)))
+    resolved = resolve_paths(_parse(content, path), folder)
     cache.write_entry(entry, resolved)
     return resolved
 
 
-def _key(content: bytes, path: str) -> str:
-    return hashlib.sha256(posixpath.abspath(path).encode() + b"\0" + content).hexdigest()
+def resolve_paths(value: CwlObject, folder: str) -> CwlObject:
+    """A copy in which Files and Directories have absolute locations; relative ones start at ``folder``."""
+    resolved: CwlObject = _resolve(value, folder)
+    return resolved
+
+
+def _key(content: bytes, folder: str) -> str:
+    return hashlib.sha256(folder.encode() + b"\0" + content).hexdigest()
 
 
 def _parse(content: bytes, path: str) -> CwlObject:

@@ -52,6 +52,8 @@ class HybridTrigger(BaseTrigger):
         self.places = places
         self.jobs = jobs
         self.timeout_s = timeout_s
+        self.failure: HybridError | None = None
+        """why the task failed, for who runs the trigger in a process of its own making"""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -74,6 +76,7 @@ class HybridTrigger(BaseTrigger):
         except HybridError as error:
             # one message, no traceback: it says what, where, and what to do
             self.log.error("%s", error)
+            self.failure = error
             yield TaskFailedEvent()
         except Exception:
             # an exception that leaves a trigger would go through a worker: end the task here, and log it

@@ -1,0 +1,226 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""``airflow-hybrid-runner DOCUMENT [JOB]``: a CWL runner by the contract of ``cwl-runner``.
+
+The output object is all that is written to stdout; logs go to stderr. What is not needed for an answer is not imported:
+an invalid document is refused without Airflow.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from airflow_hybrid import __version__
+from airflow_hybrid.errors import ConfigError, HybridError, UnsupportedError
+from airflow_hybrid.runner import arguments
+from airflow_hybrid.runner.home import CACHE_VARIABLE, Home, cache_directory
+
+if TYPE_CHECKING:
+    from airflow_hybrid.model import CwlObject, WorkflowGraph
+
+SUCCESS, FAILURE, UNSUPPORTED, INTERRUPTED = 0, 1, 33, 130
+PROG = "airflow-hybrid-runner"
+_DEFAULTS: dict[str, Any] = {
+    "outdir": ".", "basedir": None, "quiet": False, "verbose": False, "hybrid_file": None, "workflow": None,
+    "serial": False, "tmpdir_prefix": None, "leave_tmpdir": False, "validate": False, "tool_help": False,
+}  # fmt: skip
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run; -> the exit code."""
+    args = arguments.parser(PROG).parse_args(sys.argv[1:] if argv is None else argv)
+    for name, value in _DEFAULTS.items():
+        if not hasattr(args, name):
+            setattr(args, name, value)
+    if args.version:
+        print(f"{PROG} {__version__}")
+        return SUCCESS
+    if args.document is None:
+        print(f"{PROG}: which document? (--help says more)", file=sys.stderr)
+        return FAILURE
+    signal.signal(signal.SIGTERM, _interrupt)
+    os.environ.setdefault(CACHE_VARIABLE, str(cache_directory()))
+    with _stdout_kept() as stdout:
+        try:
+            outputs = _run(args)
+        except UnsupportedError as error:
+            return _said(error, UNSUPPORTED)
+        except HybridError as error:
+            return _said(error, FAILURE)
+        except KeyboardInterrupt:
+            print(f"{PROG}: interrupted", file=sys.stderr)
+            return INTERRUPTED
+        if outputs is not None:
+            stdout.write(json.dumps(outputs, indent=4) + "\n")
+            stdout.flush()
+    return SUCCESS
+
+
+def script() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _said(error: HybridError, code: int) -> int:
+    print(f"{PROG}: {error}", file=sys.stderr)
+    return code
+
+
+@contextlib.contextmanager
+def _stdout_kept() -> Iterator[Any]:
+    """Nothing but what is written to the yielded file reaches stdout: all else goes to stderr, whoever writes it."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with os.fdopen(os.dup(kept), "w", encoding="utf-8") as stdout:
+            yield stdout
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _run(args: argparse.Namespace) -> CwlObject | None:
+    from airflow_hybrid.cwl.cache import load_graph
+
+    job_of = arguments.job_document(args.document)
+    if job_of is not None:
+        args.document, job = job_of
+        args.inputs = [job, *args.inputs]
+    graph = load_graph(args.document)
+    inputs = arguments.read_inputs(graph, args, PROG)
+    if args.validate:
+        print(f"{args.document} is valid CWL.", file=sys.stderr)
+        return None
+    sites = _sites(args, graph)
+    prefix = args.tmpdir_prefix or os.path.join(tempfile.gettempdir(), "airflow-hybrid-")
+    folder = Path(tempfile.mkdtemp(dir=os.path.dirname(prefix) or ".", prefix=os.path.basename(prefix))).absolute()
+    try:
+        return _as_dag(args, inputs, sites, folder)
+    finally:
+        if args.leave_tmpdir:
+            print(f"{PROG}: the run's files are in {folder}", file=sys.stderr)
+        else:
+            _remove(folder)
+
+
+def _sites(args: argparse.Namespace, graph: WorkflowGraph) -> dict[str, Any]:
+    """Where the steps run: what the hybrid file says of the workflow, else this machine."""
+    if args.hybrid_file is None:
+        return {}
+    from airflow_hybrid.config import load_hybrid_file
+
+    hybrid = load_hybrid_file(args.hybrid_file)
+    found = dict(hybrid.workflows)
+    name = args.workflow
+    if name is None:
+        source = graph.source.removeprefix("file://")
+        same = [
+            key
+            for key, value in found.items()
+            if os.path.realpath(value.file.partition("#")[0]) == os.path.realpath(unquote(source))
+        ]
+        name = (same or list(found))[0] if len(same or found) == 1 else None
+    if name not in found:
+        raise ConfigError(
+            f"which workflow of it is meant? It has {', '.join(found) or 'none'}",
+            where=args.hybrid_file,
+            hint="say it by --workflow NAME",
+        )
+    return {
+        "bindings": found[name].bindings,
+        "deployments": hybrid.deployments,
+        "links": hybrid.links,
+        "inputs": found[name].settings,
+    }
+
+
+def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], folder: Path) -> CwlObject:
+    level = "ERROR" if args.quiet else "INFO" if args.verbose else "WARNING"
+    home = Home(folder, log_level=level)
+    home.ready()
+    _log_to_stderr(level)
+    from airflow_hybrid.config import parse_deployments
+    from airflow_hybrid.dag import HybridDag
+    from airflow_hybrid.errors import JobFailedError
+    from airflow_hybrid.model import LOCAL_DEPLOYMENT
+    from airflow_hybrid.runner.dag_run import DagRunner
+
+    deployments = dict(parse_deployments(sites.pop("deployments", None) or {}))
+    for name, deployment in deployments.items():
+        if deployment.type == LOCAL_DEPLOYMENT:
+            work = deployment.workdir or str(home.work / name)
+            # by triggers, which run side by side
+            parallel = not args.serial if deployment.deferrable is None else deployment.deferrable
+            deployments[name] = replace(deployment, workdir=work, deferrable=parallel)
+    document = args.document
+    dag = HybridDag(
+        document if "://" in document else os.path.abspath(document),
+        dag_id="run",
+        deployments=deployments,
+        outdir="{% raw %}" + os.path.abspath(args.outdir) + "{% endraw %}",
+        fileloc=home.add_file("run", document),
+        **sites,
+    )
+    runner = DagRunner()
+    try:
+        result = runner.run(dag, {"job": inputs})
+    finally:
+        runner.close()
+    if result.succeeded and result.outputs is not None:
+        outputs: CwlObject = _with_paths(result.outputs)
+        return outputs
+    for error in result.errors:
+        if isinstance(error, UnsupportedError):
+            raise error
+    reasons = [str(error) or repr(error) for error in result.errors] or [f"the run ended as {result.state}"]
+    raise JobFailedError("\n".join(reasons), retryable=False)
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.getLogger().setLevel(level)
+
+
+def _with_paths(value: Any) -> Any:
+    """Local files and folders also by ``path``, as cwltool prints them."""
+    if isinstance(value, list):
+        return [_with_paths(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    found = {key: _with_paths(item) for key, item in value.items()}
+    location = str(found.get("location", ""))
+    if found.get("class") in ("File", "Directory") and location.startswith("file://"):
+        found["path"] = unquote(location[len("file://") :])
+    return found
+
+
+def _remove(folder: Path) -> None:
+    """Remove the run's folder, with what a job left without permissions."""
+    import shutil
+
+    def again(function: Any, path: str, _: Any) -> None:
+        with contextlib.suppress(OSError):
+            os.chmod(os.path.dirname(path), 0o700)
+            os.chmod(path, 0o700)
+            function(path)
+
+    shutil.rmtree(folder, onerror=again)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,148 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The command line of a CWL runner: our options anywhere, then the document's inputs as a job file or as flags."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow_hybrid.cwl.settings import load_inputs, resolve_paths
+from airflow_hybrid.errors import InputError
+from airflow_hybrid.model import CwlObject, WorkflowGraph
+
+TOOL_KEY = "cwl:tool"
+"""key of a job file that names the document it is for"""
+DESCRIPTION = """\
+Runs a CWL document as an Airflow DAG to its end, in this process, and prints its output object (JSON). No Airflow has
+to be running. Exit code: 0 success, 1 failure, 33 the document needs a feature that cannot be had here."""
+EPILOG = "Without JOB the inputs are flags: --name value. Options of a document and of this command may be mixed."
+
+
+def parser(prog: str) -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(prog=prog, description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
+    made.add_argument("--version", action="store_true", help="print the version and exit")
+    made.add_argument("document", nargs="?", metavar="DOCUMENT", help="CWL document; `main.cwl#tool` picks a process")
+    made.add_argument("inputs", nargs=argparse.REMAINDER, metavar="JOB", help="inputs: a YAML or JSON file, or flags")
+    add_options(made)
+    return made
+
+
+def add_options(to: Any, taken: Sequence[str] = ()) -> None:
+    """Our options, but those that an input of the document is called as.
+
+    :param taken: names of inputs.
+    """
+
+    def add(flag: str, **keywords: Any) -> None:
+        if flag.lstrip("-") not in taken:
+            # no defaults: what was given before the document stays
+            to.add_argument(flag, default=argparse.SUPPRESS, **keywords)
+
+    add("--outdir", metavar="DIR", help="where the outputs go (default: the current folder)")
+    add("--basedir", metavar="DIR", help="where relative paths of inputs start (default: the job file's folder)")
+    add("--quiet", action="store_true", help="log errors only")
+    add("--verbose", action="store_true", help="log what Airflow does, too")
+    add("--hybrid-file", metavar="FILE", help="a streamflow.yml: its bindings and deployments say where steps run")
+    add("--workflow", metavar="NAME", help="workflow of the hybrid file (default: that of DOCUMENT)")
+    add("--serial", action="store_true", help="one step at a time on this machine")
+    add("--tmpdir-prefix", metavar="PREFIX", help="start of the path of the folder for this run's jobs")
+    add("--leave-tmpdir", action="store_true", help="keep that folder")
+    add("--validate", action="store_true", help="only check the document")
+    add("--tool-help", action="store_true", help="show the document's inputs as flags")
+    # what other runners need and this one always does
+    add("--enable-dev", action="store_true", help=argparse.SUPPRESS)
+    add("--enable-ext", action="store_true", help=argparse.SUPPRESS)
+
+
+def job_document(path: str) -> tuple[str, str] | None:
+    """The document that a job file names under ``cwl:tool``, and the job file itself."""
+    base = path.partition("#")[0]
+    if "://" in base or not base.endswith((".json", ".yml", ".yaml")) or not os.path.isfile(base):
+        return None
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        value = YAML(typ="safe", pure=True).load(Path(base).read_text())
+    except (YAMLError, UnicodeDecodeError):
+        return None
+    named = value.get(TOOL_KEY) if isinstance(value, Mapping) else None
+    if not isinstance(named, str):
+        return None
+    return named if "://" in named else os.path.join(os.path.dirname(base), named), base
+
+
+def read_inputs(graph: WorkflowGraph, args: argparse.Namespace, prog: str) -> CwlObject:
+    """The inputs of the run, from what stands after the document.
+
+    :raises InputError: the job file cannot be read.
+    :raises SystemExit: flags that the document does not have (2, as argparse does).
+    """
+    rest = list(args.inputs)
+    if len(rest) == 1 and not rest[0].startswith("-") and not args.tool_help:
+        return _job(rest[0], args.basedir)
+    if not rest and not args.tool_help:
+        return {}
+    if rest == ["-"]:
+        return _job("-", args.basedir)
+    return _flags(graph, rest, args, prog)
+
+
+def _job(path: str, basedir: str | None) -> CwlObject:
+    if path == "-":
+        try:
+            value = json.loads(json.dumps(_yaml(sys.stdin.read())))
+        except ValueError as error:
+            raise InputError(f"not JSON: {error}", where="stdin") from error
+        found: CwlObject = resolve_paths(value, os.path.abspath(basedir or "."))
+    else:
+        path = path.removeprefix("file://")
+        found = load_inputs(path, base=os.path.abspath(basedir) if basedir else None)
+    found.pop(TOOL_KEY, None)
+    return found
+
+
+def _yaml(text: str) -> Any:
+    from ruamel.yaml import YAML
+
+    value = YAML(typ="safe", pure=True).load(text)
+    if not isinstance(value, dict):
+        raise InputError("a job is an object: input name -> value", where="stdin")
+    return value
+
+
+def _flags(graph: WorkflowGraph, rest: Sequence[str], args: argparse.Namespace, prog: str) -> CwlObject:
+    """Inputs as flags, by cwltool's own parser."""
+    from cwltool.argparser import generate_parser
+
+    from airflow_hybrid.cwl.checks import process_of
+
+    process = process_of(graph)
+    names: dict[str, str] = {}
+    records: list[str] = []
+    tool = argparse.ArgumentParser(prog=f"{prog} {args.document}", allow_abbrev=False)
+    base = Path(args.basedir or ".").absolute().as_uri() + "/"
+    generate_parser(tool, process, names, records, input_required=False, base_uri=base)
+    add_options(tool, list(names.values()))
+    if args.tool_help:
+        tool.print_help(sys.stdout)
+        raise SystemExit(0)
+    found = vars(tool.parse_args(list(rest)))
+    job: CwlObject = _job(found["job_order"], args.basedir) if found.get("job_order") else {}
+    ours = {action for action in found if action not in names}
+    for name in ours & vars(args).keys():
+        setattr(args, name, found[name])
+    for record in records:
+        prefix = f"{record}."
+        fields = {key[len(prefix) :]: found.pop(key) for key in list(found) if key.startswith(prefix)}
+        if any(value is not None for value in fields.values()):
+            job[record] = fields
+    for key, name in names.items():
+        if key != "job_order" and found.get(key) is not None:
+            job[name] = found[key]
+    return job

@@ -1,0 +1,290 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A DAG's run from beginning to end in this process.
+
+What is Airflow's is used: its scheduling decisions (``DagRun.update_state``), the Task SDK's runner with its
+in-process API server, triggers and their end events. ``DAG.test()`` is made of the same parts; it reads the whole DAGs
+folder again for each run, runs one trigger at a time, and takes a task that its trigger ends back to a worker, so this
+loop stands in its place: workers run one after the other, triggers all at once between them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+from uuid import UUID
+
+from airflow import settings
+from airflow.dag_processing.bundles.manager import DagBundlesManager
+from airflow.dag_processing.collection import update_dag_parsing_results_in_db
+from airflow.models.dagrun import DagRun, get_or_create_dagrun
+from airflow.models.trigger import handle_event_submit
+from airflow.models.xcom import XComModel
+from airflow.sdk import DAG, timezone
+from airflow.sdk._shared.module_loading import import_string
+from airflow.sdk.api.datamodels._generated import TaskInstance as TaskIdentity
+from airflow.sdk.execution_time import task_runner
+from airflow.sdk.execution_time.comms import DeferTask
+from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor, run_task_in_process
+from airflow.sdk.serde import deserialize
+from airflow.serialization.definitions.dag import SerializedDAG
+from airflow.serialization.serialized_objects import (
+    DagSerialization,
+    LazyDeserializedDAG,
+    create_scheduler_operator,
+)
+from airflow.triggers.base import TaskFailedEvent
+from airflow.utils.state import DagRunState, TaskInstanceState
+from airflow.utils.types import DagRunTriggeredByType, DagRunType
+from sqlalchemy import select
+
+from airflow_hybrid.errors import HybridError
+from airflow_hybrid.hooks.connectors import close_all
+from airflow_hybrid.model import CwlObject
+from airflow_hybrid.operators.values import OUTPUTS_TASK, RETURN
+
+log = logging.getLogger(__name__)
+
+BUNDLE = "dags-folder"
+RETRY_PAUSE_S = 1.0
+
+
+@dataclass
+class RunResult:
+    """How a run ended.
+
+    :ivar outputs: the CWL output object; None where the run failed.
+    :ivar errors: what made tasks fail, in the order in which they did.
+    """
+
+    state: str
+    outputs: CwlObject | None
+    errors: list[BaseException] = field(default_factory=list)
+    tasks: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def succeeded(self) -> bool:
+        return self.state == DagRunState.SUCCESS.value
+
+
+class _TriggerComms:
+    """What triggers say to the API server, said in process (the triggerer has a socket for it)."""
+
+    def __init__(self, supervisor: InProcessTestSupervisor) -> None:
+        from airflow.sdk.execution_time.supervisor import InProcessSupervisorComms
+
+        supervisor.comms = InProcessSupervisorComms(supervisor=supervisor)
+        self._inner = supervisor.comms
+
+    def send(self, msg: Any) -> Any:
+        return self._inner.send(msg)
+
+    async def asend(self, msg: Any) -> Any:
+        return self._inner.send(msg)
+
+
+class DagRunner:
+    """Runs DAGs one after the other; to be closed at the end (connections of its triggers stay open until then)."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._bundles_known = False
+
+    def close(self) -> None:
+        async def end() -> None:
+            await close_all()
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in left:  # pollers that nobody waits for any more
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+        self._loop.run_until_complete(end())
+        self._loop.close()
+
+    def run(self, dag: DAG, conf: CwlObject | None = None, run_id: str | None = None) -> RunResult:
+        """Run ``dag`` once and wait for its end."""
+        session: Any = cast(Any, settings).NonScopedSession()  # the API server closes this thread's own
+        try:
+            return _Run(self, dag, self._create(dag, conf, run_id, session), session).to_its_end()
+        finally:
+            session.close()
+
+    def _create(self, dag: DAG, conf: CwlObject | None, run_id: str | None, session: Any) -> DagRun:
+        if not self._bundles_known:
+            cast(Any, DagBundlesManager)().sync_bundles_to_db(session=session)
+            session.commit()
+            self._bundles_known = True
+        cast(Any, dag).validate()
+        dag.relative_fileloc = dag.relative_fileloc or os.path.basename(dag.fileloc)
+        lazy = LazyDeserializedDAG.from_dag(dag)
+        update_dag_parsing_results_in_db(BUNDLE, None, [lazy], {}, None, set(), session=session)
+        session.commit()
+        scheduled: SerializedDAG = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+        now = timezone.utcnow()
+        run = get_or_create_dagrun(
+            dag=scheduled,
+            start_date=now,
+            logical_date=now,
+            data_interval=(now, now),
+            run_after=now,
+            run_id=run_id or DagRun.generate_run_id(run_type=DagRunType.MANUAL, logical_date=now, run_after=now),
+            session=session,
+            conf=conf,
+            triggered_by=DagRunTriggeredByType.CLI,
+            triggering_user_name=None,
+        )
+        session.commit()
+        return run
+
+
+class _Run:
+    """One run."""
+
+    def __init__(self, runner: DagRunner, dag: DAG, run: DagRun, session: Any) -> None:
+        self._loop = runner._loop
+        self._dag = dag
+        self._run = run
+        self._session = session
+        self._triggers: dict[asyncio.Task[Any], tuple[Any, Any]] = {}
+        self._errors: list[BaseException] = []
+
+    def to_its_end(self) -> RunResult:
+        try:
+            while self._advance():
+                pass
+        finally:
+            self._stop_triggers()
+        return RunResult(self._run.state, self._outputs(), self._errors, self._states())
+
+    def _advance(self) -> bool:
+        """One round: what is ready is run; then triggers, until one of them ends."""
+        session, run = self._session, self._run
+        session.expire_all()
+        schedulable, _ = run.update_state(session=session)
+        for ti in schedulable:
+            ti.try_number += 1
+            ti.state = TaskInstanceState.SCHEDULED
+            ti.scheduled_dttm = timezone.utcnow()
+        session.commit()
+        if run.state != DagRunState.RUNNING:
+            return False
+        ready = [ti for ti in run.get_task_instances(session=session) if ti.state == TaskInstanceState.SCHEDULED]
+        for ti in sorted(ready, key=lambda ti: (ti.task_id, ti.map_index)):
+            self._work(ti)
+        if not ready:
+            self._wait_for_triggers()
+        return True
+
+    # --- workers -------------------------------------------------------------------------------------------------
+
+    def _work(self, ti: Any) -> None:
+        """What a worker does: run the task, up to its deferral where it is deferred."""
+        ti.set_state(TaskInstanceState.QUEUED)
+        identity = TaskIdentity(
+            id=UUID(str(ti.id)),
+            task_id=ti.task_id,
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            try_number=ti.try_number,
+            map_index=ti.map_index,
+            dag_version_id=UUID(str(ti.dag_version_id)),
+        )
+        result = run_task_in_process(ti=identity, task=self._dag.task_dict[ti.task_id])
+        ti.set_state(result.ti.state)
+        ti.task = create_scheduler_operator(result.ti.task)
+        if isinstance(result.msg, DeferTask):
+            self._defer(ti, identity, result.msg)
+        elif result.error is not None and ti.state != TaskInstanceState.SKIPPED:
+            self._failed(result.error)
+
+    def _failed(self, error: BaseException) -> None:
+        """Note why a task failed: a task that says it in its own words ends by SystemExit, and has the cause in it."""
+        cause = error.__cause__ if isinstance(error.__cause__, HybridError) else error
+        self._errors.append(cause)
+
+    # --- triggers ------------------------------------------------------------------------------------------------
+
+    def _defer(self, ti: Any, identity: TaskIdentity, message: DeferTask) -> None:
+        kwargs: Any = deserialize(message.trigger_kwargs)  # type: ignore[type-var]
+        trigger: Any = import_string(message.classpath)(**kwargs)
+        trigger.task_instance = identity
+        work = self._loop.create_task(_first_event(trigger), name=f"{ti.task_id}[{ti.map_index}]")
+        self._triggers[work] = (ti, trigger)
+        self._turn(self._step_once())
+
+    async def _step_once(self) -> None:
+        await asyncio.sleep(0)
+
+    def _turn(self, work: Any) -> Any:
+        """Let the triggers' loop run, with the triggerer's way to the API server open."""
+        make: Any = InProcessTestSupervisor
+        supervisor = make(id=UUID(int=0), pid=0, process=None, process_log=log, client=make._api_client())
+        task_runner.SUPERVISOR_COMMS = _TriggerComms(supervisor)  # type: ignore[assignment]
+        try:
+            return self._loop.run_until_complete(work)
+        finally:
+            del task_runner.SUPERVISOR_COMMS
+
+    def _wait_for_triggers(self) -> None:
+        if not self._triggers:
+            time.sleep(RETRY_PAUSE_S)  # a retry that is due later
+            return
+        done, _ = self._turn(asyncio.wait(self._triggers, return_when=asyncio.FIRST_COMPLETED))
+        for work in done:
+            ti, trigger = self._triggers.pop(work)
+            error = work.exception()
+            event = TaskFailedEvent() if error is not None else work.result()
+            if event is None:
+                event = TaskFailedEvent()
+            handle_event_submit(event, task_instance=ti, session=self._session)
+            self._session.commit()
+            error = error or getattr(trigger, "failure", None)
+            if error is not None:
+                self._failed(error)
+
+    def _stop_triggers(self) -> None:
+        """The run is given up (Ctrl-C): end the jobs of its triggers."""
+        left, self._triggers = self._triggers, {}
+        if not left:
+            return
+
+        async def stop() -> None:
+            for work in left:
+                work.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+            await asyncio.gather(*(trigger.on_kill() for _, trigger in left.values()), return_exceptions=True)
+
+        self._turn(stop())
+
+    # --- what is left of it --------------------------------------------------------------------------------------
+
+    def _outputs(self) -> CwlObject | None:
+        import json
+
+        query = select(XComModel.value).where(
+            XComModel.dag_id == self._run.dag_id,
+            XComModel.run_id == self._run.run_id,
+            XComModel.task_id == OUTPUTS_TASK,
+            XComModel.key == RETURN,
+        )
+        value = self._session.scalars(query).first()
+        found: CwlObject | None = json.loads(value) if isinstance(value, str) else value
+        return found
+
+    def _states(self) -> dict[str, str]:
+        return dict(self._named_states())
+
+    def _named_states(self) -> Iterator[tuple[str, str]]:
+        for ti in self._run.get_task_instances(session=self._session):
+            name = ti.task_id + (f"[{ti.map_index}]" if ti.map_index >= 0 else "")
+            yield name, str(getattr(ti.state, "value", ti.state))
+
+
+async def _first_event(trigger: Any) -> Any:
+    async for event in trigger.run():
+        return event
+    return None

@@ -1,0 +1,95 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""An Airflow of one's own for a run: settings by environment variables, and a database that is ready to be used.
+
+Must be called before Airflow is imported, because Airflow reads its settings then.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import importlib.metadata
+import os
+import sqlite3
+import sys
+import tempfile
+from pathlib import Path
+
+CACHE_VARIABLE = "AIRFLOW_HYBRID_CACHE_DIR"
+
+
+def cache_directory() -> Path:
+    """``$AIRFLOW_HYBRID_CACHE_DIR``, else ``$XDG_CACHE_HOME/airflow_hybrid`` (``~/.cache``)."""
+    given = os.environ.get(CACHE_VARIABLE)
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(base) / "airflow_hybrid"
+
+
+class Home:
+    """The Airflow home of one process, in ``folder``; its database is a copy of one that was made before.
+
+    :ivar dags: its DAGs folder; ``work``: where jobs of this machine have their directories.
+    """
+
+    def __init__(self, folder: Path, *, log_level: str = "WARNING") -> None:
+        self.folder = folder
+        self.dags = folder / "dags"
+        self.work = folder / "work"
+        self._database = folder / "airflow.db"
+        self._template = cache_directory() / f"airflow-{importlib.metadata.version('apache-airflow')}.db"
+        if "airflow" in sys.modules:
+            raise RuntimeError("Airflow has been imported already: its settings are read then")
+        self.dags.mkdir(parents=True, exist_ok=True)
+        os.environ.update(self._settings(log_level))
+        os.environ.setdefault(CACHE_VARIABLE, str(cache_directory()))
+
+    def _settings(self, log_level: str) -> dict[str, str]:
+        return {
+            "AIRFLOW_HOME": str(self.folder),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._database}",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode(),
+            # no run's template is kept: a rendered field may be long
+            "AIRFLOW__CORE__NUM_DAG_RUNS_TO_RETAIN_RENDERED_FIELDS": "0",
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": log_level,
+            "AIRFLOW__LOGGING__FAB_LOGGING_LEVEL": log_level,
+            # what libraries think of each other's versions is not the user's to know
+            "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "py.warnings=ERROR",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        }
+
+    def ready(self) -> None:
+        """Have the database: copied, or made once for this version of Airflow (which takes some seconds)."""
+        if not self._database.exists() and self._template.exists():
+            _copy(self._template, self._database)
+            return
+        from airflow.utils.db import initdb
+
+        initdb()
+        self._keep()
+
+    def _keep(self) -> None:
+        """Keep the new database for other runs. A cache that cannot be written only makes them slower."""
+        with contextlib.suppress(OSError):
+            self._template.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self._template.parent, prefix=".", suffix=".tmp")
+            os.close(handle)
+            _copy(self._database, Path(name))
+            os.replace(name, self._template)
+
+    def add_file(self, dag_id: str, document: str) -> str:
+        """A file that stands for the DAG: Airflow shows its source and wants it to be in the DAGs folder."""
+        file = self.dags / f"{dag_id}.py"
+        file.write_text(f"# DAG {dag_id} of {document!r}, made by a runner\n")
+        return str(file)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a SQLite database, with what is in its log still."""
+    with contextlib.closing(sqlite3.connect(source)) as old, contextlib.closing(sqlite3.connect(target)) as new:
+        old.backup(new)

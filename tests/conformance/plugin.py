@@ -1,0 +1,164 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A pytest plugin: each test of a CWL conformance suite is compiled, made a DAG, and run by Airflow's own parts.
+
+``cwltest`` reads the suites and compares the outputs; its hook ``pytest_cwl_execute_test`` is answered here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cwltest import UNSUPPORTED_FEATURE
+from cwltest.plugin import CWLItem, CWLYamlFile
+
+from airflow_hybrid.runner.home import Home
+from tests.conformance.results import Result, Results
+from tests.conformance.sites import SITES, options
+
+RESULT = "conformance"
+SUITE = re.compile(r"conformance_tests?(_v\d+\.\d+)?\.ya?ml")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("conformance", "CWL conformance")
+    group.addoption("--cwl-site", choices=SITES, default="local", help="where all steps run")
+    group.addoption("--cwl-version", default="", help="for the results' title")
+    group.addoption("--cwl-results", help="folder for the table of results and the badges")
+
+
+class Suite(CWLYamlFile):
+    """A suite's file: its tests have unique names, as the standard gives them."""
+
+    def collect(self) -> Iterator[CWLItem]:
+        for item in super().collect():
+            item.spec["entry_tags"] = item.spec.get("tags", [])
+            yield item
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    return Suite.from_parent(parent, path=file_path) if SUITE.fullmatch(file_path.name) else None  # type: ignore[no-any-return]
+
+
+class _Process:
+    """The Airflow of this process: made when the first test runs."""
+
+    def __init__(self, site: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True)
+        self.home = Home(Path(self._folder.name), log_level="CRITICAL")
+        self.home.ready()
+        from airflow_hybrid.runner.dag_run import DagRunner
+
+        self._runner = DagRunner()
+        self._site = site
+        self._count = 0
+
+    def run(self, document: str, job: str | None, outdir: str) -> tuple[int, Any, str]:
+        """-> exit code as of cwl-runner, the output object, and the reason of a failure."""
+        from airflow_hybrid.cwl.settings import load_inputs
+        from airflow_hybrid.dag import HybridDag
+        from airflow_hybrid.errors import HybridError, UnsupportedError
+
+        self._count += 1
+        dag_id = f"test_{os.getpid()}_{self._count}"
+        try:
+            dag = HybridDag(
+                document,
+                dag_id=dag_id,
+                outdir=outdir,
+                fileloc=self.home.add_file(dag_id, document),
+                **options(self._site, str(self.home.work)),
+            )
+            result = self._runner.run(dag, {"job": load_inputs(job)} if job else {})
+        except HybridError as error:
+            return UNSUPPORTED_FEATURE if isinstance(error, UnsupportedError) else 1, None, str(error)
+        if result.succeeded:
+            return 0, result.outputs, ""
+        unsupported = any(isinstance(error, UnsupportedError) for error in result.errors)
+        reason = "\n".join(str(error) or repr(error) for error in result.errors)
+        return UNSUPPORTED_FEATURE if unsupported else 1, None, reason or f"the run ended as {result.state}"
+
+    def close(self) -> None:
+        self._runner.close()
+        self._folder.cleanup()
+
+
+_process: list[_Process] = []
+_reasons: dict[str, str] = {}
+
+
+class _Executor:
+    def __init__(self, site: str) -> None:
+        self.site = site
+
+    def pytest_cwl_execute_test(self, config: Any, processfile: str, jobfile: str | None) -> tuple[int, Any]:
+        if not _process:
+            _process.append(_Process(self.site))
+        base = config.basedir
+        code, outputs, reason = _process[0].run(
+            _path(processfile, base), _path(jobfile, base) if jobfile else None, config.outdir
+        )
+        _reasons["last"] = reason
+        return code, outputs
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Any:
+        outcome = yield
+        if not isinstance(item, CWLItem) or call.when != "call":
+            return
+        report = outcome.get_result()
+        reason = ""
+        if report.failed:
+            told = call.excinfo.value.args
+            result = told[1] if len(told) > 1 else None
+            kind = "unsupported" if result is not None and result.return_code == UNSUPPORTED_FEATURE else "failed"
+            reason = _reasons.get("last") or (result.message if result is not None else str(call.excinfo.value))
+        else:
+            kind = "passed"
+        name = urllib.parse.urldefrag(str(item.spec.get("id") or item.name))[1] or item.name
+        found = Result(name, kind, reason, tuple(item.spec.get("tags", ["required"])), report.duration)
+        report.user_properties.append((RESULT, found.to_json()))
+
+    def pytest_sessionfinish(self) -> None:
+        if _process:
+            _process.pop().close()
+
+
+class _Reporter:
+    """In the process that reports: results of all tests, those of other processes included."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.results = Results(config.getoption("--cwl-version"), config.getoption("--cwl-site"))
+        self._folder = config.getoption("--cwl-results")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, value in report.user_properties:
+            if name == RESULT:
+                self.results.add(Result.from_json(value))  # type: ignore[arg-type]
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self.results.all:
+            terminalreporter.section("CWL conformance")
+            for line in self.results.summary():
+                terminalreporter.write_line(line)
+            if self._folder:
+                terminalreporter.write_line(f"written to {self.results.write(Path(self._folder))}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(_Executor(config.getoption("--cwl-site")))
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Reporter(config))
+
+
+def _path(location: str, base: str) -> str:
+    """An absolute path; a fragment (``#main``) stays."""
+    if location.startswith("file://"):
+        return urllib.parse.unquote(location[len("file://") :])
+    return os.path.join(base, location)
