@@ -15,6 +15,7 @@ help:
 	@echo 'make unit     the quick tests only'
 	@echo 'make faults   kills and outages of every component, the long ones included'
 	@echo 'make bench    ours against StreamFlow and cwltool, side by side (about an hour); ARGS="--only ..."'
+	@echo 'make conformance   the CWL conformance tests through DAGs; SITE=hpc, SITE=cloud, SUITE=..., ARGS="-k ..."'
 	@echo 'make lint     ruff, mypy, import-linter'
 	@echo 'make format   let ruff put the code in order'
 	@echo 'make clean    stop and remove the demo; remove .venv and caches'
@@ -35,6 +36,11 @@ unit: $(VENV)/.dev
 # every kill and outage, those included that Airflow takes minutes to notice
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m 'faults or not faults' tests/system/test_faults.py tests/system/test_lifecycle.py $(ARGS)
+
+.PHONY: conformance
+SITE := local
+conformance: $(VENV)/.dev
+	$(BIN)/python -m tests.conformance --site $(SITE) $(if $(SUITE),--suite $(SUITE)) $(ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -15,7 +15,7 @@ from cwltool.utils import aslist
 from cwltool.workflow import Workflow, WorkflowStep
 
 from airflow_hybrid.cwl.inputs import NAMESPACES
-from airflow_hybrid.cwl.resolved import as_written, in_order, kind, plain_json, position, text
+from airflow_hybrid.cwl.resolved import as_written, in_order, kind, original_version, plain_json, position, text
 from airflow_hybrid.cwl.runtime import FORMATS
 from airflow_hybrid.cwl.step_documents import StepDocuments
 from airflow_hybrid.errors import CwlError
@@ -51,6 +51,7 @@ class GraphBuilder:
             "source": self._source,
             "files": tuple(self._files) if path == "/" else (),
             "requirements": self._needed_to_validate(process) if path == "/" else None,
+            "cwl_version": original_version(process),
         }
 
     def _needed_to_validate(self, process: Process) -> JsonValue:
@@ -96,6 +97,7 @@ class GraphBuilder:
         header = self._header(tool, "/", name)
         return WorkflowGraph(
             **header,
+            single=True,
             outputs=tuple(
                 WorkflowOutput(
                     shortname(port["id"]),

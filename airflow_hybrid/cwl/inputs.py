@@ -25,7 +25,7 @@ from airflow_hybrid.errors import CwlError, InputError
 from airflow_hybrid.model import CwlObject, JsonValue, Source, Step, StepInput, WorkflowGraph, WorkflowOutput
 
 _SHA1 = re.compile(r"sha1\$[0-9a-f]{40}")
-_SCHEMES = ("file", "http", "https", "s3", "gs", "ftp", "hybrid")
+_SCHEMES = ("file", "http", "https", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "wasb", "adl", "ftp", "hybrid")
 
 NAMESPACES = "airflow_hybrid:namespaces"
 """Class of a pseudo requirement of a graph: the document's ``$namespaces``, for the formats of a run's files."""
@@ -191,7 +191,7 @@ def validate_inputs(
         if name.partition(":")[0] in ("cwl", "cwltool") or name.startswith("https://w3id.org/cwl/"):
             raise InputError(
                 f"{name!r} among a run's inputs is not supported: a DAG is compiled before its runs",
-                hint="put the requirement into the CWL document",
+                hint="`cwl:requirements` is; or put the requirement into the CWL document",
             )
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)

@@ -3,12 +3,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from collections.abc import Mapping
 
 from airflow_hybrid.config import Deployment
+from airflow_hybrid.hooks import web
 from airflow_hybrid.hooks.data_mover import DataMover
+from airflow_hybrid.hooks.objects import is_url
 from airflow_hybrid.model import FileRef
+
+START_BYTES = 64 * 1024 + 1
+"""what ``loadContents`` may want, and one byte by which more is noticed"""
 
 
 async def read_start(uri: str, deployments: Mapping[str, Deployment]) -> bytes:
@@ -16,9 +22,11 @@ async def read_start(uri: str, deployments: Mapping[str, Deployment]) -> bytes:
 
     :raises SiteError: it cannot be read.
     """
+    if is_url(uri):
+        return await asyncio.to_thread(web.read_start, uri, START_BYTES)
     ref = FileRef.parse(uri)
     host = await DataMover(deployments).host_of(ref)
-    result = await host.run(f"head -c 65537 < {shlex.quote(ref.path)}", label="read of an input")
+    result = await host.run(f"head -c {START_BYTES} < {shlex.quote(ref.path)}", label="read of an input")
     return result.check(f"cannot read {ref.path!r}").stdout
 
 

@@ -97,7 +97,9 @@ def parse(data: bytes, questions: Sequence[Question], trees: Sequence[str], base
     listed = {question.path for question in questions if question.ask == "list"}
     names: dict[str, list[str]] = {path: [] for path in listed if found.files[path].kind == "d"}
     roots = set(trees)
-    names.update({path: [] for path in seen.below if found.files[path].kind == "d" and path not in seen.links})
+    folders = (path for path in seen.below if found.files[path].kind == "d" and path not in seen.links)
+    # what is in a folder of a listed folder was not asked for: it is not known, rather than empty
+    names.update({path: [] for path in folders if _in_any(path, roots)})
     for path in seen.stats:
         parent, _, name = path.rpartition("/")
         if path not in roots and (parent or "/") in names:
@@ -105,6 +107,15 @@ def parse(data: bytes, questions: Sequence[Question], trees: Sequence[str], base
     found.listings = {path: tuple(sorted(entries)) for path, entries in names.items()}
     found.contents = seen.contents
     return found
+
+
+def _in_any(path: str, roots: set[str]) -> bool:
+    """Whether the path is one of the folders, or below one."""
+    while path not in roots:
+        if path in ("/", ""):
+            return False
+        path = posixpath.dirname(path)
+    return True
 
 
 def _real(path: str, real: dict[str, str]) -> str | None:

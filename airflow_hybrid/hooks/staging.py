@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.hooks import transfer_scripts as scripts
 from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.hooks.objects import is_url
 from airflow_hybrid.hooks.store import producer_of, sha1_of
 from airflow_hybrid.model import FileRef, LineageEntry
 
@@ -24,7 +25,7 @@ Key = tuple[str, str, str]
 class StageRequest:
     """One file or directory that is needed at a location.
 
-    :ivar source: ``hybrid:``, ``file:`` or ``http(s):`` URI.
+    :ivar source: ``hybrid:``, ``file:``, ``http(s):`` or object store's URI.
     :ivar path: absolute path at ``host`` where it is wanted.
     :ivar kind: ``f`` or ``d``.
     :ivar size: bytes; None if not known.
@@ -53,7 +54,7 @@ class StageRequest:
 
         :raises TransferError: neither.
         """
-        if self.source.startswith(("http://", "https://")):
+        if is_url(self.source):
             return None
         try:
             return FileRef.parse(self.source)

@@ -1,5 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Files from the web: fetched by the location that needs them, or, where it cannot, through this machine."""
+"""Files from the web: fetched by the location that needs them, or, where it cannot, through this machine; and those of
+object stores, always through this machine.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,7 @@ from urllib.parse import urlsplit
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.hooks import transfer_scripts as scripts
 from airflow_hybrid.hooks.base import CHUNK_BYTES, Host
+from airflow_hybrid.hooks.objects import is_object, open_object
 from airflow_hybrid.hooks.store import incoming_root, is_content_addressed
 from airflow_hybrid.hooks.transfer import TRANSFER_TIMEOUT_S
 
@@ -40,14 +43,16 @@ async def fetch(host: Host, url: str, path: str, digest: str | None, token: str)
     :param digest: SHA-1 that it must have; None if not known.
     :raises TransferError: the server refuses, or the content is another.
     """
-    check_url(url)
+    stored = is_object(url)
+    if not stored:
+        check_url(url)
     root = incoming_root(path)
     if is_content_addressed(path, digest):
         found = await host.run(scripts.look([(path, True)]), timeout_s=TRANSFER_TIMEOUT_S, label="probe of a copy")
         sight = scripts.parse_look(found.stdout, 1)[0]
         if sight.digest == digest and sight.digest:
             return "in place", sight.size, sight.digest
-    if time.monotonic() >= _OFFLINE.get(host, 0.0):
+    if not stored and time.monotonic() >= _OFFLINE.get(host, 0.0):
         text = scripts.fetch(url, root, token, path, digest)
         result = await host.run(text, timeout_s=TRANSFER_TIMEOUT_S, label=f"fetch of {url}")
         if result.exit_code == 0:
@@ -106,6 +111,19 @@ async def _relay(host: Host, url: str, path: str, digest: str | None, token: str
     return count, got
 
 
+def read_start(url: str, size: int) -> bytes:
+    """The first ``size`` bytes of what is at an URL, read by this machine. Blocking.
+
+    :raises TransferError: it cannot be read.
+    """
+    try:
+        response, _ = _open(url)
+        with response:
+            return response.read(size)
+    except (OSError, ValueError) as error:
+        raise TransferError(f"{url} cannot be read: {error}") from None
+
+
 def check_url(url: str) -> None:
     """:raises TransferError: not http or https, or not a plain URL."""
     parts = urlsplit(url)
@@ -122,6 +140,8 @@ class _Checked(urllib.request.HTTPRedirectHandler):
 
 
 def _open(url: str) -> tuple[IO[bytes], int | None]:
+    if is_object(url):
+        return open_object(url)
     _refuse_metadata_service(url)
     opener = urllib.request.build_opener(_Checked)
     response = opener.open(url, timeout=READ_TIMEOUT_S)

@@ -166,6 +166,10 @@ class WorkflowGraph:
     files: tuple[str, ...] = ()
     """every file that the graph came from, for the cache key"""
     requirements: JsonValue = None
+    cwl_version: str = "v1.2"
+    """that the top-level document is written in"""
+    single: bool = False
+    """a CommandLineTool or ExpressionTool at top level"""
 
     def walk(self) -> list[Step]:
         """All steps, sub-workflows' included, outermost first."""

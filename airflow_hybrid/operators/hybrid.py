@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import math
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
@@ -15,11 +16,11 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from airflow_hybrid.config import Deployment, bind, for_run
-from airflow_hybrid.cwl import cache
+from airflow_hybrid.cwl import cache, job_requirements
 from airflow_hybrid.cwl.inputs import scatter_dims, slice_scatter
 from airflow_hybrid.errors import HybridError, InputError
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Step, WorkflowGraph
-from airflow_hybrid.operators.values import RETURN, SHAPE, VALUES, Scope, Values
+from airflow_hybrid.operators.values import INPUTS_TASK, RETURN, SHAPE, VALUES, Scope, Values
 from airflow_hybrid.params import from_param
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from airflow_hybrid.engine import FragmentSpec, TaskIdentity
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 JOB_KEY = "job"
 """conf key under which CWL-Airflow's users give the inputs"""
 OUTDIR_KEY = "outdir"
@@ -78,8 +80,13 @@ class InputsOperator(HybridTask):
         from airflow_hybrid.cwl.inputs import validate_inputs
 
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
-        given = given_inputs(self.graph, self.settings, dict(context["params"]), conf)
-        return validate_inputs(self.graph, given, self.base)
+        given, requirements = job_requirements.split(
+            given_inputs(self.graph, self.settings, dict(context["params"]), conf)
+        )
+        order = validate_inputs(self.graph, given, self.base)
+        if requirements is not None:
+            order[job_requirements.KEY] = job_requirements.normal(requirements, self.graph)
+        return order
 
 
 def in_worker(work: Coroutine[Any, Any, T]) -> T:
@@ -129,23 +136,24 @@ def given_inputs(
 
     :raises InputError: a conf key that is neither an input nor ``job`` nor ``outdir``.
     """
-    import difflib
-
     names = [port.name for port in graph.inputs]
     own = {JOB_KEY, OUTDIR_KEY} - set(names)
     job = conf.get(JOB_KEY) if JOB_KEY in own else None
     if job is not None and not isinstance(job, dict):
         raise InputError("must be an object of workflow inputs", where=f"conf key {JOB_KEY!r}")
-    unknown = [k for k in conf if k not in names and k not in own]
-    unknown += [k for k in (job or {}) if k not in names and not (k.startswith("cwl:") or k == "outputs_folder")]
+    unknown = [k for k in conf if k not in names and k not in own and k not in job_requirements.KEYS]
     if unknown:
-        near = {k: difflib.get_close_matches(k, [*names, *own], 1) for k in unknown}
-        said = ", ".join(repr(k) + (f" (did you mean {near[k][0]!r}?)" if near[k] else "") for k in unknown)
+        said = _with_nearest(unknown, [*names, *own])
         raise InputError(
             f"unknown conf key{'s' if len(unknown) > 1 else ''}: {said}",
             hint=f"the inputs of this workflow are: {', '.join(names) or 'none'}",
         )
-    given = {**settings}
+    given = {key: value for key, value in settings.items() if key in names or key in job_requirements.KEYS}
+    extra = {"cwl:tool", "outputs_folder", *job_requirements.KEYS}
+    ignored = [k for k in {**settings, **(job or {})} if k not in names and k not in extra]
+    if ignored:
+        # an input object may hold more than the document asks for (CWL v1.2 section "Input object")
+        log.warning("the input object has values that are no inputs: %s", _with_nearest(ignored, names))
     for port in graph.inputs:
         name = port.name
         # a Param that is None was left empty in the form, or has no default
@@ -155,7 +163,17 @@ def given_inputs(
             given[name] = from_param(port.type, conf[name])
         if job and name in job:
             given[name] = from_param(port.type, job[name])
+    for source in (conf, job or {}):
+        given.update({key: source[key] for key in job_requirements.KEYS if key in source})
     return given
+
+
+def _with_nearest(unknown: Sequence[str], known: Sequence[str]) -> str:
+    """Names in words, each with the nearest one that there is."""
+    import difflib
+
+    near = {k: difflib.get_close_matches(k, known, 1) for k in unknown}
+    return ", ".join(repr(k) + (f" (did you mean {near[k][0]!r}?)" if near[k] else "") for k in unknown)
 
 
 class PlanOperator(HybridTask):
@@ -324,7 +342,7 @@ class HybridOperator(HybridTask):
         return FragmentSpec(
             step_path=setup.step.path,
             leaves=setup.leaves,
-            document=cache.read_document(setup.step.document),
+            document=self._document(context),
             instances=instances,
             bindings=setup.bindings,
             deployments=deployments_of_run(setup.deployments, context),
@@ -332,6 +350,14 @@ class HybridOperator(HybridTask):
             links=setup.links,
             chunked=self.chunk is not None,
         )
+
+    def _document(self, context: Context) -> JsonValue:
+        """The step's document, with the requirements that the run's inputs brought."""
+        scope, document = self.setup.scope, cache.read_document(self.setup.step.document)
+        brought = self.values(context).xcom(INPUTS_TASK).get(job_requirements.KEY)
+        while scope.parent is not None:
+            scope = scope.parent
+        return job_requirements.with_requirements(document, brought or [], scope.graph.single)
 
     def unreachable(self, context: Context, event: Any = None) -> None:
         """A deferred task is ended by its trigger; coming back here means that the trigger broke."""

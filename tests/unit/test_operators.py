@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -38,10 +37,22 @@ def test_conf_goes_before_params_and_job_before_conf() -> None:
     assert given == {"count": 3, "text": "settings"}
 
 
-@pytest.mark.parametrize("conf", [{"cuont": 3}, {"job": {"cuont": 3}}])
-def test_an_unknown_conf_key_is_an_error_that_names_the_nearest_input(conf: dict[str, Any]) -> None:
+def test_an_unknown_conf_key_is_an_error_that_names_the_nearest_input() -> None:
     with pytest.raises(InputError, match=r"'cuont' \(did you mean 'count'\?\)"):
-        given_inputs(GRAPH, {}, {}, conf)
+        given_inputs(GRAPH, {}, {}, {"cuont": 3})
+
+
+def test_what_a_job_holds_beside_inputs_is_left_out_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert given_inputs(GRAPH, {"other": 1}, {}, {"job": {"cuont": 3, "count": 2}}) == {"count": 2}
+    assert "'cuont' (did you mean 'count'?)" in caplog.text and "'other'" in caplog.text
+
+
+@pytest.mark.parametrize("key", ["cwl:requirements", "https://w3id.org/cwl/cwl#requirements"])
+def test_requirements_among_the_inputs_are_kept(key: str) -> None:
+    brought = [{"class": "NetworkAccess", "networkAccess": True}]
+    assert given_inputs(GRAPH, {}, {}, {"job": {key: brought}})[key] == brought
+    assert given_inputs(GRAPH, {key: brought}, {}, {})[key] == brought
+    assert given_inputs(GRAPH, {}, {}, {key: brought})[key] == brought
 
 
 def test_an_input_may_be_called_job() -> None:

@@ -13,6 +13,7 @@ import pytest
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.hooks import probe
 from airflow_hybrid.hooks.base import CommandResult
+from airflow_hybrid.hooks.local import LocalHost
 from airflow_hybrid.model import FileFact, Question, SiteFacts
 from tests.unit.hooks.batches import SHELLS, ShellHost
 
@@ -154,3 +155,10 @@ async def test_an_answer_that_was_cut_is_no_answer(tmp_path: Path) -> None:
 def test_relative_paths_are_refused() -> None:
     with pytest.raises(ValueError, match="absolute"):
         probe.build([Question("stat", "-rf")], [], [])
+
+
+async def test_a_folder_in_a_listed_folder_is_not_known_to_be_empty(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "file").touch()
+    found = await probe.facts(LocalHost(), [Question("list", str(tmp_path / "a"))])
+    assert found.listings == {str(tmp_path / "a"): ("b",)}
