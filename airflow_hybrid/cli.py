@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ActionCommand, Arg, CLICommand, GroupCommand
 
+from airflow_hybrid.runner.command import run_command
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
@@ -46,6 +48,7 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
             name="hybrid",
             help="CWL workflows on hybrid environments",
             subcommands=[
+                run_command(),
                 ActionCommand(
                     name="schema",
                     help="Print the JSON schema of the hybrid file",

@@ -32,31 +32,33 @@ def parser(prog: str) -> argparse.ArgumentParser:
     return made
 
 
+OPTIONS: dict[str, dict[str, Any]] = {
+    "--outdir": {"metavar": "DIR", "help": "where the outputs go (default: the current folder)"},
+    "--basedir": {"metavar": "DIR", "help": "where relative paths of inputs start (default: the job file's folder)"},
+    "--quiet": {"action": "store_true", "help": "log errors only"},
+    "--verbose": {"action": "store_true", "help": "log what Airflow does, too"},
+    "--hybrid-file": {"metavar": "FILE", "help": "a streamflow.yml that says where steps run"},
+    "--workflow": {"metavar": "NAME", "help": "workflow of the hybrid file (default: that of DOCUMENT)"},
+    "--serial": {"action": "store_true", "help": "one step at a time on this machine"},
+    "--tmpdir-prefix": {"metavar": "PREFIX", "help": "start of the path of the folder for this run's jobs"},
+    "--leave-tmpdir": {"action": "store_true", "help": "keep that folder"},
+    "--validate": {"action": "store_true", "help": "only check the document"},
+    "--tool-help": {"action": "store_true", "help": "show the document's inputs as flags"},
+    # what other runners need to be told and this one always does
+    "--enable-dev": {"action": "store_true", "help": argparse.SUPPRESS},
+    "--enable-ext": {"action": "store_true", "help": argparse.SUPPRESS},
+}
+
+
 def add_options(to: Any, taken: Sequence[str] = ()) -> None:
     """Our options, but those that an input of the document is called as.
 
     :param taken: names of inputs.
     """
-
-    def add(flag: str, **keywords: Any) -> None:
+    for flag, keywords in OPTIONS.items():
         if flag.lstrip("-") not in taken:
             # no defaults: what was given before the document stays
             to.add_argument(flag, default=argparse.SUPPRESS, **keywords)
-
-    add("--outdir", metavar="DIR", help="where the outputs go (default: the current folder)")
-    add("--basedir", metavar="DIR", help="where relative paths of inputs start (default: the job file's folder)")
-    add("--quiet", action="store_true", help="log errors only")
-    add("--verbose", action="store_true", help="log what Airflow does, too")
-    add("--hybrid-file", metavar="FILE", help="a streamflow.yml: its bindings and deployments say where steps run")
-    add("--workflow", metavar="NAME", help="workflow of the hybrid file (default: that of DOCUMENT)")
-    add("--serial", action="store_true", help="one step at a time on this machine")
-    add("--tmpdir-prefix", metavar="PREFIX", help="start of the path of the folder for this run's jobs")
-    add("--leave-tmpdir", action="store_true", help="keep that folder")
-    add("--validate", action="store_true", help="only check the document")
-    add("--tool-help", action="store_true", help="show the document's inputs as flags")
-    # what other runners need and this one always does
-    add("--enable-dev", action="store_true", help=argparse.SUPPRESS)
-    add("--enable-ext", action="store_true", help=argparse.SUPPRESS)
 
 
 def job_document(path: str) -> tuple[str, str] | None:

@@ -1,0 +1,85 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""``airflow hybrid run``: the runner as a command of an Airflow that is there, with its Connections."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from airflow.cli.cli_config import ActionCommand, Arg
+
+from airflow_hybrid.runner.arguments import DESCRIPTION, EPILOG, OPTIONS
+
+_Arg: Any = Arg  # it has no type hints
+_ARGS = (
+    *(_Arg((flag,), **keywords) for flag, keywords in OPTIONS.items()),
+    _Arg(("document",), nargs="?", help="CWL document; `main.cwl#tool` picks a process"),
+    _Arg(("inputs",), nargs=argparse.REMAINDER, help="inputs: a YAML or JSON file, or flags (--name value)"),
+)
+_NOT_INHERITED = (
+    "AIRFLOW_HOME",
+    "AIRFLOW_CONFIG",
+    "AIRFLOW__SECRETS__BACKEND",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+)
+"""where an Airflow's database and secrets are: the runner has its own"""
+
+
+def run_command() -> ActionCommand:
+    """The command, for Airflow's parser."""
+    return ActionCommand(
+        name="run",
+        help="Run a CWL document to its end, as cwl-runner does",
+        description=f"{DESCRIPTION} {EPILOG}",
+        func=run,
+        args=_ARGS,
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Become the runner: its Airflow's settings have to be there before Airflow is imported, which has happened here."""
+    position = sys.argv.index("run", sys.argv.index("hybrid") + 1)
+    environment = {**os.environ, **connections(getattr(args, "hybrid_file", None))}
+    for name in _NOT_INHERITED:
+        environment.pop(name, None)
+    sys.stdout.flush()
+    os.execve(sys.executable, [sys.executable, "-m", "airflow_hybrid.runner", *sys.argv[position + 1 :]], environment)
+
+
+def connections(hybrid_file: str | None) -> dict[str, str]:
+    """The Connections that a hybrid file's deployments name, as environment variables; unknown ones are left out: who
+    needs one says so.
+    """
+    if hybrid_file is None:
+        return {}
+    from airflow.models.connection import Connection
+    from airflow.sdk.exceptions import AirflowNotFoundException
+
+    from airflow_hybrid.config import load_hybrid_file
+    from airflow_hybrid.errors import HybridError
+
+    try:
+        hybrid = load_hybrid_file(hybrid_file)
+    except HybridError as error:
+        raise SystemExit(str(error)) from None
+    found: dict[str, str] = {}
+    for name in sorted({name for deployment in hybrid.deployments.values() for name in _named(deployment.config)}):
+        try:
+            found[f"AIRFLOW_CONN_{name.upper()}"] = Connection.get_connection_from_secrets(name).as_json()
+        except AirflowNotFoundException:
+            continue
+    return found
+
+
+def _named(config: Any) -> Iterator[str]:
+    """All values of ``conn_id`` in a deployment's options."""
+    if isinstance(config, Mapping):
+        if isinstance(config.get("conn_id"), str):
+            yield config["conn_id"]
+        config = list(config.values())
+    if isinstance(config, list | tuple):
+        for item in config:
+            yield from _named(item)
