@@ -10,7 +10,6 @@ import os
 import re
 import tempfile
 import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +22,61 @@ from tests.conformance.results import Result, Results
 from tests.conformance.sites import SITES, options
 
 RESULT = "conformance"
+PARTS = ("all", "combinations", "tags")
 SUITE = re.compile(r"conformance_tests?(_v\d+\.\d+)?\.ya?ml")
+NEED_CONTAINER = {
+    "cwloutput_nolimit", "docker_entrypoint", "dockeroutputdir", "filesarray_secondaryfiles",
+    "filesarray_secondaryfiles2", "glob_outside_outputs_fails", "initial_workdir_output", "iwd-container-entryname1",
+    "iwd-container-entryname2", "iwd-container-entryname3", "iwd-container-entryname4", "iwd-passthrough2",
+    "iwdr_dir_literal_real_file", "networkaccess", "networkaccess_disabled", "stdin_shorcut",
+    "stdout_redirect_mediumcut_docker", "stdout_redirect_shortcut_docker",
+}  # fmt: skip
+"""v1.2: tests of documents that have DockerRequirement among their requirements (not hints)"""
+SLEEP = {"timelimit_basic", "timelimit_zero_unlimited", "timelimit_zero_unlimited_wf", "timelimit_invalid_wf"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("conformance", "CWL conformance")
     group.addoption("--cwl-site", choices=SITES, default="local", help="where all steps run")
+    group.addoption(
+        "--cwl-part", choices=PARTS, default="all", help="all tests, or a part that covers the suite's tags"
+    )
     group.addoption("--cwl-version", default="", help="for the results' title")
     group.addoption("--cwl-results", help="folder for the table of results and the badges")
 
 
-class Suite(CWLYamlFile):
-    """A suite's file: its tests have unique names, as the standard gives them."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    part = config.getoption("--cwl-part")
+    if part == "all":
+        return
+    chosen = representative([item for item in items if isinstance(item, CWLItem)], part)
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
 
-    def collect(self) -> Iterator[CWLItem]:
-        for item in super().collect():
-            item.spec["entry_tags"] = item.spec.get("tags", [])
-            yield item
+
+def representative(items: list[CWLItem], part: str) -> list[CWLItem]:
+    """The first test of each combination of tags (``combinations``), or that has a tag which none before it had
+    (``tags``); none of those that need a container or mostly sleep.
+    """
+    seen: set[Any] = set()
+    chosen = []
+    for item in items:
+        tags = frozenset(item.spec.get("tags", ["required"]))
+        new = {tags} if part == "combinations" else tags
+        if new <= seen or identifier(item) in NEED_CONTAINER | SLEEP:
+            continue
+        seen |= new
+        chosen.append(item)
+    return chosen
+
+
+def identifier(item: CWLItem) -> str:
+    """The test's name in its suite, without the place of the suite."""
+    return urllib.parse.urldefrag(str(item.spec.get("id") or item.name))[1] or item.name
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    return Suite.from_parent(parent, path=file_path) if SUITE.fullmatch(file_path.name) else None  # type: ignore[no-any-return]
+    return CWLYamlFile.from_parent(parent, path=file_path) if SUITE.fullmatch(file_path.name) else None  # type: ignore[no-any-return]
 
 
 class _Process:
@@ -90,7 +123,8 @@ class _Process:
 
 
 _process: list[_Process] = []
-_reasons: dict[str, str] = {}
+_last: dict[str, Any] = {"code": 0, "reason": ""}
+"""what cwltest does not keep of the last test"""
 
 
 class _Executor:
@@ -104,7 +138,7 @@ class _Executor:
         code, outputs, reason = _process[0].run(
             _path(processfile, base), _path(jobfile, base) if jobfile else None, config.outdir
         )
-        _reasons["last"] = reason
+        _last.update(code=code, reason=reason)
         return code, outputs
 
     @pytest.hookimpl(hookwrapper=True)
@@ -117,12 +151,11 @@ class _Executor:
         if report.failed:
             told = call.excinfo.value.args
             result = told[1] if len(told) > 1 else None
-            kind = "unsupported" if result is not None and result.return_code == UNSUPPORTED_FEATURE else "failed"
-            reason = _reasons.get("last") or (result.message if result is not None else str(call.excinfo.value))
+            kind = "unsupported" if _last["code"] == UNSUPPORTED_FEATURE else "failed"
+            reason = _last["reason"] or (result.message if result is not None else str(call.excinfo.value))
         else:
             kind = "passed"
-        name = urllib.parse.urldefrag(str(item.spec.get("id") or item.name))[1] or item.name
-        found = Result(name, kind, reason, tuple(item.spec.get("tags", ["required"])), report.duration)
+        found = Result(identifier(item), kind, reason, tuple(item.spec.get("tags", ["required"])), report.duration)
         report.user_properties.append((RESULT, found.to_json()))
 
     def pytest_sessionfinish(self) -> None:
