@@ -40,7 +40,7 @@ def run_command() -> ActionCommand:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Become the runner: its Airflow's settings have to be there before Airflow is imported, which has happened here."""
+    """Become the runner: settings have to be there before Airflow is imported, which has happened here."""
     position = sys.argv.index("run", sys.argv.index("hybrid") + 1)
     environment = {**os.environ, **connections(getattr(args, "hybrid_file", None))}
     for name in _NOT_INHERITED:
