@@ -100,9 +100,14 @@ class BatchScheduler(Scheduler):
         Resources in lists (``-l a=1,b=2``) are called ``l:a``, ``l:b``.
         """
 
-    @abc.abstractmethod
     def array(self, count: int, most: int | None) -> list[str]:
         """Words that make an array of ``count`` elements, of which ``most`` run at a time."""
+        return []
+
+    def named(self, name: str, count: int, most: int | None) -> list[str]:
+        """Words that give the job its name and, where ``count`` is more than one, make it an array."""
+        words = [self.name_option + name] if self.name_option.endswith("=") else [self.name_option, name]
+        return [*words, *(self.array(count, most) if count > 1 else [])]
 
     @abc.abstractmethod
     def element_name(self, id_: str, task: int) -> str:
@@ -202,8 +207,7 @@ class BatchScheduler(Scheduler):
         return [
             self.programs[0],
             *self.fixed,
-            *([self.name_option + name] if self.name_option.endswith("=") else [self.name_option, name]),
-            *(self.array(count, submission.max_concurrent) if count > 1 else []),
+            *self.named(name, count, submission.max_concurrent),
             *(w for names, words in self.rules(submission, part) if not given & set(names.split()) for w in words),
             *self.native(submission.options),
             *self.run(submission, part),

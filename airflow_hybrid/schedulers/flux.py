@@ -83,9 +83,6 @@ ah_me=$(flux job id --to=dec "$FLUX_JOB_ID" 2>/dev/null) || ah_me=$FLUX_JOB_ID
             )
         return files
 
-    def array(self, count: int, most: int | None) -> list[str]:
-        return []
-
     def rules(self, submission: Submission, part: int) -> Sequence[tuple[str, Sequence[str]]]:
         """One task is started, which has the cores of all the job's processes."""
         processes, limit, gpus = submission.processes, submission.limit_s, submission.gpus

@@ -118,6 +118,8 @@ def install(folder: Path, module: str, *programs: str) -> dict[str, str]:
     (folder / "bin").mkdir(parents=True)
     for program in programs:
         path = folder / "bin" / program
-        path.write_text(f'#!/bin/sh\nAS={program} exec {sys.executable} -S -E {Path(__file__).parent / module} "$@"\n')
+        # hosts of this machine clean the environment of their commands
+        run = f"exec {sys.executable} -S -E {Path(__file__).parent / module}"
+        path.write_text(f"#!/bin/sh\nexport FAKE='{folder}' AS={program}\n{run} \"$@\"\n")
         path.chmod(0o755)
     return {"FAKE": str(folder), "PATH": f"{folder}/bin:{os.environ['PATH']}"}
