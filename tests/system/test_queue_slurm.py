@@ -276,3 +276,47 @@ async def test_a_full_disk_is_named_and_leaves_nothing(queue: JobQueue, testbed:
         assert testbed.run("hpc", f"ls {folder}/T 2>/dev/null | grep -v lock || true") == ""
     finally:
         testbed.run("hpc", "rm -f /scratch/big")
+
+
+@pytest.mark.parametrize(
+    ("options", "resources", "word"),
+    [
+        ({"time": 120}, Resources(), "PartitionTimeLimit"),
+        ({}, Resources(cores=99, explicit=frozenset({"cores"})), "PartitionConfig"),
+    ],
+)
+async def test_what_sbatch_accepts_and_can_never_start_is_withdrawn(
+    queue: JobQueue,
+    testbed: Testbed,
+    folder: str,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, int],
+    resources: Resources,
+    word: str,
+) -> None:
+    monkeypatch.setattr("airflow_hybrid.hooks.poller.HOPELESS_S", 3.0)
+    made = batch(f"{folder}/T/a", 2, options=options, resources=resources)
+    (report,) = await queue.submit(made)
+    results = await asyncio.wait_for(queue.wait(made.directory), 60)
+    assert {r.state for r in results} == {JobState.FAILED} and word in results[0].reason
+    left = f"squeue -h -t R,PD -u hpcuser -o %F | grep -x {report.scheduler_ids[0]} || true"
+    assert testbed.run("hpc", left) == ""
+
+
+async def test_more_than_the_site_has_is_refused_in_its_own_words(queue: JobQueue, folder: str) -> None:
+    for resources, words in (
+        (Resources(ram_mib=10**7, explicit=frozenset({"ram_mib"})), "not available|[Mm]emory"),
+        (Resources(gpus=1, explicit=frozenset({"gpus"})), "(?i)gres|gpu"),
+    ):
+        with pytest.raises(SubmitError, match=words) as caught:
+            await queue.submit(batch(f"{folder}/T/a", 2, resources=resources))
+        assert not caught.value.retryable
+
+
+async def test_processes_are_tasks_that_srun_starts(queue: JobQueue, testbed: Testbed, folder: str) -> None:
+    resources = Resources(processes=3, ram_mib=300, explicit=frozenset({"processes", "ram_mib"}))
+    command = ("srun", "-n", "3", SH, "-c", f"echo $SLURM_PROCID >>'{folder}/ran'")
+    made = batch(f"{folder}/T/a", 1, lambda i: command, resources=resources)
+    await queue.submit(made)
+    assert ends(await queue.wait(made.directory)) == [(JobState.COMPLETED, 0)]
+    assert sorted(testbed.run("hpc", f"cat '{folder}/ran'").split()) == ["0", "1", "2"]

@@ -196,6 +196,41 @@ def test_resources_are_evaluated_before_placement(bench: Bench, requirement: str
     assert pending(bench, text, {"n": 4}).resources == expected
 
 
+EXTENDED = '$namespaces: {cwltool: "http://commonwl.org/cwltool#"}\n' + TOOL + "inputs: {n: int}\noutputs: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("requirements", "expected"),
+    [
+        ("cwltool:MPIRequirement: {processes: 4}", Resources(processes=4, explicit=frozenset({"processes"}))),
+        ("cwltool:MPIRequirement: {processes: $(inputs.n)}", Resources(processes=3, explicit=frozenset({"processes"}))),
+        (
+            "cwltool:CUDARequirement: {cudaVersionMin: '11', cudaComputeCapability: '3.0', cudaDeviceCountMin: 2}",
+            Resources(gpus=2, explicit=frozenset({"gpus"})),
+        ),
+        (
+            "cwltool:CUDARequirement: {cudaVersionMin: '11', cudaComputeCapability: '3.0'}",
+            Resources(gpus=1, explicit=frozenset({"gpus"})),
+        ),
+    ],
+)
+def test_processes_and_gpus_of_cwltool_s_extensions(bench: Bench, requirements: str, expected: Resources) -> None:
+    assert pending(bench, f"{EXTENDED}requirements: {{{requirements}}}\n", {"n": 3}).resources == expected
+
+
+@pytest.mark.parametrize("shell", [False, True])
+def test_an_mpi_program_is_started_as_the_deployment_says(bench: Bench, shell: bool) -> None:
+    shell_too = ", ShellCommandRequirement: {}" if shell else ""
+    text = f"{EXTENDED}requirements: {{cwltool:MPIRequirement: {{processes: 3}}{shell_too}}}\narguments: [a b]\n"
+    job = pending(bench, text, {"n": 3})
+    tool = ("/bin/sh", "-c", "tool 'a b'") if shell else ("tool", "a b")
+    assert job.build(DIR, {}, SiteFacts()).command == ("mpirun", "-n", "3", *tool)
+    srun = {"runner": "srun", "nproc_flag": "--ntasks", "extra_flags": ["--mpi=pmix"], "env_set": {"A": "1"}}
+    script = job.build(DIR, {}, SiteFacts(), mpi=srun)
+    assert script.command == ("srun", "--ntasks", "3", "--mpi=pmix", *tool) and not script.shell
+    assert script.environment["A"] == "1"
+
+
 def test_granted_cores_are_what_the_tool_is_told(bench: Bench) -> None:
     text = TOOL + "inputs: {}\noutputs: {}\narguments: [$(runtime.cores), $(runtime.ram), $(runtime.outdir)]\n"
     script = pending(bench, text, {}).build(DIR, {}, SiteFacts(), 8, 4096)
