@@ -165,8 +165,10 @@ class _Checker:
     def service(self, path: Path, deployment: Any, service: Any) -> Iterator[Problem]:
         found = self.deployments.get(deployment, {}) if isinstance(deployment, str) else {}
         if isinstance(service, str) and found.get("type") in DECLARED_SERVICES:
-            services = _mapping(_mapping(found.get("config")).get("services"))
-            if service not in services:
+            config = _mapping(found.get("config"))
+            services = _mapping(config.get("services"))
+            # a container of the manifests, as in StreamFlow
+            if service not in services and not (found.get("type") == "kubernetes" and config.get("files")):
                 hint = choices(service, services, what="declared")
                 yield Problem(path, f"deployment `{deployment}` has no service `{service}`", hint)
 

@@ -12,6 +12,7 @@ from airflow_hybrid.config.connectors import (
     SUPPORTED_TYPES,
     ComposeConfig,
     FluxConfig,
+    KubernetesConfig,
     LocalConfig,
     PbsConfig,
     SgeConfig,
@@ -104,6 +105,13 @@ class FluxDeployment(DeploymentBase):
     config: FluxConfig = Field(default_factory=FluxConfig, description="Options.")
 
 
+class KubernetesDeployment(DeploymentBase):
+    """A namespace of a Kubernetes cluster."""
+
+    type: Literal["kubernetes"] = Field(description="`kubernetes`")
+    config: KubernetesConfig = Field(default_factory=KubernetesConfig, description="Options.")
+
+
 class OtherDeployment(DeploymentBase):
     """A type that StreamFlow has and this version does not, or one that a third party brings."""
 
@@ -124,6 +132,7 @@ DeploymentNode = Annotated[
     | Annotated[PbsDeployment, Tag("<pbs>")]
     | Annotated[SgeDeployment, Tag("<sge>")]
     | Annotated[FluxDeployment, Tag("<flux>")]
+    | Annotated[KubernetesDeployment, Tag("<kubernetes>")]
     | Annotated[OtherDeployment, Tag("<other>")],
     Discriminator(_deployment_kind),
 ]

@@ -139,8 +139,10 @@ class Normalizer:
             if "projectName" in config and not value.external:
                 text = "without effect: each DAG run has a project of its own"
                 self.notices.append(((*config_path, "projectName"), text))
-        templated = kind == "ssh" or kind in NATIVE or any(entry_points(group=SCHEDULER_GROUP, name=kind))
-        templates = self._templates(config_path, config) if templated else {}
+        elif kind == "kubernetes":
+            self._kubernetes(config)
+        templated = kind in ("ssh", "kubernetes") or kind in NATIVE or any(entry_points(group=SCHEDULER_GROUP, name=kind))
+        templates = self._templates(kind, config_path, config) if templated else {}
         yield replace(deployment, config=config, templates=templates)
 
     def _can_be_deployed(self, path: Path, kind: str, config: Mapping[str, Any]) -> bool:
@@ -208,6 +210,12 @@ class Normalizer:
             merged["tunnel"].pop("checkHostKey", None)
         return merged
 
+    def _kubernetes(self, config: dict[str, Any]) -> None:
+        if config.get("kubeconfig"):
+            config["kubeconfig"] = self.path(config["kubeconfig"])
+        if config.get("files"):
+            config["files"] = [self.path(file) for file in config["files"]]
+
     def _native_services(self, path: Path, config: dict[str, Any], native: Native) -> None:
         services = {}
         for name, service in config.get("services", {}).items():
@@ -222,23 +230,23 @@ class Normalizer:
         if services:
             config["services"] = services
 
-    def _templates(self, path: Path, config: dict[str, Any]) -> dict[str, str]:
+    def _templates(self, kind: str, path: Path, config: dict[str, Any]) -> dict[str, str]:
         found: dict[str, str] = {}
         if config.get("file"):
             self.notices.append(((*path, "file"), "deprecated: write `services`"))
             config["file"] = self.path(config["file"])
-            found[""] = self._template((*path, "file"), config["file"])
+            found[""] = self._template(kind, (*path, "file"), config["file"])
         for name, service in config.get("services", {}).items():
             at: Path = (*path, "services", name)
             if isinstance(service, str):
                 config["services"][name] = self.path(service)
-                found[name] = self._template(at, config["services"][name])
+                found[name] = self._template(kind, at, config["services"][name])
             elif isinstance(service.get("file"), str):
                 service["file"] = self.path(service["file"])
-                found[name] = self._template((*at, "file"), service["file"])
+                found[name] = self._template(kind, (*at, "file"), service["file"])
         return found
 
-    def _template(self, path: Path, file: str) -> str:
+    def _template(self, kind: str, path: Path, file: str) -> str:
         try:
             with open(file, encoding="utf-8") as stream:
                 text = stream.read()
@@ -252,7 +260,8 @@ class Normalizer:
                 Problem(path, f"the template {file}, line {e.lineno}, is not valid Jinja2: {e.message}")
             )
             return ""
-        if "streamflow_command" not in names:
+        # a manifest need not say what its container runs
+        if "streamflow_command" not in names and kind != "kubernetes":
             hint = "put {{streamflow_command}} where the job's command belongs"
             self.problems.append(Problem(path, f"the template {file} does not use `streamflow_command`", hint))
         self.templates[file] = text

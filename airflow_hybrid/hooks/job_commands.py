@@ -36,6 +36,8 @@ def submit_command(batch: Batch, scheduler: Scheduler, sub: Submission, data: by
     }
     if keep_archive:
         values["@TAR@"] = values["@KEEP@"]
+    if scheduler.asks:
+        values["@TAR@"] = f"ah_data | {{ {values['@TAR@']}; }}"
     text = _COMMON + scheduler.functions() + scheduler.submit_function(sub)
     text += f"ah_named() {{\n    case $1 in\n{names}\n    esac\n}}\n" + _SUBMIT
     for mark, value in values.items():

@@ -36,7 +36,7 @@ from airflow_hybrid.schedulers.base import Scheduler, Submission
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}\Z")
 _OWN_NAMES = frozenset(
-    ("c", "ec", "log", "said", "manifest", "meta.json", "jobid", "stage.tar", "runner.sh", "launch.sh")
+    ("c", "ec", "s", "log", "said", "manifest", "meta.json", "jobid", "stage.tar", "runner.sh", "launch.sh")
 )
 _OWN_PREFIXES = ("jobid.", "submitting.", "batch.", "jobs.")
 GZIP_FROM_BYTES = 256 << 10

@@ -20,6 +20,7 @@ from typing import Any
 import asyncssh
 
 from airflow_hybrid.errors import AuthenticationError, ConfigError, HostKeyError
+from airflow_hybrid.hooks.airflow_connection import read_connection
 from airflow_hybrid.hooks.ssh_settings import CONNECT_TIMEOUT_S, SshSettings, check_name
 
 _ALGORITHMS = {"kex": "kex_algs", "ciphers": "encryption_algs", "macs": "mac_algs", "keys": "server_host_key_algs",
@@ -47,7 +48,9 @@ async def read_login(settings: SshSettings) -> Login:
     """
     login = Login(settings)
     if settings.conn_id:
-        login = from_connection(settings, await _airflow_connection(settings.conn_id))
+        login = from_connection(
+            settings, await read_connection(settings.conn_id, "ssh", "--conn-host HOST --conn-login USER ...")
+        )
     password = await asyncio.to_thread(_secret, settings.password_file)
     passphrase = await asyncio.to_thread(_secret, settings.passphrase_file)
     return dataclasses.replace(
@@ -56,33 +59,6 @@ async def read_login(settings: SshSettings) -> Login:
         passphrase=passphrase or login.passphrase,
         connect_timeout_s=settings.connect_timeout_s or login.connect_timeout_s,
     )
-
-
-async def _airflow_connection(conn_id: str) -> Any:
-    """The Connection, by the asynchronous API in the triggerer and in a thread anywhere else.
-
-    In the triggerer the synchronous API would block all triggers (or fail); in a worker the asynchronous one would
-    tie the supervisor's socket to this event loop.
-    """
-    from airflow.sdk import BaseHook
-    from airflow.sdk.exceptions import AirflowNotFoundException
-
-    try:
-        if _in_triggerer():
-            return await BaseHook.aget_connection(conn_id)
-        return await asyncio.to_thread(BaseHook.get_connection, conn_id)
-    except AirflowNotFoundException:
-        raise ConfigError(
-            f"the Airflow Connection {conn_id!r} does not exist",
-            hint=f"airflow connections add {conn_id} --conn-type ssh --conn-host HOST --conn-login USER ...",
-        ) from None
-
-
-def _in_triggerer() -> bool:
-    from airflow.sdk.execution_time import task_runner
-
-    comms = getattr(task_runner, "SUPERVISOR_COMMS", None)
-    return type(comms).__name__ == "TriggerCommsDecoder"
 
 
 def from_connection(settings: SshSettings, connection: Any) -> Login:

@@ -128,6 +128,8 @@ class Scheduler(abc.ABC):
     """shell text that prints the site's largest array, if the scheduler has arrays"""
     status_interval_s: float = 0.3
     """shortest time between two questions to the scheduler itself (exit-code files may be counted more often)"""
+    asks: bool = False
+    """its shell text asks back what only the caller can do (:mod:`airflow_hybrid.hooks.dialogue`)"""
 
     @abc.abstractmethod
     def parts(self, submission: Submission) -> int:
@@ -245,12 +247,21 @@ def render(submission: Submission, command: str, **names: object) -> str:
 
     :raises airflow_hybrid.errors.ConfigError: the template is not valid or never runs the command.
     """
-    from jinja2 import StrictUndefined, TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
     source = submission.template if submission.template is not None else DEFAULT_TEMPLATE
     if not _PLACEHOLDERS.search(source):
         raise ConfigError("the template never uses {{ streamflow_command }}, so it would run nothing")
+    text = fill(submission, source, command, **names)
+    return text if text.startswith("#!") else f"#!/bin/sh\n{text}"
+
+
+def fill(submission: Submission, source: str, command: str, **names: object) -> str:
+    """Fill a template of any kind with the names that :func:`render` documents.
+
+    :raises airflow_hybrid.errors.ConfigError: it is not valid, or uses other names.
+    """
+    from jinja2 import StrictUndefined, TemplateError
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
     values: dict[str, object] = {
         "command": command,
         "environment": submission.environment,
@@ -275,8 +286,7 @@ def render(submission: Submission, command: str, **names: object) -> str:
             where=f"template, line {line}" if line else None,
             hint=f"it may use: {', '.join(sorted(values))}",
         ) from None
-    text = text.replace("\r\n", "\n")
-    return text if text.startswith("#!") else f"#!/bin/sh\n{text}"
+    return text.replace("\r\n", "\n")
 
 
 def interpreter(script: str) -> list[str]:

@@ -1,4 +1,3 @@
-# ruff: noqa: N806
 """What runs beside kubesim's API: the scheduler of its one node, quotas, and the Job controller.
 
 After the documents of upstream: https://kubernetes.io/docs/concepts/workloads/controllers/job/ (Indexed Jobs, backoff
@@ -126,18 +125,19 @@ def over_quota(st, ns, res, o):
                 return m
 
             wants.update(measure(o))
-            missing = [h for h in hard if h not in wants and re.match(r"(requests|limits)\.(cpu|memory)$|cpu$|memory$", h)]
+            missing = [
+                h for h in hard if h not in wants and re.match(r"(requests|limits)\.(cpu|memory)$|cpu$|memory$", h)
+            ]
             if missing:
-                return f"failed quota: {key[3]}: must specify {','.join(missing)} for: {o['spec']['containers'][0]['name']}"
+                first = o["spec"]["containers"][0]["name"]
+                return f"failed quota: {key[3]}: must specify {','.join(missing)} for: {first}"
             for p in have:
                 for k, v in measure(p).items():
                     used[k] = used.get(k, 0) + v
         bad = [h for h in hard if h in wants and used.get(h, 0) + wants[h] > quantity(hard[h])]
         if bad:
-            parts = [
-                ",".join(f"{h}={source(h)}" for h in bad)
-                for source in (lambda h: _short(wants[h]), lambda h: _short(used.get(h, 0)), lambda h: hard[h])
-            ]
+            columns = ({h: _short(wants[h]) for h in bad}, {h: _short(used.get(h, 0)) for h in bad}, hard)
+            parts = [",".join(f"{h}={column[h]}" for h in bad) for column in columns]
             return f"exceeded quota: {key[3]}, requested: {parts[0]}, used: {parts[1]}, limited: {parts[2]}"
     return None
 
@@ -158,12 +158,14 @@ def check_job(o):
             f'spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never" (not {policy!r})'
         )
     if spec.get("podFailurePolicy") and policy != "Never":
-        bad.append("spec.template.spec.restartPolicy: only \"Never\" is supported when podFailurePolicy is specified")
+        bad.append('spec.template.spec.restartPolicy: only "Never" is supported when podFailurePolicy is specified')
     indexed = spec.get("completionMode") == "Indexed"
     if indexed and spec.get("completions") is None:
         bad.append("spec.completions: Required value: when completion mode is Indexed")
     if indexed and len(o["metadata"]["name"]) + 1 + len(str((spec.get("completions") or 1) - 1)) > 63:
-        bad.append("metadata.name: Invalid value: will not be able to create pod with this name: must be no more than 63")
+        bad.append(
+            "metadata.name: Invalid value: will not be able to create pod with this name: must be no more than 63"
+        )
     for name in ("backoffLimitPerIndex", "maxFailedIndexes"):
         if spec.get(name) is not None and not indexed:
             bad.append(f"spec.{name}: Invalid value: when set, requires indexed completion mode")
@@ -239,7 +241,11 @@ class JobController:
                 continue
             verdict = self.policy(p)
             if verdict == "FailJob":
-                return ("Failed", "PodFailurePolicy", f"Container main for pod {k[2]}/{k[3]} failed matching a FailJob rule")
+                return (
+                    "Failed",
+                    "PodFailurePolicy",
+                    f"Container main for pod {k[2]}/{k[3]} failed matching a FailJob rule",
+                )
             if verdict == "Ignore":
                 continue
             self.failed += 1
@@ -257,7 +263,11 @@ class JobController:
         if "backoffLimitPerIndex" not in spec and self.failed > limit:
             return ("Failed", "BackoffLimitExceeded", "Job has reached the specified backoff limit")
         if len(self.bad) > spec.get("maxFailedIndexes", 2**31):
-            return ("Failed", "MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes")
+            return (
+                "Failed",
+                "MaxFailedIndexesExceeded",
+                "Job has exceeded the specified maximal number of failed indexes",
+            )
         wanted = spec.get("completions", 1)
         if self.indexed and len(self.done | self.bad) >= wanted:
             if self.bad:
@@ -348,7 +358,8 @@ class JobController:
         job = self.job
         active = [p for p in pods.values() if not ended(p) and p["metadata"]["uid"] not in self.seen]
         ready = sum(
-            any(c["type"] == "Ready" and c["status"] == "True" for c in p["status"].get("conditions", [])) for p in active
+            any(c["type"] == "Ready" and c["status"] == "True" for c in p["status"].get("conditions", []))
+            for p in active
         )
         status = {
             "active": len(active),
@@ -369,9 +380,7 @@ class JobController:
             at = {"lastProbeTime": now(), "lastTransitionTime": now(), "status": "True"}
             kind, reason, message = condition
             first = "SuccessCriteriaMet" if kind == "Complete" else "FailureTarget"
-            status["conditions"] = [
-                {"type": t, "reason": reason, "message": message, **at} for t in (first, kind)
-            ]
+            status["conditions"] = [{"type": t, "reason": reason, "message": message, **at} for t in (first, kind)]
             if kind == "Complete":
                 status["completionTime"] = now()
         if status != job["status"]:

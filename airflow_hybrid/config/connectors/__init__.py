@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from airflow_hybrid.config.connectors.compose import ComposeConfig
+from airflow_hybrid.config.connectors.kubernetes import KubernetesConfig
 from airflow_hybrid.config.connectors.local import LocalConfig
 from airflow_hybrid.config.connectors.queues import INLINE_SSH_KEYS, FluxConfig, PbsConfig, SgeConfig, SlurmConfig
 from airflow_hybrid.config.connectors.ssh import SshConfig
@@ -22,6 +23,7 @@ __all__ = [
     "SUPPORTED_TYPES",
     "ComposeConfig",
     "FluxConfig",
+    "KubernetesConfig",
     "LocalConfig",
     "PbsConfig",
     "SgeConfig",
@@ -55,6 +57,6 @@ MANAGED_TYPES: Mapping[str, str | None] = {
     "podman": None,
 }
 """Types that are deployed for a run unless they are external; with a key: only where the config has it."""
-SUPPORTED_TYPES = ("local", "ssh", "slurm", "pbs", "sge", "flux", "docker-compose")
-DECLARED_SERVICES = ("local", "ssh", *QUEUE_TYPES)
+SUPPORTED_TYPES = ("local", "ssh", "slurm", "pbs", "sge", "flux", "docker-compose", "kubernetes")
+DECLARED_SERVICES = ("local", "ssh", "kubernetes", *QUEUE_TYPES)
 """Types whose services are those of `config.services`."""
