@@ -69,7 +69,7 @@ $(VENV)/.demo: $(INPUTS)
 	@touch $@
 
 $(VENV)/.dev: $(INPUTS)
-	@sh scripts/setup.sh $(VENV) bench dev postgres
+	@sh scripts/setup.sh $(VENV) bench dev kubernetes postgres
 	@touch $@ $(VENV)/.demo
 
 clean:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.system import kube as kubernetes
+from tests.system.kube import Kube
 from tests.testbed.fixture import INSTALL, Testbed, missing
 
 REQUIRED = os.environ.get("AIRFLOW_HYBRID_REQUIRE_TESTBED", "") not in ("", "0")
@@ -45,25 +47,46 @@ def unavailable(what: str, needs: str, how: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
-    """The sites ``hpc`` (Slurm), ``cloud`` and ``edge``: reachable by ssh only, nothing shared.
+def _bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
+    """The session's one test bed; its sites come up as fixtures ask for them.
 
     A test bed that the environment names (``TESTBED_DIR``, as left by ``testbed up``) is used and stays up; otherwise
-    one is brought up for the session. A test that changes a site (cuts it, fills its disk) undoes that itself.
+    one is made for the session.
     """
-    if lacks := missing():
-        unavailable("the test bed", ", ".join(lacks), INSTALL)
     named = os.environ.get("TESTBED_DIR")
     kept = bool(named) and (Path(str(named)) / "testbed.json").exists()
     # an address and an interface that hardly collide with a test bed that somebody brought up by hand
     bed = Testbed(Path(named) if named else tmp_path_factory.mktemp("testbed"), TESTBED_NET="10.79.0", TESTBED_ID="tb2")
-    try:
-        bed.up()
-        os.environ.update(bed.variables())
-        yield bed
-    finally:
-        if not kept:
-            bed.down()
+    os.environ.update(bed.variables())
+    yield bed
+    if not kept:
+        bed.down()
+
+
+@pytest.fixture(scope="session")
+def testbed(request: pytest.FixtureRequest) -> Testbed:
+    """The sites ``hpc`` (Slurm), ``cloud`` and ``edge``: reachable by ssh only, nothing shared.
+
+    A test that changes a site (cuts it, fills its disk) undoes that itself.
+    """
+    if lacks := missing():
+        unavailable("the test bed", ", ".join(lacks), INSTALL)
+    bed: Testbed = request.getfixturevalue("_bed")
+    bed.up()
+    return bed
+
+
+@pytest.fixture(scope="session")
+def kube(request: pytest.FixtureRequest) -> Iterator[Kube]:
+    """A Kubernetes cluster: the double of the test bed's site ``kube``, or a real one (``tests/system/kube.py``)."""
+    if real := kubernetes.real():
+        yield from kubernetes.ready(real)
+        return
+    if lacks := missing(("kube",)):
+        unavailable("the Kubernetes double", ", ".join(lacks), f"{INSTALL} kube")
+    bed: Testbed = request.getfixturevalue("_bed")
+    bed.up("kube")
+    yield from kubernetes.ready(kubernetes.double(bed))
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,11 @@ INSTALL = "as root on Debian: tests/testbed/testbed install"
 # sbin is not on the PATH of every user
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 PROGRAMS = ("sshd", "ssh", "ip", "nft", "nsenter", "unshare", "setsid", "rsync")
+<<<<<<< HEAD
 SGE_PROGRAMS = ("qsub", "qstat", "qacct", "qconf")
+=======
+KUBE_PROGRAMS = ("podman", "runc", "conmon", "iptables", "busybox", "openssl", "kubectl")
+>>>>>>> 0bc24ea (test: Kubernetes on the double: batches, failures by name, lost replies, one watch)
 SLURM_PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd")
 
 
@@ -54,14 +58,29 @@ def missing(sites: tuple[str, ...] = DEFAULT_SITES) -> list[str]:
     if not Path("/etc/debian_version").exists():
         return ["Debian"]
     path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
+<<<<<<< HEAD
     wanted = PROGRAMS + (SLURM_PROGRAMS if "hpc" in sites else ()) + (SGE_PROGRAMS if "grid" in sites else ())
+=======
+    wanted = PROGRAMS + (SLURM_PROGRAMS if "hpc" in sites else ()) + (KUBE_PROGRAMS if "kube" in sites else ())
+>>>>>>> 0bc24ea (test: Kubernetes on the double: batches, failures by name, lost replies, one watch)
     lacks = [program for program in wanted if not shutil.which(program, path=path)]
+    if "kube" in sites and not _kube_venv().exists():
+        lacks.append(f"the Python environment {_kube_venv().parent.parent}")
     if not os.path.ismount("/sys/fs/cgroup"):
         lacks.append("/sys/fs/cgroup mounted")
     unshare = ["unshare", "--net", "--mount", "--pid", "--fork", "true"]
     if "unshare" not in lacks and subprocess.run(unshare, capture_output=True, check=False).returncode:
         lacks.append("the right to make namespaces (in a container: --privileged)")
     return lacks
+
+
+def _kube_venv() -> Path:
+    """The interpreter of the Kubernetes double (requirements-kube.txt)."""
+    cache = (
+        os.environ.get("TESTBED_CACHE")
+        or f"{os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'}/hybrid-testbed"
+    )
+    return Path(cache) / "venv/bin/python"
 
 
 class Testbed:

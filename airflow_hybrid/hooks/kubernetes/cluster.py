@@ -139,10 +139,12 @@ class Cluster:
             answer = await self._function(group, method, api)(
                 *args, watch=True, _preload_content=False, _request_timeout=(REQUEST_TIMEOUT_S, idle_s), **more
             )
-            async with answer:
+            try:
                 if answer.status != 200:
                     self._judge(answer.status, await answer.read(), method)
                 yield self._events(answer, method)
+            finally:
+                answer.close()  # in mid-answer: the connection cannot be used again
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise self.lost(error, method) from None
 

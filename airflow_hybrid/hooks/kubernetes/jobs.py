@@ -171,6 +171,9 @@ class Jobs:
             job = await self._read(name)
             if job is not None:
                 self._see(job)
+            elif name not in {answers.job_of(pod) for pod in pods}:
+                found[name] = ElementState(JobState.LOST, "its Job is not at the cluster any more")
+                continue
             mine = [pod for pod in pods if answers.job_of(pod) == name]
             found.update(answers.elements(job, name, mine))
         return found
