@@ -141,7 +141,9 @@ class Normalizer:
                 self.notices.append(((*config_path, "projectName"), text))
         elif kind == "kubernetes":
             self._kubernetes(config)
-        templated = kind in ("ssh", "kubernetes") or kind in NATIVE or any(entry_points(group=SCHEDULER_GROUP, name=kind))
+        templated = (
+            kind in ("ssh", "kubernetes") or kind in NATIVE or any(entry_points(group=SCHEDULER_GROUP, name=kind))
+        )
         templates = self._templates(kind, config_path, config) if templated else {}
         yield replace(deployment, config=config, templates=templates)
 

@@ -20,11 +20,8 @@ INSTALL = "as root on Debian: tests/testbed/testbed install"
 # sbin is not on the PATH of every user
 SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 PROGRAMS = ("sshd", "ssh", "ip", "nft", "nsenter", "unshare", "setsid", "rsync")
-<<<<<<< HEAD
 SGE_PROGRAMS = ("qsub", "qstat", "qacct", "qconf")
-=======
 KUBE_PROGRAMS = ("podman", "runc", "conmon", "iptables", "busybox", "openssl", "kubectl")
->>>>>>> 0bc24ea (test: Kubernetes on the double: batches, failures by name, lost replies, one watch)
 SLURM_PROGRAMS = ("slurmctld", "slurmd", "slurmdbd", "sbatch", "munged", "mariadbd")
 
 
@@ -58,11 +55,8 @@ def missing(sites: tuple[str, ...] = DEFAULT_SITES) -> list[str]:
     if not Path("/etc/debian_version").exists():
         return ["Debian"]
     path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
-<<<<<<< HEAD
-    wanted = PROGRAMS + (SLURM_PROGRAMS if "hpc" in sites else ()) + (SGE_PROGRAMS if "grid" in sites else ())
-=======
-    wanted = PROGRAMS + (SLURM_PROGRAMS if "hpc" in sites else ()) + (KUBE_PROGRAMS if "kube" in sites else ())
->>>>>>> 0bc24ea (test: Kubernetes on the double: batches, failures by name, lost replies, one watch)
+    kinds = {"hpc": SLURM_PROGRAMS, "grid": SGE_PROGRAMS, "kube": KUBE_PROGRAMS}
+    wanted = [*PROGRAMS, *(program for site in sites for program in kinds.get(site, ()))]
     lacks = [program for program in wanted if not shutil.which(program, path=path)]
     if "kube" in sites and not _kube_venv().exists():
         lacks.append(f"the Python environment {_kube_venv().parent.parent}")
