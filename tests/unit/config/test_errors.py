@@ -175,7 +175,7 @@ def test_a_mistake_is_one_message_with_line_path_and_advice(problems: Problems, 
             "{step: /a, target: {deployment: dc, service: x}}",
             [
                 "target: deployment `dc` has type occam, which this version does not support",
-                "-> supported: local, ssh, slurm, pbs, sge, flux, docker-compose",
+                "-> supported: local, ssh, slurm, pbs, sge, flux, docker-compose, kubernetes",
             ],
         ),
         ("{step: a, target: cloud}", ["step: a path starts with `/`: write `/a`"]),
