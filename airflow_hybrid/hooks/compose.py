@@ -104,12 +104,16 @@ def _probe(wanted: str | None) -> str:
     commands = [wanted] if wanted else list(COMMANDS)
     tries = "".join(f"{c} version >/dev/null 2>&1 && t {shlex.quote(c)} {_engines(c)};" for c in commands)
     last = "exit 1" if wanted else "t '' docker podman; exit 1"
-    found = '{ printf "%s\\n%s\\n" "$c" "$e"; exit 0; }'
+    # the docker program may talk to podman; only podman's own can run health checks
+    same = (
+        '[ "$e" = docker ] && docker version 2>/dev/null | grep -qi podman && podman info >/dev/null 2>&1 && e=podman'
+    )
+    found = f'{{ {same}; printf "%s\\n%s\\n" "$c" "$e"; exit 0; }}'
     return f"t() {{ c=$1; shift; for e; do $e info >/dev/null && {found}; done; }};{tries}{last}"
 
 
 def _engines(command: str) -> str:
-    return "podman" if command.startswith("podman") else "docker podman"
+    return "podman" if command.rsplit("/", 1)[-1].startswith("podman") else "docker podman"
 
 
 class ComposeProject:

@@ -68,7 +68,7 @@ class Box:
         self.airflow, self.api, self.dags = airflow, airflow.api, dags
 
     def add(self, name: str, *, file: str = "box-compose.yml", service: str = "worker", **dag: Any) -> str:
-        config = {"files": [file], "composeCommand": str(COMPOSE), "deployTimeout": 60}
+        config = {"files": [file], "composeCommand": str(COMPOSE), "deployTimeout": 120}
         workflow = {
             "type": "cwl",
             "config": {"file": "box.cwl"},
