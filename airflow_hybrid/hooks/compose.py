@@ -88,7 +88,7 @@ async def find_engine(host: Host, wanted: str | None = None) -> Engine:
     :raises DeployError: no engine, or not the wanted one.
     """
     result = await host.run(_probe(wanted), timeout_s=60, label="look for a container engine")
-    fields = result.out.strip().splitlines()
+    fields = result.out.splitlines()
     if result.exit_code == 0 and len(fields) == 2:
         return Engine(fields[0] or None, fields[1])
     raise DeployError(
@@ -113,7 +113,8 @@ def _probe(wanted: str | None) -> str:
 
 
 def _engines(command: str) -> str:
-    return "podman" if command.rsplit("/", 1)[-1].startswith("podman") else "docker podman"
+    name = command.rsplit("/", 1)[-1]
+    return "podman" if name.startswith("podman") else "docker" if name.startswith("docker ") else "docker podman"
 
 
 class ComposeProject:
