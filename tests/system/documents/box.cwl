@@ -2,7 +2,7 @@ cwlVersion: v1.2
 class: Workflow
 doc: A job in a container, which finds there what another service made ready, and one elsewhere that reads its file.
 inputs:
-  mood: {type: string, default: good, doc: "good, bad (fails) or slow (takes a minute)"}
+  mood: {type: string, default: good, doc: "good, bad (fails) or slow (takes ten minutes)"}
 steps:
   make:
     run:
@@ -15,7 +15,7 @@ steps:
                 cat /shared/ready
                 case $1 in
                   bad) echo "this mood is $1" >&2; exit 3 ;;
-                  slow) sleep 60 ;;
+                  slow) sleep 600 ;;
                 esac
       baseCommand: [sh, job.sh]
       inputs: {mood: {type: string, inputBinding: {position: 1}}}
