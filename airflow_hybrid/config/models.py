@@ -29,7 +29,7 @@ class TargetModel(Model):
     service: NonEmpty | None = Field(None, description="One of the deployment's services.")
     workdir: NonEmpty | None = Field(None, description="Overrides the deployment's `workdir`.")
     locations: int = Field(
-        1, ge=1, description="Locations (nodes) that one job needs; more than one has no effect yet."
+        1, ge=1, description="Locations (nodes) that one job has at once; it finds them in the file `$HYBRID_HOSTFILE`."
     )
     model: NonEmpty | None = Field(None, description="(Deprecated: use `deployment`.)")
     resources: int = Field(1, ge=1, description="(Deprecated: use `locations`.)")

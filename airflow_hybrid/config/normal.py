@@ -356,8 +356,6 @@ class Normalizer:
                 self.notices.append(((*path, old), f"deprecated: write `{new}`"))
         name = target.deployment or target.model or ""
         kind = self.deployments[name].type if name in self.deployments else ""
-        if target.locations > 1 or target.resources > 1:
-            self.notices.append((path, "more than one location per job is accepted and without effect in this version"))
         locations = target.locations if "locations" in target.model_fields_set else target.resources
         return Target(name, target.service, self._workdir(kind, target.workdir), locations)
 

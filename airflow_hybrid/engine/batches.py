@@ -17,6 +17,7 @@ from airflow_hybrid.engine.common import Logger, in_cwl_thread
 from airflow_hybrid.engine.failures import Failure
 from airflow_hybrid.engine.places import Place, ref_of
 from airflow_hybrid.engine.spec import FragmentSpec
+from airflow_hybrid.engine.spreading import tell
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.hooks.data_mover import DataMover, StageRequest, store_path
 from airflow_hybrid.hooks.images import ready_image, wanted_of
@@ -48,7 +49,8 @@ class BatchRunner:
         self.failures: list[Failure] = []
         self._seen: dict[str, dict[str, BatchReport]] = {}
 
-    async def run(self, place: Place, jobs: list[PendingJob]) -> None:
+    async def run(self, place: Place, jobs: list[PendingJob], peers: Sequence[Place] = ()) -> None:
+        """Run jobs at a place; ``peers``: the other locations that each of them has, where the place has no queue."""
         paths = await self._stage(place, jobs)
         image = await self._image(place, jobs[0])
         done: dict[str, JobResult] = {}
@@ -64,7 +66,8 @@ class BatchRunner:
         while waiting:
             token = _token(attempt, waiting)
             directory = posixpath.join(task_directory, token)
-            scripts = await self._build(place, waiting.values(), {k: f"{directory}/{k}" for k in waiting}, paths, image)
+            wanted = {k: f"{directory}/{k}" for k in waiting}
+            scripts = await self._build(place, waiting.values(), wanted, paths, image, peers)
             built.update(dict.fromkeys(waiting, directory))
             batch = Batch(
                 directory=directory,
@@ -74,6 +77,7 @@ class BatchRunner:
                 resources=jobs[0].resources,
                 options=place.options,
                 known=tuple(other for other in seen if other != token),
+                locations=place.target.locations,
             )
             reports = await place.patiently(functools.partial(place.queue.submit, batch), self.log)
             ours = next((report for report in reports if report.token == token), None)
@@ -93,7 +97,7 @@ class BatchRunner:
                     del waiting[key]
         # outputs are bound by paths: a job that an earlier try ran is built again for where it was run
         moved = [job for job in jobs if directories[job.key] != f"{built[job.key]}/{job.key}"]
-        await self._build(place, moved, directories, paths, image)
+        await self._build(place, moved, directories, paths, image, peers)
         await self._collect(place, jobs, done, directories)
 
     async def _adopt(
@@ -214,6 +218,7 @@ class BatchRunner:
         directories: Mapping[str, str],
         paths: Mapping[str, str],
         image: ReadyImage | None,
+        peers: Sequence[Place],
     ) -> list[JobScript]:
         def build() -> tuple[list[JobScript], list[Question]]:
             scripts: list[JobScript] = []
@@ -221,7 +226,8 @@ class BatchRunner:
             for job in jobs:
                 try:
                     mpi = place.options.get("mpi")
-                    scripts.append(job.build(directories[job.key], paths, place.facts, mpi=mpi, image=image))
+                    script = job.build(directories[job.key], paths, place.facts, mpi=mpi, image=image)
+                    scripts.append(tell(script, directories[job.key], place, peers))
                 except FactsNeeded as needed:
                     questions.extend(needed.questions)
             return scripts, questions

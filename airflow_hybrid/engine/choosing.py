@@ -49,22 +49,34 @@ def _use(place: Place) -> _Use:
 
 @dataclass
 class Share:
-    """Some jobs of a group and their place; ``done`` says that they no longer take anything of it."""
+    """Some jobs of a group and their place; ``done`` says that they no longer take anything of it.
+
+    :ivar peers: the other locations that each of the jobs has at once.
+    """
 
     place: Place
-    jobs: list[PendingJob]
+    jobs: list[PendingJob] = field(default_factory=list)
+    peers: tuple[Place, ...] = ()
     _taken: list[float] = field(default_factory=list)
 
     def take(self, job: PendingJob) -> None:
-        use = _use(self.place)
-        use.jobs, use.cores = use.jobs + 1, use.cores + job.resources.all_cores
+        for place in (self.place, *self.peers):
+            use = _use(place)
+            use.jobs, use.cores = use.jobs + 1, use.cores + job.resources.all_cores
         self.jobs.append(job)
         self._taken.append(job.resources.all_cores)
 
     def done(self) -> None:
-        use = _use(self.place)
-        use.jobs, use.cores = use.jobs - len(self._taken), use.cores - sum(self._taken)
+        for place in (self.place, *self.peers):
+            use = _use(place)
+            use.jobs, use.cores = use.jobs - len(self._taken), use.cores - sum(self._taken)
         self._taken.clear()
+
+
+def _span(place: Place) -> int:
+    """How many hosts a job takes at once; a queue gives a job its nodes itself."""
+    scheduler = getattr(place.queue, "scheduler", None)
+    return place.target.locations if scheduler is not None and scheduler.on_host else 1
 
 
 class Chooser:
@@ -88,8 +100,8 @@ class Chooser:
         """
         binding = self.places.binding(jobs[0].step_path)
         places = await self.places.of(jobs[0].step_path)
-        if len(places) == 1 and not binding.filters:
-            share = Share(places[0], [])
+        if len(places) == 1 and not binding.filters and _span(places[0]) == 1:
+            share = Share(places[0])
             for job in jobs:
                 share.take(job)
             return [share]
@@ -165,12 +177,15 @@ class Chooser:
                 reason = "placed there before"
             else:
                 index, reason = self._choose(job, binding, places, looks, policy)
-            shares.setdefault(index, Share(places[index], [])).take(job)
+            if index not in shares:
+                shares[index] = Share(places[index], peers=self._peers(index, places))
+            shares[index].take(job)
             missing = self._missing_bytes(job, places[index])
             bytes_[index] = bytes_.get(index, 0) + missing
             reasons.setdefault((index, reason if len(jobs) <= MANY else ""), []).append(job)
             if len(jobs) <= MANY:
-                self.log.info("%s -> %s: %s", job.label, places[index].title, reason)
+                where = " + ".join(place.title for place in (places[index], *shares[index].peers))
+                self.log.info("%s -> %s: %s", job.label, where, reason)
                 self._note(places[index], job.label, missing, reason)
         if len(jobs) > MANY:
             step, name = jobs[0].step_path, type(policy).__name__
@@ -202,11 +217,28 @@ class Chooser:
         ready = [index for index in able if places[index].down is None]
         if not ready:
             raise _all_down([places[index] for index in able])
+        few = [index for index in ready if len(_siblings(index, places)) < _span(places[index])]
+        ready = [index for index in ready if index not in few]
+        if not ready:
+            target = places[few[0]].target
+            there = sum(place.target == target for place in places)
+            failure = SiteError(
+                f"a job needs {target.locations} locations at once of {target.deployment!r}, which has {there},"
+                f" of which {len(_siblings(few[0], places))} can be used now",
+                hint="the binding's `locations` says how many",
+            )
+            failure.retryable = there >= target.locations
+            raise failure
         candidates = [
             self._candidate(job, places[index], looks[index], placement.LOAD in policy.needs) for index in ready
         ]
         choice = placement.choose(candidates, job.resources, policy)
         return ready[choice.index], choice.reason
+
+    def _peers(self, index: int, places: Sequence[Place]) -> tuple[Place, ...]:
+        """The other locations of jobs at a place: of the same target, those with the fewest cores of ours taken."""
+        others = [place for place in _siblings(index, places) if place is not places[index]]
+        return tuple(sorted(others, key=lambda place: _use(place).cores)[: _span(places[index]) - 1])
 
     def _candidate(self, job: PendingJob, place: Place, seen: SiteLook, load: bool) -> placement.Candidate:
         use = _use(place)
@@ -280,6 +312,11 @@ class Chooser:
                 self.log.warning("%s: %s", place.title, error.message)
 
         await asyncio.gather(*(write(i, place) for i, place in enumerate(places) if place.down is None))
+
+
+def _siblings(index: int, places: Sequence[Place]) -> list[Place]:
+    """The places of the same target that can be used now."""
+    return [place for place in places if place.target == places[index].target and place.down is None]
 
 
 def _name(place: Place) -> tuple[str, str, str]:

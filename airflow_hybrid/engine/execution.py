@@ -130,7 +130,7 @@ class FragmentExecution:
 
         async def run(share: Share) -> None:
             try:
-                await self.batches.run(share.place, share.jobs)
+                await self.batches.run(share.place, share.jobs, share.peers)
             finally:
                 share.done()
 

@@ -87,6 +87,11 @@ class Host(abc.ABC):
         """For messages: ``hpc (hpcuser@10.77.0.11)``."""
         return f"{self.deployment} ({self.location})"
 
+    @property
+    def address(self) -> str:
+        """What the other locations of the deployment call it."""
+        return self.location
+
     @abc.abstractmethod
     async def run(
         self,

@@ -29,6 +29,7 @@ from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.connectors import Connector, open_connector
 from airflow_hybrid.hooks.connectors.clusters import SCHEDULERS, scheduler_class
 from airflow_hybrid.hooks.links import ways
+from airflow_hybrid.hooks.site_look import submission_for
 from airflow_hybrid.hooks.ssh import SshHost
 from airflow_hybrid.hooks.transfer import trial
 from airflow_hybrid.model import JsonValue
@@ -41,7 +42,7 @@ TIMEOUT_S = 60.0
 MOST_LOCATIONS = 4
 """of each end of a link, that are tried"""
 OK, WARN, FAIL, SKIP = "ok", "warn", "FAIL", "skip"
-ORDER = ("connector", "reach", "host key", "login", "programs", "workdir", "scheduler", "containers", "link")
+ORDER = ("connector", "reach", "host key", "login", "programs", "workdir", "scheduler", "service", "containers", "link")
 _NOWHERE_ID = "0"
 """a job that no queue has: asking for it shows whether the queue answers"""
 
@@ -51,7 +52,8 @@ class Finding:
     """One thing that was tried.
 
     :ivar where: name of the deployment, or ``a -> b`` of a link; ``location``: which of its locations.
-    :ivar what: ``reach``, ``host key``, ``login``, ``programs``, ``workdir``, ``scheduler``, ``containers``, ``link``.
+    :ivar what: ``reach``, ``host key``, ``login``, ``programs``, ``workdir``, ``scheduler``, ``service``,
+        ``containers``, ``link``.
     :ivar result: ``ok``; ``warn`` (steps run, but ...); ``FAIL``; ``skip`` (could not be tried, since another failed).
     :ivar seconds: how long it took.
     :ivar hint: what to do about it.
@@ -129,7 +131,9 @@ async def look_at(connector: Connector, host: Host, timeout_s: float = TIMEOUT_S
         findings.add("the rest", SKIP, "nothing more can be tried there")
         return findings.found
     await asyncio.gather(
-        _site(findings, connector, host, timeout_s), _queue(findings, connector.scheduler(), host, timeout_s)
+        _services(findings, connector, host, timeout_s),
+        _site(findings, connector, host, timeout_s),
+        _queue(findings, connector.scheduler(), host, timeout_s),
     )
     return sorted(findings.found, key=lambda finding: ORDER.index(finding.what))
 
@@ -259,6 +263,32 @@ async def _queue(findings: _Findings, scheduler: Scheduler, host: Host, timeout_
         return
     own = "its own processes" if isinstance(scheduler, ProcessScheduler) else scheduler.name
     findings.add("scheduler", OK, said or own, seconds)
+
+
+async def _services(findings: _Findings, connector: Connector, host: Host, timeout_s: float) -> None:
+    """Would the queue take a small job of each service? Nothing is submitted; a queue that cannot say is not asked."""
+    scheduler = connector.scheduler()
+    services = connector.deployment.config.get("services") or {}
+
+    async def one(name: str) -> None:
+        text = scheduler.wait_command(submission_for(connector.options(name), "/tmp"))
+        if not text:
+            return
+        answer, error, seconds = await _timed(lambda: host.run(text, timeout_s=timeout_s, label=f"try of {name}"))
+        if error is not None or answer is None:
+            findings.fail("service", error or ConfigError("no answer"), seconds)
+            return
+        wait_s, said = scheduler.parse_wait(answer.out)
+        if wait_s is None:
+            hint = "change the service's options or template in the hybrid file; or ask the site"
+            findings.add("service", FAIL, f"{name}: {said or 'the queue does not take it'}", seconds, hint)
+        else:
+            findings.add("service", OK, f"{name}: a small job would start in about {wait_s:.0f} s", seconds)
+
+    try:
+        await asyncio.gather(*(one(name) for name in services))
+    except ConfigError as error:
+        findings.fail("service", error)
 
 
 async def schedulers(connector: Connector, host: Host, timeout_s: float = TIMEOUT_S) -> list[Finding]:

@@ -50,6 +50,7 @@ class Batch:
     :ivar name: for people; the scheduler's job name begins with it.
     :ivar keys: names of the job directories, plain and unique; ``jobs`` in the same order.
     :ivar options: native options of the scheduler for this batch, added to those of the service.
+    :ivar locations: how many locations each job has at once.
     :ivar known: tokens of the other batches of the task directory that the caller knows of.
     """
 
@@ -60,6 +61,7 @@ class Batch:
     resources: Resources = field(default_factory=Resources)
     options: Mapping[str, Any] = field(default_factory=dict)
     known: tuple[str, ...] = ()
+    locations: int = 1
 
     def __post_init__(self) -> None:
         check_directory(self.directory)
@@ -144,6 +146,7 @@ def submission(batch: Batch, **more: Any) -> Submission:
         directory=batch.directory,
         name=scheduler_name(batch),
         jobs=len(batch.jobs),
+        nodes=batch.locations,
         resources=batch.resources,
         walltime_s=None if None in limits else max(w for w in limits if w is not None),
         environment=common_exports(batch.jobs),

@@ -52,15 +52,7 @@ async def look(
     parts = [f"cat {shlex.quote(task_directory + '/placed')} 2>/dev/null", "echo '#look'"]
     on_host = scheduler is not None and scheduler.on_host
     if scheduler is not None:
-        submission = Submission(
-            directory=task_directory,
-            name="estimate",
-            jobs=1,
-            resources=resources,
-            walltime_s=resources.walltime_s,
-            options={key: value for key, value in options.items() if key not in OUR_OPTIONS},
-            template=options.get("template"),
-        )
+        submission = submission_for(options, task_directory, resources)
         if load or on_host:
             parts.append(f"( {scheduler.capacity_command(submission) or ':'}\n) </dev/null")
         if wait and (text := scheduler.wait_command(submission)):
@@ -74,6 +66,20 @@ async def look(
         wait_s,
         said,
         on_host,
+    )
+
+
+def submission_for(options: Mapping[str, Any], directory: str, resources: Resources | None = None) -> Submission:
+    """One job as a scheduler is asked about it before there is one; ``options``: those of its service."""
+    needs = resources or Resources()
+    return Submission(
+        directory=directory,
+        name="estimate",
+        jobs=1,
+        resources=needs,
+        walltime_s=needs.walltime_s,
+        options={key: value for key, value in options.items() if key not in OUR_OPTIONS},
+        template=options.get("template"),
     )
 
 

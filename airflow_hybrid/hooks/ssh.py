@@ -45,6 +45,10 @@ class SshHost(Host):
         name = self._connection.name
         return f"{self.deployment} ({name})"
 
+    @property
+    def address(self) -> str:
+        return self.settings.host or self.location
+
     async def run(
         self,
         command: str,

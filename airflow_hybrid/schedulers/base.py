@@ -36,6 +36,7 @@ class Submission:
     :ivar pack_s: an array element younger than this takes one more job.
     :ivar max_concurrent: how many elements of this batch may run at once (None: no limit).
     :ivar max_array: most elements of one array job.
+    :ivar nodes: how many nodes each job has at once.
     :ivar host_cores: cores of a plain host (None: it is asked).
     """
 
@@ -51,6 +52,7 @@ class Submission:
     max_concurrent: int | None = None
     max_array: int = 1000
     host_cores: int | None = None
+    nodes: int = 1
 
     @property
     def cores(self) -> int | None:
@@ -211,6 +213,8 @@ class Scheduler(abc.ABC):
         """Whether the scheduler's refusal would be the same next time."""
         return False
 
+    hosts_command: str = ""
+    """shell text that prints, in a job, the names of its nodes, its own first; ``""``: it cannot have several"""
     on_host: bool = False
     """jobs are processes of the host that is asked: what it has is what they get"""
 

@@ -46,6 +46,7 @@ class PbsScheduler(BatchScheduler):
     """PBS through its command line programs; the requests are OpenPBS's."""
 
     name = "pbs"
+    hosts_command = """awk '!seen[$0]++' "$PBS_NODEFILE\""""
     arrays_rerun = True
     lags = False
     programs = ("qsub", "qstat", "qdel")
@@ -88,13 +89,14 @@ class PbsScheduler(BatchScheduler):
 
     def chunks(self, submission: Submission) -> list[str]:
         """What the nodes must give; memory of several processes is shared out among them."""
-        processes, memory, gpus = max(1, submission.processes), submission.memory_mib, submission.gpus
-        if not (submission.cores or memory or gpus or submission.processes):
+        processes, memory, gpus = max(submission.nodes, submission.processes), submission.memory_mib, submission.gpus
+        if not (submission.cores or memory or gpus or submission.processes or submission.nodes > 1):
             return []
         select = f"{processes}:ncpus={submission.cores or 1}"
         select += f":mem={-(-memory // processes)}mb" if memory else ""
         select += f":ngpus={-(-gpus // processes)}" if gpus else ""
-        return ["-l", f"select={select}:mpiprocs=1" if submission.processes else f"select={select}"]
+        select += ":mpiprocs=1" if submission.processes or submission.nodes > 1 else ""
+        return ["-l", f"select={select}", *(["-l", "place=scatter"] if submission.nodes > 1 else [])]
 
     def rules(self, submission: Submission, part: int) -> Sequence[tuple[str, Sequence[str]]]:
         rerun = self.size(submission, part) > 1 and self.arrays_rerun

@@ -27,6 +27,7 @@ class SlurmScheduler(BatchScheduler):
     name = "slurm"
     programs = ("sbatch", "squeue", "scancel")
     version_command = "sbatch --version"
+    hosts_command = "scontrol show hostnames"
     directive = "#SBATCH"
     name_option = "--job-name="
     fixed = ("--parsable",)
@@ -90,6 +91,7 @@ ah_restarts=${SLURM_RESTART_COUNT:-0}
             ("output", [f"--output={log}", "--open-mode=append"]),
             ("chdir", [f"--chdir={submission.directory}"]),
             ("requeue no-requeue", ["--no-requeue"]),
+            ("nodes", [f"--nodes={submission.nodes}"] if submission.nodes > 1 else []),
             ("ntasks", [f"--ntasks={processes}"] if processes else []),
             ("cpus-per-task ntasks exclusive cores-per-socket", [f"--cpus-per-task={cores}"] if cores else []),
             # --mem is per node, and several processes may be spread over nodes

@@ -16,9 +16,9 @@ class TorqueScheduler(PbsScheduler):
         return ["-t", f"0-{count - 1}{f'%{most}' if most else ''}"]
 
     def chunks(self, submission: Submission) -> list[str]:
-        nodes = f"nodes={max(1, submission.processes)}:ppn={submission.cores or 1}"
+        nodes = f"nodes={max(submission.nodes, submission.processes)}:ppn={submission.cores or 1}"
         nodes += f":gpus={submission.gpus}" if submission.gpus else ""
-        wanted = submission.cores or submission.gpus or submission.processes
+        wanted = submission.cores or submission.gpus or submission.processes or submission.nodes > 1
         memory = [f"mem={submission.memory_mib}mb"] if submission.memory_mib else []
         words = [*([nodes] if wanted else []), *memory]
         return ["-l", ",".join(words)] if words else []

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import shlex
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +14,11 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.config import Deployment
+from airflow_hybrid.errors import SiteError
 from airflow_hybrid.hooks.connectors import close_all, open_connector
 from airflow_hybrid.hooks.site_look import look
-from airflow_hybrid.model import LineageEntry, Resources
+from airflow_hybrid.model import FileRef, LineageEntry, Resources
+from tests.conftest import unavailable
 from tests.testbed.fixture import Testbed
 from tests.unit.engine.fragments import execution, spec
 
@@ -39,7 +44,7 @@ async def sites(
         ]
         # `cores`: this machine's own load must not matter
         config = {"nodes": nodes, "cores": 4, "known_hosts": [str(testbed.known_hosts)], "connectTimeout": 5}
-        return Deployment(name, "ssh", config, workdir="~/placement")
+        return Deployment(name, "ssh", config, workdir=f"~/placement-{secrets.token_hex(4)}")
 
     services = {
         "main": {"partition": "main", "account": "proj"},
@@ -128,3 +133,55 @@ async def test_a_site_that_is_cut_off_is_passed_over_and_taken_again_when_it_is_
         testbed.heal("cloud")
     await close_all()  # what is kept of the lost connection is forgotten
     assert await where(2) == [cloud]
+
+
+# --- several locations at once ---
+
+NODES = """cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: [sh, -c, 'cat "$HYBRID_HOSTFILE"; echo "$HYBRID_LOCATIONS"; %s']
+inputs: {name: string}
+outputs: {out: stdout}
+stdout: out.txt
+"""
+MPIRUN = 'mpirun -n "$HYBRID_LOCATIONS" hostname'
+
+
+async def lines(run: Any, outcome: Any) -> list[str]:
+    ref = FileRef.parse(outcome.results[0].outputs["out"]["location"])
+    host = next(place.host for place in await run.places.all() if place.host.location == ref.location)
+    return (await host.run(f"cat {shlex.quote(ref.path)}")).out.split()
+
+
+async def test_an_mpi_job_has_two_hosts_at_once(sites: dict[str, Deployment], testbed: Testbed, tmp_path: Path) -> None:
+    if shutil.which("mpirun") is None:
+        unavailable("an MPI job", "mpirun", "apt-get install openmpi-bin")
+    cloud, edge = testbed.sites["cloud"], testbed.sites["edge"]
+    # where the users of the hosts differ, ssh there must know
+    testbed.run("cloud", f"printf 'Host {edge.host}\\n  User {edge.user}\\n' >>~/.ssh/config")
+    binding = {"target": {"deployment": "pair", "locations": 2}, "policy": "in_order"}
+    run, log = execution(spec(tmp_path, sites, binding, [{"name": "a"}], NODES % MPIRUN))
+    outcome = await run.run()
+    assert sorted(await lines(run, outcome)) == sorted([cloud.host, edge.host, "2", "cloud", "edge"])
+    assert cloud.host in log.text and f"+ pair (edgeuser@{edge.host})" in log.text
+
+
+async def test_a_slurm_job_has_two_nodes_at_once(
+    sites: dict[str, Deployment], testbed: Testbed, tmp_path: Path
+) -> None:
+    binding = {"target": {"deployment": "hpc", "service": "main", "locations": 2}}
+    run, _ = execution(spec(tmp_path, sites, binding, [{"name": "a"}], NODES % "srun hostname"))
+    found = await lines(run, await run.run())
+    nodes = found[:2]
+    assert len(set(nodes)) == 2 and found[2] == "2"
+    assert sorted(found[3:]) == sorted(nodes), "srun starts one process on each of the nodes"
+
+
+async def test_a_job_that_needs_more_hosts_than_answer_is_told(
+    sites: dict[str, Deployment], testbed: Testbed, tmp_path: Path
+) -> None:
+    binding = {"target": {"deployment": "pair", "locations": 3}}
+    run, _ = execution(spec(tmp_path, sites, binding, [{"name": "a"}], TOOL))
+    with pytest.raises(SiteError, match="needs 3 locations at once of 'pair', which has 2") as caught:
+        await run.run()
+    assert not caught.value.retryable
