@@ -25,7 +25,7 @@ async def sites(testbed: Testbed) -> AsyncIterator[dict[str, Deployment]]:
             "nodes": [{"hostname": there.host, "username": there.user, "sshKey": str(there.key)}],
             "known_hosts": [str(testbed.known_hosts)],
         }
-        return Deployment(name, "ssh", {**config, **changes}, workdir=f"{there.home}/work dir")
+        return Deployment(name, "ssh", {**config, **changes}, workdir=f"{there.home}/check dir")
 
     yield {
         "login": ssh("login", "hpc"),
@@ -49,12 +49,12 @@ async def test_sites_that_are_fine(sites: dict[str, Deployment], testbed: Testbe
     assert "slurm" in seen["hpc", "scheduler"].detail and "22." in seen["hpc", "scheduler"].detail
     assert seen["login", "host key"].detail.startswith("ssh-ed25519 SHA256:")
     assert seen["cloud", "login"].detail == "clouduser at cloud"
-    assert "work dir" in seen["edge", "workdir"].detail and "free" in seen["edge", "workdir"].detail
+    assert "check dir" in seen["edge", "workdir"].detail and "free" in seen["edge", "workdir"].detail
     assert {f.where for f in found if f.what == "link"} == {"hpc -> edge", "edge -> login", "cloud -> edge"}
     # deployments of one host share its one connection; the link from edge is one more
     assert testbed.login_since("hpc", moments["hpc"]).connections == 2
     for site in ("hpc", "cloud", "edge"):
-        assert testbed.run(site, "ls -A | grep -c 'work dir' || :").strip() == "0", "a check leaves nothing behind"
+        assert testbed.run(site, "ls -A | grep -c 'check dir' || :").strip() == "0", "a check leaves nothing behind"
         assert testbed.run(site, "ls -A /tmp | grep -c airflow-hybrid || :").strip() == "0"
 
 
@@ -85,6 +85,18 @@ async def test_what_fails_is_named_and_the_rest_is_tried(sites: dict[str, Deploy
     assert "refused the login" in seen["stranger", "login"].detail
     assert "timed out" in seen["cloud -> hpc", "link"].detail
     assert seen["edge", "login"].result == "ok"
+
+
+async def test_a_service_that_the_queue_does_not_take_fails(sites: dict[str, Deployment]) -> None:
+    services = {"good": {"partition": "main", "account": "proj"}, "bad": {"partition": "nowhere", "account": "proj"}}
+    sites["hpc"] = dataclasses.replace(sites["hpc"], config={"services": services})
+    good, bad = sorted(
+        (f for f in await check.check(sites, names=["hpc"]) if f.what == "service"),
+        key=lambda f: f.detail,
+        reverse=True,
+    )
+    assert good.result == "ok" and "good: a small job would start in about" in good.detail
+    assert bad.result == "FAIL" and "bad: " in bad.detail and "partition" in bad.detail and bad.hint
 
 
 async def test_a_queue_that_does_not_answer_fails(sites: dict[str, Deployment], testbed: Testbed) -> None:
