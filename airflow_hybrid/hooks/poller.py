@@ -26,7 +26,7 @@ MOST_BATCHES = 200
 """in one command: its text is one argument of a process, at most 128 KiB"""
 FASTEST_S, SLOWEST_S = 0.3, 10.0
 STATUS_TIMEOUT_S = 60.0
-HOPELESS_S = 60.0
+HOPELESS_S = 120.0
 """how long a scheduler must say that nothing of a batch can ever run before it is believed"""
 
 
@@ -103,6 +103,7 @@ class Poller:
         self.fastest_s = host.poll_s if scheduler.status_interval_s <= FASTEST_S else FASTEST_S
         self.commands = 0
         self.queries = 0
+        self.drained: set[str] = set()
         self._watches: set[Watch] = set()
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
@@ -130,6 +131,9 @@ class Poller:
             await watch.done
         finally:
             self._watches.discard(watch)
+            self.drained.discard(directory)
+            if watch.views and not any(view.pending for view in watch.views):
+                self.drained.add(directory)
         return watch.evidence
 
     async def _run(self) -> None:

@@ -203,13 +203,18 @@ class JobQueue:
         ids, meta = self._known.get(directory) or await self._describe(directory)
         total = len(meta["keys"])
         while True:
-            watch = poller(self.host, self.scheduler, self._slowest_s).watch(directory, ids, total, progress)
+            polled = poller(self.host, self.scheduler, self._slowest_s)
+            watch = polled.watch(directory, ids, total, progress)
             try:
                 results = await self._judge(directory, ids, meta, await watch)
             except NeverStartsError as error:
                 results = await self._withdraw(directory, ids, meta, str(error))
             if results is not None:
                 self._known.pop(directory, None)
+                drained = directory in polled.drained
+                polled.drained.discard(directory)
+                if self.scheduler.leaves_elements and total > 1 and not drained:
+                    await self._tidy(ids)
                 return results
 
     async def _describe(self, directory: str) -> tuple[tuple[str, ...], Mapping[str, Any]]:
@@ -253,6 +258,13 @@ class JobQueue:
                 return await self._results(directory, ids, meta, evidence, account, elements)
             await asyncio.sleep(pause)
             pause = min(10.0, pause * 2)
+
+    async def _tidy(self, ids: tuple[str, ...]) -> None:
+        """Take elements out of the queue that nobody needs any more; that it fails is no harm."""
+        try:
+            await self.host.run(commands.withdraw_command(self.scheduler, ids), label="tidy the queue")
+        except SiteError as error:
+            log.info("%s: elements that are not needed may still be in the queue: %s", self.host.title, error)
 
     async def _withdraw(
         self, directory: str, ids: tuple[str, ...], meta: Mapping[str, Any], reason: str

@@ -126,6 +126,8 @@ class Scheduler(abc.ABC):
     """shell text that prints the scheduler's name and version, for `airflow hybrid check`"""
     native_walltime: bool = False
     """the scheduler itself ends an element that takes too long"""
+    leaves_elements: bool = False
+    """elements that found nothing left to do may wait in the queue when all jobs have ended"""
     limits: str = ""
     """shell text that prints the site's largest array, if the scheduler has arrays"""
     status_interval_s: float = 0.3

@@ -71,6 +71,7 @@ class BatchScheduler(Scheduler):
     """
 
     native_walltime = True
+    leaves_elements = True
     status_interval_s = 2.0
     programs: tuple[str, ...]
     directive: str

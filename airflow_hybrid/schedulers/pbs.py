@@ -129,7 +129,7 @@ class PbsScheduler(BatchScheduler):
     def answered(self, lines: Sequence[str], code: int) -> bool:
         exits = [line for line in lines if line.startswith("#exit ")]
         said = [line for line in lines if not line.startswith(("Job Id", "#exit", " ", "\t"))]
-        return len(exits) == 1 and all(_GONE.search(line) for line in said) and (exits == ["#exit 0"] or bool(said))
+        return exits == ["#exit 0"] or (len(exits) == 1 and bool(said) and all(_GONE.search(line) for line in said))
 
     def queue_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterator[Record]:
         arrays = {_number(id_): id_ for id_ in ids}

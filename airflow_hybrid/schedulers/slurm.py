@@ -33,6 +33,7 @@ class SlurmScheduler(BatchScheduler):
     fixed = ("--parsable",)
     ours = frozenset({"array", "job-name", "file", "parsable", "wait", "test-only", "wrap"})
     own_log = False
+    leaves_elements = False  # its elements can cancel those that wait, and no others
     short = {"-t": "time", "-c": "cpus-per-task", "-o": "output", "-p": "partition", "-A": "account", "-D": "chdir",
              "-n": "ntasks", "-N": "nodes", "-G": "gpus"}  # fmt: skip
     limits = "scontrol show config"
@@ -46,7 +47,7 @@ class SlurmScheduler(BatchScheduler):
     )
     passing = re.compile(r"AssocMaxSubmit|QOSMaxSubmit|MaxSubmit|temporar|policy|try again|limit", re.IGNORECASE)
     never = re.compile(
-        r"DependencyNeverSatisfied|PartitionTimeLimit|PartitionNodeLimit|PartitionConfig|BadConstraints|InvalidAccount"
+        r"DependencyNeverSatisfied|PartitionTimeLimit|PartitionConfig|BadConstraints|InvalidAccount"
         r"|InvalidQOS|(Account|QOS)NotAllowed|(Assoc|QOS)Max\w*(PerJob|WallDuration|JobMins|MinutesPerJob)"
     )
     element = """ah_task=${SLURM_ARRAY_TASK_ID:-0}

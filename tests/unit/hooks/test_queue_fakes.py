@@ -239,6 +239,18 @@ async def test_cancel_ends_running_and_waiting_jobs(queue: JobQueue, fake: Fake,
     assert set(states(await asyncio.wait_for(waiting, 60))) == {JobState.CANCELLED}
 
 
+async def test_elements_that_nobody_needs_do_not_stay_in_the_queue(queue: JobQueue, fake: Fake, tmp_path: Path) -> None:
+    fake.set("slots", "1")
+    if fake.name == "flux":
+        return  # each of its elements is a job of its own here, which starts at once
+    made = batch(f"{tmp_path}/T/a", 30, echo(tmp_path))
+    await queue.submit(made)
+    assert states(await queue.wait(made.directory)) == [JobState.COMPLETED] * 30
+    elements = [e for job in fake.jobs().values() for e in job["elements"].values()]  # type: ignore[attr-defined]
+    assert not [e for e in elements if e["state"] == "Q"]
+    assert ran(tmp_path) == sorted(map(str, range(30)))
+
+
 async def test_one_element_that_is_killed_by_hand_has_its_name(queue: JobQueue, fake: Fake, tmp_path: Path) -> None:
     made = batch(f"{tmp_path}/T/a", 3, lambda i: ("sleep", "300" if i == 1 else "2"))
     (report,) = await queue.submit(made)
