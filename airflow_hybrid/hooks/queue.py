@@ -214,7 +214,7 @@ class JobQueue:
                 drained = directory in polled.drained
                 polled.drained.discard(directory)
                 if self.scheduler.leaves_elements and total > 1 and not drained:
-                    await self._tidy(ids)
+                    await self._drop_left_elements(ids)
                 return results
 
     async def _describe(self, directory: str) -> tuple[tuple[str, ...], Mapping[str, Any]]:
@@ -259,7 +259,7 @@ class JobQueue:
             await asyncio.sleep(pause)
             pause = min(10.0, pause * 2)
 
-    async def _tidy(self, ids: tuple[str, ...]) -> None:
+    async def _drop_left_elements(self, ids: tuple[str, ...]) -> None:
         """Take elements out of the queue that nobody needs any more; that it fails is no harm."""
         try:
             await self.host.run(commands.withdraw_command(self.scheduler, ids), label="tidy the queue")

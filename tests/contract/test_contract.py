@@ -52,24 +52,12 @@ class TestGridEngine(ConnectorContract):
         return lambda: QueueConnector(Deployment("grid", "sge", config, wraps="login"), ssh(grid, "grid"))
 
 
-class _FakeQueue(ConnectorContract):
-    """A queue system that is not installed here: the programs of tests/fakes."""
-
-    kind: str
-    module: str
-    programs: tuple[str, ...]
+class TestFakePbs(ConnectorContract):
+    """PBS is not installed here: the programs of tests/fakes."""
 
     @pytest.fixture
     def make_connector(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Connector]:
-        for name, value in install(tmp_path / "fake", self.module, *self.programs).items():
+        for name, value in install(tmp_path / "fake", "pbs.py", "qsub", "qstat", "qdel").items():
             monkeypatch.setenv(name, value)
         workdir = f"{tmp_path}/work dir"
-        return lambda: QueueConnector(Deployment("fake", self.kind, {}, workdir=workdir))
-
-
-class TestFakePbs(_FakeQueue):
-    kind, module, programs = "pbs", "pbs.py", ("qsub", "qstat", "qdel")
-
-
-class TestFakeFlux(_FakeQueue):
-    kind, module, programs = "flux", "flux.py", ("flux",)
+        return lambda: QueueConnector(Deployment("fake", "pbs", {}, workdir=workdir))
