@@ -77,6 +77,11 @@ class StepBinding(Model):
         le=MAX_ITERATIONS_LIMIT,
         description="Most iterations of one loop: one that goes on is an error; default 1000. (airflow_hybrid)",
     )
+    reuse: bool | None = Field(
+        None,
+        description="`false`: jobs run even where the same ones (tool, inputs, container) have left their outputs;"
+        " default `true`. (airflow_hybrid)",
+    )
     policy: NonEmpty | None = Field(
         None,
         description="How one of the targets' locations is picked: `data_locality` (default), `load`, `queue_wait`,"

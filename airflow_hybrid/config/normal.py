@@ -344,6 +344,7 @@ class Normalizer:
             max_mapped=binding.max_mapped or above.max_mapped,
             fuse=binding.fuse,
             max_iterations=binding.max_iterations or above.max_iterations,
+            reuse=above.reuse if binding.reuse is None else binding.reuse,
             policy=self._policy(binding.policy) or above.policy,
             policy_config=self._policy_config(binding.policy) if binding.policy else above.policy_config,
             containers=above.containers,

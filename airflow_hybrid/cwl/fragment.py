@@ -21,7 +21,7 @@ from cwltool.process import shortname
 from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import aslist
 
-from airflow_hybrid.cwl import messages
+from airflow_hybrid.cwl import javascript, messages
 from airflow_hybrid.cwl.job import PendingJob
 from airflow_hybrid.cwl.runtime import HybridContext, HybridTool, HybridWorkflow, load_process, prepare
 from airflow_hybrid.errors import CwlError, SiteError
@@ -109,11 +109,14 @@ class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
 class Fragment:
     """A compiled step, ready to be run any number of times.
 
+    :ivar owner: name of its document: its expressions have a process of their own.
     :ivar single: it holds one command-line tool and no loop: its jobs are numbered in order.
     """
 
     def __init__(self, document: Mapping[str, Any], *, chunked: bool = False) -> None:
-        document = json.loads(json.dumps(document))
+        text = json.dumps(document, sort_keys=True)
+        document = json.loads(text)
+        self.owner = hashlib.sha256(text.encode()).hexdigest()
         step = document["steps"][0]
         if chunked and "scatter" in step:
             step["scatterMethod"] = "dotproduct"
@@ -153,6 +156,7 @@ class Fragment:
         reader: Reader | None = None,
         lister: Lister | None = None,
         max_iterations: Callable[[str], int] | None = None,
+        first: int = 0,
     ) -> FragmentRun:
         """Begin to run each of ``instances``, a complete set of the step's input ports.
 
@@ -160,8 +164,10 @@ class Fragment:
         :param reader: reads a File for ``loadContents`` of step inputs and for ExpressionTools (blocking).
         :param lister: lists a Directory for them.
         :param max_iterations: most iterations of a loop, by the path of its step; by default there is no bound.
+        :param first: for messages: index of the first job in the whole scatter, where this is a chunk of one.
         """
-        return FragmentRun(self, instances, name, StepFs(reader, lister), max_iterations)
+        with javascript.process_of(self.owner):
+            return FragmentRun(self, instances, name, StepFs(reader, lister), max_iterations, first)
 
     def expand(
         self, inputs: CwlObject, *, reader: Reader | None = None, lister: Lister | None = None
@@ -177,7 +183,7 @@ class Fragment:
         context = _context(fs, 0)
         context.expanded = []
         ended: list[str] = []
-        with messages.caught() as log:
+        with messages.caught() as log, javascript.process_of(self.owner):
             generator = self._workflow.start(
                 self._complete(inputs), lambda outputs, status: ended.append(status), context
             )
@@ -226,6 +232,8 @@ class _Instance:
         inputs: CwlObject,
         fs: StepFs,
         max_iterations: Callable[[str], int] | None,
+        first: int,
+        owner: str,
     ) -> None:
         self.number = number
         step = workflow.steps[0].tool
@@ -233,6 +241,8 @@ class _Instance:
         self.context = _context(fs, number)
         self.context.ran = []
         self.context.max_iterations = max_iterations
+        self.context.first = first
+        self.context.owner = owner
         self.outstanding = 0
         self.result: InstanceResult | None = None
         self.errors: list[str] = []
@@ -258,6 +268,7 @@ class FragmentRun:
         name: str,
         fs: StepFs,
         max_iterations: Callable[[str], int] | None = None,
+        first: int = 0,
     ) -> None:
         self._fragment = fragment
         self._fs = fs
@@ -266,7 +277,7 @@ class FragmentRun:
         self._jobs = 0
         self._keys: set[str] = set()
         self._instances = [
-            _Instance(number, fragment._workflow, fragment._complete(inputs), fs, max_iterations)
+            _Instance(number, fragment._workflow, fragment._complete(inputs), fs, max_iterations, first, fragment.owner)
             for number, inputs in enumerate(instances)
         ]
         self._active = list(self._instances)
@@ -296,7 +307,7 @@ class FragmentRun:
         fresh: list[PendingJob] = []
         self.paused = False
         until = time.monotonic() + SLICE_S
-        with messages.caught() as log:
+        with messages.caught() as log, javascript.process_of(self._fragment.owner):
             for instance in self._active:
                 self._advance(instance, fresh, log, until)
                 if self._fs.raised:

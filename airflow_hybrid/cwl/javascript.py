@@ -1,22 +1,77 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Where JavaScript expressions run: one Node.js process per thread, without environment, files or children."""
+"""Where JavaScript expressions run: a Node.js process per document, without environment, files, children, network.
+
+What keeps an expression in: a realm of its own, into which no object of the outer one is handed; in the outer realm no
+code from strings; Node's permission model (no files, no children, no workers); an empty network namespace where the
+system allows one; limits of memory, time and output.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
+import json
+import logging
 import os
 import re
+import selectors
 import shutil
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from cwl_utils import sandboxjs
 
 from airflow_hybrid.errors import UnsupportedError
 
+log = logging.getLogger(__name__)
+
 _HEAP_MIB = 512
+_MEMORY_KIB = 1536 << 10
+"""of a process, buffers outside of V8's heap included; what V8 only reserves does not count"""
+_ANSWER_BYTES = 64 << 20
+_PROCESSES = 4
+_END = "r1cepzbhUTxtykz5XTC4\n"
+"""what cwl_utils' own Node.js programs print when an expression has ended"""
+_LIMITS = f'ulimit -c 0 2>/dev/null; ulimit -d {_MEMORY_KIB} 2>/dev/null; exec "$@"'
+_OUT_OF_REACH = """\
+for (const name of ["require", "module", "exports", "fetch", "WebSocket", "EventSource"]) delete globalThis[name];
+for (const name of ["binding", "_linkedBinding", "dlopen", "getBuiltinModule", "mainModule", "kill", "chdir"])
+  Object.defineProperty(process, name, {value: undefined});
+"""
+_PROGRAM = f"""\
+"use strict";
+const vm = require("vm");
+{_OUT_OF_REACH}
+const end = {json.dumps(_END)};
+let incoming = "";
+process.stdin.setEncoding("utf8");
+process.stdin.on("data", function (chunk) {{
+  incoming += chunk;
+  const i = incoming.indexOf("\\n");
+  if (i < 0) return;
+  const line = incoming.substring(0, i);
+  incoming = incoming.substring(i + 1);
+  try {{
+    // no object of this realm is handed in: its constructor would make functions of this realm
+    process.stdout.write(JSON.stringify(vm.runInNewContext(JSON.parse(line), Object.create(null))) + "\\n");
+  }} catch (error) {{
+    let text = "the expression failed";
+    try {{ text = String((error && error.stack) || error); }} catch (other) {{}}
+    process.stderr.write(text + "\\n");
+  }}
+  process.stdout.write(end);
+  process.stderr.write(end);
+}});
+process.stdin.on("end", process.exit);
+"""
+
+_owners = threading.local()
 
 
 @functools.cache
@@ -36,7 +91,8 @@ def node_command() -> tuple[str, ...]:
         version = _version(node) if node else None
         if not node or version is None or version < (12,):
             continue
-        flags = [f"--max-old-space-size={_HEAP_MIB}"]
+        # functions that are made of strings exist in the expressions' own realm only
+        flags = [f"--max-old-space-size={_HEAP_MIB}", "--disallow-code-generation-from-strings"]
         if version >= (23, 5) or (22, 13) <= version < (23,):
             flags.append("--permission")
         elif version >= (20,):
@@ -57,14 +113,40 @@ def _version(node: str) -> tuple[int, ...] | None:
     return (int(found[1]), int(found[2])) if found else None
 
 
+@contextlib.contextmanager
+def process_of(owner: str) -> Iterator[None]:
+    """Evaluate in a process of this document's own: what one document does to its process, no other one meets."""
+    before = getattr(_owners, "name", "")
+    _owners.name = owner
+    try:
+        yield
+    finally:
+        _owners.name = before
+
+
+@functools.cache
+def without_network() -> tuple[str, ...]:
+    """A command prefix that starts a program in an empty network namespace; ``()`` where the system forbids it."""
+    unshare = shutil.which("unshare")
+    for options in (["--net"], ["--map-root-user", "--net"]) if unshare else ():
+        prefix = (str(unshare), *options, "--")
+        try:
+            if subprocess.run([*prefix, "/bin/true"], capture_output=True, timeout=20, check=False).returncode == 0:
+                return prefix
+        except (OSError, subprocess.SubprocessError):
+            continue
+    log.info("expressions cannot be kept from the network here: `unshare --net` is not allowed")
+    return ()
+
+
 class NodeEngine(sandboxjs.NodeJSEngine):
-    """cwl_utils' engine with a Node.js that is shut in; containers are never tried."""
+    """cwl_utils' engine with a Node.js that is shut in, bounded in time, memory and output; no containers are tried."""
 
     def new_js_proc(
         self, js_text: str, force_docker_pull: bool = False, container_engine: str = "docker"
     ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [*node_command(), "--eval", js_text],
+            ["/bin/sh", "-c", _LIMITS, "sh", *without_network(), *node_command(), "--eval", js_text],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -84,11 +166,80 @@ class NodeEngine(sandboxjs.NodeJSEngine):
         force_docker_pull: bool = False,
         container_engine: str = "docker",
     ) -> tuple[int, str, str]:
-        begin = time.monotonic()
-        code, stdout, stderr = super().exec_js_process(js_text, timeout, js_console, context)
-        if code == 0 and not stdout and time.monotonic() - begin >= timeout:
-            code = -1  # killed, and not yet seen to have ended
+        """Evaluate one text; -> exit code (-1: it took too long), stdout, stderr."""
+        if not hasattr(self.localdata, "procs"):
+            self.localdata.procs = {}
+        processes: dict[Any, subprocess.Popen[str]] = self.localdata.procs
+        key = (getattr(_owners, "name", ""), context)
+        process = processes.pop(key, None)
+        lines = [js_text]
+        if process is None or process.poll() is not None:
+            process = self.new_js_proc(_PROGRAM if context is None else _with_context())
+            lines = [js_text] if context is None else [context, js_text]
+        processes[key] = process  # the last one used is the last in order
+        while len(processes) > _PROCESSES:
+            self._end(processes.pop(next(iter(processes))))
+        stdin = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+        code, stdout, stderr = _converse(process, stdin, timeout)
+        if code != 0:
+            processes.pop(key, None)
+            self._end(process)
         return code, stdout, stderr
+
+    def _end(self, process: subprocess.Popen[str]) -> None:
+        process.kill()
+        process.wait()
+        for stream in (process.stdin, process.stdout, process.stderr):
+            with contextlib.suppress(OSError):
+                stream.close()  # type: ignore[union-attr]
+        with contextlib.suppress(ValueError):
+            self.processes_to_kill.remove(process)
+
+
+def _with_context() -> str:
+    return files("cwl_utils").joinpath("cwlNodeEngineWithContext.js").read_text("utf-8")
+
+
+def _converse(process: subprocess.Popen[str], stdin: bytes, timeout_s: float) -> tuple[int, str, str]:
+    deadline = time.monotonic() + timeout_s
+    assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+    streams = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
+    out, err = streams.values()
+    mark = _END.encode()
+    os.set_blocking(process.stdin.fileno(), False)
+    with selectors.DefaultSelector() as selector:
+        for number in streams:
+            selector.register(number, selectors.EVENT_READ)
+        selector.register(process.stdin.fileno(), selectors.EVENT_WRITE)
+        while not (out.endswith(mark) and err.endswith(mark)):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return -1, "", ""
+            for ready, _ in selector.select(left):
+                if ready.fd not in streams:
+                    try:
+                        stdin = stdin[os.write(ready.fd, stdin[: 1 << 16]) :]
+                    except OSError:
+                        stdin = b""
+                    if not stdin:
+                        selector.unregister(ready.fd)
+                    continue
+                data = os.read(ready.fd, 1 << 16)
+                streams[ready.fd] += data
+                if not data:
+                    return 1, "", _death(bytes(err))
+                if len(out) + len(err) > _ANSWER_BYTES:
+                    return 1, "", f"the expression gave more than {_ANSWER_BYTES >> 20} MiB"
+    size = len(mark)
+    return 0, out[:-size].decode(errors="replace").rstrip("\n"), err[:-size].decode(errors="replace").rstrip("\n")
+
+
+def _death(stderr: bytes) -> str:
+    """Why a Node.js that is gone is gone: it has no other reason to end than a lack of memory."""
+    said = stderr.decode(errors="replace")
+    if "memory" in said or "Allocation" in said or not said.strip():
+        return f"the expression needed more memory than it may have ({_HEAP_MIB} MiB)"
+    return said[-2000:]
 
 
 def install() -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import math
 import posixpath
+import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import unquote, urlsplit
@@ -19,7 +20,7 @@ from cwltool.utils import normalizeFilesDirs
 from schema_salad.exceptions import ValidationException
 
 from airflow_hybrid.container import Container, ImageSource, ReadyImage
-from airflow_hybrid.cwl import messages
+from airflow_hybrid.cwl import javascript, messages
 from airflow_hybrid.cwl.inputs import with_size
 from airflow_hybrid.cwl.outputs import publish
 from airflow_hybrid.cwl.site import Inside, JobSite
@@ -70,6 +71,8 @@ class PendingJob:
     def label(self) -> str:
         """For messages: ``/variant/train [3][0]``, ``/count: iteration 3``."""
         indexes = "".join(f" [{part.split('[', 1)[1].split('#')[0]}" for part in self.scope.split("/") if "[" in part)
+        if self._context.first and (found := re.match(r" \[(\d+)\]", indexes)):
+            indexes = f" [{int(found[1]) + self._context.first}]{indexes[found.end() :]}"
         loops = f": iteration {self.iteration}" if self.iteration else ""
         return f"{self.step_path}{indexes}{loops}" or self.key
 
@@ -163,10 +166,7 @@ class PendingJob:
 
     def _number(self, value: Any, name: str) -> float | int | None:
         if expression.needs_parsing(value):
-            with self._clear_errors(f"{name}: "):
-                value = expression.do_eval(
-                    value, self.inputs, self.tool.requirements, None, None, {}, cwlVersion=self._version
-                )
+            value = self.evaluate(value, name)
         if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
             return value
         raise CwlError(f"{name} is {value!r}, not a number", where=self.label)
@@ -176,6 +176,20 @@ class PendingJob:
         """The image that a DockerRequirement names."""
         requirement, required = self.tool.get_requirement("DockerRequirement")
         return None if requirement is None else ImageSource.of(requirement, bool(required))
+
+    def evaluate(self, value: Any, name: str) -> Any:
+        """An expression of a requirement, over the job's inputs.
+
+        :raises CwlError: it fails; ``name`` says which it is.
+        """
+        with self._clear_errors(f"{name}: "):
+            return expression.do_eval(
+                value, self.inputs, self.tool.requirements, None, None, {}, cwlVersion=self._version
+            )
+
+    @property
+    def output_ports(self) -> list[str]:
+        return [shortname(port["id"]) for port in self.tool.tool["outputs"]]
 
     def files(self) -> list[CwlObject]:
         """The Files and Directories that must be at the location: those in the inputs (secondary files too) and
@@ -349,25 +363,28 @@ class PendingJob:
         if outputs is None:
             outputs = {shortname(port["id"]): None for port in self.tool.tool["outputs"]}
         self._job = self._site = None
-        with messages.caught():
+        with messages.caught(), javascript.process_of(self._context.owner):
             self._callback(outputs, status)
 
     def _clear_errors(self, prefix: str) -> _ClearErrors:
-        return _ClearErrors(self.label, prefix)
+        return _ClearErrors(self.label, prefix, self._context.owner)
 
 
 class _ClearErrors:
     """Turns what cwltool raises into a CwlError that names the job."""
 
-    def __init__(self, label: str, prefix: str) -> None:
+    def __init__(self, label: str, prefix: str, owner: str) -> None:
         self._label, self._prefix = label, prefix
         self._caught: Any = None
+        self._process = javascript.process_of(owner)
 
     def __enter__(self) -> None:
         self._caught = messages.caught()
         self._caught.__enter__()
+        self._process.__enter__()
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._process.__exit__(None, None, None)
         self._caught.__exit__(None, None, None)
         if error is None or isinstance(error, FactsNeeded) or not isinstance(error, Exception):
             return

@@ -130,6 +130,8 @@ class HybridContext(RuntimeContext):
 
     :ivar scope: names and indexes of the steps around, ``/variant[3]/count#2/train`` (``#``: iteration of a loop,
         from 0): the same in every attempt.
+    :ivar first: index of the first job in the whole scatter, where this is a chunk of one.
+    :ivar owner: whose JavaScript process this is (:func:`airflow_hybrid.cwl.javascript.process_of`).
     :ivar max_iterations: bound of a loop, by the path of its step.
     :ivar raised: errors that are not the document's, which cwltool would take for its failure.
     :ivar iterations: how often each loop went round, by the scope of its step.
@@ -141,6 +143,8 @@ class HybridContext(RuntimeContext):
     expanded: list[Any] | None = None
     ran: list[str] | None = None
     max_iterations: Callable[[str], int] | None = None
+    first: int = 0
+    owner: str = ""
 
     def __init__(self) -> None:
         super().__init__()

@@ -14,8 +14,9 @@ from airflow_hybrid.config import bind
 from airflow_hybrid.container import ReadyImage
 from airflow_hybrid.cwl.fragment import PendingJob
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
-from airflow_hybrid.engine.failures import Failure
+from airflow_hybrid.engine.failures import Failure, shown_command
 from airflow_hybrid.engine.places import Place, ref_of
+from airflow_hybrid.engine.reuse import Found, Reuse
 from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.engine.spreading import tell
 from airflow_hybrid.errors import CwlError
@@ -48,15 +49,30 @@ class BatchRunner:
         self.lineage: list[LineageEntry] = []
         self.failures: list[Failure] = []
         self._seen: dict[str, dict[str, BatchReport]] = {}
+        self._reuse = Reuse(spec, mover, log)
 
     async def run(self, place: Place, jobs: list[PendingJob], peers: Sequence[Place] = ()) -> None:
         """Run jobs at a place; ``peers``: the other locations that each of them has, where the place has no queue."""
+        found = await self._reuse.find(place, jobs)
+        if found.outputs:
+            self.log.info(
+                "%s at %s: %d of %d jobs are the same as finished ones: their outputs are reused",
+                title(jobs), place.host.title, len(found.outputs), len(jobs),
+            )  # fmt: skip
+            self.lineage.extend(found.lineage)
+            await in_cwl_thread(_complete, jobs, found.outputs)
+            jobs = [job for job in jobs if job.key not in found.outputs]
+        if jobs:
+            await self._run(place, jobs, found, peers)
+
+    async def _run(self, place: Place, jobs: list[PendingJob], found: Found, peers: Sequence[Place]) -> None:
         paths = await self._stage(place, jobs)
         image = await self._image(place, jobs[0])
         done: dict[str, JobResult] = {}
         directories: dict[str, str] = {}
         waiting = {job.key: job for job in jobs}
         built: dict[str, str] = {}
+        scripts_of: dict[str, JobScript] = {}
         task_directory = place.task_directory(self.spec.identity)
         attempt = self.spec.identity.try_number
         # what batches this execution has met in the task directory, the other iterations of a loop among them
@@ -69,6 +85,7 @@ class BatchRunner:
             wanted = {k: f"{directory}/{k}" for k in waiting}
             scripts = await self._build(place, waiting.values(), wanted, paths, image, peers)
             built.update(dict.fromkeys(waiting, directory))
+            scripts_of.update(zip(waiting, scripts, strict=True))
             batch = Batch(
                 directory=directory,
                 name=jobs[0].step_path.rsplit("/", 1)[-1],
@@ -98,7 +115,7 @@ class BatchRunner:
         # outputs are bound by paths: a job that an earlier try ran is built again for where it was run
         moved = [job for job in jobs if directories[job.key] != f"{built[job.key]}/{job.key}"]
         await self._build(place, moved, directories, paths, image, peers)
-        await self._collect(place, jobs, done, directories)
+        await self._reuse.record(place, found, await self._collect(place, jobs, done, directories, scripts_of))
 
     async def _adopt(
         self,
@@ -240,7 +257,8 @@ class BatchRunner:
         jobs: Sequence[PendingJob],
         done: Mapping[str, JobResult],
         directories: Mapping[str, str],
-    ) -> None:
+        scripts: Mapping[str, JobScript],
+    ) -> dict[str, CwlObject]:
         finished = [job for job in jobs if done[job.key].exit_code is not None]
         usable = [job for job in finished if job.status(done[job.key].exit_code or 0) == "success"]
         if usable:
@@ -270,10 +288,22 @@ class BatchRunner:
                 else:
                     result = done[job.key]
                     status = "permanentFail" if result.exit_code is None else job.status(result.exit_code)
-                    self.failures.append(Failure(job.label, place.host.title, result, status, directories[job.key]))
+                    self.failures.append(
+                        Failure(
+                            job.label, place.host.title, result, status, directories[job.key],
+                            shown_command(scripts[job.key]),
+                        )
+                    )  # fmt: skip
                     job.complete(None, status)
 
         await in_cwl_thread(complete)
+        return outputs
+
+
+def _complete(jobs: Sequence[PendingJob], outputs: Mapping[str, CwlObject]) -> None:
+    for job in jobs:
+        if job.key in outputs:
+            job.complete(outputs[job.key], "success")
 
 
 def title(jobs: Sequence[PendingJob]) -> str:

@@ -65,6 +65,7 @@ class FragmentExecution:
                 fragment.start,
                 spec.instances,
                 name=spec.identity.directory,
+                first=spec.first,
                 reader=functools.partial(ask, read_start),
                 lister=functools.partial(ask, list_folder),
                 max_iterations=lambda step_path: self.places.binding(step_path).max_iterations,

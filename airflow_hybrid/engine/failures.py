@@ -3,13 +3,22 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airflow_hybrid.errors import JobFailedError
-from airflow_hybrid.model import JobResult
+from airflow_hybrid.model import JobResult, JobScript
 
 STDERR_LINES = 15
+COMMAND_CHARS = 400
+_SECRET = re.compile(
+    r"""(?ix) (?P<name> [\w-]*
+        (?: passw(?:or)?d | passphrase | token | secret | credentials? | api[_-]?key ) [\w-]* \s*[=:\s]\s* )
+    (?P<value> '[^']*' | "[^"]*" | \S+ )"""
+)
+"""what follows a word that announces a secret: ``--password x``, ``TOKEN=x``"""
 
 
 @dataclass(frozen=True)
@@ -19,6 +28,19 @@ class Failure:
     result: JobResult
     status: str
     directory: str
+    command: str = ""
+
+
+def shown_command(script: JobScript) -> str:
+    """A job's command line for people: as it would be typed, shortened in the middle, secrets left out."""
+    text = script.command[0] if script.shell else shlex.join(script.command)
+    for sign, path in (("<", script.stdin), (">", script.stdout), ("2>", script.stderr)):
+        text += f" {sign} {shlex.quote(path)}" if path else ""
+    text = _SECRET.sub(r"\g<name>***", " ".join(text.split()))
+    if len(text) > COMMAND_CHARS:
+        half = COMMAND_CHARS // 2
+        text = f"{text[:half]} [{len(text) - 2 * half} characters more] {text[-half:]}"
+    return text
 
 
 def failed(failures: Sequence[Failure], jobs: int) -> JobFailedError:
@@ -31,6 +53,8 @@ def failed(failures: Sequence[Failure], jobs: int) -> JobFailedError:
         else:
             ended = result.state.value
         lines.append(f"{failure.label} at {failure.place}: {ended}" + (f", {result.reason}" if result.reason else ""))
+        if failure.command:
+            lines.append(f"  command: {failure.command}")
         if result.scheduler_id:
             lines.append(f"  job id: {result.scheduler_id}")
         lines.append(f"  stdout: {result.stdout_path}")

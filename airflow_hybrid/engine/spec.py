@@ -49,6 +49,8 @@ class FragmentSpec:
     :ivar instances: complete inputs of the document, one object per instance.
     :ivar bindings: as in the hybrid file; the longest matching path of a job's step wins.
     :ivar deployments: by name; no secrets in them.
+    :ivar first: index of its first job in the whole scatter, in a chunk of one.
+    :ivar reuse: whether outputs of other runs may be taken; not in a task that was cleared.
     """
 
     step_path: str
@@ -60,6 +62,8 @@ class FragmentSpec:
     identity: TaskIdentity
     links: JsonValue = None
     chunked: bool = False
+    reuse: bool = True
+    first: int = 0
 
     def to_json(self) -> JsonValue:
         return {
@@ -72,6 +76,8 @@ class FragmentSpec:
             "identity": self.identity.to_json(),
             "links": self.links,
             "chunked": self.chunked,
+            "reuse": self.reuse,
+            "first": self.first,
         }
 
     @classmethod

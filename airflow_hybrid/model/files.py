@@ -108,8 +108,9 @@ class LineageEntry:
     """One file or directory that was staged or produced, for placement, provenance and the UI.
 
     :ivar route: ``in place``, ``link``, ``copy``, ``direct``, ``relay``, ``fetch`` (from the web, by the
-        destination itself), or ``produced``. And ``placed``, for jobs: ``source`` is the job (or how many of which
-        step), ``destination`` its task directory, ``bytes`` what was to be moved there, ``note`` why it was chosen.
+        destination itself), ``produced``, or ``reused`` (produced by another run, and taken). And ``placed``, for jobs:
+        ``source`` is the job (or how many of which step), ``destination`` its task directory, ``bytes`` what was to be
+        moved there, ``note`` why it was chosen.
     """
 
     source: str

@@ -36,6 +36,8 @@ class Binding:
     fuse: bool = False
     max_iterations: int = 1000
     """of one loop; a loop that goes on is an error"""
+    reuse: bool | None = None
+    """False: jobs run whatever ran before (CWL WorkReuse)"""
     policy: str | None = None
     policy_config: Mapping[str, Any] = field(default_factory=dict)
     containers: JsonValue = None

@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 JOB_KEY = "job"
 """conf key under which CWL-Airflow's users give the inputs"""
 OUTDIR_KEY = "outdir"
+REUSE_KEY = "reuse"
+"""conf key that says whether the run may take outputs of other runs (CWL WorkReuse)"""
 
 
 class HybridTask(BaseOperator):
@@ -134,13 +136,15 @@ def given_inputs(
 ) -> CwlObject:
     """The inputs of a run before they are checked: settings < Params < conf < conf's ``job``.
 
-    :raises InputError: a conf key that is neither an input nor ``job`` nor ``outdir``.
+    :raises InputError: a conf key that is neither an input nor ``job``, ``outdir`` or ``reuse``.
     """
     names = [port.name for port in graph.inputs]
-    own = {JOB_KEY, OUTDIR_KEY} - set(names)
+    own = {JOB_KEY, OUTDIR_KEY, REUSE_KEY} - set(names)
     job = conf.get(JOB_KEY) if JOB_KEY in own else None
     if job is not None and not isinstance(job, dict):
         raise InputError("must be an object of workflow inputs", where=f"conf key {JOB_KEY!r}")
+    if REUSE_KEY in own and not isinstance(conf.get(REUSE_KEY, True), bool):
+        raise InputError("must be true or false", where=f"conf key {REUSE_KEY!r}")
     unknown = [k for k in conf if k not in names and k not in own and k not in job_requirements.KEYS]
     if unknown:
         said = _with_nearest(unknown, [*names, *own])
@@ -339,6 +343,8 @@ class HybridOperator(HybridTask):
         from airflow_hybrid.engine import FragmentSpec
 
         setup = self.setup
+        identity = identity_of(context["ti"])
+        conf = dict(getattr(context["dag_run"], "conf", None) or {})
         return FragmentSpec(
             step_path=setup.step.path,
             leaves=setup.leaves,
@@ -346,9 +352,12 @@ class HybridOperator(HybridTask):
             instances=instances,
             bindings=setup.bindings,
             deployments=deployments_of_run(setup.deployments, context),
-            identity=identity_of(context["ti"]),
+            identity=identity,
             links=setup.links,
             chunked=self.chunk is not None,
+            first=int(self.chunk["lo"]) if self.chunk is not None else 0,
+            # who clears a task wants it to run
+            reuse=identity.generation == 0 and conf.get(REUSE_KEY) is not False,
         )
 
     def _document(self, context: Context) -> JsonValue:

