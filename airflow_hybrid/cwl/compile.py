@@ -8,19 +8,22 @@ import logging
 import re
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import yaml
 from cwltool.context import LoadingContext
 from cwltool.errors import UnsupportedRequirement
 from cwltool.load_tool import load_tool
-from cwltool.process import use_custom_schema
+from cwltool.process import Process, use_custom_schema
 from ruamel.yaml.error import MarkedYAMLError
+from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import DefaultFetcher
 
 from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.graph import GraphBuilder
 from airflow_hybrid.cwl.resolved import position
 from airflow_hybrid.cwl.runtime import prepare
+from airflow_hybrid.cwl.trust import Roots, located
 from airflow_hybrid.errors import CwlError, UnsupportedError
 from airflow_hybrid.model import WorkflowGraph
 
@@ -54,14 +57,20 @@ def compile_document(
     if source.startswith("file://") and "://" not in base and not Path(base).is_file():
         raise CwlError(f"no such CWL file: {base}")
     fetched: dict[str, None] = {}
+    roots = Roots(source)
+    refused: list[str] = []
     with messages.caught() as caught:
         try:
-            process = load_tool(f"{source}#{fragment}" if fragment else source, _loading_context(fetched))
+            process = load_tool(
+                f"{source}#{fragment}" if fragment else source, _loading_context(fetched, roots, refused)
+            )
+            _check_locations(process, roots)
             graph = GraphBuilder(process, source, list(fetched), cache_dir).graph()
         except (CwlError, OSError):
             raise
         except Exception as error:
-            raise _explained(error, source) from error
+            explained = _explained(error, source)
+            raise (roots.refuse(refused[0], explained.where or "") if refused else explained) from error
     seen: set[str | None] = set()
     for text in caught.warnings:
         reason = re.search(r"JSHINT: E\d+: (.*)", text)
@@ -79,11 +88,40 @@ def _enable_extensions() -> None:
         use_custom_schema(version, "http://commonwl.org/cwltool", files("cwltool").joinpath(name).read_text("utf-8"))
 
 
-def _loading_context(fetched: dict[str, None]) -> LoadingContext:
+def _check_locations(process: Process, roots: Roots) -> None:
+    """Files that the document itself names (defaults, initial work directories) must be below its roots.
+
+    Those at ``http(s)`` are fetched by the site where they are used, which any command of the document could do too.
+    """
+
+    def check(tool: Any) -> None:
+        for item in located(tool):
+            location = str(item.get("location", item.get("path")))
+            if location.startswith(("_:", "http://", "https://")):
+                continue
+            problem = roots.problem(location if "://" in location else f"file://{location}")
+            if problem:
+                raise roots.refuse(problem, position(item) or position(tool))
+
+    process.visit(check)
+
+
+def _loading_context(fetched: dict[str, None], roots: Roots, refused: list[str]) -> LoadingContext:
     class RecordingFetcher(DefaultFetcher):
-        """Notes what a document was made of."""
+        """Notes what a document was made of; reads nothing outside of its roots."""
+
+        def check_exists(self, url: str) -> bool:
+            return not self._refuses(url) and bool(super().check_exists(url))
+
+        def _refuses(self, url: str) -> bool:
+            problem = None if url.startswith("https://w3id.org/cwl/") else roots.problem(url)
+            if problem:
+                refused.append(problem)
+            return problem is not None
 
         def fetch_text(self, url: str, content_types: list[str] | None = None) -> str:
+            if self._refuses(url):
+                raise ValidationException(refused[-1])
             text: str = super().fetch_text(url, content_types)
             if not url.startswith("https://w3id.org/cwl/"):
                 fetched[url] = None

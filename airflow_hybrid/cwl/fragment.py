@@ -24,6 +24,7 @@ from cwltool.utils import aslist
 from airflow_hybrid.cwl import javascript, messages
 from airflow_hybrid.cwl.job import PendingJob
 from airflow_hybrid.cwl.runtime import HybridContext, HybridTool, HybridWorkflow, load_process, prepare
+from airflow_hybrid.cwl.trust import Known, located, made_up
 from airflow_hybrid.errors import CwlError, SiteError
 from airflow_hybrid.model import CwlObject, JsonValue
 
@@ -120,6 +121,7 @@ class Fragment:
         step = document["steps"][0]
         if chunked and "scatter" in step:
             step["scatterMethod"] = "dotproduct"
+        self.document = document
         self.name = str(step.get("label") or shortname(step["id"]))
         self.outputs = [shortname(port["id"]) for port in document["outputs"]]
         self.inputs = [shortname(port["id"]) for port in document["inputs"]]
@@ -195,6 +197,9 @@ class Fragment:
             text = log.take()
         if fs.raised:
             raise fs.raised[0]
+        strange = Known(inputs, list(located(self.document))).strange(context.expanded)
+        if strange:
+            raise made_up(strange, self.name)
         if "success" not in ended:
             raise CwlError(text or "the step's inputs could not be evaluated", where=self.name)
         orders = context.expanded
@@ -281,6 +286,7 @@ class FragmentRun:
             for number, inputs in enumerate(instances)
         ]
         self._active = list(self._instances)
+        self._known = Known(instances, list(located(fragment.document)))
 
     @property
     def finished(self) -> bool:
@@ -329,7 +335,7 @@ class FragmentRun:
                         fresh.append(item)
                         continue
                     item.run(instance.context)
-                    if time.monotonic() > until:
+                    if time.monotonic() > until and instance.result is None:
                         self.paused = True
                         return
                 else:
@@ -348,6 +354,9 @@ class FragmentRun:
             instance.result = InstanceResult(
                 instance.result.outputs, instance.result.status, "; ".join(instance.errors)
             )
+        elif instance.result is not None and (strange := self._known.strange([instance.result.outputs])):
+            _note(instance, str(made_up(strange, self._fragment.name)))
+            self._fail(instance)
 
     def _fail(self, instance: _Instance) -> None:
         message = "; ".join(instance.errors) or "the workflow cannot go on: an input of a step never came"
@@ -355,6 +364,9 @@ class FragmentRun:
         instance.result = InstanceResult(outputs, "permanentFail", message)
 
     def _register(self, job: PendingJob, instance: _Instance) -> None:
+        strange = self._known.strange(job.files())
+        if strange:
+            raise made_up(strange, job.label)
         job.index, job.run = self._jobs, self
         self._jobs += 1
         instance.outstanding += 1
@@ -369,8 +381,9 @@ class FragmentRun:
             job.key = f"{digest}-{number}"
         self._keys.add(job.key)
 
-    def completed(self, job: PendingJob, message: str) -> None:
+    def completed(self, job: PendingJob, message: str, outputs: CwlObject | None) -> None:
         """Called by :meth:`PendingJob.complete`."""
+        self._known.add(outputs)
         instance = self._instances[job.instance]
         instance.outstanding -= 1
         if message:

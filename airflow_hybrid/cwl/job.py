@@ -359,7 +359,7 @@ class PendingJob:
         :param status: ``success``, ``temporaryFail`` or ``permanentFail``.
         """
         if self.run is not None:
-            self.run.completed(self, message)
+            self.run.completed(self, message, outputs)
         if outputs is None:
             outputs = {shortname(port["id"]): None for port in self.tool.tool["outputs"]}
         self._job = self._site = None

@@ -25,6 +25,9 @@ def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
     if kind not in ("File", "Directory"):
         return {key: publish(item, site, to_uri) for key, item in value.items()}
     item = {key: entry for key, entry in value.items() if key not in _DERIVED_FIELDS and entry is not None}
+    name = item.get("basename")
+    if name is not None and (not isinstance(name, str) or "/" in name or name in ("", ".", "..")):
+        raise CwlError(f"the basename of an output is {name!r}, which is not the name of a {kind}")
     location = item["location"]
     if location.startswith("_:"):
         del item["location"]
