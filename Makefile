@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INPUTS := scripts/setup.sh pyproject.toml $(wildcard uv.lock)
 
-.PHONY: help demo ui test unit faults bench lint format clean ruff ruff-format mypy imports
+.PHONY: help demo ui test unit faults bench mutants lint format clean ruff ruff-format mypy imports
 .DEFAULT_GOAL := help
 
 help:
@@ -16,6 +16,7 @@ help:
 	@echo 'make faults   kills and outages of every component, the long ones included'
 	@echo 'make bench    ours against StreamFlow and cwltool, side by side (about an hour); ARGS="--only ..."'
 	@echo 'make conformance   the CWL conformance tests through DAGs; SITE=hpc, SITE=cloud, SUITE=..., ARGS="-k ..."'
+	@echo 'make mutants  break one rule after the other in a copy, and see a test fail (about ten minutes)'
 	@echo 'make lint     ruff, mypy, import-linter'
 	@echo 'make format   let ruff put the code in order'
 	@echo 'make clean    stop and remove the demo; remove .venv and caches'
@@ -44,6 +45,9 @@ conformance: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
+
+mutants: $(VENV)/.dev
+	$(BIN)/python -m scripts.mutants $(ARGS)
 
 lint: ruff ruff-format mypy imports
 

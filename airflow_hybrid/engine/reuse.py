@@ -8,6 +8,7 @@ site that does not answer, or an answer that does not fit, means that the job ru
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import hashlib
 import json
@@ -101,7 +102,7 @@ class Reuse:
         stdin = reuse_index.lookup_input(sorted(set(found.keys.values())))
         ask = functools.partial(place.host.run, command, stdin=stdin, label="look for finished jobs")
         answer = await place.patiently(ask, self.log)
-        records, begun = reuse_index.parse_lookup(answer.stdout)
+        records, begun = await asyncio.to_thread(reuse_index.parse_lookup, answer.stdout)
         records = {key: record for key, record in records.items() if _is_sound(record)}
         # a job that this task has begun itself is found again in its job directory, and nowhere else
         hits = {name: records[key] for name, key in found.keys.items() if key in records and name not in begun}
@@ -196,7 +197,8 @@ class Reuse:
                 records[key] = described
         if not records:
             return
-        command, stdin = reuse_index.store_command(place.workdir), reuse_index.store_input(records)
+        command = reuse_index.store_command(place.workdir)
+        stdin = await asyncio.to_thread(reuse_index.store_input, records)
         try:
             answer = await place.host.run(command, stdin=stdin, label="record of finished jobs")
             answer.check("the finished jobs cannot be recorded for reuse")

@@ -1,13 +1,14 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The index of finished jobs at a location, ``<workdir>/reuse/<xx>/<key>``: shell text and parsers, no I/O.
+"""The index of finished jobs at a location, ``<workdir>/reuse/<x>/<key>``: shell text and parsers, no I/O.
 
 A record is written only after success, into a folder of its own and then renamed, so that none is ever seen half. It
-says where a job's outputs are and what was in them; whoever takes them compares first. Only the user's own records
-count.
+says where a job's outputs are and what was in them; whoever takes them compares first. The index is the user's own
+folder, in which nobody else can write.
 """
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import posixpath
@@ -26,7 +27,7 @@ _KEY = re.compile(r"[0-9a-f]{64}\Z")
 def lookup_command(workdir: str, task_directory: str) -> str:
     """Shell text that prints the records of some keys, and the jobs that the task itself has begun before.
 
-    Its stdin: ``<xx>/<key>``, one a line. Read its stdout by :func:`parse_lookup`.
+    Its stdin: ``<x>/<key>``, one a line. Read its stdout by :func:`parse_lookup`.
     """
     return _LOOKUP.replace("@T@", shlex.quote(task_directory)).replace(
         "@R@", shlex.quote(posixpath.join(workdir, REUSE))
@@ -64,7 +65,7 @@ def store_command(workdir: str) -> str:
 
 
 def store_input(records: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """A tar stream of records by key."""
+    """A compressed tar stream of records by key."""
     buffer = io.BytesIO()
     now = int(time.time())
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
@@ -73,29 +74,26 @@ def store_input(records: Mapping[str, Mapping[str, Any]]) -> bytes:
             info = tarfile.TarInfo(f"./{_place(key)}")
             info.size, info.mode, info.mtime = len(data), 0o600, now
             tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
+    return gzip.compress(buffer.getvalue(), 1)
 
 
 def _place(key: str) -> str:
     if not _KEY.match(key):
         raise ValueError(f"not a key: {key!r}")
-    return f"{key[:2]}/{key}"
+    return f"{key[0]}/{key}"
 
 
 _LOOKUP = r"""cat -- @T@/*/manifest 2>/dev/null
 echo '#records'
-if cd @R@ 2>/dev/null && [ -O . ] && [ ! -h @R@ ]; then
-    xargs -r sh -c 'for ah_f; do shift; [ -f "$ah_f" ] && [ -O "$ah_f" ] && set -- "$@" "$ah_f"; done
-        [ $# = 0 ] || cat -- "$@"' sh
-fi
+if cd @R@ 2>/dev/null && [ -O . ] && [ ! -h @R@ ]; then xargs -r cat -- 2>/dev/null; fi
 echo '#end'
 """
 _STORE = r"""umask 077
-mkdir -p @R@ @N@ && [ -O @R@ ] && [ ! -h @R@ ] || exit 73
+mkdir -p @R@ @N@ && [ -O @R@ ] && [ ! -h @R@ ] && chmod 700 @R@ || exit 73
 trap 'rm -rf @N@' EXIT
-tar -xmof - -C @N@ || exit 74
+tar -xzmof - -C @N@ || exit 74
 cd @N@ || exit 73
-for ah_x in ??; do
-    mkdir -p @R@/"$ah_x" && mv -f -- "$ah_x"/* @R@/"$ah_x"/ || exit 74
-done
+for ah_x in ?; do set -- "$@" @R@/"$ah_x"; done
+mkdir -p "$@" || exit 74
+for ah_x in ?; do mv -f -- "$ah_x"/* @R@/"$ah_x"/ || exit 74; done
 """

@@ -441,3 +441,16 @@ outputs:
     assert outputs["main"]["secondaryFiles"][0]["size"] == 2
     assert outputs["d"]["class"] == "Directory"
     assert "listing" not in outputs["d"]
+
+
+def test_secondary_outputs_keep_the_order_in_which_they_are_declared(bench: Bench) -> None:
+    names = bench.run(
+        """\
+class: CommandLineTool
+baseCommand: [touch, x.txt, x.txt.b, x.txt.a, x.c]
+inputs: []
+outputs:
+  out: {type: File, secondaryFiles: [.b, ^.c, .a], outputBinding: {glob: x.txt}}
+"""
+    )["out"]["secondaryFiles"]
+    assert [item["basename"] for item in names] == ["x.txt.b", "x.c", "x.txt.a"]

@@ -1,0 +1,230 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Breaks one rule after the other in a copy of the package, and sees a test fail: ``make mutants``.
+
+A rule that can be broken without a test failing is not tested. Prints one row of a Markdown table per rule, with the
+tests that noticed; exit code 1 if one of them was not noticed. The copy is in a temporary folder; the code itself is
+never touched. ``python -m scripts.mutants WORD`` runs only those whose name has the word in it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One broken rule.
+
+    :ivar file: in ``airflow_hybrid``; ``old`` stands there exactly once, and becomes ``new``.
+    :ivar tests: where it is to be noticed: arguments of pytest.
+    """
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+MUTANTS = (
+    Mutant(
+        "secondaryFiles: the order in which they are declared",
+        "cwl/outputs.py",
+        "item[key] = [publish(entry, site, to_uri) for entry in item[key]]",
+        "item[key] = [publish(entry, site, to_uri) for entry in reversed(item[key])]",
+        "tests/unit/cwl/test_job.py tests/unit/cwl/test_fragment.py",
+    ),
+    Mutant(
+        "secondaryFiles: beside their primary file",
+        "cwl/site.py",
+        'return all(self._in_place(other, here) for other in item.get("secondaryFiles", ()))',
+        "return True",
+        "tests/unit/cwl/test_job.py",
+    ),
+    Mutant(
+        "scatter: the shape of a nested cross product",
+        "cwl/inputs.py",
+        'nested = step.scatter_method == "nested_crossproduct" and len(dims) > 1',
+        "nested = False",
+        "tests/unit/cwl/test_inputs.py tests/unit/cwl/test_fragment.py",
+    ),
+    Mutant(
+        "scatter: the last port is the fastest, over chunks too",
+        "cwl/inputs.py",
+        "zip(step.scatter, dims, strict=True):\n        stride",
+        "reversed(list(zip(step.scatter, dims, strict=True))):\n        stride",
+        "tests/unit/cwl/test_inputs.py tests/unit/cwl/test_fragment.py",
+    ),
+    Mutant(
+        "scatter: a chunk begins where the one before ended",
+        "operators/hybrid.py",
+        '[{"lo": low, "hi": min(total, low + size)} for low in range(0, total, size)]',
+        '[{"lo": low, "hi": min(total, low + size + 1)} for low in range(0, total, size)]',
+        "tests/unit/test_operators.py",
+    ),
+    Mutant(
+        "pickValue: chooses before a default does",
+        "cwl/inputs.py",
+        'if len(port.sources) <= 1 and not document.keys() & {"linkMerge", "pickValue"}:',
+        'if len(port.sources) <= 1 or document.get("pickValue"):',
+        "tests/unit/cwl/test_inputs.py tests/unit/cwl/test_fragment.py",
+    ),
+    Mutant(
+        "linkMerge: merge_flattened flattens",
+        "cwl/inputs.py",
+        'parameter: Any = {**document, "id": port.name, "type": "Any", "source": keys}',
+        'parameter: Any = {**document, "id": port.name, "type": "Any", "source": keys, "linkMerge": "merge_nested"}',
+        "tests/unit/cwl/test_inputs.py tests/unit/cwl/test_fragment.py",
+    ),
+    Mutant(
+        "when: a step that does not run gives null and counts as skipped",
+        "cwl/fragment.py",
+        'if status == "success" and not self.context.ran and not self.empty:',
+        "if False:",
+        "tests/unit/cwl/test_fragment.py",
+    ),
+    Mutant(
+        "loop: all iterations of a loop of loops",
+        "cwl/runtime.py",
+        'if step.get("loop") and step.get("outputMethod") == "all_iterations":',
+        "if False:",
+        "tests/unit/cwl/test_loops.py",
+    ),
+    Mutant(
+        "loop: an endless one ends",
+        "cwl/runtime.py",
+        "if iteration <= bound:",
+        "if True:",
+        "tests/unit/cwl/test_loops.py -k endless --timeout=60",
+    ),
+    Mutant(
+        "exit codes: the tool says what they mean",
+        "cwl/job.py",
+        "if exit_code in self.tool.tool.get(field, ()):",
+        "if False:",
+        "tests/unit/cwl/test_job.py",
+    ),
+    Mutant(
+        "a site's error is no failure of the document",
+        "cwl/fragment.py",
+        "            self.raised.append(error)\n",
+        "",
+        "tests/unit/cwl/test_loops.py",
+    ),
+    Mutant(
+        "staging: what arrives has the checksum that it must have",
+        "hooks/transfer_scripts.py",
+        'if [ "$g" != "$5" ];then echo "$1 bad',
+        'if [ -z "$g" ];then echo "$1 bad',
+        "tests/unit/hooks/test_data_mover.py tests/unit/hooks/test_data_mover_scripts.py",
+    ),
+    Mutant(
+        "outputs: their real path is in the job's directory",
+        "cwl/outputs.py",
+        'raise CwlError(f"output {path} is a symbolic link to {real}, outside the job\'s output directory")',
+        "return path",
+        "tests/unit/cwl/test_job.py tests/unit/engine/test_hostile_documents.py",
+    ),
+    Mutant(
+        "outputs: a glob stays in the job's directory",
+        "cwl/site.py",
+        'if ".." in parts or rest.startswith("/"):',
+        "if False:",
+        "tests/unit/cwl/test_job.py",
+    ),
+    Mutant(
+        "expressions hand on only what they were given",
+        "cwl/trust.py",
+        'if not location.startswith("_:") and not self._has(location):',
+        "if False:",
+        "tests/unit/engine/test_hostile_documents.py",
+    ),
+    Mutant(
+        "documents name only what is below their roots",
+        "cwl/trust.py",
+        'if path == root or path.startswith(root.rstrip("/") + "/"):',
+        "if True:",
+        "tests/unit/engine/test_hostile_documents.py",
+    ),
+    Mutant(
+        "values are quoted at the shell's edge",
+        "hooks/job_script.py",
+        "return shlex.quote(text)",
+        "return f'\"{text}\"'",
+        "tests/unit/hooks/test_job_directory_runner.py",
+    ),
+    Mutant(
+        "reuse: only outputs that are there as they were",
+        "engine/reuse.py",
+        "if same and all(",
+        "if True or all(",
+        "tests/unit/engine/test_reuse.py",
+    ),
+    Mutant(
+        "reuse: the content of inputs counts",
+        "cwl/reuse.py",
+        'found["digest"] = match[1] if match else digests[location]',
+        'found["digest"] = ""',
+        "tests/unit/engine/test_reuse.py",
+    ),
+)
+
+
+def mutate(mutant: Mutant, package: Path) -> None:
+    """Break the rule in a copy of the package.
+
+    :raises ValueError: the text is not there exactly once.
+    """
+    file = package / mutant.file
+    text = file.read_text()
+    if text.count(mutant.old) != 1:
+        raise ValueError(f"{mutant.name}: {mutant.file} has {text.count(mutant.old)} times: {mutant.old}")
+    file.write_text(text.replace(mutant.old, mutant.new))
+
+
+def noticed(mutant: Mutant, folder: Path) -> list[str]:
+    """The tests that fail under a mutant; the first ones."""
+    shutil.copytree(ROOT / "airflow_hybrid", folder / "airflow_hybrid", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "dags", "scripts"):
+        (folder / name).symlink_to(ROOT / name)
+    mutate(mutant, folder / "airflow_hybrid")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--maxfail=3", "-p", "no:cacheprovider", *mutant.tests.split()],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"{mutant.name}: pytest could not run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+    return re.findall(r"^FAILED \S*?([^/\s:]+::\S+)", done.stdout, re.MULTILINE)
+
+
+def main(words: list[str]) -> int:
+    survived = 0
+    print("| rule that was broken | where | tests that noticed |\n|---|---|---|", flush=True)
+    for mutant in MUTANTS:
+        if words and not any(word in mutant.name for word in words):
+            continue
+        with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+            tests = noticed(mutant, Path(folder))
+        survived += not tests
+        said = ", ".join(f"`{test}`" for test in dict.fromkeys(t.split("[")[0] for t in tests)) or "**none**"
+        print(f"| {mutant.name} | `{mutant.file}` | {said} |", flush=True)
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
