@@ -21,7 +21,7 @@ ENTRY_POINT_GROUP = "airflow_hybrid.connectors"
 _BUILT_IN: Mapping[str, str] = {
     "local": "hosts:LocalConnector",
     "ssh": "hosts:SshConnector",
-    "kubernetes": "kubernetes:KubernetesConnector",
+    "kubernetes": "manifests:ManifestsConnector",
     "docker-compose": "compose:ComposeConnector",
     **dict.fromkeys(("slurm", "pbs", "sge", "flux"), "clusters:QueueConnector"),
 }
