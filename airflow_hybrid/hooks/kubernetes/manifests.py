@@ -24,8 +24,6 @@ Object = dict[str, Any]
 
 MANAGER = "airflow-hybrid"
 TOKEN_LABEL, NAME_LABEL, RUN_NOTE = (f"{MANAGER}/{key}" for key in ("token", "name", "run"))
-CONTAINER_LABEL = f"{MANAGER}/has."
-"""with a container's name behind it: a label of every pod that has the container"""
 POLL_S = 1.0
 GONE_S = 180.0
 """how long objects may take to go (a pod's grace period is 30 s unless it says otherwise)"""
@@ -93,12 +91,10 @@ def labelled(item: Object, labels: Mapping[str, str], run: str) -> Object:
     pod = pod_of(item)
     if pod is None:
         return new
-    more = {**labels, **{CONTAINER_LABEL + name: "1" for name in containers_of([{**pod, "kind": "Pod"}])}}
     if item["kind"] == "Pod":
-        metadata["labels"].update(more)
         return new
     inner = dict(pod.get("metadata") or {})
-    inner["labels"] = {**(inner.get("labels") or {}), **more}
+    inner["labels"] = {**(inner.get("labels") or {}), **labels}
     template = {**pod, "metadata": inner}
     spec = dict(item["spec"])
     if item["kind"] == "CronJob":

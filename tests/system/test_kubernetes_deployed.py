@@ -1,0 +1,122 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Manifests that are deployed for a DAG run: applied, waited for, used as a place, removed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from airflow_hybrid.config import for_run, parse_deployments
+from airflow_hybrid.errors import ConfigError, DeployError, SiteError
+from airflow_hybrid.hooks.connectors import close_all, open_connector
+from airflow_hybrid.hooks.connectors.manifests import ManifestsConnector
+from airflow_hybrid.model import JobState
+from tests.system.kube import Kube, until
+from tests.unit.hooks.batches import batch
+
+FIRST, SECOND = "ah-0a1b2c-0000000001", "ah-0a1b2c-0000000002"
+Deploy = Callable[..., ManifestsConnector]
+
+
+def manifests(tools: str, **container: Any) -> list[dict[str, Any]]:
+    main = {"name": "main", "image": tools, "command": ["/usr/bin/sleep", "1000"], "imagePullPolicy": "IfNotPresent"}
+    more = {"terminationGracePeriodSeconds": 0, "containers": [{**main, **container}]}
+    return [
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "mood"}, "data": {"mood": "good"}},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "worker"}, "spec": more},
+    ]
+
+
+@pytest.fixture
+async def deployment(kube: Kube, tmp_path: Path) -> AsyncIterator[Deploy]:
+    """The connector of a deployment of some manifests for a run's token; what it deploys is removed at the end."""
+    made: list[ManifestsConnector] = []
+
+    def make(token: str, items: list[dict[str, Any]] | None = None, **config: Any) -> ManifestsConnector:
+        file = tmp_path / "manifests.yml"
+        file.write_text(yaml.safe_dump_all(items or manifests(kube.tools)))
+        config = {"kubeconfig": str(kube.kubeconfig), "files": [str(file)], "timeout": 120, **config}
+        parsed = parse_deployments({"box": {"type": "kubernetes", "config": config}})
+        made.append(open_connector(for_run(parsed, token, f"dag {token[-1]}"), "box"))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield make
+    for connector in made:
+        await connector.undeploy()
+    await close_all()
+
+
+def names(kube: Kube, what: str, token: str) -> list[str]:
+    found = kube.get(what, "--all-namespaces", "-l", f"airflow-hybrid/token={token}")
+    return [item["metadata"]["name"] for item in found]
+
+
+async def test_each_run_has_a_namespace_of_its_own_in_which_its_steps_run(kube: Kube, deployment: Deploy) -> None:
+    first, second = deployment(FIRST), deployment(SECOND)
+    await asyncio.gather(first.deploy(["main"]), second.deploy(["main"]))
+    await first.deploy(["main"])  # again: nothing changes
+    (host,) = await first.hosts("main")
+    queue = first.queue(host, "main")
+    made = batch(f"{await first.workdir(host)}/T/a1", 2, lambda i: ("echo", f"job {i}"))
+    await queue.submit(made)
+    results = await asyncio.wait_for(queue.wait(made.directory), 120)
+    assert [r.state for r in results] == [JobState.COMPLETED] * 2
+    tokens = {item.token: item for item in await first.deployed()}
+    assert {FIRST, SECOND} <= set(tokens) and "1 namespace" in tokens[FIRST].what and tokens[FIRST].run == "dag 1"
+    await first.undeploy()
+    until(lambda: not names(kube, "pods", FIRST))
+    assert names(kube, "pods", SECOND) == ["worker"]
+    await first.undeploy()  # nothing is there: no error
+    with pytest.raises(SiteError, match="no pod of deployment 'box'"):
+        await first.hosts("main")
+
+
+async def test_in_a_given_namespace_a_second_run_is_refused_and_takes_nothing_away(
+    kube: Kube, deployment: Deploy
+) -> None:
+    first = deployment(FIRST, namespace=kube.namespace)
+    await first.deploy([])
+    second = deployment(SECOND, namespace=kube.namespace)
+    with pytest.raises(DeployError, match="'mood' is there already, deployed for the run dag 1"):
+        await second.deploy([])
+    await second.undeploy()
+    assert names(kube, "pods", FIRST) == ["worker"]
+    await first.undeploy()
+    assert names(kube, "pods", FIRST) + names(kube, "configmaps", FIRST) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "services", "error", "words"),
+    [
+        ({"image": "localhost/no-such-image:1"}, ["main"], DeployError, ["not ready: Pod worker", "no-such-image"]),
+        ({"command": "sleep"}, ["main"], DeployError, ["the cluster refuses Pod 'worker'", "command"]),
+        ({}, ["mian"], ConfigError, ["has no service 'mian'", "there are: main"]),
+    ],
+)
+async def test_what_cannot_be_deployed_is_said_in_the_clusters_words(
+    kube: Kube,
+    deployment: Deploy,
+    change: dict[str, Any],
+    services: list[str],
+    error: type[Exception],
+    words: list[str],
+) -> None:
+    connector = deployment(FIRST, manifests(kube.tools, **change))
+    with pytest.raises(error) as caught:
+        await connector.deploy(services)
+    for word in words:
+        assert word in str(caught.value)
+    await connector.undeploy()  # as the setup task does
+    until(lambda: not names(kube, "namespaces", FIRST) + names(kube, "pods", FIRST))
+
+
+async def test_a_manifest_that_is_none_is_said_with_its_file(deployment: Deploy, tmp_path: Path) -> None:
+    connector = deployment(FIRST)
+    (tmp_path / "manifests.yml").write_text("kind: [")
+    with pytest.raises(ConfigError, match=r"manifests\.yml: the manifest is not valid YAML"):
+        await connector.deploy([])
