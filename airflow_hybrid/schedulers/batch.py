@@ -351,7 +351,8 @@ def paired(number: str, name: str) -> str:
 
 def logged(script: str, log: str) -> str:
     """A job script whose output goes to a file from its first command on: for those who deliver output later."""
-    if not re.search(r"sh$", interpreter(script)[-1].split()[0]):
+    words = " ".join(interpreter(script)).split()  # `/usr/bin/env -S bash -l`, too
+    if not any(re.search(r"(^|/)(a|ba|da|k|z)?sh$", word) for word in words):
         return script
     lines = script.split("\n")
     first = next((i for i, line in enumerate(lines) if line.strip() and not line.startswith("#")), len(lines))

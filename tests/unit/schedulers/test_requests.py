@@ -9,7 +9,7 @@ import pytest
 
 from airflow_hybrid.model import Resources
 from airflow_hybrid.schedulers.base import Submission
-from airflow_hybrid.schedulers.batch import BatchScheduler
+from airflow_hybrid.schedulers.batch import BatchScheduler, logged
 from airflow_hybrid.schedulers.flux import FluxScheduler
 from airflow_hybrid.schedulers.pbs import PbsScheduler
 from airflow_hybrid.schedulers.sge import SgeScheduler
@@ -145,3 +145,16 @@ def test_other_resources_of_a_grid_engine_are_named_in_the_service() -> None:
     assert (
         asked("sge", replace(PLAIN, options=options, resources=want(ram_mib=9, gpus=1))) == "-l mem_free=9M -l cuda=1"
     )
+
+
+@pytest.mark.parametrize(
+    ("first", "is_shell"),
+    [
+        ("#!/bin/sh", True), ("#!/bin/bash -l", True), ("#!/usr/bin/env bash", True), ("#!/usr/bin/env -S zsh -f", True),
+        ("#!/bin/csh", False), ("#!/usr/bin/fish", False), ("#!/usr/bin/python3", False),
+    ],
+)  # fmt: skip
+def test_output_goes_to_the_log_from_the_first_command_on(first: str, is_shell: bool) -> None:
+    script = f"{first}\n#PBS -q long\n\n# why\nmodule load x\n"
+    expected = f"{first}\n#PBS -q long\n\n# why\nexec >>'/a b/log' 2>&1\nmodule load x\n"
+    assert logged(script, "/a b/log") == (expected if is_shell else script)
