@@ -371,7 +371,8 @@ _START = r"""    ah_out=$("$@" 2>said </dev/null)
     [ $ah_rc = 0 ] && return 2
     case $ah_said in # the server may have it and not have been able to say so
     *[Tt]imed\ out* | *[Uu]nable\ to\ contact* | *[Cc]onnect* | *[Cc]ommunication* | *Zero\ Bytes* | *commlib* | \
-        *unable\ to\ send* | *[Ee]nd\ of\ [Ff]ile* | *[Nn]o\ [Rr]esponse* | *No\ route\ to\ host*) return 2 ;;
+        *unable\ to\ send* | *[Ee]nd\ of\ [Ff]ile* | *[Pp]remature\ end* | \
+        *[Nn]o\ [Rr]esponse* | *No\ route\ to\ host*) return 2 ;;
     esac
     [ $ah_rc -gt 128 ] && [ $ah_rc -lt 150 ] && return 2 # it was killed
     return 1

@@ -65,7 +65,7 @@ class PbsScheduler(BatchScheduler):
     for_good = re.compile(
         r"illegal|invalid|unknown|violates|no such|not a|unauthorized|missing|requires|cannot submit", re.I
     )
-    passing = re.compile(r"temporar|try again|would exceed|not enabled|maximum number", re.IGNORECASE)
+    passing = re.compile(r"temporar|credential|try again|would exceed|not enabled|maximum number", re.IGNORECASE)
     never = re.compile(r"Can Never Run|can never run|never be satisfied")
     element = """ah_me=$PBS_JOBID ah_task=${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-0}} ah_restarts=0
 [ ! -e "c/.$ah_me" ] || ah_restarts=1
@@ -104,7 +104,7 @@ class PbsScheduler(BatchScheduler):
         return (
             ("S", ["-S", shell] if shell.endswith("sh") else []),  # not the user's, which may be any
             ("o e j k", ["-o", "/dev/null", "-j", "oe"]),
-            ("r", [] if rerun else ["-r", "n"]),
+            ("r", ["-r", "y" if rerun else "n"]),  # sites may have `n` for a default, and refuse arrays then
             ("l:select l:nodes l:ncpus l:mem l:procs", self.chunks(submission)),
             ("l:walltime", ["-l", f"walltime={limit}"] if limit else []),
         )

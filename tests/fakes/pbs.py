@@ -64,7 +64,7 @@ def qsub(argv: list[str]) -> int:
         match = re.fullmatch(r"(\d+)-(\d+)(%\d+)?" if TORQUE else r"(\d+)-(\d+)(:\d+)?", spec)
         if not match or (not TORQUE and int(match[1]) >= int(match[2])):
             return fail(2, f"qsub: illegal -{'t' if TORQUE else 'J'} value")
-        if options.get("-r") == "n" and not TORQUE:
+        if options.get("-r", "n") == "n" and not TORQUE:  # as sites with that default have it
             return fail(2, "qsub: cannot submit non-rerunable Array Job")
         tasks = list(range(int(match[1]), int(match[2]) + 1))
         if len(tasks) > int(queue.setting("max_array", "10000")):

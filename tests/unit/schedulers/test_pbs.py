@@ -33,7 +33,7 @@ def account(case: str, ids: list[str], queued: str = "#exit 0\n") -> Account:
 def test_nothing_is_requested_that_nobody_asked_for() -> None:
     assert PBS.arguments(BATCH, 0) == [
         "qsub", "-N", "step-0123", "-J", "0-2", "-S", "/bin/sh", "-o", "/dev/null", "-j", "oe",
-        "/home/u/w x/T/a/batch.0.sh",
+        "-r", "y", "/home/u/w x/T/a/batch.0.sh",
     ]  # fmt: skip
     assert TORQUE.arguments(replace(BATCH, max_concurrent=2), 0)[3:5] == ["-t", "0-2%2"]
     assert "max_run_subjobs=2" in PBS.arguments(replace(BATCH, max_concurrent=2), 0)
@@ -49,8 +49,10 @@ def test_an_array_has_at_least_two_elements() -> None:
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_only_arrays_of_openpbs_may_be_run_again(jobs: int) -> None:
     one = replace(BATCH, jobs=jobs)
-    assert ("-r" in PBS.arguments(one, 0)) is (jobs == 1) and PBS.restarts(one) is (jobs == 2)
-    assert "-r" in TORQUE.arguments(one, 0)
+    words = PBS.arguments(one, 0)
+    assert words[words.index("-r") + 1] == ("n" if jobs == 1 else "y") and PBS.restarts(one) is (jobs == 2)
+    words = TORQUE.arguments(one, 0)
+    assert words[words.index("-r") + 1] == "n"
 
 
 def test_streamflow_s_options_are_qsub_s() -> None:
@@ -85,6 +87,10 @@ def test_directives_of_a_template_win() -> None:
 )  # fmt: skip
 def test_recorded_refusals_that_would_be_repeated(case: str, for_good: bool) -> None:
     assert PBS.refused_for_good(recorded("pbs", f"qsub-{case}")["stderr"]) is for_good
+
+
+def test_a_credential_that_the_server_does_not_take_may_be_taken_later() -> None:
+    assert not PBS.refused_for_good("qsub: Invalid credential")
 
 
 # --- qstat --------------------------------------------------------------------------------------------------------

@@ -150,8 +150,9 @@ def test_other_resources_of_a_grid_engine_are_named_in_the_service() -> None:
 @pytest.mark.parametrize(
     ("first", "is_shell"),
     [
-        ("#!/bin/sh", True), ("#!/bin/bash -l", True), ("#!/usr/bin/env bash", True), ("#!/usr/bin/env -S zsh -f", True),
-        ("#!/bin/csh", False), ("#!/usr/bin/fish", False), ("#!/usr/bin/python3", False),
+        ("#!/bin/sh", True), ("#!/bin/bash -l", True), ("#!/usr/bin/env bash", True),
+        ("#!/usr/bin/env -S zsh -f", True), ("#!/bin/csh", False), ("#!/usr/bin/fish", False),
+        ("#!/usr/bin/python3", False),
     ],
 )  # fmt: skip
 def test_output_goes_to_the_log_from_the_first_command_on(first: str, is_shell: bool) -> None:
