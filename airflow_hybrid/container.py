@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+OUTDIR, TMPDIR, STAGED = "/var/spool/cwl", "/tmp", "/var/lib/cwl"
+"""where a tool in a container finds its output directory (and home), its temporary one, and its inputs"""
+
 
 @dataclass(frozen=True)
 class ImageSource:
@@ -64,6 +67,7 @@ class ReadyImage:
     :ivar user: ``uid:gid`` of whoever runs jobs there; ``rootless``: the runtime itself runs as that user.
     :ivar options: more arguments for the runtime, from the hybrid file.
     :ivar archive: where nodes that lack the image find it (absolute path of an archive that they can load).
+    :ivar outdir: where the tool is to see its output directory.
     """
 
     runtime: str
@@ -73,6 +77,7 @@ class ReadyImage:
     version: tuple[int, ...] = ()
     options: tuple[str, ...] = ()
     archive: str | None = None
+    outdir: str = OUTDIR
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Charliecloud: an image is a folder in the location's work directory, seen by all of its nodes.
 
-It isolates less than others: there is no entrypoint, mounts are never read-only, and the network is taken away only
-where an unprivileged user may have a network namespace of his own.
+It isolates less than others: there is no entrypoint, and mounts are never read-only.
 """
 
 from __future__ import annotations
@@ -24,7 +23,10 @@ class Charliecloud(Runtime):
     makes_mountpoints = False
 
     def usable(self) -> str:
-        return "command -v ch-image >/dev/null && USER=${USER:-$(id -un)} ch-run --version 2>&1"
+        return (
+            "command -v ch-image >/dev/null && unshare --user --map-current-user --net true && "
+            "USER=${USER:-$(id -un)} ch-run --version 2>&1"
+        )
 
     def reference(self, source: ImageSource, places: Archives) -> str:
         if source.load is not None and not source.pull:
@@ -46,9 +48,7 @@ class Charliecloud(Runtime):
             make = (
                 f"mkdir -p {quoted(new)} && tar -xf {quoted(places.archive or '')} -C {quoted(new)} --exclude=./dev/*"
             )
-            make += (
-                f" && (cd {quoted(new)} && mkdir -p ch dev proc sys etc tmp mnt/0 && touch etc/hosts etc/resolv.conf)"
-            )
+            make += f" && (cd {quoted(new)} && mkdir -p ch dev proc sys tmp && touch ch/environment)"
         else:
             # an image that ch-image has already (built or imported by hand) is taken without a registry
             name = source.image_id or source.pull or f"airflow_hybrid:{source.digest}"
@@ -60,6 +60,8 @@ class Charliecloud(Runtime):
                 get = quoted("ch-image", "pull", source.pull or name)
                 get = f"{{ ch-image list {quoted(name)} 2>/dev/null | grep -q 'in local storage: *yes' || {get}; }}"
             make = f"{get} && {quoted('ch-convert', '-i', 'ch-image', '-o', 'dir', name, new)}"
+        # what it mounts always
+        make += f" && (cd {quoted(new)} && mkdir -p etc && touch etc/passwd etc/group)"
         return f"rm -rf {quoted(new)} && {make} && mv {quoted(new, reference)}"
 
     def argv(
@@ -70,8 +72,10 @@ class Charliecloud(Runtime):
         argv = [*container.launcher]
         if not container.network:
             argv += ["unshare", "--user", "--map-current-user", "--net"]
-        argv += ["ch-run", "--no-home", "--unset-env=*", "--set-env", "--env-no-expand"]
-        argv += [f"--set-env={key}={value}" for key, value in inside.items()]
+        # it wants a name for the user, which not every job has (and which stays outside)
+        argv += ["env", "USER=user", "ch-run", "--unset-env=*", "--set-env", "--env-no-expand"]
+        # it takes one pair of quotes off
+        argv += [f"--set-env={key}='{value}'" for key, value in inside.items()]
         for mount in container.mounts:
             for path in (mount.source, mount.target):
                 if ":" in path:

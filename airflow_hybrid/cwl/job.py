@@ -233,7 +233,7 @@ class PendingJob:
         if missing:
             raise CwlError(f"no path was given for the input {missing[0]}", where=self.label)
         own = {location: paths[location] for location in inputs}
-        site = JobSite(jobdir, own, facts, self._literals, inputs, None if image is None else self._inside())
+        site = JobSite(jobdir, own, facts, self._literals, inputs, None if image is None else Inside(image.outdir))
         site.sizes = self.tool.asks_size
         context = cast("HybridContext", self._context.copy())
         context.site = site
@@ -253,10 +253,6 @@ class PendingJob:
                 raise FactsNeeded(list(site.fs.needed)) from None
         self._job, self._site = job, site
         return script
-
-    def _inside(self) -> Inside:
-        given = self.image.output_directory if self.image else None
-        return Inside(posixpath.normpath(posixpath.join("/", given))) if given else Inside()
 
     def _script(self, job: JobBase, site: JobSite, mpi: MpiConfig, image: ReadyImage | None) -> JobScript:
         command = [str(argument) for argument in job.command_line]

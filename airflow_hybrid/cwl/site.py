@@ -16,12 +16,11 @@ from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import dedup
 from schema_salad.ref_resolver import file_uri
 
+from airflow_hybrid.container import STAGED, TMPDIR
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import FactsNeeded, FileFact, Question, SiteFacts
 
 _OURS = "x-file:"
-STAGED = "/var/lib/cwl"
-"""where a container's inputs are: each in a folder of its own, as cwltool has it"""
 _ABSENT = FileFact("?")
 
 
@@ -36,10 +35,10 @@ def unveil(location: str) -> str:
 
 @dataclass(frozen=True)
 class Inside:
-    """Where a tool in a container sees its folders (CWL v1.2 DockerRequirement; the defaults are ours)."""
+    """Where a tool sees its folders; inputs are each in a folder of its own below ``stagedir``."""
 
-    outdir: str = "/var/spool/cwl"
-    tmpdir: str = "/tmp"
+    outdir: str
+    tmpdir: str = TMPDIR
     stagedir: str = STAGED
 
 

@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from airflow_hybrid.container import ImageSource, ReadyImage
+from airflow_hybrid.container import OUTDIR, ImageSource, ReadyImage
 from airflow_hybrid.containers import RUNTIMES, Archives, Runtime, detect
 from airflow_hybrid.errors import SiteError, UnsupportedError
 from airflow_hybrid.hooks.base import Host
@@ -99,6 +99,7 @@ async def ready_image(
         version=found.version,
         options=wanted.options,
         archive=archived,
+        outdir=posixpath.normpath(posixpath.join("/", source.output_directory or OUTDIR)),
     )
 
 

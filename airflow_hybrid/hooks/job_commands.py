@@ -298,7 +298,7 @@ done
 for ah_f in "$ah_T"/*/*/box; do # containers outlive the clients that started them
     [ -e "$ah_f" ] && read -r ah_client ah_name <"$ah_f" || continue
     case $ah_client in docker | podman) ;; *) continue ;; esac
-    "$ah_client" rm -f "$ah_name" >/dev/null 2>&1 </dev/null && rm -f "$ah_f"
+    { "$ah_client" kill "$ah_name"; "$ah_client" rm -f "$ah_name"; } >/dev/null 2>&1 </dev/null && rm -f "$ah_f"
 done
 [ -z "$ah_bad" ] || ah_end failed "$ah_bad"
 [ -e "$ah_T/cancelled" ] || ah_end failed 'the marker could not be written'

@@ -16,8 +16,9 @@ import posixpath
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from airflow_hybrid.container import Container
+from airflow_hybrid.container import STAGED, Container, Mount
 from airflow_hybrid.containers import RUNTIMES
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import JobScript, StageEntry
@@ -71,18 +72,22 @@ def _boxed(job: JobScript, container: Container) -> list[str]:
             raise CwlError(f"not the name of an environment variable: {key!r}")
     command = ["/bin/sh", "-c", job.command[0]] if job.shell else list(job.command)
     name = container_name(job.outdir)
-    argv = runtime.argv(container, name, job.environment, command)
-    if job.walltime_s is not None:
-        argv = ["timeout", "-k", str(KILL_AFTER_S), "--", str(job.walltime_s), *argv]
     lines = [f"command exec {_redirections(job)} || ah_bad 'its input or output files cannot be opened'"]
     if container.image.archive:
         load = f"{runtime.load(container.image.archive)} >&2"
         there = runtime.present(container.image.reference)
         lines.append(f"ah_image {shell_word(there)} {shell_word(load)} || ah_bad 'its image cannot be loaded here'")
     if not runtime.makes_mountpoints:
+        points = Mount(posixpath.join(posixpath.dirname(job.outdir), "points"), STAGED)
+        lines.append(f"mkdir -p {shell_word(points.source)}")
+        container = replace(container, mounts=(points, *container.mounts))
         for mount in container.mounts:
-            point = shell_word(container.image.reference + mount.target)
-            lines.append(f"ah_point {shell_word(mount.source)} {point}")
+            within = mount.target.startswith(f"{STAGED}/")
+            point = points.source + mount.target[len(STAGED) :] if within else container.image.reference + mount.target
+            lines.append(f"ah_point {shell_word(mount.source)} {shell_word(point)}")
+    argv = runtime.argv(container, name, job.environment, command)
+    if job.walltime_s is not None:
+        argv = ["timeout", "-k", str(KILL_AFTER_S), "--", str(job.walltime_s), *argv]
     # longest first: a mount may lie in another one
     mounts = sorted(container.mounts, key=lambda mount: -len(mount.target))
     pairs = " ".join(f"{shell_word(mount.target)} {shell_word(mount.source)}" for mount in mounts)
@@ -177,7 +182,8 @@ ah_relink() { # pairs: path in the container, path here. Absolute links in the o
         done' sh {} "$@" ';'
 }
 ah_unbox() { # client, name of a container: it ends, and nothing of it is left
-    case $1 in docker | podman) "$1" rm -f "$2" >/dev/null 2>&1 </dev/null ;; esac
+    # killed first: `podman rm` asks politely, and must not be interrupted while it waits
+    case $1 in docker | podman) "$1" kill "$2"; "$1" rm -f "$2" ;; esac >/dev/null 2>&1 </dev/null
     rm -f ../box
 }
 ah_box() { # client, name of the container, command: the job ends with its container, and the container with the job

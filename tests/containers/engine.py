@@ -30,6 +30,7 @@ class Bench:
     deployments: Mapping[str, Deployment]
     target: Target
     run_id: str = "run"
+    runtime: str = ""
     runs: int = 0
     executions: list[FragmentExecution] = field(default_factory=list)
 

@@ -1,0 +1,42 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The part of apptainer's command line that is used, on podman: an image file holds the name of an image."""
+
+import os
+import re
+import subprocess
+import sys
+
+args = sys.argv[1:]
+if args == ["--version"]:
+    print("apptainer version 1.3.4")
+    sys.exit()
+if args[0] == "build":
+    file, origin = args[-2:]
+    name = origin.removeprefix("docker://")
+    if subprocess.run(["podman", "image", "exists", name], check=False).returncode:
+        sys.exit(f"FATAL:   While performing build: conveyor failed to get: reading manifest {name}: denied")
+    with open(file, "w") as image:
+        image.write(name)
+    sys.exit()
+
+podman = ["podman", "run", "-i", "--rm", "--log-driver=none", "--read-only", f"--user={os.getuid()}:{os.getgid()}"]
+with_value = {"--mount", "--home", "--pwd", "--network"}
+flags = {"--quiet", "run", "--contain", "--ipc", "--pid", "--cleanenv", "--no-eval", "--net"}
+while args[0] in with_value | flags:
+    word = args.pop(0)
+    value = args.pop(0) if word in with_value else ""
+    if word == "--mount":
+        podman.append(f"--mount={value}")
+    elif word == "--home":
+        source, target = value.rsplit(":", 1)
+        podman += [f"--mount=type=bind,source={source},target={target}", f"--env=HOME={target}"]
+    elif word == "--pwd":
+        podman.append(f"--workdir={value}")
+    elif word == "--network":
+        podman.append(f"--network={value}")
+for key, value in os.environ.items():
+    if match := re.match("APPTAINERENV_(.*)", key):
+        podman.append(f"--env={match[1]}={value}")
+with open(args[0]) as image:
+    name = image.read()
+os.execvp("podman", [*podman, name, *args[1:]])
