@@ -186,7 +186,9 @@ def test_what_a_runtime_cannot_make_is_said(runtime: str, requirement: dict[str,
         ({"docker": "exit 1", "podman": "echo 5.2.0 false"}, ("podman", (5, 2, 0), False)),
         ({"apptainer": "echo apptainer version 1.3.4-1.el9"}, ("apptainer", (1, 3, 4), False)),
         ({"singularity": "echo singularity-ce version 4.1.0"}, ("singularity", (4, 1, 0), False)),
-        ({"ch-run": "echo 0.31", "ch-image": "true"}, ("charliecloud", (0, 31), False)),
+        ({"ch-run": "echo 0.31", "ch-image": "true", "unshare": "true"}, ("charliecloud", (0, 31), False)),
+        # it could not take the network away
+        ({"ch-run": "echo 0.31", "ch-image": "true", "unshare": "exit 1"}, (None, (), False)),
     ],
 )
 def test_the_first_usable_runtime_is_taken(
