@@ -19,7 +19,7 @@ from airflow_hybrid.engine.places import Place, ref_of
 from airflow_hybrid.engine.reuse import Found, Reuse
 from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.engine.spreading import tell
-from airflow_hybrid.errors import CwlError
+from airflow_hybrid.errors import CwlError, UnsupportedError
 from airflow_hybrid.hooks.data_mover import DataMover, StageRequest, store_path
 from airflow_hybrid.hooks.images import ready_image, wanted_of
 from airflow_hybrid.hooks.queue import Batch, BatchReport, Progress
@@ -92,7 +92,7 @@ class BatchRunner:
                 keys=tuple(waiting),
                 jobs=tuple(scripts),
                 resources=jobs[0].resources,
-                options=place.options,
+                options={**place.options, **_own_image(place, jobs[0])},
                 known=tuple(other for other in seen if other != token),
                 locations=place.target.locations,
             )
@@ -192,7 +192,7 @@ class BatchRunner:
         :raises UnsupportedError, SiteError: see :func:`airflow_hybrid.hooks.images.ready_image`.
         """
         source = job.image
-        if source is None:
+        if source is None or _own_image(place, job):
             return None
         section = bind(self.spec.bindings, job.step_path).containers
         wanted = place.containers if section is None else wanted_of(section)
@@ -327,6 +327,23 @@ def _produced(value: JsonValue) -> list[LineageEntry]:
         for item in value:
             found.extend(_produced(item))
     return found
+
+
+def _own_image(place: Place, job: PendingJob) -> dict[str, str]:
+    """The image of a job's DockerRequirement, as an option of a queue whose elements are containers themselves.
+
+    :raises UnsupportedError: it is not one that can be pulled.
+    """
+    source = job.image
+    if source is None or not place.queue.makes_containers:
+        return {}
+    if source.pull:
+        return {"image": source.pull}
+    raise UnsupportedError(
+        f"step {job.step_path} asks for {source.title}; a pod's image is pulled from a registry",
+        where=place.host.title,
+        hint="push the image to a registry that the cluster can reach, and name it by `dockerPull`",
+    )
 
 
 def _token(attempt: int, keys: Mapping[str, Any]) -> str:

@@ -130,10 +130,11 @@ async def look_at(connector: Connector, host: Host, timeout_s: float = TIMEOUT_S
     if not await _reach(findings, host, timeout_s):
         findings.add("the rest", SKIP, "nothing more can be tried there")
         return findings.found
+    queue = connector.queue(host)
     await asyncio.gather(
         _services(findings, connector, host, timeout_s),
         _site(findings, connector, host, timeout_s),
-        _queue(findings, connector.scheduler(), host, timeout_s),
+        _queue(findings, queue.scheduler, queue.host, timeout_s),
     )
     return sorted(findings.found, key=lambda finding: ORDER.index(finding.what))
 

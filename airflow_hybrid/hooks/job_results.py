@@ -15,8 +15,8 @@ from airflow_hybrid.schedulers.base import Account, ElementState, Scheduler
 
 SIGNALS = frozenset({128 + 9, 128 + 15})
 """exit codes of a tool that was killed: by whom, the scheduler may know"""
-_TIMED_OUT = frozenset({124, 128 + 9})
-"""timeout(1): the time was up; the tool had to be killed"""
+_TIMED_OUT = frozenset({124, 128 + 9, 128 + 15})
+"""timeout(1): the time was up; the tool had to be killed; that of busybox says so by the signal that it sent"""
 _NO_NAME = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.LOST})
 
 

@@ -50,6 +50,9 @@ class JobQueue:
     :param grace_s: how long an exit code or the accounting may lag behind the queue.
     """
 
+    makes_containers: bool = False
+    """its elements are containers already, made of what ``Batch.options`` calls ``image``"""
+
     def __init__(
         self,
         host: Host,

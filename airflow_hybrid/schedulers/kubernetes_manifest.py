@@ -30,6 +30,7 @@ POD_FIELDS = ("nodeSelector", "tolerations", "affinity", "serviceAccountName", "
 CONTAINER_FIELDS = ("image", "imagePullPolicy", "env", "envFrom")
 JOB_FIELDS = ("ttlSecondsAfterFinished", "activeDeadlineSeconds")
 VOLUME = "airflow-hybrid"
+GPU = "nvidia.com/gpu"
 DEFAULT_IMAGE = "debian:12-slim"
 DEFAULT_MOUNT = "/airflow_hybrid"
 DEFAULT_TTL_S = 3600
@@ -148,9 +149,11 @@ def _resources(container: dict[str, Any], submission: Submission) -> None:
     resources = container.setdefault("resources", {})
     requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
     if "cores" in wanted.explicit and "cpu" not in requests and "cpu" not in limits:
-        requests["cpu"] = f"{max(1, round(wanted.cores * 1000))}m"
+        requests["cpu"] = f"{max(1, round(wanted.all_cores * 1000))}m"
     if "ram_mib" in wanted.explicit and "memory" not in requests and "memory" not in limits:
         requests["memory"] = limits["memory"] = f"{wanted.ram_mib}Mi"
+    if wanted.gpus and not any("gpu" in name for name in (*requests, *limits)):
+        limits[GPU] = str(wanted.gpus)
     resources.update({k: v for k, v in (("requests", requests), ("limits", limits)) if v})
     if not resources:
         del container["resources"]

@@ -97,7 +97,8 @@ class Site:
     def lost_reply(self) -> Any:
         """The reply to the next command is lost after it was done; what it gives says how many were lost."""
         lost: list[str] = []
-        whole = self.host.run
+        host = self.queue.host  # which may be more than the place: one that answers questions, too
+        whole = host.run
 
         async def run(command: str, **options: Any) -> CommandResult:
             result = await whole(command, **options)
@@ -106,11 +107,11 @@ class Site:
                 raise HostUnreachableError("the connection was lost while a command ran", where=self.host.title)
             return result
 
-        self.host.run = run  # type: ignore[method-assign]
+        host.run = run  # type: ignore[method-assign]
         try:
             yield lost
         finally:
-            self.host.run = whole  # type: ignore[method-assign]
+            host.run = whole  # type: ignore[method-assign]
 
 
 @contextlib.asynccontextmanager

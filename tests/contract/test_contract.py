@@ -12,8 +12,10 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.hooks.connectors import Connector
 from airflow_hybrid.hooks.connectors.clusters import QueueConnector
 from airflow_hybrid.hooks.connectors.hosts import LocalConnector, SshConnector
+from airflow_hybrid.hooks.connectors.kubernetes import KubernetesConnector
 from airflow_hybrid.testing import ConnectorContract
 from tests.fakes.jobstore import install
+from tests.system.kube import Kube
 from tests.testbed.fixture import Testbed
 
 
@@ -50,6 +52,15 @@ class TestGridEngine(ConnectorContract):
     def make_connector(self, grid: Testbed) -> Callable[[], Connector]:
         config = {"services": {"main": {"queue": "all.q"}}}
         return lambda: QueueConnector(Deployment("grid", "sge", config, wraps="login"), ssh(grid, "grid"))
+
+
+class TestKubernetes(ConnectorContract):
+    service = "small"
+
+    @pytest.fixture
+    def make_connector(self, kube: Kube) -> Callable[[], Connector]:
+        deployment = Deployment("kube", "kubernetes", kube.config(), workdir="/airflow_hybrid/work dir")
+        return lambda: KubernetesConnector(deployment)
 
 
 class TestFakePbs(ConnectorContract):

@@ -99,6 +99,16 @@ class Kube:
         found = self.control("requests")["requests"]
         return Counter(f"{method} {resource}" for method, resource, _, agent in found if agent == "airflow-hybrid")
 
+    def created(self, resource: str) -> list[str]:
+        """Names of the objects that were really made since ``control("reset")``."""
+        return [name for kind, name in self.control("requests")["created"] if kind == resource]
+
+    def volume(self, command: str) -> str:
+        """Run shell text as root where the double keeps its claims, the test's mounted at ``/airflow_hybrid``."""
+        assert self.testbed is not None
+        there = f"/srv/kubesim/pvc/{self.namespace}/{self.claim}"
+        return self.testbed.exec("kube", "sh", "-c", command.replace("/airflow_hybrid", there))
+
     def watches(self) -> list[str]:
         """What is watched just now."""
         return list(self.control("requests")["watches"])

@@ -95,10 +95,10 @@ class KubernetesConnector(Connector):
         name = self._service(service)
         key = (host.location, name)
         if key not in self._queues:
-            if name in self._pods:
-                self._queues[key] = JobQueue(host, ProcessScheduler())
-            else:
+            if host is self._storage_host:
                 self._queues[key] = KubernetesQueue(host, self.jobs)
+            else:
+                self._queues[key] = JobQueue(host, ProcessScheduler())
         return self._queues[key]
 
     def options(self, service: str | None = None) -> Mapping[str, Any]:

@@ -31,6 +31,8 @@ class KubernetesQueue(JobQueue):
     :param host: where the storage's files are.
     """
 
+    makes_containers = True
+
     def __init__(self, host: Host, jobs: Jobs) -> None:
         super().__init__(DialogueHost(host, self._answer), KubernetesScheduler())
         self.jobs = jobs

@@ -69,6 +69,9 @@ def test_the_name_is_a_label_and_a_function_of_directory_and_storage() -> None:
             {"resources": {"limits": {"memory": "1Gi", "nvidia.com/gpu": 1}}},
             {"requests": {"cpu": "2000m"}, "limits": {"memory": "1Gi", "nvidia.com/gpu": "1"}},
         ),
+        (Resources(gpus=2), {}, {"limits": {"nvidia.com/gpu": "2"}}),
+        (Resources(gpus=2), {"resources": {"limits": {"amd.com/gpu": 1}}}, {"limits": {"amd.com/gpu": "1"}}),
+        (Resources(cores=1, processes=4, explicit=frozenset({"cores"})), {}, {"requests": {"cpu": "4000m"}}),
     ],
 )
 def test_what_the_document_asks_for_is_requested_unless_the_service_says_it(
