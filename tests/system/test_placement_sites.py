@@ -19,6 +19,8 @@ from airflow_hybrid.hooks.connectors import close_all, open_connector
 from airflow_hybrid.hooks.site_look import look
 from airflow_hybrid.model import FileRef, LineageEntry, Resources
 from tests.conftest import unavailable
+from tests.system.airflow_stack import AirflowStack
+from tests.system.conftest import Dags
 from tests.testbed.fixture import Testbed
 from tests.unit.engine.fragments import execution, spec
 
@@ -185,3 +187,49 @@ async def test_a_job_that_needs_more_hosts_than_answer_is_told(
     with pytest.raises(SiteError, match="needs 3 locations at once of 'pair', which has 2") as caught:
         await run.run()
     assert not caught.value.retryable
+
+
+# --- through Airflow ---
+
+
+def test_a_dag_passes_a_site_over_that_is_down_and_its_lineage_says_why(
+    airflow: AirflowStack, dags: Dags, deployments: dict[str, Any], testbed: Testbed
+) -> None:
+    gone = {**deployments["edge"], "config": {"nodes": ["127.0.0.1:1"], "connectTimeout": 2}}
+    binding = {
+        "step": "/echo",
+        "target": ["gone", {"deployment": "hpc", "service": "main"}, "cloud"],
+        "policy": "cheapest",
+        "filters": ["not-ham"],
+        "scatter": "batch",
+    }
+    rules = [
+        {"target": "cloud", "job": []},
+        {"target": "gone", "job": []},
+        {"target": {"deployment": "hpc", "service": "main"}, "job": [{"port": "word", "regex": "(?!ham).*"}]},
+    ]
+    hybrid = {
+        "version": "v1.0",
+        "workflows": {
+            "placed": {"type": "cwl", "config": {"file": "scatter_echo.cwl"}, "bindings": [binding], "dag": {}},
+        },
+        "bindingFilters": {"not-ham": {"type": "matching", "config": {"filters": rules}}},
+        "scheduling": {"policies": {"cheapest": {"type": "cost", "config": {}}}},
+        "deployments": {
+            **deployments,
+            "gone": {**gone, "price_per_core_hour": 0},
+            "hpc": {**deployments["hpc"], "price_per_core_hour": 0.01},
+            "cloud": {**deployments["cloud"], "price_per_core_hour": 0.5},
+        },
+    }
+    name = dags.add("placed", hybrid)
+    airflow.api.unpause(name)
+    run = airflow.api.trigger(name, {"words": ["ham", "eggs"]})
+    airflow.api.succeed(name, run)
+    entries = airflow.api.xcom(name, run, "echo", key="lineage")
+    notes = {entry["source"]: entry["note"] for entry in entries if entry["route"] == "placed"}
+    assert len(notes) == 2
+    assert "cloud" in notes["/echo [0]"] and "0.5 an hour" in notes["/echo [0]"]
+    assert notes["/echo [1]"].startswith("hpc/main") and "0.01 an hour" in notes["/echo [1]"]
+    log = airflow.api.log(name, run, "echo")
+    assert "gone (127.0.0.1:1) is passed over" in log and "/echo [0] -> cloud" in log
