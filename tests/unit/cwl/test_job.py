@@ -309,7 +309,7 @@ def test_globs_match_sorted_visible_names(bench: Bench) -> None:
 
 @pytest.mark.parametrize("glob", ["../*", "d/../../x", "/etc/passwd"])
 def test_a_glob_cannot_leave_the_output_directory(bench: Bench, glob: str) -> None:
-    with pytest.raises(CwlError, match="glob pattern"):
+    with pytest.raises(CwlError, match="leaves the output directory|must not start with '/'"):
         collect(bench, f'{{type: File, outputBinding: {{glob: "{glob}"}}}}', produced(a="f"))
 
 
