@@ -55,7 +55,7 @@ def containers() -> None:
     if not shutil.which("podman") or not COMPOSE.exists():
         unavailable("containers", "podman and podman-compose", "apt-get install podman; make .venv/.dev")
     if subprocess.run(["podman", "image", "exists", IMAGE], check=False).returncode:
-        script = Path(__file__).parents[1] / "containers" / "make_images"
+        script = Path(__file__).parents[1] / "conformance" / "make_images"
         made = subprocess.run([script, IMAGE], capture_output=True, text=True, check=False)
         if made.returncode:
             unavailable("the image", "mmdebstrap and a Debian mirror", made.stderr[-500:])
@@ -90,7 +90,7 @@ class Box:
 @pytest.fixture(scope="module")
 def box(airflow: AirflowStack, dags: Dags, containers: None) -> Iterator[Box]:
     yield Box(airflow, dags)
-    left = podman("ps", "-aq", "--filter", "name=ah-")
+    left = podman("ps", "-aq", "--filter", "name=^ah-")
     assert not left, podman("ps", "-a")
 
 
@@ -149,7 +149,7 @@ def test_what_cannot_be_deployed_is_said_once_and_leaves_nothing(box: Box, dags:
         assert "Traceback" not in log
         states = box.api.states(dag, runs[dag])
         assert states["make"] == states["outputs"] == "upstream_failed"
-    assert podman("ps", "-aq", "--filter", "name=ah-") == ""
+    assert podman("ps", "-aq", "--filter", "name=^ah-") == ""
 
 
 def test_a_run_that_is_stopped_leaves_nothing_and_cleanup_takes_what_a_killed_airflow_left(
