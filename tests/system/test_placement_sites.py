@@ -160,10 +160,14 @@ async def test_an_mpi_job_has_two_hosts_at_once(sites: dict[str, Deployment], te
         unavailable("an MPI job", "mpirun", "apt-get install openmpi-bin")
     cloud, edge = testbed.sites["cloud"], testbed.sites["edge"]
     # where the users of the hosts differ, ssh there must know
+    known = testbed.run("cloud", "cat ~/.ssh/config")
     testbed.run("cloud", f"printf 'Host {edge.host}\\n  User {edge.user}\\n' >>~/.ssh/config")
     binding = {"target": {"deployment": "pair", "locations": 2}, "policy": "in_order"}
-    run, log = execution(spec(tmp_path, sites, binding, [{"name": "a"}], NODES % MPIRUN))
-    outcome = await run.run()
+    try:
+        run, log = execution(spec(tmp_path, sites, binding, [{"name": "a"}], NODES % MPIRUN))
+        outcome = await run.run()
+    finally:
+        testbed.run("cloud", f"printf %s {shlex.quote(known)} >~/.ssh/config")
     assert sorted(await lines(run, outcome)) == sorted([cloud.host, edge.host, "2", "cloud", "edge"])
     assert cloud.host in log.text and f"+ pair (edgeuser@{edge.host})" in log.text
 
