@@ -1,0 +1,130 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""``airflow-hybrid-runner`` and ``airflow hybrid run``: the contract of ``cwl-runner``, with no Airflow running."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+RUNNER = [sys.executable, "-m", "airflow_hybrid.runner"]
+ECHO = """
+cwlVersion: v1.2
+class: CommandLineTool
+inputs:
+  text: {type: string, inputBinding: {}}
+  code: {type: int, default: 0}
+outputs: {out: {type: stdout}}
+stdout: out.txt
+requirements: {InlineJavascriptRequirement: {}}
+baseCommand: [sh, -c]
+arguments: ['echo "$0"; echo on stderr >&2; exit $(inputs.code)']
+"""
+OPERATION = "cwlVersion: v1.2\nclass: Operation\ninputs: {}\noutputs: {}\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runner")
+    (folder / "echo.cwl").write_text(ECHO)
+    (folder / "operation.cwl").write_text(OPERATION)
+    (folder / "wrong.cwl").write_text("cwlVersion: v1.2\nclass: CommandLineTol\n")
+    (folder / "job.yml").write_text("text: from a file\n")
+    (folder / "bound.yml").write_text(json.dumps({"text": "x", "cwl:tool": "echo.cwl"}))
+    (folder / "streamflow.yml").write_text(
+        json.dumps(
+            {
+                "version": "v1.0",
+                "workflows": {
+                    "echo": {
+                        "type": "cwl",
+                        "config": {"file": "echo.cwl"},
+                        "bindings": [{"step": "/", "target": {"deployment": "here"}}],
+                    }
+                },
+                "deployments": {"here": {"type": "local", "config": {}, "workdir": str(folder / "here")}},
+            }
+        )
+    )
+    return folder
+
+
+def call(folder: Path, *argv: str, program: list[str] | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
+    environment |= {"AIRFLOW_HYBRID_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*(program or RUNNER), *argv],
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_stdout_is_the_output_object_and_nothing_else(folder: Path) -> None:
+    done = call(folder, "--outdir", "one", "echo.cwl", "job.yml")
+    assert done.returncode == 0, done.stderr
+    out = json.loads(done.stdout)["out"]
+    assert Path(out["path"]).read_text() == "from a file\n" and out["basename"] == "out.txt"
+    assert Path(out["path"]).parent == folder / "one"
+    assert out["location"] == Path(out["path"]).as_uri() and out["size"] == 12
+
+
+def test_inputs_are_flags_and_steps_run_where_a_hybrid_file_says(folder: Path) -> None:
+    done = call(folder, "echo.cwl", "--text", "a flag", "--hybrid-file", "streamflow.yml", "--outdir", "two", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "two" / "out.txt").read_text() == "a flag\n"
+    assert [path.read_text() for path in (folder / "here").rglob("out.txt")] == ["a flag\n"]
+    assert "warning" not in done.stderr.lower()
+
+
+def test_a_failed_job_is_exit_code_1_and_says_why(folder: Path) -> None:
+    done = call(folder, "--quiet", "echo.cwl", "--text", "x", "--code", "3")
+    assert done.returncode == 1 and done.stdout == ""
+    assert "exit code 3" in done.stderr and "| on stderr" in done.stderr
+
+
+def test_what_is_wrong_before_a_run_is_said_at_once(folder: Path) -> None:
+    for argv, code, said in (
+        (["operation.cwl"], 33, "there is nothing to run"),
+        (["wrong.cwl"], 1, "wrong.cwl:2:1: unknown class 'CommandLineTol'"),
+        (["absent.cwl"], 1, "no such CWL file"),
+        (["echo.cwl", "absent.yml"], 1, "cannot read the inputs file"),
+        (["echo.cwl", "--nothing", "x"], 2, "unrecognized arguments: --nothing"),
+    ):
+        done = call(folder, *argv)
+        assert done.returncode == code and done.stdout == "", (argv, done)
+        assert said in done.stderr
+
+
+def test_questions_are_answered_without_a_run(folder: Path) -> None:
+    assert "airflow-hybrid-runner" in call(folder, "--version").stdout
+    assert call(folder, "--validate", "echo.cwl").returncode == 0
+    told = call(folder, "--tool-help", "echo.cwl")
+    assert told.returncode == 0 and "--text TEXT" in told.stderr + told.stdout
+
+
+def test_cwltest_can_use_it(folder: Path) -> None:
+    tests = [
+        {"id": "a", "doc": "a", "tool": "echo.cwl", "job": "job.yml", "output": {"out": {"class": "File", "size": 12}}},
+        {"id": "b", "doc": "b", "tool": "wrong.cwl", "should_fail": True},
+    ]
+    (folder / "tests.yml").write_text(json.dumps(tests))
+    program = ["env", f"PATH={BIN}:{os.environ['PATH']}", str(BIN / "cwltest")]
+    done = call(folder, "--test", "tests.yml", "--tool", "airflow-hybrid-runner", program=program)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "All tests passed" in done.stdout + done.stderr
+
+
+def test_it_is_a_command_of_airflow(folder: Path) -> None:
+    done = call(folder, "hybrid", "run", "--quiet", "--outdir", "three", "bound.yml", program=[str(BIN / "airflow")])
+    assert done.returncode == 0, done.stderr
+    assert Path(json.loads(done.stdout)["out"]["path"]).read_text() == "x\n"
