@@ -41,6 +41,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--cwl-part", choices=PARTS, default="all", help="all tests, or a part that covers the suite's tags"
     )
+    group.addoption("--cwl-containers", help="auto (default at local), none (elsewhere), podman ...")
     group.addoption("--cwl-version", default="", help="for the results' title")
     group.addoption("--cwl-results", help="folder for the table of results and the badges")
 
@@ -82,14 +83,14 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 class _Process:
     """The Airflow of this process: made when the first test runs."""
 
-    def __init__(self, site: str) -> None:
+    def __init__(self, site: str, containers: str) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True)
         self.home = Home(Path(self._folder.name), log_level="CRITICAL")
         self.home.ready()
         from airflow_hybrid.runner.dag_run import DagRunner
 
         self._runner = DagRunner()
-        self._site = site
+        self._site, self._containers = site, containers
         self._count = 0
 
     def run(self, document: str, job: str | None, outdir: str) -> tuple[int, Any, str]:
@@ -106,7 +107,7 @@ class _Process:
                 dag_id=dag_id,
                 outdir=outdir,
                 fileloc=self.home.add_file(dag_id, document),
-                **options(self._site, str(self.home.work)),
+                **options(self._site, str(self.home.work), self._containers),
             )
             result = self._runner.run(dag, {"job": load_inputs(job)} if job else {})
         except HybridError as error:
@@ -128,12 +129,13 @@ _last: dict[str, Any] = {"code": 0, "reason": ""}
 
 
 class _Executor:
-    def __init__(self, site: str) -> None:
+    def __init__(self, site: str, containers: str | None) -> None:
         self.site = site
+        self.containers = containers or ("auto" if site == "local" else "none")
 
     def pytest_cwl_execute_test(self, config: Any, processfile: str, jobfile: str | None) -> tuple[int, Any]:
         if not _process:
-            _process.append(_Process(self.site))
+            _process.append(_Process(self.site, self.containers))
         base = config.basedir
         code, outputs, reason = _process[0].run(
             _path(processfile, base), _path(jobfile, base) if jobfile else None, config.outdir
@@ -185,7 +187,7 @@ class _Reporter:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(_Executor(config.getoption("--cwl-site")))
+    config.pluginmanager.register(_Executor(config.getoption("--cwl-site"), config.getoption("--cwl-containers")))
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Reporter(config))
 

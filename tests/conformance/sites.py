@@ -23,19 +23,30 @@ def connections(testbed: Testbed) -> dict[str, str]:
     return found
 
 
-def options(site: str, folder: str) -> Mapping[str, Any]:
+def options(site: str, folder: str, containers: str) -> Mapping[str, Any]:
     """Arguments of ``HybridDag`` that bind all steps to ``site``.
 
     :param folder: where the jobs are, at ``local``.
+    :param containers: the deployments' ``containers``: ``auto``, ``none``, or the name of a runtime.
     """
     if site == "local":
-        return {"deployments": {"local": {"type": "local", "config": {}, "workdir": folder}}}
+        return {"deployments": {"local": {"type": "local", "config": {}, "workdir": folder, "containers": containers}}}
     workdir = f"$HOME/conformance/{os.getpid()}"
     deployments: dict[str, Any] = {
-        "login": {"type": "ssh", "config": {"conn_id": f"conformance_{site}"}, "workdir": workdir}
+        "login": {
+            "type": "ssh",
+            "config": {"conn_id": f"conformance_{site}"},
+            "workdir": workdir,
+            "containers": containers,
+        }
     }
     if site == "hpc":
         services = {"main": {"partition": "main", "account": "proj"}}
-        deployments["hpc"] = {"type": "slurm", "wraps": "login", "config": {"services": services}}
+        deployments["hpc"] = {
+            "type": "slurm",
+            "wraps": "login",
+            "config": {"services": services},
+            "containers": containers,
+        }
         return {"deployments": deployments, "bindings": {"/": {"deployment": "hpc", "service": "main"}}}
     return {"deployments": deployments, "bindings": {"/": "login"}}

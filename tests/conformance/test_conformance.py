@@ -25,6 +25,7 @@ def run_part(site: str, part: str, results: Path, environment: dict[str, str] | 
     An Airflow's settings are read at its import, which this process has behind it.
     """
     argv = [sys.executable, "-m", "tests.conformance", "--site", site, "--results", str(results), "--cwl-part", part]
+    argv += ["--cwl-containers", "none"]
     done = subprocess.run(
         [*argv, *(["-n", str(processes)] if processes else [])],
         cwd=ROOT,
