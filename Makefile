@@ -27,12 +27,14 @@ demo: $(VENV)/.demo
 ui: $(VENV)/.demo
 	@$(BIN)/python -m scripts.demo --ui
 
+UNIT = $(BIN)/python -m pytest tests/unit -n 6 $(ARGS)
+
 # the unit tests mostly wait: several at a time; all else has the machine (sites, an Airflow) for itself
-test: unit
-	$(BIN)/python -m pytest --ignore tests/unit $(ARGS)
+test: $(VENV)/.dev
+	$(UNIT); unit=$$?; $(BIN)/python -m pytest --ignore tests/unit $(ARGS) && exit $$unit
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/unit -n 6 $(ARGS)
+	$(UNIT)
 
 # every kill and outage, those included that Airflow takes minutes to notice
 faults: $(VENV)/.dev

@@ -186,7 +186,7 @@ async def test_only_known_places_are_read() -> None:
         await mover.host_of(FileRef("evil", "localhost", "/x"))
     with pytest.raises(ConfigError, match="at location 'elsewhere'"):
         await mover.host_of(FileRef("one", "elsewhere", "/x"))
-    with pytest.raises(TransferError, match="cannot be staged"):
+    with pytest.raises(TransferError, match=r"ftp://x/y cannot be read"):
         await mover.stage([StageRequest("ftp://x/y", await host(), "/tmp/never")])
     assert mover.same_storage(FileRef("one", "localhost", "/x"), await host("one"))
     assert not mover.same_storage(FileRef("one", "localhost", "/x"), await host("two"))
