@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from airflow_hybrid.container import Container, ImageSource
 from airflow_hybrid.containers.base import Archives, Runtime, mount_option, quoted
+from airflow_hybrid.model.containers import Container, ImageSource
 
 _RUNS = {"apptainer": (1, 1), "singularity": (3, 10)}
 """from which version on `run --no-eval` gives an image's entrypoint its arguments as they are"""

@@ -10,8 +10,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from airflow_hybrid.container import Container, ImageSource, Mount
 from airflow_hybrid.errors import UnsupportedError
+from airflow_hybrid.model.containers import Container, ImageSource, Mount
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from airflow_hybrid.container import Container, ImageSource
 from airflow_hybrid.containers.base import Archives, Runtime, quoted
 from airflow_hybrid.errors import UnsupportedError
+from airflow_hybrid.model.containers import Container, ImageSource
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from airflow_hybrid.container import Container, ImageSource, ReadyImage
 from airflow_hybrid.containers.base import Archives, Runtime, mount_option, quoted
+from airflow_hybrid.model.containers import Container, ImageSource, ReadyImage
 
 OWN_IMAGES = "localhost/airflow_hybrid"
 """repository of the images that are made here"""

@@ -19,7 +19,6 @@ from cwltool.process import shortname
 from cwltool.utils import normalizeFilesDirs
 from schema_salad.exceptions import ValidationException
 
-from airflow_hybrid.container import Container, ImageSource, ReadyImage
 from airflow_hybrid.cwl import javascript, messages
 from airflow_hybrid.cwl.inputs import with_size
 from airflow_hybrid.cwl.outputs import publish
@@ -27,6 +26,7 @@ from airflow_hybrid.cwl.site import Inside, JobSite
 from airflow_hybrid.cwl.staging import Box, keep_literals, stage_entries
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FactsNeeded, JobScript, Resources, SiteFacts
+from airflow_hybrid.model.containers import Container, ImageSource, ReadyImage
 
 if TYPE_CHECKING:
     from airflow_hybrid.cwl.runtime import HybridContext, HybridJob, HybridTool

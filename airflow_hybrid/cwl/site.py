@@ -16,9 +16,9 @@ from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import dedup
 from schema_salad.ref_resolver import file_uri
 
-from airflow_hybrid.container import STAGED, TMPDIR
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import FactsNeeded, FileFact, Question, SiteFacts
+from airflow_hybrid.model.containers import STAGED, TMPDIR
 
 _OURS = "x-file:"
 _ABSENT = FileFact("?")

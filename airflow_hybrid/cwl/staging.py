@@ -9,10 +9,10 @@ from typing import Any, cast
 
 from cwltool.job import JobBase
 
-from airflow_hybrid.container import Mount
 from airflow_hybrid.cwl.site import JobSite, SitePathMapper, unveil
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import FileRef, StageEntry
+from airflow_hybrid.model.containers import Mount
 
 
 def stage_entries(job: JobBase, site: JobSite, box: Box | None = None) -> Iterator[StageEntry]:

@@ -11,7 +11,6 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_hybrid.config import bind
-from airflow_hybrid.container import ReadyImage
 from airflow_hybrid.cwl.fragment import PendingJob
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
 from airflow_hybrid.engine.failures import Failure, shown_command
@@ -33,6 +32,7 @@ from airflow_hybrid.model import (
     LineageEntry,
     Question,
 )
+from airflow_hybrid.model.containers import ReadyImage
 from airflow_hybrid.schedulers.process import ProcessScheduler
 
 

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.container import ImageSource
 from airflow_hybrid.cwl.fragment import Fragment, FragmentRun, PendingJob
 from airflow_hybrid.engine.batches import BatchRunner
 from airflow_hybrid.engine.choosing import Chooser, Share
@@ -23,6 +22,7 @@ from airflow_hybrid.engine.spec import FragmentOutcome, FragmentSpec
 from airflow_hybrid.errors import CwlError, HybridError, JobFailedError, SiteError
 from airflow_hybrid.hooks.data_mover import DataMover
 from airflow_hybrid.model import Resources
+from airflow_hybrid.model.containers import ImageSource
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -16,10 +16,10 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from airflow_hybrid.container import OUTDIR, ImageSource, ReadyImage
 from airflow_hybrid.containers import RUNTIMES, Archives, Runtime, detect
 from airflow_hybrid.errors import SiteError, UnsupportedError
 from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.model.containers import OUTDIR, ImageSource, ReadyImage
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -18,10 +18,10 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from airflow_hybrid.container import STAGED, Container, Mount
 from airflow_hybrid.containers import RUNTIMES
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import JobScript, StageEntry
+from airflow_hybrid.model.containers import STAGED, Container, Mount
 
 SHARD = 64
 """functions in one ``jobs.<k>.sh``: a runner reads only the files of the jobs it takes"""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_hybrid.container import Container
+from airflow_hybrid.model.containers import Container
 from airflow_hybrid.model.values import JsonValue
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from airflow_hybrid.container import Container, ImageSource, Mount, ReadyImage
 from airflow_hybrid.containers import RUNTIMES, Archives, detect
 from airflow_hybrid.errors import UnsupportedError
 from airflow_hybrid.hooks.images import obtain_command
+from airflow_hybrid.model.containers import Container, ImageSource, Mount, ReadyImage
 
 MOUNTS = (
     Mount("/w/j/out", "/var/spool/cwl", True),
