@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -193,7 +194,12 @@ class _Run:
             map_index=ti.map_index,
             dag_version_id=UUID(str(ti.dag_version_id)),
         )
-        result = run_task_in_process(ti=identity, task=self._dag.task_dict[ti.task_id])
+        on_term = signal.getsignal(signal.SIGTERM)
+        try:
+            result = run_task_in_process(ti=identity, task=self._dag.task_dict[ti.task_id])
+        finally:
+            # the task's own, which the SDK leaves behind, would end nothing but a task that is no longer here
+            signal.signal(signal.SIGTERM, on_term)
         ti.set_state(result.ti.state)
         ti.task = create_scheduler_operator(result.ti.task)
         if isinstance(result.msg, DeferTask):

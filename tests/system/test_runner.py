@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.system.airflow_api import wait_for
+
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 RUNNER = [sys.executable, "-m", "airflow_hybrid.runner"]
@@ -55,13 +57,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def environment(folder: Path) -> dict[str, str]:
+    own = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
+    return own | {"AIRFLOW_HYBRID_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+
+
 def call(folder: Path, *argv: str, program: list[str] | None = None) -> subprocess.CompletedProcess[str]:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
-    environment |= {"AIRFLOW_HYBRID_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
     return subprocess.run(
         [*(program or RUNNER), *argv],
         cwd=folder,
-        env=environment,
+        env=environment(folder),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -103,6 +108,32 @@ def test_what_is_wrong_before_a_run_is_said_at_once(folder: Path) -> None:
         done = call(folder, *argv)
         assert done.returncode == code and done.stdout == "", (argv, done)
         assert said in done.stderr
+
+
+def test_a_signal_ends_the_jobs_and_then_the_run(folder: Path) -> None:
+    pid = folder / "pid"
+    (folder / "long.cwl").write_text(
+        "cwlVersion: v1.2\nclass: CommandLineTool\ninputs: []\noutputs: []\n"
+        f"baseCommand: [sh, -c]\narguments: ['echo $$ >{pid}; exec sleep 600']\n"
+    )
+    runner = subprocess.Popen(
+        [*RUNNER, "--outdir", "out", "long.cwl"],
+        cwd=folder,
+        env=environment(folder),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_for(lambda: pid.exists() and pid.read_text().strip(), 120, lambda: "the job did not start", poll_s=0.2)
+        runner.terminate()
+        out, err = runner.communicate(timeout=120)
+    finally:
+        runner.kill()
+    assert (runner.returncode, out) == (130, "")
+    assert "interrupted" in err
+    assert not Path(f"/proc/{pid.read_text().strip()}").exists()
 
 
 def test_questions_are_answered_without_a_run(folder: Path) -> None:
