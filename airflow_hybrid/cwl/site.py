@@ -20,6 +20,8 @@ from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import FactsNeeded, FileFact, Question, SiteFacts
 from airflow_hybrid.model.containers import STAGED, TMPDIR
 
+OUTPUT_DOCUMENT = "cwl.output.json"
+"""CWL v1.2 CommandLineTool 4.1.6: what a tool says of its outputs itself"""
 _OURS = "x-file:"
 _ABSENT = FileFact("?")
 
@@ -214,7 +216,8 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
     def _contents(self, path: str) -> bytes:
         data = self._site.facts.contents.get(path)
         if data is None:
-            self._ask("contents", path)
+            # what a tool says of its outputs may be longer than what expressions may load
+            self._ask("document" if path == f"{self._site.outdir}/{OUTPUT_DOCUMENT}" else "contents", path)
             return b""  # so that all the files that are needed are asked for at once
         return data
 

@@ -21,7 +21,9 @@ from airflow_hybrid.model import FileFact, Question, SiteFacts
 CONTENTS_BYTES = (64 << 10) + 1
 """CWL v1.2 section 5.1.1: at most 64 KiB are loaded; one byte more tells that there is more"""
 PROBE_TIMEOUT_S = 600.0
-_ASKS = {"stat": "s", "contents": "c", "list": "l", "checksum": "k"}
+DOCUMENT_BYTES = 64 << 20
+"""the most that is read of a document (``cwl.output.json``), for which CWL has no limit"""
+_ASKS = {"stat": "s", "contents": "c", "document": "d", "list": "l", "checksum": "k"}
 _SUM = re.compile(rb"([0-9a-f]{40}) [ *](/.*)\Z", re.DOTALL)
 
 
@@ -32,7 +34,8 @@ async def facts(
 
     - ``trees``: folders that are listed with all that is below, sizes, and SHA-1 of regular files. Links in them
       are not followed: what they point to is asked by a question, after its ``realpath`` was judged.
-    - ``stat``, ``list``, ``checksum``, ``contents``: see :class:`airflow_hybrid.model.Question`; links are followed.
+    - ``stat``, ``list``, ``checksum``, ``contents``, ``document``: see :class:`airflow_hybrid.model.Question`;
+      links are followed.
       Whatever is asked of a path, ``files`` has its :class:`~airflow_hybrid.model.FileFact`; kind ``?`` where there
       is nothing (or neither file nor directory).
     - ``bases``: folders that paths are written with. A realpath below the realpath of one of them is written with
@@ -169,8 +172,8 @@ def _records(data: bytes) -> _Seen:
                 position = end + 1
             waiting = []
         elif record[:1] == b"C":
-            size, path = record[1:].split(b" ", 1)
-            sizes.append((_text(path), min(int(size), CONTENTS_BYTES)))
+            most, size, path = record[1:].split(b" ", 2)
+            sizes.append((_text(path), min(int(size), int(most))))
         elif record == b"#bytes":
             for name, count in sizes:
                 seen.contents[name] = data[position : position + count]
@@ -208,9 +211,9 @@ find "$@" {_LINKS}
 _LIST = rf"""find -H "$@" -mindepth 1 -maxdepth 1 -printf 'T%y%Y %s %p\0'
 find -H "$@" -mindepth 1 -maxdepth 1 {_LINKS}
 """
-_CONTENTS = rf"""find -L "$@" -maxdepth 0 -type f -printf 'C%s %p\0'
+_CONTENTS = r"""find -L "$@" -maxdepth 0 -type f -printf 'C@MOST@ %s %p\0'
 printf '#bytes\0'
-find -L "$@" -maxdepth 0 -type f -exec head -q -c {CONTENTS_BYTES} -- {{}} +
+find -L "$@" -maxdepth 0 -type f -exec head -q -c @MOST@ -- {} +
 printf '\0#ok\0'
 """
 _SUMS = r"""find -L "$@" -maxdepth 0 -type f -exec sha1sum -z -- {} +
@@ -229,7 +232,8 @@ _INNER = (
     "ah_pick() { ah_w=$1; shift; for ah_a; do case $ah_a in $ah_w*) printf '%s\\0' \"${ah_a#?}\" ;; esac; done; }\n"
     + _each("t", _TREE)
     + _each("l", _LIST)
-    + _each("btsclk", _EXISTING)
+    + _each("btscdlk", _EXISTING)
     + _each("k", _SUMS)
-    + _each("c", _CONTENTS)
+    + _each("c", _CONTENTS.replace("@MOST@", str(CONTENTS_BYTES)))
+    + _each("d", _CONTENTS.replace("@MOST@", str(DOCUMENT_BYTES)))
 )

@@ -71,7 +71,11 @@ class FileFact:
 
 @dataclass(frozen=True)
 class Question:
-    """One thing to ask of a location's file system. ``ask``: ``stat``, ``contents``, ``list`` or ``checksum``."""
+    """One thing to ask of a location's file system.
+
+    :ivar ask: ``stat``, ``contents`` (its beginning, as loadContents has it), ``document`` (all of it), ``list`` or
+        ``checksum``.
+    """
 
     ask: str
     path: str

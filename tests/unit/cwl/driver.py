@@ -142,9 +142,9 @@ def answer(facts: SiteFacts, call: Any) -> Any:
 
 def probe(facts: SiteFacts, ask: str, path: str) -> None:
     fact(facts, path)
-    if ask == "contents":
+    if ask in ("contents", "document"):
         with open(path, "rb") as file:
-            facts.contents[path] = file.read(64 * 1024 + 1)
+            facts.contents[path] = file.read(64 * 1024 + 1 if ask == "contents" else -1)
     elif ask == "list":
         facts.listings[path] = tuple(sorted(os.listdir(path)))
 

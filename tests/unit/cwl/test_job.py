@@ -401,7 +401,7 @@ def test_cwl_output_json_cannot_name_what_is_not_the_jobs(bench: Bench, value: s
     facts.files["/etc/passwd"] = FileFact("f")
     with pytest.raises(FactsNeeded) as needed:
         collect(bench, "File", facts)
-    assert needed.value.questions == (Question("contents", f"{DIR}/out/cwl.output.json"),)
+    assert needed.value.questions == (Question("document", f"{DIR}/out/cwl.output.json"),)
     facts.contents[f"{DIR}/out/cwl.output.json"] = f'{{"o": {value}}}'.encode()
     with pytest.raises(CwlError):
         collect(bench, "File", facts)

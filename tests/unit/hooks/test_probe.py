@@ -162,3 +162,14 @@ async def test_a_folder_in_a_listed_folder_is_not_known_to_be_empty(tmp_path: Pa
     (tmp_path / "a" / "b" / "file").touch()
     found = await probe.facts(LocalHost(), [Question("list", str(tmp_path / "a"))])
     assert found.listings == {str(tmp_path / "a"): ("b",)}
+
+
+async def test_a_document_is_read_to_its_end(host: ShellHost, tmp_path: Path) -> None:
+    text = b"[" + b"1," * 100_000 + b"1]"
+    (tmp_path / "long").write_bytes(text)
+    (tmp_path / "other").write_bytes(text)
+    seen = await probe.facts(
+        host, [Question("document", str(tmp_path / "long")), Question("contents", str(tmp_path / "other"))]
+    )
+    assert seen.contents[f"{tmp_path}/long"] == text
+    assert seen.contents[f"{tmp_path}/other"] == text[: probe.CONTENTS_BYTES]
