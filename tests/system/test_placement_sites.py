@@ -133,8 +133,14 @@ async def test_a_site_that_is_cut_off_is_passed_over_and_taken_again_when_it_is_
         assert await where(1) == [edge]
     finally:
         testbed.heal("cloud")
-    await close_all()  # what is kept of the lost connection is forgotten
-    assert await where(2) == [cloud]
+    chosen = []
+    for index in range(2, 8):  # packets may need a moment to find the way again
+        await close_all()  # what is kept of the lost connection is forgotten
+        chosen = await where(index)
+        if chosen == [cloud]:
+            break
+        await asyncio.sleep(5)
+    assert chosen == [cloud]
 
 
 # --- several locations at once ---
