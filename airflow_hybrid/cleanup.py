@@ -16,7 +16,7 @@ from airflow_hybrid.config import Deployment, for_run, load_hybrid_file
 from airflow_hybrid.engine.spec import RUN_FOLDER, run_folder
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.hooks.connectors import open_connector
-from airflow_hybrid.operators.hybrid import in_worker, instance_id, run_token
+from airflow_hybrid.operators.base import in_worker, instance_id, run_token
 
 Runs = Mapping[tuple[str, str], str]
 """(DAG id, run id) -> state"""

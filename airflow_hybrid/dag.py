@@ -37,7 +37,10 @@ from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.lifecycle import Use, add_deployment_tasks
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Port, Source, Step, StepInput, WorkflowGraph
 from airflow_hybrid.operators.deployments import DeployOperator
-from airflow_hybrid.operators.hybrid import HybridOperator, InputsOperator, OutputsOperator, PlanOperator, StepSetup
+from airflow_hybrid.operators.hybrid import HybridOperator, StepSetup
+from airflow_hybrid.operators.inputs import InputsOperator
+from airflow_hybrid.operators.outputs import OutputsOperator
+from airflow_hybrid.operators.plan import PlanOperator
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
 from airflow_hybrid.params import params_of, required_inputs
 
@@ -305,6 +308,7 @@ class _Builder:
             scope=scope,
             deployments=self.deployments,
             max_mapped=binding.max_mapped,
+            in_worker=not StepSetup(step, scope, self.bindings, self.deployments).defers,
             trigger_rule=TRIGGER_RULE,
             doc_md=f"Cuts the scatter of `{step.path}` into chunks." if step.scatter else f"Evaluates `{step.path}`.",
         )

@@ -66,7 +66,7 @@ MUTANTS = (
     ),
     Mutant(
         "scatter: a chunk begins where the one before ended",
-        "operators/hybrid.py",
+        "operators/plan.py",
         '[{"lo": low, "hi": min(total, low + size)} for low in range(0, total, size)]',
         '[{"lo": low, "hi": min(total, low + size + 1)} for low in range(0, total, size)]',
         "tests/unit/test_operators.py",

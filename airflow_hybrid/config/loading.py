@@ -100,10 +100,10 @@ def _raw_bindings(bindings: Any) -> Any:
 
 def _raw_binding(binding: Binding) -> dict[str, Any]:
     raw: dict[str, Any] = {"step": binding.path, "target": [_plain(t) for t in binding.targets]}
-    for key in ("scatter", "reuse", "policy"):
+    for key in ("scatter", "max_mapped", "reuse", "policy"):
         if getattr(binding, key) is not None:
             raw[key] = getattr(binding, key)
-    return {**raw, **{key: getattr(binding, key) for key in ("max_mapped", "max_iterations", "fuse")}}
+    return {**raw, **{key: getattr(binding, key) for key in ("max_iterations", "fuse")}}
 
 
 def _plain(value: Any) -> Any:

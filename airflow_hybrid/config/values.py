@@ -16,7 +16,6 @@ from airflow_hybrid.model import LOCAL_DEPLOYMENT, Binding, JsonValue, Target
 
 DEFAULT_POLICY = "data_locality"
 """StreamFlow's default policy, and ours: prefer the location where most of a job's bytes are."""
-DEFAULT_MAX_MAPPED = 16
 QUEUE_TYPES = ("slurm", "pbs", "sge", "flux")
 """Types of deployments that are queue systems."""
 
@@ -238,5 +237,5 @@ class HybridFile:
 
 LOCAL = Deployment(LOCAL_DEPLOYMENT, "local")
 """The machine that Airflow's process runs on; declared or not, it is always there."""
-DEFAULT_BINDING = Binding("/", (Target(LOCAL_DEPLOYMENT),), max_mapped=DEFAULT_MAX_MAPPED)
+DEFAULT_BINDING = Binding("/", (Target(LOCAL_DEPLOYMENT),))
 """What holds for a step that no binding names."""

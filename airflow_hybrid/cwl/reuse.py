@@ -20,7 +20,7 @@ from airflow_hybrid.cwl.runtime import STEP_PATH, plain_data
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, JsonValue
 
-_VERSION = 1
+_VERSION = 2
 """grows when the meaning of a key or a record changes"""
 _SAYS_NOTHING = frozenset({"id", "label", "doc", "position", "lc", STEP_PATH})
 _NO_MATTER = frozenset({"WorkReuse", "ToolTimeLimit", "ResourceRequirement", "SoftwareRequirement"})
@@ -59,7 +59,7 @@ def claimed(job: PendingJob) -> dict[str, str]:
 
 
 def reuse_key(job: PendingJob, digests: Mapping[str, str], place: JsonValue) -> str | None:
-    """The digest; None where the content of an input is not known.
+    """``<tool>/<job>``, digests of the tool alone and of all of it; None where the content of an input is not known.
 
     :param digests: location -> digest of content, of what :func:`without_digest` names.
     :param place: what of the place decides the outputs (a container's image), as JSON.
@@ -75,7 +75,7 @@ def reuse_key(job: PendingJob, digests: Mapping[str, str], place: JsonValue) -> 
     if tool["runtime"]:
         asked = job.resources
         described["resources"] = [asked.cores, asked.ram_mib, asked.tmpdir_mib, asked.outdir_mib]
-    return _digest(described)
+    return f"{tool['digest'][:16]}/{_digest(described)}"
 
 
 def _tool(job: PendingJob) -> dict[str, Any]:

@@ -115,7 +115,7 @@ class BatchRunner:
         # outputs are bound by paths: a job that an earlier try ran is built again for where it was run
         moved = [job for job in jobs if directories[job.key] != f"{built[job.key]}/{job.key}"]
         await self._build(place, moved, directories, paths, image, peers)
-        await self._reuse.record(place, found, await self._collect(place, jobs, done, directories, scripts_of))
+        self._reuse.record(place, found, await self._collect(place, jobs, done, directories, scripts_of))
 
     async def _adopt(
         self,

@@ -1,14 +1,13 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Outputs of jobs that ran before, in this DAG run or another: found, checked, and recorded (WorkReuse).
 
-One command per batch looks keys up, whatever the number of jobs; only where something is found do two more compare
-what is there now with what was recorded, sizes and checksums of outputs and of inputs. Nothing here fails a task: a
-site that does not answer, or an answer that does not fit, means that the job runs.
+One command looks keys up, for all batches of a tool that come at about the same time; only where something is found
+do two more per batch compare what is there now with what was recorded, sizes and checksums of outputs and of inputs.
+Nothing here fails a task: a site that does not answer, or an answer that does not fit, means that the job runs.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import hashlib
 import json
@@ -26,9 +25,10 @@ from airflow_hybrid.engine.common import Logger, in_cwl_thread
 from airflow_hybrid.engine.places import Place, ref_of
 from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.errors import SiteError
-from airflow_hybrid.hooks import probe, reuse_index
+from airflow_hybrid.hooks import probe
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.data_mover import DataMover
+from airflow_hybrid.hooks.reuse_index import reuse_index
 from airflow_hybrid.model import CwlObject, FileRef, JsonValue, LineageEntry, Question, SiteFacts
 
 HASHED_BYTES = 4 << 30
@@ -98,14 +98,14 @@ class Reuse:
         return json.loads(json.dumps(said, default=str))
 
     async def _look_up(self, place: Place, jobs: Mapping[str, PendingJob], found: Found) -> None:
-        command = reuse_index.lookup_command(place.workdir, place.task_directory(self.spec.identity))
-        stdin = reuse_index.lookup_input(sorted(set(found.keys.values())))
-        ask = functools.partial(place.host.run, command, stdin=stdin, label="look for finished jobs")
-        answer = await place.patiently(ask, self.log)
-        records, begun = await asyncio.to_thread(reuse_index.parse_lookup, answer.stdout)
-        records = {key: record for key, record in records.items() if _is_sound(record)}
+        index = reuse_index(place.host, place.workdir)
+        keys = sorted(set(found.keys.values()))
+        there = await index.find(
+            keys, place.task_directory(self.spec.identity), functools.partial(place.patiently, log=self.log)
+        )
+        records = {key: record for key, record in there.records.items() if _is_sound(record)}
         # a job that this task has begun itself is found again in its job directory, and nowhere else
-        hits = {name: records[key] for name, key in found.keys.items() if key in records and name not in begun}
+        hits = {name: records[key] for name, key in found.keys.items() if key in records and name not in there.begun}
         if not hits:
             return
         good = await self._unchanged(place, list(hits.values()))
@@ -187,7 +187,7 @@ class Reuse:
 
     # --- afterwards -------------------------------------------------------------------------------------------------
 
-    async def record(self, place: Place, found: Found, outputs: Mapping[str, CwlObject]) -> None:
+    def record(self, place: Place, found: Found, outputs: Mapping[str, CwlObject]) -> None:
         """Note the outputs of jobs that have succeeded, for others."""
         records = {}
         for name, value in outputs.items():
@@ -195,15 +195,8 @@ class Reuse:
             described = _described(value, place, self.spec.identity.directory) if key else None
             if key and described:
                 records[key] = described
-        if not records:
-            return
-        command = reuse_index.store_command(place.workdir)
-        stdin = await asyncio.to_thread(reuse_index.store_input, records)
-        try:
-            answer = await place.host.run(command, stdin=stdin, label="record of finished jobs")
-            answer.check("the finished jobs cannot be recorded for reuse")
-        except SiteError as error:
-            self.log.warning("%s", error)
+        if records:
+            reuse_index(place.host, place.workdir).record(records)
 
 
 def tree_digest(facts: SiteFacts, path: str) -> str | None:

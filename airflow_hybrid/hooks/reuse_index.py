@@ -1,99 +1,155 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The index of finished jobs at a location, ``<workdir>/reuse/<x>/<key>``: shell text and parsers, no I/O.
+"""The index of finished jobs at a location, as this process knows it: many batches ask and tell it in few commands.
 
-A record is written only after success, into a folder of its own and then renamed, so that none is ever seen half. It
-says where a job's outputs are and what was in them; whoever takes them compares first. The index is the user's own
-folder, in which nobody else can write.
+What a tool has records of is remembered for a while, so that the chunks of a scatter that was never run before ask once
+together. New records are gathered and written together. Nothing is lost by that but chances: a record that another
+process has just written, or that this one could not write before it was killed, means that a job runs again.
 """
 
 from __future__ import annotations
 
-import gzip
-import io
-import json
-import posixpath
-import re
-import secrets
-import shlex
-import tarfile
+import asyncio
+import contextlib
+import functools
+import logging
 import time
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-REUSE = "reuse"
-_KEY = re.compile(r"[0-9a-f]{64}\Z")
+from airflow_hybrid.errors import SiteError
+from airflow_hybrid.hooks.base import CommandResult, Host
+from airflow_hybrid.hooks.reuse_commands import (
+    Lookup,
+    lookup_command,
+    lookup_input,
+    parse_lookup,
+    short,
+    store_command,
+    store_input,
+    tool_of,
+)
+
+log = logging.getLogger(__name__)
+REMEMBER_S = 30.0
+"""how long what a location said of a tool is believed"""
+GATHER_S = 2.0
+"""how long a record waits for others"""
+
+Ask = Callable[[Callable[[], Awaitable[CommandResult]]], Awaitable[CommandResult]]
 
 
-def lookup_command(workdir: str, task_directory: str) -> str:
-    """Shell text that prints the records of some keys, and the jobs that the task itself has begun before.
+@dataclass
+class _Tool:
+    """What is known of one tool's records.
 
-    Its stdin: ``<x>/<key>``, one a line. Read its stdout by :func:`parse_lookup`.
+    :ivar names: see :class:`airflow_hybrid.hooks.reuse_commands.Lookup`.
+    :ivar asked: when, by the monotonic clock; minus infinity: not yet.
     """
-    return _LOOKUP.replace("@T@", shlex.quote(task_directory)).replace(
-        "@R@", shlex.quote(posixpath.join(workdir, REUSE))
-    )
+
+    names: set[str] | None = field(default_factory=set)
+    asked: float = float("-inf")
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-def lookup_input(keys: Sequence[str]) -> bytes:
-    """The stdin of :func:`lookup_command`."""
-    return "".join(f"{_place(key)}\n" for key in keys).encode()
+class ReuseIndex:
+    """The index of one work directory. Belongs to one event loop."""
+
+    def __init__(self, host: Host, workdir: str) -> None:
+        self.host = host
+        self.workdir = workdir
+        self._tools: dict[str, _Tool] = {}
+        self._unwritten: dict[str, Mapping[str, Any]] = {}
+        self._writer: asyncio.Task[None] | None = None
+        self._write_lock = asyncio.Lock()
+        self._hurry = asyncio.Event()
+
+    async def find(self, keys: Sequence[str], task_directory: str, patiently: Ask) -> Lookup:
+        """The records of some jobs of one tool.
+
+        :param task_directory: of the task that asks: what it has begun itself is told beside.
+        :param patiently: runs a command, again where the location is out of reach for a while.
+        :raises SiteError: the location cannot be asked.
+        :raises ValueError: its answer makes no sense.
+        """
+        name = tool_of(keys[0])
+        tool = self._tools.setdefault(name, _Tool())
+        async with tool.lock:  # of many that ask at the same time one does it for all
+            if any(tool_of(key) == name for key in self._unwritten):
+                await self.write()
+            if time.monotonic() - tool.asked > REMEMBER_S:
+                found = await self._ask(name, keys, task_directory, patiently)
+                tool.names, tool.asked = None if found.names is None else set(found.names), time.monotonic()
+                return found
+            if tool.names is not None and not any(short(key) in tool.names for key in keys):
+                return Lookup()
+        return await self._ask(name, keys, task_directory, patiently)
+
+    async def _ask(self, tool: str, keys: Sequence[str], task_directory: str, patiently: Ask) -> Lookup:
+        command = lookup_command(self.workdir, tool, task_directory)
+        stdin = lookup_input(sorted(set(keys)))
+        ask = functools.partial(self.host.run, command, stdin=stdin, label="look for finished jobs")
+        return await asyncio.to_thread(parse_lookup, (await patiently(ask)).stdout)
+
+    def record(self, records: Mapping[str, Mapping[str, Any]]) -> None:
+        """Note finished jobs by key; they are written soon, with those of others, and before connections are closed."""
+        self._unwritten.update(records)
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_soon(), name=f"records of finished jobs: {self.host.title}")
+
+    async def _write_soon(self) -> None:
+        while self._unwritten:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._hurry.wait(), GATHER_S)
+            await self.write()
+
+    async def write(self) -> None:
+        """Write what was noted. One that does not take it is warned of in the log."""
+        async with self._write_lock:
+            records = dict(self._unwritten)
+            if not records:
+                return
+            try:
+                stdin = await asyncio.to_thread(store_input, records)
+                answer = await self.host.run(store_command(self.workdir), stdin=stdin, label="record of finished jobs")
+                answer.check("the finished jobs cannot be recorded for reuse")
+            except SiteError as error:
+                log.warning("%s", error)
+            else:
+                self._learn(records)
+            for key, record in records.items():
+                if self._unwritten.get(key) is record:
+                    del self._unwritten[key]
+
+    def _learn(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            tool = self._tools.get(tool_of(key))
+            if tool is not None and tool.names is not None:
+                tool.names.add(short(key))
+
+    async def close(self) -> None:
+        """Write what is still to be written, now."""
+        self._hurry.set()
+        if self._writer is not None:
+            await self._writer
+        self._hurry.clear()
 
 
-def parse_lookup(data: bytes) -> tuple[dict[str, dict[str, Any]], set[str]]:
-    """-> records by key; names of the jobs that the task has begun.
-
-    :raises ValueError: the answer was cut off.
-    """
-    begun, mark, rest = data.partition(b"#records\n")
-    if not mark or not rest.endswith(b"#end\n"):
-        raise ValueError("the answer was cut off")
-    records: dict[str, dict[str, Any]] = {}
-    for line in rest[: -len(b"#end\n")].splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue  # somebody else's file: no record
-        if isinstance(record, dict) and _KEY.match(str(record.get("key"))):
-            records[record["key"]] = record
-    return records, set(begun.decode(errors="replace").split("\n"))
+_INDEXES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str, str], ReuseIndex]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
-def store_command(workdir: str) -> str:
-    """Shell text that takes records from its stdin (:func:`store_input`)."""
-    place = posixpath.join(workdir, REUSE)
-    return _STORE.replace("@R@", shlex.quote(place)).replace("@N@", shlex.quote(f"{place}/new.{secrets.token_hex(6)}"))
+def reuse_index(host: Host, workdir: str) -> ReuseIndex:
+    """The running event loop's index of a work directory."""
+    indexes = _INDEXES.setdefault(asyncio.get_running_loop(), {})
+    found = indexes.setdefault((host.deployment, host.title, workdir), ReuseIndex(host, workdir))
+    found.host = host  # the last one may have been closed
+    return found
 
 
-def store_input(records: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """A compressed tar stream of records by key."""
-    buffer = io.BytesIO()
-    now = int(time.time())
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for key, record in records.items():
-            data = json.dumps({**record, "key": key}, separators=(",", ":")).encode() + b"\n"
-            info = tarfile.TarInfo(f"./{_place(key)}")
-            info.size, info.mode, info.mtime = len(data), 0o600, now
-            tar.addfile(info, io.BytesIO(data))
-    return gzip.compress(buffer.getvalue(), 1)
-
-
-def _place(key: str) -> str:
-    if not _KEY.match(key):
-        raise ValueError(f"not a key: {key!r}")
-    return f"{key[0]}/{key}"
-
-
-_LOOKUP = r"""cat -- @T@/*/manifest 2>/dev/null
-echo '#records'
-if cd @R@ 2>/dev/null && [ -O . ] && [ ! -h @R@ ]; then xargs -r cat -- 2>/dev/null; fi
-echo '#end'
-"""
-_STORE = r"""umask 077
-mkdir -p @R@ @N@ && [ -O @R@ ] && [ ! -h @R@ ] && chmod 700 @R@ || exit 73
-trap 'rm -rf @N@' EXIT
-tar -xzmof - -C @N@ || exit 74
-cd @N@ || exit 73
-for ah_x in ?; do set -- "$@" @R@/"$ah_x"; done
-mkdir -p "$@" || exit 74
-for ah_x in ?; do mv -f -- "$ah_x"/* @R@/"$ah_x"/ || exit 74; done
-"""
+async def write_all() -> None:
+    """Write what the indexes of the running event loop have gathered; to be called before connections are closed."""
+    for index in _INDEXES.get(asyncio.get_running_loop(), {}).values():
+        await index.close()

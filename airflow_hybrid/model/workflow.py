@@ -32,7 +32,8 @@ class Binding:
     targets: tuple[Target, ...]
     scatter: str | None = None
     """``batch``: a leaf's whole scatter is one batch"""
-    max_mapped: int = 16
+    max_mapped: int | None = None
+    """most tasks that one scatter becomes; None: :func:`airflow_hybrid.operators.plan.most_chunks`"""
     fuse: bool = False
     max_iterations: int = 1000
     """of one loop; a loop that goes on is an error"""

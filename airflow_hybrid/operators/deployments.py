@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import AuthenticationError, HostKeyError, HostUnreachableError, HybridError
-from airflow_hybrid.operators.hybrid import HybridTask, deployments_of_run, in_worker
+from airflow_hybrid.operators.base import HybridTask, deployments_of_run, in_worker
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

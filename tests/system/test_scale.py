@@ -39,8 +39,7 @@ def test_a_thousand_echos_on_slurm_are_few_commands(
     workflow = {
         "type": "cwl",
         "config": {"file": "scatter_echo.cwl"},
-        # looking for finished jobs to reuse, and recording new ones, would be two more commands per chunk
-        "bindings": [{"step": "/echo", "target": {"deployment": "hpc", "service": "main"}, "reuse": False}],
+        "bindings": [{"step": "/echo", "target": {"deployment": "hpc", "service": "main"}}],
     }
     name = "scale_slurm"
     dags.add(name, {"version": "v1.0", "workflows": {name: workflow}, "deployments": deployments})

@@ -9,7 +9,9 @@ import pytest
 
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import Port, WorkflowGraph
-from airflow_hybrid.operators.hybrid import chunk_ranges, given_inputs, identity_of
+from airflow_hybrid.operators.hybrid import identity_of
+from airflow_hybrid.operators.inputs import given_inputs
+from airflow_hybrid.operators.plan import chunk_ranges, most_chunks
 
 GRAPH = WorkflowGraph(name="w", path="/", inputs=(Port("count", "int"), Port("text", "string")), outputs=(), steps=())
 
@@ -29,6 +31,26 @@ def test_a_scatter_is_cut_into_at_most_max_mapped_chunks(total: int, most: int, 
     chunks = chunk_ranges(total, most)
     assert [c["hi"] - c["lo"] for c in chunks] == sizes
     assert [i for c in chunks for i in range(c["lo"], c["hi"])] == list(range(total))
+
+
+@pytest.mark.parametrize(
+    ("total", "in_worker", "executor", "cores", "most"),
+    [
+        (1000, True, "LocalExecutor", 2, 4),
+        (1000, True, "LocalExecutor", 6, 12),
+        (1000, True, "LocalExecutor", 64, 16),
+        (16, True, "LocalExecutor", 2, 16),
+        (1000, False, "LocalExecutor", 2, 16),
+        (1000, True, "CeleryExecutor", 2, 16),
+        (1000, True, "LocalExecutor,CeleryExecutor", 2, 16),
+    ],
+)
+def test_more_chunks_than_can_run_at_once_are_not_made(
+    total: int, in_worker: bool, executor: str, cores: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    assert most_chunks(total, in_worker) == most
 
 
 def test_conf_goes_before_params_and_job_before_conf() -> None:

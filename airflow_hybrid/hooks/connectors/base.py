@@ -26,7 +26,7 @@ FOLDER = "airflow_hybrid"
 LABEL = "airflow-hybrid"
 """prefix of the labels on what is deployed: ``airflow-hybrid/token``, ``.../deployment``, ``.../run``"""
 TOKEN = re.compile(r"ah-[0-9a-f]{6}-[0-9a-f]{10}")
-"""a DAG run's token: the Airflow that it belongs to (:func:`airflow_hybrid.operators.hybrid.instance_id`), the run"""
+"""a DAG run's token: the Airflow that it belongs to (:func:`airflow_hybrid.operators.base.instance_id`), the run"""
 NAME_LENGTH = 53
 """of a Helm release, the shortest of the names that are made"""
 

@@ -97,7 +97,10 @@ def connector_class(deployment: Deployment) -> type[Connector]:
 
 
 async def close_all() -> None:
-    """Close the connections of this event loop; to be called before it ends."""
+    """Finish what is pending, and close the connections of this event loop; to be called before it ends."""
+    from airflow_hybrid.hooks.reuse_index import write_all
+
+    await write_all()
     _, connectors = _OPEN.get(asyncio.get_running_loop(), (0, {}))
     for connector in list(connectors.values()):
         if connector.owns_hosts:

@@ -1,0 +1,94 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The first task of a hybrid DAG: what the user gave becomes one checked input object."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_hybrid.cwl import job_requirements
+from airflow_hybrid.errors import InputError
+from airflow_hybrid.model import CwlObject, WorkflowGraph
+from airflow_hybrid.operators.base import JOB_KEY, OUTDIR_KEY, REUSE_KEY, HybridTask
+from airflow_hybrid.params import from_param
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+
+class InputsOperator(HybridTask):
+    """First task of the DAG: the run's conf and Params become one valid CWL input object (its XCom).
+
+    :param base: folder against which relative paths of the Params' defaults are resolved.
+    :raises InputError: unknown, missing or ill-typed inputs, all in one message.
+    """
+
+    def __init__(self, *, graph: WorkflowGraph, base: str, settings: CwlObject | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.graph = graph
+        self.base = base
+        self.settings = settings or {}
+
+    def run_task(self, context: Context) -> CwlObject:
+        from airflow_hybrid.cwl.inputs import validate_inputs
+
+        conf = dict(getattr(context["dag_run"], "conf", None) or {})
+        given, requirements = job_requirements.split(
+            given_inputs(self.graph, self.settings, dict(context["params"]), conf)
+        )
+        order = validate_inputs(self.graph, given, self.base)
+        if requirements is not None:
+            order[job_requirements.KEY] = job_requirements.normal(requirements, self.graph)
+        return order
+
+
+def given_inputs(
+    graph: WorkflowGraph, settings: CwlObject, params: Mapping[str, Any], conf: Mapping[str, Any]
+) -> CwlObject:
+    """The inputs of a run before they are checked: settings < Params < conf < conf's ``job``.
+
+    :raises InputError: a conf key that is neither an input nor ``job``, ``outdir`` or ``reuse``.
+    """
+    names = [port.name for port in graph.inputs]
+    own = {JOB_KEY, OUTDIR_KEY, REUSE_KEY} - set(names)
+    job = conf.get(JOB_KEY) if JOB_KEY in own else None
+    if job is not None and not isinstance(job, dict):
+        raise InputError("must be an object of workflow inputs", where=f"conf key {JOB_KEY!r}")
+    if REUSE_KEY in own and not isinstance(conf.get(REUSE_KEY, True), bool):
+        raise InputError("must be true or false", where=f"conf key {REUSE_KEY!r}")
+    unknown = [k for k in conf if k not in names and k not in own and k not in job_requirements.KEYS]
+    if unknown:
+        said = _with_nearest(unknown, [*names, *own])
+        raise InputError(
+            f"unknown conf key{'s' if len(unknown) > 1 else ''}: {said}",
+            hint=f"the inputs of this workflow are: {', '.join(names) or 'none'}",
+        )
+    given = {key: value for key, value in settings.items() if key in names or key in job_requirements.KEYS}
+    extra = {"cwl:tool", "outputs_folder", *job_requirements.KEYS}
+    ignored = [k for k in {**settings, **(job or {})} if k not in names and k not in extra]
+    if ignored:
+        # an input object may hold more than the document asks for (CWL v1.2 section "Input object")
+        log.warning("the input object has values that are no inputs: %s", _with_nearest(ignored, names))
+    for port in graph.inputs:
+        name = port.name
+        # a Param that is None was left empty in the form, or has no default
+        if params.get(name) is not None:
+            given[name] = from_param(port.type, params[name])
+        if name in conf:
+            given[name] = from_param(port.type, conf[name])
+        if job and name in job:
+            given[name] = from_param(port.type, job[name])
+    for source in (conf, job or {}):
+        given.update({key: source[key] for key in job_requirements.KEYS if key in source})
+    return given
+
+
+def _with_nearest(unknown: Sequence[str], known: Sequence[str]) -> str:
+    """Names in words, each with the nearest one that there is."""
+    import difflib
+
+    near = {k: difflib.get_close_matches(k, known, 1) for k in unknown}
+    return ", ".join(repr(k) + (f" (did you mean {near[k][0]!r}?)" if near[k] else "") for k in unknown)

@@ -1,0 +1,107 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The task before a scatter: how many jobs there are, and how they are cut into chunks."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.cwl import cache
+from airflow_hybrid.cwl.inputs import scatter_dims
+from airflow_hybrid.model import CwlObject, Step
+from airflow_hybrid.operators.base import HybridTask, deployments_of_run, in_worker
+from airflow_hybrid.operators.values import SHAPE, VALUES, Scope
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+MOST_CHUNKS = 16
+FEWEST_CHUNKS = 4
+
+
+class PlanOperator(HybridTask):
+    """Plans a step: how many jobs its scatter has, cut into chunks; for a sub-workflow also its instances' inputs.
+
+    XComs: ``return_value`` the chunks ``[{"lo": .., "hi": ..}, ...]`` (index ranges), ``shape`` the scatter's
+    dimensions, and for a sub-workflow ``values``: per instance its input object, or None where ``when`` is false.
+
+    :param max_mapped: a scatter longer than this is cut into that many chunks; None: :func:`most_chunks`.
+    :param in_worker: whether all jobs run in Airflow's workers.
+    """
+
+    def __init__(
+        self,
+        *,
+        step: Step,
+        scope: Scope,
+        deployments: Mapping[str, Deployment],
+        max_mapped: int | None = None,
+        in_worker: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.step = step
+        self.scope = scope
+        self.deployments = dict(deployments)
+        self.max_mapped = max_mapped
+        self.in_worker = in_worker
+
+    def run_task(self, context: Context) -> Any:
+        ti: Any = context["ti"]
+        instances = self.values(context).step_inputs(self.scope, self.step)
+        inputs = [i for i in instances if i is not None]
+        chunks: list[dict[str, int]] = []
+        if self.step.scatter and not self.scope.in_chunk:
+            # in a sub-workflow that was skipped there is nothing to scatter over
+            dims = scatter_dims(self.step, inputs[0]) if inputs else (0,) * self.step.dimensions
+            total = math.prod(dims)
+            chunks = chunk_ranges(total, self.max_mapped or most_chunks(total, self.in_worker))
+            ti.xcom_push(key=SHAPE, value=list(dims))
+            self.log.info("%s: %d jobs in %d chunks", self.step.path, total, len(chunks))
+        if self.step.workflow is not None:
+            from airflow_hybrid.cwl.fragment import Fragment
+            from airflow_hybrid.engine import list_folder, read_start
+
+            fragment = Fragment.load(cache.read_document(self.step.document))
+            deployments = deployments_of_run(self.deployments, context)
+
+            def reader(uri: str) -> bytes:
+                return in_worker(read_start(uri, deployments))
+
+            def lister(uri: str) -> list[tuple[str, bool]]:
+                return in_worker(list_folder(uri, deployments))
+
+            values: list[CwlObject | None] = []
+            for instance in instances:
+                values.extend([None] if instance is None else fragment.expand(instance, reader=reader, lister=lister))
+            ti.xcom_push(key=VALUES, value=values)
+            if values and all(value is None for value in values) and not self.step.scatter:
+                self.log.info("%s: its `when` is false: skipped", self.step.path)
+        return chunks
+
+
+def most_chunks(total: int, in_worker: bool) -> int:
+    """How many chunks a scatter is cut into where nobody said it.
+
+    A chunk costs Airflow about as much as a hundred small jobs. Where all of them run in the workers of one machine, no
+    more than its cores run at a time, however many there are.
+
+    :param total: jobs of the scatter; as many as :data:`MOST_CHUNKS` are a task each.
+    :param in_worker: whether all jobs run in Airflow's workers.
+    """
+    if not in_worker or total <= MOST_CHUNKS:
+        return MOST_CHUNKS
+    from airflow.configuration import conf
+
+    if conf.get("core", "executor", fallback="") != "LocalExecutor":
+        return MOST_CHUNKS  # there may be workers on other machines
+    return min(MOST_CHUNKS, max(FEWEST_CHUNKS, 2 * (os.cpu_count() or 1)))
+
+
+def chunk_ranges(total: int, max_mapped: int) -> list[dict[str, int]]:
+    """Index ranges of at most ``max_mapped`` chunks; of one job each while the scatter is no longer than that."""
+    size = max(1, math.ceil(total / max_mapped))
+    return [{"lo": low, "hi": min(total, low + size)} for low in range(0, total, size)]
