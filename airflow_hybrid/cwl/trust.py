@@ -23,12 +23,18 @@ _HINT = (
 )
 
 
+_OF_PROJECTS = ("README*", "LICENSE*")
+_SHARED = ("/", "/tmp", "/home", "/var", "/var/tmp", "/opt", "/srv", "/usr", "/mnt", "/data")
+"""folders of many projects"""
+
+
 class Roots:
     """Where the files of one document may be.
 
-    Given by :data:`ROOTS_VARIABLE`; else the nearest of: Airflow's DAGs folder, a repository (a folder with ``.git``),
-    the folder above the document's (not ``/``, a home, or Airflow's home: then the document's own). Files and folders
-    whose names begin with a dot are never among them.
+    Given by :data:`ROOTS_VARIABLE`; else Airflow's DAGs folder if the document is in it, else its project: the nearest
+    folder with ``.git``, or the topmost one with a README or LICENSE, else the folder above the document's (not ``/``,
+    a home, or Airflow's home: then the document's own). Files and folders whose names begin with a dot are never among
+    them. Other CWL documents (``.cwl``), which hold nothing but workflows, may be anywhere.
 
     :param source: URI of the top-level document.
     """
@@ -58,6 +64,8 @@ class Roots:
         if parts.scheme != "file":
             return f"a document may not load {url}: only files"
         path = os.path.realpath(unquote(parts.path))
+        if path.endswith(".cwl") and "/." not in path:
+            return None
         for root in self._folders:
             if path == root or path.startswith(root.rstrip("/") + "/"):
                 hidden = [part for part in path[len(root) :].split("/") if part.startswith(".")]
@@ -73,13 +81,16 @@ def _root_of(folder: Path) -> str:
     dags = os.path.realpath(os.environ.get("AIRFLOW__CORE__DAGS_FOLDER") or os.path.join(home, "dags"))
     if str(folder) == dags or str(folder).startswith(dags + "/"):
         return dags
+    shared = {os.path.realpath(home), os.path.realpath(os.path.expanduser("~")), *_SHARED}
+    project = None
     for place in (folder, *folder.parents):
         if (place / ".git").exists():
             return str(place)
-    above = str(folder.parent)
-    if above in ("/", os.path.realpath(home), os.path.realpath(os.path.expanduser("~")), "/tmp", "/home", "/var"):
-        return str(folder)
-    return above
+        if str(place) in shared:
+            break
+        if any(next(place.glob(pattern), None) for pattern in _OF_PROJECTS):
+            project = place
+    return str(project or (folder if str(folder.parent) in shared else folder.parent))
 
 
 def located(value: Any) -> Iterator[Mapping[str, Any]]:

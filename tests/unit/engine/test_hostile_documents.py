@@ -214,6 +214,36 @@ def test_what_a_document_must_not_name_is_refused_when_it_is_compiled(trap: Trap
     assert_nothing_leaked(trap, str(caught.value))
 
 
+def test_a_tool_may_be_in_a_library_of_tools_anywhere(trap: Trap) -> None:
+    library = trap.secret.parent / "tools"
+    library.mkdir()
+    (library / "echo.cwl").write_text(
+        "cwlVersion: v1.2\nclass: CommandLineTool\ninputs: []\nbaseCommand: [echo, x]\n"
+        "outputs: {out: stdout}\nstdout: o\n"
+    )
+    step = f"{{run: {library / 'echo.cwl'}, in: [], out: [out]}}"
+    outputs = "{out: {type: File, outputSource: s/out}}"
+    outcome = trap.run(f"cwlVersion: v1.2\nclass: Workflow\ninputs: []\noutputs: {outputs}\nsteps: {{s: {step}}}\n")
+    assert outcome.results[0].outputs["out"]["size"] == 2
+
+
+def test_a_secret_does_not_become_a_document_by_a_link(trap: Trap) -> None:
+    (trap.documents / "link.cwl").symlink_to(trap.secret)
+    with pytest.raises(HybridError, match="a document may not name") as caught:
+        trap.run(f"{HEAD}inputs: []\noutputs: []\narguments: [{{$include: link.cwl}}]\n")
+    assert_nothing_leaked(trap, str(caught.value))
+
+
+def test_a_project_without_git_is_known_by_its_readme(trap: Trap) -> None:
+    (trap.documents.parent.parent / "README.md").write_text("# Documents\n")
+    (trap.documents.parent.parent / "words").write_text("words")
+    outcome = trap.run(
+        "cwlVersion: v1.2\nclass: CommandLineTool\ninputs: []\nbaseCommand: echo\n"
+        "arguments: [{$include: ../../words}]\noutputs: {out: stdout}\nstdout: o\n"
+    )
+    assert outcome.results[0].outputs["out"]["size"] == 6
+
+
 def test_the_roots_can_be_given(trap: Trap, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ROOTS_VARIABLE, f"{trap.documents} {trap.secret.parent}")
     text = HEAD.replace("ShellCommandRequirement: {}", "") + (
