@@ -99,7 +99,7 @@ class Chooser:
         :raises SiteError: no place can be used now.
         """
         binding = self.places.binding(jobs[0].step_path)
-        places = await self.places.of(jobs[0].step_path)
+        places = await self.places.of(jobs[0].step_path, ask_all=False)
         if len(places) == 1 and not binding.filters and _span(places[0]) == 1:
             share = Share(places[0])
             for job in jobs:
@@ -107,6 +107,11 @@ class Chooser:
             return [share]
         policy = self._policy(binding)
         looks = await self._look(places, jobs, policy)
+        if _out_of_reach(places, looks, jobs):
+            places = await self.places.of(jobs[0].step_path)
+            looks = await self._look(places, jobs, policy)
+            if lost := _out_of_reach(places, looks, jobs):
+                raise _placed_out_of_reach(lost)
         shares: dict[int, Share] = {}
         try:
             self._assign(jobs, binding, places, looks, policy, shares)
@@ -146,7 +151,7 @@ class Chooser:
                     wait=placement.WAIT in policy.needs,
                 )
             except SiteError as error:
-                place.down = error
+                place.failed(error)
                 return SiteLook()
 
         looks = await asyncio.gather(*(ask(place) for place in places))
@@ -333,6 +338,24 @@ def _placed(places: Sequence[Place], looks: Sequence[SiteLook]) -> dict[str, int
             if index is not None:
                 found.setdefault(key, index)
     return found
+
+
+def _out_of_reach(places: Sequence[Place], looks: Sequence[SiteLook], jobs: Sequence[PendingJob]) -> list[Place]:
+    """Places that have some of the jobs, as others remember, and cannot be used now."""
+    before = _placed(places, looks)
+    indexes = {before[job.key] for job in jobs if job.key in before}
+    return [places[index] for index in sorted(indexes) if places[index].down is not None]
+
+
+def _placed_out_of_reach(places: Sequence[Place]) -> SiteError:
+    down = [(place, place.down) for place in places if place.down is not None]
+    failure = SiteError(
+        "jobs were placed before where they cannot be looked after now: "
+        + "; ".join(f"{place.title}: {error.message}" for place, error in down),
+        hint="they go on there, and the next try finds them; clear the task to have them placed anew",
+    )
+    failure.retryable = True
+    return failure
 
 
 def _all_down(places: Sequence[Place]) -> SiteError:

@@ -172,7 +172,7 @@ class FragmentExecution:
             except SiteError as error:
                 if len(places) == 1:
                     raise
-                place.down = error
+                place.failed(error)
 
 
 async def _all(*awaitables: Awaitable[None]) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import functools
 import posixpath
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -26,6 +27,11 @@ T = TypeVar("T")
 MAX_PROBE_ROUNDS = 8
 PATIENCE_S = 600.0
 """how long a location that was in use may be out of reach before the try is given up (its jobs run on)"""
+
+DOWN_FOR_S = 30.0
+"""how long a location that did not answer is passed over unasked, so that not every chunk waits for its time limit"""
+_DOWN: weakref.WeakKeyDictionary[Host, tuple[SiteError, float]] = weakref.WeakKeyDictionary()
+"""what was found of locations, and when, by everybody in this process"""
 
 
 @dataclass
@@ -58,6 +64,11 @@ class Place:
         name = self.target.deployment + (f"/{self.target.service}" if self.target.service else "")
         return self.host.title if name == self.host.deployment else f"{name} at {self.host.title}"
 
+    def failed(self, error: SiteError) -> None:
+        """It cannot be used now; others who have a choice need not find out by themselves for a while."""
+        self.down = error
+        _DOWN[self.host] = (error, time.monotonic())
+
     async def patiently(self, action: Callable[[], Awaitable[T]], log: Logger) -> T:
         """Do something that may be repeated, over a time in which the location is out of reach.
 
@@ -77,6 +88,7 @@ class Place:
                 pause_s = min(2 * pause_s, 30.0)
                 continue
             self.reached = True
+            _DOWN.pop(self.host, None)
             return result
 
     async def with_facts(self, attempt: Callable[[], tuple[list[T], list[Question]]], log: Logger) -> list[T]:
@@ -100,38 +112,47 @@ class Places:
     def binding(self, step_path: str) -> Binding:
         return bind(self.spec.bindings, step_path)
 
-    async def of(self, step_path: str) -> list[Place]:
+    async def of(self, step_path: str, *, ask_all: bool = True) -> list[Place]:
         """The places of a step, in the order of its binding's targets.
 
         A place that cannot be reached is in the list, with the reason in ``down``, if the binding has others.
 
+        :param ask_all: also those of which anybody found within :data:`DOWN_FOR_S` that they are down. They are asked
+            in any case if there are no others.
         :raises SiteError: the binding's only place cannot be reached.
         """
         targets = self.binding(step_path).targets
-        groups = await asyncio.gather(*(self._of(target, len(targets) > 1) for target in targets))
-        return [place for group in groups for place in group]
+        groups = await asyncio.gather(*(self._of(target, len(targets) > 1, ask_all) for target in targets))
+        places = [place for group in groups for place in group]
+        if not ask_all and all(place.down is not None for place in places):
+            return await self.of(step_path)
+        return places
 
-    async def _of(self, target: Target, one_of_many: bool) -> list[Place]:
+    async def _of(self, target: Target, one_of_many: bool, ask_all: bool) -> list[Place]:
         found = self._places.get((target, one_of_many))
         if found is None or any(place.down for place in found):
             connector = open_connector(self.spec.deployments, target.deployment)
             hosts = await connector.hosts(target.service)
             alternatives = one_of_many or len(hosts) > 1
-            made = await asyncio.gather(*(self._place(connector, host, target, alternatives) for host in hosts))
+            made = await asyncio.gather(
+                *(self._place(connector, host, target, alternatives, ask_all) for host in hosts)
+            )
             known = {id(place.host): place for place in found or () if not place.down}
             found = self._places[target, one_of_many] = [known.get(id(place.host), place) for place in made]
         return found
 
-    async def _place(self, connector: Connector, host: Host, target: Target, alternatives: bool) -> Place:
+    async def _place(self, connector: Connector, host: Host, target: Target, alternatives: bool, ask: bool) -> Place:
         deployment = self.spec.deployments.get(target.deployment)
-        down: SiteError | None = None
-        try:
-            workdir = target.workdir or await connector.workdir(host, target.service)
-        except SiteError as error:
-            if not alternatives:
-                raise
-            workdir, down = "", error
-        return Place(
+        down = None if ask or not alternatives else _found_down(host)
+        workdir, new = "", None
+        if down is None:
+            try:
+                workdir = target.workdir or await connector.workdir(host, target.service)
+            except SiteError as error:
+                if not alternatives:
+                    raise
+                new = error
+        place = Place(
             host,
             connector.queue(host, target.service),
             workdir,
@@ -142,6 +163,9 @@ class Places:
             mark=f"@{target.deployment}" if alternatives and target.deployment != host.deployment else "",
             down=down,
         )
+        if new is not None:
+            place.failed(new)
+        return place
 
     async def all(self) -> list[Place]:
         """Every place where a job of this fragment may be, as far as it can be reached."""
@@ -149,6 +173,18 @@ class Places:
         for step_path in self.spec.leaves:
             found.update({id(place): place for place in await self.of(step_path)})
         return list(found.values())
+
+
+def _found_down(host: Host) -> SiteError | None:
+    """What was found of a location a short while ago."""
+    error, when = _DOWN.get(host, (None, 0.0))
+    age_s = time.monotonic() - when
+    if error is None or age_s >= DOWN_FOR_S:
+        return None
+    message = f"{error.message} ({age_s:.0f} s ago; it is asked again after {DOWN_FOR_S:.0f} s)"
+    found = SiteError(message, where=error.where, hint=error.hint)
+    found.retryable = error.retryable
+    return found
 
 
 def ref_of(file: Mapping[str, Any]) -> FileRef | None:

@@ -241,9 +241,10 @@ class SshConnection:
         )
 
     async def close(self) -> None:
-        """Close the connection and those on the way; it is opened again when used again."""
+        """Close the connection and those on the way; it is opened again when used again, whatever failed before."""
         if self._owner != (os.getpid(), asyncio.get_running_loop()):
             return
+        self._failure = None
         if self._connecting is not None:
             self._connecting.cancel()
         connection, self._connection = self._connection, None

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.config import Deployment
+from airflow_hybrid.engine import places
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.hooks.connectors import close_all, open_connector
 from airflow_hybrid.hooks.site_look import look
@@ -118,29 +119,26 @@ async def test_a_queue_with_a_long_wait_is_avoided(
 
 
 async def test_a_site_that_is_cut_off_is_passed_over_and_taken_again_when_it_is_back(
-    sites: dict[str, Deployment], testbed: Testbed, tmp_path: Path
+    sites: dict[str, Deployment], testbed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(places, "DOWN_FOR_S", 3)
     cloud, edge = testbed.sites["cloud"].host, testbed.sites["edge"].host
     binding = {"target": "pair", "policy": "in_order"}
 
-    async def where(index: int) -> list[str]:
-        run, _ = execution(spec(tmp_path, sites, binding, [{"name": "a"}], TOOL, map_index=index))
-        return placed((await run.run()).lineage)
+    async def where(index: int) -> tuple[list[str], str]:
+        run, log = execution(spec(tmp_path, sites, binding, [{"name": "a"}], TOOL, map_index=index))
+        return placed((await run.run()).lineage), log.text
 
-    assert await where(0) == [cloud]
+    assert (await where(0))[0] == [cloud]
     testbed.cut("cloud")
     try:
-        assert await where(1) == [edge]
+        assert (await where(1))[0] == [edge]
+        chosen, log = await where(2)  # nobody waits for it again so soon
+        assert chosen == [edge] and "s ago; it is asked again" in log
     finally:
         testbed.heal("cloud")
-    chosen = []
-    for index in range(2, 8):  # packets may need a moment to find the way again
-        await close_all()  # what is kept of the lost connection is forgotten
-        chosen = await where(index)
-        if chosen == [cloud]:
-            break
-        await asyncio.sleep(5)
-    assert chosen == [cloud]
+    await asyncio.sleep(places.DOWN_FOR_S)
+    assert (await where(3))[0] == [cloud]
 
 
 # --- several locations at once ---

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.engine import choosing
-from airflow_hybrid.errors import ConfigError, SiteError
+from airflow_hybrid.engine import choosing, places
+from airflow_hybrid.errors import ConfigError, HostUnreachableError, SiteError
 from airflow_hybrid.hooks.connectors import close_all
+from airflow_hybrid.hooks.connectors.hosts import LocalConnector
 from airflow_hybrid.model import Binding, LineageEntry, Resources, Target
 from airflow_hybrid.placement import Choice, Policy
 from tests.unit.engine.fragments import TOOL, execution, spec
@@ -71,6 +72,32 @@ async def test_a_target_that_is_down_is_passed_over(tmp_path: Path, sites: dict[
     assert "gone" in log.text and "passed over" in log.text
 
 
+async def test_a_target_that_is_down_is_not_asked_by_everybody_and_is_asked_again_later(
+    tmp_path: Path, sites: dict[str, Deployment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sites["gone"] = Deployment("gone", "local", {"cores": 4}, workdir=f"{tmp_path}/gone")
+    binding = {"target": ["gone", "south"], "policy": "in_order"}
+
+    async def where(index: int) -> tuple[list[str], str]:
+        run, log = execution(spec(tmp_path, sites, binding, jobs(tmp_path, 1), map_index=index))
+        return placed((await run.run()).lineage), log.text
+
+    broken = pytest.MonkeyPatch()
+
+    async def lost(self: LocalConnector, host: Any, service: str | None = None) -> str:
+        raise HostUnreachableError("it is cut off")
+
+    broken.setattr(LocalConnector, "workdir", _for("gone", lost))
+    try:
+        assert (await where(0))[0] == ["south"]
+    finally:
+        broken.undo()
+    chosen, log = await where(1)
+    assert chosen == ["south"] and "s ago; it is asked again" in log
+    monkeypatch.setattr(places, "DOWN_FOR_S", 0)
+    assert (await where(2))[0] == ["gone"]
+
+
 async def test_when_all_are_down_one_message_names_each(tmp_path: Path, sites: dict[str, Deployment]) -> None:
     sites["off"] = Deployment("off", "ssh", {"nodes": [{"hostname": "127.0.0.1:2"}]}, workdir="~/x")
     run, _ = execution(spec(tmp_path, sites, {"target": ["gone", "off"]}, jobs(tmp_path, 1)))
@@ -105,6 +132,38 @@ async def pending(run: Any) -> list[Any]:
         lambda: fragment.start(run.spec.instances, name=run.spec.identity.directory, reader=None, lister=None)
     )
     return list(await in_cwl_thread(started.pump))
+
+
+async def test_jobs_whose_place_is_down_wait_for_it_and_are_not_placed_again(
+    tmp_path: Path, sites: dict[str, Deployment], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = spec(tmp_path, sites, {"target": ["north", "south"], "policy": "in_order"}, jobs(tmp_path, 1))
+    run, _ = execution(made)
+    await run.chooser.divide(await pending(run))
+    broken = pytest.MonkeyPatch()
+
+    async def lost(self: LocalConnector, host: Any, service: str | None = None) -> str:
+        raise HostUnreachableError("it is cut off")
+
+    broken.setattr(LocalConnector, "workdir", _for("north", lost))
+    try:
+        with pytest.raises(SiteError, match="were placed before .* north .*cut off") as caught:
+            await execution(made)[0].run()
+    finally:
+        broken.undo()
+    assert caught.value.retryable and not (tmp_path / "runs").exists()
+    # it is back: though it was found down a moment ago, whoever has jobs there asks
+    assert placed((await execution(made)[0].run()).lineage) == ["north"]
+
+
+def _for(name: str, instead: Any) -> Any:
+    """``LocalConnector.workdir``, with another one for one deployment."""
+    real = LocalConnector.workdir
+
+    async def workdir(self: LocalConnector, host: Any, service: str | None = None) -> str:
+        return str(await (instead if self.deployment.name == name else real)(self, host, service))
+
+    return workdir
 
 
 async def test_a_note_that_a_kill_cut_off_spoils_nothing(tmp_path: Path, sites: dict[str, Deployment]) -> None:
