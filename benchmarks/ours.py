@@ -90,7 +90,7 @@ def _hybrid_file(
             name: {
                 "type": "cwl",
                 "config": {"file": str(Case(document, 1).path)},
-                "bindings": [{"step": "/", "target": {"deployment": target}, "reuse": False, **dict(mode.binding)}],
+                "bindings": [{"step": "/", "target": {"deployment": target}, **dict(mode.binding)}],
             }
         },
         "deployments": deployments,

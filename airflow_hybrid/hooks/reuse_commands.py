@@ -1,22 +1,19 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The records of finished jobs at a location, ``<workdir>/reuse/<tool>/<job>``: shell text and parsers, no I/O.
+"""The records of finished jobs at a location, lines in ``<workdir>/reuse/<tool>/r.*``: shell text and parsers, no I/O.
 
-A record is written only after success, into a folder of its own and then renamed, so that none is ever seen half. It
-says where a job's outputs are and what was in them; whoever takes them compares first. The index is the user's own
-folder, in which nobody else can write.
+Records are written only after success, to a file that then gets its name, so that none is ever seen half. Each says
+where a job's outputs are and what was in them; whoever takes them compares first. The index is the user's own folder,
+in which nobody else can write. Of a tool there are few files (many small ones are slow to make, and use up quotas).
 """
 
 from __future__ import annotations
 
 import gzip
-import io
 import json
 import posixpath
 import re
 import secrets
 import shlex
-import tarfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +21,10 @@ from typing import Any
 REUSE = "reuse"
 MOST_NAMES = 5000
 """of records of one tool that a lookup lists; where there are more, it says only that there are many"""
+MOST_FILES = 64
+"""of one tool; then they are made one"""
+MOST_RECORDS = 200_000
+"""of one tool that are kept, the newest, about 100 MB"""
 _PREFIX = 16
 _KEY = re.compile(r"[0-9a-f]{16}/[0-9a-f]{64}\Z")
 
@@ -59,12 +60,12 @@ def lookup_command(workdir: str, tool: str, task_directory: str) -> str:
     """
     place = posixpath.join(workdir, REUSE)
     text = _LOOKUP.replace("@T@", shlex.quote(task_directory)).replace("@R@", shlex.quote(place))
-    return text.replace("@TOOL@", shlex.quote(tool)).replace("@MOST@", str(MOST_NAMES + 1))
+    return text.replace("@TOOL@", shlex.quote(posixpath.join(place, tool))).replace("@MOST@", str(MOST_NAMES + 1))
 
 
 def lookup_input(keys: Sequence[str]) -> bytes:
     """The stdin of :func:`lookup_command`."""
-    return "".join(f"{_checked(key)}\n" for key in keys).encode()
+    return "".join(f"{_checked(key).partition('/')[2]}\n" for key in keys).encode() + b"#\n"
 
 
 def parse_lookup(data: bytes) -> Lookup:
@@ -80,7 +81,7 @@ def parse_lookup(data: bytes) -> Lookup:
     records: dict[str, dict[str, Any]] = {}
     for line in rest[: -len(b"#end\n")].splitlines():
         try:
-            record = json.loads(line)
+            record = json.loads(line.partition(b" ")[2])
         except ValueError:
             continue  # somebody else's file: no record
         if isinstance(record, dict) and _KEY.match(str(record.get("key"))):
@@ -94,21 +95,18 @@ def parse_lookup(data: bytes) -> Lookup:
 
 def store_command(workdir: str) -> str:
     """Shell text that takes records from its stdin (:func:`store_input`)."""
-    place = posixpath.join(workdir, REUSE)
-    return _STORE.replace("@R@", shlex.quote(place)).replace("@N@", shlex.quote(f"{place}/new.{secrets.token_hex(6)}"))
+    place, token = posixpath.join(workdir, REUSE), secrets.token_hex(6)
+    text = _STORE.replace("@R@", shlex.quote(place)).replace("@N@", shlex.quote(f"{place}/new.{token}"))
+    return text.replace("@K@", token).replace("@FILES@", str(MOST_FILES)).replace("@RECORDS@", str(MOST_RECORDS))
 
 
 def store_input(records: Mapping[str, Mapping[str, Any]]) -> bytes:
-    """A compressed tar stream of records by key."""
-    buffer = io.BytesIO()
-    now = int(time.time())
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as tar:
-        for key, record in records.items():
-            data = json.dumps({**record, "key": key}, separators=(",", ":")).encode() + b"\n"
-            info = tarfile.TarInfo(f"./{_checked(key)}")
-            info.size, info.mode, info.mtime = len(data), 0o600, now
-            tar.addfile(info, io.BytesIO(data))
-    return gzip.compress(buffer.getvalue(), 1)
+    """Records by key, compressed: ``<tool>/<job> <JSON>``, one a line."""
+    lines = (
+        f"{_checked(key)} {json.dumps({**record, 'key': key}, separators=(',', ':'))}\n"
+        for key, record in records.items()
+    )
+    return gzip.compress("".join(lines).encode(), 1)
 
 
 def _checked(key: str) -> str:
@@ -120,20 +118,35 @@ def _checked(key: str) -> str:
 _LOOKUP = r"""cat -- @T@/*/manifest 2>/dev/null
 echo '#known'
 ah_mine=
-if cd @R@ 2>/dev/null && [ -O . ] && [ ! -h @R@ ]; then
-    ah_mine=yes
-    ls -U @TOOL@ 2>/dev/null | head -n @MOST@ | cut -c 1-16
-fi
+if cd @TOOL@ 2>/dev/null && [ -O @R@ ] && [ ! -h @R@ ]; then ah_mine=yes; fi
+[ -z "$ah_mine" ] || cat r.* 2>/dev/null | cut -c 1-16 | head -n @MOST@
 echo '#records'
-[ -z "$ah_mine" ] || xargs -r cat -- 2>/dev/null
+[ -z "$ah_mine" ] || { cat; cat r.* 2>/dev/null; } |
+    awk '!all { if ($0 == "#") all = 1; else wanted[$0]; next }
+        { key = substr($0, 1, 64); if (key in wanted) last[key] = $0 }
+        END { for (key in last) print last[key] }'
 echo '#end'
 """
+# the newest record of a key is the last one in the files in the order of their names
 _STORE = r"""umask 077
 mkdir -p @R@ @N@ && [ -O @R@ ] && [ ! -h @R@ ] && chmod 700 @R@ || exit 73
 trap 'rm -rf @N@' EXIT
-tar -xzmof - -C @N@ || exit 74
-cd @N@ || exit 73
-for ah_x in *; do set -- "$@" @R@/"$ah_x"; done
-mkdir -p "$@" || exit 74
-for ah_x in *; do find "$ah_x" -type f -exec mv -f -t @R@/"$ah_x" -- {} + || exit 74; done
+cd @N@ && gzip -dc > all && awk '{ print substr($0, 18) > substr($0, 1, 16) }' all && rm all || exit 74
+ah_now=$(date +%s%N)
+for ah_tool in *; do
+    mkdir -p @R@/"$ah_tool" && mv -f "$ah_tool" @R@/"$ah_tool/r.$ah_now.@K@" || exit 74
+    (
+        cd @R@/"$ah_tool" || exit
+        set -- r.*
+        [ $# -gt @FILES@ ] || exit
+        exec 9>lock
+        flock -n 9 || exit
+        set -- r.*
+        for ah_last; do :; done
+        cat -- "$@" | tac | awk '!had[substr($0, 1, 64)]++' | head -n @RECORDS@ | tac > one || exit
+        mv -f one "$ah_last" || exit
+        for ah_file; do [ "$ah_file" = "$ah_last" ] || rm -f "$ah_file"; done
+    )
+done
+exit 0
 """

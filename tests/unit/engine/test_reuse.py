@@ -220,8 +220,10 @@ def test_an_input_that_is_not_what_it_is_said_to_be_runs(site: Site) -> None:
 
 def test_records_that_a_site_makes_up_are_not_believed(site: Site) -> None:
     first, _ = site.run()
-    (record,) = (site.folder / "site" / "reuse").glob("*/*")
+    records = site.folder / "site" / "reuse"
+    (record,) = records.glob("*/r.*")
     good = record.read_text()
+    key = good.partition(" ")[0]
     secret = site.folder / "secret"
     secret.write_text("text\nword\n")
     for made_up in (
@@ -229,11 +231,14 @@ def test_records_that_a_site_makes_up_are_not_believed(site: Site) -> None:
         good.replace(f'"path":"{path_of(first)}"', '"path":"/etc/passwd"'),
         good.replace('"outputs":{', '"outputs":{"more":1,'),
         good[:40],
-        "[]\n",
-        '{"key": 1}\n',
+        good[:90],
+        f"{key} []\n",
+        f'{key} {{"key": 1}}\n',
         "\0",
     ):
         assert made_up != good
+        for other in records.glob("*/r.*"):
+            other.unlink()
         record.write_text(made_up)
         before = site.ran
         outcome, _ = site.run()

@@ -134,3 +134,24 @@ def test_a_location_that_takes_no_records_is_warned_of_and_harms_nobody(
 
     on_a_location(tmp_path, monkeypatch, body)
     assert "does not answer" in caplog.text
+
+
+def test_many_small_files_of_records_become_one_and_the_newest_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_hybrid.hooks.reuse_commands.MOST_FILES", 3)
+    monkeypatch.setattr("airflow_hybrid.hooks.reuse_commands.MOST_RECORDS", 6)
+
+    async def body(host: Host, counted: Counted) -> None:
+        index = reuse_index(host, str(tmp_path))
+        for number in range(8):
+            index.record({key: {"outputs": {}, "number": number} for key in keys(TOOL, 0, number + 1)})
+            await index.close()
+        found = (await ReuseIndex(host, str(tmp_path)).find(keys(TOOL, *range(9)), "task", once)).records
+        (first,) = keys(TOOL, 0)
+        assert found[first]["number"] == 7
+        assert len(found) >= 6
+        assert set(found) > set(keys(TOOL, 0, 8, 7, 6, 5))
+
+    on_a_location(tmp_path, monkeypatch, body)
+    assert len(list((tmp_path / "reuse" / TOOL).glob("r.*"))) <= 4
