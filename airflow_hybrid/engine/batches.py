@@ -76,7 +76,7 @@ class BatchRunner:
         task_directory = place.task_directory(self.spec.identity)
         attempt = self.spec.identity.try_number
         # what batches this execution has met in the task directory, the other iterations of a loop among them
-        seen = self._seen.setdefault(f"{place.host.title}:{task_directory}", {})
+        seen = self._seen.setdefault(f"{place.host.key}:{task_directory}", {})
         for report in list(seen.values()):
             await self._adopt(place, report, waiting, done, directories)
         while waiting:

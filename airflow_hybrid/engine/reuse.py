@@ -168,7 +168,7 @@ class Reuse:
                 if ref is None or not self.mover.knows(ref):
                     continue
                 host = await self.mover.host_of(ref)
-                entry = asked.setdefault(host.title, (host, {}, {}))
+                entry = asked.setdefault(host.key, (host, {}, {}))
                 entry[1 + number][ref.path] = location  # type: ignore[index]
         found: dict[str, str] = {}
         for host, paths, trees in asked.values():

@@ -74,6 +74,7 @@ class Host(abc.ABC):
     :ivar deployment: name of the deployment whose files these are; ``location``: name of this instance of it.
         Both appear in file URIs (:class:`airflow_hybrid.model.FileRef`).
     :ivar poll_s: the shortest sensible time between two questions how its jobs are.
+    :ivar joins: whether commands that come at the same time had better be one (each costs a login node something).
     :ivar cores: how many jobs of one core this location runs at a time when no scheduler does it (None: ask it).
     """
 
@@ -81,11 +82,17 @@ class Host(abc.ABC):
     location: str
     cores: int | None = None
     poll_s: float = 0.3
+    joins: bool = False
 
     @property
     def title(self) -> str:
         """For messages: ``hpc (hpcuser@10.77.0.11)``."""
         return f"{self.deployment} ({self.location})"
+
+    @property
+    def key(self) -> str:
+        """Tells it from every other location that the process knows, and stays the same; a title may learn a name."""
+        return self.title
 
     @property
     def address(self) -> str:

@@ -37,6 +37,10 @@ class ContainerHost(Host):
     def title(self) -> str:
         return f"{self.deployment} ({self.location}, container {self.container[:12]} at {self.inner.title})"
 
+    @property
+    def key(self) -> str:
+        return f"{self.deployment} ({self.location}, container {self.container} at {self.inner.key})"
+
     async def run(
         self,
         command: str,

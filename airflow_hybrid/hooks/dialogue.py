@@ -54,6 +54,10 @@ class DialogueHost(Host):
     def title(self) -> str:
         return self.inner.title
 
+    @property
+    def key(self) -> str:
+        return self.inner.key
+
     async def run(
         self,
         command: str,

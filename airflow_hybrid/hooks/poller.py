@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 MOST_BATCHES = 200
 """in one command: its text is one argument of a process, at most 128 KiB"""
 FASTEST_S, SLOWEST_S = 0.3, 10.0
+PER_BATCH_S = 0.05
+"""more batches are asked after less often, as one ends the sooner"""
 STATUS_TIMEOUT_S = 60.0
 HOPELESS_S = 120.0
 """how long a scheduler must say that nothing of a batch can ever run before it is believed"""
@@ -101,6 +103,7 @@ class Poller:
         self.slowest_s = slowest_s
         # a real scheduler's queue takes a while anyway
         self.fastest_s = host.poll_s if scheduler.status_interval_s <= FASTEST_S else FASTEST_S
+        self.per_batch_s = PER_BATCH_S if self.fastest_s >= FASTEST_S else 0.0
         self.commands = 0
         self.queries = 0
         self.drained: set[str] = set()
@@ -150,9 +153,11 @@ class Poller:
                 await self._poll(watches[start : start + MOST_BATCHES])
 
     def _interval(self, now: float) -> float:
-        """A tenth of the age of the youngest batch, so that short jobs are seen soon and long ones cost little."""
+        """A tenth of the age of the youngest batch, so that short jobs are seen soon and long ones cost little; more
+        where there are many batches.
+        """
         youngest = min((now - watch.since for watch in self._watches), default=0.0)
-        wait = min(self.slowest_s, max(self.fastest_s, youngest / 10))
+        wait = min(self.slowest_s, max(self.fastest_s, youngest / 10, len(self._watches) * self.per_batch_s))
         return max(wait, min(30.0, 0.5 * 2 ** min(self._failures, 6))) if self._failures else wait
 
     async def _poll(self, watches: list[Watch]) -> None:
@@ -266,7 +271,7 @@ _POLLERS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, s
 def poller(host: Host, scheduler: Scheduler, slowest_s: float = SLOWEST_S) -> Poller:
     """The running event loop's poller for a host and scheduler."""
     pollers = _POLLERS.setdefault(asyncio.get_running_loop(), {})
-    key = (host.deployment, host.title, scheduler.name)
+    key = (host.deployment, host.key, scheduler.name)
     found = pollers.get(key)
     if found is None or not found._watches:  # an idle one may hold a host that was closed
         found = pollers[key] = Poller(host, scheduler, slowest_s)

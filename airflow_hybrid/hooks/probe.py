@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.hooks.joining import run_joined
 from airflow_hybrid.model import FileFact, Question, SiteFacts
 
 CONTENTS_BYTES = (64 << 10) + 1
@@ -47,7 +48,7 @@ async def facts(
     if not asked and not trees:
         return SiteFacts()
     command, stdin = await asyncio.to_thread(build, asked, trees, bases)
-    answer = await host.run(command, stdin=stdin, timeout_s=PROBE_TIMEOUT_S, label="probe of files")
+    answer = await run_joined(host, "probe", command, stdin=stdin, timeout_s=PROBE_TIMEOUT_S, label="probe of files")
     try:
         return await asyncio.to_thread(parse, answer.stdout, asked, trees, bases)
     except ValueError as error:

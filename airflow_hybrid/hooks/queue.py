@@ -18,6 +18,7 @@ from airflow_hybrid.hooks import probe
 from airflow_hybrid.hooks.base import CommandResult, Host
 from airflow_hybrid.hooks.job_directory import Batch, BatchReport, Evidence
 from airflow_hybrid.hooks.job_results import SIGNALS, element_of, ended_badly, results_of
+from airflow_hybrid.hooks.joining import run_joined
 from airflow_hybrid.hooks.poller import SLOWEST_S, NeverStartsError, Progress, poller
 from airflow_hybrid.model import JobResult, JobState, Question, SiteFacts
 from airflow_hybrid.schedulers.base import Account, ElementState, Scheduler
@@ -89,7 +90,9 @@ class JobQueue:
             sub, data, command = await asyncio.to_thread(self._prepare, batch, max_array)
             label = f"submit {sub.name}"
             try:
-                answer = await self.host.run(command, stdin=data, timeout_s=SUBMIT_TIMEOUT_S, label=label)
+                answer = await run_joined(
+                    self.host, "submit", command, stdin=data, timeout_s=SUBMIT_TIMEOUT_S, label=label
+                )
                 return self._submitted(batch, answer, max_array)
             except StatusUnknownError as error:
                 problem = error
@@ -108,7 +111,7 @@ class JobQueue:
 
     @property
     def _site(self) -> tuple[str, str]:
-        return (self.host.deployment, self.host.title)
+        return (self.host.deployment, self.host.key)
 
     async def _max_array(self, jobs: int | None) -> int:
         """Most elements of one array here; asked once per host and process, and only when it may matter."""

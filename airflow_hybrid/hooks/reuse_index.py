@@ -34,7 +34,7 @@ from airflow_hybrid.hooks.reuse_commands import (
 log = logging.getLogger(__name__)
 REMEMBER_S = 30.0
 """how long what a location said of a tool is believed"""
-GATHER_S = 2.0
+GATHER_S = 5.0
 """how long a record waits for others"""
 
 Ask = Callable[[Callable[[], Awaitable[CommandResult]]], Awaitable[CommandResult]]
@@ -76,7 +76,7 @@ class ReuseIndex:
         name = tool_of(keys[0])
         tool = self._tools.setdefault(name, _Tool())
         async with tool.lock:  # of many that ask at the same time one does it for all
-            if any(tool_of(key) == name for key in self._unwritten):
+            if any(key in self._unwritten for key in keys):
                 await self.write()
             if time.monotonic() - tool.asked > REMEMBER_S:
                 found = await self._ask(name, keys, task_directory, patiently)
@@ -144,7 +144,7 @@ _INDEXES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, s
 def reuse_index(host: Host, workdir: str) -> ReuseIndex:
     """The running event loop's index of a work directory."""
     indexes = _INDEXES.setdefault(asyncio.get_running_loop(), {})
-    found = indexes.setdefault((host.deployment, host.title, workdir), ReuseIndex(host, workdir))
+    found = indexes.setdefault((host.deployment, host.key, workdir), ReuseIndex(host, workdir))
     found.host = host  # the last one may have been closed
     return found
 

@@ -31,6 +31,8 @@ class SshHost(Host):
     To be used by one event loop at a time; connections are made when needed, and anew in another loop or process.
     """
 
+    joins = True
+
     def __init__(self, deployment: str, location: str, settings: SshSettings, cores: int | None = None) -> None:
         self.deployment = deployment
         self.location = location
@@ -39,6 +41,11 @@ class SshHost(Host):
         self._connection = SshConnection(settings)
         self._openssh: tuple[list[Login], list[str] | None] | None = None
         self._private = ""
+        self._key = self.title
+
+    @property
+    def key(self) -> str:
+        return self._key
 
     @property
     def title(self) -> str:
