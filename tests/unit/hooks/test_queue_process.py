@@ -67,7 +67,8 @@ async def test_a_killed_launcher_and_its_jobs_are_lost(queue: JobQueue, tmp_path
     made = batch(f"{tmp_path}/T/a", 2, lambda i: ("sleep", "100") if i else ("true",))
     await queue.submit(made)
     waiting = asyncio.ensure_future(queue.wait(made.directory))
-    await asyncio.sleep(0.7)
+    while not Path(f"{made.directory}/ec/0").exists():
+        await asyncio.sleep(0.1)
     os.killpg(launcher(made.directory), signal.SIGKILL)
     first, second = await asyncio.wait_for(waiting, 20)
     assert first.state is JobState.COMPLETED
