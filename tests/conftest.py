@@ -55,8 +55,14 @@ def _bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
     """
     named = os.environ.get("TESTBED_DIR")
     kept = bool(named) and (Path(str(named)) / "testbed.json").exists()
-    # an address and an interface that hardly collide with a test bed that somebody brought up by hand
-    bed = Testbed(Path(named) if named else tmp_path_factory.mktemp("testbed"), TESTBED_NET="10.79.0", TESTBED_ID="tb2")
+    # an address and an interface that hardly collide with a test bed that somebody brought up by hand, or with those of
+    # other processes of pytest-xdist
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    bed = Testbed(
+        Path(named) if named else tmp_path_factory.mktemp("testbed"),
+        TESTBED_NET=f"10.79.{worker}",
+        TESTBED_ID=f"tb2{worker or ''}",
+    )
     os.environ.update(bed.variables())
     yield bed
     if not kept:
