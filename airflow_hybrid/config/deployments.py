@@ -9,9 +9,11 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from airflow_hybrid.config.base import Model, NonEmpty
 from airflow_hybrid.config.connectors import (
+    HELM_TYPES,
     SUPPORTED_TYPES,
     ComposeConfig,
     FluxConfig,
+    HelmConfig,
     KubernetesConfig,
     LocalConfig,
     PbsConfig,
@@ -112,6 +114,13 @@ class KubernetesDeployment(DeploymentBase):
     config: KubernetesConfig = Field(default_factory=KubernetesConfig, description="Options.")
 
 
+class HelmDeployment(DeploymentBase):
+    """A release of a Helm chart."""
+
+    type: Literal["helm", "helm3", "helm4"] = Field(description="`helm`, or StreamFlow's `helm3` and `helm4`")
+    config: HelmConfig = Field(description="Options.")
+
+
 class OtherDeployment(DeploymentBase):
     """A type that StreamFlow has and this version does not, or one that a third party brings."""
 
@@ -121,6 +130,8 @@ class OtherDeployment(DeploymentBase):
 
 def _deployment_kind(value: Any) -> str:
     kind = value.get("type") if isinstance(value, dict) else None
+    if kind in HELM_TYPES:
+        return "<helm>"
     return f"<{kind}>" if kind in SUPPORTED_TYPES else "<other>"
 
 
@@ -133,6 +144,7 @@ DeploymentNode = Annotated[
     | Annotated[SgeDeployment, Tag("<sge>")]
     | Annotated[FluxDeployment, Tag("<flux>")]
     | Annotated[KubernetesDeployment, Tag("<kubernetes>")]
+    | Annotated[HelmDeployment, Tag("<helm>")]
     | Annotated[OtherDeployment, Tag("<other>")],
     Discriminator(_deployment_kind),
 ]

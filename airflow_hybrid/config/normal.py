@@ -15,7 +15,7 @@ import jinja2.meta
 from pydantic import TypeAdapter
 
 from airflow_hybrid.config.checks import CONNECTOR_GROUP, SCHEDULER_GROUP
-from airflow_hybrid.config.connectors import INLINE_SSH_KEYS, MANAGED_TYPES
+from airflow_hybrid.config.connectors import HELM_TYPES, INLINE_SSH_KEYS, MANAGED_TYPES
 from airflow_hybrid.config.containers import OF_STREAMFLOW, arguments
 from airflow_hybrid.config.dag_section import DagModel
 from airflow_hybrid.config.deployments import DeploymentBase
@@ -141,6 +141,8 @@ class Normalizer:
                 self.notices.append(((*config_path, "projectName"), text))
         elif kind == "kubernetes":
             self._kubernetes(config)
+        elif kind in HELM_TYPES:
+            self._helm(config)
         templated = (
             kind in ("ssh", "kubernetes") or kind in NATIVE or any(entry_points(group=SCHEDULER_GROUP, name=kind))
         )
@@ -217,6 +219,14 @@ class Normalizer:
             config["kubeconfig"] = self.path(config["kubeconfig"])
         if config.get("files"):
             config["files"] = [self.path(file) for file in config["files"]]
+
+    def _helm(self, config: dict[str, Any]) -> None:
+        self._kubernetes(config)
+        if "repo" not in config and "://" not in config["chart"]:
+            config["chart"] = self.path(config["chart"])
+        config["yamlValues"] = [self.path(file) for file in config.get("yamlValues", ())]
+        if config.get("timeout") is not None:
+            config["timeout"] = config["timeout"].total_seconds()
 
     def _native_services(self, path: Path, config: dict[str, Any], native: Native) -> None:
         services = {}

@@ -33,6 +33,7 @@ _ORDER: dict[str, str] = {
     "SgeConfig": "deployments.<name>.config of type sge",
     "FluxConfig": "deployments.<name>.config of type flux",
     "MpiModel": "deployments.<name>.config.mpi",
+    "HelmConfig": "deployments.<name>.config of type helm",
     "KubernetesConfig": "deployments.<name>.config of type kubernetes",
     "KubernetesStorage": "deployments.<name>.config.storage of type kubernetes",
     "KubernetesService": "deployments.<name>.config.services.<name> of type kubernetes",

@@ -3,18 +3,24 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
+from airflow_hybrid.model import FileRef
+from tests.conftest import unavailable
 from tests.system.airflow_api import wait_for
 from tests.system.airflow_stack import AirflowStack
 from tests.system.conftest import Dags
 from tests.system.cwl import cwltool, essence
 from tests.system.dag_runs import run_dags
 from tests.system.kube import Kube
+from tests.system.test_helm import CHART
+from tests.system.test_kubernetes_deployed import manifests
 from tests.testbed.fixture import Testbed
 
 DOCUMENT = Path(__file__).parent / "documents" / "shout.cwl"
@@ -49,6 +55,30 @@ def test_a_workflow_over_this_machine_kubernetes_and_ssh(kube: Kube, testbed: Te
     assert essence(result["outputs"]) == essence(expected)
     # one service pod, and one Indexed Job for the scatter
     assert sum(1 for name in kube.created("jobs") if name.startswith("shout-")) == 1
+
+
+def test_a_run_has_a_chart_and_manifests_of_its_own_and_leaves_none(kube: Kube, tmp_path: Path) -> None:
+    if importlib.util.find_spec("helm_python") is None:
+        unavailable("a chart", "Helm's library", "pip install 'airflow-hybrid[helm]'")
+    file = tmp_path / "worker.yml"
+    file.write_text(yaml.safe_dump_all(manifests(kube.tools)))
+    where = {"kubeconfig": str(kube.kubeconfig), "timeout": 120}
+    chart = {**where, "chart": str(CHART), "values": {"image": kube.tools, "mood": "of the chart"}}
+    deployments = {
+        "chart": {"type": "helm", "deferrable": False, "config": chart},
+        "box": {"type": "kubernetes", "deferrable": False, "config": {**where, "files": [str(file)]}},
+    }
+    bindings = {
+        "/first": {"target": {"deployment": "chart", "service": "main"}},
+        "/second": {"target": {"deployment": "box", "service": "main"}},
+    }
+    document, options = str(DOCUMENT.with_name("handed_on.cwl")), {"deployments": deployments, "bindings": bindings}
+    (result,) = run_dags(tmp_path / "airflow", [{"document": document, "conf": {"word": "good"}, "options": options}])
+    assert set(result["tasks"].values()) == {"success"}, result["log"][-5000:]
+    assert {f"{verb}_{name}" for verb in ("deploy", "undeploy") for name in ("chart", "box")} < set(result["tasks"])
+    said = Path(FileRef.parse(result["outputs"]["out"]["location"]).path).read_text()
+    assert said == "GOOD\nMOOD=OF THE CHART\n"
+    assert kube.get("ns", "-l", "airflow-hybrid/token") == []
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from airflow_hybrid.config.connectors.compose import ComposeConfig
+from airflow_hybrid.config.connectors.helm import HelmConfig
 from airflow_hybrid.config.connectors.kubernetes import KubernetesConfig
 from airflow_hybrid.config.connectors.local import LocalConfig
 from airflow_hybrid.config.connectors.queues import INLINE_SSH_KEYS, FluxConfig, PbsConfig, SgeConfig, SlurmConfig
@@ -17,12 +18,14 @@ from airflow_hybrid.config.values import QUEUE_TYPES
 
 __all__ = [
     "DECLARED_SERVICES",
+    "HELM_TYPES",
     "INLINE_SSH_KEYS",
     "MANAGED_TYPES",
     "STREAMFLOW_TYPES",
     "SUPPORTED_TYPES",
     "ComposeConfig",
     "FluxConfig",
+    "HelmConfig",
     "KubernetesConfig",
     "LocalConfig",
     "PbsConfig",
@@ -57,6 +60,7 @@ MANAGED_TYPES: Mapping[str, str | None] = {
     "podman": None,
 }
 """Types that are deployed for a run unless they are external; with a key: only where the config has it."""
-SUPPORTED_TYPES = ("local", "ssh", "slurm", "pbs", "sge", "flux", "docker-compose", "kubernetes")
+HELM_TYPES = ("helm", "helm3", "helm4")
+SUPPORTED_TYPES = ("local", "ssh", "slurm", "pbs", "sge", "flux", "docker-compose", "kubernetes", *HELM_TYPES)
 DECLARED_SERVICES = ("local", "ssh", "kubernetes", *QUEUE_TYPES)
 """Types whose services are those of `config.services`."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow_hybrid.config import Deployment
@@ -136,19 +136,23 @@ class ManifestsConnector(KubernetesConnector):
 
     async def deploy(self, services: Collection[str]) -> None:
         items = self._items()
+        self._check_services(services, items, ", ".join(self.deployment.config["files"]))
+        manifests = self._manifests()
+        await manifests.apply(items)
+        if self.deployment.config.get("wait", True):
+            await manifests.wait(items, float(self.deployment.config.get("timeout") or DEPLOY_TIMEOUT_S))
+
+    def _check_services(self, services: Collection[str], items: Sequence[dict[str, Any]], where: str) -> None:
+        """:raises ConfigError: a service that a step is bound to is not there."""
         known = sorted({*containers_of(items), *self.services})
         for service in services:
             if service not in known:
                 raise ConfigError(
                     f"deployment {self.deployment.name!r} has no service {service!r}, to which a step is bound",
-                    where=", ".join(self.deployment.config["files"]),
+                    where=where,
                     hint="a service is a container of its pods, or declared in `services`; there are: "
                     + (", ".join(known) or "none"),
                 )
-        manifests = self._manifests()
-        await manifests.apply(items)
-        if self.deployment.config.get("wait", True):
-            await manifests.wait(items, float(self.deployment.config.get("timeout") or DEPLOY_TIMEOUT_S))
 
     async def undeploy(self) -> None:
         try:
@@ -159,7 +163,6 @@ class ManifestsConnector(KubernetesConnector):
 
     async def deployed(self) -> list[Deployed]:
         await self.cluster.connect()
-        found: dict[str, tuple[list[str], str]] = {}
         things = []
         pods = f"/api/v1/namespaces/{self.cluster.namespace}/pods"
         for kind, path in (("namespace", "/api/v1/namespaces"), ("pod", pods)):
@@ -170,6 +173,11 @@ class ManifestsConnector(KubernetesConnector):
                     raise
                 continue  # a role of one namespace sees no others, and has made none
             things += [(kind, item["metadata"]) for item in answer["items"]]
+        return self._found(things)
+
+    def _found(self, things: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Deployed]:
+        """:param things: kind and metadata of what carries a token."""
+        found: dict[str, tuple[list[str], str]] = {}
         for kind, metadata in things:
             token = metadata["labels"][TOKEN_LABEL]
             if TOKEN.fullmatch(token) and metadata["labels"].get(NAME_LABEL) == self.name_for(token):

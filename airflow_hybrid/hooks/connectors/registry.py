@@ -23,6 +23,7 @@ _BUILT_IN: Mapping[str, str] = {
     "ssh": "hosts:SshConnector",
     "kubernetes": "manifests:ManifestsConnector",
     "docker-compose": "compose:ComposeConnector",
+    **dict.fromkeys(("helm", "helm3", "helm4"), "helm:HelmConnector"),
     **dict.fromkeys(("slurm", "pbs", "sge", "flux"), "clusters:QueueConnector"),
 }
 """type -> module of this package and class; imported when a deployment of the type is used"""

@@ -304,6 +304,34 @@ class Cluster:
         found = {key.removeprefix(prefix): value for key, value in (connection.extra_dejson or {}).items()}
         return {key: value for key, value in found.items() if value not in (None, "")}
 
+    async def access(self) -> dict[str, str]:
+        """How another client gets in: ``kubeconfig_path`` or ``kubeconfig_content``, and ``kube_context``.
+
+        Where neither is given it is the kubeconfig that everybody takes who is told nothing.
+        """
+        given, extra = self.settings, await self._extras()
+        found: dict[str, str] = {}
+        path = given.kubeconfig or extra.get("kube_config_path")
+        if given.in_cluster or extra.get("in_cluster"):
+            folder = Path(_NAMESPACE_FILE).parent
+            server = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}"
+            cluster = {"server": server, "certificate-authority": str(folder / "ca.crt")}
+            user = {"tokenFile": str(folder / "token")}
+            one = "in-cluster"
+            described = {
+                "apiVersion": "v1", "kind": "Config", "current-context": one,
+                "clusters": [{"name": one, "cluster": cluster}], "users": [{"name": one, "user": user}],
+                "contexts": [{"name": one, "context": {"cluster": one, "user": one}}],
+            }  # fmt: skip
+            return {"kubeconfig_content": json.dumps(described)}
+        if inline := None if given.kubeconfig else extra.get("kube_config"):
+            found["kubeconfig_content"] = inline if isinstance(inline, str) else json.dumps(inline)
+        elif path:
+            found["kubeconfig_path"] = os.path.expanduser(str(path))
+        if context := given.context or extra.get("cluster_context"):
+            found["kube_context"] = str(context)
+        return found
+
     async def close(self) -> None:
         """Release connections; the cluster may be used again."""
         clients, self._api, self._stream = (self._api, self._stream), None, None

@@ -43,25 +43,37 @@ def read_manifests(files: Iterable[str]) -> list[Object]:
 
     :raises ConfigError: a file cannot be read, or holds what is no object.
     """
-    import yaml
-
     found: list[Object] = []
     for file in files:
         try:
             with open(file, encoding="utf-8") as stream:
-                documents = [document for document in yaml.safe_load_all(stream) if document is not None]
+                text = stream.read()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"the manifest cannot be read: {error}", where=file) from None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"the manifest is not valid YAML: {error}", where=file) from None
-        for document in documents:
-            items = document.get("items") if isinstance(document, dict) and document.get("kind") == "List" else None
-            for item in [document] if items is None else items:
-                if not isinstance(item, dict) or not all(isinstance(item.get(k), str) for k in ("kind", "apiVersion")):
-                    raise ConfigError("a manifest needs `apiVersion` and `kind`", where=file)
-                if not isinstance((item.get("metadata") or {}).get("name"), str):
-                    raise ConfigError(f"a {item['kind']} has no `metadata.name`", where=file)
-                found.append(item)
+        found += parse_manifests(text, file)
+    return found
+
+
+def parse_manifests(text: str, where: str) -> list[Object]:
+    """The objects of some YAML text.
+
+    :raises ConfigError: it is no YAML, or holds what is no object.
+    """
+    import yaml
+
+    try:
+        documents = [document for document in yaml.safe_load_all(text) if document is not None]
+    except yaml.YAMLError as error:
+        raise ConfigError(f"the manifest is not valid YAML: {error}", where=where) from None
+    found: list[Object] = []
+    for document in documents:
+        items = document.get("items") if isinstance(document, dict) and document.get("kind") == "List" else None
+        for item in [document] if items is None else items:
+            if not isinstance(item, dict) or not all(isinstance(item.get(k), str) for k in ("kind", "apiVersion")):
+                raise ConfigError("a manifest needs `apiVersion` and `kind`", where=where)
+            if not isinstance((item.get("metadata") or {}).get("name"), str):
+                raise ConfigError(f"a {item['kind']} has no `metadata.name`", where=where)
+            found.append(item)
     return found
 
 
@@ -127,11 +139,13 @@ class Manifests:
         """
         await self.cluster.connect()
         if self.own:
-            await self._make_namespace()
+            await self.make_namespace()
         for item in items:
             await self._apply_one(labelled(item, self.labels, self.run))
 
-    async def _make_namespace(self) -> None:
+    async def make_namespace(self) -> None:
+        """Make the run's own namespace, unless it is there."""
+        await self.cluster.connect()
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.cluster.namespace}}
         try:
             await self._apply_one(labelled(namespace, self.labels, self.run))
@@ -210,7 +224,7 @@ class Manifests:
             return ""
         path = await self._path(item["apiVersion"], kind, item["metadata"].get("namespace"))
         there = await self.cluster.request("GET", f"{path}/{quote(name)}")
-        return "" if ready(there) else f"{kind} {name}"
+        return "" if ready(there) else f"{kind} {name}{_refused(there)}"
 
     async def _pods(self) -> list[Object]:
         return await self._list("v1", "Pod")
@@ -315,6 +329,14 @@ def ready(item: Object) -> bool:
         return int(status.get("numberReady") or 0) >= int(status.get("desiredNumberScheduled") or 0)
     wanted = spec.get("replicas")
     return int(status.get("readyReplicas") or 0) >= (1 if wanted is None else int(wanted))
+
+
+def _refused(item: Object) -> str:
+    """Why the pods of an object cannot be made (a quota, a policy), in the cluster's words."""
+    for condition in (item.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            return f" ({condition.get('message') or condition.get('reason')})"
+    return ""
 
 
 def hopeless(pod: Object) -> str:

@@ -50,6 +50,14 @@ def workflow(binding: str = "", rest: str = "") -> str:
             ["2: deployments.a.type: there is no connector of type `slrum`", "-> did you mean `slurm`?"],
         ),
         (
+            "deployments: {a: {type: helm, config: {chrat: x, chart: x}}}",
+            ["2: deployments.a.config.chrat: unknown key `chrat`", "-> did you mean `chart`?"],
+        ),
+        (
+            "deployments: {a: {type: helm3, config: {chart: x, noHooks: true}}}",
+            ["2: deployments.a.config: `noHooks` is not supported: the chart is installed with Helm's defaults"],
+        ),
+        (
             "deployments: {a: {type: ssh, config: {}}}",
             ["2: deployments.a.config: an ssh deployment needs `nodes`, or `conn_id`"],
         ),
@@ -175,7 +183,7 @@ def test_a_mistake_is_one_message_with_line_path_and_advice(problems: Problems, 
             "{step: /a, target: {deployment: dc, service: x}}",
             [
                 "target: deployment `dc` has type occam, which this version does not support",
-                "-> supported: local, ssh, slurm, pbs, sge, flux, docker-compose, kubernetes",
+                "-> supported: local, ssh, slurm, pbs, sge, flux, docker-compose, kubernetes, helm, helm3, helm4",
             ],
         ),
         ("{step: a, target: cloud}", ["step: a path starts with `/`: write `/a`"]),

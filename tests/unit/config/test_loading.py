@@ -49,6 +49,20 @@ def test_a_local_workdir_is_absolute_and_a_remote_one_stays(load: Load, tmp_path
     assert deployments["b"].workdir == "~/x"
 
 
+def test_a_charts_paths_start_at_the_files_folder_and_references_stay(load: Load, tmp_path: Path) -> None:
+    text = """
+    deployments:
+      a: {type: helm, config: {chart: charts/box, yamlValues: v.yml, kubeconfig: kc, timeout: 5m}}
+      b: {type: helm4, config: {chart: "oci://reg/box"}}
+      c: {type: helm3, config: {chart: box, repo: "https://charts.example"}, external: true}
+    """
+    found = load(text).deployments
+    assert found["a"].config["chart"] == f"{tmp_path}/charts/box" and found["a"].config["timeout"] == 300
+    assert found["a"].config["yamlValues"] == [f"{tmp_path}/v.yml"]
+    assert found["b"].config["chart"] == "oci://reg/box" and found["c"].config["chart"] == "box"
+    assert [found[name].managed for name in "abc"] == [True, True, False]
+
+
 def test_this_machine_is_always_a_deployment(load: Load) -> None:
     assert load("workflows: {}").deployments["local"].type == "local"
 
