@@ -111,6 +111,12 @@ class DeployError(SiteError):
         self.retryable = retryable
 
 
+class EndedError(SiteError):
+    """A location that was made for a run is not there any more, and its files and jobs with it."""
+
+    retryable = False
+
+
 class SubmitError(SiteError):
     """A scheduler refused a job, in its own words."""
 

@@ -11,11 +11,17 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
-from airflow_hybrid.config.connectors import DECLARED_SERVICES, STREAMFLOW_TYPES, SUPPORTED_TYPES
+from airflow_hybrid.config.connectors import (
+    CONTAINER_TYPES,
+    DECLARED_SERVICES,
+    IMAGE_TYPES,
+    STREAMFLOW_TYPES,
+    SUPPORTED_TYPES,
+)
 from airflow_hybrid.config.document import Path, Problem
 from airflow_hybrid.config.messages import choices
 from airflow_hybrid.config.native import NATIVE, Native
-from airflow_hybrid.config.values import DEFAULT_POLICY, Deployment
+from airflow_hybrid.config.values import DEFAULT_POLICY, QUEUE_TYPES, Deployment
 from airflow_hybrid.model import LOCAL_DEPLOYMENT
 
 POLICY_TYPES = (DEFAULT_POLICY, "in_order", "spread", "load", "queue_wait", "cost")
@@ -33,6 +39,11 @@ _NAMED = ("workflows", "deployments", "models", "bindingFilters", "policies", "s
 def third_party_types() -> tuple[str, ...]:
     """Connector types that other packages bring: entry points for connectors, and for schedulers."""
     return tuple(sorted(e.name for group in (CONNECTOR_GROUP, SCHEDULER_GROUP) for e in entry_points(group=group)))
+
+
+def is_queue(kind: Any) -> bool:
+    """Whether deployments of a type are queue systems."""
+    return kind in QUEUE_TYPES or (isinstance(kind, str) and any(entry_points(group=SCHEDULER_GROUP, name=kind)))
 
 
 def policy_types() -> tuple[str, ...]:
@@ -143,6 +154,37 @@ class _Checker:
         if isinstance(kind, str) and kind in NATIVE:
             for service, options in _mapping(_mapping(value.get("config")).get("services")).items():
                 yield from _native_service((*path, "config", "services", service), _mapping(options), NATIVE[kind])
+
+        if kind in (*CONTAINER_TYPES, *IMAGE_TYPES):
+            yield from self.container(name, path, value)
+
+    def container(self, name: str, path: Path, value: dict[str, Any]) -> Iterator[Problem]:
+        """What a container is made of, or which one it is; and in what it can be."""
+        kind, config = str(value.get("type")), _mapping(value.get("config"))
+        at: Path = (*path, "config")
+        inner = self.deployments.get(self.inner(name) or "", {}).get("type")
+        named = config.get("containerId") or config.get("containerIds")
+        if inner == "kubernetes":
+            hint = "give `image` to a service of the `kubernetes` deployment, and bind steps to that"
+            yield Problem((*path, "wraps"), "a pod's jobs are in containers already", hint)
+        elif kind in IMAGE_TYPES:
+            if config.get("instanceName"):
+                hint = "give `image`: each job gets a container of its own, no instance has to run"
+                yield Problem((*at, "instanceName"), "steps do not run in an instance that somebody started", hint)
+        elif is_queue(inner):
+            if named:
+                hint = "give `image`: each job of the queue gets a container of its own"
+                yield Problem(at, f"the nodes of `{self.inner(name)}` do not share a running container", hint)
+            elif not config.get("image"):
+                yield Problem(at, "the key `image` is missing")
+        elif value.get("external") and not named:
+            yield Problem(at, "an external container is named by `containerId`", "or leave `external` out: it is made")
+        elif not value.get("external"):
+            if named:
+                hint = "write `external: true` for a container that runs already, or leave its id out"
+                yield Problem(at, "`containerId` names a container that is not `external`", hint)
+            if not config.get("image"):
+                yield Problem(at, "the key `image` is missing")
 
     def inner(self, name: str) -> str | None:
         wraps = self.deployments.get(name, {}).get("wraps")

@@ -23,9 +23,10 @@ OF_STREAMFLOW: Mapping[str, str] = {
 """``config.docker[].deployment.type`` -> runtime; the last three are ours"""
 NOT_OPTIONS = frozenset(
     {
-        "cidfile", "command", "containerId", "containerIds", "detachKeys", "image", "instanceName", "instanceNames",
-        "locationsCacheSize", "locationsCacheTTL", "pidFile", "replicas", "resourcesCacheSize", "resourcesCacheTTL",
-        "restart", "rm", "sigProxy", "transferBufferSize", "workdir",
+        "cidfile", "command", "containerId", "containerIds", "cores", "deployTimeout", "detachKeys", "image",
+        "instanceName", "instanceNames", "locationsCacheSize", "locationsCacheTTL", "pidFile", "replicas",
+        "resourcesCacheSize", "resourcesCacheTTL", "restart", "rm", "sharedPaths", "sigProxy", "transferBufferSize",
+        "workdir",
     }
 )  # fmt: skip
 """keys of StreamFlow's docker and singularity that are ours to decide, or no argument of the program at all"""

@@ -9,9 +9,11 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from airflow_hybrid.config.base import Model, NonEmpty
 from airflow_hybrid.config.connectors import (
-    HELM_TYPES,
     SUPPORTED_TYPES,
+    ApptainerConfig,
+    CharliecloudConfig,
     ComposeConfig,
+    ContainerConfig,
     FluxConfig,
     HelmConfig,
     KubernetesConfig,
@@ -121,6 +123,27 @@ class HelmDeployment(DeploymentBase):
     config: HelmConfig = Field(description="Options.")
 
 
+class ContainerDeployment(DeploymentBase):
+    """A container."""
+
+    type: Literal["docker", "podman"] = Field(description="`docker` or `podman`")
+    config: ContainerConfig = Field(description="Options.")
+
+
+class ApptainerDeployment(DeploymentBase):
+    """An image in which jobs run."""
+
+    type: Literal["singularity", "apptainer"] = Field(description="`singularity` or `apptainer`")
+    config: ApptainerConfig = Field(description="Options.")
+
+
+class CharliecloudDeployment(DeploymentBase):
+    """An image in which jobs run."""
+
+    type: Literal["charliecloud"] = Field(description="`charliecloud`")
+    config: CharliecloudConfig = Field(description="Options.")
+
+
 class OtherDeployment(DeploymentBase):
     """A type that StreamFlow has and this version does not, or one that a third party brings."""
 
@@ -128,11 +151,13 @@ class OtherDeployment(DeploymentBase):
     config: dict[str, Any] = Field(default_factory=dict, description="Options; not checked.")
 
 
+_MODEL_OF = {"podman": "docker", "apptainer": "singularity", "helm3": "helm", "helm4": "helm"}
+"""types that share the model of another"""
+
+
 def _deployment_kind(value: Any) -> str:
     kind = value.get("type") if isinstance(value, dict) else None
-    if kind in HELM_TYPES:
-        return "<helm>"
-    return f"<{kind}>" if kind in SUPPORTED_TYPES else "<other>"
+    return f"<{_MODEL_OF.get(str(kind), kind)}>" if kind in SUPPORTED_TYPES else "<other>"
 
 
 DeploymentNode = Annotated[
@@ -145,6 +170,9 @@ DeploymentNode = Annotated[
     | Annotated[FluxDeployment, Tag("<flux>")]
     | Annotated[KubernetesDeployment, Tag("<kubernetes>")]
     | Annotated[HelmDeployment, Tag("<helm>")]
+    | Annotated[ContainerDeployment, Tag("<docker>")]
+    | Annotated[ApptainerDeployment, Tag("<singularity>")]
+    | Annotated[CharliecloudDeployment, Tag("<charliecloud>")]
     | Annotated[OtherDeployment, Tag("<other>")],
     Discriminator(_deployment_kind),
 ]

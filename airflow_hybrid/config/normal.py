@@ -14,8 +14,8 @@ import jinja2
 import jinja2.meta
 from pydantic import TypeAdapter
 
-from airflow_hybrid.config.checks import CONNECTOR_GROUP, SCHEDULER_GROUP
-from airflow_hybrid.config.connectors import HELM_TYPES, INLINE_SSH_KEYS, MANAGED_TYPES
+from airflow_hybrid.config.checks import CONNECTOR_GROUP, SCHEDULER_GROUP, is_queue
+from airflow_hybrid.config.connectors import CONTAINER_TYPES, HELM_TYPES, INLINE_SSH_KEYS, MANAGED_TYPES
 from airflow_hybrid.config.containers import OF_STREAMFLOW, arguments
 from airflow_hybrid.config.dag_section import DagModel
 from airflow_hybrid.config.deployments import DeploymentBase
@@ -101,6 +101,13 @@ class Normalizer:
                         continue
                     found[deployment.name] = deployment
         found.setdefault(LOCAL_DEPLOYMENT, LOCAL)
+        for name, deployment in found.items():
+            if (
+                deployment.type in CONTAINER_TYPES
+                and deployment.wraps in found
+                and is_queue(found[deployment.wraps].type)
+            ):
+                found[name] = replace(deployment, managed=False)  # an image for jobs: nothing stands
         return found
 
     def _deployment(self, path: Path, value: DeploymentBase) -> Iterator[Deployment]:

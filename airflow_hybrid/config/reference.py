@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from airflow_hybrid.config.connectors import SUPPORTED_TYPES
+from airflow_hybrid.config.connectors.containers import AS_IN
 from airflow_hybrid.config.native import NATIVE
 from airflow_hybrid.config.schema import json_schema
 
@@ -29,6 +31,9 @@ _ORDER: dict[str, str] = {
     "Connection": "A node, tunnel or dataTransferConnection of ssh",
     "SlurmConfig": "deployments.<name>.config of type slurm",
     "ComposeConfig": "deployments.<name>.config of type docker-compose",
+    "ContainerConfig": "deployments.<name>.config of type docker, podman",
+    "ApptainerConfig": "deployments.<name>.config of type singularity, apptainer",
+    "CharliecloudConfig": "deployments.<name>.config of type charliecloud",
     "PbsConfig": "deployments.<name>.config of type pbs",
     "SgeConfig": "deployments.<name>.config of type sge",
     "FluxConfig": "deployments.<name>.config of type flux",
@@ -41,6 +46,9 @@ _ORDER: dict[str, str] = {
     "SchedulingModel": "scheduling",
     "Configured": "scheduling.policies.<name>, bindingFilters.<name>",
 }
+
+_MOST_ROWS = 50
+"""of a table; of more keys, a program's own options are listed below it"""
 
 _INTRODUCTION = """\
 <!-- Made from the models by `python -m airflow_hybrid.config.reference`; a test compares them. -->
@@ -118,8 +126,10 @@ def reference() -> Iterator[str]:
 
 def _section(model: str, definition: dict[str, Any]) -> Iterator[str]:
     if model == "LocalDeployment":
-        yield "`type` is `local`, `ssh`, `slurm`, `pbs`, `sge`, `flux`, or a type that another package brings (entry"
-        yield "points `airflow_hybrid.connectors` and `airflow_hybrid.schedulers`)."
+        yield "`type` is one of"
+        yield f"{', '.join(f'`{kind}`' for kind in SUPPORTED_TYPES)},"
+        yield "or a type that another package brings (entry points `airflow_hybrid.connectors` and"
+        yield "`airflow_hybrid.schedulers`)."
         yield "Other types of StreamFlow are accepted as long as no binding uses them."
         yield ""
     elif model != "HybridModel":
@@ -128,8 +138,12 @@ def _section(model: str, definition: dict[str, Any]) -> Iterator[str]:
     yield "| key | type | |"
     yield "|---|---|---|"
     required = definition.get("required", [])
+    native: dict[str, list[str]] = {}
     for key, value in definition["properties"].items():
         text = value.get("description", "")
+        if text.startswith(f"{AS_IN} `") and len(definition["properties"]) > _MOST_ROWS:
+            native.setdefault(text, []).append(key)
+            continue
         ours = " **+**" if _OURS in text else ""
         text = text.replace(_OURS, "").strip()
         if key in required and not (model == "LocalDeployment" and key == "type"):
@@ -141,6 +155,9 @@ def _section(model: str, definition: dict[str, Any]) -> Iterator[str]:
         kind = "mapping" if model == "LocalDeployment" and key == "config" else kind
         yield f"| `{key}`{ours} | {kind} | {text} |".replace("|  |", "| |")
     yield ""
+    for text, keys in native.items():
+        yield f"{text.rstrip('.')}: {', '.join(f'`{key}`' for key in sorted(keys))}."
+        yield ""
 
 
 def _type(value: dict[str, Any]) -> str:

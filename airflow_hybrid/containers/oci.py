@@ -70,6 +70,9 @@ class _Oci(Runtime):
         argv += [f"--env={key}={value}" for key, value in environment.items()]
         if not container.network:
             argv.append("--network=none")
+        elif image.network and not any(option.startswith("--network") for option in image.options):
+            # as a process of the host has it, and where no network of rootless containers is installed
+            argv.append("--network=host")
         if container.gpus:
             argv += self.gpus(container.gpus)
         if container.shm_size:

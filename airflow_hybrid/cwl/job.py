@@ -280,7 +280,7 @@ class PendingJob:
                 image,
                 tuple(box.mounts),
                 site.seen.outdir,
-                network=bool(job.networkaccess),
+                network=bool(job.networkaccess) or image.network,
                 launcher=tuple(launcher),
                 gpus=int(job.builder.resources.get("cudaDeviceCount") or 0),
                 shm_size=str(shm["shmSize"]) if shm else None,

@@ -191,10 +191,11 @@ class BatchRunner:
 
         :raises UnsupportedError, SiteError: see :func:`airflow_hybrid.hooks.images.ready_image`.
         """
-        source = job.image
+        source = job.image or place.image
         if source is None or _own_image(place, job):
             return None
-        section = bind(self.spec.bindings, job.step_path).containers
+        # what a binding says is about the containers that steps ask for
+        section = bind(self.spec.bindings, job.step_path).containers if job.image else None
         wanted = place.containers if section is None else wanted_of(section)
         archive = None
         location = None if source.pull or source.file else source.load or source.root

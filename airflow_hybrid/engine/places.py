@@ -21,6 +21,7 @@ from airflow_hybrid.hooks.connectors import Connector, open_connector
 from airflow_hybrid.hooks.images import Wanted, wanted_of
 from airflow_hybrid.hooks.queue import JobQueue
 from airflow_hybrid.model import Binding, FileRef, Question, SiteFacts, Target
+from airflow_hybrid.model.containers import ImageSource
 
 T = TypeVar("T")
 
@@ -49,6 +50,8 @@ class Place:
     down: SiteError | None = None
     """why it cannot be used now"""
     containers: Wanted = field(default_factory=Wanted)
+    image: ImageSource | None = None
+    """for jobs that ask for no container of their own"""
     facts: SiteFacts = field(default_factory=SiteFacts)
     reached: bool = False
 
@@ -144,10 +147,11 @@ class Places:
     async def _place(self, connector: Connector, host: Host, target: Target, alternatives: bool, ask: bool) -> Place:
         deployment = self.spec.deployments.get(target.deployment)
         down = None if ask or not alternatives else _found_down(host)
-        workdir, new = "", None
+        workdir, image, new = "", None, None
         if down is None:
             try:
                 workdir = target.workdir or await connector.workdir(host, target.service)
+                image = await connector.image(host, target.service)
             except SiteError as error:
                 if not alternatives:
                     raise
@@ -159,6 +163,7 @@ class Places:
             connector.options(target.service),
             target,
             containers=wanted_of(connector.containers),
+            image=image,
             price=deployment.price_per_core_hour if deployment else None,
             mark=f"@{target.deployment}" if alternatives and target.deployment != host.deployment else "",
             down=down,

@@ -150,3 +150,9 @@ async def feed(process: asyncio.subprocess.Process, stdin: bytes | AsyncIterator
         pass  # the exit code and stderr say why it stopped reading
     finally:
         process.stdin.close()
+
+
+def first_line(command: str) -> str:
+    """What names a command in messages that has no label."""
+    line = command.strip().split("\n", 1)[0]
+    return line if len(line) <= 120 else line[:117] + "..."

@@ -9,33 +9,30 @@ what has to be found or removed is looked for with the engine itself and needs n
 from __future__ import annotations
 
 import asyncio
-import json
 import posixpath
 import re
 import shlex
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from airflow_hybrid.errors import CommandError, ConfigError, DeployError
 from airflow_hybrid.hooks.base import CommandResult, Host
+from airflow_hybrid.hooks.engine_containers import (
+    LIMIT_HINT,
+    PROJECT,
+    Container,
+    did_not_come_up,
+    is_final,
+    last_words,
+    look_text,
+    parse_containers,
+)
 
-PROJECT, SERVICE, NUMBER = (f"com.docker.compose.{key}" for key in ("project", "service", "container-number"))
 COMMANDS = ("docker compose", "docker-compose", "podman compose", "podman-compose")
 POLL_S = 1.0
-_LIMIT_HINT = "`config.deployTimeout` (seconds) gives it more time"
 STOP_S = 10
 """a container's time to end by itself; the engines' own default"""
-_FINAL = re.compile(
-    r"manifest unknown|not found|no such (image|file)|access (to the resource is )?denied|name unknown|"
-    r"did not resolve to|invalid reference",
-    re.I,
-)
-"""words of registries and engines for an image or a file that will not be there the next time either"""
-_NOISE = re.compile(
-    r"^\s*$|^[0-9a-f]{64}$|level=warning|(Creat|Start|Pull|Recreat|Stopp|Remov|Wait|Runn)(e|ing|ed|able)+\b|Healthy\b"
-)
 
 
 @dataclass(frozen=True)
@@ -49,38 +46,6 @@ class Engine:
         return f"{self.compose or 'no compose'} on {self.program}"
 
 
-@dataclass(frozen=True)
-class Container:
-    """One container of a project.
-
-    :ivar health: ``healthy``, ``unhealthy``, ``starting``; None where the image and the file say no check.
-    """
-
-    id: str
-    name: str
-    service: str
-    number: int
-    status: str
-    exit_code: int
-    health: str | None
-    check_output: str = ""
-
-    @property
-    def ready(self) -> bool:
-        """It runs and is healthy; or it was to run once, and has."""
-        if self.status == "exited":
-            return self.exit_code == 0
-        return self.status == "running" and self.health in (None, "healthy")
-
-    @property
-    def failed(self) -> bool:
-        return self.health == "unhealthy" or (self.status in ("exited", "dead", "stopped") and self.exit_code != 0)
-
-    def __str__(self) -> str:
-        state = self.health or self.status
-        return f"{self.service} ({self.name}): {state}" + (f", exit code {self.exit_code}" if self.exit_code else "")
-
-
 async def find_engine(host: Host, wanted: str | None = None) -> Engine:
     """Which programs are there; the first compose whose engine answers.
 
@@ -92,7 +57,7 @@ async def find_engine(host: Host, wanted: str | None = None) -> Engine:
     if result.exit_code == 0 and len(fields) == 2:
         return Engine(fields[0] or None, fields[1])
     raise DeployError(
-        f"there is no {wanted or 'container engine that answers (docker, podman)'}" + _tail(result.err),
+        f"there is no {wanted or 'container engine that answers (docker, podman)'}" + last_words(result.err),
         where=host.title,
         hint="install Docker with its compose plugin, or podman and podman-compose, where the containers shall run",
         retryable=False,
@@ -139,7 +104,7 @@ class ComposeProject:
         result = await self._compose(files, folder, "config --services", timeout_s=60)
         if result.exit_code != 0:
             raise ConfigError(
-                f"{self.engine.compose} does not accept the compose file" + _tail(result.err or result.out),
+                f"{self.engine.compose} does not accept the compose file" + last_words(result.err or result.out),
                 where=", ".join(files),
                 hint=f"try it with: {self.engine.compose} -f {files[0]} config",
             )
@@ -180,7 +145,7 @@ class ComposeProject:
                 if up.done():
                     await asyncio.sleep(POLL_S)
         except CommandError as error:
-            raise DeployError(f"{error.message}", where=error.where, hint=_LIMIT_HINT) from None
+            raise DeployError(f"{error.message}", where=error.where, hint=LIMIT_HINT) from None
         finally:
             up.cancel()
             await asyncio.gather(up, return_exceptions=True)
@@ -191,24 +156,14 @@ class ComposeProject:
         if "already in use" in text or "already allocated" in text or "address already in use" in text:
             hint = "leave `container_name` and fixed host ports out: each DAG run has a project of its own"
         return DeployError(
-            f"{self.engine.compose} could not bring the services up" + _tail(text),
+            f"{self.engine.compose} could not bring the services up" + last_words(text),
             where=self.host.title,
             hint=hint,
-            retryable=not _FINAL.search(text),
+            retryable=not is_final(text),
         )
 
     async def _failed(self, containers: Sequence[Container], late: str = "") -> DeployError:
-        lines = [f"  {container}" for container in containers]
-        for container in containers[:3]:
-            logs = await self._run(
-                f"{self.engine.program} logs --tail 10 {container.id} 2>&1", label="logs of a service"
-            )
-            lines += [f"  {container.service} | {line}" for line in logs.out.strip().splitlines()[-10:]]
-            if container.check_output:
-                lines += [f"  health check | {line}" for line in container.check_output.strip().splitlines()[-3:]]
-        message = late or "a service did not come up"
-        hint = _LIMIT_HINT if late else "see the service's command, its health check, and its log"
-        return DeployError("\n".join([message, *lines]), where=self.host.title, hint=hint)
+        return await did_not_come_up(self.host, self.engine.program, containers, "a service did not come up", late)
 
     # --- what is there ----------------------------------------------------------------------------------------------
 
@@ -217,11 +172,7 @@ class ComposeProject:
 
         :param check_health: podman without systemd runs no health check by itself: run them now.
         """
-        engine, ids = self.engine.program, self._ids()
-        check = ""
-        if check_health and engine == "podman":
-            check = f'for i in $ids; do {engine} healthcheck run "$i" >/dev/null 2>&1; done;'
-        text = f'ids=$({ids}) || exit; {check} [ -z "$ids" ] || {engine} inspect --type container $ids'
+        text = look_text(self.engine.program, self._ids(), check_health=check_health)
         result = await self._run(text, label=f"look at the containers of {self.name}")
         if result.exit_code != 0 and "no such" in result.err.lower():
             return await self.containers(check_health=check_health)  # one ended between the two commands
@@ -240,7 +191,7 @@ class ComposeProject:
         """
         result = await self._run(self._down_text(), timeout_s=300, label=f"remove {self.name}")
         if result.exit_code != 0:
-            raise DeployError(f"{self.name} could not be removed" + _tail(result.err), where=self.host.title)
+            raise DeployError(f"{self.name} could not be removed" + last_words(result.err), where=self.host.title)
 
     def _down_text(self) -> str:
         engine = self.engine.program
@@ -290,37 +241,6 @@ async def projects(host: Host, engine: Engine, prefix: str) -> dict[str, list[st
     return found
 
 
-def parse_containers(text: str) -> list[Container]:
-    """From the JSON of ``docker inspect`` or ``podman inspect``."""
-    found = []
-    for item in json.loads(text or "[]"):
-        labels: Mapping[str, str] = item["Config"].get("Labels") or {}
-        state: Mapping[str, Any] = item["State"]
-        health: Mapping[str, Any] = state.get("Health") or state.get("Healthcheck") or {}
-        checked = bool((item["Config"].get("Healthcheck") or {}).get("Test") not in (None, [], ["NONE"]))
-        log = health.get("Log") or [{}]
-        found.append(
-            Container(
-                id=item["Id"],
-                name=item["Name"].lstrip("/"),
-                service=labels.get(SERVICE, ""),
-                number=int(labels.get(NUMBER) or 1),
-                status=str(state.get("Status", "")).lower(),
-                exit_code=int(state.get("ExitCode") or 0),
-                health=(str(health.get("Status") or "starting").lower() if checked else None),
-                check_output=str(log[-1].get("Output") or ""),
-            )
-        )
-    return sorted(found, key=lambda c: (c.service, c.number))
-
-
 def project_folder(files: Sequence[str], given: str | None) -> str:
     """What relative paths of compose files start at (Compose: the folder of the first file)."""
     return given or posixpath.dirname(files[0])
-
-
-def _tail(text: str) -> str:
-    """The tool's own last words, without its progress."""
-    lines = [line.rstrip() for line in text.splitlines() if not _NOISE.search(line)]
-    lines = list(dict.fromkeys(lines))[-15:]
-    return "".join(f"\n  {line}" for line in lines)

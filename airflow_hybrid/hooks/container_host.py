@@ -7,8 +7,12 @@ import contextlib
 import shlex
 from collections.abc import AsyncIterator, Sequence
 
-from airflow_hybrid.hooks.base import DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host
+from airflow_hybrid.errors import EndedError, HostUnreachableError
+from airflow_hybrid.hooks.base import DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line
 
+_ENDED = "#ah-container "
+_STATES = frozenset({"created", "exited", "stopped", "dead", "removing", "stopping", "configured", "initialized"})
+_HINT = "clear the deployment's setup task and the steps whose files were in it, and all is made anew"
 ARGUMENT_LIMIT = 60_000
 """characters of shell text that are given as an argument (Linux: 128 KiB for one)"""
 
@@ -32,6 +36,14 @@ class ContainerHost(Host):
         self.cores = cores
         self.poll_s = max(inner.poll_s, 0.3)
         self._exec = [engine, "exec", "-i", container, "/bin/sh", "-c"]
+        # a command that failed, and one that could not even begin, look the same: is the container there?
+        look = shlex.join([engine, "inspect", "--type", "container", "--format"])
+        state = "'{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}'"
+        self._whether_ended = (
+            "; ah_c=$?; [ $ah_c = 0 ] || case $(" + f"{look} {state} {shlex.quote(container)} 2>&1) in "
+            f"running* | paused*) ;; *) printf '\n{_ENDED}%s\n' "
+            f'"$({look} {state} {shlex.quote(container)} 2>&1 | tail -n 1)" >&2 ;; esac; exit $ah_c'
+        )
 
     @property
     def title(self) -> str:
@@ -50,13 +62,14 @@ class ContainerHost(Host):
         label: str | None = None,
     ) -> CommandResult:
         text = await self._text(command)
-        result = await self.inner.run(text, stdin=stdin, timeout_s=timeout_s, label=label or _first_line(command))
+        result = await self.inner.run(text, stdin=stdin, timeout_s=timeout_s, label=label or first_line(command))
+        self._raise_if_ended(result)
         return CommandResult(self.title, result.command, result.exit_code, result.stdout, result.stderr)
 
     @contextlib.asynccontextmanager
     async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
         text = await self._text(command)
-        async with self.inner.stream(text, label=label or _first_line(command)) as stream:
+        async with self.inner.stream(text, label=label or first_line(command)) as stream:
             yield stream
 
     def pipe_argv(self, command: str) -> Sequence[str] | None:
@@ -65,14 +78,26 @@ class ContainerHost(Host):
     async def _text(self, command: str) -> str:
         """Shell text for the engine's location that runs ``command`` in the container."""
         if len(command) <= ARGUMENT_LIMIT:
-            return shlex.join([*self._exec, command])
+            return shlex.join([*self._exec, command]) + self._whether_ended
         put = 'umask 77; f=$(mktemp) && cat >"$f" && printf %s "$f"'
         text = shlex.join([*self._exec, put])
         stored = await self.inner.run(text, stdin=command.encode(errors="surrogateescape"), label="send a command")
+        self._raise_if_ended(stored)
         path = stored.check("a command could not be sent into the container").out
-        return shlex.join([*self._exec, f'f={shlex.quote(path)}; s=$(cat "$f"; echo .); rm -f "$f"; eval "${{s%.}}"'])
+        run = f'f={shlex.quote(path)}; s=$(cat "$f"; echo .); rm -f "$f"; eval "${{s%.}}"'
+        return shlex.join([*self._exec, run]) + self._whether_ended
 
-
-def _first_line(command: str) -> str:
-    line = command.strip().split("\n", 1)[0]
-    return line if len(line) <= 80 else f"{line[:77]}..."
+    def _raise_if_ended(self, result: CommandResult) -> None:
+        """:raises EndedError: the container does not run any more. HostUnreachableError: its engine does not answer."""
+        line = result.err.rsplit(f"\n{_ENDED}", 1)[-1].split("\n", 1)[0] if f"\n{_ENDED}" in result.err else None
+        if line is None or result.exit_code == 0:
+            return
+        status, _, rest = line.partition(" ")
+        where = f"{self.title}: {result.command}"
+        if status in _STATES:
+            code, _, oom = rest.partition(" ")
+            why = "it ran out of memory" if oom == "true" else "it was killed" if code == "137" else "it ended"
+            raise EndedError(f"the container does not run any more: {why} (exit code {code})", where=where, hint=_HINT)
+        if "no such" in line.lower():
+            raise EndedError("the container is not there any more: somebody removed it", where=where, hint=_HINT)
+        raise HostUnreachableError(f"the container's engine does not answer: {line}", where=where)

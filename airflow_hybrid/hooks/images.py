@@ -38,10 +38,12 @@ class Wanted:
 
     :ivar runtime: name of a runtime, ``auto`` or ``none``.
     :ivar options: more arguments for it.
+    :ivar network: the network is there for every job, whether it asks for it or not.
     """
 
     runtime: str = "auto"
     options: tuple[str, ...] = ()
+    network: bool = False
 
 
 async def find_runtime(host: Host, wanted: Wanted) -> detect.Found:
@@ -88,9 +90,7 @@ async def ready_image(
     runtime = RUNTIMES[found.runtime]
     places = Archives(posixpath.join(workdir, FOLDER), archive)
     reference = runtime.reference(source, places)
-    shared = posixpath.join(places.folder, f"{source.digest}.tar") if elsewhere else None
-    key = (workdir, found.runtime, source.digest, shared)
-    archived = await _once(host, key, _obtain(host, runtime, source, places, reference, shared))
+    archived = await obtain(host, runtime, source, places, elsewhere=elsewhere)
     return ReadyImage(
         found.runtime,
         reference,
@@ -100,7 +100,21 @@ async def ready_image(
         options=wanted.options,
         archive=archived,
         outdir=posixpath.normpath(posixpath.join("/", source.output_directory or OUTDIR)),
+        network=wanted.network,
     )
+
+
+async def obtain(
+    host: Host, runtime: Runtime, source: ImageSource, places: Archives, *, elsewhere: bool = False
+) -> str | None:
+    """Bring an image to a location, unless it is there; -> where an archive of it is, if ``elsewhere`` needs one.
+
+    :raises SiteError: the image could not be had, in the runtime's own words.
+    """
+    reference = runtime.reference(source, places)
+    shared = posixpath.join(places.folder, f"{source.digest}.tar") if elsewhere else None
+    key = (places.folder, runtime.name, source.digest, shared)
+    return await _once(host, key, _obtain(host, runtime, source, places, reference, shared))
 
 
 async def _obtain(
@@ -178,10 +192,10 @@ async def _once(host: Host, key: Any, work: Coroutine[Any, Any, T]) -> T:
 
 
 def wanted_of(section: Any) -> Wanted:
-    """From ``containers`` of a deployment or a binding: a name, or ``{runtime, options}``."""
+    """From ``containers`` of a deployment or a binding: a name, or ``{runtime, options, network}``."""
     if not section:
         return Wanted()
     if isinstance(section, str):
         return Wanted(section)
     options: Sequence[str] = section.get("options") or ()
-    return Wanted(section.get("runtime") or "auto", tuple(options))
+    return Wanted(section.get("runtime") or "auto", tuple(options), bool(section.get("network")))

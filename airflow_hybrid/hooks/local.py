@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 
 from airflow_hybrid.errors import CommandError
-from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, feed
+from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, feed, first_line
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION
 
 ARGUMENT_LIMIT = 60_000
@@ -83,19 +83,19 @@ class LocalHost(Host):
             raise CommandError(
                 f"no answer within {timeout_s:g} s",
                 location=self.title,
-                command=label or _first_line(command),
+                command=label or first_line(command),
                 exit_code=None,
             ) from None
         except BaseException:
             _end(process)
             raise
-        return CommandResult(self.title, label or _first_line(command), _exit_code(code), stdout, stderr)
+        return CommandResult(self.title, label or first_line(command), _exit_code(code), stdout, stderr)
 
     @contextlib.asynccontextmanager
     async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
         process = await self._start(command)
         try:
-            yield _LocalStream(self.title, label or _first_line(command), process)
+            yield _LocalStream(self.title, label or first_line(command), process)
         finally:
             if process.returncode is None:
                 _end(process)
@@ -133,8 +133,3 @@ def _exit_code(code: int) -> int:
 def _end(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def _first_line(command: str) -> str:
-    line = command.strip().split("\n", 1)[0]
-    return line if len(line) <= 120 else line[:117] + "..."

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 import asyncssh
 
 from airflow_hybrid.errors import CommandError, SiteError
-from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host
+from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line
 from airflow_hybrid.hooks.ssh_connection import SshConnection
 from airflow_hybrid.hooks.ssh_login import Login, openssh_argv
 from airflow_hybrid.hooks.ssh_settings import SshSettings
@@ -64,7 +64,7 @@ class SshHost(Host):
         timeout_s: float = DEFAULT_TIMEOUT_S,
         label: str | None = None,
     ) -> CommandResult:
-        shown = label or _first_line(command)
+        shown = label or first_line(command)
         try:
             return await asyncio.wait_for(self._run(command, stdin, shown), timeout_s)
         except asyncio.TimeoutError:
@@ -111,7 +111,7 @@ class SshHost(Host):
 
     @contextlib.asynccontextmanager
     async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
-        shown = label or _first_line(command)
+        shown = label or first_line(command)
         line, preamble = remote_command(command)
         async with self._connection.process(line) as process:
             stream = _SshStream(self, process, shown)
@@ -232,8 +232,3 @@ def _signal_number(name: str) -> int:
         return int(signal.Signals[f"SIG{name}"])
     except KeyError:
         return 0
-
-
-def _first_line(command: str) -> str:
-    line = command.strip().split("\n", 1)[0]
-    return line if len(line) <= 120 else line[:117] + "..."

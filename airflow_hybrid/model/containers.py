@@ -68,6 +68,7 @@ class ReadyImage:
     :ivar options: more arguments for the runtime, from the hybrid file.
     :ivar archive: where nodes that lack the image find it (absolute path of an archive that they can load).
     :ivar outdir: where the tool is to see its output directory.
+    :ivar network: the network is there, whether the tool asks for it or not.
     """
 
     runtime: str
@@ -78,6 +79,7 @@ class ReadyImage:
     options: tuple[str, ...] = ()
     archive: str | None = None
     outdir: str = OUTDIR
+    network: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from airflow_hybrid.config.connectors.compose import ComposeConfig
+from airflow_hybrid.config.connectors.containers import ApptainerConfig, CharliecloudConfig, ContainerConfig
 from airflow_hybrid.config.connectors.helm import HelmConfig
 from airflow_hybrid.config.connectors.kubernetes import KubernetesConfig
 from airflow_hybrid.config.connectors.local import LocalConfig
@@ -17,13 +18,18 @@ from airflow_hybrid.config.connectors.ssh import SshConfig
 from airflow_hybrid.config.values import QUEUE_TYPES
 
 __all__ = [
+    "CONTAINER_TYPES",
     "DECLARED_SERVICES",
     "HELM_TYPES",
+    "IMAGE_TYPES",
     "INLINE_SSH_KEYS",
     "MANAGED_TYPES",
     "STREAMFLOW_TYPES",
     "SUPPORTED_TYPES",
+    "ApptainerConfig",
+    "CharliecloudConfig",
     "ComposeConfig",
+    "ContainerConfig",
     "FluxConfig",
     "HelmConfig",
     "KubernetesConfig",
@@ -61,6 +67,13 @@ MANAGED_TYPES: Mapping[str, str | None] = {
 }
 """Types that are deployed for a run unless they are external; with a key: only where the config has it."""
 HELM_TYPES = ("helm", "helm3", "helm4")
-SUPPORTED_TYPES = ("local", "ssh", "slurm", "pbs", "sge", "flux", "docker-compose", "kubernetes", *HELM_TYPES)
+CONTAINER_TYPES = ("docker", "podman")
+"""Types that are containers which stand for a run; inside of a queue system, the image in which its jobs run."""
+IMAGE_TYPES = ("apptainer", "singularity", "charliecloud")
+"""Types that are an image in which jobs run."""
+SUPPORTED_TYPES = (
+    "local", "ssh", "slurm", "pbs", "sge", "flux", "docker-compose", "kubernetes", *HELM_TYPES, *CONTAINER_TYPES,
+    *IMAGE_TYPES,
+)  # fmt: skip
 DECLARED_SERVICES = ("local", "ssh", "kubernetes", *QUEUE_TYPES)
 """Types whose services are those of `config.services`."""

@@ -17,6 +17,7 @@ from airflow_hybrid.errors import ConfigError, SiteError
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.queue import JobQueue
 from airflow_hybrid.model import JsonValue
+from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.schedulers.base import Scheduler
 
 FOLDER = "airflow_hybrid"
@@ -102,6 +103,13 @@ class Connector(abc.ABC):
         own: JsonValue = self.deployment.containers
         return own if own or self.inner is None else self.inner.containers
 
+    async def image(self, host: Host, service: str | None = None) -> ImageSource | None:
+        """The image in which jobs of a service run that ask for none; None: they run without a container.
+
+        What runs it is said by :attr:`containers`.
+        """
+        return None
+
     def queue(self, host: Host, service: str | None = None) -> JobQueue:
         """The queue of jobs at a location; always the same object."""
         key = (host.location, service)
@@ -135,7 +143,7 @@ class Connector(abc.ABC):
         given = self.deployment.workdir or self.default_workdir()
         if given.startswith("/") and "$" not in given:
             return posixpath.normpath(given)
-        result = await host.run(f"printf %s {_expanding(given)}", label="work directory")
+        result = await host.run(f"printf %s {expanding(given)}", label="work directory")
         path = result.check(f"the work directory {given!r} cannot be resolved").out
         if not path.startswith("/"):
             raise ConfigError(
@@ -209,7 +217,7 @@ class Connector(abc.ABC):
             await host.close()
 
 
-def _expanding(path: str) -> str:
+def expanding(path: str) -> str:
     """A shell word in which ``~`` and ``$NAME`` or ``${NAME}`` are expanded, and nothing else."""
     if path == "~" or path.startswith("~/"):
         path = "$HOME" + path[1:]

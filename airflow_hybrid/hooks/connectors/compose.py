@@ -14,14 +14,10 @@ from pathlib import Path
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import ConfigError, SiteError
 from airflow_hybrid.hooks.base import Host
-from airflow_hybrid.hooks.compose import ComposeProject, Container, Engine, find_engine, project_folder, projects
-from airflow_hybrid.hooks.connectors.base import FOLDER, TOKEN, Connector, Deployed
-from airflow_hybrid.hooks.connectors.hosts import LocalConnector
-from airflow_hybrid.hooks.container_host import ContainerHost
+from airflow_hybrid.hooks.compose import ComposeProject, Engine, find_engine, project_folder, projects
+from airflow_hybrid.hooks.connectors.base import TOKEN, Connector, Deployed
+from airflow_hybrid.hooks.connectors.inside import InContainers
 from airflow_hybrid.hooks.local import LocalHost
-from airflow_hybrid.model import LOCAL_DEPLOYMENT
-from airflow_hybrid.schedulers.base import Scheduler
-from airflow_hybrid.schedulers.process import ProcessScheduler
 
 DEPLOY_TIMEOUT_S = 600
 MAX_FOLDER_MIB = 64
@@ -37,7 +33,7 @@ _UP_FLAGS = {
 """StreamFlow's keys, and what compose calls them"""
 
 
-class ComposeConnector(Connector):
+class ComposeConnector(InContainers):
     """A compose file's services, on this machine or on the first location of what the deployment wraps.
 
     One project per DAG run, named after the run's token; an external deployment is the project ``projectName`` (or,
@@ -47,27 +43,8 @@ class ComposeConnector(Connector):
     managed = True
 
     def __init__(self, deployment: Deployment, inner: Connector | None = None) -> None:
-        super().__init__(deployment, inner or LocalConnector(Deployment(name=LOCAL_DEPLOYMENT, type="local")))
+        super().__init__(deployment, inner)
         self._engine: Engine | None = None
-        self._hosts: dict[str, ContainerHost] = {}
-
-    @property
-    def storage(self) -> str:
-        return self.deployment.name
-
-    def scheduler(self) -> Scheduler:
-        return ProcessScheduler()
-
-    def default_workdir(self) -> str:
-        return f"/tmp/{FOLDER}"
-
-    async def _resolve_workdir(self, host: Host) -> str:
-        # never that of the machine with the engine, whose files the containers do not see
-        return posixpath.normpath(self.deployment.workdir or self.default_workdir())
-
-    def shares(self, path: str) -> bool:
-        shared = [posixpath.normpath(p) for p in self.deployment.config.get("sharedPaths") or ()]
-        return any(path == p or path.startswith(f"{p.rstrip('/')}/") for p in shared)
 
     # --- locations --------------------------------------------------------------------------------------------------
 
@@ -88,40 +65,15 @@ class ComposeConnector(Connector):
         found = [c for c in containers if c.service == (service or c.service) and c.status == "running"]
         if not found:
             raise SiteError(
-                f"no container of {self._title(service)} runs (project {project.name})",
+                f"no container of {self.title_of(service)} runs (project {project.name})",
                 where=project.host.title,
-                hint=self._missing_hint(),
+                hint=self.missing_hint(),
             )
-        return [self._host(project, container) for container in found]
-
-    def _title(self, service: str | None) -> str:
-        name = f"deployment {self.deployment.name!r}"
-        return f"service {service!r} of {name}" if service else name
-
-    def _missing_hint(self) -> str:
-        if self.deployment.external:
-            return "start the project, or let the run do it: leave `external` out"
-        return "clear the deployment's setup task and the steps whose files were in it, and all is made anew"
-
-    def _host(self, project: ComposeProject, container: Container) -> ContainerHost:
-        if container.id not in self._hosts:
-            self._hosts[container.id] = ContainerHost(
-                self.deployment.name,
-                f"{container.service}-{container.number}",
-                project.host,
-                project.engine.program,
-                container.id,
-                self.deployment.config.get("cores"),
-            )
-        return self._hosts[container.id]
-
-    async def _outer(self) -> Host:
-        """Where the engine is."""
-        assert self.inner is not None
-        return (await self.inner.hosts(self.deployment.wraps_service))[0]
+        program = project.engine.program
+        return [self.host_of(project.host, program, c, f"{c.service}-{c.number}") for c in found]
 
     async def _project(self) -> ComposeProject:
-        host = await self._outer()
+        host = await self.outer()
         if self._engine is None:
             self._engine = await find_engine(host, self.deployment.config.get("composeCommand"))
         return ComposeProject(host, self._engine, self._project_name())
@@ -153,7 +105,7 @@ class ComposeConnector(Connector):
         await project.host.run(f"rm -rf {folder}", label="remove the copy of the compose file")
 
     async def deployed(self) -> list[Deployed]:
-        host = await self._outer()
+        host = await self.outer()
         found = []
         for name, things in (await projects(host, (await self._project()).engine, "ah-")).items():
             match = TOKEN.match(name)

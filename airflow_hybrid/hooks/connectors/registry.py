@@ -24,6 +24,8 @@ _BUILT_IN: Mapping[str, str] = {
     "kubernetes": "manifests:ManifestsConnector",
     "docker-compose": "compose:ComposeConnector",
     **dict.fromkeys(("helm", "helm3", "helm4"), "helm:HelmConnector"),
+    **dict.fromkeys(("docker", "podman"), "containers:ContainerConnector"),
+    **dict.fromkeys(("singularity", "apptainer", "charliecloud"), "containers:ImageConnector"),
     **dict.fromkeys(("slurm", "pbs", "sge", "flux"), "clusters:QueueConnector"),
 }
 """type -> module of this package and class; imported when a deployment of the type is used"""
@@ -67,17 +69,22 @@ def _open(
     key = json.dumps(chain, sort_keys=True, default=str)
     if key not in connectors:
         wrapped = _open(connectors, deployments, deployment.wraps, (*outer, name)) if deployment.wraps else None
-        connectors[key] = connector_class(deployment)(deployment, wrapped)
+        connectors[key] = connector_class(deployment, wrapped)(deployment, wrapped)
     return connectors[key]
 
 
-def connector_class(deployment: Deployment) -> type[Connector]:
+def connector_class(deployment: Deployment, wrapped: Connector | None = None) -> type[Connector]:
     """The class for a deployment's type: ours, or that of an entry point.
 
+    :param wrapped: what it wraps: inside of a queue system, docker and podman are an image for its jobs.
     :raises ConfigError: neither.
     """
     if deployment.type in _BUILT_IN:
         module, _, name = _BUILT_IN[deployment.type].partition(":")
+        from airflow_hybrid.hooks.connectors.clusters import QueueConnector
+
+        if isinstance(wrapped, QueueConnector) and name == "ContainerConnector":
+            name = "ImageConnector"
         found: type[Connector] = getattr(importlib.import_module(f"{__package__}.{module}"), name)
         return found
     points = list(entry_points(group=ENTRY_POINT_GROUP, name=deployment.type))

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.errors import CommandError, HostUnreachableError, SiteError
-from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host
+from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line
 from airflow_hybrid.hooks.kubernetes.cluster import ApiError, Cluster
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class PodHost(Host):
         timeout_s: float = DEFAULT_TIMEOUT_S,
         label: str | None = None,
     ) -> CommandResult:
-        shown = label or _first_line(command)
+        shown = label or first_line(command)
         try:
             return await asyncio.wait_for(self._run(command, stdin, shown), timeout_s)
         except asyncio.TimeoutError:
@@ -105,7 +105,7 @@ class PodHost(Host):
 
     @contextlib.asynccontextmanager
     async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
-        shown = label or _first_line(command)
+        shown = label or first_line(command)
         async with contextlib.AsyncExitStack() as stack:
             socket = await self._open(stack, shown)
             stream = PodStream(self, socket, shown)
@@ -219,8 +219,3 @@ async def _feed(stream: PodStream, stdin: bytes | AsyncIterator[bytes] | None) -
             if data:
                 await stream.write(data)
     await stream.end()
-
-
-def _first_line(command: str) -> str:
-    line = command.strip().split("\n", 1)[0]
-    return line if len(line) <= 120 else line[:117] + "..."

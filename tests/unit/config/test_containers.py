@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_hybrid.config import bind, parse_deployments
+from airflow_hybrid.config import Deployment, bind, parse_deployments
 from airflow_hybrid.config.containers import arguments
 from airflow_hybrid.errors import ConfigError
 from tests.unit.config.conftest import Load
@@ -68,3 +68,54 @@ def test_a_step_may_have_another(load: Load) -> None:
 )
 def test_streamflows_options_are_arguments(config: dict[str, object], expected: list[str]) -> None:
     assert arguments(config) == expected
+
+
+# --- deployments that are an image -----------------------------------------------------------------------------------
+
+PLACES = {
+    "login": {"type": "ssh", "config": {"nodes": ["host"]}},
+    "queue": {"type": "slurm", "wraps": "login"},
+    "cluster": {"type": "kubernetes", "config": {"storage": {"claim": "c"}}},
+}
+
+
+def place(kind: str, config: dict[str, object], **more: object) -> Deployment:
+    return parse_deployments({**PLACES, "box": {"type": kind, "config": config, **more}})["box"]
+
+
+def test_a_file_of_streamflow_names_its_containers_as_ever() -> None:
+    options = {"image": "debian:12", "volume": ["/data:/data"], "init": True, "cpus": 2.5, "transferBufferSize": 65536}
+    assert place("docker", options).managed
+    assert not place("docker", {"image": "x", "containerId": "0123"}, external=True).managed
+    options = {"image": "docker://debian:12", "bind": ["/data:/data"], "nv": True, "network": "none"}
+    assert not place("singularity", options, wraps="queue").managed
+
+
+def test_a_container_stands_for_a_run_and_not_in_a_queue() -> None:
+    assert place("podman", {"image": "x"}).managed
+    assert place("podman", {"image": "x"}, wraps="login").managed
+    assert not place("podman", {"image": "x"}, wraps="queue").managed
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "more", "words"),
+    [
+        ("docker", {}, {}, ["the key `image` is missing"]),
+        ("docker", {"image": "x", "volumes": ["/a:/a"]}, {}, ["unknown key `volumes`", "did you mean `volume`?"]),
+        ("docker", {"image": "x", "privileged": "yes"}, {}, ["must be true or false"]),
+        ("docker", {"image": "x", "containerId": "y"}, {}, ["names a container that is not `external`"]),
+        ("docker", {"image": "x"}, {"external": True}, ["an external container is named by `containerId`"]),
+        ("docker", {"containerId": "y"}, {"wraps": "queue", "external": True}, ["do not share a running container"]),
+        ("podman", {"image": "x"}, {"wraps": "cluster"}, ["a pod's jobs are in containers already"]),
+        ("singularity", {"image": "x", "instanceName": "y"}, {}, ["steps do not run in an instance"]),
+        ("apptainer", {}, {}, ["the key `image` is missing"]),
+        ("charliecloud", {"image": "x", "nv": True}, {}, ["unknown key `nv`"]),
+    ],
+)
+def test_what_makes_no_container_is_said(
+    kind: str, config: dict[str, object], more: dict[str, object], words: list[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        place(kind, config, **more)
+    for word in words:
+        assert word in str(caught.value)

@@ -183,7 +183,8 @@ def test_a_mistake_is_one_message_with_line_path_and_advice(problems: Problems, 
             "{step: /a, target: {deployment: dc, service: x}}",
             [
                 "target: deployment `dc` has type occam, which this version does not support",
-                "-> supported: local, ssh, slurm, pbs, sge, flux, docker-compose, kubernetes, helm, helm3, helm4",
+                "-> supported: local, ssh, slurm, pbs, sge, flux, docker-compose, kubernetes, helm, helm3, "
+                "helm4, docker, podman, apptainer, singularity, charliecloud",
             ],
         ),
         ("{step: a, target: cloud}", ["step: a path starts with `/`: write `/a`"]),
@@ -281,9 +282,9 @@ def test_all_problems_of_a_file_are_told_at_once_in_its_order(problems: Problems
     [
         "deployments: {a: {type: ssh, config: {nodes: [x], password: hunter2}}}",
         "deployments: {a: {type: ssh, config: {nodes: [{hostname: x, passphrase: hunter2}]}}}",
-        "deployments: {a: {type: docker, config: {registry: {token: hunter2}}}}",
+        "deployments: {a: {type: helm, config: {registry: {token: hunter2}}}}",
         "database: {type: postgres, config: {password: hunter2}}",
-        'deployments: {a: {type: docker, config: {env: ["-----BEGIN OPENSSH PRIVATE KEY-----hunter2"]}}}',
+        'deployments: {a: {type: docker, config: {image: i, env: ["-----BEGIN OPENSSH PRIVATE KEY-----hunter2"]}}}',
     ],
 )
 def test_a_secret_in_the_file_is_refused_and_not_repeated(problems: Problems, text: str) -> None:

@@ -14,9 +14,10 @@ import pytest
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import ConfigError, DeployError
-from airflow_hybrid.hooks.compose import Container, Engine, find_engine, parse_containers
+from airflow_hybrid.hooks.compose import Engine, find_engine
 from airflow_hybrid.hooks.connectors.base import NAME_LENGTH, TOKEN
 from airflow_hybrid.hooks.connectors.compose import ComposeConnector, pack
+from airflow_hybrid.hooks.engine_containers import Container, parse_containers
 from airflow_hybrid.hooks.local import LocalHost
 
 TOKEN_OF_RUN = "ah-0a1b2c-0123456789"
@@ -126,10 +127,10 @@ def test_only_the_folder_of_the_compose_file_is_sent(tmp_path: Path) -> None:
 
 
 def test_messages_hold_the_tools_words_without_its_progress() -> None:
-    from airflow_hybrid.hooks.compose import _tail
+    from airflow_hybrid.hooks.engine_containers import last_words
 
     text = " Network p_default Creating \n Container p-web-1 Started \n\nError: no such image\n" + "a" * 64 + "\n"
-    assert _tail(text) == "\n  Error: no such image"
+    assert last_words(text) == "\n  Error: no such image"
 
 
 def test_engines_and_containers_have_readable_names() -> None:
