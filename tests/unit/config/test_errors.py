@@ -282,7 +282,7 @@ def test_all_problems_of_a_file_are_told_at_once_in_its_order(problems: Problems
     [
         "deployments: {a: {type: ssh, config: {nodes: [x], password: hunter2}}}",
         "deployments: {a: {type: ssh, config: {nodes: [{hostname: x, passphrase: hunter2}]}}}",
-        "deployments: {a: {type: helm, config: {registry: {token: hunter2}}}}",
+        "deployments: {a: {type: occam, config: {registry: {token: hunter2}}}}",
         "database: {type: postgres, config: {password: hunter2}}",
         'deployments: {a: {type: docker, config: {image: i, env: ["-----BEGIN OPENSSH PRIVATE KEY-----hunter2"]}}}',
     ],
