@@ -18,6 +18,8 @@ OWN_IMAGES = "localhost/airflow_hybrid"
 
 class _Oci(Runtime):
     removes = True
+    rm = True
+    """``run --rm`` removes a container that has ended, and still knows its exit code"""
 
     def reference(self, source: ImageSource, places: Archives) -> str:
         if source.file or (not source.image_id and not source.pull):
@@ -61,7 +63,9 @@ class _Oci(Runtime):
         self, container: Container, name: str, environment: Mapping[str, str], command: Sequence[str]
     ) -> list[str]:
         image = container.image
-        argv = [*container.launcher, self.client, "run", "-i", "--rm"]
+        argv = [*container.launcher, self.client, "run", "-i"]
+        if self.rm or container.launcher:
+            argv.append("--rm")
         if not container.launcher:
             argv.append(f"--name={name}")
         argv += ["--pull=never", "--log-driver=none", "--read-only", *self.identity(image)]
@@ -90,6 +94,8 @@ class Docker(_Oci):
     """https://docs.docker.com/reference/cli/docker/container/run/"""
 
     name = client = "docker"
+    # docker's client on podman's API (4.3) says 0 of whatever it removes: the job removes it, once the code is known
+    rm = False
 
     def usable(self) -> str:
         # a client without a daemon is of no use; `docker` may be podman under another name, which behaves as such

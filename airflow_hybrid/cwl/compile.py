@@ -6,8 +6,10 @@ from __future__ import annotations
 import functools
 import logging
 import re
+from collections.abc import Iterator, MutableMapping
 from importlib.resources import files
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import yaml
@@ -58,7 +60,7 @@ def compile_document(
         raise CwlError(f"no such CWL file: {base}")
     fetched: dict[str, None] = {}
     roots = Roots(source)
-    refused: list[str] = []
+    refused: dict[str, str] = {}
     with messages.caught() as caught:
         try:
             process = load_tool(
@@ -70,7 +72,10 @@ def compile_document(
             raise
         except Exception as error:
             explained = _explained(error, source)
-            raise (roots.refuse(refused[0], explained.where or "") if refused else explained) from error
+            told = str(error)
+            # what a document only would like to read ($schemas) may be refused without being what is wrong with it
+            problem = next((problem for url, problem in refused.items() if url in told), None)
+            raise (roots.refuse(problem, explained.where or "") if problem else explained) from error
     seen: set[str | None] = set()
     for text in caught.warnings:
         reason = re.search(r"JSHINT: E\d+: (.*)", text)
@@ -106,7 +111,7 @@ def _check_locations(process: Process, roots: Roots) -> None:
     process.visit(check)
 
 
-def _loading_context(fetched: dict[str, None], roots: Roots, refused: list[str]) -> LoadingContext:
+def _loading_context(fetched: dict[str, None], roots: Roots, refused: dict[str, str]) -> LoadingContext:
     class RecordingFetcher(DefaultFetcher):
         """Notes what a document was made of; reads nothing outside of its roots."""
 
@@ -116,12 +121,12 @@ def _loading_context(fetched: dict[str, None], roots: Roots, refused: list[str])
         def _refuses(self, url: str) -> bool:
             problem = None if url.startswith("https://w3id.org/cwl/") else roots.problem(url)
             if problem:
-                refused.append(problem)
+                refused[url] = problem
             return problem is not None
 
         def fetch_text(self, url: str, content_types: list[str] | None = None) -> str:
             if self._refuses(url):
-                raise ValidationException(refused[-1])
+                raise ValidationException(refused[url])
             text: str = super().fetch_text(url, content_types)
             if not url.startswith("https://w3id.org/cwl/"):
                 fetched[url] = None
@@ -148,6 +153,10 @@ def _explained(error: Exception, source: str) -> CwlError:
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, StopIteration):
         message = "the document is empty"
+    elif isinstance(error, RecursionError) and (itself := _runs_itself(error)):
+        where, message = itself, "the workflow runs itself: a step's `run` names the workflow that the step is in"
+    elif isinstance(error, TypeError) and (step := _loop_hint(error)):
+        where, message = step, "cwltool:Loop must be among the step's requirements, not its hints"
     elif not message:
         message = type(error).__name__
     feature = re.search(r"\b(\w+FeatureRequirement) not in requirements", message)
@@ -155,11 +164,41 @@ def _explained(error: Exception, source: str) -> CwlError:
     return kind(message, where=where or _frame_position(error) or messages.position(source, 1, 1), hint=hint)
 
 
+def _frames(error: BaseException) -> Iterator[FrameType]:
+    """From the outermost to the one that raised the error."""
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame
+        trace = trace.tb_next
+
+
+def _runs_itself(error: RecursionError) -> str:
+    """The position of a process that cwltool was making while it was already making it; "" if there is none."""
+    making: set[str] = set()
+    for frame in _frames(error):
+        document = frame.f_locals.get("toolpath_object")
+        if frame.f_code.co_name != "__init__" or not isinstance(document, MutableMapping):
+            continue
+        run = document.get("run")
+        if (run.get("id") if isinstance(run, MutableMapping) else run) in making:
+            return position(document)
+        if run is None:
+            making.add(str(document.get("id")))
+    return ""
+
+
+def _loop_hint(error: TypeError) -> str:
+    """The position of a step with a Loop hint, which cwltool stumbles over when it wants to refuse it."""
+    found = ""
+    for frame in _frames(error):
+        if frame.f_code.co_name == "rewrite_loop_requirements":
+            found = position(frame.f_locals.get("s"))
+    return found
+
+
 def _frame_position(error: BaseException) -> str:
     """Where in the document cwltool was when it raised an error without a position."""
     found = ""
-    trace = error.__traceback__
-    while trace is not None:
-        found = position(trace.tb_frame.f_locals.get("toolpath_object")) or found
-        trace = trace.tb_next
+    for frame in _frames(error):
+        found = position(frame.f_locals.get("toolpath_object")) or found
     return found

@@ -197,7 +197,9 @@ ah_box() { # client, name of the container, command: the job ends with its conta
     wait $!
     ah_code=$?
     # its time was up, or the client was killed: the container need not know
-    case $ah_code in 124 | 137 | 143) ah_unbox "$ah_client" "$ah_name" ;; *) rm -f ../box ;; esac
+    case $ah_client:$ah_code in *:124 | *:137 | *:143) ah_unbox "$ah_client" "$ah_name" ;; esac
+    [ "$ah_client" != docker ] || docker rm -f "$ah_name" >/dev/null 2>&1 </dev/null
+    rm -f ../box
     ah_links
     exit $ah_code
 }

@@ -193,6 +193,12 @@ def running(marker: str) -> bool:
     return any(marker.encode() in line for line in lines)
 
 
+def test_a_failed_tool_is_a_failed_job(anywhere: Bench) -> None:
+    with pytest.raises(JobFailedError, match="exit code 3"):
+        anywhere.run(script("exit 3"))
+    assert containers() == []
+
+
 ENDS = pytest.mark.parametrize("anywhere", ["podman", "docker", "charliecloud"], indirect=True)
 
 

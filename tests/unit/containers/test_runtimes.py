@@ -38,6 +38,7 @@ SIF_MOUNTS = [
 ]  # fmt: skip
 TOOL = ["echo", "hi there"]
 RUN = ["run", "-i", "--rm", "--name=box", "--pull=never", "--log-driver=none", "--read-only"]
+KEPT = [word for word in RUN if word != "--rm"]
 
 
 def argv(runtime: str, reference: str = "img:1", image: dict[str, object] | None = None, **more: object) -> list[str]:
@@ -49,10 +50,10 @@ def argv(runtime: str, reference: str = "img:1", image: dict[str, object] | None
 @pytest.mark.parametrize(
     ("made", "expected"),
     [
-        (argv("docker"), ["docker", *RUN, "--user=7:8", *OCI, "--network=none", "img:1", "echo", "hi there"]),
+        (argv("docker"), ["docker", *KEPT, "--user=7:8", *OCI, "--network=none", "img:1", "echo", "hi there"]),
         (
             argv("docker", image={"rootless": True, "options": ("--init",)}, network=True, gpus=2, shm_size="1g"),
-            ["docker", *RUN, "--user=0:0", *OCI, "--gpus=2", "--shm-size=1g", "--init", "img:1", "echo", "hi there"],
+            ["docker", *KEPT, "--user=0:0", *OCI, "--gpus=2", "--shm-size=1g", "--init", "img:1", "echo", "hi there"],
         ),
         (argv("podman"), ["podman", *RUN, "--user=7:8", *OCI, "--network=none", "img:1", "echo", "hi there"]),
         (

@@ -198,6 +198,19 @@ def test_an_error_in_another_file_names_that_file(bench: Bench) -> None:
         bench.compile(FLOW)
 
 
+def test_a_workflow_that_runs_itself_is_said(bench: Bench) -> None:
+    text = "$graph:\n- id: main\n" + indented(FLOW.replace("echo.cwl", "'#main'").replace("text: s", "s: s"), 2)
+    with pytest.raises(CwlError, match=r"the workflow runs itself") as caught:
+        bench.compile(text)
+    assert str(caught.value.where) == f"{bench.folder}/main.cwl:8:5"
+
+
+def test_what_is_wrong_is_said_though_an_ontology_could_not_be_had(bench: Bench) -> None:
+    with pytest.raises(CwlError, match="'type' names 'strnig', which is not there"):
+        bench.compile(ECHO.replace("type: string", "type: strnig") + "$schemas: ['https://ontology.invalid/x.owl']\n")
+    bench.compile(ECHO + "$schemas: ['https://ontology.invalid/x.owl']\n")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("", "the document is empty"), ("- a\n", "is a list"), ("class: Workflow\n", "no cwlVersion")],

@@ -58,6 +58,7 @@ def test_the_loops_of_cwltool_give_what_its_tests_expect(tmp_path: Path, folder:
         ("invalid-no-loopWhen", "missing required field 'loopWhen'|missing required field `loopWhen`"),
         ("invalid-multi-source-loop-no-requirement", "MultipleInputFeatureRequirement is missing"),
         ("invalid-loop-command-line-tool", "Loop"),
+        ("invalid-loop-hint", "cwltool:Loop must be among the step's requirements, not its hints"),
     ],
 )
 def test_a_loop_that_is_no_valid_one_is_refused_with_its_line(name: str, message: str) -> None:
