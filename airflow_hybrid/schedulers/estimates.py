@@ -61,6 +61,74 @@ else echo "said $(printf %s "$ah_s" | tr '\\n' ' ')"; fi
 """
 
 
+_PBS_NODES = r"""pbsnodes -aSj 2>/dev/null | awk '
+$7 ~ /^[0-9]+\/[0-9]+$/ {
+    split($7, n, "/"); t += n[2]
+    if ($2 !~ /down|offline|stale|unknown|maintenance|provision|sleep|unresolvable/) { f += n[1]; c += int(n[1] / per) }
+}
+END { if (t) print SHOWN }'"""
+"""one line per node: name, state, ..., free and all CPUs as ``6/8`` in the seventh column (pbsnodes(8B), -S -j)"""
+
+
+def pbs_cpus() -> str:
+    """Shell text that asks for free and all CPUs of the nodes of an OpenPBS; one that does not know says nothing."""
+    return f'echo "capacity $({_PBS_NODES.replace("SHOWN", "f + 0, t").replace("per", "1")})"\n'
+
+
+def slots(text: str) -> Capacity:
+    """Read the answer to :func:`pbs_cpus` or :func:`sge_slots`: pairs of free and all; of several, the largest."""
+    words = [_number(word) for word in _line(text, "capacity ")]
+    if not words or len(words) % 2 or None in words:
+        return Capacity()
+    return Capacity(max(n or 0 for n in words[1::2]), max(n or 0 for n in words[::2]))
+
+
+def pbs_start(queue: str | None, chunks: int, cores: int) -> str:
+    """Shell text that estimates when a job would start at an OpenPBS: at once, if it fits into what is free.
+
+    Otherwise not before those that wait in the queue, of which the scheduler has estimates where the site wants that
+    (``backfill_depth``; the attribute ``estimated.start_time``, which ``qstat -f`` shows as a date).
+    """
+    fits = _PBS_NODES.replace("SHOWN", "c + 0").replace("per", str(max(1, cores)))
+    where = shlex.quote(queue or "")
+    return f"""ah_f=$({fits})
+if [ -n {where} ] && qstat -Q -f {where} 2>/dev/null | grep -q '^ *started = False'; then
+    echo "said the queue" {where} "is stopped"
+elif [ -n "$ah_f" ] && [ "$ah_f" -ge {chunks} ]; then echo "wait 0"
+else
+    ah_t=$(qstat -f 2>/dev/null | awk -v queue={where} '
+        function end() {{ if (s == "Q" && (queue == "" || q == queue)) {{ n++; if (d) print "at " d }} s = q = d = "" }}
+        /^Job Id:/ {{ end() }}
+        /^    job_state = / {{ s = $3 }}
+        /^    queue = / {{ q = $3 }}
+        /^    estimated.start_time = / {{ sub(/.* = /, ""); d = $0 }}
+        END {{ end(); print "jobs " n + 0 }}')
+    ah_w=$(printf '%s\\n' "$ah_t" | sed -n 's/^at //p' |
+        while read -r ah_d; do date -d "$ah_d" +%s; done | sort -n | tail -n 1)
+    ah_n=$(printf '%s\\n' "$ah_t" | sed -n 's/^jobs //p')
+    if [ -n "$ah_w" ]; then echo "wait $((ah_w - $(date +%s)))"
+    else echo "said no CPUs are free, $ah_n jobs wait, the site has no estimate"; fi
+fi
+"""
+
+
+def sge_slots(queue: str | None) -> str:
+    """Shell text that asks for free and all slots of a cluster queue, or of each (qstat(1), -g c)."""
+    where = f" -q {shlex.quote(queue)}" if queue else ""
+    rows = "awk 'NF >= 8 && $6 ~ /^[0-9]+$/ { print $5, $6 }' | tr '\\n' ' '"
+    return f'echo "capacity $(qstat -g c{where} 2>/dev/null | {rows})"\n'
+
+
+def sge_start(arguments: Sequence[str], script: str) -> str:
+    """Shell text that lets qsub say whether a job would start now; nothing is submitted (qsub(1), ``-w p``).
+
+    :param arguments: the command line of qsub, without the script, which it reads from stdin.
+    """
+    return f"""if ah_s=$(printf %s {shlex.quote(script)} | {shlex.join(arguments)} -w p 2>&1); then echo "wait 0"
+else echo "said $(printf %s "$ah_s" | tr '\\n' ' ')"; fi
+"""
+
+
 def wait(text: str) -> tuple[float | None, str]:
     """Seconds until the job would start, and what the site said where it does not know."""
     words = _line(text, "wait ")

@@ -15,6 +15,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
 from airflow_hybrid.model import JobState
+from airflow_hybrid.schedulers import estimates
 from airflow_hybrid.schedulers.base import Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record, paired
 
@@ -120,6 +121,18 @@ class PbsScheduler(BatchScheduler):
 
     def restarts(self, submission: Submission) -> bool:
         return submission.jobs > 1 or "r" in self.given(submission)
+
+    def capacity_command(self, submission: Submission) -> str:
+        return estimates.pbs_cpus()
+
+    def parse_capacity(self, text: str) -> estimates.Capacity:
+        return estimates.slots(text)
+
+    def wait_command(self, submission: Submission) -> str:
+        options = submission.options
+        queue = str(options.get("queue") or options.get("destination") or options.get("q") or "").partition("@")[0]
+        chunks = max(submission.nodes, submission.processes, 1)
+        return estimates.pbs_start(queue or None, chunks, submission.cores or 1)
 
     def ask_queue(self, ids: Sequence[str]) -> str:
         # an array of OpenPBS counts its elements itself

@@ -11,10 +11,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import JobState
+from airflow_hybrid.schedulers import estimates
 from airflow_hybrid.schedulers.base import Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record, count_tasks, paired
 
@@ -81,6 +83,24 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
             (f"l:{gpu}", ["-l", f"{gpu}={gpus}"] if gpus and gpu else []),
             ("l:h_rt", ["-l", f"h_rt={limit}"] if limit else []),
         )
+
+    def capacity_command(self, submission: Submission) -> str:
+        return estimates.sge_slots(self._cluster_queue(submission))
+
+    def parse_capacity(self, text: str) -> estimates.Capacity:
+        return estimates.slots(text)
+
+    def wait_command(self, submission: Submission) -> str:
+        one = replace(submission, jobs=1)
+        words = self.arguments(one, 0)[:-1]
+        if "-w" in words:  # ours, which asks whether it could run on the empty cluster
+            del words[words.index("-w") : words.index("-w") + 2]
+        return estimates.sge_start(words, self.scripts(one)["batch.0.sh"])
+
+    @staticmethod
+    def _cluster_queue(submission: Submission) -> str | None:
+        named = submission.options.get("queue") or submission.options.get("q")
+        return str(named) if named else None
 
     def ask_queue(self, ids: Sequence[str]) -> str:
         return f"""ah_q=$(qstat -u "$(id -un)" 2>&1)

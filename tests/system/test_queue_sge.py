@@ -15,8 +15,10 @@ import pytest
 
 from airflow_hybrid.errors import SubmitError
 from airflow_hybrid.hooks.queue import JobQueue, Progress
+from airflow_hybrid.hooks.site_look import SiteLook, look
 from airflow_hybrid.hooks.ssh import SshHost
 from airflow_hybrid.model import JobResult, JobState, Resources
+from airflow_hybrid.schedulers.estimates import Capacity
 from airflow_hybrid.schedulers.sge import SgeScheduler
 from tests.system import sites
 from tests.testbed.fixture import Testbed
@@ -65,6 +67,32 @@ async def until(seen: list[Progress], what: Callable[[Progress], object], second
 
 def ends(results: list[JobResult]) -> list[tuple[JobState, int | None]]:
     return [(result.state, result.exit_code) for result in results]
+
+
+async def test_the_site_says_what_is_free_and_whether_a_job_would_start(host: SshHost, grid: Testbed) -> None:
+    resources = Resources(4, explicit=frozenset({"cores"}))
+
+    async def ask(**options: str) -> SiteLook:
+        options = {"queue": "all.q", "pe": "smp", **options}
+        return await look(
+            host, SgeScheduler(), "/none", resources=resources, options=options, load=True, wait=True
+        )  # fmt: skip
+
+    with grid.counting("grid", "qsub") as calls:
+        idle = await ask()
+    assert calls.calls("qsub") and all("-w p" in call for call in calls.calls("qsub"))
+    assert (idle.capacity, idle.wait_s) == (Capacity(4, 4), 0)
+    held = grid.run("grid", "echo sleep 300 | qsub -terse -q all.q -pe smp 4 -o /dev/null -j y").strip()
+    try:
+        deadline = time.monotonic() + 60
+        while (busy := await ask()).capacity.free_cores != 0:
+            assert time.monotonic() < deadline
+            await asyncio.sleep(1)
+        assert busy.wait_s is None and "no suitable queues" in busy.said
+    finally:
+        grid.run("grid", f"qdel {held}")
+    wrong = await ask(pe="nosuch")
+    assert wrong.wait_s is None and "nosuch" in wrong.said
 
 
 async def test_an_array_runs_with_few_commands(queue: JobQueue, grid: Testbed, folder: str) -> None:
@@ -172,6 +200,7 @@ _CLIENT = """
 import asyncio, json, sys
 sys.path.insert(0, {root!r})
 from airflow_hybrid.hooks.queue import JobQueue
+from airflow_hybrid.schedulers.estimates import Capacity
 from airflow_hybrid.schedulers.sge import SgeScheduler
 from tests.system import sites
 from tests.unit.hooks.batches import batch

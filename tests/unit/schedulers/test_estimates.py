@@ -3,17 +3,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from dataclasses import replace
 
 import pytest
 
+from airflow_hybrid.model import Resources
 from airflow_hybrid.schedulers import estimates
 from airflow_hybrid.schedulers.base import Scheduler, Submission
 from airflow_hybrid.schedulers.estimates import Capacity
 from airflow_hybrid.schedulers.pbs import PbsScheduler
 from airflow_hybrid.schedulers.process import ProcessScheduler
+from airflow_hybrid.schedulers.sge import SgeScheduler
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from airflow_hybrid.schedulers.torque import TorqueScheduler
+from tests.unit.schedulers.transcripts import recorded
 
 BATCH = Submission(directory="/home/u/w x/T/a", name="step-0123", jobs=3)
 
@@ -62,6 +67,98 @@ def test_the_question_to_slurm_submits_nothing_and_quotes_the_template() -> None
     text = SlurmScheduler().wait_command(replace(BATCH, template=template, options={"partition": "a b"}))
     assert "--test-only" in text and "'--partition=a b'" in text and "--array" not in text
     assert "'\"'\"'it'\"'\"'" in text
+
+
+def asked(text: str, **programs: str) -> str:
+    """What shell text prints where ``programs`` print so."""
+    functions = "".join(f"{name}() {{ cat <<'EOF'\n{said}\nEOF\n}}\n" for name, said in programs.items())
+    done = subprocess.run(["sh", "-c", functions + text], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("nodes-aSj", Capacity(8, 8)),
+        ("nodes-aSj-busy", Capacity(8, 0)),
+        ("mom-down-nodes-aSj", Capacity(8, 0)),
+    ],
+)
+def test_what_the_nodes_of_a_pbs_have(case: str, expected: Capacity) -> None:
+    scheduler = PbsScheduler()
+    text = asked(scheduler.capacity_command(BATCH), pbsnodes=recorded("pbs", case)["stdout"])
+    assert scheduler.parse_capacity(text) == expected
+
+
+def test_a_pbs_that_does_not_know_has_no_capacity() -> None:
+    scheduler = PbsScheduler()
+    assert scheduler.parse_capacity(asked(scheduler.capacity_command(BATCH), pbsnodes="")) == Capacity()
+
+
+QUEUED = """Job Id: 1.pbs
+    Job_Name = first
+    job_state = R
+    queue = workq
+Job Id: 2.pbs
+    Job_Name = second
+    job_state = Q
+    queue = workq
+    estimated.exec_vnode = (pbs:ncpus=8)
+    estimated.start_time = {near}
+Job Id: 3.pbs
+    job_state = Q
+    queue = other
+    estimated.start_time = {far}
+Job Id: 4.pbs
+    job_state = Q
+    queue = workq
+"""
+
+
+@pytest.mark.parametrize(
+    ("queue", "nodes", "cores", "low", "high", "said"),
+    [
+        (None, "nodes-aSj", 8, 0, 0, ""),
+        ("workq", "nodes-aSj-busy", 1, 500, 600, ""),
+        (None, "nodes-aSj-busy", 1, 3500, 3600, ""),
+        ("empty", "nodes-aSj-busy", 1, None, None, "no CPUs are free, 0 jobs wait, the site has no estimate"),
+        ("workq", "nodes-aSj", 9, 500, 600, ""),
+    ],
+)
+def test_when_a_job_would_start_at_a_pbs(
+    queue: str | None, nodes: str, cores: int, low: int | None, high: int | None, said: str
+) -> None:
+    def date(seconds: int) -> str:
+        return time.strftime("%a %b %d %H:%M:%S %Y", time.localtime(time.time() + seconds))
+
+    scheduler = PbsScheduler()
+    resources = Resources(cores, explicit=frozenset({"cores"}))
+    text = scheduler.wait_command(replace(BATCH, options={"queue": queue} if queue else {}, resources=resources))
+    programs = {
+        "pbsnodes": recorded("pbs", nodes)["stdout"],
+        "qstat": QUEUED.format(near=date(600), far=date(3600)),
+    }
+    wait_s, words = scheduler.parse_wait(asked(text, **programs))
+    assert words == said
+    assert wait_s is None if low is None or high is None else wait_s is not None and low <= wait_s <= high
+
+
+def test_a_queue_of_pbs_that_is_stopped_starts_nothing() -> None:
+    text = PbsScheduler().wait_command(replace(BATCH, options={"queue": "workq"}))
+    found = asked(text, qstat="Queue: workq\n    started = False", pbsnodes=recorded("pbs", "nodes-aSj")["stdout"])
+    assert PbsScheduler().parse_wait(found) == (None, "the queue workq is stopped")
+
+
+def test_what_the_queues_of_a_grid_engine_have() -> None:
+    scheduler = SgeScheduler()
+    text = asked(scheduler.capacity_command(BATCH), qstat=recorded("sge", "queues")["stdout"])
+    assert scheduler.parse_capacity(text) == Capacity(4, 4)
+    assert "-q all.q" in scheduler.capacity_command(replace(BATCH, options={"queue": "all.q"}))
+
+
+def test_the_question_to_grid_engine_submits_nothing() -> None:
+    text = SgeScheduler().wait_command(replace(BATCH, options={"queue": "all.q"}))
+    assert "-w p" in text and "-w e" not in text and " -t " not in text
 
 
 SEVERAL = replace(BATCH, nodes=4)

@@ -1,0 +1,138 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Kills while a deployment is made or taken away: the run goes on with it, and nothing of it is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+
+from tests.system.airflow_api import wait_for
+from tests.system.airflow_stack import AirflowStack
+from tests.system.conftest import Dags
+from tests.system.kube import Kube
+from tests.system.test_faults import kill_tasks
+from tests.system.test_managed import COMPOSE, IMAGE, containers, podman
+
+pytestmark = pytest.mark.slow
+__all__ = ["containers"]
+STUBBORN = "trap : TERM; while :; do sleep 1; done"
+"""does not end when it is asked to, so that taking it away takes its time"""
+GRACE_S = 8
+
+
+class Compose:
+    """A compose project whose second service is ready late, and whose first is slow to go."""
+
+    def __init__(self, dags: Dags) -> None:
+        slow = {"image": IMAGE, "command": ["sh", "-c", STUBBORN], "stop_grace_period": f"{GRACE_S}s"}
+        late = {"image": IMAGE, "command": ["sh", "-c", "sleep 6; touch /ready; exec sleep infinity"], "init": True}
+        check = {"test": ["CMD", "test", "-e", "/ready"], "interval": "1s", "retries": 60}
+        services = {"services": {"main": slow, "late": {**late, "healthcheck": check}}}
+        (dags.folder / "documents" / "stubborn.yml").write_text(yaml.safe_dump(services))
+        self.deployment = {
+            "type": "docker-compose",
+            "config": {"files": ["stubborn.yml"], "composeCommand": str(COMPOSE), "deployTimeout": 120},
+        }
+
+    def made(self) -> list[str]:
+        return podman("ps", "-aq", "--filter", "name=^ah-").split()
+
+    def going(self) -> bool:
+        states = podman("ps", "-a", "--filter", "name=^ah-", "--format", "{{.State}}").split()
+        return "stopping" in states or "exited" in states
+
+    left = made
+
+
+class Manifests:
+    """Some pods, which come up one after the other and are slow to go."""
+
+    def __init__(self, dags: Dags, kube: Kube) -> None:
+        self.kube = kube
+        main = {"name": "main", "image": kube.tools, "command": ["/usr/bin/sh", "-c", STUBBORN]}
+        spec = {"terminationGracePeriodSeconds": GRACE_S, "containers": [main]}
+        pods = [{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"pod{i}"}, "spec": spec} for i in range(8)]
+        (dags.folder / "documents" / "pods.yml").write_text(yaml.safe_dump_all(pods))
+        config = {"kubeconfig": str(kube.kubeconfig), "files": ["pods.yml"], "timeout": 120}
+        self.deployment = {"type": "kubernetes", "config": config}
+
+    def made(self) -> list[str]:
+        pods = self.kube.get("pods", "--all-namespaces", "-l", "airflow-hybrid/token")
+        return [pod["metadata"]["name"] for pod in pods]
+
+    def going(self) -> bool:
+        found = self.kube.get("ns", "-l", "airflow-hybrid/token")
+        return any(item["metadata"].get("deletionTimestamp") for item in found)
+
+    def left(self) -> list[str]:
+        spaces = [item["metadata"]["name"] for item in self.kube.get("ns", "-l", "airflow-hybrid/token")]
+        return spaces + self.made()
+
+
+@pytest.fixture(params=["compose", pytest.param("manifests", marks=pytest.mark.faults)])
+def place(request: pytest.FixtureRequest, dags: Dags) -> Any:
+    if request.param == "compose":
+        request.getfixturevalue("containers")
+        return Compose(dags)
+    return Manifests(dags, request.getfixturevalue("kube"))
+
+
+def kill_scheduler(airflow: AirflowStack) -> None:
+    airflow.kill("scheduler", family=True)
+    airflow.restart("scheduler")
+
+
+def kill_workers(airflow: AirflowStack) -> None:
+    """The processes of tasks, and whatever they have started."""
+    scheduler = psutil.Process(airflow.processes.pid("scheduler"))
+    below = [child for worker in scheduler.children() for task in worker.children() for child in task.children(True)]
+    kill_tasks(airflow, None)  # type: ignore[arg-type]
+    for process in below:
+        if process.is_running():
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("moment", "kill"),
+    [
+        pytest.param("deploy", kill_workers, id="workers-in-deploy"),
+        pytest.param("undeploy", kill_workers, id="workers-in-undeploy", marks=pytest.mark.faults),
+        pytest.param("deploy", kill_scheduler, id="scheduler-in-deploy", marks=pytest.mark.faults),
+        pytest.param("undeploy", kill_scheduler, id="scheduler-in-undeploy", marks=pytest.mark.faults),
+    ],
+)
+def test_a_kill_leaves_nothing_of_a_deployment(
+    airflow: AirflowStack, dags: Dags, place: Any, moment: str, kill: Callable[[AirflowStack], None],
+    request: pytest.FixtureRequest,
+) -> None:  # fmt: skip
+    name = "killed_" + request.node.callspec.id.replace("-", "_")
+    workflow = {
+        "type": "cwl",
+        "config": {"file": "handed_on.cwl"},
+        "bindings": [{"step": "/first", "target": {"deployment": "box", "service": "main"}}],
+        "dag": {"default_args": {"retries": 2, "retry_delay": 2}},
+    }
+    dags.add(name, {"version": "v1.0", "workflows": {name: workflow}, "deployments": {"box": place.deployment}})
+    airflow.api.unpause(name)
+    assert place.left() == []
+    run = airflow.api.trigger(name, {"word": "hello"})
+
+    def problems() -> str:
+        return str(airflow.api.failures(name, run))
+
+    happening = place.made if moment == "deploy" else place.going
+    wait_for(lambda: happening() or None, 180, problems, poll_s=0.1)
+    assert airflow.api.states(name, run)[f"{moment}_box"] == "running", "it was over before the kill"
+    kill(airflow)
+    airflow.api.succeed(name, run, 600)
+    task = next(t for t in airflow.api.tasks(name, run) if t["task_id"] == f"{moment}_box")
+    assert task["try_number"] > 1, "the kill was not noticed: the test shows nothing"
+    deadline = time.monotonic() + 60
+    while place.left() and time.monotonic() < deadline:
+        time.sleep(1)
+    assert place.left() == []
