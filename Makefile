@@ -38,7 +38,8 @@ unit: $(VENV)/.dev
 
 # every kill and outage, those included that Airflow takes minutes to notice
 faults: $(VENV)/.dev
-	$(BIN)/python -m pytest -m 'faults or not faults' tests/system/test_faults.py tests/system/test_lifecycle.py $(ARGS)
+	$(BIN)/python -m pytest -m 'faults or not faults' tests/system/test_faults.py tests/system/test_lifecycle.py \
+		tests/system/test_managed_kills.py $(ARGS)
 
 .PHONY: conformance
 SITE := local

@@ -89,11 +89,32 @@ ah_find() { ah_id=; } # the launcher writes its id itself, while the lock is hel
 
 _STATUS = (
     _STAT
-    + r"""read -r ah_boot </proc/sys/kernel/random/boot_id
+    + r"""ah_held() { # session of a launcher -> ah_by: it has no core and others have; 1: it has one, or nobody has
+    ah_by= ah_few=
+    for ah_f in /tmp/airflow_hybrid-slots-*/[0-9]*; do
+        [ -O "$ah_f" ] && [ ! -h "$ah_f" ] && read -r ah_s ah_c <"$ah_f" || continue
+        ah_stat "${ah_f##*/}" 2>/dev/null && [ "$ah_started" = "$ah_s" ] || continue
+        [ "$ah_session" != "$1" ] || return 1
+        ah_by="$ah_by ${ah_f}"
+    done
+    [ -n "$ah_by" ] || return 1
+    set -- $ah_by
+    ah_by= ah_now=$(date +%s)
+    for ah_f; do # who has had one for long, and may have been left behind
+        ah_m=$(stat -c %Y "$ah_f" 2>/dev/null) && [ $((ah_now - ah_m)) -ge @HELD_S@ ] || continue
+        ah_few=$ah_few. ah_c=$(tr '\0\n' '  ' <"/proc/${ah_f##*/}/cmdline" 2>/dev/null)
+        [ "$ah_few" != ..... ] || break
+        ah_by="$ah_by; since $(date -d "@$ah_m" +%T) by process ${ah_f##*/} (${ah_c% })"
+    done
+}
+read -r ah_boot </proc/sys/kernel/random/boot_id
 for ah_i in @IDS@; do
     ah_p=${ah_i#*:} ah_p=${ah_p%%:*}
     if [ "${ah_i%%:*}" = "$ah_boot" ] && ah_stat "$ah_p" 2>/dev/null && [ "$ah_started" = "${ah_i##*:}" ] &&
-        [ "$ah_state" != Z ]; then echo "R $ah_i"; fi
+        [ "$ah_state" != Z ]; then
+        if ah_held "$ah_p"; then echo "W $ah_i they wait for cores that other jobs of this user have$ah_by"
+        else echo "R $ah_i"; fi
+    fi
 done
 """
 )
@@ -111,6 +132,9 @@ _ACCOUNT = r"""for ah_i in @IDS@; do
     if [ -n "$ah_left" ]; then echo "R $ah_i"; else echo "G $ah_i its launcher has ended or was killed"; fi
 done
 """
+
+HELD_S = 30
+"""a core that another batch has had for so long is said to be held, by whom and since when"""
 
 
 class ProcessScheduler(Scheduler):
@@ -144,14 +168,20 @@ ah_launch
         return _FUNCTIONS
 
     def status_command(self, ids: Sequence[str]) -> str:
-        return f"echo '#process'\n{_STATUS.replace('@IDS@', shlex.join(ids))}echo '#rc 0'\n"
+        text = _STATUS.replace("@IDS@", shlex.join(ids)).replace("@HELD_S@", str(HELD_S))
+        return f"echo '#process'\n{text}echo '#rc 0'\n"
 
     def parse_status(self, text: str, ids: Sequence[str]) -> dict[str, QueueView]:
         lines, code = section(text, "process")
         if code != 0:
             raise StatusUnknownError(f"the process table was not read: {' '.join(lines)[-500:]}")
         wanted = set(ids)
-        return {id_: QueueView(running=1) for id_ in (line[2:] for line in lines if line[:2] == "R ") if id_ in wanted}
+        found = {}
+        for kind, id_, why in ((line.partition(" ")[0], *line[2:].partition(" ")[::2]) for line in lines):
+            if id_ in wanted and kind in ("R", "W"):
+                waits = QueueView(pending=1, reasons=(why,))
+                found[id_] = waits if kind == "W" else QueueView(running=1)
+        return found
 
     def account_command(self, ids: Sequence[str]) -> str:
         return f"{self.status_command(ids)}echo '#sessions'\n{_ACCOUNT.replace('@IDS@', shlex.join(ids))}echo '#rc 0'\n"

@@ -18,7 +18,7 @@ from tests.system.kube import Kube
 from tests.system.test_faults import kill_tasks
 from tests.system.test_managed import COMPOSE, IMAGE, containers, podman
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.faults]
 __all__ = ["containers"]
 STUBBORN = "trap : TERM; while :; do sleep 1; done"
 """does not end when it is asked to, so that taking it away takes its time"""
@@ -43,7 +43,7 @@ class Compose:
         return podman("ps", "-aq", "--filter", "name=^ah-").split()
 
     def going(self) -> bool:
-        states = podman("ps", "-a", "--filter", "name=^ah-", "--format", "{{.State}}").split()
+        states = podman("ps", "-a", "--filter", "name=^ah-", "--format", "{{.Status}}").lower()
         return "stopping" in states or "exited" in states
 
     left = made
@@ -74,7 +74,7 @@ class Manifests:
         return spaces + self.made()
 
 
-@pytest.fixture(params=["compose", pytest.param("manifests", marks=pytest.mark.faults)])
+@pytest.fixture(params=["compose", "manifests"])
 def place(request: pytest.FixtureRequest, dags: Dags) -> Any:
     if request.param == "compose":
         request.getfixturevalue("containers")
@@ -101,9 +101,9 @@ def kill_workers(airflow: AirflowStack) -> None:
     ("moment", "kill"),
     [
         pytest.param("deploy", kill_workers, id="workers-in-deploy"),
-        pytest.param("undeploy", kill_workers, id="workers-in-undeploy", marks=pytest.mark.faults),
-        pytest.param("deploy", kill_scheduler, id="scheduler-in-deploy", marks=pytest.mark.faults),
-        pytest.param("undeploy", kill_scheduler, id="scheduler-in-undeploy", marks=pytest.mark.faults),
+        pytest.param("undeploy", kill_workers, id="workers-in-undeploy"),
+        pytest.param("deploy", kill_scheduler, id="scheduler-in-deploy"),
+        pytest.param("undeploy", kill_scheduler, id="scheduler-in-undeploy"),
     ],
 )
 def test_a_kill_leaves_nothing_of_a_deployment(

@@ -17,6 +17,7 @@ from airflow_hybrid.hooks import queue as queue_
 from airflow_hybrid.hooks.base import CommandResult
 from airflow_hybrid.hooks.queue import JobQueue, Progress
 from airflow_hybrid.model import JobState, Resources
+from airflow_hybrid.schedulers import process
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from tests.unit.hooks.batches import SHELLS, ShellHost, batch
 
@@ -43,6 +44,31 @@ async def test_jobs_run_and_results_come_in_order(queue: JobQueue, tmp_path: Pat
     assert [r.exit_code for r in results] == [i % 3 for i in range(40)]
     assert seen[-1].finished == 40
     assert [r.state for r in results[:2]] == [JobState.COMPLETED, JobState.FAILED]
+
+
+async def test_a_batch_that_waits_for_cores_says_who_holds_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "HELD_S", 1)
+    queue = JobQueue(ShellHost("dash", cores=1), ProcessScheduler(), grace_s=1.0)
+    first, second = (batch(f"{tmp_path}/{name}/a1", 2, lambda i: ("sleep", "6")) for name in "TU")
+    seen: list[Progress] = []
+    try:
+        await queue.submit(first)
+        while not list(Path(first.directory, "c").glob("[0-9]*")):
+            await asyncio.sleep(0.05)
+        await queue.submit(second)
+        waiting = asyncio.ensure_future(queue.wait(second.directory, seen.append))
+        while not any("by process" in str(progress) for progress in seen):
+            await asyncio.sleep(0.1)
+            assert not waiting.done(), seen
+        said = next(str(progress) for progress in seen if "by process" in str(progress))
+        assert "0 of 2 jobs ended, 2 pending (they wait for cores that other jobs of this user have; since " in said
+        assert f"{first.directory}/runner.sh" in said
+        waiting.cancel()
+    finally:
+        for task in "UT":
+            await queue.cancel(f"{tmp_path}/{task}")
 
 
 async def test_many_submits_at_once_start_one_launcher(queue: JobQueue, tmp_path: Path) -> None:
