@@ -50,7 +50,7 @@ async def _to_folder(
     value: CwlObject = json.loads(json.dumps(outputs))  # a copy in which no object stands in two places
     host = LocalHost()
     requests: list[StageRequest] = []
-    near: list[tuple[FileRef, str, str | None]] = []
+    near: list[tuple[FileRef, str, Mapping[str, Any]]] = []
     names = _Names()
 
     def place(item: dict[str, Any], into: str) -> None:
@@ -65,9 +65,9 @@ async def _to_folder(
             _literal(item, target, place)
         elif new:
             _remove(target)
-            ref = _here(str(source), deployments) if item["class"] == "File" else None
+            ref = _here(str(source), deployments)
             if ref is not None:
-                near.append((ref, target, item.get("checksum")))
+                near.append((ref, target, item))
             else:
                 requests.append(StageRequest.of(item, host, target))
         item["location"] = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, target).uri
@@ -124,8 +124,39 @@ def _here(uri: str, deployments: Mapping[str, Deployment]) -> FileRef | None:
     return ref if local else None
 
 
-def _copy(ref: FileRef, target: str, checksum: str | None) -> LineageEntry:
-    """Copy a file of this machine; it gets its name when it is whole and its checksum is right."""
+def _copy(ref: FileRef, target: str, item: Mapping[str, Any]) -> LineageEntry:
+    """Copy a file or folder of this machine; a file gets its name when it is whole and its checksum is right."""
+    return _copy_folder(ref, target) if item["class"] == "Directory" else _copy_file(ref, target, item.get("checksum"))
+
+
+def _copy_folder(ref: FileRef, target: str) -> LineageEntry:
+    """Copy a folder: what its links lead to is copied too, since the job's directory will go."""
+    began, size = time.monotonic(), 0
+
+    def circular(folder: str, names: list[str]) -> set[str]:
+        here = f"{os.path.realpath(folder)}/"
+        links = [name for name in names if os.path.islink(f"{folder}/{name}")]
+        return {name for name in links if here.startswith(f"{os.path.realpath(f'{folder}/{name}')}/")}
+
+    def copy(source: str, sink: str) -> str:
+        nonlocal size
+        shutil.copy(source, sink)
+        size += os.path.getsize(sink)
+        return sink
+
+    try:
+        shutil.copytree(ref.path, target, ignore=circular, copy_function=copy, ignore_dangling_symlinks=True)
+    except OSError as error:
+        raise TransferError(
+            f"cannot copy {ref.path} to {target}: {error.strerror or error}",
+            hint="is the disk full, is `outdir` writable?",
+        ) from error
+    uri = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, target).uri
+    return LineageEntry(ref.uri, uri, "copy", size, time.monotonic() - began)
+
+
+def _copy_file(ref: FileRef, target: str, checksum: str | None) -> LineageEntry:
+    """Copy a file of this machine."""
     began, temporary = time.monotonic(), f"{target}.part"
     digest, size = hashlib.sha1(usedforsecurity=False), 0
     try:

@@ -5,10 +5,12 @@ stores' Connections are; a location has no credentials for them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import IO, Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from airflow_hybrid.errors import TransferError
+from airflow_hybrid.model import JsonValue
 
 WEB = ("http", "https")
 HERE = ("file", "hybrid")
@@ -38,11 +40,55 @@ def open_object(url: str) -> tuple[IO[bytes], int | None]:
         size = path.stat()["size"]
         return cast("IO[bytes]", cast(Any, path).open("rb")), int(size) if size is not None else None
     except (OSError, ValueError, ImportError) as error:
-        raise TransferError(
-            f"{url} cannot be read: {error}",
-            hint="object stores are read by Airflow's providers (s3: apache-airflow-providers-amazon[s3fs], gs:"
-            " ...-google) with the Connection that the URL names, s3://conn_id@bucket/key",
-        ) from error
+        raise _unreadable(url, error) from error
+
+
+def with_listings(value: JsonValue) -> JsonValue:
+    """Every Directory of an object store in ``value`` as the Files that are in it now: no location can fetch a folder.
+
+    Blocking.
+
+    :raises TransferError: it cannot be listed, or there is nothing.
+    """
+    if isinstance(value, list):
+        return [with_listings(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    location = str(value.get("location") or value.get("path") or "")
+    if value.get("class") == "Directory" and "listing" not in value and is_object(location):
+        kept = {key: item for key, item in value.items() if key not in ("location", "path")}
+        location = (location if "location" in value else quote(location, safe="/:@")).rstrip("/")
+        return {"basename": unquote(location.rpartition("/")[2]), **kept, "listing": _listing(location)}
+    return {key: with_listings(item) for key, item in value.items()}
+
+
+def _listing(url: str) -> list[JsonValue]:
+    from airflow.sdk import ObjectStoragePath
+
+    def entries(path: Any, location: str) -> Iterator[JsonValue]:
+        for entry in sorted(path.iterdir(), key=lambda entry: str(entry.name)):
+            inner = f"{location}/{quote(entry.name)}"
+            about = {"basename": entry.name}
+            if entry.is_dir():
+                yield {"class": "Directory", **about, "listing": list(entries(entry, inner))}
+            elif entry.name:
+                yield {"class": "File", **about, "location": inner}
+
+    try:
+        found = list(entries(ObjectStoragePath(_plain(url)), url))
+    except (OSError, ValueError, ImportError) as error:
+        raise _unreadable(url, error) from error
+    if not found:
+        raise TransferError(f"there is nothing below {url}", hint="is the prefix right?")
+    return found
+
+
+def _unreadable(url: str, error: Exception) -> TransferError:
+    return TransferError(
+        f"{url} cannot be read: {error}",
+        hint="object stores are read by Airflow's providers (s3: apache-airflow-providers-amazon[s3fs], gs:"
+        " ...-google) with the Connection that the URL names, s3://conn_id@bucket/key",
+    )
 
 
 def _plain(url: str) -> str:

@@ -34,12 +34,13 @@ class InputsOperator(HybridTask):
 
     def run_task(self, context: Context) -> CwlObject:
         from airflow_hybrid.cwl.inputs import validate_inputs
+        from airflow_hybrid.hooks.objects import with_listings
 
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
         given, requirements = job_requirements.split(
             given_inputs(self.graph, self.settings, dict(context["params"]), conf)
         )
-        order = validate_inputs(self.graph, given, self.base)
+        order = validate_inputs(self.graph, {name: with_listings(value) for name, value in given.items()}, self.base)
         if requirements is not None:
             order[job_requirements.KEY] = job_requirements.normal(requirements, self.graph)
         return order

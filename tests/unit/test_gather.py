@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,21 @@ def test_a_literal_and_a_directory_with_its_listing(tmp_path: Path) -> None:
     assert (deep["basename"], deep["listing"][0]["basename"]) == ("deep", "x y.txt")
     assert content({"location": deep["listing"][0]["location"].replace("%20", " ")}) == "deep"
     assert (value["n"], value["i"]) == (None, 3)
+
+
+def test_a_directory_is_brought_whole_and_needs_its_source_no_more(tmp_path: Path) -> None:
+    file(tmp_path / "job/d/deep/x.txt", "deep")
+    (tmp_path / "job/d/empty").mkdir()
+    staged = tmp_path / "job/staged.txt"
+    staged.write_text("staged")
+    (tmp_path / "job/d/link.txt").symlink_to(staged)
+    (tmp_path / "job/d/self").symlink_to(tmp_path / "job/d")
+    folder = {"class": "Directory", "location": (tmp_path / "job/d").as_uri(), "basename": "d"}
+    value = gathered({"d": folder}, tmp_path / "out")
+    shutil.rmtree(tmp_path / "job")
+    assert (tmp_path / "out/d/deep/x.txt").read_text() == "deep"
+    assert (tmp_path / "out/d/link.txt").read_text() == "staged"
+    assert sorted(item["basename"] for item in value["d"]["listing"]) == ["deep", "empty", "link.txt"]
 
 
 def test_a_file_that_was_changed_after_it_was_produced_is_refused(tmp_path: Path) -> None:
