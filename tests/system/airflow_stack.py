@@ -60,7 +60,7 @@ SETTINGS = {
     "triggerer.triggerer_health_check_threshold": "15",
     "dag_processor.refresh_interval": "3",
     "dag_processor.bundle_refresh_check_interval": "1",
-    "dag_processor.min_file_process_interval": "10",
+    "dag_processor.min_file_process_interval": "60",
     "dag_processor.parsing_processes": "1",
     "core.executor": "LocalExecutor",
     "core.load_examples": "False",
