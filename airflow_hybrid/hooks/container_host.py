@@ -4,17 +4,26 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shlex
 from collections.abc import AsyncIterator, Sequence
 
-from airflow_hybrid.errors import EndedError, HostUnreachableError
-from airflow_hybrid.hooks.base import DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line
+from airflow_hybrid.errors import EndedError, HostUnreachableError, SiteError
+from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line
 
 _ENDED = "#ah-container "
 _STATES = frozenset({"created", "exited", "stopped", "dead", "removing", "stopping", "configured", "initialized"})
 _HINT = "clear the deployment's setup task and the steps whose files were in it, and all is made anew"
 ARGUMENT_LIMIT = 60_000
 """characters of shell text that are given as an argument (Linux: 128 KiB for one)"""
+
+
+_STREAM = "AIRFLOW_HYBRID_STREAM"
+_END = """for ah_p in $(grep -ls @TOKEN@ /proc/[0-9]*/environ); do
+    ah_p=${ah_p#/proc/}
+    kill -9 "${ah_p%/*}" 2>/dev/null
+done
+"""
 
 
 class ContainerHost(Host):
@@ -68,9 +77,17 @@ class ContainerHost(Host):
 
     @contextlib.asynccontextmanager
     async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
-        text = await self._text(command)
+        token = f"{_STREAM}={secrets.token_hex(8)}"
+        text = await self._text(f"{token} exec /bin/sh -c {shlex.quote(command)}")
         async with self.inner.stream(text, label=label or first_line(command)) as stream:
-            yield stream
+            followed = _Followed(stream)
+            try:
+                yield followed
+            finally:
+                if not followed.closed:
+                    # an engine's client that ends leaves the command that it began
+                    with contextlib.suppress(SiteError):
+                        await self.run(_END.replace("@TOKEN@", token), label="end of a stream")
 
     def pipe_argv(self, command: str) -> Sequence[str] | None:
         return self.inner.pipe_argv(shlex.join([*self._exec, command])) if len(command) <= ARGUMENT_LIMIT else None
@@ -101,3 +118,22 @@ class ContainerHost(Host):
         if "no such" in line.lower():
             raise EndedError("the container is not there any more: somebody removed it", where=where, hint=_HINT)
         raise HostUnreachableError(f"the container's engine does not answer: {line}", where=where)
+
+
+class _Followed:
+    """A stream of which it is known whether it came to its end."""
+
+    def __init__(self, inner: ByteStream) -> None:
+        self._inner = inner
+        self.closed = False
+
+    async def read(self, size: int = CHUNK_BYTES) -> bytes:
+        return await self._inner.read(size)
+
+    async def write(self, data: bytes) -> None:
+        await self._inner.write(data)
+
+    async def close(self) -> CommandResult:
+        result = await self._inner.close()
+        self.closed = True
+        return result
