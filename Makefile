@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INPUTS := scripts/setup.sh pyproject.toml $(wildcard uv.lock)
 
-.PHONY: help demo ui test unit faults bench mutants lint format clean ruff ruff-format mypy imports
+.PHONY: help demo ui test unit faults contract bench mutants lint format clean ruff ruff-format mypy imports
 .DEFAULT_GOAL := help
 
 help:
@@ -14,6 +14,7 @@ help:
 	@echo 'make test     all tests; those on real sites where the machine can hold them (root on Debian)'
 	@echo 'make unit     the quick tests only'
 	@echo 'make faults   kills and outages of every component, the long ones included'
+	@echo 'make contract the contract of connectors, for deployments that are containers, too'
 	@echo 'make bench    ours against StreamFlow and cwltool, side by side (about an hour); ARGS="--only ..."'
 	@echo 'make conformance   the CWL conformance tests through DAGs; SITE=hpc, SITE=cloud, SUITE=..., ARGS="-k ..."'
 	@echo 'make mutants  break one rule after the other in a copy, and see a test fail (about ten minutes)'
@@ -46,6 +47,10 @@ unit: $(VENV)/.dev
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m 'faults or not faults' tests/system/test_faults.py tests/system/test_lifecycle.py \
 		tests/system/test_managed_kills.py $(ARGS)
+
+# the same tests for every connector; those of containers take minutes each
+contract: $(VENV)/.dev
+	$(BIN)/python -m pytest -m 'contract or not contract' tests/contract $(ARGS)
 
 .PHONY: conformance
 SITE := local

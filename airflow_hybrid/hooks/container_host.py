@@ -90,11 +90,11 @@ class ContainerHost(Host):
                         await self.run(_END.replace("@TOKEN@", token), label="end of a stream")
 
     def pipe_argv(self, command: str) -> Sequence[str] | None:
-        return self.inner.pipe_argv(shlex.join([*self._exec, command])) if len(command) <= ARGUMENT_LIMIT else None
+        return self.inner.pipe_argv(shlex.join([*self._exec, command])) if _is_argument(command) else None
 
     async def _text(self, command: str) -> str:
         """Shell text for the engine's location that runs ``command`` in the container."""
-        if len(command) <= ARGUMENT_LIMIT:
+        if _is_argument(command):
             return shlex.join([*self._exec, command]) + self._whether_ended
         put = 'umask 77; f=$(mktemp) && cat >"$f" && printf %s "$f"'
         text = shlex.join([*self._exec, put])
@@ -137,3 +137,8 @@ class _Followed:
         result = await self._inner.close()
         self.closed = True
         return result
+
+
+def _is_argument(command: str) -> bool:
+    """Whether the engine hands shell text on as it is: not too long, and UTF-8 (it passes through JSON)."""
+    return len(command) <= ARGUMENT_LIMIT and not any("\ud800" <= character <= "\udfff" for character in command)

@@ -9,7 +9,7 @@ import os
 import secrets
 import shlex
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -17,8 +17,10 @@ import pytest
 from airflow_hybrid.errors import HostUnreachableError
 from airflow_hybrid.hooks.base import CommandResult, Host
 from airflow_hybrid.hooks.connectors import Connector
+from airflow_hybrid.hooks.images import ready_image, wanted_of
 from airflow_hybrid.hooks.queue import Batch, JobQueue
 from airflow_hybrid.model import JobResult, JobScript
+from airflow_hybrid.model.containers import Container, Mount, ReadyImage
 
 MakeConnector = Callable[[], Connector]
 LIMIT_S = 300.0
@@ -61,6 +63,8 @@ class Site:
     queue: JobQueue
     folder: str
     service: str | None = None
+    image: ReadyImage | None = None
+    """in which jobs of the connector run; None: they run as they are"""
 
     @property
     def task(self) -> str:
@@ -74,11 +78,17 @@ class Site:
         directory = f"{self.task}/{name}"
         keys = tuple(f"{index:05d}" for index in range(len(commands)))
         jobs = tuple(
-            JobScript(tuple(command), f"{directory}/{key}/out", f"{directory}/{key}/tmp", **(job or {}))
+            self._boxed(JobScript(tuple(command), f"{directory}/{key}/out", f"{directory}/{key}/tmp", **(job or {})))
             for key, command in zip(keys, commands, strict=True)
         )
         options = {**self.connector.options(self.service), **more.pop("options", {})}
         return Batch(directory, "contract", keys, jobs, options=options, **more)
+
+    def _boxed(self, job: JobScript) -> JobScript:
+        """The job in a container of the connector's image, which sees the test's folder where it is."""
+        if self.image is None:
+            return job
+        return replace(job, container=Container(self.image, (Mount(self.folder, self.folder, True),), job.outdir))
 
     async def run(self, batch: Batch) -> list[JobResult]:
         """Submit a batch and wait for it."""
@@ -124,8 +134,12 @@ async def opened(make_connector: MakeConnector, service: str | None, name: str =
     host = (await connector.hosts(service))[0]
     workdir = await connector.workdir(host, service)
     folder = f"{workdir}/{name or new_folder()}"
-    site = Site(connector, host, connector.queue(host, service), folder, service)
+    queue = connector.queue(host, service)
+    site = Site(connector, host, queue, folder, service)
     try:
+        if source := await connector.image(host, service):
+            elsewhere = not queue.scheduler.on_host
+            site.image = await ready_image(host, workdir, source, wanted_of(connector.containers), elsewhere=elsewhere)
         yield site
     finally:
         try:
