@@ -28,11 +28,14 @@ from airflow_hybrid.hooks import site_probe
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.connectors import Connector, open_connector
 from airflow_hybrid.hooks.connectors.clusters import SCHEDULERS, scheduler_class
+from airflow_hybrid.hooks.connectors.containers import image_there
+from airflow_hybrid.hooks.images import Wanted, find_runtime, wanted_of
 from airflow_hybrid.hooks.links import ways
 from airflow_hybrid.hooks.site_look import submission_for
 from airflow_hybrid.hooks.ssh import SshHost
 from airflow_hybrid.hooks.transfer import trial
 from airflow_hybrid.model import JsonValue
+from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.schedulers.base import Scheduler
 from airflow_hybrid.schedulers.process import ProcessScheduler
 
@@ -42,7 +45,19 @@ TIMEOUT_S = 60.0
 MOST_LOCATIONS = 4
 """of each end of a link, that are tried"""
 OK, WARN, FAIL, SKIP = "ok", "warn", "FAIL", "skip"
-ORDER = ("connector", "reach", "host key", "login", "programs", "workdir", "scheduler", "service", "containers", "link")
+ORDER = (
+    "connector",
+    "reach",
+    "host key",
+    "login",
+    "programs",
+    "workdir",
+    "scheduler",
+    "service",
+    "containers",
+    "image",
+    "link",
+)
 _NOWHERE_ID = "0"
 """a job that no queue has: asking for it shows whether the queue answers"""
 
@@ -53,7 +68,7 @@ class Finding:
 
     :ivar where: name of the deployment, or ``a -> b`` of a link; ``location``: which of its locations.
     :ivar what: ``reach``, ``host key``, ``login``, ``programs``, ``workdir``, ``scheduler``, ``service``,
-        ``containers``, ``link``.
+        ``containers``, ``image``, ``link``.
     :ivar result: ``ok``; ``warn`` (steps run, but ...); ``FAIL``; ``skip`` (could not be tried, since another failed).
     :ivar seconds: how long it took.
     :ivar hint: what to do about it.
@@ -114,8 +129,14 @@ def fails(findings: Sequence[Finding]) -> bool:
 
 async def _deployment(deployments: Mapping[str, Deployment], name: str, timeout_s: float) -> list[Finding]:
     if deployments[name].managed and not deployments[name].token:
-        text = "it is deployed for each run and not there between runs; what it wraps is tried where that is declared"
-        return [Finding(name, "", "connector", SKIP, text)]
+        findings = _Findings(name)
+        said, error, seconds = await _timed(open_connector(deployments, name).deployable)
+        if error is not None:
+            findings.fail("connector", error, seconds)
+        else:
+            text = "it is deployed for each run and not there between runs"
+            findings.add("connector", OK if said else SKIP, f"{text}: {said}" if said else text, seconds)
+        return findings.found
     try:
         connector = open_connector(deployments, name)
         hosts = await connector.hosts()
@@ -191,6 +212,32 @@ async def _site(findings: _Findings, connector: Connector, host: Host, timeout_s
     _programs(findings, probe, seconds)
     _workdir(findings, probe, workdir)
     findings.add("containers", OK, ", ".join(probe.runtimes) or "none there")
+    source, error, seconds = await _timed(lambda: connector.image(host))
+    if source is not None:
+        await _image(findings, host, source, wanted_of(connector.containers), workdir)
+    elif error is not None:
+        findings.fail("image", error, seconds)
+
+
+async def _image(findings: _Findings, host: Host, source: ImageSource, wanted: Wanted, workdir: str) -> None:
+    """Would jobs run in the image of their deployment? Nothing is pulled."""
+    found, error, seconds = await _timed(lambda: find_runtime(host, wanted))
+    if found is None or error is not None:
+        findings.fail("image", error or ConfigError("no answer"), seconds)
+        return
+    if found.runtime is None:
+        said = "; ".join(f"{name} {why}".rstrip() for name, why in found.said)
+        findings.add("image", FAIL, f"{wanted.runtime} cannot be used: {said}", seconds,
+                     f"install {wanted.runtime} there, or give the deployment another type")  # fmt: skip
+        return
+    named, version = found.runtime, ".".join(map(str, found.version))
+    there, error, seconds = await _timed(lambda: image_there(host, named, source, workdir))
+    if error is not None:
+        findings.fail("image", error, seconds)
+    elif there is not None and source.image_id and not there.endswith("is there"):
+        findings.add("image", FAIL, f"{source.image_id} is not there", seconds, "bring it there, or name one to pull")
+    else:
+        findings.add("image", OK, f"{named} {version}, {there}", seconds)
 
 
 def _programs(findings: _Findings, probe: site_probe.SiteProbe, seconds: float) -> None:

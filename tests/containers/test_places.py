@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import shutil
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -20,7 +22,8 @@ from tests.containers.conftest import MINI
 from tests.containers.engine import Bench, text_of
 
 IMAGE = "docker.io/library/debian:stable-slim"
-TOKEN = "ah-0a1b2c-00000000aa"
+TOKEN = f"ah-0a1b2c-{secrets.token_hex(5)}"
+"""of this process only: others on this machine have containers of their own"""
 HELLO = """cwlVersion: v1.2
 class: CommandLineTool
 inputs: {file: File}
@@ -44,7 +47,7 @@ def podman(*arguments: str) -> str:
 
 
 def left() -> list[str]:
-    return podman("ps", "-a", "--format", "{{.Names}}", "--filter", "label=airflow-hybrid/token").split()
+    return podman("ps", "-a", "--format", "{{.Names}}", "--filter", f"label=airflow-hybrid/token={TOKEN}").split()
 
 
 def with_connector(deployments: Any, name: str, work: Callable[[Any], Awaitable[Any]]) -> Any:
@@ -215,3 +218,36 @@ def test_jobs_run_in_the_image_of_their_deployment(anywhere: Bench) -> None:
     inside = HELLO.replace("hostname", "ls -l /bin/ls; pwd")
     said = text_of(anywhere.run(inside, {"file": {"class": "File", "path": str(anywhere.root / "in.txt")}})["said"])
     assert "/bin/ls -> busybox\n/var/spool/cwl\n" in said
+
+
+# --- check -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "result", "words"),
+    [
+        ("podman", {"image": IMAGE}, "ok", ["podman 4", f"{IMAGE} is there"]),
+        ("podman", {"image": "localhost/none:1"}, "ok", ["localhost/none:1 would be pulled"]),
+        ("singularity", {"image": "docker://x"}, "FAIL", ["singularity cannot be used", "is not on the PATH"]),
+        ("charliecloud", {"image": "/no/such/image"}, "FAIL", ["/no/such/image is not there"]),
+    ],
+)
+def test_check_tries_what_a_container_needs(
+    here: Path, kind: str, config: dict[str, Any], result: str, words: list[str]
+) -> None:
+    from airflow_hybrid.hooks.check import check
+
+    if kind == "charliecloud" and shutil.which("ch-run") is None:
+        pytest.skip("needs charliecloud: apt-get install --no-install-recommends charliecloud")
+    box = parse_deployments({"box": {"type": kind, "config": config}})
+
+    async def tried() -> Any:
+        try:
+            return await check(box, names=["box"])
+        finally:
+            await close_all()
+
+    found = [f for f in asyncio.run(tried()) if f.what in ("connector", "image")]
+    assert [f.result for f in found] == [result]
+    for word in words:
+        assert word in found[0].detail

@@ -202,6 +202,13 @@ class Connector(abc.ABC):
         :raises DeployError: something is still there.
         """
 
+    async def deployable(self) -> str:
+        """Whether what :meth:`deploy` needs is there; for people, such as ``podman 4.9.3``. Nothing is changed.
+
+        :raises HybridError: it is not.
+        """
+        return ""
+
     async def where(self) -> str:
         """Where it is deployed, for people: what it wraps."""
         inner = self.inner

@@ -98,6 +98,15 @@ class ComposeConnector(InContainers):
         timeout_s = float(self.deployment.config.get("deployTimeout") or DEPLOY_TIMEOUT_S)
         await project.up(files, folder, options, timeout_s)
 
+    async def deployable(self) -> str:
+        project = await self._project()
+        if project.engine.compose is None:
+            await find_engine(project.host, "docker compose")  # says that there is none
+        for file in self.deployment.config["files"]:
+            if not Path(file).is_file():
+                raise ConfigError(f"there is no compose file {file}")
+        return f"{project.engine} at {project.host.title}"
+
     async def undeploy(self) -> None:
         project = await self._project()
         await project.down()

@@ -34,6 +34,14 @@ def image_of(reference: str) -> ImageSource:
     return ImageSource(pull=reference, required=True)
 
 
+async def image_there(host: Host, runtime: str, source: ImageSource, workdir: str) -> str:
+    """For people: whether a runtime has an image at a location, where its own images are below ``workdir``."""
+    places = Archives(posixpath.join(workdir, IMAGES))
+    text = RUNTIMES[runtime].present(RUNTIMES[runtime].reference(source, places))
+    there = (await host.run(text, label="look for the image")).exit_code == 0
+    return f"{source.title} is there" if there else f"{source.title} would be pulled"
+
+
 class ContainerConnector(InContainers):
     """``docker``, ``podman``: one container per replica, made for the run; or external ones, by id or name."""
 
@@ -118,6 +126,12 @@ class ContainerConnector(InContainers):
                 retryable=False,
             )
         return f"{kind} {'.'.join(map(str, found.version))}" + (", rootless" if found.rootless else "")
+
+    async def deployable(self) -> str:
+        outer = await self.outer()
+        engine = await self._engine(outer)
+        there = await image_there(outer, self.deployment.type, image_of(str(self.deployment.config["image"])), "")
+        return f"{engine} at {outer.title}, {there}"
 
     async def undeploy(self) -> None:
         await self._standing(await self.outer()).remove()

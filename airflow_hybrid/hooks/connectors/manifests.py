@@ -134,6 +134,10 @@ class ManifestsConnector(KubernetesConnector):
     def _items(self) -> Sequence[dict[str, Any]]:
         return read_manifests(self.deployment.config.get("files") or ())
 
+    async def deployable(self) -> str:
+        count = len(self._items())
+        return f"{await self.where()}, {count} objects"
+
     async def deploy(self, services: Collection[str]) -> None:
         items = self._items()
         self._check_services(services, items, ", ".join(self.deployment.config["files"]))
