@@ -58,6 +58,15 @@ class HostUnreachableError(SiteError):
     """The host did not answer, or the connection was lost."""
 
 
+class LocationGoneError(SiteError):
+    """The location does not exist any more (a replica that was scaled away), with all that was in it.
+
+    Nothing can be repeated there. A task can: its jobs get other locations.
+    """
+
+    retryable = False
+
+
 class HostKeyError(SiteError):
     """The host's key is not the expected one; never bypassed."""
 

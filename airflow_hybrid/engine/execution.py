@@ -19,7 +19,7 @@ from airflow_hybrid.engine.failures import failed
 from airflow_hybrid.engine.places import Place, Places
 from airflow_hybrid.engine.remote_values import list_folder, read_start
 from airflow_hybrid.engine.spec import FragmentOutcome, FragmentSpec
-from airflow_hybrid.errors import CwlError, HybridError, JobFailedError, SiteError
+from airflow_hybrid.errors import CwlError, HybridError, JobFailedError, LocationGoneError, SiteError
 from airflow_hybrid.hooks.data_mover import DataMover
 from airflow_hybrid.model import Resources
 from airflow_hybrid.model.containers import ImageSource
@@ -132,6 +132,9 @@ class FragmentExecution:
         async def run(share: Share) -> None:
             try:
                 await self.batches.run(share.place, share.jobs, share.peers)
+            except LocationGoneError as error:  # the next attempt gives its jobs other places
+                error.retryable = True
+                raise
             finally:
                 share.done()
 

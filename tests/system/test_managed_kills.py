@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,11 +12,13 @@ import psutil
 import pytest
 import yaml
 
+from tests.conftest import unavailable
 from tests.system.airflow_api import wait_for
 from tests.system.airflow_stack import AirflowStack
 from tests.system.conftest import Dags
 from tests.system.kube import Kube
 from tests.system.test_faults import kill_tasks
+from tests.system.test_helm import CHART
 from tests.system.test_managed import COMPOSE, IMAGE, containers, podman
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -74,12 +77,35 @@ class Manifests:
         return spaces + self.made()
 
 
-@pytest.fixture(params=["compose", "manifests"])
+class Chart(Manifests):
+    """A release with a hook that takes its time, and pods that are slow to go."""
+
+    def __init__(self, dags: Dags, kube: Kube) -> None:
+        if importlib.util.find_spec("helm_python") is None:
+            unavailable("a chart", "Helm's library", "pip install 'airflow-hybrid[helm]'")
+        self.kube = kube
+        values = {"image": kube.tools, "command": ["/usr/bin/sh", "-c", STUBBORN], "grace": GRACE_S}
+        config = {
+            "kubeconfig": str(kube.kubeconfig), "chart": str(CHART), "timeout": 120,
+            "values": {**values, "replicas": 2, "hook": ["/usr/bin/sleep", "8"]},
+        }  # fmt: skip
+        self.deployment = {"type": "helm", "config": config}
+
+    def made(self) -> list[str]:
+        records = self.kube.get("secrets", "--all-namespaces", "-l", "owner=helm,airflow-hybrid/token")
+        return [record["metadata"]["name"] for record in records]
+
+    def going(self) -> bool:
+        return bool(self.kube.get("secrets", "--all-namespaces", "-l", "owner=helm,status=uninstalling"))
+
+
+@pytest.fixture(params=["compose", "manifests", "chart"])
 def place(request: pytest.FixtureRequest, dags: Dags) -> Any:
     if request.param == "compose":
         request.getfixturevalue("containers")
         return Compose(dags)
-    return Manifests(dags, request.getfixturevalue("kube"))
+    kind = Manifests if request.param == "manifests" else Chart
+    return kind(dags, request.getfixturevalue("kube"))
 
 
 def kill_scheduler(airflow: AirflowStack) -> None:

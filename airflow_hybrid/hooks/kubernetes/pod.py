@@ -14,9 +14,10 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_hybrid.errors import CommandError, HostUnreachableError, SiteError
+from airflow_hybrid.errors import CommandError, HostUnreachableError, LocationGoneError, SiteError
 from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line
 from airflow_hybrid.hooks.kubernetes.cluster import ApiError, Cluster
+from airflow_hybrid.schedulers import kubernetes_answers as answers
 
 if TYPE_CHECKING:
     import aiohttp
@@ -109,7 +110,8 @@ class PodHost(Host):
         async with contextlib.AsyncExitStack() as stack:
             socket = await self._open(stack, shown)
             stream = PodStream(self, socket, shown)
-            await stream.write(command.encode(errors="surrogateescape") or b":")
+            with contextlib.suppress(BrokenPipeError):  # whoever reads, or closes it, is told why
+                await stream.write(command.encode(errors="surrogateescape") or b":")
             yield stream
 
     async def _open(self, stack: contextlib.AsyncExitStack, shown: str) -> aiohttp.ClientWebSocketResponse:
@@ -121,8 +123,31 @@ class PodHost(Host):
             except ApiError as error:
                 if again:
                     error.where = f"{self.title}: {shown}"
+                    await self._raise_if_gone(pod, error)
                     raise
         raise AssertionError  # pragma: no cover
+
+    async def _raise_if_gone(self, pod: str, error: ApiError) -> None:
+        """:raises LocationGoneError: the pod is not there any more, or has ended. (A storage's pod is made anew.)"""
+        if self._alive:
+            return
+        try:
+            found = await self.cluster.call("CoreV1Api", "read_namespaced_pod_status", pod, self.cluster.namespace)
+        except ApiError as problem:
+            if problem.status != 404:
+                return
+            what = "is gone (scaled away, or deleted)"
+        else:
+            phase = (found.get("status") or {}).get("phase")
+            if phase not in ("Failed", "Succeeded"):
+                return
+            what = f"has ended ({answers.of_pod(found).reason or phase})"
+        raise LocationGoneError(
+            f"the pod {pod} {what}, with all jobs and files that were in it",
+            where=error.where,
+            hint="a retry of the task runs its jobs in other pods; if their inputs were there, clear the steps that"
+            " made those",
+        ) from None
 
 
 class PodStream:
