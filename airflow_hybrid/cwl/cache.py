@@ -23,7 +23,7 @@ from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import JsonValue, WorkflowGraph
 from airflow_hybrid.version import __version__
 
-FORMAT = 2
+FORMAT = 3
 """Raised when what is stored changes its shape."""
 MAX_BYTES = 256 * 1024 * 1024
 _GRACE_S = 24 * 3600

@@ -158,12 +158,16 @@ class GraphBuilder:
         process = step.embedded_tool
         inputs = []
         defaults = {port["id"]: port["default"] for port in step.tool["inputs"] if "default" in port}
+        # the checker says it of one source in a list with `pickValue: all_non_null`
+        merges = {port["id"]: port["linkMerge"] for port in step.tool["inputs"] if "linkMerge" in port}
         for entry in as_written(raw["in"]):
             connected = aslist(entry.get("source", []))
             _check_links(workflow, entry, connected)
             document = self._entry(entry)
             if entry["id"] in defaults:
                 document["default"] = self._documents.portable(plain_json(defaults[entry["id"]]))
+            if entry["id"] in merges:
+                document["linkMerge"] = merges[entry["id"]]
             plain = len(connected) == 1 and not document.keys() & {"linkMerge", "pickValue", "default"}
             inputs.append(
                 StepInput(shortname(entry["id"]), tuple(sources[item] for item in connected), document, plain)

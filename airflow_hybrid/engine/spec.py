@@ -128,8 +128,11 @@ def run_folder(*names: str) -> str:
 
 
 def _safe(name: str) -> str:
-    """A name that is safe as a path component anywhere; a changed name gets a digest, so that two never meet."""
-    safe = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".-") or "_"
+    """A name that is safe as a path component anywhere; a changed name gets a digest, so that two never meet.
+
+    Dots (of a run id's fraction of a second) go too: documents cut paths at the first one to get rid of a suffix.
+    """
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", name).lstrip("-") or "_"
     if safe == name and len(safe) <= 100:
         return safe
     return f"{safe[:90]}-{hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:8]}"

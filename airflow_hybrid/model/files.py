@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import posixpath
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -102,7 +102,12 @@ class SiteFacts:
     """the first 64 KiB + 1 byte (CWL v1.2 section 5.1.1 allows loadContents up to 64 KiB)"""
 
     def merge(self, other: SiteFacts) -> None:
-        self.files.update(other.files)
+        """Take over what another probe saw; a checksum stays known where it was not asked for again."""
+        for path, fact in other.files.items():
+            known = self.files.get(path)
+            if known is not None and fact.checksum is None and (known.kind, known.size) == (fact.kind, fact.size):
+                fact = replace(fact, checksum=known.checksum)
+            self.files[path] = fact
         self.listings.update(other.listings)
         self.contents.update(other.contents)
 

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_hybrid.cwl.cache import read_document
 from airflow_hybrid.cwl.compile import compile_document
+from airflow_hybrid.cwl.inputs import resolve_step_inputs
 from airflow_hybrid.errors import CwlError, UnsupportedError
 from airflow_hybrid.model import Source, WorkflowGraph
 from tests.unit.cwl.conftest import Bench
@@ -245,3 +246,24 @@ def test_a_tool_in_a_container_is_a_tool(bench: Bench, section: str) -> None:
 def test_doubtful_javascript_is_a_warning_with_its_position(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     bench.compile(ECHO + "requirements: {InlineJavascriptRequirement: {}}\narguments: [$(inputs.text +* 2)]\n")
     assert "main.cwl:10:13: the expression may not be valid JavaScript: Expected an identifier" in caplog.text
+
+
+def test_one_source_in_a_list_is_a_list_to_all_non_null(bench: Bench) -> None:
+    text = """\
+class: Workflow
+requirements: {MultipleInputFeatureRequirement: {}, InlineJavascriptRequirement: {}}
+inputs: {maybe: string?}
+outputs: {n: {type: int, outputSource: count/n}}
+steps:
+  count:
+    in: {words: {source: [maybe], pickValue: all_non_null}}
+    out: [n]
+    run:
+      class: ExpressionTool
+      inputs: {words: "string[]"}
+      outputs: {n: int}
+      expression: '$({"n": inputs.words.length})'
+"""
+    step = bench.compile(text).steps[0]
+    for value, expected in ((None, []), ("a", ["a"])):
+        assert resolve_step_inputs(step, {Source(None, "maybe"): value}) == {"words": expected}

@@ -454,3 +454,17 @@ outputs:
 """
     )["out"]["secondaryFiles"]
     assert [item["basename"] for item in names] == ["x.txt.b", "x.c", "x.txt.a"]
+
+
+def test_a_checksum_stays_known_when_contents_are_asked_for(bench: Bench) -> None:
+    binding = '{glob: a.txt, loadContents: true, outputEval: "$(self[0].contents) $(self[0].checksum)"}'
+    job = pending(bench, f"{TOOL}{JS}inputs: {{}}\noutputs: {{o: {{type: string, outputBinding: {binding}}}}}\n", {})
+    job.build(DIR, {}, SiteFacts())
+    facts = produced(**{"a.txt": "f"})
+    with pytest.raises(FactsNeeded):
+        job.collect(0, DIR, facts, uri)
+    path = f"{DIR}/out/a.txt"
+    facts.merge(SiteFacts(files={path: FileFact("f", 3)}, contents={path: b"abc"}))
+    assert job.collect(0, DIR, facts, uri)["o"] == "abc sha1$abc"
+    facts.merge(SiteFacts(files={path: FileFact("f", 4)}))
+    assert facts.files[path].checksum is None  # it is another file now
