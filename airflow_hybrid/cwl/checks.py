@@ -15,7 +15,7 @@ from schema_salad.exceptions import ValidationException
 from schema_salad.validate import validate
 
 from airflow_hybrid.cwl import messages
-from airflow_hybrid.cwl.fragment import clean
+from airflow_hybrid.cwl.file_values import clean
 from airflow_hybrid.cwl.inputs import NAMESPACES
 from airflow_hybrid.cwl.runtime import FORMATS, HybridContext, load_process
 from airflow_hybrid.errors import InputError

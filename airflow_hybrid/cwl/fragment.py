@@ -5,36 +5,28 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import json
-import posixpath
 import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, TypeVar, cast
-from urllib.parse import quote, unquote, urlsplit
+from typing import Any, cast
 
 from cwltool.errors import WorkflowException
 from cwltool.process import shortname
-from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import aslist
 
 from airflow_hybrid.cwl import javascript, messages
+from airflow_hybrid.cwl.file_values import clean, named
 from airflow_hybrid.cwl.job import PendingJob
 from airflow_hybrid.cwl.runtime import HybridContext, HybridTool, HybridWorkflow, load_process, prepare
+from airflow_hybrid.cwl.step_files import Lister, Reader, StepFs
 from airflow_hybrid.cwl.trust import Known, located, made_up
-from airflow_hybrid.errors import CwlError, SiteError
-from airflow_hybrid.model import CwlObject, JsonValue
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model import CwlObject
 
-__all__ = ["Fragment", "FragmentRun", "InstanceResult", "PendingJob", "clean", "preload"]
-
-T = TypeVar("T")
-Reader = Callable[[str], bytes]
-"""Contents of a File by its location: the first 64 KiB + 1 byte; may block; raises an exception when it cannot."""
-Lister = Callable[[str], Sequence[tuple[str, bool]]]
-"""Entries of a Directory by its location: (name, is a directory)."""
+__all__ = ["Fragment", "FragmentRun", "InstanceResult", "PendingJob", "preload"]
 
 _CACHED = 64
 SLICE_S = 0.5
@@ -52,59 +44,6 @@ class InstanceResult:
     outputs: CwlObject
     status: str
     message: str = ""
-
-
-class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
-    """What step-level expressions and ExpressionTools may see of files: contents and listings by location."""
-
-    def __init__(self, reader: Reader | None, lister: Lister | None) -> None:
-        super().__init__("")
-        self._reader, self._lister = reader, lister
-        self.lists = lister is not None
-        self.raised: list[Exception] = []
-        self._directories: dict[str, bool] = {}
-
-    def _ask(self, ask: Callable[[str], T], location: str) -> T:
-        """To cwltool every exception is a failure of the document; that of a site is kept, and raised afterwards."""
-        try:
-            return ask(location)
-        except SiteError as error:
-            self.raised.append(error)
-            raise WorkflowException(str(error)) from error
-
-    def open(self, fn: str, mode: str) -> IO[Any]:
-        if self._reader is None:
-            raise WorkflowException(f"the contents of {fn} are asked for by an expression and cannot be read here")
-        data = self._ask(self._reader, fn)
-        return io.BytesIO(data) if "b" in mode else io.StringIO(data.decode())
-
-    def listdir(self, fn: str) -> list[str]:
-        if self._lister is None:
-            raise WorkflowException(f"the listing of {fn} is asked for by an expression and cannot be read here")
-        found = []
-        for name, directory in self._ask(self._lister, fn):
-            location = f"{fn.rstrip('/')}/{quote(name)}"
-            self._directories[location] = directory
-            found.append(location)
-        return found
-
-    def isdir(self, fn: str) -> bool:
-        return self._directories.get(fn, False)
-
-    def isfile(self, fn: str) -> bool:
-        return not self._directories.get(fn, True)
-
-    def exists(self, fn: str) -> bool:
-        return fn in self._directories
-
-    def size(self, fn: str) -> int:
-        raise OSError(f"the size of {fn} is not known")
-
-    def glob(self, pattern: str) -> list[str]:
-        raise OSError("nothing can be globbed here")
-
-    def realpath(self, path: str) -> str:
-        return path
 
 
 class Fragment:
@@ -408,43 +347,6 @@ def _readable(scope: str) -> str:
 def _note(instance: _Instance, message: str) -> None:
     if message and message not in instance.errors:
         instance.errors.append(message)
-
-
-def clean(value: Any, *, contents: bool = False) -> JsonValue:
-    """A value without what cwltool adds for its own use: what tasks publish.
-
-    :param contents: keep the contents of Files that have a location (a workflow's input with ``loadContents``).
-    """
-    if isinstance(value, list | tuple):
-        return [clean(item, contents=contents) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    kept = {key: clean(item, contents=contents) for key, item in value.items()}
-    if kept.get("class") in ("File", "Directory"):
-        for key in ("path", "dirname", "nameroot", "nameext", "writable"):
-            kept.pop(key, None)
-        if str(kept.get("location", "")).startswith("_:"):
-            del kept["location"]
-        elif "location" in kept:
-            kept.pop("listing", None)
-            if not contents:
-                kept.pop("contents", None)
-    return kept
-
-
-def named(value: Any) -> Any:
-    """A copy in which every File has what expressions may ask for: basename, nameroot and nameext."""
-    if isinstance(value, list):
-        return [named(item) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    item = {key: named(entry) for key, entry in value.items()}
-    if item.get("class") in ("File", "Directory"):
-        if not item.get("basename") and "location" in item:
-            item["basename"] = posixpath.basename(unquote(urlsplit(item["location"]).path.rstrip("/")))
-        if item["class"] == "File" and "basename" in item:
-            item["nameroot"], item["nameext"] = posixpath.splitext(item["basename"])
-    return item
 
 
 @functools.cache

@@ -1,0 +1,48 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""File and Directory objects in values, as they go in to expressions and out to other tasks."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from airflow_hybrid.model import JsonValue
+
+
+def clean(value: Any, *, contents: bool = False) -> JsonValue:
+    """A value without what cwltool adds for its own use: what tasks publish.
+
+    :param contents: keep the contents of Files that have a location (a workflow's input with ``loadContents``).
+    """
+    if isinstance(value, list | tuple):
+        return [clean(item, contents=contents) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    kept = {key: clean(item, contents=contents) for key, item in value.items()}
+    if kept.get("class") in ("File", "Directory"):
+        for key in ("path", "dirname", "nameroot", "nameext", "writable"):
+            kept.pop(key, None)
+        if str(kept.get("location", "")).startswith("_:"):
+            del kept["location"]
+        elif "location" in kept:
+            kept.pop("listing", None)
+            if not contents:
+                kept.pop("contents", None)
+    return kept
+
+
+def named(value: Any) -> Any:
+    """A copy in which every File has what expressions may ask for: basename, nameroot and nameext."""
+    if isinstance(value, list):
+        return [named(item) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    item = {key: named(entry) for key, entry in value.items()}
+    if item.get("class") in ("File", "Directory"):
+        if not item.get("basename") and "location" in item:
+            item["basename"] = posixpath.basename(unquote(urlsplit(item["location"]).path.rstrip("/")))
+        if item["class"] == "File" and "basename" in item:
+            item["nameroot"], item["nameext"] = posixpath.splitext(item["basename"])
+    return item
