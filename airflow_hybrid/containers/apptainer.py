@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from airflow_hybrid.containers.base import Archives, Runtime, mount_option, quoted
+from airflow_hybrid.containers.base import Archives, ImageFiles, mount_option, quoted
 from airflow_hybrid.model.containers import Container, ImageSource
 
 _RUNS = {"apptainer": (1, 1), "singularity": (3, 10)}
 """from which version on `run --no-eval` gives an image's entrypoint its arguments as they are"""
 
 
-class Apptainer(Runtime):
+class Apptainer(ImageFiles):
     """https://apptainer.org/docs/user/main/cli/apptainer_run.html"""
+
+    suffix = ".sif"
 
     def __init__(self, client: str = "apptainer") -> None:
         self.name = self.client = client
@@ -25,28 +27,21 @@ class Apptainer(Runtime):
         # "apptainer version 1.3.4", "singularity-ce version 4.1.0"
         return f"{self.client} --version | sed -n 's/.* version \\([0-9.]*\\).*/\\1/p' | grep ."
 
-    def reference(self, source: ImageSource, places: Archives) -> str:
+    def refuse(self, source: ImageSource) -> None:
         if source.file is not None and not source.pull:
             raise self.cannot("a dockerFile", "give the image as dockerPull, or run the step where docker or podman is")
         if source.root is not None and not source.pull:
             raise self.cannot("dockerImport", "give the image as dockerPull or dockerLoad")
-        if source.image_id and source.image_id.startswith("/"):
-            return source.image_id
-        return f"{places.folder}/{source.digest}.sif"
 
     def present(self, reference: str) -> str:
         return f"[ -e {quoted(reference)} ]"
 
-    def obtain(self, source: ImageSource, places: Archives) -> str:
-        reference = self.reference(source, places)
-        if reference == source.image_id:
-            return "echo 'there is no such file' >&2; false"
+    def make(self, source: ImageSource, places: Archives, new: str) -> str:
         if source.load is not None:
             origin = f"docker-archive:{places.archive}"
         else:
             origin = _docker_uri(source.pull or source.image_id or "")
-        build = quoted(self.client, "build", "--force", f"{reference}.new", origin)
-        return f"{build} && mv -f {quoted(f'{reference}.new', reference)}"
+        return quoted(self.client, "build", "--force", new, origin)
 
     def argv(
         self, container: Container, name: str, environment: Mapping[str, str], command: Sequence[str]

@@ -76,6 +76,37 @@ class Runtime(abc.ABC):
         return UnsupportedError(f"{self.name} cannot run an image from {field}", hint=instead)
 
 
+class ImageFiles(Runtime):
+    """A runtime whose images are files or folders of the work directory, seen by all nodes of a cluster.
+
+    :ivar suffix: of their names; ``kind``: what they are, for messages.
+    """
+
+    suffix = ""
+    kind = "file"
+
+    @abc.abstractmethod
+    def refuse(self, source: ImageSource) -> None:
+        """:raises UnsupportedError: this runtime cannot make such an image."""
+
+    @abc.abstractmethod
+    def make(self, source: ImageSource, places: Archives, new: str) -> str:
+        """Shell text that makes the image as ``new``, an absolute path where nothing is."""
+
+    def reference(self, source: ImageSource, places: Archives) -> str:
+        self.refuse(source)
+        if source.image_id and source.image_id.startswith("/"):
+            return source.image_id
+        return f"{places.folder}/{source.digest}{self.suffix}"
+
+    def obtain(self, source: ImageSource, places: Archives) -> str:
+        reference = self.reference(source, places)
+        if reference == source.image_id:
+            return f"echo 'there is no such {self.kind}' >&2; false"
+        new = f"{reference}.new"
+        return f"rm -rf {quoted(new)} && {self.make(source, places, new)} && mv -f {quoted(new, reference)}"
+
+
 def mount_option(mount: Mount) -> str:
     """The value of ``--mount``: one line of CSV, so that paths may hold commas and quotes."""
     fields = ["type=bind", f"source={mount.source}", f"target={mount.target}"]

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from airflow_hybrid.containers.base import Archives, Runtime, quoted
+from airflow_hybrid.containers.base import Archives, ImageFiles, quoted
 from airflow_hybrid.errors import UnsupportedError
 from airflow_hybrid.model.containers import Container, ImageSource
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class Charliecloud(Runtime):
+class Charliecloud(ImageFiles):
     """https://hpc.github.io/charliecloud/ch-run.html"""
 
     name = "charliecloud"
     client = "ch-run"
+    kind = "folder"
     makes_mountpoints = False
 
     def usable(self) -> str:
@@ -28,21 +29,14 @@ class Charliecloud(Runtime):
             "USER=${USER:-$(id -un)} ch-run --version 2>&1"
         )
 
-    def reference(self, source: ImageSource, places: Archives) -> str:
+    def refuse(self, source: ImageSource) -> None:
         if source.load is not None and not source.pull:
             raise self.cannot("dockerLoad", "give the image as dockerPull, or its root file system as dockerImport")
-        if source.image_id and source.image_id.startswith("/"):
-            return source.image_id
-        return f"{places.folder}/{source.digest}"
 
     def present(self, reference: str) -> str:
         return f"[ -d {quoted(reference)} ]"
 
-    def obtain(self, source: ImageSource, places: Archives) -> str:
-        reference = self.reference(source, places)
-        if reference == source.image_id:
-            return "echo 'there is no such folder' >&2; false"
-        new = f"{reference}.new"
+    def make(self, source: ImageSource, places: Archives, new: str) -> str:
         if source.file is None and source.root is not None:
             # what docker imports: the archive of a root file system, perhaps compressed
             make = (
@@ -61,8 +55,7 @@ class Charliecloud(Runtime):
                 get = f"{{ ch-image list {quoted(name)} 2>/dev/null | grep -q 'in local storage: *yes' || {get}; }}"
             make = f"{get} && {quoted('ch-convert', '-i', 'ch-image', '-o', 'dir', name, new)}"
         # what it mounts always
-        make += f" && (cd {quoted(new)} && mkdir -p etc && touch etc/passwd etc/group)"
-        return f"rm -rf {quoted(new)} && {make} && mv {quoted(new, reference)}"
+        return f"{make} && (cd {quoted(new)} && mkdir -p etc && touch etc/passwd etc/group)"
 
     def argv(
         self, container: Container, name: str, environment: Mapping[str, str], command: Sequence[str]
