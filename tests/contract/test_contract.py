@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -116,7 +117,7 @@ class TestCompose(ConnectorContract):
         worker = {"image": DEBIAN, "command": ["sleep", "infinity"]}
         file.write_text(json.dumps({"services": {"worker": worker}}))
         config = {"files": [str(file)], "composeCommand": str(Path(sys.executable).with_name("podman-compose"))}
-        found = Deployment("box", "docker-compose", config, managed=True, token="ah-0a1b2c-00000000ac")
+        found = Deployment("box", "docker-compose", config, managed=True, token=f"ah-0a1b2c-{secrets.token_hex(5)}")
 
         async def call(name: str, *arguments: Any) -> None:
             await getattr(ComposeConnector(found), name)(*arguments)
