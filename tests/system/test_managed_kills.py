@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import secrets
 import time
 from collections.abc import Callable
 from typing import Any
@@ -32,6 +33,7 @@ class Compose:
     """A compose project whose second service is ready late, and whose first is slow to go."""
 
     def __init__(self, dags: Dags) -> None:
+        self.name = f"box{secrets.token_hex(3)}"
         slow = {"image": IMAGE, "command": ["sh", "-c", STUBBORN], "stop_grace_period": f"{GRACE_S}s"}
         late = {"image": IMAGE, "command": ["sh", "-c", "sleep 6; touch /ready; exec sleep infinity"], "init": True}
         check = {"test": ["CMD", "test", "-e", "/ready"], "interval": "1s", "retries": 60}
@@ -43,10 +45,10 @@ class Compose:
         }
 
     def made(self) -> list[str]:
-        return podman("ps", "-aq", "--filter", "name=^ah-").split()
+        return podman("ps", "-aq", "--filter", f"name=^ah-.*-{self.name}_").split()
 
     def going(self) -> bool:
-        states = podman("ps", "-a", "--filter", "name=^ah-", "--format", "{{.Status}}").lower()
+        states = podman("ps", "-a", "--filter", f"name=^ah-.*-{self.name}_", "--format", "{{.Status}}").lower()
         return "stopping" in states or "exited" in states
 
     left = made
@@ -54,6 +56,8 @@ class Compose:
 
 class Manifests:
     """Some pods, which come up one after the other and are slow to go."""
+
+    name = "box"
 
     def __init__(self, dags: Dags, kube: Kube) -> None:
         self.kube = kube
@@ -94,9 +98,6 @@ class Chart(Manifests):
     def made(self) -> list[str]:
         records = self.kube.get("secrets", "--all-namespaces", "-l", "owner=helm,airflow-hybrid/token")
         return [record["metadata"]["name"] for record in records]
-
-    def going(self) -> bool:
-        return bool(self.kube.get("secrets", "--all-namespaces", "-l", "owner=helm,status=uninstalling"))
 
 
 @pytest.fixture(params=["compose", "manifests", "chart"])
@@ -140,10 +141,10 @@ def test_a_kill_leaves_nothing_of_a_deployment(
     workflow = {
         "type": "cwl",
         "config": {"file": "handed_on.cwl"},
-        "bindings": [{"step": "/first", "target": {"deployment": "box", "service": "main"}}],
+        "bindings": [{"step": "/first", "target": {"deployment": place.name, "service": "main"}}],
         "dag": {"default_args": {"retries": 2, "retry_delay": 2}},
     }
-    dags.add(name, {"version": "v1.0", "workflows": {name: workflow}, "deployments": {"box": place.deployment}})
+    dags.add(name, {"version": "v1.0", "workflows": {name: workflow}, "deployments": {place.name: place.deployment}})
     airflow.api.unpause(name)
     assert place.left() == []
     run = airflow.api.trigger(name, {"word": "hello"})
@@ -153,10 +154,10 @@ def test_a_kill_leaves_nothing_of_a_deployment(
 
     happening = place.made if moment == "deploy" else place.going
     wait_for(lambda: happening() or None, 180, problems, poll_s=0.1)
-    assert airflow.api.states(name, run)[f"{moment}_box"] == "running", "it was over before the kill"
+    assert airflow.api.states(name, run)[f"{moment}_{place.name}"] == "running", "it was over before the kill"
     kill(airflow)
     airflow.api.succeed(name, run, 600)
-    task = next(t for t in airflow.api.tasks(name, run) if t["task_id"] == f"{moment}_box")
+    task = next(t for t in airflow.api.tasks(name, run) if t["task_id"] == f"{moment}_{place.name}")
     assert task["try_number"] > 1, "the kill was not noticed: the test shows nothing"
     deadline = time.monotonic() + 60
     while place.left() and time.monotonic() < deadline:
