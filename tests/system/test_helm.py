@@ -16,6 +16,7 @@ import yaml
 
 from airflow_hybrid.config import for_run, parse_deployments
 from airflow_hybrid.errors import ConfigError, DeployError, HostKeyError, SiteError
+from airflow_hybrid.hooks.check import FAIL, OK, check
 from airflow_hybrid.hooks.connectors import close_all, open_connector
 from airflow_hybrid.hooks.connectors.helm import HelmConnector
 from airflow_hybrid.model import JobState
@@ -105,6 +106,15 @@ async def test_in_a_given_namespace_a_release_is_found_and_not_taken_from_anothe
     assert len(await open_connector(outside, "box").hosts("main")) == 1
     await first.undeploy()
     until(lambda: not left(kube, FIRST))
+
+
+async def test_a_check_renders_the_chart_and_makes_nothing(kube: Kube) -> None:
+    config = {"kubeconfig": str(kube.kubeconfig), "chart": str(CHART)}
+    for mood, words, result in (("good", "the chart renders 2 objects", OK), ("", "value `mood` is missing", FAIL)):
+        parsed = parse_deployments({"box": {"type": "helm", "config": {**config, "values": {"mood": mood}}}})
+        (finding,) = await check(parsed, names=["box"])
+        assert words in finding.detail and finding.result == result
+    await close_all()
 
 
 WRONG: dict[str, tuple[dict[str, Any], list[str], type[Exception], list[str]]] = {

@@ -42,6 +42,10 @@ class HelmConnector(ManifestsConnector):
             self.cluster, deployment.token, self.deployed_name, deployment.run, self.own_namespace, self._pods_selector
         )
 
+    async def deployable(self) -> str:
+        items = parse_manifests(await self.release.render(), self.deployment.config["chart"])
+        return f"{await self.where()}, the chart renders {len(items)} objects"
+
     async def deploy(self, services: Collection[str]) -> None:
         manifests = self._manifests()
         items = parse_manifests(await self.release.render(), self.deployment.config["chart"])
