@@ -133,10 +133,10 @@ def _copy_folder(ref: FileRef, target: str) -> LineageEntry:
     """Copy a folder: what its links lead to is copied too, since the job's directory will go."""
     began, size = time.monotonic(), 0
 
-    def circular(folder: str, names: list[str]) -> set[str]:
+    def empty_or_circular(folder: str, names: list[str]) -> set[str]:
         here = f"{os.path.realpath(folder)}/"
-        links = [name for name in names if os.path.islink(f"{folder}/{name}")]
-        return {name for name in links if here.startswith(f"{os.path.realpath(f'{folder}/{name}')}/")}
+        links = {name: os.path.realpath(f"{folder}/{name}") for name in names if os.path.islink(f"{folder}/{name}")}
+        return {name for name, end in links.items() if not os.path.exists(end) or here.startswith(f"{end}/")}
 
     def copy(source: str, sink: str) -> str:
         nonlocal size
@@ -145,7 +145,7 @@ def _copy_folder(ref: FileRef, target: str) -> LineageEntry:
         return sink
 
     try:
-        shutil.copytree(ref.path, target, ignore=circular, copy_function=copy, ignore_dangling_symlinks=True)
+        shutil.copytree(ref.path, target, ignore=empty_or_circular, copy_function=copy)
     except OSError as error:
         raise TransferError(
             f"cannot copy {ref.path} to {target}: {error.strerror or error}",

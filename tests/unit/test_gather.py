@@ -71,13 +71,16 @@ def test_a_directory_is_brought_whole_and_needs_its_source_no_more(tmp_path: Pat
     staged = tmp_path / "job/staged.txt"
     staged.write_text("staged")
     (tmp_path / "job/d/link.txt").symlink_to(staged)
+    (tmp_path / "job/d/near.txt").symlink_to("deep/x.txt")
+    (tmp_path / "job/d/gone").symlink_to("nowhere")
     (tmp_path / "job/d/self").symlink_to(tmp_path / "job/d")
     folder = {"class": "Directory", "location": (tmp_path / "job/d").as_uri(), "basename": "d"}
     value = gathered({"d": folder}, tmp_path / "out")
     shutil.rmtree(tmp_path / "job")
     assert (tmp_path / "out/d/deep/x.txt").read_text() == "deep"
     assert (tmp_path / "out/d/link.txt").read_text() == "staged"
-    assert sorted(item["basename"] for item in value["d"]["listing"]) == ["deep", "empty", "link.txt"]
+    assert (tmp_path / "out/d/near.txt").read_text() == "deep"
+    assert [item["basename"] for item in value["d"]["listing"]] == ["deep", "empty", "link.txt", "near.txt"]
 
 
 def test_a_file_that_was_changed_after_it_was_produced_is_refused(tmp_path: Path) -> None:
