@@ -168,6 +168,7 @@ async def test_many_batches_need_one_watch_and_no_request_each(kube: Kube, bench
     kube.need_double()
     made = await bench(task=f"T{os.urandom(4).hex()}")
     benches = [made, *[await bench(connector=made.connector) for _ in range(4)]]
+    await made.host.run(":")  # the service pod is a Job, too, and may have to be made
     kube.control("reset")
     # AIRFLOW_HYBRID_KUBE_JOBS=200 for more of them: each is a pod, which costs the double about a CPU second
     each = int(os.environ.get("AIRFLOW_HYBRID_KUBE_JOBS", "50")) // len(benches)
