@@ -115,7 +115,7 @@ MUTANTS = (
     ),
     Mutant(
         "a site's error is no failure of the document",
-        "cwl/fragment.py",
+        "cwl/step_files.py",
         "            self.raised.append(error)\n",
         "",
         "tests/unit/cwl/test_loops.py",

@@ -53,7 +53,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             str(tmp_path / "main.cwl") + "#main",
             dag_id="d",
             bindings={f"/{name}": {"target": {"deployment": place}} for name, place in bound.items()},
-            deployments={"box": {"type": "docker", "config": {}}, **deployments},
+            deployments={"box": {"type": "docker", "config": {"image": "debian"}}, **deployments},
             fileloc=str(tmp_path / "d.py"),
         )
         dag.validate()  # what Airflow's DAG processor does before it takes a DAG
@@ -93,7 +93,7 @@ def test_files_that_an_expression_hands_on_are_still_there_for_its_readers(make:
 
 
 def test_a_deployment_that_is_not_lazy_is_made_when_the_run_starts(make: Any) -> None:
-    dag = make(CHAIN, {"b": "box"}, ["d"], box={"type": "docker", "config": {}, "lazy": False})
+    dag = make(CHAIN, {"b": "box"}, ["d"], box={"type": "docker", "config": {"image": "debian"}, "lazy": False})
     assert around(dag)[0] == set()
 
 
@@ -109,15 +109,15 @@ def test_a_scatter_is_planned_before_its_deployment_is_made(make: Any) -> None:
 
 
 def test_what_wraps_another_is_made_after_it_and_goes_before_it(make: Any) -> None:
-    outer = {"type": "docker", "config": {}, "wraps": "box"}
+    outer = {"type": "docker", "config": {"image": "debian"}, "wraps": "box"}
     dag = make({"a": step("file"), "b": step("a/out")}, {"b": "outer"}, ["b"], outer=outer)
     assert around(dag, "outer")[0] == {"a", "deploy_box"}
     assert dag.get_task("undeploy_outer").downstream_task_ids == {"undeploy_box"}
 
 
-@pytest.mark.parametrize("box", [{"external": True}, {}])
+@pytest.mark.parametrize("box", [{"external": True, "config": {"containerId": "box"}}, {}])
 def test_external_and_unused_deployments_have_no_tasks(make: Any, box: dict[str, Any]) -> None:
-    dag = make(CHAIN, {"b": "box"} if box else {}, ["d"], box={"type": "docker", "config": {}, **box})
+    dag = make(CHAIN, {"b": "box"} if box else {}, ["d"], box={"type": "docker", "config": {"image": "debian"}, **box})
     assert not [t for t in dag.task_ids if "deploy" in t]
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -93,4 +94,4 @@ def test_a_retry_keeps_the_task_directory_and_a_clear_changes_it() -> None:
 
     first, retry, cleared = directory(1, 2), directory(2, 2), directory(3, 4)
     assert first == retry != cleared
-    assert first.startswith("d/manual__2026-01-01T00_00_00_00_00-") and first.endswith("/g.train/3/g0")
+    assert first.startswith("d/manual__2026-01-01T00_00_00_00_00-") and re.search(r"/g_train-[0-9a-f]{8}/3/g0$", first)
