@@ -69,7 +69,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def script() -> None:
     """The console script."""
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    os.dup2(2, 1)  # what libraries say on the way out is no output
+    sys.exit(code)
 
 
 def _interrupt(number: int, frame: Any) -> None:
@@ -223,4 +226,4 @@ def _remove(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

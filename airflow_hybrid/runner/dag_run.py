@@ -10,9 +10,11 @@ loop stands in its place: workers run one after the other, triggers all at once 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -247,7 +249,15 @@ class _Run:
         supervisor = make(id=UUID(int=0), pid=0, process=None, process_log=log, client=make._api_client())
         task_runner.SUPERVISOR_COMMS = _TriggerComms(supervisor)  # type: ignore[assignment]
         try:
-            return self._loop.run_until_complete(work)
+            with _interrupts_outside_of_tasks(self._loop) as interrupted:
+                task = asyncio.ensure_future(work, loop=self._loop)
+                interrupted.append(task)
+                try:
+                    return self._loop.run_until_complete(task)
+                except asyncio.CancelledError:
+                    if interrupted:
+                        raise
+                    raise KeyboardInterrupt from None
         finally:
             del task_runner.SUPERVISOR_COMMS
 
@@ -304,6 +314,33 @@ class _Run:
         for ti in self._run.get_task_instances(session=self._session):
             name = ti.task_id + (f"[{ti.map_index}]" if ti.map_index >= 0 else "")
             yield name, str(getattr(ti.state, "value", ti.state))
+
+
+@contextlib.contextmanager
+def _interrupts_outside_of_tasks(loop: asyncio.AbstractEventLoop) -> Iterator[list[asyncio.Future[Any]]]:
+    """SIGINT and SIGTERM cancel the futures in the yielded list and empty it.
+
+    Python's own way, an exception wherever the loop happens to be, may end up in a task that nobody looks at.
+    """
+    work: list[asyncio.Future[Any]] = []
+
+    def interrupt() -> None:
+        while work:
+            work.pop().cancel()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield work
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = [number for number, handler in before.items() if callable(handler)]
+    for number in heard:
+        loop.add_signal_handler(number, interrupt)
+    try:
+        yield work
+    finally:
+        for number in heard:
+            loop.remove_signal_handler(number)
+            signal.signal(number, before[number])
 
 
 async def _first_event(trigger: Any) -> Any:
