@@ -79,12 +79,14 @@ class Lane:
     async def _go(self, group: list[_Wanted]) -> None:
         try:
             results = await self._run(group)
-        except BaseException as error:
+        except asyncio.CancelledError:  # the event loop ends
+            for one in group:
+                one.done.cancel()
+            raise
+        except Exception as error:  # theirs to judge: each of them waits for it
             for one in group:
                 if not one.done.done():
-                    one.done.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
-            if not isinstance(error, Exception):
-                raise
+                    one.done.set_exception(error)
             return
         for one, result in zip(group, results, strict=True):
             if not one.done.done():

@@ -18,6 +18,7 @@ from airflow_hybrid.errors import DeployError, EndedError, HybridError, JobFaile
 from airflow_hybrid.hooks.connectors import Connector, close_all, open_connector
 from airflow_hybrid.hooks.connectors.base import Deployed
 from airflow_hybrid.model import Target
+from tests.conftest import unavailable
 from tests.containers.conftest import MINI
 from tests.containers.engine import Bench, text_of
 
@@ -238,7 +239,7 @@ def test_check_tries_what_a_container_needs(
     from airflow_hybrid.hooks.check import check
 
     if kind == "charliecloud" and shutil.which("ch-run") is None:
-        pytest.skip("needs charliecloud: apt-get install --no-install-recommends charliecloud")
+        unavailable("this test", "charliecloud", "apt-get install --no-install-recommends charliecloud")
     box = parse_deployments({"box": {"type": kind, "config": config}})
 
     async def tried() -> Any:
