@@ -69,7 +69,7 @@ class StepBinding(Model):
         ge=1,
         le=MAX_MAPPED_LIMIT,
         description="Most Airflow tasks that one scatter becomes; default 16 (for more than 16 jobs of which all run in"
-        " LocalExecutor's workers: twice the cores, 4 to 16). (airflow_hybrid)",
+        " LocalExecutor's workers: as many as cores, 2 to 16). (airflow_hybrid)",
     )
     fuse: bool = Field(False, description="A sub-workflow that runs as one Airflow task. (airflow_hybrid)")
     max_iterations: int | None = Field(

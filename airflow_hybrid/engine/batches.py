@@ -6,7 +6,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import posixpath
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -15,13 +17,14 @@ from airflow_hybrid.cwl.fragment import PendingJob
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
 from airflow_hybrid.engine.failures import Failure, shown_command
 from airflow_hybrid.engine.places import Place, ref_of
+from airflow_hybrid.engine.progress import ProgressLog
 from airflow_hybrid.engine.reuse import Found, Reuse
 from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.engine.spreading import tell
 from airflow_hybrid.errors import CwlError, UnsupportedError
 from airflow_hybrid.hooks.data_mover import DataMover, StageRequest, store_path
 from airflow_hybrid.hooks.images import ready_image, wanted_of
-from airflow_hybrid.hooks.queue import Batch, BatchReport, Progress
+from airflow_hybrid.hooks.queue import Batch, BatchReport
 from airflow_hybrid.model import (
     CwlObject,
     FactsNeeded,
@@ -36,6 +39,18 @@ from airflow_hybrid.model.containers import ReadyImage
 from airflow_hybrid.schedulers.process import ProcessScheduler
 
 
+@dataclass
+class _Met:
+    """The batches in a task directory that one execution knows of.
+
+    :ivar ours: tokens of those that it submits itself, the other iterations of a loop among them.
+    :ivar others: what an earlier try, or a process that was killed, has left there, by token.
+    """
+
+    ours: set[str] = field(default_factory=set)
+    others: dict[str, BatchReport] = field(default_factory=dict)
+
+
 class BatchRunner:
     """Runs the batches of one fragment.
 
@@ -48,7 +63,7 @@ class BatchRunner:
         self.log = log
         self.lineage: list[LineageEntry] = []
         self.failures: list[Failure] = []
-        self._seen: dict[str, dict[str, BatchReport]] = {}
+        self._met: dict[str, _Met] = {}
         self._reuse = Reuse(spec, mover, log)
 
     async def run(self, place: Place, jobs: list[PendingJob], peers: Sequence[Place] = ()) -> None:
@@ -75,12 +90,19 @@ class BatchRunner:
         scripts_of: dict[str, JobScript] = {}
         task_directory = place.task_directory(self.spec.identity)
         attempt = self.spec.identity.try_number
-        # what batches this execution has met in the task directory, the other iterations of a loop among them
-        seen = self._seen.setdefault(f"{place.host.key}:{task_directory}", {})
-        for report in list(seen.values()):
-            await self._adopt(place, report, waiting, done, directories)
+        met = self._met.setdefault(f"{place.host.key}:{task_directory}", _Met())
+        adopted: set[str] = set()
+
+        async def adopt(reports: Iterable[BatchReport]) -> None:
+            for report in reports:
+                if report.token not in adopted:
+                    adopted.add(report.token)
+                    await self._adopt(place, report, waiting, done, directories)
+
+        await adopt(list(met.others.values()))
         while waiting:
             token = _token(attempt, waiting)
+            met.ours.add(token)
             directory = posixpath.join(task_directory, token)
             wanted = {k: f"{directory}/{k}" for k in waiting}
             scripts = await self._build(place, waiting.values(), wanted, paths, image, peers)
@@ -93,18 +115,16 @@ class BatchRunner:
                 jobs=tuple(scripts),
                 resources=jobs[0].resources,
                 options={**place.options, **_own_image(place, jobs[0])},
-                known=tuple(other for other in seen if other != token),
+                known=tuple(sorted((met.ours | adopted) - {token})),
                 locations=place.target.locations,
             )
             reports = await place.patiently(functools.partial(place.queue.submit, batch), self.log)
             ours = next((report for report in reports if report.token == token), None)
             if ours is None:
                 # batches of an earlier try (or of a process that was killed) are there: take what they have
-                seen.update((report.token, report) for report in reports)
-                for report in reports:
-                    await self._adopt(place, report, waiting, done, directories)
+                met.others.update((report.token, report) for report in reports)
+                await adopt(reports)
                 continue
-            seen[token] = ours
             batch_jobs = [waiting[key] for key in ours.keys if key in waiting]
             self.log.info("%s at %s: %d jobs submitted", title(batch_jobs), place.host.title, len(batch_jobs))
             results = await self._wait(place, ours, batch_jobs)
@@ -145,19 +165,9 @@ class BatchRunner:
             self.log.info("%d jobs that failed before are attempted again", again)
 
     async def _wait(self, place: Place, report: BatchReport, jobs: Sequence[PendingJob]) -> list[JobResult]:
-        wait = functools.partial(place.queue.wait, report.directory, self._progress(place, title(jobs)))
-        return await place.patiently(wait, self.log)
-
-    def _progress(self, place: Place, name: str) -> Callable[[Progress], None]:
-        last: list[str] = []
-
-        def report(progress: Progress) -> None:
-            text = f"{name} at {place.host.title}: {progress}"
-            if [text] != last:
-                last[:] = [text]
-                self.log.info("%s", text)
-
-        return report
+        with closing(ProgressLog(f"{title(jobs)} at {place.host.title}", self.log)) as progress:
+            wait = functools.partial(place.queue.wait, report.directory, progress.tell)
+            return await place.patiently(wait, self.log)
 
     async def _stage(self, place: Place, jobs: Sequence[PendingJob]) -> dict[str, str]:
         """Bring the jobs' input files to the location; -> where each URI is there."""

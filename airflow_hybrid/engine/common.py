@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, TypeVar
 
@@ -18,6 +18,14 @@ _CWL_THREAD = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cwl")
 async def in_cwl_thread(function: Callable[..., T], *args: Any) -> T:
     """Run ``function`` in the process's one cwltool thread, so that the event loop is never blocked by it."""
     return await asyncio.get_running_loop().run_in_executor(_CWL_THREAD, functools.partial(function, *args))
+
+
+async def all_of(*awaitables: Awaitable[None]) -> None:
+    """Wait for all, then raise the first error: a failure of one batch does not abandon the others midway."""
+    results = await asyncio.gather(*awaitables, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
 
 
 class Logger(Protocol):

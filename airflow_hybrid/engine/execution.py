@@ -14,7 +14,7 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.cwl.fragment import Fragment, FragmentRun, PendingJob
 from airflow_hybrid.engine.batches import BatchRunner
 from airflow_hybrid.engine.choosing import Chooser, Share
-from airflow_hybrid.engine.common import Logger, in_cwl_thread
+from airflow_hybrid.engine.common import Logger, all_of, in_cwl_thread
 from airflow_hybrid.engine.failures import failed
 from airflow_hybrid.engine.places import Place, Places
 from airflow_hybrid.engine.remote_values import list_folder, read_start
@@ -23,6 +23,7 @@ from airflow_hybrid.errors import CwlError, HybridError, JobFailedError, Locatio
 from airflow_hybrid.hooks.data_mover import DataMover
 from airflow_hybrid.model import Resources
 from airflow_hybrid.model.containers import ImageSource
+from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS, counted
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -103,7 +104,8 @@ class FragmentExecution:
         for result in results:
             if result.status not in ("success", "skipped"):
                 raise CwlError(result.message or f"ended as {result.status}", where=self.spec.step_path)
-        return FragmentOutcome(results, [*self.chooser.lineage, *self.batches.lineage], self.jobs)
+        lineage = counted(self.batches.lineage, ROUTES_OF_OUTPUTS)
+        return FragmentOutcome(results, [*self.chooser.lineage, *lineage], self.jobs)
 
     @staticmethod
     def _groups(pending: Sequence[PendingJob]) -> list[list[PendingJob]]:
@@ -124,7 +126,7 @@ class FragmentExecution:
                 raise place.down
             await place.queue.cancel(place.task_directory(self.spec.identity))
 
-        await _all(*(end(place) for place in places))
+        await all_of(*(end(place) for place in places))
 
     async def _run_group(self, jobs: list[PendingJob]) -> None:
         """Jobs of one leaf step with the same needs: place them, and run a batch per place."""
@@ -138,7 +140,7 @@ class FragmentExecution:
             finally:
                 share.done()
 
-        await _all(*(run(share) for share in await self.chooser.divide(jobs)))
+        await all_of(*(run(share) for share in await self.chooser.divide(jobs)))
 
     # --- the marker of a permanent failure -----------------------------------------------------------------------
 
@@ -176,11 +178,3 @@ class FragmentExecution:
                 if len(places) == 1:
                     raise
                 place.failed(error)
-
-
-async def _all(*awaitables: Awaitable[None]) -> None:
-    """Wait for all, then raise the first error: a failure of one batch does not abandon the others midway."""
-    results = await asyncio.gather(*awaitables, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -132,8 +131,36 @@ class LineageEntry:
     note: str = ""
 
     def to_json(self) -> JsonValue:
-        return dataclasses.asdict(self)
+        return dict(vars(self))  # all of its values are plain, and there may be thousands of entries
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> LineageEntry:
         return cls(**value)
+
+
+MOST_ENTRIES = 100
+ROUTES_OF_OUTPUTS = frozenset({"produced", "reused"})
+
+
+def counted(entries: Sequence[LineageEntry], routes: Collection[str]) -> list[LineageEntry]:
+    """The lineage with one entry for all of a route that has more than :data:`MOST_ENTRIES`, if it is in ``routes``.
+
+    For files that the task's ``return_value`` lists anyhow, each with its location and checksum: thousands of them
+    need not be in two XComs. The entry names the folders that they have in common, with the sum of their bytes.
+    """
+    by_route: dict[str, list[LineageEntry]] = {}
+    for entry in entries:
+        by_route.setdefault(entry.route, []).append(entry)
+    found: list[LineageEntry] = []
+    for route, some in by_route.items():
+        if route not in routes or len(some) <= MOST_ENTRIES:
+            found.extend(some)
+            continue
+        source, destination = (
+            posixpath.commonprefix(uris).rpartition("/")[0] + "/"
+            for uris in ([entry.source for entry in some], [entry.destination for entry in some])
+        )
+        note = f"{len(some)} files and directories, which the task's return_value lists"
+        size, seconds = sum(entry.bytes for entry in some), sum(entry.seconds for entry in some)
+        found.append(LineageEntry(source, destination, route, size, seconds, note=note))
+    return found

@@ -41,6 +41,7 @@ class OutputsOperator(HybridTask):
 
     def run_task(self, context: Context) -> CwlObject:
         from airflow_hybrid.gather import gather
+        from airflow_hybrid.model.files import counted
 
         outputs = self.values(context).outputs(self.scope)[0]
         assert outputs is not None
@@ -50,6 +51,7 @@ class OutputsOperator(HybridTask):
         deployments = deployments_of_run(self.deployments, context)
         value, lineage = in_worker(gather(outputs, outdir, deployments, self.links, self.log))
         ti: Any = context["ti"]
+        lineage = counted(lineage, {entry.route for entry in lineage})
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in lineage])
         self.log.info("the outputs are in %s", outdir)
         return value

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 MOST_CHUNKS = 16
-FEWEST_CHUNKS = 4
+FEWEST_CHUNKS = 2
 
 
 class PlanOperator(HybridTask):
@@ -98,7 +98,7 @@ def most_chunks(total: int, in_worker: bool) -> int:
 
     if conf.get("core", "executor", fallback="") != "LocalExecutor":
         return MOST_CHUNKS  # there may be workers on other machines
-    return min(MOST_CHUNKS, max(FEWEST_CHUNKS, 2 * (os.cpu_count() or 1)))
+    return min(MOST_CHUNKS, max(FEWEST_CHUNKS, os.cpu_count() or 1))
 
 
 def chunk_ranges(total: int, max_mapped: int) -> list[dict[str, int]]:

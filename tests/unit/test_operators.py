@@ -10,6 +10,7 @@ import pytest
 
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import Port, WorkflowGraph
+from airflow_hybrid.model.files import LineageEntry, counted
 from airflow_hybrid.operators.hybrid import identity_of
 from airflow_hybrid.operators.inputs import given_inputs
 from airflow_hybrid.operators.plan import chunk_ranges, most_chunks
@@ -37,8 +38,8 @@ def test_a_scatter_is_cut_into_at_most_max_mapped_chunks(total: int, most: int, 
 @pytest.mark.parametrize(
     ("total", "in_worker", "executor", "cores", "most"),
     [
-        (1000, True, "LocalExecutor", 2, 4),
-        (1000, True, "LocalExecutor", 6, 12),
+        (1000, True, "LocalExecutor", 1, 2),
+        (1000, True, "LocalExecutor", 6, 6),
         (1000, True, "LocalExecutor", 64, 16),
         (16, True, "LocalExecutor", 2, 16),
         (1000, False, "LocalExecutor", 2, 16),
@@ -95,3 +96,16 @@ def test_a_retry_keeps_the_task_directory_and_a_clear_changes_it() -> None:
     first, retry, cleared = directory(1, 2), directory(2, 2), directory(3, 4)
     assert first == retry != cleared
     assert first.startswith("d/manual__2026-01-01T00_00_00_00_00-") and re.search(r"/g_train-[0-9a-f]{8}/3/g0$", first)
+
+
+def test_thousands_of_outputs_are_one_entry_of_the_lineage() -> None:
+    made = [
+        LineageEntry(f"hybrid://a/h/w/run/t/{n}/out", f"hybrid://a/h/w/run/t/{n}/out", "produced", 2, 0.0)
+        for n in range(101)
+    ]
+    moved = [LineageEntry("file:///x", "hybrid://a/h/s", "relay", 7, 0.1)] * 101
+    entry, *rest = counted([*made, *moved], {"produced"})
+    assert rest == moved and counted(made[:100], {"produced"}) == made[:100]
+    assert (entry.source, entry.destination, entry.bytes) == ("hybrid://a/h/w/run/t/", "hybrid://a/h/w/run/t/", 202)
+    assert entry.note.startswith("101 files and directories")
+    assert LineageEntry.from_json(entry.to_json()) == entry
