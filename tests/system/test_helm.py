@@ -156,9 +156,12 @@ def quota(kube: Kube) -> Iterator[None]:
 
 @pytest.mark.usefixtures("quota")
 async def test_a_quota_that_is_used_up_is_said_in_the_clusters_words(kube: Kube, release: Deploy) -> None:
-    connector = release(FIRST, namespace=kube.namespace, timeout=5)
-    with pytest.raises(DeployError, match=r"(?s)not ready.*exceeded quota: tight"):
-        await connector.deploy(["main"])
+    connector = release(FIRST, namespace=kube.namespace, timeout=300)
+    with pytest.raises(
+        DeployError, match=r"(?s)not ready:.*exceeded quota: tight.*less than one pod asks for"
+    ) as caught:
+        await asyncio.wait_for(connector.deploy(["main"]), 60)  # and not only when its time is over
+    assert not caught.value.retryable
     await connector.undeploy()
     until(lambda: not left(kube, FIRST))
 

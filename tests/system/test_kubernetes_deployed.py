@@ -115,6 +115,33 @@ async def test_what_cannot_be_deployed_is_said_in_the_clusters_words(
     until(lambda: not names(kube, "namespaces", FIRST) + names(kube, "pods", FIRST))
 
 
+async def test_a_quota_that_others_use_up_is_said_at_once_and_waited_for(
+    kube: Kube, deployment: Deploy, caplog: pytest.LogCaptureFixture
+) -> None:
+    pod = manifests(kube.tools)[1]
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "one"}, "spec": {"hard": {"pods": "1"}}}
+    template = {"metadata": {"labels": {"app": "worker"}}, "spec": pod["spec"]}
+    selector = {"matchLabels": {"app": "worker"}}
+    workers = {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "workers"},
+        "spec": {"replicas": 1, "selector": selector, "template": template},
+    }  # fmt: skip
+    kube.apply({**pod, "metadata": {"name": "other"}})
+    kube.apply(quota)
+    connector = deployment(FIRST, [workers], namespace=kube.namespace)
+    deploying = asyncio.ensure_future(connector.deploy([]))
+    try:
+        while "waiting for Deployment workers (" not in caplog.text:
+            await asyncio.sleep(0.1)
+        assert "exceeded quota: one" in caplog.text and not deploying.done()
+        kube.kubectl("delete", "pod", "other")
+        await asyncio.wait_for(deploying, 60)
+    finally:
+        deploying.cancel()
+        kube.kubectl("delete", "resourcequota", "one")
+        kube.kubectl("delete", "pod", "other", "--ignore-not-found")
+
+
 async def test_a_manifest_that_is_none_is_said_with_its_file(deployment: Deploy, tmp_path: Path) -> None:
     connector = deployment(FIRST)
     (tmp_path / "manifests.yml").write_text("kind: [")

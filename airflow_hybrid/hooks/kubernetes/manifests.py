@@ -11,6 +11,7 @@ Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,7 +20,9 @@ from urllib.parse import quote
 from airflow_hybrid.errors import AuthenticationError, ConfigError, DeployError
 from airflow_hybrid.hooks.kubernetes.cluster import ApiError, Cluster
 from airflow_hybrid.schedulers import kubernetes_answers as answers
+from airflow_hybrid.schedulers.kubernetes import beyond_quota
 
+log = logging.getLogger(__name__)
 Object = dict[str, Any]
 
 MANAGER = "airflow-hybrid"
@@ -199,12 +202,20 @@ class Manifests:
         :raises DeployError: a pod cannot become ready, in the cluster's words; or not in time.
         """
         deadline = time.monotonic() + timeout_s
+        said = ""
         while True:
-            missing = [title for item in items if (title := await self._not_ready(item))]
-            pods = await self._pods() if missing else []
-            if not missing:
+            waiting = [(title, why) for item in items for title, why in await self._not_ready(item)]
+            if not waiting:
                 return
+            missing = [f"{title} ({why})" if why else title for title, why in waiting]
+            pods = await self._pods()
             problems = [problem for pod in pods if (problem := hopeless(pod))]
+            problems += [f"{title}: the quota allows less than one pod asks for" for title, why in waiting
+                         if "exceeded quota" in why and beyond_quota(why)]  # fmt: skip
+            refused = ", ".join(text for text, (_, why) in zip(missing, waiting, strict=True) if why)
+            if refused and refused != said and not problems:
+                log.warning("%s: waiting for %s", self.cluster.title, refused)
+                said = refused
             if problems or time.monotonic() > deadline:
                 states = problems or [answers.said(*answers.waiting(pod)) for pod in pods if answers.waiting(pod)[0]]
                 late = "" if problems else f" within {timeout_s:g} s"
@@ -217,14 +228,14 @@ class Manifests:
                 )
             await asyncio.sleep(POLL_S)
 
-    async def _not_ready(self, item: Object) -> str:
-        """The object's title, unless it is ready."""
+    async def _not_ready(self, item: Object) -> list[tuple[str, str]]:
+        """The object's title, and why its pods cannot be made (or ``""``); nothing if it is ready."""
         kind, name = item["kind"], item["metadata"]["name"]
         if kind not in {*_WITH_PODS, "Pod"} or kind == "Job":
-            return ""
+            return []
         path = await self._path(item["apiVersion"], kind, item["metadata"].get("namespace"))
         there = await self.cluster.request("GET", f"{path}/{quote(name)}")
-        return "" if ready(there) else f"{kind} {name}{_refused(there)}"
+        return [] if ready(there) else [(f"{kind} {name}", _refused(there))]
 
     async def _pods(self) -> list[Object]:
         return await self._list("v1", "Pod")
@@ -335,7 +346,7 @@ def _refused(item: Object) -> str:
     """Why the pods of an object cannot be made (a quota, a policy), in the cluster's words."""
     for condition in (item.get("status") or {}).get("conditions") or ():
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-            return f" ({condition.get('message') or condition.get('reason')})"
+            return str(condition.get("message") or condition.get("reason"))
     return ""
 
 
