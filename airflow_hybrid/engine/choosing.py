@@ -9,6 +9,7 @@ estimates and bandwidth have changed meanwhile.
 from __future__ import annotations
 
 import asyncio
+import functools
 import shlex
 import weakref
 from collections.abc import Mapping, Sequence
@@ -104,6 +105,7 @@ class Chooser:
             share = Share(places[0])
             for job in jobs:
                 share.take(job)
+            await self._warn_of_little(share)
             return [share]
         policy = self._policy(binding)
         looks = await self._look(places, jobs, policy)
@@ -121,6 +123,26 @@ class Chooser:
                 share.done()
             raise
         return list(shares.values())
+
+    async def _warn_of_little(self, share: Share) -> None:
+        """The only place that jobs may have is a host that has less than they ask for: say so, and run them there."""
+        place, job = share.place, share.jobs[0]
+        scheduler = getattr(place.queue, "scheduler", None)
+        needs = job.resources.all_cores
+        if needs <= 1 or scheduler is None or not scheduler.on_host:
+            return
+        cores: float | None = place.host.cores
+        if cores is None:
+            capacity = functools.partial(
+                look, place.host, scheduler, place.task_directory(self.spec.identity),
+                resources=job.resources, options=place.options,
+            )  # fmt: skip
+            cores = (await place.patiently(capacity, self.log)).capacity.cores
+        if cores is not None and cores < needs:
+            self.log.warning(
+                "%s asks for %g cores and %s has %g: its jobs run one at a time",
+                job.step_path, needs, place.title, cores,
+            )  # fmt: skip
 
     # --- before ------------------------------------------------------------------------------------------------------
 

@@ -253,6 +253,18 @@ async def test_more_cores_than_any_has_are_refused(tmp_path: Path, sites: dict[s
         await run.run()
 
 
+@pytest.mark.parametrize(("cores", "warned"), [(3, False), (64, True)])
+async def test_the_only_place_runs_jobs_that_ask_for_more_than_it_has_and_says_so(
+    tmp_path: Path, sites: dict[str, Deployment], cores: int, warned: bool
+) -> None:
+    text = TOOL.replace("coresMin: 1", f"coresMin: {cores}")
+    run, log = execution(spec(tmp_path, sites, {"target": "north"}, jobs(tmp_path, 1), text))
+    await run.run()
+    assert runs(tmp_path) == ["job0"]
+    words = f"asks for {cores} cores and north (localhost) has 4: its jobs run one at a time"
+    assert (words in log.text) is warned
+
+
 async def test_cancel_reaches_what_it_can_and_says_what_it_cannot(tmp_path: Path, sites: dict[str, Deployment]) -> None:
     made = spec(tmp_path, sites, {"target": ["gone", "south"]}, jobs(tmp_path, 1))
     with pytest.raises(SiteError, match="127.0.0.1"):
