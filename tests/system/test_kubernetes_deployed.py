@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import yaml
 
 from airflow_hybrid.config import for_run, parse_deployments
 from airflow_hybrid.errors import ConfigError, DeployError, SiteError
+from airflow_hybrid.hooks.check import FAIL, OK, check
 from airflow_hybrid.hooks.connectors import close_all, open_connector
 from airflow_hybrid.hooks.connectors.manifests import ManifestsConnector
 from airflow_hybrid.model import JobState
@@ -140,6 +142,35 @@ async def test_a_quota_that_others_use_up_is_said_at_once_and_waited_for(
         deploying.cancel()
         kube.kubectl("delete", "resourcequota", "one")
         kube.kubectl("delete", "pod", "other", "--ignore-not-found")
+
+
+async def test_a_check_reads_the_manifests_and_asks_the_cluster_and_makes_nothing(kube: Kube, tmp_path: Path) -> None:
+    good, bad = tmp_path / "manifests.yml", tmp_path / "bad.yml"
+    good.write_text(yaml.safe_dump_all(manifests(kube.tools)))
+    bad.write_text("kind: [")
+    away = tmp_path / "away"
+    away.write_text(re.sub(r"server: .*", "server: https://127.0.0.1:1", kube.kubeconfig.read_text()))
+    odd = tmp_path / "odd.yml"
+    odd.write_text(yaml.safe_dump_all(manifests(kube.tools, command="sleep")))
+    strange = tmp_path / "strange.yml"
+    strange.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Podd", "metadata": {"name": "p"}}))
+    for kubeconfig, file, namespace, result, words in (
+        (kube.kubeconfig, good, None, OK, ", 2 objects"),
+        (kube.kubeconfig, good, kube.namespace, OK, ", 2 objects"),
+        (kube.kubeconfig, bad, None, FAIL, "the manifest is not valid YAML"),
+        (kube.kubeconfig, odd, kube.namespace, FAIL, "the cluster refuses Pod 'worker': "),
+        (kube.kubeconfig, strange, None, FAIL, "the cluster has no kind 'Podd'"),
+        (away, good, None, FAIL, "127.0.0.1:1"),
+    ):
+        config = {
+            "kubeconfig": str(kubeconfig),
+            "files": [str(file)],
+            **({"namespace": namespace} if namespace else {}),
+        }
+        (finding,) = await check(parse_deployments({"box": {"type": "kubernetes", "config": config}}), names=["box"])
+        assert finding.result == result and words in finding.detail, finding
+    assert not [pod for pod in kube.get("pods") if pod["metadata"]["name"] == "worker"]
+    await close_all()
 
 
 async def test_a_manifest_that_is_none_is_said_with_its_file(deployment: Deploy, tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 import yaml
 
-from airflow_hybrid.config import for_run, load_hybrid_file
+from airflow_hybrid.config import for_run, load_hybrid_file, parse_deployments
+from airflow_hybrid.hooks.check import FAIL, OK, check
 from airflow_hybrid.hooks.connectors import open_connector
 from airflow_hybrid.model import FileRef
 from tests.conftest import unavailable
@@ -150,6 +151,26 @@ def test_what_cannot_be_deployed_is_said_once_and_leaves_nothing(box: Box, dags:
         states = box.api.states(dag, runs[dag])
         assert states["make"] == states["outputs"] == "upstream_failed"
     assert podman("ps", "-aq", "--filter", "name=^ah-") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "result", "words"),
+    [
+        ("services: {worker: {image: here, command: [sleep, '9']}}", OK, "services: worker"),
+        ("services: {worker: [image]}", FAIL, "does not accept the compose file"),
+        (None, FAIL, "there is no compose file"),
+    ],
+)
+async def test_a_check_reads_the_compose_file_and_makes_nothing(
+    containers: None, tmp_path: Path, text: str | None, result: str, words: str
+) -> None:
+    file = tmp_path / "compose.yml"
+    if text is not None:
+        file.write_text(text)
+    config = {"files": [str(file)], "composeCommand": str(COMPOSE)}
+    (finding,) = await check(parse_deployments({"box": {"type": "docker-compose", "config": config}}), names=["box"])
+    assert finding.result == result and words in finding.detail
+    assert there("ah-") == []
 
 
 def test_a_run_that_is_stopped_leaves_nothing_and_cleanup_takes_what_a_killed_airflow_left(

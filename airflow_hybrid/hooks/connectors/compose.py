@@ -102,10 +102,15 @@ class ComposeConnector(InContainers):
         project = await self._project()
         if project.engine.compose is None:
             await find_engine(project.host, "docker compose")  # says that there is none
-        for file in self.deployment.config["files"]:
+        files: Sequence[str] = self.deployment.config["files"]
+        for file in files:
             if not Path(file).is_file():
                 raise ConfigError(f"there is no compose file {file}")
-        return f"{project.engine} at {project.host.title}"
+        said = f"{project.engine} at {project.host.title}"
+        if not isinstance(project.host, LocalHost):
+            return said  # the files are sent when it is deployed
+        names = await project.check(files, project_folder(files, self.deployment.config.get("projectDirectory")), ())
+        return f"{said}, services: {', '.join(names)}"
 
     async def undeploy(self) -> None:
         project = await self._project()

@@ -135,8 +135,10 @@ class ManifestsConnector(KubernetesConnector):
         return read_manifests(self.deployment.config.get("files") or ())
 
     async def deployable(self) -> str:
-        count = len(self._items())
-        return f"{await self.where()}, {count} objects"
+        items = self._items()
+        own = not self.deployment.config.get("namespace")
+        await Manifests(self.cluster, "", self.deployed_name, "", own).try_out(items)
+        return f"{await self.where()}, {len(items)} objects"
 
     async def deploy(self, services: Collection[str]) -> None:
         items = self._items()

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from airflow_hybrid.errors import AuthenticationError, ConfigError, DeployError
+from airflow_hybrid.errors import AuthenticationError, ConfigError, DeployError, HybridError
 from airflow_hybrid.hooks.kubernetes.cluster import ApiError, Cluster
 from airflow_hybrid.schedulers import kubernetes_answers as answers
 from airflow_hybrid.schedulers.kubernetes import beyond_quota
@@ -146,6 +146,35 @@ class Manifests:
         for item in items:
             await self._apply_one(labelled(item, self.labels, self.run))
 
+    async def try_out(self, items: Sequence[Object]) -> None:
+        """Let the cluster judge the objects (or, where each run has a namespace of its own, such a one); none is made.
+
+        :raises ConfigError: the cluster has no such kind.
+        :raises DeployError: it refuses an object, in its words.
+        """
+        await self.cluster.connect()
+        for item in items:
+            await self._path(item["apiVersion"], item["kind"], None)
+        namespace: Object = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "airflow-hybrid-check"}}
+        for item in [namespace] if self.own else items:
+            path = await self._path(item["apiVersion"], item["kind"], item["metadata"].get("namespace"))
+            try:
+                await self.cluster.request("POST", path, item, dryRun="All")
+            except (ApiError, AuthenticationError) as error:
+                if isinstance(error, ApiError) and error.status == 409:
+                    continue  # it is there: of a run that goes on
+                if any(f'"{other["metadata"]["name"]}"' in error.message for other in items if other is not item):
+                    continue  # it needs another of the objects, which is not there yet
+                raise self._refused(item, error) from None
+
+    def _refused(self, item: Object, error: HybridError) -> DeployError:
+        return DeployError(
+            f"the cluster refuses {item['kind']} {item['metadata']['name']!r}: {error.message}",
+            where=self.cluster.title,
+            retryable=error.retryable,
+            hint="see the deployment's manifests (`config.files`)",
+        )
+
     async def make_namespace(self) -> None:
         """Make the run's own namespace, unless it is there."""
         await self.cluster.connect()
@@ -176,10 +205,7 @@ class Manifests:
                 "PATCH", path, item, content_type="application/apply-patch+yaml", fieldManager=MANAGER, force="true"
             )
         except ApiError as error:
-            raise DeployError(
-                f"the cluster refuses {title}: {error.message}", where=self.cluster.title, retryable=error.retryable,
-                hint="see the deployment's manifests (`config.files`)",
-            ) from None  # fmt: skip
+            raise self._refused(item, error) from None
 
     def _check_ours(self, there: Object, title: str) -> None:
         metadata = there["metadata"]
@@ -235,7 +261,7 @@ class Manifests:
             return []
         path = await self._path(item["apiVersion"], kind, item["metadata"].get("namespace"))
         there = await self.cluster.request("GET", f"{path}/{quote(name)}")
-        return [] if ready(there) else [(f"{kind} {name}", _refused(there))]
+        return [] if ready(there) else [(f"{kind} {name}", _unmade(there))]
 
     async def _pods(self) -> list[Object]:
         return await self._list("v1", "Pod")
@@ -342,7 +368,7 @@ def ready(item: Object) -> bool:
     return int(status.get("readyReplicas") or 0) >= (1 if wanted is None else int(wanted))
 
 
-def _refused(item: Object) -> str:
+def _unmade(item: Object) -> str:
     """Why the pods of an object cannot be made (a quota, a policy), in the cluster's words."""
     for condition in (item.get("status") or {}).get("conditions") or ():
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
