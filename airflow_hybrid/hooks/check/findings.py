@@ -1,0 +1,64 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What a check found, and how long it took."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field
+from typing import TypeVar
+
+from airflow_hybrid.errors import HybridError
+from airflow_hybrid.model import JsonValue
+
+T = TypeVar("T")
+
+TIMEOUT_S = 60.0
+OK, WARN, FAIL, SKIP = "ok", "warn", "FAIL", "skip"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was tried.
+
+    :ivar where: name of the deployment, or ``a -> b`` of a link; ``location``: which of its locations.
+    :ivar what: ``reach``, ``host key``, ``login``, ``programs``, ``workdir``, ``scheduler``, ``service``,
+        ``containers``, ``image``, ``link``.
+    :ivar result: ``ok``; ``warn`` (steps run, but ...); ``FAIL``; ``skip`` (could not be tried, since another failed).
+    :ivar seconds: how long it took.
+    :ivar hint: what to do about it.
+    """
+
+    where: str
+    location: str
+    what: str
+    result: str
+    detail: str = ""
+    seconds: float = 0.0
+    hint: str = ""
+
+    def to_json(self) -> JsonValue:
+        return asdict(self)
+
+
+@dataclass
+class Findings:
+    """Findings of one location, in the order of trying."""
+
+    where: str
+    location: str = ""
+    found: list[Finding] = field(default_factory=list)
+
+    def add(self, what: str, result: str, detail: str = "", seconds: float = 0.0, hint: str | None = None) -> None:
+        self.found.append(Finding(self.where, self.location, what, result, detail, seconds, hint or ""))
+
+    def fail(self, what: str, error: HybridError, seconds: float = 0.0) -> None:
+        self.add(what, FAIL, error.message, seconds, error.hint)
+
+
+async def timed(action: Callable[[], Awaitable[T]]) -> tuple[T | None, HybridError | None, float]:
+    began = time.monotonic()
+    try:
+        return await action(), None, time.monotonic() - began
+    except HybridError as error:
+        return None, error, time.monotonic() - began
