@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -17,10 +16,11 @@ from airflow_hybrid.errors import SubmitError
 from airflow_hybrid.hooks.queue import JobQueue, Progress
 from airflow_hybrid.hooks.site_look import SiteLook, look
 from airflow_hybrid.hooks.ssh import SshHost
-from airflow_hybrid.model import JobResult, JobState, Resources
+from airflow_hybrid.model import JobState, Resources
 from airflow_hybrid.schedulers.estimates import Capacity
 from airflow_hybrid.schedulers.sge import SgeScheduler
 from tests.system import sites
+from tests.system.queues import ends, until, wrapped
 from tests.testbed.fixture import Testbed
 from tests.unit.hooks.batches import batch
 
@@ -45,28 +45,6 @@ async def queue(host: SshHost, folder: str) -> AsyncIterator[JobQueue]:
 @pytest.fixture
 def folder(grid: Testbed) -> str:
     return f"{grid.sites['grid'].home}/q {os.urandom(4).hex()}"
-
-
-@contextlib.contextmanager
-def wrapped(bed: Testbed, program: str, script: str) -> Iterator[None]:
-    """A script before the site's own program on everybody's PATH."""
-    path = f"/usr/local/bin/{program}"
-    bed.exec("grid", SH, "-c", f"cat >{path} <<'END'\n#!/bin/sh\n{script}\nEND\nchmod 755 {path}")
-    try:
-        yield
-    finally:
-        bed.exec("grid", "rm", "-f", path)
-
-
-async def until(seen: list[Progress], what: Callable[[Progress], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not (seen and what(seen[-1])):
-        assert time.monotonic() < deadline, seen[-1:]
-        await asyncio.sleep(0.2)
-
-
-def ends(results: list[JobResult]) -> list[tuple[JobState, int | None]]:
-    return [(result.state, result.exit_code) for result in results]
 
 
 async def test_the_site_says_what_is_free_and_whether_a_job_would_start(host: SshHost, grid: Testbed) -> None:
@@ -141,7 +119,7 @@ async def test_a_submit_that_dies_after_qsub_is_found_again(queue: JobQueue, gri
     made = batch(f"{folder}/T/a", 3, lambda i: (SH, "-c", f"sleep 3; echo {i} >>'{folder}/ran'"))
     once = '[ -e /run/lost ] && exec /usr/bin/qsub "$@"; : >/run/lost; /usr/bin/qsub "$@"; kill -9 $PPID'
     grid.exec("grid", SH, "-c", "rm -f /run/lost; chmod 777 /run")
-    with wrapped(grid, "qsub", once):
+    with wrapped(grid, "grid", "qsub", once):
         (report,) = await queue.submit(made)
     grid.exec("grid", "chmod", "755", "/run")
     assert len(report.scheduler_ids) == 1 and report.scheduler_ids[0].isdigit()
@@ -203,6 +181,7 @@ from airflow_hybrid.hooks.queue import JobQueue
 from airflow_hybrid.schedulers.estimates import Capacity
 from airflow_hybrid.schedulers.sge import SgeScheduler
 from tests.system import sites
+from tests.system.queues import ends, until, wrapped
 from tests.unit.hooks.batches import batch
 
 async def main():

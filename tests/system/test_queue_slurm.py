@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -18,6 +16,7 @@ from airflow_hybrid.hooks.ssh import SshHost
 from airflow_hybrid.model import JobResult, JobState, Resources
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from tests.system import sites
+from tests.system.queues import ends, until, wrapped
 from tests.testbed.fixture import Testbed
 from tests.unit.hooks.batches import batch
 
@@ -43,28 +42,6 @@ def folder(testbed: Testbed) -> str:
     return f"{testbed.sites['hpc'].home}/q {os.urandom(4).hex()}"
 
 
-@contextlib.contextmanager
-def wrapped(testbed: Testbed, program: str, script: str) -> Iterator[None]:
-    """A script before the site's own program on everybody's PATH."""
-    path = f"/usr/local/bin/{program}"
-    testbed.exec("hpc", SH, "-c", f"cat >{path} <<'END'\n#!/bin/sh\n{script}\nEND\nchmod 755 {path}")
-    try:
-        yield
-    finally:
-        testbed.exec("hpc", "rm", "-f", path)
-
-
-async def until(seen: list[Progress], what: Any, seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while not (seen and what(seen[-1])):
-        assert time.monotonic() < deadline, seen[-1:]
-        await asyncio.sleep(0.2)
-
-
-def ends(results: list[JobResult]) -> list[tuple[JobState, int | None]]:
-    return [(result.state, result.exit_code) for result in results]
-
-
 async def test_a_thousand_jobs_take_few_commands(queue: JobQueue, testbed: Testbed, folder: str) -> None:
     made = [batch(f"{folder}/T{i}/a", 63) for i in range(16)]
 
@@ -86,7 +63,7 @@ async def test_a_submit_that_dies_after_sbatch_is_found_again(queue: JobQueue, t
     made = batch(f"{folder}/T/a", 3, lambda i: (SH, "-c", f"echo {i} >>'{folder}/ran'"))
     once = '[ -e /run/lost ] && exec /usr/bin/sbatch "$@"; : >/run/lost; /usr/bin/sbatch "$@"; kill -9 $PPID'
     testbed.exec("hpc", SH, "-c", "rm -f /run/lost; chmod 777 /run")
-    with wrapped(testbed, "sbatch", once), testbed.counting("hpc", "squeue", "sacct"):
+    with wrapped(testbed, "hpc", "sbatch", once), testbed.counting("hpc", "squeue", "sacct"):
         (report,) = await queue.submit(made)
     assert len(report.scheduler_ids) == 1
     assert ends(await queue.wait(made.directory)) == [(JobState.COMPLETED, 0)] * 3
@@ -96,7 +73,7 @@ async def test_a_submit_that_dies_after_sbatch_is_found_again(queue: JobQueue, t
 
 async def test_a_connection_lost_in_mid_submit_doubles_nothing(queue: JobQueue, testbed: Testbed, folder: str) -> None:
     made = batch(f"{folder}/T/a", 3, lambda i: (SH, "-c", f"echo {i} >>'{folder}/ran'"))
-    with wrapped(testbed, "sbatch", 'sleep 4; exec /usr/bin/sbatch "$@"'):
+    with wrapped(testbed, "hpc", "sbatch", 'sleep 4; exec /usr/bin/sbatch "$@"'):
         submitting = asyncio.ensure_future(queue.submit(made))
         await asyncio.sleep(2)
         # the server's side of our connection, by its process ids
@@ -207,7 +184,7 @@ async def test_without_squeue_the_exit_codes_still_tell(queue: JobQueue, testbed
     made = batch(f"{folder}/T/a", 2, lambda i: ("sleep", "5"))
     await queue.submit(made)
     seen: list[Progress] = []
-    with wrapped(testbed, "squeue", 'echo "sh: 1: squeue: not found" >&2; exit 127'):
+    with wrapped(testbed, "hpc", "squeue", 'echo "sh: 1: squeue: not found" >&2; exit 127'):
         results = await asyncio.wait_for(queue.wait(made.directory, seen.append), 60)
     assert ends(results) == [(JobState.COMPLETED, 0)] * 2
     assert any("not found" in p.unknown for p in seen)
@@ -215,7 +192,7 @@ async def test_without_squeue_the_exit_codes_still_tell(queue: JobQueue, testbed
 
 async def test_without_accounting_the_controller_names_the_end(queue: JobQueue, testbed: Testbed, folder: str) -> None:
     made = batch(f"{folder}/T/a", 1, lambda i: ("sleep", "300"))
-    with wrapped(testbed, "sacct", 'echo "Slurm accounting storage is disabled" >&2; exit 1'):
+    with wrapped(testbed, "hpc", "sacct", 'echo "Slurm accounting storage is disabled" >&2; exit 1'):
         (report,) = await queue.submit(made)
         waiting = asyncio.ensure_future(queue.wait(made.directory))
         await asyncio.sleep(3)
