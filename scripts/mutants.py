@@ -163,6 +163,13 @@ MUTANTS = (
         "tests/unit/hooks/test_job_directory_runner.py",
     ),
     Mutant(
+        "a batch that an earlier try left is taken by every step that has jobs in it",
+        "engine/batches.py",
+        "(met.ours | adopted) - {token}",
+        "(met.ours | adopted | set(met.others)) - {token}",
+        "tests/unit/engine/test_batches.py",
+    ),
+    Mutant(
         "reuse: only outputs that are there as they were",
         "engine/reuse.py",
         "if same and all(",
