@@ -46,7 +46,7 @@ unit: $(VENV)/.dev
 # every kill and outage, those included that Airflow takes minutes to notice
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m 'faults or not faults' tests/system/test_faults.py tests/system/test_lifecycle.py \
-		tests/system/test_managed_kills.py $(ARGS)
+		tests/system/test_managed_kills.py tests/system/test_queue_slurm.py $(ARGS)
 
 # the same tests for every connector; those of containers take minutes each
 contract: $(VENV)/.dev

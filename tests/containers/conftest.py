@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.config import Deployment
+from airflow_hybrid.hooks.job_script import container_name
 from airflow_hybrid.model import Target
 from tests.conftest import unavailable
 from tests.containers.engine import Bench
@@ -103,7 +104,13 @@ def _charliecloud(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         subprocess.run(["ch-image", "import", str(images), MINI], env=environment, capture_output=True, check=True)
 
 
-def containers() -> list[str]:
-    """Names of the containers of jobs that are there, running or not."""
+def containers(root: Path) -> list[str]:
+    """Names of the containers, running or not, of jobs whose directories are below a folder: others may have theirs."""
+    made = {container_name(str(path)) for path in root.rglob("out")}
+    assert made, f"no job was begun in {root}"
     command = ["podman", "ps", "-a", "--format", "{{.Names}}", "--filter", "name=airflow-hybrid-"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return [
+        name
+        for name in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+        if name in made
+    ]

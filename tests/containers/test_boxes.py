@@ -196,7 +196,7 @@ def running(marker: str) -> bool:
 def test_a_failed_tool_is_a_failed_job(anywhere: Bench) -> None:
     with pytest.raises(JobFailedError, match="exit code 3"):
         anywhere.run(script("exit 3"))
-    assert containers() == []
+    assert containers(anywhere.root) == []
 
 
 ENDS = pytest.mark.parametrize("anywhere", ["podman", "docker", "charliecloud"], indirect=True)
@@ -207,7 +207,7 @@ ENDS = pytest.mark.parametrize("anywhere", ["podman", "docker", "charliecloud"],
 def test_a_container_ends_when_its_time_is_up(anywhere: Bench, deaf: str) -> None:
     with pytest.raises(JobFailedError, match="TIMEOUT|longer than its time limit"):
         anywhere.run(script(f"{deaf}sleep 301.25", more="  ToolTimeLimit: {timelimit: 2}\n"))
-    assert containers() == []
+    assert containers(anywhere.root) == []
     assert not running("sleep\x00301.25")
 
 
@@ -219,10 +219,11 @@ def test_a_container_ends_with_its_task(anywhere: Bench) -> None:
             assert not task.done(), await task
             await asyncio.sleep(0.2)
         assert running("sleep\x00302.25")
+        assert len(containers(anywhere.root)) == (anywhere.runtime in ("podman", "docker"))
         await anywhere.executions[-1].cancel()
         with pytest.raises(JobFailedError):
             await task
 
     asyncio.run(start_and_cancel())
-    assert containers() == []
+    assert containers(anywhere.root) == []
     assert not running("sleep\x00302.25")

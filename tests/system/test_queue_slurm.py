@@ -129,6 +129,7 @@ async def test_a_dead_node_has_its_name(queue: JobQueue, testbed: Testbed, folde
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 async def test_the_schedulers_time_limit_has_its_name(queue: JobQueue, folder: str) -> None:
     made = batch(f"{folder}/T/a", 2, lambda i: ("sleep", "300") if i else ("true",), options={"time": 1})
     await queue.submit(made)
@@ -166,6 +167,7 @@ async def test_cancel_ends_running_and_waiting_jobs(queue: JobQueue, testbed: Te
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 async def test_a_requeued_job_is_waited_for_and_counted_once(queue: JobQueue, testbed: Testbed, folder: str) -> None:
     script = f"echo x >>'{folder}/ran'; [ $(wc -l <'{folder}/ran') -gt 1 ] || sleep 300; ls >seen"
     made = batch(f"{folder}/T/a", 1, lambda i: (SH, "-c", f"touch left; {script}"), options={"requeue": True})
