@@ -104,7 +104,7 @@ class Testbed:
 
     def down(self, *sites: str) -> None:
         """Stop sites, or all and leave nothing."""
-        self._kit("down", *sites)
+        self._kit("down", *sites, timeout_s=180)
 
     # --- what there is
 
