@@ -3,8 +3,23 @@
 
 import os
 import re
+import select
 import subprocess
 import sys
+
+
+def die_together(name: str) -> None:
+    """Apptainer's processes are its own children and end with it; podman's container would outlive its client."""
+    client = os.getpid()
+    if os.fork():
+        return
+    os.setsid()
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nowhere, stream)
+    select.select([os.pidfd_open(client)], [], [])
+    os.execvp("podman", ["podman", "rm", "-f", "-t", "0", "--ignore", name])
+
 
 args = sys.argv[1:]
 if args == ["--version"]:
@@ -39,4 +54,6 @@ for key, value in os.environ.items():
         podman.append(f"--env={match[1]}={value}")
 with open(args[0]) as image:
     name = image.read()
-os.execvp("podman", [*podman, name, *args[1:]])
+container = f"fake-apptainer-{os.getpid()}"
+die_together(container)
+os.execvp("podman", [*podman, f"--name={container}", name, *args[1:]])
