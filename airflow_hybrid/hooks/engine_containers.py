@@ -121,8 +121,11 @@ async def did_not_come_up(
 
 
 def is_final(text: str) -> bool:
-    """Whether an engine's words say that the next attempt would end the same way."""
-    return bool(_FINAL.search(text))
+    """Whether an engine's last words say that the next attempt would end the same way.
+
+    Not its progress: a look for what an attempt that was killed has left says "not found", too.
+    """
+    return bool(_FINAL.search(last_words(text)))
 
 
 def last_words(text: str) -> str:

@@ -17,7 +17,7 @@ from airflow_hybrid.errors import ConfigError, DeployError
 from airflow_hybrid.hooks.compose import Engine, find_engine
 from airflow_hybrid.hooks.connectors.base import NAME_LENGTH, TOKEN
 from airflow_hybrid.hooks.connectors.compose import ComposeConnector, pack
-from airflow_hybrid.hooks.engine_containers import Container, parse_containers
+from airflow_hybrid.hooks.engine_containers import Container, is_final, parse_containers
 from airflow_hybrid.hooks.local import LocalHost
 
 TOKEN_OF_RUN = "ah-0a1b2c-0123456789"
@@ -136,3 +136,19 @@ def test_messages_hold_the_tools_words_without_its_progress() -> None:
 def test_engines_and_containers_have_readable_names() -> None:
     assert str(Engine("docker compose", "docker")) == "docker compose on docker"
     assert str(Container("1", "p-web-1", "web", 1, "exited", 3, None)) == "web (p-web-1): exited, exit code 3"
+
+
+@pytest.mark.parametrize(
+    ("said", "final"),
+    [
+        ("Trying to pull docker.io/x/y:1...\nError: reading manifest 1 in docker.io/x/y: manifest unknown", True),
+        ("Error response from daemon: pull access denied for x", True),
+        (
+            'time="13:18" level=warning msg="network not found"\nError: unable to start container "41d4": '
+            "failed to allocate for range 0: 10.89.1.2 has been allocated to 41d4, duplicate allocation is not allowed",
+            False,
+        ),
+    ],
+)
+def test_what_the_next_attempt_may_mend_is_tried_again(said: str, final: bool) -> None:
+    assert is_final(said) is final
