@@ -11,9 +11,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import shlex
-import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -21,6 +19,7 @@ from airflow_hybrid import placement
 from airflow_hybrid.cwl.fragment import PendingJob
 from airflow_hybrid.engine.common import Logger
 from airflow_hybrid.engine.places import Place, Places, ref_of
+from airflow_hybrid.engine.shares import Share, use_of
 from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.errors import ConfigError, HybridError, SiteError
 from airflow_hybrid.hooks.data_mover import DataMover
@@ -30,48 +29,6 @@ from airflow_hybrid.model import Binding, LineageEntry
 POLICY_GROUP = "airflow_hybrid.policies"
 MANY = 20
 """jobs of a group, from which on the log and the lineage count them"""
-
-
-@dataclass
-class _Use:
-    """What jobs of ours take of a place, over all runs of this process."""
-
-    jobs: int = 0
-    cores: float = 0.0
-
-
-_USES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], _Use]] = weakref.WeakKeyDictionary()
-
-
-def _use(place: Place) -> _Use:
-    uses = _USES.setdefault(asyncio.get_running_loop(), {})
-    return uses.setdefault((place.target.deployment, place.host.location), _Use())
-
-
-@dataclass
-class Share:
-    """Some jobs of a group and their place; ``done`` says that they no longer take anything of it.
-
-    :ivar peers: the other locations that each of the jobs has at once.
-    """
-
-    place: Place
-    jobs: list[PendingJob] = field(default_factory=list)
-    peers: tuple[Place, ...] = ()
-    _taken: list[float] = field(default_factory=list)
-
-    def take(self, job: PendingJob) -> None:
-        for place in (self.place, *self.peers):
-            use = _use(place)
-            use.jobs, use.cores = use.jobs + 1, use.cores + job.resources.all_cores
-        self.jobs.append(job)
-        self._taken.append(job.resources.all_cores)
-
-    def done(self) -> None:
-        for place in (self.place, *self.peers):
-            use = _use(place)
-            use.jobs, use.cores = use.jobs - len(self._taken), use.cores - sum(self._taken)
-        self._taken.clear()
 
 
 def _span(place: Place) -> int:
@@ -102,10 +59,10 @@ class Chooser:
         binding = self.places.binding(jobs[0].step_path)
         places = await self.places.of(jobs[0].step_path, ask_all=False)
         if len(places) == 1 and not binding.filters and _span(places[0]) == 1:
+            await self._warn_of_little(places[0], jobs[0])
             share = Share(places[0])
             for job in jobs:
                 share.take(job)
-            await self._warn_of_little(share)
             return [share]
         policy = self._policy(binding)
         looks = await self._look(places, jobs, policy)
@@ -124,9 +81,8 @@ class Chooser:
             raise
         return list(shares.values())
 
-    async def _warn_of_little(self, share: Share) -> None:
+    async def _warn_of_little(self, place: Place, job: PendingJob) -> None:
         """The only place that jobs may have is a host that has less than they ask for: say so, and run them there."""
-        place, job = share.place, share.jobs[0]
         scheduler = getattr(place.queue, "scheduler", None)
         needs = job.resources.all_cores
         if needs <= 1 or scheduler is None or not scheduler.on_host:
@@ -265,10 +221,10 @@ class Chooser:
     def _peers(self, index: int, places: Sequence[Place]) -> tuple[Place, ...]:
         """The other locations of jobs at a place: of the same target, those with the fewest cores of ours taken."""
         others = [place for place in _siblings(index, places) if place is not places[index]]
-        return tuple(sorted(others, key=lambda place: _use(place).cores)[: _span(places[index]) - 1])
+        return tuple(sorted(others, key=lambda place: use_of(place).cores)[: _span(places[index]) - 1])
 
     def _candidate(self, job: PendingJob, place: Place, seen: SiteLook, load: bool) -> placement.Candidate:
-        use = _use(place)
+        use = use_of(place)
         # what the hybrid file says of a place's cores goes before what the place says
         cores: float | None = place.host.cores if place.host.cores is not None else seen.capacity.cores
         free = None if cores is None else cores - use.cores

@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.cwl.fragment import Fragment, FragmentRun, PendingJob
 from airflow_hybrid.engine.batches import BatchRunner
-from airflow_hybrid.engine.choosing import Chooser, Share
+from airflow_hybrid.engine.choosing import Chooser
 from airflow_hybrid.engine.common import Logger, all_of, in_cwl_thread
 from airflow_hybrid.engine.failures import failed
 from airflow_hybrid.engine.places import Place, Places
 from airflow_hybrid.engine.remote_values import list_folder, read_start
+from airflow_hybrid.engine.shares import Share
 from airflow_hybrid.engine.spec import FragmentOutcome, FragmentSpec
 from airflow_hybrid.errors import CwlError, HybridError, JobFailedError, LocationGoneError, SiteError
 from airflow_hybrid.hooks.data_mover import DataMover

@@ -151,13 +151,19 @@ async def test_a_check_reads_the_manifests_and_asks_the_cluster_and_makes_nothin
     away = tmp_path / "away"
     away.write_text(re.sub(r"server: .*", "server: https://127.0.0.1:1", kube.kubeconfig.read_text()))
     odd = tmp_path / "odd.yml"
-    odd.write_text(yaml.safe_dump_all(manifests(kube.tools, command="sleep")))
+    mood, worker = manifests(kube.tools, command="sleep")
+    odd.write_text(yaml.safe_dump_all([{**mood, "metadata": {"name": "worker"}}, worker]))
+    own = tmp_path / "own.yml"
+    _, worker = manifests(kube.tools)
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "mine"}}
+    own.write_text(yaml.safe_dump_all([account, {**worker, "spec": {**worker["spec"], "serviceAccountName": "mine"}}]))
     strange = tmp_path / "strange.yml"
     strange.write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Podd", "metadata": {"name": "p"}}))
     for kubeconfig, file, namespace, result, words in (
         (kube.kubeconfig, good, None, OK, ", 2 objects"),
         (kube.kubeconfig, good, kube.namespace, OK, ", 2 objects"),
         (kube.kubeconfig, bad, None, FAIL, "the manifest is not valid YAML"),
+        (kube.kubeconfig, own, kube.namespace, OK, ", 2 objects"),
         (kube.kubeconfig, odd, kube.namespace, FAIL, "the cluster refuses Pod 'worker': "),
         (kube.kubeconfig, strange, None, FAIL, "the cluster has no kind 'Podd'"),
         (away, good, None, FAIL, "127.0.0.1:1"),

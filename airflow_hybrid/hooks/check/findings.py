@@ -57,6 +57,7 @@ class Findings:
 
 
 async def timed(action: Callable[[], Awaitable[T]]) -> tuple[T | None, HybridError | None, float]:
+    """Do something; -> what it gave, or the error that it ended with, and how many seconds it took."""
     began = time.monotonic()
     try:
         return await action(), None, time.monotonic() - began

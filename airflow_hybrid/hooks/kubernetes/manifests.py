@@ -163,8 +163,9 @@ class Manifests:
             except (ApiError, AuthenticationError) as error:
                 if isinstance(error, ApiError) and error.status == 409:
                     continue  # it is there: of a run that goes on
-                if any(f'"{other["metadata"]["name"]}"' in error.message for other in items if other is not item):
-                    continue  # it needs another of the objects, which is not there yet
+                lacks = [f'"{other["metadata"]["name"]}" not found' for other in items if other is not item]
+                if any(words in error.message for words in lacks):
+                    continue  # another of the objects, which is made before it
                 raise self._refused(item, error) from None
 
     def _refused(self, item: Object, error: HybridError) -> DeployError:

@@ -144,8 +144,12 @@ def test_engines_and_containers_have_readable_names() -> None:
         ("Trying to pull docker.io/x/y:1...\nError: reading manifest 1 in docker.io/x/y: manifest unknown", True),
         ("Error response from daemon: pull access denied for x", True),
         (
-            'time="13:18" level=warning msg="network not found"\nError: unable to start container "41d4": '
-            "failed to allocate for range 0: 10.89.1.2 has been allocated to 41d4, duplicate allocation is not allowed",
+            # podman 4.3 with CNI, where a killed attempt has left the container's address allocated
+            'time="2026-11-28T14:02:43Z" level=warning msg="Failed to load cached network config: network pcx_default '
+            'not found in CNI cache, falling back to loading network pcx_default from disk"\n'
+            'Error: unable to start container "e7e8808b": plugin type="bridge" failed (add): cni plugin bridge failed: '
+            "failed to allocate for range 0: 10.89.0.2 has been allocated to e7e8808b, "
+            "duplicate allocation is not allowed",
             False,
         ),
     ],
