@@ -7,6 +7,8 @@ never guessed from a message later.
 
 from __future__ import annotations
 
+from airflow_hybrid.printable import printable, printable_lines, quoted_lines
+
 
 class HybridError(Exception):
     """Base of all errors that a user of airflow_hybrid may see.
@@ -14,15 +16,20 @@ class HybridError(Exception):
     :param message: what happened, in one sentence.
     :param where: ``file:line:column``, or host and command; printed before the message.
     :param hint: what the user can do about it; printed after the message.
+
+    What does not print is escaped in all three, and secrets of URLs are left out. A message may have lines of its own:
+    what others wrote (a site, a job) is put into it by :func:`~airflow_hybrid.printable.printable`, as one line, or by
+    :func:`~airflow_hybrid.printable.quoted_lines`.
     """
 
     retryable: bool = False
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+        message = printable_lines(message)
         super().__init__(message)
         self.message = message
-        self.where = where
-        self.hint = hint
+        self.where = None if where is None else printable_lines(where)
+        self.hint = None if hint is None else printable_lines(hint)
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
@@ -94,10 +101,10 @@ class CommandError(SiteError):
         retryable: bool = True,
     ) -> None:
         ended = "did not end in time" if exit_code is None else f"exit code {exit_code}"
-        tail = stderr.strip()[-2000:]
+        lines = [f"{message} ({ended})", *quoted_lines(stderr.strip()[-2000:])]
         super().__init__(
-            f"{message} ({ended})" + (f"\n{tail}" if tail else ""),
-            where=f"{location}: {command}",
+            "\n".join(lines),
+            where=f"{location}: {printable(command)}",
             hint=hint,
         )
         self.location = location

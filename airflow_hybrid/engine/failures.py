@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from airflow_hybrid.errors import JobFailedError
 from airflow_hybrid.model import JobResult, JobScript
+from airflow_hybrid.printable import printable, quoted_lines
 
 STDERR_LINES = 15
 COMMAND_CHARS = 400
@@ -36,7 +37,7 @@ def shown_command(script: JobScript) -> str:
     text = script.command[0] if script.shell else shlex.join(script.command)
     for sign, path in (("<", script.stdin), (">", script.stdout), ("2>", script.stderr)):
         text += f" {sign} {shlex.quote(path)}" if path else ""
-    text = _SECRET.sub(r"\g<name>***", " ".join(text.split()))
+    text = _SECRET.sub(r"\g<name>***", printable(" ".join(text.split())))
     if len(text) > COMMAND_CHARS:
         half = COMMAND_CHARS // 2
         text = f"{text[:half]} [{len(text) - 2 * half} characters more] {text[-half:]}"
@@ -52,15 +53,16 @@ def failed(failures: Sequence[Failure], jobs: int) -> JobFailedError:
             ended = f"exit code {result.exit_code} ({failure.status})"
         else:
             ended = result.state.value
-        lines.append(f"{failure.label} at {failure.place}: {ended}" + (f", {result.reason}" if result.reason else ""))
+        lines.append(
+            f"{failure.label} at {failure.place}: {ended}" + (f", {printable(result.reason)}" if result.reason else "")
+        )
         if failure.command:
             lines.append(f"  command: {failure.command}")
         if result.scheduler_id:
             lines.append(f"  job id: {result.scheduler_id}")
         lines.append(f"  stdout: {result.stdout_path}")
         lines.append(f"  stderr: {result.stderr_path}")
-        tail = result.stderr_tail.strip().splitlines()[-STDERR_LINES:]
-        lines.extend(f"  | {line}" for line in tail)
+        lines.extend(quoted_lines(result.stderr_tail, most=STDERR_LINES, indent="  "))
     if len(failures) > 3:
         lines.append(f"... and {len(failures) - 3} more")
     permanent = all(f.status == "permanentFail" and f.result.exit_code is not None for f in failures)

@@ -1,0 +1,110 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Text of others (a site's answer, a job's output, a file's name, a URL) as it may stand in a message or a log. Pure.
+
+Such text can hold what moves the cursor of a terminal, what looks like a line of ours, and secrets.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+"""Unicode categories: control, format (direction marks among them), surrogate, private use, line and paragraph ends"""
+_JOINERS = "\u200c\u200d"
+"""format characters that words and emoji of some scripts need"""
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
+_URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*)://([^\s'\"<>]*)")
+_VALUE = re.compile(r"([^=&;]+=)[^&;]+")
+_WITHOUT_SECRETS = frozenset({"file", "hybrid"})
+"""schemes whose locations have neither user nor query"""
+_WEB = frozenset({"http", "https", "ftp", "ftps"})
+HIDDEN = "***"
+
+
+def printable(text: str) -> str:
+    r"""One line: whatever is not a visible character is escaped, line ends too; secrets of URLs are left out.
+
+    >>> printable("a\nb\x1b[2J")
+    'a\\nb\\x1b[2J'
+    """
+    return redacted(text if text.isprintable() else "".join(map(_escaped, text)))
+
+
+def printable_lines(text: str) -> str:
+    r"""The same, but lines stay lines and tabs stay tabs; all kinds of line ends become ``\n``.
+
+    For a message that has lines of its own. What a site or a job wrote goes into it by :func:`quoted_lines`, whose
+    lines cannot be taken for ours.
+    """
+    if text.isprintable():
+        return redacted(text)
+    text = _LINE_ENDS.sub("\n", text)
+    return redacted("".join(sign if sign in "\n\t" else _escaped(sign) for sign in text))
+
+
+def quoted_lines(text: str, *, most: int | None = None, indent: str = "") -> list[str]:
+    """The lines of what a site or a job wrote, each after ``| ``: none of them can pass for a line of the message.
+
+    :param most: only this many, from the end.
+    :param indent: what stands before the bar.
+    """
+    lines = printable_lines(text.strip()).split("\n")
+    if lines == [""]:
+        return []
+    return [f"{indent}| {line}" for line in (lines if most is None else lines[-most:])]
+
+
+def redacted(text: str) -> str:
+    """The text without the secrets of the URLs in it: user and password, and the values of their queries.
+
+    >>> redacted("https://me:secret@example.org/a?X-Amz-Signature=1f")
+    'https://***@example.org/a?X-Amz-Signature=***'
+    """
+    return _URL.sub(_redacted_url, text) if "://" in text else text
+
+
+def _redacted_url(found: re.Match[str]) -> str:
+    scheme, rest = found[1], found[2]
+    if scheme.lower() in _WITHOUT_SECRETS:
+        return found[0]
+    rest, sharp, fragment = rest.partition("#")
+    rest, mark, query = rest.partition("?")
+    authority, slash, path = rest.partition("/")
+    user, at, host = authority.rpartition("@")
+    if at:
+        authority = f"{_redacted_user(scheme, user)}@{host}"
+    return f"{scheme}://{authority}{slash}{path}{mark}{_redacted_values(query)}{sharp}{_redacted_fragment(fragment)}"
+
+
+def _redacted_user(scheme: str, user: str) -> str:
+    """Of the web, the user's name may be a token; of an object store, it is the name of a Connection."""
+    if scheme.lower() in _WEB:
+        return HIDDEN
+    name, colon, _ = user.partition(":")
+    return f"{name}{colon}{HIDDEN}" if colon else name
+
+
+def _redacted_values(query: str) -> str:
+    if query and "=" not in query:
+        return HIDDEN
+    return _VALUE.sub(rf"\g<1>{HIDDEN}", query)
+
+
+def _redacted_fragment(fragment: str) -> str:
+    """A fragment names a part of a document, or holds values as a query does (``access_token=...``)."""
+    return _redacted_values(fragment) if "=" in fragment else fragment
+
+
+def _escaped(sign: str) -> str:
+    if sign in _JOINERS or unicodedata.category(sign) not in _ESCAPED:
+        return sign
+    code = ord(sign)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8 (PEP 383)
+        code -= 0xDC00
+    if sign in _SHORT:
+        return _SHORT[sign]
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
