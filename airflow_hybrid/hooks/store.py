@@ -12,6 +12,8 @@ from typing import Any
 
 STORE = "store"
 _BASENAME = re.compile(r"[^/\0]+")
+_JOB_OUTPUT = re.compile(r"(/.*?/g\d+[^/]*/a\d+-[0-9a-f]+/[^/]+)/out(?:/|\Z)", re.DOTALL)
+"""<task>/g<generation>.../a<try>-<digest>/<job>/out: see :mod:`airflow_hybrid.hooks.job_directory`"""
 
 
 def store_path(workdir: str, file: Mapping[str, Any]) -> str:
@@ -68,6 +70,15 @@ def is_content_addressed(path: str, digest: str | None) -> bool:
     """Whether a file under this name can only have this content."""
     parts = path.split("/")
     return digest is not None and len(parts) > 4 and parts[-4] == STORE and parts[-2] == digest
+
+
+def job_directory_of(path: str) -> str | None:
+    """The directory of the job that made the file: what is below it is the job's. None: no job did.
+
+    What a task publishes of a job has no links on its way from here.
+    """
+    found = _JOB_OUTPUT.match(path)
+    return found[1] if found else None
 
 
 def producer_of(path: str) -> str | None:
