@@ -28,7 +28,7 @@ demo: $(VENV)/.demo
 ui: $(VENV)/.demo
 	@$(BIN)/python -m scripts.demo --ui
 
-UNIT = $(BIN)/python -m pytest tests/unit -n 6 $(ARGS)
+UNIT = $(BIN)/python -m pytest tests/unit tests/security -n 6 $(ARGS)
 
 # Tests mostly wait, so several run at a time. Each process has sites and an Airflow of its own; what shares a site's
 # state (a contract class, a file of system tests) stays in one process. Exit code 5: ARGS chose none of these.
@@ -37,7 +37,7 @@ test: $(VENV)/.dev
 	note() { code=$$?; [ $$code = 0 ] || [ $$code = 5 ] || worst=$$code; }; \
 	$(UNIT) || note; \
 	$(BIN)/python -m pytest tests/contract -n 3 --dist loadscope $(ARGS) || note; \
-	$(BIN)/python -m pytest --ignore tests/unit --ignore tests/contract -n 2 --dist loadscope $(ARGS) || note; \
+	$(BIN)/python -m pytest --ignore tests/unit --ignore tests/security --ignore tests/contract -n 2 --dist loadscope $(ARGS) || note; \
 	exit $$worst
 
 unit: $(VENV)/.dev

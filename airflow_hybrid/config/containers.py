@@ -7,9 +7,10 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from airflow_hybrid.config.base import Model, NonEmpty
+from airflow_hybrid.model import image_names
 
 OF_STREAMFLOW: Mapping[str, str] = {
     "docker": "docker",
@@ -32,6 +33,13 @@ NOT_OPTIONS = frozenset(
 """keys of StreamFlow's docker and singularity that are ours to decide, or no argument of the program at all"""
 
 
+def _image_folder(path: str) -> str:
+    problem = image_names.path_problem(path)
+    if problem:
+        raise ValueError("must be a normal absolute path, and not `/`")
+    return path.rstrip("/")
+
+
 class ContainersModel(Model):
     """How the containers of a deployment's jobs are run. (airflow_hybrid)"""
 
@@ -42,6 +50,11 @@ class ContainersModel(Model):
     )
     options: list[NonEmpty] = Field(
         default_factory=list, description="More arguments for the runtime, before the image: `[--gpus=all]`."
+    )
+    images: list[Annotated[NonEmpty, AfterValidator(_image_folder)]] = Field(
+        default_factory=list,
+        description="Folders at the location, beside `<workdir>/images`, with image files of apptainer, singularity or"
+        " charliecloud that a document may name by their paths (`dockerImageId: /images/tool.sif`).",
     )
 
 

@@ -26,6 +26,7 @@ _ORDER: dict[str, str] = {
     "DockerConfig": "workflows.<name>.config.docker[].deployment",
     "LocalDeployment": "deployments.<name>",
     "WrapsModel": "deployments.<name>.wraps",
+    "ContainersModel": "deployments.<name>.containers",
     "LocalConfig": "deployments.<name>.config of type local",
     "SshConfig": "deployments.<name>.config of type ssh",
     "Connection": "A node, tunnel or dataTransferConnection of ssh",

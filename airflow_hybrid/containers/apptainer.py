@@ -41,7 +41,7 @@ class Apptainer(ImageFiles):
             origin = f"docker-archive:{places.archive}"
         else:
             origin = _docker_uri(source.pull or source.image_id or "")
-        return quoted(self.client, "build", "--force", new, origin)
+        return quoted(self.client, "build", "--force", "--", new, origin)
 
     def argv(
         self, container: Container, name: str, environment: Mapping[str, str], command: Sequence[str]
@@ -65,7 +65,7 @@ class Apptainer(ImageFiles):
             argv += ["--net", "--network", "none"]
         if container.gpus:
             argv.append("--nv")
-        return [*argv, *image.options, image.reference, *command]
+        return [*argv, *image.options, "--", image.reference, *command]
 
 
 def _docker_uri(name: str) -> str:

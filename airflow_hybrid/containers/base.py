@@ -20,10 +20,12 @@ class Archives:
 
     :ivar folder: for images of this package, absolute.
     :ivar archive: absolute path of what ``dockerLoad`` or ``dockerImport`` names, once it is there.
+    :ivar allowed: further folders, in which an image may lie that a document names by its path.
     """
 
     folder: str
     archive: str | None = None
+    allowed: tuple[str, ...] = ()
 
 
 class Runtime(abc.ABC):
@@ -52,6 +54,10 @@ class Runtime(abc.ABC):
     @abc.abstractmethod
     def present(self, reference: str) -> str:
         """Shell text that ends with 0 if the image is there."""
+
+    def permitted(self, source: ImageSource, places: Archives) -> str:
+        """Shell text that ends with 0 if the image may be used; what it prints says why not."""
+        return ":"
 
     @abc.abstractmethod
     def obtain(self, source: ImageSource, places: Archives) -> str:
@@ -98,6 +104,17 @@ class ImageFiles(Runtime):
         if source.image_id and source.image_id.startswith("/"):
             return source.image_id
         return f"{places.folder}/{source.digest}{self.suffix}"
+
+    def permitted(self, source: ImageSource, places: Archives) -> str:
+        path = self.reference(source, places)
+        if not source.of_document or path != source.image_id:
+            return ":"
+        # by its real path: an image that is a folder may be a link to anything, `/` included
+        folders = (places.folder, *places.allowed)
+        lines = [f"ah_real=$(realpath -- {quoted(path)}) || exit 1"]
+        lines += [f'case $ah_real in "$(realpath -m -- {quoted(folder)})"/*) exit 0 ;; esac' for folder in folders]
+        lines.append(quoted("echo", f"a document may name image files below {' and '.join(folders)} only"))
+        return "\n".join([*lines, "exit 1"])
 
     def obtain(self, source: ImageSource, places: Archives) -> str:
         reference = self.reference(source, places)

@@ -27,18 +27,20 @@ class _Oci(Runtime):
         return source.image_id or source.pull or ""
 
     def present(self, reference: str) -> str:
-        return f"{quoted(self.client, 'image', 'inspect', reference)} >/dev/null 2>&1"
+        return f"{quoted(self.client, 'image', 'inspect', '--', reference)} >/dev/null 2>&1"
 
     def obtain(self, source: ImageSource, places: Archives) -> str:
         reference = self.reference(source, places)
         if source.file is not None:
             build = quoted(self.client, "build", "-t", reference, "-")
             text = f"printf %s {quoted(source.file)} | {build}"
-            return f"{text} && {quoted(self.client, 'tag', reference, source.image_id)}" if source.image_id else text
+            return (
+                f"{text} && {quoted(self.client, 'tag', '--', reference, source.image_id)}" if source.image_id else text
+            )
         if source.pull is not None:
-            pull = quoted(self.client, "pull", source.pull)
+            pull = quoted(self.client, "pull", "--", source.pull)
             same = source.image_id in (None, source.pull)
-            return pull if same else f"{pull} && {quoted(self.client, 'tag', source.pull, reference)}"
+            return pull if same else f"{pull} && {quoted(self.client, 'tag', '--', source.pull, reference)}"
         if source.load is not None:
             load = quoted(self.client, "load", "-i", places.archive or "")
             if source.image_id:
@@ -47,14 +49,14 @@ class _Oci(Runtime):
             return (
                 f'ah_said=$({load}) && echo "$ah_said" && ah_loaded=$(echo "$ah_said" | sed -n '
                 f"'s/^Loaded image[^:]*: *//p' | tail -n 1 | sed 's/,.*//') && [ -n \"$ah_loaded\" ] && "
-                f'{self.client} tag "$ah_loaded" {quoted(reference)}'
+                f'{self.client} tag -- "$ah_loaded" {quoted(reference)}'
             )
         if source.root is not None:
-            return quoted(self.client, "import", places.archive or "", reference)
+            return quoted(self.client, "import", "--", places.archive or "", reference)
         return "echo 'it is not there, and the document does not say where to get it' >&2; false"
 
     def save(self, reference: str, archive: str) -> str | None:
-        return quoted(self.client, "save", "-o", archive, reference)
+        return quoted(self.client, "save", "-o", archive, "--", reference)
 
     def load(self, archive: str) -> str:
         return quoted(self.client, "load", "-i", archive)
@@ -81,7 +83,7 @@ class _Oci(Runtime):
             argv += self.gpus(container.gpus)
         if container.shm_size:
             argv.append(f"--shm-size={container.shm_size}")
-        return [*argv, *image.options, image.reference, *command]
+        return [*argv, *image.options, "--", image.reference, *command]
 
     def identity(self, image: ReadyImage) -> list[str]:
         raise NotImplementedError

@@ -23,8 +23,10 @@ from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import JsonValue, WorkflowGraph
 from airflow_hybrid.version import __version__
 
-FORMAT = 3
-"""Raised when what is stored changes its shape."""
+FORMAT = 4
+"""Raised when what is stored changes its shape, and when a document is refused that was not before."""
+ROOTS_VARIABLE = "AIRFLOW_HYBRID_DOCUMENT_ROOTS"
+"""Folders and URL prefixes that documents may read from, joined by spaces."""
 MAX_BYTES = 256 * 1024 * 1024
 _GRACE_S = 24 * 3600
 """Entries younger than this are never cleaned up: a running task may be about to read them."""
@@ -63,9 +65,10 @@ def load_graph(
     """
     directory = cache_dir or default_directory()
     source = path if "://" in path else os.path.abspath(path)
-    name = hashlib.sha256(
-        b"\0".join([versions().encode(), source.encode(), (fragment_id or "").encode(), extra_key])
-    ).hexdigest()
+    # what a document may name is judged when it is compiled
+    allowed = os.environ.get(ROOTS_VARIABLE, "")
+    key = [versions(), source, fragment_id or "", allowed]
+    name = hashlib.sha256(b"\0".join([*(part.encode() for part in key), extra_key])).hexdigest()
     entry = directory / "graphs" / f"{name}.json"
     graph = _read_graph(entry, directory)
     if graph is not None:

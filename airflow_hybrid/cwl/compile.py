@@ -25,7 +25,7 @@ from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.graph import GraphBuilder
 from airflow_hybrid.cwl.resolved import position
 from airflow_hybrid.cwl.runtime import prepare
-from airflow_hybrid.cwl.trust import Roots, located
+from airflow_hybrid.cwl.trust import Roots, check_image, docker_requirements, located
 from airflow_hybrid.errors import CwlError, UnsupportedError
 from airflow_hybrid.model import WorkflowGraph
 
@@ -107,6 +107,8 @@ def _check_locations(process: Process, roots: Roots) -> None:
             problem = roots.problem(location if "://" in location else f"file://{location}")
             if problem:
                 raise roots.refuse(problem, position(item) or position(tool))
+        for requirement in docker_requirements(tool):
+            check_image(requirement, roots, position(requirement) or position(tool))
 
     process.visit(check)
 

@@ -25,7 +25,7 @@ from airflow_hybrid.cwl.outputs import publish
 from airflow_hybrid.cwl.site import Inside, JobSite
 from airflow_hybrid.cwl.staging import Box, keep_literals, stage_entries
 from airflow_hybrid.errors import CwlError
-from airflow_hybrid.model import CwlObject, FactsNeeded, JobScript, Resources, SiteFacts
+from airflow_hybrid.model import CwlObject, FactsNeeded, JobScript, Resources, SiteFacts, image_names
 from airflow_hybrid.model.containers import Container, ImageSource, ReadyImage
 
 if TYPE_CHECKING:
@@ -173,9 +173,21 @@ class PendingJob:
 
     @property
     def image(self) -> ImageSource | None:
-        """The image that a DockerRequirement names."""
+        """The image that a DockerRequirement names.
+
+        :raises CwlError: no image can have such a name.
+        """
+        if "image" in self.tool.notes:
+            known: ImageSource | None = self.tool.notes["image"]
+            return known
         requirement, required = self.tool.get_requirement("DockerRequirement")
-        return None if requirement is None else ImageSource.of(requirement, bool(required))
+        try:
+            source = None if requirement is None else ImageSource.of(requirement, bool(required))
+        except CwlError as error:
+            error.where = self.label
+            raise
+        self.tool.notes["image"] = source
+        return source
 
     def evaluate(self, value: Any, name: str) -> Any:
         """An expression of a requirement, over the job's inputs.
@@ -275,6 +287,8 @@ class PendingJob:
         keep_literals(job, site)
         container = None
         shm, _ = self.tool.get_requirement(_SHM_SIZE)
+        if shm and (problem := image_names.size_problem(str(shm["shmSize"]))):
+            raise CwlError(problem)
         if box is not None and image is not None:
             container = Container(
                 image,

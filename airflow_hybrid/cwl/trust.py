@@ -7,16 +7,20 @@ may trigger its DAG.
 
 from __future__ import annotations
 
+import configparser
+import contextlib
 import os
+import pwd
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
+from airflow_hybrid.cwl.cache import ROOTS_VARIABLE
 from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model.containers import ImageSource
 
-ROOTS_VARIABLE = "AIRFLOW_HYBRID_DOCUMENT_ROOTS"
-"""Folders and URL prefixes that documents may read from, joined by spaces."""
 _HINT = (
     f"if it may: set {ROOTS_VARIABLE} of Airflow's processes to the folders (or URL prefixes) that documents may read "
     "from, joined by spaces"
@@ -26,6 +30,22 @@ _HINT = (
 _OF_PROJECTS = ("README*", "LICENSE*")
 _SHARED = ("/", "/tmp", "/home", "/var", "/var/tmp", "/opt", "/srv", "/usr", "/mnt", "/data")
 """folders of many projects"""
+_NEVER = (
+    "/",
+    "/tmp",
+    "/var/tmp",
+    "/dev/shm",
+    "/home",
+    "/Users",
+    "/root",
+    "/etc",
+    "/proc",
+    "/sys",
+    "/dev",
+    "/run",
+    "/var",
+)
+"""folders that are no root even where they are given as one"""
 
 
 class Roots:
@@ -36,24 +56,40 @@ class Roots:
     a home, or Airflow's home: then the document's own). Files and folders whose names begin with a dot are never among
     them. Other CWL documents (``.cwl``), which hold nothing but workflows, may be anywhere.
 
+    Airflow's own files (:class:`AirflowFolders`) are never among them, whatever the layout; a home, ``/tmp`` and ``/``
+    are never a root.
+
     :param source: URI of the top-level document.
+    :raises CwlError: :data:`ROOTS_VARIABLE` names a folder that cannot be a root.
     """
 
     def __init__(self, source: str) -> None:
         self._source = source
         self._folders: list[str] = []
         self._prefixes: list[str] = []
+        self._airflow = AirflowFolders.here()
         given = os.environ.get(ROOTS_VARIABLE, "").split()
         for root in given:
             if "://" in root:
                 self._prefixes.append(root.rstrip("/") + "/")
             else:
-                self._folders.append(os.path.realpath(root))
+                self._folders.append(self._given(root))
         parts = urlsplit(source)
         if parts.scheme != "file":
             self._prefixes.append(f"{parts.scheme}://{parts.netloc}/")
         elif not given:
-            self._folders.append(_root_of(Path(os.path.realpath(unquote(parts.path))).parent))
+            own = _root_of(Path(os.path.realpath(unquote(parts.path))).parent, self._airflow)
+            self._folders += [] if own is None else [own]
+
+    def _given(self, root: str) -> str:
+        folder = os.path.realpath(root)
+        why = _why_no_root(folder, self._airflow)
+        if why:
+            raise CwlError(
+                f"{ROOTS_VARIABLE} names {root}, of which documents cannot be given the whole: {why}",
+                hint="name the folders in it that documents may read from",
+            )
+        return folder
 
     def problem(self, url: str) -> str | None:
         """Why a document may not read ``url``; None where it may."""
@@ -66,31 +102,152 @@ class Roots:
         path = os.path.realpath(unquote(parts.path))
         if path.endswith(".cwl") and "/." not in path:
             return None
-        for root in self._folders:
-            if path == root or path.startswith(root.rstrip("/") + "/"):
-                hidden = [part for part in path[len(root) :].split("/") if part.startswith(".")]
-                return f"a document may not name the hidden {hidden[0]!r} of {url}" if hidden else None
-        return f"a document may not name {url}: it is outside of {' and '.join(self._folders) or 'its own site'}"
+        root = next((folder for folder in self._folders if _is_below(path, folder)), None)
+        if root is None:
+            return f"a document may not name {url}: it is outside of {' and '.join(self._folders) or 'its own site'}"
+        if self._airflow.holds(path, root):
+            return f"a document may not name {url}: it is a file of Airflow itself"
+        if self._airflow.lies_in(path):
+            return f"a document may not name the folder {url}: files of Airflow itself are in it"
+        hidden = [part for part in path[len(root) :].split("/") if part.startswith(".")]
+        return f"a document may not name the hidden {hidden[0]!r} of {url}" if hidden else None
 
     def refuse(self, problem: str, where: str = "") -> CwlError:
         return CwlError(problem, where=where or None, hint=_HINT)
 
 
-def _root_of(folder: Path) -> str:
-    home = os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
-    dags = os.path.realpath(os.environ.get("AIRFLOW__CORE__DAGS_FOLDER") or os.path.join(home, "dags"))
-    if str(folder) == dags or str(folder).startswith(dags + "/"):
-        return dags
-    shared = {os.path.realpath(home), os.path.realpath(os.path.expanduser("~")), *_SHARED}
+@dataclass(frozen=True)
+class AirflowFolders:
+    """Where Airflow keeps its own files: settings, keys, passwords, logs; and the DAGs, which are the user's.
+
+    :ivar home: real path; ``dags``: real path. ``own``: real paths of Airflow's files and folders elsewhere.
+    """
+
+    home: str
+    dags: str
+    own: tuple[str, ...] = ()
+
+    @classmethod
+    def here(cls) -> AirflowFolders:
+        """Of this process: by its environment and ``airflow.cfg`` (Airflow itself is not imported for this)."""
+        home = os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
+        settings = os.environ.get("AIRFLOW_CONFIG") or os.path.join(home, "airflow.cfg")
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
+        with contextlib.suppress(OSError, configparser.Error, UnicodeDecodeError):  # Airflow itself tells of these
+            parser.read(settings, encoding="utf-8")
+
+        def setting(section: str, key: str, default: str) -> str:
+            variable = f"AIRFLOW__{section}__{key}".upper()
+            given = os.environ.get(variable) or parser.get(section, key, fallback="") or default
+            return os.path.realpath(os.path.expanduser(given.replace("{AIRFLOW_HOME}", home)))
+
+        logs = setting("logging", "base_log_folder", os.path.join(home, "logs"))
+        return cls(
+            os.path.realpath(home),
+            setting("core", "dags_folder", os.path.join(home, "dags")),
+            (os.path.realpath(settings), logs),
+        )
+
+    def holds(self, path: str, root: str) -> bool:
+        """Whether a real path, below ``root``, is one of Airflow's own files.
+
+        The DAGs folder in the home is not, nor a folder of it that was made a root of its own.
+        """
+        if any(_is_below(path, own) for own in self.own):
+            return True
+        if not _is_below(path, self.home):
+            return False
+        of_the_user = [folder for folder in (self.dags, root) if folder != self.home and _is_below(folder, self.home)]
+        return not any(_is_below(path, folder) for folder in of_the_user)
+
+    def lies_in(self, path: str) -> bool:
+        """Whether the folder with a real path has Airflow's own files below it."""
+        return any(own != path and _is_below(own, path) for own in (self.home, *self.own))
+
+
+def _is_below(path: str, folder: str) -> bool:
+    """Whether ``path`` is the folder or lies in it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _is_home(folder: str) -> bool:
+    own = {os.path.realpath(os.path.expanduser("~")), os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir), "/root"}
+    return folder in own or os.path.dirname(folder) in ("/home", "/Users")
+
+
+def _why_no_root(folder: str, airflow: AirflowFolders) -> str | None:
+    """Why a folder, by its real path, is never a root of documents; None where it may be one."""
+    if folder in _NEVER:
+        return "everybody's files are in it"
+    if _is_home(folder):
+        return "it is a home directory"
+    if folder == airflow.home:
+        return "it is Airflow's home, with its settings, keys and logs"
+    return None
+
+
+def _root_of(folder: Path, airflow: AirflowFolders) -> str | None:
+    """The root of documents in a folder; None where it would be one that no document may have."""
+    root = airflow.dags if _is_below(str(folder), airflow.dags) else _project_of(folder, airflow)
+    inside = _is_below(root, airflow.home) and not _is_below(root, airflow.dags)
+    return None if inside or _why_no_root(root, airflow) else root
+
+
+def _project_of(folder: Path, airflow: AirflowFolders) -> str:
     project = None
     for place in (folder, *folder.parents):
+        if _is_shared(str(place), airflow):
+            break
         if (place / ".git").exists():
             return str(place)
-        if str(place) in shared:
-            break
         if any(next(place.glob(pattern), None) for pattern in _OF_PROJECTS):
             project = place
-    return str(project or (folder if str(folder.parent) in shared else folder.parent))
+    if project is not None:
+        return str(project)
+    if _is_shared(str(folder), airflow) or _is_shared(str(folder.parent), airflow):
+        return str(folder)
+    return str(folder.parent)
+
+
+def _is_shared(folder: str, airflow: AirflowFolders) -> bool:
+    return folder in _SHARED or _why_no_root(folder, airflow) is not None
+
+
+def docker_requirements(value: Any) -> Iterator[Mapping[str, Any]]:
+    """Every DockerRequirement in a process, or in a list of requirements."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from docker_requirements(item)
+    elif isinstance(value, Mapping):
+        if value.get("class") == "DockerRequirement":
+            yield value
+        for item in value.values():
+            if isinstance(item, list | tuple | Mapping):
+                yield from docker_requirements(item)
+
+
+def check_image(requirement: Mapping[str, Any], roots: Roots, where: str) -> None:
+    """A DockerRequirement names an image by a word that is one, and archives below the document's roots.
+
+    :raises CwlError: it does not.
+    """
+    try:
+        ImageSource.of(requirement, required=True)
+    except CwlError as error:
+        error.where = where or None
+        raise
+    for field in ("dockerLoad", "dockerImport"):
+        location = requirement.get(field)
+        if not location or location.startswith(("http://", "https://")):
+            continue
+        if "://" not in location and not location.startswith("/"):
+            raise CwlError(
+                f"{field} {location!r} is neither an absolute path of the machine that runs Airflow nor a URL",
+                where=where or None,
+            )
+        problem = roots.problem(location if "://" in location else f"file://{quote(location)}")
+        if problem:
+            raise roots.refuse(f"{field}: {problem}", where)
 
 
 def located(value: Any) -> Iterator[Mapping[str, Any]]:

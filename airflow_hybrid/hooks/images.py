@@ -39,11 +39,13 @@ class Wanted:
     :ivar runtime: name of a runtime, ``auto`` or ``none``.
     :ivar options: more arguments for it.
     :ivar network: the network is there for every job, whether it asks for it or not.
+    :ivar folders: absolute paths of folders at the location with image files that documents may name by their paths.
     """
 
     runtime: str = "auto"
     options: tuple[str, ...] = ()
     network: bool = False
+    folders: tuple[str, ...] = ()
 
 
 async def find_runtime(host: Host, wanted: Wanted) -> detect.Found:
@@ -88,7 +90,7 @@ async def ready_image(
             raise _no_runtime(host, source, wanted, found)
         return None
     runtime = RUNTIMES[found.runtime]
-    places = Archives(posixpath.join(workdir, FOLDER), archive)
+    places = Archives(posixpath.join(workdir, FOLDER), archive, wanted.folders)
     reference = runtime.reference(source, places)
     archived = await obtain(host, runtime, source, places, elsewhere=elsewhere)
     return ReadyImage(
@@ -113,7 +115,7 @@ async def obtain(
     """
     reference = runtime.reference(source, places)
     shared = posixpath.join(places.folder, f"{source.digest}.tar") if elsewhere else None
-    key = (places.folder, runtime.name, source.digest, shared)
+    key = (places, runtime.name, source.digest, source.of_document, shared)
     return await _once(host, key, _obtain(host, runtime, source, places, reference, shared))
 
 
@@ -124,6 +126,12 @@ async def _obtain(
     command = obtain_command(runtime, source, places, reference, shared if save else None)
     answer = await host.run(command, timeout_s=OBTAIN_TIMEOUT_S, label=f"{runtime.name}: {source.title}")
     verdict, _, said = answer.out.partition("\n")
+    if verdict == "#ah refused":
+        raise UnsupportedError(
+            f"the image {source.title!r} may not be used: {said.strip()[-1500:]}",
+            where=host.title,
+            hint="copy it there, or name its folder in `containers: {images: [...]}` of the deployment",
+        )
     if verdict == "#ah obtained":
         log.info("%s: %s has the image %s now", host.title, runtime.name, source.title)
     elif verdict != "#ah present":
@@ -140,7 +148,9 @@ async def _obtain(
 def obtain_command(
     runtime: Runtime, source: ImageSource, places: Archives, reference: str, shared: str | None = None
 ) -> str:
-    """Shell text that brings an image to a location under a lock; prints ``#ah present|obtained|failed``, and why.
+    """Shell text that brings an image to a location under a lock.
+
+    It prints ``#ah present|obtained|failed|refused``, and why.
 
     :param shared: where an archive of the image is to be for the nodes of a cluster.
     """
@@ -151,6 +161,9 @@ def obtain_command(
         "export USER=${USER:-$(id -un)}",
         f"ah_log={source.digest}.log",
         "ah_state=present",
+        f"if ! ah_said=$( exec 2>&1 </dev/null\n{runtime.permitted(source, places)}\n); then",
+        """    echo "#ah refused"; printf '%s\\n' "$ah_said"; exit 0""",
+        "fi",
         f"if ! {{ {runtime.present(reference)}; }}; then",
         f"    if ( {runtime.obtain(source, places)}",
         '    ) >"$ah_log" 2>&1 </dev/null; then ah_state=obtained',
@@ -192,10 +205,11 @@ async def _once(host: Host, key: Any, work: Coroutine[Any, Any, T]) -> T:
 
 
 def wanted_of(section: Any) -> Wanted:
-    """From ``containers`` of a deployment or a binding: a name, or ``{runtime, options, network}``."""
+    """From ``containers`` of a deployment or a binding: a name, or ``{runtime, options, network, images}``."""
     if not section:
         return Wanted()
     if isinstance(section, str):
         return Wanted(section)
     options: Sequence[str] = section.get("options") or ()
-    return Wanted(section.get("runtime") or "auto", tuple(options), bool(section.get("network")))
+    folders: Sequence[str] = section.get("images") or ()
+    return Wanted(section.get("runtime") or "auto", tuple(options), bool(section.get("network")), tuple(folders))

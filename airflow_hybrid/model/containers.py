@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model import image_names
+
 OUTDIR, TMPDIR, STAGED = "/var/spool/cwl", "/tmp", "/var/lib/cwl"
 """where a tool in a container finds its output directory (and home), its temporary one, and its inputs"""
 
@@ -24,6 +27,7 @@ class ImageSource:
     :ivar image_id: name under which the image is looked for first.
     :ivar output_directory: where the tool sees its output directory.
     :ivar required: a requirement; False: a hint, which may be left out.
+    :ivar of_document: a document names it, which is not trusted; False: the hybrid file does.
     """
 
     pull: str | None = None
@@ -33,13 +37,28 @@ class ImageSource:
     image_id: str | None = None
     output_directory: str | None = None
     required: bool = False
+    of_document: bool = False
 
     @classmethod
     def of(cls, requirement: Mapping[str, Any], required: bool) -> ImageSource:
-        """From the resolved DockerRequirement."""
+        """From the resolved DockerRequirement.
+
+        :raises CwlError: a word of it could be taken for something else by a container runtime's client.
+        """
         fields = ("Pull", "Load", "File", "Import", "ImageId", "OutputDirectory")
         pull, load, file, root, image_id, output = (requirement.get(f"docker{name}") for name in fields)
-        return cls(pull, load, file, root, image_id, output, required)
+        problems = []
+        if pull is not None:
+            problems.append(_of_field("dockerPull", image_names.name_problem(pull)))
+        if image_id is not None:
+            problems.append(_of_field("dockerImageId", image_names.id_problem(image_id)))
+        if output is not None:
+            problems.append(image_names.output_directory_problem(output))
+        told = [problem for problem in problems if problem]
+        if told:
+            hint = "an image is named as in `docker pull` (debian:12, quay.io/org/tool@sha256:...)"
+            raise CwlError("; ".join(told), hint=hint)
+        return cls(pull, load, file, root, image_id, output, required, of_document=True)
 
     @property
     def digest(self) -> str:
@@ -56,6 +75,10 @@ class ImageSource:
         if self.file:
             return "the image of its dockerFile"
         return self.load or self.root or "an image without a name"
+
+
+def _of_field(field: str, problem: str | None) -> str | None:
+    return problem and f"{field} {problem}"
 
 
 @dataclass(frozen=True)

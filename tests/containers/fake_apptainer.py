@@ -52,6 +52,8 @@ while args[0] in with_value | flags:
 for key, value in os.environ.items():
     if match := re.match("APPTAINERENV_(.*)", key):
         podman.append(f"--env={match[1]}={value}")
+if args[0] == "--":
+    args.pop(0)
 with open(args[0]) as image:
     name = image.read()
 container = f"fake-apptainer-{os.getpid()}"

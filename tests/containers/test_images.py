@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.config import Deployment
+from airflow_hybrid.cwl.trust import ROOTS_VARIABLE
 from airflow_hybrid.errors import SiteError, UnsupportedError
 from tests.containers.conftest import MINI
 from tests.containers.engine import Bench, text_of
@@ -23,7 +24,8 @@ def test_an_image_that_cannot_be_had_is_one_clear_message(bench: Bench) -> None:
     assert not list((bench.root / "work").rglob("runner.sh")), "nothing was submitted"
 
 
-def test_an_image_is_built_loaded_imported(bench: Bench, images: Path) -> None:
+def test_an_image_is_built_loaded_imported(bench: Bench, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ROOTS_VARIABLE, f"{images.parent} {bench.root}")
     build = f"""{TOOL % "dockerFile: $(inputs), dockerImageId: localhost/airflow_hybrid-tests/built:1"}"""
     build = build.replace("$(inputs)", f'"FROM {MINI}\\nENV BUILT=here\\n"')
     assert text_of(bench.run(script("echo $BUILT", build))["said"]) == "here\n"

@@ -7,11 +7,12 @@ table of names and types, to answer a misspelling; values are passed on as they 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, create_model
+from pydantic import AfterValidator, Field, StringConstraints, create_model
 
 from airflow_hybrid.config.base import Model, NonEmpty
+from airflow_hybrid.model import image_names
 
 AS_IN = "As in"
 """how the description of a native option begins"""
@@ -19,18 +20,42 @@ _NO_EFFECT = "Accepted; has no effect."
 _CACHES = ("locationsCacheSize", "locationsCacheTTL", "resourcesCacheSize", "resourcesCacheTTL", "transferBufferSize")
 
 
+def _named(image: str) -> str:
+    problem = image_names.name_problem(image)
+    if problem:
+        raise ValueError(problem)
+    return image
+
+
+def _named_or_there(image: str) -> str:
+    """``~`` and ``$NAME`` are the location's; a path is the user's own business."""
+    if image.startswith(("~", "$")):
+        return image
+    problem = image_names.id_problem(image)
+    if problem:
+        raise ValueError(problem)
+    return image
+
+
+ImageName = Annotated[NonEmpty, AfterValidator(_named)]
+ImageNameOrPath = Annotated[NonEmpty, AfterValidator(_named_or_there)]
+ContainerName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.-]*$")]
+
+
 class _Containers(Model):
     """What containers that stand for a run have beside the program's own options."""
 
-    image: NonEmpty | None = Field(
+    image: ImageName | None = Field(
         None, description="The image; pulled if it is not there. Required unless `containerId` names a container."
     )
     command: list[str] | None = Field(
         None,
         description="What the container runs. Default: it waits (a shell in it does), whatever program the image has.",
     )
-    containerId: NonEmpty | None = Field(None, description="Id or name of an `external` container.")
-    containerIds: list[NonEmpty] | None = Field(None, min_length=1, description="Several of them: each is a location.")
+    containerId: ContainerName | None = Field(None, description="Id or name of an `external` container.")
+    containerIds: list[ContainerName] | None = Field(
+        None, min_length=1, description="Several of them: each is a location."
+    )
     replicas: int = Field(1, ge=1, description="Containers that are made; each is a location.")
     cores: int | None = Field(
         None, ge=1, description="Jobs of one core at a time in each; default: all it has. (airflow_hybrid)"
@@ -52,7 +77,7 @@ class _Containers(Model):
 class _Images(Model):
     """What an image for jobs has beside the program's own options."""
 
-    image: NonEmpty = Field(
+    image: ImageNameOrPath = Field(
         description="The image: a name to pull (`debian:12`, `docker://...`), or the path of one at the location."
     )
     command: Any = Field(None, description="Accepted; has no effect: each job has a container of its own.")
@@ -120,7 +145,7 @@ else:
 class CharliecloudConfig(Model):
     """An image in which jobs run, each in a container of its own. (airflow_hybrid)"""
 
-    image: NonEmpty = Field(
+    image: ImageNameOrPath = Field(
         description="The image: a name to pull, or the path of a root file system's folder at the location."
     )
     bind: list[NonEmpty] = Field(default_factory=list, description="Folders to mount: `/data`, `/data:/inside`.")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from airflow_hybrid.config.base import Model, NonEmpty
+from airflow_hybrid.config.connectors.containers import ImageName
 
 _NO_EFFECT = "Accepted; has no effect."
 
@@ -21,7 +22,7 @@ def _absolute(path: str) -> str:
 class PodOptions(Model):
     """Fields of a pod by Kubernetes' own names; what is not here goes into a template (`file`)."""
 
-    image: NonEmpty | None = Field(None, description="Container image; it needs a POSIX shell.")
+    image: ImageName | None = Field(None, description="Container image; it needs a POSIX shell.")
     imagePullPolicy: NonEmpty | None = Field(None, description="`Always`, `IfNotPresent` or `Never`.")
     imagePullSecrets: list[dict[str, str]] | None = Field(None, description="`[{name: ...}]`.")
     resources: dict[NonEmpty, dict[NonEmpty, str | int | float]] | None = Field(

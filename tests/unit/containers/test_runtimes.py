@@ -50,12 +50,24 @@ def argv(runtime: str, reference: str = "img:1", image: dict[str, object] | None
 @pytest.mark.parametrize(
     ("made", "expected"),
     [
-        (argv("docker"), ["docker", *KEPT, "--user=7:8", *OCI, "--network=none", "img:1", "echo", "hi there"]),
+        (argv("docker"), ["docker", *KEPT, "--user=7:8", *OCI, "--network=none", "--", "img:1", "echo", "hi there"]),
         (
             argv("docker", image={"rootless": True, "options": ("--init",)}, network=True, gpus=2, shm_size="1g"),
-            ["docker", *KEPT, "--user=0:0", *OCI, "--gpus=2", "--shm-size=1g", "--init", "img:1", "echo", "hi there"],
+            [
+                "docker",
+                *KEPT,
+                "--user=0:0",
+                *OCI,
+                "--gpus=2",
+                "--shm-size=1g",
+                "--init",
+                "--",
+                "img:1",
+                "echo",
+                "hi there",
+            ],
         ),
-        (argv("podman"), ["podman", *RUN, "--user=7:8", *OCI, "--network=none", "img:1", "echo", "hi there"]),
+        (argv("podman"), ["podman", *RUN, "--user=7:8", *OCI, "--network=none", "--", "img:1", "echo", "hi there"]),
         (
             argv("podman", image={"rootless": True}, network=True, launcher=("mpirun", "-n", "4")),
             [
@@ -68,6 +80,7 @@ def argv(runtime: str, reference: str = "img:1", image: dict[str, object] | None
                 "--userns=keep-id",
                 "--user=7:8",
                 *OCI,
+                "--",
                 "img:1",
                 "echo",
                 "hi there",
@@ -91,6 +104,7 @@ def argv(runtime: str, reference: str = "img:1", image: dict[str, object] | None
                 "--net",
                 "--network",
                 "none",
+                "--",
                 SIF,
                 "echo",
                 "hi there",
@@ -111,6 +125,7 @@ def argv(runtime: str, reference: str = "img:1", image: dict[str, object] | None
                 "--cleanenv",
                 *SIF_MOUNTS,
                 "--nv",
+                "--",
                 SIF,
                 "echo",
                 "hi there",
@@ -125,16 +140,16 @@ def test_how_a_container_is_started(made: list[str], expected: list[str]) -> Non
 @pytest.mark.parametrize(
     ("runtime", "requirement", "reference", "obtained"),
     [
-        ("docker", {"dockerPull": "debian:12"}, "debian:12", "docker pull debian:12"),
+        ("docker", {"dockerPull": "debian:12"}, "debian:12", "docker pull -- debian:12"),
         (
             "podman",
             {"dockerPull": "debian:12", "dockerImageId": "mine:1"},
             "mine:1",
-            "podman pull debian:12 && podman tag debian:12 mine:1",
+            "podman pull -- debian:12 && podman tag -- debian:12 mine:1",
         ),
         ("podman", {"dockerImageId": "mine:1"}, "mine:1", "not say where to get it"),
         ("docker", {"dockerLoad": "x", "dockerImageId": "mine:1"}, "mine:1", "docker load -i /a/x.tar"),
-        ("docker", {"dockerImport": "x", "dockerImageId": "mine:1"}, "mine:1", "docker import /a/x.tar mine:1"),
+        ("docker", {"dockerImport": "x", "dockerImageId": "mine:1"}, "mine:1", "docker import -- /a/x.tar mine:1"),
         (
             "podman",
             {"dockerFile": "FROM it's"},
