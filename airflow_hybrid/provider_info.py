@@ -37,24 +37,31 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": integration, "python-modules": ["airflow_hybrid.triggers.hybrid"]},
         ],
         "connection-types": [
-            {
-                "connection-type": "hybrid_ssh",
-                "hook-class-name": "airflow_hybrid.hooks.site_hook.HybridSshHook",
-                "hook-name": "SSH site (CWL on hybrid environments)",
-                "ui-field-behaviour": {
-                    "hidden-fields": ["schema"],
-                    "relabeling": {"login": "Username"},
-                    "placeholders": {"host": "login node or host", "port": "22"},
-                },
-                "conn-fields": {
-                    "key_file": _text("Private key file", "Path on the machines of workers and triggerers."),
-                    "private_key": _text("Private key", "The key itself, instead of a file.", secret=True),
-                    "private_key_passphrase": _text("Passphrase", "Of the private key.", secret=True),
-                    "host_key": _text("Host key", "The one trusted key (ssh-ed25519 AAAA...), instead of known_hosts."),
-                },
-            }
+            _ssh_site("hybrid-ssh", "HybridSshHook", "SSH site (CWL on hybrid environments)"),
+            # what Airflow makes of the name in a URI
+            _ssh_site("hybrid_ssh", "HybridSshUriHook", "SSH site (hybrid_ssh: choose hybrid-ssh for new Connections)"),
         ],
         "cli": ["airflow_hybrid.cli.get_hybrid_cli_commands"],
+    }
+
+
+def _ssh_site(name: str, hook: str, title: str) -> dict[str, Any]:
+    """A Connection type whose form is that of an SSH host."""
+    return {
+        "connection-type": name,
+        "hook-class-name": f"airflow_hybrid.hooks.site_hook.{hook}",
+        "hook-name": title,
+        "ui-field-behaviour": {
+            "hidden-fields": ["schema"],
+            "relabeling": {"login": "Username"},
+            "placeholders": {"host": "login node or host", "port": "22"},
+        },
+        "conn-fields": {
+            "key_file": _text("Private key file", "Path on the machines of workers and triggerers."),
+            "private_key": _text("Private key", "The key itself, instead of a file.", secret=True),
+            "private_key_passphrase": _text("Passphrase", "Of the private key.", secret=True),
+            "host_key": _text("Host key", "The one trusted key (ssh-ed25519 AAAA...), instead of known_hosts."),
+        },
     }
 
 

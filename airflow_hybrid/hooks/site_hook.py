@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The Connection type ``hybrid_ssh``: an SSH host whose form's Test button tries what steps need there.
+"""The Connection type ``hybrid-ssh``: an SSH host whose form's Test button tries what steps need there.
 
 Its fields and extras are those of the ``ssh`` type, which can be used in a hybrid file just as well; but what the Test
 button of that type does is its provider's (it logs in by paramiko), and a connection type can have one owner only.
@@ -24,7 +24,7 @@ class HybridSshHook(BaseHook):
 
     conn_name_attr = "conn_id"
     default_conn_name = "hybrid_ssh_default"
-    conn_type = "hybrid_ssh"
+    conn_type = "hybrid-ssh"
     hook_name = "SSH site (CWL on hybrid environments)"
 
     def __init__(self, conn_id: str = default_conn_name, **kwargs: Any) -> None:
@@ -38,6 +38,16 @@ class HybridSshHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Log in (the host key is checked), look at programs, work directory and schedulers: whether steps can run."""
         return asyncio.run(_test(self.get_conn()))
+
+
+class HybridSshUriHook(HybridSshHook):
+    """The same under the name that Airflow makes of it when it reads a Connection from a URI (``hybrid-ssh://...``).
+
+    Connections of this type work, too; Airflow warns of the underscore, which no URI scheme may have (RFC 3986, 3.1).
+    """
+
+    conn_type = "hybrid_ssh"
+    hook_name = "SSH site (hybrid_ssh: choose hybrid-ssh for new Connections)"
 
 
 async def _test(deployment: Deployment) -> tuple[bool, str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow.cli.cli_config import ActionCommand, Arg
 
+from airflow_hybrid.interpreter import module_command, module_environment
 from airflow_hybrid.runner.arguments import DESCRIPTION, EPILOG, OPTIONS
 
 _Arg: Any = Arg  # it has no type hints
@@ -46,7 +47,8 @@ def run(args: argparse.Namespace) -> None:
     for name in _NOT_INHERITED:
         environment.pop(name, None)
     sys.stdout.flush()
-    os.execve(sys.executable, [sys.executable, "-m", "airflow_hybrid.runner", *sys.argv[position + 1 :]], environment)
+    command = [*module_command("airflow_hybrid.runner"), *sys.argv[position + 1 :]]
+    os.execve(command[0], command, module_environment(environment))
 
 
 def connections(hybrid_file: str | None) -> dict[str, str]:

@@ -114,7 +114,7 @@ def test_the_test_button_tries_what_steps_need(airflow: AirflowStack, testbed: T
 
     def press(**fields: Any) -> dict[str, Any]:
         extra = {"key_file": str(site.key), "host_key": site.host_key, **fields.pop("extra", {})}
-        body = {"connection_id": "tried", "conn_type": "hybrid_ssh", "host": site.host, "login": site.user}
+        body = {"connection_id": "tried", "conn_type": "hybrid-ssh", "host": site.host, "login": site.user}
         answer = airflow.api.call("POST", "/connections/test", json={**body, **fields, "extra": json.dumps(extra)})
         return dict(answer)
 

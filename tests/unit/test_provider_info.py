@@ -64,3 +64,18 @@ def test_the_lock_file_names_public_indexes_only() -> None:
     assert sources == {'{"registry": "https://pypi.org/simple"}'}
     urls = [f["url"] for p in lock["package"] for f in [*p.get("wheels", []), *([p["sdist"]] if "sdist" in p else [])]]
     assert [u for u in urls if not u.startswith("https://files.pythonhosted.org/")] == []
+
+
+def test_the_connection_type_has_a_legal_name_and_keeps_its_old_one(caplog: pytest.LogCaptureFixture) -> None:
+    from airflow.models.connection import Connection
+    from airflow.providers_manager import ProvidersManager
+
+    by_attribute = Connection("c", conn_type="hybrid-ssh", host="h")
+    by_uri = Connection("c", uri="hybrid-ssh://h")
+    old = Connection("c", conn_type="hybrid_ssh", host="h")
+    for connection in (by_attribute, by_uri, old):
+        hook = connection.get_hook()
+        assert hook.get_conn().config == {"conn_id": "c"}
+        assert ProvidersManager().hooks[connection.conn_type].connection_type == hook.conn_type
+    assert (by_attribute.get_uri(), by_uri.get_uri()) == ("hybrid-ssh://h", "hybrid-ssh://h")
+    assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []

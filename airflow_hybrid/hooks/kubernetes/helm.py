@@ -7,12 +7,12 @@ import asyncio
 import contextlib
 import json
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from airflow_hybrid.errors import ConfigError, DeployError, HostKeyError, HostUnreachableError
 from airflow_hybrid.hooks.kubernetes.cluster import Cluster
+from airflow_hybrid.interpreter import module_command, module_environment
 
 PROGRAM = "airflow_hybrid.hooks.kubernetes.helm_process"
 SLACK_S = 240.0
@@ -83,8 +83,8 @@ class Release:
         # the library needs a home, a path for login plugins and KUBECONFIG; nothing that is Airflow's own
         environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW__")}
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", PROGRAM, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE, env=environment,
+            *module_command(PROGRAM), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE, env=module_environment(environment),
         )  # fmt: skip
         try:
             out, err = await asyncio.wait_for(_talk(process, asked), self.timeout_s + SLACK_S)

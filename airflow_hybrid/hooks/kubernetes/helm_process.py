@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Helm's own library in a process of its own: ``python -m airflow_hybrid.hooks.kubernetes.helm_process``.
+"""Helm's own library in a process of its own: ``python -P -m airflow_hybrid.hooks.kubernetes.helm_process``.
 
 The library is Go in a shared object. Its threads must not be in a process that forks tasks, an action can only be
 ended by ending its process, and values may be secrets, which no command line may show. So: one line of JSON on stdin

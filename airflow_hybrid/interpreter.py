@@ -1,0 +1,33 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""How this package starts Python: modules are never taken from the current folder, which may be anybody's."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+_BEFORE_311 = "import sys; del sys.path[0]; import runpy; runpy.run_module({!r}, run_name='__main__', alter_sys=True)"
+
+
+def module_command(module: str, version: tuple[int, ...] = sys.version_info[:2]) -> list[str]:
+    """The argument vector that runs a module as ``python -m`` does, whatever lies in the current folder.
+
+    :param version: of this interpreter; ``-P`` is there from 3.11 on (https://docs.python.org/3/using/cmdline.html).
+    """
+    if version >= (3, 11):
+        return [sys.executable, "-P", "-m", module]
+    return [sys.executable, "-c", _BEFORE_311.format(module)]
+
+
+def module_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which no entry of ``PYTHONPATH`` is the current folder, for the program and what it starts.
+
+    An empty entry, which a `PYTHONPATH=$PYTHONPATH:/more` leaves, is the current folder, and a relative one is in it.
+    """
+    kept = dict(environment)
+    folders = [folder for folder in kept.pop("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(folder)]
+    if folders:
+        kept["PYTHONPATH"] = os.pathsep.join(folders)
+    kept["PYTHONSAFEPATH"] = "1"
+    return kept
