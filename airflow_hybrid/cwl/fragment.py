@@ -309,10 +309,13 @@ class FragmentRun:
         job.index, job.run = self._jobs, self
         self._jobs += 1
         instance.outstanding += 1
+        # what an earlier try left is taken up by this name: only what was made from the same document and inputs
+        made_from = json.dumps(job.inputs, sort_keys=True, default=repr)
+        content = hashlib.sha256(f"{self._fragment.owner}{made_from}".encode()).hexdigest()[:10]
         if self._fragment.single:
-            job.key = f"{job.index:05d}"
+            job.key = f"{job.index:05d}-{content}"
             return
-        digest = hashlib.sha256(f"{instance.number}{job.scope}".encode()).hexdigest()[:16]
+        digest = hashlib.sha256(f"{instance.number}{job.scope} {content}".encode()).hexdigest()[:16]
         job.key = digest
         number = 1
         while job.key in self._keys:

@@ -43,7 +43,8 @@ class PendingJob:
     Life: :meth:`files` and :attr:`resources` -> place -> :meth:`build` -> run -> :meth:`collect` -> :meth:`complete`.
     All calls from the fragment's thread.
 
-    :ivar key: unique in the fragment's run and the same in every attempt; a valid file name.
+    :ivar key: unique in the fragment's run, and the same in every attempt with this document and these inputs; a valid
+        file name.
     :ivar step_path: path of the leaf step; ``index``: number of the job in the order of creation.
     :ivar inputs: the job order, with the tool's defaults filled in.
     """

@@ -145,19 +145,23 @@ class FragmentExecution:
 
     # --- the marker of a permanent failure -----------------------------------------------------------------------
 
+    def _marker(self, place: Place) -> str:
+        """Path of the note at a place: what was made from another document or other inputs has one of its own."""
+        return f"{place.task_directory(self.spec.identity)}/permanent-{self.spec.digest}"
+
     async def _mark(self, error: HybridError) -> None:
         """Leave a note for the next try, which Airflow starts whatever failed: a permanent failure stays one."""
 
         async def write(place: Place) -> None:
             directory = place.task_directory(self.spec.identity)
-            text = f"mkdir -p {shlex.quote(directory)} && cat > {shlex.quote(directory + '/permanent')}"
+            text = f"mkdir -p {shlex.quote(directory)} && cat > {shlex.quote(self._marker(place))}"
             await place.host.run(text, stdin=str(error).encode(), label="mark of a permanent failure")
 
         await self._at_each_place(write)
 
     async def _raise_if_marked(self) -> None:
         async def read(place: Place) -> None:
-            path = shlex.quote(place.task_directory(self.spec.identity) + "/permanent")
+            path = shlex.quote(self._marker(place))
             result = await place.host.run(f"cat {path} 2>/dev/null || :", label="read of the last try's verdict")
             if result.stdout:
                 raise JobFailedError(

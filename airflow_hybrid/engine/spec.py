@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_hybrid.config import Deployment
@@ -20,6 +21,8 @@ class TaskIdentity:
 
     :ivar generation: grows when a user clears the task, and not when Airflow retries it.
     :ivar try_number: names the attempt that new jobs belong to.
+    :ivar origin: tells it from all others, of deleted runs and of other Airflows too, whatever their names; all tries
+        of a task instance have the same.
     """
 
     dag_id: str
@@ -28,14 +31,16 @@ class TaskIdentity:
     map_index: int = -1
     generation: int = 0
     try_number: int = 1
+    origin: str = field(kw_only=True)
 
     @property
     def directory(self) -> str:
-        """Relative path of the task directory: ``dag/run/task[/map_index]/g<generation>``."""
+        """Relative path of the task directory: ``dag/run/task[/map_index]/g<generation>-<digest of origin>``."""
         parts = [run_folder(self.dag_id, self.run_id), _safe(self.task_id)]
         if self.map_index >= 0:
             parts.append(str(self.map_index))
-        return "/".join([*parts, f"g{self.generation}"])
+        mark = hashlib.sha1(self.origin.encode(), usedforsecurity=False).hexdigest()[:10]
+        return "/".join([*parts, f"g{self.generation}-{mark}"])
 
     def to_json(self) -> JsonValue:
         return self.__dict__.copy()
@@ -64,6 +69,12 @@ class FragmentSpec:
     chunked: bool = False
     reuse: bool = True
     first: int = 0
+
+    @property
+    def digest(self) -> str:
+        """Of what its jobs are made from: another one after the tool was edited, or the inputs have changed."""
+        text = json.dumps([self.document, self.instances], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:10]
 
     def to_json(self) -> JsonValue:
         return {

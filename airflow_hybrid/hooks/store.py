@@ -83,7 +83,7 @@ def job_directory_of(path: str) -> str | None:
 
 def producer_of(path: str) -> str | None:
     """Which task made the file, as far as its path in a job directory tells."""
-    found = re.search(r"/([^/]+)/([^/]+)/([^/]+?)(?:/(\d+))?/g\d+/[^/]+/[^/]+/", path)
+    found = re.search(r"/([^/]+)/([^/]+)/([^/]+?)(?:/(\d+))?/g\d+-[0-9a-f]+[^/]*/[^/]+/[^/]+/", path)
     if not found:
         return None
     dag, run, task, index = found.groups()

@@ -16,12 +16,13 @@ from airflow_hybrid.cwl.inputs import slice_scatter
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Step
 from airflow_hybrid.operators.base import REUSE_KEY, HybridTask, deployments_of_run, in_worker
+from airflow_hybrid.operators.identity import identity_of
 from airflow_hybrid.operators.values import INPUTS_TASK, RETURN, Scope
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_hybrid.engine import FragmentSpec, TaskIdentity
+    from airflow_hybrid.engine import FragmentSpec
 
 
 @dataclass(frozen=True, repr=False)
@@ -129,7 +130,7 @@ class HybridOperator(HybridTask):
         from airflow_hybrid.engine import FragmentSpec
 
         setup = self.setup
-        identity = identity_of(context["ti"])
+        identity = identity_of(context)
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
         return FragmentSpec(
             step_path=setup.step.path,
@@ -177,18 +178,3 @@ def _places(instances: Sequence[CwlObject | None]) -> list[int | None]:
         places.append(None if instance is None else count)
         count += instance is not None
     return places
-
-
-def identity_of(ti: Any) -> TaskIdentity:
-    """The task instance's identity; its *generation* grows when it is cleared and not when Airflow retries it.
-
-    A clear sets ``max_tries`` to the tries so far plus ``retries``; a retry leaves it. The difference to the task's
-    ``retries`` is therefore the number of tries before the last clear.
-    """
-    from airflow_hybrid.engine import TaskIdentity
-
-    retries = int(getattr(ti.task, "retries", 0) or 0)
-    return TaskIdentity(
-        ti.dag_id, ti.run_id, ti.task_id, ti.map_index if ti.map_index is not None else -1,
-        max(0, int(ti.max_tries) - retries), int(ti.try_number),
-    )  # fmt: skip

@@ -71,7 +71,7 @@ class Bench:
             instances=(inputs,),
             bindings=(Binding("/", (self.target,)),),
             deployments=self.deployments,
-            identity=TaskIdentity("dag", f"{self.run_id}{self.runs}", identity or step.name),
+            identity=TaskIdentity("dag", f"{self.run_id}{self.runs}", identity or step.name, origin="origin"),
         )
 
 

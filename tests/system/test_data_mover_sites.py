@@ -204,7 +204,7 @@ async def test_a_file_that_changed_after_it_was_produced_is_never_named(world: W
 
 
 async def test_a_source_that_vanished_names_its_producer(world: World) -> None:
-    path = "work/my_dag/run1/align/3/g0/a1-0123456789/00002/out/x.bam"
+    path = "work/my_dag/run1/align/3/g0-0123456789/a1-0123456789/00002/out/x.bam"
     file = await world.file("hpc", path, b"x")
     await world.sh("hpc", f"rm {path}")
     with pytest.raises(

@@ -108,7 +108,7 @@ def test_odd_values_and_names_arrive_literally(
         (folder / name).write_text(f"content {number}")
     target = {"deployment": site, "service": "main"} if site == "hpc" else site
     given = {"value": VALUES, "file": [{"class": "File", "path": str(folder / name)} for name in names]}
-    identity = TaskIdentity("hostile", "run's $(id)", "pass")
+    identity = TaskIdentity("hostile", "run's $(id)", "pass", origin="origin")
     outcome, _ = execute(document, given, deployments(testbed, tmp_path), {"/": {"target": target}}, identity=identity)
     outputs = outcome.results[0].outputs
 

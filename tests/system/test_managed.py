@@ -221,7 +221,7 @@ def test_old_runs_folders_go_by_age(box: Box, dags: Dags, tmp_path: Path) -> Non
     }
     dags.add(dag, {"version": "v1.0", "workflows": {dag: workflow}, "deployments": {"here": {"type": "local"}}})
     for name, age_s in (("old", 3 * 86400), ("new", 0)):
-        file = work / dag / name / "make" / "g0" / "out"
+        file = work / dag / name / "make" / "g0-0123456789" / "out"
         file.parent.mkdir(parents=True)
         file.write_text("x")
         for path in (file, *file.parents[:4]):

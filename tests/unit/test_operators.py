@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import re
+import uuid
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import Port, WorkflowGraph
 from airflow_hybrid.model.files import LineageEntry, counted
-from airflow_hybrid.operators.hybrid import identity_of
+from airflow_hybrid.operators.identity import identity_of
 from airflow_hybrid.operators.inputs import given_inputs
 from airflow_hybrid.operators.plan import chunk_ranges, most_chunks
 
@@ -84,18 +86,34 @@ def test_an_input_may_be_called_job() -> None:
     assert given_inputs(graph, {}, {}, {"job": "x"}) == {"job": "x"}
 
 
+class Store:
+    """Airflow's task state store: a task instance's own, over all its tries."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+
+    def get(self, key: str) -> str | None:
+        return self.kept.get(key)
+
+    def set(self, key: str, value: str, *, retention: object) -> None:
+        self.kept[key] = value
+
+
 def test_a_retry_keeps_the_task_directory_and_a_clear_changes_it() -> None:
-    def directory(try_number: int, max_tries: int) -> str:
+    def directory(try_number: int, max_tries: int, store: Store) -> str:
         task = SimpleNamespace(retries=2)
         ti = SimpleNamespace(
             dag_id="d", run_id="manual__2026-01-01T00:00:00+00:00", task_id="g.train", map_index=3, task=task,
-            max_tries=max_tries, try_number=try_number,
+            max_tries=max_tries, try_number=try_number, id=uuid.uuid4(),
         )  # fmt: skip
-        return identity_of(ti).directory
+        return identity_of(cast(Any, {"ti": ti, "task_state_store": store})).directory
 
-    first, retry, cleared = directory(1, 2), directory(2, 2), directory(3, 4)
+    store, store_of_another_run = Store(), Store()
+    first, retry, cleared = directory(1, 2, store), directory(2, 2, store), directory(3, 4, store)
     assert first == retry != cleared
-    assert first.startswith("d/manual__2026-01-01T00_00_00_00_00-") and re.search(r"/g_train-[0-9a-f]{8}/3/g0$", first)
+    assert directory(1, 2, store_of_another_run) not in (first, cleared)
+    assert first.startswith("d/manual__2026-01-01T00_00_00_00_00-")
+    assert re.search(r"/g_train-[0-9a-f]{8}/3/g0-[0-9a-f]{10}$", first)
 
 
 def test_thousands_of_outputs_are_one_entry_of_the_lineage() -> None:

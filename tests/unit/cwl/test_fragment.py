@@ -120,7 +120,19 @@ def test_jobs_of_a_fragment_know_their_leaf_and_have_keys_that_repeat(bench: Ben
 def test_jobs_of_a_single_leaf_are_numbered(bench: Bench) -> None:
     fragment = bench.fragment(crossed("flat_crossproduct", "'string[]'"))
     jobs = fragment.start([{"a": ["1", "2"], "b": ["x"]}, {"a": ["3"], "b": ["y"]}], name="t").pump()
-    assert [job.key for job in jobs] == ["00000", "00001", "00002"]
+    assert [job.key[:6] for job in jobs] == ["00000-", "00001-", "00002-"]
+
+
+def test_what_a_job_is_made_from_is_in_its_name(bench: Bench) -> None:
+    def keys(document: str, word: str) -> list[str]:
+        fragment = bench.fragment(document)
+        return [job.key for job in fragment.start([{"a": ["1", word], "b": ["x"]}], name="t").pump()]
+
+    document = crossed("flat_crossproduct", "'string[]'")
+    one, again, other = keys(document, "2"), keys(document, "2"), keys(document, "3")
+    assert one == again and one[0] == other[0] and one[1] != other[1]
+    edited = keys(document.replace('"%s%s"', '"%s-%s"'), "2")
+    assert not set(edited) & set(one)
 
 
 CONDITIONAL = (

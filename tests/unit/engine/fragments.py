@@ -63,7 +63,7 @@ def spec(
         tuple(dict(instance) for instance in instances),
         (bound,),
         deployments,
-        TaskIdentity("dag", "run", "task", **identity),
+        TaskIdentity("dag", "run", "task", **{"origin": "origin", **identity}),
     )
 
 

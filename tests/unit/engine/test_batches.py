@@ -59,7 +59,7 @@ def test_a_step_that_comes_late_does_not_run_again_what_another_step_found(
             instances=({},),
             bindings=tuple(parse_bindings({"/both": {"target": "site"}})),
             deployments=parse_deployments({"site": site}),
-            identity=TaskIdentity("dag", "run", "both", try_number=attempt),
+            identity=TaskIdentity("dag", "run", "both", try_number=attempt, origin="origin"),
             reuse=False,
         )
         return FragmentExecution(spec, Log())

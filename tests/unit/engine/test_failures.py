@@ -90,7 +90,8 @@ def test_a_job_that_fails_says_all_that_is_needed_to_look_into_it(
     document.write_text(SCATTER)
     site = {"site": {"type": "local", "config": {}, "workdir": str(tmp_path / "site")}}
     with pytest.raises(JobFailedError) as caught:
-        execute(document, {"word": ["/", "no such file"]}, site, {"/": "site"}, identity=TaskIdentity("d", "r", "t"))
+        identity = TaskIdentity("d", "r", "t", origin="origin")
+        execute(document, {"word": ["/", "no such file"]}, site, {"/": "site"}, identity=identity)
     text = str(caught.value)
     for part in ("1 of 2 jobs failed", "/say [1] at site", "exit code 2 (permanentFail)",
                  "command: ls -- 'no such file'", "| ls: cannot access 'no such file'"):  # fmt: skip
@@ -115,6 +116,6 @@ def test_an_output_that_is_not_there_names_step_and_port(
         f"baseCommand: 'true'\ninputs: []\noutputs:\n  o: {output}\n"
     )
     with pytest.raises(CwlError, match=message) as caught:
-        execute(document, {}, {}, {"/": "local"}, identity=TaskIdentity("d", str(tmp_path.name), "t"))
+        execute(document, {}, {}, {"/": "local"}, identity=TaskIdentity("d", str(tmp_path.name), "t", origin="origin"))
     assert caught.value.where == "/tool"
     assert "'o'" in str(caught.value) or "`o`" in str(caught.value) or "o" in caught.value.message

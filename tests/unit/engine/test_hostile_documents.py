@@ -177,7 +177,7 @@ class Trap:
         text = text.replace("SECRETDIR", str(self.secret.parent)).replace("SECRETNAME", "../elsewhere")
         document.write_text(text.replace("SECRET", str(self.secret)))
         site = {"site": {"type": "local", "config": {}, "workdir": str(self.folder / "site")}}
-        return execute(document, {}, site, {"/": "site"}, identity=TaskIdentity("d", "r", "t"))[0]
+        return execute(document, {}, site, {"/": "site"}, identity=TaskIdentity("d", "r", "t", origin="origin"))[0]
 
 
 @pytest.fixture
@@ -291,5 +291,5 @@ steps:
     document.write_text(text)
     site = {"site": {"type": "local", "config": {}, "workdir": str(trap.folder / "site")}}
     bindings = {"/": "site", "/whole": {"target": "site", "fuse": True}}
-    outcome, _ = execute(document, {}, site, bindings, identity=TaskIdentity("d", "r", "t"))
+    outcome, _ = execute(document, {}, site, bindings, identity=TaskIdentity("d", "r", "t", origin="origin"))
     assert outcome.results[0].outputs["out"]["location"].endswith("/out/d/file")

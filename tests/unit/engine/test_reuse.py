@@ -68,7 +68,7 @@ class Site:
         document = self.folder / f"{id}.cwl"
         document.write_text(TOOL.format(id=id, requirements=requirements, more=more, record=self.record))
         site = {"type": "local", "config": {}, "workdir": str(self.folder / "site")}
-        identity = TaskIdentity("dag", run_id or f"run{next(self._runs)}", id, generation=generation)
+        identity = TaskIdentity("dag", run_id or f"run{next(self._runs)}", id, generation=generation, origin="origin")
         return execute(
             document,
             {"text": {"class": "File", "path": str(self.text)}, "word": word, **given},

@@ -52,6 +52,6 @@ def test_a_checksum_of_another_form_is_no_content(checksum: Any) -> None:
 
 
 def test_the_producer_is_read_from_the_path_of_a_job_directory() -> None:
-    assert producer_of("/w/dag/run/align/g0/a1-x/0001/out/f") == "task align of run run of DAG dag"
-    assert producer_of("/w/dag/run/align/12/g1/a1-x/0001/out/f") == "task align[12] of run run of DAG dag"
+    assert producer_of("/w/dag/run/align/g0-0123456789/a1-x/0001/out/f") == "task align of run run of DAG dag"
+    assert producer_of("/w/dag/run/align/12/g1-0123456789/a1-x/0001/out/f") == "task align[12] of run run of DAG dag"
     assert producer_of("/data/f") is None

@@ -1,0 +1,48 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Which task instance a task is, so that it finds what its own earlier tries left at the sites, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_hybrid.engine import TaskIdentity
+
+ORIGIN = "airflow_hybrid.origin"
+"""key in the task's state store"""
+
+
+def identity_of(context: Context) -> TaskIdentity:
+    """The task instance's identity; its *generation* grows when it is cleared and not when Airflow retries it.
+
+    A clear sets ``max_tries`` to the tries so far plus ``retries``; a retry leaves it. The difference to the task's
+    ``retries`` is therefore the number of tries before the last clear.
+    """
+    from airflow_hybrid.engine import TaskIdentity
+
+    ti: Any = context["ti"]
+    retries = int(getattr(ti.task, "retries", 0) or 0)
+    return TaskIdentity(
+        ti.dag_id, ti.run_id, ti.task_id, ti.map_index if ti.map_index is not None else -1,
+        max(0, int(ti.max_tries) - retries), int(ti.try_number), origin=_origin(context),
+    )  # fmt: skip
+
+
+def _origin(context: Context) -> str:
+    """The id that Airflow gave to the first try of this task instance.
+
+    Dag, run and task ids come again: a run is deleted and made anew, a database is reset, another Airflow uses the
+    same work directory. Ids of tries (UUIDs) do not. Airflow's task state store keeps the first one for all tries of a
+    task instance, cleared ones too, and forgets it with the DAG run.
+    """
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+    store = context["task_state_store"]
+    kept = store.get(ORIGIN)
+    if kept is not None:
+        return str(kept)
+    origin = str(context["ti"].id)
+    store.set(ORIGIN, origin, retention=NEVER_EXPIRE)
+    return origin
