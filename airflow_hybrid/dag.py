@@ -31,7 +31,7 @@ from airflow_hybrid.config import (
     parse_deployments,
     parse_links,
 )
-from airflow_hybrid.cwl import cache
+from airflow_hybrid.cwl import cache, job_requirements
 from airflow_hybrid.cwl.settings import load_inputs
 from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.lifecycle import Use, add_deployment_tasks
@@ -109,6 +109,8 @@ class HybridDag(DAG):
     :param inputs: default inputs: a CWL input object, or the path of a file that holds one.
     :param outdir: where the outputs go: a path or an object-store URL, a folder per run in it (or a template with
         ``{{ run_id }}`` in it). Default: ``$AIRFLOW_HOME/hybrid_outputs/<dag_id>/<run_id>``.
+    :param run_requirements: classes of requirements that a run may bring as ``cwl:requirements`` of its inputs, beside
+        ResourceRequirement, ToolTimeLimit and WorkReuse; ``any``: all. Most let whoever starts a run execute any code.
     :param dag_id: default: the document's name.
     :param dag_options: any argument of :class:`airflow.sdk.DAG`.
     :raises ConfigError, CwlError: see :mod:`airflow_hybrid.errors`.
@@ -124,6 +126,7 @@ class HybridDag(DAG):
         links: Any = None,
         inputs: CwlObject | str | os.PathLike[str] | None = None,
         outdir: str | None = None,
+        run_requirements: str | Sequence[str] = (),
         dag_id: str | None = None,
         source: str | None = None,
         fileloc: str | None = None,
@@ -164,7 +167,8 @@ class HybridDag(DAG):
             self.fileloc = caller
         self.deployments = sites
         self.bindings = parsed
-        builder = _Builder(self, graph, parsed, sites, parse_links(links), settings, settings_base)
+        allowed = [run_requirements] if isinstance(run_requirements, str) else run_requirements
+        builder = _Builder(self, graph, parsed, sites, parse_links(links), settings, settings_base, allowed)
         builder.build(_outdir(outdir))
 
     def validate_setup_teardown(self) -> None:
@@ -238,6 +242,7 @@ class _Builder:
         links: JsonValue,
         settings: CwlObject,
         settings_base: str,
+        run_requirements: Sequence[str] = (),
     ) -> None:
         self.dag = dag
         self.graph = graph
@@ -246,6 +251,7 @@ class _Builder:
         self.links = links
         self.settings = settings
         self.settings_base = settings_base
+        self.run_requirements = tuple(run_requirements)
         self.tasks: dict[str, Any] = {}
         self.uses: dict[str, Use] = {}
         self.taken: set[str] = {INPUTS_TASK, OUTPUTS_TASK}
@@ -258,6 +264,7 @@ class _Builder:
                 graph=self.graph,
                 base=self.settings_base,
                 settings=self.settings,
+                run_requirements=self.run_requirements,
                 doc_md="Checks the run's inputs.",
             )
             self._scope(root)
@@ -288,7 +295,9 @@ class _Builder:
                 scope.nodes[step.path] = self._subworkflow(scope, step, binding)
 
     def _leaf(self, scope: Scope, step: Step, binding: Binding) -> Node:
-        setup = StepSetup(step, scope, self.bindings, self.deployments, self.links)
+        own = job_requirements.of_author(self.settings)
+        allowed = (*self.run_requirements, *own)
+        setup = StepSetup(step, scope, self.bindings, self.deployments, self.links, allowed)
         common = {"task_id": self._name(step.name), "trigger_rule": TRIGGER_RULE, "doc_md": _step_doc(step)}
         if not step.scatter or scope.in_chunk or binding.scatter == "batch":
             task = HybridOperator(setup=setup, **common)

@@ -81,6 +81,13 @@ class DagModel(Model):
     is_paused_upon_creation: bool | None = Field(None, description="Paused when first seen.")
     fail_fast: bool | None = Field(None, description="Ends the run at the first failure.")
     access_control: dict[str, Any] = Field(default_factory=dict, description="Role -> permissions.")
+    run_requirements: Annotated[
+        list[NonEmpty], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])
+    ] = Field(
+        default_factory=list,
+        description="Classes of requirements that a run may bring as `cwl:requirements` of its inputs, beside"
+        " ResourceRequirement, ToolTimeLimit and WorkReuse; `any`: all. Most let who starts a run execute any code.",
+    )
     outdir: NonEmpty | None = Field(
         None,
         description="Where outputs go: a folder (relative to the hybrid file) or an object-store URL; may use Jinja2.",

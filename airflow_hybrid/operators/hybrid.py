@@ -31,6 +31,7 @@ class StepSetup:
 
     :ivar step: the step (leaf, or a sub-workflow that runs as one fragment).
     :ivar scope: the (sub-)workflow that it is in, for the values of its inputs.
+    :ivar run_requirements: classes that ``cwl:requirements`` among the inputs may hold beside the harmless ones.
     """
 
     step: Step
@@ -38,6 +39,7 @@ class StepSetup:
     bindings: tuple[Binding, ...]
     deployments: Mapping[str, Deployment]
     links: JsonValue = None
+    run_requirements: tuple[str, ...] = ()
 
     def __deepcopy__(self, memo: object) -> StepSetup:
         return self
@@ -148,9 +150,13 @@ class HybridOperator(HybridTask):
         )
 
     def _document(self, context: Context) -> JsonValue:
-        """The step's document, with the requirements that the run's inputs brought."""
+        """The step's document, with the requirements that the run's inputs brought.
+
+        :raises InputError: the inputs hold what no run may bring: somebody changed the value of that task.
+        """
         scope, document = self.setup.scope, cache.read_document(self.setup.step.document)
         brought = self.values(context).xcom(INPUTS_TASK).get(job_requirements.KEY)
+        job_requirements.check_allowed(brought or [], self.setup.run_requirements)
         while scope.parent is not None:
             scope = scope.parent
         return job_requirements.with_requirements(document, brought or [], scope.graph.single)

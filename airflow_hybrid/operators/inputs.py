@@ -23,14 +23,24 @@ class InputsOperator(HybridTask):
     """First task of the DAG: the run's conf and Params become one valid CWL input object (its XCom).
 
     :param base: folder against which relative paths of the Params' defaults are resolved.
+    :param run_requirements: classes that ``cwl:requirements`` of a run may hold beside the harmless ones.
     :raises InputError: unknown, missing or ill-typed inputs, all in one message.
     """
 
-    def __init__(self, *, graph: WorkflowGraph, base: str, settings: CwlObject | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        graph: WorkflowGraph,
+        base: str,
+        settings: CwlObject | None = None,
+        run_requirements: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.graph = graph
         self.base = base
         self.settings = settings or {}
+        self.run_requirements = tuple(run_requirements)
 
     def run_task(self, context: Context) -> CwlObject:
         from airflow_hybrid.cwl.inputs import validate_inputs
@@ -42,8 +52,19 @@ class InputsOperator(HybridTask):
         )
         order = validate_inputs(self.graph, {name: with_listings(value) for name, value in given.items()}, self.base)
         if requirements is not None:
-            order[job_requirements.KEY] = job_requirements.normal(requirements, self.graph)
+            normal = job_requirements.normal(requirements, self.graph)
+            if brings_requirements(conf):
+                job_requirements.check_allowed(normal, self.run_requirements)
+                job_requirements.check_files(normal, self.graph)
+            order[job_requirements.KEY] = normal
         return order
+
+
+def brings_requirements(conf: Mapping[str, Any]) -> bool:
+    """Whether the run, and not only the DAG's own inputs, has ``cwl:requirements``."""
+    job = conf.get(JOB_KEY)
+    sources = [conf, job] if isinstance(job, Mapping) else [conf]
+    return any(source.get(key) for source in sources for key in job_requirements.KEYS)
 
 
 def given_inputs(

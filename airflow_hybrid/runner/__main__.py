@@ -159,6 +159,7 @@ def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], 
     home.ready()
     _log_to_stderr(level)
     from airflow_hybrid.config import parse_deployments
+    from airflow_hybrid.cwl import job_requirements
     from airflow_hybrid.dag import HybridDag
     from airflow_hybrid.errors import JobFailedError
     from airflow_hybrid.model import LOCAL_DEPLOYMENT
@@ -178,6 +179,7 @@ def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], 
         deployments=deployments,
         outdir="{% raw %}" + os.path.abspath(args.outdir) + "{% endraw %}",
         fileloc=home.add_file("run", document),
+        run_requirements=job_requirements.ANY,  # who runs it is who wrote the inputs
         **sites,
     )
     runner = DagRunner()

@@ -107,6 +107,7 @@ class _Process:
                 dag_id=dag_id,
                 outdir=outdir,
                 fileloc=self.home.add_file(dag_id, document),
+                run_requirements="any",
                 **options(self._site, str(self.home.work), self._containers),
             )
             result = self._runner.run(dag, {"job": load_inputs(job)} if job else {})
