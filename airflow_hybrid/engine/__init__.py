@@ -9,7 +9,7 @@ of any process or a lost reply, and neither submits a job twice nor loses one th
 
 from __future__ import annotations
 
-from airflow_hybrid.engine.common import Logger
+from airflow_hybrid.engine.common import Logger, in_cwl_thread
 from airflow_hybrid.engine.execution import FragmentExecution
 from airflow_hybrid.engine.remote_values import list_folder, read_start
 from airflow_hybrid.engine.spec import FragmentOutcome, FragmentSpec, TaskIdentity, task_value
@@ -20,6 +20,7 @@ __all__ = [
     "FragmentSpec",
     "Logger",
     "TaskIdentity",
+    "in_cwl_thread",
     "list_folder",
     "read_start",
     "task_value",

@@ -29,6 +29,8 @@ from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS, counted
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 _LOOPS_SHOWN = 20
+EARLIER_END_S = 60.0
+"""how long jobs of a task that was cleared may take to end, before those of its next generation begin"""
 
 
 class FragmentExecution:
@@ -55,6 +57,7 @@ class FragmentExecution:
         spec = self.spec
         if spec.identity.try_number > 1:
             await self._raise_if_marked()
+        await self._end_earlier()
         loop = asyncio.get_running_loop()
 
         def ask(function: Callable[[str, Mapping[str, Deployment]], Coroutine[Any, Any, T]], uri: str) -> T:
@@ -116,7 +119,9 @@ class FragmentExecution:
         return list(groups.values())
 
     async def cancel(self) -> None:
-        """End every job of this task instance at every place where it may have been submitted.
+        """End every job of this try of the task, and of earlier ones, at every place where it may have been submitted.
+
+        A later try of the same task is not stopped by it: it may have begun before this is called.
 
         :raises SiteError: a place could not be asked; the others were.
         """
@@ -125,9 +130,31 @@ class FragmentExecution:
         async def end(place: Place) -> None:
             if place.down is not None:
                 raise place.down
-            await place.queue.cancel(place.task_directory(self.spec.identity))
+            identity = self.spec.identity
+            await place.queue.cancel(place.task_directory(identity), identity.try_number)
 
         await all_of(*(end(place) for place in places))
+
+    async def _end_earlier(self) -> None:
+        """End what runs for earlier generations of the task: it was cleared, and nobody waits for their results.
+
+        Airflow tells the old trigger so two seconds later, and never if that triggerer has died.
+        """
+        earlier = self.spec.identity.earlier()
+        if not earlier:
+            return
+
+        async def end(place: Place) -> None:
+            for identity in earlier:
+                directory = place.task_directory(identity)
+                left = await place.queue.end_all(directory, EARLIER_END_S)
+                if left:
+                    self.log.warning(
+                        "%s: jobs of the task before it was cleared have not ended within %g s: %s in %s",
+                        place.title, EARLIER_END_S, ", ".join(left), directory,
+                    )  # fmt: skip
+
+        await self._at_each_place(end)
 
     async def _run_group(self, jobs: list[PendingJob]) -> None:
         """Jobs of one leaf step with the same needs: place them, and run a batch per place."""

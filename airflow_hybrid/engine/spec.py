@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_hybrid.config import Deployment
@@ -41,6 +41,10 @@ class TaskIdentity:
             parts.append(str(self.map_index))
         mark = hashlib.sha1(self.origin.encode(), usedforsecurity=False).hexdigest()[:10]
         return "/".join([*parts, f"g{self.generation}-{mark}"])
+
+    def earlier(self) -> list[TaskIdentity]:
+        """The same task before it was cleared: any generation that it may have had."""
+        return [replace(self, generation=generation) for generation in range(self.generation)]
 
     def to_json(self) -> JsonValue:
         return self.__dict__.copy()

@@ -11,7 +11,7 @@ import json
 import shlex
 from collections.abc import Iterator, Sequence
 
-from airflow_hybrid.hooks.job_directory import Batch, BatchReport, Ending, Evidence, check_directory
+from airflow_hybrid.hooks.job_directory import Batch, BatchReport, Ending, Evidence, attempt_of, check_directory
 from airflow_hybrid.schedulers.base import Scheduler, Submission
 
 LOCK_WAIT_S = 90
@@ -29,6 +29,7 @@ def submit_command(batch: Batch, scheduler: Scheduler, sub: Submission, data: by
         "@T@": shlex.quote(batch.task_directory),
         "@B@": shlex.quote(batch.directory),
         "@WAIT@": str(LOCK_WAIT_S),
+        "@ATTEMPT@": str(attempt_of(batch.token)),
         "@KNOWN@": shlex.quote(f" {' '.join((batch.token, *batch.known))} "),
         "@PARTS@": str(scheduler.parts(sub)),
         "@TAR@": "tar -xzmof -" if data[:2] == b"\x1f\x8b" else "tar -xmof -",
@@ -45,9 +46,14 @@ def submit_command(batch: Batch, scheduler: Scheduler, sub: Submission, data: by
     return text
 
 
-def cancel_command(task_directory: str, scheduler: Scheduler) -> str:
-    """Shell text that cancels every batch under a task directory, and any that would still come."""
+def cancel_command(task_directory: str, scheduler: Scheduler, attempt: int | None = None) -> str:
+    """Shell text that cancels every batch under a task directory, and any that would still come.
+
+    :param attempt: only those of this try and of earlier ones.
+    """
     text = _COMMON + scheduler.functions() + _CANCEL
+    text = text.replace("@MARK@", "cancelled" if attempt is None else f"cancelled.{attempt}")
+    text = text.replace("@LAST@", "" if attempt is None else str(attempt))
     return text.replace("@WAIT@", str(LOCK_WAIT_S)).replace("@T@", shlex.quote(check_directory(task_directory)))
 
 
@@ -216,7 +222,10 @@ for ah_x in flock tar sed xargs find grep $(ah_need); do
     command -v $ah_x >/dev/null 2>&1 || ah_end missing "$ah_x"
 done
 ah_lock
-[ -e "$ah_T/cancelled" ] && ah_end cancelled
+for ah_f in "$ah_T/cancelled" "$ah_T"/cancelled.*; do # of this try or a later one; or of all
+    [ -e "$ah_f" ] || continue
+    [ "$ah_f" != "$ah_T/cancelled" ] && [ "${ah_f##*.}" -lt @ATTEMPT@ ] || ah_end cancelled
+done
 if [ -s "$ah_B/jobid" ]; then
     cd "$ah_B" && ah_report && ah_end attached
 fi
@@ -279,11 +288,25 @@ ah_end submitted
 """
 
 _CANCEL = r"""mkdir -p -- "$ah_T" 2>/dev/null
-: >>"$ah_T/cancelled" # runners look at this before each job
+: >>"$ah_T/@MARK@" # no submit goes beyond this
+ah_meant() { # whether the batch $1 is to be cancelled: a<try>-<digest>
+    ah_a=${1#a} ah_a=${ah_a%%-*} ah_last=@LAST@
+    case $ah_last:$ah_a in :* | *:'' | *:*[!0-9]*) return 0 ;; esac
+    [ "$ah_a" -le "$ah_last" ]
+}
+ah_mark() { # runners look at this before each job
+    for ah_d in "$ah_T"/*/manifest; do
+        ah_d=${ah_d%/manifest}
+        [ -d "$ah_d" ] && ah_meant "${ah_d##*/}" && : >>"$ah_d/cancelled"
+    done
+}
+ah_mark
 ah_lock
+ah_mark # what was submitted in the meantime
 ah_bad=
 for ah_d in "$ah_T"/*/manifest; do
-    cd "${ah_d%/manifest}" 2>/dev/null || continue
+    ah_d=${ah_d%/manifest}
+    ah_meant "${ah_d##*/}" && cd "$ah_d" 2>/dev/null || continue
     for ah_f in submitting.*; do
         [ -e "$ah_f" ] || continue
         read -r ah_name ah_site <"$ah_f"
@@ -296,12 +319,13 @@ for ah_d in "$ah_T"/*/manifest; do
     done
 done
 for ah_f in "$ah_T"/*/*/box; do # containers outlive the clients that started them
-    [ -e "$ah_f" ] && read -r ah_client ah_name <"$ah_f" || continue
+    ah_d=${ah_f%/*/box}
+    [ -e "$ah_f" ] && ah_meant "${ah_d##*/}" && read -r ah_client ah_name <"$ah_f" || continue
     case $ah_client in docker | podman) ;; *) continue ;; esac
     { "$ah_client" kill "$ah_name"; "$ah_client" rm -f "$ah_name"; } >/dev/null 2>&1 </dev/null && rm -f "$ah_f"
 done
 [ -z "$ah_bad" ] || ah_end failed "$ah_bad"
-[ -e "$ah_T/cancelled" ] || ah_end failed 'the marker could not be written'
+[ -e "$ah_T/@MARK@" ] || ah_end failed 'the marker could not be written'
 ah_end done
 """
 
@@ -318,7 +342,7 @@ ah_end done
 _EVIDENCE = r"""cd @B@ 2>/dev/null || { echo '#absent'; echo '#end'; exit 0; }
 echo '#meta'; @META@
 [ -e manifest ] && [ -d ec ] || echo '#absent'
-[ ! -e ../cancelled ] || echo '#cancelled'
+[ ! -e cancelled ] || echo '#cancelled'
 echo '#ids'
 ah_p=0
 while [ -e "jobid.$ah_p" ]; do cat "jobid.$ah_p"; ah_p=$((ah_p + 1)); done

@@ -4,8 +4,10 @@
 ::
 
     T/                      task directory: a function of dag, run, task, map index and generation
-      lock  cancelled       one submit at a time; nothing is submitted any more
+      lock                  one submit at a time
+      cancelled.<try>       nothing of this try, or of earlier ones, is submitted any more (cancelled: of any)
       <token>/              batch directory
+        cancelled           no job of the batch is begun any more
         manifest meta.json  keys of the jobs, one a line; what a reader needs to know of them
         submitting.<part>   written before the scheduler is asked: the name to look up if the answer is lost
         jobid.<part> jobid  the scheduler's id, each written atomically
@@ -36,7 +38,20 @@ from airflow_hybrid.schedulers.base import Scheduler, Submission
 
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}\Z")
 _OWN_NAMES = frozenset(
-    ("c", "ec", "s", "log", "said", "manifest", "meta.json", "jobid", "stage.tar", "runner.sh", "launch.sh")
+    (
+        "c",
+        "ec",
+        "s",
+        "log",
+        "said",
+        "cancelled",
+        "manifest",
+        "meta.json",
+        "jobid",
+        "stage.tar",
+        "runner.sh",
+        "launch.sh",
+    )
 )
 _OWN_PREFIXES = ("jobid.", "submitting.", "batch.", "jobs.")
 GZIP_FROM_BYTES = 256 << 10
@@ -99,8 +114,7 @@ class BatchReport:
     @property
     def attempt(self) -> int:
         """The try that a token of the form ``a<try>-<digest>`` belongs to; 0 for another form."""
-        match = re.match(r"a(\d+)-", self.token)
-        return int(match[1]) if match else 0
+        return attempt_of(self.token)
 
 
 @dataclass(frozen=True)
@@ -122,6 +136,12 @@ class Evidence:
     claims: Mapping[int, str]
     cancelled: bool
     present: bool
+
+
+def attempt_of(token: str) -> int:
+    """The try that a token of the form ``a<try>-<digest>`` belongs to; 0 for another form."""
+    match = re.match(r"a(\d{1,9})-", token)
+    return int(match[1]) if match else 0
 
 
 def check_directory(path: str) -> str:

@@ -225,7 +225,7 @@ ah_run() { # the job $1, which is ours; ah_t was read a moment ago, and is again
 }
 ah_take() { # run the job $1; 1 if another runner has it
     [ -e "c/$1" ] && return 1
-    [ -e ../cancelled ] && exit 0
+    [ -e cancelled ] && exit 0
     set -C
     if { echo "$ah_me" >"c/$1"; } 2>/dev/null; then
         set +C
@@ -299,7 +299,7 @@ ah_worker() { # takes jobs in order, and gives its slot back from time to time
     while :; do
         while [ -e "c/$ah_j" ]; do ah_j=$((ah_j + 1)); done
         [ $ah_j -lt $ah_n ] || return 0
-        [ -e ../cancelled ] && return 0
+        [ -e cancelled ] && return 0
         ah_slot
         ah_now
         ah_began=$ah_t

@@ -16,6 +16,8 @@ from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION
 
 ARGUMENT_LIMIT = 60_000
 """characters of shell text that are given as an argument"""
+END_S = 5.0
+"""how long a command that was killed may take to end"""
 _KEEP = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SHELL")
 
 
@@ -40,6 +42,14 @@ class LocalHost(Host):
         self.cores = cores
 
     async def _start(self, command: str) -> asyncio.subprocess.Process:
+        starting = asyncio.ensure_future(self._begin(command))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:  # a process that nobody holds would run on
+            await _end(await starting)
+            raise
+
+    async def _begin(self, command: str) -> asyncio.subprocess.Process:
         if len(command) <= ARGUMENT_LIMIT:
             return await self._spawn(command)
         # longer than one argument may be (Linux: 128 KiB): read from a file that has no name
@@ -72,14 +82,10 @@ class LocalHost(Host):
         label: str | None = None,
     ) -> CommandResult:
         process = await self._start(command)
-        assert process.stdout is not None and process.stderr is not None
         try:
-            stdout, stderr, _, code = await asyncio.wait_for(
-                asyncio.gather(process.stdout.read(), process.stderr.read(), feed(process, stdin), process.wait()),
-                timeout_s,
-            )
+            stdout, stderr, code = await asyncio.wait_for(_converse(process, stdin), timeout_s)
         except asyncio.TimeoutError:
-            _end(process)
+            await _end(process)
             raise CommandError(
                 f"no answer within {timeout_s:g} s",
                 location=self.title,
@@ -87,7 +93,7 @@ class LocalHost(Host):
                 exit_code=None,
             ) from None
         except BaseException:
-            _end(process)
+            await _end(process)
             raise
         return CommandResult(self.title, label or first_line(command), _exit_code(code), stdout, stderr)
 
@@ -98,8 +104,7 @@ class LocalHost(Host):
             yield _LocalStream(self.title, label or first_line(command), process)
         finally:
             if process.returncode is None:
-                _end(process)
-                await process.wait()
+                await _end(process)
 
     def pipe_argv(self, command: str) -> Sequence[str] | None:
         return ["/bin/sh", "-c", command] if len(command) <= ARGUMENT_LIMIT else None
@@ -130,6 +135,19 @@ def _exit_code(code: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _end(process: asyncio.subprocess.Process) -> None:
+async def _converse(
+    process: asyncio.subprocess.Process, stdin: bytes | AsyncIterator[bytes] | None
+) -> tuple[bytes, bytes, int]:
+    assert process.stdout is not None and process.stderr is not None
+    stdout, stderr, _, code = await asyncio.gather(
+        process.stdout.read(), process.stderr.read(), feed(process, stdin), process.wait()
+    )
+    return stdout, stderr, code
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(asyncio.TimeoutError):  # one that hangs in the kernel is not waited for
+        await asyncio.wait_for(process.wait(), END_S)
+    process._transport.close()  # type: ignore[attr-defined]  # pipes that others hold open end with the loop

@@ -148,7 +148,7 @@ class JobQueue:
                 self._known[batch.directory] = (reports[-1].scheduler_ids, directory_.meta(batch, max_array))
             return reports[-1:]
         if verdict == "cancelled":
-            raise CancelledError("the task was cancelled; nothing is submitted there any more", where=where)
+            raise CancelledError("this try of the task was cancelled: it submits no more jobs", where=where)
         if verdict == "conflict":
             return reports
         if verdict == "refused":
@@ -357,16 +357,40 @@ class JobQueue:
 
     # --- cancel, inspect, facts -----------------------------------------------------------------------------------
 
-    async def cancel(self, task_directory: str) -> None:
+    async def cancel(self, task_directory: str, attempt: int | None = None) -> None:
         """Cancel every batch under a task directory; nothing is submitted there any more, and running jobs end.
 
+        :param attempt: only batches of this try and of earlier ones; later ones may be submitted.
         :raises SiteError: it could not be done (retryable); the marker stands if the host could be reached.
         """
-        command = commands.cancel_command(task_directory, self.scheduler)
+        command = commands.cancel_command(task_directory, self.scheduler, attempt)
         answer = await self.host.run(command, timeout_s=SUBMIT_TIMEOUT_S, label=f"cancel {task_directory}")
         verdict, message, _ = commands.parse_answer(answer.out)
         if verdict != "done":
             self._check(verdict, message, answer)
+
+    async def end_all(self, task_directory: str, wait_s: float) -> list[str]:
+        """Cancel every batch under a task directory that has jobs left, and wait until they have ended.
+
+        :return: tokens of batches whose jobs have not ended within ``wait_s`` seconds.
+        :raises SiteError: the host or the scheduler gave no answer (retryable).
+        """
+        reports = await self.inspect(task_directory)
+        left = [report for report in reports if len(report.results) < len(report.keys)]
+        if not left:
+            return []
+        await self.cancel(task_directory)
+        waits = [asyncio.ensure_future(self.wait(report.directory)) for report in left]
+        try:
+            await asyncio.wait(waits, timeout=wait_s)
+        finally:
+            for wait in waits:
+                wait.cancel()
+            ends = await asyncio.gather(*waits, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, SiteError):
+                raise end
+        return [report.token for report, end in zip(left, ends, strict=True) if isinstance(end, asyncio.CancelledError)]
 
     async def inspect(self, task_directory: str, token: str | None = None) -> list[BatchReport]:
         """What is under a task directory: every batch that was submitted or begun, whoever did it.

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+import os
+import signal
+import time
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from airflow_hybrid.config import Deployment, for_run
-from airflow_hybrid.errors import HybridError
+from airflow_hybrid.errors import CancelledError, HybridError
+from airflow_hybrid.hooks.waiting import TimeIsOverError, give_up, time_is_over, wait_for
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.operators.values import Values
 
@@ -25,14 +28,33 @@ JOB_KEY = "job"
 OUTDIR_KEY = "outdir"
 REUSE_KEY = "reuse"
 """conf key that says whether the run may take outputs of other runs (CWL WorkReuse)"""
+TIMER_GRACE_S = 2.0
+"""how much later than Airflow's own timer ours is"""
+GIVE_UP_S = 1.0
+"""how long what a killed task does may take to end before its jobs are ended: SIGKILL follows after 5 s"""
 
 
 class HybridTask(BaseOperator):
-    """What the tasks share: errors without tracebacks, and the values of upstream tasks."""
+    """What the tasks share: errors without tracebacks, time limits, the end when killed, values of upstream tasks."""
+
+    _deadline: float | None = None
+    _working = False
+    _killed = False
 
     def execute(self, context: Context) -> Any:
+        limit_s = self.execution_timeout.total_seconds() if self.execution_timeout else None
+        self._deadline = None if limit_s is None else time.monotonic() + limit_s
+        self._working = True
         try:
+            if self._killed:
+                self.on_kill()
+                raise CancelledError("the task was killed before it had begun")
             return self.run_task(context)
+        except AirflowTaskTimeout:
+            # a BaseException, which Airflow raises from a signal handler; it calls `on_kill` next
+            give_up(GIVE_UP_S)
+            self.log.error("%s", time_is_over(limit_s, self.when_over))
+            raise
         except HybridError as error:
             # The message says what, where and what to do. Airflow logs every exception but SystemExit with a traceback,
             # in which the message would drown; SystemExit fails the task, or retries it if retries are left.
@@ -41,9 +63,47 @@ class HybridTask(BaseOperator):
             if error.retryable or int(ti.try_number) > int(ti.max_tries):
                 raise SystemExit(1) from error
             raise AirflowFailException(error.message) from None
+        finally:
+            self._working = False
 
     def run_task(self, context: Context) -> Any:
         raise NotImplementedError
+
+    when_over = "what it did is given up"
+    """what becomes of its work when its time is over, for a message"""
+
+    def run_async(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run async work within the task's time limit.
+
+        :raises AirflowTaskTimeout: the time is over.
+        """
+        if self._deadline is None:
+            return in_worker(work)
+        # Airflow's own timer raises in the main thread. Where that was in a destructor, Python has dropped it.
+        left_s = self._deadline + TIMER_GRACE_S - time.monotonic()
+        try:
+            return in_worker(work, max(0.0, left_s))
+        except TimeIsOverError:
+            raise AirflowTaskTimeout("Timeout") from None
+
+    def on_kill(self) -> None:
+        """End what the task has begun: it is killed (cleared, marked, its worker is stopped), or its time is over.
+
+        A killed task says nothing about its own end: Airflow has decided on it. What it would say ("its jobs failed")
+        could be taken for the verdict on the next try, if that has begun.
+        """
+        killed, self._killed = self._working, True
+        if killed:
+            give_up(GIVE_UP_S)
+        try:
+            self.end_work()
+        finally:
+            if killed and _supervised():
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    def end_work(self) -> None:
+        """End what goes on without this process: jobs, a deployment that is being made."""
 
     @staticmethod
     def values(context: Context) -> Values:
@@ -55,17 +115,17 @@ class HybridTask(BaseOperator):
         return Values(read, ti.map_index if ti.map_index is not None else -1)
 
 
-def in_worker(work: Coroutine[Any, Any, T]) -> T:
-    """Run async work in a worker: an event loop of its own, whose connections are closed at its end."""
-    from airflow_hybrid.hooks.connectors import close_all
+def in_worker(work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
+    """Run async work in a worker: see :func:`airflow_hybrid.hooks.waiting.wait_for`."""
+    return wait_for(work, timeout_s)
 
-    async def run() -> T:
-        try:
-            return await work
-        finally:
-            await close_all()
 
-    return asyncio.run(run())
+def _supervised() -> bool:
+    """Whether this process runs one task for Airflow, and another one says how it ended."""
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import CommsDecoder
+
+    return isinstance(getattr(task_runner, "SUPERVISOR_COMMS", None), CommsDecoder)
 
 
 def instance_id() -> str:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +46,7 @@ class DeployOperator(_DeploymentTask):
     def run_task(self, context: Context) -> str:
         self._running = deployments_of_run(self.deployments, context)
         token = self._running[self.deployment].token
-        in_worker(self._deploy(self._running))
+        self.run_async(self._deploy(self._running))
         self._running = None
         self.log.info("%s is up (%s)", self.deployment, token)
         return token
@@ -71,14 +70,12 @@ class DeployOperator(_DeploymentTask):
         else:
             self.log.info("nothing of the attempt is left")
 
-    def on_kill(self) -> None:
-        """Airflow starts no teardown after a setup that was killed."""
+    when_over = "what it has made is taken away"
+
+    def end_work(self) -> None:
+        """Airflow starts no teardown after a setup that was killed, or whose time was over."""
         if self._running is not None:
-            # this is a signal handler, and it interrupts an event loop: another one needs a thread of its own
-            work = self._roll_back(self._running)
-            thread = threading.Thread(target=in_worker, args=(work,), name="undeploy")
-            thread.start()
-            thread.join()
+            in_worker(self._roll_back(self._running))
 
 
 class UndeployOperator(_DeploymentTask):
@@ -87,7 +84,7 @@ class UndeployOperator(_DeploymentTask):
     def run_task(self, context: Context) -> None:
         deployments = deployments_of_run(self.deployments, context)
         try:
-            in_worker(self._undeploy(deployments))
+            self.run_async(self._undeploy(deployments))
         except HybridError as error:
             error.hint = f"{error.hint}; {CLEANUP_HINT}" if error.hint else CLEANUP_HINT
             raise

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -110,8 +110,14 @@ class HybridOperator(HybridTask):
         if self.setup.defers:
             from airflow_hybrid.triggers.hybrid import HybridTrigger
 
-            timeout = self.execution_timeout.total_seconds() if self.execution_timeout else None
-            trigger = HybridTrigger(spec=spec.to_json(), places=places, jobs=jobs, timeout_s=timeout)
+            limit_s = self.execution_timeout.total_seconds() if self.execution_timeout else None
+            trigger = HybridTrigger(
+                spec=spec.to_json(),
+                places=places,
+                jobs=jobs,
+                timeout_s=limit_s,
+                deadline=None if limit_s is None else time.time() + limit_s,
+            )
             self.defer(trigger=trigger, method_name="unreachable")
         return self._run_here(ti, spec, places, jobs)
 
@@ -119,7 +125,7 @@ class HybridOperator(HybridTask):
         from airflow_hybrid.engine import FragmentExecution, task_value
 
         self._spec = spec
-        outcome = in_worker(FragmentExecution(spec, self.log).run())
+        outcome = self.run_async(FragmentExecution(spec, self.log).run())
         self._spec = None
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in outcome.lineage])
         value = task_value(outcome, places, jobs)
@@ -165,16 +171,15 @@ class HybridOperator(HybridTask):
         """A deferred task is ended by its trigger; coming back here means that the trigger broke."""
         raise HybridError(f"the trigger of {self.setup.step.path} ended without a verdict: {event}")
 
-    def on_kill(self) -> None:
-        """The task is killed while it runs in the worker: end its jobs."""
+    when_over = "its jobs are cancelled"
+
+    def end_work(self) -> None:
+        """Cancel the jobs of a task that runs in the worker."""
         if self._spec is not None:
             from airflow_hybrid.engine import FragmentExecution
 
-            # this is a signal handler, and it interrupts an event loop: another one needs a thread of its own
-            work = FragmentExecution(self._spec, self.log).cancel()
-            thread = threading.Thread(target=in_worker, args=(work,), name="cancel")
-            thread.start()
-            thread.join()
+            in_worker(FragmentExecution(self._spec, self.log).cancel())
+            self.log.info("the jobs of %s were cancelled", self._spec.step_path)
 
 
 def _places(instances: Sequence[CwlObject | None]) -> list[int | None]:

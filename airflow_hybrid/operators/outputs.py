@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.model import CwlObject, JsonValue
-from airflow_hybrid.operators.base import OUTDIR_KEY, HybridTask, deployments_of_run, in_worker
+from airflow_hybrid.operators.base import OUTDIR_KEY, HybridTask, deployments_of_run
 from airflow_hybrid.operators.values import Scope
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class OutputsOperator(HybridTask):
         names = {port.name for port in self.scope.graph.inputs}
         outdir = str(conf.get(OUTDIR_KEY) or self.outdir) if OUTDIR_KEY not in names else self.outdir
         deployments = deployments_of_run(self.deployments, context)
-        value, lineage = in_worker(gather(outputs, outdir, deployments, self.links, self.log))
+        value, lineage = self.run_async(gather(outputs, outdir, deployments, self.links, self.log))
         ti: Any = context["ti"]
         lineage = counted(lineage, {entry.route for entry in lineage})
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in lineage])

@@ -63,9 +63,9 @@ class PlanOperator(HybridTask):
             self.log.info("%s: %d jobs in %d chunks", self.step.path, total, len(chunks))
         if self.step.workflow is not None:
             from airflow_hybrid.cwl.fragment import Fragment
-            from airflow_hybrid.engine import list_folder, read_start
+            from airflow_hybrid.engine import in_cwl_thread, list_folder, read_start
 
-            fragment = Fragment.load(cache.read_document(self.step.document))
+            document = cache.read_document(self.step.document)
             deployments = deployments_of_run(self.deployments, context)
 
             def reader(uri: str) -> bytes:
@@ -74,9 +74,16 @@ class PlanOperator(HybridTask):
             def lister(uri: str) -> list[tuple[str, bool]]:
                 return in_worker(list_folder(uri, deployments))
 
-            values: list[CwlObject | None] = []
-            for instance in instances:
-                values.extend([None] if instance is None else fragment.expand(instance, reader=reader, lister=lister))
+            def expand() -> list[CwlObject | None]:
+                fragment = Fragment.load(document)
+                found: list[CwlObject | None] = []
+                for instance in instances:
+                    found.extend(
+                        [None] if instance is None else fragment.expand(instance, reader=reader, lister=lister)
+                    )
+                return found
+
+            values = self.run_async(in_cwl_thread(expand))
             ti.xcom_push(key=VALUES, value=values)
             if values and all(value is None for value in values) and not self.step.scatter:
                 self.log.info("%s: its `when` is false: skipped", self.step.path)

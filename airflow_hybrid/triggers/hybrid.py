@@ -9,13 +9,15 @@ as "executor reported success, but state is queued").
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, task_value
 from airflow_hybrid.errors import HybridError
+from airflow_hybrid.hooks.waiting import TimeIsOverError, time_is_over
 from airflow_hybrid.model import JsonValue
 
 
@@ -38,6 +40,7 @@ class HybridTrigger(BaseTrigger):
     :param places, jobs: see :func:`airflow_hybrid.engine.task_value`.
     :param timeout_s: the task's execution timeout, which is enforced here (a timeout of Airflow's own would go
         through a worker).
+    :param deadline: when it is over, in seconds since the epoch: another triggerer may take over in between.
     """
 
     def __init__(
@@ -46,31 +49,39 @@ class HybridTrigger(BaseTrigger):
         places: list[int | None] | None = None,
         jobs: int | None = None,
         timeout_s: float | None = None,
+        deadline: float | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.spec = spec
         self.places = places
         self.jobs = jobs
         self.timeout_s = timeout_s
+        self.deadline = deadline
         self.failure: HybridError | None = None
         """why the task failed, for who runs the trigger in a process of its own making"""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
             "airflow_hybrid.triggers.hybrid.HybridTrigger",
-            {"spec": self.spec, "places": self.places, "jobs": self.jobs, "timeout_s": self.timeout_s},
+            {
+                "spec": self.spec,
+                "places": self.places,
+                "jobs": self.jobs,
+                "timeout_s": self.timeout_s,
+                "deadline": self.deadline,
+            },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         execution = FragmentExecution(FragmentSpec.from_json(self.spec), self.log)
         try:
-            outcome = await asyncio.wait_for(execution.run(), self.timeout_s)
+            outcome = await self._within_limit(execution.run())
             await publish(self.task_instance, outcome, task_value(outcome, self.places, self.jobs))
             skipped = all(result.status == "skipped" for result in outcome.results)
             self.log.info("%s: %d jobs, %d files", execution.spec.step_path, outcome.jobs, len(outcome.lineage))
             yield TaskSkippedEvent() if skipped else TaskSuccessEvent()
-        except asyncio.TimeoutError:
-            self.log.error("the task's execution timeout of %g s is over; its jobs are cancelled", self.timeout_s or 0)
+        except TimeIsOverError:
+            self.log.error("%s", time_is_over(self.timeout_s, "its jobs are cancelled"))
             await self._cancel(execution)
             yield TaskFailedEvent()
         except HybridError as error:
@@ -82,6 +93,20 @@ class HybridTrigger(BaseTrigger):
             # an exception that leaves a trigger would go through a worker: end the task here, and log it
             self.log.exception("a defect of airflow_hybrid, please report it")
             yield TaskFailedEvent()
+
+    async def _within_limit(self, work: Coroutine[Any, Any, FragmentOutcome]) -> FragmentOutcome:
+        """:raises TimeIsOverError: the task's time is over; the work has ended."""
+        running = asyncio.ensure_future(work)
+        left_s = self.timeout_s if self.deadline is None else max(0.0, self.deadline - time.time())
+        try:
+            done, _ = await asyncio.wait({running}, timeout=left_s)
+        finally:
+            if not running.done():
+                running.cancel()
+                await asyncio.wait({running})
+        if not done:
+            raise TimeIsOverError
+        return running.result()
 
     async def on_kill(self) -> None:
         """The user marked the task or cleared it: end its jobs."""

@@ -269,4 +269,4 @@ async def test_cancel_reaches_what_it_can_and_says_what_it_cannot(tmp_path: Path
     made = spec(tmp_path, sites, {"target": ["gone", "south"]}, jobs(tmp_path, 1))
     with pytest.raises(SiteError, match="127.0.0.1"):
         await execution(made)[0].cancel()
-    assert (tmp_path / "south" / made.identity.directory / "cancelled").exists()
+    assert (tmp_path / "south" / made.identity.directory / "cancelled.1").exists()

@@ -15,6 +15,7 @@ import pytest
 from airflow_hybrid.errors import AuthenticationError, CancelledError, HostUnreachableError, SiteError
 from airflow_hybrid.hooks import queue as queue_
 from airflow_hybrid.hooks.base import CommandResult
+from airflow_hybrid.hooks.job_directory import Batch
 from airflow_hybrid.hooks.queue import JobQueue, Progress
 from airflow_hybrid.model import JobState, Resources
 from airflow_hybrid.schedulers import process
@@ -250,3 +251,38 @@ async def test_submit_of_a_large_batch_is_quick(tmp_path: Path) -> None:
     await queue.submit(made)
     assert time.monotonic() - began < 60
     await queue.cancel(f"{tmp_path}/T")
+
+
+async def test_the_cancel_of_one_try_does_not_stop_a_later_one(queue: JobQueue, tmp_path: Path) -> None:
+    def made(attempt: int, command: str, *known: str) -> Batch:
+        return batch(f"{tmp_path}/T/a{attempt}-x", 2, lambda i: ("sh", "-c", command), known=known)
+
+    old, new = made(1, "sleep 100"), made(2, "sleep 2", "a1-x")
+    await queue.submit(old)
+    await queue.submit(new)
+    waiting = asyncio.ensure_future(queue.wait(new.directory))
+    await queue.cancel(f"{tmp_path}/T", 1)  # it comes late: the next try has begun
+    ended = await asyncio.wait_for(queue.wait(old.directory), 20)
+    assert {(r.state, r.reason) for r in ended} == {(JobState.CANCELLED, "the task was cancelled")}
+    assert [r.exit_code for r in await asyncio.wait_for(waiting, 20)] == [0, 0]
+    await queue.submit(made(3, ":", "a1-x", "a2-x"))
+    with pytest.raises(CancelledError) as caught:
+        await queue.submit(batch(f"{tmp_path}/T/a1-y", 1, known=("a1-x", "a2-x", "a3-x")))
+    assert caught.value.message == "this try of the task was cancelled: it submits no more jobs"
+
+
+async def test_all_that_is_left_of_a_task_is_ended_and_waited_for(queue: JobQueue, tmp_path: Path) -> None:
+    over = batch(f"{tmp_path}/T/a1-x", 2)
+    await queue.submit(over)
+    await queue.wait(over.directory)
+    assert await queue.end_all(f"{tmp_path}/T", 20) == []
+    assert not (tmp_path / "T/cancelled").exists()
+    left = batch(
+        f"{tmp_path}/T/a2-x", 1, lambda i: ("sh", "-c", f"echo $$ >{tmp_path}/pid; sleep 100"), known=("a1-x",)
+    )
+    await queue.submit(left)
+    while not (tmp_path / "pid").exists():
+        await asyncio.sleep(0.05)
+    assert await queue.end_all(f"{tmp_path}/T", 20) == []
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
+    assert await queue.end_all(f"{tmp_path}/never begun", 20) == []

@@ -1,0 +1,85 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Tasks that are cleared while their jobs run: they run anew, and nothing of the old try is left."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.system.airflow_api import wait_for
+from tests.system.airflow_stack import AirflowStack
+
+NAPS = """cwlVersion: v1.2
+class: Workflow
+requirements: {ScatterFeatureRequirement: {}}
+inputs: {names: 'string[]', record: string}
+outputs: {}
+steps:
+  nap:
+    in: {name: names, record: record}
+    out: []
+    scatter: name
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c, 'echo $$ $0 begun >>$1; sleep 12; echo $$ $0 ended >>$1']
+      inputs:
+        name: {type: string, inputBinding: {position: 1}}
+        record: {type: string, inputBinding: {position: 2}}
+      outputs: []
+"""
+ROUNDS = 3
+
+
+@pytest.fixture(scope="module")
+def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+    folder = tmp_path_factory.mktemp("dags")
+    (folder / "naps.cwl").write_text(NAPS)
+    for name, deferrable in (("naps_here", False), ("naps_deferred", True)):
+        options = {"deployments": {"here": {"type": "local", "config": {}, "deferrable": deferrable}}}
+        (folder / f"{name}.py").write_text(
+            "from airflow_hybrid import HybridDag\n"
+            f"dag = HybridDag({str(folder / 'naps.cwl')!r}, dag_id={name!r}, "
+            f"bindings={{'/nap': {{'target': 'here'}}}}, **{options!r})\n"
+        )
+    with AirflowStack(tmp_path_factory.mktemp("airflow"), folder) as stack:
+        yield stack
+
+
+def alive(record: Path) -> list[int]:
+    """The jobs that run, by process id."""
+    begun = [line.split() for line in record.read_text().splitlines()] if record.exists() else []
+    ended = {line[0] for line in begun if line[2] == "ended"}
+    return [int(line[0]) for line in begun if line[0] not in ended and psutil.pid_exists(int(line[0]))]
+
+
+@pytest.mark.parametrize("dag", ["naps_here", "naps_deferred"])
+def test_cleared_tasks_run_anew_and_end_the_jobs_of_the_old_try(
+    airflow: AirflowStack, tmp_path: Path, dag: str
+) -> None:
+    api = airflow.api
+    api.unpause(dag)
+    for number in range(ROUNDS):
+        record = tmp_path / f"record{number}"
+        run = api.trigger(dag, {"names": ["a", "b"], "record": str(record)})
+
+        def why(run: str = run) -> str:
+            return api.failures(dag, run)
+
+        old = wait_for(lambda r=record: found if len(found := alive(r)) == 2 else None, 120, why)  # type: ignore[misc]
+        api.clear(dag, run, [["nap", 0], ["nap", 1]], downstream=False)
+        new = wait_for(
+            lambda r=record, o=old: found if (found := set(alive(r)) - set(o)) else None,  # type: ignore[misc]
+            120,
+            why,
+        )
+        assert new and not set(alive(record)) & set(old), "a job of the old try runs beside the new one"
+        api.succeed(dag, run)
+        lines = [line.split() for line in record.read_text().splitlines()]
+        assert sorted(line[1] for line in lines if line[2] == "ended") == ["a", "b"]
+        assert len(lines) == 6, lines
+        tries: Any = {task["map_index"]: task["try_number"] for task in api.tasks(dag, run) if task["task_id"] == "nap"}
+        assert tries == {0: 2, 1: 2}
