@@ -173,6 +173,7 @@ class BatchRunner:
         """Bring the jobs' input files to the location; -> where each URI is there."""
         paths: dict[str, str] = {}
         requests: list[StageRequest] = []
+        in_place: list[StageRequest] = []
         for job in jobs:
             for file in job.files():
                 uri = file["location"]
@@ -183,9 +184,12 @@ class BatchRunner:
                     self._check_known(ref, job)
                 if ref is not None and self._same_storage(place, ref):
                     paths[uri] = ref.path
+                    in_place.append(StageRequest.of(file, place.host, ref.path))
                     continue
                 paths[uri] = store_path(place.workdir, file)
                 requests.append(StageRequest.of(file, place.host, paths[uri]))
+        check = functools.partial(self.mover.check_in_place, in_place, self.spec.began)
+        await place.patiently(check, self.log)
         if requests:
             entries = await self.mover.stage(requests)
             self.lineage.extend(entries)

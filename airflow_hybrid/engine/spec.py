@@ -59,6 +59,7 @@ class FragmentSpec:
     :ivar bindings: as in the hybrid file; the longest matching path of a job's step wins.
     :ivar deployments: by name; no secrets in them.
     :ivar first: index of its first job in the whole scatter, in a chunk of one.
+    :ivar began: when the run began, in seconds since the epoch.
     :ivar reuse: whether outputs of other runs may be taken; not in a task that was cleared.
     """
 
@@ -73,6 +74,7 @@ class FragmentSpec:
     chunked: bool = False
     reuse: bool = True
     first: int = 0
+    began: float | None = None
 
     @property
     def digest(self) -> str:
@@ -93,6 +95,7 @@ class FragmentSpec:
             "chunked": self.chunked,
             "reuse": self.reuse,
             "first": self.first,
+            "began": self.began,
         }
 
     @classmethod

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -24,12 +25,25 @@ from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.carrier import LOOK_TIMEOUT_S, Carrier, bytes_per_s, streams
 from airflow_hybrid.hooks.connectors import open_connector
 from airflow_hybrid.hooks.links import Links
-from airflow_hybrid.hooks.staging import Key, StageRequest, checksum_of, entry, final, gather_all, gone, key_of, token
+from airflow_hybrid.hooks.staging import (
+    Key,
+    StageRequest,
+    checksum_of,
+    entry,
+    final,
+    gather_all,
+    gone,
+    key_of,
+    token,
+    unlike,
+)  # fmt: skip
 from airflow_hybrid.hooks.store import is_content_addressed, store_path
+from airflow_hybrid.hooks.unchanged import GONE, Recorded, differences
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, FileRef, LineageEntry
 
 __all__ = ["DataMover", "StageRequest", "store_path"]
 
+log = logging.getLogger(__name__)
 AT_A_TIME = 3
 """streams per location"""
 
@@ -168,12 +182,21 @@ class DataMover:
     async def _probe(self, host: Host, requests: Sequence[StageRequest]) -> dict[Key, str]:
         """What is there already: key -> ``""`` (the right one, by its name) or the digest of what is there."""
         items = []
+        named_ones: list[StageRequest] = []
+        others: list[StageRequest] = []
         for request in requests:
             ref = request.ref
             named = is_content_addressed(request.path, request.digest) or (
                 ref is not None and self.same_storage(ref, host) and ref.path == request.path
             )
-            items.append((request.path, request.kind, not named))
+            if named and request.kind == "f":
+                named_ones.append(request)
+            else:
+                others.append(request)
+                items.append((request.path, request.kind, not named))
+        there = await self._right_copies(host, named_ones)
+        if not others:
+            return there
         result = await host.run(scripts.exists(items), timeout_s=LOOK_TIMEOUT_S, label="probe of copies")
         try:
             found = scripts.parse_exists(result.out, len(items))
@@ -182,12 +205,44 @@ class DataMover:
                 f"the probe of copies was not answered ({error})", location=host.title, command="probe of copies",
                 exit_code=result.exit_code, stderr=result.err,
             ) from None  # fmt: skip
-        return {key_of(request): state for request, state in zip(requests, found, strict=True) if state is not None}
+        seen = {key_of(request): state for request, state in zip(others, found, strict=True) if state is not None}
+        return {**there, **seen}
+
+    async def _right_copies(self, host: Host, requests: Sequence[StageRequest]) -> dict[Key, str]:
+        """Copies that are there and are what their names say. Others count as absent: they are made again."""
+        recorded = [Recorded(request.path, "f", request.size, request.checksum) for request in requests]
+        wrong = await differences(host, recorded) if recorded else {}
+        for path, problem in wrong.items():
+            if problem != GONE:
+                log.warning("%s: the copy %s %s: it is made again", host.title, path, problem)
+        return {key_of(request): "" for request in requests if request.path not in wrong}
+
+    async def check_in_place(self, requests: Sequence[StageRequest], since: float | None = None) -> None:
+        """Look whether files that are used where they are still are what was recorded of them.
+
+        :param requests: of one location; their sources are at its storage.
+        :param since: see :func:`airflow_hybrid.hooks.unchanged.differences`.
+        :raises TransferError: one is gone, or was changed.
+        :raises SiteError: the location cannot be asked.
+        """
+        if not requests:
+            return
+        host = requests[0].host
+        recorded = [
+            Recorded(request.ref.path, request.kind, request.size, request.checksum)
+            for request in requests
+            if request.ref is not None
+        ]
+        wrong = await differences(host, recorded, since)
+        for request in requests:
+            if request.ref is not None and request.ref.path in wrong:
+                raise unlike(request, host, wrong[request.ref.path])
 
     # --- inside a location -------------------------------------------------------------------------------------------
 
     async def _link(self, host: Host, requests: Sequence[StageRequest]) -> dict[Key, LineageEntry]:
         started = time.monotonic()
+        await self.check_in_place([replace(request, host=host) for request in requests])
         pairs = [(request.ref.path, request.path) for request in requests if request.ref is not None]
         result = await host.run(scripts.link(pairs, token()), label="link of inputs")
         states = result.out.split()

@@ -87,14 +87,15 @@ def parse(data: bytes, questions: Sequence[Question], trees: Sequence[str], base
     real = {path: target for path, target in ((p, translated(r)) for p, r in seen.real.items()) if target != path}
     found = SiteFacts()
     asked = {*trees, *(question.path for question in questions)}
-    for path, (kind, size) in seen.stats.items():
+    for path, stat in seen.stats.items():
         if path in bases and path not in asked and path not in seen.below:
             continue
         found.files[path] = FileFact(
-            kind=kind,
-            size=size if kind == "f" else 0,
+            kind=stat.kind,
+            size=stat.size if stat.kind == "f" else 0,
             checksum=seen.sums.get(path),
             realpath=_real(path, real) if real else None,
+            mtime=stat.mtime,
         )
     for path in asked:
         found.files.setdefault(path, FileFact("?"))
@@ -133,9 +134,16 @@ def _real(path: str, real: dict[str, str]) -> str | None:
     return real[at] + rest
 
 
+@dataclass(frozen=True)
+class _Stat:
+    kind: str
+    size: int
+    mtime: float
+
+
 @dataclass
 class _Seen:
-    stats: dict[str, tuple[str, int]] = field(default_factory=dict)
+    stats: dict[str, _Stat] = field(default_factory=dict)
     sums: dict[str, str] = field(default_factory=dict)
     real: dict[str, str] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
@@ -154,10 +162,10 @@ def _records(data: bytes) -> _Seen:
             raise ValueError("it was cut off")
         record, position = data[position:end], end + 1
         if record[:1] in b"TU" and record:
-            head, size, path = record.split(b" ", 2)
+            head, size, mtime, path = record.split(b" ", 3)
             name = _text(path)
             kind = head[2:3].decode()
-            seen.stats[name] = (kind if kind in "fd" else "?", int(size))
+            seen.stats[name] = _Stat(kind if kind in "fd" else "?", int(size), float(mtime))
             if record[:1] == b"T":
                 seen.below.add(name)
                 if head[1:2] == b"l":
@@ -198,18 +206,18 @@ def _text(data: bytes) -> str:
     return data.decode(errors="surrogateescape")
 
 
-# T/U: type, type of what a link leads to, size, path (T: seen in a folder, U: asked for, links followed)
-_LOOK = r"""find -L "$@" -maxdepth 0 -printf 'U%y%y %s %p\0'
+# T/U: type, type of what a link leads to, size, mtime, path (T: seen in a folder, U: asked for, links followed)
+_LOOK = r"""find -L "$@" -maxdepth 0 -printf 'U%y%y %s %T@ %p\0'
 printf 'L%s\0' "$@"
 printf '#real\0'
 realpath -z -- "$@"
 """
 _LINKS = f"""-type l '(' -xtype f -o -xtype d ')' -print0 2>/dev/null | xargs -0 -r sh -c {shlex.quote(_LOOK)} sh"""
-_TREE = rf"""find "$@" -printf 'T%y%Y %s %p\0'
+_TREE = rf"""find "$@" -printf 'T%y%Y %s %T@ %p\0'
 find "$@" -type f -exec sha1sum -z -- {{}} +
 find "$@" {_LINKS}
 """
-_LIST = rf"""find -H "$@" -mindepth 1 -maxdepth 1 -printf 'T%y%Y %s %p\0'
+_LIST = rf"""find -H "$@" -mindepth 1 -maxdepth 1 -printf 'T%y%Y %s %T@ %p\0'
 find -H "$@" -mindepth 1 -maxdepth 1 {_LINKS}
 """
 _CONTENTS = r"""find -L "$@" -maxdepth 0 -type f -printf 'C@MOST@ %s %p\0'

@@ -121,9 +121,18 @@ def final(error: TransferError) -> TransferError:
 
 def gone(request: StageRequest, host: Host) -> TransferError:
     """The error for a source that is not there."""
+    return unlike(request, host, "is not there any more")
+
+
+def unlike(request: StageRequest, host: Host, problem: str) -> TransferError:
+    """The error for a source that is not what was recorded of it; ``problem``: in words, after its name."""
     producer = request.producer or (producer_of(request.ref.path) if request.ref else None)
-    hint = f"it was made by {producer}: clear that task, and it is made again" if producer else None
-    return final(TransferError(f"{request.source} is not there any more", where=host.title, hint=hint))
+    hint = "if it is meant to be as it is now, clear the run's task `inputs` with all that follows"
+    if producer:
+        hint = f"it was made by {producer}: clear that task, and it is made again"
+    elif problem.startswith("is not there"):
+        hint = "put it there again, or start a run with other inputs"
+    return final(TransferError(f"{request.source} {problem}", where=host.title, hint=hint))
 
 
 async def gather_all(*work: Awaitable[T]) -> list[T]:

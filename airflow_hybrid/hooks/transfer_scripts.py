@@ -207,14 +207,14 @@ def fetch(url: str, root: str, token: str, target: str, digest: str | None) -> s
     """Fetch a URL (curl, else wget), verify, rename; prints ``ok SIZE DIGEST`` or ``same SIZE DIGEST``.
 
     Exit codes: 71 neither program is there, 72 the digest differs, else the program's own. A copy that is there
-    already is fetched again only if the server says that its own is newer.
+    already is fetched again only if the server says that its own is newer, or if it was written after it got its name.
     """
     expected = digest or ""
     return f"""{_DIGEST}R={shlex.quote(root)};T=$R/{INCOMING}{token};P={shlex.quote(target)};U={shlex.quote(url)}
 trap 'rm -rf -- "$T"' EXIT;trap 'exit 143' HUP INT TERM PIPE
 mkdir -p -- "$R" "${{P%/*}}"&&mkdir -- "$T"||exit 1
 if command -v curl >/dev/null;then
-[ ! -f "$P" ]||set -- -z "$P"
+[ ! -f "$P" ]||[ "$P" -nt "${{P%/*}}" ]||set -- -z "$P"
 curl -fsSL --proto =http,https --proto-redir =http,https --max-redirs 5 \\
  --connect-timeout 10 --speed-time 60 --speed-limit 1 -R "$@" -o "$T/f" -- "$U"||exit $?
 elif command -v wget >/dev/null;then wget -q -T 60 -t 3 -O "$T/f" -- "$U"||exit $?

@@ -66,6 +66,8 @@ class FileFact:
     """``sha1$<hex>``; None where it was not asked for"""
     realpath: str | None = None
     """set when the path, or a part of it below the probed folder, is a symbolic link"""
+    mtime: float | None = field(default=None, compare=False)
+    """when its content was last changed, in seconds since the epoch by the clock of its file system"""
 
 
 @dataclass(frozen=True)

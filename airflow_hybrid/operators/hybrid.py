@@ -151,6 +151,7 @@ class HybridOperator(HybridTask):
             links=setup.links,
             chunked=self.chunk is not None,
             first=int(self.chunk["lo"]) if self.chunk is not None else 0,
+            began=_began(context),
             # who clears a task wants it to run
             reuse=identity.generation == 0 and conf.get(REUSE_KEY) is not False,
         )
@@ -180,6 +181,11 @@ class HybridOperator(HybridTask):
 
             in_worker(FragmentExecution(self._spec, self.log).cancel())
             self.log.info("the jobs of %s were cancelled", self._spec.step_path)
+
+
+def _began(context: Context) -> float | None:
+    began = getattr(context["dag_run"], "start_date", None)
+    return None if began is None else float(began.timestamp())
 
 
 def _places(instances: Sequence[CwlObject | None]) -> list[int | None]:
