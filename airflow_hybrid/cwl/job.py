@@ -23,7 +23,7 @@ from airflow_hybrid.cwl import javascript, messages
 from airflow_hybrid.cwl.inputs import with_size
 from airflow_hybrid.cwl.outputs import publish
 from airflow_hybrid.cwl.site import Inside, JobSite
-from airflow_hybrid.cwl.staging import Box, keep_literals, stage_entries
+from airflow_hybrid.cwl.staging import Box, keep_literals, refuse_streams_into_inputs, stage_entries
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FactsNeeded, JobScript, Resources, SiteFacts, image_names
 from airflow_hybrid.model.containers import Container, ImageSource, ReadyImage
@@ -284,6 +284,7 @@ class PendingJob:
             raise CwlError("the command line is empty: baseCommand, arguments or an inputBinding is missing")
         box = None if image is None else Box(site)
         stage = tuple(stage_entries(job, site, box))
+        refuse_streams_into_inputs({"stdout": job.stdout, "stderr": job.stderr}, stage, site)
         stdin = self._stdin(job, site, box)
         keep_literals(job, site)
         container = None

@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from airflow_hybrid.cwl.site import JobSite, unveil
+from airflow_hybrid.cwl.site import JobSite, is_below, refuse_replaced, unveil
 from airflow_hybrid.errors import CwlError
-from airflow_hybrid.model import CwlObject
+from airflow_hybrid.model import CwlObject, FileFact
 
+MOST_MEMBERS = 100_000
+"""of a folder, where links in it make it seem larger than it is"""
 _DERIVED_FIELDS = ("path", "dirname", "nameroot", "nameext")
 
 
@@ -28,11 +30,14 @@ def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
     name = item.get("basename")
     if name is not None and (not isinstance(name, str) or "/" in name or name in ("", ".", "..")):
         raise CwlError(f"the basename of an output is {name!r}, which is not the name of a {kind}")
+    members = item.pop("listing", None)
     location = item["location"]
     if location.startswith("_:"):
         del item["location"]
         if kind == "File":
             item.setdefault("contents", site.literals.get(location, ""))
+        elif members:
+            item["listing"] = [publish(member, site, to_uri) for member in members]
     elif location.startswith("file://"):
         path = posixpath.normpath(unquote(location[len("file://") :]))
         _locate(item, path, site, to_uri)
@@ -48,10 +53,8 @@ def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
             _measured(item, replica, site)
     if "location" in item:
         item.pop("contents", None)
-        item.pop("listing", None)
-    for key in ("secondaryFiles", "listing"):
-        if item.get(key):
-            item[key] = [publish(entry, site, to_uri) for entry in item[key]]
+    if item.get("secondaryFiles"):
+        item["secondaryFiles"] = [publish(entry, site, to_uri) for entry in item["secondaryFiles"]]
     if not item.get("secondaryFiles", True):
         del item["secondaryFiles"]
     return item
@@ -64,10 +67,10 @@ def _replaced(location: str, site: JobSite) -> str | None:
     return target if fact is not None and fact.kind != "?" and fact.realpath in (None, target) else None
 
 
-def _measured(item: CwlObject, path: str, site: JobSite) -> None:
+def _measured(item: CwlObject, path: str, site: JobSite, link: FileFact | None = None) -> None:
     """Size and checksum of an input that is handed on: as it came in, or as seen where it was used."""
     known = site.inputs.get(item["location"], {})
-    seen = site.facts.files.get(path) or site.facts.files.get(site.targets.get(item["location"], ""))
+    seen = site.facts.files.get(path) or site.facts.files.get(site.targets.get(item["location"], "")) or link
     for key, fact in (("size", seen and seen.size), ("checksum", seen and seen.checksum)):
         value = item.get(key) or known.get(key) or fact
         if value is not None:
@@ -75,52 +78,82 @@ def _measured(item: CwlObject, path: str, site: JobSite) -> None:
 
 
 def _locate(item: CwlObject, path: str, site: JobSite, to_uri: Callable[[str], str]) -> None:
-    """Give an output below outdir its URI, size and checksum; a symbolic link stands for what it points to."""
-    fact = site.fs.stat(path)
-    real = _checked(path, site)
-    known = site.input_at(real) if real != path and not real.startswith(site.outdir + "/") else None
-    item["location"] = known or to_uri(real)
-    if fact.kind == "d":
-        if known is None:
-            _check_tree(path, site)
-    else:
-        item["size"] = fact.size
-        if fact.checksum:
-            item["checksum"] = fact.checksum
-
-
-def _checked(path: str, site: JobSite) -> str:
-    """The real path of an output.
+    """Give an output below outdir its URI, size and checksum; a symbolic link stands for what it points to.
 
     :raises CwlError: it leads out of the output directory and is not an input.
     """
-    if path != site.outdir and not path.startswith(site.outdir + "/"):
-        raise CwlError(f"output {path} is outside the job's output directory")
+    real = site.real(path)
     fact = site.fs.stat(path)
-    if fact.realpath is None or fact.realpath == path:
-        return path
-    root = site.facts.files.get(site.outdir)
-    root_path = (root.realpath if root else None) or site.outdir
-    real = fact.realpath
-    if real == root_path or real.startswith(root_path + "/"):
-        return site.outdir + real[len(root_path) :]
-    if real.startswith(site.outdir + "/"):
-        return real
-    if site.input_at(real) is not None:
-        return real
-    for known in site.paths.values():
-        seen = site.facts.files.get(known)
-        if seen is not None and seen.realpath and (real == seen.realpath or real.startswith(seen.realpath + "/")):
-            return known + real[len(seen.realpath) :]
-    raise CwlError(f"output {path} is a symbolic link to {real}, outside the job's output directory")
+    known = None if is_below(real, site.outdir) else site.input_at(real)
+    item["location"] = known or to_uri(real)
+    if fact.kind == "d":
+        if known is None and _has_links(real, site):
+            del item["location"]
+            item["listing"] = _Members(site, to_uri).of(real, ())
+        return
+    if known is not None:
+        _measured(item, real, site, fact)
+        return
+    refuse_replaced(real, site.facts)
+    item["size"] = fact.size
+    if fact.checksum:
+        item["checksum"] = fact.checksum
 
 
-def _check_tree(path: str, site: JobSite) -> None:
-    pending = [path]
+def _has_links(folder: str, site: JobSite) -> bool:
+    """Whether a folder has links that lead to something.
+
+    :raises CwlError: one leads out of the output directory and to no input.
+    """
+    found, pending = False, [folder]
     while pending:
-        folder = pending.pop()
-        for name in site.facts.listings.get(folder, ()):
-            entry = f"{folder}/{name}"
-            _checked(entry, site)
-            if site.fs.stat(entry).kind == "d" and site.facts.files[entry].realpath in (None, entry):
+        current = pending.pop()
+        for name in site.facts.listings.get(current, ()):
+            entry = f"{current}/{name}"
+            if site.real(entry) != entry:
+                found = True
+            elif site.fs.stat(entry).kind == "d":
                 pending.append(entry)
+    return found
+
+
+class _Members:
+    """The members of a folder with links in it: each is said to be where it really is.
+
+    Whoever reads a published folder follows no link in it, since a job could make others meanwhile.
+    """
+
+    def __init__(self, site: JobSite, to_uri: Callable[[str], str]) -> None:
+        self._site, self._to_uri = site, to_uri
+        self._count = 0
+
+    def of(self, folder: str, above: tuple[str, ...]) -> list[CwlObject]:
+        """:param above: the folders that it is in, by links or not."""
+        found = []
+        for name in self._site.fs.names(folder):
+            self._count += 1
+            if self._count > MOST_MEMBERS:
+                raise CwlError(
+                    f"by its links, the output {above[0] if above else folder} has over {MOST_MEMBERS} members"
+                )
+            member = self._member(f"{folder}/{name}", name, (*above, folder))
+            if member is not None:
+                found.append(member)
+        return found
+
+    def _member(self, path: str, name: str, above: tuple[str, ...]) -> CwlObject | None:
+        site = self._site
+        kind = site.fs.stat(path).kind
+        if kind == "?":  # a link to nothing, a FIFO: nothing that CWL has a name for
+            return None
+        item: CwlObject = {"class": "File" if kind == "f" else "Directory", "location": "", "basename": name}
+        real = site.real(path)
+        if kind == "d" and is_below(real, site.outdir):
+            if any(is_below(folder, real) for folder in above):
+                return None  # a link to a folder that it is in
+            if _has_links(real, site):
+                del item["location"]
+                item["listing"] = self.of(real, above)
+                return item
+        _locate(item, path, site, self._to_uri)
+        return item

@@ -85,7 +85,7 @@ class JobSite:
 
     def outside(self, path: str) -> str:
         """Where something in the output directory, as the tool sees it, is at the location."""
-        if path == self.seen.outdir or path.startswith(self.seen.outdir + "/"):
+        if is_below(path, self.seen.outdir):
             return self.outdir + path[len(self.seen.outdir) :]
         return path
 
@@ -107,6 +107,38 @@ class JobSite:
             rest = f"{before}/{rest}"
         return None
 
+    def real(self, path: str) -> str:
+        """Where something in the output directory really is: there, or at an input, whose path it then has.
+
+        Nothing of it may be read before: links that a job makes could lead to any file of the location's user.
+
+        :raises CwlError: it is, or leads, elsewhere.
+        """
+        if not is_below(path, self.outdir):
+            raise CwlError(f"output {path} is outside the job's output directory")
+        self._not_elsewhere(self.outdir, path)
+        current = self.outdir
+        for part in path[len(self.outdir) + 1 :].split("/"):
+            current = f"{current}/{part}" if part else current
+            if is_below(current, self.outdir):  # links in an input are the user's
+                current = self._not_elsewhere(current, path)
+        return current
+
+    def _not_elsewhere(self, current: str, path: str) -> str:
+        fact = self.facts.files.get(current)
+        if fact is None or fact.realpath in (None, current):
+            return current
+        real = str(fact.realpath)
+        if is_below(real, self.outdir) and current != self.outdir:
+            return real
+        if self.input_at(real) is not None:
+            return real
+        for known in self.paths.values():
+            seen = self.facts.files.get(known)
+            if seen is not None and seen.realpath and is_below(real, seen.realpath):
+                return known + real[len(seen.realpath) :]
+        raise CwlError(f"output {path} is a symbolic link to {real}, outside the job's output directory")
+
     def need_path(self, location: str) -> str:
         found = self.path_of(location)
         if found is None:
@@ -121,6 +153,17 @@ class JobSite:
             if path.startswith(known + "/"):
                 return f"{location.rstrip('/')}/{quote(path[len(known) + 1 :])}"
         return None
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether a normal path is that of the folder, or of something in it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def refuse_replaced(path: str, facts: SiteFacts) -> None:
+    """:raises CwlError: the file was not what was seen before when it was to be read."""
+    if path in facts.replaced:
+        raise CwlError(f"output {path} was replaced by something else while it was read")
 
 
 class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
@@ -148,19 +191,28 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
             return known
         if uri.startswith("file://"):
             path = posixpath.normpath(unquote(uri[len("file://") :]))
-            if path == self._site.outdir or path.startswith(self._site.outdir + "/"):
+            if is_below(path, self._site.outdir):
                 return path
         raise OSError(f"{uri} is neither an input nor in the output directory")
 
+    def _real(self, path: str) -> str:
+        return self._site.real(path) if is_below(path, self._site.outdir) else path
+
     def _ask(self, ask: str, path: str) -> FactsNeeded:
-        question = Question(ask, path)
+        inside = is_below(path, self._site.outdir)
+        question = Question(ask, path, posixpath.dirname(self._site.jobdir) if inside else "")
         self.needed[question] = None
         return FactsNeeded([question])
 
     def stat(self, path: str) -> FileFact:
-        """What is known of ``path``; a name missing from its folder's listing is known to be absent."""
+        """What is known of ``path``; a name missing from its folder's listing is known to be absent.
+
+        :raises CwlError: it is a link that leads out of the output directory.
+        """
         facts = self._site.facts
-        fact = facts.files.get(path)
+        named, path = path, self._real(path)
+        # of a link to an input, what was seen of the link is enough
+        fact = facts.files.get(path) or facts.files.get(named)
         if fact is not None:
             return fact
         child, parent = path, posixpath.dirname(path)
@@ -177,6 +229,7 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         raise self._ask("stat", path)
 
     def names(self, path: str) -> tuple[str, ...]:
+        path = self._real(path)
         listing = self._site.facts.listings.get(path)
         if listing is None:
             raise self._ask("list", path)
@@ -214,10 +267,13 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         return io.BytesIO(data) if "b" in mode else io.StringIO(data.decode())
 
     def _contents(self, path: str) -> bytes:
+        # what a tool says of its outputs may be longer than what expressions may load
+        ask = "document" if path == f"{self._site.outdir}/{OUTPUT_DOCUMENT}" else "contents"
+        path = self._real(path)
+        refuse_replaced(path, self._site.facts)
         data = self._site.facts.contents.get(path)
         if data is None:
-            # what a tool says of its outputs may be longer than what expressions may load
-            self._ask("document" if path == f"{self._site.outdir}/{OUTPUT_DOCUMENT}" else "contents", path)
+            self._ask(ask, path)
             return b""  # so that all the files that are needed are asked for at once
         return data
 

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from cwltool.job import JobBase
 
-from airflow_hybrid.cwl.site import JobSite, SitePathMapper, unveil
+from airflow_hybrid.cwl.site import JobSite, SitePathMapper, is_below, unveil
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import FileRef, StageEntry
 from airflow_hybrid.model.containers import Mount
@@ -63,6 +63,24 @@ def stage_entries(job: JobBase, site: JobSite, box: Box | None = None) -> Iterat
                 yield from entry("mkdir", target)
             else:
                 yield from entry("copy" if copied else "link", target, source)
+
+
+def refuse_streams_into_inputs(streams: Mapping[str, str | None], entries: Sequence[StageEntry], site: JobSite) -> None:
+    """What a job prints must not be written through a link, into one of its inputs.
+
+    :param streams: ``stdout`` and ``stderr``: path in the output directory.
+    :raises CwlError: a stream's path is that of a staged input, or leads through one.
+    """
+    links = [entry.target for entry in entries if entry.kind == "link"]
+    for stream, path in streams.items():
+        if path is None:
+            continue
+        target = posixpath.normpath(posixpath.join(site.outdir, path))
+        if any(is_below(target, link) for link in links):
+            raise CwlError(
+                f"{stream} is {path!r}, where an input is staged: it would be overwritten",
+                hint="give the stream another name, or make the entry `writable`, which is then a copy",
+            )
 
 
 def _original(location: str, site: JobSite) -> bool:

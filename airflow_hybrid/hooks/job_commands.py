@@ -8,6 +8,7 @@ the task directory's lock; their stdout ends in ``#ah <verdict>`` and a message.
 from __future__ import annotations
 
 import json
+import posixpath
 import shlex
 from collections.abc import Iterator, Sequence
 
@@ -82,12 +83,20 @@ def evidence_snippet(variable: str) -> str:
     return "(\n" + _EVIDENCE.replace("@B@", f'"${variable}"').replace("@META@", ":") + ")\n"
 
 
-def tails_command(paths: Sequence[str], size: int = 2048) -> str:
-    """Shell text that prints the ends of some files, each after its length in bytes."""
-    return (
-        f'for ah_f in {shlex.join(paths)}; do ah_n=$(tail -c {size} -- "$ah_f" 2>/dev/null | wc -c)\n'
-        f'echo "$((ah_n))"; tail -c "$((ah_n))" -- "$ah_f" 2>/dev/null; echo; done\n'
-    )
+def tails_command(directory: str, paths: Sequence[str], size: int = 2048) -> str:
+    """Shell text that prints the ends of some files of a batch's jobs, each after its length in bytes.
+
+    A file is opened first; then it is seen which one that is, and only if it is the one that was meant, and no link led
+    there, it is read: these files are the jobs' to replace.
+
+    :param directory: of the batch, above all of the files.
+    :raises ValueError: a path is not below it.
+    """
+    names = [posixpath.relpath(path, directory) for path in paths]
+    if any(name.split("/", 1)[0] in ("..", ".") for name in names):
+        raise ValueError(f"a file is not below {directory}: {shlex.join(paths)}")
+    text = _TAILS.replace("@B@", shlex.quote(check_directory(directory))).replace("@SIZE@", str(size))
+    return text.replace("@FILES@", shlex.join(names))
 
 
 # --- answers ----------------------------------------------------------------------------------------------------
@@ -337,6 +346,34 @@ for ah_d in "$ah_T"/@WHICH@/manifest; do
     ah_report
 done
 ah_end done
+"""
+
+_TAILS = r"""cd -P -- @B@ || exit 1
+ah_at=$(pwd -P && echo .)
+ah_at=${ah_at%??}
+ah_say() { # a line in the place of what is not shown
+    printf '%s\n%s\n' "$((${#1} + 1))" "$1"
+    echo
+}
+for ah_f in @FILES@; do
+    if [ ! -e "$ah_f" ] && [ ! -L "$ah_f" ]; then
+        printf '0\n\n'
+        continue
+    fi
+    if [ -L "$ah_f" ] || [ ! -f "$ah_f" ]; then
+        ah_say '(not shown: it is a link, or no regular file)'
+        continue
+    fi
+    (
+        command exec 3<"$ah_f" || exit 1
+        [ "$(readlink -- /dev/fd/3 3<&3 && echo .)" = "$ah_at/$ah_f
+." ] || exit 1
+        ah_n=$(tail -c @SIZE@ -- /dev/fd/3 3<&3 | wc -c)
+        echo "$((ah_n))"
+        tail -c "$((ah_n))" -- /dev/fd/3 3<&3
+        echo
+    ) 2>/dev/null || ah_say '(not shown: a link is on its way, or it cannot be read)'
+done
 """
 
 _EVIDENCE = r"""cd @B@ 2>/dev/null || { echo '#absent'; echo '#end'; exit 0; }

@@ -25,6 +25,11 @@ PROBE_TIMEOUT_S = 600.0
 DOCUMENT_BYTES = 64 << 20
 """the most that is read of a document (``cwl.output.json``), for which CWL has no limit"""
 _ASKS = {"stat": "s", "contents": "c", "document": "d", "list": "l", "checksum": "k"}
+_READ = frozenset("cd")
+"""asks for which a file is read; sealed, they have capital letters"""
+_SEAL = "/./"
+"""in a path: nothing behind it is reached by a link"""
+_OPENED = re.compile(rb"([0-9a-f]{40}) [ *](/dev/fd/[3-9])\Z")
 _SUM = re.compile(rb"([0-9a-f]{40}) [ *](/.*)\Z", re.DOTALL)
 
 
@@ -36,11 +41,14 @@ async def facts(
     - ``trees``: folders that are listed with all that is below, sizes, and SHA-1 of regular files. Links in them
       are not followed: what they point to is asked by a question, after its ``realpath`` was judged.
     - ``stat``, ``list``, ``checksum``, ``contents``, ``document``: see :class:`airflow_hybrid.model.Question`;
-      links are followed.
+      links are followed, unless the question has a ``root``.
       Whatever is asked of a path, ``files`` has its :class:`~airflow_hybrid.model.FileFact`; kind ``?`` where there
       is nothing (or neither file nor directory).
     - ``bases``: folders that paths are written with. A realpath below the realpath of one of them is written with
       the base again, so that a home directory which is itself a link does not look like an escape.
+
+    A file of a tree, or of a question with a root, is opened first; then it is compared which file that is, and only
+    then it is read: a process that puts a link in its place is too late.
 
     :raises StatusUnknownError: the answer was cut off, or files changed while they were read (retryable).
     """
@@ -61,13 +69,40 @@ def build(questions: Iterable[Question], trees: Sequence[str], bases: Sequence[s
 
     :raises ValueError: a path that is not absolute, or holds a NUL.
     """
-    items = [("b", base) for base in bases] + [("t", tree) for tree in trees]
-    items += [(_ASKS[question.ask], question.path) for question in questions]
+    known = set(bases)
+    items = [("b", base) for base in bases] + [("t", _sealed(tree, _root_of(tree, known))) for tree in trees]
+    for question in questions:
+        letter = _ASKS[question.ask]
+        if question.root and letter in _READ:
+            items.append((letter.upper(), _sealed(question.path, question.root)))
+        else:
+            items.append((letter, question.path))
     for _, path in items:
         if not path.startswith("/") or "\0" in path:
             raise ValueError(f"not an absolute path: {path!r}")
     stdin = "".join(f"{ask}{path}\0" for ask, path in items).encode(errors="surrogateescape")
     return f"export LC_ALL=C\nxargs -0 -r sh -c {shlex.quote(_INNER)} sh\nprintf '#end\\0'\n", stdin
+
+
+def _root_of(tree: str, bases: set[str]) -> str:
+    """The folder below which a tree must be reached without links: the nearest base above it, else its parent."""
+    above = posixpath.dirname(tree)
+    while above not in bases:
+        if above == "/":
+            return posixpath.dirname(tree)
+        above = posixpath.dirname(above)
+    return above
+
+
+def _sealed(path: str, root: str) -> str:
+    """A path for the script: ``<root>/./<rest>``.
+
+    :raises ValueError: it is not below the root.
+    """
+    root = root.rstrip("/")
+    if not path.startswith(f"{root}/") or _SEAL in path:
+        raise ValueError(f"{path!r} is not below {root!r}")
+    return f"{root}{_SEAL}{path[len(root) + 1 :]}"
 
 
 def parse(data: bytes, questions: Sequence[Question], trees: Sequence[str], bases: Sequence[str]) -> SiteFacts:
@@ -110,7 +145,7 @@ def parse(data: bytes, questions: Sequence[Question], trees: Sequence[str], base
         if path not in roots and (parent or "/") in names:
             names[parent or "/"].append(name)
     found.listings = {path: tuple(sorted(entries)) for path, entries in names.items()}
-    found.contents = seen.contents
+    found.contents, found.replaced = seen.contents, seen.replaced
     return found
 
 
@@ -149,6 +184,7 @@ class _Seen:
     contents: dict[str, bytes] = field(default_factory=dict)
     below: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
 
 
 def _records(data: bytes) -> _Seen:
@@ -156,6 +192,7 @@ def _records(data: bytes) -> _Seen:
     position, ended = 0, False
     sizes: list[tuple[str, int]] = []
     waiting: list[str] = []
+    opened: dict[bytes, str] = {}
     while position < len(data):
         end = data.find(b"\0", position)
         if end < 0:
@@ -191,8 +228,18 @@ def _records(data: bytes) -> _Seen:
             if data[position : position + 5] != b"\0#ok\0":
                 raise ValueError("a file changed while it was read")
             position += 5
+        elif record[:1] == b"Z":
+            most, size, number = record[1:].split(b" ", 2)
+            sizes.append((opened.pop(number), min(int(size), int(most))))
         elif record == b"#end":
             ended = True
+        elif record[:1] == b"K":
+            number, _, path = record[1:].partition(b" ")
+            opened[b"/dev/fd/" + number] = _text(path)
+        elif record[:1] == b"X":
+            seen.replaced.add(_text(record[1:]))
+        elif (match := _OPENED.match(record)) and match[2] in opened:
+            seen.sums[opened.pop(match[2])] = f"sha1${match[1].decode()}"
         elif match := _SUM.match(record):
             seen.sums[_text(match[2])] = f"sha1${match[1].decode()}"
         else:
@@ -203,8 +250,66 @@ def _records(data: bytes) -> _Seen:
 
 
 def _text(data: bytes) -> str:
-    return data.decode(errors="surrogateescape")
+    return data.decode(errors="surrogateescape").replace(_SEAL, "/", 1)
 
+
+# Files <root>/./<rest> are opened, seven at a time; the system then says which files these are, and only if they are
+# what they should be, they are read. (A process for each file would cost a second for a thousand of them.)
+# K: descriptor, path. X: path of one that is not what it should be, and is not read. Z: bytes, size, descriptor.
+_OPEN = r"""ah_ask=$1
+shift
+exec 3</dev/null 4</dev/null 5</dev/null 6</dev/null 7</dev/null 8</dev/null 9</dev/null
+ah_root=. ah_end='
+'
+ah_with() { "$@" 3<&3 4<&4 5<&5 6<&6 7<&7 8<&8 9<&9; } # some shells keep theirs to themselves
+ah_singly() { for ah_x; do ah_files "$ah_x"; done; }
+ah_files() { # at most seven
+    ah_n=3 ah_want= ah_open= ah_odd=
+    for ah_a; do
+        if [ "${ah_a%%/./*}" != "$ah_root" ]; then
+            ah_root=${ah_a%%/./*}
+            ah_at=$(cd -P -- "$ah_root/" 2>/dev/null && pwd -P && echo .)
+            ah_at=${ah_at%??}
+            [ "$ah_at" != / ] || ah_at=
+        fi
+        if [ -L "$ah_a" ]; then
+            printf 'X%s\0' "$ah_a"
+        elif [ -f "$ah_a" ] && eval "command exec $ah_n<\"\$ah_a\"" 2>/dev/null; then
+            printf 'K%s %s\0' "$ah_n" "$ah_a"
+            case $ah_at/$ah_a in *"$ah_end"*) ah_odd=1 ;; esac
+            ah_want=$ah_want$ah_at/${ah_a#*/./}$ah_end
+            ah_open="$ah_open /dev/fd/$ah_n"
+            ah_n=$((ah_n + 1))
+        fi
+    done
+    if [ -z "$ah_open" ]; then
+        return 0
+    elif [ -n "$ah_odd" ] && [ $# -gt 1 ]; then # two names with line ends could look like two others
+        ah_singly "$@"
+    elif [ "$(ah_with readlink -- $ah_open && echo .)" = "$ah_want." ]; then
+        ah_read $ah_open
+    elif [ $# -gt 1 ]; then
+        ah_singly "$@"
+    else
+        printf 'X%s\0' "$1"
+    fi
+}
+ah_read() {
+    if [ "$ah_ask" = sums ]; then
+        ah_with sha1sum -z -- "$@"
+    else
+        ah_with stat -L --printf "Z$ah_ask %s %n\0" -- "$@"
+        printf '#bytes\0'
+        ah_with head -q -c "$ah_ask" -- "$@"
+        printf '\0#ok\0'
+    fi
+}
+while [ $# -gt 7 ]; do
+    ah_files "$1" "$2" "$3" "$4" "$5" "$6" "$7"
+    shift 7
+done
+ah_files "$@"
+"""
 
 # T/U: type, type of what a link leads to, size, mtime, path (T: seen in a folder, U: asked for, links followed)
 _LOOK = r"""find -L "$@" -maxdepth 0 -printf 'U%y%y %s %T@ %p\0'
@@ -214,7 +319,7 @@ realpath -z -- "$@"
 """
 _LINKS = f"""-type l '(' -xtype f -o -xtype d ')' -print0 2>/dev/null | xargs -0 -r sh -c {shlex.quote(_LOOK)} sh"""
 _TREE = rf"""find "$@" -printf 'T%y%Y %s %T@ %p\0'
-find "$@" -type f -exec sha1sum -z -- {{}} +
+find "$@" -type f -print0 2>/dev/null | xargs -0 -r sh -c {shlex.quote(_OPEN)} sh sums
 find "$@" {_LINKS}
 """
 _LIST = rf"""find -H "$@" -mindepth 1 -maxdepth 1 -printf 'T%y%Y %s %T@ %p\0'
@@ -232,17 +337,19 @@ _EXISTING = r"""find -L "$@" -maxdepth 0 '(' -type f -o -type d ')' -print0 2>/d
 """.replace("{look}", shlex.quote(_LOOK))
 
 
-def _each(asks: str, script: str) -> str:
-    """Run a script over the items that were given with one of these letters."""
-    return f"ah_pick '[{asks}]' \"$@\" | xargs -0 -r sh -c {shlex.quote(script)} sh\n"
+def _each(asks: str, script: str, first: str = "") -> str:
+    """Run a script over the items that were given with one of these letters, after a first argument."""
+    return f"ah_pick '[{asks}]' \"$@\" | xargs -0 -r sh -c {shlex.quote(script)} sh {first}\n"
 
 
 _INNER = (
     "ah_pick() { ah_w=$1; shift; for ah_a; do case $ah_a in $ah_w*) printf '%s\\0' \"${ah_a#?}\" ;; esac; done; }\n"
     + _each("t", _TREE)
     + _each("l", _LIST)
-    + _each("btscdlk", _EXISTING)
+    + _each("btscdlkCD", _EXISTING)
     + _each("k", _SUMS)
     + _each("c", _CONTENTS.replace("@MOST@", str(CONTENTS_BYTES)))
     + _each("d", _CONTENTS.replace("@MOST@", str(DOCUMENT_BYTES)))
+    + _each("C", _OPEN, str(CONTENTS_BYTES))
+    + _each("D", _OPEN, str(DOCUMENT_BYTES))
 )

@@ -301,7 +301,9 @@ class JobQueue:
     ) -> list[JobResult]:
         results = results_of(self.scheduler, directory, ids, meta, evidence, account, elements)
         failed = [i for i, r in enumerate(results) if r.state is not JobState.COMPLETED][:MOST_TAILS]
-        for index, tail in zip(failed, await self._tails([results[i].stderr_path for i in failed]), strict=False):
+        for index, tail in zip(
+            failed, await self._tails(directory, [results[i].stderr_path for i in failed]), strict=False
+        ):
             results[index] = replace(results[index], stderr_tail=tail)
         return results
 
@@ -332,11 +334,11 @@ class JobQueue:
             return Account({}, complete=False, problem=error.message)
         return self.scheduler.parse_account(answer.out, ids)
 
-    async def _tails(self, paths: Sequence[str]) -> list[str]:
+    async def _tails(self, directory: str, paths: Sequence[str]) -> list[str]:
         if not paths:
             return []
         try:
-            answer = await self.host.run(commands.tails_command(paths), label="read stderr of failed jobs")
+            answer = await self.host.run(commands.tails_command(directory, paths), label="read stderr of failed jobs")
             return [tail.decode(errors="replace") for tail in commands.parse_tails(answer.stdout)]
         except (SiteError, ValueError) as error:
             log.warning("%s: the stderr of failed jobs could not be read: %s", self.host.title, error)

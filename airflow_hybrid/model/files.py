@@ -76,10 +76,13 @@ class Question:
 
     :ivar ask: ``stat``, ``contents`` (its beginning, as loadContents has it), ``document`` (all of it), ``list`` or
         ``checksum``.
+    :ivar root: for ``contents`` and ``document`` of what a job made: a folder above the file. The path is the file's
+        real one, judged before; behind the root no link is followed. ``""``: the path is an input's, and links are.
     """
 
     ask: str
     path: str
+    root: str = ""
 
 
 class FactsNeeded(Exception):  # noqa: N818 - not an error: a request for a probe
@@ -101,6 +104,8 @@ class SiteFacts:
     listings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
     """the first 64 KiB + 1 byte (CWL v1.2 section 5.1.1 allows loadContents up to 64 KiB)"""
+    replaced: set[str] = field(default_factory=set)
+    """files that were not read: when they were to be, a link was in their place, or in that of a folder above them"""
 
     def merge(self, other: SiteFacts) -> None:
         """Take over what another probe saw; a checksum stays known where it was not asked for again."""
@@ -111,6 +116,7 @@ class SiteFacts:
             self.files[path] = fact
         self.listings.update(other.listings)
         self.contents.update(other.contents)
+        self.replaced |= other.replaced
 
 
 @dataclass(frozen=True)

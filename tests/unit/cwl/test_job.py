@@ -333,10 +333,14 @@ def test_a_link_within_the_output_directory_stands_for_its_target(bench: Bench) 
     assert (found["location"], found["basename"]) == (uri(f"{DIR}/out/a"), "l")
 
 
-def test_an_output_directory_that_is_itself_behind_a_link_is_fine(bench: Bench) -> None:
-    facts = produced(a=FileFact("f", 3, None, "/real/job/out/a"))
-    facts.files[f"{DIR}/out"] = FileFact("d", realpath="/real/job/out")
-    assert collect(bench, "{type: File, outputBinding: {glob: a}}", facts)["location"] == uri(f"{DIR}/out/a")
+def test_an_output_directory_that_became_a_link_is_refused(bench: Bench) -> None:
+    facts = produced(a=FileFact("f", 3, None, "/etc/a"))
+    facts.files[f"{DIR}/out"] = FileFact("d", realpath="/etc")
+    with pytest.raises(CwlError) as error:
+        collect(bench, "{type: File, outputBinding: {glob: a}}", facts)
+    assert str(error.value) == (
+        f"/main: output {DIR}/out/cwl.output.json is a symbolic link to /etc, outside the job's output directory"
+    )
 
 
 def test_a_link_to_an_input_is_that_input(bench: Bench) -> None:
@@ -401,7 +405,7 @@ def test_cwl_output_json_cannot_name_what_is_not_the_jobs(bench: Bench, value: s
     facts.files["/etc/passwd"] = FileFact("f")
     with pytest.raises(FactsNeeded) as needed:
         collect(bench, "File", facts)
-    assert needed.value.questions == (Question("document", f"{DIR}/out/cwl.output.json"),)
+    assert needed.value.questions == (Question("document", f"{DIR}/out/cwl.output.json", "/site"),)
     facts.contents[f"{DIR}/out/cwl.output.json"] = f'{{"o": {value}}}'.encode()
     with pytest.raises(CwlError):
         collect(bench, "File", facts)
