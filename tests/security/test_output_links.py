@@ -59,7 +59,7 @@ class Site:
     def _execute(self, tool: Path, given: dict[str, Any]) -> tuple[FragmentOutcome, Log]:
         work = {"work": {"type": "local", "workdir": str(self.tmp_path / "work")}}
         self.runs += 1
-        identity = TaskIdentity("dag", f"run{self.runs}", "task")
+        identity = TaskIdentity("dag", f"run{self.runs}", "task", origin="origin")
         return execute(tool, given, work, {"/": "work"}, identity=identity, reuse=False)
 
     def refusal(self, command: str, outputs: str, **kwargs: str) -> str:
