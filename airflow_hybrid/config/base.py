@@ -25,6 +25,16 @@ NonEmpty = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00\n]+$
 """Text of one line: a path, a host name, a user."""
 
 
+def _site_path(path: str) -> str:
+    if not path.startswith(("/", "~/", "$")) or ":" in path:
+        raise ValueError("must be an absolute path at the location (or begin with ~/ or $NAME), without a colon")
+    return path
+
+
+SitePath = Annotated[NonEmpty, AfterValidator(_site_path)]
+"""A path at a location, where ``~`` and ``$NAME`` are its own."""
+
+
 class Model(BaseModel):
     """A mapping of the hybrid file: unknown keys and wrong types are errors; nothing is converted silently."""
 

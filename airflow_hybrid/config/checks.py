@@ -151,12 +151,20 @@ class _Checker:
             yield from self.refers(at, inner)
             yield from self.service((*path, "wraps", "service"), inner, _mapping(wraps).get("service"))
             yield from self.cycle(name, at)
+            yield from self.environment(path, value, inner)
         if isinstance(kind, str) and kind in NATIVE:
             for service, options in _mapping(_mapping(value.get("config")).get("services")).items():
                 yield from _native_service((*path, "config", "services", service), _mapping(options), NATIVE[kind])
 
         if kind in (*CONTAINER_TYPES, *IMAGE_TYPES):
             yield from self.container(name, path, value)
+
+    def environment(self, path: Path, value: dict[str, Any], inner: Any) -> Iterator[Problem]:
+        """Commands of a queue system run where the wrapped deployment leads: what is said of the place is said there."""
+        wrapped = self.deployments.get(str(inner), {"type": "local"}).get("type")
+        for key in ("path", "profile"):
+            if key in _mapping(value.get("config")) and value.get("type") in NATIVE and wrapped != "local":
+                yield Problem((*path, "config", key), f"`{key}` belongs to what this wraps", f"give it to `{inner}`")
 
     def container(self, name: str, path: Path, value: dict[str, Any]) -> Iterator[Problem]:
         """What a container is made of, or which one it is; and in what it can be."""

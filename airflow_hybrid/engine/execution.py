@@ -181,7 +181,7 @@ class FragmentExecution:
 
         async def write(place: Place) -> None:
             directory = place.task_directory(self.spec.identity)
-            text = f"mkdir -p {shlex.quote(directory)} && cat > {shlex.quote(self._marker(place))}"
+            text = f"(umask 077; mkdir -p -- {shlex.quote(directory)}) && cat > {shlex.quote(self._marker(place))}"
             await place.host.run(text, stdin=str(error).encode(), label="mark of a permanent failure")
 
         await self._at_each_place(write)

@@ -8,10 +8,13 @@ import shlex
 from collections.abc import Mapping
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.hooks import web
+from airflow_hybrid.errors import TransferError
+from airflow_hybrid.hooks import probe, web
 from airflow_hybrid.hooks.data_mover import DataMover
 from airflow_hybrid.hooks.objects import is_url
-from airflow_hybrid.model import FileRef
+from airflow_hybrid.hooks.staging import final
+from airflow_hybrid.hooks.store import job_directory_of
+from airflow_hybrid.model import FileRef, Question
 
 START_BYTES = 64 * 1024 + 1
 """what ``loadContents`` may want, and one byte by which more is noticed"""
@@ -26,20 +29,41 @@ async def read_start(uri: str, deployments: Mapping[str, Deployment]) -> bytes:
         return await asyncio.to_thread(web.read_start, uri, START_BYTES)
     ref = FileRef.parse(uri)
     host = await DataMover(deployments).host_of(ref)
-    result = await host.run(f"head -c {START_BYTES} < {shlex.quote(ref.path)}", label="read of an input")
-    return result.check(f"cannot read {ref.path!r}").stdout
+    question = Question("contents", ref.path, job_directory_of(ref.path) or "")
+    seen = await probe.facts(host, [question])
+    if ref.path in seen.replaced:
+        raise final(TransferError(f"{ref.path} is not read: a link is in its place", where=host.title))
+    contents = seen.contents.get(ref.path)
+    if contents is None:
+        raise TransferError(f"{ref.path} cannot be read: it is not there, or no regular file", where=host.title)
+    return contents
 
 
 async def list_folder(uri: str, deployments: Mapping[str, Deployment]) -> list[tuple[str, bool]]:
     """Names in a folder, wherever it is, and whether each is a folder: for listings in a step's expressions.
 
+    In what a job made, links are neither followed nor listed.
+
     :raises SiteError: it cannot be listed.
     """
     ref = FileRef.parse(uri)
     host = await DataMover(deployments).host_of(ref)
-    command = (
-        f"find -L {shlex.quote(ref.path)} -mindepth 1 -maxdepth 1 \\( -type d -printf 'd%f\\0' -o -printf 'f%f\\0' \\)"
-    )
-    result = await host.run(command, label="listing of an input")
+    job = job_directory_of(ref.path)
+    if job is None:
+        enter, follow = f"cd -- {shlex.quote(ref.path)} || exit", "-L"
+    else:
+        values = {"@PATH@": ref.path, "@JOB@": job, "@REST@": ref.path[len(job) :]}
+        enter, follow = _ENTER, ""
+        for mark, value in values.items():
+            enter = enter.replace(mark, shlex.quote(value))
+    find = f"find {follow} . -mindepth 1 -maxdepth 1 \\( -type d -printf 'd%f\\0' -o ! -type l -printf 'f%f\\0' \\)"
+    result = await host.run(f"{enter}\n{find}", label="listing of an input")
     result.check(f"cannot list {ref.path!r}")
     return sorted((entry[1:], entry[0] == "d") for entry in result.out.split("\0") if entry)
+
+
+_ENTER = """cd -P -- @PATH@ || exit
+w=$(cd -P -- @JOB@ && pwd -P && echo .)
+w=${w%??}@REST@
+[ "$(pwd -P && echo .)" = "$w
+." ] || { echo 'a link is in its place, or in that of a folder above it' >&2; exit 1; }"""

@@ -63,6 +63,7 @@ class Carrier:
             if sight.kind != request.kind:
                 said = result.err.strip()[-300:]
                 what = {
+                    "l": "is not sent: a link is in its place, or in that of a folder above it",
                     "x": f"cannot be read: {said}" if said else "cannot be read",
                     "f": "is a file, not a directory",
                     "d": "is a directory, not a file",
@@ -182,10 +183,13 @@ def streams(moves: Sequence[Move]) -> list[list[Move]]:
     """Cut a group into tar streams: one, except that bulk goes in pieces whose scripts fit a command line.
 
     What is sent under the same name, or lies inside a directory that is sent as well, goes into another stream: an
-    item leaves the unpacked stream when it gets its final name.
+    item leaves the unpacked stream when it gets its final name. What jobs made goes apart, since links in it are not
+    followed.
     """
     found: list[list[Move]] = []
-    for layer in _layers(moves):
+    made_by_jobs = [move for move in moves if scripts.is_sealed(move.sent)]
+    others = [move for move in moves if not scripts.is_sealed(move.sent)]
+    for layer in [*_layers(made_by_jobs), *_layers(others)]:
         size = sum(move.size for move in layer)
         if size < BULK_BYTES or size < SMALL_FILE_BYTES * len(layer):
             found.append(layer)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from airflow_hybrid.errors import EndedError, HostUnreachableError, SiteError
 from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line
+from airflow_hybrid.model.clean_shell import CLEAN_SHELL
 
 _ENDED = "#ah-container "
 _STATES = frozenset({"created", "exited", "stopped", "dead", "removing", "stopping", "configured", "initialized"})
@@ -44,7 +45,7 @@ class ContainerHost(Host):
         self.container = container
         self.cores = cores
         self.poll_s = max(inner.poll_s, 0.3)
-        self._exec = [engine, "exec", "-i", container, "/bin/sh", "-c"]
+        self._exec = [engine, "exec", "-i", container, *CLEAN_SHELL, "-c"]
         # a command that failed, and one that could not even begin, look the same: is the container there?
         look = shlex.join([engine, "inspect", "--type", "container", "--format"])
         state = "'{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}'"

@@ -193,7 +193,7 @@ ah_end() { # verdict, message
     exit 0
 }
 ah_lock() {
-    ah_x=$(mkdir -p -- "$ah_T" 2>&1 && chmod 700 -- "$ah_T" 2>&1) || ah_end nodir "$ah_x"
+    ah_x=$(umask 077 && mkdir -p -- "$ah_T" 2>&1 && chmod 700 -- "$ah_T" 2>&1) || ah_end nodir "$ah_x"
     ah_x=$(: 2>&1 >>"$ah_T/lock") || ah_end nodir "$ah_x"
     command -v flock >/dev/null 2>&1 || ah_end missing flock
     exec 9>>"$ah_T/lock"
@@ -296,7 +296,7 @@ ah_report
 ah_end submitted
 """
 
-_CANCEL = r"""mkdir -p -- "$ah_T" 2>/dev/null
+_CANCEL = r"""(umask 077; mkdir -p -- "$ah_T") 2>/dev/null
 : >>"$ah_T/@MARK@" # no submit goes beyond this
 ah_meant() { # whether the batch $1 is to be cancelled: a<try>-<digest>
     ah_a=${1#a} ah_a=${ah_a%%-*} ah_last=@LAST@

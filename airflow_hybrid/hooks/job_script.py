@@ -21,6 +21,7 @@ from dataclasses import replace
 from airflow_hybrid.containers import RUNTIMES
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import JobScript, StageEntry
+from airflow_hybrid.model.clean_shell import CLEAN_RESTART
 from airflow_hybrid.model.containers import STAGED, Container, Mount
 
 SHARD = 64
@@ -144,7 +145,7 @@ def _make(entry: StageEntry, literals: object) -> str:
 def runner(directory: str, jobs: int, pack_s: float, tail: str) -> str:
     """``runner.sh`` of a batch; ``tail`` comes from the scheduler."""
     head = f"ah_B={shell_word(directory)}\nah_n={jobs}\nah_pack={round(pack_s * 100)}\nah_shard={SHARD}\n"
-    return f"#!/bin/sh\n{head}{RUNNER}{tail}"
+    return f"#!/bin/sh\n{CLEAN_RESTART}{head}{RUNNER}{tail}"
 
 
 def common_exports(jobs: Sequence[JobScript]) -> str:
@@ -165,9 +166,19 @@ ah_bad() { # in a job's subshell: it could not be started
     echo "- $1" >|"$ah_B/ec/$ah_i"
     exit 71
 }
+ah_own() { # -> ah_mine: a folder on this host that is this user's and nobody else's, whatever others laid in /tmp
+    # mkdir follows no link and makes no folder that is there; in /tmp (sticky) nobody else can put one in its place
+    for ah_mine in "/tmp/airflow_hybrid-$(id -u)" "$ah_B/host-$(uname -n)"; do
+        mkdir -m 700 "$ah_mine" 2>/dev/null
+        [ -d "$ah_mine" ] && [ ! -h "$ah_mine" ] && [ -O "$ah_mine" ] && chmod 700 "$ah_mine" && return 0
+    done
+    echo "airflow_hybrid: there is no folder for locks of this host, not in /tmp and not in $ah_B" >&2
+    return 1
+}
 ah_image() { # brings an image to this host, unless it is there: once, whoever needs it
     sh -c "$1" && return 0
-    (exec 8>>"/tmp/airflow_hybrid-image-$(id -u).lock" && flock 8 && { sh -c "$1" || sh -c "$2"; })
+    ah_own || return 1
+    (exec 8>>"$ah_mine/image.lock" && flock 8 && { sh -c "$1" || sh -c "$2"; })
 }
 ah_point() { # something of the kind of $1 to mount it at
     if [ -d "$1" ]; then mkdir -p "$2"; else mkdir -p "${2%/*}" && [ -e "$2" ] || : >>"$2"; fi 2>/dev/null
@@ -311,10 +322,9 @@ ah_worker() { # takes jobs in order, and gives its slot back from time to time
     done
 }
 ah_launch() { # as many workers as the host can feed
-    # per host and user, whatever the work directory, and never a folder that another user laid there
-    ah_slots=/tmp/airflow_hybrid-slots-$(id -u)
-    mkdir -m 700 "$ah_slots" 2>/dev/null
-    [ -O "$ah_slots" ] && [ ! -h "$ah_slots" ] || ah_slots=$ah_B/slots
+    # per host and user, whatever the work directory
+    ah_own || exit 73
+    ah_slots=$ah_mine/slots
     mkdir -p "$ah_slots" || exit 73
     [ -n "$ah_cores" ] || ah_cores=$(nproc)
     [ $ah_share -le $((ah_cores * 1000)) ] || ah_share=$((ah_cores * 1000))

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from airflow_hybrid.errors import CommandError
 from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, feed, first_line
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION
+from airflow_hybrid.model.clean_shell import CLIENT_LIBRARIES
 
 ARGUMENT_LIMIT = 60_000
 """characters of shell text that are given as an argument"""
@@ -21,25 +22,47 @@ END_S = 5.0
 _KEEP = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SHELL")
 
 
-def clean_environment() -> dict[str, str]:
-    """The environment that commands on this machine see: nothing of Airflow's settings and secrets."""
-    return {key: os.environ[key] for key in _KEEP if key in os.environ}
+def clean_environment(more: Sequence[str] = ()) -> dict[str, str]:
+    """The environment that commands on this machine see: nothing of Airflow's settings and secrets.
+
+    :param more: names of further variables, which the programs of a queue system need.
+    """
+    kept = {key: os.environ[key] for key in (*_KEEP, *more) if key in os.environ}
+    if more:
+        # what only those programs need is taken away again before a job starts
+        kept[CLIENT_LIBRARIES] = kept.get("LD_LIBRARY_PATH") or "none"
+    return kept
 
 
 class LocalHost(Host):
     """Commands of this machine's user, in a clean environment and a process group of their own.
 
     Two local deployments with work directories of their own are two sites: their files are kept apart.
+
+    :param prelude: shell text before every command (:mod:`airflow_hybrid.hooks.site_environment`).
+    :param variables: names of variables of this process that commands see beside those of every user.
     """
 
     poll_s = 0.05
 
     def __init__(
-        self, deployment: str = LOCAL_DEPLOYMENT, location: str = LOCAL_LOCATION, cores: int | None = None
+        self,
+        deployment: str = LOCAL_DEPLOYMENT,
+        location: str = LOCAL_LOCATION,
+        cores: int | None = None,
+        *,
+        prelude: str = "",
+        variables: Sequence[str] = (),
     ) -> None:
         self.deployment = deployment
         self.location = location
         self.cores = cores
+        self.prelude = prelude
+        self.variables = tuple(variables)
+
+    def with_variables(self, names: Sequence[str], prelude: str = "") -> LocalHost:
+        """This machine for the programs of a queue system, which see these variables of Airflow's environment."""
+        return LocalHost(self.deployment, self.location, self.cores, prelude=self.prelude + prelude, variables=names)
 
     async def _start(self, command: str) -> asyncio.subprocess.Process:
         starting = asyncio.ensure_future(self._begin(command))
@@ -50,6 +73,7 @@ class LocalHost(Host):
             raise
 
     async def _begin(self, command: str) -> asyncio.subprocess.Process:
+        command = self.prelude + command
         if len(command) <= ARGUMENT_LIMIT:
             return await self._spawn(command)
         # longer than one argument may be (Linux: 128 KiB): read from a file that has no name
@@ -67,7 +91,7 @@ class LocalHost(Host):
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=clean_environment(),
+            env=clean_environment(self.variables),
             start_new_session=True,
             pass_fds=pass_fds,
             limit=CHUNK_BYTES,
@@ -107,6 +131,7 @@ class LocalHost(Host):
                 await _end(process)
 
     def pipe_argv(self, command: str) -> Sequence[str] | None:
+        command = self.prelude + command
         return ["/bin/sh", "-c", command] if len(command) <= ARGUMENT_LIMIT else None
 
 

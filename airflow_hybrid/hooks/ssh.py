@@ -33,11 +33,14 @@ class SshHost(Host):
 
     joins = True
 
-    def __init__(self, deployment: str, location: str, settings: SshSettings, cores: int | None = None) -> None:
+    def __init__(
+        self, deployment: str, location: str, settings: SshSettings, cores: int | None = None, prelude: str = ""
+    ) -> None:
         self.deployment = deployment
         self.location = location
         self.settings = settings
         self.cores = cores
+        self.prelude = prelude
         self._connection = SshConnection(settings)
         self._openssh: tuple[list[Login], list[str] | None] | None = None
         self._private = ""
@@ -76,7 +79,7 @@ class SshHost(Host):
             raise
 
     async def _run(self, command: str, stdin: bytes | AsyncIterator[bytes] | None, shown: str) -> CommandResult:
-        line, preamble = remote_command(command)
+        line, preamble = remote_command(self.prelude + command)
         async with self._connection.process(line) as process:
             try:
                 stdout, stderr, _ = await asyncio.gather(
@@ -112,7 +115,7 @@ class SshHost(Host):
     @contextlib.asynccontextmanager
     async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
         shown = label or first_line(command)
-        line, preamble = remote_command(command)
+        line, preamble = remote_command(self.prelude + command)
         async with self._connection.process(line) as process:
             stream = _SshStream(self, process, shown)
             try:
@@ -140,7 +143,7 @@ class SshHost(Host):
             weakref.finalize(self, _remove, self._private, os.getpid())
             self._openssh = (logins, openssh_argv(logins, self._private))
         ssh = self._openssh[1]
-        text = piped(ssh, command) if ssh else None
+        text = piped(ssh, self.prelude + command) if ssh else None
         return ["/bin/sh", "-c", text] if text else None
 
     async def close(self) -> None:

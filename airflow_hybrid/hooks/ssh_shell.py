@@ -14,9 +14,12 @@ import secrets
 import shlex
 from collections.abc import Sequence
 
+from airflow_hybrid.model.clean_shell import CLEAN_SHELL
+
 MARKER = f"airflow-hybrid-{secrets.token_hex(8)}"
 """of this process; it tells the start of a command's own output"""
 
+_SHELL = f"exec {' '.join(CLEAN_SHELL)}"
 ARGUMENT_LIMIT_BYTES = 60_000
 _BLOCK_BYTES = 4096
 _MARK = f"echo;echo {MARKER};echo {MARKER}>&2;"
@@ -42,7 +45,7 @@ def argument_line(command: str) -> str | None:
     data = _UNSAFE.sub(lambda match: b"\\0%03o" % match.group()[0], encode(command))
     if len(data) > ARGUMENT_LIMIT_BYTES:
         return None
-    return f"""exec /bin/sh -c '{_MARK}eval "set --;$(printf %b "$1")"' sh '{data.decode()}'"""
+    return f"""{_SHELL} -c '{_MARK}eval "set --;$(printf %b "$1")"' sh '{data.decode()}'"""
 
 
 def remote_command(command: str) -> tuple[str, bytes]:
@@ -57,7 +60,7 @@ def remote_command(command: str) -> tuple[str, bytes]:
     data = encode(command)
     blocks = -(-len(data) // _BLOCK_BYTES)
     line = (
-        f"exec /bin/sh -c '{_MARK}"
+        f"{_SHELL} -c '{_MARK}"
         "if dd iflag=fullblock count=0 </dev/null >/dev/null 2>&1;"
         f'then eval "$(dd bs={_BLOCK_BYTES} count={blocks} iflag=fullblock 2>/dev/null)";'
         f'else eval "$(dd bs=1 count={blocks * _BLOCK_BYTES} 2>/dev/null)";fi\''

@@ -189,7 +189,9 @@ async def trial(source: Host, way: Way, destination: Host, folder: str, token: s
     """
     path = f"{folder}/.note-{token}"
     quoted = shlex.quote(path)
-    note = await destination.run(f"mkdir -p {shlex.quote(folder)}&&echo {token}>{quoted}", label="note for a link")
+    note = await destination.run(
+        f"(umask 077;mkdir -p -- {shlex.quote(folder)})&&echo {token}>{quoted}", label="note for a link"
+    )
     if note.exit_code != 0:
         return f"no note can be left in {folder} at {destination.title}: {note.err.strip()[-300:]}"
     try:

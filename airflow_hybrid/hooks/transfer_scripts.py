@@ -11,24 +11,29 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from airflow_hybrid.hooks.store import job_directory_of
+
 INCOMING = ".incoming-"
 
 _DIGEST = """\
-dig() { if [ -d "$1" ];then (LC_ALL=C;export LC_ALL;cd -- "$1"&&{ find -L . -type d -print0|sort -z
-find -L . -type f -print0|sort -z|xargs -0 -r sha1sum --;}|sha1sum|cut -c1-40)
+dig() { if [ -d "$1" ];then (LC_ALL=C;export LC_ALL;cd -- "$1"&&{ find ${L--L} . -type d -print0|sort -z
+find ${L--L} . -type f -print0|sort -z|xargs -0 -r sha1sum --;}|sha1sum|cut -c1-40)
 else sha1sum <"$1"|cut -c1-40;fi;}
-siz() { if [ -d "$1" ];then find -L "$1" -type f -print0|xargs -0 -r stat -L -c %s -- 2>/dev/null|
+siz() { if [ -d "$1" ];then find ${L--L} "$1" -type f -print0|xargs -0 -r stat -L -c %s -- 2>/dev/null|
 awk '{s+=$1}END{printf "%.0f",s}'
 else wc -c <"$1"|tr -d ' ';fi;}
 """
-"""dig PATH: SHA-1 of a file, or of the names and digests of a tree; siz PATH: bytes. Symbolic links are followed."""
+"""dig PATH: SHA-1 of a file, or of the names and digests of a tree; siz PATH: bytes. Links are followed, unless L is
+set and empty.
+"""
 
 
 @dataclass(frozen=True)
 class Sight:
     """What was seen at a path.
 
-    :ivar kind: ``f`` file, ``d`` directory, ``x`` there but not readable, ``-`` nothing.
+    :ivar kind: ``f`` file, ``d`` directory, ``x`` there but not readable, ``l`` a link, or behind one, in what a
+        job made, ``-`` nothing.
     :ivar path: the path with a symbolic link at its end resolved.
     """
 
@@ -38,19 +43,57 @@ class Sight:
     path: str
 
 
+_SEALED = r"""nl='
+'
+sealed() { # path, whether to read it, directory of the job that made it: sets k, s and d
+    w=$(cd -P -- "$3" 2>/dev/null && pwd -P && echo .)
+    w=${w%??}${1#"$3"}
+    if [ -L "$1" ]; then v=link
+    elif [ -d "$1" ]; then k=d v=$(in_folder "$1" "$2")
+    elif [ -f "$1" ]; then k=f v=$(in_file "$2" 3<"$1")
+    else return
+    fi
+    case $v in
+    'ok '*) v=${v#ok } s=${v%% *} d=${v#* } ;;
+    ok) ;;
+    link) k=l ;;
+    *) k=x ;;
+    esac
+}
+in_file() { # it is open: is it the one that was meant?
+    [ "$(readlink -- /dev/fd/3 3<&3 && echo .)" = "$w$nl." ] || { echo link; return; }
+    if [ "$1" = 1 ]; then echo "ok $(stat -L -c %s -- /dev/fd/3 3<&3) $(sha1sum <&3 | cut -c1-40)"; else echo ok; fi
+}
+in_folder() (
+    L=
+    cd -P -- "$1" || exit
+    [ "$(pwd -P && echo .)" = "$w$nl." ] || { echo link; exit; }
+    find . >/dev/null || exit
+    if [ "$2" = 1 ]; then echo "ok $(siz .) $(dig .)"; else echo ok; fi
+)
+"""
+
+
 def look(paths: Sequence[tuple[str, bool]]) -> str:
-    """Look at paths; where the flag is set, read them for size and digest. Answer: :func:`parse_look`."""
+    """Look at paths; where the flag is set, read them for size and digest. Answer: :func:`parse_look`.
+
+    In what a job made no link is followed: it is opened (or entered), then seen to be what was meant, then read.
+    """
     lines = [
         _DIGEST,
+        _SEALED,
         """q() { k=-;p=$1;s=0;d=
+if [ -n "$3" ];then sealed "$@";else
 if [ -L "$p" ];then p=$(readlink -f -- "$p"&&echo .)&&p=${p%??}||p=$1;fi
 if [ -d "$p" ];then k=d;elif [ -f "$p" ];then k=f;fi
 [ $k = - ]||[ -r "$p" ]||k=x
 [ $k != d ]||find -L "$p" >/dev/null||k=x
-case $k$2 in [fd]1) s=$(siz "$p");d=$(dig "$p");;esac
+case $k$2 in [fd]1) s=$(siz "$p");d=$(dig "$p");;esac;fi
 printf '%s\\0' "$k" "$s" "$d" "$p";}""",
     ]
-    lines.extend(f"q {shlex.quote(path)} {int(read)}" for path, read in paths)
+    lines.extend(
+        f"q {shlex.quote(path)} {int(read)} {shlex.quote(job_directory_of(path) or '')}" for path, read in paths
+    )
     return "\n".join(lines)
 
 
@@ -89,13 +132,26 @@ def parse_exists(output: str, count: int) -> list[str | None]:
 # --- one tar stream for many files ---------------------------------------------------------------------------------
 
 
+def is_sealed(path: str) -> bool:
+    """Whether links at the path, and in it, are not followed: a job made it."""
+    return job_directory_of(path) is not None
+
+
 def send(paths: Sequence[str], *, compress: bool) -> str:
-    """Write absolute paths (symbolic links followed) as one tar stream; the exit code is tar's."""
+    """Write absolute paths as one tar stream; the exit code is tar's.
+
+    Symbolic links are followed, but not in what jobs made.
+
+    :raises ValueError: some of the paths are of jobs and some are not.
+    """
+    if len({is_sealed(path) for path in paths}) > 1:
+        raise ValueError("links are followed in some of these only")
+    create = "-c" if paths and is_sealed(paths[0]) else "-ch"
     names = " ".join(shlex.quote("." + path) for path in paths)
     text = f"""cd /||exit 1
 if tar --null -T /dev/null -cf /dev/null 2>/dev/null;then
-t() {{ printf '%s\\0' {names}|tar -ch --null -T - -f -;}}
-else t() {{ set -- {names};tar -chf - "$@";}};fi
+t() {{ printf '%s\\0' {names}|tar {create} --null -T - -f -;}}
+else t() {{ set -- {names};tar {create}f - "$@";}};fi
 """
     if not compress:
         return text + "t"
@@ -131,7 +187,7 @@ def receive(root: str, token: str, items: Sequence[Item], *, compressed: bool) -
     )
     return f"""{_DIGEST}R={shlex.quote(root)};T=$R/{INCOMING}{token}
 trap 'cd /;rm -rf -- "$T"' EXIT;trap 'exit 143' HUP INT TERM PIPE
-mkdir -p -- "$R"&&mkdir -- "$T" "$T/x" "$T/o"&&cd -- "$T/x"||{{ echo end 1;exit 1;}}
+(umask 077;mkdir -p -- "$R"&&mkdir -- "$T")&&mkdir -- "$T/x" "$T/o"&&cd -- "$T/x"||{{ echo end 1;exit 1;}}
 find "$R" -maxdepth 1 -name '{INCOMING}*' -mtime +2 -exec rm -rf {{}} + 2>/dev/null
 mkdir ../a;f=;mv -T ../a ../b 2>/dev/null&&f=-T
 {"zstd -dqc|" if compressed else ""}tar -xmof -;c=$?
@@ -139,7 +195,7 @@ chmod -R u+rwX . 2>/dev/null;find . ! -type f ! -type d -exec rm -f {{}} + 2>/de
 items() {{
 {calls}
 }}
-k() {{ [ -d "${{4%/*}}" ]||printf '%s\\0' "${{4%/*}}/.";}};items|xargs -0 -r mkdir -p --
+k() {{ [ -d "${{4%/*}}" ]||printf '%s\\0' "${{4%/*}}/.";}};items|(umask 077;xargs -0 -r mkdir -p --)
 k() {{ [ $2 != f ]||[ ! -f "$3" ]||printf '%s\\0' "$3";}};items|xargs -0 -r sha1sum -- >../sums||:
 p=0;if command -v perl >/dev/null;then p=1;fi
 exec 3<../sums 5>../names
@@ -193,7 +249,7 @@ def link(pairs: Sequence[tuple[str, str]], token: str) -> str:
         f"""q() {{ t=${{2%/*}}/{INCOMING}{token};[ -e "$1" ]||{{ echo gone;return;}}
 if [ "$1" -ef "$2" ];then echo ok;return;fi
 if [ -d "$2" ]&&[ ! -L "$2" ];then echo "$2: is a directory" >&2;echo bad;return;fi
-mkdir -p -- "${{2%/*}}"
+(umask 077;mkdir -p -- "${{2%/*}}")
 if [ -d "$1" ];then ln -sfn -- "$1" "$2";else
 [ ! -d "$2" ]||rm -f -- "$2"
 {{ ln -- "$1" "$t" 2>/dev/null||ln -s -- "$1" "$t";}}&&mv -f -- "$t" "$2"
@@ -212,7 +268,7 @@ def fetch(url: str, root: str, token: str, target: str, digest: str | None) -> s
     expected = digest or ""
     return f"""{_DIGEST}R={shlex.quote(root)};T=$R/{INCOMING}{token};P={shlex.quote(target)};U={shlex.quote(url)}
 trap 'rm -rf -- "$T"' EXIT;trap 'exit 143' HUP INT TERM PIPE
-mkdir -p -- "$R" "${{P%/*}}"&&mkdir -- "$T"||exit 1
+(umask 077;mkdir -p -- "$R" "${{P%/*}}"&&mkdir -- "$T")||exit 1
 if command -v curl >/dev/null;then
 [ ! -f "$P" ]||[ "$P" -nt "${{P%/*}}" ]||set -- -z "$P"
 curl -fsSL --proto =http,https --proto-redir =http,https --max-redirs 5 \\
@@ -228,14 +284,14 @@ n=$(siz "$T/f");[ ! -d "$P" ]&&mv -f -- "$T/f" "$P"&&echo ok "$n" "$g\""""
 def put(root: str, token: str) -> str:
     """Read stdin into a temporary file and print ``SIZE DIGEST``; :func:`commit` gives it its name."""
     return f"""{_DIGEST}R={shlex.quote(root)};T=$R/{INCOMING}{token}
-mkdir -p -- "$R"&&mkdir -- "$T"||exit 1
+(umask 077;mkdir -p -- "$R"&&mkdir -- "$T")||exit 1
 cat >"$T/f"&&echo "$(siz "$T/f")" "$(dig "$T/f")"||{{ rm -rf -- "$T";exit 1;}}"""
 
 
 def commit(root: str, token: str, target: str) -> str:
     """Give what :func:`put` wrote its final name."""
     return f"""T={shlex.quote(root)}/{INCOMING}{token};P={shlex.quote(target)}
-mkdir -p -- "${{P%/*}}"&&[ ! -d "$P" ]&&mv -f -- "$T/f" "$P";c=$?;rm -rf -- "$T";exit $c"""
+(umask 077;mkdir -p -- "${{P%/*}}")&&[ ! -d "$P" ]&&mv -f -- "$T/f" "$P";c=$?;rm -rf -- "$T";exit $c"""
 
 
 def discard(root: str, token: str) -> str:

@@ -132,6 +132,8 @@ class Scheduler(abc.ABC):
     """shell text that prints the site's largest array, if the scheduler has arrays"""
     status_interval_s: float = 0.3
     """shortest time between two questions to the scheduler itself (exit-code files may be counted more often)"""
+    client_variables: tuple[str, ...] = ()
+    """environment variables by which its programs find their cluster (from their manuals)"""
     asks: bool = False
     """its shell text asks back what only the caller can do (:mod:`airflow_hybrid.hooks.dialogue`)"""
 

@@ -35,6 +35,15 @@ class FluxScheduler(BatchScheduler):
     """Flux through its command line program."""
 
     name = "flux"
+    # flux-environment(7)
+    client_variables = (
+        "FLUX_URI",
+        "FLUX_CONF_DIR",
+        "FLUX_EXEC_PATH",
+        "FLUX_MODULE_PATH",
+        "FLUX_CONNECTOR_PATH",
+        "FLUX_SECURITY_CONF",
+    )
     programs = ("flux",)
     fixed = ("submit",)
     name_option = "--job-name="

@@ -47,6 +47,16 @@ class PbsScheduler(BatchScheduler):
     """PBS through its command line programs; the requests are OpenPBS's."""
 
     name = "pbs"
+    # pbs.conf (PBS Professional Administrator's Guide, 9.2.2), qsub(1B) of Torque
+    client_variables = (
+        "PBS_CONF_FILE",
+        "PBS_EXEC",
+        "PBS_HOME",
+        "PBS_SERVER",
+        "PBS_PRIMARY",
+        "PBS_DEFAULT",
+        "PBS_CLIENT_PORT",
+    )
     hosts_command = """awk '!seen[$0]++' "$PBS_NODEFILE\""""
     arrays_rerun = True
     lags = False

@@ -91,7 +91,8 @@ _STATUS = (
     _STAT
     + r"""ah_held() { # session of a launcher -> ah_by: it has no core and others have; 1: it has one, or nobody has
     ah_by= ah_few=
-    for ah_f in /tmp/airflow_hybrid-slots-*/[0-9]*; do
+    [ -O "$ah_own" ] && [ ! -h "$ah_own" ] || return 1
+    for ah_f in "$ah_own"/slots/[0-9]*; do
         [ -O "$ah_f" ] && [ ! -h "$ah_f" ] && read -r ah_s ah_c <"$ah_f" || continue
         ah_stat "${ah_f##*/}" 2>/dev/null && [ "$ah_started" = "$ah_s" ] || continue
         [ "$ah_session" != "$1" ] || return 1
@@ -108,6 +109,7 @@ _STATUS = (
     done
 }
 read -r ah_boot </proc/sys/kernel/random/boot_id
+ah_own=/tmp/airflow_hybrid-$(id -u)
 for ah_i in @IDS@; do
     ah_p=${ah_i#*:} ah_p=${ah_p%%:*}
     if [ "${ah_i%%:*}" = "$ah_boot" ] && ah_stat "$ah_p" 2>/dev/null && [ "$ah_started" = "${ah_i##*:}" ] &&

@@ -29,6 +29,8 @@ class SgeScheduler(BatchScheduler):
     """Grid Engine through its command line programs."""
 
     name = "sge"
+    # sge_intro(1)
+    client_variables = ("SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT")
     programs = ("qsub", "qstat", "qdel", "qconf")  # the last tells it from PBS
     version_command = "qstat -help | sed -n 1p"
     directive = "#$"

@@ -25,6 +25,8 @@ class SlurmScheduler(BatchScheduler):
     """Slurm through its command line programs."""
 
     name = "slurm"
+    # sbatch(1), slurm.conf(5): ENVIRONMENT VARIABLES
+    client_variables = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT")
     programs = ("sbatch", "squeue", "scancel")
     version_command = "sbatch --version"
     hosts_command = "scontrol show hostnames"

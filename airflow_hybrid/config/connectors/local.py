@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
 
-from airflow_hybrid.config.base import Model
+from pydantic import BeforeValidator, Field
+
+from airflow_hybrid.config.base import Model, SitePath, one_or_many
 from airflow_hybrid.config.connectors.mpi import MpiModel
 
 
@@ -15,5 +17,14 @@ class LocalConfig(Model):
     cores: int | None = Field(None, ge=1, description="Jobs of one core at a time; default: all. (airflow_hybrid)")
     mpi: MpiModel | None = Field(
         None, description="How MPI programs (cwltool:MPIRequirement) are started. (airflow_hybrid)"
+    )
+    path: Annotated[list[SitePath], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] = Field(
+        default_factory=list,
+        description="Folders at the location that come first on the `PATH` of commands and jobs. (airflow_hybrid)",
+    )
+    profile: SitePath | None = Field(
+        None,
+        description="A file at the location in the language of `sh`, which is read before every command there: for"
+        " programs that are only there for login shells. (airflow_hybrid)",
     )
     transferBufferSize: int = Field(65536, ge=1, description="Accepted; has no effect.")

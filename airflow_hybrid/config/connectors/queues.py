@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from airflow_hybrid.config.base import Model, NonEmpty
+from airflow_hybrid.config.base import Model, NonEmpty, SitePath, one_or_many
 from airflow_hybrid.config.connectors.mpi import MpiModel
 from airflow_hybrid.config.connectors.ssh import DEPRECATED_FILE, SshNode, check_host
 from airflow_hybrid.config.native import NATIVE
@@ -37,6 +37,15 @@ class QueueConfig(Model):
     maxConcurrentSessions: int = Field(10, ge=1, description=_INLINE + "Sessions at a time on one connection.")
     maxConnections: int = Field(1, ge=1, description=_INLINE + "There is one connection per host.")
     tunnel: SshNode | None = Field(None, description=_INLINE + "Host to go through (ProxyJump).")
+    path: Annotated[list[SitePath], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] = Field(
+        default_factory=list,
+        description="Folders at the location that come first on the `PATH` of commands and jobs. (airflow_hybrid)",
+    )
+    profile: SitePath | None = Field(
+        None,
+        description="A file at the location in the language of `sh`, which is read before every command there: for"
+        " programs that are only there for login shells. (airflow_hybrid)",
+    )
     transferBufferSize: int = Field(65536, ge=1, description="Accepted; has no effect.")
     mpi: MpiModel | None = Field(
         None, description="How MPI programs (cwltool:MPIRequirement) are started. (airflow_hybrid)"
@@ -92,5 +101,7 @@ INLINE_SSH_KEYS = (
     "maxConcurrentSessions",
     "maxConnections",
     "tunnel",
+    "path",
+    "profile",
 )
 """Keys of :class:`QueueConfig` that belong, with ``hostname``, to the ``ssh`` deployment that it should wrap."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from airflow_hybrid.config.base import Model, NonEmpty, one_or_many
+from airflow_hybrid.config.base import Model, NonEmpty, SitePath, one_or_many
 from airflow_hybrid.config.connectors.mpi import MpiModel
 
 
@@ -104,6 +104,15 @@ class SshConfig(Authentication):
     )
     mpi: MpiModel | None = Field(
         None, description="How MPI programs (cwltool:MPIRequirement) are started. (airflow_hybrid)"
+    )
+    path: Annotated[list[SitePath], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] = Field(
+        default_factory=list,
+        description="Folders at the location that come first on the `PATH` of commands and jobs. (airflow_hybrid)",
+    )
+    profile: SitePath | None = Field(
+        None,
+        description="A file at the location in the language of `sh`, which is read before every command there: for"
+        " programs that are only there for login shells. (airflow_hybrid)",
     )
     transferBufferSize: int = Field(65536, ge=1, description="Accepted; has no effect.")
 

@@ -16,7 +16,7 @@ from airflow_hybrid.hooks import site_probe
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.check.findings import FAIL, OK, SKIP, TIMEOUT_S, WARN, Finding, Findings, timed
 from airflow_hybrid.hooks.check.links import try_link
-from airflow_hybrid.hooks.check.queues import schedulers, try_queue, try_services
+from airflow_hybrid.hooks.check.queues import login_shell_hint, schedulers, try_queue, try_services
 from airflow_hybrid.hooks.connectors import Connector, open_connector
 from airflow_hybrid.hooks.connectors.containers import image_there
 from airflow_hybrid.hooks.images import Wanted, find_runtime, wanted_of
@@ -140,7 +140,8 @@ async def _site(findings: Findings, connector: Connector, host: Host, timeout_s:
     if not probe.complete:
         findings.add("programs", FAIL, f"the look at the site was cut off: {answer.err.strip()[-300:]}", seconds)
         return
-    _programs(findings, probe, seconds)
+    look = probe.missing and await login_shell_hint(host, probe.missing[0], timeout_s)
+    _programs(findings, probe, seconds, look or "")
     _workdir(findings, probe, workdir)
     findings.add("containers", OK, ", ".join(probe.runtimes) or "none there")
     source, error, seconds = await timed(lambda: connector.image(host))
@@ -171,7 +172,7 @@ async def _image(findings: Findings, host: Host, source: ImageSource, wanted: Wa
         findings.add("image", OK, f"{named} {version}, {there}", seconds)
 
 
-def _programs(findings: Findings, probe: site_probe.SiteProbe, seconds: float) -> None:
+def _programs(findings: Findings, probe: site_probe.SiteProbe, seconds: float, hint: str) -> None:
     size = ", ".join(
         part
         for part in (
@@ -183,8 +184,8 @@ def _programs(findings: Findings, probe: site_probe.SiteProbe, seconds: float) -
     )
     if probe.missing:
         text = f"not there: {', '.join(probe.missing)}"
-        hint = "have them installed (coreutils, findutils, tar, util-linux), or put them on the PATH of"
-        findings.add("programs", FAIL, text, seconds, f"{hint} non-interactive shells")
+        missing = "have them installed (coreutils, findutils, tar, util-linux), or name their folder as `config.path`"
+        findings.add("programs", FAIL, text, seconds, hint or missing)
         return
     lost = [f"no {name}: {lost}" for name, lost in site_probe.OPTIONAL.items() if name in probe.lacks]
     findings.add("programs", WARN if lost else OK, "; ".join([size, *lost]), seconds)

@@ -11,6 +11,7 @@ from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.check.findings import FAIL, OK, TIMEOUT_S, Finding, Findings, timed
 from airflow_hybrid.hooks.connectors import Connector
 from airflow_hybrid.hooks.connectors.clusters import SCHEDULERS, scheduler_class
+from airflow_hybrid.hooks.site_environment import login_shell_command, path_hint
 from airflow_hybrid.hooks.site_look import submission_for
 from airflow_hybrid.schedulers.base import Scheduler, section
 from airflow_hybrid.schedulers.process import ProcessScheduler
@@ -35,9 +36,11 @@ async def try_queue(findings: Findings, scheduler: Scheduler, host: Host, timeou
         return
     lacks, said = _sections(answer.out)
     if lacks:
-        findings.add("scheduler", FAIL, f"{scheduler.name}: not there: {', '.join(lacks)}", seconds,
-                     "is this the right host, and are its programs on the PATH of non-interactive shells? (try: "
-                     f"ssh <host> command -v {shlex.quote(lacks[0])})")  # fmt: skip
+        hint = await login_shell_hint(host, lacks[0], timeout_s) or (
+            "is this the right host? `config.path` or `config.profile` of the deployment say where programs are that only "
+            f"login shells find (try: ssh <host> command -v {shlex.quote(lacks[0])})"
+        )
+        findings.add("scheduler", FAIL, f"{scheduler.name}: not there: {', '.join(lacks)}", seconds, hint)
         return
     problem = _queue_problem(scheduler, answer.out)
     if problem:
@@ -46,6 +49,13 @@ async def try_queue(findings: Findings, scheduler: Scheduler, host: Host, timeou
         return
     own = "its own processes" if isinstance(scheduler, ProcessScheduler) else scheduler.name
     findings.add("scheduler", OK, said or own, seconds)
+
+
+async def login_shell_hint(host: Host, program: str, timeout_s: float) -> str:
+    """What to write into the hybrid file where a login shell finds a program; ``""``: it does not, or does not say."""
+    command = login_shell_command(program)
+    answer, _, _ = await timed(lambda: host.run(command, timeout_s=timeout_s, label="look in a login shell"))
+    return path_hint(answer.out) if answer is not None else ""
 
 
 async def try_services(findings: Findings, connector: Connector, host: Host, timeout_s: float) -> None:

@@ -16,6 +16,7 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import ConfigError, SiteError
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.queue import JobQueue
+from airflow_hybrid.hooks.site_environment import expanding
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.schedulers.base import Scheduler
@@ -222,10 +223,3 @@ class Connector(abc.ABC):
         """Release connections; the connector may be used again."""
         for host in await self.hosts():
             await host.close()
-
-
-def expanding(path: str) -> str:
-    """A shell word in which ``~`` and ``$NAME`` or ``${NAME}`` are expanded, and nothing else."""
-    if path == "~" or path.startswith("~/"):
-        path = "$HOME" + path[1:]
-    return '"' + path.replace("\\", "\\\\").replace('"', '\\"').replace("`", "\\`").replace("$(", "\\$(") + '"'

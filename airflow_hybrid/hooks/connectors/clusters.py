@@ -17,10 +17,14 @@ from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.connectors.base import Connector
 from airflow_hybrid.hooks.connectors.hosts import LocalConnector
+from airflow_hybrid.hooks.local import LocalHost
+from airflow_hybrid.hooks.site_environment import prelude
 from airflow_hybrid.model import LOCAL_DEPLOYMENT
 from airflow_hybrid.schedulers.base import Scheduler
 
 SCHEDULER_GROUP = "airflow_hybrid.schedulers"
+COMMON_VARIABLES = ("LD_LIBRARY_PATH", "KRB5CCNAME", "KRB5_CONFIG")
+"""that programs of every queue system may need"""
 SCHEDULERS: Mapping[str, str] = {
     "slurm": "slurm:SlurmScheduler",
     "pbs": "pbs:PbsScheduler",
@@ -54,10 +58,18 @@ class QueueConnector(Connector):
 
     def __init__(self, deployment: Deployment, inner: Connector | None = None) -> None:
         super().__init__(deployment, inner or LocalConnector(Deployment(name=LOCAL_DEPLOYMENT, type="local")))
+        self._host: LocalHost | None = None
 
     async def hosts(self, service: str | None = None) -> list[Host]:
         assert self.inner is not None
-        return (await self.inner.hosts(self.deployment.wraps_service))[:1]
+        host = (await self.inner.hosts(self.deployment.wraps_service))[0]
+        if not isinstance(host, LocalHost):
+            return [host]
+        if self._host is None:
+            # its programs find their configuration by variables, which commands on this machine do not see otherwise
+            names = (*COMMON_VARIABLES, *self.scheduler().client_variables)
+            self._host = host.with_variables(names, prelude(self.deployment.config))
+        return [self._host]
 
     def scheduler(self) -> Scheduler:
         found = scheduler_class(self.deployment.type)

@@ -12,13 +12,14 @@ from airflow_hybrid.config.containers import arguments
 from airflow_hybrid.containers import RUNTIMES, Archives
 from airflow_hybrid.errors import CommandError, ConfigError, DeployError, EndedError, SiteError
 from airflow_hybrid.hooks.base import Host
-from airflow_hybrid.hooks.connectors.base import LABEL, TOKEN, Connector, Deployed, expanding
+from airflow_hybrid.hooks.connectors.base import LABEL, TOKEN, Connector, Deployed
 from airflow_hybrid.hooks.connectors.hosts import LocalConnector
 from airflow_hybrid.hooks.connectors.inside import InContainers
 from airflow_hybrid.hooks.engine_containers import PROJECT, Container, is_final
 from airflow_hybrid.hooks.images import FOLDER as IMAGES
 from airflow_hybrid.hooks.images import Wanted, find_runtime, obtain
 from airflow_hybrid.hooks.queue import JobQueue
+from airflow_hybrid.hooks.site_environment import expanding
 from airflow_hybrid.hooks.standing import Standing, Wish, of_runs
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, JsonValue
 from airflow_hybrid.model.containers import ImageSource

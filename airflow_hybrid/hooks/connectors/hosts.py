@@ -10,6 +10,7 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.connectors.base import FOLDER, Connector
 from airflow_hybrid.hooks.local import LocalHost
+from airflow_hybrid.hooks.site_environment import prelude
 from airflow_hybrid.hooks.ssh import SshHost
 from airflow_hybrid.hooks.ssh_settings import nodes_of
 from airflow_hybrid.schedulers.base import Scheduler
@@ -21,7 +22,8 @@ class LocalConnector(Connector):
 
     async def hosts(self, service: str | None = None) -> list[Host]:
         if not hasattr(self, "_host"):
-            self._host = LocalHost(self.deployment.name, cores=self.deployment.config.get("cores"))
+            config = self.deployment.config
+            self._host = LocalHost(self.deployment.name, cores=config.get("cores"), prelude=prelude(config))
         return [self._host]
 
     def scheduler(self) -> Scheduler:
@@ -39,7 +41,8 @@ class SshConnector(Connector):
         super().__init__(deployment, inner)
         cores = deployment.config.get("cores")
         self._hosts: list[Host] = [
-            SshHost(deployment.name, name, settings, cores) for name, settings in nodes_of(deployment.config).items()
+            SshHost(deployment.name, name, settings, cores, prelude(deployment.config))
+            for name, settings in nodes_of(deployment.config).items()
         ]
         self._shared = [posixpath.normpath(path) for path in deployment.config.get("sharedPaths") or ()]
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_hybrid.errors import CommandError, HostUnreachableError, LocationGoneError, SiteError
 from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line
 from airflow_hybrid.hooks.kubernetes.cluster import ApiError, Cluster
+from airflow_hybrid.model.clean_shell import CLEAN_SHELL
 from airflow_hybrid.schedulers import kubernetes_answers as answers
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class PodHost(Host):
             yield stream
 
     async def _open(self, stack: contextlib.AsyncExitStack, shown: str) -> aiohttp.ClientWebSocketResponse:
-        argv = ["/bin/sh", "-c", self._alive + _BOOTSTRAP]
+        argv = [*CLEAN_SHELL, "-c", self._alive + _BOOTSTRAP]
         for again in (False, True):
             pod = await self._pod(again)
             try:

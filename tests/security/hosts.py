@@ -1,0 +1,60 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Hosts for these tests: this machine, reached as sshd would, with an environment of the test's choice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+
+from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, CommandResult, feed, first_line
+from airflow_hybrid.hooks.local import LocalHost, clean_environment
+from airflow_hybrid.hooks.ssh_shell import after_marker, remote_command
+
+CHANGING = {
+    "POSIXLY_CORRECT": "1",
+    "CDPATH": "/:/usr",
+    "TAR_OPTIONS": "--no-such-option",
+    "GREP_OPTIONS": "--no-such-option",
+    "GZIP": "--no-such-option",
+    "XZ_OPT": "--no-such-option",
+    "ENV": "/dev/full",
+    "BASH_ENV": "/dev/full",
+    "SHELLOPTS": "noclobber:noglob:nounset",
+    "BLOCK_SIZE": "human-readable",
+    "QUOTING_STYLE": "c",
+    "SQUEUE_STATES": "RUNNING",
+    "_POSIX2_VERSION": "199209",
+}
+"""what a site's profile may set for people"""
+
+
+class SiteHost(LocalHost):
+    """This machine by the command lines that sshd gets, under a login shell."""
+
+    def __init__(self, login_shell: str = "bash", environment: Mapping[str, str] | None = None) -> None:
+        super().__init__("site", login_shell, 2)
+        self.login_shell = login_shell
+        self.environment = {**clean_environment(), **(environment or {})}
+
+    async def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes | AsyncIterator[bytes] | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        label: str | None = None,
+    ) -> CommandResult:
+        line, preamble = remote_command(command)
+        process = await asyncio.create_subprocess_exec(
+            self.login_shell, "-c", line, stdin=-1, stdout=-1, stderr=-1, env=self.environment,
+            start_new_session=True, limit=CHUNK_BYTES,
+        )  # fmt: skip
+        assert process.stdout is not None and process.stderr is not None
+        assert stdin is None or isinstance(stdin, bytes)
+        data = preamble + (stdin or b"")
+        stdout, stderr, _, code = await asyncio.wait_for(
+            asyncio.gather(process.stdout.read(), process.stderr.read(), feed(process, data), process.wait()), timeout_s
+        )
+        own, errors = after_marker(stdout), after_marker(stderr)
+        assert own is not None, (stdout, stderr)
+        return CommandResult(self.title, label or first_line(command), code, own, errors or b"")

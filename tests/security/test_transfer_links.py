@@ -1,0 +1,179 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Links in what jobs made are not followed when it is sent elsewhere, or read for an expression."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.engine.remote_values import list_folder, read_start
+from airflow_hybrid.errors import SiteError, TransferError
+from airflow_hybrid.hooks import transfer_scripts as scripts
+from airflow_hybrid.hooks.connectors import open_connector
+from airflow_hybrid.hooks.data_mover import DataMover, StageRequest, store_path
+from airflow_hybrid.model import FileRef
+from tests.unit.hooks.batches import SHELLS, ShellHost
+
+SECRET = b"s3cr3t"
+DEPLOYMENTS = {"one": Deployment("one", "local"), "two": Deployment("two", "local")}
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/f").write_bytes(SECRET)
+    (tmp_path / "home").symlink_to(tmp_path)
+    folder = tmp_path / "home/dag/run/task/g0-0a/a1-0f/00000/out"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def uri(path: Path) -> str:
+    return FileRef("one", "localhost", str(path)).uri
+
+
+async def sent(path: Path, target: Path, kind: str = "File", **more: Any) -> Path:
+    file = {"class": kind, "basename": path.name, "location": uri(path), **more}
+    (host,) = await open_connector(DEPLOYMENTS, "two").hosts()
+    request = StageRequest.of(file, host, store_path(str(target), file))
+    await DataMover(DEPLOYMENTS).stage([request])
+    return Path(request.path)
+
+
+def everything_in(folder: Path) -> Iterator[bytes]:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            yield path.read_bytes()
+
+
+async def test_what_a_job_made_is_sent_without_its_links(out: Path, tmp_path: Path) -> None:
+    (out / "d/sub").mkdir(parents=True)
+    (out / "d/sub/f").write_bytes(b"plain")
+    (out / "d/link").symlink_to(tmp_path / "outside/f")
+    (out / "d/folder").symlink_to(tmp_path / "outside")
+    arrived = await sent(out / "d", tmp_path / "two", "Directory")
+    assert sorted(str(path.relative_to(arrived)) for path in arrived.rglob("*")) == ["sub", "sub/f"]
+    assert (arrived / "sub/f").read_bytes() == b"plain"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "more"),
+    [
+        ("link", "File", {}),
+        ("folder/f", "File", {}),
+        ("folder", "Directory", {}),
+        ("f\nx", "File", {}),
+        ("link", "File", {"size": 6, "checksum": "sha1$" + hashlib.sha1(SECRET).hexdigest()}),
+    ],
+)
+async def test_a_link_in_the_place_of_an_output_is_refused(
+    out: Path, tmp_path: Path, name: str, kind: str, more: dict[str, Any]
+) -> None:
+    (out / "link").symlink_to(tmp_path / "outside/f")
+    (out / "folder").symlink_to(tmp_path / "outside")
+    (out / "f\nx").symlink_to(tmp_path / "outside/f")
+    with pytest.raises(TransferError) as error:
+        await sent(out / name, tmp_path / "two", kind, **more)
+    assert str(error.value) == (
+        f"one (localhost): {uri(out / name)} is not sent: a link is in its place, or in that of a folder above it"
+    )
+    assert not error.value.retryable and SECRET not in everything_in(tmp_path / "two")
+
+
+async def test_links_of_what_a_user_named_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "data/d").mkdir(parents=True)
+    (tmp_path / "data/f").write_bytes(b"mine")
+    (tmp_path / "data/d/link").symlink_to("../f")
+    arrived = await sent(tmp_path / "data/d", tmp_path / "two", "Directory")
+    assert (arrived / "link").read_bytes() == b"mine"
+
+
+async def test_what_jobs_made_and_what_users_named_go_in_streams_of_their_own(out: Path, tmp_path: Path) -> None:
+    (out / "a").write_bytes(b"made")
+    (tmp_path / "b").symlink_to("c")
+    (tmp_path / "c").write_bytes(b"named")
+    (host,) = await open_connector(DEPLOYMENTS, "two").hosts()
+    requests = [
+        StageRequest(uri(path), host, f"{tmp_path}/two/{path.name}")
+        for path in (out / "a", tmp_path / "b", tmp_path / "c")
+    ]
+    await DataMover(DEPLOYMENTS).stage(requests)
+    assert sorted(everything_in(tmp_path / "two")) == [b"made", b"named", b"named"]
+    with pytest.raises(ValueError, match="links are followed in some of these only"):
+        scripts.send([str(out / "a"), str(tmp_path / "c")], compress=False)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_sizes_and_digests_are_those_of_the_files_themselves(out: Path, shell: str) -> None:
+    (out / "f\n\n").write_bytes(b"12345")
+    (out / "d").mkdir()
+    (out / "d/f").write_bytes(b"123")
+    command = scripts.look(
+        [(str(out / "f\n\n"), True), (str(out / "d"), True), (str(out / "no"), True), (str(out), False)]
+    )
+    answer = await ShellHost(shell).run(command)
+    sights = scripts.parse_look(answer.stdout, 4)
+    assert [(sight.kind, sight.size) for sight in sights] == [("f", 5), ("d", 3), ("-", 0), ("d", 0)]
+    assert sights[0].digest == hashlib.sha1(b"12345").hexdigest() and len(sights[1].digest or "") == 40
+    assert answer.err == ""
+
+
+async def test_expressions_see_no_link_of_a_job(out: Path, tmp_path: Path) -> None:
+    (out / "f").write_bytes(b"plain")
+    (out / "link").symlink_to(tmp_path / "outside/f")
+    (out / "folder").symlink_to(tmp_path / "outside")
+    (out / "d").mkdir()
+    os.mkfifo(out / "fifo")
+    assert await read_start(uri(out / "f"), DEPLOYMENTS) == b"plain"
+    assert await list_folder(uri(out), DEPLOYMENTS) == [("d", True), ("f", False), ("fifo", False)]
+    for name, said in (
+        ("link", "is not read: a link is in its place"),
+        ("folder/f", "is not read: a link is in its place"),
+        ("fifo", "cannot be read: it is not there, or no regular file"),
+    ):
+        with pytest.raises(TransferError) as error:
+            await read_start(uri(out / name), DEPLOYMENTS)
+        assert str(error.value) == f"one (localhost): {out}/{name} {said}"
+    with pytest.raises(SiteError) as refused:
+        await list_folder(uri(out / "folder"), DEPLOYMENTS)
+    assert str(refused.value) == (
+        f"one (localhost): listing of an input: cannot list '{out}/folder' (exit code 1)\n"
+        "| a link is in its place, or in that of a folder above it"
+    )
+
+
+async def test_a_process_that_swaps_while_it_is_sent_sends_nothing_else(out: Path, tmp_path: Path) -> None:
+    (out / "a").mkdir()
+    (out / "a/f").write_bytes(b"plain!")
+    (out / "b").symlink_to(tmp_path / "outside")
+    stop = threading.Event()
+
+    def swap() -> None:
+        while not stop.wait(0.001):
+            os.rename(out / "a", out / "c")
+            os.rename(out / "b", out / "a")
+            stop.wait(0.001)
+            os.rename(out / "a", out / "b")
+            os.rename(out / "c", out / "a")
+
+    thread = threading.Thread(target=swap)
+    thread.start()
+    try:
+        for attempt in range(5):
+            for name, kind in (("a/f", "File"), ("a", "Directory")):
+                try:
+                    await sent(out / name, tmp_path / f"two{attempt}{kind}", kind)
+                except TransferError as error:
+                    assert not re.search(SECRET.decode(), str(error))
+                assert SECRET not in everything_in(tmp_path / f"two{attempt}{kind}")
+    finally:
+        stop.set()
+        thread.join()
