@@ -120,7 +120,10 @@ def _here(uri: str, deployments: Mapping[str, Deployment]) -> FileRef | None:
         return None
     ref = FileRef.parse(uri)
     deployment = deployments.get(ref.deployment)
-    local = ref.deployment == LOCAL_DEPLOYMENT or (deployment is not None and deployment.type == "local")
+    local = ref.deployment == LOCAL_DEPLOYMENT or (
+        # what another user's jobs made is read as that user
+        deployment is not None and deployment.type == "local" and not deployment.config.get("run_as")
+    )
     return ref if local else None
 
 

@@ -140,6 +140,9 @@ class _Checker:
         yield from self.known_type(path, value, tuple(dict.fromkeys((*self.types, *STREAMFLOW_TYPES))), "connector")
         if name == LOCAL_DEPLOYMENT and kind != "local" and isinstance(kind, str):
             yield Problem(path, f"`{name}` is the machine that Airflow runs on", "give this deployment another name")
+        if name == LOCAL_DEPLOYMENT and kind == "local" and _mapping(value.get("config")).get("run_as"):
+            hint = "give this deployment another name, and bind steps to it"
+            yield Problem((*path, "config", "run_as"), f"`{name}` is Airflow's own user, who reads its files", hint)
         policy = value.get("scheduling_policy")
         if isinstance(policy, str):
             yield from self.policy((*path, "scheduling_policy"), policy)
@@ -160,7 +163,7 @@ class _Checker:
             yield from self.container(name, path, value)
 
     def environment(self, path: Path, value: dict[str, Any], inner: Any) -> Iterator[Problem]:
-        """Commands of a queue system run where the wrapped deployment leads: what is said of the place is said there."""
+        """Commands of a queue system run where the wrapped deployment leads: that says where its programs are."""
         wrapped = self.deployments.get(str(inner), {"type": "local"}).get("type")
         for key in ("path", "profile"):
             if key in _mapping(value.get("config")) and value.get("type") in NATIVE and wrapped != "local":

@@ -40,6 +40,13 @@ def _image_folder(path: str) -> str:
     return path.rstrip("/")
 
 
+def _image_name(name: str) -> str:
+    problem = image_names.name_problem(name)
+    if problem:
+        raise ValueError(problem)
+    return name
+
+
 class ContainersModel(Model):
     """How the containers of a deployment's jobs are run. (airflow_hybrid)"""
 
@@ -50,6 +57,15 @@ class ContainersModel(Model):
     )
     options: list[NonEmpty] = Field(
         default_factory=list, description="More arguments for the runtime, before the image: `[--gpus=all]`."
+    )
+    required: bool = Field(
+        False,
+        description="Every job runs in a container; a step that asks for none, and for which there is no `image`"
+        " here, is refused.",
+    )
+    image: Annotated[NonEmpty, AfterValidator(_image_name)] | None = Field(
+        None,
+        description="Image, to be pulled, for steps that ask for none.",
     )
     images: list[Annotated[NonEmpty, AfterValidator(_image_folder)]] = Field(
         default_factory=list,

@@ -118,7 +118,7 @@ class Normalizer:
         deployment = Deployment(
             name=name,
             type=kind,
-            workdir=self._workdir(kind, value.workdir),
+            workdir=self._workdir(kind, value.workdir, config),
             wraps=value.wraps.deployment if value.wraps else None,
             wraps_service=value.wraps.service if value.wraps else None,
             external=value.external,
@@ -167,8 +167,10 @@ class Normalizer:
                 self.problems.append(Problem(path, f"the connector {point.value!r} cannot be imported: {error}"))
         return False
 
-    def _workdir(self, kind: str, workdir: str | None) -> str | None:
-        return self.path(workdir) if workdir is not None and kind == "local" else workdir
+    def _workdir(self, kind: str, workdir: str | None, config: Mapping[str, Any] | None = None) -> str | None:
+        if workdir is None or kind != "local" or ((config or {}).get("run_as") and workdir.startswith(("~", "$"))):
+            return workdir
+        return self.path(workdir)
 
     def _policy(self, name: str | None) -> str | None:
         declared = self.model.scheduling.policies.get(name) if name else None

@@ -8,7 +8,7 @@ import hashlib
 import posixpath
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -35,7 +35,7 @@ from airflow_hybrid.model import (
     LineageEntry,
     Question,
 )
-from airflow_hybrid.model.containers import ReadyImage
+from airflow_hybrid.model.containers import ImageSource, ReadyImage
 from airflow_hybrid.schedulers.process import ProcessScheduler
 
 
@@ -205,7 +205,7 @@ class BatchRunner:
 
         :raises UnsupportedError, SiteError: see :func:`airflow_hybrid.hooks.images.ready_image`.
         """
-        source = job.image or place.image
+        source = _source(place, job)
         if source is None or _own_image(place, job):
             return None
         # what a binding says is about the containers that steps ask for
@@ -342,6 +342,26 @@ def _produced(value: JsonValue) -> list[LineageEntry]:
         for item in value:
             found.extend(_produced(item))
     return found
+
+
+def _source(place: Place, job: PendingJob) -> ImageSource | None:
+    """The image that a job is to run in: its own, else its deployment's; None: it may run without a container.
+
+    :raises UnsupportedError: it may not.
+    """
+    source = job.image or place.image
+    if source is None and place.containers.image:
+        source = ImageSource(pull=place.containers.image, required=True)
+    if not place.containers.required or place.queue.makes_containers:
+        return source
+    if source is None:
+        raise UnsupportedError(
+            f"step {job.step_path} asks for no container, and jobs of this deployment run in containers only",
+            where=place.host.title,
+            hint="give the tool a DockerRequirement, or the deployment an image for such steps: "
+            "`containers: {required: true, image: ...}`",
+        )
+    return replace(source, required=True)
 
 
 def _own_image(place: Place, job: PendingJob) -> dict[str, str]:

@@ -39,6 +39,7 @@ class Wanted:
     :ivar runtime: name of a runtime, ``auto`` or ``none``.
     :ivar options: more arguments for it.
     :ivar network: the network is there for every job, whether it asks for it or not.
+    :ivar required: a job without a container is refused; ``image``: name of the one for steps that ask for none.
     :ivar folders: absolute paths of folders at the location with image files that documents may name by their paths.
     """
 
@@ -46,6 +47,8 @@ class Wanted:
     options: tuple[str, ...] = ()
     network: bool = False
     folders: tuple[str, ...] = ()
+    required: bool = False
+    image: str | None = None
 
 
 async def find_runtime(host: Host, wanted: Wanted) -> detect.Found:
@@ -212,4 +215,11 @@ def wanted_of(section: Any) -> Wanted:
         return Wanted(section)
     options: Sequence[str] = section.get("options") or ()
     folders: Sequence[str] = section.get("images") or ()
-    return Wanted(section.get("runtime") or "auto", tuple(options), bool(section.get("network")), tuple(folders))
+    return Wanted(
+        section.get("runtime") or "auto",
+        tuple(options),
+        network=bool(section.get("network")),
+        folders=tuple(folders),
+        required=bool(section.get("required")),
+        image=section.get("image"),
+    )

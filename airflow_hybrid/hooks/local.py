@@ -69,7 +69,7 @@ class LocalHost(Host):
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:  # a process that nobody holds would run on
-            await _end(await starting)
+            await self._end(await starting)
             raise
 
     async def _begin(self, command: str) -> asyncio.subprocess.Process:
@@ -109,7 +109,7 @@ class LocalHost(Host):
         try:
             stdout, stderr, code = await asyncio.wait_for(_converse(process, stdin), timeout_s)
         except asyncio.TimeoutError:
-            await _end(process)
+            await self._end(process)
             raise CommandError(
                 f"no answer within {timeout_s:g} s",
                 location=self.title,
@@ -117,7 +117,7 @@ class LocalHost(Host):
                 exit_code=None,
             ) from None
         except BaseException:
-            await _end(process)
+            await self._end(process)
             raise
         return CommandResult(self.title, label or first_line(command), _exit_code(code), stdout, stderr)
 
@@ -128,7 +128,18 @@ class LocalHost(Host):
             yield _LocalStream(self.title, label or first_line(command), process)
         finally:
             if process.returncode is None:
-                await _end(process)
+                await self._end(process)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        await self._kill(process.pid)
+        with contextlib.suppress(asyncio.TimeoutError):  # one that hangs in the kernel is not waited for
+            await asyncio.wait_for(process.wait(), END_S)
+        process._transport.close()  # type: ignore[attr-defined]  # pipes that others hold open end with the loop
+
+    async def _kill(self, group: int) -> None:
+        """End a process group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
     def pipe_argv(self, command: str) -> Sequence[str] | None:
         command = self.prelude + command
@@ -168,11 +179,3 @@ async def _converse(
         process.stdout.read(), process.stderr.read(), feed(process, stdin), process.wait()
     )
     return stdout, stderr, code
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    with contextlib.suppress(asyncio.TimeoutError):  # one that hangs in the kernel is not waited for
-        await asyncio.wait_for(process.wait(), END_S)
-    process._transport.close()  # type: ignore[attr-defined]  # pipes that others hold open end with the loop

@@ -171,8 +171,8 @@ class JobQueue:
                 f"the program `{message}` is not there",
                 where,
                 True,
-                "is this the right host? `config.path` or `config.profile` of the deployment say where programs are that "
-                "only login shells find (`airflow hybrid check` looks there)",
+                "is this the right host? `config.path` or `config.profile` of the deployment say where programs are "
+                "that only login shells find (`airflow hybrid check` looks there)",
             )
         if verdict == "nodir":
             raise SiteError(

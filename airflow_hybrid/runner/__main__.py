@@ -168,7 +168,9 @@ def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], 
     deployments = dict(parse_deployments(sites.pop("deployments", None) or {}))
     for name, deployment in deployments.items():
         if deployment.type == LOCAL_DEPLOYMENT:
-            work = deployment.workdir or str(home.work / name)
+            work = deployment.workdir
+            if work is None and not deployment.config.get("run_as"):
+                work = str(home.work / name)
             # by triggers, which run side by side
             parallel = not args.serial if deployment.deferrable is None else deployment.deferrable
             deployments[name] = replace(deployment, workdir=work, deferrable=parallel)

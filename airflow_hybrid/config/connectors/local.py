@@ -5,16 +5,23 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, StringConstraints
 
 from airflow_hybrid.config.base import Model, SitePath, one_or_many
 from airflow_hybrid.config.connectors.mpi import MpiModel
+
+UnixUser = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
 
 
 class LocalConfig(Model):
     """The machine that runs Airflow. Several such deployments, each with its own `workdir`, are several sites."""
 
     cores: int | None = Field(None, ge=1, description="Jobs of one core at a time; default: all. (airflow_hybrid)")
+    run_as: UnixUser | None = Field(
+        None,
+        description="Unix user, not Airflow's own, that commands and jobs run as: directly where Airflow is root,"
+        " else by `sudo -n`. Not for the deployment that is called `local`. (airflow_hybrid)",
+    )
     mpi: MpiModel | None = Field(
         None, description="How MPI programs (cwltool:MPIRequirement) are started. (airflow_hybrid)"
     )

@@ -37,8 +37,8 @@ async def try_queue(findings: Findings, scheduler: Scheduler, host: Host, timeou
     lacks, said = _sections(answer.out)
     if lacks:
         hint = await login_shell_hint(host, lacks[0], timeout_s) or (
-            "is this the right host? `config.path` or `config.profile` of the deployment say where programs are that only "
-            f"login shells find (try: ssh <host> command -v {shlex.quote(lacks[0])})"
+            "is this the right host? `config.path` or `config.profile` of the deployment say where programs are that "
+            f"only login shells find (try: ssh <host> command -v {shlex.quote(lacks[0])})"
         )
         findings.add("scheduler", FAIL, f"{scheduler.name}: not there: {', '.join(lacks)}", seconds, hint)
         return

@@ -13,6 +13,7 @@ from airflow_hybrid.hooks.local import LocalHost
 from airflow_hybrid.hooks.site_environment import prelude
 from airflow_hybrid.hooks.ssh import SshHost
 from airflow_hybrid.hooks.ssh_settings import nodes_of
+from airflow_hybrid.hooks.user_host import UserHost
 from airflow_hybrid.schedulers.base import Scheduler
 from airflow_hybrid.schedulers.process import ProcessScheduler
 
@@ -23,13 +24,20 @@ class LocalConnector(Connector):
     async def hosts(self, service: str | None = None) -> list[Host]:
         if not hasattr(self, "_host"):
             config = self.deployment.config
-            self._host = LocalHost(self.deployment.name, cores=config.get("cores"), prelude=prelude(config))
+            name, cores, before = self.deployment.name, config.get("cores"), prelude(config)
+            user = config.get("run_as")
+            if user:
+                self._host: LocalHost = UserHost(name, user, cores, prelude=before)
+            else:
+                self._host = LocalHost(name, cores=cores, prelude=before)
         return [self._host]
 
     def scheduler(self) -> Scheduler:
         return ProcessScheduler()
 
     def default_workdir(self) -> str:
+        if self.deployment.config.get("run_as"):
+            return super().default_workdir()
         home = os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
         return os.path.join(os.path.abspath(home), FOLDER, self.deployment.name)
 

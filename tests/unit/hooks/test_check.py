@@ -78,7 +78,7 @@ async def test_a_queue_whose_programs_are_not_there_fails(tmp_path: Path, monkey
     monkeypatch.setenv("PATH", str(tmp_path))
     found = await check.check({"q": Deployment("q", "slurm")})
     (queue,) = [f for f in found if f.what == "scheduler"]
-    assert queue.result == "FAIL" and "sbatch" in queue.detail and "PATH" in queue.hint
+    assert queue.result == "FAIL" and "sbatch" in queue.detail and "config: {path: [" in queue.hint
 
 
 def arguments(file: Path, **values: object) -> argparse.Namespace:
