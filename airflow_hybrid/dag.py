@@ -43,6 +43,7 @@ from airflow_hybrid.operators.outputs import OutputsOperator
 from airflow_hybrid.operators.plan import PlanOperator
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
 from airflow_hybrid.params import params_of, required_inputs
+from airflow_hybrid.task_ids import Below, TaskIds, below, dag_id_of
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -143,7 +144,7 @@ class HybridDag(DAG):
         if isinstance(schedule, list):
             # a hybrid file names assets by their URIs
             dag_options["schedule"] = [Asset(item) if isinstance(item, str) else item for item in schedule]
-        dag_id = dag_id or re.sub(r"[^\w.-]", "_", graph.name)
+        dag_id = dag_id or dag_id_of(graph.name)
         if schedule is not None:
             missing = required_inputs(graph, settings)
             if missing:
@@ -157,12 +158,14 @@ class HybridDag(DAG):
             **{
                 "schedule": None,
                 "catchup": False,
-                "doc_md": _doc(graph),
                 "tags": ["cwl"],
                 "params": params_of(graph, settings),
                 **dag_options,
             },
         )
+        if "doc_md" not in dag_options:
+            # not by Airflow's own argument or attribute, which take a text that ends in `.md` for the name of a file
+            self.__dict__["doc_md"] = _doc(graph)
         if caller:
             self.fileloc = caller
         self.deployments = sites
@@ -254,7 +257,7 @@ class _Builder:
         self.run_requirements = tuple(run_requirements)
         self.tasks: dict[str, Any] = {}
         self.uses: dict[str, Use] = {}
-        self.taken: set[str] = {INPUTS_TASK, OUTPUTS_TASK}
+        self.ids = TaskIds((INPUTS_TASK, OUTPUTS_TASK))
 
     def build(self, outdir: str) -> None:
         root = Scope(self.graph)
@@ -327,7 +330,8 @@ class _Builder:
 
     def _subworkflow(self, scope: Scope, step: Step, binding: Binding) -> Node:
         assert step.workflow is not None
-        plain = not step.scatter and not step.when and all(port.plain for port in step.inputs)
+        loads = any(port.loads_listing or port.loads_contents for port in step.workflow.inputs)
+        plain = not step.scatter and not step.when and not loads and all(port.plain for port in step.inputs)
         plan = None if plain else self._plan(scope, step, binding)
         inner = Scope(
             step.workflow,
@@ -336,7 +340,7 @@ class _Builder:
             plan_id=plan.task_id if plan else None,
             chunked=bool(step.scatter),
         )
-        name = self._name(step.name)
+        name = self._name(step.name, below(step))
         if not step.scatter:
             with TaskGroup(group_id=name, tooltip=step.label or step.doc):
                 self._scope(inner)
@@ -398,17 +402,13 @@ class _Builder:
     def _use(self, setup: StepSetup) -> Use:
         return Use(self._values(setup.scope, setup.step), setup.bound, setup.hands_on)
 
-    def _name(self, name: str) -> str:
-        """A task id of its own for a step: Airflow allows letters, digits, ``_``, ``-`` and ``.``"""
-        safe = re.sub(r"[^A-Za-z0-9_-]", "_", name)[:200] or "step"
+    def _name(self, name: str, contents: Below | None = None) -> str:
+        """The id of a new task, or of a group with ``contents``, in the group that is being made."""
         from airflow.sdk.definitions._internal.contextmanager import TaskGroupContext
 
         group = TaskGroupContext.get_current(self.dag)
         prefix = f"{group.group_id}." if group is not None and group.group_id else ""
-        while prefix + safe in self.taken:
-            safe += "_"
-        self.taken.add(prefix + safe)
-        return safe
+        return self.ids.new(prefix, name, contents)
 
 
 def _step_doc(step: Step) -> str | None:

@@ -219,7 +219,9 @@ def _describe(item: dict[str, Any]) -> None:
 
 def _entry(entry: os.DirEntry[str]) -> dict[str, Any]:
     uri = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, entry.path).uri
-    found = {"class": "Directory" if entry.is_dir() else "File", "location": uri, "basename": entry.name}
+    # JSON has no name that is not UTF-8: the location has its bytes, the basename is only to be read
+    name = os.fsencode(entry.name).decode(errors="replace")
+    found = {"class": "Directory" if entry.is_dir() else "File", "location": uri, "basename": name}
     if not (entry.is_symlink() and f"{entry.path}/".startswith(f"{os.path.realpath(entry.path)}/")):
         _describe(found)  # but not of a link to a folder that it is in
     return found

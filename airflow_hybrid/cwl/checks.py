@@ -19,7 +19,7 @@ from airflow_hybrid.cwl.file_values import clean
 from airflow_hybrid.cwl.inputs import NAMESPACES
 from airflow_hybrid.cwl.runtime import FORMATS, HybridContext, load_process
 from airflow_hybrid.errors import InputError
-from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph
+from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph, not_json
 
 
 def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
@@ -27,6 +27,9 @@ def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
 
     :raises InputError: naming the input.
     """
+    for name, value in order.items():
+        if problem := not_json(value):
+            raise InputError(f"input {name!r} holds {problem}")
     process = process_of(graph)
     _check_types(process, graph, order)
     context = HybridContext()
@@ -39,7 +42,9 @@ def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
             # cwltool's own message may fail over a record's items, which have no name: the cause is what it had to say
             known = error if isinstance(error, WorkflowException | ValidationException | OSError) else error.__context__
             raise InputError(messages.plain(str(known or error))[1]) from error
-    return {port.name: clean(builder.job.get(port.name), contents=True) for port in graph.inputs}
+    return {
+        port.name: clean(builder.job.get(port.name), contents=True, listing=port.loads_listing) for port in graph.inputs
+    }
 
 
 def process_of(graph: WorkflowGraph) -> Process:

@@ -6,28 +6,30 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from airflow_hybrid.model import JsonValue
+from airflow_hybrid.model import JsonValue, percent_decoded
 
 
-def clean(value: Any, *, contents: bool = False) -> JsonValue:
+def clean(value: Any, *, contents: bool = False, listing: bool = False) -> JsonValue:
     """A value without what cwltool adds for its own use: what tasks publish.
 
     :param contents: keep the contents of Files that have a location (a workflow's input with ``loadContents``).
+    :param listing: keep the listings of Directories that have one (a workflow's input with ``loadListing``).
     """
     if isinstance(value, list | tuple):
-        return [clean(item, contents=contents) for item in value]
+        return [clean(item, contents=contents, listing=listing) for item in value]
     if not isinstance(value, Mapping):
         return value
-    kept = {key: clean(item, contents=contents) for key, item in value.items()}
+    kept = {key: clean(item, contents=contents, listing=listing) for key, item in value.items()}
     if kept.get("class") in ("File", "Directory"):
         for key in ("path", "dirname", "nameroot", "nameext", "writable"):
             kept.pop(key, None)
         if str(kept.get("location", "")).startswith("_:"):
             del kept["location"]
         elif "location" in kept:
-            kept.pop("listing", None)
+            if not listing:
+                kept.pop("listing", None)
             if not contents:
                 kept.pop("contents", None)
     return kept
@@ -42,7 +44,7 @@ def named(value: Any) -> Any:
     item = {key: named(entry) for key, entry in value.items()}
     if item.get("class") in ("File", "Directory"):
         if not item.get("basename") and "location" in item:
-            item["basename"] = posixpath.basename(unquote(urlsplit(item["location"]).path.rstrip("/")))
+            item["basename"] = posixpath.basename(percent_decoded(urlsplit(item["location"]).path.rstrip("/")))
         if item["class"] == "File" and "basename" in item:
             item["nameroot"], item["nameext"] = posixpath.splitext(item["basename"])
     return item

@@ -20,11 +20,12 @@ from cwltool.utils import aslist
 from airflow_hybrid.cwl import javascript, messages
 from airflow_hybrid.cwl.file_values import clean, named
 from airflow_hybrid.cwl.job import PendingJob
+from airflow_hybrid.cwl.outputs import check_json
 from airflow_hybrid.cwl.runtime import HybridContext, HybridTool, HybridWorkflow, load_process, prepare
 from airflow_hybrid.cwl.step_files import Lister, Reader, StepFs
 from airflow_hybrid.cwl.trust import Known, located, made_up
 from airflow_hybrid.errors import CwlError
-from airflow_hybrid.model import CwlObject
+from airflow_hybrid.model import CwlObject, Port
 
 __all__ = ["Fragment", "FragmentRun", "InstanceResult", "PendingJob", "preload"]
 
@@ -144,7 +145,27 @@ class Fragment:
         orders = context.expanded
         if not orders and "scatter" not in self._workflow.steps[0].tool:
             orders = [None]
-        return [self._short(order) for order in orders]
+        return [self._loaded(self._short(order), context) for order in orders]
+
+    def _loaded(self, order: CwlObject | None, context: HybridContext) -> CwlObject | None:
+        """The inputs of a sub-workflow that itself loads listings or contents, with these in them."""
+        process = self._workflow.steps[0].embedded_tool
+        ports = {shortname(port["id"]): Port("", "", document=port) for port in process.tool["inputs"]}
+        loading = [name for name, port in ports.items() if port.loads_listing or port.loads_contents]
+        if order is None or not isinstance(process, HybridWorkflow) or not loading:
+            return order
+        with messages.caught(), javascript.process_of(self.owner):
+            try:
+                job = process._init_job(order, context).job
+            except WorkflowException as error:
+                if context.raised:
+                    raise context.raised[0] from error
+                raise CwlError(messages.plain(str(error))[1], where=self.name) from error
+        loaded = {
+            name: clean(job.get(name), contents=ports[name].loads_contents, listing=ports[name].loads_listing)
+            for name in loading
+        }
+        return {**order, **loaded}
 
     def _short(self, order: Mapping[str, Any] | None) -> CwlObject | None:
         if order is None:
@@ -293,6 +314,9 @@ class FragmentRun:
             instance.result = InstanceResult(
                 instance.result.outputs, instance.result.status, "; ".join(instance.errors)
             )
+        elif instance.result is not None and (problem := _not_json(instance.result.outputs)):
+            _note(instance, f"{self.name}: {problem}")
+            self._fail(instance)
         elif instance.result is not None and (strange := self._known.strange([instance.result.outputs])):
             _note(instance, str(made_up(strange, self._fragment.name)))
             self._fail(instance)
@@ -340,6 +364,14 @@ class FragmentRun:
         if len(found) != len(self._instances):
             raise RuntimeError("the fragment has not finished")
         return found
+
+
+def _not_json(outputs: CwlObject) -> str | None:
+    try:
+        check_json(outputs)
+    except CwlError as error:
+        return str(error)
+    return None
 
 
 def _readable(scope: str) -> str:

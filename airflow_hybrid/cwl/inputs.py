@@ -19,10 +19,20 @@ import stat
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from airflow_hybrid.errors import CwlError, InputError
-from airflow_hybrid.model import CwlObject, JsonValue, Source, Step, StepInput, WorkflowGraph, WorkflowOutput
+from airflow_hybrid.model import (
+    CwlObject,
+    JsonValue,
+    Source,
+    Step,
+    StepInput,
+    WorkflowGraph,
+    WorkflowOutput,
+    percent_decoded,
+    percent_encoded,
+)
 
 _SHA1 = re.compile(r"sha1\$[0-9a-f]{40}")
 _SCHEMES = ("file", "http", "https", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "wasb", "adl", "ftp", "hybrid")
@@ -236,14 +246,14 @@ def _located(value: JsonValue, name: str, base: str, namespaces: Mapping[str, st
     location = item.get("location")
     if location is None and path is not None:
         # a path is not percent-encoded, a location is
-        location = path if urlsplit(path).scheme in _SCHEMES else quote(path)
+        location = path if urlsplit(path).scheme in _SCHEMES else percent_encoded(path)
     if location is not None and not isinstance(location, str):
         raise InputError(f"input {name!r}: the location of a {item['class']} must be a string")
     if location is not None and not location.startswith("_:"):
         if urlsplit(location).scheme not in _SCHEMES:
-            location = urljoin(base, quote(unquote(location), safe="/@!$&'()*+,;=~"))
+            location = urljoin(base, percent_encoded(percent_decoded(location), safe="/@!$&'()*+,;=~"))
         item["location"] = location.rstrip("/")
-        item.setdefault("basename", os.path.basename(unquote(urlsplit(item["location"]).path)))
+        item.setdefault("basename", os.path.basename(percent_decoded(urlsplit(item["location"]).path)))
         _check_exists(item, name)
     elif "contents" not in item and "listing" not in item:
         raise InputError(f"input {name!r}: a {item['class']} needs a location, a path, or its contents")
@@ -259,7 +269,7 @@ def _located(value: JsonValue, name: str, base: str, namespaces: Mapping[str, st
 def local_path(location: str) -> str | None:
     """The path of a ``file:`` URI of this machine."""
     parts = urlsplit(location)
-    return unquote(parts.path) if parts.scheme == "file" and parts.netloc in ("", "localhost") else None
+    return percent_decoded(parts.path) if parts.scheme == "file" and parts.netloc in ("", "localhost") else None
 
 
 def _check_exists(item: CwlObject, name: str) -> None:

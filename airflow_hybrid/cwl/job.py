@@ -9,7 +9,7 @@ import posixpath
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from cwl_utils import expression
 from cwltool.errors import WorkflowException
@@ -21,11 +21,19 @@ from schema_salad.exceptions import ValidationException
 
 from airflow_hybrid.cwl import javascript, messages
 from airflow_hybrid.cwl.inputs import with_size
-from airflow_hybrid.cwl.outputs import publish
+from airflow_hybrid.cwl.outputs import check_json, publish
 from airflow_hybrid.cwl.site import Inside, JobSite
 from airflow_hybrid.cwl.staging import Box, keep_literals, refuse_streams_into_inputs, stage_entries
 from airflow_hybrid.errors import CwlError
-from airflow_hybrid.model import CwlObject, FactsNeeded, JobScript, Resources, SiteFacts, image_names
+from airflow_hybrid.model import (
+    CwlObject,
+    FactsNeeded,
+    JobScript,
+    Resources,
+    SiteFacts,
+    image_names,
+    percent_decoded,
+)
 from airflow_hybrid.model.containers import Container, ImageSource, ReadyImage
 
 if TYPE_CHECKING:
@@ -104,7 +112,7 @@ class PendingJob:
         elif location.endswith("/"):
             item["location"] = location = location.rstrip("/")
         if not item.get("basename"):
-            item["basename"] = posixpath.basename(unquote(urlsplit(location).path))
+            item["basename"] = posixpath.basename(percent_decoded(urlsplit(location).path))
         if "/" in item["basename"] or item["basename"] in (".", ".."):
             raise CwlError(f"{item['basename']!r} is not the name of a {kind}", where=self.step_path)
         if kind == "File":
@@ -360,6 +368,7 @@ class PendingJob:
                 collected = {name: publish(value, site, to_uri) for name, value in outputs.items()}
                 for port in self.tool.tool["outputs"]:  # cwl.output.json may leave optional ones out
                     collected.setdefault(shortname(port["id"]), None)
+                check_json(collected)
         finally:
             if site.fs.needed:
                 raise FactsNeeded(list(site.fs.needed)) from None

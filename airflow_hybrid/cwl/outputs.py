@@ -6,14 +6,14 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import unquote
 
 from airflow_hybrid.cwl.site import JobSite, is_below, refuse_replaced, unveil
 from airflow_hybrid.errors import CwlError
-from airflow_hybrid.model import CwlObject, FileFact
+from airflow_hybrid.model import CwlObject, FileFact, not_json, percent_decoded
 
 MOST_MEMBERS = 100_000
 """of a folder, where links in it make it seem larger than it is"""
+_NOT_JSON_HINT = "values go from step to step as JSON, which has no such thing: give it as a string, or in a file"
 _DERIVED_FIELDS = ("path", "dirname", "nameroot", "nameext")
 
 
@@ -39,7 +39,7 @@ def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
         elif members:
             item["listing"] = [publish(member, site, to_uri) for member in members]
     elif location.startswith("file://"):
-        path = posixpath.normpath(unquote(location[len("file://") :]))
+        path = posixpath.normpath(percent_decoded(location[len("file://") :]))
         _locate(item, path, site, to_uri)
     else:
         item["location"] = unveil(location)
@@ -58,6 +58,14 @@ def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
     if not item.get("secondaryFiles", True):
         del item["secondaryFiles"]
     return item
+
+
+def check_json(outputs: CwlObject) -> None:
+    """:raises CwlError: an output is, or holds, what JSON cannot say, and so no other task could read."""
+    for name, value in outputs.items():
+        problem = not_json(value)
+        if problem:
+            raise CwlError(f"output {name!r} holds {problem}", hint=_NOT_JSON_HINT)
 
 
 def _replaced(location: str, site: JobSite) -> str | None:

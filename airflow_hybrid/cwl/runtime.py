@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
-import cwltool.checker
 import cwltool.command_line_tool
 import cwltool.process
 import cwltool.workflow
@@ -34,7 +33,7 @@ from cwltool.workflow_job import ReceiveScatterOutput, WorkflowJob, WorkflowJobL
 from rdflib import Graph, URIRef
 from schema_salad.sourceline import cmap
 
-from airflow_hybrid.cwl import javascript, messages
+from airflow_hybrid.cwl import corrections, javascript, messages
 from airflow_hybrid.cwl.site import JobSite, SitePathMapper
 from airflow_hybrid.errors import CwlError, UnsupportedError
 
@@ -99,19 +98,6 @@ def _drain_in_turn(steps: list[Any], scatter: ReceiveScatterOutput, context: Run
             yield None
 
 
-def _once_per_output(is_all: Callable[[Any, str], bool]) -> Callable[[Any, str], bool]:
-    """The static check of cwltool makes a loop's output an array anew for each port that reads it: once is right."""
-
-    def first(steps: dict[str, Any], output: str) -> bool:
-        key = f"airflow_hybrid:array:{output}"
-        if key in steps or not is_all(steps, output):
-            return False
-        steps[key] = {}
-        return True
-
-    return first
-
-
 @functools.cache
 def prepare() -> None:
     """Adapt cwltool's modules, once per process: unique names in constant time and memory, linear scatter."""
@@ -121,8 +107,7 @@ def prepare() -> None:
         setattr(module, "uniquename", _serial_name)  # noqa: B010 - names of other modules' attributes
     setattr(cwltool.workflow_job, "parallel_steps", _drain_in_turn)  # noqa: B010
     setattr(cwltool.workflow_job, "get_listing", _list_where_possible)  # noqa: B010
-    check = cwltool.checker.is_all_output_method_loop_step
-    setattr(cwltool.checker, "is_all_output_method_loop_step", _once_per_output(check))  # noqa: B010
+    corrections.install()
 
 
 class HybridContext(RuntimeContext):
@@ -191,6 +176,11 @@ class HybridBuilder(Builder):
     def do_eval(self, ex: Any, context: Any = None, recursive: bool = False, strip_whitespace: bool = True) -> Any:
         if isinstance(context, list | Mapping):
             self._add_checksums(context)
+        if not strip_whitespace and isinstance(ex, str) and ex != ex.strip():
+            # `entry: |` ends in a line break, which would make a text of the File or Directory that is meant
+            meant = super().do_eval(ex, context=context, recursive=recursive)
+            if _are_files(meant):
+                return meant
         return super().do_eval(ex, context=context, recursive=recursive, strip_whitespace=strip_whitespace)
 
     def _add_checksums(self, context: Any) -> None:
@@ -208,6 +198,14 @@ class HybridBuilder(Builder):
             text = repr(value)
             return format(Decimal(text), "f") if "e" in text or "E" in text else text
         return str(super().tostr(value))
+
+
+def _are_files(value: Any) -> bool:
+    """Whether a value is a File or Directory, or a list of nothing but these."""
+    items = value if isinstance(value, list) else [value]
+    return bool(items) and all(
+        isinstance(item, Mapping) and item.get("class") in ("File", "Directory") for item in items
+    )
 
 
 class HybridJob(JobBase):

@@ -11,11 +11,10 @@ import json
 import posixpath
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from airflow_hybrid.cwl import cache
 from airflow_hybrid.errors import InputError
-from airflow_hybrid.model import CwlObject, JsonValue
+from airflow_hybrid.model import CwlObject, JsonValue, not_json, percent_encoded
 
 
 def load_inputs(path: str, *, base: str | None = None, cache_dir: Path | None = None) -> CwlObject:
@@ -35,7 +34,7 @@ def load_inputs(path: str, *, base: str | None = None, cache_dir: Path | None = 
         return stored
     except (OSError, ValueError):
         pass  # not there yet, or not readable: read the file itself
-    resolved = resolve_paths(_parse(content, path), folder)
+    resolved = resolve_paths(parse_inputs(content, path), folder)
     cache.write_entry(entry, resolved)
     return resolved
 
@@ -50,23 +49,44 @@ def _key(content: bytes, folder: str) -> str:
     return hashlib.sha256(folder.encode() + b"\0" + content).hexdigest()
 
 
-def _parse(content: bytes, path: str) -> CwlObject:
+def parse_inputs(content: bytes, where: str) -> CwlObject:
+    """The input object in JSON or YAML text, as it is written.
+
+    What is JSON is read as JSON: JSON escapes some characters as two halves, which YAML takes for two characters.
+
+    :param where: file name, for messages.
+    :raises InputError: not YAML, not an object, or a value that JSON cannot hold.
+    """
+    try:
+        try:
+            value = json.loads(content)
+        except ValueError:
+            value = _yaml(content, where)
+        if value is None:
+            return {}
+        if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+            raise InputError("an inputs file holds an object: input name -> value", where=where)
+        found = {key: _plain(item) for key, item in value.items()}
+    except RecursionError as error:
+        raise InputError("a value is in itself, or nested too deeply", where=where) from error
+    for name, item in found.items():
+        if problem := not_json(item):
+            raise InputError(f"input {name!r} holds {problem}", where=where)
+    return found
+
+
+def _yaml(content: bytes, where: str) -> Any:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
     try:
-        value = YAML(typ="safe", pure=True).load(content.decode())
+        return YAML(typ="safe", pure=True).load(content.decode("utf-8-sig"))
     except MarkedYAMLError as error:
         mark = error.problem_mark
-        where = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else path
-        raise InputError(f"not YAML: {error.problem}", where=where) from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"not YAML: {error}", where=path) from error
-    if value is None:
-        return {}
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise InputError("an inputs file holds an object: input name -> value", where=path)
-    return {key: _plain(item) for key, item in value.items()}
+        position = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
+        raise InputError(f"not YAML: {error.problem}", where=position) from error
+    except (YAMLError, ValueError) as error:  # ValueError: a date or a number that is none; not UTF-8
+        raise InputError(f"not YAML: {error}", where=where) from error
 
 
 def _plain(value: Any) -> JsonValue:
@@ -95,9 +115,11 @@ def _resolve(value: JsonValue, folder: str) -> JsonValue:
             isinstance(value.get("location"), str) and "://" not in value["location"] and value["location"][:2] != "_:"
         ):
             # a relative URI reference: already percent-encoded
-            resolved["location"] = f"file://{posixpath.normpath(posixpath.join(quote(folder), value['location']))}"
+            resolved["location"] = (
+                f"file://{posixpath.normpath(posixpath.join(percent_encoded(folder), value['location']))}"
+            )
     return resolved
 
 
 def _uri(path: str, folder: str) -> str:
-    return "file://" + quote(posixpath.normpath(posixpath.join(folder, path)))
+    return "file://" + percent_encoded(posixpath.normpath(posixpath.join(folder, path)))

@@ -9,7 +9,6 @@ import posixpath
 from collections.abc import Iterator, Mapping, MutableSequence
 from dataclasses import dataclass
 from typing import IO, Any
-from urllib.parse import quote, unquote
 
 from cwltool.pathmapper import MapperEnt, PathMapper
 from cwltool.stdfsaccess import StdFsAccess
@@ -17,7 +16,7 @@ from cwltool.utils import dedup
 from schema_salad.ref_resolver import file_uri
 
 from airflow_hybrid.errors import CwlError
-from airflow_hybrid.model import FactsNeeded, FileFact, Question, SiteFacts
+from airflow_hybrid.model import FactsNeeded, FileFact, Question, SiteFacts, percent_decoded, percent_encoded
 from airflow_hybrid.model.containers import STAGED, TMPDIR
 
 OUTPUT_DOCUMENT = "cwl.output.json"
@@ -99,7 +98,7 @@ class JobSite:
         while slash and not parent.endswith("/") and parent:
             found = self.paths.get(parent) or self.paths.get(parent + "/")
             if found is not None:
-                tail = unquote(rest)
+                tail = percent_decoded(rest)
                 if ".." in tail.split("/"):
                     return None
                 return f"{found}/{tail}"
@@ -151,7 +150,7 @@ class JobSite:
             if path == known:
                 return location
             if path.startswith(known + "/"):
-                return f"{location.rstrip('/')}/{quote(path[len(known) + 1 :])}"
+                return f"{location.rstrip('/')}/{percent_encoded(path[len(known) + 1 :])}"
         return None
 
 
@@ -190,7 +189,7 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         if known is not None:
             return known
         if uri.startswith("file://"):
-            path = posixpath.normpath(unquote(uri[len("file://") :]))
+            path = posixpath.normpath(percent_decoded(uri[len("file://") :]))
             if is_below(path, self._site.outdir):
                 return path
         raise OSError(f"{uri} is neither an input nor in the output directory")
@@ -236,7 +235,7 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         return listing
 
     def glob(self, pattern: str) -> list[str]:
-        path = unquote(pattern[len("file://") :]) if pattern.startswith("file://") else pattern
+        path = percent_decoded(pattern[len("file://") :]) if pattern.startswith("file://") else pattern
         outdir = self._site.outdir
         if path == outdir:
             return [file_uri(outdir)]
@@ -314,7 +313,7 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         return self.stat(path).size
 
     def listdir(self, fn: str) -> list[str]:
-        return [f"{fn.rstrip('/')}/{quote(name)}" for name in self.names(self._path(fn))]
+        return [f"{fn.rstrip('/')}/{percent_encoded(name)}" for name in self.names(self._path(fn))]
 
     def join(self, path: str, *paths: str) -> str:
         last = paths[-1] if paths else ""
@@ -330,19 +329,26 @@ class SitePathMapper(PathMapper):
     An input is used in place when its replica has the right name and its secondary files lie beside it;
     otherwise it appears by links in a folder of its own (CWL v1.2 CommandLineTool 5.1 asks only that names and
     the nearness of secondary files hold).
+
+    :ivar entries: everything that is to be seen, in order; the same file may be there under several names, of which
+        the map by location has the first.
     """
 
     def __init__(self, files: MutableSequence[Any], site: JobSite, stagedir: str, separate: bool) -> None:
         self._site = site
+        self.entries: list[MapperEnt] = []
+        self._seen: set[tuple[str, str]] = set()
         super().__init__(files, "", stagedir, separate)
 
     def setup(self, referenced_files: MutableSequence[Any], basedir: str) -> None:
+        if not self.separateDirs:
+            for item in referenced_files:
+                self.visit(item, self.stagedir, "", copy=bool(item.get("writable")), staged=True)
+            return
         for item in dedup(referenced_files):
             if item["location"] in self._pathmap:
                 continue
-            if not self.separateDirs:
-                self.visit(item, self.stagedir, "", copy=bool(item.get("writable")), staged=True)
-            elif self._site.inside is None and self._in_place(item, None):
+            if self._site.inside is None and self._in_place(item, None):
                 self.visit(item, posixpath.dirname(self._site.need_path(item["location"])), "", staged=False)
             else:
                 self.visit(item, self._site.input_dir(), "", staged=True)
@@ -357,22 +363,26 @@ class SitePathMapper(PathMapper):
 
     def visit(self, obj: Any, stagedir: str, basedir: str, copy: bool = False, staged: bool = False) -> None:
         location = obj["location"]
-        if location in self._pathmap:
-            return
         literal = location.startswith("_:")
         stagedir = obj.get("dirname") or stagedir
         target = posixpath.join(stagedir, obj["basename"])
-        self._site.targets[location] = self._site.outside(target)
+        if (location, target) in self._seen:
+            return
+        self._seen.add((location, target))
+        if location not in self._pathmap:
+            self._site.targets[location] = self._site.outside(target)
         self._site.classes[veil(location)] = self._site.classes[location] = obj["class"]
         if obj["class"] == "Directory":
             kind = "WritableDirectory" if copy else "Directory"
-            self._pathmap[location] = MapperEnt(veil(location), target, kind, staged)
+            self._add(location, MapperEnt(veil(location), target, kind, staged))
             self.visitlisting(obj.get("listing", []), target, "", copy=copy, staged=staged and literal)
             return
+        kind = "WritableFile" if copy else "File"
         if literal:
-            kind = "CreateWritableFile" if copy else "CreateFile"
-            self._pathmap[location] = MapperEnt(obj["contents"], target, kind, staged)
-        else:
-            kind = "WritableFile" if copy else "File"
-            self._pathmap[location] = MapperEnt(veil(location), target, kind, staged)
+            kind = f"Create{kind}"
+        self._add(location, MapperEnt(obj["contents"] if literal else veil(location), target, kind, staged))
         self.visitlisting(obj.get("secondaryFiles", []), stagedir, "", copy=copy, staged=staged)
+
+    def _add(self, location: str, entry: MapperEnt) -> None:
+        self.entries.append(entry)
+        self._pathmap.setdefault(location, entry)

@@ -43,7 +43,7 @@ def stage_entries(job: JobBase, site: JobSite, box: Box | None = None) -> Iterat
 
     workdir = SitePathMapper(job.generatefiles["listing"], site, site.outdir, False)
     for mapper in (cast(Any, job.pathmapper), workdir):
-        for item in mapper:
+        for item in mapper.entries:
             if not item.staged:
                 continue
             kind = str(item.type)

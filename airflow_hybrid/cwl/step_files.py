@@ -6,12 +6,12 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Sequence
 from typing import IO, Any, TypeVar
-from urllib.parse import quote
 
 from cwltool.errors import WorkflowException
 from cwltool.stdfsaccess import StdFsAccess
 
 from airflow_hybrid.errors import SiteError
+from airflow_hybrid.model import percent_encoded
 
 T = TypeVar("T")
 Reader = Callable[[str], bytes]
@@ -49,7 +49,7 @@ class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
             raise WorkflowException(f"the listing of {fn} is asked for by an expression and cannot be read here")
         found = []
         for name, directory in self._ask(self._lister, fn):
-            location = f"{fn.rstrip('/')}/{quote(name)}"
+            location = f"{fn.rstrip('/')}/{percent_encoded(name)}"
             self._directories[location] = directory
             found.append(location)
         return found

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
 from airflow_hybrid.cwl.cache import ROOTS_VARIABLE
 from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model import percent_decoded, percent_encoded
 from airflow_hybrid.model.containers import ImageSource
 
 _HINT = (
@@ -78,7 +79,7 @@ class Roots:
         if parts.scheme != "file":
             self._prefixes.append(f"{parts.scheme}://{parts.netloc}/")
         elif not given:
-            own = _root_of(Path(os.path.realpath(unquote(parts.path))).parent, self._airflow)
+            own = _root_of(Path(os.path.realpath(percent_decoded(parts.path))).parent, self._airflow)
             self._folders += [] if own is None else [own]
 
     def _given(self, root: str) -> str:
@@ -99,7 +100,7 @@ class Roots:
         parts = urlsplit(url)
         if parts.scheme != "file":
             return f"a document may not load {url}: only files"
-        path = os.path.realpath(unquote(parts.path))
+        path = os.path.realpath(percent_decoded(parts.path))
         if path.endswith(".cwl") and "/." not in path:
             return None
         root = next((folder for folder in self._folders if _is_below(path, folder)), None)
@@ -245,7 +246,7 @@ def check_image(requirement: Mapping[str, Any], roots: Roots, where: str) -> Non
                 f"{field} {location!r} is neither an absolute path of the machine that runs Airflow nor a URL",
                 where=where or None,
             )
-        problem = roots.problem(location if "://" in location else f"file://{quote(location)}")
+        problem = roots.problem(location if "://" in location else f"file://{percent_encoded(location)}")
         if problem:
             raise roots.refuse(f"{field}: {problem}", where)
 
@@ -285,7 +286,7 @@ class Known:
     def _has(self, location: str) -> bool:
         if location in self._locations:
             return True
-        if "/../" in f"{unquote(location)}/":
+        if "/../" in f"{percent_decoded(location)}/":
             return False
         parent = location
         while "/" in parent:

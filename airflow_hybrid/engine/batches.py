@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import quote
 
 from airflow_hybrid.config import bind
 from airflow_hybrid.cwl.fragment import PendingJob
@@ -34,6 +33,7 @@ from airflow_hybrid.model import (
     JsonValue,
     LineageEntry,
     Question,
+    percent_encoded,
 )
 from airflow_hybrid.model.containers import ImageSource, ReadyImage
 from airflow_hybrid.schedulers.process import ProcessScheduler
@@ -214,7 +214,10 @@ class BatchRunner:
         archive = None
         location = None if source.pull or source.file else source.load or source.root
         if location and wanted.runtime != "none":
-            file = {"class": "File", "location": location if "://" in location else f"file://{quote(location)}"}
+            file = {
+                "class": "File",
+                "location": location if "://" in location else f"file://{percent_encoded(location)}",
+            }
             archive = store_path(place.workdir, file)
             self.lineage.extend(await self.mover.stage([StageRequest.of(file, place.host, archive)]))
         ready = functools.partial(

@@ -10,7 +10,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from airflow_hybrid.model.values import LOCAL_DEPLOYMENT, LOCAL_LOCATION, SCHEME, CwlObject, JsonValue
+from airflow_hybrid.model.values import (
+    LOCAL_DEPLOYMENT,
+    LOCAL_LOCATION,
+    SCHEME,
+    CwlObject,
+    JsonValue,
+    not_json,
+    percent_decoded,
+    percent_encoded,
+)
 from airflow_hybrid.model.workflow import Binding, Port, Source, Step, StepInput, Target, WorkflowGraph, WorkflowOutput
 
 if TYPE_CHECKING:
@@ -47,6 +56,9 @@ __all__ = [
     "Target",
     "WorkflowGraph",
     "WorkflowOutput",
+    "not_json",
+    "percent_decoded",
+    "percent_encoded",
 ]
 
 

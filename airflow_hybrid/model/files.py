@@ -7,9 +7,16 @@ import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import urlsplit
 
-from airflow_hybrid.model.values import LOCAL_DEPLOYMENT, LOCAL_LOCATION, SCHEME, JsonValue
+from airflow_hybrid.model.values import (
+    LOCAL_DEPLOYMENT,
+    LOCAL_LOCATION,
+    SCHEME,
+    JsonValue,
+    percent_decoded,
+    percent_encoded,
+)
 
 
 @dataclass(frozen=True)
@@ -27,8 +34,9 @@ class FileRef:
     @property
     def uri(self) -> str:
         if self.deployment == LOCAL_DEPLOYMENT:
-            return "file://" + quote(self.path)
-        return f"{SCHEME}://{quote(self.deployment, safe='')}/{quote(self.location, safe='')}{quote(self.path)}"
+            return "file://" + percent_encoded(self.path)
+        site = f"{percent_encoded(self.deployment, safe='')}/{percent_encoded(self.location, safe='')}"
+        return f"{SCHEME}://{site}{percent_encoded(self.path)}"
 
     @classmethod
     def parse(cls, uri: str) -> FileRef:
@@ -43,10 +51,14 @@ class FileRef:
         if parts.scheme == "file":
             if parts.netloc not in ("", "localhost"):
                 raise ValueError(f"a file: URI names another host: {uri!r}")
-            deployment, location, path = LOCAL_DEPLOYMENT, LOCAL_LOCATION, unquote(parts.path)
+            deployment, location, path = LOCAL_DEPLOYMENT, LOCAL_LOCATION, percent_decoded(parts.path)
         elif parts.scheme == SCHEME:
             first, slash, rest = parts.path.removeprefix("/").partition("/")
-            deployment, location, path = unquote(parts.netloc), unquote(first), slash + unquote(rest)
+            deployment, location, path = (
+                percent_decoded(parts.netloc),
+                percent_decoded(first),
+                slash + percent_decoded(rest),
+            )
         else:
             raise ValueError(f"not a {SCHEME}: or file: URI: {uri!r}")
         if not deployment or not location or not path.startswith("/") or "\0" in path:

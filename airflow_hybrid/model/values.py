@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from typing import Any
+from urllib.parse import quote, unquote
 
 JsonValue = Any  # None | bool | int | float | str | list | dict, as json.loads gives it
 CwlObject = dict[str, Any]  # input or output object: port name -> CWL value
@@ -12,3 +15,42 @@ SCHEME = "hybrid"
 LOCAL_DEPLOYMENT = "local"
 """Name of the deployment that is always there: the machine that Airflow's process runs on."""
 LOCAL_LOCATION = "localhost"
+
+
+def percent_encoded(path: str, safe: str = "/") -> str:
+    """A path as part of a URI, also of a name that is not UTF-8 (each of its bytes is one half of a pair in Python)."""
+    return quote(path, safe=safe, errors="surrogateescape")
+
+
+def percent_decoded(text: str) -> str:
+    """The path in a part of a URI; see :func:`percent_encoded`."""
+    return unquote(text, errors="surrogateescape")
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def not_json(value: JsonValue) -> str | None:
+    """What in a value JSON, or a database that keeps it, cannot hold, in words; None: it can be kept."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN, which is not a number" if math.isnan(value) else f"the number {'-' if value < 0 else ''}infinity"
+    if isinstance(value, str):
+        return _not_text(value)
+    items = value.items() if isinstance(value, dict) else ()
+    for key, item in items:
+        problem = not_json(key) or not_json(item)
+        if problem:
+            return problem
+    for item in value if isinstance(value, (list, tuple)) else ():
+        problem = not_json(item)
+        if problem:
+            return problem
+    return None
+
+
+def _not_text(text: str) -> str | None:
+    if "\0" in text:
+        return f"the character with the number 0, in {text[:60]!r}"
+    if _HALF.search(text):
+        return f"a name or text that is not UTF-8: {text[:60]!r}"
+    return None

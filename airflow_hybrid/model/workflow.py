@@ -78,6 +78,27 @@ class Port:
     document: JsonValue = None
     """the whole input parameter (secondaryFiles, format, loadContents ...), as resolved JSON"""
 
+    @property
+    def loads_listing(self) -> bool:
+        """Whether the workflow itself lists the input's Directories (``loadListing``, CWL v1.2 Workflow 5.1.3)."""
+        return _has(self.document, "loadListing", ("shallow_listing", "deep_listing"))
+
+    @property
+    def loads_contents(self) -> bool:
+        """Whether the workflow itself reads the input's Files (``loadContents``)."""
+        return _has(self.document, "loadContents", (True,))
+
+
+def _has(document: JsonValue, key: str, values: tuple[JsonValue, ...]) -> bool:
+    """Whether a parameter, or a field of its record type, sets ``key`` to one of ``values``."""
+    if isinstance(document, list):
+        return any(_has(item, key, values) for item in document)
+    if not isinstance(document, dict):
+        return False
+    if document.get(key) in values:
+        return True
+    return any(_has(document.get(part), key, values) for part in ("type", "items", "fields"))
+
 
 @dataclass(frozen=True)
 class Source:

@@ -19,10 +19,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 from airflow_hybrid import __version__
 from airflow_hybrid.errors import ConfigError, HybridError, UnsupportedError
+from airflow_hybrid.model import percent_decoded
 from airflow_hybrid.runner import arguments
 from airflow_hybrid.runner.home import CACHE_VARIABLE, Home, cache_directory
 
@@ -136,7 +136,7 @@ def _sites(args: argparse.Namespace, graph: WorkflowGraph) -> dict[str, Any]:
         same = [
             key
             for key, value in found.items()
-            if os.path.realpath(value.file.partition("#")[0]) == os.path.realpath(unquote(source))
+            if os.path.realpath(value.file.partition("#")[0]) == os.path.realpath(percent_decoded(source))
         ]
         name = (same or list(found))[0] if len(same or found) == 1 else None
     if name not in found:
@@ -212,7 +212,7 @@ def _with_paths(value: Any) -> Any:
     found = {key: _with_paths(item) for key, item in value.items()}
     location = str(found.get("location", ""))
     if found.get("class") in ("File", "Directory") and location.startswith("file://"):
-        found["path"] = unquote(location[len("file://") :])
+        found["path"] = percent_decoded(location[len("file://") :])
     return found
 
 

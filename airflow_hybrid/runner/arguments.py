@@ -4,19 +4,19 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow_hybrid.cwl.settings import load_inputs, resolve_paths
+from airflow_hybrid.cwl.settings import load_inputs, parse_inputs, resolve_paths
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, WorkflowGraph
 
 TOOL_KEY = "cwl:tool"
 """key of a job file that names the document it is for"""
+TOOL_HELP = "--tool-help"
 DESCRIPTION = """\
 Runs a CWL document as an Airflow DAG to its end, in this process, and prints its output object (JSON). No Airflow has
 to be running. Exit code: 0 success, 1 failure, 33 the document needs a feature that cannot be had here."""
@@ -43,7 +43,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--tmpdir-prefix": {"metavar": "PREFIX", "help": "start of the path of the folder for this run's jobs"},
     "--leave-tmpdir": {"action": "store_true", "help": "keep that folder"},
     "--validate": {"action": "store_true", "help": "only check the document"},
-    "--tool-help": {"action": "store_true", "help": "show the document's inputs as flags"},
+    TOOL_HELP: {"action": "store_true", "help": "show the document's inputs as flags"},
     # what other runners need to be told and this one always does
     "--enable-dev": {"action": "store_true", "help": argparse.SUPPRESS},
     "--enable-ext": {"action": "store_true", "help": argparse.SUPPRESS},
@@ -66,14 +66,10 @@ def job_document(path: str) -> tuple[str, str] | None:
     base = path.partition("#")[0]
     if "://" in base or not base.endswith((".json", ".yml", ".yaml")) or not os.path.isfile(base):
         return None
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
-        value = YAML(typ="safe", pure=True).load(Path(base).read_text())
-    except (YAMLError, UnicodeDecodeError):
-        return None
-    named = value.get(TOOL_KEY) if isinstance(value, Mapping) else None
+        named = parse_inputs(Path(base).read_bytes(), base).get(TOOL_KEY)
+    except (InputError, OSError):
+        return None  # not a job file: what is wrong with it as a document is said when it is compiled
     if not isinstance(named, str):
         return None
     return named if "://" in named else os.path.join(os.path.dirname(base), named), base
@@ -97,25 +93,13 @@ def read_inputs(graph: WorkflowGraph, args: argparse.Namespace, prog: str) -> Cw
 
 def _job(path: str, basedir: str | None) -> CwlObject:
     if path == "-":
-        try:
-            value = json.loads(json.dumps(_yaml(sys.stdin.read())))
-        except ValueError as error:
-            raise InputError(f"not JSON: {error}", where="stdin") from error
+        value = parse_inputs(sys.stdin.buffer.read(), "stdin")
         found: CwlObject = resolve_paths(value, os.path.abspath(basedir or "."))
     else:
         path = path.removeprefix("file://")
         found = load_inputs(path, base=os.path.abspath(basedir) if basedir else None)
     found.pop(TOOL_KEY, None)
     return found
-
-
-def _yaml(text: str) -> Any:
-    from ruamel.yaml import YAML
-
-    value = YAML(typ="safe", pure=True).load(text)
-    if not isinstance(value, dict):
-        raise InputError("a job is an object: input name -> value", where="stdin")
-    return value
 
 
 def _flags(graph: WorkflowGraph, rest: Sequence[str], args: argparse.Namespace, prog: str) -> CwlObject:
@@ -131,7 +115,7 @@ def _flags(graph: WorkflowGraph, rest: Sequence[str], args: argparse.Namespace, 
     base = Path(args.basedir or ".").absolute().as_uri() + "/"
     generate_parser(tool, process, names, records, input_required=False, base_uri=base)
     add_options(tool, list(names.values()))
-    if args.tool_help:
+    if args.tool_help or (TOOL_HELP in rest and TOOL_HELP.lstrip("-") not in names.values()):
         tool.print_help(sys.stdout)
         raise SystemExit(0)
     found = vars(tool.parse_args(list(rest)))

@@ -1,0 +1,70 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Where cwltool's release goes wrong, and what stands in its place. Each entry says what would happen without it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import cwltool.builder
+import cwltool.checker
+from schema_salad.avro.schema import Names, make_avsc_object
+
+_NAMED = ("enum", "record")
+
+
+def install() -> None:
+    """Correct cwltool's modules; :func:`airflow_hybrid.cwl.runtime.prepare` calls it once per process."""
+    setattr(cwltool.builder, "make_avsc_object", _with_known_names(make_avsc_object))  # noqa: B010 - another's name
+    setattr(cwltool.checker, "check_types", _on_a_copy(cwltool.checker.check_types))  # noqa: B010
+    is_all = cwltool.checker.is_all_output_method_loop_step
+    setattr(cwltool.checker, "is_all_output_method_loop_step", _once_per_output(is_all))  # noqa: B010
+
+
+def _with_known_names(schema_of: Callable[..., Any]) -> Callable[..., Any]:
+    """An array or record in a union is parsed again for each value, and so are the enums and records in it, which have
+    been registered before: schema-salad then says that the name is already in use.
+    """
+
+    def parsed(schema: Any, names: Names) -> Any:
+        return schema_of(_by_name(schema, names), names)
+
+    return parsed
+
+
+def _by_name(schema: Any, names: Names) -> Any:
+    """A schema in which the name of a known type stands for its definition."""
+    if isinstance(schema, Mapping):
+        name = schema.get("name")
+        if schema.get("type") in _NAMED and isinstance(name, str) and names.has_name(name, None):
+            return name
+        parts = {key: _by_name(schema[key], names) for key in ("type", "items", "fields") if key in schema}
+        return {**schema, **parts}
+    if isinstance(schema, Sequence) and not isinstance(schema, str):
+        return [_by_name(item, names) for item in schema]
+    return schema
+
+
+def _on_a_copy(check: Callable[..., Any]) -> Callable[..., Any]:
+    """The check of links with ``pickValue`` takes ``null`` out of the type of the source itself, so that an input with
+    a null in it is refused later.
+    """
+
+    def checked(source: Any, sink: Any, *methods: Any) -> Any:
+        return check(copy.deepcopy(source), sink, *methods)
+
+    return checked
+
+
+def _once_per_output(is_all: Callable[[Any, str], bool]) -> Callable[[Any, str], bool]:
+    """The static check makes a loop's output an array anew for each port that reads it: once is right."""
+
+    def first(steps: dict[str, Any], output: str) -> bool:
+        key = f"airflow_hybrid:array:{output}"
+        if key in steps or not is_all(steps, output):
+            return False
+        steps[key] = {}
+        return True
+
+    return first
