@@ -171,17 +171,29 @@ class HybridContext(RuntimeContext):
 class HybridBuilder(Builder):
     """A builder that writes floats without an exponent, as cwltool does for those that it read from YAML, and shows
     expressions the checksums of outputs, which the site computed.
+
+    :ivar copies: an expression's value is a copy of the input that it gives.
     """
+
+    copies = False
 
     def do_eval(self, ex: Any, context: Any = None, recursive: bool = False, strip_whitespace: bool = True) -> Any:
         if isinstance(context, list | Mapping):
             self._add_checksums(context)
-        if not strip_whitespace and isinstance(ex, str) and ex != ex.strip():
-            # `entry: |` ends in a line break, which would make a text of the File or Directory that is meant
-            meant = super().do_eval(ex, context=context, recursive=recursive)
-            if _are_files(meant):
-                return meant
-        return super().do_eval(ex, context=context, recursive=recursive, strip_whitespace=strip_whitespace)
+        found = self._meant(ex, context, recursive) if not strip_whitespace else None
+        if found is None:
+            found = super().do_eval(ex, context=context, recursive=recursive, strip_whitespace=strip_whitespace)
+        return copy.deepcopy(found) if self.copies else found
+
+    def _meant(self, ex: Any, context: Any, recursive: bool) -> Any:
+        """The Files or Directories of an expression with white space around it, of which cwltool makes a text.
+
+        ``entry: |`` ends in a line break. None where it is no such expression.
+        """
+        if not isinstance(ex, str) or ex == ex.strip():
+            return None
+        found = super().do_eval(ex, context=context, recursive=recursive)
+        return found if _are_files(found) else None
 
     def _add_checksums(self, context: Any) -> None:
         facts = getattr(self.fs_access, "facts", None)
@@ -273,6 +285,15 @@ class HybridTool(_Reusable, CommandLineTool):
         site = cast(HybridContext, context).site
         assert site is not None
         return SitePathMapper(files, site, stagedir, separate)
+
+    def _initialworkdir(self, j: JobBase | None, builder: Builder) -> None:
+        """Each entry has a copy of the input that it names: cwltool gives the last one's name to all of them."""
+        copying = cast(HybridBuilder, builder)
+        copying.copies = True
+        try:
+            super()._initialworkdir(j, builder)
+        finally:
+            copying.copies = False
 
     def job(self, order: Any, callback: Any, context: RuntimeContext) -> Any:
         hybrid = cast(HybridContext, context)

@@ -336,13 +336,14 @@ class SitePathMapper(PathMapper):
 
     def __init__(self, files: MutableSequence[Any], site: JobSite, stagedir: str, separate: bool) -> None:
         self._site = site
+        self._listed = list(files)  # cwltool's class leaves out the second name of a file
         self.entries: list[MapperEnt] = []
         self._seen: set[tuple[str, str]] = set()
         super().__init__(files, "", stagedir, separate)
 
     def setup(self, referenced_files: MutableSequence[Any], basedir: str) -> None:
         if not self.separateDirs:
-            for item in referenced_files:
+            for item in self._listed:
                 self.visit(item, self.stagedir, "", copy=bool(item.get("writable")), staged=True)
             return
         for item in dedup(referenced_files):

@@ -42,8 +42,8 @@ def stage_entries(job: JobBase, site: JobSite, box: Box | None = None) -> Iterat
         yield StageEntry(kind, target, source, None if text is None else text.encode())
 
     workdir = SitePathMapper(job.generatefiles["listing"], site, site.outdir, False)
-    for mapper in (cast(Any, job.pathmapper), workdir):
-        for item in mapper.entries:
+    for entries in (cast(Any, job.pathmapper), workdir.entries):
+        for item in entries:
             if not item.staged:
                 continue
             kind = str(item.type)
