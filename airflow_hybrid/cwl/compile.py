@@ -22,10 +22,11 @@ from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import DefaultFetcher
 
 from airflow_hybrid.cwl import messages
+from airflow_hybrid.cwl.default_files import Refused, in_defaults, location_of, why_refused
 from airflow_hybrid.cwl.graph import GraphBuilder
 from airflow_hybrid.cwl.resolved import position
 from airflow_hybrid.cwl.runtime import prepare
-from airflow_hybrid.cwl.trust import Roots, check_image, docker_requirements, located
+from airflow_hybrid.cwl.trust import Roots, check_image, docker_requirements
 from airflow_hybrid.errors import CwlError, UnsupportedError
 from airflow_hybrid.model import WorkflowGraph
 
@@ -66,8 +67,8 @@ def compile_document(
             process = load_tool(
                 f"{source}#{fragment}" if fragment else source, _loading_context(fetched, roots, refused)
             )
-            _check_locations(process, roots)
-            graph = GraphBuilder(process, source, list(fetched), cache_dir).graph()
+            unusable = _check_locations(process, roots)
+            graph = GraphBuilder(process, source, list(fetched), cache_dir, unusable).graph()
         except (CwlError, OSError):
             raise
         except Exception as error:
@@ -93,24 +94,30 @@ def _enable_extensions() -> None:
         use_custom_schema(version, "http://commonwl.org/cwltool", files("cwltool").joinpath(name).read_text("utf-8"))
 
 
-def _check_locations(process: Process, roots: Roots) -> None:
-    """Files that the document itself names (defaults, initial work directories) must be below its roots.
+def _check_locations(process: Process, roots: Roots) -> dict[str, Refused]:
+    """Files that the document itself names must be below its roots, or the operating system's.
 
     Those at ``http(s)`` are fetched by the site where they are used, which any command of the document could do too.
+
+    :returns: what no run may use of the defaults, which a run may replace: location -> why not.
+    :raises CwlError: for other files (initial work directories), and for images.
     """
+    refused: dict[str, Refused] = {}
 
     def check(tool: Any) -> None:
-        for item in located(tool):
-            location = str(item.get("location", item.get("path")))
-            if location.startswith(("_:", "http://", "https://")):
+        for item, is_default in in_defaults(tool):
+            problem = why_refused(item, roots)
+            if problem is None:
                 continue
-            problem = roots.problem(location if "://" in location else f"file://{location}")
-            if problem:
-                raise roots.refuse(problem, position(item) or position(tool))
+            where = position(item) or position(tool)
+            if not is_default:
+                raise roots.refuse(problem, where)
+            refused.setdefault(location_of(item), Refused(problem, where))
         for requirement in docker_requirements(tool):
             check_image(requirement, roots, position(requirement) or position(tool))
 
     process.visit(check)
+    return refused
 
 
 def _loading_context(fetched: dict[str, None], roots: Roots, refused: dict[str, str]) -> LoadingContext:

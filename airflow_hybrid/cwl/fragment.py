@@ -109,7 +109,7 @@ class Fragment:
         :param first: for messages: index of the first job in the whole scatter, where this is a chunk of one.
         """
         with javascript.process_of(self.owner):
-            return FragmentRun(self, instances, name, StepFs(reader, lister), max_iterations, first)
+            return FragmentRun(self, instances, name, StepFs(reader, lister, self.document), max_iterations, first)
 
     def expand(
         self, inputs: CwlObject, *, reader: Reader | None = None, lister: Lister | None = None
@@ -121,7 +121,7 @@ class Fragment:
         :raises CwlError: an expression fails.
         :raises SiteError: a file that an expression looks into cannot be read (retryable).
         """
-        fs = StepFs(reader, lister)
+        fs = StepFs(reader, lister, self.document)
         context = _context(fs, 0)
         context.expanded = []
         ended: list[str] = []

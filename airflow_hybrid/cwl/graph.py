@@ -14,6 +14,7 @@ from cwltool.process import Process, shortname
 from cwltool.utils import aslist
 from cwltool.workflow import Workflow, WorkflowStep
 
+from airflow_hybrid.cwl.default_files import Refused
 from airflow_hybrid.cwl.inputs import NAMESPACES
 from airflow_hybrid.cwl.resolved import as_written, in_order, kind, original_version, plain_json, position, text
 from airflow_hybrid.cwl.runtime import FORMATS
@@ -23,13 +24,23 @@ from airflow_hybrid.model import JsonValue, Port, Source, Step, StepInput, Workf
 
 
 class GraphBuilder:
-    """Takes cwltool's objects of one document apart."""
+    """Takes cwltool's objects of one document apart.
 
-    def __init__(self, process: Process, source: str, fetched: list[str], cache_dir: Path | None) -> None:
+    :param refused: files that the document may not name, by location: why not.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        source: str,
+        fetched: list[str],
+        cache_dir: Path | None,
+        refused: Mapping[str, Refused] | None = None,
+    ) -> None:
         self._process = process
         self._source = source
         self._files = [url for url in fetched if urldefrag(url)[0] == url]
-        self._documents = StepDocuments(process, source, self._files, cache_dir)
+        self._documents = StepDocuments(process, source, self._files, cache_dir, refused or {})
 
     def graph(self) -> WorkflowGraph:
         if isinstance(self._process, Workflow):

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
+from airflow_hybrid.cwl.default_files import NULL_DEVICE, check_used, is_null_device
 from airflow_hybrid.errors import CwlError, InputError
 from airflow_hybrid.model import (
     CwlObject,
@@ -93,7 +94,10 @@ def _linked(port: StepInput | WorkflowOutput, values: Mapping[Source, JsonValue]
     document = port.document or {}
     if len(port.sources) <= 1 and not document.keys() & {"linkMerge", "pickValue"}:
         value = values.get(port.sources[0]) if port.sources else None
-        return with_size(copy.deepcopy(document["default"])) if value is None and "default" in document else value
+        if value is not None or "default" not in document:
+            return value
+        check_used(document["default"])
+        return with_size(copy.deepcopy(document["default"]))
     from cwltool.errors import WorkflowException
     from cwltool.utils import WorkflowStateItem
     from cwltool.workflow_job import object_from_state
@@ -108,7 +112,9 @@ def _linked(port: StepInput | WorkflowOutput, values: Mapping[Source, JsonValue]
         merged = object_from_state(state, [parameter], True, True, "source")
     except WorkflowException as error:
         raise CwlError(str(error), where=f"{scope.rstrip('/')}/{port.name}") from error
-    return (merged or {}).get(port.name)
+    value = (merged or {}).get(port.name)
+    check_used(value)
+    return value
 
 
 # --- scatter --------------------------------------------------------------------------------------------------------
@@ -216,6 +222,7 @@ def validate_inputs(
         value = given.get(port.name)
         if value is None and port.has_default:
             value = port.default
+        check_used(value)
         order[port.name] = _located(copy.deepcopy(value), port.name, base, namespaces)
     from airflow_hybrid.cwl.checks import check_order
 
@@ -241,6 +248,12 @@ def _located(value: JsonValue, name: str, base: str, namespaces: Mapping[str, st
         return value
     if value.get("class") not in ("File", "Directory"):
         return {key: _located(item, name, base, namespaces) for key, item in value.items()}
+    if is_null_device(value):  # an empty file, wherever it is used
+        return {
+            "class": "File",
+            "basename": str(value.get("basename") or os.path.basename(NULL_DEVICE)),
+            "contents": "",
+        }
     item = dict(value)
     path = item.pop("path", None)
     location = item.get("location")

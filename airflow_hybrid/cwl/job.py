@@ -20,6 +20,7 @@ from cwltool.utils import normalizeFilesDirs
 from schema_salad.exceptions import ValidationException
 
 from airflow_hybrid.cwl import javascript, messages
+from airflow_hybrid.cwl.default_files import NULL_DEVICE, check_used, is_null_device
 from airflow_hybrid.cwl.inputs import with_size
 from airflow_hybrid.cwl.outputs import check_json, publish
 from airflow_hybrid.cwl.site import Inside, JobSite
@@ -100,6 +101,8 @@ class PendingJob:
         kind = value.get("class")
         if kind not in ("File", "Directory"):
             return item
+        if is_null_device(item):
+            item = {"class": "File", "basename": posixpath.basename(NULL_DEVICE), "contents": ""}
         if "location" not in item and "path" in item:
             item["location"] = item["path"]
         for field in _RUNTIME_FIELDS:
@@ -224,6 +227,7 @@ class PendingJob:
             literal = [] if requirement is None else [requirement.get("listing")]
             self.tool.notes["workdir"] = literal
         _gather(literal, found)
+        check_used(list(found.values()))
         return list(found.values())
 
     # --- once it is placed ------------------------------------------------------------------------------------

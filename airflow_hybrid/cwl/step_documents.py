@@ -19,6 +19,7 @@ from cwltool.workflow import Workflow
 from rdflib import OWL, RDFS
 
 from airflow_hybrid.cwl import cache
+from airflow_hybrid.cwl.default_files import Refused, marked
 from airflow_hybrid.cwl.resolved import in_order, original_version, plain_json, position
 from airflow_hybrid.cwl.runtime import CWL_VERSION, FORMATS, STEP_PATH
 from airflow_hybrid.errors import UnsupportedError
@@ -37,10 +38,13 @@ class StepDocuments:
     :ivar formats: what cwltool's check of file formats needs of the documents' ontologies.
     """
 
-    def __init__(self, process: Process, source: str, fetched: list[str], cache_dir: Path | None) -> None:
+    def __init__(
+        self, process: Process, source: str, fetched: list[str], cache_dir: Path | None, refused: Mapping[str, Refused]
+    ) -> None:
         self.formats = _formats(process)
         self._version = original_version(process)
         self._cache_dir = cache_dir
+        self._refused = refused
         self._names: dict[str, str] = {}
         folder = source.rpartition("/")[0]
         for url in sorted(fetched):
@@ -119,7 +123,7 @@ class StepDocuments:
 
     def portable(self, document: JsonValue) -> Any:
         """Identifiers relative to the top-level document, and counted instead of random ones: the same content
-        gives the same document wherever it lies.
+        gives the same document wherever it lies. Files that the document may not name are marked.
         """
         random: dict[str, str] = {}
 
@@ -128,7 +132,7 @@ class StepDocuments:
                 found = {key: renamed(item) for key, item in value.items()}
                 if isinstance(value.get("id"), str):
                     found["id"] = self._names.get(value["id"], found["id"])
-                return found
+                return marked(found, self._refused)
             if isinstance(value, list):
                 return [renamed(item) for item in value]
             if not isinstance(value, str) or ":" not in value[:12]:

@@ -10,6 +10,8 @@ from typing import IO, Any, TypeVar
 from cwltool.errors import WorkflowException
 from cwltool.stdfsaccess import StdFsAccess
 
+from airflow_hybrid.cwl.default_files import location_of, refusal
+from airflow_hybrid.cwl.trust import REFUSED, located
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model import percent_encoded
 
@@ -21,10 +23,14 @@ Lister = Callable[[str], Sequence[tuple[str, bool]]]
 
 
 class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
-    """What step-level expressions and ExpressionTools may see of files: contents and listings by location."""
+    """What step-level expressions and ExpressionTools may see of files: contents and listings by location.
 
-    def __init__(self, reader: Reader | None, lister: Lister | None) -> None:
+    :param document: the step's, for the files that it may not name.
+    """
+
+    def __init__(self, reader: Reader | None, lister: Lister | None, document: Any = None) -> None:
         super().__init__("")
+        self._refused = {location_of(item).rstrip("/"): item for item in located(document) if item.get(REFUSED)}
         self._reader, self._lister = reader, lister
         self.lists = lister is not None
         self.raised: list[Exception] = []
@@ -32,6 +38,9 @@ class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
 
     def _ask(self, ask: Callable[[str], T], location: str) -> T:
         """To cwltool every exception is a failure of the document; that of a site is kept, and raised afterwards."""
+        for refused, item in self._refused.items():
+            if location.rstrip("/") == refused or location.startswith(f"{refused}/"):
+                raise WorkflowException(refusal(item).message)
         try:
             return ask(location)
         except SiteError as error:

@@ -22,7 +22,7 @@ from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import percent_decoded, percent_encoded
 from airflow_hybrid.model.containers import ImageSource
 
-_HINT = (
+HINT = (
     f"if it may: set {ROOTS_VARIABLE} of Airflow's processes to the folders (or URL prefixes) that documents may read "
     "from, joined by spaces"
 )
@@ -47,6 +47,10 @@ _NEVER = (
     "/var",
 )
 """folders that are no root even where they are given as one"""
+
+
+REFUSED = "airflow_hybrid:refused"
+"""Key of a File or Directory that a document may not name: why not (see :mod:`airflow_hybrid.cwl.default_files`)."""
 
 
 class Roots:
@@ -78,7 +82,7 @@ class Roots:
         parts = urlsplit(source)
         if parts.scheme != "file":
             self._prefixes.append(f"{parts.scheme}://{parts.netloc}/")
-        elif not given:
+        elif not self._folders:  # URL prefixes are in addition to the document's own files
             own = _root_of(Path(os.path.realpath(percent_decoded(parts.path))).parent, self._airflow)
             self._folders += [] if own is None else [own]
 
@@ -103,7 +107,7 @@ class Roots:
         path = os.path.realpath(percent_decoded(parts.path))
         if path.endswith(".cwl") and "/." not in path:
             return None
-        root = next((folder for folder in self._folders if _is_below(path, folder)), None)
+        root = next((folder for folder in self._folders if is_below(path, folder)), None)
         if root is None:
             return f"a document may not name {url}: it is outside of {' and '.join(self._folders) or 'its own site'}"
         if self._airflow.holds(path, root):
@@ -114,7 +118,7 @@ class Roots:
         return f"a document may not name the hidden {hidden[0]!r} of {url}" if hidden else None
 
     def refuse(self, problem: str, where: str = "") -> CwlError:
-        return CwlError(problem, where=where or None, hint=_HINT)
+        return CwlError(problem, where=where or None, hint=HINT)
 
 
 @dataclass(frozen=True)
@@ -154,19 +158,19 @@ class AirflowFolders:
 
         The DAGs folder in the home is not, nor a folder of it that was made a root of its own.
         """
-        if any(_is_below(path, own) for own in self.own):
+        if any(is_below(path, own) for own in self.own):
             return True
-        if not _is_below(path, self.home):
+        if not is_below(path, self.home):
             return False
-        of_the_user = [folder for folder in (self.dags, root) if folder != self.home and _is_below(folder, self.home)]
-        return not any(_is_below(path, folder) for folder in of_the_user)
+        of_the_user = [folder for folder in (self.dags, root) if folder != self.home and is_below(folder, self.home)]
+        return not any(is_below(path, folder) for folder in of_the_user)
 
     def lies_in(self, path: str) -> bool:
         """Whether the folder with a real path has Airflow's own files below it."""
-        return any(own != path and _is_below(own, path) for own in (self.home, *self.own))
+        return any(own != path and is_below(own, path) for own in (self.home, *self.own))
 
 
-def _is_below(path: str, folder: str) -> bool:
+def is_below(path: str, folder: str) -> bool:
     """Whether ``path`` is the folder or lies in it."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
@@ -189,8 +193,8 @@ def _why_no_root(folder: str, airflow: AirflowFolders) -> str | None:
 
 def _root_of(folder: Path, airflow: AirflowFolders) -> str | None:
     """The root of documents in a folder; None where it would be one that no document may have."""
-    root = airflow.dags if _is_below(str(folder), airflow.dags) else _project_of(folder, airflow)
-    inside = _is_below(root, airflow.home) and not _is_below(root, airflow.dags)
+    root = airflow.dags if is_below(str(folder), airflow.dags) else _project_of(folder, airflow)
+    inside = is_below(root, airflow.home) and not is_below(root, airflow.dags)
     return None if inside or _why_no_root(root, airflow) else root
 
 
@@ -257,11 +261,16 @@ def located(value: Any) -> Iterator[Mapping[str, Any]]:
         for item in value:
             yield from located(item)
     elif isinstance(value, Mapping):
-        if value.get("class") in ("File", "Directory") and isinstance(value.get("location", value.get("path")), str):
+        if is_located(value):
             yield value
         for item in value.values():
             if isinstance(item, list | tuple | Mapping):
                 yield from located(item)
+
+
+def is_located(value: Mapping[str, Any]) -> bool:
+    """Whether it is a File or Directory object that has a location (or a path)."""
+    return value.get("class") in ("File", "Directory") and isinstance(value.get("location", value.get("path")), str)
 
 
 class Known:
@@ -273,6 +282,8 @@ class Known:
 
     def add(self, value: Any) -> None:
         for item in located(value):
+            if item.get(REFUSED):
+                continue
             self._locations.add(_location(item))
 
     def strange(self, values: Iterable[Any]) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from airflow_hybrid.cwl.default_files import check_used
 from airflow_hybrid.cwl.inputs import resolve_outputs, resolve_step_inputs, shape_outputs
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import CwlObject, JsonValue, Source, Step, WorkflowGraph
@@ -138,6 +139,8 @@ class Values:
                 values = [None] * len(self.alive(scope))
             else:
                 values = self.port(scope.parent, port.sources[0])
+        if default is not None and None in values:
+            check_used(default)
         return [default if value is None else value for value in values]
 
     def _output(self, scope: Scope, node: Node, port: str) -> list[JsonValue]:

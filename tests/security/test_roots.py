@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.cwl.compile import compile_document
+from airflow_hybrid.cwl.inputs import validate_inputs
 from airflow_hybrid.cwl.trust import ROOTS_VARIABLE
 from airflow_hybrid.errors import CwlError
 
@@ -35,7 +36,7 @@ def airflow_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def said_of(folder: Path, named: Path, kind: str = "File") -> str | None:
-    """What is said of a document in ``folder`` that names a file by default, without its position; None: nothing."""
+    """What is said of a document in ``folder`` that uses a file by default, without its position; None: nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     document = folder / "main.cwl"
     document.write_text(
@@ -43,7 +44,7 @@ def said_of(folder: Path, named: Path, kind: str = "File") -> str | None:
         f"inputs: {{f: {{type: {kind}, default: {{class: {kind}, location: {named.as_uri()!r}}}}}}}\n"
     )
     try:
-        compile_document(str(document), cache_dir=folder.parent / ".cache")
+        validate_inputs(compile_document(str(document), cache_dir=folder.parent / ".cache"), {}, str(folder))
     except CwlError as error:
         return error.message + f"\n  -> {error.hint}"
     return None
