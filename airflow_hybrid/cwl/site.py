@@ -13,7 +13,6 @@ from typing import IO, Any
 from cwltool.pathmapper import MapperEnt, PathMapper
 from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import dedup
-from schema_salad.ref_resolver import file_uri
 
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import FactsNeeded, FileFact, Question, SiteFacts, percent_decoded, percent_encoded
@@ -32,6 +31,10 @@ def veil(location: str) -> str:
 
 def unveil(location: str) -> str:
     return "file:" + location[len(_OURS) :] if location.startswith(_OURS) else location
+
+
+def _file_uri(path: str) -> str:
+    return f"file://{percent_encoded(path)}"
 
 
 @dataclass(frozen=True)
@@ -238,12 +241,12 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         path = percent_decoded(pattern[len("file://") :]) if pattern.startswith("file://") else pattern
         outdir = self._site.outdir
         if path == outdir:
-            return [file_uri(outdir)]
+            return [_file_uri(outdir)]
         rest = path[len(outdir) + 1 :] if path.startswith(outdir + "/") else path
         parts = [part for part in rest.split("/") if part not in ("", ".")]
         if ".." in parts or rest.startswith("/"):
             raise CwlError(f"glob pattern {rest!r} leaves the output directory")
-        return [file_uri(found) for found in self._match(outdir, parts)]
+        return [_file_uri(found) for found in self._match(outdir, parts)]
 
     def _match(self, folder: str, parts: list[str]) -> Iterator[str]:
         if not parts:
