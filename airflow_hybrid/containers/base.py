@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from airflow_hybrid.errors import UnsupportedError
 from airflow_hybrid.model.containers import Container, ImageSource, Mount
+from airflow_hybrid.removal import shell as removal
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,10 @@ class Runtime(abc.ABC):
 
     @abc.abstractmethod
     def obtain(self, source: ImageSource, places: Archives) -> str:
-        """Shell text that brings the image there, under :meth:`reference`; what it prints is for people."""
+        """Shell text that brings the image there, under :meth:`reference`; what it prints is for people.
+
+        It may call the functions of :mod:`airflow_hybrid.removal.shell`.
+        """
 
     @abc.abstractmethod
     def argv(
@@ -121,7 +125,8 @@ class ImageFiles(Runtime):
         if reference == source.image_id:
             return f"echo 'there is no such {self.kind}' >&2; false"
         new = f"{reference}.new"
-        return f"rm -rf {quoted(new)} && {self.make(source, places, new)} && mv -f {quoted(new, reference)}"
+        clear = [removal.remove(path) for path in (new, reference)]
+        return f"{clear[0]} && {self.make(source, places, new)} && {clear[1]} && mv {quoted('--', new, reference)}"
 
 
 def mount_option(mount: Mount) -> str:

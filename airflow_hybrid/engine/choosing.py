@@ -25,6 +25,7 @@ from airflow_hybrid.errors import ConfigError, HybridError, SiteError
 from airflow_hybrid.hooks.data_mover import DataMover
 from airflow_hybrid.hooks.site_look import SiteLook, look
 from airflow_hybrid.model import Binding, LineageEntry
+from airflow_hybrid.removal import shell as removal
 
 POLICY_GROUP = "airflow_hybrid.policies"
 MANY = 20
@@ -285,7 +286,7 @@ class Chooser:
         async def write(index: int, place: Place) -> None:
             folder = shlex.quote(place.task_directory(self.spec.identity))
             # a line that was cut off by a kill must not spoil the next
-            command = f"(umask 077; mkdir -p -- {folder}) && {{ echo; cat; }} >>{folder}/placed"
+            command = f"{removal.FUNCTIONS}ah_make {folder} && {{ echo; cat; }} >>{folder}/placed"
             try:
                 result = await place.host.run(command, stdin=lines.encode(), label="note where jobs are placed")
                 result.check("where jobs are placed cannot be noted")

@@ -25,6 +25,7 @@ from airflow_hybrid.hooks.data_mover import DataMover
 from airflow_hybrid.model import Resources
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS, counted
+from airflow_hybrid.removal import shell as removal
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -181,7 +182,7 @@ class FragmentExecution:
 
         async def write(place: Place) -> None:
             directory = place.task_directory(self.spec.identity)
-            text = f"(umask 077; mkdir -p -- {shlex.quote(directory)}) && cat > {shlex.quote(self._marker(place))}"
+            text = f"{removal.FUNCTIONS}{removal.make(directory)} && cat > {shlex.quote(self._marker(place))}"
             await place.host.run(text, stdin=str(error).encode(), label="mark of a permanent failure")
 
         await self._at_each_place(write)

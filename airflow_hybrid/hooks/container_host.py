@@ -102,7 +102,7 @@ class ContainerHost(Host):
         stored = await self.inner.run(text, stdin=command.encode(errors="surrogateescape"), label="send a command")
         self._raise_if_ended(stored)
         path = stored.check("a command could not be sent into the container").out
-        run = f'f={shlex.quote(path)}; s=$(cat "$f"; echo .); rm -f "$f"; eval "${{s%.}}"'
+        run = f'f={shlex.quote(path)}; s=$(cat "$f"; echo .); rm -f -- "$f"; eval "${{s%.}}"'
         return shlex.join([*self._exec, run]) + self._whether_ended
 
     def _raise_if_ended(self, result: CommandResult) -> None:

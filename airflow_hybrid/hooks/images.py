@@ -20,6 +20,7 @@ from airflow_hybrid.containers import RUNTIMES, Archives, Runtime, detect
 from airflow_hybrid.errors import SiteError, UnsupportedError
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.model.containers import OUTDIR, ImageSource, ReadyImage
+from airflow_hybrid.removal import shell as removal
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -158,7 +159,7 @@ def obtain_command(
     :param shared: where an archive of the image is to be for the nodes of a cluster.
     """
     lines = [
-        f"(umask 077; mkdir -p -- {shlex.quote(places.folder)}) && cd {shlex.quote(places.folder)} || exit 73",
+        f"{removal.FUNCTIONS}{removal.make(places.folder)} && cd {shlex.quote(places.folder)} || exit 73",
         f"exec 9>>{source.digest}.lock",
         "flock 9 || exit 73",
         "export USER=${USER:-$(id -un)}",
@@ -176,9 +177,10 @@ def obtain_command(
     save = runtime.save(reference, f"{shared}.new") if shared else None
     if save:
         new, path = shlex.quote(f"{shared}.new"), shlex.quote(str(shared))
+        clear = [removal.remove(f"{shared}.new"), removal.remove(str(shared))]
         lines += [
             f"if [ ! -s {path} ] || [ $ah_state = obtained ]; then",
-            f'    if ( rm -f {new}; {save} && mv -f {new} {path} ) >"$ah_log" 2>&1 </dev/null; then :',
+            f'    if ( {clear[0]} && {save} && {clear[1]} && mv -- {new} {path} ) >"$ah_log" 2>&1 </dev/null; then :',
             '    else echo "#ah failed"; tail -c 2000 "$ah_log"; exit 0; fi',
             "fi",
         ]

@@ -13,6 +13,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from airflow_hybrid.hooks.job_directory import Batch, BatchReport, Ending, Evidence, attempt_of, check_directory
+from airflow_hybrid.hooks.shell_template import fill
+from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.schedulers.base import Scheduler, Submission
 
 LOCK_WAIT_S = 90
@@ -26,25 +28,20 @@ def submit_command(batch: Batch, scheduler: Scheduler, sub: Submission, data: by
     names = "\n".join(
         f"    {part}) ah_name={shlex.quote(scheduler.part_name(sub, part))} ;;" for part in range(scheduler.parts(sub))
     )
-    values = {
-        "@T@": shlex.quote(batch.task_directory),
-        "@B@": shlex.quote(batch.directory),
-        "@WAIT@": str(LOCK_WAIT_S),
-        "@ATTEMPT@": str(attempt_of(batch.token)),
-        "@KNOWN@": shlex.quote(f" {' '.join((batch.token, *batch.known))} "),
-        "@PARTS@": str(scheduler.parts(sub)),
-        "@TAR@": "tar -xzmof -" if data[:2] == b"\x1f\x8b" else "tar -xmof -",
-        "@KEEP@": ("gzip -dc" if data[:2] == b"\x1f\x8b" else "cat") + " >stage.tar && tar -xmof stage.tar",
-    }
+    unpack = "tar -xzmof -" if data[:2] == b"\x1f\x8b" else "tar -xmof -"
     if keep_archive:
-        values["@TAR@"] = values["@KEEP@"]
+        unpack = ("gzip -dc" if data[:2] == b"\x1f\x8b" else "cat") + " >stage.tar && tar -xmof stage.tar"
     if scheduler.asks:
-        values["@TAR@"] = f"ah_data | {{ {values['@TAR@']}; }}"
-    text = _COMMON + scheduler.functions() + scheduler.submit_function(sub)
-    text += f"ah_named() {{\n    case $1 in\n{names}\n    esac\n}}\n" + _SUBMIT
-    for mark, value in values.items():
-        text = text.replace(mark, value)
-    return text
+        unpack = f"ah_data | {{ {unpack}; }}"
+    values = {
+        "B": shlex.quote(batch.directory),
+        "ATTEMPT": str(attempt_of(batch.token)),
+        "KNOWN": shlex.quote(f" {' '.join((batch.token, *batch.known))} "),
+        "PARTS": str(scheduler.parts(sub)),
+        "TAR": unpack,
+    }
+    text = _common(batch.task_directory) + scheduler.functions() + scheduler.submit_function(sub)
+    return text + f"ah_named() {{\n    case $1 in\n{names}\n    esac\n}}\n" + fill(_SUBMIT, values)
 
 
 def cancel_command(task_directory: str, scheduler: Scheduler, attempt: int | None = None) -> str:
@@ -52,30 +49,33 @@ def cancel_command(task_directory: str, scheduler: Scheduler, attempt: int | Non
 
     :param attempt: only those of this try and of earlier ones.
     """
-    text = _COMMON + scheduler.functions() + _CANCEL
-    text = text.replace("@MARK@", "cancelled" if attempt is None else f"cancelled.{attempt}")
-    text = text.replace("@LAST@", "" if attempt is None else str(attempt))
-    return text.replace("@WAIT@", str(LOCK_WAIT_S)).replace("@T@", shlex.quote(check_directory(task_directory)))
+    marks = {"MARK": "cancelled", "LAST": ""}
+    if attempt is not None:
+        marks = {"MARK": f"cancelled.{attempt}", "LAST": str(attempt)}
+    return _common(check_directory(task_directory)) + scheduler.functions() + fill(_CANCEL, marks)
 
 
 def withdraw_command(scheduler: Scheduler, ids: Sequence[str]) -> str:
     """Shell text that cancels submitted ids and nothing else: the batch may be submitted anew."""
     cancel = f'ah_x=$(ah_cancel {shlex.join(ids)} 2>&1) || ah_end failed "$ah_x"\nah_end done\n'
-    return _COMMON.replace("@T@", "/") + scheduler.functions() + cancel
+    return _common("/") + scheduler.functions() + cancel
 
 
 def inspect_command(task_directory: str, scheduler: Scheduler, token: str | None = None) -> str:
     """Shell text that reports every batch under a task directory (or one), lost submit replies resolved."""
-    text = _COMMON + scheduler.functions() + _INSPECT
-    text = text.replace("@WAIT@", str(LOCK_WAIT_S)).replace("@WHICH@", shlex.quote(token) if token else "*")
-    return text.replace("@T@", shlex.quote(check_directory(task_directory)))
+    which = shlex.quote(token) if token else "*"
+    return _common(check_directory(task_directory)) + scheduler.functions() + fill(_INSPECT, {"WHICH": which})
+
+
+def _common(task_directory: str) -> str:
+    """What the commands share, up to the functions of a scheduler."""
+    return removal.FUNCTIONS + fill(_COMMON, {"T": shlex.quote(task_directory), "WAIT": str(LOCK_WAIT_S)})
 
 
 def evidence_command(directory: str, with_meta: bool) -> str:
     """Shell text that prints what :class:`Evidence` holds."""
-    return _EVIDENCE.replace("@B@", shlex.quote(check_directory(directory))).replace(
-        "@META@", "cat meta.json 2>/dev/null; echo" if with_meta else ":"
-    )
+    meta = "cat meta.json 2>/dev/null; echo" if with_meta else ":"
+    return fill(_EVIDENCE, {"B": shlex.quote(check_directory(directory)), "META": meta})
 
 
 def evidence_snippet(variable: str) -> str:
@@ -193,11 +193,15 @@ ah_end() { # verdict, message
     exit 0
 }
 ah_lock() {
-    ah_x=$(umask 077 && mkdir -p -- "$ah_T" 2>&1 && chmod 700 -- "$ah_T" 2>&1) || ah_end nodir "$ah_x"
+    [ ! -h "$ah_T" ] || ah_end foreign "$ah_T is a link"
+    ah_x=$(ah_make "$ah_T" 2>&1 && chmod 700 -- "$ah_T" 2>&1) || ah_end nodir "$ah_x"
     ah_x=$(: 2>&1 >>"$ah_T/lock") || ah_end nodir "$ah_x"
     command -v flock >/dev/null 2>&1 || ah_end missing flock
     exec 9>>"$ah_T/lock"
     ah_x=$(flock -w @WAIT@ 9 2>&1) || ah_end locked "$ah_x"
+}
+ah_drop() { # a folder of the task directory
+    ah_x=$(ah_rm "$ah_T" "${1#"$ah_T/"}" 2>&1) || ah_end foreign "$ah_x"
 }
 ah_keep() { # id of part $1
     echo "$ah_id" >|"jobid.$1.new" && mv -f "jobid.$1.new" "jobid.$1"
@@ -254,16 +258,18 @@ done
 if [ -e "$ah_B/manifest" ] && cd "$ah_B"; then
     ah_resolve || ah_end unknown "$ah_said"
     set -- submitting.*
-    [ -e "$1" ] || { cd /; rm -rf "$ah_B"; } # nothing was submitted: begin anew
+    [ -e "$1" ] || { cd / && ah_drop "$ah_B"; } # nothing was submitted: begin anew
 fi
 if [ ! -e "$ah_B/manifest" ]; then
     ah_N=$ah_T/.new.${ah_B##*/}
-    rm -rf "$ah_N" "$ah_B"
-    if ah_x=$({ mkdir "$ah_N" && cd "$ah_N" && @TAR@ && mkdir c ec &&
+    ah_drop "$ah_N"
+    ah_drop "$ah_B"
+    if ah_x=$({ ah_make "$ah_N" && cd "$ah_N" && @TAR@ && mkdir c ec &&
         sed 's,.*,./&/out ./&/tmp,' manifest | xargs mkdir -p && [ -s manifest ]; } 2>&1) &&
         ah_x=$(mv "$ah_N" "$ah_B" 2>&1); then :; else
-        rm -rf "$ah_N"
-        ah_end unpack "$ah_x"
+        ah_why=$ah_x
+        ah_drop "$ah_N"
+        ah_end unpack "$ah_why"
     fi
 fi
 cd "$ah_B" || ah_end nodir
@@ -280,7 +286,7 @@ while [ $ah_k -lt @PARTS@ ]; do
             ah_why=$ah_said
             for ah_f in jobid.*; do [ ! -s "$ah_f" ] || ah_cancel $(cat "$ah_f"); done
             cd /
-            rm -rf "$ah_B"
+            ah_drop "$ah_B"
             ah_end refused "$ah_why"
             ;;
         esac
@@ -296,7 +302,7 @@ ah_report
 ah_end submitted
 """
 
-_CANCEL = r"""(umask 077; mkdir -p -- "$ah_T") 2>/dev/null
+_CANCEL = r"""ah_make "$ah_T" 2>/dev/null
 : >>"$ah_T/@MARK@" # no submit goes beyond this
 ah_meant() { # whether the batch $1 is to be cancelled: a<try>-<digest>
     ah_a=${1#a} ah_a=${ah_a%%-*} ah_last=@LAST@

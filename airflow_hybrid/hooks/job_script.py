@@ -23,6 +23,7 @@ from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import JobScript, StageEntry
 from airflow_hybrid.model.clean_shell import CLEAN_RESTART
 from airflow_hybrid.model.containers import STAGED, Container, Mount
+from airflow_hybrid.removal import shell as removal
 
 SHARD = 64
 """functions in one ``jobs.<k>.sh``: a runner reads only the files of the jobs it takes"""
@@ -145,7 +146,7 @@ def _make(entry: StageEntry, literals: object) -> str:
 def runner(directory: str, jobs: int, pack_s: float, tail: str) -> str:
     """``runner.sh`` of a batch; ``tail`` comes from the scheduler."""
     head = f"ah_B={shell_word(directory)}\nah_n={jobs}\nah_pack={round(pack_s * 100)}\nah_shard={SHARD}\n"
-    return f"#!/bin/sh\n{CLEAN_RESTART}{head}{RUNNER}{tail}"
+    return f"#!/bin/sh\n{CLEAN_RESTART}{head}{removal.FUNCTIONS}{RUNNER}{tail}"
 
 
 def common_exports(jobs: Sequence[JobScript]) -> str:
@@ -252,10 +253,18 @@ ah_again() { # put back into the queue: jobs that this element had begun are beg
     ah_j=0
     while read -r ah_key; do
         if [ -e "c/$ah_j" ] && [ ! -s "ec/$ah_j" ] && read -r ah_x <"c/$ah_j" && [ "$ah_x" = "$ah_me" ]; then
-            rm -rf "./$ah_key/out" "./$ah_key/tmp"
-            mkdir -p "./$ah_key/out" "./$ah_key/tmp"
-            [ ! -e stage.tar ] || tar -xof stage.tar "./$ah_key" 2>/dev/null
-            ah_run $ah_j
+            ah_x=
+            [ ! -f "./$ah_key/box" ] || read -r ah_x <"./$ah_key/box" # its container may still run
+            ah_old="$ah_key/out $ah_key/tmp"
+            [ ! -e stage.tar ] || ah_old=$ah_key # whole: the job may have put links where its inputs go
+            if ah_why=$(for ah_f in $ah_old; do ah_rm "$ah_B" "$ah_f" || exit; done 2>&1); then
+                mkdir -p "./$ah_key/out" "./$ah_key/tmp"
+                [ -z "$ah_x" ] || echo "$ah_x" >"./$ah_key/box"
+                [ ! -e stage.tar ] || tar -xof stage.tar "./$ah_key" 2>/dev/null
+                ah_run $ah_j
+            else
+                echo "- it cannot begin anew: $ah_why" >|"ec/$ah_j"
+            fi
         fi
         ah_j=$((ah_j + 1))
     done <manifest

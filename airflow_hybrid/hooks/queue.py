@@ -186,6 +186,13 @@ class JobQueue:
                 where=where,
                 hint="nothing was submitted and nothing is left; is the disk full (`df`, `df -i`, quota)?",
             )
+        if verdict == "foreign":
+            raise SiteError(
+                message,
+                where=where,
+                hint="what this version of airflow_hybrid did not make is in the way: move it away, or clear the task, "
+                "which then gets another directory",
+            )
         if verdict == "locked":
             raise StatusUnknownError(
                 f"another submit holds the lock of the task directory {message}".rstrip(),

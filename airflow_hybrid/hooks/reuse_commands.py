@@ -18,6 +18,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_hybrid.hooks.shell_template import fill
+from airflow_hybrid.removal.shell import FUNCTIONS
+
 REUSE = "reuse"
 MOST_NAMES = 5000
 """of records of one tool that a lookup lists; where there are more, it says only that there are many"""
@@ -59,8 +62,9 @@ def lookup_command(workdir: str, tool: str, task_directory: str) -> str:
     Its stdin: :func:`lookup_input`. Read its stdout by :func:`parse_lookup`.
     """
     place = posixpath.join(workdir, REUSE)
-    text = _LOOKUP.replace("@T@", shlex.quote(task_directory)).replace("@R@", shlex.quote(place))
-    return text.replace("@TOOL@", shlex.quote(posixpath.join(place, tool))).replace("@MOST@", str(MOST_NAMES + 1))
+    paths = {"T": task_directory, "R": place, "TOOL": posixpath.join(place, tool)}
+    values = {name: shlex.quote(path) for name, path in paths.items()}
+    return fill(_LOOKUP, {**values, "MOST": str(MOST_NAMES + 1)})
 
 
 def lookup_input(keys: Sequence[str]) -> bytes:
@@ -96,8 +100,8 @@ def parse_lookup(data: bytes) -> Lookup:
 def store_command(workdir: str) -> str:
     """Shell text that takes records from its stdin (:func:`store_input`)."""
     place, token = posixpath.join(workdir, REUSE), secrets.token_hex(6)
-    text = _STORE.replace("@R@", shlex.quote(place)).replace("@N@", shlex.quote(f"{place}/new.{token}"))
-    return text.replace("@K@", token).replace("@FILES@", str(MOST_FILES)).replace("@RECORDS@", str(MOST_RECORDS))
+    values = {"R": shlex.quote(place), "K": token, "FILES": str(MOST_FILES), "RECORDS": str(MOST_RECORDS)}
+    return FUNCTIONS + fill(_STORE, values)
 
 
 def store_input(records: Mapping[str, Mapping[str, Any]]) -> bytes:
@@ -129,14 +133,15 @@ echo '#end'
 """
 # the newest record of a key is the last one in the files in the order of their names
 _STORE = r"""umask 077
-mkdir -p @R@ @N@ && [ -O @R@ ] && [ ! -h @R@ ] && chmod 700 @R@ || exit 73
-trap 'rm -rf @N@' EXIT
-cd @N@ && gzip -dc > all && awk '{ print substr($0, 18) > substr($0, 1, 16) }' all && rm all || exit 74
+ah_R=@R@ ah_N=new.@K@
+ah_make "$ah_R" && [ -O "$ah_R" ] && [ ! -h "$ah_R" ] && chmod 700 "$ah_R" && ah_new "$ah_R/$ah_N" || exit 73
+trap 'cd / && ah_rm "$ah_R" "$ah_N"' EXIT
+cd "$ah_R/$ah_N" && gzip -dc > all && awk '{ print substr($0, 18) > substr($0, 1, 16) }' all && rm all || exit 74
 ah_now=$(date +%s%N)
 for ah_tool in *; do
-    mkdir -p @R@/"$ah_tool" && mv -f "$ah_tool" @R@/"$ah_tool/r.$ah_now.@K@" || exit 74
+    [ ! -h "$ah_R/$ah_tool" ] && mkdir -p "$ah_R/$ah_tool" && mv "$ah_tool" "$ah_R/$ah_tool/r.$ah_now.@K@" || exit 74
     (
-        cd @R@/"$ah_tool" || exit
+        cd "$ah_R" && ah_marked && cd "$ah_tool" || exit # of an index that we did not make nothing is removed
         set -- r.*
         [ $# -gt @FILES@ ] || exit
         exec 9>lock

@@ -6,6 +6,8 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from airflow_hybrid.hooks.shell_template import fill
+
 REQUIRED = (
     "sh", "tar", "find", "flock", "sha1sum", "xargs", "stat", "realpath", "mktemp", "mv", "cp", "ln", "head", "tail",
     "cut", "tr", "sed", "awk", "sort", "wc", "df", "env", "dirname", "timeout",
@@ -35,10 +37,11 @@ w=@WORKDIR@ a=$w
 while [ ! -e "$a" ] && [ ! -L "$a" ] && [ "$a" != / ]; do a=$(dirname -- "$a"); done
 say base "$a"
 if t=$(mktemp -d "$a/.airflow-hybrid-check.XXXXXX" 2>&1); then
-    trap 'rm -rf -- "$t"' EXIT
-    if e=$({ head -c 65536 /dev/zero >"$t/new" && mv "$t/new" "$t/file" && ln -s file "$t/link"; } 2>&1) &&
-        [ "$(wc -c <"$t/link")" -eq 65536 ]; then say write ok; else say write "$e"; fi
-    if e=$({ flock -w 5 9; } 9>"$t/lock" 2>&1); then say lock ok; else say lock "${e:-flock ended with $?}"; fi
+    trap 'rm -f new file link lock; cd / && rmdir -- "$t"' EXIT
+    cd -- "$t" || exit
+    if e=$({ head -c 65536 /dev/zero >new && mv new file && ln -s file link; } 2>&1) &&
+        [ "$(wc -c <link)" -eq 65536 ]; then say write ok; else say write "$e"; fi
+    if e=$({ flock -w 5 9; } 9>lock 2>&1); then say lock ok; else say lock "${e:-flock ended with $?}"; fi
 else
     say write "$t"
 fi
@@ -55,14 +58,11 @@ def script(workdir: str) -> str:
     not there yet) in the nearest folder above it, and removed again. Nothing else is changed.
     """
     values = {
-        "@TOOLS@": " ".join((*REQUIRED, *OPTIONAL)),
-        "@RUNTIMES@": " ".join(RUNTIMES),
-        "@WORKDIR@": shlex.quote(workdir),
+        "TOOLS": " ".join((*REQUIRED, *OPTIONAL)),
+        "RUNTIMES": " ".join(RUNTIMES),
+        "WORKDIR": shlex.quote(workdir),
     }
-    text = _SCRIPT
-    for mark, value in values.items():
-        text = text.replace(mark, value)
-    return text
+    return fill(_SCRIPT, values)
 
 
 @dataclass(frozen=True)

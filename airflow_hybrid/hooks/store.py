@@ -60,10 +60,15 @@ def sha1_of(checksum: Any) -> str | None:
 
 def incoming_root(path: str) -> str:
     """The folder in which a copy is made before it is renamed to ``path``: on the same file system."""
-    parts = path.split("/")
-    if len(parts) > 4 and parts[-4] == STORE:
-        return "/".join(parts[:-3])
+    if is_stored(path):
+        return "/".join(path.split("/")[:-3])
     return posixpath.dirname(path)
+
+
+def is_stored(path: str) -> bool:
+    """Whether a path is one that :func:`store_path` gives."""
+    parts = path.split("/")
+    return len(parts) > 4 and parts[-4] == STORE
 
 
 def is_content_addressed(path: str, digest: str | None) -> bool:

@@ -205,7 +205,7 @@ async def trial(source: Host, way: Way, destination: Host, folder: str, token: s
         back = await destination.run(f"cat {quoted}.back", label="answer over a link")
         return "" if back.out.strip() == f"{token} back" else said or "what was sent over it did not arrive"
     finally:
-        await destination.run(f"rm -f {quoted} {quoted}.back", label="note for a link")
+        await destination.run(f"rm -f -- {quoted} {quoted}.back", label="note for a link")
 
 
 def is_local(host: Host) -> bool:

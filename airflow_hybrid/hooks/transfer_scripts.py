@@ -11,7 +11,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from airflow_hybrid.hooks.store import job_directory_of
+from airflow_hybrid.hooks.store import is_stored, job_directory_of
+from airflow_hybrid.removal.shell import FUNCTIONS
 
 INCOMING = ".incoming-"
 
@@ -26,6 +27,20 @@ else wc -c <"$1"|tr -d ' ';fi;}
 """dig PATH: SHA-1 of a file, or of the names and digests of a tree; siz PATH: bytes. Links are followed, unless L is
 set and empty.
 """
+
+
+_PLACE = """\
+root() { r=${1%/*};if [ "$2" = s ];then r=${1%/*/*/*};fi;[ "$r" != "$q" ]||return 0
+q=$r;o=;if [ "$2" = s ];then ah_make "$r";else (umask 077;mkdir -p -- "$r");fi&&if (cd -- "$r"&&ah_marked);then o=1;fi;}
+way() { w=$r;v=${1#"$r"};v=${v%/*};while [ -n "$v" ];do v=${v#/};w=$w/${v%%/*}
+if [ -h "$w" ];then echo "$w is a link: nothing is written through it" >&2;return 1;fi
+case $v in */*)v=/${v#*/};;*)v=;;esac;done;}
+free() { [ -n "$o" ]||{ [ ! -e "$1" ]&&[ ! -h "$1" ];}||
+{ echo "$1 is there already, and airflow_hybrid did not make it: move it away" >&2;return 1;};}
+q=
+"""
+"""root TARGET [s]: sets r, the folder that copies are made in (s: that of the store), and o if it is ours; way TARGET:
+no link on the way from there; free TARGET: nothing is there but what is ours, and may be replaced"""
 
 
 @dataclass(frozen=True)
@@ -111,10 +126,11 @@ def exists(items: Sequence[tuple[str, str, bool]]) -> str:
     """One probe for many copies: path, kind, and whether to read it. One line each: :func:`parse_exists`."""
     lines = [
         _DIGEST,
-        """q() { d=;case $2 in d)[ -d "$1" ];;*)[ -f "$1" ];;esac||{ echo -;return;}
+        """q() { d=;if [ "$4" = s ]&&{ [ -h "${1%/*}" ]||[ -h "${1%/*/*}" ];};then echo -;return;fi
+case $2 in d)[ -d "$1" ];;*)[ -f "$1" ];;esac||{ echo -;return;}
 if [ "$3" = 1 ];then d=$(dig "$1");fi;echo "+$d";}""",
     ]
-    lines.extend(f"q {shlex.quote(path)} {kind} {int(read)}" for path, kind, read in items)
+    lines.extend(f"q {shlex.quote(path)} {kind} {int(read)}{_stored(path)}" for path, kind, read in items)
     return "\n".join(lines)
 
 
@@ -179,31 +195,38 @@ def receive(root: str, token: str, items: Sequence[Item], *, compressed: bool) -
     """Read a tar stream, verify every item, and rename the good ones. Answer: :func:`parse_receive`.
 
     What arrived whole before a stream broke is kept. The temporary folder goes away in any case; what a killed
-    receiver left is removed after two days by another one.
+    receiver left is removed after two days by another one. Nothing is written through a link below the folder that
+    copies are made in, and nothing is replaced there that was not made by us.
     """
     calls = "\n".join(
         f"k {i} {item.kind} {shlex.quote('.' + item.sent)} {shlex.quote(item.target)} {item.digest}"
+        f"{_stored(item.target)}"
         for i, item in enumerate(items)
     )
-    return f"""{_DIGEST}R={shlex.quote(root)};T=$R/{INCOMING}{token}
-trap 'cd /;rm -rf -- "$T"' EXIT;trap 'exit 143' HUP INT TERM PIPE
-(umask 077;mkdir -p -- "$R"&&mkdir -- "$T")&&mkdir -- "$T/x" "$T/o"&&cd -- "$T/x"||{{ echo end 1;exit 1;}}
-find "$R" -maxdepth 1 -name '{INCOMING}*' -mtime +2 -exec rm -rf {{}} + 2>/dev/null
+    return f"""{_begin(root, token, items[0].target)}||{{ echo end 1;exit 1;}}
+trap 'cd /;ah_rm "$R" "$N"' EXIT;trap 'exit 143' HUP INT TERM PIPE
+mkdir -- "$T/x" "$T/o"&&cd -- "$T/x"||{{ echo end 1;exit 1;}}
+for t in "$R"/{INCOMING}*;do [ -z "$(find "$t" -prune -type d -mtime +2 2>/dev/null)" ]||
+ah_rm "$R" "${{t##*/}}" 2>/dev/null;done
 mkdir ../a;f=;mv -T ../a ../b 2>/dev/null&&f=-T
 {"zstd -dqc|" if compressed else ""}tar -xmof -;c=$?
 chmod -R u+rwX . 2>/dev/null;find . ! -type f ! -type d -exec rm -f {{}} + 2>/dev/null
 items() {{
 {calls}
 }}
-k() {{ [ -d "${{4%/*}}" ]||printf '%s\\0' "${{4%/*}}/.";}};items|(umask 077;xargs -0 -r mkdir -p --)
+k() {{ root "$4" $6;[ -d "${{4%/*}}" ]||{{ way "$4" 2>/dev/null&&printf '%s\\0' "${{4%/*}}/.";}};}}
+items|(umask 077;xargs -0 -r mkdir -p --)
 k() {{ [ $2 != f ]||[ ! -f "$3" ]||printf '%s\\0' "$3";}};items|xargs -0 -r sha1sum -- >../sums||:
 p=0;if command -v perl >/dev/null;then p=1;fi
 exec 3<../sums 5>../names
-k() {{ g=
+k() {{ g=;root "$4" $6
+if ! way "$4";then [ $2 != f ]||[ ! -f "$3" ]||read -r g _ <&3;echo "$1 unnamed";return;fi
 if [ $2 = d ];then [ ! -d "$3" ]||g=$(dig "$3");elif [ -f "$3" ];then read -r g _ <&3;g=${{g#\\\\}};fi
 if [ "$g" != "$5" ];then echo "$1 bad ${{g:--}}";return;fi
-if [ $2 = d ]&&[ -d "$4" ];then if [ "$(dig "$4")" = "$5" ];then echo "$1 ok";return;fi;mv -- "$4" "../o/$1";fi
+if [ $2 = d ]&&[ -d "$4" ];then if [ "$(dig "$4")" = "$5" ];then echo "$1 ok";return;fi
+free "$4"&&mv -- "$4" "../o/$1"||{{ echo "$1 unnamed";return;}};fi
 if [ $2 = f ]&&[ -d "$4" ];then echo "$4: is a directory" >&2;echo "$1 unnamed";return;fi
+if ! free "$4";then if [ $2 = f ]&&[ "$(dig "$4")" = "$5" ];then echo "$1 ok";else echo "$1 unnamed";fi;return;fi
 if [ $p$2 = 1f ];then printf '%s\\0' "$1" "$3" "$4" >&5;return;fi
 if mv -f $f -- "$3" "$4"||{{ [ $2 = d ]&&[ "$(dig "$4")" = "$5" ];}};then echo "$1 ok";else echo "$1 unnamed";fi;}}
 items;exec 5>&-;[ $p = 0 ]||perl -e '{_RENAME}' <../names
@@ -246,16 +269,18 @@ def link(pairs: Sequence[tuple[str, str]], token: str) -> str:
     """Link targets to sources of the same location: hard where that can be, else symbolic; ``ok``/``gone``/``bad``."""
     # a name that is (a link to) a directory is never given to mv, which would move things into it
     lines = [
-        f"""q() {{ t=${{2%/*}}/{INCOMING}{token};[ -e "$1" ]||{{ echo gone;return;}}
+        f"""{FUNCTIONS}{_PLACE}k() {{ t=${{2%/*}}/{INCOMING}{token};[ -e "$1" ]||{{ echo gone;return;}}
+root "$2" $3;way "$2"||{{ echo bad;return;}}
 if [ "$1" -ef "$2" ];then echo ok;return;fi
 if [ -d "$2" ]&&[ ! -L "$2" ];then echo "$2: is a directory" >&2;echo bad;return;fi
+free "$2"||{{ echo bad;return;}}
 (umask 077;mkdir -p -- "${{2%/*}}")
 if [ -d "$1" ];then ln -sfn -- "$1" "$2";else
 [ ! -d "$2" ]||rm -f -- "$2"
 {{ ln -- "$1" "$t" 2>/dev/null||ln -s -- "$1" "$t";}}&&mv -f -- "$t" "$2"
 fi&&echo ok||{{ rm -f -- "$t";echo bad;}};}}"""
     ]
-    lines.extend(f"q {shlex.quote(source)} {shlex.quote(target)}" for source, target in pairs)
+    lines.extend(f"k {shlex.quote(source)} {shlex.quote(target)}{_stored(target)}" for source, target in pairs)
     return "\n".join(lines)
 
 
@@ -266,9 +291,10 @@ def fetch(url: str, root: str, token: str, target: str, digest: str | None) -> s
     already is fetched again only if the server says that its own is newer, or if it was written after it got its name.
     """
     expected = digest or ""
-    return f"""{_DIGEST}R={shlex.quote(root)};T=$R/{INCOMING}{token};P={shlex.quote(target)};U={shlex.quote(url)}
-trap 'rm -rf -- "$T"' EXIT;trap 'exit 143' HUP INT TERM PIPE
-(umask 077;mkdir -p -- "$R" "${{P%/*}}"&&mkdir -- "$T")||exit 1
+    return f"""{_begin(root, token, target)}||exit 1
+trap 'cd /;ah_rm "$R" "$N"' EXIT;trap 'exit 143' HUP INT TERM PIPE
+P={shlex.quote(target)};U={shlex.quote(url)}
+root "$P"{_stored(target)};way "$P"&&(umask 077;mkdir -p -- "${{P%/*}}")||exit 1
 if command -v curl >/dev/null;then
 [ ! -f "$P" ]||[ "$P" -nt "${{P%/*}}" ]||set -- -z "$P"
 curl -fsSL --proto =http,https --proto-redir =http,https --max-redirs 5 \\
@@ -278,22 +304,34 @@ else exit 71;fi
 if [ ! -e "$T/f" ]&&[ -f "$P" ];then echo same "$(siz "$P")" "$(dig "$P")";exit 0;fi
 [ -e "$T/f" ]||:>"$T/f"
 g=$(dig "$T/f");e={shlex.quote(expected)};[ -z "$e" ]||[ "$g" = "$e" ]||{{ echo "digest $g" >&2;exit 72;}}
-n=$(siz "$T/f");[ ! -d "$P" ]&&mv -f -- "$T/f" "$P"&&echo ok "$n" "$g\""""
+n=$(siz "$T/f");free "$P"&&[ ! -d "$P" ]&&mv -f -- "$T/f" "$P"&&echo ok "$n" "$g\""""
 
 
 def put(root: str, token: str) -> str:
     """Read stdin into a temporary file and print ``SIZE DIGEST``; :func:`commit` gives it its name."""
-    return f"""{_DIGEST}R={shlex.quote(root)};T=$R/{INCOMING}{token}
-(umask 077;mkdir -p -- "$R"&&mkdir -- "$T")||exit 1
-cat >"$T/f"&&echo "$(siz "$T/f")" "$(dig "$T/f")"||{{ rm -rf -- "$T";exit 1;}}"""
+    return f"""{_begin(root, token, "")}||exit 1
+cat >"$T/f"&&echo "$(siz "$T/f")" "$(dig "$T/f")"||{{ ah_rm "$R" "$N";exit 1;}}"""
 
 
 def commit(root: str, token: str, target: str) -> str:
     """Give what :func:`put` wrote its final name."""
-    return f"""T={shlex.quote(root)}/{INCOMING}{token};P={shlex.quote(target)}
-(umask 077;mkdir -p -- "${{P%/*}}")&&[ ! -d "$P" ]&&mv -f -- "$T/f" "$P";c=$?;rm -rf -- "$T";exit $c"""
+    return f"""{FUNCTIONS}{_PLACE}R={shlex.quote(root)};N={INCOMING}{token};T=$R/$N;P={shlex.quote(target)}
+root "$P"{_stored(target)};way "$P"&&(umask 077;mkdir -p -- "${{P%/*}}")&&free "$P"&&[ ! -d "$P" ]&&mv -f -- "$T/f" "$P"
+c=$?;ah_rm "$R" "$N";exit $c"""
 
 
 def discard(root: str, token: str) -> str:
     """Remove what :func:`put` wrote."""
-    return f"rm -rf -- {shlex.quote(root + '/' + INCOMING + token)}"
+    return f"{FUNCTIONS}ah_rm {shlex.quote(root)} {INCOMING}{token}"
+
+
+def _begin(root: str, token: str, target: str) -> str:
+    """Make the temporary folder ``$T`` of a transfer: the folder ``$N`` in ``$R``."""
+    make = 'ah_make "$R"' if is_stored(target) else '(umask 077;mkdir -p -- "$R")'
+    return f"""{FUNCTIONS}{_DIGEST}{_PLACE}R={shlex.quote(root)};N={INCOMING}{token};T=$R/$N
+{make}&&ah_new "$T\""""
+
+
+def _stored(target: str) -> str:
+    """The word that says that a target is one of the store's."""
+    return " s" if is_stored(target) else ""

@@ -13,6 +13,7 @@ import pytest
 
 from airflow_hybrid.errors import CancelledError
 from airflow_hybrid.model import JobState
+from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.testing.hosts import ODD_NAMES
 from airflow_hybrid.testing.site import (
     Contract,
@@ -187,7 +188,7 @@ class JobsContract(Contract):
         await site.queue.submit(batch)
         waiting = asyncio.ensure_future(site.queue.wait(batch.directory))
         await asyncio.sleep(0.5)
-        await site.sh(f"rm -rf -- {shlex.quote(batch.directory)}")
+        await site.sh(removal.FUNCTIONS + removal.remove(batch.directory))
         (result,) = await waiting
         assert (result.state, result.exit_code) == (JobState.LOST, None)
 

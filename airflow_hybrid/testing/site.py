@@ -21,6 +21,7 @@ from airflow_hybrid.hooks.images import ready_image, wanted_of
 from airflow_hybrid.hooks.queue import Batch, JobQueue
 from airflow_hybrid.model import JobResult, JobScript
 from airflow_hybrid.model.containers import Container, Mount, ReadyImage
+from airflow_hybrid.removal import shell as removal
 
 MakeConnector = Callable[[], Connector]
 LIMIT_S = 300.0
@@ -136,6 +137,8 @@ async def opened(make_connector: MakeConnector, service: str | None, name: str =
     folder = f"{workdir}/{name or new_folder()}"
     queue = connector.queue(host, service)
     site = Site(connector, host, queue, folder, service)
+    made = await host.run(removal.FUNCTIONS + removal.make(folder))
+    made.check("the folder of the contract's tests cannot be made")
     try:
         if source := await connector.image(host, service):
             elsewhere = not queue.scheduler.on_host
@@ -162,11 +165,11 @@ def new_folder() -> str:
 
 async def remove(site: Site) -> None:
     """End the jobs of a site's folder and remove it."""
-    folder = shlex.quote(site.folder)
-    if (await site.host.run(f"test -d {folder}")).exit_code == 0:
+    if (await site.host.run(f"test -d {shlex.quote(site.folder)}")).exit_code == 0:
         await site.queue.cancel(site.task)
         # jobs that are being killed may still write
-        await site.host.run(f"for i in 1 2 3 4 5; do rm -rf -- {folder} && break; sleep 1; done")
+        again = f"for i in 1 2 3 4 5; do {removal.remove(site.folder)} && exit; sleep 1; done; exit 1"
+        (await site.host.run(removal.FUNCTIONS + again)).check("the folder of the contract's tests is left")
 
 
 def contract(test: Callable[[Any, Site], Awaitable[None]]) -> Callable[..., None]:

@@ -18,6 +18,7 @@ from airflow_hybrid.hooks.compose import ComposeProject, Engine, find_engine, pr
 from airflow_hybrid.hooks.connectors.base import TOKEN, Connector, Deployed
 from airflow_hybrid.hooks.connectors.inside import InContainers
 from airflow_hybrid.hooks.local import LocalHost
+from airflow_hybrid.removal import shell as removal
 
 DEPLOY_TIMEOUT_S = 600
 MAX_FOLDER_MIB = 64
@@ -115,8 +116,9 @@ class ComposeConnector(InContainers):
     async def undeploy(self) -> None:
         project = await self._project()
         await project.down()
-        folder = shlex.quote(await self._folder(project.host))
-        await project.host.run(f"rm -rf {folder}", label="remove the copy of the compose file")
+        text = removal.FUNCTIONS + removal.remove(await self._folder(project.host), below=2)
+        removed = await project.host.run(text, label="remove the copy of the compose file")
+        removed.check("the copy of the compose file's folder could not be removed")
 
     async def deployed(self) -> list[Deployed]:
         host = await self.outer()
@@ -140,8 +142,10 @@ class ComposeConnector(InContainers):
         if isinstance(host, LocalHost):
             return list(files), folder
         data = pack(Path(folder), [Path(file) for file in files])
-        target = posixpath.join(await self._folder(host), "project")
-        text = f"umask 77; mkdir -p {shlex.quote(target)} && tar -x -f - -C {shlex.quote(target)}"
+        folder_there = await self._folder(host)
+        target = posixpath.join(folder_there, "project")
+        text = f"umask 77\n{removal.FUNCTIONS}{removal.make(folder_there)} && "
+        text += f"mkdir -p {shlex.quote(target)} && tar -x -f - -C {shlex.quote(target)}"
         result = await host.run(text, stdin=data, timeout_s=300, label="send the compose file's folder")
         result.check("the compose file's folder could not be sent")
         return [posixpath.join(target, Path(file).relative_to(folder).as_posix()) for file in files], target
@@ -151,7 +155,7 @@ class ComposeConnector(InContainers):
         folder = await self._folder(host)
         text = json.dumps({"services": {name: {"labels": self.labels} for name in services}})
         path = posixpath.join(folder, "labels.yml")
-        command = f"umask 77; mkdir -p {shlex.quote(folder)} && cat > {shlex.quote(path)}"
+        command = f"umask 77\n{removal.FUNCTIONS}{removal.make(folder)} && cat > {shlex.quote(path)}"
         result = await host.run(command, stdin=text.replace("$", "$$").encode(), label="write the labels")
         result.check("the labels could not be written")
         return path

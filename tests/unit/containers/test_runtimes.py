@@ -156,7 +156,7 @@ def test_how_a_container_is_started(made: list[str], expected: list[str]) -> Non
             "localhost/airflow_hybrid:",
             "printf %s 'FROM it'\"'\"'s' | podman build",
         ),
-        ("apptainer", {"dockerPull": "debian:12"}, "/w/images/", ".sif.new docker://debian:12 && mv -f"),
+        ("apptainer", {"dockerPull": "debian:12"}, "/w/images/", ".sif.new docker://debian:12 && ah_rm /w/images "),
         ("apptainer", {"dockerPull": "oras://x/y"}, "/w/images/", " oras://x/y "),
         ("singularity", {"dockerLoad": "x"}, "/w/images/", "docker-archive:/a/x.tar"),
         ("apptainer", {"dockerImageId": "/apps/x.sif"}, "/apps/x.sif", "there is no such file"),

@@ -22,6 +22,7 @@ from airflow_hybrid.hooks.local import LocalHost
 from airflow_hybrid.hooks.staging import Move
 from airflow_hybrid.hooks.transfer import Ended, Way
 from airflow_hybrid.model import FileRef
+from airflow_hybrid.removal import MARKER, MARKER_LINE
 
 DEPLOYMENTS = {"one": Deployment("one", "local"), "two": Deployment("two", "local")}
 
@@ -52,7 +53,7 @@ async def test_a_file_is_copied_and_verified_and_named(tmp_path: Path) -> None:
     assert entry.to_json()["checksum"] == asked.checksum
     (again,) = await DataMover(DEPLOYMENTS).stage([asked])
     assert (again.route, again.reused) == ("in place", True)
-    assert sorted(p.name for p in (tmp_path / "w" / "store").iterdir()) == [asked.path.split("/")[-3]]
+    assert sorted(p.name for p in (tmp_path / "w" / "store").iterdir()) == [MARKER, asked.path.split("/")[-3]]
 
 
 async def test_one_path_asked_twice_is_moved_once(tmp_path: Path) -> None:
@@ -77,6 +78,7 @@ async def test_what_is_there_under_a_free_name_is_compared(tmp_path: Path) -> No
     source.write_text("new")
     target.parent.mkdir()
     target.write_text("old")
+    (target.parent / MARKER).write_text(f"{MARKER_LINE}\n")
     asked = StageRequest.of(described(source), await host(), str(target))
     assert not (await DataMover(DEPLOYMENTS).stage([asked]))[0].reused
     assert target.read_text() == "new"
@@ -89,6 +91,7 @@ async def test_a_directory_is_never_put_inside_another_that_has_its_name(tmp_pat
     (source / "new").write_text("1")
     target.mkdir(parents=True)
     (target / "old").write_text("1")
+    (target.parent / MARKER).write_text(f"{MARKER_LINE}\n")
     asked = StageRequest.of(described(source), await host(), str(target))
     await DataMover(DEPLOYMENTS).stage([asked])
     assert [p.name for p in target.iterdir()] == ["new"]
@@ -103,6 +106,42 @@ async def test_a_file_is_not_put_inside_a_directory_that_has_its_name(tmp_path: 
     with pytest.raises(TransferError, match="is a directory"):
         await DataMover(DEPLOYMENTS).stage([asked])
     assert not list(target.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["File", "Directory"])
+@pytest.mark.parametrize("inside", [False, True], ids=["sent", "linked"])
+async def test_what_others_have_at_the_path_is_not_replaced(
+    tmp_path: Path, monkeypatch: Any, kind: str, inside: bool
+) -> None:
+    monkeypatch.setattr(carrier, "ATTEMPTS", 1)
+    source, target = tmp_path / "s", tmp_path / "out" / "s"
+    for path, text in ((source, "ours"), (target, "theirs")):
+        path.parent.mkdir(exist_ok=True)
+        file = path / "f" if kind == "Directory" and path == source else path
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    value = {"class": kind, "location": FileRef("two" if inside else "one", "localhost", str(source)).uri}
+    asked = StageRequest.of(value, await host(), str(target))
+    with pytest.raises(TransferError) as caught:
+        await DataMover(DEPLOYMENTS).stage([asked])
+    assert f"{target} is there already, and airflow_hybrid did not make it: move it away" in str(caught.value)
+    assert target.read_text() == "theirs"
+
+
+async def test_nothing_is_written_through_a_link_in_the_store(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(carrier, "ATTEMPTS", 1)
+    source, victim = tmp_path / "f", tmp_path / "victim"
+    source.write_text("ours")
+    victim.mkdir()
+    asked = await request(tmp_path / "w", described(source))
+    folder = Path(asked.path).parent
+    (victim / Path(asked.path).name).write_text("theirs")
+    folder.parent.mkdir(parents=True)
+    folder.symlink_to(victim)
+    with pytest.raises(TransferError) as caught:
+        await DataMover(DEPLOYMENTS).stage([asked])
+    assert f"{folder} is a link: nothing is written through it" in str(caught.value)
+    assert [(p.name, p.read_text()) for p in victim.iterdir()] == [(Path(asked.path).name, "theirs")]
 
 
 @pytest.mark.parametrize("kind", ["File", "Directory"])

@@ -17,6 +17,7 @@ from airflow_hybrid.hooks import job_directory
 from airflow_hybrid.hooks.job_directory import Batch
 from airflow_hybrid.hooks.job_script import job_function
 from airflow_hybrid.model import JobScript, StageEntry
+from airflow_hybrid.removal import MARKER, MARKER_LINE
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from tests.unit.hooks.batches import SHELLS, batch
@@ -32,6 +33,7 @@ def run(shell: str, made: Batch, *, environment: dict[str, str] | None = None, *
     data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     folder = Path(made.directory)
     folder.mkdir(parents=True)
+    (folder / MARKER).write_text(f"{MARKER_LINE}\n")
     subprocess.run(["tar", "-xof", "-"], cwd=folder, input=data, check=True)
     for name in ("c", "ec", *(f"{key}/{sub}" for key in made.keys for sub in ("out", "tmp"))):
         (folder / name).mkdir(parents=True, exist_ok=True)
