@@ -11,6 +11,7 @@ import configparser
 import contextlib
 import os
 import pwd
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,6 +217,39 @@ def _project_of(folder: Path, airflow: AirflowFolders) -> str:
 
 def _is_shared(folder: str, airflow: AirflowFolders) -> bool:
     return folder in _SHARED or _why_no_root(folder, airflow) is not None
+
+
+_OF_THE_SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr")
+OUTPUTS = "hybrid_outputs"
+"""folder of Airflow's home where outputs go by default"""
+
+
+def outdir_problem(outdir: str) -> str | None:
+    """Why the outputs of a run may not go where its conf says; None where they may.
+
+    What is written there has names that a document chooses, and replaces what had them: it must not become a DAG, a
+    setting or a program.
+
+    :param outdir: a path or URL; an object store is the business of its Connection.
+    """
+    if "://" in outdir and not outdir.startswith("file://"):
+        return None
+    path = os.path.realpath(unquote(urlsplit(outdir).path) if outdir.startswith("file://") else outdir)
+    airflow = AirflowFolders.here()
+    if path in _NEVER or _is_home(path):
+        return "it is the folder of everybody's files or a home directory"
+    if "/." in path:
+        return "it is hidden, or in a hidden folder"
+    programs = (*_OF_THE_SYSTEM, os.path.realpath(sys.prefix), os.path.realpath(Path(__file__).parents[2]))
+    if any(_is_below(path, folder) for folder in programs):
+        return "it is a folder of the system or of programs"
+    if _is_below(path, airflow.dags):
+        return "it is in the DAGs folder"
+    if airflow.holds(path, airflow.dags) and not _is_below(path, os.path.join(airflow.home, OUTPUTS)):
+        return "it is a folder of Airflow itself"
+    if airflow.lies_in(path):
+        return "files of Airflow itself are in it"
+    return None
 
 
 def docker_requirements(value: Any) -> Iterator[Mapping[str, Any]]:

@@ -53,7 +53,7 @@ _OWN_NAMES = frozenset(
         "launch.sh",
     )
 )
-_OWN_PREFIXES = ("jobid.", "submitting.", "batch.", "jobs.")
+_OWN_PREFIXES = ("host-", "jobid.", "submitting.", "batch.", "jobs.")
 GZIP_FROM_BYTES = 256 << 10
 
 
