@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_hybrid.cwl.trust import HINT, REFUSED, AirflowFolders, Roots, is_below, is_located, located
+from airflow_hybrid.cwl.own_folders import AirflowFolders, is_below
+from airflow_hybrid.cwl.trust import HINT, REFUSED, Roots, is_located, located
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import percent_decoded
 

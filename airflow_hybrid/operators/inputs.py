@@ -66,7 +66,7 @@ def check_outdir(graph: WorkflowGraph, conf: Mapping[str, Any]) -> None:
 
     :raises InputError: they may not; nothing has run.
     """
-    from airflow_hybrid.cwl.trust import outdir_problem
+    from airflow_hybrid.cwl.own_folders import outdir_problem
 
     if OUTDIR_KEY in {port.name for port in graph.inputs} or not conf.get(OUTDIR_KEY):
         return

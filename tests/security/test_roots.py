@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from airflow_hybrid.cwl.cache import ROOTS_VARIABLE
 from airflow_hybrid.cwl.compile import compile_document
 from airflow_hybrid.cwl.inputs import validate_inputs
-from airflow_hybrid.cwl.trust import ROOTS_VARIABLE
 from airflow_hybrid.errors import CwlError
 
 HINT = (

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.cwl import runtime
-from airflow_hybrid.cwl.trust import ROOTS_VARIABLE
+from airflow_hybrid.cwl.cache import ROOTS_VARIABLE
 from airflow_hybrid.engine import TaskIdentity
 from airflow_hybrid.errors import HybridError
 from tests.unit.engine.execution import execute

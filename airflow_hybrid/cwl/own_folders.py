@@ -1,0 +1,133 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Folders that are Airflow's own, or everybody's: no root of documents, and no place for the outputs of a run."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import os
+import pwd
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from airflow_hybrid.model import percent_decoded
+
+_NEVER = (
+    "/",
+    "/tmp",
+    "/var/tmp",
+    "/dev/shm",
+    "/home",
+    "/Users",
+    "/root",
+    "/etc",
+    "/proc",
+    "/sys",
+    "/dev",
+    "/run",
+    "/var",
+)
+"""folders that are no root even where they are given as one"""
+_OF_THE_SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr")
+OUTPUTS = "hybrid_outputs"
+"""folder of Airflow's home where outputs go by default"""
+
+
+@dataclass(frozen=True)
+class AirflowFolders:
+    """Where Airflow keeps its own files: settings, keys, passwords, logs; and the DAGs, which are the user's.
+
+    :ivar home: real path; ``dags``: real path. ``own``: real paths of Airflow's files and folders elsewhere.
+    """
+
+    home: str
+    dags: str
+    own: tuple[str, ...] = ()
+
+    @classmethod
+    def here(cls) -> AirflowFolders:
+        """Of this process: by its environment and ``airflow.cfg`` (Airflow itself is not imported for this)."""
+        home = os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
+        settings = os.environ.get("AIRFLOW_CONFIG") or os.path.join(home, "airflow.cfg")
+        parser = configparser.ConfigParser(interpolation=None, strict=False)
+        with contextlib.suppress(OSError, configparser.Error, UnicodeDecodeError):  # Airflow itself tells of these
+            parser.read(settings, encoding="utf-8")
+
+        def setting(section: str, key: str, default: str) -> str:
+            variable = f"AIRFLOW__{section}__{key}".upper()
+            given = os.environ.get(variable) or parser.get(section, key, fallback="") or default
+            return os.path.realpath(os.path.expanduser(given.replace("{AIRFLOW_HOME}", home)))
+
+        logs = setting("logging", "base_log_folder", os.path.join(home, "logs"))
+        return cls(
+            os.path.realpath(home),
+            setting("core", "dags_folder", os.path.join(home, "dags")),
+            (os.path.realpath(settings), logs),
+        )
+
+    def holds(self, path: str, root: str) -> bool:
+        """Whether a real path, below ``root``, is one of Airflow's own files.
+
+        The DAGs folder in the home is not, nor a folder of it that was made a root of its own.
+        """
+        if any(is_below(path, own) for own in self.own):
+            return True
+        if not is_below(path, self.home):
+            return False
+        of_the_user = [folder for folder in (self.dags, root) if folder != self.home and is_below(folder, self.home)]
+        return not any(is_below(path, folder) for folder in of_the_user)
+
+    def lies_in(self, path: str) -> bool:
+        """Whether the folder with a real path has Airflow's own files below it."""
+        return any(own != path and is_below(own, path) for own in (self.home, *self.own))
+
+
+def is_below(path: str, folder: str) -> bool:
+    """Whether ``path`` is the folder or lies in it."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def is_home(folder: str) -> bool:
+    own = {os.path.realpath(os.path.expanduser("~")), os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir), "/root"}
+    return folder in own or os.path.dirname(folder) in ("/home", "/Users")
+
+
+def why_no_root(folder: str, airflow: AirflowFolders) -> str | None:
+    """Why a folder, by its real path, is never a root of documents; None where it may be one."""
+    if folder in _NEVER:
+        return "everybody's files are in it"
+    if is_home(folder):
+        return "it is a home directory"
+    if folder == airflow.home:
+        return "it is Airflow's home, with its settings, keys and logs"
+    return None
+
+
+def outdir_problem(outdir: str) -> str | None:
+    """Why the outputs of a run may not go where its conf says; None where they may.
+
+    What is written there has names that a document chooses, and replaces what had them: it must not become a DAG, a
+    setting or a program.
+
+    :param outdir: a path or URL; an object store is the business of its Connection.
+    """
+    if "://" in outdir and not outdir.startswith("file://"):
+        return None
+    path = os.path.realpath(percent_decoded(urlsplit(outdir).path) if outdir.startswith("file://") else outdir)
+    airflow = AirflowFolders.here()
+    if path in _NEVER or is_home(path):
+        return "it is the folder of everybody's files or a home directory"
+    if "/." in path:
+        return "it is hidden, or in a hidden folder"
+    programs = (*_OF_THE_SYSTEM, os.path.realpath(sys.prefix), os.path.realpath(Path(__file__).parents[2]))
+    if any(is_below(path, folder) for folder in programs):
+        return "it is a folder of the system or of programs"
+    if is_below(path, airflow.dags):
+        return "it is in the DAGs folder"
+    if airflow.holds(path, airflow.dags) and not is_below(path, os.path.join(airflow.home, OUTPUTS)):
+        return "it is a folder of Airflow itself"
+    if airflow.lies_in(path):
+        return "files of Airflow itself are in it"
+    return None
