@@ -7,7 +7,12 @@ never guessed from a message later.
 
 from __future__ import annotations
 
-from airflow_hybrid.printable import printable, printable_lines, quoted_lines
+from airflow_hybrid.printable import few_lines, printable, printable_lines, quoted_lines, shortened
+
+MOST_CHARS = 100_000
+"""of a message: whatever has come into it, it is escaped and searched for secrets in a moment"""
+TASK_LINES = 30
+"""of a message in a task's log"""
 
 
 class HybridError(Exception):
@@ -17,23 +22,28 @@ class HybridError(Exception):
     :param where: ``file:line:column``, or host and command; printed before the message.
     :param hint: what the user can do about it; printed after the message.
 
-    What does not print is escaped in all three, and secrets of URLs are left out. A message may have lines of its own:
-    what others wrote (a site, a job) is put into it by :func:`~airflow_hybrid.printable.printable`, as one line, or by
-    :func:`~airflow_hybrid.printable.quoted_lines`.
+    What is longer than a person can read is shortened in the middle. What does not print is escaped in all three, and
+    secrets of URLs are left out. A message may have lines of its own: what others wrote (a site, a job) is put into it
+    by :func:`~airflow_hybrid.printable.printable`, as one line, or by :func:`~airflow_hybrid.printable.quoted_lines`.
     """
 
     retryable: bool = False
 
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
-        message = printable_lines(message)
+        message = printable_lines(shortened(message, MOST_CHARS))
         super().__init__(message)
         self.message = message
-        self.where = None if where is None else printable_lines(where)
-        self.hint = None if hint is None else printable_lines(hint)
+        self.where = None if where is None else printable_lines(shortened(where, MOST_CHARS))
+        self.hint = None if hint is None else printable_lines(shortened(hint, MOST_CHARS))
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
         return f"{text}\n  -> {self.hint}" if self.hint else text
+
+    @property
+    def for_a_task(self) -> str:
+        """The message for a task's log: not longer than a screen."""
+        return few_lines(str(self), TASK_LINES)
 
 
 class ConfigError(HybridError):

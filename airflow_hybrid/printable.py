@@ -15,8 +15,8 @@ _JOINERS = "\u200c\u200d"
 """format characters that words and emoji of some scripts need"""
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
-_URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*)://([^\s'\"<>]*)")
-_VALUE = re.compile(r"([^=&;]+=)[^&;]+")
+_URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,30})://([^\s'\"<>]*)")
+_SEPARATOR = re.compile(r"([&;])")
 _WITHOUT_SECRETS = frozenset({"file", "hybrid"})
 """schemes whose locations have neither user nor query"""
 _WEB = frozenset({"http", "https", "ftp", "ftps"})
@@ -29,7 +29,7 @@ def printable(text: str) -> str:
     >>> printable("a\nb\x1b[2J")
     'a\\nb\\x1b[2J'
     """
-    return redacted(text if text.isprintable() else "".join(map(_escaped, text)))
+    return redacted(text if text.isprintable() else text.translate(_LINE))
 
 
 def printable_lines(text: str) -> str:
@@ -41,7 +41,7 @@ def printable_lines(text: str) -> str:
     if text.isprintable():
         return redacted(text)
     text = _LINE_ENDS.sub("\n", text)
-    return redacted("".join(sign if sign in "\n\t" else _escaped(sign) for sign in text))
+    return redacted(text.translate(_LINES))
 
 
 def quoted_lines(text: str, *, most: int | None = None, indent: str = "") -> list[str]:
@@ -89,12 +89,50 @@ def _redacted_user(scheme: str, user: str) -> str:
 def _redacted_values(query: str) -> str:
     if query and "=" not in query:
         return HIDDEN
-    return _VALUE.sub(rf"\g<1>{HIDDEN}", query)
+    return "".join(map(_redacted_value, _SEPARATOR.split(query)))
+
+
+def _redacted_value(part: str) -> str:
+    name, sign, value = part.partition("=")
+    return f"{name}={HIDDEN}" if sign and name and value else part
 
 
 def _redacted_fragment(fragment: str) -> str:
     """A fragment names a part of a document, or holds values as a query does (``access_token=...``)."""
     return _redacted_values(fragment) if "=" in fragment else fragment
+
+
+def shortened(text: str, most: int) -> str:
+    """At most about ``most`` characters: what is too long is cut in the middle, and it says so.
+
+    >>> shortened("abcdefghij", 4)
+    'ab [6 characters more] ij'
+    """
+    if len(text) <= most:
+        return text
+    half = most // 2
+    return f"{text[:half]} [{len(text) - 2 * half:,} characters more] {text[-half:]}"
+
+
+def few_lines(text: str, most: int, width: int = 1000) -> str:
+    """At most ``most`` lines of about ``width`` characters: what is too much is left out in the middle."""
+    lines = text.split("\n")
+    if len(lines) > most:
+        head, tail = most - most // 2, most // 2 - 1
+        lines = [*lines[:head], f"... {len(lines) - head - tail:,} lines more ...", *lines[len(lines) - tail :]]
+    return "\n".join(shortened(line, width) for line in lines)
+
+
+class _Escapes(dict[int, str]):
+    """A table for ``str.translate`` that is made as signs are met."""
+
+    def __missing__(self, code: int) -> str:
+        found = self[code] = _escaped(chr(code))
+        return found
+
+
+_LINE = _Escapes()
+_LINES = _Escapes({ord(sign): sign for sign in "\n\t"})
 
 
 def _escaped(sign: str) -> str:

@@ -3,7 +3,8 @@
 
 What keeps an expression in: a realm of its own, into which no object of the outer one is handed; in the outer realm no
 code from strings; Node's permission model (no files, no children, no workers); an empty network namespace where the
-system allows one; limits of memory, time and output.
+system allows one; limits of memory, time and output. They hold without us too: a process whose parent is killed is
+killed by the kernel, and has a limit of processor time.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from cwl_utils import sandboxjs
+from cwl_utils.errors import JavascriptException
 
 from airflow_hybrid.errors import UnsupportedError
+from airflow_hybrid.printable import shortened
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +38,16 @@ _HEAP_MIB = 512
 _MEMORY_KIB = 1536 << 10
 """of a process, buffers outside of V8's heap included; what V8 only reserves does not count"""
 _ANSWER_BYTES = 64 << 20
+_CPU_S = 900
+"""processor time of a process, after which the kernel ends it, whether anybody waits for it or not"""
+_USED_S = 300.0
+"""a process that has worked for so long is replaced, so that none comes to the limit by many short expressions"""
 _PROCESSES = 4
+_DEFECT = re.compile(r"[A-Z][A-Za-z]{0,40}Error: ")
+"""how errors begin that the author did not throw: ``TypeError: ...``"""
 _END = "r1cepzbhUTxtykz5XTC4\n"
 """what cwl_utils' own Node.js programs print when an expression has ended"""
-_LIMITS = f'ulimit -c 0 2>/dev/null; ulimit -d {_MEMORY_KIB} 2>/dev/null; exec "$@"'
+_LIMITS = f'ulimit -c 0 2>/dev/null; ulimit -d {_MEMORY_KIB} 2>/dev/null; ulimit -t {_CPU_S} 2>/dev/null; exec "$@"'
 _OUT_OF_REACH = """\
 for (const name of ["require", "module", "exports", "fetch", "WebSocket", "EventSource"]) delete globalThis[name];
 for (const name of ["binding", "_linkedBinding", "dlopen", "getBuiltinModule", "mainModule", "kill", "chdir"])
@@ -58,12 +67,18 @@ process.stdin.on("data", function (chunk) {{
   const line = incoming.substring(0, i);
   incoming = incoming.substring(i + 1);
   try {{
-    // no object of this realm is handed in: its constructor would make functions of this realm
-    process.stdout.write(JSON.stringify(vm.runInNewContext(JSON.parse(line), Object.create(null))) + "\\n");
+    // no object of this realm is handed in: its constructor would make functions of this realm.
+    // What the expression has put off (promises) is done before there is an answer: nothing goes on after it.
+    const value = vm.runInNewContext(JSON.parse(line), Object.create(null), {{microtaskMode: "afterEvaluate"}});
+    process.stdout.write(JSON.stringify(value) + "\\n");
   }} catch (error) {{
     let text = "the expression failed";
-    try {{ text = String((error && error.stack) || error); }} catch (other) {{}}
-    process.stderr.write(text + "\\n");
+    try {{
+      const kind = error instanceof SyntaxError ? "SyntaxError" : String((error && error.name) || "Error");
+      const message = error && error.message !== undefined ? error.message : error;
+      text = (kind === "Error" ? "" : kind + ": ") + String(message);
+    }} catch (other) {{}}
+    process.stderr.write((text || "Error") + "\\n");
   }}
   process.stdout.write(end);
   process.stderr.write(end);
@@ -139,14 +154,41 @@ def without_network() -> tuple[str, ...]:
     return ()
 
 
+@functools.cache
+def _with_its_parent() -> tuple[str, ...]:
+    """A command prefix by which a program is killed when the thread that started it ends; ``()``: there is none."""
+    setpriv = shutil.which("setpriv")
+    prefix = (setpriv or "setpriv", "--pdeathsig", "KILL", "--")
+    try:
+        if (
+            setpriv
+            and subprocess.run([*prefix, "/bin/true"], capture_output=True, timeout=20, check=False).returncode == 0
+        ):
+            return prefix
+    except (OSError, subprocess.SubprocessError):
+        pass
+    log.info("an expression that loops ends %d s of processor time after its parent was killed", _CPU_S)
+    return ()
+
+
 class NodeEngine(sandboxjs.NodeJSEngine):
     """cwl_utils' engine with a Node.js that is shut in, bounded in time, memory and output; no containers are tried."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._used_s: dict[int, float] = {}
 
     def new_js_proc(
         self, js_text: str, force_docker_pull: bool = False, container_engine: str = "docker"
     ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            ["/bin/sh", "-c", _LIMITS, "sh", *without_network(), *node_command(), "--eval", js_text],
+            [
+                *("/bin/sh", "-c", _LIMITS, "sh"),
+                *without_network(),
+                *_with_its_parent(),
+                *node_command(),
+                *("--eval", js_text),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -180,13 +222,44 @@ class NodeEngine(sandboxjs.NodeJSEngine):
         while len(processes) > _PROCESSES:
             self._end(processes.pop(next(iter(processes))))
         stdin = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
+        began = time.monotonic()
         code, stdout, stderr = _converse(process, stdin, timeout)
-        if code != 0:
+        used_s = self._used_s.get(process.pid, 0.0) + time.monotonic() - began
+        self._used_s[process.pid] = used_s
+        if code != 0 or used_s > _USED_S:
             processes.pop(key, None)
             self._end(process)
         return code, stdout, stderr
 
+    def eval(
+        self,
+        scan: str,
+        jslib: str = "",
+        timeout: float = sandboxjs.default_timeout,
+        force_docker_pull: bool = False,
+        debug: bool = False,
+        js_console: bool = False,
+        container_engine: str = "docker",
+        **kwargs: Any,
+    ) -> Any:
+        """The value of an expression.
+
+        :raises JavascriptException: what the document's author throws, alone; or what is wrong with the expression.
+        """
+        code, stdout, stderr = self.exec_js_process(sandboxjs.code_fragment_to_js(scan, jslib), timeout)
+        if code == -1:
+            raise JavascriptException(f"the expression took longer than {timeout:g} s: {_shown(scan)}")
+        if code != 0:
+            raise JavascriptException(f"{stderr}: {_shown(scan)}")
+        if stderr and not stdout:
+            raise JavascriptException(f"{stderr}: {_shown(scan)}" if _DEFECT.match(stderr) else stderr)
+        try:
+            return json.loads(stdout)
+        except ValueError:
+            raise JavascriptException(f"the expression has no value: {_shown(scan)}") from None
+
     def _end(self, process: subprocess.Popen[str]) -> None:
+        self._used_s.pop(process.pid, None)
         process.kill()
         process.wait()
         for stream in (process.stdin, process.stdout, process.stderr):
@@ -200,8 +273,14 @@ def _with_context() -> str:
     return files("cwl_utils").joinpath("cwlNodeEngineWithContext.js").read_text("utf-8")
 
 
+def _shown(expression: str) -> str:
+    """An expression for a message: one line, not too long."""
+    return shortened(" ".join(expression[:10_000].split()), 200)
+
+
 def _converse(process: subprocess.Popen[str], stdin: bytes, timeout_s: float) -> tuple[int, str, str]:
     deadline = time.monotonic() + timeout_s
+    left_in = memoryview(stdin)
     assert process.stdin is not None and process.stdout is not None and process.stderr is not None
     streams = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
     out, err = streams.values()
@@ -218,10 +297,10 @@ def _converse(process: subprocess.Popen[str], stdin: bytes, timeout_s: float) ->
             for ready, _ in selector.select(left):
                 if ready.fd not in streams:
                     try:
-                        stdin = stdin[os.write(ready.fd, stdin[: 1 << 16]) :]
+                        left_in = left_in[os.write(ready.fd, left_in[: 1 << 16]) :]
                     except OSError:
-                        stdin = b""
-                    if not stdin:
+                        left_in = left_in[:0]
+                    if not left_in:
                         selector.unregister(ready.fd)
                     continue
                 data = os.read(ready.fd, 1 << 16)

@@ -12,6 +12,12 @@ import threading
 from collections.abc import Iterator
 from urllib.parse import unquote
 
+from airflow_hybrid.printable import shortened
+
+MOST_CHARS = 20_000
+"""of one message that is read"""
+MOST_TOLD = 20
+"""messages that are told at once"""
 _LOGGERS = ("cwltool", "salad", "cwl_utils", "rdflib.term")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _LEAD = re.compile(r"^(?P<file>(?:[a-z][a-z0-9+.-]*://)?[^\s:][^:\n]*):(?P<line>\d+):(?P<column>\d+):(?P<rest>.*)$")
@@ -26,7 +32,7 @@ _PHRASES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\(\d+\) \([^)]*\) Validation error in (field \S+|position \d+): ?", ""),
-        (r"Field 'class' contains undefined reference to '[^']*?([^/'#]+)'", r"unknown class '\1'"),
+        (r"Field 'class' contains undefined reference to '(?:[^']*[/#])?([^/'#]*)'", r"unknown class '\1'"),
         (r"Field '(\w+)' contains undefined reference to '(?:file://)?([^']*)'", r"'\1' names \2, which is not there"),
         (r"Field '(\w+)' references unknown identifier '([^']*)', tried [^']*", r"'\1' names '\2', which is not there"),
         (r"No cwlVersion found\..*", "there is no cwlVersion"),
@@ -34,6 +40,10 @@ _PHRASES = tuple(
         (r"Tool file contains graph of multiple objects", "the document holds several processes"),
         (r"workflowjobj must be a dict, got .*", "the document is a list, not a CWL process"),
         (r"(tried \S+) but", r"\1:"),
+        (r"Expression evaluation error: ?", ""),
+        (r"Error collecting output for parameter '([^']*)': ?", r"output '\1': "),
+        (r"Did not find output file with glob pattern: \['([^']*)'\]\.?", r"no file matches the glob '\1'"),
+        (r"Did not find output file with glob pattern: \[([^\]]*)\]\.?", r"no file matches any of the globs \1"),
         (r"file://(?=/)", ""),
     )
 )
@@ -50,7 +60,7 @@ class Caught:
         """The errors since the last call as one text, the first (the cause) first; warnings when there are none."""
         found = self.errors or self.warnings
         seen: dict[str, None] = {}
-        for text in found:
+        for text in found[:MOST_TOLD]:
             message = plain(text)[1]
             if not any(message in other or other in message for other in seen):
                 seen[message] = None
@@ -113,6 +123,7 @@ def plain(text: str) -> tuple[str | None, str]:
     Their lines carry a ``file:line:column:`` lead, padded to one width; the column at which the rest begins is the
     depth. What only leads to a deeper line ("checking field ...") is dropped; the deepest line gives the position.
     """
+    text = shortened(text, MOST_CHARS)
     items: list[tuple[int, str | None, str]] = []
     lead: str | None = None
     for raw in _ANSI.sub("", text).splitlines():

@@ -14,10 +14,11 @@ from typing import Any
 from airflow_hybrid.config import bind
 from airflow_hybrid.cwl.fragment import PendingJob
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
-from airflow_hybrid.engine.failures import Failure, shown_command
+from airflow_hybrid.engine.failures import Failure, jobs_in_words, shown_command
 from airflow_hybrid.engine.places import Place, ref_of
 from airflow_hybrid.engine.progress import ProgressLog
 from airflow_hybrid.engine.reuse import Found, Reuse
+from airflow_hybrid.engine.site_faults import site_faults, with_what_is_there
 from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.engine.spreading import tell
 from airflow_hybrid.errors import CwlError, UnsupportedError
@@ -72,7 +73,7 @@ class BatchRunner:
         if found.outputs:
             self.log.info(
                 "%s at %s: %d of %d jobs are the same as finished ones: their outputs are reused",
-                title(jobs), place.host.title, len(found.outputs), len(jobs),
+                title(jobs), place.title, len(found.outputs), len(jobs),
             )  # fmt: skip
             self.lineage.extend(found.lineage)
             await in_cwl_thread(_complete, jobs, found.outputs)
@@ -126,7 +127,7 @@ class BatchRunner:
                 await adopt(reports)
                 continue
             batch_jobs = [waiting[key] for key in ours.keys if key in waiting]
-            self.log.info("%s at %s: %d jobs submitted", title(batch_jobs), place.host.title, len(batch_jobs))
+            self.log.info("%s at %s: %s submitted", title(batch_jobs), place.title, jobs_in_words(len(batch_jobs)))
             results = await self._wait(place, ours, batch_jobs)
             for key, result in zip(ours.keys, results, strict=True):
                 if key in waiting:
@@ -135,7 +136,7 @@ class BatchRunner:
         # outputs are bound by paths: a job that an earlier try ran is built again for where it was run
         moved = [job for job in jobs if directories[job.key] != f"{built[job.key]}/{job.key}"]
         await self._build(place, moved, directories, paths, image, peers)
-        self._reuse.record(place, found, await self._collect(place, jobs, done, directories, scripts_of))
+        self._reuse.record(place, found, await self._collect(place, jobs, done, directories, scripts_of, paths))
 
     async def _adopt(
         self,
@@ -149,7 +150,7 @@ class BatchRunner:
         wanted = [key for key in report.keys if key in waiting]
         if not wanted:
             return
-        self.log.info("re-attached to %s at %s: %d jobs", report.directory, place.host.title, len(wanted))
+        self.log.info("re-attached to %s at %s: %s", report.directory, place.title, jobs_in_words(len(wanted)))
         results = await self._wait(place, report, [waiting[key] for key in wanted])
         again = 0
         for key, result in zip(report.keys, results, strict=True):
@@ -162,10 +163,10 @@ class BatchRunner:
             done[key], directories[key] = result, posixpath.join(report.directory, key)
             del waiting[key]
         if again:
-            self.log.info("%d jobs that failed before are attempted again", again)
+            self.log.info("%s that failed before: attempted again", jobs_in_words(again))
 
     async def _wait(self, place: Place, report: BatchReport, jobs: Sequence[PendingJob]) -> list[JobResult]:
-        with closing(ProgressLog(f"{title(jobs)} at {place.host.title}", self.log)) as progress:
+        with closing(ProgressLog(f"{title(jobs)} at {place.title}", self.log)) as progress:
             wait = functools.partial(place.queue.wait, report.directory, progress.tell)
             return await place.patiently(wait, self.log)
 
@@ -276,6 +277,7 @@ class BatchRunner:
         done: Mapping[str, JobResult],
         directories: Mapping[str, str],
         scripts: Mapping[str, JobScript],
+        paths: Mapping[str, str],
     ) -> dict[str, CwlObject]:
         finished = [job for job in jobs if done[job.key].exit_code is not None]
         usable = [job for job in finished if job.status(done[job.key].exit_code or 0) == "success"]
@@ -293,11 +295,17 @@ class BatchRunner:
                     )
                 except FactsNeeded as needed:
                     questions.extend(needed.questions)
+                except CwlError as error:
+                    result = done[job.key]
+                    raise with_what_is_there(error, job, place, directories[job.key], result) from error
             return outputs, questions
 
         outputs = dict(zip((job.key for job in usable), await place.with_facts(collect, self.log), strict=True))
         for value in outputs.values():
             self.lineage.extend(_produced(value))
+
+        ended_badly = [job for job in jobs if job.key not in outputs]
+        faults = await site_faults(place, ended_badly, done, directories, paths, self.log)
 
         def complete() -> None:
             for job in jobs:
@@ -308,8 +316,8 @@ class BatchRunner:
                     status = "permanentFail" if result.exit_code is None else job.status(result.exit_code)
                     self.failures.append(
                         Failure(
-                            job.label, place.host.title, result, status, directories[job.key],
-                            shown_command(scripts[job.key]),
+                            job.label, place.title, result, status, directories[job.key],
+                            shown_command(scripts[job.key]), job.resources, faults.get(job.key, ""),
                         )
                     )  # fmt: skip
                     job.complete(None, status)

@@ -1,35 +1,61 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What is said of jobs that failed."""
+"""What is said of jobs that failed: what, where, and what to do; each fact once."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from airflow_hybrid.errors import JobFailedError
-from airflow_hybrid.model import JobResult, JobScript
-from airflow_hybrid.printable import printable, quoted_lines
+from airflow_hybrid.model import JobResult, JobScript, JobState, Resources
+from airflow_hybrid.printable import printable, quoted_lines, shortened
 
+SHOWN = 3
+"""failures that are told in full"""
 STDERR_LINES = 15
+FEW_STDERR_LINES = 2
+"""of each job, where several are told"""
 COMMAND_CHARS = 400
+_WORDS_BEFORE = 100
+"""characters in which the name of a secret is looked for, before its value"""
 _SECRET = re.compile(
-    r"""(?ix) (?P<name> [\w-]*
-        (?: passw(?:or)?d | passphrase | token | secret | credentials? | api[_-]?key ) [\w-]* \s*[=:\s]\s* )
+    r"""(?ix) (?P<name>
+        (?: passw(?:or)?d | passphrase | token | secret | credentials? | api[_-]?key ) [\w-]{0,64} \ ? [=:\ ] \ ? )
     (?P<value> '[^']*' | "[^"]*" | \S+ )"""
 )
-"""what follows a word that announces a secret: ``--password x``, ``TOKEN=x``"""
+"""what follows a word that announces a secret: ``--password x``, ``TOKEN=x``; in text with single spaces"""
+_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded")
+_NOT_OF_THE_JOB = frozenset({JobState.NODE_FAIL, JobState.PREEMPTED, JobState.CANCELLED, JobState.LOST})
+"""ends that say nothing about the job, whatever exit code it left"""
 
 
 @dataclass(frozen=True)
 class Failure:
+    """One job that failed.
+
+    :ivar place: where it ran, in words.
+    :ivar status: ``permanentFail`` or ``temporaryFail``.
+    :ivar directory: its job directory.
+    :ivar site_fault: what is wrong with the site, in words: the job may be right.
+    """
+
     label: str
     place: str
     result: JobResult
     status: str
     directory: str
     command: str = ""
+    resources: Resources = field(default_factory=Resources)
+    site_fault: str = ""
+
+    @property
+    def permanent(self) -> bool:
+        """Whether the next try would end the same way: the tool has said so, and not the site."""
+        by_the_tool = self.result.exit_code is not None and self.result.state not in _NOT_OF_THE_JOB
+        return by_the_tool and self.status == "permanentFail" and not self.site_fault
 
 
 def shown_command(script: JobScript) -> str:
@@ -37,33 +63,122 @@ def shown_command(script: JobScript) -> str:
     text = script.command[0] if script.shell else shlex.join(script.command)
     for sign, path in (("<", script.stdin), (">", script.stdout), ("2>", script.stderr)):
         text += f" {sign} {shlex.quote(path)}" if path else ""
-    text = _SECRET.sub(r"\g<name>***", printable(" ".join(text.split())))
-    if len(text) > COMMAND_CHARS:
-        half = COMMAND_CHARS // 2
-        text = f"{text[:half]} [{len(text) - 2 * half} characters more] {text[-half:]}"
-    return text
+    text = " ".join(text.split())
+    half = COMMAND_CHARS // 2
+    begin, end = text[: 10 * COMMAND_CHARS], text[-half:]
+    if len(begin) == len(text):
+        return shortened(_SECRET.sub(r"\g<name>***", printable(text)), COMMAND_CHARS)
+    # of a command of megabytes, only what is shown is searched
+    head = _SECRET.sub(r"\g<name>***", printable(begin))[:half]
+    return f"{head} [{len(text) - 2 * half:,} characters more] {_end_without_secret(text, end)[-half:]}"
+
+
+def _end_without_secret(text: str, end: str) -> str:
+    """The end of a command line; where it begins within a word, the name of that word's secret may be before it."""
+    start = len(text) - len(end)
+    word = text.rfind(" ", 0, start) + 1
+    before = text[max(0, word - _WORDS_BEFORE) : min(start, word + _WORDS_BEFORE)]
+    return _SECRET.sub(r"\g<name>***", printable(before + end))
+
+
+def jobs_in_words(count: int) -> str:
+    """``1 job``, ``12 jobs``."""
+    return "1 job" if count == 1 else f"{count} jobs"
 
 
 def failed(failures: Sequence[Failure], jobs: int) -> JobFailedError:
     """One message for all failed jobs of a fragment: the first three in full."""
     lines = [f"{len(failures)} of {jobs} jobs failed" if jobs > 1 else "the job failed"]
-    for failure in failures[:3]:
-        result = failure.result
-        if result.exit_code is not None:
-            ended = f"exit code {result.exit_code} ({failure.status})"
-        else:
-            ended = result.state.value
-        lines.append(
-            f"{failure.label} at {failure.place}: {ended}" + (f", {printable(result.reason)}" if result.reason else "")
+    shown = failures[:SHOWN]
+    for failure in shown:
+        lines.extend(_told(failure, STDERR_LINES if len(shown) == 1 else FEW_STDERR_LINES))
+    if len(failures) > SHOWN:
+        lines.append(f"... and {len(failures) - SHOWN} more")
+    hints = dict.fromkeys(hint for hint in (_hint(failure) for failure in shown) if hint)
+    permanent = all(failure.permanent for failure in failures)
+    return JobFailedError("\n".join(lines), retryable=not permanent, hint="\n  -> ".join(hints) or None)
+
+
+def _told(failure: Failure, stderr_lines: int) -> list[str]:
+    result = failure.result
+    lines = [f"{failure.label} at {failure.place}: {_ended(failure)}"]
+    if failure.site_fault:
+        lines.append(f"  the site: {failure.site_fault}")
+    if failure.command:
+        lines.append(f"  command: {failure.command}")
+    if result.scheduler_id:
+        lines.append(f"  job id: {result.scheduler_id}")
+    lines.append(f"  stdout: {result.stdout_path}")
+    lines.append(f"  stderr: {result.stderr_path}")
+    lines.extend(quoted_lines(result.stderr_tail, most=stderr_lines, indent="  "))
+    return lines
+
+
+def _ended(failure: Failure) -> str:
+    """How it ended, in one line: ``exit code 3 (permanentFail)``, ``OUT_OF_MEMORY, exit code 137: ...``."""
+    result = failure.result
+    facts = []
+    if result.state not in (JobState.FAILED, JobState.COMPLETED):
+        facts.append(result.state.value)
+    if result.exit_code is not None:
+        status = f" ({failure.status})" if not failure.site_fault else ""
+        facts.append(f"exit code {result.exit_code}{status}{_signal(result.exit_code)}")
+    reason = "" if _is_said(result) else printable(result.reason)
+    if not facts:
+        return reason or result.state.value
+    return ", ".join(facts) + (f": {reason}" if reason else "")
+
+
+def _is_said(result: JobResult) -> bool:
+    """Whether the reason is nothing but the state or the exit code again."""
+    reason = result.reason.strip().casefold()
+    return reason in ("", result.state.value.casefold(), f"exit code {result.exit_code}")
+
+
+def _signal(exit_code: int) -> str:
+    """sh(1): 128 + number of the signal that ended a command."""
+    try:
+        return f", ended by signal {exit_code - 128} ({signal.Signals(exit_code - 128).name})"
+    except ValueError:
+        return ""
+
+
+def disk_is_full(stderr: str) -> bool:
+    """Whether a job says that its disk or quota was used up."""
+    return _DISK_FULL.search(stderr) is not None
+
+
+def _hint(failure: Failure) -> str:
+    """What to do about it."""
+    result, asked = failure.result, failure.resources
+    if failure.site_fault:
+        return "the next try runs it again: make room, or put the files back"
+    if result.state is JobState.TIMEOUT:
+        if asked.walltime_s:
+            return "for more time, raise the document's ToolTimeLimit"
+        return (
+            "for more time, set the service's time limit in the hybrid file (Slurm `time`, PBS `walltime`, SGE `h_rt`)"
         )
-        if failure.command:
-            lines.append(f"  command: {failure.command}")
-        if result.scheduler_id:
-            lines.append(f"  job id: {result.scheduler_id}")
-        lines.append(f"  stdout: {result.stdout_path}")
-        lines.append(f"  stderr: {result.stderr_path}")
-        lines.extend(quoted_lines(result.stderr_tail, most=STDERR_LINES, indent="  "))
-    if len(failures) > 3:
-        lines.append(f"... and {len(failures) - 3} more")
-    permanent = all(f.status == "permanentFail" and f.result.exit_code is not None for f in failures)
-    return JobFailedError("\n".join(lines), retryable=not permanent)
+    if result.state is JobState.OUT_OF_MEMORY or result.exit_code == 128 + signal.SIGKILL:
+        return _memory_hint(failure)
+    if result.state in _NOT_OF_THE_JOB:
+        return ""
+    if result.exit_code == 127:
+        return (
+            "127 stands for a command that is not found: is it on the PATH of jobs there? A module is loaded in the "
+            "service's template (`file`); a container is named by DockerRequirement"
+        )
+    if result.exit_code == 126:
+        return (
+            "126 stands for a command that cannot be run: not an executable file, an interpreter (`#!`) that is not "
+            "there, or an argument longer than the system allows (128 KiB)"
+        )
+    return ""
+
+
+def _memory_hint(failure: Failure) -> str:
+    asked = failure.resources
+    said = f"it asked for {asked.ram_mib} MiB" if "ram_mib" in asked.explicit else "it asked for no memory"
+    if failure.result.state is JobState.OUT_OF_MEMORY:
+        return f"{said}: raise `ramMin` of the step's ResourceRequirement"
+    return f"signal 9 often stands for too little memory; {said}: raise `ramMin` of the step's ResourceRequirement"

@@ -63,9 +63,9 @@ class Place:
 
     @property
     def title(self) -> str:
-        """For messages: the target, and the location where it differs."""
+        """For messages: the target, and the location that it is reached by, where that differs."""
         name = self.target.deployment + (f"/{self.target.service}" if self.target.service else "")
-        return self.host.title if name == self.host.deployment else f"{name} at {self.host.title}"
+        return self.host.title if name == self.host.deployment else f"{name} (by {self.host.title})"
 
     def failed(self, error: SiteError) -> None:
         """It cannot be used now; others who have a choice need not find out by themselves for a while."""

@@ -18,6 +18,8 @@ from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.schedulers.base import Scheduler, Submission
 
 LOCK_WAIT_S = 90
+MOST_SAID = 4000
+"""characters of what a site says that are read"""
 
 
 def submit_command(batch: Batch, scheduler: Scheduler, sub: Submission, data: bytes, keep_archive: bool = False) -> str:
@@ -107,7 +109,7 @@ def parse_answer(text: str) -> tuple[str, str, list[str]]:
     lines = text.split("\n")
     for position, line in enumerate(lines):
         if line.startswith("#ah "):
-            return line[4:], "\n".join(lines[position + 1 :]).strip(), lines[:position]
+            return line[4:], "\n".join(lines[position + 1 :]).strip()[:MOST_SAID], lines[:position]
     return "", text[-500:], lines
 
 

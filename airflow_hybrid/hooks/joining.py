@@ -8,7 +8,6 @@ are joined run one after the other, each with its own stdin, stdout, stderr and 
 from __future__ import annotations
 
 import asyncio
-import re
 import secrets
 import weakref
 from collections.abc import Coroutine, Sequence
@@ -133,8 +132,17 @@ def joined(commands: Sequence[tuple[str, int]], mark: str) -> str:
 
 def parted(data: bytes, mark: str) -> list[tuple[int, bytes, bytes]]:
     """Exit code, stdout and stderr of each command that came to its end."""
-    pattern = re.compile(rb"(.*?)\n%b (\d+)\n(.*?)\n%b end\n" % (mark.encode(), mark.encode()), re.DOTALL)
-    return [(int(code), out, err) for out, code, err in pattern.findall(data)]
+    begin, end = b"\n%b " % mark.encode(), b"\n%b end\n" % mark.encode()
+    found: list[tuple[int, bytes, bytes]] = []
+    position = 0
+    while (stop := data.find(end, position)) >= 0:
+        out, _, rest = data[position:stop].partition(begin)
+        code, _, err = rest.partition(b"\n")
+        if not code.isdigit():
+            break
+        found.append((int(code), out, err))
+        position = stop + len(end)
+    return found
 
 
 # what a command leaves of its stdin is read, so that the next one begins at its own

@@ -53,7 +53,7 @@ class Progress:
     unknown: str = ""
 
     def __str__(self) -> str:
-        parts = [f"{self.finished} of {self.total} jobs ended"]
+        parts = [f"{self.finished} of {self.total} {'job' if self.total == 1 else 'jobs'} ended"]
         if self.unknown:
             return f"{parts[0]}; how the others are is not known: {self.unknown}"
         parts += [f"{count} {word}" for count, word in ((self.running, "running"), (self.pending, "pending")) if count]

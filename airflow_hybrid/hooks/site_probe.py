@@ -113,13 +113,13 @@ def parse(text: str) -> SiteProbe:
         base=single.get("base", ""),
         write=single.get("write", ""),
         lock=single.get("lock", ""),
-        free_kib=_available(single.get("space")),
-        free_inodes=_available(single.get("inodes")),
+        free_kib=available(single.get("space")),
+        free_inodes=available(single.get("inodes")),
         complete=single.get("end") == "ok",
     )
 
 
-def _available(line: str | None) -> int | None:
+def available(line: str | None) -> int | None:
     """Of a line of ``df -P``: the fourth column; counted from the end, since the first may hold spaces."""
     words = (line or "").split()
     percent = next((i for i, word in enumerate(words) if word.endswith("%") or word == "-"), len(words))

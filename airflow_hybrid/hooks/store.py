@@ -12,7 +12,7 @@ from typing import Any
 
 STORE = "store"
 _BASENAME = re.compile(r"[^/\0]+")
-_JOB_OUTPUT = re.compile(r"(/.*?/g\d+[^/]*/a\d+-[0-9a-f]+/[^/]+)/out(?:/|\Z)", re.DOTALL)
+_JOB_OUTPUT = re.compile(r"(/.*?/g\d[^/]*/a\d+-[0-9a-f]+/[^/]+)/out(?:/|\Z)", re.DOTALL)
 """<task>/g<generation>.../a<try>-<digest>/<job>/out: see :mod:`airflow_hybrid.hooks.job_directory`"""
 
 
@@ -88,7 +88,7 @@ def job_directory_of(path: str) -> str | None:
 
 def producer_of(path: str) -> str | None:
     """Which task made the file, as far as its path in a job directory tells."""
-    found = re.search(r"/([^/]+)/([^/]+)/([^/]+?)(?:/(\d+))?/g\d+-[0-9a-f]+[^/]*/[^/]+/[^/]+/", path)
+    found = re.search(r"/([^/]+)/([^/]+)/([^/]+?)(?:/(\d+))?/g\d+-[0-9a-f][^/]*/[^/]+/[^/]+/", path)
     if not found:
         return None
     dag, run, task, index = found.groups()

@@ -58,7 +58,7 @@ class HybridTask(BaseOperator):
         except HybridError as error:
             # The message says what, where and what to do. Airflow logs every exception but SystemExit with a traceback,
             # in which the message would drown; SystemExit fails the task, or retries it if retries are left.
-            self.log.error("%s", error)
+            self.log.error("%s", error.for_a_task)
             ti: Any = context["ti"]
             if error.retryable or int(ti.try_number) > int(ti.max_tries):
                 raise SystemExit(1) from error

@@ -72,7 +72,7 @@ class PbsScheduler(BatchScheduler):
     ours = frozenset({"file", "N", "J", "t", "I", "z"})
     limits = "qstat -B -f"
     large = re.compile(r"array.*(size|large|limit)|illegal -J", re.IGNORECASE)
-    largest = re.compile(r"^\s*max_(?:job_)?array_size = (\d+)", re.MULTILINE)
+    largest = re.compile(r"^[ \t]*max_(?:job_)?array_size = (\d+)", re.MULTILINE)
     for_good = re.compile(
         r"illegal|invalid|unknown|violates|no such|not a|unauthorized|missing|requires|cannot submit", re.I
     )
@@ -160,7 +160,7 @@ class PbsScheduler(BatchScheduler):
             array, task = arrays.get(_number(job), ""), re.search(r"\[(\d+)\]", job)
             element = self.element_name(array, int(task[1])) if task else ""
             letter, why = attributes.get("job_state", ""), attributes.get("comment", "")
-            counts = {k: int(n) for k, n in re.findall(r"(\w+):(\d+)", attributes.get("array_state_count", ""))}
+            counts = _counts(attributes.get("array_state_count", ""))
             if letter in _ALIVE and counts:
                 queued, began = counts.get("Queued", 0), letter == "B"
                 if queued:
@@ -231,3 +231,9 @@ def _end(attributes: Mapping[str, str]) -> tuple[JobState, str]:
             where = f", on {attributes['exec_host']}" if "exec_host" in attributes else ""
             return meanings.get(code, state), f"{comment or 'ended'}, {key} {code}{where}"
     return JobState.CANCELLED, f"{comment or 'deleted before it ran'}, no exit status"
+
+
+def _counts(text: str) -> dict[str, int]:
+    """``Queued:3 Running:1`` as numbers."""
+    pairs = (word.partition(":") for word in text.split())
+    return {name: int(number) for name, _, number in pairs if number.isascii() and number.isdigit()}

@@ -40,7 +40,7 @@ class SlurmScheduler(BatchScheduler):
              "-n": "ntasks", "-N": "nodes", "-G": "gpus"}  # fmt: skip
     limits = "scontrol show config"
     large = re.compile("array specification")
-    largest = re.compile(r"^\s*MaxArraySize\s*=\s*(\d+)", re.MULTILINE)
+    largest = re.compile(r"^[ \t]*MaxArraySize[ \t]*=[ \t]*(\d+)", re.MULTILINE)
     for_good = re.compile(
         r"invalid|unrecognized option|unknown option|cannot be satisfied|can not be satisfied|not available"
         r"|not permitted|not allowed|access/permission denied|requires? |ambiguous|more processors"

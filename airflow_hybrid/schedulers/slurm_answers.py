@@ -94,7 +94,7 @@ def sacct(lines: Sequence[str], cluster: str) -> Iterator[tuple[str, ElementStat
 
 def scontrol(lines: Sequence[str], cluster: str) -> Iterator[tuple[str, ElementState]]:
     for line in lines:
-        pairs = dict(re.findall(r"(\w+)=(\S*)", line))
+        pairs = dict(word.split("=", 1) for word in line.split() if "=" in word)
         if "JobState" not in pairs or "JobId" not in pairs:
             continue
         element = _element(pairs["JobState"], *(pairs.get(key, "") for key in ("ExitCode", "Reason", "NodeList")))

@@ -16,6 +16,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, task_value
+from airflow_hybrid.engine.failures import jobs_in_words
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.hooks.waiting import TimeIsOverError, time_is_over
 from airflow_hybrid.model import JsonValue
@@ -78,7 +79,9 @@ class HybridTrigger(BaseTrigger):
             outcome = await self._within_limit(execution.run())
             await publish(self.task_instance, outcome, task_value(outcome, self.places, self.jobs))
             skipped = all(result.status == "skipped" for result in outcome.results)
-            self.log.info("%s: %d jobs, %d files", execution.spec.step_path, outcome.jobs, len(outcome.lineage))
+            self.log.info(
+                "%s: %s, %d files", execution.spec.step_path, jobs_in_words(outcome.jobs), len(outcome.lineage)
+            )
             yield TaskSkippedEvent() if skipped else TaskSuccessEvent()
         except TimeIsOverError:
             self.log.error("%s", time_is_over(self.timeout_s, "its jobs are cancelled"))
@@ -86,7 +89,7 @@ class HybridTrigger(BaseTrigger):
             yield TaskFailedEvent()
         except HybridError as error:
             # one message, no traceback: it says what, where, and what to do
-            self.log.error("%s", error)
+            self.log.error("%s", error.for_a_task)
             self.failure = error
             yield TaskFailedEvent()
         except Exception:
