@@ -28,9 +28,16 @@ from airflow_hybrid.cwl.resolved import position
 from airflow_hybrid.cwl.runtime import prepare
 from airflow_hybrid.cwl.trust import Roots, check_image, docker_requirements
 from airflow_hybrid.errors import CwlError, UnsupportedError
+from airflow_hybrid.internet import RefusedError, open_url, read_all
 from airflow_hybrid.model import WorkflowGraph
+from airflow_hybrid.printable import redacted
 
 log = logging.getLogger(__name__)
+
+DOCUMENT_BYTES = 64 << 20
+"""the most that is read of a document"""
+_STANDARD = "https://w3id.org/cwl/"
+"""of the standard itself, any document may read"""
 
 _EXTENSIONS = {
     "v1.0": "extensions.yml",
@@ -125,10 +132,26 @@ def _loading_context(fetched: dict[str, None], roots: Roots, refused: dict[str, 
         """Notes what a document was made of; reads nothing outside of its roots."""
 
         def check_exists(self, url: str) -> bool:
-            return not self._refuses(url) and bool(super().check_exists(url))
+            if self._refuses(url):
+                return False
+            if not _is_web(url) or url in self.cache:
+                return bool(super().check_exists(url))
+            try:
+                open_url(url, judge=self._judge, method="HEAD").close()
+            except RefusedError as error:
+                refused[url] = error.message
+                return False
+            except OSError:
+                return False
+            return True
+
+        def _judge(self, url: str) -> None:
+            """Of a redirect: it leads nowhere else than a document might itself."""
+            if not url.startswith(_STANDARD) and self._refuses(url):
+                raise RefusedError(refused[url])
 
         def _refuses(self, url: str) -> bool:
-            problem = None if url.startswith("https://w3id.org/cwl/") else roots.problem(url)
+            problem = None if url.startswith(_STANDARD) else roots.problem(url)
             if problem:
                 refused[url] = problem
             return problem is not None
@@ -136,9 +159,21 @@ def _loading_context(fetched: dict[str, None], roots: Roots, refused: dict[str, 
         def fetch_text(self, url: str, content_types: list[str] | None = None) -> str:
             if self._refuses(url):
                 raise ValidationException(refused[url])
-            text: str = super().fetch_text(url, content_types)
-            if not url.startswith("https://w3id.org/cwl/"):
+            text = self._from_web(url) if _is_web(url) else str(super().fetch_text(url, content_types))
+            if not url.startswith(_STANDARD):
                 fetched[url] = None
+            return text
+
+        def _from_web(self, url: str) -> str:
+            known = self.cache.get(url)
+            if isinstance(known, str):
+                return known
+            try:
+                with open_url(url, judge=self._judge) as response:
+                    data = read_all(response, DOCUMENT_BYTES, url)
+                self.cache[url] = text = data.decode(response.headers.get_content_charset("utf-8"))
+            except (OSError, RefusedError, ValueError, LookupError) as error:
+                raise ValidationException(f"Error fetching {redacted(url)}: {error}") from None
             return text
 
     context = LoadingContext()
@@ -146,6 +181,10 @@ def _loading_context(fetched: dict[str, None], roots: Roots, refused: dict[str, 
     context.enable_dev = True
     context.relax_path_checks = True
     return context
+
+
+def _is_web(url: str) -> bool:
+    return url.startswith(("http://", "https://"))
 
 
 def _explained(error: Exception, source: str) -> CwlError:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_hybrid.hooks.store import is_stored, job_directory_of
+from airflow_hybrid.internet import WebAddress
 from airflow_hybrid.removal.shell import FUNCTIONS
 
 INCOMING = ".incoming-"
@@ -284,23 +285,49 @@ fi&&echo ok||{{ rm -f -- "$t";echo bad;}};}}"""
     return "\n".join(lines)
 
 
-def fetch(url: str, root: str, token: str, target: str, digest: str | None) -> str:
-    """Fetch a URL (curl, else wget), verify, rename; prints ``ok SIZE DIGEST`` or ``same SIZE DIGEST``.
+def addresses(name: str) -> str:
+    """Print the addresses that a host's name has there, one a line. Exit code 71: that cannot be asked there."""
+    return f"command -v getent >/dev/null||exit 71;getent ahosts {shlex.quote(name)}|cut -d' ' -f1|sort -u"
 
-    Exit codes: 71 neither program is there, 72 the digest differs, else the program's own. A copy that is there
-    already is fetched again only if the server says that its own is newer, or if it was written after it got its name.
+
+def curl_config(address: WebAddress, number: str) -> bytes:
+    """The configuration of curl, for its stdin: other processes cannot read it, as they could an argument.
+
+    :param number: the host's address, which is used and not looked up again.
+    """
+    values = [("url", address.url), ("noproxy", "*")]
+    if not address.is_numeric:
+        number = f"[{number}]" if ":" in number else number
+        values.append(("resolve", f"{address.host}:{address.port}:{number}"))
+    if address.user:
+        values.append(("user", address.user))
+    lines = (f"{name} = {_curl_word(value)}\n" for name, value in values)
+    return ("globoff\n" + "".join(lines)).encode()
+
+
+def _curl_word(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
+    return f'"{escaped}"'
+
+
+def fetch(root: str, token: str, target: str, digest: str | None) -> str:
+    """Fetch with curl what the configuration on stdin says, verify, rename.
+
+    Prints ``ok SIZE DIGEST``, ``same SIZE DIGEST``, or ``redirect URL``, which is not followed. Exit codes: 71 there is
+    no curl, 72 the digest differs, 73 an odd status, else that of curl. A copy that is there already is fetched again
+    only if the server says that its own is newer, or if it was written after it got its name.
     """
     expected = digest or ""
     return f"""{_begin(root, token, target)}||exit 1
 trap 'cd /;ah_rm "$R" "$N"' EXIT;trap 'exit 143' HUP INT TERM PIPE
-P={shlex.quote(target)};U={shlex.quote(url)}
+P={shlex.quote(target)}
+command -v curl >/dev/null||exit 71
 root "$P"{_stored(target)};way "$P"&&(umask 077;mkdir -p -- "${{P%/*}}")||exit 1
-if command -v curl >/dev/null;then
 [ ! -f "$P" ]||[ "$P" -nt "${{P%/*}}" ]||set -- -z "$P"
-curl -fsSL --proto =http,https --proto-redir =http,https --max-redirs 5 \\
- --connect-timeout 10 --speed-time 60 --speed-limit 1 -R "$@" -o "$T/f" -- "$U"||exit $?
-elif command -v wget >/dev/null;then wget -q -T 60 -t 3 -O "$T/f" -- "$U"||exit $?
-else exit 71;fi
+r=$(curl -q -K - -fsS --proto =http,https --connect-timeout 10 --speed-time 60 --speed-limit 1 -R "$@" \\
+ -o "$T/f" -w '%{{http_code}} %{{redirect_url}}')||exit $?
+case $r in 304*) if [ -f "$P" ];then echo same "$(siz "$P")" "$(dig "$P")";exit 0;fi;;
+3??' '?*) printf 'redirect %s\\n' "${{r#* }}";exit 0;;2*);;*) echo "the server says ${{r%% *}}" >&2;exit 73;;esac
 if [ ! -e "$T/f" ]&&[ -f "$P" ];then echo same "$(siz "$P")" "$(dig "$P")";exit 0;fi
 [ -e "$T/f" ]||:>"$T/f"
 g=$(dig "$T/f");e={shlex.quote(expected)};[ -z "$e" ]||[ "$g" = "$e" ]||{{ echo "digest $g" >&2;exit 72;}}

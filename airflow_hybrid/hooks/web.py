@@ -7,33 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import logging
-import re
-import socket
 import time
-import urllib.error
-import urllib.request
 import weakref
 from collections.abc import AsyncIterator
-from typing import IO, Any
-from urllib.parse import urlsplit
+from typing import IO
+from urllib.parse import urljoin
 
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.hooks import transfer_scripts as scripts
 from airflow_hybrid.hooks.base import CHUNK_BYTES, Host
 from airflow_hybrid.hooks.objects import is_object, open_object
+from airflow_hybrid.hooks.staging import final
 from airflow_hybrid.hooks.store import incoming_root, is_content_addressed
 from airflow_hybrid.hooks.transfer import TRANSFER_TIMEOUT_S
+from airflow_hybrid.internet import MOST_REDIRECTS, WebAddress, open_url, refuse_addresses
+from airflow_hybrid.printable import printable, redacted
 
 log = logging.getLogger(__name__)
 
 OFFLINE_FOR_S = 600.0
 """how long a location that did not get out is not asked to fetch again"""
-READ_TIMEOUT_S = 60.0
 _NO_PROGRAM, _CHANGED = 71, 72
-_NO_NETWORK = frozenset({4, 5, 6, 7, 28, 35})
-"""curl: proxy or host not resolved, not connected, timeout, no TLS; wget: 4 network failure"""
+_NO_NETWORK = frozenset({5, 6, 7, 28, 35})
+"""curl: proxy or host not resolved, not connected, timeout, no TLS"""
 _OFFLINE: weakref.WeakKeyDictionary[Host, float] = weakref.WeakKeyDictionary()
 
 
@@ -45,7 +42,7 @@ async def fetch(host: Host, url: str, path: str, digest: str | None, token: str)
     """
     stored = is_object(url)
     if not stored:
-        check_url(url)
+        WebAddress.parse(url)
     root = incoming_root(path)
     if is_content_addressed(path, digest):
         found = await host.run(scripts.look([(path, True)]), timeout_s=TRANSFER_TIMEOUT_S, label="probe of a copy")
@@ -53,21 +50,66 @@ async def fetch(host: Host, url: str, path: str, digest: str | None, token: str)
         if sight.digest == digest and sight.digest:
             return "in place", sight.size, sight.digest
     if not stored and time.monotonic() >= _OFFLINE.get(host, 0.0):
-        text = scripts.fetch(url, root, token, path, digest)
-        result = await host.run(text, timeout_s=TRANSFER_TIMEOUT_S, label=f"fetch of {url}")
-        if result.exit_code == 0:
-            state, size, got = result.out.split()
-            return ("in place" if state == "same" else "fetch"), int(size), got
-        if result.exit_code == _CHANGED:
-            raise _final(f"{url} has another content: {result.err.strip()}, not {digest}", host)
-        if result.exit_code not in _NO_NETWORK | {_NO_PROGRAM}:
-            raise TransferError(
-                f"{url} cannot be fetched: {result.err.strip()[-600:] or f'exit code {result.exit_code}'}",
-                where=host.title,
-            )
+        fetched = await _fetch_there(host, url, root, token, path, digest)
+        if fetched is not None:
+            return fetched
         _OFFLINE[host] = time.monotonic() + OFFLINE_FOR_S
-        log.info("%s does not get out to the web: %s goes through this machine", host.title, url)
+        log.info("%s does not get out to the web: %s goes through this machine", host.title, redacted(url))
     return "relay", *await _relay(host, url, path, digest, token, root)
+
+
+async def _fetch_there(
+    host: Host, url: str, root: str, token: str, path: str, digest: str | None
+) -> tuple[str, int, str] | None:
+    """Let the location fetch it: route, bytes, SHA-1; None where it does not get out, or has no curl.
+
+    :raises TransferError: the server refuses, the content is another, or it is not to be fetched.
+    """
+    current = url
+    for _ in range(MOST_REDIRECTS + 1):
+        address = WebAddress.parse(current)
+        number = await _address_there(host, address)
+        if number is None:
+            return None
+        result = await host.run(
+            scripts.fetch(root, token, path, digest),
+            stdin=scripts.curl_config(address, number),
+            timeout_s=TRANSFER_TIMEOUT_S,
+            label=f"fetch of {redacted(current)}",
+        )
+        if result.exit_code == _CHANGED:
+            raise final(
+                TransferError(
+                    f"{url} has another content: {printable(result.err.strip())}, not {digest}", where=host.title
+                )
+            )
+        if result.exit_code in _NO_NETWORK | {_NO_PROGRAM}:
+            return None
+        if result.exit_code != 0:
+            said = printable(result.err.strip()[-600:]) or f"exit code {result.exit_code}"
+            raise TransferError(f"{url} cannot be fetched: {said}", where=host.title)
+        state, _, rest = result.out.strip().partition(" ")
+        if state != "redirect":
+            size, got = rest.split()
+            return ("in place" if state == "same" else "fetch"), int(size), got
+        current = urljoin(current, rest)
+    raise final(TransferError(f"{url} is redirected more than {MOST_REDIRECTS} times", where=host.title))
+
+
+async def _address_there(host: Host, address: WebAddress) -> str | None:
+    """The address that a web server has, as the location sees it; None where it does not know.
+
+    :raises RefusedError: one that is not to be used.
+    """
+    if address.is_numeric:
+        refuse_addresses(address.host, [address.host])
+        return address.host
+    result = await host.run(scripts.addresses(address.host), label=f"look-up of {address.host}")
+    numbers = result.out.split()
+    if result.exit_code != 0 or not numbers:
+        return None
+    refuse_addresses(address.host, numbers)
+    return next((number for number in numbers if "." in number), numbers[0])
 
 
 async def _relay(host: Host, url: str, path: str, digest: str | None, token: str, root: str) -> tuple[int, str]:
@@ -88,7 +130,10 @@ async def _relay(host: Host, url: str, path: str, digest: str | None, token: str
         raise TransferError(f"{url} cannot be fetched, neither by {host.title} nor by this machine: {error}") from None
     try:
         result = await host.run(
-            scripts.put(root, token), stdin=data(response), timeout_s=TRANSFER_TIMEOUT_S, label=f"receipt of {url}"
+            scripts.put(root, token),
+            stdin=data(response),
+            timeout_s=TRANSFER_TIMEOUT_S,
+            label=f"receipt of {redacted(url)}",
         )
     except OSError as error:
         await host.run(scripts.discard(root, token), label="removal of a part")
@@ -124,43 +169,10 @@ def read_start(url: str, size: int) -> bytes:
         raise TransferError(f"{url} cannot be read: {error}") from None
 
 
-def check_url(url: str) -> None:
-    """:raises TransferError: not http or https, or not a plain URL."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"[\s\x00-\x1f\x7f]", url):
-        raise TransferError(f"not an http(s) URL: {url!r}")
-
-
-class _Checked(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to the web only."""
-
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
-        _refuse_metadata_service(newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
 def _open(url: str) -> tuple[IO[bytes], int | None]:
     if is_object(url):
         return open_object(url)
-    _refuse_metadata_service(url)
-    opener = urllib.request.build_opener(_Checked)
-    response = opener.open(url, timeout=READ_TIMEOUT_S)
+    response = open_url(url)
     length = response.headers.get("Content-Length")
     encoded = response.headers.get("Content-Encoding")
     return response, int(length) if length and not encoded else None
-
-
-def _refuse_metadata_service(url: str) -> None:
-    """Link-local addresses are those of cloud metadata services: their answers are this machine's secrets."""
-    check_url(url)
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    for *_, address in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM):
-        if ipaddress.ip_address(str(address[0]).partition("%")[0]).is_link_local:
-            raise ValueError(f"{parts.hostname} is a link-local address, which is not fetched from here")
-
-
-def _final(text: str, host: Host) -> TransferError:
-    error = TransferError(text, where=host.title)
-    error.retryable = False
-    return error
