@@ -102,4 +102,4 @@ def test_a_process_that_swaps_folders_shows_nothing_else(out: Path, tmp_path: Pa
     finally:
         stop.set()
         thread.join()
-    assert seen == {"plain", "refused"}
+    assert seen <= {"plain", "refused"}
