@@ -224,6 +224,7 @@ ah_run() { # the job $1, which is ours; ah_t was read a moment ago, and is again
     ah_t0=$ah_t
     (ah_j"$ah_i")
     ah_code=$?
+    [ $ah_code -lt 256 ] || ah_code=$((ah_code - 128)) # how ksh tells a signal
     unset -f "ah_j$ah_i"
     ah_now
     # whoever ends the whole element (time limit, requeue, cancel) signals the tool first: then this is no exit code
@@ -289,7 +290,7 @@ ah_element() { # one element of an array: its own job, then, while it is young, 
 ah_me_proc() { # this (sub)shell's process id and start time
     read -r ah_line </proc/self/stat
     ah_pid=${ah_line%% *}
-    set -- ${ah_line##*) }
+    set -- ${ah_line##*") "}
     ah_started=${20}
 }
 ah_slot() { # wait until the host has room for one job; one decides at a time, the others queue up at the lock
@@ -300,7 +301,7 @@ ah_slot() { # wait until the host has room for one job; one decides at a time, t
         ah_used=0
         for ah_f in "$ah_slots"/[0-9]*; do
             read -r ah_s ah_c <"$ah_f" || continue
-            if read -r ah_line <"/proc/${ah_f##*/}/stat" && set -- ${ah_line##*) } && [ "${20}" = "$ah_s" ]; then
+            if read -r ah_line <"/proc/${ah_f##*/}/stat" && set -- ${ah_line##*") "} && [ "${20}" = "$ah_s" ]; then
                 ah_used=$((ah_used + ah_c))
             else
                 rm -f "$ah_f"

@@ -126,8 +126,15 @@ def joined(commands: Sequence[tuple[str, int]], mark: str) -> str:
     """
     parts = ["exec 4>&1"]
     for text, size in commands:
-        parts.append(_PART.replace("@SIZE@", str(size)).replace("@MARK@", mark).replace("@TEXT@", text))
+        parts.append(_PART.replace("@HEAD@", _head(size)).replace("@MARK@", mark).replace("@TEXT@", text))
     return "\n".join(parts)
+
+
+def _head(size: int) -> str:
+    """Shell text that reads so many bytes of stdin, and no more: busybox's ``head`` takes what follows, too."""
+    if size == 0:
+        return ":"
+    return f"{{ dd bs={size} count=1 iflag=fullblock 2>/dev/null || head -c {size}; }}"
 
 
 def parted(data: bytes, mark: str) -> list[tuple[int, bytes, bytes]]:
@@ -146,11 +153,12 @@ def parted(data: bytes, mark: str) -> list[tuple[int, bytes, bytes]]:
 
 
 # what a command leaves of its stdin is read, so that the next one begins at its own
-_PART = r"""ah_err=$( { head -c @SIZE@ | {
+_PART = r"""ah_err=$( { @HEAD@ | {
 (
 @TEXT@
 ) >&4 4>&-
 ah_code=$?
+[ $ah_code -lt 256 ] || ah_code=$((ah_code - 128)) # how ksh tells a signal
 cat >/dev/null
 exit $ah_code
 } ; } 2>&1 )

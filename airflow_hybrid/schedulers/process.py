@@ -27,7 +27,7 @@ from airflow_hybrid.schedulers.base import (
 
 _STAT = r"""ah_stat() { # process id -> ah_state, ah_session, ah_started; 1 if there is no such process
     read -r ah_line <"/proc/$1/stat" || return 1
-    set -- ${ah_line##*) }
+    set -- ${ah_line##*") "}
     ah_state=$1 ah_session=$4 ah_started=${20}
 }
 """
