@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INPUTS := scripts/setup.sh pyproject.toml $(wildcard uv.lock)
 
-.PHONY: help demo ui test unit faults contract bench mutants lint format clean ruff ruff-format mypy imports
+.PHONY: help demo ui test unit faults contract shells bench mutants lint format clean ruff ruff-format mypy imports
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo 'make unit     the quick tests only'
 	@echo 'make faults   kills and outages of every component, the long ones included'
 	@echo 'make contract the contract of connectors, for deployments that are containers, too'
+	@echo 'make shells   the contract and the scripts of ours with /bin/sh being dash, bash, busybox, ksh and zsh'
 	@echo 'make bench    ours against StreamFlow and cwltool, side by side (about an hour); ARGS="--only ..."'
 	@echo 'make conformance   the CWL conformance tests through DAGs; SITE=hpc, SITE=cloud, SUITE=..., ARGS="-k ..."'
 	@echo 'make mutants  break one rule after the other in a copy, and see a test fail (about ten minutes)'
@@ -51,6 +52,15 @@ faults: $(VENV)/.dev
 # the same tests for every connector; those of containers take minutes each
 contract: $(VENV)/.dev
 	$(BIN)/python -m pytest -m 'contract or not contract' tests/contract $(ARGS)
+
+# shell text of ours, here and at real sites, with each shell as /bin/sh; ARGS="-k ..."
+SHELLS := dash bash busybox ksh93 zsh
+SHELL_TESTS := tests/contract/test_contract.py tests/system/test_hostile_values.py \
+	tests/system/test_data_mover_sites.py tests/system/test_queue_process.py tests/unit/hooks/test_data_mover.py \
+	tests/unit/hooks/test_queue_slurm.py tests/unit/hooks/test_queue_fakes.py tests/unit/hooks/test_reuse_index.py
+shells: $(VENV)/.dev
+	@worst=0; for shell in $(SHELLS); do echo "=== $$shell"; \
+	tests/shells $$shell $(BIN)/python -m pytest $(SHELL_TESTS) $(ARGS) || worst=1; done; exit $$worst
 
 .PHONY: conformance
 SITE := local

@@ -8,11 +8,15 @@ Where a machine cannot hold them their tests are skipped, with what is needed an
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import canaries
+from tests.canary_watch import Watch
 from tests.system import kube as kubernetes
 from tests.system.kube import Kube
 from tests.testbed.fixture import INSTALL, Testbed, missing
@@ -20,6 +24,15 @@ from tests.testbed.fixture import INSTALL, Testbed, missing
 REQUIRED = os.environ.get("AIRFLOW_HYBRID_REQUIRE_TESTBED", "") not in ("", "0")
 # quick feedback first; what is not listed comes in between
 LAST = ("contract", "conformance", "system")
+# whose tests run jobs or shell text of ours: canaries are around all that they use
+WATCHED = (
+    "contract", "system/test_hostile_values.py", "unit/engine/test_choosing.py", "unit/engine/test_failures.py",
+    "unit/engine/test_spreading.py", "unit/hooks/test_check.py", "unit/hooks/test_data_mover.py",
+    "unit/hooks/test_data_mover_scripts.py", "unit/hooks/test_data_mover_store.py", "unit/hooks/test_job_directory.py",
+    "unit/hooks/test_job_directory_runner.py", "unit/hooks/test_joining.py", "unit/hooks/test_probe.py",
+    "unit/hooks/test_queue_fakes.py", "unit/hooks/test_queue_process.py", "unit/hooks/test_queue_slurm.py",
+)  # fmt: skip
+WATCH = Watch()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -64,7 +77,9 @@ def _bed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Testbed]:
         TESTBED_ID=f"tb2{worker or ''}",
     )
     os.environ.update(bed.variables())
+    WATCH.bed = bed
     yield bed
+    WATCH.bed = None
     if not kept:
         bed.down()
 
@@ -109,3 +124,51 @@ def _testbed_where_marked(request: pytest.FixtureRequest) -> None:
     """A test that is only marked ``testbed`` finds it by ``TESTBED_*`` variables, as the kit's commands do."""
     if request.node.get_closest_marker("testbed"):
         request.getfixturevalue("testbed")
+
+
+# --- canaries: see tests/canaries.py ---------------------------------------------------------------------------------
+
+
+def _watched(request: pytest.FixtureRequest) -> bool:
+    here = Path(__file__).parent
+    return any(request.path.is_relative_to(here / folder) for folder in WATCHED)
+
+
+@pytest.fixture(scope="session")
+def _canaries_of_this_machine() -> Iterator[None]:
+    """In the user's home and the folder of temporary files; what else there is, is the user's own."""
+    folders = [Path(top, f"airflow_hybrid canaries {os.getpid()}") for top in (Path.home(), tempfile.gettempdir())]
+    for folder in folders:
+        folder.mkdir()
+        WATCH.plant_here(canaries.anywhere(str(folder)))
+    yield
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def _canaries(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After the test all canaries are there, unchanged: of this machine, and of the sites if it had the test bed."""
+    if not _watched(request):
+        yield
+        return
+    request.getfixturevalue("_canaries_of_this_machine")
+    has_sites = request.node.get_closest_marker("testbed") or "_bed" in request.fixturenames
+    if has_sites:
+        WATCH.plant_sites()
+    yield
+    WATCH.check_here()
+    if has_sites:
+        WATCH.check_sites()
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """pytest's, but where jobs run its name is one that breaks what does not quote, and canaries are around it."""
+    if not _watched(request):
+        yield tmp_path
+        return
+    folder = tmp_path / canaries.WORK
+    folder.mkdir(parents=True)
+    with WATCH.around(str(folder), str(tmp_path)):
+        yield folder

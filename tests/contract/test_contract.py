@@ -22,6 +22,7 @@ from airflow_hybrid.hooks.connectors.containers import ContainerConnector, Image
 from airflow_hybrid.hooks.connectors.hosts import LocalConnector, SshConnector
 from airflow_hybrid.hooks.connectors.kubernetes import KubernetesConnector
 from airflow_hybrid.testing import ConnectorContract
+from tests.canaries import WORK
 from tests.containers.conftest import MINI
 from tests.fakes.jobstore import install
 from tests.system.kube import Kube
@@ -34,13 +35,13 @@ def ssh(testbed: Testbed, site: str) -> SshConnector:
     there = testbed.sites[site]
     node = {"hostname": there.host, "username": there.user, "sshKey": str(there.key)}
     config = {"nodes": [node], "known_hosts": [str(testbed.known_hosts)]}
-    return SshConnector(Deployment(site, "ssh", config, workdir="~/work dir"))
+    return SshConnector(Deployment(site, "ssh", config, workdir=f"{there.home}/{WORK}"))
 
 
 class TestLocal(ConnectorContract):
     @pytest.fixture
     def make_connector(self, tmp_path: Path) -> Callable[[], Connector]:
-        return lambda: LocalConnector(Deployment("here", "local", {"cores": 4}, workdir=f"{tmp_path}/work dir"))
+        return lambda: LocalConnector(Deployment("here", "local", {"cores": 4}, workdir=f"{tmp_path}/{WORK}"))
 
 
 class TestSsh(ConnectorContract):
@@ -70,7 +71,7 @@ class TestKubernetes(ConnectorContract):
 
     @pytest.fixture
     def make_connector(self, kube: Kube) -> Callable[[], Connector]:
-        deployment = Deployment("kube", "kubernetes", kube.config(), workdir="/airflow_hybrid/work dir")
+        deployment = Deployment("kube", "kubernetes", kube.config(), workdir=f"/airflow_hybrid/{WORK}")
         return lambda: KubernetesConnector(deployment)
 
 
@@ -81,7 +82,7 @@ class TestFakePbs(ConnectorContract):
     def make_connector(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Connector]:
         for name, value in install(tmp_path / "fake", "pbs.py", "qsub", "qstat", "qdel").items():
             monkeypatch.setenv(name, value)
-        workdir = f"{tmp_path}/work dir"
+        workdir = f"{tmp_path}/{WORK}"
         return lambda: QueueConnector(Deployment("fake", "pbs", {}, workdir=workdir))
 
 
@@ -104,7 +105,7 @@ class TestContainer(ConnectorContract):
     @pytest.fixture
     def make_connector(self, standing: str) -> Callable[[], Connector]:
         config = {"containerId": standing, "cores": 4}
-        return lambda: ContainerConnector(Deployment("box", "podman", config, workdir="/work dir", external=True))
+        return lambda: ContainerConnector(Deployment("box", "podman", config, workdir=f"/{WORK}", external=True))
 
 
 @pytest.mark.contract
@@ -141,7 +142,7 @@ class _Image(ConnectorContract):
     def make_connector(self, images: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], Connector]:
         if self.kind != "podman":
             request.getfixturevalue(f"_{self.kind}")
-        here = Deployment("here", "local", {"cores": 4}, workdir=f"{tmp_path}/work dir")
+        here = Deployment("here", "local", {"cores": 4}, workdir=f"{tmp_path}/{WORK}")
         box = Deployment("box", self.kind, {"image": MINI}, wraps="here")
         return lambda: ImageConnector(box, LocalConnector(here))
 

@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -120,6 +121,6 @@ def install(folder: Path, module: str, *programs: str) -> dict[str, str]:
         path = folder / "bin" / program
         # hosts of this machine clean the environment of their commands
         run = f"exec {sys.executable} -S -E {Path(__file__).parent / module}"
-        path.write_text(f"#!/bin/sh\nexport FAKE='{folder}' AS={program}\n{run} \"$@\"\n")
+        path.write_text(f'#!/bin/sh\nexport FAKE={shlex.quote(str(folder))} AS={program}\n{run} "$@"\n')
         path.chmod(0o755)
     return {"FAKE": str(folder), "PATH": f"{folder}/bin:{os.environ['PATH']}"}

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import REQUIRED, unavailable
+from tests import canaries
+from tests.canaries import WORK
+from tests.conftest import REQUIRED, WATCH, unavailable
 from tests.system import postgres
 from tests.system.airflow_stack import AirflowStack
 from tests.testbed.fixture import Testbed
@@ -28,7 +30,7 @@ class Dags:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.work = folder.parent / "work"
+        self.work = folder.parent / WORK
         shutil.copytree(ROOT / "dags", folder)
         shutil.copytree(DOCUMENTS, folder / "documents")
 
@@ -61,7 +63,10 @@ class Dags:
 
 @pytest.fixture(scope="session")
 def dags(tmp_path_factory: pytest.TempPathFactory) -> Dags:
-    return Dags(tmp_path_factory.mktemp("stack") / "dags")
+    stack = tmp_path_factory.mktemp("stack")
+    made = Dags(stack / "dags")
+    WATCH.plant_here([*canaries.around(str(made.work), str(stack)), *canaries.anywhere(str(made.folder))])
+    return made
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +77,7 @@ def airflow(dags: Dags) -> Iterator[AirflowStack]:
     database = "postgres" if postgres.programs() else "sqlite"
     stack = AirflowStack(dags.folder.parent / "airflow", dags.folder, database, SYSTEM_PATH)
     with stack:
+        WATCH.plant_here(canaries.anywhere(str(stack.home)))
         yield stack
     left = stack.leftovers()
     assert not left, f"processes left by Airflow: {left}"
@@ -103,10 +109,10 @@ def deployments(connections: dict[str, str]) -> dict[str, Any]:
         "config": {"services": {"main": {"partition": "main", "account": "proj"}}},
     }
     return {
-        "login": ssh("hpc", "/scratch/airflow_hybrid"),
+        "login": ssh("hpc", f"/scratch/{WORK}"),
         "hpc": slurm,
-        "cloud": ssh("cloud", "/home/clouduser/airflow_hybrid"),
-        "edge": ssh("edge", "/home/edgeuser/airflow_hybrid"),
+        "cloud": ssh("cloud", f"/home/clouduser/{WORK}"),
+        "edge": ssh("edge", f"/home/edgeuser/{WORK}"),
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.engine import TaskIdentity
+from tests.canaries import WORK
 from tests.testbed.fixture import Testbed
 from tests.unit.engine.execution import execute
 
@@ -83,9 +84,9 @@ def deployments(testbed: Testbed, folder: Path) -> dict[str, Any]:
         return {"type": "ssh", "config": {"nodes": [node]}, "workdir": workdir}
 
     return {
-        "here": {"type": "local", "config": {}, "workdir": str(folder / "a workdir; it's $(odd)")},
-        "cloud": ssh("cloud", "/home/clouduser/a workdir; it's $(odd)"),
-        "login": ssh("hpc", "/scratch/hostile values"),
+        "here": {"type": "local", "config": {}, "workdir": str(folder / WORK)},
+        "cloud": ssh("cloud", f"/home/clouduser/{WORK}"),
+        "login": ssh("hpc", f"/scratch/{WORK}"),
         "hpc": {
             "type": "slurm", "wraps": "login",
             "config": {"services": {"main": {"partition": "main", "account": "proj"}}},

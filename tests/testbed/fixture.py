@@ -96,11 +96,14 @@ class Testbed:
     # --- life
 
     def up(self, *sites: str) -> None:
-        """Start sites; those that are up already stay as they are.
+        """Start sites; those that are up already stay as they are. ``TESTBED_SHELL`` becomes /bin/sh of each.
 
         :raises RuntimeError: with the end of the log of a site that does not start.
         """
         self._kit("up", *(sites or DEFAULT_SITES), timeout_s=180)
+        if shell := self.env.get("TESTBED_SHELL"):
+            for site in sites or DEFAULT_SITES:
+                self.exec(site, "ln", "-sfn", shell, "/usr/bin/sh")
 
     def down(self, *sites: str) -> None:
         """Stop sites, or all and leave nothing."""
@@ -140,9 +143,9 @@ class Testbed:
         """Run shell text as the site's ordinary user, by ssh; its stdout."""
         return self._kit("ssh", site, command, check=check, timeout_s=timeout_s)
 
-    def exec(self, site: str, *argv: str, check: bool = True, timeout_s: float = 60) -> str:
+    def exec(self, site: str, *argv: str, check: bool = True, timeout_s: float = 60, stdin: str = "") -> str:
         """Run a command as root inside the site, not by ssh: works while the site is cut off; its stdout."""
-        return self._kit("exec", site, *argv, check=check, timeout_s=timeout_s)
+        return self._kit("exec", site, *argv, check=check, timeout_s=timeout_s, stdin=stdin)
 
     def cut(self, site: str, peer: str | None = None) -> None:
         """Lose all packets of a site, or those between it and ``peer`` (a site or ``main``)."""
@@ -188,11 +191,10 @@ class Testbed:
         finally:
             self.exec(site, "rm", "-f", *(f"/usr/local/bin/{program}" for program in programs), check=False)
 
-    def _kit(self, *args: str, check: bool = True, timeout_s: float = 60) -> str:
+    def _kit(self, *args: str, check: bool = True, timeout_s: float = 60, stdin: str = "") -> str:
         done = subprocess.run(
-            [str(KIT), *args], env=self.env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            timeout=timeout_s, check=False,
-        )  # fmt: skip
+            [str(KIT), *args], env=self.env, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
         if check and done.returncode:
             raise RuntimeError(f"testbed {shlex.join(args)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout

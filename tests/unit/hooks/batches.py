@@ -4,8 +4,15 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from airflow_hybrid.hooks.base import CHUNK_BYTES
 from airflow_hybrid.hooks.job_directory import Batch
@@ -13,6 +20,30 @@ from airflow_hybrid.hooks.local import LocalHost, clean_environment
 from airflow_hybrid.model import JobScript
 
 SHELLS = ("dash", "bash")
+PACKAGES = {"busybox": "busybox-static", "ksh93": "ksh93u+m"}
+EVERY_SHELL = (*SHELLS, "busybox", "ksh93", "zsh")
+"""as ``/bin/sh``, under whose name they do as POSIX says"""
+
+
+def sh(shell: str) -> str:
+    """A program ``sh`` that is this shell."""
+    if shell in ("sh", "/bin/sh"):
+        return "/bin/sh"
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"needs {shell}: apt-get install {PACKAGES.get(shell, shell)}")
+    link = Path(_links()) / shell / "sh"
+    if not link.exists():
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(program)
+    return str(link)
+
+
+@functools.cache
+def _links() -> str:
+    folder = tempfile.mkdtemp(prefix="airflow_hybrid-shells-")
+    atexit.register(shutil.rmtree, folder)
+    return folder
 
 
 class ShellHost(LocalHost):
@@ -20,7 +51,7 @@ class ShellHost(LocalHost):
 
     def __init__(self, shell: str = "sh", environment: Mapping[str, str] | None = None, cores: int = 4) -> None:
         super().__init__("test", shell, cores)
-        self.shell = ["bash", "--posix"] if shell == "bash" else [shell]
+        self.shell = [sh(shell)]
         self.environment = {**clean_environment(), **(environment or {})}
         self.commands: list[str] = []
 

@@ -6,48 +6,52 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-_SBATCH = r"""echo "$@" >>$FAKE/sbatch
-if [ -e $FAKE/refuse ]; then cat $FAKE/refuse >&2; exit 1; fi
-id=$(($(cat $FAKE/last) + 1)); echo $id >$FAKE/last
+_SBATCH = r"""echo "$@" >>"$FAKE/sbatch"
+if [ -e "$FAKE/refuse" ]; then cat "$FAKE/refuse" >&2; exit 1; fi
+id=$(($(cat "$FAKE/last") + 1)); echo $id >"$FAKE/last"
 tasks=; name=
 for a; do case $a in --array=*) tasks=${a#--array=} ;; --job-name=*) name=${a#*=} ;; esac; done
-echo "$id $name" >>$FAKE/names
+echo "$id $name" >>"$FAKE/names"
 first=${tasks%%-*}; last=${tasks#*-}; last=${last%\%*}
-if [ -n "$tasks" ] && [ $last -ge $(cat $FAKE/max_array) ]; then
+if [ -n "$tasks" ] && [ $last -ge $(cat "$FAKE/max_array") ]; then
     echo 'sbatch: error: Batch job submission failed: Invalid job array specification' >&2; exit 1
 fi
-if [ -e $FAKE/run ]; then
+if [ -e "$FAKE/run" ]; then
     if [ -z "$tasks" ]; then SLURM_JOB_ID=$id sh "$a" 9>&-; fi
     while [ -n "$tasks" ] && [ $first -le $last ]; do
         SLURM_JOB_ID=$id SLURM_ARRAY_JOB_ID=$id SLURM_ARRAY_TASK_ID=$first sh "$a" 9>&-
         first=$((first + 1))
     done
 fi
-if [ -e $FAKE/lose ]; then rm $FAKE/lose; echo 'sbatch: error: Socket timed out on send/recv operation' >&2; exit 1; fi
-[ ! -e $FAKE/banner ] || cat $FAKE/banner
+if [ -e "$FAKE/lose" ]; then
+    rm "$FAKE/lose"
+    echo 'sbatch: error: Socket timed out on send/recv operation' >&2
+    exit 1
+fi
+[ ! -e "$FAKE/banner" ] || cat "$FAKE/banner"
 echo $id
 """
-_SQUEUE = r"""echo "$@" >>$FAKE/squeue
-if [ -e $FAKE/squeue_fails ]; then echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1; fi
+_SQUEUE = r"""echo "$@" >>"$FAKE/squeue"
+if [ -e "$FAKE/squeue_fails" ]; then echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1; fi
 case "$*" in
-*' -n '*) while read -r id name; do case "$*" in *" -n $name "*) echo $id ;; esac; done <$FAKE/names ;;
-*) cat $FAKE/queue ;;
+*' -n '*) while read -r id name; do case "$*" in *" -n $name "*) echo $id ;; esac; done <"$FAKE/names" ;;
+*) cat "$FAKE/queue" ;;
 esac
 """
-_SACCT = r"""echo "$@" >>$FAKE/sacct_calls
-if [ -e $FAKE/sacct_fails ]; then cat $FAKE/sacct_fails >&2; exit 1; fi
-case "$*" in *--name=*) ;; *) cat $FAKE/sacct ;; esac
+_SACCT = r"""echo "$@" >>"$FAKE/sacct_calls"
+if [ -e "$FAKE/sacct_fails" ]; then cat "$FAKE/sacct_fails" >&2; exit 1; fi
+case "$*" in *--name=*) ;; *) cat "$FAKE/sacct" ;; esac
 """
 _SCONTROL = r"""case "$*" in
-*config*) echo "MaxArraySize            = $(cat $FAKE/max_array)" ;;
+*config*) echo "MaxArraySize            = $(cat "$FAKE/max_array")" ;;
 *)
-    [ -s $FAKE/scontrol ] && exec cat $FAKE/scontrol
+    [ -s "$FAKE/scontrol" ] && exec cat "$FAKE/scontrol"
     echo 'slurm_load_jobs error: Invalid job id specified' >&2
     exit 1
     ;;
 esac
 """
-_SCANCEL = r"""echo "$@" >>$FAKE/scancel
+_SCANCEL = r"""echo "$@" >>"$FAKE/scancel"
 """
 
 

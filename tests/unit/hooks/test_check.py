@@ -15,10 +15,10 @@ import yaml
 from airflow_hybrid import cli
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.hooks import check, site_probe
-from tests.unit.hooks.batches import SHELLS, ShellHost
+from tests.unit.hooks.batches import EVERY_SHELL, ShellHost
 
 
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", EVERY_SHELL)
 async def test_a_work_directory_that_is_not_there_yet_is_tried_in_the_folder_above(shell: str, tmp_path: Path) -> None:
     workdir = f"{tmp_path}/a 'b'/$c\n d"
     probe = site_probe.parse((await ShellHost(shell).run(site_probe.script(workdir))).out)

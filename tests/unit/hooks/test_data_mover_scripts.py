@@ -14,10 +14,11 @@ import pytest
 
 from airflow_hybrid.hooks import transfer_scripts as scripts
 from airflow_hybrid.removal import MARKER
+from tests.unit.hooks.batches import sh
 
 
 class Shell:
-    """/bin/sh with this machine's programs, or busybox with its own only."""
+    """A shell with this machine's programs, or busybox with its own only."""
 
     def __init__(self, argv: list[str], path: str | None) -> None:
         self.argv, self.environment = argv, {"PATH": path} if path else None
@@ -26,10 +27,10 @@ class Shell:
         return subprocess.run([*self.argv, text], input=stdin, capture_output=True, timeout=30, env=self.environment)
 
 
-@pytest.fixture(params=["sh", "busybox"])
+@pytest.fixture(params=["dash", "bash", "ksh93", "zsh", "busybox"])
 def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shell:
-    if request.param == "sh":
-        return Shell(["/bin/sh", "-c"], None)
+    if request.param != "busybox":
+        return Shell([sh(request.param), "-c"], None)
     busybox = shutil.which("busybox")
     if busybox is None:
         pytest.skip("needs busybox: apt-get install busybox-static")

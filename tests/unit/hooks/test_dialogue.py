@@ -12,7 +12,7 @@ import pytest
 
 from airflow_hybrid.errors import AuthenticationError, HostUnreachableError
 from airflow_hybrid.hooks.dialogue import DialogueHost
-from tests.unit.hooks.batches import SHELLS, ShellHost
+from tests.unit.hooks.batches import EVERY_SHELL, ShellHost
 
 asked: list[list[str]] = []
 
@@ -28,7 +28,7 @@ async def answer(question: Sequence[str]) -> tuple[int, str]:
     return 0, "two\nlines of " + " ".join(question)
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=EVERY_SHELL)
 def host(request: pytest.FixtureRequest) -> DialogueHost:
     asked.clear()
     return DialogueHost(ShellHost(request.param), answer)

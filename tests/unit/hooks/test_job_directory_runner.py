@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import shlex
 import stat
 import subprocess
 from dataclasses import replace
@@ -20,7 +21,7 @@ from airflow_hybrid.model import JobScript, StageEntry
 from airflow_hybrid.removal import MARKER, MARKER_LINE
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
-from tests.unit.hooks.batches import SHELLS, batch
+from tests.unit.hooks.batches import EVERY_SHELL, batch, sh
 
 NASTY = 'it\'s "q" $HOME $(id) `id` \\ \\n ; & | > < * ? [a] {b} ~ # ! % é \U0001f600 \t\nsecond line\n'
 
@@ -32,7 +33,7 @@ def run(shell: str, made: Batch, *, environment: dict[str, str] | None = None, *
     data = job_directory.archive(made, scheduler, sub)
     data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     folder = Path(made.directory)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).write_text(f"{MARKER_LINE}\n")
     subprocess.run(["tar", "-xof", "-"], cwd=folder, input=data, check=True)
     for name in ("c", "ec", *(f"{key}/{sub}" for key in made.keys for sub in ("out", "tmp"))):
@@ -42,12 +43,12 @@ def run(shell: str, made: Batch, *, environment: dict[str, str] | None = None, *
 
 
 def again(shell: str, folder: Path, environment: dict[str, str] | None = None) -> None:
-    argv = ["bash", "--posix"] if shell == "bash" else [shell]
+    argv = [sh(shell)]
     env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", **(environment or {})}
     subprocess.run([*argv, str(folder / "runner.sh")], stdin=subprocess.DEVNULL, env=env, check=True, timeout=60)
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=EVERY_SHELL)
 def shell(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -173,7 +174,9 @@ def test_a_copy_that_fails_says_so(shell: str, tmp_path: Path) -> None:
 
 
 def test_many_jobs_each_run_once(shell: str, tmp_path: Path) -> None:
-    folder = run(shell, batch(f"{tmp_path}/T/a", 150, lambda i: ("sh", "-c", f"echo {i} >>{tmp_path}/ran")))
+    folder = run(
+        shell, batch(f"{tmp_path}/T/a", 150, lambda i: ("sh", "-c", f"echo {i} >>{shlex.quote(str(tmp_path))}/ran"))
+    )
     assert sorted(map(int, (tmp_path / "ran").read_text().split())) == list(range(150))
     assert set(codes(folder).values()) == {"0"} and len(codes(folder)) == 150
 
@@ -199,8 +202,8 @@ def test_a_requeued_element_begins_its_unfinished_jobs_anew(shell: str, tmp_path
 
 
 def test_nothing_is_begun_after_the_task_was_cancelled(shell: str, tmp_path: Path) -> None:
-    (tmp_path / "T").mkdir()
-    (tmp_path / "T/cancelled").touch()
+    (tmp_path / "T/a").mkdir(parents=True)
+    (tmp_path / "T/a/cancelled").touch()
     assert codes(run(shell, batch(f"{tmp_path}/T/a", 3))) == {}
 
 

@@ -10,7 +10,7 @@ import pytest
 from airflow_hybrid.errors import CommandError, HostUnreachableError
 from airflow_hybrid.hooks.base import CommandResult
 from airflow_hybrid.hooks.joining import run_joined
-from tests.unit.hooks.batches import SHELLS, ShellHost
+from tests.unit.hooks.batches import EVERY_SHELL, ShellHost
 
 
 class Counted(ShellHost):
@@ -27,7 +27,7 @@ class Counted(ShellHost):
         return await super().run(command, **more)  # type: ignore[arg-type]
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=EVERY_SHELL)
 def host(request: pytest.FixtureRequest) -> Counted:
     return Counted(request.param)
 
@@ -54,6 +54,8 @@ async def test_each_has_its_own_stdin_stdout_stderr_and_exit_code(host: Counted)
 
 
 async def test_what_goes_on_in_the_background_is_not_waited_for(host: Counted) -> None:
+    if host.location == "ksh93":
+        pytest.xfail("ksh hands its own copy of the pipe for stderr to what goes on in the background")
     started = asyncio.get_running_loop().time()
     results = await asyncio.gather(one(host, "sleep 30 >/dev/null 2>&1 </dev/null & echo $!"), one(host, "echo second"))
     assert asyncio.get_running_loop().time() - started < 25

@@ -15,12 +15,12 @@ from airflow_hybrid.hooks import probe
 from airflow_hybrid.hooks.base import CommandResult
 from airflow_hybrid.hooks.local import LocalHost
 from airflow_hybrid.model import FileFact, Question, SiteFacts
-from tests.unit.hooks.batches import SHELLS, ShellHost
+from tests.unit.hooks.batches import EVERY_SHELL, ShellHost
 
 NAMES = ["plain", "-n", "a b", "new\nline", "q'\"$x`", "back\\slash", "é\U0001f600", "*", ".hidden", "\udcff raw"]
 
 
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=EVERY_SHELL)
 def host(request: pytest.FixtureRequest) -> ShellHost:
     return ShellHost(request.param)
 

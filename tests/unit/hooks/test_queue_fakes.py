@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -104,7 +105,7 @@ def ran(tmp_path: Path) -> list[str]:
 
 
 def echo(tmp_path: Path, then: str = "") -> Callable[[int], tuple[str, ...]]:
-    return lambda i: (SH, "-c", f"echo {i} >>'{tmp_path}/ran'; {then}")
+    return lambda i: (SH, "-c", f"echo {i} >>{shlex.quote(str(tmp_path))}/ran; {then}")
 
 
 async def test_an_array_is_one_submit_and_every_job_runs_once(queue: JobQueue, fake: Fake, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -74,7 +75,7 @@ async def test_a_batch_that_waits_for_cores_says_who_holds_them(
 
 
 async def test_many_submits_at_once_start_one_launcher(queue: JobQueue, tmp_path: Path) -> None:
-    made = batch(f"{tmp_path}/T/a", 3, lambda i: ("sh", "-c", f"echo {i} >>{tmp_path}/ran; sleep 1"))
+    made = batch(f"{tmp_path}/T/a", 3, lambda i: ("sh", "-c", f"echo {i} >>{shlex.quote(str(tmp_path))}/ran; sleep 1"))
     reports = await asyncio.gather(*(queue.submit(made) for _ in range(6)))
     assert len({r.scheduler_ids for (r,) in reports}) == 1
     await queue.wait(made.directory)
@@ -127,7 +128,7 @@ async def test_a_restarted_host_is_not_waited_for(queue: JobQueue, tmp_path: Pat
 
 
 async def test_cancel_ends_the_jobs_at_once(queue: JobQueue, tmp_path: Path) -> None:
-    script = f"echo $$ >>{tmp_path}/pids; trap '' TERM; sleep 100 & wait; wait"
+    script = f"echo $$ >>{shlex.quote(str(tmp_path))}/pids; trap '' TERM; sleep 100 & wait; wait"
     made = batch(f"{tmp_path}/T/a", 2, lambda i: ("sh", "-c", script))
     await queue.submit(made)
     waiting = asyncio.ensure_future(queue.wait(made.directory))
@@ -144,7 +145,7 @@ async def test_cancel_ends_the_jobs_at_once(queue: JobQueue, tmp_path: Path) -> 
 async def test_batches_of_one_host_share_its_cores(tmp_path: Path) -> None:
     host = ShellHost("dash", cores=2)
     queue = JobQueue(host, ProcessScheduler())
-    script = f"echo + >>{tmp_path}/log; sleep 0.4; echo - >>{tmp_path}/log"
+    script = f"echo + >>{shlex.quote(str(tmp_path))}/log; sleep 0.4; echo - >>{shlex.quote(str(tmp_path))}/log"
     made = [
         batch(f"{tmp_path}/T{i}/a", 3, lambda i: ("sh", "-c", script), resources=Resources(cores=cores))
         for i, cores in enumerate((1, 2, 0.5))
@@ -199,7 +200,7 @@ async def test_lost_answers_change_nothing(tmp_path: Path, monkeypatch: pytest.M
     host = FlakyHost("dash")
     queue = JobQueue(host, ProcessScheduler())
     host.lose = 2
-    made = batch(f"{tmp_path}/T/a", 2, lambda i: ("sh", "-c", f"echo {i} >>{tmp_path}/ran"))
+    made = batch(f"{tmp_path}/T/a", 2, lambda i: ("sh", "-c", f"echo {i} >>{shlex.quote(str(tmp_path))}/ran"))
     await queue.submit(made)
     host.lose = 2
     assert [r.exit_code for r in await queue.wait(made.directory)] == [0, 0]
