@@ -20,7 +20,8 @@ from tests.unit.hooks.batches import EVERY_SHELL, ShellHost
 NAMES = ["plain", "-n", "a b", "new\nline", "q'\"$x`", "back\\slash", "é\U0001f600", "*", ".hidden", "\udcff raw"]
 
 
-@pytest.fixture(params=EVERY_SHELL)
+# the probe needs GNU's find; Debian's busybox takes its own, whatever PATH says
+@pytest.fixture(params=[shell for shell in EVERY_SHELL if shell != "busybox"])
 def host(request: pytest.FixtureRequest) -> ShellHost:
     return ShellHost(request.param)
 
