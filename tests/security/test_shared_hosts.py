@@ -13,6 +13,8 @@ import pytest
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.containers import RUNTIMES, Archives
+from airflow_hybrid.errors import SiteError
+from airflow_hybrid.hooks.connectors.base import own_folder
 from airflow_hybrid.hooks.data_mover import DataMover
 from airflow_hybrid.hooks.images import obtain_command
 from airflow_hybrid.hooks.job_script import RUNNER
@@ -103,3 +105,21 @@ async def test_a_host_without_any_folder_for_locks_says_so(tmp_path: Path) -> No
         f"airflow_hybrid: there is no folder for locks of this host, not in /tmp and not in {tmp_path / 'gone'}"
     )
     assert shutil.which("flock")
+
+
+async def test_a_work_directory_in_tmp_is_the_user_s_own_or_none(tmp_path: Path) -> None:
+    path = f"/tmp/airflow_hybrid-test-{os.getpid()}"
+    try:
+        assert await own_folder(LocalHost(), path) == path
+        assert Path(path).stat().st_mode & 0o777 == 0o700
+        assert await own_folder(LocalHost(), path) == path
+        Path(path).rmdir()
+        Path(path).symlink_to(tmp_path)
+        with pytest.raises(SiteError) as caught:
+            await own_folder(LocalHost(), path)
+        assert str(caught.value) == (
+            f"local (localhost): {path} is not a folder of this user's own"
+            "\n  -> somebody else has made it: give the deployment a `workdir`"
+        )
+    finally:
+        Path(path).unlink() if Path(path).is_symlink() else Path(path).rmdir()

@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import posixpath
 import re
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -143,7 +144,8 @@ class Connector(abc.ABC):
             return await self.inner.workdir(host)
         given = self.deployment.workdir or self.default_workdir()
         if given.startswith("/") and "$" not in given:
-            return posixpath.normpath(given)
+            path = posixpath.normpath(given)
+            return path if self.deployment.workdir else await own_folder(host, path)
         result = await host.run(f"printf %s {expanding(given)}", label="work directory")
         path = result.check(f"the work directory {given!r} cannot be resolved").out
         if not path.startswith("/"):
@@ -223,3 +225,21 @@ class Connector(abc.ABC):
         """Release connections; the connector may be used again."""
         for host in await self.hosts():
             await host.close()
+
+
+async def own_folder(host: Host, path: str) -> str:
+    """A folder of a fixed name where everybody may make folders (``/tmp``), as long as it is ours.
+
+    :raises SiteError: another user was there first.
+    """
+    text = (
+        f'ah_f={shlex.quote(path)}; mkdir -m 700 -- "$ah_f" 2>/dev/null; '
+        '[ -d "$ah_f" ] && [ ! -h "$ah_f" ] && [ -O "$ah_f" ]'
+    )
+    if posixpath.dirname(path) == "/tmp" and (await host.run(text, label="work directory")).exit_code != 0:
+        raise SiteError(
+            f"{path} is not a folder of this user's own",
+            where=host.title,
+            hint="somebody else has made it: give the deployment a `workdir`",
+        )
+    return path

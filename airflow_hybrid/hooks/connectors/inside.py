@@ -7,7 +7,7 @@ import posixpath
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.hooks.base import Host
-from airflow_hybrid.hooks.connectors.base import FOLDER, Connector
+from airflow_hybrid.hooks.connectors.base import FOLDER, Connector, own_folder
 from airflow_hybrid.hooks.connectors.hosts import LocalConnector
 from airflow_hybrid.hooks.container_host import ContainerHost
 from airflow_hybrid.hooks.engine_containers import Container
@@ -40,7 +40,9 @@ class InContainers(Connector):
 
     async def _resolve_workdir(self, host: Host) -> str:
         # never that of the machine with the engine, whose files the containers do not see
-        return posixpath.normpath(self.deployment.workdir or self.default_workdir())
+        if self.deployment.workdir is not None:
+            return posixpath.normpath(self.deployment.workdir)
+        return await own_folder(host, self.default_workdir())
 
     def shares(self, path: str) -> bool:
         shared = [posixpath.normpath(p) for p in self.deployment.config.get("sharedPaths") or ()]
