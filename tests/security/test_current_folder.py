@@ -62,6 +62,14 @@ def test_a_module_is_never_that_of_the_current_folder(hostile: Path, version: tu
     assert imported(hostile) == ""
 
 
+@pytest.mark.parametrize("version", [(3, 10), (3, 11)])
+def test_the_command_alone_keeps_the_current_folder_out(hostile: Path, version: tuple[int, int]) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    command = [*module_command("airflow_hybrid.runner", version), "--version"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr, imported(hostile)) == (0, "", "")
+
+
 def test_a_folder_that_was_named_in_full_stays(tmp_path: Path) -> None:
     assert module_environment({"PYTHONPATH": f":{tmp_path}:x", "A": "b"}) == {
         "PYTHONPATH": str(tmp_path),
