@@ -151,8 +151,8 @@ MUTANTS = (
     Mutant(
         "documents name only what is below their roots",
         "cwl/trust.py",
-        'if path == root or path.startswith(root.rstrip("/") + "/"):',
-        "if True:",
+        "root = next((folder for folder in self._folders if is_below(path, folder)), None)",
+        'root = "/"',
         "tests/unit/engine/test_hostile_documents.py",
     ),
     Mutant(
@@ -182,6 +182,34 @@ MUTANTS = (
         'found["digest"] = match[1] if match else digests[location]',
         'found["digest"] = ""',
         "tests/unit/engine/test_reuse.py",
+    ),
+    Mutant(
+        "images: a name is one by the grammar of registries",
+        "model/image_names.py",
+        "if len(name) > MAX_NAME or not grammar.fullmatch(rest):",
+        "if len(name) > MAX_NAME:",
+        "tests/security/test_images.py",
+    ),
+    Mutant(
+        "roots: Airflow's own files are below none",
+        "cwl/own_folders.py",
+        "return not any(is_below(path, folder) for folder in of_the_user)",
+        "return False",
+        "tests/security/test_roots.py",
+    ),
+    Mutant(
+        "run requirements: checked where they are used, too",
+        "operators/hybrid.py",
+        "job_requirements.check_allowed(brought or [], self.setup.run_requirements)",
+        "pass",
+        "tests/security/test_run_requirements.py",
+    ),
+    Mutant(
+        "locks of a host: no link that another user laid there",
+        "hooks/job_script.py",
+        '[ ! -h "$ah_mine" ] && ',
+        "",
+        "tests/security/test_shared_hosts.py",
     ),
 )
 
