@@ -145,7 +145,8 @@ async def test_cancel_ends_the_jobs_at_once(queue: JobQueue, tmp_path: Path) -> 
 async def test_batches_of_one_host_share_its_cores(tmp_path: Path) -> None:
     host = ShellHost("dash", cores=2)
     queue = JobQueue(host, ProcessScheduler())
-    script = f"echo + >>{shlex.quote(str(tmp_path))}/log; sleep 0.4; echo - >>{shlex.quote(str(tmp_path))}/log"
+    log = shlex.quote(f"{tmp_path}/log")
+    script = f"echo + >>{log}; sleep 0.4; echo x >>{log}"
     made = [
         batch(f"{tmp_path}/T{i}/a", 3, lambda i: ("sh", "-c", script), resources=Resources(cores=cores))
         for i, cores in enumerate((1, 2, 0.5))
