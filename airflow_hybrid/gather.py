@@ -139,7 +139,10 @@ def _copy_folder(ref: FileRef, target: str) -> LineageEntry:
     def empty_or_circular(folder: str, names: list[str]) -> set[str]:
         here = f"{os.path.realpath(folder)}/"
         links = {name: os.path.realpath(f"{folder}/{name}") for name in names if os.path.islink(f"{folder}/{name}")}
-        return {name for name, end in links.items() if not os.path.exists(end) or here.startswith(f"{end}/")}
+        empty = {name for name, end in links.items() if not os.path.exists(end) or here.startswith(f"{end}/")}
+        # a FIFO that is opened waits for its other end; whoever collected the outputs has named it
+        special = {name for name in names if not _is_plain(f"{folder}/{name}")}
+        return empty | special
 
     def copy(source: str, sink: str) -> str:
         nonlocal size
@@ -156,6 +159,11 @@ def _copy_folder(ref: FileRef, target: str) -> LineageEntry:
         ) from error
     uri = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, target).uri
     return LineageEntry(ref.uri, uri, "copy", size, time.monotonic() - began)
+
+
+def _is_plain(path: str) -> bool:
+    """Whether it is a file or a folder, or a link to one."""
+    return not os.path.exists(path) or os.path.isfile(path) or os.path.isdir(path)
 
 
 def _copy_file(ref: FileRef, target: str, checksum: str | None) -> LineageEntry:

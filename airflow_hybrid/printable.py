@@ -15,12 +15,15 @@ _JOINERS = "\u200c\u200d"
 """format characters that words and emoji of some scripts need"""
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
-_URL = re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,30})://([^\s'\"<>]*)")
+_SCHEME = re.compile(r"(?i)\b[a-z][a-z0-9+.-]{0,30}\Z")
+_REST = re.compile(r"[^\s'\"<>]*")
 _SEPARATOR = re.compile(r"([&;])")
 _WITHOUT_SECRETS = frozenset({"file", "hybrid"})
 """schemes whose locations have neither user nor query"""
 _WEB = frozenset({"http", "https", "ftp", "ftps"})
 HIDDEN = "***"
+MOST_QUOTED = 100_000
+"""characters of what others wrote that are quoted"""
 
 
 def printable(text: str) -> str:
@@ -50,7 +53,8 @@ def quoted_lines(text: str, *, most: int | None = None, indent: str = "") -> lis
     :param most: only this many, from the end.
     :param indent: what stands before the bar.
     """
-    lines = printable_lines(text.strip()).split("\n")
+    text = text.strip()
+    lines = printable_lines(shortened(text, MOST_QUOTED)).split("\n")
     if lines == [""]:
         return []
     return [f"{indent}| {line}" for line in (lines if most is None else lines[-most:])]
@@ -62,13 +66,24 @@ def redacted(text: str) -> str:
     >>> redacted("https://me:secret@example.org/a?X-Amz-Signature=1f")
     'https://***@example.org/a?X-Amz-Signature=***'
     """
-    return _URL.sub(_redacted_url, text) if "://" in text else text
+    parts: list[str] = []
+    position = 0
+    while (at := text.find("://", position)) >= 0:
+        scheme = _SCHEME.search(text, max(position, at - 32), at)
+        if scheme is None:
+            parts.append(text[position : at + 3])
+            position = at + 3
+            continue
+        rest = _REST.match(text, at + 3)
+        assert rest is not None
+        parts += [text[position : scheme.start()], _redacted_url(scheme[0], rest[0])]
+        position = rest.end()
+    return "".join([*parts, text[position:]]) if parts else text
 
 
-def _redacted_url(found: re.Match[str]) -> str:
-    scheme, rest = found[1], found[2]
+def _redacted_url(scheme: str, rest: str) -> str:
     if scheme.lower() in _WITHOUT_SECRETS:
-        return found[0]
+        return f"{scheme}://{rest}"
     rest, sharp, fragment = rest.partition("#")
     rest, mark, query = rest.partition("?")
     authority, slash, path = rest.partition("/")

@@ -56,6 +56,7 @@ class PendingJob:
         file name.
     :ivar step_path: path of the leaf step; ``index``: number of the job in the order of creation.
     :ivar inputs: the job order, with the tool's defaults filled in.
+    :ivar left_out: what is in its outputs' folders and is neither file nor directory, in words.
     """
 
     def __init__(self, tool: HybridTool, order: CwlObject, callback: Any, context: HybridContext) -> None:
@@ -76,6 +77,7 @@ class PendingJob:
                 self.inputs[name] = with_size(self._settle(port["default"]))
         self._job: HybridJob | None = None
         self._site: JobSite | None = None
+        self.left_out: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -364,6 +366,7 @@ class PendingJob:
         if job is None or site is None or site.jobdir != jobdir:
             raise RuntimeError("build() must come before collect()")
         site.facts, site.sizes = facts, True
+        site.left_out.clear()
         site.fs.needed.clear()
         try:
             with self._clear_errors(""):
@@ -376,6 +379,7 @@ class PendingJob:
         finally:
             if site.fs.needed:
                 raise FactsNeeded(list(site.fs.needed)) from None
+        self.left_out = tuple(dict.fromkeys(site.left_out))
         return collected
 
     def complete(self, outputs: CwlObject | None, status: str = "success", message: str = "") -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from airflow_hybrid.cwl.site import JobSite, is_below, refuse_replaced, unveil
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FileFact, not_json, percent_decoded
+from airflow_hybrid.model.files import SPECIAL
 
 MOST_MEMBERS = 100_000
 """of a folder, where links in it make it seem larger than it is"""
@@ -91,6 +92,7 @@ def _locate(item: CwlObject, path: str, site: JobSite, to_uri: Callable[[str], s
     :raises CwlError: it leads out of the output directory and is not an input.
     """
     real = site.real(path)
+    site.fs.refuse_special(path)
     fact = site.fs.stat(path)
     known = None if is_below(real, site.outdir) else site.input_at(real)
     item["location"] = known or to_uri(real)
@@ -118,7 +120,10 @@ def _has_links(folder: str, site: JobSite) -> bool:
         current = pending.pop()
         for name in site.facts.listings.get(current, ()):
             entry = f"{current}/{name}"
-            if site.real(entry) != entry:
+            fact = site.facts.files.get(entry)
+            if fact is not None and fact.special:
+                site.left_out.append(f"{entry[len(site.outdir) + 1 :]} ({SPECIAL[fact.special]})")
+            elif site.real(entry) != entry:
                 found = True
             elif site.fs.stat(entry).kind == "d":
                 pending.append(entry)

@@ -17,6 +17,7 @@ from cwltool.utils import dedup
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import FactsNeeded, FileFact, Question, SiteFacts, percent_decoded, percent_encoded
 from airflow_hybrid.model.containers import STAGED, TMPDIR
+from airflow_hybrid.model.files import SPECIAL
 
 OUTPUT_DOCUMENT = "cwl.output.json"
 """CWL v1.2 CommandLineTool 4.1.6: what a tool says of its outputs itself"""
@@ -79,6 +80,8 @@ class JobSite:
         self.classes: dict[str, str] = {}
         self.fs = SiteFs(self)
         self._input_dirs = 0
+        self.left_out: list[str] = []
+        """FIFOs, sockets and devices in folders that are outputs, in words"""
 
     def input_dir(self) -> str:
         """A new folder, as the tool sees it, for one input and its secondary files."""
@@ -250,10 +253,12 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
 
     def _match(self, folder: str, parts: list[str]) -> Iterator[str]:
         if not parts:
+            self.refuse_special(folder)
             yield folder
             return
         part, rest = parts[0], parts[1:]
         if not any(sign in part for sign in "*?["):
+            self.refuse_special(f"{folder}/{part}")
             if self.stat(f"{folder}/{part}").kind != "?":
                 yield from self._match(f"{folder}/{part}", rest)
             return
@@ -262,6 +267,13 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         for name in self.names(folder):
             if fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith(".")):
                 yield from self._match(f"{folder}/{name}", rest)
+
+    def refuse_special(self, path: str) -> None:
+        """:raises CwlError: an output is a FIFO, a socket or a device, for which CWL has no class."""
+        fact = self._site.facts.files.get(path)
+        if fact is not None and fact.special:
+            name = path[len(self._site.outdir) + 1 :]
+            raise CwlError(f"{name!r} is {SPECIAL[fact.special]}, which is neither a File nor a Directory")
 
     def open(self, fn: str, mode: str) -> IO[Any]:
         text = self._site.literals.get(fn)

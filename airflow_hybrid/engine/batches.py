@@ -37,7 +37,11 @@ from airflow_hybrid.model import (
     percent_encoded,
 )
 from airflow_hybrid.model.containers import ImageSource, ReadyImage
+from airflow_hybrid.printable import printable
 from airflow_hybrid.schedulers.process import ProcessScheduler
+
+MOST_LEFT_OUT = 20
+"""names of a job that are told"""
 
 
 @dataclass
@@ -303,6 +307,12 @@ class BatchRunner:
         outputs = dict(zip((job.key for job in usable), await place.with_facts(collect, self.log), strict=True))
         for value in outputs.values():
             self.lineage.extend(_produced(value))
+        for job in usable:
+            if job.left_out:
+                self.log.warning(
+                    "%s at %s: in its output folders is what is neither a file nor a directory, and is left out: %s",
+                    job.label, place.title, printable(", ".join(job.left_out[:MOST_LEFT_OUT])),
+                )  # fmt: skip
 
         ended_badly = [job for job in jobs if job.key not in outputs]
         faults = await site_faults(place, ended_badly, done, directories, paths, self.log)

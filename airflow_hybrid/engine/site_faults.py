@@ -36,7 +36,7 @@ async def site_faults(
     :param jobs: those that failed.
     :param directories: of each job; ``paths``: where each of their inputs is.
     """
-    suspects = [job for job in jobs if done[job.key].exit_code]
+    suspects = [job for job in jobs if done[job.key].exit_code != 0]
     if not suspects:
         return {}
     found = {job.key: "its disk or quota was full" for job in suspects if disk_is_full(done[job.key].stderr_tail)}

@@ -18,6 +18,7 @@ from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.joining import run_joined
 from airflow_hybrid.model import FileFact, Question, SiteFacts
+from airflow_hybrid.model.files import SPECIAL
 
 CONTENTS_BYTES = (64 << 10) + 1
 """CWL v1.2 section 5.1.1: at most 64 KiB are loaded; one byte more tells that there is more"""
@@ -130,6 +131,7 @@ def parse(data: bytes, questions: Sequence[Question], trees: Sequence[str], base
             size=stat.size if stat.kind == "f" else 0,
             checksum=seen.sums.get(path),
             realpath=_real(path, real) if real else None,
+            special=stat.special,
             mtime=stat.mtime,
         )
     for path in asked:
@@ -174,6 +176,7 @@ class _Stat:
     kind: str
     size: int
     mtime: float
+    special: str
 
 
 @dataclass
@@ -202,7 +205,8 @@ def _records(data: bytes) -> _Seen:
             head, size, mtime, path = record.split(b" ", 3)
             name = _text(path)
             kind = head[2:3].decode()
-            seen.stats[name] = _Stat(kind if kind in "fd" else "?", int(size), float(mtime))
+            special = kind if kind in SPECIAL else ""
+            seen.stats[name] = _Stat(kind if kind in "fd" else "?", int(size), float(mtime), special)
             if record[:1] == b"T":
                 seen.below.add(name)
                 if head[1:2] == b"l":

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 STORE = "store"
+LONGEST_PATH = 1 << 16
+"""no path that a file has is longer"""
 _BASENAME = re.compile(r"[^/\0]+")
 _JOB_OUTPUT = re.compile(r"(/.*?/g\d[^/]*/a\d+-[0-9a-f]+/[^/]+)/out(?:/|\Z)", re.DOTALL)
 """<task>/g<generation>.../a<try>-<digest>/<job>/out: see :mod:`airflow_hybrid.hooks.job_directory`"""
@@ -88,6 +90,8 @@ def job_directory_of(path: str) -> str | None:
 
 def producer_of(path: str) -> str | None:
     """Which task made the file, as far as its path in a job directory tells."""
+    if len(path) > LONGEST_PATH:
+        return None
     found = re.search(r"/([^/]+)/([^/]+)/([^/]+?)(?:/(\d+))?/g\d+-[0-9a-f][^/]*/[^/]+/[^/]+/", path)
     if not found:
         return None

@@ -78,8 +78,14 @@ class FileFact:
     """``sha1$<hex>``; None where it was not asked for"""
     realpath: str | None = None
     """set when the path, or a part of it below the probed folder, is a symbolic link"""
+    special: str = ""
+    """of what is neither file nor directory, by find(1): ``p`` FIFO, ``s`` socket, ``b`` and ``c`` devices"""
     mtime: float | None = field(default=None, compare=False)
     """when its content was last changed, in seconds since the epoch by the clock of its file system"""
+
+
+SPECIAL = {"p": "a FIFO", "s": "a socket", "b": "a device", "c": "a device"}
+"""words for :attr:`FileFact.special`"""
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ def test_no_line_of_a_job_passes_for_one_of_ours() -> None:
     failure = Failure("/step", "hpc", result, "permanentFail", "/o", shown_command(script))
     assert str(failed([failure], 1)) == (
         "the job failed\n"
-        "/step at hpc: exit code 1 (permanentFail), exit code 1\\nall is well\n"
+        "/step at hpc: exit code 1 (permanentFail): exit code 1\\nall is well\n"
         "  command: wget https://***@h/x\n"
         "  stdout: /o/stdout\n"
         "  stderr: /o/stderr\n"

@@ -8,9 +8,12 @@ import os
 import shutil
 import stat
 import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from cwl_utils import sandboxjs
 from cwl_utils.errors import JavascriptException
@@ -151,3 +154,52 @@ def test_there_is_no_network_where_the_system_can_keep_it_away() -> None:
     assert engine.eval("1") == 1
     process = sandboxjs.NodeJSEngine.localdata.procs[("", None)]
     assert os.readlink(f"/proc/{process.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("(function () {throw 'too few reads';})()", "too few reads"),
+        ("(function () {throw new Error('too few reads');})()", "too few reads"),
+        ("nothing.at.all", "ReferenceError: nothing is not defined: nothing.at.all"),
+        ("(function () {})()", "the expression has no value: (function () {})()"),
+    ],
+)
+def test_what_the_author_throws_is_said_alone_and_a_defect_with_its_expression(expression: str, said: str) -> None:
+    with pytest.raises(JavascriptException) as caught:
+        evaluate(expression)
+    assert str(caught.value) == said
+
+
+def test_nothing_of_an_expression_goes_on_after_its_answer() -> None:
+    endless = "(function () {Promise.resolve().then(function () {while (true) {}}); return 1;})()"
+    with pytest.raises(JavascriptException, match="the expression took longer than 1 s"):
+        evaluate(endless, timeout=1.0)
+    assert evaluate("(function () {Promise.resolve().then(function () {}); return 1;})()") == 1
+    assert evaluate("1 + 1", timeout=5.0) == 2
+
+
+KILLED = """
+import sys
+from airflow_hybrid.cwl import javascript
+javascript.install()
+from cwl_utils import sandboxjs
+print("begins", flush=True)
+sandboxjs.get_js_engine().eval("(function () {while (true) {}})()", timeout=600)
+"""
+
+
+def test_an_expression_does_not_outlive_a_killed_parent() -> None:
+    parent = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None and parent.stdout.readline() == "begins\n"
+    deadline = time.monotonic() + 60
+    nodes: list[psutil.Process] = []
+    while not any("node" in process.name() for process in nodes):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+        nodes = [child for child in psutil.Process(parent.pid).children(recursive=True) if "node" in child.name()]
+    time.sleep(1.0)
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(nodes, timeout=10)
+    assert not alive

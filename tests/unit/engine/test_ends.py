@@ -1,0 +1,175 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Jobs that end in odd ways: on a full disk, without their inputs, with FIFOs, with arguments of megabytes."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_hybrid.config import parse_deployments
+from airflow_hybrid.engine import FragmentOutcome
+from airflow_hybrid.errors import CwlError, HybridError, JobFailedError, TransferError
+from airflow_hybrid.hooks.connectors import close_all
+from airflow_hybrid.model import FileRef
+from tests.unit.engine.fragments import execution, spec
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+
+
+async def run(folder: Path, text: str, job: dict[str, Any], workdir: Path, log: list[str] | None = None) -> Any:
+    sites = parse_deployments({"here": {"type": "local", "config": {}, "workdir": str(workdir)}})
+    made, said = execution(spec(folder, sites, {"target": "here"}, [job], text, origin="o"))
+    try:
+        return await made.run()
+    except HybridError as error:
+        return error
+    finally:
+        if log is not None:
+            log.extend(said.lines)
+        await close_all()
+
+
+def plain(error: Any, folder: Path) -> str:
+    """A message without what differs from run to run."""
+    return re.sub(rf"{folder}/\S+/(?=std|out)|(?<=job id: )\S+", "...", str(error))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False).returncode != 0:
+        pytest.skip("needs the right to mount a tmpfs: run as root")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+FILL = """cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: [sh, -c, 'head -c 3600000 /dev/zero >big; exit 1']
+inputs: {n: int}
+outputs: {}
+"""
+
+
+async def test_a_job_on_a_full_disk_has_not_failed_for_good(tmp_path: Path, small_disk: Path) -> None:
+    error = await run(tmp_path, FILL, {"n": 1}, small_disk / "site")
+    assert isinstance(error, JobFailedError) and error.retryable
+    assert re.sub(r"\d+ KiB are left in \S+", "...", plain(error, small_disk)) == (
+        "the job failed\n"
+        "/tool at here (localhost): exit code 1\n"
+        "  the site: its disk is full: ...\n"
+        "  command: sh -c 'head -c 3600000 /dev/zero >big; exit 1'\n"
+        "  job id: ...\n"
+        "  stdout: ...stdout\n"
+        "  stderr: ...stderr\n"
+        "  -> the next try runs it again: make room, or put the files back"
+    )
+    assert not list(small_disk.glob("**/permanent"))
+
+
+LOSE = """cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: [sh, -c, 'rm "$0"; cat "$0"']
+inputs: {file: {type: File, inputBinding: {position: 1}}}
+outputs: {}
+"""
+
+
+async def test_a_job_whose_input_vanishes_has_not_failed_for_good(tmp_path: Path) -> None:
+    (tmp_path / "in").write_text("x")
+    uri = FileRef("here", "localhost", str(tmp_path / "in")).uri
+    file = {"class": "File", "location": uri, "basename": "in", "size": 1}
+    error = await run(tmp_path, LOSE, {"file": file}, tmp_path / "site")
+    assert isinstance(error, JobFailedError) and error.retryable
+    assert plain(error, tmp_path) == (
+        "the job failed\n"
+        "/tool at here (localhost): exit code 1\n"
+        f"  the site: its input {uri} is not there any more\n"
+        f"""  command: sh -c 'rm "$0"; cat "$0"' {tmp_path}/in\n"""
+        "  job id: ...\n"
+        "  stdout: ...stdout\n"
+        "  stderr: ...stderr\n"
+        f"  | cat: {tmp_path}/in: No such file or directory\n"
+        "  -> the next try runs it again: make room, or put the files back"
+    )
+    again = await run(tmp_path, LOSE, {"file": file}, tmp_path / "site")
+    assert isinstance(again, TransferError)
+    assert again.message == f"{uri} is not there any more"
+
+
+PIPES = """cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: [sh, -c, 'mkdir d; mkfifo d/pipe pipe; echo x >d/f; echo x >g']
+inputs: {n: int}
+outputs:
+  o: OUTPUT
+"""
+
+
+async def test_a_fifo_that_a_glob_matches_is_an_error(tmp_path: Path) -> None:
+    for output in ("{type: 'File[]', outputBinding: {glob: '[gp]*'}}", "{type: File, outputBinding: {glob: pipe}}"):
+        error = await run(tmp_path, PIPES.replace("OUTPUT", output), {"n": 1}, tmp_path / "site")
+        assert isinstance(error, CwlError)
+        assert plain(error, tmp_path) == (
+            "/tool at here (localhost): output 'o': 'pipe' is a FIFO, which is neither a File nor a Directory\n"
+            "  job id: ...\n"
+            "  folder: ...out\n"
+            "  what is there: d, g, pipe\n"
+            "  stderr: ...stderr"
+        )
+
+
+async def test_a_fifo_in_a_folder_is_left_out_with_a_warning(tmp_path: Path) -> None:
+    log: list[str] = []
+    text = PIPES.replace("OUTPUT", "{type: Directory, outputBinding: {glob: d}}")
+    outcome = await run(tmp_path, text, {"n": 1}, tmp_path / "site", log)
+    assert isinstance(outcome, FragmentOutcome)
+    assert log[-1] == (
+        "/tool at here (localhost): in its output folders is what is neither a file nor a directory, and is left out: "
+        "d/pipe (a FIFO)"
+    )
+    from airflow_hybrid.gather import gather
+
+    sites = parse_deployments({"here": {"type": "local", "config": {}, "workdir": str(tmp_path / "site")}})
+    await gather(outcome.results[0].outputs, str(tmp_path / "out"), sites, None, _Silent())
+    await close_all()
+    assert [path.name for path in (tmp_path / "out/d").iterdir()] == ["f"]
+
+
+class _Silent:
+    def info(self, event: Any, /, *args: Any) -> None: ...
+
+    warning = info
+
+
+LONG = """cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: [echo]
+inputs: {text: {type: string, inputBinding: {position: 1}}}
+outputs: {}
+"""
+
+
+async def test_an_argument_that_is_too_long_is_told_at_once(tmp_path: Path) -> None:
+    began = time.monotonic()
+    error = await run(tmp_path, LONG, {"text": "token" * 40_000}, tmp_path / "site")
+    assert time.monotonic() - began < 20
+    assert isinstance(error, JobFailedError) and not error.retryable
+    lines = str(error).split("\n")
+    assert lines[1] == "/tool at here (localhost): exit code 126 (permanentFail)"
+    assert lines[-1] == (
+        "  -> 126 stands for a command that cannot be run: not an executable file, an interpreter (`#!`) that is not "
+        "there, or an argument longer than the system allows (128 KiB)"
+    )
