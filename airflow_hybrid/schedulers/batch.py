@@ -18,11 +18,13 @@ from typing import Any
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers.base import (
+    ASKING,
     Account,
     ElementState,
     QueueView,
     Scheduler,
     Submission,
+    asked,
     interpreter,
     render,
     section,
@@ -62,7 +64,8 @@ class BatchScheduler(Scheduler):
         that still wait).
     :cvar accepted: shell text that sets ``ah_id`` if the word ``$ah_w`` of a submit's output is an id.
     :cvar listed: shell text that prints ``<id> <name>`` for the user's jobs, those that ended too where it can;
-        ``$ah_name`` is looked for. Non-zero exit code: not known.
+        ``$ah_name`` is looked for. Non-zero exit code: not known. Programs are run by ``ah_apart``, and what follows a
+        line ``#said`` in what it prints is no answer.
     :cvar cancel: shell text that cancels the id ``$ah_c``; silent success if it is over already.
     :cvar never: a pending reason that no waiting ends: the job can never run as it is.
     :cvar for_good: a refusal that would be the same next time, unless ``passing`` is found in it, too.
@@ -116,7 +119,10 @@ class BatchScheduler(Scheduler):
 
     @abc.abstractmethod
     def ask_queue(self, ids: Sequence[str]) -> str:
-        """Shell text: what the queue knows of ``ids``; its exit code tells whether it answered."""
+        """Shell text: what the queue knows of ``ids``; its exit code tells whether it answered.
+
+        Programs are run by ``ah_asks SECONDS``, so that one that hangs is ended. Their stderr stays what it is.
+        """
 
     @abc.abstractmethod
     def queue_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterable[Record]:
@@ -131,7 +137,10 @@ class BatchScheduler(Scheduler):
         return ()
 
     def answered(self, lines: Sequence[str], code: int) -> bool:
-        """Whether the queue answered: some say non-zero because of one bad id among many."""
+        """Whether the queue answered: some say non-zero because of one bad id among many.
+
+        :param lines: of the answer and, behind them, of stderr.
+        """
         return code == 0
 
     def accounted(self, lines: Sequence[str], code: int) -> bool:
@@ -227,7 +236,7 @@ class BatchScheduler(Scheduler):
         return f"ah_start() {{\n    case $1 in\n{starts}\n    esac\n{start}}}\n"
 
     def functions(self) -> str:
-        text = _FUNCTIONS
+        text = ASKING + _FUNCTIONS
         values = {"@PROGRAMS@": shlex.join(self.programs), "@LISTED@": self.listed, "@CANCEL@": self.cancel}
         for mark, value in values.items():
             text = text.replace(mark, value)
@@ -249,13 +258,13 @@ class BatchScheduler(Scheduler):
     # --- status and accounting -----------------------------------------------------------------------------------
 
     def status_command(self, ids: Sequence[str]) -> str:
-        return f"echo '#queue'; {{ {self.ask_queue(ids)}\n}} 2>&1; echo \"#rc $?\"\n"
+        return ASKING + asked("queue", self.ask_queue(ids))
 
     def _queue(self, text: str, ids: Sequence[str]) -> list[Record]:
-        lines, code = section(text, "queue")
-        if code is None or not self.answered(lines, code):
-            raise StatusUnknownError(f"{self.name} did not answer (exit code {code}): {' '.join(lines)[-500:]}")
-        return [record for record in self.queue_records(lines, ids) if record.array in ids]
+        answer = section(text, "queue")
+        if answer.code is None or not self.answered([*answer.lines, *answer.complaints], answer.code):
+            raise StatusUnknownError(f"{self.name} did not answer (exit code {answer.code}): {answer.words[-500:]}")
+        return [record for record in self.queue_records(answer.lines, ids) if record.array in ids]
 
     def parse_status(self, text: str, ids: Sequence[str]) -> dict[str, QueueView]:
         found: dict[str, list[Record]] = {}
@@ -272,24 +281,29 @@ class BatchScheduler(Scheduler):
         }
 
     def account_command(self, ids: Sequence[str]) -> str:
-        asked = self.ask_accounting(ids)
-        return f"{self.status_command(ids)}echo '#accounting'; {{ {asked}\n}} 2>&1; echo \"#rc $?\"\n"
+        return self.status_command(ids) + asked("accounting", self.ask_accounting(ids))
 
     def parse_account(self, text: str, ids: Sequence[str]) -> Account:
         elements: dict[str, ElementState] = {}
         problems = []
-        lines, code = section(text, "accounting")
-        if code is None or not self.accounted(lines, code):
-            problems.append(f"accounting: {' '.join(lines)[-300:]}")
-        for record in self.accounting_records(lines, ids):
-            state = record.state if record.state.ended or not self.lags else JobState.UNKNOWN
-            elements[record.element or record.array] = ElementState(state, record.reason)
+        answer = section(text, "accounting")
+        if answer.code is None or not self.accounted([*answer.lines, *answer.complaints], answer.code):
+            problems.append(f"accounting: {answer.words[-300:]}")
+        queued: list[Record] = []
+        heard = True
         try:
-            for record in self._queue(text, ids):
-                elements[record.element or record.array] = ElementState(record.state, record.reason)
+            queued = self._queue(text, ids)
         except StatusUnknownError as error:
             problems.append(error.message)
-        return Account(elements, not problems, "; ".join(problems))
+            heard = False
+        for record in self.accounting_records(answer.lines, ids):
+            state = record.state
+            if heard and self.lags and not state.ended:
+                state = JobState.UNKNOWN  # the queue has answered and does not have it: the accounting is behind
+            elements[record.element or record.array] = ElementState(state, record.reason)
+        for record in queued:
+            elements[record.element or record.array] = ElementState(record.state, record.reason)
+        return Account(elements, not problems, "; ".join(problems), heard)
 
     def element_id(self, ids: Sequence[str], jobs: int, index: int, max_array: int) -> str | None:
         part, task = divmod(index, max(1, max_array))
@@ -329,9 +343,9 @@ def option(key: str, value: Any) -> list[str]:
     return [f"--{key}={text}"]
 
 
-def flag(letter: str, value: Any) -> list[str]:
+def flag(name: str, value: Any) -> list[str]:
     """One option of the form ``-x value`` as words; a mapping becomes ``a=1,b=2``, a rerunnable job ``-r y``."""
-    if letter == "r" and value is True:
+    if name == "r" and value is True:
         value = "y"
     if value is None or value is False:
         return []
@@ -340,7 +354,7 @@ def flag(letter: str, value: Any) -> list[str]:
         if not value:
             return []
     text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-    return [f"-{letter}"] if value is True else [f"-{letter}", text]
+    return [f"-{name}"] if value is True else [f"-{name}", text]
 
 
 def paired(number: str, name: str) -> str:

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_hybrid.model import JobState
-from airflow_hybrid.schedulers.base import Account, Submission, interpreter
+from airflow_hybrid.schedulers.base import STATUS_LIMIT_S, Account, Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record
 
 _STATES = {**dict.fromkeys(("DEPEND", "PRIORITY", "SCHED"), JobState.PENDING), "RUN": JobState.RUNNING,
            "CLEANUP": JobState.RUNNING, "COMPLETED": JobState.COMPLETED, "FAILED": JobState.FAILED,
            "CANCELED": JobState.CANCELLED, "TIMEOUT": JobState.TIMEOUT}  # fmt: skip
-_JOBS = "flux jobs -n -c 0 -o '{name}|{id.dec}|{state}|{result}|{returncode}|{exception.type}|{exception.note}'"
+_FIELDS = "{name}|{id.dec}|{state}|{result}|{returncode}|{exception.type}|{exception.note}"
+_JOBS = f"ah_asks {STATUS_LIMIT_S} flux jobs -n -c 0 -o '{_FIELDS}'"
 _SUBMIT = r"""ah_l=$(flux jobs -a -n -c 0 --name=@NAME@ -o '{id.dec}') || exit 1
 set -- $ah_l
 [ $# -ge @COUNT@ ] || @SUBMIT@ --cc=$#-$((@COUNT@ - 1)) @COMMAND@ || {
@@ -61,7 +62,8 @@ class FluxScheduler(BatchScheduler):
 ah_me=$(flux job id --to=dec "$FLUX_JOB_ID" 2>/dev/null) || ah_me=$FLUX_JOB_ID
 """
     accepted = "ah_id=$ah_w"
-    listed = r"""ah_l=$(flux jobs -a -n -c 1 --name="$ah_name" -o '{name}' 2>&1) || { echo "$ah_l"; exit 2; }
+    listed = r"""ah_l=$(ah_apart flux jobs -a -n -c 1 --name="$ah_name" -o '{name}') || { echo "$ah_l"; exit 2; }
+    ah_l=${ah_l%%#said*}
     [ -z "$ah_l" ] || sh "./submit.$ah_at.sh" || exit 2
     [ -z "$ah_l" ] || echo "$ah_name $ah_name" """
     cancel = r"""ah_l=$(flux jobs -n -c 0 --name="$ah_c" -o '{id.dec}') && { [ -z "$ah_l" ] || flux cancel $ah_l || {
@@ -132,7 +134,10 @@ ah_me=$(flux job id --to=dec "$FLUX_JOB_ID" 2>/dev/null) || ah_me=$FLUX_JOB_ID
         account = super().parse_account(text, ids)
         states = sorted(account.elements.values(), key=lambda e: (e.state.ended, e.state is JobState.COMPLETED))
         return Account(
-            {**dict.fromkeys(ids, states[0]), **account.elements} if states else {}, account.complete, account.problem
+            {**dict.fromkeys(ids, states[0]), **account.elements} if states else {},
+            account.complete,
+            account.problem,
+            account.heard,
         )
 
     def element_name(self, id_: str, task: int) -> str:

@@ -73,10 +73,10 @@ ah_element
         return _question("status", ids)
 
     def parse_status(self, text: str, ids: Sequence[str]) -> dict[str, QueueView]:
-        lines, code = section(text, "status")
-        if code != 0:
-            raise StatusUnknownError(f"the cluster was not heard: {' '.join(lines)[-500:] or 'no answer'}")
-        found = json.loads("\n".join(lines))
+        answer = section(text, "status")
+        if answer.code != 0:
+            raise StatusUnknownError(f"the cluster was not heard: {answer.words[-500:] or 'no answer'}")
+        found = json.loads("\n".join(answer.lines))
         return {
             id_: QueueView(int(found[id_][0]), int(found[id_][1]), tuple(found[id_][2])) for id_ in ids if id_ in found
         }
@@ -85,10 +85,10 @@ ah_element
         return _question("account", ids)
 
     def parse_account(self, text: str, ids: Sequence[str]) -> Account:
-        lines, code = section(text, "account")
-        if code != 0:
-            return Account({}, complete=False, problem=" ".join(lines)[-500:] or "the cluster was not heard")
-        found = json.loads("\n".join(lines))
+        answer = section(text, "account")
+        if answer.code != 0:
+            return Account({}, complete=False, problem=answer.words[-500:] or "the cluster was not heard", heard=False)
+        found = json.loads("\n".join(answer.lines))
         return Account({id_: ElementState(JobState(state), why) for id_, (state, why) in found.items()}, complete=True)
 
     def element_id(self, ids: Sequence[str], jobs: int, index: int, max_array: int) -> str | None:

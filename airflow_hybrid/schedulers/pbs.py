@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
-from airflow_hybrid.schedulers.base import Submission, interpreter
+from airflow_hybrid.schedulers.base import ACCOUNT_LIMIT_S, STATUS_LIMIT_S, Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record, paired
 
 _ALIVE = {**dict.fromkeys("QHWTM", JobState.PENDING), **dict.fromkeys("REBSU", JobState.RUNNING)}
@@ -31,7 +31,8 @@ _GONE = re.compile(
     "Unknown Job|has finished|job_history_enable|not configured to maintain|Unknown queue dest|illegally formed job|^$",
     re.IGNORECASE,
 )
-_DIALECT = "case $(qstat --version 2>&1) in *pbs_version*)"
+_DIALECT = f"case $(ah_asks {STATUS_LIMIT_S} qstat --version 2>&1) in *pbs_version*)"
+"""Torque says its version on stderr"""
 _KEEP = r"""sed -nE ':s
 /^    (job_state|comment|array_state_count|[Ee]xit_status|exec_host) = /{
 :a
@@ -86,8 +87,8 @@ class PbsScheduler(BatchScheduler):
     listed = (
         f"ah_x=; {_DIALECT} ah_x=-x ;; esac"
         + r"""
-    ah_q=$(qstat $ah_x -f 2>&1) || ah_q=$(qstat -f 2>&1) || { printf '%s\n' "$ah_q"; exit 2; }
-    printf '%s\n' "$ah_q" | """
+    ah_q=$(ah_apart qstat $ah_x -f) || ah_q=$(ah_apart qstat -f) || { printf '%s\n' "$ah_q"; exit 2; }
+    printf '%s\n' "$ah_q" | sed '/^#said$/,$d' | """
         + paired(r"^Job Id: *\(.*\)", "^    Job_Name = ")
     )
     cancel = """ah_x=$(qdel "$ah_c" 2>&1) || case $ah_x in
@@ -147,7 +148,7 @@ class PbsScheduler(BatchScheduler):
     def ask_queue(self, ids: Sequence[str]) -> str:
         # an array of OpenPBS counts its elements itself
         return f"""ah_t=-t; {_DIALECT} ah_t= ;; esac
-{{ qstat -f $ah_t {shlex.join(ids)}; echo "#exit $?"; }} 2>&1 | {_KEEP}"""
+{{ ah_asks {STATUS_LIMIT_S} qstat -f $ah_t {shlex.join(ids)}; echo "#exit $?"; }} | {_KEEP}"""
 
     def answered(self, lines: Sequence[str], code: int) -> bool:
         exits = [line for line in lines if line.startswith("#exit ")]
@@ -174,7 +175,8 @@ class PbsScheduler(BatchScheduler):
                 yield Record(array, *_end(attributes), element)
 
     def ask_accounting(self, ids: Sequence[str]) -> str:
-        return f"""{_DIALECT} {{ qstat -x -t -f {shlex.join(ids)}; echo "#exit $?"; }} 2>&1 | {_KEEP} ;; esac"""
+        qstat = f"ah_asks {ACCOUNT_LIMIT_S} qstat -x -t -f {shlex.join(ids)}"
+        return f"""{_DIALECT} {{ {qstat}; echo "#exit $?"; }} | {_KEEP} ;; esac"""
 
     def accounted(self, lines: Sequence[str], code: int) -> bool:
         return not lines or self.answered(lines, code)

@@ -174,12 +174,12 @@ ah_launch
         return f"echo '#process'\n{text}echo '#rc 0'\n"
 
     def parse_status(self, text: str, ids: Sequence[str]) -> dict[str, QueueView]:
-        lines, code = section(text, "process")
-        if code != 0:
-            raise StatusUnknownError(f"the process table was not read: {' '.join(lines)[-500:]}")
+        answer = section(text, "process")
+        if answer.code != 0:
+            raise StatusUnknownError(f"the process table was not read: {answer.words[-500:]}")
         wanted = set(ids)
         found = {}
-        for kind, id_, why in ((line.partition(" ")[0], *line[2:].partition(" ")[::2]) for line in lines):
+        for kind, id_, why in ((line.partition(" ")[0], *line[2:].partition(" ")[::2]) for line in answer.lines):
             if id_ in wanted and kind in ("R", "W"):
                 waits = QueueView(pending=1, reasons=(why,))
                 found[id_] = waits if kind == "W" else QueueView(running=1)
@@ -189,13 +189,15 @@ ah_launch
         return f"{self.status_command(ids)}echo '#sessions'\n{_ACCOUNT.replace('@IDS@', shlex.join(ids))}echo '#rc 0'\n"
 
     def parse_account(self, text: str, ids: Sequence[str]) -> Account:
-        lines, code = section(text, "sessions")
+        answer = section(text, "sessions")
         elements: dict[str, ElementState] = {}
-        for line in lines:
+        for line in answer.lines:
             kind, _, rest = line.partition(" ")
             id_, _, reason = rest.partition(" ")
             elements[id_] = ElementState(JobState.RUNNING if kind == "R" else JobState.LOST, reason)
-        return Account(elements, complete=code == 0, problem="" if code == 0 else "the process table was not read")
+        if answer.code != 0:
+            return Account(elements, complete=False, problem="the process table was not read", heard=False)
+        return Account(elements, complete=True)
 
     def capacity_command(self, submission: Submission) -> str:
         return estimates.HOST

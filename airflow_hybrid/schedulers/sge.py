@@ -17,12 +17,16 @@ from typing import Any
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
-from airflow_hybrid.schedulers.base import Submission, interpreter
-from airflow_hybrid.schedulers.batch import BatchScheduler, Record, count_tasks, paired
+from airflow_hybrid.schedulers.base import ACCOUNT_LIMIT_S, STATUS_LIMIT_S, Submission, interpreter
+from airflow_hybrid.schedulers.batch import BatchScheduler, Record, count_tasks, flag, kebab, paired
 
 _ROW = re.compile(r"\s*(\d+)\s.*\s([a-zA-Z]+)\s+\d\d/\d\d/\d{4} \d\d:\d\d:\d\d\s+(.*)")
 _ENDS = {"37": JobState.TIMEOUT, "100": JobState.CANCELLED, "24": JobState.PENDING, "25": JobState.PENDING}
 """sge_status(5): a limit was enforced; ended by a signal to all of it; migrating, rescheduling"""
+
+
+_YES_OR_NO = frozenset({"b", "j", "now", "r", "R", "shell", "sync"})
+"""qsub(1): options whose value is ``y`` or ``n``"""
 
 
 class SgeScheduler(BatchScheduler):
@@ -50,14 +54,23 @@ class SgeScheduler(BatchScheduler):
 case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task=$((SGE_TASK_ID - 1)) ;; esac
 """
     accepted = "case ${ah_w%%.*} in *[!0-9]* | '') ;; *) ah_id=${ah_w%%.*} ;; esac"
-    listed = r"""ah_q=$(qstat -r -u "$(id -un)" 2>&1) || { echo "$ah_q"; exit 2; }
+    listed = r"""ah_q=$(ah_apart qstat -r -u "$(id -un)") || { echo "$ah_q"; exit 2; }
     qacct -j "$ah_name" 2>/dev/null | sed -n "s/^jobnumber *\([0-9]*\).*/\1 $ah_name/p"
-    printf '%s\n' "$ah_q" | """ + paired(r"^ *\([0-9][0-9]*\) .*", "^ *Full jobname: *")
+    printf '%s\n' "$ah_q" | sed '/^#said$/,$d' | """ + paired(r"^ *\([0-9][0-9]*\) .*", "^ *Full jobname: *")
     cancel = 'ah_x=$(qdel "$ah_c" 2>&1) || case $ah_x in *"does not exist"*) ;; *) echo "$ah_x"; return 1 ;; esac'
 
     def native(self, options: Mapping[str, Any]) -> list[str]:
+        """``-hold_jid x``: also options of several letters have one dash, and their value is the next word."""
         pe = str(options.get("pe") or "").split()
-        return [*(["-pe", *pe] if len(pe) > 1 else []), *super().native(options)]
+        words = ["-pe", *pe] if len(pe) > 1 else []
+        for key, value in options.items():
+            name = self.flags.get(key, kebab(key).replace("-", "_"))
+            name = key if len(key) == 1 else name
+            if name in _YES_OR_NO and isinstance(value, bool):
+                words += [f"-{name}", "y" if value else "n"]
+            elif name.replace("_", "-") not in self.ours:
+                words += flag(name, value)
+        return words
 
     def array(self, count: int, most: int | None) -> list[str]:
         return ["-t", f"1-{count}", *(["-tc", str(most)] if most else [])]
@@ -105,11 +118,12 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
         return str(named) if named else None
 
     def ask_queue(self, ids: Sequence[str]) -> str:
-        return f"""ah_q=$(qstat -u "$(id -un)" 2>&1)
+        qstat = f"ah_asks {STATUS_LIMIT_S} qstat"
+        return f"""ah_q=$({qstat} -u "$(id -un)")
 ah_rc=$?
 printf '%s\\n' "$ah_q"
 case $ah_q in *" E"[a-z]*)
-    qstat -j {",".join(ids)} 2>/dev/null | sed -n 's/^job_number: */#j /p;s/^error reason */#e /p' ;;
+    {qstat} -j {",".join(ids)} 2>/dev/null | sed -n 's/^job_number: */#j /p;s/^error reason */#e /p' ;;
 esac
 (exit $ah_rc)"""
 
@@ -129,12 +143,18 @@ esac
 
     def ask_accounting(self, ids: Sequence[str]) -> str:
         # the rest is 35 lines per task
-        keep = r"/^(hostname|jobnumber|taskid|failed|exit_status|category) /p;/^error|: .*not found|No such file/p"
-        return f'for ah_i in {shlex.join(ids)}; do qacct -j "$ah_i" 2>&1; done | sed -nE {shlex.quote(keep)}'
+        keep = r"/^(hostname|jobnumber|taskid|failed|exit_status|category|#exit) /p"
+        qacct = f"ah_asks {ACCOUNT_LIMIT_S} qacct -j"
+        every = f'for ah_i in {shlex.join(ids)}; do {qacct} "$ah_i"; echo "#exit $?"; done'
+        return f"{every} | sed -nE {shlex.quote(keep)}"
 
     def accounted(self, lines: Sequence[str], code: int) -> bool:
-        said = (line for line in lines if not re.match("[a-z_]+ +", line) or line.startswith("error"))
-        return code == 0 and all(re.search("not found|No such file", line) for line in said)
+        """Of a job that it does not know it says so, with exit code 1; one that was ended says nothing."""
+        complaints = [line for line in lines if line.strip() and not re.match("[a-z_]+ +|#exit ", line)]
+        complaints += [line for line in lines if line.startswith("error")]
+        failed = [line for line in lines if line.startswith("#exit ") and line != "#exit 0"]
+        known = all(re.search("not found|No such file", line) for line in complaints)
+        return code == 0 and known and len(failed) <= len(complaints)
 
     def accounting_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterator[Record]:
         task: dict[str, str] = {}
@@ -143,14 +163,13 @@ esac
                 code, _, words = task["failed"].partition(":")
                 end = JobState.COMPLETED if task["exit_status"].split()[0] == "0" else JobState.FAILED
                 state = end if code.strip() == "0" else _ENDS.get(code.strip(), JobState.FAILED)
-                if code.strip() == "37" and "h_rt=" not in task.get("category", "") and "h_vmem=" in task["category"]:
+                category = task.get("category", "")
+                if code.strip() == "37" and "h_rt=" not in category and "h_vmem=" in category:
                     state = JobState.OUT_OF_MEMORY
-                said = f"{words.strip()}, exit status" if words else "exit status"
-                said += f" {task['exit_status']} on {task['hostname']}"
+                said = f"{words.strip()}, " if words.strip() else ""
+                said += f"exit status {' '.join(task['exit_status'].split())} on {task['hostname']}"
                 element = f"{task['jobnumber']}.{task['taskid']}" if task["taskid"].isdigit() else ""
-                yield Record(
-                    task["jobnumber"], state, f"{said}exit status {task['exit_status']} on {task['hostname']}", element
-                )
+                yield Record(task["jobnumber"], state, said, element)
                 task = {}
             task[key] = value.strip()
 

@@ -17,7 +17,16 @@ from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
 from airflow_hybrid.schedulers import slurm_answers as answers
-from airflow_hybrid.schedulers.base import Account, ElementState, Submission, section
+from airflow_hybrid.schedulers.base import (
+    ACCOUNT_LIMIT_S,
+    STATUS_LIMIT_S,
+    Account,
+    ElementState,
+    QueueView,
+    Submission,
+    asked,
+    section,
+)
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record, count_tasks
 
 
@@ -58,11 +67,13 @@ ah_restarts=${SLURM_RESTART_COUNT:-0}
 """
     accepted = "case ${ah_w%%;*} in *[!0-9]* | '') ;; *) ah_id=$ah_w ;; esac"
     listed = r"""set -- ${ah_at:+-M "$ah_at"}
-    ah_l=$(squeue -h "$@" -u "$(id -un)" -n "$ah_name" -t all -o %F 2>&1) || { echo "$ah_l"; exit 2; }
+    ah_l=$(ah_apart squeue -h "$@" -u "$(id -un)" -n "$ah_name" -t all -o %F) || { echo "$ah_l"; exit 2; }
+    ah_l=${ah_l%%#said*}
     for ah_w in $ah_l; do case $ah_w in *[!0-9]*) ;; *) echo "$ah_w${ah_at:+;$ah_at} $ah_name"; ah_q=1 ;; esac done
     [ -z "${ah_q:-}" ] || exit 0 # else it may have left the queue
-    ah_l=$(sacct -n -X -P "$@" -u "$(id -un)" --name="$ah_name" -S now-7days -o JobID 2>&1) ||
+    ah_l=$(ah_apart sacct -n -X -P "$@" -u "$(id -un)" --name="$ah_name" -S now-7days -o JobID) ||
         case $ah_l in *storage\ is\ disabled* | *not\ found*) ah_l= ;; *) echo "$ah_l"; exit 2 ;; esac
+    ah_l=${ah_l%%#said*}
     for ah_w in $ah_l; do
         case ${ah_w%%_*} in *[!0-9]* | '') ;; *) echo "${ah_w%%_*}${ah_at:+;$ah_at} $ah_name" ;; esac
     done"""
@@ -118,8 +129,9 @@ ah_restarts=${SLURM_RESTART_COUNT:-0}
         return f"{self.job_name(submission, part)} {submission.options.get('clusters') or ''}".rstrip()
 
     def ask_queue(self, ids: Sequence[str]) -> str:
-        asks = (f'squeue -h{where} -u "$(id -un)" -o "%F|%K|%T|%r"' for where in map(_where, answers.clusters(ids)))
-        return f"ah_rc=0; {'; '.join(f'{ask} || ah_rc=$?' for ask in asks)}; [ $ah_rc = 0 ]"
+        squeue = f"ah_asks {STATUS_LIMIT_S} squeue -h"
+        asks = (f'{squeue}{_where(name)} -u "$(id -un)" -o "%F|%K|%T|%r"' for name in answers.clusters(ids))
+        return f"ah_rc=0; {'; '.join(f'{ask} || ah_rc=$?' for ask in asks)}; (exit $ah_rc)"
 
     def queue_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterator[Record]:
         wanted = {id_.partition(";")[0]: id_ for id_ in ids}
@@ -131,40 +143,46 @@ ah_restarts=${SLURM_RESTART_COUNT:-0}
     def account_command(self, ids: Sequence[str]) -> str:
         text = self.status_command(ids)
         for cluster in answers.clusters(ids):
-            numbers = ",".join(i.partition(";")[0] for i in ids if i.partition(";")[2] == cluster)
-            where = _where(cluster)
-            shows = "; ".join(f"scontrol{where} -o show job {n} 2>&1 || ah_rc=$?" for n in numbers.split(","))
-            text += (
-                f"echo '#sacct{cluster}'; sacct -n -X -P{where} -j {numbers} -o JobID,State,ExitCode,NodeList 2>&1\n"
-                f'echo "#rc $?"\necho \'#scontrol{cluster}\'; ah_rc=0; {shows}\necho "#rc $ah_rc"\n'
-            )
+            numbers = [i.partition(";")[0] for i in ids if i.partition(";")[2] == cluster]
+            sacct = f"ah_asks {ACCOUNT_LIMIT_S} sacct -n -X -P{_where(cluster)} -j {','.join(numbers)}"
+            scontrol = f"ah_asks {STATUS_LIMIT_S} scontrol{_where(cluster)} -o show job"
+            shows = "; ".join(f"{scontrol} {number} || ah_rc=$?" for number in numbers)
+            text += asked(f"sacct{cluster}", f"{sacct} -o JobID,State,ExitCode,NodeList")
+            text += asked(f"scontrol{cluster}", f"ah_rc=0; {shows}; (exit $ah_rc)")
         return text
 
     def parse_account(self, text: str, ids: Sequence[str]) -> Account:
-        elements: dict[str, ElementState] = {}
-        complete = True
+        """The controller knows what is alive, and forgets what ended some minutes ago; the accounting lags behind.
+
+        So what the accounting has as alive is alive while the controller does not answer, and unknown once it does.
+        """
         problems: list[str] = []
-        for cluster in answers.clusters(ids):
-            lines, code = section(text, f"sacct{cluster}")
-            said = " ".join(lines)
-            if code == 0:
-                elements.update(answers.sacct(lines, cluster))
-            elif not ("storage is disabled" in said or code == 127):
-                complete, problems = False, [*problems, f"sacct: {said[-300:]}"]
-            lines, code = section(text, f"scontrol{cluster}")
-            live = dict(answers.scontrol(lines, cluster))
-            for id_, element in list(elements.items()):
-                if not element.state.ended:  # the accounting lags behind: only the controller knows what is alive
-                    elements[id_] = ElementState(JobState.UNKNOWN, f"accounting: {element.reason}")
-            elements.update(live)
+        heard = True
+        queued: dict[str, QueueView] = {}
         try:
             queued = self.parse_status(text, ids)
         except StatusUnknownError as error:
-            return Account(elements, False, "; ".join([error.message, *problems]))
+            problems.append(error.message)
+            heard = False
+        accounted: dict[str, ElementState] = {}
+        shown: dict[str, ElementState] = {}
+        for cluster in answers.clusters(ids):
+            accounting, controller = section(text, f"sacct{cluster}"), section(text, f"scontrol{cluster}")
+            if not answers.accounting_answered(accounting):
+                problems.append(f"sacct: {accounting.words[-300:] or 'no answer'}")
+            if not answers.controller_answered(controller):
+                problems.append(f"scontrol: {controller.words[-300:] or 'no answer'}")
+                heard = False
+            accounted.update(answers.sacct(accounting.lines, cluster))
+            shown.update(answers.scontrol(controller.lines, cluster))
+        for id_, element in accounted.items():
+            if heard and not element.state.ended:
+                accounted[id_] = ElementState(JobState.UNKNOWN, f"accounting: {element.reason}")
+        elements = {**accounted, **shown}
         for id_, view in queued.items():
             state = JobState.RUNNING if view.running else JobState.PENDING
             elements[id_] = ElementState(state, ", ".join(view.reasons))
-        return Account(elements, complete, "; ".join(problems))
+        return Account(elements, not problems, "; ".join(problems), heard)
 
     def element_name(self, id_: str, task: int) -> str:
         return answers.join(id_, task)

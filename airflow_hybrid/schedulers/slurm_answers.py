@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from airflow_hybrid.model import JobState
-from airflow_hybrid.schedulers.base import ElementState
+from airflow_hybrid.schedulers.base import Answer, ElementState
 from airflow_hybrid.schedulers.batch import task_numbers
 
 STATES: Mapping[str, JobState] = {
@@ -71,6 +71,18 @@ def join(id_: str, task: int | str) -> str:
 
 def clusters(ids: Sequence[str]) -> list[str]:
     return sorted({id_.partition(";")[2] for id_ in ids}) or [""]
+
+
+def accounting_answered(answer: Answer) -> bool:
+    """Whether sacct answered, or the site has no accounting that it could ask."""
+    return answer.code in (0, 127) or (answer.code is not None and "storage is disabled" in answer.words)
+
+
+def controller_answered(answer: Answer) -> bool:
+    """Whether ``scontrol show job`` answered of every id: one that the controller has forgotten is an answer, too."""
+    if answer.code is None or (answer.code and not answer.complaints):
+        return False
+    return all("Invalid job id specified" in line for line in answer.complaints if line.strip() and answer.code)
 
 
 def _ids(job_id: str, cluster: str) -> Iterator[str]:

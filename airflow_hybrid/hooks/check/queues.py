@@ -95,9 +95,8 @@ async def schedulers(connector: Connector, host: Host, timeout_s: float = TIMEOU
 
 
 def _sections(text: str) -> tuple[list[str], str]:
-    lacks, _ = section(text, "need")
-    version, code = section(text, "version")
-    return [line for line in lacks if line], " ".join(version).strip()[:120] if code == 0 else ""
+    lacks, version = section(text, "need"), section(text, "version")
+    return [line for line in lacks.lines if line], version.words[:120] if version.code == 0 else ""
 
 
 def _queue_problem(scheduler: Scheduler, text: str) -> str:

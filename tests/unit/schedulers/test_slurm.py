@@ -23,6 +23,10 @@ SLURM = SlurmScheduler()
 BATCH = Submission(directory="/home/u/w x/T/a", name="step-0123", jobs=3)
 
 
+FORGOTTEN = "#scontrol\n#said\nslurm_load_jobs error: Invalid job id specified\n#rc 1\n"
+"""what the controller says of a job that it does not have any more"""
+
+
 def recorded(case: str) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load((RECORDINGS / f"{case}.yaml").read_text())
     return found
@@ -43,19 +47,20 @@ def columns(case: str, wanted: str) -> str:
 
 def queue_answer(case: str) -> str:
     answer = recorded(case)
-    text = columns(case, "%F|%K|%T|%r") if answer["stdout"] else answer["stderr"]
-    return f"#queue\n{text}#rc {answer['exit_code']}\n"
+    table = columns(case, "%F|%K|%T|%r") if answer["stdout"] else ""
+    return f"#queue\n{table}#said\n{answer['stderr']}#rc {answer['exit_code']}\n"
 
 
 def account_answer(case: str, *, queued: str = "#queue\n#rc 0\n", scontrol: bool = True) -> str:
     accounting = recorded(f"{case}-sacct")
-    table = columns(f"{case}-sacct", "JobID|State|ExitCode|NodeList") if accounting["stdout"] else accounting["stderr"]
-    text = f"{queued}#sacct\n{table}#rc {accounting['exit_code']}\n#scontrol\n"
+    table = columns(f"{case}-sacct", "JobID|State|ExitCode|NodeList") if accounting["stdout"] else ""
+    text = f"{queued}#sacct\n{table}#said\n{accounting['stderr']}#rc {accounting['exit_code']}\n"
     if scontrol and (RECORDINGS / f"{case}-scontrol.yaml").exists():
         shown = recorded(f"{case}-scontrol")
-        blocks = re.split(r"\n\s*\n", shown["stdout"] or shown["stderr"])
-        return f"{text}{''.join(' '.join(b.split()) + chr(10) for b in blocks)}#rc {shown['exit_code']}\n"
-    return f"{text}slurm_load_jobs error: Invalid job id specified\n#rc 1\n"
+        blocks = re.split(r"\n\s*\n", shown["stdout"])
+        table = "".join(" ".join(block.split()) + "\n" for block in blocks)
+        return f"{text}#scontrol\n{table}#said\n{shown['stderr']}#rc {shown['exit_code']}\n"
+    return text + FORGOTTEN
 
 
 # --- sbatch -------------------------------------------------------------------------------------------------------
@@ -245,7 +250,7 @@ def test_array_elements_have_states_of_their_own() -> None:
 
 
 def test_elements_that_never_started_are_one_row() -> None:
-    text = "#queue\n#rc 0\n#sacct\n20_[3-5%2]|CANCELLED by 7|0:0|None assigned\n#rc 0\n#scontrol\n#rc 1\n"
+    text = "#queue\n#rc 0\n#sacct\n20_[3-5%2]|CANCELLED by 7|0:0|None assigned\n#rc 0\n" + FORGOTTEN
     account = SLURM.parse_account(text, ["20"])
     assert {i: e.state for i, e in account.elements.items()} == dict.fromkeys(
         ("20_3", "20_4", "20_5"), JobState.CANCELLED
@@ -255,7 +260,7 @@ def test_elements_that_never_started_are_one_row() -> None:
 def test_a_database_that_is_down_leaves_the_account_open() -> None:
     account = SLURM.parse_account(account_answer("slurmdbd-down"), ["24"])
     assert not account.complete and "Connection refused" in account.problem
-    disabled = "#queue\n#rc 0\n#sacct\nSlurm accounting storage is disabled\n#rc 1\n#scontrol\n#rc 1\n"
+    disabled = "#queue\n#rc 0\n#sacct\nSlurm accounting storage is disabled\n#rc 1\n" + FORGOTTEN
     assert SLURM.parse_account(disabled, ["24"]).complete
 
 
@@ -270,7 +275,7 @@ def test_the_queue_wins_over_an_accounting_that_lags() -> None:
         account_answer("node-fail-requeued", queued=queue_answer("node-fail-requeued-squeue")), ["28"]
     )
     assert requeued.elements["28"].state is JobState.PENDING
-    lagging = "#queue\n#rc 0\n#sacct\n5|RUNNING|0:0|node1\n#rc 0\n#scontrol\n#rc 1\n"
+    lagging = "#queue\n#rc 0\n#sacct\n5|RUNNING|0:0|node1\n#rc 0\n" + FORGOTTEN
     assert SLURM.parse_account(lagging, ["5"]).elements["5"].state is JobState.UNKNOWN
 
 
@@ -279,7 +284,7 @@ def test_every_documented_state_has_a_meaning_and_others_are_unknown() -> None:
         PREEMPTED RUNNING RESV_DEL_HOLD REQUEUE_FED REQUEUE_HOLD REQUEUED RESIZING REVOKED SIGNALING SPECIAL_EXIT
         STAGE_OUT STOPPED SUSPENDED TIMEOUT"""
     assert set(documented.split()) <= set(STATES)
-    text = "#queue\n#rc 0\n#sacct\n5|NEW_IN_2030|0:0|node1\n#rc 0\n#scontrol\n#rc 1\n"
+    text = "#queue\n#rc 0\n#sacct\n5|NEW_IN_2030|0:0|node1\n#rc 0\n" + FORGOTTEN
     assert SLURM.parse_account(text, ["5"]).elements["5"].state is JobState.UNKNOWN
 
 
