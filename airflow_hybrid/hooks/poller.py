@@ -1,8 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """One status command per host, scheduler and interval, for all batches of the process.
 
-The command counts the exit-code files of every watched batch and, less often, asks the scheduler. A command that
-fails says nothing about any batch: *unknown*, never *gone*.
+The command counts the exit-code files of every watched batch and, less often, asks the scheduler behind that, for a
+limited time: one that hangs holds no finished job back. A command that fails says nothing about any batch: *unknown*,
+never *gone*.
 """
 
 from __future__ import annotations
@@ -169,11 +170,13 @@ class Poller:
         ask = now - self._asked >= gap and any(now - watch.since >= min(1.0, gap) for watch in watches)
         ids = sorted({id_ for watch in watches for id_ in watch.ids})
         counts = "".join(f"ah_count {shlex.quote(watch.directory)} {watch.total}\n" for watch in watches)
-        command = (self.scheduler.status_command(ids) if ask and ids else "") + _COUNT + counts
+        question = f"printf '\\n#asked\\n'\n{self.scheduler.status_command(ids)}" if ask and ids else ""
+        command = f"{_COUNT}{counts}{question}"
         self.commands += 1
         try:
             answer = await self.host.run(command, timeout_s=STATUS_TIMEOUT_S, label=f"{self.scheduler.name} status")
-            parts = answer.out.split("\n#n ")
+            counted, _, said = answer.out.partition("\n#asked\n")
+            parts = counted.split("\n#n ")
             found = [int(part.partition("\n")[0]) for part in parts[1:]]
             if answer.exit_code != 0 or len(found) != len(watches):
                 raise StatusUnknownError(
@@ -187,11 +190,13 @@ class Poller:
                     _resolve(watch)
             if ask:
                 self._asked, self.queries = now, self.queries + 1
-                self._hear(parts[0], ids, watches, now)
+                self._hear(said, ids, watches, now)
         except SiteError as error:
             if not error.retryable:
                 self._fail(watches, error)
                 return
+            if ask:  # perhaps the scheduler hung, and nothing there could end it: files are counted before it is asked again
+                self._asked, self._silences = now, self._silences + 1
             self._unknown(watches, error)
             return
         except Exception as error:  # a fault of ours must reach those who wait, not vanish in a task

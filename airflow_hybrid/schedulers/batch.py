@@ -17,18 +17,8 @@ from typing import Any
 
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
-from airflow_hybrid.schedulers.base import (
-    ASKING,
-    Account,
-    ElementState,
-    QueueView,
-    Scheduler,
-    Submission,
-    asked,
-    interpreter,
-    render,
-    section,
-)
+from airflow_hybrid.schedulers.asking import ASKING, asked, section
+from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Scheduler, Submission, interpreter, render
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from airflow_hybrid.schedulers.asking import ASKING, STATUS_LIMIT_S
+
 
 @dataclass(frozen=True)
 class Capacity:
@@ -38,7 +40,8 @@ def host(text: str) -> Capacity:
 def slurm_cpus(partition: str | None) -> str:
     """Shell text that asks for the CPUs of a partition, or of all, of which some may be in several."""
     where = f" -p {shlex.quote(partition)}" if partition else ""
-    return f"echo \"capacity $(sinfo -h{where} -o %C 2>/dev/null | tr '/\\n' '  ')\"\n"
+    sinfo = f"ah_asks {STATUS_LIMIT_S} sinfo -h{where} -o %C"
+    return f"{ASKING}echo \"capacity $({sinfo} 2>/dev/null | tr '/\\n' '  ')\"\n"
 
 
 def slurm(text: str) -> Capacity:
@@ -54,14 +57,15 @@ def slurm_start(arguments: Sequence[str], script: str) -> str:
 
     :param arguments: the command line of sbatch, without the script, which it reads from stdin.
     """
-    return f"""ah_s=$(printf %s {shlex.quote(script)} | {shlex.join(arguments)} --test-only 2>&1)
+    ask = f"ah_asks {STATUS_LIMIT_S} {shlex.join(arguments)} --test-only"
+    return f"""{ASKING}ah_s=$(printf %s {shlex.quote(script)} | ah_apart {ask})
 ah_t=$(printf '%s\\n' "$ah_s" | sed -n 's/.* to start at \\([0-9T:-]*\\) .*/\\1/p' | head -n 1)
 if [ -n "$ah_t" ] && ah_t=$(date -d "$ah_t" +%s); then echo "wait $((ah_t - $(date +%s)))"
-else echo "said $(printf %s "$ah_s" | tr '\\n' ' ')"; fi
+else echo "said $(printf %s "$ah_s" | sed '/^#said$/d' | tr '\\n' ' ')"; fi
 """
 
 
-_PBS_NODES = r"""pbsnodes -aSj 2>/dev/null | awk '
+_PBS_NODES = r"""ah_asks 15 pbsnodes -aSj 2>/dev/null | awk '
 $7 ~ /^[0-9]+\/[0-9]+$/ {
     split($7, n, "/"); t += n[2]
     if ($2 !~ /down|offline|stale|unknown|maintenance|provision|sleep|unresolvable/) { f += n[1]; c += int(n[1] / per) }
@@ -72,7 +76,7 @@ END { if (t) print SHOWN }'"""
 
 def pbs_cpus() -> str:
     """Shell text that asks for free and all CPUs of the nodes of an OpenPBS; one that does not know says nothing."""
-    return f'echo "capacity $({_PBS_NODES.replace("SHOWN", "f + 0, t").replace("per", "1")})"\n'
+    return f'{ASKING}echo "capacity $({_PBS_NODES.replace("SHOWN", "f + 0, t").replace("per", "1")})"\n'
 
 
 def slots(text: str) -> Capacity:
@@ -91,12 +95,13 @@ def pbs_start(queue: str | None, chunks: int, cores: int) -> str:
     """
     fits = _PBS_NODES.replace("SHOWN", "c + 0").replace("per", str(max(1, cores)))
     where = shlex.quote(queue or "")
-    return f"""ah_f=$({fits})
-if [ -n {where} ] && qstat -Q -f {where} 2>/dev/null | grep -q '^ *started = False'; then
+    qstat = f"ah_asks {STATUS_LIMIT_S} qstat"
+    return f"""{ASKING}ah_f=$({fits})
+if [ -n {where} ] && {qstat} -Q -f {where} 2>/dev/null | grep -q '^ *started = False'; then
     echo "said the queue" {where} "is stopped"
 elif [ -n "$ah_f" ] && [ "$ah_f" -ge {chunks} ]; then echo "wait 0"
 else
-    ah_t=$(qstat -f 2>/dev/null | awk -v queue={where} '
+    ah_t=$({qstat} -f 2>/dev/null | awk -v queue={where} '
         function end() {{ if (s == "Q" && (queue == "" || q == queue)) {{ n++; if (d) print "at " d }} s = q = d = "" }}
         /^Job Id:/ {{ end() }}
         /^    job_state = / {{ s = $3 }}
@@ -116,7 +121,8 @@ def sge_slots(queue: str | None) -> str:
     """Shell text that asks for free and all slots of a cluster queue, or of each (qstat(1), -g c)."""
     where = f" -q {shlex.quote(queue)}" if queue else ""
     rows = "awk 'NF >= 8 && $6 ~ /^[0-9]+$/ { print $5, $6 }' | tr '\\n' ' '"
-    return f'echo "capacity $(qstat -g c{where} 2>/dev/null | {rows})"\n'
+    qstat = f"ah_asks {STATUS_LIMIT_S} qstat -g c{where}"
+    return f'{ASKING}echo "capacity $({qstat} 2>/dev/null | {rows})"\n'
 
 
 def sge_start(arguments: Sequence[str], script: str) -> str:
@@ -124,8 +130,9 @@ def sge_start(arguments: Sequence[str], script: str) -> str:
 
     :param arguments: the command line of qsub, without the script, which it reads from stdin.
     """
-    return f"""if ah_s=$(printf %s {shlex.quote(script)} | {shlex.join(arguments)} -w p 2>&1); then echo "wait 0"
-else echo "said $(printf %s "$ah_s" | tr '\\n' ' ')"; fi
+    ask = f"ah_asks {STATUS_LIMIT_S} {shlex.join(arguments)} -w p"
+    return f"""{ASKING}if ah_s=$(printf %s {shlex.quote(script)} | ah_apart {ask}); then echo "wait 0"
+else echo "said $(printf %s "$ah_s" | sed '/^#said$/d' | tr '\\n' ' ')"; fi
 """
 
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_hybrid.model import JobState
-from airflow_hybrid.schedulers.base import STATUS_LIMIT_S, Account, Submission, interpreter
+from airflow_hybrid.schedulers.asking import STATUS_LIMIT_S
+from airflow_hybrid.schedulers.base import Account, Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record
 
 _STATES = {**dict.fromkeys(("DEPEND", "PRIORITY", "SCHED"), JobState.PENDING), "RUN": JobState.RUNNING,

@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import kubernetes_manifest as manifest
-from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Scheduler, Submission, section
+from airflow_hybrid.schedulers.asking import section
+from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Scheduler, Submission
 
 _FUNCTIONS = r"""ah_need() { :; }
 ah_find() {

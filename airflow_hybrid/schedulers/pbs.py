@@ -16,7 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
-from airflow_hybrid.schedulers.base import ACCOUNT_LIMIT_S, STATUS_LIMIT_S, Submission, interpreter
+from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, ASKING, STATUS_LIMIT_S
+from airflow_hybrid.schedulers.base import Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record, paired
 
 _ALIVE = {**dict.fromkeys("QHWTM", JobState.PENDING), **dict.fromkeys("REBSU", JobState.RUNNING)}
@@ -71,7 +72,7 @@ class PbsScheduler(BatchScheduler):
         "variableList": "v",
     }  # fmt: skip
     ours = frozenset({"file", "N", "J", "t", "I", "z"})
-    limits = "qstat -B -f"
+    limits = f"{ASKING}ah_asks {STATUS_LIMIT_S} qstat -B -f"
     large = re.compile(r"array.*(size|large|limit)|illegal -J", re.IGNORECASE)
     largest = re.compile(r"^[ \t]*max_(?:job_)?array_size = (\d+)", re.MULTILINE)
     for_good = re.compile(

@@ -14,16 +14,8 @@ from collections.abc import Sequence
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
-from airflow_hybrid.schedulers.base import (
-    Account,
-    ElementState,
-    QueueView,
-    Scheduler,
-    Submission,
-    interpreter,
-    render,
-    section,
-)
+from airflow_hybrid.schedulers.asking import section
+from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Scheduler, Submission, interpreter, render
 
 _STAT = r"""ah_stat() { # process id -> ah_state, ah_session, ah_started; 1 if there is no such process
     read -r ah_line <"/proc/$1/stat" || return 1

@@ -17,7 +17,8 @@ from typing import Any
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
-from airflow_hybrid.schedulers.base import ACCOUNT_LIMIT_S, STATUS_LIMIT_S, Submission, interpreter
+from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, ASKING, STATUS_LIMIT_S
+from airflow_hybrid.schedulers.base import Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record, count_tasks, flag, kebab, paired
 
 _ROW = re.compile(r"\s*(\d+)\s.*\s([a-zA-Z]+)\s+\d\d/\d\d/\d{4} \d\d:\d\d:\d\d\s+(.*)")
@@ -44,7 +45,7 @@ class SgeScheduler(BatchScheduler):
         "project": "P", "queue": "q", "rerunnable": "r", "resources": "l", "shell": "S", "variableList": "v",
     }  # fmt: skip
     ours = frozenset({"file", "gpu", "memory", "mpi-pe", "pe", "N", "t", "terse", "sync"})
-    limits = "qconf -sconf"
+    limits = f"{ASKING}ah_asks {STATUS_LIMIT_S} qconf -sconf"
     large = re.compile(r"more than \d+ tasks")
     largest = re.compile(r"^max_aj_tasks\s+(\d+)", re.MULTILINE)
     for_good = re.compile(r"unknown|does not exist|is not a|rejected|no suitable queues|denied|invalid|error opening")

@@ -17,16 +17,8 @@ from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
 from airflow_hybrid.schedulers import slurm_answers as answers
-from airflow_hybrid.schedulers.base import (
-    ACCOUNT_LIMIT_S,
-    STATUS_LIMIT_S,
-    Account,
-    ElementState,
-    QueueView,
-    Submission,
-    asked,
-    section,
-)
+from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, ASKING, STATUS_LIMIT_S, asked, section
+from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Submission
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record, count_tasks
 
 
@@ -47,7 +39,7 @@ class SlurmScheduler(BatchScheduler):
     leaves_elements = False  # its elements can cancel those that wait, and no others
     short = {"-t": "time", "-c": "cpus-per-task", "-o": "output", "-p": "partition", "-A": "account", "-D": "chdir",
              "-n": "ntasks", "-N": "nodes", "-G": "gpus"}  # fmt: skip
-    limits = "scontrol show config"
+    limits = f"{ASKING}ah_asks {STATUS_LIMIT_S} scontrol show config"
     large = re.compile("array specification")
     largest = re.compile(r"^[ \t]*MaxArraySize[ \t]*=[ \t]*(\d+)", re.MULTILINE)
     for_good = re.compile(

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from airflow_hybrid.model import JobState
-from airflow_hybrid.schedulers.base import Answer, ElementState
+from airflow_hybrid.schedulers.asking import Answer
+from airflow_hybrid.schedulers.base import ElementState
 from airflow_hybrid.schedulers.batch import task_numbers
 
 STATES: Mapping[str, JobState] = {

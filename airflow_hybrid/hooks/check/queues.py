@@ -13,7 +13,8 @@ from airflow_hybrid.hooks.connectors import Connector
 from airflow_hybrid.hooks.connectors.clusters import SCHEDULERS, scheduler_class
 from airflow_hybrid.hooks.site_environment import login_shell_command, path_hint
 from airflow_hybrid.hooks.site_look import submission_for
-from airflow_hybrid.schedulers.base import Scheduler, section
+from airflow_hybrid.schedulers.asking import section
+from airflow_hybrid.schedulers.base import Scheduler
 from airflow_hybrid.schedulers.process import ProcessScheduler
 
 _NOWHERE_ID = "0"

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -71,8 +74,13 @@ def test_the_question_to_slurm_submits_nothing_and_quotes_the_template() -> None
 
 def asked(text: str, **programs: str) -> str:
     """What shell text prints where ``programs`` print so."""
-    functions = "".join(f"{name}() {{ cat <<'EOF'\n{said}\nEOF\n}}\n" for name, said in programs.items())
-    done = subprocess.run(["sh", "-c", functions + text], capture_output=True, text=True, check=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, said in programs.items():
+            program = Path(folder, name)
+            program.write_text(f"#!/bin/sh\ncat <<'EOF'\n{said}\nEOF\n")
+            program.chmod(0o755)
+        environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+        done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True, env=environment)
     return done.stdout
 
 
@@ -158,7 +166,7 @@ def test_what_the_queues_of_a_grid_engine_have() -> None:
 
 def test_the_question_to_grid_engine_submits_nothing() -> None:
     text = SgeScheduler().wait_command(replace(BATCH, options={"queue": "all.q"}))
-    assert "-w p" in text and "-w e" not in text and " -t " not in text
+    assert "-w p" in text and "-w e" not in text and " -t 1-" not in text
 
 
 SEVERAL = replace(BATCH, nodes=4)

@@ -1,0 +1,73 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""How a scheduler's programs are asked, and what they answer: stdout and stderr apart, and not for ever. Pure text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ASKING = r"""# ah_asks SECONDS COMMAND...: a program that hangs is ended, and has said nothing
+if timeout 5 true 2>/dev/null; then ah_asks() { timeout -s KILL "$@"; }
+elif timeout -t 5 true 2>/dev/null; then ah_asks() { timeout -s KILL -t "$@"; } # busybox before 1.30
+else ah_asks() { shift; "$@"; }
+fi
+ah_apart() { # command: its answer and, behind a line #said, what it complained of: neither cuts the other's lines
+    { ah_err=$("$@" 2>&1 >&3 3>&-); ah_code=$?; } 3>&1
+    [ -z "$ah_err" ] || printf '\n#said\n%s\n' "$ah_err"
+    return $ah_code
+}
+"""
+"""shell functions for questions to a scheduler's programs; needs no folder that could be written to"""
+
+STATUS_LIMIT_S = 15
+"""a scheduler that has not said by then how jobs stand is not waited for: they are unknown"""
+ACCOUNT_LIMIT_S = 60
+"""the same of a question to the accounting, which reads more"""
+KILLED = 128 + 9
+"""exit code of what :data:`ASKING` ended"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a program said.
+
+    :ivar lines: of its stdout.
+    :ivar complaints: lines of its stderr.
+    :ivar code: its exit code; None where the answer is missing or was cut off.
+    """
+
+    lines: list[str]
+    complaints: list[str]
+    code: int | None
+
+    @property
+    def words(self) -> str:
+        """All that it said, for a message: complaints last, of which the end is kept."""
+        if self.code == KILLED and not self.complaints:
+            return "no answer in time"
+        return " ".join([*self.lines, *self.complaints]).strip()
+
+
+def section(text: str, name: str) -> Answer:
+    """What stands between ``#<name>`` and ``#rc <n>``: an answer and, behind ``#said``, complaints."""
+    lines = text.splitlines()
+    try:
+        start = lines.index(f"#{name}") + 1
+    except ValueError:
+        return Answer([], [], None)
+    code = None
+    end = start
+    while end < len(lines) and code is None:
+        if lines[end].startswith("#rc "):
+            code = int(lines[end][4:])
+        else:
+            end += 1
+    said = lines.index("#said", start, end) if "#said" in lines[start:end] else end
+    return Answer(lines[start:said], lines[said + 1 : end], code)
+
+
+def asked(name: str, question: str) -> str:
+    """Shell text that asks in :func:`section`'s form; :data:`ASKING` must have been said before.
+
+    :param question: shell text, its exit code tells whether it was answered.
+    """
+    return f"ah_question() {{\n{question}\n}}\necho '#{name}'; ah_apart ah_question; echo \"#rc $?\"\n"
