@@ -195,7 +195,9 @@ class Poller:
             if not error.retryable:
                 self._fail(watches, error)
                 return
-            if ask:  # perhaps the scheduler hung, and nothing there could end it: files are counted before it is asked again
+            if (
+                ask
+            ):  # perhaps the scheduler hung, and nothing there could end it: files are counted before it is asked again
                 self._asked, self._silences = now, self._silences + 1
             self._unknown(watches, error)
             return

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 ASKING = r"""# ah_asks SECONDS COMMAND...: a program that hangs is ended, and has said nothing
@@ -22,8 +23,9 @@ STATUS_LIMIT_S = 15
 """a scheduler that has not said by then how jobs stand is not waited for: they are unknown"""
 ACCOUNT_LIMIT_S = 60
 """the same of a question to the accounting, which reads more"""
-KILLED = 128 + 9
-"""exit code of what :data:`ASKING` ended"""
+_ENDED = frozenset({128 + 9, 256 + 9})
+"""exit codes of what ``ah_asks`` ended, the latter as ksh counts"""
+_SHELL_SAYS = re.compile(r"(.*\W)?Killed$")
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,10 @@ class Answer:
     @property
     def words(self) -> str:
         """All that it said, for a message: complaints last, of which the end is kept."""
-        if self.code == KILLED and not self.complaints:
-            return "no answer in time"
-        return " ".join([*self.lines, *self.complaints]).strip()
+        lines = [line for line in (*self.lines, *self.complaints) if line]
+        if self.code in _ENDED:
+            lines = [line for line in lines if not _SHELL_SAYS.match(line)] or ["no answer in time"]
+        return " ".join(lines).strip()
 
 
 def section(text: str, name: str) -> Answer:

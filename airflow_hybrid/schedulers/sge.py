@@ -41,8 +41,9 @@ class SgeScheduler(BatchScheduler):
     directive = "#$"
     fixed = ("-terse",)
     flags = {
-        "account": "A", "begin": "a", "exportAllVariables": "V", "mailList": "M", "mailOptions": "m", "priority": "p",
-        "project": "P", "queue": "q", "rerunnable": "r", "resources": "l", "shell": "S", "variableList": "v",
+        "account": "A", "begin": "a", "exportAllVariables": "V", "jobName": "N", "mailList": "M", "mailOptions": "m",
+        "priority": "p", "project": "P", "queue": "q", "rerunnable": "r", "resources": "l", "shell": "S",
+        "variableList": "v",
     }  # fmt: skip
     ours = frozenset({"file", "gpu", "memory", "mpi-pe", "pe", "N", "t", "terse", "sync"})
     limits = f"{ASKING}ah_asks {STATUS_LIMIT_S} qconf -sconf"
@@ -151,8 +152,7 @@ esac
 
     def accounted(self, lines: Sequence[str], code: int) -> bool:
         """Of a job that it does not know it says so, with exit code 1; one that was ended says nothing."""
-        complaints = [line for line in lines if line.strip() and not re.match("[a-z_]+ +|#exit ", line)]
-        complaints += [line for line in lines if line.startswith("error")]
+        complaints = [line for line in lines if line.strip() and not re.match("(?!error)[a-z_]+ +|#exit ", line)]
         failed = [line for line in lines if line.startswith("#exit ") and line != "#exit 0"]
         known = all(re.search("not found|No such file", line) for line in complaints)
         return code == 0 and known and len(failed) <= len(complaints)

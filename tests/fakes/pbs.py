@@ -1,7 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """``qsub``, ``qstat``, ``qdel`` that really run jobs: OpenPBS's dialect, or Torque's where ``$FAKE/torque`` is.
 
-Answers and exit codes are those of tests/unit/schedulers/recordings/pbs, and of Torque's manual pages.
+Answers and exit codes are those of tests/unit/schedulers/recordings/pbs, and of Torque's manual pages. What ``qstat``
+complains of comes at once, and its answer block by block: where both go into one pipe, they cut each other's lines.
 """
 
 from __future__ import annotations
@@ -148,26 +149,41 @@ def qstat(argv: list[str]) -> int:
     if "-x" in given and queue.switch("nohistory"):
         return fail(36, "qstat: PBS Server job_history_enable is set to false")
     code = 0
+    answer: list[str] = []
     with queue.store() as jobs:
         for id_ in ids or list(jobs):
             match = re.match(r"(\d+)(?:\[(\d*)\])?", id_)
             job = jobs.get(match[1]) if match else None
             if job is None or match is None or (TORQUE and queue.switch("forgotten")):
-                code = fail(153, f"qstat: Unknown Job Id {'Error ' if TORQUE else ''}{id_}")
+                code = torn(answer, 153, f"qstat: Unknown Job Id {'Error ' if TORQUE else ''}{id_}")
                 continue
             over = all(e["state"] == "F" for e in job["elements"].values())
             if over and not TORQUE and "-x" not in given:
                 if queue.switch("nohistory") and ids:
-                    code = fail(153, f"qstat: Unknown Job Id {id_}")
+                    code = torn(answer, 153, f"qstat: Unknown Job Id {id_}")
                 elif ids:
-                    code = fail(35, f"qstat: {id_} Job has finished, use -x or -H to obtain historical job information")
+                    words = f"qstat: {id_} Job has finished, use -x or -H to obtain historical job information"
+                    code = torn(answer, 35, words)
                 continue
             if not (TORQUE and "-t" in given and job["array"]):
-                print(*shown(match[1], job, None), sep="\n")
+                answer += shown(match[1], job, None)
             if job["array"] and "-t" in given:
                 for task in job["elements"]:
-                    print(*shown(match[1], job, task), sep="\n")
+                    answer += shown(match[1], job, task)
+    if answer:
+        print(*answer, sep="\n")
     return code
+
+
+def torn(answer: list[str], code: int, words: str) -> int:
+    """A complaint amid a line of the answer so far, as where a block of stdio ends there."""
+    if answer:
+        text = "\n".join(answer) + "\n"
+        cut = len(text) - 8
+        sys.stdout.write(text[:cut])
+        sys.stdout.flush()
+        answer[:] = [text[cut:].rstrip("\n")]
+    return fail(code, words)
 
 
 def qdel(argv: list[str]) -> int:

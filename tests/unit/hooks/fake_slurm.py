@@ -32,6 +32,7 @@ fi
 echo $id
 """
 _SQUEUE = r"""echo "$@" >>"$FAKE/squeue"
+[ ! -e "$FAKE/squeue_hangs" ] || sleep 300
 if [ -e "$FAKE/squeue_fails" ]; then echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1; fi
 case "$*" in
 *' -n '*) while read -r id name; do case "$*" in *" -n $name "*) echo $id ;; esac; done <"$FAKE/names" ;;
@@ -45,6 +46,7 @@ case "$*" in *--name=*) ;; *) cat "$FAKE/sacct" ;; esac
 _SCONTROL = r"""case "$*" in
 *config*) echo "MaxArraySize            = $(cat "$FAKE/max_array")" ;;
 *)
+    if [ -e "$FAKE/scontrol_fails" ]; then cat "$FAKE/scontrol_fails" >&2; exit 1; fi
     [ -s "$FAKE/scontrol" ] && exec cat "$FAKE/scontrol"
     echo 'slurm_load_jobs error: Invalid job id specified' >&2
     exit 1

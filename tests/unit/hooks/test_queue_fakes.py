@@ -117,6 +117,23 @@ async def test_an_array_is_one_submit_and_every_job_runs_once(queue: JobQueue, f
     assert all(result.scheduler_id for result in results)
 
 
+async def test_what_the_queue_has_forgotten_hides_nothing_of_the_others(
+    queue: JobQueue, fake: Fake, tmp_path: Path
+) -> None:
+    """One command asks for all batches; complaints about those that ended stand between the answers of the others."""
+    made = [batch(f"{tmp_path}/T{i}/a", 2, lambda i: ("sleep", "0" if i else "30")) for i in range(3)]
+    over = batch(f"{tmp_path}/U/a", 2, lambda i: ("true",))
+    ids = [(await queue.submit(one))[0].scheduler_ids[0] for one in (made[0], over, *made[1:])]
+    await queue.wait(over.directory)
+    await asyncio.sleep(1)  # its elements have ended, too
+    answer = await queue.host.run(fake.scheduler.status_command(ids))
+    views = fake.scheduler.parse_status(answer.out, ids)
+    assert sorted(views) == sorted(id_ for id_ in ids if id_ != ids[1])
+    assert {view.running for view in views.values()} == {1}
+    for i in range(3):
+        await queue.cancel(f"{tmp_path}/T{i}")
+
+
 async def test_a_single_job_is_no_array(queue: JobQueue, fake: Fake, tmp_path: Path) -> None:
     made = batch(f"{tmp_path}/T/a", 1, lambda i: (SH, "-c", "echo oops >&2; exit 3"))
     (report,) = await queue.submit(made)

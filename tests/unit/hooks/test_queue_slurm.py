@@ -13,6 +13,7 @@ from airflow_hybrid.errors import CancelledError, StatusUnknownError, SubmitErro
 from airflow_hybrid.hooks import queue as queue_
 from airflow_hybrid.hooks.queue import JobQueue, Progress
 from airflow_hybrid.model import JobState, Resources
+from airflow_hybrid.schedulers import slurm as slurm_
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from tests.unit.hooks.batches import ShellHost, batch
 from tests.unit.hooks.fake_slurm import FakeSlurm
@@ -217,6 +218,24 @@ async def test_a_failing_squeue_is_unknown_and_never_gone(queue: JobQueue, slurm
     (tmp_path / "T/a/ec/0").write_text("3 12\n")
     (result,) = await asyncio.wait_for(waiting, 10)
     assert (result.exit_code, result.seconds) == (3, 0.12)
+
+
+async def test_a_squeue_that_hangs_holds_no_finished_job_back(
+    queue: JobQueue, slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slurm_, "STATUS_LIMIT_S", 1)
+    slurm.set("squeue_hangs")
+    made = batch(f"{tmp_path}/T/a", 2)
+    seen: list[Progress] = []
+    await queue.submit(made)
+    waiting = asyncio.ensure_future(queue.wait(made.directory, seen.append))
+    (tmp_path / "T/a/ec/0").write_text("0 1\n")
+    while not (seen and seen[-1].unknown):
+        await asyncio.sleep(0.2)
+    assert seen[-1] == Progress(2, 1, 0, 1, (), "slurm did not answer (exit code 137): no answer in time")
+    (tmp_path / "T/a/ec/1").write_text("0 1\n")
+    results = await asyncio.wait_for(waiting, 10)
+    assert [r.state for r in results] == [JobState.COMPLETED] * 2
 
 
 async def test_a_pending_reason_that_never_ends_is_explained(queue: JobQueue, slurm: FakeSlurm, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_hybrid.errors import ConfigError, StatusUnknownError
 from airflow_hybrid.model import JobState, Resources
-from airflow_hybrid.schedulers.base import Account, QueueView, Submission
+from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Submission
 from airflow_hybrid.schedulers.sge import SgeScheduler
 from tests.unit.schedulers.transcripts import filtered, recorded
 
@@ -20,15 +20,16 @@ BATCH = Submission(directory="/home/u/w x/T/a", name="step-0123", jobs=3)
 
 def queue(case: str, ids: list[str], more: str = "") -> dict[str, QueueView]:
     answer = recorded("sge", case)
-    return SGE.parse_status(f"#queue\n{answer['stdout']}{answer['stderr']}{more}#rc {answer['exit_code']}\n", ids)
+    text = f"#queue\n{answer['stdout']}{more}#said\n{answer['stderr']}#rc {answer['exit_code']}\n"
+    return SGE.parse_status(text, ids)
 
 
 def account(case: str, id_: str) -> Account:
     answer = recorded("sge", case)
     keep = re.search(r"\| (sed .*)", SGE.ask_accounting([id_]))
     assert keep
-    text = filtered(keep[1], answer["stdout"] + answer["stderr"])
-    return SGE.parse_account(f"#queue\n#rc 0\n#accounting\n{text}#rc 0\n", [id_])
+    text = filtered(keep[1], f"{answer['stdout']}#exit {answer['exit_code']}\n")
+    return SGE.parse_account(f"#queue\n#rc 0\n#accounting\n{text}#said\n{answer['stderr']}#rc 0\n", [id_])
 
 
 def test_nothing_is_requested_that_nobody_asked_for() -> None:
@@ -103,16 +104,26 @@ def test_a_qmaster_that_is_down_says_nothing() -> None:
     ("case", "id_", "state", "said"),
     [
         ("finished-ok-qacct", "2", JobState.COMPLETED, "exit status 0 on grid"),
-        ("finished-exit7-qacct", "12", JobState.FAILED, "exit status 7"),
-        ("finished-h_rt-qacct", "21", JobState.TIMEOUT, "qmaster enforced h_rt"),
-        ("finished-h_vmem-qacct", "4", JobState.FAILED, "exit status 1"),
-        ("finished-qdel-running-qacct", "16", JobState.CANCELLED, "assumedly after job"),
-        ("finished-exit99-requeue-qacct", "14", JobState.COMPLETED, "exit status 0"),
+        ("finished-exit7-qacct", "12", JobState.FAILED, "exit status 7 on grid"),
+        (
+            "finished-h_rt-qacct",
+            "21",
+            JobState.TIMEOUT,
+            "qmaster enforced h_rt, h_cpu, or h_vmem limit, exit status 137 (Killed) on grid",
+        ),
+        ("finished-h_vmem-qacct", "4", JobState.FAILED, "exit status 1 on grid"),
+        (
+            "finished-qdel-running-qacct",
+            "16",
+            JobState.CANCELLED,
+            "assumedly after job, exit status 137 (Killed) on grid",
+        ),
+        ("finished-exit99-requeue-qacct", "14", JobState.COMPLETED, "exit status 0 on grid"),
     ],
 )
 def test_recorded_ends_keep_their_names(case: str, id_: str, state: JobState, said: str) -> None:
     found = account(case, id_)
-    assert found.complete and found.elements[id_].state is state and said in found.elements[id_].reason
+    assert found.complete and found.elements[id_] == ElementState(state, said)
 
 
 def test_a_memory_limit_has_its_name() -> None:
@@ -134,6 +145,42 @@ def test_array_tasks_have_states_of_their_own() -> None:
 def test_what_the_accounting_does_not_know_is_an_answer(case: str) -> None:
     found = account(case, "16")
     assert found.complete and not found.elements
+
+
+def test_options_of_several_letters_have_one_dash() -> None:
+    options = {
+        "holdJid": "17", "hold_jid_ad": [4, 5], "now": False, "notify": True, "b": True, "ac": {"a": 1, "b": "x y"},
+        "jobName": "mine", "hard": None, "R": True, "masterl": "gpu=1",
+    }  # fmt: skip
+    assert SGE.native(options) == [
+        "-hold_jid", "17", "-hold_jid_ad", "4,5", "-now", "n", "-notify", "-b", "y", "-ac", "a=1,b=x y",
+        "-R", "y", "-masterl", "gpu=1",
+    ]  # fmt: skip
+    assert SGE.native({"mpiPe": "mpi", "memory": "h_vmem", "gpu": "gpu", "terse": True}) == []
+
+
+def test_an_accounting_without_a_category_is_read_all_the_same() -> None:
+    text = "hostname     n1\njobnumber    5\ntaskid       undefined\nfailed       37  : qmaster enforced h_rt limit\n"
+    text += "exit_status  137                  (Killed)\n"
+    found = SGE.parse_account(f"#queue\n#rc 0\n#accounting\n{text}#exit 0\n#rc 0\n", ["5"])
+    said = "qmaster enforced h_rt limit, exit status 137 (Killed) on n1"
+    assert found == Account({"5": ElementState(JobState.TIMEOUT, said)}, True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "complaints", "complete"),
+    [
+        ("#exit 1", "error: job id 5 not found", True),
+        ("#exit 137", "", False),  # it hung, and was ended
+        ("#exit 1\n#exit 137", "error: job id 5 not found", False),
+        ("#exit 1", "/var/lib/gridengine/default/common/accounting: No such file or directory", True),
+        ("#exit 1", "error: commlib error: access denied", False),
+    ],
+)
+def test_only_what_the_accounting_says_of_all_jobs_is_an_answer(answer: str, complaints: str, complete: bool) -> None:
+    text = f"#queue\n#rc 0\n#accounting\n{answer}\n#said\n{complaints}\n#rc 0\n"
+    found = SGE.parse_account(text, ["5", "6"])
+    assert (found.complete, found.heard, found.elements) == (complete, True, {})
 
 
 def test_an_accounting_that_fails_leaves_the_account_open() -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from airflow_hybrid.errors import ConfigError, StatusUnknownError
 from airflow_hybrid.model import JobState, Resources
-from airflow_hybrid.schedulers.base import QueueView, Submission, interpreter, render
+from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Submission, interpreter, render
 from airflow_hybrid.schedulers.batch import count_tasks, kebab, option
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from airflow_hybrid.schedulers.slurm_answers import STATES
@@ -268,6 +268,30 @@ def test_a_controller_that_is_down_leaves_the_account_open() -> None:
     text = account_answer("forgotten", queued=queue_answer("slurmctld-down-squeue"))
     account = SLURM.parse_account(text, ["11"])
     assert not account.complete and account.elements["11"].state is JobState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("controller", "problem"),
+    [
+        ("#said\nslurm_load_jobs error: Unable to contact slurm controller (connect failure)\n#rc 1\n",
+         "scontrol: slurm_load_jobs error: Unable to contact slurm controller (connect failure)"),
+        ("#rc 137\n", "scontrol: no answer in time"),
+        ("#rc 1\n", "scontrol: no answer"),
+        ("", "scontrol: no answer"),
+        ("#said\nslurm_load_jobs error: Invalid job id specified\nslurm_load_jobs error: Socket timed out\n#rc 1\n",
+         "scontrol: slurm_load_jobs error: Invalid job id specified slurm_load_jobs error: Socket timed out"),
+    ],
+)  # fmt: skip
+def test_alive_in_the_accounting_is_alive_while_the_controller_does_not_answer(controller: str, problem: str) -> None:
+    text = f"#queue\n#rc 0\n#sacct\n5|RUNNING|0:0|node1\n#rc 0\n#scontrol\n{controller}"
+    running = {"5": ElementState(JobState.RUNNING, "RUNNING, on node1")}
+    assert SLURM.parse_account(text, ["5"]) == Account(running, False, problem, heard=False)
+
+
+def test_the_controller_s_word_ends_a_stale_accounting() -> None:
+    text = "#queue\n#rc 0\n#sacct\n5|RUNNING|0:0|node1\n#rc 0\n" + FORGOTTEN
+    stale = {"5": ElementState(JobState.UNKNOWN, "accounting: RUNNING, on node1")}
+    assert SLURM.parse_account(text, ["5"]) == Account(stale, True)
 
 
 def test_the_queue_wins_over_an_accounting_that_lags() -> None:
