@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from airflow_hybrid.hooks.job_directory import Batch, BatchReport, Ending, Evidence, attempt_of, check_directory
 from airflow_hybrid.hooks.shell_template import fill
@@ -145,19 +147,43 @@ def parse_evidence(text: str) -> Evidence:
         raise ValueError("the answer was cut off")
     parts: dict[str, list[str]] = {}
     for line in lines:
-        if line in ("#meta", "#ids", "#ec", "#c", "#cancelled", "#absent", "#end"):
+        if line in ("#meta", "#ids", "#ec", "#c", "#cancelled", "#absent", "#full", "#end"):
             current = parts.setdefault(line, [])
         elif parts:
             current.append(line)
     described = "".join(parts.get("#meta", ()))
+    claims, endings = _claims(parts.get("#c", ()))
+    endings.update(_endings(parts.get("#ec", ())))
     return Evidence(
         meta=json.loads(described) if described else None,
         ids=tuple(line for line in parts.get("#ids", ()) if line and line != "-"),
-        endings=dict(_endings(parts.get("#ec", ()))),
-        claims=dict(_numbered(parts.get("#c", ()))),
+        endings=endings,
+        claims=claims,
         cancelled="#cancelled" in parts,
         present="#absent" not in parts,
+        disk_full="#full" in parts,
     )
+
+
+def space_command(directory: str) -> str:
+    """Shell text that prints what is left of blocks (in KiB) and of inodes where a batch directory is."""
+    path = shlex.quote(posixpath.dirname(check_directory(directory)))
+    return f"df -Pk -- {path} | tail -n 1\ndf -Pi -- {path} | tail -n 1\n"
+
+
+def parse_space(text: str) -> str:
+    """What :func:`space_command` printed, for people: ``/scratch has 0 of 256 MiB and 70 % of its inodes free``; or
+    ``""`` if it printed something else.
+    """
+    rows = [re.fullmatch(r".*?\s(\d+)\s+(\d+)\s+(\d+)\s+(\d+%|-)\s+(/.*)", line) for line in text.splitlines()]
+    if len(rows) != 2 or rows[0] is None:
+        return ""
+    size, _, free, _, mount = rows[0].groups()
+    said = f"{mount} has {int(free) // 1024} of {int(size) // 1024} MiB free"
+    inodes = rows[1]
+    if inodes is not None and int(inodes[1]):
+        said += f" and {int(inodes[3])} of {inodes[1]} inodes"
+    return said
 
 
 def parse_tails(data: bytes) -> list[bytes]:
@@ -181,11 +207,40 @@ def _numbered(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 def _endings(lines: Sequence[str]) -> Iterator[tuple[int, Ending]]:
     for index, content in _numbered(lines):
-        first, _, rest = content.partition(" ")
-        if first == "-":
-            yield index, Ending(None, None, rest)
-        elif first.isdigit():
-            yield index, Ending(int(first), int(rest) / 100 if rest.isdigit() else None)
+        ending = _ending(content)
+        if ending is not None:
+            yield index, ending
+
+
+def _ending(content: str) -> Ending | None:
+    """``<exit code> <hundredths of a second> [<signal>] [oom=<number>]`` or ``- <reason>``; None: it is neither."""
+    first, _, rest = content.partition(" ")
+    if first == "-":
+        return Ending(None, None, rest)
+    if not first.isdigit():
+        return None
+    time, *marks = rest.split(" ")
+    signal = next((mark for mark in marks if mark.isalnum() and mark.isupper()), "")
+    kills = next((mark.removeprefix("oom=") for mark in marks if mark.startswith("oom=")), "0")
+    return Ending(
+        exit_code=int(first),
+        seconds=int(time) / 100 if time.isdigit() else None,
+        signal=signal,
+        memory_kills=int(kills) if kills.isdigit() else 0,
+    )
+
+
+def _claims(lines: Sequence[str]) -> tuple[dict[int, str], dict[int, Ending]]:
+    """Who has which job; and the endings that were noted behind that, as nothing else could be written."""
+    claims: dict[int, str] = {}
+    endings: dict[int, Ending] = {}
+    for index, content in _numbered(lines):
+        ending = _ending(content.removeprefix("ended ")) if content.startswith("ended ") else None
+        if index not in claims:
+            claims[index] = content
+        elif ending is not None and index not in endings:
+            endings[index] = replace(ending, disk_full=True)
+    return claims, endings
 
 
 _COMMON = r"""ah_T=@T@
@@ -388,6 +443,7 @@ _EVIDENCE = r"""cd @B@ 2>/dev/null || { echo '#absent'; echo '#end'; exit 0; }
 echo '#meta'; @META@
 [ -e manifest ] && [ -d ec ] || echo '#absent'
 [ ! -e cancelled ] || echo '#cancelled'
+[ ! -e disk ] || ! read -r ah_p <disk || [ "$ah_p" != full ] || echo '#full'
 echo '#ids'
 ah_p=0
 while [ -e "jobid.$ah_p" ]; do cat "jobid.$ah_p"; ah_p=$((ah_p + 1)); done

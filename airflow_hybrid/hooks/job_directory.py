@@ -13,6 +13,7 @@
         jobid.<part> jobid  the scheduler's id, each written atomically
         c/<index>           claim: which element has the job
         ec/<index>          exit code: empty counts as absent
+        disk                `full`, if the file system was full when a job ended or was to begin
         <key>/              job directory: out, tmp, in, stdout, stderr
 
 One remote command submits a batch. It can be repeated at any time, by anybody, after any loss of connection.
@@ -44,6 +45,7 @@ _OWN_NAMES = frozenset(
         "s",
         "log",
         "said",
+        "disk",
         "cancelled",
         "manifest",
         "meta.json",
@@ -119,16 +121,27 @@ class BatchReport:
 
 @dataclass(frozen=True)
 class Ending:
-    """One ``ec/<index>``: exit code (None: not started, see ``reason``) and wall time."""
+    """One ``ec/<index>``: exit code (None: not started, see ``reason``) and wall time.
+
+    :ivar signal: name of a signal that the runner got while the job ran (``TERM``): its sender may have ended the job.
+    :ivar memory_kills: how many processes of the element the kernel killed meanwhile for lack of memory.
+    :ivar disk_full: the file system was full when this was to be noted.
+    """
 
     exit_code: int | None
     seconds: float | None = None
     reason: str = ""
+    signal: str = ""
+    memory_kills: int = 0
+    disk_full: bool = False
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the batch directory says when its jobs are to be judged; endings and claims by job index."""
+    """What the batch directory says when its jobs are to be judged; endings and claims by job index.
+
+    :ivar disk_full: a runner met a full file system.
+    """
 
     meta: Mapping[str, Any] | None
     ids: tuple[str, ...]
@@ -136,6 +149,7 @@ class Evidence:
     claims: Mapping[int, str]
     cancelled: bool
     present: bool
+    disk_full: bool = False
 
 
 def attempt_of(token: str) -> int:
@@ -181,7 +195,10 @@ def meta(batch: Batch, max_array: int) -> dict[str, Any]:
         for key, job in zip(batch.keys, batch.jobs, strict=True)
         if job.stdout or job.stderr or job.walltime_s
     }
-    return {"keys": list(batch.keys), "jobs": jobs, "max_array": max_array}
+    found = {"keys": list(batch.keys), "jobs": jobs, "max_array": max_array}
+    if "ram_mib" in batch.resources.explicit:
+        found["memory_mib"] = batch.resources.ram_mib
+    return found
 
 
 def archive(batch: Batch, scheduler: Scheduler, sub: Submission) -> bytes:
@@ -228,6 +245,7 @@ def archive(batch: Batch, scheduler: Scheduler, sub: Submission) -> bytes:
             add(name, data=_bytes(text), mode=0o755)
         text = runner(batch.directory, len(batch.jobs), sub.pack_s, scheduler.runner_tail(sub))
         add("runner.sh", data=_bytes(text), mode=0o755)
+        add("disk", data=b"room\n")  # overwritten in place when it is full, which needs no room
         add("meta.json", data=json.dumps(meta(batch, sub.max_array), separators=(",", ":")).encode())
         # the last member: without it the stream was cut
         add("manifest", data="".join(f"{key}\n" for key in batch.keys).encode())

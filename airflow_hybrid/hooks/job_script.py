@@ -7,6 +7,11 @@ of its own begin with ``ah_`` and are never exported.
 Every job is *claimed* by creating ``c/<index>`` exclusively, so any number of runners may pull from one batch and
 each job runs once. The evidence that it ended is ``ec/<index>``: ``<exit code> <hundredths of a second>``, or
 ``- <reason>`` when the command could not be started; written with one write, so that an empty file is no evidence.
+Behind it may stand what makes an exit code doubtful: ``TERM`` (the runner was signalled while the job ran, by whoever
+ends elements) and ``oom=2`` (the kernel killed two processes of the element for lack of memory).
+
+Where the file system is full, the same words stand behind the claim, whose block is there already, and ``disk``, which
+came with the batch and is overwritten in place, says so.
 """
 
 from __future__ import annotations
@@ -162,9 +167,28 @@ RUNNER = r"""cd "$ah_B" || exit 73
 [ -r /proc/uptime ] &&
     ah_now() { read -r ah_t ah_x </proc/uptime; ah_t=$((${ah_t%.*} * 100 + 1${ah_t#*.} - 100)); } ||
     ah_now() { ah_t=$(($(date +%s) * 100)); }
-ah_loaded=' '
+ah_loaded=' ' ah_failed=0 ah_reserved='' ah_signal='' ah_memory=''
+ah_signals() { # a shell that waits for a job hears of a signal when the job has ended: it is noted beside the exit code
+    for ah_x in TERM INT HUP USR1 USR2 XCPU; do
+        trap "ah_signal=$ah_x" "$ah_x"
+    done
+}
+ah_stop() { # whether no further job is to be begun
+    [ -n "$ah_signal" ] || [ -e cancelled ]
+}
+ah_full() { # the file system takes nothing more
+    { echo full 1<> "$ah_B/disk"; } 2>/dev/null
+    echo "airflow_hybrid: the file system of $ah_B is full" >&2
+}
+ah_note() { # how the job $ah_i ended: in a file of its own, or else behind its claim
+    { echo "$1" >|"$ah_B/ec/$ah_i" && [ -s "$ah_B/ec/$ah_i" ]; } 2>/dev/null && return 0
+    ah_full
+    { echo "ended $1" >>"$ah_B/c/$ah_i"; } 2>/dev/null && return 0
+    sleep 1 # a file system that copies what is overwritten may have room again soon
+    echo "$1" >|"$ah_B/ec/$ah_i"
+}
 ah_bad() { # in a job's subshell: it could not be started
-    echo "- $1" >|"$ah_B/ec/$ah_i"
+    ah_note "- $1"
     exit 71
 }
 ah_own() { # -> ah_mine: a folder on this host that is this user's and nobody else's, whatever others laid in /tmp
@@ -175,6 +199,24 @@ ah_own() { # -> ah_mine: a folder on this host that is this user's and nobody el
     done
     echo "airflow_hybrid: there is no folder for locks of this host, not in /tmp and not in $ah_B" >&2
     return 1
+}
+ah_find_memory() { # -> ah_memory: where the kernel counts what it killed here for lack of memory (cgroups(7), v2, v1)
+    [ -r /proc/self/cgroup ] || return 0
+    while IFS=: read -r ah_x ah_y ah_path; do
+        case ,$ah_y, in
+        *,memory,*) ah_path=/sys/fs/cgroup/memory${ah_path%/}/memory.oom_control ;;
+        ,,) ah_path=/sys/fs/cgroup${ah_path%/}/memory.events ;;
+        *) continue ;;
+        esac
+        [ ! -r "$ah_path" ] || ah_memory=$ah_path
+    done </proc/self/cgroup
+}
+ah_count_kills() { # -> ah_kills
+    ah_kills=0
+    [ -r "$ah_memory" ] || return 0
+    while read -r ah_x ah_y; do
+        [ "$ah_x" != oom_kill ] || ah_kills=$ah_y
+    done <"$ah_memory"
 }
 ah_image() { # brings an image to this host, unless it is there: once, whoever needs it
     sh -c "$1" && return 0
@@ -215,6 +257,13 @@ ah_box() { # client, name of the container, command: the job ends with its conta
     ah_links
     exit $ah_code
 }
+ah_fail() { # the element ends as its first job that failed, unless that would mean something else to the scheduler
+    case $ah_reserved in
+    all) ;;
+    *" $ah_code "*) ah_failed=1 ;;
+    *) ah_failed=$ah_code ;;
+    esac
+}
 ah_run() { # the job $1, which is ours; ah_t was read a moment ago, and is again at its end
     ah_i=$1 ah_k=$(($1 / ah_shard))
     case $ah_loaded in *" $ah_k "*) ;; *)
@@ -222,6 +271,8 @@ ah_run() { # the job $1, which is ours; ah_t was read a moment ago, and is again
         ah_loaded="$ah_loaded$ah_k " ;;
     esac
     ah_t0=$ah_t
+    ah_count_kills
+    ah_kills0=$ah_kills
     (ah_j"$ah_i")
     ah_code=$?
     [ $ah_code -lt 256 ] || ah_code=$((ah_code - 128)) # how ksh tells a signal
@@ -229,20 +280,25 @@ ah_run() { # the job $1, which is ours; ah_t was read a moment ago, and is again
     ah_now
     # whoever ends the whole element (time limit, requeue, cancel) signals the tool first: then this is no exit code
     case $ah_code in 137 | 143) sleep 1 ;; esac
+    [ $ah_failed != 0 ] || ah_fail
     [ $ah_code = 71 ] && [ -s "ec/$ah_i" ] && return 0
-    ah_try=0
-    until echo "$ah_code $((ah_t - ah_t0))" >|"ec/$ah_i"; do # a full disk may have room again soon
-        ah_try=$((ah_try + 1))
-        [ $ah_try -lt 60 ] && sleep 1 || return 0
-    done
+    ah_count_kills
+    ah_marks=${ah_signal:+ $ah_signal}
+    [ "$ah_kills" = "$ah_kills0" ] || ah_marks="$ah_marks oom=$((ah_kills - ah_kills0))"
+    ah_note "$ah_code $((ah_t - ah_t0))$ah_marks"
 }
 ah_take() { # run the job $1; 1 if another runner has it
     [ -e "c/$1" ] && return 1
-    [ -e cancelled ] && exit 0
+    ah_stop && exit "$ah_failed"
     set -C
-    if { echo "$ah_me" >"c/$1"; } 2>/dev/null; then
+    if { true >"c/$1"; } 2>/dev/null; then
         set +C
-        ah_run "$1"
+        if { echo "$ah_me" >|"c/$1" && [ -s "c/$1" ]; } 2>/dev/null; then
+            ah_run "$1"
+        else # it is ours, and cannot be begun
+            ah_full
+            exit 74
+        fi
     else
         set +C
         [ -e "c/$1" ] && return 1
@@ -250,10 +306,15 @@ ah_take() { # run the job $1; 1 if another runner has it
         exit 73
     fi
 }
+ah_unfinished() { # whether the job $ah_j left no exit code, or one that a signal made doubtful
+    [ -s "ec/$ah_j" ] || return 0
+    read -r ah_x ah_y ah_marks <"ec/$ah_j"
+    case $ah_x:$ah_marks in -:*) return 1 ;; *[A-Z]*) return 0 ;; *) return 1 ;; esac
+}
 ah_again() { # put back into the queue: jobs that this element had begun are begun anew
     ah_j=0
     while read -r ah_key; do
-        if [ -e "c/$ah_j" ] && [ ! -s "ec/$ah_j" ] && read -r ah_x <"c/$ah_j" && [ "$ah_x" = "$ah_me" ]; then
+        if [ -e "c/$ah_j" ] && read -r ah_x <"c/$ah_j" && [ "$ah_x" = "$ah_me" ] && ah_unfinished; then
             ah_x=
             [ ! -f "./$ah_key/box" ] || read -r ah_x <"./$ah_key/box" # its container may still run
             ah_old="$ah_key/out $ah_key/tmp"
@@ -264,14 +325,17 @@ ah_again() { # put back into the queue: jobs that this element had begun are beg
                 [ ! -e stage.tar ] || tar -xof stage.tar "./$ah_key" 2>/dev/null
                 ah_run $ah_j
             else
-                echo "- it cannot begin anew: $ah_why" >|"ec/$ah_j"
+                ah_i=$ah_j
+                ah_note "- it cannot begin anew: $ah_why"
             fi
         fi
         ah_j=$((ah_j + 1))
     done <manifest
 }
-ah_element() { # one element of an array: its own job, then, while it is young, any other
+ah_element() { # one element of an array: its own job and, while it is young, others; ends as the first that failed
     [ -e c/all ] && return 0
+    ah_signals
+    ah_find_memory
     ah_now
     ah_began=$ah_t
     [ "$ah_restarts" = 0 ] || ah_again
@@ -280,12 +344,13 @@ ah_element() { # one element of an array: its own job, then, while it is young, 
     while [ $((ah_t - ah_began)) -lt $ah_pack ]; do
         ah_j=$((ah_j - 1))
         if [ $ah_j -lt 0 ]; then
-            : >|c/all
+            true >|c/all
             ah_drained
-            return 0
+            return "$ah_failed"
         fi
         ah_take $ah_j
     done
+    return "$ah_failed"
 }
 ah_me_proc() { # this (sub)shell's process id and start time
     read -r ah_line </proc/self/stat
@@ -298,6 +363,7 @@ ah_slot() { # wait until the host has room for one job; one decides at a time, t
     flock 8
     ah_pause=0.05
     while :; do
+        [ -z "$ah_signal" ] || exit 0
         ah_used=0
         for ah_f in "$ah_slots"/[0-9]*; do
             read -r ah_s ah_c <"$ah_f" || continue
@@ -316,11 +382,12 @@ ah_slot() { # wait until the host has room for one job; one decides at a time, t
 }
 ah_worker() { # takes jobs in order, and gives its slot back from time to time
     ah_me_proc
+    ah_signals
     ah_j=0
     while :; do
         while [ -e "c/$ah_j" ]; do ah_j=$((ah_j + 1)); done
         [ $ah_j -lt $ah_n ] || return 0
-        [ -e cancelled ] && return 0
+        ah_stop && return 0
         ah_slot
         ah_now
         ah_began=$ah_t
@@ -341,6 +408,7 @@ ah_launch() { # as many workers as the host can feed
     ah_w=$((ah_cores * 1000 / ah_share))
     [ $ah_w -le $ah_most ] || ah_w=$ah_most
     [ $ah_w -le $ah_n ] || ah_w=$ah_n
+    ah_find_memory
     while [ $ah_w -gt 0 ]; do
         ah_worker &
         ah_w=$((ah_w - 1))

@@ -17,7 +17,7 @@ from airflow_hybrid.hooks import job_directory as directory_
 from airflow_hybrid.hooks import probe
 from airflow_hybrid.hooks.base import CommandResult, Host
 from airflow_hybrid.hooks.job_directory import Batch, BatchReport, Evidence
-from airflow_hybrid.hooks.job_results import SIGNALS, element_of, ended_badly, results_of
+from airflow_hybrid.hooks.job_results import ALIVE, doubtful, element_of, leaves_nothing, results_of, settled
 from airflow_hybrid.hooks.joining import run_joined
 from airflow_hybrid.hooks.poller import SLOWEST_S, NeverStartsError, Progress, poller
 from airflow_hybrid.model import JobResult, JobState, Question, SiteFacts
@@ -215,11 +215,12 @@ class JobQueue:
         """
         ids, meta = self._known.get(directory) or await self._describe(directory)
         total = len(meta["keys"])
+        pause = 1.0
         while True:
             polled = poller(self.host, self.scheduler, self._slowest_s)
             watch = polled.watch(directory, ids, total, progress)
             try:
-                results = await self._judge(directory, ids, meta, await watch)
+                results = await self._judge(directory, ids, meta, await watch, progress)
             except NeverStartsError as error:
                 results = await self._withdraw(directory, ids, meta, str(error))
             if results is not None:
@@ -229,6 +230,8 @@ class JobQueue:
                 if self.scheduler.leaves_elements and total > 1 and not drained:
                     await self._drop_left_elements(ids)
                 return results
+            await asyncio.sleep(pause)  # the queue does not have it, and somebody knows it to be alive
+            pause = min(10.0, pause * 2)
 
     async def _describe(self, directory: str) -> tuple[tuple[str, ...], Mapping[str, Any]]:
         """Ids and description of a batch that another process submitted."""
@@ -241,7 +244,12 @@ class JobQueue:
         return evidence.ids, evidence.meta
 
     async def _judge(
-        self, directory: str, ids: tuple[str, ...], meta: Mapping[str, Any], seen: str | None
+        self,
+        directory: str,
+        ids: tuple[str, ...],
+        meta: Mapping[str, Any],
+        seen: str | None,
+        progress: Callable[[Progress], None] | None,
     ) -> list[JobResult] | None:
         """Results, or None if the batch turns out to be alive: the queue had forgotten it for a moment only.
 
@@ -253,24 +261,48 @@ class JobQueue:
             evidence = await self._evidence(directory, False, seen)
             seen = None
             open_ = [i for i in range(total) if i not in evidence.endings]
-            odd = [i for i, e in evidence.endings.items() if e.exit_code in SIGNALS]
+            odd = [i for i, ending in evidence.endings.items() if doubtful(ending)]
             account = Account({}, complete=True)
             if ids and (open_ or odd):
                 account = await self._account(ids)
             elements = {i: element_of(self.scheduler, account, evidence, ids, i, meta) for i in (*open_, *odd)}
             waited = time.monotonic() - began
-            if any(e.state in (JobState.PENDING, JobState.RUNNING) for e in elements.values()) and open_:
-                await asyncio.sleep(1.0)
+            if any(elements[i].state in ALIVE for i in open_):
                 return None
             # an exit code may have come after the directory was read and before the scheduler was asked: look twice
-            before, sure = sure, all(ended_badly(elements[i]) for i in open_)
-            settled = not odd or all(elements[i].state.ended for i in odd) or waited > 5.0
-            late = waited > (self.grace_s if account.complete else 10 * self.grace_s)
+            before, sure = sure, all(leaves_nothing(elements[i], evidence, i) for i in open_)
+            patience = self.grace_s if account.complete else 10 * self.grace_s
+            late = account.heard and waited > patience
             certain = not open_ or (sure and before and waited >= CERTAIN_AFTER_S) or not evidence.present
-            if (certain and settled) or late:
-                return await self._results(directory, ids, meta, evidence, account, elements)
+            if (certain or late) and settled(self.scheduler, evidence, elements, waited, patience):
+                break
+            if not account.heard and progress is not None:
+                progress(Progress(total, total - len(open_), unknown=account.problem))
             await asyncio.sleep(pause)
             pause = min(10.0, pause * 2)
+        results = results_of(self.scheduler, directory, ids, meta, evidence, account, elements)
+        if ids and any(result.state is JobState.LOST for result in results):
+            evidence = await self._withdraw_lost(directory, ids, evidence)
+        return await self._results(directory, ids, meta, evidence, account, elements)
+
+    async def _withdraw_lost(self, directory: str, ids: tuple[str, ...], evidence: Evidence) -> Evidence:
+        """See to it that what nobody knows of does not run beside its next attempt.
+
+        :return: the evidence, with exit codes that came meanwhile; those of jobs that were ended by this do not count.
+        """
+        log.warning("%s: jobs of %s are lost; what may be left of them is ended", self.host.title, directory)
+        pause = 1.0
+        while True:
+            await self._patiently(lambda: self._cancel_ids(ids))
+            account = await self._account(ids)
+            if account.heard and not any(element.state in ALIVE for element in account.elements.values()):
+                break
+            log.warning("%s: %s may still run; looking again in %g s", self.host.title, directory, pause)
+            await asyncio.sleep(pause)
+            pause = min(30.0, pause * 2)
+        latest = await self._evidence(directory, False)
+        came = {i: ending for i, ending in latest.endings.items() if i in evidence.endings or not doubtful(ending)}
+        return replace(latest, endings=came, present=evidence.present)
 
     async def _drop_left_elements(self, ids: tuple[str, ...]) -> None:
         """Take elements out of the queue that nobody needs any more; that it fails is no harm."""
@@ -285,17 +317,17 @@ class JobQueue:
         """Take what can never run out of the queue: its jobs failed, for the scheduler's reason."""
         log.warning("%s: %s can never run and is withdrawn: %s", self.host.title, directory, reason)
 
-        async def cancel() -> None:
-            answer = await self.host.run(commands.withdraw_command(self.scheduler, ids), label="withdraw")
-            verdict, message, _ = commands.parse_answer(answer.out)
-            if verdict != "done":
-                self._check(verdict, message, answer)
-
-        await self._patiently(cancel)
+        await self._patiently(lambda: self._cancel_ids(ids))
         evidence = await self._evidence(directory, False)
         never = ElementState(JobState.FAILED, f"it can never run as it is and was withdrawn: {reason}")
         elements = {i: never for i in range(len(meta["keys"])) if i not in evidence.endings}
         return await self._results(directory, ids, meta, evidence, Account({}, complete=True), elements)
+
+    async def _cancel_ids(self, ids: tuple[str, ...]) -> None:
+        answer = await self.host.run(commands.withdraw_command(self.scheduler, ids), label="withdraw")
+        verdict, message, _ = commands.parse_answer(answer.out)
+        if verdict != "done":
+            self._check(verdict, message, answer)
 
     async def _results(
         self,
@@ -307,6 +339,13 @@ class JobQueue:
         elements: Mapping[int, ElementState],
     ) -> list[JobResult]:
         results = results_of(self.scheduler, directory, ids, meta, evidence, account, elements)
+        full = [i for i, result in enumerate(results) if result.state is JobState.DISK_FULL]
+        if full:
+            space = await self._space(directory)
+            for index in full:
+                results[index] = replace(results[index], reason=f"{results[index].reason}: {space}")
+        if evidence.disk_full and len(full) < len(results):
+            log.warning("%s: the file system of %s was full while its jobs ran", self.host.title, directory)
         failed = [i for i, r in enumerate(results) if r.state is not JobState.COMPLETED][:MOST_TAILS]
         for index, tail in zip(
             failed, await self._tails(directory, [results[i].stderr_path for i in failed]), strict=False
@@ -338,8 +377,18 @@ class JobQueue:
         except SiteError as error:
             if not error.retryable:
                 raise
-            return Account({}, complete=False, problem=error.message)
+            return Account({}, complete=False, problem=error.message, heard=False)
         return self.scheduler.parse_account(answer.out, ids)
+
+    async def _space(self, directory: str) -> str:
+        """What is left of the file system, and whose folder it is, for a message."""
+        try:
+            answer = await self.host.run(commands.space_command(directory), label="free space")
+        except SiteError as error:
+            log.warning("%s: how much space is left could not be asked: %s", self.host.title, error)
+            return directory
+        space = commands.parse_space(answer.out)
+        return f"now {space} ({directory})" if space else directory
 
     async def _tails(self, directory: str, paths: Sequence[str]) -> list[str]:
         if not paths:

@@ -17,7 +17,8 @@ class JobState(str, enum.Enum):
     """State of one job, by the names that schedulers' users know.
 
     ``UNKNOWN`` is the absence of evidence; it is neither gone nor finished. ``LOST`` is a failure: neither the
-    exit code, nor the queue, nor the accounting knows the job after the grace period.
+    exit code, nor the queue, nor the accounting knows the job after the grace period. ``DISK_FULL``: the file system of
+    the batch directory took no more when the job ended, or was to begin.
     """
 
     UNKNOWN = "UNKNOWN"
@@ -30,6 +31,7 @@ class JobState(str, enum.Enum):
     NODE_FAIL = "NODE_FAIL"
     PREEMPTED = "PREEMPTED"
     CANCELLED = "CANCELLED"
+    DISK_FULL = "DISK_FULL"
     LOST = "LOST"
 
     @property

@@ -96,6 +96,8 @@ class ElementState:
     state: JobState
     reason: str = ""
     """in the site's words: native state, exit code, reason, node"""
+    exited: bool = False
+    """its script ended by itself, with an exit code other than 0"""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ class Record:
     :ivar reason: why it does not run, or how it ended, in the site's words.
     :ivar element: id of the array element; ``""`` for a whole array or a job without elements.
     :ivar tasks: how many elements the line stands for.
+    :ivar exited: its script ended by itself, with an exit code other than 0.
     """
 
     array: str
@@ -37,6 +38,7 @@ class Record:
     reason: str = ""
     element: str = ""
     tasks: int = 1
+    exited: bool = False
 
 
 class BatchScheduler(Scheduler):
@@ -290,9 +292,9 @@ class BatchScheduler(Scheduler):
             state = record.state
             if heard and self.lags and not state.ended:
                 state = JobState.UNKNOWN  # the queue has answered and does not have it: the accounting is behind
-            elements[record.element or record.array] = ElementState(state, record.reason)
+            elements[record.element or record.array] = ElementState(state, record.reason, record.exited)
         for record in queued:
-            elements[record.element or record.array] = ElementState(record.state, record.reason)
+            elements[record.element or record.array] = ElementState(record.state, record.reason, record.exited)
         return Account(elements, not problems, "; ".join(problems), heard)
 
     def element_id(self, ids: Sequence[str], jobs: int, index: int, max_array: int) -> str | None:

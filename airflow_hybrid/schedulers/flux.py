@@ -70,7 +70,7 @@ ah_me=$(flux job id --to=dec "$FLUX_JOB_ID" 2>/dev/null) || ah_me=$FLUX_JOB_ID
     cancel = r"""ah_l=$(flux jobs -n -c 0 --name="$ah_c" -o '{id.dec}') && { [ -z "$ah_l" ] || flux cancel $ah_l || {
             ah_l=$(flux jobs -n -c 0 --name="$ah_c" -o '{id.dec}') && [ -z "$ah_l" ] # one ended meanwhile
         }; }"""
-    passing = re.compile(r"temporar|try again", re.IGNORECASE)
+    passing = re.compile(r"temporar|try again|disabled|stopped|max-jobs|limit reached", re.IGNORECASE)
     for_good = re.compile(r"unsatisfiable|invalid|unknown|no such|unrecognized|not found", re.IGNORECASE)
 
     def native(self, options: Mapping[str, Any]) -> list[str]:
@@ -122,7 +122,9 @@ ah_me=$(flux job id --to=dec "$FLUX_JOB_ID" 2>/dev/null) || ah_me=$FLUX_JOB_ID
     def queue_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterator[Record]:
         for name, job, state, result, code, kind, note in (x.split("|", 6) for x in lines if x.count("|") >= 6):
             said = f"{state} {note}".strip() if state != "INACTIVE" else f"{kind} {note}".strip() or f"exit code {code}"
-            yield Record(name, _STATES.get(result if state == "INACTIVE" else state, JobState.UNKNOWN), said, job)
+            means = _STATES.get(result if state == "INACTIVE" else state, JobState.UNKNOWN)
+            exited = means is JobState.FAILED and not kind and code not in ("", "0")
+            yield Record(name, means, said, job, exited=exited)
 
     def ask_accounting(self, ids: Sequence[str]) -> str:
         every = _JOBS.replace("jobs", "jobs -a")

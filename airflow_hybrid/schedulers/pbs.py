@@ -76,9 +76,17 @@ class PbsScheduler(BatchScheduler):
     large = re.compile(r"array.*(size|large|limit)|illegal -J", re.IGNORECASE)
     largest = re.compile(r"^[ \t]*max_(?:job_)?array_size = (\d+)", re.MULTILINE)
     for_good = re.compile(
-        r"illegal|invalid|unknown|violates|no such|not a|unauthorized|missing|requires|cannot submit", re.I
+        r"illegal|invalid|unknown|undefined|violates|no such|not a\b|unauthorized|denied|missing|requires|cannot submit"
+        r"|no default queue|mutually exclusive|can ?not be used|cannot have|conflicting|duplicated?|out of range"
+        r"|size exceeded|exceeds (server or )?queue|exceeds allowable|not of type|not supported",
+        re.IGNORECASE,
     )
-    passing = re.compile(r"temporar|credential|try again|would exceed|not enabled|maximum number", re.IGNORECASE)
+    passing = re.compile(
+        r"temporar|credential|try again|would exceed|not enabled|maximum number|license|shutting down|not available"
+        r"|feasible nodes|unknown host|internal error|system error|protocol error|No free connections|table full|busy"
+        r"|Could not contact",
+        re.IGNORECASE,
+    )
     never = re.compile(r"Can Never Run|can never run|never be satisfied")
     element = """ah_me=$PBS_JOBID ah_task=${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-0}} ah_restarts=0
 [ ! -e "c/.$ah_me" ] || ah_restarts=1
@@ -173,7 +181,8 @@ class PbsScheduler(BatchScheduler):
                 waits = f"{letter} {why}".rstrip() if letter in "HW" else why or letter
                 yield Record(array, _ALIVE[letter], waits, element)
             elif letter:
-                yield Record(array, *_end(attributes), element)
+                state, why = _end(attributes)
+                yield Record(array, state, why, element, exited=state is JobState.FAILED and "status -" not in why)
 
     def ask_accounting(self, ids: Sequence[str]) -> str:
         qstat = f"ah_asks {ACCOUNT_LIMIT_S} qstat -x -t -f {shlex.join(ids)}"

@@ -49,10 +49,16 @@ class SgeScheduler(BatchScheduler):
     limits = f"{ASKING}ah_asks {STATUS_LIMIT_S} qconf -sconf"
     large = re.compile(r"more than \d+ tasks")
     largest = re.compile(r"^max_aj_tasks\s+(\d+)", re.MULTILINE)
-    for_good = re.compile(r"unknown|does not exist|is not a|rejected|no suitable queues|denied|invalid|error opening")
-    passing = re.compile(r"try later|max_(u_)?jobs|job limit", re.IGNORECASE)
+    for_good = re.compile(
+        r"unknown|does not exist|is not a|rejected|no suitable queues|denied|invalid|error opening", re.IGNORECASE
+    )
+    passing = re.compile(
+        r"try (again )?later|max_(u_)?jobs|job limit|jobs are allowed per|NIS|no response|commlib|temporar"
+        r"|would exceed|shutting down|can't resolve",
+    )
     never = re.compile(r"^E")
     element = """ah_me=$JOB_ID ah_task=0 ah_restarts=${RESTARTED:-0}
+ah_reserved=' 99 100 ' # run it again; put it into the error state (sge_conf(5))
 case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task=$((SGE_TASK_ID - 1)) ;; esac
 """
     accepted = "case ${ah_w%%.*} in *[!0-9]* | '') ;; *) ah_id=${ah_w%%.*} ;; esac"
@@ -170,7 +176,8 @@ esac
                 said = f"{words.strip()}, " if words.strip() else ""
                 said += f"exit status {' '.join(task['exit_status'].split())} on {task['hostname']}"
                 element = f"{task['jobnumber']}.{task['taskid']}" if task["taskid"].isdigit() else ""
-                yield Record(task["jobnumber"], state, said, element)
+                exited = state is JobState.FAILED and code.strip() == "0"
+                yield Record(task["jobnumber"], state, said, element, exited=exited)
                 task = {}
             task[key] = value.strip()
 

@@ -43,15 +43,25 @@ class SlurmScheduler(BatchScheduler):
     large = re.compile("array specification")
     largest = re.compile(r"^[ \t]*MaxArraySize[ \t]*=[ \t]*(\d+)", re.MULTILINE)
     for_good = re.compile(
-        r"invalid|unrecognized option|unknown option|cannot be satisfied|can not be satisfied|not available"
-        r"|not permitted|not allowed|access/permission denied|requires? |ambiguous|more processors"
-        r"|does not (look|exist)|unable to open",
+        r"invalid|unrecognized option|unknown option|can ?not be satisfied|configuration is not available"
+        r"|(task|forwarding) is not available|forwarding not available|permitted|not allowed|permission denied"
+        r"|access denied|requires more|ambiguous|does not (look|exist|permit)|unable to open|not in this partition"
+        r"|no partition specified|not specified|needs to be provided|not provided|too long|dependency"
+        r"|not supported|unsupported|more tasks than|only batch jobs|can not be run on this cluster|duplicate",
         re.IGNORECASE,
     )
-    passing = re.compile(r"AssocMaxSubmit|QOSMaxSubmit|MaxSubmit|temporar|policy|try again|limit", re.IGNORECASE)
+    passing = re.compile(
+        r"Assoc(Grp)?\w*Submit|QOS\w*Submit|(Assoc|QOS)Grp|accounting/QOS policy|usage threshold|try again|temporar"
+        r"|available now|required (partition|node) not available|nodes are busy|licenses (not|un) ?available"
+        r"|currently not available|in use|not usable now|maintenance|disabled|standby|DOWN state"
+        r"|burst buffer(?! request)|limit exceeded|credential|authentication|internal error|I/O error|in progress"
+        r"|still running|immediate"
+        r"|partially reserved|interconnect|message (send|receive)|incompatible versions|plugin initialization",
+        re.IGNORECASE,
+    )
     never = re.compile(
         r"DependencyNeverSatisfied|PartitionTimeLimit|PartitionConfig|BadConstraints|InvalidAccount"
-        r"|InvalidQOS|(Account|QOS)NotAllowed|(Assoc|QOS)Max\w*(PerJob|WallDuration|JobMins|MinutesPerJob)"
+        rf"|InvalidQOS|(Account|QOS)NotAllowed|{answers.PER_JOB.pattern}"
     )
     element = """ah_task=${SLURM_ARRAY_TASK_ID:-0}
 ah_me=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-0}}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
@@ -193,6 +203,10 @@ ah_restarts=${SLURM_RESTART_COUNT:-0}
 
     def restarts(self, submission: Submission) -> bool:
         return "requeue" in self.given(submission)
+
+    def refused_for_good(self, said: str) -> bool:
+        """A limit on one job is named before the sentence on policies, which stands for limits that pass, too."""
+        return bool(answers.PER_JOB.search(said)) or super().refused_for_good(said)
 
     def explain(self, reason: str) -> str:
         return answers.explain(reason)

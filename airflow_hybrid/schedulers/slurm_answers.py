@@ -36,6 +36,9 @@ STATES: Mapping[str, JobState] = {
 }  # fmt: skip
 """squeue(1), JOB STATE CODES; the native name stays in the reason"""
 
+PER_JOB = re.compile(r"(Assoc|QOS)Max\w*(PerJob|WallDuration|JobMins|MinutesPerJob)(?!s)")
+"""names of limits that one job exceeds, whatever else runs (slurm.conf(5), AccountingStorageEnforce)"""
+
 _NEVER: tuple[tuple[str, str], ...] = (
     (r"DependencyNeverSatisfied", "the job it depends on failed; it will never start"),
     (r"JobHeldUser", "held by the user; `scontrol release` starts it"),
@@ -127,4 +130,6 @@ def _element(state: str, exit_code: str, reason: str, node: str) -> ElementState
         detail.append(f"exit code {exit_code}")
     if node not in ("", "(null)", "None assigned"):
         detail.append(f"on {node}")
-    return ElementState(STATES.get(native, JobState.UNKNOWN), ", ".join(detail))
+    # an exit code and the number of a signal, `3:0`
+    exited = native == "FAILED" and bool(re.fullmatch(r"[1-9]\d*:0", exit_code))
+    return ElementState(STATES.get(native, JobState.UNKNOWN), ", ".join(detail), exited)

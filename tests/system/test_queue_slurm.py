@@ -299,3 +299,104 @@ async def test_processes_are_tasks_that_srun_starts(queue: JobQueue, testbed: Te
     await queue.submit(made)
     assert ends(await queue.wait(made.directory)) == [(JobState.COMPLETED, 0)]
     assert sorted(testbed.run("hpc", f"cat '{folder}/ran'").split()) == ["0", "1", "2"]
+
+
+async def test_a_tool_that_ends_well_when_it_is_cancelled_has_not_succeeded(
+    queue: JobQueue, testbed: Testbed, folder: str
+) -> None:
+    script = f"trap 'exit 0' TERM; echo part >out; echo x >>'{folder}/began'; while :; do sleep 0.1; done"
+    made = batch(f"{folder}/T/a", 2, lambda i: (SH, "-c", script if i else "exit 0"))
+    (report,) = await queue.submit(made)
+    waiting = asyncio.ensure_future(queue.wait(made.directory))
+    while not testbed.run("hpc", f"cat '{folder}/began' 2>/dev/null || true"):
+        await asyncio.sleep(0.3)
+    testbed.exec("hpc", "scancel", report.scheduler_ids[0])  # by an administrator
+    first, second = await asyncio.wait_for(waiting, 90)
+    assert (first.state, first.exit_code) == (JobState.COMPLETED, 0)
+    assert testbed.run("hpc", f"cat '{made.directory}/ec/1'").split()[0::2] == ["0", "TERM"]
+    assert (second.state, second.exit_code) == (JobState.CANCELLED, None)
+    assert "CANCELLED by 0" in second.reason and second.reason.endswith("; its exit code was 0")
+
+
+async def test_the_accounting_of_the_site_sees_failures(queue: JobQueue, testbed: Testbed, folder: str) -> None:
+    codes = (3, 124, 127, 0)
+    ids = []
+    for code in codes:
+        made = batch(f"{folder}/T{code}/a", 1, lambda i, code=code: (SH, "-c", f"exit {code}"))  # type: ignore[misc]
+        ids.append((await queue.submit(made))[0].scheduler_ids[0])
+        assert ends(await queue.wait(made.directory)) == [(JobState.FAILED if code else JobState.COMPLETED, code)]
+    packed = batch(f"{folder}/T/a", 4, lambda i: (SH, "-c", f"exit {i}"), options={"maxConcurrentJobs": 1})
+    ids.append((await queue.submit(packed))[0].scheduler_ids[0])
+    assert [code for _, code in ends(await queue.wait(packed.directory))] == [0, 1, 2, 3]
+    for _ in range(20):
+        rows = testbed.run("hpc", f"sacct -n -X -P -j {','.join(ids)} -o JobID,State,ExitCode").split()
+        if not any("RUNNING" in row or "PENDING" in row for row in rows):
+            break
+        await asyncio.sleep(1)
+    found = dict(row.split("|", 1) for row in rows)
+    assert [found[id_] for id_ in ids[:4]] == ["FAILED|3:0", "FAILED|124:0", "FAILED|127:0", "COMPLETED|0:0"]
+    # one element took all of them: job 0, and then from the end
+    assert found[f"{ids[4]}_0"] == "FAILED|3:0"
+
+
+async def test_a_disk_that_is_full_when_jobs_end_is_named_and_finished_ones_keep_their_results(
+    queue: JobQueue, testbed: Testbed
+) -> None:
+    folder = f"/scratch/{os.urandom(4).hex()}"
+    fill = "until [ -e ../../../go ]; do sleep 0.1; done; dd if=/dev/zero of=big bs=1M"
+    commands = {0: "echo first", 1: fill, 2: f"until [ -e {folder}/T/full ]; do sleep 0.1; done; exit 0"}
+    made = batch(f"{folder}/T/a", 3, lambda i: (SH, "-c", commands[i]))
+    try:
+        await queue.submit(made)
+        waiting = asyncio.ensure_future(queue.wait(made.directory))
+        while testbed.run("hpc", f"ls '{made.directory}/c' | wc -l").strip() != "3":
+            await asyncio.sleep(0.3)
+        testbed.run("hpc", f"touch {folder}/T/go")
+        while "100%" not in testbed.run("hpc", "df -P /scratch | tail -n 1"):
+            await asyncio.sleep(0.2)
+        began = time.monotonic()
+        await asyncio.sleep(2)
+        testbed.run("hpc", f"touch {folder}/T/full")
+        results = await asyncio.wait_for(waiting, 60)
+        assert time.monotonic() - began < 45
+        assert ends(results) == [(JobState.COMPLETED, 0), (JobState.DISK_FULL, None), (JobState.COMPLETED, 0)]
+        assert results[1].reason == (
+            f"the file system was full when it ended with exit code 1: now /scratch has 0 of 256 MiB free "
+            f"({made.directory})"
+        )
+    finally:
+        testbed.run("hpc", f"rm -rf {folder}")
+
+
+async def test_a_queue_that_shows_nothing_ends_no_living_job(queue: JobQueue, testbed: Testbed, folder: str) -> None:
+    queue.grace_s = 3
+    made = batch(f"{folder}/T/a", 1, lambda i: ("sleep", "25"))
+    await queue.submit(made)
+    seen: list[Progress] = []
+    waiting = asyncio.ensure_future(queue.wait(made.directory, seen.append))
+    await until(seen, lambda p: p.running == 1)
+    broken = "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
+    with wrapped(testbed, "hpc", "squeue", "exit 0"), wrapped(testbed, "hpc", "scontrol", broken):
+        assert ends(await asyncio.wait_for(waiting, 90)) == [(JobState.COMPLETED, 0)]
+
+
+async def test_a_squeue_that_hangs_hides_no_finished_job(queue: JobQueue, testbed: Testbed, folder: str) -> None:
+    made = batch(f"{folder}/T/a", 2, lambda i: ("sleep", "3"))
+    await queue.submit(made)
+    with wrapped(testbed, "hpc", "squeue", "sleep 300"):
+        began = time.monotonic()
+        assert ends(await queue.wait(made.directory)) == [(JobState.COMPLETED, 0)] * 2
+    assert time.monotonic() - began < 40
+
+
+@pytest.mark.parametrize("state", ["INACTIVE", "DRAIN"])
+async def test_a_partition_that_is_closed_for_a_while_refuses_nothing_for_good(
+    queue: JobQueue, testbed: Testbed, folder: str, state: str
+) -> None:
+    testbed.exec("hpc", "scontrol", "update", "partitionname=main", f"state={state}")
+    try:
+        with pytest.raises(SubmitError, match="inactive or drain") as caught:
+            await queue.submit(batch(f"{folder}/T/a", 1))
+    finally:
+        testbed.exec("hpc", "scontrol", "update", "partitionname=main", "state=UP")
+    assert caught.value.retryable

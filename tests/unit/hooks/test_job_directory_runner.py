@@ -5,9 +5,14 @@ from __future__ import annotations
 
 import gzip
 import os
+import re
 import shlex
+import signal
 import stat
 import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,20 +20,32 @@ import pytest
 
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.hooks import job_directory
-from airflow_hybrid.hooks.job_directory import Batch
+from airflow_hybrid.hooks.job_commands import evidence_command, parse_evidence
+from airflow_hybrid.hooks.job_directory import Batch, Ending
 from airflow_hybrid.hooks.job_script import job_function
 from airflow_hybrid.model import JobScript, StageEntry
 from airflow_hybrid.removal import MARKER, MARKER_LINE
+from airflow_hybrid.schedulers.base import Scheduler
+from airflow_hybrid.schedulers.kubernetes import KubernetesScheduler
 from airflow_hybrid.schedulers.process import ProcessScheduler
+from airflow_hybrid.schedulers.sge import SgeScheduler
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from tests.unit.hooks.batches import EVERY_SHELL, batch, sh
 
+PLAIN = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "ah_clean": "1"}
+"""a runner whose environment is not clean begins again in /bin/sh"""
 NASTY = 'it\'s "q" $HOME $(id) `id` \\ \\n ; & | > < * ? [a] {b} ~ # ! % é \U0001f600 \t\nsecond line\n'
 
 
 def run(shell: str, made: Batch, *, environment: dict[str, str] | None = None, **more: object) -> Path:
     """Unpack the batch and run its runner in the foreground."""
-    scheduler = ProcessScheduler() if environment is None else SlurmScheduler()
+    folder = unpacked(made, ProcessScheduler() if environment is None else SlurmScheduler(), **more)
+    again(shell, folder, environment)
+    return folder
+
+
+def unpacked(made: Batch, scheduler: Scheduler, **more: object) -> Path:
+    """The batch directory as a submit leaves it."""
     sub = job_directory.submission(made, host_cores=2, **more)
     data = job_directory.archive(made, scheduler, sub)
     data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
@@ -38,19 +55,18 @@ def run(shell: str, made: Batch, *, environment: dict[str, str] | None = None, *
     subprocess.run(["tar", "-xof", "-"], cwd=folder, input=data, check=True)
     for name in ("c", "ec", *(f"{key}/{sub}" for key in made.keys for sub in ("out", "tmp"))):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    again(shell, folder, environment)
     return folder
 
 
 def again(shell: str, folder: Path, environment: dict[str, str] | None = None) -> None:
     argv = [sh(shell)]
-    # a runner whose environment is not clean begins again in /bin/sh
-    env = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "ah_clean": "1", **(environment or {})}
+    env = {**PLAIN, **(environment or {})}
     subprocess.run([*argv, str(folder / "runner.sh")], stdin=subprocess.DEVNULL, env=env, check=True, timeout=60)
 
 
 @pytest.fixture(params=EVERY_SHELL)
 def shell(request: pytest.FixtureRequest) -> str:
+    """What ``/bin/sh`` is, from system to system."""
     return str(request.param)
 
 
@@ -206,11 +222,127 @@ def test_a_requeued_element_begins_its_unfinished_jobs_anew(shell: str, tmp_path
 
 
 def test_nothing_is_begun_after_the_task_was_cancelled(shell: str, tmp_path: Path) -> None:
-    (tmp_path / "T/a").mkdir(parents=True)
-    (tmp_path / "T/a/cancelled").touch()
-    assert codes(run(shell, batch(f"{tmp_path}/T/a", 3))) == {}
+    for scheduler, environment in ((ProcessScheduler(), {}), (SlurmScheduler(), ELEMENT)):
+        folder = unpacked(batch(f"{tmp_path}/T/{scheduler.name}", 3), scheduler)
+        (folder / "cancelled").touch()
+        again(shell, folder, environment)
+        assert codes(folder) == {}
 
 
 def test_a_nul_in_an_argument_is_refused() -> None:
     with pytest.raises(CwlError, match="NUL"):
         job_function(0, JobScript(("echo", "a\0b"), "/o", "/t"))
+
+
+ELEMENT = {"SLURM_ARRAY_JOB_ID": "20", "SLURM_ARRAY_TASK_ID": "0", "SLURM_JOB_ID": "24"}
+
+
+def test_an_element_ends_as_its_first_job_that_failed(shell: str, tmp_path: Path) -> None:
+    for number, (codes_of_jobs, expected) in enumerate((((0, 4, 3), 3), ((0, 0), 0), ((7,), 7), ((127,), 127))):
+        made = batch(
+            f"{tmp_path}/T/{number}", len(codes_of_jobs), lambda i, c=codes_of_jobs: ("sh", "-c", f"exit {c[i]}")
+        )
+        folder = unpacked(made, SlurmScheduler())
+        done = subprocess.run([sh(shell), f"{folder}/runner.sh"], env={**PLAIN, **ELEMENT}, check=False)
+        assert done.returncode == expected
+
+
+@pytest.mark.parametrize(("code", "expected"), [(99, 1), (100, 1), (98, 98)])
+def test_exit_codes_that_mean_something_else_to_grid_engine_are_not_handed_to_it(
+    code: int, expected: int, tmp_path: Path
+) -> None:
+    folder = unpacked(batch(f"{tmp_path}/T/a", 1, lambda i: ("sh", "-c", f"exit {code}")), SgeScheduler())
+    done = subprocess.run(["sh", f"{folder}/runner.sh"], env={**PLAIN, "JOB_ID": "5"}, check=False)
+    assert (done.returncode, codes(folder)) == (expected, {0: str(code)})
+
+
+def test_a_pod_ends_well_whatever_its_jobs_did(tmp_path: Path) -> None:
+    folder = unpacked(batch(f"{tmp_path}/T/a", 1, lambda i: ("false",)), KubernetesScheduler())
+    done = subprocess.run(["sh", f"{folder}/runner.sh"], env=PLAIN, check=False)
+    assert (done.returncode, codes(folder)) == (0, {0: "1"})
+
+
+@pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "USR1", "USR2", "XCPU"])
+def test_a_runner_that_is_signalled_says_so_and_begins_nothing_more(shell: str, name: str, tmp_path: Path) -> None:
+    script = f"trap 'exit 0' {name}; : >{tmp_path}/began; while :; do sleep 0.05; done"
+    folder = unpacked(batch(f"{tmp_path}/T/a", 2, lambda i: ("sh", "-c", script)), SlurmScheduler())
+    # as the scheduler does: to all processes of the element
+    runner = subprocess.Popen(
+        [sh(shell), f"{folder}/runner.sh"], env={**PLAIN, **ELEMENT}, stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    while not (tmp_path / "began").exists():
+        assert runner.poll() is None
+        time.sleep(0.05)
+    os.killpg(runner.pid, getattr(signal, f"SIG{name}"))
+    assert runner.wait(30) == 0
+    (ending,) = [path.read_text().split() for path in (folder / "ec").iterdir()]
+    assert (ending[0], ending[2:]) == ("0", [name])
+
+
+def test_a_requeued_element_begins_a_job_anew_that_a_signal_ended(shell: str, tmp_path: Path) -> None:
+    made = batch(f"{tmp_path}/T/a", 2, lambda i: ("sh", "-c", f"echo x >>{tmp_path}/ran"))
+    folder = run(shell, made, environment=ELEMENT, pack_s=0)
+    for ending, expected in (("3 12 TERM\n", "0"), ("3 12\n", "3"), ("3 12 oom=1\n", "3"), ("- no Room\n", "-")):
+        (folder / "ec/0").write_text(ending)
+        again(shell, folder, {**ELEMENT, "SLURM_RESTART_COUNT": "1"})
+        assert codes(folder)[0] == expected
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 256 KiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=False).returncode:
+        pytest.skip("needs the right to mount a tmpfs (root)")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_file_system_is_noted_behind_the_claims_and_nothing_more_is_begun(shell: str, small: Path) -> None:
+    # job 0 fills it; job 2, of the same element, cannot be claimed
+    fill = "dd if=/dev/zero of=big bs=4k 2>/dev/null; exit 5"
+    folder = unpacked(batch(f"{small}/T/a", 3, lambda i: ("sh", "-c", fill)), SlurmScheduler())
+    began = time.monotonic()
+    done = subprocess.run(
+        [sh(shell), f"{folder}/runner.sh"], env={**PLAIN, **ELEMENT}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert time.monotonic() - began < 10
+    assert done.returncode == 74
+    full = f"airflow_hybrid: the file system of {folder} is full\n"
+    assert done.stderr == full * 2
+    assert (folder / "disk").read_text() == "full\n"
+    claim, ending = (folder / "c/0").read_text().splitlines()
+    assert claim == "20_0" and re.fullmatch(r"ended 5 \d+", ending)
+    assert (folder / "c/2").read_text() == "" and not (folder / "c/1").exists()
+    text = subprocess.run(["sh", "-c", evidence_command(str(folder), False)], capture_output=True, text=True).stdout
+    evidence = parse_evidence(text)
+    assert evidence.disk_full and evidence.claims == {0: "20_0"}
+    seconds = evidence.endings[0].seconds
+    assert evidence.endings == {0: Ending(5, seconds, disk_full=True)}
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> Iterator[list[str]]:
+    """A command that runs another one in a cgroup with 32 MiB of memory (v1 or v2)."""
+    version_1 = Path("/sys/fs/cgroup/memory")
+    group = (version_1 if version_1.is_dir() else Path("/sys/fs/cgroup")) / f"ah-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        limit = group / ("memory.limit_in_bytes" if version_1.is_dir() else "memory.max")
+        limit.write_text(str(32 << 20))
+    except OSError as error:
+        pytest.skip(f"needs the right to make a cgroup with a memory limit (root): {error}")
+    yield ["sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh"]
+    group.rmdir()
+
+
+def test_processes_killed_for_lack_of_memory_are_counted(shell: str, limited: list[str], tmp_path: Path) -> None:
+    eats = f"{sys.executable} -c 'bytearray(200 << 20)'; exit 0"
+    made = batch(f"{tmp_path}/T/a", 2, lambda i: ("sh", "-c", eats if i else "exit 0"))
+    folder = unpacked(made, SlurmScheduler())
+    subprocess.run([*limited, sh(shell), f"{folder}/runner.sh"], env={**PLAIN, **ELEMENT}, check=True)
+    endings = [(folder / f"ec/{i}").read_text().split() for i in range(2)]
+    assert [(ending[0], ending[2:]) for ending in endings] == [("0", []), ("0", ["oom=1"])]

@@ -123,7 +123,8 @@ def test_a_qmaster_that_is_down_says_nothing() -> None:
 )
 def test_recorded_ends_keep_their_names(case: str, id_: str, state: JobState, said: str) -> None:
     found = account(case, id_)
-    assert found.complete and found.elements[id_] == ElementState(state, said)
+    exited = state is JobState.FAILED  # with an exit code of its own
+    assert found.complete and found.elements[id_] == ElementState(state, said, exited)
 
 
 def test_a_memory_limit_has_its_name() -> None:
