@@ -264,7 +264,8 @@ def test_a_pod_ends_well_whatever_its_jobs_did(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["TERM", "INT", "HUP", "USR1", "USR2", "XCPU"])
 def test_a_runner_that_is_signalled_says_so_and_begins_nothing_more(shell: str, name: str, tmp_path: Path) -> None:
-    script = f"trap 'exit 0' {name}; : >{tmp_path}/began; while :; do sleep 0.05; done"
+    began = shlex.quote(f"{tmp_path}/began")
+    script = f"trap 'exit 0' {name}; : >{began}; while :; do sleep 0.05; done"
     folder = unpacked(batch(f"{tmp_path}/T/a", 2, lambda i: ("sh", "-c", script)), SlurmScheduler())
     # as the scheduler does: to all processes of the element
     runner = subprocess.Popen(
@@ -281,7 +282,7 @@ def test_a_runner_that_is_signalled_says_so_and_begins_nothing_more(shell: str, 
 
 
 def test_a_requeued_element_begins_a_job_anew_that_a_signal_ended(shell: str, tmp_path: Path) -> None:
-    made = batch(f"{tmp_path}/T/a", 2, lambda i: ("sh", "-c", f"echo x >>{tmp_path}/ran"))
+    made = batch(f"{tmp_path}/T/a", 2, lambda i: ("true",))
     folder = run(shell, made, environment=ELEMENT, pack_s=0)
     for ending, expected in (("3 12 TERM\n", "0"), ("3 12\n", "3"), ("3 12 oom=1\n", "3"), ("- no Room\n", "-")):
         (folder / "ec/0").write_text(ending)

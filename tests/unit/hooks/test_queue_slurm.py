@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -465,7 +466,7 @@ async def test_a_full_disk_has_its_name_at_once_and_finished_neighbours_keep_the
     (folder / "ec/2").write_text("0 1\n")
     results = await asyncio.wait_for(queue.wait(made.directory), 20)
     space = results[0].reason.partition(": now ")[2]
-    assert re.fullmatch(rf"/\S* has \d+ of \d+ MiB free( and \d+ of \d+ inodes)? \({folder}\)", space)
+    assert re.fullmatch(rf"/\S* has \d+ of \d+ MiB free( and \d+ of \d+ inodes)? \({re.escape(str(folder))}\)", space)
     assert [(r.state, r.exit_code, r.reason) for r in results] == [
         (JobState.DISK_FULL, None, f"the file system was full when it ended with exit code 1: now {space}"),
         (JobState.COMPLETED, 0, ""),
@@ -524,7 +525,7 @@ async def test_an_exit_code_that_comes_while_a_lost_job_is_ended_counts(
 ) -> None:
     made = batch(f"{tmp_path}/T/a", 2)
     await queue.submit(made)
-    late = f"echo '0 12' >{tmp_path}/T/a/ec/0; echo '0 12 TERM' >{tmp_path}/T/a/ec/1\n"
+    late = f"cd {shlex.quote(made.directory)} && echo '0 12' >ec/0 && echo '0 12 TERM' >ec/1\n"
     program = slurm.folder / "bin/scancel"
     program.write_text(program.read_text() + late)
     assert [(r.state, r.exit_code) for r in await queue.wait(made.directory)] == [
