@@ -14,6 +14,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -34,6 +35,7 @@ from airflow_hybrid.config import (
 from airflow_hybrid.cwl import cache, job_requirements
 from airflow_hybrid.cwl.settings import load_inputs
 from airflow_hybrid.errors import ConfigError, HybridError
+from airflow_hybrid.gather.outdir import EXISTING, RENAME
 from airflow_hybrid.lifecycle import Use, add_deployment_tasks
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Port, Source, Step, StepInput, WorkflowGraph
 from airflow_hybrid.operators.deployments import DeployOperator
@@ -110,6 +112,10 @@ class HybridDag(DAG):
     :param inputs: default inputs: a CWL input object, or the path of a file that holds one.
     :param outdir: where the outputs go: a path or an object-store URL, a folder per run in it (or a template with
         ``{{ run_id }}`` in it). Default: ``$AIRFLOW_HOME/hybrid_outputs/<dag_id>/<run_id>``.
+    :param outdirs: further folders or URLs of object stores, below which the conf of a run may choose its ``outdir``.
+    :param existing_outputs: what becomes of an output under whose name there is something that the run did not make:
+        ``rename`` (default; it is called ``name_2``), ``fail``, or ``replace`` (outputs of earlier runs that nobody has
+        changed since).
     :param run_requirements: classes of requirements that a run may bring as ``cwl:requirements`` of its inputs, beside
         ResourceRequirement, ToolTimeLimit and WorkReuse; ``any``: all. Most let whoever starts a run execute any code.
     :param dag_id: default: the document's name.
@@ -128,6 +134,8 @@ class HybridDag(DAG):
         inputs: CwlObject | str | os.PathLike[str] | None = None,
         outdir: str | None = None,
         run_requirements: str | Sequence[str] = (),
+        outdirs: str | Sequence[str] = (),
+        existing_outputs: str = RENAME,
         dag_id: str | None = None,
         source: str | None = None,
         fileloc: str | None = None,
@@ -172,7 +180,11 @@ class HybridDag(DAG):
         self.bindings = parsed
         allowed = [run_requirements] if isinstance(run_requirements, str) else run_requirements
         builder = _Builder(self, graph, parsed, sites, parse_links(links), settings, settings_base, allowed)
-        builder.build(_outdir(outdir))
+        if existing_outputs not in EXISTING:
+            problem = f"`existing_outputs` is {existing_outputs!r}, which is none of {', '.join(EXISTING)}"
+            raise ConfigError(problem, where=source or caller)
+        further = [outdirs] if isinstance(outdirs, str) else outdirs
+        builder.build(_outdirs(outdir, further), existing_outputs)
 
     def validate_setup_teardown(self) -> None:
         """Airflow's check, but for our own setups.
@@ -197,7 +209,9 @@ def preload() -> None:
     port = StepInput("in", (Source(None, "in"),), plain=True)
     step = Step("/step", "tool", (port,), (), document="", scatter=("in",))
     graph = WorkflowGraph("preload", "/", (Port("in", "Any"),), (), (step,))
-    _Builder(DAG("preload", schedule=None, params=params_of(graph, {})), graph, (), {}, None, {}, "/").build("/")
+    _Builder(DAG("preload", schedule=None, params=params_of(graph, {})), graph, (), {}, None, {}, "/").build(
+        _outdirs("/")
+    )
 
 
 def _resolve(document: Any, inputs: Any, caller: str | None) -> tuple[str, str, CwlObject]:
@@ -220,12 +234,28 @@ def _caller() -> str | None:
     return file
 
 
-def _outdir(outdir: str | None) -> str:
+@dataclass(frozen=True)
+class _Outdirs:
+    """Where outputs go, as templates.
+
+    :ivar run: of one run; ``roots``: below which a run may choose, first the one that ``run`` is in.
+    """
+
+    run: str
+    roots: tuple[str, ...]
+
+
+_RUN_ID = "/{{ run_id }}"
+
+
+def _outdirs(outdir: str | None, further: Sequence[str] = ()) -> _Outdirs:
     if outdir is None:
         from airflow.configuration import AIRFLOW_HOME
 
-        return f"{AIRFLOW_HOME}/hybrid_outputs/{{{{ dag.dag_id }}}}/{{{{ run_id }}}}"
-    return outdir if "{{" in outdir or "{%" in outdir else f"{outdir.rstrip('/')}/{{{{ run_id }}}}"
+        outdir = f"{AIRFLOW_HOME}/hybrid_outputs/{{{{ dag.dag_id }}}}{_RUN_ID}"
+    elif "{{" not in outdir and "{%" not in outdir:
+        outdir = outdir.rstrip("/") + _RUN_ID
+    return _Outdirs(outdir, (outdir.removesuffix(_RUN_ID) or "/", *further))
 
 
 def _doc(graph: WorkflowGraph) -> str | None:
@@ -259,7 +289,7 @@ class _Builder:
         self.uses: dict[str, Use] = {}
         self.ids = TaskIds((INPUTS_TASK, OUTPUTS_TASK))
 
-    def build(self, outdir: str) -> None:
+    def build(self, outdirs: _Outdirs, existing: str = RENAME) -> None:
         root = Scope(self.graph)
         with self.dag:
             self.tasks[INPUTS_TASK] = InputsOperator(
@@ -268,6 +298,7 @@ class _Builder:
                 base=self.settings_base,
                 settings=self.settings,
                 run_requirements=self.run_requirements,
+                outdir_roots=outdirs.roots,
                 doc_md="Checks the run's inputs.",
             )
             self._scope(root)
@@ -276,7 +307,9 @@ class _Builder:
                 scope=root,
                 deployments=self.deployments,
                 links=self.links,
-                outdir=outdir,
+                outdir=outdirs.run,
+                outdir_roots=outdirs.roots,
+                existing=existing,
                 trigger_rule=TRIGGER_RULE,
                 doc_md="Brings the outputs to `outdir`.",
             )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -91,6 +91,16 @@ class DagModel(Model):
     outdir: NonEmpty | None = Field(
         None,
         description="Where outputs go: a folder (relative to the hybrid file) or an object-store URL; may use Jinja2.",
+    )
+    outdirs: Annotated[list[NonEmpty], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] = Field(
+        default_factory=list,
+        description="Further folders or object-store URLs, below which the conf of a run may choose its `outdir`.",
+    )
+    existing_outputs: Literal["rename", "fail", "replace"] | None = Field(
+        None,
+        description="What becomes of an output under whose name there is something that the run did not make: `rename`"
+        " (default; it is called `name_2`), `fail`, or `replace` (outputs of earlier runs that were not changed since;"
+        " other things stay).",
     )
 
     @field_validator("schedule")

@@ -386,6 +386,8 @@ class Normalizer:
             section["schedule"] = {"seconds": TypeAdapter(timedelta).validate_python(schedule).total_seconds()}
         if section.get("outdir") is not None:
             section["outdir"] = self.uri(section["outdir"])
+        if section.get("outdirs"):
+            section["outdirs"] = [self.uri(outdir) for outdir in section["outdirs"]]
         return section
 
     def links(self) -> tuple[Link, ...]:

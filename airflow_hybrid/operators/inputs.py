@@ -11,6 +11,7 @@ from airflow_hybrid.cwl import job_requirements
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, WorkflowGraph
 from airflow_hybrid.operators.base import JOB_KEY, OUTDIR_KEY, REUSE_KEY, HybridTask
+from airflow_hybrid.operators.outdirs import conf_outdir
 from airflow_hybrid.params import from_param
 
 if TYPE_CHECKING:
@@ -23,9 +24,12 @@ class InputsOperator(HybridTask):
     """First task of the DAG: the run's conf and Params become one valid CWL input object (its XCom).
 
     :param base: folder against which relative paths of the Params' defaults are resolved.
+    :param outdir_roots: where the run's conf may send the outputs: what is wrong there is said before anything runs.
     :param run_requirements: classes that ``cwl:requirements`` of a run may hold beside the harmless ones.
     :raises InputError: unknown, missing or ill-typed inputs, all in one message.
     """
+
+    template_fields: Sequence[str] = ("outdir_roots",)
 
     def __init__(
         self,
@@ -34,6 +38,7 @@ class InputsOperator(HybridTask):
         base: str,
         settings: CwlObject | None = None,
         run_requirements: Sequence[str] = (),
+        outdir_roots: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -41,6 +46,7 @@ class InputsOperator(HybridTask):
         self.base = base
         self.settings = settings or {}
         self.run_requirements = tuple(run_requirements)
+        self.outdir_roots = list(outdir_roots)
 
     def run_task(self, context: Context) -> CwlObject:
         from airflow_hybrid.cwl.inputs import validate_inputs
@@ -48,6 +54,7 @@ class InputsOperator(HybridTask):
 
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
         check_outdir(self.graph, conf)
+        conf_outdir(self.graph, context, self.outdir_roots)
         given, requirements = job_requirements.split(
             given_inputs(self.graph, self.settings, dict(context["params"]), conf)
         )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.model import CwlObject, JsonValue
-from airflow_hybrid.operators.base import OUTDIR_KEY, HybridTask, deployments_of_run
+from airflow_hybrid.operators.base import HybridTask, deployments_of_run, run_token
+from airflow_hybrid.operators.outdirs import check_own, conf_outdir
 from airflow_hybrid.operators.values import Scope
 
 if TYPE_CHECKING:
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
 class OutputsOperator(HybridTask):
     """Last task of the DAG: brings the workflow's outputs to ``outdir`` and returns the CWL output object.
 
-    :param outdir: a path, ``file:`` or object-store URL; the run's conf may give another (key ``outdir``).
-        Each run has a folder of its own in it.
+    :param outdir: a path, ``file:`` or object-store URL, a folder for each run.
+    :param outdir_roots: below which the run's conf may give another (key ``outdir``); the first is that of ``outdir``.
+    :param existing: what becomes of outputs under whose names something is: see :data:`airflow_hybrid.gather.EXISTING`
     """
 
-    template_fields: Sequence[str] = ("outdir",)
+    template_fields: Sequence[str] = ("outdir", "outdir_roots")
 
     def __init__(
         self,
@@ -30,6 +32,8 @@ class OutputsOperator(HybridTask):
         scope: Scope,
         deployments: Mapping[str, Deployment],
         outdir: str,
+        outdir_roots: Sequence[str] = (),
+        existing: str = "rename",
         links: JsonValue = None,
         **kwargs: Any,
     ) -> None:
@@ -37,6 +41,8 @@ class OutputsOperator(HybridTask):
         self.scope = scope
         self.deployments = dict(deployments)
         self.outdir = outdir
+        self.outdir_roots = list(outdir_roots)
+        self.existing = existing
         self.links = links
 
     def run_task(self, context: Context) -> CwlObject:
@@ -45,12 +51,16 @@ class OutputsOperator(HybridTask):
 
         outputs = self.values(context).outputs(self.scope)[0]
         assert outputs is not None
-        conf = dict(getattr(context["dag_run"], "conf", None) or {})
-        names = {port.name for port in self.scope.graph.inputs}
-        outdir = str(conf.get(OUTDIR_KEY) or self.outdir) if OUTDIR_KEY not in names else self.outdir
+        outdir = conf_outdir(self.scope.graph, context, self.outdir_roots)
+        if outdir is None:
+            outdir = self.outdir
+            if self.outdir_roots:
+                check_own(outdir, self.outdir_roots[0])
         deployments = deployments_of_run(self.deployments, context)
-        value, lineage = self.run_async(gather(outputs, outdir, deployments, self.links, self.log))
         ti: Any = context["ti"]
+        run = run_token(ti.dag_id, ti.run_id)
+        work = gather(outputs, outdir, deployments, self.links, self.log, run=run, existing=self.existing)
+        value, lineage = self.run_async(work)
         lineage = counted(lineage, {entry.route for entry in lineage})
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in lineage])
         self.log.info("the outputs are in %s", outdir)

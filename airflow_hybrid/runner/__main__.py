@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_hybrid import __version__
 from airflow_hybrid.errors import ConfigError, HybridError, UnsupportedError
 from airflow_hybrid.model import percent_decoded
+from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 from airflow_hybrid.runner import arguments
 from airflow_hybrid.runner.home import CACHE_VARIABLE, Home, cache_directory
 
@@ -32,8 +33,9 @@ if TYPE_CHECKING:
 SUCCESS, FAILURE, UNSUPPORTED, INTERRUPTED = 0, 1, 33, 130
 PROG = "airflow-hybrid-runner"
 _DEFAULTS: dict[str, Any] = {
-    "outdir": ".", "basedir": None, "quiet": False, "verbose": False, "hybrid_file": None, "workflow": None,
-    "serial": False, "tmpdir_prefix": None, "leave_tmpdir": False, "validate": False, "tool_help": False,
+    "outdir": ".", "existing": "replace", "basedir": None, "quiet": False, "verbose": False, "hybrid_file": None,
+    "workflow": None, "serial": False, "tmpdir_prefix": None, "leave_tmpdir": False, "validate": False,
+    "tool_help": False,
 }  # fmt: skip
 
 
@@ -112,14 +114,17 @@ def _run(args: argparse.Namespace) -> CwlObject | None:
         return None
     sites = _sites(args, graph)
     prefix = args.tmpdir_prefix or os.path.join(tempfile.gettempdir(), "airflow-hybrid-")
-    folder = Path(tempfile.mkdtemp(dir=os.path.dirname(prefix) or ".", prefix=os.path.basename(prefix))).absolute()
+    folder = make_folder(os.path.dirname(prefix) or ".", os.path.basename(prefix))
     try:
         return _as_dag(args, inputs, sites, folder)
     finally:
         if args.leave_tmpdir:
             print(f"{PROG}: the run's files are in {folder}", file=sys.stderr)
         else:
-            _remove(folder)
+            try:
+                remove_folder(folder)
+            except NotRemovedError as error:  # the run's outcome is none the worse for it
+                print(f"{PROG}: {error}", file=sys.stderr)
 
 
 def _sites(args: argparse.Namespace, graph: WorkflowGraph) -> dict[str, Any]:
@@ -180,6 +185,7 @@ def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], 
         dag_id="run",
         deployments=deployments,
         outdir="{% raw %}" + os.path.abspath(args.outdir) + "{% endraw %}",
+        existing_outputs=args.existing,
         fileloc=home.add_file("run", document),
         run_requirements=job_requirements.ANY,  # who runs it is who wrote the inputs
         **sites,
@@ -214,19 +220,6 @@ def _with_paths(value: Any) -> Any:
     if found.get("class") in ("File", "Directory") and location.startswith("file://"):
         found["path"] = percent_decoded(location[len("file://") :])
     return found
-
-
-def _remove(folder: Path) -> None:
-    """Remove the run's folder, with what a job left without permissions."""
-    import shutil
-
-    def again(function: Any, path: str, _: Any) -> None:
-        with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(path), 0o700)
-            os.chmod(path, 0o700)
-            function(path)
-
-    shutil.rmtree(folder, onerror=again)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,12 @@ def parser(prog: str) -> argparse.ArgumentParser:
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "--outdir": {"metavar": "DIR", "help": "where the outputs go (default: the current folder)"},
+    "--existing": {
+        "metavar": "WHAT",
+        "choices": ["replace", "rename", "fail"],
+        "help": "what becomes of an output under whose name something is: replace (default) replaces outputs of "
+        "earlier runs that were not changed since, and calls it name_2 beside other things; rename; fail",
+    },
     "--basedir": {"metavar": "DIR", "help": "where relative paths of inputs start (default: the job file's folder)"},
     "--quiet": {"action": "store_true", "help": "log errors only"},
     "--verbose": {"action": "store_true", "help": "log what Airflow does, too"},

@@ -1,0 +1,117 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Which files of an ``outdir`` are outputs of which run: a small file in it, the proof that they may be replaced.
+
+A line is written before the file gets its name, so that whoever is killed in between leaves a proof for what is there.
+A file counts as the recorded one while inode, size and time of change are those that were written down.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+from dataclasses import asdict, dataclass
+
+from airflow_hybrid.errors import TransferError
+
+RECORD = ".airflow_hybrid-outputs"
+"""its name in ``outdir``"""
+_HEADER = "outputs of airflow_hybrid, a line for each; without this file they count as yours"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One file (or folder) that a run put into ``outdir``; ``path`` is relative to it."""
+
+    run: str
+    path: str
+    inode: int
+    size: int
+    mtime_ns: int
+    folder: bool = False
+
+    def describes(self, found: os.stat_result) -> bool:
+        """Whether what was found is what was written down."""
+        if self.folder:
+            return stat.S_ISDIR(found.st_mode) and found.st_ino == self.inode
+        same = (found.st_ino, found.st_size, found.st_mtime_ns) == (self.inode, self.size, self.mtime_ns)
+        return stat.S_ISREG(found.st_mode) and same
+
+
+def _is_below(path: str) -> bool:
+    """Whether a path leads from ``outdir`` to something in it: a record may have been written by anybody."""
+    return bool(path) and all(name not in ("", ".", "..") for name in path.split("/"))
+
+
+class Record:
+    """The record of one ``outdir``.
+
+    :param number: descriptor of the folder; ``shown``: its path, for messages.
+    :raises TransferError: something else has its name.
+    """
+
+    def __init__(self, number: int, shown: str) -> None:
+        self._folder, self._shown = number, f"{shown}/{RECORD}"
+        self._file = -1
+        self.lines: dict[str, Line] = {}
+        self._read()
+
+    def _read(self) -> None:
+        try:
+            file = os.open(RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._folder)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise self._foreign() from error
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise self._foreign()
+        with os.fdopen(file, "rb") as stream:
+            header, *rest = stream.read().split(b"\n")
+        if header and header.decode(errors="replace") != _HEADER:
+            raise self._foreign()
+        self.lines = {}
+        for text in rest[:-1]:  # what follows the last line break was cut off by a kill
+            try:
+                line = Line(**json.loads(text))
+            except (ValueError, TypeError):
+                continue  # it proves nothing
+            if _is_below(line.path):
+                self.lines[line.path] = line
+
+    def _foreign(self) -> TransferError:
+        error = TransferError(f"{self._shown} is not a record of airflow_hybrid", hint="move it away")
+        error.retryable = False
+        return error
+
+    def lock(self) -> None:
+        """Keep others out, and read what they have written; :meth:`close` lets them in."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._file = os.open(RECORD, flags, 0o666, dir_fd=self._folder)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        if os.fstat(self._file).st_size == 0:
+            os.write(self._file, f"{_HEADER}\n".encode())
+        elif os.pread(self._file, 1, os.fstat(self._file).st_size - 1) != b"\n":
+            os.write(self._file, b"\n")
+        self._read()
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def note(self, run: str, path: str, found: os.stat_result) -> None:
+        """Write down what is about to be at ``path``, or is there."""
+        folder = stat.S_ISDIR(found.st_mode)
+        line = Line(run, path, found.st_ino, found.st_size, found.st_mtime_ns, folder)
+        os.write(self._file, f"{json.dumps(asdict(line), separators=(',', ':'))}\n".encode())
+        self.lines[path] = line
+
+    def proves(self, path: str, found: os.stat_result, run: str | None) -> bool:
+        """Whether what was found at ``path`` was put there by a run, and not changed since.
+
+        :param run: which one; None: any.
+        """
+        line = self.lines.get(path)
+        return line is not None and run in (None, line.run) and line.describes(found)

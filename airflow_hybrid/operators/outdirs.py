@@ -1,0 +1,112 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Where a run's outputs may go: whoever starts a run chooses only among folders that the DAG allows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from airflow_hybrid.errors import InputError
+from airflow_hybrid.model import FileRef, WorkflowGraph
+from airflow_hybrid.operators.base import OUTDIR_KEY
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+def conf_outdir(graph: WorkflowGraph, context: Context, roots: Sequence[str]) -> str | None:
+    """:func:`chosen_outdir` of a run's conf, in which ``outdir`` may also be an input of the workflow."""
+    if any(port.name == OUTDIR_KEY for port in graph.inputs):
+        return None
+    conf = dict(getattr(context["dag_run"], "conf", None) or {})
+    return chosen_outdir(conf.get(OUTDIR_KEY), roots)
+
+
+def chosen_outdir(value: Any, roots: Sequence[str]) -> str | None:
+    """What a run's conf gives as ``outdir``, checked; None: nothing.
+
+    :param roots: folders of this machine and URLs of object stores, below which (by real path) it has to be.
+    :raises InputError: it is elsewhere; or it is, or holds, Airflow's own files or DAGs, which no root lies in.
+    """
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str):
+        raise _refused("must be a text: a path or an URL", None)
+    if is_store(value):
+        _check_url(value, [root for root in roots if is_store(root)])
+    else:
+        _check_path(value, [local_path(root) for root in roots if not is_store(root)])
+    return value
+
+
+def check_own(outdir: str, root: str) -> None:
+    """Check the DAG's own ``outdir``, in which a run's id may be: that must not lead out of the folder of all runs.
+
+    :raises InputError: it does.
+    """
+    if is_store(outdir):
+        outside = not _url_below(outdir, root)
+    else:
+        outside = not _below(os.path.abspath(local_path(outdir)), os.path.abspath(local_path(root)))
+    if outside:
+        raise InputError(f"the run's outputs would go to {outdir}, which is not below {root}", where="the run's id")
+
+
+def is_store(outdir: str) -> bool:
+    """Whether it is an URL of an object store, and no folder of this machine."""
+    return "://" in outdir and not outdir.startswith("file://")
+
+
+def local_path(outdir: str) -> str:
+    """The path of a ``file:`` URL, or the path itself."""
+    return FileRef.parse(outdir).path if outdir.startswith("file://") else os.path.abspath(outdir)
+
+
+def _check_path(value: str, roots: Sequence[str]) -> None:
+    try:
+        target = os.path.realpath(local_path(value))
+    except ValueError as error:
+        raise _refused(f"{value!r} is no path: {error}", None) from None
+    real = [os.path.realpath(root) for root in roots]
+    around = [root for root in real if _below(target, root)]
+    if not around:
+        raise _refused(f"{value!r} is not below a folder that the DAG allows", roots)
+    for kept, what in _protected():
+        if _below(kept, target) and target != kept:
+            raise _refused(f"{value!r} holds {what} ({kept})", roots)
+        if _below(target, kept) and not any(_below(root, kept) for root in around):
+            raise _refused(f"{value!r} is among {what} ({kept})", roots)
+
+
+def _protected() -> list[tuple[str, str]]:
+    from airflow.configuration import AIRFLOW_HOME, conf
+
+    folders = [(conf.get("core", "dags_folder"), "the DAGs"), (AIRFLOW_HOME, "Airflow's own files")]
+    return [(os.path.realpath(folder), what) for folder, what in folders]
+
+
+def _check_url(value: str, roots: Sequence[str]) -> None:
+    if not any(_url_below(value, root) for root in roots):
+        raise _refused(f"{value!r} is not below an URL that the DAG allows", roots)
+
+
+def _url_below(value: str, root: str) -> bool:
+    path = urlsplit(value.replace("?", "%3F").replace("#", "%23")).path
+    if any(unquote(name) in (".", "..") for name in path.split("/")):
+        return False
+    start = root.rstrip("/")
+    return value == start or value.startswith(f"{start}/")
+
+
+def _below(path: str, root: str) -> bool:
+    return path == root or path.startswith(f"{root.rstrip('/')}/")
+
+
+def _refused(problem: str, roots: Sequence[str] | None) -> InputError:
+    hint = None
+    if roots is not None:
+        allowed = f"this DAG allows: {', '.join(roots) or 'none of this kind'}"
+        hint = f"{allowed}; its author may name more of them (`outdirs`)"
+    return InputError(problem, where=f"conf key {OUTDIR_KEY!r}", hint=hint)

@@ -1,0 +1,140 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Folders of ours on this machine: made with our marker, and removed only if they carry it.
+
+Everything is done relative to open folders (openat(2), O_NOFOLLOW), so that no link is ever followed and a folder that
+becomes a link meanwhile leads nowhere. Linux.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from airflow_hybrid.errors import HybridError
+from airflow_hybrid.removal import MARKER, MARKER_LINE
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class NotRemovedError(HybridError):
+    """Something stays, because nothing proves that airflow_hybrid made it, or because it could not be removed."""
+
+
+def make_folder(parent: str | os.PathLike[str], prefix: str) -> Path:
+    """Make a folder of ours with a new name in ``parent``; only its owner may enter it."""
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix)).absolute()
+    (folder / MARKER).write_text(f"{MARKER_LINE}\n", encoding="utf-8")
+    return folder
+
+
+def remove_folder(folder: str | os.PathLike[str]) -> None:
+    """Remove a folder of ours with all that is in it; what is not there is no error.
+
+    Of what lies in it, modes are changed only of folders: a file may have other names (hard links) that are not ours.
+
+    :raises NotRemovedError: it carries no marker of ours, is a link, holds a mounted file system, or cannot be removed.
+    """
+    parent, name = os.path.split(os.path.abspath(folder))
+    try:
+        above = os.open(parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        if not _there(above, name):
+            return
+        number = os.open(name, _FOLDER, dir_fd=above)
+        try:
+            _check(number, str(folder))
+            _empty(number, str(folder))
+            os.unlink(MARKER, dir_fd=number)
+        finally:
+            os.close(number)
+        os.rmdir(name, dir_fd=above)
+    except OSError as error:
+        raise NotRemovedError(f"not removed: {folder}: {error.strerror}") from error
+    finally:
+        os.close(above)
+
+
+def _there(above: int, name: str) -> bool:
+    try:
+        os.lstat(name, dir_fd=above)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _check(number: int, shown: str) -> None:
+    """:raises NotRemovedError: the open folder carries no marker of ours."""
+    try:
+        marker = os.open(MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=number)
+    except OSError:
+        marker = -1
+    line = b""
+    if marker >= 0:
+        try:
+            if stat.S_ISREG(os.fstat(marker).st_mode):
+                line = os.read(marker, 200)
+        finally:
+            os.close(marker)
+    if line != f"{MARKER_LINE}\n".encode():
+        raise NotRemovedError(f"not removed: {shown}: it was not made by airflow_hybrid")
+
+
+def _empty(top: int, shown: str) -> None:
+    """Remove all but the marker.
+
+    However deep the tree is, only two folders are open at a time: what lies in a folder of ``top`` is moved up.
+    """
+    device, count = os.fstat(top).st_dev, 0
+    while True:
+        with os.scandir(top) as entries:
+            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name != MARKER]
+        if not found:
+            return
+        for name, is_folder in found:
+            if is_folder:
+                count = _flatten(top, name, device, count, shown)
+            else:
+                os.unlink(name, dir_fd=top)
+
+
+def _flatten(top: int, name: str, device: int, count: int, shown: str) -> int:
+    """Remove the folder ``name`` of ``top``; folders in it come to ``top`` under numbers, from ``count`` on."""
+    number = _entered(top, name)
+    try:
+        if os.fstat(number).st_dev != device:
+            raise NotRemovedError(f"not removed: {shown}: a file system is mounted in it")
+        with os.scandir(number) as entries:
+            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for inner, is_folder in found:
+            if not is_folder:
+                os.unlink(inner, dir_fd=number)
+                continue
+            os.close(_entered(number, inner))  # a folder is moved only by who may write in it
+            count = _move_up(number, inner, top, count)
+    finally:
+        os.close(number)
+    os.rmdir(name, dir_fd=top)
+    return count
+
+
+def _move_up(number: int, inner: str, top: int, count: int) -> int:
+    while _there(top, f".removed.{count}"):
+        count += 1
+    os.rename(inner, f".removed.{count}", src_dir_fd=number, dst_dir_fd=top)
+    return count + 1
+
+
+def _entered(above: int, name: str) -> int:
+    """A folder, open, with all permissions for its owner."""
+    # not opened for reading, which may not be allowed; and never through a link
+    handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
+    try:
+        if stat.S_IMODE(os.fstat(handle).st_mode) & 0o700 != 0o700:
+            os.chmod(f"/proc/self/fd/{handle}", 0o700)
+        return os.open(".", _FOLDER, dir_fd=handle)
+    finally:
+        os.close(handle)
