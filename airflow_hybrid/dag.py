@@ -92,6 +92,7 @@ def load_dags(file: str | os.PathLike[str], namespace: MutableMapping[str, Any],
                 "deployments": hybrid.deployments,
                 "links": hybrid.links,
                 "inputs": workflow.settings,
+                "reuse": workflow.reuse,
                 "source": str(path),
                 "fileloc": namespace.get("__file__"),
                 **dag_options,
@@ -118,6 +119,8 @@ class HybridDag(DAG):
         changed since).
     :param run_requirements: classes of requirements that a run may bring as ``cwl:requirements`` of its inputs, beside
         ResourceRequirement, ToolTimeLimit and WorkReuse; ``any``: all. Most let whoever starts a run execute any code.
+    :param reuse: whether jobs take the outputs of the same ones in other runs, where no deployment, binding or conf
+        says otherwise; None: only tools whose document asks for it.
     :param dag_id: default: the document's name.
     :param dag_options: any argument of :class:`airflow.sdk.DAG`.
     :raises ConfigError, CwlError: see :mod:`airflow_hybrid.errors`.
@@ -136,6 +139,7 @@ class HybridDag(DAG):
         run_requirements: str | Sequence[str] = (),
         outdirs: str | Sequence[str] = (),
         existing_outputs: str = RENAME,
+        reuse: bool | None = None,
         dag_id: str | None = None,
         source: str | None = None,
         fileloc: str | None = None,
@@ -179,7 +183,7 @@ class HybridDag(DAG):
         self.deployments = sites
         self.bindings = parsed
         allowed = [run_requirements] if isinstance(run_requirements, str) else run_requirements
-        builder = _Builder(self, graph, parsed, sites, parse_links(links), settings, settings_base, allowed)
+        builder = _Builder(self, graph, parsed, sites, parse_links(links), settings, settings_base, allowed, reuse)
         if existing_outputs not in EXISTING:
             problem = f"`existing_outputs` is {existing_outputs!r}, which is none of {', '.join(EXISTING)}"
             raise ConfigError(problem, where=source or caller)
@@ -276,6 +280,7 @@ class _Builder:
         settings: CwlObject,
         settings_base: str,
         run_requirements: Sequence[str] = (),
+        reuse: bool | None = None,
     ) -> None:
         self.dag = dag
         self.graph = graph
@@ -285,6 +290,7 @@ class _Builder:
         self.settings = settings
         self.settings_base = settings_base
         self.run_requirements = tuple(run_requirements)
+        self.reuse = reuse
         self.tasks: dict[str, Any] = {}
         self.uses: dict[str, Use] = {}
         self.ids = TaskIds((INPUTS_TASK, OUTPUTS_TASK))
@@ -333,7 +339,7 @@ class _Builder:
     def _leaf(self, scope: Scope, step: Step, binding: Binding) -> Node:
         own = job_requirements.of_author(self.settings)
         allowed = (*self.run_requirements, *own)
-        setup = StepSetup(step, scope, self.bindings, self.deployments, self.links, allowed)
+        setup = StepSetup(step, scope, self.bindings, self.deployments, self.links, allowed, self.reuse)
         common = {"task_id": self._name(step.name), "trigger_rule": TRIGGER_RULE, "doc_md": _step_doc(step)}
         if not step.scatter or scope.in_chunk or binding.scatter == "batch":
             task = HybridOperator(setup=setup, **common)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from airflow_hybrid.config.values import HybridFile
 from airflow_hybrid.version import __version__
 
-_FORMAT = 2
+_FORMAT = 3
 """Raise it when what a file means, or how values are written, changes within one version."""
 
 

@@ -55,6 +55,11 @@ class DeploymentBase(Model):
         description="What runs the containers of steps with a DockerRequirement: a runtime's name, or a mapping."
         " Default: that of the wrapped deployment, else `auto`. (airflow_hybrid)",
     )
+    reuse: bool | None = Field(
+        None,
+        description="`true`: outputs of the same jobs of other runs are taken in place of running them here; `false`:"
+        " never. Default: that of the wrapped deployment, else as the workflow says. (airflow_hybrid)",
+    )
     deferrable: bool | None = Field(
         None, description="Follow its jobs in the triggerer (`true`) or the worker (`false`). (airflow_hybrid)"
     )

@@ -80,8 +80,8 @@ class StepBinding(Model):
     )
     reuse: bool | None = Field(
         None,
-        description="`false`: jobs run even where the same ones (tool, inputs, container) have left their outputs;"
-        " default `true`. (airflow_hybrid)",
+        description="`true`: outputs of the same jobs of other runs are taken in place of running them; `false`: never."
+        " Default: as the deployment says, else the workflow. (airflow_hybrid)",
     )
     policy: NonEmpty | None = Field(
         None,
@@ -177,6 +177,12 @@ class WorkflowModel(Model):
     config: CwlConfig = Field(description="The document and its inputs.")
     bindings: list[BindingNode] = Field(default_factory=list, description="Where steps run; the longest path wins.")
     dag: DagModel = Field(default_factory=DagModel, description="Airflow's options. (airflow_hybrid)")
+    reuse: bool | None = Field(
+        None,
+        description="`true`: outputs of the same jobs of other runs are taken in place of running them, where no"
+        " deployment or binding says otherwise; `false`: never. Default: only for tools whose document asks for it"
+        " (`WorkReuse: {enableReuse: true}`). (airflow_hybrid)",
+    )
 
 
 class Configured(Model):

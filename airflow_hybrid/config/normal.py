@@ -129,6 +129,7 @@ class Normalizer:
             deferrable=value.deferrable,
             managed=not value.external and self._can_be_deployed((*path, "type"), kind, config),
             containers=value.containers.given() if value.containers else None,
+            reuse=value.reuse,
         )
         config_path = (*path, "config")
         if kind in NATIVE:
@@ -307,6 +308,7 @@ class Normalizer:
             ports=tuple(ports),
             docker=tuple(mapping.given() for mapping in value.config.docker),
             dag_section=self._dag(value.dag),
+            reuse=value.reuse,
         )
 
     def _bindings(self, path: Path, value: WorkflowModel) -> tuple[Binding, ...]:

@@ -43,6 +43,7 @@ class Deployment:
     :ivar price_per_core_hour: for the policy ``cost``; None: not known.
     :ivar deferrable: True: its jobs are followed by the triggerer; False: by the worker; None: as the connector likes.
     :ivar containers: ``{runtime, options}`` of its jobs' containers; None: what is found there.
+    :ivar reuse: whether outputs of other runs are taken here; None: as the workflow says.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Deployment:
     price_per_core_hour: float | None = None
     deferrable: bool | None = None
     containers: JsonValue = None
+    reuse: bool | None = None
     templates: Mapping[str, str] = field(default_factory=dict)
     managed: bool = False
     token: str = ""
@@ -155,6 +157,7 @@ class WorkflowConfig:
     :ivar bindings: complete (targets and options of ``/a`` hold for ``/a/b`` unless given there).
     :ivar docker: ``config.docker`` as it stands.
     :ivar dag_section: the ``dag`` section as JSON (see :func:`dag_kwargs`); a relative ``outdir`` was resolved.
+    :ivar reuse: whether outputs of other runs are taken, where nothing more specific says it.
     """
 
     name: str
@@ -164,6 +167,7 @@ class WorkflowConfig:
     ports: tuple[PortBinding, ...] = ()
     docker: tuple[JsonValue, ...] = ()
     dag_section: Mapping[str, JsonValue] = field(default_factory=dict)
+    reuse: bool | None = None
 
     @property
     def dag(self) -> dict[str, Any]:
@@ -179,6 +183,7 @@ class WorkflowConfig:
             "ports": [p.to_json() for p in self.ports],
             "docker": list(self.docker),
             "dag_section": dict(self.dag_section),
+            "reuse": self.reuse,
         }
 
     @classmethod

@@ -341,6 +341,26 @@ class PendingJob:
             return str(job.stdin)
         return box.hosts[job.stdin] if found[0].startswith("_:") else site.need_path(found[0])
 
+    @property
+    def _built(self) -> tuple[JobBase, JobSite]:
+        if self._job is None or self._site is None:
+            raise RuntimeError("the job was not built")
+        return self._job, self._site
+
+    @property
+    def directory(self) -> str:
+        """Where the built job is at the location."""
+        return self._built[1].jobdir
+
+    @property
+    def granted(self) -> dict[str, Any]:
+        """What the built job's expressions see of its resources."""
+        return dict(self._built[0].builder.resources)
+
+    def paths_at_location(self) -> Mapping[str, str]:
+        """Where the built job's files are: location -> absolute path."""
+        return self._built[1].paths
+
     # --- when it has ended ------------------------------------------------------------------------------------
 
     def status(self, exit_code: int) -> str:

@@ -73,19 +73,6 @@ class BatchRunner:
 
     async def run(self, place: Place, jobs: list[PendingJob], peers: Sequence[Place] = ()) -> None:
         """Run jobs at a place; ``peers``: the other locations that each of them has, where the place has no queue."""
-        found = await self._reuse.find(place, jobs)
-        if found.outputs:
-            self.log.info(
-                "%s at %s: %d of %d jobs are the same as finished ones: their outputs are reused",
-                title(jobs), place.title, len(found.outputs), len(jobs),
-            )  # fmt: skip
-            self.lineage.extend(found.lineage)
-            await in_cwl_thread(_complete, jobs, found.outputs)
-            jobs = [job for job in jobs if job.key not in found.outputs]
-        if jobs:
-            await self._run(place, jobs, found, peers)
-
-    async def _run(self, place: Place, jobs: list[PendingJob], found: Found, peers: Sequence[Place]) -> None:
         paths = await self._stage(place, jobs)
         image = await self._image(place, jobs[0])
         done: dict[str, JobResult] = {}
@@ -97,6 +84,7 @@ class BatchRunner:
         attempt = self.spec.identity.try_number
         met = self._met.setdefault(f"{place.host.key}:{task_directory}", _Met())
         adopted: set[str] = set()
+        found: Found | None = None
 
         async def adopt(reports: Iterable[BatchReport]) -> None:
             for report in reports:
@@ -111,6 +99,14 @@ class BatchRunner:
             directory = posixpath.join(task_directory, token)
             wanted = {k: f"{directory}/{k}" for k in waiting}
             scripts = await self._build(place, waiting.values(), wanted, paths, image, peers)
+            if found is None:
+                of_waiting = dict(zip(waiting, scripts, strict=True))
+                found = await self._reuse.find(place, list(waiting.values()), of_waiting, image)
+                if found.outputs:
+                    jobs = await self._take(place, jobs, found)
+                    for key in found.outputs:
+                        del waiting[key]
+                    continue  # the batch is another one without them
             built.update(dict.fromkeys(waiting, directory))
             scripts_of.update(zip(waiting, scripts, strict=True))
             batch = Batch(
@@ -138,9 +134,21 @@ class BatchRunner:
                     done[key], directories[key] = result, posixpath.join(ours.directory, key)
                     del waiting[key]
         # outputs are bound by paths: a job that an earlier try ran is built again for where it was run
-        moved = [job for job in jobs if directories[job.key] != f"{built[job.key]}/{job.key}"]
+        moved = [job for job in jobs if directories[job.key] != f"{built.get(job.key)}/{job.key}"]
         await self._build(place, moved, directories, paths, image, peers)
-        self._reuse.record(place, found, await self._collect(place, jobs, done, directories, scripts_of, paths))
+        outputs = await self._collect(place, jobs, done, directories, scripts_of, paths)
+        if found is not None:
+            await self._reuse.record(place, found, outputs)
+
+    async def _take(self, place: Place, jobs: list[PendingJob], found: Found) -> list[PendingJob]:
+        """Complete the jobs whose outputs were found; -> the others."""
+        self.log.info(
+            "%s at %s: %d of %d jobs are the same as finished ones: their outputs are reused",
+            title(jobs), place.title, len(found.outputs), len(jobs),
+        )  # fmt: skip
+        self.lineage.extend(found.lineage)
+        await in_cwl_thread(_complete, jobs, found.outputs)
+        return [job for job in jobs if job.key not in found.outputs]
 
     async def _adopt(
         self,

@@ -1,51 +1,63 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Outputs of jobs that ran before, in this DAG run or another: found, checked, and recorded (WorkReuse).
 
-One command looks keys up, for all batches of a tool that come at about the same time; only where something is found
-do two more per batch compare what is there now with what was recorded, sizes and checksums of outputs and of inputs.
-Nothing here fails a task: a site that does not answer, or an answer that does not fit, means that the job runs.
+Only where somebody asks for it. A job is looked up once it is built, for its key is made of what would run. A batch
+costs a location a command or two to tell what is there, one to look keys up, and two more where something is found,
+which compare sizes and checksums of outputs and inputs with what was recorded. Nothing here fails a task: a site that
+does not answer, or an answer that does not fit, means that the job runs.
 """
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-import posixpath
-import re
-import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_hybrid.config import Deployment, bind
 from airflow_hybrid.cwl.fragment import PendingJob
-from airflow_hybrid.cwl.reuse import claimed, reuse_key, wants_reuse, without_digest
+from airflow_hybrid.cwl.job_paths import JobPaths
+from airflow_hybrid.cwl.outside import outside_of
+from airflow_hybrid.cwl.reuse import contents_of, document_asks, paths_of, reuse_key
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
-from airflow_hybrid.engine.places import Place, ref_of
+from airflow_hybrid.engine.input_digests import InputDigests, checksums
+from airflow_hybrid.engine.places import Place
+from airflow_hybrid.engine.reuse_records import described, is_sound, tree_digest, with_locations
 from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.errors import SiteError
-from airflow_hybrid.hooks import probe
-from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.data_mover import DataMover
+from airflow_hybrid.hooks.image_identity import PINNED, identity_of
 from airflow_hybrid.hooks.reuse_index import reuse_index
-from airflow_hybrid.model import CwlObject, FileRef, JsonValue, LineageEntry, Question, SiteFacts
+from airflow_hybrid.hooks.site_programs import surroundings_of
+from airflow_hybrid.model import CwlObject, JobScript, JsonValue, LineageEntry, SiteFacts
+from airflow_hybrid.model.containers import ReadyImage
+from airflow_hybrid.model.outside import Outside
 
-HASHED_BYTES = 4 << 30
-"""an input of which nothing is known is not read for this if it is larger"""
-_SITES = frozenset({"local", "ssh", "slurm", "pbs", "sge"})
-_CONTAINERS = re.compile("container|docker|image|runtime|singularity|apptainer", re.IGNORECASE)
+
+@dataclass(frozen=True)
+class _Known:
+    """A job of which all is known that decides its outputs.
+
+    :ivar contents: of its inputs, by location; ``used``: of what it uses of the location.
+    """
+
+    job: PendingJob
+    key: str
+    contents: Mapping[str, str]
+    outside: Outside
+    used: JsonValue
 
 
 @dataclass
 class Found:
     """What a lookup gave.
 
-    :ivar keys: job key -> reuse key, of the jobs whose outputs may be recorded.
+    :ivar known: by job key, the jobs whose outputs may be recorded.
     :ivar outputs: job key -> outputs, of the jobs that need not run.
     """
 
-    keys: dict[str, str] = field(default_factory=dict)
+    known: dict[str, _Known] = field(default_factory=dict)
     outputs: dict[str, CwlObject] = field(default_factory=dict)
     lineage: list[LineageEntry] = field(default_factory=list)
 
@@ -55,78 +67,152 @@ class Reuse:
 
     def __init__(self, spec: FragmentSpec, mover: DataMover, log: Logger) -> None:
         self.spec = spec
-        self.mover = mover
         self.log = log
-        self._digests: dict[str, str | None] = {}
+        self.inputs = InputDigests(mover)
 
-    async def find(self, place: Place, jobs: Sequence[PendingJob]) -> Found:
+    async def find(
+        self, place: Place, jobs: Sequence[PendingJob], scripts: Mapping[str, JobScript], image: ReadyImage | None
+    ) -> Found:
         """Which of some jobs of one step need not run.
 
+        :param scripts: the jobs as they were built for the place, by key. :param image: of their containers.
         :raises CwlError: ``enableReuse`` of the document does not give true or false.
         """
         found = Found()
-        if bind(self.spec.bindings, jobs[0].step_path).reuse is False:
-            return found
-        wanted = await in_cwl_thread(lambda: [job for job in jobs if wants_reuse(job)])
+        wanted = await in_cwl_thread(lambda: [job for job in jobs if self._asked(place, job)])
         if not wanted:
             return found
         try:
-            await self._hash_inputs(wanted)
-            found.keys = await in_cwl_thread(self._keys, wanted, self._place(place, jobs[0].step_path))
-            if self.spec.reuse and found.keys:
-                await self._look_up(place, {job.key: job for job in wanted}, found)
+            found.known = await self._know(place, wanted, scripts, image)
+            if self.spec.reuse and found.known:
+                await self._look_up(place, found)
         except (SiteError, ValueError) as error:
             self.log.warning("%s: nothing can be reused: %s", place.host.title, error)
         return found
 
-    def _keys(self, jobs: Sequence[PendingJob], place: JsonValue) -> dict[str, str]:
-        known = {location: digest for location, digest in self._digests.items() if digest}
-        keys = {job.key: reuse_key(job, known, place) for job in jobs}
-        return {name: key for name, key in keys.items() if key}
+    # --- who asks for it --------------------------------------------------------------------------------------------
 
-    def _place(self, place: Place, step_path: str) -> JsonValue:
-        """What of a place decides what a job gives: its template (modules, environment) and its container."""
+    def _asked(self, place: Place, job: PendingJob) -> bool:
+        """Whether somebody asks for it; what is more specific takes precedence.
+
+        From the most specific on: the binding, the deployment (or what it works inside of), the DAG run or the
+        workflow, the document. What the document forbids nobody else can allow.
+        """
+        document = document_asks(job)
+        if document is False:
+            return False
+        said = [bind(self.spec.bindings, job.step_path).reuse]
+        said += [deployment.reuse for deployment in self._deployments(place)]
+        said += [self.spec.reuse_asked, document]
+        return next((answer for answer in said if answer is not None), False)
+
+    def _deployments(self, place: Place) -> list[Deployment]:
+        """The place's deployment, and those that it works inside of."""
+        found: list[Deployment] = []
+        name: str | None = place.target.deployment
+        while name is not None and name in self.spec.deployments and len(found) <= len(self.spec.deployments):
+            found.append(self.spec.deployments[name])
+            name = found[-1].wraps
+        return found
+
+    # --- what decides a job's outputs -------------------------------------------------------------------------------
+
+    async def _know(
+        self,
+        place: Place,
+        jobs: Sequence[PendingJob],
+        scripts: Mapping[str, JobScript],
+        image: ReadyImage | None,
+    ) -> dict[str, _Known]:
+        """The jobs that the task has not begun and of which all is known, by key."""
+        container = await self._container(place, jobs[0], image)
+        if container is None:
+            return {}
+        digests = await self.inputs.unsaid(jobs)
+
+        def look_at_jobs() -> dict[str, tuple[Mapping[str, str], JobPaths, Outside]]:
+            seen: dict[str, tuple[Mapping[str, str], JobPaths, Outside]] = {}
+            for job in jobs:
+                contents = contents_of(job, digests)
+                if contents is None:
+                    continue
+                paths = paths_of(job, contents)
+                outside = outside_of(scripts[job.key], paths)
+                if outside is not None:
+                    seen[job.key] = contents, paths, outside
+            return seen
+
+        seen = await in_cwl_thread(look_at_jobs)
+        outsides = {name: outside for name, (_, _, outside) in seen.items()}
+        task = place.task_directory(self.spec.identity)
+        surroundings = await surroundings_of(place.host, outsides, task)
+        settings = self._settings(place, jobs[0].step_path)
+
+        def keys() -> dict[str, _Known]:
+            known = {}
+            for job in jobs:
+                # a job that this task has begun itself is found again in its job directory, and nowhere else
+                if job.key not in surroundings.used or job.key in surroundings.begun:
+                    continue
+                contents, paths, outside = seen[job.key]
+                used = surroundings.used[job.key]
+                place_says = {"container": container, "settings": settings, "used": used}
+                key = reuse_key(job, scripts[job.key], contents, paths, place_says)
+                if key is not None:
+                    known[job.key] = _Known(job, key, contents, outside, used)
+            return known
+
+        return await in_cwl_thread(keys)
+
+    async def _container(self, place: Place, job: PendingJob, image: ReadyImage | None) -> str | None:
+        """Which image the jobs run in; an empty one: in none. None: nobody knows."""
+        if place.queue.makes_containers:
+            pull = job.image.pull if job.image is not None else None
+            return pull if pull is not None and PINNED.match(pull) else None
+        return "" if image is None else await identity_of(place.host, image)
+
+    def _settings(self, place: Place, step_path: str) -> JsonValue:
+        """What the hybrid file says of the place: its template and native options, its containers, its deployments."""
         section = bind(self.spec.bindings, step_path).containers
-        said: list[Any] = [place.options.get("template"), repr(place.containers if section is None else section)]
-        names = [target.deployment for target in bind(self.spec.bindings, step_path).targets]
-        for name in (*names, place.host.deployment):
-            deployment: Deployment | None = self.spec.deployments.get(name)
-            while deployment is not None:
-                site = deployment.type in _SITES
-                said.append({k: v for k, v in deployment.config.items() if not site or _CONTAINERS.search(k)})
-                deployment = self.spec.deployments.get(deployment.wraps or "")
-        return json.loads(json.dumps(said, default=str))
+        said: list[Any] = [
+            place.target.service,
+            place.target.locations,
+            place.options,
+            repr(place.containers if section is None else section),
+            [[deployment.type, deployment.config, deployment.templates] for deployment in self._deployments(place)],
+        ]
+        return json.loads(json.dumps(said, sort_keys=True, default=repr))
 
-    async def _look_up(self, place: Place, jobs: Mapping[str, PendingJob], found: Found) -> None:
+    # --- what there is ----------------------------------------------------------------------------------------------
+
+    async def _look_up(self, place: Place, found: Found) -> None:
+        known = found.known
         index = reuse_index(place.host, place.workdir)
-        keys = sorted(set(found.keys.values()))
-        there = await index.find(
-            keys, place.task_directory(self.spec.identity), functools.partial(place.patiently, log=self.log)
-        )
-        records = {key: record for key, record in there.records.items() if _is_sound(record)}
-        # a job that this task has begun itself is found again in its job directory, and nowhere else
-        hits = {name: records[key] for name, key in found.keys.items() if key in records and name not in there.begun}
+        keys = sorted({item.key for item in known.values()})
+        task = place.task_directory(self.spec.identity)
+        there = await index.find(keys, task, functools.partial(place.patiently, log=self.log))
+        records = {key: record for key, record in there.records.items() if is_sound(record)}
+        hits = {name: records[item.key] for name, item in known.items() if item.key in records}
         if not hits:
             return
         good = await self._unchanged(place, list(hits.values()))
-        inputs_as_said = await self._inputs_as_said([jobs[name] for name in hits])
-        ports = {name: set(jobs[name].output_ports) for name in hits}
+        jobs = {name: known[name].job for name in hits}
+        inputs_as_said = await self.inputs.as_said(list(jobs.values()))
         for name, record in hits.items():
-            if record["key"] not in good or name not in inputs_as_said or set(record["outputs"]) != ports[name]:
+            as_recorded = record["key"] in good and name in inputs_as_said
+            if not as_recorded or set(record["outputs"]) != set(jobs[name].output_ports):
                 continue
-            found.outputs[name] = _with_locations(record["outputs"], place)
+            found.outputs[name] = with_locations(record["outputs"], place)
             found.lineage.extend(
                 LineageEntry(place.uri(path), place.uri(path), "reused", size, 0.0, checksum, reused=True)
                 for path, size, checksum in record["files"]
             )
 
-    # --- what is there now ------------------------------------------------------------------------------------------
-
     async def _unchanged(self, place: Place, records: Sequence[Mapping[str, Any]]) -> set[str]:
         """Keys of the records whose outputs are there as they were."""
         files = {path for record in records for path, _, _ in record["files"]}
         trees = {path for record in records for path, _ in record["trees"]}
-        ask = functools.partial(_facts, place.host, sorted(files), sorted(trees))
+        ask = functools.partial(checksums, place.host, sorted(files), sorted(trees))
         facts: SiteFacts = await place.patiently(ask, self.log)
         good = set()
         for record in records:
@@ -138,168 +224,33 @@ class Reuse:
                 good.add(str(record["key"]))
         return good
 
-    async def _inputs_as_said(self, jobs: Sequence[PendingJob]) -> set[str]:
-        """Keys of the jobs whose input files have the checksums that they are said to have."""
-        said: dict[str, str] = {}
-        for job in jobs:
-            said.update(claimed(job))
-        seen = await self._digests_of([location for location in said if location not in self._digests], [])
-        wrong = {location for location, digest in said.items() if (self._digests | seen).get(location) != digest}
-        return {job.key for job in jobs if not wrong & claimed(job).keys()}
-
-    async def _hash_inputs(self, jobs: Sequence[PendingJob]) -> None:
-        unknown: dict[str, CwlObject] = {}
-        for job in jobs:
-            unknown.update((item["location"], item) for item in without_digest(job))
-        fresh = [item for location, item in unknown.items() if location not in self._digests]
-        if not fresh:
-            return
-        self._digests.update(dict.fromkeys((item["location"] for item in fresh), None))
-        small = [item["location"] for item in fresh if int(item.get("size") or 0) <= HASHED_BYTES]  # as far as said
-        folders = [item["location"] for item in fresh if item["class"] == "Directory"]
-        self._digests.update(await self._digests_of([x for x in small if x not in folders], folders))
-
-    async def _digests_of(self, files: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
-        """Digests of what is at some locations now; one probe per place."""
-        asked: dict[str, tuple[Host, dict[str, str], dict[str, str]]] = {}
-        for number, locations in enumerate((files, folders)):
-            for location in locations:
-                ref = ref_of({"location": location})
-                if ref is None or not self.mover.knows(ref):
-                    continue
-                host = await self.mover.host_of(ref)
-                entry = asked.setdefault(host.key, (host, {}, {}))
-                entry[1 + number][ref.path] = location  # type: ignore[index]
-        found: dict[str, str] = {}
-        for host, paths, trees in asked.values():
-            sizes = await probe.facts(host, [Question("stat", path) for path in paths])
-            small = [path for path in paths if sizes.files[path].size <= HASHED_BYTES]
-            facts = await _facts(host, small, await _small_folders(host, sorted(trees)))
-            for path, location in paths.items():
-                fact = facts.files.get(path)
-                if fact is not None and fact.checksum:
-                    found[location] = fact.checksum.partition("$")[2]
-            for path, location in trees.items():
-                digest = tree_digest(facts, path)
-                if digest:
-                    found[location] = digest
-        return found
-
     # --- afterwards -------------------------------------------------------------------------------------------------
 
-    def record(self, place: Place, found: Found, outputs: Mapping[str, CwlObject]) -> None:
-        """Note the outputs of jobs that have succeeded, for others."""
+    async def record(self, place: Place, found: Found, outputs: Mapping[str, CwlObject]) -> None:
+        """Note the outputs of jobs that have succeeded, for others.
+
+        What has changed while they ran, an input or a program, was perhaps seen in part: such a job is not noted.
+        """
+        ended = {name: known for name, known in found.known.items() if name in outputs}
+        if not ended:
+            return
+        try:
+            same = await self._same_as_before(place, ended)
+        except (SiteError, ValueError) as error:
+            self.log.warning("%s: the finished jobs are not recorded for reuse: %s", place.host.title, error)
+            return
         records = {}
-        for name, value in outputs.items():
-            key = found.keys.get(name)
-            described = _described(value, place, self.spec.identity.directory) if key else None
-            if key and described:
-                records[key] = described
+        for name in same:
+            record = described(outputs[name], place, self.spec.identity.directory)
+            if record:
+                records[ended[name].key] = record
         if records:
             reuse_index(place.host, place.workdir).record(records)
 
-
-def tree_digest(facts: SiteFacts, path: str) -> str | None:
-    """A digest of names and contents below a folder; None if it is not there, or links are in it."""
-    top = facts.files.get(path)
-    if top is None or top.kind != "d" or path not in facts.listings:
-        return None
-    entries, pending = [], [path]
-    while pending:
-        folder = pending.pop()
-        for name in facts.listings.get(folder, ()):
-            at = f"{folder}/{name}"
-            fact = facts.files.get(at)
-            if fact is None or fact.realpath is not None or (fact.kind != "d" and not fact.checksum):
-                return None
-            entries.append([at[len(path) :], fact.kind, fact.checksum])
-            if fact.kind == "d":
-                pending.append(at)
-    return "d" + hashlib.sha256(json.dumps(sorted(entries)).encode()).hexdigest()
-
-
-async def _facts(host: Host, files: Sequence[str], trees: Sequence[str]) -> SiteFacts:
-    return await probe.facts(host, [Question("checksum", path) for path in files], trees=trees)
-
-
-async def _small_folders(host: Host, paths: Sequence[str]) -> list[str]:
-    """Which of some folders are small enough to be read only to know them."""
-    if not paths:
-        return []
-    stdin = "".join(f"{path}\0" for path in paths).encode(errors="surrogateescape")
-    inner = (
-        "for ah_f; do find -H \"$ah_f\" -type f -printf '%s\\n' 2>/dev/null | awk '{s += $1} END {print s + 0}'; done"
-    )
-    answer = await host.run(f"xargs -0 -r sh -c {shlex.quote(inner)} sh", stdin=stdin, label="size of input folders")
-    sizes = answer.out.split()
-    return [path for path, size in zip(paths, sizes, strict=False) if size.isdigit() and int(size) <= HASHED_BYTES]
-
-
-def _described(value: CwlObject, place: Place, task: str) -> dict[str, Any] | None:
-    """The record of a job's outputs; None if one of them is not here, or not all of it is known."""
-    files: list[tuple[str, int, str]] = []
-    trees: list[tuple[str, str]] = []
-
-    def plain(item: Any) -> Any:
-        if isinstance(item, list):
-            return [plain(entry) for entry in item]
-        if not isinstance(item, Mapping):
-            return item
-        kept = {key: plain(entry) for key, entry in item.items() if key != "location"}
-        if item.get("class") in ("File", "Directory") and "location" in item:
-            ref = FileRef.parse(item["location"])
-            if (ref.deployment, ref.location) != (place.host.deployment, place.host.location):
-                raise ValueError("an output is elsewhere")
-            if item["class"] == "File":
-                files.append((ref.path, int(item["size"]), str(item["checksum"])))
-            else:
-                digest = tree_digest(place.facts, ref.path)
-                if digest is None:
-                    raise ValueError("not all of a folder is known")
-                trees.append((ref.path, digest))
-            kept["path"] = ref.path
-        return kept
-
-    try:
-        return {"outputs": plain(value), "files": files, "trees": trees, "task": task}
-    except (ValueError, KeyError):
-        return None
-
-
-def _is_sound(record: Mapping[str, Any]) -> bool:
-    """Whether a record has the shape of one, and its outputs name no file that it does not describe.
-
-    What a location says is input, not truth.
-    """
-    try:
-        described = {
-            path for path, size, checksum in record["files"] if isinstance(size, int) and checksum[:5] == "sha1$"
-        }
-        described |= {path for path, digest in record["trees"] if digest[:1] == "d"}
-        normal = all(path.startswith("/") and posixpath.normpath(path) == path for path in described)
-        return normal and isinstance(record["outputs"], dict) and _names_only(record["outputs"], described)
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return False
-
-
-def _names_only(value: Any, described: set[str]) -> bool:
-    if isinstance(value, list):
-        return all(_names_only(item, described) for item in value)
-    if not isinstance(value, dict):
-        return True
-    if value.get("class") in ("File", "Directory") and (
-        "location" in value or ("path" in value and value["path"] not in described)
-    ):
-        return False
-    return all(_names_only(item, described) for item in value.values())
-
-
-def _with_locations(value: Any, place: Place) -> Any:
-    if isinstance(value, list):
-        return [_with_locations(item, place) for item in value]
-    if not isinstance(value, dict):
-        return value
-    kept = {key: _with_locations(item, place) for key, item in value.items()}
-    if value.get("class") in ("File", "Directory") and "path" in value:
-        kept["location"] = place.uri(kept.pop("path"))
-    return kept
+    async def _same_as_before(self, place: Place, ended: Mapping[str, _Known]) -> list[str]:
+        jobs = [known.job for known in ended.values()]
+        contents = {name: known.contents for name, known in ended.items()}
+        unchanged = await self.inputs.unchanged(jobs, contents)
+        outsides = {name: known.outside for name, known in ended.items()}
+        now = await surroundings_of(place.host, outsides, place.task_directory(self.spec.identity))
+        return [name for name, known in ended.items() if name in unchanged and now.used.get(name) == known.used]

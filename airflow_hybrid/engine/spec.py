@@ -60,7 +60,8 @@ class FragmentSpec:
     :ivar deployments: by name; no secrets in them.
     :ivar first: index of its first job in the whole scatter, in a chunk of one.
     :ivar began: when the run began, in seconds since the epoch.
-    :ivar reuse: whether outputs of other runs may be taken; not in a task that was cleared.
+    :ivar reuse: whether outputs of other runs may be taken where that is asked for; not in a task that was cleared.
+    :ivar reuse_asked: whether the run or the workflow asks for it; None: neither says anything.
     """
 
     step_path: str
@@ -75,6 +76,7 @@ class FragmentSpec:
     reuse: bool = True
     first: int = 0
     began: float | None = None
+    reuse_asked: bool | None = None
 
     @property
     def digest(self) -> str:
@@ -96,6 +98,7 @@ class FragmentSpec:
             "reuse": self.reuse,
             "first": self.first,
             "began": self.began,
+            "reuse_asked": self.reuse_asked,
         }
 
     @classmethod

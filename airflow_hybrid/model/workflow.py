@@ -38,7 +38,7 @@ class Binding:
     max_iterations: int = 1000
     """of one loop; a loop that goes on is an error"""
     reuse: bool | None = None
-    """False: jobs run whatever ran before (CWL WorkReuse)"""
+    """whether outputs of other runs are taken (CWL WorkReuse); None: as the deployment or the workflow says"""
     policy: str | None = None
     policy_config: Mapping[str, Any] = field(default_factory=dict)
     containers: JsonValue = None

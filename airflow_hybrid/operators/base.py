@@ -27,7 +27,7 @@ JOB_KEY = "job"
 """conf key under which CWL-Airflow's users give the inputs"""
 OUTDIR_KEY = "outdir"
 REUSE_KEY = "reuse"
-"""conf key that says whether the run may take outputs of other runs (CWL WorkReuse)"""
+"""conf key that says whether the run takes outputs of other runs (CWL WorkReuse)"""
 TIMER_GRACE_S = 2.0
 """how much later than Airflow's own timer ours is"""
 GIVE_UP_S = 1.0

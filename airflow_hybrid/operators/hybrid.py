@@ -32,6 +32,7 @@ class StepSetup:
     :ivar step: the step (leaf, or a sub-workflow that runs as one fragment).
     :ivar scope: the (sub-)workflow that it is in, for the values of its inputs.
     :ivar run_requirements: classes that ``cwl:requirements`` among the inputs may hold beside the harmless ones.
+    :ivar reuse: what the workflow says of taking outputs of other runs.
     """
 
     step: Step
@@ -40,6 +41,7 @@ class StepSetup:
     deployments: Mapping[str, Deployment]
     links: JsonValue = None
     run_requirements: tuple[str, ...] = ()
+    reuse: bool | None = None
 
     def __deepcopy__(self, memo: object) -> StepSetup:
         return self
@@ -139,7 +141,7 @@ class HybridOperator(HybridTask):
 
         setup = self.setup
         identity = identity_of(context)
-        conf = dict(getattr(context["dag_run"], "conf", None) or {})
+        asked = self._conf_of_reuse(context)
         return FragmentSpec(
             step_path=setup.step.path,
             leaves=setup.leaves,
@@ -153,20 +155,34 @@ class HybridOperator(HybridTask):
             first=int(self.chunk["lo"]) if self.chunk is not None else 0,
             began=_began(context),
             # who clears a task wants it to run
-            reuse=identity.generation == 0 and conf.get(REUSE_KEY) is not False,
+            reuse=identity.generation == 0 and asked is not False,
+            reuse_asked=asked or setup.reuse,
         )
+
+    def _conf_of_reuse(self, context: Context) -> bool | None:
+        """What the run's conf says of reuse, unless an input of the workflow has that name."""
+        if REUSE_KEY in {port.name for port in self._root.graph.inputs}:
+            return None
+        conf = dict(getattr(context["dag_run"], "conf", None) or {})
+        said = conf.get(REUSE_KEY)
+        return said if isinstance(said, bool) else None
+
+    @property
+    def _root(self) -> Scope:
+        scope = self.setup.scope
+        while scope.parent is not None:
+            scope = scope.parent
+        return scope
 
     def _document(self, context: Context) -> JsonValue:
         """The step's document, with the requirements that the run's inputs brought.
 
         :raises InputError: the inputs hold what no run may bring: somebody changed the value of that task.
         """
-        scope, document = self.setup.scope, cache.read_document(self.setup.step.document)
+        document = cache.read_document(self.setup.step.document)
         brought = self.values(context).xcom(INPUTS_TASK).get(job_requirements.KEY)
         job_requirements.check_allowed(brought or [], self.setup.run_requirements)
-        while scope.parent is not None:
-            scope = scope.parent
-        return job_requirements.with_requirements(document, brought or [], scope.graph.single)
+        return job_requirements.with_requirements(document, brought or [], self._root.graph.single)
 
     def unreachable(self, context: Context, event: Any = None) -> None:
         """A deferred task is ended by its trigger; coming back here means that the trigger broke."""

@@ -155,6 +155,7 @@ def _sites(args: argparse.Namespace, graph: WorkflowGraph) -> dict[str, Any]:
         "deployments": hybrid.deployments,
         "links": hybrid.links,
         "inputs": found[name].settings,
+        "reuse": found[name].reuse,
     }
 
 

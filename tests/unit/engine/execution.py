@@ -40,11 +40,13 @@ def execute(
     *,
     identity: TaskIdentity,
     reuse: bool = True,
+    asked: bool | None = None,
     between: Callable[[], object] = lambda: None,
 ) -> tuple[FragmentOutcome, Log]:
     """Run the first step of ``document``; its outcome and its log.
 
     :param given: the workflow's inputs, which are taken for the step's.
+    :param asked: whether the workflow asks for reuse.
     :param between: happens after the inputs were read, and before anything else does.
     """
     graph = compile_document(str(document))
@@ -60,6 +62,7 @@ def execute(
         deployments=parse_deployments(deployments),
         identity=identity,
         reuse=reuse,
+        reuse_asked=asked,
     )
 
     between()

@@ -19,7 +19,6 @@ TOOL = """\
 cwlVersion: v1.2
 class: CommandLineTool
 id: {id}
-label: {id}
 requirements:
   InlineJavascriptRequirement: {{}}
   ShellCommandRequirement: {{}}
@@ -61,6 +60,7 @@ class Site:
         generation: int = 0,
         binding: dict[str, Any] | None = None,
         reuse: bool = True,
+        asked: bool | None = True,
         run_id: str | None = None,
         between: Callable[[], object] = lambda: None,
         **given: Any,
@@ -76,6 +76,7 @@ class Site:
             {"/": {"target": "site", **(binding or {})}},
             identity=identity,
             reuse=reuse,
+            asked=asked,
             between=between,
         )
 

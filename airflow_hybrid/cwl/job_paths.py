@@ -1,0 +1,72 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Paths of one job in text: what lies in its directory, and its inputs, told apart from what is outside. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+MARK = "\0"
+"""begins and ends what stands for a path: no path, argument or variable can hold one"""
+
+
+@dataclass
+class _Folder:
+    """:ivar ends: names of paths that end here, to what stands for them; ``lengths``: of those names."""
+
+    folders: dict[str, _Folder] = field(default_factory=dict)
+    ends: dict[str, str] = field(default_factory=dict)
+    lengths: set[int] = field(default_factory=set)
+
+
+class JobPaths:
+    """Replaces a job's paths by what they mean, wherever they stand in a text, the longest one first.
+
+    :param meanings: absolute path -> what it means.
+    """
+
+    def __init__(self, meanings: Mapping[str, str]) -> None:
+        self._whole = {path: f"{MARK}{meaning}{MARK}" for path, meaning in meanings.items()}
+        self._root = _Folder()
+        for path, mark in self._whole.items():
+            *parents, name = path.strip("/").split("/")
+            folder = self._root
+            for parent in parents:
+                folder = folder.folders.setdefault(parent, _Folder())
+            folder.ends[name] = mark
+            folder.lengths.add(len(name))
+
+    def replace(self, text: str) -> str:
+        """The text with marks in place of paths; two texts that differ in anything else stay different."""
+        whole = self._whole.get(text)
+        if whole is not None:
+            return whole
+        pieces: list[str] = []
+        done = at = 0
+        while (at := text.find("/", at)) >= 0:
+            end, mark = self._longest(text, at)
+            if mark:
+                pieces += [_plain(text[done:at]), mark]
+                done = at = end
+            else:
+                at += 1
+        return "".join([*pieces, _plain(text[done:])])
+
+    def _longest(self, text: str, at: int) -> tuple[int, str]:
+        """Where the longest path that begins at ``at`` ends, and its mark; an empty one: there is none."""
+        end, mark = at, ""
+        folder: _Folder | None = self._root
+        while folder is not None:
+            after = text.find("/", at + 1)
+            name = text[at + 1 : after] if after >= 0 else text[at + 1 :]
+            for length in sorted(folder.lengths):
+                found = folder.ends.get(name[:length])
+                if found is not None:
+                    end, mark = at + 1 + length, found
+            folder = folder.folders.get(name) if after >= 0 else None
+            at = after
+        return end, mark
+
+
+def _plain(text: str) -> str:
+    return text.replace(MARK, f"{MARK}0") if MARK in text else text
