@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MARK = "\0"
 """begins and ends what stands for a path: no path, argument or variable can hold one"""
+_MARKED = re.compile(f"{MARK}[^{MARK}]*{MARK}")
 
 
 @dataclass
@@ -36,6 +38,10 @@ class JobPaths:
             folder.ends[name] = mark
             folder.lengths.add(len(name))
 
+    def strip(self, text: str) -> str:
+        """The text with a :data:`MARK` alone in place of each of the job's paths."""
+        return _MARKED.sub(MARK, self.replace(text))
+
     def replace(self, text: str) -> str:
         """The text with marks in place of paths; two texts that differ in anything else stay different."""
         whole = self._whole.get(text)
@@ -61,11 +67,16 @@ class JobPaths:
             name = text[at + 1 : after] if after >= 0 else text[at + 1 :]
             for length in sorted(folder.lengths):
                 found = folder.ends.get(name[:length])
-                if found is not None:
+                if found is not None and length <= len(name) and not _goes_on(name, length):
                     end, mark = at + 1 + length, found
             folder = folder.folders.get(name) if after >= 0 else None
             at = after
         return end, mark
+
+
+def _goes_on(name: str, length: int) -> bool:
+    """Whether what follows belongs to a file name: ``in.bam.bai`` is another file than ``in.bam``."""
+    return length < len(name) and (name[length].isalnum() or name[length] in "_.+%@~-")
 
 
 def _plain(text: str) -> str:

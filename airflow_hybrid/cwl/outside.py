@@ -63,15 +63,15 @@ def outside_of(script: JobScript, paths: JobPaths) -> Outside | None:
             path = script.environment.get("PATH")
             for key, value in script.environment.items():
                 if key != "PATH":
-                    _text(paths.replace(value), names)
+                    _text(paths.strip(value), names)
             own = frozenset(script.environment)
             if script.shell:
-                _shell(paths.replace(script.command[0]), names, own)
+                _shell(paths.strip(script.command[0]), names, own)
             else:
                 _arguments(list(script.command), names, paths, own)
             for entry in script.stage:
                 if entry.text is not None:
-                    _text(paths.replace(entry.text.decode(errors="surrogateescape")), names)
+                    _text(paths.strip(entry.text.decode(errors="surrogateescape")), names)
     except UnknownError:
         return None
     if any("\n" in name or "\t" in name for name in names.files):
@@ -81,7 +81,7 @@ def outside_of(script: JobScript, paths: JobPaths) -> Outside | None:
 
 
 def _arguments(command: list[str], names: _Names, paths: JobPaths, own: frozenset[str] = frozenset()) -> None:
-    program = paths.replace(command[0])
+    program = paths.strip(command[0])
     if "/" not in program and MARK not in program:
         if not _COMMAND.fullmatch(program) or program.startswith("-"):
             raise UnknownError("a program with an odd name")
@@ -89,7 +89,7 @@ def _arguments(command: list[str], names: _Names, paths: JobPaths, own: frozense
         names.words.add(program)
     shell = False
     for number, argument in enumerate(command):
-        plain = paths.replace(argument)
+        plain = paths.strip(argument)
         if shell and number and _TEXT_OPTION.match(command[number - 1]):
             _shell(plain, names, own)
             continue

@@ -59,6 +59,7 @@ class Site:
         word: str = "word",
         generation: int = 0,
         binding: dict[str, Any] | None = None,
+        deployment: dict[str, Any] | None = None,
         reuse: bool = True,
         asked: bool | None = True,
         run_id: str | None = None,
@@ -67,7 +68,7 @@ class Site:
     ) -> tuple[FragmentOutcome, Log]:
         document = self.folder / f"{id}.cwl"
         document.write_text(TOOL.format(id=id, requirements=requirements, more=more, record=self.record))
-        site = {"type": "local", "config": {}, "workdir": str(self.folder / "site")}
+        site = {"type": "local", "config": {}, "workdir": str(self.folder / "site"), **(deployment or {})}
         identity = TaskIdentity("dag", run_id or f"run{next(self._runs)}", id, generation=generation, origin="origin")
         return execute(
             document,
@@ -168,6 +169,35 @@ def test_what_is_not_the_same_runs(site: Site, change: Change, tmp_path: Path) -
         more["binding"]["target"]["workdir"] = str(tmp_path / "other")
     site.run(**more)
     assert site.ran == 2
+
+
+ASKS = "  WorkReuse: {enableReuse: true}"
+NETWORK = "\n  NetworkAccess: {networkAccess: true}"
+
+
+@pytest.mark.parametrize(
+    ("said", "reused"),
+    [
+        ({}, False),
+        ({"asked": True}, True),
+        ({"deployment": {"reuse": True}}, True),
+        ({"binding": {"reuse": True}}, True),
+        ({"requirements": ASKS}, True),
+        ({"requirements": ASKS + NETWORK}, True),
+        ({"requirements": NETWORK[1:], "asked": True, "binding": {"reuse": True}}, False),
+        ({"asked": False, "requirements": ASKS}, False),
+        ({"asked": True, "deployment": {"reuse": False}}, False),
+        ({"asked": False, "deployment": {"reuse": True}}, True),
+        ({"deployment": {"reuse": True}, "binding": {"reuse": False}}, False),
+        ({"asked": False, "deployment": {"reuse": False}, "binding": {"reuse": True}}, True),
+        ({"asked": True, "binding": {"reuse": True}, "requirements": ASKS.replace("true", "false")}, False),
+    ],
+)
+def test_outputs_are_reused_where_it_is_asked_for(site: Site, said: dict[str, Any], reused: bool) -> None:
+    said = {"asked": None, **said}
+    site.run(**said)
+    site.run(**said)
+    assert site.ran == (1 if reused else 2)
 
 
 def test_a_directory_is_known_by_what_is_in_it(site: Site) -> None:
