@@ -36,19 +36,21 @@ class Site:
         path.chmod(0o755)
         return path
 
-    def run(self, command: list[str], shell: bool = False, **binding: Any) -> str:
+    def run(
+        self, command: list[str], shell: bool = False, requirements: Any = (), containers: str = "none", **binding: Any
+    ) -> str:
         """The output of a tool with this command line (or shell text) in a run that asks for reuse."""
         self._runs += 1
         tool: dict[str, Any] = {"cwlVersion": "v1.2", "class": "CommandLineTool", "inputs": [], "stdout": "o.txt"}
         tool["outputs"] = {"o": {"type": "stdout"}}
         tool["arguments"] = [{"valueFrom": word, "shellQuote": False} for word in command] if shell else command
-        tool["requirements"] = {"ShellCommandRequirement": {}} if shell else {}
+        tool["requirements"] = [*requirements, *([{"class": "ShellCommandRequirement"}] if shell else [])]
         document = self.folder / "tool.cwl"
         document.write_text(yaml.safe_dump(tool))
-        site = {"site": {"type": "local", "config": {}, "workdir": str(self.folder / "site")}}
+        place = {"type": "local", "config": {}, "workdir": str(self.folder / "site"), "containers": containers}
         identity = TaskIdentity("dag", f"run{self._runs}", "task", origin=f"run{self._runs}")
         bindings = {"/": {"target": "site", **binding}}
-        return _text(execute(document, {}, site, bindings, identity=identity, asked=True)[0])
+        return _text(execute(document, {}, {"site": place}, bindings, identity=identity, asked=True)[0])
 
     @property
     def ran(self) -> int:
