@@ -14,12 +14,18 @@ from dataclasses import dataclass, field, replace
 
 from airflow_hybrid.config import Deployment, for_run, load_hybrid_file
 from airflow_hybrid.engine.spec import RUN_FOLDER, run_folder
-from airflow_hybrid.errors import HybridError
+from airflow_hybrid.errors import HybridError, SiteError
 from airflow_hybrid.hooks.connectors import open_connector
 from airflow_hybrid.operators.base import in_worker, instance_id, run_token
+from airflow_hybrid.removal import MARKER
+from airflow_hybrid.removal import shell as removal
 
 Runs = Mapping[tuple[str, str], str]
 """(DAG id, run id) -> state"""
+_UNPROVEN = (
+    f"which carries no marker (`{MARKER}`): it was made by an older version of airflow_hybrid, or by somebody else. "
+    "If nobody needs it, remove it by hand"
+)
 
 
 @dataclass
@@ -39,7 +45,7 @@ class Leftover:
     """One thing to be removed.
 
     :ivar at: the deployment and the location; ``what``: for people; ``run``: whose it is, as far as it is known.
-    :ivar token: of a deployment that was made for a run; ``paths``: folders of runs, else.
+    :ivar token: of a deployment that was made for a run; ``path``: folder of a run in ``workdir``, else.
     """
 
     scope: int
@@ -50,7 +56,7 @@ class Leftover:
     token: str = ""
     service: str | None = None
     workdir: str = ""
-    paths: tuple[str, ...] = ()
+    path: str = ""
 
     def __str__(self) -> str:
         return f"{self.deployment} at {self.at}: {self.what} of {self.run}"
@@ -178,11 +184,14 @@ class Cleanup:
             result = await host.run(_look_text(workdir, scope.dag_ids, older_than_s), label="look for old runs")
             result.check(f"the work directory {workdir} could not be looked at")
             for line in result.out.splitlines():
-                kib, _, path = line.partition("\t")
+                kib, path, proof = [*line.split("\t"), "", ""][:3]
                 if RUN_FOLDER.fullmatch(path) and path not in busy and kib.isdigit():
+                    if proof != "ours":
+                        self.say(f"kept: {name} at {host.title}: {workdir}/{path}, {_UNPROVEN}")
+                        continue
                     what = f"{int(kib) / 1024:.1f} MiB in {workdir}/{path}"
                     at = f"{host.title}:{workdir}"
-                    item = Leftover(number, name, host.title, what, path, "", service, workdir, (path,))
+                    item = Leftover(number, name, host.title, what, path, "", service, workdir, path)
                     found.setdefault((at, path), item)
 
     # --- removing ---------------------------------------------------------------------------------------------------
@@ -208,20 +217,48 @@ class Cleanup:
         connector = open_connector(self.scopes[item.scope].deployments, item.deployment)
         for host in await connector.hosts(item.service):
             if host.title == item.at:
-                text = f"cd {shlex.quote(item.workdir)} && chmod -R u+rwX {shlex.join(item.paths)} 2>/dev/null;"
-                result = await host.run(text + f" rm -rf {shlex.join(item.paths)}", timeout_s=600, label="remove")
+                result = await host.run(_remove_text(item.workdir, item.path), timeout_s=3600, label="remove")
+                if result.exit_code == 3:
+                    said = f": {result.err.strip()[-600:]}" if result.err.strip() else ""
+                    raise SiteError(f"something in {item.workdir}/{item.path} is left, {_UNPROVEN}{said}")
                 result.check("the folder could not be removed")
 
 
 def _look_text(workdir: str, dag_ids: Iterable[str], older_than_s: float) -> str:
-    """Shell text: size (KiB) and path below the work directory of every run's folder without a recent change.
+    """Shell text: size (KiB), path below the work directory, and proof, of every run's folder without a recent change.
 
-    ``find`` prints the first entry that is younger; a folder for which it prints nothing is old.
+    ``find`` prints the first entry that is younger; a folder for which it prints nothing is old. The proof is ``ours``
+    where it holds task directories that carry our marker, else ``-``.
     """
     folders = shlex.join(sorted(run_folder(dag_id) for dag_id in dag_ids))
     minutes = max(1, round(older_than_s / 60))
     return (
-        f'cd {shlex.quote(workdir)} 2>/dev/null || exit 0; for d in {folders}; do for r in "$d"/*; do'
-        f' [ -d "$r" ] && [ ! -L "$r" ] && [ ! -L "$d" ] || continue;'
-        f' [ -n "$(find "$r" -mmin -{minutes} -print -quit)" ] || du -sk "$r"; done; done'
+        f"cd -- {shlex.quote(workdir)} 2>/dev/null || exit 0\n"
+        f'for d in {folders}; do for r in "$d"/*; do\n'
+        '[ -d "$r" ] && [ ! -h "$r" ] && [ ! -h "$d" ] || continue\n'
+        f'[ -z "$(find "./$r" -mmin -{minutes} -print -quit)" ] || continue\n'
+        f'p=-; for m in {_MARKED}; do [ ! -f "$m" ] || p=ours; done\n'
+        'k=$(du -sk "./$r" 2>/dev/null); printf "%s\\t%s\\t%s\\n" "${k%%[!0-9]*}" "$r" "$p"\n'
+        "done; done"
     )
+
+
+_MARKED = f'"$r"/*/g*/{MARKER} "$r"/*/*/g*/{MARKER}'
+"""the markers of the task directories of a run; see :class:`airflow_hybrid.engine.spec.TaskIdentity`"""
+
+
+def _remove_text(workdir: str, path: str) -> str:
+    """Shell text that removes a run's task directories that carry our marker, and the folders that are empty then.
+
+    Its exit code is 3 where something is left.
+    """
+    return f"""{removal.FUNCTIONS}w={shlex.quote(workdir)} r={shlex.quote(path)}
+cd -- "$w" || exit
+for m in {_MARKED}; do
+    [ ! -f "$m" ] || ah_rm "$w" "${{m%/*}}"
+done
+[ -h "${{r%/*}}" ] || [ -h "$r" ] || for d in "$r"/*/* "$r"/* "$r"; do
+    [ -h "$d" ] || rmdir -- "$d" 2>/dev/null
+done
+[ ! -d "$r" ] || exit 3
+"""

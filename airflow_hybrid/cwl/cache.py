@@ -29,6 +29,11 @@ ROOTS_VARIABLE = "AIRFLOW_HYBRID_DOCUMENT_ROOTS"
 """Folders and URL prefixes that documents may read from, joined by spaces."""
 MAX_BYTES = 256 * 1024 * 1024
 _GRACE_S = 24 * 3600
+_ENTRY = re.compile(
+    r"(graphs/[0-9a-f]{64}\.json|steps/[0-9a-f]{2}/[0-9a-f]{64}\.json|hybrid_files/[0-9a-f]{32}\.json"
+    r"|(graphs|steps/[0-9a-f]{2})/\.[^/]+\.tmp)"
+)
+"""entries, and what a process that was killed left of one"""
 """Entries younger than this are never cleaned up: a running task may be about to read them."""
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -184,12 +189,15 @@ def _touch(path: Path) -> None:
 
 
 def clean_up(cache_dir: Path | None = None, max_bytes: int = MAX_BYTES) -> None:
-    """Delete the entries that were unused for longest until the cache is within ``max_bytes``."""
+    """Delete the entries that were unused for longest until the cache is within ``max_bytes``.
+
+    Only files that have the names of entries: the folder may be one that has other things, too.
+    """
     directory = cache_dir or default_directory()
     found: list[tuple[float, int, Path]] = []
     for path in directory.rglob("*"):
         with contextlib.suppress(OSError):
-            if path.is_file():
+            if _ENTRY.fullmatch(path.relative_to(directory).as_posix()) and path.is_file() and not path.is_symlink():
                 stat = path.stat()
                 found.append((stat.st_mtime, stat.st_size, path))
     total = sum(size for _, size, _ in found)

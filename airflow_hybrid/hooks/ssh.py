@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
-import shutil
 import signal
 import tempfile
 import weakref
@@ -20,6 +20,9 @@ from airflow_hybrid.hooks.ssh_connection import SshConnection
 from airflow_hybrid.hooks.ssh_login import Login, openssh_argv
 from airflow_hybrid.hooks.ssh_settings import SshSettings
 from airflow_hybrid.hooks.ssh_shell import after_marker, piped, remote_command
+from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
+
+log = logging.getLogger(__name__)
 
 _NOISE_LIMIT_BYTES = 1 << 20
 _GONE = (BrokenPipeError, ConnectionResetError, asyncssh.Error)
@@ -139,7 +142,7 @@ class SshHost(Host):
             return None
         if self._openssh is None or self._openssh[0] != logins:
             # a folder of its own per login: an ssh that starts now may still read the files of the last one
-            self._private = tempfile.mkdtemp(prefix="airflow-hybrid-ssh-")
+            self._private = str(make_folder(tempfile.gettempdir(), "airflow-hybrid-ssh-"))
             weakref.finalize(self, _remove, self._private, os.getpid())
             self._openssh = (logins, openssh_argv(logins, self._private))
         ssh = self._openssh[1]
@@ -227,7 +230,10 @@ async def _feed(
 def _remove(folder: str, owner: int) -> None:
     """Remove the private folder, but not from a fork of the process that made it."""
     if os.getpid() == owner:
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            remove_folder(folder)
+        except NotRemovedError as error:
+            log.warning("%s", error)
 
 
 def _signal_number(name: str) -> int:

@@ -25,7 +25,9 @@ class NotRemovedError(HybridError):
 def make_folder(parent: str | os.PathLike[str], prefix: str) -> Path:
     """Make a folder of ours with a new name in ``parent``; only its owner may enter it."""
     folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix)).absolute()
-    (folder / MARKER).write_text(f"{MARKER_LINE}\n", encoding="utf-8")
+    marker = os.open(folder / MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(marker, "w", encoding="utf-8") as file:
+        file.write(f"{MARKER_LINE}\n")
     return folder
 
 

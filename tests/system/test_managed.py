@@ -21,6 +21,7 @@ from airflow_hybrid.config import for_run, load_hybrid_file, parse_deployments
 from airflow_hybrid.hooks.check import FAIL, OK, check
 from airflow_hybrid.hooks.connectors import open_connector
 from airflow_hybrid.model import FileRef
+from airflow_hybrid.removal import MARKER, MARKER_LINE
 from tests.conftest import unavailable
 from tests.system.airflow_api import wait_for
 from tests.system.airflow_stack import AirflowStack
@@ -220,13 +221,17 @@ def test_old_runs_folders_go_by_age(box: Box, dags: Dags, tmp_path: Path) -> Non
         "bindings": [{"step": "/", "target": {"deployment": "here", "workdir": str(work)}}],
     }
     dags.add(dag, {"version": "v1.0", "workflows": {dag: workflow}, "deployments": {"here": {"type": "local"}}})
-    for name, age_s in (("old", 3 * 86400), ("new", 0)):
+    for name, age_s in (("old", 3 * 86400), ("new", 0), ("unmarked", 3 * 86400)):
         file = work / dag / name / "make" / "g0-0123456789" / "out"
         file.parent.mkdir(parents=True)
         file.write_text("x")
+        if name != "unmarked":
+            (file.parent / MARKER).write_text(f"{MARKER_LINE}\n")
+            os.utime(file.parent / MARKER, (time.time() - age_s,) * 2)
         for path in (file, *file.parents[:4]):
             os.utime(path, (time.time() - age_s,) * 2)
     hybrid = str(dags.folder / "documents" / f"{dag}.yml")
-    assert "would be removed" in box.airflow.airflow("hybrid", "cleanup", hybrid, "--older-than", "2d", "--dry-run")
+    said = box.airflow.airflow("hybrid", "cleanup", hybrid, "--older-than", "2d", "--dry-run")
+    assert "would be removed" in said and f"{work}/{dag}/unmarked, which carries no marker" in said
     box.airflow.airflow("hybrid", "cleanup", hybrid, "--older-than", "2d")
-    assert [path.name for path in (work / dag).iterdir()] == ["new"]
+    assert sorted(path.name for path in (work / dag).iterdir()) == ["new", "unmarked"]

@@ -135,22 +135,20 @@ def test_many_processes_may_compile_at_once(path: str) -> None:
         assert len(set(pool.map(one, range(3)))) == 1
 
 
-def test_the_longest_unused_entries_go_first_and_young_ones_stay(tmp_path: Path) -> None:
-    folder = tmp_path / "cache" / "steps"
+def test_the_longest_unused_entries_go_first_and_young_ones_and_other_files_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "cache" / "steps" / "ab"
     folder.mkdir(parents=True)
     day = 24 * 3600
-    for name, age_days in (("old", 9), ("older", 10), ("young", 0)):
+    names = {name: f"{name * 64}.json" for name in "abc"}
+    others = ["notes.txt", f"{'d' * 63}.json"]
+    for name, age_days in ((names["a"], 9), (names["b"], 10), (names["c"], 0), *((other, 20) for other in others)):
         (folder / name).write_bytes(b"x" * 100)
         os.utime(folder / name, (time.time() - age_days * day,) * 2)
+    thesis = tmp_path / "cache" / "thesis.tex"
+    thesis.write_text("mine")
+    os.utime(thesis, (1, 1))
     cache.clean_up(tmp_path / "cache", max_bytes=250)
-    assert sorted(file.name for file in folder.iterdir()) == ["old", "young"]
+    assert sorted(file.name for file in folder.iterdir()) == sorted([names["a"], names["c"], *others])
     cache.clean_up(tmp_path / "cache", max_bytes=0)
-    assert [file.name for file in folder.iterdir()] == ["young"]
-
-
-def test_the_directory_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", "/a/b")
-    assert cache.default_directory() == Path("/a/b")
-    monkeypatch.delenv("AIRFLOW_HYBRID_CACHE_DIR")
-    monkeypatch.setenv("AIRFLOW_HOME", "/home/me/airflow")
-    assert cache.default_directory() == Path("/home/me/airflow/airflow_hybrid_cache")
+    assert sorted(file.name for file in folder.iterdir()) == sorted([names["c"], *others])
+    assert thesis.read_text() == "mine"
