@@ -61,6 +61,7 @@ def job_function(index: int, job: JobScript, late: Sequence[StageEntry] = (), li
     environment = {"HOME": job.outdir, "TMPDIR": job.tmpdir, **job.environment}
     words = [f"{key}={shell_word(value)}" for key, value in environment.items() if _NAME.match(key)]
     lines.append("export " + " ".join(words))
+    lines += _straight(job)
     lines.append(f"command exec {_redirections(job)} || ah_bad 'its input or output files cannot be opened'")
     lines.append("exec " + " ".join(map(shell_word, _argv(job, environment))))
     return "\n".join(lines) + "\n}\n"
@@ -79,7 +80,8 @@ def _boxed(job: JobScript, container: Container) -> list[str]:
             raise CwlError(f"not the name of an environment variable: {key!r}")
     command = ["/bin/sh", "-c", job.command[0]] if job.shell else list(job.command)
     name = container_name(job.outdir)
-    lines = [f"command exec {_redirections(job)} || ah_bad 'its input or output files cannot be opened'"]
+    lines = _straight(job)
+    lines.append(f"command exec {_redirections(job)} || ah_bad 'its input or output files cannot be opened'")
     if container.image.archive:
         load = f"{runtime.load(container.image.archive)} >&2"
         there = runtime.present(container.image.reference)
@@ -115,6 +117,13 @@ def _argv(job: JobScript, environment: Mapping[str, str]) -> list[str]:
     if odd or argv[0].startswith("-"):  # names that `export` refuses; a command that `exec` takes for an option
         argv = ["env", *odd, "--", *argv] if not odd else ["env", "--", *odd, *argv]
     return argv
+
+
+def _straight(job: JobScript) -> list[str]:
+    """The lines that refuse to open output files through links: what is staged may be a link to an input."""
+    paths = [path for path in (job.stdout, job.stderr) if path is not None and not path.startswith("/")]
+    why = "its output file is, or lies in, an input: that would be overwritten"
+    return [f"ah_straight {shell_word('./' + path)} || ah_bad {shell_word(why)}" for path in dict.fromkeys(paths)]
 
 
 def _redirections(job: JobScript) -> str:
@@ -186,6 +195,14 @@ ah_note() { # how the job $ah_i ended: in a file of its own, or else behind its 
     { echo "ended $1" >>"$ah_B/c/$ah_i"; } 2>/dev/null && return 0
     sleep 1 # a file system that copies what is overwritten may have room again soon
     echo "$1" >|"$ah_B/ec/$ah_i"
+}
+ah_straight() { # a relative path: there is no link on it
+    ah_p='' ah_r=$1
+    while :; do
+        ah_p=$ah_p${ah_r%%/*}
+        [ ! -h "$ah_p" ] || return 1
+        case $ah_r in */*) ah_p=$ah_p/ ah_r=${ah_r#*/} ;; *) return 0 ;; esac
+    done
 }
 ah_bad() { # in a job's subshell: it could not be started
     ah_note "- $1"

@@ -7,6 +7,7 @@ import gzip
 import os
 import re
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -347,3 +348,49 @@ def test_processes_killed_for_lack_of_memory_are_counted(shell: str, limited: li
     subprocess.run([*limited, sh(shell), f"{folder}/runner.sh"], env={**PLAIN, **ELEMENT}, check=True)
     endings = [(folder / f"ec/{i}").read_text().split() for i in range(2)]
     assert [(ending[0], ending[2:]) for ending in endings] == [("0", []), ("0", ["oom=1"])]
+
+
+@pytest.mark.parametrize("place", ["in.txt", "dir/in.txt"])
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_an_output_file_never_overwrites_an_input_that_is_staged_there(
+    shell: str, tmp_path: Path, place: str, stream: str
+) -> None:
+    source = tmp_path / "inputs"
+    source.mkdir()
+    (source / "in.txt").write_text("precious")
+    directory = f"{tmp_path}/T/a"
+    entry = StageEntry("link", f"{directory}/00000/out/in.txt", source=f"{source}/in.txt")
+    made = batch(directory, 1, job={"stage": (entry,), stream: place})
+    if "/" in place:  # the archive would make the folder in which the link is to be
+        made = replace(made, jobs=(replace(made.jobs[0], stage=(), **{stream: None}),))
+        folder = run(shell, made)
+        (folder / "00000/out/dir").symlink_to(source)
+        (folder / "ec/0").unlink()
+        (folder / "c/0").unlink()
+        job = replace(made.jobs[0], **{stream: place})
+        (folder / "jobs.0.sh").write_text(job_function(0, job))
+        again(shell, folder)
+    else:
+        folder = run(shell, made)
+    assert (source / "in.txt").read_text() == "precious"
+    assert (folder / "ec/0").read_text() == "- its output file is, or lies in, an input: that would be overwritten\n"
+
+
+@pytest.mark.parametrize("level", ["00001", "00001/out"])
+def test_a_job_that_put_a_link_in_the_place_of_its_folder_begins_anew_in_none_of_ours(
+    shell: str, tmp_path: Path, level: str
+) -> None:
+    element = {"SLURM_ARRAY_JOB_ID": "20", "SLURM_ARRAY_TASK_ID": "0", "SLURM_JOB_ID": "24"}
+    folder = run(shell, batch(f"{tmp_path}/T/a", 2), environment=element, pack_s=0)
+    victim = tmp_path / "victim"
+    for name in ("out", "tmp"):
+        (victim / name).mkdir(parents=True)
+        (victim / name / "precious").write_text("precious")
+    (folder / "c/1").write_text("20_0\n")
+    shutil.rmtree(folder / level)
+    (folder / level).symlink_to(victim)
+    again(shell, folder, {**element, "SLURM_RESTART_COUNT": "1"})
+    assert (victim / "out/precious").read_text() == (victim / "tmp/precious").read_text() == "precious"
+    assert (folder / "ec/1").read_text() == (
+        f"- it cannot begin anew: airflow_hybrid: not removed: {folder}/00001/out: a link is in its place\n"
+    )
