@@ -26,11 +26,12 @@ REQUIRED = os.environ.get("AIRFLOW_HYBRID_REQUIRE_TESTBED", "") not in ("", "0")
 LAST = ("contract", "conformance", "system")
 # whose tests run jobs or shell text of ours: canaries are around all that they use
 WATCHED = (
-    "contract", "system/test_hostile_values.py", "unit/engine/test_choosing.py", "unit/engine/test_failures.py",
+    "contract", "system", "unit/engine/test_choosing.py", "unit/engine/test_failures.py",
     "unit/engine/test_spreading.py", "unit/hooks/test_check.py", "unit/hooks/test_data_mover.py",
     "unit/hooks/test_data_mover_scripts.py", "unit/hooks/test_data_mover_store.py", "unit/hooks/test_job_directory.py",
     "unit/hooks/test_job_directory_runner.py", "unit/hooks/test_joining.py", "unit/hooks/test_probe.py",
     "unit/hooks/test_queue_fakes.py", "unit/hooks/test_queue_process.py", "unit/hooks/test_queue_slurm.py",
+    "unit/hooks/test_reuse_index.py",
 )  # fmt: skip
 WATCH = Watch()
 
