@@ -37,16 +37,21 @@ arguments: [{shellQuote: false, valueFrom: "id -un; cat made $(inputs.f.path); m
 """
 
 
+def of_users(*command: str) -> None:
+    """Change the users, one process after the other: the tools do not wait for each other's lock."""
+    subprocess.run(["flock", "/run/airflow_hybrid-tests.lock", *command], check=True, capture_output=True)
+
+
 @pytest.fixture
 def user() -> Iterator[str]:
     if os.geteuid() != 0 or shutil.which("useradd") is None:
         pytest.skip("needs root and useradd, to make a user")
     name = f"ah-{secrets.token_hex(4)}"
-    subprocess.run(["useradd", "--system", "--create-home", "--shell", "/bin/sh", name], check=True)
+    of_users("useradd", "--system", "--create-home", "--shell", "/bin/sh", name)
     yield name
     uid = pwd.getpwnam(name).pw_uid
     shutil.rmtree(f"/tmp/airflow_hybrid-{uid}", ignore_errors=True)
-    subprocess.run(["userdel", "--remove", name], check=True, capture_output=True)
+    of_users("userdel", "--remove", name)
 
 
 def bench_of(tmp_path: Path, deployment: Deployment) -> Bench:
@@ -174,10 +179,10 @@ def airflow_user(user: str) -> Iterator[str]:
     if shutil.which("sudo") is None:
         pytest.skip("needs sudo: apt-get install sudo")
     name = f"{user}-a"
-    subprocess.run(["useradd", "--system", "--create-home", "--shell", "/bin/sh", name], check=True)
+    of_users("useradd", "--system", "--create-home", "--shell", "/bin/sh", name)
     yield name
     Path(f"/etc/sudoers.d/{name}").unlink(missing_ok=True)
-    subprocess.run(["userdel", "--remove", name], check=True, capture_output=True)
+    of_users("userdel", "--remove", name)
 
 
 def test_sudo_gives_the_rights_or_says_what_is_missing(user: str, airflow_user: str) -> None:
