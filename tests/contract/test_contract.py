@@ -71,7 +71,7 @@ class TestKubernetes(ConnectorContract):
 
     @pytest.fixture
     def make_connector(self, kube: Kube) -> Callable[[], Connector]:
-        deployment = Deployment("kube", "kubernetes", kube.config(), workdir=f"/airflow_hybrid/{WORK}")
+        deployment = Deployment("kube", "kubernetes", kube.config(), workdir="/airflow_hybrid/work dir")
         return lambda: KubernetesConnector(deployment)
 
 
@@ -105,7 +105,7 @@ class TestContainer(ConnectorContract):
     @pytest.fixture
     def make_connector(self, standing: str) -> Callable[[], Connector]:
         config = {"containerId": standing, "cores": 4}
-        return lambda: ContainerConnector(Deployment("box", "podman", config, workdir=f"/{WORK}", external=True))
+        return lambda: ContainerConnector(Deployment("box", "podman", config, workdir="/work dir", external=True))
 
 
 @pytest.mark.contract
