@@ -115,7 +115,7 @@ class _Store:
             raise error
 
     def put(self, key: str, source: Path) -> str:
-        """Send a file; -> its key."""
+        """Send a file, unless it is there; -> its key."""
         candidate = next(
             name
             for name in (numbered(key, number) for number in itertools.count(1))
@@ -124,7 +124,10 @@ class _Store:
         if candidate != key:
             self._log.warning("%s/%s is there already and stays: the output is %s", self.url, key, candidate)
         target = self._at(candidate)
+        self._placed.add(candidate)
         try:
+            if target.exists() and not self._is_ours(candidate, target):
+                return candidate  # an input that was handed on, or sent by a try that was killed before it said so
             target.parent.mkdir(parents=True, exist_ok=True)
             with source.open("rb") as data, target.open("wb") as sink:
                 shutil.copyfileobj(data, sink, 1 << 20)
@@ -132,7 +135,6 @@ class _Store:
         except OSError as error:
             raise self._refused(target, error) from error
         self._changed = True
-        self._placed.add(candidate)
         return candidate
 
     def _has_room(self, key: str, source: Path) -> bool:
@@ -140,14 +142,16 @@ class _Store:
         try:
             if not path.exists():
                 return True
-            line = self._lines.get(key)
-            ours = line is not None and (self._existing == REPLACE or line.get("run") == self._run)
-            if line is not None and ours and {**line, **self._state(path)} == line:
-                return True
-            # sent before the record could be kept: with the same content nothing is lost
-            return self._existing != FAIL and path.is_file() and _same(path, source)
+            return self._is_ours(key, path) or (path.is_file() and _same(path, source))
         except OSError as error:
             raise self._refused(path, error) from error
+
+    def _is_ours(self, key: str, path: Any) -> bool:
+        """Whether what is there is an output that may be replaced: recorded, and the same version still."""
+        line = self._lines.get(key)
+        if line is None or (self._existing != REPLACE and line.get("run") != self._run):
+            return False
+        return {**line, **self._state(path)} == line
 
     @staticmethod
     def _state(path: Any) -> dict[str, Any]:

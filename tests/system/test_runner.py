@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from airflow_hybrid.gather.record import RECORD
 from tests.system.airflow_api import wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -168,3 +169,69 @@ def test_it_is_a_command_of_airflow(folder: Path) -> None:
     done = call(folder, "hybrid", "run", "--quiet", "--outdir", "three", "bound.yml", program=[str(BIN / "airflow")])
     assert done.returncode == 0, done.stderr
     assert Path(json.loads(done.stdout)["out"]["path"]).read_text() == "x\n"
+
+
+PASS = """
+cwlVersion: v1.2
+class: Workflow
+inputs: {f: File, d: Directory}
+steps: []
+outputs: {f: {type: File, outputSource: f}, d: {type: Directory, outputSource: d}}
+"""
+MAKE_DATA = """
+cwlVersion: v1.2
+class: CommandLineTool
+inputs: {f: File}
+outputs: {d: {type: Directory, outputBinding: {glob: data}}}
+baseCommand: [sh, -c, 'mkdir -p data/raw && cat "$0" >data/new.txt && echo other >data/raw/p.txt']
+arguments: [$(inputs.f.path)]
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A user's folder: documents beside inputs and what is precious, and runs without ``--outdir``."""
+    texts = {
+        "pass.cwl": PASS, "data.cwl": MAKE_DATA, "in.txt": "input", "data/raw/p.txt": "precious", "dd/m": "m",
+        "job.json": json.dumps({"f": {"class": "File", "path": "in.txt"}, "d": {"class": "Directory", "path": "dd"}}),
+        "dot.json": json.dumps({"f": {"class": "File", "path": "in.txt"}, "d": {"class": "Directory", "path": "."}}),
+        "data.json": json.dumps({"f": {"class": "File", "path": "data/raw/p.txt"}}),
+    }  # fmt: skip
+    project = tmp_path / "My Project"
+    for name, text in texts.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(text)
+    return project
+
+
+def contents(folder: Path) -> dict[str, str]:
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != RECORD)
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in files if "cache" not in path.parts}
+
+
+def test_inputs_that_are_handed_on_into_their_own_folder_stay_and_are_the_outputs(project: Path) -> None:
+    before = contents(project)
+    done = call(project, "--quiet", "pass.cwl", "job.json")
+    assert done.returncode == 0, done.stderr
+    out = json.loads(done.stdout)
+    assert (out["f"]["path"], out["d"]["path"]) == (str(project / "in.txt"), str(project / "dd"))
+    assert contents(project) == before
+
+
+def test_an_output_folder_is_merged_into_the_users_and_another_run_replaces_outputs_only(
+    project: Path,
+) -> None:
+    before = contents(project)
+    for _ in range(2):
+        done = call(project, "--quiet", "data.cwl", "data.json")
+        assert done.returncode == 0, done.stderr
+        assert contents(project) == before | {"data/new.txt": "precious", "data/raw/p.txt_2": "other\n"}
+    done = call(project, "--quiet", "--existing", "fail", "data.cwl", "data.json")
+    assert done.returncode == 1 and "has what this run did not make under names of its outputs" in done.stderr
+
+
+def test_the_folder_that_outdir_is_in_is_not_copied_into_itself(project: Path) -> None:
+    before = contents(project)
+    done = call(project, "--quiet", "--outdir", "./out", "pass.cwl", "dot.json")
+    assert done.returncode == 0, done.stderr
+    assert contents(project / "out/My Project") == before

@@ -61,3 +61,54 @@ def test_outputs_go_to_a_store_with_all_that_is_in_their_folders(
     assert store.cat("/bucket/out/d/deep/z z.txt") == b"z"
     assert value["d"]["location"] == "memory://bucket/out/d"
     assert value["d"]["listing"][0]["listing"][0]["location"] == "memory://bucket/out/d/deep/z%20z.txt"
+
+
+def sent(outputs: dict[str, str], tmp_path: Path, **more: str) -> dict[str, str]:
+    """Send files by name and content; -> their URLs."""
+    value = {}
+    for name, text in outputs.items():
+        path = tmp_path / "job" / text / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        value[name.partition(".")[0]] = {"class": "File", "location": path.as_uri(), "basename": name}
+    log = logging.getLogger("t")
+    result, lineage = asyncio.run(gather(value, "memory://bucket/out/", parse_deployments({}), None, log, **more))
+    assert {entry.destination for entry in lineage} == {item["location"] for item in result.values()}
+    return {name: item["location"] for name, item in result.items()}
+
+
+def test_what_is_in_a_store_stays_and_an_earlier_try_is_replaced(
+    store: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    store.pipe("/bucket/out/a.txt", b"mine")
+    for text in ("one", "two"):
+        urls = sent({"a.txt": text, "b.txt": text}, tmp_path, run="r")
+        assert urls == {"a": "memory://bucket/out/a.txt_2", "b": "memory://bucket/out/b.txt"}
+    assert [store.cat(f"/bucket/out/{name}") for name in ("a.txt", "a.txt_2", "b.txt")] == [b"mine", b"two", b"two"]
+    store.pipe("/bucket/out/b.txt", b"changed by hand")
+    assert sent({"b.txt": "three"}, tmp_path, run="r") == {"b": "memory://bucket/out/b.txt_2"}
+    assert sent({"b.txt": "four"}, tmp_path, run="s") == {"b": "memory://bucket/out/b.txt_3"}
+    assert sent({"b.txt": "five"}, tmp_path, run="t", existing="replace") == {"b": "memory://bucket/out/b.txt_2"}
+    assert store.cat("/bucket/out/b.txt") == b"changed by hand"
+
+
+def test_the_same_content_in_a_store_is_left_alone_and_does_not_become_ours(
+    store: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    store.pipe("/bucket/out/a.txt", b"input")
+    made = store.info("/bucket/out/a.txt")["created"]
+    assert sent({"a.txt": "input"}, tmp_path, run="r") == {"a": "memory://bucket/out/a.txt"}
+    assert store.info("/bucket/out/a.txt")["created"] == made
+    assert sent({"a.txt": "other"}, tmp_path, run="r") == {"a": "memory://bucket/out/a.txt_2"}
+    assert store.cat("/bucket/out/a.txt") == b"input"
+
+
+def test_it_can_be_an_error_that_something_is_in_a_store(store: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+    store.pipe("/bucket/out/a.txt", b"mine")
+    with pytest.raises(TransferError) as caught:
+        sent({"a.txt": "x", "b.txt": "x"}, tmp_path, run="r", existing="fail")
+    assert str(caught.value) == (
+        "memory://bucket/out has what this run did not make under names of its outputs: a.txt\n"
+        "  -> choose another `outdir`, or let outputs get new names (`existing_outputs: rename`)"
+    )
+    assert not store.exists("/bucket/out/b.txt")
