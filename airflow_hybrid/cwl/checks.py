@@ -12,14 +12,14 @@ from cwltool.errors import WorkflowException
 from cwltool.process import Process
 from cwltool.stdfsaccess import StdFsAccess
 from schema_salad.exceptions import ValidationException
-from schema_salad.validate import validate
+from schema_salad.validate import validate, validate_ex
 
 from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.file_values import clean
 from airflow_hybrid.cwl.inputs import NAMESPACES
 from airflow_hybrid.cwl.runtime import FORMATS, HybridContext, load_process
 from airflow_hybrid.errors import InputError
-from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph, not_json
+from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph, percent_decoded
 
 
 def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
@@ -27,9 +27,6 @@ def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
 
     :raises InputError: naming the input.
     """
-    for name, value in order.items():
-        if problem := not_json(value):
-            raise InputError(f"input {name!r} holds {problem}")
     process = process_of(graph)
     _check_types(process, graph, order)
     context = HybridContext()
@@ -68,12 +65,30 @@ def _check_types(process: Process, graph: WorkflowGraph, order: Mapping[str, Jso
     fields = {field.name: field.type for field in schema.fields}
     for port in graph.inputs:
         value = order[port.name]
-        if validate(fields[port.name], value, strict=False, vocab=INPUT_OBJ_VOCAB):
+        if _is_valid(fields[port.name], value):
             continue
         expected = describe(port.type)
         if value is None:
             raise InputError(f"input {port.name!r} is missing (type {expected}, no default)")
+        if isinstance(value, dict) and value.get("class") == expected:
+            raise InputError(f"input {port.name!r}: {_problem(fields[port.name], value)}")
         raise InputError(f"input {port.name!r} must be {expected}, not {_shown(value)}")
+
+
+def _is_valid(schema: Any, value: JsonValue) -> bool:
+    try:
+        return bool(validate(schema, value, strict=False, vocab=INPUT_OBJ_VOCAB))
+    except TypeError:  # `class: 5`, which schema-salad takes for a text
+        return False
+
+
+def _problem(schema: Any, value: JsonValue) -> str:
+    """What is wrong with a File or Directory that is one."""
+    try:
+        validate_ex(schema, value, strict=False, vocab=INPUT_OBJ_VOCAB)
+    except ValidationException as error:
+        return messages.plain(str(error))[1]
+    return f"this is not a valid {value['class']}"
 
 
 def describe(kind: JsonValue) -> str:
@@ -94,6 +109,6 @@ def describe(kind: JsonValue) -> str:
 
 def _shown(value: JsonValue) -> str:
     if isinstance(value, dict) and value.get("class") in ("File", "Directory"):
-        return f"the {value['class']} {value.get('location', 'literal')}"
+        return f"the {value['class']} {percent_decoded(value.get('location', 'literal'))}"
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."

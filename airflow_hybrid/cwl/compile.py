@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import re
 from collections.abc import Iterator, MutableMapping
@@ -162,7 +163,7 @@ def _loading_context(fetched: dict[str, None], roots: Roots, refused: dict[str, 
             text = self._from_web(url) if _is_web(url) else str(super().fetch_text(url, content_types))
             if not url.startswith(_STANDARD):
                 fetched[url] = None
-            return text
+            return _whole_characters(text)
 
         def _from_web(self, url: str) -> str:
             known = self.cache.get(url)
@@ -185,6 +186,25 @@ def _loading_context(fetched: dict[str, None], roots: Roots, refused: dict[str, 
 
 def _is_web(url: str) -> bool:
     return url.startswith(("http://", "https://"))
+
+
+_TWO_HALVES = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})")
+
+
+def _whole_characters(text: str) -> str:
+    """The text of a document with the characters that JSON escapes as two halves, which YAML takes for two characters.
+
+    Other text, of an ``$include``, is left as it is.
+    """
+    if not text.lstrip().startswith("{") or not _TWO_HALVES.search(text):
+        return text
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return text
+    if not document.keys() & {"class", "cwlVersion", "$graph"}:
+        return text
+    return _TWO_HALVES.sub(lambda found: found[1] + json.loads(f'"{found[2]}"'), text)
 
 
 def _explained(error: Exception, source: str) -> CwlError:

@@ -10,6 +10,13 @@ from urllib.parse import urlsplit
 
 from airflow_hybrid.model import JsonValue, percent_decoded
 
+_LISTS = ("secondaryFiles", "listing")
+
+
+def with_lists(item: dict[str, Any]) -> dict[str, Any]:
+    """A File or Directory whose only secondary file or entry is in a list, as the standard has it."""
+    return {key: [entry] if key in _LISTS and isinstance(entry, dict) else entry for key, entry in item.items()}
+
 
 def clean(value: Any, *, contents: bool = False, listing: bool = False) -> JsonValue:
     """A value without what cwltool adds for its own use: what tasks publish.
@@ -23,6 +30,7 @@ def clean(value: Any, *, contents: bool = False, listing: bool = False) -> JsonV
         return value
     kept = {key: clean(item, contents=contents, listing=listing) for key, item in value.items()}
     if kept.get("class") in ("File", "Directory"):
+        kept = with_lists(kept)
         for key in ("path", "dirname", "nameroot", "nameext", "writable"):
             kept.pop(key, None)
         if str(kept.get("location", "")).startswith("_:"):
@@ -43,6 +51,7 @@ def named(value: Any) -> Any:
         return value
     item = {key: named(entry) for key, entry in value.items()}
     if item.get("class") in ("File", "Directory"):
+        item = with_lists(item)
         if not item.get("basename") and "location" in item:
             item["basename"] = posixpath.basename(percent_decoded(urlsplit(item["location"]).path.rstrip("/")))
         if item["class"] == "File" and "basename" in item:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,10 +18,12 @@ from cwltool.workflow import Workflow, WorkflowStep
 from airflow_hybrid.cwl.default_files import Refused
 from airflow_hybrid.cwl.inputs import NAMESPACES
 from airflow_hybrid.cwl.resolved import as_written, in_order, kind, original_version, plain_json, position, text
-from airflow_hybrid.cwl.runtime import FORMATS
+from airflow_hybrid.cwl.runtime import FORMATS, VALUE_FROM
 from airflow_hybrid.cwl.step_documents import StepDocuments
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import JsonValue, Port, Source, Step, StepInput, WorkflowGraph, WorkflowOutput
+
+log = logging.getLogger(__name__)
 
 
 class GraphBuilder:
@@ -221,16 +224,24 @@ def _sorted(steps: list[Step], workflow: Workflow) -> list[Step]:
 
 
 def _check_links(workflow: Workflow, entry: Any, connected: Sequence[Any]) -> None:
-    """Requirements that cwltool asks for only when the step runs."""
+    """Requirements that cwltool asks for only when the step runs.
+
+    Several sources may be merged in two ways, so who writes them has to say that it is meant. What ``valueFrom`` means
+    is plain, and other runners run it: of that, a warning.
+    """
     if len(connected) > 1 and not workflow.get_requirement("MultipleInputFeatureRequirement")[0]:
         raise CwlError(
             f"{shortname(entry['id'])} has several sources and MultipleInputFeatureRequirement is missing",
             where=position(entry),
         )
-    if "valueFrom" in entry and not workflow.get_requirement("StepInputExpressionRequirement")[0]:
-        raise CwlError(
-            f"{shortname(entry['id'])} has valueFrom and StepInputExpressionRequirement is missing",
-            where=position(entry),
+    if "valueFrom" in entry and not workflow.get_requirement(VALUE_FROM)[0]:
+        log.warning(
+            "%s: %s has valueFrom and %s is missing: it runs here, and not everywhere; add `%s: {}` to the "
+            "workflow's requirements",
+            position(entry),
+            shortname(entry["id"]),
+            VALUE_FROM,
+            VALUE_FROM,
         )
 
 

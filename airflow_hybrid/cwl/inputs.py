@@ -10,18 +10,15 @@ from __future__ import annotations
 import contextlib
 import copy
 import difflib
-import hashlib
 import itertools
 import math
 import os
-import re
-import stat
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
-from airflow_hybrid.cwl.default_files import NULL_DEVICE, check_used, is_null_device
+from airflow_hybrid.cwl.default_files import check_used
+from airflow_hybrid.cwl.input_files import InputFiles, local_path, measure
 from airflow_hybrid.errors import CwlError, InputError
 from airflow_hybrid.model import (
     CwlObject,
@@ -31,12 +28,9 @@ from airflow_hybrid.model import (
     StepInput,
     WorkflowGraph,
     WorkflowOutput,
+    not_json,
     percent_decoded,
-    percent_encoded,
 )
-
-_SHA1 = re.compile(r"sha1\$[0-9a-f]{40}")
-_SCHEMES = ("file", "http", "https", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "wasb", "adl", "ftp", "hybrid")
 
 NAMESPACES = "airflow_hybrid:namespaces"
 """Class of a pseudo requirement of a graph: the document's ``$namespaces``, for the formats of a run's files."""
@@ -212,7 +206,7 @@ def validate_inputs(
         if name not in names:
             near = difflib.get_close_matches(name, names, 1)
             known = f"did you mean {near[0]!r}?" if near else f"the inputs are: {', '.join(names) or 'none'}"
-            raise InputError(f"unknown input {name!r}", where=graph.source or None, hint=known)
+            raise InputError(f"unknown input {name!r}", where=percent_decoded(graph.source) or None, hint=known)
     base = base_uri if "://" in base_uri else Path(base_uri).absolute().as_uri() + "/"
     namespaces: Mapping[str, str] = next(
         (item["prefixes"] for item in graph.requirements or [] if item["class"] == NAMESPACES), {}
@@ -223,12 +217,14 @@ def validate_inputs(
         if value is None and port.has_default:
             value = port.default
         check_used(value)
-        order[port.name] = _located(copy.deepcopy(value), port.name, base, namespaces)
+        if problem := not_json(value):
+            raise InputError(f"input {port.name!r} holds {problem}")
+        order[port.name] = InputFiles(port.name, base, namespaces).located(copy.deepcopy(value))
     from airflow_hybrid.cwl.checks import check_order
 
     order = check_order(graph, order)
     for name, value in order.items():
-        _measure(value, name, checksum)
+        measure(value, name, checksum)
     return order
 
 
@@ -238,89 +234,3 @@ def _kind(value: JsonValue) -> str:
     if isinstance(value, dict):
         return f"a {value['class']}" if value.get("class") in ("File", "Directory") else "a record"
     return {bool: "a boolean", int: "an int", float: "a float", str: "a string", list: "an array"}[type(value)]
-
-
-def _located(value: JsonValue, name: str, base: str, namespaces: Mapping[str, str]) -> JsonValue:
-    """Files with a ``file:`` (or remote) location; nothing relative."""
-    if isinstance(value, list):
-        return [_located(item, name, base, namespaces) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if value.get("class") not in ("File", "Directory"):
-        return {key: _located(item, name, base, namespaces) for key, item in value.items()}
-    if is_null_device(value):  # an empty file, wherever it is used
-        return {
-            "class": "File",
-            "basename": str(value.get("basename") or os.path.basename(NULL_DEVICE)),
-            "contents": "",
-        }
-    item = dict(value)
-    path = item.pop("path", None)
-    location = item.get("location")
-    if location is None and path is not None:
-        # a path is not percent-encoded, a location is
-        location = path if urlsplit(path).scheme in _SCHEMES else percent_encoded(path)
-    if location is not None and not isinstance(location, str):
-        raise InputError(f"input {name!r}: the location of a {item['class']} must be a string")
-    if location is not None and not location.startswith("_:"):
-        if urlsplit(location).scheme not in _SCHEMES:
-            location = urljoin(base, percent_encoded(percent_decoded(location), safe="/@!$&'()*+,;=~"))
-        item["location"] = location.rstrip("/")
-        item.setdefault("basename", os.path.basename(percent_decoded(urlsplit(item["location"]).path)))
-        _check_exists(item, name)
-    elif "contents" not in item and "listing" not in item:
-        raise InputError(f"input {name!r}: a {item['class']} needs a location, a path, or its contents")
-    prefix, colon, rest = str(item.get("format", "")).partition(":")
-    if colon and prefix in namespaces:
-        item["format"] = namespaces[prefix] + rest
-    for key in ("secondaryFiles", "listing"):
-        if key in item:
-            item[key] = _located(item[key], name, base, namespaces)
-    return item
-
-
-def local_path(location: str) -> str | None:
-    """The path of a ``file:`` URI of this machine."""
-    parts = urlsplit(location)
-    return percent_decoded(parts.path) if parts.scheme == "file" and parts.netloc in ("", "localhost") else None
-
-
-def _check_exists(item: CwlObject, name: str) -> None:
-    path = local_path(item["location"])
-    if path is None:
-        return
-    try:
-        mode = os.stat(path).st_mode
-    except OSError as error:
-        raise InputError(f"input {name!r}: {path}: {error.strerror}") from error
-    right = stat.S_ISDIR(mode) if item["class"] == "Directory" else stat.S_ISREG(mode)
-    if not right:
-        raise InputError(f"input {name!r}: {path} is not a {item['class']}")
-
-
-def _measure(value: JsonValue, name: str, checksum: bool) -> None:
-    """Size and checksum of local files; a checksum that was given must be right."""
-    if isinstance(value, list):
-        for item in value:
-            _measure(item, name, checksum)
-        return
-    if not isinstance(value, dict):
-        return
-    if value.get("class") == "File" and (path := local_path(value.get("location", ""))) is not None:
-        value["size"] = os.stat(path).st_size
-        if checksum:
-            found = f"sha1${_sha1(path)}"
-            if _SHA1.fullmatch(str(value.get("checksum", ""))) and value["checksum"] != found:
-                raise InputError(f"input {name!r}: the checksum of {path} is {found}, not {value['checksum']}")
-            value["checksum"] = found
-    for key, item in value.items():
-        if key != "listing":
-            _measure(item, name, checksum)
-
-
-def _sha1(path: str) -> str:
-    digest = hashlib.sha1(usedforsecurity=False)
-    with open(path, "rb") as file:
-        while block := file.read(1024 * 1024):
-            digest.update(block)
-    return digest.hexdigest()

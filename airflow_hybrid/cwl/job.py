@@ -21,6 +21,7 @@ from schema_salad.exceptions import ValidationException
 
 from airflow_hybrid.cwl import javascript, messages
 from airflow_hybrid.cwl.default_files import NULL_DEVICE, check_used, is_null_device
+from airflow_hybrid.cwl.file_values import with_lists
 from airflow_hybrid.cwl.inputs import with_size
 from airflow_hybrid.cwl.outputs import check_json, publish
 from airflow_hybrid.cwl.site import Inside, JobSite
@@ -103,6 +104,7 @@ class PendingJob:
         kind = value.get("class")
         if kind not in ("File", "Directory"):
             return item
+        item = with_lists(item)
         if is_null_device(item):
             item = {"class": "File", "basename": posixpath.basename(NULL_DEVICE), "contents": ""}
         if "location" not in item and "path" in item:
@@ -258,7 +260,7 @@ class PendingJob:
         inputs = {item["location"]: item for item in self.files()}
         missing = [location for location in inputs if location not in paths]
         if missing:
-            raise CwlError(f"no path was given for the input {missing[0]}", where=self.label)
+            raise CwlError(f"no path was given for the input {percent_decoded(missing[0])}", where=self.label)
         own = {location: paths[location] for location in inputs}
         site = JobSite(jobdir, own, facts, self._literals, inputs, None if image is None else Inside(image.outdir))
         site.sizes = self.tool.asks_size

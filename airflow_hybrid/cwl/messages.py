@@ -10,8 +10,8 @@ import os
 import re
 import threading
 from collections.abc import Iterator
-from urllib.parse import unquote
 
+from airflow_hybrid.model import percent_decoded
 from airflow_hybrid.printable import shortened
 
 MOST_CHARS = 20_000
@@ -28,6 +28,8 @@ _HEADING = re.compile(
     r"|Tool definition .* failed (validation|initialization)( with)?:"
 )
 """Lines that only lead to what is wrong."""
+_FILE_URI = re.compile(r"file://(/[^\s'\",)\]]*)")
+"""as it stands in a message: percent-encoded, without white space and quotation marks"""
 _PHRASES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -44,7 +46,6 @@ _PHRASES = tuple(
         (r"Error collecting output for parameter '([^']*)': ?", r"output '\1': "),
         (r"Did not find output file with glob pattern: \['([^']*)'\]\.?", r"no file matches the glob '\1'"),
         (r"Did not find output file with glob pattern: \[([^\]]*)\]\.?", r"no file matches any of the globs \1"),
-        (r"file://(?=/)", ""),
     )
 )
 
@@ -113,7 +114,7 @@ def caught() -> Iterator[Caught]:
 
 def position(lead: str, line: str | int, column: str | int) -> str:
     """``file:line:column`` with a plain path for ``file:`` URIs."""
-    path = unquote(lead[len("file://") :]) if lead.startswith("file://") else lead
+    path = percent_decoded(lead[len("file://") :]) if lead.startswith("file://") else lead
     return f"{path if '://' in path else os.path.abspath(path)}:{line}:{column}"
 
 
@@ -149,7 +150,7 @@ def plain(text: str) -> tuple[str | None, str]:
     for item, following in itertools.pairwise(kept):  # a field, then what is wrong with it
         if item is first and following[0] > first[0] and following[1]:
             first = following
-    message = " ".join(item[2] for item in kept)
+    message = _FILE_URI.sub(lambda found: percent_decoded(found[1]), " ".join(item[2] for item in kept))
     for pattern, replacement in _PHRASES:
         message = pattern.sub(replacement, message)
     return first[1], message.strip()

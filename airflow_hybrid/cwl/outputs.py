@@ -47,7 +47,7 @@ def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
         replaced = _replaced(item["location"], site)
         replica = site.path_of(location)
         if replica is None:
-            raise CwlError(f"output {location} is neither in the output directory nor an input")
+            raise CwlError(f"output {percent_decoded(location)} is neither in the output directory nor an input")
         if replaced:
             _locate(item, replaced, site, to_uri)
         elif kind == "File":

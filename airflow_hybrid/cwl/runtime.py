@@ -46,6 +46,7 @@ CWL_VERSION = "airflow_hybrid:cwlVersion"
 """Key of a process in a stored document: the version that it was written in."""
 FORMATS = "airflow_hybrid:formats"
 """Key of a stored document: [subject, predicate, object] triples of the file formats' ontology."""
+VALUE_FROM = "StepInputExpressionRequirement"
 NOWHERE = "/nonexistent"
 EVAL_TIMEOUT_S = 30.0
 """An expression that takes longer is ended: it holds up all the work of its process."""
@@ -399,6 +400,8 @@ class HybridWorkflow(_Reusable, Workflow):
     def get_requirement(self, feature: str) -> tuple[Any, bool | None]:
         if feature == "LoadListingRequirement":  # a workflow looks into no directory; its tools do
             return None, None
+        if feature == VALUE_FROM:  # the document's author was warned when it was compiled
+            return {"class": feature}, True
         return cast("tuple[Any, bool | None]", super().get_requirement(feature))
 
     def start(self, inputs: MutableMapping[str, Any], done: Callable[[Any, str], None], context: HybridContext) -> Any:

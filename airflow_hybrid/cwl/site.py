@@ -15,7 +15,7 @@ from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import dedup
 
 from airflow_hybrid.errors import CwlError
-from airflow_hybrid.model import FactsNeeded, FileFact, Question, SiteFacts, percent_decoded, percent_encoded
+from airflow_hybrid.model import FactsNeeded, FileFact, Question, SiteFacts, not_json, percent_decoded, percent_encoded
 from airflow_hybrid.model.containers import STAGED, TMPDIR
 from airflow_hybrid.model.files import SPECIAL
 
@@ -147,7 +147,7 @@ class JobSite:
     def need_path(self, location: str) -> str:
         found = self.path_of(location)
         if found is None:
-            raise CwlError(f"{location} is used by the job and is not one of its inputs")
+            raise CwlError(f"{percent_decoded(location)} is used by the job and is not one of its inputs")
         return found
 
     def input_at(self, path: str) -> str | None:
@@ -249,7 +249,11 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         parts = [part for part in rest.split("/") if part not in ("", ".")]
         if ".." in parts or rest.startswith("/"):
             raise CwlError(f"glob pattern {rest!r} leaves the output directory")
-        return [_file_uri(found) for found in self._match(outdir, parts)]
+        matches = list(self._match(outdir, parts))
+        for path in matches:
+            if problem := not_json(path[len(outdir) + 1 :]):
+                raise CwlError(f"glob pattern {'/'.join(parts)!r} matches {problem}")
+        return [_file_uri(path) for path in matches]
 
     def _match(self, folder: str, parts: list[str]) -> Iterator[str]:
         if not parts:

@@ -13,7 +13,7 @@ from cwltool.stdfsaccess import StdFsAccess
 from airflow_hybrid.cwl.default_files import location_of, refusal
 from airflow_hybrid.cwl.trust import REFUSED, located
 from airflow_hybrid.errors import SiteError
-from airflow_hybrid.model import percent_encoded
+from airflow_hybrid.model import percent_decoded, percent_encoded
 
 T = TypeVar("T")
 Reader = Callable[[str], bytes]
@@ -49,13 +49,17 @@ class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
 
     def open(self, fn: str, mode: str) -> IO[Any]:
         if self._reader is None:
-            raise WorkflowException(f"the contents of {fn} are asked for by an expression and cannot be read here")
+            raise WorkflowException(
+                f"the contents of {percent_decoded(fn)} are asked for by an expression and cannot be read here"
+            )
         data = self._ask(self._reader, fn)
         return io.BytesIO(data) if "b" in mode else io.StringIO(data.decode())
 
     def listdir(self, fn: str) -> list[str]:
         if self._lister is None:
-            raise WorkflowException(f"the listing of {fn} is asked for by an expression and cannot be read here")
+            raise WorkflowException(
+                f"the listing of {percent_decoded(fn)} is asked for by an expression and cannot be read here"
+            )
         found = []
         for name, directory in self._ask(self._lister, fn):
             location = f"{fn.rstrip('/')}/{percent_encoded(name)}"

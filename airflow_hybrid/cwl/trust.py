@@ -86,6 +86,7 @@ class Roots:
         if parts.scheme != "file":
             return f"a document may not load {url}: only files"
         path = os.path.realpath(percent_decoded(parts.path))
+        url = percent_decoded(url)
         if path.endswith(".cwl") and "/." not in path:
             return None
         root = next((folder for folder in self._folders if is_below(path, folder)), None)
@@ -224,7 +225,7 @@ def _location(item: Mapping[str, Any]) -> str:
 
 def made_up(location: str, where: str) -> CwlError:
     return CwlError(
-        f"an expression gave the file {location}, which is neither an input nor the output of a step",
+        f"an expression gave the file {percent_decoded(location)}, which is neither an input nor the output of a step",
         where=where,
         hint="expressions may hand on files that they were given; another file has to be an input of the workflow",
     )

@@ -140,6 +140,24 @@ def out_path(path: str | None, log: str) -> str:
     return f"../{log}" if path is None else f"./{path}" if not path.startswith("/") else path
 
 
+_FOLLOW = """\
+from=$1 to=$2; shift 2
+for link do
+  rest=${link#"$to"}
+  [ -e "$from$rest" ] || continue
+  rm -- "$link" && cp -R -L -- "$from$rest" "$link" || exit 1
+done"""
+
+
+def _copy(source: str, target: str) -> str:
+    """Copy a file or folder of which the job may write the copy, both as quoted words.
+
+    What a link leads to is copied: the job must not write to its inputs by it. A link that leads nowhere stays one.
+    """
+    follow = f"sh -c {shell_word(_FOLLOW)} sh {source} {target}"
+    return f"cp -R -H -- {source} {target} && find {target} -type l -exec {follow} {{}} +"
+
+
 def _make(entry: StageEntry, literals: object) -> str:
     target = shell_word(entry.target)
     parent = f"mkdir -p -- {shell_word(posixpath.dirname(entry.target))}"
@@ -148,8 +166,7 @@ def _make(entry: StageEntry, literals: object) -> str:
     elif entry.kind == "link":
         command = f"{parent} && ln -s -- {shell_word(entry.source or '')} {target}"
     elif entry.kind == "copy":
-        # links inside are followed: the job may write here, and must not write to its inputs
-        command = f"{parent} && cp -R -L -- {shell_word(entry.source or '')} {target} && chmod -R u+w -- {target}"
+        command = f"{parent} && {_copy(shell_word(entry.source or ''), target)} && chmod -R u+w -- {target}"
     else:
         command = f"{parent} && cp -- {shell_word(next(literals))} {target}"  # type: ignore[call-overload]
         if entry.executable:

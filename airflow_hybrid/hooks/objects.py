@@ -18,7 +18,10 @@ HERE = ("file", "hybrid")
 
 def is_url(location: str) -> bool:
     """Whether a location is neither a file of this machine nor of a deployment: of the web, or of an object store."""
-    scheme = urlsplit(location).scheme
+    try:
+        scheme = urlsplit(location).scheme
+    except ValueError:
+        return False  # `http://[`: what is wrong with it is said by who uses it
     return bool(scheme) and scheme not in HERE and location.startswith(f"{scheme}://")
 
 

@@ -174,7 +174,6 @@ steps:
         (FLOW.replace("text: s", "text: zzz"), "8:10", "'source' names 'zzz', which is not there"),
         (FLOW.replace("echo.cwl", "nope.cwl"), "7:5", "nope.cwl, which is not there"),
         (FLOW.replace("out: [said]", "out: [said]\n    scatter: text"), "6:3", "ScatterFeatureRequirement"),
-        (FLOW.replace("text: s", "text: {source: s, valueFrom: $(self)}"), "8:10", "StepInputExpressionRequirement"),
         (
             FLOW.replace("text: s", "text: {source: [s, s], pickValue: first_non_null}"),
             "8:10",
