@@ -249,7 +249,19 @@ def _compile(file: str) -> Iterator[tuple[str, WorkflowGraph, tuple[Binding, ...
     for name, workflow in hybrid.workflows.items():
         graph = load_graph(workflow.file)
         check_bindings(workflow.bindings, hybrid.deployments, [s.path for s in graph.walk()], where=hybrid.path)
+        if workflow.settings is not None:
+            _check_settings(graph, workflow.settings)
         yield name, graph, workflow.bindings
+
+
+def _check_settings(graph: WorkflowGraph, file: str) -> None:
+    from airflow_hybrid.config.messages import choices
+    from airflow_hybrid.cwl.checks import check_settings
+    from airflow_hybrid.cwl.settings import load_inputs
+
+    for name in check_settings(graph, load_inputs(file), file):
+        known = choices(name, [port.name for port in graph.inputs])
+        sys.stderr.write(f"{file}: {name!r} is no input of {graph.name}: runs ignore it\n  -> {known}\n")
 
 
 def summary(name: str, graph: WorkflowGraph, bindings: tuple[Binding, ...]) -> Iterator[str]:

@@ -16,7 +16,9 @@ from schema_salad.validate import validate, validate_ex
 
 from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.file_values import clean
-from airflow_hybrid.cwl.inputs import NAMESPACES
+from airflow_hybrid.cwl.input_files import InputFiles
+from airflow_hybrid.cwl.inputs import NAMESPACES, namespaces_of
+from airflow_hybrid.cwl.job_requirements import NO_INPUTS
 from airflow_hybrid.cwl.runtime import FORMATS, HybridContext, load_process
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph, percent_decoded
@@ -44,6 +46,28 @@ def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
     }
 
 
+def check_settings(graph: WorkflowGraph, settings: CwlObject, where: str) -> list[str]:
+    """Check the values of a settings file, which a run may add to or replace, by the workflow's inputs.
+
+    :param where: the file, for messages.
+    :returns: names in it that are no inputs (runs ignore them).
+    :raises InputError: a value is not of its input's type, or a file is not there.
+    """
+    names = [port.name for port in graph.inputs]
+    prefixes = namespaces_of(graph)
+    try:
+        given = {
+            name: InputFiles(name, graph.source, prefixes).located(settings[name])
+            for name in names
+            if settings.get(name) is not None
+        }
+        _check_types(process_of(graph), graph, given)
+    except InputError as error:
+        error.where = where
+        raise
+    return [name for name in settings if name not in names and name not in NO_INPUTS]
+
+
 def process_of(graph: WorkflowGraph) -> Process:
     """A process of cwltool that has the graph's inputs, and nothing to run."""
     requirements = [item for item in graph.requirements or [] if item["class"] not in (FORMATS, NAMESPACES)]
@@ -64,6 +88,8 @@ def _check_types(process: Process, graph: WorkflowGraph, order: Mapping[str, Jso
     schema = cast(Any, process.names.get_name("input_record_schema", None))
     fields = {field.name: field.type for field in schema.fields}
     for port in graph.inputs:
+        if port.name not in order:
+            continue
         value = order[port.name]
         if _is_valid(fields[port.name], value):
             continue

@@ -208,9 +208,7 @@ def validate_inputs(
             known = f"did you mean {near[0]!r}?" if near else f"the inputs are: {', '.join(names) or 'none'}"
             raise InputError(f"unknown input {name!r}", where=percent_decoded(graph.source) or None, hint=known)
     base = base_uri if "://" in base_uri else Path(base_uri).absolute().as_uri() + "/"
-    namespaces: Mapping[str, str] = next(
-        (item["prefixes"] for item in graph.requirements or [] if item["class"] == NAMESPACES), {}
-    )
+    namespaces = namespaces_of(graph)
     order: CwlObject = {}
     for port in graph.inputs:
         value = given.get(port.name)
@@ -226,6 +224,11 @@ def validate_inputs(
     for name, value in order.items():
         measure(value, name, checksum)
     return order
+
+
+def namespaces_of(graph: WorkflowGraph) -> Mapping[str, str]:
+    """The prefixes of the document's ``$namespaces``."""
+    return next((item["prefixes"] for item in graph.requirements or [] if item["class"] == NAMESPACES), {})
 
 
 def _kind(value: JsonValue) -> str:

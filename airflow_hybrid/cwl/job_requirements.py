@@ -18,6 +18,8 @@ from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph
 
 KEY = "cwl:requirements"
 KEYS = (KEY, "https://w3id.org/cwl/cwl#requirements")
+NO_INPUTS = frozenset({"cwl:tool", "outputs_folder", *KEYS})
+"""What an input object may hold beside inputs: other runners' keys."""
 HARMLESS = ("ResourceRequirement", "ToolTimeLimit", "WorkReuse")
 """how much a job gets, how long it may take, whether it is run when a same one was: plain values, no expressions"""
 ANY = "any"

@@ -115,8 +115,7 @@ def given_inputs(
             hint=f"the inputs of this workflow are: {', '.join(names) or 'none'}",
         )
     given = {key: value for key, value in settings.items() if key in names or key in job_requirements.KEYS}
-    extra = {"cwl:tool", "outputs_folder", *job_requirements.KEYS}
-    ignored = [k for k in {**settings, **(job or {})} if k not in names and k not in extra]
+    ignored = [k for k in {**settings, **(job or {})} if k not in names and k not in job_requirements.NO_INPUTS]
     if ignored:
         # an input object may hold more than the document asks for (CWL v1.2 section "Input object")
         log.warning("the input object has values that are no inputs: %s", _with_nearest(ignored, names))

@@ -89,3 +89,61 @@ def test_compile_ends_with_the_message_of_what_is_wrong(tmp_path: Path, monkeypa
 )
 def test_types_are_shown_as_cwl_writes_them(cwl_type: object, text: str) -> None:
     assert cli._type(cwl_type) == text
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (None, "FOLDER/job.yml: cannot read the inputs file: No such file or directory"),
+        ("times: many", "FOLDER/job.yml: input 'times' must be int, not \"many\""),
+        (
+            "file: {class: File, path: nope.txt}",
+            "FOLDER/job.yml: input 'file': FOLDER/nope.txt: No such file or directory",
+        ),
+        ("file: {class: File, path: 5}", "FOLDER/job.yml: input 'file': `path` of a File must be a text, not 5"),
+        ("tims: 3", None),
+        ("times: 3", None),
+    ],
+)
+def test_compile_checks_the_settings(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    settings: str | None,
+    said: str | None,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    (tmp_path / "main.cwl").write_text(
+        "cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: echo\ninputs: {times: int, file: File}\noutputs: []\n"
+    )
+    (tmp_path / "streamflow.yml").write_text(
+        "version: v1.0\nworkflows: {main: {type: cwl, config: {file: main.cwl, settings: job.yml}}}\n"
+    )
+    if settings is not None:
+        (tmp_path / "job.yml").write_text(settings)
+    if said is not None:
+        with pytest.raises(SystemExit) as ended:
+            run("compile", str(tmp_path / "streamflow.yml"))
+        assert str(ended.value) == said.replace("FOLDER", str(tmp_path))
+        return
+    run("compile", str(tmp_path / "streamflow.yml"))
+    notice = f"{tmp_path}/job.yml: 'tims' is no input of main: runs ignore it\n  -> did you mean `times`?\n"
+    assert capsys.readouterr().err == (notice if settings == "tims: 3" else "")
+
+
+@pytest.mark.parametrize("words", [["--tool-help", "main.cwl"], ["main.cwl", "--tool-help"]])
+def test_the_runner_shows_a_document_s_inputs(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: list[str]
+) -> None:
+    from airflow_hybrid.runner.__main__ import main
+
+    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "main.cwl").write_text(
+        "cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: echo\ninputs: {times: int}\noutputs: []\n"
+    )
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
+    shown = capfd.readouterr()
+    assert "--times TIMES" in shown.out + shown.err
