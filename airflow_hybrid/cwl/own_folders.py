@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Folders that are Airflow's own, or everybody's: no root of documents, and no place for the outputs of a run."""
+"""Folders that are Airflow's own, or everybody's: no root of documents."""
 
 from __future__ import annotations
 
@@ -7,12 +7,7 @@ import configparser
 import contextlib
 import os
 import pwd
-import sys
 from dataclasses import dataclass
-from pathlib import Path
-from urllib.parse import urlsplit
-
-from airflow_hybrid.model import percent_decoded
 
 _NEVER = (
     "/",
@@ -30,9 +25,6 @@ _NEVER = (
     "/var",
 )
 """folders that are no root even where they are given as one"""
-_OF_THE_SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/run", "/sbin", "/sys", "/usr")
-OUTPUTS = "hybrid_outputs"
-"""folder of Airflow's home where outputs go by default"""
 
 
 @dataclass(frozen=True)
@@ -102,32 +94,4 @@ def why_no_root(folder: str, airflow: AirflowFolders) -> str | None:
         return "it is a home directory"
     if folder == airflow.home:
         return "it is Airflow's home, with its settings, keys and logs"
-    return None
-
-
-def outdir_problem(outdir: str) -> str | None:
-    """Why the outputs of a run may not go where its conf says; None where they may.
-
-    What is written there has names that a document chooses, and replaces what had them: it must not become a DAG, a
-    setting or a program.
-
-    :param outdir: a path or URL; an object store is the business of its Connection.
-    """
-    if "://" in outdir and not outdir.startswith("file://"):
-        return None
-    path = os.path.realpath(percent_decoded(urlsplit(outdir).path) if outdir.startswith("file://") else outdir)
-    airflow = AirflowFolders.here()
-    if path in _NEVER or is_home(path):
-        return "it is the folder of everybody's files or a home directory"
-    if "/." in path:
-        return "it is hidden, or in a hidden folder"
-    programs = (*_OF_THE_SYSTEM, os.path.realpath(sys.prefix), os.path.realpath(Path(__file__).parents[2]))
-    if any(is_below(path, folder) for folder in programs):
-        return "it is a folder of the system or of programs"
-    if is_below(path, airflow.dags):
-        return "it is in the DAGs folder"
-    if airflow.holds(path, airflow.dags) and not is_below(path, os.path.join(airflow.home, OUTPUTS)):
-        return "it is a folder of Airflow itself"
-    if airflow.lies_in(path):
-        return "files of Airflow itself are in it"
     return None

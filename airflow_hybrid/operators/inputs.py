@@ -53,7 +53,6 @@ class InputsOperator(HybridTask):
         from airflow_hybrid.hooks.objects import with_listings
 
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
-        check_outdir(self.graph, conf)
         conf_outdir(self.graph, context, self.outdir_roots)
         given, requirements = job_requirements.split(
             given_inputs(self.graph, self.settings, dict(context["params"]), conf)
@@ -66,24 +65,6 @@ class InputsOperator(HybridTask):
                 job_requirements.check_files(normal, self.graph)
             order[job_requirements.KEY] = normal
         return order
-
-
-def check_outdir(graph: WorkflowGraph, conf: Mapping[str, Any]) -> None:
-    """Whether the outputs may go where a run's conf says.
-
-    :raises InputError: they may not; nothing has run.
-    """
-    from airflow_hybrid.cwl.own_folders import outdir_problem
-
-    if OUTDIR_KEY in {port.name for port in graph.inputs} or not conf.get(OUTDIR_KEY):
-        return
-    problem = outdir_problem(str(conf[OUTDIR_KEY]))
-    if problem:
-        raise InputError(
-            f"the outputs may not go to {conf[OUTDIR_KEY]}: {problem}",
-            where=f"conf key {OUTDIR_KEY!r}",
-            hint="name another folder; or let the DAG send them there: HybridDag(outdir=...), `dag: {outdir: ...}`",
-        )
 
 
 def brings_requirements(conf: Mapping[str, Any]) -> bool:
