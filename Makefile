@@ -102,4 +102,5 @@ $(VENV)/.dev: $(INPUTS)
 
 clean:
 	@if [ -x $(BIN)/python ] && [ -d .demo ]; then $(BIN)/python -m scripts.demo --stop; fi
-	rm -rf $(VENV) .demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	[ ! -f '$(VENV)/pyvenv.cfg' ] || rm -rf -- '$(VENV)'
+	rm -rf .demo build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

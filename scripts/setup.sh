@@ -22,12 +22,21 @@ choose() {
 
 usable() { [ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip --version >/dev/null 2>&1; }
 
+remove() { # only what is a virtual environment, or empty: VENV may name anything
+    rmdir -- "$venv" 2>/dev/null || [ ! -e "$venv" ] && [ ! -h "$venv" ] && return
+    if [ -h "$venv" ] || [ ! -f "$venv/pyvenv.cfg" ]; then
+        echo "setup: $venv is there and is no virtual environment: move it away, or name another." >&2
+        exit 1
+    fi
+    rm -rf -- "$venv"
+}
+
 if ! usable; then # none, or one that was interrupted half-way
     python=$(choose)
-    rm -rf "$venv"
+    remove
     echo "setup: $venv with $("$python" --version)"
     if ! error=$("$python" -m venv "$venv" 2>&1) && ! uv venv --quiet --seed --python "$python" "$venv" 2>/dev/null; then
-        rm -rf "$venv"
+        remove
         echo "$error" >&2
         echo "setup: $python cannot make a virtual environment (Debian and Ubuntu: apt-get install python3-venv)." >&2
         exit 1
