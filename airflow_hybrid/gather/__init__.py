@@ -24,7 +24,7 @@ from airflow_hybrid.gather.plan import Plan
 from airflow_hybrid.hooks.data_mover import DataMover
 from airflow_hybrid.hooks.local import LocalHost
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
-from airflow_hybrid.removal.here import make_folder, remove_folder
+from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 
 __all__ = ["EXISTING", "gather"]
 _INCOMING = ".airflow_hybrid-incoming-"
@@ -61,7 +61,7 @@ async def gather(
             value, lineage = await _to_folder(outputs, str(local), deployments, links, log, run, existing)
             return await asyncio.to_thread(upload, value, lineage, str(local), outdir, run, existing, log)
         finally:
-            remove_folder(folder)
+            _take_away(folder, log)
     path = FileRef.parse(outdir).path if outdir.startswith("file://") else os.path.abspath(outdir)
     return await _to_folder(outputs, path, deployments, links, log, run, existing)
 
@@ -110,7 +110,7 @@ async def _bring(
     prefix = f"{_INCOMING}{hashlib.sha256(outdir.run.encode()).hexdigest()[:12]}-"
     if outdir.run:
         for left in Path(outdir.path).glob(f"{prefix}*"):  # by an earlier try that was killed
-            await asyncio.to_thread(remove_folder, left)
+            await asyncio.to_thread(_take_away, left, outdir.log)
     folder = make_folder(outdir.path, prefix)
     try:
         tree = str(folder / "tree")
@@ -127,7 +127,15 @@ async def _bring(
             for entry in lineage
         ]
     finally:
-        await asyncio.to_thread(remove_folder, folder)
+        await asyncio.to_thread(_take_away, folder, outdir.log)
+
+
+def _take_away(folder: Path, log: Logger) -> None:
+    """Remove a folder of ours; that it cannot be removed makes the outputs none the worse."""
+    try:
+        remove_folder(folder)
+    except NotRemovedError as error:
+        log.warning("%s", error)
 
 
 def _unwritable(path: str, error: OSError) -> TransferError:

@@ -392,7 +392,7 @@ for ah_d in "$ah_T"/*/manifest; do
 done
 for ah_f in "$ah_T"/*/*/box; do # containers outlive the clients that started them
     ah_d=${ah_f%/*/box}
-    [ -e "$ah_f" ] && ah_meant "${ah_d##*/}" && read -r ah_client ah_name <"$ah_f" || continue
+    [ -e "$ah_f" ] && [ ! -h "${ah_f%/*}" ] && ah_meant "${ah_d##*/}" && read -r ah_client ah_name <"$ah_f" || continue
     case $ah_client in docker | podman) ;; *) continue ;; esac
     { "$ah_client" kill "$ah_name"; "$ah_client" rm -f "$ah_name"; } >/dev/null 2>&1 </dev/null && rm -f "$ah_f"
 done
