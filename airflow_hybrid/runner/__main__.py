@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import tempfile
+import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -63,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
         except KeyboardInterrupt:
             print(f"{PROG}: interrupted", file=sys.stderr)
             return INTERRUPTED
+        except Exception as error:
+            return _unforeseen(error, args.verbose)
         if outputs is not None:
             stdout.write(json.dumps(outputs, indent=4) + "\n")
             stdout.flush()
@@ -84,6 +87,15 @@ def _interrupt(number: int, frame: Any) -> None:
 def _said(error: HybridError, code: int) -> int:
     print(f"{PROG}: {error}", file=sys.stderr)
     return code
+
+
+def _unforeseen(error: Exception, verbose: bool) -> int:
+    """An error that no message was written for is one message all the same; its traceback is for who reports it."""
+    if verbose:
+        traceback.print_exception(error)
+    hint = "no message was written for this: run it again with --verbose, and report what that prints"
+    print(f"{PROG}: {type(error).__name__}: {error}\n  -> {hint}", file=sys.stderr)
+    return FAILURE
 
 
 @contextlib.contextmanager

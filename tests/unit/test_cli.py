@@ -147,3 +147,19 @@ def test_the_runner_shows_a_document_s_inputs(
     assert ended.value.code == 0
     shown = capfd.readouterr()
     assert "--times TIMES" in shown.out + shown.err
+
+
+def test_an_error_of_the_runner_that_nobody_foresaw_is_one_message(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_hybrid.runner import __main__ as runner
+
+    def fail(args: argparse.Namespace) -> None:
+        raise KeyError("what")
+
+    monkeypatch.setattr(runner, "_run", fail)
+    assert runner.main(["main.cwl"]) == 1
+    assert capfd.readouterr().err == (
+        "airflow-hybrid-runner: KeyError: 'what'\n"
+        "  -> no message was written for this: run it again with --verbose, and report what that prints\n"
+    )

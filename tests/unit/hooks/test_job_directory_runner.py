@@ -185,6 +185,27 @@ def test_stage_entries_are_made_in_order(shell: str, tmp_path: Path) -> None:
     assert (folder / "00000/out/d/run me.sh").stat().st_mode & stat.S_IXUSR
 
 
+def test_a_copy_has_what_links_lead_to_and_the_links_that_lead_nowhere(shell: str, tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    (source / "sub").mkdir(parents=True)
+    (source / "sub" / "f").write_text("original")
+    (source / "file").symlink_to("sub/f")
+    (source / "sub" / "dead 'end").symlink_to("nowhere")
+    directory = f"{tmp_path}/T/a"
+    out = f"{directory}/00000/out"
+    stage = (StageEntry("copy", f"{out}/w", source=str(source)),)
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "f").write_text("another")
+    (source / "folder").symlink_to(linked)
+    script = "echo changed > w/file && rm w/folder/f && ls w w/sub"
+    folder = run(shell, batch(directory, 1, lambda i: ("sh", "-c", script), job={"stage": stage}))
+    assert codes(folder) == {0: "0"}, (folder / "00000/stderr").read_text()
+    assert (folder / "00000/stdout").read_text() == "w:\nfile\nfolder\nsub\n\nw/sub:\ndead 'end\nf\n"
+    assert os.readlink(f"{out}/w/sub/dead 'end") == "nowhere"
+    assert ((source / "sub" / "f").read_text(), (linked / "f").read_text()) == ("original", "another")
+
+
 def test_a_copy_that_fails_says_so(shell: str, tmp_path: Path) -> None:
     directory = f"{tmp_path}/T/a"
     entry = StageEntry("copy", f"{directory}/00000/out/x", source="/nonexistent")
