@@ -27,7 +27,7 @@ LAST = ("contract", "conformance", "system")
 # whose tests run jobs or shell text of ours: canaries are around all that they use
 WATCHED = (
     "contract", "system/test_hostile_values.py", "system/test_data_mover_sites.py", "system/test_reuse.py",
-    "system/test_examples.py", "unit/engine/test_choosing.py", "unit/engine/test_failures.py",
+    "system/test_examples.py", "unit/engine/test_choosing.py",
     "unit/engine/test_spreading.py", "unit/hooks/test_check.py", "unit/hooks/test_data_mover.py",
     "unit/hooks/test_data_mover_scripts.py", "unit/hooks/test_data_mover_store.py", "unit/hooks/test_job_directory.py",
     "unit/hooks/test_job_directory_runner.py", "unit/hooks/test_joining.py", "unit/hooks/test_probe.py",
