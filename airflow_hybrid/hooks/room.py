@@ -36,7 +36,7 @@ async def full(host: Host, folders: Sequence[str]) -> str:
 
 def _command(folders: Sequence[str]) -> str:
     looks = (
-        f"df -P{unit} -- {shlex.quote(folder)} 2>/dev/null | tail -n 1 | grep . || echo -"
+        f"df -P{unit} -- {shlex.quote(folder)} 2>/dev/null | tail -n 1 | grep . || printf '%s\\n' -"
         for folder in folders
         for unit in "ki"
     )

@@ -125,10 +125,11 @@ def parse_look(output: bytes, count: int) -> list[Sight]:
 
 def exists(items: Sequence[tuple[str, str, bool]]) -> str:
     """One probe for many copies: path, kind, and whether to read it. One line each: :func:`parse_exists`."""
+    # zsh's `echo -` says nothing, as if the copy were there
     lines = [
         _DIGEST,
-        """q() { d=;if [ "$4" = s ]&&{ [ -h "${1%/*}" ]||[ -h "${1%/*/*}" ];};then echo -;return;fi
-case $2 in d)[ -d "$1" ];;*)[ -f "$1" ];;esac||{ echo -;return;}
+        """q() { d=;if [ "$4" = s ]&&{ [ -h "${1%/*}" ]||[ -h "${1%/*/*}" ];};then printf "%s\\n" -;return;fi
+case $2 in d)[ -d "$1" ];;*)[ -f "$1" ];;esac||{ printf "%s\\n" -;return;}
 if [ "$3" = 1 ];then d=$(dig "$1");fi;echo "+$d";}""",
     ]
     lines.extend(f"q {shlex.quote(path)} {kind} {int(read)}{_stored(path)}" for path, kind, read in items)

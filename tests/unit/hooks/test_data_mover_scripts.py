@@ -139,3 +139,12 @@ def test_what_is_put_gets_its_name_only_when_told(shell: Shell, tmp_path: Path) 
     shell(scripts.put(str(tmp_path / "r"), "u"), b"abc")
     assert shell(scripts.discard(str(tmp_path / "r"), "u")).returncode == 0
     assert len(list((tmp_path / "r").iterdir())) == 1
+
+
+def test_a_copy_that_is_not_there_is_never_taken_for_one(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"abc")
+    asked = [
+        (f"{tmp_path}/{name}", kind, True) for name, kind in (("none", "f"), ("f", "f"), ("none", "d"), ("f", "d"))
+    ]
+    seen = scripts.parse_exists(shell(scripts.exists(asked)).stdout.decode(), 4)
+    assert seen == [None, "a9993e364706816aba3e25717850c26c9cd0d89d", None, None]
