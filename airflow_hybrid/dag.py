@@ -43,6 +43,7 @@ from airflow_hybrid.operators.hybrid import HybridOperator, StepSetup
 from airflow_hybrid.operators.inputs import InputsOperator
 from airflow_hybrid.operators.outputs import OutputsOperator
 from airflow_hybrid.operators.plan import PlanOperator
+from airflow_hybrid.operators.provenance import Ground
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
 from airflow_hybrid.params import params_of, required_inputs
 from airflow_hybrid.task_ids import Below, TaskIds, below, dag_id_of
@@ -296,7 +297,8 @@ class _Builder:
         self.ids = TaskIds((INPUTS_TASK, OUTPUTS_TASK))
 
     def build(self, outdirs: _Outdirs, existing: str = RENAME) -> None:
-        root = Scope(self.graph)
+        ground = Ground(self.deployments, self.bindings, self.settings, self.settings_base, bool(self.reuse))
+        root = Scope(self.graph, ground=ground)
         with self.dag:
             self.tasks[INPUTS_TASK] = InputsOperator(
                 task_id=INPUTS_TASK,
@@ -305,6 +307,7 @@ class _Builder:
                 settings=self.settings,
                 run_requirements=self.run_requirements,
                 outdir_roots=outdirs.roots,
+                ground=ground,
                 doc_md="Checks the run's inputs.",
             )
             self._scope(root)

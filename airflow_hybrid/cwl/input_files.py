@@ -29,11 +29,13 @@ class InputFiles:
     :ivar name: of the input, for messages.
     :ivar base: URI that relative paths and locations start at.
     :ivar namespaces: prefixes of file formats.
+    :ivar look: whether files of this machine must be there.
     """
 
     name: str
     base: str
     namespaces: Mapping[str, str]
+    look: bool = True
 
     def located(self, value: JsonValue) -> JsonValue:
         """Files with a ``file:`` (or remote) location; nothing relative.
@@ -61,7 +63,8 @@ class InputFiles:
         if location is not None:
             item["location"] = location
             item.setdefault("basename", os.path.basename(percent_decoded(urlsplit(location).path)))
-            self._check_exists(item)
+            if self.look:
+                self._check_exists(item)
         elif "contents" not in item and "listing" not in item:
             raise self._wrong(f"a {item['class']} needs a location, a path, or its contents")
         prefix, colon, rest = str(item.get("format", "")).partition(":")

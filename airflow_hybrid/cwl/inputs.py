@@ -226,6 +226,13 @@ def validate_inputs(
     return order
 
 
+def named_files(graph: WorkflowGraph, given: Mapping[str, JsonValue], base_uri: str) -> list[JsonValue]:
+    """What a run was given, with the locations that :func:`validate_inputs` makes of it; nothing is looked at."""
+    base = base_uri if "://" in base_uri else Path(base_uri).absolute().as_uri() + "/"
+    names = [port.name for port in graph.inputs if port.name in given]
+    return [InputFiles(name, base, {}, look=False).located(copy.deepcopy(given[name])) for name in names]
+
+
 def namespaces_of(graph: WorkflowGraph) -> Mapping[str, str]:
     """The prefixes of the document's ``$namespaces``."""
     return next((item["prefixes"] for item in graph.requirements or [] if item["class"] == NAMESPACES), {})

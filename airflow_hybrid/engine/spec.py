@@ -36,11 +36,8 @@ class TaskIdentity:
     @property
     def directory(self) -> str:
         """Relative path of the task directory: ``dag/run/task[/map_index]/g<generation>-<digest of origin>``."""
-        parts = [run_folder(self.dag_id, self.run_id), _safe(self.task_id)]
-        if self.map_index >= 0:
-            parts.append(str(self.map_index))
         mark = hashlib.sha1(self.origin.encode(), usedforsecurity=False).hexdigest()[:10]
-        return "/".join([*parts, f"g{self.generation}-{mark}"])
+        return f"{task_folder(self.dag_id, self.run_id, self.task_id, self.map_index)}/g{self.generation}-{mark}"
 
     def earlier(self) -> list[TaskIdentity]:
         """The same task before it was cleared: any generation that it may have had."""
@@ -146,6 +143,12 @@ RUN_FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]
 def run_folder(*names: str) -> str:
     """Relative path of the folder of a DAG run (``dag_id, run_id``), or of a DAG, in every work directory."""
     return "/".join(_safe(name) for name in names)
+
+
+def task_folder(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
+    """Relative path of the folder of a task instance, with all of its generations, in every work directory."""
+    folder = f"{run_folder(dag_id, run_id)}/{_safe(task_id)}"
+    return f"{folder}/{map_index}" if map_index >= 0 else folder
 
 
 def _safe(name: str) -> str:

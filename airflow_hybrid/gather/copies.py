@@ -10,7 +10,8 @@ import stat
 import time
 
 from airflow_hybrid.errors import TransferError
-from airflow_hybrid.hooks.nofollow import opened
+from airflow_hybrid.hooks.nofollow import folder_at, opened, opened_at
+from airflow_hybrid.hooks.store import job_directory_of
 from airflow_hybrid.model import FileRef, LineageEntry
 
 Identity = tuple[int, int]
@@ -43,13 +44,18 @@ def copy_file(ref: FileRef, target: str, uri: str, checksum: str | None) -> Line
 
 
 def copy_folder(ref: FileRef, target: str, uri: str, without: Identity) -> LineageEntry:
-    """Copy a folder: what its links lead to is copied too, since the job's directory will go.
+    """Copy a folder. Of one that a user named, what its links lead to is copied too; in what a job made there are none,
+    and a link that is there nevertheless is left out: the job made it when its outputs had been looked at.
 
     :param without: a folder that is left out wherever it is met: the one that outputs go to.
     :raises TransferError: it cannot be read or written.
     """
     began = time.monotonic()
     try:
+        if job_directory_of(ref.path) is not None:
+            with opened(ref.path, folder=True) as number:
+                size = _copy_made(number, ref.path, target)
+            return LineageEntry(ref.uri, uri, "copy", size, time.monotonic() - began)
         found = os.stat(ref.path)
         size = _copy_members(ref.path, target, frozenset({without, (found.st_dev, found.st_ino)}))
     except OSError as error:
@@ -78,6 +84,27 @@ def _copy_members(source: str, target: str, around: frozenset[Identity]) -> int:
             shutil.copy(path, copy)
             size += found.st_size
         # a FIFO that is opened waits for its other end; whoever collected the outputs has named it
+    return size
+
+
+def _copy_made(folder: int, source: str, target: str) -> int:
+    """Copy the members of an open folder of a job, each opened below it and without following a link."""
+    size = 0
+    os.mkdir(target)
+    for name in sorted(os.listdir(folder)):
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        path, copy = os.path.join(source, name), os.path.join(target, name)
+        if stat.S_ISDIR(mode):
+            inner = folder_at(folder, name, path)
+            try:
+                size += _copy_made(inner, path, copy)
+            finally:
+                os.close(inner)
+        elif stat.S_ISREG(mode):
+            with os.fdopen(opened_at(folder, name, path), "rb") as data, open(copy, "xb") as sink:
+                shutil.copyfileobj(data, sink, 1 << 20)
+                size += sink.tell()
+                os.fchmod(sink.fileno(), stat.S_IMODE(os.fstat(data.fileno()).st_mode) & 0o777)
     return size
 
 

@@ -50,6 +50,17 @@ def opened_at(parent: int, name: str, shown: str) -> int:
     return _checked(number, shown, folder=False)
 
 
+def folder_at(parent: int, name: str, shown: str) -> int:
+    """The same for a folder.
+
+    :raises TransferError: it is a link, or no folder.
+    """
+    try:
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+    except OSError as error:
+        raise _refused(error, shown) from None
+
+
 def _open(path: str, folder: bool) -> int:
     root = job_directory_of(path)
     if root is None:

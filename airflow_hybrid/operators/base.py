@@ -17,7 +17,8 @@ from airflow_hybrid.config import Deployment, for_run
 from airflow_hybrid.errors import CancelledError, HybridError
 from airflow_hybrid.hooks.waiting import TimeIsOverError, give_up, time_is_over, wait_for
 from airflow_hybrid.model import JsonValue
-from airflow_hybrid.operators.values import Values
+from airflow_hybrid.operators.provenance import Ground, Origins
+from airflow_hybrid.operators.values import Scope, Values
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -106,13 +107,23 @@ class HybridTask(BaseOperator):
         """End what goes on without this process: jobs, a deployment that is being made."""
 
     @staticmethod
-    def values(context: Context) -> Values:
+    def values(context: Context, scope: Scope) -> Values:
+        """The values of the task's DAG run, as seen in a scope."""
         ti: Any = context["ti"]
 
         def read(task_id: str, key: str, map_index: int) -> JsonValue:
             return ti.xcom_pull(task_ids=task_id, key=key, map_indexes=map_index)
 
-        return Values(read, ti.map_index if ti.map_index is not None else -1)
+        return Values(read, ti.map_index if ti.map_index is not None else -1, origins_of(context, scope.top.ground))
+
+
+def origins_of(context: Context, ground: Ground | None) -> Origins:
+    """What the values of a task's DAG run may name."""
+    if ground is None:
+        raise HybridError("the DAG does not say which files its values may name: it was not built by HybridDag")
+    ti: Any = context["ti"]
+    conf = dict(getattr(context["dag_run"], "conf", None) or {})
+    return Origins(ground, ti.dag_id, ti.run_id, dict(context["params"]), conf)
 
 
 def in_worker(work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:

@@ -17,7 +17,7 @@ from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Step
 from airflow_hybrid.operators.base import REUSE_KEY, HybridTask, deployments_of_run, in_worker
 from airflow_hybrid.operators.identity import identity_of
-from airflow_hybrid.operators.values import INPUTS_TASK, RETURN, Scope
+from airflow_hybrid.operators.values import RETURN, Scope
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -96,7 +96,7 @@ class HybridOperator(HybridTask):
     def run_task(self, context: Context) -> Any:
         step, scope = self.setup.step, self.setup.scope
         ti: Any = context["ti"]
-        instances = self.values(context).step_inputs(scope, step)
+        instances = self.values(context, self.setup.scope).step_inputs(scope, step)
         alive = [i for i in instances if i is not None]
         jobs: int | None = None
         if self.chunk is not None:
@@ -179,10 +179,11 @@ class HybridOperator(HybridTask):
 
         :raises InputError: the inputs hold what no run may bring: somebody changed the value of that task.
         """
+        top = self.setup.scope.top
         document = cache.read_document(self.setup.step.document)
-        brought = self.values(context).xcom(INPUTS_TASK).get(job_requirements.KEY)
+        brought = self.values(context, top).run_inputs(top.graph).get(job_requirements.KEY)
         job_requirements.check_allowed(brought or [], self.setup.run_requirements)
-        return job_requirements.with_requirements(document, brought or [], self._root.graph.single)
+        return job_requirements.with_requirements(document, brought or [], top.graph.single)
 
     def unreachable(self, context: Context, event: Any = None) -> None:
         """A deferred task is ended by its trigger; coming back here means that the trigger broke."""

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_hybrid.cwl import job_requirements
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, WorkflowGraph
-from airflow_hybrid.operators.base import JOB_KEY, OUTDIR_KEY, REUSE_KEY, HybridTask
+from airflow_hybrid.operators.base import JOB_KEY, OUTDIR_KEY, REUSE_KEY, HybridTask, origins_of
 from airflow_hybrid.operators.outdirs import conf_outdir
+from airflow_hybrid.operators.provenance import Ground
 from airflow_hybrid.params import from_param
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class InputsOperator(HybridTask):
     :param base: folder against which relative paths of the Params' defaults are resolved.
     :param outdir_roots: where the run's conf may send the outputs: what is wrong there is said before anything runs.
     :param run_requirements: classes that ``cwl:requirements`` of a run may hold beside the harmless ones.
+    :param ground: what the DAG is built on: where inputs at its deployments may be.
     :raises InputError: unknown, missing or ill-typed inputs, all in one message.
     """
 
@@ -39,12 +41,14 @@ class InputsOperator(HybridTask):
         settings: CwlObject | None = None,
         run_requirements: Sequence[str] = (),
         outdir_roots: Sequence[str] = (),
+        ground: Ground | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.graph = graph
         self.base = base
         self.settings = settings or {}
+        self.ground = ground
         self.run_requirements = tuple(run_requirements)
         self.outdir_roots = list(outdir_roots)
 
@@ -58,6 +62,7 @@ class InputsOperator(HybridTask):
             given_inputs(self.graph, self.settings, dict(context["params"]), conf)
         )
         order = validate_inputs(self.graph, {name: with_listings(value) for name, value in given.items()}, self.base)
+        origins_of(context, self.ground).check_given(order)
         if requirements is not None:
             normal = job_requirements.normal(requirements, self.graph)
             if brings_requirements(conf):
@@ -75,9 +80,16 @@ def brings_requirements(conf: Mapping[str, Any]) -> bool:
 
 
 def given_inputs(
-    graph: WorkflowGraph, settings: CwlObject, params: Mapping[str, Any], conf: Mapping[str, Any]
+    graph: WorkflowGraph,
+    settings: CwlObject,
+    params: Mapping[str, Any],
+    conf: Mapping[str, Any],
+    *,
+    quiet: bool = False,
 ) -> CwlObject:
     """The inputs of a run before they are checked: settings < Params < conf < conf's ``job``.
+
+    :param quiet: without the warning of values that are no inputs.
 
     :raises InputError: a conf key that is neither an input nor ``job``, ``outdir`` or ``reuse``.
     """
@@ -97,7 +109,7 @@ def given_inputs(
         )
     given = {key: value for key, value in settings.items() if key in names or key in job_requirements.KEYS}
     ignored = [k for k in {**settings, **(job or {})} if k not in names and k not in job_requirements.NO_INPUTS]
-    if ignored:
+    if ignored and not quiet:
         # an input object may hold more than the document asks for (CWL v1.2 section "Input object")
         log.warning("the input object has values that are no inputs: %s", _with_nearest(ignored, names))
     for port in graph.inputs:

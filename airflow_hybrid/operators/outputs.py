@@ -49,7 +49,7 @@ class OutputsOperator(HybridTask):
         from airflow_hybrid.gather import gather
         from airflow_hybrid.model.files import counted
 
-        outputs = self.values(context).outputs(self.scope)[0]
+        outputs = self.values(context, self.scope).outputs(self.scope)[0]
         assert outputs is not None
         outdir = conf_outdir(self.scope.graph, context, self.outdir_roots)
         if outdir is None:

@@ -51,7 +51,7 @@ class PlanOperator(HybridTask):
 
     def run_task(self, context: Context) -> Any:
         ti: Any = context["ti"]
-        instances = self.values(context).step_inputs(self.scope, self.step)
+        instances = self.values(context, self.scope).step_inputs(self.scope, self.step)
         inputs = [i for i in instances if i is not None]
         chunks: list[dict[str, int]] = []
         if self.step.scatter and not self.scope.in_chunk:

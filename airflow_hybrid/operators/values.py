@@ -11,10 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from airflow_hybrid.cwl import cache
 from airflow_hybrid.cwl.default_files import check_used
 from airflow_hybrid.cwl.inputs import resolve_outputs, resolve_step_inputs, shape_outputs
+from airflow_hybrid.cwl.trust import Known, located
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import CwlObject, JsonValue, Source, Step, WorkflowGraph
+from airflow_hybrid.operators.provenance import Ground, Origins, stranger
 
 RETURN = "return_value"
 SHAPE = "shape"
@@ -43,6 +46,7 @@ class Scope:
 
     :ivar plan_id: the task that publishes the instances' inputs (key ``values``), or None: the values of the
         enclosing scope are passed on unchanged (``plain`` inputs), or this is the top level.
+    :ivar ground: of the top level: which files the DAG's values may name.
     :ivar chunked: the scope is a mapped task group; its tasks work on one chunk of the instances each.
     """
 
@@ -51,6 +55,7 @@ class Scope:
     step: Step | None = None
     plan_id: str | None = None
     chunked: bool = False
+    ground: Ground | None = None
     nodes: dict[str, Node] = field(default_factory=dict)
 
     def __deepcopy__(self, memo: object) -> Scope:
@@ -59,6 +64,11 @@ class Scope:
 
     def __repr__(self) -> str:
         return f"<Scope {self.graph.path}>"
+
+    @property
+    def top(self) -> Scope:
+        """The workflow that it is in, directly or not."""
+        return self if self.parent is None else self.parent.top
 
     @property
     def in_chunk(self) -> bool:
@@ -76,13 +86,16 @@ class Values:
     """Reads port values, one per instance of the task's context.
 
     :param map_index: the task's own (-1 at top level); it selects the chunk.
-    :raises HybridError: an upstream task left no value.
+    :param origins: which files the values of this DAG run may name.
+    :raises HybridError: an upstream task left no value, or one that names a file which it did not make or get.
     """
 
-    def __init__(self, read: XComReader, map_index: int) -> None:
+    def __init__(self, read: XComReader, map_index: int, origins: Origins) -> None:
         self._read = read
         self._map_index = map_index
+        self._origins = origins
         self._memo: dict[tuple[str, str, int], JsonValue] = {}
+        self._judged: set[tuple[str, str, int]] = set()
 
     def xcom(self, task_id: str, key: str = RETURN, map_index: int = -1, *, required: bool = True) -> Any:
         at = (task_id, key, map_index)
@@ -95,6 +108,17 @@ class Values:
                 hint="clear that task, so that it runs again, and then this one",
             )
         return value
+
+    def run_inputs(self, graph: WorkflowGraph) -> CwlObject:
+        """The inputs of the run, and the requirements that came with them.
+
+        :raises HybridError: they are not what the run was given.
+        """
+        order: CwlObject = self.xcom(INPUTS_TASK)
+        if (at := (INPUTS_TASK, RETURN, -1)) not in self._judged:
+            self._origins.check_inputs(graph, order)
+            self._judged.add(at)
+        return order
 
     def step_inputs(self, scope: Scope, step: Step) -> list[CwlObject | None]:
         """The step's inputs (before scatter, valueFrom and when), per instance; None for a skipped instance."""
@@ -116,9 +140,46 @@ class Values:
         assert scope.plan_id is not None
         if not scope.chunked:
             index = self._map_index if scope.in_chunk else -1
-            return list(self.xcom(scope.plan_id, VALUES, index))
-        chunk = self.xcom(scope.plan_id)[self._map_index]
-        return list(self.xcom(scope.plan_id, VALUES)[chunk["lo"] : chunk["hi"]])
+            planned = list(self.xcom(scope.plan_id, VALUES, index))
+        else:
+            index = self._map_index
+            chunk = self.xcom(scope.plan_id)[index]
+            planned = list(self.xcom(scope.plan_id, VALUES)[chunk["lo"] : chunk["hi"]])
+        assert scope.parent is not None and scope.step is not None
+        if (at := (scope.plan_id, VALUES, index)) not in self._judged:
+            self._judge(scope.parent, scope.step, scope.plan_id, list(located(planned)))
+            self._judged.add(at)
+        return planned
+
+    def _result(self, scope: Scope, node: Node, index: int) -> Any:
+        """What the task of a step published.
+
+        :raises HybridError: it names a file that the task neither made nor was given.
+        """
+        assert node.task_id is not None
+        value = self.xcom(node.task_id, RETURN, index)
+        if (at := (node.task_id, RETURN, index)) not in self._judged:
+            self._judge(scope, node.step, node.task_id, list(located(value)), index)
+            self._judged.add(at)
+        return value
+
+    def _judge(
+        self, scope: Scope, step: Step, task_id: str, named: list[Mapping[str, Any]], index: int | None = None
+    ) -> None:
+        """Whether files that a step's task names are some that its jobs made, or that it was given.
+
+        :param index: of the task; None: it has no jobs.
+        """
+        if named and index is not None:
+            named = self._origins.strangers(named, self._origins.own_folder(task_id, index))
+        if not named:
+            return
+        document = cache.read_document(step.document)
+        if index is not None and self._origins.reuses(document):
+            named = self._origins.strangers(named, None)
+        location = Known(self.step_inputs(scope, step), list(located(document))).strange(named)
+        if location:
+            raise stranger(location, task_id, "that task neither made nor was given")
 
     def port(self, scope: Scope, source: Source) -> list[JsonValue]:
         """The value of a source as seen in ``scope``, per instance."""
@@ -128,7 +189,7 @@ class Values:
 
     def _input(self, scope: Scope, name: str) -> list[JsonValue]:
         if scope.parent is None:
-            return [self.xcom(INPUTS_TASK).get(name)]
+            return [self.run_inputs(scope.graph).get(name)]
         default = next((p.default for p in scope.graph.inputs if p.name == name and p.has_default), None)
         if scope.plan_id is not None:
             values = [None if v is None else v.get(name) for v in self._planned(scope)]
@@ -150,20 +211,20 @@ class Values:
                 dims = tuple(self.xcom(node.plan_id, SHAPE))
                 flat: list[CwlObject] = []
                 for index in range(len(self.xcom(node.plan_id))):
-                    flat.extend(self.xcom(node.task_id, RETURN, index))
+                    flat.extend(self._result(scope, node, index))
                 return [shape_outputs(node.step, dims, flat)[port]]
             if scope.in_chunk:
-                results = self.xcom(node.task_id, RETURN, self._map_index)
+                results = self._result(scope, node, self._map_index)
                 return [None if r is None else r.get(port) for r in results]
-            return [self.xcom(node.task_id).get(port)]
+            return [self._result(scope, node, -1).get(port)]
         if not node.scope.chunked:
             return [None if r is None else r.get(port) for r in self.outputs(node.scope, (port,))]
         assert node.plan_id is not None
         dims = tuple(self.xcom(node.plan_id, SHAPE))
         flat = []
         for index in range(len(self.xcom(node.plan_id))):
-            inner = Values(self._read, index)
-            inner._memo = self._memo
+            inner = Values(self._read, index, self._origins)
+            inner._memo, inner._judged = self._memo, self._judged
             none = dict.fromkeys(node.step.outputs)
             flat.extend(none if r is None else r for r in inner.outputs(node.scope, (port,)))
         return [shape_outputs(node.step, dims, [{**dict.fromkeys(node.step.outputs), **f} for f in flat])[port]]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.errors import TransferError
+from airflow_hybrid.gather.copies import copy_folder
 from airflow_hybrid.hooks.nofollow import opened, opened_at
 
 HINT = "\n  -> a job has changed its outputs after it ended; clear the task that made them"
@@ -103,3 +104,18 @@ def test_a_process_that_swaps_folders_shows_nothing_else(out: Path, tmp_path: Pa
         stop.set()
         thread.join()
     assert seen <= {"plain", "refused"}
+
+
+def test_a_folder_of_a_job_is_copied_without_links(out: Path, tmp_path: Path) -> None:
+    (out / "d/sub").mkdir(parents=True)
+    (out / "d/sub/run.sh").write_text("plain")
+    (out / "d/sub/run.sh").chmod(0o755)
+    (out / "d/link").symlink_to(tmp_path / "secret")
+    (out / "d/folder").symlink_to(tmp_path)
+    os.mkfifo(out / "d/fifo")
+    entry = copy_folder(FileRef("local", "localhost", f"{out}/d"), str(tmp_path / "copy"), "file:///copy", (0, 0))
+    assert sorted(str(path.relative_to(tmp_path / "copy")) for path in (tmp_path / "copy").rglob("*")) == [
+        "sub",
+        "sub/run.sh",
+    ]
+    assert entry.bytes == 5 and os.access(tmp_path / "copy/sub/run.sh", os.X_OK)

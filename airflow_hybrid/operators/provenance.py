@@ -1,0 +1,197 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Which files a task's value may name. What comes out of XCom is input, not truth: whoever may edit XComs must not
+read, through a later task, any file of a site or of this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.cwl.trust import Known, located
+from airflow_hybrid.errors import HybridError, InputError
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, Binding, CwlObject, FileRef, JsonValue, WorkflowGraph
+
+FOLDER = "airflow_hybrid"
+"""last part of every default work directory"""
+_VARIABLE = re.compile(r"~[^/]*|\$\{\w+\}|\$\w+")
+
+
+@dataclass(frozen=True, repr=False)
+class Ground:
+    """What a DAG is built on, as far as it says which files its values may name.
+
+    :ivar settings: inputs from the hybrid file; ``base``: the folder that their relative paths are seen from.
+    :ivar reuse: whether the workflow's jobs may take outputs of other runs.
+    """
+
+    deployments: Mapping[str, Deployment]
+    bindings: Sequence[Binding] = ()
+    settings: CwlObject = field(default_factory=dict)
+    base: str = "/"
+    reuse: bool = False
+
+    @property
+    def reuses(self) -> bool:
+        """Whether some job may take outputs of other runs, as far as the hybrid file says."""
+        deployments = any(deployment.reuse for deployment in self.deployments.values())
+        return self.reuse or deployments or any(binding.reuse for binding in self.bindings)
+
+    def holds(self, ref: FileRef) -> bool:
+        """Whether a file is below a work directory of one of the DAG's deployments, as far as the hybrid file tells.
+
+        ``~`` and variables in a work directory are the site's own: what stands behind them is compared.
+        """
+        return any(_is_below(ref.path, workdir) for workdir in self._workdirs(ref.deployment, ()))
+
+    def _workdirs(self, name: str, outer: tuple[str, ...]) -> Iterator[str]:
+        deployment = self.deployments.get(name)
+        if deployment is None and name != LOCAL_DEPLOYMENT:
+            return
+        for binding in self.bindings:
+            yield from (target.workdir for target in binding.targets if target.deployment == name and target.workdir)
+        if deployment is not None and deployment.workdir:
+            yield deployment.workdir
+            return
+        if deployment is None or deployment.type == LOCAL_DEPLOYMENT:
+            home = os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
+            yield os.path.join(os.path.abspath(home), FOLDER, name)
+        yield f"~/{FOLDER}"
+        if deployment is not None and deployment.wraps and deployment.wraps not in outer:
+            yield from self._workdirs(deployment.wraps, (*outer, name))
+
+
+def _is_below(path: str, workdir: str) -> bool:
+    parts = _VARIABLE.split(workdir)
+    tail = parts[-1].rstrip("/")
+    if len(parts) == 1:
+        return path.startswith(posixpath.normpath(workdir).rstrip("/") + "/")
+    return f"{tail}/" in path
+
+
+@dataclass(frozen=True, repr=False)
+class Origins:
+    """What values of one DAG run may name.
+
+    :ivar params: of the run, with ``conf``: what its inputs were made of.
+    """
+
+    ground: Ground
+    dag_id: str
+    run_id: str
+    params: Mapping[str, Any]
+    conf: Mapping[str, Any]
+
+    def reuses(self, document: JsonValue) -> bool:
+        """Whether a step's jobs may take outputs of other runs.
+
+        :param document: of the step, which may ask for it (WorkReuse).
+        """
+        said = self.conf.get("reuse")
+        if isinstance(said, bool):
+            return said
+        return self.ground.reuses or "WorkReuse" in json.dumps(document)
+
+    def strangers(self, value: JsonValue, folder: str | None) -> list[Mapping[str, Any]]:
+        """The Files and Directories of a task's value that no job made.
+
+        :param folder: of the task, if only its own jobs count (:func:`airflow_hybrid.engine.task_folder`).
+        """
+        return [item for item in located(value) if not self._made(item, folder)]
+
+    def _made(self, item: Mapping[str, Any], folder: str | None) -> bool:
+        from airflow_hybrid.hooks.store import job_directory_of
+
+        location = str(item.get("location", ""))
+        if location.startswith("_:"):
+            return True
+        try:
+            ref = FileRef.parse(location)
+        except ValueError:
+            return False
+        job = job_directory_of(ref.path)
+        if job is None or "path" in item or not self.ground.holds(ref):
+            return False
+        return folder is None or f"/{folder}/g" in job
+
+    def own_folder(self, task_id: str, map_index: int) -> str:
+        """Where the jobs of a task are, in every work directory."""
+        from airflow_hybrid.engine import task_folder
+
+        return task_folder(self.dag_id, self.run_id, task_id, map_index)
+
+    def check_inputs(self, graph: WorkflowGraph, order: CwlObject) -> None:
+        """Whether the first task's value still has the files and requirements that the run was given.
+
+        :raises HybridError: it names another file, or brings another requirement.
+        """
+        from airflow_hybrid.cwl import job_requirements
+        from airflow_hybrid.cwl.inputs import named_files
+        from airflow_hybrid.operators.inputs import given_inputs
+
+        given, requirements = job_requirements.split(
+            given_inputs(graph, self.ground.settings, self.params, self.conf, quiet=True)
+        )
+        normal = None if requirements is None else job_requirements.normal(requirements, graph)
+        if order.get(job_requirements.KEY) != json.loads(json.dumps(normal)):
+            raise HybridError(
+                "the value of task 'inputs' brings requirements that the run was not given: they are not used",
+                hint="its XCom was changed, or the DAG was while it ran; clear task 'inputs', and it is made again",
+            )
+        if next(located(order), None) is None:
+            return
+        named = named_files(graph, given, self.ground.base)
+        known = Known(named, requirements, [port.default for port in graph.inputs if port.has_default])
+        for item, primary in _with_primaries(order, None):
+            if known.strange([{**item, "secondaryFiles": [], "listing": []}]) is None:
+                continue
+            location = str(item.get("location", item.get("path")))
+            beside = primary is not None and posixpath.dirname(primary) == posixpath.dirname(location)
+            if not beside:
+                raise stranger(location, "inputs", "the run was not given")
+
+    def check_given(self, order: JsonValue) -> None:
+        """Whether a run's inputs at deployments are where jobs and data are.
+
+        :raises InputError: a ``hybrid:`` location is not normal, or not below a work directory of a deployment.
+        """
+        for item in located(order):
+            location = str(item.get("location", ""))
+            if not location.startswith("hybrid:"):
+                continue
+            try:
+                held = self.ground.holds(FileRef.parse(location))
+            except ValueError as error:
+                raise InputError(f"an input cannot be used: {error}") from None
+            if not held:
+                raise InputError(
+                    f"the input {location} is not below the work directory of a deployment of this DAG",
+                    hint="such locations are for what jobs made; give another file as `file:` or by URL",
+                )
+
+
+def stranger(location: str, task_id: str, why: str) -> HybridError:
+    """The error for a value that names a file which is none of its task's."""
+    return HybridError(
+        f"the value of task {task_id!r} names {location}, which {why}: it is not used",
+        hint=f"its XCom was changed, or the DAG was while it ran; clear task {task_id!r}, and it is made again",
+    )
+
+
+def _with_primaries(value: Any, primary: str | None) -> Iterator[tuple[Mapping[str, Any], str | None]]:
+    """Every located File and Directory, with the location of the one whose secondary file it is."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _with_primaries(item, primary)
+    elif isinstance(value, Mapping):
+        mine = value.get("location", value.get("path")) if value.get("class") in ("File", "Directory") else None
+        if isinstance(mine, str):
+            yield value, primary
+        for key, item in value.items():
+            yield from _with_primaries(item, mine if key == "secondaryFiles" and isinstance(mine, str) else None)
