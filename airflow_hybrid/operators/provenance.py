@@ -44,27 +44,22 @@ class Ground:
         return self.reuse or deployments or any(binding.reuse for binding in self.bindings)
 
     def holds(self, ref: FileRef) -> bool:
-        """Whether a file is below a work directory of one of the DAG's deployments, as far as the hybrid file tells.
+        """Whether a file is at one of the DAG's deployments, and below a work directory as the hybrid file tells them.
 
-        ``~`` and variables in a work directory are the site's own: what stands behind them is compared.
+        A queue's files are said to be at the host that it works on, so the work directories of all count. ``~`` and
+        variables in them are the site's own: what stands behind them is compared.
         """
-        return any(_is_below(ref.path, workdir) for workdir in self._workdirs(ref.deployment, ()))
+        if ref.deployment != LOCAL_DEPLOYMENT and ref.deployment not in self.deployments:
+            return False
+        return any(_is_below(ref.path, workdir) for workdir in self._workdirs())
 
-    def _workdirs(self, name: str, outer: tuple[str, ...]) -> Iterator[str]:
-        deployment = self.deployments.get(name)
-        if deployment is None and name != LOCAL_DEPLOYMENT:
-            return
+    def _workdirs(self) -> Iterator[str]:
+        home = os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
+        yield os.path.join(os.path.abspath(home), FOLDER)
         for binding in self.bindings:
-            yield from (target.workdir for target in binding.targets if target.deployment == name and target.workdir)
-        if deployment is not None and deployment.workdir:
-            yield deployment.workdir
-            return
-        if deployment is None or deployment.type == LOCAL_DEPLOYMENT:
-            home = os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
-            yield os.path.join(os.path.abspath(home), FOLDER, name)
-        yield f"~/{FOLDER}"
-        if deployment is not None and deployment.wraps and deployment.wraps not in outer:
-            yield from self._workdirs(deployment.wraps, (*outer, name))
+            yield from (target.workdir for target in binding.targets if target.workdir)
+        for deployment in self.deployments.values():
+            yield deployment.workdir or f"~/{FOLDER}"
 
 
 def _is_below(path: str, workdir: str) -> bool:

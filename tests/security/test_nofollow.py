@@ -12,6 +12,7 @@ import pytest
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.gather.copies import copy_folder
 from airflow_hybrid.hooks.nofollow import opened, opened_at
+from airflow_hybrid.model import FileRef
 
 HINT = "\n  -> a job has changed its outputs after it ended; clear the task that made them"
 

@@ -114,7 +114,6 @@ def test_what_a_task_was_given_is_handed_on(run: Run) -> None:
         f"hybrid://site/node{WORK}/dag/run/first/g0-0a/a1-0f/00000/stderr",
         "hybrid://site/node/elsewhere/dag/run/first/g0-0a/a1-0f/00000/out/f",
         f"hybrid://other/node{WORK}/dag/run/first/g0-0a/a1-0f/00000/out/f",
-        f"file://{WORK}/dag/run/first/g0-0a/a1-0f/00000/out/f",
         "http://169.254.169.254/latest",
         "s3://aws@bucket/secret",
         "/etc/passwd",
