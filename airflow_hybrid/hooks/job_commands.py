@@ -154,6 +154,8 @@ def parse_evidence(text: str) -> Evidence:
     described = "".join(parts.get("#meta", ()))
     claims, endings = _claims(parts.get("#c", ()))
     endings.update(_endings(parts.get("#ec", ())))
+    for index in _killed(parts.get("#c", ())) & endings.keys():
+        endings[index] = replace(endings[index], memory_kills=endings[index].memory_kills + 1)
     return Evidence(
         meta=json.loads(described) if described else None,
         ids=tuple(line for line in parts.get("#ids", ()) if line and line != "-"),
@@ -230,8 +232,16 @@ def _ending(content: str) -> Ending | None:
     )
 
 
+def _killed(lines: Sequence[str]) -> set[int]:
+    """Jobs in whose container the kernel killed a process for lack of memory."""
+    return {index for index, content in _numbered(lines) if content == "oom"}
+
+
 def _claims(lines: Sequence[str]) -> tuple[dict[int, str], dict[int, Ending]]:
-    """Who has which job; and the endings that were noted behind that, as nothing else could be written."""
+    """Who has which job; and the endings that were noted behind that, as nothing else could be written.
+
+    What a container's engine says of its memory stands there, too (``oom``): see :func:`_killed`.
+    """
     claims: dict[int, str] = {}
     endings: dict[int, Ending] = {}
     for index, content in _numbered(lines):

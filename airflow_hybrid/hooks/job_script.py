@@ -284,6 +284,11 @@ ah_box() { # client, name of the container, command: the job ends with its conta
     "$@" <&7 7<&- &
     wait $!
     ah_code=$?
+    # the daemon's containers are in cgroups of its own, where the runner cannot count
+    if [ "$ah_client" = docker ] &&
+        [ "$(docker inspect --format '{{.State.OOMKilled}}' "$ah_name" 2>/dev/null </dev/null)" = true ]; then
+        { echo oom >>"$ah_B/c/$ah_i"; } 2>/dev/null
+    fi
     # its time was up, or the client was killed: the container need not know
     case $ah_client:$ah_code in *:124 | *:137 | *:143) ah_unbox "$ah_client" "$ah_name" ;; esac
     [ "$ah_client" != docker ] || docker rm -f "$ah_name" >/dev/null 2>&1 </dev/null

@@ -57,7 +57,7 @@ _FUNCTIONS = (
     _STAT
     + r"""ah_cancel() { # ends every process of the launchers' sessions
     read -r ah_boot </proc/sys/kernel/random/boot_id
-    for ah_signal in TERM TERM KILL KILL; do
+    for ah_signal in TERM TERM KILL KILL 0; do # the last one only looks
         ah_found=
         for ah_c; do
             [ "${ah_c%%:*}" = "$ah_boot" ] || continue
@@ -72,6 +72,8 @@ _FUNCTIONS = (
         [ -n "$ah_found" ] || return 0
         sleep 0.3
     done
+    echo 'some of its processes do not end'
+    return 1
 }
 ah_cancel_name() { :; }
 ah_need() { for ah_p in setsid; do command -v $ah_p >/dev/null 2>&1 || echo $ah_p; done; }

@@ -220,3 +220,22 @@ async def test_a_client_that_is_killed_in_mid_submit_is_followed_by_another(
     out, _ = await second.communicate()
     assert json.loads(out.decode().splitlines()[-1]) == [0] * 4
     assert sorted(grid.run("grid", f"cat '{folder}/ran'").split()) == ["0", "1", "2", "3"]
+
+
+async def test_the_accounting_of_the_site_sees_failures_and_runs_nothing_again(
+    queue: JobQueue, grid: Testbed, folder: str
+) -> None:
+    codes = (3, 99, 100, 0)  # 99 would run the job again, 100 put it into the error state
+    batches = [batch(f"{folder}/T{code}/a", 1, lambda i, c=code: (SH, "-c", f"exit {c}")) for code in codes]  # type: ignore[misc]
+    reports = [await queue.submit(made) for made in batches]
+    ids = [report[0].scheduler_ids[0] for report in reports]
+    results = await asyncio.gather(*(queue.wait(made.directory) for made in batches))
+    assert [code for ((_, code),) in map(ends, results)] == list(codes)
+    rows: list[str] = []
+    deadline = time.monotonic() + 60
+    while len(rows) < len(ids) and time.monotonic() < deadline:
+        await asyncio.sleep(2)
+        said = "sed -n 's/^exit_status *\\([0-9]*\\).*/\\1/p'"
+        rows = grid.run("grid", f"for i in {' '.join(ids)}; do qacct -j $i 2>/dev/null | {said}; done").split()
+    assert rows == ["3", "1", "1", "0"]
+    assert grid.run("grid", "qstat") == ""
