@@ -234,9 +234,9 @@ MUTANTS = (
     ),
     Mutant(
         "maintenance is no refusal for good",
-        "schedulers/slurm.py",
-        "|required (partition|node) not available",
-        "",
+        "schedulers/batch.py",
+        "return bool(self.for_good.search(said)) and not self.passing.search(said)",
+        "return bool(self.for_good.search(said))",
         "tests/unit/schedulers/test_refusals.py",
     ),
     Mutant(
