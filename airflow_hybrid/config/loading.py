@@ -86,7 +86,7 @@ def _raw_bindings(bindings: Any) -> Any:
     if isinstance(bindings, str):
         return [{"step": "/", "target": bindings}]
     if isinstance(bindings, Mapping):
-        options = ("target", "filters", "scatter", "max_mapped", "max_iterations", "fuse", "reuse", "policy")
+        options = ("target", "filters", "scatter", "max_mapped", "max_iterations", "fuse", "reuse", "logs", "policy")
         return [
             {"step": step, **value}
             if isinstance(value, Mapping) and any(key in value for key in options)
@@ -100,7 +100,7 @@ def _raw_bindings(bindings: Any) -> Any:
 
 def _raw_binding(binding: Binding) -> dict[str, Any]:
     raw: dict[str, Any] = {"step": binding.path, "target": [_plain(t) for t in binding.targets]}
-    for key in ("scatter", "max_mapped", "reuse", "policy"):
+    for key in ("scatter", "max_mapped", "reuse", "logs", "policy"):
         if getattr(binding, key) is not None:
             raw[key] = getattr(binding, key)
     return {**raw, **{key: getattr(binding, key) for key in ("max_iterations", "fuse")}}

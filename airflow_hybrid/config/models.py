@@ -83,6 +83,11 @@ class StepBinding(Model):
         description="`true`: outputs of the same jobs of other runs are taken in place of running them; `false`: never."
         " Default: as the deployment says, else the workflow. (airflow_hybrid)",
     )
+    logs: Literal["none", "tail"] | None = Field(
+        None,
+        description="`tail`: the task's log shows the end of the stderr of its first five jobs, every half minute while"
+        " they run and at their end, also where they succeed; default `none`: where a job fails. (airflow_hybrid)",
+    )
     policy: NonEmpty | None = Field(
         None,
         description="How one of the targets' locations is picked: `data_locality` (default), `load`, `queue_wait`,"

@@ -366,6 +366,7 @@ class Normalizer:
             fuse=binding.fuse,
             max_iterations=binding.max_iterations or above.max_iterations,
             reuse=above.reuse if binding.reuse is None else binding.reuse,
+            logs=binding.logs or above.logs,
             policy=self._policy(binding.policy) or above.policy,
             policy_config=self._policy_config(binding.policy) if binding.policy else above.policy_config,
             containers=above.containers,

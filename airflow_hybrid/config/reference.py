@@ -92,7 +92,7 @@ Rules that hold everywhere:
 - A password, token or private key in the file is an error: use an Airflow Connection, or a file.
 - A deployment called `local`, this machine, is always there; steps that no binding names run on it.
 - The binding of the longest path that matches a step wins. What it does not give (targets, filters, `scatter`,
-  `max_mapped`, `max_iterations`, `reuse`, `policy`) it takes from the next shorter path that has it.
+  `max_mapped`, `max_iterations`, `reuse`, `logs`, `policy`) it takes from the next shorter path that has it.
 - All problems of a file are told at once, each as `file:line: path: message`.
 
 `airflow hybrid schema` prints the JSON schema, for editors; `airflow hybrid compile FILE` checks a file.

@@ -3,27 +3,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import posixpath
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_hybrid.config import bind
 from airflow_hybrid.cwl.fragment import PendingJob
+from airflow_hybrid.engine import job_logs
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
 from airflow_hybrid.engine.failures import Failure, jobs_in_words, shown_command
+from airflow_hybrid.engine.job_images import image_of, own_image
 from airflow_hybrid.engine.places import Place, ref_of
 from airflow_hybrid.engine.progress import ProgressLog
 from airflow_hybrid.engine.reuse import Found, Reuse
 from airflow_hybrid.engine.site_faults import site_faults, with_what_is_there
 from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.engine.spreading import tell
-from airflow_hybrid.errors import CwlError, UnsupportedError
+from airflow_hybrid.errors import CwlError
 from airflow_hybrid.hooks.data_mover import DataMover, StageRequest, store_path
-from airflow_hybrid.hooks.images import ready_image, wanted_of
 from airflow_hybrid.hooks.queue import Batch, BatchReport
 from airflow_hybrid.model import (
     CwlObject,
@@ -34,11 +36,9 @@ from airflow_hybrid.model import (
     JsonValue,
     LineageEntry,
     Question,
-    percent_encoded,
 )
-from airflow_hybrid.model.containers import ImageSource, ReadyImage
+from airflow_hybrid.model.containers import ReadyImage
 from airflow_hybrid.printable import printable
-from airflow_hybrid.schedulers.process import ProcessScheduler
 
 MOST_LEFT_OUT = 20
 """names of a job that are told"""
@@ -74,7 +74,7 @@ class BatchRunner:
     async def run(self, place: Place, jobs: list[PendingJob], peers: Sequence[Place] = ()) -> None:
         """Run jobs at a place; ``peers``: the other locations that each of them has, where the place has no queue."""
         paths = await self._stage(place, jobs)
-        image = await self._image(place, jobs[0])
+        image = await image_of(place, jobs[0], self.spec, self.mover, self.lineage, self.log)
         done: dict[str, JobResult] = {}
         directories: dict[str, str] = {}
         waiting = {job.key: job for job in jobs}
@@ -115,7 +115,7 @@ class BatchRunner:
                 keys=tuple(waiting),
                 jobs=tuple(scripts),
                 resources=jobs[0].resources,
-                options={**place.options, **_own_image(place, jobs[0])},
+                options={**place.options, **own_image(place, jobs[0])},
                 known=tuple(sorted((met.ours | adopted) - {token})),
                 locations=place.target.locations,
             )
@@ -127,8 +127,12 @@ class BatchRunner:
                 await adopt(reports)
                 continue
             batch_jobs = [waiting[key] for key in ours.keys if key in waiting]
-            self.log.info("%s at %s: %s submitted", title(batch_jobs), place.title, jobs_in_words(len(batch_jobs)))
-            results = await self._wait(place, ours, batch_jobs)
+            self.log.info(
+                "%s at %s: %s submitted %s\n  folder: %s\n  command: %s",
+                title(batch_jobs), place.title, jobs_in_words(len(batch_jobs)),
+                job_logs.submitted(ours.scheduler_ids, batch.options), ours.directory, shown_command(scripts[0]),
+            )  # fmt: skip
+            results = await self._wait(place, ours, batch_jobs, scripts_of)
             for key, result in zip(ours.keys, results, strict=True):
                 if key in waiting:
                     done[key], directories[key] = result, posixpath.join(ours.directory, key)
@@ -163,7 +167,7 @@ class BatchRunner:
         if not wanted:
             return
         self.log.info("re-attached to %s at %s: %s", report.directory, place.title, jobs_in_words(len(wanted)))
-        results = await self._wait(place, report, [waiting[key] for key in wanted])
+        results = await self._wait(place, report, [waiting[key] for key in wanted], {})
         again = 0
         for key, result in zip(report.keys, results, strict=True):
             if key not in waiting:
@@ -177,7 +181,18 @@ class BatchRunner:
         if again:
             self.log.info("%s that failed before: attempted again", jobs_in_words(again))
 
-    async def _wait(self, place: Place, report: BatchReport, jobs: Sequence[PendingJob]) -> list[JobResult]:
+    async def _wait(
+        self, place: Place, report: BatchReport, jobs: Sequence[PendingJob], scripts: Mapping[str, JobScript]
+    ) -> list[JobResult]:
+        paths = {job.key: job_logs.stderr_path(f"{report.directory}/{job.key}", scripts.get(job.key)) for job in jobs}
+        tails = job_logs.Tails(place, report.directory, jobs, paths, self.log)
+        shown = bind(self.spec.bindings, jobs[0].step_path).logs == "tail"
+        async with tails.following() if shown else contextlib.nullcontext():
+            results = await self._results(place, report, jobs)
+        self.log.info("%s at %s: %s", title(jobs), place.title, job_logs.ended(results))
+        return results
+
+    async def _results(self, place: Place, report: BatchReport, jobs: Sequence[PendingJob]) -> list[JobResult]:
         with closing(ProgressLog(f"{title(jobs)} at {place.title}", self.log)) as progress:
             wait = functools.partial(place.queue.wait, report.directory, progress.tell)
             return await place.patiently(wait, self.log)
@@ -212,42 +227,6 @@ class BatchRunner:
                 len(entries), place.host.title, len(moved), sum(e.bytes for e in moved), len(entries) - len(moved),
             )  # fmt: skip
         return paths
-
-    async def _image(self, place: Place, job: PendingJob) -> ReadyImage | None:
-        """Bring the image of the jobs' containers to the location; None: they run without.
-
-        :raises UnsupportedError, SiteError: see :func:`airflow_hybrid.hooks.images.ready_image`.
-        """
-        source = _source(place, job)
-        if source is None or _own_image(place, job):
-            return None
-        # what a binding says is about the containers that steps ask for
-        section = bind(self.spec.bindings, job.step_path).containers if job.image else None
-        wanted = place.containers if section is None else wanted_of(section)
-        archive = None
-        location = None if source.pull or source.file else source.load or source.root
-        if location and wanted.runtime != "none":
-            file = {
-                "class": "File",
-                "location": location if "://" in location else f"file://{percent_encoded(location)}",
-            }
-            archive = store_path(place.workdir, file)
-            self.lineage.extend(await self.mover.stage([StageRequest.of(file, place.host, archive)]))
-        ready = functools.partial(
-            ready_image,
-            place.host,
-            place.workdir,
-            source,
-            wanted,
-            archive=archive,
-            elsewhere=place.queue.scheduler.name != ProcessScheduler.name,
-        )
-        image = await place.patiently(ready, self.log)
-        if image is None:
-            self.log.info("%s: %s runs without its container (%s)", place.host.title, job.step_path, source.title)
-        else:
-            self.log.info("%s: %s runs in %s (%s)", place.host.title, job.step_path, source.title, image.runtime)
-        return image
 
     def _same_storage(self, place: Place, ref: FileRef) -> bool:
         return self.mover.same_storage(ref, place.host)
@@ -371,43 +350,6 @@ def _produced(value: JsonValue) -> list[LineageEntry]:
         for item in value:
             found.extend(_produced(item))
     return found
-
-
-def _source(place: Place, job: PendingJob) -> ImageSource | None:
-    """The image that a job is to run in: its own, else its deployment's; None: it may run without a container.
-
-    :raises UnsupportedError: it may not.
-    """
-    source = job.image or place.image
-    if source is None and place.containers.image:
-        source = ImageSource(pull=place.containers.image, required=True)
-    if not place.containers.required or place.queue.makes_containers:
-        return source
-    if source is None:
-        raise UnsupportedError(
-            f"step {job.step_path} asks for no container, and jobs of this deployment run in containers only",
-            where=place.host.title,
-            hint="give the tool a DockerRequirement, or the deployment an image for such steps: "
-            "`containers: {required: true, image: ...}`",
-        )
-    return replace(source, required=True)
-
-
-def _own_image(place: Place, job: PendingJob) -> dict[str, str]:
-    """The image of a job's DockerRequirement, as an option of a queue whose elements are containers themselves.
-
-    :raises UnsupportedError: it is not one that can be pulled.
-    """
-    source = job.image
-    if source is None or not place.queue.makes_containers:
-        return {}
-    if source.pull:
-        return {"image": source.pull}
-    raise UnsupportedError(
-        f"step {job.step_path} asks for {source.title}; a pod's image is pulled from a registry",
-        where=place.host.title,
-        hint="push the image to a registry that the cluster can reach, and name it by `dockerPull`",
-    )
 
 
 def _token(attempt: int, keys: Mapping[str, Any]) -> str:

@@ -28,7 +28,9 @@ _SECRET = re.compile(
 )
 """what follows a word that announces a secret: ``--password x``, ``TOKEN=x``; in text with single spaces"""
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded")
-_NOT_OF_THE_JOB = frozenset({JobState.NODE_FAIL, JobState.PREEMPTED, JobState.CANCELLED, JobState.LOST})
+_NOT_OF_THE_JOB = frozenset(
+    {JobState.NODE_FAIL, JobState.PREEMPTED, JobState.CANCELLED, JobState.LOST, JobState.DISK_FULL}
+)
 """ends that say nothing about the job, whatever exit code it left"""
 
 
@@ -107,7 +109,8 @@ def _told(failure: Failure, stderr_lines: int) -> list[str]:
     if failure.command:
         lines.append(f"  command: {failure.command}")
     if result.scheduler_id:
-        lines.append(f"  job id: {result.scheduler_id}")
+        node = f" on {printable(result.node)}" if result.node else ""
+        lines.append(f"  job id: {result.scheduler_id}{node}")
     lines.append(f"  stdout: {result.stdout_path}")
     lines.append(f"  stderr: {result.stderr_path}")
     lines.extend(quoted_lines(result.stderr_tail, most=stderr_lines, indent="  "))

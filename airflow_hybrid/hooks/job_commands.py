@@ -215,7 +215,7 @@ def _endings(lines: Sequence[str]) -> Iterator[tuple[int, Ending]]:
 
 
 def _ending(content: str) -> Ending | None:
-    """``<exit code> <hundredths of a second> [<signal>] [oom=<number>]`` or ``- <reason>``; None: it is neither."""
+    """``<exit code> <hundredths> [<signal>] [oom=<number>] [node=<name>]`` or ``- <reason>``; None: neither."""
     first, _, rest = content.partition(" ")
     if first == "-":
         return Ending(None, None, rest)
@@ -223,11 +223,13 @@ def _ending(content: str) -> Ending | None:
         return None
     time, *marks = rest.split(" ")
     signal = next((mark for mark in marks if mark.isalnum() and mark.isupper()), "")
+    node = next((mark.removeprefix("node=") for mark in marks if mark.startswith("node=")), "")
     kills = next((mark.removeprefix("oom=") for mark in marks if mark.startswith("oom=")), "0")
     return Ending(
         exit_code=int(first),
         seconds=int(time) / 100 if time.isdigit() else None,
         signal=signal,
+        node=node,
         memory_kills=int(kills) if kills.isdigit() else 0,
     )
 

@@ -125,6 +125,7 @@ class Ending:
 
     :ivar signal: name of a signal that the runner got while the job ran (``TERM``): its sender may have ended the job.
     :ivar memory_kills: how many processes of the element the kernel killed meanwhile for lack of memory.
+    :ivar node: where it ran, by the node's own name.
     :ivar disk_full: the file system was full when this was to be noted.
     """
 
@@ -134,6 +135,7 @@ class Ending:
     signal: str = ""
     memory_kills: int = 0
     disk_full: bool = False
+    node: str = ""
 
 
 @dataclass(frozen=True)

@@ -104,6 +104,7 @@ def results_of(
                 stdout_path=stream_path(directory, key, "stdout", meta),
                 stderr_path=stream_path(directory, key, "stderr", meta),
                 seconds=ending.seconds if ending else None,
+                node=ending.node if ending else "",
             )
         )
     return results

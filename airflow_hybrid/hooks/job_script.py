@@ -5,7 +5,7 @@ Pure builders. The text is POSIX ``sh`` (tried in dash and bash) and forks nothi
 of its own begin with ``ah_`` and are never exported.
 
 Every job is *claimed* by creating ``c/<index>`` exclusively, so any number of runners may pull from one batch and
-each job runs once. The evidence that it ended is ``ec/<index>``: ``<exit code> <hundredths of a second>``, or
+each job runs once. The evidence that it ended is ``ec/<index>``: ``<exit code> <hundredths of a second> <node>``, or
 ``- <reason>`` when the command could not be started; written with one write, so that an empty file is no evidence.
 Behind it may stand what makes an exit code doubtful: ``TERM`` (the runner was signalled while the job ran, by whoever
 ends elements) and ``oom=2`` (the kernel killed two processes of the element for lack of memory).
@@ -190,6 +190,7 @@ def common_exports(jobs: Sequence[JobScript]) -> str:
 
 
 RUNNER = r"""cd "$ah_B" || exit 73
+ah_node=$(uname -n)
 [ -r /proc/uptime ] &&
     ah_now() { read -r ah_t ah_x </proc/uptime; ah_t=$((${ah_t%.*} * 100 + 1${ah_t#*.} - 100)); } ||
     ah_now() { ah_t=$(($(date +%s) * 100)); }
@@ -324,7 +325,7 @@ ah_run() { # the job $1, which is ours; ah_t was read a moment ago, and is again
     ah_count_kills
     ah_marks=${ah_signal:+ $ah_signal}
     [ "$ah_kills" = "$ah_kills0" ] || ah_marks="$ah_marks oom=$((ah_kills - ah_kills0))"
-    ah_note "$ah_code $((ah_t - ah_t0))$ah_marks"
+    ah_note "$ah_code $((ah_t - ah_t0))$ah_marks node=$ah_node"
 }
 ah_take() { # run the job $1; 1 if another runner has it
     [ -e "c/$1" ] && return 1

@@ -348,7 +348,7 @@ class JobQueue:
             log.warning("%s: the file system of %s was full while its jobs ran", self.host.title, directory)
         failed = [i for i, r in enumerate(results) if r.state is not JobState.COMPLETED][:MOST_TAILS]
         for index, tail in zip(
-            failed, await self._tails(directory, [results[i].stderr_path for i in failed]), strict=False
+            failed, await self.tails(directory, [results[i].stderr_path for i in failed]), strict=False
         ):
             results[index] = replace(results[index], stderr_tail=tail)
         return results
@@ -390,14 +390,15 @@ class JobQueue:
         space = commands.parse_space(answer.out)
         return f"now {space} ({directory})" if space else directory
 
-    async def _tails(self, directory: str, paths: Sequence[str]) -> list[str]:
+    async def tails(self, directory: str, paths: Sequence[str]) -> list[str]:
+        """The ends of some files of a batch's jobs, in one command; an empty list where they cannot be read."""
         if not paths:
             return []
         try:
-            answer = await self.host.run(commands.tails_command(directory, paths), label="read stderr of failed jobs")
+            answer = await self.host.run(commands.tails_command(directory, paths), label="read stderr of jobs")
             return [tail.decode(errors="replace") for tail in commands.parse_tails(answer.stdout)]
         except (SiteError, ValueError) as error:
-            log.warning("%s: the stderr of failed jobs could not be read: %s", self.host.title, error)
+            log.warning("%s: the stderr of jobs could not be read: %s", self.host.title, error)
             return []
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:

@@ -130,3 +130,5 @@ class JobResult:
     stdout_path: str = ""
     stderr_path: str = ""
     seconds: float | None = None
+    node: str = ""
+    """where it ran, by the node's own name"""

@@ -39,6 +39,8 @@ class Binding:
     """of one loop; a loop that goes on is an error"""
     reuse: bool | None = None
     """whether outputs of other runs are taken (CWL WorkReuse); None: as the deployment or the workflow says"""
+    logs: str | None = None
+    """``tail``: the task's log shows the end of its jobs' stderr, of those that succeed too"""
     policy: str | None = None
     policy_config: Mapping[str, Any] = field(default_factory=dict)
     containers: JsonValue = None

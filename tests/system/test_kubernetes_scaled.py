@@ -94,7 +94,7 @@ async def test_a_step_finds_the_replicas_that_are_there_and_a_retry_does_without
 
     made, log = run(8)
     running = asyncio.ensure_future(made.run())
-    while log.text.count("jobs submitted") < 2:
+    while log.text.count(" submitted as ") < 2:
         assert not running.done(), log.text
         await asyncio.sleep(0.2)
     (left,) = await asyncio.to_thread(workers, 1)

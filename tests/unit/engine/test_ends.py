@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -40,7 +41,7 @@ async def run(folder: Path, text: str, job: dict[str, Any], workdir: Path, log: 
 
 def plain(error: Any, folder: Path) -> str:
     """A message without what differs from run to run."""
-    return re.sub(rf"{folder}/\S+/(?=std|out)|(?<=job id: )\S+", "...", str(error))
+    return re.sub(rf"{re.escape(str(folder))}/.+/(?=std|out)|(?<=job id: ).*", "...", str(error))
 
 
 @pytest.fixture
@@ -173,3 +174,35 @@ async def test_an_argument_that_is_too_long_is_told_at_once(tmp_path: Path) -> N
         "  -> 126 stands for a command that cannot be run: not an executable file, an interpreter (`#!`) that is not "
         "there, or an argument longer than the system allows (128 KiB)"
     )
+
+
+TALK = """cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: [sh, -c, 'echo step one >&2; sleep 2; echo step two >&2']
+inputs: {n: int}
+outputs: {}
+"""
+
+
+async def test_the_log_says_where_jobs_run_and_shows_their_stderr_if_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_hybrid.engine.job_logs.FOLLOW_S", 0.5)
+    for logs, count in (("tail", 2), ("none", 0)):
+        sites = parse_deployments({"here": {"type": "local", "config": {}, "workdir": str(tmp_path / logs)}})
+        made, said = execution(spec(tmp_path, sites, {"target": "here", "logs": logs}, [{"n": 1}], TALK, origin=logs))
+        await made.run()
+        await close_all()
+        lines = [re.sub(r"(?<=as job )\S+", "...", line) for line in said.lines]
+        folder = next((tmp_path / logs).glob("dag/run/task/g0-*/a1-*"))
+        assert lines[0] == (
+            "/tool at here (localhost): 1 job submitted as job ...\n"
+            f"  folder: {folder}\n"
+            "  command: sh -c 'echo step one >&2; sleep 2; echo step two >&2'"
+        )
+        tails = [line for line in lines if "stderr" in line]
+        assert len(tails) == count
+        assert lines[-1] == f"/tool at here (localhost): 1 job ended on {os.uname().nodename}"
+        if tails:
+            assert tails[0] == "/tool at here (localhost): the end of its stderr:\n  | step one"
+            assert tails[1] == "/tool at here (localhost): the end of its stderr:\n  | step one\n  | step two"

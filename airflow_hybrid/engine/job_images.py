@@ -1,0 +1,96 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The image of a batch's containers, brought to where they run."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+from airflow_hybrid.config import bind
+from airflow_hybrid.cwl.fragment import PendingJob
+from airflow_hybrid.engine.common import Logger
+from airflow_hybrid.engine.places import Place
+from airflow_hybrid.engine.spec import FragmentSpec
+from airflow_hybrid.errors import UnsupportedError
+from airflow_hybrid.hooks.data_mover import DataMover, StageRequest, store_path
+from airflow_hybrid.hooks.images import ready_image, wanted_of
+from airflow_hybrid.model import LineageEntry
+from airflow_hybrid.model.containers import ImageSource, ReadyImage
+from airflow_hybrid.model.values import percent_encoded
+from airflow_hybrid.schedulers.process import ProcessScheduler
+
+
+async def image_of(
+    place: Place, job: PendingJob, spec: FragmentSpec, mover: DataMover, lineage: list[LineageEntry], log: Logger
+) -> ReadyImage | None:
+    """Bring the image of the jobs' containers to the location; None: they run without.
+
+    :raises UnsupportedError, SiteError: see :func:`airflow_hybrid.hooks.images.ready_image`.
+    """
+    source = _source(place, job)
+    if source is None or own_image(place, job):
+        return None
+    # what a binding says is about the containers that steps ask for
+    section = bind(spec.bindings, job.step_path).containers if job.image else None
+    wanted = place.containers if section is None else wanted_of(section)
+    archive = None
+    location = None if source.pull or source.file else source.load or source.root
+    if location and wanted.runtime != "none":
+        file = {
+            "class": "File",
+            "location": location if "://" in location else f"file://{percent_encoded(location)}",
+        }
+        archive = store_path(place.workdir, file)
+        lineage.extend(await mover.stage([StageRequest.of(file, place.host, archive)]))
+    ready = functools.partial(
+        ready_image,
+        place.host,
+        place.workdir,
+        source,
+        wanted,
+        archive=archive,
+        elsewhere=place.queue.scheduler.name != ProcessScheduler.name,
+    )
+    image = await place.patiently(ready, log)
+    if image is None:
+        log.info("%s: %s runs without its container (%s)", place.host.title, job.step_path, source.title)
+    else:
+        log.info("%s: %s runs in %s (%s)", place.host.title, job.step_path, source.title, image.runtime)
+    return image
+
+
+def own_image(place: Place, job: PendingJob) -> dict[str, str]:
+    """The image of a job's DockerRequirement, as an option of a queue whose elements are containers themselves.
+
+    :raises UnsupportedError: it is not one that can be pulled.
+    """
+    source = job.image
+    if source is None or not place.queue.makes_containers:
+        return {}
+    if source.pull:
+        return {"image": source.pull}
+    raise UnsupportedError(
+        f"step {job.step_path} asks for {source.title}; a pod's image is pulled from a registry",
+        where=place.host.title,
+        hint="push the image to a registry that the cluster can reach, and name it by `dockerPull`",
+    )
+
+
+def _source(place: Place, job: PendingJob) -> ImageSource | None:
+    """The image that a job is to run in: its own, else its deployment's; None: it may run without a container.
+
+    :raises UnsupportedError: it may not.
+    """
+    source = job.image or place.image
+    if source is None and place.containers.image:
+        source = ImageSource(pull=place.containers.image, required=True)
+    if not place.containers.required or place.queue.makes_containers:
+        return source
+    if source is None:
+        raise UnsupportedError(
+            f"step {job.step_path} asks for no container, and jobs of this deployment run in containers only",
+            where=place.host.title,
+            hint="give the tool a DockerRequirement, or the deployment an image for such steps: "
+            "`containers: {required: true, image: ...}`",
+        )
+    return replace(source, required=True)

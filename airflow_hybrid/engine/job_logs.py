@@ -1,0 +1,93 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What a task's log says of its jobs: where they run, and (if the binding asks for it) the end of their stderr."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import posixpath
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+from airflow_hybrid.cwl.fragment import PendingJob
+from airflow_hybrid.engine.common import Logger
+from airflow_hybrid.engine.failures import jobs_in_words
+from airflow_hybrid.engine.places import Place
+from airflow_hybrid.model import JobResult, JobScript
+from airflow_hybrid.printable import printable, quoted_lines
+
+FOLLOW_S = 30.0
+"""between two looks at the stderr of running jobs"""
+MOST_JOBS = 5
+"""of a batch, whose stderr is shown"""
+TAIL_LINES = 15
+MOST_NAMES = 10
+_QUEUES = {"partition": "partition", "queue": "queue", "q": "queue"}
+"""options by which schedulers are told where jobs go, and the words for that"""
+
+
+def submitted(ids: Sequence[str], options: Mapping[str, Any]) -> str:
+    """``as job 4711 in partition short``; what is not known is left out."""
+    parts = []
+    if ids:
+        parts.append(f"as job {', '.join(ids[:MOST_NAMES])}")
+    parts.extend(f"in {word} {options[key]}" for key, word in _QUEUES.items() if options.get(key))
+    return printable(" ".join(parts))
+
+
+def ended(results: Sequence[JobResult]) -> str:
+    """``12 jobs ended on node1, node2``."""
+    nodes = list(dict.fromkeys(result.node for result in results if result.node))
+    where = ", ".join(nodes[:MOST_NAMES])
+    if len(nodes) > MOST_NAMES:
+        where += f" and {len(nodes) - MOST_NAMES} more"
+    return printable(f"{jobs_in_words(len(results))} ended" + (f" on {where}" if where else ""))
+
+
+def stderr_path(directory: str, script: JobScript | None) -> str:
+    """Where the stderr of a job is; ``directory``: the job's."""
+    if script is None or not script.stderr:
+        return posixpath.join(directory, "stderr")
+    return posixpath.normpath(posixpath.join(directory, "out", script.stderr))
+
+
+class Tails:
+    """Shows the ends of the stderr of some jobs of a batch.
+
+    :param directory: of the batch; ``paths``: stderr of each job.
+    """
+
+    def __init__(
+        self, place: Place, directory: str, jobs: Sequence[PendingJob], paths: Mapping[str, str], log: Logger
+    ) -> None:
+        self._place = place
+        self._directory = directory
+        self._jobs = [job for job in jobs if job.key in paths][:MOST_JOBS]
+        self._paths = paths
+        self._log = log
+        self._said: dict[str, str] = {}
+
+    async def show(self) -> None:
+        """Show what is new since the last time."""
+        tails = await self._place.queue.tails(self._directory, [self._paths[job.key] for job in self._jobs])
+        for job, tail in zip(self._jobs, tails, strict=False):
+            if tail.strip() and tail != self._said.get(job.key):
+                self._said[job.key] = tail
+                text = "\n".join(quoted_lines(tail, most=TAIL_LINES, indent="  "))
+                self._log.info("%s at %s: the end of its stderr:\n%s", job.label, self._place.title, text)
+
+    @contextlib.asynccontextmanager
+    async def following(self) -> AsyncIterator[None]:
+        """Show it while the jobs run, and at their end."""
+        task = asyncio.ensure_future(self._follow())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await self.show()
+
+    async def _follow(self) -> None:
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            await self.show()
