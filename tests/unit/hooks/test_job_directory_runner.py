@@ -299,7 +299,7 @@ def test_a_runner_that_is_signalled_says_so_and_begins_nothing_more(shell: str, 
         time.sleep(0.05)
     os.killpg(runner.pid, getattr(signal, f"SIG{name}"))
     assert runner.wait(30) == 0
-    (ending,) = [path.read_text().split() for path in (folder / "ec").iterdir()]
+    ((*ending, _),) = [path.read_text().split() for path in (folder / "ec").iterdir()]
     assert (ending[0], ending[2:]) == ("0", [name])
 
 
@@ -338,13 +338,13 @@ def test_a_full_file_system_is_noted_behind_the_claims_and_nothing_more_is_begun
     assert done.stderr == full * 2
     assert (folder / "disk").read_text() == "full\n"
     claim, ending = (folder / "c/0").read_text().splitlines()
-    assert claim == "20_0" and re.fullmatch(r"ended 5 \d+", ending)
+    assert claim == "20_0" and re.fullmatch(r"ended 5 \d+ node=\S+", ending)
     assert (folder / "c/2").read_text() == "" and not (folder / "c/1").exists()
     text = subprocess.run(["sh", "-c", evidence_command(str(folder), False)], capture_output=True, text=True).stdout
     evidence = parse_evidence(text)
     assert evidence.disk_full and evidence.claims == {0: "20_0"}
     seconds = evidence.endings[0].seconds
-    assert evidence.endings == {0: Ending(5, seconds, disk_full=True)}
+    assert evidence.endings == {0: Ending(5, seconds, disk_full=True, node=os.uname().nodename)}
 
 
 @pytest.fixture
@@ -367,7 +367,7 @@ def test_processes_killed_for_lack_of_memory_are_counted(shell: str, limited: li
     made = batch(f"{tmp_path}/T/a", 2, lambda i: ("sh", "-c", eats if i else "exit 0"))
     folder = unpacked(made, SlurmScheduler())
     subprocess.run([*limited, sh(shell), f"{folder}/runner.sh"], env={**PLAIN, **ELEMENT}, check=True)
-    endings = [(folder / f"ec/{i}").read_text().split() for i in range(2)]
+    endings = [(folder / f"ec/{i}").read_text().split()[:-1] for i in range(2)]
     assert [(ending[0], ending[2:]) for ending in endings] == [("0", []), ("0", ["oom=1"])]
 
 
