@@ -17,6 +17,8 @@ from airflow_hybrid.errors import TransferError
 
 RECORD = ".airflow_hybrid-outputs"
 """its name in ``outdir``"""
+_MOST_OLD = 1000
+"""lines that later ones have replaced, before the file is written anew"""
 _HEADER = "outputs of airflow_hybrid, a line for each; without this file they count as yours"
 
 
@@ -57,11 +59,12 @@ class Record:
         self.lines: dict[str, Line] = {}
         self._read()
 
-    def _read(self) -> None:
+    def _read(self) -> int:
+        """-> how many lines there are, older ones of the same path included."""
         try:
             file = os.open(RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._folder)
         except FileNotFoundError:
-            return
+            return 0
         except OSError as error:
             raise self._foreign() from error
         if not stat.S_ISREG(os.fstat(file).st_mode):
@@ -79,6 +82,7 @@ class Record:
                 continue  # it proves nothing
             if _is_below(line.path):
                 self.lines[line.path] = line
+        return len(rest)
 
     def _foreign(self) -> TransferError:
         error = TransferError(f"{self._shown} is not a record of airflow_hybrid", hint="move it away")
@@ -94,7 +98,12 @@ class Record:
             os.write(self._file, f"{_HEADER}\n".encode())
         elif os.pread(self._file, 1, os.fstat(self._file).st_size - 1) != b"\n":
             os.write(self._file, b"\n")
-        self._read()
+        if self._read() > 2 * len(self.lines) + _MOST_OLD:
+            # whoever is killed here loses proofs: then more counts as the user's
+            os.ftruncate(self._file, 0)
+            os.write(self._file, f"{_HEADER}\n".encode())
+            for line in self.lines.values():
+                self._write(line)
 
     def close(self) -> None:
         if self._file >= 0:
@@ -105,8 +114,11 @@ class Record:
         """Write down what is about to be at ``path``, or is there."""
         folder = stat.S_ISDIR(found.st_mode)
         line = Line(run, path, found.st_ino, found.st_size, found.st_mtime_ns, folder)
-        os.write(self._file, f"{json.dumps(asdict(line), separators=(',', ':'))}\n".encode())
+        self._write(line)
         self.lines[path] = line
+
+    def _write(self, line: Line) -> None:
+        os.write(self._file, f"{json.dumps(asdict(line), separators=(',', ':'))}\n".encode())
 
     def proves(self, path: str, found: os.stat_result, run: str | None) -> bool:
         """Whether what was found at ``path`` was put there by a run, and not changed since.

@@ -285,3 +285,12 @@ def test_a_changed_source_leaves_what_was_there(home: Path, tmp_path: Path) -> N
     )
     assert tree(home) == before
     shutil.rmtree(home)
+
+
+def test_the_record_does_not_grow_with_every_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_hybrid.gather.record._MOST_OLD", 5)
+    out = tmp_path / "out"
+    for number in range(20):
+        gathered({"o": file(tmp_path / f"{number}/o", str(number))}, out, run=str(number), existing="replace")
+    assert names(out) == ["o"] and (out / "o").read_text() == "19"
+    assert len((out / RECORD).read_text().splitlines()) < 12
