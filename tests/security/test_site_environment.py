@@ -60,6 +60,14 @@ async def test_a_runner_that_a_queue_starts_cleans_its_own(tmp_path: Path) -> No
         assert kept == sorted([*left, "a b"])
 
 
+async def test_an_image_for_jobs_may_have_a_shell_and_nothing_else(tmp_path: Path) -> None:
+    script = tmp_path / "runner.sh"
+    script.write_text(f'#!/bin/sh\n{CLEAN_RESTART}echo "$1"\n')
+    environment = {"PATH": str(tmp_path)}
+    process = await asyncio.create_subprocess_exec("/bin/sh", str(script), "a b", env=environment, stdout=-1)
+    assert (await process.communicate())[0] == b"a b\n"
+
+
 # --- programs of a queue system that wraps this machine ---------------------------------------------------------------
 
 
