@@ -157,7 +157,7 @@ class Fragment:
         with messages.caught(), javascript.process_of(self.owner):
             try:
                 job = process._init_job(order, context).job
-            except WorkflowException as error:
+            except Exception as error:  # cwltool raises bare ones where a file cannot be read
                 if context.raised:
                     raise context.raised[0] from error
                 raise CwlError(messages.plain(str(error))[1], where=self.name) from error

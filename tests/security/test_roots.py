@@ -167,3 +167,15 @@ def test_roots_that_are_given_do_not_open_airflow_s_files(tmp_path: Path, monkey
     monkeypatch.setenv(ROOTS_VARIABLE, f"{home / 'include'}")
     assert said_of(tmp_path / "flows", home / "include" / "words") is None
     assert os.path.exists(cfg)
+
+
+def test_a_document_keeps_its_own_folder_beside_url_prefixes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    airflow_home(tmp_path / "airflow", monkeypatch)
+    project = tmp_path / "project"
+    (project / ".git").mkdir(parents=True)
+    (project / "words").write_text("")
+    monkeypatch.setenv(ROOTS_VARIABLE, "https://example.org/workflows/")
+    assert said_of(project / "flows", project / "words") is None
+    assert said_of(project / "flows", Path("/etc/hostname")) == (
+        f"a document may not name file:///etc/hostname: it is outside of {project}{HINT}"
+    )
