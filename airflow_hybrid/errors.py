@@ -124,6 +124,12 @@ class CommandError(SiteError):
         self.retryable = retryable
 
 
+class AnswerTooLongError(SiteError):
+    """A command printed more than any of its kind does; it was ended, and what it printed is not used."""
+
+    retryable = False
+
+
 class DeployError(SiteError):
     """A deployment could not be brought up or taken away, in the words of the tool that refused.
 

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
-from airflow_hybrid.errors import CommandError
+from airflow_hybrid.errors import AnswerTooLongError, CommandError
 
 DEFAULT_TIMEOUT_S = 120.0
 CHUNK_BYTES = 1 << 20
+ANSWER_BYTES = 64 << 20
+"""the most that a command may print, on stdout and on stderr, where nobody says another limit"""
+_LIMIT: ContextVar[int] = ContextVar("airflow_hybrid_answer_bytes", default=ANSWER_BYTES)
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,7 @@ class Host(abc.ABC):
 
         :param stdin: bytes, or an async iterator of bytes; none means an empty stdin.
         :param label: a short name of the command for messages (the text itself may be long).
+        :raises AnswerTooLongError: it printed more than :func:`answer_limit`; it was ended.
         :raises HostUnreachableError: connection refused, lost, or no answer.
         :raises HostKeyError, AuthenticationError: see :mod:`airflow_hybrid.errors`.
         :raises CommandError: it did not end within ``timeout_s`` (exit_code None); what it did is unknown.
@@ -150,6 +155,41 @@ async def feed(process: asyncio.subprocess.Process, stdin: bytes | AsyncIterator
         pass  # the exit code and stderr say why it stopped reading
     finally:
         process.stdin.close()
+
+
+@contextmanager
+def answers_up_to(limit_bytes: int) -> Iterator[None]:
+    """In this block, a command whose answer is longer is ended, with :class:`AnswerTooLongError`."""
+    before = _LIMIT.set(limit_bytes)
+    try:
+        yield
+    finally:
+        _LIMIT.reset(before)
+
+
+def answer_limit() -> int:
+    """Bytes that a command may print here and now."""
+    return _LIMIT.get()
+
+
+async def whole(read: Callable[[int], Awaitable[bytes]], where: str) -> bytes:
+    """All that a command prints.
+
+    :param read: gives up to so many bytes; ``b""`` at the end.
+    :param where: location and command, for the error.
+    :raises AnswerTooLongError: it is more than :func:`answer_limit`; what was read is dropped.
+    """
+    limit, parts, size = answer_limit(), [], 0
+    while data := await read(CHUNK_BYTES):
+        size += len(data)
+        if size > limit:
+            raise AnswerTooLongError(
+                f"the answer is longer than {limit} bytes: the command was ended",
+                where=where,
+                hint="such an answer is not of the site's usual programs: see what the command is there",
+            )
+        parts.append(data)
+    return b"".join(parts)
 
 
 def first_line(command: str) -> str:

@@ -15,13 +15,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_hybrid.errors import CommandError
-from airflow_hybrid.hooks.base import CommandResult, Host
+from airflow_hybrid.hooks.base import CommandResult, Host, answer_limit, answers_up_to
 
 GATHER_S = 0.03
 """how long a command waits for its like"""
 HOLD_S = 1.0
 """how long it waits for one of its like that is running; the longer ones do not hold up the others"""
 MOST_JOINED = 16
+MOST_ANSWER_BYTES = 512 << 20
+"""of commands that are joined"""
 MOST_BYTES = 4 << 20
 """of stdin that is joined"""
 
@@ -32,6 +34,7 @@ class _Wanted:
     stdin: bytes
     timeout_s: float
     label: str
+    limit: int = field(default_factory=answer_limit)
     done: asyncio.Future[CommandResult] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -94,15 +97,17 @@ class Lane:
     async def _run(self, group: Sequence[_Wanted]) -> list[CommandResult]:
         if len(group) == 1:
             (one,) = group
-            return [await self.host.run(one.command, stdin=one.stdin, timeout_s=one.timeout_s, label=one.label)]
+            with answers_up_to(one.limit):
+                return [await self.host.run(one.command, stdin=one.stdin, timeout_s=one.timeout_s, label=one.label)]
         mark = f"airflow-hybrid-{secrets.token_hex(8)}"
         label = f"{group[0].label} and {len(group) - 1} more"
-        answer = await self.host.run(
-            joined([(one.command, len(one.stdin)) for one in group], mark),
-            stdin=b"".join(one.stdin for one in group),
-            timeout_s=sum(one.timeout_s for one in group),
-            label=label,
-        )
+        with answers_up_to(min(MOST_ANSWER_BYTES, sum(one.limit for one in group))):
+            answer = await self.host.run(
+                joined([(one.command, len(one.stdin)) for one in group], mark),
+                stdin=b"".join(one.stdin for one in group),
+                timeout_s=sum(one.timeout_s for one in group),
+                label=label,
+            )
         parts = parted(answer.stdout, mark)
         if len(parts) != len(group):
             raise CommandError(

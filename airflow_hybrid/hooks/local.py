@@ -11,7 +11,16 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 
 from airflow_hybrid.errors import CommandError
-from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, feed, first_line
+from airflow_hybrid.hooks.base import (
+    CHUNK_BYTES,
+    DEFAULT_TIMEOUT_S,
+    ByteStream,
+    CommandResult,
+    Host,
+    feed,
+    first_line,
+    whole,
+)
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION
 from airflow_hybrid.model.clean_shell import CLIENT_LIBRARIES
 
@@ -106,8 +115,9 @@ class LocalHost(Host):
         label: str | None = None,
     ) -> CommandResult:
         process = await self._start(command)
+        where = f"{self.title}: {label or first_line(command)}"
         try:
-            stdout, stderr, code = await asyncio.wait_for(_converse(process, stdin), timeout_s)
+            stdout, stderr, code = await asyncio.wait_for(_converse(process, stdin, where), timeout_s)
         except asyncio.TimeoutError:
             await self._end(process)
             raise CommandError(
@@ -172,10 +182,10 @@ def _exit_code(code: int) -> int:
 
 
 async def _converse(
-    process: asyncio.subprocess.Process, stdin: bytes | AsyncIterator[bytes] | None
+    process: asyncio.subprocess.Process, stdin: bytes | AsyncIterator[bytes] | None, where: str
 ) -> tuple[bytes, bytes, int]:
     assert process.stdout is not None and process.stderr is not None
     stdout, stderr, _, code = await asyncio.gather(
-        process.stdout.read(), process.stderr.read(), feed(process, stdin), process.wait()
+        whole(process.stdout.read, where), whole(process.stderr.read, where), feed(process, stdin), process.wait()
     )
     return stdout, stderr, code

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from airflow_hybrid.errors import SiteError, StatusUnknownError
-from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.hooks.base import Host, answers_up_to
 from airflow_hybrid.hooks.job_commands import evidence_snippet
 from airflow_hybrid.schedulers.base import QueueView, Scheduler
 
@@ -28,6 +28,8 @@ MOST_BATCHES = 200
 FASTEST_S, SLOWEST_S = 0.3, 10.0
 PER_BATCH_S = 0.05
 """more batches are asked after less often, as one ends the sooner"""
+STATUS_BYTES = 32 << 20
+"""about 100,000 jobs as the most talkative of the queues tells them"""
 STATUS_TIMEOUT_S = 60.0
 HOPELESS_S = 120.0
 """how long a scheduler must say that nothing of a batch can ever run before it is believed"""
@@ -174,7 +176,8 @@ class Poller:
         command = f"{_COUNT}{counts}{question}"
         self.commands += 1
         try:
-            answer = await self.host.run(command, timeout_s=STATUS_TIMEOUT_S, label=f"{self.scheduler.name} status")
+            with answers_up_to(STATUS_BYTES):
+                answer = await self.host.run(command, timeout_s=STATUS_TIMEOUT_S, label=f"{self.scheduler.name} status")
             counted, _, said = answer.out.partition("\n#asked\n")
             parts = counted.split("\n#n ")
             found = [int(part.partition("\n")[0]) for part in parts[1:]]

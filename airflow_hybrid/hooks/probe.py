@@ -15,8 +15,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from airflow_hybrid.errors import StatusUnknownError
-from airflow_hybrid.hooks.base import Host
-from airflow_hybrid.hooks.joining import run_joined
+from airflow_hybrid.hooks.base import ANSWER_BYTES, Host, answers_up_to
+from airflow_hybrid.hooks.joining import MOST_ANSWER_BYTES, run_joined
 from airflow_hybrid.model import FileFact, Question, SiteFacts
 from airflow_hybrid.model.files import SPECIAL
 
@@ -57,12 +57,22 @@ async def facts(
     if not asked and not trees:
         return SiteFacts()
     command, stdin = await asyncio.to_thread(build, asked, trees, bases)
-    answer = await run_joined(host, "probe", command, stdin=stdin, timeout_s=PROBE_TIMEOUT_S, label="probe of files")
+    with answers_up_to(_most_bytes(asked)):
+        answer = await run_joined(
+            host, "probe", command, stdin=stdin, timeout_s=PROBE_TIMEOUT_S, label="probe of files"
+        )
     try:
         return await asyncio.to_thread(parse, answer.stdout, asked, trees, bases)
     except ValueError as error:
         said = answer.err.strip()[-500:]
         raise StatusUnknownError(f"the probe was not answered: {error} {said}".rstrip(), where=host.title) from None
+
+
+def _most_bytes(questions: Sequence[Question]) -> int:
+    """The longest answer: names, sizes and checksums of some 300,000 files, and the contents that are asked for."""
+    contents = sum(CONTENTS_BYTES for question in questions if question.ask == "contents")
+    documents = sum(DOCUMENT_BYTES for question in questions if question.ask == "document")
+    return min(MOST_ANSWER_BYTES, ANSWER_BYTES + contents + documents)
 
 
 def build(questions: Iterable[Question], trees: Sequence[str], bases: Sequence[str]) -> tuple[str, bytes]:

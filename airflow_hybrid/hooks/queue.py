@@ -15,7 +15,7 @@ from airflow_hybrid.errors import CancelledError, SiteError, StatusUnknownError,
 from airflow_hybrid.hooks import job_commands as commands
 from airflow_hybrid.hooks import job_directory as directory_
 from airflow_hybrid.hooks import probe
-from airflow_hybrid.hooks.base import CommandResult, Host
+from airflow_hybrid.hooks.base import CommandResult, Host, answers_up_to
 from airflow_hybrid.hooks.job_directory import Batch, BatchReport, Evidence
 from airflow_hybrid.hooks.job_results import ALIVE, doubtful, element_of, leaves_nothing, results_of, settled
 from airflow_hybrid.hooks.joining import run_joined
@@ -30,6 +30,7 @@ DEFAULT_MAX_ARRAY = 1000
 SUBMIT_TIMEOUT_S = 300.0
 SUBMIT_PAUSES_S = (1.0, 5.0, 15.0)
 """between tries of a submit whose answer was lost or unclear; the later ones outlast the scheduler's own timeouts"""
+TAILS_BYTES = 1 << 20
 MOST_TAILS = 20
 CERTAIN_AFTER_S = 2.0
 """how long exit codes may still arrive after the scheduler said that a job ended badly"""
@@ -395,7 +396,8 @@ class JobQueue:
         if not paths:
             return []
         try:
-            answer = await self.host.run(commands.tails_command(directory, paths), label="read stderr of jobs")
+            with answers_up_to(TAILS_BYTES):
+                answer = await self.host.run(commands.tails_command(directory, paths), label="read stderr of jobs")
             return [tail.decode(errors="replace") for tail in commands.parse_tails(answer.stdout)]
         except (SiteError, ValueError) as error:
             log.warning("%s: the stderr of jobs could not be read: %s", self.host.title, error)

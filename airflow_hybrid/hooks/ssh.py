@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 import asyncssh
 
 from airflow_hybrid.errors import CommandError, SiteError
-from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line
+from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line, whole
 from airflow_hybrid.hooks.ssh_connection import SshConnection
 from airflow_hybrid.hooks.ssh_login import Login, openssh_argv
 from airflow_hybrid.hooks.ssh_settings import SshSettings
@@ -86,7 +86,9 @@ class SshHost(Host):
         async with self._connection.process(line) as process:
             try:
                 stdout, stderr, _ = await asyncio.gather(
-                    process.stdout.read(), process.stderr.read(), _feed(process, preamble, stdin)
+                    whole(process.stdout.read, f"{self.title}: {shown}"),
+                    whole(process.stderr.read, f"{self.title}: {shown}"),
+                    _feed(process, preamble, stdin),
                 )
                 await process.wait_closed()
             except asyncssh.Error:

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.errors import CommandError, HostUnreachableError, LocationGoneError, SiteError
-from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line
+from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line, whole
 from airflow_hybrid.hooks.kubernetes.cluster import ApiError, Cluster
 from airflow_hybrid.model.clean_shell import CLEAN_SHELL
 from airflow_hybrid.schedulers import kubernetes_answers as answers
@@ -93,9 +93,7 @@ class PodHost(Host):
             assert isinstance(stream, PodStream)
             feeding = asyncio.ensure_future(_feed(stream, stdin))
             try:
-                parts = []
-                while data := await stream.read():
-                    parts.append(data)
+                answer = await whole(stream.read, f"{self.title}: {shown}")
             finally:
                 feeding.cancel()
                 outcome = (await asyncio.gather(feeding, return_exceptions=True))[0]
@@ -103,7 +101,7 @@ class PodHost(Host):
             if isinstance(outcome, Exception) and not isinstance(outcome, BrokenPipeError):
                 raise outcome
             result = await stream.close()
-            return CommandResult(self.title, shown, result.exit_code, b"".join(parts), result.stderr)
+            return CommandResult(self.title, shown, result.exit_code, answer, result.stderr)
 
     @contextlib.asynccontextmanager
     async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
