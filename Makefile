@@ -18,6 +18,7 @@ help:
 	@echo 'make shells   the contract and the scripts of ours with /bin/sh being dash, bash, busybox, ksh and zsh'
 	@echo 'make bench    ours against StreamFlow and cwltool, side by side (about an hour); ARGS="--only ..."'
 	@echo 'make conformance   the CWL conformance tests through DAGs; SITE=hpc, SITE=cloud, SUITE=..., ARGS="-k ..."'
+	@echo 'make reuse-pairs   run 300 pairs of jobs that differ in one place, and see none taken for the other'
 	@echo 'make mutants  break one rule after the other in a copy, and see a test fail (about ten minutes)'
 	@echo 'make lint     ruff, mypy, import-linter'
 	@echo 'make format   let ruff put the code in order'
@@ -69,6 +70,11 @@ conformance: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
+
+# all pairs of jobs that differ in one place, each really run (`make test` runs some)
+.PHONY: reuse-pairs
+reuse-pairs: $(VENV)/.dev
+	REUSE_PAIRS=300 $(BIN)/python -m pytest tests/unit/engine/test_reuse_pairs.py $(ARGS)
 
 mutants: $(VENV)/.dev
 	$(BIN)/python -m scripts.mutants $(ARGS)

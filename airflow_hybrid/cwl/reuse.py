@@ -28,6 +28,7 @@ from airflow_hybrid.model import CwlObject, JobScript, JsonValue
 
 _VERSION = 3
 """grows when the meaning of a key or a record changes"""
+_CWLTOOL = version("cwltool")
 _SHA1 = re.compile(r"sha1\$([0-9a-f]{40})\Z")
 
 
@@ -101,7 +102,7 @@ def reuse_key(
         tool = job.tool.notes["reuse"] = _Tool(job)
     try:
         described = {
-            "version": [_VERSION, version("cwltool")],
+            "version": [_VERSION, _CWLTOOL],
             "tool": tool.digest,
             "files of the tool": [contents.get(location, location) for location in tool.locations],
             "inputs": _content(job.inputs, contents),
