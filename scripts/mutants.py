@@ -251,7 +251,7 @@ MUTANTS = (
         "cwl/reuse.py",
         "        contents[location] = f\"{item['class']} {digest}\"",
         "        contents[location] = item['class']",
-        "tests/unit/engine/test_reuse.py::test_what_is_not_the_same_runs",
+        "tests/unit/engine/test_reuse.py::test_a_directory_is_known_by_what_is_in_it",
     ),
     Mutant(
         "images: a name is one by the grammar of registries",
@@ -307,13 +307,13 @@ MUTANTS = (
         "cwl/reuse.py",
         "for rule in [*job.tool.hints, *job.tool.requirements]]",
         "for rule in []]",
-        "tests/unit/engine/test_reuse_pairs.py::test_jobs_that_differ_in_one_place_have_different_keys",
+        "tests/unit/engine/test_reuse_key.py::test_what_the_workflow_around_it_requires_counts",
     ),
     Mutant(
         "reuse: the CWL version counts",
         "cwl/reuse.py",
-        "plain_data(job.tool.metadata), formats]",
-        "formats]",
+        "tool.pop(STEP_PATH, None)",
+        "tool.pop(STEP_PATH, None), tool.pop('airflow_hybrid:cwlVersion', None)",
         "tests/unit/engine/test_reuse_pairs.py::test_jobs_that_differ_in_one_place_have_different_keys",
     ),
     Mutant(

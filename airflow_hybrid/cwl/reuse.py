@@ -131,7 +131,7 @@ class _Tool:
             tool[kind] = [self._port(port) for port in tool.get(kind) or []]
         rules = [self._rule(plain_data(rule)) for rule in [*job.tool.hints, *job.tool.requirements]]
         formats = sorted(map(str, job.tool.formatgraph)) if job.tool.formatgraph is not None else []
-        text = [self._without_locations(tool), self._without_locations(rules), plain_data(job.tool.metadata), formats]
+        text = [self._without_locations(tool), self._without_locations(rules), formats]
         self.digest = hashlib.sha256(json.dumps(text, sort_keys=True, default=str).encode()).hexdigest()
 
     def _name(self, name: Any) -> Any:

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Programs and files of a location that jobs use without owning them: which they are now, and what is in them.
 
-Two commands for all jobs of a batch: one looks names up as the shell would (no process is started per name), one reads
-what was found (:mod:`airflow_hybrid.hooks.probe`).
+Two commands for all jobs of a batch: one looks names up as the shell would (processes are started only for programs
+that are found), one reads what was found (:mod:`airflow_hybrid.hooks.probe`).
 """
 
 from __future__ import annotations
@@ -188,8 +188,9 @@ echo '#found'
     return 1
 }
 ah_interpreter() { # what runs the script $1
-    ah_first=
-    { IFS= read -r ah_first <"$1"; } 2>/dev/null
+    [ -x "$1" ] || return 0
+    # not by `read`: it takes a large file without a newline byte by byte
+    ah_first=$(head -c 250 "$1" 2>/dev/null | tr -d '\0' | head -n 1)
     case $ah_first in '#!'*) ;; *) return 0 ;; esac
     IFS=' ' read -r ah_runs ah_second ah_third ah_more <<AH
 ${ah_first#??}

@@ -34,9 +34,10 @@ JOB = Job(
 )
 
 
-def key(job: Job, cores: float | None = None, **script: Any) -> str | None:
+def key(job: Job, cores: float | None = None, around: Any = (), **script: Any) -> str | None:
     """A job's key, with other resources, or another script than the one that was built."""
-    (pending,) = Fragment(job.document()).start([job.given("/data")], name="t").pump()
+    document = {**job.document(), "hints": list(around)}
+    (pending,) = Fragment(document).start([job.given("/data")], name="t").pump()
     built = pending.build("/w/j", {}, SiteFacts(), cores=cores)
     contents = contents_of(pending, {}) or {}
     return reuse_key(pending, dataclasses.replace(built, **script), contents, paths_of(pending, contents), None)
@@ -61,6 +62,13 @@ def test_every_field_of_the_built_job_counts() -> None:
 
 def test_what_a_job_was_granted_counts() -> None:
     assert key(JOB) == key(JOB, cores=1) != key(JOB, cores=2)
+
+
+def test_what_the_workflow_around_it_requires_counts() -> None:
+    def needs(package: str) -> str | None:
+        return key(JOB, around=[{"class": "SoftwareRequirement", "packages": [{"package": package}]}])
+
+    assert needs("a") == needs("a") != needs("b")
 
 
 def test_a_file_that_the_tool_names_counts() -> None:
