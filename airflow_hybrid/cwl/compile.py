@@ -23,12 +23,13 @@ from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import DefaultFetcher
 
 from airflow_hybrid.cwl import messages
+from airflow_hybrid.cwl.aliases import refuse_growth
 from airflow_hybrid.cwl.default_files import Refused, in_defaults, location_of, why_refused
 from airflow_hybrid.cwl.graph import GraphBuilder
 from airflow_hybrid.cwl.resolved import position
 from airflow_hybrid.cwl.runtime import prepare
 from airflow_hybrid.cwl.trust import Roots, check_image, docker_requirements
-from airflow_hybrid.errors import CwlError, UnsupportedError
+from airflow_hybrid.errors import CwlError, InputError, UnsupportedError
 from airflow_hybrid.internet import RefusedError, open_url, read_all
 from airflow_hybrid.model import WorkflowGraph
 from airflow_hybrid.printable import redacted
@@ -161,6 +162,10 @@ def _loading_context(fetched: dict[str, None], roots: Roots, refused: dict[str, 
             if self._refuses(url):
                 raise ValidationException(refused[url])
             text = self._from_web(url) if _is_web(url) else str(super().fetch_text(url, content_types))
+            try:
+                refuse_growth(text, redacted(url))
+            except InputError as error:
+                raise ValidationException(str(error)) from None
             if not url.startswith(_STANDARD):
                 fetched[url] = None
             return _whole_characters(text)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_hybrid.cwl import cache
+from airflow_hybrid.cwl.aliases import refuse_growth
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue, not_json, percent_encoded
 
@@ -61,6 +62,7 @@ def parse_inputs(content: bytes, where: str) -> CwlObject:
         try:
             value = json.loads(content)
         except ValueError:
+            refuse_growth(content.decode(errors="replace"), where)
             value = _yaml(content, where)
         if value is None:
             return {}
