@@ -15,6 +15,8 @@ from airflow_hybrid.errors import CancelledError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+AGAIN_S = 2.0
+"""how long until work that was given up is cancelled again"""
 END_S = 20.0
 """how long work that was given up may take to end"""
 
@@ -57,7 +59,7 @@ def wait_for(work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
     finally:
         if not running.ended.is_set():
             running.give_up()
-            if thread.is_alive() and not running.ended.wait(END_S):
+            if thread.is_alive() and not running.end():
                 log.warning("work that was given up has not ended within %g s", END_S)
         _RUNNING.discard(running)
 
@@ -118,6 +120,17 @@ class _Running:
             self._given_up = True
             if self._loop is not None and self._task is not None and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(self._task.cancel)
+
+    def end(self) -> bool:
+        """Wait until work that was given up has ended; whether it has.
+
+        It is cancelled again from time to time: ``asyncio.wait_for`` may lose a cancellation (bpo-37658).
+        """
+        for _ in range(round(END_S / AGAIN_S)):
+            if self.ended.wait(AGAIN_S):
+                return True
+            self.give_up()
+        return False
 
     def value(self) -> Any:
         """What the work gave; it has ended."""

@@ -43,7 +43,7 @@ def test_a_time_limit_ends_a_task_at_any_moment(capfd: pytest.CaptureFixture[str
         began = time.monotonic()
         with pytest.raises(AirflowTaskTimeout), timeout(limit_s):
             task.execute({})
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 8.0
     assert capfd.readouterr().out.count("s is over: what it did is given up\n  -> for more time") == 50
 
 
