@@ -18,7 +18,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, task_value
 from airflow_hybrid.engine.failures import jobs_in_words
 from airflow_hybrid.errors import HybridError
-from airflow_hybrid.hooks.waiting import TimeIsOverError, time_is_over
+from airflow_hybrid.hooks.waiting import AGAIN_S, TimeIsOverError, time_is_over
 from airflow_hybrid.model import JsonValue
 
 
@@ -104,9 +104,9 @@ class HybridTrigger(BaseTrigger):
         try:
             done, _ = await asyncio.wait({running}, timeout=left_s)
         finally:
-            if not running.done():
+            while not running.done():  # asyncio may lose a cancellation
                 running.cancel()
-                await asyncio.wait({running})
+                await asyncio.wait({running}, timeout=AGAIN_S)
         if not done:
             raise TimeIsOverError
         return running.result()
