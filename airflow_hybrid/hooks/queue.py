@@ -257,7 +257,7 @@ class JobQueue:
         :param seen: what the poll read of the batch directory, if it did.
         """
         total = len(meta["keys"])
-        began, pause, sure = time.monotonic(), 0.5, False
+        began, pause, sure, spoken = time.monotonic(), 0.5, False, False
         while True:
             evidence = await self._evidence(directory, False, seen)
             seen = None
@@ -275,7 +275,9 @@ class JobQueue:
             patience = self.grace_s if account.complete else 10 * self.grace_s
             late = account.heard and waited > patience
             certain = not open_ or (sure and before and waited >= CERTAIN_AFTER_S) or not evidence.present
-            if (certain or late) and settled(self.scheduler, evidence, elements, waited, patience):
+            # a job that the site ran again leaves another one before the scheduler says how it ended: look twice
+            heard, spoken = spoken, settled(self.scheduler, evidence, elements, waited, patience)
+            if (certain or late) and spoken and (heard or not odd):
                 break
             if not account.heard and progress is not None:
                 progress(Progress(total, total - len(open_), unknown=account.problem))

@@ -408,6 +408,15 @@ async def test_the_scheduler_has_its_word_where_the_runner_was_signalled(
     assert await ended(queue, tmp_path, f"{code} 12 TERM") == [expected]
 
 
+async def test_a_job_that_the_site_ran_again_is_judged_by_its_last_exit_code(
+    queue: JobQueue, slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    """The first run's exit code is read; then the second run ends; then the accounting says how."""
+    program = slurm.folder / "bin/sacct"
+    program.write_text(f"#!/bin/sh\necho '0 7' >{shlex.quote(f'{tmp_path}/T/a/ec/0')}\necho '101|COMPLETED|0:0|n1'\n")
+    assert await ended(queue, tmp_path, "143 12 TERM") == [(JobState.COMPLETED, 0, "")]
+
+
 async def test_without_the_schedulers_word_a_signalled_job_has_not_succeeded(
     queue: JobQueue, slurm: FakeSlurm, tmp_path: Path
 ) -> None:
