@@ -373,15 +373,17 @@ ah_again() { # put back into the queue: jobs that this element had begun are beg
     done <manifest
 }
 ah_element() { # one element of an array: its own job and, while it is young, others; ends as the first that failed
-    [ -e c/all ] && return 0
+    [ "$ah_restarts" = 0 ] && [ -e c/all ] && return 0
     ah_signals
     ah_find_memory
     ah_now
     ah_began=$ah_t
     [ "$ah_restarts" = 0 ] || ah_again
+    [ -e c/all ] && return "$ah_failed"
     ah_take "$ah_first"
     ah_j=$ah_n # from the end, where elements start last
     while [ $((ah_t - ah_began)) -lt $ah_pack ]; do
+        [ -z "$ah_signal" ] || return "$ah_failed" # who was signalled may be begun again, and has then work left
         ah_j=$((ah_j - 1))
         if [ $ah_j -lt 0 ]; then
             true >|c/all

@@ -301,6 +301,7 @@ def test_a_runner_that_is_signalled_says_so_and_begins_nothing_more(shell: str, 
     assert runner.wait(30) == 0
     ((*ending, _),) = [path.read_text().split() for path in (folder / "ec").iterdir()]
     assert (ending[0], ending[2:]) == ("0", [name])
+    assert not (folder / "c/all").exists()
 
 
 def test_a_requeued_element_begins_a_job_anew_that_a_signal_ended(shell: str, tmp_path: Path) -> None:
@@ -308,6 +309,7 @@ def test_a_requeued_element_begins_a_job_anew_that_a_signal_ended(shell: str, tm
     folder = run(shell, made, environment=ELEMENT, pack_s=0)
     for ending, expected in (("3 12 TERM\n", "0"), ("3 12\n", "3"), ("3 12 oom=1\n", "3"), ("- no Room\n", "-")):
         (folder / "ec/0").write_text(ending)
+        (folder / "c/all").touch()
         again(shell, folder, {**ELEMENT, "SLURM_RESTART_COUNT": "1"})
         assert codes(folder)[0] == expected
 
