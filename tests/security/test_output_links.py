@@ -71,7 +71,8 @@ class Site:
         else:
             pytest.fail(f"not refused: {found}")
         assert SECRET not in text
-        text = text.replace("Error collecting output for parameter 'o': ", "")
+        text = re.sub(r"^/tool at work \(localhost\): (output 'o': )?", "/tool: ", text)
+        text = re.sub(r"\n  job id: [^|]*?(?=\Z|\n  \|)", "", text)  # where else to look
         text = re.sub(rf"{self.tmp_path}/work/\S*?/out\b", "JOB/out", text)
         return text.replace(str(self.outside), "OUTSIDE")
 
