@@ -138,11 +138,17 @@ def test_links_above_in_and_beside_outputs_are_refused(site: Site, command: str,
     )
 
 
-@pytest.mark.parametrize("name", ["/dev/zero", "/dev/tty", "fifo", "nothing"])
-def test_what_is_no_regular_file_is_no_output(site: Site, name: str) -> None:
-    assert site.refusal(f"mkfifo fifo; ln -s {name} a", CONTENTS) == (
-        "/tool: Expression evaluation error: list index out of range"
-    )
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("/dev/zero", "'a' is a device, which is neither a File nor a Directory"),
+        ("/dev/tty", "'a' is a device, which is neither a File nor a Directory"),
+        ("fifo", "'a' is a FIFO, which is neither a File nor a Directory"),
+        ("nothing", "list index out of range"),
+    ],
+)
+def test_what_is_no_regular_file_is_no_output(site: Site, name: str, said: str) -> None:
+    assert site.refusal(f"mkfifo fifo; ln -s {name} a", CONTENTS) == f"/tool: {said}"
 
 
 @pytest.mark.parametrize(
