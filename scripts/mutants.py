@@ -39,8 +39,8 @@ MUTANTS = (
     Mutant(
         "secondaryFiles: the order in which they are declared",
         "cwl/outputs.py",
-        "item[key] = [publish(entry, site, to_uri) for entry in item[key]]",
-        "item[key] = [publish(entry, site, to_uri) for entry in reversed(item[key])]",
+        'publish(entry, site, to_uri) for entry in item["secondaryFiles"]]',
+        'publish(entry, site, to_uri) for entry in reversed(item["secondaryFiles"])]',
         "tests/unit/cwl/test_job.py tests/unit/cwl/test_fragment.py",
     ),
     Mutant(
@@ -129,7 +129,7 @@ MUTANTS = (
     ),
     Mutant(
         "outputs: their real path is in the job's directory",
-        "cwl/outputs.py",
+        "cwl/site.py",
         'raise CwlError(f"output {path} is a symbolic link to {real}, outside the job\'s output directory")',
         "return path",
         "tests/unit/cwl/test_job.py tests/unit/engine/test_hostile_documents.py",

@@ -17,11 +17,11 @@ import pytest
 
 from tests import canaries
 from tests.canary_watch import Watch
+from tests.needs import unavailable
 from tests.system import kube as kubernetes
 from tests.system.kube import Kube
 from tests.testbed.fixture import INSTALL, Testbed, missing
 
-REQUIRED = os.environ.get("AIRFLOW_HYBRID_REQUIRE_TESTBED", "") not in ("", "0")
 # quick feedback first; what is not listed comes in between
 LAST = ("contract", "conformance", "system")
 # whose tests run jobs or shell text of ours: canaries are around all that they use
@@ -51,14 +51,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LAST.index(folder) + 1 if folder in LAST else 0
 
     items.sort(key=rank)
-
-
-def unavailable(what: str, needs: str, how: str) -> None:
-    """Skip the test, or fail it where everything must be there."""
-    message = f"{what} needs {needs}; to get it: {how}"
-    if REQUIRED:
-        pytest.fail(message, pytrace=False)
-    pytest.skip(message)
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,8 @@ import pytest
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.hooks.job_script import container_name
 from airflow_hybrid.model import Target
-from tests.conftest import unavailable
 from tests.containers.engine import Bench
+from tests.needs import unavailable
 
 MAKE_IMAGES = Path(__file__).parents[1] / "conformance" / "make_images"
 MINI = "localhost/airflow_hybrid-tests/mini:1"

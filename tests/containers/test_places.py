@@ -18,9 +18,9 @@ from airflow_hybrid.errors import DeployError, EndedError, HybridError, JobFaile
 from airflow_hybrid.hooks.connectors import Connector, close_all, open_connector
 from airflow_hybrid.hooks.connectors.base import Deployed
 from airflow_hybrid.model import Target
-from tests.conftest import unavailable
 from tests.containers.conftest import MINI
 from tests.containers.engine import Bench, text_of
+from tests.needs import unavailable
 
 IMAGE = "docker.io/library/debian:stable-slim"
 TOKEN = f"ah-0a1b2c-{secrets.token_hex(5)}"

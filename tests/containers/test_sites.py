@@ -18,10 +18,10 @@ from airflow_hybrid.config import for_run, parse_deployments
 from airflow_hybrid.errors import JobFailedError
 from airflow_hybrid.hooks.connectors import Connector, close_all, open_connector
 from airflow_hybrid.model import Target
-from tests.conftest import unavailable
 from tests.containers.conftest import MINI
 from tests.containers.engine import Bench, text_of
 from tests.containers.test_boxes import LINKS, LOOK, PULL, script
+from tests.needs import unavailable
 from tests.testbed.fixture import Testbed
 
 DEBIAN = "docker.io/library/debian:stable-slim"

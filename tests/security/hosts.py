@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, CommandResult, feed, first_line
 from airflow_hybrid.hooks.local import LocalHost, clean_environment
 from airflow_hybrid.hooks.ssh_shell import after_marker, remote_command
+from tests import needs
 
 CHANGING = {
     "POSIXLY_CORRECT": "1",
@@ -33,7 +34,7 @@ class SiteHost(LocalHost):
 
     def __init__(self, login_shell: str = "bash", environment: Mapping[str, str] | None = None) -> None:
         super().__init__("site", login_shell, 2)
-        self.login_shell = login_shell
+        self.login_shell = needs.program(login_shell)
         self.environment = {**clean_environment(), **(environment or {})}
 
     async def run(

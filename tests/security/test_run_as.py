@@ -21,6 +21,7 @@ from airflow_hybrid.hooks.queue import JobQueue
 from airflow_hybrid.hooks.user_host import UserHost
 from airflow_hybrid.model import Target
 from airflow_hybrid.schedulers.process import ProcessScheduler
+from tests import needs
 from tests.containers.engine import Bench, text_of
 from tests.unit.hooks.batches import batch
 
@@ -44,8 +45,8 @@ def of_users(*command: str) -> None:
 
 @pytest.fixture
 def user() -> Iterator[str]:
-    if os.geteuid() != 0 or shutil.which("useradd") is None:
-        pytest.skip("needs root and useradd, to make a user")
+    needs.root("make a user")
+    needs.program("useradd")
     name = f"ah-{secrets.token_hex(4)}"
     of_users("useradd", "--system", "--create-home", "--shell", "/bin/sh", name)
     yield name
@@ -176,8 +177,7 @@ def as_user(name: str, user: str) -> str:
 @pytest.fixture
 def airflow_user(user: str) -> Iterator[str]:
     """Another user, who may become the first by sudo once :func:`allow` was called."""
-    if shutil.which("sudo") is None:
-        pytest.skip("needs sudo: apt-get install sudo")
+    needs.program("sudo")
     name = f"{user}-a"
     of_users("useradd", "--system", "--create-home", "--shell", "/bin/sh", name)
     yield name

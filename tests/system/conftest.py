@@ -14,7 +14,8 @@ import yaml
 
 from tests import canaries
 from tests.canaries import WORK
-from tests.conftest import REQUIRED, WATCH, unavailable
+from tests.conftest import WATCH
+from tests.needs import REQUIRED, unavailable
 from tests.system import postgres
 from tests.system.airflow_stack import AirflowStack
 from tests.testbed.fixture import Testbed

@@ -9,10 +9,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from airflow_hybrid.hooks.ssh import SshHost
 from airflow_hybrid.hooks.ssh_settings import SshSettings
+from tests.needs import unavailable
 
 TESTBED = os.environ.get("TESTBED_COMMAND") or str(Path(__file__).parent.parent / "testbed" / "testbed")
 
@@ -23,10 +22,10 @@ def need(*names: str) -> dict[str, Any]:
     try:
         described: dict[str, Any] = json.loads(Path(path).read_text())
     except OSError:
-        pytest.skip('needs the test bed: eval "$(tests/testbed/testbed up)" as root on Debian')
+        unavailable("this test", "the test bed", 'eval "$(tests/testbed/testbed up)" as root on Debian')
     missing = [name for name in names if name not in described["sites"]]
     if missing:
-        pytest.skip(f"needs the test bed's sites {missing}: tests/testbed/testbed up {' '.join(missing)}")
+        unavailable("this test", f"the test bed's sites {missing}", f"tests/testbed/testbed up {' '.join(missing)}")
     return described
 
 

@@ -16,6 +16,7 @@ import pytest
 from airflow_hybrid.errors import AuthenticationError, CommandError, HostKeyError, HostUnreachableError
 from airflow_hybrid.hooks.ssh import SshHost
 from airflow_hybrid.hooks.ssh_settings import SshSettings
+from tests import needs
 from tests.system import sites
 
 pytestmark = [pytest.mark.testbed]
@@ -60,7 +61,7 @@ async def test_text_passes_any_login_shell_unchanged(cloud: SshHost, shell: str)
 def inside_shell(shell: str) -> str:
     path = sites.inside("cloud", f"command -v {shell} || :").strip()
     if not path:
-        pytest.skip(f"needs {shell}: apt-get install {shell}")
+        needs.unavailable("this test", shell, f"apt-get install {shell}")
     return path
 
 

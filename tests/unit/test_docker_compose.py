@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from airflow_hybrid.config import load_hybrid_file
-from tests.conftest import unavailable
+from tests.needs import unavailable
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = Path(sys.executable).with_name("docker-compose")

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from airflow_hybrid.config import check_bindings, load_hybrid_file
+from tests.needs import unavailable
 
 DAGS = Path(__file__).resolve().parents[2] / "dags"
 EXAMPLES = ("hello", "claire")
@@ -48,7 +49,7 @@ def python_with(*modules: str) -> str:
             and subprocess.run([python, *command], capture_output=True).returncode == 0
         ):
             return str(Path(python).parent)
-    pytest.skip(f"needs a python3 with {', '.join(modules)}; to get it: pip install 'airflow-hybrid[bench]'")
+    unavailable("this test", f"a python3 with {', '.join(modules)}", "make .venv/.dev")
 
 
 def run_cwltool(document: str, job: dict[str, Any], folder: Path, path: str) -> dict[str, str]:

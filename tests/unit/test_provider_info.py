@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import airflow
+import jsonschema
 import pytest
 
 from airflow_hybrid.provider_info import get_provider_info
@@ -23,7 +24,6 @@ def read_toml(name: str) -> dict[str, Any]:
 
 
 def test_airflow_accepts_what_the_provider_says_of_itself() -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     schema = json.loads((Path(airflow.__file__).parent / "provider_info.schema.json").read_text())
     jsonschema.validate(get_provider_info(), schema)
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from airflow_hybrid.config import json_schema
@@ -17,7 +18,6 @@ FILES = [*sorted((Path(__file__).parent / "streamflow").glob("*.yml")), *sorted(
 
 @pytest.fixture(scope="module")
 def validator() -> Any:
-    jsonschema = pytest.importorskip("jsonschema")
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)

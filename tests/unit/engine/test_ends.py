@@ -18,6 +18,7 @@ from airflow_hybrid.engine import FragmentOutcome
 from airflow_hybrid.errors import CwlError, HybridError, JobFailedError, TransferError
 from airflow_hybrid.hooks.connectors import close_all
 from airflow_hybrid.model import FileRef
+from tests.needs import unavailable
 from tests.unit.engine.fragments import execution, spec
 
 
@@ -49,7 +50,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     disk = tmp_path / "disk"
     disk.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)], check=False).returncode != 0:
-        pytest.skip("needs the right to mount a tmpfs: run as root")
+        unavailable("this test", "the right to mount a tmpfs", "run it as root")
     try:
         yield disk
     finally:

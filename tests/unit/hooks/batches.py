@@ -12,15 +12,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from airflow_hybrid.hooks.base import CHUNK_BYTES
 from airflow_hybrid.hooks.job_directory import Batch
 from airflow_hybrid.hooks.local import LocalHost, clean_environment
 from airflow_hybrid.model import JobScript
+from tests import needs
 
 SHELLS = ("dash", "bash")
-PACKAGES = {"busybox": "busybox-static", "ksh93": "ksh93u+m"}
 EVERY_SHELL = (*SHELLS, "busybox", "ksh93", "zsh")
 """as ``/bin/sh``, under whose name they do as POSIX says"""
 
@@ -29,13 +27,11 @@ def sh(shell: str) -> str:
     """A program ``sh`` that is this shell."""
     if shell in ("sh", "/bin/sh"):
         return "/bin/sh"
-    program = shutil.which(shell)
-    if program is None:
-        pytest.skip(f"needs {shell}: apt-get install {PACKAGES.get(shell, shell)}")
+    path = needs.program(shell)
     link = Path(_links()) / shell / "sh"
     if not link.exists():
         link.parent.mkdir(exist_ok=True)
-        link.symlink_to(program)
+        link.symlink_to(path)
     return str(link)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import shutil
 import subprocess
 import tarfile
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from airflow_hybrid.hooks import transfer_scripts as scripts
 from airflow_hybrid.removal import MARKER
+from tests import needs
 from tests.unit.hooks.batches import sh
 
 
@@ -31,9 +31,7 @@ class Shell:
 def shell(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shell:
     if request.param != "busybox":
         return Shell([sh(request.param), "-c"], None)
-    busybox = shutil.which("busybox")
-    if busybox is None:
-        pytest.skip("needs busybox: apt-get install busybox-static")
+    busybox = needs.program("busybox")
     folder = tmp_path_factory.mktemp("applets")
     subprocess.run([busybox, "--install", "-s", str(folder)], check=True)
     return Shell([str(folder / "sh"), "-c"], str(folder))

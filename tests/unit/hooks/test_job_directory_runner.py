@@ -31,6 +31,7 @@ from airflow_hybrid.schedulers.kubernetes import KubernetesScheduler
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.schedulers.sge import SgeScheduler
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
+from tests.needs import unavailable
 from tests.unit.hooks.batches import EVERY_SHELL, batch, sh
 
 PLAIN = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "ah_clean": "1"}
@@ -320,7 +321,7 @@ def small(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "small"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=False).returncode:
-        pytest.skip("needs the right to mount a tmpfs (root)")
+        unavailable("this test", "the right to mount a tmpfs", "run it as root")
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
 
@@ -359,7 +360,7 @@ def limited(tmp_path: Path) -> Iterator[list[str]]:
         limit = group / ("memory.limit_in_bytes" if version_1.is_dir() else "memory.max")
         limit.write_text(str(32 << 20))
     except OSError as error:
-        pytest.skip(f"needs the right to make a cgroup with a memory limit (root): {error}")
+        unavailable("this test", f"the right to make a cgroup with a memory limit ({error})", "run it as root")
     yield ["sh", "-c", f'echo $$ >{group}/cgroup.procs && exec "$@"', "sh"]
     group.rmdir()
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -15,24 +14,15 @@ from airflow_hybrid.hooks import transfer_scripts as scripts
 from airflow_hybrid.hooks.queue import JobQueue
 from airflow_hybrid.removal import MARKER, MARKER_LINE
 from airflow_hybrid.schedulers.process import ProcessScheduler
+from tests.needs import SHELLS, posix_shell
 from tests.unit.hooks.batches import ShellHost, batch
 
-SHELLS = {
-    "dash": ["dash"],
-    "bash": ["bash", "--posix"],
-    "busybox": ["busybox", "sh"],
-    "ksh": ["ksh"],
-    "zsh": ["zsh", "--emulate", "sh"],
-}
 NAMES = ["My Project", "it's", '"', "$HOME", "50%", "[a]", "-work", "*", "two\nlines", "@N@ @R@", "a;b&"]
 
 
 @pytest.fixture(params=sorted(SHELLS))
 def sh(request: pytest.FixtureRequest) -> list[str]:
-    argv = SHELLS[request.param]
-    if shutil.which(argv[0]) is None:
-        pytest.skip(f"needs {argv[0]} (apt-get install {argv[0]})")
-    return argv
+    return posix_shell(request.param)
 
 
 @pytest.fixture(params=NAMES, ids=repr)

@@ -12,6 +12,7 @@ import pytest
 
 from airflow_hybrid.removal import MARKER, MARKER_LINE
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
+from tests import needs
 
 
 def test_a_folder_of_ours_goes_and_what_its_links_lead_to_keeps_content_and_mode(tmp_path: Path) -> None:
@@ -44,8 +45,8 @@ def test_a_very_deep_tree_goes(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become an ordinary user")
 def test_folders_without_permissions_go(tmp_path: Path) -> None:
+    needs.root("become an ordinary user")
     folder = make_folder(tmp_path, "run-")
     for path in ("shut/in", "read/in", "list/in"):
         (folder / path).mkdir(parents=True)

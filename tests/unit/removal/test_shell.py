@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,23 +12,14 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.removal import MARKER, MARKER_LINE, shell
+from tests.needs import SHELLS, posix_shell, unavailable
 
-SHELLS = {
-    "dash": ["dash"],
-    "bash": ["bash", "--posix"],
-    "busybox": ["busybox", "sh"],
-    "ksh": ["ksh"],
-    "zsh": ["zsh", "--emulate", "sh"],
-}
 NAMES = ["a b", "it's", '"q"', "$HOME", "50%", "two\nlines", "[ab]", "-rf", "*", "~", "a;b&", "\\", "ü", " "]
 
 
 @pytest.fixture(params=sorted(SHELLS))
 def sh(request: pytest.FixtureRequest) -> list[str]:
-    argv = SHELLS[request.param]
-    if shutil.which(argv[0]) is None:
-        pytest.skip(f"needs {argv[0]} (apt-get install {argv[0]})")
-    return argv
+    return posix_shell(request.param)
 
 
 @pytest.fixture(params=NAMES, ids=repr)
@@ -204,7 +194,7 @@ def test_a_mounted_file_system_is_not_emptied(sh: list[str], tmp_path: Path) -> 
     (source / "f").write_text("x")
     (target / "a b").mkdir()
     if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
-        pytest.skip("needs root, to mount something (run as root)")
+        unavailable("this test", "the right to mount something", "run it as root")
     mount = f"mount --bind {source} {shlex.quote(str(target / 'a b'))} && "
     inner = shlex.join([*sh, "-c", shell.FUNCTIONS + shell.remove(str(target))])
     done = subprocess.run(["unshare", "-m", "sh", "-c", mount + inner], capture_output=True, text=True)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -12,19 +11,12 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.schedulers.asking import ASKING, Answer, asked, section
-
-SHELLS = {
-    "dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"], "ksh": ["ksh"],
-    "zsh": ["zsh", "--emulate", "sh"],
-}  # fmt: skip
+from tests.needs import SHELLS, posix_shell
 
 
 @pytest.fixture(params=SHELLS)
 def shell(request: pytest.FixtureRequest) -> list[str]:
-    argv = SHELLS[request.param]
-    if shutil.which(argv[0]) is None:
-        pytest.skip(f"needs {argv[0]} (apt-get install {argv[0]})")
-    return argv
+    return posix_shell(request.param)
 
 
 def ask(shell: list[str], question: str, path: str | None = None) -> Answer:
