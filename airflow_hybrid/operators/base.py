@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
@@ -59,7 +59,8 @@ class HybridTask(BaseOperator):
         except HybridError as error:
             # The message says what, where and what to do. Airflow logs every exception but SystemExit with a traceback,
             # in which the message would drown; SystemExit fails the task, or retries it if retries are left.
-            self.log.error("%s", error.for_a_task)
+            if self.tells_errors:
+                self.log.error("%s", error.for_a_task)
             ti: Any = context["ti"]
             if error.retryable or int(ti.try_number) > int(ti.max_tries):
                 raise SystemExit(1) from error
@@ -70,6 +71,8 @@ class HybridTask(BaseOperator):
     def run_task(self, context: Context) -> Any:
         raise NotImplementedError
 
+    tells_errors: ClassVar[bool] = True
+    """whether a task's log has its error; who runs tasks in a process of its own making may tell it itself"""
     when_over = "what it did is given up"
     """what becomes of its work when its time is over, for a message"""
 

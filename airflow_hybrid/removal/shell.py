@@ -28,7 +28,12 @@ _FUNCTIONS = r"""ah_marked() { # whether the working directory carries our marke
 }
 ah_new() ( # folder: nothing may be there
     umask 077
-    mkdir -- "$1" && echo '@LINE@' >"$1/@MARKER@"
+    mkdir -- "$1" || exit
+    echo '@LINE@' >"$1/@MARKER@" && exit
+    # the disk is full: nothing is left of it (nobody else could have made the empty marker in a folder of ours)
+    rm -f -- "$1/@MARKER@"
+    rmdir -- "$1"
+    exit 1
 )
 ah_make() ( # folder
     umask 077
@@ -36,7 +41,9 @@ ah_make() ( # folder
         [ -d "$1" ] || { mkdir -p -- "${1%/*}" && ah_new "$1"; } 2>/dev/null || mkdir -p -- "$1" || exit
         [ ! -h "$1" ] && [ ! -e "$1/@MARKER@" ] || exit 0
         [ -z "$(find "$1/." ! -name . -prune -print 2>&1 | head -n 1)" ] || exit 0
-        echo '@LINE@' >"$1/@MARKER@"
+        echo '@LINE@' | cat >"$1/@MARKER@" && exit # cat says why it cannot write; echo of some shells does not
+        rm -f -- "$1/@MARKER@"
+        exit 1
     fi
 )
 ah_no() { # why: ends the subshell of ah_rm

@@ -181,7 +181,9 @@ def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], 
     from airflow_hybrid.dag import HybridDag
     from airflow_hybrid.errors import JobFailedError
     from airflow_hybrid.model import LOCAL_DEPLOYMENT
+    from airflow_hybrid.operators.base import HybridTask
     from airflow_hybrid.runner.dag_run import DagRunner
+    from airflow_hybrid.triggers.hybrid import HybridTrigger
 
     deployments = dict(parse_deployments(sites.pop("deployments", None) or {}))
     for name, deployment in deployments.items():
@@ -203,6 +205,8 @@ def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], 
         run_requirements=job_requirements.ANY,  # who runs it is who wrote the inputs
         **sites,
     )
+    # each error is told once, at the end
+    HybridTask.tells_errors = HybridTrigger.tells_errors = False
     runner = DagRunner()
     try:
         result = runner.run(dag, {"job": inputs})
@@ -214,7 +218,9 @@ def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], 
     for error in result.errors:
         if isinstance(error, UnsupportedError):
             raise error
-    reasons = [str(error) or repr(error) for error in result.errors] or [f"the run ended as {result.state}"]
+    reasons = list(dict.fromkeys(str(error) or repr(error) for error in result.errors)) or [
+        f"the run ended as {result.state}"
+    ]
     raise JobFailedError("\n".join(reasons), retryable=False)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 from airflow_hybrid.cwl.settings import load_inputs, parse_inputs, resolve_paths
 from airflow_hybrid.errors import InputError
-from airflow_hybrid.model import CwlObject, WorkflowGraph
+from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph
 
 TOOL_KEY = "cwl:tool"
 """key of a job file that names the document it is for"""
@@ -88,13 +89,37 @@ def read_inputs(graph: WorkflowGraph, args: argparse.Namespace, prog: str) -> Cw
     :raises SystemExit: flags that the document does not have (2, as argparse does).
     """
     rest = list(args.inputs)
-    if len(rest) == 1 and not rest[0].startswith("-") and not args.tool_help:
-        return _job(rest[0], args.basedir)
     if not rest and not args.tool_help:
         return {}
-    if rest == ["-"]:
-        return _job("-", args.basedir)
-    return _flags(graph, rest, args, prog)
+    is_job = rest == ["-"] or (len(rest) == 1 and not rest[0].startswith("-"))
+    if not is_job or args.tool_help:
+        return _flags(graph, rest, args, prog)
+    job = _job(rest[0], args.basedir)
+    for port in graph.inputs:
+        _refuse_text(port.name, port.type, job.get(port.name))
+    return job
+
+
+def _refuse_text(name: str, kind: JsonValue, value: JsonValue) -> None:
+    """A text in the place of a File is a mistake in a job file; it is a path only in a trigger form and a run's conf.
+
+    :raises InputError: there is one.
+    """
+    kinds = kind if isinstance(kind, list) else [kind]
+    if isinstance(value, list):
+        for array in kinds:
+            if isinstance(array, dict) and array.get("type") == "array":
+                for item in value:
+                    _refuse_text(name, array["items"], item)
+        return
+    wanted = [member for member in ("File", "Directory") if member in kinds]
+    others = {"string", "Any"}.intersection(member for member in kinds if isinstance(member, str))
+    enums = any(isinstance(member, dict) and member.get("type") == "enum" for member in kinds)
+    if isinstance(value, str) and wanted and not others and not enums:
+        raise InputError(
+            f"input {name!r} must be {' or '.join(wanted)}, not {json.dumps(value, ensure_ascii=False)}",
+            hint=f"in a job file it is an object: {{class: {wanted[0]}, path: ...}}",
+        )
 
 
 def _job(path: str, basedir: str | None) -> CwlObject:

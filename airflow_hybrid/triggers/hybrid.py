@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
@@ -43,6 +43,9 @@ class HybridTrigger(BaseTrigger):
         through a worker).
     :param deadline: when it is over, in seconds since the epoch: another triggerer may take over in between.
     """
+
+    tells_errors: ClassVar[bool] = True
+    """whether the task's log has its error; who runs triggers in a process of its own making may tell it itself"""
 
     def __init__(
         self,
@@ -89,7 +92,8 @@ class HybridTrigger(BaseTrigger):
             yield TaskFailedEvent()
         except HybridError as error:
             # one message, no traceback: it says what, where, and what to do
-            self.log.error("%s", error.for_a_task)
+            if self.tells_errors:
+                self.log.error("%s", error.for_a_task)
             self.failure = error
             yield TaskFailedEvent()
         except Exception:

@@ -220,3 +220,18 @@ def test_what_cannot_be_removed_whole_keeps_its_proof(sh: list[str], tmp_path: P
     assert done.returncode == 1 and (target / MARKER).read_text() == f"{MARKER_LINE}\n"
     assert run(sh, shell.remove(str(target))) == (0, "")
     assert not target.exists()
+
+
+def test_on_a_full_disk_no_folder_without_a_marker_is_left(sh: list[str], tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], check=False).returncode:
+        unavailable("this test", "the right to mount a tmpfs", "run it as root")
+    try:
+        (disk / "all").write_bytes(b"x" * (64 << 10))
+        folder = disk / "work" / "new"
+        code, said = run(sh, f"{shell.make(str(folder))}; ah_x=$?; {shell.remove(str(folder))} && exit $ah_x")
+        left = list((disk / "work").iterdir())
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert (code, said, left) == (1, "cat: write error: No space left on device\n", [])
