@@ -280,9 +280,8 @@ async def test_all_that_is_left_of_a_task_is_ended_and_waited_for(queue: JobQueu
     await queue.wait(over.directory)
     assert await queue.end_all(f"{tmp_path}/T", 20) == []
     assert not (tmp_path / "T/cancelled").exists()
-    left = batch(
-        f"{tmp_path}/T/a2-x", 1, lambda i: ("sh", "-c", f"echo $$ >{tmp_path}/pid; sleep 100"), known=("a1-x",)
-    )
+    script = f"echo $$ >{shlex.quote(f'{tmp_path}/pid')}; sleep 100"
+    left = batch(f"{tmp_path}/T/a2-x", 1, lambda i: ("sh", "-c", script), known=("a1-x",))
     await queue.submit(left)
     while not (tmp_path / "pid").exists():
         await asyncio.sleep(0.05)
