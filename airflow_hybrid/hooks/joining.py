@@ -108,7 +108,7 @@ class Lane:
                 timeout_s=sum(one.timeout_s for one in group),
                 label=label,
             )
-        parts = parted(answer.stdout, mark)
+        parts = parted(answer.stdout, answer.stderr, mark)
         if len(parts) != len(group):
             raise CommandError(
                 "the answer was cut off",
@@ -129,7 +129,7 @@ def joined(commands: Sequence[tuple[str, int]], mark: str) -> str:
     :param commands: shell text, and the number of bytes of its stdin.
     :param mark: a word that no output holds; :func:`parted` needs it.
     """
-    parts = ["exec 4>&1"]
+    parts = []
     for text, size in commands:
         parts.append(_PART.replace("@HEAD@", _head(size)).replace("@MARK@", mark).replace("@TEXT@", text))
     return "\n".join(parts)
@@ -142,32 +142,33 @@ def _head(size: int) -> str:
     return f"{{ dd bs={size} count=1 iflag=fullblock 2>/dev/null || head -c {size}; }}"
 
 
-def parted(data: bytes, mark: str) -> list[tuple[int, bytes, bytes]]:
+def parted(stdout: bytes, stderr: bytes, mark: str) -> list[tuple[int, bytes, bytes]]:
     """Exit code, stdout and stderr of each command that came to its end."""
-    begin, end = b"\n%b " % mark.encode(), b"\n%b end\n" % mark.encode()
+    own, *others = stdout.split(b"\n%b " % mark.encode())
+    errors = stderr.split(b"\n%b end\n" % mark.encode())
     found: list[tuple[int, bytes, bytes]] = []
-    position = 0
-    while (stop := data.find(end, position)) >= 0:
-        out, _, rest = data[position:stop].partition(begin)
-        code, _, err = rest.partition(b"\n")
-        if not code.isdigit():
+    for index, other in enumerate(others):
+        code, whole, rest = other.partition(b" end\n")
+        if not whole or not code.isdigit() or index + 1 >= len(errors):
             break
-        found.append((int(code), out, err))
-        position = stop + len(end)
+        found.append((int(code), own, errors[index]))
+        own = rest
     return found
 
 
-# what a command leaves of its stdin is read, so that the next one begins at its own
-_PART = r"""ah_err=$( { @HEAD@ | {
+# What a command leaves of its stdin is read, so that the next one begins at its own. Its stdout and stderr are those
+# of all: what is caught by `$(...)`, ksh waits for until the last process in the background has ended.
+_PART = r"""{ @HEAD@ | (
 (
 @TEXT@
-) >&4 4>&-
+)
 ah_code=$?
 [ $ah_code -lt 256 ] || ah_code=$((ah_code - 128)) # how ksh tells a signal
 cat >/dev/null
 exit $ah_code
-} ; } 2>&1 )
-printf '\n@MARK@ %d\n%s\n@MARK@ end\n' $? "$ah_err"
+) ; }
+printf '\n@MARK@ %d end\n' $?
+printf '\n@MARK@ end\n' >&2
 """
 
 _LANES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Lane]] = weakref.WeakKeyDictionary()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import abc
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -267,9 +267,17 @@ def render(submission: Submission, command: str, **names: object) -> str:
     return text if text.startswith("#!") else f"#!/bin/sh\n{text}"
 
 
-def fill(submission: Submission, source: str, command: str, **names: object) -> str:
+def fill(
+    submission: Submission,
+    source: str,
+    command: str,
+    *,
+    stand_in: Callable[[object], object] | None = None,
+    **names: object,
+) -> str:
     """Fill a template of any kind with the names that :func:`render` documents.
 
+    :param stand_in: gives what is put into the text for the value of an expression.
     :raises airflow_hybrid.errors.ConfigError: it is not valid, or uses other names.
     """
     from jinja2 import StrictUndefined, TemplateError
@@ -289,7 +297,9 @@ def fill(submission: Submission, source: str, command: str, **names: object) -> 
         walltime_s=submission.walltime_s,
         **names,
     )
-    environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False, finalize=stand_in
+    )
     try:
         text = environment.from_string(source).render(values)
     except TemplateError as error:

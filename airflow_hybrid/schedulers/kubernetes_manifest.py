@@ -12,10 +12,11 @@ import hashlib
 import re
 import shlex
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.schedulers.base import Submission, fill
+from airflow_hybrid.schedulers.kubernetes_words import Words, literal
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 US = "airflow-hybrid"
@@ -90,7 +91,7 @@ def job(submission: Submission) -> dict[str, Any]:
     spec["template"]["spec"].setdefault("terminationGracePeriodSeconds", 5)
     container = main_container(spec["template"])
     if not own_command:
-        container["command"] = runner
+        container["command"] = [literal(word) for word in runner]
         container.pop("args", None)
     _resources(container, submission)
     labels = {MANAGED_BY: US, ROLE: "batch"}
@@ -163,12 +164,16 @@ def _template(submission: Submission, runner: list[str]) -> tuple[dict[str, Any]
     """The service's template as a Job, and whether it runs the jobs' command by itself."""
     if submission.template is None:
         return {"spec": {"template": {}}}, False
-    text = fill(submission, submission.template, shlex.join(runner), part=0)
-    return as_job(text), bool(re.search(r"\b(streamflow|hybrid)_command\b", submission.template))
+    command = shlex.join(runner)
+    words = Words((command, submission.environment, submission.directory))
+    text = fill(submission, submission.template, command, stand_in=words.stand_in, part=0)
+    return as_job(text, words), bool(re.search(r"\b(streamflow|hybrid)_command\b", submission.template))
 
 
-def as_job(text: str) -> dict[str, Any]:
+def as_job(text: str, words: Words) -> dict[str, Any]:
     """A manifest's text as a Job: a Job as it is; a Pod or PodTemplate as the template of one.
+
+    :param words: those that stand in the text for values.
 
     :raises ConfigError: it is none of these.
     """
@@ -184,7 +189,7 @@ def as_job(text: str) -> dict[str, Any]:
             "the template of the service is not one Kubernetes object of kind Pod, PodTemplate or Job",
             hint="a service's `file` holds one manifest",
         )
-    found: dict[str, Any] = documents[0]
+    found = cast("dict[str, Any]", words.in_manifest(documents[0]))
     if kind == "Job":
         spec = found.get("spec")
         if not isinstance(spec, dict) or not isinstance(spec.get("template"), dict):
@@ -229,7 +234,7 @@ def service_job(deployment: str, storage: Mapping[str, Any], idle_s: int) -> dic
     spec, container = template["spec"], main_container(template)
     alive = f"{ALIVE_DIRECTORY}/alive"
     idle = _IDLE.format(alive=alive, idle_s=idle_s, idle_min=max(1, -(-idle_s // 60)))
-    container["command"] = ["/bin/sh", "-c", idle]
+    container["command"] = ["/bin/sh", "-c", literal(idle)]
     container["volumeMounts"] = [*container.get("volumeMounts", []), {"name": "alive", "mountPath": ALIVE_DIRECTORY}]
     spec["volumes"] = [*spec.get("volumes", []), {"name": "alive", "emptyDir": {}}]
     spec.update(restartPolicy="Never", terminationGracePeriodSeconds=5)

@@ -71,7 +71,7 @@ class TestKubernetes(ConnectorContract):
 
     @pytest.fixture
     def make_connector(self, kube: Kube) -> Callable[[], Connector]:
-        deployment = Deployment("kube", "kubernetes", kube.config(), workdir="/airflow_hybrid/work dir")
+        deployment = Deployment("kube", "kubernetes", kube.config(), workdir=f"/airflow_hybrid/{WORK}")
         return lambda: KubernetesConnector(deployment)
 
 

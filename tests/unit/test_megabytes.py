@@ -64,7 +64,7 @@ def shell_command(text: str) -> str:
 
 
 def cut_answer(text: str) -> Any:
-    return parted(f"\nmark 0\n{text}".encode(), "mark")
+    return parted(f"\nmark 0 end\n\nmark 0{text}".encode(), f"\nmark end\n{text}".encode(), "mark")
 
 
 def refusal(text: str) -> Any:

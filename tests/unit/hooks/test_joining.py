@@ -47,20 +47,25 @@ async def test_each_has_its_own_stdin_stdout_stderr_and_exit_code(host: Counted)
     )
     assert host.ran[0] == "x and 4 more" and len(host.ran) == 1
     assert results[0].stdout == odd and results[0].exit_code == 0
-    assert (results[1].stdout, results[1].stderr.strip(), results[1].exit_code) == (b"out\n", b"its an error", 7)
+    assert (results[1].stdout, results[1].stderr, results[1].exit_code) == (b"out\n", b"its an error\n", 7)
+    assert [results[i].stderr for i in (0, 2, 4)] == [b""] * 3
     assert results[2].stdout == b"abcbye\n"
     assert (results[3].out, results[3].exit_code) == ("no line end", 137)
     assert results[4].stdout.startswith(b"last/")
 
 
 async def test_what_goes_on_in_the_background_is_not_waited_for(host: Counted) -> None:
-    if host.location == "ksh93":
-        pytest.xfail("ksh hands its own copy of the pipe for stderr to what goes on in the background")
     started = asyncio.get_running_loop().time()
     results = await asyncio.gather(one(host, "sleep 30 >/dev/null 2>&1 </dev/null & echo $!"), one(host, "echo second"))
     assert asyncio.get_running_loop().time() - started < 25
     await host.run(f"kill {results[0].out.strip()}")
     assert results[1].out == "second\n"
+
+
+async def test_stderr_that_ends_anyhow_is_each_ones_own(host: Counted) -> None:
+    results = await asyncio.gather(one(host, "printf '\\n a' >&2"), one(host, "printf 'b\\n\\n' >&2; echo out"))
+    assert [result.stderr for result in results] == [b"\n a", b"b\n\n"]
+    assert results[1].stdout == b"out\n"
 
 
 async def test_a_location_out_of_reach_is_so_for_all() -> None:

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -301,3 +304,52 @@ def test_the_service_pod_is_the_same_for_the_same_storage() -> None:
     spec = made["spec"]["template"]["spec"]
     assert spec["nodeSelector"] == {"a": "b"}
     assert [m["mountPath"] for m in spec["containers"][0]["volumeMounts"]] == ["/data", manifest.ALIVE_DIRECTORY]
+
+
+# --- what YAML and Kubernetes would read in a path -------------------------------------------------------------------
+
+ODD = '/data/it\'s "odd" $(x) $$(HOME) $HOME $$ [a]: {b} #c %d \\e -f\nlast $'
+
+
+def expanded(words: list[str], known: Mapping[str, str]) -> list[str]:
+    """What a container gets as its command: the kubelet's ``third_party/forked/golang/expansion``."""
+    return [
+        re.sub(r"\$(\$|\(([^)]*)\))", lambda m: "$" if m[1] == "$" else known.get(m[2], m[0]), word) for word in words
+    ]
+
+
+def test_kubernetes_expands_nothing_in_the_path_of_the_runner() -> None:
+    (container,) = pod_of(manifest.job(submission(directory=ODD)))["containers"]
+    assert expanded(container["command"], {"x": "evil", "HOME": "/root"}) == ["/bin/sh", f"{ODD}/runner.sh"]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "spec: {containers: [{name: m, command: [sh, -c, '. /env && {{ streamflow_command }}']}]}",
+        'spec: {containers: [{name: m, command: [sh, -c], args: [". /env && {{ hybrid_command }}"]}]}',
+        "spec:\n  containers:\n    - name: m\n      command: [sh, -c]\n      args:\n        - >-\n"
+        "          . /env &&\n          {{hybrid_command}}\n",
+    ],
+)
+def test_the_command_in_a_template_is_read_by_the_shell_alone(template: str) -> None:
+    (container,) = pod_of(manifest.job(submission(template=template, directory=ODD)))["containers"]
+    words = expanded([*container["command"], *container.get("args", [])], {"x": "evil", "HOME": "/root"})
+    assert words == ["sh", "-c", f". /env && /bin/sh {shlex.quote(f'{ODD}/runner.sh')}"]
+
+
+def test_other_values_of_a_template_are_as_they_are() -> None:
+    template = (
+        "metadata: {annotations: {where: '{{ hybrid_workdir }}', also: {{ hybrid_workdir | tojson }}}}\n"
+        "spec:\n  containers:\n"
+        "    - name: m\n      workingDir: {{ hybrid_workdir }}\n"
+        "      env:\n        - {name: D, value: '{{ hybrid_workdir }}'}\n"
+        "        - {name: N, value: 'n{{ jobs }}'}\n        - {name: H, value: $(D)}\n"
+    )
+    made = manifest.job(submission(template=template, directory=ODD))
+    (container,) = pod_of(made)["containers"]
+    annotations = made["spec"]["template"]["metadata"]["annotations"]
+    assert annotations == {"where": ODD, "also": ODD}
+    assert container["workingDir"] == ODD
+    assert expanded([container["env"][0]["value"]], {"x": "evil"}) == [ODD]
+    assert container["env"][1:] == [{"name": "N", "value": "n4"}, {"name": "H", "value": "$(D)"}]
