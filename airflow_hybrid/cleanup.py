@@ -236,7 +236,8 @@ def _look_text(workdir: str, dag_ids: Iterable[str], older_than_s: float) -> str
         f"cd -- {shlex.quote(workdir)} 2>/dev/null || exit 0\n"
         f'for d in {folders}; do for r in "$d"/*; do\n'
         '[ -d "$r" ] && [ ! -h "$r" ] && [ ! -h "$d" ] || continue\n'
-        f'[ -z "$(find "./$r" -mmin -{minutes} -print -quit)" ] || continue\n'
+        # where it cannot be said, it is not old
+        f'young=$(find "./$r" -mmin -{minutes} -print -quit) && [ -z "$young" ] || continue\n'
         f'p=-; for m in {_MARKED}; do [ ! -f "$m" ] || p=ours; done\n'
         'k=$(du -sk "./$r" 2>/dev/null); printf "%s\\t%s\\t%s\\n" "${k%%[!0-9]*}" "$r" "$p"\n'
         "done; done"

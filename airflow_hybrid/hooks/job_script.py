@@ -262,7 +262,7 @@ ah_point() { # something of the kind of $1 to mount it at
     if [ -d "$1" ]; then mkdir -p "$2"; else mkdir -p "${2%/*}" && [ -e "$2" ] || : >>"$2"; fi 2>/dev/null
 }
 ah_relink() { # pairs: path in the container, path here. Absolute links in the output directory lead to what is meant
-    find . -type l -lname '/*' -exec sh -c '
+    /usr/bin/env find . -type l -lname '/*' -exec sh -c '
         ah_l=$1 ah_t=$(readlink -- "$1" && echo x) ah_t=${ah_t%?x}
         shift
         while [ $# -gt 1 ]; do

@@ -14,7 +14,8 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from airflow_hybrid.errors import StatusUnknownError
+from airflow_hybrid.errors import SiteError, StatusUnknownError
+from airflow_hybrid.hooks import gnu_programs
 from airflow_hybrid.hooks.base import ANSWER_BYTES, Host, answers_up_to
 from airflow_hybrid.hooks.joining import MOST_ANSWER_BYTES, run_joined
 from airflow_hybrid.model import FileFact, Question, SiteFacts
@@ -51,6 +52,7 @@ async def facts(
     A file of a tree, or of a question with a root, is opened first; then it is compared which file that is, and only
     then it is read: a process that puts a link in its place is too late.
 
+    :raises SiteError: the location has no GNU programs.
     :raises StatusUnknownError: the answer was cut off, or files changed while they were read (retryable).
     """
     asked = list(dict.fromkeys(questions))
@@ -60,6 +62,12 @@ async def facts(
     with answers_up_to(_most_bytes(asked)):
         answer = await run_joined(
             host, "probe", command, stdin=stdin, timeout_s=PROBE_TIMEOUT_S, label="probe of files"
+        )
+    if lack := gnu_programs.lacking(answer.stdout):
+        raise SiteError(
+            f"files cannot be looked at: there is no `{lack}`",
+            where=host.title,
+            hint=f"have {gnu_programs.PACKAGES} installed there, or name their folder as `config.path`",
         )
     try:
         return await asyncio.to_thread(parse, answer.stdout, asked, trees, bases)
@@ -92,7 +100,8 @@ def build(questions: Iterable[Question], trees: Sequence[str], bases: Sequence[s
         if not path.startswith("/") or "\0" in path:
             raise ValueError(f"not an absolute path: {path!r}")
     stdin = "".join(f"{ask}{path}\0" for ask, path in items).encode(errors="surrogateescape")
-    return f"export LC_ALL=C\nxargs -0 -r sh -c {shlex.quote(_INNER)} sh\nprintf '#end\\0'\n", stdin
+    inner = f"/usr/bin/env xargs -0 -r sh -c {shlex.quote(_INNER)} sh"
+    return f"export LC_ALL=C\n{gnu_programs.checks()}{inner}\nprintf '#end\\0'\n", stdin
 
 
 def _root_of(tree: str, bases: set[str]) -> str:
@@ -300,7 +309,7 @@ ah_files() { # at most seven
         return 0
     elif [ -n "$ah_odd" ] && [ $# -gt 1 ]; then # two names with line ends could look like two others
         ah_singly "$@"
-    elif [ "$(ah_with readlink -- $ah_open && echo .)" = "$ah_want." ]; then
+    elif [ "$(ah_with /usr/bin/env readlink -- $ah_open && echo .)" = "$ah_want." ]; then
         ah_read $ah_open
     elif [ $# -gt 1 ]; then
         ah_singly "$@"
@@ -310,11 +319,11 @@ ah_files() { # at most seven
 }
 ah_read() {
     if [ "$ah_ask" = sums ]; then
-        ah_with sha1sum -z -- "$@"
+        ah_with /usr/bin/env sha1sum -z -- "$@"
     else
-        ah_with stat -L --printf "Z$ah_ask %s %n\0" -- "$@"
+        ah_with /usr/bin/env stat -L --printf "Z$ah_ask %s %n\0" -- "$@"
         printf '#bytes\0'
-        ah_with head -q -c "$ah_ask" -- "$@"
+        ah_with /usr/bin/env head -q -c "$ah_ask" -- "$@"
         printf '\0#ok\0'
     fi
 }
@@ -326,34 +335,35 @@ ah_files "$@"
 """
 
 # T/U: type, type of what a link leads to, size, mtime, path (T: seen in a folder, U: asked for, links followed)
-_LOOK = r"""find -L "$@" -maxdepth 0 -printf 'U%y%y %s %T@ %p\0'
+_LOOK = r"""/usr/bin/env find -L "$@" -maxdepth 0 -printf 'U%y%y %s %T@ %p\0'
 printf 'L%s\0' "$@"
 printf '#real\0'
-realpath -z -- "$@"
+/usr/bin/env realpath -z -- "$@"
 """
-_LINKS = f"""-type l '(' -xtype f -o -xtype d ')' -print0 2>/dev/null | xargs -0 -r sh -c {shlex.quote(_LOOK)} sh"""
-_TREE = rf"""find "$@" -printf 'T%y%Y %s %T@ %p\0'
-find "$@" -type f -print0 2>/dev/null | xargs -0 -r sh -c {shlex.quote(_OPEN)} sh sums
-find "$@" {_LINKS}
+_LINKS = f"""-type l '(' -xtype f -o -xtype d ')' -print0 2>/dev/null |
+    /usr/bin/env xargs -0 -r sh -c {shlex.quote(_LOOK)} sh"""
+_TREE = rf"""/usr/bin/env find "$@" -printf 'T%y%Y %s %T@ %p\0'
+/usr/bin/env find "$@" -type f -print0 2>/dev/null | /usr/bin/env xargs -0 -r sh -c {shlex.quote(_OPEN)} sh sums
+/usr/bin/env find "$@" {_LINKS}
 """
-_LIST = rf"""find -H "$@" -mindepth 1 -maxdepth 1 -printf 'T%y%Y %s %T@ %p\0'
-find -H "$@" -mindepth 1 -maxdepth 1 {_LINKS}
+_LIST = rf"""/usr/bin/env find -H "$@" -mindepth 1 -maxdepth 1 -printf 'T%y%Y %s %T@ %p\0'
+/usr/bin/env find -H "$@" -mindepth 1 -maxdepth 1 {_LINKS}
 """
-_CONTENTS = r"""find -L "$@" -maxdepth 0 -type f -printf 'C@MOST@ %s %p\0'
+_CONTENTS = r"""/usr/bin/env find -L "$@" -maxdepth 0 -type f -printf 'C@MOST@ %s %p\0'
 printf '#bytes\0'
-find -L "$@" -maxdepth 0 -type f -exec head -q -c @MOST@ -- {} +
+/usr/bin/env find -L "$@" -maxdepth 0 -type f -exec head -q -c @MOST@ -- {} +
 printf '\0#ok\0'
 """
-_SUMS = r"""find -L "$@" -maxdepth 0 -type f -exec sha1sum -z -- {} +
+_SUMS = r"""/usr/bin/env find -L "$@" -maxdepth 0 -type f -exec sha1sum -z -- {} +
 """
-_EXISTING = r"""find -L "$@" -maxdepth 0 '(' -type f -o -type d ')' -print0 2>/dev/null |
-    xargs -0 -r sh -c {look} sh
+_EXISTING = r"""/usr/bin/env find -L "$@" -maxdepth 0 '(' -type f -o -type d ')' -print0 2>/dev/null |
+    /usr/bin/env xargs -0 -r sh -c {look} sh
 """.replace("{look}", shlex.quote(_LOOK))
 
 
 def _each(asks: str, script: str, first: str = "") -> str:
     """Run a script over the items that were given with one of these letters, after a first argument."""
-    return f"ah_pick '[{asks}]' \"$@\" | xargs -0 -r sh -c {shlex.quote(script)} sh {first}\n"
+    return f"ah_pick '[{asks}]' \"$@\" | /usr/bin/env xargs -0 -r sh -c {shlex.quote(script)} sh {first}\n"
 
 
 _INNER = (

@@ -6,6 +6,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from airflow_hybrid.hooks.gnu_programs import NEEDED
 from airflow_hybrid.hooks.shell_template import fill
 
 REQUIRED = (
@@ -26,6 +27,7 @@ say cores "$(nproc 2>/dev/null)"
 say memory "$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo 2>/dev/null)"
 say user "$(id -un 2>/dev/null)"
 for p in @TOOLS@; do if command -v "$p" >/dev/null 2>&1; then say have "$p"; else say lack "$p"; fi; done
+@GNU@
 command -v timeout >/dev/null 2>&1 && limit='timeout 10' || limit=
 for p in @RUNTIMES@; do
     command -v "$p" >/dev/null 2>&1 || continue
@@ -57,7 +59,12 @@ def script(workdir: str) -> str:
     A small file is written, renamed, linked and locked in a folder of its own, in the work directory or (where that is
     not there yet) in the nearest folder above it, and removed again. Nothing else is changed.
     """
+    gnu = [
+        f"! command -v {name.split()[0]} >/dev/null 2>&1 || {test} >/dev/null 2>&1 || say lack '{name}'"
+        for name, test in NEEDED.items()
+    ]
     values = {
+        "GNU": "\n".join(gnu),
         "TOOLS": " ".join((*REQUIRED, *OPTIONAL)),
         "RUNTIMES": " ".join(RUNTIMES),
         "WORKDIR": shlex.quote(workdir),
@@ -90,8 +97,8 @@ class SiteProbe:
 
     @property
     def missing(self) -> list[str]:
-        """Programs without which nothing works."""
-        return [name for name in self.lacks if name in REQUIRED]
+        """Programs, and what they must be able to do, without which nothing works."""
+        return [name for name in self.lacks if name not in OPTIONAL]
 
 
 def parse(text: str) -> SiteProbe:

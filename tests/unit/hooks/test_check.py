@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,17 @@ async def test_missing_programs_are_named(tmp_path: Path) -> None:
     host = ShellHost("/bin/sh", {"PATH": str(tmp_path)})
     probe = site_probe.parse((await host.run(site_probe.script("/tmp"))).out)
     assert probe.complete and probe.missing == ["flock", "awk"]
+
+
+async def test_programs_that_are_not_gnus_are_named(tmp_path: Path) -> None:
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("needs busybox: apt-get install busybox-static")
+    subprocess.run([busybox, "--install", "-s", str(tmp_path)], check=True)
+    host = ShellHost("busybox", {"PATH": str(tmp_path)})
+    probe = site_probe.parse((await host.run(site_probe.script("/tmp"))).out)
+    assert probe.complete
+    assert [name for name in probe.missing if name != "flock"] == ["find -printf", "sha1sum -z"]  # some have flock
 
 
 @pytest.mark.parametrize(

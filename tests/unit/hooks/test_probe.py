@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from airflow_hybrid.errors import StatusUnknownError
+from airflow_hybrid.errors import SiteError, StatusUnknownError
 from airflow_hybrid.hooks import probe
 from airflow_hybrid.hooks.base import CommandResult
 from airflow_hybrid.hooks.local import LocalHost
@@ -20,14 +22,26 @@ from tests.unit.hooks.batches import EVERY_SHELL, ShellHost
 NAMES = ["plain", "-n", "a b", "new\nline", "q'\"$x`", "back\\slash", "é\U0001f600", "*", ".hidden", "\udcff raw"]
 
 
-# the probe needs GNU's find; Debian's busybox takes its own, whatever PATH says
-@pytest.fixture(params=[shell for shell in EVERY_SHELL if shell != "busybox"])
+@pytest.fixture(params=EVERY_SHELL)
 def host(request: pytest.FixtureRequest) -> ShellHost:
     return ShellHost(request.param)
 
 
 def sha1(data: bytes) -> str:
     return "sha1$" + hashlib.sha1(data, usedforsecurity=False).hexdigest()
+
+
+async def test_a_location_without_gnu_programs_is_one_message(tmp_path: Path) -> None:
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("needs busybox: apt-get install busybox-static")
+    subprocess.run([busybox, "--install", "-s", str(tmp_path)], check=True)
+    with pytest.raises(SiteError) as caught:
+        await probe.facts(ShellHost("busybox", {"PATH": str(tmp_path)}), trees=[str(tmp_path)])
+    assert str(caught.value) == (
+        "test (busybox): files cannot be looked at: there is no `find -printf`\n"
+        "  -> have GNU findutils and coreutils installed there, or name their folder as `config.path`"
+    )
 
 
 async def test_any_name_is_listed_with_size_and_checksum(host: ShellHost, tmp_path: Path) -> None:
