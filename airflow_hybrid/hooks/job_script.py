@@ -62,7 +62,7 @@ def job_function(index: int, job: JobScript, late: Sequence[StageEntry] = (), li
     words = [f"{key}={shell_word(value)}" for key, value in environment.items() if _NAME.match(key)]
     lines.append("export " + " ".join(words))
     lines += _straight(job)
-    lines.append(f"command exec {_redirections(job)} || ah_bad 'its input or output files cannot be opened'")
+    lines += _open(job)
     lines.append("exec " + " ".join(map(shell_word, _argv(job, environment))))
     return "\n".join(lines) + "\n}\n"
 
@@ -81,7 +81,7 @@ def _boxed(job: JobScript, container: Container) -> list[str]:
     command = ["/bin/sh", "-c", job.command[0]] if job.shell else list(job.command)
     name = container_name(job.outdir)
     lines = _straight(job)
-    lines.append(f"command exec {_redirections(job)} || ah_bad 'its input or output files cannot be opened'")
+    lines += _open(job)
     if container.image.archive:
         load = f"{runtime.load(container.image.archive)} >&2"
         there = runtime.present(container.image.reference)
@@ -126,13 +126,13 @@ def _straight(job: JobScript) -> list[str]:
     return [f"ah_straight {shell_word('./' + path)} || ah_bad {shell_word(why)}" for path in dict.fromkeys(paths)]
 
 
-def _redirections(job: JobScript) -> str:
+def _open(job: JobScript) -> list[str]:
+    """The lines that open a job's streams; stderr first, by itself: zsh says what fails where the line began."""
     stdout, stderr = out_path(job.stdout, "stdout"), out_path(job.stderr, "stderr")
-    error = f"2>|{shell_word(stderr)}"
+    output = ">&2" if stdout == stderr else f">|{shell_word(stdout)}"
     source = f"<{shell_word(job.stdin or '/dev/null')}"
-    if stdout == stderr:
-        return f"{error} >&2 {source}"
-    return f"{error} >|{shell_word(stdout)} {source}"
+    failed = "|| ah_bad 'its input or output files cannot be opened'"
+    return [f"command exec 2>|{shell_word(stderr)} {failed}", f"command exec {output} {source} {failed}"]
 
 
 def out_path(path: str | None, log: str) -> str:

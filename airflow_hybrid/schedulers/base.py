@@ -263,7 +263,7 @@ def render(submission: Submission, command: str, **names: object) -> str:
     source = submission.template if submission.template is not None else DEFAULT_TEMPLATE
     if not _PLACEHOLDERS.search(source):
         raise ConfigError("the template never uses {{ streamflow_command }}, so it would run nothing")
-    text = fill(submission, source, command, **names)
+    text = fill(submission, source, command, None, **names)
     return text if text.startswith("#!") else f"#!/bin/sh\n{text}"
 
 
@@ -271,13 +271,13 @@ def fill(
     submission: Submission,
     source: str,
     command: str,
-    *,
-    stand_in: Callable[[object], object] | None = None,
+    stand_in: Callable[[object], object] | None,
+    /,
     **names: object,
 ) -> str:
     """Fill a template of any kind with the names that :func:`render` documents.
 
-    :param stand_in: gives what is put into the text for the value of an expression.
+    :param stand_in: gives what is put into the text for the value of an expression; None: the value.
     :raises airflow_hybrid.errors.ConfigError: it is not valid, or uses other names.
     """
     from jinja2 import StrictUndefined, TemplateError

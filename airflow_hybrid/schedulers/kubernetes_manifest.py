@@ -166,7 +166,7 @@ def _template(submission: Submission, runner: list[str]) -> tuple[dict[str, Any]
         return {"spec": {"template": {}}}, False
     command = shlex.join(runner)
     words = Words((command, submission.environment, submission.directory))
-    text = fill(submission, submission.template, command, stand_in=words.stand_in, part=0)
+    text = fill(submission, submission.template, command, words.stand_in, part=0)
     return as_job(text, words), bool(re.search(r"\b(streamflow|hybrid)_command\b", submission.template))
 
 

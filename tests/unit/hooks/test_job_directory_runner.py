@@ -149,8 +149,13 @@ def test_shell_text_runs_as_one_script(shell: str, tmp_path: Path) -> None:
 def test_a_job_that_cannot_be_started_is_not_the_tools_failure(shell: str, tmp_path: Path) -> None:
     folder = run(shell, batch(f"{tmp_path}/T/a", 1, job={"stdin": "/nonexistent"}))
     assert (folder / "ec/0").read_text().startswith("- its input or output files")
-    if shell != "zsh":  # which says that where the runner itself writes
-        assert "/nonexistent" in (folder / "00000/stderr").read_text()
+    assert "/nonexistent" in (folder / "00000/stderr").read_text()
+
+
+def test_a_tool_that_is_not_there_is_named_in_the_stderr_of_its_job(shell: str, tmp_path: Path) -> None:
+    folder = run(shell, batch(f"{tmp_path}/T/a", 1, lambda i: ("/no/such tool", "x"), job={"stderr": "own"}))
+    assert codes(folder) == {0: "127"}
+    assert "/no/such tool" in (folder / "00000/out/own").read_text()
 
 
 def test_time_limit_ends_the_tool(shell: str, tmp_path: Path) -> None:
@@ -212,8 +217,7 @@ def test_a_copy_that_fails_says_so(shell: str, tmp_path: Path) -> None:
     entry = StageEntry("copy", f"{directory}/00000/out/x", source="/nonexistent")
     folder = run(shell, batch(directory, 1, job={"stage": (entry,)}))
     assert (folder / "ec/0").read_text() == "- its working directory cannot be prepared\n"
-    if shell != "zsh":  # which says that where the runner itself writes
-        assert "/nonexistent" in (folder / "00000/stderr").read_text()
+    assert "/nonexistent" in (folder / "00000/stderr").read_text()
 
 
 def test_many_jobs_each_run_once(shell: str, tmp_path: Path) -> None:
