@@ -23,12 +23,12 @@ from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import DefaultFetcher
 
 from airflow_hybrid.cwl import messages
-from airflow_hybrid.cwl.aliases import refuse_growth
 from airflow_hybrid.cwl.default_files import Refused, in_defaults, location_of, why_refused
 from airflow_hybrid.cwl.graph import GraphBuilder
 from airflow_hybrid.cwl.resolved import position
 from airflow_hybrid.cwl.runtime import prepare
 from airflow_hybrid.cwl.trust import Roots, check_image, docker_requirements
+from airflow_hybrid.cwl.yaml_bounds import refuse_unbounded
 from airflow_hybrid.errors import CwlError, InputError, UnsupportedError
 from airflow_hybrid.internet import RefusedError, open_url, read_all
 from airflow_hybrid.model import WorkflowGraph
@@ -163,7 +163,7 @@ def _loading_context(fetched: dict[str, None], roots: Roots, refused: dict[str, 
                 raise ValidationException(refused[url])
             text = self._from_web(url) if _is_web(url) else str(super().fetch_text(url, content_types))
             try:
-                refuse_growth(text, redacted(url))
+                refuse_unbounded(text, redacted(url), is_document=True)
             except InputError as error:
                 raise ValidationException(str(error)) from None
             if not url.startswith(_STANDARD):
@@ -228,6 +228,8 @@ def _explained(error: Exception, source: str) -> CwlError:
         message = "the document is empty"
     elif isinstance(error, RecursionError) and (itself := _runs_itself(error)):
         where, message = itself, "the workflow runs itself: a step's `run` names the workflow that the step is in"
+    elif isinstance(error, RecursionError):
+        message = messages.TOO_DEEP
     elif isinstance(error, TypeError) and (step := _loop_hint(error)):
         where, message = step, "cwltool:Loop must be among the step's requirements, not its hints"
     elif not message:

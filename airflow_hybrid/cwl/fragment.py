@@ -304,6 +304,8 @@ class FragmentRun:
                     break
         except Exception as error:
             text = messages.plain(str(error))[1] or type(error).__name__
+            if isinstance(error, RecursionError):
+                text = messages.TOO_DEEP
             _note(instance, log.take() or text)
             self._fail(instance)
             return

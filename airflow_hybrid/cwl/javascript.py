@@ -257,6 +257,8 @@ class NodeEngine(sandboxjs.NodeJSEngine):
             return json.loads(stdout)
         except ValueError:
             raise JavascriptException(f"the expression has no value: {_shown(scan)}") from None
+        except RecursionError:
+            raise JavascriptException(f"the expression's value is nested too deeply: {_shown(scan)}") from None
 
     def _end(self, process: subprocess.Popen[str]) -> None:
         self._used_s.pop(process.pid, None)

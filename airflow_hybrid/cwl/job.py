@@ -444,6 +444,8 @@ class _ClearErrors:
             return
         known = isinstance(error, WorkflowException | ValidationException)
         text = messages.plain(str(error))[1] if known else f"{type(error).__name__}: {error}"
+        if isinstance(error, RecursionError):
+            text = messages.TOO_DEEP
         raise CwlError(self._prefix + text, where=self._label) from error
 
 

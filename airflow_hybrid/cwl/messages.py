@@ -16,6 +16,7 @@ from airflow_hybrid.printable import shortened
 
 MOST_CHARS = 20_000
 """of one message that is read"""
+TOO_DEEP = "a value is in itself, or nested too deeply"
 MOST_TOLD = 20
 """messages that are told at once"""
 _LOGGERS = ("cwltool", "salad", "cwl_utils", "rdflib.term")

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_hybrid.cwl import cache
-from airflow_hybrid.cwl.aliases import refuse_growth
+from airflow_hybrid.cwl.messages import TOO_DEEP
+from airflow_hybrid.cwl.yaml_bounds import refuse_unbounded
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue, not_json, percent_encoded
 
@@ -62,7 +63,7 @@ def parse_inputs(content: bytes, where: str) -> CwlObject:
         try:
             value = json.loads(content)
         except ValueError:
-            refuse_growth(content.decode(errors="replace"), where)
+            refuse_unbounded(content.decode(errors="replace"), where)
             value = _yaml(content, where)
         if value is None:
             return {}
@@ -70,7 +71,7 @@ def parse_inputs(content: bytes, where: str) -> CwlObject:
             raise InputError("an inputs file holds an object: input name -> value", where=where)
         found = {key: _plain(item) for key, item in value.items()}
     except RecursionError as error:
-        raise InputError("a value is in itself, or nested too deeply", where=where) from error
+        raise InputError(TOO_DEEP, where=where) from error
     for name, item in found.items():
         if problem := not_json(item):
             raise InputError(f"input {name!r} holds {problem}", where=where)

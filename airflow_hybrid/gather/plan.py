@@ -18,6 +18,8 @@ from airflow_hybrid.gather.copies import copy_file, copy_folder
 from airflow_hybrid.gather.outdir import Merged, Outdir, numbered
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.data_mover import StageRequest
+from airflow_hybrid.hooks.nofollow import opened
+from airflow_hybrid.hooks.store import job_directory_of
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
 
 Item = dict[str, Any]
@@ -93,7 +95,7 @@ class Plan:
         if ref is None:
             return False
         try:
-            source = os.stat(ref.path)
+            source = _stat(ref.path, folder=item["class"] == "Directory")
         except FileNotFoundError:
             return False
         if item["class"] == "Directory" and (source.st_dev, source.st_ino) == self._outdir.identity:
@@ -264,6 +266,17 @@ def files_of(value: JsonValue) -> Iterator[Item]:
     if isinstance(value, list):
         for item in value:
             yield from files_of(item)
+
+
+def _stat(path: str, *, folder: bool) -> os.stat_result:
+    """What a file or folder is; in what a job made, no link is followed.
+
+    :raises TransferError: a job has put a link in its place.
+    """
+    if job_directory_of(path) is None:
+        return os.stat(path)
+    with opened(path, folder=folder) as number:
+        return os.fstat(number)
 
 
 def _with_secondaries(item: Item) -> Iterator[Item]:

@@ -24,6 +24,7 @@ from airflow_hybrid.hooks import web
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.carrier import LOOK_TIMEOUT_S, Carrier, bytes_per_s, streams
 from airflow_hybrid.hooks.connectors import open_connector
+from airflow_hybrid.hooks.link_script import link_files
 from airflow_hybrid.hooks.links import Links
 from airflow_hybrid.hooks.staging import (
     Key,
@@ -38,7 +39,7 @@ from airflow_hybrid.hooks.staging import (
     unlike,
 )  # fmt: skip
 from airflow_hybrid.hooks.store import is_content_addressed, store_path
-from airflow_hybrid.hooks.unchanged import GONE, Recorded, differences
+from airflow_hybrid.hooks.unchanged import A_LINK, GONE, Recorded, differences
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, FileRef, LineageEntry
 
 __all__ = ["DataMover", "StageRequest", "store_path"]
@@ -244,12 +245,14 @@ class DataMover:
         started = time.monotonic()
         await self.check_in_place([replace(request, host=host) for request in requests])
         pairs = [(request.ref.path, request.path) for request in requests if request.ref is not None]
-        result = await host.run(scripts.link(pairs, token()), label="link of inputs")
+        result = await host.run(link_files(pairs, token()), label="link of inputs")
         states = result.out.split()
         done: dict[Key, LineageEntry] = {}
         for request, state in zip(requests, [*states, *["bad"] * len(requests)], strict=False):
             if state == "gone":
                 raise gone(request, host)
+            if state == "link":
+                raise final(TransferError(f"{request.source} {A_LINK}", where=host.title))
             if state != "ok":
                 result.check("cannot link an input")
                 raise TransferError(f"cannot link {request.source} to {request.path}: {result.err}", where=host.title)

@@ -30,7 +30,7 @@ set and empty.
 """
 
 
-_PLACE = """\
+PLACE = """\
 root() { r=${1%/*};if [ "$2" = s ];then r=${1%/*/*/*};fi;[ "$r" != "$q" ]||return 0
 q=$r;o=;if [ "$2" = s ];then ah_make "$r";else (umask 077;mkdir -p -- "$r");fi&&if (cd -- "$r"&&ah_marked);then o=1;fi;}
 way() { w=$r;v=${1#"$r"};v=${v%/*};while [ -n "$v" ];do v=${v#/};w=$w/${v%%/*}
@@ -264,26 +264,7 @@ def parse_receive(output: str) -> Received:
     return Received(states, code, free_kib)
 
 
-# --- inside one location, and from the web ---------------------------------------------------------------------------
-
-
-def link(pairs: Sequence[tuple[str, str]], token: str) -> str:
-    """Link targets to sources of the same location: hard where that can be, else symbolic; ``ok``/``gone``/``bad``."""
-    # a name that is (a link to) a directory is never given to mv, which would move things into it
-    lines = [
-        f"""{FUNCTIONS}{_PLACE}k() {{ t=${{2%/*}}/{INCOMING}{token};[ -e "$1" ]||{{ echo gone;return;}}
-root "$2" $3;way "$2"||{{ echo bad;return;}}
-if [ "$1" -ef "$2" ];then echo ok;return;fi
-if [ -d "$2" ]&&[ ! -L "$2" ];then echo "$2: is a directory" >&2;echo bad;return;fi
-free "$2"||{{ echo bad;return;}}
-(umask 077;mkdir -p -- "${{2%/*}}")
-if [ -d "$1" ];then ln -sfn -- "$1" "$2";else
-[ ! -d "$2" ]||rm -f -- "$2"
-{{ ln -- "$1" "$t" 2>/dev/null||ln -s -- "$1" "$t";}}&&mv -f -- "$t" "$2"
-fi&&echo ok||{{ rm -f -- "$t";echo bad;}};}}"""
-    ]
-    lines.extend(f"k {shlex.quote(source)} {shlex.quote(target)}{_stored(target)}" for source, target in pairs)
-    return "\n".join(lines)
+# --- from the web ----------------------------------------------------------------------------------------------------
 
 
 def addresses(name: str) -> str:
@@ -343,7 +324,7 @@ cat >"$T/f"&&echo "$(siz "$T/f")" "$(dig "$T/f")"||{{ ah_rm "$R" "$N";exit 1;}}"
 
 def commit(root: str, token: str, target: str) -> str:
     """Give what :func:`put` wrote its final name."""
-    return f"""{FUNCTIONS}{_PLACE}R={shlex.quote(root)};N={INCOMING}{token};T=$R/$N;P={shlex.quote(target)}
+    return f"""{FUNCTIONS}{PLACE}R={shlex.quote(root)};N={INCOMING}{token};T=$R/$N;P={shlex.quote(target)}
 root "$P"{_stored(target)};way "$P"&&(umask 077;mkdir -p -- "${{P%/*}}")&&free "$P"&&[ ! -d "$P" ]&&mv -f -- "$T/f" "$P"
 c=$?;ah_rm "$R" "$N";exit $c"""
 
@@ -356,7 +337,7 @@ def discard(root: str, token: str) -> str:
 def _begin(root: str, token: str, target: str) -> str:
     """Make the temporary folder ``$T`` of a transfer: the folder ``$N`` in ``$R``."""
     make = 'ah_make "$R"' if is_stored(target) else '(umask 077;mkdir -p -- "$R")'
-    return f"""{FUNCTIONS}{_DIGEST}{_PLACE}R={shlex.quote(root)};N={INCOMING}{token};T=$R/$N
+    return f"""{FUNCTIONS}{_DIGEST}{PLACE}R={shlex.quote(root)};N={INCOMING}{token};T=$R/$N
 {make}&&ah_new "$T\""""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_hybrid.errors import CommandError
@@ -21,6 +21,7 @@ from airflow_hybrid.hooks.store import STORE, job_directory_of, producer_of, sha
 from airflow_hybrid.model import FileFact, Question
 
 GONE = "is not there any more"
+A_LINK = "is not used: a link is in its place, or in that of a folder above it"
 SMALL_BYTES = 1 << 20
 """files up to this size are read whenever they are used"""
 MOST_READ_BYTES = 256 << 20
@@ -66,7 +67,7 @@ async def differences(host: Host, recorded: Sequence[Recorded], since: float | N
     small = _small(list(by_path.values()))
     references = {item.finished for item in by_path.values() if item.finished is not None}
     questions = [Question("stat", path) for path in [*by_path, *references]]
-    seen = await probe.facts(host, [*questions, *(Question("checksum", path) for path in small)])
+    seen = await probe.facts(host, [*questions, *(Question("checksum", path) for path in small)], bases=_bases(by_path))
     found: dict[str, str] = {}
     suspects: list[str] = []
     folders: list[Recorded] = []
@@ -88,6 +89,12 @@ async def differences(host: Host, recorded: Sequence[Recorded], since: float | N
     return found
 
 
+def _bases(paths: Iterable[str]) -> list[str]:
+    """The batches that made files: a path below them that is written otherwise in its real path is behind a link."""
+    jobs = {job_directory_of(path) for path in paths}
+    return sorted({posixpath.dirname(job) for job in jobs if job is not None})
+
+
 def _small(recorded: Sequence[Recorded]) -> list[str]:
     """Paths of files that are read whatever their time says."""
     left = MOST_READ_BYTES
@@ -103,6 +110,8 @@ def _small(recorded: Sequence[Recorded]) -> list[str]:
 def _difference(item: Recorded, fact: FileFact) -> str:
     if fact.kind == "?":
         return GONE
+    if job_directory_of(item.path) is not None and fact.realpath not in (None, item.path):
+        return A_LINK
     if fact.kind != item.kind:
         return "is a directory, not a file" if fact.kind == "d" else "is a file, not a directory"
     if item.kind == "f" and item.size is not None and fact.size != item.size:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -30,19 +31,44 @@ def percent_decoded(text: str) -> str:
 _HALF = re.compile("[\ud800-\udfff]")
 
 
+MOST_NESTED = 64
+"""lists and objects in each other: what handles values calls itself for each, and Python bounds that (1,000 calls)"""
+TOO_DEEP = f"lists and objects more than {MOST_NESTED} deep in each other"
+
+
+def is_too_deep(value: JsonValue) -> bool:
+    """Whether more than :data:`MOST_NESTED` lists and objects are in each other."""
+    level = [value]
+    for _ in range(MOST_NESTED + 1):
+        level = [inner for item in level for inner in _members(item) if isinstance(inner, (dict, list, tuple))]
+        if not level:
+            return False
+    return True
+
+
+def _members(value: JsonValue) -> Iterable[JsonValue]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, (list, tuple)) else ()
+
+
 def not_json(value: JsonValue) -> str | None:
     """What in a value JSON, or a database that keeps it, cannot hold, in words; None: it can be kept."""
+    return TOO_DEEP if is_too_deep(value) else _not_json(value)
+
+
+def _not_json(value: JsonValue) -> str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN, which is not a number" if math.isnan(value) else f"the number {'-' if value < 0 else ''}infinity"
     if isinstance(value, str):
         return _not_text(value)
     items = value.items() if isinstance(value, dict) else ()
     for key, item in items:
-        problem = not_json(key) or not_json(item)
+        problem = _not_json(key) or _not_json(item)
         if problem:
             return problem
     for item in value if isinstance(value, (list, tuple)) else ():
-        problem = not_json(item)
+        problem = _not_json(item)
         if problem:
             return problem
     return None

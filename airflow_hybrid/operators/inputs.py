@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.cwl import job_requirements
 from airflow_hybrid.errors import InputError
-from airflow_hybrid.model import CwlObject, WorkflowGraph
+from airflow_hybrid.model import TOO_DEEP, CwlObject, WorkflowGraph, is_too_deep
 from airflow_hybrid.operators.base import JOB_KEY, OUTDIR_KEY, REUSE_KEY, HybridTask, origins_of
 from airflow_hybrid.operators.outdirs import conf_outdir
 from airflow_hybrid.operators.provenance import Ground
@@ -57,6 +57,7 @@ class InputsOperator(HybridTask):
         from airflow_hybrid.hooks.objects import with_listings
 
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
+        refuse_nested(conf)
         conf_outdir(self.graph, context, self.outdir_roots)
         given, requirements = job_requirements.split(
             given_inputs(self.graph, self.settings, dict(context["params"]), conf)
@@ -70,6 +71,13 @@ class InputsOperator(HybridTask):
                 job_requirements.check_files(normal, self.graph)
             order[job_requirements.KEY] = normal
         return order
+
+
+def refuse_nested(conf: Mapping[str, Any]) -> None:
+    """:raises InputError: a value of a run's conf is nested more deeply than its readers follow."""
+    for key, value in conf.items():
+        if is_too_deep(value):
+            raise InputError(f"it holds {TOO_DEEP}", where=f"conf key {key!r}")
 
 
 def brings_requirements(conf: Mapping[str, Any]) -> bool:

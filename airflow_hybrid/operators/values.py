@@ -16,7 +16,7 @@ from airflow_hybrid.cwl.default_files import check_used
 from airflow_hybrid.cwl.inputs import resolve_outputs, resolve_step_inputs, shape_outputs
 from airflow_hybrid.cwl.trust import Known, located
 from airflow_hybrid.errors import HybridError
-from airflow_hybrid.model import CwlObject, JsonValue, Source, Step, WorkflowGraph
+from airflow_hybrid.model import TOO_DEEP, CwlObject, JsonValue, Source, Step, WorkflowGraph, is_too_deep
 from airflow_hybrid.operators.provenance import Ground, Origins, stranger
 
 RETURN = "return_value"
@@ -101,6 +101,11 @@ class Values:
         at = (task_id, key, map_index)
         if at not in self._memo:
             self._memo[at] = self._read(task_id, key, map_index)
+            if is_too_deep(self._memo[at]):
+                raise HybridError(
+                    f"the value {key!r} of task {task_id!r} holds {TOO_DEEP}: it is not used",
+                    hint="its XCom was changed; clear that task, and it is made again",
+                )
         value = self._memo[at]
         if value is None and required:
             raise HybridError(

@@ -8,6 +8,7 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from airflow_hybrid.errors import SiteError, TransferError
 from airflow_hybrid.hooks import transfer_scripts as scripts
 from airflow_hybrid.hooks.connectors import open_connector
 from airflow_hybrid.hooks.data_mover import DataMover, StageRequest, store_path
+from airflow_hybrid.hooks.link_script import link_files
 from airflow_hybrid.model import FileRef
 from tests.unit.hooks.batches import SHELLS, ShellHost
 
@@ -150,10 +152,9 @@ async def test_expressions_see_no_link_of_a_job(out: Path, tmp_path: Path) -> No
     )
 
 
-async def test_a_process_that_swaps_while_it_is_sent_sends_nothing_else(out: Path, tmp_path: Path) -> None:
-    (out / "a").mkdir()
-    (out / "a/f").write_bytes(b"plain!")
-    (out / "b").symlink_to(tmp_path / "outside")
+@contextmanager
+def swapping(out: Path) -> Iterator[None]:
+    """In this block, `a` is a folder and the link `b` by turns."""
     stop = threading.Event()
 
     def swap() -> None:
@@ -167,6 +168,17 @@ async def test_a_process_that_swaps_while_it_is_sent_sends_nothing_else(out: Pat
     thread = threading.Thread(target=swap)
     thread.start()
     try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+async def test_a_process_that_swaps_while_it_is_sent_sends_nothing_else(out: Path, tmp_path: Path) -> None:
+    (out / "a").mkdir()
+    (out / "a/f").write_bytes(b"plain!")
+    (out / "b").symlink_to(tmp_path / "outside")
+    with swapping(out):
         for attempt in range(5):
             for name, kind in (("a/f", "File"), ("a", "Directory")):
                 try:
@@ -174,6 +186,70 @@ async def test_a_process_that_swaps_while_it_is_sent_sends_nothing_else(out: Pat
                 except TransferError as error:
                     assert not re.search(SECRET.decode(), str(error))
                 assert SECRET not in everything_in(tmp_path / f"two{attempt}{kind}")
-    finally:
-        stop.set()
-        thread.join()
+
+
+async def linked(path: Path, target: Path, kind: str = "File", **more: Any) -> Path:
+    """The same within one location, where nothing is copied."""
+    file = {"class": kind, "basename": path.name, "location": uri(path), **more}
+    (host,) = await open_connector(DEPLOYMENTS, "one").hosts()
+    request = StageRequest.of(file, host, str(target))
+    await DataMover(DEPLOYMENTS).stage([request])
+    return Path(request.path)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "more"),
+    [
+        ("link", "File", {}),
+        ("folder/f", "File", {}),
+        ("folder", "Directory", {}),
+        ("f\nx", "File", {}),
+        ("link", "File", {"size": 6, "checksum": "sha1$" + hashlib.sha1(SECRET).hexdigest()}),
+    ],
+)
+async def test_a_link_in_the_place_of_an_output_is_no_input_at_its_own_location(
+    out: Path, tmp_path: Path, name: str, kind: str, more: dict[str, Any]
+) -> None:
+    (out / "link").symlink_to(tmp_path / "outside/f")
+    (out / "folder").symlink_to(tmp_path / "outside")
+    (out / "f\nx").symlink_to(tmp_path / "outside/f")
+    with pytest.raises(TransferError) as error:
+        await linked(out / name, tmp_path / "next/f", kind, **more)
+    assert str(error.value).split("\n")[0] == (
+        f"one (localhost): {uri(out / name)} is not used: a link is in its place, or in that of a folder above it"
+    )
+    assert not error.value.retryable and not (tmp_path / "next").exists()
+
+
+async def test_what_a_job_made_below_a_linked_work_directory_is_linked(out: Path, tmp_path: Path) -> None:
+    (out / "sub").mkdir()
+    for name in ("f", "sub/-f", "sub/f\nx"):
+        (out / name).write_bytes(b"plain")
+        arrived = await linked(out / name, tmp_path / "next" / name)
+        assert os.path.samefile(arrived, out / name) and not arrived.is_symlink()
+    arrived = await linked(out / "sub", tmp_path / "next/d", "Directory")
+    assert os.path.samefile(arrived, out / "sub")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_links_are_made_in_the_folder_that_was_meant(out: Path, tmp_path: Path, shell: str) -> None:
+    (out / "link").symlink_to(tmp_path / "outside/f")
+    (out / "folder").symlink_to(tmp_path / "outside")
+    (out / "f").write_bytes(b"plain")
+    pairs = [(str(out / name), f"{tmp_path}/next/{i}") for i, name in enumerate(("link", "folder/f", "folder", "f"))]
+    pairs.append((str(tmp_path / "outside/f"), f"{tmp_path}/next/named"))
+    answer = await ShellHost(shell).run(link_files(pairs, "t"))
+    assert (answer.out.split(), answer.err) == (["link", "link", "link", "ok", "ok"], "")
+    assert sorted(path.name for path in (tmp_path / "next").iterdir()) == ["3", "named"]
+
+
+async def test_what_a_process_swaps_while_it_is_linked_leads_nowhere_else(out: Path, tmp_path: Path) -> None:
+    (out / "a").mkdir()
+    (out / "a/f").write_bytes(b"plain!")
+    (out / "b").symlink_to(tmp_path / "outside")
+    pairs = [(str(out / "a/f"), f"{tmp_path}/next/{i}") for i in range(300)]
+    (host,) = await open_connector(DEPLOYMENTS, "one").hosts()
+    with swapping(out):
+        answer = await host.run(link_files(pairs, "t"))
+    assert {"ok", "link"} <= set(answer.out.split())
+    assert SECRET not in everything_in(tmp_path / "next")

@@ -294,3 +294,19 @@ def test_the_record_does_not_grow_with_every_run(tmp_path: Path, monkeypatch: py
         gathered({"o": file(tmp_path / f"{number}/o", str(number))}, out, run=str(number), existing="replace")
     assert names(out) == ["o"] and (out / "o").read_text() == "19"
     assert len((out / RECORD).read_text().splitlines()) < 12
+
+
+def test_a_link_that_a_job_put_to_what_is_there_is_not_taken_for_it(home: Path, tmp_path: Path) -> None:
+    job = tmp_path / "work/dag/run/task/g0-0a/a1-0f/00000/out"
+    job.mkdir(parents=True)
+    (job / "in.txt").symlink_to(home / "in.txt")
+    (job / "dd").symlink_to(home / "dd")
+    before = tree(home)
+    made = {"class": "File", "location": (job / "in.txt").as_uri(), "basename": "in.txt"}
+    for item in (made, folder_of(job / "dd")):
+        with pytest.raises(TransferError) as caught:
+            gathered({"o": item}, home)
+        assert str(caught.value).split("\n")[0] == (
+            f"a symbolic link is in the place of {job}/{item['basename']}, or of a folder above it: it is not followed"
+        )
+    assert tree(home) == before

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.hooks import transfer_scripts as scripts
+from airflow_hybrid.hooks.link_script import link_files
 from airflow_hybrid.removal import MARKER
 from tests import needs
 from tests.unit.hooks.batches import sh
@@ -120,11 +121,11 @@ def test_a_site_cannot_write_outside_or_leave_a_link(shell: Shell, tmp_path: Pat
 def test_links_follow_what_is_there(shell: Shell, source: Path, tmp_path: Path) -> None:
     pairs = [(str(source / "d"), f"{tmp_path}/l/d"), (str(source / "d" / "in it's"), f"{tmp_path}/l/f")]
     for _ in range(2):
-        ended = shell(scripts.link([*pairs, (str(source / "nothing"), f"{tmp_path}/l/n")], "t"))
+        ended = shell(link_files([*pairs, (str(source / "nothing"), f"{tmp_path}/l/n")], "t"))
         assert ended.stdout.decode().split() == ["ok", "ok", "gone"]
     assert sorted(p.name for p in (source / "d").iterdir()) == ["empty", "in it's", "link"]
     (tmp_path / "real").mkdir()
-    assert shell(scripts.link([(str(source / "d"), f"{tmp_path}/real")], "t")).stdout == b"bad\n"
+    assert shell(link_files([(str(source / "d"), f"{tmp_path}/real")], "t")).stdout == b"bad\n"
     assert not list((tmp_path / "real").iterdir())
 
 

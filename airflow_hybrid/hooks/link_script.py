@@ -1,0 +1,51 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Shell text that links files to where they are needed at the location that has them. Pure; POSIX sh."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from airflow_hybrid.hooks.store import is_stored, job_directory_of
+from airflow_hybrid.hooks.transfer_scripts import INCOMING, PLACE
+from airflow_hybrid.removal.shell import FUNCTIONS
+
+_MADE = r"""nl='
+'
+made() { # path, directory of the job that made it ('': none did): goes to the path's folder
+    [ -n "$2" ] || { cd -- "${1%/*}/"; return; }
+    w=$(cd -P -- "$2" && pwd -P && echo .) || return
+    v=${1#"$2"}
+    w=${w%??}${v%/*}
+    cd -P -- "${1%/*}/" && [ "$(pwd -P && echo .)" = "$w$nl." ] && [ ! -h "./${1##*/}" ]
+}
+"""
+
+
+def link_files(pairs: Sequence[tuple[str, str]], token: str) -> str:
+    """Link targets to sources of the same location: hard where that can be, else symbolic.
+
+    An answer for each: ``ok``, ``gone``, ``bad``, or ``link``: in what a job made, a link is in the way. There, a hard
+    link is made in the source's folder once that is seen to be the one that was meant, and so leads nowhere else.
+    """
+    # a name that is (a link to) a directory is never given to mv, which would move things into it
+    lines = [
+        f"""{FUNCTIONS}{PLACE}{_MADE}k() {{ t=${{2%/*}}/{INCOMING}{token};[ -e "$1" ]||{{ echo gone;return;}}
+[ -z "$4" ]||(made "$1" "$4")||{{ echo link;return;}}
+root "$2" $3;way "$2"||{{ echo bad;return;}}
+if [ "$1" -ef "$2" ];then echo ok;return;fi
+if [ -d "$2" ]&&[ ! -L "$2" ];then echo "$2: is a directory" >&2;echo bad;return;fi
+free "$2"||{{ echo bad;return;}}
+(umask 077;mkdir -p -- "${{2%/*}}")
+if [ -d "$1" ];then ln -sfn -- "$1" "$2";else
+[ ! -d "$2" ]||rm -f -- "$2"
+if (made "$1" "$4"&&ln -- "./${{1##*/}}" "$t" 2>/dev/null);then
+[ -z "$4" ]||[ ! -h "$t" ]||{{ rm -f -- "$t";echo link;return;}}
+else ln -s -- "$1" "$t";fi&&mv -f -- "$t" "$2"
+fi&&echo ok||{{ rm -f -- "$t";echo bad;}};}}"""
+    ]
+    lines.extend(
+        shlex.join(["k", source, target, "s" if is_stored(target) else "", job_directory_of(source) or ""])
+        for source, target in pairs
+    )
+    return "\n".join(lines)
