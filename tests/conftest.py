@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from airflow_hybrid.hooks import job_script
+from airflow_hybrid.schedulers import process
 from tests import canaries
 from tests.canary_watch import Watch
 from tests.needs import unavailable
@@ -51,6 +53,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return LAST.index(folder) + 1 if folder in LAST else 0
 
     items.sort(key=rank)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cores_of_these_tests() -> Iterator[None]:
+    """Jobs that this process starts here share the machine's cores with each other, and with nobody else's jobs.
+
+    Else they wait for jobs of an Airflow, or of other tests, that have the same user.
+    """
+    folder = tempfile.mkdtemp(prefix="airflow_hybrid-cores-")
+    os.chmod(folder, 0o1777)  # as /tmp: some tests run jobs as another user
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in ((job_script, "RUNNER"), (process, "_STATUS")):
+            text = getattr(module, name)
+            assert text.count("/tmp/airflow_hybrid-") == 1
+            patch.setattr(module, name, text.replace("/tmp/airflow_hybrid-", f"{folder}/airflow_hybrid-"))
+        yield
+    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -18,13 +17,12 @@ HINT = "\n  -> such an answer is not of the site's usual programs: see what the 
 
 @pytest.mark.parametrize("command", ["cat /dev/zero", "cat /dev/zero >&2", "yes"])
 async def test_a_command_that_prints_without_end_is_ended(command: str) -> None:
-    began = time.monotonic()
     with answers_up_to(1 << 20), pytest.raises(AnswerTooLongError) as error:
         await LocalHost().run(f"{command}; echo $? >&2", label="status", timeout_s=60)
     assert str(error.value) == (
         "local (localhost): status: the answer is longer than 1048576 bytes: the command was ended" + HINT
     )
-    assert not error.value.retryable and time.monotonic() - began < 30
+    assert not error.value.retryable
 
 
 async def test_the_limit_is_that_of_the_question_and_no_other() -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 from collections.abc import Iterator
@@ -44,7 +43,7 @@ async def test_folders_in_the_work_directory_are_closed_and_a_job_keeps_its_umas
     queue = JobQueue(LocalHost(), ProcessScheduler(), grace_s=1.0)
     made = batch(f"{workdir}/dag/run/task/g0/a1-x", 1, lambda i: ("sh", "-c", "umask; : >f; mkdir d"))
     await queue.submit(made)
-    await asyncio.wait_for(queue.wait(made.directory), 60)
+    await queue.wait(made.directory)
     out = Path(made.directory, "00000", "out")
     assert Path(made.directory, "00000", "stdout").read_text() == "0022\n"
     assert [(out / name).stat().st_mode & 0o777 for name in ("f", "d")] == [0o644, 0o755]

@@ -25,7 +25,7 @@ class Shell:
         self.argv, self.environment = argv, {"PATH": path} if path else None
 
     def __call__(self, text: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-        return subprocess.run([*self.argv, text], input=stdin, capture_output=True, timeout=30, env=self.environment)
+        return subprocess.run([*self.argv, text], input=stdin, capture_output=True, env=self.environment)
 
 
 @pytest.fixture(params=["dash", "bash", "ksh93", "zsh", "busybox"])

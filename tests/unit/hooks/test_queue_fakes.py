@@ -239,7 +239,7 @@ async def test_what_can_never_run_is_withdrawn(
     fake.set("comment", "Can Never Run: Insufficient amount of resource: ncpus (R: 999 A: 8 T: 8)")
     made = batch(f"{tmp_path}/T/a", 2)
     await queue.submit(made)
-    results = await asyncio.wait_for(queue.wait(made.directory), 60)
+    results = await queue.wait(made.directory)
     assert states(results) == [JobState.FAILED] * 2
     assert "Insufficient amount of resource: ncpus (R: 999 A: 8 T: 8)" in results[0].reason
     elements = [e for job in fake.jobs().values() for e in job["elements"].values()]  # type: ignore[attr-defined]
@@ -254,7 +254,7 @@ async def test_cancel_ends_running_and_waiting_jobs(queue: JobQueue, fake: Fake,
     waiting = asyncio.ensure_future(queue.wait(made.directory, seen.append))
     await until(seen, lambda p: p.running)
     await queue.cancel(f"{tmp_path}/T")
-    assert set(states(await asyncio.wait_for(waiting, 60))) == {JobState.CANCELLED}
+    assert set(states(await waiting)) == {JobState.CANCELLED}
 
 
 async def test_elements_that_nobody_needs_do_not_stay_in_the_queue(queue: JobQueue, fake: Fake, tmp_path: Path) -> None:
@@ -278,7 +278,7 @@ async def test_one_element_that_is_killed_by_hand_has_its_name(queue: JobQueue, 
     id_ = "101" if fake.name == "flux" else report.scheduler_ids[0].replace("[]", "[1]")
     command = f"flux cancel {id_}" if fake.name == "flux" else f"qdel '{id_}'"
     (await queue.host.run(command)).check("cancel")
-    results = await asyncio.wait_for(waiting, 60)
+    results = await waiting
     assert states(results) == [JobState.COMPLETED, JobState.CANCELLED, JobState.COMPLETED], results
 
 
@@ -289,7 +289,7 @@ async def test_a_job_that_nobody_knows_is_lost_and_no_success(queue: JobQueue, f
     await queue.submit(made)
     if fake.name != "openpbs":
         fake.set("forgotten")
-    (result,) = await asyncio.wait_for(queue.wait(made.directory), 60)
+    (result,) = await queue.wait(made.directory)
     assert result.state is JobState.LOST and result.exit_code is None
 
 

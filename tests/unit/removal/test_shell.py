@@ -36,7 +36,7 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 def run(argv: list[str], text: str, cwd: Path | None = None) -> tuple[int, str]:
-    done = subprocess.run([*argv, "-c", shell.FUNCTIONS + text], capture_output=True, text=True, cwd=cwd, timeout=60)
+    done = subprocess.run([*argv, "-c", shell.FUNCTIONS + text], capture_output=True, text=True, cwd=cwd)
     assert done.stdout == ""
     return done.returncode, done.stderr
 

