@@ -140,6 +140,8 @@ def parse(data: bytes, questions: Sequence[Question], trees: Sequence[str], base
         return path
 
     real = {path: target for path, target in ((p, translated(r)) for p, r in seen.real.items()) if target != path}
+    if changed := [path for path in seen.links if seen.stats[path].kind in "fd" and path not in real]:
+        raise ValueError(f"{changed[0]} was a link, and then none, while it was looked at")
     found = SiteFacts()
     asked = {*trees, *(question.path for question in questions)}
     for path, stat in seen.stats.items():
@@ -205,6 +207,7 @@ class _Seen:
     real: dict[str, str] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
     below: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
     links: set[str] = field(default_factory=set)
     replaced: set[str] = field(default_factory=set)
 
@@ -225,8 +228,13 @@ def _records(data: bytes) -> _Seen:
             name = _text(path)
             kind = head[2:3].decode()
             special = kind if kind in SPECIAL else ""
-            seen.stats[name] = _Stat(kind if kind in "fd" else "?", int(size), float(mtime), special)
+            stat = _Stat(kind if kind in "fd" else "?", int(size), float(mtime), special)
+            if name in seen.files and stat.size != seen.stats[name].size:
+                raise ValueError(f"{name} changed while it was looked at")
+            seen.stats[name] = stat
             if record[:1] == b"T":
+                if head[1:2] == b"f":
+                    seen.files.add(name)
                 seen.below.add(name)
                 if head[1:2] == b"l":
                     seen.links.add(name)

