@@ -20,10 +20,10 @@ SAID = "by its aliases it has more than 1000000 values"
 
 
 def test_a_job_file_that_grows_by_its_aliases_is_refused() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(InputError) as error:
         parse_inputs(LAUGHS.encode(), "job.yml")
-    assert str(error.value) == f"job.yml: {SAID}" and time.monotonic() - began < 5
+    assert str(error.value) == f"job.yml: {SAID}" and time.process_time() - began < 5
 
 
 def test_a_document_that_grows_by_its_aliases_is_refused(tmp_path: Path) -> None:
@@ -94,11 +94,11 @@ def test_types_in_each_other_that_take_hours_to_load_are_refused(
 ) -> None:
     path = tmp_path / "main.cwl"
     path.write_text(document(opening * 16 + "string" + closing * 16))
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(CwlError) as error:
         compile_document(str(path))
     assert str(error.value) == f"{path}:7:{column}: it has array and record types more than 12 deep in each other"
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_types_that_are_used_and_data_with_their_keys_are_no_such(tmp_path: Path) -> None:
