@@ -19,6 +19,8 @@ from tests.canaries import WORK, Entry, State
 from tests.testbed.fixture import Site, Testbed
 
 PROGRAM = Path(canaries.__file__)
+VOLUME = "/srv/kubesim/pvc/default/airflow-hybrid-test"
+"""where the Kubernetes double keeps the claim of the tests (tests/system/kube.py)"""
 
 
 @dataclass
@@ -75,10 +77,13 @@ def _program(bed: Testbed, site: str, task: str, given: object) -> str:
 
 def of_site(site: Site) -> list[Entry]:
     """What is planted at a site: around and in the work directories that tests use, in its home, scratch and temp."""
-    home, scratch = f"{site.home}/{WORK}", f"{site.scratch}/{WORK}"
-    entries = [*canaries.around(home, site.home), *canaries.around(scratch, site.scratch)]
-    for work in (home, scratch):
-        entries += canaries.inside(work)
+    tops = [site.home, site.scratch]
+    if site.scheduler == "kube":
+        tops.append(VOLUME)
+    entries: list[Entry] = []
+    for top in tops:
+        work = f"{top}/{WORK}"
+        entries += [*canaries.around(work, top), *canaries.inside(work)]
     return [*entries, *canaries.anywhere("/tmp")]
 
 
@@ -129,15 +134,19 @@ class Watch:
     def check_here(self) -> None:
         _complain(self._here.damage())
 
-    def check_sites(self) -> None:
-        """:raises AssertionError: names each canary of a site that has not been restarted that is not as it was."""
+    def check_sites(self, when: str = "") -> None:
+        """Look at the sites that have not been restarted.
+
+        :param when: begins the message, where more than one test may have done it.
+        :raises AssertionError: names each canary that is not as it was.
+        """
         up = {site.name for site in self._up()}
         alive = [place for name, (life, place) in self._sites.items() if name in up and self._life(name) == life]
         with concurrent.futures.ThreadPoolExecutor() as threads:
             found = list(threads.map(Place.damage, alive))
-        _complain([line for lines in found for line in lines])
+        _complain([line for lines in found for line in lines], when)
 
 
-def _complain(lines: Sequence[str]) -> None:
+def _complain(lines: Sequence[str], when: str = "") -> None:
     if lines:
-        raise AssertionError("\n".join(["files that the test does not own are not as they were:", *lines]))
+        raise AssertionError("\n".join([f"{when}files that the test does not own are not as they were:", *lines]))

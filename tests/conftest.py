@@ -26,16 +26,24 @@ from tests.testbed.fixture import INSTALL, Testbed, missing
 
 # quick feedback first; what is not listed comes in between
 LAST = ("contract", "conformance", "system")
-# whose tests run jobs or shell text of ours: canaries are around all that they use
-WATCHED = (
+# whose tests run jobs or shell text of ours in folders with names that break what does not quote
+ODDLY_NAMED = (
     "contract", "system/test_hostile_values.py", "system/test_data_mover_sites.py", "system/test_reuse.py",
-    "system/test_examples.py", "unit/engine/test_choosing.py",
-    "unit/engine/test_spreading.py", "unit/hooks/test_check.py", "unit/hooks/test_data_mover.py",
-    "unit/hooks/test_data_mover_scripts.py", "unit/hooks/test_data_mover_store.py", "unit/hooks/test_job_directory.py",
+    "system/test_examples.py", "unit/engine/test_choosing.py", "unit/engine/test_spreading.py", "unit/gather",
+    "unit/hooks/test_check.py", "unit/hooks/test_data_mover.py", "unit/hooks/test_data_mover_scripts.py",
+    "unit/hooks/test_data_mover_store.py", "unit/hooks/test_job_directory.py",
     "unit/hooks/test_job_directory_runner.py", "unit/hooks/test_joining.py", "unit/hooks/test_probe.py",
     "unit/hooks/test_queue_fakes.py", "unit/hooks/test_queue_process.py", "unit/hooks/test_queue_slurm.py",
-    "unit/hooks/test_reuse_index.py",
+    "unit/hooks/test_removal_at_sites.py", "unit/hooks/test_reuse_index.py", "unit/hooks/test_unchanged.py",
 )  # fmt: skip
+# canaries are around all that these use
+WATCHED = (
+    *ODDLY_NAMED, "containers", "security", "system", "unit/containers", "unit/engine", "unit/removal",
+    "unit/test_cleanup.py", "unit/test_outdirs.py",
+)  # fmt: skip
+# whose sites are looked at after each test; those of the others after each module
+LOOKED_AT_OFTEN = ("contract", "system/test_hostile_values.py")
+SITE_FIXTURES = ("_bed", "testbed", "grid", "kube")
 WATCH = Watch()
 
 
@@ -142,14 +150,15 @@ def _testbed_where_marked(request: pytest.FixtureRequest) -> None:
 # --- canaries: see tests/canaries.py ---------------------------------------------------------------------------------
 
 
-def _watched(request: pytest.FixtureRequest) -> bool:
+def _is_in(path: Path, folders: tuple[str, ...]) -> bool:
     here = Path(__file__).parent
-    return any(request.path.is_relative_to(here / folder) for folder in WATCHED)
+    return any(path.is_relative_to(here / folder) for folder in folders)
 
 
 @pytest.fixture(scope="session")
-def _canaries_of_this_machine() -> Iterator[None]:
-    """In the user's home and the folder of temporary files; what else there is, is the user's own."""
+def _canaries_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """In the user's home and the folders of temporary files; what else there is, is the user's own."""
+    WATCH.plant_here(canaries.anywhere(str(tmp_path_factory.getbasetemp())))
     folders = [Path(top, f"airflow_hybrid canaries {os.getpid()}") for top in (Path.home(), tempfile.gettempdir())]
     for folder in folders:
         folder.mkdir()
@@ -162,26 +171,36 @@ def _canaries_of_this_machine() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _canaries(request: pytest.FixtureRequest) -> Iterator[None]:
     """After the test all canaries are there, unchanged: of this machine, and of the sites if it had the test bed."""
-    if not _watched(request):
+    if not _is_in(request.path, WATCHED):
         yield
         return
     request.getfixturevalue("_canaries_of_this_machine")
-    has_sites = request.node.get_closest_marker("testbed") or "_bed" in request.fixturenames
+    has_sites = request.node.get_closest_marker("testbed") or set(SITE_FIXTURES) & set(request.fixturenames)
     if has_sites:
         WATCH.plant_sites()
     yield
     WATCH.check_here()
-    if has_sites:
+    if has_sites and _is_in(request.path, LOOKED_AT_OFTEN):
         WATCH.check_sites()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _canaries_of_a_module(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After the last test of a module all canaries at the sites are there, unchanged."""
+    yield
+    if _is_in(request.path, WATCHED) and not _is_in(request.path, LOOKED_AT_OFTEN):
+        WATCH.check_sites(f"after the tests of {request.path.name}: ")
 
 
 @pytest.fixture
 def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    """pytest's, but where jobs run its name is one that breaks what does not quote, and canaries are around it."""
-    if not _watched(request):
+    """pytest's, with canaries around it; where jobs run its name may be one that breaks what does not quote."""
+    if not _is_in(request.path, WATCHED):
         yield tmp_path
         return
-    folder = tmp_path / canaries.WORK
-    folder.mkdir(parents=True)
-    with WATCH.around(str(folder), str(tmp_path)):
+    folder, top = tmp_path, tmp_path.parent
+    if _is_in(request.path, ODDLY_NAMED):
+        folder, top = tmp_path / canaries.WORK, tmp_path
+        folder.mkdir(parents=True)
+    with WATCH.around(str(folder), str(top)):
         yield folder

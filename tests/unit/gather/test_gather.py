@@ -9,6 +9,7 @@ import logging
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -38,7 +39,7 @@ def names(folder: Path) -> list[str]:
 
 
 def content(item: dict[str, Any]) -> str:
-    return Path(item["location"].removeprefix("file://")).read_text()
+    return Path(unquote(item["location"].removeprefix("file://"))).read_text()
 
 
 def test_outputs_of_one_name_are_told_apart_and_one_file_is_brought_once(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.gather import outdir as outdir_module
 from airflow_hybrid.gather.record import RECORD
+from tests import canaries, canary_watch
 
 from .test_gather import content, file, gathered, names
 
@@ -310,3 +311,15 @@ def test_a_link_that_a_job_put_to_what_is_there_is_not_taken_for_it(home: Path, 
             f"a symbolic link is in the place of {job}/{item['basename']}, or of a folder above it: it is not followed"
         )
     assert tree(home) == before
+
+
+@pytest.mark.parametrize("existing", ["rename", "replace"])
+def test_outputs_with_odd_names_harm_nothing_that_is_in_outdir(existing: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    place = canary_watch.here()
+    place.add(canaries.anywhere(str(out)))
+    made = [file(tmp_path / "job" / name, name) for name in canaries.NAMES]
+    value = gathered({"all": made, "d": folder_of(tmp_path / "job")}, out, existing=existing)
+    assert [content(item) for item in value["all"]] == list(canaries.NAMES)
+    assert sorted(content(item) for item in value["d"]["listing"]) == sorted(canaries.NAMES)
+    assert place.damage() == []
