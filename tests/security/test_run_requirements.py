@@ -49,7 +49,8 @@ class Run:
 
     def inputs(self, conf: dict[str, Any], **options: Any) -> Any:
         task: Any = self.dag(**options).task_dict[INPUTS_TASK]
-        return task.run_task({"dag_run": SimpleNamespace(conf=conf), "params": {}})
+        ti = SimpleNamespace(dag_id="d", run_id="manual")
+        return task.run_task({"dag_run": SimpleNamespace(conf=conf), "params": {}, "ti": ti})
 
 
 @pytest.fixture
@@ -134,7 +135,7 @@ def test_what_is_allowed_names_images_and_archives_as_documents_do(run: Run, tmp
 def test_a_value_that_was_changed_between_the_tasks_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     task: Any = next(task for name, task in run.dag().task_dict.items() if "setup" in vars(task))
     planted = {"cwl:requirements": [{"class": "EnvVarRequirement", "envDef": []}]}
-    monkeypatch.setattr(task, "values", lambda context: SimpleNamespace(xcom=lambda name: planted))
+    monkeypatch.setattr(task, "values", lambda context, scope: SimpleNamespace(run_inputs=lambda graph: planted))
     with pytest.raises(HybridError) as caught:
         task._document({})
     assert str(caught.value) == said("EnvVarRequirement")
