@@ -23,6 +23,7 @@ from tests.security.hosts import CHANGING, SiteHost
 from tests.unit.hooks.batches import batch
 
 SHELLS = ("dash", "bash", "ksh", "zsh")
+OF_QUEUES = ("SLURM", "SBATCH", "SQUEUE", "SCANCEL", "SACCT", "SCONTROL", "SINFO", "PBS", "SGE", "FLUX")
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -34,6 +35,22 @@ async def test_no_script_sees_what_changes_programs(shell: str, tmp_path: Path) 
     (tmp_path / "a b").write_text("hello")
     known = await facts(host, [Question("stat", f"{tmp_path}/a b")])
     assert known.files[f"{tmp_path}/a b"].size == 5
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_programs_of_queues_hear_nothing_of_a_profile_but_where_their_cluster_is(shell: str) -> None:
+    kept = {
+        "SLURM_CONF": "/etc/s.conf",
+        "SLURM_CLUSTERS": "main",
+        "SBATCH_ACCOUNT": "physics",
+        "SBATCH_PARTITION": "short",
+        "PBS_DEFAULT": "server",
+        "SGE_ROOT": "/opt/sge",
+    }
+    host = SiteHost(shell, {**CHANGING, **kept})
+    lines = (await host.run("env")).out.splitlines()
+    heard = {line.partition("=")[0]: line.partition("=")[2] for line in lines if line.startswith(OF_QUEUES)}
+    assert heard == kept
 
 
 @pytest.mark.parametrize("shell", SHELLS)
