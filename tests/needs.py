@@ -12,7 +12,13 @@ from typing import NoReturn
 import pytest
 
 REQUIRED = os.environ.get("AIRFLOW_HYBRID_REQUIRE_TESTBED", "") not in ("", "0")
-PACKAGES = {"busybox": "busybox-static", "ksh": "ksh93u+m", "ksh93": "ksh93u+m", "useradd": "passwd"}
+PACKAGES = {
+    "busybox": "busybox-static",
+    "ksh": "ksh93u+m",
+    "ksh93": "ksh93u+m",
+    "useradd": "passwd",
+    "sshd": "openssh-server",
+}
 """Debian's packages whose names are not the program's"""
 SHELLS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

@@ -17,6 +17,7 @@ from airflow_hybrid.hooks.images import ready_image, wanted_of
 from airflow_hybrid.model import LineageEntry
 from airflow_hybrid.model.containers import ImageSource, ReadyImage
 from airflow_hybrid.model.values import percent_encoded
+from airflow_hybrid.printable import printable
 from airflow_hybrid.schedulers.process import ProcessScheduler
 
 
@@ -53,9 +54,9 @@ async def image_of(
     )
     image = await place.patiently(ready, log)
     if image is None:
-        log.info("%s: %s runs without its container (%s)", place.host.title, job.step_path, source.title)
+        log.info("%s: %s runs without its container (%s)", place.host.title, job.step_path, printable(source.title))
     else:
-        log.info("%s: %s runs in %s (%s)", place.host.title, job.step_path, source.title, image.runtime)
+        log.info("%s: %s runs in %s (%s)", place.host.title, job.step_path, printable(source.title), image.runtime)
     return image
 
 

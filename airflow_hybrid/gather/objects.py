@@ -21,6 +21,7 @@ from airflow_hybrid.errors import TransferError
 from airflow_hybrid.gather.outdir import FAIL, REPLACE, numbered
 from airflow_hybrid.gather.record import RECORD
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
+from airflow_hybrid.printable import printable, redacted
 
 
 def upload(
@@ -55,7 +56,7 @@ def upload(
         return there(item) if isinstance(item, str) else item
 
     relocated: CwlObject = relocate(value)
-    return relocated, [replace(entry, destination=there(entry.destination)) for entry in lineage]
+    return relocated, [replace(entry, destination=redacted(there(entry.destination))) for entry in lineage]
 
 
 def _uri(folder: str, key: str) -> str:
@@ -84,7 +85,7 @@ class _Store:
             with path.open("rb") as file:
                 found = json.loads(file.read())
         except OSError as error:
-            raise self._refused(path, error) from error
+            raise self._refused(path, error) from None
         except ValueError:
             found = None
         if not isinstance(found, dict):
@@ -100,7 +101,7 @@ class _Store:
             with path.open("wb") as file:
                 file.write(json.dumps(self._lines).encode())
         except OSError as error:
-            raise self._refused(path, error) from error
+            raise self._refused(path, error) from None
 
     def fail_if_taken(self, keys: Mapping[str, Path]) -> None:
         """:raises TransferError: under some key is what this run did not put there."""
@@ -122,7 +123,9 @@ class _Store:
             if name not in self._placed and name != RECORD and self._has_room(name, source)
         )
         if candidate != key:
-            self._log.warning("%s/%s is there already and stays: the output is %s", self.url, key, candidate)
+            self._log.warning(
+                "%s is there already and stays: the output is %s", redacted(f"{self.url}/{key}"), printable(candidate)
+            )
         target = self._at(candidate)
         self._placed.add(candidate)
         try:
@@ -133,7 +136,7 @@ class _Store:
                 shutil.copyfileobj(data, sink, 1 << 20)
             self._lines[candidate] = {"run": self._run, **self._state(target)}
         except OSError as error:
-            raise self._refused(target, error) from error
+            raise self._refused(target, error) from None
         self._changed = True
         return candidate
 
@@ -144,7 +147,7 @@ class _Store:
                 return True
             return self._is_ours(key, path) or (path.is_file() and _same(path, source))
         except OSError as error:
-            raise self._refused(path, error) from error
+            raise self._refused(path, error) from None
 
     def _is_ours(self, key: str, path: Any) -> bool:
         """Whether what is there is an output that may be replaced: recorded, and the same version still."""

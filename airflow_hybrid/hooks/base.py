@@ -21,6 +21,8 @@ DEFAULT_TIMEOUT_S = 120.0
 CHUNK_BYTES = 1 << 20
 ANSWER_BYTES = 64 << 20
 """the most that a command may print, on stdout and on stderr, where nobody says another limit"""
+STREAM_ERRORS_BYTES = 1 << 20
+"""of the stderr of a command whose stdout or stdin is a stream: its end is kept"""
 _LIMIT: ContextVar[int] = ContextVar("airflow_hybrid_answer_bytes", default=ANSWER_BYTES)
 
 
@@ -183,13 +185,26 @@ async def whole(read: Callable[[int], Awaitable[bytes]], where: str) -> bytes:
     while data := await read(CHUNK_BYTES):
         size += len(data)
         if size > limit:
-            raise AnswerTooLongError(
-                f"the answer is longer than {limit} bytes: the command was ended",
-                where=where,
-                hint="such an answer is not of the site's usual programs: see what the command is there",
-            )
+            raise too_long(limit, where)
         parts.append(data)
     return b"".join(parts)
+
+
+async def end_of(read: Callable[[int], Awaitable[bytes]]) -> bytes:
+    """The last bytes that a command prints, at most :data:`STREAM_ERRORS_BYTES`; all is read, so that it can go on."""
+    kept = b""
+    while data := await read(CHUNK_BYTES):
+        kept = (kept + data)[-STREAM_ERRORS_BYTES:]
+    return kept
+
+
+def too_long(limit: int, where: str) -> AnswerTooLongError:
+    """The error for a command that has printed more bytes than it may."""
+    return AnswerTooLongError(
+        f"the answer is longer than {limit} bytes: the command was ended",
+        where=where,
+        hint="such an answer is not of the site's usual programs: see what the command is there",
+    )
 
 
 def first_line(command: str) -> str:

@@ -21,6 +21,7 @@ from airflow_hybrid.hooks.staging import Key, Move, StageRequest, checksum_of, e
 from airflow_hybrid.hooks.store import incoming_root
 from airflow_hybrid.hooks.transfer import Ended, is_local, relay
 from airflow_hybrid.model import LineageEntry
+from airflow_hybrid.printable import printable
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ class Carrier:
         left = [move for index, move in enumerate(moves) if states.get(index) != "ok"]
         if not left:
             if ended.sender_code != 0:
-                log.warning("%s: tar ended with %d: %s", self.source.title, ended.sender_code, ended.words)
+                log.warning("%s: tar ended with %d: %s", self.source.title, ended.sender_code, printable(ended.words))
             return arrived, left, None
         if ended.disk_full:
             raise TransferError(

@@ -17,7 +17,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from airflow_hybrid.errors import CommandError, HybridError
-from airflow_hybrid.hooks.base import DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host
+from airflow_hybrid.hooks.base import (
+    DEFAULT_TIMEOUT_S,
+    ByteStream,
+    CommandResult,
+    Host,
+    answer_limit,
+    too_long,
+)
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +91,8 @@ class DialogueHost(Host):
             seen = b""
             while part := await stream.read():
                 seen += part
+                if len(seen) > answer_limit():
+                    raise too_long(answer_limit(), f"{self.title}: {shown}")
                 before, found, rest = seen.partition(mark)
                 while found and b"\n" in rest:
                     question, _, after = rest.partition(b"\n")

@@ -20,6 +20,7 @@ from airflow_hybrid.containers import RUNTIMES, Archives, Runtime, detect
 from airflow_hybrid.errors import SiteError, UnsupportedError
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.model.containers import OUTDIR, ImageSource, ReadyImage
+from airflow_hybrid.printable import printable
 from airflow_hybrid.removal import shell as removal
 
 log = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ async def _obtain(
             hint="copy it there, or name its folder in `containers: {images: [...]}` of the deployment",
         )
     if verdict == "#ah obtained":
-        log.info("%s: %s has the image %s now", host.title, runtime.name, source.title)
+        log.info("%s: %s has the image %s now", host.title, runtime.name, printable(source.title))
     elif verdict != "#ah present":
         said = said.strip() or answer.err.strip() or f"exit code {answer.exit_code}"
         raise SiteError(

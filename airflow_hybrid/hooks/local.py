@@ -17,6 +17,7 @@ from airflow_hybrid.hooks.base import (
     ByteStream,
     CommandResult,
     Host,
+    end_of,
     feed,
     first_line,
     whole,
@@ -161,7 +162,7 @@ class _LocalStream:
         assert process.stdin and process.stdout and process.stderr
         self._title, self._label, self._process = title, label, process
         self._stdin, self._stdout = process.stdin, process.stdout
-        self._stderr = asyncio.ensure_future(process.stderr.read())
+        self._stderr = asyncio.ensure_future(end_of(process.stderr.read))
 
     async def read(self, size: int = CHUNK_BYTES) -> bytes:
         return await self._stdout.read(size)

@@ -43,7 +43,7 @@ def open_object(url: str) -> tuple[IO[bytes], int | None]:
         size = path.stat()["size"]
         return cast("IO[bytes]", cast(Any, path).open("rb")), int(size) if size is not None else None
     except (OSError, ValueError, ImportError) as error:
-        raise _unreadable(url, error) from error
+        raise _unreadable(url, error) from None
 
 
 def with_listings(value: JsonValue) -> JsonValue:
@@ -80,7 +80,7 @@ def _listing(url: str) -> list[JsonValue]:
     try:
         found = list(entries(ObjectStoragePath(_plain(url)), url))
     except (OSError, ValueError, ImportError) as error:
-        raise _unreadable(url, error) from error
+        raise _unreadable(url, error) from None
     if not found:
         raise TransferError(f"there is nothing below {url}", hint="is the prefix right?")
     return found

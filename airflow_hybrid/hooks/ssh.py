@@ -15,7 +15,16 @@ from collections.abc import AsyncIterator, Sequence
 import asyncssh
 
 from airflow_hybrid.errors import CommandError, SiteError
-from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line, whole
+from airflow_hybrid.hooks.base import (
+    CHUNK_BYTES,
+    DEFAULT_TIMEOUT_S,
+    ByteStream,
+    CommandResult,
+    Host,
+    end_of,
+    first_line,
+    whole,
+)
 from airflow_hybrid.hooks.ssh_connection import SshConnection
 from airflow_hybrid.hooks.ssh_login import Login, openssh_argv
 from airflow_hybrid.hooks.ssh_settings import SshSettings
@@ -158,7 +167,7 @@ class SshHost(Host):
 class _SshStream:
     def __init__(self, host: SshHost, process: asyncssh.SSHClientProcess[bytes], shown: str) -> None:
         self._host, self._process, self._shown = host, process, shown
-        self._stderr = asyncio.ensure_future(process.stderr.read())
+        self._stderr = asyncio.ensure_future(end_of(process.stderr.read))
         self._ahead: bytes | None = None
         """what was read past the marker; None until it is seen"""
 

@@ -15,6 +15,7 @@ from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.objects import is_url
 from airflow_hybrid.hooks.store import producer_of, sha1_of
 from airflow_hybrid.model import FileRef, LineageEntry
+from airflow_hybrid.printable import redacted
 
 T = TypeVar("T")
 Key = tuple[str, str, str]
@@ -100,7 +101,7 @@ def entry(
     """What is recorded of a staged file."""
     if checksum is not None and not checksum.startswith("sha1$"):
         checksum = f"sha1${checksum}"
-    return LineageEntry(request.source, request.target.uri, route, size, round(seconds, 3), checksum, reused)
+    return LineageEntry(redacted(request.source), request.target.uri, route, size, round(seconds, 3), checksum, reused)
 
 
 def checksum_of(move: Move) -> str | None:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from airflow_hybrid.errors import HostUnreachableError
-from airflow_hybrid.hooks.base import CommandResult, Host
+from airflow_hybrid.hooks.base import CommandResult, Host, end_of, whole
 from airflow_hybrid.hooks.local import LocalHost, clean_environment
 from airflow_hybrid.hooks.ssh_shell import MARKER, argument_line, piped
 from airflow_hybrid.hooks.transfer_scripts import parse_receive
@@ -108,7 +108,15 @@ async def _pipe(left: Sequence[str], right: Sequence[str]) -> Ended:
         finally:
             os.close(out)
             os.close(into)
-        (_, sender_error), (answer, receiver_error) = await asyncio.gather(*(p.communicate() for p in processes))
+        sender, receiver = processes
+        assert sender.stderr is not None and receiver.stdout is not None and receiver.stderr is not None
+        sender_error, answer, receiver_error, *_ = await asyncio.gather(
+            end_of(sender.stderr.read),
+            whole(receiver.stdout.read, "receipt of files"),
+            end_of(receiver.stderr.read),
+            sender.wait(),
+            receiver.wait(),
+        )
     except BaseException:
         for process in processes:
             with contextlib.suppress(ProcessLookupError):

@@ -11,6 +11,7 @@ from airflow_hybrid.model import CwlObject, JsonValue
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, run_token
 from airflow_hybrid.operators.outdirs import check_own, conf_outdir
 from airflow_hybrid.operators.values import Scope
+from airflow_hybrid.printable import printable
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -63,5 +64,5 @@ class OutputsOperator(HybridTask):
         value, lineage = self.run_async(work)
         lineage = counted(lineage, {entry.route for entry in lineage})
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in lineage])
-        self.log.info("the outputs are in %s", outdir)
+        self.log.info("the outputs are in %s", printable(str(outdir)))
         return value
