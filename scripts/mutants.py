@@ -2,8 +2,9 @@
 """Breaks one rule after the other in a copy of the package, and sees a test fail: ``make mutants``.
 
 A rule that can be broken without a test failing is not tested. Prints one row of a Markdown table per rule, with the
-tests that noticed; exit code 1 if one of them was not noticed. The copy is in a temporary folder; the code itself is
-never touched. ``python -m scripts.mutants WORD`` runs only those whose name has the word in it.
+tests that noticed; exit code 1 if one of them was not noticed, 2 if a test fails before anything was broken. The copy
+is in a temporary folder; the code itself is never touched. ``python -m scripts.mutants WORD`` runs only those whose
+name has the word in it.
 """
 
 from __future__ import annotations
@@ -443,15 +444,19 @@ def mutate(mutant: Mutant, package: Path) -> None:
     file.write_text(text.replace(mutant.old, mutant.new))
 
 
-def noticed(mutant: Mutant, folder: Path) -> list[str]:
-    """The tests that fail under a mutant; the first ones."""
+def failing(folder: Path, tests: list[str], mutant: Mutant | None = None) -> list[str]:
+    """The tests that fail in a copy of the package, the first ones; with a mutant, in one that it broke.
+
+    :raises RuntimeError: pytest could not run them.
+    """
     shutil.copytree(ROOT / "airflow_hybrid", folder / "airflow_hybrid", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "tests", folder / "tests", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "dags", "scripts"):
         (folder / name).symlink_to(ROOT / name)
-    mutate(mutant, folder / "airflow_hybrid")
+    if mutant is not None:
+        mutate(mutant, folder / "airflow_hybrid")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--maxfail=3", "-p", "no:cacheprovider", *mutant.tests.split()],
+        [sys.executable, "-m", "pytest", "-q", "--maxfail=3", "-p", "no:cacheprovider", *tests],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder)},
         stdin=subprocess.DEVNULL,
@@ -460,18 +465,28 @@ def noticed(mutant: Mutant, folder: Path) -> list[str]:
         check=False,
     )
     if done.returncode not in (0, 1):
-        raise RuntimeError(f"{mutant.name}: pytest could not run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
+        raise RuntimeError(f"{mutant or tests}: pytest could not run:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
     return re.findall(r"^FAILED \S*?([^/\s:]+::\S+)", done.stdout, re.MULTILINE)
 
 
+def named(mutants: list[Mutant]) -> list[str]:
+    """The files and functions that mutants name, each once."""
+    words = [word for mutant in mutants for word in mutant.tests.split() if word.startswith("tests/")]
+    return list(dict.fromkeys(words))
+
+
 def main(words: list[str]) -> int:
+    chosen = [mutant for mutant in MUTANTS if not words or any(word in mutant.name for word in words)]
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        red = failing(Path(folder), named(chosen))
+    if red:
+        print(f"mutants: these tests fail before a rule is broken: {', '.join(red)}", file=sys.stderr)
+        return 2
     survived = 0
     print("| rule that was broken | where | tests that noticed |\n|---|---|---|", flush=True)
-    for mutant in MUTANTS:
-        if words and not any(word in mutant.name for word in words):
-            continue
+    for mutant in chosen:
         with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
-            tests = noticed(mutant, Path(folder))
+            tests = failing(Path(folder), mutant.tests.split(), mutant)
         survived += not tests
         said = ", ".join(f"`{test}`" for test in dict.fromkeys(t.split("[")[0] for t in tests)) or "**none**"
         print(f"| {mutant.name} | `{mutant.file}` | {said} |", flush=True)
