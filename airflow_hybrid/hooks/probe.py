@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from airflow_hybrid.errors import SiteError, StatusUnknownError
+from airflow_hybrid.errors import AnswerTooLongError, SiteError, StatusUnknownError
 from airflow_hybrid.hooks import gnu_programs
 from airflow_hybrid.hooks.base import ANSWER_BYTES, Host, answers_up_to
 from airflow_hybrid.hooks.joining import MOST_ANSWER_BYTES, run_joined
@@ -53,16 +53,25 @@ async def facts(
     then it is read: a process that puts a link in its place is too late.
 
     :raises SiteError: the location has no GNU programs.
+    :raises AnswerTooLongError: there are more files than an answer may tell of (some 300,000).
     :raises StatusUnknownError: the answer was cut off, or files changed while they were read (retryable).
     """
     asked = list(dict.fromkeys(questions))
     if not asked and not trees:
         return SiteFacts()
     command, stdin = await asyncio.to_thread(build, asked, trees, bases)
-    with answers_up_to(_most_bytes(asked)):
-        answer = await run_joined(
-            host, "probe", command, stdin=stdin, timeout_s=PROBE_TIMEOUT_S, label="probe of files"
-        )
+    most = _most_bytes(asked)
+    try:
+        with answers_up_to(most):
+            answer = await run_joined(
+                host, "probe", command, stdin=stdin, timeout_s=PROBE_TIMEOUT_S, label="probe of files"
+            )
+    except AnswerTooLongError:
+        raise AnswerTooLongError(
+            f"there are too many files: what is to be known of them takes more than {most} bytes",
+            where=host.title,
+            hint="let the job pack them (tar), and write what is no output to its temporary folder (TMPDIR)",
+        ) from None
     if lack := gnu_programs.lacking(answer.stdout):
         raise SiteError(
             f"files cannot be looked at: there is no `{lack}`",

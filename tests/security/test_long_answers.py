@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.errors import AnswerTooLongError
+from airflow_hybrid.hooks import probe
 from airflow_hybrid.hooks.base import ANSWER_BYTES, STREAM_ERRORS_BYTES, answer_limit, answers_up_to
 from airflow_hybrid.hooks.dialogue import DialogueHost
 from airflow_hybrid.hooks.joining import run_joined
@@ -83,6 +84,24 @@ async def test_a_command_that_asks_back_prints_no_more_than_another() -> None:
     )
 
 
+async def test_too_many_files_are_an_error_that_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out").mkdir()
+    for number in range(300):
+        (tmp_path / f"out/{number}").touch()
+    host = LocalHost()
+    assert len((await probe.facts(host, trees=[f"{tmp_path}/out"])).files) == 301
+    monkeypatch.setattr(probe, "ANSWER_BYTES", 10_000)
+    with pytest.raises(AnswerTooLongError) as error:
+        await probe.facts(host, trees=[f"{tmp_path}/out"])
+    assert str(error.value) == (
+        "local (localhost): there are too many files: what is to be known of them takes more than 10000 bytes"
+        "\n  -> let the job pack them (tar), and write what is no output to its temporary folder (TMPDIR)"
+    )
+    assert not error.value.retryable
+
+
 @pytest.fixture
 def ssh_host(tmp_path: Path) -> Iterator[SshSettings]:
     """This machine by OpenSSH, as the user who runs the tests."""
@@ -112,8 +131,8 @@ def ssh_host(tmp_path: Path) -> Iterator[SshSettings]:
 
 
 def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    with socket.socket() as caller:
+        return caller.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize("command", ["cat /dev/zero", "cat /dev/zero >&2", "yes"])
