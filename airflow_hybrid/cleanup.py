@@ -259,7 +259,7 @@ for m in {_MARKED}; do
     [ ! -f "$m" ] || ah_rm "$w" "${{m%/*}}"
 done
 [ -h "${{r%/*}}" ] || [ -h "$r" ] || for d in "$r"/*/* "$r"/* "$r"; do
-    [ -h "$d" ] || rmdir -- "$d" 2>/dev/null
+    [ -h "$d" ] || [ -h "${{d%/*}}" ] || rmdir -- "$d" 2>/dev/null
 done
 [ ! -d "$r" ] || exit 3
 """

@@ -389,6 +389,7 @@ class PendingJob:
             raise RuntimeError("build() must come before collect()")
         site.facts, site.sizes = facts, True
         site.left_out.clear()
+        site.linked.clear()
         site.fs.needed.clear()
         try:
             with self._clear_errors(""):

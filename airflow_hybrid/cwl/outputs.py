@@ -111,23 +111,38 @@ def _locate(item: CwlObject, path: str, site: JobSite, to_uri: Callable[[str], s
 
 
 def _has_links(folder: str, site: JobSite) -> bool:
-    """Whether a folder has links that lead to something.
+    """Whether a folder has links that lead to something, in it or below it; each folder is looked at once.
 
     :raises CwlError: one leads out of the output directory and to no input.
     """
-    found, pending = False, [folder]
+    has_own: dict[str, bool] = {}
+    folders_in: dict[str, list[str]] = {}
+    pending = [folder]
     while pending:
         current = pending.pop()
-        for name in site.facts.listings.get(current, ()):
-            entry = f"{current}/{name}"
-            fact = site.facts.files.get(entry)
-            if fact is not None and fact.special:
-                site.left_out.append(f"{entry[len(site.outdir) + 1 :]} ({SPECIAL[fact.special]})")
-            elif site.real(entry) != entry:
-                found = True
-            elif site.fs.stat(entry).kind == "d":
-                pending.append(entry)
-    return found
+        if current in site.linked or current in has_own:
+            continue
+        has_own[current], folders_in[current] = _look_into(current, site)
+        pending.extend(folders_in[current])
+    # what is in a folder was met after the folder itself
+    for current in reversed(has_own):
+        site.linked[current] = has_own[current] or any(site.linked[inner] for inner in folders_in[current])
+    return site.linked[folder]
+
+
+def _look_into(folder: str, site: JobSite) -> tuple[bool, list[str]]:
+    """Whether there are links in a folder that lead to something, and the folders in it."""
+    has_links, folders = False, []
+    for name in site.facts.listings.get(folder, ()):
+        entry = f"{folder}/{name}"
+        fact = site.facts.files.get(entry)
+        if fact is not None and fact.special:
+            site.left_out.append(f"{entry[len(site.outdir) + 1 :]} ({SPECIAL[fact.special]})")
+        elif site.real(entry) != entry:
+            has_links = True
+        elif site.fs.stat(entry).kind == "d":
+            folders.append(entry)
+    return has_links, folders
 
 
 class _Members:

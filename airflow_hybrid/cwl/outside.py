@@ -27,7 +27,12 @@ _OPTION_PATH = re.compile(rf"\A-\w(/[^{_NO_PATH}]*)")
 _UPWARDS = re.compile(r"(?:\A|[\s'\"=:,/" + MARK + r"])\.\.(?:/|\Z|[\s'\"])")
 _OTHERS_HOME = re.compile(r"(?<![\w/.~-])~[A-Za-z_]")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
-_VARIABLE_PATH = re.compile(r"\$\{?([A-Za-z_]\w*)[^\s'\"/}]*\}?[\"']?/")
+_BEGINNING = re.compile(r"(?<![^\s/;&|()<>])([^\s/;&|()<>]+)/")
+"""what stands before the first slash of a path; a run of characters is looked at from its beginning only"""
+MOST_SHELL_CHARS = 100_000
+"""of shell text that is read; of longer text nobody knows what it refers to"""
+MOST_CHARS = 1_000_000
+"""of any other text, likewise"""
 _SET = re.compile(r"(?:\b([A-Za-z_]\w*)=|\bfor\s+([A-Za-z_]\w*)|\bread\s+(?:-\w+\s+)*([A-Za-z_]\w*))")
 _SEPARATORS = ";&|()\n"
 _OPENS = frozenset({"if", "then", "else", "elif", "do", "while", "until", "!", "{", "time"})
@@ -102,6 +107,8 @@ def _arguments(command: list[str], names: _Names, paths: JobPaths, own: frozense
 
 def _text(text: str, names: _Names) -> None:
     """Names in a text of any kind."""
+    if len(text) > MOST_CHARS:
+        raise UnknownError("text that is too long to be read")
     if _UPWARDS.search(text):
         raise UnknownError("a path that leads out of the job's directory")
     names.words.update(_WORD.findall(text))
@@ -110,10 +117,13 @@ def _text(text: str, names: _Names) -> None:
 
 def _shell(text: str, names: _Names, own: frozenset[str]) -> None:
     """Names in shell text."""
+    if len(text) > MOST_SHELL_CHARS:
+        raise UnknownError("shell text that is too long to be read")
     if _OTHERS_HOME.search(text):
         raise UnknownError("somebody's home")
     known = own | {name for found in _SET.findall(text) for name in found if name}
-    if any(name not in known for name in _VARIABLE_PATH.findall(text)):
+    begin_paths = {name for beginning in _BEGINNING.findall(text) for name in _VARIABLE.findall(beginning)}
+    if not begin_paths <= known:
         raise UnknownError("a path that a variable of the location begins")
     names.variables.update(name for name in _VARIABLE.findall(text) if name not in known)
     written: list[str] = []

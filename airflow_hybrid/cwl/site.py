@@ -81,6 +81,7 @@ class JobSite:
         self.fs = SiteFs(self)
         self._input_dirs = 0
         self.left_out: list[str] = []
+        self.linked: dict[str, bool] = {}
         """FIFOs, sockets and devices in folders that are outputs, in words"""
 
     def input_dir(self) -> str:

@@ -22,6 +22,7 @@ def stage_entries(job: JobBase, site: JobSite, box: Box | None = None) -> Iterat
     """
     made: dict[str, tuple[str, str | None]] = {}
     folders = {site.outdir}
+    links: set[str] = set()
 
     def entry(kind: str, target: str, source: str | None = None, text: str | None = None) -> Iterator[StageEntry]:
         content = source if source is not None else text
@@ -31,6 +32,12 @@ def stage_entries(job: JobBase, site: JobSite, box: Box | None = None) -> Iterat
             return
         if not target.startswith(site.jobdir + "/") or posixpath.normpath(target) != target:
             raise CwlError(f"{target} is not a path inside the job's directory: nothing is staged there")
+        inside = next((folder for folder in _parents(target) if folder in links), None)
+        if inside is not None or (kind == "link" and target in folders):
+            raise CwlError(
+                f"{inside or target} is staged as an input, and something else is to be put into it",
+                hint="make that entry of InitialWorkDirRequirement `writable`, and it is a copy for the job to change",
+            )
         for folder in reversed(list(_parents(target))):
             if folder not in folders and folder.startswith(site.jobdir + "/"):
                 folders.add(folder)
@@ -39,6 +46,8 @@ def stage_entries(job: JobBase, site: JobSite, box: Box | None = None) -> Iterat
         made[target] = (kind, content)
         if kind == "mkdir":
             folders.add(target)
+        elif kind == "link":
+            links.add(target)
         yield StageEntry(kind, target, source, None if text is None else text.encode())
 
     workdir = SitePathMapper(job.generatefiles["listing"], site, site.outdir, False)

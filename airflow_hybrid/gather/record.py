@@ -41,6 +41,17 @@ class Line:
         return stat.S_ISREG(found.st_mode) and same
 
 
+def _line(text: bytes) -> Line | None:
+    """One line of a record; None: it is none, and proves nothing."""
+    try:
+        line = Line(**json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        return None
+    are_numbers = all(isinstance(number, int) for number in (line.inode, line.size, line.mtime_ns))
+    are_texts = isinstance(line.run, str) and isinstance(line.path, str)
+    return line if are_numbers and are_texts and isinstance(line.folder, bool) else None
+
+
 def _is_below(path: str) -> bool:
     """Whether a path leads from ``outdir`` to something in it: a record may have been written by anybody."""
     return bool(path) and all(name not in ("", ".", "..") for name in path.split("/"))
@@ -76,11 +87,8 @@ class Record:
             raise self._foreign()
         self.lines = {}
         for text in rest[:-1]:  # what follows the last line break was cut off by a kill
-            try:
-                line = Line(**json.loads(text))
-            except (ValueError, TypeError):
-                continue  # it proves nothing
-            if _is_below(line.path):
+            line = _line(text)
+            if line is not None and _is_below(line.path):
                 self.lines[line.path] = line
         return len(rest)
 

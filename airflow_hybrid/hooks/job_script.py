@@ -25,6 +25,7 @@ from dataclasses import replace
 
 from airflow_hybrid.containers import RUNTIMES
 from airflow_hybrid.errors import CwlError
+from airflow_hybrid.hooks.store import job_directory_of
 from airflow_hybrid.model import JobScript, StageEntry
 from airflow_hybrid.model.clean_shell import CLEAN_RESTART
 from airflow_hybrid.model.containers import STAGED, Container, Mount
@@ -149,11 +150,14 @@ for link do
 done"""
 
 
-def _copy(source: str, target: str) -> str:
+def _copy(source: str, target: str, follows: bool) -> str:
     """Copy a file or folder of which the job may write the copy, both as quoted words.
 
-    What a link leads to is copied: the job must not write to its inputs by it. A link that leads nowhere stays one.
+    What a link leads to is copied: the job must not write to its inputs by it. A link that leads nowhere stays one, and
+    so does every link in what a job made: what is published of a job has none, and another may have come since.
     """
+    if not follows:
+        return f"cp -R -P -- {source} {target}"
     follow = f"sh -c {shell_word(_FOLLOW)} sh {source} {target}"
     return f"cp -R -H -- {source} {target} && find {target} -type l -exec {follow} {{}} +"
 
@@ -166,7 +170,9 @@ def _make(entry: StageEntry, literals: object) -> str:
     elif entry.kind == "link":
         command = f"{parent} && ln -s -- {shell_word(entry.source or '')} {target}"
     elif entry.kind == "copy":
-        command = f"{parent} && {_copy(shell_word(entry.source or ''), target)} && chmod -R u+w -- {target}"
+        source = entry.source or ""
+        copy = _copy(shell_word(source), target, follows=job_directory_of(source) is None)
+        command = f"{parent} && {copy} && chmod -R u+w -- {target}"
     else:
         command = f"{parent} && cp -- {shell_word(next(literals))} {target}"  # type: ignore[call-overload]
         if entry.executable:

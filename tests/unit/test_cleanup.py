@@ -107,3 +107,14 @@ def test_links_are_not_followed(work: Path, tmp_path: Path, monkeypatch: pytest.
     cleaned(work, monkeypatch)
     assert (inner / "f").read_text() == "precious" and (inner / "empty").is_dir()
     assert inner.stat().st_mode & 0o777 == 0o500 and (work / level).is_symlink()
+
+
+def test_no_empty_folder_behind_a_link_of_a_job_goes(
+    work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home/empty").mkdir(parents=True)
+    task(work, "d/old/t/g0-1")
+    (work / "d/old/l").symlink_to(tmp_path / "home")
+    aged(work / "d", 9)
+    cleaned(work, monkeypatch)
+    assert (tmp_path / "home/empty").is_dir()

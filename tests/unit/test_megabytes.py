@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.cwl import messages
+from airflow_hybrid.cwl.job_paths import JobPaths
+from airflow_hybrid.cwl.outside import MOST_SHELL_CHARS, outside_of
 from airflow_hybrid.engine.failures import Failure, failed, shown_command
 from airflow_hybrid.errors import CwlError, StatusUnknownError
 from airflow_hybrid.hooks.job_commands import parse_answer, parse_reports
@@ -43,6 +45,7 @@ TEXTS = {
     "digits": "/w/d/r/t/g" + "1" * SIZE,
     "equals": "a=" * (SIZE // 2),
     "arrays": "array" * (SIZE // 5),
+    "variables": "$a" * (SIZE // 2),
 }
 
 
@@ -69,6 +72,12 @@ def cut_answer(text: str) -> Any:
 
 def refusal(text: str) -> Any:
     return parse_answer(f"#ah refused\n{text}")
+
+
+def named_outside(text: str) -> Any:
+    paths = JobPaths({"/w/out": "out"})
+    most = JobScript((text[:MOST_SHELL_CHARS],), "/w/out", "/w/tmp", shell=True)
+    return [outside_of(job, paths) for job in (most, JobScript(("echo", text), "/w/out", "/w/tmp"))]
 
 
 def reports(text: str) -> Any:
@@ -101,6 +110,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "cwltool's message": messages.plain,
     "cut answer": cut_answer,
     "refusal": refusal,
+    "what a job names outside": named_outside,
     "reports": reports,
     "producer": producer_of,
     "job directory": job_directory_of,

@@ -273,6 +273,25 @@ def test_a_forged_record_lets_nothing_outside_of_outdir_be_touched(tmp_path: Pat
     assert victim.read_text() == "keep" and (out / "o").read_text() == "two"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"run":"r","path":5,"inode":1,"size":1,"mtime_ns":1}',
+        '{"run":"r","path":"o","inode":"1","size":1,"mtime_ns":1}',
+        '{"run":["r"],"path":"o","inode":1,"size":1,"mtime_ns":1}',
+        "[" * 200_000,
+        '"o"',
+    ],
+)
+def test_a_line_of_a_record_that_is_none_proves_nothing(tmp_path: Path, line: str) -> None:
+    out = tmp_path / "out"
+    gathered({"o": file(tmp_path / "1/o", "one")}, out, run="r")
+    with (out / RECORD).open("a") as record:
+        record.write(f"{line}\n")
+    gathered({"o": file(tmp_path / "2/o", "two")}, out, run="r")
+    assert (out / "o").read_text() == "two"
+
+
 def test_a_changed_source_leaves_what_was_there(home: Path, tmp_path: Path) -> None:
     before = tree(home)
     item = file(tmp_path / "1/in.txt", "one")
