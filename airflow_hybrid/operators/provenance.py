@@ -144,7 +144,7 @@ class Origins:
         named = named_files(graph, given, self.ground.base)
         known = Known(named, requirements, [port.default for port in graph.inputs if port.has_default])
         for item, primary in _with_primaries(order, None):
-            if known.strange([{**item, "secondaryFiles": [], "listing": []}]) is None:
+            if known.strange([alone(item)]) is None:
                 continue
             location = str(item.get("location", item.get("path")))
             beside = primary is not None and posixpath.dirname(primary) == posixpath.dirname(location)
@@ -169,6 +169,11 @@ class Origins:
                     f"the input {location} is not below the work directory of a deployment of this DAG",
                     hint="such locations are for what jobs made; give another file as `file:` or by URL",
                 )
+
+
+def alone(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A File or Directory without those that it names: an input may come back with secondary files of the job."""
+    return {key: value for key, value in item.items() if key not in ("secondaryFiles", "listing")}
 
 
 def stranger(location: str, task_id: str, why: str) -> HybridError:

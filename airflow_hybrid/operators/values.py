@@ -17,7 +17,7 @@ from airflow_hybrid.cwl.inputs import resolve_outputs, resolve_step_inputs, shap
 from airflow_hybrid.cwl.trust import Known, located
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import TOO_DEEP, CwlObject, JsonValue, Source, Step, WorkflowGraph, is_too_deep
-from airflow_hybrid.operators.provenance import Ground, Origins, stranger
+from airflow_hybrid.operators.provenance import Ground, Origins, alone, stranger
 
 RETURN = "return_value"
 SHAPE = "shape"
@@ -175,6 +175,7 @@ class Values:
 
         :param index: of the task; None: it has no jobs.
         """
+        named = [alone(item) for item in named]
         if named and index is not None:
             named = self._origins.strangers(named, self._origins.own_folder(task_id, index))
         if not named:

@@ -102,6 +102,18 @@ def test_what_a_task_was_given_is_handed_on(run: Run) -> None:
     run.second_inputs()
 
 
+def test_an_input_comes_back_with_a_secondary_file_of_the_job(run: Run) -> None:
+    own = run.made("first", "x.fai")
+    value = {**run.xcoms["inputs"]["x"], "secondaryFiles": [own]}
+    run.xcoms["first"] = {"o": value}
+    assert run.second_inputs()["i"] == {"i": value}
+    value["secondaryFiles"] = [{**own, "location": "file:///etc/shadow"}]
+    assert run.refused() == (
+        "the value of task 'first' names file:///etc/shadow, which that task neither made nor was given: it is not used"
+        + HINT.format("first")
+    )
+
+
 @pytest.mark.parametrize(
     "location",
     [
