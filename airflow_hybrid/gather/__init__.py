@@ -11,13 +11,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from airflow_hybrid.config import Deployment
+from airflow_hybrid.cwl.trust import located
 from airflow_hybrid.engine import Logger
 from airflow_hybrid.errors import ConfigError, TransferError
+from airflow_hybrid.gather.kept import Named
 from airflow_hybrid.gather.objects import upload
 from airflow_hybrid.gather.outdir import EXISTING, RENAME, Merged, Outdir
 from airflow_hybrid.gather.plan import Plan
@@ -39,31 +43,37 @@ async def gather(
     *,
     run: str = "",
     existing: str = RENAME,
+    inputs: Named = tuple,
 ) -> tuple[CwlObject, list[LineageEntry]]:
     """Bring every File and Directory of ``outputs`` to ``outdir``.
 
     Names are kept. Of two outputs with one name, and of an output under whose name there is something that this run
     did not make, the file (with its secondary files) is called ``name_2``. Folders are merged. What an earlier try of
-    this run has put there, and nobody has changed since, is replaced.
+    this run has put there, and nobody has changed since, is replaced. What the run was given, or hands on, never is.
 
     :param outdir: path or ``file:`` URL of this machine, or an URL that Airflow's object storage knows (``s3://``).
     :param run: a name of the run that its tries share.
     :param existing: one of :data:`EXISTING`; see there.
+    :param inputs: gives the Files and Directories that the run was given; called where something could be replaced.
     :return: the CWL output object with locations in ``outdir``, and the lineage.
     :raises TransferError: something could not be brought, or arrived changed.
     """
     if existing not in EXISTING:
         raise ConfigError(f"`existing_outputs` is {existing!r}, which is none of {', '.join(EXISTING)}")
+
+    def given() -> Iterable[Mapping[str, Any]]:
+        return chain(inputs(), located(outputs))
+
     if "://" in outdir and not outdir.startswith("file://"):
         folder = make_folder(_temporary(), "airflow_hybrid_outputs_")
         try:
             local = folder / "outputs"
-            value, lineage = await _to_folder(outputs, str(local), deployments, links, log, run, existing)
-            return await asyncio.to_thread(upload, value, lineage, str(local), outdir, run, existing, log)
+            value, lineage = await _to_folder(outputs, str(local), deployments, links, log, run, existing, tuple)
+            return await asyncio.to_thread(upload, value, lineage, str(local), outdir, run, existing, log, given)
         finally:
             _take_away(folder, log)
     path = FileRef.parse(outdir).path if outdir.startswith("file://") else os.path.abspath(outdir)
-    return await _to_folder(outputs, path, deployments, links, log, run, existing)
+    return await _to_folder(outputs, path, deployments, links, log, run, existing, given)
 
 
 def _temporary() -> str:
@@ -80,10 +90,11 @@ async def _to_folder(
     log: Logger,
     run: str,
     existing: str,
+    given: Named,
 ) -> tuple[CwlObject, list[LineageEntry]]:
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
-        outdir = Outdir(path, run, existing, log)
+        outdir = Outdir(path, run, existing, log, given)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
@@ -94,6 +105,7 @@ async def _to_folder(
         else:
             merged, lineage = await _bring(plan, outdir, deployments, links)
         plan.describe(merged)
+        plan.warn_of_other_names(merged)
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:

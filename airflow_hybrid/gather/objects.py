@@ -15,23 +15,33 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+from urllib.parse import unquote
 
 from airflow_hybrid.engine import Logger
 from airflow_hybrid.errors import TransferError
+from airflow_hybrid.gather.kept import Named
 from airflow_hybrid.gather.outdir import FAIL, REPLACE, numbered
 from airflow_hybrid.gather.record import RECORD
+from airflow_hybrid.gather.renamed import OtherName, warn
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
-from airflow_hybrid.printable import printable, redacted
+from airflow_hybrid.printable import redacted
 
 
 def upload(
-    value: CwlObject, lineage: list[LineageEntry], folder: str, outdir: str, run: str, existing: str, log: Logger
+    value: CwlObject,
+    lineage: list[LineageEntry],
+    folder: str,
+    outdir: str,
+    run: str,
+    existing: str,
+    log: Logger,
+    given: Named,
 ) -> tuple[CwlObject, list[LineageEntry]]:
     """Send what is in ``folder`` to ``outdir``; -> the output object and the lineage with locations there.
 
     :raises TransferError: the store refuses, or something is in the way and ``existing`` is ``fail``.
     """
-    store = _Store(outdir.rstrip("/"), run, existing, log)
+    store = _Store(outdir.rstrip("/"), run, existing, given)
     files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file() and path.name != RECORD]
     keys = {path.relative_to(folder).as_posix(): path for path in files}
     try:
@@ -40,6 +50,7 @@ def upload(
         places = {key: store.put(key, path) for key, path in keys.items()}
     finally:
         store.keep_record()
+    warn(store.renamed, log)
     prefix = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, folder).uri
     renamed = {_uri(folder, key): _uri(folder, place) for key, place in places.items()}
 
@@ -66,8 +77,10 @@ def _uri(folder: str, key: str) -> str:
 class _Store:
     """What is under one URL, and what the record there says of it."""
 
-    def __init__(self, url: str, run: str, existing: str, log: Logger) -> None:
-        self.url, self._run, self._existing, self._log = url, run, existing, log
+    def __init__(self, url: str, run: str, existing: str, given: Named) -> None:
+        self.url, self._run, self._existing, self._given = url, run, existing, given
+        self.renamed: list[OtherName] = []
+        self._inputs: set[str] | None = None
         self._placed: set[str] = set()
         self._changed = False
         self._lines: dict[str, dict[str, Any]] = self._read_record()
@@ -123,9 +136,7 @@ class _Store:
             if name not in self._placed and name != RECORD and self._has_room(name, source)
         )
         if candidate != key:
-            self._log.warning(
-                "%s is there already and stays: the output is %s", redacted(f"{self.url}/{key}"), printable(candidate)
-            )
+            self.renamed.append(OtherName(redacted(f"{self.url}/{key}"), candidate, is_twin=key in self._placed))
         target = self._at(candidate)
         self._placed.add(candidate)
         try:
@@ -154,7 +165,15 @@ class _Store:
         line = self._lines.get(key)
         if line is None or (self._existing != REPLACE and line.get("run") != self._run):
             return False
-        return {**line, **self._state(path)} == line
+        return {**line, **self._state(path)} == line and not self._is_input(path)
+
+    def _is_input(self, path: Any) -> bool:
+        """Whether an object was given to the run; which of a store's Connections led to it does not matter."""
+        if self._inputs is None:
+            # a folder of a store has come with a list of its objects
+            urls = [str(item.get("location") or item.get("path")) for item in self._given()]
+            self._inputs = {_object_name(unquote(url)) for url in urls if "://" in url}
+        return _object_name(str(path)) in self._inputs
 
     @staticmethod
     def _state(path: Any) -> dict[str, Any]:
@@ -163,6 +182,13 @@ class _Store:
 
     def _refused(self, path: Any, error: OSError) -> TransferError:
         return TransferError(f"cannot write {path}: {error}", hint="see the object store's connection")
+
+
+def _object_name(url: str) -> str:
+    """An URL without the Connection in it."""
+    scheme, _, rest = url.partition("://")
+    bucket, _, key = rest.partition("/")
+    return f"{scheme}://{bucket.rpartition('@')[2]}/{key}"
 
 
 def _same(path: Any, source: Path) -> bool:

@@ -18,13 +18,15 @@ from dataclasses import dataclass, field
 
 from airflow_hybrid.engine import Logger
 from airflow_hybrid.errors import TransferError
+from airflow_hybrid.gather.kept import Kept, Named
 from airflow_hybrid.gather.record import RECORD, Record
+from airflow_hybrid.gather.renamed import OtherName
 
 RENAME, FAIL, REPLACE = "rename", "fail", "replace"
 EXISTING = (RENAME, FAIL, REPLACE)
 """What becomes of an output under whose name there is something that this run did not make. Nothing of others is ever
-replaced: ``rename`` gives it the next free name (``name_2``), ``fail`` is an error; ``replace`` renames, too, but
-replaces outputs of earlier runs that are as they were left."""
+replaced, and no input of the run: ``rename`` gives it the next free name (``name_2``), ``fail`` is an error;
+``replace`` renames, too, but replaces outputs of earlier runs that are as they were left."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 """what link(2) says where the file system has no hard links"""
@@ -48,11 +50,14 @@ class Outdir:
 
     :param path: absolute; it may be reached through links, which are the user's.
     :param run: the run whose outputs they are; ``existing``: one of :data:`EXISTING`.
+    :param inputs: what the run was given.
     """
 
-    def __init__(self, path: str, run: str, existing: str, log: Logger) -> None:
+    def __init__(self, path: str, run: str, existing: str, log: Logger, inputs: Named) -> None:
         self.path, self.run, self.existing, self.log = path, run, existing, log
+        self._kept = Kept(inputs, path)
         self._placed: set[str] = set()
+        self.renamed: list[OtherName] = []
         self.number = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self.record = Record(self.number, path)
@@ -101,11 +106,20 @@ class Outdir:
         found = self.look(path)
         if path == RECORD:
             return False
-        return found is None or (folder and stat.S_ISDIR(found.st_mode)) or self._replaceable(path, found)
+        if found is None:
+            return True
+        return (folder and self._may_be_filled(path, found)) or self._replaceable(path, found)
+
+    def _may_be_filled(self, path: str, found: os.stat_result) -> bool:
+        return stat.S_ISDIR(found.st_mode) and not self._kept.holds(path, found)
 
     def _replaceable(self, path: str, found: os.stat_result) -> bool:
         run = None if self.existing == REPLACE else self.run
-        return stat.S_ISREG(found.st_mode) and self.record.proves(path, found, run)
+        if not stat.S_ISREG(found.st_mode) or not self.record.proves(path, found, run):
+            return False
+        if self._kept.is_around and not self.record.proves(path, found, self.run):
+            return False
+        return not self._kept.holds(path, found)
 
     # --- putting a tree there ---------------------------------------------------------------------------------------
 
@@ -165,9 +179,9 @@ class Outdir:
             if found is None:
                 os.mkdir(candidate, dir_fd=number)
                 self.record.note(self.run, path, os.lstat(candidate, dir_fd=number))
-                return self._said(above, name, candidate)
-            if stat.S_ISDIR(found.st_mode):
-                return self._said(above, name, candidate)
+                return self._has(path, above, name)
+            if self._may_be_filled(path, found):
+                return self._has(path, above, name)
         raise AssertionError("there is always a next number")
 
     def _put_file(self, source: str, number: int, above: str, name: str) -> str:
@@ -188,24 +202,22 @@ class Outdir:
             else:
                 continue
             self._placed.add(path)
-            return self._said(above, name, candidate)
+            return self._has(path, above, name)
         raise AssertionError("there is always a next number")
 
-    def _said(self, above: str, name: str, candidate: str) -> str:
-        if candidate != name:
-            self.log.warning(
-                "%s is there already and stays: the output is %s",
-                f"{self.path}/{posixpath.join(above, name)}",
-                candidate,
-            )
-        return posixpath.join(above, candidate)
+    def _has(self, path: str, above: str, name: str) -> str:
+        """Note what has come to ``path``, and whether it wanted another name."""
+        wanted = posixpath.join(above, name)
+        if path != wanted:
+            self.renamed.append(OtherName(f"{self.path}/{wanted}", path, is_twin=wanted in self._placed))
+        return path
 
     def _tidy(self, now: set[str]) -> None:
         """Take away what an earlier try of this run has put there and this one has not; folders only when empty."""
         old = [line for line in self.record.lines.values() if line.run == self.run and line.path not in now]
         for line in sorted(old, key=lambda line: line.path, reverse=True):
             found = self.look(line.path)
-            if found is None or not line.describes(found):
+            if found is None or not line.describes(found) or self._kept.holds(line.path, found):
                 continue
             above, name = posixpath.split(line.path)
             with self.folder(above) as number:

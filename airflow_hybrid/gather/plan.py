@@ -3,27 +3,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.gather.copies import copy_file, copy_folder
+from airflow_hybrid.gather.listing import Item, entry_of, listing_of, measure
 from airflow_hybrid.gather.outdir import Merged, Outdir, numbered
+from airflow_hybrid.gather.renamed import OtherName, warn
 from airflow_hybrid.hooks.base import Host
 from airflow_hybrid.hooks.data_mover import StageRequest
 from airflow_hybrid.hooks.nofollow import opened
 from airflow_hybrid.hooks.store import job_directory_of
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
-
-Item = dict[str, Any]
-"""a CWL File or Directory"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,8 @@ class Plan:
         self._far: list[tuple[str, Item]] = []
         self._ordered: set[str] = set()
         self._literals: list[tuple[str, Item]] = []
+        self._renamed: list[OtherName] = []
+        """``given`` is a path in the tree"""
         for item in files_of(self.value):
             self._place(item, "")
 
@@ -83,11 +83,30 @@ class Plan:
             source = id(member) if _is_literal(member) else str(member["location"])
             wishes.append((member, _Wish(posixpath.join(into, name), source, member["class"] == "Directory")))
         taken = self._names.take([wish for _, wish in wishes])
+        self._note_other_name([wish for _, wish in wishes], taken)
         for (member, _), (path, is_new) in zip(wishes, taken, strict=True):
             self._paths[id(member)] = path
             if is_new and path not in self._ordered:
                 self._ordered.add(path)
                 self._order(member, path)
+
+    def _note_other_name(self, wishes: list[_Wish], taken: list[tuple[str, bool]]) -> None:
+        """Note that a group has another name than it wanted; the one of it that is said is the one that had no room."""
+        renamed = [
+            (wish, path) for wish, (path, is_new) in zip(wishes, taken, strict=True) if is_new and path != wish.path
+        ]
+        if not renamed:
+            return
+        wish, path = next((pair for pair in renamed if not self._names.has_room(pair[0], 1)), renamed[0])
+        wanted = posixpath.join(self._outdir.path, wish.path)
+        self._renamed.append(OtherName(wanted, path, is_twin=self._names.is_taken(wish.path)))
+
+    def warn_of_other_names(self, merged: Merged) -> None:
+        """Say of each output that has another name than it wanted which one it has, and why."""
+        renamed = [replace(other, given=merged.paths[other.given]) for other in self._renamed]
+        said = {other.given for other in renamed}
+        renamed += [other for other in self._outdir.renamed if other.given not in said]
+        warn(renamed, self._outdir.log)
 
     def _is_there(self, item: Item, path: str) -> bool:
         """Whether an output is, under its own name, what is in ``outdir``: an input that was handed on."""
@@ -175,12 +194,12 @@ class Plan:
                 if item["class"] == "Directory":
                     item["listing"] = listing_of(there, frozenset())
                 else:
-                    _measure(item, there)
+                    measure(item, there)
                 return
             path = self._paths[id(item)]
             item["location"] = self.uri_of(merged, path)
             if item["class"] == "File":
-                _measure(item, posixpath.join(self._outdir.path, merged.paths[path]))
+                measure(item, posixpath.join(self._outdir.path, merged.paths[path]))
             elif id(item) in literals:
                 for member in item.get("listing") or []:
                     describe(member)
@@ -195,11 +214,11 @@ class Plan:
         found: list[JsonValue] = []
         for name, is_folder in merged.members[path]:
             inner = posixpath.join(path, name)
-            item = _entry(name, self.uri_of(merged, inner), is_folder)
+            item = entry_of(name, self.uri_of(merged, inner), is_folder)
             if is_folder:
                 item["listing"] = self._members(merged, inner)
             else:
-                _measure(item, posixpath.join(self._outdir.path, merged.paths[inner]))
+                measure(item, posixpath.join(self._outdir.path, merged.paths[inner]))
             found.append(item)
         return found
 
@@ -227,7 +246,7 @@ class _Names:
         new = list(dict.fromkeys(wish for wish in group if (wish.path, wish.source) not in self._numbers))
         if new:
             number = self._last.get(new[0].path, 1)
-            while not all(self._has_room(wish, number) for wish in new):
+            while not all(self.has_room(wish, number) for wish in new):
                 number += 1
             self._last[new[0].path] = number
             for wish in new:
@@ -235,7 +254,12 @@ class _Names:
                 self._taken.add(numbered(wish.path, number))
         return [(numbered(wish.path, self._numbers[wish.path, wish.source]), wish in new) for wish in group]
 
-    def _has_room(self, wish: _Wish, number: int) -> bool:
+    def is_taken(self, path: str) -> bool:
+        """Whether an output of this run has the path."""
+        return path in self._taken
+
+    def has_room(self, wish: _Wish, number: int) -> bool:
+        """Whether nothing of others, and no output, is in the way of a wish with that number."""
         path = numbered(wish.path, number)
         if path in self._taken:
             return False
@@ -289,48 +313,3 @@ def _is_literal(item: Mapping[str, Any]) -> bool:
     """Whether a File or Directory exists as a value only."""
     source = item.get("location")
     return source is None or str(source).startswith("_:")
-
-
-def _entry(name: str, uri: str, is_folder: bool) -> Item:
-    # JSON has no name that is not UTF-8: the location has its bytes, the basename is only to be read
-    shown = os.fsencode(name).decode(errors="replace")
-    return {"class": "Directory" if is_folder else "File", "location": uri, "basename": shown}
-
-
-def listing_of(folder: str, around: frozenset[tuple[int, int]]) -> list[JsonValue]:
-    """The members of a folder of this machine as CWL objects; a link to a folder that it is in is left out."""
-    found = os.stat(folder)
-    around = around | {(found.st_dev, found.st_ino)}
-    members: list[JsonValue] = []
-    with os.scandir(folder) as entries:
-        ordered = sorted(entries, key=lambda entry: entry.name)
-    for entry in ordered:
-        try:
-            found = entry.stat()
-        except FileNotFoundError:
-            continue  # a link that leads nowhere
-        item = _entry(entry.name, FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, entry.path).uri, entry.is_dir())
-        if entry.is_dir():
-            if (found.st_dev, found.st_ino) in around:
-                continue
-            item["listing"] = listing_of(entry.path, around)
-        elif entry.is_file():
-            _measure(item, entry.path)
-        else:
-            continue  # a FIFO or the like is no File
-        members.append(item)
-    return members
-
-
-def _measure(item: Item, path: str) -> None:
-    if "checksum" not in item:
-        with open(path, "rb") as file:
-            item["checksum"] = f"sha1${_sha1(file)}"
-    item["size"] = os.path.getsize(path)
-
-
-def _sha1(file: BinaryIO) -> str:
-    digest = hashlib.sha1(usedforsecurity=False)  # the checksum that CWL v1.2 section 4.1 ("File") defines
-    while data := file.read(1 << 20):
-        digest.update(data)
-    return digest.hexdigest()

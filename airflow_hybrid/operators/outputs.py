@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.config import Deployment
+from airflow_hybrid.cwl import cache
+from airflow_hybrid.cwl.trust import located
 from airflow_hybrid.model import CwlObject, JsonValue
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, run_token
 from airflow_hybrid.operators.outdirs import check_own, conf_outdir
@@ -50,7 +52,8 @@ class OutputsOperator(HybridTask):
         from airflow_hybrid.gather import gather
         from airflow_hybrid.model.files import counted
 
-        outputs = self.values(context, self.scope).outputs(self.scope)[0]
+        values = self.values(context, self.scope)
+        outputs = values.outputs(self.scope)[0]
         assert outputs is not None
         outdir = conf_outdir(self.scope.graph, context, self.outdir_roots)
         if outdir is None:
@@ -60,9 +63,26 @@ class OutputsOperator(HybridTask):
         deployments = deployments_of_run(self.deployments, context)
         ti: Any = context["ti"]
         run = run_token(ti.dag_id, ti.run_id)
-        work = gather(outputs, outdir, deployments, self.links, self.log, run=run, existing=self.existing)
+
+        inputs = values.run_inputs(self.scope.graph)  # by Airflow's own means, which are not for other threads
+
+        def given() -> list[Mapping[str, Any]]:
+            return [*located(inputs), *default_files(self.scope)]
+
+        work = gather(outputs, outdir, deployments, self.links, self.log, run=run, existing=self.existing, inputs=given)
         value, lineage = self.run_async(work)
         lineage = counted(lineage, {entry.route for entry in lineage})
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in lineage])
         self.log.info("the outputs are in %s", printable(str(outdir)))
         return value
+
+
+def default_files(scope: Scope) -> list[Mapping[str, Any]]:
+    """The files that the documents of a workflow's steps name: defaults of inputs."""
+    found: list[Mapping[str, Any]] = []
+    for node in scope.nodes.values():
+        if node.scope is not None:
+            found += default_files(node.scope)
+        else:
+            found += located(cache.read_document(node.step.document))
+    return found

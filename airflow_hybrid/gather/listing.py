@@ -1,0 +1,60 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What the output object says of files and folders of this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from typing import Any, BinaryIO
+
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, FileRef, JsonValue
+
+Item = dict[str, Any]
+"""a CWL File or Directory"""
+
+
+def entry_of(name: str, uri: str, is_folder: bool) -> Item:
+    """A member of a folder as a CWL object."""
+    # JSON has no name that is not UTF-8: the location has its bytes, the basename is only to be read
+    shown = os.fsencode(name).decode(errors="replace")
+    return {"class": "Directory" if is_folder else "File", "location": uri, "basename": shown}
+
+
+def listing_of(folder: str, around: frozenset[tuple[int, int]]) -> list[JsonValue]:
+    """The members of a folder of this machine as CWL objects; a link to a folder that it is in is left out."""
+    found = os.stat(folder)
+    around = around | {(found.st_dev, found.st_ino)}
+    members: list[JsonValue] = []
+    with os.scandir(folder) as entries:
+        ordered = sorted(entries, key=lambda entry: entry.name)
+    for member in ordered:
+        try:
+            found = member.stat()
+        except FileNotFoundError:
+            continue  # a link that leads nowhere
+        item = entry_of(member.name, FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, member.path).uri, member.is_dir())
+        if member.is_dir():
+            if (found.st_dev, found.st_ino) in around:
+                continue
+            item["listing"] = listing_of(member.path, around)
+        elif member.is_file():
+            measure(item, member.path)
+        else:
+            continue  # a FIFO or the like is no File
+        members.append(item)
+    return members
+
+
+def measure(item: Item, path: str) -> None:
+    """Say of a File its size and, where it has none yet, its checksum."""
+    if "checksum" not in item:
+        with open(path, "rb") as file:
+            item["checksum"] = f"sha1${_sha1(file)}"
+    item["size"] = os.path.getsize(path)
+
+
+def _sha1(file: BinaryIO) -> str:
+    digest = hashlib.sha1(usedforsecurity=False)  # the checksum that CWL v1.2 section 4.1 ("File") defines
+    while data := file.read(1 << 20):
+        digest.update(data)
+    return digest.hexdigest()
