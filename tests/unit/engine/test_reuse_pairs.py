@@ -16,7 +16,7 @@ from tests.unit.engine.execution import Log
 from tests.unit.engine.reuse_pairs import Job, jobs, key_of, pairs, spec_of
 
 PAIRS = 300
-EXECUTED = int(os.environ.get("REUSE_PAIRS", "20"))
+EXECUTED = int(os.environ.get("REUSE_PAIRS", "8"))
 """pairs that are really run; ``make reuse-pairs`` runs all"""
 _QUICK = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
