@@ -20,6 +20,7 @@ from airflow_hybrid.cwl.input_files import InputFiles
 from airflow_hybrid.cwl.inputs import NAMESPACES, namespaces_of
 from airflow_hybrid.cwl.job_requirements import NO_INPUTS
 from airflow_hybrid.cwl.runtime import FORMATS, HybridContext, load_process
+from airflow_hybrid.cwl.type_names import describe
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph, percent_decoded
 
@@ -115,22 +116,6 @@ def _problem(schema: Any, value: JsonValue) -> str:
     except ValidationException as error:
         return messages.plain(str(error))[1]
     return f"this is not a valid {value['class']}"
-
-
-def describe(kind: JsonValue) -> str:
-    """A CWL type in words: ``File``, ``int or null``, ``array of string``, ``one of a, b``."""
-    if isinstance(kind, list):
-        names = [describe(item) for item in kind if item != "null"]
-        return " or ".join(names + (["null"] if "null" in kind else []))
-    if isinstance(kind, dict):
-        if kind["type"] == "array":
-            return f"array of {describe(kind['items'])}"
-        if kind["type"] == "enum":
-            return f"one of {', '.join(kind['symbols'])}"
-        if kind["type"] == "record":
-            return f"record of {', '.join(field['name'] for field in kind['fields'])}"
-        return describe(kind["type"])
-    return str(kind)
 
 
 def _shown(value: JsonValue) -> str:

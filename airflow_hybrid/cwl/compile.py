@@ -92,7 +92,8 @@ def compile_document(
         where = messages.plain(text)[0]
         if reason and where not in seen:  # not an error: JSHint does not know the newest syntax
             seen.add(where)
-            log.warning("%s: the expression may not be valid JavaScript: %s", where, reason[1])
+            hint = f" Quotes and brackets must match; {messages.IN_COMMENTS}." if "Unmatched" in reason[1] else ""
+            log.warning("%s: the expression may not be valid JavaScript: %s%s", where, reason[1], hint)
     return graph
 
 

@@ -33,7 +33,7 @@ def clean(value: Any, *, contents: bool = False, listing: bool = False) -> JsonV
         kept = with_lists(kept)
         for key in ("path", "dirname", "nameroot", "nameext", "writable"):
             kept.pop(key, None)
-        if str(kept.get("location", "")).startswith("_:"):
+        if str(kept.get("location", "")).startswith("_:") or _is_changed(kept, {}):
             del kept["location"]
         elif "location" in kept:
             if not listing:
@@ -41,6 +41,61 @@ def clean(value: Any, *, contents: bool = False, listing: bool = False) -> JsonV
             if not contents:
                 kept.pop("contents", None)
     return kept
+
+
+def members_of(value: Any) -> dict[str, frozenset[str]]:
+    """What is listed of the Directories in a value: their locations -> those of their members."""
+    found: dict[str, frozenset[str]] = {}
+    pending = [value]
+    while pending:
+        current = pending.pop()
+        if isinstance(current, list):
+            pending.extend(current)
+        elif isinstance(current, Mapping):
+            if current.get("class") == "Directory" and current.get("location") and current.get("listing") is not None:
+                found[str(current["location"])] = frozenset(str(item.get("location")) for item in current["listing"])
+            pending.extend(item for item in current.values() if isinstance(item, list | Mapping))
+    return found
+
+
+def as_changed(value: Any, members: Mapping[str, frozenset[str]]) -> Any:
+    """A value of an expression in which a Directory whose listing it changed is a literal with these members.
+
+    A Directory with a location is what is there, whatever its listing says (CWL v1.2 CommandLineTool, Directory).
+
+    :param members: what was listed before, where it is known (:func:`members_of`).
+    """
+    if isinstance(value, list):
+        return [as_changed(item, members) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    return without_changed_place({key: as_changed(entry, members) for key, entry in value.items()}, members)
+
+
+def without_changed_place(item: dict[str, Any], members: Mapping[str, frozenset[str]] | None = None) -> dict[str, Any]:
+    """The same, or, of a Directory whose listing is not what is at its location, one that has none."""
+    if not _is_changed(item, members or {}):
+        return item
+    return {key: entry for key, entry in item.items() if key not in ("location", "path")}
+
+
+def _is_changed(item: Mapping[str, Any], members: Mapping[str, frozenset[str]]) -> bool:
+    """Whether the listing of a Directory is not what is at its location: other names, other members, or fewer."""
+    location, listing = item.get("location"), item.get("listing")
+    if item.get("class") != "Directory" or not isinstance(location, str) or location.startswith("_:"):
+        return False
+    if not isinstance(listing, list):
+        return False
+    before = members.get(location)
+    if before is not None and before != {str(entry.get("location")) for entry in listing}:
+        return True
+    folder = percent_decoded(location).rstrip("/")
+    for entry in listing:
+        place = percent_decoded(str(entry.get("location", entry.get("path")))).rstrip("/")
+        name = entry.get("basename") or posixpath.basename(place)
+        if place != f"{folder}/{name}":
+            return True
+    return False
 
 
 def named(value: Any) -> Any:

@@ -43,6 +43,7 @@ _CPU_S = 900
 _USED_S = 300.0
 """a process that has worked for so long is replaced, so that none comes to the limit by many short expressions"""
 _PROCESSES = 4
+_COMMENT = re.compile(r"//|/\*")
 _DEFECT = re.compile(r"[A-Z][A-Za-z]{0,40}Error: ")
 """how errors begin that the author did not throw: ``TypeError: ...``"""
 _END = "r1cepzbhUTxtykz5XTC4\n"
@@ -251,6 +252,10 @@ class NodeEngine(sandboxjs.NodeJSEngine):
             raise JavascriptException(f"the expression took longer than {timeout:g} s: {_shown(scan)}")
         if code != 0:
             raise JavascriptException(f"{stderr}: {_shown(scan)}")
+        if stderr.startswith("SyntaxError: ") and not stdout and _COMMENT.search(scan):
+            raise JavascriptException(
+                f"{stderr}: {_shown(scan)} (quotes and brackets must match; CWL counts those in comments, too)"
+            )
         if stderr and not stdout:
             raise JavascriptException(f"{stderr}: {_shown(scan)}" if _DEFECT.match(stderr) else stderr)
         try:

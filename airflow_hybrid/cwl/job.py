@@ -21,7 +21,7 @@ from schema_salad.exceptions import ValidationException
 
 from airflow_hybrid.cwl import javascript, messages
 from airflow_hybrid.cwl.default_files import NULL_DEVICE, check_used, is_null_device
-from airflow_hybrid.cwl.file_values import with_lists
+from airflow_hybrid.cwl.file_values import with_lists, without_changed_place
 from airflow_hybrid.cwl.inputs import with_size
 from airflow_hybrid.cwl.outputs import check_json, publish
 from airflow_hybrid.cwl.site import Inside, JobSite
@@ -39,7 +39,7 @@ from airflow_hybrid.model import (
 from airflow_hybrid.model.containers import Container, ImageSource, ReadyImage
 
 if TYPE_CHECKING:
-    from airflow_hybrid.cwl.runtime import HybridContext, HybridJob, HybridTool
+    from airflow_hybrid.cwl.runtime import HybridBuilder, HybridContext, HybridJob, HybridTool
 
 _RUNTIME_FIELDS = ("path", "dirname")
 _MPI, _CUDA = "http://commonwl.org/cwltool#MPIRequirement", "http://commonwl.org/cwltool#CUDARequirement"
@@ -100,7 +100,7 @@ class PendingJob:
             return [self._settle(item) for item in value]
         if not isinstance(value, Mapping):
             return value
-        item = {key: self._settle(entry) for key, entry in value.items()}
+        item = without_changed_place({key: self._settle(entry) for key, entry in value.items()})
         kind = value.get("class")
         if kind not in ("File", "Directory"):
             return item
@@ -391,6 +391,8 @@ class PendingJob:
         site.left_out.clear()
         site.linked.clear()
         site.fs.needed.clear()
+        # cwltool writes into what it binds: each call has to find the inputs as they were
+        cast("HybridBuilder", job.builder).copies = True
         try:
             with self._clear_errors(""):
                 outputs = job.collect_outputs(site.outdir, exit_code)

@@ -19,6 +19,7 @@ MOST_CHARS = 20_000
 TOO_DEEP = "a value is in itself, or nested too deeply"
 MOST_TOLD = 20
 """messages that are told at once"""
+IN_COMMENTS = "CWL counts those in JavaScript comments, too"
 _LOGGERS = ("cwltool", "salad", "cwl_utils", "rdflib.term")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _LEAD = re.compile(r"^(?P<file>(?:[a-z][a-z0-9+.-]*://)?[^\s:][^:\n]*):(?P<line>\d+):(?P<column>\d+):(?P<rest>.*)$")
@@ -42,6 +43,10 @@ _PHRASES = tuple(
         (r"The CWL reference runner no longer supports.*", "cwlVersion must be v1.0, v1.1 or v1.2"),
         (r"Tool file contains graph of multiple objects", "the document holds several processes"),
         (r"workflowjobj must be a dict, got .*", "the document is a list, not a CWL process"),
+        (
+            r"Substitution error, unfinished block starting at position \d+: '(.*)' stack was \[.*?\]",
+            rf"the expression has no end: quotes and brackets must match, and {IN_COMMENTS}: \1",
+        ),
         (r"(tried \S+) but", r"\1:"),
         (r"Expression evaluation error: ?", ""),
         (r"Error collecting output for parameter '([^']*)': ?", r"output '\1': "),
@@ -84,7 +89,8 @@ class _Router(logging.Handler):
             return
         text = record.getMessage()
         if record.exc_info and record.exc_info[1] is not None and record.levelno >= logging.ERROR:
-            text = f"{text}: {record.exc_info[1]}"
+            cause = str(record.exc_info[1])
+            text = text if cause in text else f"{text}: {cause}"
         (stack[-1].errors if record.levelno >= logging.ERROR else stack[-1].warnings).append(text)
 
 

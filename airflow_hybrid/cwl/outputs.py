@@ -7,6 +7,7 @@ import posixpath
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from airflow_hybrid.cwl.several_names import canonical
 from airflow_hybrid.cwl.site import JobSite, is_below, refuse_replaced, unveil
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FileFact, not_json, percent_decoded
@@ -43,7 +44,7 @@ def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
         path = posixpath.normpath(percent_decoded(location[len("file://") :]))
         _locate(item, path, site, to_uri)
     else:
-        item["location"] = unveil(location)
+        item["location"] = canonical(unveil(location))
         replaced = _replaced(item["location"], site)
         replica = site.path_of(location)
         if replica is None:

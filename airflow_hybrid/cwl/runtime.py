@@ -34,6 +34,9 @@ from rdflib import Graph, URIRef
 from schema_salad.sourceline import cmap
 
 from airflow_hybrid.cwl import corrections, javascript, messages
+from airflow_hybrid.cwl.file_values import as_changed, members_of
+from airflow_hybrid.cwl.output_types import wrong_outputs
+from airflow_hybrid.cwl.several_names import told_apart
 from airflow_hybrid.cwl.site import JobSite, SitePathMapper
 from airflow_hybrid.errors import CwlError, UnsupportedError
 
@@ -173,7 +176,7 @@ class HybridBuilder(Builder):
     """A builder that writes floats without an exponent, as cwltool does for those that it read from YAML, and shows
     expressions the checksums of outputs, which the site computed.
 
-    :ivar copies: an expression's value is a copy of the input that it gives.
+    :ivar copies: an expression's value is a copy of the input that it gives, a folder that it changed a literal.
     """
 
     copies = False
@@ -184,7 +187,7 @@ class HybridBuilder(Builder):
         found = self._meant(ex, context, recursive) if not strip_whitespace else None
         if found is None:
             found = super().do_eval(ex, context=context, recursive=recursive, strip_whitespace=strip_whitespace)
-        return copy.deepcopy(found) if self.copies else found
+        return as_changed(copy.deepcopy(found), {}) if self.copies else found
 
     def _meant(self, ex: Any, context: Any, recursive: bool) -> Any:
         """The Files or Directories of an expression with white space around it, of which cwltool makes a text.
@@ -304,15 +307,35 @@ class HybridTool(_Reusable, CommandLineTool):
 
     def build(self, job: PendingJob, context: HybridContext) -> HybridJob:
         """The job of cwltool for a PendingJob that has been placed."""
-        return cast(HybridJob, next(iter(super().job(job.inputs, _ignore, context))))
+        return cast(HybridJob, next(iter(super().job(told_apart(job.inputs), _ignore, context))))
 
 
 class HybridExpressionTool(_Reusable, ExpressionTool):
-    """An ExpressionTool: evaluated by whoever advances the fragment."""
+    """An ExpressionTool: evaluated by whoever advances the fragment; its value has to be what it says."""
 
     def __init__(self, tool: Any, loading: LoadingContext) -> None:
         super().__init__(tool, loading)
         self._settle()
+
+    def job(self, order: Any, callback: Any, context: RuntimeContext) -> Any:
+        for job in super().job(order, None, context):
+            members = members_of(job.builder.job)
+            # the engine names the fragment's step itself
+            inner = f"{self.step_path}: " if cast(HybridContext, context).scope.count("/") > 1 else ""
+            job.output_callback = functools.partial(self._ended, callback, members, inner)
+            yield job
+
+    def _ended(
+        self, callback: Any, members: Mapping[str, frozenset[str]], inner: str, outputs: Any, status: str
+    ) -> None:
+        problem = wrong_outputs(self, outputs) if status == "success" else None
+        if problem:
+            _log.error("%s%s", inner, problem)
+            status = "permanentFail"
+        if status != "success":
+            callback({shortname(port["id"]): None for port in self.tool["outputs"]}, status)
+            return
+        callback(as_changed(outputs, members), status)
 
 
 class HybridStep(WorkflowStep):
@@ -386,19 +409,30 @@ def _indexes(callback: Any) -> str:
 
 
 class HybridWorkflow(_Reusable, Workflow):
-    """A Workflow with its steps in the document's order (cwltool shuffles them)."""
+    """A Workflow with its steps in the document's order (cwltool shuffles them).
+
+    :ivar looks_into_folders: an expression of a step itself, not of what it runs, asks for listings.
+    """
+
+    looks_into_folders = False
 
     def __init__(self, tool: Any, loading: LoadingContext) -> None:
         super().__init__(tool, loading)
         order = {step["id"]: number for number, step in enumerate(self.tool["steps"])}
         self.steps.sort(key=lambda step: order.get(step.id, 0))
         self._settle()
+        own = [
+            [step.get("when"), step.get("loop"), [port.get("valueFrom") for port in step["in"]]]
+            for step in self.tool["steps"]
+        ]
+        library = (self.get_requirement("InlineJavascriptRequirement")[0] or {}).get("expressionLib")
+        self.looks_into_folders = "listing" in json.dumps(plain_data([own, library]), default=str)
 
     def make_workflow_step(self, step: Any, pos: int, loading: LoadingContext, provenance: Any = None) -> Any:
         return HybridStep(step, pos, loading, provenance)
 
     def get_requirement(self, feature: str) -> tuple[Any, bool | None]:
-        if feature == "LoadListingRequirement":  # a workflow looks into no directory; its tools do
+        if feature == "LoadListingRequirement" and not self.looks_into_folders:  # its tools do, where they run
             return None, None
         if feature == VALUE_FROM:  # the document's author was warned when it was compiled
             return {"class": feature}, True
@@ -406,7 +440,12 @@ class HybridWorkflow(_Reusable, Workflow):
 
     def start(self, inputs: MutableMapping[str, Any], done: Callable[[Any, str], None], context: HybridContext) -> Any:
         """Run with inputs that were checked before: without the copy and the validation of ``job``."""
-        return WorkflowJob(self, context).job(inputs, done, context)
+        requirement, _ = self.get_requirement("LoadListingRequirement")
+        depth = (requirement or {}).get("loadListing", "no_listing")
+        if depth != "no_listing":
+            make_fs_access = cast(Any, context.make_fs_access)
+            _list_where_possible(make_fs_access(""), inputs, depth == "deep_listing")
+        yield from WorkflowJob(self, context).job(inputs, done, context)
 
 
 _CLASSES: dict[str, Callable[..., Process]] = {

@@ -14,6 +14,7 @@ from cwltool.pathmapper import MapperEnt, PathMapper
 from cwltool.stdfsaccess import StdFsAccess
 from cwltool.utils import dedup
 
+from airflow_hybrid.cwl.several_names import canonical
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import FactsNeeded, FileFact, Question, SiteFacts, not_json, percent_decoded, percent_encoded
 from airflow_hybrid.model.containers import STAGED, TMPDIR
@@ -97,7 +98,7 @@ class JobSite:
 
     def path_of(self, location: str) -> str | None:
         """Path of an input's replica; a file inside an input directory is found by its directory."""
-        location = unveil(location).rstrip("/")
+        location = canonical(unveil(location).rstrip("/"))
         found = self.paths.get(location)
         if found is not None:
             return found
@@ -297,7 +298,7 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         return data
 
     def _class(self, uri: str) -> str | None:
-        known = self._site.classes.get(uri)
+        known = self._site.classes.get(canonical(uri))
         if known is not None:
             return known
         try:
@@ -320,7 +321,7 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         if text is not None:
             return len(text.encode())
         location = unveil(fn)
-        known = self._site.inputs.get(location, {}).get("size")
+        known = self._site.inputs.get(canonical(location), {}).get("size")
         if known is not None:
             return int(known)
         path = self._path(fn)
@@ -384,6 +385,7 @@ class SitePathMapper(PathMapper):
 
     def visit(self, obj: Any, stagedir: str, basedir: str, copy: bool = False, staged: bool = False) -> None:
         location = obj["location"]
+        origin = canonical(location)
         literal = location.startswith("_:")
         stagedir = obj.get("dirname") or stagedir
         target = posixpath.join(stagedir, obj["basename"])
@@ -392,16 +394,17 @@ class SitePathMapper(PathMapper):
         self._seen.add((location, target))
         if location not in self._pathmap:
             self._site.targets[location] = self._site.outside(target)
-        self._site.classes[veil(location)] = self._site.classes[location] = obj["class"]
+            self._site.targets.setdefault(origin, self._site.targets[location])
+        self._site.classes[veil(origin)] = self._site.classes[origin] = obj["class"]
         if obj["class"] == "Directory":
             kind = "WritableDirectory" if copy else "Directory"
-            self._add(location, MapperEnt(veil(location), target, kind, staged))
+            self._add(location, MapperEnt(veil(origin), target, kind, staged))
             self.visitlisting(obj.get("listing", []), target, "", copy=copy, staged=staged and literal)
             return
         kind = "WritableFile" if copy else "File"
         if literal:
             kind = f"Create{kind}"
-        self._add(location, MapperEnt(obj["contents"] if literal else veil(location), target, kind, staged))
+        self._add(location, MapperEnt(obj["contents"] if literal else veil(origin), target, kind, staged))
         self.visitlisting(obj.get("secondaryFiles", []), stagedir, "", copy=copy, staged=staged)
 
     def _add(self, location: str, entry: MapperEnt) -> None:

@@ -1,0 +1,51 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Whether what an ExpressionTool gives is what it says that it gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from cwltool.builder import INPUT_OBJ_VOCAB
+from cwltool.process import Process, shortname
+from schema_salad.validate import validate
+
+from airflow_hybrid.cwl.type_names import describe
+from airflow_hybrid.printable import shortened
+
+
+def wrong_outputs(tool: Process, outputs: Any) -> str | None:
+    """What is wrong with the value of the expression of a tool: each output is there, and is of its type."""
+    if not isinstance(outputs, Mapping):
+        return f"the expression gives {_shown(outputs)}, not an object with the outputs {_listed(_names(tool))}"
+    missing = [name for name in _names(tool) if name not in outputs]
+    if missing:
+        came = _listed(outputs) if outputs else "nothing"
+        return f"the expression does not give the output{'s' * (len(missing) > 1)} {_listed(missing)}; it gives {came}"
+    schema = cast(Any, tool.names.get_name("outputs_record_schema", None))
+    fields = {field.name: field.type for field in schema.fields}
+    for port in tool.tool["outputs"]:
+        name = shortname(port["id"])
+        if not _is_valid(fields[name], outputs[name]):
+            return f"output {name!r} must be {describe(port['type'])}, and the expression gives {_shown(outputs[name])}"
+    return None
+
+
+def _is_valid(schema: Any, value: Any) -> bool:
+    try:
+        return bool(validate(schema, value, strict=False, vocab=INPUT_OBJ_VOCAB))
+    except TypeError:  # `class: 5`, which schema-salad takes for a text
+        return False
+
+
+def _names(tool: Process) -> list[str]:
+    return [shortname(port["id"]) for port in tool.tool["outputs"]]
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(repr(str(name)) for name in names)
+
+
+def _shown(value: Any) -> str:
+    return shortened(json.dumps(value, default=str), 60)

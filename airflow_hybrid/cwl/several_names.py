@@ -1,0 +1,105 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""One file that a job has under several names, or with several sets of secondary files: each is told apart. Pure.
+
+cwltool keeps one path for each location. Where a location stands for several objects, all but the first get another
+spelling of the same URL (RFC 3986, section 5.2.4: ``a/b`` and ``a/x/../b`` are the same), which is a key of its own.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow_hybrid.model import CwlObject, percent_decoded
+
+_OTHER = "as-"
+_SPELLED = re.compile(rf"/{_OTHER}\d+/\.\.(?=/)")
+
+
+def told_apart(inputs: CwlObject) -> CwlObject:
+    """A job order in which no location stands for two objects; the order itself where that is so already."""
+    found = list(_located(inputs))
+    folders = {item["location"] for item in found if item["class"] == "Directory"}
+    if len({item["location"] for item in found}) == len(found) and not folders:
+        return inputs
+    names = _Names(folders)
+    return {key: names.apart(value, "") for key, value in inputs.items()}
+
+
+def canonical(location: str) -> str:
+    """The location as it was before :func:`told_apart`, of what lies in a folder too."""
+    return _SPELLED.sub("", location) if f"/{_OTHER}" in location else location
+
+
+class _Names:
+    """:ivar spellings: of each location, by what the objects look like that it stands for."""
+
+    def __init__(self, folders: set[str]) -> None:
+        self._folders = folders
+        self._spellings: dict[str, dict[Any, str]] = {}
+
+    def apart(self, value: Any, holder: str) -> Any:
+        """:param holder: key of the literal folder, or of the respelled file, that the value belongs to."""
+        if isinstance(value, list):
+            return [self.apart(item, holder) for item in value]
+        if not isinstance(value, Mapping):
+            return value
+        if value.get("class") not in ("File", "Directory"):
+            return {key: self.apart(item, holder) for key, item in value.items()}
+        item = dict(value)
+        literal = item["location"].startswith("_:")
+        if not literal:
+            item["location"] = self._spelling(item, holder)
+        inner = item["location"] if literal or item["location"] != value["location"] else ""
+        if item.get("secondaryFiles"):
+            item["secondaryFiles"] = [self.apart(entry, inner) for entry in item["secondaryFiles"]]
+        if literal and item.get("listing"):
+            item["listing"] = [self.apart(entry, inner) for entry in item["listing"]]
+        elif inner:
+            item.pop("listing", None)  # its members are to be listed, where they are asked for, by the new spelling
+        return item
+
+    def _spelling(self, item: Mapping[str, Any], holder: str) -> str:
+        location = str(item["location"])
+        known = self._spellings.setdefault(location, {})
+        looks = (holder, _looks(item))
+        if looks not in known:
+            parent, slash, name = location.rpartition("/")
+            plain = not known and not self._differs_in_folder(item)
+            known[looks] = location if plain else f"{parent}/{_OTHER}{len(known) + 1}/..{slash}{name}"
+        return known[looks]
+
+    def _differs_in_folder(self, item: Mapping[str, Any]) -> bool:
+        """Whether a folder among the inputs has this file, with another name or without its secondary files."""
+        location = str(item["location"])
+        natural = posixpath.basename(percent_decoded(urlsplit(location).path))
+        if item["basename"] == natural and not item.get("secondaryFiles"):
+            return False
+        parent = location
+        while "/" in parent:
+            parent = parent.rpartition("/")[0]
+            if parent in self._folders:
+                return True
+        return False
+
+
+def _looks(item: Mapping[str, Any]) -> Any:
+    secondary = tuple((entry["location"], _looks(entry)) for entry in item.get("secondaryFiles") or ())
+    return item["basename"], secondary
+
+
+def _located(value: Any) -> Iterator[Mapping[str, Any]]:
+    """The objects of a job order that have a location; not what is listed of folders that have one."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _located(item)
+    elif isinstance(value, Mapping):
+        located = value.get("class") in ("File", "Directory") and not value["location"].startswith("_:")
+        if located:
+            yield value
+        for key, item in value.items():
+            if not (located and key == "listing") and isinstance(item, list | Mapping):
+                yield from _located(item)
