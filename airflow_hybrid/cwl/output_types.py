@@ -27,7 +27,7 @@ def wrong_outputs(tool: Process, outputs: Any) -> str | None:
     fields = {field.name: field.type for field in schema.fields}
     for port in tool.tool["outputs"]:
         name = shortname(port["id"])
-        if not _is_valid(fields[name], outputs[name]):
+        if not (_takes_null(port["type"], outputs[name]) or _is_valid(fields[name], outputs[name])):
             return f"output {name!r} must be {describe(port['type'])}, and the expression gives {_shown(outputs[name])}"
     return None
 
@@ -37,6 +37,17 @@ def _is_valid(schema: Any, value: Any) -> bool:
         return bool(validate(schema, value, strict=False, vocab=INPUT_OBJ_VOCAB))
     except TypeError:  # `class: 5`, which schema-salad takes for a text
         return False
+
+
+def _takes_null(kind: Any, value: Any) -> bool:
+    """Whether it is of type Any, or an array of such: CWL's conformance tests hand on a null as Any, which
+    schema-salad refuses.
+    """
+    if isinstance(kind, list):
+        return any(_takes_null(item, value) for item in kind)
+    if isinstance(kind, Mapping) and kind.get("type") == "array":
+        return isinstance(value, list) and all(_takes_null(kind["items"], item) for item in value)
+    return bool(kind == "Any")
 
 
 def _names(tool: Process) -> list[str]:
