@@ -26,7 +26,7 @@ from airflow_hybrid.cwl.runtime import STEP_PATH, plain_data
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, JobScript, JsonValue
 
-_VERSION = 3
+_VERSION = 4
 """grows when the meaning of a key or a record changes"""
 _CWLTOOL = version("cwltool")
 _SHA1 = re.compile(r"sha1\$([0-9a-f]{40})\Z")

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import hashlib
@@ -16,6 +17,7 @@ from airflow_hybrid.config import bind
 from airflow_hybrid.cwl.fragment import PendingJob
 from airflow_hybrid.engine import job_logs
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
+from airflow_hybrid.engine.executables import words_for
 from airflow_hybrid.engine.failures import Failure, jobs_in_words, shown_command
 from airflow_hybrid.engine.job_images import image_of, own_image
 from airflow_hybrid.engine.places import Place, ref_of
@@ -202,6 +204,7 @@ class BatchRunner:
         paths: dict[str, str] = {}
         requests: list[StageRequest] = []
         in_place: list[StageRequest] = []
+        elsewhere: list[CwlObject] = []
         for job in jobs:
             for file in job.files():
                 uri = file["location"]
@@ -214,8 +217,13 @@ class BatchRunner:
                     paths[uri] = ref.path
                     in_place.append(StageRequest.of(file, place.host, ref.path))
                     continue
-                paths[uri] = store_path(place.workdir, file)
-                requests.append(StageRequest.of(file, place.host, paths[uri]))
+                paths[uri] = ""
+                elsewhere.append(file)
+        executables = await asyncio.to_thread(words_for, elsewhere, self.spec.deployments)
+        for file in elsewhere:
+            uri = file["location"]
+            paths[uri] = store_path(place.workdir, file, executables.get(uri, ""))
+            requests.append(StageRequest.of(file, place.host, paths[uri]))
         check = functools.partial(self.mover.check_in_place, in_place, self.spec.began)
         await place.patiently(check, self.log)
         if requests:

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from airflow_hybrid.cwl.fragment import PendingJob
 from airflow_hybrid.cwl.reuse import claimed, contents_of, without_digest
+from airflow_hybrid.engine.executables import words_for
 from airflow_hybrid.engine.places import ref_of
 from airflow_hybrid.engine.reuse_records import tree_digest
 from airflow_hybrid.hooks import probe
@@ -50,7 +52,18 @@ class InputDigests:
         """Keys of the jobs whose inputs are what they were: ``contents`` by job (:func:`contents_of`)."""
         digests = await self.unsaid(jobs)
         said = await self.as_said(jobs)
-        return {job.key for job in jobs if job.key in said and contents_of(job, digests) == contents[job.key]}
+        now = await asyncio.to_thread(lambda: {job.key: self.contents(job, digests) for job in jobs})
+        return {job.key for job in jobs if job.key in said and now[job.key] == contents[job.key]}
+
+    def contents(self, job: PendingJob, digests: Mapping[str, str]) -> dict[str, str] | None:
+        """:func:`contents_of`, with what is known of who may execute a File; a directory's digest tells it. Blocks."""
+        contents = contents_of(job, digests)
+        if contents is None:
+            return None
+        files = [item for item in job.files() if item["class"] != "Directory"]
+        for location, word in words_for(files, self.mover.deployments).items():
+            contents[location] += f" {word}"
+        return contents
 
     async def now(self, files: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
         """Digests of what is at some locations now; one probe per place."""

@@ -19,7 +19,7 @@ from airflow_hybrid.config import Deployment, bind
 from airflow_hybrid.cwl.fragment import PendingJob
 from airflow_hybrid.cwl.job_paths import JobPaths
 from airflow_hybrid.cwl.outside import outside_of
-from airflow_hybrid.cwl.reuse import contents_of, document_asks, paths_of, reuse_key
+from airflow_hybrid.cwl.reuse import document_asks, paths_of, reuse_key
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
 from airflow_hybrid.engine.input_digests import InputDigests, checksums
 from airflow_hybrid.engine.places import Place
@@ -133,7 +133,7 @@ class Reuse:
         def look_at_jobs() -> dict[str, tuple[Mapping[str, str], JobPaths, Outside]]:
             seen: dict[str, tuple[Mapping[str, str], JobPaths, Outside]] = {}
             for job in jobs:
-                contents = contents_of(job, digests)
+                contents = self.inputs.contents(job, digests)
                 if contents is None:
                     continue
                 paths = paths_of(job, contents)

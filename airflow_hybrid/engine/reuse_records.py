@@ -14,7 +14,7 @@ from airflow_hybrid.model import CwlObject, FileRef, SiteFacts
 
 
 def tree_digest(facts: SiteFacts, path: str) -> str | None:
-    """A digest of names and contents below a folder; None if it is not there, or links are in it."""
+    """A digest of names, contents and owners' x bits below a folder; None if it is not there, or links are in it."""
     top = facts.files.get(path)
     if top is None or top.kind != "d" or path not in facts.listings:
         return None
@@ -26,7 +26,7 @@ def tree_digest(facts: SiteFacts, path: str) -> str | None:
             fact = facts.files.get(at)
             if fact is None or fact.realpath is not None or (fact.kind != "d" and not fact.checksum):
                 return None
-            entries.append([at[len(path) :], fact.kind, fact.checksum])
+            entries.append([at[len(path) :], fact.kind, fact.checksum, fact.executable])
             if fact.kind == "d":
                 pending.append(at)
     return "d" + hashlib.sha256(json.dumps(sorted(entries)).encode()).hexdigest()

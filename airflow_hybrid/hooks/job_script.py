@@ -200,7 +200,7 @@ ah_node=$(uname -n)
 [ -r /proc/uptime ] &&
     ah_now() { read -r ah_t ah_x </proc/uptime; ah_t=$((${ah_t%.*} * 100 + 1${ah_t#*.} - 100)); } ||
     ah_now() { ah_t=$(($(date +%s) * 100)); }
-ah_loaded=' ' ah_failed=0 ah_reserved='' ah_signal='' ah_memory=''
+ah_loaded=' ' ah_failed=0 ah_reserved='' ah_signal='' ah_memory='' ah_slots=''
 ah_signals() { # a shell that waits for a job hears of a signal when the job has ended: it is noted beside the exit code
     for ah_x in TERM INT HUP USR1 USR2 XCPU; do
         trap "ah_signal=$ah_x" "$ah_x"
@@ -310,6 +310,12 @@ ah_fail() { # the element ends as its first job that failed, unless that would m
     *) ah_failed=$ah_code ;;
     esac
 }
+ah_note_tool() { # in a job's subshell, which becomes the tool: it has the slot of its worker, even if that is killed
+    [ -n "$ah_slots" ] && read -r ah_line </proc/self/stat || return 0
+    ah_x=${ah_line%% *}
+    set -- ${ah_line##*") "}
+    echo "$ah_x ${20}" >|"$ah_slots/t.$ah_pid"
+}
 ah_run() { # the job $1, which is ours; ah_t was read a moment ago, and is again at its end
     ah_i=$1 ah_k=$(($1 / ah_shard))
     case $ah_loaded in *" $ah_k "*) ;; *)
@@ -319,7 +325,7 @@ ah_run() { # the job $1, which is ours; ah_t was read a moment ago, and is again
     ah_t0=$ah_t
     ah_count_kills
     ah_kills0=$ah_kills
-    (ah_j"$ah_i")
+    (ah_note_tool; ah_j"$ah_i")
     ah_code=$?
     [ $ah_code -lt 256 ] || ah_code=$((ah_code - 128)) # how ksh tells a signal
     unset -f "ah_j$ah_i"
@@ -406,27 +412,74 @@ ah_me_proc() { # this (sub)shell's process id and start time
     set -- ${ah_line##*") "}
     ah_started=${20}
 }
-ah_slot() { # wait until the host has room for one job; one decides at a time, the others queue up at the lock
+ah_alive() { # process id, start time: whether that process is there
+    read -r ah_line <"/proc/$1/stat" && ah_s=$2 && set -- ${ah_line##*") "} && [ "${20}" = "$ah_s" ]
+} 2>/dev/null
+ah_count_slots() { # -> ah_used, ah_used_own: thousandths of cores of all jobs of this user, and of this deployment
+    ah_used=0 ah_used_own=0
+    for ah_f in "$ah_slots"/[0-9]*; do
+        { read -r ah_s ah_c && { read -r ah_o || ah_o=; }; } <"$ah_f" || continue
+        ah_p=${ah_f##*/}
+        if ah_alive "$ah_p" "$ah_s" ||
+            { read -r ah_x ah_y <"$ah_slots/t.$ah_p" && ah_alive "$ah_x" "$ah_y"; }; then
+            # its own, or that of the tool that a killed worker has left
+            ah_used=$((ah_used + ah_c))
+            [ "$ah_o" != "$ah_of" ] || ah_used_own=$((ah_used_own + ah_c))
+        else
+            rm -f "$ah_f" "$ah_slots/t.$ah_p"
+        fi
+    done 2>/dev/null
+}
+ah_fits() { # thousandths that are to stay free of the host, and of what the deployment may use; -> ah_why
+    ah_why=deployment
+    [ $((ah_used_own + ah_share + $2)) -le $ah_own_most ] || return 1
+    ah_why=host
+    [ $((ah_used + ah_share + $1)) -le $ah_host_most ]
+}
+ah_overtakes() { # whether it would take the room of somebody who has waited for long, and longer
+    for ah_f in "$ah_slots"/w.*; do
+        { read -r ah_p ah_s ah_since ah_c ah_x && read -r ah_o; } <"$ah_f" || continue
+        [ "$ah_p" != "$ah_pid" ] && ah_alive "$ah_p" "$ah_s" || continue
+        # those who want the same stand in one line
+        [ "$ah_f" != "$ah_line_up" ] || [ -n "$ah_waits" ] || return 0
+        [ "$ah_since" -lt "$ah_arrived" ] && [ $((ah_t - ah_since)) -ge $ah_patience ] || continue
+        # who waits for the own deployment's jobs to end has no use for room of the host
+        ah_keep=0 ah_keep_own=0
+        [ "$ah_x" = deployment ] || ah_keep=$ah_c
+        [ "$ah_o" != "$ah_of" ] || ah_keep_own=$ah_c
+        ah_fits $ah_keep $ah_keep_own || return 0
+    done 2>/dev/null
+    return 1
+}
+ah_try_slot() { # under the host's lock, which nobody holds while waiting: take a slot, if there is room for one job
     exec 8>>"$ah_slots/lock"
-    flock 8
-    ah_pause=0.05
+    flock 8 8>&8
+    [ -z "$ah_signal" ] || exit 0
+    ah_now
+    : "${ah_arrived:=$ah_t}"
+    ah_count_slots
+    ah_taken=
+    if ah_fits 0 0 && ! ah_overtakes; then
+        { echo "$ah_started $ah_share"; echo "$ah_of"; } >|"$ah_slots/$ah_pid"
+        ah_taken=1
+    fi
+    exec 8>&-
+    [ -n "$ah_taken" ]
+}
+ah_slot() { # wait until there is room for one job; of those who want the same one asks, the others queue up behind it
+    ah_arrived='' ah_waits='' ah_line_up=$ah_slots/w.$ah_of.$ah_own_most.$ah_host_most.$ah_share
+    ah_try_slot && return 0
+    exec 6>>"$ah_line_up"
+    flock 6 6>&6
+    ah_waits=1
     while :; do
         [ -z "$ah_signal" ] || exit 0
-        ah_used=0
-        for ah_f in "$ah_slots"/[0-9]*; do
-            read -r ah_s ah_c <"$ah_f" || continue
-            if read -r ah_line <"/proc/${ah_f##*/}/stat" && set -- ${ah_line##*") "} && [ "${20}" = "$ah_s" ]; then
-                ah_used=$((ah_used + ah_c))
-            else
-                rm -f "$ah_f"
-            fi
-        done 2>/dev/null
-        [ $((ah_used + ah_share)) -le $((ah_cores * 1000)) ] && break
-        sleep $ah_pause
-        ah_pause=0.2
+        ah_try_slot && break
+        { echo "$ah_pid $ah_started $ah_arrived $ah_share $ah_why"; echo "$ah_of"; } >|"$ah_line_up"
+        sleep 0.2
     done
-    echo "$ah_started $ah_share" >|"$ah_slots/$ah_pid"
-    exec 8>&-
+    : >|"$ah_line_up"
+    exec 6>&-
 }
 ah_worker() { # takes jobs in order, and gives its slot back from time to time
     ah_me_proc
@@ -443,7 +496,7 @@ ah_worker() { # takes jobs in order, and gives its slot back from time to time
             ah_take $ah_j
             ah_j=$((ah_j + 1))
         done
-        rm -f "$ah_slots/$ah_pid"
+        rm -f "$ah_slots/$ah_pid" "$ah_slots/t.$ah_pid"
     done
 }
 ah_launch() { # as many workers as the host can feed
@@ -451,7 +504,12 @@ ah_launch() { # as many workers as the host can feed
     ah_own || exit 73
     ah_slots=$ah_mine/slots
     mkdir -p "$ah_slots" || exit 73
-    [ -n "$ah_cores" ] || ah_cores=$(nproc)
+    find "$ah_slots" -name 'w.*' -mtime +1 -exec rm -f {} + 2>/dev/null # who waits writes his
+    # a deployment's `cores` is of its own jobs (and may be more than the host has: that is its user's choice)
+    ah_host_most=$(($(nproc) * 1000))
+    ah_cores=${ah_cores:-$((ah_host_most / 1000))}
+    ah_own_most=$((ah_cores * 1000))
+    [ $ah_host_most -ge $ah_own_most ] || ah_host_most=$ah_own_most
     [ $ah_share -le $((ah_cores * 1000)) ] || ah_share=$((ah_cores * 1000))
     ah_w=$((ah_cores * 1000 / ah_share))
     [ $ah_w -le $ah_most ] || ah_w=$ah_most

@@ -29,6 +29,7 @@ DOCUMENT_BYTES = 64 << 20
 _ASKS = {"stat": "s", "contents": "c", "document": "d", "list": "l", "checksum": "k"}
 _READ = frozenset("cd")
 """asks for which a file is read; sealed, they have capital letters"""
+_OWNER_MAY_EXECUTE = 0o100
 _SEAL = "/./"
 """in a path: nothing behind it is reached by a link"""
 _OPENED = re.compile(rb"([0-9a-f]{40}) [ *](/dev/fd/[3-9])\Z")
@@ -163,6 +164,7 @@ def parse(data: bytes, questions: Sequence[Question], trees: Sequence[str], base
             realpath=_real(path, real) if real else None,
             special=stat.special,
             mtime=stat.mtime,
+            executable=stat.executable,
         )
     for path in asked:
         found.files.setdefault(path, FileFact("?"))
@@ -207,6 +209,7 @@ class _Stat:
     size: int
     mtime: float
     special: str
+    executable: bool
 
 
 @dataclass
@@ -237,7 +240,8 @@ def _records(data: bytes) -> _Seen:
             name = _text(path)
             kind = head[2:3].decode()
             special = kind if kind in SPECIAL else ""
-            stat = _Stat(kind if kind in "fd" else "?", int(size), float(mtime), special)
+            executable = kind == "f" and int(head[3:], 8) & _OWNER_MAY_EXECUTE != 0
+            stat = _Stat(kind if kind in "fd" else "?", int(size), float(mtime), special, executable)
             if name in seen.files and stat.size != seen.stats[name].size:
                 raise ValueError(f"{name} changed while it was looked at")
             seen.stats[name] = stat
@@ -351,19 +355,19 @@ done
 ah_files "$@"
 """
 
-# T/U: type, type of what a link leads to, size, mtime, path (T: seen in a folder, U: asked for, links followed)
-_LOOK = r"""/usr/bin/env find -L "$@" -maxdepth 0 -printf 'U%y%y %s %T@ %p\0'
+# T/U: type, type of what a link leads to, mode, size, mtime, path (T: seen in a folder, U: asked for, links followed)
+_LOOK = r"""/usr/bin/env find -L "$@" -maxdepth 0 -printf 'U%y%y%m %s %T@ %p\0'
 printf 'L%s\0' "$@"
 printf '#real\0'
 /usr/bin/env realpath -z -- "$@"
 """
 _LINKS = f"""-type l '(' -xtype f -o -xtype d ')' -print0 2>/dev/null |
     /usr/bin/env xargs -0 -r sh -c {shlex.quote(_LOOK)} sh"""
-_TREE = rf"""/usr/bin/env find "$@" -printf 'T%y%Y %s %T@ %p\0'
+_TREE = rf"""/usr/bin/env find "$@" -printf 'T%y%Y%m %s %T@ %p\0'
 /usr/bin/env find "$@" -type f -print0 2>/dev/null | /usr/bin/env xargs -0 -r sh -c {shlex.quote(_OPEN)} sh sums
 /usr/bin/env find "$@" {_LINKS}
 """
-_LIST = rf"""/usr/bin/env find -H "$@" -mindepth 1 -maxdepth 1 -printf 'T%y%Y %s %T@ %p\0'
+_LIST = rf"""/usr/bin/env find -H "$@" -mindepth 1 -maxdepth 1 -printf 'T%y%Y%m %s %T@ %p\0'
 /usr/bin/env find -H "$@" -mindepth 1 -maxdepth 1 {_LINKS}
 """
 _CONTENTS = r"""/usr/bin/env find -L "$@" -maxdepth 0 -type f -printf 'C@MOST@ %s %p\0'

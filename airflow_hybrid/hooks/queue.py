@@ -135,6 +135,7 @@ class JobQueue:
             pack_s=self.pack_s,
             max_concurrent=batch.options.get("maxConcurrentJobs"),
             max_array=max_array,
+            deployment=self.host.deployment,
             host_cores=self.host.cores,
         )
         data = directory_.archive(batch, self.scheduler, sub)

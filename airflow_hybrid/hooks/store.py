@@ -7,7 +7,7 @@ import hashlib
 import json
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 STORE = "store"
@@ -18,20 +18,33 @@ _JOB_OUTPUT = re.compile(r"(/.*?/g\d[^/]*/a\d+-[0-9a-f]+/[^/]+)/out(?:/|\Z)", re
 """<task>/g<generation>.../a<try>-<digest>/<job>/out: see :mod:`airflow_hybrid.hooks.job_directory`"""
 
 
-def store_path(workdir: str, file: Mapping[str, Any]) -> str:
-    """``<workdir>/store/<xx>/<digest>/<basename>`` for a CWL File or Directory object with a location.
+def store_path(workdir: str, file: Mapping[str, Any], executables: str = "") -> str:
+    """``<workdir>/store/<xx>/<digest><executables>/<basename>`` for a CWL File or Directory object with a location.
 
     The digest is that of the content where the object tells it (``checksum``; a Directory: its listing's), else of
     the location; :meth:`airflow_hybrid.hooks.data_mover.DataMover.stage` compares contents before it takes such a
     copy for the file.
 
+    :param executables: which of it can be executed, as far as is known (:func:`executables_word`). Files of the same
+        content that differ in this are two copies: jobs of other runs may use the one that is there.
     :raises ValueError: the object's basename is not a file name.
     """
     name = str(file.get("basename") or posixpath.basename(str(file["location"]).rstrip("/")))
     if not _BASENAME.fullmatch(name) or name in (".", ".."):
         raise ValueError(f"not a file name: {name!r}")
     digest = content_digest(file) or "u" + _sha1(str(file["location"]))
-    return posixpath.join(workdir, STORE, digest[:2], digest, name)
+    return posixpath.join(workdir, STORE, digest[:2], digest + executables, name)
+
+
+def executables_word(names: Sequence[str] | None) -> str:
+    """What :func:`store_path` adds to a digest.
+
+    :param names: of a directory, paths of the files in it that their owner may execute; of a file that is one,
+        ``[""]``. None or empty: there is none, or nobody knows.
+    """
+    if not names:
+        return ""
+    return "x" if list(names) == [""] else "x" + _sha1(json.dumps(sorted(names)))
 
 
 def content_digest(file: Mapping[str, Any]) -> str | None:
@@ -76,7 +89,7 @@ def is_stored(path: str) -> bool:
 def is_content_addressed(path: str, digest: str | None) -> bool:
     """Whether a file under this name can only have this content."""
     parts = path.split("/")
-    return digest is not None and len(parts) > 4 and parts[-4] == STORE and parts[-2] == digest
+    return digest is not None and len(parts) > 4 and parts[-4] == STORE and parts[-2] in (digest, f"{digest}x")
 
 
 def job_directory_of(path: str) -> str | None:

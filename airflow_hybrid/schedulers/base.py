@@ -37,7 +37,8 @@ class Submission:
     :ivar max_concurrent: how many elements of this batch may run at once (None: no limit).
     :ivar max_array: most elements of one array job.
     :ivar nodes: how many nodes each job has at once.
-    :ivar host_cores: cores of a plain host (None: it is asked).
+    :ivar deployment: its name; on a plain host its jobs share ``host_cores``.
+    :ivar host_cores: how many cores jobs of the deployment use of a plain host at most (None: what it has).
     """
 
     directory: str
@@ -51,6 +52,7 @@ class Submission:
     pack_s: float = 10.0
     max_concurrent: int | None = None
     max_array: int = 1000
+    deployment: str = ""
     host_cores: int | None = None
     nodes: int = 1
 

@@ -8,6 +8,7 @@ it is gone, and nobody waits for it. Linux only (``/proc``).
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Sequence
 
@@ -133,6 +134,10 @@ HELD_S = 30
 """a core that another batch has had for so long is said to be held, by whom and since when"""
 
 
+PATIENCE_S = 300
+"""who has waited for cores for so long is not overtaken any more by those that came later and would take its room"""
+
+
 class ProcessScheduler(Scheduler):
     """Runs a batch on a host that has no scheduler, never using more cores than the host has (slots)."""
 
@@ -150,9 +155,12 @@ class ProcessScheduler(Scheduler):
 
     def runner_tail(self, submission: Submission) -> str:
         cores = "" if submission.host_cores is None else str(max(1, submission.host_cores))
+        of = hashlib.sha256(submission.deployment.encode()).hexdigest()[:12]
         return f"""ah_me=launcher
 ah_cores={cores}
+ah_of={of} # the deployment, whose jobs are counted together
 ah_share={max(1, round(submission.resources.all_cores * 1000))} # thousandths of a core that one job takes
+ah_patience={PATIENCE_S * 100} # hundredths of a second
 ah_most={submission.max_concurrent or submission.jobs}
 ah_launch
 """
