@@ -37,8 +37,13 @@ _METADATA = tuple(
         "0.0.0.0/8", "::/128",  # "this host": stands for whatever address it has
     )
 )  # fmt: skip
-_HOLDS_IPV4 = tuple(ipaddress.ip_network(network) for network in ("::ffff:0:0/96", "64:ff9b::/96", "::/96"))
-"""IPv6 addresses whose last 32 bits are the IPv4 address that is reached: mapped, NAT64, compatible"""
+_HOLDS_IPV4 = tuple(
+    ipaddress.ip_network(network)
+    for network in ("::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "::/96")
+)
+"""IPv6 addresses whose last 32 bits are the IPv4 address that is reached: mapped, SIIT, NAT64, compatible"""
+_NAT64_OF_SITES = ipaddress.ip_network("64:ff9b:1::/48")
+"""RFC 8215: the address may be at other places, too (RFC 6052, 2.2)"""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -143,8 +148,17 @@ def _inner(address: _Address) -> Iterator[ipaddress.IPv4Address]:
         yield address.sixtofour
     if address.teredo is not None:
         yield from address.teredo
-    if any(address in network for network in _HOLDS_IPV4) and int(address) > 1:
-        yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    number = int(address)
+    if any(address in network for network in _HOLDS_IPV4) and number > 1:
+        yield ipaddress.IPv4Address(number & 0xFFFFFFFF)
+    if (number >> 32) & 0xFDFFFFFF == 0x00005EFE:  # ISATAP (RFC 5214), in any network
+        yield ipaddress.IPv4Address(number & 0xFFFFFFFF)
+    if address in _NAT64_OF_SITES:
+        # behind a prefix of 48, 56 or 64 bits; bits 64 to 71 are left out
+        upper, lower = number >> 64, number >> 24 & 0xFFFFFFFFFF
+        for inner in ((upper & 0xFFFF) << 16 | lower >> 16 & 0xFFFF, (upper & 0xFF) << 24 | lower >> 8, lower):
+            if inner & 0xFFFFFFFF >= 1 << 24:  # not zeros: nothing is at that place
+                yield ipaddress.IPv4Address(inner & 0xFFFFFFFF)
 
 
 def _public_only() -> bool:

@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from airflow_hybrid.errors import CwlError
+from airflow_hybrid.internet import PUBLIC_ONLY_VARIABLE
 from airflow_hybrid.model import JsonValue, WorkflowGraph
 from airflow_hybrid.version import __version__
 
@@ -71,7 +72,7 @@ def load_graph(
     directory = cache_dir or default_directory()
     source = path if "://" in path else os.path.abspath(path)
     # what a document may name is judged when it is compiled
-    allowed = os.environ.get(ROOTS_VARIABLE, "")
+    allowed = os.environ.get(ROOTS_VARIABLE, "") + "\0" + os.environ.get(PUBLIC_ONLY_VARIABLE, "")
     key = [versions(), source, fragment_id or "", allowed]
     name = hashlib.sha256(b"\0".join([*(part.encode() for part in key), extra_key])).hexdigest()
     entry = directory / "graphs" / f"{name}.json"

@@ -16,7 +16,7 @@ from typing import Any
 from airflow_hybrid.cwl.own_folders import AirflowFolders, is_below
 from airflow_hybrid.cwl.trust import HINT, REFUSED, Roots, is_located, located
 from airflow_hybrid.errors import CwlError
-from airflow_hybrid.model import percent_decoded
+from airflow_hybrid.model.locations import Location, normal
 
 NULL_DEVICE = "/dev/null"
 _OF_THE_SYSTEM = (
@@ -34,12 +34,15 @@ _OF_THE_SYSTEM = (
 
 def why_refused(item: Mapping[str, Any], roots: Roots) -> str | None:
     """Why a document may not name a File or Directory as a default; None where it may, or where none is named."""
-    location = location_of(item)
-    if location.startswith(("_:", "http://", "https://")):
+    text = location_of(item)
+    if text.startswith("_:"):
         return None
-    url = location if "://" in location else f"file://{location}"
-    problem = roots.problem(url)
-    return None if problem is None or _is_of_the_system(url) else problem
+    try:
+        location = Location.parse(text)
+    except ValueError as error:
+        return f"a document may not name such a file: {error}"
+    problem = roots.problem_of(location)
+    return None if problem is None or _is_of_the_system(location) else problem
 
 
 def in_defaults(value: Any, inside: bool = False) -> Iterator[tuple[Mapping[str, Any], bool]]:
@@ -63,10 +66,18 @@ class Refused:
 
 
 def marked(item: dict[str, Any], refused: Mapping[str, Refused]) -> dict[str, Any]:
-    """A part of a document with the mark, if it is a File or Directory whose location is ``refused``."""
-    if not is_located(item) or location_of(item) not in refused:
+    """A part of a document with the mark, if it is a File or Directory whose location is ``refused``.
+
+    That of another one is in its normal form, the one that was judged.
+    """
+    if not is_located(item):
         return item
-    return {**item, REFUSED: dict(vars(refused[location_of(item)]))}
+    text = location_of(item)
+    if text in refused:
+        return {**item, REFUSED: dict(vars(refused[text]))}
+    if text.startswith("_:"):
+        return item
+    return {**item, "location" if "location" in item else "path": normal(text)}
 
 
 def check_used(value: Any) -> None:
@@ -90,9 +101,11 @@ def is_null_device(item: Mapping[str, Any]) -> bool:
     return item.get("class") == "File" and location_of(item) in (NULL_DEVICE, f"file://{NULL_DEVICE}")
 
 
-def _is_of_the_system(url: str) -> bool:
+def _is_of_the_system(location: Location) -> bool:
     """Whether a file is the operating system's and may be read by everybody, by its real path."""
-    path = os.path.realpath(percent_decoded(url.removeprefix("file://")))
+    if location.scheme != "file":
+        return False
+    path = os.path.realpath(location.path)
     if path == NULL_DEVICE:
         return True
     if not any(is_below(path, os.path.realpath(folder)) for folder in _OF_THE_SYSTEM):

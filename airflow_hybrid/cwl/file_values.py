@@ -6,9 +6,9 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow_hybrid.model import JsonValue, percent_decoded
+from airflow_hybrid.model.locations import Location
 
 _LISTS = ("secondaryFiles", "listing")
 
@@ -108,7 +108,7 @@ def named(value: Any) -> Any:
     if item.get("class") in ("File", "Directory"):
         item = with_lists(item)
         if not item.get("basename") and "location" in item:
-            item["basename"] = posixpath.basename(percent_decoded(urlsplit(item["location"]).path.rstrip("/")))
+            item["basename"] = posixpath.basename(Location.parse(item["location"]).path.rstrip("/"))
         if item["class"] == "File" and "basename" in item:
             item["nameroot"], item["nameext"] = posixpath.splitext(item["basename"])
     return item

@@ -9,12 +9,13 @@ import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from airflow_hybrid.cwl.default_files import NULL_DEVICE, is_null_device
 from airflow_hybrid.cwl.file_values import with_lists
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue, percent_decoded, percent_encoded
+from airflow_hybrid.model.locations import Location, normal, scheme_of
 
 _SHA1 = re.compile(r"sha1\$[0-9a-f]{40}")
 _SCHEMES = ("file", "http", "https", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "wasb", "adl", "ftp", "hybrid")
@@ -62,7 +63,7 @@ class InputFiles:
         item.pop("path", None)
         if location is not None:
             item["location"] = location
-            item.setdefault("basename", os.path.basename(percent_decoded(urlsplit(location).path)))
+            item.setdefault("basename", os.path.basename(Location.parse(location).path))
             if self.look:
                 self._check_exists(item)
         elif "contents" not in item and "listing" not in item:
@@ -90,18 +91,15 @@ class InputFiles:
         location, path = item.get("location"), item.get("path")
         if location is None and path is not None:
             # a path is not percent-encoded, a location is
-            location = path if self._scheme(path) in _SCHEMES else percent_encoded(path)
+            location = path if scheme_of(path) in _SCHEMES else percent_encoded(path)
         if location is None or location.startswith("_:"):
             return None
-        if self._scheme(location) not in _SCHEMES:
+        if scheme_of(location) not in _SCHEMES:
             location = urljoin(self.base, percent_encoded(percent_decoded(location), safe="/@!$&'()*+,;=~"))
-        return str(location).rstrip("/")
-
-    def _scheme(self, location: str) -> str:
         try:
-            return urlsplit(location).scheme
+            return normal(str(location))
         except ValueError as error:
-            raise self._wrong(f"{location!r} is neither a path nor a URL: {error}") from error
+            raise self._wrong(str(error)) from error
 
     def _check_exists(self, item: CwlObject) -> None:
         path = local_path(item["location"])
@@ -122,10 +120,10 @@ class InputFiles:
 def local_path(location: str) -> str | None:
     """The path of a ``file:`` URI of this machine."""
     try:
-        parts = urlsplit(location)
+        found = Location.parse(location)
     except ValueError:
         return None
-    return percent_decoded(parts.path) if parts.scheme == "file" and parts.netloc in ("", "localhost") else None
+    return found.path if found.scheme == "file" else None
 
 
 def measure(value: JsonValue, name: str, checksum: bool) -> None:

@@ -9,7 +9,6 @@ import posixpath
 import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
 from cwl_utils import expression
 from cwltool.errors import WorkflowException
@@ -37,6 +36,7 @@ from airflow_hybrid.model import (
     percent_decoded,
 )
 from airflow_hybrid.model.containers import Container, ImageSource, ReadyImage
+from airflow_hybrid.model.locations import Location, normal
 
 if TYPE_CHECKING:
     from airflow_hybrid.cwl.runtime import HybridBuilder, HybridContext, HybridJob, HybridTool
@@ -116,15 +116,21 @@ class PendingJob:
             item["location"] = location = f"_:literal-{len(self._literals)}"
             item.setdefault("basename", hashlib.sha1(item.get("contents", "").encode()).hexdigest())
             self._literals[location] = item.get("contents", "")
-        elif location.endswith("/"):
-            item["location"] = location = location.rstrip("/")
+        else:
+            item["location"] = location = self._normal(location)
         if not item.get("basename"):
-            item["basename"] = posixpath.basename(percent_decoded(urlsplit(location).path))
+            item["basename"] = posixpath.basename(Location.parse(location).path)
         if "/" in item["basename"] or item["basename"] in (".", ".."):
             raise CwlError(f"{item['basename']!r} is not the name of a {kind}", where=self.step_path)
         if kind == "File":
             item["nameroot"], item["nameext"] = posixpath.splitext(item["basename"])
         return item
+
+    def _normal(self, location: str) -> str:
+        try:
+            return normal(location)
+        except ValueError as error:
+            raise CwlError(f"a file cannot be used: {error}", where=self.step_path) from None
 
     # --- before it is placed ----------------------------------------------------------------------------------
 

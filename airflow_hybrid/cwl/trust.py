@@ -14,16 +14,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_hybrid.cwl.cache import ROOTS_VARIABLE
+from airflow_hybrid.cwl.image_trust import dockerfile_problem, image_problem
 from airflow_hybrid.cwl.own_folders import AirflowFolders, is_below, why_no_root
 from airflow_hybrid.errors import CwlError
-from airflow_hybrid.model import percent_decoded, percent_encoded
+from airflow_hybrid.model import image_names, percent_decoded, percent_encoded
 from airflow_hybrid.model.containers import ImageSource
+from airflow_hybrid.model.locations import Location, normal
 
 HINT = (
     f"if it may: set {ROOTS_VARIABLE} of Airflow's processes to the folders (or URL prefixes) that documents may read "
     "from, joined by spaces"
 )
 
+IMAGE_HINT = "an image is named as in `docker pull` (debian:12, quay.io/org/tool@sha256:...)"
 
 _OF_PROJECTS = ("README*", "LICENSE*")
 _SHARED = ("/", "/tmp", "/home", "/var", "/var/tmp", "/opt", "/srv", "/usr", "/mnt", "/data")
@@ -80,13 +83,21 @@ class Roots:
     def problem(self, url: str) -> str | None:
         """Why a document may not read ``url``; None where it may."""
         url = url.partition("#")[0]
-        if url == self._source or url.startswith(tuple(self._prefixes) or ("\0",)):
+        if url == self._source:
             return None
-        parts = urlsplit(url)
-        if parts.scheme != "file":
-            return f"a document may not load {url}: only files"
-        path = os.path.realpath(percent_decoded(parts.path))
-        url = percent_decoded(url)
+        try:
+            location = Location.parse(url)
+        except ValueError as error:
+            return f"a document may not load such a file: {error}"
+        return self.problem_of(location)
+
+    def problem_of(self, location: Location) -> str | None:
+        """The same of a location that was taken apart."""
+        if location.uri.startswith(tuple(self._prefixes) or ("\0",)) and not location.climbs:
+            return None
+        if location.scheme != "file":
+            return f"a document may not load {location.uri}: only files"
+        path, url = os.path.realpath(location.path), f"file://{location.path}"
         if path.endswith(".cwl") and "/." not in path:
             return None
         root = next((folder for folder in self._folders if is_below(path, folder)), None)
@@ -153,9 +164,12 @@ def check_image(requirement: Mapping[str, Any], roots: Roots, where: str) -> Non
     except CwlError as error:
         error.where = where or None
         raise
+    problem = _image_problem(requirement)
+    if problem:
+        raise CwlError(problem, where=where or None, hint=IMAGE_HINT)
     for field in ("dockerLoad", "dockerImport"):
         location = requirement.get(field)
-        if not location or location.startswith(("http://", "https://")):
+        if not location:
             continue
         if "://" not in location and not location.startswith("/"):
             raise CwlError(
@@ -165,6 +179,19 @@ def check_image(requirement: Mapping[str, Any], roots: Roots, where: str) -> Non
         problem = roots.problem(location if "://" in location else f"file://{percent_encoded(location)}")
         if problem:
             raise roots.refuse(f"{field}: {problem}", where)
+
+
+def _image_problem(requirement: Mapping[str, Any]) -> str | None:
+    pull, image, file = (requirement.get(f"docker{name}") for name in ("Pull", "ImageId", "File"))
+    problem = image_problem(pull) if pull else None
+    if problem:
+        return f"dockerPull {problem}"
+    # what is no name is that of an image file, which is judged where it is used
+    problem = image_problem(image) if image and image_names.name_problem(image) is None else None
+    if problem:
+        return f"dockerImageId {problem}"
+    problem = dockerfile_problem(file) if file else None
+    return f"dockerFile: {problem}" if problem else None
 
 
 def located(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -220,7 +247,11 @@ class Known:
 
 
 def _location(item: Mapping[str, Any]) -> str:
-    return str(item.get("location", item.get("path"))).rstrip("/")
+    text = str(item.get("location", item.get("path")))
+    try:
+        return text if text.startswith("_:") else normal(text)
+    except ValueError:
+        return text
 
 
 def made_up(location: str, where: str) -> CwlError:

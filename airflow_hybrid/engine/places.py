@@ -194,7 +194,4 @@ def _found_down(host: Host) -> SiteError | None:
 
 def ref_of(file: Mapping[str, Any]) -> FileRef | None:
     """Where a File or Directory object is; None for one that is at an URL of another scheme (http ...)."""
-    location = str(file["location"])
-    if location.startswith(("file:", "hybrid:")):
-        return FileRef.parse(location)
-    return None
+    return FileRef.of(str(file["location"]))

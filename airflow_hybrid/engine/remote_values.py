@@ -13,7 +13,7 @@ from airflow_hybrid.hooks import probe, web
 from airflow_hybrid.hooks.data_mover import DataMover
 from airflow_hybrid.hooks.objects import is_url
 from airflow_hybrid.hooks.staging import final
-from airflow_hybrid.hooks.store import job_directory_of
+from airflow_hybrid.hooks.store import work_directory_of
 from airflow_hybrid.model import FileRef, Question
 
 START_BYTES = 64 * 1024 + 1
@@ -29,7 +29,7 @@ async def read_start(uri: str, deployments: Mapping[str, Deployment]) -> bytes:
         return await asyncio.to_thread(web.read_start, uri, START_BYTES)
     ref = FileRef.parse(uri)
     host = await DataMover(deployments).host_of(ref)
-    question = Question("contents", ref.path, job_directory_of(ref.path) or "")
+    question = Question("contents", ref.path, work_directory_of(ref.path) or "")
     seen = await probe.facts(host, [question])
     if ref.path in seen.replaced:
         raise final(TransferError(f"{ref.path} is not read: a link is in its place", where=host.title))
@@ -48,11 +48,11 @@ async def list_folder(uri: str, deployments: Mapping[str, Deployment]) -> list[t
     """
     ref = FileRef.parse(uri)
     host = await DataMover(deployments).host_of(ref)
-    job = job_directory_of(ref.path)
-    if job is None:
+    work = work_directory_of(ref.path)
+    if work is None:
         enter, follow = f"cd -- {shlex.quote(ref.path)} || exit", "-L"
     else:
-        values = {"@PATH@": ref.path, "@JOB@": job, "@REST@": ref.path[len(job) :]}
+        values = {"@PATH@": ref.path, "@WORK@": work, "@REST@": "/" + ref.path[len(work) :].lstrip("/")}
         enter, follow = _ENTER, ""
         for mark, value in values.items():
             enter = enter.replace(mark, shlex.quote(value))
@@ -63,7 +63,7 @@ async def list_folder(uri: str, deployments: Mapping[str, Deployment]) -> list[t
 
 
 _ENTER = """cd -P -- @PATH@ || exit
-w=$(cd -P -- @JOB@ && pwd -P && echo .)
+w=$(cd -P -- @WORK@ && pwd -P && echo .)
 w=${w%??}@REST@
 [ "$(pwd -P && echo .)" = "$w
 ." ] || { echo 'a link is in its place, or in that of a folder above it' >&2; exit 1; }"""

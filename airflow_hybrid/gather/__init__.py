@@ -28,6 +28,7 @@ from airflow_hybrid.gather.plan import Plan
 from airflow_hybrid.hooks.data_mover import DataMover
 from airflow_hybrid.hooks.local import LocalHost
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
+from airflow_hybrid.model.locations import scheme_of
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 
 __all__ = ["EXISTING", "gather"]
@@ -64,7 +65,7 @@ async def gather(
     def given() -> Iterable[Mapping[str, Any]]:
         return chain(inputs(), located(outputs))
 
-    if "://" in outdir and not outdir.startswith("file://"):
+    if "://" in outdir and scheme_of(outdir) != "file":
         folder = make_folder(_temporary(), "airflow_hybrid_outputs_")
         try:
             local = folder / "outputs"
@@ -72,7 +73,7 @@ async def gather(
             return await asyncio.to_thread(upload, value, lineage, str(local), outdir, run, existing, log, given)
         finally:
             _take_away(folder, log)
-    path = FileRef.parse(outdir).path if outdir.startswith("file://") else os.path.abspath(outdir)
+    path = FileRef.parse(outdir).path if scheme_of(outdir) == "file" else os.path.abspath(outdir)
     return await _to_folder(outputs, path, deployments, links, log, run, existing, given)
 
 

@@ -106,9 +106,10 @@ class Kept:
 def _path_of(item: Mapping[str, Any]) -> str | None:
     """The path of a File or Directory that no job of a run made; None: it has none."""
     location = str(item.get("location") or item.get("path"))
-    if location.startswith(("file:", "hybrid:")):
+    ref = FileRef.of(location)
+    if ref is not None:
         # of another machine, too: it may have the folder in common with this one
-        location = FileRef.parse(location).path
+        location = ref.path
     if not location.startswith("/") or job_directory_of(location) is not None:
         return None
     return location

@@ -269,9 +269,9 @@ class _Names:
 
 def here(uri: str, deployments: Mapping[str, Deployment]) -> FileRef | None:
     """The file at ``uri`` if it is one of this machine's: then it need not be sent as a stream."""
-    if not uri.startswith(("file:", "hybrid:")):
+    ref = FileRef.of(uri)
+    if ref is None:
         return None
-    ref = FileRef.parse(uri)
     deployment = deployments.get(ref.deployment)
     local = ref.deployment == LOCAL_DEPLOYMENT or (
         # what another user's jobs made is read as that user

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from airflow_hybrid.errors import TransferError
-from airflow_hybrid.hooks.store import job_directory_of
+from airflow_hybrid.hooks.store import work_directory_of
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -25,7 +25,8 @@ _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 def opened(path: str, *, folder: bool = False) -> Iterator[int]:
     """A descriptor of a regular file, or of a folder, for reading; closed at the end.
 
-    In a job's directory nothing on the way is followed; elsewhere (a file that a user named) links are.
+    Of what a job made nothing on the way from its work directory is followed: the path came through XCom, and who may
+    write elsewhere could plant a link there. Elsewhere (a file that a user named) links are followed.
 
     :raises TransferError: a link is in the way, or it is something else than a file (a folder).
     :raises OSError: it is not there or may not be read.
@@ -62,7 +63,7 @@ def folder_at(parent: int, name: str, shown: str) -> int:
 
 
 def _open(path: str, folder: bool) -> int:
-    root = job_directory_of(path)
+    root = work_directory_of(path)
     if root is None:
         return _checked(os.open(path, _FOLDER if folder else _FILE), path, folder)
     current = os.open(root, _FOLDER)

@@ -7,27 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import IO, Any, cast
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model import JsonValue
-
-WEB = ("http", "https")
-HERE = ("file", "hybrid")
+from airflow_hybrid.model.locations import FILES, WEB, scheme_of
 
 
 def is_url(location: str) -> bool:
     """Whether a location is neither a file of this machine nor of a deployment: of the web, or of an object store."""
-    try:
-        scheme = urlsplit(location).scheme
-    except ValueError:
-        return False  # `http://[`: what is wrong with it is said by who uses it
-    return bool(scheme) and scheme not in HERE and location.startswith(f"{scheme}://")
+    scheme = scheme_of(location)
+    return bool(scheme) and scheme not in FILES and location[len(scheme) :].startswith("://")
 
 
 def is_object(location: str) -> bool:
     """Whether it is in an object store."""
-    return is_url(location) and urlsplit(location).scheme not in WEB
+    return is_url(location) and scheme_of(location) not in WEB
 
 
 def open_object(url: str) -> tuple[IO[bytes], int | None]:

@@ -101,6 +101,19 @@ def job_directory_of(path: str) -> str | None:
     return found[1] if found else None
 
 
+def work_directory_of(path: str) -> str | None:
+    """The work directory in which a job made the file. None: no job did.
+
+    Where a step is called by a number alone it cannot be told from a scatter's index: then the folder above.
+    """
+    job = job_directory_of(path)
+    if job is None:
+        return None
+    parts = job.split("/")[:-3]  # without generation, attempt and job
+    folders = 4 if parts[-1].isdecimal() else 3
+    return "/".join(parts[:-folders]) or "/"
+
+
 def producer_of(path: str) -> str | None:
     """Which task made the file, as far as its path in a job directory tells."""
     if len(path) > LONGEST_PATH:

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from airflow_hybrid.hooks.store import is_stored, job_directory_of
+from airflow_hybrid.hooks.store import is_stored, job_directory_of, work_directory_of
 from airflow_hybrid.internet import WebAddress
 from airflow_hybrid.removal.shell import FUNCTIONS
 
@@ -61,7 +61,7 @@ class Sight:
 
 _SEALED = r"""nl='
 '
-sealed() { # path, whether to read it, directory of the job that made it: sets k, s and d
+sealed() { # path, whether to read it, work directory of the job that made it: sets k, s and d
     w=$(cd -P -- "$3" 2>/dev/null && pwd -P && echo .)
     w=${w%??}${1#"$3"}
     if [ -L "$1" ]; then v=link
@@ -108,7 +108,7 @@ case $k$2 in [fd]1) s=$(siz "$p");d=$(dig "$p");;esac;fi
 printf '%s\\0' "$k" "$s" "$d" "$p";}""",
     ]
     lines.extend(
-        f"q {shlex.quote(path)} {int(read)} {shlex.quote(job_directory_of(path) or '')}" for path, read in paths
+        f"q {shlex.quote(path)} {int(read)} {shlex.quote(work_directory_of(path) or '')}" for path, read in paths
     )
     return "\n".join(lines)
 

@@ -7,14 +7,13 @@ import posixpath
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import urlsplit
 
+from airflow_hybrid.model.locations import FILES, Location, scheme_of
 from airflow_hybrid.model.values import (
     LOCAL_DEPLOYMENT,
     LOCAL_LOCATION,
     SCHEME,
     JsonValue,
-    percent_decoded,
     percent_encoded,
 )
 
@@ -24,7 +23,7 @@ class FileRef:
     """Where one copy (replica) of a file or directory is: deployment, location, absolute path.
 
     As a URI: ``hybrid://<deployment>/<location><absolute path>``, percent-encoded; the files of this machine
-    are plain ``file:///absolute/path``. ``urllib.parse.urlsplit`` takes both apart.
+    are plain ``file:///absolute/path``. :class:`Location` takes both apart.
     """
 
     deployment: str
@@ -45,27 +44,20 @@ class FileRef:
         :raises ValueError: another scheme, no location, or a path that is not absolute and normal
             (``..`` and doubled slashes are refused: a URI that came through XCom is input, not truth).
         """
-        parts = urlsplit(uri)
-        if parts.query or parts.fragment:
-            raise ValueError(f"a file URI has no query or fragment (percent-encode '?' and '#'): {uri!r}")
-        if parts.scheme == "file":
-            if parts.netloc not in ("", "localhost"):
-                raise ValueError(f"a file: URI names another host: {uri!r}")
-            deployment, location, path = LOCAL_DEPLOYMENT, LOCAL_LOCATION, percent_decoded(parts.path)
-        elif parts.scheme == SCHEME:
-            first, slash, rest = parts.path.removeprefix("/").partition("/")
-            deployment, location, path = (
-                percent_decoded(parts.netloc),
-                percent_decoded(first),
-                slash + percent_decoded(rest),
-            )
-        else:
+        if scheme_of(uri) not in FILES:
             raise ValueError(f"not a {SCHEME}: or file: URI: {uri!r}")
-        if not deployment or not location or not path.startswith("/") or "\0" in path:
-            raise ValueError(f"not the URI of a file at a location: {uri!r}")
-        if posixpath.normpath(path) != path.rstrip("/") and path != "/":
-            raise ValueError(f"the path in {uri!r} is not normal")
-        return cls(deployment, location, path.rstrip("/") or "/")
+        found = Location.parse(uri)
+        if found.scheme == "file":
+            return cls(LOCAL_DEPLOYMENT, LOCAL_LOCATION, found.path)
+        return cls(found.host, found.site, found.path)
+
+    @classmethod
+    def of(cls, uri: str) -> FileRef | None:
+        """The same for any location; None for one of another scheme (http ...).
+
+        :raises ValueError: as :meth:`parse`.
+        """
+        return cls.parse(uri) if scheme_of(uri) in FILES else None
 
 
 @dataclass(frozen=True)

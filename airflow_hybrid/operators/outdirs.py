@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import FileRef, WorkflowGraph
+from airflow_hybrid.model.locations import scheme_of
 from airflow_hybrid.operators.base import OUTDIR_KEY
 
 if TYPE_CHECKING:
@@ -56,12 +57,12 @@ def check_own(outdir: str, root: str) -> None:
 
 def is_store(outdir: str) -> bool:
     """Whether it is an URL of an object store, and no folder of this machine."""
-    return "://" in outdir and not outdir.startswith("file://")
+    return "://" in outdir and scheme_of(outdir) != "file"
 
 
 def local_path(outdir: str) -> str:
     """The path of a ``file:`` URL, or the path itself."""
-    return FileRef.parse(outdir).path if outdir.startswith("file://") else os.path.abspath(outdir)
+    return FileRef.parse(outdir).path if scheme_of(outdir) == "file" else os.path.abspath(outdir)
 
 
 def _check_path(value: str, roots: Sequence[str]) -> None:

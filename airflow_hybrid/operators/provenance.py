@@ -16,7 +16,8 @@ from typing import Any
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.cwl.trust import Known, located
 from airflow_hybrid.errors import HybridError, InputError
-from airflow_hybrid.model import LOCAL_DEPLOYMENT, Binding, CwlObject, FileRef, JsonValue, WorkflowGraph
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, SCHEME, Binding, CwlObject, FileRef, JsonValue, WorkflowGraph
+from airflow_hybrid.model.locations import Location
 
 FOLDER = "airflow_hybrid"
 """last part of every default work directory"""
@@ -47,27 +48,49 @@ class Ground:
         """Whether a file is at one of the DAG's deployments, and below a work directory as the hybrid file tells them.
 
         A queue's files are said to be at the host that it works on, so the work directories of all count. ``~`` and
-        variables in them are the site's own: what stands behind them is compared.
+        variables in them are the site's own: there the file must be where a job made it, in a folder that ends as the
+        work directory does.
         """
         if ref.deployment != LOCAL_DEPLOYMENT and ref.deployment not in self.deployments:
             return False
-        return any(_is_below(ref.path, workdir) for workdir in self._workdirs())
+        from airflow_hybrid.hooks.store import work_directory_of
+
+        work = work_directory_of(ref.path)
+        made = work is not None and self.works_in(ref.deployment, work)
+        literal = [workdir for workdir in self._workdirs() if not _VARIABLE.search(workdir)]
+        return made or any(_is_below(ref.path, workdir) for workdir in literal)
+
+    def works_in(self, deployment: str, folder: str) -> bool:
+        """Whether a folder is a work directory of the DAG.
+
+        :param deployment: that of the files in it.
+        """
+        if deployment != LOCAL_DEPLOYMENT and deployment not in self.deployments:
+            return False
+        return any(_is_workdir(folder, workdir) for workdir in self._workdirs())
 
     def _workdirs(self) -> Iterator[str]:
         home = os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
-        yield os.path.join(os.path.abspath(home), FOLDER)
+        own = os.path.join(os.path.abspath(home), FOLDER)
+        yield os.path.join(own, LOCAL_DEPLOYMENT)
         for binding in self.bindings:
             yield from (target.workdir for target in binding.targets if target.workdir)
         for deployment in self.deployments.values():
-            yield deployment.workdir or f"~/{FOLDER}"
+            is_here = deployment.type == "local" and not deployment.config.get("run_as")
+            default = os.path.join(own, deployment.name) if is_here else f"~/{FOLDER}"
+            yield deployment.workdir or default
 
 
 def _is_below(path: str, workdir: str) -> bool:
+    return path.startswith(posixpath.normpath(workdir).rstrip("/") + "/")
+
+
+def _is_workdir(folder: str, workdir: str) -> bool:
     parts = _VARIABLE.split(workdir)
-    tail = parts[-1].rstrip("/")
     if len(parts) == 1:
-        return path.startswith(posixpath.normpath(workdir).rstrip("/") + "/")
-    return f"{tail}/" in path
+        return folder == posixpath.normpath(workdir)
+    tail = parts[-1].rstrip("/")
+    return folder.endswith(tail) and len(folder) > len(tail)
 
 
 @dataclass(frozen=True, repr=False)
@@ -101,7 +124,7 @@ class Origins:
         return [item for item in located(value) if not self._made(item, folder)]
 
     def _made(self, item: Mapping[str, Any], folder: str | None) -> bool:
-        from airflow_hybrid.hooks.store import job_directory_of
+        from airflow_hybrid.hooks.store import work_directory_of
 
         location = str(item.get("location", ""))
         if location.startswith("_:"):
@@ -110,10 +133,10 @@ class Origins:
             ref = FileRef.parse(location)
         except ValueError:
             return False
-        job = job_directory_of(ref.path)
-        if job is None or "path" in item or not self.ground.holds(ref):
+        work = work_directory_of(ref.path)
+        if work is None or "path" in item or ref.uri != location or not self.ground.works_in(ref.deployment, work):
             return False
-        return folder is None or f"/{folder}/g" in job
+        return folder is None or ref.path.startswith(f"{work}/{folder}/g")
 
     def own_folder(self, task_id: str, map_index: int) -> str:
         """Where the jobs of a task are, in every work directory."""
@@ -157,11 +180,12 @@ class Origins:
         :raises InputError: a ``hybrid:`` location is not normal, or not below a work directory of a deployment.
         """
         for item in located(order):
-            location = str(item.get("location", ""))
-            if not location.startswith("hybrid:"):
+            location = str(item.get("location", item.get("path")))
+            if location.startswith("_:"):
                 continue
             try:
-                held = self.ground.holds(FileRef.parse(location))
+                found = Location.parse(location)
+                held = found.scheme != SCHEME or self.ground.holds(FileRef.parse(found.uri))
             except ValueError as error:
                 raise InputError(f"an input cannot be used: {error}") from None
             if not held:

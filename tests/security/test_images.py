@@ -14,6 +14,7 @@ import pytest
 from airflow_hybrid.config import load_hybrid_file
 from airflow_hybrid.containers import RUNTIMES, Archives
 from airflow_hybrid.cwl.compile import compile_document
+from airflow_hybrid.cwl.image_trust import dockerfile_problem, image_problem
 from airflow_hybrid.errors import ConfigError, CwlError
 from airflow_hybrid.hooks.images import obtain_command
 from airflow_hybrid.hooks.local import LocalHost
@@ -247,3 +248,103 @@ def test_an_image_of_the_hybrid_file_is_a_name_too(tmp_path: Path, kind: str, co
     with pytest.raises(ConfigError) as caught:
         load_hybrid_file(str(file))
     assert str(caught.value) == f"{file}:3: deployments.d.{said}"
+
+
+# --- registries and transports --------------------------------------------------------------------------------------
+
+LINK_LOCAL = "is a link-local address, or that of a cloud's metadata service: nothing is fetched from there"
+
+
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        ("169.254.77.77:80/x/y:1", "169.254.77.77"),
+        ("docker://169.254.169.254/x/y", "169.254.169.254"),
+        ("oras://169.254.169.254/x/y", "169.254.169.254"),
+        ("library://169.254.169.254/a/b/c", "169.254.169.254"),
+        ("0xA9FEA9FE/x/y", "169.254.169.254"),
+        ("2852039166/x/y", "169.254.169.254"),
+        ("[fe80::1]:5000/x", "fe80::1"),
+        ("[::ffff:a9fe:a9fe]/x", "::ffff:a9fe:a9fe"),
+    ],
+)
+def test_a_registry_at_a_link_local_address_is_not_asked(tmp_path: Path, name: str, host: str) -> None:
+    problem = f"{name!r} names a registry that is not asked: {host} {LINK_LOCAL}"
+    assert refused(tmp_path, {"dockerPull": name}) == f"dockerPull {problem}{HINT}"
+    assert refused(tmp_path, {"dockerImageId": name}) == f"dockerImageId {problem}{HINT}"
+    assert refused(tmp_path, {"dockerFile": f"FROM {name}"}) == f"dockerFile: FROM {problem}{HINT}"
+
+
+def test_this_host_is_no_registry_where_only_public_addresses_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("localhost:5000/a", "a.localhost/b", "127.0.0.1:5000/a", "10.0.0.1/a"):
+        assert image_problem(name) is None
+    monkeypatch.setenv("AIRFLOW_HYBRID_PUBLIC_ADDRESSES_ONLY", "true")
+    assert refused(tmp_path, {"dockerPull": "localhost:5000/a"}) == (
+        "dockerPull 'localhost:5000/a' names a registry that is not asked: localhost (127.0.0.1) is not a public "
+        f"address (AIRFLOW_HYBRID_PUBLIC_ADDRESSES_ONLY is set): nothing is fetched from there{HINT}"
+    )
+
+
+@pytest.mark.parametrize("name", ["http://169.254.169.254/x", "https://depot.galaxyproject.org/singularity/bwa:1"])
+def test_a_document_s_image_is_not_fetched_from_the_web(tmp_path: Path, name: str) -> None:
+    for field in ("dockerPull", "dockerImageId"):
+        assert refused(tmp_path, {field: name}) == (
+            f"{field} {name!r} is no image of a registry: documents fetch nothing from the web{HINT}"
+        )
+
+
+@pytest.mark.parametrize("transport", ["dir", "oci", "oci-archive", "docker-archive", "sif", "containers-storage"])
+def test_an_image_with_a_tag_is_no_file_with_a_transport(tmp_path: Path, transport: str) -> None:
+    name = f"{transport}:x"
+    problem = f"{name!r} is not an image name: {transport}: names files of the host, or images of another program"
+    for field in ("dockerPull", "dockerImageId"):
+        assert refused(tmp_path, {field: name}) == f"{field} {problem}{HINT}"
+    assert refused(tmp_path, {"dockerFile": f"FROM {name}"}) == f"dockerFile: FROM {problem}{HINT}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM oci-archive:/etc/x",
+        "from --platform=linux/amd64 oci-archive:/etc/x AS a",
+        "FROM \\\n# a comment\n\n  oci-archive:/etc/x",
+        "ARG A=oci-archive B=/etc/x\nFROM $A:${B}",
+        "FROM debian:12 AS a\nFROM a\nFROM 'oci-archive:/etc/x'",
+    ],
+)
+def test_a_dockerfile_is_made_from_images_of_registries(text: str) -> None:
+    assert dockerfile_problem(text) == "FROM 'oci-archive:/etc/x' is not an image name"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("FROM debian\nCOPY --from=dir:/etc . /x", "COPY 'dir:/etc' is not an image name"),
+        ("FROM debian\nONBUILD COPY --from=dir:/etc . /x", "ONBUILD 'dir:/etc' is not an image name"),
+        ("FROM debian\nRUN --mount=type=bind,from=dir:/etc,target=/x ls", "RUN 'dir:/etc' is not an image name"),
+        ("# syntax=dir:/etc\nFROM debian", "syntax 'dir:/etc' is not an image name"),
+        ("# escape=`\nFROM debian", "the directive `# escape=`` is not supported"),
+        (
+            "FROM ${A:-dir:/etc}",
+            "FROM '${A:-dir:/etc}' cannot be judged: an image's name may hold $NAME and ${NAME} of an ARG, "
+            "and nothing else",
+        ),
+    ],
+)
+def test_what_else_a_builder_takes_for_an_image(text: str, problem: str) -> None:
+    assert dockerfile_problem(text) == problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "FROM scratch",
+        "FROM debian:12 AS Build-1\nRUN x\nFROM build-1\nCOPY --from=Build-1 /a /b\nCOPY --from=0 /a /b",
+        "ARG VERSION=12\nFROM debian:${VERSION}\nRUN echo $HOME \\\n && ls",
+        "# syntax=docker/dockerfile:1\nFROM quay.io/org/tool@sha256:" + "0a" * 32,
+    ],
+)
+def test_dockerfiles_that_are_built(text: str) -> None:
+    assert dockerfile_problem(text) is None

@@ -246,3 +246,26 @@ def test_most_of_an_answer_is_bounded() -> None:
     with pytest.raises(RefusedError) as error:
         internet.read_all(io.BytesIO(b"12345"), 4, "it")
     assert str(error.value) == "it has more than 4 bytes"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "::ffff:0:a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe",
+        "64:ff9b:1:a9fe:a9:fe00::",
+        "64:ff9b:1:a9:fe:a9fe::",
+        "64:ff9b:1:0:a9:fea9:fe00:0",
+        "2001:db8::5efe:a9fe:a9fe",
+        "2001:db8::200:5efe:a9fe:a9fe",
+    ],
+)
+def test_an_ipv4_address_inside_of_another_form_is_judged(address: str) -> None:
+    with pytest.raises(RefusedError) as error:
+        refuse_addresses(address, [address])
+    assert error.value.message == f"{address} is {PROBLEM}"
+
+
+@pytest.mark.parametrize("address", ["64:ff9b:1::5db8:d822", "::ffff:0:5db8:d822", "2001:db8::5efe:5db8:d822"])
+def test_a_public_ipv4_address_inside_of_another_form_is_none_of_these(address: str) -> None:
+    refuse_addresses(address, [address])

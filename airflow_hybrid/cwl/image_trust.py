@@ -1,0 +1,126 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Images that a document names: what a container runtime's client would be sent to by their names. Pure.
+
+The client runs at the site and connects by itself, so names cannot be pinned to an address that was judged; literal
+addresses, and what stands for this host, are judged here as those of any URL.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from airflow_hybrid.internet import RefusedError, WebAddress, refuse_addresses
+from airflow_hybrid.model import image_names
+from airflow_hybrid.model.locations import WEB, scheme_of
+
+_DIRECTIVE = re.compile(r"#\s*([A-Za-z]+)\s*=\s*(.*?)\s*\Z")
+_FROM_FLAG = re.compile(r"--from=(\S*)")
+_MOUNT_FROM = re.compile(r"--mount=\S*?\bfrom=([^\s,]*)")
+_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+_TRANSPORTS = frozenset(
+    (
+        *("docker", "docker-archive", "docker-daemon", "oci", "oci-archive"),
+        *("containers-storage", "dir", "ostree", "sif", "tarball"),
+    )
+)
+"""containers-transports(5): podman takes ``dir:x`` for a folder, not for the image ``dir`` with the tag ``x``"""
+
+
+def image_problem(name: str) -> str | None:
+    """What is wrong with an image's name in a document, for people; None: it may be pulled."""
+    if scheme_of(name) in WEB and "://" in name:
+        return f"{name!r} is no image of a registry: documents fetch nothing from the web"
+    problem = image_names.name_problem(name)
+    if problem is not None:
+        return problem
+    transport, colon, _ = name.partition(":")
+    if colon and transport in _TRANSPORTS and not name.startswith("docker://"):
+        return f"{name!r} is not an image name: {transport}: names files of the host, or images of another program"
+    host, slash, _ = name.rpartition("://")[2].partition("/")
+    if not slash:
+        return None
+    try:
+        refuse_host(host)
+    except RefusedError as error:
+        return f"{name!r} names a registry that is not asked: {error.message}"
+    return None
+
+
+def refuse_host(host: str) -> None:
+    """Judge a host (``name``, ``name:port``, ``[address]:port``) by what it says of itself; no name is looked up.
+
+    :raises RefusedError: it is an address that nothing is fetched from, or cannot be a host.
+    """
+    address = WebAddress.parse(f"https://{host}/")
+    if address.host == "localhost" or address.host.endswith(".localhost"):
+        refuse_addresses(address.host, ["127.0.0.1"])
+    elif address.is_numeric:
+        refuse_addresses(address.host, [address.host])
+
+
+def dockerfile_problem(text: str) -> str | None:
+    """What is wrong with the images that a Dockerfile is made from; None: all are those of registries, or its own.
+
+    A builder takes names with a transport (``oci-archive:/path``, ``dir:/path``) for files of the host that it runs on.
+    What the commands of a build connect to is not judged.
+    """
+    lines = text.splitlines()
+    for line in lines:
+        found = _DIRECTIVE.fullmatch(line.strip())
+        if found is None:
+            break
+        if found[1].lower() == "escape" and found[2] != "\\":
+            return f"the directive `# escape={found[2]}` is not supported"
+        if found[1].lower() == "syntax" and (problem := image_problem(found[2])):
+            return f"syntax {problem}"
+    stages = {"scratch"}
+    arguments: dict[str, str] = {}
+    for instruction, rest in _instructions(lines):
+        if instruction == "ARG":
+            arguments.update(_defaults(rest))
+        for name in _images(instruction, rest):
+            if problem := _stage_problem(name, stages, arguments):
+                return f"{instruction} {problem}"
+        if instruction == "FROM":
+            before, _, stage = rest.rpartition(" ")
+            if before.lower().endswith(" as"):
+                stages.add(stage.lower())
+    return None
+
+
+def _instructions(lines: list[str]) -> Iterator[tuple[str, str]]:
+    """Instruction (in capitals) and what follows it, of lines joined as builders do."""
+    plain = "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    for line in re.sub(r"\\[ \t]*(\n|\Z)", " ", plain).split("\n"):
+        word, _, rest = line.strip().replace("\t", " ").partition(" ")
+        yield word.upper(), rest.strip()
+
+
+def _images(instruction: str, rest: str) -> Iterator[str]:
+    """The words of an instruction that a builder takes for an image."""
+    if instruction == "ONBUILD":
+        inner, _, rest = rest.partition(" ")
+        yield from _images(inner.upper(), rest.strip())
+    elif instruction == "FROM":
+        words = [word for word in rest.split() if not word.startswith("--")]
+        yield words[0] if words else ""
+    elif instruction in ("COPY", "ADD"):
+        yield from _FROM_FLAG.findall(rest)
+    elif instruction == "RUN":
+        yield from _MOUNT_FROM.findall(rest)
+
+
+def _defaults(rest: str) -> dict[str, str]:
+    """Names and default values of ARG; of a value that holds another variable the text as it is."""
+    pairs = (word.partition("=") for word in rest.split())
+    return {name: value.strip("\"'") for name, _, value in pairs}
+
+
+def _stage_problem(name: str, stages: set[str], arguments: Mapping[str, str]) -> str | None:
+    plain = _VARIABLE.sub(lambda found: arguments.get(found[1] or found[2], ""), name.strip("\"'"))
+    if "$" in plain:
+        return f"{name!r} cannot be judged: an image's name may hold $NAME and ${{NAME}} of an ARG, and nothing else"
+    if plain.lower() in stages:
+        return None
+    return image_problem(plain)
