@@ -174,7 +174,7 @@ async def test_a_missing_sbatch_is_named_with_what_to_do(tmp_path: Path) -> None
     tools.mkdir()
     for name in ["sh", "flock", "tar", "sed", "xargs", "find", "grep", "mkdir", "chmod", "id", "mv", "rm", "cat"]:
         (tools / name).symlink_to(Path("/usr/bin") / name)
-    host = ShellHost("/bin/dash", {**slurm.environment, "PATH": f"{slurm.folder}/bin:{tools}"})
+    host = ShellHost("dash", {**slurm.environment, "PATH": f"{slurm.folder}/bin:{tools}"})
     with pytest.raises(SubmitError, match=r"`sbatch` is not there\n  -> .*PATH") as caught:
         await JobQueue(host, SlurmScheduler()).submit(batch(f"{tmp_path}/T/a"))
     assert not caught.value.retryable
