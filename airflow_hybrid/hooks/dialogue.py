@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -28,6 +29,8 @@ from airflow_hybrid.hooks.base import (
 
 log = logging.getLogger(__name__)
 
+_ASKS = re.compile(r"(?<![\w$/])ah_ask (?!=)")
+"""in a command that asks back; any other has its own stdin"""
 Answer = Callable[[Sequence[str]], Awaitable[tuple[int, str]]]
 """words of a question -> exit code (0: done, 1: refused, 2: not known) and text. What it raises and may be tried
 again is *not known*, too; any other error ends the command and comes through."""
@@ -73,7 +76,7 @@ class DialogueHost(Host):
         timeout_s: float = DEFAULT_TIMEOUT_S,
         label: str | None = None,
     ) -> CommandResult:
-        if "ah_ask" not in command or not (stdin is None or isinstance(stdin, bytes)):
+        if not _ASKS.search(command) or not (stdin is None or isinstance(stdin, bytes)):
             return await self.inner.run(command, stdin=stdin, timeout_s=timeout_s, label=label)
         shown = label or "dialogue"
         try:

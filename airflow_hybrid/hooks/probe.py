@@ -300,7 +300,7 @@ def _text(data: bytes) -> str:
 # Files <root>/./<rest> are opened, seven at a time; the system then says which files these are, and only if they are
 # what they should be, they are read. (A process for each file would cost a second for a thousand of them.)
 # K: descriptor, path. X: path of one that is not what it should be, and is not read. Z: bytes, size, descriptor.
-_OPEN = r"""ah_ask=$1
+_OPEN = r"""ah_what=$1
 shift
 exec 3</dev/null 4</dev/null 5</dev/null 6</dev/null 7</dev/null 8</dev/null 9</dev/null
 ah_root=. ah_end='
@@ -339,12 +339,12 @@ ah_files() { # at most seven
     fi
 }
 ah_read() {
-    if [ "$ah_ask" = sums ]; then
+    if [ "$ah_what" = sums ]; then
         ah_with /usr/bin/env sha1sum -z -- "$@"
     else
-        ah_with /usr/bin/env stat -L --printf "Z$ah_ask %s %n\0" -- "$@"
+        ah_with /usr/bin/env stat -L --printf "Z$ah_what %s %n\0" -- "$@"
         printf '#bytes\0'
-        ah_with /usr/bin/env head -q -c "$ah_ask" -- "$@"
+        ah_with /usr/bin/env head -q -c "$ah_what" -- "$@"
         printf '\0#ok\0'
     fi
 }

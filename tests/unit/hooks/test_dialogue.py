@@ -7,11 +7,14 @@ import asyncio
 import io
 import tarfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from airflow_hybrid.errors import AuthenticationError, HostUnreachableError
+from airflow_hybrid.hooks import probe
 from airflow_hybrid.hooks.dialogue import DialogueHost
+from airflow_hybrid.model import Question
 from tests.unit.hooks.batches import EVERY_SHELL, ShellHost
 
 asked: list[list[str]] = []
@@ -50,6 +53,16 @@ async def test_the_callers_input_comes_when_it_is_wanted(host: DialogueHost) -> 
     result = await host.run(text, stdin=buffer.getvalue())
     assert result.out == "x\ntwo\nlines of after\n"
     assert (await host.run("ah_ask only; echo done", stdin=buffer.getvalue())).out == "done\n"
+
+
+async def test_files_are_looked_at_through_it(host: DialogueHost, tmp_path: Path) -> None:
+    (tmp_path / "ah_ask").write_text("data")
+    (tmp_path / "link").symlink_to("ah_ask")
+    file = f"{tmp_path}/ah_ask"
+    seen = await probe.facts(host, [Question("contents", file)], trees=[str(tmp_path)])
+    assert (seen.files[file].kind, seen.files[file].size, seen.contents[file]) == ("f", 4, b"data")
+    assert seen.files[file].checksum == "sha1$a17c9aaa61e80a1bf71d0d850af4e5baa9800bbd"
+    assert asked == []
 
 
 async def test_what_is_not_known_is_said_and_what_no_repetition_heals_comes_through(host: DialogueHost) -> None:
