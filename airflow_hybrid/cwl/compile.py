@@ -67,6 +67,8 @@ def compile_document(
     fragment = fragment_id or fragment
     source = base if "://" in base else Path(base).absolute().as_uri()
     if source.startswith("file://") and "://" not in base and not Path(base).is_file():
+        if Path(base).is_dir():
+            raise CwlError(f"{base} is a folder, not a CWL document")
         raise CwlError(f"no such CWL file: {base}")
     fetched: dict[str, None] = {}
     roots = Roots(source)

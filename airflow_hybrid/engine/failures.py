@@ -60,6 +60,18 @@ class Failure:
         return by_the_tool and self.status == "permanentFail" and not self.site_fault
 
 
+class JobsFailedError(JobFailedError):
+    """Jobs of a fragment failed.
+
+    :ivar failures: which; ``jobs``: how many there were.
+    """
+
+    def __init__(self, message: str, failures: Sequence[Failure], jobs: int, *, hint: str | None) -> None:
+        super().__init__(message, retryable=not all(failure.permanent for failure in failures), hint=hint)
+        self.failures = tuple(failures)
+        self.jobs = jobs
+
+
 def shown_command(script: JobScript) -> str:
     """A job's command line for people: as it would be typed, shortened in the middle, secrets left out."""
     text = script.command[0] if script.shell else shlex.join(script.command)
@@ -88,7 +100,7 @@ def jobs_in_words(count: int) -> str:
     return "1 job" if count == 1 else f"{count} jobs"
 
 
-def failed(failures: Sequence[Failure], jobs: int) -> JobFailedError:
+def failed(failures: Sequence[Failure], jobs: int) -> JobsFailedError:
     """One message for all failed jobs of a fragment: the first three in full."""
     lines = [f"{len(failures)} of {jobs} jobs failed" if jobs > 1 else "the job failed"]
     shown = failures[:SHOWN]
@@ -97,8 +109,7 @@ def failed(failures: Sequence[Failure], jobs: int) -> JobFailedError:
     if len(failures) > SHOWN:
         lines.append(f"... and {len(failures) - SHOWN} more")
     hints = dict.fromkeys(hint for hint in (_hint(failure) for failure in shown) if hint)
-    permanent = all(failure.permanent for failure in failures)
-    return JobFailedError("\n".join(lines), retryable=not permanent, hint="\n  -> ".join(hints) or None)
+    return JobsFailedError("\n".join(lines), failures, jobs, hint="\n  -> ".join(hints) or None)
 
 
 def _told(failure: Failure, stderr_lines: int) -> list[str]:

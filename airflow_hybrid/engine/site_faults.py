@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 
 from airflow_hybrid.cwl.fragment import PendingJob
 from airflow_hybrid.engine.common import Logger
-from airflow_hybrid.engine.failures import disk_is_full
+from airflow_hybrid.engine.failures import STDERR_LINES, disk_is_full
 from airflow_hybrid.engine.places import Place
 from airflow_hybrid.errors import CwlError, SiteError
 from airflow_hybrid.hooks.room import full
 from airflow_hybrid.hooks.unchanged import Recorded, differences
 from airflow_hybrid.model import JobResult
-from airflow_hybrid.printable import printable
+from airflow_hybrid.printable import printable, quoted_lines
 
 MOST_JOBS = 100
 """failed jobs whose inputs are looked at"""
@@ -83,6 +83,7 @@ def with_what_is_there(error: CwlError, job: PendingJob, place: Place, directory
     if result.scheduler_id:
         lines.append(f"  job id: {result.scheduler_id}")
     lines += [f"  folder: {outdir}", f"  what is there: {there}", f"  stderr: {result.stderr_path}"]
+    lines += quoted_lines(result.stderr_tail, most=STDERR_LINES, indent="  ")
     told = type(error)("\n".join(lines), where=f"{error.where or job.label} at {place.title}", hint=error.hint)
     told.retryable = error.retryable
     return told

@@ -123,7 +123,8 @@ class _Store:
             shown = ", ".join(taken[:5]) + (f" and {len(taken) - 5} more" if len(taken) > 5 else "")
             error = TransferError(
                 f"{self.url} has what this run did not make under names of its outputs: {shown}",
-                hint="choose another `outdir`, or let outputs get new names (`existing_outputs: rename`)",
+                hint="choose another `outdir` (`--outdir`), or let outputs get new names"
+                " (`existing_outputs: rename`, `--existing rename`)",
             )
             error.retryable = False
             raise error

@@ -163,7 +163,8 @@ class Outdir:
         shown = ", ".join(taken[:5]) + (f" and {len(taken) - 5} more" if len(taken) > 5 else "")
         error = TransferError(
             f"{self.path} has what this run did not make under names of its outputs: {shown}",
-            hint="move it away, choose another `outdir`, or let outputs get new names (`existing_outputs: rename`)",
+            hint="move it away, choose another `outdir` (`--outdir`), or let outputs get new names"
+            " (`existing_outputs: rename`, `--existing rename`)",
         )
         error.retryable = False
         raise error

@@ -22,17 +22,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid import __version__
-from airflow_hybrid.errors import ConfigError, HybridError, UnsupportedError
+from airflow_hybrid.errors import ConfigError, HybridError, JobFailedError, UnsupportedError
 from airflow_hybrid.model import percent_decoded
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 from airflow_hybrid.runner import arguments
+from airflow_hybrid.runner.arguments import PROGRAM_VARIABLE, try_folder
 from airflow_hybrid.runner.home import CACHE_VARIABLE, Home, cache_directory
 
 if TYPE_CHECKING:
     from airflow_hybrid.model import CwlObject, WorkflowGraph
 
 SUCCESS, FAILURE, UNSUPPORTED, INTERRUPTED = 0, 1, 33, 130
-PROG = "airflow-hybrid-runner"
+PROG = os.environ.pop(PROGRAM_VARIABLE, "airflow-hybrid-runner")
+"""what it is called in its messages; jobs do not get to know it"""
 _DEFAULTS: dict[str, Any] = {
     "outdir": ".", "existing": "replace", "basedir": None, "quiet": False, "verbose": False, "hybrid_file": None,
     "workflow": None, "serial": False, "tmpdir_prefix": None, "leave_tmpdir": False, "validate": False,
@@ -40,9 +42,14 @@ _DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 
 
+class _NotGatheredError(JobFailedError):
+    """All jobs are done, and their outputs are only in the run's folder."""
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run; -> the exit code."""
-    args = arguments.parser(PROG).parse_args(sys.argv[1:] if argv is None else argv)
+    parser = arguments.parser(PROG)
+    args = parser.parse_args(sys.argv[1:] if argv is None else argv)
     for name, value in _DEFAULTS.items():
         if not hasattr(args, name):
             setattr(args, name, value)
@@ -50,8 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{PROG} {__version__}")
         return SUCCESS
     if args.document is None:
-        print(f"{PROG}: which document? (--help says more)", file=sys.stderr)
-        return FAILURE
+        parser.error("which document? (--help says more)")
     signal.signal(signal.SIGTERM, _interrupt)
     os.environ.setdefault(CACHE_VARIABLE, str(cache_directory()))
     with _stdout_kept() as stdout:
@@ -125,12 +131,17 @@ def _run(args: argparse.Namespace) -> CwlObject | None:
         print(f"{args.document} is valid CWL.", file=sys.stderr)
         return None
     sites = _sites(args, graph)
+    try_folder(args.outdir)
+    keeps = bool(args.leave_tmpdir)
     prefix = args.tmpdir_prefix or os.path.join(tempfile.gettempdir(), "airflow-hybrid-")
     folder = make_folder(os.path.dirname(prefix) or ".", os.path.basename(prefix))
     try:
         return _as_dag(args, inputs, sites, folder)
+    except _NotGatheredError:
+        keeps = True
+        raise
     finally:
-        if args.leave_tmpdir:
+        if keeps:
             print(f"{PROG}: the run's files are in {folder}", file=sys.stderr)
         else:
             try:
@@ -179,10 +190,11 @@ def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], 
     from airflow_hybrid.config import parse_deployments
     from airflow_hybrid.cwl import job_requirements
     from airflow_hybrid.dag import HybridDag
-    from airflow_hybrid.errors import JobFailedError
     from airflow_hybrid.model import LOCAL_DEPLOYMENT
     from airflow_hybrid.operators.base import HybridTask
+    from airflow_hybrid.operators.values import OUTPUTS_TASK
     from airflow_hybrid.runner.dag_run import DagRunner
+    from airflow_hybrid.runner.told import told
     from airflow_hybrid.triggers.hybrid import HybridTrigger
 
     deployments = dict(parse_deployments(sites.pop("deployments", None) or {}))
@@ -218,10 +230,11 @@ def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], 
     for error in result.errors:
         if isinstance(error, UnsupportedError):
             raise error
-    reasons = list(dict.fromkeys(str(error) or repr(error) for error in result.errors)) or [
-        f"the run ended as {result.state}"
-    ]
-    raise JobFailedError("\n".join(reasons), retryable=False)
+    not_gathered = any(failure.task_id == OUTPUTS_TASK for failure in result.failures)
+    keeps = not_gathered or args.leave_tmpdir
+    message = told(result.failures, result.succeeded_jobs, None if keeps else str(folder))
+    kind = _NotGatheredError if not_gathered else JobFailedError
+    raise kind(message or f"the run ended as {result.state}", retryable=False)
 
 
 def _log_to_stderr(level: str) -> None:

@@ -4,20 +4,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from airflow_hybrid.cwl.settings import load_inputs, parse_inputs, resolve_paths
-from airflow_hybrid.errors import InputError
+from airflow_hybrid.errors import ConfigError, InputError
 from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph
 
 TOOL_KEY = "cwl:tool"
 """key of a job file that names the document it is for"""
 TOOL_HELP = "--tool-help"
+PROGRAM_VARIABLE = "_AIRFLOW_HYBRID_RUNNER_CALLED"
+"""environment variable: as what a user has called the runner"""
 DESCRIPTION = """\
 Runs a CWL document as an Airflow DAG to its end, in this process, and prints its output object (JSON). No Airflow has
 to be running. Exit code: 0 success, 1 failure, 33 the document needs a feature that cannot be had here."""
@@ -66,6 +70,33 @@ def add_options(to: Any, taken: Sequence[str] = ()) -> None:
         if flag.lstrip("-") not in taken:
             # no defaults: what was given before the document stays
             to.add_argument(flag, default=argparse.SUPPRESS, **keywords)
+
+
+def try_folder(outdir: str) -> None:
+    """See whether outputs can be written to a folder, which need not be there; it is left as it was.
+
+    :raises ConfigError: they cannot.
+    """
+    path = os.path.abspath(outdir)
+    made = []
+    try:
+        while not os.path.lexists(path):
+            made.append(path)
+            path = os.path.dirname(path)
+        for folder in reversed(made):
+            os.mkdir(folder)
+        with tempfile.TemporaryFile(dir=os.path.abspath(outdir), prefix=".airflow_hybrid-"):
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"the outputs cannot be written to {os.path.abspath(outdir)}: {error.strerror or error}",
+            where="--outdir",
+            hint="name a folder that is writable, or can be made",
+        ) from error
+    finally:
+        for folder in made:
+            with contextlib.suppress(OSError):  # it was not made, or somebody has put something into it
+                os.rmdir(folder)
 
 
 def job_document(path: str) -> tuple[str, str] | None:

@@ -12,7 +12,7 @@ from typing import Any
 from airflow.cli.cli_config import ActionCommand, Arg
 
 from airflow_hybrid.interpreter import module_command, module_environment
-from airflow_hybrid.runner.arguments import DESCRIPTION, EPILOG, OPTIONS
+from airflow_hybrid.runner.arguments import DESCRIPTION, EPILOG, OPTIONS, PROGRAM_VARIABLE
 
 _Arg: Any = Arg  # it has no type hints
 _ARGS = (
@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> None:
     environment = {**os.environ, **connections(getattr(args, "hybrid_file", None))}
     for name in _NOT_INHERITED:
         environment.pop(name, None)
+    environment[PROGRAM_VARIABLE] = "airflow hybrid run"
     sys.stdout.flush()
     command = [*module_command("airflow_hybrid.runner"), *sys.argv[position + 1 :]]
     os.execve(command[0], command, module_environment(environment))
@@ -66,7 +67,7 @@ def connections(hybrid_file: str | None) -> dict[str, str]:
     try:
         hybrid = load_hybrid_file(hybrid_file)
     except HybridError as error:
-        raise SystemExit(str(error)) from None
+        raise SystemExit(f"airflow hybrid run: {error}") from None
     found: dict[str, str] = {}
     for name in sorted({name for deployment in hybrid.deployments.values() for name in _named(deployment.config)}):
         try:

@@ -10,11 +10,9 @@ loop stands in its place: workers run one after the other, triggers all at once 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -30,6 +28,7 @@ from airflow.models.xcom import XComModel
 from airflow.sdk import DAG, timezone
 from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.api.datamodels._generated import TaskInstance as TaskIdentity
+from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import DeferTask
 from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor, run_task_in_process
@@ -49,6 +48,8 @@ from airflow_hybrid.errors import HybridError
 from airflow_hybrid.hooks.connectors import close_all
 from airflow_hybrid.model import CwlObject
 from airflow_hybrid.operators.values import OUTPUTS_TASK, RETURN
+from airflow_hybrid.runner.interrupts import interrupts_outside_of_tasks
+from airflow_hybrid.runner.told import TaskError
 
 log = logging.getLogger(__name__)
 
@@ -61,17 +62,24 @@ class RunResult:
     """How a run ended.
 
     :ivar outputs: the CWL output object; None where the run failed.
-    :ivar errors: what made tasks fail, in the order in which they did.
+    :ivar failures: what made tasks fail, in the order in which they did.
     """
 
     state: str
     outputs: CwlObject | None
-    errors: list[BaseException] = field(default_factory=list)
+    failures: list[TaskError] = field(default_factory=list)
+    succeeded_jobs: dict[str, int] = field(default_factory=dict)
+    """by scattered task of which a chunk failed: how many jobs its other chunks had"""
     tasks: dict[str, str] = field(default_factory=dict)
 
     @property
     def succeeded(self) -> bool:
         return self.state == DagRunState.SUCCESS.value
+
+    @property
+    def errors(self) -> list[BaseException]:
+        """What made tasks fail, in the order in which they did."""
+        return [failure.error for failure in self.failures]
 
 
 class _TriggerComms:
@@ -169,7 +177,7 @@ class _Run:
         self._run = run
         self._session = session
         self._triggers: dict[asyncio.Task[Any], tuple[Any, Any]] = {}
-        self._errors: list[BaseException] = []
+        self._failures: list[TaskError] = []
 
     def to_its_end(self) -> RunResult:
         try:
@@ -177,7 +185,7 @@ class _Run:
                 pass
         finally:
             self._stop_triggers()
-        return RunResult(self._run.state, self._outputs(), self._errors, self._states())
+        return RunResult(self._run.state, self._outputs(), self._failures, self._succeeded_jobs(), self._states())
 
     def _advance(self) -> bool:
         """One round: what is ready is run; then triggers, until one of them ends."""
@@ -223,12 +231,22 @@ class _Run:
         if isinstance(result.msg, DeferTask):
             self._defer(ti, identity, result.msg)
         elif result.error is not None and ti.state != TaskInstanceState.SKIPPED:
-            self._failed(result.error)
+            self._failed(ti, result.error)
 
-    def _failed(self, error: BaseException) -> None:
-        """Note why a task failed: a task that says it in its own words ends by SystemExit, and has the cause in it."""
-        cause = error.__cause__ if isinstance(error.__cause__, HybridError) else error
-        self._errors.append(cause)
+    def _failed(self, ti: Any, error: BaseException) -> None:
+        """Note why a task failed.
+
+        A task that says it in its own words ends by SystemExit or AirflowFailException, which are raised for an error
+        that has the words.
+        """
+        cause: BaseException | None = None
+        if isinstance(error, SystemExit):
+            cause = error.__cause__
+        elif isinstance(error, AirflowFailException):
+            cause = error.__context__
+        if not isinstance(cause, HybridError):
+            cause = error
+        self._failures.append(TaskError(ti.task_id, ti.map_index, cause))
 
     # --- triggers ------------------------------------------------------------------------------------------------
 
@@ -249,7 +267,7 @@ class _Run:
         supervisor = make(id=UUID(int=0), pid=0, process=None, process_log=log, client=make._api_client())
         task_runner.SUPERVISOR_COMMS = _TriggerComms(supervisor)  # type: ignore[assignment]
         try:
-            with _interrupts_outside_of_tasks(self._loop) as interrupted:
+            with interrupts_outside_of_tasks(self._loop) as interrupted:
                 task = asyncio.ensure_future(work, loop=self._loop)
                 interrupted.append(task)
                 try:
@@ -276,7 +294,7 @@ class _Run:
             self._session.commit()
             error = error or getattr(trigger, "failure", None)
             if error is not None:
-                self._failed(error)
+                self._failed(ti, error)
 
     def _stop_triggers(self) -> None:
         """The run is given up (Ctrl-C): end the jobs of its triggers."""
@@ -293,6 +311,22 @@ class _Run:
         self._turn(stop())
 
     # --- what is left of it --------------------------------------------------------------------------------------
+
+    def _succeeded_jobs(self) -> dict[str, int]:
+        """Of the scatters of which a chunk failed: how many outputs the others have left, by task."""
+        import json
+
+        found: dict[str, int] = {}
+        for task_id in {failure.task_id for failure in self._failures if failure.mapped_index >= 0}:
+            query = select(XComModel.value).where(
+                XComModel.dag_id == self._run.dag_id,
+                XComModel.run_id == self._run.run_id,
+                XComModel.task_id == task_id,
+                XComModel.key == RETURN,
+            )
+            values = [json.loads(v) if isinstance(v, str) else v for v in self._session.scalars(query)]
+            found[task_id] = sum(len([job for job in value or () if job is not None]) for value in values)
+        return found
 
     def _outputs(self) -> CwlObject | None:
         import json
@@ -314,33 +348,6 @@ class _Run:
         for ti in self._run.get_task_instances(session=self._session):
             name = ti.task_id + (f"[{ti.map_index}]" if ti.map_index >= 0 else "")
             yield name, str(getattr(ti.state, "value", ti.state))
-
-
-@contextlib.contextmanager
-def _interrupts_outside_of_tasks(loop: asyncio.AbstractEventLoop) -> Iterator[list[asyncio.Future[Any]]]:
-    """SIGINT and SIGTERM cancel the futures in the yielded list and empty it.
-
-    Python's own way, an exception wherever the loop happens to be, may end up in a task that nobody looks at.
-    """
-    work: list[asyncio.Future[Any]] = []
-
-    def interrupt() -> None:
-        while work:
-            work.pop().cancel()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield work
-        return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    heard = [number for number, handler in before.items() if callable(handler)]
-    for number in heard:
-        loop.add_signal_handler(number, interrupt)
-    try:
-        yield work
-    finally:
-        for number in heard:
-            loop.remove_signal_handler(number)
-            signal.signal(number, before[number])
 
 
 async def _first_event(trigger: Any) -> Any:

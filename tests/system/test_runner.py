@@ -105,6 +105,9 @@ def test_what_is_wrong_before_a_run_is_said_at_once(folder: Path) -> None:
         (["wrong.cwl"], 1, "wrong.cwl:2:1: unknown class 'CommandLineTol'"),
         (["absent.cwl"], 1, "no such CWL file"),
         (["echo.cwl", "absent.yml"], 1, "cannot read the inputs file"),
+        ([], 2, "error: which document?"),
+        (["."], 1, ". is a folder, not a CWL document"),
+        (["echo.cwl", "job.yml", "--outdir", "echo.cwl/x"], 1, "echo.cwl/x: Not a directory"),
         (["echo.cwl", "--nothing", "x"], 2, "unrecognized arguments: --nothing"),
     ):
         done = call(folder, *argv)
