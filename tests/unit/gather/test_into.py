@@ -199,7 +199,8 @@ def test_it_can_be_an_error_that_something_is_there_and_then_nothing_is_put(home
         gathered(outputs, home, run="r", existing="fail")
     assert str(caught.value) == (
         f"{home} has what this run did not make under names of its outputs: in.txt, dd/m\n"
-        "  -> move it away, choose another `outdir` (`--outdir`), or let outputs get new names (`existing_outputs: rename`, `--existing rename`)"
+        "  -> move it away, choose another `outdir` (`--outdir`), or let outputs get new names"
+        " (`existing_outputs: rename`, `--existing rename`)"
     )
     assert tree(home) == before
 

@@ -109,6 +109,7 @@ def test_it_can_be_an_error_that_something_is_in_a_store(store: fsspec.AbstractF
         sent({"a.txt": "x", "b.txt": "x"}, tmp_path, run="r", existing="fail")
     assert str(caught.value) == (
         "memory://bucket/out has what this run did not make under names of its outputs: a.txt\n"
-        "  -> choose another `outdir` (`--outdir`), or let outputs get new names (`existing_outputs: rename`, `--existing rename`)"
+        "  -> choose another `outdir` (`--outdir`), or let outputs get new names"
+        " (`existing_outputs: rename`, `--existing rename`)"
     )
     assert not store.exists("/bucket/out/b.txt")
