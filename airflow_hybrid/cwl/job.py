@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import posixpath
 import re
@@ -23,7 +24,7 @@ from airflow_hybrid.cwl.default_files import NULL_DEVICE, check_used, is_null_de
 from airflow_hybrid.cwl.file_values import with_lists, without_changed_place
 from airflow_hybrid.cwl.inputs import with_size
 from airflow_hybrid.cwl.outputs import check_json, publish
-from airflow_hybrid.cwl.site import Inside, JobSite
+from airflow_hybrid.cwl.site import OUTPUT_DOCUMENT, Inside, JobSite
 from airflow_hybrid.cwl.staging import Box, keep_literals, refuse_streams_into_inputs, stage_entries
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import (
@@ -400,7 +401,7 @@ class PendingJob:
         # cwltool writes into what it binds: each call has to find the inputs as they were
         cast("HybridBuilder", job.builder).copies = True
         try:
-            with self._clear_errors(""):
+            with self._clear_errors("", reads_document=True):
                 outputs = job.collect_outputs(site.outdir, exit_code)
                 normalizeFilesDirs(cast(Any, outputs))
                 collected = {name: publish(value, site, to_uri) for name, value in outputs.items()}
@@ -426,15 +427,15 @@ class PendingJob:
         with messages.caught(), javascript.process_of(self._context.owner):
             self._callback(outputs, status)
 
-    def _clear_errors(self, prefix: str) -> _ClearErrors:
-        return _ClearErrors(self.label, prefix, self._context.owner)
+    def _clear_errors(self, prefix: str, *, reads_document: bool = False) -> _ClearErrors:
+        return _ClearErrors(self.label, prefix, self._context.owner, reads_document)
 
 
 class _ClearErrors:
     """Turns what cwltool raises into a CwlError that names the job."""
 
-    def __init__(self, label: str, prefix: str, owner: str) -> None:
-        self._label, self._prefix = label, prefix
+    def __init__(self, label: str, prefix: str, owner: str, reads_document: bool) -> None:
+        self._label, self._prefix, self._reads_document = label, prefix, reads_document
         self._caught: Any = None
         self._process = javascript.process_of(owner)
 
@@ -453,6 +454,8 @@ class _ClearErrors:
             return
         known = isinstance(error, WorkflowException | ValidationException)
         text = messages.plain(str(error))[1] if known else f"{type(error).__name__}: {error}"
+        if isinstance(error, json.JSONDecodeError) and self._reads_document:
+            text = f"{OUTPUT_DOCUMENT} is not JSON: {error}"
         if isinstance(error, RecursionError):
             text = messages.TOO_DEEP
         raise CwlError(self._prefix + text, where=self._label) from error

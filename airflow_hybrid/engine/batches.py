@@ -294,12 +294,19 @@ class BatchRunner:
                     )
                 except FactsNeeded as needed:
                     questions.extend(needed.questions)
-                except CwlError as error:
-                    result = done[job.key]
-                    raise with_what_is_there(error, job, place, directories[job.key], result) from error
+                except CwlError:
+                    refused.append(job)
+                    raise
             return outputs, questions
 
-        outputs = dict(zip((job.key for job in usable), await place.with_facts(collect, self.log), strict=True))
+        refused: list[PendingJob] = []
+        try:
+            outputs = dict(zip((job.key for job in usable), await place.with_facts(collect, self.log), strict=True))
+        except CwlError as error:
+            if not refused:
+                raise
+            job = refused[-1]
+            raise await with_what_is_there(error, job, place, directories[job.key], done[job.key]) from error
         for value in outputs.values():
             self.lineage.extend(_produced(value))
         for job in usable:

@@ -72,8 +72,10 @@ def _recorded(file: Mapping[str, object], path: str) -> Recorded:
     )
 
 
-def with_what_is_there(error: CwlError, job: PendingJob, place: Place, directory: str, result: JobResult) -> CwlError:
-    """An error about a job's outputs, with the place, the job's id, its folder, and what is in that."""
+async def with_what_is_there(
+    error: CwlError, job: PendingJob, place: Place, directory: str, result: JobResult
+) -> CwlError:
+    """An error about a job's outputs, with the place, the job id, what is in its folder, and its last words."""
     outdir = posixpath.join(directory, "out")
     names = place.facts.listings.get(outdir, ())
     there = ", ".join(printable(name) for name in names[:MOST_NAMES]) or "nothing"
@@ -83,7 +85,8 @@ def with_what_is_there(error: CwlError, job: PendingJob, place: Place, directory
     if result.scheduler_id:
         lines.append(f"  job id: {result.scheduler_id}")
     lines += [f"  folder: {outdir}", f"  what is there: {there}", f"  stderr: {result.stderr_path}"]
-    lines += quoted_lines(result.stderr_tail, most=STDERR_LINES, indent="  ")
+    for tail in await place.queue.tails(posixpath.dirname(directory), [result.stderr_path]):
+        lines += quoted_lines(tail, most=STDERR_LINES, indent="  ")
     told = type(error)("\n".join(lines), where=f"{error.where or job.label} at {place.title}", hint=error.hint)
     told.retryable = error.retryable
     return told

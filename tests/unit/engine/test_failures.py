@@ -209,6 +209,10 @@ def test_a_job_that_fails_says_all_that_is_needed_to_look_into_it(
             "{type: 'File[]', outputBinding: {glob: [a, b], outputEval: '${throw \"too few reads\";}'}}",
             "output 'o': too few reads",
         ),
+        (
+            "File",
+            "cwl.output.json is not JSON: Expecting property name enclosed in double quotes: line 2 column 1 (char 2)",
+        ),
     ],
 )
 def test_an_output_that_is_not_there_says_where_and_what_is_there(
@@ -216,9 +220,13 @@ def test_an_output_that_is_not_there_says_where_and_what_is_there(
 ) -> None:
     monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
     document = tmp_path / "tool.cwl"
+    command = "echo the tool says why >&2; touch one two"
+    there = "one, two"
+    if "JSON" in message:
+        command, there = 'echo the tool says why >&2; echo "{" >cwl.output.json', "cwl.output.json"
     document.write_text(
         "cwlVersion: v1.2\nclass: CommandLineTool\nrequirements: {InlineJavascriptRequirement: {}}\n"
-        f"baseCommand: [touch, one, two]\ninputs: []\noutputs:\n  o: {output}\n"
+        f"baseCommand: [sh, -c, '{command}']\ninputs: []\noutputs:\n  o: {output}\n"
     )
     site = {"site": {"type": "local", "config": {}, "workdir": str(tmp_path / "site")}}
     with pytest.raises(CwlError) as caught:
@@ -228,6 +236,7 @@ def test_an_output_that_is_not_there_says_where_and_what_is_there(
         f"/tool at site (localhost): {message}\n"
         "  job id: ...\n"
         "  folder: ...out\n"
-        "  what is there: one, two\n"
-        "  stderr: ...stderr"
+        f"  what is there: {there}\n"
+        "  stderr: ...stderr\n"
+        "  | the tool says why"
     )
