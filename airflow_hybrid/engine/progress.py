@@ -13,6 +13,14 @@ PAUSE_S = 1.0
 """between two lines about the progress of the same jobs"""
 
 
+WARN_S = 5.0
+"""how long a batch waits for cores of others before a warning says so"""
+CORES = "they wait for cores"
+"""begins the reason of such a batch (:mod:`airflow_hybrid.schedulers.process`)"""
+_last: dict[int, Progress] = {}
+"""how far the batches of this process are, by ``id`` of their log: cores that our own jobs have are no news"""
+
+
 class ProgressLog:
     """Tells a task's log how far the jobs of a batch are: each change, but a line per :data:`PAUSE_S` at most."""
 
@@ -22,10 +30,14 @@ class ProgressLog:
         self._said = ""
         self._when = 0.0
         self._later: asyncio.TimerHandle | None = None
+        self._warning: asyncio.TimerHandle | None = None
 
     def tell(self, progress: Progress) -> None:
         """The jobs have come to where ``progress`` says."""
-        self.close()
+        self._say_no_more()
+        _last[id(self)] = progress
+        if self._warning is None and _waits_for_cores(progress):
+            self._warning = asyncio.get_running_loop().call_later(WARN_S, self._warn)
         left_s = self._when + PAUSE_S - time.monotonic()
         if left_s <= 0 or progress.finished == progress.total:
             self._say(progress)
@@ -34,6 +46,17 @@ class ProgressLog:
 
     def close(self) -> None:
         """Nothing more is said."""
+        self._say_no_more()
+        _last.pop(id(self), None)
+        if self._warning is not None:
+            self._warning.cancel()
+
+    def _warn(self) -> None:
+        progress = _last[id(self)]
+        if _waits_for_cores(progress) and not any(other.running for other in _last.values()):
+            self.log.warning("%s: %s", self.name, progress)
+
+    def _say_no_more(self) -> None:
         if self._later is not None:
             self._later.cancel()
             self._later = None
@@ -44,3 +67,7 @@ class ProgressLog:
         if text != self._said:
             self._said, self._when = text, time.monotonic()
             self.log.info("%s: %s", self.name, text)
+
+
+def _waits_for_cores(progress: Progress) -> bool:
+    return not progress.running and any(CORES in reason for reason in progress.reasons)
