@@ -462,6 +462,8 @@ ah_try_slot() { # under the host's lock, which nobody holds while waiting: take 
     if ah_fits 0 0 && ! ah_overtakes; then
         { echo "$ah_started $ah_share"; echo "$ah_of"; } >|"$ah_slots/$ah_pid"
         ah_taken=1
+    elif [ -n "$ah_waits" ]; then # others read it under the same lock, and so never half of it
+        { echo "$ah_pid $ah_started $ah_arrived $ah_share $ah_why"; echo "$ah_of"; } >|"$ah_line_up"
     fi
     exec 8>&-
     [ -n "$ah_taken" ]
@@ -475,7 +477,6 @@ ah_slot() { # wait until there is room for one job; of those who want the same o
     while :; do
         [ -z "$ah_signal" ] || exit 0
         ah_try_slot && break
-        { echo "$ah_pid $ah_started $ah_arrived $ah_share $ah_why"; echo "$ah_of"; } >|"$ah_line_up"
         sleep 0.2
     done
     : >|"$ah_line_up"

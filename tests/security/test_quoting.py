@@ -7,6 +7,8 @@ The same at SSH hosts and queues: ``tests/system/test_hostile_values.py``.
 from __future__ import annotations
 
 import json
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,12 +54,18 @@ HOSTILE = [
 ]
 
 
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder with a short path: values become file names, which have at most 255 bytes."""
+    with tempfile.TemporaryDirectory(prefix="q") as folder:
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("value", HOSTILE)
-def test_a_value_arrives_as_it_is_and_runs_nothing(tmp_path: Path, value: str) -> None:
+def test_a_value_arrives_as_it_is_and_runs_nothing(tmp_path: Path, short: Path, value: str) -> None:
     tool = tmp_path / "tool.cwl"
     tool.write_text(TOOL)
-    pwned = str(tmp_path / "PWNED")
-    value = value.replace("PWNED", pwned)
+    value = value.replace("PWNED", str(short / "PWNED"))
     name = value.replace("/", "_")
     (tmp_path / name).write_text(value)
     given = {"value": value, "name": name, "file": {"class": "File", "path": str(tmp_path / name)}}
@@ -70,4 +78,4 @@ def test_a_value_arrives_as_it_is_and_runs_nothing(tmp_path: Path, value: str) -
     assert names == sorted(["env", "stdin", "named", f"entry {name}", f"in {name}", f"out {name}"]), json.dumps(names)
     for path in (tmp_path / "work $(touch PWNED)").rglob("out/*"):
         assert path.read_text() == value, path.name
-    assert not list(tmp_path.rglob("PWNED"))
+    assert not list(tmp_path.rglob("PWNED")) and not list(short.iterdir())

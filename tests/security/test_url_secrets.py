@@ -57,7 +57,7 @@ def test_outputs_in_an_object_store_tell_none(tmp_path: Path, caplog: pytest.Log
     for text in ("one", "two"):
         made.write_text(text)
         with caplog.at_level(logging.INFO):
-            _, there = upload({"o": made.as_uri()}, lineage, str(tmp_path / "tree"), store, text, "rename", log)
+            _, there = upload({"o": made.as_uri()}, lineage, str(tmp_path / "tree"), store, text, "rename", log, tuple)
         assert SECRET not in caplog.text + json.dumps([item.to_json() for item in there])
     assert there[0].destination == "memory://conn:***@bucket/folder/out.txt_2"
     assert [record.getMessage() for record in caplog.records] == [

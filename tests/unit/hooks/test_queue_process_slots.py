@@ -127,11 +127,11 @@ async def test_a_large_job_that_has_waited_for_long_is_not_overtaken(
 ) -> None:
     monkeypatch.setattr(process, "PATIENCE_S", 1)
     queue = machine.queue("site")
-    await machine.begin(queue, "long", 1, 15)
+    await machine.begin(queue, "long", 1, 20)
     await machine.began("long")
     large = await machine.begin(queue, "large", 2, 1)
     await machine.waits()
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(4)
     small = await machine.begin(queue, "small", 1, 0)
     await asyncio.wait_for(asyncio.gather(large, small), 90)
     claims = [Path(machine.folder, name, "a1", "c", "0").stat().st_mtime for name in ("long", "large", "small")]
