@@ -53,7 +53,8 @@ $graph:
   arguments:
   - {valueFrom: 'cat', shellQuote: false}
   - $(inputs.list.path)
-  - {valueFrom: '$(inputs.list.path).idx > again && cp again again.idx', shellQuote: false}
+  - $(inputs.list.path).idx
+  - {valueFrom: '> again && cp again again.idx', shellQuote: false}
   outputs:
     list: {type: File, secondaryFiles: [.idx], outputBinding: {glob: again}}
 
