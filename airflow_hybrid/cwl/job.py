@@ -425,7 +425,12 @@ class PendingJob:
             outputs = {shortname(port["id"]): None for port in self.tool.tool["outputs"]}
         self._job = self._site = None
         with messages.caught(), javascript.process_of(self._context.owner):
-            self._callback(outputs, status)
+            try:
+                self._callback(outputs, status)
+            except TypeError:
+                # cwltool stumbles over a failed iteration of a loop; that the job has failed is told by who ran it
+                if status == "success":
+                    raise
 
     def _clear_errors(self, prefix: str, *, reads_document: bool = False) -> _ClearErrors:
         return _ClearErrors(self.label, prefix, self._context.owner, reads_document)
