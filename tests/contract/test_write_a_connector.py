@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import sys
@@ -56,7 +57,7 @@ class TestExec(ConnectorContract):
     def make_connector(self, package: Path, tmp_path: Path) -> Callable[[], Connector]:
         """By its type, from a hybrid file like the page's; the command gives a home and an environment of its own."""
         text = block("streamflow.yml").replace(
-            "[docker, exec, -i, box]", f"[env, -i, 'PATH={os.environ['PATH']}', HOME={tmp_path}]"
+            "[docker, exec, -i, box]", json.dumps(["env", "-i", f"PATH={os.environ['PATH']}", f"HOME={tmp_path}"])
         )
         file = tmp_path / "streamflow.yml"
         file.write_text("version: v1.0\n" + text.replace("workdir: /work", "workdir: ~/work here"))
