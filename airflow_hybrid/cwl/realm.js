@@ -51,8 +51,9 @@ function takeAway() {
     if (kept.has(name) || /^_(events|eventsCount|maxListeners|exiting|tickCallback|fatalException)$/.test(name)) continue;
     const { configurable, writable } = Object.getOwnPropertyDescriptor(process, name);
     if (configurable) Object.defineProperty(process, name, { value: undefined });
-    else if (writable) process[name] = undefined;
+    else if (writable && name !== "title") process[name] = undefined;
   }
+  process.title = "node: expressions of a CWL document"; // what ps says
   for (const name of Object.getOwnPropertyNames(globalThis))
     if (!standard.has(name)) Reflect.deleteProperty(globalThis, name);
   Object.freeze(globalThis);

@@ -195,11 +195,12 @@ sandboxjs.get_js_engine().eval("(function () {while (true) {}})()", timeout=600)
 def test_an_expression_does_not_outlive_a_killed_parent() -> None:
     parent = subprocess.Popen([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None and parent.stdout.readline() == "begins\n"
+    node = os.path.realpath(javascript.node_command()[0])
     nodes: list[psutil.Process] = []
-    while not any("node" in process.name() for process in nodes):
+    while not nodes:
         assert parent.poll() is None
         time.sleep(0.2)
-        nodes = [child for child in psutil.Process(parent.pid).children(recursive=True) if "node" in child.name()]
+        nodes = [child for child in psutil.Process(parent.pid).children(recursive=True) if child.exe() == node]
     time.sleep(1.0)
     parent.kill()
     parent.wait()
