@@ -177,9 +177,11 @@ class HybridBuilder(Builder):
     expressions the checksums of outputs, which the site computed.
 
     :ivar copies: an expression's value is a copy of the input that it gives, a folder that it changed a literal.
+    :ivar unnamed: the texts of InitialWorkDirRequirement's entries that have no ``entryname``.
     """
 
     copies = False
+    unnamed: frozenset[str] = frozenset()
 
     def do_eval(self, ex: Any, context: Any = None, recursive: bool = False, strip_whitespace: bool = True) -> Any:
         if isinstance(context, list | Mapping):
@@ -190,11 +192,12 @@ class HybridBuilder(Builder):
         return as_changed(copy.deepcopy(found), {}) if self.copies else found
 
     def _meant(self, ex: Any, context: Any, recursive: bool) -> Any:
-        """The Files or Directories of an expression with white space around it, of which cwltool makes a text.
+        """The Files or Directories of an expression with white space around it (``entry: |`` ends in a line break).
 
-        ``entry: |`` ends in a line break. None where it is no such expression.
+        CWL makes a text of it, the value as JSON, which becomes a file of the entry's name. An entry without a name
+        has no such file: there the author can only have meant the Files or Directories. None for all else.
         """
-        if not isinstance(ex, str) or ex == ex.strip():
+        if ex not in self.unnamed or ex == ex.strip():
             return None
         found = super().do_eval(ex, context=context, recursive=recursive)
         return found if _are_files(found) else None
@@ -294,10 +297,19 @@ class HybridTool(_Reusable, CommandLineTool):
         """Each entry has a copy of the input that it names: cwltool gives the last one's name to all of them."""
         copying = cast(HybridBuilder, builder)
         copying.copies = True
+        copying.unnamed = self._unnamed_entries()
         try:
             super()._initialworkdir(j, builder)
         finally:
             copying.copies = False
+            copying.unnamed = frozenset()
+
+    def _unnamed_entries(self) -> frozenset[str]:
+        requirement, _ = self.get_requirement("InitialWorkDirRequirement")
+        listing = cast(Any, requirement["listing"] if requirement is not None else [])
+        dirents = [item for item in listing if isinstance(item, Mapping) and isinstance(item.get("entry"), str)]
+        named = {item["entry"] for item in dirents if item.get("entryname")}
+        return frozenset(item["entry"] for item in dirents) - named
 
     def job(self, order: Any, callback: Any, context: RuntimeContext) -> Any:
         hybrid = cast(HybridContext, context)

@@ -106,6 +106,18 @@ def test_white_space_around_an_entry_s_expression_does_not_make_a_text_of_a_fold
     assert text_of(found["o"]) == "x\nf.txt\n"
 
 
+def test_white_space_around_the_expression_of_a_named_entry_makes_a_text_of_its_file(bench: Bench) -> None:
+    bench.write("f.txt", "x\n")
+    text = (
+        f"{TOOL}requirements:\n  InitialWorkDirRequirement:\n    listing:\n"
+        "      - entryname: described.json\n        entry: |\n          $(inputs.f)\n"
+        "inputs: {f: File}\nstdout: o\noutputs: {o: stdout}\nbaseCommand: [cat, described.json]\n"
+    )
+    found = bench.run(text, {"f": {"class": "File", "path": "f.txt"}})
+    described = json.loads(text_of(found["o"]))
+    assert (described["class"], described["basename"]) == ("File", "f.txt")
+
+
 # --- what JSON cannot hold ------------------------------------------------------------------------------------------
 
 
