@@ -3,8 +3,9 @@
 
 A rule that can be broken without a test failing is not tested. Prints one row of a Markdown table per rule, with the
 tests that noticed; exit code 1 if one of them was not noticed, 2 if a test fails before anything was broken. The copy
-is in a temporary folder; the code itself is never touched. ``python -m scripts.mutants WORD`` runs only those whose
-name has the word in it.
+is in a temporary folder; the code itself is never touched. What is broken may remove or overwrite things: run by root,
+the tests see this machine's files and change none of them (``tests/apart``). ``python -m scripts.mutants WORD`` runs
+only those whose name has the word in it.
 """
 
 from __future__ import annotations
@@ -455,10 +456,12 @@ def failing(folder: Path, tests: list[str], mutant: Mutant | None = None) -> lis
         (folder / name).symlink_to(ROOT / name)
     if mutant is not None:
         mutate(mutant, folder / "airflow_hybrid")
+    (folder / "tmp").mkdir()
+    apart = [str(ROOT / "tests/apart")] if os.geteuid() == 0 else []
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "--maxfail=3", "-p", "no:cacheprovider", *tests],
+        [*apart, sys.executable, "-m", "pytest", "-q", "--maxfail=3", "-p", "no:cacheprovider", *tests],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
+        env={**os.environ, "PYTHONPATH": str(folder), "TMPDIR": str(folder / "tmp")},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

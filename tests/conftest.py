@@ -19,6 +19,7 @@ from airflow_hybrid.hooks import job_script
 from airflow_hybrid.schedulers import process
 from tests import canaries
 from tests.canary_watch import Watch
+from tests.machine import Machine
 from tests.needs import unavailable
 from tests.system import kube as kubernetes
 from tests.system.kube import Kube
@@ -145,6 +146,24 @@ def _testbed_where_marked(request: pytest.FixtureRequest) -> None:
     """A test that is only marked ``testbed`` finds it by ``TESTBED_*`` variables, as the kit's commands do."""
     if request.node.get_closest_marker("testbed"):
         request.getfixturevalue("testbed")
+
+
+# --- this machine's own folders: see tests/machine.py ----------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _machine() -> Iterator[Machine]:
+    """After the session this machine's own folders have the names in them that they had."""
+    machine = Machine()
+    yield machine
+    machine.check()
+
+
+@pytest.fixture(autouse=True)
+def _root_folder(_machine: Machine) -> Iterator[None]:
+    """After the test ``/bin``, ``/lib`` and all else in the root folder is there: the test that harmed it is named."""
+    yield
+    _machine.check_root()
 
 
 # --- canaries: see tests/canaries.py ---------------------------------------------------------------------------------
