@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from airflow_hybrid.config import Deployment, for_run, load_hybrid_file
 from airflow_hybrid.engine.spec import RUN_FOLDER, run_folder
 from airflow_hybrid.errors import HybridError, SiteError
+from airflow_hybrid.hooks.base import FOLDER_BYTES, answers_up_to
 from airflow_hybrid.hooks.connectors import open_connector
 from airflow_hybrid.operators.base import in_worker, instance_id, run_token
 from airflow_hybrid.removal import MARKER
@@ -181,7 +182,8 @@ class Cleanup:
         connector = open_connector(scope.deployments, name)
         for host in await connector.hosts(service):
             workdir = given or await connector.workdir(host, service)
-            result = await host.run(_look_text(workdir, scope.dag_ids, older_than_s), label="look for old runs")
+            with answers_up_to(FOLDER_BYTES):
+                result = await host.run(_look_text(workdir, scope.dag_ids, older_than_s), label="look for old runs")
             result.check(f"the work directory {workdir} could not be looked at")
             for line in result.out.splitlines():
                 kib, path, proof = [*line.split("\t"), "", ""][:3]

@@ -26,6 +26,15 @@ MOST_QUOTED = 100_000
 """characters of what others wrote that are quoted"""
 
 
+def readable(data: bytes | bytearray) -> str:
+    r"""Bytes that a site or a job wrote, as text for people: what is not UTF-8 becomes ``\xNN``.
+
+    >>> readable(b"a \xff b")
+    'a \\xff b'
+    """
+    return data.decode(errors="backslashreplace")
+
+
 def printable(text: str) -> str:
     r"""One line: whatever is not a visible character is escaped, line ends too; secrets of URLs are left out.
 

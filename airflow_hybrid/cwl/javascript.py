@@ -33,7 +33,7 @@ from cwl_utils.errors import JavascriptException
 
 from airflow_hybrid.cwl import confined
 from airflow_hybrid.errors import UnsupportedError
-from airflow_hybrid.printable import shortened
+from airflow_hybrid.printable import readable, shortened
 
 log = logging.getLogger(__name__)
 
@@ -305,12 +305,12 @@ def _converse(process: subprocess.Popen[str], stdin: bytes, timeout_s: float) ->
                 if len(out) + len(err) > _ANSWER_BYTES:
                     return 1, "", f"the expression gave more than {_ANSWER_BYTES >> 20} MiB"
     size = len(mark)
-    return 0, out[:-size].decode(errors="replace").rstrip("\n"), err[:-size].decode(errors="replace").rstrip("\n")
+    return 0, out[:-size].decode(errors="replace").rstrip("\n"), readable(err[:-size]).rstrip("\n")
 
 
 def _death(stderr: bytes) -> str:
     """Why a Node.js that is gone is gone: it has no other reason to end than a lack of memory."""
-    said = stderr.decode(errors="replace")
+    said = readable(stderr)
     if "memory" in said or "Allocation" in said or not said.strip():
         return f"the expression needed more memory than it may have ({_HEAP_MIB} MiB)"
     return said[-2000:]

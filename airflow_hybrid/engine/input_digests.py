@@ -13,7 +13,7 @@ from airflow_hybrid.engine.executables import words_for
 from airflow_hybrid.engine.places import ref_of
 from airflow_hybrid.engine.reuse_records import tree_digest
 from airflow_hybrid.hooks import probe
-from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.hooks.base import PATH_BYTES, Host, answer_bytes, answers_up_to
 from airflow_hybrid.hooks.data_mover import DataMover
 from airflow_hybrid.model import CwlObject, Question, SiteFacts
 
@@ -104,6 +104,9 @@ async def _small_folders(host: Host, paths: Sequence[str]) -> list[str]:
     inner = (
         "for ah_f; do find -H \"$ah_f\" -type f -printf '%s\\n' 2>/dev/null | awk '{s += $1} END {print s + 0}'; done"
     )
-    answer = await host.run(f"xargs -0 -r sh -c {shlex.quote(inner)} sh", stdin=stdin, label="size of input folders")
+    with answers_up_to(answer_bytes(len(paths), PATH_BYTES)):
+        answer = await host.run(
+            f"xargs -0 -r sh -c {shlex.quote(inner)} sh", stdin=stdin, label="size of input folders"
+        )
     sizes = answer.out.split()
     return [path for path, size in zip(paths, sizes, strict=False) if size.isdigit() and int(size) <= HASHED_BYTES]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.hooks import probe, web
+from airflow_hybrid.hooks.base import FOLDER_BYTES, answers_up_to
 from airflow_hybrid.hooks.data_mover import DataMover
 from airflow_hybrid.hooks.objects import is_url
 from airflow_hybrid.hooks.staging import final
@@ -57,7 +58,8 @@ async def list_folder(uri: str, deployments: Mapping[str, Deployment]) -> list[t
         for mark, value in values.items():
             enter = enter.replace(mark, shlex.quote(value))
     find = f"find {follow} . -mindepth 1 -maxdepth 1 \\( -type d -printf 'd%f\\0' -o ! -type l -printf 'f%f\\0' \\)"
-    result = await host.run(f"{enter}\n{find}", label="listing of an input")
+    with answers_up_to(FOLDER_BYTES):
+        result = await host.run(f"{enter}\n{find}", label="listing of an input")
     result.check(f"cannot list {ref.path!r}")
     return sorted((entry[1:], entry[0] == "d") for entry in result.out.split("\0") if entry)
 

@@ -16,11 +16,24 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from airflow_hybrid.errors import AnswerTooLongError, CommandError
+from airflow_hybrid.printable import readable
 
 DEFAULT_TIMEOUT_S = 120.0
 CHUNK_BYTES = 1 << 20
-ANSWER_BYTES = 64 << 20
-"""the most that a command may print, on stdout and on stderr, where nobody says another limit"""
+ANSWER_BYTES = 4 << 20
+"""the most that a command may print, on stdout and on stderr, where nobody says another limit: :func:`answer_bytes`"""
+MOST_ANSWER_BYTES = 512 << 20
+"""the most that any command may print, whatever was asked"""
+JOB_BYTES = 2 << 10
+"""of an answer, for each job that is asked about: ids, states, nodes and reasons, of some restarts"""
+PATH_BYTES = 8 << 10
+"""of an answer, for each path that is asked about: the longest path, and a complaint that names it"""
+TASK_BYTES = 16 << 20
+"""of an answer that tells of all that a task has begun, however much: some 100,000 jobs"""
+FOLDER_BYTES = 64 << 20
+"""of an answer that lists folders, however much is in them: names, sizes and checksums of some 300,000 files"""
+PROGRAM_BYTES = 32 << 20
+"""of an answer that holds the progress of somebody else's program, such as the build of an image"""
 STREAM_ERRORS_BYTES = 1 << 20
 """of the stderr of a command whose stdout or stdin is a stream: its end is kept"""
 _LIMIT: ContextVar[int] = ContextVar("airflow_hybrid_answer_bytes", default=ANSWER_BYTES)
@@ -42,7 +55,7 @@ class CommandResult:
 
     @property
     def err(self) -> str:
-        return self.stderr.decode(errors="replace")
+        return readable(self.stderr)
 
     def check(self, message: str, *, hint: str | None = None) -> CommandResult:
         """Return self if the exit code is 0.
@@ -167,6 +180,15 @@ def answers_up_to(limit_bytes: int) -> Iterator[None]:
         yield
     finally:
         _LIMIT.reset(before)
+
+
+def answer_bytes(count: int, each: int, beside: int = ANSWER_BYTES) -> int:
+    """The longest answer to a question about ``count`` things.
+
+    :param each: bytes for one of them.
+    :param beside: bytes for what else may be said, such as a banner, or complaints.
+    """
+    return min(MOST_ANSWER_BYTES, beside + count * each)
 
 
 def answer_limit() -> int:

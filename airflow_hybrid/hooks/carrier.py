@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_hybrid.errors import CommandError, HybridError, SiteError, TransferError
 from airflow_hybrid.hooks import transfer_scripts as scripts
-from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.hooks.base import PATH_BYTES, Host, answer_bytes, answers_up_to
 from airflow_hybrid.hooks.links import Links
 from airflow_hybrid.hooks.ssh_shell import ARGUMENT_LIMIT_BYTES
 from airflow_hybrid.hooks.staging import Key, Move, StageRequest, checksum_of, entry, final, gone, key_of, token
@@ -49,7 +49,8 @@ class Carrier:
     async def look(self, requests: Sequence[StageRequest]) -> list[Move]:
         """Look at the sources: are they there, and (where not known yet) how big, and what digest."""
         paths = [(request.ref.path, request.digest is None) for request in requests if request.ref is not None]
-        result = await self.source.run(scripts.look(paths), timeout_s=LOOK_TIMEOUT_S, label="look at inputs")
+        with answers_up_to(answer_bytes(len(paths), PATH_BYTES)):
+            result = await self.source.run(scripts.look(paths), timeout_s=LOOK_TIMEOUT_S, label="look at inputs")
         try:
             sights = scripts.parse_look(result.stdout, len(paths))
         except ValueError as error:
@@ -120,11 +121,12 @@ class Carrier:
         compress = size < SMALL_FILE_BYTES * len(moves) and size > 64 << 10 and await _have_zstd(self.source, self.host)
         send = scripts.send(list(dict.fromkeys(move.sent for move in moves)), compress=compress)
         receive = scripts.receive(root, mark, [move.item for move in moves], compressed=compress)
-        if not is_local(self.source) and not is_local(self.host) and not last:
-            ended = await self.ways.carry(self.links, self.source, self.host, send, receive, root)
-            if ended is not None:
-                return "direct", ended
-        ended = await relay(self.source, send, self.host, receive, bulk=size >= BULK_BYTES)
+        with answers_up_to(answer_bytes(len(moves), PATH_BYTES)):
+            if not is_local(self.source) and not is_local(self.host) and not last:
+                ended = await self.ways.carry(self.links, self.source, self.host, send, receive, root)
+                if ended is not None:
+                    return "direct", ended
+            ended = await relay(self.source, send, self.host, receive, bulk=size >= BULK_BYTES)
         return ("copy" if is_local(self.source) and is_local(self.host) else "relay"), ended
 
     async def _judge(self, moves: Sequence[Move], ended: Ended) -> tuple[list[Move], list[Move], HybridError | None]:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from airflow_hybrid.errors import CommandError, ConfigError, DeployError
-from airflow_hybrid.hooks.base import CommandResult, Host
+from airflow_hybrid.hooks.base import PROGRAM_BYTES, CommandResult, Host, answers_up_to
 from airflow_hybrid.hooks.engine_containers import (
     LIMIT_HINT,
     PROJECT,
@@ -216,7 +216,8 @@ class ComposeProject:
         return await self._run(text, timeout_s=timeout_s, label=f"{self.engine.compose} {command.split()[0]}")
 
     async def _run(self, text: str, *, timeout_s: float = 120.0, label: str) -> CommandResult:
-        return await self.host.run(text, timeout_s=timeout_s, label=label)
+        with answers_up_to(PROGRAM_BYTES):
+            return await self.host.run(text, timeout_s=timeout_s, label=label)
 
 
 async def projects(host: Host, engine: Engine, prefix: str) -> dict[str, list[str]]:
@@ -229,7 +230,8 @@ async def projects(host: Host, engine: Engine, prefix: str) -> dict[str, list[st
         f"for kind in network volume; do ids=$({program} $kind ls -q --filter label={PROJECT}) || exit;"
         f'[ -z "$ids" ] || {program} $kind inspect $ids; done'
     )
-    result = await host.run(text, label="look for compose projects")
+    with answers_up_to(PROGRAM_BYTES):
+        result = await host.run(text, label="look for compose projects")
     result.check("the compose projects could not be listed")
     found: dict[str, list[str]] = {}
     for line in result.out.splitlines():

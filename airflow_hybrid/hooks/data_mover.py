@@ -21,7 +21,7 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import CommandError, ConfigError, TransferError
 from airflow_hybrid.hooks import transfer_scripts as scripts
 from airflow_hybrid.hooks import web
-from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.hooks.base import PATH_BYTES, Host, answer_bytes, answers_up_to
 from airflow_hybrid.hooks.carrier import LOOK_TIMEOUT_S, Carrier, bytes_per_s, streams
 from airflow_hybrid.hooks.connectors import open_connector
 from airflow_hybrid.hooks.link_script import link_files
@@ -198,7 +198,8 @@ class DataMover:
         there = await self._right_copies(host, named_ones)
         if not others:
             return there
-        result = await host.run(scripts.exists(items), timeout_s=LOOK_TIMEOUT_S, label="probe of copies")
+        with answers_up_to(answer_bytes(len(items), PATH_BYTES)):
+            result = await host.run(scripts.exists(items), timeout_s=LOOK_TIMEOUT_S, label="probe of copies")
         try:
             found = scripts.parse_exists(result.out, len(items))
         except ValueError as error:
@@ -245,7 +246,8 @@ class DataMover:
         started = time.monotonic()
         await self.check_in_place([replace(request, host=host) for request in requests])
         pairs = [(request.ref.path, request.path) for request in requests if request.ref is not None]
-        result = await host.run(link_files(pairs, token()), label="link of inputs")
+        with answers_up_to(answer_bytes(len(pairs), PATH_BYTES)):
+            result = await host.run(link_files(pairs, token()), label="link of inputs")
         states = result.out.split()
         done: dict[Key, LineageEntry] = {}
         for request, state in zip(requests, [*states, *["bad"] * len(requests)], strict=False):

@@ -105,13 +105,18 @@ def _number(labels: Mapping[str, str]) -> int:
     return int(said) if said.isdigit() else 1
 
 
+LOG_BYTES = 64 << 10
+"""of a container's log that are read for a message"""
+
+
 async def did_not_come_up(
     host: Host, program: str, containers: Sequence[Container], message: str, late: str = ""
 ) -> DeployError:
     """The error for containers that ended, are unhealthy or (``late`` says so) not ready in time, with their logs."""
     lines = [f"  {container}" for container in containers]
     for container in containers[:3]:
-        logs = await host.run(f"{program} logs --tail 10 {container.id} 2>&1", label="logs of a container")
+        text = f"{program} logs --tail 10 {container.id} 2>&1 | tail -c {LOG_BYTES}"
+        logs = await host.run(text, label="logs of a container")
         name = container.service or container.name
         lines += [f"  {name} | {line}" for line in logs.out.strip().splitlines()[-10:]]
         if container.check_output:

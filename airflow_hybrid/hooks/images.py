@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from airflow_hybrid.containers import RUNTIMES, Archives, Runtime, detect
 from airflow_hybrid.errors import SiteError, UnsupportedError
-from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.hooks.base import PROGRAM_BYTES, Host, answers_up_to
 from airflow_hybrid.model.containers import OUTDIR, ImageSource, ReadyImage
 from airflow_hybrid.printable import printable
 from airflow_hybrid.removal import shell as removal
@@ -129,7 +129,8 @@ async def _obtain(
 ) -> str | None:
     save = runtime.save(reference, f"{shared}.new") if shared else None
     command = obtain_command(runtime, source, places, reference, shared if save else None)
-    answer = await host.run(command, timeout_s=OBTAIN_TIMEOUT_S, label=f"{runtime.name}: {source.title}")
+    with answers_up_to(PROGRAM_BYTES):
+        answer = await host.run(command, timeout_s=OBTAIN_TIMEOUT_S, label=f"{runtime.name}: {source.title}")
     verdict, _, said = answer.out.partition("\n")
     if verdict == "#ah refused":
         raise UnsupportedError(

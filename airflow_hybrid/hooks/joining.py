@@ -15,15 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_hybrid.errors import CommandError
-from airflow_hybrid.hooks.base import CommandResult, Host, answer_limit, answers_up_to
+from airflow_hybrid.hooks.base import MOST_ANSWER_BYTES, CommandResult, Host, answer_limit, answers_up_to
 
 GATHER_S = 0.03
 """how long a command waits for its like"""
 HOLD_S = 1.0
 """how long it waits for one of its like that is running; the longer ones do not hold up the others"""
 MOST_JOINED = 16
-MOST_ANSWER_BYTES = 512 << 20
-"""of commands that are joined"""
 MOST_BYTES = 4 << 20
 """of stdin that is joined"""
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 
 from airflow_hybrid.errors import AnswerTooLongError, SiteError, StatusUnknownError
 from airflow_hybrid.hooks import gnu_programs
-from airflow_hybrid.hooks.base import ANSWER_BYTES, Host, answers_up_to
-from airflow_hybrid.hooks.joining import MOST_ANSWER_BYTES, run_joined
+from airflow_hybrid.hooks.base import ANSWER_BYTES, FOLDER_BYTES, MOST_ANSWER_BYTES, PATH_BYTES, Host, answers_up_to
+from airflow_hybrid.hooks.joining import run_joined
 from airflow_hybrid.model import FileFact, Question, SiteFacts
 from airflow_hybrid.model.files import SPECIAL
 
@@ -61,7 +61,7 @@ async def facts(
     if not asked and not trees:
         return SiteFacts()
     command, stdin = await asyncio.to_thread(build, asked, trees, bases)
-    most = _most_bytes(asked)
+    most = _most_bytes(asked, trees)
     try:
         with answers_up_to(most):
             answer = await run_joined(
@@ -86,11 +86,14 @@ async def facts(
         raise StatusUnknownError(f"the probe was not answered: {error} {said}".rstrip(), where=host.title) from None
 
 
-def _most_bytes(questions: Sequence[Question]) -> int:
-    """The longest answer: names, sizes and checksums of some 300,000 files, and the contents that are asked for."""
+def _most_bytes(questions: Sequence[Question], trees: Sequence[str]) -> int:
+    """The longest answer: what is said of paths, what is in folders, and the contents that are asked for."""
+    lists = bool(trees) or any(question.ask == "list" for question in questions)
+    folders = FOLDER_BYTES if lists else ANSWER_BYTES
+    paths = PATH_BYTES * len(questions)
     contents = sum(CONTENTS_BYTES for question in questions if question.ask == "contents")
     documents = sum(DOCUMENT_BYTES for question in questions if question.ask == "document")
-    return min(MOST_ANSWER_BYTES, ANSWER_BYTES + contents + documents)
+    return min(MOST_ANSWER_BYTES, folders + paths + contents + documents)
 
 
 def build(questions: Iterable[Question], trees: Sequence[str], bases: Sequence[str]) -> tuple[str, bytes]:

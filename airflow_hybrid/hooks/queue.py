@@ -15,12 +15,13 @@ from airflow_hybrid.errors import CancelledError, SiteError, StatusUnknownError,
 from airflow_hybrid.hooks import job_commands as commands
 from airflow_hybrid.hooks import job_directory as directory_
 from airflow_hybrid.hooks import probe
-from airflow_hybrid.hooks.base import CommandResult, Host, answers_up_to
+from airflow_hybrid.hooks.base import JOB_BYTES, TASK_BYTES, CommandResult, Host, answer_bytes, answers_up_to
 from airflow_hybrid.hooks.job_directory import Batch, BatchReport, Evidence
 from airflow_hybrid.hooks.job_results import ALIVE, doubtful, element_of, leaves_nothing, results_of, settled
 from airflow_hybrid.hooks.joining import run_joined
-from airflow_hybrid.hooks.poller import SLOWEST_S, NeverStartsError, Progress, poller
+from airflow_hybrid.hooks.poller import SLOWEST_S, STATUS_BYTES, NeverStartsError, Progress, poller
 from airflow_hybrid.model import JobResult, JobState, Question, SiteFacts
+from airflow_hybrid.printable import readable
 from airflow_hybrid.schedulers.base import Account, ElementState, Scheduler
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,8 @@ SUBMIT_TIMEOUT_S = 300.0
 SUBMIT_PAUSES_S = (1.0, 5.0, 15.0)
 """between tries of a submit whose answer was lost or unclear; the later ones outlast the scheduler's own timeouts"""
 TAILS_BYTES = 1 << 20
+META_BYTES = 64 << 20
+"""of what is read of a batch that another process submitted, with its description, however many jobs it has"""
 MOST_TAILS = 20
 CERTAIN_AFTER_S = 2.0
 """how long exit codes may still arrive after the scheduler said that a job ended badly"""
@@ -91,9 +94,10 @@ class JobQueue:
             sub, data, command = await asyncio.to_thread(self._prepare, batch, max_array)
             label = f"submit {sub.name}"
             try:
-                answer = await run_joined(
-                    self.host, "submit", command, stdin=data, timeout_s=SUBMIT_TIMEOUT_S, label=label
-                )
+                with answers_up_to(answer_bytes(len(batch.jobs), JOB_BYTES, TASK_BYTES)):
+                    answer = await run_joined(
+                        self.host, "submit", command, stdin=data, timeout_s=SUBMIT_TIMEOUT_S, label=label
+                    )
                 return self._submitted(batch, answer, max_array)
             except StatusUnknownError as error:
                 problem = error
@@ -239,7 +243,7 @@ class JobQueue:
         """Ids and description of a batch that another process submitted."""
         task, token = posixpath.split(directory)
         await self._patiently(lambda: self.inspect(task, token))  # finds ids whose submit reply was lost
-        evidence = await self._evidence(directory, True)
+        evidence = await self._evidence(directory, None)
         if evidence.meta is None:
             raise SiteError("there is no batch in this directory", where=f"{self.host.title}: {directory}")
         self._known[directory] = evidence.ids, evidence.meta
@@ -260,13 +264,13 @@ class JobQueue:
         total = len(meta["keys"])
         began, pause, sure, spoken = time.monotonic(), 0.5, False, False
         while True:
-            evidence = await self._evidence(directory, False, seen)
+            evidence = await self._evidence(directory, total, seen)
             seen = None
             open_ = [i for i in range(total) if i not in evidence.endings]
             odd = [i for i, ending in evidence.endings.items() if doubtful(ending)]
             account = Account({}, complete=True)
             if ids and (open_ or odd):
-                account = await self._account(ids)
+                account = await self._account(ids, total)
             elements = {i: element_of(self.scheduler, account, evidence, ids, i, meta) for i in (*open_, *odd)}
             waited = time.monotonic() - began
             if any(elements[i].state in ALIVE for i in open_):
@@ -286,10 +290,10 @@ class JobQueue:
             pause = min(10.0, pause * 2)
         results = results_of(self.scheduler, directory, ids, meta, evidence, account, elements)
         if ids and any(result.state is JobState.LOST for result in results):
-            evidence = await self._withdraw_lost(directory, ids, evidence)
+            evidence = await self._withdraw_lost(directory, ids, total, evidence)
         return await self._results(directory, ids, meta, evidence, account, elements)
 
-    async def _withdraw_lost(self, directory: str, ids: tuple[str, ...], evidence: Evidence) -> Evidence:
+    async def _withdraw_lost(self, directory: str, ids: tuple[str, ...], total: int, evidence: Evidence) -> Evidence:
         """See to it that what nobody knows of does not run beside its next attempt.
 
         :return: the evidence, with exit codes that came meanwhile; those of jobs that were ended by this do not count.
@@ -298,13 +302,13 @@ class JobQueue:
         pause = 1.0
         while True:
             await self._patiently(lambda: self._cancel_ids(ids))
-            account = await self._account(ids)
+            account = await self._account(ids, total)
             if account.heard and not any(element.state in ALIVE for element in account.elements.values()):
                 break
             log.warning("%s: %s may still run; looking again in %g s", self.host.title, directory, pause)
             await asyncio.sleep(pause)
             pause = min(30.0, pause * 2)
-        latest = await self._evidence(directory, False)
+        latest = await self._evidence(directory, total)
         came = {i: ending for i, ending in latest.endings.items() if i in evidence.endings or not doubtful(ending)}
         return replace(latest, endings=came, present=evidence.present)
 
@@ -322,7 +326,7 @@ class JobQueue:
         log.warning("%s: %s can never run and is withdrawn: %s", self.host.title, directory, reason)
 
         await self._patiently(lambda: self._cancel_ids(ids))
-        evidence = await self._evidence(directory, False)
+        evidence = await self._evidence(directory, len(meta["keys"]))
         never = ElementState(JobState.FAILED, f"it can never run as it is and was withdrawn: {reason}")
         elements = {i: never for i in range(len(meta["keys"])) if i not in evidence.endings}
         return await self._results(directory, ids, meta, evidence, Account({}, complete=True), elements)
@@ -359,7 +363,12 @@ class JobQueue:
 
     # --- questions, waited out ------------------------------------------------------------------------------------
 
-    async def _evidence(self, directory: str, with_meta: bool, seen: str | None = None) -> Evidence:
+    async def _evidence(self, directory: str, jobs: int | None, seen: str | None = None) -> Evidence:
+        """What a batch directory says.
+
+        :param jobs: how many the batch has; None: that is to be read as well, with the batch's description.
+        """
+        most = answer_bytes(jobs, JOB_BYTES) if jobs is not None else META_BYTES
         if seen is not None:
             try:
                 return commands.parse_evidence(seen)
@@ -367,7 +376,9 @@ class JobQueue:
                 log.info("%s: %s: reading %s again", self.host.title, error, directory)
 
         async def ask() -> Evidence:
-            answer = await self.host.run(commands.evidence_command(directory, with_meta), label=f"read {directory}")
+            command = commands.evidence_command(directory, jobs is None)
+            with answers_up_to(most):
+                answer = await self.host.run(command, label=f"read {directory}")
             try:
                 return commands.parse_evidence(answer.out)
             except ValueError as error:
@@ -375,9 +386,13 @@ class JobQueue:
 
         return await self._patiently(ask)
 
-    async def _account(self, ids: tuple[str, ...]) -> Account:
+    async def _account(self, ids: tuple[str, ...], jobs: int) -> Account:
+        """What the queue, in which others of the user's jobs may be, and the accounting say of a batch."""
         try:
-            answer = await self.host.run(self.scheduler.account_command(ids), label=f"{self.scheduler.name} accounting")
+            with answers_up_to(answer_bytes(jobs, JOB_BYTES, STATUS_BYTES)):
+                answer = await self.host.run(
+                    self.scheduler.account_command(ids), label=f"{self.scheduler.name} accounting"
+                )
         except SiteError as error:
             if not error.retryable:
                 raise
@@ -401,7 +416,7 @@ class JobQueue:
         try:
             with answers_up_to(TAILS_BYTES):
                 answer = await self.host.run(commands.tails_command(directory, paths), label="read stderr of jobs")
-            return [tail.decode(errors="replace") for tail in commands.parse_tails(answer.stdout)]
+            return [readable(tail) for tail in commands.parse_tails(answer.stdout)]
         except (SiteError, ValueError) as error:
             log.warning("%s: the stderr of jobs could not be read: %s", self.host.title, error)
             return []
@@ -462,7 +477,8 @@ class JobQueue:
         :raises SiteError: the host or the scheduler gave no answer (retryable).
         """
         command = commands.inspect_command(task_directory, self.scheduler, token)
-        answer = await self.host.run(command, timeout_s=SUBMIT_TIMEOUT_S, label=f"inspect {task_directory}")
+        with answers_up_to(TASK_BYTES):
+            answer = await self.host.run(command, timeout_s=SUBMIT_TIMEOUT_S, label=f"inspect {task_directory}")
         verdict, message, lines = commands.parse_answer(answer.out)
         if verdict != "done":
             self._check(verdict, message, answer)

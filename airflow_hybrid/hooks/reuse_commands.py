@@ -28,6 +28,8 @@ MOST_FILES = 64
 """of one tool; then they are made one"""
 MOST_RECORDS = 200_000
 """of one tool that are kept, the newest, about 100 MB"""
+RECORD_BYTES = 1 << 20
+"""of one job; where more is to be said, some 10,000 outputs, nothing is recorded"""
 _PREFIX = 16
 _KEY = re.compile(r"[0-9a-f]{16}/[0-9a-f]{64}\Z")
 
@@ -64,7 +66,7 @@ def lookup_command(workdir: str, tool: str, task_directory: str) -> str:
     place = posixpath.join(workdir, REUSE)
     paths = {"T": task_directory, "R": place, "TOOL": posixpath.join(place, tool)}
     values = {name: shlex.quote(path) for name, path in paths.items()}
-    return fill(_LOOKUP, {**values, "MOST": str(MOST_NAMES + 1)})
+    return fill(_LOOKUP, {**values, "MOST": str(MOST_NAMES + 1), "RECORD": str(RECORD_BYTES)})
 
 
 def lookup_input(keys: Sequence[str]) -> bytes:
@@ -106,10 +108,11 @@ def store_command(workdir: str) -> str:
 
 def store_input(records: Mapping[str, Mapping[str, Any]]) -> bytes:
     """Records by key, compressed: ``<tool>/<job> <JSON>``, one a line."""
-    lines = (
-        f"{_checked(key)} {json.dumps({**record, 'key': key}, separators=(',', ':'))}\n"
-        for key, record in records.items()
-    )
+    lines = []
+    for key, record in records.items():
+        line = f"{_checked(key)} {json.dumps({**record, 'key': key}, separators=(',', ':'))}\n"
+        if len(line) <= RECORD_BYTES:
+            lines.append(line)
     return gzip.compress("".join(lines).encode(), 1)
 
 
@@ -127,7 +130,7 @@ if cd @TOOL@ 2>/dev/null && [ -O @R@ ] && [ ! -h @R@ ]; then ah_mine=yes; fi
 echo '#records'
 [ -z "$ah_mine" ] || { cat; cat r.* 2>/dev/null; } |
     awk '!all { if ($0 == "#") all = 1; else wanted[$0]; next }
-        { key = substr($0, 1, 64); if (key in wanted) last[key] = $0 }
+        length($0) < @RECORD@ { key = substr($0, 1, 64); if (key in wanted) last[key] = $0 }
         END { for (key in last) print last[key] }'
 echo '#end'
 """

@@ -19,8 +19,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_hybrid.errors import SiteError
-from airflow_hybrid.hooks.base import CommandResult, Host
+from airflow_hybrid.hooks.base import TASK_BYTES, CommandResult, Host, answer_bytes, answers_up_to
 from airflow_hybrid.hooks.reuse_commands import (
+    RECORD_BYTES,
     Lookup,
     lookup_command,
     lookup_input,
@@ -90,7 +91,9 @@ class ReuseIndex:
         command = lookup_command(self.workdir, tool, task_directory)
         stdin = lookup_input(sorted(set(keys)))
         ask = functools.partial(self.host.run, command, stdin=stdin, label="look for finished jobs")
-        return await asyncio.to_thread(parse_lookup, (await patiently(ask)).stdout)
+        with answers_up_to(answer_bytes(len(set(keys)), RECORD_BYTES, TASK_BYTES)):
+            answer = await patiently(ask)
+        return await asyncio.to_thread(parse_lookup, answer.stdout)
 
     def record(self, records: Mapping[str, Mapping[str, Any]]) -> None:
         """Note finished jobs by key; they are written soon, with those of others, and before connections are closed."""

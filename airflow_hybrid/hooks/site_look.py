@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.hooks.base import TASK_BYTES, Host, answers_up_to
 from airflow_hybrid.hooks.queue import OUR_OPTIONS
 from airflow_hybrid.model import Resources
 from airflow_hybrid.schedulers.base import Scheduler, Submission
@@ -57,7 +57,8 @@ async def look(
             parts.append(f"( {scheduler.capacity_command(submission) or ':'}\n) </dev/null")
         if wait and (text := scheduler.wait_command(submission)):
             parts.append(f"( {text}\n) </dev/null")
-    answer = await host.run("\n".join([*parts, ":"]), timeout_s=LOOK_TIMEOUT_S, label="look at the place")
+    with answers_up_to(TASK_BYTES):  # where all jobs of the task were placed; a line for each of a cluster's nodes
+        answer = await host.run("\n".join([*parts, ":"]), timeout_s=LOOK_TIMEOUT_S, label="look at the place")
     notes, _, rest = answer.out.partition("#look\n")
     wait_s, said = scheduler.parse_wait(rest) if scheduler is not None and wait else (None, "")
     return SiteLook(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.hooks import probe
-from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.hooks.base import PATH_BYTES, TASK_BYTES, Host, answer_bytes, answers_up_to
 from airflow_hybrid.hooks.joining import run_joined
 from airflow_hybrid.model import JsonValue, Question, SiteFacts
 from airflow_hybrid.model.outside import Outside
@@ -121,7 +121,8 @@ async def _look(host: Host, path: str | None, outsides: Sequence[Outside], task_
     lines = [f"w {word}" for word in words] + [f"c {word}" for word in commands] + [f"p {file}" for file in files]
     stdin = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
     command = look_command(path, variables, task_directory)
-    answer = await run_joined(host, "programs", command, stdin=stdin, timeout_s=120, label="look for programs")
+    with answers_up_to(answer_bytes(len(lines), PATH_BYTES, TASK_BYTES)):
+        answer = await run_joined(host, "programs", command, stdin=stdin, timeout_s=120, label="look for programs")
     try:
         return parse_look(answer.stdout)
     except ValueError as error:

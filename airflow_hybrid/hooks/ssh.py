@@ -29,6 +29,7 @@ from airflow_hybrid.hooks.ssh_connection import SshConnection
 from airflow_hybrid.hooks.ssh_login import Login, openssh_argv
 from airflow_hybrid.hooks.ssh_settings import SshSettings
 from airflow_hybrid.hooks.ssh_shell import after_marker, piped, remote_command
+from airflow_hybrid.printable import readable
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 
 log = logging.getLogger(__name__)
@@ -122,7 +123,7 @@ class SshHost(Host):
             location=self.title,
             command=shown,
             exit_code=code,
-            stderr=(stdout[-1000:] + b"\n" + stderr[-1000:]).decode(errors="replace"),
+            stderr=readable(stdout[-1000:] + b"\n" + stderr[-1000:]),
             hint="is the account allowed to run commands (login shell, ForceCommand, start-up files)?",
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_hybrid.errors import DeployError
-from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.hooks.base import PROGRAM_BYTES, Host, answers_up_to
 from airflow_hybrid.hooks.engine_containers import (
     OWN_NUMBER,
     Container,
@@ -62,7 +62,8 @@ class Standing:
         deadline = time.monotonic() + timeout_s
         for number, name in enumerate(names, 1):
             text = f"run {name}"
-            result = await self.host.run(self._run_text(name, number, wish), timeout_s=RUN_TIMEOUT_S, label=text)
+            with answers_up_to(PROGRAM_BYTES):
+                result = await self.host.run(self._run_text(name, number, wish), timeout_s=RUN_TIMEOUT_S, label=text)
             if result.exit_code != 0:
                 said = result.err or result.out
                 raise DeployError(
@@ -111,7 +112,8 @@ class Standing:
     async def _inspect(self, ids: str, check_health: bool) -> list[Container]:
         for again in (True, True, False):
             text = look_text(self.program, ids, check_health=check_health)
-            result = await self.host.run(text, label="look at containers")
+            with answers_up_to(PROGRAM_BYTES):
+                result = await self.host.run(text, label="look at containers")
             if result.exit_code != 0 and "no such" in result.err.lower() and again and not ids.startswith("echo"):
                 continue  # one ended between the two commands
             break

@@ -17,6 +17,7 @@ from airflow_hybrid.hooks.base import CommandResult, Host, end_of, whole
 from airflow_hybrid.hooks.local import LocalHost, clean_environment
 from airflow_hybrid.hooks.ssh_shell import MARKER, argument_line, piped
 from airflow_hybrid.hooks.transfer_scripts import parse_receive
+from airflow_hybrid.printable import readable
 
 TRANSFER_TIMEOUT_S = 7 * 24 * 3600.0
 """a transfer may take long; a dead peer is noticed by keepalives on every connection"""
@@ -132,7 +133,7 @@ async def _pipe(left: Sequence[str], right: Sequence[str]) -> Ended:
 
 
 def _without_marker(text: bytes | None) -> str:
-    return (text or b"").decode(errors="replace").replace(f"{MARKER}\n", "")
+    return readable(text or b"").replace(f"{MARKER}\n", "")
 
 
 # --- from one location to another, by the ssh that is installed there ------------------------------------------------

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from airflow_hybrid.errors import CommandError
 from airflow_hybrid.hooks import probe
-from airflow_hybrid.hooks.base import Host
+from airflow_hybrid.hooks.base import PATH_BYTES, Host, answer_bytes, answers_up_to
 from airflow_hybrid.hooks.joining import run_joined
 from airflow_hybrid.hooks.store import STORE, job_directory_of, producer_of, sha1_of
 from airflow_hybrid.model import FileFact, Question
@@ -142,9 +142,10 @@ async def _late_entries(host: Host, folders: Sequence[Recorded]) -> dict[str, st
 }}
 {calls}
 """
-    answer = await run_joined(
-        host, "probe", text, timeout_s=LOOK_TIMEOUT_S, label="look at folders of outputs", stdin=b""
-    )
+    with answers_up_to(answer_bytes(len(folders), PATH_BYTES)):
+        answer = await run_joined(
+            host, "probe", text, timeout_s=LOOK_TIMEOUT_S, label="look at folders of outputs", stdin=b""
+        )
     late = answer.out.split("\0")[:-1]
     if answer.exit_code != 0 or len(late) != len(folders):
         raise CommandError(

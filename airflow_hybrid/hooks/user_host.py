@@ -13,6 +13,7 @@ from airflow_hybrid.errors import SiteError
 from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, first_line
 from airflow_hybrid.hooks.local import ARGUMENT_LIMIT, LocalHost, clean_environment
 from airflow_hybrid.model import LOCAL_LOCATION
+from airflow_hybrid.printable import readable
 
 _BLOCK_BYTES = 4096
 _OF_THE_USER = ("HOME", "USER", "LOGNAME", "SHELL", "TMPDIR")
@@ -138,7 +139,7 @@ class UserHost(LocalHost):
             process = await asyncio.create_subprocess_exec(
                 *self._sudo, "/usr/bin/env", "-i", "/bin/sh", "-c", ":", stdin=null, stdout=null, stderr=pipe
             )
-            said, code = (await process.communicate())[1].decode(errors="replace").strip(), process.returncode
+            said, code = readable((await process.communicate())[1]).strip(), process.returncode
         except FileNotFoundError:
             said, code = "sudo is not there", 127
         if code != 0:

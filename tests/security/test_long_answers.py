@@ -92,7 +92,7 @@ async def test_too_many_files_are_an_error_that_says_what_to_do(
         (tmp_path / f"out/{number}").touch()
     host = LocalHost()
     assert len((await probe.facts(host, trees=[f"{tmp_path}/out"])).files) == 301
-    monkeypatch.setattr(probe, "ANSWER_BYTES", 10_000)
+    monkeypatch.setattr(probe, "FOLDER_BYTES", 10_000)
     with pytest.raises(AnswerTooLongError) as error:
         await probe.facts(host, trees=[f"{tmp_path}/out"])
     assert str(error.value) == (

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.errors import AuthenticationError, ConfigError, HostKeyError, HostUnreachableError, SiteError
 from airflow_hybrid.hooks.airflow_connection import read_connection
+from airflow_hybrid.printable import readable
 
 if TYPE_CHECKING:
     import aiohttp
@@ -351,7 +352,7 @@ class Cluster:
         try:
             said = json.loads(data) if data else {}
         except ValueError:
-            said = {"message": data[:500].decode(errors="replace")}
+            said = {"message": readable(data[:500])}
         if 200 <= status <= 299:
             return said
         raise self._error(status, said, method)

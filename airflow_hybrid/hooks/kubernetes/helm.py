@@ -13,6 +13,7 @@ from typing import Any
 from airflow_hybrid.errors import ConfigError, DeployError, HostKeyError, HostUnreachableError
 from airflow_hybrid.hooks.kubernetes.cluster import Cluster
 from airflow_hybrid.interpreter import module_command, module_environment
+from airflow_hybrid.printable import readable
 
 PROGRAM = "airflow_hybrid.hooks.kubernetes.helm_process"
 SLACK_S = 240.0
@@ -101,7 +102,7 @@ class Release:
         try:
             answer: dict[str, Any] = json.loads(out)
         except ValueError:
-            tail = err[-1500:].decode(errors="replace").strip()
+            tail = readable(err[-1500:]).strip()
             raise DeployError(f"helm {action} of {self.name} broke off: {tail}", where=self._where) from None
         if "error" in answer:
             raise self._error(action, str(answer["kind"]), str(answer["error"]).strip())

@@ -15,7 +15,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.errors import CommandError, HostUnreachableError, LocationGoneError, SiteError
-from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line, whole
+from airflow_hybrid.hooks.base import (
+    CHUNK_BYTES,
+    DEFAULT_TIMEOUT_S,
+    STREAM_ERRORS_BYTES,
+    ByteStream,
+    CommandResult,
+    Host,
+    answer_limit,
+    first_line,
+    too_long,
+    whole,
+)
 from airflow_hybrid.hooks.kubernetes.cluster import ApiError, Cluster
 from airflow_hybrid.model.clean_shell import CLEAN_SHELL
 from airflow_hybrid.schedulers import kubernetes_answers as answers
@@ -24,7 +35,6 @@ if TYPE_CHECKING:
     import aiohttp
 
 FRAME_BYTES = 256 << 10
-STDERR_LIMIT_BYTES = 1 << 20
 MAX_MESSAGE_BYTES = 32 << 20
 _STDIN, _STDOUT, _STDERR, _STATUS = range(4)
 
@@ -91,6 +101,7 @@ class PodHost(Host):
     async def _run(self, command: str, stdin: bytes | AsyncIterator[bytes] | None, shown: str) -> CommandResult:
         async with self.stream(command, label=shown) as stream:
             assert isinstance(stream, PodStream)
+            stream.most_errors = answer_limit()
             feeding = asyncio.ensure_future(_feed(stream, stdin))
             try:
                 answer = await whole(stream.read, f"{self.title}: {shown}")
@@ -150,7 +161,12 @@ class PodHost(Host):
 
 
 class PodStream:
-    """A running command's ends; see :class:`airflow_hybrid.hooks.base.ByteStream`."""
+    """A running command's ends; see :class:`airflow_hybrid.hooks.base.ByteStream`.
+
+    :ivar most_errors: bytes of stderr after which the command is ended; None: its end is kept, however long it is.
+    """
+
+    most_errors: int | None = None
 
     def __init__(self, host: PodHost, socket: aiohttp.ClientWebSocketResponse, shown: str) -> None:
         self._host, self._socket, self._shown = host, socket, shown
@@ -216,9 +232,17 @@ class PodStream:
         if channel == _STDOUT:
             self._ahead += data
         elif channel == _STDERR:
-            self._stderr = (self._stderr + data)[-STDERR_LIMIT_BYTES:]
+            self._keep_errors(data)
         elif channel == _STATUS:
             self._exit_code = self._code(json.loads(data))
+
+    def _keep_errors(self, data: bytes) -> None:
+        if self.most_errors is None:
+            self._stderr = (self._stderr + data)[-STREAM_ERRORS_BYTES:]
+            return
+        self._stderr += data
+        if len(self._stderr) > self.most_errors:
+            raise too_long(self.most_errors, f"{self._host.title}: {self._shown}")
 
     def _code(self, status: dict[str, Any]) -> int:
         """The exit code in the last message of an exec stream."""
