@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import cwltool.builder
 import cwltool.checker
+from cwltool.workflow_job import WorkflowJobLoopStep
 from schema_salad.avro.schema import Names, make_avsc_object
 
 _NAMED = ("enum", "record")
+_GOES_ON = ("success", "skipped")
 
 
 def install() -> None:
@@ -20,6 +23,8 @@ def install() -> None:
     setattr(cwltool.checker, "check_types", _on_a_copy(cwltool.checker.check_types))  # noqa: B010
     is_all = cwltool.checker.is_all_output_method_loop_step
     setattr(cwltool.checker, "is_all_output_method_loop_step", _once_per_output(is_all))  # noqa: B010
+    ended = WorkflowJobLoopStep.loop_callback
+    setattr(WorkflowJobLoopStep, "loop_callback", _ended_by_failure(ended))  # noqa: B010
 
 
 def _with_known_names(schema_of: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,3 +73,20 @@ def _once_per_output(is_all: Callable[[Any, str], bool]) -> Callable[[Any, str],
         return True
 
     return first
+
+
+def _ended_by_failure(ended: Callable[..., None]) -> Callable[..., None]:
+    """After an iteration that failed, cwltool makes the inputs of the next one of outputs that there are not: a bare
+    TypeError goes up through everybody who waits for the job. After a ``temporaryFail`` the loop would go on.
+    """
+
+    @functools.wraps(ended)
+    def loop_callback(loop: WorkflowJobLoopStep, context: Any, outputs: Any, status: str) -> None:
+        if status in _GOES_ON:
+            ended(loop, context, outputs, status)
+            return
+        loop.iteration += 1
+        loop._set_empty_output(loop.step.tool.get("outputMethod", "last_iteration"))
+        loop.processStatus = "permanentFail"
+
+    return loop_callback

@@ -309,7 +309,8 @@ class FragmentRun:
             _note(instance, log.take() or text)
             self._fail(instance)
             return
-        _note(instance, log.take())
+        # what a job has failed with says more than cwltool's warning that its step has ended so
+        _note(instance, log.take(warns=not instance.errors))
         if instance.result is None and not instance.outstanding:
             self._fail(instance)
         elif instance.result is not None and "Fail" in instance.result.status and instance.errors:

@@ -418,6 +418,7 @@ class PendingJob:
         """Hand the outputs (None: the job failed) to the workflow; then :meth:`FragmentRun.pump` goes on.
 
         :param status: ``success``, ``temporaryFail`` or ``permanentFail``.
+        :raises CwlError: a loop cannot make the inputs of its next iteration of the outputs.
         """
         if self.run is not None:
             self.run.completed(self, message, outputs)
@@ -427,10 +428,8 @@ class PendingJob:
         with messages.caught(), javascript.process_of(self._context.owner):
             try:
                 self._callback(outputs, status)
-            except TypeError:
-                # cwltool stumbles over a failed iteration of a loop; that the job has failed is told by who ran it
-                if status == "success":
-                    raise
+            except (WorkflowException, ValidationException) as error:  # of what makes the next iteration's inputs
+                raise CwlError(messages.plain(str(error))[1], where=self.label) from error
 
     def _clear_errors(self, prefix: str, *, reads_document: bool = False) -> _ClearErrors:
         return _ClearErrors(self.label, prefix, self._context.owner, reads_document)

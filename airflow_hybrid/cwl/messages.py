@@ -63,9 +63,14 @@ class Caught:
         self.errors: list[str] = []
         self.warnings: list[str] = []
 
-    def take(self) -> str:
-        """The errors since the last call as one text, the first (the cause) first; warnings when there are none."""
-        found = self.errors or self.warnings
+    def take(self, *, warns: bool = True) -> str:
+        """The errors since the last call as one text, the first (the cause) first.
+
+        :param warns: warnings, when there are no errors.
+        """
+        found = self.errors
+        if not found and warns:
+            found = self.warnings
         seen: dict[str, None] = {}
         for text in found[:MOST_TOLD]:
             message = plain(text)[1]

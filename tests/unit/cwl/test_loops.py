@@ -234,3 +234,68 @@ steps:
     assert caught.value.retryable
     with pytest.raises(HostUnreachableError):
         fragment.expand({"n": file}, reader=unreachable)
+
+FAILING = """\
+class: Workflow
+requirements:
+  InlineJavascriptRequirement: {{}}
+  StepInputExpressionRequirement: {{}}
+  MultipleInputFeatureRequirement: {{}}
+inputs: []
+outputs: {{n: {{type: Any, outputSource: count/n}}}}
+steps:
+  count:
+    in: {{n: {{default: 0}}}}
+    out: [n]
+    when: $(inputs.n < 5)
+    loop: {loop}
+    outputMethod: {method}
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c]
+      arguments: ['test $(inputs.n) -lt 2 || exit 3']
+      {codes}
+      inputs: {{n: int}}
+      outputs: {{n: {{type: int, outputBinding: {{outputEval: $(inputs.n + 1)}}}}}}
+"""
+
+
+@pytest.mark.parametrize("method", ["last_iteration", "all_iterations"])
+@pytest.mark.parametrize("codes", ["", "temporaryFailCodes: [3]"])
+@pytest.mark.parametrize(
+    "loop",
+    [
+        "{n: n}",
+        "{n: {outputSource: [n, n], pickValue: first_non_null}}",
+        "{n: {outputSource: [n, n], linkMerge: merge_flattened, valueFrom: '$(self[0])'}}",
+        "{n: {valueFrom: $(inputs.n + 1)}}",
+    ],
+)
+def test_a_failed_job_ends_its_loop_and_is_told_as_what_it_is(
+    bench: Bench, loop: str, codes: str, method: str
+) -> None:
+    fragment = compiled(bench, FAILING.format(loop=loop, codes=codes, method=method))
+    results = bench.driver.run(fragment, [{"n": 0}])
+    assert [(result.status, result.message) for result in results] == [("permanentFail", "exit code 3")]
+    assert [job.label for job, _ in bench.driver.scripts] == [f"/count: iteration {n}" for n in (1, 2, 3)]
+
+
+def test_a_defect_of_who_waits_for_a_failed_job_is_raised(bench: Bench) -> None:
+    def stumbles(outputs: Any, status: str) -> None:
+        raise TypeError(f"a defect after {status}")
+
+    run = compiled(bench, FAILING.format(loop="{n: n}", codes="", method="last_iteration")).start([{"n": 0}], name="t")
+    (job,) = run.pump()
+    job._callback = stumbles
+    with pytest.raises(TypeError) as caught:
+        job.complete(None, "permanentFail", "exit code 3")
+    assert str(caught.value) == "a defect after permanentFail"
+
+
+def test_a_loop_that_cannot_make_its_next_inputs_says_which_iteration_and_why(bench: Bench) -> None:
+    text = FAILING.format(loop="{n: {valueFrom: $(nobody.n)}}", codes="", method="last_iteration")
+    run = compiled(bench, text).start([{"n": 0}], name="t")
+    (job,) = run.pump()
+    with pytest.raises(CwlError) as caught:
+        job.complete({"n": 1}, "success")
+    assert str(caught.value) == "/count: iteration 1: ReferenceError: nobody is not defined: (nobody.n)"
