@@ -14,9 +14,21 @@ from pydantic import (
     ConfigDict,
     Field,
     StringConstraints,
+    TypeAdapter,
+    ValidationError,
     ValidationInfo,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
+
+TOLD = "told"
+"""type of the errors of :func:`wrong`"""
+
+
+def wrong(message: str, hint: str) -> PydanticCustomError:
+    """An error of a validator that says what to do, too."""
+    return PydanticCustomError(TOLD, "{message}", {"message": message, "hint": hint})
+
 
 NAME_PATTERN = r"^[a-z][a-zA-Z0-9._-]*$"
 """StreamFlow's pattern for the names of workflows and deployments."""
@@ -81,9 +93,15 @@ Duration = Annotated[
 
 
 def _read_time(value: Any) -> Any:
-    if not isinstance(value, str | datetime):
-        raise ValueError("give a date or time as ISO 8601 (2026-01-31, 2026-01-31T12:00:00+01:00)")
-    return value
+    if isinstance(value, datetime):
+        return value
+    # pydantic takes a number, also in a text, for seconds since 1970
+    if isinstance(value, str) and re.match(r"\d{4}-", value):
+        try:
+            return TypeAdapter(datetime).validate_python(value)
+        except ValidationError:
+            pass
+    raise wrong(f"must be a date or time, not {value!r}", "write it as ISO 8601: 2026-01-31, 2026-01-31T12:00:00+01:00")
 
 
 def _in_utc(value: datetime) -> datetime:

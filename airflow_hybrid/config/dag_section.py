@@ -3,11 +3,16 @@
 
 from __future__ import annotations
 
+import os
+from datetime import timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from croniter import croniter
+from croniter.croniter import CroniterError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
-from airflow_hybrid.config.base import Duration, Model, NonEmpty, Time, one_or_many
+from airflow_hybrid.config.base import Duration, Model, NonEmpty, Time, one_or_many, wrong
 
 
 class DefaultArgs(Model):
@@ -105,11 +110,63 @@ class DagModel(Model):
 
     @field_validator("schedule")
     @classmethod
-    def _looks_like_a_schedule(cls, value: str | list[str] | None) -> str | list[str] | None:
-        if isinstance(value, str):
-            preset = value in _PRESETS
-            if not preset and not value.startswith("P") and len(value.split()) not in (5, 6):
-                raise ValueError(
-                    f"{value!r} is neither five fields of cron, nor PT6H, nor one of {', '.join(_PRESETS)}"
-                )
+    def _is_a_schedule(cls, value: str | list[str] | None) -> str | list[str] | None:
+        if not isinstance(value, str) or value in _PRESETS:
+            return value
+        if value.startswith("P"):
+            interval_of(value)
+        elif len(value.split()) not in (5, 6):
+            raise ValueError(f"{value!r} is neither five fields of cron, nor PT6H, nor one of {', '.join(_PRESETS)}")
+        else:
+            _check_cron(value)
         return value
+
+    @field_validator("outdir")
+    @classmethod
+    def _outdir_is_a_folder(cls, value: str | None) -> str | None:
+        if value is not None and is_all(value):
+            raise everywhere("outdir")
+        return value
+
+    @field_validator("outdirs")
+    @classmethod
+    def _outdirs_are_folders(cls, value: list[str]) -> list[str]:
+        if any(is_all(outdir) for outdir in value):
+            raise everywhere("outdirs")
+        return value
+
+
+def interval_of(text: str) -> timedelta:
+    """The time between two runs, of an ISO 8601 interval.
+
+    :raises PydanticCustomError: it is none, or is no time at all.
+    """
+    try:
+        interval = TypeAdapter(timedelta).validate_python(text)
+    except ValidationError:
+        interval = timedelta(0)
+    if interval <= timedelta(0):
+        raise wrong(f"{text!r} is not an interval of ISO 8601", "write it as PT6H, P1D or P1DT12H")
+    return interval
+
+
+def _check_cron(text: str) -> None:
+    """:raises PydanticCustomError: it is no cron expression, or one that no time fits."""
+    try:
+        croniter(text).get_next()
+    except (CroniterError, ValueError) as error:
+        hint = "the fields are minute (0-59), hour (0-23), day (1-31), month (1-12), day of the week (0-6)"
+        raise wrong(f"{text!r} is not a cron expression: {error}", hint) from None
+
+
+def is_all(outdir: str) -> bool:
+    """Whether a folder for outputs is the root of this machine, in whatever spelling."""
+    path = outdir if "://" not in outdir else outdir.partition("://")[2]
+    local = "://" not in outdir or outdir.lower().startswith("file:")
+    return local and os.path.normpath(os.path.expanduser(path)) in ("/", "//")
+
+
+def everywhere(key: str) -> PydanticCustomError:
+    """What is wrong with ``/`` as ``outdir`` or among ``outdirs``."""
+    hint = "name the folders that outputs may go to: `/data/results`"
+    return wrong(f"`{key}` is `/`: who starts a run could have outputs written anywhere on this machine", hint)

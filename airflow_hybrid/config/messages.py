@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from airflow_hybrid.config.base import NAME_PATTERN
+from airflow_hybrid.config.base import NAME_PATTERN, TOLD
 from airflow_hybrid.config.document import Document, Path, Problem
 from airflow_hybrid.errors import ConfigError
 
@@ -94,6 +94,8 @@ def _translate(error: Any, data: Any, known_keys: Mapping[int, tuple[str, ...]])
     if kind == "extra_forbidden":
         known = known_keys.get(id(parent), ())
         return Problem(path, f"unknown key `{last}`", _ELSEWHERE.get(str(last)) or choices(str(last), known))
+    if kind == TOLD:
+        return Problem(path, error["ctx"]["message"], error["ctx"]["hint"])
     if kind == "missing":
         return Problem(path, f"the key `{last}` is missing")
     if kind == "string_pattern_mismatch" and error["ctx"]["pattern"] == NAME_PATTERN:

@@ -12,12 +12,11 @@ from typing import Any
 
 import jinja2
 import jinja2.meta
-from pydantic import TypeAdapter
 
 from airflow_hybrid.config.checks import CONNECTOR_GROUP, SCHEDULER_GROUP, is_queue
 from airflow_hybrid.config.connectors import CONTAINER_TYPES, HELM_TYPES, INLINE_SSH_KEYS, MANAGED_TYPES
 from airflow_hybrid.config.containers import OF_STREAMFLOW, arguments
-from airflow_hybrid.config.dag_section import DagModel
+from airflow_hybrid.config.dag_section import DagModel, interval_of
 from airflow_hybrid.config.deployments import DeploymentBase
 from airflow_hybrid.config.document import Path, Problem
 from airflow_hybrid.config.models import (
@@ -386,7 +385,7 @@ class Normalizer:
         section: dict[str, JsonValue] = _json_values(dag.given())
         schedule = section.get("schedule")
         if isinstance(schedule, str) and schedule.startswith("P"):
-            section["schedule"] = {"seconds": TypeAdapter(timedelta).validate_python(schedule).total_seconds()}
+            section["schedule"] = {"seconds": interval_of(schedule).total_seconds()}
         if section.get("outdir") is not None:
             section["outdir"] = self.uri(section["outdir"])
         if section.get("outdirs"):

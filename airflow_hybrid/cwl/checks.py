@@ -16,22 +16,22 @@ from schema_salad.validate import validate, validate_ex
 
 from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.file_values import clean
-from airflow_hybrid.cwl.input_files import InputFiles
+from airflow_hybrid.cwl.input_files import in_one_message, located_files
 from airflow_hybrid.cwl.inputs import NAMESPACES, namespaces_of
 from airflow_hybrid.cwl.job_requirements import NO_INPUTS
 from airflow_hybrid.cwl.runtime import FORMATS, HybridContext, load_process
 from airflow_hybrid.cwl.type_names import describe
 from airflow_hybrid.errors import InputError
-from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph, percent_decoded
+from airflow_hybrid.model import CwlObject, JsonValue, Port, WorkflowGraph, percent_decoded
 
 
 def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
-    """Check types and formats and find the secondary files of local files.
+    """Check formats and find the secondary files of local files.
 
+    :param order: whose types are right (:func:`type_problems`).
     :raises InputError: naming the input.
     """
     process = process_of(graph)
-    _check_types(process, graph, order)
     context = HybridContext()
     context.make_fs_access = StdFsAccess
     context.toplevel = True
@@ -52,20 +52,14 @@ def check_settings(graph: WorkflowGraph, settings: CwlObject, where: str) -> lis
 
     :param where: the file, for messages.
     :returns: names in it that are no inputs (runs ignore them).
-    :raises InputError: a value is not of its input's type, or a file is not there.
+    :raises InputError: all values that are not of their input's type, and files that are not there, in one message.
     """
     names = [port.name for port in graph.inputs]
     prefixes = namespaces_of(graph)
-    try:
-        given = {
-            name: InputFiles(name, graph.source, prefixes).located(settings[name])
-            for name in names
-            if settings.get(name) is not None
-        }
-        _check_types(process_of(graph), graph, given)
-    except InputError as error:
-        error.where = where
-        raise
+    given, problems = located_files({name: settings.get(name) for name in names}, graph.source, prefixes)
+    problems += type_problems(graph, {name: value for name, value in given.items() if value is not None})
+    if problems:
+        raise in_one_message(problems, where)
     return [name for name in settings if name not in names and name not in NO_INPUTS]
 
 
@@ -85,24 +79,26 @@ def process_of(graph: WorkflowGraph) -> Process:
     return load_process(document)
 
 
-def _check_types(process: Process, graph: WorkflowGraph, order: Mapping[str, JsonValue]) -> None:
-    schema = cast(Any, process.names.get_name("input_record_schema", None))
+def type_problems(graph: WorkflowGraph, order: Mapping[str, JsonValue]) -> list[InputError]:
+    """What in ``order`` is not of its input's type, each by itself."""
+    schema = cast(Any, process_of(graph).names.get_name("input_record_schema", None))
     fields = {field.name: field.type for field in schema.fields}
-    for port in graph.inputs:
-        if port.name not in order:
-            continue
-        value = order[port.name]
-        if _is_valid(fields[port.name], value):
-            continue
-        expected = describe(port.type)
-        if value is None:
-            raise InputError(f"input {port.name!r} is missing (type {expected}, no default)")
-        if isinstance(value, dict) and value.get("class") == expected:
-            raise InputError(f"input {port.name!r}: {_problem(fields[port.name], value)}")
-        raise InputError(f"input {port.name!r} must be {expected}, not {_shown(value)}")
+    ports = [port for port in graph.inputs if port.name in order]
+    wrong = [port for port in ports if not is_valid(fields[port.name], order[port.name])]
+    return [_type_problem(port, fields[port.name], order[port.name]) for port in wrong]
 
 
-def _is_valid(schema: Any, value: JsonValue) -> bool:
+def _type_problem(port: Port, schema: Any, value: JsonValue) -> InputError:
+    expected = describe(port.type)
+    if value is None:
+        return InputError(f"input {port.name!r} is missing (type {expected}, no default)")
+    if isinstance(value, dict) and value.get("class") == expected:
+        return InputError(f"input {port.name!r}: {_problem(schema, value)}")
+    return InputError(f"input {port.name!r} must be {expected}, not {_shown(value)}")
+
+
+def is_valid(schema: Any, value: JsonValue) -> bool:
+    """Whether a value is of a type of cwltool's."""
     try:
         return bool(validate(schema, value, strict=False, vocab=INPUT_OBJ_VOCAB))
     except TypeError:  # `class: 5`, which schema-salad takes for a text

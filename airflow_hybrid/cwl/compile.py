@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 import re
 from collections.abc import Iterator, MutableMapping
 from importlib.resources import files
@@ -28,13 +27,12 @@ from airflow_hybrid.cwl.graph import GraphBuilder
 from airflow_hybrid.cwl.resolved import position
 from airflow_hybrid.cwl.runtime import prepare
 from airflow_hybrid.cwl.trust import Roots, check_image, docker_requirements
+from airflow_hybrid.cwl.written import check_written
 from airflow_hybrid.cwl.yaml_bounds import refuse_unbounded
 from airflow_hybrid.errors import CwlError, InputError, UnsupportedError
 from airflow_hybrid.internet import RefusedError, open_url, read_all
 from airflow_hybrid.model import WorkflowGraph
 from airflow_hybrid.printable import redacted
-
-log = logging.getLogger(__name__)
 
 DOCUMENT_BYTES = 64 << 20
 """the most that is read of a document"""
@@ -73,12 +71,13 @@ def compile_document(
     fetched: dict[str, None] = {}
     roots = Roots(source)
     refused: dict[str, str] = {}
-    with messages.caught() as caught:
+    with messages.caught():
         try:
             process = load_tool(
                 f"{source}#{fragment}" if fragment else source, _loading_context(fetched, roots, refused)
             )
             unusable = _check_locations(process, roots)
+            check_written(process, source)
             graph = GraphBuilder(process, source, list(fetched), cache_dir, unusable).graph()
         except (CwlError, OSError):
             raise
@@ -88,14 +87,6 @@ def compile_document(
             # what a document only would like to read ($schemas) may be refused without being what is wrong with it
             problem = next((problem for url, problem in refused.items() if url in told), None)
             raise (roots.refuse(problem, explained.where or "") if problem else explained) from error
-    seen: set[str | None] = set()
-    for text in caught.warnings:
-        reason = re.search(r"JSHINT: E\d+: (.*)", text)
-        where = messages.plain(text)[0]
-        if reason and where not in seen:  # not an error: JSHint does not know the newest syntax
-            seen.add(where)
-            hint = f" Quotes and brackets must match; {messages.IN_COMMENTS}." if "Unmatched" in reason[1] else ""
-            log.warning("%s: the expression may not be valid JavaScript: %s%s", where, reason[1], hint)
     return graph
 
 
@@ -189,6 +180,7 @@ def _loading_context(fetched: dict[str, None], roots: Roots, refused: dict[str, 
     context.fetcher_constructor = RecordingFetcher
     context.enable_dev = True
     context.relax_path_checks = True
+    context.disable_js_validation = True  # JSHint, which does not know the newest syntax; Node.js itself is asked
     return context
 
 

@@ -89,7 +89,7 @@ class GraphBuilder:
             definitions[definition["name"]] = definition
         return Port(
             name=shortname(port["id"]),
-            type=_readable(document["type"], definitions),
+            type=readable(document["type"], definitions),
             doc=text(port.get("doc")),
             label=text(port.get("label")),
             default=document.get("default"),
@@ -245,14 +245,14 @@ def _check_links(workflow: Workflow, entry: Any, connected: Sequence[Any]) -> No
         )
 
 
-def _readable(kind: Any, definitions: Mapping[str, Any], seen: tuple[str, ...] = ()) -> Any:
+def readable(kind: Any, definitions: Mapping[str, Any], seen: tuple[str, ...] = ()) -> Any:
     """A type with its definitions inlined and short names for fields and symbols."""
     if isinstance(kind, str):
         if kind in definitions and kind not in seen:
-            return _readable(definitions[kind], definitions, (*seen, kind))
+            return readable(definitions[kind], definitions, (*seen, kind))
         return shortname(kind) if "#" in kind else kind
     if isinstance(kind, list):
-        return [_readable(item, definitions, seen) for item in kind]
+        return [readable(item, definitions, seen) for item in kind]
     if not isinstance(kind, dict):
         return kind
     found = dict(kind)
@@ -263,11 +263,11 @@ def _readable(kind: Any, definitions: Mapping[str, Any], seen: tuple[str, ...] =
     elif found.get("type") == "record":
         fields = found.get("fields") or []
         found["fields"] = [
-            {**field, "name": shortname(field["name"]), "type": _readable(field["type"], definitions, seen)}
+            {**field, "name": shortname(field["name"]), "type": readable(field["type"], definitions, seen)}
             for field in fields
         ]
     elif found.get("type") == "array":
-        found["items"] = _readable(found["items"], definitions, seen)
+        found["items"] = readable(found["items"], definitions, seen)
     elif "type" in found:
-        found["type"] = _readable(found["type"], definitions, seen)
+        found["type"] = readable(found["type"], definitions, seen)
     return found

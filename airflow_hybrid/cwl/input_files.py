@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
@@ -115,6 +115,37 @@ class InputFiles:
 
     def _wrong(self, problem: str) -> InputError:
         return InputError(f"input {self.name!r}: {problem}")
+
+
+def located_files(
+    values: Mapping[str, JsonValue], base: str, namespaces: Mapping[str, str]
+) -> tuple[CwlObject, list[InputError]]:
+    """The values of inputs with located files, and what is wrong with the others."""
+    located: CwlObject = {}
+    problems: list[InputError] = []
+    for name, value in values.items():
+        try:
+            located[name] = InputFiles(name, base, namespaces).located(value)
+        except InputError as error:
+            problems.append(error)
+    return located, problems
+
+
+def in_one_message(problems: Sequence[InputError], where: str | None = None) -> InputError:
+    """One error of all that is wrong with a run's inputs.
+
+    :param problems: at least one.
+    :param where: the file that they are in, if it is one.
+    """
+    if len(problems) == 1:
+        only = problems[0]
+        return InputError(only.message, where=where or only.where, hint=only.hint)
+    lines = [f"{len(problems)} problems in the inputs"]
+    for problem in problems:
+        lines.append(f"  {problem.message}")
+        if problem.hint:
+            lines.append(f"    -> {problem.hint}")
+    return InputError("\n".join(lines), where=where)
 
 
 def local_path(location: str) -> str | None:

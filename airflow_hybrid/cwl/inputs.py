@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_hybrid.cwl.default_files import check_used
-from airflow_hybrid.cwl.input_files import InputFiles, local_path, measure
+from airflow_hybrid.cwl.input_files import InputFiles, in_one_message, local_path, located_files, measure
 from airflow_hybrid.errors import CwlError, InputError
 from airflow_hybrid.model import (
     CwlObject,
@@ -194,36 +194,46 @@ def validate_inputs(
     URI, or a directory's path); local Files get basename, size, checksum and the secondary files that the workflow
     asks for. Files elsewhere (``http:``, ``hybrid:`` ...) are left as they are.
 
-    :raises InputError: an unknown, missing or wrongly typed input, or a local file that is not there.
+    :raises InputError: unknown, missing or wrongly typed inputs, and local files that are not there, in one message.
     """
-    names = [port.name for port in graph.inputs]
-    for name in given:
-        if name.partition(":")[0] in ("cwl", "cwltool") or name.startswith("https://w3id.org/cwl/"):
-            raise InputError(
-                f"{name!r} among a run's inputs is not supported: a DAG is compiled before its runs",
-                hint="`cwl:requirements` is; or put the requirement into the CWL document",
-            )
-        if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            known = f"did you mean {near[0]!r}?" if near else f"the inputs are: {', '.join(names) or 'none'}"
-            raise InputError(f"unknown input {name!r}", where=percent_decoded(graph.source) or None, hint=known)
+    from airflow_hybrid.cwl.checks import check_order, type_problems
+
     base = base_uri if "://" in base_uri else Path(base_uri).absolute().as_uri() + "/"
-    namespaces = namespaces_of(graph)
-    order: CwlObject = {}
+    problems = _unknown_inputs(graph, given)
+    values: CwlObject = {}
     for port in graph.inputs:
         value = given.get(port.name)
         if value is None and port.has_default:
             value = port.default
         check_used(value)
         if problem := not_json(value):
-            raise InputError(f"input {port.name!r} holds {problem}")
-        order[port.name] = InputFiles(port.name, base, namespaces).located(copy.deepcopy(value))
-    from airflow_hybrid.cwl.checks import check_order
-
+            problems.append(InputError(f"input {port.name!r} holds {problem}"))
+        else:
+            values[port.name] = copy.deepcopy(value)
+    order, wrong_files = located_files(values, base, namespaces_of(graph))
+    problems += [*wrong_files, *type_problems(graph, order)]
+    if problems:
+        raise in_one_message(problems)
     order = check_order(graph, order)
     for name, value in order.items():
         measure(value, name, checksum)
     return order
+
+
+def _unknown_inputs(graph: WorkflowGraph, given: Mapping[str, JsonValue]) -> list[InputError]:
+    names = [port.name for port in graph.inputs]
+    found = []
+    for name in given:
+        if name.partition(":")[0] in ("cwl", "cwltool") or name.startswith("https://w3id.org/cwl/"):
+            message = f"{name!r} among a run's inputs is not supported: a DAG is compiled before its runs"
+            hint = "`cwl:requirements` is; or put the requirement into the CWL document"
+            found.append(InputError(message, hint=hint))
+        elif name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            known = f"did you mean {near[0]!r}?" if near else f"the inputs are: {', '.join(names) or 'none'}"
+            where = percent_decoded(graph.source) or None
+            found.append(InputError(f"unknown input {name!r}", where=where, hint=known))
+    return found
 
 
 def named_files(graph: WorkflowGraph, given: Mapping[str, JsonValue], base_uri: str) -> list[JsonValue]:

@@ -5,12 +5,19 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-from airflow_hybrid.config.base import Model, SitePath, one_or_many
+from airflow_hybrid.config.base import Model, SitePath, one_or_many, wrong
 from airflow_hybrid.config.connectors.mpi import MpiModel
 
-UnixUser = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")]
+
+def _not_root(user: str) -> str:
+    if user == "root":
+        raise wrong("`run_as` is for a user with fewer rights than Airflow's, not for root", "name another user")
+    return user
+
+
+UnixUser = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$"), AfterValidator(_not_root)]
 
 
 class LocalConfig(Model):

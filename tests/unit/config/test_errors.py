@@ -224,13 +224,31 @@ def test_a_mistake_in_a_binding_names_the_binding(problems: Problems, binding: s
     assert found == expected
 
 
+_ISO = "-> write it as ISO 8601: 2026-01-31, 2026-01-31T12:00:00+01:00"
+_CRON = "-> the fields are minute (0-59), hour (0-23), day (1-31), month (1-12), day of the week (0-6)"
+_INTERVAL = "-> write it as PT6H, P1D or P1DT12H"
+_OUTDIR = "-> name the folders that outputs may go to: `/data/results`"
+
+
 @pytest.mark.parametrize(
     ("dag", "expected"),
     [
         ("retris: 1", ["dag.retris: unknown key `retris`", "-> did you mean `retries`?"]),
         ("schedule: dayly", ["dag.schedule: 'dayly' is neither five fields of cron, nor PT6H, nor one of @once"]),
-        ("start_date: soon", ["dag.start_date: input should be a valid datetime or date"]),
-        ("start_date: 5", ["dag.start_date: give a date or time as ISO 8601"]),
+        ("start_date: soon", ["dag.start_date: must be a date or time, not 'soon'", _ISO]),
+        ("start_date: 5", ["dag.start_date: must be a date or time, not 5", _ISO]),
+        ("start_date: '5'", ["dag.start_date: must be a date or time, not '5'", _ISO]),
+        ("start_date: tomorrow", ["dag.start_date: must be a date or time, not 'tomorrow'", _ISO]),
+        ("end_date: 2026-02-30", ["dag.end_date: must be a date or time, not '2026-02-30'", _ISO]),
+        ("schedule: 61 * * * *", ["dag.schedule: '61 * * * *' is not a cron expression: ", _CRON]),
+        ("schedule: a b c d e", ["dag.schedule: 'a b c d e' is not a cron expression: ", _CRON]),
+        ("schedule: 0 0 31 2 *", ["dag.schedule: '0 0 31 2 *' is not a cron expression: ", _CRON]),
+        ("schedule: P6", ["dag.schedule: 'P6' is not an interval of ISO 8601", _INTERVAL]),
+        ("schedule: PT0S", ["dag.schedule: 'PT0S' is not an interval of ISO 8601", _INTERVAL]),
+        ("outdirs: [/data, /]", ["dag.outdirs: `outdirs` is `/`: who starts a run could", _OUTDIR]),
+        ("outdirs: [/data/../..]", ["dag.outdirs: `outdirs` is `/`: who starts a run could", _OUTDIR]),
+        ("outdirs: ['FILE:///']", ["dag.outdirs: `outdirs` is `/`: who starts a run could", _OUTDIR]),
+        ("outdir: //", ["dag.outdir: `outdir` is `/`: who starts a run could", _OUTDIR]),
         ("retry_delay: a while", ["dag.retry_delay: give seconds, or a number with a unit"]),
         ("retry_delay: -5", ["dag.retry_delay: a duration cannot be negative"]),
         (

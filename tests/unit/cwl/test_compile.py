@@ -242,9 +242,90 @@ def test_a_tool_in_a_container_is_a_tool(bench: Bench, section: str) -> None:
     assert bench.compile(ECHO + f"{section}: {{DockerRequirement: {{dockerPull: x}}}}\n").steps[0].kind == "tool"
 
 
-def test_doubtful_javascript_is_a_warning_with_its_position(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    bench.compile(ECHO + "requirements: {InlineJavascriptRequirement: {}}\narguments: [$(inputs.text +* 2)]\n")
-    assert "main.cwl:10:13: the expression may not be valid JavaScript: Expected an identifier" in caplog.text
+def test_what_is_not_javascript_is_refused_with_its_position(bench: Bench) -> None:
+    with pytest.raises(CwlError) as caught:
+        bench.compile(ECHO + "requirements: {InlineJavascriptRequirement: {}}\narguments: [$(inputs.text +* 2)]\n")
+    assert str(caught.value) == (
+        f"{bench.folder}/main.cwl:10:13: this is not JavaScript: Unexpected token '*': $(inputs.text +* 2)\n"
+        "  -> quotes and brackets must match; CWL counts those in JavaScript comments, too"
+    )
+
+
+_SCRIPT = (
+    "cwlVersion: v1.2\nclass: Workflow\nrequirements:\n  InlineJavascriptRequirement: {LIBRARY}\n"
+    """\
+  StepInputExpressionRequirement: {}
+inputs: {n: int}
+outputs: {m: {type: int, outputSource: s/m}}
+steps:
+  s:
+    in:
+      n: {source: n, valueFrom: STEP}
+    out: [m]
+    run:
+      class: ExpressionTool
+      inputs: {n: int}
+      outputs: {m: int}
+      expression: TOOL
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("library", "step", "tool", "expected"),
+    [
+        ("", "$(self + 1)", "'${ return {m: inputs.n}; }'", None),
+        ("", "$(self ?? 1)", "'${ const {n} = inputs; return {m: n?.k ?? 2}; }'", None),
+        ("expressionLib: ['function f(a) {', 'return a; }']", "$(f(self))", "'$({m: inputs.n})'", None),
+        ("", "$(self +)", "'$({m: inputs.n})'", ":11:22: this is not JavaScript: Unexpected token ')': $(self +)"),
+        (
+            "",
+            "$(self)",
+            "'${ retrun {m: 1}; }'",
+            ":17:7: this is not JavaScript: Unexpected token '{': ${ retrun {m: 1}; }",
+        ),
+        (
+            "expressionLib: ['var a = 1;', 'functio f() {}']",
+            "$(self)",
+            "'$({m: inputs.n})'",
+            ":4:63: this is not JavaScript: Unexpected identifier 'f': functio f() {}",
+        ),
+    ],
+)
+def test_javascript_is_read_when_the_document_is_compiled(
+    bench: Bench, library: str, step: str, tool: str, expected: str | None
+) -> None:
+    text = _SCRIPT.replace("LIBRARY", library).replace("STEP", f"'{step}'").replace("TOOL", tool)
+    path = bench.write("main.cwl", text)
+    if expected is None:
+        compile_document(str(path))
+        return
+    with pytest.raises(CwlError) as caught:
+        compile_document(str(path))
+    assert str(caught.value).splitlines()[0] == f"{path}{expected}"
+
+
+@pytest.mark.parametrize(
+    ("declared", "problem"),
+    [
+        ("{type: {type: enum, symbols: [fast, slow]}, default: fast}", None),
+        ("{type: {type: enum, symbols: [fast, slow]}, default: medium}", 'one of fast, slow, not "medium"'),
+        ("{type: ['null', {type: enum, symbols: [a, b]}], default: c}", 'one of a, b or null, not "c"'),
+        ("{type: {type: array, items: {type: enum, symbols: [a, b]}}, default: [a, b]}", None),
+        ("{type: int, default: many}", 'int, not "many"'),
+        ("{type: 'int[]', default: [1, x]}", 'array of int, not [1, "x"]'),
+        ("{type: double, default: 1}", None),
+        ("{type: File?, default: {class: File, location: /dev/null}}", None),
+    ],
+)
+def test_a_default_is_of_its_input_s_type(bench: Bench, declared: str, problem: str | None) -> None:
+    text = f"class: CommandLineTool\nbaseCommand: echo\noutputs: []\ninputs:\n  v: {declared}\n"
+    if problem is None:
+        bench.compile(text)
+        return
+    with pytest.raises(CwlError) as caught:
+        bench.compile(text)
+    assert str(caught.value) == f"{bench.folder}/main.cwl:6:3: the default of input 'v' must be {problem}"
 
 
 def test_one_source_in_a_list_is_a_list_to_all_non_null(bench: Bench) -> None:

@@ -235,6 +235,7 @@ steps:
     with pytest.raises(HostUnreachableError):
         fragment.expand({"n": file}, reader=unreachable)
 
+
 FAILING = """\
 class: Workflow
 requirements:
@@ -271,9 +272,7 @@ steps:
         "{n: {valueFrom: $(inputs.n + 1)}}",
     ],
 )
-def test_a_failed_job_ends_its_loop_and_is_told_as_what_it_is(
-    bench: Bench, loop: str, codes: str, method: str
-) -> None:
+def test_a_failed_job_ends_its_loop_and_is_told_as_what_it_is(bench: Bench, loop: str, codes: str, method: str) -> None:
     fragment = compiled(bench, FAILING.format(loop=loop, codes=codes, method=method))
     results = bench.driver.run(fragment, [{"n": 0}])
     assert [(result.status, result.message) for result in results] == [("permanentFail", "exit code 3")]
