@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import AuthenticationError, HostKeyError, HostUnreachableError, HybridError
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, in_worker
+from airflow_hybrid.operators.identity import is_new, origin_of
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -34,7 +35,8 @@ class _DeploymentTask(HybridTask):
 class DeployOperator(_DeploymentTask):
     """Brings a deployment up for the run (an Airflow setup task).
 
-    It may run again at any time: what is up already is left as it is. What a failed attempt has left is taken away.
+    It may run again at any time: what is up already is left as it is. What a failed attempt has left is taken away, and
+    so is what a run left that was deleted in Airflow and had the same id.
 
     :param services: those of its services that steps, or deployments inside of it, are bound to.
     """
@@ -46,6 +48,10 @@ class DeployOperator(_DeploymentTask):
     def run_task(self, context: Context) -> str:
         self._running = deployments_of_run(self.deployments, context)
         token = self._running[self.deployment].token
+        if is_new(context):
+            # whatever has the token now is of a run that is gone: its files are not this run's
+            self.run_async(self._undeploy(self._running))
+            origin_of(context)
         self.run_async(self._deploy(self._running))
         self._running = None
         self.log.info("%s is up (%s)", self.deployment, token)

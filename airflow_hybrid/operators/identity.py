@@ -26,11 +26,16 @@ def identity_of(context: Context) -> TaskIdentity:
     retries = int(getattr(ti.task, "retries", 0) or 0)
     return TaskIdentity(
         ti.dag_id, ti.run_id, ti.task_id, ti.map_index if ti.map_index is not None else -1,
-        max(0, int(ti.max_tries) - retries), int(ti.try_number), origin=_origin(context),
+        max(0, int(ti.max_tries) - retries), int(ti.try_number), origin=origin_of(context),
     )  # fmt: skip
 
 
-def _origin(context: Context) -> str:
+def is_new(context: Context) -> bool:
+    """Whether no try of this task instance, cleared ones too, has called :func:`origin_of` yet."""
+    return context["task_state_store"].get(ORIGIN) is None
+
+
+def origin_of(context: Context) -> str:
     """The id that Airflow gave to the first try of this task instance.
 
     Dag, run and task ids come again: a run is deleted and made anew, a database is reset, another Airflow uses the

@@ -58,6 +58,7 @@ class FluxScheduler(BatchScheduler):
     ours = frozenset({"file", "job-name", "broker-opts", "cc", "wait"})
     version_command = "flux --version"
     directive = "#flux:"
+    lags = False
     short = {"-t": "time-limit", "-c": "cores-per-task", "-g": "gpus-per-task", "-n": "ntasks", "-N": "nodes"}
     element = """ah_task=${FLUX_JOB_CC:-0} ah_restarts=0
 ah_me=$(flux job id --to=dec "$FLUX_JOB_ID" 2>/dev/null) || ah_me=$FLUX_JOB_ID

@@ -14,9 +14,10 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
+from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
-from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, ASKING, STATUS_LIMIT_S
+from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, ASKING, STATUS_LIMIT_S, Answer, section
 from airflow_hybrid.schedulers.base import Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record, paired
 
@@ -188,6 +189,13 @@ class PbsScheduler(BatchScheduler):
         qstat = f"ah_asks {ACCOUNT_LIMIT_S} qstat -x -t -f {shlex.join(ids)}"
         return f"""{_DIALECT} {{ {qstat}; echo "#exit $?"; }} | {_KEEP} ;; esac"""
 
+    def _queue(self, text: str, ids: Sequence[str]) -> list[Record]:
+        """:raises StatusUnknownError: it has neither shown a job nor said that there is none."""
+        records = super()._queue(text, ids)
+        if untold := _untold(section(text, "queue"), ids):
+            raise StatusUnknownError(f"{self.name} did not answer (exit code 0): it said nothing of {' '.join(untold)}")
+        return records
+
     def accounted(self, lines: Sequence[str], code: int) -> bool:
         return not lines or self.answered(lines, code)
 
@@ -214,6 +222,16 @@ def _number(id_: str) -> str:
     """``18[3].pbs.example.org`` -> ``18``: servers are called differently in different answers."""
     match = re.match(r"\d+", id_)
     return match[0] if match else id_
+
+
+def _untold(answer: Answer, ids: Sequence[str]) -> list[str]:
+    """Of which ids, asked for by name, an answer says nothing at all."""
+    told = {_number(job) for job, _ in _jobs(answer.lines)}
+    said = [line for line in (*answer.lines, *answer.complaints) if _GONE.search(line)]
+    if any("history" in line for line in said):  # said once for all
+        return []
+    told.update(word for line in said for word in re.split(r"[\s.\[]+", line))
+    return [id_ for id_ in ids if not {id_, _number(id_), id_.partition(".")[0]} & told]
 
 
 def _jobs(lines: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:

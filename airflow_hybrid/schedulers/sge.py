@@ -17,8 +17,8 @@ from typing import Any
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
-from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, ASKING, STATUS_LIMIT_S
-from airflow_hybrid.schedulers.base import Submission, interpreter
+from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, ASKING, STATUS_LIMIT_S, Answer, asked, section
+from airflow_hybrid.schedulers.base import Account, ElementState, Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record, count_tasks, flag, kebab, paired
 
 _ROW = re.compile(r"\s*(\d+)\s.*\s([a-zA-Z]+)\s+\d\d/\d\d/\d{4} \d\d:\d\d:\d\d\s+(.*)")
@@ -28,6 +28,26 @@ _ENDS = {"37": JobState.TIMEOUT, "100": JobState.CANCELLED, "24": JobState.PENDI
 
 _YES_OR_NO = frozenset({"b", "j", "now", "r", "R", "shell", "sync"})
 """qsub(1): options whose value is ``y`` or ``n``"""
+
+
+_UNKNOWN = re.compile(r"Following jobs do not exist( or permissions are not sufficient)?:", re.IGNORECASE)
+
+
+def _show(ids: Sequence[str]) -> str:
+    """Shell text that asks for jobs by their numbers, one by one: of several, those that do not exist are not told."""
+    qstat = f"ah_asks {STATUS_LIMIT_S} qstat -j"
+    every = f'for ah_i in {shlex.join(ids)}; do {qstat} "$ah_i"; echo "#exit $?"; done'
+    return f"{every} | sed -n '/^job_number:/p;/^#exit /p;/^Following jobs/p'"
+
+
+def _is_answer(answer: Answer) -> bool:
+    """Whether each job was shown, or said not to exist."""
+    if answer.code != 0:
+        return False
+    exits = [line for line in answer.lines if line.startswith("#exit ")]
+    shown = [line for line in answer.lines if line.startswith("job_number:")]
+    unknown = [line for line in (*answer.lines, *answer.complaints) if _UNKNOWN.match(line)]
+    return bool(exits) and len(shown) + len(unknown) >= len(exits)
 
 
 class SgeScheduler(BatchScheduler):
@@ -148,6 +168,28 @@ esac
             alive = JobState.RUNNING if re.search("[rtRsST]", state) and "E" not in state else JobState.PENDING
             why = f"{state} {reasons.get(number, '')}".rstrip()
             yield Record(number, alive, why, tasks=count_tasks(columns[1]) if len(columns) > 1 else 1)
+
+    def account_command(self, ids: Sequence[str]) -> str:
+        return super().account_command(ids) + asked("jobs", _show(ids))
+
+    def parse_account(self, text: str, ids: Sequence[str]) -> Account:
+        """The list of jobs may be empty though there are some: what is not in it is asked for by its number.
+
+        A job that the master shows is alive. While it has not said of each that it does not exist, nobody has said so.
+        """
+        account = super().parse_account(text, ids)
+        if not account.heard:
+            return account
+        shown = section(text, "jobs")
+        numbers = {line.removeprefix("job_number:").strip() for line in shown.lines if line.startswith("job_number:")}
+        elements = dict(account.elements)
+        for number in sorted(numbers & set(ids)):
+            elements.setdefault(number, ElementState(JobState.PENDING, "qstat -j shows it, the list of jobs does not"))
+        if _is_answer(shown):
+            return replace(account, elements=elements)
+        said = f"qstat -j: {shown.words[-300:] or 'no answer'}"
+        problem = "; ".join(filter(None, (account.problem, said)))
+        return replace(account, elements=elements, complete=False, problem=problem, heard=False)
 
     def ask_accounting(self, ids: Sequence[str]) -> str:
         # the rest is 35 lines per task

@@ -172,7 +172,8 @@ ah_restarts=${SLURM_RESTART_COUNT:-0}
             accounting, controller = section(text, f"sacct{cluster}"), section(text, f"scontrol{cluster}")
             if not answers.accounting_answered(accounting):
                 problems.append(f"sacct: {accounting.words[-300:] or 'no answer'}")
-            if not answers.controller_answered(controller):
+            count = sum(id_.partition(";")[2] == cluster for id_ in ids)
+            if not answers.controller_answered(controller, count):
                 problems.append(f"scontrol: {controller.words[-300:] or 'no answer'}")
                 heard = False
             accounted.update(answers.sacct(accounting.lines, cluster))

@@ -82,11 +82,22 @@ def accounting_answered(answer: Answer) -> bool:
     return answer.code in (0, 127) or (answer.code is not None and "storage is disabled" in answer.words)
 
 
-def controller_answered(answer: Answer) -> bool:
-    """Whether ``scontrol show job`` answered of every id: one that the controller has forgotten is an answer, too."""
+_ARRAY = re.compile(r"\bArrayJobId=(\d+)")
+_JOB = re.compile(r"\bJobId=(\d+)")
+
+
+def controller_answered(answer: Answer, asked: int) -> bool:
+    """Whether ``scontrol show job`` answered of every id: one that the controller has forgotten is an answer, too.
+
+    :param asked: how many ids it was asked about; a silence about one of them is no answer.
+    """
     if answer.code is None or (answer.code and not answer.complaints):
         return False
-    return all("Invalid job id specified" in line for line in answer.complaints if line.strip() and answer.code)
+    forgotten = [line for line in answer.complaints if "Invalid job id specified" in line]
+    if answer.code and len(forgotten) < len([line for line in answer.complaints if line.strip()]):
+        return False
+    shown = {match[1] for line in answer.lines if (match := _ARRAY.search(line) or _JOB.search(line))}
+    return len(shown) + len(forgotten) >= asked
 
 
 def _ids(job_id: str, cluster: str) -> Iterator[str]:

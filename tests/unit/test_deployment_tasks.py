@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from airflow_hybrid import HybridDag
+from airflow_hybrid.config import parse_deployments
+from airflow_hybrid.errors import HostUnreachableError
+from airflow_hybrid.operators.deployments import DeployOperator
 
 ECHO = """
 class: CommandLineTool
@@ -124,3 +129,69 @@ def test_external_and_unused_deployments_have_no_tasks(make: Any, box: dict[str,
 def test_a_step_may_have_the_name_of_such_a_task(make: Any) -> None:
     dag = make({"deploy_box": step("file")}, {"deploy_box": "box"}, ["deploy_box"])
     assert set(dag.task_ids) == {"inputs", "deploy_box", "outputs", "deploy_box_", "undeploy_box"}
+
+
+class Places:
+    """A connector whose deployments are folders: one for each token."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def open(self, deployments: Any, name: str) -> Places:
+        return Places(self.folder / deployments[name].token)
+
+    async def deploy(self, services: Any) -> None:
+        self.folder.mkdir(exist_ok=True)
+
+    async def undeploy(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Try:
+    """A try of the setup task; ``store``: what Airflow keeps of its run."""
+
+    def __init__(self, store: dict[str, str], number: str) -> None:
+        self.store = store
+        ti = SimpleNamespace(dag_id="d", run_id="r", task_id="deploy_box", map_index=-1, id=number)
+        self.context: Any = {"ti": ti, "task_state_store": self}
+
+    def get(self, key: str) -> str | None:
+        return self.store.get(key)
+
+    def set(self, key: str, value: str, *, retention: Any) -> None:
+        self.store[key] = value
+
+
+def test_a_run_takes_over_nothing_of_a_deleted_run_with_its_id(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_hybrid.hooks.connectors.open_connector", Places(tmp_path).open)
+    deployments = parse_deployments({"box": {"type": "docker", "config": {"image": "debian"}}})
+    setup = DeployOperator(task_id="deploy_box", deployment="box", deployments=deployments)
+
+    def bring_up(store: dict[str, str], number: str) -> Path:
+        return tmp_path / setup.run_task(Try(store, number).context)
+
+    run: dict[str, str] = {}
+    place = bring_up(run, "1")
+    (place / "output").touch()
+    assert bring_up(run, "2") == place and (place / "output").exists()  # a retry, or a clear
+    assert bring_up({}, "3") == place and not (place / "output").exists()
+
+
+def test_what_a_deleted_run_left_and_cannot_be_removed_is_not_taken_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(_: Places) -> None:
+        raise HostUnreachableError("no answer")
+
+    monkeypatch.setattr("airflow_hybrid.hooks.connectors.open_connector", Places(tmp_path).open)
+    deployments = parse_deployments({"box": {"type": "docker", "config": {"image": "debian"}}})
+    setup = DeployOperator(task_id="deploy_box", deployment="box", deployments=deployments)
+    place = tmp_path / setup.run_task(Try({}, "1").context)
+    (place / "output").touch()
+    store: dict[str, str] = {}
+    with monkeypatch.context() as down, pytest.raises(HostUnreachableError):
+        down.setattr(Places, "undeploy", fails)
+        setup.run_task(Try(store, "2").context)
+    assert (place / "output").exists() and store == {}
+    setup.run_task(Try(store, "3").context)  # a retry
+    assert not (place / "output").exists()

@@ -22,7 +22,14 @@ def queue(case: str, ids: list[str]) -> dict[str, QueueView]:
     return PBS.parse_status(f"#queue\n{filtered(_KEEP, pbs_text(case))}#rc 0\n", ids)
 
 
-def account(case: str, ids: list[str], queued: str = "#exit 0\n") -> Account:
+def finished(ids: list[str]) -> str:
+    """What ``qstat -f`` says of jobs that have ended, without ``-x``."""
+    lines = [f"qstat: {id_} Job has finished, use -x or -H to obtain historical job information\n" for id_ in ids]
+    return "".join([*lines, "#exit 35\n"])
+
+
+def account(case: str, ids: list[str], queued: str | None = None) -> Account:
+    queued = finished(ids) if queued is None else queued
     accounting = filtered(_KEEP, pbs_text(case))
     return PBS.parse_account(f"#queue\n{queued}#rc 0\n#accounting\n{accounting}#rc 0\n", ids)
 
@@ -97,7 +104,7 @@ def test_a_credential_that_the_server_does_not_take_may_be_taken_later() -> None
 
 
 def test_an_array_counts_its_elements_itself() -> None:
-    assert queue("array-parent-json", ["18[].pbs", "99.pbs"]) == {"18[].pbs": QueueView(running=3)}
+    assert queue("array-parent-json", ["18[].pbs"]) == {"18[].pbs": QueueView(running=3)}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +188,9 @@ def test_array_elements_have_states_of_their_own() -> None:
 
 def test_without_history_the_queue_alone_is_complete() -> None:
     text = "qstat: PBS Server job_history_enable is set to false\n#exit 36\n"
-    found = PBS.parse_account(f"#queue\n#exit 0\n#rc 0\n#accounting\n{text}#rc 0\n", ["5.pbs"])
+    found = PBS.parse_account(
+        f"#queue\nqstat: Unknown Job Id 5.pbs\n#exit 153\n#rc 0\n#accounting\n{text}#rc 0\n", ["5.pbs"]
+    )
     assert found.complete and not found.elements
 
 
@@ -189,6 +198,20 @@ def test_a_server_that_is_down_leaves_the_account_open() -> None:
     down = filtered(_KEEP, pbs_text("server-down-qstat"))
     found = account("server-down-qstat", ["5.pbs"], queued=down)
     assert not found.complete and "Connection refused" in found.problem
+
+
+@pytest.mark.parametrize("scheduler", [PBS, TORQUE])
+@pytest.mark.parametrize(("said", "untold"), [("", "5.s 7[].s"), ("qstat: Unknown Job Id 5.s\n", "7[].s")])
+def test_a_server_that_says_nothing_of_a_job_has_not_said_that_it_is_gone(
+    scheduler: PbsScheduler, said: str, untold: str
+) -> None:
+    text = f"#queue\n{said}#exit {153 if said else 0}\n#rc 0\n"
+    problem = f"{scheduler.name} did not answer (exit code 0): it said nothing of {untold}"
+    with pytest.raises(StatusUnknownError) as error:
+        scheduler.parse_status(text, ["5.s", "7[].s"])
+    assert str(error.value) == problem
+    found = scheduler.parse_account(f"{text}#accounting\n#exit 0\n#rc 0\n", ["5.s", "7[].s"])
+    assert found == Account({}, False, problem, heard=False)
 
 
 def test_odd_numbers_do_no_harm() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from airflow_hybrid.model import Resources
+from airflow_hybrid.model import JobState, Resources
 from airflow_hybrid.schedulers.base import Submission
 from airflow_hybrid.schedulers.batch import BatchScheduler, logged
 from airflow_hybrid.schedulers.flux import FluxScheduler
@@ -159,3 +159,9 @@ def test_output_goes_to_the_log_from_the_first_command_on(first: str, is_shell: 
     script = f"{first}\n#PBS -q long\n\n# why\nmodule load x\n"
     expected = f"{first}\n#PBS -q long\n\n# why\nexec >>'/a b/log' 2>&1\nmodule load x\n"
     assert logged(script, "/a b/log") == (expected if is_shell else script)
+
+
+def test_what_flux_lists_among_all_jobs_is_alive_though_the_list_of_active_ones_lacks_it() -> None:
+    text = "#queue\n#rc 0\n#accounting\nstep-0|123|RUN|||| node1\n#rc 0\n"
+    account = FluxScheduler().parse_account(text, ["step-0"])
+    assert account.elements["123"].state is JobState.RUNNING

@@ -18,6 +18,13 @@ SGE = SgeScheduler()
 BATCH = Submission(directory="/home/u/w x/T/a", name="step-0123", jobs=3)
 
 
+def unknown(*ids: str) -> str:
+    """What ``qstat -j`` says of jobs that have ended."""
+    exits = "#exit 1\n" * len(ids)
+    said = "".join(f"Following jobs do not exist: \n{id_}\n" for id_ in ids)
+    return f"#jobs\n{exits}\n#said\n{said}#rc 0\n"
+
+
 def queue(case: str, ids: list[str], more: str = "") -> dict[str, QueueView]:
     answer = recorded("sge", case)
     text = f"#queue\n{answer['stdout']}{more}#said\n{answer['stderr']}#rc {answer['exit_code']}\n"
@@ -29,7 +36,7 @@ def account(case: str, id_: str) -> Account:
     keep = re.search(r"\| (sed .*)", SGE.ask_accounting([id_]))
     assert keep
     text = filtered(keep[1], f"{answer['stdout']}#exit {answer['exit_code']}\n")
-    return SGE.parse_account(f"#queue\n#rc 0\n#accounting\n{text}#said\n{answer['stderr']}#rc 0\n", [id_])
+    return SGE.parse_account(f"#queue\n#rc 0\n#accounting\n{text}#said\n{answer['stderr']}#rc 0\n{unknown(id_)}", [id_])
 
 
 def test_nothing_is_requested_that_nobody_asked_for() -> None:
@@ -133,7 +140,7 @@ def test_a_memory_limit_has_its_name() -> None:
         "failed       37  : qmaster enforced h_rt, h_cpu, or h_vmem limit\n"
         "exit_status  137                  (Killed)\ncategory     -l h_vmem=100M\n"
     )
-    found = SGE.parse_account(f"#queue\n#rc 0\n#accounting\n{text}#rc 0\n", ["5"])
+    found = SGE.parse_account(f"#queue\n#rc 0\n#accounting\n{text}#rc 0\n{unknown('5')}", ["5"])
     assert found.elements["5.3"].state is JobState.OUT_OF_MEMORY
 
 
@@ -163,7 +170,7 @@ def test_options_of_several_letters_have_one_dash() -> None:
 def test_an_accounting_without_a_category_is_read_all_the_same() -> None:
     text = "hostname     n1\njobnumber    5\ntaskid       undefined\nfailed       37  : qmaster enforced h_rt limit\n"
     text += "exit_status  137                  (Killed)\n"
-    found = SGE.parse_account(f"#queue\n#rc 0\n#accounting\n{text}#exit 0\n#rc 0\n", ["5"])
+    found = SGE.parse_account(f"#queue\n#rc 0\n#accounting\n{text}#exit 0\n#rc 0\n{unknown('5')}", ["5"])
     said = "qmaster enforced h_rt limit, exit status 137 (Killed) on n1"
     assert found == Account({"5": ElementState(JobState.TIMEOUT, said)}, True)
 
@@ -179,7 +186,7 @@ def test_an_accounting_without_a_category_is_read_all_the_same() -> None:
     ],
 )
 def test_only_what_the_accounting_says_of_all_jobs_is_an_answer(answer: str, complaints: str, complete: bool) -> None:
-    text = f"#queue\n#rc 0\n#accounting\n{answer}\n#said\n{complaints}\n#rc 0\n"
+    text = f"#queue\n#rc 0\n#accounting\n{answer}\n#said\n{complaints}\n#rc 0\n{unknown('5', '6')}"
     found = SGE.parse_account(text, ["5", "6"])
     assert (found.complete, found.heard, found.elements) == (complete, True, {})
 
@@ -188,3 +195,29 @@ def test_an_accounting_that_fails_leaves_the_account_open() -> None:
     text = "#queue\n#rc 0\n#accounting\nerror: commlib error: access denied\n#rc 0\n"
     assert not SGE.parse_account(text, ["5"]).complete
     assert not SGE.parse_account("#queue\n#rc 0\n#accounting\n", ["5"]).complete  # cut off
+
+
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [
+        ("", "no answer"),
+        ("#exit 0\n#rc 0\n", "#exit 0"),  # nothing, and no error
+        ("#exit 137\n#rc 0\n", "#exit 137"),
+        ("#exit 1\n#exit 1\n\n#said\nFollowing jobs do not exist: \n5\nerror: commlib error: got read error\n#rc 0\n",
+         "#exit 1 #exit 1 Following jobs do not exist:  5 error: commlib error: got read error"),
+    ],
+)  # fmt: skip
+def test_a_list_without_a_job_is_no_proof_that_there_is_none(jobs: str, said: str) -> None:
+    ids = ["5", "6"] if "commlib" in jobs else ["5"]
+    text = f"#queue\n#rc 0\n#accounting\n#exit 1\n#said\nerror: job id 5 not found\n#rc 0\n#jobs\n{jobs}"
+    assert SGE.parse_account(text, ids) == Account({}, False, f"qstat -j: {said}", heard=False)
+
+
+def test_a_job_that_the_list_has_left_out_is_alive() -> None:
+    answer = recorded("sge", "error-state-qstat-j")
+    shown = filtered(re.search(r"\| (sed .*/\^Following.*')", SGE.account_command(["11"]))[1], answer["stdout"])  # type: ignore[index]
+    text = (
+        f"#queue\n#rc 0\n#accounting\n#exit 1\n#said\nerror: job id 11 not found\n#rc 0\n#jobs\n{shown}#exit 0\n#rc 0\n"
+    )
+    alive = ElementState(JobState.PENDING, "qstat -j shows it, the list of jobs does not")
+    assert SGE.parse_account(text, ["11"]) == Account({"11": alive}, True)

@@ -278,6 +278,7 @@ def test_a_controller_that_is_down_leaves_the_account_open() -> None:
         ("#rc 137\n", "scontrol: no answer in time"),
         ("#rc 1\n", "scontrol: no answer"),
         ("", "scontrol: no answer"),
+        ("#rc 0\n", "scontrol: no answer"),  # no error, and not a word of the job
         ("#said\nslurm_load_jobs error: Invalid job id specified\nslurm_load_jobs error: Socket timed out\n#rc 1\n",
          "scontrol: slurm_load_jobs error: Invalid job id specified slurm_load_jobs error: Socket timed out"),
     ],
