@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -241,6 +242,46 @@ async def test_links_are_made_in_the_folder_that_was_meant(out: Path, tmp_path: 
     answer = await ShellHost(shell).run(link_files(pairs, "t"))
     assert (answer.out.split(), answer.err) == (["link", "link", "link", "ok", "ok"], "")
     assert sorted(path.name for path in (tmp_path / "next").iterdir()) == ["3", "named"]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(("name", "swapped"), [("f", "f"), ("folder", "folder"), ("folder/f", "folder")])
+async def test_a_link_that_comes_while_a_link_is_made_is_not_taken_over(
+    out: Path, tmp_path: Path, shell: str, name: str, swapped: str
+) -> None:
+    """Hard links cannot be made there, and while that is tried a process of the job puts a link in the place."""
+    (out / "folder").mkdir()
+    for path in (out / "f", out / "folder/f"):
+        path.write_bytes(b"plain!")
+    planted = tmp_path / "outside" / ("f" if swapped == "f" else "")
+    fake = tmp_path / "bin/ln"
+    fake.parent.mkdir()
+    at = shlex.quote(str(out / swapped))
+    fake.write_text(
+        f"""#!/bin/sh
+if [ ! -h {at} ]; then mv {at} {at}.old && /bin/ln -s {shlex.quote(str(planted))} {at}; fi
+case $1 in -s*) exec /bin/ln "$@" ;; esac
+exit 1
+"""
+    )
+    fake.chmod(0o755)
+    host = ShellHost(shell, {"PATH": f"{fake.parent}:{os.environ['PATH']}"})
+    answer = await host.run(link_files([(str(out / name), f"{tmp_path}/next/0")], "t"))
+    assert (answer.out, answer.err) == ("link\n", "")
+    assert list((tmp_path / "next").iterdir()) == []
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+async def test_where_hard_links_cannot_be_made_others_are(out: Path, tmp_path: Path, shell: str) -> None:
+    (out / "f").write_bytes(b"plain!")
+    fake = tmp_path / "bin/ln"
+    fake.parent.mkdir()
+    fake.write_text('#!/bin/sh\ncase $1 in -s*) exec /bin/ln "$@" ;; esac\nexit 1\n')
+    fake.chmod(0o755)
+    host = ShellHost(shell, {"PATH": f"{fake.parent}:{os.environ['PATH']}"})
+    answer = await host.run(link_files([(str(out / "f"), f"{tmp_path}/next/0")], "t"))
+    assert (answer.out, answer.err) == ("ok\n", "")
+    assert os.readlink(tmp_path / "next/0") == str(out / "f")
 
 
 async def test_what_a_process_swaps_while_it_is_linked_leads_nowhere_else(out: Path, tmp_path: Path) -> None:
