@@ -236,32 +236,19 @@ def _age_s(text: str) -> float:
 
 
 def _compile(file: str) -> Iterator[tuple[str, WorkflowGraph, tuple[Binding, ...]]]:
-    from airflow_hybrid.config import check_bindings, load_hybrid_file
-    from airflow_hybrid.cwl.cache import load_graph
-
     if not file.endswith(_HYBRID_SUFFIXES):
+        from airflow_hybrid.cwl.cache import load_graph
+
         graph = load_graph(file)
         yield graph.name, graph, ()
         return
-    hybrid: HybridFile = load_hybrid_file(file)
-    for notice in hybrid.notices:
+    from airflow_hybrid.judging import judge
+
+    judged = judge(file)
+    for notice in judged.notices:
         sys.stderr.write(f"{notice}\n")
-    for name, workflow in hybrid.workflows.items():
-        graph = load_graph(workflow.file)
-        check_bindings(workflow.bindings, hybrid.deployments, [s.path for s in graph.walk()], where=hybrid.path)
-        if workflow.settings is not None:
-            _check_settings(graph, workflow.settings)
-        yield name, graph, workflow.bindings
-
-
-def _check_settings(graph: WorkflowGraph, file: str) -> None:
-    from airflow_hybrid.config.messages import choices
-    from airflow_hybrid.cwl.checks import check_settings
-    from airflow_hybrid.cwl.settings import load_inputs
-
-    for name in check_settings(graph, load_inputs(file), file):
-        known = choices(name, [port.name for port in graph.inputs])
-        sys.stderr.write(f"{file}: {name!r} is no input of {graph.name}: runs ignore it\n  -> {known}\n")
+    for name, graph in judged.graphs.items():
+        yield name, graph, judged.hybrid.workflows[name].bindings
 
 
 def summary(name: str, graph: WorkflowGraph, bindings: tuple[Binding, ...]) -> Iterator[str]:

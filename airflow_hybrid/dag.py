@@ -38,6 +38,7 @@ from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.gather.outdir import EXISTING, RENAME
 from airflow_hybrid.lifecycle import Use, add_deployment_tasks
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Port, Source, Step, StepInput, WorkflowGraph
+from airflow_hybrid.model.locations import is_uri, path_or_uri
 from airflow_hybrid.operators.deployments import DeployOperator
 from airflow_hybrid.operators.hybrid import HybridOperator, StepSetup
 from airflow_hybrid.operators.inputs import InputsOperator
@@ -223,7 +224,7 @@ def _resolve(document: Any, inputs: Any, caller: str | None) -> tuple[str, str, 
     """-> absolute path of the document, folder that default inputs are relative to, the default inputs."""
     base = Path(caller).parent if caller else Path.cwd()
     text = os.fspath(document)
-    path = text if re.match(r"^[a-z]+://", text) else str(base / text)
+    path = path_or_uri(text) if is_uri(text) else str(base / text)
     if inputs is None or isinstance(inputs, Mapping):
         return path, str(base), dict(inputs or {})
     file = (base / os.fspath(inputs)).resolve()

@@ -37,6 +37,7 @@ from airflow_hybrid.config.values import (
     WorkflowConfig,
 )
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, Binding, JsonValue, Target
+from airflow_hybrid.model.locations import is_uri, path_or_uri
 
 _FILES = ("sshKey", "sshKeyPassphraseFile", "passwordFile", "ssh_config")
 _INHERITED = (*_FILES, "username", "checkHostKey", "connectTimeout", "conn_id", "known_hosts")
@@ -75,8 +76,8 @@ class Normalizer:
 
     def uri(self, reference: str) -> str:
         """Absolute path, or the URI as it stands; a ``#fragment`` is kept."""
-        if "://" in reference:
-            return reference
+        if is_uri(reference):
+            return path_or_uri(reference)
         path, hash_, fragment = reference.partition("#")
         return self.path(path) + hash_ + fragment
 

@@ -17,11 +17,11 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.internet import PUBLIC_ONLY_VARIABLE
 from airflow_hybrid.model import JsonValue, WorkflowGraph
+from airflow_hybrid.model.locations import is_uri, local_path, path_or_uri
 from airflow_hybrid.version import __version__
 
 FORMAT = 4
@@ -70,7 +70,8 @@ def load_graph(
     :raises CwlError: see :func:`airflow_hybrid.cwl.compile.compile_document`.
     """
     directory = cache_dir or default_directory()
-    source = path if "://" in path else os.path.abspath(path)
+    path = path_or_uri(path)
+    source = path if is_uri(path) else os.path.abspath(path)
     # what a document may name is judged when it is compiled
     allowed = os.environ.get(ROOTS_VARIABLE, "") + "\0" + os.environ.get(PUBLIC_ONLY_VARIABLE, "")
     key = [versions(), source, fragment_id or "", allowed]
@@ -106,11 +107,11 @@ def _read_graph(entry: Path, directory: Path) -> WorkflowGraph | None:
 
 def _hash_file(uri: str) -> str | None:
     """SHA-256 of a local file; None for what is not local (remote documents are compiled once per version)."""
-    path = unquote(uri[len("file://") :]) if uri.startswith("file://") else uri
-    if "://" in path:
+    path = local_path(uri)
+    if path is None and is_uri(uri):
         return None
     try:
-        with open(path, "rb") as file:
+        with open(path or uri, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _sha(file)
     except OSError:
         return "missing"

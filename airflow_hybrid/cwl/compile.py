@@ -32,6 +32,7 @@ from airflow_hybrid.cwl.yaml_bounds import refuse_unbounded
 from airflow_hybrid.errors import CwlError, InputError, UnsupportedError
 from airflow_hybrid.internet import RefusedError, open_url, read_all
 from airflow_hybrid.model import WorkflowGraph
+from airflow_hybrid.model.locations import is_uri, local_path
 from airflow_hybrid.printable import redacted
 
 DOCUMENT_BYTES = 64 << 20
@@ -63,11 +64,15 @@ def compile_document(
     _enable_extensions()
     base, _, fragment = path_or_uri.partition("#")
     fragment = fragment_id or fragment
-    source = base if "://" in base else Path(base).absolute().as_uri()
-    if source.startswith("file://") and "://" not in base and not Path(base).is_file():
-        if Path(base).is_dir():
-            raise CwlError(f"{base} is a folder, not a CWL document")
-        raise CwlError(f"no such CWL file: {base}")
+    path = local_path(base) if is_uri(base) else base
+    if path is None:
+        source = base
+    elif Path(path).is_dir():
+        raise CwlError(f"{path} is a folder, not a CWL document")
+    elif not Path(path).is_file():
+        raise CwlError(f"no such CWL file: {path}")
+    else:
+        source = Path(path).absolute().as_uri()
     fetched: dict[str, None] = {}
     roots = Roots(source)
     refused: dict[str, str] = {}

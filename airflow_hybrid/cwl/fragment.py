@@ -51,6 +51,7 @@ class Fragment:
     """A compiled step, ready to be run any number of times.
 
     :ivar owner: name of its document: its expressions have a process of their own.
+    :ivar process: what the step runs.
     :ivar single: it holds one command-line tool and no loop: its jobs are numbered in order.
     """
 
@@ -67,8 +68,8 @@ class Fragment:
         self.inputs = [shortname(port["id"]) for port in document["inputs"]]
         with messages.caught():
             self._workflow: HybridWorkflow = load_process(document)
-        embedded = self._workflow.steps[0].embedded_tool
-        self.single = isinstance(embedded, HybridTool) and not step.get("loop")
+        self.process = self._workflow.steps[0].embedded_tool
+        self.single = isinstance(self.process, HybridTool) and not step.get("loop")
         self._not_connected = {
             port["id"] for port in self._workflow.steps[0].tool["inputs"] if port.get("not_connected")
         }
@@ -149,7 +150,7 @@ class Fragment:
 
     def _loaded(self, order: CwlObject | None, context: HybridContext) -> CwlObject | None:
         """The inputs of a sub-workflow that itself loads listings or contents, with these in them."""
-        process = self._workflow.steps[0].embedded_tool
+        process = self.process
         ports = {shortname(port["id"]): Port("", "", document=port) for port in process.tool["inputs"]}
         loading = [name for name, port in ports.items() if port.loads_listing or port.loads_contents]
         if order is None or not isinstance(process, HybridWorkflow) or not loading:

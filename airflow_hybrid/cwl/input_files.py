@@ -15,7 +15,7 @@ from airflow_hybrid.cwl.default_files import NULL_DEVICE, is_null_device
 from airflow_hybrid.cwl.file_values import with_lists
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue, percent_decoded, percent_encoded
-from airflow_hybrid.model.locations import Location, normal, scheme_of
+from airflow_hybrid.model.locations import Location, local_path, normal, scheme_of
 
 _SHA1 = re.compile(r"sha1\$[0-9a-f]{40}")
 _SCHEMES = ("file", "http", "https", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "wasb", "adl", "ftp", "hybrid")
@@ -146,15 +146,6 @@ def in_one_message(problems: Sequence[InputError], where: str | None = None) -> 
         if problem.hint:
             lines.append(f"    -> {problem.hint}")
     return InputError("\n".join(lines), where=where)
-
-
-def local_path(location: str) -> str | None:
-    """The path of a ``file:`` URI of this machine."""
-    try:
-        found = Location.parse(location)
-    except ValueError:
-        return None
-    return found.path if found.scheme == "file" else None
 
 
 def measure(value: JsonValue, name: str, checksum: bool) -> None:

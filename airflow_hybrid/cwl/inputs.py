@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_hybrid.cwl.default_files import check_used
-from airflow_hybrid.cwl.input_files import InputFiles, in_one_message, local_path, located_files, measure
+from airflow_hybrid.cwl.input_files import InputFiles, in_one_message, located_files, measure
 from airflow_hybrid.errors import CwlError, InputError
 from airflow_hybrid.model import (
     CwlObject,
@@ -31,6 +31,7 @@ from airflow_hybrid.model import (
     not_json,
     percent_decoded,
 )
+from airflow_hybrid.model.locations import local_path
 
 NAMESPACES = "airflow_hybrid:namespaces"
 """Class of a pseudo requirement of a graph: the document's ``$namespaces``, for the formats of a run's files."""

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 
 from airflow_hybrid.model import percent_decoded
+from airflow_hybrid.model.locations import local_path
 from airflow_hybrid.printable import shortened
 
 MOST_CHARS = 20_000
@@ -126,7 +127,7 @@ def caught() -> Iterator[Caught]:
 
 def position(lead: str, line: str | int, column: str | int) -> str:
     """``file:line:column`` with a plain path for ``file:`` URIs."""
-    path = percent_decoded(lead[len("file://") :]) if lead.startswith("file://") else lead
+    path = local_path(lead) or lead
     return f"{path if '://' in path else os.path.abspath(path)}:{line}:{column}"
 
 

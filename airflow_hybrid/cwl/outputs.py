@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from airflow_hybrid.cwl.site import JobSite, is_below, refuse_replaced, unveil
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FileFact, not_json, percent_decoded
 from airflow_hybrid.model.files import SPECIAL
+from airflow_hybrid.model.locations import tidy_path
 
 MOST_MEMBERS = 100_000
 """of a folder, where links in it make it seem larger than it is"""
@@ -40,8 +40,7 @@ def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
             item.setdefault("contents", site.literals.get(location, ""))
         elif members:
             item["listing"] = [publish(member, site, to_uri) for member in members]
-    elif location.startswith("file://"):
-        path = posixpath.normpath(percent_decoded(location[len("file://") :]))
+    elif (path := _path_of(location, kind)) is not None:
         _locate(item, path, site, to_uri)
     else:
         item["location"] = canonical(unveil(location))
@@ -60,6 +59,14 @@ def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
     if not item.get("secondaryFiles", True):
         del item["secondaryFiles"]
     return item
+
+
+def _path_of(location: str, kind: str) -> str | None:
+    """:raises CwlError: a tool gives as location of an output what is no URI of one file."""
+    try:
+        return tidy_path(location)
+    except ValueError as error:
+        raise CwlError(f"the location of an output {kind} cannot be used: {error}") from None
 
 
 def check_json(outputs: CwlObject) -> None:

@@ -17,6 +17,7 @@ from airflow_hybrid.cwl.messages import TOO_DEEP
 from airflow_hybrid.cwl.yaml_bounds import refuse_unbounded
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue, not_json, percent_encoded
+from airflow_hybrid.model.locations import is_uri
 
 
 def load_inputs(path: str, *, base: str | None = None, cache_dir: Path | None = None) -> CwlObject:
@@ -113,10 +114,8 @@ def _resolve(value: JsonValue, folder: str) -> JsonValue:
         if isinstance(value.get("path"), str) and "location" not in value:
             resolved.pop("path")
             path = value["path"]
-            resolved["location"] = path if "://" in path else _uri(path, folder)
-        elif (
-            isinstance(value.get("location"), str) and "://" not in value["location"] and value["location"][:2] != "_:"
-        ):
+            resolved["location"] = path if is_uri(path) else _uri(path, folder)
+        elif isinstance(value.get("location"), str) and not is_uri(value["location"]) and value["location"][:2] != "_:":
             # a relative URI reference: already percent-encoded
             resolved["location"] = (
                 f"file://{posixpath.normpath(posixpath.join(percent_encoded(folder), value['location']))}"

@@ -19,6 +19,7 @@ from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import FactsNeeded, FileFact, Question, SiteFacts, not_json, percent_decoded, percent_encoded
 from airflow_hybrid.model.containers import STAGED, TMPDIR
 from airflow_hybrid.model.files import SPECIAL
+from airflow_hybrid.model.locations import is_uri, tidy_path
 
 OUTPUT_DOCUMENT = "cwl.output.json"
 """CWL v1.2 CommandLineTool 4.1.6: what a tool says of its outputs itself"""
@@ -37,6 +38,16 @@ def unveil(location: str) -> str:
 
 def _file_uri(path: str) -> str:
     return f"file://{percent_encoded(path)}"
+
+
+def _path_of_pattern(pattern: str) -> str:
+    """:raises CwlError: a glob pattern is a URI, and not that of files of the job."""
+    try:
+        # what would begin a query or fragment of a URI stands for characters here
+        path = tidy_path(pattern.replace("?", "%3F").replace("#", "%23"))
+    except ValueError as error:
+        raise CwlError(f"glob pattern {pattern!r}: {error}") from None
+    return pattern if path is None else path
 
 
 @dataclass(frozen=True)
@@ -196,10 +207,12 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         known = self._site.path_of(uri)
         if known is not None:
             return known
-        if uri.startswith("file://"):
-            path = posixpath.normpath(percent_decoded(uri[len("file://") :]))
-            if is_below(path, self._site.outdir):
-                return path
+        try:
+            path = tidy_path(uri)
+        except ValueError as error:
+            raise OSError(str(error)) from None
+        if path is not None and is_below(path, self._site.outdir):
+            return path
         raise OSError(f"{uri} is neither an input nor in the output directory")
 
     def _real(self, path: str) -> str:
@@ -243,7 +256,7 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         return listing
 
     def glob(self, pattern: str) -> list[str]:
-        path = percent_decoded(pattern[len("file://") :]) if pattern.startswith("file://") else pattern
+        path = _path_of_pattern(pattern)
         outdir = self._site.outdir
         if path == outdir:
             return [_file_uri(outdir)]
@@ -338,7 +351,7 @@ class SiteFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
 
     def join(self, path: str, *paths: str) -> str:
         last = paths[-1] if paths else ""
-        return last if "://" in last or last.startswith("_:") else posixpath.join(path, *paths)
+        return last if is_uri(last) or last.startswith("_:") else posixpath.join(path, *paths)
 
     def realpath(self, path: str) -> str:
         return path

@@ -23,7 +23,8 @@ from airflow_hybrid.cwl.default_files import Refused, marked
 from airflow_hybrid.cwl.resolved import in_order, original_version, plain_json, position
 from airflow_hybrid.cwl.runtime import CWL_VERSION, FORMATS, STEP_PATH
 from airflow_hybrid.errors import UnsupportedError
-from airflow_hybrid.model import JsonValue
+from airflow_hybrid.model import JsonValue, percent_encoded
+from airflow_hybrid.model.locations import local_path
 
 log = logging.getLogger(__name__)
 
@@ -48,9 +49,11 @@ class StepDocuments:
         self._names: dict[str, str] = {}
         folder = source.rpartition("/")[0]
         for url in sorted(fetched):
-            local = url.startswith("file://") and source.startswith("file://")
-            name = os.path.relpath(url[len("file://") :], folder[len("file://") :]) if local else url
-            self._names[url] = f"cwl:{name}" if local else url
+            here, there = local_path(folder), local_path(url)
+            if here is None or there is None:
+                self._names[url] = url
+            else:
+                self._names[url] = f"cwl:{percent_encoded(os.path.relpath(there, here))}"
 
     def store(self, raw: Mapping[str, Any], process: Process, path: str, requirements: Any, hints: Any) -> str:
         """Write the document of one step: a workflow of that step alone, its ports connected by name."""

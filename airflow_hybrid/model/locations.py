@@ -38,6 +38,42 @@ def normal(text: str) -> str:
     return found.uri if found.scheme in FILES else found.uri.rstrip("/")
 
 
+def local_path(text: str) -> str | None:
+    """The path of a ``file:`` URI of this machine, in whatever spelling; None: it is no such URI."""
+    try:
+        found = Location.parse(text)
+    except ValueError:
+        return None
+    return found.path if found.scheme == "file" else None
+
+
+def is_uri(text: str) -> bool:
+    """Whether a reference that somebody wrote is a URI; else it is a path (``a:b.cwl`` is a file's name)."""
+    return "://" in text or text[:6].lower() == "file:/"
+
+
+def path_or_uri(text: str) -> str:
+    """A reference in which the ``file:`` URI of a file of this machine is its path; a ``#fragment`` stays.
+
+    A path with ``#`` in it stays a URI, in its normal form.
+    """
+    base, sign, fragment = text.partition("#")
+    path = local_path(base) if is_uri(base) else None
+    if path is None:
+        return text
+    return (Location.parse(base).uri if "#" in path else path) + sign + fragment
+
+
+def tidy_path(text: str) -> str | None:
+    """The path of a ``file:`` URI that a program wrote, without ``.``, ``..`` and ``//``; None: another URI, or a path.
+
+    :raises ValueError: as :meth:`Location.parse`.
+    """
+    if not is_uri(text) or scheme_of(text) != "file":
+        return None
+    return Location.parse(text, tidy=True).path
+
+
 @dataclass(frozen=True)
 class Location:
     """A location, taken apart.
@@ -56,8 +92,12 @@ class Location:
     site: str = ""
 
     @classmethod
-    def parse(cls, text: str) -> Location:
-        """:raises ValueError: not a plain URI, or (of :data:`FILES`) not that of one file; says why."""
+    def parse(cls, text: str, *, tidy: bool = False) -> Location:
+        """Take a location apart.
+
+        :param tidy: of :data:`FILES`: a path that is not normal is made so; else it is refused.
+        :raises ValueError: not a plain URI, or (of :data:`FILES`) not that of one file; says why.
+        """
         found = _URI.fullmatch(text)
         if found is None:
             raise ValueError(f"{text!r} is not a URI")
@@ -65,7 +105,7 @@ class Location:
         if _CONTROL.search(text) or text != text.rstrip():
             raise ValueError(f"{text!r} is not a URI: a blank or a control character is in it (percent-encode it)")
         if scheme in FILES:
-            return cls._of_file(text, scheme, rest)
+            return cls._of_file(text, scheme, rest, tidy)
         try:
             parts = urlsplit(text)
         except ValueError as error:
@@ -73,7 +113,7 @@ class Location:
         return cls(scheme, parts.netloc, percent_decoded(parts.path), f"{scheme}:{rest}")
 
     @classmethod
-    def _of_file(cls, text: str, scheme: str, rest: str) -> Location:
+    def _of_file(cls, text: str, scheme: str, rest: str, tidy: bool) -> Location:
         if "?" in rest or "#" in rest:
             raise ValueError(f"a file URI has no query or fragment (percent-encode '?' and '#'): {text!r}")
         host = ""
@@ -92,6 +132,8 @@ class Location:
         if not path.startswith("/") or "\0" in path or (scheme == SCHEME and not (host and site)):
             raise ValueError(f"not the URI of a file at a location: {text!r}")
         # two slashes at the beginning stay two for posixpath
+        if tidy:
+            path = posixpath.normpath("/" + path.lstrip("/"))
         if path != "/" and (path.startswith("//") or posixpath.normpath(path) != path.rstrip("/")):
             raise ValueError(f"the path in {text!r} is not normal")
         path = path.rstrip("/") or "/"

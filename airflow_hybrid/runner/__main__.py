@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid import __version__
 from airflow_hybrid.errors import ConfigError, HybridError, JobFailedError, UnsupportedError
-from airflow_hybrid.model import percent_decoded
+from airflow_hybrid.model.locations import is_uri, local_path, path_or_uri
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 from airflow_hybrid.runner import arguments
 from airflow_hybrid.runner.arguments import PROGRAM_VARIABLE, try_folder
@@ -121,6 +121,7 @@ def _stdout_kept() -> Iterator[Any]:
 def _run(args: argparse.Namespace) -> CwlObject | None:
     from airflow_hybrid.cwl.cache import load_graph
 
+    args.document = path_or_uri(args.document)
     job_of = arguments.job_document(args.document)
     if job_of is not None:
         args.document, job = job_of
@@ -128,9 +129,12 @@ def _run(args: argparse.Namespace) -> CwlObject | None:
     graph = load_graph(args.document)
     inputs = arguments.read_inputs(graph, args, PROG)
     if args.validate:
+        if inputs:
+            arguments.checked_inputs(graph, inputs, None, PROG, quiet=args.quiet)
         print(f"{args.document} is valid CWL.", file=sys.stderr)
         return None
     sites = _sites(args, graph)
+    inputs = arguments.checked_inputs(graph, inputs, sites.get("inputs"), PROG, quiet=args.quiet)
     try_folder(args.outdir)
     keeps = bool(args.leave_tmpdir)
     prefix = args.tmpdir_prefix or os.path.join(tempfile.gettempdir(), "airflow-hybrid-")
@@ -160,11 +164,11 @@ def _sites(args: argparse.Namespace, graph: WorkflowGraph) -> dict[str, Any]:
     found = dict(hybrid.workflows)
     name = args.workflow
     if name is None:
-        source = graph.source.removeprefix("file://")
+        source = local_path(graph.source) or graph.source
         same = [
             key
             for key, value in found.items()
-            if os.path.realpath(value.file.partition("#")[0]) == os.path.realpath(percent_decoded(source))
+            if os.path.realpath(value.file.partition("#")[0]) == os.path.realpath(source)
         ]
         name = (same or list(found))[0] if len(same or found) == 1 else None
     if name not in found:
@@ -208,7 +212,7 @@ def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], 
             deployments[name] = replace(deployment, workdir=work, deferrable=parallel)
     document = args.document
     dag = HybridDag(
-        document if "://" in document else os.path.abspath(document),
+        document if is_uri(document) else os.path.abspath(document),
         dag_id="run",
         deployments=deployments,
         outdir="{% raw %}" + os.path.abspath(args.outdir) + "{% endraw %}",
@@ -249,8 +253,8 @@ def _with_paths(value: Any) -> Any:
         return value
     found = {key: _with_paths(item) for key, item in value.items()}
     location = str(found.get("location", ""))
-    if found.get("class") in ("File", "Directory") and location.startswith("file://"):
-        found["path"] = percent_decoded(location[len("file://") :])
+    if found.get("class") in ("File", "Directory") and (path := local_path(location)) is not None:
+        found["path"] = path
     return found
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from airflow_hybrid.cwl.settings import load_inputs, parse_inputs, resolve_paths
 from airflow_hybrid.errors import ConfigError, InputError
 from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph
+from airflow_hybrid.model.locations import is_uri, local_path, path_or_uri
 
 TOOL_KEY = "cwl:tool"
 """key of a job file that names the document it is for"""
@@ -101,8 +102,8 @@ def try_folder(outdir: str) -> None:
 
 def job_document(path: str) -> tuple[str, str] | None:
     """The document that a job file names under ``cwl:tool``, and the job file itself."""
-    base = path.partition("#")[0]
-    if "://" in base or not base.endswith((".json", ".yml", ".yaml")) or not os.path.isfile(base):
+    base = path_or_uri(path.partition("#")[0])
+    if is_uri(base) or not base.endswith((".json", ".yml", ".yaml")) or not os.path.isfile(base):
         return None
     try:
         named = parse_inputs(Path(base).read_bytes(), base).get(TOOL_KEY)
@@ -110,7 +111,7 @@ def job_document(path: str) -> tuple[str, str] | None:
         return None  # not a job file: what is wrong with it as a document is said when it is compiled
     if not isinstance(named, str):
         return None
-    return named if "://" in named else os.path.join(os.path.dirname(base), named), base
+    return named if is_uri(named) else os.path.join(os.path.dirname(base), named), base
 
 
 def read_inputs(graph: WorkflowGraph, args: argparse.Namespace, prog: str) -> CwlObject:
@@ -129,6 +130,32 @@ def read_inputs(graph: WorkflowGraph, args: argparse.Namespace, prog: str) -> Cw
     for port in graph.inputs:
         _refuse_text(port.name, port.type, job.get(port.name))
     return job
+
+
+def checked_inputs(
+    graph: WorkflowGraph, given: CwlObject, settings: str | None, prog: str, *, quiet: bool = False
+) -> CwlObject:
+    """Judge the inputs of the run before Airflow is started for it.
+
+    :param given: as :func:`read_inputs` gives them.
+    :param settings: the hybrid file's inputs file, whose values are defaults.
+    :param quiet: without a warning of what is not an input.
+    :returns: ``given``, without what is not an input.
+    :raises InputError: all that is missing, of a wrong type, or not there, in one message.
+    """
+    from airflow_hybrid.config.messages import choices
+    from airflow_hybrid.cwl import job_requirements
+    from airflow_hybrid.cwl.inputs import validate_inputs
+
+    names = [port.name for port in graph.inputs]
+    ignored = [name for name in given if name not in names and name not in job_requirements.NO_INPUTS]
+    for name in () if quiet else ignored:
+        # an input object may hold more than the document asks for (CWL v1.2 section "Input object")
+        print(f"{prog}: {name!r} is not an input of the document: ignored", file=sys.stderr)
+        print(f"  -> {choices(name, names, what='the inputs are')}", file=sys.stderr)
+    values = {**(load_inputs(settings) if settings else {}), **given}
+    validate_inputs(graph, {name: values[name] for name in names if name in values}, os.getcwd(), checksum=False)
+    return {name: value for name, value in given.items() if name not in ignored}
 
 
 def _refuse_text(name: str, kind: JsonValue, value: JsonValue) -> None:
@@ -158,7 +185,7 @@ def _job(path: str, basedir: str | None) -> CwlObject:
         value = parse_inputs(sys.stdin.buffer.read(), "stdin")
         found: CwlObject = resolve_paths(value, os.path.abspath(basedir or "."))
     else:
-        path = path.removeprefix("file://")
+        path = local_path(path) or path
         found = load_inputs(path, base=os.path.abspath(basedir) if basedir else None)
     found.pop(TOOL_KEY, None)
     return found
