@@ -430,6 +430,132 @@ MUTANTS = (
         "/permanent-",
         "tests/unit/engine/test_same_place.py",
     ),
+    Mutant(
+        "removing at a site: only what carries our marker",
+        "removal/shell.py",
+        'if [ -z "$ah_ours" ] && ! ah_marked; then',
+        "if false; then",
+        "tests/unit/removal/test_shell.py",
+    ),
+    Mutant(
+        "removing at a site: the marker is a file with our line",
+        "removal/shell.py",
+        "&& [ \"$ah_mark\" = '@LINE@' ]",
+        "",
+        "tests/unit/removal/test_shell.py",
+    ),
+    Mutant(
+        "removing at a site: never through a link",
+        "removal/shell.py",
+        "[ ! -h \"./$ah_name\" ] || ah_no 'a link is in its place'",
+        ":",
+        "tests/unit/removal/test_shell.py",
+    ),
+    Mutant(
+        "removing at a site: never through what became a link",
+        "removal/shell.py",
+        '[ "$PWD" = "$ah_want" ] || ah_no \'a folder became a link\'',
+        ":",
+        "tests/unit/removal/test_shell.py",
+    ),
+    Mutant(
+        "removing at a site: no mounted file system",
+        "removal/shell.py",
+        "ah_unmounted || exit",
+        ":",
+        "tests/unit/removal/test_shell.py",
+    ),
+    Mutant(
+        "removing here: only what carries our marker",
+        "removal/here.py",
+        'if line != f"{MARKER_LINE}\\n".encode():',
+        "if False:",
+        "tests/unit/removal/test_here.py",
+    ),
+    Mutant(
+        "removing here: no mounted file system",
+        "removal/here.py",
+        "if os.fstat(number).st_dev != device:",
+        "if False:",
+        "tests/unit/removal/test_here.py",
+    ),
+    Mutant(
+        "outputs: replaced only as the record describes them",
+        "gather/record.py",
+        "return line is not None and run in (None, line.run) and line.describes(found)",
+        "return line is not None and run in (None, line.run)",
+        "tests/unit/gather/test_into.py",
+    ),
+    Mutant(
+        "outputs: of another run they stay",
+        "gather/record.py",
+        "return line is not None and run in (None, line.run) and line.describes(found)",
+        "return line is not None and line.describes(found)",
+        "tests/unit/gather/test_into.py",
+    ),
+    Mutant(
+        "outputs: no input is replaced, whatever its path",
+        "gather/kept.py",
+        "if (found.st_dev, found.st_ino) in self._identities:\n            return True",
+        "if False:\n            return True",
+        "tests/unit/gather/test_kept.py",
+    ),
+    Mutant(
+        "outputs: no input elsewhere with the same path is replaced",
+        "gather/kept.py",
+        "if posixpath.join(self._outdir, path) in self._paths:",
+        "if False:",
+        "tests/unit/gather/test_kept.py",
+    ),
+    Mutant(
+        "outputs: a record leads nowhere outside of its folder",
+        "gather/record.py",
+        "if line is not None and _is_below(line.path):",
+        "if line is not None:",
+        "tests/unit/gather/test_into.py",
+    ),
+    Mutant(
+        "outputs: of tries that were killed only our folders go",
+        "gather/__init__.py",
+        "        remove_folder(folder)\n",
+        "        __import__('shutil').rmtree(folder, ignore_errors=True)\n",
+        "tests/unit/gather/test_failed.py",
+    ),
+    Mutant(
+        "the task directory is that of one task instance of one Airflow",
+        "engine/spec.py",
+        "/g{self.generation}-{mark}",
+        "/g{self.generation}-x",
+        "tests/unit/engine/test_same_place.py",
+    ),
+    Mutant(
+        "locations: a path that is not normal is refused",
+        "model/locations.py",
+        'if path != "/" and (path.startswith("//") or posixpath.normpath(path) != path.rstrip("/")):',
+        "if False:",
+        "tests/security/test_locations.py",
+    ),
+    Mutant(
+        "locations: a file has no query that could hide what it is",
+        "model/locations.py",
+        'if "?" in rest or "#" in rest:',
+        "if False:",
+        "tests/security/test_locations.py",
+    ),
+    Mutant(
+        "Slurm: an accounting that did not answer has not said that a job is gone",
+        "schedulers/slurm_answers.py",
+        "return answer.code in (0, 127) or",
+        "return True or",
+        "tests/unit/schedulers/test_slurm.py",
+    ),
+    Mutant(
+        "PBS and Grid Engine: a queue that did not answer has not said that a job is gone",
+        "schedulers/batch.py",
+        "if answer.code is None or not self.answered([*answer.lines, *answer.complaints], answer.code):",
+        "if False:",
+        "tests/unit/schedulers/test_pbs.py tests/unit/schedulers/test_sge.py",
+    ),
 )
 
 
@@ -456,6 +582,7 @@ def failing(folder: Path, tests: list[str], mutant: Mutant | None = None) -> lis
         (folder / name).symlink_to(ROOT / name)
     if mutant is not None:
         mutate(mutant, folder / "airflow_hybrid")
+    folder.chmod(0o711)  # some tests run as another user
     (folder / "tmp").mkdir()
     apart = [str(ROOT / "tests/apart")] if os.geteuid() == 0 else []
     done = subprocess.run(

@@ -27,7 +27,8 @@ from tests.testbed.fixture import INSTALL, Testbed, missing
 
 # quick feedback first; what is not listed comes in between
 LAST = ("contract", "conformance", "system")
-# whose tests run jobs or shell text of ours in folders with names that break what does not quote
+# whose tests run jobs or shell text of ours in folders with names that break what does not quote; the others write the
+# names of their folders into documents as they are
 ODDLY_NAMED = (
     "contract", "system/test_hostile_values.py", "system/test_data_mover_sites.py", "system/test_reuse.py",
     "system/test_examples.py", "unit/engine/test_choosing.py", "unit/engine/test_spreading.py", "unit/gather",
@@ -36,11 +37,7 @@ ODDLY_NAMED = (
     "unit/hooks/test_job_directory_runner.py", "unit/hooks/test_joining.py", "unit/hooks/test_probe.py",
     "unit/hooks/test_queue_fakes.py", "unit/hooks/test_queue_process.py", "unit/hooks/test_queue_slurm.py",
     "unit/hooks/test_removal_at_sites.py", "unit/hooks/test_reuse_index.py", "unit/hooks/test_unchanged.py",
-)  # fmt: skip
-# canaries are around all that these use
-WATCHED = (
-    *ODDLY_NAMED, "containers", "security", "system", "unit/containers", "unit/engine", "unit/removal",
-    "unit/test_cleanup.py", "unit/test_outdirs.py",
+    "unit/test_cleanup.py",
 )  # fmt: skip
 # whose sites are looked at after each test; those of the others after each module
 LOOKED_AT_OFTEN = ("contract", "system/test_hostile_values.py")
@@ -190,9 +187,6 @@ def _canaries_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture(autouse=True)
 def _canaries(request: pytest.FixtureRequest) -> Iterator[None]:
     """After the test all canaries are there, unchanged: of this machine, and of the sites if it had the test bed."""
-    if not _is_in(request.path, WATCHED):
-        yield
-        return
     request.getfixturevalue("_canaries_of_this_machine")
     has_sites = request.node.get_closest_marker("testbed") or set(SITE_FIXTURES) & set(request.fixturenames)
     if has_sites:
@@ -207,16 +201,13 @@ def _canaries(request: pytest.FixtureRequest) -> Iterator[None]:
 def _canaries_of_a_module(request: pytest.FixtureRequest) -> Iterator[None]:
     """After the last test of a module all canaries at the sites are there, unchanged."""
     yield
-    if _is_in(request.path, WATCHED) and not _is_in(request.path, LOOKED_AT_OFTEN):
+    if not _is_in(request.path, LOOKED_AT_OFTEN):
         WATCH.check_sites(f"after the tests of {request.path.name}: ")
 
 
 @pytest.fixture
 def tmp_path(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """pytest's, with canaries around it; where jobs run its name may be one that breaks what does not quote."""
-    if not _is_in(request.path, WATCHED):
-        yield tmp_path
-        return
     folder, top = tmp_path, tmp_path.parent
     if _is_in(request.path, ODDLY_NAMED):
         folder, top = tmp_path / canaries.WORK, tmp_path

@@ -149,6 +149,38 @@ def has_ended(pid: int) -> bool:
         return True
 
 
+SPOILS = """
+cwlVersion: v1.2
+class: CommandLineTool
+inputs: {place: string}
+outputs: {out: {type: stdout}}
+stdout: out.txt
+baseCommand: [sh, -c]
+arguments: ['echo precious; rmdir "$0" 2>/dev/null; echo taken >"$0"', $(inputs.place)]
+"""
+
+
+def test_a_run_whose_outputs_cannot_be_brought_keeps_its_files_and_says_where(tmp_path: Path) -> None:
+    (tmp_path / "spoils.cwl").write_text(SPOILS)
+    (tmp_path / "echo.cwl").write_text(ECHO)
+    (tmp_path / "temp").mkdir()
+    outdir = tmp_path / "out"
+    to_temp = ("--tmpdir-prefix", f"{tmp_path}/temp/run-")
+    failed = call(tmp_path, *to_temp, "--outdir", str(outdir), "spoils.cwl", "--place", str(outdir))
+    (kept,) = (tmp_path / "temp").iterdir()
+    assert (failed.returncode, failed.stdout) == (1, ""), failed.stderr
+    assert failed.stderr.splitlines() == [
+        f"airflow-hybrid-runner: the run's files are in {kept}",
+        f"airflow-hybrid-runner: the outputs cannot be written to {outdir}: File exists",
+        "  -> is the disk full, is `outdir` a folder and writable?",
+    ]
+    (output,) = (path for path in kept.rglob("out.txt") if path.is_file())
+    assert output.read_text() == "precious\n" and outdir.read_text() == "taken\n"
+    later = call(tmp_path, *to_temp, "--outdir", str(tmp_path / "other"), "echo.cwl", "--text", "x")
+    assert later.returncode == 0, later.stderr
+    assert list((tmp_path / "temp").iterdir()) == [kept] and output.read_text() == "precious\n"
+
+
 def test_questions_are_answered_without_a_run(folder: Path) -> None:
     assert "airflow-hybrid-runner" in call(folder, "--version").stdout
     assert call(folder, "--validate", "echo.cwl").returncode == 0
