@@ -17,7 +17,7 @@ from airflow_hybrid.config import bind
 from airflow_hybrid.cwl.fragment import PendingJob
 from airflow_hybrid.engine import job_logs
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
-from airflow_hybrid.engine.executables import words_for
+from airflow_hybrid.engine.executables import words_at_sites, words_for
 from airflow_hybrid.engine.failures import Failure, jobs_in_words, shown_command
 from airflow_hybrid.engine.job_images import image_of, own_image
 from airflow_hybrid.engine.places import Place, ref_of
@@ -220,6 +220,7 @@ class BatchRunner:
                 paths[uri] = ""
                 elsewhere.append(file)
         executables = await asyncio.to_thread(words_for, elsewhere, self.spec.deployments)
+        executables.update(await words_at_sites(elsewhere, self.mover, self.log))
         for file in elsewhere:
             uri = file["location"]
             paths[uri] = store_path(place.workdir, file, executables.get(uri, ""))

@@ -1,16 +1,24 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Which input files their owner may execute, as far as this machine can tell without asking a site."""
+"""Which input files their owner may execute: what is on this machine is looked at, sites are asked."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from collections.abc import Mapping, Sequence
 
 from airflow_hybrid.config import Deployment
+from airflow_hybrid.engine.common import Logger
 from airflow_hybrid.engine.places import ref_of
-from airflow_hybrid.hooks.store import executables_word
+from airflow_hybrid.errors import CommandError, SiteError
+from airflow_hybrid.hooks.base import FOLDER_BYTES, PATH_BYTES, Host, answer_bytes, answers_up_to
+from airflow_hybrid.hooks.data_mover import DataMover
+from airflow_hybrid.hooks.joining import run_joined
+from airflow_hybrid.hooks.store import executables_word, job_directory_of
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, CwlObject, FileRef
+
+LOOK_TIMEOUT_S = 600.0
 
 
 def words_for(files: Sequence[CwlObject], deployments: Mapping[str, Deployment]) -> dict[str, str]:
@@ -26,6 +34,62 @@ def words_for(files: Sequence[CwlObject], deployments: Mapping[str, Deployment])
             if word:
                 found[file["location"]] = word
     return found
+
+
+async def words_at_sites(files: Sequence[CwlObject], mover: DataMover, log: Logger) -> dict[str, str]:
+    """The same of files that are elsewhere, in one command per site; what is on this machine is left out.
+
+    A site that cannot be asked is warned of: its files may all have been copied before, and it is not needed.
+    """
+    asked: dict[tuple[str, str], dict[str, FileRef]] = {}
+    for file in files:
+        ref = ref_of(file)
+        if ref is not None and not _is_here(ref, mover.deployments):
+            asked.setdefault((ref.deployment, ref.location), {})[file["location"]] = ref
+    found: dict[str, str] = {}
+    for refs in asked.values():
+        try:
+            host = await mover.host_of(next(iter(refs.values())))
+            names = await _names_at(host, [ref.path for ref in refs.values()])
+        except SiteError as error:
+            log.warning("which of %d input files can be executed is not known: %s", len(refs), error)
+            continue
+        words = {location: executables_word(here) for location, here in zip(refs, names, strict=True)}
+        found.update({location: word for location, word in words.items() if word})
+    return found
+
+
+async def _names_at(host: Host, paths: Sequence[str]) -> list[list[str]]:
+    """For each path, the names of executable files in it, as :func:`_names` has them."""
+    # in what a job made, links are not followed: they are not copied either
+    items = (f"{'P' if job_directory_of(path) else 'L'}{path}\0" for path in paths)
+    command = f"/usr/bin/env xargs -0 -r sh -c {shlex.quote(_LOOK)} sh\nprintf '#end\\0'"
+    with answers_up_to(answer_bytes(len(paths), PATH_BYTES, FOLDER_BYTES)):
+        answer = await run_joined(
+            host, "executables", command, stdin="".join(items).encode(errors="surrogateescape"),
+            timeout_s=LOOK_TIMEOUT_S, label="look for executables",
+        )  # fmt: skip
+    fields = answer.out.split("\0")
+    found: list[list[str]] = [[]]
+    for entry in fields[:-2]:
+        if entry:
+            found[-1].append(entry[1:] and f"/{entry[1:]}")
+        else:
+            found.append([])
+    if fields[-2:] != ["#end", ""] or len(found) != len(paths) + 1:
+        raise CommandError(
+            f"the look for executables was not answered ({len(found) - 1} of {len(paths)})", location=host.title,
+            command=answer.command, exit_code=answer.exit_code, stderr=answer.err,
+        )  # fmt: skip
+    return found[:-1]
+
+
+# what cannot be read is told by staging
+_LOOK = r"""for ah_f; do
+    /usr/bin/env find "-${ah_f%"${ah_f#?}"}" "${ah_f#?}" -type f -perm -100 -printf 'x%P\0' 2>/dev/null
+    printf '\0'
+done
+"""
 
 
 def _is_here(ref: FileRef, deployments: Mapping[str, Deployment]) -> bool:

@@ -15,6 +15,8 @@ PAUSE_S = 1.0
 
 WARN_S = 5.0
 """how long a batch waits for cores of others before a warning says so"""
+MOST_WARNINGS = 10
+"""of one batch: who holds the cores may change for hours"""
 CORES = "they wait for cores"
 """begins the reason of such a batch (:mod:`airflow_hybrid.schedulers.process`)"""
 _last: dict[int, Progress] = {}
@@ -31,13 +33,16 @@ class ProgressLog:
         self._when = 0.0
         self._later: asyncio.TimerHandle | None = None
         self._warning: asyncio.TimerHandle | None = None
+        self._warnings = 0
+        self._warned: tuple[str, ...] = ()
 
     def tell(self, progress: Progress) -> None:
         """The jobs have come to where ``progress`` says."""
         self._say_no_more()
         _last[id(self)] = progress
-        if self._warning is None and _waits_for_cores(progress):
-            self._warning = asyncio.get_running_loop().call_later(WARN_S, self._warn)
+        if progress.running:
+            self._warned = ()  # if it waits again, that is another wait
+        self._warn_later(progress)
         left_s = self._when + PAUSE_S - time.monotonic()
         if left_s <= 0 or progress.finished == progress.total:
             self._say(progress)
@@ -51,10 +56,20 @@ class ProgressLog:
         if self._warning is not None:
             self._warning.cancel()
 
+    def _warn_later(self, progress: Progress) -> None:
+        if self._warning is None and self._warnings < MOST_WARNINGS and _waits_for_cores(progress):
+            self._warning = asyncio.get_running_loop().call_later(WARN_S, self._warn)
+
     def _warn(self) -> None:
+        """Say who holds the cores, unless that was said; and look again as long as the batch waits."""
+        self._warning = None
         progress = _last[id(self)]
-        if _waits_for_cores(progress) and not any(other.running for other in _last.values()):
+        ours_run = any(other.running for other in _last.values())
+        if _waits_for_cores(progress) and not ours_run and progress.reasons != self._warned:
+            self._warned = progress.reasons
+            self._warnings += 1
             self.log.warning("%s: %s", self.name, progress)
+        self._warn_later(progress)
 
     def _say_no_more(self) -> None:
         if self._later is not None:

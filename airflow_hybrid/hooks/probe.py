@@ -167,6 +167,7 @@ def parse(data: bytes, questions: Sequence[Question], trees: Sequence[str], base
             realpath=_real(path, real) if real else None,
             special=stat.special,
             mtime=stat.mtime,
+            ctime=stat.ctime,
             executable=stat.executable,
         )
     for path in asked:
@@ -211,6 +212,7 @@ class _Stat:
     kind: str
     size: int
     mtime: float
+    ctime: float
     special: str
     executable: bool
 
@@ -239,12 +241,12 @@ def _records(data: bytes) -> _Seen:
             raise ValueError("it was cut off")
         record, position = data[position:end], end + 1
         if record[:1] in b"TU" and record:
-            head, size, mtime, path = record.split(b" ", 3)
+            head, size, mtime, ctime, path = record.split(b" ", 4)
             name = _text(path)
             kind = head[2:3].decode()
             special = kind if kind in SPECIAL else ""
             executable = kind == "f" and int(head[3:], 8) & _OWNER_MAY_EXECUTE != 0
-            stat = _Stat(kind if kind in "fd" else "?", int(size), float(mtime), special, executable)
+            stat = _Stat(kind if kind in "fd" else "?", int(size), float(mtime), float(ctime), special, executable)
             if name in seen.files and stat.size != seen.stats[name].size:
                 raise ValueError(f"{name} changed while it was looked at")
             seen.stats[name] = stat
@@ -358,19 +360,20 @@ done
 ah_files "$@"
 """
 
-# T/U: type, type of what a link leads to, mode, size, mtime, path (T: seen in a folder, U: asked for, links followed)
-_LOOK = r"""/usr/bin/env find -L "$@" -maxdepth 0 -printf 'U%y%y%m %s %T@ %p\0'
+# T/U: type, type of what a link leads to, mode, size, mtime, ctime, path (T: seen in a folder; U: asked for, links
+# followed)
+_LOOK = r"""/usr/bin/env find -L "$@" -maxdepth 0 -printf 'U%y%y%m %s %T@ %C@ %p\0'
 printf 'L%s\0' "$@"
 printf '#real\0'
 /usr/bin/env realpath -z -- "$@"
 """
 _LINKS = f"""-type l '(' -xtype f -o -xtype d ')' -print0 2>/dev/null |
     /usr/bin/env xargs -0 -r sh -c {shlex.quote(_LOOK)} sh"""
-_TREE = rf"""/usr/bin/env find "$@" -printf 'T%y%Y%m %s %T@ %p\0'
+_TREE = rf"""/usr/bin/env find "$@" -printf 'T%y%Y%m %s %T@ %C@ %p\0'
 /usr/bin/env find "$@" -type f -print0 2>/dev/null | /usr/bin/env xargs -0 -r sh -c {shlex.quote(_OPEN)} sh sums
 /usr/bin/env find "$@" {_LINKS}
 """
-_LIST = rf"""/usr/bin/env find -H "$@" -mindepth 1 -maxdepth 1 -printf 'T%y%Y%m %s %T@ %p\0'
+_LIST = rf"""/usr/bin/env find -H "$@" -mindepth 1 -maxdepth 1 -printf 'T%y%Y%m %s %T@ %C@ %p\0'
 /usr/bin/env find -H "$@" -mindepth 1 -maxdepth 1 {_LINKS}
 """
 _CONTENTS = r"""/usr/bin/env find -L "$@" -maxdepth 0 -type f -printf 'C@MOST@ %s %p\0'

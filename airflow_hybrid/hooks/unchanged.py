@@ -3,7 +3,9 @@
 
 Sizes are always compared. Small files are read, and compared by their checksums. A large file is read only where its
 time says that it was written after it was finished: an output after the last job of its batch had ended, a copy in the
-store after it had got its name. A folder of outputs has no checksum: nothing in it may be newer than that.
+store after it had got its name. The time of its last change of any kind (ctime) counts, too, as that of its content can
+be set back (``touch -d``); another link to it, or another mode, makes it be read and is no fault. A folder of outputs
+has no checksum: nothing in it may be newer than that.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ SMALL_BYTES = 1 << 20
 MOST_READ_BYTES = 256 << 20
 """of small files, for one batch of jobs; the others are judged as large ones"""
 LOOK_TIMEOUT_S = 600.0
+NAMING_S = 1.0
+"""how much later than it was finished a file may still have got its name, which changes its ctime and not its mtime"""
 
 
 @dataclass(frozen=True)
@@ -126,10 +130,12 @@ def _changed(item: Recorded) -> str:
 
 
 def _is_late(item: Recorded, files: Mapping[str, FileFact], since: float | None) -> bool:
-    """Whether a file's time is later than it should be, or nobody knows."""
+    """Whether a file was written, or touched in any way, later than it should be, or nobody knows."""
     finished = since if item.finished is None else files[item.finished].mtime
-    mtime = files[item.path].mtime
-    return mtime is None or finished is None or mtime > finished
+    fact = files[item.path]
+    if fact.mtime is None or fact.ctime is None or finished is None:
+        return True
+    return fact.mtime > finished or fact.ctime > finished + NAMING_S
 
 
 async def _late_entries(host: Host, folders: Sequence[Recorded]) -> dict[str, str]:

@@ -74,6 +74,8 @@ class FileFact:
     """of what is neither file nor directory, by find(1): ``p`` FIFO, ``s`` socket, ``b`` and ``c`` devices"""
     mtime: float | None = field(default=None, compare=False)
     """when its content was last changed, in seconds since the epoch by the clock of its file system"""
+    ctime: float | None = field(default=None, compare=False)
+    """when its content, times, mode, owner or names were last changed; nobody can set it back"""
     executable: bool = field(default=False, compare=False)
     """whether its owner may execute it (files only)"""
 

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import pytest
 
-from airflow_hybrid.engine import TaskIdentity
-from airflow_hybrid.errors import JobFailedError
+from airflow_hybrid.config import parse_deployments
+from airflow_hybrid.engine import TaskIdentity, executables
+from airflow_hybrid.errors import CommandError, HostUnreachableError, JobFailedError
+from airflow_hybrid.hooks.data_mover import DataMover
+from airflow_hybrid.hooks.local import LocalHost
 from tests.unit.engine.execution import execute
+from tests.unit.hooks.batches import EVERY_SHELL, ShellHost
 
 RUN = """cwlVersion: v1.2
 class: CommandLineTool
@@ -51,6 +56,13 @@ class Runs:
         return dict(outcome.results[0].outputs), "their outputs are reused" in log.text
 
 
+@pytest.fixture(params=["here", "at a site"])
+def seen(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where inputs are: on this machine, or where only commands can tell."""
+    if request.param == "at a site":
+        monkeypatch.setattr(executables, "_is_here", lambda *_: False)
+
+
 def program(path: Path, mode: int) -> Path:
     path.parent.mkdir(exist_ok=True)
     path.write_text("#!/bin/sh\necho ran\n")
@@ -59,6 +71,7 @@ def program(path: Path, mode: int) -> Path:
 
 
 @pytest.mark.parametrize(("kind", "name"), [("File", ""), ("Directory", "/run.sh")])
+@pytest.mark.usefixtures("seen")
 def test_a_copy_can_be_executed_as_its_source_can(tmp_path: Path, kind: str, name: str) -> None:
     source = program(tmp_path / "bin" / "run.sh", 0o644)
     value = {"program": {"class": kind, "path": str(source if kind == "File" else source.parent)}}
@@ -72,6 +85,7 @@ def test_a_copy_can_be_executed_as_its_source_can(tmp_path: Path, kind: str, nam
         runs.run(value)
 
 
+@pytest.mark.usefixtures("seen")
 def test_a_copy_of_another_run_takes_no_right_away(tmp_path: Path) -> None:
     plain, executable = program(tmp_path / "a" / "run.sh", 0o644), program(tmp_path / "b" / "run.sh", 0o755)
     runs = Runs(tmp_path, RUN % ("File", ""))
@@ -91,3 +105,44 @@ def test_a_job_is_not_reused_for_an_input_that_can_be_executed_now(tmp_path: Pat
     assert runs.run(value, reuse=True) == ({"said": "-rw-r--r--\n"}, True)
     source.chmod(0o755)
     assert runs.run(value, reuse=True) == ({"said": "-rwxr-xr-x\n"}, False)
+
+
+@pytest.mark.parametrize("shell", EVERY_SHELL)
+async def test_a_site_says_the_same_as_this_machine(tmp_path: Path, shell: str) -> None:
+    folder, job = tmp_path / "a folder", tmp_path / "dag/run/task/g0-0a/a1-0f/00000/out"
+    for path, mode in ((folder / "x", 0o755), (folder / "plain", 0o644), (folder / "sub" / "odd\nname $(x)", 0o500)):
+        program(path, mode)
+    job.mkdir(parents=True)
+    program(job / "run.sh", 0o755)
+    (folder / "link").symlink_to("x")
+    (job / "link").symlink_to(folder / "x")
+    paths = [str(path) for path in (folder, folder / "x", folder / "plain", folder / "link", tmp_path / "none", job)]
+    said = await executables._names_at(ShellHost(shell), paths)
+    assert [sorted(names) for names in said[:5]] == [sorted(executables._names(path)) for path in paths[:5]]
+    assert said[1:] == [[""], [], [""], [], ["/run.sh"]]
+    assert await executables._names_at(ShellHost(shell), [paths[1]]) == [[""]]
+
+
+async def test_a_site_that_does_not_say_it_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CommandError) as error:
+        await executables._names_at(LocalHost("hpc", "login", prelude="exit 3\n"), [str(tmp_path)])
+    assert str(error.value) == (
+        "hpc (login): look for executables: the look for executables was not answered (0 of 1) (exit code 3)"
+    )
+
+
+async def test_a_site_that_cannot_be_asked_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(executables, "_is_here", lambda *_: False)
+    deployments = parse_deployments({"site": {"type": "local", "config": {}, "workdir": str(tmp_path)}})
+    files = [{"class": "File", "location": "hybrid://site/elsewhere/f"}]
+
+    async def down(*_: object) -> None:
+        raise HostUnreachableError("no answer", where="site (elsewhere)")
+
+    monkeypatch.setattr(DataMover, "host_of", down)
+    assert await executables.words_at_sites(files, DataMover(deployments), logging.getLogger("t")) == {}
+    assert [record.getMessage() for record in caplog.records] == [
+        "which of 1 input files can be executed is not known: site (elsewhere): no answer"
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,15 +96,27 @@ async def test_an_output_that_is_not_what_it_was_is_told_with_the_task_that_made
     assert not caught.value.retryable
 
 
-async def test_a_large_output_is_not_read_while_its_time_is_right(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("finished_s", [-10, 10])
+async def test_a_large_output_is_read_if_it_was_touched_after_its_job_ended(
+    finished_s: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(unchanged, "SMALL_BYTES", 0)
     out = output(tmp_path)
     asked = StageRequest.of(described(out / "f"), await host("one"), str(out / "f"))
-    rewrite(out)
-    os.utime(out / "f", (1000, 1000))  # who sets the time back is not noticed
+    ended = time.time() + finished_s
+    os.utime(out / "../../ec", (ended, ended))
+    os.link(out / "f", out / "other")  # no harm
     await DataMover(DEPLOYMENTS).check_in_place([asked])
+    rewrite(out)
+    os.utime(out / "f", (1000, 1000))  # the time of its content is set back
+    if finished_s > 0:  # it is not read: nothing of it is later than the job's end
+        await DataMover(DEPLOYMENTS).check_in_place([asked])
+        return
+    with pytest.raises(TransferError) as caught:
+        await DataMover(DEPLOYMENTS).check_in_place([asked])
+    assert str(caught.value).startswith(
+        f"one (localhost): {asked.source} was changed after it was produced: its checksum is {WRONG}, not {RIGHT}\n"
+    )
 
 
 async def test_an_input_of_the_run_that_is_written_while_it_runs_is_told(
