@@ -8,7 +8,7 @@ import contextlib
 import functools
 import hashlib
 import posixpath
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +29,7 @@ from airflow_hybrid.engine.spreading import tell
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.hooks.data_mover import DataMover, StageRequest, store_path
 from airflow_hybrid.hooks.queue import Batch, BatchReport
+from airflow_hybrid.hooks.store import job_directory_of
 from airflow_hybrid.model import (
     CwlObject,
     FactsNeeded,
@@ -227,6 +228,8 @@ class BatchRunner:
             requests.append(StageRequest.of(file, place.host, paths[uri]))
         check = functools.partial(self.mover.check_in_place, in_place, self.spec.began)
         await place.patiently(check, self.log)
+        for members in await self._listed(jobs):
+            await self.mover.check_in_place(members, self.spec.began)
         if requests:
             entries = await self.mover.stage(requests)
             self.lineage.extend(entries)
@@ -236,6 +239,21 @@ class BatchRunner:
                 len(entries), place.host.title, len(moved), sum(e.bytes for e in moved), len(entries) - len(moved),
             )  # fmt: skip
         return paths
+
+    async def _listed(self, jobs: Sequence[PendingJob]) -> list[list[StageRequest]]:
+        """What listings say of the users' own directories, by location: what is in them now may be something else."""
+        found: dict[str, StageRequest] = {}
+        for job in jobs:
+            for file in job.files():
+                for member in _members(file):
+                    ref = ref_of(member)
+                    if ref is not None and ref.uri not in found and job_directory_of(ref.path) is None:
+                        self._check_known(ref, job)
+                        found[ref.uri] = StageRequest.of(member, await self.mover.host_of(ref), ref.path)
+        by_host: dict[str, list[StageRequest]] = {}
+        for request in found.values():
+            by_host.setdefault(request.host.key, []).append(request)
+        return list(by_host.values())
 
     def _same_storage(self, place: Place, ref: FileRef) -> bool:
         return self.mover.same_storage(ref, place.host)
@@ -371,3 +389,11 @@ def _produced(value: JsonValue) -> list[LineageEntry]:
 def _token(attempt: int, keys: Mapping[str, Any]) -> str:
     digest = hashlib.sha1("\n".join(sorted(keys)).encode(), usedforsecurity=False).hexdigest()
     return f"a{attempt}-{digest[:10]}"
+
+
+def _members(directory: CwlObject) -> Iterator[CwlObject]:
+    """What the listing of a Directory names, and those in it."""
+    for member in directory.get("listing") or []:
+        if isinstance(member, Mapping) and not str(member.get("location", "_:")).startswith("_:"):
+            yield dict(member)
+            yield from _members(dict(member))
