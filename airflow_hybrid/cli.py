@@ -230,8 +230,13 @@ def cleanup(args: argparse.Namespace) -> None:
 
 def _age_s(text: str) -> float:
     match = re.fullmatch(r"(\d+)([mhdw])", text)
-    if match is None or int(match[1]) == 0:
-        raise SystemExit(f"--older-than {text}: give a number and a unit: 30m, 12h, 7d, 2w")
+    if match is None:
+        raise SystemExit(f"--older-than {text}: this is not an age\n  -> give a number and a unit: 30m, 12h, 7d, 2w")
+    if int(match[1]) == 0:
+        raise SystemExit(
+            f"--older-than {text}: an age of nothing would take the folders of runs that have just ended\n"
+            "  -> give a greater number: 30m, 12h, 7d, 2w"
+        )
     return int(match[1]) * {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}[match[2]]
 
 

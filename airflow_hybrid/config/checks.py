@@ -62,17 +62,22 @@ def check(
     return [*_secrets(data, ()), *(_Checker(data, ready or {}).run() if references else ())]
 
 
-def _secrets(value: Any, path: Path) -> Iterator[Problem]:
+def _secrets(value: Any, path: Path, *, local: bool = False) -> Iterator[Problem]:
+    """:param local: the value is in a deployment that is this machine."""
     hint = (
         "a secret never stands in the file: use an Airflow Connection (`conn_id`), or a file (`passwordFile`, `sshKey`)"
     )
     if isinstance(value, dict):
         chosen = bool(path) and path[-1] in _NAMED
         for key, item in value.items():
-            if not chosen and _SECRET.fullmatch(key) and isinstance(item, str | int) and not isinstance(item, bool):
-                yield Problem((*path, key), f"`{key}` looks like a secret", hint)
+            here = local or (len(path) == 2 and path[0] in ("deployments", "models") and value.get("type") == "local")
+            if chosen or not _SECRET.fullmatch(key) or isinstance(item, bool) or not isinstance(item, str | int):
+                yield from _secrets(item, (*path, key), local=here)
+            elif here:
+                message = f"`{key}` looks like a secret, and nobody logs in to this machine"
+                yield Problem((*path, key), message, f"remove it; if the file was shared, change the {key} as well")
             else:
-                yield from _secrets(item, (*path, key))
+                yield Problem((*path, key), f"`{key}` looks like a secret", hint)
     elif isinstance(value, list):
         for index, item in enumerate(value):
             yield from _secrets(item, (*path, index))

@@ -224,7 +224,9 @@ def _explained(error: Exception, source: str) -> CwlError:
             where = messages.position(str(mark.name), mark.line + 1, mark.column + 1)
             message = f"not valid YAML: {cause.problem}"
         cause = cause.__cause__ or cause.__context__
-    if isinstance(error, StopIteration):
+    if isinstance(error, UnicodeDecodeError):
+        message = f"the document is not text in UTF-8 (byte {error.object[error.start]:#04x} at {error.start})"
+    elif isinstance(error, StopIteration):
         message = "the document is empty"
     elif isinstance(error, RecursionError) and (itself := _runs_itself(error)):
         where, message = itself, "the workflow runs itself: a step's `run` names the workflow that the step is in"

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import itertools
 import logging
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from airflow_hybrid.model import percent_decoded
 from airflow_hybrid.model.locations import local_path
@@ -33,17 +34,34 @@ _HEADING = re.compile(
 """Lines that only lead to what is wrong."""
 _FILE_URI = re.compile(r"file://(/[^\s'\",)\]]*)")
 """as it stands in a message: percent-encoded, without white space and quotation marks"""
-_PHRASES = tuple(
+_A_PROCESS = "not a CWL process, which is an object with `cwlVersion` and `class`"
+_TYPES = (
+    "null", "boolean", "int", "long", "float", "double", "string", "File", "Directory", "Any", "array", "record",
+    "enum", "stdin", "stdout", "stderr",
+)  # fmt: skip
+
+
+def _no_type(found: re.Match[str]) -> str:
+    near = difflib.get_close_matches(found[1], _TYPES, 1)
+    return f"there is no type '{found[1]}'" + (f" (did you mean '{near[0]}'?)" if near else "")
+
+
+_PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
         (r"\(\d+\) \([^)]*\) Validation error in (field \S+|position \d+): ?", ""),
         (r"Field 'class' contains undefined reference to '(?:[^']*[/#])?([^/'#]*)'", r"unknown class '\1'"),
         (r"Field '(\w+)' contains undefined reference to '(?:file://)?([^']*)'", r"'\1' names \2, which is not there"),
-        (r"Field '(\w+)' references unknown identifier '([^']*)', tried [^']*", r"'\1' names '\2', which is not there"),
+        (r"Field '(?:type|items)' references unknown identifier '([^']*)', tried (?:\S+, )*\S+", _no_type),
+        (
+            r"Field '(\w+)' references unknown identifier '([^']*)', tried (?:\S+, )*\S+",
+            r"'\1' names '\2', which is not there",
+        ),
         (r"No cwlVersion found\..*", "there is no cwlVersion"),
         (r"The CWL reference runner no longer supports.*", "cwlVersion must be v1.0, v1.1 or v1.2"),
         (r"Tool file contains graph of multiple objects", "the document holds several processes"),
-        (r"workflowjobj must be a dict, got .*", "the document is a list, not a CWL process"),
+        (r"(?s)workflowjobj must be a dict, got <class 'str'>.*", f"the document is text, {_A_PROCESS}"),
+        (r"(?s)workflowjobj must be a dict, got .*", f"the document is a list, {_A_PROCESS}"),
         (
             r"Substitution error, unfinished block starting at position \d+: '(.*)' stack was \[.*?\]",
             rf"the expression has no end: quotes and brackets must match, and {IN_COMMENTS}: \1",
@@ -131,6 +149,21 @@ def position(lead: str, line: str | int, column: str | int) -> str:
     return f"{path if '://' in path else os.path.abspath(path)}:{line}:{column}"
 
 
+def _joined(parts: list[str]) -> str:
+    """What belongs together as one text; problems of the same kind, each once, in a list."""
+    if len(parts) > 1 and all(part.startswith("Field '") for part in parts):
+        return "; ".join(dict.fromkeys(_phrased(part) for part in parts))
+    return _phrased(" ".join(parts))
+
+
+def _phrased(message: str) -> str:
+    """In the words of people who have not read cwltool's code."""
+    message = _FILE_URI.sub(lambda found: percent_decoded(found[1]), message)
+    for pattern, replacement in _PHRASES:
+        message = pattern.sub(replacement, message)
+    return message.strip()
+
+
 def plain(text: str) -> tuple[str | None, str]:
     """Reduce cwltool's and schema-salad's nested, indented texts to (position, message).
 
@@ -151,7 +184,7 @@ def plain(text: str) -> tuple[str | None, str]:
         stripped = _BULLET.sub("", stripped)
         if not stripped:
             continue
-        goes_on = bool(items) and not bullet and items[-1][0] == column
+        goes_on = bool(items) and not bullet and items[-1][0] == column and not _HEADING.fullmatch(stripped)
         if goes_on and not (led and _HEADING.match(items[-1][2])):
             items[-1] = (column, items[-1][1], f"{items[-1][2]} {stripped}")
         else:
@@ -163,7 +196,4 @@ def plain(text: str) -> tuple[str | None, str]:
     for item, following in itertools.pairwise(kept):  # a field, then what is wrong with it
         if item is first and following[0] > first[0] and following[1]:
             first = following
-    message = _FILE_URI.sub(lambda found: percent_decoded(found[1]), " ".join(item[2] for item in kept))
-    for pattern, replacement in _PHRASES:
-        message = pattern.sub(replacement, message)
-    return first[1], message.strip()
+    return first[1], _joined([item[2] for item in kept])

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from airflow_hybrid.operators.base import JOB_KEY, OUTDIR_KEY, REUSE_KEY, Hybrid
 from airflow_hybrid.operators.outdirs import conf_outdir
 from airflow_hybrid.operators.provenance import Ground
 from airflow_hybrid.params import from_param
+from airflow_hybrid.printable import shortened
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -107,7 +109,11 @@ def given_inputs(
     if job is not None and not isinstance(job, dict):
         raise InputError("must be an object of workflow inputs", where=f"conf key {JOB_KEY!r}")
     if REUSE_KEY in own and not isinstance(conf.get(REUSE_KEY, True), bool):
-        raise InputError("must be true or false", where=f"conf key {REUSE_KEY!r}")
+        raise InputError(
+            f"must be true or false, not {shortened(json.dumps(conf[REUSE_KEY], default=str), 60)}",
+            where=f"conf key {REUSE_KEY!r}",
+            hint="true takes the outputs of the same jobs of other runs, false never does; without quotation marks",
+        )
     unknown = [k for k in conf if k not in names and k not in own and k not in job_requirements.KEYS]
     if unknown:
         said = _with_nearest(unknown, [*names, *own])

@@ -161,7 +161,7 @@ steps:
         ("class: X\nclass: Y\n", "3:1", "not valid YAML: found duplicate key"),
         ("class: CommandLineTol\ninputs: {}\noutputs: {}\n", "2:1", "unknown class 'CommandLineTol'"),
         (ECHO + "basecommand: x\n", "9:1", "invalid field 'basecommand'"),
-        (ECHO.replace("type: string", "type: strnig"), "5:10", "'type' names 'strnig', which is not there"),
+        (ECHO.replace("type: string", "type: strnig"), "5:10", "there is no type 'strnig' (did you mean 'string'?)"),
         (ECHO + "stdin: 5\n", "9:1", "the 'stdin' field is not valid"),
         (ECHO + "requirements: {FooRequirement: {}}\n", "9:16", "unknown class 'FooRequirement'"),
         (
@@ -192,9 +192,42 @@ def test_a_wrong_document_is_one_message_with_its_position(bench: Bench, text: s
     assert "  " not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"just plain text\n",
+            "1:1: the document is text, not a CWL process, which is an object with `cwlVersion` and `class`",
+        ),
+        (
+            b"- a\n- b\n",
+            "1:1: the document is a list, not a CWL process, which is an object with `cwlVersion` and `class`",
+        ),
+        (b"\x7fELF\xd0\x01", "1:1: the document is not text in UTF-8 (byte 0xd0 at 4)"),
+        (b"", "1:1: the document is empty"),
+        (
+            (HEAD + ECHO).replace("type: string", "type: Fil").encode() + b"",
+            "5:10: there is no type 'Fil' (did you mean 'File'?)",
+        ),
+        (
+            b"cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: x\noutputs: []\n"
+            b"inputs: {a: Fil, b: {type: strng}, c: {type: {type: array, items: Fil}}, d: 'Zzz?'}\n",
+            "5:10: there is no type 'Fil' (did you mean 'File'?); there is no type 'strng' (did you mean 'string'?); "
+            "there is no type 'Zzz'",
+        ),
+    ],
+)
+def test_what_is_no_document_at_all_is_said_in_plain_words(bench: Bench, content: bytes, message: str) -> None:
+    path = bench.folder / "main.cwl"
+    path.write_bytes(content)
+    with pytest.raises(CwlError) as caught:
+        compile_document(str(path))
+    assert str(caught.value) == f"{path}:{message}"
+
+
 def test_an_error_in_another_file_names_that_file(bench: Bench) -> None:
     bench.write("echo.cwl", HEAD + ECHO.replace("type: string", "type: strnig"))
-    with pytest.raises(CwlError, match=r"echo\.cwl:5:\d+: 'type' names 'strnig'"):
+    with pytest.raises(CwlError, match=r"echo\.cwl:5:\d+: there is no type 'strnig'"):
         bench.compile(FLOW)
 
 
@@ -206,7 +239,7 @@ def test_a_workflow_that_runs_itself_is_said(bench: Bench) -> None:
 
 
 def test_what_is_wrong_is_said_though_an_ontology_could_not_be_had(bench: Bench) -> None:
-    with pytest.raises(CwlError, match="'type' names 'strnig', which is not there"):
+    with pytest.raises(CwlError, match="there is no type 'strnig'"):
         bench.compile(ECHO.replace("type: string", "type: strnig") + "$schemas: ['https://ontology.invalid/x.owl']\n")
     bench.compile(ECHO + "$schemas: ['https://ontology.invalid/x.owl']\n")
 
