@@ -399,7 +399,8 @@ class PendingJob:
         site.linked.clear()
         site.fs.needed.clear()
         # cwltool writes into what it binds: each call has to find the inputs as they were
-        cast("HybridBuilder", job.builder).copies = True
+        builder = cast("HybridBuilder", job.builder)
+        builder.copies, builder.name_literals = True, site.name_literals
         try:
             with self._clear_errors("", reads_document=True):
                 outputs = job.collect_outputs(site.outdir, exit_code)

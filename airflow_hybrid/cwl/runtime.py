@@ -177,19 +177,28 @@ class HybridBuilder(Builder):
     expressions the checksums of outputs, which the site computed.
 
     :ivar copies: an expression's value is a copy of the input that it gives, a folder that it changed a literal.
+    :ivar name_literals: gives the literals in the value of an expression about outputs the locations that cwltool asks
+        for; None: there are no outputs yet.
     :ivar unnamed: the texts of InitialWorkDirRequirement's entries that have no ``entryname``.
     """
 
     copies = False
+    name_literals: Callable[[Any], None] | None = None
     unnamed: frozenset[str] = frozenset()
 
     def do_eval(self, ex: Any, context: Any = None, recursive: bool = False, strip_whitespace: bool = True) -> Any:
         if isinstance(context, list | Mapping):
             self._add_checksums(context)
+        members = members_of(context) if self.copies else {}
         found = self._meant(ex, context, recursive) if not strip_whitespace else None
         if found is None:
             found = super().do_eval(ex, context=context, recursive=recursive, strip_whitespace=strip_whitespace)
-        return as_changed(copy.deepcopy(found), {}) if self.copies else found
+        if not self.copies:
+            return found
+        changed = as_changed(copy.deepcopy(found), members)
+        if self.name_literals is not None:
+            self.name_literals(changed)
+        return changed
 
     def _meant(self, ex: Any, context: Any, recursive: bool) -> Any:
         """The Files or Directories of an expression with white space around it (``entry: |`` ends in a line break).

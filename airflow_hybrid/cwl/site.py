@@ -96,6 +96,24 @@ class JobSite:
         self.linked: dict[str, bool] = {}
         """FIFOs, sockets and devices in folders that are outputs, in words"""
 
+    def name_literals(self, value: Any) -> None:
+        """Give the File and Directory literals in the value of an output's expression a location, by which cwltool
+        and this site know them.
+        """
+        if isinstance(value, list):
+            for item in value:
+                self.name_literals(item)
+        if not isinstance(value, dict):
+            return
+        for item in value.values():
+            self.name_literals(item)
+        if value.get("location") or value.get("path"):
+            return
+        kind, content = value.get("class"), {"File": "contents", "Directory": "listing"}
+        if kind in content and content[kind] in value:
+            value["location"] = f"_:output-{len(self.classes)}"
+            self.classes[value["location"]] = kind
+
     def input_dir(self) -> str:
         """A new folder, as the tool sees it, for one input and its secondary files."""
         self._input_dirs += 1

@@ -55,6 +55,15 @@ class FragmentExecution:
         :raises SiteError: a location could not be used; what was submitted there goes on and is found again.
         :raises CwlError: an expression, an input or an output does not fit the document.
         """
+        try:
+            return await self._run()
+        except CwlError as error:
+            # of a step, not of a place in a document
+            if self.spec.position and (error.where or "").startswith(self.spec.step_path):
+                error.where = f"{self.spec.position}: {error.where}"
+            raise
+
+    async def _run(self) -> FragmentOutcome:
         spec = self.spec
         if spec.identity.try_number > 1:
             await self._raise_if_marked()

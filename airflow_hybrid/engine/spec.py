@@ -58,6 +58,7 @@ class FragmentSpec:
     :ivar first: index of its first job in the whole scatter, in a chunk of one.
     :ivar began: when the run began, in seconds since the epoch.
     :ivar reuse: whether outputs of other runs may be taken where that is asked for; not in a task that was cleared.
+    :ivar position: ``file:line:column`` of the step in its document, for messages.
     :ivar reuse_asked: whether the run or the workflow asks for it; None: neither says anything.
     """
 
@@ -74,6 +75,7 @@ class FragmentSpec:
     first: int = 0
     began: float | None = None
     reuse_asked: bool | None = None
+    position: str = ""
 
     @property
     def digest(self) -> str:
@@ -96,6 +98,7 @@ class FragmentSpec:
             "first": self.first,
             "began": self.began,
             "reuse_asked": self.reuse_asked,
+            "position": self.position,
         }
 
     @classmethod

@@ -157,6 +157,7 @@ class HybridOperator(HybridTask):
             # who clears a task wants it to run
             reuse=identity.generation == 0 and asked is not False,
             reuse_asked=asked or setup.reuse,
+            position=setup.step.position,
         )
 
     def _conf_of_reuse(self, context: Context) -> bool | None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.unit.cwl.conftest import Bench
-from tests.unit.cwl.driver import JobsFailedError
+from tests.unit.cwl.driver import JobsFailedError, text_of
 
 JS = "requirements: {InlineJavascriptRequirement: {}}\n"
 READ = """\
@@ -231,3 +231,62 @@ def test_a_quote_in_a_comment_is_explained_where_it_is(bench: Bench) -> None:
         f"{bench.folder}/main.cwl:5:1: the expression has no end: quotes and brackets must match, and CWL counts those"
         " in JavaScript comments, too: ${ // it's one return {o: 1}; }"
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ("self[0].listing.slice(0, 1)", {"a": "1\n"}),
+        (
+            "self[0].listing.concat([{class: 'File', basename: 'new', contents: 'x'}])",
+            {"a": "1\n", "b": "2\n", "new": "x"},
+        ),
+        (
+            "[{class: 'Directory', basename: 'in', listing: [{class: 'File', basename: 'new', contents: 'x'}]}]",
+            {"in": {"new": "x"}},
+        ),
+    ],
+)
+def test_a_folder_that_a_tool_s_output_eval_changes_is_what_it_says(
+    bench: Bench, change: str, expected: dict[str, Any]
+) -> None:
+    text = f"""\
+class: CommandLineTool
+requirements: {{InlineJavascriptRequirement: {{}}}}
+baseCommand: [sh, -c, 'mkdir d; echo 1 > d/a; echo 2 > d/b']
+inputs: []
+outputs:
+  d:
+    type: Directory
+    outputBinding:
+      glob: d
+      loadListing: shallow_listing
+      outputEval: "${{ self[0].listing = {change}; return self[0]; }}"
+"""
+    folder = bench.run(text)["d"]
+    assert (folder["class"], folder["basename"], folder.get("location")) == ("Directory", "d", None)
+    assert _texts(folder) == expected
+
+
+def test_a_tool_s_output_eval_may_make_a_file(bench: Bench) -> None:
+    text = """\
+class: CommandLineTool
+requirements: {InlineJavascriptRequirement: {}}
+baseCommand: 'true'
+inputs: []
+outputs:
+  f: {type: File, outputBinding: {outputEval: "$({class: 'File', basename: 'made', contents: 'x'})"}}
+"""
+    made = bench.run(text)["f"]
+    assert (made["class"], made["basename"], made["contents"], made.get("location")) == ("File", "made", "x", None)
+
+
+def _texts(folder: dict[str, Any]) -> dict[str, Any]:
+    """The contents of a folder's files, by their names."""
+    found: dict[str, Any] = {}
+    for item in folder["listing"]:
+        if item["class"] == "Directory":
+            found[item["basename"]] = _texts(item)
+        else:
+            found[item["basename"]] = item["contents"] if "contents" in item else text_of(item)
+    return found
