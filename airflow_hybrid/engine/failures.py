@@ -179,8 +179,9 @@ def _hint(failure: Failure) -> str:
         return ""
     if result.exit_code == 127:
         return (
-            "127 stands for a command that is not found: is it on the PATH of jobs there? A module is loaded in the "
-            "service's template (`file`); a container is named by DockerRequirement"
+            "127 stands for a command that is not found: is it on the PATH of jobs there? `path` of the deployment "
+            "puts folders on it; a module is loaded in the service's template (`file`); a container is named by "
+            "DockerRequirement"
         )
     if result.exit_code == 126:
         return (
@@ -195,4 +196,7 @@ def _memory_hint(failure: Failure) -> str:
     said = f"it asked for {asked.ram_mib} MiB" if "ram_mib" in asked.explicit else "it asked for no memory"
     if failure.result.state is JobState.OUT_OF_MEMORY:
         return f"{said}: raise `ramMin` of the step's ResourceRequirement"
-    return f"signal 9 often stands for too little memory; {said}: raise `ramMin` of the step's ResourceRequirement"
+    return (
+        f"signal 9 comes from the kernel for lack of memory, or from somebody who ended it; {said}: perhaps raise "
+        "`ramMin` of the step's ResourceRequirement"
+    )

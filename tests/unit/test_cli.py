@@ -163,3 +163,21 @@ def test_an_error_of_the_runner_that_nobody_foresaw_is_one_message(
         "airflow-hybrid-runner: KeyError: 'what'\n"
         "  -> no message was written for this: run it again with --verbose, and report what that prints\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("age", "said"),
+    [
+        (
+            "0h",
+            "--older-than 0h: an age of nothing would take the folders of runs that have just ended\n"
+            "  -> give a greater number: 30m, 12h, 7d, 2w",
+        ),
+        ("7", "--older-than 7: this is not an age\n  -> give a number and a unit: 30m, 12h, 7d, 2w"),
+        ("-1h", "--older-than -1h: this is not an age\n  -> give a number and a unit: 30m, 12h, 7d, 2w"),
+    ],
+)
+def test_an_age_that_is_none_is_told(age: str, said: str) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run("cleanup", "f.yml", f"--older-than={age}")
+    assert str(ended.value) == said

@@ -360,3 +360,12 @@ def test_what_is_no_hybrid_file_is_told_so(tmp_path: Path, content: bytes, words
     with pytest.raises(ConfigError) as e:
         load_hybrid_file(path, cache_dir=str(tmp_path))
     assert words in str(e.value)
+
+
+@pytest.mark.parametrize("key", ["password", "token"])
+def test_a_secret_of_this_machine_is_for_nobody(problems: Problems, key: str) -> None:
+    found = problems(f"deployments: {{a: {{type: local, config: {{{key}: hunter2}}}}}}")
+    assert found == [
+        f"2: deployments.a.config.{key}: `{key}` looks like a secret, and nobody logs in to this machine",
+        f"-> remove it; if the file was shared, change the {key} as well",
+    ]

@@ -55,8 +55,9 @@ FAILED = JobState.FAILED
             result(FAILED, 127),
             "permanentFail",
             "exit code 127 (permanentFail)",
-            "127 stands for a command that is not found: is it on the PATH of jobs there? A module is loaded in the "
-            "service's template (`file`); a container is named by DockerRequirement",
+            "127 stands for a command that is not found: is it on the PATH of jobs there? `path` of the deployment "
+            "puts folders on it; a module is loaded in the service's template (`file`); a container is named by "
+            "DockerRequirement",
             False,
         ),
         (
@@ -71,7 +72,8 @@ FAILED = JobState.FAILED
             result(FAILED, 137),
             "permanentFail",
             "exit code 137 (permanentFail), ended by signal 9 (SIGKILL)",
-            f"signal 9 often stands for too little memory; it asked for 2048 MiB: {MORE_MEMORY}",
+            "signal 9 comes from the kernel for lack of memory, or from somebody who ended it; "
+            f"it asked for 2048 MiB: perhaps {MORE_MEMORY}",
             False,
         ),
         (
