@@ -473,9 +473,9 @@ MUTANTS = (
         "tests/unit/removal/test_here.py",
     ),
     Mutant(
-        "removing here: no mounted file system",
+        "removing here: no mounted folder",
         "removal/here.py",
-        "if os.fstat(number).st_dev != device:",
+        "if _mount_of(handle) != mount:",
         "if False:",
         "tests/unit/removal/test_here.py",
     ),
@@ -501,7 +501,7 @@ MUTANTS = (
         "tests/unit/gather/test_kept.py",
     ),
     Mutant(
-        "outputs: no input elsewhere with the same path is replaced",
+        "outputs: no input that could not be seen is replaced",
         "gather/kept.py",
         "if posixpath.join(self._outdir, path) in self._paths:",
         "if False:",

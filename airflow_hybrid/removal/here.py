@@ -7,6 +7,7 @@ becomes a link meanwhile leads nowhere. Linux.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
@@ -49,7 +50,7 @@ def remove_folder(folder: str | os.PathLike[str]) -> None:
         number = os.open(name, _FOLDER, dir_fd=above)
         try:
             _check(number, str(folder))
-            _empty(number, str(folder))
+            _empty(number)
             os.unlink(MARKER, dir_fd=number)
         finally:
             os.close(number)
@@ -85,12 +86,12 @@ def _check(number: int, shown: str) -> None:
         raise NotRemovedError(f"not removed: {shown}: it was not made by airflow_hybrid")
 
 
-def _empty(top: int, shown: str) -> None:
+def _empty(top: int) -> None:
     """Remove all but the marker.
 
     However deep the tree is, only two folders are open at a time: what lies in a folder of ``top`` is moved up.
     """
-    device, count = os.fstat(top).st_dev, 0
+    mount, count = _mount_of(top), 0
     while True:
         with os.scandir(top) as entries:
             found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name != MARKER]
@@ -98,29 +99,38 @@ def _empty(top: int, shown: str) -> None:
             return
         for name, is_folder in found:
             if is_folder:
-                count = _flatten(top, name, device, count, shown)
+                count = _flatten(top, name, mount, count)
             else:
                 os.unlink(name, dir_fd=top)
 
 
-def _flatten(top: int, name: str, device: int, count: int, shown: str) -> int:
+def _flatten(top: int, name: str, mount: str, count: int) -> int:
     """Remove the folder ``name`` of ``top``; folders in it come to ``top`` under numbers, from ``count`` on."""
-    number = _entered(top, name)
+    number = _entered(top, name, mount)
     try:
-        if os.fstat(number).st_dev != device:
-            raise NotRemovedError(f"not removed: {shown}: a file system is mounted in it")
         with os.scandir(number) as entries:
             found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
         for inner, is_folder in found:
             if not is_folder:
                 os.unlink(inner, dir_fd=number)
                 continue
-            os.close(_entered(number, inner))  # a folder is moved only by who may write in it
+            os.close(_entered(number, inner, mount))  # a folder is moved only by who may write in it
             count = _move_up(number, inner, top, count)
     finally:
         os.close(number)
     os.rmdir(name, dir_fd=top)
     return count
+
+
+def _mount_of(number: int) -> str:
+    """Which mount an open folder is seen through (proc(5), fdinfo).
+
+    Its device does not tell: a folder of the same file system can be mounted there, too.
+    """
+    for line in Path(f"/proc/self/fdinfo/{number}").read_text().splitlines():
+        if line.startswith("mnt_id:"):
+            return line
+    raise OSError(errno.ENOSYS, "the system does not say what is mounted")
 
 
 def _move_up(number: int, inner: str, top: int, count: int) -> int:
@@ -130,11 +140,16 @@ def _move_up(number: int, inner: str, top: int, count: int) -> int:
     return count + 1
 
 
-def _entered(above: int, name: str) -> int:
-    """A folder, open, with all permissions for its owner."""
+def _entered(above: int, name: str, mount: str) -> int:
+    """A folder, open, with all permissions for its owner.
+
+    :raises OSError: it belongs to another mount.
+    """
     # not opened for reading, which may not be allowed; and never through a link
     handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
     try:
+        if _mount_of(handle) != mount:
+            raise OSError(errno.EXDEV, "a file system is mounted in it")
         if stat.S_IMODE(os.fstat(handle).st_mode) & 0o700 != 0o700:
             os.chmod(f"/proc/self/fd/{handle}", 0o700)
         return os.open(".", _FOLDER, dir_fd=handle)

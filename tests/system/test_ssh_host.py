@@ -170,7 +170,7 @@ async def test_a_cut_is_noticed_and_healed(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_sshd_that_is_down_is_unreachable() -> None:
-    sites.inside("edge", "kill $(cat /run/sshd.pid)")
+    sites.inside("edge", "p=$(cat /run/sshd.pid); kill $p; while kill -0 $p 2>/dev/null; do sleep 0.02; done")
     try:
         with pytest.raises(HostUnreachableError, match="no connection to"):
             await sites.host("edge").run("true")

@@ -15,6 +15,7 @@ from airflow.sdk.io import fs
 
 from airflow_hybrid.config import parse_deployments
 from airflow_hybrid.gather import gather
+from airflow_hybrid.gather.kept import Kept
 from airflow_hybrid.model import CwlObject
 
 from .test_gather import content, file, names
@@ -113,6 +114,15 @@ def test_in_a_folder_that_was_given_only_the_runs_own_outputs_are_replaced(
 def test_what_an_earlier_try_has_put_there_is_not_taken_away_if_it_was_given(earlier: Path, tmp_path: Path) -> None:
     run_of({"o": file(tmp_path / "2/new", "new")}, earlier, located(earlier / "data.txt"), run="1", existing="rename")
     assert names(earlier) == ["data.txt", "new"]
+
+
+def test_an_input_that_could_not_be_seen_counts_by_its_path(tmp_path: Path) -> None:
+    kept = Kept(lambda: [located(tmp_path / "f"), located(tmp_path / "d", "Directory")], str(tmp_path))
+    file(tmp_path / "other", "x")
+    assert not kept.holds("other", os.stat(tmp_path / "other"))
+    for name in ("f", "d/e/g"):
+        file(tmp_path / name, "x")
+        assert kept.holds(name, os.stat(tmp_path / name))
 
 
 def test_inputs_are_not_looked_at_where_nothing_could_be_replaced(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -98,3 +99,28 @@ def test_a_link_in_the_place_of_the_folder_stays_and_is_not_followed(tmp_path: P
         remove_folder(tmp_path / "link")
     assert str(caught.value) == f"not removed: {tmp_path}/link: Not a directory"
     assert (real / MARKER).read_text() == f"{MARKER_LINE}\n"
+
+
+@pytest.mark.parametrize("way", ["--bind", "-t tmpfs"])
+@pytest.mark.parametrize("inside", ["a b", "c/d"])
+def test_a_mounted_folder_is_not_emptied_whatever_its_file_system(tmp_path: Path, way: str, inside: str) -> None:
+    needs.root("mount something")
+    source, target = tmp_path / "source", make_folder(tmp_path, "ours-")
+    source.mkdir()
+    (source / "f").write_text("x")
+    place = target / inside
+    place.mkdir(parents=True)
+    mount = f"mount {way} {shlex.quote(str(source))} {shlex.quote(str(place))}"
+    remove = f"""
+from airflow_hybrid.removal.here import NotRemovedError, remove_folder
+try:
+    remove_folder({str(target)!r})
+except NotRemovedError as error:
+    print(error)
+"""
+    text = f'{mount} && touch "$0"/g && "$1" -c "$2" && ls "$0"'
+    argv = ["unshare", "--mount", "sh", "-c", text, place, sys.executable, remove]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    left = ["f", "g"] if way == "--bind" else ["g"]
+    assert done.stdout.splitlines() == [f"not removed: {target}: a file system is mounted in it", *left]
+    assert (source / "f").read_text() == "x"
