@@ -54,7 +54,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--serial": {"action": "store_true", "help": "one step at a time on this machine"},
     "--tmpdir-prefix": {"metavar": "PREFIX", "help": "start of the path of the folder for this run's jobs"},
     "--leave-tmpdir": {"action": "store_true", "help": "keep that folder"},
-    "--validate": {"action": "store_true", "help": "only check the document"},
+    "--validate": {"action": "store_true", "help": "only check the document, and inputs that are given"},
     TOOL_HELP: {"action": "store_true", "help": "show the document's inputs as flags"},
     # what other runners need to be told and this one always does
     "--enable-dev": {"action": "store_true", "help": argparse.SUPPRESS},

@@ -127,3 +127,13 @@ def test_thousands_of_outputs_are_one_entry_of_the_lineage() -> None:
     assert (entry.source, entry.destination, entry.bytes) == ("hybrid://a/h/w/run/t/", "hybrid://a/h/w/run/t/", 202)
     assert entry.note.startswith("101 files and directories")
     assert LineageEntry.from_json(entry.to_json()) == entry
+
+
+@pytest.mark.parametrize(("value", "shown"), [("yes", '"yes"'), (1, "1"), ("true", '"true"'), (None, "null")])
+def test_a_wrong_reuse_of_a_conf_is_shown_with_what_to_do(value: Any, shown: str) -> None:
+    with pytest.raises(InputError) as caught:
+        given_inputs(GRAPH, {}, {}, {"reuse": value})
+    assert str(caught.value) == (
+        f"conf key 'reuse': must be true or false, not {shown}\n"
+        "  -> true takes the outputs of the same jobs of other runs, false never does; without quotation marks"
+    )
