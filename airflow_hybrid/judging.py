@@ -8,6 +8,7 @@ import pwd
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from airflow_hybrid.config import Deployment, HybridFile, WorkflowConfig, bind, check_bindings, load_hybrid_file
 from airflow_hybrid.config.connectors import CONTAINER_TYPES, IMAGE_TYPES
@@ -19,6 +20,7 @@ from airflow_hybrid.cwl.settings import load_inputs
 from airflow_hybrid.cwl.step_needs import StepNeeds, step_needs
 from airflow_hybrid.errors import ConfigError, HybridError, InputError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, WorkflowGraph
+from airflow_hybrid.model.locations import is_uri
 
 _MIB = 1 << 20
 
@@ -40,7 +42,12 @@ def judge(file: str) -> Judged:
 
     :raises HybridError: what is wrong; of several problems, all in one message.
     """
-    hybrid = load_hybrid_file(file)
+    path = os.path.abspath(file)
+    try:
+        hybrid = load_hybrid_file(path)
+    except ConfigError as error:
+        others = list(_in_spite_of(path))
+        raise (_in_one_message([error, *others], path) if others else error) from None
     document = parse(Path(hybrid.path).read_text("utf-8-sig"), hybrid.path)
     problems: list[HybridError] = list(_users(hybrid, document))
     graphs: dict[str, WorkflowGraph] = {}
@@ -56,6 +63,40 @@ def judge(file: str) -> Judged:
     if problems:
         raise _in_one_message(problems, hybrid.path)
     return Judged(hybrid, graphs, tuple(dict.fromkeys(notices)))
+
+
+def _in_spite_of(path: str) -> Iterator[HybridError]:
+    """What is wrong with the documents, steps and inputs files that a hybrid file names which is wrong itself."""
+    try:
+        document = parse(Path(path).read_text("utf-8-sig"), path)
+    except (ConfigError, OSError, UnicodeDecodeError):
+        return  # that it cannot be read has been told
+    for name, workflow in _mapping(_mapping(document.data).get("workflows")).items():
+        config = _mapping(_mapping(workflow).get("config"))
+        named = config.get("file")
+        if not isinstance(named, str):
+            continue
+        try:
+            graph = load_graph(named if is_uri(named) else os.path.join(os.path.dirname(path), named))
+            settings = config.get("settings")
+            if isinstance(settings, str):
+                list(_settings(graph, os.path.join(os.path.dirname(path), settings)))
+        except HybridError as error:
+            error.where = error.where or document.where(("workflows", name, "config", "file"))
+            yield error
+            continue
+        steps = [step.path for step in graph.walk()]
+        bindings = _mapping(workflow).get("bindings")
+        for index, binding in enumerate(bindings if isinstance(bindings, list) else ()):
+            step = _mapping(binding).get("step")
+            if isinstance(step, str) and step.startswith("/") and step.rstrip("/") not in ("", *steps):
+                where = document.where(("workflows", name, "bindings", index, "step"))
+                hint = choices(step, steps, what="there are")
+                yield ConfigError(f"the workflow has no step `{step}`", where=where, hint=hint)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _of_workflow(

@@ -140,3 +140,30 @@ def test_a_step_that_fits_no_host_is_told(folder: Path, requirement: str, asked:
         f"{memory if 'ram' in requirement else os.cpu_count()}\n"
         "  -> lower `coresMin` or `ramMin` of its ResourceRequirement, or bind it to a larger host"
     )
+
+
+def test_a_wrong_hybrid_file_does_not_hide_what_is_wrong_beside_it(folder: Path) -> None:
+    write(folder / "job.yml", "n: many\n")
+    text = """\
+version: v1.0
+workflows:
+  w:
+    type: cwl
+    config: {file: main.cwl}
+    dag: {schedule: 61 * * * *}
+    bindings:
+    - {step: /boxd, target: local}
+  v:
+    type: cwl
+    config: {file: main.cwl, settings: job.yml}
+"""
+    assert (
+        problems(folder, text)
+        == """\
+f.yml: 3 problems
+  f.yml:6: workflows.w.dag.schedule: '61 * * * *' is not a cron expression: [61 * * * *] is not acceptable, out of range
+    -> the fields are minute (0-59), hour (0-23), day (1-31), month (1-12), day of the week (0-6)
+  f.yml:8: workflows.w.bindings[0].step: the workflow has no step `/boxd`
+    -> did you mean `/boxed`?
+  job.yml: input 'n' must be int, not "many\""""
+    )
