@@ -177,11 +177,19 @@ def _canaries_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Itera
     WATCH.plant_here(canaries.anywhere(str(tmp_path_factory.getbasetemp())))
     folders = [Path(top, f"airflow_hybrid canaries {os.getpid()}") for top in (Path.home(), tempfile.gettempdir())]
     for folder in folders:
+        _remove_those_of_killed_sessions(folder.parent)
         folder.mkdir()
         WATCH.plant_here(canaries.anywhere(str(folder)))
     yield
     for folder in folders:
         shutil.rmtree(folder)
+
+
+def _remove_those_of_killed_sessions(top: Path) -> None:
+    for folder in top.glob("airflow_hybrid canaries *"):
+        process = folder.name.rsplit(" ", 1)[-1]
+        if process.isdigit() and not Path("/proc", process).exists():
+            shutil.rmtree(folder, ignore_errors=True)  # another session may be removing it as well
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""This machine's own folders: tests leave in them what is there, and add nothing.
+"""This machine's own folders: tests leave in them what is there, and add nothing to the root folder.
+
+What comes into the others is not told: people and programs of the machine use them meanwhile.
 
 Looked at by names and kinds, not by content: a look takes milliseconds. The root folder, which holds the links
 ``/bin``, ``/sbin``, ``/lib`` and ``/lib64`` of most systems, is looked at after each test, the others at the end.
@@ -56,8 +58,8 @@ def _kind(entry: os.DirEntry[str]) -> str:
     return "file"
 
 
-def harm(before: Names, after: Names, declared: Sequence[str] = DECLARED) -> list[str]:
-    """A line for each name that went, came, or is something else now."""
+def harm(before: Names, after: Names, declared: Sequence[str] = DECLARED, bare: str = ROOT) -> list[str]:
+    """A line for each name that went or is something else now, or that came into the folder ``bare``."""
     home = str(Path.home())
     patterns = [pattern.replace("~", home, 1) for pattern in declared]
     lines = []
@@ -67,18 +69,19 @@ def harm(before: Names, after: Names, declared: Sequence[str] = DECLARED) -> lis
             continue
         if now is None:
             lines.append(f"{path!r} was a {was} and is gone")
-        elif was is None:
-            lines.append(f"{path!r} is a {now} and was not there")
-        else:
+        elif was is not None:
             lines.append(f"{path!r} was a {was} and is a {now}")
+        elif os.path.dirname(path) == bare:
+            lines.append(f"{path!r} is a {now} and was not there")
     return lines
 
 
 class Machine:
     """What was there when the session began."""
 
-    def __init__(self, folders: Sequence[str] = ()) -> None:
+    def __init__(self, folders: Sequence[str] = (), bare: str = ROOT) -> None:
         self._folders = folders or (*FOLDERS, str(Path.home()))
+        self._bare = bare
         self._root = names([ROOT])
         self._all = names(self._folders)
 
@@ -89,7 +92,7 @@ class Machine:
 
     def check(self) -> None:
         """:raises AssertionError: names what is not as it was in any of the folders."""
-        _complain(harm(self._all, names(self._folders)))
+        _complain(harm(self._all, names(self._folders), bare=self._bare))
 
 
 def _complain(lines: Sequence[str]) -> None:

@@ -34,7 +34,7 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_what_is_not_as_it_was_is_named(tmp_path: Path, kind: str) -> None:
     (tmp_path / "usr/bin").mkdir(parents=True)
     (tmp_path / "bin").symlink_to("usr/bin")
-    machine = Machine([str(tmp_path)])
+    machine = Machine([str(tmp_path)], bare=str(tmp_path))
     machine.check()
     do, said = HARMS[kind]
     do(tmp_path)
@@ -44,6 +44,12 @@ def test_what_is_not_as_it_was_is_named(tmp_path: Path, kind: str) -> None:
         "folders of this machine are not as they were before the tests:",
         "'" + said.format(top=tmp_path),
     ]
+
+
+def test_what_others_put_into_a_folder_meanwhile_is_no_harm(tmp_path: Path) -> None:
+    machine = Machine([str(tmp_path)])
+    (tmp_path / "of somebody").touch()
+    machine.check()
 
 
 def test_what_is_declared_may_come_and_go(tmp_path: Path) -> None:
