@@ -47,8 +47,8 @@ unit: $(VENV)/.dev
 
 # every kill and outage, those included that Airflow takes minutes to notice
 faults: $(VENV)/.dev
-	$(BIN)/python -m pytest -m 'faults or not faults' tests/system/test_faults.py tests/system/test_lifecycle.py \
-		tests/system/test_managed_kills.py tests/system/test_queue_slurm.py $(ARGS)
+	$(BIN)/python -m pytest -m 'faults or not faults' tests/system/lifetimes/test_faults.py tests/system/lifetimes/test_lifecycle.py \
+		tests/system/lifetimes/test_managed_kills.py tests/system/at_sites/test_queue_slurm.py $(ARGS)
 
 # the same tests for every connector; those of containers take minutes each
 contract: $(VENV)/.dev
@@ -56,9 +56,9 @@ contract: $(VENV)/.dev
 
 # shell text of ours, here and at real sites, with each shell as /bin/sh; ARGS="-k ..."
 SHELLS := dash bash busybox ksh93 zsh
-SHELL_TESTS := tests/contract/test_contract.py tests/system/test_hostile_values.py \
-	tests/system/test_data_mover_sites.py tests/system/test_queue_process.py tests/unit/hooks/test_data_mover.py \
-	tests/unit/hooks/test_queue_slurm.py tests/unit/hooks/test_queue_fakes.py tests/unit/hooks/test_reuse_index.py
+SHELL_TESTS := tests/contract/test_contract.py tests/system/at_sites/test_hostile_values.py \
+	tests/system/at_sites/test_data_mover_sites.py tests/system/at_sites/test_queue_process.py tests/unit/sites/files/test_data_mover.py \
+	tests/unit/sites/batches/test_queue_slurm.py tests/unit/sites/batches/test_queue_fakes.py tests/unit/sites/reuse/test_reuse_index.py
 shells: $(VENV)/.dev
 	@worst=0; for shell in $(SHELLS); do echo "=== $$shell"; \
 	tests/shells $$shell $(BIN)/python -m pytest $(SHELL_TESTS) $(ARGS) || worst=1; done; exit $$worst
@@ -74,7 +74,7 @@ bench: $(VENV)/.dev
 # all pairs of jobs that differ in one place, each really run (`make test` runs some)
 .PHONY: reuse-pairs
 reuse-pairs: $(VENV)/.dev
-	REUSE_PAIRS=300 $(BIN)/python -m pytest tests/unit/engine/test_reuse_pairs.py $(ARGS)
+	REUSE_PAIRS=300 $(BIN)/python -m pytest tests/unit/engine/reuse/test_reuse_pairs.py $(ARGS)
 
 mutants: $(VENV)/.dev
 	$(BIN)/python -m scripts.mutants $(ARGS)

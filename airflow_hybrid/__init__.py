@@ -13,13 +13,13 @@ __version__ = "0.1.0"
 __all__ = ["HybridDag", "HybridOperator", "load_dags"]
 
 if TYPE_CHECKING:
-    from airflow_hybrid.dag import HybridDag, load_dags
+    from airflow_hybrid.dag.hybrid_dag import HybridDag, load_dags
     from airflow_hybrid.operators.hybrid import HybridOperator
 
 
 def __getattr__(name: str) -> Any:
     if name in ("HybridDag", "load_dags"):
-        from airflow_hybrid import dag
+        from airflow_hybrid.dag import hybrid_dag as dag
 
         return getattr(dag, name)
     if name == "HybridOperator":

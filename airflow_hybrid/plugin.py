@@ -33,11 +33,11 @@ class PreloadListener:
             import jinja2.ext  # noqa: F401 - Airflow makes an environment per task, which imports it
 
             import airflow_hybrid.engine
-            import airflow_hybrid.gather  # noqa: F401
-            from airflow_hybrid import dag
-            from airflow_hybrid.cwl import fragment
+            import airflow_hybrid.operators.gather.gathering  # noqa: F401
+            from airflow_hybrid.cwl import preload
+            from airflow_hybrid.dag import hybrid_dag as dag
 
-            fragment.preload()
+            preload.preload()
             dag.preload()
         except Exception:
             # a component must start whatever state this package is in: tasks then import for themselves and report

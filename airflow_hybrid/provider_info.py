@@ -29,7 +29,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_hybrid.hooks.connectors",
                     "airflow_hybrid.hooks.data_mover",
-                    "airflow_hybrid.hooks.site_hook",
+                    "airflow_hybrid.hooks.ssh",
                 ],
             }
         ],
@@ -41,7 +41,7 @@ def get_provider_info() -> dict[str, Any]:
             # what Airflow makes of the name in a URI
             _ssh_site("hybrid_ssh", "HybridSshUriHook", "SSH site (hybrid_ssh: choose hybrid-ssh for new Connections)"),
         ],
-        "cli": ["airflow_hybrid.cli.get_hybrid_cli_commands"],
+        "cli": ["airflow_hybrid.cli.commands.get_hybrid_cli_commands"],
     }
 
 
@@ -49,7 +49,7 @@ def _ssh_site(name: str, hook: str, title: str) -> dict[str, Any]:
     """A Connection type whose form is that of an SSH host."""
     return {
         "connection-type": name,
-        "hook-class-name": f"airflow_hybrid.hooks.site_hook.{hook}",
+        "hook-class-name": f"airflow_hybrid.hooks.ssh.{hook}",
         "hook-name": title,
         "ui-field-behaviour": {
             "hidden-fields": ["schema"],

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_hybrid.hooks import job_script
 from airflow_hybrid.schedulers import process
+from airflow_hybrid.sites.batches import runner
 from tests import canaries
 from tests.canary_watch import Watch
 from tests.machine import Machine
@@ -30,17 +30,19 @@ LAST = ("contract", "conformance", "system")
 # whose tests run jobs or shell text of ours in folders with names that break what does not quote; the others write the
 # names of their folders into documents as they are
 ODDLY_NAMED = (
-    "contract", "system/test_hostile_values.py", "system/test_data_mover_sites.py", "system/test_reuse.py",
-    "system/test_examples.py", "unit/engine/test_choosing.py", "unit/engine/test_spreading.py", "unit/gather",
-    "unit/hooks/test_check.py", "unit/hooks/test_data_mover.py", "unit/hooks/test_data_mover_scripts.py",
-    "unit/hooks/test_data_mover_store.py", "unit/hooks/test_job_directory.py",
-    "unit/hooks/test_job_directory_runner.py", "unit/hooks/test_joining.py", "unit/hooks/test_probe.py",
-    "unit/hooks/test_queue_fakes.py", "unit/hooks/test_queue_process.py", "unit/hooks/test_queue_slurm.py",
-    "unit/hooks/test_removal_at_sites.py", "unit/hooks/test_reuse_index.py", "unit/hooks/test_unchanged.py",
-    "unit/test_cleanup.py",
+    "contract", "system/at_sites/test_hostile_values.py", "system/at_sites/test_data_mover_sites.py",
+    "system/at_sites/test_reuse.py", "system/examples/test_examples.py", "unit/engine/placing/test_choosing.py",
+    "unit/engine/placing/test_spreading.py", "unit/operators/gather", "unit/sites/check/test_check.py",
+    "unit/sites/files/test_data_mover.py", "unit/sites/files/test_data_mover_scripts.py",
+    "unit/sites/files/test_data_mover_store.py", "unit/sites/batches/test_job_directory.py",
+    "unit/sites/batches/test_job_directory_runner.py", "unit/sites/hosts/test_joining.py",
+    "unit/sites/hosts/test_probe.py", "unit/sites/batches/test_queue_fakes.py",
+    "unit/sites/batches/test_queue_process.py", "unit/sites/batches/test_queue_slurm.py",
+    "unit/sites/test_removal_at_sites.py", "unit/sites/reuse/test_reuse_index.py",
+    "unit/sites/files/test_unchanged.py", "unit/cli/test_cleanup.py",
 )  # fmt: skip
 # whose sites are looked at after each test; those of the others after each module
-LOOKED_AT_OFTEN = ("contract", "system/test_hostile_values.py")
+LOOKED_AT_OFTEN = ("contract", "system/at_sites/test_hostile_values.py")
 SITE_FIXTURES = ("_bed", "testbed", "grid", "kube")
 WATCH = Watch()
 
@@ -70,7 +72,7 @@ def _cores_of_these_tests() -> Iterator[None]:
     folder = tempfile.mkdtemp(prefix="airflow_hybrid-cores-")
     os.chmod(folder, 0o1777)  # as /tmp: some tests run jobs as another user
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((job_script, "RUNNER"), (process, "_STATUS")):
+        for module, name in ((runner, "RUNNER"), (process, "_STATUS")):
             text = getattr(module, name)
             assert text.count("/tmp/airflow_hybrid-") == 1
             patch.setattr(module, name, text.replace("/tmp/airflow_hybrid-", f"{folder}/airflow_hybrid-"))

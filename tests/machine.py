@@ -18,7 +18,7 @@ ROOT = "/"
 FOLDERS = ("/", "/etc", "/etc/sudoers.d", "/usr", "/usr/bin", "/usr/sbin", "/usr/lib", "/home", "/var", "/opt", "/srv")
 """and the user's home"""
 DECLARED = (
-    # copies and locks of the tools that make the users of tests/security/test_run_as.py, and what those have
+    # copies and locks of the tools that make the users of tests/security/at_sites/test_run_as.py, and what those have
     "/etc/passwd*", "/etc/group*", "/etc/shadow*", "/etc/gshadow*", "/etc/subuid*", "/etc/subgid*", "/etc/.pwd.lock",
     "/etc/sudoers.d/ah-*", "/home/ah-*",
     # tests/conftest.py, of other sessions, too

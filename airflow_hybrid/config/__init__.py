@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from airflow_hybrid.config import cache
+from airflow_hybrid.config.reading import cache
 from airflow_hybrid.config.values import (
     DEFAULT_BINDING,
     LOCAL,
@@ -47,7 +47,7 @@ __all__ = [
 def load_hybrid_file(path: str | os.PathLike[str], *, cache_dir: str | None = None) -> HybridFile:
     """Read, validate and normalise the hybrid file at ``path``; warm, from the cache, in about a millisecond.
 
-    :param cache_dir: default as in :func:`airflow_hybrid.config.cache.default_folder`.
+    :param cache_dir: default as in :func:`airflow_hybrid.config.reading.cache.default_folder`.
     :raises ConfigError: the file cannot be read, or all that is wrong with it.
     """
     absolute = os.path.abspath(path)
@@ -59,7 +59,7 @@ def load_hybrid_file(path: str | os.PathLike[str], *, cache_dir: str | None = No
     folder = cache_dir or cache.default_folder()
     hybrid = cache.read(content, absolute, folder)
     if hybrid is None:
-        from airflow_hybrid.config.loading import load_text
+        from airflow_hybrid.config.reading.loading import load_text
 
         hybrid, templates = load_text(content, absolute)
         cache.write(hybrid, content, templates, folder)
@@ -76,7 +76,7 @@ def parse_deployments(deployments: Any, *, base_dir: str = ".") -> dict[str, Dep
     given = {} if deployments is None else deployments
     if isinstance(given, Mapping) and all(isinstance(d, Deployment) for d in given.values()):
         return {LOCAL.name: LOCAL, **given}
-    from airflow_hybrid.config.loading import build_python
+    from airflow_hybrid.config.reading.loading import build_python
 
     return dict(build_python(deployments=given, base_dir=base_dir).deployments)
 
@@ -92,7 +92,7 @@ def parse_bindings(bindings: Any) -> tuple[Binding, ...]:
         return tuple(bindings)
     if bindings is None:
         return ()
-    from airflow_hybrid.config.loading import PYTHON, build_python
+    from airflow_hybrid.config.reading.loading import PYTHON, build_python
 
     return build_python(bindings=bindings).workflows[PYTHON].bindings
 
@@ -105,7 +105,7 @@ def parse_links(links: Any) -> list[dict[str, Any]]:
     if not links:
         return []
     if not (isinstance(links, list | tuple) and all(isinstance(link, Link) for link in links)):
-        from airflow_hybrid.config.loading import build_python
+        from airflow_hybrid.config.reading.loading import build_python
 
         links = build_python(links=links).links
     return [link.to_json() for link in links]
@@ -150,7 +150,7 @@ def check_bindings(
                 wrong.append((at, message, target.service, services))
     if not wrong:
         return
-    from airflow_hybrid.config.messages import choices
+    from airflow_hybrid.config.reading.messages import choices
 
     problems = [(at, message, choices(name, known, what="there are")) for at, message, name, known in wrong]
     if len(problems) == 1:

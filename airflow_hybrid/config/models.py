@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Models of the hybrid file: StreamFlow's ``streamflow.yml`` v1.0 and our extensions, which say so.
 
-They check each value by itself; what refers to something else is :mod:`airflow_hybrid.config.checks`'s business.
-Descriptions go into the JSON schema and docs/reference/hybrid-file.md.
+They check each value by itself; what refers to something else is :mod:`airflow_hybrid.config.reading.checks`'s
+business. Descriptions go into the JSON schema and docs/reference/hybrid-file.md.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ _GOES_ON = ("success", "skipped")
 
 
 def install() -> None:
-    """Correct cwltool's modules; :func:`airflow_hybrid.cwl.runtime.prepare` calls it once per process."""
+    """Correct cwltool's modules; :func:`airflow_hybrid.cwl.adapt.prepare` calls it once per process."""
     setattr(cwltool.builder, "make_avsc_object", _with_known_names(make_avsc_object))  # noqa: B010 - another's name
     setattr(cwltool.checker, "check_types", _on_a_copy(cwltool.checker.check_types))  # noqa: B010
     is_all = cwltool.checker.is_all_output_method_loop_step

@@ -14,22 +14,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_hybrid.config import bind
-from airflow_hybrid.cwl.fragment import PendingJob
+from airflow_hybrid.cwl.jobs.fragment import PendingJob
 from airflow_hybrid.engine import job_logs
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
 from airflow_hybrid.engine.executables import words_at_sites, words_for
 from airflow_hybrid.engine.failures import Failure, jobs_in_words, shown_command
 from airflow_hybrid.engine.job_images import image_of, own_image
-from airflow_hybrid.engine.places import Place, ref_of
+from airflow_hybrid.engine.placing.places import Place, ref_of
+from airflow_hybrid.engine.placing.spreading import tell
 from airflow_hybrid.engine.progress import ProgressLog
-from airflow_hybrid.engine.reuse import Found, Reuse
+from airflow_hybrid.engine.reuse.outputs import Found, Reuse
 from airflow_hybrid.engine.site_faults import site_faults, with_what_is_there
 from airflow_hybrid.engine.spec import FragmentSpec
-from airflow_hybrid.engine.spreading import tell
 from airflow_hybrid.errors import CwlError
-from airflow_hybrid.hooks.data_mover import DataMover, StageRequest, store_path
-from airflow_hybrid.hooks.queue import Batch, BatchReport
-from airflow_hybrid.hooks.store import job_directory_of
 from airflow_hybrid.model import (
     CwlObject,
     FactsNeeded,
@@ -42,6 +39,9 @@ from airflow_hybrid.model import (
 )
 from airflow_hybrid.model.containers import ReadyImage
 from airflow_hybrid.printable import printable
+from airflow_hybrid.sites.batches.queue import Batch, BatchReport
+from airflow_hybrid.sites.files.mover import DataMover, StageRequest, store_path
+from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 
 MOST_LEFT_OUT = 20
 """names of a job that are told"""

@@ -10,19 +10,20 @@ from collections.abc import Mapping, Sequence
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.engine.common import Logger
-from airflow_hybrid.engine.places import ref_of
+from airflow_hybrid.engine.placing.places import ref_of
 from airflow_hybrid.errors import CommandError, SiteError
-from airflow_hybrid.hooks.base import FOLDER_BYTES, PATH_BYTES, Host, answer_bytes, answers_up_to
-from airflow_hybrid.hooks.data_mover import DataMover
-from airflow_hybrid.hooks.joining import run_joined
-from airflow_hybrid.hooks.store import executables_word, job_directory_of
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, CwlObject, FileRef
+from airflow_hybrid.sites.files.mover import DataMover
+from airflow_hybrid.sites.files.store import executables_word
+from airflow_hybrid.sites.hosts.base import FOLDER_BYTES, PATH_BYTES, Host, answer_bytes, answers_up_to
+from airflow_hybrid.sites.hosts.job_folders import job_directory_of
+from airflow_hybrid.sites.hosts.joining import run_joined
 
 LOOK_TIMEOUT_S = 600.0
 
 
 def words_for(files: Sequence[CwlObject], deployments: Mapping[str, Deployment]) -> dict[str, str]:
-    """By location, what :func:`airflow_hybrid.hooks.store.executables_word` says of some Files and Directories.
+    """By location, what :func:`airflow_hybrid.sites.files.store.executables_word` says of some Files and Directories.
 
     What is not on this machine, or cannot be read here, is left out. Blocks; links are followed, as a copy does.
     """

@@ -11,21 +11,21 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.cwl.fragment import Fragment, FragmentRun, PendingJob
+from airflow_hybrid.cwl.jobs.fragment import Fragment, FragmentRun, PendingJob
 from airflow_hybrid.engine.batches import BatchRunner
-from airflow_hybrid.engine.choosing import Chooser
 from airflow_hybrid.engine.common import Logger, all_of, in_cwl_thread
 from airflow_hybrid.engine.failures import failed
-from airflow_hybrid.engine.places import Place, Places
+from airflow_hybrid.engine.placing.choosing import Chooser
+from airflow_hybrid.engine.placing.places import Place, Places
+from airflow_hybrid.engine.placing.shares import Share
 from airflow_hybrid.engine.remote_values import list_folder, read_start
-from airflow_hybrid.engine.shares import Share
 from airflow_hybrid.engine.spec import FragmentOutcome, FragmentSpec
 from airflow_hybrid.errors import CwlError, HybridError, JobFailedError, LocationGoneError, SiteError
-from airflow_hybrid.hooks.data_mover import DataMover
 from airflow_hybrid.model import Resources
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS, counted
 from airflow_hybrid.removal import shell as removal
+from airflow_hybrid.sites.files.mover import DataMover
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

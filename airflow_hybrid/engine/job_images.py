@@ -7,18 +7,18 @@ import functools
 from dataclasses import replace
 
 from airflow_hybrid.config import bind
-from airflow_hybrid.cwl.fragment import PendingJob
+from airflow_hybrid.cwl.jobs.fragment import PendingJob
 from airflow_hybrid.engine.common import Logger
-from airflow_hybrid.engine.places import Place
+from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.errors import UnsupportedError
-from airflow_hybrid.hooks.data_mover import DataMover, StageRequest, store_path
-from airflow_hybrid.hooks.images import ready_image, wanted_of
 from airflow_hybrid.model import LineageEntry
 from airflow_hybrid.model.containers import ImageSource, ReadyImage
 from airflow_hybrid.model.values import percent_encoded
 from airflow_hybrid.printable import printable
 from airflow_hybrid.schedulers.process import ProcessScheduler
+from airflow_hybrid.sites.containers.images import ready_image, wanted_of
+from airflow_hybrid.sites.files.mover import DataMover, StageRequest, store_path
 
 
 async def image_of(
@@ -26,7 +26,7 @@ async def image_of(
 ) -> ReadyImage | None:
     """Bring the image of the jobs' containers to the location; None: they run without.
 
-    :raises UnsupportedError, SiteError: see :func:`airflow_hybrid.hooks.images.ready_image`.
+    :raises UnsupportedError, SiteError: see :func:`airflow_hybrid.sites.containers.images.ready_image`.
     """
     source = _source(place, job)
     if source is None or own_image(place, job):

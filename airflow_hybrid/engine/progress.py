@@ -7,7 +7,7 @@ import asyncio
 import time
 
 from airflow_hybrid.engine.common import Logger
-from airflow_hybrid.hooks.queue import Progress
+from airflow_hybrid.sites.batches.queue import Progress
 
 PAUSE_S = 1.0
 """between two lines about the progress of the same jobs"""

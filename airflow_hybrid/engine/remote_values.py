@@ -9,13 +9,14 @@ from collections.abc import Mapping
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import TransferError
-from airflow_hybrid.hooks import probe, web
-from airflow_hybrid.hooks.base import FOLDER_BYTES, answers_up_to
-from airflow_hybrid.hooks.data_mover import DataMover
-from airflow_hybrid.hooks.objects import is_url
-from airflow_hybrid.hooks.staging import final
-from airflow_hybrid.hooks.store import work_directory_of
 from airflow_hybrid.model import FileRef, Question
+from airflow_hybrid.sites.files import web
+from airflow_hybrid.sites.files.mover import DataMover
+from airflow_hybrid.sites.files.objects import is_url
+from airflow_hybrid.sites.files.requests import final
+from airflow_hybrid.sites.hosts import probe
+from airflow_hybrid.sites.hosts.base import FOLDER_BYTES, answers_up_to
+from airflow_hybrid.sites.hosts.job_folders import work_directory_of
 
 START_BYTES = 64 * 1024 + 1
 """what ``loadContents`` may want, and one byte by which more is noticed"""

@@ -6,15 +6,15 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 
-from airflow_hybrid.cwl.fragment import PendingJob
+from airflow_hybrid.cwl.jobs.fragment import PendingJob
 from airflow_hybrid.engine.common import Logger
 from airflow_hybrid.engine.failures import STDERR_LINES, disk_is_full
-from airflow_hybrid.engine.places import Place
+from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.errors import CwlError, SiteError
-from airflow_hybrid.hooks.room import full
-from airflow_hybrid.hooks.unchanged import Recorded, differences
 from airflow_hybrid.model import JobResult
 from airflow_hybrid.printable import printable, quoted_lines
+from airflow_hybrid.sites.files.unchanged import Recorded, differences
+from airflow_hybrid.sites.hosts.room import full
 
 MOST_JOBS = 100
 """failed jobs whose inputs are looked at"""

@@ -1,255 +1,74 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A host that is reached by SSH, as a location. Nothing needs to be installed there beyond sshd and a POSIX shell."""
+"""The Connection type ``hybrid-ssh``: an SSH host whose form's Test button tries what steps need there.
+
+Its fields and extras are those of the ``ssh`` type, which can be used in a hybrid file just as well; but what the Test
+button of that type does is its provider's (it logs in by paramiko), and a connection type can have one owner only.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
-import os
-import signal
-import tempfile
-import weakref
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
+from typing import Any
 
-import asyncssh
+from airflow.sdk import BaseHook
 
-from airflow_hybrid.errors import CommandError, SiteError
-from airflow_hybrid.hooks.base import (
-    CHUNK_BYTES,
-    DEFAULT_TIMEOUT_S,
-    ByteStream,
-    CommandResult,
-    Host,
-    end_of,
-    first_line,
-    whole,
-)
-from airflow_hybrid.hooks.ssh_connection import SshConnection
-from airflow_hybrid.hooks.ssh_login import Login, openssh_argv
-from airflow_hybrid.hooks.ssh_settings import SshSettings
-from airflow_hybrid.hooks.ssh_shell import after_marker, piped, remote_command
-from airflow_hybrid.printable import readable
-from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
-
-log = logging.getLogger(__name__)
-
-_NOISE_LIMIT_BYTES = 1 << 20
-_GONE = (BrokenPipeError, ConnectionResetError, asyncssh.Error)
+from airflow_hybrid.config import Deployment
 
 
-class SshHost(Host):
-    """Commands by asyncssh over one connection; bulk bytes by OpenSSH where it can log in by itself.
+class HybridSshHook(BaseHook):
+    """Tries a Connection as ``airflow hybrid check`` tries a deployment.
 
-    To be used by one event loop at a time; connections are made when needed, and anew in another loop or process.
+    :param conn_id: the Connection.
     """
 
-    joins = True
+    conn_name_attr = "conn_id"
+    default_conn_name = "hybrid_ssh_default"
+    conn_type = "hybrid-ssh"
+    hook_name = "SSH site (CWL on hybrid environments)"
 
-    def __init__(
-        self, deployment: str, location: str, settings: SshSettings, cores: int | None = None, prelude: str = ""
-    ) -> None:
-        self.deployment = deployment
-        self.location = location
-        self.settings = settings
-        self.cores = cores
-        self.prelude = prelude
-        self._connection = SshConnection(settings)
-        self._openssh: tuple[list[Login], list[str] | None] | None = None
-        self._private = ""
-        self._key = self.title
+    def __init__(self, conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.conn_id = conn_id
 
-    @property
-    def key(self) -> str:
-        return self._key
+    def get_conn(self) -> Any:
+        """Return the deployment, as a hybrid file would have it."""
+        return Deployment("connection", "ssh", {"conn_id": self.conn_id})
 
-    @property
-    def title(self) -> str:
-        name = self._connection.name
-        return f"{self.deployment} ({name})"
-
-    @property
-    def address(self) -> str:
-        return self.settings.host or self.location
-
-    async def run(
-        self,
-        command: str,
-        *,
-        stdin: bytes | AsyncIterator[bytes] | None = None,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        label: str | None = None,
-    ) -> CommandResult:
-        shown = label or first_line(command)
-        try:
-            return await asyncio.wait_for(self._run(command, stdin, shown), timeout_s)
-        except asyncio.TimeoutError:
-            raise CommandError(
-                f"no answer within {timeout_s:g} s", location=self.title, command=shown, exit_code=None
-            ) from None
-        except SiteError as error:
-            error.where = error.where or f"{self.title}: {shown}"
-            raise
-
-    async def _run(self, command: str, stdin: bytes | AsyncIterator[bytes] | None, shown: str) -> CommandResult:
-        line, preamble = remote_command(self.prelude + command)
-        async with self._connection.process(line) as process:
-            try:
-                stdout, stderr, _ = await asyncio.gather(
-                    whole(process.stdout.read, f"{self.title}: {shown}"),
-                    whole(process.stderr.read, f"{self.title}: {shown}"),
-                    _feed(process, preamble, stdin),
-                )
-                await process.wait_closed()
-            except asyncssh.Error:
-                raise self._connection.lost_while_running() from None
-            code = self._exit_code(process)
-        own = after_marker(stdout)
-        if own is None:
-            raise self._no_shell(shown, code, stdout, stderr)
-        errors = after_marker(stderr)
-        return CommandResult(self.title, shown, code, own, stderr if errors is None else errors)
-
-    def _exit_code(self, process: asyncssh.SSHClientProcess[bytes]) -> int:
-        if process.exit_status is not None and process.exit_status >= 0:
-            return process.exit_status
-        if process.exit_signal is not None:
-            return 128 + _signal_number(process.exit_signal[0])
-        raise self._connection.lost_while_running()
-
-    def _no_shell(self, shown: str, code: int, stdout: bytes, stderr: bytes) -> CommandError:
-        return CommandError(
-            "the login shell did not run /bin/sh; it said:",
-            location=self.title,
-            command=shown,
-            exit_code=code,
-            stderr=readable(stdout[-1000:] + b"\n" + stderr[-1000:]),
-            hint="is the account allowed to run commands (login shell, ForceCommand, start-up files)?",
-        )
-
-    @contextlib.asynccontextmanager
-    async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
-        shown = label or first_line(command)
-        line, preamble = remote_command(self.prelude + command)
-        async with self._connection.process(line) as process:
-            stream = _SshStream(self, process, shown)
-            try:
-                if preamble:
-                    await stream.write(preamble)
-                yield stream
-            finally:
-                await stream.release()
-
-    async def host_key(self) -> str:
-        """Type and fingerprint of the host's key; see :meth:`SshConnection.host_key`."""
-        return await self._connection.host_key()
-
-    def pipe_argv(self, command: str) -> Sequence[str] | None:
-        """As :meth:`Host.pipe_argv`; None before the first command, and where OpenSSH cannot log in by itself.
-
-        Also None for text of more than 60 KB: it would not fit in an argument.
-        """
-        logins = self._connection.logins()
-        if logins is None:
-            return None
-        if self._openssh is None or self._openssh[0] != logins:
-            # a folder of its own per login: an ssh that starts now may still read the files of the last one
-            self._private = str(make_folder(tempfile.gettempdir(), "airflow-hybrid-ssh-"))
-            weakref.finalize(self, _remove, self._private, os.getpid())
-            self._openssh = (logins, openssh_argv(logins, self._private))
-        ssh = self._openssh[1]
-        text = piped(ssh, self.prelude + command) if ssh else None
-        return ["/bin/sh", "-c", text] if text else None
-
-    async def close(self) -> None:
-        await self._connection.close()
+    def test_connection(self) -> tuple[bool, str]:
+        """Log in (the host key is checked), look at programs, work directory and schedulers: whether steps can run."""
+        return asyncio.run(_test(self.get_conn()))
 
 
-class _SshStream:
-    def __init__(self, host: SshHost, process: asyncssh.SSHClientProcess[bytes], shown: str) -> None:
-        self._host, self._process, self._shown = host, process, shown
-        self._stderr = asyncio.ensure_future(end_of(process.stderr.read))
-        self._ahead: bytes | None = None
-        """what was read past the marker; None until it is seen"""
+class HybridSshUriHook(HybridSshHook):
+    """The same under the name that Airflow makes of it when it reads a Connection from a URI (``hybrid-ssh://...``).
 
-    async def read(self, size: int = CHUNK_BYTES) -> bytes:
-        try:
-            if self._ahead is None:
-                await self._skip_noise()
-            if self._ahead:
-                data, self._ahead = self._ahead[:size], self._ahead[size:]
-                return data
-            return await self._process.stdout.read(size)
-        except asyncssh.Error:
-            raise self._host._connection.lost_while_running() from None
+    Connections of this type work, too; Airflow warns of the underscore, which no URI scheme may have (RFC 3986, 3.1).
+    """
 
-    async def _skip_noise(self) -> None:
-        seen = b""
-        while self._ahead is None:
-            data = await self._process.stdout.read(CHUNK_BYTES)
-            seen += data
-            self._ahead = after_marker(seen)
-            if self._ahead is None and (not data or len(seen) > _NOISE_LIMIT_BYTES):
-                if not data and self._process.exit_status is None:
-                    raise self._host._connection.lost_while_running()
-                raise self._host._no_shell(self._shown, self._process.exit_status or 0, seen, b"")
-
-    async def write(self, data: bytes) -> None:
-        """:raises BrokenPipeError: the command does not read any more; :meth:`close` tells why."""
-        try:
-            self._process.stdin.write(data)
-            await self._process.stdin.drain()
-        except asyncssh.Error as error:
-            raise BrokenPipeError(str(error)) from None
-
-    async def close(self) -> CommandResult:
-        with contextlib.suppress(*_GONE):
-            self._process.stdin.write_eof()
-        try:
-            while self._ahead is None or await self.read():
-                if self._ahead is None:
-                    await self._skip_noise()
-            stderr = await self._stderr
-            await self._process.wait_closed()
-        except asyncssh.Error:
-            raise self._host._connection.lost_while_running() from None
-        code = self._host._exit_code(self._process)
-        errors = after_marker(stderr)
-        return CommandResult(self._host.title, self._shown, code, b"", stderr if errors is None else errors)
-
-    async def release(self) -> None:
-        self._stderr.cancel()
-        await asyncio.gather(self._stderr, return_exceptions=True)
+    conn_type = "hybrid_ssh"
+    hook_name = "SSH site (hybrid_ssh: choose hybrid-ssh for new Connections)"
 
 
-async def _feed(
-    process: asyncssh.SSHClientProcess[bytes], preamble: bytes, stdin: bytes | AsyncIterator[bytes] | None
-) -> None:
-    """Write stdin; a command that does not read it all is not an error here: its exit code says why."""
+async def _test(deployment: Deployment) -> tuple[bool, str]:
+    from airflow_hybrid.sites import check
+    from airflow_hybrid.sites.connectors import close_all, open_connector
+
     try:
-        if preamble or isinstance(stdin, bytes):
-            process.stdin.write(preamble + (stdin if isinstance(stdin, bytes) else b""))
-            await process.stdin.drain()
-        if stdin is not None and not isinstance(stdin, bytes):
-            async for data in stdin:
-                process.stdin.write(data)
-                await process.stdin.drain()
-        process.stdin.write_eof()
-    except _GONE:
-        pass
+        connector = open_connector({deployment.name: deployment}, deployment.name)
+        (host,) = await connector.hosts()
+        findings = await check.look_at(connector, host)
+        if not check.fails(findings):
+            findings = [f for f in findings if f.what != "scheduler"] + await check.schedulers(connector, host)
+        return not check.fails(findings), _summary(findings)
+    finally:
+        await close_all()
 
 
-def _remove(folder: str, owner: int) -> None:
-    """Remove the private folder, but not from a fork of the process that made it."""
-    if os.getpid() == owner:
-        try:
-            remove_folder(folder)
-        except NotRemovedError as error:
-            log.warning("%s", error)
-
-
-def _signal_number(name: str) -> int:
-    try:
-        return int(signal.Signals[f"SIG{name}"])
-    except KeyError:
-        return 0
+def _summary(findings: Sequence[Any]) -> str:
+    """One line: what is wrong and what to do about it; else what is there."""
+    bad = [f for f in findings if f.result == "FAIL"]
+    parts = [
+        f"{f.what}: {' '.join(f.detail.split())}" + (f" ({f.hint})" if bad and f.hint else "") for f in bad or findings
+    ]
+    return "; ".join(parts)

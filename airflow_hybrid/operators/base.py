@@ -15,20 +15,15 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from airflow_hybrid.config import Deployment, for_run
 from airflow_hybrid.errors import CancelledError, HybridError
-from airflow_hybrid.hooks.waiting import TimeIsOverError, give_up, time_is_over, wait_for
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.operators.provenance import Ground, Origins
 from airflow_hybrid.operators.values import Scope, Values
+from airflow_hybrid.sites.waiting import TimeIsOverError, give_up, time_is_over, wait_for
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 T = TypeVar("T")
-JOB_KEY = "job"
-"""conf key under which CWL-Airflow's users give the inputs"""
-OUTDIR_KEY = "outdir"
-REUSE_KEY = "reuse"
-"""conf key that says whether the run takes outputs of other runs (CWL WorkReuse)"""
 TIMER_GRACE_S = 2.0
 """how much later than Airflow's own timer ours is"""
 GIVE_UP_S = 1.0
@@ -130,7 +125,7 @@ def origins_of(context: Context, ground: Ground | None) -> Origins:
 
 
 def in_worker(work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
-    """Run async work in a worker: see :func:`airflow_hybrid.hooks.waiting.wait_for`."""
+    """Run async work in a worker: see :func:`airflow_hybrid.sites.waiting.wait_for`."""
     return wait_for(work, timeout_s)
 
 

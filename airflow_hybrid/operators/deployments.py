@@ -27,7 +27,7 @@ class _DeploymentTask(HybridTask):
         self._running: Mapping[str, Deployment] | None = None
 
     async def _undeploy(self, deployments: Mapping[str, Deployment]) -> None:
-        from airflow_hybrid.hooks.connectors import open_connector
+        from airflow_hybrid.sites.connectors import open_connector
 
         await open_connector(deployments, self.deployment).undeploy()
 
@@ -58,7 +58,7 @@ class DeployOperator(_DeploymentTask):
         return token
 
     async def _deploy(self, deployments: Mapping[str, Deployment]) -> None:
-        from airflow_hybrid.hooks.connectors import open_connector
+        from airflow_hybrid.sites.connectors import open_connector
 
         try:
             await open_connector(deployments, self.deployment).deploy(self.services)

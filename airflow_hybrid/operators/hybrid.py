@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_hybrid.config import Deployment, bind
-from airflow_hybrid.cwl import cache, job_requirements
-from airflow_hybrid.cwl.inputs import slice_scatter
+from airflow_hybrid.cwl.documents import cache
+from airflow_hybrid.cwl.given import job_requirements
+from airflow_hybrid.cwl.values.scatter import slice_scatter
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Step
-from airflow_hybrid.operators.base import REUSE_KEY, HybridTask, deployments_of_run, in_worker
+from airflow_hybrid.operators.base import HybridTask, deployments_of_run, in_worker
+from airflow_hybrid.operators.given import REUSE_KEY
 from airflow_hybrid.operators.identity import identity_of
 from airflow_hybrid.operators.values import RETURN, Scope
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.cwl import cache
-from airflow_hybrid.cwl.trust import located
+from airflow_hybrid.cwl.documents import cache
+from airflow_hybrid.cwl.documents.trust import located
 from airflow_hybrid.model import CwlObject, JsonValue
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, run_token
 from airflow_hybrid.operators.outdirs import check_own, conf_outdir
@@ -24,7 +24,8 @@ class OutputsOperator(HybridTask):
 
     :param outdir: a path, ``file:`` or object-store URL, a folder for each run.
     :param outdir_roots: below which the run's conf may give another (key ``outdir``); the first is that of ``outdir``.
-    :param existing: what becomes of outputs under whose names something is: see :data:`airflow_hybrid.gather.EXISTING`
+    :param existing: what becomes of outputs under whose names something is: see
+        :data:`airflow_hybrid.operators.gather.EXISTING`
     """
 
     template_fields: Sequence[str] = ("outdir", "outdir_roots")
@@ -49,8 +50,8 @@ class OutputsOperator(HybridTask):
         self.links = links
 
     def run_task(self, context: Context) -> CwlObject:
-        from airflow_hybrid.gather import gather
         from airflow_hybrid.model.files import counted
+        from airflow_hybrid.operators.gather.gathering import gather
 
         values = self.values(context, self.scope)
         outputs = values.outputs(self.scope)[0]

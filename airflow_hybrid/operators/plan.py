@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.cwl import cache
-from airflow_hybrid.cwl.inputs import scatter_dims
+from airflow_hybrid.cwl.documents import cache
+from airflow_hybrid.cwl.values.scatter import scatter_dims
 from airflow_hybrid.model import CwlObject, Step
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, in_worker
 from airflow_hybrid.operators.values import SHAPE, VALUES, Scope
@@ -62,7 +62,7 @@ class PlanOperator(HybridTask):
             ti.xcom_push(key=SHAPE, value=list(dims))
             self.log.info("%s: %d jobs in %d chunks", self.step.path, total, len(chunks))
         if self.step.workflow is not None:
-            from airflow_hybrid.cwl.fragment import Fragment
+            from airflow_hybrid.cwl.jobs.fragment import Fragment
             from airflow_hybrid.engine import in_cwl_thread, list_folder, read_start
 
             document = cache.read_document(self.step.document)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.cwl.trust import Known, located
+from airflow_hybrid.cwl.documents.trust import Known, located
 from airflow_hybrid.errors import HybridError, InputError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, SCHEME, Binding, CwlObject, FileRef, JsonValue, WorkflowGraph
 from airflow_hybrid.model.locations import Location
@@ -53,7 +53,7 @@ class Ground:
         """
         if ref.deployment != LOCAL_DEPLOYMENT and ref.deployment not in self.deployments:
             return False
-        from airflow_hybrid.hooks.store import work_directory_of
+        from airflow_hybrid.sites.hosts.job_folders import work_directory_of
 
         work = work_directory_of(ref.path)
         made = work is not None and self.works_in(ref.deployment, work)
@@ -124,7 +124,7 @@ class Origins:
         return [item for item in located(value) if not self._made(item, folder)]
 
     def _made(self, item: Mapping[str, Any], folder: str | None) -> bool:
-        from airflow_hybrid.hooks.store import work_directory_of
+        from airflow_hybrid.sites.hosts.job_folders import work_directory_of
 
         location = str(item.get("location", ""))
         if location.startswith("_:"):
@@ -149,9 +149,9 @@ class Origins:
 
         :raises HybridError: it names another file, or brings another requirement.
         """
-        from airflow_hybrid.cwl import job_requirements
-        from airflow_hybrid.cwl.inputs import named_files
-        from airflow_hybrid.operators.inputs import given_inputs
+        from airflow_hybrid.cwl.given import job_requirements
+        from airflow_hybrid.cwl.given.run_inputs import named_files
+        from airflow_hybrid.operators.given import given_inputs
 
         given, requirements = job_requirements.split(
             given_inputs(graph, self.ground.settings, self.params, self.conf, quiet=True)

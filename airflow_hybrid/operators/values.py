@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from airflow_hybrid.cwl import cache
-from airflow_hybrid.cwl.default_files import check_used
-from airflow_hybrid.cwl.inputs import resolve_outputs, resolve_step_inputs, shape_outputs
-from airflow_hybrid.cwl.trust import Known, located
+from airflow_hybrid.cwl.documents import cache
+from airflow_hybrid.cwl.documents.default_files import check_used
+from airflow_hybrid.cwl.documents.trust import Known, located
+from airflow_hybrid.cwl.values.inputs import resolve_outputs, resolve_step_inputs
+from airflow_hybrid.cwl.values.scatter import shape_outputs
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import TOO_DEEP, CwlObject, JsonValue, Source, Step, WorkflowGraph, is_too_deep
 from airflow_hybrid.operators.provenance import Ground, Origins, alone, stranger

@@ -119,7 +119,7 @@ def _stdout_kept() -> Iterator[Any]:
 
 
 def _run(args: argparse.Namespace) -> CwlObject | None:
-    from airflow_hybrid.cwl.cache import load_graph
+    from airflow_hybrid.cwl.documents.graphs import load_graph
 
     args.document = path_or_uri(args.document)
     job_of = arguments.job_document(args.document)
@@ -192,8 +192,8 @@ def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], 
     home.ready()
     _log_to_stderr(level)
     from airflow_hybrid.config import parse_deployments
-    from airflow_hybrid.cwl import job_requirements
-    from airflow_hybrid.dag import HybridDag
+    from airflow_hybrid.cwl.given import job_requirements
+    from airflow_hybrid.dag.hybrid_dag import HybridDag
     from airflow_hybrid.model import LOCAL_DEPLOYMENT
     from airflow_hybrid.operators.base import HybridTask
     from airflow_hybrid.operators.values import OUTPUTS_TASK

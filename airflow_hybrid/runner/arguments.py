@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow_hybrid.cwl.settings import load_inputs, parse_inputs, resolve_paths
+from airflow_hybrid.cwl.given.settings import load_inputs, parse_inputs, resolve_paths
 from airflow_hybrid.errors import ConfigError, InputError
 from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph
 from airflow_hybrid.model.locations import is_uri, local_path, path_or_uri
@@ -143,9 +143,9 @@ def checked_inputs(
     :returns: ``given``, without what is not an input.
     :raises InputError: all that is missing, of a wrong type, or not there, in one message.
     """
-    from airflow_hybrid.config.messages import choices
-    from airflow_hybrid.cwl import job_requirements
-    from airflow_hybrid.cwl.inputs import validate_inputs
+    from airflow_hybrid.config.reading.messages import choices
+    from airflow_hybrid.cwl.given import job_requirements
+    from airflow_hybrid.cwl.given.run_inputs import validate_inputs
 
     names = [port.name for port in graph.inputs]
     ignored = [name for name in given if name not in names and name not in job_requirements.NO_INPUTS]
@@ -195,7 +195,7 @@ def _flags(graph: WorkflowGraph, rest: Sequence[str], args: argparse.Namespace, 
     """Inputs as flags, by cwltool's own parser."""
     from cwltool.argparser import generate_parser
 
-    from airflow_hybrid.cwl.checks import process_of
+    from airflow_hybrid.cwl.given.checks import process_of
 
     process = process_of(graph)
     names: dict[str, str] = {}

@@ -45,11 +45,11 @@ from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import select
 
 from airflow_hybrid.errors import HybridError
-from airflow_hybrid.hooks.connectors import close_all
 from airflow_hybrid.model import CwlObject
 from airflow_hybrid.operators.values import OUTPUTS_TASK, RETURN
 from airflow_hybrid.runner.interrupts import interrupts_outside_of_tasks
 from airflow_hybrid.runner.told import TaskError
+from airflow_hybrid.sites.connectors import close_all
 
 log = logging.getLogger(__name__)
 

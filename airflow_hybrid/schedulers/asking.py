@@ -74,3 +74,14 @@ def asked(name: str, question: str) -> str:
     :param question: shell text, its exit code tells whether it was answered.
     """
     return f"ah_question() {{\n{question}\n}}\necho '#{name}'; ah_apart ah_question; echo \"#rc $?\"\n"
+
+
+def words_after(text: str, start: str) -> list[str]:
+    return next((line[len(start) :].split() for line in text.splitlines() if line.startswith(start)), [])
+
+
+def number_of(word: str) -> float | None:
+    try:
+        return float(word)
+    except ValueError:
+        return None

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """What a batch scheduler is to us: text out (shell), values in (parsed answers). No I/O happens here.
 
-A scheduler never meets a host; :class:`airflow_hybrid.hooks.queue.JobQueue` joins the two, so "Slurm over SSH"
+A scheduler never meets a host; :class:`airflow_hybrid.sites.batches.queue.JobQueue` joins the two, so "Slurm over SSH"
 needs no class. Everything that a scheduler says is a claim about its queue, not about a job's result: that is the
-exit-code file in the batch directory (:mod:`airflow_hybrid.hooks.job_directory`).
+exit-code file in the batch directory (:mod:`airflow_hybrid.sites.batches.directory`).
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ class Scheduler(abc.ABC):
     client_variables: tuple[str, ...] = ()
     """environment variables by which its programs find their cluster (from their manuals)"""
     asks: bool = False
-    """its shell text asks back what only the caller can do (:mod:`airflow_hybrid.hooks.dialogue`)"""
+    """its shell text asks back what only the caller can do (:mod:`airflow_hybrid.sites.hosts.dialogue`)"""
 
     @abc.abstractmethod
     def parts(self, submission: Submission) -> int:
@@ -154,7 +154,9 @@ class Scheduler(abc.ABC):
 
     @abc.abstractmethod
     def runner_tail(self, submission: Submission) -> str:
-        """End of ``runner.sh``: says which element this is and starts the runner (:mod:`hooks.job_script`)."""
+        """End of ``runner.sh``: says which element this is and starts the runner
+        (:mod:`airflow_hybrid.sites.batches.runner`).
+        """
 
     @abc.abstractmethod
     def submit_function(self, submission: Submission) -> str:

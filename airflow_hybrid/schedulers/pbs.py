@@ -19,7 +19,8 @@ from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
 from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, ASKING, STATUS_LIMIT_S, Answer, section
 from airflow_hybrid.schedulers.base import Submission, interpreter
-from airflow_hybrid.schedulers.batch import BatchScheduler, Record, paired
+from airflow_hybrid.schedulers.batch import BatchScheduler, Record
+from airflow_hybrid.schedulers.words import paired
 
 _ALIVE = {**dict.fromkeys("QHWTM", JobState.PENDING), **dict.fromkeys("REBSU", JobState.RUNNING)}
 """qstat(1): queued, held, waiting, in transit, moved; running, exiting, array begun, suspended, by user's activity"""
@@ -132,7 +133,6 @@ class PbsScheduler(BatchScheduler):
         )
 
     def submit_function(self, submission: Submission) -> str:
-        from airflow_hybrid.schedulers.torque import TorqueScheduler  # which is one of these
 
         torque = TorqueScheduler().own_submit_function(submission)
         return f"{_DIALECT}\n{self.own_submit_function(submission)};;\n*)\n{torque};;\nesac\n"
@@ -144,7 +144,7 @@ class PbsScheduler(BatchScheduler):
         return submission.jobs > 1 or "r" in self.given(submission)
 
     def capacity_command(self, submission: Submission) -> str:
-        return estimates.pbs_cpus()
+        return pbs_cpus()
 
     def parse_capacity(self, text: str) -> estimates.Capacity:
         return estimates.slots(text)
@@ -153,7 +153,7 @@ class PbsScheduler(BatchScheduler):
         options = submission.options
         queue = str(options.get("queue") or options.get("destination") or options.get("q") or "").partition("@")[0]
         chunks = max(submission.nodes, submission.processes, 1)
-        return estimates.pbs_start(queue or None, chunks, submission.cores or 1)
+        return pbs_start(queue or None, chunks, submission.cores or 1)
 
     def ask_queue(self, ids: Sequence[str]) -> str:
         # an array of OpenPBS counts its elements itself
@@ -267,3 +267,64 @@ def _counts(text: str) -> dict[str, int]:
     """``Queued:3 Running:1`` as numbers."""
     pairs = (word.partition(":") for word in text.split())
     return {name: int(number) for name, _, number in pairs if number.isascii() and number.isdigit()}
+
+
+_PBS_NODES = r"""ah_asks 15 pbsnodes -aSj 2>/dev/null | awk '
+$7 ~ /^[0-9]+\/[0-9]+$/ {
+    split($7, n, "/"); t += n[2]
+    if ($2 !~ /down|offline|stale|unknown|maintenance|provision|sleep|unresolvable/) { f += n[1]; c += int(n[1] / per) }
+}
+END { if (t) print SHOWN }'"""
+"""one line per node: name, state, ..., free and all CPUs as ``6/8`` in the seventh column (pbsnodes(8B), -S -j)"""
+
+
+def pbs_cpus() -> str:
+    """Shell text that asks for free and all CPUs of the nodes of an OpenPBS; one that does not know says nothing."""
+    return f'{ASKING}echo "capacity $({_PBS_NODES.replace("SHOWN", "f + 0, t").replace("per", "1")})"\n'
+
+
+def pbs_start(queue: str | None, chunks: int, cores: int) -> str:
+    """Shell text that estimates when a job would start at an OpenPBS: at once, if it fits into what is free.
+
+    Otherwise not before those that wait in the queue, of which the scheduler has estimates where the site wants that
+    (``backfill_depth``; the attribute ``estimated.start_time``, which ``qstat -f`` shows as a date).
+    """
+    fits = _PBS_NODES.replace("SHOWN", "c + 0").replace("per", str(max(1, cores)))
+    where = shlex.quote(queue or "")
+    qstat = f"ah_asks {STATUS_LIMIT_S} qstat"
+    return f"""{ASKING}ah_f=$({fits})
+if [ -n {where} ] && {qstat} -Q -f {where} 2>/dev/null | grep -q '^ *started = False'; then
+    echo "said the queue" {where} "is stopped"
+elif [ -n "$ah_f" ] && [ "$ah_f" -ge {chunks} ]; then echo "wait 0"
+else
+    ah_t=$({qstat} -f 2>/dev/null | awk -v queue={where} '
+        function end() {{ if (s == "Q" && (queue == "" || q == queue)) {{ n++; if (d) print "at " d }} s = q = d = "" }}
+        /^Job Id:/ {{ end() }}
+        /^    job_state = / {{ s = $3 }}
+        /^    queue = / {{ q = $3 }}
+        /^    estimated.start_time = / {{ sub(/.* = /, ""); d = $0 }}
+        END {{ end(); print "jobs " n + 0 }}')
+    ah_w=$(printf '%s\\n' "$ah_t" | sed -n 's/^at //p' |
+        while read -r ah_d; do date -d "$ah_d" +%s; done | sort -n | tail -n 1)
+    ah_n=$(printf '%s\\n' "$ah_t" | sed -n 's/^jobs //p')
+    if [ -n "$ah_w" ]; then echo "wait $((ah_w - $(date +%s)))"
+    else echo "said no CPUs are free, $ah_n jobs wait, the site has no estimate"; fi
+fi
+"""
+
+
+class TorqueScheduler(PbsScheduler):
+    """``-t`` for arrays, ``nodes=1:ppn=4`` for cores; an array may be not rerunnable."""
+
+    arrays_rerun = False
+
+    def array(self, count: int, most: int | None) -> list[str]:
+        return ["-t", f"0-{count - 1}{f'%{most}' if most else ''}"]
+
+    def chunks(self, submission: Submission) -> list[str]:
+        nodes = f"nodes={max(submission.nodes, submission.processes)}:ppn={submission.cores or 1}"
+        nodes += f":gpus={submission.gpus}" if submission.gpus else ""
+        wanted = submission.cores or submission.gpus or submission.processes or submission.nodes > 1
+        memory = [f"mem={submission.memory_mib}mb"] if submission.memory_mib else []
+        words = [*([nodes] if wanted else []), *memory]
+        return ["-l", ",".join(words)] if words else []

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
-from airflow_hybrid.schedulers.asking import section
+from airflow_hybrid.schedulers.asking import number_of, section, words_after
 from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Scheduler, Submission, interpreter, render
+from airflow_hybrid.schedulers.estimates import Capacity
 
 _STAT = r"""ah_stat() { # process id -> ah_state, ah_session, ah_started; 1 if there is no such process
     read -r ah_line <"/proc/$1/stat" || return 1
@@ -202,10 +203,28 @@ ah_launch
         return Account(elements, complete=True)
 
     def capacity_command(self, submission: Submission) -> str:
-        return estimates.HOST
+        return HOST
 
     def parse_capacity(self, text: str) -> estimates.Capacity:
-        return estimates.host(text)
+        return host_capacity(text)
 
     def element_id(self, ids: Sequence[str], jobs: int, index: int, max_array: int) -> str | None:
         return ids[0] if ids else None
+
+
+HOST = r"""ah_n=$(nproc 2>/dev/null)
+ah_m=$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo 2>/dev/null)
+read -r ah_l ah_w </proc/loadavg 2>/dev/null
+echo "capacity ${ah_n:--} ${ah_m:--} ${ah_l:--}"
+"""
+"""cores, memory in KiB, and the load of the last minute, of the host that runs it (proc(5))"""
+
+
+def host_capacity(text: str) -> Capacity:
+    """Read the answer to :data:`HOST`."""
+    words = words_after(text, "capacity ")
+    if len(words) != 3:
+        return Capacity()
+    cores, memory, load = (number_of(word) for word in words)
+    free = None if cores is None or load is None else max(0.0, cores - load)
+    return Capacity(cores, free, None if memory is None else int(memory) // 1024)

@@ -19,7 +19,8 @@ from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
 from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, ASKING, STATUS_LIMIT_S, Answer, asked, section
 from airflow_hybrid.schedulers.base import Account, ElementState, Submission, interpreter
-from airflow_hybrid.schedulers.batch import BatchScheduler, Record, count_tasks, flag, kebab, paired
+from airflow_hybrid.schedulers.batch import BatchScheduler, Record
+from airflow_hybrid.schedulers.words import count_tasks, flag, kebab, paired
 
 _ROW = re.compile(r"\s*(\d+)\s.*\s([a-zA-Z]+)\s+\d\d/\d\d/\d{4} \d\d:\d\d:\d\d\s+(.*)")
 _ENDS = {"37": JobState.TIMEOUT, "100": JobState.CANCELLED, "24": JobState.PENDING, "25": JobState.PENDING}
@@ -128,7 +129,7 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
         )
 
     def capacity_command(self, submission: Submission) -> str:
-        return estimates.sge_slots(self._cluster_queue(submission))
+        return sge_slots(self._cluster_queue(submission))
 
     def parse_capacity(self, text: str) -> estimates.Capacity:
         return estimates.slots(text)
@@ -138,7 +139,7 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
         words = self.arguments(one, 0)[:-1]
         if "-w" in words:  # ours, which asks whether it could run on the empty cluster
             del words[words.index("-w") : words.index("-w") + 2]
-        return estimates.sge_start(words, self.scripts(one)["batch.0.sh"])
+        return sge_start(words, self.scripts(one)["batch.0.sh"])
 
     @staticmethod
     def _cluster_queue(submission: Submission) -> str | None:
@@ -233,3 +234,22 @@ esac
         if reason.startswith("E"):
             return f"{reason}: it is in the error state and will not start as it is (`qmod -cj` after a repair)"
         return f"{reason}: on hold; `qrls` releases it" if reason.startswith("h") else ""
+
+
+def sge_slots(queue: str | None) -> str:
+    """Shell text that asks for free and all slots of a cluster queue, or of each (qstat(1), -g c)."""
+    where = f" -q {shlex.quote(queue)}" if queue else ""
+    rows = "awk 'NF >= 8 && $6 ~ /^[0-9]+$/ { print $5, $6 }' | tr '\\n' ' '"
+    qstat = f"ah_asks {STATUS_LIMIT_S} qstat -g c{where}"
+    return f'{ASKING}echo "capacity $({qstat} 2>/dev/null | {rows})"\n'
+
+
+def sge_start(arguments: Sequence[str], script: str) -> str:
+    """Shell text that lets qsub say whether a job would start now; nothing is submitted (qsub(1), ``-w p``).
+
+    :param arguments: the command line of qsub, without the script, which it reads from stdin.
+    """
+    ask = f"ah_asks {STATUS_LIMIT_S} {shlex.join(arguments)} -w p"
+    return f"""{ASKING}if ah_s=$(printf %s {shlex.quote(script)} | ah_apart {ask}); then echo "wait 0"
+else echo "said $(printf %s "$ah_s" | sed '/^#said$/d' | tr '\\n' ' ')"; fi
+"""

@@ -17,9 +17,19 @@ from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
 from airflow_hybrid.schedulers import slurm_answers as answers
-from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, ASKING, STATUS_LIMIT_S, asked, section
+from airflow_hybrid.schedulers.asking import (
+    ACCOUNT_LIMIT_S,
+    ASKING,
+    STATUS_LIMIT_S,
+    asked,
+    number_of,
+    section,
+    words_after,
+)
 from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Submission
-from airflow_hybrid.schedulers.batch import BatchScheduler, Record, count_tasks
+from airflow_hybrid.schedulers.batch import BatchScheduler, Record
+from airflow_hybrid.schedulers.estimates import Capacity
+from airflow_hybrid.schedulers.words import count_tasks
 
 
 class SlurmScheduler(BatchScheduler):
@@ -118,14 +128,14 @@ ah_restarts=${SLURM_RESTART_COUNT:-0}
         )
 
     def capacity_command(self, submission: Submission) -> str:
-        return estimates.slurm_cpus(submission.options.get("partition"))
+        return slurm_cpus(submission.options.get("partition"))
 
     def parse_capacity(self, text: str) -> estimates.Capacity:
-        return estimates.slurm(text)
+        return slurm_capacity(text)
 
     def wait_command(self, submission: Submission) -> str:
         one = replace(submission, jobs=1)
-        return estimates.slurm_start(self.arguments(one, 0)[:-1], self.scripts(one)["batch.0.sh"])
+        return slurm_start(self.arguments(one, 0)[:-1], self.scripts(one)["batch.0.sh"])
 
     def part_name(self, submission: Submission, part: int) -> str:
         return f"{self.job_name(submission, part)} {submission.options.get('clusters') or ''}".rstrip()
@@ -215,3 +225,31 @@ ah_restarts=${SLURM_RESTART_COUNT:-0}
 
 def _where(cluster: str) -> str:
     return f" -M {shlex.quote(cluster)}" if cluster else ""
+
+
+def slurm_cpus(partition: str | None) -> str:
+    """Shell text that asks for the CPUs of a partition, or of all, of which some may be in several."""
+    where = f" -p {shlex.quote(partition)}" if partition else ""
+    sinfo = f"ah_asks {STATUS_LIMIT_S} sinfo -h{where} -o %C"
+    return f"{ASKING}echo \"capacity $({sinfo} 2>/dev/null | tr '/\\n' '  ')\"\n"
+
+
+def slurm_capacity(text: str) -> Capacity:
+    """Read the answer to :func:`slurm_cpus`: allocated, idle, other and all CPUs (sinfo(1), %C)."""
+    words = [number_of(word) for word in words_after(text, "capacity ")]
+    if not words or len(words) % 4 or None in words:
+        return Capacity()
+    return Capacity(sum(n or 0 for n in words[3::4]), sum(n or 0 for n in words[1::4]))
+
+
+def slurm_start(arguments: Sequence[str], script: str) -> str:
+    """Shell text that lets sbatch say when a job would start; nothing is submitted (sbatch(1), --test-only).
+
+    :param arguments: the command line of sbatch, without the script, which it reads from stdin.
+    """
+    ask = f"ah_asks {STATUS_LIMIT_S} {shlex.join(arguments)} --test-only"
+    return f"""{ASKING}ah_s=$(printf %s {shlex.quote(script)} | ah_apart {ask})
+ah_t=$(printf '%s\\n' "$ah_s" | sed -n 's/.* to start at \\([0-9T:-]*\\) .*/\\1/p' | head -n 1)
+if [ -n "$ah_t" ] && ah_t=$(date -d "$ah_t" +%s); then echo "wait $((ah_t - $(date +%s)))"
+else echo "said $(printf %s "$ah_s" | sed '/^#said$/d' | tr '\\n' ' ')"; fi
+"""

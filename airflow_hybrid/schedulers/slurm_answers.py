@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers.asking import Answer
 from airflow_hybrid.schedulers.base import ElementState
-from airflow_hybrid.schedulers.batch import task_numbers
+from airflow_hybrid.schedulers.words import task_numbers
 
 STATES: Mapping[str, JobState] = {
     **dict.fromkeys(

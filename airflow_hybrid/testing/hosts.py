@@ -32,7 +32,7 @@ ODD_NAMES = (
 
 
 class HostContract(Contract):
-    """What :class:`airflow_hybrid.hooks.base.Host` promises, and a connector's folders."""
+    """What :class:`airflow_hybrid.sites.hosts.base.Host` promises, and a connector's folders."""
 
     @contract
     async def test_a_command_gives_stdout_stderr_and_its_exit_code(self, site: Site) -> None:

@@ -35,7 +35,7 @@ def sh(text: str) -> tuple[str, ...]:
 
 
 class JobsContract(Contract):
-    """What :class:`airflow_hybrid.hooks.queue.JobQueue` promises, at the locations of a connector."""
+    """What :class:`airflow_hybrid.sites.batches.queue.JobQueue` promises, at the locations of a connector."""
 
     @contract
     async def test_jobs_run_and_their_results_come_in_order(self, site: Site) -> None:

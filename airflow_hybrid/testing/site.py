@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.errors import HostUnreachableError
-from airflow_hybrid.hooks.base import CommandResult, Host
-from airflow_hybrid.hooks.connectors import Connector
-from airflow_hybrid.hooks.images import ready_image, wanted_of
-from airflow_hybrid.hooks.queue import Batch, JobQueue
 from airflow_hybrid.model import JobResult, JobScript
 from airflow_hybrid.model.containers import Container, Mount, ReadyImage
 from airflow_hybrid.removal import shell as removal
+from airflow_hybrid.sites.batches.queue import Batch, JobQueue
+from airflow_hybrid.sites.connectors import Connector
+from airflow_hybrid.sites.containers.images import ready_image, wanted_of
+from airflow_hybrid.sites.hosts.base import CommandResult, Host
 
 MakeConnector = Callable[[], Connector]
 LIMIT_S = 300.0

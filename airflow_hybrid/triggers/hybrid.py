@@ -18,8 +18,8 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, task_value
 from airflow_hybrid.engine.failures import jobs_in_words
 from airflow_hybrid.errors import HybridError
-from airflow_hybrid.hooks.waiting import AGAIN_S, TimeIsOverError, time_is_over
 from airflow_hybrid.model import JsonValue
+from airflow_hybrid.sites.waiting import AGAIN_S, TimeIsOverError, time_is_over
 
 
 async def publish(ti: Any, outcome: FragmentOutcome, value: JsonValue) -> None:

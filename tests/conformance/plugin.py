@@ -95,8 +95,8 @@ class _Process:
 
     def run(self, document: str, job: str | None, outdir: str) -> tuple[int, Any, str]:
         """-> exit code as of cwl-runner, the output object, and the reason of a failure."""
-        from airflow_hybrid.cwl.settings import load_inputs
-        from airflow_hybrid.dag import HybridDag
+        from airflow_hybrid.cwl.given.settings import load_inputs
+        from airflow_hybrid.dag.hybrid_dag import HybridDag
         from airflow_hybrid.errors import HybridError, UnsupportedError
 
         self._count += 1

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.hooks.job_script import container_name
 from airflow_hybrid.model import Target
+from airflow_hybrid.sites.batches.script import container_name
 from tests.containers.engine import Bench
 from tests.needs import unavailable
 

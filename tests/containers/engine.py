@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.cwl import inputs as ports
-from airflow_hybrid.cwl.cache import load_graph, read_document
+from airflow_hybrid.cwl.documents.cache import read_document
+from airflow_hybrid.cwl.documents.graphs import load_graph
+from airflow_hybrid.cwl.given import run_inputs
+from airflow_hybrid.cwl.values import inputs as ports
 from airflow_hybrid.engine import FragmentExecution, FragmentSpec, TaskIdentity
-from airflow_hybrid.gather import gather
-from airflow_hybrid.hooks.connectors import close_all
 from airflow_hybrid.model import Binding, CwlObject, Source, Step, Target
+from airflow_hybrid.operators.gather.gathering import gather
+from airflow_hybrid.sites.connectors import close_all
 
 
 @dataclass
@@ -48,7 +50,7 @@ class Bench:
         self.runs += 1
         path = document if "\n" not in document else self.write(document)
         graph = load_graph(path)
-        given = ports.validate_inputs(graph, inputs, str(Path(path).parent))
+        given = run_inputs.validate_inputs(graph, inputs, str(Path(path).parent))
         values: dict[Source, Any] = {Source(None, n): v for n, v in ports.scope_inputs(graph, given).items()}
         try:
             for step in graph.steps:

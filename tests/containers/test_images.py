@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.cwl.cache import ROOTS_VARIABLE
+from airflow_hybrid.cwl.documents.cache import ROOTS_VARIABLE
 from airflow_hybrid.errors import SiteError, UnsupportedError
 from tests.containers.conftest import MINI
 from tests.containers.engine import Bench, text_of

@@ -15,9 +15,9 @@ import pytest
 
 from airflow_hybrid.config import Deployment, for_run, parse_deployments
 from airflow_hybrid.errors import DeployError, EndedError, HybridError, JobFailedError
-from airflow_hybrid.hooks.connectors import Connector, close_all, open_connector
-from airflow_hybrid.hooks.connectors.base import Deployed
 from airflow_hybrid.model import Target
+from airflow_hybrid.sites.connectors import Connector, close_all, open_connector
+from airflow_hybrid.sites.connectors.base import Deployed
 from tests.containers.conftest import MINI
 from tests.containers.engine import Bench, text_of
 from tests.needs import unavailable
@@ -236,7 +236,7 @@ def test_jobs_run_in_the_image_of_their_deployment(anywhere: Bench) -> None:
 def test_check_tries_what_a_container_needs(
     here: Path, kind: str, config: dict[str, Any], result: str, words: list[str]
 ) -> None:
-    from airflow_hybrid.hooks.check import check
+    from airflow_hybrid.sites.check import check
 
     if kind == "charliecloud" and shutil.which("ch-run") is None:
         unavailable("this test", "charliecloud", "apt-get install --no-install-recommends charliecloud")

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.hooks.connectors import Connector
-from airflow_hybrid.hooks.connectors.clusters import QueueConnector
-from airflow_hybrid.hooks.connectors.compose import ComposeConnector
-from airflow_hybrid.hooks.connectors.containers import ContainerConnector, ImageConnector
-from airflow_hybrid.hooks.connectors.hosts import LocalConnector, SshConnector
-from airflow_hybrid.hooks.connectors.kubernetes import KubernetesConnector
+from airflow_hybrid.sites.connectors import Connector
+from airflow_hybrid.sites.connectors.clusters import QueueConnector
+from airflow_hybrid.sites.connectors.compose import ComposeConnector
+from airflow_hybrid.sites.connectors.containers import ContainerConnector, ImageConnector
+from airflow_hybrid.sites.connectors.hosts import LocalConnector, SshConnector
+from airflow_hybrid.sites.connectors.kubernetes import KubernetesConnector
 from airflow_hybrid.testing import ConnectorContract
 from tests.canaries import WORK
 from tests.containers.conftest import MINI

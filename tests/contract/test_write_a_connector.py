@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.config import load_hybrid_file
-from airflow_hybrid.hooks.connectors import Connector
-from airflow_hybrid.hooks.connectors.registry import connector_class
+from airflow_hybrid.sites.connectors import Connector
+from airflow_hybrid.sites.connectors.registry import connector_class
 from airflow_hybrid.testing import ConnectorContract
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "write-a-connector.md"

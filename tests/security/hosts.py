@@ -6,9 +6,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 
-from airflow_hybrid.hooks.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, CommandResult, feed, first_line
-from airflow_hybrid.hooks.local import LocalHost, clean_environment
-from airflow_hybrid.hooks.ssh_shell import after_marker, remote_command
+from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, CommandResult, feed, first_line
+from airflow_hybrid.sites.hosts.local import LocalHost, clean_environment
+from airflow_hybrid.sites.hosts.ssh.shell import after_marker, remote_command
 from tests import needs
 
 CHANGING = {

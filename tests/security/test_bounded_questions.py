@@ -13,23 +13,24 @@ from typing import Any
 
 import pytest
 
-from airflow_hybrid.engine import input_digests, remote_values
+from airflow_hybrid.engine import remote_values
+from airflow_hybrid.engine.reuse import input_digests
 from airflow_hybrid.errors import AnswerTooLongError
-from airflow_hybrid.hooks import probe
-from airflow_hybrid.hooks import reuse_commands as reuse
-from airflow_hybrid.hooks.base import CommandResult, Host, answer_bytes, answers_up_to
-from airflow_hybrid.hooks.carrier import Carrier
-from airflow_hybrid.hooks.kubernetes.pod import PodHost
-from airflow_hybrid.hooks.links import Links
-from airflow_hybrid.hooks.local import LocalHost
-from airflow_hybrid.hooks.queue import JobQueue
-from airflow_hybrid.hooks.reuse_index import ReuseIndex
-from airflow_hybrid.hooks.site_look import look
-from airflow_hybrid.hooks.staging import StageRequest
 from airflow_hybrid.model import Question, Resources
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
-from tests.unit.hooks.batches import batch
+from airflow_hybrid.sites.batches.look import look
+from airflow_hybrid.sites.batches.queue import JobQueue
+from airflow_hybrid.sites.files.carrier import Carrier
+from airflow_hybrid.sites.files.links import Links
+from airflow_hybrid.sites.files.requests import StageRequest
+from airflow_hybrid.sites.hosts import probe
+from airflow_hybrid.sites.hosts.base import CommandResult, Host, answer_bytes, answers_up_to
+from airflow_hybrid.sites.hosts.local import LocalHost
+from airflow_hybrid.sites.kubernetes.pod import PodHost
+from airflow_hybrid.sites.reuse import commands as reuse
+from airflow_hybrid.sites.reuse.index import ReuseIndex
+from tests.unit.sites.shell_hosts import batch
 
 MIB = 1 << 20
 KEYS = [f"{'a' * 16}/{number:064x}" for number in range(3)]

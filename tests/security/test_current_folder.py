@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.errors import HybridError
-from airflow_hybrid.hooks.kubernetes.helm import Release
 from airflow_hybrid.interpreter import module_command, module_environment
+from airflow_hybrid.sites.kubernetes.helm import Release
 
 BIN = Path(sys.executable).parent
 TOOL = """\

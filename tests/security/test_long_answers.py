@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.errors import AnswerTooLongError
-from airflow_hybrid.hooks import probe
-from airflow_hybrid.hooks.base import ANSWER_BYTES, STREAM_ERRORS_BYTES, answer_limit, answers_up_to
-from airflow_hybrid.hooks.dialogue import DialogueHost
-from airflow_hybrid.hooks.joining import run_joined
-from airflow_hybrid.hooks.local import LocalHost
-from airflow_hybrid.hooks.ssh import SshHost
-from airflow_hybrid.hooks.ssh_settings import SshSettings
+from airflow_hybrid.sites.hosts import probe
+from airflow_hybrid.sites.hosts.base import ANSWER_BYTES, STREAM_ERRORS_BYTES, answer_limit, answers_up_to
+from airflow_hybrid.sites.hosts.dialogue import DialogueHost
+from airflow_hybrid.sites.hosts.joining import run_joined
+from airflow_hybrid.sites.hosts.local import LocalHost
+from airflow_hybrid.sites.hosts.ssh.host import SshHost
+from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
 from tests import needs
 
 HINT = "\n  -> such an answer is not of the site's usual programs: see what the command is there"

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.errors import CommandError
-from airflow_hybrid.hooks.local import LocalHost
-from airflow_hybrid.hooks.queue import JobQueue
 from airflow_hybrid.printable import printable_lines, readable
 from airflow_hybrid.schedulers.process import ProcessScheduler
+from airflow_hybrid.sites.batches.queue import JobQueue
+from airflow_hybrid.sites.hosts.local import LocalHost
 
 BYTES = b"caf\xe9 \xff\xfe \xed\xa0\x80 gr\xc3\xbc\xc3\x9fe \xf0\x9f\x98\x80 \xc3"
 SHOWN = "caf\\xe9 \\xff\\xfe \\xed\\xa0\\x80 grüße 😀 \\xc3"

@@ -8,8 +8,8 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 
-from airflow_hybrid.hooks.queue import Progress
 from airflow_hybrid.model import JobResult, JobState
+from airflow_hybrid.sites.batches.queue import Progress
 from tests.testbed.fixture import Testbed
 
 

@@ -9,8 +9,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from airflow_hybrid.hooks.ssh import SshHost
-from airflow_hybrid.hooks.ssh_settings import SshSettings
+from airflow_hybrid.sites.hosts.ssh.host import SshHost
+from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
 from tests.needs import unavailable
 
 TESTBED = os.environ.get("TESTBED_COMMAND") or str(Path(__file__).parent.parent / "testbed" / "testbed")

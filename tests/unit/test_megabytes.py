@@ -11,13 +11,10 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.cwl import messages
-from airflow_hybrid.cwl.job_paths import JobPaths
-from airflow_hybrid.cwl.outside import MOST_SHELL_CHARS, outside_of
+from airflow_hybrid.cwl.jobs.job_paths import JobPaths
+from airflow_hybrid.cwl.jobs.outside import MOST_SHELL_CHARS, outside_of
 from airflow_hybrid.engine.failures import Failure, failed, shown_command
 from airflow_hybrid.errors import CwlError, StatusUnknownError
-from airflow_hybrid.hooks.job_commands import parse_answer, parse_reports
-from airflow_hybrid.hooks.joining import parted
-from airflow_hybrid.hooks.store import job_directory_of, producer_of
 from airflow_hybrid.model import JobResult, JobScript, JobState
 from airflow_hybrid.printable import printable, printable_lines, quoted_lines
 from airflow_hybrid.schedulers.base import Scheduler
@@ -26,6 +23,9 @@ from airflow_hybrid.schedulers.pbs import PbsScheduler
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.schedulers.sge import SgeScheduler
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
+from airflow_hybrid.sites.batches.answers import parse_answer, parse_reports
+from airflow_hybrid.sites.hosts.job_folders import job_directory_of, producer_of
+from airflow_hybrid.sites.hosts.joining import parted
 
 SIZE = 10_000_000
 TEXTS = {

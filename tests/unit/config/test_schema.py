@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from airflow_hybrid.config import json_schema
-from airflow_hybrid.config.document import parse
+from airflow_hybrid.config.reading.document import parse
 from airflow_hybrid.config.reference import reference
 
 ROOT = Path(__file__).parents[3]

@@ -11,8 +11,8 @@ import pytest
 
 from airflow_hybrid.containers import RUNTIMES, Archives, detect
 from airflow_hybrid.errors import UnsupportedError
-from airflow_hybrid.hooks.images import obtain_command
 from airflow_hybrid.model.containers import Container, ImageSource, Mount, ReadyImage
+from airflow_hybrid.sites.containers.images import obtain_command
 
 MOUNTS = (
     Mount("/w/j/out", "/var/spool/cwl", True),

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from airflow_hybrid.cwl.compile import compile_document
-from airflow_hybrid.cwl.fragment import Fragment
-from airflow_hybrid.cwl.inputs import validate_inputs
+from airflow_hybrid.cwl.documents.compile import compile_document
+from airflow_hybrid.cwl.given.run_inputs import validate_inputs
+from airflow_hybrid.cwl.jobs.fragment import Fragment
 from airflow_hybrid.model import CwlObject, WorkflowGraph
 from tests.unit.cwl.driver import Driver
 
@@ -47,7 +47,7 @@ class Bench:
         return self.driver.run_graph(graph, validate_inputs(graph, given or {}, str(self.folder)))
 
     def fragment(self, text: str, step: int = 0) -> Fragment:
-        from airflow_hybrid.cwl.cache import read_document
+        from airflow_hybrid.cwl.documents.cache import read_document
 
         return Fragment.load(read_document(self.compile(text).steps[step].document))
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from airflow_hybrid.cwl import inputs as ports
-from airflow_hybrid.cwl.cache import read_document
-from airflow_hybrid.cwl.fragment import Fragment, InstanceResult
-from airflow_hybrid.cwl.job import PendingJob
+from airflow_hybrid.cwl.documents.cache import read_document
+from airflow_hybrid.cwl.jobs.fragment import Fragment, InstanceResult
+from airflow_hybrid.cwl.jobs.job import PendingJob
+from airflow_hybrid.cwl.values import inputs as ports
+from airflow_hybrid.cwl.values import scatter
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import (
     CwlObject,
@@ -61,7 +62,7 @@ class Driver:
         document = read_document(step.document)
         if self.chunk is None or not step.scatter:
             return self.outputs_of(self.run(Fragment.load(document), [inputs]), step)[0]
-        dims = ports.scatter_dims(step, inputs)
+        dims = scatter.scatter_dims(step, inputs)
         total = 1
         for size in dims:
             total *= size
@@ -69,9 +70,9 @@ class Driver:
         flat: list[CwlObject] = []
         for lo in range(0, total, self.chunk):
             hi = min(total, lo + self.chunk)
-            result = self.outputs_of(self.run(fragment, [ports.slice_scatter(step, inputs, lo, hi)]), step)[0]
+            result = self.outputs_of(self.run(fragment, [scatter.slice_scatter(step, inputs, lo, hi)]), step)[0]
             flat += [{name: result[name][index] for name in step.outputs} for index in range(hi - lo)]
-        return ports.shape_outputs(step, dims, flat)
+        return scatter.shape_outputs(step, dims, flat)
 
     @staticmethod
     def outputs_of(results: list[InstanceResult], step: Step) -> list[CwlObject]:

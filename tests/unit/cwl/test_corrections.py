@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from airflow_hybrid.cwl.compile import compile_document
-from airflow_hybrid.cwl.inputs import validate_inputs
-from airflow_hybrid.cwl.settings import load_inputs
+from airflow_hybrid.cwl.documents.compile import compile_document
+from airflow_hybrid.cwl.given.run_inputs import validate_inputs
+from airflow_hybrid.cwl.given.settings import load_inputs
 from airflow_hybrid.errors import CwlError, InputError
 from tests.unit.cwl.conftest import Bench
 from tests.unit.cwl.driver import JobsFailedError, text_of

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from airflow_hybrid.config import parse_bindings, parse_deployments
-from airflow_hybrid.cwl.cache import read_document
-from airflow_hybrid.cwl.compile import compile_document
-from airflow_hybrid.cwl.inputs import validate_inputs
+from airflow_hybrid.cwl.documents.cache import read_document
+from airflow_hybrid.cwl.documents.compile import compile_document
+from airflow_hybrid.cwl.given.run_inputs import validate_inputs
 from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, TaskIdentity
-from airflow_hybrid.hooks.connectors import close_all
+from airflow_hybrid.sites.connectors import close_all
 
 
 class Log:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_hybrid.config import Deployment, parse_bindings
-from airflow_hybrid.cwl.cache import load_graph, read_document
+from airflow_hybrid.cwl.documents.cache import read_document
+from airflow_hybrid.cwl.documents.graphs import load_graph
 from airflow_hybrid.engine import FragmentExecution, FragmentSpec, TaskIdentity
 from airflow_hybrid.model import Binding
 

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.config import parse_bindings, parse_deployments
-from airflow_hybrid.cwl.cache import load_graph, read_document
+from airflow_hybrid.cwl.documents.cache import read_document
+from airflow_hybrid.cwl.documents.graphs import load_graph
 from airflow_hybrid.engine import FragmentExecution, FragmentSpec, TaskIdentity
 from airflow_hybrid.engine.batches import BatchRunner
 from airflow_hybrid.engine.progress import ProgressLog
-from airflow_hybrid.hooks.connectors import close_all
-from airflow_hybrid.hooks.queue import JobQueue, Progress
+from airflow_hybrid.sites.batches.queue import JobQueue, Progress
+from airflow_hybrid.sites.connectors import close_all
 from tests.unit.engine.execution import Log
 
 DOCUMENT = """\

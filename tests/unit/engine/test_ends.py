@@ -15,8 +15,8 @@ import pytest
 from airflow_hybrid.config import parse_deployments
 from airflow_hybrid.engine import FragmentOutcome
 from airflow_hybrid.errors import CwlError, HybridError, JobFailedError, TransferError
-from airflow_hybrid.hooks.connectors import close_all
 from airflow_hybrid.model import FileRef
+from airflow_hybrid.sites.connectors import close_all
 from tests.needs import unavailable
 from tests.unit.engine.fragments import execution, spec
 
@@ -141,7 +141,7 @@ async def test_a_fifo_in_a_folder_is_left_out_with_a_warning(tmp_path: Path) -> 
         "/tool at here (localhost): in its output folders is what is neither a file nor a directory, and is left out: "
         "d/pipe (a FIFO)"
     )
-    from airflow_hybrid.gather import gather
+    from airflow_hybrid.operators.gather.gathering import gather
 
     sites = parse_deployments({"here": {"type": "local", "config": {}, "workdir": str(tmp_path / "site")}})
     await gather(outcome.results[0].outputs, str(tmp_path / "out"), sites, None, _Silent())

@@ -11,10 +11,10 @@ import pytest
 from airflow_hybrid.config import parse_deployments
 from airflow_hybrid.engine import TaskIdentity, executables
 from airflow_hybrid.errors import CommandError, HostUnreachableError, JobFailedError
-from airflow_hybrid.hooks.data_mover import DataMover
-from airflow_hybrid.hooks.local import LocalHost
+from airflow_hybrid.sites.files.mover import DataMover
+from airflow_hybrid.sites.hosts.local import LocalHost
 from tests.unit.engine.execution import execute
-from tests.unit.hooks.batches import EVERY_SHELL, ShellHost
+from tests.unit.sites.shell_hosts import EVERY_SHELL, ShellHost
 
 RUN = """cwlVersion: v1.2
 class: CommandLineTool

@@ -2,7 +2,7 @@
 """Hostile documents: a table of what they try, and that each is refused, with a message, and nothing leaks.
 
 What must not be refused but passed through literally (names and values with every odd character) is in
-``tests/system/test_hostile_values.py``: there it goes through real transports.
+``tests/system/at_sites/test_hostile_values.py``: there it goes through real transports.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from airflow_hybrid.cwl import runtime
-from airflow_hybrid.cwl.cache import ROOTS_VARIABLE
+from airflow_hybrid.cwl.documents.cache import ROOTS_VARIABLE
+from airflow_hybrid.cwl.javascript import node
 from airflow_hybrid.engine import TaskIdentity
 from airflow_hybrid.errors import HybridError
 from tests.unit.engine.execution import execute
@@ -183,7 +183,7 @@ class Trap:
 @pytest.fixture
 def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trap:
     monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(runtime, "EVAL_TIMEOUT_S", 8.0)
+    monkeypatch.setattr(node, "EVAL_TIMEOUT_S", 8.0)
     return Trap(tmp_path)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from airflow_hybrid.engine import progress as module
 from airflow_hybrid.engine.progress import ProgressLog
-from airflow_hybrid.hooks.queue import Progress
+from airflow_hybrid.sites.batches.queue import Progress
 
 WAITS = Progress(2, 0, pending=2, reasons=("they wait for cores that other jobs of this user have",))
 

@@ -16,11 +16,10 @@ from airflow_hybrid.model import Resources
 from airflow_hybrid.schedulers import estimates
 from airflow_hybrid.schedulers.base import Scheduler, Submission
 from airflow_hybrid.schedulers.estimates import Capacity
-from airflow_hybrid.schedulers.pbs import PbsScheduler
+from airflow_hybrid.schedulers.pbs import PbsScheduler, TorqueScheduler
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.schedulers.sge import SgeScheduler
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
-from airflow_hybrid.schedulers.torque import TorqueScheduler
 from tests.unit.schedulers.transcripts import recorded
 
 BATCH = Submission(directory="/home/u/w x/T/a", name="step-0123", jobs=3)

@@ -13,10 +13,9 @@ import pytest
 
 from airflow_hybrid.errors import ConfigError, StatusUnknownError
 from airflow_hybrid.model import JobState, Resources
-from airflow_hybrid.schedulers import kubernetes_answers as answers
-from airflow_hybrid.schedulers import kubernetes_manifest as manifest
 from airflow_hybrid.schedulers.base import Submission
-from airflow_hybrid.schedulers.kubernetes import KubernetesScheduler, beyond_quota
+from airflow_hybrid.schedulers.kubernetes import answers, manifest
+from airflow_hybrid.schedulers.kubernetes.scheduler import KubernetesScheduler, beyond_quota
 
 STORAGE = {"claim": "data", "mountPath": "/data", "image": "tools:1"}
 

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.config import Deployment, parse_deployments
-from airflow_hybrid.hooks import queue as queue_
-from airflow_hybrid.hooks.connectors import clusters, registry
-from airflow_hybrid.hooks.queue import JobQueue, Progress
 from airflow_hybrid.model import JobState, Resources
 from airflow_hybrid.schedulers.batch import BatchScheduler
+from airflow_hybrid.sites.batches import queue as queue_
+from airflow_hybrid.sites.batches.queue import JobQueue, Progress
+from airflow_hybrid.sites.connectors import clusters, registry
 from tests.fakes.jobstore import install
-from tests.unit.hooks.batches import ShellHost, batch
+from tests.unit.sites.shell_hosts import ShellHost, batch
 
 PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "write-a-scheduler.md"
 MOST_LINES = 80
@@ -99,7 +99,12 @@ def test_its_entry_point_is_a_type_of_deployment(
         ours = group == "airflow_hybrid.schedulers" and name in (None, "lsf")
         return [Point("lsf", "mypackage.lsf:LsfScheduler", group)] if ours else []
 
-    for module in ("config.checks", "config.normal", "hooks.connectors.clusters", "hooks.connectors.registry"):
+    for module in (
+        "config.reading.checks",
+        "config.reading.normal",
+        "sites.connectors.clusters",
+        "sites.connectors.registry",
+    ):
         monkeypatch.setattr(f"airflow_hybrid.{module}.entry_points", points)
     (tmp_path / "mine.jinja2").write_text("#!/bin/sh\n#BSUB -q long\n{{streamflow_command}}\n")
     given = {"type": "lsf", "config": {"maxConcurrentJobs": 5, "services": {"mine": {"file": "mine.jinja2"}}}}

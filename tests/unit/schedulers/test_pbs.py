@@ -10,8 +10,7 @@ import pytest
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers.base import Account, QueueView, Submission
-from airflow_hybrid.schedulers.pbs import _KEEP, PbsScheduler
-from airflow_hybrid.schedulers.torque import TorqueScheduler
+from airflow_hybrid.schedulers.pbs import _KEEP, PbsScheduler, TorqueScheduler
 from tests.unit.schedulers.transcripts import filtered, pbs_text, recorded
 
 PBS, TORQUE = PbsScheduler(), TorqueScheduler()

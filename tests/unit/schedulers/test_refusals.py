@@ -11,7 +11,7 @@ import pytest
 
 from airflow_hybrid.schedulers.base import Scheduler
 from airflow_hybrid.schedulers.flux import FluxScheduler
-from airflow_hybrid.schedulers.kubernetes import KubernetesScheduler
+from airflow_hybrid.schedulers.kubernetes.scheduler import KubernetesScheduler
 from airflow_hybrid.schedulers.pbs import PbsScheduler
 from airflow_hybrid.schedulers.sge import SgeScheduler
 from airflow_hybrid.schedulers.slurm import SlurmScheduler

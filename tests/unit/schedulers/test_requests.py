@@ -9,12 +9,12 @@ import pytest
 
 from airflow_hybrid.model import JobState, Resources
 from airflow_hybrid.schedulers.base import Submission
-from airflow_hybrid.schedulers.batch import BatchScheduler, logged
+from airflow_hybrid.schedulers.batch import BatchScheduler
 from airflow_hybrid.schedulers.flux import FluxScheduler
-from airflow_hybrid.schedulers.pbs import PbsScheduler
+from airflow_hybrid.schedulers.pbs import PbsScheduler, TorqueScheduler
 from airflow_hybrid.schedulers.sge import SgeScheduler
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
-from airflow_hybrid.schedulers.torque import TorqueScheduler
+from airflow_hybrid.schedulers.words import logged
 
 DIALECTS: dict[str, BatchScheduler] = {
     "slurm": SlurmScheduler(),

@@ -14,9 +14,9 @@ import yaml
 from airflow_hybrid.errors import ConfigError, StatusUnknownError
 from airflow_hybrid.model import JobState, Resources
 from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Submission, interpreter, render
-from airflow_hybrid.schedulers.batch import count_tasks, kebab, option
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from airflow_hybrid.schedulers.slurm_answers import STATES
+from airflow_hybrid.schedulers.words import count_tasks, kebab, option
 
 RECORDINGS = Path(__file__).parent / "recordings" / "slurm"
 SLURM = SlurmScheduler()

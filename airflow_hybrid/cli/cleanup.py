@@ -1,0 +1,267 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""``airflow hybrid cleanup``: what runs that have ended, or that nobody knows any more, have left at the sites.
+
+Two kinds of things: deployments that were made for a run and are still there (Airflow, or its machine, was killed
+before the teardown); and, only where it is asked for by age, the runs' folders in work directories. Nothing of a run
+that is queued or running is touched, and nothing that another Airflow made.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from airflow_hybrid.config import Deployment, for_run, load_hybrid_file
+from airflow_hybrid.engine.spec import RUN_FOLDER, run_folder
+from airflow_hybrid.errors import HybridError, SiteError
+from airflow_hybrid.operators.base import in_worker, instance_id, run_token
+from airflow_hybrid.removal import MARKER
+from airflow_hybrid.removal import shell as removal
+from airflow_hybrid.sites.connectors import open_connector
+from airflow_hybrid.sites.hosts.base import FOLDER_BYTES, answers_up_to
+
+Runs = Mapping[tuple[str, str], str]
+"""(DAG id, run id) -> state"""
+_UNPROVEN = (
+    f"which carries no marker (`{MARKER}`): it was made by an older version of airflow_hybrid, or by somebody else. "
+    "If nobody needs it, remove it by hand"
+)
+
+
+@dataclass
+class Scope:
+    """Where to look: DAGs, their deployments, and the work directories that bindings name.
+
+    :ivar workdirs: (deployment, service, work directory or None for the deployment's own).
+    """
+
+    deployments: dict[str, Deployment]
+    dag_ids: set[str]
+    workdirs: set[tuple[str, str | None, str | None]] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """One thing to be removed.
+
+    :ivar at: the deployment and the location; ``what``: for people; ``run``: whose it is, as far as it is known.
+    :ivar token: of a deployment that was made for a run; ``path``: folder of a run in ``workdir``, else.
+    """
+
+    scope: int
+    deployment: str
+    at: str
+    what: str
+    run: str
+    token: str = ""
+    service: str | None = None
+    workdir: str = ""
+    path: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.deployment} at {self.at}: {self.what} of {self.run}"
+
+
+def scopes(file: str | None) -> list[Scope]:
+    """Of a hybrid file; without one, of all hybrid DAGs in the DAGs folder.
+
+    :raises ConfigError: the file is wrong.
+    """
+    if file is not None:
+        hybrid = load_hybrid_file(file)
+        scope = Scope(dict(hybrid.deployments), set())
+        for name, workflow in hybrid.workflows.items():
+            scope.dag_ids.add(str(workflow.dag.get("dag_id") or name))
+            for binding in workflow.bindings:
+                scope.workdirs.update((t.deployment, t.service, t.workdir) for t in binding.targets)
+        return [scope]
+    from airflow.dag_processing.dagbag import DagBag
+
+    from airflow_hybrid.dag.hybrid_dag import HybridDag
+
+    found = []
+    for dag in DagBag().dags.values():
+        if isinstance(dag, HybridDag):
+            targets = {(t.deployment, t.service, t.workdir) for b in dag.bindings for t in b.targets}
+            found.append(Scope(dict(dag.deployments), {dag.dag_id}, targets))
+    return found
+
+
+def known_runs() -> Runs:
+    """All DAG runs in Airflow's database."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        rows = session.execute(select(DagRun.dag_id, DagRun.run_id, DagRun.state))
+        return {(dag_id, run_id): str(getattr(state, "value", state)) for dag_id, run_id, state in rows}
+
+
+def active(runs: Runs) -> list[tuple[str, str]]:
+    """Runs of which nothing may be touched."""
+    return [run for run, state in runs.items() if state not in ("success", "failed")]
+
+
+class Cleanup:
+    """Finds leftovers and removes them.
+
+    :param say: gets lines for the user; ``problem``: what could not be looked at or removed.
+    """
+
+    def __init__(self, where: list[Scope], say: Callable[[str], None], problem: Callable[[str], None]) -> None:
+        self.scopes = where
+        self.say = say
+        self.problem = problem
+
+    # --- deployments ------------------------------------------------------------------------------------------------
+
+    def deployments(self) -> list[Leftover]:
+        """Deployments whose run has ended or is not known."""
+        found = in_worker(self._deployed())
+        runs = known_runs()  # after the look at the sites: what was made since then is not in `found`
+        titles = {run_token(*run): f"{run[0]} {run[1]} ({state})" for run, state in runs.items()}
+        busy = {run_token(*run) for run in active(runs)}
+        leftovers = []
+        for item in found:
+            instance = item.token.split("-")[1]
+            if instance != instance_id():
+                self.say(f"kept: {item.deployment} at {item.at}: {item.what}, made by another Airflow ({instance})")
+            elif item.token not in busy:
+                leftovers.append(replace(item, run=titles.get(item.token, "a run that is not known here")))
+        return leftovers
+
+    async def _deployed(self) -> list[Leftover]:
+        found: dict[tuple[str, str, str], Leftover] = {}
+        for number, scope in enumerate(self.scopes):
+            for name, deployment in scope.deployments.items():
+                inner = scope.deployments.get(deployment.wraps or "")
+                if not deployment.managed or (inner is not None and inner.managed):
+                    continue  # what is inside of a deployment of the run goes with that
+                try:
+                    connector = open_connector(scope.deployments, name)
+                    at = await connector.where()
+                    for item in await connector.deployed():
+                        new = Leftover(number, name, at, item.what, item.run, item.token)
+                        found.setdefault((item.token, name, at), new)
+                except HybridError as error:
+                    self.problem(f"deployment {name!r} could not be looked at: {error}")
+        return list(found.values())
+
+    # --- folders of runs --------------------------------------------------------------------------------------------
+
+    def folders(self, older_than_s: float) -> list[Leftover]:
+        """Folders of runs in which nothing has changed for so long."""
+        return in_worker(self._folders(older_than_s, {run_folder(*run) for run in active(known_runs())}))
+
+    async def _folders(self, older_than_s: float, busy: set[str]) -> list[Leftover]:
+        found: dict[tuple[str, str], Leftover] = {}
+        for number, scope in enumerate(self.scopes):
+            places = {(name, None, None) for name in scope.deployments} | scope.workdirs
+            for name, service, given in sorted(places, key=str):
+                if name in scope.deployments and not self._goes_by_itself(scope, name):
+                    try:
+                        await self._look(found, number, name, service, given, older_than_s, busy)
+                    except HybridError as error:
+                        self.problem(f"work directories of {name!r} could not be looked at: {error}")
+        return list(found.values())
+
+    @staticmethod
+    def _goes_by_itself(scope: Scope, name: str) -> bool:
+        chain = [name]
+        while (inner := scope.deployments[chain[-1]].wraps) and inner in scope.deployments and inner not in chain:
+            chain.append(inner)
+        return any(scope.deployments[link].managed for link in chain)
+
+    async def _look(
+        self, found: dict[tuple[str, str], Leftover], number: int, name: str, service: str | None, given: str | None,
+        older_than_s: float, busy: set[str],
+    ) -> None:  # fmt: skip
+        scope = self.scopes[number]
+        connector = open_connector(scope.deployments, name)
+        for host in await connector.hosts(service):
+            workdir = given or await connector.workdir(host, service)
+            with answers_up_to(FOLDER_BYTES):
+                result = await host.run(_look_text(workdir, scope.dag_ids, older_than_s), label="look for old runs")
+            result.check(f"the work directory {workdir} could not be looked at")
+            for line in result.out.splitlines():
+                kib, path, proof = [*line.split("\t"), "", ""][:3]
+                if RUN_FOLDER.fullmatch(path) and path not in busy and kib.isdigit():
+                    if proof != "ours":
+                        self.say(f"kept: {name} at {host.title}: {workdir}/{path}, {_UNPROVEN}")
+                        continue
+                    what = f"{int(kib) / 1024:.1f} MiB in {workdir}/{path}"
+                    at = f"{host.title}:{workdir}"
+                    item = Leftover(number, name, host.title, what, path, "", service, workdir, path)
+                    found.setdefault((at, path), item)
+
+    # --- removing ---------------------------------------------------------------------------------------------------
+
+    def remove(self, leftovers: Iterable[Leftover]) -> None:
+        """Remove each; what cannot be removed is a problem, and the others are removed all the same."""
+        in_worker(self._remove(list(leftovers)))
+
+    async def _remove(self, leftovers: list[Leftover]) -> None:
+        for item in leftovers:
+            deployments = self.scopes[item.scope].deployments
+            try:
+                if item.token:
+                    await open_connector(for_run(deployments, item.token, item.run), item.deployment).undeploy()
+                else:
+                    await self._remove_folders(item)
+            except HybridError as error:
+                self.problem(f"not removed: {item}: {error}")
+            else:
+                self.say(f"removed: {item}")
+
+    async def _remove_folders(self, item: Leftover) -> None:
+        connector = open_connector(self.scopes[item.scope].deployments, item.deployment)
+        for host in await connector.hosts(item.service):
+            if host.title == item.at:
+                result = await host.run(_remove_text(item.workdir, item.path), timeout_s=3600, label="remove")
+                if result.exit_code == 3:
+                    said = f": {result.err.strip()[-600:]}" if result.err.strip() else ""
+                    raise SiteError(f"something in {item.workdir}/{item.path} is left, {_UNPROVEN}{said}")
+                result.check("the folder could not be removed")
+
+
+def _look_text(workdir: str, dag_ids: Iterable[str], older_than_s: float) -> str:
+    """Shell text: size (KiB), path below the work directory, and proof, of every run's folder without a recent change.
+
+    ``find`` prints the first entry that is younger; a folder for which it prints nothing is old. The proof is ``ours``
+    where it holds task directories that carry our marker, else ``-``.
+    """
+    folders = shlex.join(sorted(run_folder(dag_id) for dag_id in dag_ids))
+    minutes = max(1, round(older_than_s / 60))
+    return (
+        f"cd -- {shlex.quote(workdir)} 2>/dev/null || exit 0\n"
+        f'for d in {folders}; do for r in "$d"/*; do\n'
+        '[ -d "$r" ] && [ ! -h "$r" ] && [ ! -h "$d" ] || continue\n'
+        # where it cannot be said, it is not old
+        f'young=$(find "./$r" -mmin -{minutes} -print -quit) && [ -z "$young" ] || continue\n'
+        f'p=-; for m in {_MARKED}; do [ ! -f "$m" ] || p=ours; done\n'
+        'k=$(du -sk "./$r" 2>/dev/null); printf "%s\\t%s\\t%s\\n" "${k%%[!0-9]*}" "$r" "$p"\n'
+        "done; done"
+    )
+
+
+_MARKED = f'"$r"/*/g*/{MARKER} "$r"/*/*/g*/{MARKER}'
+"""the markers of the task directories of a run; see :class:`airflow_hybrid.engine.spec.TaskIdentity`"""
+
+
+def _remove_text(workdir: str, path: str) -> str:
+    """Shell text that removes a run's task directories that carry our marker, and the folders that are empty then.
+
+    Its exit code is 3 where something is left.
+    """
+    return f"""{removal.FUNCTIONS}w={shlex.quote(workdir)} r={shlex.quote(path)}
+cd -- "$w" || exit
+for m in {_MARKED}; do
+    [ ! -f "$m" ] || ah_rm "$w" "${{m%/*}}"
+done
+[ -h "${{r%/*}}" ] || [ -h "$r" ] || for d in "$r"/*/* "$r"/* "$r"; do
+    [ -h "$d" ] || [ -h "${{d%/*}}" ] || rmdir -- "$d" 2>/dev/null
+done
+[ ! -d "$r" ] || exit 3
+"""

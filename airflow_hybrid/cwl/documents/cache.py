@@ -1,0 +1,145 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The compile cache: graphs by the content they came from, step documents by their own.
+
+Reading it imports neither cwltool nor anything of its stack: a DAG file is parsed again for every task start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model import JsonValue
+from airflow_hybrid.version import __version__
+
+FORMAT = 4
+"""Raised when what is stored changes its shape, and when a document is refused that was not before."""
+ROOTS_VARIABLE = "AIRFLOW_HYBRID_DOCUMENT_ROOTS"
+"""Folders and URL prefixes that documents may read from, joined by spaces."""
+MAX_BYTES = 256 * 1024 * 1024
+_GRACE_S = 24 * 3600
+_ENTRY = re.compile(
+    r"(graphs/[0-9a-f]{64}\.json|steps/[0-9a-f]{2}/[0-9a-f]{64}\.json|hybrid_files/[0-9a-f]{32}\.json"
+    r"|(graphs|steps/[0-9a-f]{2})/\.[^/]+\.tmp)"
+)
+"""entries, and what a process that was killed left of one"""
+"""Entries younger than this are never cleaned up: a running task may be about to read them."""
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+def default_directory() -> Path:
+    """``$AIRFLOW_HYBRID_CACHE_DIR``, else ``$AIRFLOW_HOME/airflow_hybrid_cache``."""
+    given = os.environ.get("AIRFLOW_HYBRID_CACHE_DIR")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("AIRFLOW_HOME") or Path.home() / "airflow") / "airflow_hybrid_cache"
+
+
+@functools.cache
+def versions() -> str:
+    """What a compiled graph depends on beside its files."""
+    try:
+        cwltool = importlib.metadata.version("cwltool")
+    except importlib.metadata.PackageNotFoundError:
+        cwltool = "source"
+    return f"{FORMAT} {cwltool} {__version__}"
+
+
+def write_document(document: JsonValue, cache_dir: Path | None = None) -> str:
+    """Store a step's document; its key is the SHA-256 of its canonical JSON."""
+    directory = cache_dir or default_directory()
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    key = hashlib.sha256(text.encode()).hexdigest()
+    path = _document_path(directory, key)
+    if path.exists():
+        _touch(path)
+    else:
+        _write_text(path, text)
+    return key
+
+
+def read_document(key: str, cache_dir: Path | None = None) -> JsonValue:
+    """A step's document.
+
+    :raises CwlError: it is not (or no longer) in the cache, or its content is not what the key says.
+    """
+    path = _document_path(cache_dir or default_directory(), key)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise CwlError(
+            f"the compiled step {key[:12]}... is not in the cache {path.parent.parent}",
+            hint="parse the DAG again (its documents changed or the cache was cleaned); processes on several"
+            " machines need one AIRFLOW_HYBRID_CACHE_DIR that they share",
+        ) from error
+    if hashlib.sha256(text).hexdigest() != key:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise CwlError(f"the compiled step {key[:12]}... in the cache {path} is damaged; parse the DAG again")
+    return json.loads(text)
+
+
+def _document_path(directory: Path, key: str) -> Path:
+    if not _KEY.fullmatch(key):
+        raise CwlError(f"{key!r} is not the key of a compiled step")
+    return directory / "steps" / key[:2] / f"{key}.json"
+
+
+def write_entry(path: Path, value: JsonValue) -> None:
+    """Store JSON under its final name in one step."""
+    _write_text(path, json.dumps(value, separators=(",", ":")))
+
+
+def _write_text(path: Path, text: str) -> None:
+    """Write under a temporary name, then rename: readers see the whole or nothing.
+
+    A cache that cannot be written (read-only, full) is an error only to who reads from it later.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _touch(path: Path) -> None:
+    """Mark as used, at most once an hour."""
+    with contextlib.suppress(OSError):
+        if time.time() - path.stat().st_mtime > 3600:
+            os.utime(path)
+
+
+def clean_up(cache_dir: Path | None = None, max_bytes: int = MAX_BYTES) -> None:
+    """Delete the entries that were unused for longest until the cache is within ``max_bytes``.
+
+    Only files that have the names of entries: the folder may be one that has other things, too.
+    """
+    directory = cache_dir or default_directory()
+    found: list[tuple[float, int, Path]] = []
+    for path in directory.rglob("*"):
+        with contextlib.suppress(OSError):
+            if _ENTRY.fullmatch(path.relative_to(directory).as_posix()) and path.is_file() and not path.is_symlink():
+                stat = path.stat()
+                found.append((stat.st_mtime, stat.st_size, path))
+    total = sum(size for _, size, _ in found)
+    now = time.time()
+    for used, size, path in sorted(found, key=lambda row: row[0]):
+        if total <= max_bytes or now - used < _GRACE_S:
+            return
+        with contextlib.suppress(OSError):
+            path.unlink()
+            total -= size

@@ -1,0 +1,119 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Files that a document names as defaults: those that may be a secret are refused, but only where they are used.
+
+A default says what a file is called on its author's machine, or in the container that the tool runs in, and most runs
+give another one. So the document is compiled, with a mark on what no run may use.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_hybrid.cwl.documents.own_folders import AirflowFolders, is_below
+from airflow_hybrid.cwl.documents.trust import HINT, REFUSED, Roots, is_located, located
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model.locations import Location, normal
+
+NULL_DEVICE = "/dev/null"
+_OF_THE_SYSTEM = (
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib64",
+    "/etc/ssl/certs",
+    "/etc/pki/tls/certs",
+    "/etc/pki/ca-trust",
+)
+"""Folders of the operating system and its packages; what is in them is the same on every machine."""
+
+
+def why_refused(item: Mapping[str, Any], roots: Roots) -> str | None:
+    """Why a document may not name a File or Directory as a default; None where it may, or where none is named."""
+    text = location_of(item)
+    if text.startswith("_:"):
+        return None
+    try:
+        location = Location.parse(text)
+    except ValueError as error:
+        return f"a document may not name such a file: {error}"
+    problem = roots.problem_of(location)
+    return None if problem is None or _is_of_the_system(location) else problem
+
+
+def in_defaults(value: Any, inside: bool = False) -> Iterator[tuple[Mapping[str, Any], bool]]:
+    """Every File and Directory in a document, each with whether it is (in) a default."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from in_defaults(item, inside)
+    elif isinstance(value, Mapping):
+        if is_located(value):
+            yield value, inside
+        for key, item in value.items():
+            yield from in_defaults(item, inside or key == "default")
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why a document may not name a file, and where it does."""
+
+    problem: str
+    where: str
+
+
+def marked(item: dict[str, Any], refused: Mapping[str, Refused]) -> dict[str, Any]:
+    """A part of a document with the mark, if it is a File or Directory whose location is ``refused``.
+
+    That of another one is in its normal form, the one that was judged.
+    """
+    if not is_located(item):
+        return item
+    text = location_of(item)
+    if text in refused:
+        return {**item, REFUSED: dict(vars(refused[text]))}
+    if text.startswith("_:"):
+        return item
+    return {**item, "location" if "location" in item else "path": normal(text)}
+
+
+def check_used(value: Any) -> None:
+    """:raises CwlError: a File or Directory in ``value`` is a default that the document may not name."""
+    for item in located(value):
+        if item.get(REFUSED):
+            raise refusal(item)
+
+
+def refusal(item: Mapping[str, Any]) -> CwlError:
+    """What is said of a marked File or Directory."""
+    return CwlError(item[REFUSED]["problem"], where=item[REFUSED]["where"], hint=HINT)
+
+
+def location_of(item: Mapping[str, Any]) -> str:
+    return str(item.get("location", item.get("path")))
+
+
+def is_null_device(item: Mapping[str, Any]) -> bool:
+    """Whether a File is ``/dev/null``: it is empty everywhere, and no file."""
+    return item.get("class") == "File" and location_of(item) in (NULL_DEVICE, f"file://{NULL_DEVICE}")
+
+
+def _is_of_the_system(location: Location) -> bool:
+    """Whether a file is the operating system's and may be read by everybody, by its real path."""
+    if location.scheme != "file":
+        return False
+    path = os.path.realpath(location.path)
+    if path == NULL_DEVICE:
+        return True
+    if not any(is_below(path, os.path.realpath(folder)) for folder in _OF_THE_SYSTEM):
+        return False
+    airflow = AirflowFolders.here()
+    if airflow.holds(path, "/") or airflow.lies_in(path):
+        return False
+    try:
+        return bool(os.stat(path).st_mode & stat.S_IROTH)
+    except OSError:
+        return True  # there is none here: nothing can be read, and a run that uses it is told so

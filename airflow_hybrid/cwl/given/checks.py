@@ -1,0 +1,116 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A run's inputs against the workflow's types, formats and secondary files: cwltool's checks, readable messages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from cwltool.builder import INPUT_OBJ_VOCAB
+from cwltool.errors import WorkflowException
+from cwltool.process import Process
+from cwltool.stdfsaccess import StdFsAccess
+from schema_salad.exceptions import ValidationException
+from schema_salad.validate import validate_ex
+
+from airflow_hybrid.cwl import messages
+from airflow_hybrid.cwl.given.job_requirements import NO_INPUTS
+from airflow_hybrid.cwl.jobs.context import HybridContext
+from airflow_hybrid.cwl.jobs.runtime import load_process
+from airflow_hybrid.cwl.names import FORMATS, NAMESPACES
+from airflow_hybrid.cwl.type_names import describe
+from airflow_hybrid.cwl.validation import is_valid
+from airflow_hybrid.cwl.values.file_values import clean
+from airflow_hybrid.cwl.values.input_files import in_one_message, located_files
+from airflow_hybrid.cwl.values.inputs import namespaces_of
+from airflow_hybrid.errors import InputError
+from airflow_hybrid.model import CwlObject, JsonValue, Port, WorkflowGraph, percent_decoded
+
+
+def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
+    """Check formats and find the secondary files of local files.
+
+    :param order: whose types are right (:func:`type_problems`).
+    :raises InputError: naming the input.
+    """
+    process = process_of(graph)
+    context = HybridContext()
+    context.make_fs_access = StdFsAccess
+    context.toplevel = True
+    with messages.caught():
+        try:
+            builder = process._init_job(order, context)
+        except Exception as error:
+            # cwltool's own message may fail over a record's items, which have no name: the cause is what it had to say
+            known = error if isinstance(error, WorkflowException | ValidationException | OSError) else error.__context__
+            raise InputError(messages.plain(str(known or error))[1]) from error
+    return {
+        port.name: clean(builder.job.get(port.name), contents=True, listing=port.loads_listing) for port in graph.inputs
+    }
+
+
+def check_settings(graph: WorkflowGraph, settings: CwlObject, where: str) -> list[str]:
+    """Check the values of a settings file, which a run may add to or replace, by the workflow's inputs.
+
+    :param where: the file, for messages.
+    :returns: names in it that are no inputs (runs ignore them).
+    :raises InputError: all values that are not of their input's type, and files that are not there, in one message.
+    """
+    names = [port.name for port in graph.inputs]
+    prefixes = namespaces_of(graph)
+    given, problems = located_files({name: settings.get(name) for name in names}, graph.source, prefixes)
+    problems += type_problems(graph, {name: value for name, value in given.items() if value is not None})
+    if problems:
+        raise in_one_message(problems, where)
+    return [name for name in settings if name not in names and name not in NO_INPUTS]
+
+
+def process_of(graph: WorkflowGraph) -> Process:
+    """A process of cwltool that has the graph's inputs, and nothing to run."""
+    requirements = [item for item in graph.requirements or [] if item["class"] not in (FORMATS, NAMESPACES)]
+    formats = [item["triples"] for item in graph.requirements or [] if item["class"] == FORMATS]
+    document = {
+        "class": "Workflow",
+        "id": "#main",
+        "inputs": [port.document for port in graph.inputs],
+        "outputs": [],
+        "steps": [],
+        "requirements": requirements,
+        FORMATS: formats[0] if formats else None,
+    }
+    return load_process(document)
+
+
+def type_problems(graph: WorkflowGraph, order: Mapping[str, JsonValue]) -> list[InputError]:
+    """What in ``order`` is not of its input's type, each by itself."""
+    schema = cast(Any, process_of(graph).names.get_name("input_record_schema", None))
+    fields = {field.name: field.type for field in schema.fields}
+    ports = [port for port in graph.inputs if port.name in order]
+    wrong = [port for port in ports if not is_valid(fields[port.name], order[port.name])]
+    return [_type_problem(port, fields[port.name], order[port.name]) for port in wrong]
+
+
+def _type_problem(port: Port, schema: Any, value: JsonValue) -> InputError:
+    expected = describe(port.type)
+    if value is None:
+        return InputError(f"input {port.name!r} is missing (type {expected}, no default)")
+    if isinstance(value, dict) and value.get("class") == expected:
+        return InputError(f"input {port.name!r}: {_problem(schema, value)}")
+    return InputError(f"input {port.name!r} must be {expected}, not {_shown(value)}")
+
+
+def _problem(schema: Any, value: JsonValue) -> str:
+    """What is wrong with a File or Directory that is one."""
+    try:
+        validate_ex(schema, value, strict=False, vocab=INPUT_OBJ_VOCAB)
+    except ValidationException as error:
+        return messages.plain(str(error))[1]
+    return f"this is not a valid {value['class']}"
+
+
+def _shown(value: JsonValue) -> str:
+    if isinstance(value, dict) and value.get("class") in ("File", "Directory"):
+        return f"the {value['class']} {percent_decoded(value.get('location', 'literal'))}"
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

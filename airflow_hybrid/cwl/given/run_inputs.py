@@ -1,0 +1,56 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A run's inputs against the workflow's types."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+
+from airflow_hybrid.cwl.documents.default_files import check_used
+from airflow_hybrid.cwl.values.input_files import InputFiles, in_one_message, located_files, measure
+from airflow_hybrid.cwl.values.inputs import _unknown_inputs, namespaces_of
+from airflow_hybrid.errors import InputError
+from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph, not_json
+
+
+def validate_inputs(
+    graph: WorkflowGraph, given: Mapping[str, JsonValue], base_uri: str, *, checksum: bool = True
+) -> CwlObject:
+    """Make a complete input object of what a run was given (``conf``, Params, a settings file).
+
+    Defaults are filled in; relative paths and locations are resolved against ``base_uri`` (a directory's or file's
+    URI, or a directory's path); local Files get basename, size, checksum and the secondary files that the workflow
+    asks for. Files elsewhere (``http:``, ``hybrid:`` ...) are left as they are.
+
+    :raises InputError: unknown, missing or wrongly typed inputs, and local files that are not there, in one message.
+    """
+    from airflow_hybrid.cwl.given.checks import check_order, type_problems
+
+    base = base_uri if "://" in base_uri else Path(base_uri).absolute().as_uri() + "/"
+    problems = _unknown_inputs(graph, given)
+    values: CwlObject = {}
+    for port in graph.inputs:
+        value = given.get(port.name)
+        if value is None and port.has_default:
+            value = port.default
+        check_used(value)
+        if problem := not_json(value):
+            problems.append(InputError(f"input {port.name!r} holds {problem}"))
+        else:
+            values[port.name] = copy.deepcopy(value)
+    order, wrong_files = located_files(values, base, namespaces_of(graph))
+    problems += [*wrong_files, *type_problems(graph, order)]
+    if problems:
+        raise in_one_message(problems)
+    order = check_order(graph, order)
+    for name, value in order.items():
+        measure(value, name, checksum)
+    return order
+
+
+def named_files(graph: WorkflowGraph, given: Mapping[str, JsonValue], base_uri: str) -> list[JsonValue]:
+    """What a run was given, with the locations that :func:`validate_inputs` makes of it; nothing is looked at."""
+    base = base_uri if "://" in base_uri else Path(base_uri).absolute().as_uri() + "/"
+    names = [port.name for port in graph.inputs if port.name in given]
+    return [InputFiles(name, base, {}, look=False).located(copy.deepcopy(given[name])) for name in names]

@@ -1,0 +1,140 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What a job of cwltool knows while it is made and built: its place in the fragment, and its expressions' values."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, MutableMapping
+from decimal import Decimal
+from typing import Any
+
+from cwltool.builder import Builder
+from cwltool.context import RuntimeContext
+
+from airflow_hybrid.cwl.javascript import node
+from airflow_hybrid.cwl.jobs.site import JobSite
+from airflow_hybrid.cwl.values.file_values import as_changed, members_of
+
+NOWHERE = "/nonexistent"
+
+
+class HybridContext(RuntimeContext):
+    """A runtime context that makes no directories, knows its place in the fragment and, in a build, its site.
+
+    :ivar scope: names and indexes of the steps around, ``/variant[3]/count#2/train`` (``#``: iteration of a loop,
+        from 0): the same in every attempt.
+    :ivar first: index of the first job in the whole scatter, where this is a chunk of one.
+    :ivar owner: whose JavaScript process this is (:func:`airflow_hybrid.cwl.javascript.node.process_of`).
+    :ivar max_iterations: bound of a loop, by the path of its step.
+    :ivar raised: errors that are not the document's, which cwltool would take for its failure.
+    :ivar iterations: how often each loop went round, by the scope of its step.
+    """
+
+    site: JobSite | None = None
+    scope: str = ""
+    instance: int = 0
+    expanded: list[Any] | None = None
+    ran: list[str] | None = None
+    max_iterations: Callable[[str], int] | None = None
+    first: int = 0
+    owner: str = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raised: list[Exception] = []
+        self.iterations: dict[str, int] = {}
+        self.use_container = False
+        self.compute_checksum = False
+        self.eval_timeout = node.EVAL_TIMEOUT_S
+        self.basedir = NOWHERE
+        self.on_error = "continue"
+        self.move_outputs = "leave"
+
+    def get_outdir(self) -> str:
+        return self.outdir or NOWHERE
+
+    def get_tmpdir(self) -> str:
+        return self.tmpdir or NOWHERE
+
+    def get_stagedir(self) -> str:
+        return self.stagedir or NOWHERE
+
+    @property
+    def postScatterEval(self) -> Callable[[Any], Any] | None:  # noqa: N802 - cwltool's name
+        return self.__dict__.get("_post_scatter")
+
+    @postScatterEval.setter
+    def postScatterEval(self, function: Callable[[Any], Any] | None) -> None:  # noqa: N802
+        if function is not None and self.expanded is not None:
+            into, inner = self.expanded, function
+
+            def function(order: Any) -> Any:
+                result = inner(order)
+                into.append(result)
+                return result
+
+        self.__dict__["_post_scatter"] = function
+
+
+class HybridBuilder(Builder):
+    """A builder that writes floats without an exponent, as cwltool does for those that it read from YAML, and shows
+    expressions the checksums of outputs, which the site computed.
+
+    :ivar copies: an expression's value is a copy of the input that it gives, a folder that it changed a literal.
+    :ivar name_literals: gives the literals in the value of an expression about outputs the locations that cwltool asks
+        for; None: there are no outputs yet.
+    :ivar unnamed: the texts of InitialWorkDirRequirement's entries that have no ``entryname``.
+    """
+
+    copies = False
+    name_literals: Callable[[Any], None] | None = None
+    unnamed: frozenset[str] = frozenset()
+
+    def do_eval(self, ex: Any, context: Any = None, recursive: bool = False, strip_whitespace: bool = True) -> Any:
+        if isinstance(context, list | Mapping):
+            self._add_checksums(context)
+        members = members_of(context) if self.copies else {}
+        found = self._meant(ex, context, recursive) if not strip_whitespace else None
+        if found is None:
+            found = super().do_eval(ex, context=context, recursive=recursive, strip_whitespace=strip_whitespace)
+        if not self.copies:
+            return found
+        changed = as_changed(copy.deepcopy(found), members)
+        if self.name_literals is not None:
+            self.name_literals(changed)
+        return changed
+
+    def _meant(self, ex: Any, context: Any, recursive: bool) -> Any:
+        """The Files or Directories of an expression with white space around it (``entry: |`` ends in a line break).
+
+        CWL makes a text of it, the value as JSON, which becomes a file of the entry's name. An entry without a name
+        has no such file: there the author can only have meant the Files or Directories. None for all else.
+        """
+        if ex not in self.unnamed or ex == ex.strip():
+            return None
+        found = super().do_eval(ex, context=context, recursive=recursive)
+        return found if _are_files(found) else None
+
+    def _add_checksums(self, context: Any) -> None:
+        facts = getattr(self.fs_access, "facts", None)
+        if not facts:
+            return
+        for item in context if isinstance(context, list) else [context]:
+            if isinstance(item, MutableMapping) and item.get("class") == "File" and "checksum" not in item:
+                fact = facts.get(item.get("path"))
+                if fact is not None and fact.checksum:
+                    item["checksum"] = fact.checksum
+
+    def tostr(self, value: Any) -> str:
+        if isinstance(value, float):
+            text = repr(value)
+            return format(Decimal(text), "f") if "e" in text or "E" in text else text
+        return str(super().tostr(value))
+
+
+def _are_files(value: Any) -> bool:
+    """Whether a value is a File or Directory, or a list of nothing but these."""
+    items = value if isinstance(value, list) else [value]
+    return bool(items) and all(
+        isinstance(item, Mapping) and item.get("class") in ("File", "Directory") for item in items
+    )

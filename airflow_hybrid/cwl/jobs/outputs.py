@@ -1,0 +1,195 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What cwltool bound as outputs -> what a task publishes; nothing outside the job's output directory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from airflow_hybrid.cwl.jobs.site import JobSite, is_below, refuse_replaced, unveil
+from airflow_hybrid.cwl.values.several_names import canonical
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model import CwlObject, FileFact, not_json, percent_decoded
+from airflow_hybrid.model.files import SPECIAL
+from airflow_hybrid.model.locations import tidy_path
+
+MOST_MEMBERS = 100_000
+"""of a folder, where links in it make it seem larger than it is"""
+_NOT_JSON_HINT = "values go from step to step as JSON, which has no such thing: give it as a string, or in a file"
+_DERIVED_FIELDS = ("path", "dirname", "nameroot", "nameext")
+
+
+def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
+    """Make an output value fit for others: locations as URIs, size and checksum, no paths of the job's site."""
+    if isinstance(value, list):
+        return [publish(item, site, to_uri) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    kind = value.get("class")
+    if kind not in ("File", "Directory"):
+        return {key: publish(item, site, to_uri) for key, item in value.items()}
+    item = {key: entry for key, entry in value.items() if key not in _DERIVED_FIELDS and entry is not None}
+    name = item.get("basename")
+    if name is not None and (not isinstance(name, str) or "/" in name or name in ("", ".", "..")):
+        raise CwlError(f"the basename of an output is {name!r}, which is not the name of a {kind}")
+    members = item.pop("listing", None)
+    location = item["location"]
+    if location.startswith("_:"):
+        del item["location"]
+        if kind == "File":
+            item.setdefault("contents", site.literals.get(location, ""))
+        elif members:
+            item["listing"] = [publish(member, site, to_uri) for member in members]
+    elif (path := _path_of(location, kind)) is not None:
+        _locate(item, path, site, to_uri)
+    else:
+        item["location"] = canonical(unveil(location))
+        replaced = _replaced(item["location"], site)
+        replica = site.path_of(location)
+        if replica is None:
+            raise CwlError(f"output {percent_decoded(location)} is neither in the output directory nor an input")
+        if replaced:
+            _locate(item, replaced, site, to_uri)
+        elif kind == "File":
+            _measured(item, replica, site)
+    if "location" in item:
+        item.pop("contents", None)
+    if item.get("secondaryFiles"):
+        item["secondaryFiles"] = [publish(entry, site, to_uri) for entry in item["secondaryFiles"]]
+    if not item.get("secondaryFiles", True):
+        del item["secondaryFiles"]
+    return item
+
+
+def _path_of(location: str, kind: str) -> str | None:
+    """:raises CwlError: a tool gives as location of an output what is no URI of one file."""
+    try:
+        return tidy_path(location)
+    except ValueError as error:
+        raise CwlError(f"the location of an output {kind} cannot be used: {error}") from None
+
+
+def check_json(outputs: CwlObject) -> None:
+    """:raises CwlError: an output is, or holds, what JSON cannot say, and so no other task could read."""
+    for name, value in outputs.items():
+        problem = not_json(value)
+        if problem:
+            raise CwlError(f"output {name!r} holds {problem}", hint=_NOT_JSON_HINT)
+
+
+def _replaced(location: str, site: JobSite) -> str | None:
+    """The path in the output directory where the job put something of its own in the place of an input's link."""
+    target = site.targets.get(location, "")
+    fact = site.facts.files.get(target) if target.startswith(site.outdir + "/") else None
+    return target if fact is not None and fact.kind != "?" and fact.realpath in (None, target) else None
+
+
+def _measured(item: CwlObject, path: str, site: JobSite, link: FileFact | None = None) -> None:
+    """Size and checksum of an input that is handed on: as it came in, or as seen where it was used."""
+    known = site.inputs.get(item["location"], {})
+    seen = site.facts.files.get(path) or site.facts.files.get(site.targets.get(item["location"], "")) or link
+    for key, fact in (("size", seen and seen.size), ("checksum", seen and seen.checksum)):
+        value = item.get(key) or known.get(key) or fact
+        if value is not None:
+            item[key] = value
+
+
+def _locate(item: CwlObject, path: str, site: JobSite, to_uri: Callable[[str], str]) -> None:
+    """Give an output below outdir its URI, size and checksum; a symbolic link stands for what it points to.
+
+    :raises CwlError: it leads out of the output directory and is not an input.
+    """
+    real = site.real(path)
+    site.fs.refuse_special(path)
+    fact = site.fs.stat(path)
+    known = None if is_below(real, site.outdir) else site.input_at(real)
+    item["location"] = known or to_uri(real)
+    if fact.kind == "d":
+        if known is None and _has_links(real, site):
+            del item["location"]
+            item["listing"] = _Members(site, to_uri).of(real, ())
+        return
+    if known is not None:
+        _measured(item, real, site, fact)
+        return
+    refuse_replaced(real, site.facts)
+    item["size"] = fact.size
+    if fact.checksum:
+        item["checksum"] = fact.checksum
+
+
+def _has_links(folder: str, site: JobSite) -> bool:
+    """Whether a folder has links that lead to something, in it or below it; each folder is looked at once.
+
+    :raises CwlError: one leads out of the output directory and to no input.
+    """
+    has_own: dict[str, bool] = {}
+    folders_in: dict[str, list[str]] = {}
+    pending = [folder]
+    while pending:
+        current = pending.pop()
+        if current in site.linked or current in has_own:
+            continue
+        has_own[current], folders_in[current] = _look_into(current, site)
+        pending.extend(folders_in[current])
+    # what is in a folder was met after the folder itself
+    for current in reversed(has_own):
+        site.linked[current] = has_own[current] or any(site.linked[inner] for inner in folders_in[current])
+    return site.linked[folder]
+
+
+def _look_into(folder: str, site: JobSite) -> tuple[bool, list[str]]:
+    """Whether there are links in a folder that lead to something, and the folders in it."""
+    has_links, folders = False, []
+    for name in site.facts.listings.get(folder, ()):
+        entry = f"{folder}/{name}"
+        fact = site.facts.files.get(entry)
+        if fact is not None and fact.special:
+            site.left_out.append(f"{entry[len(site.outdir) + 1 :]} ({SPECIAL[fact.special]})")
+        elif site.real(entry) != entry:
+            has_links = True
+        elif site.fs.stat(entry).kind == "d":
+            folders.append(entry)
+    return has_links, folders
+
+
+class _Members:
+    """The members of a folder with links in it: each is said to be where it really is.
+
+    Whoever reads a published folder follows no link in it, since a job could make others meanwhile.
+    """
+
+    def __init__(self, site: JobSite, to_uri: Callable[[str], str]) -> None:
+        self._site, self._to_uri = site, to_uri
+        self._count = 0
+
+    def of(self, folder: str, above: tuple[str, ...]) -> list[CwlObject]:
+        """:param above: the folders that it is in, by links or not."""
+        found = []
+        for name in self._site.fs.names(folder):
+            self._count += 1
+            if self._count > MOST_MEMBERS:
+                raise CwlError(
+                    f"by its links, the output {above[0] if above else folder} has over {MOST_MEMBERS} members"
+                )
+            member = self._member(f"{folder}/{name}", name, (*above, folder))
+            if member is not None:
+                found.append(member)
+        return found
+
+    def _member(self, path: str, name: str, above: tuple[str, ...]) -> CwlObject | None:
+        site = self._site
+        kind = site.fs.stat(path).kind
+        if kind == "?":  # a link to nothing, a FIFO: nothing that CWL has a name for
+            return None
+        item: CwlObject = {"class": "File" if kind == "f" else "Directory", "location": "", "basename": name}
+        real = site.real(path)
+        if kind == "d" and is_below(real, site.outdir):
+            if any(is_below(folder, real) for folder in above):
+                return None  # a link to a folder that it is in
+            if _has_links(real, site):
+                del item["location"]
+                item["listing"] = self.of(real, above)
+                return item
+        _locate(item, path, site, self._to_uri)
+        return item

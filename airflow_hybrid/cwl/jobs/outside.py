@@ -1,0 +1,178 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What a built job names outside of itself: programs, files, variables of the location. Pure.
+
+More names than are used do no harm (what does not exist is left out later); where the text cannot be read with
+certainty, the answer is that nobody knows.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from airflow_hybrid.cwl.jobs.job_paths import MARK, JobPaths
+from airflow_hybrid.model import JobScript
+from airflow_hybrid.model.outside import Outside
+
+_SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "busybox"})
+_TEXT_OPTION = re.compile(r"-[A-Za-z]*c\Z")
+_WORD = re.compile(r"(?<![\w.+/-])[A-Za-z0-9_.+][\w.+-]{0,99}(?![\w.+/-])")
+_NO_PATH = r"\s'\"<>|;&()=,:$`*?\[\]{}\\!#" + MARK
+_PATH = re.compile(rf"(?<![\w.+%@~}}{MARK}/-])/+[^{_NO_PATH}]*|(?<=\s-\w)/+[^{_NO_PATH}]*")
+_OPTION_PATH = re.compile(rf"\A-\w(/[^{_NO_PATH}]*)")
+_UPWARDS = re.compile(r"(?:\A|[\s'\"=:,/" + MARK + r"])\.\.(?:/|\Z|[\s'\"])")
+_OTHERS_HOME = re.compile(r"(?<![\w/.~-])~[A-Za-z_]")
+_VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
+_BEGINNING = re.compile(r"(?<![^\s/;&|()<>])([^\s/;&|()<>]+)/")
+"""what stands before the first slash of a path; a run of characters is looked at from its beginning only"""
+MOST_SHELL_CHARS = 100_000
+"""of shell text that is read; of longer text nobody knows what it refers to"""
+MOST_CHARS = 1_000_000
+"""of any other text, likewise"""
+_SET = re.compile(r"(?:\b([A-Za-z_]\w*)=|\bfor\s+([A-Za-z_]\w*)|\bread\s+(?:-\w+\s+)*([A-Za-z_]\w*))")
+_SEPARATORS = ";&|()\n"
+_OPENS = frozenset({"if", "then", "else", "elif", "do", "while", "until", "!", "{", "time"})
+_CLOSES = frozenset({"}", "fi", "done", "esac"})
+_COMMAND = re.compile(r"[\w.+-]+|\[\[?|:")
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+
+
+@dataclass
+class _Names:
+    words: set[str] = field(default_factory=set)
+    commands: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
+    variables: set[str] = field(default_factory=set)
+
+
+class UnknownError(Exception):
+    """It cannot be told what a text refers to."""
+
+
+def outside_of(script: JobScript, paths: JobPaths) -> Outside | None:
+    """What the job names outside of itself; None: it cannot be told.
+
+    In a container there is nothing outside but what starts it.
+    """
+    names = _Names()
+    path = None
+    try:
+        if script.container is not None:
+            if script.container.launcher:
+                _arguments(list(script.container.launcher), names, paths)
+        else:
+            path = script.environment.get("PATH")
+            for key, value in script.environment.items():
+                if key != "PATH":
+                    _text(paths.strip(value), names)
+            own = frozenset(script.environment)
+            if script.shell:
+                _shell(paths.strip(script.command[0]), names, own)
+            else:
+                _arguments(list(script.command), names, paths, own)
+            for entry in script.stage:
+                if entry.text is not None:
+                    _text(paths.strip(entry.text.decode(errors="surrogateescape")), names)
+    except UnknownError:
+        return None
+    if any("\n" in name or "\t" in name for name in names.files):
+        return None
+    files = frozenset(re.sub(r"\A/+", "/", name) for name in names.files)
+    return Outside(path, frozenset(names.words), frozenset(names.commands), files, frozenset(names.variables))
+
+
+def _arguments(command: list[str], names: _Names, paths: JobPaths, own: frozenset[str] = frozenset()) -> None:
+    program = paths.strip(command[0])
+    if "/" not in program and MARK not in program:
+        if not _COMMAND.fullmatch(program) or program.startswith("-"):
+            raise UnknownError("a program with an odd name")
+        names.commands.add(program)
+        names.words.add(program)
+    shell = False
+    for number, argument in enumerate(command):
+        plain = paths.strip(argument)
+        if shell and number and _TEXT_OPTION.match(command[number - 1]):
+            _shell(plain, names, own)
+            continue
+        shell = shell or posixpath.basename(argument) in _SHELLS
+        if plain.startswith("/"):
+            names.files.add(plain)
+        names.files.update(_OPTION_PATH.findall(plain))
+        _text(plain, names)
+
+
+def _text(text: str, names: _Names) -> None:
+    """Names in a text of any kind."""
+    if len(text) > MOST_CHARS:
+        raise UnknownError("text that is too long to be read")
+    if _UPWARDS.search(text):
+        raise UnknownError("a path that leads out of the job's directory")
+    names.words.update(_WORD.findall(text))
+    names.files.update(_PATH.findall(text))
+
+
+def _shell(text: str, names: _Names, own: frozenset[str]) -> None:
+    """Names in shell text."""
+    if len(text) > MOST_SHELL_CHARS:
+        raise UnknownError("shell text that is too long to be read")
+    if _OTHERS_HOME.search(text):
+        raise UnknownError("somebody's home")
+    known = own | {name for found in _SET.findall(text) for name in found if name}
+    begin_paths = {name for beginning in _BEGINNING.findall(text) for name in _VARIABLE.findall(beginning)}
+    if not begin_paths <= known:
+        raise UnknownError("a path that a variable of the location begins")
+    names.variables.update(name for name in _VARIABLE.findall(text) if name not in known)
+    written: list[str] = []
+    defined: set[str] = set()
+    commands = list(_commands(text, written, defined))
+    names.commands.update(command for command in commands if command not in defined)
+    read = _Names()
+    _text(text, read)
+    mentioned, targets = Counter(_PATH.findall(text)), Counter(written)
+    only_written = {path for path in targets if mentioned[path] == targets[path]}
+    names.words.update(read.words)
+    names.files.update(read.files - only_written)
+
+
+def _commands(text: str, written: list[str], defined: set[str]) -> Iterator[str]:
+    """The words of shell text that stand where a command does.
+
+    :param written: gets what output is redirected to. :param defined: gets names of functions.
+    :raises UnknownError: a command is made by an expansion, or the text cannot be split into words.
+    """
+    expects, redirects = True, ""
+    tokens = _tokens(text)
+    for number, token in enumerate(tokens):
+        if token and all(letter in _SEPARATORS for letter in token):
+            expects, redirects = True, ""
+        elif token and all(letter in "<>&|" for letter in token):
+            redirects = token
+        elif redirects:
+            if redirects.startswith(">"):
+                written.append(token)
+            redirects = ""
+        elif expects and not _ASSIGNMENT.match(token) and token not in _OPENS:
+            if tokens[number + 1 : number + 2] == ["()"]:
+                defined.add(token)
+                continue
+            expects = False
+            if "$" in token or "`" in token:
+                raise UnknownError("a command that an expansion gives")
+            if "/" in token or MARK in token or token in _CLOSES or token.isdigit():
+                continue
+            if not _COMMAND.fullmatch(token) or token.startswith("-"):
+                raise UnknownError("a command with an odd name")
+            yield token
+
+
+def _tokens(text: str) -> list[str]:
+    lexer = shlex.shlex(text, posix=True, punctuation_chars=f"{_SEPARATORS}<>")
+    lexer.whitespace, lexer.whitespace_split, lexer.commenters = " \t\r", True, ""
+    try:
+        return list(lexer)
+    except ValueError:
+        raise UnknownError("quotes that are not closed") from None

@@ -1,0 +1,227 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""When two jobs are the same (CWL v1.2 CommandLineTool 5.14, WorkReuse): a digest of all that decides a job's outputs.
+
+The key is made of the *built* job: what is typed at the location, the files that are put there, the inputs as its
+expressions see them, the tool with everything that holds for it, what it was granted, and what the caller knows of the
+place (containers, programs, templates). Nothing is left out by its name. What differs from run to run and decides
+nothing is replaced by what it means: the job's directory, paths of inputs (by their content), the tool's own id.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import posixpath
+import re
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from cwl_utils import expression
+
+from airflow_hybrid.cwl.jobs.job import PendingJob
+from airflow_hybrid.cwl.jobs.job_paths import JobPaths
+from airflow_hybrid.cwl.jobs.runtime import plain_data
+from airflow_hybrid.cwl.names import STEP_PATH
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model import CwlObject, JobScript, JsonValue
+
+_VERSION = 4
+"""grows when the meaning of a key or a record changes"""
+_CWLTOOL = version("cwltool")
+_SHA1 = re.compile(r"sha1\$([0-9a-f]{40})\Z")
+
+
+def document_asks(job: PendingJob) -> bool | None:
+    """What the document says of taking the job's outputs from another run; None: it leaves that to others.
+
+    A tool that may use the network (``networkAccess: true``) sees more than its inputs: only the document itself can
+    allow it.
+
+    :raises CwlError: ``enableReuse`` does not give true or false.
+    """
+    requirement, _ = job.tool.get_requirement("WorkReuse")
+    if requirement is None:
+        network, _ = job.tool.get_requirement("NetworkAccess")
+        return False if (network or {}).get("networkAccess") else None
+    enabled = requirement.get("enableReuse", True)
+    if expression.needs_parsing(enabled):
+        enabled = job.evaluate(enabled, "enableReuse")
+    if not isinstance(enabled, bool):
+        raise CwlError(f"enableReuse is {enabled!r}, not true or false", where=job.label)
+    return enabled
+
+
+def without_digest(job: PendingJob) -> list[CwlObject]:
+    """The job's located files whose content nothing is said of, and its directories."""
+    return [item for item in job.files() if item["class"] == "Directory" or not _SHA1.match(item.get("checksum") or "")]
+
+
+def claimed(job: PendingJob) -> dict[str, str]:
+    """What is said of the job's files: location -> SHA-1."""
+    found = {item["location"]: _SHA1.match(item.get("checksum") or "") for item in job.files()}
+    return {location: match[1] for location, match in found.items() if match}
+
+
+def contents_of(job: PendingJob, digests: Mapping[str, str]) -> dict[str, str] | None:
+    """What is in each of the job's files, by location; None where it is not known of one.
+
+    :param digests: location -> digest of content, of what :func:`without_digest` names.
+    """
+    contents = claimed(job)
+    for item in job.files():
+        location = item["location"]
+        digest = contents.get(location) or digests.get(location)
+        if digest is None:
+            return None
+        contents[location] = f"{item['class']} {digest}"
+    return contents
+
+
+def paths_of(job: PendingJob, contents: Mapping[str, str]) -> JobPaths:
+    """The built job's paths, and what they mean.
+
+    :param contents: see :func:`contents_of`.
+    """
+    meanings = {
+        path: f"{contents[location]} {posixpath.basename(path)}" for location, path in job.paths_at_location().items()
+    }
+    return JobPaths({**meanings, job.directory: "job"})
+
+
+def reuse_key(
+    job: PendingJob, script: JobScript, contents: Mapping[str, str], paths: JobPaths, place: JsonValue
+) -> str | None:
+    """``<tool>/<job>``, digests of the tool alone and of all of it; None where an input is not one of its files.
+
+    :param script: the built job; ``contents`` and ``paths``: what is in its inputs, and where they are.
+    :param place: what of the place decides the outputs, as JSON.
+    """
+    tool = job.tool.notes.get("reuse")
+    if tool is None:
+        tool = job.tool.notes["reuse"] = _Tool(job)
+    try:
+        described = {
+            "version": [_VERSION, _CWLTOOL],
+            "tool": tool.digest,
+            "files of the tool": [contents.get(location, location) for location in tool.locations],
+            "inputs": _content(job.inputs, contents),
+            "script": _replaced(dataclasses.asdict(script), paths),
+            "granted": job.granted,
+            "place": place,
+        }
+    except KeyError:
+        return None
+    return f"{tool.digest[:16]}/{_digest(described)}"
+
+
+class _Tool:
+    """A tool without its own name.
+
+    :ivar digest: of all that it says, requirements and hints that hold for it included.
+    :ivar locations: of files that it names, in their order; they are no part of the digest, their contents count.
+    """
+
+    def __init__(self, job: PendingJob) -> None:
+        self.locations: list[str] = []
+        tool = plain_data(job.tool.tool)
+        self._id = str(tool.pop("id", ""))
+        tool.pop(STEP_PATH, None)  # ours: which step it is
+        for kind in ("inputs", "outputs"):
+            tool[kind] = [self._port(port) for port in tool.get(kind) or []]
+        rules = [self._rule(plain_data(rule)) for rule in [*job.tool.hints, *job.tool.requirements]]
+        formats = sorted(map(str, job.tool.formatgraph)) if job.tool.formatgraph is not None else []
+        text = [self._without_locations(tool), self._without_locations(rules), formats]
+        self.digest = hashlib.sha256(json.dumps(text, sort_keys=True, default=str).encode()).hexdigest()
+
+    def _name(self, name: Any) -> Any:
+        """An identifier, as it is seen from the tool."""
+        if not isinstance(name, str) or not self._id:
+            return name
+        for separator in ("#", "/"):
+            if name.startswith(self._id + separator):
+                return [name[len(self._id) + 1 :]]
+        return name
+
+    def _port(self, port: Any) -> Any:
+        found = {**port, "id": self._name(port.get("id"))}
+        if "type" in found:
+            found["type"] = self._type(found["type"])
+        return found
+
+    def _rule(self, rule: Any) -> Any:
+        if rule.get("class") == "SchemaDefRequirement":
+            return {**rule, "types": self._type(rule.get("types"))}
+        return rule
+
+    def _type(self, value: Any) -> Any:
+        """A type, in which fields, symbols and other types are identifiers (CWL v1.2 section 5.1.6 and on)."""
+        if isinstance(value, list):
+            return [self._type(item) for item in value]
+        if not isinstance(value, dict):
+            return self._name(value)
+        found = dict(value)
+        if "name" in found:
+            found["name"] = self._name(found["name"])
+        for key in ("type", "items", "fields", "symbols"):
+            if key in found:
+                found[key] = self._type(found[key])
+        return found
+
+    def _without_locations(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._without_locations(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        found = {key: self._without_locations(item) for key, item in value.items()}
+        location = value.get("location")
+        if value.get("class") in ("File", "Directory") and isinstance(location, str) and location[:2] != "_:":
+            found["location"] = len(self.locations)
+            self.locations.append(location)
+        return found
+
+
+def _content(value: Any, contents: Mapping[str, str], within: tuple[str, str] | None = None) -> Any:
+    """An input value in which locations of files are what is in them.
+
+    :param within: location and content of the directory that a listing is of.
+    :raises KeyError: it is not known.
+    """
+    if isinstance(value, list):
+        return [_content(item, contents, within) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    location = value.get("location")
+    if value.get("class") not in ("File", "Directory") or not isinstance(location, str):
+        return {key: _content(item, contents, within) for key, item in value.items()}
+    if location.startswith("_:"):
+        content: Any = None  # a literal: its other fields are all of it
+    elif within is not None and location.startswith(within[0] + "/"):
+        content = [within[1], location[len(within[0]) :]]
+    else:
+        content = contents[location]
+    inner = (location, str(content)) if value["class"] == "Directory" and content is not None else None
+    found = {
+        key: _content(item, contents, inner if key == "listing" else None)
+        for key, item in value.items()
+        if key != "location"
+    }
+    return {"file": content, "fields": found}
+
+
+def _replaced(value: Any, paths: JobPaths) -> Any:
+    """A built job with marks in place of its paths."""
+    if isinstance(value, str):
+        return paths.replace(value)
+    if isinstance(value, bytes):
+        return ["bytes", paths.replace(value.decode(errors="surrogateescape"))]
+    if isinstance(value, Mapping):
+        return [[_replaced(key, paths), _replaced(item, paths)] for key, item in value.items()]
+    if isinstance(value, list | tuple):
+        return [_replaced(item, paths) for item in value]
+    return value
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=repr).encode()).hexdigest()

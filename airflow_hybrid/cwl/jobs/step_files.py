@@ -1,0 +1,86 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Files as expressions of a step see them: what they are is asked where they are."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from typing import IO, Any, TypeVar
+
+from cwltool.errors import WorkflowException
+from cwltool.stdfsaccess import StdFsAccess
+
+from airflow_hybrid.cwl.documents.default_files import location_of, refusal
+from airflow_hybrid.cwl.documents.trust import REFUSED, located
+from airflow_hybrid.errors import SiteError
+from airflow_hybrid.model import percent_decoded, percent_encoded
+
+T = TypeVar("T")
+Reader = Callable[[str], bytes]
+"""Contents of a File by its location: the first 64 KiB + 1 byte; may block; raises an exception when it cannot."""
+Lister = Callable[[str], Sequence[tuple[str, bool]]]
+"""Entries of a Directory by its location: (name, is a directory)."""
+
+
+class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
+    """What step-level expressions and ExpressionTools may see of files: contents and listings by location.
+
+    :param document: the step's, for the files that it may not name.
+    """
+
+    def __init__(self, reader: Reader | None, lister: Lister | None, document: Any = None) -> None:
+        super().__init__("")
+        self._refused = {location_of(item).rstrip("/"): item for item in located(document) if item.get(REFUSED)}
+        self._reader, self._lister = reader, lister
+        self.lists = lister is not None
+        self.raised: list[Exception] = []
+        self._directories: dict[str, bool] = {}
+
+    def _ask(self, ask: Callable[[str], T], location: str) -> T:
+        """To cwltool every exception is a failure of the document; that of a site is kept, and raised afterwards."""
+        for refused, item in self._refused.items():
+            if location.rstrip("/") == refused or location.startswith(f"{refused}/"):
+                raise WorkflowException(refusal(item).message)
+        try:
+            return ask(location)
+        except SiteError as error:
+            self.raised.append(error)
+            raise WorkflowException(str(error)) from error
+
+    def open(self, fn: str, mode: str) -> IO[Any]:
+        if self._reader is None:
+            raise WorkflowException(
+                f"the contents of {percent_decoded(fn)} are asked for by an expression and cannot be read here"
+            )
+        data = self._ask(self._reader, fn)
+        return io.BytesIO(data) if "b" in mode else io.StringIO(data.decode())
+
+    def listdir(self, fn: str) -> list[str]:
+        if self._lister is None:
+            raise WorkflowException(
+                f"the listing of {percent_decoded(fn)} is asked for by an expression and cannot be read here"
+            )
+        found = []
+        for name, directory in self._ask(self._lister, fn):
+            location = f"{fn.rstrip('/')}/{percent_encoded(name)}"
+            self._directories[location] = directory
+            found.append(location)
+        return found
+
+    def isdir(self, fn: str) -> bool:
+        return self._directories.get(fn, False)
+
+    def isfile(self, fn: str) -> bool:
+        return not self._directories.get(fn, True)
+
+    def exists(self, fn: str) -> bool:
+        return fn in self._directories
+
+    def size(self, fn: str) -> int:
+        raise OSError(f"the size of {fn} is not known")
+
+    def glob(self, pattern: str) -> list[str]:
+        raise OSError("nothing can be globbed here")
+
+    def realpath(self, path: str) -> str:
+        return path

@@ -1,0 +1,187 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The files among a run's inputs: what somebody wrote becomes locations, sizes and checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urljoin
+
+from airflow_hybrid.cwl.documents.default_files import NULL_DEVICE, is_null_device
+from airflow_hybrid.cwl.values.file_values import with_lists
+from airflow_hybrid.errors import InputError
+from airflow_hybrid.model import CwlObject, JsonValue, percent_decoded, percent_encoded
+from airflow_hybrid.model.locations import Location, local_path, normal, scheme_of
+
+_SHA1 = re.compile(r"sha1\$[0-9a-f]{40}")
+_SCHEMES = ("file", "http", "https", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "wasb", "adl", "ftp", "hybrid")
+_TEXTS = ("path", "location", "basename", "contents", "checksum")
+_LISTS = ("secondaryFiles", "listing")
+
+
+@dataclass(frozen=True)
+class InputFiles:
+    """Resolves the Files and Directories of one input.
+
+    :ivar name: of the input, for messages.
+    :ivar base: URI that relative paths and locations start at.
+    :ivar namespaces: prefixes of file formats.
+    :ivar look: whether files of this machine must be there.
+    """
+
+    name: str
+    base: str
+    namespaces: Mapping[str, str]
+    look: bool = True
+
+    def located(self, value: JsonValue) -> JsonValue:
+        """Files with a ``file:`` (or remote) location; nothing relative.
+
+        :raises InputError: a File or Directory is not written as one, or is not there.
+        """
+        if isinstance(value, list):
+            return [self.located(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if isinstance(value.get("class"), list | dict):
+            raise self._wrong(f"`class` must be a text, not {value['class']!r}")
+        if value.get("class") not in ("File", "Directory"):
+            return {key: self.located(item) for key, item in value.items()}
+        if is_null_device(value):  # an empty file, wherever it is used
+            name = value.get("basename") or os.path.basename(NULL_DEVICE)
+            return {"class": "File", "basename": name, "contents": ""}
+        return self._file(value)
+
+    def _file(self, value: CwlObject) -> CwlObject:
+        item = with_lists({key: entry for key, entry in value.items() if entry is not None})
+        self._check_shape(item)
+        location = self._location(item)
+        item.pop("path", None)
+        if location is not None:
+            item["location"] = location
+            item.setdefault("basename", os.path.basename(Location.parse(location).path))
+            if self.look:
+                self._check_exists(item)
+        elif "contents" not in item and "listing" not in item:
+            raise self._wrong(f"a {item['class']} needs a location, a path, or its contents")
+        prefix, colon, rest = str(item.get("format", "")).partition(":")
+        if colon and prefix in self.namespaces:
+            item["format"] = self.namespaces[prefix] + rest
+        return {key: self.located(entry) if isinstance(entry, list | dict) else entry for key, entry in item.items()}
+
+    def _check_shape(self, item: CwlObject) -> None:
+        """What would otherwise be found out where it is used, and not by a message."""
+        for key in _TEXTS:
+            if not isinstance(item.get(key, ""), str):
+                raise self._wrong(f"`{key}` of a {item['class']} must be a text, not {item[key]!r}")
+        name = item.get("basename")
+        if name is not None and ("/" in name or name in ("", ".", "..")):
+            raise self._wrong(f"`basename` {name!r} is not the name of a {item['class']}")
+        for key in _LISTS:
+            entries = item.get(key, [])
+            if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+                raise self._wrong(f"`{key}` must be a list of Files and Directories, not {entries!r}")
+
+    def _location(self, item: CwlObject) -> str | None:
+        """The absolute location; None for a literal."""
+        location, path = item.get("location"), item.get("path")
+        if location is None and path is not None:
+            # a path is not percent-encoded, a location is
+            location = path if scheme_of(path) in _SCHEMES else percent_encoded(path)
+        if location is None or location.startswith("_:"):
+            return None
+        if scheme_of(location) not in _SCHEMES:
+            location = urljoin(self.base, percent_encoded(percent_decoded(location), safe="/@!$&'()*+,;=~"))
+        try:
+            return normal(str(location))
+        except ValueError as error:
+            raise self._wrong(str(error)) from error
+
+    def _check_exists(self, item: CwlObject) -> None:
+        path = local_path(item["location"])
+        if path is None:
+            return
+        try:
+            mode = os.stat(path).st_mode
+        except (OSError, ValueError) as error:  # ValueError: a character with the number 0
+            raise self._wrong(f"{path}: {_reason(error)}") from error
+        right = stat.S_ISDIR(mode) if item["class"] == "Directory" else stat.S_ISREG(mode)
+        if not right:
+            raise self._wrong(f"{path} is not a {item['class']}")
+
+    def _wrong(self, problem: str) -> InputError:
+        return InputError(f"input {self.name!r}: {problem}")
+
+
+def located_files(
+    values: Mapping[str, JsonValue], base: str, namespaces: Mapping[str, str]
+) -> tuple[CwlObject, list[InputError]]:
+    """The values of inputs with located files, and what is wrong with the others."""
+    located: CwlObject = {}
+    problems: list[InputError] = []
+    for name, value in values.items():
+        try:
+            located[name] = InputFiles(name, base, namespaces).located(value)
+        except InputError as error:
+            problems.append(error)
+    return located, problems
+
+
+def in_one_message(problems: Sequence[InputError], where: str | None = None) -> InputError:
+    """One error of all that is wrong with a run's inputs.
+
+    :param problems: at least one.
+    :param where: the file that they are in, if it is one.
+    """
+    if len(problems) == 1:
+        only = problems[0]
+        return InputError(only.message, where=where or only.where, hint=only.hint)
+    lines = [f"{len(problems)} problems in the inputs"]
+    for problem in problems:
+        lines.append(f"  {problem.message}")
+        if problem.hint:
+            lines.append(f"    -> {problem.hint}")
+    return InputError("\n".join(lines), where=where)
+
+
+def measure(value: JsonValue, name: str, checksum: bool) -> None:
+    """Size and checksum of local files; a checksum that was given must be right.
+
+    :param name: of the input, for messages.
+    :raises InputError: a checksum is wrong, or a file cannot be read.
+    """
+    if isinstance(value, list):
+        for item in value:
+            measure(item, name, checksum)
+        return
+    if not isinstance(value, dict):
+        return
+    if value.get("class") == "File" and (path := local_path(value.get("location", ""))) is not None:
+        try:
+            value["size"] = os.stat(path).st_size
+            found = f"sha1${_sha1(path)}" if checksum else None
+        except OSError as error:
+            raise InputError(f"input {name!r}: {path}: {_reason(error)}") from error
+        if found is not None:
+            if _SHA1.fullmatch(str(value.get("checksum", ""))) and value["checksum"] != found:
+                raise InputError(f"input {name!r}: the checksum of {path} is {found}, not {value['checksum']}")
+            value["checksum"] = found
+    for key, item in value.items():
+        if key != "listing":
+            measure(item, name, checksum)
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _sha1(path: str) -> str:
+    digest = hashlib.sha1(usedforsecurity=False)
+    with open(path, "rb") as file:
+        while block := file.read(1024 * 1024):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,108 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Values between steps: linking, scatter shapes, and a run's inputs against the workflow's types.
+
+What needs no CWL semantics is plain Python; cwltool is imported only where a port merges or picks, and to
+validate a run's inputs.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from airflow_hybrid.cwl.documents.default_files import check_used
+from airflow_hybrid.cwl.names import NAMESPACES
+from airflow_hybrid.cwl.values.file_values import with_size
+from airflow_hybrid.errors import CwlError, InputError
+from airflow_hybrid.model import (
+    CwlObject,
+    JsonValue,
+    Source,
+    Step,
+    StepInput,
+    WorkflowGraph,
+    WorkflowOutput,
+    percent_decoded,
+)
+
+# --- between steps --------------------------------------------------------------------------------------------------
+
+
+def resolve_step_inputs(
+    step: Step, values: Mapping[Source, JsonValue], document: JsonValue = None
+) -> dict[str, JsonValue]:
+    """The step's input ports from its sources: linkMerge, pickValue, then default (CWL v1.2 Workflow 4.1.5).
+
+    ``valueFrom``, ``when`` and scatter come later, in the step's fragment.
+
+    :param values: by source; a source that is missing counts as null (a skipped step delivers nulls).
+    :raises CwlError: pickValue finds no value, or more than one.
+    """
+    return {port.name: _linked(port, values, step.path) for port in step.inputs}
+
+
+def resolve_outputs(
+    graph: WorkflowGraph, values: Mapping[Source, JsonValue], only: Collection[str] | None = None
+) -> CwlObject:
+    """The workflow's outputs (or ``only`` some of them) from their sources: linkMerge and pickValue."""
+    return {port.name: _linked(port, values, graph.path) for port in graph.outputs if only is None or port.name in only}
+
+
+def scope_inputs(graph: WorkflowGraph, given: Mapping[str, JsonValue]) -> CwlObject:
+    """The inputs that the steps of a (sub-)workflow see: those given, null ones replaced by the port's default."""
+    return {
+        port.name: with_size(copy.deepcopy(port.default))
+        if given.get(port.name) is None and port.has_default
+        else given.get(port.name)
+        for port in graph.inputs
+    }
+
+
+def _linked(port: StepInput | WorkflowOutput, values: Mapping[Source, JsonValue], scope: str) -> JsonValue:
+    document = port.document or {}
+    if len(port.sources) <= 1 and not document.keys() & {"linkMerge", "pickValue"}:
+        value = values.get(port.sources[0]) if port.sources else None
+        if value is not None or "default" not in document:
+            return value
+        check_used(document["default"])
+        return with_size(copy.deepcopy(document["default"]))
+    from cwltool.errors import WorkflowException
+    from cwltool.utils import WorkflowStateItem
+    from cwltool.workflow_job import object_from_state
+
+    keys = [f"{source.step or ''}#{source.port}" for source in port.sources]
+    parameter: Any = {**document, "id": port.name, "type": "Any", "source": keys}
+    state: Any = {
+        key: WorkflowStateItem({"type": "Any"}, values.get(source), "success")
+        for key, source in zip(keys, port.sources, strict=True)
+    }
+    try:
+        merged = object_from_state(state, [parameter], True, True, "source")
+    except WorkflowException as error:
+        raise CwlError(str(error), where=f"{scope.rstrip('/')}/{port.name}") from error
+    value = (merged or {}).get(port.name)
+    check_used(value)
+    return value
+
+
+def _unknown_inputs(graph: WorkflowGraph, given: Mapping[str, JsonValue]) -> list[InputError]:
+    names = [port.name for port in graph.inputs]
+    found = []
+    for name in given:
+        if name.partition(":")[0] in ("cwl", "cwltool") or name.startswith("https://w3id.org/cwl/"):
+            message = f"{name!r} among a run's inputs is not supported: a DAG is compiled before its runs"
+            hint = "`cwl:requirements` is; or put the requirement into the CWL document"
+            found.append(InputError(message, hint=hint))
+        elif name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            known = f"did you mean {near[0]!r}?" if near else f"the inputs are: {', '.join(names) or 'none'}"
+            where = percent_decoded(graph.source) or None
+            found.append(InputError(f"unknown input {name!r}", where=where, hint=known))
+    return found
+
+
+def namespaces_of(graph: WorkflowGraph) -> Mapping[str, str]:
+    """The prefixes of the document's ``$namespaces``."""
+    return next((item["prefixes"] for item in graph.requirements or [] if item["class"] == NAMESPACES), {})

@@ -1,0 +1,230 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The tasks of a DAG, made from a workflow graph and its bindings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.sdk import DAG, TaskGroup
+from airflow.sdk.bases.operator import BaseOperator
+from airflow.sdk.definitions._internal.expandinput import DictOfListsExpandInput
+from airflow.sdk.definitions.taskgroup import MappedTaskGroup
+
+from airflow_hybrid.config import Deployment, bind
+from airflow_hybrid.cwl.given import job_requirements
+from airflow_hybrid.dag.lifecycle import Use, add_deployment_tasks
+from airflow_hybrid.dag.task_ids import Below, TaskIds, below
+from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
+from airflow_hybrid.operators.gather.existing import RENAME
+from airflow_hybrid.operators.hybrid import HybridOperator, StepSetup
+from airflow_hybrid.operators.inputs import InputsOperator
+from airflow_hybrid.operators.outputs import OutputsOperator
+from airflow_hybrid.operators.plan import PlanOperator
+from airflow_hybrid.operators.provenance import Ground
+from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
+
+TRIGGER_RULE = "none_failed"
+"""a conditional step is skipped and still delivers null, so what comes after it runs"""
+
+
+@dataclass(frozen=True)
+class Outdirs:
+    """Where outputs go, as templates.
+
+    :ivar run: of one run; ``roots``: below which a run may choose, first the one that ``run`` is in.
+    """
+
+    run: str
+    roots: tuple[str, ...]
+
+
+class Builder:
+    """Lays out the tasks of one DAG."""
+
+    def __init__(
+        self,
+        dag: DAG,
+        graph: WorkflowGraph,
+        bindings: Sequence[Binding],
+        deployments: Mapping[str, Deployment],
+        links: JsonValue,
+        settings: CwlObject,
+        settings_base: str,
+        run_requirements: Sequence[str] = (),
+        reuse: bool | None = None,
+    ) -> None:
+        self.dag = dag
+        self.graph = graph
+        self.bindings = tuple(bindings)
+        self.deployments = deployments
+        self.links = links
+        self.settings = settings
+        self.settings_base = settings_base
+        self.run_requirements = tuple(run_requirements)
+        self.reuse = reuse
+        self.tasks: dict[str, Any] = {}
+        self.uses: dict[str, Use] = {}
+        self.ids = TaskIds((INPUTS_TASK, OUTPUTS_TASK))
+
+    def build(self, outdirs: Outdirs, existing: str = RENAME) -> None:
+        ground = Ground(self.deployments, self.bindings, self.settings, self.settings_base, bool(self.reuse))
+        root = Scope(self.graph, ground=ground)
+        with self.dag:
+            self.tasks[INPUTS_TASK] = InputsOperator(
+                task_id=INPUTS_TASK,
+                graph=self.graph,
+                base=self.settings_base,
+                settings=self.settings,
+                run_requirements=self.run_requirements,
+                outdir_roots=outdirs.roots,
+                ground=ground,
+                doc_md="Checks the run's inputs.",
+            )
+            self._scope(root)
+            outputs = OutputsOperator(
+                task_id=OUTPUTS_TASK,
+                scope=root,
+                deployments=self.deployments,
+                links=self.links,
+                outdir=outdirs.run,
+                outdir_roots=outdirs.roots,
+                existing=existing,
+                trigger_rule=TRIGGER_RULE,
+                doc_md="Brings the outputs to `outdir`.",
+            )
+            upstream = {t for out in self.graph.outputs for s in out.sources for t in self._tasks_of(root, s)}
+            self.uses[outputs.task_id] = Use(reads=frozenset(upstream))
+            # also of steps whose outputs nobody asked for: the run has not ended before they have
+            upstream |= {t for node in root.nodes.values() for t in self._ends(node)}
+            self._after(outputs, upstream | {INPUTS_TASK})
+            add_deployment_tasks(self.dag, self.deployments, self.uses, self._name)
+
+    # --- one (sub-)workflow ---------------------------------------------------------------------------------------
+
+    def _scope(self, scope: Scope) -> None:
+        for step in scope.graph.steps:
+            binding = bind(self.bindings, step.path)
+            if step.workflow is None or step.loop or binding.fuse or (step.scatter and scope.in_chunk):
+                scope.nodes[step.path] = self._leaf(scope, step, binding)
+            else:
+                scope.nodes[step.path] = self._subworkflow(scope, step, binding)
+
+    def _leaf(self, scope: Scope, step: Step, binding: Binding) -> Node:
+        own = job_requirements.of_author(self.settings)
+        allowed = (*self.run_requirements, *own)
+        setup = StepSetup(step, scope, self.bindings, self.deployments, self.links, allowed, self.reuse)
+        common = {"task_id": self._name(step.name), "trigger_rule": TRIGGER_RULE, "doc_md": _step_doc(step)}
+        if not step.scatter or scope.in_chunk or binding.scatter == "batch":
+            task = HybridOperator(setup=setup, **common)
+            self._register(task, self._use(setup))
+            self._after(task, self._sources(scope, step))
+            return Node(step, task.task_id)
+        plan = self._plan(scope, step, binding)
+        mapped = HybridOperator.partial(setup=setup, **common).expand(chunk=plan.output)
+        self._register(mapped, self._use(setup))
+        self._after(mapped, self._sources(scope, step))
+        return Node(step, mapped.task_id, plan_id=plan.task_id)
+
+    def _plan(self, scope: Scope, step: Step, binding: Binding) -> PlanOperator:
+        plan = PlanOperator(
+            task_id=self._name(f"plan_{step.name}"),
+            step=step,
+            scope=scope,
+            deployments=self.deployments,
+            max_mapped=binding.max_mapped,
+            in_worker=not StepSetup(step, scope, self.bindings, self.deployments).defers,
+            trigger_rule=TRIGGER_RULE,
+            doc_md=f"Cuts the scatter of `{step.path}` into chunks." if step.scatter else f"Evaluates `{step.path}`.",
+        )
+        self._register(plan, Use(self._values(scope, step), hands_on=True))
+        self._after(plan, self._sources(scope, step))
+        return plan
+
+    def _subworkflow(self, scope: Scope, step: Step, binding: Binding) -> Node:
+        assert step.workflow is not None
+        loads = any(port.loads_listing or port.loads_contents for port in step.workflow.inputs)
+        plain = not step.scatter and not step.when and not loads and all(port.plain for port in step.inputs)
+        plan = None if plain else self._plan(scope, step, binding)
+        inner = Scope(
+            step.workflow,
+            parent=scope,
+            step=step,
+            plan_id=plan.task_id if plan else None,
+            chunked=bool(step.scatter),
+        )
+        name = self._name(step.name, below(step))
+        if not step.scatter:
+            with TaskGroup(group_id=name, tooltip=step.label or step.doc):
+                self._scope(inner)
+            return Node(step, plan_id=inner.plan_id, scope=inner)
+        assert plan is not None
+
+        # what @task_group's expand() makes; importing that decorator takes longer than parsing a whole DAG file
+        expand = DictOfListsExpandInput({"chunk": plan.output})
+        with MappedTaskGroup(expand_input=expand, group_id=name, tooltip=step.label or step.doc or ""):
+            self._scope(inner)
+        return Node(step, plan_id=plan.task_id, scope=inner)
+
+    # --- who waits for whom ---------------------------------------------------------------------------------------
+
+    def _sources(self, scope: Scope, step: Step) -> frozenset[str]:
+        return self._values(scope, step) | self._origin(scope)
+
+    def _values(self, scope: Scope, step: Step) -> frozenset[str]:
+        """Ids of the tasks that hold the values of a step's inputs."""
+        return frozenset(t for port in step.inputs for source in port.sources for t in self._tasks_of(scope, source))
+
+    def _origin(self, scope: Scope) -> set[str]:
+        """The task without which nothing in the scope starts."""
+        while scope.plan_id is None and scope.parent is not None:
+            scope = scope.parent
+        return {scope.plan_id or INPUTS_TASK}
+
+    def _tasks_of(self, scope: Scope, source: Source) -> set[str]:
+        """Ids of the tasks that hold the value of ``source``."""
+        if source.step is not None:
+            node = scope.nodes[source.step]
+            if node.scope is None:
+                return {t for t in (node.task_id, node.plan_id) if t}
+            outputs = [o for o in node.scope.graph.outputs if o.name == source.port]
+            held = {t for out in outputs for s in out.sources for t in self._tasks_of(node.scope, s)}
+            # an output may pass an input of the sub-workflow through: wait for its steps all the same
+            return held | self._ends(node) | ({node.plan_id} if node.plan_id else set())
+        if scope.parent is None:
+            return {INPUTS_TASK}
+        if scope.plan_id is not None:
+            return {scope.plan_id}
+        assert scope.step is not None
+        port = next((p for p in scope.step.inputs if p.name == source.port), None)
+        return {t for s in (port.sources if port else ()) for t in self._tasks_of(scope.parent, s)}
+
+    def _ends(self, node: Node) -> set[str]:
+        if node.scope is None:
+            return {node.task_id} if node.task_id else set()
+        return {t for inner in node.scope.nodes.values() for t in self._ends(inner)}
+
+    def _after(self, task: Any, upstream: Iterable[str]) -> None:
+        for task_id in sorted(set(upstream) - {task.task_id}):
+            task.set_upstream(self.tasks[task_id])
+
+    def _register(self, task: BaseOperator | Any, use: Use) -> None:
+        self.tasks[task.task_id] = task
+        self.uses[task.task_id] = use
+
+    def _use(self, setup: StepSetup) -> Use:
+        return Use(self._values(setup.scope, setup.step), setup.bound, setup.hands_on)
+
+    def _name(self, name: str, contents: Below | None = None) -> str:
+        """The id of a new task, or of a group with ``contents``, in the group that is being made."""
+        from airflow.sdk.definitions._internal.contextmanager import TaskGroupContext
+
+        group = TaskGroupContext.get_current(self.dag)
+        prefix = f"{group.group_id}." if group is not None and group.group_id else ""
+        return self.ids.new(prefix, name, contents)
+
+
+def _step_doc(step: Step) -> str | None:
+    parts = [f"**{step.label}**" if step.label else "", step.doc, f"`{step.path}`"]
+    return "\n\n".join(part for part in parts if part)

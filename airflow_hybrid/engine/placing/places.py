@@ -1,0 +1,197 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Where the jobs of a fragment may run, and what is known of a place."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import posixpath
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from airflow_hybrid.config import bind
+from airflow_hybrid.engine.common import Logger, in_cwl_thread
+from airflow_hybrid.engine.spec import FragmentSpec, TaskIdentity
+from airflow_hybrid.errors import CommandError, CwlError, HostUnreachableError, SiteError
+from airflow_hybrid.model import Binding, FileRef, Question, SiteFacts, Target
+from airflow_hybrid.model.containers import ImageSource
+from airflow_hybrid.sites.batches.queue import JobQueue
+from airflow_hybrid.sites.connectors import Connector, open_connector
+from airflow_hybrid.sites.containers.images import Wanted, wanted_of
+from airflow_hybrid.sites.hosts.base import Host
+
+T = TypeVar("T")
+
+MAX_PROBE_ROUNDS = 8
+PATIENCE_S = 600.0
+"""how long a location that was in use may be out of reach before the try is given up (its jobs run on)"""
+
+DOWN_FOR_S = 30.0
+"""how long a location that did not answer is passed over unasked, so that not every chunk waits for its time limit"""
+_DOWN: weakref.WeakKeyDictionary[Host, tuple[SiteError, float]] = weakref.WeakKeyDictionary()
+"""what was found of locations, and when, by everybody in this process"""
+
+
+@dataclass
+class Place:
+    """Where a group of jobs runs: everything that is known of the location in this run of the fragment."""
+
+    host: Host
+    queue: JobQueue
+    workdir: str
+    options: Mapping[str, Any]
+    target: Target
+    price: float | None = None
+    mark: str = ""
+    """tells its task directories from those of another target that works on the same files"""
+    down: SiteError | None = None
+    """why it cannot be used now"""
+    containers: Wanted = field(default_factory=Wanted)
+    image: ImageSource | None = None
+    """for jobs that ask for no container of their own"""
+    facts: SiteFacts = field(default_factory=SiteFacts)
+    reached: bool = False
+
+    def uri(self, path: str) -> str:
+        return FileRef(self.host.deployment, self.host.location, path).uri
+
+    def task_directory(self, identity: TaskIdentity) -> str:
+        return posixpath.join(self.workdir, identity.directory + self.mark)
+
+    @property
+    def title(self) -> str:
+        """For messages: the target, and the location that it is reached by, where that differs."""
+        name = self.target.deployment + (f"/{self.target.service}" if self.target.service else "")
+        return self.host.title if name == self.host.deployment else f"{name} (by {self.host.title})"
+
+    def failed(self, error: SiteError) -> None:
+        """It cannot be used now; others who have a choice need not find out by themselves for a while."""
+        self.down = error
+        _DOWN[self.host] = (error, time.monotonic())
+
+    async def patiently(self, action: Callable[[], Awaitable[T]], log: Logger) -> T:
+        """Do something that may be repeated, over a time in which the location is out of reach.
+
+        A location that never answered in this run is an error at once (a wrong name, a refused key); one that did is
+        waited for: what was submitted there goes on meanwhile.
+        """
+        pause_s, deadline = 1.0, time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                result = await action()
+            except (HostUnreachableError, CommandError) as error:
+                lost = isinstance(error, HostUnreachableError) or error.exit_code is None
+                if not (lost and self.reached and time.monotonic() < deadline):
+                    raise
+                log.warning("%s does not answer, trying again in %.0f s: %s", self.host.title, pause_s, error)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, 30.0)
+                continue
+            self.reached = True
+            _DOWN.pop(self.host, None)
+            return result
+
+    async def with_facts(self, attempt: Callable[[], tuple[list[T], list[Question]]], log: Logger) -> list[T]:
+        """Try, ask the location what could not be answered (one probe for the whole batch), and try again."""
+        for _ in range(MAX_PROBE_ROUNDS):
+            results, questions = await in_cwl_thread(attempt)
+            if not questions:
+                return results
+            asked = list(dict.fromkeys(questions))
+            self.facts.merge(await self.patiently(functools.partial(self.queue.facts, asked), log))
+        raise CwlError(f"the location did not answer {questions[0].ask} {questions[0].path!r}", where=self.host.title)
+
+
+class Places:
+    """The places of one fragment's steps."""
+
+    def __init__(self, spec: FragmentSpec) -> None:
+        self.spec = spec
+        self._places: dict[tuple[Target, bool], list[Place]] = {}
+
+    def binding(self, step_path: str) -> Binding:
+        return bind(self.spec.bindings, step_path)
+
+    async def of(self, step_path: str, *, ask_all: bool = True) -> list[Place]:
+        """The places of a step, in the order of its binding's targets.
+
+        A place that cannot be reached is in the list, with the reason in ``down``, if the binding has others.
+
+        :param ask_all: also those of which anybody found within :data:`DOWN_FOR_S` that they are down. They are asked
+            in any case if there are no others.
+        :raises SiteError: the binding's only place cannot be reached.
+        """
+        targets = self.binding(step_path).targets
+        groups = await asyncio.gather(*(self._of(target, len(targets) > 1, ask_all) for target in targets))
+        places = [place for group in groups for place in group]
+        if not ask_all and all(place.down is not None for place in places):
+            return await self.of(step_path)
+        return places
+
+    async def _of(self, target: Target, one_of_many: bool, ask_all: bool) -> list[Place]:
+        found = self._places.get((target, one_of_many))
+        if found is None or any(place.down for place in found):
+            connector = open_connector(self.spec.deployments, target.deployment)
+            hosts = await connector.hosts(target.service)
+            alternatives = one_of_many or len(hosts) > 1
+            made = await asyncio.gather(
+                *(self._place(connector, host, target, alternatives, ask_all) for host in hosts)
+            )
+            known = {id(place.host): place for place in found or () if not place.down}
+            found = self._places[target, one_of_many] = [known.get(id(place.host), place) for place in made]
+        return found
+
+    async def _place(self, connector: Connector, host: Host, target: Target, alternatives: bool, ask: bool) -> Place:
+        deployment = self.spec.deployments.get(target.deployment)
+        down = None if ask or not alternatives else _found_down(host)
+        workdir, image, new = "", None, None
+        if down is None:
+            try:
+                workdir = target.workdir or await connector.workdir(host, target.service)
+                image = await connector.image(host, target.service)
+            except SiteError as error:
+                if not alternatives:
+                    raise
+                new = error
+        place = Place(
+            host,
+            connector.queue(host, target.service),
+            workdir,
+            connector.options(target.service),
+            target,
+            containers=wanted_of(connector.containers),
+            image=image,
+            price=deployment.price_per_core_hour if deployment else None,
+            mark=f"@{target.deployment}" if alternatives and target.deployment != host.deployment else "",
+            down=down,
+        )
+        if new is not None:
+            place.failed(new)
+        return place
+
+    async def all(self) -> list[Place]:
+        """Every place where a job of this fragment may be, as far as it can be reached."""
+        found: dict[int, Place] = {}
+        for step_path in self.spec.leaves:
+            found.update({id(place): place for place in await self.of(step_path)})
+        return list(found.values())
+
+
+def _found_down(host: Host) -> SiteError | None:
+    """What was found of a location a short while ago."""
+    error, when = _DOWN.get(host, (None, 0.0))
+    age_s = time.monotonic() - when
+    if error is None or age_s >= DOWN_FOR_S:
+        return None
+    message = f"{error.message} ({age_s:.0f} s ago; it is asked again after {DOWN_FOR_S:.0f} s)"
+    found = SiteError(message, where=error.where, hint=error.hint)
+    found.retryable = error.retryable
+    return found
+
+
+def ref_of(file: Mapping[str, Any]) -> FileRef | None:
+    """Where a File or Directory object is; None for one that is at an URL of another scheme (http ...)."""
+    return FileRef.of(str(file["location"]))

@@ -1,0 +1,54 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What the jobs of this process take of places, while they run there."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from dataclasses import dataclass, field
+
+from airflow_hybrid.cwl.jobs.fragment import PendingJob
+from airflow_hybrid.engine.placing.places import Place
+
+
+@dataclass
+class Use:
+    """What jobs of ours take of a place, over all runs of this process."""
+
+    jobs: int = 0
+    cores: float = 0.0
+
+
+_USES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Use]] = weakref.WeakKeyDictionary()
+
+
+def use_of(place: Place) -> Use:
+    """What this process's jobs take of a place now."""
+    uses = _USES.setdefault(asyncio.get_running_loop(), {})
+    return uses.setdefault((place.target.deployment, place.host.location), Use())
+
+
+@dataclass
+class Share:
+    """Some jobs of a group and their place; ``done`` says that they no longer take anything of it.
+
+    :ivar peers: the other locations that each of the jobs has at once.
+    """
+
+    place: Place
+    jobs: list[PendingJob] = field(default_factory=list)
+    peers: tuple[Place, ...] = ()
+    _taken: list[float] = field(default_factory=list)
+
+    def take(self, job: PendingJob) -> None:
+        for place in (self.place, *self.peers):
+            use = use_of(place)
+            use.jobs, use.cores = use.jobs + 1, use.cores + job.resources.all_cores
+        self.jobs.append(job)
+        self._taken.append(job.resources.all_cores)
+
+    def done(self) -> None:
+        for place in (self.place, *self.peers):
+            use = use_of(place)
+            use.jobs, use.cores = use.jobs - len(self._taken), use.cores - sum(self._taken)
+        self._taken.clear()

@@ -1,0 +1,256 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Outputs of jobs that ran before, in this DAG run or another: found, checked, and recorded (WorkReuse).
+
+Only where somebody asks for it. A job is looked up once it is built, for its key is made of what would run. A batch
+costs a location a command or two to tell what is there, one to look keys up, and two more where something is found,
+which compare sizes and checksums of outputs and inputs with what was recorded. Nothing here fails a task: a site that
+does not answer, or an answer that does not fit, means that the job runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_hybrid.config import Deployment, bind
+from airflow_hybrid.cwl.jobs.fragment import PendingJob
+from airflow_hybrid.cwl.jobs.job_paths import JobPaths
+from airflow_hybrid.cwl.jobs.outside import outside_of
+from airflow_hybrid.cwl.jobs.reuse import document_asks, paths_of, reuse_key
+from airflow_hybrid.engine.common import Logger, in_cwl_thread
+from airflow_hybrid.engine.placing.places import Place
+from airflow_hybrid.engine.reuse.input_digests import InputDigests, checksums
+from airflow_hybrid.engine.reuse.records import described, is_sound, tree_digest, with_locations
+from airflow_hybrid.engine.spec import FragmentSpec
+from airflow_hybrid.errors import SiteError
+from airflow_hybrid.model import CwlObject, JobScript, JsonValue, LineageEntry, SiteFacts
+from airflow_hybrid.model.containers import ReadyImage
+from airflow_hybrid.model.outside import Outside
+from airflow_hybrid.sites.containers.identity import PINNED, identity_of
+from airflow_hybrid.sites.files.mover import DataMover
+from airflow_hybrid.sites.reuse.index import reuse_index
+from airflow_hybrid.sites.reuse.programs import surroundings_of
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A job of which all is known that decides its outputs.
+
+    :ivar contents: of its inputs, by location; ``used``: of what it uses of the location.
+    """
+
+    job: PendingJob
+    key: str
+    contents: Mapping[str, str]
+    outside: Outside
+    used: JsonValue
+
+
+@dataclass
+class Found:
+    """What a lookup gave.
+
+    :ivar known: by job key, the jobs whose outputs may be recorded.
+    :ivar outputs: job key -> outputs, of the jobs that need not run.
+    """
+
+    known: dict[str, _Known] = field(default_factory=dict)
+    outputs: dict[str, CwlObject] = field(default_factory=dict)
+    lineage: list[LineageEntry] = field(default_factory=list)
+
+
+class Reuse:
+    """Looks up and records the jobs of one fragment."""
+
+    def __init__(self, spec: FragmentSpec, mover: DataMover, log: Logger) -> None:
+        self.spec = spec
+        self.log = log
+        self.inputs = InputDigests(mover)
+
+    async def find(
+        self, place: Place, jobs: Sequence[PendingJob], scripts: Mapping[str, JobScript], image: ReadyImage | None
+    ) -> Found:
+        """Which of some jobs of one step need not run.
+
+        :param scripts: the jobs as they were built for the place, by key. :param image: of their containers.
+        :raises CwlError: ``enableReuse`` of the document does not give true or false.
+        """
+        found = Found()
+        wanted = await in_cwl_thread(lambda: [job for job in jobs if self._asked(place, job)])
+        if not wanted:
+            return found
+        try:
+            found.known = await self._know(place, wanted, scripts, image)
+            if self.spec.reuse and found.known:
+                await self._look_up(place, found)
+        except (SiteError, ValueError) as error:
+            self.log.warning("%s: nothing can be reused: %s", place.host.title, error)
+        return found
+
+    # --- who asks for it --------------------------------------------------------------------------------------------
+
+    def _asked(self, place: Place, job: PendingJob) -> bool:
+        """Whether somebody asks for it; what is more specific takes precedence.
+
+        From the most specific on: the binding, the deployment (or what it works inside of), the DAG run or the
+        workflow, the document. What the document forbids nobody else can allow.
+        """
+        document = document_asks(job)
+        if document is False:
+            return False
+        said = [bind(self.spec.bindings, job.step_path).reuse]
+        said += [deployment.reuse for deployment in self._deployments(place)]
+        said += [self.spec.reuse_asked, document]
+        return next((answer for answer in said if answer is not None), False)
+
+    def _deployments(self, place: Place) -> list[Deployment]:
+        """The place's deployment, and those that it works inside of."""
+        found: list[Deployment] = []
+        name: str | None = place.target.deployment
+        while name is not None and name in self.spec.deployments and len(found) <= len(self.spec.deployments):
+            found.append(self.spec.deployments[name])
+            name = found[-1].wraps
+        return found
+
+    # --- what decides a job's outputs -------------------------------------------------------------------------------
+
+    async def _know(
+        self,
+        place: Place,
+        jobs: Sequence[PendingJob],
+        scripts: Mapping[str, JobScript],
+        image: ReadyImage | None,
+    ) -> dict[str, _Known]:
+        """The jobs that the task has not begun and of which all is known, by key."""
+        container = await self._container(place, jobs[0], image)
+        if container is None:
+            return {}
+        digests = await self.inputs.unsaid(jobs)
+
+        def look_at_jobs() -> dict[str, tuple[Mapping[str, str], JobPaths, Outside]]:
+            seen: dict[str, tuple[Mapping[str, str], JobPaths, Outside]] = {}
+            for job in jobs:
+                contents = self.inputs.contents(job, digests)
+                if contents is None:
+                    continue
+                paths = paths_of(job, contents)
+                outside = outside_of(scripts[job.key], paths)
+                if outside is not None:
+                    seen[job.key] = contents, paths, outside
+            return seen
+
+        seen = await in_cwl_thread(look_at_jobs)
+        outsides = {name: outside for name, (_, _, outside) in seen.items()}
+        task = place.task_directory(self.spec.identity)
+        surroundings = await surroundings_of(place.host, outsides, task)
+        settings = self._settings(place, jobs[0].step_path)
+
+        def keys() -> dict[str, _Known]:
+            known = {}
+            for job in jobs:
+                # a job that this task has begun itself is found again in its job directory, and nowhere else
+                if job.key not in surroundings.used or job.key in surroundings.begun:
+                    continue
+                contents, paths, outside = seen[job.key]
+                used = surroundings.used[job.key]
+                place_says = {"container": container, "settings": settings, "used": used}
+                key = reuse_key(job, scripts[job.key], contents, paths, place_says)
+                if key is not None:
+                    known[job.key] = _Known(job, key, contents, outside, used)
+            return known
+
+        return await in_cwl_thread(keys)
+
+    async def _container(self, place: Place, job: PendingJob, image: ReadyImage | None) -> str | None:
+        """Which image the jobs run in; an empty one: in none. None: nobody knows."""
+        if place.queue.makes_containers:
+            pull = job.image.pull if job.image is not None else None
+            return pull if pull is not None and PINNED.match(pull) else None
+        return "" if image is None else await identity_of(place.host, image)
+
+    def _settings(self, place: Place, step_path: str) -> JsonValue:
+        """What the hybrid file says of the place: its template and native options, its containers, its deployments."""
+        section = bind(self.spec.bindings, step_path).containers
+        said: list[Any] = [
+            place.target.service,
+            place.target.locations,
+            place.options,
+            repr(place.containers if section is None else section),
+            [[deployment.type, deployment.config, deployment.templates] for deployment in self._deployments(place)],
+        ]
+        return json.loads(json.dumps(said, sort_keys=True, default=repr))
+
+    # --- what there is ----------------------------------------------------------------------------------------------
+
+    async def _look_up(self, place: Place, found: Found) -> None:
+        known = found.known
+        index = reuse_index(place.host, place.workdir)
+        keys = sorted({item.key for item in known.values()})
+        task = place.task_directory(self.spec.identity)
+        there = await index.find(keys, task, functools.partial(place.patiently, log=self.log))
+        records = {key: record for key, record in there.records.items() if is_sound(record)}
+        hits = {name: records[item.key] for name, item in known.items() if item.key in records}
+        if not hits:
+            return
+        good = await self._unchanged(place, list(hits.values()))
+        jobs = {name: known[name].job for name in hits}
+        inputs_as_said = await self.inputs.as_said(list(jobs.values()))
+        for name, record in hits.items():
+            as_recorded = record["key"] in good and name in inputs_as_said
+            if not as_recorded or set(record["outputs"]) != set(jobs[name].output_ports):
+                continue
+            found.outputs[name] = with_locations(record["outputs"], place)
+            found.lineage.extend(
+                LineageEntry(place.uri(path), place.uri(path), "reused", size, 0.0, checksum, reused=True)
+                for path, size, checksum in record["files"]
+            )
+
+    async def _unchanged(self, place: Place, records: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Keys of the records whose outputs are there as they were."""
+        files = {path for record in records for path, _, _ in record["files"]}
+        trees = {path for record in records for path, _ in record["trees"]}
+        ask = functools.partial(checksums, place.host, sorted(files), sorted(trees))
+        facts: SiteFacts = await place.patiently(ask, self.log)
+        good = set()
+        for record in records:
+            same = all(
+                (fact := facts.files.get(path)) is not None and (fact.size, fact.checksum) == (size, checksum)
+                for path, size, checksum in record["files"]
+            )
+            if same and all(tree_digest(facts, path) == digest for path, digest in record["trees"]):
+                good.add(str(record["key"]))
+        return good
+
+    # --- afterwards -------------------------------------------------------------------------------------------------
+
+    async def record(self, place: Place, found: Found, outputs: Mapping[str, CwlObject]) -> None:
+        """Note the outputs of jobs that have succeeded, for others.
+
+        What has changed while they ran, an input or a program, was perhaps seen in part: such a job is not noted.
+        """
+        ended = {name: known for name, known in found.known.items() if name in outputs}
+        if not ended:
+            return
+        try:
+            same = await self._same_as_before(place, ended)
+        except (SiteError, ValueError) as error:
+            self.log.warning("%s: the finished jobs are not recorded for reuse: %s", place.host.title, error)
+            return
+        records = {}
+        for name in same:
+            record = described(outputs[name], place, self.spec.identity.directory)
+            if record:
+                records[ended[name].key] = record
+        if records:
+            reuse_index(place.host, place.workdir).record(records)
+
+    async def _same_as_before(self, place: Place, ended: Mapping[str, _Known]) -> list[str]:
+        jobs = [known.job for known in ended.values()]
+        contents = {name: known.contents for name, known in ended.items()}
+        unchanged = await self.inputs.unchanged(jobs, contents)
+        outsides = {name: known.outside for name, known in ended.items()}
+        now = await surroundings_of(place.host, outsides, place.task_directory(self.spec.identity))
+        return [name for name, known in ended.items() if name in unchanged and now.used.get(name) == known.used]

@@ -1,0 +1,115 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Copying what is on this machine into a folder of ours."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import time
+
+from airflow_hybrid.errors import TransferError
+from airflow_hybrid.model import FileRef, LineageEntry
+from airflow_hybrid.sites.files.nofollow import folder_at, opened, opened_at
+from airflow_hybrid.sites.hosts.job_folders import job_directory_of
+
+Identity = tuple[int, int]
+"""device and inode: what tells a folder from every other"""
+
+
+def copy_file(ref: FileRef, target: str, uri: str, checksum: str | None) -> LineageEntry:
+    """Copy a file and compare its checksum.
+
+    :param uri: what it will be called.
+    :raises TransferError: it cannot be read or written, or was changed after it was produced.
+    """
+    began = time.monotonic()
+    digest, size = hashlib.sha1(usedforsecurity=False), 0
+    try:
+        with opened(ref.path) as number, open(number, "rb", closefd=False) as source, open(target, "xb") as sink:
+            while data := source.read(1 << 20):
+                digest.update(data)
+                size += sink.write(data)
+            os.fchmod(sink.fileno(), os.fstat(number).st_mode & 0o777)
+    except OSError as error:
+        raise _cannot(ref.path, uri, error) from error
+    found = f"sha1${digest.hexdigest()}"
+    if checksum is not None and checksum != found:
+        raise TransferError(
+            f"{ref.path} was changed after it was produced: its checksum is {found}, not {checksum}",
+            hint="clear the task that made it, and it is made again",
+        )
+    return LineageEntry(ref.uri, uri, "copy", size, time.monotonic() - began, found)
+
+
+def copy_folder(ref: FileRef, target: str, uri: str, without: Identity) -> LineageEntry:
+    """Copy a folder. Of one that a user named, what its links lead to is copied too; in what a job made there are none,
+    and a link that is there nevertheless is left out: the job made it when its outputs had been looked at.
+
+    :param without: a folder that is left out wherever it is met: the one that outputs go to.
+    :raises TransferError: it cannot be read or written.
+    """
+    began = time.monotonic()
+    try:
+        if job_directory_of(ref.path) is not None:
+            with opened(ref.path, folder=True) as number:
+                size = _copy_made(number, ref.path, target)
+            return LineageEntry(ref.uri, uri, "copy", size, time.monotonic() - began)
+        found = os.stat(ref.path)
+        size = _copy_members(ref.path, target, frozenset({without, (found.st_dev, found.st_ino)}))
+    except OSError as error:
+        raise _cannot(ref.path, uri, error) from error
+    return LineageEntry(ref.uri, uri, "copy", size, time.monotonic() - began)
+
+
+def _copy_members(source: str, target: str, around: frozenset[Identity]) -> int:
+    """:param around: the folders that this one is in, which a link must not lead to again."""
+    size = 0
+    os.mkdir(target)
+    with os.scandir(source) as entries:
+        members = [(entry.name, entry.path) for entry in entries]
+    for name, path in members:
+        try:
+            found = os.stat(path)
+        except OSError:
+            if os.path.islink(path):
+                continue  # it leads nowhere, or in a circle
+            raise
+        identity, copy = (found.st_dev, found.st_ino), os.path.join(target, name)
+        if stat.S_ISDIR(found.st_mode):
+            if identity not in around:
+                size += _copy_members(path, copy, around | {identity})
+        elif stat.S_ISREG(found.st_mode):
+            shutil.copy(path, copy)
+            size += found.st_size
+        # a FIFO that is opened waits for its other end; whoever collected the outputs has named it
+    return size
+
+
+def _copy_made(folder: int, source: str, target: str) -> int:
+    """Copy the members of an open folder of a job, each opened below it and without following a link."""
+    size = 0
+    os.mkdir(target)
+    for name in sorted(os.listdir(folder)):
+        mode = os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode
+        path, copy = os.path.join(source, name), os.path.join(target, name)
+        if stat.S_ISDIR(mode):
+            inner = folder_at(folder, name, path)
+            try:
+                size += _copy_made(inner, path, copy)
+            finally:
+                os.close(inner)
+        elif stat.S_ISREG(mode):
+            with os.fdopen(opened_at(folder, name, path), "rb") as data, open(copy, "xb") as sink:
+                shutil.copyfileobj(data, sink, 1 << 20)
+                size += sink.tell()
+                os.fchmod(sink.fileno(), stat.S_IMODE(os.fstat(data.fileno()).st_mode) & 0o777)
+    return size
+
+
+def _cannot(path: str, uri: str, error: OSError) -> TransferError:
+    return TransferError(
+        f"cannot copy {path} to {uri.removeprefix('file://')}: {error.strerror or error}",
+        hint="is the disk full, is `outdir` writable?",
+    )

@@ -1,0 +1,154 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Bringing a workflow's outputs to ``outdir``: brought together, and then put there."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.cwl.documents.trust import located
+from airflow_hybrid.engine import Logger
+from airflow_hybrid.errors import ConfigError, TransferError
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
+from airflow_hybrid.model.locations import scheme_of
+from airflow_hybrid.operators.gather.existing import EXISTING, RENAME
+from airflow_hybrid.operators.gather.kept import Named
+from airflow_hybrid.operators.gather.objects import upload
+from airflow_hybrid.operators.gather.outdir import Merged, Outdir
+from airflow_hybrid.operators.gather.plan import Plan
+from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
+from airflow_hybrid.sites.files.mover import DataMover
+from airflow_hybrid.sites.hosts.local import LocalHost
+
+__all__ = ["EXISTING", "gather"]
+_INCOMING = ".airflow_hybrid-incoming-"
+
+
+async def gather(
+    outputs: CwlObject,
+    outdir: str,
+    deployments: Mapping[str, Deployment],
+    links: JsonValue,
+    log: Logger,
+    *,
+    run: str = "",
+    existing: str = RENAME,
+    inputs: Named = tuple,
+) -> tuple[CwlObject, list[LineageEntry]]:
+    """Bring every File and Directory of ``outputs`` to ``outdir``.
+
+    Names are kept. Of two outputs with one name, and of an output under whose name there is something that this run
+    did not make, the file (with its secondary files) is called ``name_2``. Folders are merged. What an earlier try of
+    this run has put there, and nobody has changed since, is replaced. What the run was given, or hands on, never is.
+
+    :param outdir: path or ``file:`` URL of this machine, or an URL that Airflow's object storage knows (``s3://``).
+    :param run: a name of the run that its tries share.
+    :param existing: one of :data:`EXISTING`; see there.
+    :param inputs: gives the Files and Directories that the run was given; called where something could be replaced.
+    :return: the CWL output object with locations in ``outdir``, and the lineage.
+    :raises TransferError: something could not be brought, or arrived changed.
+    """
+    if existing not in EXISTING:
+        raise ConfigError(f"`existing_outputs` is {existing!r}, which is none of {', '.join(EXISTING)}")
+
+    def given() -> Iterable[Mapping[str, Any]]:
+        return chain(inputs(), located(outputs))
+
+    if "://" in outdir and scheme_of(outdir) != "file":
+        folder = make_folder(_temporary(), "airflow_hybrid_outputs_")
+        try:
+            local = folder / "outputs"
+            value, lineage = await _to_folder(outputs, str(local), deployments, links, log, run, existing, tuple)
+            return await asyncio.to_thread(upload, value, lineage, str(local), outdir, run, existing, log, given)
+        finally:
+            _take_away(folder, log)
+    path = FileRef.parse(outdir).path if scheme_of(outdir) == "file" else os.path.abspath(outdir)
+    return await _to_folder(outputs, path, deployments, links, log, run, existing, given)
+
+
+def _temporary() -> str:
+    import tempfile
+
+    return tempfile.gettempdir()
+
+
+async def _to_folder(
+    outputs: CwlObject,
+    path: str,
+    deployments: Mapping[str, Deployment],
+    links: JsonValue,
+    log: Logger,
+    run: str,
+    existing: str,
+    given: Named,
+) -> tuple[CwlObject, list[LineageEntry]]:
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+        outdir = Outdir(path, run, existing, log, given)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        plan = Plan(outputs, outdir, deployments)
+        if plan.is_empty:
+            lineage: list[LineageEntry] = []
+            merged = Merged()
+        else:
+            merged, lineage = await _bring(plan, outdir, deployments, links)
+        plan.describe(merged)
+        plan.warn_of_other_names(merged)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        outdir.close()
+    if lineage:
+        log.info("%d outputs brought to %s", len(lineage), path)
+    return plan.value, lineage
+
+
+async def _bring(
+    plan: Plan, outdir: Outdir, deployments: Mapping[str, Deployment], links: JsonValue
+) -> tuple[Merged, list[LineageEntry]]:
+    """Put all together in a folder of ours, and then into ``outdir``."""
+    prefix = f"{_INCOMING}{hashlib.sha256(outdir.run.encode()).hexdigest()[:12]}-"
+    if outdir.run:
+        for left in Path(outdir.path).glob(f"{prefix}*"):  # by an earlier try that was killed
+            await asyncio.to_thread(_take_away, left, outdir.log)
+    folder = make_folder(outdir.path, prefix)
+    try:
+        tree = str(folder / "tree")
+        lineage = await asyncio.to_thread(plan.assemble, tree)
+        requests = plan.requests(LocalHost(), tree)
+        if requests:
+            lineage += await DataMover(deployments, links).stage(requests)
+        merged = await asyncio.to_thread(outdir.merge, tree)
+        start = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, tree).uri + "/"
+        return merged, [
+            replace(entry, destination=plan.uri_of(merged, FileRef.parse(entry.destination).path[len(tree) + 1 :]))
+            if entry.destination.startswith(start)
+            else entry
+            for entry in lineage
+        ]
+    finally:
+        await asyncio.to_thread(_take_away, folder, outdir.log)
+
+
+def _take_away(folder: Path, log: Logger) -> None:
+    """Remove a folder of ours; that it cannot be removed makes the outputs none the worse."""
+    try:
+        remove_folder(folder)
+    except NotRemovedError as error:
+        log.warning("%s", error)
+
+
+def _unwritable(path: str, error: OSError) -> TransferError:
+    return TransferError(
+        f"the outputs cannot be written to {path}: {error.strerror or error}",
+        hint="is the disk full, is `outdir` a folder and writable?",
+    )

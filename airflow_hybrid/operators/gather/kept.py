@@ -1,0 +1,125 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What a run was given: whatever becomes of its outputs, no input of it is replaced, and nothing is put into one."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from airflow_hybrid.model import FileRef
+from airflow_hybrid.operators.gather.copies import Identity
+from airflow_hybrid.sites.hosts.job_folders import job_directory_of
+
+Named = Callable[[], Iterable[Mapping[str, Any]]]
+"""gives the Files and Directories that a run was given, each with a ``location`` or a ``path``"""
+
+
+class Kept:
+    """The inputs of a run, as far as they are on this machine, or have the same path on it as at their own place.
+
+    They are looked at when something could be replaced, and not before: what is in their folders may be much.
+
+    :param outdir: path of the folder that outputs go to; it exists.
+    """
+
+    def __init__(self, named: Named, outdir: str) -> None:
+        self._named = named
+        self._outdir = os.path.realpath(outdir)
+        self._above = set(_folders_above(self._outdir))
+        self._identities: set[Identity] = set()
+        self._paths: set[str] = set()
+        self._is_around = False
+        self._is_ready = False
+
+    def holds(self, path: str, found: os.stat_result) -> bool:
+        """Whether what was found at ``path``, relative to ``outdir``, is an input or in one.
+
+        That ``outdir`` itself is in one does not count: see :attr:`is_around`.
+        """
+        self._look()
+        if (found.st_dev, found.st_ino) in self._identities:
+            return True
+        while path:
+            if posixpath.join(self._outdir, path) in self._paths:
+                return True
+            path = posixpath.dirname(path)
+        return False
+
+    @property
+    def is_around(self) -> bool:
+        """Whether ``outdir`` is in a folder that is an input: then all was given to the run that others put there."""
+        self._look()
+        return self._is_around
+
+    def _look(self) -> None:
+        if self._is_ready:
+            return
+        for item in self._named():
+            path = _path_of(item)
+            if path is not None:
+                self._add(path)
+        self._is_ready = True
+
+    def _add(self, path: str) -> None:
+        try:
+            found = os.stat(path)
+        except OSError:
+            # it is no longer there, was never on this machine, or is hidden from us: its path counts
+            self._paths.add(os.path.realpath(path))
+            return
+        identity = (found.st_dev, found.st_ino)
+        if identity in self._above:
+            self._is_around = True
+            return
+        self._paths.add(os.path.realpath(path))
+        if identity in self._identities:
+            return
+        self._identities.add(identity)
+        if stat.S_ISDIR(found.st_mode):
+            self._add_members(path)
+
+    def _add_members(self, folder: str) -> None:
+        """What links in a folder lead to was given, too. A folder that cannot be read counts by its path."""
+        for above, names, files in os.walk(folder, followlinks=True):
+            for name in files:
+                self._add_identity(os.path.join(above, name))
+            names[:] = [name for name in names if self._add_identity(os.path.join(above, name))]
+
+    def _add_identity(self, path: str) -> bool:
+        """-> whether it is new."""
+        try:
+            found = os.stat(path)
+        except OSError:
+            return False  # a link that leads nowhere
+        identity = (found.st_dev, found.st_ino)
+        if identity in self._above:
+            self._is_around = True
+            return False
+        is_new = identity not in self._identities
+        self._identities.add(identity)
+        return is_new
+
+
+def _path_of(item: Mapping[str, Any]) -> str | None:
+    """The path of a File or Directory that no job of a run made; None: it has none."""
+    location = str(item.get("location") or item.get("path"))
+    ref = FileRef.of(location)
+    if ref is not None:
+        # of another machine, too: it may have the folder in common with this one
+        location = ref.path
+    if not location.startswith("/") or job_directory_of(location) is not None:
+        return None
+    return location
+
+
+def _folders_above(path: str) -> Iterable[Identity]:
+    """A folder and those that it is in."""
+    while True:
+        found = os.stat(path)
+        yield found.st_dev, found.st_ino
+        if path == "/":
+            return
+        path = os.path.dirname(path)

@@ -1,0 +1,207 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Outputs in an object store: the same rules as in a folder, as far as a store can keep them.
+
+A store has no name-giving that fails where something is, so two runs that write under one URL at the same moment are
+not kept apart; give each its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+from urllib.parse import unquote
+
+from airflow_hybrid.engine import Logger
+from airflow_hybrid.errors import TransferError
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
+from airflow_hybrid.operators.gather.existing import FAIL, REPLACE
+from airflow_hybrid.operators.gather.kept import Named
+from airflow_hybrid.operators.gather.outdir import numbered
+from airflow_hybrid.operators.gather.record import RECORD
+from airflow_hybrid.operators.gather.renamed import OtherName, warn
+from airflow_hybrid.printable import redacted
+
+
+def upload(
+    value: CwlObject,
+    lineage: list[LineageEntry],
+    folder: str,
+    outdir: str,
+    run: str,
+    existing: str,
+    log: Logger,
+    given: Named,
+) -> tuple[CwlObject, list[LineageEntry]]:
+    """Send what is in ``folder`` to ``outdir``; -> the output object and the lineage with locations there.
+
+    :raises TransferError: the store refuses, or something is in the way and ``existing`` is ``fail``.
+    """
+    store = _Store(outdir.rstrip("/"), run, existing, given)
+    files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file() and path.name != RECORD]
+    keys = {path.relative_to(folder).as_posix(): path for path in files}
+    try:
+        if existing == FAIL:
+            store.fail_if_taken(keys)
+        places = {key: store.put(key, path) for key, path in keys.items()}
+    finally:
+        store.keep_record()
+    warn(store.renamed, log)
+    prefix = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, folder).uri
+    renamed = {_uri(folder, key): _uri(folder, place) for key, place in places.items()}
+
+    def there(uri: str) -> str:
+        uri = renamed.get(uri, uri)
+        inside = uri == prefix or uri.startswith(f"{prefix}/")
+        return store.url + uri[len(prefix) :] if inside else uri
+
+    def relocate(item: JsonValue) -> JsonValue:
+        if isinstance(item, dict):
+            return {key: relocate(inner) for key, inner in item.items()}
+        if isinstance(item, list):
+            return [relocate(inner) for inner in item]
+        return there(item) if isinstance(item, str) else item
+
+    relocated: CwlObject = relocate(value)
+    return relocated, [replace(entry, destination=redacted(there(entry.destination))) for entry in lineage]
+
+
+def _uri(folder: str, key: str) -> str:
+    return FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, f"{folder}/{key}").uri
+
+
+class _Store:
+    """What is under one URL, and what the record there says of it."""
+
+    def __init__(self, url: str, run: str, existing: str, given: Named) -> None:
+        self.url, self._run, self._existing, self._given = url, run, existing, given
+        self.renamed: list[OtherName] = []
+        self._inputs: set[str] | None = None
+        self._placed: set[str] = set()
+        self._changed = False
+        self._lines: dict[str, dict[str, Any]] = self._read_record()
+
+    def _at(self, key: str) -> Any:
+        from airflow.sdk import ObjectStoragePath
+
+        return cast(Any, ObjectStoragePath(f"{self.url}/{key}"))
+
+    def _read_record(self) -> dict[str, dict[str, Any]]:
+        path = self._at(RECORD)
+        try:
+            if not path.exists():
+                return {}
+            with path.open("rb") as file:
+                found = json.loads(file.read())
+        except OSError as error:
+            raise self._refused(path, error) from None
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise TransferError(f"{path} is not a record of airflow_hybrid", hint="move it away")
+        return {key: line for key, line in found.items() if isinstance(line, dict)}
+
+    def keep_record(self) -> None:
+        """Write down what has been put there."""
+        if not self._changed:
+            return
+        path = self._at(RECORD)
+        try:
+            with path.open("wb") as file:
+                file.write(json.dumps(self._lines).encode())
+        except OSError as error:
+            raise self._refused(path, error) from None
+
+    def fail_if_taken(self, keys: Mapping[str, Path]) -> None:
+        """:raises TransferError: under some key is what this run did not put there."""
+        taken = [key for key, path in keys.items() if not self._has_room(key, path)]
+        if taken:
+            shown = ", ".join(taken[:5]) + (f" and {len(taken) - 5} more" if len(taken) > 5 else "")
+            error = TransferError(
+                f"{self.url} has what this run did not make under names of its outputs: {shown}",
+                hint="choose another `outdir` (`--outdir`), or let outputs get new names"
+                " (`existing_outputs: rename`, `--existing rename`)",
+            )
+            error.retryable = False
+            raise error
+
+    def put(self, key: str, source: Path) -> str:
+        """Send a file, unless it is there; -> its key."""
+        candidate = next(
+            name
+            for name in (numbered(key, number) for number in itertools.count(1))
+            if name not in self._placed and name != RECORD and self._has_room(name, source)
+        )
+        if candidate != key:
+            self.renamed.append(OtherName(redacted(f"{self.url}/{key}"), candidate, is_twin=key in self._placed))
+        target = self._at(candidate)
+        self._placed.add(candidate)
+        try:
+            if target.exists() and not self._is_ours(candidate, target):
+                return candidate  # an input that was handed on, or sent by a try that was killed before it said so
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with source.open("rb") as data, target.open("wb") as sink:
+                shutil.copyfileobj(data, sink, 1 << 20)
+            self._lines[candidate] = {"run": self._run, **self._state(target)}
+        except OSError as error:
+            raise self._refused(target, error) from None
+        self._changed = True
+        return candidate
+
+    def _has_room(self, key: str, source: Path) -> bool:
+        path = self._at(key)
+        try:
+            if not path.exists():
+                return True
+            return self._is_ours(key, path) or (path.is_file() and _same(path, source))
+        except OSError as error:
+            raise self._refused(path, error) from None
+
+    def _is_ours(self, key: str, path: Any) -> bool:
+        """Whether what is there is an output that may be replaced: recorded, and the same version still."""
+        line = self._lines.get(key)
+        if line is None or (self._existing != REPLACE and line.get("run") != self._run):
+            return False
+        return {**line, **self._state(path)} == line and not self._is_input(path)
+
+    def _is_input(self, path: Any) -> bool:
+        """Whether an object was given to the run; which of a store's Connections led to it does not matter."""
+        if self._inputs is None:
+            # a folder of a store has come with a list of its objects
+            urls = [str(item.get("location") or item.get("path")) for item in self._given()]
+            self._inputs = {_object_name(unquote(url)) for url in urls if "://" in url}
+        return _object_name(str(path)) in self._inputs
+
+    @staticmethod
+    def _state(path: Any) -> dict[str, Any]:
+        """What tells an object from a later one under its key: size, and the store's own word for its version."""
+        return {"size": path.stat()["size"], "version": str(path.checksum())}
+
+    def _refused(self, path: Any, error: OSError) -> TransferError:
+        return TransferError(f"cannot write {path}: {error}", hint="see the object store's connection")
+
+
+def _object_name(url: str) -> str:
+    """An URL without the Connection in it."""
+    scheme, _, rest = url.partition("://")
+    bucket, _, key = rest.partition("/")
+    return f"{scheme}://{bucket.rpartition('@')[2]}/{key}"
+
+
+def _same(path: Any, source: Path) -> bool:
+    if path.stat()["size"] != source.stat().st_size:
+        return False
+    with path.open("rb") as there, source.open("rb") as ours:
+        return _sha1(there) == _sha1(ours)
+
+
+def _sha1(file: BinaryIO) -> bytes:
+    digest = hashlib.sha1(usedforsecurity=False)
+    while data := file.read(1 << 20):
+        digest.update(data)
+    return digest.digest()

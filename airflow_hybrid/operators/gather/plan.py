@@ -1,0 +1,315 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What goes where in ``outdir``, before anything is moved; and what the output object says when it is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.errors import TransferError
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
+from airflow_hybrid.operators.gather.copies import copy_file, copy_folder
+from airflow_hybrid.operators.gather.listing import Item, entry_of, listing_of, measure
+from airflow_hybrid.operators.gather.outdir import Merged, Outdir, numbered
+from airflow_hybrid.operators.gather.renamed import OtherName, warn
+from airflow_hybrid.sites.files.mover import StageRequest
+from airflow_hybrid.sites.files.nofollow import opened
+from airflow_hybrid.sites.hosts.base import Host
+from airflow_hybrid.sites.hosts.job_folders import job_directory_of
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """One name that an output wants.
+
+    :ivar path: relative to ``outdir``.
+    :ivar source: the output's location, or a number of its own for one that is a literal.
+    """
+
+    path: str
+    source: str | int
+    folder: bool
+
+
+class Plan:
+    """Gives every output its place.
+
+    :ivar value: the output object; its locations are right after :meth:`describe`.
+    :raises TransferError: an output has a name that no file can have.
+    """
+
+    def __init__(self, outputs: CwlObject, outdir: Outdir, deployments: Mapping[str, Deployment]) -> None:
+        self.value: CwlObject = json.loads(json.dumps(outputs))  # a copy in which no object stands in two places
+        self._outdir = outdir
+        self._deployments = deployments
+        self._names = _Names(outdir)
+        self._paths: dict[int, str] = {}
+        """by ``id`` of an item: its path in the tree that is put together"""
+        self._there: dict[int, str] = {}
+        """by ``id`` of an item that is in ``outdir`` already: its absolute path"""
+        self._near: list[tuple[FileRef, str, Item]] = []
+        self._far: list[tuple[str, Item]] = []
+        self._ordered: set[str] = set()
+        self._literals: list[tuple[str, Item]] = []
+        self._renamed: list[OtherName] = []
+        """``given`` is a path in the tree"""
+        for item in files_of(self.value):
+            self._place(item, "")
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether everything is there already, or there is nothing."""
+        return not self._near and not self._far and not self._literals
+
+    def _place(self, item: Item, into: str) -> None:
+        """Give ``item`` its place in the folder ``into``; secondary files stay beside their primary."""
+        group = list(_with_secondaries(item))
+        wishes = []
+        for member in group:
+            name = str(member.get("basename") or posixpath.basename(str(member.get("location"))))
+            if "/" in name or name in ("", ".", ".."):
+                raise TransferError(f"an output has the unusable name {name!r}")
+            member["basename"] = name
+            for key in ("path", "dirname"):
+                member.pop(key, None)
+            if self._is_there(member, posixpath.join(into, name)):
+                continue
+            source = id(member) if _is_literal(member) else str(member["location"])
+            wishes.append((member, _Wish(posixpath.join(into, name), source, member["class"] == "Directory")))
+        taken = self._names.take([wish for _, wish in wishes])
+        self._note_other_name([wish for _, wish in wishes], taken)
+        for (member, _), (path, is_new) in zip(wishes, taken, strict=True):
+            self._paths[id(member)] = path
+            if is_new and path not in self._ordered:
+                self._ordered.add(path)
+                self._order(member, path)
+
+    def _note_other_name(self, wishes: list[_Wish], taken: list[tuple[str, bool]]) -> None:
+        """Note that a group has another name than it wanted; the one of it that is said is the one that had no room."""
+        renamed = [
+            (wish, path) for wish, (path, is_new) in zip(wishes, taken, strict=True) if is_new and path != wish.path
+        ]
+        if not renamed:
+            return
+        wish, path = next((pair for pair in renamed if not self._names.has_room(pair[0], 1)), renamed[0])
+        wanted = posixpath.join(self._outdir.path, wish.path)
+        self._renamed.append(OtherName(wanted, path, is_twin=self._names.is_taken(wish.path)))
+
+    def warn_of_other_names(self, merged: Merged) -> None:
+        """Say of each output that has another name than it wanted which one it has, and why."""
+        renamed = [replace(other, given=merged.paths[other.given]) for other in self._renamed]
+        said = {other.given for other in renamed}
+        renamed += [other for other in self._outdir.renamed if other.given not in said]
+        warn(renamed, self._outdir.log)
+
+    def _is_there(self, item: Item, path: str) -> bool:
+        """Whether an output is, under its own name, what is in ``outdir``: an input that was handed on."""
+        ref = None if _is_literal(item) else here(str(item["location"]), self._deployments)
+        if ref is None:
+            return False
+        try:
+            source = _stat(ref.path, folder=item["class"] == "Directory")
+        except FileNotFoundError:
+            return False
+        if item["class"] == "Directory" and (source.st_dev, source.st_ino) == self._outdir.identity:
+            self._there[id(item)] = self._outdir.path
+            return True
+        found = self._outdir.look(path, follow=True)
+        if found is None or not os.path.samestat(source, found):
+            return False
+        self._there[id(item)] = posixpath.join(self._outdir.path, path)
+        self._names.keep(path, str(item["location"]))
+        return True
+
+    def _order(self, item: Item, path: str) -> None:
+        if _is_literal(item):
+            self._literals.append((path, item))
+            for member in item.get("listing") or []:
+                self._place(member, path)
+            return
+        ref = here(str(item["location"]), self._deployments)
+        if ref is not None:
+            self._near.append((ref, path, item))
+        else:
+            self._far.append((path, item))
+
+    # --- putting it together ------------------------------------------------------------------------------------------
+
+    def assemble(self, tree: str) -> list[LineageEntry]:
+        """Make, in ``tree``, what is a literal or on this machine.
+
+        :raises TransferError: something cannot be copied, or was changed after it was produced.
+        """
+        os.makedirs(tree)
+        for path, item in self._literals:
+            target = Path(tree, path)
+            if item["class"] == "Directory":
+                target.mkdir(parents=True, exist_ok=True)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(str(item.pop("contents", "")), encoding="utf-8")
+        lineage = []
+        for ref, path, item in self._near:
+            target = Path(tree, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            uri = self._uri(path)
+            if item["class"] == "Directory":
+                lineage.append(copy_folder(ref, str(target), uri, self._outdir.identity))
+            else:
+                lineage.append(copy_file(ref, str(target), uri, item.get("checksum")))
+        return lineage
+
+    def requests(self, host: Host, tree: str) -> list[StageRequest]:
+        """What has to be brought to ``tree`` from other machines."""
+        return [StageRequest.of(item, host, posixpath.join(tree, path)) for path, item in self._far]
+
+    def _uri(self, path: str) -> str:
+        return FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, posixpath.join(self._outdir.path, path)).uri
+
+    def uri_of(self, merged: Merged, path: str) -> str:
+        """The location of what was at ``path`` in the tree."""
+        return self._uri(merged.paths[path])
+
+    # --- what the output object says ----------------------------------------------------------------------------------
+
+    def describe(self, merged: Merged) -> None:
+        """Give every item its location; say of a Directory what is in it, and of a File its size and checksum.
+
+        :param merged: where the tree's members have come to.
+        """
+        literals = {id(item) for _, item in self._literals}
+
+        def describe(item: Item) -> None:
+            for secondary in item.get("secondaryFiles") or []:
+                describe(secondary)
+            if id(item) in self._there:
+                there = self._there[id(item)]
+                item["location"] = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, there).uri
+                if item["class"] == "Directory":
+                    item["listing"] = listing_of(there, frozenset())
+                else:
+                    measure(item, there)
+                return
+            path = self._paths[id(item)]
+            item["location"] = self.uri_of(merged, path)
+            if item["class"] == "File":
+                measure(item, posixpath.join(self._outdir.path, merged.paths[path]))
+            elif id(item) in literals:
+                for member in item.get("listing") or []:
+                    describe(member)
+            else:
+                item["listing"] = self._members(merged, path)
+
+        for item in files_of(self.value):
+            describe(item)
+
+    def _members(self, merged: Merged, path: str) -> list[JsonValue]:
+        """What is in a folder that was brought: not what was in the folder that it was merged into."""
+        found: list[JsonValue] = []
+        for name, is_folder in merged.members[path]:
+            inner = posixpath.join(path, name)
+            item = entry_of(name, self.uri_of(merged, inner), is_folder)
+            if is_folder:
+                item["listing"] = self._members(merged, inner)
+            else:
+                measure(item, posixpath.join(self._outdir.path, merged.paths[inner]))
+            found.append(item)
+        return found
+
+
+class _Names:
+    """Which output has which path in ``outdir``."""
+
+    def __init__(self, outdir: Outdir) -> None:
+        self._outdir = outdir
+        self._numbers: dict[tuple[str, str | int], int] = {}
+        self._taken: set[str] = set()
+        self._last: dict[str, int] = {}
+
+    def keep(self, path: str, source: str) -> None:
+        """``source`` is at ``path`` already."""
+        self._numbers[path, source] = 1
+        self._taken.add(path)
+
+    def take(self, group: list[_Wish]) -> list[tuple[str, bool]]:
+        """For each of a group: its path, and whether it is new. All new ones get the same number, 1 for none.
+
+        A number is used for none of the group that is taken for one of them: by another output, or by what is in
+        ``outdir`` and is not to be replaced.
+        """
+        new = list(dict.fromkeys(wish for wish in group if (wish.path, wish.source) not in self._numbers))
+        if new:
+            number = self._last.get(new[0].path, 1)
+            while not all(self.has_room(wish, number) for wish in new):
+                number += 1
+            self._last[new[0].path] = number
+            for wish in new:
+                self._numbers[wish.path, wish.source] = number
+                self._taken.add(numbered(wish.path, number))
+        return [(numbered(wish.path, self._numbers[wish.path, wish.source]), wish in new) for wish in group]
+
+    def is_taken(self, path: str) -> bool:
+        """Whether an output of this run has the path."""
+        return path in self._taken
+
+    def has_room(self, wish: _Wish, number: int) -> bool:
+        """Whether nothing of others, and no output, is in the way of a wish with that number."""
+        path = numbered(wish.path, number)
+        if path in self._taken:
+            return False
+        # where it is an error that something is there, the merge says so, of all at once
+        return self._outdir.existing == "fail" or self._outdir.has_room(path, wish.folder)
+
+
+def here(uri: str, deployments: Mapping[str, Deployment]) -> FileRef | None:
+    """The file at ``uri`` if it is one of this machine's: then it need not be sent as a stream."""
+    ref = FileRef.of(uri)
+    if ref is None:
+        return None
+    deployment = deployments.get(ref.deployment)
+    local = ref.deployment == LOCAL_DEPLOYMENT or (
+        # what another user's jobs made is read as that user
+        deployment is not None and deployment.type == "local" and not deployment.config.get("run_as")
+    )
+    return ref if local else None
+
+
+def files_of(value: JsonValue) -> Iterator[Item]:
+    """The Files and Directories in a value, without what is in or beside them."""
+    if isinstance(value, dict):
+        if value.get("class") in ("File", "Directory"):
+            yield value
+            return
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from files_of(item)
+
+
+def _stat(path: str, *, folder: bool) -> os.stat_result:
+    """What a file or folder is; in what a job made, no link is followed.
+
+    :raises TransferError: a job has put a link in its place.
+    """
+    if job_directory_of(path) is None:
+        return os.stat(path)
+    with opened(path, folder=folder) as number:
+        return os.fstat(number)
+
+
+def _with_secondaries(item: Item) -> Iterator[Item]:
+    yield item
+    for secondary in item.get("secondaryFiles") or []:
+        yield from _with_secondaries(secondary)
+
+
+def _is_literal(item: Mapping[str, Any]) -> bool:
+    """Whether a File or Directory exists as a value only."""
+    source = item.get("location")
+    return source is None or str(source).startswith("_:")

@@ -1,0 +1,182 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What Jobs, pods and events of the API say about a batch, in words that their users know. Pure.
+
+Sources: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/ and /disruptions/#pod-disruption-conditions
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow_hybrid.model import JobState
+from airflow_hybrid.schedulers.base import ElementState
+from airflow_hybrid.schedulers.kubernetes.manifest import GAVE_UP
+
+Object = Mapping[str, Any]
+JOB_NAME = "batch.kubernetes.io/job-name"
+INDEX = "batch.kubernetes.io/job-completion-index"
+
+NEVER = frozenset({"InvalidImageName", "ErrImageNeverPull"})
+"""reasons of a waiting container that no time heals"""
+MAYBE_NEVER = frozenset({"ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError", "CreateContainerError",
+                         "RegistryUnavailable", "ErrImageInspect", "ImageInspectError"})  # fmt: skip
+"""reasons that somebody may heal, or a registry that comes back: waited for, but not for ever"""
+_POD_REASONS = {
+    "Evicted": JobState.PREEMPTED,
+    "Preempting": JobState.PREEMPTED,
+    "NodeLost": JobState.NODE_FAIL,
+    "NodeShutdown": JobState.NODE_FAIL,
+    "Terminated": JobState.NODE_FAIL,
+    "Shutdown": JobState.NODE_FAIL,
+    "DeadlineExceeded": JobState.TIMEOUT,
+    "OutOfmemory": JobState.FAILED,
+    "OutOfcpu": JobState.FAILED,
+}
+_DISRUPTIONS = {
+    "PreemptionByScheduler": JobState.PREEMPTED,
+    "EvictionByEvictionAPI": JobState.PREEMPTED,
+    "TerminationByKubelet": JobState.PREEMPTED,
+    "DeletionByTaintManager": JobState.NODE_FAIL,
+    "DeletionByPodGC": JobState.NODE_FAIL,
+}
+
+
+def name_of(item: Object) -> str:
+    return str(item["metadata"]["name"])
+
+
+def job_of(pod: Object) -> str:
+    labels = pod["metadata"].get("labels") or {}
+    return str(labels.get(JOB_NAME) or labels.get("job-name") or "")
+
+
+def index_of(pod: Object) -> int:
+    metadata = pod["metadata"]
+    text = (metadata.get("annotations") or {}).get(INDEX) or (metadata.get("labels") or {}).get(INDEX) or "0"
+    return int(text)
+
+
+def condition(item: Object, kind: str) -> Object | None:
+    """The condition of that type, if it is True."""
+    for found in (item.get("status") or {}).get("conditions") or ():
+        if found.get("type") == kind and found.get("status") == "True":
+            return dict(found)
+    return None
+
+
+def gave_up(job: Object) -> str:
+    """Why we gave a Job up, or ``""``."""
+    return str((job["metadata"].get("annotations") or {}).get(GAVE_UP) or "")
+
+
+def ended(job: Object) -> bool:
+    """Whether no pod of the Job will run any more."""
+    done = condition(job, "Complete") or condition(job, "Failed")
+    return bool(done or gave_up(job) or job["metadata"].get("deletionTimestamp"))
+
+
+def counts(job: Object) -> tuple[int, int]:
+    """Pods running and pods that do not run yet (made or still to be made)."""
+    status, spec = job.get("status") or {}, job.get("spec") or {}
+    running = int(status.get("ready") or 0)
+    finished = int(status.get("succeeded") or 0) + int(status.get("failed") or 0)
+    return running, max(0, int(spec.get("completions") or 1) - finished - running)
+
+
+def stuck(job: Object) -> bool:
+    """Whether pods that could run by the Job's own rules do not."""
+    status, spec = job.get("status") or {}, job.get("spec") or {}
+    running, pending = counts(job)
+    return running < min(running + pending, int(spec.get("parallelism") or 1)) or not status
+
+
+def waiting(pod: Object) -> tuple[str, str]:
+    """Why a pending pod does not run: reason and message, as the cluster says it; empty if it says nothing."""
+    status = pod.get("status") or {}
+    for found in status.get("conditions") or ():
+        if found.get("type") == "PodScheduled" and found.get("status") == "False":
+            return str(found.get("reason") or "Unschedulable"), str(found.get("message") or "")
+    for kind in ("initContainerStatuses", "containerStatuses"):
+        for container in status.get(kind) or ():
+            why = (container.get("state") or {}).get("waiting") or {}
+            if why.get("reason") not in (None, "", "ContainerCreating", "PodInitializing"):
+                return str(why["reason"]), str(why.get("message") or "")
+    return "", ""
+
+
+def said(reason: str, message: str) -> str:
+    return f"{reason}: {message}".strip(": ") if message else reason
+
+
+def of_pod(pod: Object) -> ElementState:
+    """How one pod stands, or ended."""
+    status = pod.get("status") or {}
+    phase = status.get("phase")
+    terminated = [
+        dict(c["state"]["terminated"], name=c.get("name"))
+        for kind in ("initContainerStatuses", "containerStatuses")
+        for c in status.get(kind) or ()
+        if (c.get("state") or {}).get("terminated")
+    ]
+    for end in terminated:
+        if end.get("reason") == "OOMKilled":
+            return ElementState(JobState.OUT_OF_MEMORY, _where("OOMKilled: it used more memory than its limit", pod))
+    if phase == "Succeeded":
+        return ElementState(JobState.COMPLETED)
+    if phase != "Failed":
+        return ElementState(JobState.RUNNING if phase == "Running" else JobState.PENDING, said(*waiting(pod)))
+    reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
+    disruption = condition(pod, "DisruptionTarget")
+    if reason in _POD_REASONS:
+        return ElementState(_POD_REASONS[reason], _where(said(reason, message), pod))
+    if disruption is not None:
+        why = str(disruption.get("reason") or "")
+        text = said(why, str(disruption.get("message") or ""))
+        return ElementState(_DISRUPTIONS.get(why, JobState.PREEMPTED), _where(text, pod))
+    if reason or not terminated:
+        return ElementState(JobState.FAILED, _where(said(reason or "Failed", message or said(*waiting(pod))), pod))
+    end = next((t for t in terminated if t.get("exitCode")), terminated[0])
+    text = f"{end.get('reason') or 'Error'}: container {end['name']} ended with exit code {end.get('exitCode')}"
+    return ElementState(JobState.FAILED, _where(f"{text} {end.get('message') or ''}".rstrip(), pod))
+
+
+def _where(text: str, pod: Object) -> str:
+    node = (pod.get("spec") or {}).get("nodeName")
+    return f"{text} (pod {name_of(pod)}{f' on {node}' if node else ''})"
+
+
+def elements(job: Object | None, name: str, pods: Sequence[Object]) -> dict[str, ElementState]:
+    """Element id (``<job>_<index>``) -> state, and under the Job's own name how an index without a pod stands.
+
+    A pod that was disrupted is replaced while the Job lives, so its index is pending, not ended.
+    """
+    found: dict[str, ElementState] = {}
+    latest: dict[int, Object] = {}
+    for pod in sorted(pods, key=lambda p: str(p["metadata"].get("creationTimestamp") or "")):
+        latest[index_of(pod)] = pod
+    over = job is None or ended(job)
+    for index, pod in latest.items():
+        state = of_pod(pod)
+        if state.state.ended and not over and condition(pod, "DisruptionTarget"):
+            state = ElementState(JobState.PENDING, f"begun again by Kubernetes: {state.reason}")
+        elif not state.state.ended and pod["metadata"].get("deletionTimestamp") and over:
+            state = ElementState(JobState.UNKNOWN, "its pod is being deleted")
+        found[f"{name}_{index}"] = state
+    if job is None:
+        return found
+    if why := gave_up(job):
+        gone = ElementState(JobState.FAILED, why)
+        return {name: gone, **{id_: s if s.state.ended else gone for id_, s in found.items()}}
+    failed = condition(job, "Failed")
+    if failed is not None:
+        late = failed.get("reason") == "DeadlineExceeded"
+        text = said(str(failed.get("reason") or ""), str(failed.get("message") or ""))
+        found[name] = ElementState(JobState.TIMEOUT if late else JobState.FAILED, text)
+        if late:
+            for id_, element in found.items():
+                if element.state in (JobState.UNKNOWN, JobState.PENDING, JobState.RUNNING):
+                    found[id_] = found[name]
+    elif condition(job, "Complete") is None and not job["metadata"].get("deletionTimestamp"):
+        found[name] = ElementState(JobState.PENDING)
+    return found

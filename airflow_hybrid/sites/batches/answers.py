@@ -1,0 +1,157 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What a location answers about batch directories, as values. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from airflow_hybrid.sites.batches.directory import BatchReport, Ending, Evidence
+
+MOST_SAID = 4000
+"""characters of what a site says that are read"""
+
+
+def parse_answer(text: str) -> tuple[str, str, list[str]]:
+    """Verdict, message and report lines of a submit, cancel or inspect command; the verdict is ``""`` if it was cut."""
+    lines = text.split("\n")
+    for position, line in enumerate(lines):
+        if line.startswith("#ah "):
+            return line[4:], "\n".join(lines[position + 1 :]).strip()[:MOST_SAID], lines[:position]
+    return "", text[-500:], lines
+
+
+def parse_reports(lines: Sequence[str], task_directory: str) -> list[BatchReport]:
+    """The reports among lines of ``B token``, ``K key``, ``I id`` and ``E index:content``."""
+    reports: list[BatchReport] = []
+    keys: list[str] = []
+    ids: list[str] = []
+    results: dict[str, int | None] = {}
+    for line in [*lines, "B "]:
+        kind, _, rest = line.partition(" ")
+        if kind == "B":
+            if reports:
+                reports[-1] = BatchReport(reports[-1].token, reports[-1].directory, tuple(keys), tuple(ids), results)
+            keys, ids, results = [], [], {}
+            if rest:
+                reports.append(BatchReport(rest, f"{task_directory}/{rest}", (), ()))
+        elif kind == "K":
+            keys.append(rest)
+        elif kind == "I" and rest != "-":
+            ids.append(rest)
+        elif kind == "E":
+            for index, ending in _endings([rest]):
+                if index < len(keys):
+                    results[keys[index]] = ending.exit_code
+    return reports
+
+
+def parse_evidence(text: str) -> Evidence:
+    """:raises ValueError: the answer was cut off."""
+    lines = text.split("\n")
+    if "#end" not in lines:
+        raise ValueError("the answer was cut off")
+    parts: dict[str, list[str]] = {}
+    for line in lines:
+        if line in ("#meta", "#ids", "#ec", "#c", "#cancelled", "#absent", "#full", "#end"):
+            current = parts.setdefault(line, [])
+        elif parts:
+            current.append(line)
+    described = "".join(parts.get("#meta", ()))
+    claims, endings = _claims(parts.get("#c", ()))
+    endings.update(_endings(parts.get("#ec", ())))
+    for index in _killed(parts.get("#c", ())) & endings.keys():
+        endings[index] = replace(endings[index], memory_kills=endings[index].memory_kills + 1)
+    return Evidence(
+        meta=json.loads(described) if described else None,
+        ids=tuple(line for line in parts.get("#ids", ()) if line and line != "-"),
+        endings=endings,
+        claims=claims,
+        cancelled="#cancelled" in parts,
+        present="#absent" not in parts,
+        disk_full="#full" in parts,
+    )
+
+
+def parse_space(text: str) -> str:
+    """What :func:`space_command` printed, for people: ``/scratch has 0 of 256 MiB and 70 % of its inodes free``; or
+    ``""`` if it printed something else.
+    """
+    rows = [re.fullmatch(r".*?\s(\d+)\s+(\d+)\s+(\d+)\s+(\d+%|-)\s+(/.*)", line) for line in text.splitlines()]
+    if len(rows) != 2 or rows[0] is None:
+        return ""
+    size, _, free, _, mount = rows[0].groups()
+    said = f"{mount} has {int(free) // 1024} of {int(size) // 1024} MiB free"
+    inodes = rows[1]
+    if inodes is not None and int(inodes[1]):
+        said += f" and {int(inodes[3])} of {inodes[1]} inodes"
+    return said
+
+
+def parse_tails(data: bytes) -> list[bytes]:
+    """What :func:`tails_command` printed."""
+    found = []
+    while data:
+        number, _, data = data.partition(b"\n")
+        size = int(number)
+        found.append(data[:size])
+        data = data[size + 1 :]
+    return found
+
+
+def _numbered(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    for line in lines:
+        path, colon, content = line.partition(":")
+        number = path.rpartition("/")[2]
+        if colon and number.isdigit():
+            yield int(number), content
+
+
+def _endings(lines: Sequence[str]) -> Iterator[tuple[int, Ending]]:
+    for index, content in _numbered(lines):
+        ending = _ending(content)
+        if ending is not None:
+            yield index, ending
+
+
+def _ending(content: str) -> Ending | None:
+    """``<exit code> <hundredths> [<signal>] [oom=<number>] [node=<name>]`` or ``- <reason>``; None: neither."""
+    first, _, rest = content.partition(" ")
+    if first == "-":
+        return Ending(None, None, rest)
+    if not first.isdigit():
+        return None
+    time, *marks = rest.split(" ")
+    signal = next((mark for mark in marks if mark.isalnum() and mark.isupper()), "")
+    node = next((mark.removeprefix("node=") for mark in marks if mark.startswith("node=")), "")
+    kills = next((mark.removeprefix("oom=") for mark in marks if mark.startswith("oom=")), "0")
+    return Ending(
+        exit_code=int(first),
+        seconds=int(time) / 100 if time.isdigit() else None,
+        signal=signal,
+        node=node,
+        memory_kills=int(kills) if kills.isdigit() else 0,
+    )
+
+
+def _killed(lines: Sequence[str]) -> set[int]:
+    """Jobs in whose container the kernel killed a process for lack of memory."""
+    return {index for index, content in _numbered(lines) if content == "oom"}
+
+
+def _claims(lines: Sequence[str]) -> tuple[dict[int, str], dict[int, Ending]]:
+    """Who has which job; and the endings that were noted behind that, as nothing else could be written.
+
+    What a container's engine says of its memory stands there, too (``oom``): see :func:`_killed`.
+    """
+    claims: dict[int, str] = {}
+    endings: dict[int, Ending] = {}
+    for index, content in _numbered(lines):
+        ending = _ending(content.removeprefix("ended ")) if content.startswith("ended ") else None
+        if index not in claims:
+            claims[index] = content
+        elif ending is not None and index not in endings:
+            endings[index] = replace(ending, disk_full=True)
+    return claims, endings

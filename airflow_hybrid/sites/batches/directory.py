@@ -1,0 +1,286 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The batch directory at a location, which is the truth about a batch; pure builders and parsers, no I/O.
+
+::
+
+    T/                      task directory: a function of dag, run, task, map index and generation
+      lock                  one submit at a time
+      cancelled.<try>       nothing of this try, or of earlier ones, is submitted any more (cancelled: of any)
+      <token>/              batch directory
+        cancelled           no job of the batch is begun any more
+        manifest meta.json  keys of the jobs, one a line; what a reader needs to know of them
+        submitting.<part>   written before the scheduler is asked: the name to look up if the answer is lost
+        jobid.<part> jobid  the scheduler's id, each written atomically
+        c/<index>           claim: which element has the job
+        ec/<index>          exit code: empty counts as absent
+        disk                `full`, if the file system was full when a job ended or was to begin
+        <key>/              job directory: out, tmp, in, stdout, stderr
+
+One remote command submits a batch. It can be repeated at any time, by anybody, after any loss of connection.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import posixpath
+import re
+import tarfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_hybrid.model import JobScript, Resources, StageEntry
+from airflow_hybrid.schedulers.base import Scheduler, Submission
+from airflow_hybrid.sites.batches.runner import runner
+from airflow_hybrid.sites.batches.script import SHARD, common_exports, job_function, out_path
+
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}\Z")
+_OWN_NAMES = frozenset(
+    (
+        "c",
+        "ec",
+        "s",
+        "log",
+        "said",
+        "disk",
+        "cancelled",
+        "manifest",
+        "meta.json",
+        "jobid",
+        "stage.tar",
+        "runner.sh",
+        "launch.sh",
+    )
+)
+_OWN_PREFIXES = ("host-", "jobid.", "submitting.", "batch.", "jobs.")
+GZIP_FROM_BYTES = 256 << 10
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The jobs of one step that run together at one location.
+
+    :ivar directory: absolute path ``<task directory>/<token>``.
+    :ivar name: for people; the scheduler's job name begins with it.
+    :ivar keys: names of the job directories, plain and unique; ``jobs`` in the same order.
+    :ivar options: native options of the scheduler for this batch, added to those of the service.
+    :ivar locations: how many locations each job has at once.
+    :ivar known: tokens of the other batches of the task directory that the caller knows of.
+    """
+
+    directory: str
+    name: str
+    keys: tuple[str, ...]
+    jobs: tuple[JobScript, ...]
+    resources: Resources = field(default_factory=Resources)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    known: tuple[str, ...] = ()
+    locations: int = 1
+
+    def __post_init__(self) -> None:
+        check_directory(self.directory)
+        if not self.jobs or len(self.keys) != len(self.jobs) or len(set(self.keys)) != len(self.keys):
+            raise ValueError(f"a batch needs one unique key per job: {len(self.keys)} keys, {len(self.jobs)} jobs")
+        for word in (self.token, *self.keys, *self.known):
+            if not _PLAIN.match(word):
+                raise ValueError(f"not a plain name: {word!r}")
+        bad = [key for key in self.keys if key in _OWN_NAMES or key.startswith(_OWN_PREFIXES)]
+        if bad:
+            raise ValueError(f"the batch directory has a file of that name: {bad[0]!r}")
+
+    @property
+    def token(self) -> str:
+        return posixpath.basename(self.directory)
+
+    @property
+    def task_directory(self) -> str:
+        return posixpath.dirname(self.directory)
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """What a batch directory says.
+
+    :ivar results: exit codes by key, of the jobs that ended; None where a command could not be started.
+    """
+
+    token: str
+    directory: str
+    keys: tuple[str, ...]
+    scheduler_ids: tuple[str, ...]
+    results: Mapping[str, int | None] = field(default_factory=dict)
+
+    @property
+    def attempt(self) -> int:
+        """The try that a token of the form ``a<try>-<digest>`` belongs to; 0 for another form."""
+        return attempt_of(self.token)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """One ``ec/<index>``: exit code (None: not started, see ``reason``) and wall time.
+
+    :ivar signal: name of a signal that the runner got while the job ran (``TERM``): its sender may have ended the job.
+    :ivar memory_kills: how many processes of the element the kernel killed meanwhile for lack of memory.
+    :ivar node: where it ran, by the node's own name.
+    :ivar disk_full: the file system was full when this was to be noted.
+    """
+
+    exit_code: int | None
+    seconds: float | None = None
+    reason: str = ""
+    signal: str = ""
+    memory_kills: int = 0
+    disk_full: bool = False
+    node: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the batch directory says when its jobs are to be judged; endings and claims by job index.
+
+    :ivar disk_full: a runner met a full file system.
+    """
+
+    meta: Mapping[str, Any] | None
+    ids: tuple[str, ...]
+    endings: Mapping[int, Ending]
+    claims: Mapping[int, str]
+    cancelled: bool
+    present: bool
+    disk_full: bool = False
+
+
+def attempt_of(token: str) -> int:
+    """The try that a token of the form ``a<try>-<digest>`` belongs to; 0 for another form."""
+    match = re.match(r"a(\d{1,9})-", token)
+    return int(match[1]) if match else 0
+
+
+def check_directory(path: str) -> str:
+    """:raises ValueError: not absolute, not normal, or with a line break."""
+    if not path.startswith("/") or posixpath.normpath(path) != path or "\n" in path or "\0" in path:
+        raise ValueError(f"not an absolute and normal path of one line: {path!r}")
+    return path
+
+
+def scheduler_name(batch: Batch) -> str:
+    """The job name at the scheduler: readable, and unique to the batch directory."""
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", batch.name).strip("-.")[:40] or "batch"
+    if not plain[0].isalpha():  # PBS and Grid Engine want a letter first
+        plain = f"j{plain}"
+    return f"{plain}-{hashlib.sha256(batch.directory.encode(errors='surrogateescape')).hexdigest()[:12]}"
+
+
+def submission(batch: Batch, **more: Any) -> Submission:
+    """The batch as the scheduler sees it; ``more``: the fields that the queue knows."""
+    limits = [job.walltime_s for job in batch.jobs]
+    return Submission(
+        directory=batch.directory,
+        name=scheduler_name(batch),
+        jobs=len(batch.jobs),
+        nodes=batch.locations,
+        resources=batch.resources,
+        walltime_s=None if None in limits else max(w for w in limits if w is not None),
+        environment=common_exports(batch.jobs),
+        **more,
+    )
+
+
+def meta(batch: Batch, max_array: int) -> dict[str, Any]:
+    """``meta.json``: defaults are left out, so that a large batch stays small."""
+    jobs = {
+        key: {name: value for name, value in (("o", job.stdout), ("e", job.stderr), ("w", job.walltime_s)) if value}
+        for key, job in zip(batch.keys, batch.jobs, strict=True)
+        if job.stdout or job.stderr or job.walltime_s
+    }
+    found = {"keys": list(batch.keys), "jobs": jobs, "max_array": max_array}
+    if "ram_mib" in batch.resources.explicit:
+        found["memory_mib"] = batch.resources.ram_mib
+    return found
+
+
+def archive(batch: Batch, scheduler: Scheduler, sub: Submission) -> bytes:
+    """One tar stream with everything that is made at the location, relative to the batch directory.
+
+    Copies, and what is put into them, cannot travel: the job makes them when it starts.
+
+    :raises ValueError: a stage entry lies outside of the batch directory.
+    """
+    buffer = io.BytesIO()
+    now = int(time.time())
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as tar:
+
+        def add(name: str, kind: bytes = tarfile.REGTYPE, data: bytes = b"", link: str = "", mode: int = 0o644) -> None:
+            info = tarfile.TarInfo(f"./{name}")
+            info.type, info.size, info.linkname, info.mode, info.mtime = kind, len(data), link, mode, now
+            tar.addfile(info, io.BytesIO(data) if data else None)
+
+        functions: list[str] = []
+        for index, (key, job) in enumerate(zip(batch.keys, batch.jobs, strict=True)):
+            early, late = _split(job.stage)
+            for entry in early:
+                name = _inside(batch, entry)
+                if entry.kind == "mkdir":
+                    add(name, tarfile.DIRTYPE, mode=0o755)
+                elif entry.kind == "link":
+                    add(name, tarfile.SYMTYPE, link=entry.source or "")
+                else:
+                    add(name, data=entry.text or b"", mode=0o755 if entry.executable else 0o644)
+            literals: list[str] = []
+            for entry in late:
+                _inside(batch, entry)
+                if entry.kind == "file":
+                    literals.append(f"{batch.directory}/{key}/literal.{len(literals)}")
+                    add(f"{key}/literal.{len(literals) - 1}", data=entry.text or b"")
+            for path in (job.stdout, job.stderr):
+                if path and "/" in path.lstrip("/"):
+                    folder = posixpath.dirname(posixpath.join(job.outdir, path))
+                    add(_relative(batch, folder), tarfile.DIRTYPE, mode=0o755)
+            functions.append(job_function(index, job, late, literals))
+        for shard in range(0, len(functions), SHARD):
+            add(f"jobs.{shard // SHARD}.sh", data=_bytes("".join(functions[shard : shard + SHARD])))
+        for name, text in scheduler.scripts(sub).items():
+            add(name, data=_bytes(text), mode=0o755)
+        text = runner(batch.directory, len(batch.jobs), sub.pack_s, scheduler.runner_tail(sub))
+        add("runner.sh", data=_bytes(text), mode=0o755)
+        add("disk", data=b"room\n")  # overwritten in place when it is full, which needs no room
+        add("meta.json", data=json.dumps(meta(batch, sub.max_array), separators=(",", ":")).encode())
+        # the last member: without it the stream was cut
+        add("manifest", data="".join(f"{key}\n" for key in batch.keys).encode())
+    data = buffer.getvalue()
+    return gzip.compress(data, 1) if len(data) > GZIP_FROM_BYTES else data
+
+
+def _split(stage: Sequence[StageEntry]) -> tuple[list[StageEntry], list[StageEntry]]:
+    early: list[StageEntry] = []
+    late: list[StageEntry] = []
+    for entry in stage:
+        inside = any(entry.target.startswith(f"{e.target}/") or entry.target == e.target for e in late)
+        (late if entry.kind == "copy" or inside else early).append(entry)
+    return early, late
+
+
+def _relative(batch: Batch, path: str) -> str:
+    path = posixpath.normpath(path)
+    if not path.startswith(f"{batch.directory}/"):
+        raise ValueError(f"{path!r} lies outside of the batch directory {batch.directory!r}")
+    return path[len(batch.directory) + 1 :]
+
+
+def _inside(batch: Batch, entry: StageEntry) -> str:
+    return _relative(batch, entry.target)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="surrogateescape")
+
+
+def stream_path(directory: str, key: str, which: str, described: Mapping[str, Any]) -> str:
+    """Absolute path of a job's ``stdout`` or ``stderr``."""
+    path = described.get("jobs", {}).get(key, {}).get(which[3])
+    return posixpath.normpath(posixpath.join(directory, key, "out", out_path(path, which)))

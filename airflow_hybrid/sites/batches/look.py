@@ -1,0 +1,94 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""One look at a place before jobs are placed: what was placed there before, what it has, when a job would start."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_hybrid.model import Resources
+from airflow_hybrid.schedulers.base import Scheduler, Submission
+from airflow_hybrid.schedulers.estimates import Capacity
+from airflow_hybrid.sites.batches.queue import OUR_OPTIONS
+from airflow_hybrid.sites.hosts.base import TASK_BYTES, Host, answers_up_to
+
+LOOK_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class SiteLook:
+    """What a place said.
+
+    :ivar placed: (job key, deployment, service or ``-``, location) of earlier choices for the same task.
+    :ivar wait_s: the site's estimate; None: not asked, or not known, and then ``said`` has its words.
+    :ivar on_host: jobs are processes of the host.
+    """
+
+    placed: tuple[tuple[str, str, str, str], ...] = ()
+    capacity: Capacity = field(default_factory=Capacity)
+    wait_s: float | None = None
+    said: str = ""
+    on_host: bool = False
+
+
+async def look(
+    host: Host,
+    scheduler: Scheduler | None,
+    task_directory: str,
+    *,
+    resources: Resources,
+    options: Mapping[str, Any],
+    load: bool = False,
+    wait: bool = False,
+) -> SiteLook:
+    """Ask a place, in one command.
+
+    :param scheduler: None where the place has none that could be asked.
+    :param load: ask for capacity even if that is not for free; ``wait``: ask when a job would start.
+    :raises SiteError: the place does not answer.
+    """
+    parts = [f"cat {shlex.quote(task_directory + '/placed')} 2>/dev/null", "echo '#look'"]
+    on_host = scheduler is not None and scheduler.on_host
+    if scheduler is not None:
+        submission = submission_for(options, task_directory, resources)
+        if load or on_host:
+            parts.append(f"( {scheduler.capacity_command(submission) or ':'}\n) </dev/null")
+        if wait and (text := scheduler.wait_command(submission)):
+            parts.append(f"( {text}\n) </dev/null")
+    with answers_up_to(TASK_BYTES):  # where all jobs of the task were placed; a line for each of a cluster's nodes
+        answer = await host.run("\n".join([*parts, ":"]), timeout_s=LOOK_TIMEOUT_S, label="look at the place")
+    notes, _, rest = answer.out.partition("#look\n")
+    wait_s, said = scheduler.parse_wait(rest) if scheduler is not None and wait else (None, "")
+    return SiteLook(
+        tuple(_entries(notes)),
+        scheduler.parse_capacity(rest) if scheduler is not None else Capacity(),
+        wait_s,
+        said,
+        on_host,
+    )
+
+
+def submission_for(options: Mapping[str, Any], directory: str, resources: Resources | None = None) -> Submission:
+    """One job as a scheduler is asked about it before there is one; ``options``: those of its service."""
+    needs = resources or Resources()
+    return Submission(
+        directory=directory,
+        name="estimate",
+        jobs=1,
+        resources=needs,
+        walltime_s=needs.walltime_s,
+        options={key: value for key, value in options.items() if key not in OUR_OPTIONS},
+        template=options.get("template"),
+    )
+
+
+def _entries(text: str) -> list[tuple[str, str, str, str]]:
+    """Whole lines of a ``placed`` file; what a kill cut off is left out."""
+    found = []
+    for line in text.splitlines():
+        fields = line.split("\t")
+        if len(fields) == 5 and fields[4] == ".":
+            found.append((fields[0], fields[1], fields[2], fields[3]))
+    return found

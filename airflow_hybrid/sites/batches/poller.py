@@ -1,0 +1,306 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""One status command per host, scheduler and interval, for all batches of the process.
+
+The command counts the exit-code files of every watched batch and, less often, asks the scheduler behind that, for a
+limited time: one that hangs holds no finished job back. A command that fails says nothing about any batch: *unknown*,
+never *gone*.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import shlex
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from airflow_hybrid.errors import SiteError, StatusUnknownError
+from airflow_hybrid.schedulers.base import QueueView, Scheduler
+from airflow_hybrid.sites.batches.commands import evidence_snippet
+from airflow_hybrid.sites.hosts.base import Host, answers_up_to
+
+log = logging.getLogger(__name__)
+MOST_BATCHES = 200
+"""in one command: its text is one argument of a process, at most 128 KiB"""
+FASTEST_S, SLOWEST_S = 0.3, 10.0
+PER_BATCH_S = 0.05
+"""more batches are asked after less often, as one ends the sooner"""
+STATUS_BYTES = 32 << 20
+"""about 100,000 jobs as the most talkative of the queues tells them"""
+STATUS_TIMEOUT_S = 60.0
+HOPELESS_S = 120.0
+"""how long a scheduler must say that nothing of a batch can ever run before it is believed"""
+
+
+class NeverStartsError(Exception):
+    """Nothing of the batch runs, and by the scheduler's own words nothing ever will."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a batch is, in jobs, for the user interface.
+
+    :ivar reasons: why jobs are not running, in the scheduler's words; those that will not end by themselves are
+        explained.
+    :ivar unknown: why the state is not known at the moment, or ``""``.
+    """
+
+    total: int
+    finished: int
+    running: int = 0
+    pending: int = 0
+    reasons: tuple[str, ...] = ()
+    unknown: str = ""
+
+    def __str__(self) -> str:
+        parts = [f"{self.finished} of {self.total} {'job' if self.total == 1 else 'jobs'} ended"]
+        if self.unknown:
+            return f"{parts[0]}; how the others are is not known: {self.unknown}"
+        parts += [f"{count} {word}" for count, word in ((self.running, "running"), (self.pending, "pending")) if count]
+        why = f" ({'; '.join(self.reasons)})" if self.reasons and self.pending else ""
+        return ", ".join(parts) + why
+
+
+@dataclass(eq=False)
+class Watch:
+    """One batch that somebody waits for. ``done`` is set when all jobs ended or the queue has forgotten the batch.
+
+    :ivar context: of who waits: Airflow finds the task whose log a line belongs to by a context variable, and all
+        tasks share the poll.
+    """
+
+    directory: str
+    ids: tuple[str, ...]
+    total: int
+    progress: Callable[[Progress], None] | None
+    done: asyncio.Future[None]
+    since: float = field(default_factory=time.monotonic)
+    last: Progress | None = None
+    counted: int = 0
+    evidence: str | None = None
+    views: tuple[QueueView, ...] = ()
+    hopeless_since: float | None = None
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+
+    def tell(self, progress: Progress) -> None:
+        """Report a change; whoever listens cannot disturb the poll."""
+        if progress == self.last:
+            return
+        self.last = progress
+        if self.progress is not None:
+            try:
+                self.context.run(self.progress, progress)
+            except Exception:
+                log.exception("reporting the progress of %s failed", self.directory)
+
+
+class Poller:
+    """Watches batches at one host and scheduler while there are any. Belongs to one event loop."""
+
+    def __init__(self, host: Host, scheduler: Scheduler, slowest_s: float = SLOWEST_S) -> None:
+        self.host = host
+        self.scheduler = scheduler
+        self.slowest_s = slowest_s
+        # a real scheduler's queue takes a while anyway
+        self.fastest_s = host.poll_s if scheduler.status_interval_s <= FASTEST_S else FASTEST_S
+        self.per_batch_s = PER_BATCH_S if self.fastest_s >= FASTEST_S else 0.0
+        self.commands = 0
+        self.queries = 0
+        self.drained: set[str] = set()
+        self._watches: set[Watch] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._failures = 0
+        self._problem = ""
+        self._silences = 0
+        self._asked = 0.0
+        self._wake = asyncio.Event()
+
+    async def watch(
+        self, directory: str, ids: Sequence[str], total: int, progress: Callable[[Progress], None] | None
+    ) -> str | None:
+        """Return when all jobs of the batch left an exit code, or the queue no longer has the batch.
+
+        :return: what the batch directory says (:func:`job_commands.parse_evidence`) if all jobs left an exit code:
+            the command that counted them has read it, so that nobody has to ask again.
+        :raises NeverStartsError: what is left of it can never run, in the scheduler's words.
+        :raises SiteError: only what no repetition can heal (a wrong host key, a refused login).
+        """
+        watch = Watch(directory, tuple(ids), total, progress, asyncio.get_running_loop().create_future())
+        self._watches.add(watch)
+        self._wake.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.ensure_future(self._run())
+        try:
+            await watch.done
+        finally:
+            self._watches.discard(watch)
+            self.drained.discard(directory)
+            if watch.views and not any(view.pending for view in watch.views):
+                self.drained.add(directory)
+        return watch.evidence
+
+    async def _run(self) -> None:
+        while self._watches:
+            self._wake.clear()
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._interval(time.monotonic()))
+            except asyncio.TimeoutError:
+                pass
+            else:
+                await asyncio.sleep(self.fastest_s)  # a new batch: give its neighbours the chance to come along
+            watches = [watch for watch in self._watches if not watch.done.done()]
+            for start in range(0, len(watches), MOST_BATCHES):
+                await self._poll(watches[start : start + MOST_BATCHES])
+
+    def _interval(self, now: float) -> float:
+        """A tenth of the age of the youngest batch, so that short jobs are seen soon and long ones cost little; more
+        where there are many batches.
+        """
+        youngest = min((now - watch.since for watch in self._watches), default=0.0)
+        wait = min(self.slowest_s, max(self.fastest_s, youngest / 10, len(self._watches) * self.per_batch_s))
+        return max(wait, min(30.0, 0.5 * 2 ** min(self._failures, 6))) if self._failures else wait
+
+    async def _poll(self, watches: list[Watch]) -> None:
+        now = time.monotonic()
+        gap = self.scheduler.status_interval_s
+        if gap > FASTEST_S:  # the files are counted twice as often as a real scheduler is asked
+            gap = max(gap, 2 * self._interval(now))
+        gap = max(gap, min(30.0, 2.0**self._silences) if self._silences else 0.0)
+        ask = now - self._asked >= gap and any(now - watch.since >= min(1.0, gap) for watch in watches)
+        ids = sorted({id_ for watch in watches for id_ in watch.ids})
+        counts = "".join(f"ah_count {shlex.quote(watch.directory)} {watch.total}\n" for watch in watches)
+        question = f"printf '\\n#asked\\n'\n{self.scheduler.status_command(ids)}" if ask and ids else ""
+        command = f"{_COUNT}{counts}{question}"
+        self.commands += 1
+        try:
+            with answers_up_to(STATUS_BYTES):
+                answer = await self.host.run(command, timeout_s=STATUS_TIMEOUT_S, label=f"{self.scheduler.name} status")
+            counted, _, said = answer.out.partition("\n#asked\n")
+            parts = counted.split("\n#n ")
+            found = [int(part.partition("\n")[0]) for part in parts[1:]]
+            if answer.exit_code != 0 or len(found) != len(watches):
+                raise StatusUnknownError(
+                    f"the status command failed (exit code {answer.exit_code}): {answer.err.strip()[-500:]}",
+                    where=self.host.title,
+                )
+            for watch, count, part in zip(watches, found, parts[1:], strict=True):
+                watch.counted = max(watch.counted, count)
+                if count < 0 or count >= watch.total:
+                    watch.evidence = part.partition("\n")[2] or None
+                    _resolve(watch)
+            if ask:
+                self._asked, self.queries = now, self.queries + 1
+                self._hear(said, ids, watches, now)
+        except SiteError as error:
+            if not error.retryable:
+                self._fail(watches, error)
+                return
+            if (
+                ask
+            ):  # perhaps the scheduler hung, and nothing there could end it: files are counted before it is asked again
+                self._asked, self._silences = now, self._silences + 1
+            self._unknown(watches, error)
+            return
+        except Exception as error:  # a fault of ours must reach those who wait, not vanish in a task
+            self._fail(watches, error)
+            return
+        if self._failures:
+            log.info("%s: answers again", self.host.title)
+        self._failures = 0
+        for watch in watches:
+            watch.tell(self._progress(watch))
+
+    def _hear(self, text: str, ids: Sequence[str], watches: list[Watch], asked: float) -> None:
+        """What the scheduler says, or that it said nothing."""
+        try:
+            views = self.scheduler.parse_status(text, ids) if ids else {}
+        except StatusUnknownError as error:
+            if not self._silences:
+                log.warning("%s: the state of %d batches is unknown: %s", self.host.title, len(watches), error)
+            self._silences, self._problem = self._silences + 1, error.message
+            return
+        if self._silences:
+            log.info("%s: %s answers again", self.host.title, self.scheduler.name)
+        self._silences, self._problem = 0, ""
+        self._judge(watches, views, asked)
+
+    def _judge(self, watches: list[Watch], views: dict[str, QueueView], asked: float) -> None:
+        for watch in watches:
+            watch.views = tuple(views[id_] for id_ in watch.ids if id_ in views)
+            if not watch.views and watch.since <= asked:
+                _resolve(watch)
+            reasons = {reason for view in watch.views for reason in view.reasons}
+            if any(view.running for view in watch.views) or not all(map(self.scheduler.hopeless, reasons or {""})):
+                watch.hopeless_since = None
+            elif watch.hopeless_since is None:
+                watch.hopeless_since = asked
+            elif asked - watch.hopeless_since >= HOPELESS_S and not watch.done.done():
+                told = sorted(self.scheduler.explain(reason) or reason for reason in reasons)
+                watch.done.set_exception(NeverStartsError("; ".join(told)))
+
+    def _progress(self, watch: Watch) -> Progress:
+        finished = min(watch.counted, watch.total)
+        running = min(sum(view.running for view in watch.views), watch.total - finished)
+        reasons = {reason for view in watch.views for reason in view.reasons if reason not in ("", "None")}
+        return Progress(
+            total=watch.total,
+            finished=max(0, finished),
+            running=running,
+            pending=watch.total - max(0, finished) - running,
+            reasons=tuple(sorted(self.scheduler.explain(reason) or reason for reason in reasons)),
+            unknown=self._problem,
+        )
+
+    def _unknown(self, watches: list[Watch], error: SiteError) -> None:
+        self._failures += 1
+        if self._failures == 1:
+            log.warning("%s: the state of %d batches is unknown: %s", self.host.title, len(watches), error)
+        for watch in watches:
+            known = self._progress(watch)
+            watch.tell(Progress(known.total, known.finished, 0, 0, known.reasons, error.message))
+
+    def _fail(self, watches: list[Watch], error: Exception) -> None:
+        for watch in watches:
+            if not watch.done.done():
+                watch.done.set_exception(error)
+
+
+def _resolve(watch: Watch) -> None:
+    if not watch.done.done():
+        watch.done.set_result(None)
+
+
+_POLLERS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str, str], Poller]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def poller(host: Host, scheduler: Scheduler, slowest_s: float = SLOWEST_S) -> Poller:
+    """The running event loop's poller for a host and scheduler."""
+    pollers = _POLLERS.setdefault(asyncio.get_running_loop(), {})
+    key = (host.deployment, host.key, scheduler.name)
+    found = pollers.get(key)
+    if found is None or not found._watches:  # an idle one may hold a host that was closed
+        found = pollers[key] = Poller(host, scheduler, slowest_s)
+    return found
+
+
+_COUNT = (
+    r"""
+ah_count() { # batch directory, number of its jobs
+    ah_d=$1 ah_total=$2
+    if [ -d "$ah_d/ec" ]; then # opening the folder makes NFS look again
+        set -- "$ah_d"/ec/*
+        [ -e "$1" ] || shift
+        printf '\n#n %s\n' $#
+        [ $# -lt "$ah_total" ] || """
+    + evidence_snippet("ah_d")
+    + r"""    else
+        printf '\n#n -1\n'
+    fi
+}
+"""
+)

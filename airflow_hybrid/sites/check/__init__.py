@@ -1,0 +1,219 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Tries the deployments of a hybrid file: reached, logged in, usable, and their links. Nothing is left behind.
+
+Each thing that is tried gives a :class:`Finding`. Deployments are tried at the same time, over the connections that
+steps would use (one per host).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from airflow_hybrid.config import Deployment, Link
+from airflow_hybrid.errors import AuthenticationError, CommandError, ConfigError, HostKeyError, HybridError
+from airflow_hybrid.model.containers import ImageSource
+from airflow_hybrid.sites.check import site_probe
+from airflow_hybrid.sites.check.findings import FAIL, OK, SKIP, TIMEOUT_S, WARN, Finding, Findings, timed
+from airflow_hybrid.sites.check.links import try_link
+from airflow_hybrid.sites.check.queues import login_shell_hint, schedulers, try_queue, try_services
+from airflow_hybrid.sites.connectors import Connector, open_connector
+from airflow_hybrid.sites.connectors.containers import image_there
+from airflow_hybrid.sites.containers.images import Wanted, find_runtime, wanted_of
+from airflow_hybrid.sites.hosts.base import Host
+from airflow_hybrid.sites.hosts.ssh.host import SshHost
+
+__all__ = ["FAIL", "OK", "SKIP", "WARN", "Finding", "check", "fails", "look_at", "schedulers"]
+
+ORDER = (
+    "connector",
+    "reach",
+    "host key",
+    "login",
+    "programs",
+    "workdir",
+    "scheduler",
+    "service",
+    "containers",
+    "image",
+    "link",
+)
+
+
+async def check(
+    deployments: Mapping[str, Deployment],
+    links: Sequence[Link] = (),
+    *,
+    names: Sequence[str] | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> list[Finding]:
+    """Try deployments and the links between them.
+
+    :param names: those to try, and the links that begin and end at them; default: all.
+    :param timeout_s: for each command at a location (connecting has the deployment's own limit).
+    """
+    wanted = list(deployments) if names is None else list(names)
+    between = [link for link in links if link.source in wanted and link.target in wanted]
+    groups = await asyncio.gather(
+        *(_deployment(deployments, name, timeout_s) for name in wanted),
+        *(try_link(deployments, link, timeout_s) for link in between),
+    )
+    return [finding for group in groups for finding in group]
+
+
+def fails(findings: Sequence[Finding]) -> bool:
+    """Whether something of ``findings`` keeps steps from running."""
+    return any(finding.result == FAIL for finding in findings)
+
+
+async def _deployment(deployments: Mapping[str, Deployment], name: str, timeout_s: float) -> list[Finding]:
+    if deployments[name].managed and not deployments[name].token:
+        findings = Findings(name)
+        said, error, seconds = await timed(open_connector(deployments, name).deployable)
+        if error is not None:
+            findings.fail("connector", error, seconds)
+        else:
+            text = "it is deployed for each run and not there between runs"
+            findings.add("connector", OK if said else SKIP, f"{text}: {said}" if said else text, seconds)
+        return findings.found
+    try:
+        connector = open_connector(deployments, name)
+        hosts = await connector.hosts()
+    except HybridError as error:
+        findings = Findings(name)
+        findings.fail("connector", error)
+        return findings.found
+    groups = await asyncio.gather(*(look_at(connector, host, timeout_s) for host in hosts))
+    return [finding for group in groups for finding in group]
+
+
+async def look_at(connector: Connector, host: Host, timeout_s: float = TIMEOUT_S) -> list[Finding]:
+    """Try one location of a deployment: each problem becomes a finding, none is raised."""
+    findings = Findings(connector.deployment.name, host.location)
+    if not await _reach(findings, host, timeout_s):
+        findings.add("the rest", SKIP, "nothing more can be tried there")
+        return findings.found
+    queue = connector.queue(host)
+    await asyncio.gather(
+        try_services(findings, connector, host, timeout_s),
+        _site(findings, connector, host, timeout_s),
+        try_queue(findings, queue.scheduler, queue.host, timeout_s),
+    )
+    return sorted(findings.found, key=lambda finding: ORDER.index(finding.what))
+
+
+async def _reach(findings: Findings, host: Host, timeout_s: float) -> bool:
+    """Open the connection and run the first command."""
+    answer, error, seconds = await timed(lambda: host.run("id -un; hostname", timeout_s=timeout_s, label="greeting"))
+    if isinstance(error, HostKeyError):
+        findings.fail("host key", error, seconds)
+        findings.add("login", SKIP, "not tried with a host key that is not trusted")
+    elif isinstance(error, (AuthenticationError, CommandError)):
+        findings.fail("login", error, seconds)
+    elif error is not None:
+        findings.fail("reach", error, seconds)
+    elif answer is not None:
+        findings.add("reach", OK, host.title, seconds)
+        if isinstance(host, SshHost):
+            key, problem, took = await timed(host.host_key)
+            findings.add("host key", OK if problem is None else WARN, key or (problem.message if problem else ""), took)
+        if answer.exit_code == 0:
+            user, _, name = answer.out.strip().partition("\n")
+            findings.add("login", OK, f"{user} at {name or host.location}")
+        else:
+            findings.add("login", FAIL, f"`id` ended with {answer.exit_code}: {answer.err.strip()[-300:]}", 0.0,
+                         "can the account run commands there (login shell, ForceCommand)?")  # fmt: skip
+    return error is None and answer is not None and answer.exit_code == 0
+
+
+async def _site(findings: Findings, connector: Connector, host: Host, timeout_s: float) -> None:
+    workdir, error, seconds = await timed(lambda: connector.workdir(host))
+    if workdir is None or error is not None:
+        findings.fail("workdir", error or ConfigError("it has no work directory"), seconds)
+        return
+    command = site_probe.script(workdir)
+    answer, error, seconds = await timed(lambda: host.run(command, timeout_s=timeout_s, label="look at the site"))
+    if error is not None or answer is None:
+        findings.fail("programs", error or ConfigError("no answer"), seconds)
+        return
+    probe = site_probe.parse(answer.out)
+    if not probe.complete:
+        findings.add("programs", FAIL, f"the look at the site was cut off: {answer.err.strip()[-300:]}", seconds)
+        return
+    look = probe.missing and await login_shell_hint(host, probe.missing[0], timeout_s)
+    _programs(findings, probe, seconds, look or "")
+    _workdir(findings, probe, workdir)
+    findings.add("containers", OK, ", ".join(probe.runtimes) or "none there")
+    source, error, seconds = await timed(lambda: connector.image(host))
+    if source is not None:
+        await _image(findings, host, source, wanted_of(connector.containers), workdir)
+    elif error is not None:
+        findings.fail("image", error, seconds)
+
+
+async def _image(findings: Findings, host: Host, source: ImageSource, wanted: Wanted, workdir: str) -> None:
+    """Would jobs run in the image of their deployment? Nothing is pulled."""
+    found, error, seconds = await timed(lambda: find_runtime(host, wanted))
+    if found is None or error is not None:
+        findings.fail("image", error or ConfigError("no answer"), seconds)
+        return
+    if found.runtime is None:
+        said = "; ".join(f"{name} {why}".rstrip() for name, why in found.said)
+        findings.add("image", FAIL, f"{wanted.runtime} cannot be used: {said}", seconds,
+                     f"install {wanted.runtime} there, or give the deployment another type")  # fmt: skip
+        return
+    named, version = found.runtime, ".".join(map(str, found.version))
+    there, error, seconds = await timed(lambda: image_there(host, named, source, workdir))
+    if error is not None:
+        findings.fail("image", error, seconds)
+    elif there is not None and source.image_id and not there.endswith("is there"):
+        findings.add("image", FAIL, f"{source.image_id} is not there", seconds, "bring it there, or name one to pull")
+    else:
+        findings.add("image", OK, f"{named} {version}, {there}", seconds)
+
+
+def _programs(findings: Findings, probe: site_probe.SiteProbe, seconds: float, hint: str) -> None:
+    size = ", ".join(
+        part
+        for part in (
+            f"{probe.cores} cores" if probe.cores else "",
+            f"{probe.memory_mib} MiB" if probe.memory_mib else "",
+            probe.os,
+        )
+        if part
+    )
+    if probe.missing:
+        text = f"not there: {', '.join(probe.missing)}"
+        missing = "have them installed (coreutils, findutils, tar, util-linux), or name their folder as `config.path`"
+        findings.add("programs", FAIL, text, seconds, hint or missing)
+        return
+    lost = [f"no {name}: {lost}" for name, lost in site_probe.OPTIONAL.items() if name in probe.lacks]
+    findings.add("programs", WARN if lost else OK, "; ".join([size, *lost]), seconds)
+
+
+def _workdir(findings: Findings, probe: site_probe.SiteProbe, workdir: str) -> None:
+    where = workdir if probe.base == workdir else f"{workdir} (to be made in {probe.base})"
+    if probe.write != "ok":
+        hint = "give the deployment a `workdir` that is yours and has room (`df`, `df -i`, quota)"
+        findings.add("workdir", FAIL, f"{where} cannot be written: {probe.write or 'no reason given'}", 0.0, hint)
+        return
+    if probe.lock != "ok":
+        hint = "give the deployment a `workdir` on a file system that supports flock (not all mounts of NFS, Lustre do)"
+        findings.add("workdir", FAIL, f"{where} cannot be locked: {probe.lock}", 0.0, hint)
+        return
+    free = "free space unknown" if probe.free_kib is None else f"{size(probe.free_kib)} free"
+    inodes = "" if probe.free_inodes is None else f", {probe.free_inodes} inodes"
+    low = (probe.free_kib is not None and probe.free_kib < site_probe.LOW_SPACE_KIB) or (
+        probe.free_inodes is not None and 0 < probe.free_inodes < site_probe.LOW_INODES
+    )
+    hint = "results of all runs stay there: free some space, or give the deployment another `workdir`" if low else ""
+    findings.add("workdir", WARN if low else OK, f"{where}, {free}{inodes}", 0.0, hint)
+
+
+def size(kib: float) -> str:
+    """A number of KiB for a person."""
+    for unit in ("KiB", "MiB", "GiB"):
+        if kib < 1024:
+            return f"{kib:.3g} {unit}"
+        kib /= 1024
+    return f"{kib:.4g} TiB"

@@ -1,0 +1,73 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What deployments have in common whose locations are containers that stand at another deployment."""
+
+from __future__ import annotations
+
+import posixpath
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.model import LOCAL_DEPLOYMENT
+from airflow_hybrid.schedulers.base import Scheduler
+from airflow_hybrid.schedulers.process import ProcessScheduler
+from airflow_hybrid.sites.connectors.base import FOLDER, Connector, own_folder
+from airflow_hybrid.sites.connectors.hosts import LocalConnector
+from airflow_hybrid.sites.containers.inspect import Container
+from airflow_hybrid.sites.hosts.base import Host
+from airflow_hybrid.sites.hosts.container import ContainerHost
+
+
+class InContainers(Connector):
+    """Containers on this machine, or on the first location of what the deployment wraps; each is a location.
+
+    They have files of their own, and run jobs as hosts do.
+    """
+
+    managed = True
+
+    def __init__(self, deployment: Deployment, inner: Connector | None = None) -> None:
+        super().__init__(deployment, inner or LocalConnector(Deployment(name=LOCAL_DEPLOYMENT, type="local")))
+        self._hosts: dict[str, ContainerHost] = {}
+
+    @property
+    def storage(self) -> str:
+        return self.deployment.name
+
+    def scheduler(self) -> Scheduler:
+        return ProcessScheduler()
+
+    def default_workdir(self) -> str:
+        return f"/tmp/{FOLDER}"
+
+    async def _resolve_workdir(self, host: Host) -> str:
+        # never that of the machine with the engine, whose files the containers do not see
+        if self.deployment.workdir is not None:
+            return posixpath.normpath(self.deployment.workdir)
+        return await own_folder(host, self.default_workdir())
+
+    def shares(self, path: str) -> bool:
+        shared = [posixpath.normpath(p) for p in self.deployment.config.get("sharedPaths") or ()]
+        return any(path == p or path.startswith(f"{p.rstrip('/')}/") for p in shared)
+
+    async def outer(self) -> Host:
+        """Where the engine is."""
+        assert self.inner is not None
+        return (await self.inner.hosts(self.deployment.wraps_service))[0]
+
+    def host_of(self, outer: Host, program: str, container: Container, location: str) -> ContainerHost:
+        """A container as a location; the same object each time, and another for a container that was made anew."""
+        if container.id not in self._hosts:
+            self._hosts[container.id] = ContainerHost(
+                self.deployment.name, location, outer, program, container.id, self.deployment.config.get("cores")
+            )
+        return self._hosts[container.id]
+
+    def title_of(self, service: str | None = None) -> str:
+        """For messages."""
+        name = f"deployment {self.deployment.name!r}"
+        return f"service {service!r} of {name}" if service else name
+
+    def missing_hint(self) -> str:
+        """What to do where no container of it runs."""
+        if self.deployment.external:
+            return "start it, or let the run do it: leave `external` out"
+        return "clear the deployment's setup task and the steps whose files were in it, and all is made anew"

@@ -1,0 +1,126 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""``kubernetes``: pods as hosts, and batches as Indexed Jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.errors import ConfigError, SiteError
+from airflow_hybrid.schedulers.base import Scheduler
+from airflow_hybrid.schedulers.kubernetes import manifest
+from airflow_hybrid.schedulers.kubernetes.scheduler import KubernetesScheduler
+from airflow_hybrid.schedulers.process import ProcessScheduler
+from airflow_hybrid.sites.batches.queue import JobQueue
+from airflow_hybrid.sites.connectors.base import FOLDER, Connector
+from airflow_hybrid.sites.hosts.base import Host
+from airflow_hybrid.sites.kubernetes.cluster import Cluster, ClusterSettings
+from airflow_hybrid.sites.kubernetes.jobs import Jobs
+from airflow_hybrid.sites.kubernetes.pod import PodHost
+from airflow_hybrid.sites.kubernetes.queue import KubernetesQueue
+from airflow_hybrid.sites.kubernetes.storage import ServicePods, StoragePod
+
+_NOT_OPTIONS = frozenset({"file", "pod", "selector", "cores", "container"})
+
+
+class KubernetesConnector(Connector):
+    """One namespace of a cluster.
+
+    A service with ``pod`` or ``selector`` is pods that run anyway: each is a location, and runs jobs as a host does.
+    Any other service is a way to run a batch as an Indexed Job whose pods share the deployment's ``storage``.
+    """
+
+    def __init__(self, deployment: Deployment, inner: Connector | None = None) -> None:
+        super().__init__(deployment, inner)
+        config = deployment.config
+        self.cluster = Cluster(ClusterSettings.of(config))
+        self.jobs = Jobs(self.cluster)
+        self.services: Mapping[str, Mapping[str, Any]] = config.get("services") or {}
+        self._pods = {
+            name: ServicePods(self.cluster, deployment.name, name, service)
+            for name, service in self.services.items()
+            if is_pods(service)
+        }
+        self._storage: StoragePod | None = None
+        self._storage_host: PodHost | None = None
+        if storage := config.get("storage"):
+            self._storage = StoragePod(self.cluster, deployment.name, storage)
+            self._storage_host = PodHost(
+                self.cluster, deployment.name, storage["claim"], self._storage.name, storage.get("container"),
+                alive=manifest.ALIVE,
+            )  # fmt: skip
+
+    @property
+    def storage(self) -> str:
+        return self.deployment.name
+
+    @property
+    def owns_hosts(self) -> bool:
+        return True
+
+    def _service(self, service: str | None) -> str | None:
+        """The service that is meant: the only one there is, where none is named."""
+        if service is None and len(self.services) == 1:
+            return next(iter(self.services))
+        if service is not None and service not in self.services:
+            raise ConfigError(
+                f"deployment {self.deployment.name!r} has no service {service!r}",
+                hint=f"it has: {', '.join(self.services) or 'none'}",
+            )
+        return service
+
+    async def hosts(self, service: str | None = None) -> list[Host]:
+        name = self._service(service)
+        if name in self._pods:
+            return list(await self._pods[name].hosts())
+        found: list[Host] = [self._storage_host] if self._storage_host is not None else []
+        if service is None:  # whose files may be asked for: every location there is
+            for pods in self._pods.values():
+                try:
+                    found += await pods.hosts()
+                except SiteError:
+                    continue
+        if not found:
+            raise ConfigError(
+                f"deployment {self.deployment.name!r} has no place for files",
+                hint="give `config.storage` with a claim, or services with a `selector` or a `pod`",
+            )
+        return found
+
+    def scheduler(self) -> Scheduler:
+        return KubernetesScheduler()
+
+    def queue(self, host: Host, service: str | None = None) -> JobQueue:
+        name = self._service(service)
+        key = (host.location, name)
+        if key not in self._queues:
+            if host is self._storage_host:
+                self._queues[key] = KubernetesQueue(host, self.jobs)
+            else:
+                self._queues[key] = JobQueue(host, ProcessScheduler())
+        return self._queues[key]
+
+    def options(self, service: str | None = None) -> Mapping[str, Any]:
+        name = self._service(service)
+        config = self.deployment.config
+        if name in self._pods:
+            return {}
+        given = {k: v for k, v in self.services.get(name or "", {}).items() if k not in _NOT_OPTIONS}
+        limits = {key: config[key] for key in ("maxConcurrentJobs", "pollingInterval") if config.get(key) is not None}
+        return {**limits, **given, "storage": config.get("storage") or {}, **super().options(name)}
+
+    def default_workdir(self) -> str:
+        storage = self.deployment.config.get("storage")
+        if not storage:
+            return f"/tmp/{FOLDER}"
+        return f"{str(storage.get('mountPath') or manifest.DEFAULT_MOUNT).rstrip('/')}/{FOLDER}"
+
+    async def close(self) -> None:
+        await self.jobs.close()
+        await self.cluster.close()
+
+
+def is_pods(service: Mapping[str, Any]) -> bool:
+    """Whether a service is pods that run anyway."""
+    return bool(service.get("pod") or service.get("selector"))

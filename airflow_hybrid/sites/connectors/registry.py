@@ -1,0 +1,115 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""From the type of a deployment to its connector, one per deployment, process and event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import json
+import os
+import weakref
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from typing import Any
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.errors import ConfigError
+from airflow_hybrid.model import LOCAL_DEPLOYMENT
+from airflow_hybrid.sites.connectors.base import Connector
+
+ENTRY_POINT_GROUP = "airflow_hybrid.connectors"
+_BUILT_IN: Mapping[str, str] = {
+    "local": "hosts:LocalConnector",
+    "ssh": "hosts:SshConnector",
+    "kubernetes": "manifests:ManifestsConnector",
+    "docker-compose": "compose:ComposeConnector",
+    **dict.fromkeys(("helm", "helm3", "helm4"), "helm:HelmConnector"),
+    **dict.fromkeys(("docker", "podman"), "containers:ContainerConnector"),
+    **dict.fromkeys(("singularity", "apptainer", "charliecloud"), "containers:ImageConnector"),
+    **dict.fromkeys(("slurm", "pbs", "sge", "flux"), "clusters:QueueConnector"),
+}
+"""type -> module of this package and class; imported when a deployment of the type is used"""
+_OPEN: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[int, dict[str, Connector]]] = (
+    weakref.WeakKeyDictionary()
+)
+"""per event loop: the process that owns it, and its connectors by content. A fork inherits none."""
+
+
+def open_connector(deployments: Mapping[str, Deployment], name: str) -> Connector:
+    """The connector of deployment ``name``, shared by everything in this process and event loop.
+
+    Two deployments of the same content are one connector, whichever DAG they come from.
+
+    :param deployments: by name; ``local`` is always there.
+    :raises ConfigError: no such deployment, or no connector for its type.
+    """
+    loop = asyncio.get_running_loop()
+    owner, connectors = _OPEN.get(loop, (0, {}))
+    if owner != os.getpid():
+        connectors = {}
+        _OPEN[loop] = (os.getpid(), connectors)
+    return _open(connectors, deployments, name, ())
+
+
+def _open(
+    connectors: dict[str, Connector], deployments: Mapping[str, Deployment], name: str, outer: tuple[str, ...]
+) -> Connector:
+    deployment = deployments.get(name)
+    if deployment is None and name == LOCAL_DEPLOYMENT:
+        deployment = Deployment(name=LOCAL_DEPLOYMENT, type="local")
+    if deployment is None:
+        raise ConfigError(f"there is no deployment {name!r}", hint=f"there are: {', '.join(sorted(deployments))}")
+    if name in outer:
+        raise ConfigError(f"deployment {name!r} wraps itself: {' -> '.join([*outer, name])}")
+    chain: list[Any] = []
+    inner: Deployment | None = deployment
+    while inner is not None and len(chain) <= len(deployments):
+        chain.append(inner.to_json())
+        inner = deployments.get(inner.wraps) if inner.wraps else None
+    key = json.dumps(chain, sort_keys=True, default=str)
+    if key not in connectors:
+        wrapped = _open(connectors, deployments, deployment.wraps, (*outer, name)) if deployment.wraps else None
+        connectors[key] = connector_class(deployment, wrapped)(deployment, wrapped)
+    return connectors[key]
+
+
+def connector_class(deployment: Deployment, wrapped: Connector | None = None) -> type[Connector]:
+    """The class for a deployment's type: ours, or that of an entry point.
+
+    :param wrapped: what it wraps: inside of a queue system, docker and podman are an image for its jobs.
+    :raises ConfigError: neither.
+    """
+    if deployment.type in _BUILT_IN:
+        module, _, name = _BUILT_IN[deployment.type].partition(":")
+        from airflow_hybrid.sites.connectors.clusters import QueueConnector
+
+        if isinstance(wrapped, QueueConnector) and name == "ContainerConnector":
+            name = "ImageConnector"
+        found: type[Connector] = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+        return found
+    points = list(entry_points(group=ENTRY_POINT_GROUP, name=deployment.type))
+    if not points:
+        from airflow_hybrid.sites.connectors.clusters import SCHEDULER_GROUP, QueueConnector, scheduler_class
+
+        if scheduler_class(deployment.type) is not None:
+            return QueueConnector
+        raise ConfigError(
+            f"deployment {deployment.name!r} has type {deployment.type!r}, for which there is no connector",
+            hint=f"built in are {', '.join(_BUILT_IN)}; a package may add others by the entry point groups"
+            f" {ENTRY_POINT_GROUP} and {SCHEDULER_GROUP}",
+        )
+    loaded = points[0].load()
+    if not (isinstance(loaded, type) and issubclass(loaded, Connector)):
+        raise ConfigError(f"the entry point {points[0].value!r} for type {deployment.type!r} is not a Connector")
+    return loaded
+
+
+async def close_all() -> None:
+    """Finish what is pending, and close the connections of this event loop; to be called before it ends."""
+    from airflow_hybrid.sites.reuse.index import write_all
+
+    await write_all()
+    _, connectors = _OPEN.get(asyncio.get_running_loop(), (0, {}))
+    for connector in list(connectors.values()):
+        if connector.owns_hosts:
+            await connector.close()

@@ -1,0 +1,229 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Images at a location: which runtime is there, and the image brought to it, once per location and image.
+
+Everybody who needs an image waits for the one who gets it: in this process for the same task, elsewhere (another
+worker, another DAG run) for the lock beside the image.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import posixpath
+import shlex
+import weakref
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from airflow_hybrid.containers import RUNTIMES, Archives, Runtime, detect
+from airflow_hybrid.errors import SiteError, UnsupportedError
+from airflow_hybrid.model.containers import OUTDIR, ImageSource, ReadyImage
+from airflow_hybrid.printable import printable
+from airflow_hybrid.removal import shell as removal
+from airflow_hybrid.sites.hosts.base import PROGRAM_BYTES, Host, answers_up_to
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+FOLDER = "images"
+"""below the work directory: locks, logs, and the images of runtimes that keep them as files"""
+OBTAIN_TIMEOUT_S = 2 * 3600.0
+_SAME = {"apptainer": ("apptainer", "singularity"), "singularity": ("singularity", "apptainer")}
+"""two names of one program: the other is taken where only that is there"""
+_KNOWN: weakref.WeakKeyDictionary[Host, dict[Any, asyncio.Task[Any]]] = weakref.WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the hybrid file says about containers at a deployment or of a step.
+
+    :ivar runtime: name of a runtime, ``auto`` or ``none``.
+    :ivar options: more arguments for it.
+    :ivar network: the network is there for every job, whether it asks for it or not.
+    :ivar required: a job without a container is refused; ``image``: name of the one for steps that ask for none.
+    :ivar folders: absolute paths of folders at the location with image files that documents may name by their paths.
+    """
+
+    runtime: str = "auto"
+    options: tuple[str, ...] = ()
+    network: bool = False
+    folders: tuple[str, ...] = ()
+    required: bool = False
+    image: str | None = None
+
+
+async def find_runtime(host: Host, wanted: Wanted) -> detect.Found:
+    """Which runtime there is at a location; asked once per host and process.
+
+    :raises SiteError: the location gave no answer.
+    """
+    names = tuple(RUNTIMES) if wanted.runtime == "auto" else _SAME.get(wanted.runtime, (wanted.runtime,))
+
+    async def ask() -> detect.Found:
+        answer = await host.run(detect.command(RUNTIMES[name] for name in names), label="look for a container runtime")
+        try:
+            return detect.parse(answer.out)
+        except ValueError as error:
+            raise SiteError(f"the container runtime could not be looked for: {error}", where=host.title) from None
+
+    return await _once(host, names, ask())
+
+
+async def ready_image(
+    host: Host, workdir: str, source: ImageSource, wanted: Wanted, *, archive: str | None = None, elsewhere: bool
+) -> ReadyImage | None:
+    """Bring the image to the location, unless it is there; None: the job can and has to do without a container.
+
+    :param archive: absolute path, at the location, of what ``dockerLoad`` or ``dockerImport`` names.
+    :param elsewhere: jobs run on other hosts than this one, which see its work directory and not its images.
+    :raises UnsupportedError: a container is required and there is no runtime, or it cannot make such an image.
+    :raises SiteError: the image could not be had, in the runtime's own words.
+    """
+    if wanted.runtime == "none":
+        if source.required:
+            raise UnsupportedError(
+                f"the step requires a container ({source.title}), and `containers` of deployment {host.deployment!r} "
+                "is `none`",
+                where=host.title,
+                hint="name a runtime there, bind the step to another deployment, or make DockerRequirement a hint",
+            )
+        return None
+    found = await find_runtime(host, wanted)
+    if found.runtime is None:
+        if source.required or wanted.runtime != "auto":
+            raise _no_runtime(host, source, wanted, found)
+        return None
+    runtime = RUNTIMES[found.runtime]
+    places = Archives(posixpath.join(workdir, FOLDER), archive, wanted.folders)
+    reference = runtime.reference(source, places)
+    archived = await obtain(host, runtime, source, places, elsewhere=elsewhere)
+    return ReadyImage(
+        found.runtime,
+        reference,
+        found.user,
+        rootless=found.rootless,
+        version=found.version,
+        options=wanted.options,
+        archive=archived,
+        outdir=posixpath.normpath(posixpath.join("/", source.output_directory or OUTDIR)),
+        network=wanted.network,
+    )
+
+
+async def obtain(
+    host: Host, runtime: Runtime, source: ImageSource, places: Archives, *, elsewhere: bool = False
+) -> str | None:
+    """Bring an image to a location, unless it is there; -> where an archive of it is, if ``elsewhere`` needs one.
+
+    :raises SiteError: the image could not be had, in the runtime's own words.
+    """
+    reference = runtime.reference(source, places)
+    shared = posixpath.join(places.folder, f"{source.digest}.tar") if elsewhere else None
+    key = (places, runtime.name, source.digest, source.of_document, shared)
+    return await _once(host, key, _obtain(host, runtime, source, places, reference, shared))
+
+
+async def _obtain(
+    host: Host, runtime: Runtime, source: ImageSource, places: Archives, reference: str, shared: str | None
+) -> str | None:
+    save = runtime.save(reference, f"{shared}.new") if shared else None
+    command = obtain_command(runtime, source, places, reference, shared if save else None)
+    with answers_up_to(PROGRAM_BYTES):
+        answer = await host.run(command, timeout_s=OBTAIN_TIMEOUT_S, label=f"{runtime.name}: {source.title}")
+    verdict, _, said = answer.out.partition("\n")
+    if verdict == "#ah refused":
+        raise UnsupportedError(
+            f"the image {source.title!r} may not be used: {said.strip()[-1500:]}",
+            where=host.title,
+            hint="copy it there, or name its folder in `containers: {images: [...]}` of the deployment",
+        )
+    if verdict == "#ah obtained":
+        log.info("%s: %s has the image %s now", host.title, runtime.name, printable(source.title))
+    elif verdict != "#ah present":
+        said = said.strip() or answer.err.strip() or f"exit code {answer.exit_code}"
+        raise SiteError(
+            f"{runtime.name} could not get the image {source.title!r}: {said[-1500:]}",
+            where=host.title,
+            hint="does the name exist, does the location reach the registry, and may you read it there? An image that "
+            "was brought there by hand is used as it is",
+        )
+    return shared if save else None
+
+
+def obtain_command(
+    runtime: Runtime, source: ImageSource, places: Archives, reference: str, shared: str | None = None
+) -> str:
+    """Shell text that brings an image to a location under a lock.
+
+    It prints ``#ah present|obtained|failed|refused``, and why.
+
+    :param shared: where an archive of the image is to be for the nodes of a cluster.
+    """
+    lines = [
+        f"{removal.FUNCTIONS}{removal.make(places.folder)} && cd {shlex.quote(places.folder)} || exit 73",
+        f"exec 9>>{source.digest}.lock",
+        "flock 9 || exit 73",
+        "export USER=${USER:-$(id -un)}",
+        f"ah_log={source.digest}.log",
+        "ah_state=present",
+        f"if ! ah_said=$( exec 2>&1 </dev/null\n{runtime.permitted(source, places)}\n); then",
+        """    echo "#ah refused"; printf '%s\\n' "$ah_said"; exit 0""",
+        "fi",
+        f"if ! {{ {runtime.present(reference)}; }}; then",
+        f"    if ( {runtime.obtain(source, places)}",
+        '    ) >"$ah_log" 2>&1 </dev/null; then ah_state=obtained',
+        '    else echo "#ah failed"; tail -c 2000 "$ah_log"; exit 0; fi',
+        "fi",
+    ]
+    save = runtime.save(reference, f"{shared}.new") if shared else None
+    if save:
+        new, path = shlex.quote(f"{shared}.new"), shlex.quote(str(shared))
+        clear = [removal.remove(f"{shared}.new"), removal.remove(str(shared))]
+        lines += [
+            f"if [ ! -s {path} ] || [ $ah_state = obtained ]; then",
+            f'    if ( {clear[0]} && {save} && {clear[1]} && mv -- {new} {path} ) >"$ah_log" 2>&1 </dev/null; then :',
+            '    else echo "#ah failed"; tail -c 2000 "$ah_log"; exit 0; fi',
+            "fi",
+        ]
+    return "\n".join([*lines, 'echo "#ah $ah_state"\n'])
+
+
+def _no_runtime(host: Host, source: ImageSource, wanted: Wanted, found: detect.Found) -> UnsupportedError:
+    said = "; ".join(f"{name} {why}".rstrip() for name, why in found.said)
+    named = "there is no container runtime" if wanted.runtime == "auto" else f"{wanted.runtime} cannot be used"
+    return UnsupportedError(
+        f"the step {'requires' if source.required else 'asks for'} a container ({source.title}), and {named}: {said}",
+        where=host.title,
+        hint="install one of docker, podman, apptainer or charliecloud there and name it as `containers` of the "
+        f"deployment {host.deployment!r}, or bind the step to a deployment that has one",
+    )
+
+
+async def _once(host: Host, key: Any, work: Coroutine[Any, Any, T]) -> T:
+    """Do it once for all who ask; after a failure, again."""
+    known = _KNOWN.setdefault(host, {})
+    task: asyncio.Task[T] | None = known.get(key)
+    if task is not None and not (task.done() and (task.cancelled() or task.exception() is not None)):
+        work.close()
+    else:
+        task = known[key] = asyncio.ensure_future(work)
+    return await asyncio.shield(task)
+
+
+def wanted_of(section: Any) -> Wanted:
+    """From ``containers`` of a deployment or a binding: a name, or ``{runtime, options, network, images}``."""
+    if not section:
+        return Wanted()
+    if isinstance(section, str):
+        return Wanted(section)
+    options: Sequence[str] = section.get("options") or ()
+    folders: Sequence[str] = section.get("images") or ()
+    return Wanted(
+        section.get("runtime") or "auto",
+        tuple(options),
+        network=bool(section.get("network")),
+        folders=tuple(folders),
+        required=bool(section.get("required")),
+        image=section.get("image"),
+    )

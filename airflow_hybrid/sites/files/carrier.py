@@ -1,0 +1,241 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Carries files from one location to another: looks at them, cuts them into streams, sends, judges, tries again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from airflow_hybrid.errors import CommandError, HybridError, SiteError, TransferError
+from airflow_hybrid.model import LineageEntry
+from airflow_hybrid.printable import printable
+from airflow_hybrid.sites.files import scripts
+from airflow_hybrid.sites.files.links import Links
+from airflow_hybrid.sites.files.requests import Key, Move, StageRequest, checksum_of, entry, final, gone, key_of, token
+from airflow_hybrid.sites.files.store import incoming_root
+from airflow_hybrid.sites.files.transfer import Ended, is_local, relay
+from airflow_hybrid.sites.hosts.base import PATH_BYTES, Host, answer_bytes, answers_up_to
+from airflow_hybrid.sites.hosts.ssh.shell import ARGUMENT_LIMIT_BYTES
+
+log = logging.getLogger(__name__)
+
+ATTEMPTS = 3
+PAUSE_S = 1.0
+"""before the second attempt about twice this, then double"""
+BULK_BYTES = 4 << 20
+"""from here on OpenSSH carries the bytes: its login costs about what asyncssh takes for these"""
+SMALL_FILE_BYTES = 256 << 10
+"""streams of files that are smaller on average are compressed, and are not cut to fit a command line"""
+LOOK_TIMEOUT_S = 3600.0
+_RATES: dict[tuple[str, str], float] = {}
+"""bytes per second by (source deployment, destination deployment), measured in this process"""
+
+
+class Carrier:
+    """From ``source`` to ``host``.
+
+    :param links: which deployments reach each other; ``ways``: what this process knows of them.
+    """
+
+    def __init__(self, source: Host, host: Host, links: Sequence[Any], ways: Links) -> None:
+        self.source, self.host, self.links, self.ways = source, host, links, ways
+
+    async def look(self, requests: Sequence[StageRequest]) -> list[Move]:
+        """Look at the sources: are they there, and (where not known yet) how big, and what digest."""
+        paths = [(request.ref.path, request.digest is None) for request in requests if request.ref is not None]
+        with answers_up_to(answer_bytes(len(paths), PATH_BYTES)):
+            result = await self.source.run(scripts.look(paths), timeout_s=LOOK_TIMEOUT_S, label="look at inputs")
+        try:
+            sights = scripts.parse_look(result.stdout, len(paths))
+        except ValueError as error:
+            raise CommandError(
+                f"the look at inputs was not answered ({error})", location=self.source.title, command="look at inputs",
+                exit_code=result.exit_code, stderr=result.err,
+            ) from None  # fmt: skip
+        moves = []
+        for request, sight in zip(requests, sights, strict=True):
+            if sight.kind == "-":
+                raise gone(request, self.source)
+            if sight.kind != request.kind:
+                said = result.err.strip()[-300:]
+                what = {
+                    "l": "is not sent: a link is in its place, or in that of a folder above it",
+                    "x": f"cannot be read: {said}" if said else "cannot be read",
+                    "f": "is a file, not a directory",
+                    "d": "is a directory, not a file",
+                }
+                raise final(TransferError(f"{request.source} {what[sight.kind]}", where=self.source.title))
+            digest = request.digest or sight.digest
+            if not digest:
+                raise TransferError(f"{request.source} cannot be read: {result.err.strip()}", where=self.source.title)
+            size = request.size if request.size is not None and not sight.digest else sight.size
+            moves.append(Move(request, sight.path, size, digest))
+        return moves
+
+    async def carry(self, moves: Sequence[Move]) -> dict[Key, LineageEntry]:
+        """One stream, tried again (for what has not arrived yet) when it breaks or arrives changed."""
+        done: dict[Key, LineageEntry] = {}
+        left = list(moves)
+        problem: HybridError | None = None
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                await asyncio.sleep(random.uniform(0.5, 1.5) * PAUSE_S * 2**attempt)
+                log.warning(
+                    "%s -> %s: %d of %d files again: %s",
+                    self.source.title,
+                    self.host.title,
+                    len(left),
+                    len(moves),
+                    problem,
+                )
+            started = time.monotonic()
+            try:
+                route, ended = await self._send(left, last=attempt == ATTEMPTS - 1)
+                seconds = time.monotonic() - started
+                arrived, left, problem = await self._judge(left, ended)
+            except SiteError as error:
+                if not error.retryable or isinstance(error, TransferError):
+                    raise
+                problem = error
+                continue
+            size = sum(move.size for move in arrived)
+            _measure(self.source, self.host, size, seconds)
+            for move in arrived:
+                share = seconds * move.size / size if size else seconds / len(arrived)
+                done[key_of(move.request)] = entry(move.request, route, move.size, share, checksum_of(move))
+            if not left:
+                return done
+        assert problem is not None
+        raise problem
+
+    async def _send(self, moves: Sequence[Move], *, last: bool) -> tuple[str, Ended]:
+        """Send once: direct where there is a way, else through this machine."""
+        mark, root = token(), incoming_root(moves[0].request.path)
+        size = sum(move.size for move in moves)
+        compress = size < SMALL_FILE_BYTES * len(moves) and size > 64 << 10 and await _have_zstd(self.source, self.host)
+        send = scripts.send(list(dict.fromkeys(move.sent for move in moves)), compress=compress)
+        receive = scripts.receive(root, mark, [move.item for move in moves], compressed=compress)
+        with answers_up_to(answer_bytes(len(moves), PATH_BYTES)):
+            if not is_local(self.source) and not is_local(self.host) and not last:
+                ended = await self.ways.carry(self.links, self.source, self.host, send, receive, root)
+                if ended is not None:
+                    return "direct", ended
+            ended = await relay(self.source, send, self.host, receive, bulk=size >= BULK_BYTES)
+        return ("copy" if is_local(self.source) and is_local(self.host) else "relay"), ended
+
+    async def _judge(self, moves: Sequence[Move], ended: Ended) -> tuple[list[Move], list[Move], HybridError | None]:
+        """What has arrived, what has not, and why not.
+
+        :raises TransferError: what trying again will not mend: full disk, source gone or changed for good.
+        """
+        states = scripts.parse_receive(ended.answer).states
+        arrived = [move for index, move in enumerate(moves) if states.get(index) == "ok"]
+        left = [move for index, move in enumerate(moves) if states.get(index) != "ok"]
+        if not left:
+            if ended.sender_code != 0:
+                log.warning("%s: tar ended with %d: %s", self.source.title, ended.sender_code, printable(ended.words))
+            return arrived, left, None
+        if ended.disk_full:
+            raise TransferError(
+                f"the disk is full at {self.host.title}: {sum(move.size for move in left)} bytes did not fit in"
+                f" {incoming_root(left[0].request.path)}",
+                hint="free some space there, or give the deployment another workdir",
+            )
+        await self._look_again(moves, states)
+        first = left[0]
+        state = states.get(moves.index(first), "")
+        if state.startswith("bad ") and state != "bad -":
+            text = f"{first.request.source} arrived with SHA-1 {state[4:]}, not {first.digest}"
+        else:
+            text = f"{len(left)} of {len(moves)} files did not arrive, among them {first.request.source}: {ended.words}"
+        return arrived, left, TransferError(text, where=f"{self.source.title} -> {self.host.title}")
+
+    async def _look_again(self, moves: Sequence[Move], states: Mapping[int, str]) -> None:
+        """Look at the sources of what did not arrive as expected: gone or changed, they need not be sent again.
+
+        :raises TransferError: one is.
+        """
+        suspects = [move for index, move in enumerate(moves) if states.get(index, "").startswith("bad")]
+        now = (
+            await self.look([replace(move.request, checksum=None, size=None) for move in suspects]) if suspects else []
+        )
+        for move, seen in zip(suspects, now, strict=True):
+            if seen.digest != move.digest:
+                raise final(
+                    TransferError(
+                        f"{move.request.source} was changed after it was produced: its SHA-1 is {seen.digest},"
+                        f" not {move.digest}",
+                        where=self.source.title,
+                        hint="clear the task that made it, and it is made again",
+                    )
+                )
+
+
+def bytes_per_s(source: str, destination: str) -> float | None:
+    """Speed between two deployments as measured by this process; None: not yet."""
+    return _RATES.get((source, destination))
+
+
+def streams(moves: Sequence[Move]) -> list[list[Move]]:
+    """Cut a group into tar streams: one, except that bulk goes in pieces whose scripts fit a command line.
+
+    What is sent under the same name, or lies inside a directory that is sent as well, goes into another stream: an
+    item leaves the unpacked stream when it gets its final name. What jobs made goes apart, since links in it are not
+    followed.
+    """
+    found: list[list[Move]] = []
+    made_by_jobs = [move for move in moves if scripts.is_sealed(move.sent)]
+    others = [move for move in moves if not scripts.is_sealed(move.sent)]
+    for layer in [*_layers(made_by_jobs), *_layers(others)]:
+        size = sum(move.size for move in layer)
+        if size < BULK_BYTES or size < SMALL_FILE_BYTES * len(layer):
+            found.append(layer)
+            continue
+        room = 0
+        for move in layer:
+            if room < move.text_bytes:
+                found.append([])
+                room = ARGUMENT_LIMIT_BYTES // 2
+            found[-1].append(move)
+            room -= move.text_bytes
+    return found
+
+
+def _layers(moves: Sequence[Move]) -> list[list[Move]]:
+    layers: list[tuple[list[Move], set[str]]] = []
+    for move in sorted(moves, key=lambda move: move.sent):
+        parts = move.sent.split("/")
+        above = {"/".join(parts[:count]) for count in range(2, len(parts) + 1)}
+        for layer, names in layers:  # noqa: B007 - used after the loop
+            if names.isdisjoint(above):
+                break
+        else:
+            layer, names = [], set()
+            layers.append((layer, names))
+        layer.append(move)
+        names.add(move.sent)
+    return [layer for layer, _ in layers]
+
+
+def _measure(source: Host, host: Host, size: int, seconds: float) -> None:
+    """Short transfers tell about latency, not about speed."""
+    if size >= 1 << 20 and seconds > 0:
+        pair = (source.deployment, host.deployment)
+        rate = size / seconds
+        _RATES[pair] = rate if pair not in _RATES else 0.7 * _RATES[pair] + 0.3 * rate
+
+
+_ZSTD: weakref.WeakKeyDictionary[Host, bool] = weakref.WeakKeyDictionary()
+
+
+async def _have_zstd(*hosts: Host) -> bool:
+    for host in hosts:
+        if host not in _ZSTD:
+            _ZSTD[host] = (await host.run("command -v zstd", label="search for zstd")).exit_code == 0
+    return all(_ZSTD[host] for host in hosts)

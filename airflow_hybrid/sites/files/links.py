@@ -1,0 +1,88 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Direct transfers between two deployments that reach each other by ssh of their own."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from airflow_hybrid.errors import SiteError
+from airflow_hybrid.sites.files import scripts
+from airflow_hybrid.sites.files.transfer import Ended, Way, pull, push, trial
+from airflow_hybrid.sites.hosts.base import Host
+from airflow_hybrid.sites.hosts.ssh.host import SshHost
+
+log = logging.getLogger(__name__)
+
+BROKEN_FOR_S = 300.0
+"""how long a way that did not work is left alone"""
+
+
+class Links:
+    """Which ways have been tried in this process, and whether they worked."""
+
+    def __init__(self) -> None:
+        self._good: set[tuple[str, str, Way]] = set()
+        self._broken_until: dict[tuple[str, str, Way], float] = {}
+
+    async def carry(
+        self, links: Sequence[Any], source: Host, destination: Host, send: str, receive: str, folder: str
+    ) -> Ended | None:
+        """Send directly, by the first way that works; None if there is none.
+
+        A way to the destination is believed only when it has been seen to lead to the destination's own files; a way
+        to the source needs no such proof, for what comes from elsewhere has another digest.
+        """
+        for way, pushed in ways(links, source, destination):
+            key = (source.title, destination.title, way)
+            if time.monotonic() < self._broken_until.get(key, 0.0):
+                continue
+            try:
+                if pushed and key not in self._good:
+                    if problem := await trial(source, way, destination, folder, secrets.token_hex(8)):
+                        raise SiteError(problem)
+                    self._good.add(key)
+                ended = await (push(source, send, way, receive) if pushed else pull(way, send, destination, receive))
+            except SiteError as error:
+                self._broken(key, error.message)
+                continue
+            if ended is None:
+                return None
+            states = scripts.parse_receive(ended.answer).states.values()
+            if "ok" in states or ended.disk_full:
+                return ended
+            self._broken(key, ended.words)
+        return None
+
+    def _broken(self, key: tuple[str, str, Way], why: str) -> None:
+        self._good.discard(key)
+        self._broken_until[key] = time.monotonic() + BROKEN_FOR_S
+        log.warning("the link %s -> %s by `%s` does not work, data goes through this machine: %s",
+                    key[0], key[1], " ".join(key[2].argv[-2:]), why.strip()[-300:])  # fmt: skip
+
+
+def ways(links: Sequence[Any], source: Host, destination: Host) -> Iterator[tuple[Way, bool]]:
+    """Ways that the hybrid file names between two locations: from the source (True) or the destination (False)."""
+    for link in links:
+        ends = (_field(link, "source"), _field(link, "target"))
+        if ends == (source.deployment, destination.deployment):
+            target, pushed = destination, True
+        elif ends == (destination.deployment, source.deployment):
+            target, pushed = source, False
+        else:
+            continue
+        address = _field(link, "address") or _address(target)
+        if address and not address.startswith("-"):
+            yield Way.to(address, _field(link, "identity")), pushed
+
+
+def _field(link: Any, name: str) -> Any:
+    return link.get(name) if isinstance(link, Mapping) else getattr(link, name, None)
+
+
+def _address(host: Host) -> str | None:
+    """A location's own address, as the others may know it."""
+    return host.settings.name if isinstance(host, SshHost) and host.settings.host else None

@@ -1,0 +1,330 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Brings files to where they are needed, by the shortest route there is.
+
+Routes, best first: already there; link inside the location; copy inside the deployment; direct between two
+deployments that have a link; relay through this machine; HTTP(S), fetched by the destination itself. A copy is made
+under a temporary name, its digest is compared at the destination, and only then it gets its name, by an atomic rename.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+import weakref
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from airflow_hybrid.config import Deployment
+from airflow_hybrid.errors import CommandError, ConfigError, TransferError
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, FileRef, LineageEntry
+from airflow_hybrid.sites.connectors import open_connector
+from airflow_hybrid.sites.files import scripts, web
+from airflow_hybrid.sites.files.carrier import LOOK_TIMEOUT_S, Carrier, bytes_per_s, streams
+from airflow_hybrid.sites.files.link_script import link_files
+from airflow_hybrid.sites.files.links import Links
+from airflow_hybrid.sites.files.requests import (
+    Key,
+    StageRequest,
+    checksum_of,
+    entry,
+    final,
+    gather_all,
+    gone,
+    key_of,
+    token,
+    unlike,
+)  # fmt: skip
+from airflow_hybrid.sites.files.store import is_content_addressed, store_path
+from airflow_hybrid.sites.files.unchanged import A_LINK, GONE, Recorded, differences
+from airflow_hybrid.sites.hosts.base import PATH_BYTES, Host, answer_bytes, answers_up_to
+
+__all__ = ["DataMover", "StageRequest", "store_path"]
+
+log = logging.getLogger(__name__)
+AT_A_TIME = 3
+"""streams per location"""
+
+
+@dataclass
+class _Shared:
+    """What all movers of one event loop share."""
+
+    inflight: dict[Key, asyncio.Future[None]]
+    slots: dict[tuple[str, str], asyncio.Semaphore]
+    links: Links
+
+
+_SHARED: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = weakref.WeakKeyDictionary()
+
+
+class DataMover:
+    """Moves files between the deployments of one workflow.
+
+    :param deployments: by name.
+    :param links: which deployments reach each other: :class:`airflow_hybrid.config.Link` values, or their JSON.
+    """
+
+    def __init__(self, deployments: Mapping[str, Deployment], links: Sequence[Any] | None = None) -> None:
+        self.deployments = deployments
+        self.links = tuple(links or ())
+
+    # --- what is where -----------------------------------------------------------------------------------------------
+
+    def knows(self, ref: FileRef) -> bool:
+        """Whether the file is at a deployment of this workflow (or on this machine)."""
+        return ref.deployment == LOCAL_DEPLOYMENT or ref.deployment in self.deployments
+
+    def same_storage(self, ref: FileRef, host: Host) -> bool:
+        """Whether ``host`` sees the file under the same path."""
+        if ref.deployment != host.deployment:
+            return False
+        return ref.location == host.location or open_connector(self.deployments, ref.deployment).shares(ref.path)
+
+    async def host_of(self, ref: FileRef) -> Host:
+        """The location that holds the file.
+
+        :raises ConfigError: the workflow has no such location.
+        """
+        if not self.knows(ref):
+            raise ConfigError(f"{ref.uri} is at deployment {ref.deployment!r}, which this workflow does not have")
+        connector = open_connector(self.deployments, ref.deployment)
+        hosts = await connector.hosts()
+        for host in hosts:
+            if host.location == ref.location:
+                return host
+        if hosts and connector.shares(ref.path):
+            return hosts[0]
+        raise ConfigError(
+            f"{ref.uri} is at location {ref.location!r}, which deployment {ref.deployment!r} does not have",
+            hint=f"it has: {', '.join(host.location for host in hosts)}",
+        )
+
+    @staticmethod
+    def bytes_per_s(source: str, destination: str) -> float | None:
+        """Speed between two deployments as measured by this process; None: not yet."""
+        return bytes_per_s(source, destination)
+
+    # --- staging -----------------------------------------------------------------------------------------------------
+
+    async def stage(self, requests: Sequence[StageRequest]) -> list[LineageEntry]:
+        """Make every request's file be at its path.
+
+        Requests for one path wait for the first of this process; two processes that bring the same file do no harm.
+
+        :returns: one entry per request, in their order.
+        :raises TransferError: a file is gone, arrives changed again and again, or the disk is full.
+        :raises SiteError: a location cannot be used.
+        """
+        entries: dict[Key, LineageEntry] = {}
+        waiting = {key_of(request): request for request in requests}
+        while waiting:
+            entries.update(await self._stage_or_wait(waiting))
+            waiting = {key: request for key, request in waiting.items() if key not in entries}
+        seen: set[Key] = set()
+        result = []
+        for request in requests:
+            made = entries[key_of(request)]
+            result.append(replace(made, reused=True, seconds=0.0) if key_of(request) in seen else made)
+            seen.add(key_of(request))
+        return result
+
+    async def _stage_or_wait(self, requests: Mapping[Key, StageRequest]) -> dict[Key, LineageEntry]:
+        """Stage what nobody else is staging; wait for the rest, which is then looked at again."""
+        shared = _shared()
+        mine = {key: request for key, request in requests.items() if key not in shared.inflight}
+        others = [shared.inflight[key] for key in requests if key not in mine]
+        done: dict[Key, LineageEntry] = {}
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        shared.inflight.update(dict.fromkeys(mine, future))
+        try:
+            hosts: dict[tuple[str, str], list[StageRequest]] = {}
+            for request in mine.values():
+                hosts.setdefault((request.host.deployment, request.host.location), []).append(request)
+            for result in await gather_all(*(self._stage_at(group[0].host, group) for group in hosts.values())):
+                done.update(result)
+        finally:
+            for key in mine:
+                del shared.inflight[key]
+            future.set_result(None)
+        if others:
+            await asyncio.wait(others)
+        return done
+
+    async def _stage_at(self, host: Host, requests: Sequence[StageRequest]) -> dict[Key, LineageEntry]:
+        """All requests of one location: one probe, then each group by its best route."""
+        urls = [request for request in requests if request.ref is None]
+        files = [request for request in requests if request.ref is not None]
+        there = await self._probe(host, files) if files else {}
+        done: dict[Key, LineageEntry] = {}
+        groups: dict[tuple[str, str], list[StageRequest]] = {}
+        inside: list[StageRequest] = []
+        for request in files:
+            ref = request.ref
+            assert ref is not None
+            digest = there.get(key_of(request))
+            if digest is not None and (digest == "" or digest == request.digest):
+                done[key_of(request)] = entry(request, "in place", request.size or 0, 0.0, request.digest, reused=True)
+            elif self.same_storage(ref, host):
+                inside.append(request)
+            else:
+                groups.setdefault((ref.deployment, ref.location), []).append(request)
+        work = [self._group(host, group, there) for group in groups.values()]
+        work += [self._fetch(host, request) for request in urls]
+        if inside:
+            work.append(self._link(host, inside))
+        for result in await gather_all(*work):
+            done.update(result)
+        return done
+
+    async def _probe(self, host: Host, requests: Sequence[StageRequest]) -> dict[Key, str]:
+        """What is there already: key -> ``""`` (the right one, by its name) or the digest of what is there."""
+        items = []
+        named_ones: list[StageRequest] = []
+        others: list[StageRequest] = []
+        for request in requests:
+            ref = request.ref
+            named = is_content_addressed(request.path, request.digest) or (
+                ref is not None and self.same_storage(ref, host) and ref.path == request.path
+            )
+            if named and request.kind == "f":
+                named_ones.append(request)
+            else:
+                others.append(request)
+                items.append((request.path, request.kind, not named))
+        there = await self._right_copies(host, named_ones)
+        if not others:
+            return there
+        with answers_up_to(answer_bytes(len(items), PATH_BYTES)):
+            result = await host.run(scripts.exists(items), timeout_s=LOOK_TIMEOUT_S, label="probe of copies")
+        try:
+            found = scripts.parse_exists(result.out, len(items))
+        except ValueError as error:
+            raise CommandError(
+                f"the probe of copies was not answered ({error})", location=host.title, command="probe of copies",
+                exit_code=result.exit_code, stderr=result.err,
+            ) from None  # fmt: skip
+        seen = {key_of(request): state for request, state in zip(others, found, strict=True) if state is not None}
+        return {**there, **seen}
+
+    async def _right_copies(self, host: Host, requests: Sequence[StageRequest]) -> dict[Key, str]:
+        """Copies that are there and are what their names say. Others count as absent: they are made again."""
+        recorded = [Recorded(request.path, "f", request.size, request.checksum) for request in requests]
+        wrong = await differences(host, recorded) if recorded else {}
+        for path, problem in wrong.items():
+            if problem != GONE:
+                log.warning("%s: the copy %s %s: it is made again", host.title, path, problem)
+        return {key_of(request): "" for request in requests if request.path not in wrong}
+
+    async def check_in_place(self, requests: Sequence[StageRequest], since: float | None = None) -> None:
+        """Look whether files that are used where they are still are what was recorded of them.
+
+        :param requests: of one location; their sources are at its storage.
+        :param since: see :func:`airflow_hybrid.sites.files.unchanged.differences`.
+        :raises TransferError: one is gone, or was changed.
+        :raises SiteError: the location cannot be asked.
+        """
+        if not requests:
+            return
+        host = requests[0].host
+        recorded = [
+            Recorded(request.ref.path, request.kind, request.size, request.checksum)
+            for request in requests
+            if request.ref is not None
+        ]
+        wrong = await differences(host, recorded, since)
+        for request in requests:
+            if request.ref is not None and request.ref.path in wrong:
+                raise unlike(request, host, wrong[request.ref.path])
+
+    # --- inside a location -------------------------------------------------------------------------------------------
+
+    async def _link(self, host: Host, requests: Sequence[StageRequest]) -> dict[Key, LineageEntry]:
+        started = time.monotonic()
+        await self.check_in_place([replace(request, host=host) for request in requests])
+        pairs = [(request.ref.path, request.path) for request in requests if request.ref is not None]
+        with answers_up_to(answer_bytes(len(pairs), PATH_BYTES)):
+            result = await host.run(link_files(pairs, token()), label="link of inputs")
+        states = result.out.split()
+        done: dict[Key, LineageEntry] = {}
+        for request, state in zip(requests, [*states, *["bad"] * len(requests)], strict=False):
+            if state == "gone":
+                raise gone(request, host)
+            if state == "link":
+                raise final(TransferError(f"{request.source} {A_LINK}", where=host.title))
+            if state != "ok":
+                result.check("cannot link an input")
+                raise TransferError(f"cannot link {request.source} to {request.path}: {result.err}", where=host.title)
+            seconds = time.monotonic() - started
+            done[key_of(request)] = entry(request, "link", request.size or 0, seconds, request.digest)
+        return done
+
+    # --- between locations -------------------------------------------------------------------------------------------
+
+    async def _group(
+        self, host: Host, requests: Sequence[StageRequest], there: Mapping[Key, str]
+    ) -> dict[Key, LineageEntry]:
+        """Everything that goes from one location to another."""
+        ref = requests[0].ref
+        assert ref is not None
+        source = await self.host_of(ref)
+        carrier = Carrier(source, host, self._links(), _shared().links)
+        moves = await carrier.look(requests)
+        done: dict[Key, LineageEntry] = {}
+        wanted = []
+        for move in moves:
+            if there.get(key_of(move.request)) == move.digest:
+                done[key_of(move.request)] = entry(
+                    move.request, "in place", move.size, 0.0, checksum_of(move), reused=True
+                )
+            else:
+                wanted.append(move)
+        async with _slots(source, host):
+            for stream in streams(wanted):
+                done.update(await carrier.carry(stream))
+        return done
+
+    def _links(self) -> list[Any]:
+        """The links between storages: one to or from a queue is one of the host that it works on."""
+        found = []
+        for link in self.links:
+            values = dict(link) if isinstance(link, Mapping) else asdict(link)
+            for end in ("source", "target"):
+                if values[end] in self.deployments:
+                    values[end] = open_connector(self.deployments, values[end]).storage
+            found.append(values)
+        return found
+
+    # --- from the web ------------------------------------------------------------------------------------------------
+
+    async def _fetch(self, host: Host, request: StageRequest) -> dict[Key, LineageEntry]:
+        started = time.monotonic()
+        if request.kind == "d":
+            raise final(TransferError(f"{request.source}: a directory cannot be fetched from the web"))
+        async with _slots(host):
+            route, size, digest = await web.fetch(host, request.source, request.path, request.digest, token())
+        seconds = time.monotonic() - started
+        reused = route == "in place"
+        return {key_of(request): entry(request, route, size, seconds, f"sha1${digest}", reused=reused)}
+
+
+# --- what the movers of an event loop share --------------------------------------------------------------------------
+
+
+def _shared() -> _Shared:
+    loop = asyncio.get_running_loop()
+    if loop not in _SHARED:
+        _SHARED[loop] = _Shared({}, {}, Links())
+    return _SHARED[loop]
+
+
+@contextlib.asynccontextmanager
+async def _slots(*hosts: Host) -> AsyncIterator[None]:
+    """A turn at each location; always taken in the same order, so that two opposite streams cannot block each other."""
+    slots = _shared().slots
+    async with contextlib.AsyncExitStack() as stack:
+        for key in sorted({(host.deployment, host.location) for host in hosts}):
+            await stack.enter_async_context(slots.setdefault(key, asyncio.Semaphore(AT_A_TIME)))
+        yield

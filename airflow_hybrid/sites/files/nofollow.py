@@ -1,0 +1,104 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Reading what jobs of this machine left, without following a link that leads out of it.
+
+A job's folder belongs to the job, and processes that it left behind may put a link in the place of a file at any time.
+So a path is opened one component after the other, each below the one that is open already (openat(2), O_NOFOLLOW).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow_hybrid.errors import TransferError
+from airflow_hybrid.sites.hosts.job_folders import work_directory_of
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+"""without waiting for the other end of a FIFO"""
+
+
+@contextmanager
+def opened(path: str, *, folder: bool = False) -> Iterator[int]:
+    """A descriptor of a regular file, or of a folder, for reading; closed at the end.
+
+    Of what a job made nothing on the way from its work directory is followed: the path came through XCom, and who may
+    write elsewhere could plant a link there. Elsewhere (a file that a user named) links are followed.
+
+    :raises TransferError: a link is in the way, or it is something else than a file (a folder).
+    :raises OSError: it is not there or may not be read.
+    """
+    number = _open(path, folder)
+    try:
+        yield number
+    finally:
+        os.close(number)
+
+
+def opened_at(parent: int, name: str, shown: str) -> int:
+    """A descriptor of the regular file ``name`` in an open folder, for walks (:func:`os.fwalk`); the caller closes it.
+
+    :param shown: its path, for messages.
+    :raises TransferError: it is a link, or no regular file.
+    """
+    try:
+        number = os.open(name, _FILE | os.O_NOFOLLOW, dir_fd=parent)
+    except OSError as error:
+        raise _refused(error, shown) from None
+    return _checked(number, shown, folder=False)
+
+
+def folder_at(parent: int, name: str, shown: str) -> int:
+    """The same for a folder.
+
+    :raises TransferError: it is a link, or no folder.
+    """
+    try:
+        return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
+    except OSError as error:
+        raise _refused(error, shown) from None
+
+
+def _open(path: str, folder: bool) -> int:
+    root = work_directory_of(path)
+    if root is None:
+        return _checked(os.open(path, _FOLDER if folder else _FILE), path, folder)
+    current = os.open(root, _FOLDER)
+    *above, last = [*path[len(root) :].strip("/").split("/")]
+    try:
+        for name in above:
+            inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
+            os.close(current)
+            current = inner
+        found = os.open(last, (_FOLDER if folder else _FILE) | os.O_NOFOLLOW, dir_fd=current)
+    except OSError as error:
+        raise _refused(error, path) from None
+    finally:
+        os.close(current)
+    return _checked(found, path, folder)
+
+
+def _checked(number: int, path: str, folder: bool) -> int:
+    mode = os.fstat(number).st_mode
+    if folder or stat.S_ISREG(mode):
+        return number
+    os.close(number)
+    raise _final(f"{path} is not a regular file: it is not read")
+
+
+def _refused(error: OSError, path: str) -> Exception:
+    # of a link, open(2) says ELOOP, and ENOTDIR where a folder was asked for
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return _final(f"a symbolic link is in the place of {path}, or of a folder above it: it is not followed")
+    if error.errno == errno.ENXIO:
+        return _final(f"{path} is not a regular file: it is not read")
+    return OSError(error.errno, error.strerror, path)
+
+
+def _final(text: str) -> TransferError:
+    error = TransferError(text, hint="a job has changed its outputs after it ended; clear the task that made them")
+    error.retryable = False
+    return error

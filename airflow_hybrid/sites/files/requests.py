@@ -1,0 +1,147 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Values of staging: what is wanted where, what is known of its source, and what is said about it afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from airflow_hybrid.errors import TransferError
+from airflow_hybrid.model import FileRef, LineageEntry
+from airflow_hybrid.printable import redacted
+from airflow_hybrid.sites.files import scripts
+from airflow_hybrid.sites.files.objects import is_url
+from airflow_hybrid.sites.files.store import sha1_of
+from airflow_hybrid.sites.hosts.base import Host
+from airflow_hybrid.sites.hosts.job_folders import producer_of
+
+T = TypeVar("T")
+Key = tuple[str, str, str]
+"""deployment, location, path: what two requests for the same copy have in common"""
+
+
+@dataclass(frozen=True)
+class StageRequest:
+    """One file or directory that is needed at a location.
+
+    :ivar source: ``hybrid:``, ``file:``, ``http(s):`` or object store's URI.
+    :ivar path: absolute path at ``host`` where it is wanted.
+    :ivar kind: ``f`` or ``d``.
+    :ivar size: bytes; None if not known.
+    :ivar checksum: ``sha1$<hex>`` of a file; None if not known.
+    :ivar producer: what made it, for a message when it is gone.
+    """
+
+    source: str
+    host: Host
+    path: str
+    kind: str = "f"
+    size: int | None = None
+    checksum: str | None = None
+    producer: str = ""
+
+    @classmethod
+    def of(cls, file: Mapping[str, Any], host: Host, path: str) -> StageRequest:
+        """The request for a CWL File or Directory object."""
+        kind = "d" if file.get("class") == "Directory" else "f"
+        size = file.get("size")
+        return cls(str(file["location"]), host, path, kind, None if size is None else int(size), file.get("checksum"))
+
+    @property
+    def ref(self) -> FileRef | None:
+        """Where it is; None for a URL.
+
+        :raises TransferError: neither.
+        """
+        if is_url(self.source):
+            return None
+        try:
+            return FileRef.parse(self.source)
+        except ValueError as error:
+            raise final(TransferError(f"cannot be staged: {error}")) from None
+
+    @property
+    def digest(self) -> str | None:
+        return sha1_of(self.checksum)
+
+    @property
+    def target(self) -> FileRef:
+        return FileRef(self.host.deployment, self.host.location, self.path)
+
+
+@dataclass(frozen=True)
+class Move:
+    """A request whose source has been looked at: its real path, size and digest are known."""
+
+    request: StageRequest
+    sent: str
+    size: int
+    digest: str
+
+    @property
+    def item(self) -> scripts.Item:
+        return scripts.Item(self.request.kind, self.sent, self.request.path, self.digest)
+
+    @property
+    def text_bytes(self) -> int:
+        """About how much of a command line it takes."""
+        return 2 * len(self.sent.encode(errors="surrogateescape")) + 2 * len(self.request.path.encode()) + 80
+
+
+def key_of(request: StageRequest) -> Key:
+    """The copy that a request asks for."""
+    return (request.host.deployment, request.host.location, request.path)
+
+
+def entry(
+    request: StageRequest, route: str, size: int, seconds: float, checksum: str | None, *, reused: bool = False
+) -> LineageEntry:
+    """What is recorded of a staged file."""
+    if checksum is not None and not checksum.startswith("sha1$"):
+        checksum = f"sha1${checksum}"
+    return LineageEntry(redacted(request.source), request.target.uri, route, size, round(seconds, 3), checksum, reused)
+
+
+def checksum_of(move: Move) -> str | None:
+    """The checksum of a file; the digest of a tree is no checksum in CWL's sense."""
+    return move.digest if move.request.kind == "f" else None
+
+
+def token() -> str:
+    """A name that no other transfer has."""
+    return secrets.token_hex(8)
+
+
+def final(error: TransferError) -> TransferError:
+    """An error that another try would meet again."""
+    error.retryable = False
+    return error
+
+
+def gone(request: StageRequest, host: Host) -> TransferError:
+    """The error for a source that is not there."""
+    return unlike(request, host, "is not there any more")
+
+
+def unlike(request: StageRequest, host: Host, problem: str) -> TransferError:
+    """The error for a source that is not what was recorded of it; ``problem``: in words, after its name."""
+    producer = request.producer or (producer_of(request.ref.path) if request.ref else None)
+    hint = "if it is meant to be as it is now, clear the run's task `inputs` with all that follows"
+    if producer:
+        hint = f"it was made by {producer}: clear that task, and it is made again"
+    elif problem.startswith("is not there"):
+        hint = "put it there again, or start a run with other inputs"
+    return final(TransferError(f"{request.source} {problem}", where=host.title, hint=hint))
+
+
+async def gather_all(*work: Awaitable[T]) -> list[T]:
+    """Wait for all, then raise the first error: one bad route does not stop the others midway."""
+    results = await asyncio.gather(*work, return_exceptions=True)
+    good = [result for result in results if not isinstance(result, BaseException)]
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return good

@@ -1,0 +1,222 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Bytes from a command at one location to a command at another, without landing on this machine's disk."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shlex
+import signal
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+from airflow_hybrid.errors import HostUnreachableError
+from airflow_hybrid.printable import readable
+from airflow_hybrid.sites.files.scripts import parse_receive
+from airflow_hybrid.sites.hosts.base import CommandResult, Host, end_of, whole
+from airflow_hybrid.sites.hosts.local import LocalHost, clean_environment
+from airflow_hybrid.sites.hosts.ssh.shell import MARKER, argument_line, piped
+
+TRANSFER_TIMEOUT_S = 7 * 24 * 3600.0
+"""a transfer may take long; a dead peer is noticed by keepalives on every connection"""
+_FULL_KIB = 1024
+_DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How both ends of a transfer ended. ``answer`` is what the receiver printed."""
+
+    sender_code: int
+    sender_error: str
+    receiver_code: int
+    receiver_error: str
+    answer: str
+
+    @property
+    def disk_full(self) -> bool:
+        """The receiver's disk or quota."""
+        received = parse_receive(self.answer)
+        nothing_left = bool(received.exit_code) and received.free_kib is not None and received.free_kib < _FULL_KIB
+        return nothing_left or bool(_DISK_FULL.search(self.receiver_error))
+
+    @property
+    def words(self) -> str:
+        """What the two programs said, for a message."""
+        texts = [t.strip()[-600:] for t in (self.sender_error, self.receiver_error) if t.strip()]
+        return "; ".join(texts) or f"sender ended with {self.sender_code}, receiver with {self.receiver_code}"
+
+
+async def relay(source: Host, send: str, destination: Host, receive: str, *, bulk: bool) -> Ended:
+    """``send`` at the source | ``receive`` at the destination, through this machine.
+
+    :param bulk: let OpenSSH carry the bytes where it can log in to both sides (they then do not pass through Python).
+    :raises HostUnreachableError: an end was lost.
+    """
+    if bulk:
+        left, right = source.pipe_argv(send), destination.pipe_argv(receive)
+        if left is not None and right is not None:
+            return await _pipe(left, right)
+    return await _stream(source, send, destination, receive)
+
+
+async def _stream(source: Host, send: str, destination: Host, receive: str) -> Ended:
+    sent: list[CommandResult] = []
+
+    async with source.stream(send, label="send of files") as stream:
+
+        async def data() -> AsyncIterator[bytes]:
+            while block := await stream.read():
+                yield block
+            sent.append(await stream.close())
+
+        got = await destination.run(receive, stdin=data(), timeout_s=TRANSFER_TIMEOUT_S, label="receipt of files")
+    # a receiver that stops early (full disk) leaves the sender without an end of its own
+    code, error = (sent[0].exit_code, sent[0].err) if sent else (141, "")
+    return Ended(code, error, got.exit_code, got.err, got.out)
+
+
+async def _pipe(left: Sequence[str], right: Sequence[str]) -> Ended:
+    environment = clean_environment()
+    if "SSH_AUTH_SOCK" in os.environ:
+        environment["SSH_AUTH_SOCK"] = os.environ["SSH_AUTH_SOCK"]
+    out, into = os.pipe()
+    processes: list[asyncio.subprocess.Process] = []
+    try:
+        try:
+            processes.append(
+                await asyncio.create_subprocess_exec(
+                    *left,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=into,
+                    stderr=asyncio.subprocess.PIPE,
+                    env=environment,
+                    start_new_session=True,
+                )
+            )
+            processes.append(
+                await asyncio.create_subprocess_exec(
+                    *right,
+                    stdin=out,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.PIPE,
+                    env=environment,
+                    start_new_session=True,
+                )
+            )
+        finally:
+            os.close(out)
+            os.close(into)
+        sender, receiver = processes
+        assert sender.stderr is not None and receiver.stdout is not None and receiver.stderr is not None
+        sender_error, answer, receiver_error, *_ = await asyncio.gather(
+            end_of(sender.stderr.read),
+            whole(receiver.stdout.read, "receipt of files"),
+            end_of(receiver.stderr.read),
+            sender.wait(),
+            receiver.wait(),
+        )
+    except BaseException:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+        await asyncio.gather(*(process.wait() for process in processes), return_exceptions=True)
+        raise
+    codes = [process.returncode or 0 for process in processes]
+    errors = [_without_marker(text) for text in (sender_error, receiver_error)]
+    for code, error in zip(codes, errors, strict=True):
+        if code == 255 and not answer:  # ssh(1): 255 if an error of ssh itself occurred
+            raise HostUnreachableError(f"ssh: {error.strip()[-600:]}")
+    return Ended(codes[0], errors[0], codes[1], errors[1], answer.decode(errors="surrogateescape"))
+
+
+def _without_marker(text: bytes | None) -> str:
+    return readable(text or b"").replace(f"{MARKER}\n", "")
+
+
+# --- from one location to another, by the ssh that is installed there ------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Way:
+    """How one location reaches another by ssh: ``argv`` as it is to be typed there."""
+
+    argv: tuple[str, ...]
+
+    @classmethod
+    def to(cls, address: str, identity: str | None = None) -> Way:
+        """:param address: an alias of the location's own ssh config, or ``[user@]host[:port]``."""
+        user, at, host = address.rpartition("@")
+        name, colon, port = host.rpartition(":")
+        argv = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "ConnectTimeout=8",
+                "-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4", "-o", "ForwardAgent=no"]  # fmt: skip
+        if colon and port.isdigit() and ":" not in name:
+            argv += ["-p", port]
+            host = name
+        if identity:
+            argv += ["-i", identity, "-o", "IdentitiesOnly=yes"]
+        return cls((*argv, "--", f"{user}{at}{host}"))
+
+
+async def push(source: Host, send: str, way: Way, receive: str) -> Ended | None:
+    """The source sends straight to the destination; None if the scripts are too long for a command line."""
+    line = argument_line(receive)
+    if line is None:
+        return None
+    far = f"{shlex.join(way.argv)} {shlex.quote(line)}"
+    both = f"{{ ({send}) </dev/null 4>&-;echo $?>&3;}}|{{ {far} >&4 3>&-;echo $?>&3;}}"
+    result = await source.run(
+        f"exec 4>&1;c=$( {{ {both};}} 3>&1);echo;echo way $c",
+        timeout_s=TRANSFER_TIMEOUT_S,
+        label=f"send of files by {way.argv[-1]}",
+    )
+    own = result.out.partition(f"{MARKER}\n")[2]
+    codes = result.out.rpartition("way ")[2].split()
+    error = _without_marker(result.stderr)
+    sender, receiver = ((*map(int, codes), 255, 255)[:2]) if all(c.isdigit() for c in codes) else (255, 255)
+    return Ended(sender, error, receiver, error, own)
+
+
+async def pull(way: Way, send: str, destination: Host, receive: str) -> Ended | None:
+    """The destination fetches straight from the source; None if the script is too long for a command line."""
+    far = piped(way.argv, send)
+    if far is None:
+        return None
+    result = await destination.run(
+        f"({far})</dev/null|({receive}\n)", timeout_s=TRANSFER_TIMEOUT_S, label=f"receipt of files by {way.argv[-1]}"
+    )
+    error = _without_marker(result.stderr)
+    return Ended(0, error, result.exit_code, error, result.out)
+
+
+async def trial(source: Host, way: Way, destination: Host, folder: str, token: str) -> str:
+    """Send a few bytes each way over a link and compare them: a note is read over it, and an answer is left.
+
+    :returns: ``""`` where ``way`` leads from the source to the destination's own files, else what went wrong, in words.
+    """
+    path = f"{folder}/.note-{token}"
+    quoted = shlex.quote(path)
+    note = await destination.run(
+        f"(umask 077;mkdir -p -- {shlex.quote(folder)})&&echo {token}>{quoted}", label="note for a link"
+    )
+    if note.exit_code != 0:
+        return f"no note can be left in {folder} at {destination.title}: {note.err.strip()[-300:]}"
+    try:
+        line = argument_line(f"cat {quoted}&&cat>{quoted}.back")
+        result = await source.run(
+            f"echo {token} back|{shlex.join(way.argv)} {shlex.quote(line or '')}", timeout_s=30, label="try of a link"
+        )
+        said = _without_marker(result.stderr).strip()[-300:]
+        if result.out.partition(f"{MARKER}\n")[2].strip() != token:
+            return said or f"`{shlex.join(way.argv[-1:])}` leads to another place than {destination.title}"
+        back = await destination.run(f"cat {quoted}.back", label="answer over a link")
+        return "" if back.out.strip() == f"{token} back" else said or "what was sent over it did not arrive"
+    finally:
+        await destination.run(f"rm -f -- {quoted} {quoted}.back", label="note for a link")
+
+
+def is_local(host: Host) -> bool:
+    """Whether the host is the machine that this process runs on."""
+    return isinstance(host, LocalHost)

@@ -1,0 +1,178 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Files from the web: fetched by the location that needs them, or, where it cannot, through this machine; and those of
+object stores, always through this machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+import weakref
+from collections.abc import AsyncIterator
+from typing import IO
+from urllib.parse import urljoin
+
+from airflow_hybrid.errors import TransferError
+from airflow_hybrid.internet import MOST_REDIRECTS, WebAddress, open_url, refuse_addresses
+from airflow_hybrid.printable import printable, redacted
+from airflow_hybrid.sites.files import scripts
+from airflow_hybrid.sites.files.objects import is_object, open_object
+from airflow_hybrid.sites.files.requests import final
+from airflow_hybrid.sites.files.store import incoming_root, is_content_addressed
+from airflow_hybrid.sites.files.transfer import TRANSFER_TIMEOUT_S
+from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, Host
+
+log = logging.getLogger(__name__)
+
+OFFLINE_FOR_S = 600.0
+"""how long a location that did not get out is not asked to fetch again"""
+_NO_PROGRAM, _CHANGED = 71, 72
+_NO_NETWORK = frozenset({5, 6, 7, 28, 35})
+"""curl: proxy or host not resolved, not connected, timeout, no TLS"""
+_OFFLINE: weakref.WeakKeyDictionary[Host, float] = weakref.WeakKeyDictionary()
+
+
+async def fetch(host: Host, url: str, path: str, digest: str | None, token: str) -> tuple[str, int, str]:
+    """Make the file at ``url`` be at ``path``; -> route (``in place``, ``fetch`` or ``relay``), bytes, SHA-1.
+
+    :param digest: SHA-1 that it must have; None if not known.
+    :raises TransferError: the server refuses, or the content is another.
+    """
+    stored = is_object(url)
+    if not stored:
+        WebAddress.parse(url)
+    root = incoming_root(path)
+    if is_content_addressed(path, digest):
+        found = await host.run(scripts.look([(path, True)]), timeout_s=TRANSFER_TIMEOUT_S, label="probe of a copy")
+        sight = scripts.parse_look(found.stdout, 1)[0]
+        if sight.digest == digest and sight.digest:
+            return "in place", sight.size, sight.digest
+    if not stored and time.monotonic() >= _OFFLINE.get(host, 0.0):
+        fetched = await _fetch_there(host, url, root, token, path, digest)
+        if fetched is not None:
+            return fetched
+        _OFFLINE[host] = time.monotonic() + OFFLINE_FOR_S
+        log.info("%s does not get out to the web: %s goes through this machine", host.title, redacted(url))
+    return "relay", *await _relay(host, url, path, digest, token, root)
+
+
+async def _fetch_there(
+    host: Host, url: str, root: str, token: str, path: str, digest: str | None
+) -> tuple[str, int, str] | None:
+    """Let the location fetch it: route, bytes, SHA-1; None where it does not get out, or has no curl.
+
+    :raises TransferError: the server refuses, the content is another, or it is not to be fetched.
+    """
+    current = url
+    for _ in range(MOST_REDIRECTS + 1):
+        address = WebAddress.parse(current)
+        number = await _address_there(host, address)
+        if number is None:
+            return None
+        result = await host.run(
+            scripts.fetch(root, token, path, digest),
+            stdin=scripts.curl_config(address, number),
+            timeout_s=TRANSFER_TIMEOUT_S,
+            label=f"fetch of {redacted(current)}",
+        )
+        if result.exit_code == _CHANGED:
+            raise final(
+                TransferError(
+                    f"{url} has another content: {printable(result.err.strip())}, not {digest}", where=host.title
+                )
+            )
+        if result.exit_code in _NO_NETWORK | {_NO_PROGRAM}:
+            return None
+        if result.exit_code != 0:
+            said = printable(result.err.strip()[-600:]) or f"exit code {result.exit_code}"
+            raise TransferError(f"{url} cannot be fetched: {said}", where=host.title)
+        state, _, rest = result.out.strip().partition(" ")
+        if state != "redirect":
+            size, got = rest.split()
+            return ("in place" if state == "same" else "fetch"), int(size), got
+        current = urljoin(current, rest)
+    raise final(TransferError(f"{url} is redirected more than {MOST_REDIRECTS} times", where=host.title))
+
+
+async def _address_there(host: Host, address: WebAddress) -> str | None:
+    """The address that a web server has, as the location sees it; None where it does not know.
+
+    :raises RefusedError: one that is not to be used.
+    """
+    if address.is_numeric:
+        refuse_addresses(address.host, [address.host])
+        return address.host
+    result = await host.run(scripts.addresses(address.host), label=f"look-up of {address.host}")
+    numbers = result.out.split()
+    if result.exit_code != 0 or not numbers:
+        return None
+    refuse_addresses(address.host, numbers)
+    return next((number for number in numbers if "." in number), numbers[0])
+
+
+async def _relay(host: Host, url: str, path: str, digest: str | None, token: str, root: str) -> tuple[int, str]:
+    """Read here, write there; the copy gets its name only when both ends agree on its digest."""
+    seen = hashlib.sha1(usedforsecurity=False)
+    count = 0
+
+    async def data(response: IO[bytes]) -> AsyncIterator[bytes]:
+        nonlocal count
+        while block := await asyncio.to_thread(response.read, CHUNK_BYTES):
+            seen.update(block)
+            count += len(block)
+            yield block
+
+    try:
+        response, length = await asyncio.to_thread(_open, url)
+    except (OSError, ValueError) as error:
+        raise TransferError(f"{url} cannot be fetched, neither by {host.title} nor by this machine: {error}") from None
+    try:
+        result = await host.run(
+            scripts.put(root, token),
+            stdin=data(response),
+            timeout_s=TRANSFER_TIMEOUT_S,
+            label=f"receipt of {redacted(url)}",
+        )
+    except OSError as error:
+        await host.run(scripts.discard(root, token), label="removal of a part")
+        raise TransferError(f"{url} broke off: {error}") from None
+    finally:
+        response.close()
+    result.check(f"{url} cannot be written")
+    got = seen.hexdigest()
+    problem = None
+    if result.out.split() != [str(count), got]:
+        problem = f"{url} did not arrive whole: {count} bytes sent"
+    elif length is not None and length != count:
+        problem = f"{url} broke off after {count} of {length} bytes"
+    elif digest is not None and digest != got:
+        problem = f"{url} has another content: SHA-1 {got}, not {digest}"
+    if problem:
+        await host.run(scripts.discard(root, token), label="removal of a part")
+        raise TransferError(problem, where=host.title)
+    (await host.run(scripts.commit(root, token, path), label="rename of a copy")).check("cannot name a copy")
+    return count, got
+
+
+def read_start(url: str, size: int) -> bytes:
+    """The first ``size`` bytes of what is at an URL, read by this machine. Blocking.
+
+    :raises TransferError: it cannot be read.
+    """
+    try:
+        response, _ = _open(url)
+        with response:
+            return response.read(size)
+    except (OSError, ValueError) as error:
+        raise TransferError(f"{url} cannot be read: {error}") from None
+
+
+def _open(url: str) -> tuple[IO[bytes], int | None]:
+    if is_object(url):
+        return open_object(url)
+    response = open_url(url)
+    length = response.headers.get("Content-Length")
+    encoded = response.headers.get("Content-Encoding")
+    return response, int(length) if length and not encoded else None

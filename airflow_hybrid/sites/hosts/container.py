@@ -1,0 +1,145 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A container as a location: commands and bytes go through the host that its engine is on."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shlex
+from collections.abc import AsyncIterator, Sequence
+
+from airflow_hybrid.errors import EndedError, HostUnreachableError, SiteError
+from airflow_hybrid.model.clean_shell import CLEAN_SHELL
+from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line
+
+_ENDED = "#ah-container "
+_STATES = frozenset({"created", "exited", "stopped", "dead", "removing", "stopping", "configured", "initialized"})
+_HINT = "clear the deployment's setup task and the steps whose files were in it, and all is made anew"
+ARGUMENT_LIMIT = 60_000
+"""characters of shell text that are given as an argument (Linux: 128 KiB for one)"""
+
+
+_STREAM = "AIRFLOW_HYBRID_STREAM"
+_END = """for ah_p in $(grep -ls @TOKEN@ /proc/[0-9]*/environ); do
+    ah_p=${ah_p#/proc/}
+    kill -9 "${ah_p%/*}" 2>/dev/null
+done
+"""
+
+
+class ContainerHost(Host):
+    """One running container.
+
+    :param inner: the location of the engine.
+    :param engine: its program: ``docker``, ``podman``.
+    :param container: the container's id.
+    :param location: a name that stays the same when the container is made anew (``worker-1``).
+    """
+
+    def __init__(
+        self, deployment: str, location: str, inner: Host, engine: str, container: str, cores: int | None = None
+    ) -> None:
+        self.deployment = deployment
+        self.location = location
+        self.inner = inner
+        self.container = container
+        self.cores = cores
+        self.poll_s = max(inner.poll_s, 0.3)
+        self._exec = [engine, "exec", "-i", container, *CLEAN_SHELL, "-c"]
+        # a command that failed, and one that could not even begin, look the same: is the container there?
+        look = shlex.join([engine, "inspect", "--type", "container", "--format"])
+        state = "'{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}'"
+        self._whether_ended = (
+            "; ah_c=$?; [ $ah_c = 0 ] || case $(" + f"{look} {state} {shlex.quote(container)} 2>&1) in "
+            f"running* | paused*) ;; *) printf '\n{_ENDED}%s\n' "
+            f'"$({look} {state} {shlex.quote(container)} 2>&1 | tail -n 1)" >&2 ;; esac; exit $ah_c'
+        )
+
+    @property
+    def title(self) -> str:
+        return f"{self.deployment} ({self.location}, container {self.container[:12]} at {self.inner.title})"
+
+    @property
+    def key(self) -> str:
+        return f"{self.deployment} ({self.location}, container {self.container} at {self.inner.key})"
+
+    async def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes | AsyncIterator[bytes] | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        label: str | None = None,
+    ) -> CommandResult:
+        text = await self._text(command)
+        result = await self.inner.run(text, stdin=stdin, timeout_s=timeout_s, label=label or first_line(command))
+        self._raise_if_ended(result)
+        return CommandResult(self.title, result.command, result.exit_code, result.stdout, result.stderr)
+
+    @contextlib.asynccontextmanager
+    async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
+        token = f"{_STREAM}={secrets.token_hex(8)}"
+        text = await self._text(f"{token} exec /bin/sh -c {shlex.quote(command)}")
+        async with self.inner.stream(text, label=label or first_line(command)) as stream:
+            followed = _Followed(stream)
+            try:
+                yield followed
+            finally:
+                if not followed.closed:
+                    # an engine's client that ends leaves the command that it began
+                    with contextlib.suppress(SiteError):
+                        await self.run(_END.replace("@TOKEN@", token), label="end of a stream")
+
+    def pipe_argv(self, command: str) -> Sequence[str] | None:
+        return self.inner.pipe_argv(shlex.join([*self._exec, command])) if _is_argument(command) else None
+
+    async def _text(self, command: str) -> str:
+        """Shell text for the engine's location that runs ``command`` in the container."""
+        if _is_argument(command):
+            return shlex.join([*self._exec, command]) + self._whether_ended
+        put = 'umask 77; f=$(mktemp) && cat >"$f" && printf %s "$f"'
+        text = shlex.join([*self._exec, put])
+        stored = await self.inner.run(text, stdin=command.encode(errors="surrogateescape"), label="send a command")
+        self._raise_if_ended(stored)
+        path = stored.check("a command could not be sent into the container").out
+        run = f'f={shlex.quote(path)}; s=$(cat "$f"; echo .); rm -f -- "$f"; eval "${{s%.}}"'
+        return shlex.join([*self._exec, run]) + self._whether_ended
+
+    def _raise_if_ended(self, result: CommandResult) -> None:
+        """:raises EndedError: the container does not run any more. HostUnreachableError: its engine does not answer."""
+        line = result.err.rsplit(f"\n{_ENDED}", 1)[-1].split("\n", 1)[0] if f"\n{_ENDED}" in result.err else None
+        if line is None or result.exit_code == 0:
+            return
+        status, _, rest = line.partition(" ")
+        where = f"{self.title}: {result.command}"
+        if status in _STATES:
+            code, _, oom = rest.partition(" ")
+            why = "it ran out of memory" if oom == "true" else "it was killed" if code == "137" else "it ended"
+            raise EndedError(f"the container does not run any more: {why} (exit code {code})", where=where, hint=_HINT)
+        if "no such" in line.lower():
+            raise EndedError("the container is not there any more: somebody removed it", where=where, hint=_HINT)
+        raise HostUnreachableError(f"the container's engine does not answer: {line}", where=where)
+
+
+class _Followed:
+    """A stream of which it is known whether it came to its end."""
+
+    def __init__(self, inner: ByteStream) -> None:
+        self._inner = inner
+        self.closed = False
+
+    async def read(self, size: int = CHUNK_BYTES) -> bytes:
+        return await self._inner.read(size)
+
+    async def write(self, data: bytes) -> None:
+        await self._inner.write(data)
+
+    async def close(self) -> CommandResult:
+        result = await self._inner.close()
+        self.closed = True
+        return result
+
+
+def _is_argument(command: str) -> bool:
+    """Whether the engine hands shell text on as it is: not too long, and UTF-8 (it passes through JSON)."""
+    return len(command) <= ARGUMENT_LIMIT and not any("\ud800" <= character <= "\udfff" for character in command)

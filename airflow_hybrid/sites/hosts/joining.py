@@ -1,0 +1,188 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Commands of the same kind that are to be run at one location at about the same time go there as one.
+
+The chunks of a scatter are submitted, and end, in groups: a login node sees one command for each group. Commands that
+are joined run one after the other, each with its own stdin, stdout, stderr and exit code, and none sees another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import weakref
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_hybrid.errors import CommandError
+from airflow_hybrid.sites.hosts.base import MOST_ANSWER_BYTES, CommandResult, Host, answer_limit, answers_up_to
+
+GATHER_S = 0.03
+"""how long a command waits for its like"""
+HOLD_S = 1.0
+"""how long it waits for one of its like that is running; the longer ones do not hold up the others"""
+MOST_JOINED = 16
+MOST_BYTES = 4 << 20
+"""of stdin that is joined"""
+
+
+@dataclass
+class _Wanted:
+    command: str
+    stdin: bytes
+    timeout_s: float
+    label: str
+    limit: int = field(default_factory=answer_limit)
+    done: asyncio.Future[CommandResult] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Lane:
+    """Commands of one kind at one location. Belongs to one event loop."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self._waiting: list[_Wanted] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._collector: asyncio.Task[None] | None = None
+
+    async def run(self, command: str, *, stdin: bytes, timeout_s: float, label: str) -> CommandResult:
+        """As :meth:`airflow_hybrid.sites.hosts.base.Host.run`.
+
+        :param timeout_s: of the command; joined ones have the sum of theirs, as one waits for the other.
+        """
+        if len(stdin) > MOST_BYTES:
+            return await self.host.run(command, stdin=stdin, timeout_s=timeout_s, label=label)
+        wanted = _Wanted(command, stdin, timeout_s, label)
+        self._waiting.append(wanted)
+        if self._collector is None or self._collector.done():
+            self._collector = self._start(self._collect())
+        return await wanted.done
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _collect(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(GATHER_S)
+            group: list[_Wanted] = []
+            while self._waiting and len(group) < MOST_JOINED:
+                if group and sum(len(one.stdin) for one in group) + len(self._waiting[0].stdin) > MOST_BYTES:
+                    break
+                group.append(self._waiting.pop(0))
+            group = [one for one in group if not one.done.done()]  # nobody waits for a cancelled one
+            if group:
+                await asyncio.wait([self._start(self._go(group))], timeout=HOLD_S)
+
+    async def _go(self, group: list[_Wanted]) -> None:
+        try:
+            results = await self._run(group)
+        except asyncio.CancelledError:  # the event loop ends
+            for one in group:
+                one.done.cancel()
+            raise
+        except Exception as error:  # theirs to judge: each of them waits for it
+            for one in group:
+                if not one.done.done():
+                    one.done.set_exception(error)
+            return
+        for one, result in zip(group, results, strict=True):
+            if not one.done.done():
+                one.done.set_result(result)
+
+    async def _run(self, group: Sequence[_Wanted]) -> list[CommandResult]:
+        if len(group) == 1:
+            (one,) = group
+            with answers_up_to(one.limit):
+                return [await self.host.run(one.command, stdin=one.stdin, timeout_s=one.timeout_s, label=one.label)]
+        mark = f"airflow-hybrid-{secrets.token_hex(8)}"
+        label = f"{group[0].label} and {len(group) - 1} more"
+        with answers_up_to(min(MOST_ANSWER_BYTES, sum(one.limit for one in group))):
+            answer = await self.host.run(
+                joined([(one.command, len(one.stdin)) for one in group], mark),
+                stdin=b"".join(one.stdin for one in group),
+                timeout_s=sum(one.timeout_s for one in group),
+                label=label,
+            )
+        parts = parted(answer.stdout, answer.stderr, mark)
+        if len(parts) != len(group):
+            raise CommandError(
+                "the answer was cut off",
+                location=self.host.title,
+                command=label,
+                exit_code=None,
+                stderr=answer.err,
+            )
+        return [
+            CommandResult(self.host.title, one.label, code, out, err)
+            for one, (code, out, err) in zip(group, parts, strict=True)
+        ]
+
+
+def joined(commands: Sequence[tuple[str, int]], mark: str) -> str:
+    """Shell text that runs commands one after the other; each takes its own bytes of the stdin that all share.
+
+    :param commands: shell text, and the number of bytes of its stdin.
+    :param mark: a word that no output holds; :func:`parted` needs it.
+    """
+    parts = []
+    for text, size in commands:
+        parts.append(_PART.replace("@HEAD@", _head(size)).replace("@MARK@", mark).replace("@TEXT@", text))
+    return "\n".join(parts)
+
+
+def _head(size: int) -> str:
+    """Shell text that reads so many bytes of stdin, and no more: busybox's ``head`` takes what follows, too."""
+    if size == 0:
+        return ":"
+    return f"{{ dd bs={size} count=1 iflag=fullblock 2>/dev/null || head -c {size}; }}"
+
+
+def parted(stdout: bytes, stderr: bytes, mark: str) -> list[tuple[int, bytes, bytes]]:
+    """Exit code, stdout and stderr of each command that came to its end."""
+    own, *others = stdout.split(b"\n%b " % mark.encode())
+    errors = stderr.split(b"\n%b end\n" % mark.encode())
+    found: list[tuple[int, bytes, bytes]] = []
+    for index, other in enumerate(others):
+        code, whole, rest = other.partition(b" end\n")
+        if not whole or not code.isdigit() or index + 1 >= len(errors):
+            break
+        found.append((int(code), own, errors[index]))
+        own = rest
+    return found
+
+
+# What a command leaves of its stdin is read, so that the next one begins at its own. Its stdout and stderr are those
+# of all: what is caught by `$(...)`, ksh waits for until the last process in the background has ended.
+_PART = r"""{ @HEAD@ | (
+(
+@TEXT@
+)
+ah_code=$?
+[ $ah_code -lt 256 ] || ah_code=$((ah_code - 128)) # how ksh tells a signal
+cat >/dev/null
+exit $ah_code
+) ; }
+printf '\n@MARK@ %d end\n' $?
+printf '\n@MARK@ end\n' >&2
+"""
+
+_LANES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Lane]] = weakref.WeakKeyDictionary()
+
+
+async def run_joined(
+    host: Host, kind: str, command: str, *, stdin: bytes, timeout_s: float, label: str
+) -> CommandResult:
+    """Run a command, together with others of its kind where the location is not this machine.
+
+    :param kind: what may go together, such as ``submit``.
+    :raises SiteError: as :meth:`airflow_hybrid.sites.hosts.base.Host.run`; all that were joined get it.
+    """
+    if not host.joins:
+        return await host.run(command, stdin=stdin, timeout_s=timeout_s, label=label)
+    lanes = _LANES.setdefault(asyncio.get_running_loop(), {})
+    lane = lanes.setdefault((kind, host.key), Lane(host))
+    lane.host = host  # the last one may have been closed
+    return await lane.run(command, stdin=stdin, timeout_s=timeout_s, label=label)

@@ -1,0 +1,192 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""This machine as a location."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+
+from airflow_hybrid.errors import CommandError
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION
+from airflow_hybrid.model.clean_shell import CLIENT_LIBRARIES
+from airflow_hybrid.sites.hosts.base import (
+    CHUNK_BYTES,
+    DEFAULT_TIMEOUT_S,
+    ByteStream,
+    CommandResult,
+    Host,
+    end_of,
+    feed,
+    first_line,
+    whole,
+)
+
+ARGUMENT_LIMIT = 60_000
+"""characters of shell text that are given as an argument"""
+END_S = 5.0
+"""how long a command that was killed may take to end"""
+_KEEP = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SHELL")
+
+
+def clean_environment(more: Sequence[str] = ()) -> dict[str, str]:
+    """The environment that commands on this machine see: nothing of Airflow's settings and secrets.
+
+    :param more: names of further variables, which the programs of a queue system need.
+    """
+    kept = {key: os.environ[key] for key in (*_KEEP, *more) if key in os.environ}
+    if more:
+        # what only those programs need is taken away again before a job starts
+        kept[CLIENT_LIBRARIES] = kept.get("LD_LIBRARY_PATH") or "none"
+    return kept
+
+
+class LocalHost(Host):
+    """Commands of this machine's user, in a clean environment and a process group of their own.
+
+    Two local deployments with work directories of their own are two sites: their files are kept apart.
+
+    :param prelude: shell text before every command (:mod:`airflow_hybrid.sites.hosts.environment`).
+    :param variables: names of variables of this process that commands see beside those of every user.
+    """
+
+    poll_s = 0.05
+
+    def __init__(
+        self,
+        deployment: str = LOCAL_DEPLOYMENT,
+        location: str = LOCAL_LOCATION,
+        cores: int | None = None,
+        *,
+        prelude: str = "",
+        variables: Sequence[str] = (),
+    ) -> None:
+        self.deployment = deployment
+        self.location = location
+        self.cores = cores
+        self.prelude = prelude
+        self.variables = tuple(variables)
+
+    def with_variables(self, names: Sequence[str], prelude: str = "") -> LocalHost:
+        """This machine for the programs of a queue system, which see these variables of Airflow's environment."""
+        return LocalHost(self.deployment, self.location, self.cores, prelude=self.prelude + prelude, variables=names)
+
+    async def _start(self, command: str) -> asyncio.subprocess.Process:
+        starting = asyncio.ensure_future(self._begin(command))
+        try:
+            return await asyncio.shield(starting)
+        except asyncio.CancelledError:  # a process that nobody holds would run on
+            await self._end(await starting)
+            raise
+
+    async def _begin(self, command: str) -> asyncio.subprocess.Process:
+        command = self.prelude + command
+        if len(command) <= ARGUMENT_LIMIT:
+            return await self._spawn(command)
+        # longer than one argument may be (Linux: 128 KiB): read from a file that has no name
+        with tempfile.TemporaryFile() as script:
+            script.write(os.fsencode(command))
+            script.flush()
+            script.seek(0)
+            return await self._spawn(f'eval "$(cat /dev/fd/{script.fileno()})"', (script.fileno(),))
+
+    async def _spawn(self, command: str, pass_fds: Sequence[int] = ()) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=clean_environment(self.variables),
+            start_new_session=True,
+            pass_fds=pass_fds,
+            limit=CHUNK_BYTES,
+        )
+
+    async def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes | AsyncIterator[bytes] | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        label: str | None = None,
+    ) -> CommandResult:
+        process = await self._start(command)
+        where = f"{self.title}: {label or first_line(command)}"
+        try:
+            stdout, stderr, code = await asyncio.wait_for(_converse(process, stdin, where), timeout_s)
+        except asyncio.TimeoutError:
+            await self._end(process)
+            raise CommandError(
+                f"no answer within {timeout_s:g} s",
+                location=self.title,
+                command=label or first_line(command),
+                exit_code=None,
+            ) from None
+        except BaseException:
+            await self._end(process)
+            raise
+        return CommandResult(self.title, label or first_line(command), _exit_code(code), stdout, stderr)
+
+    @contextlib.asynccontextmanager
+    async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
+        process = await self._start(command)
+        try:
+            yield _LocalStream(self.title, label or first_line(command), process)
+        finally:
+            if process.returncode is None:
+                await self._end(process)
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        await self._kill(process.pid)
+        with contextlib.suppress(asyncio.TimeoutError):  # one that hangs in the kernel is not waited for
+            await asyncio.wait_for(process.wait(), END_S)
+        process._transport.close()  # type: ignore[attr-defined]  # pipes that others hold open end with the loop
+
+    async def _kill(self, group: int) -> None:
+        """End a process group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
+
+    def pipe_argv(self, command: str) -> Sequence[str] | None:
+        command = self.prelude + command
+        return ["/bin/sh", "-c", command] if len(command) <= ARGUMENT_LIMIT else None
+
+
+class _LocalStream:
+    def __init__(self, title: str, label: str, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin and process.stdout and process.stderr
+        self._title, self._label, self._process = title, label, process
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self._stderr = asyncio.ensure_future(end_of(process.stderr.read))
+
+    async def read(self, size: int = CHUNK_BYTES) -> bytes:
+        return await self._stdout.read(size)
+
+    async def write(self, data: bytes) -> None:
+        self._stdin.write(data)
+        await self._stdin.drain()
+
+    async def close(self) -> CommandResult:
+        self._stdin.close()
+        stderr = await self._stderr
+        code = await self._process.wait()
+        return CommandResult(self._title, self._label, _exit_code(code), b"", stderr)
+
+
+def _exit_code(code: int) -> int:
+    return code if code >= 0 else 128 - code
+
+
+async def _converse(
+    process: asyncio.subprocess.Process, stdin: bytes | AsyncIterator[bytes] | None, where: str
+) -> tuple[bytes, bytes, int]:
+    assert process.stdout is not None and process.stderr is not None
+    stdout, stderr, _, code = await asyncio.gather(
+        whole(process.stdout.read, where), whole(process.stderr.read, where), feed(process, stdin), process.wait()
+    )
+    return stdout, stderr, code

@@ -1,0 +1,413 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""One probe per batch: what a location's file system says, as values (:class:`airflow_hybrid.model.SiteFacts`).
+
+The script needs ``sh``, coreutils, find and xargs (GNU). Paths travel NUL-terminated both ways, on stdin and stdout,
+so that they may hold anything and be any number; no process is started per file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from airflow_hybrid.errors import AnswerTooLongError, SiteError, StatusUnknownError
+from airflow_hybrid.model import FileFact, Question, SiteFacts
+from airflow_hybrid.model.files import SPECIAL
+from airflow_hybrid.sites.hosts import gnu_programs
+from airflow_hybrid.sites.hosts.base import (
+    ANSWER_BYTES,
+    FOLDER_BYTES,
+    MOST_ANSWER_BYTES,
+    PATH_BYTES,
+    Host,
+    answers_up_to,
+)
+from airflow_hybrid.sites.hosts.joining import run_joined
+
+CONTENTS_BYTES = (64 << 10) + 1
+"""CWL v1.2 section 5.1.1: at most 64 KiB are loaded; one byte more tells that there is more"""
+PROBE_TIMEOUT_S = 600.0
+DOCUMENT_BYTES = 64 << 20
+"""the most that is read of a document (``cwl.output.json``), for which CWL has no limit"""
+_ASKS = {"stat": "s", "contents": "c", "document": "d", "list": "l", "checksum": "k"}
+_READ = frozenset("cd")
+"""asks for which a file is read; sealed, they have capital letters"""
+_OWNER_MAY_EXECUTE = 0o100
+_SEAL = "/./"
+"""in a path: nothing behind it is reached by a link"""
+_OPENED = re.compile(rb"([0-9a-f]{40}) [ *](/dev/fd/[3-9])\Z")
+_SUM = re.compile(rb"([0-9a-f]{40}) [ *](/.*)\Z", re.DOTALL)
+
+
+async def facts(
+    host: Host, questions: Iterable[Question] = (), *, trees: Sequence[str] = (), bases: Sequence[str] = ()
+) -> SiteFacts:
+    """Ask a location about files, in one command.
+
+    - ``trees``: folders that are listed with all that is below, sizes, and SHA-1 of regular files. Links in them
+      are not followed: what they point to is asked by a question, after its ``realpath`` was judged.
+    - ``stat``, ``list``, ``checksum``, ``contents``, ``document``: see :class:`airflow_hybrid.model.Question`;
+      links are followed, unless the question has a ``root``.
+      Whatever is asked of a path, ``files`` has its :class:`~airflow_hybrid.model.FileFact`; kind ``?`` where there
+      is nothing (or neither file nor directory).
+    - ``bases``: folders that paths are written with. A realpath below the realpath of one of them is written with
+      the base again, so that a home directory which is itself a link does not look like an escape.
+
+    A file of a tree, or of a question with a root, is opened first; then it is compared which file that is, and only
+    then it is read: a process that puts a link in its place is too late.
+
+    :raises SiteError: the location has no GNU programs.
+    :raises AnswerTooLongError: there are more files than an answer may tell of (some 300,000).
+    :raises StatusUnknownError: the answer was cut off, or files changed while they were read (retryable).
+    """
+    asked = list(dict.fromkeys(questions))
+    if not asked and not trees:
+        return SiteFacts()
+    command, stdin = await asyncio.to_thread(build, asked, trees, bases)
+    most = _most_bytes(asked, trees)
+    try:
+        with answers_up_to(most):
+            answer = await run_joined(
+                host, "probe", command, stdin=stdin, timeout_s=PROBE_TIMEOUT_S, label="probe of files"
+            )
+    except AnswerTooLongError:
+        raise AnswerTooLongError(
+            f"there are too many files: what is to be known of them takes more than {most} bytes",
+            where=host.title,
+            hint="let the job pack them (tar), and write what is no output to its temporary folder (TMPDIR)",
+        ) from None
+    if lack := gnu_programs.lacking(answer.stdout):
+        raise SiteError(
+            f"files cannot be looked at: there is no `{lack}`",
+            where=host.title,
+            hint=f"have {gnu_programs.PACKAGES} installed there, or name their folder as `config.path`",
+        )
+    try:
+        return await asyncio.to_thread(parse, answer.stdout, asked, trees, bases)
+    except ValueError as error:
+        said = answer.err.strip()[-500:]
+        raise StatusUnknownError(f"the probe was not answered: {error} {said}".rstrip(), where=host.title) from None
+
+
+def _most_bytes(questions: Sequence[Question], trees: Sequence[str]) -> int:
+    """The longest answer: what is said of paths, what is in folders, and the contents that are asked for."""
+    lists = bool(trees) or any(question.ask == "list" for question in questions)
+    folders = FOLDER_BYTES if lists else ANSWER_BYTES
+    paths = PATH_BYTES * len(questions)
+    contents = sum(CONTENTS_BYTES for question in questions if question.ask == "contents")
+    documents = sum(DOCUMENT_BYTES for question in questions if question.ask == "document")
+    return min(MOST_ANSWER_BYTES, folders + paths + contents + documents)
+
+
+def build(questions: Iterable[Question], trees: Sequence[str], bases: Sequence[str]) -> tuple[str, bytes]:
+    """The probe's shell text and stdin.
+
+    :raises ValueError: a path that is not absolute, or holds a NUL.
+    """
+    known = set(bases)
+    items = [("b", base) for base in bases] + [("t", _sealed(tree, _root_of(tree, known))) for tree in trees]
+    for question in questions:
+        letter = _ASKS[question.ask]
+        if question.root and letter in _READ:
+            items.append((letter.upper(), _sealed(question.path, question.root)))
+        else:
+            items.append((letter, question.path))
+    for _, path in items:
+        if not path.startswith("/") or "\0" in path:
+            raise ValueError(f"not an absolute path: {path!r}")
+    stdin = "".join(f"{ask}{path}\0" for ask, path in items).encode(errors="surrogateescape")
+    inner = f"/usr/bin/env xargs -0 -r sh -c {shlex.quote(_INNER)} sh"
+    return f"export LC_ALL=C\n{gnu_programs.checks()}{inner}\nprintf '#end\\0'\n", stdin
+
+
+def _root_of(tree: str, bases: set[str]) -> str:
+    """The folder below which a tree must be reached without links: the nearest base above it, else its parent."""
+    above = posixpath.dirname(tree)
+    while above not in bases:
+        if above == "/":
+            return posixpath.dirname(tree)
+        above = posixpath.dirname(above)
+    return above
+
+
+def _sealed(path: str, root: str) -> str:
+    """A path for the script: ``<root>/./<rest>``.
+
+    :raises ValueError: it is not below the root.
+    """
+    root = root.rstrip("/")
+    if not path.startswith(f"{root}/") or _SEAL in path:
+        raise ValueError(f"{path!r} is not below {root!r}")
+    return f"{root}{_SEAL}{path[len(root) + 1 :]}"
+
+
+def parse(data: bytes, questions: Sequence[Question], trees: Sequence[str], bases: Sequence[str]) -> SiteFacts:
+    """Read the probe's answer.
+
+    :raises ValueError: it is incomplete or inconsistent.
+    """
+    seen = _records(data)
+    back = sorted(((seen.real[base], base) for base in bases if base in seen.real), key=lambda b: -len(b[0]))
+
+    def translated(path: str) -> str:
+        for real, base in back:
+            if path == real or path.startswith(real.rstrip("/") + "/"):
+                return base.rstrip("/") + path[len(real.rstrip("/")) :] or "/"
+        return path
+
+    real = {path: target for path, target in ((p, translated(r)) for p, r in seen.real.items()) if target != path}
+    if changed := [path for path in seen.links if seen.stats[path].kind in "fd" and path not in real]:
+        raise ValueError(f"{changed[0]} was a link, and then none, while it was looked at")
+    found = SiteFacts()
+    asked = {*trees, *(question.path for question in questions)}
+    for path, stat in seen.stats.items():
+        if path in bases and path not in asked and path not in seen.below:
+            continue
+        found.files[path] = FileFact(
+            kind=stat.kind,
+            size=stat.size if stat.kind == "f" else 0,
+            checksum=seen.sums.get(path),
+            realpath=_real(path, real) if real else None,
+            special=stat.special,
+            mtime=stat.mtime,
+            ctime=stat.ctime,
+            executable=stat.executable,
+        )
+    for path in asked:
+        found.files.setdefault(path, FileFact("?"))
+    listed = {question.path for question in questions if question.ask == "list"}
+    names: dict[str, list[str]] = {path: [] for path in listed if found.files[path].kind == "d"}
+    roots = set(trees)
+    folders = (path for path in seen.below if found.files[path].kind == "d" and path not in seen.links)
+    # what is in a folder of a listed folder was not asked for: it is not known, rather than empty
+    names.update({path: [] for path in folders if _in_any(path, roots)})
+    for path in seen.stats:
+        parent, _, name = path.rpartition("/")
+        if path not in roots and (parent or "/") in names:
+            names[parent or "/"].append(name)
+    found.listings = {path: tuple(sorted(entries)) for path, entries in names.items()}
+    found.contents, found.replaced = seen.contents, seen.replaced
+    return found
+
+
+def _in_any(path: str, roots: set[str]) -> bool:
+    """Whether the path is one of the folders, or below one."""
+    while path not in roots:
+        if path in ("/", ""):
+            return False
+        path = posixpath.dirname(path)
+    return True
+
+
+def _real(path: str, real: dict[str, str]) -> str | None:
+    """Where a path leads, by the nearest of its parents (or itself) that leads elsewhere."""
+    at, rest = path, ""
+    while at not in real:
+        if at in ("/", ""):
+            return None
+        parent = posixpath.dirname(at)
+        rest, at = at[len(parent.rstrip("/")) :] + rest, parent
+    return real[at] + rest
+
+
+@dataclass(frozen=True)
+class _Stat:
+    kind: str
+    size: int
+    mtime: float
+    ctime: float
+    special: str
+    executable: bool
+
+
+@dataclass
+class _Seen:
+    stats: dict[str, _Stat] = field(default_factory=dict)
+    sums: dict[str, str] = field(default_factory=dict)
+    real: dict[str, str] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
+    below: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
+    links: set[str] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
+
+
+def _records(data: bytes) -> _Seen:
+    seen = _Seen()
+    position, ended = 0, False
+    sizes: list[tuple[str, int]] = []
+    waiting: list[str] = []
+    opened: dict[bytes, str] = {}
+    while position < len(data):
+        end = data.find(b"\0", position)
+        if end < 0:
+            raise ValueError("it was cut off")
+        record, position = data[position:end], end + 1
+        if record[:1] in b"TU" and record:
+            head, size, mtime, ctime, path = record.split(b" ", 4)
+            name = _text(path)
+            kind = head[2:3].decode()
+            special = kind if kind in SPECIAL else ""
+            executable = kind == "f" and int(head[3:], 8) & _OWNER_MAY_EXECUTE != 0
+            stat = _Stat(kind if kind in "fd" else "?", int(size), float(mtime), float(ctime), special, executable)
+            if name in seen.files and stat.size != seen.stats[name].size:
+                raise ValueError(f"{name} changed while it was looked at")
+            seen.stats[name] = stat
+            if record[:1] == b"T":
+                if head[1:2] == b"f":
+                    seen.files.add(name)
+                seen.below.add(name)
+                if head[1:2] == b"l":
+                    seen.links.add(name)
+        elif record[:1] == b"L":
+            waiting.append(_text(record[1:]))
+        elif record == b"#real":
+            for name in waiting:
+                end = data.find(b"\0", position)
+                if end < 0 or data[position : position + 1] != b"/":
+                    raise ValueError("a link changed while it was read")
+                seen.real[name] = _text(data[position:end])
+                position = end + 1
+            waiting = []
+        elif record[:1] == b"C":
+            most, size, path = record[1:].split(b" ", 2)
+            sizes.append((_text(path), min(int(size), int(most))))
+        elif record == b"#bytes":
+            for name, count in sizes:
+                seen.contents[name] = data[position : position + count]
+                position += count
+            sizes = []
+            if data[position : position + 5] != b"\0#ok\0":
+                raise ValueError("a file changed while it was read")
+            position += 5
+        elif record[:1] == b"Z":
+            most, size, number = record[1:].split(b" ", 2)
+            sizes.append((opened.pop(number), min(int(size), int(most))))
+        elif record == b"#end":
+            ended = True
+        elif record[:1] == b"K":
+            number, _, path = record[1:].partition(b" ")
+            opened[b"/dev/fd/" + number] = _text(path)
+        elif record[:1] == b"X":
+            seen.replaced.add(_text(record[1:]))
+        elif (match := _OPENED.match(record)) and match[2] in opened:
+            seen.sums[opened.pop(match[2])] = f"sha1${match[1].decode()}"
+        elif match := _SUM.match(record):
+            seen.sums[_text(match[2])] = f"sha1${match[1].decode()}"
+        else:
+            raise ValueError(f"unexpected record {record[:80]!r}")
+    if not ended or waiting or sizes:
+        raise ValueError("it was cut off")
+    return seen
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="surrogateescape").replace(_SEAL, "/", 1)
+
+
+# Files <root>/./<rest> are opened, seven at a time; the system then says which files these are, and only if they are
+# what they should be, they are read. (A process for each file would cost a second for a thousand of them.)
+# K: descriptor, path. X: path of one that is not what it should be, and is not read. Z: bytes, size, descriptor.
+_OPEN = r"""ah_what=$1
+shift
+exec 3</dev/null 4</dev/null 5</dev/null 6</dev/null 7</dev/null 8</dev/null 9</dev/null
+ah_root=. ah_end='
+'
+ah_with() { "$@" 3<&3 4<&4 5<&5 6<&6 7<&7 8<&8 9<&9; } # some shells keep theirs to themselves
+ah_singly() { for ah_x; do ah_files "$ah_x"; done; }
+ah_files() { # at most seven
+    ah_n=3 ah_want= ah_open= ah_odd=
+    for ah_a; do
+        if [ "${ah_a%%/./*}" != "$ah_root" ]; then
+            ah_root=${ah_a%%/./*}
+            ah_at=$(cd -P -- "$ah_root/" 2>/dev/null && pwd -P && echo .)
+            ah_at=${ah_at%??}
+            [ "$ah_at" != / ] || ah_at=
+        fi
+        if [ -L "$ah_a" ]; then
+            printf 'X%s\0' "$ah_a"
+        elif [ -f "$ah_a" ] && eval "command exec $ah_n<\"\$ah_a\"" 2>/dev/null; then
+            printf 'K%s %s\0' "$ah_n" "$ah_a"
+            case $ah_at/$ah_a in *"$ah_end"*) ah_odd=1 ;; esac
+            ah_want=$ah_want$ah_at/${ah_a#*/./}$ah_end
+            ah_open="$ah_open /dev/fd/$ah_n"
+            ah_n=$((ah_n + 1))
+        fi
+    done
+    if [ -z "$ah_open" ]; then
+        return 0
+    elif [ -n "$ah_odd" ] && [ $# -gt 1 ]; then # two names with line ends could look like two others
+        ah_singly "$@"
+    elif [ "$(ah_with /usr/bin/env readlink -- $ah_open && echo .)" = "$ah_want." ]; then
+        ah_read $ah_open
+    elif [ $# -gt 1 ]; then
+        ah_singly "$@"
+    else
+        printf 'X%s\0' "$1"
+    fi
+}
+ah_read() {
+    if [ "$ah_what" = sums ]; then
+        ah_with /usr/bin/env sha1sum -z -- "$@"
+    else
+        ah_with /usr/bin/env stat -L --printf "Z$ah_what %s %n\0" -- "$@"
+        printf '#bytes\0'
+        ah_with /usr/bin/env head -q -c "$ah_what" -- "$@"
+        printf '\0#ok\0'
+    fi
+}
+while [ $# -gt 7 ]; do
+    ah_files "$1" "$2" "$3" "$4" "$5" "$6" "$7"
+    shift 7
+done
+ah_files "$@"
+"""
+
+# T/U: type, type of what a link leads to, mode, size, mtime, ctime, path (T: seen in a folder; U: asked for, links
+# followed)
+_LOOK = r"""/usr/bin/env find -L "$@" -maxdepth 0 -printf 'U%y%y%m %s %T@ %C@ %p\0'
+printf 'L%s\0' "$@"
+printf '#real\0'
+/usr/bin/env realpath -z -- "$@"
+"""
+_LINKS = f"""-type l '(' -xtype f -o -xtype d ')' -print0 2>/dev/null |
+    /usr/bin/env xargs -0 -r sh -c {shlex.quote(_LOOK)} sh"""
+_TREE = rf"""/usr/bin/env find "$@" -printf 'T%y%Y%m %s %T@ %C@ %p\0'
+/usr/bin/env find "$@" -type f -print0 2>/dev/null | /usr/bin/env xargs -0 -r sh -c {shlex.quote(_OPEN)} sh sums
+/usr/bin/env find "$@" {_LINKS}
+"""
+_LIST = rf"""/usr/bin/env find -H "$@" -mindepth 1 -maxdepth 1 -printf 'T%y%Y%m %s %T@ %C@ %p\0'
+/usr/bin/env find -H "$@" -mindepth 1 -maxdepth 1 {_LINKS}
+"""
+_CONTENTS = r"""/usr/bin/env find -L "$@" -maxdepth 0 -type f -printf 'C@MOST@ %s %p\0'
+printf '#bytes\0'
+/usr/bin/env find -L "$@" -maxdepth 0 -type f -exec head -q -c @MOST@ -- {} +
+printf '\0#ok\0'
+"""
+_SUMS = r"""/usr/bin/env find -L "$@" -maxdepth 0 -type f -exec sha1sum -z -- {} +
+"""
+_EXISTING = r"""/usr/bin/env find -L "$@" -maxdepth 0 '(' -type f -o -type d ')' -print0 2>/dev/null |
+    /usr/bin/env xargs -0 -r sh -c {look} sh
+""".replace("{look}", shlex.quote(_LOOK))
+
+
+def _each(asks: str, script: str, first: str = "") -> str:
+    """Run a script over the items that were given with one of these letters, after a first argument."""
+    return f"ah_pick '[{asks}]' \"$@\" | /usr/bin/env xargs -0 -r sh -c {shlex.quote(script)} sh {first}\n"
+
+
+_INNER = (
+    "ah_pick() { ah_w=$1; shift; for ah_a; do case $ah_a in $ah_w*) printf '%s\\0' \"${ah_a#?}\" ;; esac; done; }\n"
+    + _each("t", _TREE)
+    + _each("l", _LIST)
+    + _each("btscdlkCD", _EXISTING)
+    + _each("k", _SUMS)
+    + _each("c", _CONTENTS.replace("@MOST@", str(CONTENTS_BYTES)))
+    + _each("d", _CONTENTS.replace("@MOST@", str(DOCUMENT_BYTES)))
+    + _each("C", _OPEN, str(CONTENTS_BYTES))
+    + _each("D", _OPEN, str(DOCUMENT_BYTES))
+)

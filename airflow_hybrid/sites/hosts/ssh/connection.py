@@ -1,0 +1,266 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""One SSH connection to one host: opened when needed, shared, bounded, opened again when lost.
+
+Nothing that may have run is repeated: a command is tried again on a new connection only if the host had not yet
+been asked to run it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import asyncssh
+
+from airflow_hybrid.errors import AuthenticationError, ConfigError, HostKeyError, HostUnreachableError, SiteError
+from airflow_hybrid.sites.hosts.ssh.login import Login, connect_options, known_hosts_files, parse_host_key, read_login
+from airflow_hybrid.sites.hosts.ssh.settings import SshSettings, jump_hosts
+
+if logging.getLogger("asyncssh").level == logging.NOTSET:
+    # at INFO it writes every command line (and so every script) to the task's log
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)
+
+REFUSED_FOR_S = 30.0
+"""how long a refused login is remembered, so that many tasks do not get this machine banned"""
+SESSION_WAIT_S = 60.0
+"""how long a session that sshd refuses (MaxSessions) is asked for"""
+_LOST = (OSError, asyncssh.Error, asyncssh.ChannelListenError)
+
+
+class SshConnection:
+    """The connection of this process and event loop to ``settings``' host."""
+
+    def __init__(self, settings: SshSettings) -> None:
+        self.settings = settings
+        self._reset()
+
+    def _reset(self) -> None:
+        self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._connecting: asyncio.Task[asyncssh.SSHClientConnection] | None = None
+        self._jump: SshConnection | None = None
+        self._login: Login | None = None
+        self._failure: tuple[SiteError | ConfigError, float] | None = None
+        self._open = 0
+        self._limit = self.settings.max_sessions
+        self._changed = asyncio.Condition()
+
+    @property
+    def name(self) -> str:
+        return (self._login.settings if self._login else self.settings).name
+
+    def logins(self) -> list[Login] | None:
+        """The login and those of the hosts on the way, nearest first; None before the first connection."""
+        if self._login is None:
+            return None
+        if self._jump is None:
+            return [self._login]
+        rest = self._jump.logins()
+        return [self._login, *rest] if rest else None
+
+    # --- connecting ------------------------------------------------------------------------------------------------
+
+    async def connected(self) -> asyncssh.SSHClientConnection:
+        """The open connection; those who ask at the same time share one attempt.
+
+        :raises HostUnreachableError, HostKeyError, AuthenticationError, ConfigError: why there is none.
+        """
+        here = (os.getpid(), asyncio.get_running_loop())
+        if self._owner != here:  # another event loop, or a fork: what there was is not ours to use
+            self._reset()
+            self._owner = here
+        if self._connection is not None and not self._connection.is_closed():
+            return self._connection
+        if self._failure is not None and time.monotonic() < self._failure[1]:
+            error = self._failure[0]
+            raise type(error)(error.message, where=error.where, hint=error.hint)
+        if self._connecting is None:
+            self._connecting = here[1].create_task(self._connect())
+            self._connecting.add_done_callback(self._settle)
+        return await asyncio.shield(self._connecting)
+
+    async def host_key(self) -> str:
+        """Type and fingerprint of the host's key, which was found to be trusted: ``ssh-ed25519 SHA256:...``."""
+        key = (await self.connected()).get_server_host_key()
+        return f"{key.get_algorithm()} {key.get_fingerprint()}" if key is not None else "not known"
+
+    def _settle(self, task: asyncio.Task[asyncssh.SSHClientConnection]) -> None:
+        self._connecting = None
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            self._connection, self._failure, self._limit = task.result(), None, self.settings.max_sessions
+        elif isinstance(error, (SiteError, ConfigError)):
+            wait_s = 1.0 if error.retryable else REFUSED_FOR_S
+            self._failure = (error, time.monotonic() + wait_s)
+
+    async def _connect(self) -> asyncssh.SSHClientConnection:
+        self._login = login = await read_login(self.settings)
+        deadline = time.monotonic() + login.connect_timeout_s
+        pause_s = 0.5
+        while True:
+            try:
+                return await self._connect_once(login)
+            except (asyncssh.ConnectionLost, ConnectionResetError) as error:
+                # sshd drops connections at random when many log in at once (MaxStartups)
+                if time.monotonic() + pause_s > deadline:
+                    raise self._explained(error) from None
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
+                pause_s *= 2
+            except (OSError, asyncssh.Error, asyncio.TimeoutError, ValueError) as error:
+                raise self._explained(error) from None
+
+    async def _connect_once(self, login: Login) -> asyncssh.SSHClientConnection:
+        options = connect_options(login)
+        resolved = await asyncssh.SSHClientConnectionOptions.construct(**options)
+        trusted: Any
+        if login.settings.host_key:
+            trusted = ([parse_host_key(login.settings.host_key)], [], [])
+        else:
+            trusted = known_hosts_files(login.settings, resolved.known_hosts) or b""
+        tunnel: Any = None
+        hop = login.settings.tunnel
+        if hop is None and isinstance(resolved.tunnel, str) and resolved.tunnel not in ("", "none"):
+            hop = jump_hosts(resolved.tunnel, login.settings)
+        if hop is not None:
+            if self._jump is None or self._jump.settings != hop:
+                self._jump = SshConnection(hop)
+            tunnel = await self._jump.connected()
+        return await asyncssh.connect(**options, known_hosts=trusted, tunnel=tunnel)
+
+    def _explained(self, error: BaseException) -> SiteError:
+        name = self.name
+        if isinstance(error, asyncssh.HostKeyNotVerifiable) or (
+            isinstance(error, asyncssh.KeyExchangeFailed) and "host key" in str(error)
+        ):
+            host = (self._login.settings if self._login else self.settings).host
+            return HostKeyError(
+                f"the host key is not one that is trusted for {name} ({error})",
+                hint="if the host is new: compare its fingerprint with what its administrators publish, then"
+                f" `ssh-keyscan {host} >> ~/.ssh/known_hosts`, or set host_key. If it was trusted before, ask them:"
+                " somebody may be in between",
+            )
+        if isinstance(error, asyncssh.PermissionDenied):
+            return AuthenticationError(
+                f"{name} refused the login: {error}",
+                hint="check user name and key: the public key must be in ~/.ssh/authorized_keys there; an encrypted key"
+                " needs sshKeyPassphraseFile or ssh-agent",
+            )
+        if isinstance(
+            error, (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, FileNotFoundError, PermissionError)
+        ):
+            return AuthenticationError(
+                f"the key for {name} cannot be used: {error}", hint="check sshKey and its passphrase"
+            )
+        if isinstance(error, asyncssh.ConfigParseError):
+            return AuthenticationError(f"the OpenSSH config file for {name} cannot be used: {error}")
+        if isinstance(error, asyncio.TimeoutError):
+            limit_s = self._login.connect_timeout_s if self._login else 0
+            return HostUnreachableError(
+                f"{name} did not answer within {limit_s:g} s", hint="is it up, and reachable from here?"
+            )
+        return HostUnreachableError(f"no connection to {name}: {error}", hint="is it up, and reachable from here?")
+
+    # --- sessions ----------------------------------------------------------------------------------------------------
+
+    @contextlib.asynccontextmanager
+    async def process(self, command: str) -> AsyncIterator[asyncssh.SSHClientProcess[bytes]]:
+        """Run a command line with byte streams; a command that still runs at the end is killed.
+
+        :raises HostUnreachableError: also when the connection was lost while the host was asked to run it: then
+            whether it ran is not known.
+        """
+        await self._acquire()
+        process: asyncssh.SSHClientProcess[bytes] | None = None
+        try:
+            process = await self._start(command)
+            yield process
+        finally:
+            if process is not None:
+                await _ended(process)
+            await self._release()
+
+    async def _acquire(self) -> None:
+        await self.connected()
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._open < self._limit)
+            self._open += 1
+
+    async def _release(self) -> None:
+        self._open -= 1
+        async with self._changed:
+            self._changed.notify()
+
+    async def _start(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
+        deadline = time.monotonic() + SESSION_WAIT_S
+        pause_s, renewed = 0.05, False
+        while True:
+            connection = await self.connected()
+            try:
+                return await connection.create_process(command, encoding=None)
+            except asyncssh.ChannelOpenError as error:
+                if error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
+                    raise self._lost(connection, error) from None
+                if connection.is_closed() or "connection closed" in str(error):
+                    # the connection had been lost before the host was asked to run anything: once more is safe
+                    if renewed:
+                        raise self._explained(error) from None
+                    renewed = True
+                    connection.abort()
+                    continue
+                # MaxSessions is lower than thought (or a session's end has not got through yet)
+                if time.monotonic() > deadline:
+                    raise HostUnreachableError(
+                        f"{self.name} opens no session: {error}", hint="see MaxSessions in its sshd_config"
+                    ) from None
+                if self._open < self._limit:
+                    pass
+                elif self._open > 1:
+                    self._limit = self._open - 1
+                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
+                pause_s = min(2.0, pause_s * 2)
+            except _LOST as error:
+                raise self._lost(connection, error) from None
+
+    def _lost(self, connection: asyncssh.SSHClientConnection, error: BaseException) -> SiteError:
+        if connection.is_closed():
+            return self.lost_while_running()
+        return HostUnreachableError(f"{self.name} does not run commands: {error}")
+
+    def lost_while_running(self) -> HostUnreachableError:
+        """The error of a command whose end was not seen."""
+        return HostUnreachableError(
+            f"the connection to {self.name} was lost while a command ran; whether it was done is not known"
+        )
+
+    async def close(self) -> None:
+        """Close the connection and those on the way; it is opened again when used again, whatever failed before."""
+        if self._owner != (os.getpid(), asyncio.get_running_loop()):
+            return
+        self._failure = None
+        if self._connecting is not None:
+            self._connecting.cancel()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+            with contextlib.suppress(asyncio.TimeoutError, *_LOST):
+                await asyncio.wait_for(connection.wait_closed(), 5)
+        if self._jump is not None:
+            await self._jump.close()
+
+
+async def _ended(process: asyncssh.SSHClientProcess[bytes]) -> None:
+    """Make sure that the session is over on both sides; sshd signals the whole process group of the command."""
+    if process.exit_status is None and process.exit_signal is None:
+        with contextlib.suppress(*_LOST):
+            process.kill()
+    process.close()
+    with contextlib.suppress(asyncio.TimeoutError, *_LOST):
+        await asyncio.wait_for(process.wait_closed(), 5)

@@ -1,0 +1,286 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Secrets of an SSH login, read when a connection is made, and given to asyncssh or to OpenSSH.
+
+They come from files or from an Airflow Connection, live in memory only, and have no ``repr``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import dataclasses
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from airflow_hybrid.errors import AuthenticationError, ConfigError, HostKeyError
+from airflow_hybrid.sites.hosts.airflow_connection import read_connection
+from airflow_hybrid.sites.hosts.ssh.settings import CONNECT_TIMEOUT_S, SshSettings, check_name
+
+_ALGORITHMS = {"kex": "kex_algs", "ciphers": "encryption_algs", "macs": "mac_algs", "keys": "server_host_key_algs",
+               "pubkeys": "signature_algs"}  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class Login:
+    """A login with its secrets: settings with the fields of the Airflow Connection filled in."""
+
+    settings: SshSettings
+    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    password: str | None = None
+    passphrase: str | None = None
+    private_key: str | None = None
+    look_for_keys: bool = True
+    algorithms: Mapping[str, Any] = field(default_factory=dict)
+
+
+async def read_login(settings: SshSettings) -> Login:
+    """Resolve the Airflow Connection and the files that ``settings`` names.
+
+    :raises ConfigError: no such Connection, or one that switches the host key check off.
+    :raises AuthenticationError: a password or passphrase file cannot be read.
+    """
+    login = Login(settings)
+    if settings.conn_id:
+        login = from_connection(
+            settings, await read_connection(settings.conn_id, "ssh", "--conn-host HOST --conn-login USER ...")
+        )
+    password = await asyncio.to_thread(_secret, settings.password_file)
+    passphrase = await asyncio.to_thread(_secret, settings.passphrase_file)
+    return dataclasses.replace(
+        login,
+        password=password or login.password,
+        passphrase=passphrase or login.passphrase,
+        connect_timeout_s=settings.connect_timeout_s or login.connect_timeout_s,
+    )
+
+
+def from_connection(settings: SshSettings, connection: Any) -> Login:
+    """Fill in what ``settings`` leaves open from an ``ssh`` Connection; the extras are SSHHook's.
+
+    :param connection: has host, port, login, password and ``extra_dejson``.
+    :raises ConfigError: the Connection has no host, or a name in it is not valid.
+    :raises HostKeyError: the Connection switches the host key check off.
+    """
+    extra: Mapping[str, Any] = connection.extra_dejson
+    for key in ("no_host_key_check", "ignore_hostkey_verification", "allow_host_key_change"):
+        if _true(extra.get(key)) and not (settings.host_key or extra.get("host_key")):
+            raise HostKeyError(
+                f"Airflow Connection {settings.conn_id!r} has {key}: true, which is not supported here",
+                hint="put the key of the host (`ssh-keyscan -t ed25519 HOST`, compared once) in the extra host_key",
+            )
+    host = settings.host or connection.host or ""
+    if not host:
+        raise ConfigError(f"the Airflow Connection {settings.conn_id!r} has no host")
+    check_name("hostname", host)
+    check_name("username", connection.login)
+    key_file = extra.get("key_file")
+    filled = dataclasses.replace(
+        settings,
+        host=host,
+        port=settings.port or connection.port,
+        username=settings.username or connection.login or None,
+        key_files=settings.key_files or ((os.path.expanduser(key_file),) if key_file else ()),
+        host_key=settings.host_key or extra.get("host_key"),
+    )
+    algorithms: dict[str, Any] = {
+        _ALGORITHMS[kind]: "-" + ",".join(names)
+        for kind, names in (extra.get("disabled_algorithms") or {}).items()
+        if kind in _ALGORITHMS
+    }
+    if extra.get("ciphers"):
+        algorithms["encryption_algs"] = extra["ciphers"]
+    return Login(
+        filled,
+        connect_timeout_s=float(extra.get("conn_timeout") or CONNECT_TIMEOUT_S),
+        password=(connection.password or "").strip() or None,
+        # SSHHook gives the password to an encrypted key_file; private_key has a passphrase of its own
+        passphrase=extra.get("private_key_passphrase") or (connection.password if key_file else None) or None,
+        private_key=extra.get("private_key") or None,
+        look_for_keys=str(extra.get("look_for_keys", True)).lower() != "false",
+        algorithms=algorithms,
+    )
+
+
+def _true(value: Any) -> bool:
+    return str(value).lower() == "true"
+
+
+def _secret(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text().strip("\r\n")
+    except OSError as error:
+        raise AuthenticationError(f"cannot read the secret in {path}: {error.strerror}") from None
+
+
+def config_files(settings: SshSettings) -> list[str]:
+    """OpenSSH client config files that apply.
+
+    :raises ConfigError: a file that was asked for is not there.
+    """
+    if settings.ssh_config:
+        if not os.path.isfile(settings.ssh_config):
+            raise ConfigError(f"no such file: ssh_config {settings.ssh_config}")
+        return [settings.ssh_config]
+    default = os.path.expanduser("~/.ssh/config")
+    return [default] if os.path.isfile(default) else []
+
+
+def parse_host_key(text: str) -> asyncssh.SSHKey:
+    """A host key as SSHHook accepts it: ``ssh-ed25519 AAAA... [comment]`` or the base64 part alone.
+
+    :raises ConfigError: it is neither.
+    """
+    words = text.split()
+    try:
+        if len(words) == 1:
+            data = base64.b64decode(words[0], validate=True)
+            words.insert(0, data[4 : 4 + int.from_bytes(data[:4], "big")].decode("ascii"))
+        return asyncssh.import_public_key(" ".join(words[:2]))
+    except (asyncssh.KeyImportError, ValueError, IndexError, binascii.Error):
+        raise ConfigError(
+            "host_key is not a public key of OpenSSH", hint="for example: ssh-ed25519 AAAAC3Nza..."
+        ) from None
+
+
+def connect_options(login: Login) -> dict[str, Any]:
+    """Keyword arguments of ``asyncssh.connect``, except for tunnel and known_hosts."""
+    settings = login.settings
+    options: dict[str, Any] = {
+        "host": settings.host,
+        "config": config_files(settings),
+        "connect_timeout": login.connect_timeout_s,
+        "login_timeout": login.connect_timeout_s,
+        "keepalive_interval": settings.keepalive_s,
+        "keepalive_count_max": 3,
+        # AES-GCM is several times as fast as asyncssh's first choice; the others stay allowed
+        "encryption_algs": "^aes128-gcm@openssh.com,aes256-gcm@openssh.com",
+        **login.algorithms,
+    }
+    if settings.port:
+        options["port"] = settings.port
+    if settings.username:
+        options["username"] = settings.username
+    if login.password:
+        options["password"] = login.password
+    if login.passphrase:
+        options["passphrase"] = login.passphrase
+    if login.private_key:
+        options["client_keys"] = [_private_key(login)]
+        options["agent_path"] = None
+    elif settings.key_files:
+        options["client_keys"] = list(settings.key_files)
+        if login.passphrase is None:
+            options["ignore_encrypted"] = True  # ssh-agent may hold it
+    elif login.password and not login.look_for_keys:
+        options["client_keys"] = None
+    return options
+
+
+def _private_key(login: Login) -> asyncssh.SSHKey:
+    try:
+        return asyncssh.import_private_key(login.private_key or "", login.passphrase)
+    except asyncssh.KeyEncryptionError as error:
+        raise AuthenticationError(f"the private key of {login.settings.name} cannot be decrypted: {error}") from None
+    except asyncssh.KeyImportError as error:
+        raise AuthenticationError(f"the private key of {login.settings.name} cannot be used: {error}") from None
+
+
+def known_hosts_files(settings: SshSettings, configured: Any) -> list[str]:
+    """Files of trusted host keys: those given, else those of the OpenSSH config file, else the usual ones.
+
+    :param configured: what asyncssh took from the config file; None if that file switches the check off.
+    :raises HostKeyError: it does.
+    :raises ConfigError: a file that was asked for is not there.
+    """
+    if settings.known_hosts:
+        for path in settings.known_hosts:
+            if not os.path.isfile(path):
+                raise ConfigError(f"no such file: known_hosts {path}")
+        return list(settings.known_hosts)
+    if configured is None:
+        raise HostKeyError(
+            f"{', '.join(config_files(settings))} has `UserKnownHostsFile none` for {settings.host}",
+            hint="host keys are always checked: name a known_hosts file there, or give known_hosts or host_key",
+        )
+    usual = [os.path.expanduser("~/.ssh/known_hosts"), "/etc/ssh/ssh_known_hosts"]
+    return [str(path) for path in (configured or usual) if os.path.isfile(path)]
+
+
+# --- OpenSSH ---------------------------------------------------------------------------------------------------------
+
+
+def openssh_argv(chain: list[Login], directory: str) -> list[str] | None:
+    """``ssh`` with a private config file for this login, or None where OpenSSH cannot have the credentials.
+
+    A password, a passphrase or a key that is only in memory would have to be written or typed: not done.
+
+    :param chain: the host first, then the hosts to go through, nearest to it first.
+    :param directory: a private (0700) folder for the files.
+    """
+    if shutil.which("ssh") is None or any(x.password or x.passphrase or x.private_key or x.algorithms for x in chain):
+        return None
+    lines = ["Host *", "  BatchMode yes", "  StrictHostKeyChecking yes", "  UpdateHostKeys no", "  LogLevel ERROR",
+             "  ServerAliveInterval 15", "  ServerAliveCountMax 4", "  RequestTTY no", "  ForwardAgent no",
+             "  ForwardX11 no", "  ClearAllForwardings yes", "  PermitLocalCommand no", "  ControlPath none",
+             "  Compression no", "  Ciphers ^aes128-gcm@openssh.com,aes256-gcm@openssh.com"]  # fmt: skip
+    includes: list[str] = []
+    names = [login.settings.host if config_files(login.settings) else f"airflow-hybrid-{index}"
+             for index, login in enumerate(chain)]  # fmt: skip
+    if len(set(names)) < len(names):
+        return None
+    for index, login in enumerate(chain):
+        settings = login.settings
+        includes.extend(path for path in config_files(settings) if path not in includes)
+        lines += [f"Host {names[index]}", f"  ConnectTimeout {int(login.connect_timeout_s)}"]
+        if names[index] != settings.host:
+            lines.append(f"  HostName {settings.host}")
+        if settings.port:
+            lines.append(f"  Port {settings.port}")
+        if settings.username:
+            lines.append(f"  User {settings.username}")
+        for path in settings.key_files:
+            lines.append(f"  IdentityFile {_quoted(path)}")
+        if settings.key_files:
+            lines.append("  IdentitiesOnly yes")
+        if settings.host_key:
+            trusted = os.path.join(directory, f"known_hosts.{index}")
+            key = parse_host_key(settings.host_key).export_public_key().decode().strip()
+            _write_private(trusted, f"airflow-hybrid-{index} {key}\n")
+            lines += [f"  HostKeyAlias airflow-hybrid-{index}", f"  UserKnownHostsFile {_quoted(trusted)}",
+                      "  GlobalKnownHostsFile none"]  # fmt: skip
+        elif settings.known_hosts:
+            files = " ".join(_quoted(path) for path in settings.known_hosts)
+            lines += [f"  UserKnownHostsFile {files}", "  GlobalKnownHostsFile none"]
+        if names[index] != settings.host and not settings.host_key:
+            lines.append(f"  HostKeyAlias {_alias(settings)}")
+        if index + 1 < len(chain):
+            lines.append(f"  ProxyJump {names[index + 1]}")
+    lines.append("Host *")
+    lines.extend(f"  Include {_quoted(path)}" for path in includes)
+    path = os.path.join(directory, "config")
+    _write_private(path, "\n".join(lines) + "\n")
+    return ["ssh", "-F", path, "-T", "-o", "EscapeChar=none", names[0]]
+
+
+def _alias(settings: SshSettings) -> str:
+    return settings.host if settings.port in (None, 22) else f"[{settings.host}]:{settings.port}"
+
+
+def _quoted(path: str) -> str:
+    if '"' in path or "\n" in path:
+        raise ConfigError(f"OpenSSH cannot be given a path with a quote or a line end: {path!r}")
+    return '"' + path.replace("%", "%%") + '"'
+
+
+def _write_private(path: str, text: str) -> None:
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)

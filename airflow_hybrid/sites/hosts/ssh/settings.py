@@ -1,0 +1,181 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""How a host is reached by SSH, as the hybrid file says it: values only, no secrets.
+
+Secrets are named, not held: by an Airflow Connection (``conn_id``) or by files; they are read when the connection is
+made (:mod:`airflow_hybrid.sites.hosts.ssh.login`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_hybrid.errors import ConfigError
+
+MAX_SESSIONS = 8
+"""sessions at a time per connection; sshd's MaxSessions is 10 by default (sshd_config(5))"""
+CONNECT_TIMEOUT_S = 30.0
+
+_HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
+_USER = re.compile(r"[^\s\"'\\-][^\s\"'\\]*")
+
+
+@dataclass(frozen=True)
+class SshSettings:
+    """One host and how to get there.
+
+    :ivar host: name, address, or alias of an OpenSSH config file; empty when the Airflow Connection has it.
+    :ivar conn_id: an Airflow Connection of type ``ssh``, with the fields that SSHHook of
+        apache-airflow-providers-ssh reads; what stands here wins over it.
+    :ivar key_files: private keys; none means ssh-agent and the usual ``~/.ssh/id_*``.
+    :ivar known_hosts: files of trusted host keys; none means those of the OpenSSH config file, or
+        ``~/.ssh/known_hosts`` and ``/etc/ssh/ssh_known_hosts``.
+    :ivar host_key: the one trusted key (``ssh-ed25519 AAAA...``), in place of known_hosts.
+    :ivar ssh_config: an OpenSSH client config file; none means ``~/.ssh/config`` where there is one.
+    :ivar tunnel: the host to go through (ProxyJump); may have one of its own.
+    :ivar max_sessions: commands at a time; more than 8 is cut to 8 (:data:`MAX_SESSIONS`).
+    """
+
+    host: str = ""
+    port: int | None = None
+    username: str | None = None
+    conn_id: str | None = None
+    key_files: tuple[str, ...] = ()
+    passphrase_file: str | None = None
+    password_file: str | None = None
+    known_hosts: tuple[str, ...] = ()
+    host_key: str | None = None
+    ssh_config: str | None = None
+    tunnel: SshSettings | None = None
+    connect_timeout_s: float | None = None
+    keepalive_s: float = 10.0
+    max_sessions: int = MAX_SESSIONS
+
+    def __post_init__(self) -> None:
+        if not self.host and not self.conn_id:
+            raise ConfigError("an SSH node needs a hostname or a conn_id")
+        check_name("hostname", self.host)
+        check_name("username", self.username)
+
+    @property
+    def name(self) -> str:
+        """``user@host:port`` as far as it is known without reading the Connection."""
+        host = self.host or f"connection {self.conn_id}"
+        user = f"{self.username}@" if self.username else ""
+        return f"{user}{host}" + (f":{self.port}" if self.port not in (None, 22) else "")
+
+
+def check_name(what: str, value: str | None) -> None:
+    """Refuse what could be read as an option of ssh, or as another line of its config file.
+
+    :raises ConfigError: white space, quotes or a leading dash in a host or user name.
+    """
+    pattern = _HOST if what == "hostname" else _USER
+    if value and not pattern.fullmatch(value):
+        raise ConfigError(f"{what} {value!r} is not a valid {what}")
+
+
+def nodes_of(config: Mapping[str, Any]) -> dict[str, SshSettings]:
+    """The nodes of an ``ssh`` deployment by location name, in order.
+
+    :param config: ``deployments.<name>.config`` in StreamFlow's spelling (``sshKey``, ``checkHostKey`` ...) or in
+        snake case, with ours: ``conn_id``, ``known_hosts``, ``host_key``, ``ssh_config``. A node is a name, or an
+        object whose properties go before those of the deployment. Without ``nodes``, the deployment is one node.
+    ``checkHostKey: false`` has no effect: without the check, anybody on the way could read data and run jobs.
+
+    :raises ConfigError: no node, or two of one name.
+    """
+    shared = {_snake(key): value for key, value in config.items()}
+    nodes = shared.pop("nodes", None)
+    if not nodes:
+        nodes = [{key: shared[key] for key in ("hostname", "host") if shared.get(key)}]
+    shared.pop("hostname", None), shared.pop("host", None)
+    found: dict[str, SshSettings] = {}
+    for node in nodes:
+        own = {"hostname": node} if isinstance(node, str) else {_snake(k): v for k, v in node.items()}
+        name = str(
+            own.get("name") or own.get("hostname") or own.get("host") or own.get("conn_id") or shared.get("conn_id")
+        )
+        if name in found:
+            raise ConfigError(f"node {name!r} is listed twice")
+        found[name] = _settings({**_inherited(shared, own), **own})
+    return found
+
+
+def _inherited(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The deployment's properties; its Connection's own host is not that of a node which names another Connection."""
+    drop = {"conn_id"} if own.get("conn_id") else set()
+    return {key: value for key, value in shared.items() if key not in drop}
+
+
+def _settings(config: Mapping[str, Any]) -> SshSettings:
+    host, port = _split_port(str(config.get("hostname") or config.get("host") or ""))
+    port = config.get("port") or port
+    tunnel = config.get("tunnel")
+    if isinstance(tunnel, str):
+        tunnel = {"hostname": tunnel}
+    keys = config.get("ssh_key") or config.get("key_files") or ()
+    known = config.get("known_hosts") or ()
+    return SshSettings(
+        host=host,
+        port=int(port) if port else None,
+        username=config.get("username"),
+        conn_id=config.get("conn_id"),
+        key_files=_paths(keys),
+        passphrase_file=_path(config.get("ssh_key_passphrase_file")),
+        password_file=_path(config.get("password_file")),
+        known_hosts=_paths(known),
+        host_key=config.get("host_key"),
+        ssh_config=_path(config.get("ssh_config")),
+        tunnel=_tunnel(tunnel, config) if tunnel else None,
+        connect_timeout_s=float(config["connect_timeout"]) if config.get("connect_timeout") else None,
+        max_sessions=max(1, min(int(config.get("max_concurrent_sessions") or MAX_SESSIONS), MAX_SESSIONS)),
+    )
+
+
+def _tunnel(tunnel: Mapping[str, Any], config: Mapping[str, Any]) -> SshSettings:
+    """A tunnel inherits user, keys and trust of the deployment (as in StreamFlow), and not its host, key or tunnel."""
+    own = {_snake(key): value for key, value in tunnel.items()}
+    for key in ("username", "ssh_key", "key_files", "ssh_key_passphrase_file", "password_file", "known_hosts",
+                "ssh_config", "connect_timeout"):  # fmt: skip
+        if key in config and "conn_id" not in own:
+            own.setdefault(key, config[key])
+    return _settings(own)
+
+
+def jump_hosts(chain: str, settings: SshSettings) -> SshSettings:
+    """OpenSSH's ProxyJump (``[user@]host[:port],...``, ssh_config(5)) as nested settings; the last is the nearest."""
+    hop: SshSettings | None = None
+    for part in chain.split(","):
+        user, _, address = part.strip().removeprefix("ssh://").rpartition("@")
+        host, port = _split_port(address)
+        hop = dataclasses.replace(
+            settings, host=host, port=port, username=user or None, conn_id=None, key_files=(), passphrase_file=None,
+            password_file=None, host_key=None, tunnel=hop,
+        )  # fmt: skip
+    assert hop is not None
+    return hop
+
+
+def _split_port(address: str) -> tuple[str, int | None]:
+    host, colon, port = address.rpartition(":")
+    if colon and port.isdigit() and (":" not in host or host.endswith("]")):
+        return host.strip("[]"), int(port)
+    return address.strip("[]"), None
+
+
+def _snake(key: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", lambda match: "_" + match.group().lower(), key)
+
+
+def _path(value: str | None) -> str | None:
+    return os.path.abspath(os.path.expanduser(value)) if value else None
+
+
+def _paths(value: str | list[str] | tuple[str, ...]) -> tuple[str, ...]:
+    paths = [value] if isinstance(value, str) else value
+    return tuple(path for path in map(_path, paths) if path)

@@ -1,0 +1,177 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""This machine as another Unix user: what runs there has that user's rights, and not Airflow's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+from collections.abc import AsyncIterator, Sequence
+
+from airflow_hybrid.errors import SiteError
+from airflow_hybrid.model import LOCAL_LOCATION
+from airflow_hybrid.printable import readable
+from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, first_line
+from airflow_hybrid.sites.hosts.local import ARGUMENT_LIMIT, LocalHost, clean_environment
+
+_BLOCK_BYTES = 4096
+_OF_THE_USER = ("HOME", "USER", "LOGNAME", "SHELL", "TMPDIR")
+
+
+class UserHost(LocalHost):
+    """Commands of another user of this machine: directly where this process is root, else by ``sudo -n``.
+
+    :param user: name of the user.
+    """
+
+    def __init__(
+        self,
+        deployment: str,
+        user: str,
+        cores: int | None = None,
+        *,
+        prelude: str = "",
+        variables: Sequence[str] = (),
+    ) -> None:
+        super().__init__(deployment, LOCAL_LOCATION, cores, prelude=prelude, variables=variables)
+        self.user = user
+        self._allowed = False
+
+    @property
+    def title(self) -> str:
+        return f"{self.deployment} ({self.location} as {self.user})"
+
+    def with_variables(self, names: Sequence[str], prelude: str = "") -> LocalHost:
+        return UserHost(self.deployment, self.user, self.cores, prelude=self.prelude + prelude, variables=names)
+
+    async def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes | AsyncIterator[bytes] | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        label: str | None = None,
+    ) -> CommandResult:
+        text, preamble = self._argument(command)
+        return await super().run(
+            text, stdin=_preceded(preamble, stdin), timeout_s=timeout_s, label=label or first_line(command)
+        )
+
+    @contextlib.asynccontextmanager
+    async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
+        text, preamble = self._argument(command)
+        async with super().stream(text, label=label or first_line(command)) as stream:
+            if preamble:
+                await stream.write(preamble)
+            yield stream
+
+    def pipe_argv(self, command: str) -> Sequence[str] | None:
+        return None  # who starts it would have to become the user
+
+    def _argument(self, command: str) -> tuple[str, bytes]:
+        """Shell text that fits into an argument, and what it reads from stdin first: the rest, where it does not.
+
+        No file is handed over: the user could not open it, and sudo closes it.
+        """
+        if len(self.prelude + command) <= ARGUMENT_LIMIT:
+            return command, b""
+        data = os.fsencode(command)
+        blocks = -(-len(data) // _BLOCK_BYTES)
+        text = f'eval "$(dd bs={_BLOCK_BYTES} count={blocks} iflag=fullblock 2>/dev/null)"'
+        return text, data.ljust(blocks * _BLOCK_BYTES, b"\n")
+
+    # --- becoming the user ------------------------------------------------------------------------------------------
+
+    async def _spawn(self, command: str, pass_fds: Sequence[int] = ()) -> asyncio.subprocess.Process:
+        account = self._account()
+        environment = self._environment(account)
+        if os.geteuid() == 0 or os.geteuid() == account.pw_uid:
+            return await self._spawn_directly(command, account, environment)
+        if not self._allowed:
+            await self._ask_sudo()
+        argv = [*self._sudo, "/usr/bin/env", "-i", *(f"{key}={value}" for key, value in environment.items())]
+        pipe = asyncio.subprocess.PIPE
+        return await asyncio.create_subprocess_exec(
+            *argv, "/bin/sh", "-c", command, stdin=pipe, stdout=pipe, stderr=pipe, env=clean_environment(),
+            cwd=os.sep, start_new_session=True, limit=CHUNK_BYTES,
+        )  # fmt: skip
+
+    async def _spawn_directly(
+        self, command: str, account: pwd.struct_passwd, environment: dict[str, str]
+    ) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        become: dict[str, object] = {}
+        if os.geteuid() == 0:
+            groups = os.getgrouplist(account.pw_name, account.pw_gid)
+            become = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
+        return await asyncio.create_subprocess_exec(
+            "/bin/sh", "-c", command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, cwd=os.sep,
+            start_new_session=True, limit=CHUNK_BYTES, **become,  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def _account(self) -> pwd.struct_passwd:
+        """:raises SiteError: there is no such user, or it has all rights."""
+        hint = "make the user on every machine that runs Airflow's workers and triggerers, or name another one"
+        try:
+            account = pwd.getpwnam(self.user)
+        except KeyError:
+            raise SiteError(f"there is no user {self.user!r} on this machine", where=self.title, hint=hint) from None
+        if account.pw_uid == 0:
+            raise SiteError(f"the user {self.user!r} is root: `run_as` is for one with fewer rights", where=self.title)
+        return account
+
+    def _environment(self, account: pwd.struct_passwd) -> dict[str, str]:
+        kept = clean_environment(self.variables)
+        for name in _OF_THE_USER:
+            kept.pop(name, None)
+        shell = account.pw_shell or "/bin/sh"
+        return {**kept, "HOME": account.pw_dir, "USER": self.user, "LOGNAME": self.user, "SHELL": shell}
+
+    @property
+    def _sudo(self) -> list[str]:
+        return ["sudo", "-n", "-u", self.user, "--"]
+
+    async def _ask_sudo(self) -> None:
+        """:raises SiteError: sudo does not let this user run commands as the other one."""
+        null, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._sudo, "/usr/bin/env", "-i", "/bin/sh", "-c", ":", stdin=null, stdout=null, stderr=pipe
+            )
+            said, code = readable((await process.communicate())[1]).strip(), process.returncode
+        except FileNotFoundError:
+            said, code = "sudo is not there", 127
+        if code != 0:
+            own = pwd.getpwuid(os.geteuid()).pw_name
+            raise SiteError(
+                f"{own} may not run commands as {self.user}: {said}",
+                where=self.title,
+                hint=f"sudoers: `{own} ALL=({self.user}) NOPASSWD: /usr/bin/env, /bin/kill`",
+            )
+        self._allowed = True
+
+    async def _kill(self, group: int) -> None:
+        """The processes belong to somebody else: only root and that user may end them."""
+        if os.geteuid() == 0:
+            await super()._kill(group)
+            return
+        null = asyncio.subprocess.DEVNULL
+        process = await asyncio.create_subprocess_exec(
+            *self._sudo, "/bin/kill", "-s", "KILL", "--", f"-{group}", stdin=null, stdout=null, stderr=null
+        )
+        await process.wait()  # 1: they have ended
+
+
+def _preceded(preamble: bytes, stdin: bytes | AsyncIterator[bytes] | None) -> bytes | AsyncIterator[bytes] | None:
+    if not preamble:
+        return stdin
+    if stdin is None or isinstance(stdin, bytes):
+        return preamble + (stdin or b"")
+    return _both(preamble, stdin)
+
+
+async def _both(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for data in rest:
+        yield data

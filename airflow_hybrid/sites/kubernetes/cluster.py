@@ -1,0 +1,397 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A Kubernetes cluster's API as one namespace of it sees us, by the official asynchronous client.
+
+Objects are plain dictionaries, as the API documents them. What goes wrong is said once, here, in words that tell the
+user what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_hybrid.errors import AuthenticationError, ConfigError, HostKeyError, HostUnreachableError, SiteError
+from airflow_hybrid.printable import readable
+from airflow_hybrid.sites.hosts.airflow_connection import read_connection
+
+if TYPE_CHECKING:
+    import aiohttp
+    from kubernetes_asyncio.client import ApiClient, Configuration
+    from kubernetes_asyncio.stream import WsApiClient
+
+log = logging.getLogger(__name__)
+
+REQUEST_TIMEOUT_S = 60.0
+PAGE = 500
+"""objects in one answer to a list (the API server's own clients use 500)"""
+HEARTBEAT_S = 30.0
+_NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+
+class ApiError(SiteError):
+    """The API server's answer was not what was asked for; ``status`` is the HTTP code, ``reason`` its own name for it.
+
+    Retryable, because a caller that knows better (a refused manifest, an object that is not there) handles it.
+    """
+
+    def __init__(self, status: int, reason: str, message: str, *, where: str) -> None:
+        super().__init__(message, where=where)
+        self.status = status
+        self.reason = reason
+        self.retryable = status in (408, 409, 410, 425, 429) or status >= 500
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Which cluster, as whom, in which namespace; None leaves it to the kubeconfig.
+
+    :ivar conn_id: Airflow Connection of type ``kubernetes``; what is given beside it goes before it.
+    """
+
+    conn_id: str | None = None
+    kubeconfig: str | None = None
+    context: str | None = None
+    in_cluster: bool = False
+    namespace: str | None = None
+    max_connections: int = 50
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> ClusterSettings:
+        """From ``deployments.<name>.config``."""
+        return cls(
+            conn_id=config.get("conn_id"),
+            kubeconfig=config.get("kubeconfig"),
+            context=config.get("kubeContext"),
+            in_cluster=bool(config.get("inCluster")),
+            namespace=config.get("namespace"),
+            max_connections=min(int(config.get("maxConcurrentConnections") or 50), 200),
+        )
+
+    @property
+    def name(self) -> str:
+        """As far as it is known without reading anything."""
+        return self.context or self.conn_id or self.kubeconfig or ("in-cluster" if self.in_cluster else "default")
+
+
+class Cluster:
+    """One API server and namespace. To be used by one event loop; connects when first used.
+
+    :ivar namespace: known after :meth:`connect`.
+    """
+
+    def __init__(self, settings: ClusterSettings) -> None:
+        self.settings = settings
+        self.namespace = settings.namespace or ""
+        self._api: ApiClient | None = None
+        self._stream: WsApiClient | None = None
+        self._connecting = asyncio.Lock()
+
+    @property
+    def title(self) -> str:
+        return f"Kubernetes ({self.settings.name}{'/' + self.namespace if self.namespace else ''})"
+
+    # --- requests ------------------------------------------------------------------------------------------------
+
+    async def call(self, group: str, method: str, *args: Any, timeout_s: float = REQUEST_TIMEOUT_S, **more: Any) -> Any:
+        """One request by the official client: ``call("BatchV1Api", "create_namespaced_job", namespace, body)``.
+
+        :returns: the answer's JSON.
+        :raises ApiError: the server's own refusal.
+        :raises HostUnreachableError, HostKeyError, AuthenticationError: it was not reached, is another, or refuses us.
+        """
+        import aiohttp
+
+        for attempt in range(2):
+            api = await self.connect()
+            try:
+                answer = await self._function(group, method, api)(
+                    *args, _preload_content=False, _request_timeout=timeout_s, **more
+                )
+                async with answer:
+                    data = await answer.read()
+            except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ssl.SSLError) as error:
+                raise self.lost(error, method) from None
+            if answer.status != 401 or attempt:
+                return self._judge(answer.status, data, method)
+            await self.close()  # a token that was renewed meanwhile (kubeconfig, exec plugin, service account)
+        raise AssertionError  # pragma: no cover
+
+    async def request(
+        self, method: str, path: str, body: Any = None, *, content_type: str = "application/json", **query: str
+    ) -> Any:
+        """One request for an object of whatever kind, by its path; -> the answer's JSON. Errors as of :meth:`call`."""
+        import aiohttp
+
+        label = f"{method} {path}"
+        for attempt in range(2):
+            api = await self.connect()
+            try:
+                answer = await api.call_api(
+                    path, method, query_params=list(query.items()), body=body, auth_settings=["BearerToken"],
+                    header_params={"Accept": "application/json", "Content-Type": content_type},
+                    _preload_content=False, _return_http_data_only=True, _request_timeout=REQUEST_TIMEOUT_S,
+                )  # fmt: skip
+                async with answer:
+                    data = await answer.read()
+            except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ssl.SSLError) as error:
+                raise self.lost(error, label) from None
+            if answer.status != 401 or attempt:
+                return self._judge(answer.status, data, label)
+            await self.close()
+        raise AssertionError  # pragma: no cover
+
+    @contextlib.asynccontextmanager
+    async def watch(
+        self, group: str, method: str, *args: Any, idle_s: float, **more: Any
+    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """The events of one watch, until the server ends it.
+
+        :param idle_s: a connection on which nothing comes for so long is taken for dead.
+        :raises ApiError: among others 410, in the stream or as the answer.
+        """
+        import aiohttp
+
+        api = await self.connect()
+        try:
+            answer = await self._function(group, method, api)(
+                *args, watch=True, _preload_content=False, _request_timeout=(REQUEST_TIMEOUT_S, idle_s), **more
+            )
+            try:
+                if answer.status != 200:
+                    self._judge(answer.status, await answer.read(), method)
+                yield self._events(answer, method)
+            finally:
+                answer.close()  # in mid-answer: the connection cannot be used again
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
+            raise self.lost(error, method) from None
+
+    async def _events(self, answer: aiohttp.ClientResponse, method: str) -> AsyncIterator[dict[str, Any]]:
+        while line := await answer.content.readline():
+            try:
+                event: dict[str, Any] = json.loads(line)
+            except ValueError:
+                return  # cut off in mid-line
+            if event.get("type") == "ERROR":
+                said = event.get("object") or {}
+                raise self._error(int(said.get("code") or 500), said, method)
+            yield event
+
+    @contextlib.asynccontextmanager
+    async def exec(
+        self, pod: str, container: str | None, command: list[str]
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A command in a container, its channels on one websocket (v4.channel.k8s.io).
+
+        :raises ApiError: no such pod or container.
+        """
+        import aiohttp
+        from kubernetes_asyncio.client import CoreV1Api
+
+        for attempt in range(2):
+            await self.connect()
+            assert self._stream is not None
+            api: Any = CoreV1Api(self._stream)
+            more = {"container": container} if container else {}
+            request = await api.connect_get_namespaced_pod_exec(
+                pod, self.namespace, command=command, stdin=True, stdout=True, stderr=True, tty=False,
+                _preload_content=False, **more,
+            )  # fmt: skip
+            try:
+                socket: aiohttp.ClientWebSocketResponse = await asyncio.wait_for(request, REQUEST_TIMEOUT_S)
+            except aiohttp.WSServerHandshakeError as error:
+                if error.status == 401 and not attempt:
+                    await self.close()
+                    continue
+                raise self._error(error.status, {"message": await self._why(pod, error)}, "exec") from None
+            except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ssl.SSLError) as error:
+                raise self.lost(error, "exec") from None
+            try:
+                yield socket
+            finally:
+                await socket.close()
+            return
+
+    async def _why(self, pod: str, error: aiohttp.WSServerHandshakeError) -> str:
+        """What a refused handshake does not say: how the pod stands."""
+        if error.status not in (400, 404, 500):
+            return error.message
+        try:
+            found = await self.call("CoreV1Api", "read_namespaced_pod_status", pod, self.namespace)
+        except SiteError as problem:
+            return problem.message
+        return f"{error.message}: pod {pod!r} is {(found.get('status') or {}).get('phase')}"
+
+    # --- connection -----------------------------------------------------------------------------------------------
+
+    async def connect(self) -> ApiClient:
+        """The client, made when first asked for.
+
+        :raises ConfigError: the kubeconfig or the Connection is wrong.
+        """
+        async with self._connecting:
+            if self._api is None:
+                try:
+                    from kubernetes_asyncio.client import ApiClient
+                    from kubernetes_asyncio.stream import WsApiClient
+                except ModuleNotFoundError:
+                    raise ConfigError(
+                        "Kubernetes deployments need the package apache-airflow-providers-cncf-kubernetes",
+                        hint="pip install 'airflow-hybrid[kubernetes]'",
+                    ) from None
+                configuration = await self._configuration()
+                self._api = ApiClient(configuration)
+                self._stream = WsApiClient(configuration, heartbeat=HEARTBEAT_S)
+                for client in (self._api, self._stream):
+                    client.user_agent = "airflow-hybrid"
+            return self._api
+
+    async def _configuration(self) -> Configuration:
+        from kubernetes_asyncio import config as loaders
+        from kubernetes_asyncio.client import Configuration
+
+        given = self.settings
+        extra = await self._extras()
+        path = given.kubeconfig or extra.get("kube_config_path")
+        context = given.context or extra.get("cluster_context")
+        inline = None if given.kubeconfig else extra.get("kube_config")
+        configuration = Configuration()
+        namespace = given.namespace or extra.get("namespace")
+        try:
+            if given.in_cluster or extra.get("in_cluster"):
+                loaders.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+                namespace = namespace or await asyncio.to_thread(Path(_NAMESPACE_FILE).read_text)
+            elif inline:
+                described = json.loads(inline) if isinstance(inline, str) else inline
+                loader = await loaders.load_kube_config_from_dict(
+                    described, context=context, client_configuration=configuration
+                )
+                namespace = namespace or _namespace(loader)
+            else:
+                loader = await loaders.load_kube_config(
+                    config_file=os.path.expanduser(path) if path else None,
+                    context=context,
+                    client_configuration=configuration,
+                    persist_config=False,
+                )
+                namespace = namespace or _namespace(loader)
+        except (loaders.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigError(
+                f"the Kubernetes configuration ({given.name}) cannot be used: {error}",
+                hint="give `kubeconfig` (and `kubeContext`), `inCluster: true`, or `conn_id` of a Connection of type "
+                "kubernetes; try: kubectl get pods",
+            ) from None
+        configuration.connection_pool_maxsize = given.max_connections
+        if str(extra.get("disable_verify_ssl", "")).lower() in ("true", "1", "yes"):
+            log.warning("%s: the Connection disables the check of the cluster's certificate", self.title)
+            configuration.verify_ssl = False
+        self.namespace = (namespace or "default").strip()
+        return configuration
+
+    async def _extras(self) -> dict[str, Any]:
+        """What an Airflow Connection of type ``kubernetes`` says (its provider's names, with or without prefix)."""
+        if self.settings.conn_id is None:
+            return {}
+        options = '--conn-extra \'{"kube_config_path": ..., "namespace": ...}\''
+        connection = await read_connection(self.settings.conn_id, "kubernetes", options)
+        prefix = "extra__kubernetes__"
+        found = {key.removeprefix(prefix): value for key, value in (connection.extra_dejson or {}).items()}
+        return {key: value for key, value in found.items() if value not in (None, "")}
+
+    async def access(self) -> dict[str, str]:
+        """How another client gets in: ``kubeconfig_path`` or ``kubeconfig_content``, and ``kube_context``.
+
+        Where neither is given it is the kubeconfig that everybody takes who is told nothing.
+        """
+        given, extra = self.settings, await self._extras()
+        found: dict[str, str] = {}
+        path = given.kubeconfig or extra.get("kube_config_path")
+        if given.in_cluster or extra.get("in_cluster"):
+            folder = Path(_NAMESPACE_FILE).parent
+            server = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}"
+            cluster = {"server": server, "certificate-authority": str(folder / "ca.crt")}
+            user = {"tokenFile": str(folder / "token")}
+            one = "in-cluster"
+            described = {
+                "apiVersion": "v1", "kind": "Config", "current-context": one,
+                "clusters": [{"name": one, "cluster": cluster}], "users": [{"name": one, "user": user}],
+                "contexts": [{"name": one, "context": {"cluster": one, "user": one}}],
+            }  # fmt: skip
+            return {"kubeconfig_content": json.dumps(described)}
+        if inline := None if given.kubeconfig else extra.get("kube_config"):
+            found["kubeconfig_content"] = inline if isinstance(inline, str) else json.dumps(inline)
+        elif path:
+            found["kubeconfig_path"] = os.path.expanduser(str(path))
+        if context := given.context or extra.get("cluster_context"):
+            found["kube_context"] = str(context)
+        return found
+
+    async def close(self) -> None:
+        """Release connections; the cluster may be used again."""
+        clients, self._api, self._stream = (self._api, self._stream), None, None
+        for client in clients:
+            if client is not None:
+                await client.close()
+
+    @staticmethod
+    def _function(group: str, method: str, api: ApiClient) -> Any:
+        from kubernetes_asyncio import client
+
+        return getattr(getattr(client, group)(api), method)
+
+    # --- errors ---------------------------------------------------------------------------------------------------
+
+    def _judge(self, status: int, data: bytes, method: str) -> Any:
+        try:
+            said = json.loads(data) if data else {}
+        except ValueError:
+            said = {"message": readable(data[:500])}
+        if 200 <= status <= 299:
+            return said
+        raise self._error(status, said, method)
+
+    def _error(self, status: int, said: Mapping[str, Any], method: str) -> SiteError:
+        message, reason = str(said.get("message") or f"HTTP {status}"), str(said.get("reason") or "")
+        where = f"{self.title}: {method}"
+        if status == 401:
+            return AuthenticationError(
+                "the cluster does not accept the credentials (401 Unauthorized)",
+                where=where,
+                hint="the token or client certificate may have expired: renew it in the kubeconfig or the Connection",
+            )
+        if status == 403 and "quota" not in message and (" cannot " in message or method == "exec"):
+            return AuthenticationError(
+                f"the cluster does not allow it: {message}",
+                where=where,
+                hint="the role needs jobs, pods, pods/exec and events in the namespace: see docs/how-to/kubernetes.md",
+            )
+        return ApiError(status, reason, message, where=where)
+
+    def lost(self, error: BaseException | None, method: str) -> SiteError:
+        """What a failure of the connection means."""
+        where = f"{self.title}: {method}"
+        if isinstance(error, ssl.SSLError) or type(error).__name__ in (
+            "ClientConnectorCertificateError", "ClientConnectorSSLError", "ClientSSLError",
+        ):  # fmt: skip
+            return HostKeyError(
+                f"the cluster's certificate is not the expected one: {error}",
+                where=where,
+                hint="the kubeconfig's certificate-authority must be that of this cluster, and its server the name in "
+                "the certificate; the check is never switched off",
+            )
+        said = (
+            "no answer in time" if isinstance(error, asyncio.TimeoutError) else str(error or "the connection was lost")
+        )
+        return HostUnreachableError(f"the API server was not reached: {said}", where=where)
+
+
+def _namespace(loader: Any) -> str | None:
+    found = loader.current_context.get("context", {}).get("namespace")
+    return str(found) if found else None

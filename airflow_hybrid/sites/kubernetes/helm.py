@@ -1,0 +1,147 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""One release of a chart: rendered, installed, uninstalled, by Helm's library in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_hybrid.errors import ConfigError, DeployError, HostKeyError, HostUnreachableError
+from airflow_hybrid.interpreter import module_command, module_environment
+from airflow_hybrid.printable import readable
+from airflow_hybrid.sites.kubernetes.cluster import Cluster
+
+PROGRAM = "airflow_hybrid.sites.kubernetes.helm_process"
+SLACK_S = 240.0
+"""beyond the release's own time limit: a failed release is taken away first"""
+_OF_THE_CHART = {
+    "HelmChartInvalidError", "HelmChartLoadError", "HelmInvalidArgError", "HelmRenderError", "HelmValuesError",
+    "OSError", "FileNotFoundError", "PermissionError", "HelmIOError", "UnicodeDecodeError", "IsADirectoryError",
+}  # fmt: skip
+_NETWORK = ("dial tcp", "no such host", "connection refused", "i/o timeout", "TLS handshake timeout", "EOF")
+
+
+class Release:
+    """One release in one namespace.
+
+    :param config: ``deployments.<name>.config``.
+    :param labels: of the release's own record (a Secret in its namespace).
+    """
+
+    def __init__(self, cluster: Cluster, name: str, config: Mapping[str, Any], labels: Mapping[str, str]) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.config = config
+        self.labels = labels
+        self.timeout_s = float(config.get("timeout") or 600)
+
+    async def render(self) -> str:
+        """The objects as YAML.
+
+        :raises ConfigError: the chart, its values or a template are wrong.
+        """
+        return str(await self._run("render"))
+
+    async def install(self) -> None:
+        """Install it, hooks included, unless it is there already.
+
+        :raises DeployError: the cluster refuses an object, or a hook failed.
+        """
+        await self._run("install")
+
+    async def uninstall(self) -> None:
+        """Take it away, and wait until its objects are gone; one that is not there is no error."""
+        await self._run("uninstall")
+
+    async def _run(self, action: str) -> Any:
+        config = self.config
+        await self.cluster.connect()
+        asked = {
+            "action": action,
+            "access": await self.cluster.access(),
+            "namespace": self.cluster.namespace,
+            "release": self.name,
+            "chart": config["chart"],
+            "repo": config.get("repo"),
+            "version": config.get("chartVersion"),
+            "plain_http": bool(config.get("plainHttp")),
+            "values_files": config.get("yamlValues") or [],
+            "values": config.get("values") or {},
+            "set": config.get("commandLineValues") or [],
+            "set_string": config.get("stringValues") or [],
+            "set_file": config.get("fileValues") or [],
+            "set_json": config.get("setJson") or [],
+            "set_literal": config.get("setLiteral") or [],
+            "labels": {**_labels(config.get("labels")), **self.labels},
+            "description": config.get("description"),
+            "create_namespace": bool(config.get("createNamespace")),
+            "timeout_s": int(self.timeout_s),
+        }
+        # the library needs a home, a path for login plugins and KUBECONFIG; nothing that is Airflow's own
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW__")}
+        process = await asyncio.create_subprocess_exec(
+            *module_command(PROGRAM), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE, env=module_environment(environment),
+        )  # fmt: skip
+        try:
+            out, err = await asyncio.wait_for(_talk(process, asked), self.timeout_s + SLACK_S)
+        except asyncio.TimeoutError:
+            raise DeployError(
+                f"helm {action} of {self.name} did not end within {self.timeout_s + SLACK_S:g} s", where=self._where,
+                hint="`config.timeout` gives it more time",
+            ) from None  # fmt: skip
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        try:
+            answer: dict[str, Any] = json.loads(out)
+        except ValueError:
+            tail = readable(err[-1500:]).strip()
+            raise DeployError(f"helm {action} of {self.name} broke off: {tail}", where=self._where) from None
+        if "error" in answer:
+            raise self._error(action, str(answer["kind"]), str(answer["error"]).strip())
+        return answer["result"]
+
+    @property
+    def _where(self) -> str:
+        return f"{self.cluster.title}: {self.config['chart']}"
+
+    def _error(self, action: str, kind: str, said: str) -> Exception:
+        where = self._where
+        if kind == "missing":
+            return ConfigError(
+                "Helm deployments need the package helm-python-sdk", hint="pip install 'airflow-hybrid[helm]'"
+            )
+        if "x509" in said or "certificate" in said:
+            return HostKeyError(
+                f"the cluster's certificate is not the expected one: {said}", where=where,
+                hint="the kubeconfig's certificate-authority must be that of this cluster (or, of a registry, its own)",
+            )  # fmt: skip
+        if kind == "HelmKubeError" or any(word in said for word in _NETWORK):
+            return HostUnreachableError(f"Helm reached nobody: {said}", where=where)
+        if kind in _OF_THE_CHART or action == "render":
+            return ConfigError(f"the chart cannot be installed: {said}", where=where, hint="see `chart` and the values")
+        return DeployError(
+            f"helm {action}: {said}", where=where, retryable=kind != "HelmReleaseError" or "timed out" in said,
+            hint="see the chart's templates and values, and what the namespace allows",
+        )  # fmt: skip
+
+
+async def _talk(process: asyncio.subprocess.Process, asked: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """Ask, and keep stdin open until the answer is there: its end would end the process."""
+    assert process.stdin and process.stdout and process.stderr
+    process.stdin.write(json.dumps(asked).encode() + b"\n")
+    await process.stdin.drain()
+    return await asyncio.gather(process.stdout.read(), process.stderr.read())
+
+
+def _labels(text: str | None) -> dict[str, str]:
+    """``key1=val1,key2=val2``"""
+    pairs = (part.partition("=") for part in (text or "").split(",") if part)
+    return {key.strip(): value.strip() for key, _, value in pairs}

@@ -1,0 +1,360 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""All Jobs of this process in one namespace: one watch tells how they stand.
+
+A *list* says what there is, a *watch* from there on what changes (resource versions, bookmarks). A watch that ends is
+taken up where it stopped; one whose past the server has forgotten (410 Gone) begins with a list again. While the server
+is not heard, the state of Jobs is unknown. Pods are looked at only while some of them do not start, all in one request,
+and when a batch has to be judged.
+
+Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow_hybrid.errors import HostUnreachableError, HybridError, SiteError, StatusUnknownError
+from airflow_hybrid.model import JobState
+from airflow_hybrid.schedulers.base import ElementState
+from airflow_hybrid.schedulers.kubernetes import answers, manifest
+from airflow_hybrid.schedulers.kubernetes.scheduler import beyond_quota
+from airflow_hybrid.sites.kubernetes.cluster import PAGE, ApiError, Cluster
+
+log = logging.getLogger(__name__)
+
+WATCH_S = 300
+"""the server ends a watch after so long; then the next begins where it stopped"""
+FIRST_LIST_S = 30.0
+IDLE_S = 60.0
+"""a watch that nobody has asked anything of for so long ends"""
+LOOK_S = 10.0
+"""between two looks at pods that do not start"""
+STUCK_S = 2.0
+"""pods that do not start for so long are looked at"""
+GIVE_UP_S = 300.0
+"""how long an image may fail to come before a Job is given up, where the service does not say"""
+REASONS = 3
+"""distinct reasons that progress tells of one Job"""
+
+
+class Jobs:
+    """The Jobs of one namespace. Belongs to one event loop.
+
+    :ivar watches, lists: how many were begun, for those who count.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.watches = 0
+        self.lists = 0
+        self._jobs: dict[str, dict[str, Any]] = {}
+        self._reasons: dict[str, tuple[str, ...]] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._heard = asyncio.Event()
+        self._problem: HybridError | None = None
+        self._version = ""
+        self._asked = 0.0
+        self._looked = 0.0
+        self._stuck: dict[str, float] = {}
+        self._patience: dict[str, float] = {}
+
+    # --- what a batch needs ---------------------------------------------------------------------------------------
+
+    async def create(self, job: Mapping[str, Any], patience_s: float = GIVE_UP_S) -> tuple[int, str]:
+        """Create a Job, or find that it is there already.
+
+        Its pod is tried first (a *dry run*): what admission refuses of it would otherwise never be said to us, but to
+        the Job's events.
+
+        :returns: 0 and nothing, or 1 and the refusal in the cluster's words.
+        :raises SiteError: the answer was lost, or the server is not able to answer.
+        """
+        name, namespace = answers.name_of(job), await self._namespace()
+        template = job["spec"]["template"]
+        trial = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {**template["metadata"], "name": f"{name}-trial"},
+            "spec": template["spec"],
+        }
+        self._patience[name] = patience_s
+        try:
+            await self.cluster.call("CoreV1Api", "create_namespaced_pod", namespace, trial, dry_run="All")
+        except ApiError as error:
+            if error.retryable:
+                raise
+            if "exceeded quota" not in error.message or beyond_quota(error.message):
+                return 1, error.message
+            log.info("%s: pods of %s have to wait: %s", self.cluster.title, name, error.message)
+        try:
+            made = await self.cluster.call("BatchV1Api", "create_namespaced_job", namespace, job)
+        except ApiError as error:
+            if error.status == 409:
+                return await self._attach(job)
+            if error.retryable:
+                raise
+            return 1, error.message
+        self._see(made)
+        return 0, ""
+
+    async def _attach(self, job: Mapping[str, Any]) -> tuple[int, str]:
+        """The Job was there already: by an earlier call of ours, unless it is of another directory."""
+        there = await self._read(answers.name_of(job))
+        if there is None:
+            raise StatusUnknownError("the Job was there and is gone", where=self.cluster.title)
+        noted = [(item["metadata"].get("annotations") or {}).get(manifest.DIRECTORY) for item in (there, job)]
+        if noted[0] != noted[1]:
+            return 1, f"a Job of this name belongs to {noted[0] or 'somebody else'}: not allowed"
+        self._see(there)
+        return 0, ""
+
+    def given_up(self, name: str) -> bool:
+        """Whether we suspended the Job for good."""
+        return name in self._jobs and bool(answers.gave_up(self._jobs[name]))
+
+    async def find(self, name: str) -> bool:
+        """Whether the Job exists."""
+        found = await self._read(name)
+        if found is not None:
+            self._see(found)
+        return found is not None
+
+    async def delete(self, name: str) -> None:
+        """Delete a Job and its pods; one that is not there, or is not ours, is left alone."""
+        found = self._jobs.get(name) or await self._read(name)
+        if found is None or (found["metadata"].get("labels") or {}).get(manifest.MANAGED_BY) != manifest.US:
+            return
+        try:
+            await self.cluster.call(
+                "BatchV1Api", "delete_namespaced_job", name, await self._namespace(), propagation_policy="Background"
+            )
+        except ApiError as error:
+            if error.status != 404:
+                raise
+        self._forget(name)
+
+    async def status(self, names: Sequence[str]) -> dict[str, tuple[int, int, tuple[str, ...]]]:
+        """Running and pending pods, and why they do not run, of those Jobs that are not over.
+
+        :raises StatusUnknownError: the server has not been heard.
+        """
+        self._asked = time.monotonic()
+        if self._task is None or self._task.done():
+            self._heard.clear()
+            self._task = asyncio.ensure_future(self._follow())
+        try:
+            await asyncio.wait_for(self._heard.wait(), FIRST_LIST_S)
+        except asyncio.TimeoutError:
+            pass
+        if self._problem is not None:
+            if not self._problem.retryable:
+                raise self._problem
+            raise StatusUnknownError(self._problem.message, where=self.cluster.title)
+        await self._look(names)
+        return {
+            name: (*answers.counts(self._jobs[name]), self._reasons.get(name, ()))
+            for name in names
+            if name in self._jobs and not answers.ended(self._jobs[name])
+        }
+
+    async def account(self, names: Sequence[str]) -> dict[str, ElementState]:
+        """How the Jobs' elements ended, as far as the cluster still knows."""
+        found: dict[str, ElementState] = {}
+        pods = await self._pods(f"{answers.JOB_NAME} in ({','.join(names)})")
+        for name in names:
+            job = await self._read(name)
+            if job is not None:
+                self._see(job)
+            elif name not in {answers.job_of(pod) for pod in pods}:
+                found[name] = ElementState(JobState.LOST, "its Job is not at the cluster any more")
+                continue
+            mine = [pod for pod in pods if answers.job_of(pod) == name]
+            found.update(answers.elements(job, name, mine))
+        return found
+
+    # --- the watch ------------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        """List, watch, and begin again, until nobody asks any more."""
+        pause_s = 1.0
+        self._version = ""
+        while time.monotonic() - self._asked < IDLE_S:
+            try:
+                if not self._version:
+                    await self._list()
+                await self._watch()
+                pause_s = 1.0
+                continue
+            except ApiError as error:
+                if error.status == 410 or error.reason in ("Expired", "Gone"):
+                    log.info("%s: the watch begins anew: %s", self.cluster.title, error.message)
+                    self._version = ""
+                    continue
+                problem: HybridError = error
+            except HybridError as error:
+                problem = error
+            except Exception as error:  # a fault of ours must reach those who wait, not vanish in a task
+                log.exception("%s: the watch failed", self.cluster.title)
+                problem = HostUnreachableError(f"the watch failed: {error}", where=self.cluster.title)
+            if self._problem is None:
+                log.warning("%s: the state of Jobs is unknown: %s", self.cluster.title, problem)
+            self._problem = problem
+            self._heard.set()
+            await asyncio.sleep(pause_s)
+            pause_s = min(30.0, pause_s * 2)
+        self._heard.clear()
+
+    async def _list(self) -> None:
+        self.lists += 1
+        namespace, seen = await self._namespace(), {}
+        further: dict[str, Any] = {}
+        while True:
+            page = await self.cluster.call(
+                "BatchV1Api", "list_namespaced_job", namespace, label_selector=manifest.SELECTOR, limit=PAGE,
+                **further,
+            )  # fmt: skip
+            seen.update({answers.name_of(job): job for job in page["items"]})
+            if not (token := page["metadata"].get("continue")):
+                break
+            further = {"_continue": token}
+        self._jobs, self._version = seen, str(page["metadata"]["resourceVersion"])
+        self._well()
+
+    async def _watch(self) -> None:
+        self.watches += 1
+        events = self.cluster.watch(
+            "BatchV1Api", "list_namespaced_job", await self._namespace(), idle_s=WATCH_S + 30.0,
+            label_selector=manifest.SELECTOR, resource_version=self._version, allow_watch_bookmarks=True,
+            timeout_seconds=WATCH_S,
+        )  # fmt: skip
+        async with events as stream:
+            self._well()
+            async for event in stream:
+                item = event["object"]
+                self._version = str(item["metadata"]["resourceVersion"])
+                if event["type"] == "DELETED":
+                    self._jobs.pop(answers.name_of(item), None)
+                elif event["type"] in ("ADDED", "MODIFIED"):
+                    self._jobs[answers.name_of(item)] = item
+                if time.monotonic() - self._asked > IDLE_S:
+                    return
+
+    def _well(self) -> None:
+        if self._problem is not None:
+            log.info("%s: answers again", self.cluster.title)
+        self._problem = None
+        self._heard.set()
+
+    def _see(self, job: dict[str, Any]) -> None:
+        """What a request said of a Job, unless the watch has said more."""
+        name = answers.name_of(job)
+        old = self._jobs.get(name)
+        if old is None or int(old["metadata"]["resourceVersion"]) < int(job["metadata"]["resourceVersion"]):
+            self._jobs[name] = job
+
+    def _forget(self, name: str) -> None:
+        for known in (self._jobs, self._reasons, self._stuck, self._patience):
+            known.pop(name, None)
+
+    # --- pods that do not start -----------------------------------------------------------------------------------
+
+    async def _look(self, names: Sequence[str]) -> None:
+        """Find out why pods do not run, if some have not for a while; all of them in two requests."""
+        now = time.monotonic()
+        live = {name: self._jobs[name] for name in names if name in self._jobs and not answers.ended(self._jobs[name])}
+        waiting = {name for name, job in live.items() if answers.stuck(job)}
+        for name in list(self._stuck):
+            if name in live and name not in waiting:
+                self._stuck.pop(name, None), self._reasons.pop(name, None)
+        since = [self._stuck.setdefault(name, now) for name in waiting]
+        ripe = [at for at in since if now - at >= STUCK_S]
+        if not ripe or now - self._looked < (STUCK_S if max(ripe) + STUCK_S > self._looked else LOOK_S):
+            return
+        self._looked = now
+        try:
+            pods = await self._pods(manifest.SELECTOR, field_selector="status.phase=Pending", pages=2)
+            by_job: dict[str, list[dict[str, Any]]] = {}
+            for pod in pods:
+                by_job.setdefault(answers.job_of(pod), []).append(pod)
+            silent = [name for name in waiting if name not in by_job]
+            refused = await self._refusals() if silent else {}
+            for name in waiting:
+                await self._explain(name, by_job.get(name, []), refused.get(name, ""), now)
+        except SiteError as error:
+            log.info("%s: why pods do not start is not known: %s", self.cluster.title, error)
+
+    async def _explain(self, name: str, pods: Sequence[Mapping[str, Any]], refused: str, now: float) -> None:
+        why = [answers.waiting(pod) for pod in pods]
+        texts = sorted({answers.said(*words) for words in why if words[0]} | ({refused} if refused else set()))
+        self._reasons[name] = tuple(texts[:REASONS])
+        hopeless = [words for words in why if words[0] in answers.NEVER]
+        doubtful = [words for words in why if words[0] in answers.MAYBE_NEVER]
+        patience_s = self._patience.get(name, GIVE_UP_S)
+        # one pod that may run would be ended with the others
+        all_of_them = len(hopeless or doubtful) == len(pods) > 0 and not answers.counts(self._jobs[name])[0]
+        if all_of_them and (hopeless or now - self._stuck[name] >= patience_s):
+            await self._give_up(name, answers.said(*(hopeless or doubtful)[0]))
+
+    async def _give_up(self, name: str, why: str) -> None:
+        """Suspend a Job (its pods are deleted) and note why, so that whoever asks later hears it, too."""
+        log.warning("%s: Job %s is given up: %s", self.cluster.title, name, why)
+        change = {"metadata": {"annotations": {manifest.GAVE_UP: why}}, "spec": {"suspend": True}}
+        self._see(await self.cluster.call("BatchV1Api", "patch_namespaced_job", name, await self._namespace(), change))
+
+    async def _refusals(self) -> dict[str, str]:
+        """Job -> why its pods could not even be made (a quota that is used up, an admission that changed)."""
+        found = await self.cluster.call(
+            "CoreV1Api", "list_namespaced_event", await self._namespace(), limit=PAGE,
+            field_selector="involvedObject.kind=Job,reason=FailedCreate",
+        )  # fmt: skip
+        latest = sorted(found["items"], key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""))
+        return {str(e["involvedObject"].get("name")): str(e.get("message")) for e in latest}
+
+    # --- requests -------------------------------------------------------------------------------------------------
+
+    async def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = await self.cluster.call(
+                "BatchV1Api", "read_namespaced_job", name, await self._namespace()
+            )
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return None
+        return found
+
+    async def _pods(self, selector: str, *, pages: int = 1000, **more: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        further: dict[str, Any] = {}
+        for _ in range(pages):
+            page = await self.cluster.call(
+                "CoreV1Api", "list_namespaced_pod", await self._namespace(), label_selector=selector, limit=PAGE,
+                **more, **further,
+            )  # fmt: skip
+            found.extend(page["items"])
+            if not (token := page["metadata"].get("continue")):
+                break
+            further = {"_continue": token}
+        return found
+
+    async def _namespace(self) -> str:
+        await self.cluster.connect()
+        return self.cluster.namespace
+
+    async def close(self) -> None:
+        """End the watch."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def as_text(elements: Mapping[str, ElementState]) -> str:
+    """An account as the answer to a question; read by :class:`KubernetesScheduler`."""
+    known = {id_: e for id_, e in elements.items() if e.state is not JobState.UNKNOWN}
+    return json.dumps({id_: [e.state.value, " ".join(e.reason.split())] for id_, e in known.items()})

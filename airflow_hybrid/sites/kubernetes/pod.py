@@ -1,0 +1,269 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A container of a pod as a location: commands and bytes by exec streams.
+
+The exec protocol (v4.channel.k8s.io) cannot close a command's stdin, and limits what a URL can carry. So the command
+is always the same few lines of shell, which read *frames* from stdin (a line with a length, then so many bytes): the
+first is the shell text to run, the others are its stdin, and one of length 0 is its end. Needs sh and dd there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from airflow_hybrid.errors import CommandError, HostUnreachableError, LocationGoneError, SiteError
+from airflow_hybrid.model.clean_shell import CLEAN_SHELL
+from airflow_hybrid.schedulers.kubernetes import answers
+from airflow_hybrid.sites.hosts.base import (
+    CHUNK_BYTES,
+    DEFAULT_TIMEOUT_S,
+    STREAM_ERRORS_BYTES,
+    ByteStream,
+    CommandResult,
+    Host,
+    answer_limit,
+    first_line,
+    too_long,
+    whole,
+)
+from airflow_hybrid.sites.kubernetes.cluster import ApiError, Cluster
+
+if TYPE_CHECKING:
+    import aiohttp
+
+FRAME_BYTES = 256 << 10
+MAX_MESSAGE_BYTES = 32 << 20
+_STDIN, _STDOUT, _STDERR, _STATUS = range(4)
+
+_BOOTSTRAP = (
+    'f(){ dd bs="$1" count=1 iflag=fullblock 2>/dev/null;};'
+    # a dot, so that the text's last line ends are kept
+    'read -r n&&s=$(f "$n";echo .)||exit 125;s=${s%.};'
+    # the frames are copied by a process of their own, which tells its id first: it has to end with the command, and
+    # of its end the shell need not tell
+    "exec 5>&2 2>/dev/null;"
+    '{ read -r p x </proc/self/stat;echo "$p";while read -r n&&[ "$n" -gt 0 ];do f "$n"||break;done;}|'
+    '{ read -r p;(exec 2>&5 5>&-;eval "$s");c=$?;kill "$p" 2>/dev/null;exit $c;}'
+)
+
+
+class PodHost(Host):
+    """One container. The pod may be another one each time (that of a PVC is made anew when it was evicted).
+
+    :param pod: gives the pod's name; told that the last one was not usable, it finds out why or makes a new one.
+    :param alive: shell text that a command of ours runs first, or ``""``.
+    """
+
+    poll_s = 1.0
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        deployment: str,
+        location: str,
+        pod: Callable[[bool], Awaitable[str]],
+        container: str | None = None,
+        *,
+        alive: str = "",
+        cores: int | None = None,
+    ) -> None:
+        self.cluster = cluster
+        self.deployment = deployment
+        self.location = location
+        self.container = container
+        self.cores = cores
+        self._pod = pod
+        self._alive = alive
+
+    @property
+    def title(self) -> str:
+        return f"{self.deployment} ({self.location})"
+
+    async def run(
+        self,
+        command: str,
+        *,
+        stdin: bytes | AsyncIterator[bytes] | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        label: str | None = None,
+    ) -> CommandResult:
+        shown = label or first_line(command)
+        try:
+            return await asyncio.wait_for(self._run(command, stdin, shown), timeout_s)
+        except asyncio.TimeoutError:
+            raise CommandError(
+                f"no answer within {timeout_s:g} s", location=self.title, command=shown, exit_code=None
+            ) from None
+
+    async def _run(self, command: str, stdin: bytes | AsyncIterator[bytes] | None, shown: str) -> CommandResult:
+        async with self.stream(command, label=shown) as stream:
+            assert isinstance(stream, PodStream)
+            stream.most_errors = answer_limit()
+            feeding = asyncio.ensure_future(_feed(stream, stdin))
+            try:
+                answer = await whole(stream.read, f"{self.title}: {shown}")
+            finally:
+                feeding.cancel()
+                outcome = (await asyncio.gather(feeding, return_exceptions=True))[0]
+            # the caller's own iterator failed: what the command made of half an input is no result
+            if isinstance(outcome, Exception) and not isinstance(outcome, BrokenPipeError):
+                raise outcome
+            result = await stream.close()
+            return CommandResult(self.title, shown, result.exit_code, answer, result.stderr)
+
+    @contextlib.asynccontextmanager
+    async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
+        shown = label or first_line(command)
+        async with contextlib.AsyncExitStack() as stack:
+            socket = await self._open(stack, shown)
+            stream = PodStream(self, socket, shown)
+            with contextlib.suppress(BrokenPipeError):  # whoever reads, or closes it, is told why
+                await stream.write(command.encode(errors="surrogateescape") or b":")
+            yield stream
+
+    async def _open(self, stack: contextlib.AsyncExitStack, shown: str) -> aiohttp.ClientWebSocketResponse:
+        argv = [*CLEAN_SHELL, "-c", self._alive + _BOOTSTRAP]
+        for again in (False, True):
+            pod = await self._pod(again)
+            try:
+                return await stack.enter_async_context(self.cluster.exec(pod, self.container, argv))
+            except ApiError as error:
+                if again:
+                    error.where = f"{self.title}: {shown}"
+                    await self._raise_if_gone(pod, error)
+                    raise
+        raise AssertionError  # pragma: no cover
+
+    async def _raise_if_gone(self, pod: str, error: ApiError) -> None:
+        """:raises LocationGoneError: the pod is not there any more, or has ended. (A storage's pod is made anew.)"""
+        if self._alive:
+            return
+        try:
+            found = await self.cluster.call("CoreV1Api", "read_namespaced_pod_status", pod, self.cluster.namespace)
+        except ApiError as problem:
+            if problem.status != 404:
+                return
+            what = "is gone (scaled away, or deleted)"
+        else:
+            phase = (found.get("status") or {}).get("phase")
+            if phase not in ("Failed", "Succeeded"):
+                return
+            what = f"has ended ({answers.of_pod(found).reason or phase})"
+        raise LocationGoneError(
+            f"the pod {pod} {what}, with all jobs and files that were in it",
+            where=error.where,
+            hint="a retry of the task runs its jobs in other pods; if their inputs were there, clear the steps that"
+            " made those",
+        ) from None
+
+
+class PodStream:
+    """A running command's ends; see :class:`airflow_hybrid.sites.hosts.base.ByteStream`.
+
+    :ivar most_errors: bytes of stderr after which the command is ended; None: its end is kept, however long it is.
+    """
+
+    most_errors: int | None = None
+
+    def __init__(self, host: PodHost, socket: aiohttp.ClientWebSocketResponse, shown: str) -> None:
+        self._host, self._socket, self._shown = host, socket, shown
+        self._ahead = b""
+        self._stderr = b""
+        self._exit_code: int | None = None
+        self._ended = False
+
+    async def read(self, size: int = CHUNK_BYTES) -> bytes:
+        while not self._ahead and self._exit_code is None:
+            await self._receive()
+        data, self._ahead = self._ahead[:size], self._ahead[size:]
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """:raises BrokenPipeError: the command does not read any more; :meth:`close` tells why."""
+        if self._ended or self._exit_code is not None:
+            raise BrokenPipeError("the command has ended")
+        view = memoryview(data)
+        for start in range(0, len(view), FRAME_BYTES) if self._started else (0,):
+            part = view[start : start + FRAME_BYTES] if self._started else view
+            await self._send(b"%d\n" % len(part))
+            for at in range(0, len(part), FRAME_BYTES):
+                await self._send(bytes(part[at : at + FRAME_BYTES]))
+        self._started = True
+
+    _started = False
+    """the first frame is the shell text and is not divided"""
+
+    async def _send(self, data: bytes) -> None:
+        try:
+            await self._socket.send_bytes(bytes([_STDIN]) + data)
+        except (ConnectionError, RuntimeError) as error:
+            raise BrokenPipeError(str(error)) from None
+
+    async def end(self) -> None:
+        """Close the command's stdin."""
+        if not self._ended:
+            self._ended = True
+            with contextlib.suppress(BrokenPipeError):
+                await self._send(b"0\n")
+
+    async def close(self) -> CommandResult:
+        await self.end()
+        while self._exit_code is None:
+            self._ahead = b""
+            await self._receive()
+        return CommandResult(self._host.title, self._shown, self._exit_code, b"", self._stderr)
+
+    async def _receive(self) -> None:
+        from aiohttp import WSMsgType
+
+        message = await self._socket.receive()
+        if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
+            raise HostUnreachableError(
+                "the connection to the pod was lost while a command ran",
+                where=f"{self._host.title}: {self._shown}",
+            )
+        data: bytes = message.data.encode() if message.type is WSMsgType.TEXT else message.data
+        if not data:
+            return
+        channel, data = data[0], data[1:]
+        if channel == _STDOUT:
+            self._ahead += data
+        elif channel == _STDERR:
+            self._keep_errors(data)
+        elif channel == _STATUS:
+            self._exit_code = self._code(json.loads(data))
+
+    def _keep_errors(self, data: bytes) -> None:
+        if self.most_errors is None:
+            self._stderr = (self._stderr + data)[-STREAM_ERRORS_BYTES:]
+            return
+        self._stderr += data
+        if len(self._stderr) > self.most_errors:
+            raise too_long(self.most_errors, f"{self._host.title}: {self._shown}")
+
+    def _code(self, status: dict[str, Any]) -> int:
+        """The exit code in the last message of an exec stream."""
+        if status.get("status") == "Success":
+            return 0
+        for cause in (status.get("details") or {}).get("causes") or []:
+            if cause.get("reason") == "ExitCode":
+                return int(cause["message"])
+        raise SiteError(
+            f"the command could not be run in the container: {status.get('message') or status}",
+            where=f"{self._host.title}: {self._shown}",
+            hint="the container needs /bin/sh and dd",
+        )
+
+
+async def _feed(stream: PodStream, stdin: bytes | AsyncIterator[bytes] | None) -> None:
+    """Write stdin; a command that does not read it all is not an error here: its exit code says why."""
+    if isinstance(stdin, bytes) and stdin:
+        await stream.write(stdin)
+    elif stdin is not None and not isinstance(stdin, bytes):
+        async for data in stdin:
+            if data:
+                await stream.write(data)
+    await stream.end()

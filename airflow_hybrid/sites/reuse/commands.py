@@ -1,0 +1,160 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The records of finished jobs at a location, lines in ``<workdir>/reuse/<tool>/r.*``: shell text and parsers, no I/O.
+
+Records are written only after success, to a file that then gets its name, so that none is ever seen half. Each says
+where a job's outputs are and what was in them; whoever takes them compares first. The index is the user's own folder,
+in which nobody else can write. Of a tool there are few files (many small ones are slow to make, and use up quotas).
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import posixpath
+import re
+import secrets
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_hybrid.removal.shell import FUNCTIONS
+from airflow_hybrid.sites.hosts.shell_template import fill
+
+REUSE = "reuse"
+MOST_NAMES = 5000
+"""of records of one tool that a lookup lists; where there are more, it says only that there are many"""
+MOST_FILES = 64
+"""of one tool; then they are made one"""
+MOST_RECORDS = 200_000
+"""of one tool that are kept, the newest, about 100 MB"""
+RECORD_BYTES = 1 << 20
+"""of one job; where more is to be said, some 10,000 outputs, nothing is recorded"""
+_PREFIX = 16
+_KEY = re.compile(r"[0-9a-f]{16}/[0-9a-f]{64}\Z")
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What a location says of the records of one tool.
+
+    :ivar names: :func:`short` names of all records of the tool; None: there are too many to list.
+    :ivar records: by key, of the keys that were asked for.
+    :ivar begun: names of the jobs that the task has begun itself.
+    """
+
+    names: frozenset[str] | None = frozenset()
+    records: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    begun: frozenset[str] = frozenset()
+
+
+def tool_of(key: str) -> str:
+    """The part of a key that says which tool it is; jobs of one step have it in common."""
+    return key.partition("/")[0]
+
+
+def short(key: str) -> str:
+    """Enough of a key to tell that there is no record of it."""
+    return key.partition("/")[2][:_PREFIX]
+
+
+def lookup_command(workdir: str, tool: str, task_directory: str) -> str:
+    """Shell text that prints what there is of a tool, records of some keys, and the jobs that the task has begun.
+
+    Its stdin: :func:`lookup_input`. Read its stdout by :func:`parse_lookup`.
+    """
+    place = posixpath.join(workdir, REUSE)
+    paths = {"T": task_directory, "R": place, "TOOL": posixpath.join(place, tool)}
+    values = {name: shlex.quote(path) for name, path in paths.items()}
+    return fill(_LOOKUP, {**values, "MOST": str(MOST_NAMES + 1), "RECORD": str(RECORD_BYTES)})
+
+
+def lookup_input(keys: Sequence[str]) -> bytes:
+    """The stdin of :func:`lookup_command`."""
+    return "".join(f"{_checked(key).partition('/')[2]}\n" for key in keys).encode() + b"#\n"
+
+
+def parse_lookup(data: bytes) -> Lookup:
+    """Read the stdout of :func:`lookup_command`.
+
+    :raises ValueError: the answer was cut off.
+    """
+    begun, known, rest = data.partition(b"#known\n")
+    names, mark, rest = rest.partition(b"#records\n")
+    if not known or not mark or not rest.endswith(b"#end\n"):
+        raise ValueError("the answer was cut off")
+    listed = names.decode(errors="replace").split()
+    records: dict[str, dict[str, Any]] = {}
+    for line in rest[: -len(b"#end\n")].splitlines():
+        try:
+            record = json.loads(line.partition(b" ")[2])
+        except ValueError:
+            continue  # somebody else's file: no record
+        if isinstance(record, dict) and _KEY.match(str(record.get("key"))):
+            records[record["key"]] = record
+    return Lookup(
+        names=None if len(listed) > MOST_NAMES else frozenset(listed),
+        records=records,
+        begun=frozenset(begun.decode(errors="replace").split("\n")),
+    )
+
+
+def store_command(workdir: str) -> str:
+    """Shell text that takes records from its stdin (:func:`store_input`)."""
+    place, token = posixpath.join(workdir, REUSE), secrets.token_hex(6)
+    values = {"R": shlex.quote(place), "K": token, "FILES": str(MOST_FILES), "RECORDS": str(MOST_RECORDS)}
+    return FUNCTIONS + fill(_STORE, values)
+
+
+def store_input(records: Mapping[str, Mapping[str, Any]]) -> bytes:
+    """Records by key, compressed: ``<tool>/<job> <JSON>``, one a line."""
+    lines = []
+    for key, record in records.items():
+        line = f"{_checked(key)} {json.dumps({**record, 'key': key}, separators=(',', ':'))}\n"
+        if len(line) <= RECORD_BYTES:
+            lines.append(line)
+    return gzip.compress("".join(lines).encode(), 1)
+
+
+def _checked(key: str) -> str:
+    if not _KEY.match(key):
+        raise ValueError(f"not a key: {key!r}")
+    return key
+
+
+_LOOKUP = r"""cat -- @T@/*/manifest 2>/dev/null
+echo '#known'
+ah_mine=
+if cd @TOOL@ 2>/dev/null && [ -O @R@ ] && [ ! -h @R@ ]; then ah_mine=yes; fi
+[ -z "$ah_mine" ] || cat r.* 2>/dev/null | cut -c 1-16 | head -n @MOST@
+echo '#records'
+[ -z "$ah_mine" ] || { cat; cat r.* 2>/dev/null; } |
+    awk '!all { if ($0 == "#") all = 1; else wanted[$0]; next }
+        length($0) < @RECORD@ { key = substr($0, 1, 64); if (key in wanted) last[key] = $0 }
+        END { for (key in last) print last[key] }'
+echo '#end'
+"""
+# the newest record of a key is the last one in the files in the order of their names
+_STORE = r"""umask 077
+ah_R=@R@ ah_N=new.@K@
+ah_make "$ah_R" && [ -O "$ah_R" ] && [ ! -h "$ah_R" ] && chmod 700 "$ah_R" && ah_new "$ah_R/$ah_N" || exit 73
+trap 'cd / && ah_rm "$ah_R" "$ah_N"' EXIT
+cd "$ah_R/$ah_N" && gzip -dc > all && awk '{ print substr($0, 18) > substr($0, 1, 16) }' all && rm all || exit 74
+ah_now=$(date +%s%N)
+for ah_tool in *; do
+    [ ! -h "$ah_R/$ah_tool" ] && mkdir -p "$ah_R/$ah_tool" && mv "$ah_tool" "$ah_R/$ah_tool/r.$ah_now.@K@" || exit 74
+    (
+        cd "$ah_R" && ah_marked && cd "$ah_tool" || exit # of an index that we did not make nothing is removed
+        set -- r.*
+        [ $# -gt @FILES@ ] || exit
+        exec 9>lock
+        flock -n 9 || exit
+        set -- r.*
+        for ah_last; do :; done
+        cat -- "$@" | tac | awk '!had[substr($0, 1, 64)]++' | head -n @RECORDS@ | tac > one || exit
+        mv -f one "$ah_last" || exit
+        for ah_file; do [ "$ah_file" = "$ah_last" ] || rm -f "$ah_file"; done
+    )
+done
+exit 0
+"""

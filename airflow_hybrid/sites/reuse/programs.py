@@ -1,0 +1,229 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Programs and files of a location that jobs use without owning them: which they are now, and what is in them.
+
+Two commands for all jobs of a batch: one looks names up as the shell would (processes are started only for programs
+that are found), one reads what was found (:mod:`airflow_hybrid.sites.hosts.probe`).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from airflow_hybrid.errors import StatusUnknownError
+from airflow_hybrid.model import JsonValue, Question, SiteFacts
+from airflow_hybrid.model.outside import Outside
+from airflow_hybrid.sites.hosts import probe
+from airflow_hybrid.sites.hosts.base import PATH_BYTES, TASK_BYTES, Host, answer_bytes, answers_up_to
+from airflow_hybrid.sites.hosts.joining import run_joined
+
+MOST_NAMES = 50_000
+"""of a batch; jobs that name more are not looked up"""
+MOST_FILES = 2000
+"""of a batch, that are read"""
+LARGEST = 256 << 20
+"""bytes of a file that is read only to know it; a program may be larger"""
+_MOST_PATHS = 16
+"""values of PATH in one batch"""
+_ENVIRONMENT = (
+    "PATH", "LANG", "LANGUAGE", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC",
+    "LC_TIME", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH", "PYTHONHOME", "PERL5LIB", "R_LIBS", "R_LIBS_USER",
+    "R_LIBS_SITE", "JAVA_HOME", "CLASSPATH", "NODE_PATH", "RUBYLIB", "CONDA_PREFIX", "LOADEDMODULES",
+    "OMP_NUM_THREADS", "POSIXLY_CORRECT",
+)  # fmt: skip
+"""variables of the location that decide what common programs do, or which ones run"""
+
+
+@dataclass
+class _Look:
+    """What the shell says of names, for one value of PATH.
+
+    :ivar environment: umask and variables, as they were printed.
+    :ivar programs: name -> absolute path; ``commands``: those that the shell can run.
+    :ivar files: those that there are; ``unknown``: folders, and files that are too large to be read for this.
+    :ivar interpreters: path of a script -> paths of what runs it.
+    """
+
+    environment: list[str] = field(default_factory=list)
+    programs: dict[str, str] = field(default_factory=dict)
+    commands: set[str] = field(default_factory=set)
+    files: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+    interpreters: dict[str, list[str]] = field(default_factory=dict)
+    begun: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a location says of some jobs.
+
+    :ivar used: by job: programs and files that it uses, with their contents, and the environment.
+    :ivar begun: names of jobs that the task has begun.
+    """
+
+    used: Mapping[str, JsonValue] = field(default_factory=dict)
+    begun: frozenset[str] = frozenset()
+
+
+async def surroundings_of(host: Host, jobs: Mapping[str, Outside], task_directory: str) -> Surroundings:
+    """What some jobs of a task use of a location.
+
+    A job of which this cannot be told is left out: a program is not found, a folder or a very large file is named,
+    there are too many names.
+
+    :param task_directory: of the task, for what it has begun.
+
+    :raises SiteError: the location cannot be asked.
+    """
+    if not jobs:
+        return Surroundings()
+    by_path: dict[str | None, list[Outside]] = {}
+    for outside in jobs.values():
+        by_path.setdefault(outside.path, []).append(outside)
+    names = sum(len(o.words) + len(o.files) for o in jobs.values())
+    if len(by_path) > _MOST_PATHS or names > MOST_NAMES:
+        return Surroundings()
+    looks = {path: await _look(host, path, outsides, task_directory) for path, outsides in by_path.items()}
+    wanted: set[str] = set()
+    for look in looks.values():
+        wanted.update(look.programs.values(), look.files - look.unknown, *look.interpreters.values())
+    if len(wanted) > MOST_FILES:
+        return Surroundings()
+    facts = await probe.facts(host, [Question("checksum", path) for path in sorted(wanted)])
+    found = {name: _described(outside, looks[outside.path], facts) for name, outside in jobs.items()}
+    begun = frozenset().union(*(look.begun for look in looks.values()))
+    return Surroundings({name: value for name, value in found.items() if value is not None}, begun)
+
+
+def _described(outside: Outside, look: _Look, facts: SiteFacts) -> JsonValue:
+    """What a job uses, as JSON; None: it cannot be told."""
+    if outside.commands - look.commands or outside.files & look.unknown:
+        return None
+    programs = {name: look.programs[name] for name in outside.words if name in look.programs}
+    paths = {*programs.values(), *(outside.files & look.files)}
+    for path in list(paths):
+        paths.update(look.interpreters.get(path, ()))
+    described = {}
+    for path in sorted(paths):
+        fact = facts.files.get(path)
+        if fact is None or fact.kind != "f" or not fact.checksum:
+            return None
+        described[path] = [fact.realpath, fact.size, fact.checksum]
+    return {"programs": programs, "files": described, "environment": look.environment}
+
+
+async def _look(host: Host, path: str | None, outsides: Sequence[Outside], task_directory: str) -> _Look:
+    words = sorted(set().union(*(o.words for o in outsides)))
+    commands = sorted(set().union(*(o.commands for o in outsides)))
+    files = sorted(set().union(*(o.files for o in outsides)))
+    variables = sorted({*_ENVIRONMENT, *set().union(*(o.variables for o in outsides))})
+    lines = [f"w {word}" for word in words] + [f"c {word}" for word in commands] + [f"p {file}" for file in files]
+    stdin = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
+    command = look_command(path, variables, task_directory)
+    with answers_up_to(answer_bytes(len(lines), PATH_BYTES, TASK_BYTES)):
+        answer = await run_joined(host, "programs", command, stdin=stdin, timeout_s=120, label="look for programs")
+    try:
+        return parse_look(answer.stdout)
+    except ValueError as error:
+        raise StatusUnknownError(f"the look for programs was not answered: {error}", where=host.title) from None
+
+
+def look_command(path: str | None, variables: Sequence[str], task_directory: str) -> str:
+    """Shell text that looks names up; its stdin has a line for each: ``w word``, ``c command``, ``p path``.
+
+    :param path: the PATH that jobs have, where it is not the location's. Read its stdout by :func:`parse_look`.
+    """
+    shown = "\n".join(f"printf '{name}=%s\\n' \"${{{name}-}}\"" for name in variables)
+    change = "" if path is None else f"PATH={shlex.quote(path)}\n"
+    return (
+        _LOOK.replace("@VARIABLES@", shown)
+        .replace("@PATH@", change)
+        .replace("@BLOCKS@", str(LARGEST >> 9))
+        .replace("@T@", shlex.quote(task_directory))
+    )
+
+
+def parse_look(data: bytes) -> _Look:
+    """Read the stdout of :func:`look_command`.
+
+    :raises ValueError: it was cut off.
+    """
+    text = data.decode(errors="surrogateescape")
+    begun, marked, rest = text.partition("#environment\n")
+    environment, looked, rest = rest.partition("\n#found\n")
+    found, ended, _ = rest.partition("#end\n")
+    if not marked or not looked or not ended:
+        raise ValueError("the answer was cut off")
+    look = _Look(environment.split("\n"), begun=frozenset(begun.split("\n")))
+    for line in found.splitlines():
+        kind, _, value = line.partition(" ")
+        if kind == "c":
+            look.commands.add(value)
+        elif kind in ("d", "b"):
+            look.unknown.add(value)
+        elif kind == "f":
+            look.files.add(value)
+        elif kind == "w":
+            name, _, path = value.partition("\t")
+            look.programs[name] = path
+        elif kind == "i":
+            path, _, interpreter = value.partition("\t")
+            look.interpreters.setdefault(path, []).append(interpreter)
+    return look
+
+
+_LOOK = r"""cat -- @T@/*/manifest 2>/dev/null
+echo '#environment'
+set -f
+umask
+@VARIABLES@
+echo '#found'
+@PATH@ah_program() { # the file that a shell runs for a name: ah_p
+    ah_rest=$PATH:
+    while [ -n "$ah_rest" ]; do
+        ah_p=${ah_rest%%:*}/$1
+        ah_rest=${ah_rest#*:}
+        if [ -f "$ah_p" ] && [ -x "$ah_p" ]; then return 0; fi
+    done
+    return 1
+}
+ah_interpreter() { # what runs the script $1
+    [ -x "$1" ] || return 0
+    # not by `read`: it takes a large file without a newline byte by byte
+    ah_first=$(head -c 250 "$1" 2>/dev/null | tr -d '\0' | head -n 1)
+    case $ah_first in '#!'*) ;; *) return 0 ;; esac
+    IFS=' ' read -r ah_runs ah_second ah_third ah_more <<AH
+${ah_first#??}
+AH
+    printf 'i %s\t%s\n' "$1" "$ah_runs"
+    case $ah_runs in */env) ;; *) return 0 ;; esac
+    for ah_word in "$ah_second" "$ah_third"; do
+        case $ah_word in '' | -* | *=*) continue ;; esac
+        if ah_program "$ah_word"; then printf 'i %s\t%s\n' "$1" "$ah_p"; fi
+        return 0
+    done
+}
+ah_all() {
+while IFS= read -r ah_line; do
+    ah_name=${ah_line#? }
+    case $ah_line in
+    w*) if ah_program "$ah_name"; then
+        printf 'w %s\t%s\n' "$ah_name" "$ah_p"
+        ah_interpreter "$ah_p"
+    fi ;;
+    c*) if command -v "$ah_name" >/dev/null 2>&1; then printf 'c %s\n' "$ah_name"; fi ;;
+    p*) if [ -d "$ah_name" ]; then printf 'd %s\n' "$ah_name"
+    elif [ -f "$ah_name" ]; then
+        printf 'f %s\n' "$ah_name"
+        ah_interpreter "$ah_name"
+    fi ;;
+    esac
+done
+}
+ah_said=$(ah_all)
+printf '%s\n' "$ah_said"
+printf '%s\n' "$ah_said" | sed -n 's/^f //p' | tr '\n' '\0' |
+    xargs -0 -r sh -c 'find -L "$@" -prune -size +@BLOCKS@ -print' sh | sed 's/^/b /'
+echo '#end'
+"""

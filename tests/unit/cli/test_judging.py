@@ -1,0 +1,169 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""``airflow hybrid compile`` of a hybrid file: all that is wrong with it, its documents and its inputs, at once."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from airflow_hybrid.cli.judging import judge
+from airflow_hybrid.errors import HybridError
+
+DOCUMENT = """\
+cwlVersion: v1.2
+class: Workflow
+inputs: {n: int, f: File?, e: {type: {type: enum, symbols: [a, b]}, default: a}}
+outputs: []
+steps:
+  plain:
+    in: {n: n}
+    out: []
+    run: {class: CommandLineTool, baseCommand: echo, inputs: {n: int}, outputs: [], requirements: REQUIREMENTS}
+  boxed:
+    in: {n: n}
+    out: []
+    run:
+      class: CommandLineTool
+      baseCommand: echo
+      inputs: {n: int}
+      outputs: []
+      requirements: {DockerRequirement: {dockerPull: 'debian:12'}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    write(tmp_path / "main.cwl", DOCUMENT.replace("REQUIREMENTS", "{}"))
+    return tmp_path
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def problems(folder: Path, text: str) -> str:
+    with pytest.raises(HybridError) as caught:
+        judge(write(folder / "f.yml", text))
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+def test_problems_of_all_sections_files_and_inputs_are_one_message(folder: Path) -> None:
+    write(folder / "job.yml", "n: many\nf: {class: File, path: nope.txt}\ne: c\n")
+    text = """\
+version: v1.0
+deployments:
+  boxes: {type: local, workdir: /data/x, containers: {required: true}}
+  other: {type: local, workdir: /data/y, config: {run_as: nobody-of-that-name}}
+workflows:
+  w:
+    type: cwl
+    config: {file: main.cwl, settings: job.yml}
+    bindings:
+    - {step: /plain, target: boxes}
+    - {step: /boxd, target: other}
+  v:
+    type: cwl
+    config: {file: nope.cwl}
+"""
+    assert problems(folder, text) == (
+        """\
+f.yml: 5 problems
+  f.yml:4: deployments.other.config.run_as: there is no user 'nobody-of-that-name' on this machine
+    -> make the user on every machine that runs Airflow's workers and triggerers, or name another one
+  f.yml:11: workflows.w.bindings[1].step: the workflow has no step `/boxd`
+    -> did you mean `/boxed`?
+  f.yml:10: workflows.w.bindings[0].step: step /plain asks for no container, and jobs of `boxes` run in containers only
+    -> give the tool a DockerRequirement, or the deployment an image for such steps: """
+        """`containers: {required: true, image: ...}`
+  job.yml: 3 problems in the inputs
+    input 'f': nope.txt: No such file or directory
+    input 'n' must be int, not "many"
+    input 'e' must be one of a, b, not "c"
+  f.yml:14: workflows.v.config.file: no such CWL file: nope.cwl"""
+    )
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        "{type: local, workdir: /data/x, containers: {required: true, image: 'debian:12'}}",
+        "{type: local, workdir: /data/x, containers: {required: false}}",
+        "{type: docker, config: {image: 'debian:12'}, containers: {required: true}}",
+    ],
+)
+def test_a_step_without_an_image_runs_where_it_gets_one(folder: Path, boxes: str) -> None:
+    text = (
+        f"version: v1.0\ndeployments: {{boxes: {boxes}}}\nworkflows:\n  w:\n    type: cwl\n"
+        "    config: {file: main.cwl}\n    bindings: [{step: /, target: boxes}]\n"
+    )
+    assert judge(write(folder / "f.yml", text)).notices == ()
+
+
+def test_a_container_is_required_by_what_a_deployment_wraps(folder: Path) -> None:
+    text = """\
+version: v1.0
+deployments:
+  login: {type: ssh, config: {nodes: [h]}, containers: {required: true}}
+  queue: {type: slurm, config: {}, wraps: login}
+workflows:
+  w: {type: cwl, config: {file: main.cwl}, bindings: [{step: /, target: queue}]}
+"""
+    assert problems(folder, text).splitlines()[0] == (
+        "f.yml:6: workflows.w.bindings[0].step: "
+        "step /plain asks for no container, and jobs of `queue` run in containers only"
+    )
+
+
+def test_root_is_no_user_with_fewer_rights(folder: Path) -> None:
+    text = "version: v1.0\ndeployments:\n  a:\n    type: local\n    config:\n      run_as: root\n"
+    assert problems(folder, text) == (
+        "f.yml:6: deployments.a.config.run_as: `run_as` is for a user with fewer rights than Airflow's, not for "
+        "root\n  -> name another user"
+    )
+
+
+@pytest.mark.parametrize(
+    ("requirement", "asked"), [("ramMin: 99999999", "99999999 MiB of memory"), ("coresMin: 50000", "50000 cores")]
+)
+def test_a_step_that_fits_no_host_is_told(folder: Path, requirement: str, asked: str) -> None:
+    requirements = f"{{ResourceRequirement: {{{requirement}}}}}"
+    write(folder / "main.cwl", DOCUMENT.replace("REQUIREMENTS", requirements))
+    text = "version: v1.0\nworkflows: {w: {type: cwl, config: {file: main.cwl}}}\n"
+    (notice,) = judge(write(folder / "f.yml", text)).notices
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    assert notice == (
+        f"{folder}/main.cwl:6:3: step /plain asks for {asked}, and no host that it is bound to has more than "
+        f"{memory if 'ram' in requirement else os.cpu_count()}\n"
+        "  -> lower `coresMin` or `ramMin` of its ResourceRequirement, or bind it to a larger host"
+    )
+
+
+def test_a_wrong_hybrid_file_does_not_hide_what_is_wrong_beside_it(folder: Path) -> None:
+    write(folder / "job.yml", "n: many\n")
+    text = """\
+version: v1.0
+workflows:
+  w:
+    type: cwl
+    config: {file: main.cwl}
+    dag: {schedule: 61 * * * *}
+    bindings:
+    - {step: /boxd, target: local}
+  v:
+    type: cwl
+    config: {file: main.cwl, settings: job.yml}
+"""
+    assert (
+        problems(folder, text)
+        == """\
+f.yml: 3 problems
+  f.yml:6: workflows.w.dag.schedule: '61 * * * *' is not a cron expression: [61 * * * *] is not acceptable, out of range
+    -> the fields are minute (0-59), hour (0-23), day (1-31), month (1-12), day of the week (0-6)
+  f.yml:8: workflows.w.bindings[0].step: the workflow has no step `/boxd`
+    -> did you mean `/boxed`?
+  job.yml: input 'n' must be int, not "many\""""
+    )

@@ -1,0 +1,115 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Files and folders of an object store: Airflow's object storage, on fsspec's store in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from pathlib import Path
+
+import fsspec
+import pytest
+from airflow.sdk.io import fs
+
+from airflow_hybrid.config import parse_deployments
+from airflow_hybrid.errors import TransferError
+from airflow_hybrid.operators.gather.gathering import gather
+from airflow_hybrid.sites.files.objects import open_object, with_listings
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> fsspec.AbstractFileSystem:
+    """A store whose URLs are ``memory://bucket/key``."""
+    made = fsspec.filesystem("memory")
+    monkeypatch.setattr(fs, "_register_filesystems", lambda: {"memory": lambda conn_id, options: made})
+    made.pipe({"/bucket/in/x y.txt": b"x", "/bucket/in/deep/y.txt": b"yy"})
+    yield made
+    made.rm("/bucket", recursive=True)
+
+
+def test_a_directory_of_a_store_is_the_files_in_it(store: fsspec.AbstractFileSystem) -> None:
+    given = {"d": [{"class": "Directory", "location": "memory://bucket/in/"}], "n": 3}
+    (folder,) = with_listings(given)["d"]
+    assert folder["basename"] == "in" and "location" not in folder
+    deep, file = folder["listing"]
+    assert (deep["class"], deep["basename"], deep["listing"][0]["basename"]) == ("Directory", "deep", "y.txt")
+    assert file == {"class": "File", "basename": "x y.txt", "location": "memory://bucket/in/x%20y.txt"}
+    stream, size = open_object(file["location"])
+    assert (stream.read(), size) == (b"x", 1)
+
+
+@pytest.mark.parametrize("url", ["memory://bucket/none", "nostore://bucket/in"])
+def test_a_directory_that_cannot_be_had_is_said(store: fsspec.AbstractFileSystem, url: str) -> None:
+    with pytest.raises(TransferError, match=re.escape(url)):
+        with_listings({"class": "Directory", "location": url})
+
+
+def test_what_is_of_no_store_stays_as_it_is() -> None:
+    value = [{"class": "Directory", "location": "file:///d"}, {"class": "Directory", "listing": []}, "s3://b/d", None]
+    assert with_listings(value) == value
+
+
+def test_outputs_go_to_a_store_with_all_that_is_in_their_folders(
+    store: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    (tmp_path / "d/deep").mkdir(parents=True)
+    (tmp_path / "d/deep/z z.txt").write_text("z")
+    folder = {"class": "Directory", "location": (tmp_path / "d").as_uri(), "basename": "d"}
+    log = logging.getLogger("t")
+    value, _ = asyncio.run(gather({"d": folder}, "memory://bucket/out", parse_deployments({}), None, log))
+    assert store.cat("/bucket/out/d/deep/z z.txt") == b"z"
+    assert value["d"]["location"] == "memory://bucket/out/d"
+    assert value["d"]["listing"][0]["listing"][0]["location"] == "memory://bucket/out/d/deep/z%20z.txt"
+
+
+def sent(outputs: dict[str, str], tmp_path: Path, **more: str) -> dict[str, str]:
+    """Send files by name and content; -> their URLs."""
+    value = {}
+    for name, text in outputs.items():
+        path = tmp_path / "job" / text / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        value[name.partition(".")[0]] = {"class": "File", "location": path.as_uri(), "basename": name}
+    log = logging.getLogger("t")
+    result, lineage = asyncio.run(gather(value, "memory://bucket/out/", parse_deployments({}), None, log, **more))
+    assert {entry.destination for entry in lineage} == {item["location"] for item in result.values()}
+    return {name: item["location"] for name, item in result.items()}
+
+
+def test_what_is_in_a_store_stays_and_an_earlier_try_is_replaced(
+    store: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    store.pipe("/bucket/out/a.txt", b"mine")
+    for text in ("one", "two"):
+        urls = sent({"a.txt": text, "b.txt": text}, tmp_path, run="r")
+        assert urls == {"a": "memory://bucket/out/a.txt_2", "b": "memory://bucket/out/b.txt"}
+    assert [store.cat(f"/bucket/out/{name}") for name in ("a.txt", "a.txt_2", "b.txt")] == [b"mine", b"two", b"two"]
+    store.pipe("/bucket/out/b.txt", b"changed by hand")
+    assert sent({"b.txt": "three"}, tmp_path, run="r") == {"b": "memory://bucket/out/b.txt_2"}
+    assert sent({"b.txt": "four"}, tmp_path, run="s") == {"b": "memory://bucket/out/b.txt_3"}
+    assert sent({"b.txt": "five"}, tmp_path, run="t", existing="replace") == {"b": "memory://bucket/out/b.txt_2"}
+    assert store.cat("/bucket/out/b.txt") == b"changed by hand"
+
+
+def test_the_same_content_in_a_store_is_left_alone_and_does_not_become_ours(
+    store: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    store.pipe("/bucket/out/a.txt", b"input")
+    made = store.info("/bucket/out/a.txt")["created"]
+    assert sent({"a.txt": "input"}, tmp_path, run="r") == {"a": "memory://bucket/out/a.txt"}
+    assert store.info("/bucket/out/a.txt")["created"] == made
+    assert sent({"a.txt": "other"}, tmp_path, run="r") == {"a": "memory://bucket/out/a.txt_2"}
+    assert store.cat("/bucket/out/a.txt") == b"input"
+
+
+def test_it_can_be_an_error_that_something_is_in_a_store(store: fsspec.AbstractFileSystem, tmp_path: Path) -> None:
+    store.pipe("/bucket/out/a.txt", b"mine")
+    with pytest.raises(TransferError) as caught:
+        sent({"a.txt": "x", "b.txt": "x"}, tmp_path, run="r", existing="fail")
+    assert str(caught.value) == (
+        "memory://bucket/out has what this run did not make under names of its outputs: a.txt\n"
+        "  -> choose another `outdir` (`--outdir`), or let outputs get new names"
+        " (`existing_outputs: rename`, `--existing rename`)"
+    )
+    assert not store.exists("/bucket/out/b.txt")
