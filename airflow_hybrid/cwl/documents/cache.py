@@ -59,9 +59,9 @@ def write_document(document: JsonValue, cache_dir: Path | None = None) -> str:
     directory = cache_dir or default_directory()
     text = json.dumps(document, sort_keys=True, separators=(",", ":"))
     key = hashlib.sha256(text.encode()).hexdigest()
-    path = _document_path(directory, key)
+    path = document_path(directory, key)
     if path.exists():
-        _touch(path)
+        touch(path)
     else:
         _write_text(path, text)
     return key
@@ -72,7 +72,7 @@ def read_document(key: str, cache_dir: Path | None = None) -> JsonValue:
 
     :raises CwlError: it is not (or no longer) in the cache, or its content is not what the key says.
     """
-    path = _document_path(cache_dir or default_directory(), key)
+    path = document_path(cache_dir or default_directory(), key)
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -88,7 +88,7 @@ def read_document(key: str, cache_dir: Path | None = None) -> JsonValue:
     return json.loads(text)
 
 
-def _document_path(directory: Path, key: str) -> Path:
+def document_path(directory: Path, key: str) -> Path:
     if not _KEY.fullmatch(key):
         raise CwlError(f"{key!r} is not the key of a compiled step")
     return directory / "steps" / key[:2] / f"{key}.json"
@@ -116,7 +116,7 @@ def _write_text(path: Path, text: str) -> None:
         raise
 
 
-def _touch(path: Path) -> None:
+def touch(path: Path) -> None:
     """Mark as used, at most once an hour."""
     with contextlib.suppress(OSError):
         if time.time() - path.stat().st_mtime > 3600:

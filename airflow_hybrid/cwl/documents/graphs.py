@@ -11,10 +11,10 @@ from typing import Any
 
 from airflow_hybrid.cwl.documents.cache import (
     ROOTS_VARIABLE,
-    _document_path,
-    _touch,
     clean_up,
     default_directory,
+    document_path,
+    touch,
     versions,
     write_entry,
 )
@@ -63,11 +63,11 @@ def _read_graph(entry: Path, directory: Path) -> WorkflowGraph | None:
         if any(_hash_file(file) != digest for file, digest in stored["files"].items()):
             return None
         graph = WorkflowGraph.from_json(stored["graph"])
-        if not all(_document_path(directory, step.document).exists() for step in graph.walk()):
+        if not all(document_path(directory, step.document).exists() for step in graph.walk()):
             return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    _touch(entry)
+    touch(entry)
     return graph
 
 

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import copy
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
 from airflow_hybrid.cwl.documents.default_files import check_used
 from airflow_hybrid.cwl.values.input_files import InputFiles, in_one_message, located_files, measure
-from airflow_hybrid.cwl.values.inputs import _unknown_inputs, namespaces_of
+from airflow_hybrid.cwl.values.inputs import namespaces_of
 from airflow_hybrid.errors import InputError
-from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph, not_json
+from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph, not_json, percent_decoded
 
 
 def validate_inputs(
@@ -54,3 +55,19 @@ def named_files(graph: WorkflowGraph, given: Mapping[str, JsonValue], base_uri: 
     base = base_uri if "://" in base_uri else Path(base_uri).absolute().as_uri() + "/"
     names = [port.name for port in graph.inputs if port.name in given]
     return [InputFiles(name, base, {}, look=False).located(copy.deepcopy(given[name])) for name in names]
+
+
+def _unknown_inputs(graph: WorkflowGraph, given: Mapping[str, JsonValue]) -> list[InputError]:
+    names = [port.name for port in graph.inputs]
+    found = []
+    for name in given:
+        if name.partition(":")[0] in ("cwl", "cwltool") or name.startswith("https://w3id.org/cwl/"):
+            message = f"{name!r} among a run's inputs is not supported: a DAG is compiled before its runs"
+            hint = "`cwl:requirements` is; or put the requirement into the CWL document"
+            found.append(InputError(message, hint=hint))
+        elif name not in names:
+            near = difflib.get_close_matches(name, names, 1)
+            known = f"did you mean {near[0]!r}?" if near else f"the inputs are: {', '.join(names) or 'none'}"
+            where = percent_decoded(graph.source) or None
+            found.append(InputError(f"unknown input {name!r}", where=where, hint=known))
+    return found

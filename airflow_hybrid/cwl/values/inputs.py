@@ -8,14 +8,13 @@ validate a run's inputs.
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from airflow_hybrid.cwl.documents.default_files import check_used
 from airflow_hybrid.cwl.names import NAMESPACES
 from airflow_hybrid.cwl.values.file_values import with_size
-from airflow_hybrid.errors import CwlError, InputError
+from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import (
     CwlObject,
     JsonValue,
@@ -24,7 +23,6 @@ from airflow_hybrid.model import (
     StepInput,
     WorkflowGraph,
     WorkflowOutput,
-    percent_decoded,
 )
 
 # --- between steps --------------------------------------------------------------------------------------------------
@@ -85,22 +83,6 @@ def _linked(port: StepInput | WorkflowOutput, values: Mapping[Source, JsonValue]
     value = (merged or {}).get(port.name)
     check_used(value)
     return value
-
-
-def _unknown_inputs(graph: WorkflowGraph, given: Mapping[str, JsonValue]) -> list[InputError]:
-    names = [port.name for port in graph.inputs]
-    found = []
-    for name in given:
-        if name.partition(":")[0] in ("cwl", "cwltool") or name.startswith("https://w3id.org/cwl/"):
-            message = f"{name!r} among a run's inputs is not supported: a DAG is compiled before its runs"
-            hint = "`cwl:requirements` is; or put the requirement into the CWL document"
-            found.append(InputError(message, hint=hint))
-        elif name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            known = f"did you mean {near[0]!r}?" if near else f"the inputs are: {', '.join(names) or 'none'}"
-            where = percent_decoded(graph.source) or None
-            found.append(InputError(f"unknown input {name!r}", where=where, hint=known))
-    return found
 
 
 def namespaces_of(graph: WorkflowGraph) -> Mapping[str, str]:

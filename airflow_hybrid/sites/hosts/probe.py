@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
-import re
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 from airflow_hybrid.errors import AnswerTooLongError, SiteError, StatusUnknownError
-from airflow_hybrid.model import FileFact, Question, SiteFacts
-from airflow_hybrid.model.files import SPECIAL
+from airflow_hybrid.model import Question, SiteFacts
 from airflow_hybrid.sites.hosts import gnu_programs
 from airflow_hybrid.sites.hosts.base import (
     ANSWER_BYTES,
@@ -27,6 +24,7 @@ from airflow_hybrid.sites.hosts.base import (
     answers_up_to,
 )
 from airflow_hybrid.sites.hosts.joining import run_joined
+from airflow_hybrid.sites.hosts.probe_answers import SEAL, parse
 
 CONTENTS_BYTES = (64 << 10) + 1
 """CWL v1.2 section 5.1.1: at most 64 KiB are loaded; one byte more tells that there is more"""
@@ -36,11 +34,6 @@ DOCUMENT_BYTES = 64 << 20
 _ASKS = {"stat": "s", "contents": "c", "document": "d", "list": "l", "checksum": "k"}
 _READ = frozenset("cd")
 """asks for which a file is read; sealed, they have capital letters"""
-_OWNER_MAY_EXECUTE = 0o100
-_SEAL = "/./"
-"""in a path: nothing behind it is reached by a link"""
-_OPENED = re.compile(rb"([0-9a-f]{40}) [ *](/dev/fd/[3-9])\Z")
-_SUM = re.compile(rb"([0-9a-f]{40}) [ *](/.*)\Z", re.DOTALL)
 
 
 async def facts(
@@ -140,173 +133,9 @@ def _sealed(path: str, root: str) -> str:
     :raises ValueError: it is not below the root.
     """
     root = root.rstrip("/")
-    if not path.startswith(f"{root}/") or _SEAL in path:
+    if not path.startswith(f"{root}/") or SEAL in path:
         raise ValueError(f"{path!r} is not below {root!r}")
-    return f"{root}{_SEAL}{path[len(root) + 1 :]}"
-
-
-def parse(data: bytes, questions: Sequence[Question], trees: Sequence[str], bases: Sequence[str]) -> SiteFacts:
-    """Read the probe's answer.
-
-    :raises ValueError: it is incomplete or inconsistent.
-    """
-    seen = _records(data)
-    back = sorted(((seen.real[base], base) for base in bases if base in seen.real), key=lambda b: -len(b[0]))
-
-    def translated(path: str) -> str:
-        for real, base in back:
-            if path == real or path.startswith(real.rstrip("/") + "/"):
-                return base.rstrip("/") + path[len(real.rstrip("/")) :] or "/"
-        return path
-
-    real = {path: target for path, target in ((p, translated(r)) for p, r in seen.real.items()) if target != path}
-    if changed := [path for path in seen.links if seen.stats[path].kind in "fd" and path not in real]:
-        raise ValueError(f"{changed[0]} was a link, and then none, while it was looked at")
-    found = SiteFacts()
-    asked = {*trees, *(question.path for question in questions)}
-    for path, stat in seen.stats.items():
-        if path in bases and path not in asked and path not in seen.below:
-            continue
-        found.files[path] = FileFact(
-            kind=stat.kind,
-            size=stat.size if stat.kind == "f" else 0,
-            checksum=seen.sums.get(path),
-            realpath=_real(path, real) if real else None,
-            special=stat.special,
-            mtime=stat.mtime,
-            ctime=stat.ctime,
-            executable=stat.executable,
-        )
-    for path in asked:
-        found.files.setdefault(path, FileFact("?"))
-    listed = {question.path for question in questions if question.ask == "list"}
-    names: dict[str, list[str]] = {path: [] for path in listed if found.files[path].kind == "d"}
-    roots = set(trees)
-    folders = (path for path in seen.below if found.files[path].kind == "d" and path not in seen.links)
-    # what is in a folder of a listed folder was not asked for: it is not known, rather than empty
-    names.update({path: [] for path in folders if _in_any(path, roots)})
-    for path in seen.stats:
-        parent, _, name = path.rpartition("/")
-        if path not in roots and (parent or "/") in names:
-            names[parent or "/"].append(name)
-    found.listings = {path: tuple(sorted(entries)) for path, entries in names.items()}
-    found.contents, found.replaced = seen.contents, seen.replaced
-    return found
-
-
-def _in_any(path: str, roots: set[str]) -> bool:
-    """Whether the path is one of the folders, or below one."""
-    while path not in roots:
-        if path in ("/", ""):
-            return False
-        path = posixpath.dirname(path)
-    return True
-
-
-def _real(path: str, real: dict[str, str]) -> str | None:
-    """Where a path leads, by the nearest of its parents (or itself) that leads elsewhere."""
-    at, rest = path, ""
-    while at not in real:
-        if at in ("/", ""):
-            return None
-        parent = posixpath.dirname(at)
-        rest, at = at[len(parent.rstrip("/")) :] + rest, parent
-    return real[at] + rest
-
-
-@dataclass(frozen=True)
-class _Stat:
-    kind: str
-    size: int
-    mtime: float
-    ctime: float
-    special: str
-    executable: bool
-
-
-@dataclass
-class _Seen:
-    stats: dict[str, _Stat] = field(default_factory=dict)
-    sums: dict[str, str] = field(default_factory=dict)
-    real: dict[str, str] = field(default_factory=dict)
-    contents: dict[str, bytes] = field(default_factory=dict)
-    below: set[str] = field(default_factory=set)
-    files: set[str] = field(default_factory=set)
-    links: set[str] = field(default_factory=set)
-    replaced: set[str] = field(default_factory=set)
-
-
-def _records(data: bytes) -> _Seen:
-    seen = _Seen()
-    position, ended = 0, False
-    sizes: list[tuple[str, int]] = []
-    waiting: list[str] = []
-    opened: dict[bytes, str] = {}
-    while position < len(data):
-        end = data.find(b"\0", position)
-        if end < 0:
-            raise ValueError("it was cut off")
-        record, position = data[position:end], end + 1
-        if record[:1] in b"TU" and record:
-            head, size, mtime, ctime, path = record.split(b" ", 4)
-            name = _text(path)
-            kind = head[2:3].decode()
-            special = kind if kind in SPECIAL else ""
-            executable = kind == "f" and int(head[3:], 8) & _OWNER_MAY_EXECUTE != 0
-            stat = _Stat(kind if kind in "fd" else "?", int(size), float(mtime), float(ctime), special, executable)
-            if name in seen.files and stat.size != seen.stats[name].size:
-                raise ValueError(f"{name} changed while it was looked at")
-            seen.stats[name] = stat
-            if record[:1] == b"T":
-                if head[1:2] == b"f":
-                    seen.files.add(name)
-                seen.below.add(name)
-                if head[1:2] == b"l":
-                    seen.links.add(name)
-        elif record[:1] == b"L":
-            waiting.append(_text(record[1:]))
-        elif record == b"#real":
-            for name in waiting:
-                end = data.find(b"\0", position)
-                if end < 0 or data[position : position + 1] != b"/":
-                    raise ValueError("a link changed while it was read")
-                seen.real[name] = _text(data[position:end])
-                position = end + 1
-            waiting = []
-        elif record[:1] == b"C":
-            most, size, path = record[1:].split(b" ", 2)
-            sizes.append((_text(path), min(int(size), int(most))))
-        elif record == b"#bytes":
-            for name, count in sizes:
-                seen.contents[name] = data[position : position + count]
-                position += count
-            sizes = []
-            if data[position : position + 5] != b"\0#ok\0":
-                raise ValueError("a file changed while it was read")
-            position += 5
-        elif record[:1] == b"Z":
-            most, size, number = record[1:].split(b" ", 2)
-            sizes.append((opened.pop(number), min(int(size), int(most))))
-        elif record == b"#end":
-            ended = True
-        elif record[:1] == b"K":
-            number, _, path = record[1:].partition(b" ")
-            opened[b"/dev/fd/" + number] = _text(path)
-        elif record[:1] == b"X":
-            seen.replaced.add(_text(record[1:]))
-        elif (match := _OPENED.match(record)) and match[2] in opened:
-            seen.sums[opened.pop(match[2])] = f"sha1${match[1].decode()}"
-        elif match := _SUM.match(record):
-            seen.sums[_text(match[2])] = f"sha1${match[1].decode()}"
-        else:
-            raise ValueError(f"unexpected record {record[:80]!r}")
-    if not ended or waiting or sizes:
-        raise ValueError("it was cut off")
-    return seen
-
-
-def _text(data: bytes) -> str:
-    return data.decode(errors="surrogateescape").replace(_SEAL, "/", 1)
+    return f"{root}{SEAL}{path[len(root) + 1 :]}"
 
 
 # Files <root>/./<rest> are opened, seven at a time; the system then says which files these are, and only if they are
