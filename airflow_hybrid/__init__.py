@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["HybridDag", "HybridOperator", "load_dags"]
+from airflow_hybrid.version import __version__
+
+__all__ = ["HybridDag", "HybridOperator", "__version__", "load_dags"]
 
 if TYPE_CHECKING:
     from airflow_hybrid.dag.hybrid_dag import HybridDag, load_dags

@@ -21,13 +21,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_hybrid import __version__
 from airflow_hybrid.errors import ConfigError, HybridError, JobFailedError, UnsupportedError
 from airflow_hybrid.model.locations import is_uri, local_path, path_or_uri
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 from airflow_hybrid.runner import arguments
 from airflow_hybrid.runner.arguments import PROGRAM_VARIABLE, try_folder
 from airflow_hybrid.runner.home import CACHE_VARIABLE, Home, cache_directory
+from airflow_hybrid.version import __version__
 
 if TYPE_CHECKING:
     from airflow_hybrid.model import CwlObject, WorkflowGraph

@@ -151,7 +151,6 @@ class Chooser:
         shares: dict[int, Share],
     ) -> None:
         before = _placed(places, looks)
-        reasons: dict[tuple[int, str], list[PendingJob]] = {}
         bytes_: dict[int, int] = {}
         for job in jobs:
             index = before.get(job.key)
@@ -164,7 +163,6 @@ class Chooser:
             shares[index].take(job)
             missing = self._missing_bytes(job, places[index])
             bytes_[index] = bytes_.get(index, 0) + missing
-            reasons.setdefault((index, reason if len(jobs) <= MANY else ""), []).append(job)
             if len(jobs) <= MANY:
                 where = " + ".join(place.title for place in (places[index], *shares[index].peers))
                 self.log.info("%s -> %s: %s", job.label, where, reason)

@@ -33,7 +33,6 @@ SHARD = 64
 """functions in one ``jobs.<k>.sh``: a runner reads only the files of the jobs it takes"""
 KILL_AFTER_S = 10
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-_UNSET = ("ah_B", "ah_T")
 
 
 def shell_word(text: str) -> str:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     import aiohttp
 
 FRAME_BYTES = 256 << 10
-MAX_MESSAGE_BYTES = 32 << 20
 _STDIN, _STDOUT, _STDERR, _STATUS = range(4)
 
 _BOOTSTRAP = (

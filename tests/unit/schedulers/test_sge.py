@@ -50,9 +50,12 @@ def test_nothing_is_requested_that_nobody_asked_for() -> None:
 
 def test_several_slots_need_a_parallel_environment() -> None:
     two = replace(BATCH, resources=Resources(cores=1.5, explicit=frozenset({"cores"})))
-    with pytest.raises(ConfigError, match="parallel environment") as caught:
+    with pytest.raises(ConfigError) as caught:
         SGE.arguments(two, 0)
-    assert "pe: <name>" in str(caught.value)
+    assert str(caught.value) == (
+        "the step asks for 2 slots, which Grid Engine gives only through a parallel environment\n"
+        "  -> name one in the service: `pe: <name>` (`qconf -spl` lists them)"
+    )
     words = SGE.arguments(replace(two, options={"pe": "smp"}), 0)
     assert words[words.index("-pe") :][:3] == ["-pe", "smp", "2"]
     words = SGE.arguments(replace(two, options={"pe": "smp 8"}), 0)
@@ -87,7 +90,8 @@ def test_recorded_states() -> None:
         "18": QueueView(pending=1, reasons=("hqw",)),
         "19": QueueView(pending=1, reasons=("qw",)),
     }
-    assert "qrls" in SGE.explain("hqw") and not SGE.explain("qw")
+    assert SGE.explain("hqw") == "hqw: on hold; `qrls` releases it"
+    assert SGE.explain("qw") == ""
     assert queue("array-running-qstat", ["24"]) == {"24": QueueView(running=2, pending=2, reasons=("qw",))}
     assert queue("qstat-empty", ["24"]) == {}
 
@@ -97,8 +101,12 @@ def test_the_error_state_never_ends_by_itself_and_has_the_site_s_reason() -> Non
     assert keep
     more = filtered(f"sed -n '{keep[1]}'", recorded("sge", "error-state-qstat-j")["stdout"])
     (view,) = queue("error-state-qstat", ["11"], more).values()
-    assert view.pending == 1 and "can't chdir to /nosuch" in view.reasons[0]
-    assert SGE.hopeless(view.reasons[0]) and "qmod -cj" in SGE.explain(view.reasons[0])
+    why = "Eqw 11/22/2026 11:59:07 [30014:2050]: error: can't chdir to /nosuch: No such file or directory"
+    assert view == QueueView(pending=1, reasons=(why,))
+    assert SGE.hopeless(why)
+    assert SGE.explain(why) == (
+        f"{why}: it is in the error state and will not start as it is (`qmod -cj` after a repair)"
+    )
     assert not SGE.hopeless("qw") and not SGE.hopeless("hqw")
 
 
