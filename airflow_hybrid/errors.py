@@ -21,6 +21,7 @@ class HybridError(Exception):
     :param message: what happened, in one sentence.
     :param where: ``file:line:column``, or host and command; printed before the message.
     :param hint: what the user can do about it; printed after the message.
+    :param retryable: whether another attempt may end better; None: as errors of its class usually are.
 
     What is longer than a person can read is shortened in the middle. What does not print is escaped in all three, and
     secrets of URLs are left out. A message may have lines of its own: what others wrote (a site, a job) is put into it
@@ -29,12 +30,16 @@ class HybridError(Exception):
 
     retryable: bool = False
 
-    def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, where: str | None = None, hint: str | None = None, retryable: bool | None = None
+    ) -> None:
         message = printable_lines(shortened(message, MOST_CHARS))
         super().__init__(message)
         self.message = message
         self.where = None if where is None else printable_lines(shortened(where, MOST_CHARS))
         self.hint = None if hint is None else printable_lines(shortened(hint, MOST_CHARS))
+        if retryable is not None:
+            self.retryable = retryable
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
@@ -108,7 +113,6 @@ class CommandError(SiteError):
         exit_code: int | None,
         stderr: str = "",
         hint: str | None = None,
-        retryable: bool = True,
     ) -> None:
         ended = "did not end in time" if exit_code is None else f"exit code {exit_code}"
         lines = [f"{message} ({ended})", *quoted_lines(stderr.strip()[-2000:])]
@@ -121,7 +125,6 @@ class CommandError(SiteError):
         self.command = command
         self.exit_code = exit_code
         self.stderr = stderr
-        self.retryable = retryable
 
 
 class AnswerTooLongError(SiteError):
@@ -133,14 +136,8 @@ class AnswerTooLongError(SiteError):
 class DeployError(SiteError):
     """A deployment could not be brought up or taken away, in the words of the tool that refused.
 
-    :param retryable: False where the next attempt would end the same way (an error in a compose file, no such image).
+    Not retryable where the next attempt would end the same way (an error in a compose file, no such image).
     """
-
-    def __init__(
-        self, message: str, *, where: str | None = None, hint: str | None = None, retryable: bool = True
-    ) -> None:
-        super().__init__(message, where=where, hint=hint)
-        self.retryable = retryable
 
 
 class EndedError(SiteError):
@@ -165,8 +162,7 @@ class JobFailedError(HybridError):
     """One or more jobs of a batch ended without success."""
 
     def __init__(self, message: str, *, retryable: bool, where: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message, where=where, hint=hint)
-        self.retryable = retryable
+        super().__init__(message, where=where, hint=hint, retryable=retryable)
 
 
 class CancelledError(HybridError):

@@ -173,8 +173,7 @@ class FragmentExecution:
             try:
                 await self.batches.run(share.place, share.jobs, share.peers)
             except LocationGoneError as error:  # the next attempt gives its jobs other places
-                error.retryable = True
-                raise
+                raise LocationGoneError(error.message, where=error.where, hint=error.hint, retryable=True) from error
             finally:
                 share.done()
 

@@ -13,7 +13,6 @@ from airflow_hybrid.model import FileRef, Question
 from airflow_hybrid.sites.files import web
 from airflow_hybrid.sites.files.mover import DataMover
 from airflow_hybrid.sites.files.objects import is_url
-from airflow_hybrid.sites.files.requests import final
 from airflow_hybrid.sites.hosts import probe
 from airflow_hybrid.sites.hosts.base import FOLDER_BYTES, answers_up_to
 from airflow_hybrid.sites.hosts.job_folders import work_directory_of
@@ -34,7 +33,7 @@ async def read_start(uri: str, deployments: Mapping[str, Deployment]) -> bytes:
     question = Question("contents", ref.path, work_directory_of(ref.path) or "")
     seen = await probe.facts(host, [question])
     if ref.path in seen.replaced:
-        raise final(TransferError(f"{ref.path} is not read: a link is in its place", where=host.title))
+        raise TransferError(f"{ref.path} is not read: a link is in its place", where=host.title, retryable=False)
     contents = seen.contents.get(ref.path)
     if contents is None:
         raise TransferError(f"{ref.path} cannot be read: it is not there, or no regular file", where=host.title)

@@ -87,6 +87,5 @@ async def with_what_is_there(
     lines += [f"  folder: {outdir}", f"  what is there: {there}", f"  stderr: {result.stderr_path}"]
     for tail in await place.queue.tails(posixpath.dirname(directory), [result.stderr_path]):
         lines += quoted_lines(tail, most=STDERR_LINES, indent="  ")
-    told = type(error)("\n".join(lines), where=f"{error.where or job.label} at {place.title}", hint=error.hint)
-    told.retryable = error.retryable
-    return told
+    where = f"{error.where or job.label} at {place.title}"
+    return type(error)("\n".join(lines), where=where, hint=error.hint, retryable=error.retryable)

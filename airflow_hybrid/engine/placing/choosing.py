@@ -202,13 +202,12 @@ class Chooser:
         if not ready:
             target = places[few[0]].target
             there = sum(place.target == target for place in places)
-            failure = SiteError(
+            raise SiteError(
                 f"a job needs {target.locations} locations at once of {target.deployment!r}, which has {there},"
                 f" of which {len(_siblings(few[0], places))} can be used now",
                 hint="the binding's `locations` says how many",
+                retryable=there >= target.locations,
             )
-            failure.retryable = there >= target.locations
-            raise failure
         candidates = [
             self._candidate(job, places[index], looks[index], placement.LOAD in policy.needs) for index in ready
         ]
@@ -324,21 +323,19 @@ def _out_of_reach(places: Sequence[Place], looks: Sequence[SiteLook], jobs: Sequ
 
 def _placed_out_of_reach(places: Sequence[Place]) -> SiteError:
     down = [(place, place.down) for place in places if place.down is not None]
-    failure = SiteError(
+    return SiteError(
         "jobs were placed before where they cannot be looked after now: "
         + "; ".join(f"{place.title}: {error.message}" for place, error in down),
         hint="they go on there, and the next try finds them; clear the task to have them placed anew",
+        retryable=True,
     )
-    failure.retryable = True
-    return failure
 
 
 def _all_down(places: Sequence[Place]) -> SiteError:
     errors = [(place, place.down) for place in places if place.down is not None]
     what = "\n".join(f"  {place.title}: {error.message}" for place, error in errors)
-    failure = SiteError(
+    return SiteError(
         f"none of the {len(errors)} locations that the job may have can be used now:\n{what}",
         hint="`airflow hybrid check` tries each of them and says what to do; the task may be tried again",
+        retryable=any(error.retryable for _, error in errors),
     )
-    failure.retryable = any(error.retryable for _, error in errors)
-    return failure

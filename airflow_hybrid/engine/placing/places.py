@@ -187,9 +187,7 @@ def _found_down(host: Host) -> SiteError | None:
     if error is None or age_s >= DOWN_FOR_S:
         return None
     message = f"{error.message} ({age_s:.0f} s ago; it is asked again after {DOWN_FOR_S:.0f} s)"
-    found = SiteError(message, where=error.where, hint=error.hint)
-    found.retryable = error.retryable
-    return found
+    return SiteError(message, where=error.where, hint=error.hint, retryable=error.retryable)
 
 
 def ref_of(file: Mapping[str, Any]) -> FileRef | None:

@@ -122,13 +122,12 @@ class _Store:
         taken = [key for key, path in keys.items() if not self._has_room(key, path)]
         if taken:
             shown = ", ".join(taken[:5]) + (f" and {len(taken) - 5} more" if len(taken) > 5 else "")
-            error = TransferError(
+            raise TransferError(
                 f"{self.url} has what this run did not make under names of its outputs: {shown}",
                 hint="choose another `outdir` (`--outdir`), or let outputs get new names"
                 " (`existing_outputs: rename`, `--existing rename`)",
+                retryable=False,
             )
-            error.retryable = False
-            raise error
 
     def put(self, key: str, source: Path) -> str:
         """Send a file, unless it is there; -> its key."""

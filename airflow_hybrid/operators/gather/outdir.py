@@ -157,13 +157,12 @@ class Outdir:
         if not taken:
             return
         shown = ", ".join(taken[:5]) + (f" and {len(taken) - 5} more" if len(taken) > 5 else "")
-        error = TransferError(
+        raise TransferError(
             f"{self.path} has what this run did not make under names of its outputs: {shown}",
             hint="move it away, choose another `outdir` (`--outdir`), or let outputs get new names"
             " (`existing_outputs: rename`, `--existing rename`)",
+            retryable=False,
         )
-        error.retryable = False
-        raise error
 
     def _put_folder(self, number: int, above: str, name: str) -> str:
         for count in itertools.count(1):

@@ -93,9 +93,7 @@ class Record:
         return len(rest)
 
     def _foreign(self) -> TransferError:
-        error = TransferError(f"{self._shown} is not a record of airflow_hybrid", hint="move it away")
-        error.retryable = False
-        return error
+        return TransferError(f"{self._shown} is not a record of airflow_hybrid", hint="move it away", retryable=False)
 
     def lock(self) -> None:
         """Keep others out, and read what they have written; :meth:`close` lets them in."""

@@ -506,6 +506,4 @@ def _ancestors(path: str) -> list[str]:
 
 
 def _submit_error(message: str, where: str, for_good: bool, hint: str | None = None) -> SubmitError:
-    error = SubmitError(message, where=where, hint=hint)
-    error.retryable = not for_good
-    return error
+    return SubmitError(message, where=where, hint=hint, retryable=not for_good)

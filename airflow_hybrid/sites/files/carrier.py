@@ -17,7 +17,7 @@ from airflow_hybrid.model import LineageEntry
 from airflow_hybrid.printable import printable
 from airflow_hybrid.sites.files import scripts
 from airflow_hybrid.sites.files.links import Links
-from airflow_hybrid.sites.files.requests import Key, Move, StageRequest, checksum_of, entry, final, gone, key_of, token
+from airflow_hybrid.sites.files.requests import Key, Move, StageRequest, checksum_of, entry, gone, key_of, token
 from airflow_hybrid.sites.files.store import incoming_root
 from airflow_hybrid.sites.files.transfer import Ended, is_local, relay
 from airflow_hybrid.sites.hosts.base import PATH_BYTES, Host, answer_bytes, answers_up_to
@@ -70,7 +70,7 @@ class Carrier:
                     "f": "is a file, not a directory",
                     "d": "is a directory, not a file",
                 }
-                raise final(TransferError(f"{request.source} {what[sight.kind]}", where=self.source.title))
+                raise TransferError(f"{request.source} {what[sight.kind]}", where=self.source.title, retryable=False)
             digest = request.digest or sight.digest
             if not digest:
                 raise TransferError(f"{request.source} cannot be read: {result.err.strip()}", where=self.source.title)
@@ -167,13 +167,12 @@ class Carrier:
         )
         for move, seen in zip(suspects, now, strict=True):
             if seen.digest != move.digest:
-                raise final(
-                    TransferError(
-                        f"{move.request.source} was changed after it was produced: its SHA-1 is {seen.digest},"
-                        f" not {move.digest}",
-                        where=self.source.title,
-                        hint="clear the task that made it, and it is made again",
-                    )
+                raise TransferError(
+                    f"{move.request.source} was changed after it was produced: its SHA-1 is {seen.digest},"
+                    f" not {move.digest}",
+                    where=self.source.title,
+                    hint="clear the task that made it, and it is made again",
+                    retryable=False,
                 )
 
 

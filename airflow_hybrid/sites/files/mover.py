@@ -30,7 +30,6 @@ from airflow_hybrid.sites.files.requests import (
     StageRequest,
     checksum_of,
     entry,
-    final,
     gather_all,
     gone,
     key_of,
@@ -253,7 +252,7 @@ class DataMover:
             if state == "gone":
                 raise gone(request, host)
             if state == "link":
-                raise final(TransferError(f"{request.source} {A_LINK}", where=host.title))
+                raise TransferError(f"{request.source} {A_LINK}", where=host.title, retryable=False)
             if state != "ok":
                 result.check("cannot link an input")
                 raise TransferError(f"cannot link {request.source} to {request.path}: {result.err}", where=host.title)
@@ -302,7 +301,7 @@ class DataMover:
     async def _fetch(self, host: Host, request: StageRequest) -> dict[Key, LineageEntry]:
         started = time.monotonic()
         if request.kind == "d":
-            raise final(TransferError(f"{request.source}: a directory cannot be fetched from the web"))
+            raise TransferError(f"{request.source}: a directory cannot be fetched from the web", retryable=False)
         async with _slots(host):
             route, size, digest = await web.fetch(host, request.source, request.path, request.digest, token())
         seconds = time.monotonic() - started

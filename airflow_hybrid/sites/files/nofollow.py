@@ -99,6 +99,5 @@ def _refused(error: OSError, path: str) -> Exception:
 
 
 def _final(text: str) -> TransferError:
-    error = TransferError(text, hint="a job has changed its outputs after it ended; clear the task that made them")
-    error.retryable = False
-    return error
+    hint = "a job has changed its outputs after it ended; clear the task that made them"
+    return TransferError(text, hint=hint, retryable=False)

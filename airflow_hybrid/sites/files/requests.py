@@ -61,7 +61,7 @@ class StageRequest:
         try:
             return FileRef.parse(self.source)
         except ValueError as error:
-            raise final(TransferError(f"cannot be staged: {error}")) from None
+            raise TransferError(f"cannot be staged: {error}", retryable=False) from None
 
     @property
     def digest(self) -> str | None:
@@ -115,12 +115,6 @@ def token() -> str:
     return secrets.token_hex(8)
 
 
-def final(error: TransferError) -> TransferError:
-    """An error that another try would meet again."""
-    error.retryable = False
-    return error
-
-
 def gone(request: StageRequest, host: Host) -> TransferError:
     """The error for a source that is not there."""
     return unlike(request, host, "is not there any more")
@@ -134,7 +128,7 @@ def unlike(request: StageRequest, host: Host, problem: str) -> TransferError:
         hint = f"it was made by {producer}: clear that task, and it is made again"
     elif problem.startswith("is not there"):
         hint = "put it there again, or start a run with other inputs"
-    return final(TransferError(f"{request.source} {problem}", where=host.title, hint=hint))
+    return TransferError(f"{request.source} {problem}", where=host.title, hint=hint, retryable=False)
 
 
 async def gather_all(*work: Awaitable[T]) -> list[T]:

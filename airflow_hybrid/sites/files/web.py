@@ -19,7 +19,6 @@ from airflow_hybrid.internet import MOST_REDIRECTS, WebAddress, open_url, refuse
 from airflow_hybrid.printable import printable, redacted
 from airflow_hybrid.sites.files import scripts
 from airflow_hybrid.sites.files.objects import is_object, open_object
-from airflow_hybrid.sites.files.requests import final
 from airflow_hybrid.sites.files.store import incoming_root, is_content_addressed
 from airflow_hybrid.sites.files.transfer import TRANSFER_TIMEOUT_S
 from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, Host
@@ -78,10 +77,10 @@ async def _fetch_there(
             label=f"fetch of {redacted(current)}",
         )
         if result.exit_code == _CHANGED:
-            raise final(
-                TransferError(
-                    f"{url} has another content: {printable(result.err.strip())}, not {digest}", where=host.title
-                )
+            raise TransferError(
+                f"{url} has another content: {printable(result.err.strip())}, not {digest}",
+                where=host.title,
+                retryable=False,
             )
         if result.exit_code in _NO_NETWORK | {_NO_PROGRAM}:
             return None
@@ -93,7 +92,7 @@ async def _fetch_there(
             size, got = rest.split()
             return ("in place" if state == "same" else "fetch"), int(size), got
         current = urljoin(current, rest)
-    raise final(TransferError(f"{url} is redirected more than {MOST_REDIRECTS} times", where=host.title))
+    raise TransferError(f"{url} is redirected more than {MOST_REDIRECTS} times", where=host.title, retryable=False)
 
 
 async def _address_there(host: Host, address: WebAddress) -> str | None:

@@ -43,10 +43,10 @@ class ApiError(SiteError):
     """
 
     def __init__(self, status: int, reason: str, message: str, *, where: str) -> None:
-        super().__init__(message, where=where)
+        passing = status in (408, 409, 410, 425, 429) or status >= 500
+        super().__init__(message, where=where, retryable=passing)
         self.status = status
         self.reason = reason
-        self.retryable = status in (408, 409, 410, 425, 429) or status >= 500
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class SshConnection:
             return self._connection
         if self._failure is not None and time.monotonic() < self._failure[1]:
             error = self._failure[0]
-            raise type(error)(error.message, where=error.where, hint=error.hint)
+            raise type(error)(error.message, where=error.where, hint=error.hint, retryable=error.retryable)
         if self._connecting is None:
             self._connecting = here[1].create_task(self._connect())
             self._connecting.add_done_callback(self._settle)
