@@ -16,16 +16,16 @@ from typing import Any
 from airflow_hybrid.config import bind
 from airflow_hybrid.cwl.jobs.fragment import PendingJob
 from airflow_hybrid.engine import job_logs
-from airflow_hybrid.engine.common import Logger, in_cwl_thread
+from airflow_hybrid.engine.common import in_cwl_thread
 from airflow_hybrid.engine.executables import words_at_sites, words_for
 from airflow_hybrid.engine.failures import Failure, jobs_in_words, shown_command
 from airflow_hybrid.engine.job_images import image_of, own_image
+from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place, ref_of
 from airflow_hybrid.engine.placing.spreading import tell
 from airflow_hybrid.engine.progress import ProgressLog
 from airflow_hybrid.engine.reuse.outputs import Found, Reuse
 from airflow_hybrid.engine.site_faults import site_faults, with_what_is_there
-from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import (
     CwlObject,
@@ -40,7 +40,7 @@ from airflow_hybrid.model import (
 from airflow_hybrid.model.containers import ReadyImage
 from airflow_hybrid.printable import printable
 from airflow_hybrid.sites.batches.queue import Batch, BatchReport
-from airflow_hybrid.sites.files.mover import DataMover, StageRequest, store_path
+from airflow_hybrid.sites.files.mover import StageRequest, store_path
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 
 MOST_LEFT_OUT = 20
@@ -65,26 +65,24 @@ class BatchRunner:
     :ivar lineage: of every file staged or produced; ``failures``: jobs that failed.
     """
 
-    def __init__(self, spec: FragmentSpec, mover: DataMover, log: Logger) -> None:
-        self.spec = spec
-        self.mover = mover
-        self.log = log
+    def __init__(self, context: FragmentContext) -> None:
+        self.context = context
         self.lineage: list[LineageEntry] = []
         self.failures: list[Failure] = []
         self._met: dict[str, _Met] = {}
-        self._reuse = Reuse(spec, mover, log)
+        self._reuse = Reuse(context)
 
     async def run(self, place: Place, jobs: list[PendingJob], peers: Sequence[Place] = ()) -> None:
         """Run jobs at a place; ``peers``: the other locations that each of them has, where the place has no queue."""
         paths = await self._stage(place, jobs)
-        image = await image_of(place, jobs[0], self.spec, self.mover, self.lineage, self.log)
+        image = await image_of(place, jobs[0], self.context, self.lineage)
         done: dict[str, JobResult] = {}
         directories: dict[str, str] = {}
         waiting = {job.key: job for job in jobs}
         built: dict[str, str] = {}
         scripts_of: dict[str, JobScript] = {}
-        task_directory = place.task_directory(self.spec.identity)
-        attempt = self.spec.identity.try_number
+        task_directory = place.task_directory(self.context.spec.identity)
+        attempt = self.context.spec.identity.try_number
         met = self._met.setdefault(f"{place.host.key}:{task_directory}", _Met())
         adopted: set[str] = set()
         found: Found | None = None
@@ -122,7 +120,7 @@ class BatchRunner:
                 known=tuple(sorted((met.ours | adopted) - {token})),
                 locations=place.target.locations,
             )
-            reports = await place.patiently(functools.partial(place.queue.submit, batch), self.log)
+            reports = await place.patiently(functools.partial(place.queue.submit, batch), self.context.log)
             ours = next((report for report in reports if report.token == token), None)
             if ours is None:
                 # batches of an earlier try (or of a process that was killed) are there: take what they have
@@ -130,7 +128,7 @@ class BatchRunner:
                 await adopt(reports)
                 continue
             batch_jobs = [waiting[key] for key in ours.keys if key in waiting]
-            self.log.info(
+            self.context.log.info(
                 "%s at %s: %s submitted %s\n  folder: %s\n  command: %s",
                 title(batch_jobs), place.title, jobs_in_words(len(batch_jobs)),
                 job_logs.submitted(ours.scheduler_ids, batch.options), ours.directory, shown_command(scripts[0]),
@@ -149,7 +147,7 @@ class BatchRunner:
 
     async def _take(self, place: Place, jobs: list[PendingJob], found: Found) -> list[PendingJob]:
         """Complete the jobs whose outputs were found; -> the others."""
-        self.log.info(
+        self.context.log.info(
             "%s at %s: %d of %d jobs are the same as finished ones: their outputs are reused",
             title(jobs), place.title, len(found.outputs), len(jobs),
         )  # fmt: skip
@@ -169,36 +167,36 @@ class BatchRunner:
         wanted = [key for key in report.keys if key in waiting]
         if not wanted:
             return
-        self.log.info("re-attached to %s at %s: %s", report.directory, place.title, jobs_in_words(len(wanted)))
+        self.context.log.info("re-attached to %s at %s: %s", report.directory, place.title, jobs_in_words(len(wanted)))
         results = await self._wait(place, report, [waiting[key] for key in wanted], {})
         again = 0
         for key, result in zip(report.keys, results, strict=True):
             if key not in waiting:
                 continue
             succeeded = result.exit_code is not None and waiting[key].status(result.exit_code) == "success"
-            if not succeeded and report.attempt < self.spec.identity.try_number:
+            if not succeeded and report.attempt < self.context.spec.identity.try_number:
                 again += 1
                 continue
             done[key], directories[key] = result, posixpath.join(report.directory, key)
             del waiting[key]
         if again:
-            self.log.info("%s that failed before: attempted again", jobs_in_words(again))
+            self.context.log.info("%s that failed before: attempted again", jobs_in_words(again))
 
     async def _wait(
         self, place: Place, report: BatchReport, jobs: Sequence[PendingJob], scripts: Mapping[str, JobScript]
     ) -> list[JobResult]:
         paths = {job.key: job_logs.stderr_path(f"{report.directory}/{job.key}", scripts.get(job.key)) for job in jobs}
-        tails = job_logs.Tails(place, report.directory, jobs, paths, self.log)
-        shown = bind(self.spec.bindings, jobs[0].step_path).logs == "tail"
+        tails = job_logs.Tails(place, report.directory, jobs, paths, self.context.log)
+        shown = bind(self.context.spec.bindings, jobs[0].step_path).logs == "tail"
         async with tails.following() if shown else contextlib.nullcontext():
             results = await self._results(place, report, jobs)
-        self.log.info("%s at %s: %s", title(jobs), place.title, job_logs.ended(results))
+        self.context.log.info("%s at %s: %s", title(jobs), place.title, job_logs.ended(results))
         return results
 
     async def _results(self, place: Place, report: BatchReport, jobs: Sequence[PendingJob]) -> list[JobResult]:
-        with closing(ProgressLog(f"{title(jobs)} at {place.title}", self.log)) as progress:
+        with closing(ProgressLog(f"{title(jobs)} at {place.title}", self.context.log)) as progress:
             wait = functools.partial(place.queue.wait, report.directory, progress.tell)
-            return await place.patiently(wait, self.log)
+            return await place.patiently(wait, self.context.log)
 
     async def _stage(self, place: Place, jobs: Sequence[PendingJob]) -> dict[str, str]:
         """Bring the jobs' input files to the location; -> where each URI is there."""
@@ -220,21 +218,21 @@ class BatchRunner:
                     continue
                 paths[uri] = ""
                 elsewhere.append(file)
-        executables = await asyncio.to_thread(words_for, elsewhere, self.spec.deployments)
-        executables.update(await words_at_sites(elsewhere, self.mover, self.log))
+        executables = await asyncio.to_thread(words_for, elsewhere, self.context.spec.deployments)
+        executables.update(await words_at_sites(elsewhere, self.context.mover, self.context.log))
         for file in elsewhere:
             uri = file["location"]
             paths[uri] = store_path(place.workdir, file, executables.get(uri, ""))
             requests.append(StageRequest.of(file, place.host, paths[uri]))
-        check = functools.partial(self.mover.check_in_place, in_place, self.spec.began)
-        await place.patiently(check, self.log)
+        check = functools.partial(self.context.mover.check_in_place, in_place, self.context.spec.began)
+        await place.patiently(check, self.context.log)
         for members in await self._listed(jobs):
-            await self.mover.check_in_place(members, self.spec.began)
+            await self.context.mover.check_in_place(members, self.context.spec.began)
         if requests:
-            entries = await self.mover.stage(requests)
+            entries = await self.context.mover.stage(requests)
             self.lineage.extend(entries)
             moved = [e for e in entries if not e.reused]
-            self.log.info(
+            self.context.log.info(
                 "staged %d files to %s: %d moved (%d bytes), %d already there",
                 len(entries), place.host.title, len(moved), sum(e.bytes for e in moved), len(entries) - len(moved),
             )  # fmt: skip
@@ -249,17 +247,17 @@ class BatchRunner:
                     ref = ref_of(member)
                     if ref is not None and ref.uri not in found and job_directory_of(ref.path) is None:
                         self._check_known(ref, job)
-                        found[ref.uri] = StageRequest.of(member, await self.mover.host_of(ref), ref.path)
+                        found[ref.uri] = StageRequest.of(member, await self.context.mover.host_of(ref), ref.path)
         by_host: dict[str, list[StageRequest]] = {}
         for request in found.values():
             by_host.setdefault(request.host.key, []).append(request)
         return list(by_host.values())
 
     def _same_storage(self, place: Place, ref: FileRef) -> bool:
-        return self.mover.same_storage(ref, place.host)
+        return self.context.mover.same_storage(ref, place.host)
 
     def _check_known(self, ref: FileRef, job: PendingJob) -> None:
-        if not self.mover.knows(ref):
+        if not self.context.mover.knows(ref):
             raise CwlError(
                 f"an input file is said to be at deployment {ref.deployment!r}, which this DAG does not have",
                 where=job.label,
@@ -286,7 +284,7 @@ class BatchRunner:
                     questions.extend(needed.questions)
             return scripts, questions
 
-        return await place.with_facts(build, self.log)
+        return await place.with_facts(build, self.context.log)
 
     async def _collect(
         self,
@@ -301,7 +299,9 @@ class BatchRunner:
         usable = [job for job in finished if job.status(done[job.key].exit_code or 0) == "success"]
         if usable:
             trees = [posixpath.join(directories[job.key], "out") for job in usable]
-            place.facts.merge(await place.patiently(functools.partial(place.queue.facts, trees=trees), self.log))
+            place.facts.merge(
+                await place.patiently(functools.partial(place.queue.facts, trees=trees), self.context.log)
+            )
 
         def collect() -> tuple[list[CwlObject], list[Question]]:
             outputs: list[CwlObject] = []
@@ -320,7 +320,9 @@ class BatchRunner:
 
         refused: list[PendingJob] = []
         try:
-            outputs = dict(zip((job.key for job in usable), await place.with_facts(collect, self.log), strict=True))
+            outputs = dict(
+                zip((job.key for job in usable), await place.with_facts(collect, self.context.log), strict=True)
+            )
         except CwlError as error:
             if not refused:
                 raise
@@ -330,13 +332,13 @@ class BatchRunner:
             self.lineage.extend(_produced(value))
         for job in usable:
             if job.left_out:
-                self.log.warning(
+                self.context.log.warning(
                     "%s at %s: in its output folders is what is neither a file nor a directory, and is left out: %s",
                     job.label, place.title, printable(", ".join(job.left_out[:MOST_LEFT_OUT])),
                 )  # fmt: skip
 
         ended_badly = [job for job in jobs if job.key not in outputs]
-        faults = await site_faults(place, ended_badly, done, directories, paths, self.log)
+        faults = await site_faults(place, ended_badly, done, directories, paths, self.context.log)
 
         def complete() -> None:
             for job in jobs:

@@ -16,6 +16,7 @@ from airflow_hybrid.engine.batches import BatchRunner
 from airflow_hybrid.engine.common import Logger, all_of, in_cwl_thread
 from airflow_hybrid.engine.failures import failed
 from airflow_hybrid.engine.placing.choosing import Chooser
+from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place, Places
 from airflow_hybrid.engine.placing.shares import Share
 from airflow_hybrid.engine.remote_values import list_folder, read_start
@@ -38,13 +39,11 @@ class FragmentExecution:
     """Runs one fragment to its end. ``run`` may be called in any process, at any time, again."""
 
     def __init__(self, spec: FragmentSpec, logger: Logger | None = None) -> None:
-        self.spec = spec
-        self.log = logger or log
-        self.jobs = 0
         mover = DataMover(spec.deployments, spec.links)
-        self.places = Places(spec)
-        self.chooser = Chooser(spec, self.places, mover, self.log)
-        self.batches = BatchRunner(spec, mover, self.log)
+        self.context = FragmentContext(spec, Places(spec), mover, logger or log)
+        self.jobs = 0
+        self.chooser = Chooser(self.context)
+        self.batches = BatchRunner(self.context)
 
     # --- the loop ------------------------------------------------------------------------------------------------
 
@@ -59,12 +58,12 @@ class FragmentExecution:
             return await self._run()
         except CwlError as error:
             # of a step, not of a place in a document
-            if self.spec.position and (error.where or "").startswith(self.spec.step_path):
-                error.where = f"{self.spec.position}: {error.where}"
+            if self.context.spec.position and (error.where or "").startswith(self.context.spec.step_path):
+                error.where = f"{self.context.spec.position}: {error.where}"
             raise
 
     async def _run(self) -> FragmentOutcome:
-        spec = self.spec
+        spec = self.context.spec
         if spec.identity.try_number > 1:
             await self._raise_if_marked()
         await self._end_earlier()
@@ -83,7 +82,7 @@ class FragmentExecution:
                 first=spec.first,
                 reader=functools.partial(ask, read_start),
                 lister=functools.partial(ask, list_folder),
-                max_iterations=lambda step_path: self.places.binding(step_path).max_iterations,
+                max_iterations=lambda step_path: self.context.places.binding(step_path).max_iterations,
             )
         )
         active: set[asyncio.Task[None]] = set()
@@ -108,7 +107,7 @@ class FragmentExecution:
 
     async def _finish(self, run: FragmentRun) -> FragmentOutcome:
         for loop, count in list(run.iterations.items())[:_LOOPS_SHOWN]:
-            self.log.info("%s went round %d times", loop, count)
+            self.context.log.info("%s went round %d times", loop, count)
         if self.batches.failures:
             error = failed(self.batches.failures, self.jobs)
             if not error.retryable:
@@ -117,7 +116,7 @@ class FragmentExecution:
         results = await in_cwl_thread(run.results)
         for result in results:
             if result.status not in ("success", "skipped"):
-                raise CwlError(result.message or f"ended as {result.status}", where=self.spec.step_path)
+                raise CwlError(result.message or f"ended as {result.status}", where=self.context.spec.step_path)
         lineage = counted(self.batches.lineage, ROUTES_OF_OUTPUTS)
         return FragmentOutcome(results, [*self.chooser.lineage, *lineage], self.jobs)
 
@@ -135,12 +134,12 @@ class FragmentExecution:
 
         :raises SiteError: a place could not be asked; the others were.
         """
-        places = await self.places.all()
+        places = await self.context.places.all()
 
         async def end(place: Place) -> None:
             if place.down is not None:
                 raise place.down
-            identity = self.spec.identity
+            identity = self.context.spec.identity
             await place.queue.cancel(place.task_directory(identity), identity.try_number)
 
         await all_of(*(end(place) for place in places))
@@ -150,7 +149,7 @@ class FragmentExecution:
 
         Airflow tells the old trigger so two seconds later, and never if that triggerer has died.
         """
-        earlier = self.spec.identity.earlier()
+        earlier = self.context.spec.identity.earlier()
         if not earlier:
             return
 
@@ -159,7 +158,7 @@ class FragmentExecution:
                 directory = place.task_directory(identity)
                 left = await place.queue.end_all(directory, EARLIER_END_S)
                 if left:
-                    self.log.warning(
+                    self.context.log.warning(
                         "%s: jobs of the task before it was cleared have not ended within %g s: %s in %s",
                         place.title, EARLIER_END_S, ", ".join(left), directory,
                     )  # fmt: skip
@@ -183,13 +182,13 @@ class FragmentExecution:
 
     def _marker(self, place: Place) -> str:
         """Path of the note at a place: what was made from another document or other inputs has one of its own."""
-        return f"{place.task_directory(self.spec.identity)}/permanent-{self.spec.digest}"
+        return f"{place.task_directory(self.context.spec.identity)}/permanent-{self.context.spec.digest}"
 
     async def _mark(self, error: HybridError) -> None:
         """Leave a note for the next try, which Airflow starts whatever failed: a permanent failure stays one."""
 
         async def write(place: Place) -> None:
-            directory = place.task_directory(self.spec.identity)
+            directory = place.task_directory(self.context.spec.identity)
             text = f"{removal.FUNCTIONS}{removal.make(directory)} && cat > {shlex.quote(self._marker(place))}"
             await place.host.run(text, stdin=str(error).encode(), label="mark of a permanent failure")
 
@@ -210,7 +209,7 @@ class FragmentExecution:
 
     async def _at_each_place(self, action: Callable[[Place], Awaitable[None]]) -> None:
         """Do something at each place; one that cannot be used now is left out if there are others."""
-        places = await self.places.all()
+        places = await self.context.places.all()
         for place in places:
             try:
                 if place.down is None:

@@ -8,9 +8,8 @@ from dataclasses import replace
 
 from airflow_hybrid.config import bind
 from airflow_hybrid.cwl.jobs.fragment import PendingJob
-from airflow_hybrid.engine.common import Logger
+from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place
-from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.errors import UnsupportedError
 from airflow_hybrid.model import LineageEntry
 from airflow_hybrid.model.containers import ImageSource, ReadyImage
@@ -18,11 +17,11 @@ from airflow_hybrid.model.values import percent_encoded
 from airflow_hybrid.printable import printable
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.sites.containers.images import ready_image, wanted_of
-from airflow_hybrid.sites.files.mover import DataMover, StageRequest, store_path
+from airflow_hybrid.sites.files.mover import StageRequest, store_path
 
 
 async def image_of(
-    place: Place, job: PendingJob, spec: FragmentSpec, mover: DataMover, lineage: list[LineageEntry], log: Logger
+    place: Place, job: PendingJob, context: FragmentContext, lineage: list[LineageEntry]
 ) -> ReadyImage | None:
     """Bring the image of the jobs' containers to the location; None: they run without.
 
@@ -32,7 +31,7 @@ async def image_of(
     if source is None or own_image(place, job):
         return None
     # what a binding says is about the containers that steps ask for
-    section = bind(spec.bindings, job.step_path).containers if job.image else None
+    section = bind(context.spec.bindings, job.step_path).containers if job.image else None
     wanted = place.containers if section is None else wanted_of(section)
     archive = None
     location = None if source.pull or source.file else source.load or source.root
@@ -42,7 +41,7 @@ async def image_of(
             "location": location if "://" in location else f"file://{percent_encoded(location)}",
         }
         archive = store_path(place.workdir, file)
-        lineage.extend(await mover.stage([StageRequest.of(file, place.host, archive)]))
+        lineage.extend(await context.mover.stage([StageRequest.of(file, place.host, archive)]))
     ready = functools.partial(
         ready_image,
         place.host,
@@ -52,11 +51,15 @@ async def image_of(
         archive=archive,
         elsewhere=place.queue.scheduler.name != ProcessScheduler.name,
     )
-    image = await place.patiently(ready, log)
+    image = await place.patiently(ready, context.log)
     if image is None:
-        log.info("%s: %s runs without its container (%s)", place.host.title, job.step_path, printable(source.title))
+        context.log.info(
+            "%s: %s runs without its container (%s)", place.host.title, job.step_path, printable(source.title)
+        )
     else:
-        log.info("%s: %s runs in %s (%s)", place.host.title, job.step_path, printable(source.title), image.runtime)
+        context.log.info(
+            "%s: %s runs in %s (%s)", place.host.title, job.step_path, printable(source.title), image.runtime
+        )
     return image
 
 

@@ -83,7 +83,7 @@ class HybridTrigger(BaseTrigger):
             await publish(self.task_instance, outcome, task_value(outcome, self.places, self.jobs))
             skipped = all(result.status == "skipped" for result in outcome.results)
             self.log.info(
-                "%s: %s, %d files", execution.spec.step_path, jobs_in_words(outcome.jobs), len(outcome.lineage)
+                "%s: %s, %d files", execution.context.spec.step_path, jobs_in_words(outcome.jobs), len(outcome.lineage)
             )
             yield TaskSkippedEvent() if skipped else TaskSuccessEvent()
         except TimeIsOverError:
@@ -122,6 +122,6 @@ class HybridTrigger(BaseTrigger):
     async def _cancel(self, execution: FragmentExecution) -> None:
         try:
             await execution.cancel()
-            self.log.info("the jobs of %s were cancelled", execution.spec.step_path)
+            self.log.info("the jobs of %s were cancelled", execution.context.spec.step_path)
         except HybridError as error:
-            self.log.error("the jobs of %s could not be cancelled: %s", execution.spec.step_path, error)
+            self.log.error("the jobs of %s could not be cancelled: %s", execution.context.spec.step_path, error)

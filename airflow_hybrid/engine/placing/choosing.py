@@ -15,16 +15,14 @@ from collections.abc import Mapping, Sequence
 
 from airflow_hybrid import placement
 from airflow_hybrid.cwl.jobs.fragment import PendingJob
-from airflow_hybrid.engine.common import Logger
-from airflow_hybrid.engine.placing.places import Place, Places, ref_of
+from airflow_hybrid.engine.placing.context import FragmentContext
+from airflow_hybrid.engine.placing.places import Place, ref_of
 from airflow_hybrid.engine.placing.policies import find_policy
 from airflow_hybrid.engine.placing.shares import Share, use_of
-from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model import Binding, LineageEntry
 from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.sites.batches.look import SiteLook, look
-from airflow_hybrid.sites.files.mover import DataMover
 
 MANY = 20
 """jobs of a group, from which on the log and the lineage count them"""
@@ -42,11 +40,8 @@ class Chooser:
     :ivar lineage: why jobs were placed where they are.
     """
 
-    def __init__(self, spec: FragmentSpec, places: Places, mover: DataMover, log: Logger) -> None:
-        self.spec = spec
-        self.places = places
-        self.mover = mover
-        self.log = log
+    def __init__(self, context: FragmentContext) -> None:
+        self.context = context
         self.lineage: list[LineageEntry] = []
 
     async def divide(self, jobs: Sequence[PendingJob]) -> list[Share]:
@@ -55,8 +50,8 @@ class Chooser:
         :raises ConfigError: no place may, or can ever, have a job.
         :raises SiteError: no place can be used now.
         """
-        binding = self.places.binding(jobs[0].step_path)
-        places = await self.places.of(jobs[0].step_path, ask_all=False)
+        binding = self.context.places.binding(jobs[0].step_path)
+        places = await self.context.places.of(jobs[0].step_path, ask_all=False)
         if len(places) == 1 and not binding.filters and _span(places[0]) == 1:
             await self._warn_of_little(places[0], jobs[0])
             share = Share(places[0])
@@ -66,7 +61,7 @@ class Chooser:
         policy = self._policy(binding)
         looks = await self._look(places, jobs, policy)
         if _out_of_reach(places, looks, jobs):
-            places = await self.places.of(jobs[0].step_path)
+            places = await self.context.places.of(jobs[0].step_path)
             looks = await self._look(places, jobs, policy)
             if lost := _out_of_reach(places, looks, jobs):
                 raise _placed_out_of_reach(lost)
@@ -89,12 +84,12 @@ class Chooser:
         cores: float | None = place.host.cores
         if cores is None:
             capacity = functools.partial(
-                look, place.host, scheduler, place.task_directory(self.spec.identity),
+                look, place.host, scheduler, place.task_directory(self.context.spec.identity),
                 resources=job.resources, options=place.options,
             )  # fmt: skip
-            cores = (await place.patiently(capacity, self.log)).capacity.cores
+            cores = (await place.patiently(capacity, self.context.log)).capacity.cores
         if cores is not None and cores < needs:
-            self.log.warning(
+            self.context.log.warning(
                 "%s asks for %g cores and %s has %g: its jobs run one at a time",
                 job.step_path, needs, place.title, cores,
             )  # fmt: skip
@@ -104,7 +99,7 @@ class Chooser:
     def _policy(self, binding: Binding) -> placement.Policy:
         name, config = binding.policy, binding.policy_config
         if name is None:
-            deployment = self.spec.deployments.get(binding.targets[0].deployment)
+            deployment = self.context.spec.deployments.get(binding.targets[0].deployment)
             name = deployment.scheduling_policy if deployment else placement.DEFAULT_POLICY
             config = deployment.policy_config if deployment else {}
         return find_policy(name, config)
@@ -121,7 +116,7 @@ class Chooser:
                 return await look(
                     place.host,
                     getattr(place.queue, "scheduler", None),
-                    place.task_directory(self.spec.identity),
+                    place.task_directory(self.context.spec.identity),
                     resources=jobs[0].resources,
                     options=place.options,
                     load=placement.LOAD in policy.needs,
@@ -134,7 +129,9 @@ class Chooser:
         looks = await asyncio.gather(*(ask(place) for place in places))
         for place in places:
             if place.down is not None:
-                self.log.warning("%s is passed over, it cannot be used now: %s", place.title, place.down.message)
+                self.context.log.warning(
+                    "%s is passed over, it cannot be used now: %s", place.title, place.down.message
+                )
         if all(place.down is not None for place in places):
             raise _all_down(places)
         return list(looks)
@@ -165,17 +162,17 @@ class Chooser:
             bytes_[index] = bytes_.get(index, 0) + missing
             if len(jobs) <= MANY:
                 where = " + ".join(place.title for place in (places[index], *shares[index].peers))
-                self.log.info("%s -> %s: %s", job.label, where, reason)
+                self.context.log.info("%s -> %s: %s", job.label, where, reason)
                 self._note(places[index], job.label, missing, reason)
         if len(jobs) > MANY:
             step, name = jobs[0].step_path, type(policy).__name__
             counts = ", ".join(f"{len(share.jobs)} to {places[i].title}" for i, share in sorted(shares.items()))
-            self.log.info("%s: %s (%s)", step, counts, name)
+            self.context.log.info("%s: %s (%s)", step, counts, name)
             for i, share in sorted(shares.items()):
                 self._note(places[i], f"{step} [{len(share.jobs)} jobs]", bytes_[i], f"by the policy {name}")
 
     def _note(self, place: Place, what: str, count: int, reason: str) -> None:
-        where = place.uri(place.task_directory(self.spec.identity))
+        where = place.uri(place.task_directory(self.context.spec.identity))
         self.lineage.append(LineageEntry(what, where, "placed", count, 0.0, note=f"{place.title}: {reason}"))
 
     def _choose(
@@ -186,7 +183,7 @@ class Chooser:
         looks: Sequence[SiteLook],
         policy: placement.Policy,
     ) -> tuple[int, str]:
-        seed = f"{self.spec.identity.directory} {job.key}"
+        seed = f"{self.context.spec.identity.directory} {job.key}"
         order = placement.allowed(binding.filters, binding.targets, job.inputs, seed)
         able = [
             index
@@ -249,7 +246,7 @@ class Chooser:
         total = 0
         for file in job.files():
             ref = ref_of(file)
-            if ref is None or not self.mover.same_storage(ref, place.host):
+            if ref is None or not self.context.mover.same_storage(ref, place.host):
                 total += int(file.get("size") or 0)
         return total
 
@@ -259,7 +256,7 @@ class Chooser:
         if not far:
             return None
         largest = max(far, key=lambda item: item[0])[1]
-        return self.mover.bytes_per_s(largest.deployment, place.host.deployment)
+        return self.context.mover.bytes_per_s(largest.deployment, place.host.deployment)
 
     # --- remembering -------------------------------------------------------------------------------------------------
 
@@ -279,7 +276,7 @@ class Chooser:
             return
 
         async def write(index: int, place: Place) -> None:
-            folder = shlex.quote(place.task_directory(self.spec.identity))
+            folder = shlex.quote(place.task_directory(self.context.spec.identity))
             # a line that was cut off by a kill must not spoil the next
             command = f"{removal.FUNCTIONS}ah_make {folder} && {{ echo; cat; }} >>{folder}/placed"
             try:
@@ -288,7 +285,7 @@ class Chooser:
             except SiteError as error:
                 if index in shares:
                     raise
-                self.log.warning("%s: %s", place.title, error.message)
+                self.context.log.warning("%s: %s", place.title, error.message)
 
         await asyncio.gather(*(write(i, place) for i, place in enumerate(places) if place.down is None))
 

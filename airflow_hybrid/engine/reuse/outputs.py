@@ -20,17 +20,16 @@ from airflow_hybrid.cwl.jobs.fragment import PendingJob
 from airflow_hybrid.cwl.jobs.job_paths import JobPaths
 from airflow_hybrid.cwl.jobs.outside import outside_of
 from airflow_hybrid.cwl.jobs.reuse import document_asks, paths_of, reuse_key
-from airflow_hybrid.engine.common import Logger, in_cwl_thread
+from airflow_hybrid.engine.common import in_cwl_thread
+from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.engine.reuse.input_digests import InputDigests, checksums
 from airflow_hybrid.engine.reuse.records import described, is_sound, tree_digest, with_locations
-from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model import CwlObject, JobScript, JsonValue, LineageEntry, SiteFacts
 from airflow_hybrid.model.containers import ReadyImage
 from airflow_hybrid.model.outside import Outside
 from airflow_hybrid.sites.containers.identity import PINNED, identity_of
-from airflow_hybrid.sites.files.mover import DataMover
 from airflow_hybrid.sites.reuse.index import reuse_index
 from airflow_hybrid.sites.reuse.programs import surroundings_of
 
@@ -65,10 +64,9 @@ class Found:
 class Reuse:
     """Looks up and records the jobs of one fragment."""
 
-    def __init__(self, spec: FragmentSpec, mover: DataMover, log: Logger) -> None:
-        self.spec = spec
-        self.log = log
-        self.inputs = InputDigests(mover)
+    def __init__(self, context: FragmentContext) -> None:
+        self.context = context
+        self.inputs = InputDigests(context.mover)
 
     async def find(
         self, place: Place, jobs: Sequence[PendingJob], scripts: Mapping[str, JobScript], image: ReadyImage | None
@@ -84,10 +82,10 @@ class Reuse:
             return found
         try:
             found.known = await self._know(place, wanted, scripts, image)
-            if self.spec.reuse and found.known:
+            if self.context.spec.reuse and found.known:
                 await self._look_up(place, found)
         except (SiteError, ValueError) as error:
-            self.log.warning("%s: nothing can be reused: %s", place.host.title, error)
+            self.context.log.warning("%s: nothing can be reused: %s", place.host.title, error)
         return found
 
     # --- who asks for it --------------------------------------------------------------------------------------------
@@ -101,17 +99,21 @@ class Reuse:
         document = document_asks(job)
         if document is False:
             return False
-        said = [bind(self.spec.bindings, job.step_path).reuse]
+        said = [bind(self.context.spec.bindings, job.step_path).reuse]
         said += [deployment.reuse for deployment in self._deployments(place)]
-        said += [self.spec.reuse_asked, document]
+        said += [self.context.spec.reuse_asked, document]
         return next((answer for answer in said if answer is not None), False)
 
     def _deployments(self, place: Place) -> list[Deployment]:
         """The place's deployment, and those that it works inside of."""
         found: list[Deployment] = []
         name: str | None = place.target.deployment
-        while name is not None and name in self.spec.deployments and len(found) <= len(self.spec.deployments):
-            found.append(self.spec.deployments[name])
+        while (
+            name is not None
+            and name in self.context.spec.deployments
+            and len(found) <= len(self.context.spec.deployments)
+        ):
+            found.append(self.context.spec.deployments[name])
             name = found[-1].wraps
         return found
 
@@ -144,7 +146,7 @@ class Reuse:
 
         seen = await in_cwl_thread(look_at_jobs)
         outsides = {name: outside for name, (_, _, outside) in seen.items()}
-        task = place.task_directory(self.spec.identity)
+        task = place.task_directory(self.context.spec.identity)
         surroundings = await surroundings_of(place.host, outsides, task)
         settings = self._settings(place, jobs[0].step_path)
 
@@ -173,7 +175,7 @@ class Reuse:
 
     def _settings(self, place: Place, step_path: str) -> JsonValue:
         """What the hybrid file says of the place: its template and native options, its containers, its deployments."""
-        section = bind(self.spec.bindings, step_path).containers
+        section = bind(self.context.spec.bindings, step_path).containers
         said: list[Any] = [
             place.target.service,
             place.target.locations,
@@ -189,8 +191,8 @@ class Reuse:
         known = found.known
         index = reuse_index(place.host, place.workdir)
         keys = sorted({item.key for item in known.values()})
-        task = place.task_directory(self.spec.identity)
-        there = await index.find(keys, task, functools.partial(place.patiently, log=self.log))
+        task = place.task_directory(self.context.spec.identity)
+        there = await index.find(keys, task, functools.partial(place.patiently, log=self.context.log))
         records = {key: record for key, record in there.records.items() if is_sound(record)}
         hits = {name: records[item.key] for name, item in known.items() if item.key in records}
         if not hits:
@@ -213,7 +215,7 @@ class Reuse:
         files = {path for record in records for path, _, _ in record["files"]}
         trees = {path for record in records for path, _ in record["trees"]}
         ask = functools.partial(checksums, place.host, sorted(files), sorted(trees))
-        facts: SiteFacts = await place.patiently(ask, self.log)
+        facts: SiteFacts = await place.patiently(ask, self.context.log)
         good = set()
         for record in records:
             same = all(
@@ -237,11 +239,11 @@ class Reuse:
         try:
             same = await self._same_as_before(place, ended)
         except (SiteError, ValueError) as error:
-            self.log.warning("%s: the finished jobs are not recorded for reuse: %s", place.host.title, error)
+            self.context.log.warning("%s: the finished jobs are not recorded for reuse: %s", place.host.title, error)
             return
         records = {}
         for name in same:
-            record = described(outputs[name], place, self.spec.identity.directory)
+            record = described(outputs[name], place, self.context.spec.identity.directory)
             if record:
                 records[ended[name].key] = record
         if records:
@@ -252,5 +254,5 @@ class Reuse:
         contents = {name: known.contents for name, known in ended.items()}
         unchanged = await self.inputs.unchanged(jobs, contents)
         outsides = {name: known.outside for name, known in ended.items()}
-        now = await surroundings_of(place.host, outsides, place.task_directory(self.spec.identity))
+        now = await surroundings_of(place.host, outsides, place.task_directory(self.context.spec.identity))
         return [name for name, known in ended.items() if name in unchanged and now.used.get(name) == known.used]

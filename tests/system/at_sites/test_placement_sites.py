@@ -155,7 +155,7 @@ MPIRUN = 'mpirun -n "$HYBRID_LOCATIONS" hostname'
 
 async def lines(run: Any, outcome: Any) -> list[str]:
     ref = FileRef.parse(outcome.results[0].outputs["out"]["location"])
-    host = next(place.host for place in await run.places.all() if place.host.location == ref.location)
+    host = next(place.host for place in await run.context.places.all() if place.host.location == ref.location)
     return (await host.run(f"cat {shlex.quote(ref.path)}")).out.split()
 
 

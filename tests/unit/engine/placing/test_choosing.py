@@ -127,9 +127,11 @@ async def pending(run: Any) -> list[Any]:
     from airflow_hybrid.cwl.jobs.fragment import Fragment
     from airflow_hybrid.engine.common import in_cwl_thread
 
-    fragment = await in_cwl_thread(Fragment.load, run.spec.document)
+    fragment = await in_cwl_thread(Fragment.load, run.context.spec.document)
     started = await in_cwl_thread(
-        lambda: fragment.start(run.spec.instances, name=run.spec.identity.directory, reader=None, lister=None)
+        lambda: fragment.start(
+            run.context.spec.instances, name=run.context.spec.identity.directory, reader=None, lister=None
+        )
     )
     return list(await in_cwl_thread(started.pump))
 

@@ -1,0 +1,25 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What all parts of a fragment's execution share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_hybrid.engine.common import Logger
+from airflow_hybrid.engine.placing.places import Places
+from airflow_hybrid.engine.spec import FragmentSpec
+from airflow_hybrid.sites.files.mover import DataMover
+
+
+@dataclass(frozen=True)
+class FragmentContext:
+    """One execution of one fragment.
+
+    :ivar spec: what is to be run; ``places``: where its steps may run.
+    :ivar mover: moves its files; ``log``: of its task.
+    """
+
+    spec: FragmentSpec
+    places: Places
+    mover: DataMover
+    log: Logger
