@@ -20,8 +20,8 @@ help:
 	@echo 'make conformance   the CWL conformance tests through DAGs; SITE=hpc, SITE=cloud, SUITE=..., ARGS="-k ..."'
 	@echo 'make reuse-pairs   run 300 pairs of jobs that differ in one place, and see none taken for the other'
 	@echo 'make mutants  break one rule after the other in a copy, and see a test fail (about ten minutes)'
-	@echo 'make lint     ruff, mypy, import-linter'
-	@echo 'make format   let ruff put the code in order'
+	@echo 'make lint     ruff, mypy, import-linter, shellcheck, shfmt'
+	@echo 'make format   let ruff and shfmt put the code in order'
 	@echo 'make clean    stop and remove the demo; remove .venv and caches'
 
 demo: $(VENV)/.demo
@@ -79,7 +79,7 @@ reuse-pairs: $(VENV)/.dev
 mutants: $(VENV)/.dev
 	$(BIN)/python -m scripts.mutants $(ARGS)
 
-lint: ruff ruff-format mypy imports
+lint: ruff ruff-format mypy imports shellcheck shfmt
 
 ruff: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -93,9 +93,22 @@ mypy: $(VENV)/.dev
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
+# files of shell text, by their names or first lines; templates of tests are none before they are filled in
+SHELL_TEXT = $(filter-out tests/unit/%, $(shell $(BIN)/shfmt -f .ci airflow_hybrid docker scripts tests))
+
+.PHONY: shellcheck shfmt
+shellcheck: $(VENV)/.dev
+	@$(if $(SHELL_TEXT),,echo 'make: no shell text was found' >&2; exit 1)
+	$(BIN)/shellcheck $(SHELL_TEXT)
+
+shfmt: $(VENV)/.dev
+	@$(if $(SHELL_TEXT),,echo 'make: no shell text was found' >&2; exit 1)
+	$(BIN)/shfmt -d $(SHELL_TEXT)
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/shfmt -w $(SHELL_TEXT)
 
 # the examples' own programs need scikit-learn and matplotlib: extra "bench"
 $(VENV)/.demo: $(INPUTS)
