@@ -255,7 +255,7 @@ def _remove_text(workdir: str, path: str) -> str:
 
     Its exit code is 3 where something is left.
     """
-    return f"""{removal.FUNCTIONS}w={shlex.quote(workdir)} r={shlex.quote(path)}
+    return f"""{removal.functions()}w={shlex.quote(workdir)} r={shlex.quote(path)}
 cd -- "$w" || exit
 for m in {_MARKED}; do
     [ ! -f "$m" ] || ah_rm "$w" "${{m%/*}}"

@@ -189,7 +189,7 @@ class FragmentExecution:
 
         async def write(place: Place) -> None:
             directory = place.task_directory(self.context.spec.identity)
-            text = f"{removal.FUNCTIONS}{removal.make(directory)} && cat > {shlex.quote(self._marker(place))}"
+            text = f"{removal.functions()}{removal.make(directory)} && cat > {shlex.quote(self._marker(place))}"
             await place.host.run(text, stdin=str(error).encode(), label="mark of a permanent failure")
 
         await self._at_each_place(write)

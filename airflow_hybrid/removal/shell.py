@@ -1,133 +1,30 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Shell functions that make and remove folders at sites. Pure text, POSIX ``sh``: dash, bash, busybox, ksh, zsh.
-
-``ah_make FOLDER``
-    makes a folder, with those above it, for its owner only, and marks it if it is new or empty. What was there before
-    stays unmarked.
-``ah_new FOLDER``
-    the same, and fails where something is.
-``ah_rm ROOT PATH``
-    removes ``ROOT/PATH`` if it, ``ROOT``, or a folder between them carries our marker. ``PATH`` is relative and plain.
-    Nothing is done, and 1 returned with a message on stderr, where a folder of ``PATH`` or its end is a link, where
-    nothing proves that it is ours, or where another file system is mounted in it. What is not there is no error.
-
-Every step down is a ``cd -P`` whose outcome is compared with what it must be, and what is removed is named relative to
-the folder that was checked. So a folder that becomes a link meanwhile leads nowhere. Modes are changed of folders only:
-a file may have other names (hard links) that are not ours.
-"""
+"""Shell text that makes and removes folders at sites. Pure text, POSIX ``sh``: dash, bash, busybox, ksh, zsh."""
 
 from __future__ import annotations
 
 import posixpath
 import shlex
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.removal import MARKER, MARKER_LINE
 
-_FUNCTIONS = r"""ah_marked() { # whether the working directory carries our marker
-    [ ! -h ./@MARKER@ ] && [ -f ./@MARKER@ ] && read -r ah_mark <./@MARKER@ && [ "$ah_mark" = '@LINE@' ]
-}
-ah_new() ( # folder: nothing may be there
-    umask 077
-    mkdir -- "$1" || exit
-    echo '@LINE@' >"$1/@MARKER@" && exit
-    # the disk is full: nothing is left of it (nobody else could have made the empty marker in a folder of ours)
-    rm -f -- "$1/@MARKER@"
-    rmdir -- "$1"
-    exit 1
-)
-ah_make() ( # folder
-    umask 077
-    if ! ah_new "$1" 2>/dev/null; then
-        [ -d "$1" ] || { mkdir -p -- "${1%/*}" && ah_new "$1"; } 2>/dev/null || mkdir -p -- "$1" || exit
-        [ ! -h "$1" ] && [ ! -e "$1/@MARKER@" ] || exit 0
-        [ -z "$(find "$1/." ! -name . -prune -print 2>&1 | head -n 1)" ] || exit 0
-        echo '@LINE@' | cat >"$1/@MARKER@" && exit # cat says why it cannot write; echo of some shells does not
-        rm -f -- "$1/@MARKER@"
-        exit 1
-    fi
-)
-ah_no() { # why: ends the subshell of ah_rm
-    printf '%s\n' "airflow_hybrid: not removed: $ah_all: $1" >&2
-    exit 1
-}
-ah_down() { # one step down, never through a link
-    ah_want=${PWD%/}/$1
-    if [ -n "$ah_ours" ] && { [ ! -r "./$1" ] || [ ! -w "./$1" ] || [ ! -x "./$1" ]; }; then
-        find "./$1" -prune -type d -exec chmod u+rwx '{}' ';'
-    fi
-    cd -P -- "./$1" 2>/dev/null || ah_no 'it cannot be entered'
-    [ "$PWD" = "$ah_want" ] || ah_no 'a folder became a link'
-}
-ah_unmounted() { # nothing is mounted below the working directory
-    [ -r /proc/self/mounts ] || return 0
-    while read -r ah_x ah_mount ah_x; do
-        case $ah_mount in *\\*)
-            ah_mount=$(printf '%bx' "$(printf %s "$ah_mount" | sed 's/\\/\\0/g')") ah_mount=${ah_mount%x}
-            ;;
-        esac
-        case $ah_mount in "$PWD" | "$PWD"/*) ah_no "a file system is mounted at $ah_mount" ;; esac
-    done </proc/self/mounts
-}
-ah_entries() { # what is in the working directory besides the marker: a command for all of it
-    find . ! -name . -prune ! -name @MARKER@ "$@"
-}
-ah_rm() ( # root, plain path below it
-    ah_all=$1/$2 ah_path=$2 ah_ours=
-    case /$ah_path/ in *//* | */./* | */../*) ah_no 'not a plain path' ;; esac
-    if [ ! -e "$1" ] && [ ! -h "$1" ]; then # is it not there, or can it not be seen?
-        ah_above=$1
-        until [ -z "$ah_above" ] || [ -e "$ah_above" ] || [ -h "$ah_above" ]; do ah_above=${ah_above%/*}; done
-        [ -x "${ah_above:-/}" ] || ah_no "$ah_above cannot be entered"
-        exit 0
-    fi
-    cd -P -- "$1" 2>/dev/null || ah_no 'it cannot be entered'
-    while :; do
-        if ah_marked; then ah_ours=1; fi
-        ah_name=${ah_path%%/*}
-        [ ! -h "./$ah_name" ] || ah_no 'a link is in its place'
-        [ -e "./$ah_name" ] || exit 0
-        [ "$ah_name" != "$ah_path" ] || break
-        ah_path=${ah_path#*/}
-        ah_down "$ah_name"
-    done
-    if [ ! -d "./$ah_name" ]; then
-        [ -n "$ah_ours" ] || ah_no 'it was not made by airflow_hybrid'
-        exec rm -f -- "./$ah_name"
-    fi
-    (
-        ah_down "$ah_name"
-        if [ -z "$ah_ours" ] && ! ah_marked; then
-            # an empty folder may go: nothing is lost
-            [ -z "$(find . ! -name . -prune -print 2>&1 | head -n 1)" ] || ah_no 'it was not made by airflow_hybrid'
-            exit 0
-        fi
-        ah_unmounted || exit
-        ah_entries -exec rm -rf -- '{}' + 2>/dev/null
-        if [ -n "$(ah_entries -print 2>&1 | head -n 1)" ]; then # folders that a job left without permissions
-            find . -type d ! -perm -700 -exec chmod u+rwx '{}' ';' 2>/dev/null
-            ah_entries -exec rm -rf -- '{}' +
-        fi
-        # the proof goes last: what is removed in part can be removed later
-        [ -z "$(ah_entries -print 2>&1 | head -n 1)" ] || ah_no 'some of it could not be removed'
-        rm -f ./@MARKER@
-    ) || exit
-    rmdir -- "./$ah_name" && exit
-    # something was put into it meanwhile
-    [ -h "./$ah_name" ] || (set -C; echo '@LINE@' >"./$ah_name/@MARKER@") 2>/dev/null
-    exit 1
-)
-"""
-FUNCTIONS = _FUNCTIONS.replace("@MARKER@", MARKER).replace("@LINE@", MARKER_LINE)
-"""``ah_make``, ``ah_rm`` and what they need; begins and ends with whole lines"""
+
+def functions() -> str:
+    """``ah_make``, ``ah_new``, ``ah_rm`` and what they need; begins and ends with whole lines.
+
+    What they do stands in ``functions.sh``.
+    """
+    return shell_text.fill(shell_text.load(__package__, "functions.sh"), {"MARKER": MARKER, "LINE": MARKER_LINE})
 
 
 def make(folder: str) -> str:
-    """The call that makes an absolute path a folder of ours. The script begins with :data:`FUNCTIONS`."""
+    """The call that makes an absolute path a folder of ours. The script begins with :func:`functions`."""
     return f"ah_make {shlex.quote(folder)}"
 
 
 def remove(path: str, below: int = 1) -> str:
-    """The call that removes an absolute path. The script begins with :data:`FUNCTIONS`.
+    """The call that removes an absolute path. The script begins with :func:`functions`.
 
     :param below: how many of the last names are below the root: no link is followed from there on.
     """

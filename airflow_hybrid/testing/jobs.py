@@ -188,7 +188,7 @@ class JobsContract(Contract):
         await site.queue.submit(batch)
         waiting = asyncio.ensure_future(site.queue.wait(batch.directory))
         await asyncio.sleep(0.5)
-        await site.sh(removal.FUNCTIONS + removal.remove(batch.directory))
+        await site.sh(removal.functions() + removal.remove(batch.directory))
         (result,) = await waiting
         assert (result.state, result.exit_code) == (JobState.LOST, None)
 

@@ -137,7 +137,7 @@ async def opened(make_connector: MakeConnector, service: str | None, name: str =
     folder = f"{workdir}/{name or new_folder()}"
     queue = connector.queue(host, service)
     site = Site(connector, host, queue, folder, service)
-    made = await host.run(removal.FUNCTIONS + removal.make(folder))
+    made = await host.run(removal.functions() + removal.make(folder))
     made.check("the folder of the contract's tests cannot be made")
     try:
         if source := await connector.image(host, service):
@@ -169,7 +169,7 @@ async def remove(site: Site) -> None:
         await site.queue.cancel(site.task)
         # jobs that are being killed may still write
         again = f"for i in 1 2 3 4 5; do {removal.remove(site.folder)} && exit; sleep 1; done; exit 1"
-        (await site.host.run(removal.FUNCTIONS + again)).check("the folder of the contract's tests is left")
+        (await site.host.run(removal.functions() + again)).check("the folder of the contract's tests is left")
 
 
 def contract(test: Callable[[Any, Site], Awaitable[None]]) -> Callable[..., None]:

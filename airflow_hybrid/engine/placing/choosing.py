@@ -278,7 +278,7 @@ class Chooser:
         async def write(index: int, place: Place) -> None:
             folder = shlex.quote(place.task_directory(self.context.spec.identity))
             # a line that was cut off by a kill must not spoil the next
-            command = f"{removal.FUNCTIONS}ah_make {folder} && {{ echo; cat; }} >>{folder}/placed"
+            command = f"{removal.functions()}ah_make {folder} && {{ echo; cat; }} >>{folder}/placed"
             try:
                 result = await place.host.run(command, stdin=lines.encode(), label="note where jobs are placed")
                 result.check("where jobs are placed cannot be noted")

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 
 from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.schedulers.base import Scheduler, Submission
+from airflow_hybrid.shell_text import fill
 from airflow_hybrid.sites.batches.directory import Batch, attempt_of, check_directory
-from airflow_hybrid.sites.hosts.shell_template import fill
 
 LOCK_WAIT_S = 90
 
@@ -68,7 +68,7 @@ def inspect_command(task_directory: str, scheduler: Scheduler, token: str | None
 
 def _common(task_directory: str) -> str:
     """What the commands share, up to the functions of a scheduler."""
-    return removal.FUNCTIONS + fill(_COMMON, {"T": shlex.quote(task_directory), "WAIT": str(LOCK_WAIT_S)})
+    return removal.functions() + fill(_COMMON, {"T": shlex.quote(task_directory), "WAIT": str(LOCK_WAIT_S)})
 
 
 def evidence_command(directory: str, with_meta: bool) -> str:

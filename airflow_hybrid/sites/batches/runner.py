@@ -11,7 +11,7 @@ from airflow_hybrid.sites.batches.script import SHARD, shell_word
 def runner(directory: str, jobs: int, pack_s: float, tail: str) -> str:
     """``runner.sh`` of a batch; ``tail`` comes from the scheduler."""
     head = f"ah_B={shell_word(directory)}\nah_n={jobs}\nah_pack={round(pack_s * 100)}\nah_shard={SHARD}\n"
-    return f"#!/bin/sh\n{CLEAN_RESTART}{head}{removal.FUNCTIONS}{RUNNER}{tail}"
+    return f"#!/bin/sh\n{CLEAN_RESTART}{head}{removal.functions()}{RUNNER}{tail}"
 
 
 RUNNER = r"""cd "$ah_B" || exit 73

@@ -6,9 +6,9 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
+from airflow_hybrid.shell_text import fill
 from airflow_hybrid.sites.hosts.gnu_programs import NEEDED
 from airflow_hybrid.sites.hosts.room import available, whole_number
-from airflow_hybrid.sites.hosts.shell_template import fill
 
 REQUIRED = (
     "sh", "tar", "find", "flock", "sha1sum", "xargs", "stat", "realpath", "mktemp", "mv", "cp", "ln", "head", "tail",

@@ -116,7 +116,7 @@ class ComposeConnector(InContainers):
     async def undeploy(self) -> None:
         project = await self._project()
         await project.down()
-        text = removal.FUNCTIONS + removal.remove(await self._folder(project.host), below=2)
+        text = removal.functions() + removal.remove(await self._folder(project.host), below=2)
         removed = await project.host.run(text, label="remove the copy of the compose file")
         removed.check("the copy of the compose file's folder could not be removed")
 
@@ -144,7 +144,7 @@ class ComposeConnector(InContainers):
         data = pack(Path(folder), [Path(file) for file in files])
         folder_there = await self._folder(host)
         target = posixpath.join(folder_there, "project")
-        text = f"umask 77\n{removal.FUNCTIONS}{removal.make(folder_there)} && "
+        text = f"umask 77\n{removal.functions()}{removal.make(folder_there)} && "
         text += f"mkdir -p {shlex.quote(target)} && tar -x -f - -C {shlex.quote(target)}"
         result = await host.run(text, stdin=data, timeout_s=300, label="send the compose file's folder")
         result.check("the compose file's folder could not be sent")
@@ -155,7 +155,7 @@ class ComposeConnector(InContainers):
         folder = await self._folder(host)
         text = json.dumps({"services": {name: {"labels": self.labels} for name in services}})
         path = posixpath.join(folder, "labels.yml")
-        command = f"umask 77\n{removal.FUNCTIONS}{removal.make(folder)} && cat > {shlex.quote(path)}"
+        command = f"umask 77\n{removal.functions()}{removal.make(folder)} && cat > {shlex.quote(path)}"
         result = await host.run(command, stdin=text.replace("$", "$$").encode(), label="write the labels")
         result.check("the labels could not be written")
         return path

@@ -161,7 +161,7 @@ def obtain_command(
     :param shared: where an archive of the image is to be for the nodes of a cluster.
     """
     lines = [
-        f"{removal.FUNCTIONS}{removal.make(places.folder)} && cd {shlex.quote(places.folder)} || exit 73",
+        f"{removal.functions()}{removal.make(places.folder)} && cd {shlex.quote(places.folder)} || exit 73",
         f"exec 9>>{source.digest}.lock",
         "flock 9 || exit 73",
         "export USER=${USER:-$(id -un)}",

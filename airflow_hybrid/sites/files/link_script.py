@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from airflow_hybrid.removal.shell import FUNCTIONS
+from airflow_hybrid.removal.shell import functions
 from airflow_hybrid.sites.files.scripts import INCOMING, PLACE
 from airflow_hybrid.sites.files.store import is_stored
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
@@ -33,7 +33,7 @@ def link_files(pairs: Sequence[tuple[str, str]], token: str) -> str:
     """
     # a name that is (a link to) a directory is never given to mv, which would move things into it
     lines = [
-        f"""{FUNCTIONS}{PLACE}{_MADE}k() {{ n=1;t=${{2%/*}}/{INCOMING}{token};[ -e "$1" ]||{{ echo gone;return;}}
+        f"""{functions()}{PLACE}{_MADE}k() {{ n=1;t=${{2%/*}}/{INCOMING}{token};[ -e "$1" ]||{{ echo gone;return;}}
 [ -z "$4" ]||(made "$1" "$4")||{{ echo link;return;}}
 root "$2" $3;way "$2"||{{ echo bad;return;}}
 if [ "$1" -ef "$2" ];then echo ok;return;fi

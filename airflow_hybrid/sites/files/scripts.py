@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_hybrid.internet import WebAddress
-from airflow_hybrid.removal.shell import FUNCTIONS
+from airflow_hybrid.removal.shell import functions
 from airflow_hybrid.sites.files.store import is_stored
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of, work_directory_of
 
@@ -325,20 +325,20 @@ cat >"$T/f"&&echo "$(siz "$T/f")" "$(dig "$T/f")"||{{ ah_rm "$R" "$N";exit 1;}}"
 
 def commit(root: str, token: str, target: str) -> str:
     """Give what :func:`put` wrote its final name."""
-    return f"""{FUNCTIONS}{PLACE}R={shlex.quote(root)};N={INCOMING}{token};T=$R/$N;P={shlex.quote(target)}
+    return f"""{functions()}{PLACE}R={shlex.quote(root)};N={INCOMING}{token};T=$R/$N;P={shlex.quote(target)}
 root "$P"{_stored(target)};way "$P"&&(umask 077;mkdir -p -- "${{P%/*}}")&&free "$P"&&[ ! -d "$P" ]&&mv -f -- "$T/f" "$P"
 c=$?;ah_rm "$R" "$N";exit $c"""
 
 
 def discard(root: str, token: str) -> str:
     """Remove what :func:`put` wrote."""
-    return f"{FUNCTIONS}ah_rm {shlex.quote(root)} {INCOMING}{token}"
+    return f"{functions()}ah_rm {shlex.quote(root)} {INCOMING}{token}"
 
 
 def _begin(root: str, token: str, target: str) -> str:
     """Make the temporary folder ``$T`` of a transfer: the folder ``$N`` in ``$R``."""
     make = 'ah_make "$R"' if is_stored(target) else '(umask 077;mkdir -p -- "$R")'
-    return f"""{FUNCTIONS}{_DIGEST}{PLACE}R={shlex.quote(root)};N={INCOMING}{token};T=$R/$N
+    return f"""{functions()}{_DIGEST}{PLACE}R={shlex.quote(root)};N={INCOMING}{token};T=$R/$N
 {make}&&ah_new "$T\""""
 
 

@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_hybrid.removal.shell import FUNCTIONS
-from airflow_hybrid.sites.hosts.shell_template import fill
+from airflow_hybrid.removal.shell import functions
+from airflow_hybrid.shell_text import fill
 
 REUSE = "reuse"
 MOST_NAMES = 5000
@@ -103,7 +103,7 @@ def store_command(workdir: str) -> str:
     """Shell text that takes records from its stdin (:func:`store_input`)."""
     place, token = posixpath.join(workdir, REUSE), secrets.token_hex(6)
     values = {"R": shlex.quote(place), "K": token, "FILES": str(MOST_FILES), "RECORDS": str(MOST_RECORDS)}
-    return FUNCTIONS + fill(_STORE, values)
+    return functions() + fill(_STORE, values)
 
 
 def store_input(records: Mapping[str, Mapping[str, Any]]) -> bytes:

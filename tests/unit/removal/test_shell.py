@@ -36,7 +36,7 @@ def base(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
 
 
 def run(argv: list[str], text: str, cwd: Path | None = None) -> tuple[int, str]:
-    done = subprocess.run([*argv, "-c", shell.FUNCTIONS + text], capture_output=True, text=True, cwd=cwd)
+    done = subprocess.run([*argv, "-c", shell.functions() + text], capture_output=True, text=True, cwd=cwd)
     assert done.stdout == ""
     return done.returncode, done.stderr
 
@@ -182,7 +182,7 @@ def test_a_folder_that_becomes_a_link_during_the_removal_leads_nowhere(sh: list[
     (root / "a" / "sub" / "mine").write_text("x")
     # what runs between the check and the step down swaps the folder for a link
     swap = f'cd() {{ mv {root}/a {root}/b && ln -s {victim} {root}/a; unset -f cd; command cd "$@"; }}\n'
-    text = shell.FUNCTIONS.replace('    cd -P -- "./$1"', swap + '    cd -P -- "./$1"')
+    text = shell.functions().replace('cd -P -- "./$1"', swap + 'cd -P -- "./$1"')
     done = subprocess.run([*sh, "-c", text + shell.remove(f"{root}/a/sub", below=2)], capture_output=True, text=True)
     assert (victim / "sub" / "f").read_text() == "x"
     assert (done.returncode, done.stderr) == refused(root / "a" / "sub", "a folder became a link")
@@ -196,7 +196,7 @@ def test_a_mounted_file_system_is_not_emptied(sh: list[str], tmp_path: Path) -> 
     if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
         unavailable("this test", "the right to mount something", "run it as root")
     mount = f"mount --bind {source} {shlex.quote(str(target / 'a b'))} && "
-    inner = shlex.join([*sh, "-c", shell.FUNCTIONS + shell.remove(str(target))])
+    inner = shlex.join([*sh, "-c", shell.functions() + shell.remove(str(target))])
     done = subprocess.run(["unshare", "-m", "sh", "-c", mount + inner], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == refused(target, f"a file system is mounted at {target}/a b")
     assert (source / "f").read_text() == "x"
@@ -215,7 +215,7 @@ def test_what_cannot_be_removed_whole_keeps_its_proof(sh: list[str], tmp_path: P
     target = ours(tmp_path / "t")
     (target / "f").write_text("x")
     # something is put in while the folder is emptied
-    text = shell.FUNCTIONS.replace("rm -f ./" + MARKER, f"rm -f ./{MARKER}; echo late >late")
+    text = shell.functions().replace("rm -f ./" + MARKER, f"rm -f ./{MARKER}; echo late >late")
     done = subprocess.run([*sh, "-c", text + shell.remove(str(target))], capture_output=True, text=True)
     assert done.returncode == 1 and (target / MARKER).read_text() == f"{MARKER_LINE}\n"
     assert run(sh, shell.remove(str(target))) == (0, "")
