@@ -52,6 +52,7 @@ class OutputsOperator(HybridTask):
     def run_task(self, context: Context) -> CwlObject:
         from airflow_hybrid.model.files import counted
         from airflow_hybrid.operators.gather.gathering import gather
+        from airflow_hybrid.operators.gather.rules import OutputRules
 
         values = self.values(context, self.scope)
         outputs = values.outputs(self.scope)[0]
@@ -70,7 +71,8 @@ class OutputsOperator(HybridTask):
         def given() -> list[Mapping[str, Any]]:
             return [*located(inputs), *default_files(self.scope)]
 
-        work = gather(outputs, outdir, deployments, self.links, self.log, run=run, existing=self.existing, inputs=given)
+        rules = OutputRules(self.log, run, self.existing, given)
+        work = gather(outputs, outdir, deployments, self.links, rules)
         value, lineage = self.run_async(work)
         lineage = counted(lineage, {entry.route for entry in lineage})
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in lineage])

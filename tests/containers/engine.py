@@ -18,6 +18,7 @@ from airflow_hybrid.cwl.values import inputs as ports
 from airflow_hybrid.engine import FragmentExecution, FragmentSpec, TaskIdentity
 from airflow_hybrid.model import Binding, CwlObject, Source, Step, Target
 from airflow_hybrid.operators.gather.gathering import gather
+from airflow_hybrid.operators.gather.rules import OutputRules
 from airflow_hybrid.sites.connectors import close_all
 
 
@@ -60,7 +61,7 @@ class Bench:
                 values.update({Source(step.path, n): v for n, v in outcome.results[0].outputs.items()})
             outputs = ports.resolve_outputs(graph, values)
             log = logging.getLogger(__name__)
-            return (await gather(outputs, str(self.root / "outputs"), self.deployments, None, log))[0]
+            return (await gather(outputs, str(self.root / "outputs"), self.deployments, None, OutputRules(log)))[0]
         finally:
             await close_all()
 

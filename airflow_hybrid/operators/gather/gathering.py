@@ -18,11 +18,11 @@ from airflow_hybrid.engine import Logger
 from airflow_hybrid.errors import ConfigError, TransferError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
 from airflow_hybrid.model.locations import scheme_of
-from airflow_hybrid.operators.gather.existing import EXISTING, RENAME
-from airflow_hybrid.operators.gather.kept import Named
+from airflow_hybrid.operators.gather.existing import EXISTING
 from airflow_hybrid.operators.gather.objects import upload
 from airflow_hybrid.operators.gather.outdir import Merged, Outdir
 from airflow_hybrid.operators.gather.plan import Plan
+from airflow_hybrid.operators.gather.rules import OutputRules
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 from airflow_hybrid.sites.files.mover import DataMover
 from airflow_hybrid.sites.hosts.local import LocalHost
@@ -36,11 +36,7 @@ async def gather(
     outdir: str,
     deployments: Mapping[str, Deployment],
     links: JsonValue,
-    log: Logger,
-    *,
-    run: str = "",
-    existing: str = RENAME,
-    inputs: Named = tuple,
+    rules: OutputRules,
 ) -> tuple[CwlObject, list[LineageEntry]]:
     """Bring every File and Directory of ``outputs`` to ``outdir``.
 
@@ -49,28 +45,27 @@ async def gather(
     this run has put there, and nobody has changed since, is replaced. What the run was given, or hands on, never is.
 
     :param outdir: path or ``file:`` URL of this machine, or an URL that Airflow's object storage knows (``s3://``).
-    :param run: a name of the run that its tries share.
-    :param existing: one of :data:`EXISTING`; see there.
-    :param inputs: gives the Files and Directories that the run was given; called where something could be replaced.
     :return: the CWL output object with locations in ``outdir``, and the lineage.
     :raises TransferError: something could not be brought, or arrived changed.
     """
-    if existing not in EXISTING:
-        raise ConfigError(f"`existing_outputs` is {existing!r}, which is none of {', '.join(EXISTING)}")
+    if rules.existing not in EXISTING:
+        raise ConfigError(f"`existing_outputs` is {rules.existing!r}, which is none of {', '.join(EXISTING)}")
 
-    def given() -> Iterable[Mapping[str, Any]]:
-        return chain(inputs(), located(outputs))
+    def inputs_and_outputs() -> Iterable[Mapping[str, Any]]:
+        return chain(rules.inputs(), located(outputs))
 
+    of_outdir = replace(rules, inputs=inputs_and_outputs)
     if "://" in outdir and scheme_of(outdir) != "file":
         folder = make_folder(_temporary(), "airflow_hybrid_outputs_")
         try:
-            local = folder / "outputs"
-            value, lineage = await _to_folder(outputs, str(local), deployments, links, log, run, existing, tuple)
-            return await asyncio.to_thread(upload, value, lineage, str(local), outdir, run, existing, log, given)
+            local = str(folder / "outputs")
+            of_new_folder = replace(rules, inputs=tuple)
+            value, lineage = await _to_folder(outputs, local, deployments, links, of_new_folder)
+            return await asyncio.to_thread(upload, value, lineage, local, outdir, of_outdir)
         finally:
-            _take_away(folder, log)
+            _take_away(folder, rules.log)
     path = FileRef.parse(outdir).path if scheme_of(outdir) == "file" else os.path.abspath(outdir)
-    return await _to_folder(outputs, path, deployments, links, log, run, existing, given)
+    return await _to_folder(outputs, path, deployments, links, of_outdir)
 
 
 def _temporary() -> str:
@@ -84,14 +79,11 @@ async def _to_folder(
     path: str,
     deployments: Mapping[str, Deployment],
     links: JsonValue,
-    log: Logger,
-    run: str,
-    existing: str,
-    given: Named,
+    rules: OutputRules,
 ) -> tuple[CwlObject, list[LineageEntry]]:
     try:
         Path(path).mkdir(parents=True, exist_ok=True)
-        outdir = Outdir(path, run, existing, log, given)
+        outdir = Outdir(path, rules)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
@@ -108,7 +100,7 @@ async def _to_folder(
     finally:
         outdir.close()
     if lineage:
-        log.info("%d outputs brought to %s", len(lineage), path)
+        rules.log.info("%d outputs brought to %s", len(lineage), path)
     return plan.value, lineage
 
 
@@ -129,12 +121,14 @@ async def _bring(
             lineage += await DataMover(deployments, links).stage(requests)
         merged = await asyncio.to_thread(outdir.merge, tree)
         start = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, tree).uri + "/"
-        return merged, [
-            replace(entry, destination=plan.uri_of(merged, FileRef.parse(entry.destination).path[len(tree) + 1 :]))
-            if entry.destination.startswith(start)
-            else entry
-            for entry in lineage
-        ]
+
+        def in_outdir(entry: LineageEntry) -> LineageEntry:
+            if not entry.destination.startswith(start):
+                return entry
+            path_in_tree = FileRef.parse(entry.destination).path[len(tree) + 1 :]
+            return replace(entry, destination=plan.uri_of(merged, path_in_tree))
+
+        return merged, [in_outdir(entry) for entry in lineage]
     finally:
         await asyncio.to_thread(_take_away, folder, outdir.log)
 

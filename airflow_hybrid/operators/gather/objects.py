@@ -17,58 +17,50 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 from urllib.parse import unquote
 
-from airflow_hybrid.engine import Logger
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
 from airflow_hybrid.operators.gather.existing import FAIL, REPLACE
-from airflow_hybrid.operators.gather.kept import Named
 from airflow_hybrid.operators.gather.outdir import numbered
 from airflow_hybrid.operators.gather.record import RECORD
 from airflow_hybrid.operators.gather.renamed import OtherName, warn
+from airflow_hybrid.operators.gather.rules import OutputRules
 from airflow_hybrid.printable import redacted
 
 
 def upload(
-    value: CwlObject,
-    lineage: list[LineageEntry],
-    folder: str,
-    outdir: str,
-    run: str,
-    existing: str,
-    log: Logger,
-    given: Named,
+    value: CwlObject, lineage: list[LineageEntry], folder: str, outdir: str, rules: OutputRules
 ) -> tuple[CwlObject, list[LineageEntry]]:
     """Send what is in ``folder`` to ``outdir``; -> the output object and the lineage with locations there.
 
-    :raises TransferError: the store refuses, or something is in the way and ``existing`` is ``fail``.
+    :raises TransferError: the store refuses, or something is in the way and ``rules.existing`` is ``fail``.
     """
-    store = _Store(outdir.rstrip("/"), run, existing, given)
+    store = _Store(outdir.rstrip("/"), rules)
     files = [path for path in sorted(Path(folder).rglob("*")) if path.is_file() and path.name != RECORD]
     keys = {path.relative_to(folder).as_posix(): path for path in files}
     try:
-        if existing == FAIL:
+        if rules.existing == FAIL:
             store.fail_if_taken(keys)
         places = {key: store.put(key, path) for key, path in keys.items()}
     finally:
         store.keep_record()
-    warn(store.renamed, log)
+    warn(store.renamed, rules.log)
     prefix = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, folder).uri
     renamed = {_uri(folder, key): _uri(folder, place) for key, place in places.items()}
 
-    def there(uri: str) -> str:
+    def in_store(uri: str) -> str:
         uri = renamed.get(uri, uri)
-        inside = uri == prefix or uri.startswith(f"{prefix}/")
-        return store.url + uri[len(prefix) :] if inside else uri
+        is_inside = uri == prefix or uri.startswith(f"{prefix}/")
+        return store.url + uri[len(prefix) :] if is_inside else uri
 
     def relocate(item: JsonValue) -> JsonValue:
         if isinstance(item, dict):
             return {key: relocate(inner) for key, inner in item.items()}
         if isinstance(item, list):
             return [relocate(inner) for inner in item]
-        return there(item) if isinstance(item, str) else item
+        return in_store(item) if isinstance(item, str) else item
 
     relocated: CwlObject = relocate(value)
-    return relocated, [replace(entry, destination=redacted(there(entry.destination))) for entry in lineage]
+    return relocated, [replace(entry, destination=redacted(in_store(entry.destination))) for entry in lineage]
 
 
 def _uri(folder: str, key: str) -> str:
@@ -78,8 +70,9 @@ def _uri(folder: str, key: str) -> str:
 class _Store:
     """What is under one URL, and what the record there says of it."""
 
-    def __init__(self, url: str, run: str, existing: str, given: Named) -> None:
-        self.url, self._run, self._existing, self._given = url, run, existing, given
+    def __init__(self, url: str, rules: OutputRules) -> None:
+        self.url = url
+        self._rules = rules
         self.renamed: list[OtherName] = []
         self._inputs: set[str] | None = None
         self._placed: set[str] = set()
@@ -146,7 +139,7 @@ class _Store:
             target.parent.mkdir(parents=True, exist_ok=True)
             with source.open("rb") as data, target.open("wb") as sink:
                 shutil.copyfileobj(data, sink, 1 << 20)
-            self._lines[candidate] = {"run": self._run, **self._state(target)}
+            self._lines[candidate] = {"run": self._rules.run, **self._state(target)}
         except OSError as error:
             raise self._refused(target, error) from None
         self._changed = True
@@ -164,7 +157,9 @@ class _Store:
     def _is_ours(self, key: str, path: Any) -> bool:
         """Whether what is there is an output that may be replaced: recorded, and the same version still."""
         line = self._lines.get(key)
-        if line is None or (self._existing != REPLACE and line.get("run") != self._run):
+        if line is None:
+            return False
+        if self._rules.existing != REPLACE and line.get("run") != self._rules.run:
             return False
         return {**line, **self._state(path)} == line and not self._is_input(path)
 
@@ -172,7 +167,7 @@ class _Store:
         """Whether an object was given to the run; which of a store's Connections led to it does not matter."""
         if self._inputs is None:
             # a folder of a store has come with a list of its objects
-            urls = [str(item.get("location") or item.get("path")) for item in self._given()]
+            urls = [str(item.get("location") or item.get("path")) for item in self._rules.inputs()]
             self._inputs = {_object_name(unquote(url)) for url in urls if "://" in url}
         return _object_name(str(path)) in self._inputs
 

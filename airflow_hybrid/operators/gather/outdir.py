@@ -16,12 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from airflow_hybrid.engine import Logger
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.operators.gather.existing import FAIL, REPLACE
-from airflow_hybrid.operators.gather.kept import Kept, Named
+from airflow_hybrid.operators.gather.kept import Kept
 from airflow_hybrid.operators.gather.record import RECORD, Record
 from airflow_hybrid.operators.gather.renamed import OtherName
+from airflow_hybrid.operators.gather.rules import OutputRules
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
@@ -45,13 +45,14 @@ class Outdir:
     """A folder of this machine that outputs go to.
 
     :param path: absolute; it may be reached through links, which are the user's.
-    :param run: the run whose outputs they are; ``existing``: one of :data:`EXISTING`.
-    :param inputs: what the run was given.
     """
 
-    def __init__(self, path: str, run: str, existing: str, log: Logger, inputs: Named) -> None:
-        self.path, self.run, self.existing, self.log = path, run, existing, log
-        self._kept = Kept(inputs, path)
+    def __init__(self, path: str, rules: OutputRules) -> None:
+        self.path = path
+        self.run = rules.run
+        self.existing = rules.existing
+        self.log = rules.log
+        self._kept = Kept(rules.inputs, path)
         self._placed: set[str] = set()
         self.renamed: list[OtherName] = []
         self.number = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

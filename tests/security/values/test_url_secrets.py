@@ -15,6 +15,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model import LineageEntry
 from airflow_hybrid.operators.gather.objects import upload
+from airflow_hybrid.operators.gather.rules import OutputRules
 from airflow_hybrid.sites.files.objects import open_object, with_listings
 from airflow_hybrid.sites.files.requests import StageRequest, entry
 from airflow_hybrid.sites.hosts.local import LocalHost
@@ -57,7 +58,7 @@ def test_outputs_in_an_object_store_tell_none(tmp_path: Path, caplog: pytest.Log
     for text in ("one", "two"):
         made.write_text(text)
         with caplog.at_level(logging.INFO):
-            _, there = upload({"o": made.as_uri()}, lineage, str(tmp_path / "tree"), store, text, "rename", log, tuple)
+            _, there = upload({"o": made.as_uri()}, lineage, str(tmp_path / "tree"), store, OutputRules(log, text))
         assert SECRET not in caplog.text + json.dumps([item.to_json() for item in there])
     assert there[0].destination == "memory://conn:***@bucket/folder/out.txt_2"
     assert [record.getMessage() for record in caplog.records] == [

@@ -142,9 +142,10 @@ async def test_a_fifo_in_a_folder_is_left_out_with_a_warning(tmp_path: Path) -> 
         "d/pipe (a FIFO)"
     )
     from airflow_hybrid.operators.gather.gathering import gather
+    from airflow_hybrid.operators.gather.rules import OutputRules
 
     sites = parse_deployments({"here": {"type": "local", "config": {}, "workdir": str(tmp_path / "site")}})
-    await gather(outcome.results[0].outputs, str(tmp_path / "out"), sites, None, _Silent())
+    await gather(outcome.results[0].outputs, str(tmp_path / "out"), sites, None, OutputRules(_Silent()))
     await close_all()
     assert [path.name for path in (tmp_path / "out/d").iterdir()] == ["f"]
 

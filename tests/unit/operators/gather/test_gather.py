@@ -18,6 +18,7 @@ from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model import CwlObject
 from airflow_hybrid.operators.gather.gathering import gather
 from airflow_hybrid.operators.gather.record import RECORD
+from airflow_hybrid.operators.gather.rules import OutputRules
 
 
 def file(path: Path, text: str, **more: Any) -> dict[str, Any]:
@@ -29,8 +30,8 @@ def file(path: Path, text: str, **more: Any) -> dict[str, Any]:
 
 
 def gathered(outputs: CwlObject, outdir: Path, **more: str) -> CwlObject:
-    log = logging.getLogger("t")
-    return asyncio.run(gather(outputs, str(outdir), parse_deployments({}), None, log, **more))[0]
+    rules = OutputRules(logging.getLogger("t"), **more)  # type: ignore[arg-type]
+    return asyncio.run(gather(outputs, str(outdir), parse_deployments({}), None, rules))[0]
 
 
 def names(folder: Path) -> list[str]:

@@ -17,6 +17,7 @@ from airflow_hybrid.config import parse_deployments
 from airflow_hybrid.model import CwlObject
 from airflow_hybrid.operators.gather.gathering import gather
 from airflow_hybrid.operators.gather.kept import Kept
+from airflow_hybrid.operators.gather.rules import OutputRules
 
 from .test_gather import content, file, names
 
@@ -25,11 +26,8 @@ def run_of(
     outputs: CwlObject, outdir: Path | str, *given: dict[str, Any], run: str, existing: str = "replace"
 ) -> CwlObject:
     """Gather the outputs of a run that was given Files and Directories."""
-    log = logging.getLogger("t")
-    work = gather(
-        outputs, str(outdir), parse_deployments({}), None, log, run=run, existing=existing, inputs=lambda: given
-    )
-    return asyncio.run(work)[0]
+    rules = OutputRules(logging.getLogger("t"), run, existing, lambda: given)
+    return asyncio.run(gather(outputs, str(outdir), parse_deployments({}), None, rules))[0]
 
 
 @pytest.fixture
@@ -129,10 +127,9 @@ def test_inputs_are_not_looked_at_where_nothing_could_be_replaced(tmp_path: Path
     def asked() -> list[dict[str, Any]]:
         raise AssertionError("nothing is there")
 
-    work = gather(
-        {"o": file(tmp_path / "1/o", "x")}, str(tmp_path / "q"), parse_deployments({}), None, logging.getLogger("t"),
-        run="1", existing="replace", inputs=asked,
-    )  # fmt: skip
+    rules = OutputRules(logging.getLogger("t"), "1", "replace", asked)
+    outputs = {"o": file(tmp_path / "1/o", "x")}
+    work = gather(outputs, str(tmp_path / "q"), parse_deployments({}), None, rules)
     assert content(asyncio.run(work)[0]["o"]) == "x"
 
 

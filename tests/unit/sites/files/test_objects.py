@@ -15,6 +15,7 @@ from airflow.sdk.io import fs
 from airflow_hybrid.config import parse_deployments
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.operators.gather.gathering import gather
+from airflow_hybrid.operators.gather.rules import OutputRules
 from airflow_hybrid.sites.files.objects import open_object, with_listings
 
 
@@ -56,8 +57,8 @@ def test_outputs_go_to_a_store_with_all_that_is_in_their_folders(
     (tmp_path / "d/deep").mkdir(parents=True)
     (tmp_path / "d/deep/z z.txt").write_text("z")
     folder = {"class": "Directory", "location": (tmp_path / "d").as_uri(), "basename": "d"}
-    log = logging.getLogger("t")
-    value, _ = asyncio.run(gather({"d": folder}, "memory://bucket/out", parse_deployments({}), None, log))
+    rules = OutputRules(logging.getLogger("t"))
+    value, _ = asyncio.run(gather({"d": folder}, "memory://bucket/out", parse_deployments({}), None, rules))
     assert store.cat("/bucket/out/d/deep/z z.txt") == b"z"
     assert value["d"]["location"] == "memory://bucket/out/d"
     assert value["d"]["listing"][0]["listing"][0]["location"] == "memory://bucket/out/d/deep/z%20z.txt"
@@ -71,8 +72,8 @@ def sent(outputs: dict[str, str], tmp_path: Path, **more: str) -> dict[str, str]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         value[name.partition(".")[0]] = {"class": "File", "location": path.as_uri(), "basename": name}
-    log = logging.getLogger("t")
-    result, lineage = asyncio.run(gather(value, "memory://bucket/out/", parse_deployments({}), None, log, **more))
+    rules = OutputRules(logging.getLogger("t"), **more)  # type: ignore[arg-type]
+    result, lineage = asyncio.run(gather(value, "memory://bucket/out/", parse_deployments({}), None, rules))
     assert {entry.destination for entry in lineage} == {item["location"] for item in result.values()}
     return {name: item["location"] for name, item in result.items()}
 
