@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow.sdk import DAG, TaskGroup
@@ -20,6 +20,7 @@ from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, Wo
 from airflow_hybrid.operators.gather.existing import RENAME
 from airflow_hybrid.operators.hybrid import HybridOperator, StepSetup
 from airflow_hybrid.operators.inputs import InputsOperator
+from airflow_hybrid.operators.outdirs import Outdirs
 from airflow_hybrid.operators.outputs import OutputsOperator
 from airflow_hybrid.operators.plan import PlanOperator
 from airflow_hybrid.operators.provenance import Ground
@@ -30,76 +31,76 @@ TRIGGER_RULE = "none_failed"
 
 
 @dataclass(frozen=True)
-class Outdirs:
-    """Where outputs go, as templates.
+class WorkflowSetup:
+    """What a DAG is made of, parsed and checked.
 
-    :ivar run: of one run; ``roots``: below which a run may choose, first the one that ``run`` is in.
+    :ivar settings: default inputs; ``settings_base``: the folder that their relative paths are seen from.
+    :ivar existing: what becomes of outputs under whose names something is.
+    :ivar run_requirements: classes that ``cwl:requirements`` of a run may hold beside the harmless ones.
+    :ivar reuse: whether jobs take outputs of other runs; None: the hybrid file does not say.
     """
 
-    run: str
-    roots: tuple[str, ...]
+    graph: WorkflowGraph
+    outdirs: Outdirs
+    bindings: tuple[Binding, ...] = ()
+    deployments: Mapping[str, Deployment] = field(default_factory=dict)
+    links: JsonValue = None
+    settings: CwlObject = field(default_factory=dict)
+    settings_base: str = "/"
+    existing: str = RENAME
+    run_requirements: tuple[str, ...] = ()
+    reuse: bool | None = None
 
 
 class Builder:
     """Lays out the tasks of one DAG."""
 
-    def __init__(
-        self,
-        dag: DAG,
-        graph: WorkflowGraph,
-        bindings: Sequence[Binding],
-        deployments: Mapping[str, Deployment],
-        links: JsonValue,
-        settings: CwlObject,
-        settings_base: str,
-        run_requirements: Sequence[str] = (),
-        reuse: bool | None = None,
-    ) -> None:
+    def __init__(self, dag: DAG, setup: WorkflowSetup) -> None:
         self.dag = dag
-        self.graph = graph
-        self.bindings = tuple(bindings)
-        self.deployments = deployments
-        self.links = links
-        self.settings = settings
-        self.settings_base = settings_base
-        self.run_requirements = tuple(run_requirements)
-        self.reuse = reuse
+        self.setup = setup
+        self.graph = setup.graph
+        self.bindings = setup.bindings
+        self.deployments = setup.deployments
         self.tasks: dict[str, Any] = {}
         self.uses: dict[str, Use] = {}
         self.ids = TaskIds((INPUTS_TASK, OUTPUTS_TASK))
 
-    def build(self, outdirs: Outdirs, existing: str = RENAME) -> None:
-        ground = Ground(self.deployments, self.bindings, self.settings, self.settings_base, bool(self.reuse))
+    def build(self) -> None:
+        setup = self.setup
+        ground = Ground(setup.deployments, setup.bindings, setup.settings, setup.settings_base, bool(setup.reuse))
         root = Scope(self.graph, ground=ground)
         with self.dag:
-            self.tasks[INPUTS_TASK] = InputsOperator(
-                task_id=INPUTS_TASK,
-                graph=self.graph,
-                base=self.settings_base,
-                settings=self.settings,
-                run_requirements=self.run_requirements,
-                outdir_roots=outdirs.roots,
-                ground=ground,
-                doc_md="Checks the run's inputs.",
-            )
+            self._inputs(ground)
             self._scope(root)
-            outputs = OutputsOperator(
-                task_id=OUTPUTS_TASK,
-                scope=root,
-                deployments=self.deployments,
-                links=self.links,
-                outdir=outdirs.run,
-                outdir_roots=outdirs.roots,
-                existing=existing,
-                trigger_rule=TRIGGER_RULE,
-                doc_md="Brings the outputs to `outdir`.",
-            )
-            upstream = {t for out in self.graph.outputs for s in out.sources for t in self._tasks_of(root, s)}
-            self.uses[outputs.task_id] = Use(reads=frozenset(upstream))
-            # also of steps whose outputs nobody asked for: the run has not ended before they have
-            upstream |= {t for node in root.nodes.values() for t in self._ends(node)}
-            self._after(outputs, upstream | {INPUTS_TASK})
+            self._outputs(root)
             add_deployment_tasks(self.dag, self.deployments, self.uses, self._name)
+
+    def _inputs(self, ground: Ground) -> None:
+        self.tasks[INPUTS_TASK] = InputsOperator(
+            task_id=INPUTS_TASK,
+            graph=self.graph,
+            ground=ground,
+            run_requirements=self.setup.run_requirements,
+            outdir_roots=self.setup.outdirs.roots,
+            doc_md="Checks the run's inputs.",
+        )
+
+    def _outputs(self, root: Scope) -> None:
+        outputs = OutputsOperator(
+            task_id=OUTPUTS_TASK,
+            scope=root,
+            deployments=self.deployments,
+            links=self.setup.links,
+            outdirs=self.setup.outdirs,
+            existing=self.setup.existing,
+            trigger_rule=TRIGGER_RULE,
+            doc_md="Brings the outputs to `outdir`.",
+        )
+        holders = {t for out in self.graph.outputs for s in out.sources for t in self._tasks_of(root, s)}
+        self.uses[outputs.task_id] = Use(reads=frozenset(holders))
+        # also of steps whose outputs nobody asked for: the run has not ended before they have
+        ends = {t for node in root.nodes.values() for t in self._ends(node)}
+        self._after(outputs, holders | ends | {INPUTS_TASK})
 
     # --- one (sub-)workflow ---------------------------------------------------------------------------------------
 
@@ -112,9 +113,10 @@ class Builder:
                 scope.nodes[step.path] = self._subworkflow(scope, step, binding)
 
     def _leaf(self, scope: Scope, step: Step, binding: Binding) -> Node:
-        own = job_requirements.of_author(self.settings)
-        allowed = (*self.run_requirements, *own)
-        setup = StepSetup(step, scope, self.bindings, self.deployments, self.links, allowed, self.reuse)
+        own = job_requirements.of_author(self.setup.settings)
+        allowed = (*self.setup.run_requirements, *own)
+        links, reuse = self.setup.links, self.setup.reuse
+        setup = StepSetup(step, scope, self.bindings, self.deployments, links, allowed, reuse)
         common = {"task_id": self._name(step.name), "trigger_rule": TRIGGER_RULE, "doc_md": _step_doc(step)}
         if not step.scatter or scope.in_chunk or binding.scatter == "batch":
             task = HybridOperator(setup=setup, **common)
@@ -144,9 +146,7 @@ class Builder:
 
     def _subworkflow(self, scope: Scope, step: Step, binding: Binding) -> Node:
         assert step.workflow is not None
-        loads = any(port.loads_listing or port.loads_contents for port in step.workflow.inputs)
-        plain = not step.scatter and not step.when and not loads and all(port.plain for port in step.inputs)
-        plan = None if plain else self._plan(scope, step, binding)
+        plan = None if _is_plain(step, step.workflow) else self._plan(scope, step, binding)
         inner = Scope(
             step.workflow,
             parent=scope,
@@ -185,20 +185,27 @@ class Builder:
     def _tasks_of(self, scope: Scope, source: Source) -> set[str]:
         """Ids of the tasks that hold the value of ``source``."""
         if source.step is not None:
-            node = scope.nodes[source.step]
-            if node.scope is None:
-                return {t for t in (node.task_id, node.plan_id) if t}
-            outputs = [o for o in node.scope.graph.outputs if o.name == source.port]
-            held = {t for out in outputs for s in out.sources for t in self._tasks_of(node.scope, s)}
-            # an output may pass an input of the sub-workflow through: wait for its steps all the same
-            return held | self._ends(node) | ({node.plan_id} if node.plan_id else set())
+            return self._tasks_of_output(scope.nodes[source.step], source.port)
         if scope.parent is None:
             return {INPUTS_TASK}
         if scope.plan_id is not None:
             return {scope.plan_id}
         assert scope.step is not None
-        port = next((p for p in scope.step.inputs if p.name == source.port), None)
-        return {t for s in (port.sources if port else ()) for t in self._tasks_of(scope.parent, s)}
+        port = next((port for port in scope.step.inputs if port.name == source.port), None)
+        if port is None:
+            return set()
+        return {task for outer in port.sources for task in self._tasks_of(scope.parent, outer)}
+
+    def _tasks_of_output(self, node: Node, name: str) -> set[str]:
+        if node.scope is None:
+            return {task for task in (node.task_id, node.plan_id) if task}
+        outputs = [output for output in node.scope.graph.outputs if output.name == name]
+        holders = {t for output in outputs for s in output.sources for t in self._tasks_of(node.scope, s)}
+        # an output may pass an input of the sub-workflow through: wait for its steps all the same
+        waited_for = holders | self._ends(node)
+        if node.plan_id:
+            waited_for.add(node.plan_id)
+        return waited_for
 
     def _ends(self, node: Node) -> set[str]:
         if node.scope is None:
@@ -223,6 +230,15 @@ class Builder:
         group = TaskGroupContext.get_current(self.dag)
         prefix = f"{group.group_id}." if group is not None and group.group_id else ""
         return self.ids.new(prefix, name, contents)
+
+
+def _is_plain(step: Step, workflow: WorkflowGraph) -> bool:
+    """Whether a sub-workflow gets the values of its inputs as they are, so that nobody has to evaluate any."""
+    if step.scatter or step.when:
+        return False
+    if any(port.loads_listing or port.loads_contents for port in workflow.inputs):
+        return False
+    return all(port.plain for port in step.inputs)
 
 
 def _step_doc(step: Step) -> str | None:

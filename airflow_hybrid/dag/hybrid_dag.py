@@ -20,7 +20,6 @@ from typing import Any, ParamSpec, TypeVar
 from airflow.sdk import DAG, Asset
 
 from airflow_hybrid.config import (
-    Deployment,
     check_bindings,
     load_hybrid_file,
     parse_bindings,
@@ -29,13 +28,14 @@ from airflow_hybrid.config import (
 )
 from airflow_hybrid.cwl.documents import cache, graphs
 from airflow_hybrid.cwl.given.settings import load_inputs
-from airflow_hybrid.dag.builder import Builder, Outdirs
+from airflow_hybrid.dag.builder import Builder, WorkflowSetup
 from airflow_hybrid.dag.task_ids import dag_id_of
 from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.model import CwlObject, Port, Source, Step, StepInput, WorkflowGraph
 from airflow_hybrid.model.locations import is_uri, path_or_uri
 from airflow_hybrid.operators.deployments import DeployOperator
 from airflow_hybrid.operators.gather.existing import EXISTING, RENAME
+from airflow_hybrid.operators.outdirs import Outdirs
 from airflow_hybrid.params import params_of, required_inputs
 
 P = ParamSpec("P")
@@ -61,7 +61,7 @@ def load_dags(file: str | os.PathLike[str], namespace: MutableMapping[str, Any],
     """Make a DAG of every workflow in a hybrid file and put it into ``namespace`` (``globals()`` of a DAG file).
 
     :param file: a ``streamflow.yml``; a relative path counts from the DAG file's folder.
-    :param dag_options: arguments of :class:`HybridDag`; they go before the file's ``dag`` section.
+    :param dag_options: arguments of :class:`HybridDag`; they take precedence over the file's ``dag`` section.
     :raises ConfigError, CwlError: Airflow shows the message as the file's import error.
     """
     base = Path(str(namespace.get("__file__") or Path.cwd() / "_")).parent
@@ -115,7 +115,7 @@ class HybridDag(DAG):
     """
 
     @_one_message
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what users write, by name
         self,
         document: str | os.PathLike[str],
         *,
@@ -134,49 +134,33 @@ class HybridDag(DAG):
         **dag_options: Any,
     ) -> None:
         caller = fileloc or _caller()
+        where = source or caller
         path, settings_base, settings = _resolve(document, inputs, caller)
-        graph = graphs.load_graph(path)
-        parsed = parse_bindings(bindings)
-        folder = str(Path(caller).parent) if caller else "."
-        sites: dict[str, Deployment] = parse_deployments(deployments or {}, base_dir=folder)
-        check_bindings(parsed, sites, [step.path for step in graph.walk()], where=source or caller)
-        schedule = dag_options.get("schedule")
-        if isinstance(schedule, list):
-            # a hybrid file names assets by their URIs
-            dag_options["schedule"] = [Asset(item) if isinstance(item, str) else item for item in schedule]
-        dag_id = dag_id or dag_id_of(graph.name)
-        if schedule is not None:
-            missing = required_inputs(graph, settings)
-            if missing:
-                raise ConfigError(
-                    f"DAG {dag_id!r} has a schedule, but these inputs have no default: {', '.join(missing)}",
-                    where=source or caller,
-                    hint="give them in the workflow's `config.settings` file (or `inputs=`), or as defaults in the CWL",
-                )
-        super().__init__(
-            dag_id,
-            **{
-                "schedule": None,
-                "catchup": False,
-                "tags": ["cwl"],
-                "params": params_of(graph, settings),
-                **dag_options,
-            },
+        setup = WorkflowSetup(
+            graph=graphs.load_graph(path),
+            outdirs=_outdirs(outdir, _listed(outdirs)),
+            bindings=parse_bindings(bindings),
+            deployments=parse_deployments(deployments or {}, base_dir=str(Path(caller).parent) if caller else "."),
+            links=parse_links(links),
+            settings=settings,
+            settings_base=settings_base,
+            existing=existing_outputs,
+            run_requirements=_listed(run_requirements),
+            reuse=reuse,
         )
+        dag_id = dag_id or dag_id_of(setup.graph.name)
+        _check(setup, where)
+        if dag_options.get("schedule") is not None:
+            _check_runs_by_itself(setup, dag_id, where)
+        super().__init__(dag_id, **_with_defaults(dag_options, setup))
         if "doc_md" not in dag_options:
             # not by Airflow's own argument or attribute, which take a text that ends in `.md` for the name of a file
-            self.__dict__["doc_md"] = _doc(graph)
+            self.__dict__["doc_md"] = _doc(setup.graph)
         if caller:
             self.fileloc = caller
-        self.deployments = sites
-        self.bindings = parsed
-        allowed = [run_requirements] if isinstance(run_requirements, str) else run_requirements
-        builder = Builder(self, graph, parsed, sites, parse_links(links), settings, settings_base, allowed, reuse)
-        if existing_outputs not in EXISTING:
-            problem = f"`existing_outputs` is {existing_outputs!r}, which is none of {', '.join(EXISTING)}"
-            raise ConfigError(problem, where=source or caller)
-        further = [outdirs] if isinstance(outdirs, str) else outdirs
-        builder.build(_outdirs(outdir, further), existing_outputs)
+        self.deployments = setup.deployments
+        self.bindings = setup.bindings
+        Builder(self, setup).build()
 
     def validate_setup_teardown(self) -> None:
         """Airflow's check, but for our own setups.
@@ -201,9 +185,49 @@ def preload() -> None:
     port = StepInput("in", (Source(None, "in"),), plain=True)
     step = Step("/step", "tool", (port,), (), document="", scatter=("in",))
     graph = WorkflowGraph("preload", "/", (Port("in", "Any"),), (), (step,))
-    Builder(DAG("preload", schedule=None, params=params_of(graph, {})), graph, (), {}, None, {}, "/").build(
-        _outdirs("/")
-    )
+    dag = DAG("preload", schedule=None, params=params_of(graph, {}))
+    Builder(dag, WorkflowSetup(graph, _outdirs("/"))).build()
+
+
+def _check(setup: WorkflowSetup, where: str | None) -> None:
+    """:raises ConfigError: bindings name what is not there, or a word is none that is known."""
+    steps = [step.path for step in setup.graph.walk()]
+    check_bindings(setup.bindings, setup.deployments, steps, where=where)
+    if setup.existing not in EXISTING:
+        problem = f"`existing_outputs` is {setup.existing!r}, which is none of {', '.join(EXISTING)}"
+        raise ConfigError(problem, where=where)
+
+
+def _check_runs_by_itself(setup: WorkflowSetup, dag_id: str, where: str | None) -> None:
+    """:raises ConfigError: a run that nobody gives inputs to would lack some."""
+    missing = required_inputs(setup.graph, setup.settings)
+    if missing:
+        raise ConfigError(
+            f"DAG {dag_id!r} has a schedule, but these inputs have no default: {', '.join(missing)}",
+            where=where,
+            hint="give them in the workflow's `config.settings` file (or `inputs=`), or as defaults in the CWL",
+        )
+
+
+def _with_defaults(dag_options: Mapping[str, Any], setup: WorkflowSetup) -> dict[str, Any]:
+    """The arguments of Airflow's DAG: ours where the user gave none."""
+    options = {
+        "schedule": None,
+        "catchup": False,
+        "tags": ["cwl"],
+        "params": params_of(setup.graph, setup.settings),
+        **dag_options,
+    }
+    schedule = options["schedule"]
+    if isinstance(schedule, list):
+        # a hybrid file names assets by their URIs
+        options["schedule"] = [Asset(item) if isinstance(item, str) else item for item in schedule]
+    return options
+
+
+def _listed(value: str | Sequence[str]) -> tuple[str, ...]:
+    """A single word in place of a list of one."""
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
 def _resolve(document: Any, inputs: Any, caller: str | None) -> tuple[str, str, CwlObject]:

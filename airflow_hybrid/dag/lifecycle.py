@@ -10,7 +10,7 @@ tasks that ran there, and tasks without a place of their own (plans, expressions
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow.sdk import DAG
@@ -39,12 +39,43 @@ class Use:
 def _chain(
     deployments: Mapping[str, Deployment], name: str, service: str | None = None
 ) -> list[tuple[str, str | None]]:
-    """A deployment and what it works inside of, outermost first, each with the service of it that is used."""
+    """A deployment, what it works inside of, and so on outwards; each with the service of it that is used."""
     found: dict[str, str | None] = {}
     while name in deployments and name not in found:
         found[name] = service
         name, service = deployments[name].wraps or "", deployments[name].wraps_service
     return list(found.items())
+
+
+@dataclass
+class _Need:
+    """Who needs a managed deployment: one that steps are bound to, or that such a one works inside of.
+
+    :ivar tasks: ids of the tasks whose jobs run there.
+    :ivar services: services of it that they use.
+    :ivar around: names of the deployments that it works inside of, nearest first.
+    """
+
+    around: list[str]
+    tasks: set[str] = field(default_factory=set)
+    services: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Span:
+    """When a deployment has to be up.
+
+    :ivar before: ids of the tasks that have ended when its first user begins; ``readers``: of all that need it up.
+    """
+
+    before: set[str]
+    readers: set[str]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    deploy: DeployOperator
+    undeploy: UndeployOperator
 
 
 def add_deployment_tasks(
@@ -58,48 +89,70 @@ def add_deployment_tasks(
     :param uses: per task of the DAG that has to do with deployments.
     :param task_id: makes a task id that is not taken.
     """
-    users: dict[str, set[str]] = {}
-    services: dict[str, set[str]] = {}
-    for task, use in sorted(uses.items()):
-        for bound, service in use.bound:
-            for name, inner_service in _chain(deployments, bound, service):
-                if deployments[name].managed:
-                    users.setdefault(name, set()).add(task)
-                    services.setdefault(name, set()).update([inner_service] if inner_service else [])
-    if not users:
-        return
+    needs = _needs(deployments, uses)
     order = _Order(dag)
     # all of it is looked at before the first edge is added
-    plans = {name: (order.before(tasks), order.readers(tasks, uses)) for name, tasks in sorted(users.items())}
-    pairs: dict[str, tuple[DeployOperator, UndeployOperator]] = {}
-    retries = {} if "retries" in dag.default_args else {"retries": RETRIES, "retry_delay": 10.0}
-    for name in users:
-        deployment = deployments[name]
-        around = {inner: deployments[inner] for inner, _ in _chain(deployments, name)}
-        when = "before the first step bound to it" if deployment.lazy else "when the run starts"
-        deploy = DeployOperator(
-            task_id=task_id(f"deploy_{name}"), deployment=name, deployments=around, trigger_rule="none_failed",
-            services=services[name], doc_md=f"Brings the deployment `{name}` ({deployment.type}) up {when}.", **retries,
-        )  # fmt: skip
-        undeploy = UndeployOperator(
-            task_id=task_id(f"undeploy_{name}"), deployment=name, deployments=around,
-            doc_md=f"Takes the deployment `{name}` away when nothing of it is needed any more.", **retries,
-        )  # fmt: skip
-        deploy.as_setup()  # type: ignore[no-untyped-call]
-        # a run's state is that of its steps; a teardown that fails is red by itself
-        undeploy.as_teardown(setups=deploy, on_failure_fail_dagrun=False)
-        pairs[name] = deploy, undeploy
-    for name, tasks in users.items():
-        deploy, undeploy = pairs[name]
-        before, readers = plans[name]
-        inner = [inner for inner, _ in _chain(deployments, name)[1:] if inner in pairs]
-        if inner:
-            deploy.set_upstream(pairs[inner[0]][0])
-            undeploy.set_downstream(pairs[inner[0]][1])
+    spans = {
+        name: _Span(order.before(need.tasks), order.readers(need.tasks, uses)) for name, need in sorted(needs.items())
+    }
+    pairs = {name: _pair(dag, name, need, deployments, task_id) for name, need in needs.items()}
+    for name, need in needs.items():
+        pair, span = pairs[name], spans[name]
+        managed_around = [outer for outer in need.around if outer in pairs]
+        if managed_around:
+            nearest = pairs[managed_around[0]]
+            pair.deploy.set_upstream(nearest.deploy)
+            pair.undeploy.set_downstream(nearest.undeploy)
         if deployments[name].lazy:
-            _connect(dag, before, deploy.set_upstream)
-        _connect(dag, tasks, deploy.set_downstream)
-        _connect(dag, readers, undeploy.set_upstream)
+            _connect(dag, span.before, pair.deploy.set_upstream)
+        _connect(dag, need.tasks, pair.deploy.set_downstream)
+        _connect(dag, span.readers, pair.undeploy.set_upstream)
+
+
+def _needs(deployments: Mapping[str, Deployment], uses: Mapping[str, Use]) -> dict[str, _Need]:
+    """The managed deployments that some task needs, by name."""
+    needs: dict[str, _Need] = {}
+    for task, use in sorted(uses.items()):
+        for bound, service in use.bound:
+            for name, service_used in _chain(deployments, bound, service):
+                if not deployments[name].managed:
+                    continue
+                if name not in needs:
+                    needs[name] = _Need(around=[outer for outer, _ in _chain(deployments, name)[1:]])
+                needs[name].tasks.add(task)
+                if service_used:
+                    needs[name].services.add(service_used)
+    return needs
+
+
+def _pair(
+    dag: DAG, name: str, need: _Need, deployments: Mapping[str, Deployment], task_id: Callable[[str], str]
+) -> _Pair:
+    """The setup and the teardown task of a deployment, without edges to others."""
+    deployment = deployments[name]
+    chain = {link: deployments[link] for link in (name, *need.around)}
+    when = "before the first step bound to it" if deployment.lazy else "when the run starts"
+    retries = {} if "retries" in dag.default_args else {"retries": RETRIES, "retry_delay": 10.0}
+    deploy = DeployOperator(
+        task_id=task_id(f"deploy_{name}"),
+        deployment=name,
+        deployments=chain,
+        services=need.services,
+        trigger_rule="none_failed",
+        doc_md=f"Brings the deployment `{name}` ({deployment.type}) up {when}.",
+        **retries,
+    )
+    undeploy = UndeployOperator(
+        task_id=task_id(f"undeploy_{name}"),
+        deployment=name,
+        deployments=chain,
+        doc_md=f"Takes the deployment `{name}` away when nothing of it is needed any more.",
+        **retries,
+    )
+    deploy.as_setup()  # type: ignore[no-untyped-call]
+    # a run's state is that of its steps; a teardown that fails is red by itself
+    undeploy.as_teardown(setups=deploy, on_failure_fail_dagrun=False)
+    return _Pair(deploy, undeploy)
 
 
 def _connect(dag: DAG, tasks: Iterable[str], connect: Callable[[Any], None]) -> None:

@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.model import CwlObject, WorkflowGraph
 from airflow_hybrid.operators.base import HybridTask, origins_of
-from airflow_hybrid.operators.given import (
-    brings_requirements,
-    given_inputs,
-    refuse_nested,
-)
+from airflow_hybrid.operators.given import brings_requirements, given_inputs, refuse_nested
 from airflow_hybrid.operators.outdirs import conf_outdir
 from airflow_hybrid.operators.provenance import Ground
 
@@ -27,10 +23,9 @@ log = logging.getLogger(__name__)
 class InputsOperator(HybridTask):
     """First task of the DAG: the run's conf and Params become one valid CWL input object (its XCom).
 
-    :param base: folder against which relative paths of the Params' defaults are resolved.
+    :param ground: what the DAG is built on: the default inputs, and where inputs at its deployments may be.
     :param outdir_roots: where the run's conf may send the outputs: what is wrong there is said before anything runs.
     :param run_requirements: classes that ``cwl:requirements`` of a run may hold beside the harmless ones.
-    :param ground: what the DAG is built on: where inputs at its deployments may be.
     :raises InputError: unknown, missing or ill-typed inputs, all in one message.
     """
 
@@ -40,17 +35,13 @@ class InputsOperator(HybridTask):
         self,
         *,
         graph: WorkflowGraph,
-        base: str,
-        settings: CwlObject | None = None,
+        ground: Ground,
         run_requirements: Sequence[str] = (),
         outdir_roots: Sequence[str] = (),
-        ground: Ground | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.graph = graph
-        self.base = base
-        self.settings = settings or {}
         self.ground = ground
         self.run_requirements = tuple(run_requirements)
         self.outdir_roots = list(outdir_roots)
@@ -62,10 +53,10 @@ class InputsOperator(HybridTask):
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
         refuse_nested(conf)
         conf_outdir(self.graph, context, self.outdir_roots)
-        given, requirements = job_requirements.split(
-            given_inputs(self.graph, self.settings, dict(context["params"]), conf)
-        )
-        order = validate_inputs(self.graph, {name: with_listings(value) for name, value in given.items()}, self.base)
+        given = given_inputs(self.graph, self.ground.settings, dict(context["params"]), conf)
+        inputs, requirements = job_requirements.split(given)
+        with_folders = {name: with_listings(value) for name, value in inputs.items()}
+        order = validate_inputs(self.graph, with_folders, self.ground.base)
         origins_of(context, self.ground).check_given(order)
         if requirements is not None:
             normal = job_requirements.normal(requirements, self.graph)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +16,17 @@ from airflow_hybrid.operators.given import OUTDIR_KEY
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+@dataclass(frozen=True)
+class Outdirs:
+    """Where outputs go, as templates.
+
+    :ivar run: of one run; ``roots``: below which a run may choose, first the one that ``run`` is in.
+    """
+
+    run: str
+    roots: tuple[str, ...]
 
 
 def conf_outdir(graph: WorkflowGraph, context: Context, roots: Sequence[str]) -> str | None:

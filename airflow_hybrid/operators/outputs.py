@@ -11,7 +11,7 @@ from airflow_hybrid.cwl.documents import cache
 from airflow_hybrid.cwl.documents.trust import located
 from airflow_hybrid.model import CwlObject, JsonValue
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, run_token
-from airflow_hybrid.operators.outdirs import check_own, conf_outdir
+from airflow_hybrid.operators.outdirs import Outdirs, check_own, conf_outdir
 from airflow_hybrid.operators.values import Scope
 from airflow_hybrid.printable import printable
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class OutputsOperator(HybridTask):
     """Last task of the DAG: brings the workflow's outputs to ``outdir`` and returns the CWL output object.
 
-    :param outdir: a path, ``file:`` or object-store URL, a folder for each run.
-    :param outdir_roots: below which the run's conf may give another (key ``outdir``); the first is that of ``outdir``.
+    :param outdirs: paths, ``file:`` or object-store URLs: a folder for each run, and below which folders the run's
+        conf may give another (key ``outdir``).
     :param existing: what becomes of outputs under whose names something is: see
         :data:`airflow_hybrid.operators.gather.EXISTING`
     """
@@ -35,8 +35,7 @@ class OutputsOperator(HybridTask):
         *,
         scope: Scope,
         deployments: Mapping[str, Deployment],
-        outdir: str,
-        outdir_roots: Sequence[str] = (),
+        outdirs: Outdirs,
         existing: str = "rename",
         links: JsonValue = None,
         **kwargs: Any,
@@ -44,8 +43,8 @@ class OutputsOperator(HybridTask):
         super().__init__(**kwargs)
         self.scope = scope
         self.deployments = dict(deployments)
-        self.outdir = outdir
-        self.outdir_roots = list(outdir_roots)
+        self.outdir = outdirs.run
+        self.outdir_roots = list(outdirs.roots)
         self.existing = existing
         self.links = links
 
@@ -60,8 +59,7 @@ class OutputsOperator(HybridTask):
         outdir = conf_outdir(self.scope.graph, context, self.outdir_roots)
         if outdir is None:
             outdir = self.outdir
-            if self.outdir_roots:
-                check_own(outdir, self.outdir_roots[0])
+            check_own(outdir, self.outdir_roots[0])
         deployments = deployments_of_run(self.deployments, context)
         ti: Any = context["ti"]
         run = run_token(ti.dag_id, ti.run_id)
