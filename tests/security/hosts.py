@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
-from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, CommandResult, feed, first_line
+from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, Command, CommandResult, feed
 from airflow_hybrid.sites.hosts.local import LocalHost, clean_environment
 from airflow_hybrid.sites.hosts.ssh.shell import after_marker, remote_command
 from tests import needs
@@ -52,25 +52,18 @@ class SiteHost(LocalHost):
         self.login_shell = needs.program(login_shell)
         self.environment = {**clean_environment(), **(environment or {})}
 
-    async def run(
-        self,
-        command: str,
-        *,
-        stdin: bytes | AsyncIterator[bytes] | None = None,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        label: str | None = None,
-    ) -> CommandResult:
-        line, preamble = remote_command(command)
+    async def _run(self, command: Command) -> CommandResult:
+        line, preamble = remote_command(command.text)
         process = await asyncio.create_subprocess_exec(
             self.login_shell, "-c", line, stdin=-1, stdout=-1, stderr=-1, env=self.environment,
             start_new_session=True, limit=CHUNK_BYTES,
         )  # fmt: skip
         assert process.stdout is not None and process.stderr is not None
-        assert stdin is None or isinstance(stdin, bytes)
-        data = preamble + (stdin or b"")
-        stdout, stderr, _, code = await asyncio.wait_for(
-            asyncio.gather(process.stdout.read(), process.stderr.read(), feed(process, data), process.wait()), timeout_s
+        assert command.stdin is None or isinstance(command.stdin, bytes)
+        data = preamble + (command.stdin or b"")
+        stdout, stderr, _, code = await asyncio.gather(
+            process.stdout.read(), process.stderr.read(), feed(process, data), process.wait()
         )
         own, errors = after_marker(stdout), after_marker(stderr)
         assert own is not None, (stdout, stderr)
-        return CommandResult(self.title, label or first_line(command), code, own, errors or b"")
+        return CommandResult(self.title, command.label, code, own, errors or b"")

@@ -36,7 +36,24 @@ PROGRAM_BYTES = 32 << 20
 """of an answer that holds the progress of somebody else's program, such as the build of an image"""
 STREAM_ERRORS_BYTES = 1 << 20
 """of the stderr of a command whose stdout or stdin is a stream: its end is kept"""
+Stdin = bytes | AsyncIterator[bytes] | None
+"""of a command; an iterator's parts are written one after the other, and None is an empty stdin"""
 _LIMIT: ContextVar[int] = ContextVar("airflow_hybrid_answer_bytes", default=ANSWER_BYTES)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that a location is to run.
+
+    :ivar text: POSIX shell text.
+    :ivar timeout_s: how long it may take; who calls :meth:`Host.run` need not keep to it, for that does.
+    :ivar label: what messages call it.
+    """
+
+    text: str
+    stdin: Stdin
+    timeout_s: float
+    label: str
 
 
 @dataclass(frozen=True)
@@ -118,12 +135,11 @@ class Host(abc.ABC):
         """What the other locations of the deployment call it."""
         return self.location
 
-    @abc.abstractmethod
     async def run(
         self,
         command: str,
         *,
-        stdin: bytes | AsyncIterator[bytes] | None = None,
+        stdin: Stdin = None,
         timeout_s: float = DEFAULT_TIMEOUT_S,
         label: str | None = None,
     ) -> CommandResult:
@@ -139,6 +155,17 @@ class Host(abc.ABC):
         :raises HostKeyError, AuthenticationError: see :mod:`airflow_hybrid.errors`.
         :raises CommandError: it did not end within ``timeout_s`` (exit_code None); what it did is unknown.
         """
+        asked = Command(command, stdin, timeout_s, label or first_line(command))
+        try:
+            return await asyncio.wait_for(self._run(asked), timeout_s)
+        except asyncio.TimeoutError:
+            raise CommandError(
+                f"no answer within {timeout_s:g} s", location=self.title, command=asked.label, exit_code=None
+            ) from None
+
+    @abc.abstractmethod
+    async def _run(self, command: Command) -> CommandResult:
+        """As :meth:`run`, which cancels this when the time is over: nothing that was started may go on then."""
 
     @abc.abstractmethod
     def stream(self, command: str, *, label: str | None = None) -> AbstractAsyncContextManager[ByteStream]:
@@ -155,7 +182,7 @@ class Host(abc.ABC):
         """Release connections. The host may be used again afterwards."""
 
 
-async def feed(process: asyncio.subprocess.Process, stdin: bytes | AsyncIterator[bytes] | None) -> None:
+async def feed(process: asyncio.subprocess.Process, stdin: Stdin) -> None:
     """Write ``stdin`` to a local process; a process that does not read it all is not an error here."""
     assert process.stdin is not None
     try:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from airflow_hybrid.errors import EndedError, HostUnreachableError, SiteError
 from airflow_hybrid.model.clean_shell import CLEAN_SHELL
-from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, Host, first_line
+from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, ByteStream, Command, CommandResult, Host, first_line
 
 _ENDED = "#ah-container "
 _STATES = frozenset({"created", "exited", "stopped", "dead", "removing", "stopping", "configured", "initialized"})
@@ -63,16 +63,9 @@ class ContainerHost(Host):
     def key(self) -> str:
         return f"{self.deployment} ({self.location}, container {self.container} at {self.inner.key})"
 
-    async def run(
-        self,
-        command: str,
-        *,
-        stdin: bytes | AsyncIterator[bytes] | None = None,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        label: str | None = None,
-    ) -> CommandResult:
-        text = await self._text(command)
-        result = await self.inner.run(text, stdin=stdin, timeout_s=timeout_s, label=label or first_line(command))
+    async def _run(self, command: Command) -> CommandResult:
+        text = await self._text(command.text)
+        result = await self.inner.run(text, stdin=command.stdin, timeout_s=command.timeout_s, label=command.label)
         self._raise_if_ended(result)
         return CommandResult(self.title, result.command, result.exit_code, result.stdout, result.stderr)
 

@@ -9,18 +9,17 @@ the command reads an end of file, takes it for *unknown*, and ends.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
-from airflow_hybrid.errors import CommandError, HybridError
+from airflow_hybrid.errors import HybridError
 from airflow_hybrid.sites.hosts.base import (
-    DEFAULT_TIMEOUT_S,
     ByteStream,
+    Command,
     CommandResult,
     Host,
     answer_limit,
@@ -68,23 +67,11 @@ class DialogueHost(Host):
     def key(self) -> str:
         return self.inner.key
 
-    async def run(
-        self,
-        command: str,
-        *,
-        stdin: bytes | AsyncIterator[bytes] | None = None,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        label: str | None = None,
-    ) -> CommandResult:
-        if not _ASKS.search(command) or not (stdin is None or isinstance(stdin, bytes)):
-            return await self.inner.run(command, stdin=stdin, timeout_s=timeout_s, label=label)
-        shown = label or "dialogue"
-        try:
-            return await asyncio.wait_for(self._converse(command, stdin or b"", shown), timeout_s)
-        except asyncio.TimeoutError:
-            raise CommandError(
-                f"no answer within {timeout_s:g} s", location=self.title, command=shown, exit_code=None
-            ) from None
+    async def _run(self, command: Command) -> CommandResult:
+        text, data = command.text, command.stdin
+        if _ASKS.search(text) and (data is None or isinstance(data, bytes)):
+            return await self._converse(text, data or b"", command.label)
+        return await self.inner.run(text, stdin=data, timeout_s=command.timeout_s, label=command.label)
 
     async def _converse(self, command: str, data: bytes, shown: str) -> CommandResult:
         token = secrets.token_hex(8)

@@ -10,15 +10,15 @@ import signal
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 
-from airflow_hybrid.errors import CommandError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION
 from airflow_hybrid.model.clean_shell import CLIENT_LIBRARIES
 from airflow_hybrid.sites.hosts.base import (
     CHUNK_BYTES,
-    DEFAULT_TIMEOUT_S,
     ByteStream,
+    Command,
     CommandResult,
     Host,
+    Stdin,
     end_of,
     feed,
     first_line,
@@ -107,30 +107,14 @@ class LocalHost(Host):
             limit=CHUNK_BYTES,
         )
 
-    async def run(
-        self,
-        command: str,
-        *,
-        stdin: bytes | AsyncIterator[bytes] | None = None,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        label: str | None = None,
-    ) -> CommandResult:
-        process = await self._start(command)
-        where = f"{self.title}: {label or first_line(command)}"
+    async def _run(self, command: Command) -> CommandResult:
+        process = await self._start(command.text)
         try:
-            stdout, stderr, code = await asyncio.wait_for(_converse(process, stdin, where), timeout_s)
-        except asyncio.TimeoutError:
-            await self._end(process)
-            raise CommandError(
-                f"no answer within {timeout_s:g} s",
-                location=self.title,
-                command=label or first_line(command),
-                exit_code=None,
-            ) from None
+            stdout, stderr, code = await _converse(process, command.stdin, f"{self.title}: {command.label}")
         except BaseException:
             await self._end(process)
             raise
-        return CommandResult(self.title, label or first_line(command), _exit_code(code), stdout, stderr)
+        return CommandResult(self.title, command.label, _exit_code(code), stdout, stderr)
 
     @contextlib.asynccontextmanager
     async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
@@ -182,9 +166,7 @@ def _exit_code(code: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-async def _converse(
-    process: asyncio.subprocess.Process, stdin: bytes | AsyncIterator[bytes] | None, where: str
-) -> tuple[bytes, bytes, int]:
+async def _converse(process: asyncio.subprocess.Process, stdin: Stdin, where: str) -> tuple[bytes, bytes, int]:
     assert process.stdout is not None and process.stderr is not None
     stdout, stderr, _, code = await asyncio.gather(
         whole(process.stdout.read, where), whole(process.stderr.read, where), feed(process, stdin), process.wait()

@@ -8,11 +8,12 @@ import contextlib
 import os
 import pwd
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model import LOCAL_LOCATION
 from airflow_hybrid.printable import readable
-from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, DEFAULT_TIMEOUT_S, ByteStream, CommandResult, first_line
+from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, ByteStream, Command, CommandResult, Stdin, first_line
 from airflow_hybrid.sites.hosts.local import ARGUMENT_LIMIT, LocalHost, clean_environment
 
 _BLOCK_BYTES = 4096
@@ -45,18 +46,9 @@ class UserHost(LocalHost):
     def with_variables(self, names: Sequence[str], prelude: str = "") -> LocalHost:
         return UserHost(self.deployment, self.user, self.cores, prelude=self.prelude + prelude, variables=names)
 
-    async def run(
-        self,
-        command: str,
-        *,
-        stdin: bytes | AsyncIterator[bytes] | None = None,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        label: str | None = None,
-    ) -> CommandResult:
-        text, preamble = self._argument(command)
-        return await super().run(
-            text, stdin=_preceded(preamble, stdin), timeout_s=timeout_s, label=label or first_line(command)
-        )
+    async def _run(self, command: Command) -> CommandResult:
+        text, preamble = self._argument(command.text)
+        return await super()._run(replace(command, text=text, stdin=_preceded(preamble, command.stdin)))
 
     @contextlib.asynccontextmanager
     async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
@@ -163,7 +155,7 @@ class UserHost(LocalHost):
         await process.wait()  # 1: they have ended
 
 
-def _preceded(preamble: bytes, stdin: bytes | AsyncIterator[bytes] | None) -> bytes | AsyncIterator[bytes] | None:
+def _preceded(preamble: bytes, stdin: Stdin) -> Stdin:
     if not preamble:
         return stdin
     if stdin is None or isinstance(stdin, bytes):

@@ -14,16 +14,17 @@ import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from airflow_hybrid.errors import CommandError, HostUnreachableError, LocationGoneError, SiteError
+from airflow_hybrid.errors import HostUnreachableError, LocationGoneError, SiteError
 from airflow_hybrid.model.clean_shell import CLEAN_SHELL
 from airflow_hybrid.schedulers.kubernetes import answers
 from airflow_hybrid.sites.hosts.base import (
     CHUNK_BYTES,
-    DEFAULT_TIMEOUT_S,
     STREAM_ERRORS_BYTES,
     ByteStream,
+    Command,
     CommandResult,
     Host,
+    Stdin,
     answer_limit,
     first_line,
     too_long,
@@ -81,29 +82,13 @@ class PodHost(Host):
     def title(self) -> str:
         return f"{self.deployment} ({self.location})"
 
-    async def run(
-        self,
-        command: str,
-        *,
-        stdin: bytes | AsyncIterator[bytes] | None = None,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        label: str | None = None,
-    ) -> CommandResult:
-        shown = label or first_line(command)
-        try:
-            return await asyncio.wait_for(self._run(command, stdin, shown), timeout_s)
-        except asyncio.TimeoutError:
-            raise CommandError(
-                f"no answer within {timeout_s:g} s", location=self.title, command=shown, exit_code=None
-            ) from None
-
-    async def _run(self, command: str, stdin: bytes | AsyncIterator[bytes] | None, shown: str) -> CommandResult:
-        async with self.stream(command, label=shown) as stream:
+    async def _run(self, command: Command) -> CommandResult:
+        async with self.stream(command.text, label=command.label) as stream:
             assert isinstance(stream, PodStream)
             stream.most_errors = answer_limit()
-            feeding = asyncio.ensure_future(_feed(stream, stdin))
+            feeding = asyncio.ensure_future(_feed(stream, command.stdin))
             try:
-                answer = await whole(stream.read, f"{self.title}: {shown}")
+                answer = await whole(stream.read, f"{self.title}: {command.label}")
             finally:
                 feeding.cancel()
                 outcome = (await asyncio.gather(feeding, return_exceptions=True))[0]
@@ -111,7 +96,7 @@ class PodHost(Host):
             if isinstance(outcome, Exception) and not isinstance(outcome, BrokenPipeError):
                 raise outcome
             result = await stream.close()
-            return CommandResult(self.title, shown, result.exit_code, answer, result.stderr)
+            return CommandResult(self.title, command.label, result.exit_code, answer, result.stderr)
 
     @contextlib.asynccontextmanager
     async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
@@ -257,7 +242,7 @@ class PodStream:
         )
 
 
-async def _feed(stream: PodStream, stdin: bytes | AsyncIterator[bytes] | None) -> None:
+async def _feed(stream: PodStream, stdin: Stdin) -> None:
     """Write stdin; a command that does not read it all is not an error here: its exit code says why."""
     if isinstance(stdin, bytes) and stdin:
         await stream.write(stdin)

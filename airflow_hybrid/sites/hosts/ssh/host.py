@@ -19,10 +19,11 @@ from airflow_hybrid.printable import readable
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 from airflow_hybrid.sites.hosts.base import (
     CHUNK_BYTES,
-    DEFAULT_TIMEOUT_S,
     ByteStream,
+    Command,
     CommandResult,
     Host,
+    Stdin,
     end_of,
     first_line,
     whole,
@@ -72,33 +73,22 @@ class SshHost(Host):
     def address(self) -> str:
         return self.settings.host or self.location
 
-    async def run(
-        self,
-        command: str,
-        *,
-        stdin: bytes | AsyncIterator[bytes] | None = None,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
-        label: str | None = None,
-    ) -> CommandResult:
-        shown = label or first_line(command)
+    async def _run(self, command: Command) -> CommandResult:
         try:
-            return await asyncio.wait_for(self._run(command, stdin, shown), timeout_s)
-        except asyncio.TimeoutError:
-            raise CommandError(
-                f"no answer within {timeout_s:g} s", location=self.title, command=shown, exit_code=None
-            ) from None
+            return await self._converse(command)
         except SiteError as error:
-            error.where = error.where or f"{self.title}: {shown}"
+            error.where = error.where or f"{self.title}: {command.label}"
             raise
 
-    async def _run(self, command: str, stdin: bytes | AsyncIterator[bytes] | None, shown: str) -> CommandResult:
-        line, preamble = remote_command(self.prelude + command)
+    async def _converse(self, command: Command) -> CommandResult:
+        where = f"{self.title}: {command.label}"
+        line, preamble = remote_command(self.prelude + command.text)
         async with self._connection.process(line) as process:
             try:
                 stdout, stderr, _ = await asyncio.gather(
-                    whole(process.stdout.read, f"{self.title}: {shown}"),
-                    whole(process.stderr.read, f"{self.title}: {shown}"),
-                    _feed(process, preamble, stdin),
+                    whole(process.stdout.read, where),
+                    whole(process.stderr.read, where),
+                    _feed(process, preamble, command.stdin),
                 )
                 await process.wait_closed()
             except asyncssh.Error:
@@ -106,9 +96,9 @@ class SshHost(Host):
             code = self._exit_code(process)
         own = after_marker(stdout)
         if own is None:
-            raise self._no_shell(shown, code, stdout, stderr)
+            raise self._no_shell(command.label, code, stdout, stderr)
         errors = after_marker(stderr)
-        return CommandResult(self.title, shown, code, own, stderr if errors is None else errors)
+        return CommandResult(self.title, command.label, code, own, stderr if errors is None else errors)
 
     def _exit_code(self, process: asyncssh.SSHClientProcess[bytes]) -> int:
         if process.exit_status is not None and process.exit_status >= 0:
@@ -222,9 +212,7 @@ class _SshStream:
         await asyncio.gather(self._stderr, return_exceptions=True)
 
 
-async def _feed(
-    process: asyncssh.SSHClientProcess[bytes], preamble: bytes, stdin: bytes | AsyncIterator[bytes] | None
-) -> None:
+async def _feed(process: asyncssh.SSHClientProcess[bytes], preamble: bytes, stdin: Stdin) -> None:
     """Write stdin; a command that does not read it all is not an error here: its exit code says why."""
     try:
         if preamble or isinstance(stdin, bytes):
