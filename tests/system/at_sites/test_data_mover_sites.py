@@ -18,7 +18,7 @@ from airflow_hybrid.errors import HostUnreachableError, SiteError, TransferError
 from airflow_hybrid.model import FileRef, LineageEntry
 from airflow_hybrid.sites import connectors
 from airflow_hybrid.sites.files.mover import DataMover, StageRequest, store_path
-from airflow_hybrid.sites.hosts.base import Host
+from airflow_hybrid.sites.hosts.base import Host, answers_up_to
 from tests.system import sites
 
 pytestmark = [pytest.mark.testbed]
@@ -68,7 +68,10 @@ class World:
         return store_path(str(self.deployments[to].workdir), file)
 
     async def read(self, file: dict[str, Any], to: str) -> bytes:
-        return (await (await self.host(to)).run(f"cat {shlex.quote(self.copy(file, to))}")).check("no copy").stdout
+        host = await self.host(to)
+        with answers_up_to(64 * MIB):
+            answer = await host.run(f"cat {shlex.quote(self.copy(file, to))}")
+        return answer.check("no copy").stdout
 
     async def leftovers(self, to: str) -> str:
         return await self.sh(to, f"find {shlex.quote(str(self.deployments[to].workdir))} -name '.[in]*' || :")
