@@ -145,7 +145,7 @@ def check_sites(args: argparse.Namespace) -> None:
     names = args.deployment or [name for name in hybrid.deployments if name in _used(hybrid)]
 
     async def run() -> list[check.Finding]:
-        from airflow_hybrid.sites.connectors import close_all
+        from airflow_hybrid.sites.closing import close_all
 
         try:
             return await check.check(hybrid.deployments, hybrid.links, names=names, timeout_s=args.timeout)

@@ -7,7 +7,7 @@ This module is all that a warm load of a hybrid file needs: no pydantic, no YAML
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -97,6 +97,11 @@ class Link:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Link:
         return cls(**value)
+
+    @classmethod
+    def all_from_json(cls, values: Iterable[Mapping[str, Any]] | None) -> tuple[Link, ...]:
+        """Those of a list; None is an empty one."""
+        return tuple(cls.from_json(value) for value in values or ())
 
 
 @dataclass(frozen=True)

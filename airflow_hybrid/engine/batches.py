@@ -219,7 +219,7 @@ class BatchRunner:
                 paths[uri] = ""
                 elsewhere.append(file)
         executables = await asyncio.to_thread(words_for, elsewhere, self.context.spec.deployments)
-        executables.update(await words_at_sites(elsewhere, self.context.mover, self.context.log))
+        executables.update(await words_at_sites(elsewhere, self.context.locations, self.context.log))
         for file in elsewhere:
             uri = file["location"]
             paths[uri] = store_path(place.workdir, file, executables.get(uri, ""))
@@ -247,17 +247,17 @@ class BatchRunner:
                     ref = ref_of(member)
                     if ref is not None and ref.uri not in found and job_directory_of(ref.path) is None:
                         self._check_known(ref, job)
-                        found[ref.uri] = StageRequest.of(member, await self.context.mover.host_of(ref), ref.path)
+                        found[ref.uri] = StageRequest.of(member, await self.context.locations.host_of(ref), ref.path)
         by_host: dict[str, list[StageRequest]] = {}
         for request in found.values():
             by_host.setdefault(request.host.key, []).append(request)
         return list(by_host.values())
 
     def _same_storage(self, place: Place, ref: FileRef) -> bool:
-        return self.context.mover.same_storage(ref, place.host)
+        return self.context.locations.same_storage(ref, place.host)
 
     def _check_known(self, ref: FileRef, job: PendingJob) -> None:
-        if not self.context.mover.knows(ref):
+        if not self.context.locations.knows(ref):
             raise CwlError(
                 f"an input file is said to be at deployment {ref.deployment!r}, which this DAG does not have",
                 where=job.label,

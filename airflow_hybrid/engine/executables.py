@@ -13,7 +13,7 @@ from airflow_hybrid.engine.common import Logger
 from airflow_hybrid.engine.placing.places import ref_of
 from airflow_hybrid.errors import CommandError, SiteError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, CwlObject, FileRef
-from airflow_hybrid.sites.files.mover import DataMover
+from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.store import executables_word
 from airflow_hybrid.sites.hosts.base import FOLDER_BYTES, PATH_BYTES, Host, answer_bytes, answers_up_to
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
@@ -37,7 +37,7 @@ def words_for(files: Sequence[CwlObject], deployments: Mapping[str, Deployment])
     return found
 
 
-async def words_at_sites(files: Sequence[CwlObject], mover: DataMover, log: Logger) -> dict[str, str]:
+async def words_at_sites(files: Sequence[CwlObject], locations: Locations, log: Logger) -> dict[str, str]:
     """The same of files that are elsewhere, in one command per site; what is on this machine is left out.
 
     A site that cannot be asked is warned of: its files may all have been copied before, and it is not needed.
@@ -45,12 +45,12 @@ async def words_at_sites(files: Sequence[CwlObject], mover: DataMover, log: Logg
     asked: dict[tuple[str, str], dict[str, FileRef]] = {}
     for file in files:
         ref = ref_of(file)
-        if ref is not None and not _is_here(ref, mover.deployments):
+        if ref is not None and not _is_here(ref, locations.deployments):
             asked.setdefault((ref.deployment, ref.location), {})[file["location"]] = ref
     found: dict[str, str] = {}
     for refs in asked.values():
         try:
-            host = await mover.host_of(next(iter(refs.values())))
+            host = await locations.host_of(next(iter(refs.values())))
             names = await _names_at(host, [ref.path for ref in refs.values()])
         except SiteError as error:
             log.warning("which of %d input files can be executed is not known: %s", len(refs), error)

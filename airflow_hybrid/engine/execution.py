@@ -26,6 +26,7 @@ from airflow_hybrid.model import Resources
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS, counted
 from airflow_hybrid.removal import shell as removal
+from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.mover import DataMover
 
 log = logging.getLogger(__name__)
@@ -39,8 +40,8 @@ class FragmentExecution:
     """Runs one fragment to its end. ``run`` may be called in any process, at any time, again."""
 
     def __init__(self, spec: FragmentSpec, logger: Logger | None = None) -> None:
-        mover = DataMover(spec.deployments, spec.links)
-        self.context = FragmentContext(spec, Places(spec), mover, logger or log)
+        locations = Locations(spec.deployments, spec.links)
+        self.context = FragmentContext(spec, Places(spec), locations, DataMover(locations), logger or log)
         self.jobs = 0
         self.chooser = Chooser(self.context)
         self.batches = BatchRunner(self.context)

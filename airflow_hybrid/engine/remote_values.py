@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model import FileRef, Question
+from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files import web
-from airflow_hybrid.sites.files.mover import DataMover
 from airflow_hybrid.sites.files.objects import is_url
 from airflow_hybrid.sites.hosts import probe
 from airflow_hybrid.sites.hosts.base import FOLDER_BYTES, answers_up_to
@@ -29,7 +29,7 @@ async def read_start(uri: str, deployments: Mapping[str, Deployment]) -> bytes:
     if is_url(uri):
         return await asyncio.to_thread(web.read_start, uri, START_BYTES)
     ref = FileRef.parse(uri)
-    host = await DataMover(deployments).host_of(ref)
+    host = await Locations(deployments).host_of(ref)
     question = Question("contents", ref.path, work_directory_of(ref.path) or "")
     seen = await probe.facts(host, [question])
     if ref.path in seen.replaced:
@@ -48,7 +48,7 @@ async def list_folder(uri: str, deployments: Mapping[str, Deployment]) -> list[t
     :raises SiteError: it cannot be listed.
     """
     ref = FileRef.parse(uri)
-    host = await DataMover(deployments).host_of(ref)
+    host = await Locations(deployments).host_of(ref)
     work = work_directory_of(ref.path)
     if work is None:
         enter, follow = f"cd -- {shlex.quote(ref.path)} || exit", "-L"

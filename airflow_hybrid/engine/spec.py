@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from airflow_hybrid.config import Deployment
+from airflow_hybrid.config import Deployment, Link
 from airflow_hybrid.cwl.jobs.fragment import InstanceResult
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, LineageEntry
 
@@ -69,7 +69,7 @@ class FragmentSpec:
     bindings: tuple[Binding, ...]
     deployments: Mapping[str, Deployment]
     identity: TaskIdentity
-    links: JsonValue = None
+    links: tuple[Link, ...] = ()
     chunked: bool = False
     reuse: bool = True
     first: int = 0
@@ -92,7 +92,7 @@ class FragmentSpec:
             "bindings": [b.to_json() for b in self.bindings],
             "deployments": {name: d.to_json() for name, d in self.deployments.items()},
             "identity": self.identity.to_json(),
-            "links": self.links,
+            "links": [link.to_json() for link in self.links],
             "chunked": self.chunked,
             "reuse": self.reuse,
             "first": self.first,
@@ -111,6 +111,7 @@ class FragmentSpec:
                 "bindings": tuple(Binding.from_json(b) for b in value["bindings"]),
                 "deployments": {n: Deployment.from_json(d) for n, d in value["deployments"].items()},
                 "identity": TaskIdentity(**value["identity"]),
+                "links": Link.all_from_json(value["links"]),
             }
         )
 

@@ -52,7 +52,8 @@ class HybridSshUriHook(HybridSshHook):
 
 async def _test(deployment: Deployment) -> tuple[bool, str]:
     from airflow_hybrid.sites import check
-    from airflow_hybrid.sites.connectors import close_all, open_connector
+    from airflow_hybrid.sites.closing import close_all
+    from airflow_hybrid.sites.connectors import open_connector
 
     try:
         connector = open_connector({deployment.name: deployment}, deployment.name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException
 
-from airflow_hybrid.config import Deployment, bind
+from airflow_hybrid.config import Deployment, Link, bind
 from airflow_hybrid.cwl.documents import cache
 from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.cwl.values.scatter import slice_scatter
@@ -152,7 +152,7 @@ class HybridOperator(HybridTask):
             bindings=setup.bindings,
             deployments=deployments_of_run(setup.deployments, context),
             identity=identity,
-            links=setup.links,
+            links=Link.all_from_json(setup.links),
             chunked=self.chunk is not None,
             first=int(self.chunk["lo"]) if self.chunk is not None else 0,
             began=_began(context),

@@ -49,7 +49,7 @@ from airflow_hybrid.model import CwlObject
 from airflow_hybrid.operators.values import OUTPUTS_TASK, RETURN
 from airflow_hybrid.runner.interrupts import interrupts_outside_of_tasks
 from airflow_hybrid.runner.told import TaskError
-from airflow_hybrid.sites.connectors import close_all
+from airflow_hybrid.sites.closing import close_all
 
 log = logging.getLogger(__name__)
 

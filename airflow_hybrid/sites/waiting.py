@@ -110,7 +110,7 @@ class _Running:
         try:
             return await self._work
         finally:
-            from airflow_hybrid.sites.connectors import close_all  # whoever parses a DAG needs none of them
+            from airflow_hybrid.sites.closing import close_all  # whoever parses a DAG needs none of them
 
             await close_all()
 

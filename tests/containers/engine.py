@@ -19,7 +19,7 @@ from airflow_hybrid.engine import FragmentExecution, FragmentSpec, TaskIdentity
 from airflow_hybrid.model import Binding, CwlObject, Source, Step, Target
 from airflow_hybrid.operators.gather.gathering import gather
 from airflow_hybrid.operators.gather.rules import OutputRules
-from airflow_hybrid.sites.connectors import close_all
+from airflow_hybrid.sites.closing import close_all
 
 
 @dataclass

@@ -16,7 +16,8 @@ import pytest
 from airflow_hybrid.config import Deployment, for_run, parse_deployments
 from airflow_hybrid.errors import DeployError, EndedError, HybridError, JobFailedError
 from airflow_hybrid.model import Target
-from airflow_hybrid.sites.connectors import Connector, close_all, open_connector
+from airflow_hybrid.sites.closing import close_all
+from airflow_hybrid.sites.connectors import Connector, open_connector
 from airflow_hybrid.sites.connectors.base import Deployed
 from tests.containers.conftest import MINI
 from tests.containers.engine import Bench, text_of

@@ -22,7 +22,7 @@ from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from airflow_hybrid.sites.batches.look import look
 from airflow_hybrid.sites.batches.queue import JobQueue
 from airflow_hybrid.sites.files.carrier import Carrier
-from airflow_hybrid.sites.files.links import Links
+from airflow_hybrid.sites.files.links import KnownWays
 from airflow_hybrid.sites.files.requests import StageRequest
 from airflow_hybrid.sites.hosts import probe
 from airflow_hybrid.sites.hosts.base import CommandResult, Host, answer_bytes, answers_up_to
@@ -75,7 +75,7 @@ async def probe_files(host: Host, folder: str) -> None:
 
 async def look_at_inputs(host: Host, folder: str) -> None:
     requests = [StageRequest(f"hybrid://hpc/login{folder}/{n}", host, f"{folder}/to/{n}") for n in range(1000)]
-    await Carrier(host, host, (), Links()).look(requests)
+    await Carrier(host, host, (), KnownWays()).look(requests)
 
 
 async def measure_folders(host: Host, folder: str) -> None:
@@ -117,7 +117,7 @@ async def test_a_question_about_paths_is_bounded_by_their_number(tmp_path: Path)
 
 
 async def test_a_folder_may_have_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_values.DataMover, "host_of", lambda *_: _done(endless()))
+    monkeypatch.setattr(remote_values.Locations, "host_of", lambda *_: _done(endless()))
     with pytest.raises(AnswerTooLongError) as error:
         await remote_values.list_folder(f"hybrid://hpc/login{tmp_path}", {})
     assert str(error.value).split("\n")[0] == (

@@ -246,7 +246,7 @@ class Chooser:
         total = 0
         for file in job.files():
             ref = ref_of(file)
-            if ref is None or not self.context.mover.same_storage(ref, place.host):
+            if ref is None or not self.context.locations.same_storage(ref, place.host):
                 total += int(file.get("size") or 0)
         return total
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from airflow_hybrid.engine.common import Logger
 from airflow_hybrid.engine.placing.places import Places
 from airflow_hybrid.engine.spec import FragmentSpec
+from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.mover import DataMover
 
 
@@ -16,10 +17,12 @@ class FragmentContext:
     """One execution of one fragment.
 
     :ivar spec: what is to be run; ``places``: where its steps may run.
-    :ivar mover: moves its files; ``log``: of its task.
+    :ivar locations: which files are where; ``mover``: moves them.
+    :ivar log: of its task.
     """
 
     spec: FragmentSpec
     places: Places
+    locations: Locations
     mover: DataMover
     log: Logger

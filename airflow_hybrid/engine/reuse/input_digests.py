@@ -13,7 +13,7 @@ from airflow_hybrid.engine.executables import words_for
 from airflow_hybrid.engine.placing.places import ref_of
 from airflow_hybrid.engine.reuse.records import tree_digest
 from airflow_hybrid.model import CwlObject, Question, SiteFacts
-from airflow_hybrid.sites.files.mover import DataMover
+from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.hosts import probe
 from airflow_hybrid.sites.hosts.base import PATH_BYTES, Host, answer_bytes, answers_up_to
 
@@ -24,8 +24,8 @@ HASHED_BYTES = 4 << 30
 class InputDigests:
     """Reads inputs where they are. Nothing is remembered: what was read a moment ago may have changed."""
 
-    def __init__(self, mover: DataMover) -> None:
-        self.mover = mover
+    def __init__(self, locations: Locations) -> None:
+        self.locations = locations
 
     async def unsaid(self, jobs: Sequence[PendingJob]) -> dict[str, str]:
         """Digests of the files of which nothing is said, and of directories, as they are now: location -> digest.
@@ -61,7 +61,7 @@ class InputDigests:
         if contents is None:
             return None
         files = [item for item in job.files() if item["class"] != "Directory"]
-        for location, word in words_for(files, self.mover.deployments).items():
+        for location, word in words_for(files, self.locations.deployments).items():
             contents[location] += f" {word}"
         return contents
 
@@ -71,9 +71,9 @@ class InputDigests:
         for number, locations in enumerate((files, folders)):
             for location in locations:
                 ref = ref_of({"location": location})
-                if ref is None or not self.mover.knows(ref):
+                if ref is None or not self.locations.knows(ref):
                     continue
-                host = await self.mover.host_of(ref)
+                host = await self.locations.host_of(ref)
                 entry = asked.setdefault(host.key, (host, {}, {}))
                 entry[1 + number][ref.path] = location  # type: ignore[index]
         found: dict[str, str] = {}

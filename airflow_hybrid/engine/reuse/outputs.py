@@ -66,7 +66,7 @@ class Reuse:
 
     def __init__(self, context: FragmentContext) -> None:
         self.context = context
-        self.inputs = InputDigests(context.mover)
+        self.inputs = InputDigests(context.locations)
 
     async def find(
         self, place: Place, jobs: Sequence[PendingJob], scripts: Mapping[str, JobScript], image: ReadyImage | None

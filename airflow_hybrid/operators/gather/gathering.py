@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from airflow_hybrid.config import Deployment
+from airflow_hybrid.config import Deployment, Link
 from airflow_hybrid.cwl.documents.trust import located
 from airflow_hybrid.engine import Logger
 from airflow_hybrid.errors import ConfigError, TransferError
@@ -24,6 +24,7 @@ from airflow_hybrid.operators.gather.outdir import Merged, Outdir
 from airflow_hybrid.operators.gather.plan import Plan
 from airflow_hybrid.operators.gather.rules import OutputRules
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
+from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.mover import DataMover
 from airflow_hybrid.sites.hosts.local import LocalHost
 
@@ -118,7 +119,7 @@ async def _bring(
         lineage = await asyncio.to_thread(plan.assemble, tree)
         requests = plan.requests(LocalHost(), tree)
         if requests:
-            lineage += await DataMover(deployments, links).stage(requests)
+            lineage += await DataMover(Locations(deployments, Link.all_from_json(links))).stage(requests)
         merged = await asyncio.to_thread(outdir.merge, tree)
         start = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, tree).uri + "/"
 

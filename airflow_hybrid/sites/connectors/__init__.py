@@ -8,6 +8,6 @@ A third party adds a type by a subclass of :class:`Connector` and an entry point
 from __future__ import annotations
 
 from airflow_hybrid.sites.connectors.base import Connector
-from airflow_hybrid.sites.connectors.registry import ENTRY_POINT_GROUP, close_all, connector_class, open_connector
+from airflow_hybrid.sites.connectors.registry import ENTRY_POINT_GROUP, connector_class, open_connector
 
-__all__ = ["ENTRY_POINT_GROUP", "Connector", "close_all", "connector_class", "open_connector"]
+__all__ = ["ENTRY_POINT_GROUP", "Connector", "connector_class", "open_connector"]

@@ -104,11 +104,8 @@ def connector_class(deployment: Deployment, wrapped: Connector | None = None) ->
     return loaded
 
 
-async def close_all() -> None:
-    """Finish what is pending, and close the connections of this event loop; to be called before it ends."""
-    from airflow_hybrid.sites.reuse.index import write_all
-
-    await write_all()
+async def close_connectors() -> None:
+    """Close the connections of this event loop."""
     _, connectors = _OPEN.get(asyncio.get_running_loop(), (0, {}))
     for connector in list(connectors.values()):
         if connector.owns_hosts:

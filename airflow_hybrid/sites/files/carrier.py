@@ -10,13 +10,13 @@ import time
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from airflow_hybrid.config import Link
 from airflow_hybrid.errors import CommandError, HybridError, SiteError, TransferError
 from airflow_hybrid.model import LineageEntry
 from airflow_hybrid.printable import printable
 from airflow_hybrid.sites.files import scripts
-from airflow_hybrid.sites.files.links import Links
+from airflow_hybrid.sites.files.links import DirectTransfer, KnownWays
 from airflow_hybrid.sites.files.requests import Key, Move, StageRequest, checksum_of, entry, gone, key_of, token
 from airflow_hybrid.sites.files.store import incoming_root
 from airflow_hybrid.sites.files.transfer import Ended, is_local, relay
@@ -43,7 +43,7 @@ class Carrier:
     :param links: which deployments reach each other; ``ways``: what this process knows of them.
     """
 
-    def __init__(self, source: Host, host: Host, links: Sequence[Any], ways: Links) -> None:
+    def __init__(self, source: Host, host: Host, links: Sequence[Link], ways: KnownWays) -> None:
         self.source, self.host, self.links, self.ways = source, host, links, ways
 
     async def look(self, requests: Sequence[StageRequest]) -> list[Move]:
@@ -123,7 +123,8 @@ class Carrier:
         receive = scripts.receive(root, mark, [move.item for move in moves], compressed=compress)
         with answers_up_to(answer_bytes(len(moves), PATH_BYTES)):
             if not is_local(self.source) and not is_local(self.host) and not last:
-                ended = await self.ways.carry(self.links, self.source, self.host, send, receive, root)
+                transfer = DirectTransfer(self.source, send, self.host, receive, root)
+                ended = await self.ways.carry(self.links, transfer)
                 if ended is not None:
                     return "direct", ended
             ended = await relay(self.source, send, self.host, receive, bulk=size >= BULK_BYTES)

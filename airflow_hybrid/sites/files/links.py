@@ -6,9 +6,10 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
+from airflow_hybrid.config import Link
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.sites.files import scripts
 from airflow_hybrid.sites.files.transfer import Ended, Way, pull, push, trial
@@ -21,31 +22,44 @@ BROKEN_FOR_S = 300.0
 """how long a way that did not work is left alone"""
 
 
-class Links:
+@dataclass(frozen=True)
+class DirectTransfer:
+    """What is to go from one location straight to another.
+
+    :ivar send: shell text at the source; ``receive``: at the destination.
+    :ivar folder: at the destination, for a note by which a way is tried.
+    """
+
+    source: Host
+    send: str
+    destination: Host
+    receive: str
+    folder: str
+
+
+class KnownWays:
     """Which ways have been tried in this process, and whether they worked."""
 
     def __init__(self) -> None:
         self._good: set[tuple[str, str, Way]] = set()
         self._broken_until: dict[tuple[str, str, Way], float] = {}
 
-    async def carry(
-        self, links: Sequence[Any], source: Host, destination: Host, send: str, receive: str, folder: str
-    ) -> Ended | None:
+    async def carry(self, links: Sequence[Link], transfer: DirectTransfer) -> Ended | None:
         """Send directly, by the first way that works; None if there is none.
 
         A way to the destination is believed only when it has been seen to lead to the destination's own files; a way
         to the source needs no such proof, for what comes from elsewhere has another digest.
         """
-        for way, pushed in ways(links, source, destination):
-            key = (source.title, destination.title, way)
+        for way, pushed in ways(links, transfer.source, transfer.destination):
+            key = (transfer.source.title, transfer.destination.title, way)
             if time.monotonic() < self._broken_until.get(key, 0.0):
                 continue
             try:
-                if pushed and key not in self._good:
-                    if problem := await trial(source, way, destination, folder, secrets.token_hex(8)):
-                        raise SiteError(problem)
-                    self._good.add(key)
-                ended = await (push(source, send, way, receive) if pushed else pull(way, send, destination, receive))
+                if pushed:
+                    await self._trust(key, transfer)
+                    ended = await push(transfer.source, transfer.send, way, transfer.receive)
+                else:
+                    ended = await pull(way, transfer.send, transfer.destination, transfer.receive)
             except SiteError as error:
                 self._broken(key, error.message)
                 continue
@@ -57,6 +71,16 @@ class Links:
             self._broken(key, ended.words)
         return None
 
+    async def _trust(self, key: tuple[str, str, Way], transfer: DirectTransfer) -> None:
+        """:raises SiteError: the way does not lead to the destination's own files, as far as can be seen."""
+        if key in self._good:
+            return
+        token = secrets.token_hex(8)
+        problem = await trial(transfer.source, key[2], transfer.destination, transfer.folder, token)
+        if problem:
+            raise SiteError(problem)
+        self._good.add(key)
+
     def _broken(self, key: tuple[str, str, Way], why: str) -> None:
         self._good.discard(key)
         self._broken_until[key] = time.monotonic() + BROKEN_FOR_S
@@ -64,23 +88,19 @@ class Links:
                     key[0], key[1], " ".join(key[2].argv[-2:]), why.strip()[-300:])  # fmt: skip
 
 
-def ways(links: Sequence[Any], source: Host, destination: Host) -> Iterator[tuple[Way, bool]]:
+def ways(links: Sequence[Link], source: Host, destination: Host) -> Iterator[tuple[Way, bool]]:
     """Ways that the hybrid file names between two locations: from the source (True) or the destination (False)."""
     for link in links:
-        ends = (_field(link, "source"), _field(link, "target"))
+        ends = (link.source, link.target)
         if ends == (source.deployment, destination.deployment):
             target, pushed = destination, True
         elif ends == (destination.deployment, source.deployment):
             target, pushed = source, False
         else:
             continue
-        address = _field(link, "address") or _address(target)
+        address = link.address or _address(target)
         if address and not address.startswith("-"):
-            yield Way.to(address, _field(link, "identity")), pushed
-
-
-def _field(link: Any, name: str) -> Any:
-    return link.get(name) if isinstance(link, Mapping) else getattr(link, name, None)
+            yield Way.to(address, link.identity), pushed
 
 
 def _address(host: Host) -> str | None:

@@ -14,17 +14,16 @@ import logging
 import time
 import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Protocol
 
-from airflow_hybrid.config import Deployment
-from airflow_hybrid.errors import CommandError, ConfigError, TransferError
-from airflow_hybrid.model import LOCAL_DEPLOYMENT, FileRef, LineageEntry
-from airflow_hybrid.sites.connectors import open_connector
+from airflow_hybrid.config import Link
+from airflow_hybrid.errors import CommandError, TransferError
+from airflow_hybrid.model import FileRef, LineageEntry
 from airflow_hybrid.sites.files import scripts, web
 from airflow_hybrid.sites.files.carrier import LOOK_TIMEOUT_S, Carrier, bytes_per_s, streams
 from airflow_hybrid.sites.files.link_script import link_files
-from airflow_hybrid.sites.files.links import Links
+from airflow_hybrid.sites.files.links import KnownWays
 from airflow_hybrid.sites.files.requests import (
     Key,
     StageRequest,
@@ -53,53 +52,33 @@ class _Shared:
 
     inflight: dict[Key, asyncio.Future[None]]
     slots: dict[tuple[str, str], asyncio.Semaphore]
-    links: Links
+    ways: KnownWays
 
 
 _SHARED: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = weakref.WeakKeyDictionary()
 
 
-class DataMover:
-    """Moves files between the deployments of one workflow.
-
-    :param deployments: by name.
-    :param links: which deployments reach each other: :class:`airflow_hybrid.config.Link` values, or their JSON.
-    """
-
-    def __init__(self, deployments: Mapping[str, Deployment], links: Sequence[Any] | None = None) -> None:
-        self.deployments = deployments
-        self.links = tuple(links or ())
-
-    # --- what is where -----------------------------------------------------------------------------------------------
-
-    def knows(self, ref: FileRef) -> bool:
-        """Whether the file is at a deployment of this workflow (or on this machine)."""
-        return ref.deployment == LOCAL_DEPLOYMENT or ref.deployment in self.deployments
+class FileLocations(Protocol):
+    """Which files are where: :class:`airflow_hybrid.sites.connectors.locations.Locations`, or a test's own."""
 
     def same_storage(self, ref: FileRef, host: Host) -> bool:
         """Whether ``host`` sees the file under the same path."""
-        if ref.deployment != host.deployment:
-            return False
-        return ref.location == host.location or open_connector(self.deployments, ref.deployment).shares(ref.path)
 
     async def host_of(self, ref: FileRef) -> Host:
-        """The location that holds the file.
+        """The location that holds the file."""
 
-        :raises ConfigError: the workflow has no such location.
-        """
-        if not self.knows(ref):
-            raise ConfigError(f"{ref.uri} is at deployment {ref.deployment!r}, which this workflow does not have")
-        connector = open_connector(self.deployments, ref.deployment)
-        hosts = await connector.hosts()
-        for host in hosts:
-            if host.location == ref.location:
-                return host
-        if hosts and connector.shares(ref.path):
-            return hosts[0]
-        raise ConfigError(
-            f"{ref.uri} is at location {ref.location!r}, which deployment {ref.deployment!r} does not have",
-            hint=f"it has: {', '.join(host.location for host in hosts)}",
-        )
+    def links(self) -> Sequence[Link]:
+        """Which deployments reach each other, by the names that their hosts have."""
+
+
+class DataMover:
+    """Moves files between the deployments of one workflow.
+
+    :param locations: tells which files are where.
+    """
+
+    def __init__(self, locations: FileLocations) -> None:
+        self.locations = locations
 
     @staticmethod
     def bytes_per_s(source: str, destination: str) -> float | None:
@@ -166,7 +145,7 @@ class DataMover:
             digest = there.get(key_of(request))
             if digest is not None and (digest == "" or digest == request.digest):
                 done[key_of(request)] = entry(request, "in place", request.size or 0, 0.0, request.digest, reused=True)
-            elif self.same_storage(ref, host):
+            elif self.locations.same_storage(ref, host):
                 inside.append(request)
             else:
                 groups.setdefault((ref.deployment, ref.location), []).append(request)
@@ -186,7 +165,7 @@ class DataMover:
         for request in requests:
             ref = request.ref
             named = is_content_addressed(request.path, request.digest) or (
-                ref is not None and self.same_storage(ref, host) and ref.path == request.path
+                ref is not None and self.locations.same_storage(ref, host) and ref.path == request.path
             )
             if named and request.kind == "f":
                 named_ones.append(request)
@@ -268,8 +247,8 @@ class DataMover:
         """Everything that goes from one location to another."""
         ref = requests[0].ref
         assert ref is not None
-        source = await self.host_of(ref)
-        carrier = Carrier(source, host, self._links(), _shared().links)
+        source = await self.locations.host_of(ref)
+        carrier = Carrier(source, host, self.locations.links(), _shared().ways)
         moves = await carrier.look(requests)
         done: dict[Key, LineageEntry] = {}
         wanted = []
@@ -284,17 +263,6 @@ class DataMover:
             for stream in streams(wanted):
                 done.update(await carrier.carry(stream))
         return done
-
-    def _links(self) -> list[Any]:
-        """The links between storages: one to or from a queue is one of the host that it works on."""
-        found = []
-        for link in self.links:
-            values = dict(link) if isinstance(link, Mapping) else asdict(link)
-            for end in ("source", "target"):
-                if values[end] in self.deployments:
-                    values[end] = open_connector(self.deployments, values[end]).storage
-            found.append(values)
-        return found
 
     # --- from the web ------------------------------------------------------------------------------------------------
 
@@ -315,7 +283,7 @@ class DataMover:
 def _shared() -> _Shared:
     loop = asyncio.get_running_loop()
     if loop not in _SHARED:
-        _SHARED[loop] = _Shared({}, {}, Links())
+        _SHARED[loop] = _Shared({}, {}, KnownWays())
     return _SHARED[loop]
 
 

@@ -18,6 +18,7 @@ from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.sites.batches.queue import JobQueue
 from airflow_hybrid.sites.batches.runner import RUNNER
 from airflow_hybrid.sites.connectors.base import own_folder
+from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.containers.images import obtain_command
 from airflow_hybrid.sites.files.mover import DataMover
 from airflow_hybrid.sites.files.requests import StageRequest
@@ -50,7 +51,7 @@ async def test_folders_in_the_work_directory_are_closed_and_a_job_keeps_its_umas
     (tmp_path / "input").write_text("x")
     file = {"class": "File", "location": (tmp_path / "input").as_uri()}
     other = LocalHost("other", "other")
-    await DataMover({"other": Deployment("other", "local")}).stage(
+    await DataMover(Locations({"other": Deployment("other", "local")})).stage(
         [StageRequest.of(file, other, store_path(str(workdir), file))]
     )
     source = ImageSource(image_id="nothing:1")

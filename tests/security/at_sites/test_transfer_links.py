@@ -20,6 +20,7 @@ from airflow_hybrid.engine.remote_values import list_folder, read_start
 from airflow_hybrid.errors import SiteError, TransferError
 from airflow_hybrid.model import FileRef
 from airflow_hybrid.sites.connectors import open_connector
+from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files import scripts
 from airflow_hybrid.sites.files.link_script import link_files
 from airflow_hybrid.sites.files.mover import DataMover, StageRequest, store_path
@@ -47,7 +48,7 @@ async def sent(path: Path, target: Path, kind: str = "File", **more: Any) -> Pat
     file = {"class": kind, "basename": path.name, "location": uri(path), **more}
     (host,) = await open_connector(DEPLOYMENTS, "two").hosts()
     request = StageRequest.of(file, host, store_path(str(target), file))
-    await DataMover(DEPLOYMENTS).stage([request])
+    await DataMover(Locations(DEPLOYMENTS)).stage([request])
     return Path(request.path)
 
 
@@ -108,7 +109,7 @@ async def test_what_jobs_made_and_what_users_named_go_in_streams_of_their_own(ou
         StageRequest(uri(path), host, f"{tmp_path}/two/{path.name}")
         for path in (out / "a", tmp_path / "b", tmp_path / "c")
     ]
-    await DataMover(DEPLOYMENTS).stage(requests)
+    await DataMover(Locations(DEPLOYMENTS)).stage(requests)
     assert sorted(everything_in(tmp_path / "two")) == [b"made", b"named", b"named"]
     with pytest.raises(ValueError, match="links are followed in some of these only"):
         scripts.send([str(out / "a"), str(tmp_path / "c")], compress=False)
@@ -194,7 +195,7 @@ async def linked(path: Path, target: Path, kind: str = "File", **more: Any) -> P
     file = {"class": kind, "basename": path.name, "location": uri(path), **more}
     (host,) = await open_connector(DEPLOYMENTS, "one").hosts()
     request = StageRequest.of(file, host, str(target))
-    await DataMover(DEPLOYMENTS).stage([request])
+    await DataMover(Locations(DEPLOYMENTS)).stage([request])
     return Path(request.path)
 
 

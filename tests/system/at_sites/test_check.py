@@ -12,7 +12,7 @@ import pytest
 
 from airflow_hybrid.config import Deployment, Link
 from airflow_hybrid.sites import check
-from airflow_hybrid.sites.connectors import close_all
+from airflow_hybrid.sites.closing import close_all
 from tests.system.airflow_stack import AirflowStack
 from tests.testbed.fixture import Testbed
 

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 
-from airflow_hybrid.config import Deployment
+from airflow_hybrid.config import Deployment, Link
 from airflow_hybrid.errors import HostUnreachableError, SiteError, TransferError
 from airflow_hybrid.model import FileRef, LineageEntry
 from airflow_hybrid.sites import connectors
+from airflow_hybrid.sites.closing import close_all
+from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.mover import DataMover, StageRequest, store_path
 from airflow_hybrid.sites.hosts.base import Host, answers_up_to
 from tests.system import sites
@@ -61,7 +63,7 @@ class World:
     async def stage(self, files: list[dict[str, Any]], to: str, links: Any = ()) -> list[LineageEntry]:
         host = await self.host(to)
         workdir = str(self.deployments[to].workdir)
-        mover = DataMover(self.deployments, links)
+        mover = DataMover(Locations(self.deployments, Link.all_from_json(links)))
         return await mover.stage([StageRequest.of(file, host, store_path(workdir, file)) for file in files])
 
     def copy(self, file: dict[str, Any], to: str) -> str:
@@ -83,7 +85,7 @@ async def world(tmp_path: Any) -> AsyncIterator[World]:
     yield made
     for name in ("hpc", "cloud", "edge"):
         await made.sh(name, f"rm -rf {made.folder}")
-    await connectors.close_all()
+    await close_all()
 
 
 async def test_a_file_is_relayed_once_and_found_again(world: World) -> None:
@@ -225,7 +227,7 @@ async def test_a_full_disk_is_named_and_nothing_is_left(world: World) -> None:
     request = StageRequest.of(big, host, "/scratch/full/store/aa/aaaa/huge")
     before = (await host.run("df --output=used /scratch|tail -1")).out
     with pytest.raises(TransferError, match=f"disk is full at cloud .*: {size} bytes did not fit"):
-        await DataMover(world.deployments).stage([request])
+        await DataMover(Locations(world.deployments)).stage([request])
     left = "find /scratch/full -type f ! -name .airflow_hybrid; df --output=used /scratch|tail -1"
     (used,) = (await host.run(left)).out.split()
     assert int(used) - int(before) < 100, "KiB: the mark of our folder, and nothing of the file"
@@ -300,7 +302,7 @@ async def test_two_processes_that_bring_the_same_file_do_no_harm(world: World) -
 
     async def other() -> None:
         await world.stage([file, folder], "cloud")
-        await connectors.close_all()
+        await close_all()
 
     await asyncio.gather(*(asyncio.to_thread(asyncio.run, other()) for _ in range(4)))
     assert len(await world.read(file, "cloud")) == 8 * MIB
@@ -345,4 +347,5 @@ async def test_the_web_is_reached_through_this_machine_by_sites_that_cannot(worl
 async def test_a_read_only_destination_is_an_error_in_its_own_words(world: World) -> None:
     file = await world.file("hpc", "f", b"x")
     with pytest.raises(SiteError, match=r"(?i)permission denied"):
-        await DataMover(world.deployments).stage([StageRequest.of(file, await world.host("cloud"), "/usr/nope/f")])
+        asked = StageRequest.of(file, await world.host("cloud"), "/usr/nope/f")
+        await DataMover(Locations(world.deployments)).stage([asked])

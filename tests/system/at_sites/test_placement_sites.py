@@ -18,7 +18,8 @@ from airflow_hybrid.engine.placing import places
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model import FileRef, LineageEntry, Resources
 from airflow_hybrid.sites.batches.look import look
-from airflow_hybrid.sites.connectors import close_all, open_connector
+from airflow_hybrid.sites.closing import close_all
+from airflow_hybrid.sites.connectors import open_connector
 from tests.conftest import unavailable
 from tests.system.airflow_stack import AirflowStack
 from tests.system.conftest import Dags

@@ -18,7 +18,8 @@ from airflow_hybrid.config import for_run, parse_deployments
 from airflow_hybrid.errors import ConfigError, DeployError, HostKeyError, SiteError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.sites.check import FAIL, OK, check
-from airflow_hybrid.sites.connectors import close_all, open_connector
+from airflow_hybrid.sites.closing import close_all
+from airflow_hybrid.sites.connectors import open_connector
 from airflow_hybrid.sites.connectors.helm import HelmConnector
 from tests.conftest import unavailable
 from tests.system.kube import Kube, until

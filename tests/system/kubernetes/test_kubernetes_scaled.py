@@ -14,7 +14,8 @@ import pytest
 from airflow_hybrid.config import Deployment, parse_deployments
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import LineageEntry
-from airflow_hybrid.sites.connectors import close_all, open_connector
+from airflow_hybrid.sites.closing import close_all
+from airflow_hybrid.sites.connectors import open_connector
 from airflow_hybrid.sites.kubernetes import storage
 from tests.system.kube import Kube, until
 from tests.unit.engine.fragments import Log, execution, spec

@@ -13,7 +13,7 @@ from airflow_hybrid.cwl.documents.cache import read_document
 from airflow_hybrid.cwl.documents.compile import compile_document
 from airflow_hybrid.cwl.given.run_inputs import validate_inputs
 from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, TaskIdentity
-from airflow_hybrid.sites.connectors import close_all
+from airflow_hybrid.sites.closing import close_all
 
 
 class Log:

@@ -16,7 +16,7 @@ from airflow_hybrid.engine import FragmentExecution, FragmentSpec, TaskIdentity
 from airflow_hybrid.engine.batches import BatchRunner
 from airflow_hybrid.engine.progress import ProgressLog
 from airflow_hybrid.sites.batches.queue import JobQueue, Progress
-from airflow_hybrid.sites.connectors import close_all
+from airflow_hybrid.sites.closing import close_all
 from tests.unit.engine.execution import Log
 
 DOCUMENT = """\

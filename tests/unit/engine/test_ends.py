@@ -16,7 +16,7 @@ from airflow_hybrid.config import parse_deployments
 from airflow_hybrid.engine import FragmentOutcome
 from airflow_hybrid.errors import CwlError, HybridError, JobFailedError, TransferError
 from airflow_hybrid.model import FileRef
-from airflow_hybrid.sites.connectors import close_all
+from airflow_hybrid.sites.closing import close_all
 from tests.needs import unavailable
 from tests.unit.engine.fragments import execution, spec
 

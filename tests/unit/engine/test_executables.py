@@ -11,7 +11,7 @@ import pytest
 from airflow_hybrid.config import parse_deployments
 from airflow_hybrid.engine import TaskIdentity, executables
 from airflow_hybrid.errors import CommandError, HostUnreachableError, JobFailedError
-from airflow_hybrid.sites.files.mover import DataMover
+from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.hosts.local import LocalHost
 from tests.unit.engine.execution import execute
 from tests.unit.sites.shell_hosts import EVERY_SHELL, ShellHost
@@ -141,8 +141,8 @@ async def test_a_site_that_cannot_be_asked_is_warned_of(
     async def down(*_: object) -> None:
         raise HostUnreachableError("no answer", where="site (elsewhere)")
 
-    monkeypatch.setattr(DataMover, "host_of", down)
-    assert await executables.words_at_sites(files, DataMover(deployments), logging.getLogger("t")) == {}
+    monkeypatch.setattr(Locations, "host_of", down)
+    assert await executables.words_at_sites(files, Locations(deployments), logging.getLogger("t")) == {}
     assert [record.getMessage() for record in caplog.records] == [
         "which of 1 input files can be executed is not known: site (elsewhere): no answer"
     ]

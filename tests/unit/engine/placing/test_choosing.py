@@ -15,7 +15,7 @@ from airflow_hybrid.engine.placing import places, policies
 from airflow_hybrid.errors import ConfigError, HostUnreachableError, SiteError
 from airflow_hybrid.model import Binding, LineageEntry, Resources, Target
 from airflow_hybrid.placement import Choice, Policy
-from airflow_hybrid.sites.connectors import close_all
+from airflow_hybrid.sites.closing import close_all
 from airflow_hybrid.sites.connectors.hosts import LocalConnector
 from tests.unit.engine.fragments import TOOL, execution, spec
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from airflow_hybrid.engine import FragmentExecution
-from airflow_hybrid.sites.connectors import close_all
+from airflow_hybrid.sites.closing import close_all
 from tests.unit.engine.execution import Log
 from tests.unit.engine.reuse.reuse_pairs import Job, jobs, key_of, pairs, spec_of
 

@@ -15,6 +15,7 @@ import pytest
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model import FileRef
 from airflow_hybrid.sites.connectors import open_connector
+from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files import unchanged
 from airflow_hybrid.sites.files.mover import DataMover, StageRequest, store_path
 from airflow_hybrid.sites.hosts.base import Host
@@ -85,10 +86,10 @@ async def test_an_output_that_is_not_what_it_was_is_told_with_the_task_that_made
     monkeypatch.setattr(unchanged, "SMALL_BYTES", 1 << 20 if small else 0)
     out = output(tmp_path)
     asked = StageRequest.of(described(out / "f"), await host("one"), str(out / "f"))
-    await DataMover(DEPLOYMENTS).check_in_place([asked])
+    await DataMover(Locations(DEPLOYMENTS)).check_in_place([asked])
     spoil(out)
     with pytest.raises(TransferError) as caught:
-        await DataMover(DEPLOYMENTS).check_in_place([asked])
+        await DataMover(Locations(DEPLOYMENTS)).check_in_place([asked])
     assert str(caught.value) == (
         f"one (localhost): {asked.source} {said}\n"
         "  -> it was made by task align of run run of DAG dag: clear that task, and it is made again"
@@ -106,14 +107,14 @@ async def test_a_large_output_is_read_if_it_was_touched_after_its_job_ended(
     ended = time.time() + finished_s
     os.utime(out / "../../ec", (ended, ended))
     os.link(out / "f", out / "other")  # no harm
-    await DataMover(DEPLOYMENTS).check_in_place([asked])
+    await DataMover(Locations(DEPLOYMENTS)).check_in_place([asked])
     rewrite(out)
     os.utime(out / "f", (1000, 1000))  # the time of its content is set back
     if finished_s > 0:  # it is not read: nothing of it is later than the job's end
-        await DataMover(DEPLOYMENTS).check_in_place([asked])
+        await DataMover(Locations(DEPLOYMENTS)).check_in_place([asked])
         return
     with pytest.raises(TransferError) as caught:
-        await DataMover(DEPLOYMENTS).check_in_place([asked])
+        await DataMover(Locations(DEPLOYMENTS)).check_in_place([asked])
     assert str(caught.value).startswith(
         f"one (localhost): {asked.source} was changed after it was produced: its checksum is {WRONG}, not {RIGHT}\n"
     )
@@ -129,7 +130,7 @@ async def test_an_input_of_the_run_that_is_written_while_it_runs_is_told(
     asked = StageRequest.of(described(path), await host("one"), str(path))
     path.write_text("wrong\n")
     with pytest.raises(TransferError) as caught:
-        await DataMover(DEPLOYMENTS).check_in_place([asked], since=2000.0)
+        await DataMover(Locations(DEPLOYMENTS)).check_in_place([asked], since=2000.0)
     assert str(caught.value) == (
         f"one (localhost): {asked.source} was changed after it was taken as an input of the run: "
         f"its checksum is {WRONG}, not {RIGHT}\n"
@@ -154,10 +155,10 @@ async def test_a_folder_of_outputs_that_was_changed_is_told(
 ) -> None:
     out = output(tmp_path)
     asked = StageRequest.of(described(out / "tree"), await host("one"), str(out / "tree"))
-    await DataMover(DEPLOYMENTS).check_in_place([asked])
+    await DataMover(Locations(DEPLOYMENTS)).check_in_place([asked])
     spoil(out / "tree")
     with pytest.raises(TransferError) as caught:
-        await DataMover(DEPLOYMENTS).check_in_place([asked])
+        await DataMover(Locations(DEPLOYMENTS)).check_in_place([asked])
     said = f"{asked.source} was changed after it was produced: {out / late} is newer than its job"
     assert caught.value.message == said
 
@@ -166,10 +167,10 @@ async def test_a_link_to_an_input_is_followed(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("right\n")
     (tmp_path / "link").symlink_to("f")
     asked = StageRequest.of(described(tmp_path / "link"), await host("one"), str(tmp_path / "link"))
-    await DataMover(DEPLOYMENTS).check_in_place([asked])
+    await DataMover(Locations(DEPLOYMENTS)).check_in_place([asked])
     (tmp_path / "f").write_text("wrong\n")
     with pytest.raises(TransferError, match="its checksum is"):
-        await DataMover(DEPLOYMENTS).check_in_place([asked])
+        await DataMover(Locations(DEPLOYMENTS)).check_in_place([asked])
 
 
 @pytest.mark.parametrize("small", [True, False], ids=["small", "large"])
@@ -181,11 +182,11 @@ async def test_a_copy_in_the_store_that_was_changed_is_made_again(
     (tmp_path / "f").write_text("right\n")
     file = described(tmp_path / "f")
     asked = StageRequest.of(file, await host("two"), store_path(str(tmp_path / "w"), file))
-    await DataMover(DEPLOYMENTS).stage([asked])
-    (entry,) = await DataMover(DEPLOYMENTS).stage([asked])
+    await DataMover(Locations(DEPLOYMENTS)).stage([asked])
+    (entry,) = await DataMover(Locations(DEPLOYMENTS)).stage([asked])
     assert entry.route == "in place"
     Path(asked.path).write_text(text)
-    (entry,) = await DataMover(DEPLOYMENTS).stage([asked])
+    (entry,) = await DataMover(Locations(DEPLOYMENTS)).stage([asked])
     assert (entry.route, Path(asked.path).read_text()) == ("copy", "right\n")
 
 
@@ -193,8 +194,8 @@ async def test_a_link_in_the_store_is_not_made_to_a_source_that_was_changed(tmp_
     (tmp_path / "f").write_text("right\n")
     file = described(tmp_path / "f")
     asked = StageRequest.of(file, await host("one"), store_path(str(tmp_path / "w"), file))
-    (entry,) = await DataMover(DEPLOYMENTS).stage([asked])
+    (entry,) = await DataMover(Locations(DEPLOYMENTS)).stage([asked])
     assert entry.route == "link"
     (tmp_path / "f").write_text("wrong\n")  # the copy is the same file
     with pytest.raises(TransferError, match="its checksum is"):
-        await DataMover(DEPLOYMENTS).stage([asked])
+        await DataMover(Locations(DEPLOYMENTS)).stage([asked])

@@ -12,7 +12,8 @@ import pytest
 
 from airflow_hybrid.config import parse_deployments
 from airflow_hybrid.errors import HostUnreachableError
-from airflow_hybrid.sites.connectors import close_all, open_connector
+from airflow_hybrid.sites.closing import close_all
+from airflow_hybrid.sites.connectors import open_connector
 from airflow_hybrid.sites.hosts.base import CommandResult, Host
 from airflow_hybrid.sites.reuse import index as module
 from airflow_hybrid.sites.reuse.index import ReuseIndex, reuse_index
