@@ -46,6 +46,7 @@ def load_graph(
     graph = _read_graph(entry, directory)
     if graph is not None:
         return graph
+    # late: it imports cwltool, and a stored graph is read without
     from airflow_hybrid.cwl.documents.compile import compile_document
 
     graph = compile_document(path, fragment_id=fragment_id, cache_dir=directory)

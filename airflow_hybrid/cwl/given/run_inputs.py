@@ -26,6 +26,7 @@ def validate_inputs(
 
     :raises InputError: unknown, missing or wrongly typed inputs, and local files that are not there, in one message.
     """
+    # late: it imports cwltool, which what only reads inputs does without
     from airflow_hybrid.cwl.given.checks import check_order, type_problems
 
     base = base_uri if "://" in base_uri else Path(base_uri).absolute().as_uri() + "/"
@@ -59,15 +60,15 @@ def named_files(graph: WorkflowGraph, given: Mapping[str, JsonValue], base_uri: 
 
 def _unknown_inputs(graph: WorkflowGraph, given: Mapping[str, JsonValue]) -> list[InputError]:
     names = [port.name for port in graph.inputs]
-    found = []
+    problems = []
     for name in given:
         if name.partition(":")[0] in ("cwl", "cwltool") or name.startswith("https://w3id.org/cwl/"):
             message = f"{name!r} among a run's inputs is not supported: a DAG is compiled before its runs"
             hint = "`cwl:requirements` is; or put the requirement into the CWL document"
-            found.append(InputError(message, hint=hint))
+            problems.append(InputError(message, hint=hint))
         elif name not in names:
             near = difflib.get_close_matches(name, names, 1)
             known = f"did you mean {near[0]!r}?" if near else f"the inputs are: {', '.join(names) or 'none'}"
             where = percent_decoded(graph.source) or None
-            found.append(InputError(f"unknown input {name!r}", where=where, hint=known))
-    return found
+            problems.append(InputError(f"unknown input {name!r}", where=where, hint=known))
+    return problems

@@ -26,6 +26,8 @@ class HybridContext(RuntimeContext):
     :ivar first: index of the first job in the whole scatter, where this is a chunk of one.
     :ivar owner: whose JavaScript process this is (:func:`airflow_hybrid.cwl.javascript.node.process_of`).
     :ivar max_iterations: bound of a loop, by the path of its step.
+    :ivar make_job: makes what a command-line tool yields of its process, inputs, callback and context: jobs that are
+        placed, built and run later.
     :ivar raised: errors that are not the document's, which cwltool would take for its failure.
     :ivar iterations: how often each loop went round, by the scope of its step.
     """
@@ -38,6 +40,7 @@ class HybridContext(RuntimeContext):
     max_iterations: Callable[[str], int] | None = None
     first: int = 0
     owner: str = ""
+    make_job: Callable[[Any, Any, Any, HybridContext], Any] | None = None
 
     def __init__(self) -> None:
         super().__init__()

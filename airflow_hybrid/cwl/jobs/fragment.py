@@ -192,6 +192,7 @@ def _context(fs: StepFs, instance: int) -> HybridContext:
     context.make_fs_access = cast(Any, lambda basedir: fs)
     context.instance = instance
     context.raised = fs.raised
+    context.make_job = PendingJob
     return context
 
 

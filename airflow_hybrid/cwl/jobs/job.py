@@ -9,20 +9,23 @@ import math
 import posixpath
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from cwl_utils import expression
 from cwltool.errors import WorkflowException
 from cwltool.job import JobBase
 from cwltool.mpi import MpiConfig
 from cwltool.process import shortname
+from cwltool.update import ORIGINAL_CWLVERSION
 from cwltool.utils import normalizeFilesDirs
 from schema_salad.exceptions import ValidationException
 
 from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.documents.default_files import NULL_DEVICE, check_used, is_null_device
 from airflow_hybrid.cwl.javascript import node as javascript
+from airflow_hybrid.cwl.jobs.context import HybridBuilder, HybridContext
 from airflow_hybrid.cwl.jobs.outputs import check_json, publish
+from airflow_hybrid.cwl.jobs.runtime import HybridJob, HybridTool
 from airflow_hybrid.cwl.jobs.site import OUTPUT_DOCUMENT, Inside, JobSite
 from airflow_hybrid.cwl.jobs.staging import Box, keep_literals, refuse_streams_into_inputs, stage_entries
 from airflow_hybrid.cwl.values.file_values import with_lists, with_size, without_changed_place
@@ -38,10 +41,6 @@ from airflow_hybrid.model import (
 )
 from airflow_hybrid.model.containers import Container, ImageSource, ReadyImage
 from airflow_hybrid.model.locations import Location, normal
-
-if TYPE_CHECKING:
-    from airflow_hybrid.cwl.jobs.context import HybridBuilder, HybridContext
-    from airflow_hybrid.cwl.jobs.runtime import HybridJob, HybridTool
 
 _RUNTIME_FIELDS = ("path", "dirname")
 _MPI, _CUDA = "http://commonwl.org/cwltool#MPIRequirement", "http://commonwl.org/cwltool#CUDARequirement"
@@ -184,8 +183,6 @@ class PendingJob:
 
     @property
     def _version(self) -> str:
-        from cwltool.update import ORIGINAL_CWLVERSION
-
         return str(self.tool.metadata.get(ORIGINAL_CWLVERSION, "v1.2"))
 
     def _number(self, value: Any, name: str) -> float | int | None:
@@ -272,7 +269,7 @@ class PendingJob:
         own = {location: paths[location] for location in inputs}
         site = JobSite(jobdir, own, facts, self._literals, inputs, None if image is None else Inside(image.outdir))
         site.sizes = self.tool.asks_size
-        context = cast("HybridContext", self._context.copy())
+        context = cast(HybridContext, self._context.copy())
         context.site = site
         context.name = self.key
         context.outdir, context.tmpdir, context.stagedir = site.seen.outdir, site.seen.tmpdir, site.seen.stagedir
@@ -283,7 +280,7 @@ class PendingJob:
         context.select_resources = lambda request, _: _granted(request, cores, ram_mib)
         try:
             with self._clear_errors(""):
-                job = self.tool.build(self, context)
+                job = self.tool.build(self.inputs, context)
                 script = self._script(job, site, context.mpi_config, image)
         finally:
             if site.fs.needed:
@@ -400,7 +397,7 @@ class PendingJob:
         site.linked.clear()
         site.fs.needed.clear()
         # cwltool writes into what it binds: each call has to find the inputs as they were
-        builder = cast("HybridBuilder", job.builder)
+        builder = cast(HybridBuilder, job.builder)
         builder.copies, builder.name_literals = True, site.name_literals
         try:
             with self._clear_errors("", reads_document=True):

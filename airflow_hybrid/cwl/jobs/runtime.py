@@ -12,7 +12,7 @@ import functools
 import json
 import re
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import cwltool.command_line_tool
 import cwltool.process
@@ -37,9 +37,7 @@ from airflow_hybrid.cwl.values.file_values import as_changed, members_of
 from airflow_hybrid.cwl.values.output_types import wrong_outputs
 from airflow_hybrid.cwl.values.several_names import told_apart
 from airflow_hybrid.errors import CwlError, UnsupportedError
-
-if TYPE_CHECKING:
-    from airflow_hybrid.cwl.jobs.job import PendingJob
+from airflow_hybrid.model import CwlObject
 
 
 def _ignore(outputs: Any, status: str) -> None:
@@ -94,7 +92,7 @@ class _Reusable:
 
 
 class HybridTool(_Reusable, CommandLineTool):
-    """A CommandLineTool whose jobs are :class:`PendingJob`: placed and staged first, built later."""
+    """A CommandLineTool whose jobs are those of the context's ``make_job``: placed and staged first, built later."""
 
     def __init__(self, tool: Any, loading: LoadingContext) -> None:
         super().__init__(tool, loading)
@@ -132,13 +130,13 @@ class HybridTool(_Reusable, CommandLineTool):
 
     def job(self, order: Any, callback: Any, context: RuntimeContext) -> Any:
         hybrid = cast(HybridContext, context)
-        from airflow_hybrid.cwl.jobs.job import PendingJob
+        if hybrid.make_job is None:
+            raise RuntimeError("the context of a fragment makes no jobs")
+        yield hybrid.make_job(self, order, callback, hybrid)
 
-        yield PendingJob(self, order, callback, hybrid)
-
-    def build(self, job: PendingJob, context: HybridContext) -> HybridJob:
-        """The job of cwltool for a PendingJob that has been placed."""
-        return cast(HybridJob, next(iter(super().job(told_apart(job.inputs), _ignore, context))))
+    def build(self, inputs: CwlObject, context: HybridContext) -> HybridJob:
+        """The job of cwltool with these inputs, at the site of the context."""
+        return cast(HybridJob, next(iter(super().job(told_apart(inputs), _ignore, context))))
 
 
 class HybridExpressionTool(_Reusable, ExpressionTool):

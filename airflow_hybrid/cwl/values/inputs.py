@@ -1,8 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Values between steps: linking, scatter shapes, and a run's inputs against the workflow's types.
+"""Values between steps: linkMerge, pickValue and defaults.
 
-What needs no CWL semantics is plain Python; cwltool is imported only where a port merges or picks, and to
-validate a run's inputs.
+What needs no CWL semantics is plain Python; cwltool is imported only where a port merges or picks.
 """
 
 from __future__ import annotations
@@ -24,8 +23,6 @@ from airflow_hybrid.model import (
     WorkflowGraph,
     WorkflowOutput,
 )
-
-# --- between steps --------------------------------------------------------------------------------------------------
 
 
 def resolve_step_inputs(
@@ -66,6 +63,7 @@ def _linked(port: StepInput | WorkflowOutput, values: Mapping[Source, JsonValue]
             return value
         check_used(document["default"])
         return with_size(copy.deepcopy(document["default"]))
+    # late: cwltool is slow to import, and most ports need nothing of it
     from cwltool.errors import WorkflowException
     from cwltool.utils import WorkflowStateItem
     from cwltool.workflow_job import object_from_state
