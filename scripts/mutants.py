@@ -89,7 +89,7 @@ MUTANTS = (
     ),
     Mutant(
         "when: a step that does not run gives null and counts as skipped",
-        "cwl/jobs/fragment.py",
+        "cwl/jobs/fragment_run.py",
         'if status == "success" and not self.context.ran and not self.empty:',
         "if False:",
         "tests/unit/cwl/jobs/test_fragment.py",
@@ -131,14 +131,14 @@ MUTANTS = (
     ),
     Mutant(
         "outputs: their real path is in the job's directory",
-        "cwl/jobs/site.py",
+        "cwl/jobs/site_paths.py",
         'raise CwlError(f"output {path} is a symbolic link to {real}, outside the job\'s output directory")',
         "return path",
         "tests/unit/cwl/jobs/test_job.py tests/unit/engine/test_hostile_documents.py",
     ),
     Mutant(
         "outputs: a glob stays in the job's directory",
-        "cwl/jobs/site.py",
+        "cwl/jobs/site_fs.py",
         'if ".." in parts or rest.startswith("/"):',
         "if False:",
         "tests/unit/cwl/jobs/test_job.py",
@@ -418,7 +418,7 @@ MUTANTS = (
     ),
     Mutant(
         "the same place: of an edited tool or other inputs",
-        "cwl/jobs/fragment.py",
+        "cwl/jobs/fragment_run.py",
         'hashlib.sha256(f"{self._fragment.owner}{made_from}".encode())',
         "hashlib.sha256(b'')",
         "tests/unit/engine/test_same_place.py",

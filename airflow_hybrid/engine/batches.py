@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_hybrid.config import bind
-from airflow_hybrid.cwl.jobs.fragment import PendingJob
+from airflow_hybrid.cwl.jobs.job import Grant, PendingJob
 from airflow_hybrid.engine import job_logs
 from airflow_hybrid.engine.common import in_cwl_thread
 from airflow_hybrid.engine.executables import words_at_sites, words_for
@@ -278,7 +278,7 @@ class BatchRunner:
             for job in jobs:
                 try:
                     mpi = place.options.get("mpi")
-                    script = job.build(directories[job.key], paths, place.facts, mpi=mpi, image=image)
+                    script = job.build(directories[job.key], paths, place.facts, Grant(mpi=mpi, image=image))
                     scripts.append(tell(script, directories[job.key], place, peers))
                 except FactsNeeded as needed:
                     questions.extend(needed.questions)

@@ -11,7 +11,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.cwl.jobs.fragment import Fragment, FragmentRun, PendingJob
+from airflow_hybrid.cwl.jobs.fragment import Fragment
+from airflow_hybrid.cwl.jobs.fragment_run import FragmentRun
+from airflow_hybrid.cwl.jobs.job import PendingJob
+from airflow_hybrid.cwl.jobs.step_files import FileAccess
 from airflow_hybrid.engine.batches import BatchRunner
 from airflow_hybrid.engine.common import Logger, all_of, in_cwl_thread
 from airflow_hybrid.engine.failures import failed
@@ -81,8 +84,7 @@ class FragmentExecution:
                 spec.instances,
                 name=spec.identity.directory,
                 first=spec.first,
-                reader=functools.partial(ask, read_start),
-                lister=functools.partial(ask, list_folder),
+                access=FileAccess(functools.partial(ask, read_start), functools.partial(ask, list_folder)),
                 max_iterations=lambda step_path: self.context.places.binding(step_path).max_iterations,
             )
         )

@@ -7,7 +7,7 @@ import functools
 from dataclasses import replace
 
 from airflow_hybrid.config import bind
-from airflow_hybrid.cwl.jobs.fragment import PendingJob
+from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.errors import UnsupportedError

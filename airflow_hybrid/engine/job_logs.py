@@ -9,7 +9,7 @@ import posixpath
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
-from airflow_hybrid.cwl.jobs.fragment import PendingJob
+from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.common import Logger
 from airflow_hybrid.engine.failures import jobs_in_words
 from airflow_hybrid.engine.placing.places import Place

@@ -6,7 +6,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 
-from airflow_hybrid.cwl.jobs.fragment import PendingJob
+from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.common import Logger
 from airflow_hybrid.engine.failures import STDERR_LINES, disk_is_full
 from airflow_hybrid.engine.placing.places import Place

@@ -63,6 +63,7 @@ class PlanOperator(HybridTask):
             self.log.info("%s: %d jobs in %d chunks", self.step.path, total, len(chunks))
         if self.step.workflow is not None:
             from airflow_hybrid.cwl.jobs.fragment import Fragment
+            from airflow_hybrid.cwl.jobs.step_files import FileAccess
             from airflow_hybrid.engine import in_cwl_thread, list_folder, read_start
 
             document = cache.read_document(self.step.document)
@@ -74,14 +75,14 @@ class PlanOperator(HybridTask):
             def lister(uri: str) -> list[tuple[str, bool]]:
                 return in_worker(list_folder(uri, deployments))
 
+            access = FileAccess(reader, lister)
+
             def expand() -> list[CwlObject | None]:
                 fragment = Fragment.load(document)
-                found: list[CwlObject | None] = []
+                orders: list[CwlObject | None] = []
                 for instance in instances:
-                    found.extend(
-                        [None] if instance is None else fragment.expand(instance, reader=reader, lister=lister)
-                    )
-                return found
+                    orders.extend([None] if instance is None else fragment.expand(instance, access))
+                return orders
 
             values = self.run_async(in_cwl_thread(expand))
             ti.xcom_push(key=VALUES, value=values)

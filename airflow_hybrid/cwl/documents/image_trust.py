@@ -66,14 +66,8 @@ def dockerfile_problem(text: str) -> str | None:
     What the commands of a build connect to is not judged.
     """
     lines = text.splitlines()
-    for line in lines:
-        found = _DIRECTIVE.fullmatch(line.strip())
-        if found is None:
-            break
-        if found[1].lower() == "escape" and found[2] != "\\":
-            return f"the directive `# escape={found[2]}` is not supported"
-        if found[1].lower() == "syntax" and (problem := image_problem(found[2])):
-            return f"syntax {problem}"
+    if problem := _directive_problem(lines):
+        return problem
     stages = {"scratch"}
     arguments: dict[str, str] = {}
     for instruction, rest in _instructions(lines):
@@ -86,6 +80,20 @@ def dockerfile_problem(text: str) -> str | None:
             before, _, stage = rest.rpartition(" ")
             if before.lower().endswith(" as"):
                 stages.add(stage.lower())
+    return None
+
+
+def _directive_problem(lines: list[str]) -> str | None:
+    """What is wrong with the directives (``# syntax=image``) that a Dockerfile begins with."""
+    for line in lines:
+        directive = _DIRECTIVE.fullmatch(line.strip())
+        if directive is None:
+            return None
+        name, value = directive[1].lower(), directive[2]
+        if name == "escape" and value != "\\":
+            return f"the directive `# escape={value}` is not supported"
+        if name == "syntax" and (problem := image_problem(value)):
+            return f"syntax {problem}"
     return None
 
 
@@ -118,7 +126,7 @@ def _defaults(rest: str) -> dict[str, str]:
 
 
 def _stage_problem(name: str, stages: set[str], arguments: Mapping[str, str]) -> str | None:
-    plain = _VARIABLE.sub(lambda found: arguments.get(found[1] or found[2], ""), name.strip("\"'"))
+    plain = _VARIABLE.sub(lambda match: arguments.get(match[1] or match[2], ""), name.strip("\"'"))
     if "$" in plain:
         return f"{name!r} cannot be judged: an image's name may hold $NAME and ${{NAME}} of an ARG, and nothing else"
     if plain.lower() in stages:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, MutableMapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, cast
 
 from cwltool.builder import Builder
 from cwltool.context import RuntimeContext
@@ -52,6 +52,14 @@ class HybridContext(RuntimeContext):
         self.basedir = NOWHERE
         self.on_error = "continue"
         self.move_outputs = "leave"
+
+    def of_instance(self, number: int) -> HybridContext:
+        """A copy for one instance of a fragment: it counts its own steps and iterations."""
+        context = cast(HybridContext, self.copy())
+        context.instance = number
+        context.ran = []
+        context.iterations = {}
+        return context
 
     def get_outdir(self) -> str:
         return self.outdir or NOWHERE

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_hybrid.cwl.jobs.site import JobSite, is_below, refuse_replaced, unveil
+from airflow_hybrid.cwl.jobs.site import JobSite
+from airflow_hybrid.cwl.jobs.site_paths import is_below, refuse_replaced, unveil
 from airflow_hybrid.cwl.values.several_names import canonical
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FileFact, not_json, percent_decoded
@@ -25,13 +26,16 @@ def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
         return [publish(item, site, to_uri) for item in value]
     if not isinstance(value, Mapping):
         return value
-    kind = value.get("class")
-    if kind not in ("File", "Directory"):
+    if value.get("class") not in ("File", "Directory"):
         return {key: publish(item, site, to_uri) for key, item in value.items()}
+    return _published(value, site, to_uri)
+
+
+def _published(value: Mapping[str, Any], site: JobSite, to_uri: Callable[[str], str]) -> CwlObject:
+    """A File or Directory for others."""
+    kind = value["class"]
     item = {key: entry for key, entry in value.items() if key not in _DERIVED_FIELDS and entry is not None}
-    name = item.get("basename")
-    if name is not None and (not isinstance(name, str) or "/" in name or name in ("", ".", "..")):
-        raise CwlError(f"the basename of an output is {name!r}, which is not the name of a {kind}")
+    _check_name(item.get("basename"), kind)
     members = item.pop("listing", None)
     location = item["location"]
     if location.startswith("_:"):
@@ -43,22 +47,36 @@ def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
     elif (path := _path_of(location, kind)) is not None:
         _locate(item, path, site, to_uri)
     else:
-        item["location"] = canonical(unveil(location))
-        replaced = _replaced(item["location"], site)
-        replica = site.path_of(location)
-        if replica is None:
-            raise CwlError(f"output {percent_decoded(location)} is neither in the output directory nor an input")
-        if replaced:
-            _locate(item, replaced, site, to_uri)
-        elif kind == "File":
-            _measured(item, replica, site)
+        _hand_on(item, site, to_uri)
     if "location" in item:
         item.pop("contents", None)
     if item.get("secondaryFiles"):
         item["secondaryFiles"] = [publish(entry, site, to_uri) for entry in item["secondaryFiles"]]
-    if not item.get("secondaryFiles", True):
-        del item["secondaryFiles"]
+    else:
+        item.pop("secondaryFiles", None)
     return item
+
+
+def _check_name(name: Any, kind: str) -> None:
+    if name is not None and (not isinstance(name, str) or "/" in name or name in ("", ".", "..")):
+        raise CwlError(f"the basename of an output is {name!r}, which is not the name of a {kind}")
+
+
+def _hand_on(item: CwlObject, site: JobSite, to_uri: Callable[[str], str]) -> None:
+    """An input that is an output, too, keeps its location, unless the job has put something else into its place.
+
+    :raises CwlError: it is no input.
+    """
+    location = item["location"]
+    item["location"] = canonical(unveil(location))
+    replaced = _replaced(item["location"], site)
+    replica = site.path_of(location)
+    if replica is None:
+        raise CwlError(f"output {percent_decoded(location)} is neither in the output directory nor an input")
+    if replaced:
+        _locate(item, replaced, site, to_uri)
+    elif item["class"] == "File":
+        _measured(item, replica, site)
 
 
 def _path_of(location: str, kind: str) -> str | None:

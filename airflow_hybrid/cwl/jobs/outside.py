@@ -121,7 +121,7 @@ def _shell(text: str, names: _Names, own: frozenset[str]) -> None:
         raise UnknownError("shell text that is too long to be read")
     if _OTHERS_HOME.search(text):
         raise UnknownError("somebody's home")
-    known = own | {name for found in _SET.findall(text) for name in found if name}
+    known = own | {name for names_set in _SET.findall(text) for name in names_set if name}
     begin_paths = {name for beginning in _BEGINNING.findall(text) for name in _VARIABLE.findall(beginning)}
     if not begin_paths <= known:
         raise UnknownError("a path that a variable of the location begins")
@@ -160,13 +160,22 @@ def _commands(text: str, written: list[str], defined: set[str]) -> Iterator[str]
                 defined.add(token)
                 continue
             expects = False
-            if "$" in token or "`" in token:
-                raise UnknownError("a command that an expansion gives")
-            if "/" in token or MARK in token or token in _CLOSES or token.isdigit():
-                continue
-            if not _COMMAND.fullmatch(token) or token.startswith("-"):
-                raise UnknownError("a command with an odd name")
-            yield token
+            if _is_program(token):
+                yield token
+
+
+def _is_program(word: str) -> bool:
+    """Whether the first word of a command is the name of a program, and not a path or a word of the shell's grammar.
+
+    :raises UnknownError: it is made by an expansion, or can be no name.
+    """
+    if "$" in word or "`" in word:
+        raise UnknownError("a command that an expansion gives")
+    if "/" in word or MARK in word or word in _CLOSES or word.isdigit():
+        return False
+    if not _COMMAND.fullmatch(word) or word.startswith("-"):
+        raise UnknownError("a command with an odd name")
+    return True
 
 
 def _tokens(text: str) -> list[str]:

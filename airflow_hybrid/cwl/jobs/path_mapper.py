@@ -10,7 +10,7 @@ from typing import Any
 from cwltool.pathmapper import MapperEnt, PathMapper
 from cwltool.utils import dedup
 
-from airflow_hybrid.cwl.jobs.site import JobSite, veil
+from airflow_hybrid.cwl.jobs.site_paths import SitePaths, veil
 from airflow_hybrid.cwl.values.several_names import canonical
 
 
@@ -25,7 +25,7 @@ class SitePathMapper(PathMapper):
         the map by location has the first.
     """
 
-    def __init__(self, files: MutableSequence[Any], site: JobSite, stagedir: str, separate: bool) -> None:
+    def __init__(self, files: MutableSequence[Any], site: SitePaths, stagedir: str, separate: bool) -> None:
         self._site = site
         self._listed = list(files)  # cwltool's class leaves out the second name of a file
         self.entries: list[MapperEnt] = []

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from cwltool.job import JobBase
+from cwltool.pathmapper import MapperEnt
 
 from airflow_hybrid.cwl.jobs.path_mapper import SitePathMapper
-from airflow_hybrid.cwl.jobs.site import JobSite, is_below, unveil
+from airflow_hybrid.cwl.jobs.site import JobSite
+from airflow_hybrid.cwl.jobs.site_paths import is_below, unveil
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import FileRef, StageEntry
 from airflow_hybrid.model.containers import Mount
@@ -21,58 +23,97 @@ def stage_entries(job: JobBase, site: JobSite, box: Box | None = None) -> Iterat
 
     :param box: the job's container; it learns what has to be mounted.
     """
-    made: dict[str, tuple[str, str | None]] = {}
-    folders = {site.outdir}
-    links: set[str] = set()
-
-    def entry(kind: str, target: str, source: str | None = None, text: str | None = None) -> Iterator[StageEntry]:
-        content = source if source is not None else text
-        if target in made:
-            if made[target] != (kind, content) and not (kind == "mkdir" == made[target][0]):
-                raise CwlError(f"two inputs are to be staged as {target}: {made[target][1]} and {content}")
-            return
-        if not target.startswith(site.jobdir + "/") or posixpath.normpath(target) != target:
-            raise CwlError(f"{target} is not a path inside the job's directory: nothing is staged there")
-        inside = next((folder for folder in _parents(target) if folder in links), None)
-        if inside is not None or (kind == "link" and target in folders):
-            raise CwlError(
-                f"{inside or target} is staged as an input, and something else is to be put into it",
-                hint="make that entry of InitialWorkDirRequirement `writable`, and it is a copy for the job to change",
-            )
-        for folder in reversed(list(_parents(target))):
-            if folder not in folders and folder.startswith(site.jobdir + "/"):
-                folders.add(folder)
-                if folder not in made:
-                    yield StageEntry("mkdir", folder)
-        made[target] = (kind, content)
-        if kind == "mkdir":
-            folders.add(target)
-        elif kind == "link":
-            links.add(target)
-        yield StageEntry(kind, target, source, None if text is None else text.encode())
-
+    stage = _Stage(site)
     workdir = SitePathMapper(job.generatefiles["listing"], site, site.outdir, False)
     for entries in (cast(Any, job.pathmapper), workdir.entries):
         for item in entries:
-            if not item.staged:
+            if item.staged:
+                yield from stage.with_folders(_entry_of(item, site, box, bool(job.inplace_update)))
+
+
+def _entry_of(item: MapperEnt, site: JobSite, box: Box | None, updates_in_place: bool) -> StageEntry | None:
+    """What is to be made of an entry of cwltool's; None: it is mounted into the container, and nothing is made."""
+    kind = str(item.type)
+    creates, writable = "Create" in kind, "Writable" in kind
+    literal = creates or item.resolved.startswith("_:")
+    source = None if literal else site.need_path(item.resolved)
+    updated = updates_in_place and _original(item.resolved, site)
+    copied = writable and not literal and not updated
+    target: str | None = item.target
+    if box is not None:
+        target = box.place(item.target, None if copied else source, writable, folder=kind.endswith("Directory"))
+        if target is not None and source is not None and not copied:
+            source = box.show(source, writable)
+    if target is None:
+        return None
+    if creates:
+        return StageEntry("file", target, None, item.resolved.encode())
+    if source is None:
+        return StageEntry("mkdir", target)
+    return StageEntry("copy" if copied else "link", target, source)
+
+
+class _Stage:
+    """What is made in one job's directory so far: nothing twice, nothing outside of it, nothing through a link.
+
+    :ivar made: the entries that were asked for, by target; ``folders``, ``links``: targets of all that are such.
+    """
+
+    def __init__(self, site: JobSite) -> None:
+        self._jobdir = site.jobdir
+        self.made: dict[str, StageEntry] = {}
+        self.folders = {site.outdir}
+        self.links: set[str] = set()
+
+    def with_folders(self, entry: StageEntry | None) -> Iterator[StageEntry]:
+        """The entry, and before it the folders that it is to be in; nothing where it is made already.
+
+        :raises CwlError: it cannot be made there.
+        """
+        if entry is None or self._is_made(entry):
+            return
+        self._refuse_outside(entry.target)
+        self._refuse_through_link(entry)
+        for folder in reversed(list(_parents(entry.target))):
+            if folder in self.folders or not folder.startswith(self._jobdir + "/"):
                 continue
-            kind = str(item.type)
-            literal = "Create" in kind or item.resolved.startswith("_:")
-            source = None if literal else site.need_path(item.resolved)
-            writable = "Writable" in kind
-            copied = writable and not literal and not (job.inplace_update and _original(item.resolved, site))
-            target: str | None = item.target
-            if box is not None:
-                target = box.place(item.target, None if copied else source, writable, folder=kind.endswith("Directory"))
-                source = source if copied or source is None or target is None else box.show(source, writable)
-            if target is None:
-                continue
-            if "Create" in kind:
-                yield from entry("file", target, text=item.resolved)
-            elif source is None:
-                yield from entry("mkdir", target)
-            else:
-                yield from entry("copy" if copied else "link", target, source)
+            self.folders.add(folder)
+            if folder not in self.made:
+                yield StageEntry("mkdir", folder)
+        self.made[entry.target] = entry
+        if entry.kind == "mkdir":
+            self.folders.add(entry.target)
+        elif entry.kind == "link":
+            self.links.add(entry.target)
+        yield entry
+
+    def _is_made(self, entry: StageEntry) -> bool:
+        """:raises CwlError: something else is in its place."""
+        other = self.made.get(entry.target)
+        if other is None:
+            return False
+        if other != entry:
+            raise CwlError(
+                f"two inputs are to be staged as {entry.target}: {_content_of(other)} and {_content_of(entry)}"
+            )
+        return True
+
+    def _refuse_outside(self, target: str) -> None:
+        if not target.startswith(self._jobdir + "/") or posixpath.normpath(target) != target:
+            raise CwlError(f"{target} is not a path inside the job's directory: nothing is staged there")
+
+    def _refuse_through_link(self, entry: StageEntry) -> None:
+        inside = next((folder for folder in _parents(entry.target) if folder in self.links), None)
+        if inside is not None or (entry.kind == "link" and entry.target in self.folders):
+            raise CwlError(
+                f"{inside or entry.target} is staged as an input, and something else is to be put into it",
+                hint="make that entry of InitialWorkDirRequirement `writable`, and it is a copy for the job to change",
+            )
+
+
+def _content_of(entry: StageEntry) -> str | None:
+    """What an entry is made of, for messages: the path of its source, or its text."""
+    return entry.source if entry.text is None else entry.text.decode()
 
 
 def refuse_streams_into_inputs(streams: Mapping[str, str | None], entries: Sequence[StageEntry], site: JobSite) -> None:
@@ -126,12 +167,12 @@ class Box:
             self.hosts[target] = source
             self.mounts.append(Mount(source, target, writable))
             return None
-        made = f"{self._site.jobdir}/in/{len(self.mounts)}/{posixpath.basename(target)}"
-        self.hosts[target] = made
-        self.mounts.append(Mount(made, target, writable))
+        path = f"{self._site.jobdir}/in/{len(self.mounts)}/{posixpath.basename(target)}"
+        self.hosts[target] = path
+        self.mounts.append(Mount(path, target, writable))
         if folder:
-            self._areas[target] = made
-        return made
+            self._areas[target] = path
+        return path
 
     def show(self, source: str, writable: bool) -> str:
         """What a link to ``source`` has to lead to in the container."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import IO, Any, TypeVar
 
 from cwltool.errors import WorkflowException
@@ -22,17 +23,31 @@ Lister = Callable[[str], Sequence[tuple[str, bool]]]
 """Entries of a Directory by its location: (name, is a directory)."""
 
 
+@dataclass(frozen=True)
+class FileAccess:
+    """How files of steps are looked into.
+
+    :ivar read: contents of a File; None: nobody can read it. ``list_folder``: likewise, the entries of a Directory.
+    """
+
+    read: Reader | None = None
+    list_folder: Lister | None = None
+
+
+NO_ACCESS = FileAccess()
+
+
 class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
     """What step-level expressions and ExpressionTools may see of files: contents and listings by location.
 
     :param document: the step's, for the files that it may not name.
     """
 
-    def __init__(self, reader: Reader | None, lister: Lister | None, document: Any = None) -> None:
+    def __init__(self, access: FileAccess, document: Any = None) -> None:
         super().__init__("")
         self._refused = {location_of(item).rstrip("/"): item for item in located(document) if item.get(REFUSED)}
-        self._reader, self._lister = reader, lister
-        self.lists = lister is not None
+        self._reader, self._lister = access.read, access.list_folder
+        self.lists = access.list_folder is not None
         self.raised: list[Exception] = []
         self._directories: dict[str, bool] = {}
 
@@ -60,12 +75,12 @@ class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
             raise WorkflowException(
                 f"the listing of {percent_decoded(fn)} is asked for by an expression and cannot be read here"
             )
-        found = []
+        locations = []
         for name, directory in self._ask(self._lister, fn):
             location = f"{fn.rstrip('/')}/{percent_encoded(name)}"
             self._directories[location] = directory
-            found.append(location)
-        return found
+            locations.append(location)
+        return locations
 
     def isdir(self, fn: str) -> bool:
         return self._directories.get(fn, False)

@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from airflow_hybrid import placement
-from airflow_hybrid.cwl.jobs.fragment import PendingJob
+from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place, ref_of
 from airflow_hybrid.engine.placing.policies import find_policy

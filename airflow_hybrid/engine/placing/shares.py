@@ -7,7 +7,7 @@ import asyncio
 import weakref
 from dataclasses import dataclass, field
 
-from airflow_hybrid.cwl.jobs.fragment import PendingJob
+from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.placing.places import Place
 
 

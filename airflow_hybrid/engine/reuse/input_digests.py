@@ -7,7 +7,7 @@ import asyncio
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
-from airflow_hybrid.cwl.jobs.fragment import PendingJob
+from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.cwl.jobs.reuse import claimed, contents_of, without_digest
 from airflow_hybrid.engine.executables import words_for
 from airflow_hybrid.engine.placing.places import ref_of

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_hybrid.config import Deployment, bind
-from airflow_hybrid.cwl.jobs.fragment import PendingJob
+from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.cwl.jobs.job_paths import JobPaths
 from airflow_hybrid.cwl.jobs.outside import outside_of
 from airflow_hybrid.cwl.jobs.reuse import document_asks, paths_of, reuse_key

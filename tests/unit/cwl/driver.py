@@ -13,8 +13,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from airflow_hybrid.cwl.documents.cache import read_document
-from airflow_hybrid.cwl.jobs.fragment import Fragment, InstanceResult
+from airflow_hybrid.cwl.jobs.fragment import Fragment
+from airflow_hybrid.cwl.jobs.fragment_run import InstanceResult
 from airflow_hybrid.cwl.jobs.job import PendingJob
+from airflow_hybrid.cwl.jobs.step_files import FileAccess
 from airflow_hybrid.cwl.values import inputs as ports
 from airflow_hybrid.cwl.values import scatter
 from airflow_hybrid.errors import HybridError
@@ -86,7 +88,7 @@ class Driver:
     def run(self, fragment: Fragment, instances: list[CwlObject]) -> list[InstanceResult]:
         self._runs += 1
         folder = self.root / f"run{self._runs}"
-        run = fragment.start(instances, name="test", reader=read_local, lister=list_local)
+        run = fragment.start(instances, name="test", access=FileAccess(read_local, list_local))
         while (jobs := run.pump()) or run.paused:
             for job in jobs:
                 self.run_job(job, folder)

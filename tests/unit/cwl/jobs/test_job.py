@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_hybrid.cwl.jobs.job import PendingJob
+from airflow_hybrid.cwl.jobs.job import Grant, PendingJob
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FactsNeeded, FileFact, Question, Resources, SiteFacts, StageEntry
 from tests.unit.cwl.conftest import Bench
@@ -226,14 +226,14 @@ def test_an_mpi_program_is_started_as_the_deployment_says(bench: Bench, shell: b
     tool = ("/bin/sh", "-c", "tool 'a b'") if shell else ("tool", "a b")
     assert job.build(DIR, {}, SiteFacts()).command == ("mpirun", "-n", "3", *tool)
     srun = {"runner": "srun", "nproc_flag": "--ntasks", "extra_flags": ["--mpi=pmix"], "env_set": {"A": "1"}}
-    script = job.build(DIR, {}, SiteFacts(), mpi=srun)
+    script = job.build(DIR, {}, SiteFacts(), Grant(mpi=srun))
     assert script.command == ("srun", "--ntasks", "3", "--mpi=pmix", *tool) and not script.shell
     assert script.environment["A"] == "1"
 
 
 def test_granted_cores_are_what_the_tool_is_told(bench: Bench) -> None:
     text = TOOL + "inputs: {}\noutputs: {}\narguments: [$(runtime.cores), $(runtime.ram), $(runtime.outdir)]\n"
-    script = pending(bench, text, {}).build(DIR, {}, SiteFacts(), 8, 4096)
+    script = pending(bench, text, {}).build(DIR, {}, SiteFacts(), Grant(8, 4096))
     assert script.command == ("tool", "8", "4096", f"{DIR}/out")
 
 

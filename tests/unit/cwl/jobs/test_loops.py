@@ -12,8 +12,9 @@ import pytest
 from airflow_hybrid.cwl.documents.cache import read_document
 from airflow_hybrid.cwl.documents.compile import compile_document
 from airflow_hybrid.cwl.given.run_inputs import validate_inputs
-from airflow_hybrid.cwl.jobs import fragment as fragments
+from airflow_hybrid.cwl.jobs import fragment_run
 from airflow_hybrid.cwl.jobs.fragment import Fragment
+from airflow_hybrid.cwl.jobs.step_files import FileAccess
 from airflow_hybrid.errors import CwlError, HostUnreachableError
 from tests.needs import unavailable
 from tests.unit.cwl.conftest import Bench
@@ -112,7 +113,7 @@ def test_an_endless_loop_ends_with_a_message_that_says_what_to_do(bench: Bench) 
 
 
 def test_a_loop_of_expressions_leaves_the_thread_to_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fragments, "SLICE_S", 0.0)
+    monkeypatch.setattr(fragment_run, "SLICE_S", 0.0)
     run = compiled(bench, COUNT.format(when="$(inputs.n < 5)")).start([{"n": 0}], name="t")
     pauses = 0
     while not run.pump() and run.paused:
@@ -228,12 +229,12 @@ steps:
         raise HostUnreachableError("it does not answer", where="far")
 
     fragment = bench.fragment(text)
-    run = fragment.start([{"n": file}], name="t", reader=unreachable)
+    run = fragment.start([{"n": file}], name="t", access=FileAccess(unreachable))
     with pytest.raises(HostUnreachableError) as caught:
         run.pump()
     assert caught.value.retryable
     with pytest.raises(HostUnreachableError):
-        fragment.expand({"n": file}, reader=unreachable)
+        fragment.expand({"n": file}, FileAccess(unreachable))
 
 
 FAILING = """\

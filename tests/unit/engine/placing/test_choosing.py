@@ -129,9 +129,7 @@ async def pending(run: Any) -> list[Any]:
 
     fragment = await in_cwl_thread(Fragment.load, run.context.spec.document)
     started = await in_cwl_thread(
-        lambda: fragment.start(
-            run.context.spec.instances, name=run.context.spec.identity.directory, reader=None, lister=None
-        )
+        lambda: fragment.start(run.context.spec.instances, name=run.context.spec.identity.directory)
     )
     return list(await in_cwl_thread(started.pump))
 

@@ -1,0 +1,59 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A compiled step: cwltool's objects of a stored document."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cwltool.process import shortname
+from cwltool.utils import aslist
+
+from airflow_hybrid.cwl import messages
+from airflow_hybrid.cwl.jobs.context import HybridContext
+from airflow_hybrid.cwl.jobs.runtime import HybridTool, HybridWorkflow, load_process
+from airflow_hybrid.cwl.values.file_values import named
+from airflow_hybrid.model import CwlObject
+
+
+class CompiledStep:
+    """A stored document of one step, loaded: what its instances have in common.
+
+    :ivar owner: name of its document: its expressions have a process of their own.
+    :ivar process: what the step runs.
+    :ivar single: it holds one command-line tool and no loop: its jobs are numbered in order.
+    """
+
+    def __init__(self, document: Mapping[str, Any], *, chunked: bool = False) -> None:
+        text = json.dumps(document, sort_keys=True)
+        document = json.loads(text)
+        self.owner = hashlib.sha256(text.encode()).hexdigest()
+        step = document["steps"][0]
+        if chunked and "scatter" in step:
+            step["scatterMethod"] = "dotproduct"
+        self.document = document
+        self.name = str(step.get("label") or shortname(step["id"]))
+        self.outputs = [shortname(port["id"]) for port in document["outputs"]]
+        self.inputs = [shortname(port["id"]) for port in document["inputs"]]
+        with messages.caught():
+            self._workflow: HybridWorkflow = load_process(document)
+        self.process = self._workflow.steps[0].embedded_tool
+        self.single = isinstance(self.process, HybridTool) and not step.get("loop")
+        self._not_connected = {
+            port["id"] for port in self._workflow.steps[0].tool["inputs"] if port.get("not_connected")
+        }
+
+    def workflow_of(self, inputs: CwlObject, done: Callable[[Any, str], None], context: HybridContext) -> Any:
+        """Cwltool's generator of the jobs of one instance."""
+        return self._workflow.start(self.complete(inputs), done, context)
+
+    @property
+    def scattered_ports(self) -> list[str]:
+        """The step's input ports that it scatters over."""
+        return [shortname(port) for port in aslist(self._workflow.steps[0].tool.get("scatter", []))]
+
+    def complete(self, inputs: CwlObject) -> CwlObject:
+        """The inputs of an instance with all ports, and with Files that have what expressions may ask for."""
+        return {name: named(inputs.get(name)) for name in self.inputs}

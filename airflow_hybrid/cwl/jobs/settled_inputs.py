@@ -1,0 +1,74 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A job's inputs in one form, before there is a place: every File and Directory has a location and a basename."""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_hybrid.cwl.documents.default_files import NULL_DEVICE, is_null_device
+from airflow_hybrid.cwl.values.file_values import with_lists, with_size, without_changed_place
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model.locations import Location, normal
+
+_RUNTIME_FIELDS = ("path", "dirname")
+
+
+class SettledInputs:
+    """Brings the inputs of one job into this form.
+
+    :param step_path: of the job's step, for messages.
+    :ivar literals: contents of the File literals so far, by the location (``_:literal-0``) that each was given.
+    """
+
+    def __init__(self, step_path: str) -> None:
+        self._step_path = step_path
+        self.literals: dict[str, str] = {}
+
+    def settle(self, value: Any) -> Any:
+        """A copy with every File and Directory normal: no path of another site, and the size of local files.
+
+        :raises CwlError: a file cannot have such a location or name.
+        """
+        return with_size(self._settle(value))
+
+    def _settle(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._settle(item) for item in value]
+        if not isinstance(value, Mapping):
+            return value
+        item = without_changed_place({key: self._settle(entry) for key, entry in value.items()})
+        return self._file(item) if item.get("class") in ("File", "Directory") else item
+
+    def _file(self, value: dict[str, Any]) -> dict[str, Any]:
+        item = with_lists(value)
+        if is_null_device(item):
+            item = {"class": "File", "basename": posixpath.basename(NULL_DEVICE), "contents": ""}
+        if "location" not in item and "path" in item:
+            item["location"] = item["path"]
+        for field in _RUNTIME_FIELDS:
+            item.pop(field, None)
+        self._locate(item)
+        if not item.get("basename"):
+            item["basename"] = posixpath.basename(Location.parse(item["location"]).path)
+        if "/" in item["basename"] or item["basename"] in (".", ".."):
+            raise CwlError(f"{item['basename']!r} is not the name of a {item['class']}", where=self._step_path)
+        if item["class"] == "File":
+            item["nameroot"], item["nameext"] = posixpath.splitext(item["basename"])
+        return item
+
+    def _locate(self, item: dict[str, Any]) -> None:
+        """A literal is given a location that cwltool and we know it by; any other location becomes normal."""
+        location = item.get("location")
+        if location is None or location.startswith("_:"):
+            contents = item.get("contents", "")
+            item["location"] = f"_:literal-{len(self.literals)}"
+            item.setdefault("basename", hashlib.sha1(contents.encode()).hexdigest())
+            self.literals[item["location"]] = contents
+            return
+        try:
+            item["location"] = normal(location)
+        except ValueError as error:
+            raise CwlError(f"a file cannot be used: {error}", where=self._step_path) from None
