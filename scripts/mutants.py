@@ -426,7 +426,7 @@ MUTANTS = (
     Mutant(
         "the same place: a permanent failure of an edited tool",
         "engine/execution.py",
-        "/permanent-{self.spec.digest}",
+        "/permanent-{self.context.spec.digest}",
         "/permanent-",
         "tests/unit/engine/test_same_place.py",
     ),

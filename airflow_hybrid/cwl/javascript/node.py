@@ -182,7 +182,7 @@ class NodeEngine(sandboxjs.NodeJSEngine):
         self.processes_to_kill.append(process)
         return process
 
-    def exec_js_process(
+    def exec_js_process(  # noqa: PLR0913 - cwl_utils' own signature
         self,
         js_text: str,
         timeout: float = sandboxjs.default_timeout,
@@ -214,7 +214,7 @@ class NodeEngine(sandboxjs.NodeJSEngine):
             self._end(process)
         return code, stdout, stderr
 
-    def eval(
+    def eval(  # noqa: PLR0913 - cwl_utils' own signature
         self,
         scan: str,
         jslib: str = "",
