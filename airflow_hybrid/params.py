@@ -20,7 +20,7 @@ _SIMPLE = {
 
 
 def params_of(graph: WorkflowGraph, settings: CwlObject) -> dict[str, Param]:
-    """A Param per workflow input. ``settings`` (the hybrid file's) are the defaults before the document's own.
+    """A Param per workflow input. The defaults of ``settings`` (the hybrid file's) take precedence over the document's.
 
     In the process of a task they have no schema: Airflow would check every value four times over in each task, while
     the API server has checked them when the run was made, and the first task checks them by their CWL types.
@@ -46,10 +46,8 @@ def _param(port: Port, settings: CwlObject) -> Param:
     default = _as_param_value(settings.get(port.name, port.default), schema)
     # `null` is always allowed, also for what must be given: the inputs may come under conf's `job` (as CWL-Airflow's
     # do), and the first task says which one is missing
-    kinds = schema.get("type")
-    if kinds is not None:
-        listed = [kinds] if isinstance(kinds, str) else list(kinds)
-        schema["type"] = [*(kind for kind in listed if kind != "null"), "null"]
+    if "type" in schema:
+        schema["type"] = [*(kind for kind in _types_in(schema) if kind != "null"), "null"]
         if "enum" in schema and None not in schema["enum"]:
             schema["enum"] = [*schema["enum"], None]
     required = not port.has_default and settings.get(port.name) is None and not _optional(port.type)
@@ -88,32 +86,49 @@ def _optional(kind: JsonValue) -> bool:
 def schema_of(kind: JsonValue) -> dict[str, Any]:
     """JSON schema of a CWL type; the first member of ``type`` decides which widget the form shows."""
     if isinstance(kind, list):
-        members = [k for k in kind if k != "null"]
-        if len(members) == 1:
-            schema = schema_of(members[0])
-            if "type" in schema:
-                kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
-                schema["type"] = [*kinds, "null"]
-            return schema
-        kinds = []
-        for member in members:
-            found = schema_of(member).get("type")
-            if found is None:
-                return {}
-            kinds.extend([found] if isinstance(found, str) else found)
-        return {"type": [*dict.fromkeys(kinds), *(["null"] if "null" in kind else [])]} if kinds else {}
+        return _schema_of_union(kind)
     if isinstance(kind, str):
-        if kind in _SIMPLE:
-            return {"type": _SIMPLE[kind]}
-        if kind in ("File", "Directory"):
-            return {"type": ["string", "object"]}
-        return {}
+        return _schema_of_name(kind)
     if kind["type"] == "enum":
         symbols = [symbol.rsplit("#", 1)[-1].rsplit("/", 1)[-1] for symbol in kind["symbols"]]
         return {"type": "string", "enum": symbols}
     if kind["type"] == "array":
         items = schema_of(kind["items"])
-        return {"type": "array", **({"items": items} if items else {})}
+        return {"type": "array", "items": items} if items else {"type": "array"}
     if kind["type"] == "record":
         return {"type": "object"}
     return schema_of(kind["type"])
+
+
+def _schema_of_name(name: str) -> dict[str, Any]:
+    if name in _SIMPLE:
+        return {"type": _SIMPLE[name]}
+    if name in ("File", "Directory"):
+        return {"type": ["string", "object"]}
+    return {}
+
+
+def _schema_of_union(union: list[JsonValue]) -> dict[str, Any]:
+    """Of an optional type that type's, with null; of several the types of all, and nothing where one is not known."""
+    members = [member for member in union if member != "null"]
+    if len(members) == 1:
+        schema = schema_of(members[0])
+        if "type" in schema:
+            schema["type"] = [*_types_in(schema), "null"]
+        return schema
+    types: list[str] = []
+    for member in members:
+        schema = schema_of(member)
+        if "type" not in schema:
+            return {}
+        types += _types_in(schema)
+    if not types:
+        return {}
+    if "null" in union:
+        types.append("null")
+    return {"type": list(dict.fromkeys(types))}
+
+
+def _types_in(schema: dict[str, Any]) -> list[str]:
+    types = schema["type"]
+    return [types] if isinstance(types, str) else list(types)

@@ -152,20 +152,24 @@ class _Checker:
         if isinstance(policy, str):
             yield from self.policy((*path, "scheduling_policy"), policy)
         if wraps is not None:
-            if kind in ("local", "ssh"):
-                yield Problem((*path, "wraps"), f"a deployment of type {kind} does not work inside another one")
-            inner = wraps if isinstance(wraps, str) else _mapping(wraps).get("deployment")
-            at: Path = (*path, "wraps") if isinstance(wraps, str) else (*path, "wraps", "deployment")
-            yield from self.refers(at, inner)
-            yield from self.service((*path, "wraps", "service"), inner, _mapping(wraps).get("service"))
-            yield from self.cycle(name, at)
-            yield from self.environment(path, value, inner)
+            yield from self.wraps(name, path, value)
         if isinstance(kind, str) and kind in NATIVE:
             for service, options in _mapping(_mapping(value.get("config")).get("services")).items():
                 yield from _native_service((*path, "config", "services", service), _mapping(options), NATIVE[kind])
 
         if kind in (*CONTAINER_TYPES, *IMAGE_TYPES):
             yield from self.container(name, path, value)
+
+    def wraps(self, name: str, path: Path, value: dict[str, Any]) -> Iterator[Problem]:
+        """What a deployment works inside of."""
+        kind, wraps = value.get("type"), value["wraps"]
+        if kind in ("local", "ssh"):
+            yield Problem((*path, "wraps"), f"a deployment of type {kind} does not work inside another one")
+        at, inner = _reference((*path, "wraps"), wraps)
+        yield from self.refers(at, inner)
+        yield from self.service((*path, "wraps", "service"), inner, _mapping(wraps).get("service"))
+        yield from self.cycle(name, at)
+        yield from self.environment(path, value, inner)
 
     def environment(self, path: Path, value: dict[str, Any], inner: Any) -> Iterator[Problem]:
         """Commands of a queue system run where the wrapped deployment leads: that says where its programs are."""
@@ -176,36 +180,28 @@ class _Checker:
 
     def container(self, name: str, path: Path, value: dict[str, Any]) -> Iterator[Problem]:
         """What a container is made of, or which one it is; and in what it can be."""
-        kind, config = str(value.get("type")), _mapping(value.get("config"))
+        config = _mapping(value.get("config"))
         at: Path = (*path, "config")
-        inner = self.deployments.get(self.inner(name) or "", {}).get("type")
-        named = config.get("containerId") or config.get("containerIds")
-        if inner == "kubernetes":
+        around = self.inner(name)
+        kind_around = self.deployments.get(around or "", {}).get("type")
+        if kind_around == "kubernetes":
             hint = "give `image` to a service of the `kubernetes` deployment, and bind steps to that"
             yield Problem((*path, "wraps"), "a pod's jobs are in containers already", hint)
-        elif kind in IMAGE_TYPES:
+        elif value.get("type") in IMAGE_TYPES:
             if config.get("instanceName"):
                 hint = "give `image`: each job gets a container of its own, no instance has to run"
                 yield Problem((*at, "instanceName"), "steps do not run in an instance that somebody started", hint)
-        elif is_queue(inner):
-            if named:
-                hint = "give `image`: each job of the queue gets a container of its own"
-                yield Problem(at, f"the nodes of `{self.inner(name)}` do not share a running container", hint)
-            elif not config.get("image"):
-                yield Problem(at, "the key `image` is missing")
-        elif value.get("external") and not named:
-            yield Problem(at, "an external container is named by `containerId`", "or leave `external` out: it is made")
+        elif is_queue(kind_around):
+            yield from _container_of_jobs(at, config, f"the nodes of `{around}` do not share a running container")
         elif not value.get("external"):
-            if named:
-                hint = "write `external: true` for a container that runs already, or leave its id out"
-                yield Problem(at, "`containerId` names a container that is not `external`", hint)
-            if not config.get("image"):
-                yield Problem(at, "the key `image` is missing")
+            yield from _new_container(at, config)
+        elif not _names_container(config):
+            yield Problem(at, "an external container is named by `containerId`", "or leave `external` out: it is made")
 
     def inner(self, name: str) -> str | None:
-        wraps = self.deployments.get(name, {}).get("wraps")
-        found = wraps if isinstance(wraps, str) else _mapping(wraps).get("deployment")
-        return found if isinstance(found, str) else None
+        """The name of the deployment that one works inside of."""
+        _, inner = _reference((), self.deployments.get(name, {}).get("wraps"))
+        return inner if isinstance(inner, str) else None
 
     def chain(self, name: str) -> list[str]:
         """``name``, what it wraps, and so on inwards; ends where a cycle closes."""
@@ -251,13 +247,13 @@ class _Checker:
         """StreamFlow 0.2, with our ``regex``, ``min`` and ``max`` beside ``match``."""
         yield from _only(path, rule, ("target", "job"))
         target = rule.get("target")
-        at: Path = (*path, "target") if isinstance(target, str) else (*path, "target", "deployment")
-        deployment = target if isinstance(target, str) else _mapping(target).get("deployment")
+        at, deployment = _reference((*path, "target"), target)
         yield from self.refers(at, deployment)
         yield from self.service((*path, "target", "service"), deployment, _mapping(target).get("service"))
         yield from _only((*path, "target"), _mapping(target) or {"deployment": ""}, ("deployment",), ("service",))
         for index, job in enumerate(_list(rule.get("job"))):
-            at, value = (*path, "job", index), _mapping(job)
+            at = (*path, "job", index)
+            value = _mapping(job)
             yield from _only(at, value, ("port",), ("match", "regex", "min", "max"))
             if not any(key in value for key in ("match", "regex", "min", "max")):
                 yield Problem(at, "the key `match` is missing", "or give `regex`, `min` or `max`")
@@ -311,6 +307,32 @@ class _Checker:
             yield from self.refers(at, name)
         if len(ends) == 2 and ends[0][1] == ends[1][1] and isinstance(ends[0][1], str):
             yield Problem(path, "a link joins two different deployments")
+
+
+def _reference(path: Path, value: Any) -> tuple[Path, Any]:
+    """A deployment that is named by a word or in a mapping: where the name stands, and the name."""
+    if isinstance(value, str):
+        return path, value
+    return (*path, "deployment"), _mapping(value).get("deployment")
+
+
+def _names_container(config: Mapping[str, Any]) -> bool:
+    return bool(config.get("containerId") or config.get("containerIds"))
+
+
+def _container_of_jobs(path: Path, config: Mapping[str, Any], not_shared: str) -> Iterator[Problem]:
+    if _names_container(config):
+        yield Problem(path, not_shared, "give `image`: each job of the queue gets a container of its own")
+    elif not config.get("image"):
+        yield Problem(path, "the key `image` is missing")
+
+
+def _new_container(path: Path, config: Mapping[str, Any]) -> Iterator[Problem]:
+    if _names_container(config):
+        hint = "write `external: true` for a container that runs already, or leave its id out"
+        yield Problem(path, "`containerId` names a container that is not `external`", hint)
+    if not config.get("image"):
+        yield Problem(path, "the key `image` is missing")
 
 
 def _pattern(path: Path, pattern: Any) -> Iterator[Problem]:

@@ -151,32 +151,47 @@ def elements(job: Object | None, name: str, pods: Sequence[Object]) -> dict[str,
 
     A pod that was disrupted is replaced while the Job lives, so its index is pending, not ended.
     """
-    found: dict[str, ElementState] = {}
-    latest: dict[int, Object] = {}
-    for pod in sorted(pods, key=lambda p: str(p["metadata"].get("creationTimestamp") or "")):
-        latest[index_of(pod)] = pod
-    over = job is None or ended(job)
-    for index, pod in latest.items():
-        state = of_pod(pod)
-        if state.state.ended and not over and condition(pod, "DisruptionTarget"):
-            state = ElementState(JobState.PENDING, f"begun again by Kubernetes: {state.reason}")
-        elif not state.state.ended and pod["metadata"].get("deletionTimestamp") and over:
-            state = ElementState(JobState.UNKNOWN, "its pod is being deleted")
-        found[f"{name}_{index}"] = state
+    is_over = job is None or ended(job)
+    states = {f"{name}_{index}": _of_latest(pod, is_over) for index, pod in _latest(pods).items()}
     if job is None:
-        return found
-    if why := gave_up(job):
-        gone = ElementState(JobState.FAILED, why)
-        return {name: gone, **{id_: s if s.state.ended else gone for id_, s in found.items()}}
-    failed = condition(job, "Failed")
-    if failed is not None:
-        late = failed.get("reason") == "DeadlineExceeded"
-        text = said(str(failed.get("reason") or ""), str(failed.get("message") or ""))
-        found[name] = ElementState(JobState.TIMEOUT if late else JobState.FAILED, text)
-        if late:
-            for id_, element in found.items():
-                if element.state in (JobState.UNKNOWN, JobState.PENDING, JobState.RUNNING):
-                    found[id_] = found[name]
+        return states
+    why = gave_up(job)
+    if why:
+        given_up = ElementState(JobState.FAILED, why)
+        return {name: given_up, **_unless_ended(states, given_up)}
+    failure = condition(job, "Failed")
+    if failure is not None:
+        text = said(str(failure.get("reason") or ""), str(failure.get("message") or ""))
+        if failure.get("reason") == "DeadlineExceeded":
+            late = ElementState(JobState.TIMEOUT, text)
+            return {**_unless_ended(states, late), name: late}
+        states[name] = ElementState(JobState.FAILED, text)
     elif condition(job, "Complete") is None and not job["metadata"].get("deletionTimestamp"):
-        found[name] = ElementState(JobState.PENDING)
-    return found
+        states[name] = ElementState(JobState.PENDING)
+    return states
+
+
+def _latest(pods: Sequence[Object]) -> dict[int, Object]:
+    """Of each index the pod that was made last."""
+    latest: dict[int, Object] = {}
+    for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or "")):
+        latest[index_of(pod)] = pod
+    return latest
+
+
+def _of_latest(pod: Object, is_over: bool) -> ElementState:
+    """How an index stands, by its last pod.
+
+    :param is_over: no other pod will follow.
+    """
+    element = of_pod(pod)
+    if element.state.ended and not is_over and condition(pod, "DisruptionTarget"):
+        return ElementState(JobState.PENDING, f"begun again by Kubernetes: {element.reason}")
+    if not element.state.ended and is_over and pod["metadata"].get("deletionTimestamp"):
+        return ElementState(JobState.UNKNOWN, "its pod is being deleted")
+    return element
+
+
+def _unless_ended(states: Mapping[str, ElementState], other: ElementState) -> dict[str, ElementState]:
+    """The states of elements that have ended; ``other`` for the rest."""
+    return {id_: element if element.state.ended else other for id_, element in states.items()}

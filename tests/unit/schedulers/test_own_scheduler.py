@@ -101,7 +101,7 @@ def test_its_entry_point_is_a_type_of_deployment(
 
     for module in (
         "config.reading.checks",
-        "config.reading.normal",
+        "config.reading.normal_deployments",
         "sites.connectors.clusters",
         "sites.connectors.registry",
     ):
