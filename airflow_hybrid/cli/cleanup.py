@@ -9,7 +9,7 @@ that is queued or running is touched, and nothing that another Airflow made.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from airflow_hybrid.config import Deployment, for_run, load_hybrid_file
@@ -61,6 +61,20 @@ class Leftover:
 
     def __str__(self) -> str:
         return f"{self.deployment} at {self.at}: {self.what} of {self.run}"
+
+
+@dataclass(frozen=True)
+class _WorkPlace:
+    """A work directory of a deployment.
+
+    :ivar scope: number of the scope that it is in.
+    :ivar workdir: None: the deployment's own.
+    """
+
+    scope: int
+    deployment: str
+    service: str | None
+    workdir: str | None
 
 
 def scopes(file: str | None) -> list[Scope]:
@@ -156,45 +170,52 @@ class Cleanup:
         return in_worker(self._folders(older_than_s, {run_folder(*run) for run in active(known_runs())}))
 
     async def _folders(self, older_than_s: float, busy: set[str]) -> list[Leftover]:
-        found: dict[tuple[str, str], Leftover] = {}
+        leftovers: dict[tuple[str, str], Leftover] = {}
+        for place in self._work_places():
+            try:
+                async for leftover in self._look(place, older_than_s, busy):
+                    folder_at = (f"{leftover.at}:{leftover.workdir}", leftover.path)
+                    leftovers.setdefault(folder_at, leftover)
+            except HybridError as error:
+                self.problem(f"work directories of {place.deployment!r} could not be looked at: {error}")
+        return list(leftovers.values())
+
+    def _work_places(self) -> Iterator[_WorkPlace]:
         for number, scope in enumerate(self.scopes):
-            places = {(name, None, None) for name in scope.deployments} | scope.workdirs
-            for name, service, given in sorted(places, key=str):
+            workdirs = {(name, None, None) for name in scope.deployments} | scope.workdirs
+            for name, service, workdir in sorted(workdirs, key=str):
                 if name in scope.deployments and not self._goes_by_itself(scope, name):
-                    try:
-                        await self._look(found, number, name, service, given, older_than_s, busy)
-                    except HybridError as error:
-                        self.problem(f"work directories of {name!r} could not be looked at: {error}")
-        return list(found.values())
+                    yield _WorkPlace(number, name, service, workdir)
 
     @staticmethod
     def _goes_by_itself(scope: Scope, name: str) -> bool:
+        """Whether a deployment, or one that it works inside of, is made for a run, and its folders are gone with it."""
         chain = [name]
         while (inner := scope.deployments[chain[-1]].wraps) and inner in scope.deployments and inner not in chain:
             chain.append(inner)
         return any(scope.deployments[link].managed for link in chain)
 
-    async def _look(
-        self, found: dict[tuple[str, str], Leftover], number: int, name: str, service: str | None, given: str | None,
-        older_than_s: float, busy: set[str],
-    ) -> None:  # fmt: skip
-        scope = self.scopes[number]
-        connector = open_connector(scope.deployments, name)
-        for host in await connector.hosts(service):
-            workdir = given or await connector.workdir(host, service)
+    async def _look(self, place: _WorkPlace, older_than_s: float, busy: set[str]) -> AsyncIterator[Leftover]:
+        """The folders of old runs at all locations of a work directory, those left out that carry no marker of ours."""
+        scope = self.scopes[place.scope]
+        connector = open_connector(scope.deployments, place.deployment)
+        for host in await connector.hosts(place.service):
+            workdir = place.workdir or await connector.workdir(host, place.service)
             with answers_up_to(FOLDER_BYTES):
                 result = await host.run(_look_text(workdir, scope.dag_ids, older_than_s), label="look for old runs")
             result.check(f"the work directory {workdir} could not be looked at")
             for line in result.out.splitlines():
                 kib, path, proof = [*line.split("\t"), "", ""][:3]
-                if RUN_FOLDER.fullmatch(path) and path not in busy and kib.isdigit():
-                    if proof != "ours":
-                        self.say(f"kept: {name} at {host.title}: {workdir}/{path}, {_UNPROVEN}")
-                        continue
-                    what = f"{int(kib) / 1024:.1f} MiB in {workdir}/{path}"
-                    at = f"{host.title}:{workdir}"
-                    item = Leftover(number, name, host.title, what, path, "", service, workdir, path)
-                    found.setdefault((at, path), item)
+                if not RUN_FOLDER.fullmatch(path) or path in busy or not kib.isdigit():
+                    continue
+                if proof != "ours":
+                    self.say(f"kept: {place.deployment} at {host.title}: {workdir}/{path}, {_UNPROVEN}")
+                    continue
+                what = f"{int(kib) / 1024:.1f} MiB in {workdir}/{path}"
+                yield Leftover(
+                    place.scope, place.deployment, host.title, what, path,
+                    service=place.service, workdir=workdir, path=path,
+                )  # fmt: skip
 
     # --- removing ---------------------------------------------------------------------------------------------------
 

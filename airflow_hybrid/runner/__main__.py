@@ -30,7 +30,10 @@ from airflow_hybrid.runner.home import CACHE_VARIABLE, Home, cache_directory
 from airflow_hybrid.version import __version__
 
 if TYPE_CHECKING:
+    from airflow_hybrid.config import Deployment, HybridFile
+    from airflow_hybrid.dag.hybrid_dag import HybridDag
     from airflow_hybrid.model import CwlObject, WorkflowGraph
+    from airflow_hybrid.runner.dag_run import RunResult
 
 SUCCESS, FAILURE, UNSUPPORTED, INTERRUPTED = 0, 1, 33, 130
 PROG = os.environ.pop(PROGRAM_VARIABLE, "airflow-hybrid-runner")
@@ -161,66 +164,48 @@ def _sites(args: argparse.Namespace, graph: WorkflowGraph) -> dict[str, Any]:
     from airflow_hybrid.config import load_hybrid_file
 
     hybrid = load_hybrid_file(args.hybrid_file)
-    found = dict(hybrid.workflows)
-    name = args.workflow
+    name: str | None = args.workflow
     if name is None:
-        source = local_path(graph.source) or graph.source
-        same = [
-            key
-            for key, value in found.items()
-            if os.path.realpath(value.file.partition("#")[0]) == os.path.realpath(source)
-        ]
-        name = (same or list(found))[0] if len(same or found) == 1 else None
-    if name not in found:
+        name = _workflow_of(graph, hybrid)
+    if name is None or name not in hybrid.workflows:
         raise ConfigError(
-            f"which workflow of it is meant? It has {', '.join(found) or 'none'}",
+            f"which workflow of it is meant? It has {', '.join(hybrid.workflows) or 'none'}",
             where=args.hybrid_file,
             hint="say it by --workflow NAME",
         )
+    workflow = hybrid.workflows[name]
     return {
-        "bindings": found[name].bindings,
+        "bindings": workflow.bindings,
         "deployments": hybrid.deployments,
         "links": hybrid.links,
-        "inputs": found[name].settings,
-        "reuse": found[name].reuse,
+        "inputs": workflow.settings,
+        "reuse": workflow.reuse,
     }
 
 
+def _workflow_of(graph: WorkflowGraph, hybrid: HybridFile) -> str | None:
+    """The name of the one workflow of a hybrid file that is of the document; else of the only one that it has."""
+    source = os.path.realpath(local_path(graph.source) or graph.source)
+    same = [
+        name
+        for name, workflow in hybrid.workflows.items()
+        if os.path.realpath(workflow.file.partition("#")[0]) == source
+    ]
+    candidates = same or list(hybrid.workflows)
+    return candidates[0] if len(candidates) == 1 else None
+
+
 def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], folder: Path) -> CwlObject:
-    level = "ERROR" if args.quiet else "INFO" if args.verbose else "WARNING"
+    level = _log_level(args)
     home = Home(folder, log_level=level)
     home.ready()
-    _log_to_stderr(level)
-    from airflow_hybrid.config import parse_deployments
-    from airflow_hybrid.cwl.given import job_requirements
-    from airflow_hybrid.dag.hybrid_dag import HybridDag
-    from airflow_hybrid.model import LOCAL_DEPLOYMENT
+    logging.getLogger().setLevel(level)
+    # importing these loads Airflow, for which its home has to be ready
     from airflow_hybrid.operators.base import HybridTask
-    from airflow_hybrid.operators.values import OUTPUTS_TASK
     from airflow_hybrid.runner.dag_run import DagRunner
-    from airflow_hybrid.runner.told import told
     from airflow_hybrid.triggers.hybrid import HybridTrigger
 
-    deployments = dict(parse_deployments(sites.pop("deployments", None) or {}))
-    for name, deployment in deployments.items():
-        if deployment.type == LOCAL_DEPLOYMENT:
-            work = deployment.workdir
-            if work is None and not deployment.config.get("run_as"):
-                work = str(home.work / name)
-            # by triggers, which run side by side
-            parallel = not args.serial if deployment.deferrable is None else deployment.deferrable
-            deployments[name] = replace(deployment, workdir=work, deferrable=parallel)
-    document = args.document
-    dag = HybridDag(
-        document if is_uri(document) else os.path.abspath(document),
-        dag_id="run",
-        deployments=deployments,
-        outdir="{% raw %}" + os.path.abspath(args.outdir) + "{% endraw %}",
-        existing_outputs=args.existing,
-        fileloc=home.add_file("run", document),
-        run_requirements=job_requirements.ANY,  # who runs it is who wrote the inputs
-        **sites,
-    )
+    dag = _dag(args, sites, home)
     # each error is told once, at the end
     HybridTask.tells_errors = HybridTrigger.tells_errors = False
     runner = DagRunner()
@@ -231,18 +216,67 @@ def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], 
     if result.succeeded and result.outputs is not None:
         outputs: CwlObject = _with_paths(result.outputs)
         return outputs
+    raise _failure(result, folder, bool(args.leave_tmpdir))
+
+
+def _log_level(args: argparse.Namespace) -> str:
+    if args.quiet:
+        return "ERROR"
+    return "INFO" if args.verbose else "WARNING"
+
+
+def _dag(args: argparse.Namespace, sites: dict[str, Any], home: Home) -> HybridDag:
+    """The DAG of the document, with what the hybrid file says of it."""
+    from airflow_hybrid.cwl.given import job_requirements
+    from airflow_hybrid.dag.hybrid_dag import HybridDag
+
+    document = args.document
+    options = {**sites, "deployments": _deployments(sites.get("deployments"), home, bool(args.serial))}
+    return HybridDag(
+        document if is_uri(document) else os.path.abspath(document),
+        dag_id="run",
+        outdir="{% raw %}" + os.path.abspath(args.outdir) + "{% endraw %}",
+        existing_outputs=args.existing,
+        fileloc=home.add_file("run", document),
+        run_requirements=job_requirements.ANY,  # who runs it is who wrote the inputs
+        **options,
+    )
+
+
+def _deployments(given: Any, home: Home, serial: bool) -> dict[str, Deployment]:
+    """The hybrid file's deployments; jobs of those that are this machine run in the run's folder, side by side."""
+    from airflow_hybrid.config import parse_deployments
+    from airflow_hybrid.model import LOCAL_DEPLOYMENT
+
+    deployments = dict(parse_deployments(given or {}))
+    for name, deployment in deployments.items():
+        if deployment.type != LOCAL_DEPLOYMENT:
+            continue
+        workdir = deployment.workdir
+        if workdir is None and not deployment.config.get("run_as"):
+            workdir = str(home.work / name)
+        # by triggers, which run side by side
+        is_parallel = not serial if deployment.deferrable is None else deployment.deferrable
+        deployments[name] = replace(deployment, workdir=workdir, deferrable=is_parallel)
+    return deployments
+
+
+def _failure(result: RunResult, folder: Path, is_kept: bool) -> HybridError:
+    """The one error that tells how a run failed.
+
+    :param is_kept: the run's folder stays, so that no path in it has to be told as gone.
+    """
+    from airflow_hybrid.operators.values import OUTPUTS_TASK
+    from airflow_hybrid.runner.told import told
+
     for error in result.errors:
         if isinstance(error, UnsupportedError):
-            raise error
+            return error
     not_gathered = any(failure.task_id == OUTPUTS_TASK for failure in result.failures)
-    keeps = not_gathered or args.leave_tmpdir
-    message = told(result.failures, result.succeeded_jobs, None if keeps else str(folder))
+    is_kept = is_kept or not_gathered
+    message = told(result.failures, result.succeeded_jobs, None if is_kept else str(folder))
     kind = _NotGatheredError if not_gathered else JobFailedError
-    raise kind(message or f"the run ended as {result.state}", retryable=False)
-
-
-def _log_to_stderr(level: str) -> None:
-    logging.getLogger().setLevel(level)
+    return kind(message or f"the run ended as {result.state}", retryable=False)
 
 
 def _with_paths(value: Any) -> Any:
