@@ -10,17 +10,23 @@ Source: https://kubernetes.io/docs/reference/using-api/server-side-apply/
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 from airflow_hybrid.errors import AuthenticationError, ConfigError, DeployError, HybridError
-from airflow_hybrid.schedulers.kubernetes import answers
-from airflow_hybrid.schedulers.kubernetes.scheduler import beyond_quota
+from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.kubernetes.cluster import ApiError, Cluster
+from airflow_hybrid.sites.kubernetes.readiness import (
+    Unready,
+    has_lasting_pods,
+    problems_of_pods,
+    problems_of_quota,
+    ready,
+    reasons_of_waiting,
+    refusal_of,
+)
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
@@ -30,9 +36,7 @@ TOKEN_LABEL, NAME_LABEL, RUN_NOTE = (f"{MANAGER}/{key}" for key in ("token", "na
 POLL_S = 1.0
 GONE_S = 180.0
 """how long objects may take to go (a pod's grace period is 30 s unless it says otherwise)"""
-RESTARTS = 3
-"""a container that ended so often will not come up"""
-_WITH_PODS = {"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job"}
+_POD_HINT = "see the image, the command and the probes in the manifests"
 _KINDS = (
     ("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet"), ("apps/v1", "ReplicaSet"),
     ("batch/v1", "CronJob"), ("batch/v1", "Job"), ("v1", "Pod"), ("v1", "Service"), ("networking.k8s.io/v1", "Ingress"),
@@ -228,41 +232,50 @@ class Manifests:
 
         :raises DeployError: a pod cannot become ready, in the cluster's words; or not in time.
         """
-        deadline = time.monotonic() + timeout_s
-        said = ""
-        while True:
-            waiting = [(title, why) for item in items for title, why in await self._not_ready(item)]
-            if not waiting:
+        announced = ""
+        unready: list[Unready] = []
+        pods: list[Object] = []
+        async for _ in Backoff(POLL_S, POLL_S, limit_s=timeout_s):
+            unready = await self._unready(items)
+            if not unready:
                 return
-            missing = [f"{title} ({why})" if why else title for title, why in waiting]
             pods = await self._pods()
-            problems = [problem for pod in pods if (problem := hopeless(pod))]
-            problems += [f"{title}: the quota allows less than one pod asks for" for title, why in waiting
-                         if "exceeded quota" in why and beyond_quota(why)]  # fmt: skip
-            refused = ", ".join(text for text, (_, why) in zip(missing, waiting, strict=True) if why)
-            if refused and refused != said and not problems:
+            problems = [*problems_of_pods(pods), *problems_of_quota(unready)]
+            if problems:
+                raise self._hopeless(unready, problems)
+            refused = ", ".join(str(one) for one in unready if one.refusal)
+            if refused and refused != announced:
                 log.warning("%s: waiting for %s", self.cluster.title, refused)
-                said = refused
-            if problems or time.monotonic() > deadline:
-                states = problems or [answers.said(*answers.waiting(pod)) for pod in pods if answers.waiting(pod)[0]]
-                late = "" if problems else f" within {timeout_s:g} s"
-                raise DeployError(
-                    f"not ready{late}: {', '.join(missing)}" + "".join(f"\n  {state}" for state in states[:5]),
-                    where=self.cluster.title,
-                    hint="see the image, the command and the probes in the manifests"
-                    + ("" if problems else "; `config.timeout` (seconds) gives it more time"),
-                    retryable=not problems,
-                )
-            await asyncio.sleep(POLL_S)
+                announced = refused
+        raise self._late(unready, reasons_of_waiting(pods), timeout_s)
 
-    async def _not_ready(self, item: Object) -> list[tuple[str, str]]:
-        """The object's title, and why its pods cannot be made (or ``""``); nothing if it is ready."""
-        kind, name = item["kind"], item["metadata"]["name"]
-        if kind not in {*_WITH_PODS, "Pod"} or kind == "Job":
-            return []
-        path = await self._path(item["apiVersion"], kind, item["metadata"].get("namespace"))
-        there = await self.cluster.request("GET", f"{path}/{quote(name)}")
-        return [] if ready(there) else [(f"{kind} {name}", _unmade(there))]
+    def _hopeless(self, unready: Sequence[Unready], problems: Sequence[str]) -> DeployError:
+        return DeployError(
+            f"not ready: {', '.join(map(str, unready))}" + _lines(problems),
+            where=self.cluster.title,
+            hint=_POD_HINT,
+            retryable=False,
+        )
+
+    def _late(self, unready: Sequence[Unready], reasons: Sequence[str], timeout_s: float) -> DeployError:
+        return DeployError(
+            f"not ready within {timeout_s:g} s: {', '.join(map(str, unready))}" + _lines(reasons),
+            where=self.cluster.title,
+            hint=f"{_POD_HINT}; `config.timeout` (seconds) gives it more time",
+        )
+
+    async def _unready(self, items: Sequence[Object]) -> list[Unready]:
+        """Those of the objects whose pods are not ready."""
+        unready = []
+        for item in items:
+            kind, name = item["kind"], item["metadata"]["name"]
+            if not has_lasting_pods(kind):
+                continue
+            path = await self._path(item["apiVersion"], kind, item["metadata"].get("namespace"))
+            current = await self.cluster.request("GET", f"{path}/{quote(name)}")
+            if not ready(current):
+                unready.append(Unready(f"{kind} {name}", refusal_of(current)))
+        return unready
 
     async def _pods(self) -> list[Object]:
         return await self._list("v1", "Pod")
@@ -286,14 +299,12 @@ class Manifests:
             await self._remove_namespace()
             return
         kinds = list(dict.fromkeys([*((i["apiVersion"], i["kind"]) for i in reversed(items)), *_KINDS]))
-        deadline = time.monotonic() + GONE_S
-        while True:
+        left: list[str] = []
+        async for _ in Backoff(POLL_S, POLL_S, limit_s=GONE_S):
             left = [item for version, kind in kinds for item in await self._delete_all(version, kind)]
             if not left:
                 return
-            if time.monotonic() > deadline:
-                raise DeployError(f"still there: {', '.join(left[:5])}", where=self.cluster.title)
-            await asyncio.sleep(POLL_S)
+        raise DeployError(f"still there: {', '.join(left[:5])}", where=self.cluster.title)
 
     async def _delete_all(self, version: str, kind: str) -> list[str]:
         """Ask for the deletion of all objects of a kind; -> those that are still there."""
@@ -308,8 +319,8 @@ class Manifests:
         return [f"{kind} {item['metadata']['name']}" for item in found]
 
     async def _remove_namespace(self) -> None:
-        path, deadline = f"/api/v1/namespaces/{quote(self.cluster.namespace)}", time.monotonic() + GONE_S
-        while True:
+        path = f"/api/v1/namespaces/{quote(self.cluster.namespace)}"
+        async for _ in Backoff(POLL_S / 2, POLL_S / 2, limit_s=GONE_S):
             try:
                 there = await self.cluster.request("GET", path)
             except ApiError as error:
@@ -320,9 +331,7 @@ class Manifests:
                 raise DeployError(f"the namespace {self.cluster.namespace} is not ours", where=self.cluster.title)
             if not there["metadata"].get("deletionTimestamp"):
                 await self._delete(path)
-            if time.monotonic() > deadline:
-                raise DeployError(f"the namespace {self.cluster.namespace} is still there", where=self.cluster.title)
-            await asyncio.sleep(POLL_S / 2)
+        raise DeployError(f"the namespace {self.cluster.namespace} is still there", where=self.cluster.title)
 
     async def _delete(self, path: str) -> None:
         try:
@@ -356,36 +365,6 @@ class Manifests:
         return f"{root}{where}/{plural}"
 
 
-def ready(item: Object) -> bool:
-    """Whether an object with pods is ready, by its status."""
-    spec, status = item.get("spec") or {}, item.get("status") or {}
-    if item["kind"] == "Pod":
-        return bool(answers.condition(item, "Ready")) or status.get("phase") == "Succeeded"
-    if int(status.get("observedGeneration") or 0) < int(item["metadata"].get("generation") or 0):
-        return False
-    if item["kind"] == "DaemonSet":
-        return int(status.get("numberReady") or 0) >= int(status.get("desiredNumberScheduled") or 0)
-    wanted = spec.get("replicas")
-    return int(status.get("readyReplicas") or 0) >= (1 if wanted is None else int(wanted))
-
-
-def _unmade(item: Object) -> str:
-    """Why the pods of an object cannot be made (a quota, a policy), in the cluster's words."""
-    for condition in (item.get("status") or {}).get("conditions") or ():
-        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-            return str(condition.get("message") or condition.get("reason"))
-    return ""
-
-
-def hopeless(pod: Object) -> str:
-    """Why a pod will not become ready; empty while it may."""
-    name, (reason, message) = answers.name_of(pod), answers.waiting(pod)
-    status = pod.get("status") or {}
-    if status.get("phase") == "Failed":
-        return f"pod {name}: {answers.of_pod(pod).reason or 'Failed'}"
-    if reason in answers.NEVER | answers.MAYBE_NEVER:
-        return f"pod {name}: {answers.said(reason, message)}"
-    restarts = max([0, *(int(c.get("restartCount") or 0) for c in status.get("containerStatuses") or ())])
-    if reason == "CrashLoopBackOff" and restarts >= RESTARTS:
-        return f"pod {name}: {answers.said(reason, message)}"
-    return ""
+def _lines(texts: Sequence[str]) -> str:
+    """The first few, each in a line of its own below a message."""
+    return "".join(f"\n  {text}" for text in texts[:5])
