@@ -21,6 +21,7 @@ from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.sites.batches.queue import JobQueue
 from airflow_hybrid.sites.connectors import Connector, open_connector
 from airflow_hybrid.sites.containers.images import Wanted, wanted_of
+from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.base import Host
 
 T = TypeVar("T")
@@ -78,7 +79,7 @@ class Place:
         A location that never answered in this run is an error at once (a wrong name, a refused key); one that did is
         waited for: what was submitted there goes on meanwhile.
         """
-        pause_s, deadline = 1.0, time.monotonic() + PATIENCE_S
+        backoff, deadline = Backoff(1.0, 30.0), time.monotonic() + PATIENCE_S
         while True:
             try:
                 result = await action()
@@ -86,9 +87,8 @@ class Place:
                 lost = isinstance(error, HostUnreachableError) or error.exit_code is None
                 if not (lost and self.reached and time.monotonic() < deadline):
                     raise
-                log.warning("%s does not answer, trying again in %.0f s: %s", self.host.title, pause_s, error)
-                await asyncio.sleep(pause_s)
-                pause_s = min(2 * pause_s, 30.0)
+                log.warning("%s does not answer, trying again in %.0f s: %s", self.host.title, backoff.next_s, error)
+                await backoff.pause()
                 continue
             self.reached = True
             _DOWN.pop(self.host, None)

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import weakref
 from dataclasses import dataclass, field
 
 from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.placing.places import Place
+from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
 
 @dataclass
@@ -19,13 +18,13 @@ class Use:
     cores: float = 0.0
 
 
-_USES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Use]] = weakref.WeakKeyDictionary()
+_USES: PerLoop[tuple[str, str], Use] = PerLoop()
+"""by deployment and location"""
 
 
 def use_of(place: Place) -> Use:
     """What this process's jobs take of a place now."""
-    uses = _USES.setdefault(asyncio.get_running_loop(), {})
-    return uses.setdefault((place.target.deployment, place.host.location), Use())
+    return _USES.get((place.target.deployment, place.host.location), Use)
 
 
 @dataclass

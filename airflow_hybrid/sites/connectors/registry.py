@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 import json
-import os
-import weakref
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
@@ -16,6 +13,7 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT
 from airflow_hybrid.sites.connectors.base import Connector
+from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
 ENTRY_POINT_GROUP = "airflow_hybrid.connectors"
 _BUILT_IN: Mapping[str, str] = {
@@ -29,10 +27,8 @@ _BUILT_IN: Mapping[str, str] = {
     **dict.fromkeys(("slurm", "pbs", "sge", "flux"), "clusters:QueueConnector"),
 }
 """type -> module of this package and class; imported when a deployment of the type is used"""
-_OPEN: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[int, dict[str, Connector]]] = (
-    weakref.WeakKeyDictionary()
-)
-"""per event loop: the process that owns it, and its connectors by content. A fork inherits none."""
+_OPEN: PerLoop[str, Connector] = PerLoop()
+"""by the content of their deployments"""
 
 
 def open_connector(deployments: Mapping[str, Deployment], name: str) -> Connector:
@@ -43,12 +39,7 @@ def open_connector(deployments: Mapping[str, Deployment], name: str) -> Connecto
     :param deployments: by name; ``local`` is always there.
     :raises ConfigError: no such deployment, or no connector for its type.
     """
-    loop = asyncio.get_running_loop()
-    owner, connectors = _OPEN.get(loop, (0, {}))
-    if owner != os.getpid():
-        connectors = {}
-        _OPEN[loop] = (os.getpid(), connectors)
-    return _open(connectors, deployments, name, ())
+    return _open(_OPEN.here(), deployments, name, ())
 
 
 def _open(
@@ -106,7 +97,6 @@ def connector_class(deployment: Deployment, wrapped: Connector | None = None) ->
 
 async def close_connectors() -> None:
     """Close the connections of this event loop."""
-    _, connectors = _OPEN.get(asyncio.get_running_loop(), (0, {}))
-    for connector in list(connectors.values()):
+    for connector in list(_OPEN.here().values()):
         if connector.owns_hosts:
             await connector.close()

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +17,7 @@ from airflow_hybrid.sites.containers.inspect import (
     look_text,
     parse_containers,
 )
+from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.base import PROGRAM_BYTES, Host, answers_up_to
 
 POLL_S = 0.5
@@ -59,7 +58,7 @@ class Standing:
 
         :raises DeployError: in the words of the engine, of the health check or of the container that ended.
         """
-        deadline = time.monotonic() + timeout_s
+        backoff = Backoff(POLL_S, POLL_S, limit_s=timeout_s)
         for number, name in enumerate(names, 1):
             text = f"run {name}"
             with answers_up_to(PROGRAM_BYTES):
@@ -72,16 +71,15 @@ class Standing:
                     hint="see the options in `config`: they are those of `docker run`",
                     retryable=not is_final(said),
                 )
-        while True:
+        found: list[Container] = []
+        async for _ in backoff:
             found = await self.look(check_health=True)
             if ended := [c for c in found if c.failed or c.status != "running"]:
                 raise await did_not_come_up(self.host, self.program, ended, "the container does not stay up")
             if len(found) == len(names) and all(c.ready for c in found):
                 return found
-            if time.monotonic() > deadline:
-                late = f"the container was not ready within {timeout_s:g} s"
-                raise await did_not_come_up(self.host, self.program, found, "", late)
-            await asyncio.sleep(POLL_S)
+        late = f"the container was not ready within {timeout_s:g} s"
+        raise await did_not_come_up(self.host, self.program, found, "", late)
 
     def _run_text(self, name: str, number: int, wish: Wish) -> str:
         labels = [f"--label={key}={value}" for key, value in {**self.labels, OWN_NUMBER: str(number)}.items()]

@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import random
+import math
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from airflow_hybrid.sites.files.links import DirectTransfer, KnownWays
 from airflow_hybrid.sites.files.requests import Key, Move, StageRequest, checksum_of, entry, gone, key_of, token
 from airflow_hybrid.sites.files.store import incoming_root
 from airflow_hybrid.sites.files.transfer import Ended, is_local, relay
+from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.base import PATH_BYTES, Host, answer_bytes, answers_up_to
 from airflow_hybrid.sites.hosts.ssh.shell import ARGUMENT_LIMIT_BYTES
 
@@ -83,9 +83,10 @@ class Carrier:
         done: dict[Key, LineageEntry] = {}
         left = list(moves)
         problem: HybridError | None = None
+        backoff = Backoff(2 * PAUSE_S, math.inf, spread=0.5)
         for attempt in range(ATTEMPTS):
             if attempt:
-                await asyncio.sleep(random.uniform(0.5, 1.5) * PAUSE_S * 2**attempt)
+                await backoff.pause()
                 log.warning(
                     "%s -> %s: %d of %d files again: %s",
                     self.source.title,

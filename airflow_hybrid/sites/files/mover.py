@@ -12,9 +12,8 @@ import asyncio
 import contextlib
 import logging
 import time
-import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from airflow_hybrid.config import Link
@@ -38,6 +37,7 @@ from airflow_hybrid.sites.files.requests import (
 from airflow_hybrid.sites.files.store import is_content_addressed, store_path
 from airflow_hybrid.sites.files.unchanged import A_LINK, GONE, Recorded, differences
 from airflow_hybrid.sites.hosts.base import PATH_BYTES, Host, answer_bytes, answers_up_to
+from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
 __all__ = ["DataMover", "StageRequest", "store_path"]
 
@@ -46,16 +46,11 @@ AT_A_TIME = 3
 """streams per location"""
 
 
-@dataclass
-class _Shared:
-    """What all movers of one event loop share."""
-
-    inflight: dict[Key, asyncio.Future[None]]
-    slots: dict[tuple[str, str], asyncio.Semaphore]
-    ways: KnownWays
-
-
-_SHARED: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Shared] = weakref.WeakKeyDictionary()
+_STAGING: PerLoop[Key, asyncio.Future[None]] = PerLoop()
+"""copies that a mover is making; done when they are made, or not"""
+_TURNS: PerLoop[tuple[str, str], asyncio.Semaphore] = PerLoop()
+"""by deployment and location"""
+_WAYS: PerLoop[str, KnownWays] = PerLoop()
 
 
 class FileLocations(Protocol):
@@ -111,12 +106,12 @@ class DataMover:
 
     async def _stage_or_wait(self, requests: Mapping[Key, StageRequest]) -> dict[Key, LineageEntry]:
         """Stage what nobody else is staging; wait for the rest, which is then looked at again."""
-        shared = _shared()
-        mine = {key: request for key, request in requests.items() if key not in shared.inflight}
-        others = [shared.inflight[key] for key in requests if key not in mine]
+        staging = _STAGING.here()
+        mine = {key: request for key, request in requests.items() if key not in staging}
+        others = [staging[key] for key in requests if key not in mine]
         done: dict[Key, LineageEntry] = {}
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        shared.inflight.update(dict.fromkeys(mine, future))
+        staging.update(dict.fromkeys(mine, future))
         try:
             hosts: dict[tuple[str, str], list[StageRequest]] = {}
             for request in mine.values():
@@ -125,7 +120,7 @@ class DataMover:
                 done.update(result)
         finally:
             for key in mine:
-                del shared.inflight[key]
+                del staging[key]
             future.set_result(None)
         if others:
             await asyncio.wait(others)
@@ -248,7 +243,7 @@ class DataMover:
         ref = requests[0].ref
         assert ref is not None
         source = await self.locations.host_of(ref)
-        carrier = Carrier(source, host, self.locations.links(), _shared().ways)
+        carrier = Carrier(source, host, self.locations.links(), _WAYS.get("", KnownWays))
         moves = await carrier.look(requests)
         done: dict[Key, LineageEntry] = {}
         wanted = []
@@ -277,21 +272,14 @@ class DataMover:
         return {key_of(request): entry(request, route, size, seconds, f"sha1${digest}", reused=reused)}
 
 
-# --- what the movers of an event loop share --------------------------------------------------------------------------
-
-
-def _shared() -> _Shared:
-    loop = asyncio.get_running_loop()
-    if loop not in _SHARED:
-        _SHARED[loop] = _Shared({}, {}, KnownWays())
-    return _SHARED[loop]
-
-
 @contextlib.asynccontextmanager
 async def _slots(*hosts: Host) -> AsyncIterator[None]:
     """A turn at each location; always taken in the same order, so that two opposite streams cannot block each other."""
-    slots = _shared().slots
     async with contextlib.AsyncExitStack() as stack:
         for key in sorted({(host.deployment, host.location) for host in hosts}):
-            await stack.enter_async_context(slots.setdefault(key, asyncio.Semaphore(AT_A_TIME)))
+            await stack.enter_async_context(_TURNS.get(key, _new_turns))
         yield
+
+
+def _new_turns() -> asyncio.Semaphore:
+    return asyncio.Semaphore(AT_A_TIME)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import weakref
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_hybrid.errors import CommandError
 from airflow_hybrid.sites.hosts.base import MOST_ANSWER_BYTES, CommandResult, Host, answer_limit, answers_up_to
+from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
 GATHER_S = 0.03
 """how long a command waits for its like"""
@@ -169,7 +169,8 @@ printf '\n@MARK@ %d end\n' $?
 printf '\n@MARK@ end\n' >&2
 """
 
-_LANES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str], Lane]] = weakref.WeakKeyDictionary()
+_LANES: PerLoop[tuple[str, str], Lane] = PerLoop()
+"""by kind of command and key of the host"""
 
 
 async def run_joined(
@@ -182,7 +183,6 @@ async def run_joined(
     """
     if not host.joins:
         return await host.run(command, stdin=stdin, timeout_s=timeout_s, label=label)
-    lanes = _LANES.setdefault(asyncio.get_running_loop(), {})
-    lane = lanes.setdefault((kind, host.key), Lane(host))
+    lane = _LANES.get((kind, host.key), lambda: Lane(host))
     lane.host = host  # the last one may have been closed
     return await lane.run(command, stdin=stdin, timeout_s=timeout_s, label=label)

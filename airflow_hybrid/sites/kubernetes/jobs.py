@@ -23,6 +23,7 @@ from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers.base import ElementState
 from airflow_hybrid.schedulers.kubernetes import answers, manifest
 from airflow_hybrid.schedulers.kubernetes.scheduler import beyond_quota
+from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.kubernetes.cluster import PAGE, ApiError, Cluster
 
 log = logging.getLogger(__name__)
@@ -181,14 +182,14 @@ class Jobs:
 
     async def _follow(self) -> None:
         """List, watch, and begin again, until nobody asks any more."""
-        pause_s = 1.0
+        backoff = Backoff(1.0, 30.0)
         self._version = ""
         while time.monotonic() - self._asked < IDLE_S:
             try:
                 if not self._version:
                     await self._list()
                 await self._watch()
-                pause_s = 1.0
+                backoff.reset()
                 continue
             except ApiError as error:
                 if error.status == 410 or error.reason in ("Expired", "Gone"):
@@ -205,8 +206,7 @@ class Jobs:
                 log.warning("%s: the state of Jobs is unknown: %s", self.cluster.title, problem)
             self._problem = problem
             self._heard.set()
-            await asyncio.sleep(pause_s)
-            pause_s = min(30.0, pause_s * 2)
+            await backoff.pause()
         self._heard.clear()
 
     async def _list(self) -> None:

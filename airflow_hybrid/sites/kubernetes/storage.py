@@ -11,6 +11,7 @@ from typing import Any
 
 from airflow_hybrid.errors import ConfigError, SiteError
 from airflow_hybrid.schedulers.kubernetes import answers, manifest
+from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.kubernetes.cluster import ApiError, Cluster
 from airflow_hybrid.sites.kubernetes.pod import PodHost
 
@@ -51,8 +52,8 @@ class StoragePod:
         job = manifest.service_job(self.deployment, self.storage, int(self.storage.get("idle") or DEFAULT_IDLE_S))
         name = answers.name_of(job)
         await self.cluster.connect()
-        deadline, pause_s, why = time.monotonic() + START_S, 0.3, ""
-        while True:
+        why = ""
+        async for _ in Backoff(0.3, 2.0, factor=1.5, limit_s=START_S):
             pods = await self.cluster.call(
                 "CoreV1Api", "list_namespaced_pod", self.cluster.namespace, label_selector=f"job-name={name}"
             )
@@ -67,10 +68,7 @@ class StoragePod:
                 why = answers.said(*answers.waiting(pod)) or why
                 if answers.waiting(pod)[0] in answers.NEVER:
                     raise self._problem(why)
-            if time.monotonic() > deadline:
-                raise self._problem(why or "it is still pending")
-            await asyncio.sleep(pause_s)
-            pause_s = min(2.0, pause_s * 1.5)
+        raise self._problem(why or "it is still pending")
 
     async def _create(self, job: dict[str, Any]) -> None:
         """Create the Job unless it is there; one that has ended is removed first."""

@@ -13,13 +13,13 @@ import contextlib
 import functools
 import logging
 import time
-import weakref
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.sites.hosts.base import TASK_BYTES, CommandResult, Host, answer_bytes, answers_up_to
+from airflow_hybrid.sites.hosts.per_loop import PerLoop
 from airflow_hybrid.sites.reuse.commands import (
     RECORD_BYTES,
     Lookup,
@@ -139,20 +139,18 @@ class ReuseIndex:
         self._hurry.clear()
 
 
-_INDEXES: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str, str], ReuseIndex]] = (
-    weakref.WeakKeyDictionary()
-)
+_INDEXES: PerLoop[tuple[str, str, str], ReuseIndex] = PerLoop()
+"""by deployment, key of the host, and work directory"""
 
 
 def reuse_index(host: Host, workdir: str) -> ReuseIndex:
     """The running event loop's index of a work directory."""
-    indexes = _INDEXES.setdefault(asyncio.get_running_loop(), {})
-    found = indexes.setdefault((host.deployment, host.key, workdir), ReuseIndex(host, workdir))
-    found.host = host  # the last one may have been closed
-    return found
+    index = _INDEXES.get((host.deployment, host.key, workdir), lambda: ReuseIndex(host, workdir))
+    index.host = host  # the last one may have been closed
+    return index
 
 
 async def write_all() -> None:
     """Write what the indexes of the running event loop have gathered; to be called before connections are closed."""
-    for index in _INDEXES.get(asyncio.get_running_loop(), {}).values():
+    for index in list(_INDEXES.here().values()):
         await index.close()

@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
-import random
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import asyncssh
 
 from airflow_hybrid.errors import AuthenticationError, ConfigError, HostKeyError, HostUnreachableError, SiteError
+from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.ssh.login import Login, connect_options, known_hosts_files, parse_host_key, read_login
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings, jump_hosts
 
@@ -104,16 +105,15 @@ class SshConnection:
     async def _connect(self) -> asyncssh.SSHClientConnection:
         self._login = login = await read_login(self.settings)
         deadline = time.monotonic() + login.connect_timeout_s
-        pause_s = 0.5
+        backoff = Backoff(0.5, math.inf, spread=0.5)
         while True:
             try:
                 return await self._connect_once(login)
             except (asyncssh.ConnectionLost, ConnectionResetError) as error:
                 # sshd drops connections at random when many log in at once (MaxStartups)
-                if time.monotonic() + pause_s > deadline:
+                if time.monotonic() + backoff.next_s > deadline:
                     raise self._explained(error) from None
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
-                pause_s *= 2
+                await backoff.pause()
             except (OSError, asyncssh.Error, asyncio.TimeoutError, ValueError) as error:
                 raise self._explained(error) from None
 
@@ -200,7 +200,7 @@ class SshConnection:
 
     async def _start(self, command: str) -> asyncssh.SSHClientProcess[bytes]:
         deadline = time.monotonic() + SESSION_WAIT_S
-        pause_s, renewed = 0.05, False
+        backoff, renewed = Backoff(0.05, 2.0, spread=0.5), False
         while True:
             connection = await self.connected()
             try:
@@ -220,12 +220,9 @@ class SshConnection:
                     raise HostUnreachableError(
                         f"{self.name} opens no session: {error}", hint="see MaxSessions in its sshd_config"
                     ) from None
-                if self._open < self._limit:
-                    pass
-                elif self._open > 1:
+                if self._open > 1 and self._limit <= self._open:
                     self._limit = self._open - 1
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1.5))
-                pause_s = min(2.0, pause_s * 2)
+                await backoff.pause()
             except _LOST as error:
                 raise self._lost(connection, error) from None
 
