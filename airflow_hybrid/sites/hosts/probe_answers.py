@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from airflow_hybrid.model import FileFact, Question, SiteFacts
@@ -15,6 +15,8 @@ _OWNER_MAY_EXECUTE = 0o100
 SEAL = "/./"
 """in a path: nothing behind it is reached by a link"""
 _OPENED = re.compile(rb"([0-9a-f]{40}) [ *](/dev/fd/[3-9])\Z")
+_OK = b"\0#ok\0"
+"""behind the bytes of files, where all could be read"""
 _SUM = re.compile(rb"([0-9a-f]{40}) [ *](/.*)\Z", re.DOTALL)
 
 
@@ -23,48 +25,75 @@ def parse(data: bytes, questions: Sequence[Question], trees: Sequence[str], base
 
     :raises ValueError: it is incomplete or inconsistent.
     """
-    seen = _records(data)
-    back = sorted(((seen.real[base], base) for base in bases if base in seen.real), key=lambda b: -len(b[0]))
-
-    def translated(path: str) -> str:
-        for real, base in back:
-            if path == real or path.startswith(real.rstrip("/") + "/"):
-                return base.rstrip("/") + path[len(real.rstrip("/")) :] or "/"
-        return path
-
-    real = {path: target for path, target in ((p, translated(r)) for p, r in seen.real.items()) if target != path}
-    if changed := [path for path in seen.links if seen.stats[path].kind in "fd" and path not in real]:
-        raise ValueError(f"{changed[0]} was a link, and then none, while it was looked at")
-    found = SiteFacts()
+    seen = _Reader(data).read()
+    real = _leading_elsewhere(seen, bases)
+    for path in seen.links:
+        if seen.stats[path].kind in "fd" and path not in real:
+            raise ValueError(f"{path} was a link, and then none, while it was looked at")
     asked = {*trees, *(question.path for question in questions)}
+    answer = SiteFacts()
     for path, stat in seen.stats.items():
-        if path in bases and path not in asked and path not in seen.below:
-            continue
-        found.files[path] = FileFact(
-            kind=stat.kind,
-            size=stat.size if stat.kind == "f" else 0,
-            checksum=seen.sums.get(path),
-            realpath=_real(path, real) if real else None,
-            special=stat.special,
-            mtime=stat.mtime,
-            ctime=stat.ctime,
-            executable=stat.executable,
-        )
+        only_a_base = path in bases and path not in asked and path not in seen.below
+        if not only_a_base:
+            answer.files[path] = _fact(stat, seen.sums.get(path), _real(path, real) if real else None)
     for path in asked:
-        found.files.setdefault(path, FileFact("?"))
+        answer.files.setdefault(path, FileFact("?"))
     listed = {question.path for question in questions if question.ask == "list"}
-    names: dict[str, list[str]] = {path: [] for path in listed if found.files[path].kind == "d"}
-    roots = set(trees)
-    folders = (path for path in seen.below if found.files[path].kind == "d" and path not in seen.links)
-    # what is in a folder of a listed folder was not asked for: it is not known, rather than empty
-    names.update({path: [] for path in folders if _in_any(path, roots)})
+    answer.listings = _listings(seen, answer.files, listed, set(trees))
+    answer.contents, answer.replaced = seen.contents, seen.replaced
+    return answer
+
+
+def _leading_elsewhere(seen: _Seen, bases: Sequence[str]) -> dict[str, str]:
+    """Paths that lead elsewhere, and where to: what is below a base is named by the base, not by where that leads."""
+    named = [(seen.real[base], base) for base in bases if base in seen.real]
+    named.sort(key=lambda pair: len(pair[0]), reverse=True)
+    real = {}
+    for path, target in seen.real.items():
+        target = _named_by_base(target, named)
+        if target != path:
+            real[path] = target
+    return real
+
+
+def _named_by_base(path: str, bases: Sequence[tuple[str, str]]) -> str:
+    """:param bases: where each leads, and its name; the longest first."""
+    for real, base in bases:
+        above = real.rstrip("/")
+        if path == real or path.startswith(above + "/"):
+            return base.rstrip("/") + path[len(above) :] or "/"
+    return path
+
+
+def _fact(stat: _Stat, checksum: str | None, realpath: str | None) -> FileFact:
+    return FileFact(
+        kind=stat.kind,
+        size=stat.size if stat.kind == "f" else 0,
+        checksum=checksum,
+        realpath=realpath,
+        special=stat.special,
+        mtime=stat.mtime,
+        ctime=stat.ctime,
+        executable=stat.executable,
+    )
+
+
+def _listings(
+    seen: _Seen, files: Mapping[str, FileFact], listed: set[str], trees: set[str]
+) -> dict[str, tuple[str, ...]]:
+    """Names in the folders that were to be listed, and in those of the trees.
+
+    What is in a folder of a listed folder was not asked for: it is not known, rather than empty.
+    """
+    names: dict[str, list[str]] = {path: [] for path in listed if files[path].kind == "d"}
+    for path in seen.below:
+        if files[path].kind == "d" and path not in seen.links and _in_any(path, trees):
+            names[path] = []
     for path in seen.stats:
         parent, _, name = path.rpartition("/")
-        if path not in roots and (parent or "/") in names:
+        if path not in trees and (parent or "/") in names:
             names[parent or "/"].append(name)
-    found.listings = {path: tuple(sorted(entries)) for path, entries in names.items()}
-    found.contents, found.replaced = seen.contents, seen.replaced
-    return found
+    return {path: tuple(sorted(entries)) for path, entries in names.items()}
 
 
 def _in_any(path: str, roots: set[str]) -> bool:
@@ -109,73 +138,133 @@ class _Seen:
     replaced: set[str] = field(default_factory=set)
 
 
-def _records(data: bytes) -> _Seen:
-    seen = _Seen()
-    position, ended = 0, False
-    sizes: list[tuple[str, int]] = []
-    waiting: list[str] = []
-    opened: dict[bytes, str] = {}
-    while position < len(data):
-        end = data.find(b"\0", position)
-        if end < 0:
+class _Reader:
+    """Reads the records of a probe's answer, one after the other; each ends with a NUL.
+
+    By their first byte: ``T`` and ``U`` what a path is, ``L`` a link (where they lead follows ``#real``), ``C`` and
+    ``Z`` a file whose first bytes follow ``#bytes``, ``K`` a file that was opened, ``X`` one that a link has replaced;
+    the rest are checksums, as ``sha1sum`` prints them.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._position = 0
+        self._ended = False
+        self._seen = _Seen()
+        self._links: list[str] = []
+        """whose targets are to come"""
+        self._lengths: list[tuple[str, int]] = []
+        """of the files whose bytes are to come"""
+        self._opened: dict[bytes, str] = {}
+        """by their path in ``/dev/fd``"""
+
+    def read(self) -> _Seen:
+        """:raises ValueError: the answer is incomplete or inconsistent."""
+        while self._position < len(self._data):
+            self._take(self._until_nul("it was cut off"))
+        if not self._ended or self._links or self._lengths:
             raise ValueError("it was cut off")
-        record, position = data[position:end], end + 1
-        if record[:1] in b"TU" and record:
-            head, size, mtime, ctime, path = record.split(b" ", 4)
-            name = _text(path)
-            kind = head[2:3].decode()
-            special = kind if kind in SPECIAL else ""
-            executable = kind == "f" and int(head[3:], 8) & _OWNER_MAY_EXECUTE != 0
-            stat = _Stat(kind if kind in "fd" else "?", int(size), float(mtime), float(ctime), special, executable)
-            if name in seen.files and stat.size != seen.stats[name].size:
-                raise ValueError(f"{name} changed while it was looked at")
-            seen.stats[name] = stat
-            if record[:1] == b"T":
-                if head[1:2] == b"f":
-                    seen.files.add(name)
-                seen.below.add(name)
-                if head[1:2] == b"l":
-                    seen.links.add(name)
-        elif record[:1] == b"L":
-            waiting.append(_text(record[1:]))
-        elif record == b"#real":
-            for name in waiting:
-                end = data.find(b"\0", position)
-                if end < 0 or data[position : position + 1] != b"/":
-                    raise ValueError("a link changed while it was read")
-                seen.real[name] = _text(data[position:end])
-                position = end + 1
-            waiting = []
-        elif record[:1] == b"C":
-            most, size, path = record[1:].split(b" ", 2)
-            sizes.append((_text(path), min(int(size), int(most))))
-        elif record == b"#bytes":
-            for name, count in sizes:
-                seen.contents[name] = data[position : position + count]
-                position += count
-            sizes = []
-            if data[position : position + 5] != b"\0#ok\0":
-                raise ValueError("a file changed while it was read")
-            position += 5
-        elif record[:1] == b"Z":
-            most, size, number = record[1:].split(b" ", 2)
-            sizes.append((opened.pop(number), min(int(size), int(most))))
-        elif record == b"#end":
-            ended = True
-        elif record[:1] == b"K":
-            number, _, path = record[1:].partition(b" ")
-            opened[b"/dev/fd/" + number] = _text(path)
-        elif record[:1] == b"X":
-            seen.replaced.add(_text(record[1:]))
-        elif (match := _OPENED.match(record)) and match[2] in opened:
-            seen.sums[opened.pop(match[2])] = f"sha1${match[1].decode()}"
-        elif match := _SUM.match(record):
-            seen.sums[_text(match[2])] = f"sha1${match[1].decode()}"
-        else:
-            raise ValueError(f"unexpected record {record[:80]!r}")
-    if not ended or waiting or sizes:
-        raise ValueError("it was cut off")
-    return seen
+        return self._seen
+
+    def _until_nul(self, problem: str) -> bytes:
+        end = self._data.find(b"\0", self._position)
+        if end < 0:
+            raise ValueError(problem)
+        record = self._data[self._position : end]
+        self._position = end + 1
+        return record
+
+    def _take(self, record: bytes) -> None:
+        kind, rest = record[:1], record[1:]
+        match kind:
+            case b"T" | b"U":
+                self._stat(record)
+            case b"L":
+                self._links.append(_text(rest))
+            case b"C" | b"Z":
+                self._length(kind, rest)
+            case b"K":
+                number, _, path = rest.partition(b" ")
+                self._opened[b"/dev/fd/" + number] = _text(path)
+            case b"X":
+                self._seen.replaced.add(_text(rest))
+            case b"#":
+                self._word(record)
+            case _:
+                self._checksum(record)
+
+    def _word(self, word: bytes) -> None:
+        match word:
+            case b"#real":
+                self._targets()
+            case b"#bytes":
+                self._contents()
+            case b"#end":
+                self._ended = True
+            case _:
+                raise _unexpected(word)
+
+    def _stat(self, record: bytes) -> None:
+        """``T`` or ``U``, kind of the entry itself, kind of what it leads to, mode; size, times, path."""
+        head, size, mtime, ctime, path = record.split(b" ", 4)
+        name = _text(path)
+        kind = head[2:3].decode()
+        stat = _Stat(
+            kind=kind if kind in "fd" else "?",
+            size=int(size),
+            mtime=float(mtime),
+            ctime=float(ctime),
+            special=kind if kind in SPECIAL else "",
+            executable=kind == "f" and int(head[3:], 8) & _OWNER_MAY_EXECUTE != 0,
+        )
+        seen = self._seen
+        if name in seen.files and stat.size != seen.stats[name].size:
+            raise ValueError(f"{name} changed while it was looked at")
+        seen.stats[name] = stat
+        if head[:1] != b"T":
+            return
+        seen.below.add(name)
+        if head[1:2] == b"f":
+            seen.files.add(name)
+        if head[1:2] == b"l":
+            seen.links.add(name)
+
+    def _targets(self) -> None:
+        problem = "a link changed while it was read"
+        for name in self._links:
+            target = self._until_nul(problem)
+            if not target.startswith(b"/"):
+                raise ValueError(problem)
+            self._seen.real[name] = _text(target)
+        self._links = []
+
+    def _length(self, kind: bytes, rest: bytes) -> None:
+        most, size, file = rest.split(b" ", 2)
+        name = self._opened.pop(file) if kind == b"Z" else _text(file)
+        self._lengths.append((name, min(int(size), int(most))))
+
+    def _contents(self) -> None:
+        for name, count in self._lengths:
+            self._seen.contents[name] = self._data[self._position : self._position + count]
+            self._position += count
+        self._lengths = []
+        if not self._data.startswith(_OK, self._position):
+            raise ValueError("a file changed while it was read")
+        self._position += len(_OK)
+
+    def _checksum(self, record: bytes) -> None:
+        opened = _OPENED.match(record)
+        if opened and opened[2] in self._opened:
+            self._seen.sums[self._opened.pop(opened[2])] = f"sha1${opened[1].decode()}"
+            return
+        by_path = _SUM.match(record)
+        if by_path is None:
+            raise _unexpected(record)
+        self._seen.sums[_text(by_path[2])] = f"sha1${by_path[1].decode()}"
+
+
+def _unexpected(record: bytes) -> ValueError:
+    return ValueError(f"unexpected record {record[:80]!r}")
 
 
 def _text(data: bytes) -> str:
