@@ -240,7 +240,12 @@ class _Reader:
 
     def _length(self, kind: bytes, rest: bytes) -> None:
         most, size, file = rest.split(b" ", 2)
-        name = self._opened.pop(file) if kind == b"Z" else _text(file)
+        if kind == b"Z":
+            if file not in self._opened:
+                raise _unexpected(kind + rest)
+            name = self._opened.pop(file)
+        else:
+            name = _text(file)
         self._lengths.append((name, min(int(size), int(most))))
 
     def _contents(self) -> None:

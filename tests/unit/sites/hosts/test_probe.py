@@ -14,7 +14,7 @@ import pytest
 from airflow_hybrid.errors import SiteError, StatusUnknownError
 from airflow_hybrid.model import FileFact, Question, SiteFacts
 from airflow_hybrid.sites.hosts import probe
-from airflow_hybrid.sites.hosts.base import CommandResult
+from airflow_hybrid.sites.hosts.base import Command, CommandResult
 from airflow_hybrid.sites.hosts.local import LocalHost
 from tests.unit.sites.shell_hosts import EVERY_SHELL, ShellHost
 
@@ -164,6 +164,31 @@ async def test_an_answer_that_was_cut_is_no_answer(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("x")
     with pytest.raises(StatusUnknownError):
         await probe.facts(Cut("dash"), trees=[str(tmp_path)])
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (b"", "it was cut off"),
+        (b"#end", "it was cut off"),
+        (b"Z9 9 /dev/fd/3\0#end\0", "unexpected record b'Z9 9 /dev/fd/3'"),
+        (b"#more\0", "unexpected record b'#more'"),
+        (b"\0", "unexpected record b''"),
+        (b"L/a\0#end\0", "it was cut off"),
+        (b"L/a\0#real\0b\0#end\0", "a link changed while it was read"),
+        (b"C9 1 /a\0#bytes\0x\0#no\0", "a file changed while it was read"),
+        (b"Tff644 1 1.0 1.0 /a\0Uff644 2 1.0 1.0 /a\0#end\0", "/a changed while it was looked at"),
+    ],
+)
+async def test_an_answer_that_makes_no_sense_is_none(answer: bytes, problem: str) -> None:
+    class Odd(LocalHost):
+        async def _run(self, command: Command) -> CommandResult:
+            return CommandResult(self.title, command.label, 0, answer, b"")
+
+    host = Odd()
+    with pytest.raises(StatusUnknownError) as error:
+        await probe.facts(host, [Question("stat", "/a")])
+    assert str(error.value) == f"{host.title}: the probe was not answered: {problem}"
 
 
 def test_relative_paths_are_refused() -> None:
