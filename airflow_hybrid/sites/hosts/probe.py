@@ -20,6 +20,7 @@ from airflow_hybrid.sites.hosts.base import (
     FOLDER_BYTES,
     MOST_ANSWER_BYTES,
     PATH_BYTES,
+    CommandResult,
     Host,
     answers_up_to,
 )
@@ -61,18 +62,7 @@ async def facts(
     if not asked and not trees:
         return SiteFacts()
     command, stdin = await asyncio.to_thread(build, asked, trees, bases)
-    most = _most_bytes(asked, trees)
-    try:
-        with answers_up_to(most):
-            answer = await run_joined(
-                host, "probe", command, stdin=stdin, timeout_s=PROBE_TIMEOUT_S, label="probe of files"
-            )
-    except AnswerTooLongError:
-        raise AnswerTooLongError(
-            f"there are too many files: what is to be known of them takes more than {most} bytes",
-            where=host.title,
-            hint="let the job pack them (tar), and write what is no output to its temporary folder (TMPDIR)",
-        ) from None
+    answer = await _ask(host, command, stdin, _most_bytes(asked, trees))
     if lack := gnu_programs.lacking(answer.stdout):
         raise SiteError(
             f"files cannot be looked at: there is no `{lack}`",
@@ -84,6 +74,21 @@ async def facts(
     except ValueError as error:
         said = answer.err.strip()[-500:]
         raise StatusUnknownError(f"the probe was not answered: {error} {said}".rstrip(), where=host.title) from None
+
+
+async def _ask(host: Host, command: str, stdin: bytes, most_bytes: int) -> CommandResult:
+    """:raises AnswerTooLongError: in words about files."""
+    try:
+        with answers_up_to(most_bytes):
+            return await run_joined(
+                host, "probe", command, stdin=stdin, timeout_s=PROBE_TIMEOUT_S, label="probe of files"
+            )
+    except AnswerTooLongError:
+        raise AnswerTooLongError(
+            f"there are too many files: what is to be known of them takes more than {most_bytes} bytes",
+            where=host.title,
+            hint="let the job pack them (tar), and write what is no output to its temporary folder (TMPDIR)",
+        ) from None
 
 
 def _most_bytes(questions: Sequence[Question], trees: Sequence[str]) -> int:

@@ -29,7 +29,8 @@ from airflow_hybrid.sites.hosts.base import (
     whole,
 )
 from airflow_hybrid.sites.hosts.ssh.connection import SshConnection
-from airflow_hybrid.sites.hosts.ssh.login import Login, openssh_argv
+from airflow_hybrid.sites.hosts.ssh.login import Login
+from airflow_hybrid.sites.hosts.ssh.openssh import openssh_argv
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
 from airflow_hybrid.sites.hosts.ssh.shell import after_marker, piped, remote_command
 

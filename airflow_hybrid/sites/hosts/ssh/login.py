@@ -11,7 +11,6 @@ import base64
 import binascii
 import dataclasses
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -213,74 +212,3 @@ def known_hosts_files(settings: SshSettings, configured: Any) -> list[str]:
         )
     usual = [os.path.expanduser("~/.ssh/known_hosts"), "/etc/ssh/ssh_known_hosts"]
     return [str(path) for path in (configured or usual) if os.path.isfile(path)]
-
-
-# --- OpenSSH ---------------------------------------------------------------------------------------------------------
-
-
-def openssh_argv(chain: list[Login], directory: str) -> list[str] | None:
-    """``ssh`` with a private config file for this login, or None where OpenSSH cannot have the credentials.
-
-    A password, a passphrase or a key that is only in memory would have to be written or typed: not done.
-
-    :param chain: the host first, then the hosts to go through, nearest to it first.
-    :param directory: a private (0700) folder for the files.
-    """
-    if shutil.which("ssh") is None or any(x.password or x.passphrase or x.private_key or x.algorithms for x in chain):
-        return None
-    lines = ["Host *", "  BatchMode yes", "  StrictHostKeyChecking yes", "  UpdateHostKeys no", "  LogLevel ERROR",
-             "  ServerAliveInterval 15", "  ServerAliveCountMax 4", "  RequestTTY no", "  ForwardAgent no",
-             "  ForwardX11 no", "  ClearAllForwardings yes", "  PermitLocalCommand no", "  ControlPath none",
-             "  Compression no", "  Ciphers ^aes128-gcm@openssh.com,aes256-gcm@openssh.com"]  # fmt: skip
-    includes: list[str] = []
-    names = [login.settings.host if config_files(login.settings) else f"airflow-hybrid-{index}"
-             for index, login in enumerate(chain)]  # fmt: skip
-    if len(set(names)) < len(names):
-        return None
-    for index, login in enumerate(chain):
-        settings = login.settings
-        includes.extend(path for path in config_files(settings) if path not in includes)
-        lines += [f"Host {names[index]}", f"  ConnectTimeout {int(login.connect_timeout_s)}"]
-        if names[index] != settings.host:
-            lines.append(f"  HostName {settings.host}")
-        if settings.port:
-            lines.append(f"  Port {settings.port}")
-        if settings.username:
-            lines.append(f"  User {settings.username}")
-        for path in settings.key_files:
-            lines.append(f"  IdentityFile {_quoted(path)}")
-        if settings.key_files:
-            lines.append("  IdentitiesOnly yes")
-        if settings.host_key:
-            trusted = os.path.join(directory, f"known_hosts.{index}")
-            key = parse_host_key(settings.host_key).export_public_key().decode().strip()
-            _write_private(trusted, f"airflow-hybrid-{index} {key}\n")
-            lines += [f"  HostKeyAlias airflow-hybrid-{index}", f"  UserKnownHostsFile {_quoted(trusted)}",
-                      "  GlobalKnownHostsFile none"]  # fmt: skip
-        elif settings.known_hosts:
-            files = " ".join(_quoted(path) for path in settings.known_hosts)
-            lines += [f"  UserKnownHostsFile {files}", "  GlobalKnownHostsFile none"]
-        if names[index] != settings.host and not settings.host_key:
-            lines.append(f"  HostKeyAlias {_alias(settings)}")
-        if index + 1 < len(chain):
-            lines.append(f"  ProxyJump {names[index + 1]}")
-    lines.append("Host *")
-    lines.extend(f"  Include {_quoted(path)}" for path in includes)
-    path = os.path.join(directory, "config")
-    _write_private(path, "\n".join(lines) + "\n")
-    return ["ssh", "-F", path, "-T", "-o", "EscapeChar=none", names[0]]
-
-
-def _alias(settings: SshSettings) -> str:
-    return settings.host if settings.port in (None, 22) else f"[{settings.host}]:{settings.port}"
-
-
-def _quoted(path: str) -> str:
-    if '"' in path or "\n" in path:
-        raise ConfigError(f"OpenSSH cannot be given a path with a quote or a line end: {path!r}")
-    return '"' + path.replace("%", "%%") + '"'
-
-
-def _write_private(path: str, text: str) -> None:
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)

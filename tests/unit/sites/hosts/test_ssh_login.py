@@ -13,7 +13,8 @@ import pytest
 
 from airflow_hybrid.errors import AuthenticationError, ConfigError, HostKeyError
 from airflow_hybrid.sites.hosts.ssh import login as ssh_login
-from airflow_hybrid.sites.hosts.ssh.login import Login, connect_options, from_connection, openssh_argv, read_login
+from airflow_hybrid.sites.hosts.ssh.login import Login, connect_options, from_connection, read_login
+from airflow_hybrid.sites.hosts.ssh.openssh import openssh_argv
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
