@@ -20,7 +20,7 @@ help:
 	@echo 'make conformance   the CWL conformance tests through DAGs; SITE=hpc, SITE=cloud, SUITE=..., ARGS="-k ..."'
 	@echo 'make reuse-pairs   run 300 pairs of jobs that differ in one place, and see none taken for the other'
 	@echo 'make mutants  break one rule after the other in a copy, and see a test fail (about ten minutes)'
-	@echo 'make lint     ruff, mypy, import-linter, shellcheck, shfmt'
+	@echo 'make lint     ruff, mypy, import-linter, vulture, shellcheck, shfmt'
 	@echo 'make format   let ruff and shfmt put the code in order'
 	@echo 'make clean    stop and remove the demo; remove .venv and caches'
 
@@ -79,7 +79,7 @@ reuse-pairs: $(VENV)/.dev
 mutants: $(VENV)/.dev
 	$(BIN)/python -m scripts.mutants $(ARGS)
 
-lint: ruff ruff-format mypy imports shellcheck shfmt
+lint: ruff ruff-format mypy imports dead-code shellcheck shfmt
 
 ruff: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -92,6 +92,11 @@ mypy: $(VENV)/.dev
 
 imports: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+# what nobody uses; what others use by name is listed in pyproject.toml
+.PHONY: dead-code
+dead-code: $(VENV)/.dev
+	$(BIN)/vulture
 
 # files of shell text, by their names or first lines; templates of tests are none before they are filled in
 SHELL_TEXT = $(filter-out tests/unit/%, $(shell $(BIN)/shfmt -f .ci airflow_hybrid docker scripts tests))

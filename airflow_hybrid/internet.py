@@ -211,7 +211,9 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     def __init__(self, judge: Callable[[str], None]) -> None:
         self._judge = judge
 
-    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+    def redirect_request(  # noqa: PLR0913 - urllib's own signature
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Any:
         self._judge(newurl)
         return super().redirect_request(req, fp, code, msg, headers, _judged(newurl).url)
 

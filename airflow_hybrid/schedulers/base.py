@@ -131,8 +131,6 @@ class Scheduler(abc.ABC):
     name: str
     version_command: str = ""
     """shell text that prints the scheduler's name and version, for `airflow hybrid check`"""
-    native_walltime: bool = False
-    """the scheduler itself ends an element that takes too long"""
     leaves_elements: bool = False
     """elements that found nothing left to do may wait in the queue when all jobs have ended"""
     limits: str = ""

@@ -66,7 +66,6 @@ class BatchScheduler(Scheduler):
     :cvar lags: the accounting is behind the queue: that a job is alive is then nothing it can know.
     """
 
-    native_walltime = True
     leaves_elements = True
     status_interval_s = 2.0
     programs: tuple[str, ...]

@@ -13,8 +13,6 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).parents[2])
 from tests.fakes import jobstore as queue  # noqa: E402
 
-RESULTS = {0: "COMPLETED"}
-
 
 def fail(*lines: str) -> int:
     print(*lines, sep="\n", file=sys.stderr)
