@@ -55,6 +55,11 @@ def fill(template: str, values: Mapping[str, str]) -> str:
     return _MARK.sub(lambda mark: values[mark[1]], template)
 
 
+def filled(package: str, name: str, values: Mapping[str, str]) -> str:
+    """The shell text in the file ``name`` of a package, with values: :func:`load` and :func:`fill`."""
+    return fill(load(package, name), values)
+
+
 def minified(text: str) -> str:
     """Shell text without the lines that only comment, blank lines, and the blanks that lines begin with.
 

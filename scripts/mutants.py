@@ -180,21 +180,21 @@ MUTANTS = (
     ),
     Mutant(
         "a runner that is signalled says so",
-        "sites/batches/runner.py",
+        "sites/batches/runner.sh",
         'trap "ah_signal=$ah_x" "$ah_x"',
         'trap : "$ah_x"',
         "tests/unit/sites/batches/test_job_directory_runner.py -k signalled",
     ),
     Mutant(
         "an element ends as its first job that failed",
-        "sites/batches/runner.py",
+        "sites/batches/runner.sh",
         "*) ah_failed=$ah_code ;;",
         "*) ;;",
         "tests/unit/sites/batches/test_job_directory_runner.py -k element",
     ),
     Mutant(
         "an exit code survives a full file system",
-        "sites/batches/runner.py",
+        "sites/batches/runner.sh",
         '{ echo "ended $1" >>"$ah_B/c/$ah_i"; } 2>/dev/null && return 0',
         "return 0",
         "tests/unit/sites/batches/test_job_directory_runner.py -k full",
@@ -229,9 +229,9 @@ MUTANTS = (
     ),
     Mutant(
         "complaints cut no line of an answer",
-        "schedulers/asking.py",
-        '{ ah_err=$("$@" 2>&1 >&3 3>&-); ah_code=$?; } 3>&1',
-        'ah_err=; "$@" 2>&1; ah_code=$?',
+        "schedulers/asking.sh",
+        '        ah_err=$("$@" 2>&1 >&3 3>&-)\n',
+        '        ah_err=\n        "$@" 2>&1\n',
         "tests/unit/schedulers/test_asking.py",
     ),
     Mutant(
@@ -278,7 +278,7 @@ MUTANTS = (
     ),
     Mutant(
         "locks of a host: no link that another user laid there",
-        "sites/batches/runner.py",
+        "sites/batches/runner.sh",
         '[ ! -h "$ah_mine" ] && ',
         "",
         "tests/security/at_sites/test_shared_hosts.py",

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_hybrid.schedulers import process
-from airflow_hybrid.sites.batches import runner
+from airflow_hybrid import shell_text
 from tests import canaries
 from tests.canary_watch import Watch
 from tests.machine import Machine
@@ -72,10 +71,14 @@ def _cores_of_these_tests() -> Iterator[None]:
     folder = tempfile.mkdtemp(prefix="airflow_hybrid-cores-")
     os.chmod(folder, 0o1777)  # as /tmp: some tests run jobs as another user
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((runner, "RUNNER"), (process, "_STATUS")):
-            text = getattr(module, name)
-            assert text.count("/tmp/airflow_hybrid-") == 1
-            patch.setattr(module, name, text.replace("/tmp/airflow_hybrid-", f"{folder}/airflow_hybrid-"))
+        load = shell_text.load
+
+        def load_with_folder(package: str, name: str) -> str:
+            return load(package, name).replace("/tmp/airflow_hybrid-", f"{folder}/airflow_hybrid-")
+
+        patch.setattr(shell_text, "load", load_with_folder)
+        for package, name in (("sites.batches", "runner.sh"), ("schedulers", "process_status.sh")):
+            assert shell_text.load(f"airflow_hybrid.{package}", name).count(f"{folder}/airflow_hybrid-") == 1
         yield
     shutil.rmtree(folder)
 

@@ -7,6 +7,8 @@ What a profile sets for people (``POSIXLY_CORRECT``: operands end options; ``TAR
 
 from __future__ import annotations
 
+from airflow_hybrid import shell_text
+
 _SBATCH = (
     "ARRAY_INX", "BATCH", "CLUSTERS", "CONTAINER", "CONTAINER_ID", "CPUS_PER_GPU", "DEBUG", "ERROR", "EXCLUSIVE",
     "GPUS", "GPUS_PER_NODE", "GPUS_PER_SOCKET", "GPUS_PER_TASK", "GRES", "INPUT", "JOB_NAME", "MEM_PER_CPU",
@@ -57,13 +59,11 @@ CLEAN_SHELL = (*CLEAN_ENV, "/bin/sh")
 """begins the argument vector of a shell; no word of it needs quotes in any shell"""
 CLIENT_LIBRARIES = "AIRFLOW_HYBRID_CLIENT_LIBRARIES"
 """where programs of a queue system were given a ``LD_LIBRARY_PATH`` of Airflow's: its value, which jobs do not get"""
-CLEAN_RESTART = f"""[ "${{ah_clean-}}" = 1 ] || ! command -v env >/dev/null 2>&1 ||
-    exec {" ".join(CLEAN_ENV)} ah_clean=1 /bin/sh "$0" "$@"
-set +Ceuf
-unset ah_clean
-if [ -n "${{{CLIENT_LIBRARIES}-}}" ]; then
-    [ "${{LD_LIBRARY_PATH-}}" != "${CLIENT_LIBRARIES}" ] || unset LD_LIBRARY_PATH
-    unset {CLIENT_LIBRARIES} SLURM_JWT
-fi
-"""
-"""begins a script file, which starts itself anew in such an environment; an image for jobs need not have ``env``"""
+
+
+def clean_restart() -> str:
+    """Begins a script file, which starts itself anew in such an environment.
+
+    (An image for jobs need not have ``env``.)
+    """
+    return shell_text.filled(__package__, "clean_restart.sh", {"CLEAN": " ".join(CLEAN_ENV)})

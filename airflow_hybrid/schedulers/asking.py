@@ -6,18 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-ASKING = r"""# ah_asks SECONDS COMMAND...: a program that hangs is ended, and has said nothing
-if timeout 5 true 2>/dev/null; then ah_asks() { timeout -s KILL "$@"; }
-elif timeout -t 5 true 2>/dev/null; then ah_asks() { timeout -s KILL -t "$@"; } # busybox before 1.30
-else ah_asks() { shift; "$@"; }
-fi
-ah_apart() { # command: its answer and, behind a line #said, what it complained of: neither cuts the other's lines
-    { ah_err=$("$@" 2>&1 >&3 3>&-); ah_code=$?; } 3>&1
-    [ -z "$ah_err" ] || printf '\n#said\n%s\n' "$ah_err"
-    return $ah_code
-}
-"""
-"""shell functions for questions to a scheduler's programs; needs no folder that could be written to"""
+from airflow_hybrid import shell_text
 
 STATUS_LIMIT_S = 15
 """a scheduler that has not said by then how jobs stand is not waited for: they are unknown"""
@@ -50,6 +39,11 @@ class Answer:
         return " ".join(lines).strip()
 
 
+def asking_functions() -> str:
+    """Shell functions for questions to a scheduler's programs, whole lines; ``asking.sh`` says what they do."""
+    return shell_text.load(__package__, "asking.sh")
+
+
 def section(text: str, name: str) -> Answer:
     """What stands between ``#<name>`` and ``#rc <n>``: an answer and, behind ``#said``, complaints."""
     lines = text.splitlines()
@@ -69,7 +63,7 @@ def section(text: str, name: str) -> Answer:
 
 
 def asked(name: str, question: str) -> str:
-    """Shell text that asks in :func:`section`'s form; :data:`ASKING` must have been said before.
+    """Shell text that asks in :func:`section`'s form; :func:`asking_functions` must stand above it.
 
     :param question: shell text, its exit code tells whether it was answered.
     """

@@ -208,6 +208,10 @@ class Scheduler(abc.ABC):
         """The submitted id that an element's id belongs to."""
         return element
 
+    def limits_command(self) -> str:
+        """Shell text that asks for what :attr:`limits` is about; ``""``: that cannot be asked."""
+        return self.limits
+
     def parse_max_array(self, text: str) -> int | None:
         """Most elements of one array, from the answer to :attr:`limits`; None if it does not say."""
         return None

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
-from airflow_hybrid.schedulers.asking import ASKING, asked, section
+from airflow_hybrid.schedulers.asking import asked, asking_functions, section
 from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Scheduler, Submission, render
 from airflow_hybrid.schedulers.words import flag, kebab, logged, option
 
@@ -224,15 +225,17 @@ class BatchScheduler(Scheduler):
             f"    {part}) set -- {shlex.join(self.arguments(submission, part))} ;;"
             for part in range(self.parts(submission))
         )
-        start = _START.replace("@ACCEPTED@", self.accepted)
-        return f"ah_start() {{\n    case $1 in\n{starts}\n    esac\n{start}}}\n"
+        begin = shell_text.filled(__package__, "batch_begin.sh", {"ACCEPTED": self.accepted})
+        return f'{begin}ah_start() {{\n    case $1 in\n{starts}\n    esac\n    ah_begin "$@"\n}}\n'
 
     def functions(self) -> str:
-        text = ASKING + _FUNCTIONS
-        values = {"@PROGRAMS@": shlex.join(self.programs), "@LISTED@": self.listed, "@CANCEL@": self.cancel}
-        for mark, value in values.items():
-            text = text.replace(mark, value)
-        return text
+        values = {"PROGRAMS": shlex.join(self.programs), "LISTED": self.listed, "CANCEL": self.cancel}
+        return asking_functions() + shell_text.filled(__package__, "batch_functions.sh", values)
+
+    def limits_command(self) -> str:
+        if not self.limits:
+            return ""
+        return asking_functions() + self.limits
 
     def refused_for_good(self, said: str) -> bool:
         return bool(self.for_good.search(said)) and not self.passing.search(said)
@@ -250,7 +253,7 @@ class BatchScheduler(Scheduler):
     # --- status and accounting -----------------------------------------------------------------------------------
 
     def status_command(self, ids: Sequence[str]) -> str:
-        return ASKING + asked("queue", self.ask_queue(ids))
+        return asking_functions() + asked("queue", self.ask_queue(ids))
 
     def _queue(self, text: str, ids: Sequence[str]) -> list[Record]:
         answer = section(text, "queue")
@@ -304,44 +307,3 @@ class BatchScheduler(Scheduler):
         return (
             ids[part] if jobs - part * max(1, max_array) == 1 or max_array <= 1 else self.element_name(ids[part], task)
         )
-
-
-_START = r"""    ah_out=$("$@" 2>said </dev/null)
-    ah_rc=$?
-    ah_said=$(cat said; printf %s "$ah_out")
-    ah_id=
-    for ah_w in $ah_out; do # some sites print a banner first
-        @ACCEPTED@
-    done
-    [ $ah_rc = 0 ] && [ -n "$ah_id" ] && return 0
-    ah_id=
-    [ $ah_rc = 0 ] && return 2
-    case $ah_said in # the server may have it and not have been able to say so
-    *[Tt]imed\ out* | *[Uu]nable\ to\ contact* | *[Cc]onnect* | *[Cc]ommunication* | *Zero\ Bytes* | *commlib* | \
-        *unable\ to\ send* | *[Ee]nd\ of\ [Ff]ile* | *[Pp]remature\ end* | \
-        *[Nn]o\ [Rr]esponse* | *No\ route\ to\ host*) return 2 ;;
-    esac
-    [ $ah_rc -gt 128 ] && [ $ah_rc -lt 150 ] && return 2 # it was killed
-    return 1
-"""
-
-_FUNCTIONS = r"""ah_need() {
-    for ah_p in @PROGRAMS@; do command -v $ah_p >/dev/null 2>&1 || echo $ah_p; done
-}
-ah_find() {
-    ah_id= ah_name=$1 ah_at=${2:-}
-    ah_said=$({ @LISTED@
-    } 2>&1) || return 2
-    ah_id=$(printf '%s\n' "$ah_said" | sed -n "s/^\([^ ]*\) $ah_name\$/\1/p" | tail -n 1)
-    return 0
-}
-ah_cancel() {
-    for ah_c; do
-        @CANCEL@ || return 1
-    done
-}
-ah_cancel_name() {
-    ah_find "$@" || { echo "$ah_said"; return 2; }
-    [ -z "$ah_id" ] || ah_cancel "$ah_id"
-}
-"""

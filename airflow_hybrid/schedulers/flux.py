@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers.asking import STATUS_LIMIT_S
 from airflow_hybrid.schedulers.base import Account, Submission, interpreter
@@ -23,14 +24,6 @@ _STATES = {**dict.fromkeys(("DEPEND", "PRIORITY", "SCHED"), JobState.PENDING), "
            "CANCELED": JobState.CANCELLED, "TIMEOUT": JobState.TIMEOUT}  # fmt: skip
 _FIELDS = "{name}|{id.dec}|{state}|{result}|{returncode}|{exception.type}|{exception.note}"
 _JOBS = f"ah_asks {STATUS_LIMIT_S} flux jobs -n -c 0 -o '{_FIELDS}'"
-_SUBMIT = r"""ah_l=$(flux jobs -a -n -c 0 --name=@NAME@ -o '{id.dec}') || exit 1
-set -- $ah_l
-[ $# -ge @COUNT@ ] || @SUBMIT@ --cc=$#-$((@COUNT@ - 1)) @COMMAND@ || {
-    [ -z "$(flux jobs -a -n -c 1 --name=@NAME@ -o '{id.dec}')" ] || echo "communication ended after a part" >&2
-    exit 1
-}
-echo @NAME@
-"""
 
 
 class FluxScheduler(BatchScheduler):
@@ -85,15 +78,14 @@ ah_me=$(flux job id --to=dec "$FLUX_JOB_ID" 2>/dev/null) || ah_me=$FLUX_JOB_ID
     def scripts(self, submission: Submission) -> dict[str, str]:
         files = super().scripts(submission)
         for part in range(self.parts(submission)):
-            files[f"submit.{part}.sh"] = (
-                _SUBMIT.replace("@NAME@", shlex.quote(self.job_name(submission, part)))
-                .replace("@COUNT@", str(self.size(submission, part)))
-                .replace("@SUBMIT@", shlex.join(super().arguments(submission, part)))
-                .replace(
-                    "@COMMAND@",
-                    shlex.join([*interpreter(files[f"batch.{part}.sh"]), f"{submission.directory}/batch.{part}.sh"]),
-                )
-            )
+            script = f"batch.{part}.sh"
+            values = {
+                "NAME": shlex.quote(self.job_name(submission, part)),
+                "COUNT": str(self.size(submission, part)),
+                "SUBMIT": shlex.join(super().arguments(submission, part)),
+                "COMMAND": shlex.join([*interpreter(files[script]), f"{submission.directory}/{script}"]),
+            }
+            files[f"submit.{part}.sh"] = shell_text.filled(__package__, "flux_submit.sh", values)
         return files
 
     def rules(self, submission: Submission, part: int) -> Sequence[tuple[str, Sequence[str]]]:
@@ -109,7 +101,7 @@ ah_me=$(flux job id --to=dec "$FLUX_JOB_ID" 2>/dev/null) || ah_me=$FLUX_JOB_ID
         )
 
     def run(self, submission: Submission, part: int) -> list[str]:
-        return []  # _SUBMIT says it
+        return []  # flux_submit.sh says it
 
     def arguments(self, submission: Submission, part: int) -> list[str]:
         return ["/bin/sh", f"{submission.directory}/submit.{part}.sh"]

@@ -14,10 +14,11 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
-from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, ASKING, STATUS_LIMIT_S, Answer, section
+from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, STATUS_LIMIT_S, Answer, asking_functions, section
 from airflow_hybrid.schedulers.base import Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record
 from airflow_hybrid.schedulers.words import paired
@@ -74,7 +75,7 @@ class PbsScheduler(BatchScheduler):
         "variableList": "v",
     }  # fmt: skip
     ours = frozenset({"file", "N", "J", "t", "I", "z"})
-    limits = f"{ASKING}ah_asks {STATUS_LIMIT_S} qstat -B -f"
+    limits = f"ah_asks {STATUS_LIMIT_S} qstat -B -f"
     large = re.compile(r"array.*(size|large|limit)|illegal -J", re.IGNORECASE)
     largest = re.compile(r"^[ \t]*max_(?:job_)?array_size = (\d+)", re.MULTILINE)
     for_good = re.compile(
@@ -269,18 +270,13 @@ def _counts(text: str) -> dict[str, int]:
     return {name: int(number) for name, _, number in pairs if number.isascii() and number.isdigit()}
 
 
-_PBS_NODES = r"""ah_asks 15 pbsnodes -aSj 2>/dev/null | awk '
-$7 ~ /^[0-9]+\/[0-9]+$/ {
-    split($7, n, "/"); t += n[2]
-    if ($2 !~ /down|offline|stale|unknown|maintenance|provision|sleep|unresolvable/) { f += n[1]; c += int(n[1] / per) }
-}
-END { if (t) print SHOWN }'"""
-"""one line per node: name, state, ..., free and all CPUs as ``6/8`` in the seventh column (pbsnodes(8B), -S -j)"""
+def _nodes(shown: str, per: int) -> str:
+    return shell_text.filled(__package__, "pbs_nodes.sh", {"SHOWN": shown, "PER": str(per)})
 
 
 def pbs_cpus() -> str:
     """Shell text that asks for free and all CPUs of the nodes of an OpenPBS; one that does not know says nothing."""
-    return f'{ASKING}echo "capacity $({_PBS_NODES.replace("SHOWN", "f + 0, t").replace("per", "1")})"\n'
+    return f'{asking_functions()}echo "capacity $({_nodes("f + 0, t", 1)})"\n'
 
 
 def pbs_start(queue: str | None, chunks: int, cores: int) -> str:
@@ -289,28 +285,13 @@ def pbs_start(queue: str | None, chunks: int, cores: int) -> str:
     Otherwise not before those that wait in the queue, of which the scheduler has estimates where the site wants that
     (``backfill_depth``; the attribute ``estimated.start_time``, which ``qstat -f`` shows as a date).
     """
-    fits = _PBS_NODES.replace("SHOWN", "c + 0").replace("per", str(max(1, cores)))
-    where = shlex.quote(queue or "")
-    qstat = f"ah_asks {STATUS_LIMIT_S} qstat"
-    return f"""{ASKING}ah_f=$({fits})
-if [ -n {where} ] && {qstat} -Q -f {where} 2>/dev/null | grep -q '^ *started = False'; then
-    echo "said the queue" {where} "is stopped"
-elif [ -n "$ah_f" ] && [ "$ah_f" -ge {chunks} ]; then echo "wait 0"
-else
-    ah_t=$({qstat} -f 2>/dev/null | awk -v queue={where} '
-        function end() {{ if (s == "Q" && (queue == "" || q == queue)) {{ n++; if (d) print "at " d }} s = q = d = "" }}
-        /^Job Id:/ {{ end() }}
-        /^    job_state = / {{ s = $3 }}
-        /^    queue = / {{ q = $3 }}
-        /^    estimated.start_time = / {{ sub(/.* = /, ""); d = $0 }}
-        END {{ end(); print "jobs " n + 0 }}')
-    ah_w=$(printf '%s\\n' "$ah_t" | sed -n 's/^at //p' |
-        while read -r ah_d; do date -d "$ah_d" +%s; done | sort -n | tail -n 1)
-    ah_n=$(printf '%s\\n' "$ah_t" | sed -n 's/^jobs //p')
-    if [ -n "$ah_w" ]; then echo "wait $((ah_w - $(date +%s)))"
-    else echo "said no CPUs are free, $ah_n jobs wait, the site has no estimate"; fi
-fi
-"""
+    values = {
+        "NODES": _nodes("c + 0", max(1, cores)),
+        "QUEUE": shlex.quote(queue or ""),
+        "CHUNKS": str(chunks),
+        "LIMIT": str(STATUS_LIMIT_S),
+    }
+    return asking_functions() + shell_text.filled(__package__, "pbs_start.sh", values)
 
 
 class TorqueScheduler(PbsScheduler):

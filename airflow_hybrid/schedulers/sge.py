@@ -14,10 +14,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
-from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, ASKING, STATUS_LIMIT_S, Answer, asked, section
+from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, STATUS_LIMIT_S, Answer, asked, asking_functions, section
 from airflow_hybrid.schedulers.base import Account, ElementState, Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record
 from airflow_hybrid.schedulers.words import count_tasks, flag, kebab, paired
@@ -67,7 +68,7 @@ class SgeScheduler(BatchScheduler):
         "variableList": "v",
     }  # fmt: skip
     ours = frozenset({"file", "gpu", "memory", "mpi-pe", "pe", "N", "t", "terse", "sync"})
-    limits = f"{ASKING}ah_asks {STATUS_LIMIT_S} qconf -sconf"
+    limits = f"ah_asks {STATUS_LIMIT_S} qconf -sconf"
     large = re.compile(r"more than \d+ tasks")
     largest = re.compile(r"^max_aj_tasks\s+(\d+)", re.MULTILINE)
     for_good = re.compile(
@@ -147,14 +148,8 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
         return str(named) if named else None
 
     def ask_queue(self, ids: Sequence[str]) -> str:
-        qstat = f"ah_asks {STATUS_LIMIT_S} qstat"
-        return f"""ah_q=$({qstat} -u "$(id -un)")
-ah_rc=$?
-printf '%s\\n' "$ah_q"
-case $ah_q in *" E"[a-z]*)
-    {qstat} -j {",".join(ids)} 2>/dev/null | sed -n 's/^job_number: */#j /p;s/^error reason */#e /p' ;;
-esac
-(exit $ah_rc)"""
+        values = {"LIMIT": str(STATUS_LIMIT_S), "IDS": ",".join(ids)}
+        return shell_text.filled(__package__, "sge_queue.sh", values)
 
     def queue_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterator[Record]:
         reasons: dict[str, str] = {}
@@ -241,7 +236,7 @@ def sge_slots(queue: str | None) -> str:
     where = f" -q {shlex.quote(queue)}" if queue else ""
     rows = "awk 'NF >= 8 && $6 ~ /^[0-9]+$/ { print $5, $6 }' | tr '\\n' ' '"
     qstat = f"ah_asks {STATUS_LIMIT_S} qstat -g c{where}"
-    return f'{ASKING}echo "capacity $({qstat} 2>/dev/null | {rows})"\n'
+    return f'{asking_functions()}echo "capacity $({qstat} 2>/dev/null | {rows})"\n'
 
 
 def sge_start(arguments: Sequence[str], script: str) -> str:
@@ -250,6 +245,6 @@ def sge_start(arguments: Sequence[str], script: str) -> str:
     :param arguments: the command line of qsub, without the script, which it reads from stdin.
     """
     ask = f"ah_asks {STATUS_LIMIT_S} {shlex.join(arguments)} -w p"
-    return f"""{ASKING}if ah_s=$(printf %s {shlex.quote(script)} | ah_apart {ask}); then echo "wait 0"
+    return f"""{asking_functions()}if ah_s=$(printf %s {shlex.quote(script)} | ah_apart {ask}); then echo "wait 0"
 else echo "said $(printf %s "$ah_s" | sed '/^#said$/d' | tr '\\n' ' ')"; fi
 """

@@ -19,9 +19,9 @@ from airflow_hybrid.schedulers import estimates
 from airflow_hybrid.schedulers import slurm_answers as answers
 from airflow_hybrid.schedulers.asking import (
     ACCOUNT_LIMIT_S,
-    ASKING,
     STATUS_LIMIT_S,
     asked,
+    asking_functions,
     number_of,
     section,
     words_after,
@@ -49,7 +49,7 @@ class SlurmScheduler(BatchScheduler):
     leaves_elements = False  # its elements can cancel those that wait, and no others
     short = {"-t": "time", "-c": "cpus-per-task", "-o": "output", "-p": "partition", "-A": "account", "-D": "chdir",
              "-n": "ntasks", "-N": "nodes", "-G": "gpus"}  # fmt: skip
-    limits = f"{ASKING}ah_asks {STATUS_LIMIT_S} scontrol show config"
+    limits = f"ah_asks {STATUS_LIMIT_S} scontrol show config"
     large = re.compile("array specification")
     largest = re.compile(r"^[ \t]*MaxArraySize[ \t]*=[ \t]*(\d+)", re.MULTILINE)
     for_good = re.compile(
@@ -231,7 +231,7 @@ def slurm_cpus(partition: str | None) -> str:
     """Shell text that asks for the CPUs of a partition, or of all, of which some may be in several."""
     where = f" -p {shlex.quote(partition)}" if partition else ""
     sinfo = f"ah_asks {STATUS_LIMIT_S} sinfo -h{where} -o %C"
-    return f"{ASKING}echo \"capacity $({sinfo} 2>/dev/null | tr '/\\n' '  ')\"\n"
+    return f"{asking_functions()}echo \"capacity $({sinfo} 2>/dev/null | tr '/\\n' '  ')\"\n"
 
 
 def slurm_capacity(text: str) -> Capacity:
@@ -248,7 +248,7 @@ def slurm_start(arguments: Sequence[str], script: str) -> str:
     :param arguments: the command line of sbatch, without the script, which it reads from stdin.
     """
     ask = f"ah_asks {STATUS_LIMIT_S} {shlex.join(arguments)} --test-only"
-    return f"""{ASKING}ah_s=$(printf %s {shlex.quote(script)} | ah_apart {ask})
+    return f"""{asking_functions()}ah_s=$(printf %s {shlex.quote(script)} | ah_apart {ask})
 ah_t=$(printf '%s\\n' "$ah_s" | sed -n 's/.* to start at \\([0-9T:-]*\\) .*/\\1/p' | head -n 1)
 if [ -n "$ah_t" ] && ah_t=$(date -d "$ah_t" +%s); then echo "wait $((ah_t - $(date +%s)))"
 else echo "said $(printf %s "$ah_s" | sed '/^#said$/d' | tr '\\n' ' ')"; fi

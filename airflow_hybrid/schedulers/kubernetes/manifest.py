@@ -14,6 +14,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any, cast
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.schedulers.base import Submission, fill
 from airflow_hybrid.schedulers.kubernetes.words import Words, literal
@@ -205,14 +206,6 @@ def as_job(text: str, words: Words) -> dict[str, Any]:
 ALIVE_DIRECTORY = "/run/airflow-hybrid"
 ALIVE = f": >|{ALIVE_DIRECTORY}/alive;"
 """every command begins with it; when it has not been seen for a while, the pod ends itself"""
-_IDLE = """trap 'exit 0' TERM
-: >{alive}
-while :; do
-    sleep 10 &
-    wait $!
-    [ -n "$(find {alive} -newermt '-{idle_s} seconds' 2>/dev/null || find {alive} -mmin -{idle_min})" ] || exit 0
-done
-"""
 
 
 def service_name(deployment: str, storage: Mapping[str, Any]) -> str:
@@ -233,7 +226,8 @@ def service_job(deployment: str, storage: Mapping[str, Any], idle_s: int) -> dic
     template = pod_template({}, {**storage, "storage": storage})
     spec, container = template["spec"], main_container(template)
     alive = f"{ALIVE_DIRECTORY}/alive"
-    idle = _IDLE.format(alive=alive, idle_s=idle_s, idle_min=max(1, -(-idle_s // 60)))
+    values = {"ALIVE": alive, "IDLE_S": str(idle_s), "IDLE_MIN": str(max(1, -(-idle_s // 60)))}
+    idle = shell_text.filled(__package__, "idle.sh", values)
     container["command"] = ["/bin/sh", "-c", literal(idle)]
     container["volumeMounts"] = [*container.get("volumeMounts", []), {"name": "alive", "mountPath": ALIVE_DIRECTORY}]
     spec["volumes"] = [*spec.get("volumes", []), {"name": "alive", "emptyDir": {}}]

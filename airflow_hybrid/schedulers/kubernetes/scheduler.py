@@ -15,23 +15,12 @@ import json
 import re
 from collections.abc import Sequence
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers.asking import section
 from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Scheduler, Submission
 from airflow_hybrid.schedulers.kubernetes import manifest
-
-_FUNCTIONS = r"""ah_need() { :; }
-ah_find() {
-    ah_id=
-    ah_ask find "$1" || return 2
-    ah_id=$ah_said
-}
-ah_cancel() {
-    for ah_c; do ah_ask cancel "$ah_c" || { echo "$ah_said"; return 1; }; done
-}
-ah_cancel_name() { ah_cancel "$1"; }
-"""
 
 
 class KubernetesScheduler(Scheduler):
@@ -69,7 +58,7 @@ ah_element
         return f"ah_start() {{\n    ah_ask create {name}\n    ah_rc=$?\n    ah_id={name}\n    return $ah_rc\n}}\n"
 
     def functions(self) -> str:
-        return _FUNCTIONS
+        return shell_text.load(__package__, "functions.sh")
 
     def status_command(self, ids: Sequence[str]) -> str:
         return _question("status", ids)

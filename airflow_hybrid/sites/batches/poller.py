@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.errors import SiteError, StatusUnknownError
 from airflow_hybrid.schedulers.base import QueueView, Scheduler
 from airflow_hybrid.sites.batches.commands import evidence_snippet
@@ -173,7 +174,8 @@ class Poller:
         ids = sorted({id_ for watch in watches for id_ in watch.ids})
         counts = "".join(f"ah_count {shlex.quote(watch.directory)} {watch.total}\n" for watch in watches)
         question = f"printf '\\n#asked\\n'\n{self.scheduler.status_command(ids)}" if ask and ids else ""
-        command = f"{_COUNT}{counts}{question}"
+        functions = shell_text.filled(__package__, "count.sh", {"EVIDENCE": evidence_snippet("ah_d")})
+        command = f"{functions}{counts}{question}"
         self.commands += 1
         try:
             with answers_up_to(STATUS_BYTES):
@@ -286,21 +288,3 @@ def poller(host: Host, scheduler: Scheduler, slowest_s: float = SLOWEST_S) -> Po
     if found is None or not found._watches:  # an idle one may hold a host that was closed
         found = pollers[key] = Poller(host, scheduler, slowest_s)
     return found
-
-
-_COUNT = (
-    r"""
-ah_count() { # batch directory, number of its jobs
-    ah_d=$1 ah_total=$2
-    if [ -d "$ah_d/ec" ]; then # opening the folder makes NFS look again
-        set -- "$ah_d"/ec/*
-        [ -e "$1" ] || shift
-        printf '\n#n %s\n' $#
-        [ $# -lt "$ah_total" ] || """
-    + evidence_snippet("ah_d")
-    + r"""    else
-        printf '\n#n -1\n'
-    fi
-}
-"""
-)

@@ -120,7 +120,7 @@ class JobQueue:
 
     async def _max_array(self, jobs: int | None) -> int:
         """Most elements of one array here; asked once per host and process, and only when it may matter."""
-        limits = self.scheduler.limits
+        limits = self.scheduler.limits_command()
         if not limits or (jobs is not None and jobs <= DEFAULT_MAX_ARRAY):
             return min(_max_arrays.get(self._site, DEFAULT_MAX_ARRAY), DEFAULT_MAX_ARRAY) if jobs else DEFAULT_MAX_ARRAY
         if self._site not in _max_arrays:

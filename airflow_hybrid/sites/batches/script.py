@@ -23,6 +23,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.containers import RUNTIMES
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import JobScript, StageEntry
@@ -138,15 +139,6 @@ def out_path(path: str | None, log: str) -> str:
     return f"../{log}" if path is None else f"./{path}" if not path.startswith("/") else path
 
 
-_FOLLOW = """\
-from=$1 to=$2; shift 2
-for link do
-  rest=${link#"$to"}
-  [ -e "$from$rest" ] || continue
-  rm -- "$link" && cp -R -L -- "$from$rest" "$link" || exit 1
-done"""
-
-
 def _copy(source: str, target: str, follows: bool) -> str:
     """Copy a file or folder of which the job may write the copy, both as quoted words.
 
@@ -155,7 +147,7 @@ def _copy(source: str, target: str, follows: bool) -> str:
     """
     if not follows:
         return f"cp -R -P -- {source} {target}"
-    follow = f"sh -c {shell_word(_FOLLOW)} sh {source} {target}"
+    follow = f"sh -c {shell_word(shell_text.load(__package__, 'follow.sh'))} sh {source} {target}"
     return f"cp -R -H -- {source} {target} && find {target} -type l -exec {follow} {{}} +"
 
 

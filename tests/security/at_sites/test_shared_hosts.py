@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.containers import RUNTIMES, Archives
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.sites.batches.queue import JobQueue
-from airflow_hybrid.sites.batches.runner import RUNNER
 from airflow_hybrid.sites.connectors.base import own_folder
 from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.containers.images import obtain_command
@@ -61,6 +61,7 @@ async def test_folders_in_the_work_directory_are_closed_and_a_job_keeps_its_umas
     assert modes(workdir / "dag") == {"run": 0o700}
 
 
+RUNNER = shell_text.load("airflow_hybrid.sites.batches", "runner.sh")
 OWN = RUNNER[RUNNER.index("ah_own()") : RUNNER.index("ah_image()")]
 
 

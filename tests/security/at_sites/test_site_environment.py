@@ -11,7 +11,7 @@ import pytest
 
 from airflow_hybrid.config import Deployment, load_hybrid_file
 from airflow_hybrid.errors import ConfigError
-from airflow_hybrid.model.clean_shell import CHANGES_PROGRAMS, CLEAN_RESTART
+from airflow_hybrid.model.clean_shell import CHANGES_PROGRAMS, clean_restart
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.sites import check
 from airflow_hybrid.sites.batches.queue import JobQueue
@@ -68,7 +68,7 @@ async def test_a_batch_lives_in_such_an_environment(shell: str, tmp_path: Path) 
 
 async def test_a_runner_that_a_queue_starts_cleans_its_own(tmp_path: Path) -> None:
     script = tmp_path / "runner.sh"
-    script.write_text(f'#!/bin/sh\n{CLEAN_RESTART}env; echo "$1"\n')
+    script.write_text(f'#!/bin/sh\n{clean_restart()}env; echo "$1"\n')
     libraries = {"AIRFLOW_HYBRID_CLIENT_LIBRARIES": "/of/airflow", "SLURM_JWT": "secret"}
     for given, left in (("/of/airflow", []), ("/of/the/site", ["LD_LIBRARY_PATH=/of/the/site"])):
         environment = {**CHANGING, **libraries, "LD_LIBRARY_PATH": given, "PATH": os.environ["PATH"]}
@@ -80,7 +80,7 @@ async def test_a_runner_that_a_queue_starts_cleans_its_own(tmp_path: Path) -> No
 
 async def test_an_image_for_jobs_may_have_a_shell_and_nothing_else(tmp_path: Path) -> None:
     script = tmp_path / "runner.sh"
-    script.write_text(f'#!/bin/sh\n{CLEAN_RESTART}echo "$1"\n')
+    script.write_text(f'#!/bin/sh\n{clean_restart()}echo "$1"\n')
     environment = {"PATH": str(tmp_path)}
     process = await asyncio.create_subprocess_exec("/bin/sh", str(script), "a b", env=environment, stdout=-1)
     assert (await process.communicate())[0] == b"a b\n"

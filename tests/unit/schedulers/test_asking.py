@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_hybrid.schedulers.asking import ASKING, Answer, asked, section
+from airflow_hybrid.schedulers.asking import Answer, asked, asking_functions, section
 from tests.needs import SHELLS, posix_shell
 
 
@@ -20,7 +20,7 @@ def shell(request: pytest.FixtureRequest) -> list[str]:
 
 def ask(shell: list[str], question: str, path: str | None = None) -> Answer:
     """A question between two others, in a folder that cannot be written to."""
-    text = ASKING + asked("before", "echo before") + asked("it", question) + asked("after", "echo after")
+    text = asking_functions() + asked("before", "echo before") + asked("it", question) + asked("after", "echo after")
     environment = {"PATH": path or os.environ["PATH"]}
     done = subprocess.run(
         [*shell, "-c", text], capture_output=True, text=True, check=True, cwd="/proc", env=environment

@@ -137,7 +137,7 @@ def test_flux_has_directives_passed_on_as_it_reads_none_of_a_script() -> None:
     template = "#!/bin/bash\n#flux: --queue=long -N1\n{{streamflow_command}}\n"
     files = FluxScheduler().scripts(replace(PLAIN, template=template, jobs=3))
     assert "--queue=long -N1" in files["submit.0.sh"] and "/bin/bash /w/T/a/batch.0.sh" in files["submit.0.sh"]
-    assert "--cc=$#-$((3 - 1))" in files["submit.0.sh"]
+    assert "--cc=$#-$((ah_n - 1))" in files["submit.0.sh"] and "ah_n=3\n" in files["submit.0.sh"]
 
 
 def test_other_resources_of_a_grid_engine_are_named_in_the_service() -> None:

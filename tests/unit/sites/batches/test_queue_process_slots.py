@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.model import Resources
 from airflow_hybrid.schedulers import process
 from airflow_hybrid.schedulers.base import Submission
@@ -78,10 +79,13 @@ class Machine:
 
 @pytest.fixture
 async def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Machine]:
-    text, count = re.subn(r"/[^ ]*/airflow_hybrid-\$\(id -u\)", f"{tmp_path}/mine", runner.RUNNER)
-    assert count == 1
-    monkeypatch.setattr(runner, "RUNNER", text)
-    monkeypatch.setattr(runner, "CLEAN_RESTART", "set +Ceuf\n")  # it would go on in /bin/sh
+    load = shell_text.load
+
+    def load_with_folder(package: str, name: str) -> str:
+        return re.sub(r"/[^\s]*/airflow_hybrid-\$\(id -u\)", f"{tmp_path}/mine", load(package, name))
+
+    monkeypatch.setattr(shell_text, "load", load_with_folder)
+    monkeypatch.setattr(runner, "clean_restart", lambda: "set +Ceuf\n")  # it would go on in /bin/sh
     made = Machine(tmp_path, cores=2)
     yield made
     await made.end()

@@ -1,0 +1,14 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+# shellcheck shell=sh
+# Prints what is free on the nodes of an OpenPBS; one that does not know says nothing. asking.sh stands above it.
+#
+# @SHOWN@: awk's expressions for what is printed, of f (free CPUs), t (all CPUs) and c (free groups of CPUs on one node);
+# @PER@: CPUs of a group.
+# One line per node: name, state, ..., free and all CPUs as `6/8` in the seventh column (pbsnodes(8B), -S -j).
+
+ah_asks 15 pbsnodes -aSj 2>/dev/null | awk '
+$7 ~ /^[0-9]+\/[0-9]+$/ {
+    split($7, n, "/"); t += n[2]
+    if ($2 !~ /down|offline|stale|unknown|maintenance|provision|sleep|unresolvable/) { f += n[1]; c += int(n[1] / @PER@) }
+}
+END { if (t) print @SHOWN@ }'
