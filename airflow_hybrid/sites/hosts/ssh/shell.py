@@ -42,10 +42,17 @@ def argument_line(command: str) -> str | None:
 
     ``printf %b`` restores what is not safe in every shell (quotes, ``!``, backslashes, line ends, bytes over 127).
     """
-    data = _UNSAFE.sub(lambda match: b"\\0%03o" % match.group()[0], encode(command))
+    data = _UNSAFE.sub(_escaped, encode(command))
     if len(data) > ARGUMENT_LIMIT_BYTES:
         return None
     return f"""{_SHELL} -c '{_MARK}eval "set --;$(printf %b "$1")"' sh '{data.decode()}'"""
+
+
+def _escaped(unsafe: re.Match[bytes]) -> bytes:
+    """A byte as ``printf %b`` restores it; line ends, of which there are many, in two bytes."""
+    if unsafe.group() == b"\n":
+        return b"\\n"
+    return b"\\0%03o" % unsafe.group()[0]
 
 
 def remote_command(command: str) -> tuple[str, bytes]:
