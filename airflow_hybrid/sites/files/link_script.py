@@ -6,51 +6,21 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from airflow_hybrid.removal.shell import functions
-from airflow_hybrid.sites.files.scripts import INCOMING, PLACE
+from airflow_hybrid import shell_text
+from airflow_hybrid.removal import shell as removal
+from airflow_hybrid.sites.files.scripts import INCOMING, place
 from airflow_hybrid.sites.files.store import is_stored
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
-
-_MADE = r"""nl='
-'
-made() { # path, directory of the job that made it ('': none did): goes to the path's folder
-    [ -n "$2" ] || { cd -- "${1%/*}/"; return; }
-    w=$(cd -P -- "$2" && pwd -P && echo .) || return
-    v=${1#"$2"}
-    w=${w%??}${v%/*}
-    cd -P -- "${1%/*}/" && [ "$(pwd -P && echo .)" = "$w$nl." ] && [ ! -h "./${1##*/}" ]
-}
-"""
 
 
 def link_files(pairs: Sequence[tuple[str, str]], token: str) -> str:
     """Link targets to sources of the same location: hard where that can be, else symbolic.
 
-    An answer for each: ``ok``, ``gone``, ``bad``, or ``link``: in what a job made, a link is in the way. There, a hard
-    link is made in the source's folder once that is seen to be the one that was meant, and so leads nowhere else. After
-    it is made, hard or symbolic, the source is looked at again before the link gets its name: a link that came in its
-    place meanwhile is not taken over.
+    An answer for each, and what is done about links in what a job made: ``link.sh``.
     """
-    # a name that is (a link to) a directory is never given to mv, which would move things into it
-    lines = [
-        f"""{functions()}{PLACE}{_MADE}k() {{ n=1;t=${{2%/*}}/{INCOMING}{token};[ -e "$1" ]||{{ echo gone;return;}}
-[ -z "$4" ]||(made "$1" "$4")||{{ echo link;return;}}
-root "$2" $3;way "$2"||{{ echo bad;return;}}
-if [ "$1" -ef "$2" ];then echo ok;return;fi
-if [ -d "$2" ]&&[ ! -L "$2" ];then echo "$2: is a directory" >&2;echo bad;return;fi
-free "$2"||{{ echo bad;return;}}
-(umask 077;mkdir -p -- "${{2%/*}}")
-if [ -d "$1" ];then u=$2;ln -sfn -- "$1" "$2"||{{ echo bad;return;}};else
-[ ! -d "$2" ]||rm -f -- "$2"
-u=$t
-if (made "$1" "$4"&&ln -- "./${{1##*/}}" "$t" 2>/dev/null);then [ -z "$4" ]||[ ! -h "$t" ]||n=
-else ln -s -- "$1" "$t"||{{ rm -f -- "$t";echo bad;return;}};fi;fi
-[ -z "$4" ]||{{ [ -n "$n" ]&&(made "$1" "$4");}}||{{ rm -f -- "$u";echo link;return;}}
-[ "$u" = "$2" ]||mv -f -- "$t" "$2"||{{ rm -f -- "$t";echo bad;return;}}
-echo ok;}}"""
-    ]
-    lines.extend(
-        shlex.join(["k", source, target, "s" if is_stored(target) else "", job_directory_of(source) or ""])
+    script = shell_text.filled(__package__, "link.sh", {"NAME": f"{INCOMING}{token}"})
+    calls = (
+        shlex.join(["k", source, target, "s" if is_stored(target) else "", job_directory_of(source) or ""]) + "\n"
         for source, target in pairs
     )
-    return "\n".join(lines)
+    return "".join([removal.functions(), place(), script, *calls])
