@@ -222,8 +222,8 @@ MUTANTS = (
     ),
     Mutant(
         "what is lost is ended before it is attempted again",
-        "sites/batches/queue.py",
-        "if ids and any(result.state is JobState.LOST for result in results):",
+        "sites/batches/settling.py",
+        "if case.batch.ids and any(result.state is JobState.LOST for result in results):",
         "if False:",
         "tests/unit/sites/batches/test_queue_slurm.py -k lost",
     ),

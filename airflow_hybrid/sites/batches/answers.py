@@ -3,24 +3,73 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from airflow_hybrid.model import JsonValue
 from airflow_hybrid.sites.batches.directory import BatchReport, Ending, Evidence
 
 MOST_SAID = 4000
 """characters of what a site says that are read"""
 
 
-def parse_answer(text: str) -> tuple[str, str, list[str]]:
-    """Verdict, message and report lines of a submit, cancel or inspect command; the verdict is ``""`` if it was cut."""
+class VerdictKind(enum.Enum):
+    """What a command about batches says that it did; the values are the words on its line ``#ah <word>``."""
+
+    SUBMITTED = "submitted"
+    ATTACHED = "attached"
+    """it was submitted before"""
+    CONFLICT = "conflict"
+    """batches are there that the caller does not know of"""
+    REFUSED = "refused"
+    """the scheduler does not take it"""
+    CANCELLED = "cancelled"
+    DONE = "done"
+    MISSING = "missing"
+    """a program is not there"""
+    NO_DIRECTORY = "nodir"
+    NOT_UNPACKED = "unpack"
+    FOREIGN = "foreign"
+    """what is not ours is in the way"""
+    LOCKED = "locked"
+    UNKNOWN = "unknown"
+    """the scheduler gave no clear answer"""
+    FAILED = "failed"
+    CUT_OFF = ""
+    """there is no verdict, or one that nobody knows"""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer of a submit, cancel or inspect command.
+
+    :ivar message: in the site's words; of an answer without verdict, its end.
+    :ivar lines: what was reported before the verdict.
+    """
+
+    kind: VerdictKind
+    message: str
+    lines: tuple[str, ...] = ()
+
+
+def parse_answer(text: str) -> Verdict:
+    """What a submit, cancel or inspect command printed."""
     lines = text.split("\n")
     for position, line in enumerate(lines):
-        if line.startswith("#ah "):
-            return line[4:], "\n".join(lines[position + 1 :]).strip()[:MOST_SAID], lines[:position]
-    return "", text[-500:], lines
+        if not line.startswith("#ah "):
+            continue
+        word = line.removeprefix("#ah ")
+        if word not in _VERDICTS:
+            break
+        message = "\n".join(lines[position + 1 :]).strip()[:MOST_SAID]
+        return Verdict(_VERDICTS[word], message, tuple(lines[:position]))
+    return Verdict(VerdictKind.CUT_OFF, text[-500:], tuple(lines))
+
+
+_VERDICTS = {kind.value: kind for kind in VerdictKind if kind is not VerdictKind.CUT_OFF}
 
 
 def parse_reports(lines: Sequence[str], task_directory: str) -> list[BatchReport]:
@@ -65,7 +114,7 @@ def parse_evidence(text: str) -> Evidence:
     for index in _killed(parts.get("#c", ())) & endings.keys():
         endings[index] = replace(endings[index], memory_kills=endings[index].memory_kills + 1)
     return Evidence(
-        meta=json.loads(described) if described else None,
+        description=_description(described) if described else None,
         ids=tuple(line for line in parts.get("#ids", ()) if line and line != "-"),
         endings=endings,
         claims=claims,
@@ -73,6 +122,13 @@ def parse_evidence(text: str) -> Evidence:
         present="#absent" not in parts,
         disk_full="#full" in parts,
     )
+
+
+def _description(text: str) -> JsonValue:
+    try:
+        return json.loads(text)
+    except RecursionError:
+        return text  # which is no mapping, as whoever judges it will say
 
 
 def parse_space(text: str) -> str:

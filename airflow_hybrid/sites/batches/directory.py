@@ -33,12 +33,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_hybrid.model import JobScript, Resources, StageEntry
+from airflow_hybrid.model import JobScript, JsonValue, Resources, StageEntry
 from airflow_hybrid.schedulers.base import Scheduler, Submission
 from airflow_hybrid.sites.batches.runner import runner
-from airflow_hybrid.sites.batches.script import SHARD, common_exports, job_function, out_path
+from airflow_hybrid.sites.batches.script import SHARD, common_exports, job_function
+from airflow_hybrid.sites.batches.submitted import PLAIN_NAME, BatchMeta, JobMeta
 
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}\Z")
 _OWN_NAMES = frozenset(
     (
         "c",
@@ -86,7 +86,7 @@ class Batch:
         if not self.jobs or len(self.keys) != len(self.jobs) or len(set(self.keys)) != len(self.keys):
             raise ValueError(f"a batch needs one unique key per job: {len(self.keys)} keys, {len(self.jobs)} jobs")
         for word in (self.token, *self.keys, *self.known):
-            if not _PLAIN.match(word):
+            if not PLAIN_NAME.match(word):
                 raise ValueError(f"not a plain name: {word!r}")
         bad = [key for key in self.keys if key in _OWN_NAMES or key.startswith(_OWN_PREFIXES)]
         if bad:
@@ -143,10 +143,11 @@ class Ending:
 class Evidence:
     """What the batch directory says when its jobs are to be judged; endings and claims by job index.
 
+    :ivar description: what ``meta.json`` holds, if it was read: not judged yet (:class:`BatchMeta` does).
     :ivar disk_full: a runner met a full file system.
     """
 
-    meta: Mapping[str, Any] | None
+    description: JsonValue | None
     ids: tuple[str, ...]
     endings: Mapping[int, Ending]
     claims: Mapping[int, str]
@@ -191,17 +192,14 @@ def submission(batch: Batch, **more: Any) -> Submission:
     )
 
 
-def meta(batch: Batch, max_array: int) -> dict[str, Any]:
-    """``meta.json``: defaults are left out, so that a large batch stays small."""
-    jobs = {
-        key: {name: value for name, value in (("o", job.stdout), ("e", job.stderr), ("w", job.walltime_s)) if value}
-        for key, job in zip(batch.keys, batch.jobs, strict=True)
-        if job.stdout or job.stderr or job.walltime_s
-    }
-    found = {"keys": list(batch.keys), "jobs": jobs, "max_array": max_array}
-    if "ram_mib" in batch.resources.explicit:
-        found["memory_mib"] = batch.resources.ram_mib
-    return found
+def description(batch: Batch, max_array: int) -> BatchMeta:
+    """What ``meta.json`` says: only of jobs of which there is something to say."""
+    described = {}
+    for key, job in zip(batch.keys, batch.jobs, strict=True):
+        if job.stdout or job.stderr or job.walltime_s:
+            described[key] = JobMeta(job.stdout, job.stderr, job.walltime_s)
+    memory_mib = batch.resources.ram_mib if "ram_mib" in batch.resources.explicit else None
+    return BatchMeta(batch.keys, max_array, described, memory_mib)
 
 
 def archive(batch: Batch, scheduler: Scheduler, sub: Submission) -> bytes:
@@ -249,7 +247,7 @@ def archive(batch: Batch, scheduler: Scheduler, sub: Submission) -> bytes:
         text = runner(batch.directory, len(batch.jobs), sub.pack_s, scheduler.runner_tail(sub))
         add("runner.sh", data=_bytes(text), mode=0o755)
         add("disk", data=b"room\n")  # overwritten in place when it is full, which needs no room
-        add("meta.json", data=json.dumps(meta(batch, sub.max_array), separators=(",", ":")).encode())
+        add("meta.json", data=json.dumps(description(batch, sub.max_array).to_json(), separators=(",", ":")).encode())
         # the last member: without it the stream was cut
         add("manifest", data="".join(f"{key}\n" for key in batch.keys).encode())
     data = buffer.getvalue()
@@ -278,9 +276,3 @@ def _inside(batch: Batch, entry: StageEntry) -> str:
 
 def _bytes(text: str) -> bytes:
     return text.encode(errors="surrogateescape")
-
-
-def stream_path(directory: str, key: str, which: str, described: Mapping[str, Any]) -> str:
-    """Absolute path of a job's ``stdout`` or ``stderr``."""
-    path = described.get("jobs", {}).get(key, {}).get(which[3])
-    return posixpath.normpath(posixpath.join(directory, key, "out", out_path(path, which)))

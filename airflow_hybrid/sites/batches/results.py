@@ -8,41 +8,20 @@ knows, the job is LOST.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from airflow_hybrid.model import JobResult, JobState
 from airflow_hybrid.schedulers.base import Account, ElementState, Scheduler
-from airflow_hybrid.sites.batches.directory import Ending, Evidence, stream_path
+from airflow_hybrid.sites.batches.directory import Ending, Evidence
+from airflow_hybrid.sites.batches.submitted import SubmittedBatch
 
 _SIGNALS = frozenset({128 + 9, 128 + 15})
 """exit codes of a tool that was killed: by whom, the scheduler may know"""
 _TIMED_OUT = frozenset({124, 128 + 9, 128 + 15})
 """timeout(1): the time was up; the tool had to be killed; that of busybox says so by the signal that it sent"""
 _NO_NAME = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.LOST})
-ALIVE = frozenset({JobState.PENDING, JobState.RUNNING})
-WORD_S = 5.0
-"""how long the scheduler's word on an exit code is waited for that a signal made, where no runner was signalled"""
-
-
-def scheduler_id(
-    scheduler: Scheduler, evidence: Evidence, ids: Sequence[str], index: int, meta: Mapping[str, Any]
-) -> str | None:
-    """The element that has, or was to have, a job."""
-    claim = evidence.claims.get(index)
-    if claim and claim != "launcher":
-        return scheduler.claimed_id(claim, ids)
-    return scheduler.element_id(ids, len(meta["keys"]), index, meta["max_array"])
-
-
-def element_of(
-    scheduler: Scheduler, account: Account, evidence: Evidence, ids: Sequence[str], index: int, meta: Mapping[str, Any]
-) -> ElementState:
-    """What the scheduler says of the element of a job, or else of the whole array."""
-    id_ = scheduler_id(scheduler, evidence, ids, index, meta) or ""
-    whole = scheduler.array_id(id_)
-    return account.elements.get(id_) or account.elements.get(whole) or ElementState(JobState.UNKNOWN)
+_UNKNOWN = ElementState(JobState.UNKNOWN)
 
 
 def doubtful(ending: Ending) -> bool:
@@ -50,68 +29,8 @@ def doubtful(ending: Ending) -> bool:
     return ending.exit_code in _SIGNALS or bool(ending.signal)
 
 
-def leaves_nothing(element: ElementState, evidence: Evidence, index: int) -> bool:
-    """Whether the site itself says that the job ended without success: then no exit code need be waited for.
-
-    An element whose script ended by itself, with an exit code, is that of a job that failed: what its runner wrote of
-    the jobs that it had claimed is on its way.
-    """
-    if evidence.disk_full and element.state.ended:
-        return True
-    if element.exited and index in evidence.claims:
-        return False
-    return element.state.ended and element.state is not JobState.COMPLETED
-
-
-def settled(
-    scheduler: Scheduler, evidence: Evidence, elements: Mapping[int, ElementState], waited_s: float, patience_s: float
-) -> bool:
-    """Whether the scheduler has had its word on every exit code that is doubtful.
-
-    :param waited_s: since the batch ended; ``patience_s``: how long the accounting may lag behind.
-    """
-    for index, ending in evidence.endings.items():
-        if not doubtful(ending) or elements[index].state.ended or scheduler.on_host:
-            continue
-        if ending.signal and elements[index].state in ALIVE:
-            return False
-        if waited_s <= (patience_s if ending.signal else WORD_S):
-            return False
-    return True
-
-
-def results_of(
-    scheduler: Scheduler,
-    directory: str,
-    ids: Sequence[str],
-    meta: Mapping[str, Any],
-    evidence: Evidence,
-    account: Account,
-    elements: Mapping[int, ElementState],
-) -> list[JobResult]:
-    """One result per key, without the tails of stderr."""
-    verdicts = Verdicts(scheduler, meta, evidence, account, elements)
-    results = []
-    for index, key in enumerate(meta["keys"]):
-        verdict = verdicts.of(index)
-        ending = evidence.endings.get(index)
-        results.append(
-            JobResult(
-                verdict.state,
-                verdict.exit_code,
-                verdict.reason,
-                scheduler_id=scheduler_id(scheduler, evidence, ids, index, meta),
-                stdout_path=stream_path(directory, key, "stdout", meta),
-                stderr_path=stream_path(directory, key, "stderr", meta),
-                seconds=ending.seconds if ending else None,
-                node=ending.node if ending else "",
-            )
-        )
-    return results
-
-
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     """How a job ended.
 
     :ivar exit_code: where it decides; None where the job was ended from outside, whatever its tool said to that.
@@ -123,70 +42,120 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    """What decides on the jobs of a batch: see the module."""
+class Case:
+    """All that is known of a batch when its jobs are judged.
+
+    :ivar elements: what the scheduler says of the jobs, by index, where its word is needed.
+    """
 
     scheduler: Scheduler
-    meta: Mapping[str, Any]
+    batch: SubmittedBatch
     evidence: Evidence
     account: Account
     elements: Mapping[int, ElementState]
 
-    def of(self, index: int) -> Verdict:
+    @classmethod
+    def of(cls, scheduler: Scheduler, batch: SubmittedBatch, evidence: Evidence, account: Account) -> Case:
+        """The case of a batch, the scheduler heard on the jobs of which the directory does not say enough."""
+        case = cls(scheduler, batch, evidence, account, {})
+        return replace(case, elements={i: case._element_of(i) for i in (*case.unended, *case.doubted)})
+
+    @property
+    def unended(self) -> list[int]:
+        """Jobs that left no exit code."""
+        return [index for index in range(self.batch.total) if index not in self.evidence.endings]
+
+    @property
+    def doubted(self) -> list[int]:
+        """Jobs whose exit code the scheduler's word may overrule."""
+        return [index for index, ending in self.evidence.endings.items() if doubtful(ending)]
+
+    def results(self) -> list[JobResult]:
+        """One result per key, without the tails of stderr."""
+        return [self._result(index) for index in range(self.batch.total)]
+
+    def _result(self, index: int) -> JobResult:
+        judgement = self.judgement(index)
+        ending = self.evidence.endings.get(index)
+        return JobResult(
+            judgement.state,
+            judgement.exit_code,
+            judgement.reason,
+            scheduler_id=self._scheduler_id(index),
+            stdout_path=self.batch.stdout_path(index),
+            stderr_path=self.batch.stderr_path(index),
+            seconds=ending.seconds if ending else None,
+            node=ending.node if ending else "",
+        )
+
+    def _scheduler_id(self, index: int) -> str | None:
+        """The element that has, or was to have, a job."""
+        claim = self.evidence.claims.get(index)
+        if claim and claim != "launcher":
+            return self.scheduler.claimed_id(claim, self.batch.ids)
+        return self.scheduler.element_id(self.batch.ids, self.batch.total, index, self.batch.meta.max_array)
+
+    def _element_of(self, index: int) -> ElementState:
+        """What the scheduler says of the element of a job, or else of the whole array."""
+        element = self._scheduler_id(index) or ""
+        heard = self.account.elements.get(element) or self.account.elements.get(self.scheduler.array_id(element))
+        return heard or _UNKNOWN
+
+    def judgement(self, index: int) -> Judgement:
         """How the job with this index ended."""
         ending = self.evidence.endings.get(index)
         if ending is None:
             return self._without_exit_code(index)
         if ending.exit_code is None:
             state = JobState.DISK_FULL if ending.disk_full else JobState.FAILED
-            return Verdict(state, None, ending.reason)
+            return Judgement(state, None, ending.reason)
         return self._with_exit_code(index, ending, ending.exit_code)
 
-    def _with_exit_code(self, index: int, ending: Ending, code: int) -> Verdict:
-        limit = self._described(index).get("w")
+    def _with_exit_code(self, index: int, ending: Ending, code: int) -> Judgement:
+        limit = self.batch.meta.job(index).walltime_s
         if limit and code in _TIMED_OUT and (ending.seconds or 0) >= limit:
-            return Verdict(JobState.TIMEOUT, code, f"it ran longer than its time limit of {limit} s")
-        element = self.elements.get(index, ElementState(JobState.UNKNOWN))
+            return Judgement(JobState.TIMEOUT, code, f"it ran longer than its time limit of {limit} s")
+        element = self.elements.get(index, _UNKNOWN)
         if doubtful(ending) and element.state.ended and element.state not in _NO_NAME:
-            return Verdict(element.state, None, f"{element.reason}; its exit code was {code}")
+            return Judgement(element.state, None, f"{element.reason}; its exit code was {code}")
         if self._ran_out_of_memory(ending, code):
-            return Verdict(JobState.OUT_OF_MEMORY, None, self._memory_reason(ending, code))
+            return Judgement(JobState.OUT_OF_MEMORY, None, self._memory_reason(ending, code))
         if ending.disk_full and code:
-            return Verdict(JobState.DISK_FULL, None, f"the file system was full when it ended with exit code {code}")
+            return Judgement(JobState.DISK_FULL, None, f"the file system was full when it ended with exit code {code}")
         if ending.signal and element.state is not JobState.COMPLETED:
             return self._signalled(ending, element, code)
         if code == 0:
-            return Verdict(JobState.COMPLETED, 0, "")
-        return Verdict(JobState.FAILED, code, f"exit code {code}{self._killed_hint(code)}")
+            return Judgement(JobState.COMPLETED, 0, "")
+        return Judgement(JobState.FAILED, code, f"exit code {code}{self._killed_hint(code)}")
 
-    def _signalled(self, ending: Ending, element: ElementState, code: int) -> Verdict:
+    def _signalled(self, ending: Ending, element: ElementState, code: int) -> Judgement:
         """Its runner was signalled, and the scheduler does not say that it ended well."""
         if element.state is JobState.FAILED and code:
-            return Verdict(JobState.FAILED, code, f"exit code {code}")
+            return Judgement(JobState.FAILED, code, f"exit code {code}")
         said = f"its runner got SIG{ending.signal} while it ran, and its exit code was {code}"
         if self.evidence.cancelled:
-            return Verdict(JobState.CANCELLED, None, "the task was cancelled")
+            return Judgement(JobState.CANCELLED, None, "the task was cancelled")
         if element.state is JobState.FAILED:
-            return Verdict(JobState.FAILED, None, f"{said}; {self.scheduler.name}: {element.reason}")
-        return Verdict(JobState.CANCELLED, None, f"{said}; nobody says who ended it")
+            return Judgement(JobState.FAILED, None, f"{said}; {self.scheduler.name}: {element.reason}")
+        return Judgement(JobState.CANCELLED, None, f"{said}; nobody says who ended it")
 
-    def _without_exit_code(self, index: int) -> Verdict:
+    def _without_exit_code(self, index: int) -> Judgement:
         if not self.evidence.present:
-            return Verdict(JobState.LOST, None, "its batch directory is no longer there")
-        element = self.elements.get(index, ElementState(JobState.UNKNOWN))
+            return Judgement(JobState.LOST, None, "its batch directory is no longer there")
+        element = self.elements.get(index, _UNKNOWN)
         if element.state not in (*_NO_NAME, JobState.UNKNOWN):
-            return Verdict(element.state, None, element.reason)
+            return Judgement(element.state, None, element.reason)
         if self.evidence.disk_full:
             begun = "it left no exit code" if index in self.evidence.claims else "it could not be begun"
-            return Verdict(JobState.DISK_FULL, None, f"the file system was full, and {begun}")
+            return Judgement(JobState.DISK_FULL, None, f"the file system was full, and {begun}")
         if element.state is JobState.FAILED:
-            return Verdict(element.state, None, element.reason)
+            return Judgement(element.state, None, element.reason)
         if self.evidence.cancelled:
-            return Verdict(JobState.CANCELLED, None, "the task was cancelled")
+            return Judgement(JobState.CANCELLED, None, "the task was cancelled")
         reason = "it left no exit code and nobody knows how it ended"
         reason += f"; {self.scheduler.name}: {element.reason}" if element.reason else ""
         reason += f"; not answered: {self.account.problem}" if self.account.problem else ""
-        return Verdict(JobState.LOST, None, reason)
+        return Judgement(JobState.LOST, None, reason)
 
     def _ran_out_of_memory(self, ending: Ending, code: int) -> bool:
         """Whether the kernel killed a process of this job.
@@ -207,16 +176,12 @@ class Verdicts:
         )
 
     def _killed_hint(self, code: int) -> str:
-        if code != 128 + 9 or not self.meta.get("memory_mib"):
+        if code != 128 + 9 or not self.batch.meta.memory_mib:
             return ""
         return f" (killed by SIGKILL, perhaps for lack of memory; {self._more_memory()})"
 
     def _more_memory(self) -> str:
-        asked = self.meta.get("memory_mib")
+        asked = self.batch.meta.memory_mib
         if not asked:
             return "ask for more memory (ResourceRequirement, ramMin)"
         return f"ask for more than {asked} MiB (ResourceRequirement, ramMin)"
-
-    def _described(self, index: int) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.meta["jobs"].get(self.meta["keys"][index], {})
-        return found

@@ -14,7 +14,7 @@ from airflow_hybrid.schedulers.kubernetes import manifest
 from airflow_hybrid.schedulers.kubernetes.scheduler import KubernetesScheduler
 from airflow_hybrid.sites.batches.directory import Batch
 from airflow_hybrid.sites.batches.poller import Progress
-from airflow_hybrid.sites.batches.queue import JobQueue
+from airflow_hybrid.sites.batches.queue import JobQueue, Prepared
 from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.dialogue import DialogueHost
 from airflow_hybrid.sites.kubernetes.jobs import GIVE_UP_S, Jobs, as_text
@@ -41,12 +41,13 @@ class KubernetesQueue(JobQueue):
     async def _max_array(self, jobs: int | None) -> int:
         return MOST_INDEXES
 
-    def _prepare(self, batch: Batch, max_array: int) -> tuple[Any, bytes, str]:
-        sub, data, command = super()._prepare(batch, max_array)
+    def _prepare(self, batch: Batch, max_array: int) -> Prepared:
+        prepared = super()._prepare(batch, max_array)
+        sub = prepared.submission
         # what the storage asks to be created is looked up here: its files are the jobs' to write
         made = manifest.job(sub)
         self._manifests[made["metadata"]["name"]] = (made, float(sub.options.get("startTimeout") or GIVE_UP_S))
-        return sub, data, command
+        return prepared
 
     async def _answer(self, question: Sequence[str]) -> tuple[int, str]:
         what, names = question[0], list(question[1:])

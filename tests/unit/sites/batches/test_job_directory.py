@@ -15,6 +15,7 @@ from airflow_hybrid.model import StageEntry
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from airflow_hybrid.sites.batches import answers, commands
 from airflow_hybrid.sites.batches import directory as job_directory
+from airflow_hybrid.sites.batches.answers import VerdictKind
 from airflow_hybrid.sites.batches.directory import BatchReport, Ending
 from tests.unit.sites.shell_hosts import batch
 
@@ -83,17 +84,18 @@ def test_only_a_limit_of_all_jobs_is_the_batchs_limit() -> None:
 
 def test_reports_are_read_back() -> None:
     text = "B a1-x\nK 0\nK 1\nK 2\nI 7;east\nI -\nE ec/0:0 12\nE ec/2:- no\nB b\nK z\n#ah done\n\n"
-    verdict, message, lines = answers.parse_answer(text)
-    assert (verdict, message) == ("done", "")
-    assert answers.parse_reports(lines, "/T") == [
+    verdict = answers.parse_answer(text)
+    assert (verdict.kind, verdict.message) == (VerdictKind.DONE, "")
+    assert answers.parse_reports(verdict.lines, "/T") == [
         BatchReport("a1-x", "/T/a1-x", ("0", "1", "2"), ("7;east",), {"0": 0, "2": None}),
         BatchReport("b", "/T/b", ("z",), ()),
     ]
-    assert [r.attempt for r in answers.parse_reports(lines, "/T")] == [1, 0]
+    assert [r.attempt for r in answers.parse_reports(verdict.lines, "/T")] == [1, 0]
 
 
 def test_an_answer_without_verdict_is_none() -> None:
-    assert answers.parse_answer("B a\nK 0\n")[0] == ""
+    assert answers.parse_answer("B a\nK 0\n").kind is VerdictKind.CUT_OFF
+    assert answers.parse_answer("B a\n#ah perhaps\n#ah done\n").kind is VerdictKind.CUT_OFF
     with pytest.raises(ValueError, match="cut off"):
         answers.parse_evidence("#meta\n\n#ids\n7\n#ec\nec/0:0 1\n")
 
@@ -102,7 +104,7 @@ def test_evidence_is_read_back() -> None:
     text = '#meta\n{"keys":["k"]}\n#cancelled\n#ids\n7\n-\n#ec\nec/0:3 150\nec/1:\nec/2:- no room\n'
     text += "#c\nc/0:7_0\nc/all:\n#end\n"
     seen = answers.parse_evidence(text)
-    assert seen.meta == {"keys": ["k"]} and seen.ids == ("7",) and seen.cancelled and seen.present
+    assert seen.description == {"keys": ["k"]} and seen.ids == ("7",) and seen.cancelled and seen.present
     assert seen.endings == {0: Ending(3, 1.5), 2: Ending(None, None, "no room")}
     assert seen.claims == {0: "7_0"}
     assert not answers.parse_evidence("#absent\n#end\n").present

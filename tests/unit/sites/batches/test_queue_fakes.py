@@ -22,6 +22,7 @@ from airflow_hybrid.schedulers.flux import FluxScheduler
 from airflow_hybrid.schedulers.pbs import PbsScheduler
 from airflow_hybrid.sites.batches import poller as poller_
 from airflow_hybrid.sites.batches import queue as queue_
+from airflow_hybrid.sites.batches import settling
 from airflow_hybrid.sites.batches.queue import JobQueue, Progress
 from tests.fakes.jobstore import install
 from tests.unit.sites.shell_hosts import ShellHost, batch
@@ -85,7 +86,7 @@ async def queue(fake: Fake, tmp_path: Path) -> AsyncIterator[JobQueue]:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue_, "SUBMIT_PAUSES_S", (0.0, 0.3, 0.3))
-    monkeypatch.setattr(queue_, "CERTAIN_AFTER_S", 0.5)
+    monkeypatch.setattr(settling, "CERTAIN_AFTER_S", 0.5)
     monkeypatch.setattr(BatchScheduler, "status_interval_s", 0.6)
 
 

@@ -17,6 +17,7 @@ from airflow_hybrid.model import JobState, Resources
 from airflow_hybrid.schedulers import slurm as slurm_
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from airflow_hybrid.sites.batches import queue as queue_
+from airflow_hybrid.sites.batches import settling
 from airflow_hybrid.sites.batches.queue import JobQueue, Progress
 from tests.unit.sites.batches.fake_slurm import FakeSlurm
 from tests.unit.sites.shell_hosts import ShellHost, batch
@@ -40,7 +41,7 @@ def queue(host: ShellHost) -> JobQueue:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(queue_, "SUBMIT_PAUSES_S", (0.0, 0.0, 0.0))
-    monkeypatch.setattr(queue_, "CERTAIN_AFTER_S", 0.5)
+    monkeypatch.setattr(settling, "CERTAIN_AFTER_S", 0.5)
     monkeypatch.setattr(SlurmScheduler, "status_interval_s", 0.6)
     queue_._max_arrays.clear()
     yield

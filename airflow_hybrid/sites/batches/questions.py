@@ -1,0 +1,126 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Questions about batches to a site, each waited out: what failed to be answered is unknown, never an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from airflow_hybrid.errors import SiteError, StatusUnknownError
+from airflow_hybrid.printable import readable
+from airflow_hybrid.schedulers.base import Account, Scheduler
+from airflow_hybrid.sites.batches import answers, commands
+from airflow_hybrid.sites.batches.directory import Evidence
+from airflow_hybrid.sites.batches.poller import STATUS_BYTES
+from airflow_hybrid.sites.batches.submitted import BatchMeta, SubmittedBatch
+from airflow_hybrid.sites.hosts.base import JOB_BYTES, Host, answer_bytes, answers_up_to
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+TAILS_BYTES = 1 << 20
+META_BYTES = 64 << 20
+"""of what is read of a batch that another process submitted, with its description, however many jobs it has"""
+
+
+class Questions:
+    """What can be asked of the batches at one host under one scheduler."""
+
+    def __init__(self, host: Host, scheduler: Scheduler) -> None:
+        self.host = host
+        self.scheduler = scheduler
+
+    async def describe(self, directory: str) -> SubmittedBatch:
+        """The batch that another process submitted, as its directory describes it.
+
+        :raises SiteError: there is none, or its description is damaged.
+        """
+        where = f"{self.host.title}: {directory}"
+        evidence = await self._read(directory, with_description=True, most=META_BYTES)
+        if evidence.description is None:
+            raise SiteError("there is no batch in this directory", where=where)
+        try:
+            meta = BatchMeta.from_json(evidence.description)
+        except ValueError as error:
+            raise SiteError(
+                f"the description of this batch is damaged: {error}",
+                where=f"{where}/meta.json",
+                hint="something else than airflow_hybrid has written to it; clear the task, which then runs anew",
+                retryable=False,
+            ) from None
+        return SubmittedBatch(directory, evidence.ids, meta)
+
+    async def evidence(self, batch: SubmittedBatch, seen: str | None = None) -> Evidence:
+        """What a batch directory says.
+
+        :param seen: what was read of it a moment ago, if it was.
+        """
+        if seen is not None:
+            try:
+                return answers.parse_evidence(seen)
+            except ValueError as error:
+                log.info("%s: %s: reading %s again", self.host.title, error, batch.directory)
+        most = answer_bytes(batch.total, JOB_BYTES)
+        return await self._read(batch.directory, with_description=False, most=most)
+
+    async def _read(self, directory: str, *, with_description: bool, most: int) -> Evidence:
+        async def ask() -> Evidence:
+            command = commands.evidence_command(directory, with_description)
+            with answers_up_to(most):
+                answer = await self.host.run(command, label=f"read {directory}")
+            try:
+                return answers.parse_evidence(answer.out)
+            except ValueError as error:
+                raise StatusUnknownError(f"{error}: {answer.err[-500:]}", where=self.host.title) from None
+
+        return await self.patiently(ask)
+
+    async def account(self, batch: SubmittedBatch) -> Account:
+        """What the queue, in which others of the user's jobs may be, and the accounting say of a batch."""
+        try:
+            with answers_up_to(answer_bytes(batch.total, JOB_BYTES, STATUS_BYTES)):
+                answer = await self.host.run(
+                    self.scheduler.account_command(batch.ids), label=f"{self.scheduler.name} accounting"
+                )
+        except SiteError as error:
+            if not error.retryable:
+                raise
+            return Account({}, complete=False, problem=error.message, heard=False)
+        return self.scheduler.parse_account(answer.out, batch.ids)
+
+    async def space(self, directory: str) -> str:
+        """What is left of the file system, and whose folder it is, for a message."""
+        try:
+            answer = await self.host.run(commands.space_command(directory), label="free space")
+        except SiteError as error:
+            log.warning("%s: how much space is left could not be asked: %s", self.host.title, error)
+            return directory
+        space = answers.parse_space(answer.out)
+        return f"now {space} ({directory})" if space else directory
+
+    async def tails(self, directory: str, paths: Sequence[str]) -> list[str]:
+        """The ends of some files of a batch's jobs, in one command; an empty list where they cannot be read."""
+        if not paths:
+            return []
+        try:
+            with answers_up_to(TAILS_BYTES):
+                answer = await self.host.run(commands.tails_command(directory, paths), label="read stderr of jobs")
+            return [readable(tail) for tail in answers.parse_tails(answer.stdout)]
+        except (SiteError, ValueError) as error:
+            log.warning("%s: the stderr of jobs could not be read: %s", self.host.title, error)
+            return []
+
+    async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a question until it is answered; only errors that no repetition heals come through."""
+        pause = 1.0
+        while True:
+            try:
+                return await ask()
+            except SiteError as error:
+                if not error.retryable:
+                    raise
+                log.warning("%s: asking again in %g s: %s", self.host.title, pause, error)
+            await asyncio.sleep(pause)
+            pause = min(30.0, pause * 2)
