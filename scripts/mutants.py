@@ -167,8 +167,8 @@ MUTANTS = (
     Mutant(
         "a batch that an earlier try left is taken by every step that has jobs in it",
         "engine/batches.py",
-        "(met.ours | adopted) - {token}",
-        "(met.ours | adopted | set(met.others)) - {token}",
+        "(met.ours | run.adopted) - {token}",
+        "(met.ours | run.adopted | set(met.others)) - {token}",
         "tests/unit/engine/test_batches.py",
     ),
     Mutant(

@@ -88,11 +88,10 @@ def test_a_step_that_comes_late_does_not_run_again_what_another_step_found(
             quick_met_them.set()
             return reports
 
-        async def build_late(runner: BatchRunner, place: Any, jobs: Any, *more: Any) -> Any:
-            jobs = list(jobs)
-            if jobs and jobs[0].step_path == "/both/slow":
+        async def build_late(runner: BatchRunner, run: Any, directories: Any) -> None:
+            if directories and next(iter(run.jobs.values())).job.step_path == "/both/slow":
                 await quick_met_them.wait()
-            return await build(runner, place, jobs, *more)
+            await build(runner, run, directories)
 
         monkeypatch.setattr(JobQueue, "submit", meet)
         monkeypatch.setattr(BatchRunner, "_build", build_late)

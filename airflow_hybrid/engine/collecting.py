@@ -1,0 +1,131 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What jobs have left when they have ended: outputs of those that succeeded, reasons of those that failed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from airflow_hybrid.engine.common import Logger, in_cwl_thread
+from airflow_hybrid.engine.failures import Failure, shown_command
+from airflow_hybrid.engine.site_faults import site_faults, with_what_is_there
+from airflow_hybrid.engine.step_run import JobProgress, StepRun
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model import CwlObject, FactsNeeded, JsonValue, LineageEntry, Question
+from airflow_hybrid.printable import printable
+
+MOST_LEFT_OUT = 20
+"""names of a job that are told"""
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What the jobs of a step have left.
+
+    :ivar outputs: by job key, of those that succeeded; ``lineage``: of their files.
+    :ivar failures: the others.
+    """
+
+    outputs: dict[str, CwlObject]
+    lineage: list[LineageEntry]
+    failures: list[Failure]
+
+
+async def collect(run: StepRun, log: Logger) -> Collected:
+    """Bind the outputs of jobs that have ended, and tell cwltool how each did.
+
+    :raises CwlError: outputs do not fit the document.
+    :raises SiteError: the place does not answer.
+    """
+    outputs = await _bind(run, log)
+    _warn_of_left_out(run, [run.jobs[key] for key in outputs], log)
+    failed = [progress for progress in run.jobs.values() if progress.key not in outputs]
+    faults = await site_faults(run, failed, log)
+    failures = [_failure(run, progress, faults.get(progress.key, "")) for progress in failed]
+    await in_cwl_thread(complete, list(run.jobs.values()), outputs)
+    lineage = [entry for value in outputs.values() for entry in _produced(value)]
+    return Collected(outputs, lineage, failures)
+
+
+def complete(jobs: Sequence[JobProgress], outputs: Mapping[str, CwlObject]) -> None:
+    """Tell cwltool how jobs ended; only in its thread.
+
+    :param outputs: by job key, of those that succeeded.
+    """
+    for progress in jobs:
+        if progress.key in outputs:
+            progress.job.complete(outputs[progress.key], "success")
+        else:
+            progress.job.complete(None, progress.status)
+
+
+async def _bind(run: StepRun, log: Logger) -> dict[str, CwlObject]:
+    """Outputs of the jobs that succeeded, by key."""
+    place = run.place
+    usable = [progress for progress in run.jobs.values() if progress.succeeded]
+    if usable:
+        trees = [progress.outdir for progress in usable]
+        place.facts.merge(await place.patiently(functools.partial(place.queue.facts, trees=trees), log))
+    refused: list[JobProgress] = []
+
+    def bind_all() -> tuple[list[CwlObject], list[Question]]:
+        outputs: list[CwlObject] = []
+        questions: list[Question] = []
+        for progress in usable:
+            try:
+                exit_code = progress.exit_code or 0
+                outputs.append(progress.job.collect(exit_code, progress.ran_in, place.facts, place.uri))
+            except FactsNeeded as needed:
+                questions.extend(needed.questions)
+            except CwlError:
+                refused.append(progress)
+                raise
+        return outputs, questions
+
+    try:
+        outputs = await place.with_facts(bind_all, log)
+    except CwlError as error:
+        if not refused:
+            raise
+        raise await with_what_is_there(error, refused[-1], place) from error
+    return {progress.key: value for progress, value in zip(usable, outputs, strict=True)}
+
+
+def _warn_of_left_out(run: StepRun, jobs: Sequence[JobProgress], log: Logger) -> None:
+    for progress in jobs:
+        job = progress.job
+        if job.left_out:
+            log.warning(
+                "%s at %s: in its output folders is what is neither a file nor a directory, and is left out: %s",
+                job.label, run.place.title, printable(", ".join(job.left_out[:MOST_LEFT_OUT])),
+            )  # fmt: skip
+
+
+def _failure(run: StepRun, progress: JobProgress, site_fault: str) -> Failure:
+    if progress.result is None:
+        raise ValueError(f"{progress.job.label} has not ended")
+    return Failure(
+        label=progress.job.label,
+        place=run.place.title,
+        result=progress.result,
+        status=progress.status,
+        directory=progress.ran_in,
+        command="" if progress.script is None else shown_command(progress.script),
+        resources=progress.job.resources,
+        site_fault=site_fault,
+    )
+
+
+def _produced(value: JsonValue) -> list[LineageEntry]:
+    found: list[LineageEntry] = []
+    if isinstance(value, dict):
+        if value.get("class") in ("File", "Directory") and "location" in value:
+            uri, size = value["location"], int(value.get("size") or 0)
+            found.append(LineageEntry(uri, uri, "produced", size, 0.0, value.get("checksum")))
+        for item in value.values():
+            found.extend(_produced(item))
+    elif isinstance(value, list):
+        for item in value:
+            found.extend(_produced(item))
+    return found

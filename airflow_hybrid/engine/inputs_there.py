@@ -1,0 +1,101 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The input files of jobs, brought to the place where they run."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+
+from airflow_hybrid.cwl.jobs.job import PendingJob
+from airflow_hybrid.engine.executables import words_at_sites, words_for
+from airflow_hybrid.engine.placing.context import FragmentContext
+from airflow_hybrid.engine.placing.places import Place, ref_of
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model import CwlObject, FileRef, LineageEntry
+from airflow_hybrid.sites.files.mover import StageRequest, store_path
+from airflow_hybrid.sites.hosts.job_folders import job_directory_of
+
+
+async def stage_inputs(
+    context: FragmentContext, place: Place, jobs: Sequence[PendingJob]
+) -> tuple[dict[str, str], list[LineageEntry]]:
+    """Bring the jobs' input files to a place.
+
+    :return: where each URI is there; and how the files came.
+    :raises CwlError: an input is said to be at a deployment that this DAG does not have.
+    :raises SiteError: an input is not what it is said to be, or cannot be brought.
+    """
+    paths: dict[str, str] = {}
+    in_place: list[StageRequest] = []
+    elsewhere: list[CwlObject] = []
+    for job in jobs:
+        for file in job.files():
+            uri = file["location"]
+            if uri in paths:
+                continue
+            ref = ref_of(file)
+            if ref is not None:
+                _check_known(context, ref, job)
+            if ref is not None and context.locations.same_storage(ref, place.host):
+                paths[uri] = ref.path
+                in_place.append(StageRequest.of(file, place.host, ref.path))
+                continue
+            paths[uri] = ""
+            elsewhere.append(file)
+    executables = await asyncio.to_thread(words_for, elsewhere, context.spec.deployments)
+    executables.update(await words_at_sites(elsewhere, context.locations, context.log))
+    requests: list[StageRequest] = []
+    for file in elsewhere:
+        uri = file["location"]
+        paths[uri] = store_path(place.workdir, file, executables.get(uri, ""))
+        requests.append(StageRequest.of(file, place.host, paths[uri]))
+    check = functools.partial(context.mover.check_in_place, in_place, context.spec.began)
+    await place.patiently(check, context.log)
+    for members in await _listed(context, jobs):
+        await context.mover.check_in_place(members, context.spec.began)
+    return paths, await _stage(context, place, requests)
+
+
+async def _stage(context: FragmentContext, place: Place, requests: Sequence[StageRequest]) -> list[LineageEntry]:
+    if not requests:
+        return []
+    entries = await context.mover.stage(requests)
+    moved = [entry for entry in entries if not entry.reused]
+    context.log.info(
+        "staged %d files to %s: %d moved (%d bytes), %d already there",
+        len(entries), place.host.title, len(moved), sum(e.bytes for e in moved), len(entries) - len(moved),
+    )  # fmt: skip
+    return entries
+
+
+async def _listed(context: FragmentContext, jobs: Sequence[PendingJob]) -> list[list[StageRequest]]:
+    """What listings say of the users' own directories, by location: what is in them now may be something else."""
+    requests: dict[str, StageRequest] = {}
+    for job in jobs:
+        for file in job.files():
+            for member in _members(file):
+                ref = ref_of(member)
+                if ref is not None and ref.uri not in requests and job_directory_of(ref.path) is None:
+                    _check_known(context, ref, job)
+                    requests[ref.uri] = StageRequest.of(member, await context.locations.host_of(ref), ref.path)
+    by_host: dict[str, list[StageRequest]] = {}
+    for request in requests.values():
+        by_host.setdefault(request.host.key, []).append(request)
+    return list(by_host.values())
+
+
+def _check_known(context: FragmentContext, ref: FileRef, job: PendingJob) -> None:
+    if not context.locations.knows(ref):
+        raise CwlError(
+            f"an input file is said to be at deployment {ref.deployment!r}, which this DAG does not have",
+            where=job.label,
+        )
+
+
+def _members(directory: CwlObject) -> Iterator[CwlObject]:
+    """What the listing of a Directory names, and those in it."""
+    for member in directory.get("listing") or []:
+        if isinstance(member, Mapping) and not str(member.get("location", "_:")).startswith("_:"):
+            yield dict(member)
+            yield from _members(dict(member))
