@@ -16,11 +16,13 @@ import pytest
 from airflow_hybrid.engine import remote_values
 from airflow_hybrid.engine.reuse import input_digests
 from airflow_hybrid.errors import AnswerTooLongError
-from airflow_hybrid.model import Question, Resources
+from airflow_hybrid.model import Question
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
-from airflow_hybrid.sites.batches.look import look
+from airflow_hybrid.sites.batches.look import Enquiry, look
+from airflow_hybrid.sites.batches.questions import Questions
 from airflow_hybrid.sites.batches.queue import JobQueue
+from airflow_hybrid.sites.batches.submitted import BatchMeta, SubmittedBatch
 from airflow_hybrid.sites.files.carrier import Carrier
 from airflow_hybrid.sites.files.links import KnownWays
 from airflow_hybrid.sites.files.requests import StageRequest
@@ -53,16 +55,21 @@ async def inspect(host: Host, folder: str) -> None:
     await JobQueue(host, ProcessScheduler()).inspect(f"{folder}/T")
 
 
+def of_1000(folder: str) -> SubmittedBatch:
+    meta = BatchMeta(keys=tuple(f"{index:05}" for index in range(1000)), max_array=1000)
+    return SubmittedBatch(f"{folder}/T/a1-0", ("1",), meta)
+
+
 async def account(host: Host, folder: str) -> None:
-    await JobQueue(host, SlurmScheduler())._account(("1",), 1000)
+    await Questions(host, SlurmScheduler()).account(of_1000(folder))
 
 
 async def evidence(host: Host, folder: str) -> None:
-    await JobQueue(host, ProcessScheduler())._evidence(f"{folder}/T/a1-0", 1000)
+    await Questions(host, ProcessScheduler()).evidence(of_1000(folder))
 
 
 async def look_at_place(host: Host, folder: str) -> None:
-    await look(host, None, f"{folder}/T", resources=Resources(), options={})
+    await look(host, None, f"{folder}/T", Enquiry())
 
 
 async def find_finished(host: Host, folder: str) -> None:

@@ -22,7 +22,7 @@ from airflow_hybrid.engine.placing.shares import Share, use_of
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model import Binding, LineageEntry
 from airflow_hybrid.removal import shell as removal
-from airflow_hybrid.sites.batches.look import SiteLook, look
+from airflow_hybrid.sites.batches.look import Enquiry, SiteLook, look
 
 MANY = 20
 """jobs of a group, from which on the log and the lineage count them"""
@@ -83,10 +83,9 @@ class Chooser:
             return
         cores: float | None = place.host.cores
         if cores is None:
-            capacity = functools.partial(
-                look, place.host, scheduler, place.task_directory(self.context.spec.identity),
-                resources=job.resources, options=place.options,
-            )  # fmt: skip
+            task_directory = place.task_directory(self.context.spec.identity)
+            enquiry = Enquiry(job.resources, place.options)
+            capacity = functools.partial(look, place.host, scheduler, task_directory, enquiry)
             cores = (await place.patiently(capacity, self.context.log)).capacity.cores
         if cores is not None and cores < needs:
             self.context.log.warning(
@@ -112,16 +111,15 @@ class Chooser:
         async def ask(place: Place) -> SiteLook:
             if place.down is not None:
                 return SiteLook()
+            enquiry = Enquiry(
+                resources=jobs[0].resources,
+                options=place.options,
+                load=placement.LOAD in policy.needs,
+                wait=placement.WAIT in policy.needs,
+            )
+            task_directory = place.task_directory(self.context.spec.identity)
             try:
-                return await look(
-                    place.host,
-                    getattr(place.queue, "scheduler", None),
-                    place.task_directory(self.context.spec.identity),
-                    resources=jobs[0].resources,
-                    options=place.options,
-                    load=placement.LOAD in policy.needs,
-                    wait=placement.WAIT in policy.needs,
-                )
+                return await look(place.host, getattr(place.queue, "scheduler", None), task_directory, enquiry)
             except SiteError as error:
                 place.failed(error)
                 return SiteLook()

@@ -21,22 +21,16 @@ One remote command submits a batch. It can be repeated at any time, by anybody, 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
-import json
 import posixpath
 import re
-import tarfile
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_hybrid.model import JobScript, JsonValue, Resources, StageEntry
-from airflow_hybrid.schedulers.base import Scheduler, Submission
-from airflow_hybrid.sites.batches.runner import runner
-from airflow_hybrid.sites.batches.script import SHARD, common_exports, job_function
+from airflow_hybrid.model import JobScript, JsonValue, Resources
+from airflow_hybrid.schedulers.base import Submission
+from airflow_hybrid.sites.batches.script import common_exports
 from airflow_hybrid.sites.batches.submitted import PLAIN_NAME, BatchMeta, JobMeta
 
 _OWN_NAMES = frozenset(
@@ -200,79 +194,3 @@ def description(batch: Batch, max_array: int) -> BatchMeta:
             described[key] = JobMeta(job.stdout, job.stderr, job.walltime_s)
     memory_mib = batch.resources.ram_mib if "ram_mib" in batch.resources.explicit else None
     return BatchMeta(batch.keys, max_array, described, memory_mib)
-
-
-def archive(batch: Batch, scheduler: Scheduler, sub: Submission) -> bytes:
-    """One tar stream with everything that is made at the location, relative to the batch directory.
-
-    Copies, and what is put into them, cannot travel: the job makes them when it starts.
-
-    :raises ValueError: a stage entry lies outside of the batch directory.
-    """
-    buffer = io.BytesIO()
-    now = int(time.time())
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as tar:
-
-        def add(name: str, kind: bytes = tarfile.REGTYPE, data: bytes = b"", link: str = "", mode: int = 0o644) -> None:
-            info = tarfile.TarInfo(f"./{name}")
-            info.type, info.size, info.linkname, info.mode, info.mtime = kind, len(data), link, mode, now
-            tar.addfile(info, io.BytesIO(data) if data else None)
-
-        functions: list[str] = []
-        for index, (key, job) in enumerate(zip(batch.keys, batch.jobs, strict=True)):
-            early, late = _split(job.stage)
-            for entry in early:
-                name = _inside(batch, entry)
-                if entry.kind == "mkdir":
-                    add(name, tarfile.DIRTYPE, mode=0o755)
-                elif entry.kind == "link":
-                    add(name, tarfile.SYMTYPE, link=entry.source or "")
-                else:
-                    add(name, data=entry.text or b"", mode=0o755 if entry.executable else 0o644)
-            literals: list[str] = []
-            for entry in late:
-                _inside(batch, entry)
-                if entry.kind == "file":
-                    literals.append(f"{batch.directory}/{key}/literal.{len(literals)}")
-                    add(f"{key}/literal.{len(literals) - 1}", data=entry.text or b"")
-            for path in (job.stdout, job.stderr):
-                if path and "/" in path.lstrip("/"):
-                    folder = posixpath.dirname(posixpath.join(job.outdir, path))
-                    add(_relative(batch, folder), tarfile.DIRTYPE, mode=0o755)
-            functions.append(job_function(index, job, late, literals))
-        for shard in range(0, len(functions), SHARD):
-            add(f"jobs.{shard // SHARD}.sh", data=_bytes("".join(functions[shard : shard + SHARD])))
-        for name, text in scheduler.scripts(sub).items():
-            add(name, data=_bytes(text), mode=0o755)
-        text = runner(batch.directory, len(batch.jobs), sub.pack_s, scheduler.runner_tail(sub))
-        add("runner.sh", data=_bytes(text), mode=0o755)
-        add("disk", data=b"room\n")  # overwritten in place when it is full, which needs no room
-        add("meta.json", data=json.dumps(description(batch, sub.max_array).to_json(), separators=(",", ":")).encode())
-        # the last member: without it the stream was cut
-        add("manifest", data="".join(f"{key}\n" for key in batch.keys).encode())
-    data = buffer.getvalue()
-    return gzip.compress(data, 1) if len(data) > GZIP_FROM_BYTES else data
-
-
-def _split(stage: Sequence[StageEntry]) -> tuple[list[StageEntry], list[StageEntry]]:
-    early: list[StageEntry] = []
-    late: list[StageEntry] = []
-    for entry in stage:
-        inside = any(entry.target.startswith(f"{e.target}/") or entry.target == e.target for e in late)
-        (late if entry.kind == "copy" or inside else early).append(entry)
-    return early, late
-
-
-def _relative(batch: Batch, path: str) -> str:
-    path = posixpath.normpath(path)
-    if not path.startswith(f"{batch.directory}/"):
-        raise ValueError(f"{path!r} lies outside of the batch directory {batch.directory!r}")
-    return path[len(batch.directory) + 1 :]
-
-
-def _inside(batch: Batch, entry: StageEntry) -> str:
-    return _relative(batch, entry.target)
-
-
-def _bytes(text: str) -> bytes:
-    return text.encode(errors="surrogateescape")

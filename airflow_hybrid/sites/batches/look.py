@@ -33,34 +33,38 @@ class SiteLook:
     on_host: bool = False
 
 
-async def look(
-    host: Host,
-    scheduler: Scheduler | None,
-    task_directory: str,
-    *,
-    resources: Resources,
-    options: Mapping[str, Any],
-    load: bool = False,
-    wait: bool = False,
-) -> SiteLook:
+@dataclass(frozen=True)
+class Enquiry:
+    """What is asked of a place, for jobs that need the same.
+
+    :ivar options: of the service that they would go to.
+    :ivar load: ask for capacity even if that is not for free; ``wait``: ask when a job would start.
+    """
+
+    resources: Resources = field(default_factory=Resources)
+    options: Mapping[str, Any] = field(default_factory=dict)
+    load: bool = False
+    wait: bool = False
+
+
+async def look(host: Host, scheduler: Scheduler | None, task_directory: str, enquiry: Enquiry) -> SiteLook:
     """Ask a place, in one command.
 
     :param scheduler: None where the place has none that could be asked.
-    :param load: ask for capacity even if that is not for free; ``wait``: ask when a job would start.
     :raises SiteError: the place does not answer.
     """
     parts = [f"cat {shlex.quote(task_directory + '/placed')} 2>/dev/null", "echo '#look'"]
     on_host = scheduler is not None and scheduler.on_host
     if scheduler is not None:
-        submission = submission_for(options, task_directory, resources)
-        if load or on_host:
+        submission = submission_for(enquiry.options, task_directory, enquiry.resources)
+        if enquiry.load or on_host:
             parts.append(f"( {scheduler.capacity_command(submission) or ':'}\n) </dev/null")
-        if wait and (text := scheduler.wait_command(submission)):
+        if enquiry.wait and (text := scheduler.wait_command(submission)):
             parts.append(f"( {text}\n) </dev/null")
     with answers_up_to(TASK_BYTES):  # where all jobs of the task were placed; a line for each of a cluster's nodes
         answer = await host.run("\n".join([*parts, ":"]), timeout_s=LOOK_TIMEOUT_S, label="look at the place")
     notes, _, rest = answer.out.partition("#look\n")
-    wait_s, said = scheduler.parse_wait(rest) if scheduler is not None and wait else (None, "")
+    wait_s, said = scheduler.parse_wait(rest) if scheduler is not None and enquiry.wait else (None, "")
     return SiteLook(
         tuple(_entries(notes)),
         scheduler.parse_capacity(rest) if scheduler is not None else Capacity(),

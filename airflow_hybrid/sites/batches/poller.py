@@ -65,6 +65,23 @@ class Progress:
         return ", ".join(parts) + why
 
 
+@dataclass(frozen=True)
+class _Count:
+    """What the status command said of one batch directory.
+
+    :ivar exit_codes: how many jobs left one; -1: the directory is not there.
+    :ivar evidence: what the directory says, if all did.
+    """
+
+    exit_codes: int
+    evidence: str | None
+
+    @classmethod
+    def of(cls, text: str) -> _Count:
+        number, _, evidence = text.partition("\n")
+        return cls(int(number), evidence or None)
+
+
 @dataclass(eq=False)
 class Watch:
     """One batch that somebody waits for. ``done`` is set when all jobs ended or the queue has forgotten the batch.
@@ -85,6 +102,23 @@ class Watch:
     views: tuple[QueueView, ...] = ()
     hopeless_since: float | None = None
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
+
+    def count(self, count: _Count) -> None:
+        """Note how many jobs left an exit code; all, or a directory that is gone, end the watch."""
+        self.counted = max(self.counted, count.exit_codes)
+        if count.exit_codes < 0 or count.exit_codes >= self.total:
+            self.evidence = count.evidence
+            self.resolve()
+
+    def resolve(self) -> None:
+        """The queue has nothing more to say of the batch."""
+        if not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        """Tell an error to whoever waits."""
+        if not self.done.done():
+            self.done.set_exception(error)
 
     def tell(self, progress: Progress) -> None:
         """Report a change; whoever listens cannot disturb the poll."""
@@ -166,33 +200,13 @@ class Poller:
 
     async def _poll(self, watches: list[Watch]) -> None:
         now = time.monotonic()
-        gap = self.scheduler.status_interval_s
-        if gap > FASTEST_S:  # the files are counted twice as often as a real scheduler is asked
-            gap = max(gap, 2 * self._interval(now))
-        gap = max(gap, min(30.0, 2.0**self._silences) if self._silences else 0.0)
-        ask = now - self._asked >= gap and any(now - watch.since >= min(1.0, gap) for watch in watches)
+        ask = self._is_time_to_ask(watches, now)
         ids = sorted({id_ for watch in watches for id_ in watch.ids})
-        counts = "".join(f"ah_count {shlex.quote(watch.directory)} {watch.total}\n" for watch in watches)
-        question = f"printf '\\n#asked\\n'\n{self.scheduler.status_command(ids)}" if ask and ids else ""
-        functions = shell_text.filled(__package__, "count.sh", {"EVIDENCE": evidence_snippet("ah_d")})
-        command = f"{functions}{counts}{question}"
         self.commands += 1
         try:
-            with answers_up_to(STATUS_BYTES):
-                answer = await self.host.run(command, timeout_s=STATUS_TIMEOUT_S, label=f"{self.scheduler.name} status")
-            counted, _, said = answer.out.partition("\n#asked\n")
-            parts = counted.split("\n#n ")
-            found = [int(part.partition("\n")[0]) for part in parts[1:]]
-            if answer.exit_code != 0 or len(found) != len(watches):
-                raise StatusUnknownError(
-                    f"the status command failed (exit code {answer.exit_code}): {answer.err.strip()[-500:]}",
-                    where=self.host.title,
-                )
-            for watch, count, part in zip(watches, found, parts[1:], strict=True):
-                watch.counted = max(watch.counted, count)
-                if count < 0 or count >= watch.total:
-                    watch.evidence = part.partition("\n")[2] or None
-                    _resolve(watch)
+            counts, said = await self._ask(watches, ids if ask else [])
+            for watch, count in zip(watches, counts, strict=True):
+                watch.count(count)
             if ask:
                 self._asked, self.queries = now, self.queries + 1
                 self._hear(said, ids, watches, now)
@@ -200,9 +214,8 @@ class Poller:
             if not error.retryable:
                 self._fail(watches, error)
                 return
-            if (
-                ask
-            ):  # perhaps the scheduler hung, and nothing there could end it: files are counted before it is asked again
+            # perhaps the scheduler hung, and nothing there could end it: files are counted before it is asked again
+            if ask:
                 self._asked, self._silences = now, self._silences + 1
             self._unknown(watches, error)
             return
@@ -214,6 +227,36 @@ class Poller:
         self._failures = 0
         for watch in watches:
             watch.tell(self._progress(watch))
+
+    def _is_time_to_ask(self, watches: list[Watch], now: float) -> bool:
+        """Whether the scheduler itself is asked this time, and not only files are counted."""
+        gap = self.scheduler.status_interval_s
+        if gap > FASTEST_S:  # the files are counted twice as often as a real scheduler is asked
+            gap = max(gap, 2 * self._interval(now))
+        if self._silences:
+            gap = max(gap, min(30.0, 2.0**self._silences))
+        return now - self._asked >= gap and any(now - watch.since >= min(1.0, gap) for watch in watches)
+
+    async def _ask(self, watches: list[Watch], ids: Sequence[str]) -> tuple[list[_Count], str]:
+        """Count the exit codes of each batch, and ask the scheduler of some ids (none: it is not asked).
+
+        :return: the counts, in the order of the watches; and the scheduler's answer.
+        """
+        counting = "".join(f"ah_count {shlex.quote(watch.directory)} {watch.total}\n" for watch in watches)
+        question = f"printf '\\n#asked\\n'\n{self.scheduler.status_command(ids)}" if ids else ""
+        functions = shell_text.filled(__package__, "count.sh", {"EVIDENCE": evidence_snippet("ah_d")})
+        with answers_up_to(STATUS_BYTES):
+            answer = await self.host.run(
+                f"{functions}{counting}{question}", timeout_s=STATUS_TIMEOUT_S, label=f"{self.scheduler.name} status"
+            )
+        counted, _, said = answer.out.partition("\n#asked\n")
+        counts = [_Count.of(part) for part in counted.split("\n#n ")[1:]]
+        if answer.exit_code != 0 or len(counts) != len(watches):
+            raise StatusUnknownError(
+                f"the status command failed (exit code {answer.exit_code}): {answer.err.strip()[-500:]}",
+                where=self.host.title,
+            )
+        return counts, said
 
     def _hear(self, text: str, ids: Sequence[str], watches: list[Watch], asked: float) -> None:
         """What the scheduler says, or that it said nothing."""
@@ -233,15 +276,15 @@ class Poller:
         for watch in watches:
             watch.views = tuple(views[id_] for id_ in watch.ids if id_ in views)
             if not watch.views and watch.since <= asked:
-                _resolve(watch)
+                watch.resolve()
             reasons = {reason for view in watch.views for reason in view.reasons}
             if any(view.running for view in watch.views) or not all(map(self.scheduler.hopeless, reasons or {""})):
                 watch.hopeless_since = None
             elif watch.hopeless_since is None:
                 watch.hopeless_since = asked
-            elif asked - watch.hopeless_since >= HOPELESS_S and not watch.done.done():
+            elif asked - watch.hopeless_since >= HOPELESS_S:
                 told = sorted(self.scheduler.explain(reason) or reason for reason in reasons)
-                watch.done.set_exception(NeverStartsError("; ".join(told)))
+                watch.fail(NeverStartsError("; ".join(told)))
 
     def _progress(self, watch: Watch) -> Progress:
         finished = min(watch.counted, watch.total)
@@ -266,13 +309,7 @@ class Poller:
 
     def _fail(self, watches: list[Watch], error: Exception) -> None:
         for watch in watches:
-            if not watch.done.done():
-                watch.done.set_exception(error)
-
-
-def _resolve(watch: Watch) -> None:
-    if not watch.done.done():
-        watch.done.set_result(None)
+            watch.fail(error)
 
 
 _POLLERS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str, str], Poller]] = (

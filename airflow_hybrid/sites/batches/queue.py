@@ -16,6 +16,7 @@ from airflow_hybrid.schedulers.base import Account, ElementState, Scheduler, Sub
 from airflow_hybrid.sites.batches import answers, commands
 from airflow_hybrid.sites.batches import directory as directory_
 from airflow_hybrid.sites.batches.answers import Verdict, VerdictKind
+from airflow_hybrid.sites.batches.archive import archive
 from airflow_hybrid.sites.batches.directory import Batch, BatchReport, Evidence
 from airflow_hybrid.sites.batches.poller import SLOWEST_S, NeverStartsError, Progress, poller
 from airflow_hybrid.sites.batches.questions import Questions
@@ -154,7 +155,7 @@ class JobQueue:
             deployment=self.host.deployment,
             host_cores=self.host.cores,
         )
-        data = directory_.archive(batch, self.scheduler, sub)
+        data = archive(batch, self.scheduler, sub)
         restarts = self.scheduler.restarts(sub)
         return Prepared(sub, data, commands.submit_command(batch, self.scheduler, sub, data, restarts))
 

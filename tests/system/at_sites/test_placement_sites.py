@@ -17,7 +17,7 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.engine.placing import places
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model import FileRef, LineageEntry, Resources
-from airflow_hybrid.sites.batches.look import look
+from airflow_hybrid.sites.batches.look import Enquiry, look
 from airflow_hybrid.sites.closing import close_all
 from airflow_hybrid.sites.connectors import open_connector
 from tests.conftest import unavailable
@@ -77,8 +77,8 @@ async def test_slurm_says_what_is_free_and_when_a_job_would_start(
 
     async def ask(service: str, cores: float = 1) -> Any:
         return await look(
-            host, connector.scheduler(), "/none", resources=Resources(cores, explicit=frozenset({"cores"})),
-            options=connector.options(service), load=True, wait=True,
+            host, connector.scheduler(), "/none",
+            Enquiry(Resources(cores, explicit=frozenset({"cores"})), connector.options(service), load=True, wait=True),
         )  # fmt: skip
 
     with testbed.counting("hpc", "sbatch") as calls:

@@ -16,7 +16,7 @@ from airflow_hybrid.errors import SubmitError
 from airflow_hybrid.model import JobState, Resources
 from airflow_hybrid.schedulers.estimates import Capacity
 from airflow_hybrid.schedulers.sge import SgeScheduler
-from airflow_hybrid.sites.batches.look import SiteLook, look
+from airflow_hybrid.sites.batches.look import Enquiry, SiteLook, look
 from airflow_hybrid.sites.batches.queue import JobQueue, Progress
 from airflow_hybrid.sites.hosts.ssh.host import SshHost
 from tests.system import sites
@@ -52,9 +52,7 @@ async def test_the_site_says_what_is_free_and_whether_a_job_would_start(host: Ss
 
     async def ask(**options: str) -> SiteLook:
         options = {"queue": "all.q", "pe": "smp", **options}
-        return await look(
-            host, SgeScheduler(), "/none", resources=resources, options=options, load=True, wait=True
-        )  # fmt: skip
+        return await look(host, SgeScheduler(), "/none", Enquiry(resources, options, load=True, wait=True))
 
     with grid.counting("grid", "qsub") as calls:
         idle = await ask()

@@ -16,6 +16,7 @@ from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from airflow_hybrid.sites.batches import answers, commands
 from airflow_hybrid.sites.batches import directory as job_directory
 from airflow_hybrid.sites.batches.answers import VerdictKind
+from airflow_hybrid.sites.batches.archive import archive
 from airflow_hybrid.sites.batches.directory import BatchReport, Ending
 from tests.unit.sites.shell_hosts import batch
 
@@ -46,14 +47,14 @@ def test_names_that_could_mean_something_else_are_refused(change: dict[str, Any]
 def test_nothing_is_staged_outside_of_the_batch_directory(target: str) -> None:
     made = batch("/w/T/a", 1, job={"stage": (StageEntry("file", target, text=b""),)})
     with pytest.raises(ValueError, match="outside"):
-        job_directory.archive(made, SlurmScheduler(), job_directory.submission(made))
+        archive(made, SlurmScheduler(), job_directory.submission(made))
 
 
 def test_the_archive_holds_what_is_made_there_and_ends_in_the_manifest() -> None:
     stage = (StageEntry("link", "/w/T/a/00000/in/1/-f", source="/store/é"), StageEntry("mkdir", "/w/T/a/00000/out/d"))
     made = batch("/w/T/a", 65, job={})
     made = replace(made, jobs=(replace(made.jobs[0], stage=stage), *made.jobs[1:]))
-    data = job_directory.archive(made, SlurmScheduler(), job_directory.submission(made))
+    data = archive(made, SlurmScheduler(), job_directory.submission(made))
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         names = tar.getnames()
         assert tar.getmember("./00000/in/1/-f").linkname == "/store/é"
@@ -63,7 +64,7 @@ def test_the_archive_holds_what_is_made_there_and_ends_in_the_manifest() -> None
 def test_a_large_archive_is_compressed() -> None:
     made = batch("/w/T/a", 3000)
     sub = job_directory.submission(made)
-    data = job_directory.archive(made, SlurmScheduler(), sub)
+    data = archive(made, SlurmScheduler(), sub)
     assert data[:2] == b"\x1f\x8b" and len(data) * 5 < len(gzip.decompress(data))
     assert "tar -xzmof -" in commands.submit_command(made, SlurmScheduler(), sub, data)
 

@@ -30,6 +30,7 @@ from airflow_hybrid.schedulers.sge import SgeScheduler
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from airflow_hybrid.sites.batches import directory as job_directory
 from airflow_hybrid.sites.batches.answers import parse_evidence
+from airflow_hybrid.sites.batches.archive import archive
 from airflow_hybrid.sites.batches.commands import evidence_command
 from airflow_hybrid.sites.batches.directory import Batch, Ending
 from airflow_hybrid.sites.batches.script import job_function
@@ -51,7 +52,7 @@ def run(shell: str, made: Batch, *, environment: dict[str, str] | None = None, *
 def unpacked(made: Batch, scheduler: Scheduler, **more: object) -> Path:
     """The batch directory as a submit leaves it."""
     sub = job_directory.submission(made, host_cores=2, **more)
-    data = job_directory.archive(made, scheduler, sub)
+    data = archive(made, scheduler, sub)
     data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
     folder = Path(made.directory)
     folder.mkdir(parents=True, exist_ok=True)
