@@ -9,7 +9,7 @@ import json
 import posixpath
 import tarfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from airflow_hybrid.model import JobScript, StageEntry
 from airflow_hybrid.schedulers.base import Scheduler, Submission
@@ -107,12 +107,24 @@ def _add_stream_folders(members: _Members, batch: Batch, job: JobScript) -> None
 
 
 def _split(stage: Sequence[StageEntry]) -> tuple[list[StageEntry], list[StageEntry]]:
+    """What travels, and what the job makes when it starts: copies, and what is put into them."""
     early: list[StageEntry] = []
     late: list[StageEntry] = []
+    made_late: set[str] = set()
     for entry in stage:
-        inside = any(entry.target.startswith(f"{e.target}/") or entry.target == e.target for e in late)
-        (late if entry.kind == "copy" or inside else early).append(entry)
+        if entry.kind == "copy" or not made_late.isdisjoint(_with_parents(entry.target)):
+            late.append(entry)
+            made_late.add(entry.target)
+        else:
+            early.append(entry)
     return early, late
+
+
+def _with_parents(path: str) -> Iterator[str]:
+    """A path, and the folders that it is in, as they are written."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
 
 
 def _relative(batch: Batch, path: str) -> str:
