@@ -1,79 +1,91 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Links in the documentation lead somewhere: to a file of the project, and to a heading that is there."""
+"""What pages link to, and the modules and tests that they name, is there."""
 
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import pytest
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
+
+from airflow_hybrid.engine.placing.policies import POLICY_GROUP
+from airflow_hybrid.sites.connectors.clusters import SCHEDULER_GROUP
+from airflow_hybrid.sites.connectors.registry import ENTRY_POINT_GROUP
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("dags/**/*.md")])
-MARKDOWN = MarkdownIt("commonmark").enable("table")
+PACKAGE = ROOT / "airflow_hybrid"
+PAGES = sorted(
+    path for pattern in ("*.md", "docs/**/*.md", "dags/*.md", "tests/**/*.md") for path in ROOT.glob(pattern)
+    if "conformance/v" not in path.as_posix()
+)  # fmt: skip
+ROOMS = sorted(path.name for path in PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists())
+PUNCTUATION = str.maketrans("", "", string.punctuation.replace("-", "").replace("_", ""))
 
 
-def tokens(page: Path) -> list[Token]:
-    return MARKDOWN.parse(page.read_text(encoding="utf-8"))
-
-
-def inline(page: Path) -> Iterator[Token]:
-    for token in tokens(page):
-        yield from token.children or ()
-
-
-def links(page: Path) -> list[str]:
-    """Where the links and pictures of a page lead, as they are written."""
-    targets = [token.attrGet("href") or token.attrGet("src") for token in inline(page)]
-    return [str(target) for target in targets if target]
+def prose(page: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
 def anchors(page: Path) -> set[str]:
-    """The names of a page's headings in addresses, as GitHub gives them."""
-    names: set[str] = set()
-    previous = None
-    for token in tokens(page):
-        if previous is not None and previous.type == "heading_open":
-            words = "".join(child.content for child in token.children or () if child.type in ("text", "code_inline"))
-            name = re.sub(r"[^\w\- ]", "", words.lower()).replace(" ", "-")
-            numbered = (f"{name}-{number}" if number else name for number in range(1000))
-            names.add(next(candidate for candidate in numbered if candidate not in names))
-        previous = token
-    return names
+    """Of the page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {heading.lower().translate(PUNCTUATION).replace(" ", "-") for heading in headings}
 
 
-def problem(page: Path, link: str) -> str | None:
-    """Why a link of a page leads nowhere; None: it does, or leaves the project."""
-    address = urlsplit(link)
-    if address.scheme or address.netloc:
-        return None
-    target = (page.parent / unquote(address.path)).resolve() if address.path else page
-    if not target.is_relative_to(ROOT) or not target.exists():
-        return f"{link}: there is no such file"
-    if address.fragment and unquote(address.fragment) not in anchors(target):
-        return f"{link}: {target.name} has no such heading"
-    return None
+def dead_links(page: Path) -> Iterator[str]:
+    for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists():
+            yield f"{link}: there is no such file"
+        elif anchor and anchor not in anchors(target):
+            yield f"{link}: there is no such heading"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_somewhere(page: Path) -> None:
-    assert [found for link in links(page) if (found := problem(page, link))] == []
+def dead_paths(page: Path) -> Iterator[str]:
+    """Names in backticks that look like a module, a room or a test of ours."""
+    for name in re.findall(r"`([\w./-]+?)(?:::\w+)?`", prose(page)):
+        first, slash, _ = name.partition("/")
+        if slash and first in ROOMS:
+            there = any((PACKAGE / f"{name}{suffix}").exists() for suffix in ("", ".py", ".sh", ".js"))
+        elif slash and first in ("airflow_hybrid", "tests", "scripts", "benchmarks", "docker"):
+            there = (ROOT / name).exists()
+        elif name.startswith("airflow_hybrid."):
+            there = name in (POLICY_GROUP, SCHEDULER_GROUP, ENTRY_POINT_GROUP) or importable(name)
+        else:
+            continue
+        if not there:
+            yield f"`{name}`: there is no such file or name"
 
 
-def test_a_link_that_leads_nowhere_is_found(tmp_path: Path) -> None:
-    page = ROOT / "docs" / "page.md"
-    assert problem(page, "https://example.org/nowhere") is None
-    assert problem(page, "tutorial.md") is None
-    assert problem(page, "nowhere.md") == "nowhere.md: there is no such file"
-    assert problem(page, "../../outside.md") == "../../outside.md: there is no such file"
-    assert problem(page, "tutorial.md#nowhere") == "tutorial.md#nowhere: tutorial.md has no such heading"
+def importable(name: str) -> bool:
+    """Whether it is a module, or a name that a module's text defines or imports."""
+    path = ROOT.joinpath(*name.split("."))
+    if path.is_dir() or path.with_suffix(".py").exists():
+        return True
+    module = path.parent / "__init__.py" if path.parent.is_dir() else path.parent.with_suffix(".py")
+    return module.exists() and re.search(rf"\b{path.name}\b", module.read_text()) is not None
 
 
-def test_headings_are_named_as_github_names_them(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_a_page_names_is_there(page: Path) -> None:
+    assert [*dead_links(page), *dead_paths(page)] == []
+
+
+def test_what_is_not_there_is_told(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# What is in `outdir` already?\n\n## A queue system's service\n\n## Again\n\n## Again\n")
-    assert anchors(page) == {"what-is-in-outdir-already", "a-queue-systems-service", "again", "again-1"}
+    page.write_text(
+        "# A page, of `ours`\n[a](#a-page-of-ours) [b](#b) [c](c.md) [d](https://example.org/d)\n"
+        "`sites/hosts/base` `sites/nowhere.py` `airflow_hybrid.hooks.connectors.Host` `airflow_hybrid.nothing` `a/b`\n"
+    )
+    assert [*dead_links(page), *dead_paths(page)] == [
+        "#b: there is no such heading",
+        "c.md: there is no such file",
+        "`sites/nowhere.py`: there is no such file or name",
+        "`airflow_hybrid.nothing`: there is no such file or name",
+    ]
