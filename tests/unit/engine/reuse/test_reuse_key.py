@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_hybrid.cwl.jobs.fragment import Fragment
+from airflow_hybrid.cwl.jobs.job import Grant
 from airflow_hybrid.cwl.jobs.reuse import contents_of, paths_of, reuse_key
 from airflow_hybrid.model import SiteFacts
 from tests.unit.engine.reuse.reuse_pairs import Job
@@ -38,7 +39,7 @@ def key(job: Job, cores: float | None = None, around: Any = (), **script: Any) -
     """A job's key, with other resources, or another script than the one that was built."""
     document = {**job.document(), "hints": list(around)}
     (pending,) = Fragment(document).start([job.given("/data")], name="t").pump()
-    built = pending.build("/w/j", {}, SiteFacts(), cores=cores)
+    built = pending.build("/w/j", {}, SiteFacts(), Grant(cores))
     contents = contents_of(pending, {}) or {}
     return reuse_key(pending, dataclasses.replace(built, **script), contents, paths_of(pending, contents), None)
 
