@@ -1,2 +1,2 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The command line ``airflow hybrid``."""
+"""The commands ``airflow hybrid ...``."""

@@ -1,2 +1,2 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The public face of sites, for Airflow and for other packages."""
+"""What Airflow, and connectors of other packages, import of :mod:`airflow_hybrid.sites`."""

@@ -1,2 +1,2 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""JavaScript expressions, and what keeps them in."""
+"""JavaScript expressions, and what confines them."""

@@ -1,2 +1,2 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Inputs, links and files as CWL values."""
+"""Values of CWL: links that merge, scatter, and files."""

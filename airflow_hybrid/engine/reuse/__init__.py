@@ -1,2 +1,2 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Outputs of jobs that ran before."""
+"""Whether a job is the same as a finished one, and taking over its outputs."""
