@@ -180,7 +180,9 @@ class WorkflowModel(Model):
 
     type: Literal["cwl"] = Field(description="Always `cwl`.")
     config: CwlConfig = Field(description="The document and its inputs.")
-    bindings: list[BindingNode] = Field(default_factory=list, description="Where steps run; the longest path wins.")
+    bindings: list[BindingNode] = Field(
+        default_factory=list, description="Where steps run; the longest path takes precedence."
+    )
     dag: DagModel = Field(default_factory=DagModel, description="Airflow's options. (airflow_hybrid)")
     reuse: bool | None = Field(
         None,

@@ -85,15 +85,15 @@ marked **+**. What StreamFlow's engine needs and Airflow replaces is accepted, w
 
 Rules that hold everywhere:
 
-- YAML 1.2: `yes`, `no`, `on` and `off` are strings, and so is `01:00:00`. A key may stand once.
+- YAML 1.2: `yes`, `no`, `on` and `off` are strings, and so is `01:00:00`. A key may occur once.
 - Names of workflows and deployments match `{name}`.
 - Paths of files are relative to the hybrid file's folder; `~` is the home of the user that runs Airflow.
   Folders of a remote `workdir` are the host's: `~` and `$NAME` are resolved there.
 - A password, token or private key in the file is an error: use an Airflow Connection, or a file.
-- A deployment called `local`, this machine, is always there; steps that no binding names run on it.
-- The binding of the longest path that matches a step wins. What it does not give (targets, filters, `scatter`,
-  `max_mapped`, `max_iterations`, `reuse`, `logs`, `policy`) it takes from the next shorter path that has it.
-- All problems of a file are told at once, each as `file:line: path: message`.
+- A deployment called `local`, this machine, always exists; steps that no binding names run on it.
+- The binding with the longest path that matches a step takes precedence. What it does not give (targets, filters,
+  `scatter`, `max_mapped`, `max_iterations`, `reuse`, `logs`, `policy`) it takes from the next shorter path that has it.
+- All problems of a file are reported together, each as `file:line: path: message`.
 
 `airflow hybrid schema` prints the JSON schema, for editors; `airflow hybrid compile FILE` checks a file.
 """
@@ -114,7 +114,8 @@ def reference() -> Iterator[str]:
     yield ""
     yield "`file` (path of a Jinja2 template that has `{{streamflow_command}}` where the job's command belongs),"
     yield "`options` (**+** options that are not in the list, by their own names), and the native options of the type:"
-    yield "`cpusPerTask`, `cpus-per-task` and `cpus_per_task` are one. What a service gives wins over the document."
+    yield "`cpusPerTask`, `cpus-per-task` and `cpus_per_task` are one."
+    yield "Options of a service take precedence over the document."
     yield ""
     for kind, native in NATIVE.items():
         names = ", ".join(f"`{name}`" for name in sorted(native.options) if name not in native.not_yours)

@@ -23,7 +23,7 @@ class ComposeConfig(Model):
         list[NonEmpty],
         Field(min_length=1),
         BeforeValidator(one_or_many, json_schema_input_type=str | list[str]),
-    ] = Field(description="Compose files, relative to the hybrid file; the later go before the earlier.")
+    ] = Field(description="Compose files, relative to the hybrid file; later ones take precedence over earlier ones.")
     projectDirectory: NonEmpty | None = Field(
         None, description="What relative paths in the compose files start at; default: the folder of the first file."
     )

@@ -75,10 +75,12 @@ class HelmConfig(Model):
     createNamespace: bool = Field(False, description="Make `namespace` where it is missing; it stays.")
     values: dict[str, Any] = Field(default_factory=dict, description="Values, in place. (airflow_hybrid)")
     yamlValues: Files = Field(
-        default_factory=list, description="Files with values, relative to the hybrid file; `values` go before them."
+        default_factory=list,
+        description="Files with values, relative to the hybrid file; `values` take precedence over them.",
     )
     commandLineValues: Expressions = Field(
-        default_factory=list, description="As of `helm --set`: `replicas=2,image.tag=v2`; they go before files."
+        default_factory=list,
+        description="As of `helm --set`: `replicas=2,image.tag=v2`; they take precedence over files.",
     )
     stringValues: Expressions = Field(default_factory=list, description="As of `helm --set-string`.")
     fileValues: Expressions = Field(default_factory=list, description="As of `helm --set-file`; absolute paths.")

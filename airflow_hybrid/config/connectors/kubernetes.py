@@ -26,7 +26,8 @@ class PodOptions(Model):
     imagePullPolicy: NonEmpty | None = Field(None, description="`Always`, `IfNotPresent` or `Never`.")
     imagePullSecrets: list[dict[str, str]] | None = Field(None, description="`[{name: ...}]`.")
     resources: dict[NonEmpty, dict[NonEmpty, str | int | float]] | None = Field(
-        None, description="`{requests: {cpu: 500m}, limits: {nvidia.com/gpu: 1}}`; goes before what the step asks for."
+        None,
+        description="`{requests: {cpu: 500m}, limits: {nvidia.com/gpu: 1}}`; takes precedence over the document.",
     )
     nodeSelector: dict[NonEmpty, str] | None = Field(None, description="Labels that the node must have.")
     tolerations: list[dict[str, Any]] | None = Field(None, description="Taints that the pods bear.")
