@@ -28,6 +28,9 @@ _ENDS = {"37": JobState.TIMEOUT, "100": JobState.CANCELLED, "24": JobState.PENDI
 """sge_status(5): a limit was enforced; ended by a signal to all of it; migrating, rescheduling"""
 
 
+_FACTS = ("hostname", "jobnumber", "taskid", "failed", "exit_status")
+"""accounting(5): what is told of every task that has ended"""
+
 _YES_OR_NO = frozenset({"b", "j", "now", "r", "R", "shell", "sync"})
 """qsub(1): options whose value is ``y`` or ``n``"""
 
@@ -199,25 +202,13 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
         complaints = [line for line in lines if line.strip() and not re.match("(?!error)[a-z_]+ +|#exit ", line)]
         failed = [line for line in lines if line.startswith("#exit ") and line != "#exit 0"]
         known = all(re.search("not found|No such file", line) for line in complaints)
-        return code == 0 and known and len(failed) <= len(complaints)
+        are_whole = all(_is_whole(task) for task in _accounted_tasks(lines))
+        return code == 0 and known and are_whole and len(failed) <= len(complaints)
 
     def accounting_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterator[Record]:
-        task: dict[str, str] = {}
-        for key, _, value in (line.partition(" ") for line in [*lines, "hostname"]):
-            if key == "hostname" and "exit_status" in task:
-                code, _, words = task["failed"].partition(":")
-                end = JobState.COMPLETED if task["exit_status"].split()[0] == "0" else JobState.FAILED
-                state = end if code.strip() == "0" else _ENDS.get(code.strip(), JobState.FAILED)
-                category = task.get("category", "")
-                if code.strip() == "37" and "h_rt=" not in category and "h_vmem=" in category:
-                    state = JobState.OUT_OF_MEMORY
-                said = f"{words.strip()}, " if words.strip() else ""
-                said += f"exit status {' '.join(task['exit_status'].split())} on {task['hostname']}"
-                element = f"{task['jobnumber']}.{task['taskid']}" if task["taskid"].isdigit() else ""
-                exited = state is JobState.FAILED and code.strip() == "0"
-                yield Record(task["jobnumber"], state, said, element, exited=exited)
-                task = {}
-            task[key] = value.strip()
+        for task in _accounted_tasks(lines):
+            if _is_whole(task):
+                yield _end_of(task)
 
     def element_name(self, id_: str, task: int) -> str:
         return f"{id_}.{task + 1}"
@@ -229,6 +220,47 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
         if reason.startswith("E"):
             return f"{reason}: it is in the error state and will not start as it is (`qmod -cj` after a repair)"
         return f"{reason}: on hold; `qrls` releases it" if reason.startswith("h") else ""
+
+
+def _accounted_tasks(lines: Sequence[str]) -> list[dict[str, str]]:
+    """What qacct says of each task, by its own words; no word stands twice in a task's lines."""
+    tasks: list[dict[str, str]] = []
+    is_new = True
+    for line in lines:
+        key, _, value = line.partition(" ")
+        if key == "#exit":  # the end of an answer
+            is_new = True
+        elif key in (*_FACTS, "category"):
+            if is_new or key in tasks[-1]:
+                tasks.append({})
+            tasks[-1][key] = value.strip()
+            is_new = False
+    return tasks
+
+
+def _is_whole(task: Mapping[str, str]) -> bool:
+    """Whether nothing of a task's lines was cut off."""
+    return all(task.get(key) for key in _FACTS)
+
+
+def _end_of(task: Mapping[str, str]) -> Record:
+    """How a task ended: by ``failed`` (sge_status(5)) and, where that is 0, by its exit status."""
+    failed, _, words = task["failed"].partition(":")
+    failed, words = failed.strip(), words.strip()
+    exit_status = task["exit_status"].split()
+    if failed == "0":
+        state = JobState.COMPLETED if exit_status[0] == "0" else JobState.FAILED
+    else:
+        state = _ENDS.get(failed, JobState.FAILED)
+    category = task.get("category", "")
+    if failed == "37" and "h_rt=" not in category and "h_vmem=" in category:
+        state = JobState.OUT_OF_MEMORY
+    reason = f"exit status {' '.join(exit_status)} on {task['hostname']}"
+    if words:
+        reason = f"{words}, {reason}"
+    element = f"{task['jobnumber']}.{task['taskid']}" if task["taskid"].isdigit() else ""
+    exited = state is JobState.FAILED and failed == "0"
+    return Record(task["jobnumber"], state, reason, element, exited=exited)
 
 
 def sge_slots(queue: str | None) -> str:

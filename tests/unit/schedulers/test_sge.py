@@ -229,3 +229,16 @@ def test_a_job_that_the_list_has_left_out_is_alive() -> None:
     )
     alive = ElementState(JobState.PENDING, "qstat -j shows it, the list of jobs does not")
     assert SGE.parse_account(text, ["11"]) == Account({"11": alive}, True)
+
+
+@pytest.mark.parametrize("missing", ["jobnumber", "taskid", "failed", "exit_status", "hostname"])
+def test_an_account_of_which_a_part_was_cut_off_proves_nothing(missing: str) -> None:
+    lines = {"hostname": "grid", "jobnumber": "2", "taskid": "undefined", "failed": "0", "exit_status": "0"}
+    whole = "".join(f"{key:<12} {value}\n" for key, value in lines.items())
+    line = f"{missing:<12} {lines[missing]}\n"
+    text = "#queue\n#rc 0\n#accounting\n{}#exit 0\n#said\n#rc 0\n" + unknown("2")
+    ended = {"2": ElementState(JobState.COMPLETED, "exit status 0 on grid")}
+    assert SGE.parse_account(text.format(whole), ["2"]) == Account(ended, True)
+    for torn in ("", f"{missing:<12} \n"):
+        account = SGE.parse_account(text.format(whole.replace(line, torn)), ["2"])
+        assert (account.elements, account.complete) == ({}, False)
