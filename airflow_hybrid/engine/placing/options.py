@@ -1,0 +1,118 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The places that the jobs of a step may have, as they are when a choice among them is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from airflow_hybrid import placement
+from airflow_hybrid.cwl.jobs.job import PendingJob
+from airflow_hybrid.engine.placing.places import Place
+from airflow_hybrid.engine.placing.shares import use_of
+from airflow_hybrid.errors import SiteError
+from airflow_hybrid.model import Binding
+from airflow_hybrid.sites.batches.look import SiteLook
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a choice is made from. A place is named by its index.
+
+    :ivar binding: of the step.
+    :ivar policy: how to choose where there is a choice.
+    :ivar places: those of the binding.
+    :ivar looks: what each of them said, in the same order.
+    """
+
+    binding: Binding
+    policy: placement.Policy
+    places: Sequence[Place]
+    looks: Sequence[SiteLook]
+
+    def placed(self) -> dict[str, int]:
+        """Job key -> the place that it was given before; one that the binding has no more is left out."""
+        indexes = {name_of(place): index for index, place in enumerate(self.places)}
+        placed: dict[str, int] = {}
+        for seen in self.looks:
+            for key, deployment, service, location in seen.placed:
+                index = indexes.get((deployment, service, location))
+                if index is not None:
+                    placed.setdefault(key, index)
+        return placed
+
+    def out_of_reach(self, jobs: Iterable[PendingJob]) -> list[Place]:
+        """Places that have some of the jobs, as others remember, and cannot be used now."""
+        placed = self.placed()
+        indexes = {placed[job.key] for job in jobs if job.key in placed}
+        return [self.places[index] for index in sorted(indexes) if self.places[index].down is not None]
+
+    def usable(self, order: Iterable[int]) -> list[int]:
+        """The places that can be used now, with as many others as a job needs at once.
+
+        :param order: indexes of the binding's targets, the best first; the places come in the same order.
+        :raises SiteError: there is none.
+        """
+        targets = [self.binding.targets[index] for index in order]
+        able = [index for target in targets for index, place in enumerate(self.places) if place.target == target]
+        up = [index for index in able if self.places[index].down is None]
+        if not up:
+            raise all_down([self.places[index] for index in able])
+        enough = [index for index in up if len(self._siblings(index)) >= span(self.places[index])]
+        if not enough:
+            raise self._too_few(up[0])
+        return enough
+
+    def peers(self, index: int) -> tuple[Place, ...]:
+        """The other locations of jobs at a place: of the same target, those with the fewest cores of ours taken."""
+        others = [place for place in self._siblings(index) if place is not self.places[index]]
+        others.sort(key=lambda place: use_of(place).cores)
+        return tuple(others[: span(self.places[index]) - 1])
+
+    def _siblings(self, index: int) -> list[Place]:
+        """The places of the same target that can be used now."""
+        target = self.places[index].target
+        return [place for place in self.places if place.target == target and place.down is None]
+
+    def _too_few(self, index: int) -> SiteError:
+        target = self.places[index].target
+        locations = sum(place.target == target for place in self.places)
+        return SiteError(
+            f"a job needs {target.locations} locations at once of {target.deployment!r}, which has {locations},"
+            f" of which {len(self._siblings(index))} can be used now",
+            hint="the binding's `locations` says how many",
+            retryable=locations >= target.locations,
+        )
+
+
+def span(place: Place) -> int:
+    """How many hosts a job takes at once; a queue gives a job its nodes itself."""
+    scheduler = getattr(place.queue, "scheduler", None)
+    return place.target.locations if scheduler is not None and scheduler.on_host else 1
+
+
+def name_of(place: Place) -> tuple[str, str, str]:
+    """What notes of placements call a place: deployment, service or ``-``, location."""
+    return (place.target.deployment, place.target.service or "-", place.host.location)
+
+
+def all_down(places: Sequence[Place]) -> SiteError:
+    """The error where none of some places can be used."""
+    errors = [(place, place.down) for place in places if place.down is not None]
+    what = "\n".join(f"  {place.title}: {error.message}" for place, error in errors)
+    return SiteError(
+        f"none of the {len(errors)} locations that the job may have can be used now:\n{what}",
+        hint="`airflow hybrid check` tries each of them and says what to do; the task may be tried again",
+        retryable=any(error.retryable for _, error in errors),
+    )
+
+
+def placed_out_of_reach(places: Sequence[Place]) -> SiteError:
+    """The error for jobs whose places cannot be used."""
+    down = [(place, place.down) for place in places if place.down is not None]
+    return SiteError(
+        "jobs were placed before where they cannot be looked after now: "
+        + "; ".join(f"{place.title}: {error.message}" for place, error in down),
+        hint="they go on there, and the next try finds them; clear the task to have them placed anew",
+        retryable=True,
+    )
