@@ -15,7 +15,7 @@ from airflow_hybrid.errors import CommandError, SiteError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, CwlObject, FileRef
 from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.store import executables_word
-from airflow_hybrid.sites.hosts.base import FOLDER_BYTES, PATH_BYTES, Host, answer_bytes, answers_up_to
+from airflow_hybrid.sites.hosts.base import FOLDER_BYTES, PATH_BYTES, Command, Host, answer_bytes, answers_up_to
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 from airflow_hybrid.sites.hosts.joining import run_joined
 
@@ -64,12 +64,11 @@ async def _names_at(host: Host, paths: Sequence[str]) -> list[list[str]]:
     """For each path, the names of executable files in it, as :func:`_names` has them."""
     # in what a job made, links are not followed: they are not copied either
     items = (f"{'P' if job_directory_of(path) else 'L'}{path}\0" for path in paths)
-    command = f"/usr/bin/env xargs -0 -r sh -c {shlex.quote(_LOOK)} sh\nprintf '#end\\0'"
+    text = f"/usr/bin/env xargs -0 -r sh -c {shlex.quote(_LOOK)} sh\nprintf '#end\\0'"
+    stdin = "".join(items).encode(errors="surrogateescape")
+    command = Command(text, stdin, LOOK_TIMEOUT_S, "look for executables")
     with answers_up_to(answer_bytes(len(paths), PATH_BYTES, FOLDER_BYTES)):
-        answer = await run_joined(
-            host, "executables", command, stdin="".join(items).encode(errors="surrogateescape"),
-            timeout_s=LOOK_TIMEOUT_S, label="look for executables",
-        )  # fmt: skip
+        answer = await run_joined(host, "executables", command)
     fields = answer.out.split("\0")
     found: list[list[str]] = [[]]
     for entry in fields[:-2]:

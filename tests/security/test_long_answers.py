@@ -16,7 +16,7 @@ import pytest
 
 from airflow_hybrid.errors import AnswerTooLongError
 from airflow_hybrid.sites.hosts import probe
-from airflow_hybrid.sites.hosts.base import ANSWER_BYTES, STREAM_ERRORS_BYTES, answer_limit, answers_up_to
+from airflow_hybrid.sites.hosts.base import ANSWER_BYTES, STREAM_ERRORS_BYTES, Command, answer_limit, answers_up_to
 from airflow_hybrid.sites.hosts.dialogue import DialogueHost
 from airflow_hybrid.sites.hosts.joining import run_joined
 from airflow_hybrid.sites.hosts.local import LocalHost
@@ -57,7 +57,7 @@ async def test_joined_commands_have_the_sum_of_their_limits() -> None:
     async def joined(size: int) -> int:
         with answers_up_to(1000):
             text = f"head -c {size} /dev/zero"
-            return len((await run_joined(host, "test", text, stdin=b"", timeout_s=60, label="test")).stdout)
+            return len((await run_joined(host, "test", Command(text, None, 60, "test"))).stdout)
 
     assert await asyncio.gather(joined(300), joined(300)) == [300, 300]
     with pytest.raises(AnswerTooLongError):

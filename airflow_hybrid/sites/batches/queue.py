@@ -25,7 +25,15 @@ from airflow_hybrid.sites.batches.results import Case, doubtful
 from airflow_hybrid.sites.batches.settling import ALIVE, NO_LOOK, Decision, Step, settle
 from airflow_hybrid.sites.batches.submitted import SubmittedBatch
 from airflow_hybrid.sites.hosts import probe
-from airflow_hybrid.sites.hosts.base import JOB_BYTES, TASK_BYTES, CommandResult, Host, answer_bytes, answers_up_to
+from airflow_hybrid.sites.hosts.base import (
+    JOB_BYTES,
+    TASK_BYTES,
+    Command,
+    CommandResult,
+    Host,
+    answer_bytes,
+    answers_up_to,
+)
 from airflow_hybrid.sites.hosts.joining import run_joined
 
 log = logging.getLogger(__name__)
@@ -103,14 +111,8 @@ class JobQueue:
             label = f"submit {prepared.submission.name}"
             try:
                 with answers_up_to(answer_bytes(len(batch.jobs), JOB_BYTES, TASK_BYTES)):
-                    answer = await run_joined(
-                        self.host,
-                        "submit",
-                        prepared.command,
-                        stdin=prepared.archive,
-                        timeout_s=SUBMIT_TIMEOUT_S,
-                        label=label,
-                    )
+                    asked = Command(prepared.command, prepared.archive, SUBMIT_TIMEOUT_S, label)
+                    answer = await run_joined(self.host, "submit", asked)
                 return self._submitted(batch, answer, max_array)
             except StatusUnknownError as error:
                 problem = error

@@ -19,7 +19,7 @@ from airflow_hybrid.errors import CommandError
 from airflow_hybrid.model import FileFact, Question
 from airflow_hybrid.sites.files.store import STORE, sha1_of
 from airflow_hybrid.sites.hosts import probe
-from airflow_hybrid.sites.hosts.base import PATH_BYTES, Host, answer_bytes, answers_up_to
+from airflow_hybrid.sites.hosts.base import PATH_BYTES, Command, Host, answer_bytes, answers_up_to
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of, producer_of
 from airflow_hybrid.sites.hosts.joining import run_joined
 
@@ -150,9 +150,7 @@ async def _late_entries(host: Host, folders: Sequence[Recorded]) -> dict[str, st
 {calls}
 """
     with answers_up_to(answer_bytes(len(folders), PATH_BYTES)):
-        answer = await run_joined(
-            host, "probe", text, timeout_s=LOOK_TIMEOUT_S, label="look at folders of outputs", stdin=b""
-        )
+        answer = await run_joined(host, "probe", Command(text, None, LOOK_TIMEOUT_S, "look at folders of outputs"))
     late = answer.out.split("\0")[:-1]
     if answer.exit_code != 0 or len(late) != len(folders):
         raise CommandError(

@@ -55,6 +55,10 @@ class Command:
     timeout_s: float
     label: str
 
+    async def run_at(self, host: Host) -> CommandResult:
+        """See :meth:`Host.run`."""
+        return await host.run(self.text, stdin=self.stdin, timeout_s=self.timeout_s, label=self.label)
+
 
 @dataclass(frozen=True)
 class CommandResult:

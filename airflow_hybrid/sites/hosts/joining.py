@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_hybrid.errors import CommandError
-from airflow_hybrid.sites.hosts.base import MOST_ANSWER_BYTES, CommandResult, Host, answer_limit, answers_up_to
+from airflow_hybrid.sites.hosts.base import MOST_ANSWER_BYTES, Command, CommandResult, Host, answer_limit, answers_up_to
 from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
 GATHER_S = 0.03
@@ -28,10 +28,8 @@ MOST_BYTES = 4 << 20
 
 @dataclass
 class _Wanted:
-    command: str
+    command: Command
     stdin: bytes
-    timeout_s: float
-    label: str
     limit: int = field(default_factory=answer_limit)
     done: asyncio.Future[CommandResult] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -45,14 +43,15 @@ class Lane:
         self._tasks: set[asyncio.Task[None]] = set()
         self._collector: asyncio.Task[None] | None = None
 
-    async def run(self, command: str, *, stdin: bytes, timeout_s: float, label: str) -> CommandResult:
+    async def run(self, command: Command) -> CommandResult:
         """As :meth:`airflow_hybrid.sites.hosts.base.Host.run`.
 
-        :param timeout_s: of the command; joined ones have the sum of theirs, as one waits for the other.
+        Commands that are joined have the sum of their time limits, as one waits for the other.
         """
-        if len(stdin) > MOST_BYTES:
-            return await self.host.run(command, stdin=stdin, timeout_s=timeout_s, label=label)
-        wanted = _Wanted(command, stdin, timeout_s, label)
+        stdin = command.stdin or b""
+        if not isinstance(stdin, bytes) or len(stdin) > MOST_BYTES:
+            return await command.run_at(self.host)
+        wanted = _Wanted(command, stdin)
         self._waiting.append(wanted)
         if self._collector is None or self._collector.done():
             self._collector = self._start(self._collect())
@@ -96,14 +95,14 @@ class Lane:
         if len(group) == 1:
             (one,) = group
             with answers_up_to(one.limit):
-                return [await self.host.run(one.command, stdin=one.stdin, timeout_s=one.timeout_s, label=one.label)]
+                return [await one.command.run_at(self.host)]
         mark = f"airflow-hybrid-{secrets.token_hex(8)}"
-        label = f"{group[0].label} and {len(group) - 1} more"
+        label = f"{group[0].command.label} and {len(group) - 1} more"
         with answers_up_to(min(MOST_ANSWER_BYTES, sum(one.limit for one in group))):
             answer = await self.host.run(
-                joined([(one.command, len(one.stdin)) for one in group], mark),
+                joined([(one.command.text, len(one.stdin)) for one in group], mark),
                 stdin=b"".join(one.stdin for one in group),
-                timeout_s=sum(one.timeout_s for one in group),
+                timeout_s=sum(one.command.timeout_s for one in group),
                 label=label,
             )
         parts = parted(answer.stdout, answer.stderr, mark)
@@ -116,7 +115,7 @@ class Lane:
                 stderr=answer.err,
             )
         return [
-            CommandResult(self.host.title, one.label, code, out, err)
+            CommandResult(self.host.title, one.command.label, code, out, err)
             for one, (code, out, err) in zip(group, parts, strict=True)
         ]
 
@@ -173,16 +172,14 @@ _LANES: PerLoop[tuple[str, str], Lane] = PerLoop()
 """by kind of command and key of the host"""
 
 
-async def run_joined(
-    host: Host, kind: str, command: str, *, stdin: bytes, timeout_s: float, label: str
-) -> CommandResult:
+async def run_joined(host: Host, kind: str, command: Command) -> CommandResult:
     """Run a command, together with others of its kind where the location is not this machine.
 
     :param kind: what may go together, such as ``submit``.
     :raises SiteError: as :meth:`airflow_hybrid.sites.hosts.base.Host.run`; all that were joined get it.
     """
     if not host.joins:
-        return await host.run(command, stdin=stdin, timeout_s=timeout_s, label=label)
+        return await command.run_at(host)
     lane = _LANES.get((kind, host.key), lambda: Lane(host))
     lane.host = host  # the last one may have been closed
-    return await lane.run(command, stdin=stdin, timeout_s=timeout_s, label=label)
+    return await lane.run(command)

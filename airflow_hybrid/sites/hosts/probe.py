@@ -20,6 +20,7 @@ from airflow_hybrid.sites.hosts.base import (
     FOLDER_BYTES,
     MOST_ANSWER_BYTES,
     PATH_BYTES,
+    Command,
     CommandResult,
     Host,
     answers_up_to,
@@ -76,13 +77,11 @@ async def facts(
         raise StatusUnknownError(f"the probe was not answered: {error} {said}".rstrip(), where=host.title) from None
 
 
-async def _ask(host: Host, command: str, stdin: bytes, most_bytes: int) -> CommandResult:
+async def _ask(host: Host, text: str, stdin: bytes, most_bytes: int) -> CommandResult:
     """:raises AnswerTooLongError: in words about files."""
     try:
         with answers_up_to(most_bytes):
-            return await run_joined(
-                host, "probe", command, stdin=stdin, timeout_s=PROBE_TIMEOUT_S, label="probe of files"
-            )
+            return await run_joined(host, "probe", Command(text, stdin, PROBE_TIMEOUT_S, "probe of files"))
     except AnswerTooLongError:
         raise AnswerTooLongError(
             f"there are too many files: what is to be known of them takes more than {most_bytes} bytes",

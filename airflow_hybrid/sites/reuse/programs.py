@@ -15,7 +15,15 @@ from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JsonValue, Question, SiteFacts
 from airflow_hybrid.model.outside import Outside
 from airflow_hybrid.sites.hosts import probe
-from airflow_hybrid.sites.hosts.base import PATH_BYTES, TASK_BYTES, Host, answer_bytes, answers_up_to
+from airflow_hybrid.sites.hosts.base import (
+    DEFAULT_TIMEOUT_S,
+    PATH_BYTES,
+    TASK_BYTES,
+    Command,
+    Host,
+    answer_bytes,
+    answers_up_to,
+)
 from airflow_hybrid.sites.hosts.joining import run_joined
 
 MOST_NAMES = 50_000
@@ -120,9 +128,9 @@ async def _look(host: Host, path: str | None, outsides: Sequence[Outside], task_
     variables = sorted({*_ENVIRONMENT, *set().union(*(o.variables for o in outsides))})
     lines = [f"w {word}" for word in words] + [f"c {word}" for word in commands] + [f"p {file}" for file in files]
     stdin = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
-    command = look_command(path, variables, task_directory)
+    command = Command(look_command(path, variables, task_directory), stdin, DEFAULT_TIMEOUT_S, "look for programs")
     with answers_up_to(answer_bytes(len(lines), PATH_BYTES, TASK_BYTES)):
-        answer = await run_joined(host, "programs", command, stdin=stdin, timeout_s=120, label="look for programs")
+        answer = await run_joined(host, "programs", command)
     try:
         return parse_look(answer.stdout)
     except ValueError as error:

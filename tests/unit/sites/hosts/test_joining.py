@@ -8,7 +8,7 @@ import asyncio
 import pytest
 
 from airflow_hybrid.errors import CommandError, HostUnreachableError
-from airflow_hybrid.sites.hosts.base import CommandResult
+from airflow_hybrid.sites.hosts.base import Command, CommandResult
 from airflow_hybrid.sites.hosts.joining import run_joined
 from tests.unit.sites.shell_hosts import EVERY_SHELL, ShellHost
 
@@ -33,7 +33,7 @@ def host(request: pytest.FixtureRequest) -> Counted:
 
 
 async def one(host: Counted, command: str, stdin: bytes = b"", label: str = "x") -> CommandResult:
-    return await run_joined(host, "kind", command, stdin=stdin, timeout_s=20, label=label)
+    return await run_joined(host, "kind", Command(command, stdin, 20, label))
 
 
 async def test_each_has_its_own_stdin_stdout_stderr_and_exit_code(host: Counted) -> None:
