@@ -111,32 +111,42 @@ def said(reason: str, message: str) -> str:
 
 def of_pod(pod: Object) -> ElementState:
     """How one pod stands, or ended."""
-    status = pod.get("status") or {}
-    phase = status.get("phase")
-    terminated = [
-        dict(c["state"]["terminated"], name=c.get("name"))
-        for kind in ("initContainerStatuses", "containerStatuses")
-        for c in status.get(kind) or ()
-        if (c.get("state") or {}).get("terminated")
-    ]
-    for end in terminated:
-        if end.get("reason") == "OOMKilled":
-            return ElementState(JobState.OUT_OF_MEMORY, _where("OOMKilled: it used more memory than its limit", pod))
+    phase = (pod.get("status") or {}).get("phase")
+    terminated = _terminated(pod)
+    if any(end.get("reason") == "OOMKilled" for end in terminated):
+        return ElementState(JobState.OUT_OF_MEMORY, _where("OOMKilled: it used more memory than its limit", pod))
     if phase == "Succeeded":
         return ElementState(JobState.COMPLETED)
-    if phase != "Failed":
-        return ElementState(JobState.RUNNING if phase == "Running" else JobState.PENDING, said(*waiting(pod)))
+    if phase == "Failed":
+        return _of_failed(pod, terminated)
+    state = JobState.RUNNING if phase == "Running" else JobState.PENDING
+    return ElementState(state, said(*waiting(pod)))
+
+
+def _terminated(pod: Object) -> list[Object]:
+    """What is told of the containers that have ended, each with its name."""
+    status = pod.get("status") or {}
+    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    ends = [(container.get("name"), (container.get("state") or {}).get("terminated")) for container in containers]
+    return [{**end, "name": name} for name, end in ends if end]
+
+
+def _of_failed(pod: Object, terminated: Sequence[Object]) -> ElementState:
+    """Why a pod failed: what the cluster did to it says more than how its containers ended for that."""
+    status = pod.get("status") or {}
     reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
-    disruption = condition(pod, "DisruptionTarget")
     if reason in _POD_REASONS:
         return ElementState(_POD_REASONS[reason], _where(said(reason, message), pod))
+    disruption = condition(pod, "DisruptionTarget")
     if disruption is not None:
         why = str(disruption.get("reason") or "")
         text = said(why, str(disruption.get("message") or ""))
         return ElementState(_DISRUPTIONS.get(why, JobState.PREEMPTED), _where(text, pod))
     if reason or not terminated:
-        return ElementState(JobState.FAILED, _where(said(reason or "Failed", message or said(*waiting(pod))), pod))
-    end = next((t for t in terminated if t.get("exitCode")), terminated[0])
+        text = said(reason or "Failed", message or said(*waiting(pod)))
+        return ElementState(JobState.FAILED, _where(text, pod))
+    with_a_code = [end for end in terminated if end.get("exitCode")]
+    end = with_a_code[0] if with_a_code else terminated[0]
     text = f"{end.get('reason') or 'Error'}: container {end['name']} ended with exit code {end.get('exitCode')}"
     return ElementState(JobState.FAILED, _where(f"{text} {end.get('message') or ''}".rstrip(), pod))
 

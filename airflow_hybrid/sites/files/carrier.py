@@ -16,7 +16,7 @@ from airflow_hybrid.model import LineageEntry
 from airflow_hybrid.printable import printable
 from airflow_hybrid.sites.files import scripts
 from airflow_hybrid.sites.files.links import DirectTransfer, KnownWays
-from airflow_hybrid.sites.files.requests import Key, Move, StageRequest, checksum_of, entry, gone, key_of, token
+from airflow_hybrid.sites.files.requests import Copied, Key, Move, StageRequest, checksum_of, gone, key_of, token
 from airflow_hybrid.sites.files.store import incoming_root
 from airflow_hybrid.sites.files.transfer import Ended, is_local, relay
 from airflow_hybrid.sites.hosts.backoff import Backoff
@@ -109,7 +109,7 @@ class Carrier:
             _measure(self.source, self.host, size, seconds)
             for move in arrived:
                 share = seconds * move.size / size if size else seconds / len(arrived)
-                done[key_of(move.request)] = entry(move.request, route, move.size, share, checksum_of(move))
+                done[key_of(move.request)] = Copied(route, move.size, share, checksum_of(move)).entry(move.request)
             if not left:
                 return done
         assert problem is not None

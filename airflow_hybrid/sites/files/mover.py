@@ -24,10 +24,11 @@ from airflow_hybrid.sites.files.carrier import LOOK_TIMEOUT_S, Carrier, bytes_pe
 from airflow_hybrid.sites.files.link_script import link_files
 from airflow_hybrid.sites.files.links import KnownWays
 from airflow_hybrid.sites.files.requests import (
+    IN_PLACE,
+    Copied,
     Key,
     StageRequest,
     checksum_of,
-    entry,
     gather_all,
     gone,
     key_of,
@@ -139,7 +140,7 @@ class DataMover:
             assert ref is not None
             digest = there.get(key_of(request))
             if digest is not None and (digest == "" or digest == request.digest):
-                done[key_of(request)] = entry(request, "in place", request.size or 0, 0.0, request.digest, reused=True)
+                done[key_of(request)] = Copied(IN_PLACE, request.size or 0, checksum=request.digest).entry(request)
             elif self.locations.same_storage(ref, host):
                 inside.append(request)
             else:
@@ -231,7 +232,7 @@ class DataMover:
                 result.check("cannot link an input")
                 raise TransferError(f"cannot link {request.source} to {request.path}: {result.err}", where=host.title)
             seconds = time.monotonic() - started
-            done[key_of(request)] = entry(request, "link", request.size or 0, seconds, request.digest)
+            done[key_of(request)] = Copied("link", request.size or 0, seconds, request.digest).entry(request)
         return done
 
     # --- between locations -------------------------------------------------------------------------------------------
@@ -249,9 +250,7 @@ class DataMover:
         wanted = []
         for move in moves:
             if there.get(key_of(move.request)) == move.digest:
-                done[key_of(move.request)] = entry(
-                    move.request, "in place", move.size, 0.0, checksum_of(move), reused=True
-                )
+                done[key_of(move.request)] = Copied(IN_PLACE, move.size, checksum=checksum_of(move)).entry(move.request)
             else:
                 wanted.append(move)
         async with _slots(source, host):
@@ -268,8 +267,7 @@ class DataMover:
         async with _slots(host):
             route, size, digest = await web.fetch(host, request.source, request.path, request.digest, token())
         seconds = time.monotonic() - started
-        reused = route == "in place"
-        return {key_of(request): entry(request, route, size, seconds, f"sha1${digest}", reused=reused)}
+        return {key_of(request): Copied(route, size, seconds, digest).entry(request)}
 
 
 @contextlib.asynccontextmanager

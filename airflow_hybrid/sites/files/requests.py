@@ -19,6 +19,8 @@ from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.job_folders import producer_of
 
 T = TypeVar("T")
+IN_PLACE = "in place"
+"""the route of what is there already"""
 Key = tuple[str, str, str]
 """deployment, location, path: what two requests for the same copy have in common"""
 
@@ -96,13 +98,34 @@ def key_of(request: StageRequest) -> Key:
     return (request.host.deployment, request.host.location, request.path)
 
 
-def entry(
-    request: StageRequest, route: str, size: int, seconds: float, checksum: str | None, *, reused: bool = False
-) -> LineageEntry:
-    """What is recorded of a staged file."""
-    if checksum is not None and not checksum.startswith("sha1$"):
-        checksum = f"sha1${checksum}"
-    return LineageEntry(redacted(request.source), request.target.uri, route, size, round(seconds, 3), checksum, reused)
+@dataclass(frozen=True)
+class Copied:
+    """How a copy came to its place.
+
+    :ivar route: ``link``, ``relay``, ...; ``in place``: nothing was moved.
+    :ivar size: bytes.
+    :ivar checksum: SHA-1 of a file, with or without ``sha1$`` before it; None: not known.
+    """
+
+    route: str
+    size: int
+    seconds: float = 0.0
+    checksum: str | None = None
+
+    def entry(self, request: StageRequest) -> LineageEntry:
+        """What is recorded of it."""
+        checksum = self.checksum
+        if checksum is not None and not checksum.startswith("sha1$"):
+            checksum = f"sha1${checksum}"
+        return LineageEntry(
+            redacted(request.source),
+            request.target.uri,
+            self.route,
+            self.size,
+            round(self.seconds, 3),
+            checksum,
+            reused=self.route == IN_PLACE,
+        )
 
 
 def checksum_of(move: Move) -> str | None:

@@ -79,36 +79,10 @@ async def _stream(source: Host, send: str, destination: Host, receive: str) -> E
 
 
 async def _pipe(left: Sequence[str], right: Sequence[str]) -> Ended:
-    environment = clean_environment()
-    if "SSH_AUTH_SOCK" in os.environ:
-        environment["SSH_AUTH_SOCK"] = os.environ["SSH_AUTH_SOCK"]
-    out, into = os.pipe()
+    """``left | right``, as two programs of this machine."""
     processes: list[asyncio.subprocess.Process] = []
     try:
-        try:
-            processes.append(
-                await asyncio.create_subprocess_exec(
-                    *left,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=into,
-                    stderr=asyncio.subprocess.PIPE,
-                    env=environment,
-                    start_new_session=True,
-                )
-            )
-            processes.append(
-                await asyncio.create_subprocess_exec(
-                    *right,
-                    stdin=out,
-                    stdout=asyncio.subprocess.PIPE,
-                    stderr=asyncio.subprocess.PIPE,
-                    env=environment,
-                    start_new_session=True,
-                )
-            )
-        finally:
-            os.close(out)
-            os.close(into)
+        await _start_pipe(left, right, processes)
         sender, receiver = processes
         assert sender.stderr is not None and receiver.stdout is not None and receiver.stderr is not None
         sender_error, answer, receiver_error, *_ = await asyncio.gather(
@@ -130,6 +104,27 @@ async def _pipe(left: Sequence[str], right: Sequence[str]) -> Ended:
         if code == 255 and not answer:  # ssh(1): 255 if an error of ssh itself occurred
             raise HostUnreachableError(f"ssh: {error.strip()[-600:]}")
     return Ended(codes[0], errors[0], codes[1], errors[1], answer.decode(errors="surrogateescape"))
+
+
+async def _start_pipe(left: Sequence[str], right: Sequence[str], started: list[asyncio.subprocess.Process]) -> None:
+    """:param started: gets each process as soon as there is one, so that it can be ended if the other cannot begin."""
+    environment = clean_environment()
+    if "SSH_AUTH_SOCK" in os.environ:
+        environment["SSH_AUTH_SOCK"] = os.environ["SSH_AUTH_SOCK"]
+    pipe = asyncio.subprocess.PIPE
+    out, into = os.pipe()
+    try:
+        sender = await asyncio.create_subprocess_exec(
+            *left, stdin=asyncio.subprocess.DEVNULL, stdout=into, stderr=pipe, env=environment, start_new_session=True
+        )
+        started.append(sender)
+        receiver = await asyncio.create_subprocess_exec(
+            *right, stdin=out, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
+        )
+        started.append(receiver)
+    finally:
+        os.close(out)
+        os.close(into)
 
 
 def _without_marker(text: bytes | None) -> str:
@@ -173,10 +168,18 @@ async def push(source: Host, send: str, way: Way, receive: str) -> Ended | None:
         label=f"send of files by {way.argv[-1]}",
     )
     own = result.out.partition(f"{MARKER}\n")[2]
-    codes = result.out.rpartition("way ")[2].split()
     error = _without_marker(result.stderr)
-    sender, receiver = ((*map(int, codes), 255, 255)[:2]) if all(c.isdigit() for c in codes) else (255, 255)
+    sender, receiver = _codes_of_way(result.out)
     return Ended(sender, error, receiver, error, own)
+
+
+def _codes_of_way(output: str) -> tuple[int, int]:
+    """The exit codes of the sender and of ssh, which :func:`push` has printed last; 255 where one is missing."""
+    words = output.rpartition("way ")[2].split()
+    if not all(word.isdigit() for word in words):
+        return 255, 255
+    sender, receiver = [*map(int, words), 255, 255][:2]
+    return sender, receiver
 
 
 async def pull(way: Way, send: str, destination: Host, receive: str) -> Ended | None:

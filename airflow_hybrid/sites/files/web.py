@@ -19,6 +19,7 @@ from airflow_hybrid.internet import MOST_REDIRECTS, WebAddress, open_url, refuse
 from airflow_hybrid.printable import printable, redacted
 from airflow_hybrid.sites.files import scripts
 from airflow_hybrid.sites.files.objects import is_object, open_object
+from airflow_hybrid.sites.files.requests import IN_PLACE
 from airflow_hybrid.sites.files.store import incoming_root, is_content_addressed
 from airflow_hybrid.sites.files.transfer import TRANSFER_TIMEOUT_S
 from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, Host
@@ -47,7 +48,7 @@ async def fetch(host: Host, url: str, path: str, digest: str | None, token: str)
         found = await host.run(scripts.look([(path, True)]), timeout_s=TRANSFER_TIMEOUT_S, label="probe of a copy")
         sight = scripts.parse_look(found.stdout, 1)[0]
         if sight.digest == digest and sight.digest:
-            return "in place", sight.size, sight.digest
+            return IN_PLACE, sight.size, sight.digest
     if not stored and time.monotonic() >= _OFFLINE.get(host, 0.0):
         fetched = await _fetch_there(host, url, root, token, path, digest)
         if fetched is not None:
@@ -90,7 +91,7 @@ async def _fetch_there(
         state, _, rest = result.out.strip().partition(" ")
         if state != "redirect":
             size, got = rest.split()
-            return ("in place" if state == "same" else "fetch"), int(size), got
+            return (IN_PLACE if state == "same" else "fetch"), int(size), got
         current = urljoin(current, rest)
     raise TransferError(f"{url} is redirected more than {MOST_REDIRECTS} times", where=host.title, retryable=False)
 

@@ -17,7 +17,7 @@ from airflow_hybrid.model import LineageEntry
 from airflow_hybrid.operators.gather.objects import upload
 from airflow_hybrid.operators.gather.rules import OutputRules
 from airflow_hybrid.sites.files.objects import open_object, with_listings
-from airflow_hybrid.sites.files.requests import StageRequest, entry
+from airflow_hybrid.sites.files.requests import Copied, StageRequest
 from airflow_hybrid.sites.hosts.local import LocalHost
 
 SECRET = "s3cr3t"
@@ -31,7 +31,7 @@ def told(error: BaseException) -> str:
 
 def test_the_lineage_of_what_came_from_the_web_has_none() -> None:
     request = StageRequest(f"https://me:{SECRET}@example.org/a?sig={SECRET}&n=1", LocalHost(), "/work/a")
-    found = entry(request, "fetch", 1, 0.1, "0" * 40)
+    found = Copied("fetch", 1, 0.1, "0" * 40).entry(request)
     assert found.source == "https://***@example.org/a?sig=***&n=***"
     assert SECRET not in json.dumps(found.to_json())
 
