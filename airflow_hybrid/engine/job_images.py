@@ -16,7 +16,7 @@ from airflow_hybrid.model.containers import ImageSource, ReadyImage
 from airflow_hybrid.model.values import percent_encoded
 from airflow_hybrid.printable import printable
 from airflow_hybrid.schedulers.process import ProcessScheduler
-from airflow_hybrid.sites.containers.images import ready_image, wanted_of
+from airflow_hybrid.sites.containers.images import ImageStorage, ready_image, wanted_of
 from airflow_hybrid.sites.files.mover import StageRequest, store_path
 
 
@@ -42,15 +42,8 @@ async def image_of(
         }
         archive = store_path(place.workdir, file)
         lineage.extend(await context.mover.stage([StageRequest.of(file, place.host, archive)]))
-    ready = functools.partial(
-        ready_image,
-        place.host,
-        place.workdir,
-        source,
-        wanted,
-        archive=archive,
-        elsewhere=place.queue.scheduler.name != ProcessScheduler.name,
-    )
+    storage = ImageStorage(place.workdir, place.queue.scheduler.name != ProcessScheduler.name, archive)
+    ready = functools.partial(ready_image, place.host, source, wanted, storage)
     image = await place.patiently(ready, context.log)
     if image is None:
         context.log.info(

@@ -70,13 +70,23 @@ async def find_runtime(host: Host, wanted: Wanted) -> detect.Found:
     return await _once(host, names, ask())
 
 
-async def ready_image(
-    host: Host, workdir: str, source: ImageSource, wanted: Wanted, *, archive: str | None = None, elsewhere: bool
-) -> ReadyImage | None:
+@dataclass(frozen=True)
+class ImageStorage:
+    """Where a location's images come from and go to.
+
+    :ivar workdir: the deployment's.
+    :ivar elsewhere: jobs run on other hosts than the location, which see its work directory and not its images.
+    :ivar archive: absolute path, at the location, of what ``dockerLoad`` or ``dockerImport`` names.
+    """
+
+    workdir: str
+    elsewhere: bool
+    archive: str | None = None
+
+
+async def ready_image(host: Host, source: ImageSource, wanted: Wanted, storage: ImageStorage) -> ReadyImage | None:
     """Bring the image to the location, unless it is there; None: the job can and has to do without a container.
 
-    :param archive: absolute path, at the location, of what ``dockerLoad`` or ``dockerImport`` names.
-    :param elsewhere: jobs run on other hosts than this one, which see its work directory and not its images.
     :raises UnsupportedError: a container is required and there is no runtime, or it cannot make such an image.
     :raises SiteError: the image could not be had, in the runtime's own words.
     """
@@ -95,9 +105,9 @@ async def ready_image(
             raise _no_runtime(host, source, wanted, found)
         return None
     runtime = RUNTIMES[found.runtime]
-    places = Archives(posixpath.join(workdir, FOLDER), archive, wanted.folders)
+    places = Archives(posixpath.join(storage.workdir, FOLDER), storage.archive, wanted.folders)
     reference = runtime.reference(source, places)
-    archived = await obtain(host, runtime, source, places, elsewhere=elsewhere)
+    archived = await obtain(host, runtime, source, places, elsewhere=storage.elsewhere)
     return ReadyImage(
         found.runtime,
         reference,
@@ -118,15 +128,15 @@ async def obtain(
 
     :raises SiteError: the image could not be had, in the runtime's own words.
     """
-    reference = runtime.reference(source, places)
     shared = posixpath.join(places.folder, f"{source.digest}.tar") if elsewhere else None
     key = (places, runtime.name, source.digest, source.of_document, shared)
-    return await _once(host, key, _obtain(host, runtime, source, places, reference, shared))
+    return await _once(host, key, _obtain(host, runtime, source, places, shared))
 
 
 async def _obtain(
-    host: Host, runtime: Runtime, source: ImageSource, places: Archives, reference: str, shared: str | None
+    host: Host, runtime: Runtime, source: ImageSource, places: Archives, shared: str | None
 ) -> str | None:
+    reference = runtime.reference(source, places)
     save = runtime.save(reference, f"{shared}.new") if shared else None
     command = obtain_command(runtime, source, places, reference, shared if save else None)
     with answers_up_to(PROGRAM_BYTES):

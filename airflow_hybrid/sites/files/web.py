@@ -11,6 +11,7 @@ import logging
 import time
 import weakref
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import IO
 from urllib.parse import urljoin
 
@@ -34,6 +35,25 @@ _NO_NETWORK = frozenset({5, 6, 7, 28, 35})
 _OFFLINE: weakref.WeakKeyDictionary[Host, float] = weakref.WeakKeyDictionary()
 
 
+@dataclass(frozen=True)
+class _Copy:
+    """A copy that is to be made at a location.
+
+    :ivar digest: SHA-1 that it must have; None if not known.
+    :ivar token: of this transfer.
+    """
+
+    url: str
+    path: str
+    digest: str | None
+    token: str
+
+    @property
+    def root(self) -> str:
+        """The folder in which it is made."""
+        return incoming_root(self.path)
+
+
 async def fetch(host: Host, url: str, path: str, digest: str | None, token: str) -> tuple[str, int, str]:
     """Make the file at ``url`` be at ``path``; -> route (``in place``, ``fetch`` or ``relay``), bytes, SHA-1.
 
@@ -43,43 +63,41 @@ async def fetch(host: Host, url: str, path: str, digest: str | None, token: str)
     stored = is_object(url)
     if not stored:
         WebAddress.parse(url)
-    root = incoming_root(path)
+    copy = _Copy(url, path, digest, token)
     if is_content_addressed(path, digest):
         found = await host.run(scripts.look([(path, True)]), timeout_s=TRANSFER_TIMEOUT_S, label="probe of a copy")
         sight = scripts.parse_look(found.stdout, 1)[0]
         if sight.digest == digest and sight.digest:
             return IN_PLACE, sight.size, sight.digest
     if not stored and time.monotonic() >= _OFFLINE.get(host, 0.0):
-        fetched = await _fetch_there(host, url, root, token, path, digest)
+        fetched = await _fetch_there(host, copy)
         if fetched is not None:
             return fetched
         _OFFLINE[host] = time.monotonic() + OFFLINE_FOR_S
         log.info("%s does not get out to the web: %s goes through this machine", host.title, redacted(url))
-    return "relay", *await _relay(host, url, path, digest, token, root)
+    return "relay", *await _relay(host, copy)
 
 
-async def _fetch_there(
-    host: Host, url: str, root: str, token: str, path: str, digest: str | None
-) -> tuple[str, int, str] | None:
+async def _fetch_there(host: Host, copy: _Copy) -> tuple[str, int, str] | None:
     """Let the location fetch it: route, bytes, SHA-1; None where it does not get out, or has no curl.
 
     :raises TransferError: the server refuses, the content is another, or it is not to be fetched.
     """
-    current = url
+    current = copy.url
     for _ in range(MOST_REDIRECTS + 1):
         address = WebAddress.parse(current)
         number = await _address_there(host, address)
         if number is None:
             return None
         result = await host.run(
-            scripts.fetch(root, token, path, digest),
+            scripts.fetch(copy.root, copy.token, copy.path, copy.digest),
             stdin=scripts.curl_config(address, number),
             timeout_s=TRANSFER_TIMEOUT_S,
             label=f"fetch of {redacted(current)}",
         )
         if result.exit_code == _CHANGED:
             raise TransferError(
-                f"{url} has another content: {printable(result.err.strip())}, not {digest}",
+                f"{copy.url} has another content: {printable(result.err.strip())}, not {copy.digest}",
                 where=host.title,
                 retryable=False,
             )
@@ -87,13 +105,13 @@ async def _fetch_there(
             return None
         if result.exit_code != 0:
             said = printable(result.err.strip()[-600:]) or f"exit code {result.exit_code}"
-            raise TransferError(f"{url} cannot be fetched: {said}", where=host.title)
+            raise TransferError(f"{copy.url} cannot be fetched: {said}", where=host.title)
         state, _, rest = result.out.strip().partition(" ")
         if state != "redirect":
             size, got = rest.split()
             return (IN_PLACE if state == "same" else "fetch"), int(size), got
         current = urljoin(current, rest)
-    raise TransferError(f"{url} is redirected more than {MOST_REDIRECTS} times", where=host.title, retryable=False)
+    raise TransferError(f"{copy.url} is redirected more than {MOST_REDIRECTS} times", where=host.title, retryable=False)
 
 
 async def _address_there(host: Host, address: WebAddress) -> str | None:
@@ -112,8 +130,9 @@ async def _address_there(host: Host, address: WebAddress) -> str | None:
     return next((number for number in numbers if "." in number), numbers[0])
 
 
-async def _relay(host: Host, url: str, path: str, digest: str | None, token: str, root: str) -> tuple[int, str]:
+async def _relay(host: Host, copy: _Copy) -> tuple[int, str]:
     """Read here, write there; the copy gets its name only when both ends agree on its digest."""
+    url, discard = copy.url, scripts.discard(copy.root, copy.token)
     seen = hashlib.sha1(usedforsecurity=False)
     count = 0
 
@@ -130,13 +149,13 @@ async def _relay(host: Host, url: str, path: str, digest: str | None, token: str
         raise TransferError(f"{url} cannot be fetched, neither by {host.title} nor by this machine: {error}") from None
     try:
         result = await host.run(
-            scripts.put(root, token),
+            scripts.put(copy.root, copy.token),
             stdin=data(response),
             timeout_s=TRANSFER_TIMEOUT_S,
             label=f"receipt of {redacted(url)}",
         )
     except OSError as error:
-        await host.run(scripts.discard(root, token), label="removal of a part")
+        await host.run(discard, label="removal of a part")
         raise TransferError(f"{url} broke off: {error}") from None
     finally:
         response.close()
@@ -147,12 +166,13 @@ async def _relay(host: Host, url: str, path: str, digest: str | None, token: str
         problem = f"{url} did not arrive whole: {count} bytes sent"
     elif length is not None and length != count:
         problem = f"{url} broke off after {count} of {length} bytes"
-    elif digest is not None and digest != got:
-        problem = f"{url} has another content: SHA-1 {got}, not {digest}"
+    elif copy.digest not in (None, got):
+        problem = f"{url} has another content: SHA-1 {got}, not {copy.digest}"
     if problem:
-        await host.run(scripts.discard(root, token), label="removal of a part")
+        await host.run(discard, label="removal of a part")
         raise TransferError(problem, where=host.title)
-    (await host.run(scripts.commit(root, token, path), label="rename of a copy")).check("cannot name a copy")
+    named = await host.run(scripts.commit(copy.root, copy.token, copy.path), label="rename of a copy")
+    named.check("cannot name a copy")
     return count, got
 
 
