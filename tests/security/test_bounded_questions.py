@@ -29,7 +29,7 @@ from airflow_hybrid.sites.files.requests import StageRequest
 from airflow_hybrid.sites.hosts import probe
 from airflow_hybrid.sites.hosts.base import CommandResult, Host, answer_bytes, answers_up_to
 from airflow_hybrid.sites.hosts.local import LocalHost
-from airflow_hybrid.sites.kubernetes.pod import PodHost
+from airflow_hybrid.sites.kubernetes.pod import PodAccess, PodHost
 from airflow_hybrid.sites.reuse import commands as reuse
 from airflow_hybrid.sites.reuse.index import ReuseIndex
 from tests.unit.sites.shell_hosts import batch
@@ -186,7 +186,8 @@ async def test_a_command_in_a_pod_that_prints_without_end_is_ended(
 ) -> None:
     socket = _EndlessPod(channel)
     monkeypatch.setattr(PodHost, "_open", lambda *_: _done(socket))
-    host = PodHost(SimpleNamespace(), "kube", "pod-0", lambda _: _done("pod-0"))  # type: ignore[arg-type]
+    access = PodAccess(SimpleNamespace(), lambda _: _done("pod-0"))  # type: ignore[arg-type]
+    host = PodHost("kube", "pod-0", access)
     with answers_up_to(MIB), pytest.raises(AnswerTooLongError) as error:
         await host.run("true", label="status", timeout_s=60)
     assert str(error.value).split("\n")[0] == (

@@ -13,7 +13,7 @@ from airflow_hybrid.sites.connectors.base import FOLDER, Connector, own_folder
 from airflow_hybrid.sites.connectors.hosts import LocalConnector
 from airflow_hybrid.sites.containers.inspect import Container
 from airflow_hybrid.sites.hosts.base import Host
-from airflow_hybrid.sites.hosts.container import ContainerHost
+from airflow_hybrid.sites.hosts.container import ContainerHost, RunningContainer
 
 
 class InContainers(Connector):
@@ -56,9 +56,9 @@ class InContainers(Connector):
     def host_of(self, outer: Host, program: str, container: Container, location: str) -> ContainerHost:
         """A container as a location; the same object each time, and another for a container that was made anew."""
         if container.id not in self._hosts:
-            self._hosts[container.id] = ContainerHost(
-                self.deployment.name, location, outer, program, container.id, self.deployment.config.get("cores")
-            )
+            running = RunningContainer(outer, program, container.id)
+            cores = self.deployment.config.get("cores")
+            self._hosts[container.id] = ContainerHost(self.deployment.name, location, running, cores)
         return self._hosts[container.id]
 
     def title_of(self, service: str | None = None) -> str:

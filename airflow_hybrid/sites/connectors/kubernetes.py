@@ -17,7 +17,7 @@ from airflow_hybrid.sites.connectors.base import FOLDER, Connector
 from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.kubernetes.cluster import Cluster, ClusterSettings
 from airflow_hybrid.sites.kubernetes.jobs import Jobs
-from airflow_hybrid.sites.kubernetes.pod import PodHost
+from airflow_hybrid.sites.kubernetes.pod import PodAccess, PodHost
 from airflow_hybrid.sites.kubernetes.queue import KubernetesQueue
 from airflow_hybrid.sites.kubernetes.storage import ServicePods, StoragePod
 
@@ -46,10 +46,8 @@ class KubernetesConnector(Connector):
         self._storage_host: PodHost | None = None
         if storage := config.get("storage"):
             self._storage = StoragePod(self.cluster, deployment.name, storage)
-            self._storage_host = PodHost(
-                self.cluster, deployment.name, storage["claim"], self._storage.name, storage.get("container"),
-                alive=manifest.ALIVE,
-            )  # fmt: skip
+            access = PodAccess(self.cluster, self._storage.name, storage.get("container"), manifest.ALIVE)
+            self._storage_host = PodHost(deployment.name, storage["claim"], access)
 
     @property
     def storage(self) -> str:

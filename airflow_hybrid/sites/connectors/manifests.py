@@ -24,7 +24,7 @@ from airflow_hybrid.sites.kubernetes.manifests import (
     containers_of,
     read_manifests,
 )
-from airflow_hybrid.sites.kubernetes.pod import PodHost
+from airflow_hybrid.sites.kubernetes.pod import PodAccess, PodHost
 
 DEPLOY_TIMEOUT_S = 600
 
@@ -69,7 +69,7 @@ class RunPods:
                 return name
 
             location = f"{name}.{container}" if several else name
-            self._hosts[uid, container] = PodHost(self.cluster, self.deployment, location, same, container)
+            self._hosts[uid, container] = PodHost(self.deployment, location, PodAccess(self.cluster, same, container))
         return self._hosts[uid, container]
 
 

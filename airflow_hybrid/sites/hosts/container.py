@@ -7,6 +7,7 @@ import contextlib
 import secrets
 import shlex
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 
 from airflow_hybrid.errors import EndedError, HostUnreachableError, SiteError
 from airflow_hybrid.model.clean_shell import CLEAN_SHELL
@@ -27,24 +28,34 @@ done
 """
 
 
+@dataclass(frozen=True)
+class RunningContainer:
+    """How a container is reached.
+
+    :ivar host: the location of its engine.
+    :ivar engine: the engine's program: ``docker``, ``podman``.
+    :ivar id: another one when the container is made anew.
+    """
+
+    host: Host
+    engine: str
+    id: str
+
+
 class ContainerHost(Host):
     """One running container.
 
-    :param inner: the location of the engine.
-    :param engine: its program: ``docker``, ``podman``.
-    :param container: the container's id.
     :param location: a name that stays the same when the container is made anew (``worker-1``).
     """
 
-    def __init__(
-        self, deployment: str, location: str, inner: Host, engine: str, container: str, cores: int | None = None
-    ) -> None:
+    def __init__(self, deployment: str, location: str, running: RunningContainer, cores: int | None = None) -> None:
+        engine, container = running.engine, running.id
         self.deployment = deployment
         self.location = location
-        self.inner = inner
+        self.inner = running.host
         self.container = container
         self.cores = cores
-        self.poll_s = max(inner.poll_s, 0.3)
+        self.poll_s = max(running.host.poll_s, 0.3)
         self._exec = [engine, "exec", "-i", container, *CLEAN_SHELL, "-c"]
         # a command that failed, and one that could not even begin, look the same: is the container there?
         look = shlex.join([engine, "inspect", "--type", "container", "--format"])
@@ -107,7 +118,11 @@ class ContainerHost(Host):
         where = f"{self.title}: {result.command}"
         if status in _STATES:
             code, _, oom = rest.partition(" ")
-            why = "it ran out of memory" if oom == "true" else "it was killed" if code == "137" else "it ended"
+            why = "it ended"
+            if oom == "true":
+                why = "it ran out of memory"
+            elif code == "137":
+                why = "it was killed"
             raise EndedError(f"the container does not run any more: {why} (exit code {code})", where=where, hint=_HINT)
         if "no such" in line.lower():
             raise EndedError("the container is not there any more: somebody removed it", where=where, hint=_HINT)

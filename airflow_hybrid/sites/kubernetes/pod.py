@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.errors import HostUnreachableError, LocationGoneError, SiteError
@@ -50,33 +51,32 @@ _BOOTSTRAP = (
 )
 
 
-class PodHost(Host):
-    """One container. The pod may be another one each time (that of a PVC is made anew when it was evicted).
+@dataclass(frozen=True)
+class PodAccess:
+    """How a container of a pod is reached. The pod may be another one each time (a claim's is made anew when evicted).
 
-    :param pod: gives the pod's name; told that the last one was not usable, it finds out why or makes a new one.
-    :param alive: shell text that a command of ours runs first, or ``""``.
+    :ivar pod: gives the pod's name; told that the last one was not usable, it finds out why or makes a new one.
+    :ivar container: name of the container; None: the pod has one only.
+    :ivar alive: shell text that a command of ours runs first, or ``""``.
     """
+
+    cluster: Cluster
+    pod: Callable[[bool], Awaitable[str]]
+    container: str | None = None
+    alive: str = ""
+
+
+class PodHost(Host):
+    """One container of a pod."""
 
     poll_s = 1.0
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        deployment: str,
-        location: str,
-        pod: Callable[[bool], Awaitable[str]],
-        container: str | None = None,
-        *,
-        alive: str = "",
-        cores: int | None = None,
-    ) -> None:
-        self.cluster = cluster
+    def __init__(self, deployment: str, location: str, access: PodAccess, cores: int | None = None) -> None:
         self.deployment = deployment
         self.location = location
-        self.container = container
+        self.access = access
+        self.cluster = access.cluster
         self.cores = cores
-        self._pod = pod
-        self._alive = alive
 
     @property
     def title(self) -> str:
@@ -109,11 +109,11 @@ class PodHost(Host):
             yield stream
 
     async def _open(self, stack: contextlib.AsyncExitStack, shown: str) -> aiohttp.ClientWebSocketResponse:
-        argv = [*CLEAN_SHELL, "-c", self._alive + _BOOTSTRAP]
+        argv = [*CLEAN_SHELL, "-c", self.access.alive + _BOOTSTRAP]
         for again in (False, True):
-            pod = await self._pod(again)
+            pod = await self.access.pod(again)
             try:
-                return await stack.enter_async_context(self.cluster.exec(pod, self.container, argv))
+                return await stack.enter_async_context(self.cluster.exec(pod, self.access.container, argv))
             except ApiError as error:
                 if again:
                     error.where = f"{self.title}: {shown}"
@@ -123,7 +123,7 @@ class PodHost(Host):
 
     async def _raise_if_gone(self, pod: str, error: ApiError) -> None:
         """:raises LocationGoneError: the pod is not there any more, or has ended. (A storage's pod is made anew.)"""
-        if self._alive:
+        if self.access.alive:
             return
         try:
             found = await self.cluster.call("CoreV1Api", "read_namespaced_pod_status", pod, self.cluster.namespace)

@@ -13,7 +13,7 @@ from airflow_hybrid.errors import ConfigError, SiteError
 from airflow_hybrid.schedulers.kubernetes import answers, manifest
 from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.kubernetes.cluster import ApiError, Cluster
-from airflow_hybrid.sites.kubernetes.pod import PodHost
+from airflow_hybrid.sites.kubernetes.pod import PodAccess, PodHost
 
 log = logging.getLogger(__name__)
 
@@ -144,9 +144,8 @@ class ServicePods:
             async def same(again: bool) -> str:
                 return pod
 
-            self._hosts[pod] = PodHost(
-                self.cluster, self.deployment, pod, same, self.service.get("container"), cores=self.service.get("cores")
-            )
+            access = PodAccess(self.cluster, same, self.service.get("container"))
+            self._hosts[pod] = PodHost(self.deployment, pod, access, self.service.get("cores"))
         return self._hosts[pod]
 
     async def _running(self) -> list[str]:
