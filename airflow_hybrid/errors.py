@@ -7,6 +7,8 @@ never guessed from a message later.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from airflow_hybrid.printable import few_lines, printable, printable_lines, quoted_lines, shortened
 
 MOST_CHARS = 100_000
@@ -101,30 +103,29 @@ class AuthenticationError(SiteError):
     retryable = False
 
 
+@dataclass(frozen=True)
+class CommandEnd:
+    """How a command at a location ended.
+
+    :ivar command: what messages call it.
+    :ivar exit_code: None: it did not end in time.
+    """
+
+    location: str
+    command: str
+    exit_code: int | None
+    stderr: str = ""
+
+
 class CommandError(SiteError):
     """A command at a location ended with a non-zero exit code or did not end in time."""
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        location: str,
-        command: str,
-        exit_code: int | None,
-        stderr: str = "",
-        hint: str | None = None,
-    ) -> None:
-        ended = "did not end in time" if exit_code is None else f"exit code {exit_code}"
-        lines = [f"{message} ({ended})", *quoted_lines(stderr.strip()[-2000:])]
-        super().__init__(
-            "\n".join(lines),
-            where=f"{location}: {printable(command)}",
-            hint=hint,
-        )
-        self.location = location
-        self.command = command
-        self.exit_code = exit_code
-        self.stderr = stderr
+    def __init__(self, message: str, end: CommandEnd, *, hint: str | None = None) -> None:
+        ended = "did not end in time" if end.exit_code is None else f"exit code {end.exit_code}"
+        lines = [f"{message} ({ended})", *quoted_lines(end.stderr.strip()[-2000:])]
+        super().__init__("\n".join(lines), where=f"{end.location}: {printable(end.command)}", hint=hint)
+        self.exit_code = end.exit_code
+        self.stderr = end.stderr
 
 
 class AnswerTooLongError(SiteError):

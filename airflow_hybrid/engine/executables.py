@@ -77,10 +77,7 @@ async def _names_at(host: Host, paths: Sequence[str]) -> list[list[str]]:
         else:
             found.append([])
     if fields[-2:] != ["#end", ""] or len(found) != len(paths) + 1:
-        raise CommandError(
-            f"the look for executables was not answered ({len(found) - 1} of {len(paths)})", location=host.title,
-            command=answer.command, exit_code=answer.exit_code, stderr=answer.err,
-        )  # fmt: skip
+        raise CommandError(f"the look for executables was not answered ({len(found) - 1} of {len(paths)})", answer.end)
     return found[:-1]
 
 

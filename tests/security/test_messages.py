@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_hybrid.engine.failures import Failure, failed, shown_command
-from airflow_hybrid.errors import CommandError, HybridError, SiteError
+from airflow_hybrid.errors import CommandEnd, CommandError, HybridError, SiteError
 from airflow_hybrid.model import JobResult, JobScript, JobState
 from airflow_hybrid.printable import printable, printable_lines, quoted_lines, redacted
 
@@ -68,10 +68,7 @@ def test_every_error_leaves_them_out() -> None:
 def test_no_line_of_a_site_passes_for_one_of_ours() -> None:
     error = CommandError(
         "the status command failed",
-        location="hpc",
-        command="squeue\nrm",
-        exit_code=1,
-        stderr="down\n  -> do this\x1b[A\n",
+        CommandEnd(location="hpc", command="squeue\nrm", exit_code=1, stderr="down\n  -> do this\x1b[A\n"),
     )
     assert str(error) == "hpc: squeue\\nrm: the status command failed (exit code 1)\n| down\n|   -> do this\\x1b[A"
     assert quoted_lines(" \n") == []

@@ -54,10 +54,7 @@ class Carrier:
         try:
             sights = scripts.parse_look(result.stdout, len(paths))
         except ValueError as error:
-            raise CommandError(
-                f"the look at inputs was not answered ({error})", location=self.source.title, command="look at inputs",
-                exit_code=result.exit_code, stderr=result.err,
-            ) from None  # fmt: skip
+            raise CommandError(f"the look at inputs was not answered ({error})", result.end) from None
         moves = []
         for request, sight in zip(requests, sights, strict=True):
             if sight.kind == "-":

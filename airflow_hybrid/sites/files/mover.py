@@ -176,10 +176,7 @@ class DataMover:
         try:
             found = scripts.parse_exists(result.out, len(items))
         except ValueError as error:
-            raise CommandError(
-                f"the probe of copies was not answered ({error})", location=host.title, command="probe of copies",
-                exit_code=result.exit_code, stderr=result.err,
-            ) from None  # fmt: skip
+            raise CommandError(f"the probe of copies was not answered ({error})", result.end) from None
         seen = {key_of(request): state for request, state in zip(others, found, strict=True) if state is not None}
         return {**there, **seen}
 

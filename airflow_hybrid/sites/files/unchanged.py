@@ -153,10 +153,8 @@ async def _late_entries(host: Host, folders: Sequence[Recorded]) -> dict[str, st
         answer = await run_joined(host, "probe", Command(text, None, LOOK_TIMEOUT_S, "look at folders of outputs"))
     late = answer.out.split("\0")[:-1]
     if answer.exit_code != 0 or len(late) != len(folders):
-        raise CommandError(
-            f"the look at folders of outputs was not answered ({len(late)} of {len(folders)})", location=host.title,
-            command=answer.command, exit_code=answer.exit_code, stderr=answer.err,
-        )  # fmt: skip
+        problem = f"the look at folders of outputs was not answered ({len(late)} of {len(folders)})"
+        raise CommandError(problem, answer.end)
     return {
         item.path: f"was changed after it was produced: {entry[1:]} is newer than its job"
         for item, entry in zip(folders, late, strict=True)

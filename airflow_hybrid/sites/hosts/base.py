@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
-from airflow_hybrid.errors import AnswerTooLongError, CommandError
+from airflow_hybrid.errors import AnswerTooLongError, CommandEnd, CommandError
 from airflow_hybrid.printable import readable
 
 DEFAULT_TIMEOUT_S = 120.0
@@ -78,6 +78,11 @@ class CommandResult:
     def err(self) -> str:
         return readable(self.stderr)
 
+    @property
+    def end(self) -> CommandEnd:
+        """For a :class:`CommandError`."""
+        return CommandEnd(self.location, self.command, self.exit_code, self.err)
+
     def check(self, message: str, *, hint: str | None = None) -> CommandResult:
         """Return self if the exit code is 0.
 
@@ -85,14 +90,7 @@ class CommandResult:
         """
         if self.exit_code == 0:
             return self
-        raise CommandError(
-            message,
-            location=self.location,
-            command=self.command,
-            exit_code=self.exit_code,
-            stderr=self.err,
-            hint=hint,
-        )
+        raise CommandError(message, self.end, hint=hint)
 
 
 class ByteStream(Protocol):
@@ -163,9 +161,8 @@ class Host(abc.ABC):
         try:
             return await asyncio.wait_for(self._run(asked), timeout_s)
         except asyncio.TimeoutError:
-            raise CommandError(
-                f"no answer within {timeout_s:g} s", location=self.title, command=asked.label, exit_code=None
-            ) from None
+            end = CommandEnd(self.title, asked.label, exit_code=None)
+            raise CommandError(f"no answer within {timeout_s:g} s", end) from None
 
     @abc.abstractmethod
     async def _run(self, command: Command) -> CommandResult:

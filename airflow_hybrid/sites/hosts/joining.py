@@ -13,7 +13,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_hybrid.errors import CommandError
+from airflow_hybrid.errors import CommandEnd, CommandError
 from airflow_hybrid.sites.hosts.base import MOST_ANSWER_BYTES, Command, CommandResult, Host, answer_limit, answers_up_to
 from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
@@ -107,13 +107,8 @@ class Lane:
             )
         parts = parted(answer.stdout, answer.stderr, mark)
         if len(parts) != len(group):
-            raise CommandError(
-                "the answer was cut off",
-                location=self.host.title,
-                command=label,
-                exit_code=None,
-                stderr=answer.err,
-            )
+            end = CommandEnd(self.host.title, label, exit_code=None, stderr=answer.err)
+            raise CommandError("the answer was cut off", end)
         return [
             CommandResult(self.host.title, one.command.label, code, out, err)
             for one, (code, out, err) in zip(group, parts, strict=True)

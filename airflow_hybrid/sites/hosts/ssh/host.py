@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import asyncssh
 
-from airflow_hybrid.errors import CommandError, SiteError
+from airflow_hybrid.errors import CommandEnd, CommandError, SiteError
 from airflow_hybrid.printable import readable
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 from airflow_hybrid.sites.hosts.base import (
@@ -109,12 +109,10 @@ class SshHost(Host):
         raise self._connection.lost_while_running()
 
     def _no_shell(self, shown: str, code: int, stdout: bytes, stderr: bytes) -> CommandError:
+        said = readable(stdout[-1000:] + b"\n" + stderr[-1000:])
         return CommandError(
             "the login shell did not run /bin/sh; it said:",
-            location=self.title,
-            command=shown,
-            exit_code=code,
-            stderr=readable(stdout[-1000:] + b"\n" + stderr[-1000:]),
+            CommandEnd(self.title, shown, code, said),
             hint="is the account allowed to run commands (login shell, ForceCommand, start-up files)?",
         )
 
