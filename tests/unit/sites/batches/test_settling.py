@@ -83,7 +83,7 @@ SITUATIONS = [
     Situation("queue empty, accounting silent for the whole grace period", Step.WITHDRAW, waited_s=GRACE_S + 1,
               before=HEARD),
     Situation("it completed, and its exit code is late", Step.LOOK_AGAIN, elements={"7": COMPLETED}, waited_s=GRACE_S,
-              before=HEARD),
+              before=SURE),
     Situation("it completed, and left no exit code", Step.WITHDRAW, elements={"7": COMPLETED}, waited_s=GRACE_S + 1),
     Situation("the site says that it ended badly: one look is not enough", Step.LOOK_AGAIN,
               elements={"7": NODE_FAIL}, waited_s=2.0),
