@@ -124,9 +124,9 @@ MUTANTS = (
     ),
     Mutant(
         "staging: what arrives has the checksum that it must have",
-        "sites/files/scripts.py",
-        'if [ "$g" != "$5" ];then echo "$1 bad',
-        'if [ -z "$g" ];then echo "$1 bad',
+        "sites/files/receive.sh",
+        'if [ "$g" != "$5" ]; then',
+        'if [ -z "$g" ]; then',
         "tests/unit/sites/files/test_data_mover.py tests/unit/sites/files/test_data_mover_scripts.py",
     ),
     Mutant(

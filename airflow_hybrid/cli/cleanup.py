@@ -12,6 +12,7 @@ import shlex
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.config import Deployment, for_run, load_hybrid_file
 from airflow_hybrid.engine.spec import RUN_FOLDER, run_folder
 from airflow_hybrid.errors import HybridError, SiteError
@@ -250,21 +251,12 @@ class Cleanup:
 def _look_text(workdir: str, dag_ids: Iterable[str], older_than_s: float) -> str:
     """Shell text: size (KiB), path below the work directory, and proof, of every run's folder without a recent change.
 
-    ``find`` prints the first entry that is younger; a folder for which it prints nothing is old. The proof is ``ours``
-    where it holds task directories that carry our marker, else ``-``.
+    The proof is ``ours`` where it holds task directories that carry our marker, else ``-``.
     """
     folders = shlex.join(sorted(run_folder(dag_id) for dag_id in dag_ids))
     minutes = max(1, round(older_than_s / 60))
-    return (
-        f"cd -- {shlex.quote(workdir)} 2>/dev/null || exit 0\n"
-        f'for d in {folders}; do for r in "$d"/*; do\n'
-        '[ -d "$r" ] && [ ! -h "$r" ] && [ ! -h "$d" ] || continue\n'
-        # where it cannot be said, it is not old
-        f'young=$(find "./$r" -mmin -{minutes} -print -quit) && [ -z "$young" ] || continue\n'
-        f'p=-; for m in {_MARKED}; do [ ! -f "$m" ] || p=ours; done\n'
-        'k=$(du -sk "./$r" 2>/dev/null); printf "%s\\t%s\\t%s\\n" "${k%%[!0-9]*}" "$r" "$p"\n'
-        "done; done"
-    )
+    values = {"WORKDIR": shlex.quote(workdir), "FOLDERS": folders, "MINUTES": str(minutes), "MARKED": _MARKED}
+    return shell_text.filled(__package__, "cleanup_look.sh", values)
 
 
 _MARKED = f'"$r"/*/g*/{MARKER} "$r"/*/*/g*/{MARKER}'
@@ -276,13 +268,5 @@ def _remove_text(workdir: str, path: str) -> str:
 
     Its exit code is 3 where something is left.
     """
-    return f"""{removal.functions()}w={shlex.quote(workdir)} r={shlex.quote(path)}
-cd -- "$w" || exit
-for m in {_MARKED}; do
-    [ ! -f "$m" ] || ah_rm "$w" "${{m%/*}}"
-done
-[ -h "${{r%/*}}" ] || [ -h "$r" ] || for d in "$r"/*/* "$r"/* "$r"; do
-    [ -h "$d" ] || [ -h "${{d%/*}}" ] || rmdir -- "$d" 2>/dev/null
-done
-[ ! -d "$r" ] || exit 3
-"""
+    values = {"WORKDIR": shlex.quote(workdir), "PATH": shlex.quote(path), "MARKED": _MARKED}
+    return removal.functions() + shell_text.filled(__package__, "cleanup_remove.sh", values)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 
-from airflow_hybrid.shell_text import fill
+from airflow_hybrid import shell_text
 from airflow_hybrid.sites.hosts.gnu_programs import NEEDED
 from airflow_hybrid.sites.hosts.room import available, whole_number
 
@@ -21,44 +21,11 @@ RUNTIMES = ("docker", "podman", "apptainer", "singularity", "ch-run")
 LOW_SPACE_KIB = 1 << 20
 LOW_INODES = 10_000
 
-_SCRIPT = r"""LC_ALL=C; export LC_ALL
-say() { printf '%s\t%s\n' "$1" "$(printf %s "$2" | tr '\n\t' '  ')"; }
-say os "$(uname -srm 2>/dev/null)"
-say cores "$(nproc 2>/dev/null)"
-say memory "$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo 2>/dev/null)"
-say user "$(id -un 2>/dev/null)"
-for p in @TOOLS@; do if command -v "$p" >/dev/null 2>&1; then say have "$p"; else say lack "$p"; fi; done
-@GNU@
-command -v timeout >/dev/null 2>&1 && limit='timeout 10' || limit=
-for p in @RUNTIMES@; do
-    command -v "$p" >/dev/null 2>&1 || continue
-    v=$($limit "$p" --version 2>&1 </dev/null | sed -n 's/^[^0-9]*\([0-9][0-9A-Za-z.+~-]*\).*/\1/p' | head -n 1)
-    case $p in docker) $limit docker info >/dev/null 2>&1 </dev/null || v="$v (its daemon does not answer)" ;; esac
-    say runtime "$p $v"
-done
-w=@WORKDIR@ a=$w
-while [ ! -e "$a" ] && [ ! -L "$a" ] && [ "$a" != / ]; do a=$(dirname -- "$a"); done
-say base "$a"
-if t=$(mktemp -d "$a/.airflow-hybrid-check.XXXXXX" 2>&1); then
-    trap 'rm -f new file link lock; cd / && rmdir -- "$t"' EXIT
-    cd -- "$t" || exit
-    if e=$({ head -c 65536 /dev/zero >new && mv new file && ln -s file link; } 2>&1) &&
-        [ "$(wc -c <link)" -eq 65536 ]; then say write ok; else say write "$e"; fi
-    if e=$({ flock -w 5 9; } 9>lock 2>&1); then say lock ok; else say lock "${e:-flock ended with $?}"; fi
-else
-    say write "$t"
-fi
-say space "$(df -Pk -- "$a" 2>&1 | tail -n 1)"
-say inodes "$(df -Pi -- "$a" 2>&1 | tail -n 1)"
-say end ok
-"""
-
 
 def script(workdir: str) -> str:
     """Shell text that looks at a location: its programs, and whether jobs and data can be kept in ``workdir``.
 
-    A small file is written, renamed, linked and locked in a folder of its own, in the work directory or (where that is
-    not there yet) in the nearest folder above it, and removed again. Nothing else is changed.
+    Nothing is changed but that a small file is written and removed again, as ``site_probe.sh`` says.
     """
     gnu = [
         f"! command -v {name.split()[0]} >/dev/null 2>&1 || {test} >/dev/null 2>&1 || say lack '{name}'"
@@ -70,7 +37,7 @@ def script(workdir: str) -> str:
         "RUNTIMES": " ".join(RUNTIMES),
         "WORKDIR": shlex.quote(workdir),
     }
-    return fill(_SCRIPT, values)
+    return shell_text.filled(__package__, "site_probe.sh", values)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.errors import CommandError
 from airflow_hybrid.model import FileFact, Question
 from airflow_hybrid.sites.files.store import STORE, sha1_of
@@ -142,13 +143,7 @@ def _is_late(item: Recorded, files: Mapping[str, FileFact], since: float | None)
 async def _late_entries(host: Host, folders: Sequence[Recorded]) -> dict[str, str]:
     """Folders with an entry that is newer than the folder is finished."""
     calls = "\n".join(f"ah_look {shlex.quote(item.path)} {shlex.quote(item.finished or '')}" for item in folders)
-    text = f"""ah_look() {{
-    ah_late=
-    if [ -e "$2" ]; then ah_late=$(find "$1" -newer "$2" -print 2>/dev/null | sed -n '1s/^/+/p'); fi
-    printf '%s\\0' "$ah_late"
-}}
-{calls}
-"""
+    text = f"{shell_text.load(__package__, 'late.sh')}{calls}\n"
     with answers_up_to(answer_bytes(len(folders), PATH_BYTES)):
         answer = await run_joined(host, "probe", Command(text, None, LOOK_TIMEOUT_S, "look at folders of outputs"))
     late = answer.out.split("\0")[:-1]

@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.sites.hosts.base import (
     ByteStream,
@@ -33,21 +34,6 @@ _ASKS = re.compile(r"(?<![\w$/])ah_ask (?!=)")
 Answer = Callable[[Sequence[str]], Awaitable[tuple[int, str]]]
 """words of a question -> exit code (0: done, 1: refused, 2: not known) and text. What it raises and may be tried
 again is *not known*, too; any other error ends the command and comes through."""
-
-# a file's text may look like a question: the token, which no job ever sees, tells them apart
-_PREAMBLE = r"""exec 3>&1 4<&0 </dev/null
-ah_ask() { # question -> exit code and ah_said
-    printf '\n#ask-%s %s\n' @TOKEN@ "$*" >&3
-    ah_said='nobody answers'
-    read -r ah_code ah_size <&4 || return 2
-    ah_said=$(head -c "$ah_size" <&4)
-    return "$ah_code"
-}
-ah_data() { # what the caller gives as stdin
-    printf '\n#ask-%s data\n' @TOKEN@ >&3
-    read -r ah_code ah_size <&4 && head -c "$ah_size" <&4
-}
-"""
 
 
 class DialogueHost(Host):
@@ -76,7 +62,7 @@ class DialogueHost(Host):
     async def _converse(self, command: str, data: bytes, shown: str) -> CommandResult:
         token = secrets.token_hex(8)
         mark = f"\n#ask-{token} ".encode()
-        text = _PREAMBLE.replace("@TOKEN@", token) + command
+        text = shell_text.filled(__package__, "dialogue.sh", {"TOKEN": token}) + command
         async with self.inner.stream(text, label=shown) as stream:
             seen = b""
             while part := await stream.read():

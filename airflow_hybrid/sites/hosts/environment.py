@@ -10,16 +10,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.model.clean_shell import CHANGES_PROGRAMS
 
-_READ_PROFILE = """\
-ah_profile=@PATH@
-[ -r "$ah_profile" ] || { printf 'the profile %s of the deployment cannot be read\\n' "$ah_profile" >&2; exit 127; }
-. "$ah_profile" >/dev/null </dev/null
-set +Ceuf
-unset ah_profile @NAMES@
-[ -z "${POSIXLY_CORRECT+x}" ] || unset POSIXLY_CORRECT
-"""
 _NAMES = [name for name in CHANGES_PROGRAMS if name not in ("POSIXLY_CORRECT", "SHELLOPTS", "BASHOPTS")]
 """what a profile may set again; bash's two are read-only for itself"""
 
@@ -36,7 +29,8 @@ def prelude(config: Mapping[str, Any]) -> str:
     text = ""
     profile: str | None = config.get("profile")
     if profile:
-        text += _READ_PROFILE.replace("@PATH@", expanding(profile)).replace("@NAMES@", shlex.join(_NAMES))
+        values = {"PROFILE": expanding(profile), "NAMES": shlex.join(_NAMES)}
+        text += shell_text.filled(__package__, "profile.sh", values)
     folders: Sequence[str] = config.get("path") or ()
     if folders:
         text += f'PATH={":".join(map(expanding, folders))}:"$PATH"; export PATH\n'

@@ -13,6 +13,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.errors import CommandEnd, CommandError
 from airflow_hybrid.sites.hosts.base import MOST_ANSWER_BYTES, Command, CommandResult, Host, answer_limit, answers_up_to
 from airflow_hybrid.sites.hosts.per_loop import PerLoop
@@ -123,7 +124,7 @@ def joined(commands: Sequence[tuple[str, int]], mark: str) -> str:
     """
     parts = []
     for text, size in commands:
-        parts.append(_PART.replace("@HEAD@", _head(size)).replace("@MARK@", mark).replace("@TEXT@", text))
+        parts.append(shell_text.filled(__package__, "joined.sh", {"HEAD": _head(size), "MARK": mark, "TEXT": text}))
     return "\n".join(parts)
 
 
@@ -147,21 +148,6 @@ def parted(stdout: bytes, stderr: bytes, mark: str) -> list[tuple[int, bytes, by
         own = rest
     return found
 
-
-# What a command leaves of its stdin is read, so that the next one begins at its own. Its stdout and stderr are those
-# of all: what is caught by `$(...)`, ksh waits for until the last process in the background has ended.
-_PART = r"""{ @HEAD@ | (
-(
-@TEXT@
-)
-ah_code=$?
-[ $ah_code -lt 256 ] || ah_code=$((ah_code - 128)) # how ksh tells a signal
-cat >/dev/null
-exit $ah_code
-) ; }
-printf '\n@MARK@ %d end\n' $?
-printf '\n@MARK@ end\n' >&2
-"""
 
 _LANES: PerLoop[tuple[str, str], Lane] = PerLoop()
 """by kind of command and key of the host"""

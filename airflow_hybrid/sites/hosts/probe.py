@@ -8,10 +8,12 @@ so that they may hold anything and be any number; no process is started per file
 from __future__ import annotations
 
 import asyncio
+import functools
 import posixpath
 import shlex
 from collections.abc import Iterable, Sequence
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.errors import AnswerTooLongError, SiteError, StatusUnknownError
 from airflow_hybrid.model import Question, SiteFacts
 from airflow_hybrid.sites.hosts import gnu_programs
@@ -117,7 +119,7 @@ def build(questions: Iterable[Question], trees: Sequence[str], bases: Sequence[s
         if not path.startswith("/") or "\0" in path:
             raise ValueError(f"not an absolute path: {path!r}")
     stdin = "".join(f"{ask}{path}\0" for ask, path in items).encode(errors="surrogateescape")
-    inner = f"/usr/bin/env xargs -0 -r sh -c {shlex.quote(_INNER)} sh"
+    inner = f"/usr/bin/env xargs -0 -r sh -c {shlex.quote(_inner())} sh"
     return f"export LC_ALL=C\n{gnu_programs.checks()}{inner}\nprintf '#end\\0'\n", stdin
 
 
@@ -142,64 +144,6 @@ def _sealed(path: str, root: str) -> str:
     return f"{root}{SEAL}{path[len(root) + 1 :]}"
 
 
-# Files <root>/./<rest> are opened, seven at a time; the system then says which files these are, and only if they are
-# what they should be, they are read. (A process for each file would cost a second for a thousand of them.)
-# K: descriptor, path. X: path of one that is not what it should be, and is not read. Z: bytes, size, descriptor.
-_OPEN = r"""ah_what=$1
-shift
-exec 3</dev/null 4</dev/null 5</dev/null 6</dev/null 7</dev/null 8</dev/null 9</dev/null
-ah_root=. ah_end='
-'
-ah_with() { "$@" 3<&3 4<&4 5<&5 6<&6 7<&7 8<&8 9<&9; } # some shells keep theirs to themselves
-ah_singly() { for ah_x; do ah_files "$ah_x"; done; }
-ah_files() { # at most seven
-    ah_n=3 ah_want= ah_open= ah_odd=
-    for ah_a; do
-        if [ "${ah_a%%/./*}" != "$ah_root" ]; then
-            ah_root=${ah_a%%/./*}
-            ah_at=$(cd -P -- "$ah_root/" 2>/dev/null && pwd -P && echo .)
-            ah_at=${ah_at%??}
-            [ "$ah_at" != / ] || ah_at=
-        fi
-        if [ -L "$ah_a" ]; then
-            printf 'X%s\0' "$ah_a"
-        elif [ -f "$ah_a" ] && eval "command exec $ah_n<\"\$ah_a\"" 2>/dev/null; then
-            printf 'K%s %s\0' "$ah_n" "$ah_a"
-            case $ah_at/$ah_a in *"$ah_end"*) ah_odd=1 ;; esac
-            ah_want=$ah_want$ah_at/${ah_a#*/./}$ah_end
-            ah_open="$ah_open /dev/fd/$ah_n"
-            ah_n=$((ah_n + 1))
-        fi
-    done
-    if [ -z "$ah_open" ]; then
-        return 0
-    elif [ -n "$ah_odd" ] && [ $# -gt 1 ]; then # two names with line ends could look like two others
-        ah_singly "$@"
-    elif [ "$(ah_with /usr/bin/env readlink -- $ah_open && echo .)" = "$ah_want." ]; then
-        ah_read $ah_open
-    elif [ $# -gt 1 ]; then
-        ah_singly "$@"
-    else
-        printf 'X%s\0' "$1"
-    fi
-}
-ah_read() {
-    if [ "$ah_what" = sums ]; then
-        ah_with /usr/bin/env sha1sum -z -- "$@"
-    else
-        ah_with /usr/bin/env stat -L --printf "Z$ah_what %s %n\0" -- "$@"
-        printf '#bytes\0'
-        ah_with /usr/bin/env head -q -c "$ah_what" -- "$@"
-        printf '\0#ok\0'
-    fi
-}
-while [ $# -gt 7 ]; do
-    ah_files "$1" "$2" "$3" "$4" "$5" "$6" "$7"
-    shift 7
-done
-ah_files "$@"
-"""
-
 # T/U: type, type of what a link leads to, mode, size, mtime, ctime, path (T: seen in a folder; U: asked for, links
 # followed)
 _LOOK = r"""/usr/bin/env find -L "$@" -maxdepth 0 -printf 'U%y%y%m %s %T@ %C@ %p\0'
@@ -209,10 +153,6 @@ printf '#real\0'
 """
 _LINKS = f"""-type l '(' -xtype f -o -xtype d ')' -print0 2>/dev/null |
     /usr/bin/env xargs -0 -r sh -c {shlex.quote(_LOOK)} sh"""
-_TREE = rf"""/usr/bin/env find "$@" -printf 'T%y%Y%m %s %T@ %C@ %p\0'
-/usr/bin/env find "$@" -type f -print0 2>/dev/null | /usr/bin/env xargs -0 -r sh -c {shlex.quote(_OPEN)} sh sums
-/usr/bin/env find "$@" {_LINKS}
-"""
 _LIST = rf"""/usr/bin/env find -H "$@" -mindepth 1 -maxdepth 1 -printf 'T%y%Y%m %s %T@ %C@ %p\0'
 /usr/bin/env find -H "$@" -mindepth 1 -maxdepth 1 {_LINKS}
 """
@@ -233,14 +173,21 @@ def _each(asks: str, script: str, first: str = "") -> str:
     return f"ah_pick '[{asks}]' \"$@\" | /usr/bin/env xargs -0 -r sh -c {shlex.quote(script)} sh {first}\n"
 
 
-_INNER = (
-    "ah_pick() { ah_w=$1; shift; for ah_a; do case $ah_a in $ah_w*) printf '%s\\0' \"${ah_a#?}\" ;; esac; done; }\n"
-    + _each("t", _TREE)
-    + _each("l", _LIST)
-    + _each("btscdlkCD", _EXISTING)
-    + _each("k", _SUMS)
-    + _each("c", _CONTENTS.replace("@MOST@", str(CONTENTS_BYTES)))
-    + _each("d", _CONTENTS.replace("@MOST@", str(DOCUMENT_BYTES)))
-    + _each("C", _OPEN, str(CONTENTS_BYTES))
-    + _each("D", _OPEN, str(DOCUMENT_BYTES))
-)
+@functools.cache
+def _inner() -> str:
+    opened = shell_text.load(__package__, "probe_open.sh")
+    tree = rf"""/usr/bin/env find "$@" -printf 'T%y%Y%m %s %T@ %C@ %p\0'
+/usr/bin/env find "$@" -type f -print0 2>/dev/null | /usr/bin/env xargs -0 -r sh -c {shlex.quote(opened)} sh sums
+/usr/bin/env find "$@" {_LINKS}
+"""
+    return (
+        "ah_pick() { ah_w=$1; shift; for ah_a; do case $ah_a in $ah_w*) printf '%s\\0' \"${ah_a#?}\" ;; esac; done; }\n"
+        + _each("t", tree)
+        + _each("l", _LIST)
+        + _each("btscdlkCD", _EXISTING)
+        + _each("k", _SUMS)
+        + _each("c", _CONTENTS.replace("@MOST@", str(CONTENTS_BYTES)))
+        + _each("d", _CONTENTS.replace("@MOST@", str(DOCUMENT_BYTES)))
+        + _each("C", opened, str(CONTENTS_BYTES))
+        + _each("D", opened, str(DOCUMENT_BYTES))
+    )

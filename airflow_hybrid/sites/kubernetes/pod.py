@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.errors import HostUnreachableError, LocationGoneError, SiteError
 from airflow_hybrid.model.clean_shell import CLEAN_SHELL
 from airflow_hybrid.schedulers.kubernetes import answers
@@ -38,17 +39,6 @@ if TYPE_CHECKING:
 
 FRAME_BYTES = 256 << 10
 _STDIN, _STDOUT, _STDERR, _STATUS = range(4)
-
-_BOOTSTRAP = (
-    'f(){ dd bs="$1" count=1 iflag=fullblock 2>/dev/null;};'
-    # a dot, so that the text's last line ends are kept
-    'read -r n&&s=$(f "$n";echo .)||exit 125;s=${s%.};'
-    # the frames are copied by a process of their own, which tells its id first: it has to end with the command, and
-    # of its end the shell need not tell
-    "exec 5>&2 2>/dev/null;"
-    '{ read -r p x </proc/self/stat;echo "$p";while read -r n&&[ "$n" -gt 0 ];do f "$n"||break;done;}|'
-    '{ read -r p;(exec 2>&5 5>&-;eval "$s");c=$?;kill "$p" 2>/dev/null;exit $c;}'
-)
 
 
 @dataclass(frozen=True)
@@ -109,7 +99,7 @@ class PodHost(Host):
             yield stream
 
     async def _open(self, stack: contextlib.AsyncExitStack, shown: str) -> aiohttp.ClientWebSocketResponse:
-        argv = [*CLEAN_SHELL, "-c", self.access.alive + _BOOTSTRAP]
+        argv = [*CLEAN_SHELL, "-c", self.access.alive + shell_text.load(__package__, "frames.sh")]
         for again in (False, True):
             pod = await self.access.pod(again)
             try:

@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_hybrid.removal.shell import functions
-from airflow_hybrid.shell_text import fill
+from airflow_hybrid import shell_text
+from airflow_hybrid.removal import shell as removal
 
 REUSE = "reuse"
 MOST_NAMES = 5000
@@ -66,7 +66,8 @@ def lookup_command(workdir: str, tool: str, task_directory: str) -> str:
     place = posixpath.join(workdir, REUSE)
     paths = {"T": task_directory, "R": place, "TOOL": posixpath.join(place, tool)}
     values = {name: shlex.quote(path) for name, path in paths.items()}
-    return fill(_LOOKUP, {**values, "MOST": str(MOST_NAMES + 1), "RECORD": str(RECORD_BYTES)})
+    values.update(MOST=str(MOST_NAMES + 1), RECORD=str(RECORD_BYTES))
+    return shell_text.filled(__package__, "lookup.sh", values)
 
 
 def lookup_input(keys: Sequence[str]) -> bytes:
@@ -103,7 +104,7 @@ def store_command(workdir: str) -> str:
     """Shell text that takes records from its stdin (:func:`store_input`)."""
     place, token = posixpath.join(workdir, REUSE), secrets.token_hex(6)
     values = {"R": shlex.quote(place), "K": token, "FILES": str(MOST_FILES), "RECORDS": str(MOST_RECORDS)}
-    return functions() + fill(_STORE, values)
+    return removal.functions() + shell_text.filled(__package__, "store.sh", values)
 
 
 def store_input(records: Mapping[str, Mapping[str, Any]]) -> bytes:
@@ -120,41 +121,3 @@ def _checked(key: str) -> str:
     if not _KEY.match(key):
         raise ValueError(f"not a key: {key!r}")
     return key
-
-
-_LOOKUP = r"""cat -- @T@/*/manifest 2>/dev/null
-echo '#known'
-ah_mine=
-if cd @TOOL@ 2>/dev/null && [ -O @R@ ] && [ ! -h @R@ ]; then ah_mine=yes; fi
-[ -z "$ah_mine" ] || cat r.* 2>/dev/null | cut -c 1-16 | head -n @MOST@
-echo '#records'
-[ -z "$ah_mine" ] || { cat; cat r.* 2>/dev/null; } |
-    awk '!all { if ($0 == "#") all = 1; else wanted[$0]; next }
-        length($0) < @RECORD@ { key = substr($0, 1, 64); if (key in wanted) last[key] = $0 }
-        END { for (key in last) print last[key] }'
-echo '#end'
-"""
-# the newest record of a key is the last one in the files in the order of their names
-_STORE = r"""umask 077
-ah_R=@R@ ah_N=new.@K@
-ah_make "$ah_R" && [ -O "$ah_R" ] && [ ! -h "$ah_R" ] && chmod 700 "$ah_R" && ah_new "$ah_R/$ah_N" || exit 73
-trap 'cd / && ah_rm "$ah_R" "$ah_N"' EXIT
-cd "$ah_R/$ah_N" && gzip -dc > all && awk '{ print substr($0, 18) > substr($0, 1, 16) }' all && rm all || exit 74
-ah_now=$(date +%s%N)
-for ah_tool in *; do
-    [ ! -h "$ah_R/$ah_tool" ] && mkdir -p "$ah_R/$ah_tool" && mv "$ah_tool" "$ah_R/$ah_tool/r.$ah_now.@K@" || exit 74
-    (
-        cd "$ah_R" && ah_marked && cd "$ah_tool" || exit # of an index that we did not make nothing is removed
-        set -- r.*
-        [ $# -gt @FILES@ ] || exit
-        exec 9>lock
-        flock -n 9 || exit
-        set -- r.*
-        for ah_last; do :; done
-        cat -- "$@" | tac | awk '!had[substr($0, 1, 64)]++' | head -n @RECORDS@ | tac > one || exit
-        mv -f one "$ah_last" || exit
-        for ah_file; do [ "$ah_file" = "$ah_last" ] || rm -f "$ah_file"; done
-    )
-done
-exit 0
-"""

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JsonValue, Question, SiteFacts
 from airflow_hybrid.model.outside import Outside
@@ -143,13 +144,9 @@ def look_command(path: str | None, variables: Sequence[str], task_directory: str
     :param path: the PATH that jobs have, where it is not the location's. Read its stdout by :func:`parse_look`.
     """
     shown = "\n".join(f"printf '{name}=%s\\n' \"${{{name}-}}\"" for name in variables)
-    change = "" if path is None else f"PATH={shlex.quote(path)}\n"
-    return (
-        _LOOK.replace("@VARIABLES@", shown)
-        .replace("@PATH@", change)
-        .replace("@BLOCKS@", str(LARGEST >> 9))
-        .replace("@T@", shlex.quote(task_directory))
-    )
+    change = "" if path is None else f"PATH={shlex.quote(path)}"
+    values = {"VARIABLES": shown, "PATH": change, "BLOCKS": str(LARGEST >> 9), "T": shlex.quote(task_directory)}
+    return shell_text.filled(__package__, "programs.sh", values)
 
 
 def parse_look(data: bytes) -> _Look:
@@ -179,59 +176,3 @@ def parse_look(data: bytes) -> _Look:
             path, _, interpreter = value.partition("\t")
             look.interpreters.setdefault(path, []).append(interpreter)
     return look
-
-
-_LOOK = r"""cat -- @T@/*/manifest 2>/dev/null
-echo '#environment'
-set -f
-umask
-@VARIABLES@
-echo '#found'
-@PATH@ah_program() { # the file that a shell runs for a name: ah_p
-    ah_rest=$PATH:
-    while [ -n "$ah_rest" ]; do
-        ah_p=${ah_rest%%:*}/$1
-        ah_rest=${ah_rest#*:}
-        if [ -f "$ah_p" ] && [ -x "$ah_p" ]; then return 0; fi
-    done
-    return 1
-}
-ah_interpreter() { # what runs the script $1
-    [ -x "$1" ] || return 0
-    # not by `read`: it takes a large file without a newline byte by byte
-    ah_first=$(head -c 250 "$1" 2>/dev/null | tr -d '\0' | head -n 1)
-    case $ah_first in '#!'*) ;; *) return 0 ;; esac
-    IFS=' ' read -r ah_runs ah_second ah_third ah_more <<AH
-${ah_first#??}
-AH
-    printf 'i %s\t%s\n' "$1" "$ah_runs"
-    case $ah_runs in */env) ;; *) return 0 ;; esac
-    for ah_word in "$ah_second" "$ah_third"; do
-        case $ah_word in '' | -* | *=*) continue ;; esac
-        if ah_program "$ah_word"; then printf 'i %s\t%s\n' "$1" "$ah_p"; fi
-        return 0
-    done
-}
-ah_all() {
-while IFS= read -r ah_line; do
-    ah_name=${ah_line#? }
-    case $ah_line in
-    w*) if ah_program "$ah_name"; then
-        printf 'w %s\t%s\n' "$ah_name" "$ah_p"
-        ah_interpreter "$ah_p"
-    fi ;;
-    c*) if command -v "$ah_name" >/dev/null 2>&1; then printf 'c %s\n' "$ah_name"; fi ;;
-    p*) if [ -d "$ah_name" ]; then printf 'd %s\n' "$ah_name"
-    elif [ -f "$ah_name" ]; then
-        printf 'f %s\n' "$ah_name"
-        ah_interpreter "$ah_name"
-    fi ;;
-    esac
-done
-}
-ah_said=$(ah_all)
-printf '%s\n' "$ah_said"
-printf '%s\n' "$ah_said" | sed -n 's/^f //p' | tr '\n' '\0' |
-    xargs -0 -r sh -c 'find -L "$@" -prune -size +@BLOCKS@ -print' sh | sed 's/^/b /'
-echo '#end'
-"""
