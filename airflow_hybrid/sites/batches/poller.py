@@ -13,7 +13,6 @@ import contextvars
 import logging
 import shlex
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +21,7 @@ from airflow_hybrid.errors import SiteError, StatusUnknownError
 from airflow_hybrid.schedulers.base import QueueView, Scheduler
 from airflow_hybrid.sites.batches.commands import evidence_snippet
 from airflow_hybrid.sites.hosts.base import Host, answers_up_to
+from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
 log = logging.getLogger(__name__)
 MOST_BATCHES = 200
@@ -312,14 +312,13 @@ class Poller:
             watch.fail(error)
 
 
-_POLLERS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[tuple[str, str, str], Poller]] = (
-    weakref.WeakKeyDictionary()
-)
+_POLLERS: PerLoop[tuple[str, str, str], Poller] = PerLoop()
+"""by deployment, key of the host, and name of the scheduler"""
 
 
 def poller(host: Host, scheduler: Scheduler, slowest_s: float = SLOWEST_S) -> Poller:
     """The running event loop's poller for a host and scheduler."""
-    pollers = _POLLERS.setdefault(asyncio.get_running_loop(), {})
+    pollers = _POLLERS.here()
     key = (host.deployment, host.key, scheduler.name)
     found = pollers.get(key)
     if found is None or not found._watches:  # an idle one may hold a host that was closed

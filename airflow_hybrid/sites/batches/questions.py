@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -15,6 +14,7 @@ from airflow_hybrid.sites.batches import answers, commands
 from airflow_hybrid.sites.batches.directory import Evidence
 from airflow_hybrid.sites.batches.poller import STATUS_BYTES
 from airflow_hybrid.sites.batches.submitted import BatchMeta, SubmittedBatch
+from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.base import JOB_BYTES, Host, answer_bytes, answers_up_to
 
 log = logging.getLogger(__name__)
@@ -114,13 +114,12 @@ class Questions:
 
     async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Repeat a question until it is answered; only errors that no repetition heals come through."""
-        pause = 1.0
+        backoff = Backoff(1.0, 30.0)
         while True:
             try:
                 return await ask()
             except SiteError as error:
                 if not error.retryable:
                     raise
-                log.warning("%s: asking again in %g s: %s", self.host.title, pause, error)
-            await asyncio.sleep(pause)
-            pause = min(30.0, pause * 2)
+                log.warning("%s: asking again in %g s: %s", self.host.title, backoff.next_s, error)
+            await backoff.pause()

@@ -25,6 +25,7 @@ from airflow_hybrid.sites.batches.results import Case, doubtful
 from airflow_hybrid.sites.batches.settling import ALIVE, NO_LOOK, Decision, Step, settle
 from airflow_hybrid.sites.batches.submitted import SubmittedBatch
 from airflow_hybrid.sites.hosts import probe
+from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.base import (
     JOB_BYTES,
     TASK_BYTES,
@@ -196,7 +197,7 @@ class JobQueue:
         :raises SiteError: only what no repetition heals: the host's key, a refused login.
         """
         batch = self._known.get(directory) or await self._describe(directory)
-        pause = 1.0
+        backoff = Backoff(1.0, 10.0)
         while True:
             polled = poller(self.host, self.scheduler, self._slowest_s)
             watch = polled.watch(directory, batch.ids, batch.total, progress)
@@ -211,8 +212,7 @@ class JobQueue:
                 if self.scheduler.leaves_elements and batch.total > 1 and not drained:
                     await self._drop_left_elements(batch)
                 return results
-            await asyncio.sleep(pause)  # the queue does not have it, and somebody knows it to be alive
-            pause = min(10.0, pause * 2)
+            await backoff.pause()  # the queue does not have it, and somebody knows it to be alive
 
     async def _describe(self, directory: str) -> SubmittedBatch:
         """The batch that another process submitted."""
@@ -229,7 +229,8 @@ class JobQueue:
 
         :param seen: what the poll read of the batch directory, if it did.
         """
-        began, pause, decision = time.monotonic(), 0.5, Decision(Step.LOOK_AGAIN, NO_LOOK)
+        began, decision = time.monotonic(), Decision(Step.LOOK_AGAIN, NO_LOOK)
+        backoff = Backoff(0.5, 10.0)
         while True:
             case = await self._look(batch, seen)
             seen = None
@@ -239,8 +240,7 @@ class JobQueue:
             if not case.account.heard and progress is not None:
                 ended = batch.total - len(case.unended)
                 progress(Progress(batch.total, ended, unknown=case.account.problem))
-            await asyncio.sleep(pause)
-            pause = min(10.0, pause * 2)
+            await backoff.pause()
         if decision.step is Step.WATCH:
             return None
         if decision.step is Step.WITHDRAW:
@@ -263,15 +263,15 @@ class JobQueue:
         :return: the evidence, with exit codes that came meanwhile; those of jobs that were ended by this do not count.
         """
         log.warning("%s: jobs of %s are lost; what may be left of them is ended", self.host.title, batch.directory)
-        pause = 1.0
+        backoff = Backoff(1.0, 30.0)
         while True:
             await self._questions.patiently(lambda: self._cancel_ids(batch))
             account = await self._questions.account(batch)
             if account.heard and not any(element.state in ALIVE for element in account.elements.values()):
                 break
-            log.warning("%s: %s may still run; looking again in %g s", self.host.title, batch.directory, pause)
-            await asyncio.sleep(pause)
-            pause = min(30.0, pause * 2)
+            again_s = backoff.next_s
+            log.warning("%s: %s may still run; looking again in %g s", self.host.title, batch.directory, again_s)
+            await backoff.pause()
         latest = await self._questions.evidence(batch)
         came = {i: ending for i, ending in latest.endings.items() if i in evidence.endings or not doubtful(ending)}
         return replace(latest, endings=came, present=evidence.present)
