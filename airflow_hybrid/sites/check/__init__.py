@@ -68,14 +68,7 @@ def fails(findings: Sequence[Finding]) -> bool:
 
 async def _deployment(deployments: Mapping[str, Deployment], name: str, timeout_s: float) -> list[Finding]:
     if deployments[name].managed and not deployments[name].token:
-        findings = Findings(name)
-        said, error, seconds = await timed(open_connector(deployments, name).deployable)
-        if error is not None:
-            findings.fail("connector", error, seconds)
-        else:
-            text = "it is deployed for each run and not there between runs"
-            findings.add("connector", OK if said else SKIP, f"{text}: {said}" if said else text, seconds)
-        return findings.found
+        return await _managed(deployments, name)
     try:
         connector = open_connector(deployments, name)
         hosts = await connector.hosts()
@@ -85,6 +78,20 @@ async def _deployment(deployments: Mapping[str, Deployment], name: str, timeout_
         return findings.found
     groups = await asyncio.gather(*(look_at(connector, host, timeout_s) for host in hosts))
     return [finding for group in groups for finding in group]
+
+
+async def _managed(deployments: Mapping[str, Deployment], name: str) -> list[Finding]:
+    """What is deployed for each run can only be asked whether it could be."""
+    findings = Findings(name)
+    tool, error, seconds = await timed(open_connector(deployments, name).deployable)
+    text = "it is deployed for each run and not there between runs"
+    if error is not None:
+        findings.fail("connector", error, seconds)
+    elif tool:
+        findings.add("connector", OK, f"{text}: {tool}", seconds)
+    else:
+        findings.add("connector", SKIP, text, seconds)
+    return findings.found
 
 
 async def look_at(connector: Connector, host: Host, timeout_s: float = TIMEOUT_S) -> list[Finding]:
@@ -115,8 +122,7 @@ async def _reach(findings: Findings, host: Host, timeout_s: float) -> bool:
     elif answer is not None:
         findings.add("reach", OK, host.title, seconds)
         if isinstance(host, SshHost):
-            key, problem, took = await timed(host.host_key)
-            findings.add("host key", OK if problem is None else WARN, key or (problem.message if problem else ""), took)
+            await _host_key(findings, host)
         if answer.exit_code == 0:
             user, _, name = answer.out.strip().partition("\n")
             findings.add("login", OK, f"{user} at {name or host.location}")
@@ -124,6 +130,14 @@ async def _reach(findings: Findings, host: Host, timeout_s: float) -> bool:
             findings.add("login", FAIL, f"`id` ended with {answer.exit_code}: {answer.err.strip()[-300:]}", 0.0,
                          "can the account run commands there (login shell, ForceCommand)?")  # fmt: skip
     return error is None and answer is not None and answer.exit_code == 0
+
+
+async def _host_key(findings: Findings, host: SshHost) -> None:
+    key, error, seconds = await timed(host.host_key)
+    if error is not None:
+        findings.add("host key", WARN, error.message, seconds)
+    else:
+        findings.add("host key", OK, key or "", seconds)
 
 
 async def _site(findings: Findings, connector: Connector, host: Host, timeout_s: float) -> None:

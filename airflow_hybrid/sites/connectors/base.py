@@ -93,11 +93,15 @@ class Connector(abc.ABC):
         Native options of the scheduler by their names in the file, and ``template``: the text of the service's
         Jinja2 template (that of no service where it has none of its own).
         """
+        options: dict[str, Any] = {}
         templates = self.deployment.templates
-        template = templates.get(service) if service is not None else None
-        template = templates.get("") if template is None else template
+        template = templates.get(service or "", templates.get(""))
+        if template is not None:
+            options["template"] = template
         mpi = self.deployment.config.get("mpi")
-        return {**({} if template is None else {"template": template}), **({"mpi": mpi} if mpi else {})}
+        if mpi:
+            options["mpi"] = mpi
+        return options
 
     @property
     def containers(self) -> JsonValue:

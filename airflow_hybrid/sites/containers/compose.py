@@ -78,8 +78,13 @@ def _probe(wanted: str | None) -> str:
 
 
 def _engines(command: str) -> str:
+    """The engines that a compose command may work with, the likely one first."""
     name = command.rsplit("/", 1)[-1]
-    return "podman" if name.startswith("podman") else "docker" if name.startswith("docker ") else "docker podman"
+    if name.startswith("podman"):
+        return "podman"
+    if name.startswith("docker "):
+        return "docker"
+    return "docker podman"
 
 
 class ComposeProject:
