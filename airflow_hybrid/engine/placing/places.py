@@ -132,17 +132,18 @@ class Places:
         return places
 
     async def _of(self, target: Target, one_of_many: bool, ask_all: bool) -> list[Place]:
-        found = self._places.get((target, one_of_many))
-        if found is None or any(place.down for place in found):
-            connector = open_connector(self.spec.deployments, target.deployment)
-            hosts = await connector.hosts(target.service)
-            alternatives = one_of_many or len(hosts) > 1
-            made = await asyncio.gather(
-                *(self._place(connector, host, target, alternatives, ask_all) for host in hosts)
-            )
-            known = {id(place.host): place for place in found or () if not place.down}
-            found = self._places[target, one_of_many] = [known.get(id(place.host), place) for place in made]
-        return found
+        """The places of a target. Those that were up are kept as they are; if one was down, all are looked at again."""
+        known = self._places.get((target, one_of_many))
+        if known is not None and not any(place.down for place in known):
+            return known
+        connector = open_connector(self.spec.deployments, target.deployment)
+        hosts = await connector.hosts(target.service)
+        alternatives = one_of_many or len(hosts) > 1
+        new = await asyncio.gather(*(self._place(connector, host, target, alternatives, ask_all) for host in hosts))
+        up = {id(place.host): place for place in known or () if not place.down}
+        places = [up.get(id(place.host), place) for place in new]
+        self._places[target, one_of_many] = places
+        return places
 
     async def _place(self, connector: Connector, host: Host, target: Target, alternatives: bool, ask: bool) -> Place:
         deployment = self.spec.deployments.get(target.deployment)

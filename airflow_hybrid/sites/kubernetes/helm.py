@@ -57,10 +57,11 @@ class Release:
         """Take it away, and wait until its objects are gone; one that is not there is no error."""
         await self._run("uninstall")
 
-    async def _run(self, action: str) -> Any:
+    async def _request(self, action: str) -> dict[str, Any]:
+        """What the process of Helm's library is asked to do."""
         config = self.config
         await self.cluster.connect()
-        asked = {
+        return {
             "action": action,
             "access": await self.cluster.access(),
             "namespace": self.cluster.namespace,
@@ -81,6 +82,9 @@ class Release:
             "create_namespace": bool(config.get("createNamespace")),
             "timeout_s": int(self.timeout_s),
         }
+
+    async def _run(self, action: str) -> Any:
+        request = await self._request(action)
         # the library needs a home, a path for login plugins and KUBECONFIG; nothing that is Airflow's own
         environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW__")}
         process = await asyncio.create_subprocess_exec(
@@ -88,7 +92,7 @@ class Release:
             stderr=asyncio.subprocess.PIPE, env=module_environment(environment),
         )  # fmt: skip
         try:
-            out, err = await asyncio.wait_for(_talk(process, asked), self.timeout_s + SLACK_S)
+            out, err = await asyncio.wait_for(_talk(process, request), self.timeout_s + SLACK_S)
         except asyncio.TimeoutError:
             raise DeployError(
                 f"helm {action} of {self.name} did not end within {self.timeout_s + SLACK_S:g} s", where=self._where,
@@ -133,10 +137,10 @@ class Release:
         )  # fmt: skip
 
 
-async def _talk(process: asyncio.subprocess.Process, asked: Mapping[str, Any]) -> tuple[bytes, bytes]:
+async def _talk(process: asyncio.subprocess.Process, request: Mapping[str, Any]) -> tuple[bytes, bytes]:
     """Ask, and keep stdin open until the answer is there: its end would end the process."""
     assert process.stdin and process.stdout and process.stderr
-    process.stdin.write(json.dumps(asked).encode() + b"\n")
+    process.stdin.write(json.dumps(request).encode() + b"\n")
     await process.stdin.drain()
     return await asyncio.gather(process.stdout.read(), process.stderr.read())
 
