@@ -17,13 +17,19 @@ say() { printf '%s\t%s\n' "$1" "$(printf %s "$2" | tr '\n\t' '  ')"; }
 say os "$(uname -srm 2>/dev/null)"
 say cores "$(nproc 2>/dev/null)"
 say memory "$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo 2>/dev/null)"
-say user "$(id -un 2>/dev/null)"
+u=$(id -un 2>/dev/null)
+say user "$u"
 for p in @TOOLS@; do if command -v "$p" >/dev/null 2>&1; then say have "$p"; else say lack "$p"; fi; done
 @GNU@
 command -v timeout >/dev/null 2>&1 && limit='timeout 10' || limit=
 for p in @RUNTIMES@; do
     command -v "$p" >/dev/null 2>&1 || continue
-    v=$($limit "$p" --version 2>&1 </dev/null | sed -n 's/^[^0-9]*\([0-9][0-9A-Za-z.+~-]*\).*/\1/p' | head -n 1)
+    # ch-run wants to know the user; the number of a process in a complaint is no version
+    if v=$($limit env USER="${USER:-$u}" "$p" --version 2>&1 </dev/null); then
+        v=$(printf '%s\n' "$v" | sed -n 's/^[^0-9]*\([0-9][0-9A-Za-z.+~-]*\).*/\1/p' | head -n 1)
+    else
+        v="(fails: $(printf '%s\n' "$v" | head -n 1))"
+    fi
     case $p in docker) $limit docker info >/dev/null 2>&1 </dev/null || v="$v (its daemon does not answer)" ;; esac
     say runtime "$p $v"
 done

@@ -55,6 +55,22 @@ async def test_programs_that_are_not_gnus_are_named(tmp_path: Path) -> None:
     assert [name for name in probe.missing if name != "flock"] == ["find -printf", "sha1sum -z"]  # some have flock
 
 
+@pytest.mark.parametrize("shell", EVERY_SHELL)
+async def test_the_version_of_a_container_program_is_what_it_says_when_it_works(shell: str, tmp_path: Path) -> None:
+    programs = {
+        "ch-run": "[ -n \"$USER\" ] || { echo 'ch-run[4711]: error: $USER not set' >&2; exit 1; }; echo 0.31",
+        "podman": "echo 'podman: error 13: no runtime' >&2; exit 1",
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    host = ShellHost(shell, {"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    host.environment.pop("USER", None)
+    probe = site_probe.parse((await host.run(site_probe.script("/tmp"))).out)
+    fakes = [line for line in probe.runtimes if line.split()[0] in programs]
+    assert fakes == ["podman (fails: podman: error 13: no runtime)", "ch-run 0.31"]
+
+
 @pytest.mark.parametrize(
     ("line", "free"),
     [
