@@ -79,7 +79,7 @@ class BatchScheduler(Scheduler):
     own_log = True
     element: str
     accepted: str
-    listed: str
+    listed: str = ""
     cancel: str
     never = re.compile(r"(?!)")
     for_good = re.compile(r"(?!)")
@@ -229,8 +229,12 @@ class BatchScheduler(Scheduler):
         return f'{begin}ah_start() {{\n    case $1 in\n{starts}\n    esac\n    ah_begin "$@"\n}}\n'
 
     def functions(self) -> str:
-        values = {"PROGRAMS": shlex.join(self.programs), "LISTED": self.listed, "CANCEL": self.cancel}
+        values = {"PROGRAMS": shlex.join(self.programs), "LISTED": self.list_jobs(), "CANCEL": self.cancel}
         return asking_functions() + shell_text.filled(__package__, "batch_functions.sh", values)
+
+    def list_jobs(self) -> str:
+        """What :attr:`listed` is."""
+        return self.listed
 
     def limits_command(self) -> str:
         if not self.limits:

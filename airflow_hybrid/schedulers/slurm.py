@@ -13,6 +13,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
@@ -78,21 +79,13 @@ ah_me=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-0}}${SLURM_ARRAY_TASK_ID:+_$SLURM_AR
 ah_restarts=${SLURM_RESTART_COUNT:-0}
 """
     accepted = "case ${ah_w%%;*} in *[!0-9]* | '') ;; *) ah_id=$ah_w ;; esac"
-    listed = r"""set -- ${ah_at:+-M "$ah_at"}
-    ah_l=$(ah_apart squeue -h "$@" -u "$(id -un)" -n "$ah_name" -t all -o %F) || { echo "$ah_l"; exit 2; }
-    ah_l=${ah_l%%#said*}
-    for ah_w in $ah_l; do case $ah_w in *[!0-9]*) ;; *) echo "$ah_w${ah_at:+;$ah_at} $ah_name"; ah_q=1 ;; esac done
-    [ -z "${ah_q:-}" ] || exit 0 # else it may have left the queue
-    ah_l=$(ah_apart sacct -n -X -P "$@" -u "$(id -un)" --name="$ah_name" -S now-7days -o JobID) ||
-        case $ah_l in *storage\ is\ disabled* | *not\ found*) ah_l= ;; *) echo "$ah_l"; exit 2 ;; esac
-    ah_l=${ah_l%%#said*}
-    for ah_w in $ah_l; do
-        case ${ah_w%%_*} in *[!0-9]* | '') ;; *) echo "${ah_w%%_*}${ah_at:+;$ah_at} $ah_name" ;; esac
-    done"""
     cancel = """case $ah_c in
         *';'*) scancel -M "${ah_c#*;}" "${ah_c%%;*}" ;;
         *) scancel "$ah_c" ;;
         esac"""
+
+    def list_jobs(self) -> str:
+        return shell_text.load(__package__, "slurm_listed.sh")
 
     def runner_tail(self, submission: Submission) -> str:
         if self.restarts(submission):

@@ -16,6 +16,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.errors import CommandError, ConfigError, DeployError
 from airflow_hybrid.sites.containers.inspect import (
     LIMIT_HINT,
@@ -199,19 +200,13 @@ class ComposeProject:
             raise DeployError(f"{self.name} could not be removed" + last_words(result.err), where=self.host.title)
 
     def _down_text(self) -> str:
-        engine = self.engine.program
-        where = f"--filter label={PROJECT}={self.name}"
-        return (
-            f"ids=$({self._ids()}) || exit;"
-            f'[ -z "$ids" ] || {engine} stop -t {STOP_S} $ids >/dev/null 2>&1;'
-            f'[ -z "$ids" ] || {engine} rm -f -v $ids >/dev/null || exit;'
-            f"for kind in network volume; do ids=$({engine} $kind ls -q {where}) || exit;"
-            f'[ -z "$ids" ] || {engine} $kind rm $ids >/dev/null || exit; done;'
-            # what podman-compose makes a pod of its own for
-            f'if [ {engine} = podman ]; then ids=$({engine} pod ls -q --filter name="^pod_{self.name}$");'
-            f'[ -z "$ids" ] || {engine} pod rm -f $ids >/dev/null || exit; fi;'
-            f'[ -z "$({self._ids()})" ]'
-        )
+        values = {
+            "ENGINE": self.engine.program,
+            "LABEL": f"label={PROJECT}={self.name}",
+            "STOP_S": str(STOP_S),
+            "NAME": self.name,
+        }
+        return shell_text.filled(__package__, "compose_down.sh", values)
 
     # --- commands ---------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.containers import RUNTIMES, Archives, Runtime, detect
 from airflow_hybrid.errors import SiteError, UnsupportedError
 from airflow_hybrid.model.containers import OUTDIR, ImageSource, ReadyImage
@@ -170,33 +171,30 @@ def obtain_command(
 
     :param shared: where an archive of the image is to be for the nodes of a cluster.
     """
-    lines = [
-        f"{removal.functions()}{removal.make(places.folder)} && cd {shlex.quote(places.folder)} || exit 73",
-        f"exec 9>>{source.digest}.lock",
-        "flock 9 || exit 73",
-        "export USER=${USER:-$(id -un)}",
-        f"ah_log={source.digest}.log",
-        "ah_state=present",
-        f"if ! ah_said=$( exec 2>&1 </dev/null\n{runtime.permitted(source, places)}\n); then",
-        """    echo "#ah refused"; printf '%s\\n' "$ah_said"; exit 0""",
-        "fi",
-        f"if ! {{ {runtime.present(reference)}; }}; then",
-        f"    if ( {runtime.obtain(source, places)}",
-        '    ) >"$ah_log" 2>&1 </dev/null; then ah_state=obtained',
-        '    else echo "#ah failed"; tail -c 2000 "$ah_log"; exit 0; fi',
-        "fi",
-    ]
-    save = runtime.save(reference, f"{shared}.new") if shared else None
-    if save:
-        new, path = shlex.quote(f"{shared}.new"), shlex.quote(str(shared))
-        clear = [removal.remove(f"{shared}.new"), removal.remove(str(shared))]
-        lines += [
-            f"if [ ! -s {path} ] || [ $ah_state = obtained ]; then",
-            f'    if ( {clear[0]} && {save} && {clear[1]} && mv -- {new} {path} ) >"$ah_log" 2>&1 </dev/null; then :',
-            '    else echo "#ah failed"; tail -c 2000 "$ah_log"; exit 0; fi',
-            "fi",
-        ]
-    return "\n".join([*lines, 'echo "#ah $ah_state"\n'])
+    values = {
+        "MAKE": removal.make(places.folder),
+        "FOLDER": shlex.quote(places.folder),
+        "DIGEST": source.digest,
+        "PERMITTED": runtime.permitted(source, places),
+        "PRESENT": runtime.present(reference),
+        "OBTAIN": runtime.obtain(source, places),
+        "ARCHIVE": _archive(runtime.save(reference, f"{shared}.new"), shared) if shared else "",
+    }
+    return removal.functions() + shell_text.filled(__package__, "obtain.sh", values)
+
+
+def _archive(save: str | None, path: str) -> str:
+    """The part of :func:`obtain_command` that writes an archive; ``""``: the runtime has none."""
+    if not save:
+        return ""
+    values = {
+        "NEW": shlex.quote(f"{path}.new"),
+        "PATH": shlex.quote(path),
+        "CLEAR_NEW": removal.remove(f"{path}.new"),
+        "CLEAR_PATH": removal.remove(path),
+        "SAVE": save,
+    }
+    return shell_text.filled(__package__, "archive.sh", values)
 
 
 def _no_runtime(host: Host, source: ImageSource, wanted: Wanted, found: detect.Found) -> UnsupportedError:
