@@ -42,14 +42,18 @@ ODDLY_NAMED = (
 )  # fmt: skip
 # whose sites are looked at after each test; those of the others after each module
 LOOKED_AT_OFTEN = ("contract", "system/at_sites/test_hostile_values.py")
+# folders in whose tests a warning is an error; elsewhere libraries warn of what real sites do
+WARNINGS_FAIL = ("unit", "security")
 SITE_FIXTURES = ("_bed", "testbed", "grid", "kube")
 WATCH = Watch()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by the fixtures they use, and run the slow folders last."""
+    """Mark tests by the fixtures they use, only show warnings of real sites, and run the slow folders last."""
     here = Path(__file__).parent
     for item in items:
+        if not any(item.path.is_relative_to(here / folder) for folder in WARNINGS_FAIL):
+            item.add_marker(pytest.mark.filterwarnings("default"))
         if "testbed" in getattr(item, "fixturenames", ()):
             item.add_marker("testbed")
         if "airflow" in getattr(item, "fixturenames", ()):
