@@ -66,6 +66,8 @@ def test_the_lock_file_names_public_indexes_only() -> None:
     assert [u for u in urls if not u.startswith("https://files.pythonhosted.org/")] == []
 
 
+# deprecated, and still what shows how Airflow has read the metadata of the package
+@pytest.mark.filterwarnings("ignore:ProvidersManager.hooks is deprecated")
 def test_the_connection_type_has_a_legal_name_and_keeps_its_old_one(caplog: pytest.LogCaptureFixture) -> None:
     from airflow.models.connection import Connection
     from airflow.providers_manager import ProvidersManager
