@@ -137,14 +137,16 @@ class JobQueue:
     async def _max_array(self, jobs: int | None) -> int:
         """Most elements of one array here; asked once per host and process, and only when it may matter."""
         limits = self.scheduler.limits_command()
-        if not limits or (jobs is not None and jobs <= DEFAULT_MAX_ARRAY):
-            return min(_max_arrays.get(self._site, DEFAULT_MAX_ARRAY), DEFAULT_MAX_ARRAY) if jobs else DEFAULT_MAX_ARRAY
+        if jobs is not None and (jobs <= DEFAULT_MAX_ARRAY or not limits):
+            return min(_max_arrays.get(self._site, DEFAULT_MAX_ARRAY), DEFAULT_MAX_ARRAY)
+        if not limits:
+            return DEFAULT_MAX_ARRAY
         if self._site not in _max_arrays:
             answer = await self.host.run(limits, label="largest array")
-            found = self.scheduler.parse_max_array(answer.out) if answer.exit_code == 0 else None
-            if found is None:
+            largest = self.scheduler.parse_max_array(answer.out) if answer.exit_code == 0 else None
+            if largest is None:
                 return DEFAULT_MAX_ARRAY
-            _max_arrays[self._site] = found
+            _max_arrays[self._site] = largest
         return _max_arrays[self._site]
 
     def _prepare(self, batch: Batch, max_array: int) -> Prepared:
