@@ -20,6 +20,7 @@ from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import image_names, percent_decoded, percent_encoded
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.model.locations import Location, normal
+from airflow_hybrid.model.walking import files, is_file, objects
 
 HINT = (
     f"if it may: set {ROOTS_VARIABLE} of Airflow's processes to the folders (or URL prefixes) that documents may read "
@@ -145,15 +146,7 @@ def _is_shared(folder: str, airflow: AirflowFolders) -> bool:
 
 def docker_requirements(value: Any) -> Iterator[Mapping[str, Any]]:
     """Every DockerRequirement in a process, or in a list of requirements."""
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from docker_requirements(item)
-    elif isinstance(value, Mapping):
-        if value.get("class") == "DockerRequirement":
-            yield value
-        for item in value.values():
-            if isinstance(item, list | tuple | Mapping):
-                yield from docker_requirements(item)
+    return (item for item in objects(value) if item.get("class") == "DockerRequirement")
 
 
 def check_image(requirement: Mapping[str, Any], roots: Roots, where: str) -> None:
@@ -198,20 +191,12 @@ def _image_problem(requirement: Mapping[str, Any]) -> str | None:
 
 def located(value: Any) -> Iterator[Mapping[str, Any]]:
     """Every File and Directory object in a value or document that has a location (or a path)."""
-    if isinstance(value, list | tuple):
-        for item in value:
-            yield from located(item)
-    elif isinstance(value, Mapping):
-        if is_located(value):
-            yield value
-        for item in value.values():
-            if isinstance(item, list | tuple | Mapping):
-                yield from located(item)
+    return (item for item in files(value) if is_located(item))
 
 
 def is_located(value: Mapping[str, Any]) -> bool:
     """Whether it is a File or Directory object that has a location (or a path)."""
-    return value.get("class") in ("File", "Directory") and isinstance(value.get("location", value.get("path")), str)
+    return is_file(value) and isinstance(value.get("location", value.get("path")), str)
 
 
 class Known:

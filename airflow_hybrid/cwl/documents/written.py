@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, cast
 
 from cwl_utils import sandboxjs
@@ -24,6 +24,7 @@ from airflow_hybrid.cwl.javascript.node import EVAL_TIMEOUT_S
 from airflow_hybrid.cwl.type_names import describe
 from airflow_hybrid.cwl.validation import is_valid
 from airflow_hybrid.errors import CwlError, UnsupportedError
+from airflow_hybrid.model.walking import files
 from airflow_hybrid.printable import shortened
 
 _JAVASCRIPT = "InlineJavascriptRequirement"
@@ -64,19 +65,13 @@ def _check_defaults(process: Process) -> None:
     types = {field.name: field.type for field in schema.fields}
     for port in process.tool["inputs"]:
         name, default = shortname(port["id"]), port.get("default")
-        if default is None or _is_file(default) or is_valid(types[name], default):
+        has_files = next(files(default), None) is not None  # their locations are judged elsewhere
+        if default is None or has_files or is_valid(types[name], default):
             continue
         where = position(port) or position(process.tool)
         wanted = describe(readable(port["type"], _definitions(process)))
         shown = shortened(json.dumps(default, default=str), _SHOWN_CHARS)
         raise CwlError(f"the default of input {name!r} must be {wanted}, not {shown}", where=where)
-
-
-def _is_file(value: Any) -> bool:
-    """Whether there is a File or Directory in a value: its location is judged elsewhere."""
-    if isinstance(value, Mapping):
-        return value.get("class") in ("File", "Directory") or any(_is_file(item) for item in value.values())
-    return isinstance(value, list) and any(_is_file(item) for item in value)
 
 
 def _definitions(process: Process) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from airflow_hybrid.cwl.messages import TOO_DEEP
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue, not_json, percent_encoded
 from airflow_hybrid.model.locations import is_uri
+from airflow_hybrid.model.walking import map_files
 
 
 def load_inputs(path: str, *, base: str | None = None, cache_dir: Path | None = None) -> CwlObject:
@@ -44,7 +45,7 @@ def load_inputs(path: str, *, base: str | None = None, cache_dir: Path | None = 
 
 def resolve_paths(value: CwlObject, folder: str) -> CwlObject:
     """A copy in which Files and Directories have absolute locations; relative ones start at ``folder``."""
-    resolved: CwlObject = _resolve(value, folder)
+    resolved: CwlObject = map_files(lambda item: _resolved(item, folder), value)
     return resolved
 
 
@@ -104,23 +105,16 @@ def _plain(value: Any) -> JsonValue:
     return str(value)
 
 
-def _resolve(value: JsonValue, folder: str) -> JsonValue:
-    if isinstance(value, list):
-        return [_resolve(item, folder) for item in value]
-    if not isinstance(value, dict):
-        return value
-    resolved = {key: _resolve(item, folder) for key, item in value.items()}
-    if value.get("class") in ("File", "Directory"):
-        if isinstance(value.get("path"), str) and "location" not in value:
-            resolved.pop("path")
-            path = value["path"]
-            resolved["location"] = path if is_uri(path) else _uri(path, folder)
-        elif isinstance(value.get("location"), str) and not is_uri(value["location"]) and value["location"][:2] != "_:":
-            # a relative URI reference: already percent-encoded
-            resolved["location"] = (
-                f"file://{posixpath.normpath(posixpath.join(percent_encoded(folder), value['location']))}"
-            )
-    return resolved
+def _resolved(item: CwlObject, folder: str) -> CwlObject:
+    """A File or Directory whose location is absolute."""
+    location, path = item.get("location"), item.get("path")
+    if isinstance(path, str) and "location" not in item:
+        del item["path"]
+        item["location"] = path if is_uri(path) else _uri(path, folder)
+    elif isinstance(location, str) and not is_uri(location) and not location.startswith("_:"):
+        # a relative URI reference: already percent-encoded
+        item["location"] = f"file://{posixpath.normpath(posixpath.join(percent_encoded(folder), location))}"
+    return item
 
 
 def _uri(path: str, folder: str) -> str:

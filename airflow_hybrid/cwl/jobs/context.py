@@ -14,6 +14,7 @@ from cwltool.context import RuntimeContext
 from airflow_hybrid.cwl.javascript import node
 from airflow_hybrid.cwl.jobs.site import JobSite
 from airflow_hybrid.cwl.values.file_values import as_changed, members_of
+from airflow_hybrid.model.walking import is_file
 
 NOWHERE = "/nonexistent"
 
@@ -146,6 +147,4 @@ class HybridBuilder(Builder):
 def _are_files(value: Any) -> bool:
     """Whether a value is a File or Directory, or a list of nothing but these."""
     items = value if isinstance(value, list) else [value]
-    return bool(items) and all(
-        isinstance(item, Mapping) and item.get("class") in ("File", "Directory") for item in items
-    )
+    return bool(items) and all(is_file(item) for item in items)

@@ -30,6 +30,7 @@ from airflow_hybrid.cwl.jobs.runtime import HybridJob, HybridTool
 from airflow_hybrid.cwl.jobs.settled_inputs import SettledInputs
 from airflow_hybrid.cwl.jobs.site import JobSite
 from airflow_hybrid.cwl.jobs.site_paths import Inside, JobFiles
+from airflow_hybrid.cwl.values.file_values import placed_files
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FactsNeeded, JobScript, Resources, SiteFacts, percent_decoded
 from airflow_hybrid.model.containers import ImageSource, ReadyImage
@@ -178,16 +179,16 @@ class PendingJob:
         """The Files and Directories that must be at the location: those in the inputs (secondary files too) and
         those that an InitialWorkDirRequirement names outright. Each location once; literals are not among them.
         """
-        found: dict[str, CwlObject] = {}
-        _gather(self.inputs, found)
         literal = self.tool.notes.get("workdir")
         if literal is None:
             requirement, _ = self.tool.get_requirement("InitialWorkDirRequirement")
             literal = [] if requirement is None else [requirement.get("listing")]
             self.tool.notes["workdir"] = literal
-        _gather(literal, found)
-        check_used(list(found.values()))
-        return list(found.values())
+        by_location: dict[str, CwlObject] = {}
+        for item in placed_files([self.inputs, literal]):
+            by_location.setdefault(item["location"], cast(CwlObject, item))
+        check_used(list(by_location.values()))
+        return list(by_location.values())
 
     # --- once it is placed ------------------------------------------------------------------------------------
 
@@ -324,19 +325,3 @@ class PendingJob:
         self, *, prefix: str = "", reads_document: bool = False
     ) -> contextlib.AbstractContextManager[None]:
         return clear_errors(self.label, self._context.owner, prefix=prefix, reads_document=reads_document)
-
-
-def _gather(value: Any, found: dict[str, CwlObject]) -> None:
-    if isinstance(value, list):
-        for item in value:
-            _gather(item, found)
-    elif isinstance(value, Mapping):
-        located = False
-        if value.get("class") in ("File", "Directory"):
-            location = value.get("location", "_:")
-            if not location.startswith("_:"):
-                located = True
-                found.setdefault(location, cast(CwlObject, value))
-        for key, item in value.items():
-            if not (located and key == "listing") and isinstance(item, list | Mapping):
-                _gather(item, found)

@@ -13,6 +13,7 @@ from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FileFact, not_json, percent_decoded
 from airflow_hybrid.model.files import SPECIAL
 from airflow_hybrid.model.locations import tidy_path
+from airflow_hybrid.model.walking import map_outermost_files
 
 MOST_MEMBERS = 100_000
 """of a folder, where links in it make it seem larger than it is"""
@@ -22,13 +23,7 @@ _DERIVED_FIELDS = ("path", "dirname", "nameroot", "nameext")
 
 def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
     """Make an output value fit for others: locations as URIs, size and checksum, no paths of the job's site."""
-    if isinstance(value, list):
-        return [publish(item, site, to_uri) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    if value.get("class") not in ("File", "Directory"):
-        return {key: publish(item, site, to_uri) for key, item in value.items()}
-    return _published(value, site, to_uri)
+    return map_outermost_files(lambda item: _published(item, site, to_uri), value)
 
 
 def _published(value: Mapping[str, Any], site: JobSite, to_uri: Callable[[str], str]) -> CwlObject:

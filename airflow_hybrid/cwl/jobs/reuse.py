@@ -26,6 +26,7 @@ from airflow_hybrid.cwl.jobs.runtime import plain_data
 from airflow_hybrid.cwl.names import STEP_PATH
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, JobScript, JsonValue
+from airflow_hybrid.model.walking import map_files, map_outermost_files
 
 _VERSION = 4
 """grows when the meaning of a key or a record changes"""
@@ -170,16 +171,14 @@ class _Tool:
         return found
 
     def _without_locations(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self._without_locations(item) for item in value]
-        if not isinstance(value, dict):
-            return value
-        found = {key: self._without_locations(item) for key, item in value.items()}
-        location = value.get("location")
-        if value.get("class") in ("File", "Directory") and isinstance(location, str) and location[:2] != "_:":
-            found["location"] = len(self.locations)
+        return map_files(self._without_location, value)
+
+    def _without_location(self, item: CwlObject) -> CwlObject:
+        location = item.get("location")
+        if isinstance(location, str) and not location.startswith("_:"):
+            item["location"] = len(self.locations)
             self.locations.append(location)
-        return found
+        return item
 
 
 def _content(value: Any, contents: Mapping[str, str], within: tuple[str, str] | None = None) -> Any:
@@ -188,12 +187,12 @@ def _content(value: Any, contents: Mapping[str, str], within: tuple[str, str] | 
     :param within: location and content of the directory that a listing is of.
     :raises KeyError: it is not known.
     """
-    if isinstance(value, list):
-        return [_content(item, contents, within) for item in value]
-    if not isinstance(value, Mapping):
-        return value
+    return map_outermost_files(lambda item: _content_of(item, contents, within), value)
+
+
+def _content_of(value: Mapping[str, Any], contents: Mapping[str, str], within: tuple[str, str] | None) -> Any:
     location = value.get("location")
-    if value.get("class") not in ("File", "Directory") or not isinstance(location, str):
+    if not isinstance(location, str):
         return {key: _content(item, contents, within) for key, item in value.items()}
     if location.startswith("_:"):
         content: Any = None  # a literal: its other fields are all of it
@@ -202,12 +201,12 @@ def _content(value: Any, contents: Mapping[str, str], within: tuple[str, str] | 
     else:
         content = contents[location]
     inner = (location, str(content)) if value["class"] == "Directory" and content is not None else None
-    found = {
+    fields = {
         key: _content(item, contents, inner if key == "listing" else None)
         for key, item in value.items()
         if key != "location"
     }
-    return {"file": content, "fields": found}
+    return {"file": content, "fields": fields}
 
 
 def _replaced(value: Any, paths: JobPaths) -> Any:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-from collections.abc import Mapping
 from typing import Any
 
 from airflow_hybrid.cwl.documents.default_files import NULL_DEVICE, is_null_device
 from airflow_hybrid.cwl.values.file_values import with_lists, with_size, without_changed_place
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model.locations import Location, normal
+from airflow_hybrid.model.walking import map_files
 
 _RUNTIME_FIELDS = ("path", "dirname")
 
@@ -32,18 +32,10 @@ class SettledInputs:
 
         :raises CwlError: a file cannot have such a location or name.
         """
-        return with_size(self._settle(value))
-
-    def _settle(self, value: Any) -> Any:
-        if isinstance(value, list):
-            return [self._settle(item) for item in value]
-        if not isinstance(value, Mapping):
-            return value
-        item = without_changed_place({key: self._settle(entry) for key, entry in value.items()})
-        return self._file(item) if item.get("class") in ("File", "Directory") else item
+        return with_size(map_files(self._file, value))
 
     def _file(self, value: dict[str, Any]) -> dict[str, Any]:
-        item = with_lists(value)
+        item = with_lists(without_changed_place(value))
         if is_null_device(item):
             item = {"class": "File", "basename": posixpath.basename(NULL_DEVICE), "contents": ""}
         if "location" not in item and "path" in item:

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from airflow_hybrid.cwl.jobs.site_fs import SiteFs
 from airflow_hybrid.cwl.jobs.site_paths import Inside, JobFiles, SitePaths
 from airflow_hybrid.model import SiteFacts
+from airflow_hybrid.model.walking import files
+
+_CONTENT = {"File": "contents", "Directory": "listing"}
+"""what a literal of a class has"""
 
 
 class JobSite(SitePaths):
@@ -27,16 +31,9 @@ class JobSite(SitePaths):
         """Give the File and Directory literals in the value of an output's expression a location, by which cwltool
         and this site know them.
         """
-        if isinstance(value, list):
-            for item in value:
-                self.name_literals(item)
-        if not isinstance(value, dict):
-            return
-        for item in value.values():
-            self.name_literals(item)
-        if value.get("location") or value.get("path"):
-            return
-        kind, content = value.get("class"), {"File": "contents", "Directory": "listing"}
-        if kind in content and content[kind] in value:
-            value["location"] = f"_:output-{len(self.classes)}"
-            self.classes[value["location"]] = kind
+        for item in files(value):
+            if item.get("location") or item.get("path") or _CONTENT[item["class"]] not in item:
+                continue
+            location = f"_:output-{len(self.classes)}"
+            cast("dict[str, Any]", item)["location"] = location
+            self.classes[location] = item["class"]

@@ -6,13 +6,16 @@ from __future__ import annotations
 import contextlib
 import os
 import posixpath
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 from airflow_hybrid.model import JsonValue, percent_decoded
 from airflow_hybrid.model.locations import Location, local_path
+from airflow_hybrid.model.walking import files, is_file, map_files
 
 _LISTS = ("secondaryFiles", "listing")
+_OF_CWLTOOL = ("path", "dirname", "nameroot", "nameext", "writable")
+"""fields that cwltool adds for its own use"""
 
 
 def with_lists(item: dict[str, Any]) -> dict[str, Any]:
@@ -26,15 +29,9 @@ def clean(value: Any, *, contents: bool = False, listing: bool = False) -> JsonV
     :param contents: keep the contents of Files that have a location (a workflow's input with ``loadContents``).
     :param listing: keep the listings of Directories that have one (a workflow's input with ``loadListing``).
     """
-    if isinstance(value, list | tuple):
-        return [clean(item, contents=contents, listing=listing) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    kept = {key: clean(item, contents=contents, listing=listing) for key, item in value.items()}
-    if kept.get("class") in ("File", "Directory"):
-        kept = with_lists(kept)
-        for key in ("path", "dirname", "nameroot", "nameext", "writable"):
-            kept.pop(key, None)
+
+    def cleaned(item: dict[str, Any]) -> dict[str, Any]:
+        kept = {key: entry for key, entry in with_lists(item).items() if key not in _OF_CWLTOOL}
         if str(kept.get("location", "")).startswith("_:") or _is_changed(kept, {}):
             del kept["location"]
         elif "location" in kept:
@@ -42,22 +39,19 @@ def clean(value: Any, *, contents: bool = False, listing: bool = False) -> JsonV
                 kept.pop("listing", None)
             if not contents:
                 kept.pop("contents", None)
-    return kept
+        return kept
+
+    return map_files(cleaned, value)
 
 
 def members_of(value: Any) -> dict[str, frozenset[str]]:
     """What is listed of the Directories in a value: their locations -> those of their members."""
-    found: dict[str, frozenset[str]] = {}
-    pending = [value]
-    while pending:
-        current = pending.pop()
-        if isinstance(current, list):
-            pending.extend(current)
-        elif isinstance(current, Mapping):
-            if current.get("class") == "Directory" and current.get("location") and current.get("listing") is not None:
-                found[str(current["location"])] = frozenset(str(item.get("location")) for item in current["listing"])
-            pending.extend(item for item in current.values() if isinstance(item, list | Mapping))
-    return found
+    members: dict[str, frozenset[str]] = {}
+    for item in files(value):
+        if item["class"] == "Directory" and item.get("location") and item.get("listing") is not None:
+            locations = frozenset(str(member.get("location")) for member in item["listing"])
+            members.setdefault(str(item["location"]), locations)
+    return members
 
 
 def as_changed(value: Any, members: Mapping[str, frozenset[str]]) -> Any:
@@ -67,11 +61,7 @@ def as_changed(value: Any, members: Mapping[str, frozenset[str]]) -> Any:
 
     :param members: what was listed before, where it is known (:func:`members_of`).
     """
-    if isinstance(value, list):
-        return [as_changed(item, members) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    return without_changed_place({key: as_changed(entry, members) for key, entry in value.items()}, members)
+    return map_files(lambda item: without_changed_place(item, members), value)
 
 
 def without_changed_place(item: dict[str, Any], members: Mapping[str, frozenset[str]] | None = None) -> dict[str, Any]:
@@ -102,30 +92,36 @@ def _is_changed(item: Mapping[str, Any], members: Mapping[str, frozenset[str]]) 
 
 def named(value: Any) -> Any:
     """A copy in which every File has what expressions may ask for: basename, nameroot and nameext."""
-    if isinstance(value, list):
-        return [named(item) for item in value]
-    if not isinstance(value, Mapping):
-        return value
-    item = {key: named(entry) for key, entry in value.items()}
-    if item.get("class") in ("File", "Directory"):
-        item = with_lists(item)
-        if not item.get("basename") and "location" in item:
-            item["basename"] = posixpath.basename(Location.parse(item["location"]).path.rstrip("/"))
-        if item["class"] == "File" and "basename" in item:
-            item["nameroot"], item["nameext"] = posixpath.splitext(item["basename"])
+    return map_files(_named, value)
+
+
+def _named(value: dict[str, Any]) -> dict[str, Any]:
+    item = with_lists(value)
+    if not item.get("basename") and "location" in item:
+        item["basename"] = posixpath.basename(Location.parse(item["location"]).path.rstrip("/"))
+    if item["class"] == "File" and "basename" in item:
+        item["nameroot"], item["nameext"] = posixpath.splitext(item["basename"])
     return item
+
+
+def placed_files(value: Any) -> Iterator[Mapping[str, Any]]:
+    """The Files and Directories in a value that are somewhere, and no literals; not what is listed of such folders."""
+    return (item for item in files(value, skip=_is_listed) if _is_somewhere(item))
+
+
+def _is_listed(item: Mapping[str, Any], key: str) -> bool:
+    return key == "listing" and is_file(item) and _is_somewhere(item)
+
+
+def _is_somewhere(item: Mapping[str, Any]) -> bool:
+    return not item.get("location", "_:").startswith("_:")
 
 
 def with_size(value: JsonValue) -> JsonValue:
     """Add the size of local Files of a default, for expressions that ask for it."""
-    if isinstance(value, list):
-        for item in value:
-            with_size(item)
-    elif isinstance(value, dict):
-        path = local_path(str(value.get("location", ""))) if value.get("class") == "File" else None
-        if path is not None and "size" not in value:
+    for item in files(value):
+        path = local_path(str(item.get("location", ""))) if item["class"] == "File" else None
+        if path is not None and "size" not in item:
             with contextlib.suppress(OSError):
-                value["size"] = os.stat(path).st_size
-        for item in value.values():
-            with_size(item)
+                cast("dict[str, Any]", item)["size"] = os.stat(path).st_size
     return value

@@ -9,6 +9,7 @@ import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import urljoin
 
 from airflow_hybrid.cwl.documents.default_files import NULL_DEVICE, is_null_device
@@ -16,6 +17,7 @@ from airflow_hybrid.cwl.values.file_values import with_lists
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue, percent_decoded, percent_encoded
 from airflow_hybrid.model.locations import Location, local_path, normal, scheme_of
+from airflow_hybrid.model.walking import files
 
 _SHA1 = re.compile(r"sha1\$[0-9a-f]{40}")
 _SCHEMES = ("file", "http", "https", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "wasb", "adl", "ftp", "hybrid")
@@ -154,25 +156,23 @@ def measure(value: JsonValue, name: str, checksum: bool) -> None:
     :param name: of the input, for messages.
     :raises InputError: a checksum is wrong, or a file cannot be read.
     """
-    if isinstance(value, list):
-        for item in value:
-            measure(item, name, checksum)
+    for item in files(value, skip=lambda _, key: key == "listing"):
+        path = local_path(item.get("location", "")) if item["class"] == "File" else None
+        if path is not None:
+            _measure(cast(CwlObject, item), path, name, checksum)
+
+
+def _measure(item: CwlObject, path: str, name: str, checksum: bool) -> None:
+    try:
+        item["size"] = os.stat(path).st_size
+        digest = f"sha1${_sha1(path)}" if checksum else None
+    except OSError as error:
+        raise InputError(f"input {name!r}: {path}: {_reason(error)}") from error
+    if digest is None:
         return
-    if not isinstance(value, dict):
-        return
-    if value.get("class") == "File" and (path := local_path(value.get("location", ""))) is not None:
-        try:
-            value["size"] = os.stat(path).st_size
-            found = f"sha1${_sha1(path)}" if checksum else None
-        except OSError as error:
-            raise InputError(f"input {name!r}: {path}: {_reason(error)}") from error
-        if found is not None:
-            if _SHA1.fullmatch(str(value.get("checksum", ""))) and value["checksum"] != found:
-                raise InputError(f"input {name!r}: the checksum of {path} is {found}, not {value['checksum']}")
-            value["checksum"] = found
-    for key, item in value.items():
-        if key != "listing":
-            measure(item, name, checksum)
+    if _SHA1.fullmatch(str(item.get("checksum", ""))) and item["checksum"] != digest:
+        raise InputError(f"input {name!r}: the checksum of {path} is {digest}, not {item['checksum']}")
+    item["checksum"] = digest
 
 
 def _reason(error: OSError | ValueError) -> str:

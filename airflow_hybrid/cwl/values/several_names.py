@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from airflow_hybrid.cwl.values.file_values import placed_files
 from airflow_hybrid.model import CwlObject, percent_decoded
+from airflow_hybrid.model.walking import map_outermost_files
 
 _OTHER = "as-"
 _SPELLED = re.compile(rf"/{_OTHER}\d+/\.\.(?=/)")
@@ -21,9 +23,9 @@ _SPELLED = re.compile(rf"/{_OTHER}\d+/\.\.(?=/)")
 
 def told_apart(inputs: CwlObject) -> CwlObject:
     """A job order in which no location stands for two objects; the order itself where that is so already."""
-    found = list(_located(inputs))
-    folders = {item["location"] for item in found if item["class"] == "Directory"}
-    if len({item["location"] for item in found}) == len(found) and not folders:
+    items = list(placed_files(inputs))
+    folders = {item["location"] for item in items if item["class"] == "Directory"}
+    if len({item["location"] for item in items}) == len(items) and not folders:
         return inputs
     names = _Names(folders)
     return {key: names.apart(value, "") for key, value in inputs.items()}
@@ -43,12 +45,9 @@ class _Names:
 
     def apart(self, value: Any, holder: str) -> Any:
         """:param holder: key of the literal folder, or of the respelled file, that the value belongs to."""
-        if isinstance(value, list):
-            return [self.apart(item, holder) for item in value]
-        if not isinstance(value, Mapping):
-            return value
-        if value.get("class") not in ("File", "Directory"):
-            return {key: self.apart(item, holder) for key, item in value.items()}
+        return map_outermost_files(lambda item: self._file_apart(item, holder), value)
+
+    def _file_apart(self, value: Mapping[str, Any], holder: str) -> CwlObject:
         item = dict(value)
         literal = item["location"].startswith("_:")
         if not literal:
@@ -89,17 +88,3 @@ class _Names:
 def _looks(item: Mapping[str, Any]) -> Any:
     secondary = tuple((entry["location"], _looks(entry)) for entry in item.get("secondaryFiles") or ())
     return item["basename"], secondary
-
-
-def _located(value: Any) -> Iterator[Mapping[str, Any]]:
-    """The objects of a job order that have a location; not what is listed of folders that have one."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _located(item)
-    elif isinstance(value, Mapping):
-        located = value.get("class") in ("File", "Directory") and not value["location"].startswith("_:")
-        if located:
-            yield value
-        for key, item in value.items():
-            if not (located and key == "listing") and isinstance(item, list | Mapping):
-                yield from _located(item)
