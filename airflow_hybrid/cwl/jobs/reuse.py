@@ -28,7 +28,7 @@ from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, JobScript, JsonValue
 from airflow_hybrid.model.walking import map_files, map_outermost_files
 
-_VERSION = 4
+_VERSION = 5
 """grows when the meaning of a key or a record changes"""
 _CWLTOOL = version("cwltool")
 _SHA1 = re.compile(r"sha1\$([0-9a-f]{40})\Z")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_hybrid.engine.placing.places import Place
-from airflow_hybrid.model import CwlObject, FileRef, SiteFacts
+from airflow_hybrid.model import CwlObject, FileRef, SiteFacts, walking
 
 
 def tree_digest(facts: SiteFacts, path: str) -> str | None:
@@ -37,28 +37,24 @@ def described(value: CwlObject, place: Place, task: str) -> dict[str, Any] | Non
     files: list[tuple[str, int, str]] = []
     trees: list[tuple[str, str]] = []
 
-    def plain(item: Any) -> Any:
-        if isinstance(item, list):
-            return [plain(entry) for entry in item]
-        if not isinstance(item, Mapping):
+    def with_path(item: CwlObject) -> CwlObject:
+        if "location" not in item:
             return item
-        kept = {key: plain(entry) for key, entry in item.items() if key != "location"}
-        if item.get("class") in ("File", "Directory") and "location" in item:
-            ref = FileRef.parse(item["location"])
-            if (ref.deployment, ref.location) != (place.host.deployment, place.host.location):
-                raise ValueError("an output is elsewhere")
-            if item["class"] == "File":
-                files.append((ref.path, int(item["size"]), str(item["checksum"])))
-            else:
-                digest = tree_digest(place.facts, ref.path)
-                if digest is None:
-                    raise ValueError("not all of a folder is known")
-                trees.append((ref.path, digest))
-            kept["path"] = ref.path
-        return kept
+        ref = FileRef.parse(item.pop("location"))
+        if (ref.deployment, ref.location) != (place.host.deployment, place.host.location):
+            raise ValueError("an output is elsewhere")
+        if item["class"] == "File":
+            files.append((ref.path, int(item["size"]), str(item["checksum"])))
+        else:
+            digest = tree_digest(place.facts, ref.path)
+            if digest is None:
+                raise ValueError("not all of a folder is known")
+            trees.append((ref.path, digest))
+        item["path"] = ref.path
+        return item
 
     try:
-        return {"outputs": plain(value), "files": files, "trees": trees, "task": task}
+        return {"outputs": walking.map_files(with_path, value), "files": files, "trees": trees, "task": task}
     except (ValueError, KeyError):
         return None
 
@@ -80,23 +76,18 @@ def is_sound(record: Mapping[str, Any]) -> bool:
 
 
 def _names_only(value: Any, described: set[str]) -> bool:
-    if isinstance(value, list):
-        return all(_names_only(item, described) for item in value)
-    if not isinstance(value, dict):
-        return True
-    if value.get("class") in ("File", "Directory") and (
-        "location" in value or ("path" in value and value["path"] not in described)
-    ):
-        return False
-    return all(_names_only(item, described) for item in value.values())
+    for item in walking.files(value):
+        if "location" in item or ("path" in item and item["path"] not in described):
+            return False
+    return True
 
 
 def with_locations(value: Any, place: Place) -> Any:
-    if isinstance(value, list):
-        return [with_locations(item, place) for item in value]
-    if not isinstance(value, dict):
-        return value
-    kept = {key: with_locations(item, place) for key, item in value.items()}
-    if value.get("class") in ("File", "Directory") and "path" in value:
-        kept["location"] = place.uri(kept.pop("path"))
-    return kept
+    """The outputs of a record as they are handed on: Files and Directories have locations in place of paths."""
+
+    def located(item: CwlObject) -> CwlObject:
+        if "path" in item:
+            item["location"] = place.uri(item.pop("path"))
+        return item
+
+    return walking.map_files(located, value)
