@@ -13,7 +13,7 @@ help:
 	@echo 'make ui       keep that Airflow running, to look at it in a browser'
 	@echo 'make test     all tests; those on real sites where the machine can hold them (root on Debian)'
 	@echo 'make unit     the quick tests only'
-	@echo 'make coverage the branches that the unit tests take, and the floor for them'
+	@echo 'make coverage the unit tests, and which branches of the package they take'
 	@echo 'make faults   kills and outages of every component, the long ones included'
 	@echo 'make contract the contract of connectors, for deployments that are containers, too'
 	@echo 'make shells   the contract and the scripts of ours with /bin/sh being dash, bash, busybox, ksh and zsh'
@@ -46,7 +46,7 @@ test: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(UNIT)
 
-# branches of the package that the unit tests take; the floor is in pyproject.toml
+# lines and branches of the package that the unit tests take
 .PHONY: coverage
 coverage: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/unit -n 6 --cov --cov-report term:skip-covered $(ARGS)
