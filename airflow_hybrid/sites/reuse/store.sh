@@ -15,8 +15,17 @@ ah_R=@R@ ah_N=new.@K@ ah_most=@FILES@
 trap 'cd / && ah_rm "$ah_R" "$ah_N"' EXIT
 { cd "$ah_R/$ah_N" && gzip -dc >all && awk '{ print substr($0, 18) > substr($0, 1, 16) }' all && rm all; } || exit 74
 ah_now=$(date +%s%N)
+case $ah_now in *[!0-9]*) ah_now=$(date +%s)000000000 ;; esac # busybox has no nanoseconds
 for ah_tool in *; do
-    { [ ! -h "$ah_R/$ah_tool" ] && mkdir -p "$ah_R/$ah_tool" && mv "$ah_tool" "$ah_R/$ah_tool/r.$ah_now.@K@"; } || exit 74
+    { [ ! -h "$ah_R/$ah_tool" ] && mkdir -p "$ah_R/$ah_tool"; } || exit 74
+    # behind all files that are there, whatever the clock says
+    for ah_last in "$ah_R/$ah_tool"/r.*; do :; done
+    ah_last=${ah_last##*/r.} ah_at=$ah_now
+    case ${ah_last%%.*} in
+    '' | *[!0-9]*) ;;
+    *) [ "${ah_last%%.*}" -lt "$ah_now" ] || ah_at=$((${ah_last%%.*} + 1)) ;;
+    esac
+    mv "$ah_tool" "$ah_R/$ah_tool/r.$ah_at.@K@" || exit 74
     (
         # of an index that we did not make nothing is removed
         { cd "$ah_R" && ah_marked && cd "$ah_tool"; } || exit

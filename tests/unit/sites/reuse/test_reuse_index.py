@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from airflow_hybrid.sites.closing import close_all
 from airflow_hybrid.sites.connectors import open_connector
 from airflow_hybrid.sites.hosts.base import CommandResult, Host
 from airflow_hybrid.sites.reuse import index as module
+from airflow_hybrid.sites.reuse.commands import store_command, store_input
 from airflow_hybrid.sites.reuse.index import ReuseIndex, reuse_index
 
 TOOL, OTHER = "a" * 16, "b" * 16
@@ -156,3 +159,14 @@ def test_many_small_files_of_records_become_one_and_the_newest_counts(
 
     on_a_location(tmp_path, monkeypatch, body)
     assert len(list((tmp_path / "reuse" / TOOL).glob("r.*"))) <= 4
+
+
+def test_what_is_written_later_is_the_newest_whatever_the_clock_says(tmp_path: Path) -> None:
+    # of a site whose date counts no nanoseconds; then its clock is set back
+    for number, second in enumerate((100, 100, 99)):
+        clock = f"date() {{ case $1 in *N) echo {second}%N ;; *) echo {second} ;; esac; }}\n"
+        records = store_input({key: {"number": number} for key in keys(TOOL, 0)})
+        subprocess.run(["sh", "-c", clock + store_command(str(tmp_path))], input=records, check=True)
+    files = sorted((tmp_path / "reuse" / TOOL).glob("r.*"))
+    assert [file.name.split(".")[1] for file in files] == ["100000000000", "100000000001", "100000000002"]
+    assert [json.loads(file.read_text().partition(" ")[2])["number"] for file in files] == [0, 1, 2]
