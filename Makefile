@@ -46,7 +46,7 @@ test: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(UNIT)
 
-# lines and branches of the package that the unit tests take
+# lines and branches of the package that the unit tests take; fewer than the floor in pyproject.toml are an error
 .PHONY: coverage
 coverage: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/unit -n 6 --cov --cov-report term:skip-covered $(ARGS)
