@@ -13,6 +13,7 @@ from airflow_hybrid.engine.site_faults import site_faults, with_what_is_there
 from airflow_hybrid.engine.step_run import JobProgress, StepRun
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FactsNeeded, JsonValue, LineageEntry, Question
+from airflow_hybrid.model.walking import files
 from airflow_hybrid.printable import printable
 
 MOST_LEFT_OUT = 20
@@ -118,14 +119,9 @@ def _failure(run: StepRun, progress: JobProgress, site_fault: str) -> Failure:
 
 
 def _produced(value: JsonValue) -> list[LineageEntry]:
-    found: list[LineageEntry] = []
-    if isinstance(value, dict):
-        if value.get("class") in ("File", "Directory") and "location" in value:
-            uri, size = value["location"], int(value.get("size") or 0)
-            found.append(LineageEntry(uri, uri, "produced", size, 0.0, value.get("checksum")))
-        for item in value.values():
-            found.extend(_produced(item))
-    elif isinstance(value, list):
-        for item in value:
-            found.extend(_produced(item))
-    return found
+    entries: list[LineageEntry] = []
+    for item in files(value):
+        if "location" in item:
+            uri, size = item["location"], int(item.get("size") or 0)
+            entries.append(LineageEntry(uri, uri, "produced", size, 0.0, item.get("checksum")))
+    return entries

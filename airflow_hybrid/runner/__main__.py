@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.errors import ConfigError, HybridError, JobFailedError, UnsupportedError
 from airflow_hybrid.model.locations import is_uri, local_path, path_or_uri
+from airflow_hybrid.model.walking import map_files
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 from airflow_hybrid.runner import arguments
 from airflow_hybrid.runner.arguments import PROGRAM_VARIABLE, try_folder
@@ -281,15 +282,14 @@ def _failure(result: RunResult, folder: Path, is_kept: bool) -> HybridError:
 
 def _with_paths(value: Any) -> Any:
     """Local files and folders also by ``path``, as cwltool prints them."""
-    if isinstance(value, list):
-        return [_with_paths(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    found = {key: _with_paths(item) for key, item in value.items()}
-    location = str(found.get("location", ""))
-    if found.get("class") in ("File", "Directory") and (path := local_path(location)) is not None:
-        found["path"] = path
-    return found
+    return map_files(_with_path, value)
+
+
+def _with_path(item: CwlObject) -> CwlObject:
+    path = local_path(str(item.get("location", "")))
+    if path is not None:
+        item["path"] = path
+    return item
 
 
 if __name__ == "__main__":

@@ -9,11 +9,12 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
+from airflow_hybrid.model.walking import outermost_files
 from airflow_hybrid.operators.gather.copies import copy_file, copy_folder
 from airflow_hybrid.operators.gather.listing import Item, entry_of, listing_of, measure
 from airflow_hybrid.operators.gather.outdir import Merged, Outdir, numbered
@@ -59,8 +60,8 @@ class Plan:
         self._literals: list[tuple[str, Item]] = []
         self._renamed: list[OtherName] = []
         """``given`` is a path in the tree"""
-        for item in files_of(self.value):
-            self._place(item, "")
+        for item in outermost_files(self.value):
+            self._place(cast(Item, item), "")
 
     @property
     def is_empty(self) -> bool:
@@ -206,8 +207,8 @@ class Plan:
             else:
                 item["listing"] = self._members(merged, path)
 
-        for item in files_of(self.value):
-            describe(item)
+        for item in outermost_files(self.value):
+            describe(cast(Item, item))
 
     def _members(self, merged: Merged, path: str) -> list[JsonValue]:
         """What is in a folder that was brought: not what was in the folder that it was merged into."""
@@ -278,18 +279,6 @@ def here(uri: str, deployments: Mapping[str, Deployment]) -> FileRef | None:
         deployment is not None and deployment.type == "local" and not deployment.config.get("run_as")
     )
     return ref if local else None
-
-
-def files_of(value: JsonValue) -> Iterator[Item]:
-    """The Files and Directories in a value, without what is in or beside them."""
-    if isinstance(value, dict):
-        if value.get("class") in ("File", "Directory"):
-            yield value
-            return
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from files_of(item)
 
 
 def _stat(path: str, *, folder: bool) -> os.stat_result:
