@@ -39,7 +39,7 @@ outputs: {}
 """
 GOOD = {"document": "broken_tool.cwl", "step": "/", "deployment": "here", "more": ""}
 CASES: dict[str, tuple[dict[str, str], tuple[str, ...]]] = {
-    "cwl": ({**GOOD, "document": "broken.cwl"}, ("broken.cwl:5:7", "'type'")),
+    "cwl": ({**GOOD, "document": "broken.cwl"}, ("broken.cwl:5:7", "there is no type 'intt' (did you mean 'int'?)")),
     "types": ({**GOOD, "document": "broken_types.cwl"}, ("broken_types.cwl:", "string", "int")),
     "step": ({**GOOD, "step": "/brokn_tool"}, ("broken_step.yml:7", "/brokn_tool", "did you mean", "/broken_tool")),
     "deployment": ({**GOOD, "deployment": "hre"}, ("broken_deployment.yml:8", "hre", "here")),
