@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+from airflow_hybrid.sites.batches.poller import end_pollers
 from airflow_hybrid.sites.connectors.registry import close_connectors
+from airflow_hybrid.sites.hosts.local import processes_started
 from airflow_hybrid.sites.reuse.index import write_all
 
 
 async def close_all() -> None:
     """Finish what is pending, and close the connections of the running event loop; to be called before it ends."""
     await write_all()
+    await end_pollers()
     await close_connectors()
+    await processes_started()

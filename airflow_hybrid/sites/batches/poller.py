@@ -24,6 +24,8 @@ from airflow_hybrid.sites.hosts.base import Host, answers_up_to
 from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
 log = logging.getLogger(__name__)
+END_S = 1.0
+"""after so long a poll that goes on is cancelled again: ``asyncio.wait_for`` of Python 3.11 may lose a cancellation"""
 MOST_BATCHES = 200
 """in one command: its text is one argument of a process, at most 128 KiB"""
 FASTEST_S, SLOWEST_S = 0.3, 10.0
@@ -168,6 +170,8 @@ class Poller:
         self._wake.set()
         if self._task is None or self._task.done():
             self._task = asyncio.ensure_future(self._run())
+            _RUNNING.here()[self._task] = self._task
+            self._task.add_done_callback(_RUNNING.here().pop)
         try:
             await watch.done
         finally:
@@ -314,6 +318,8 @@ class Poller:
 
 _POLLERS: PerLoop[tuple[str, str, str], Poller] = PerLoop()
 """by deployment, key of the host, and name of the scheduler"""
+_RUNNING: PerLoop[asyncio.Task[None], asyncio.Task[None]] = PerLoop()
+"""tasks of pollers that have not ended, those included that :data:`_POLLERS` no longer has"""
 
 
 def poller(host: Host, scheduler: Scheduler, slowest_s: float = SLOWEST_S) -> Poller:
@@ -324,3 +330,11 @@ def poller(host: Host, scheduler: Scheduler, slowest_s: float = SLOWEST_S) -> Po
     if found is None or not found._watches:  # an idle one may hold a host that was closed
         found = pollers[key] = Poller(host, scheduler, slowest_s)
     return found
+
+
+async def end_pollers() -> None:
+    """End the polls of the running event loop, the commands included that are under way; nobody waits for them."""
+    while running := list(_RUNNING.here()):
+        for task in running:
+            task.cancel()
+        await asyncio.wait(running, timeout=END_S)

@@ -24,12 +24,26 @@ from airflow_hybrid.sites.hosts.base import (
     first_line,
     whole,
 )
+from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
 ARGUMENT_LIMIT = 60_000
 """characters of shell text that are given as an argument"""
 END_S = 5.0
 """how long a command that was killed may take to end"""
 _KEEP = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SHELL")
+_Starting = asyncio.Future[asyncio.subprocess.Process]
+_STARTING: PerLoop[_Starting, _Starting] = PerLoop()
+"""processes that are being started"""
+
+
+async def processes_started() -> None:
+    """Wait until every process that the running event loop is starting has started, which takes milliseconds.
+
+    A loop that ends meanwhile cancels the task in which asyncio connects the process's pipes, and then waits for ever
+    (Python 3.11; https://github.com/python/cpython/issues/119710).
+    """
+    while starting := list(_STARTING.here()):
+        await asyncio.wait(starting)
 
 
 def clean_environment(more: Sequence[str] = ()) -> dict[str, str]:
@@ -76,6 +90,8 @@ class LocalHost(Host):
 
     async def _start(self, command: str) -> asyncio.subprocess.Process:
         starting = asyncio.ensure_future(self._begin(command))
+        _STARTING.here()[starting] = starting
+        starting.add_done_callback(_STARTING.here().pop)
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:  # a process that nobody holds would run on

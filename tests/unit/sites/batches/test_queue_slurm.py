@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from airflow_hybrid.sites.batches import queue as queue_
 from airflow_hybrid.sites.batches import settling
 from airflow_hybrid.sites.batches.queue import JobQueue, Progress
+from airflow_hybrid.sites.closing import close_all
 from tests.unit.sites.batches.fake_slurm import FakeSlurm
 from tests.unit.sites.shell_hosts import ShellHost, batch
 
@@ -34,8 +35,9 @@ def host(slurm: FakeSlurm) -> ShellHost:
 
 
 @pytest.fixture
-def queue(host: ShellHost) -> JobQueue:
-    return JobQueue(host, SlurmScheduler(), grace_s=1.0)
+async def queue(host: ShellHost) -> AsyncIterator[JobQueue]:
+    yield JobQueue(host, SlurmScheduler(), grace_s=1.0)
+    await close_all()
 
 
 @pytest.fixture(autouse=True)
