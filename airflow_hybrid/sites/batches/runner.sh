@@ -27,7 +27,7 @@ if [ -r /proc/uptime ]; then
 else
     ah_now() { ah_t=$(($(date +%s) * 100)); }
 fi
-ah_loaded=' ' ah_failed=0 ah_reserved='' ah_signal='' ah_memory='' ah_slots=''
+ah_loaded=' ' ah_failed=0 ah_reserved='' ah_signal='' ah_memory='' ah_slots='' ah_last='' ah_last_said=''
 # a shell that waits for a job hears of a signal when the job has ended: it is noted beside the exit code
 ah_signals() {
     for ah_x in TERM INT HUP USR1 USR2 XCPU; do
@@ -77,8 +77,9 @@ ah_own() {
     echo "airflow_hybrid: there is no folder for locks of this host, not in /tmp and not in $ah_B" >&2
     return 1
 }
-# -> ah_memory: where the kernel counts what it killed here for lack of memory (cgroups(7), v2, v1)
+# -> ah_memory, ah_kills: where the kernel counts what it killed here for lack of memory (cgroups(7), v2, v1)
 ah_find_memory() {
+    ah_kills=0
     [ -r /proc/self/cgroup ] || return 0
     while IFS=: read -r ah_x ah_y ah_path; do
         case ,$ah_y, in
@@ -88,6 +89,7 @@ ah_find_memory() {
         esac
         [ ! -r "$ah_path" ] || ah_memory=$ah_path
     done </proc/self/cgroup
+    ah_count_kills
 }
 # -> ah_kills
 ah_count_kills() {
@@ -177,7 +179,6 @@ ah_run() {
         ;;
     esac
     ah_t0=$ah_t
-    ah_count_kills
     ah_kills0=$ah_kills
     (
         ah_note_tool
@@ -194,12 +195,32 @@ ah_run() {
     ah_count_kills
     ah_marks=${ah_signal:+ $ah_signal}
     [ "$ah_kills" = "$ah_kills0" ] || ah_marks="$ah_marks oom=$((ah_kills - ah_kills0))"
-    ah_note "$ah_code $((ah_t - ah_t0))$ah_marks node=$ah_node"
+    # a signal so soon after the job before had ended may have been on its way when that ended
+    [ -z "$ah_signal" ] || [ $((ah_t - ah_t0)) -gt 100 ] || ah_doubt
+    ah_last=$ah_i ah_last_said="$ah_code $((ah_t - ah_t0))$ah_marks"
+    ah_note "$ah_last_said node=$ah_node"
+}
+# Adds the runner's signal to what was noted of the job that ended last. Processes are signalled one after the other: a
+# tool that ends itself when it is signalled may be faster than the signal to its runner.
+ah_doubt() {
+    case $ah_last:$ah_last_said in : | *[A-Z]*) return 0 ;; esac
+    ah_this=$ah_i ah_i=$ah_last
+    ah_note "$ah_last_said $ah_signal node=$ah_node"
+    ah_i=$ah_this
+}
+# before an element ends that ran a job: a signal that is on its way is waited for
+ah_leave() {
+    [ -n "$ah_signal$ah_last" ] || return 0
+    [ -n "$ah_signal" ] || sleep 0.1 2>/dev/null # not every sleep knows parts of a second
+    [ -z "$ah_signal" ] || ah_doubt
 }
 # run the job $1; 1 if another runner has it
 ah_take() {
     [ -e "c/$1" ] && return 1
-    ah_stop && exit "$ah_failed"
+    if ah_stop; then
+        ah_leave
+        exit "$ah_failed"
+    fi
     set -C
     if { true >"c/$1"; } 2>/dev/null; then
         set +C
@@ -254,16 +275,17 @@ ah_element() {
     [ "$ah_restarts" = 0 ] || ah_again
     [ -e c/all ] && return "$ah_failed"
     ah_take "$ah_first"
-    ah_j=$ah_n # from the end, where elements start last
-    while [ $((ah_t - ah_began)) -lt "$ah_pack" ]; do
-        [ -z "$ah_signal" ] || return "$ah_failed" # who was signalled may be begun again, and has then work left
+    # from the end, where elements start last; who was signalled may be begun again, and has then work left
+    ah_j=$ah_n
+    while [ $((ah_t - ah_began)) -lt "$ah_pack" ] && [ -z "$ah_signal" ]; do
         ah_j=$((ah_j - 1))
         if [ $ah_j -lt 0 ]; then
             true >|c/all
             ah_drained
-            return "$ah_failed"
+            break
         fi
         ah_take $ah_j
     done
+    ah_leave
     return "$ah_failed"
 }

@@ -318,6 +318,19 @@ def test_a_runner_that_is_signalled_says_so_and_begins_nothing_more(shell: str, 
     assert not (folder / "c/all").exists()
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_tool_that_hears_of_the_end_before_its_runner_does_is_doubted(shell: str, jobs: int, tmp_path: Path) -> None:
+    # the first of two; what signals the runner stands for a scheduler that signals one process after the other
+    script = "[ -e ../../first ] && exit 0; : >../../first; { sleep 0.05; kill -TERM $PPID; } >&- 2>&- & exit 0"
+    made = batch(f"{tmp_path}/T/a", jobs, lambda i: ("sh", "-c", script if i == 0 else "sleep 0.3"))
+    folder = run(shell, made, environment=ELEMENT)
+    text = subprocess.run(["sh", "-c", evidence_command(str(folder), False)], capture_output=True, text=True).stdout
+    endings = parse_evidence(text).endings
+    assert {index: (ending.exit_code, ending.signal) for index, ending in endings.items()} == dict.fromkeys(
+        range(jobs), (0, "TERM")
+    )
+
+
 def test_a_requeued_element_begins_a_job_anew_that_a_signal_ended(shell: str, tmp_path: Path) -> None:
     made = batch(f"{tmp_path}/T/a", 2, lambda i: ("true",))
     folder = run(shell, made, environment=ELEMENT, pack_s=0)
