@@ -32,8 +32,16 @@ class PreloadListener:
         try:
             import jinja2.ext  # noqa: F401 - Airflow makes an environment per task, which imports it
 
+            # what tasks import when they run
+            import airflow_hybrid.cwl.given.checks
+            import airflow_hybrid.cwl.given.run_inputs
+            import airflow_hybrid.cwl.validation
             import airflow_hybrid.engine
-            import airflow_hybrid.operators.gather.gathering  # noqa: F401
+            import airflow_hybrid.operators.gather.gathering
+            import airflow_hybrid.sites.closing
+            import airflow_hybrid.sites.connectors.clusters
+            import airflow_hybrid.sites.connectors.hosts
+            import airflow_hybrid.sites.hosts.user  # noqa: F401
             from airflow_hybrid.cwl import preload
             from airflow_hybrid.dag import hybrid_dag as dag
 

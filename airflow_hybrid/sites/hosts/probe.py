@@ -120,7 +120,7 @@ def build(questions: Iterable[Question], trees: Sequence[str], bases: Sequence[s
             raise ValueError(f"not an absolute path: {path!r}")
     stdin = "".join(f"{ask}{path}\0" for ask, path in items).encode(errors="surrogateescape")
     inner = f"/usr/bin/env xargs -0 -r sh -c {shlex.quote(_inner())} sh"
-    return f"export LC_ALL=C\n{gnu_programs.checks()}{inner}\nprintf '#end\\0'\n", stdin
+    return f"export LC_ALL=C\n{gnu_programs.checks()}{_CHOICE}{inner}\nprintf '#end\\0'\n", stdin
 
 
 def _root_of(tree: str, bases: set[str]) -> str:
@@ -143,6 +143,14 @@ def _sealed(path: str, root: str) -> str:
         raise ValueError(f"{path!r} is not below {root!r}")
     return f"{root}{SEAL}{path[len(root) + 1 :]}"
 
+
+_CHOICE = """ah_opener=sh
+if command -v bash >/dev/null 2>&1 && [ "$(ulimit -n)" -ge 256 ] 2>/dev/null; then ah_opener='-n 100 bash'; fi
+export ah_opener
+unset BASH_ENV # a file that bash would read first
+"""
+_OPENER = "$ah_opener"
+"""the shell of `probe_open.sh`, after an option of xargs: bash can have many files open at a time"""
 
 # T/U: type, type of what a link leads to, mode, size, mtime, ctime, path (T: seen in a folder; U: asked for, links
 # followed)
@@ -168,16 +176,16 @@ _EXISTING = r"""/usr/bin/env find -L "$@" -maxdepth 0 '(' -type f -o -type d ')'
 """.replace("{look}", shlex.quote(_LOOK))
 
 
-def _each(asks: str, script: str, first: str = "") -> str:
+def _each(asks: str, script: str, first: str = "", *, shell: str = "sh") -> str:
     """Run a script over the items that were given with one of these letters, after a first argument."""
-    return f"ah_pick '[{asks}]' \"$@\" | /usr/bin/env xargs -0 -r sh -c {shlex.quote(script)} sh {first}\n"
+    return f"ah_pick '[{asks}]' \"$@\" | /usr/bin/env xargs -0 -r {shell} -c {shlex.quote(script)} sh {first}\n"
 
 
 @functools.cache
 def _inner() -> str:
     opened = shell_text.load(__package__, "probe_open.sh")
     tree = rf"""/usr/bin/env find "$@" -printf 'T%y%Y%m %s %T@ %C@ %p\0'
-/usr/bin/env find "$@" -type f -print0 2>/dev/null | /usr/bin/env xargs -0 -r sh -c {shlex.quote(opened)} sh sums
+/usr/bin/env find "$@" -type f -print0 2>/dev/null | /usr/bin/env xargs -0 -r {_OPENER} -c {shlex.quote(opened)} sh sums
 /usr/bin/env find "$@" {_LINKS}
 """
     return (
@@ -188,6 +196,6 @@ def _inner() -> str:
         + _each("k", _SUMS)
         + _each("c", _CONTENTS.replace("@MOST@", str(CONTENTS_BYTES)))
         + _each("d", _CONTENTS.replace("@MOST@", str(DOCUMENT_BYTES)))
-        + _each("C", opened, str(CONTENTS_BYTES))
-        + _each("D", opened, str(DOCUMENT_BYTES))
+        + _each("C", opened, str(CONTENTS_BYTES), shell=_OPENER)
+        + _each("D", opened, str(DOCUMENT_BYTES), shell=_OPENER)
     )

@@ -14,7 +14,7 @@ from airflow_hybrid.model.files import SPECIAL
 _OWNER_MAY_EXECUTE = 0o100
 SEAL = "/./"
 """in a path: nothing behind it is reached by a link"""
-_OPENED = re.compile(rb"([0-9a-f]{40}) [ *](/dev/fd/[3-9])\Z")
+_OPENED = re.compile(rb"([0-9a-f]{40}) [ *](/dev/fd/[0-9]{1,3})\Z")
 _OK = b"\0#ok\0"
 """behind the bytes of files, where all could be read"""
 _SUM = re.compile(rb"([0-9a-f]{40}) [ *](/.*)\Z", re.DOTALL)

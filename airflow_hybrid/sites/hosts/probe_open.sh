@@ -1,7 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Reads files <root>/./<rest>: seven at a time are opened; the system then says which files these are, and only if they are
-# what they should be, they are read. (A process for each file would cost a second for a thousand of them.)
+# Reads files <root>/./<rest>: some at a time are opened; the system then says which files these are, and only if they are
+# what they should be, they are read. (A process for each file would cost a second for a thousand of them.) Every shell can
+# have seven of them open; bash a hundred, and gets no more.
 #
 # $1: `sums`, or how many bytes of each; further: paths.
 # stdout: records, each with a NUL behind it: `KDESCRIPTOR PATH` of what was opened; `XPATH` of what is not what it should be,
@@ -13,14 +14,20 @@
 
 ah_what=$1
 shift
-exec 3</dev/null 4</dev/null 5</dev/null 6</dev/null 7</dev/null 8</dev/null 9</dev/null
 ah_root=. ah_end='
 '
-ah_with() { "$@" 3<&3 4<&4 5<&5 6<&6 7<&7 8<&8 9<&9; } # some shells keep theirs to themselves
+if [ -n "${BASH_VERSION:-}" ]; then
+    ah_most=100 ah_first=20 # its own are from 10 on
+    ah_with() { "$@"; }
+else
+    ah_most=7 ah_first=3
+    exec 3</dev/null 4</dev/null 5</dev/null 6</dev/null 7</dev/null 8</dev/null 9</dev/null
+    ah_with() { "$@" 3<&3 4<&4 5<&5 6<&6 7<&7 8<&8 9<&9; } # some shells keep theirs to themselves
+fi
 ah_singly() { for ah_x; do ah_files "$ah_x"; done; }
-# at most seven
+# at most $ah_most
 ah_files() {
-    ah_n=3 ah_want= ah_open= ah_odd=
+    ah_n=$ah_first ah_want= ah_open= ah_odd=
     for ah_a; do
         if [ "${ah_a%%/./*}" != "$ah_root" ]; then
             ah_root=${ah_a%%/./*}
@@ -60,7 +67,7 @@ ah_read() {
         printf '\0#ok\0'
     fi
 }
-while [ $# -gt 7 ]; do
+while [ $# -gt $ah_most ]; do
     ah_files "$1" "$2" "$3" "$4" "$5" "$6" "$7"
     shift 7
 done

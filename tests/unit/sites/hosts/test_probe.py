@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -21,9 +22,17 @@ from tests.unit.sites.shell_hosts import EVERY_SHELL, ShellHost
 NAMES = ["plain", "-n", "a b", "new\nline", "q'\"$x`", "back\\slash", "é\U0001f600", "*", ".hidden", "\udcff raw"]
 
 
-@pytest.fixture(params=EVERY_SHELL)
+class NarrowHost(ShellHost):
+    """One where few files may be open at a time."""
+
+    async def _start(self, command: str) -> asyncio.subprocess.Process:
+        return await super()._start(f"ulimit -n 64\n{command}")
+
+
+@pytest.fixture(params=[*EVERY_SHELL, *(f"narrow-{shell}" for shell in EVERY_SHELL)])
 def host(request: pytest.FixtureRequest) -> ShellHost:
-    return ShellHost(request.param)
+    narrow, _, shell = request.param.rpartition("-")
+    return NarrowHost(shell) if narrow else ShellHost(shell)
 
 
 def sha1(data: bytes) -> str:
@@ -153,6 +162,16 @@ async def test_ten_thousand_outputs_take_one_command(tmp_path: Path) -> None:
     assert len(host.commands) == 1 and seen.files[f"{trees[77]}/o"].checksum == sha1(b"77")
     assert sum(fact.realpath is not None for fact in seen.files.values()) == 0
     assert seconds < 60, seconds
+
+
+async def test_more_files_than_can_be_open_at_once_are_read(host: ShellHost, tmp_path: Path) -> None:
+    files = {str(tmp_path / f"{number}\n"): str(number).encode() for number in range(230)}
+    for path, content in files.items():
+        Path(path).write_bytes(content)
+    asked = [Question("contents", path, str(tmp_path)) for path in files]
+    seen = await probe.facts(host, asked, trees=[str(tmp_path)])
+    assert {path: seen.contents[path] for path in files} == files
+    assert {path: seen.files[path].checksum for path in files} == {path: sha1(text) for path, text in files.items()}
 
 
 async def test_an_answer_that_was_cut_is_no_answer(tmp_path: Path) -> None:
