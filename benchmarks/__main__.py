@@ -183,12 +183,15 @@ class Bench:
                 self.results.write(self.args.json)
 
     def _warm_up(self, runner: Any, case: Case) -> None:
-        """A few jobs of the same document at the same place: imports, file caches, connections, every worker."""
+        """A few jobs of the same document at the same place: imports, file caches, connections, every worker.
+
+        :raises SystemExit: they fail; so would all that is measured then.
+        """
         small = Case(case.document, min(case.jobs, WARM_UP_JOBS), case.site)
         try:
             runner.run(small, secrets.token_hex(3), self.args.timeout)
         except (RunFailed, WrongOutputs) as error:
-            print(f"warming up {runner.name} on {case.name}: {str(error)[:1500]}", flush=True)
+            raise SystemExit(f"{runner.name} fails on a small run of {case.name}: {str(error)[:1500]}") from None
 
     def _turn(self, figure: Figure, runner: Any, case: Case) -> None:
         try:

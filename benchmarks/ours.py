@@ -16,9 +16,11 @@ from benchmarks import usage
 from benchmarks.cases import Case
 from benchmarks.peers import SITE_FOLDER, Measured, RunFailed
 from tests.system.airflow_stack import COMPONENTS, AirflowStack
-from tests.system.postgres import programs
+from tests.system.postgres import preferred_database
 from tests.testbed.fixture import Site, Testbed
 
+OUT = "out"
+"""folder of the runs' outputs, of which each names one"""
 IDLE_S = 10.0
 """how long an idle Airflow is watched, for the CPU time that it takes anyway"""
 
@@ -90,6 +92,7 @@ def _hybrid_file(
             name: {
                 "type": "cwl",
                 "config": {"file": str(Case(document, 1).path)},
+                "dag": {"outdirs": [str(scratch / OUT)]},
                 "bindings": [{"step": "/", "target": {"deployment": target}, **dict(mode.binding)}],
             }
         },
@@ -117,7 +120,7 @@ class Ours:
         """:raises RunFailed, WrongOutputs: see the peers."""
         api = self.stack.api
         dag = dag_id(case.document, case.site, self.mode)
-        outdir = self.scratch / "out" / f"{dag}-{salt}"
+        outdir = self.scratch / OUT / f"{dag}-{salt}"
         run_id = api.trigger(dag, {**case.inputs(salt), "outdir": str(outdir)})
         try:
             # seldom: the API server shares the machine's cores with what is measured
@@ -196,7 +199,7 @@ def airflow(scratch: Path, testbed: Testbed | None, database: str | None) -> Ite
     dags = scratch / "dags"
     site = testbed.sites["hpc"] if testbed else None
     write_dags(dags, scratch, site, testbed.known_hosts if testbed else None)
-    database = database or ("postgres" if programs() else "sqlite")
+    database = database or preferred_database()
     # Airflow's own default, where the tests' Airflow looks at each DAG file every few seconds
     settings = {"dag_processor.min_file_process_interval": "30"}
     with AirflowStack(scratch / "airflow", dags, database, settings=settings) as stack:

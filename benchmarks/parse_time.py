@@ -45,12 +45,21 @@ print(json.dumps({"empty": base, "first": first, "again": again, "tasks": tasks,
 """
 
 
+_IMPORT = """
+import time
+started = time.perf_counter()
+import airflow.sdk
+print(time.perf_counter() - started)
+"""
+
+
 @dataclass(frozen=True)
 class ParseTime:
     """Medians over ``len(runs)`` processes, in milliseconds over an empty DAG file.
 
     :ivar first_ms: the first hybrid DAG file of the process: with the import of airflow_hybrid.
     :ivar again_ms: the same file once more.
+    :ivar sdk_ms: what a process takes to import ``airflow.sdk``; such processes took turns with those that parsed.
     :ivar imported: of :data:`WATCHED`.
     """
 
@@ -60,7 +69,13 @@ class ParseTime:
     first_ms: float
     again_ms: float
     runs_ms: tuple[float, ...]
+    sdk_ms: float
     imported: tuple[str, ...]
+
+    @property
+    def over_sdk(self) -> float:
+        """The first parse over the import of ``airflow.sdk``: much the same on machines of different speed."""
+        return self.first_ms / self.sdk_ms
 
 
 def measure(document: str, file: Path, scratch: Path, repeat: int) -> ParseTime:
@@ -71,7 +86,11 @@ def measure(document: str, file: Path, scratch: Path, repeat: int) -> ParseTime:
     empty = scratch / "empty.py"
     empty.write_text(EMPTY)
     env = {"AIRFLOW_HOME": str(scratch / "airflow")}
-    rows = [_probe(empty, file, env, WATCHED) for _ in range(repeat + 1)][1:]
+    _probe(empty, file, env, WATCHED)
+    rows, imports_s = [], []
+    for _ in range(repeat):
+        rows.append(_probe(empty, file, env, WATCHED))
+        imports_s.append(float(_python([_IMPORT], env)))
     over = [1000 * (row["first"] - row["empty"]) for row in rows]
     return ParseTime(
         document=document,
@@ -80,18 +99,24 @@ def measure(document: str, file: Path, scratch: Path, repeat: int) -> ParseTime:
         first_ms=statistics.median(over),
         again_ms=1000 * statistics.median(row["again"] - row["empty"] for row in rows),
         runs_ms=tuple(over),
+        sdk_ms=1000 * statistics.median(imports_s),
         imported=tuple(sorted({name for row in rows for name in row["imported"]})),
     )
 
 
 def _probe(empty: Path, file: Path, env: dict[str, str], watched: Sequence[str]) -> dict[str, Any]:
+    return dict(json.loads(_python([_PROBE, str(empty), str(file), *watched], env)))
+
+
+def _python(arguments: Sequence[str], env: dict[str, str]) -> str:
+    """The last line that a new process prints: the first argument is its program."""
     done = subprocess.run(
-        [sys.executable, "-c", _PROBE, str(empty), str(file), *watched], env={**os.environ, **env},
+        [sys.executable, "-c", *arguments], env={**os.environ, **env},
         stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise RuntimeError(f"parsing {file} failed:\n{done.stderr[-3000:]}")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+        raise RuntimeError(f"a process to measure failed: {arguments[1:]}\n{done.stderr[-3000:]}")
+    return done.stdout.splitlines()[-1]
 
 
 def write_documents(folder: Path, lengths: Sequence[int]) -> dict[str, Path]:
