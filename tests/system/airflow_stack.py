@@ -35,7 +35,7 @@ import httpx
 import psutil
 
 from tests.system.airflow_api import AirflowApi
-from tests.system.postgres import Postgres
+from tests.system.postgres import Postgres, preferred_database
 from tests.system.processes import Processes, marked, stop_recorded
 
 COMPONENTS = ("api-server", "scheduler", "triggerer", "dag-processor")
@@ -79,7 +79,8 @@ class AirflowStack:
 
     :param home: ``AIRFLOW_HOME``; made if it does not exist, used again (with its database) if it does.
     :param dags: the DAGs folder.
-    :param database: ``postgres`` (a throw-away server) or ``sqlite`` (``<home>/airflow.db``).
+    :param database: ``postgres`` (a throw-away server) or ``sqlite`` (``<home>/airflow.db``, which is locked for
+        everybody while somebody writes: calls of the API then fail now and then).
     :param path: folders put before the ``PATH`` that Airflow, and so every local job, sees.
     :param settings: ``section.option`` -> value, over :data:`SETTINGS`.
     :param environment: more variables for all components.
@@ -88,7 +89,7 @@ class AirflowStack:
 
     home: Path
     dags: Path
-    database: str = "sqlite"
+    database: str = field(default_factory=preferred_database)
     path: Sequence[Path] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -308,7 +309,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.system.airflow_stack", description=main.__doc__)
     parser.add_argument("--dags", type=Path, required=True, help="DAGs folder")
     parser.add_argument("--home", type=Path, help="AIRFLOW_HOME to use and keep (default: a temporary one)")
-    parser.add_argument("--database", choices=["postgres", "sqlite"], default="postgres")
+    parser.add_argument("--database", choices=["postgres", "sqlite"], default=preferred_database())
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--path", type=Path, action="append", default=[], help="put before PATH; may be repeated")
     parser.add_argument("--set", action="append", default=[], metavar="SECTION.OPTION=VALUE", dest="settings")

@@ -75,8 +75,7 @@ def airflow(dags: Dags) -> Iterator[AirflowStack]:
     """A running Airflow over :func:`dags`: PostgreSQL where there is one, else SQLite."""
     if postgres.programs() is None and REQUIRED:
         unavailable("the Airflow of the system tests", "PostgreSQL", "apt-get install postgresql")
-    database = "postgres" if postgres.programs() else "sqlite"
-    stack = AirflowStack(dags.folder.parent / "airflow", dags.folder, database, SYSTEM_PATH)
+    stack = AirflowStack(dags.folder.parent / "airflow", dags.folder, path=SYSTEM_PATH)
     with stack:
         WATCH.plant_here(canaries.anywhere(str(stack.home)))
         yield stack

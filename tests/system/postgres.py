@@ -25,6 +25,11 @@ def programs() -> Path | None:
     return None
 
 
+def preferred_database() -> str:
+    """``postgres`` where its programs are installed, else ``sqlite``."""
+    return "postgres" if programs() else "sqlite"
+
+
 class Postgres:
     """One server; the folder, and with it the socket, belongs to the user that the server runs as.
 
