@@ -186,6 +186,20 @@ MUTANTS = (
         "tests/unit/sites/batches/test_job_directory_runner.py -k signalled",
     ),
     Mutant(
+        "a tool that hears of the end before its runner does is doubted",
+        "sites/batches/runner.sh",
+        '[ -z "$ah_signal" ] || ah_doubt\n}',
+        "}",
+        "tests/unit/sites/batches/test_job_directory_runner.py -k doubted",
+    ),
+    Mutant(
+        "a job that ended just before one that was signalled is doubted",
+        "sites/batches/runner.sh",
+        '[ -z "$ah_signal" ] || [ $((ah_t - ah_t0)) -gt 100 ] || ah_doubt',
+        ":",
+        "tests/unit/sites/batches/test_job_directory_runner.py -k doubted",
+    ),
+    Mutant(
         "an element ends as its first job that failed",
         "sites/batches/runner.sh",
         "*) ah_failed=$ah_code ;;",
