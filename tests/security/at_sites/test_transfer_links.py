@@ -27,6 +27,7 @@ from airflow_hybrid.sites.files.mover import DataMover, StageRequest, store_path
 from tests.unit.sites.shell_hosts import SHELLS, ShellHost
 
 SECRET = b"s3cr3t"
+MOST_TURNS = 40
 DEPLOYMENTS = {"one": Deployment("one", "local"), "two": Deployment("two", "local")}
 
 
@@ -289,9 +290,14 @@ async def test_what_a_process_swaps_while_it_is_linked_leads_nowhere_else(out: P
     (out / "a").mkdir()
     (out / "a/f").write_bytes(b"plain!")
     (out / "b").symlink_to(tmp_path / "outside")
-    pairs = [(str(out / "a/f"), f"{tmp_path}/next/{i}") for i in range(300)]
     (host,) = await open_connector(DEPLOYMENTS, "one").hosts()
+    answers: set[str] = set()
     with swapping(out):
-        answer = await host.run(link_files(pairs, "t"))
-    assert {"ok", "link"} <= set(answer.out.split())
+        # on a busy machine the two may take turns in a way that shows one side of the link only
+        for turn in range(MOST_TURNS):
+            pairs = [(str(out / "a/f"), f"{tmp_path}/next/{turn}.{number}") for number in range(300)]
+            answers.update((await host.run(link_files(pairs, "t"))).out.split())
+            if {"ok", "link"} <= answers:
+                break
+    assert {"ok", "link"} <= answers <= {"ok", "link", "gone"}
     assert SECRET not in everything_in(tmp_path / "next")
