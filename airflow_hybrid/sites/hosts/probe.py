@@ -120,7 +120,8 @@ def build(questions: Iterable[Question], trees: Sequence[str], bases: Sequence[s
             raise ValueError(f"not an absolute path: {path!r}")
     stdin = "".join(f"{ask}{path}\0" for ask, path in items).encode(errors="surrogateescape")
     inner = f"/usr/bin/env xargs -0 -r sh -c {shlex.quote(_inner())} sh"
-    return f"export LC_ALL=C\n{gnu_programs.checks()}{_CHOICE}{inner}\nprintf '#end\\0'\n", stdin
+    opener = shell_text.load(__package__, "probe_opener.sh")
+    return f"export LC_ALL=C\n{gnu_programs.checks()}{opener}{inner}\nprintf '#end\\0'\n", stdin
 
 
 def _root_of(tree: str, bases: set[str]) -> str:
@@ -144,13 +145,8 @@ def _sealed(path: str, root: str) -> str:
     return f"{root}{SEAL}{path[len(root) + 1 :]}"
 
 
-_CHOICE = """ah_opener=sh
-if command -v bash >/dev/null 2>&1 && [ "$(ulimit -n)" -ge 256 ] 2>/dev/null; then ah_opener='-n 100 bash'; fi
-export ah_opener
-unset BASH_ENV # a file that bash would read first
-"""
 _OPENER = "$ah_opener"
-"""the shell of `probe_open.sh`, after an option of xargs: bash can have many files open at a time"""
+"""the shell of `probe_open.sh`, which `probe_opener.sh` chooses"""
 
 # T/U: type, type of what a link leads to, mode, size, mtime, ctime, path (T: seen in a folder; U: asked for, links
 # followed)

@@ -1,13 +1,14 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
 # Reads files <root>/./<rest>: some at a time are opened; the system then says which files these are, and only if they are
-# what they should be, they are read. (A process for each file would cost a second for a thousand of them.) Every shell can
-# have seven of them open; bash a hundred, and gets no more.
+# what they should be, they are read. (A process for each file would cost a second for a thousand of them.)
 #
-# $1: `sums`, or how many bytes of each; further: paths.
+# ah_first: the first descriptor to use (environment).
+# $1: `sums`, or how many bytes of each; further: paths, as many as can be open at a time: seven where ah_first is 3.
 # stdout: records, each with a NUL behind it: `KDESCRIPTOR PATH` of what was opened; `XPATH` of what is not what it should be,
 # and is not read; the answer of sha1sum -z; or `ZMOST SIZE FILE` of each, then `#bytes`, their first bytes without
 # anything between, and `#ok` with a NUL before it.
+# shellcheck disable=SC2154 # ah_first: from the environment
 # shellcheck disable=SC2086 # ah_open: descriptors, plain words
 # shellcheck disable=SC1007 # several variables are emptied in one line
 # shellcheck disable=SC2059 # a number of bytes
@@ -16,16 +17,9 @@ ah_what=$1
 shift
 ah_root=. ah_end='
 '
-if [ -n "${BASH_VERSION:-}" ]; then
-    ah_most=100 ah_first=20 # its own are from 10 on
-    ah_with() { "$@"; }
-else
-    ah_most=7 ah_first=3
-    exec 3</dev/null 4</dev/null 5</dev/null 6</dev/null 7</dev/null 8</dev/null 9</dev/null
-    ah_with() { "$@" 3<&3 4<&4 5<&5 6<&6 7<&7 8<&8 9<&9; } # some shells keep theirs to themselves
-fi
+exec 3</dev/null 4</dev/null 5</dev/null 6</dev/null 7</dev/null 8</dev/null 9</dev/null
+ah_with() { "$@" 3<&3 4<&4 5<&5 6<&6 7<&7 8<&8 9<&9; } # some shells keep theirs to themselves
 ah_singly() { for ah_x; do ah_files "$ah_x"; done; }
-# at most $ah_most
 ah_files() {
     ah_n=$ah_first ah_want= ah_open= ah_odd=
     for ah_a; do
@@ -67,8 +61,4 @@ ah_read() {
         printf '\0#ok\0'
     fi
 }
-while [ $# -gt $ah_most ]; do
-    ah_files "$1" "$2" "$3" "$4" "$5" "$6" "$7"
-    shift 7
-done
 ah_files "$@"
