@@ -28,7 +28,7 @@ from airflow_hybrid.sites.hosts.base import (
     first_line,
     whole,
 )
-from airflow_hybrid.sites.hosts.ssh.connection import SshConnection
+from airflow_hybrid.sites.hosts.ssh.connection import SshConnection, connection_to
 from airflow_hybrid.sites.hosts.ssh.login import Login
 from airflow_hybrid.sites.hosts.ssh.openssh import openssh_argv
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
@@ -56,10 +56,16 @@ class SshHost(Host):
         self.settings = settings
         self.cores = cores
         self.prelude = prelude
-        self._connection = SshConnection(settings)
+        self._last: SshConnection | None = None
         self._openssh: tuple[list[Login], list[str] | None] | None = None
         self._private = ""
         self._key = self.title
+
+    @property
+    def _connection(self) -> SshConnection:
+        """That of the running event loop, which other hosts may share."""
+        self._last = connection_to(self.settings)
+        return self._last
 
     @property
     def key(self) -> str:
@@ -67,7 +73,7 @@ class SshHost(Host):
 
     @property
     def title(self) -> str:
-        name = self._connection.name
+        name = self._last.name if self._last is not None else self.settings.name
         return f"{self.deployment} ({name})"
 
     @property
@@ -138,7 +144,7 @@ class SshHost(Host):
 
         Also None for text of more than 60 KB: it would not fit in an argument.
         """
-        logins = self._connection.logins()
+        logins = self._last.logins() if self._last is not None else None
         if logins is None:
             return None
         if self._openssh is None or self._openssh[0] != logins:
