@@ -77,7 +77,7 @@ def identifier(item: CWLItem) -> str:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    return CWLYamlFile.from_parent(parent, path=file_path) if SUITE.fullmatch(file_path.name) else None  # type: ignore[no-any-return]
+    return CWLYamlFile.from_parent(parent, path=file_path) if SUITE.fullmatch(file_path.name) else None
 
 
 class _Process:

@@ -132,7 +132,7 @@ def test_a_container_that_runs_already_is_used_and_left(here: Path) -> None:
         podman("rm", "-f", "-t", "0", name)
 
 
-WRONG = {
+WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "image": ({"image": "localhost/no-such-image:1"}, ["podman could not get the image 'localhost/no-such-image:1'"]),
     "ends": (
         {"image": IMAGE, "command": ["sh", "-c", "echo it broke; exit 3"]},

@@ -23,6 +23,7 @@ from airflow_hybrid.sites.batches.look import Enquiry, look
 from airflow_hybrid.sites.batches.questions import Questions
 from airflow_hybrid.sites.batches.queue import JobQueue
 from airflow_hybrid.sites.batches.submitted import BatchMeta, SubmittedBatch
+from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.carrier import Carrier
 from airflow_hybrid.sites.files.links import KnownWays
 from airflow_hybrid.sites.files.requests import StageRequest
@@ -124,7 +125,7 @@ async def test_a_question_about_paths_is_bounded_by_their_number(tmp_path: Path)
 
 
 async def test_a_folder_may_have_many_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_values.Locations, "host_of", lambda *_: _done(endless()))
+    monkeypatch.setattr(Locations, "host_of", lambda *_: _done(endless()))
     with pytest.raises(AnswerTooLongError) as error:
         await remote_values.list_folder(f"hybrid://hpc/login{tmp_path}", {})
     assert str(error.value).split("\n")[0] == (

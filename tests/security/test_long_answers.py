@@ -9,7 +9,7 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -59,7 +59,7 @@ async def test_joined_commands_have_the_sum_of_their_limits() -> None:
             text = f"head -c {size} /dev/zero"
             return len((await run_joined(host, "test", Command(text, None, 60, "test"))).stdout)
 
-    assert await asyncio.gather(joined(300), joined(300)) == [300, 300]
+    assert list(await asyncio.gather(joined(300), joined(300))) == [300, 300]
     with pytest.raises(AnswerTooLongError):
         await asyncio.gather(joined(5000), joined(5000))
 
@@ -73,7 +73,7 @@ async def test_the_stderr_of_a_stream_is_read_to_its_end_and_kept_in_part() -> N
 
 
 async def test_a_command_that_asks_back_prints_no_more_than_another() -> None:
-    async def answer(question: list[str]) -> tuple[int, str]:
+    async def answer(question: Sequence[str]) -> tuple[int, str]:
         return 0, " ".join(question)
 
     host = DialogueHost(LocalHost(), answer)

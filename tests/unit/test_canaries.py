@@ -15,6 +15,17 @@ import pytest
 from tests import canaries
 from tests.canary_watch import Place, Watch, here
 
+
+def to_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/passwd")
+
+
+def to_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 HARM: dict[str, tuple[Callable[[Path], object], str]] = {
     "removed": (lambda path: path.unlink(), "was removed"),
     "rewritten": (lambda path: path.write_text("x"), "was changed: its content is another"),
@@ -24,11 +35,8 @@ HARM: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda path: os.link(path, path.parent / "more"),
         "was changed: it had 1 name(s) and has 2 (hard links)",
     ),
-    "link": (
-        lambda path: (path.unlink(), path.symlink_to("/etc/passwd")),
-        "was changed: it was a file and is a link to '/etc/passwd'",
-    ),
-    "folder": (lambda path: (path.unlink(), path.mkdir()), "was changed: it was a file and is a folder"),
+    "link": (to_link, "was changed: it was a file and is a link to '/etc/passwd'"),
+    "folder": (to_folder, "was changed: it was a file and is a folder"),
 }
 
 

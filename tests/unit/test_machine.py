@@ -16,16 +16,22 @@ from tests.machine import Machine, harm, names
 
 TESTS = Path(__file__).parents[1]
 KIT = TESTS / "testbed"
+
+
+def another_kind(top: Path) -> None:
+    (top / "bin").unlink()
+    (top / "bin").mkdir()
+
+
+def another_target(top: Path) -> None:
+    (top / "bin").unlink()
+    (top / "bin").symlink_to("x")
+
+
 HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     "gone": (lambda top: (top / "bin").unlink(), "{top}/bin' was a link to usr/bin and is gone"),
-    "another kind": (
-        lambda top: ((top / "bin").unlink(), (top / "bin").mkdir()),
-        "{top}/bin' was a link to usr/bin and is a folder",
-    ),
-    "another target": (
-        lambda top: ((top / "bin").unlink(), (top / "bin").symlink_to("x")),
-        "{top}/bin' was a link to usr/bin and is a link to x",
-    ),
+    "another kind": (another_kind, "{top}/bin' was a link to usr/bin and is a folder"),
+    "another target": (another_target, "{top}/bin' was a link to usr/bin and is a link to x"),
     "more": (lambda top: (top / "evil").touch(), "{top}/evil' is a file and was not there"),
 }
 

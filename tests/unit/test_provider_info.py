@@ -75,9 +75,11 @@ def test_the_connection_type_has_a_legal_name_and_keeps_its_old_one(caplog: pyte
     by_attribute = Connection("c", conn_type="hybrid-ssh", host="h")
     by_uri = Connection("c", uri="hybrid-ssh://h")
     old = Connection("c", conn_type="hybrid_ssh", host="h")
+    manager = ProvidersManager()  # type: ignore[no-untyped-call]  # Airflow has no types for it
     for connection in (by_attribute, by_uri, old):
-        hook = connection.get_hook()
+        hook = connection.get_hook()  # type: ignore[no-untyped-call]  # Airflow has no types for it
         assert hook.get_conn().config == {"conn_id": "c"}
-        assert ProvidersManager().hooks[connection.conn_type].connection_type == hook.conn_type
+        read = manager.hooks[connection.conn_type]
+        assert read is not None and read.connection_type == hook.conn_type
     assert (by_attribute.get_uri(), by_uri.get_uri()) == ("hybrid-ssh://h", "hybrid-ssh://h")
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_hybrid.config import Deployment, load_hybrid_file
 from airflow_hybrid.errors import ConfigError
+from airflow_hybrid.model import Question
 from airflow_hybrid.model.clean_shell import CHANGES_PROGRAMS, clean_restart
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.sites import check
@@ -19,7 +20,7 @@ from airflow_hybrid.sites.check import site_probe
 from airflow_hybrid.sites.connectors import open_connector
 from airflow_hybrid.sites.hosts.environment import prelude
 from airflow_hybrid.sites.hosts.local import LocalHost
-from airflow_hybrid.sites.hosts.probe import Question, facts
+from airflow_hybrid.sites.hosts.probe import facts
 from tests.security.hosts import CHANGING, SiteHost
 from tests.unit.sites.shell_hosts import batch
 

@@ -27,7 +27,7 @@ HINT = "\n  -> an image is named as in `docker pull` (debian:12, quay.io/org/too
 def refused(folder: Path, requirement: dict[str, Any], section: str = "requirements") -> str:
     """What is said of a document with a DockerRequirement, without its position."""
     document = folder / "main.cwl"
-    tool = {"class": "CommandLineTool", "baseCommand": "true", "inputs": [], "outputs": []}
+    tool: dict[str, Any] = {"class": "CommandLineTool", "baseCommand": "true", "inputs": [], "outputs": []}
     tool["hints"] = [{"class": "DockerRequirement", **requirement}]
     if section == "step":
         step = {"run": {**tool, "hints": []}, "in": [], "out": [], "requirements": tool["hints"]}
@@ -185,7 +185,7 @@ def test_an_archive_beside_the_document_is_taken(tmp_path: Path) -> None:
     document = tmp_path / "flows" / "main.cwl"
     document.parent.mkdir()
     requirement = {"class": "DockerRequirement", "dockerLoad": str(document.parent / "image.tar")}
-    tool = {"class": "CommandLineTool", "baseCommand": "true", "inputs": [], "outputs": []}
+    tool: dict[str, Any] = {"class": "CommandLineTool", "baseCommand": "true", "inputs": [], "outputs": []}
     document.write_text(json.dumps({"cwlVersion": "v1.2", **tool, "requirements": [requirement]}))
     assert compile_document(str(document), cache_dir=tmp_path / "cache").steps
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import secrets
 import socket
@@ -373,8 +374,8 @@ def test_every_path_through_the_filter_ends(machine: str) -> None:
 def test_where_the_kernel_has_no_filters_it_is_said(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(confined.platform, "machine", lambda: "riscv64")
-    monkeypatch.setattr(javascript.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
     javascript.by_the_kernel.cache_clear()
     assert javascript.by_the_kernel() == ()
     javascript.by_the_kernel.cache_clear()

@@ -7,7 +7,7 @@ import http.server
 import io
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,8 @@ ADDRESSES = [
 
 @pytest.mark.parametrize(("url", "shown"), ADDRESSES)
 async def test_no_form_of_such_an_address_is_fetched(url: str, shown: str, tmp_path: Path) -> None:
-    for attempt in (lambda: fetched(url, tmp_path / "f"), lambda: _opened(url)):
+    attempts: list[Callable[[], Awaitable[object]]] = [lambda: fetched(url, tmp_path / "f"), lambda: _opened(url)]
+    for attempt in attempts:
         with pytest.raises(RefusedError) as error:
             await attempt()
         assert str(error.value).replace("::ffff:a9fe:a9fe", "::ffff:169.254.169.254") == f"{shown} is {PROBLEM}"

@@ -61,7 +61,7 @@ async def test_sites_that_are_fine(sites: dict[str, Deployment], testbed: Testbe
 async def test_what_fails_is_named_and_the_rest_is_tried(sites: dict[str, Deployment], testbed: Testbed) -> None:
     edge = sites["edge"]
     (node,) = edge.config["nodes"]
-    changed = {
+    changed: dict[str, dict[str, Any]] = {
         "stranger": {"nodes": [{**node, "username": "nobody"}]},
         "imposter": {"host_key": testbed.sites["cloud"].host_key, "known_hosts": []},
         "gone": {"nodes": [{**node, "hostname": testbed.sites["edge"].host[:-2] + "99"}], "connectTimeout": 2},

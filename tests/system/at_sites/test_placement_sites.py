@@ -20,7 +20,7 @@ from airflow_hybrid.model import FileRef, LineageEntry, Resources
 from airflow_hybrid.sites.batches.look import Enquiry, look
 from airflow_hybrid.sites.closing import close_all
 from airflow_hybrid.sites.connectors import open_connector
-from tests.conftest import unavailable
+from tests.needs import unavailable
 from tests.system.airflow_stack import AirflowStack
 from tests.system.conftest import Dags
 from tests.testbed.fixture import Testbed
@@ -157,7 +157,8 @@ MPIRUN = 'mpirun -n "$HYBRID_LOCATIONS" hostname'
 async def lines(run: Any, outcome: Any) -> list[str]:
     ref = FileRef.parse(outcome.results[0].outputs["out"]["location"])
     host = next(place.host for place in await run.context.places.all() if place.host.location == ref.location)
-    return (await host.run(f"cat {shlex.quote(ref.path)}")).out.split()
+    content: str = (await host.run(f"cat {shlex.quote(ref.path)}")).out
+    return content.split()
 
 
 async def test_an_mpi_job_has_two_hosts_at_once(sites: dict[str, Deployment], testbed: Testbed, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from airflow_hybrid.operators.values import OUTPUTS_TASK
-from tests.conftest import unavailable
+from tests.needs import unavailable
 from tests.system.airflow_api import wait_for
 from tests.system.airflow_stack import AirflowStack
 from tests.system.conftest import ROOT, SYSTEM_PATH, Dags

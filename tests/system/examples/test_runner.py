@@ -144,7 +144,7 @@ def test_a_signal_ends_the_jobs_and_then_the_run(folder: Path) -> None:
 def has_ended(pid: int) -> bool:
     """Whether a process is over; an orphan's remains may stay in the process table until init looks at them."""
     try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
 

@@ -21,7 +21,7 @@ from airflow_hybrid.sites.check import FAIL, OK, check
 from airflow_hybrid.sites.closing import close_all
 from airflow_hybrid.sites.connectors import open_connector
 from airflow_hybrid.sites.connectors.helm import HelmConnector
-from tests.conftest import unavailable
+from tests.needs import unavailable
 from tests.system.kube import Kube, until
 from tests.unit.sites.shell_hosts import batch
 

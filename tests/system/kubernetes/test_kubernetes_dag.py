@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from airflow_hybrid.model import FileRef
-from tests.conftest import unavailable
+from tests.needs import unavailable
 from tests.system.airflow_api import wait_for
 from tests.system.airflow_stack import AirflowStack
 from tests.system.conftest import Dags

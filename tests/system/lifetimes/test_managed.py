@@ -22,7 +22,7 @@ from airflow_hybrid.model import FileRef
 from airflow_hybrid.removal import MARKER, MARKER_LINE
 from airflow_hybrid.sites.check import FAIL, OK, check
 from airflow_hybrid.sites.connectors import open_connector
-from tests.conftest import unavailable
+from tests.needs import unavailable
 from tests.system.airflow_api import wait_for
 from tests.system.airflow_stack import AirflowStack
 from tests.system.conftest import Dags

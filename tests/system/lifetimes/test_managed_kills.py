@@ -13,7 +13,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.conftest import unavailable
+from tests.needs import unavailable
 from tests.system.airflow_api import wait_for
 from tests.system.airflow_stack import AirflowStack
 from tests.system.conftest import Dags

@@ -91,7 +91,7 @@ def test_loops_run_at_sites_and_their_data_stays_there(
     given: dict[str, Any],
     expected: dict[str, Any],
 ) -> None:
-    bindings = [
+    bindings: list[dict[str, Any]] = [
         {"step": "/", "target": "cloud"},
         *({"step": step, "target": SLURM} for step in ("/count", "/looped_scatter", "/trees", "/beside", "/spread")),
     ]

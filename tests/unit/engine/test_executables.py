@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,7 +41,7 @@ class Runs:
         self.folder, self.count = folder, 0
         (folder / "tool.cwl").write_text(text)
 
-    def run(self, value: dict[str, object], *, reuse: bool = False) -> tuple[dict[str, object], bool]:
+    def run(self, value: dict[str, Any], *, reuse: bool = False) -> tuple[dict[str, object], bool]:
         self.count += 1
         sites = {"site": {"type": "local", "config": {}, "workdir": f"{self.folder}/site"}}
         identity = TaskIdentity("dag", f"run{self.count}", "tool", generation=0, origin="origin")

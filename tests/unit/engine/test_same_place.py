@@ -90,7 +90,7 @@ def test_a_try_takes_what_the_last_one_made(runs: Runs, nested: bool) -> None:
 
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("change", [{"text": "second"}, {"word": "other"}], ids=["tool", "input"])
-def test_a_try_with_an_edited_tool_or_other_inputs_runs(runs: Runs, change: dict[str, str], nested: bool) -> None:
+def test_a_try_with_an_edited_tool_or_other_inputs_runs(runs: Runs, change: dict[str, Any], nested: bool) -> None:
     assert runs.run(nested=nested) == "first word\n"
     expected = f"{change.get('text', 'first')} {change.get('word', 'word')}\n"
     assert runs.run(nested=nested, try_number=2, **change) == expected

@@ -40,7 +40,7 @@ def test_a_time_limit_ends_a_task_at_any_moment(capfd: pytest.CaptureFixture[str
     for number in range(50):
         limit_s = moments.uniform(0.001, 0.2)
         task = Busy(task_id=f"t{number}", execution_timeout=timedelta(seconds=limit_s))
-        with pytest.raises(AirflowTaskTimeout), timeout(limit_s):
+        with pytest.raises(AirflowTaskTimeout), timeout(limit_s):  # type: ignore[no-untyped-call]  # Airflow's
             task.execute({})
     assert capfd.readouterr().out.count("s is over: what it did is given up\n  -> for more time") == 50
 

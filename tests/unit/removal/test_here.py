@@ -49,10 +49,10 @@ def test_a_very_deep_tree_goes(tmp_path: Path) -> None:
 def test_folders_without_permissions_go(tmp_path: Path) -> None:
     needs.root("become an ordinary user")
     folder = make_folder(tmp_path, "run-")
-    for path in ("shut/in", "read/in", "list/in"):
-        (folder / path).mkdir(parents=True)
-        (folder / path / "f").write_text("x")
-        (folder / path).chmod(0)
+    for name in ("shut/in", "read/in", "list/in"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "f").write_text("x")
+        (folder / name).chmod(0)
     for name, mode in (("shut", 0), ("read", 0o400), ("list", 0o500)):
         (folder / name).chmod(mode)
     for path in (tmp_path, *tmp_path.rglob("*")):
@@ -119,7 +119,7 @@ except NotRemovedError as error:
     print(error)
 """
     text = f'{mount} && touch "$0"/g && "$1" -c "$2" && ls "$0"'
-    argv = ["unshare", "--mount", "sh", "-c", text, place, sys.executable, remove]
+    argv = ["unshare", "--mount", "sh", "-c", text, str(place), sys.executable, remove]
     done = subprocess.run(argv, capture_output=True, text=True, check=True)
     left = ["f", "g"] if way == "--bind" else ["g"]
     assert done.stdout.splitlines() == [f"not removed: {target}: a file system is mounted in it", *left]

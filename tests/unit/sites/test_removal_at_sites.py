@@ -28,7 +28,8 @@ def sh(request: pytest.FixtureRequest) -> list[str]:
 @pytest.fixture(params=NAMES, ids=repr)
 def workdir(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A work directory whose name breaks what does not quote; its neighbours are what a mistake would hit."""
-    return tmp_path / request.param / "work"
+    name: str = request.param
+    return tmp_path / name / "work"
 
 
 @pytest.fixture(autouse=True)

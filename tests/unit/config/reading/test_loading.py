@@ -183,8 +183,8 @@ def test_a_binding_takes_from_the_path_above_what_it_does_not_give(load: Load) -
 
 
 def test_the_longest_path_wins_and_the_rest_runs_here(load: Load) -> None:
-    bindings = "[{step: /a, target: local, max_mapped: 2}, {step: /a/b, target: local, max_mapped: 3}]"
-    text = f"workflows: {{w: {WORKFLOW % bindings}}}"
+    written = "[{step: /a, target: local, max_mapped: 2}, {step: /a/b, target: local, max_mapped: 3}]"
+    text = f"workflows: {{w: {WORKFLOW % written}}}"
     bindings = load(text).workflows["w"].bindings
     assert bind(bindings, "/a/b/c").max_mapped == 3
     assert bind(bindings, "/a/bc").max_mapped == 2

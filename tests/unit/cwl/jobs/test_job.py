@@ -279,13 +279,12 @@ def test_a_listing_that_a_command_line_needs_is_asked_for(bench: Bench) -> None:
 # --- outputs --------------------------------------------------------------------------------------------------------
 
 
-def collect(bench: Bench, outputs: str, facts: SiteFacts, inputs: CwlObject | None = None, **more: str) -> CwlObject:
+def collect(bench: Bench, outputs: str, facts: SiteFacts, inputs: CwlObject | None = None, **more: str) -> Any:
     given = inputs or {}
     ports = ", ".join(f"{name}: File" for name in given)
     job = pending(bench, f"{TOOL}{JS}inputs: {{{ports}}}\noutputs:\n  o: {outputs}\n", given)
     job.build(DIR, {item["location"]: f"/store/{name}/{item['basename']}" for name, item in given.items()}, SiteFacts())
-    found: CwlObject = job.collect(0, DIR, facts, uri)["o"]
-    return found
+    return job.collect(0, DIR, facts, uri)["o"]
 
 
 def test_an_output_has_a_uri_and_a_checksum_and_no_path(bench: Bench) -> None:
@@ -357,7 +356,7 @@ def test_an_input_can_be_handed_on(bench: Bench, location: str) -> None:
 
 
 @pytest.mark.parametrize("size", [{}, {"size": 3}])
-def test_an_input_in_the_work_dir_can_be_an_output(bench: Bench, size: dict[str, int]) -> None:
+def test_an_input_in_the_work_dir_can_be_an_output(bench: Bench, size: dict[str, Any]) -> None:
     text = TOOL + (
         "inputs: {x: File}\noutputs: {o: {type: File, outputBinding: {glob: a.txt}}}\n"
         "requirements: {InitialWorkDirRequirement: {listing: [$(inputs.x)]}}\n"

@@ -80,7 +80,7 @@ def test_plain_links_do_not_import_cwltool() -> None:
     assert out == "False False\n"
 
 
-XY = {"x": [1, 2], "y": ["a", "b", "c"]}
+XY: dict[str, Any] = {"x": [1, 2], "y": ["a", "b", "c"]}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from airflow_hybrid.engine import FragmentExecution
+from airflow_hybrid.engine import FragmentExecution, FragmentSpec
 from airflow_hybrid.sites.closing import close_all
 from tests.unit.engine.execution import Log
 from tests.unit.engine.reuse.reuse_pairs import Job, jobs, key_of, pairs, spec_of
@@ -58,16 +58,16 @@ def _drawn(count: int) -> list[tuple[Job, Job, str]]:
     return found
 
 
-async def _run(specs: list[tuple[str, object]]) -> dict[str, str]:
+async def _run(specs: list[tuple[str, FragmentSpec]]) -> dict[str, str]:
     """Run all, some at a time; the log of each, and why it failed."""
     limit = asyncio.Semaphore(8)
     logs: dict[str, str] = {}
 
-    async def run(name: str, spec: object) -> None:
+    async def run(name: str, spec: FragmentSpec) -> None:
         log = Log()
         async with limit:
             try:
-                await FragmentExecution(spec, log).run()  # type: ignore[arg-type]
+                await FragmentExecution(spec, log).run()
             except Exception as error:
                 log.info("failed: %s", error)
         logs[name] = log.text
@@ -81,15 +81,14 @@ async def _run(specs: list[tuple[str, object]]) -> dict[str, str]:
 
 @pytest.mark.timeout(900)
 def test_jobs_that_differ_are_run_and_the_same_are_not(tmp_path: Path) -> None:
-    drawn = _drawn(EXECUTED)
-    for number, (first, second, place) in enumerate(drawn):
+    firsts: list[tuple[str, FragmentSpec]] = []
+    later: list[tuple[str, FragmentSpec]] = []
+    for number, (first, second, place) in enumerate(_drawn(EXECUTED)):
         folder = tmp_path / str(number)  # a work directory of its own, in which nothing else could be found
-        one = spec_of(first, folder, "one")
-        again, other = spec_of(first, folder, "again"), spec_of(second, folder, "other")
-        drawn[number] = (one, again, other, place)  # type: ignore[call-overload]
-    firsts = asyncio.run(_run([(f"{n}", row[0]) for n, row in enumerate(drawn)]))
-    assert not [text for text in firsts.values() if "failed: " in text or "reused" in text]
-    later = [(f"{n} again", row[1]) for n, row in enumerate(drawn)]
-    later += [(f"{n} other {row[3]}", row[2]) for n, row in enumerate(drawn)]  # type: ignore[misc]
+        firsts.append((f"{number}", spec_of(first, folder, "one")))
+        later.append((f"{number} again", spec_of(first, folder, "again")))
+        later.append((f"{number} other {place}", spec_of(second, folder, "other")))
+    logs = asyncio.run(_run(firsts))
+    assert not [text for text in logs.values() if "failed: " in text or "reused" in text]
     logs = asyncio.run(_run(later))
     assert [name for name, text in logs.items() if "reused" in text] == [name for name in logs if "again" in name]

@@ -19,7 +19,8 @@ from .test_gather import content, file, gathered, names
 
 def fails_after(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file system ends its service when so many outputs have their names."""
-    place, placed = outdir_module._name, []
+    place = outdir_module._name
+    placed: list[str] = []
 
     def name(source: str, number: int, name: str) -> bool:
         if len(placed) == count:

@@ -269,9 +269,8 @@ ELEMENT = {"SLURM_ARRAY_JOB_ID": "20", "SLURM_ARRAY_TASK_ID": "0", "SLURM_JOB_ID
 
 def test_an_element_ends_as_its_first_job_that_failed(shell: str, tmp_path: Path) -> None:
     for number, (codes_of_jobs, expected) in enumerate((((0, 4, 3), 3), ((0, 0), 0), ((7,), 7), ((127,), 127))):
-        made = batch(
-            f"{tmp_path}/T/{number}", len(codes_of_jobs), lambda i, c=codes_of_jobs: ("sh", "-c", f"exit {c[i]}")
-        )
+        commands = [("sh", "-c", f"exit {code}") for code in codes_of_jobs]
+        made = batch(f"{tmp_path}/T/{number}", len(commands), commands.__getitem__)
         folder = unpacked(made, SlurmScheduler())
         done = subprocess.run([sh(shell), f"{folder}/runner.sh"], env={**PLAIN, **ELEMENT}, check=False)
         assert done.returncode == expected
@@ -410,13 +409,13 @@ def test_an_output_file_never_overwrites_an_input_that_is_staged_there(
     entry = StageEntry("link", f"{directory}/00000/out/in.txt", source=f"{source}/in.txt")
     made = batch(directory, 1, job={"stage": (entry,), stream: place})
     if "/" in place:  # the archive would make the folder in which the link is to be
-        made = replace(made, jobs=(replace(made.jobs[0], stage=(), **{stream: None}),))
+        job = made.jobs[0]
+        made = replace(made, jobs=(replace(job, stage=(), stdout=None, stderr=None),))
         folder = run(shell, made)
         (folder / "00000/out/dir").symlink_to(source)
         (folder / "ec/0").unlink()
         (folder / "c/0").unlink()
-        job = replace(made.jobs[0], **{stream: place})
-        (folder / "jobs.0.sh").write_text(job_function(0, job))
+        (folder / "jobs.0.sh").write_text(job_function(0, replace(job, stage=())))
         again(shell, folder)
     else:
         folder = run(shell, made)

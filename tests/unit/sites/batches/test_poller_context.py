@@ -18,7 +18,7 @@ TASK: contextvars.ContextVar[str] = contextvars.ContextVar("task")
 class AllEnded(LocalHost):
     """A host where every watched batch of five jobs has ended."""
 
-    async def run(self, command: str, **_: object) -> CommandResult:  # type: ignore[override]
+    async def run(self, command: str, **_: object) -> CommandResult:
         watched = len(re.findall(r"/batch\d", command))
         return CommandResult("here", command, 0, b"\n#n 5\n" * watched, b"")
 
@@ -30,7 +30,11 @@ async def test_progress_is_told_in_the_context_of_who_waits() -> None:
     async def task(number: int) -> None:
         TASK.set(f"task {number}")
         directory = f"/batch{number}"
-        await poller.watch(directory, (), 5, lambda progress: told.setdefault(directory, TASK.get()))
+
+        def tell(progress: Progress) -> None:
+            told.setdefault(directory, TASK.get())
+
+        await poller.watch(directory, (), 5, tell)
 
     await asyncio.gather(*(task(number) for number in range(3)))
     assert told == {f"/batch{number}": f"task {number}" for number in range(3)}

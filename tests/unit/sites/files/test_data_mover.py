@@ -20,7 +20,7 @@ from airflow_hybrid.sites.files import carrier, scripts
 from airflow_hybrid.sites.files.links import ways
 from airflow_hybrid.sites.files.mover import DataMover, StageRequest, store_path
 from airflow_hybrid.sites.files.requests import Move
-from airflow_hybrid.sites.files.transfer import Ended, Way
+from airflow_hybrid.sites.files.transfer import Ended, Way, relay
 from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.local import LocalHost
 
@@ -36,7 +36,7 @@ def mover() -> DataMover:
 
 
 def described(path: Path, **more: Any) -> dict[str, Any]:
-    made = {"class": "Directory" if path.is_dir() else "File", "basename": path.name}
+    made: dict[str, Any] = {"class": "Directory" if path.is_dir() else "File", "basename": path.name}
     made["location"] = FileRef("one", "localhost", str(path)).uri
     if path.is_file():
         made |= {"size": path.stat().st_size, "checksum": "sha1$" + hashlib.sha1(path.read_bytes()).hexdigest()}
@@ -196,7 +196,7 @@ async def test_a_broken_stream_is_tried_again_and_only_for_what_is_missing(
     for file in files:
         file.write_text(file.name * 5000)
     sent: list[int] = []
-    real = carrier.relay
+    real = relay
 
     async def breaking(source: Host, send: str, to: Host, receive: str, *, bulk: bool) -> Ended:
         sent.append(receive.count("\nk "))

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 
 import pytest
 
-from airflow_hybrid.sites.hosts import backoff
 from airflow_hybrid.sites.hosts.backoff import Backoff
 
 
@@ -57,7 +57,7 @@ async def test_those_of_many_are_spread(clock: Clock, monkeypatch: pytest.Monkey
         bounds.append((low, high))
         return high
 
-    monkeypatch.setattr(backoff.random, "uniform", longest)
+    monkeypatch.setattr(random, "uniform", longest)
     waits = Backoff(2.0, 30.0, spread=0.5)
     await waits.pause()
     assert bounds == [(0.5, 1.5)] and clock.pauses == [3.0] and waits.next_s == 4.0
