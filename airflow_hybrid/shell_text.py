@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Shell text of this package: files ``*.sh`` beside the modules that use them, and values put into them.
+"""Shell text of this package: files ``shell/*.sh`` of the packages that use them, and values put into them.
 
 Each file says at its top what it does, what its marks (``@NAME@``) stand for, what it reads and prints, and how it
 ends. It is sent without that: see :func:`minified`.
@@ -29,11 +29,11 @@ _MARK = re.compile(r"@([A-Z_]+)@")
 
 @functools.cache
 def load(package: str, name: str) -> str:
-    """The shell text in the file ``name`` of a package, :func:`minified`.
+    """The shell text in the file ``shell/name`` of a package, :func:`minified`.
 
     :param package: of the module that uses it: its ``__package__``.
     """
-    return minified(resources.files(package).joinpath(name).read_text(encoding="utf-8"))
+    return minified(resources.files(package).joinpath("shell", name).read_text(encoding="utf-8"))
 
 
 def marks(text: str) -> list[str]:
@@ -56,7 +56,7 @@ def fill(template: str, values: Mapping[str, str]) -> str:
 
 
 def filled(package: str, name: str, values: Mapping[str, str]) -> str:
-    """The shell text in the file ``name`` of a package, with values: :func:`load` and :func:`fill`."""
+    """The shell text in the file ``shell/name`` of a package, with values: :func:`load` and :func:`fill`."""
     return fill(load(package, name), values)
 
 

@@ -15,9 +15,9 @@ from airflow_hybrid.config.connectors import CONTAINER_TYPES, IMAGE_TYPES
 from airflow_hybrid.config.reading.document import Document, parse
 from airflow_hybrid.config.reading.messages import choices
 from airflow_hybrid.cwl.documents.graphs import load_graph
+from airflow_hybrid.cwl.fragments.step_needs import StepNeeds, step_needs
 from airflow_hybrid.cwl.given.checks import check_settings
 from airflow_hybrid.cwl.given.settings import load_inputs
-from airflow_hybrid.cwl.jobs.step_needs import StepNeeds, step_needs
 from airflow_hybrid.errors import ConfigError, HybridError, InputError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, WorkflowGraph
 from airflow_hybrid.model.locations import is_uri

@@ -7,7 +7,7 @@ import functools
 from typing import Any
 
 from airflow_hybrid.cwl.adapt import prepare
-from airflow_hybrid.cwl.jobs.fragment import Fragment
+from airflow_hybrid.cwl.fragments.fragment import Fragment
 
 
 @functools.cache

@@ -2,9 +2,9 @@
 """The life of a fragment: resolve -> place -> stage -> build -> submit -> poll -> collect -> publish.
 
 A *fragment* is a piece of a workflow that one Airflow task runs: most often one leaf step. Its jobs are found by
-cwltool's own machinery (:mod:`airflow_hybrid.cwl.jobs.fragment`), gathered into batches, and run where their bindings
-say. The job directory at the location is the truth: everything here may be repeated from the start, after a kill
-of any process or a lost reply, and neither submits a job twice nor loses one that has finished.
+cwltool's own machinery (:mod:`airflow_hybrid.cwl.fragments.fragment`), gathered into batches, and run where their
+bindings say. The job directory at the location is the truth: everything here may be repeated from the start, after a
+kill of any process or a lost reply, and neither submits a job twice nor loses one that has finished.
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.cwl.jobs.fragment import Fragment
-from airflow_hybrid.cwl.jobs.fragment_run import FragmentRun
+from airflow_hybrid.cwl.fragments.fragment import Fragment
+from airflow_hybrid.cwl.fragments.fragment_run import FragmentRun
+from airflow_hybrid.cwl.fragments.step_files import FileAccess
 from airflow_hybrid.cwl.jobs.job import PendingJob
-from airflow_hybrid.cwl.jobs.step_files import FileAccess
 from airflow_hybrid.engine.batches import BatchRunner
 from airflow_hybrid.engine.common import Logger, all_of, in_cwl_thread
 from airflow_hybrid.engine.failures import failed

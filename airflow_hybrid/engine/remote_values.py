@@ -13,9 +13,9 @@ from airflow_hybrid.model import FileRef, Question
 from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files import web
 from airflow_hybrid.sites.files.objects import is_url
-from airflow_hybrid.sites.hosts import probe
 from airflow_hybrid.sites.hosts.base import FOLDER_BYTES, answers_up_to
 from airflow_hybrid.sites.hosts.job_folders import work_directory_of
+from airflow_hybrid.sites.hosts.probing import probe
 
 START_BYTES = 64 * 1024 + 1
 """what ``loadContents`` may want, and one byte by which more is noticed"""

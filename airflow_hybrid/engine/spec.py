@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_hybrid.config import Deployment, Link
-from airflow_hybrid.cwl.jobs.fragment_run import InstanceResult
+from airflow_hybrid.cwl.fragments.fragment_run import InstanceResult
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, LineageEntry
 
 

@@ -62,8 +62,8 @@ class PlanOperator(HybridTask):
             ti.xcom_push(key=SHAPE, value=list(dims))
             self.log.info("%s: %d jobs in %d chunks", self.step.path, total, len(chunks))
         if self.step.workflow is not None:
-            from airflow_hybrid.cwl.jobs.fragment import Fragment
-            from airflow_hybrid.cwl.jobs.step_files import FileAccess
+            from airflow_hybrid.cwl.fragments.fragment import Fragment
+            from airflow_hybrid.cwl.fragments.step_files import FileAccess
             from airflow_hybrid.engine import in_cwl_thread, list_folder, read_start
 
             document = cache.read_document(self.step.document)

@@ -27,9 +27,9 @@ from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.carrier import Carrier
 from airflow_hybrid.sites.files.links import KnownWays
 from airflow_hybrid.sites.files.requests import StageRequest
-from airflow_hybrid.sites.hosts import probe
 from airflow_hybrid.sites.hosts.base import CommandResult, Host, answer_bytes, answers_up_to
 from airflow_hybrid.sites.hosts.local import LocalHost
+from airflow_hybrid.sites.hosts.probing import probe
 from airflow_hybrid.sites.kubernetes.pod import PodAccess, PodHost
 from airflow_hybrid.sites.reuse import commands as reuse
 from airflow_hybrid.sites.reuse.index import ReuseIndex

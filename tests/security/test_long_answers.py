@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.errors import AnswerTooLongError
-from airflow_hybrid.sites.hosts import probe
 from airflow_hybrid.sites.hosts.base import ANSWER_BYTES, STREAM_ERRORS_BYTES, Command, answer_limit, answers_up_to
 from airflow_hybrid.sites.hosts.dialogue import DialogueHost
 from airflow_hybrid.sites.hosts.joining import run_joined
 from airflow_hybrid.sites.hosts.local import LocalHost
+from airflow_hybrid.sites.hosts.probing import probe
 from airflow_hybrid.sites.hosts.ssh.host import SshHost
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
 from tests import needs

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.cwl import messages
-from airflow_hybrid.cwl.jobs.job_paths import JobPaths
 from airflow_hybrid.cwl.jobs.outside import MOST_SHELL_CHARS, outside_of
+from airflow_hybrid.cwl.locations.job_paths import JobPaths
 from airflow_hybrid.engine.failures import Failure, failed, shown_command
 from airflow_hybrid.errors import CwlError, StatusUnknownError
 from airflow_hybrid.model import JobResult, JobScript, JobState

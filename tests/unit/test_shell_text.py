@@ -31,7 +31,7 @@ def meaning(text: str) -> str:
 
 
 def test_a_file_is_found_beside_its_module() -> None:
-    assert shell_text.load("airflow_hybrid.removal", "functions.sh") == of("removal/functions.sh")
+    assert shell_text.load("airflow_hybrid.removal", "functions.sh") == of("removal/shell/functions.sh")
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -12,7 +12,7 @@ from cwltool.builder import Builder
 from cwltool.context import RuntimeContext
 
 from airflow_hybrid.cwl.javascript import node
-from airflow_hybrid.cwl.jobs.site import JobSite
+from airflow_hybrid.cwl.locations.location import JobLocation
 from airflow_hybrid.cwl.values.file_values import as_changed, members_of
 from airflow_hybrid.model.walking import is_file
 
@@ -33,7 +33,7 @@ class HybridContext(RuntimeContext):
     :ivar iterations: how often each loop went round, by the scope of its step.
     """
 
-    site: JobSite | None = None
+    site: JobLocation | None = None
     scope: str = ""
     instance: int = 0
     expanded: list[Any] | None = None

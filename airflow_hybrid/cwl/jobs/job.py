@@ -21,15 +21,15 @@ from schema_salad.exceptions import ValidationException
 from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.documents.default_files import check_used
 from airflow_hybrid.cwl.javascript import node as javascript
-from airflow_hybrid.cwl.jobs.clear_errors import clear_errors
 from airflow_hybrid.cwl.jobs.context import HybridBuilder, HybridContext
 from airflow_hybrid.cwl.jobs.job_command import BuiltJob, script_of
 from airflow_hybrid.cwl.jobs.job_resources import Wishes
 from airflow_hybrid.cwl.jobs.outputs import check_json, publish
 from airflow_hybrid.cwl.jobs.runtime import HybridJob, HybridTool
 from airflow_hybrid.cwl.jobs.settled_inputs import SettledInputs
-from airflow_hybrid.cwl.jobs.site import JobSite
-from airflow_hybrid.cwl.jobs.site_paths import Inside, JobFiles
+from airflow_hybrid.cwl.locations.clear_errors import clear_errors
+from airflow_hybrid.cwl.locations.location import JobLocation
+from airflow_hybrid.cwl.locations.paths import Inside, JobFiles
 from airflow_hybrid.cwl.values.file_values import placed_files
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FactsNeeded, JobScript, Resources, SiteFacts, percent_decoded
@@ -97,7 +97,7 @@ class PendingJob:
                 self.inputs[name] = settled.settle(port["default"])
         self._literals = settled.literals
         self._job: HybridJob | None = None
-        self._site: JobSite | None = None
+        self._site: JobLocation | None = None
         self.left_out: tuple[str, ...] = ()
 
     @property
@@ -214,7 +214,7 @@ class PendingJob:
             raise CwlError(f"no path was given for the input {percent_decoded(missing[0])}", where=self.label)
         own = {location: paths[location] for location in inputs}
         inside = None if grant.image is None else Inside(grant.image.outdir)
-        site = JobSite(jobdir, JobFiles(own, self._literals, inputs), facts, inside)
+        site = JobLocation(jobdir, JobFiles(own, self._literals, inputs), facts, inside)
         site.sizes = self.tool.asks_size
         context = self._context_at(site, grant)
         try:
@@ -227,7 +227,7 @@ class PendingJob:
         self._job, self._site = job, site
         return script
 
-    def _context_at(self, site: JobSite, grant: Grant) -> HybridContext:
+    def _context_at(self, site: JobLocation, grant: Grant) -> HybridContext:
         context = cast(HybridContext, self._context.copy())
         context.site = site
         context.name = self.key
@@ -240,7 +240,7 @@ class PendingJob:
         return context
 
     @property
-    def _built(self) -> tuple[HybridJob, JobSite]:
+    def _built(self) -> tuple[HybridJob, JobLocation]:
         if self._job is None or self._site is None:
             raise RuntimeError("the job was not built")
         return self._job, self._site

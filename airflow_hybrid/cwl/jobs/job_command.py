@@ -10,8 +10,8 @@ from cwltool.job import JobBase
 from cwltool.mpi import MpiConfig
 
 from airflow_hybrid.cwl.jobs.runtime import HybridTool
-from airflow_hybrid.cwl.jobs.site import JobSite
-from airflow_hybrid.cwl.jobs.staging import Box, keep_literals, refuse_streams_into_inputs, stage_entries
+from airflow_hybrid.cwl.locations.location import JobLocation
+from airflow_hybrid.cwl.locations.staging import Box, keep_literals, refuse_streams_into_inputs, stage_entries
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import JobScript, image_names
 from airflow_hybrid.model.containers import Container, ReadyImage
@@ -28,7 +28,7 @@ class BuiltJob:
 
     tool: HybridTool
     job: JobBase
-    site: JobSite
+    site: JobLocation
     mpi: MpiConfig
     image: ReadyImage | None
 
@@ -117,7 +117,7 @@ def _shm_size(tool: HybridTool) -> str | None:
     return size
 
 
-def _stdin(job: JobBase, site: JobSite, box: Box | None) -> str | None:
+def _stdin(job: JobBase, site: JobLocation, box: Box | None) -> str | None:
     """Where, outside of a container, the file is that the tool reads from its standard input."""
     if job.stdin is None:
         return None

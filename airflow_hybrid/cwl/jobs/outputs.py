@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from airflow_hybrid.cwl.jobs.site import JobSite
-from airflow_hybrid.cwl.jobs.site_paths import is_below, refuse_replaced, unveil
+from airflow_hybrid.cwl.locations.location import JobLocation
+from airflow_hybrid.cwl.locations.paths import is_below, refuse_replaced, unveil
 from airflow_hybrid.cwl.values.several_names import canonical
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FileFact, not_json, percent_decoded
@@ -21,12 +21,12 @@ _NOT_JSON_HINT = "values go from step to step as JSON, which has no such thing: 
 _DERIVED_FIELDS = ("path", "dirname", "nameroot", "nameext")
 
 
-def publish(value: Any, site: JobSite, to_uri: Callable[[str], str]) -> Any:
+def publish(value: Any, site: JobLocation, to_uri: Callable[[str], str]) -> Any:
     """Make an output value fit for others: locations as URIs, size and checksum, no paths of the job's site."""
     return map_outermost_files(lambda item: _published(item, site, to_uri), value)
 
 
-def _published(value: Mapping[str, Any], site: JobSite, to_uri: Callable[[str], str]) -> CwlObject:
+def _published(value: Mapping[str, Any], site: JobLocation, to_uri: Callable[[str], str]) -> CwlObject:
     """A File or Directory for others."""
     kind = value["class"]
     item = {key: entry for key, entry in value.items() if key not in _DERIVED_FIELDS and entry is not None}
@@ -57,7 +57,7 @@ def _check_name(name: Any, kind: str) -> None:
         raise CwlError(f"the basename of an output is {name!r}, which is not the name of a {kind}")
 
 
-def _hand_on(item: CwlObject, site: JobSite, to_uri: Callable[[str], str]) -> None:
+def _hand_on(item: CwlObject, site: JobLocation, to_uri: Callable[[str], str]) -> None:
     """An input that is an output, too, keeps its location, unless the job has put something else into its place.
 
     :raises CwlError: it is no input.
@@ -90,14 +90,14 @@ def check_json(outputs: CwlObject) -> None:
             raise CwlError(f"output {name!r} holds {problem}", hint=_NOT_JSON_HINT)
 
 
-def _replaced(location: str, site: JobSite) -> str | None:
+def _replaced(location: str, site: JobLocation) -> str | None:
     """The path in the output directory where the job put something of its own in the place of an input's link."""
     target = site.targets.get(location, "")
     fact = site.facts.files.get(target) if target.startswith(site.outdir + "/") else None
     return target if fact is not None and fact.kind != "?" and fact.realpath in (None, target) else None
 
 
-def _measured(item: CwlObject, path: str, site: JobSite, link: FileFact | None = None) -> None:
+def _measured(item: CwlObject, path: str, site: JobLocation, link: FileFact | None = None) -> None:
     """Size and checksum of an input that is handed on: as it came in, or as seen where it was used."""
     known = site.inputs.get(item["location"], {})
     seen = site.facts.files.get(path) or site.facts.files.get(site.targets.get(item["location"], "")) or link
@@ -107,7 +107,7 @@ def _measured(item: CwlObject, path: str, site: JobSite, link: FileFact | None =
             item[key] = value
 
 
-def _locate(item: CwlObject, path: str, site: JobSite, to_uri: Callable[[str], str]) -> None:
+def _locate(item: CwlObject, path: str, site: JobLocation, to_uri: Callable[[str], str]) -> None:
     """Give an output below outdir its URI, size and checksum; a symbolic link stands for what it points to.
 
     :raises CwlError: it leads out of the output directory and is not an input.
@@ -131,7 +131,7 @@ def _locate(item: CwlObject, path: str, site: JobSite, to_uri: Callable[[str], s
         item["checksum"] = fact.checksum
 
 
-def _has_links(folder: str, site: JobSite) -> bool:
+def _has_links(folder: str, site: JobLocation) -> bool:
     """Whether a folder has links that lead to something, in it or below it; each folder is looked at once.
 
     :raises CwlError: one leads out of the output directory and to no input.
@@ -151,7 +151,7 @@ def _has_links(folder: str, site: JobSite) -> bool:
     return site.linked[folder]
 
 
-def _look_into(folder: str, site: JobSite) -> tuple[bool, list[str]]:
+def _look_into(folder: str, site: JobLocation) -> tuple[bool, list[str]]:
     """Whether there are links in a folder that lead to something, and the folders in it."""
     has_links, folders = False, []
     for name in site.facts.listings.get(folder, ()):
@@ -172,7 +172,7 @@ class _Members:
     Whoever reads a published folder follows no link in it, since a job could make others meanwhile.
     """
 
-    def __init__(self, site: JobSite, to_uri: Callable[[str], str]) -> None:
+    def __init__(self, site: JobLocation, to_uri: Callable[[str], str]) -> None:
         self._site, self._to_uri = site, to_uri
         self._count = 0
 

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from airflow_hybrid.cwl.jobs.job_paths import MARK, JobPaths
+from airflow_hybrid.cwl.locations.job_paths import MARK, JobPaths
 from airflow_hybrid.model import JobScript
 from airflow_hybrid.model.outside import Outside
 

@@ -21,8 +21,8 @@ from typing import Any
 from cwl_utils import expression
 
 from airflow_hybrid.cwl.jobs.job import PendingJob
-from airflow_hybrid.cwl.jobs.job_paths import JobPaths
 from airflow_hybrid.cwl.jobs.runtime import plain_data
+from airflow_hybrid.cwl.locations.job_paths import JobPaths
 from airflow_hybrid.cwl.names import STEP_PATH
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, JobScript, JsonValue

@@ -31,7 +31,7 @@ from schema_salad.sourceline import cmap
 
 from airflow_hybrid.cwl.adapt import cwltool_log, list_where_possible, prepare
 from airflow_hybrid.cwl.jobs.context import HybridBuilder, HybridContext
-from airflow_hybrid.cwl.jobs.path_mapper import SitePathMapper
+from airflow_hybrid.cwl.locations.path_mapper import LocationPathMapper
 from airflow_hybrid.cwl.names import CWL_VERSION, FORMATS, STEP_PATH, VALUE_FROM
 from airflow_hybrid.cwl.values.file_values import as_changed, members_of
 from airflow_hybrid.cwl.values.output_types import wrong_outputs
@@ -105,10 +105,12 @@ class HybridTool(_Reusable, CommandLineTool):
     def make_job_runner(self, context: RuntimeContext) -> type[JobBase]:
         return HybridJob
 
-    def make_path_mapper(self, files: Any, stagedir: str, context: RuntimeContext, separate: bool) -> SitePathMapper:
+    def make_path_mapper(
+        self, files: Any, stagedir: str, context: RuntimeContext, separate: bool
+    ) -> LocationPathMapper:
         site = cast(HybridContext, context).site
         assert site is not None
-        return SitePathMapper(files, site, stagedir, separate)
+        return LocationPathMapper(files, site, stagedir, separate)
 
     def _initialworkdir(self, j: JobBase | None, builder: Builder) -> None:
         """Each entry has a copy of the input that it names: cwltool gives the last one's name to all of them."""

@@ -14,8 +14,8 @@ from airflow_hybrid.engine.placing.places import ref_of
 from airflow_hybrid.engine.reuse.records import tree_digest
 from airflow_hybrid.model import CwlObject, Question, SiteFacts
 from airflow_hybrid.sites.connectors.locations import Locations
-from airflow_hybrid.sites.hosts import probe
 from airflow_hybrid.sites.hosts.base import PATH_BYTES, Host, answer_bytes, answers_up_to
+from airflow_hybrid.sites.hosts.probing import probe
 
 HASHED_BYTES = 4 << 30
 """an input of which nothing is known is not read for this if it is larger"""

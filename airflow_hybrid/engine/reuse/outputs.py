@@ -17,9 +17,9 @@ from typing import Any
 
 from airflow_hybrid.config import Deployment, bind
 from airflow_hybrid.cwl.jobs.job import PendingJob
-from airflow_hybrid.cwl.jobs.job_paths import JobPaths
 from airflow_hybrid.cwl.jobs.outside import outside_of
 from airflow_hybrid.cwl.jobs.reuse import document_asks, paths_of, reuse_key
+from airflow_hybrid.cwl.locations.job_paths import JobPaths
 from airflow_hybrid.engine.common import in_cwl_thread
 from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place

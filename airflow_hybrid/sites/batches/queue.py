@@ -24,7 +24,6 @@ from airflow_hybrid.sites.batches.refusals import command_error, submit_error
 from airflow_hybrid.sites.batches.results import Case, doubtful
 from airflow_hybrid.sites.batches.settling import ALIVE, NO_LOOK, Decision, Step, settle
 from airflow_hybrid.sites.batches.submitted import SubmittedBatch
-from airflow_hybrid.sites.hosts import probe
 from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.base import (
     JOB_BYTES,
@@ -36,6 +35,7 @@ from airflow_hybrid.sites.hosts.base import (
     answers_up_to,
 )
 from airflow_hybrid.sites.hosts.joining import run_joined
+from airflow_hybrid.sites.hosts.probing import probe
 
 log = logging.getLogger(__name__)
 
@@ -367,7 +367,8 @@ class JobQueue:
         return answers.parse_reports(self._done(answer).lines, task_directory)
 
     async def facts(self, questions: Sequence[Question] = (), *, trees: Sequence[str] = ()) -> SiteFacts:
-        """Answers about the location's files in one command; see :func:`airflow_hybrid.sites.hosts.probe.facts`.
+        """Answers about the location's files in one command; see
+        :func:`airflow_hybrid.sites.hosts.probing.probe.facts`.
 
         :param trees: output directories of jobs (``<batch directory>/<key>/out``), to be listed with everything below,
             sizes, checksums and realpaths.

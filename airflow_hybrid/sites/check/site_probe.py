@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 
 from airflow_hybrid import shell_text
-from airflow_hybrid.sites.hosts.gnu_programs import NEEDED
+from airflow_hybrid.sites.hosts.probing.gnu_programs import NEEDED
 from airflow_hybrid.sites.hosts.room import available, whole_number
 
 REQUIRED = (

@@ -19,10 +19,10 @@ from airflow_hybrid import shell_text
 from airflow_hybrid.errors import CommandError
 from airflow_hybrid.model import FileFact, Question
 from airflow_hybrid.sites.files.store import STORE, sha1_of
-from airflow_hybrid.sites.hosts import probe
 from airflow_hybrid.sites.hosts.base import PATH_BYTES, Command, Host, answer_bytes, answers_up_to
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of, producer_of
 from airflow_hybrid.sites.hosts.joining import run_joined
+from airflow_hybrid.sites.hosts.probing import probe
 
 GONE = "is not there any more"
 A_LINK = "is not used: a link is in its place, or in that of a folder above it"

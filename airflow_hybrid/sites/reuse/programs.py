@@ -2,7 +2,7 @@
 """Programs and files of a location that jobs use without owning them: which they are now, and what is in them.
 
 Two commands for all jobs of a batch: one looks names up as the shell would (processes are started only for programs
-that are found), one reads what was found (:mod:`airflow_hybrid.sites.hosts.probe`).
+that are found), one reads what was found (:mod:`airflow_hybrid.sites.hosts.probing.probe`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from airflow_hybrid import shell_text
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JsonValue, Question, SiteFacts
 from airflow_hybrid.model.outside import Outside
-from airflow_hybrid.sites.hosts import probe
 from airflow_hybrid.sites.hosts.base import (
     DEFAULT_TIMEOUT_S,
     PATH_BYTES,
@@ -26,6 +25,7 @@ from airflow_hybrid.sites.hosts.base import (
     answers_up_to,
 )
 from airflow_hybrid.sites.hosts.joining import run_joined
+from airflow_hybrid.sites.hosts.probing import probe
 
 MOST_NAMES = 50_000
 """of a batch; jobs that name more are not looked up"""

@@ -20,7 +20,7 @@ from airflow_hybrid.sites.check import site_probe
 from airflow_hybrid.sites.connectors import open_connector
 from airflow_hybrid.sites.hosts.environment import prelude
 from airflow_hybrid.sites.hosts.local import LocalHost
-from airflow_hybrid.sites.hosts.probe import facts
+from airflow_hybrid.sites.hosts.probing.probe import facts
 from tests.security.hosts import CHANGING, SiteHost
 from tests.unit.sites.shell_hosts import batch
 

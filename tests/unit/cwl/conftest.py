@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.cwl.documents.compile import compile_document
+from airflow_hybrid.cwl.fragments.fragment import Fragment
 from airflow_hybrid.cwl.given.run_inputs import validate_inputs
-from airflow_hybrid.cwl.jobs.fragment import Fragment
 from airflow_hybrid.model import CwlObject, WorkflowGraph
 from tests.unit.cwl.driver import Driver
 

@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import unquote
 
 from airflow_hybrid.cwl.documents.cache import read_document
-from airflow_hybrid.cwl.jobs.fragment import Fragment
-from airflow_hybrid.cwl.jobs.fragment_run import InstanceResult
+from airflow_hybrid.cwl.fragments.fragment import Fragment
+from airflow_hybrid.cwl.fragments.fragment_run import InstanceResult
+from airflow_hybrid.cwl.fragments.step_files import FileAccess
 from airflow_hybrid.cwl.jobs.job import PendingJob
-from airflow_hybrid.cwl.jobs.step_files import FileAccess
 from airflow_hybrid.cwl.values import inputs as ports
 from airflow_hybrid.cwl.values import scatter
 from airflow_hybrid.errors import HybridError

@@ -11,8 +11,8 @@ import pytest
 
 from airflow_hybrid.cwl.documents import cache
 from airflow_hybrid.cwl.documents import graphs as graphs_
+from airflow_hybrid.cwl.fragments.fragment import Fragment
 from airflow_hybrid.cwl.given.job_requirements import normal, split, with_requirements
-from airflow_hybrid.cwl.jobs.fragment import Fragment
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import WorkflowGraph
 from tests.unit.cwl.driver import Driver

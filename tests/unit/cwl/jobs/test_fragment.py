@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.cwl.documents.cache import read_document
-from airflow_hybrid.cwl.jobs.fragment import Fragment
+from airflow_hybrid.cwl.fragments.fragment import Fragment
 from airflow_hybrid.cwl.values.scatter import slice_scatter
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, SiteFacts

@@ -124,7 +124,7 @@ async def test_what_was_placed_stays_there_whatever_has_changed(tmp_path: Path, 
 
 async def pending(run: Any) -> list[Any]:
     """The jobs of a fragment, found and not run."""
-    from airflow_hybrid.cwl.jobs.fragment import Fragment
+    from airflow_hybrid.cwl.fragments.fragment import Fragment
     from airflow_hybrid.engine.common import in_cwl_thread
 
     fragment = await in_cwl_thread(Fragment.load, run.context.spec.document)

@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from airflow_hybrid.config import Deployment, parse_bindings
-from airflow_hybrid.cwl.jobs.fragment import Fragment
+from airflow_hybrid.cwl.fragments.fragment import Fragment
 from airflow_hybrid.cwl.jobs.outside import outside_of
 from airflow_hybrid.cwl.jobs.reuse import contents_of, paths_of, reuse_key
 from airflow_hybrid.cwl.names import CWL_VERSION, STEP_PATH

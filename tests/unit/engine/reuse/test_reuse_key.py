@@ -8,7 +8,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from airflow_hybrid.cwl.jobs.fragment import Fragment
+from airflow_hybrid.cwl.fragments.fragment import Fragment
 from airflow_hybrid.cwl.jobs.job import Grant
 from airflow_hybrid.cwl.jobs.reuse import contents_of, paths_of, reuse_key
 from airflow_hybrid.model import SiteFacts

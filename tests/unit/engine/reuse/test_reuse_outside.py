@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from airflow_hybrid.cwl.jobs.job_paths import JobPaths
 from airflow_hybrid.cwl.jobs.outside import outside_of
+from airflow_hybrid.cwl.locations.job_paths import JobPaths
 from airflow_hybrid.engine import FragmentOutcome, TaskIdentity
 from airflow_hybrid.model import FileRef, JobScript
 from airflow_hybrid.model.outside import Outside

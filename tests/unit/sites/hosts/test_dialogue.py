@@ -14,8 +14,8 @@ import pytest
 
 from airflow_hybrid.errors import AuthenticationError, HostUnreachableError
 from airflow_hybrid.model import Question
-from airflow_hybrid.sites.hosts import probe
 from airflow_hybrid.sites.hosts.dialogue import DialogueHost
+from airflow_hybrid.sites.hosts.probing import probe
 from tests.unit.sites.shell_hosts import EVERY_SHELL, ShellHost
 
 asked: list[list[str]] = []

@@ -14,9 +14,9 @@ import pytest
 
 from airflow_hybrid.errors import SiteError, StatusUnknownError
 from airflow_hybrid.model import FileFact, Question, SiteFacts
-from airflow_hybrid.sites.hosts import probe
 from airflow_hybrid.sites.hosts.base import Command, CommandResult
 from airflow_hybrid.sites.hosts.local import LocalHost
+from airflow_hybrid.sites.hosts.probing import probe
 from tests.unit.sites.shell_hosts import EVERY_SHELL, ShellHost
 
 NAMES = ["plain", "-n", "a b", "new\nline", "q'\"$x`", "back\\slash", "é\U0001f600", "*", ".hidden", "\udcff raw"]

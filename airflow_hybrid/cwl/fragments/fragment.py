@@ -1,0 +1,148 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A piece of a workflow that one task runs: a compiled step, loaded once and run any number of times."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+from cwltool.errors import WorkflowException
+from cwltool.process import shortname
+
+from airflow_hybrid.cwl import messages
+from airflow_hybrid.cwl.documents.trust import Known, located, made_up
+from airflow_hybrid.cwl.fragments.compiled_step import CompiledStep
+from airflow_hybrid.cwl.fragments.fragment_run import FragmentRun
+from airflow_hybrid.cwl.fragments.step_files import NO_ACCESS, FileAccess, StepFs
+from airflow_hybrid.cwl.javascript import node as javascript
+from airflow_hybrid.cwl.jobs.context import HybridContext
+from airflow_hybrid.cwl.jobs.job import PendingJob
+from airflow_hybrid.cwl.jobs.runtime import HybridWorkflow
+from airflow_hybrid.cwl.values.file_values import clean
+from airflow_hybrid.errors import CwlError
+from airflow_hybrid.model import CwlObject, Port
+
+_CACHED = 64
+
+
+class Fragment(CompiledStep):
+    """A compiled step, ready to be run any number of times."""
+
+    @classmethod
+    def load(cls, document: Mapping[str, Any], *, chunked: bool = False) -> Fragment:
+        """A fragment of a stored document (:func:`airflow_hybrid.cwl.documents.cache.read_document`), cached by
+        content.
+
+        :param chunked: the scatter arrays of an instance are a slice, cut by ``inputs.slice_scatter``: the scatter
+            method is then dotproduct whatever the step says.
+        """
+        text = json.dumps(document, sort_keys=True)
+        key = (hashlib.sha256(text.encode()).hexdigest(), chunked)
+        fragment = _loaded.get(key)
+        if fragment is None:
+            fragment = _loaded[key] = cls(document, chunked=chunked)
+            while len(_loaded) > _CACHED:
+                _loaded.popitem(last=False)
+        _loaded.move_to_end(key)
+        return fragment
+
+    def start(
+        self,
+        instances: Sequence[CwlObject],
+        *,
+        name: str,
+        access: FileAccess = NO_ACCESS,
+        max_iterations: Callable[[str], int] | None = None,
+        first: int = 0,
+    ) -> FragmentRun:
+        """Begin to run each of ``instances``, a complete set of the step's input ports.
+
+        :param name: for messages.
+        :param access: how Files are read for ``loadContents`` of step inputs and for ExpressionTools, and Directories
+            listed (blocking).
+        :param max_iterations: most iterations of a loop, by the path of its step; by default there is no bound.
+        :param first: for messages: index of the first job in the whole scatter, where this is a chunk of one.
+        """
+        context = self._context(access)
+        context.max_iterations = max_iterations
+        context.first = first
+        with javascript.process_of(self.owner):
+            return FragmentRun(self, instances, name, context)
+
+    def expand(self, inputs: CwlObject, access: FileAccess = NO_ACCESS) -> list[CwlObject | None]:
+        """The inputs that the step's process would get, one per scattered index (flat order), without running it.
+
+        ``valueFrom`` and ``when`` are evaluated; None stands for an index that ``when`` skips.
+
+        :raises CwlError: an expression fails.
+        :raises SiteError: a file that an expression looks into cannot be read (retryable).
+        """
+        context = self._context(access)
+        orders = self._orders(inputs, context)
+        if not orders and not self.scattered_ports:
+            orders = [None]
+        return [self._loaded(self._short(order), context) for order in orders]
+
+    def _orders(self, inputs: CwlObject, context: HybridContext) -> list[Any]:
+        """What cwltool would hand to the step's process.
+
+        :raises CwlError: an expression fails; SiteError: see :meth:`expand`.
+        """
+        orders: list[Any] = []
+        statuses: list[str] = []
+        context.expanded = orders
+        with messages.caught() as log, javascript.process_of(self.owner):
+            try:
+                next(self.workflow_of(inputs, lambda outputs, status: statuses.append(status), context), None)
+            except WorkflowException as error:
+                if not context.raised:
+                    raise CwlError(messages.plain(str(error))[1], where=self.name) from error
+            text = log.take()
+        if context.raised:
+            raise context.raised[0]
+        strange = Known(inputs, list(located(self.document))).strange(orders)
+        if strange:
+            raise made_up(strange, self.name)
+        if "success" not in statuses:
+            raise CwlError(text or "the step's inputs could not be evaluated", where=self.name)
+        return orders
+
+    def _context(self, access: FileAccess) -> HybridContext:
+        fs = StepFs(access, self.document)
+        context = HybridContext()
+        context.make_fs_access = cast(Any, lambda basedir: fs)
+        context.raised = fs.raised
+        context.make_job = PendingJob
+        context.owner = self.owner
+        return context
+
+    def _loaded(self, order: CwlObject | None, context: HybridContext) -> CwlObject | None:
+        """The inputs of a sub-workflow that itself loads listings or contents, with these in them."""
+        process = self.process
+        ports = {shortname(port["id"]): Port("", "", document=port) for port in process.tool["inputs"]}
+        loading = [name for name, port in ports.items() if port.loads_listing or port.loads_contents]
+        if order is None or not isinstance(process, HybridWorkflow) or not loading:
+            return order
+        with messages.caught(), javascript.process_of(self.owner):
+            try:
+                job = process._init_job(order, context).job
+            except Exception as error:  # cwltool raises bare ones where a file cannot be read
+                if context.raised:
+                    raise context.raised[0] from error
+                raise CwlError(messages.plain(str(error))[1], where=self.name) from error
+        loaded = {
+            name: clean(job.get(name), contents=ports[name].loads_contents, listing=ports[name].loads_listing)
+            for name in loading
+        }
+        return {**order, **loaded}
+
+    def _short(self, order: Mapping[str, Any] | None) -> CwlObject | None:
+        if order is None:
+            return None
+        return {shortname(key): clean(value) for key, value in order.items() if key not in self._not_connected}
+
+
+_loaded: OrderedDict[tuple[str, bool], Fragment] = OrderedDict()

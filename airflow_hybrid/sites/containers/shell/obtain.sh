@@ -1,0 +1,36 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+# shellcheck shell=sh
+# Brings an image to a location, unless it is there. removal/shell/functions.sh stands above it.
+#
+# @MAKE@: a command that makes the folder of archives, @FOLDER@, quoted; @DIGEST@: what its lock and log are called;
+# @PERMITTED@: commands that say whether the image may be obtained, and why not; @PRESENT@: whether it is there; @OBTAIN@: gets
+# it; @ARCHIVE@: archive.sh, or nothing.
+# stdout: `#ah present`, `#ah obtained`, `#ah refused` or `#ah failed`, and why. Exit code 73: the folder cannot be used.
+
+{ @MAKE@ && cd @FOLDER@; } || exit 73
+exec 9>>@DIGEST@.lock
+flock 9 || exit 73
+export USER="${USER:-$(id -un)}"
+ah_log=@DIGEST@.log
+ah_state=present
+if ! ah_said=$(
+    exec 2>&1 </dev/null
+    @PERMITTED@
+); then
+    echo "#ah refused"
+    printf '%s\n' "$ah_said"
+    exit 0
+fi
+if ! { @PRESENT@; }; then
+    if (
+        @OBTAIN@
+    ) >"$ah_log" 2>&1 </dev/null; then
+        ah_state=obtained
+    else
+        echo "#ah failed"
+        tail -c 2000 "$ah_log"
+        exit 0
+    fi
+fi
+@ARCHIVE@
+echo "#ah $ah_state"

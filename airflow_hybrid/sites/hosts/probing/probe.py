@@ -1,0 +1,197 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""One probe per batch: what a location's file system says, as values (:class:`airflow_hybrid.model.SiteFacts`).
+
+The script needs ``sh``, coreutils, find and xargs (GNU). Paths travel NUL-terminated both ways, on stdin and stdout,
+so that they may hold anything and be any number; no process is started per file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import posixpath
+import shlex
+from collections.abc import Iterable, Sequence
+
+from airflow_hybrid import shell_text
+from airflow_hybrid.errors import AnswerTooLongError, SiteError, StatusUnknownError
+from airflow_hybrid.model import Question, SiteFacts
+from airflow_hybrid.sites.hosts.base import (
+    ANSWER_BYTES,
+    FOLDER_BYTES,
+    MOST_ANSWER_BYTES,
+    PATH_BYTES,
+    Command,
+    CommandResult,
+    Host,
+    answers_up_to,
+)
+from airflow_hybrid.sites.hosts.joining import run_joined
+from airflow_hybrid.sites.hosts.probing import gnu_programs
+from airflow_hybrid.sites.hosts.probing.answers import SEAL, parse
+
+CONTENTS_BYTES = (64 << 10) + 1
+"""CWL v1.2 section 5.1.1: at most 64 KiB are loaded; one byte more tells that there is more"""
+PROBE_TIMEOUT_S = 600.0
+DOCUMENT_BYTES = 64 << 20
+"""the most that is read of a document (``cwl.output.json``), for which CWL has no limit"""
+_ASKS = {"stat": "s", "contents": "c", "document": "d", "list": "l", "checksum": "k"}
+_READ = frozenset("cd")
+"""asks for which a file is read; sealed, they have capital letters"""
+
+
+async def facts(
+    host: Host, questions: Iterable[Question] = (), *, trees: Sequence[str] = (), bases: Sequence[str] = ()
+) -> SiteFacts:
+    """Ask a location about files, in one command.
+
+    - ``trees``: folders that are listed with all that is below, sizes, and SHA-1 of regular files. Links in them
+      are not followed: what they point to is asked by a question, after its ``realpath`` was judged.
+    - ``stat``, ``list``, ``checksum``, ``contents``, ``document``: see :class:`airflow_hybrid.model.Question`;
+      links are followed, unless the question has a ``root``.
+      Whatever is asked of a path, ``files`` has its :class:`~airflow_hybrid.model.FileFact`; kind ``?`` where there
+      is nothing (or neither file nor directory).
+    - ``bases``: folders that paths are written with. A realpath below the realpath of one of them is written with
+      the base again, so that a home directory which is itself a link does not look like an escape.
+
+    A file of a tree, or of a question with a root, is opened first; then it is compared which file that is, and only
+    then it is read: a process that puts a link in its place is too late.
+
+    :raises SiteError: the location has no GNU programs.
+    :raises AnswerTooLongError: there are more files than an answer may tell of (some 300,000).
+    :raises StatusUnknownError: the answer was cut off, or files changed while they were read (retryable).
+    """
+    asked = list(dict.fromkeys(questions))
+    if not asked and not trees:
+        return SiteFacts()
+    command, stdin = await asyncio.to_thread(build, asked, trees, bases)
+    answer = await _ask(host, command, stdin, _most_bytes(asked, trees))
+    if lack := gnu_programs.lacking(answer.stdout):
+        raise SiteError(
+            f"files cannot be looked at: there is no `{lack}`",
+            where=host.title,
+            hint=f"have {gnu_programs.PACKAGES} installed there, or name their folder as `config.path`",
+        )
+    try:
+        return await asyncio.to_thread(parse, answer.stdout, asked, trees, bases)
+    except ValueError as error:
+        said = answer.err.strip()[-500:]
+        raise StatusUnknownError(f"the probe was not answered: {error} {said}".rstrip(), where=host.title) from None
+
+
+async def _ask(host: Host, text: str, stdin: bytes, most_bytes: int) -> CommandResult:
+    """:raises AnswerTooLongError: in words about files."""
+    try:
+        with answers_up_to(most_bytes):
+            return await run_joined(host, "probe", Command(text, stdin, PROBE_TIMEOUT_S, "probe of files"))
+    except AnswerTooLongError:
+        raise AnswerTooLongError(
+            f"there are too many files: what is to be known of them takes more than {most_bytes} bytes",
+            where=host.title,
+            hint="let the job pack them (tar), and write what is no output to its temporary folder (TMPDIR)",
+        ) from None
+
+
+def _most_bytes(questions: Sequence[Question], trees: Sequence[str]) -> int:
+    """The longest answer: what is said of paths, what is in folders, and the contents that are asked for."""
+    lists = bool(trees) or any(question.ask == "list" for question in questions)
+    folders = FOLDER_BYTES if lists else ANSWER_BYTES
+    paths = PATH_BYTES * len(questions)
+    contents = sum(CONTENTS_BYTES for question in questions if question.ask == "contents")
+    documents = sum(DOCUMENT_BYTES for question in questions if question.ask == "document")
+    return min(MOST_ANSWER_BYTES, folders + paths + contents + documents)
+
+
+def build(questions: Iterable[Question], trees: Sequence[str], bases: Sequence[str]) -> tuple[str, bytes]:
+    """The probe's shell text and stdin.
+
+    :raises ValueError: a path that is not absolute, or holds a NUL.
+    """
+    known = set(bases)
+    items = [("b", base) for base in bases] + [("t", _sealed(tree, _root_of(tree, known))) for tree in trees]
+    for question in questions:
+        letter = _ASKS[question.ask]
+        if question.root and letter in _READ:
+            items.append((letter.upper(), _sealed(question.path, question.root)))
+        else:
+            items.append((letter, question.path))
+    for _, path in items:
+        if not path.startswith("/") or "\0" in path:
+            raise ValueError(f"not an absolute path: {path!r}")
+    stdin = "".join(f"{ask}{path}\0" for ask, path in items).encode(errors="surrogateescape")
+    inner = f"/usr/bin/env xargs -0 -r sh -c {shlex.quote(_inner())} sh"
+    opener = shell_text.load(__package__, "probe_opener.sh")
+    return f"export LC_ALL=C\n{gnu_programs.checks()}{opener}{inner}\nprintf '#end\\0'\n", stdin
+
+
+def _root_of(tree: str, bases: set[str]) -> str:
+    """The folder below which a tree must be reached without links: the nearest base above it, else its parent."""
+    above = posixpath.dirname(tree)
+    while above not in bases:
+        if above == "/":
+            return posixpath.dirname(tree)
+        above = posixpath.dirname(above)
+    return above
+
+
+def _sealed(path: str, root: str) -> str:
+    """A path for the script: ``<root>/./<rest>``.
+
+    :raises ValueError: it is not below the root.
+    """
+    root = root.rstrip("/")
+    if not path.startswith(f"{root}/") or SEAL in path:
+        raise ValueError(f"{path!r} is not below {root!r}")
+    return f"{root}{SEAL}{path[len(root) + 1 :]}"
+
+
+_OPENER = "$ah_opener"
+"""the shell of `probe_open.sh`, which `probe_opener.sh` chooses"""
+
+# T/U: type, type of what a link leads to, mode, size, mtime, ctime, path (T: seen in a folder; U: asked for, links
+# followed)
+_LOOK = r"""/usr/bin/env find -L "$@" -maxdepth 0 -printf 'U%y%y%m %s %T@ %C@ %p\0'
+printf 'L%s\0' "$@"
+printf '#real\0'
+/usr/bin/env realpath -z -- "$@"
+"""
+_LINKS = f"""-type l '(' -xtype f -o -xtype d ')' -print0 2>/dev/null |
+    /usr/bin/env xargs -0 -r sh -c {shlex.quote(_LOOK)} sh"""
+_LIST = rf"""/usr/bin/env find -H "$@" -mindepth 1 -maxdepth 1 -printf 'T%y%Y%m %s %T@ %C@ %p\0'
+/usr/bin/env find -H "$@" -mindepth 1 -maxdepth 1 {_LINKS}
+"""
+_CONTENTS = r"""/usr/bin/env find -L "$@" -maxdepth 0 -type f -printf 'C@MOST@ %s %p\0'
+printf '#bytes\0'
+/usr/bin/env find -L "$@" -maxdepth 0 -type f -exec head -q -c @MOST@ -- {} +
+printf '\0#ok\0'
+"""
+_SUMS = r"""/usr/bin/env find -L "$@" -maxdepth 0 -type f -exec sha1sum -z -- {} +
+"""
+_EXISTING = r"""/usr/bin/env find -L "$@" -maxdepth 0 '(' -type f -o -type d ')' -print0 2>/dev/null |
+    /usr/bin/env xargs -0 -r sh -c {look} sh
+""".replace("{look}", shlex.quote(_LOOK))
+
+
+def _each(asks: str, script: str, first: str = "", *, shell: str = "sh") -> str:
+    """Run a script over the items that were given with one of these letters, after a first argument."""
+    return f"ah_pick '[{asks}]' \"$@\" | /usr/bin/env xargs -0 -r {shell} -c {shlex.quote(script)} sh {first}\n"
+
+
+@functools.cache
+def _inner() -> str:
+    opened = shell_text.load(__package__, "probe_open.sh")
+    tree = rf"""/usr/bin/env find "$@" -printf 'T%y%Y%m %s %T@ %C@ %p\0'
+/usr/bin/env find "$@" -type f -print0 2>/dev/null | /usr/bin/env xargs -0 -r {_OPENER} -c {shlex.quote(opened)} sh sums
+/usr/bin/env find "$@" {_LINKS}
+"""
+    return (
+        "ah_pick() { ah_w=$1; shift; for ah_a; do case $ah_a in $ah_w*) printf '%s\\0' \"${ah_a#?}\" ;; esac; done; }\n"
+        + _each("t", tree)
+        + _each("l", _LIST)
+        + _each("btscdlkCD", _EXISTING)
+        + _each("k", _SUMS)
+        + _each("c", _CONTENTS.replace("@MOST@", str(CONTENTS_BYTES)))
+        + _each("d", _CONTENTS.replace("@MOST@", str(DOCUMENT_BYTES)))
+        + _each("C", opened, str(CONTENTS_BYTES), shell=_OPENER)
+        + _each("D", opened, str(DOCUMENT_BYTES), shell=_OPENER)
+    )

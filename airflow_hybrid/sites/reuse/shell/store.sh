@@ -1,0 +1,43 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+# shellcheck shell=sh
+# Adds records to the index. removal/shell/functions.sh stands above it.
+#
+# @R@: the index, quoted; @K@: a word that nobody else has; @FILES@: files of one tool at most, then they are made one;
+# @RECORDS@: records that are kept of a tool then, the newest.
+# stdin: lines `TOOL/JOB JSON`, compressed by gzip.
+# The newest record of a key is the last one in the files, in the order of their names.
+# Exit codes: 73 there is no index that is ours; 74 it cannot be written to.
+# shellcheck disable=SC3067 # dash, bash, busybox, ksh and zsh have -O
+
+umask 077
+ah_R=@R@ ah_N=new.@K@ ah_most=@FILES@
+{ ah_make "$ah_R" && [ -O "$ah_R" ] && [ ! -h "$ah_R" ] && chmod 700 "$ah_R" && ah_new "$ah_R/$ah_N"; } || exit 73
+trap 'cd / && ah_rm "$ah_R" "$ah_N"' EXIT
+{ cd "$ah_R/$ah_N" && gzip -dc >all && awk '{ print substr($0, 18) > substr($0, 1, 16) }' all && rm all; } || exit 74
+ah_now=$(date +%s%N)
+case $ah_now in *[!0-9]*) ah_now=$(date +%s)000000000 ;; esac # busybox has no nanoseconds
+for ah_tool in *; do
+    { [ ! -h "$ah_R/$ah_tool" ] && mkdir -p "$ah_R/$ah_tool"; } || exit 74
+    # behind all files that are there, whatever the clock says
+    for ah_last in "$ah_R/$ah_tool"/r.*; do :; done
+    ah_last=${ah_last##*/r.} ah_at=$ah_now
+    case ${ah_last%%.*} in
+    '' | *[!0-9]*) ;;
+    *) [ "${ah_last%%.*}" -lt "$ah_now" ] || ah_at=$((${ah_last%%.*} + 1)) ;;
+    esac
+    mv "$ah_tool" "$ah_R/$ah_tool/r.$ah_at.@K@" || exit 74
+    (
+        # of an index that we did not make nothing is removed
+        { cd "$ah_R" && ah_marked && cd "$ah_tool"; } || exit
+        set -- r.*
+        [ $# -gt "$ah_most" ] || exit
+        exec 9>lock
+        flock -n 9 || exit
+        set -- r.*
+        for ah_last; do :; done
+        cat -- "$@" | tac | awk '!had[substr($0, 1, 64)]++' | head -n @RECORDS@ | tac >one || exit
+        mv -f one "$ah_last" || exit
+        for ah_file; do [ "$ah_file" = "$ah_last" ] || rm -f "$ah_file"; done
+    )
+done
+exit 0
