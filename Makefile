@@ -54,7 +54,7 @@ coverage: $(VENV)/.dev
 # every kill and outage, those included that Airflow takes minutes to notice
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m 'faults or not faults' tests/system/lifetimes/test_faults.py tests/system/lifetimes/test_lifecycle.py \
-		tests/system/lifetimes/test_managed_kills.py tests/system/at_sites/test_queue_slurm.py $(ARGS)
+		tests/system/lifetimes/test_managed_kills.py tests/system/at_sites/slurm $(ARGS)
 
 # the same tests for every connector; those of containers take minutes each
 contract: $(VENV)/.dev
@@ -64,7 +64,7 @@ contract: $(VENV)/.dev
 SHELLS := dash bash busybox ksh93 zsh
 SHELL_TESTS := tests/contract/test_contract.py tests/system/at_sites/test_hostile_values.py \
 	tests/system/at_sites/test_data_mover_sites.py tests/system/at_sites/test_queue_process.py tests/unit/sites/files/test_data_mover.py \
-	tests/unit/sites/batches/test_queue_slurm.py tests/unit/sites/batches/test_queue_fakes.py tests/unit/sites/reuse/test_reuse_index.py
+	tests/unit/sites/batches/slurm tests/unit/sites/batches/test_queue_fakes.py tests/unit/sites/reuse/test_reuse_index.py
 shells: $(VENV)/.dev
 	@worst=0; for shell in $(SHELLS); do echo "=== $$shell"; \
 	tests/shells $$shell $(BIN)/python -m pytest $(SHELL_TESTS) $(ARGS) || worst=1; done; exit $$worst

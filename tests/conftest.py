@@ -34,9 +34,9 @@ ODDLY_NAMED = (
     "unit/engine/placing/test_spreading.py", "unit/operators/gather", "unit/sites/check/test_check.py",
     "unit/sites/files/test_data_mover.py", "unit/sites/files/test_data_mover_scripts.py",
     "unit/sites/files/test_data_mover_store.py", "unit/sites/batches/test_job_directory.py",
-    "unit/sites/batches/test_job_directory_runner.py", "unit/sites/hosts/test_joining.py",
+    "unit/sites/batches/runner", "unit/sites/hosts/test_joining.py",
     "unit/sites/hosts/test_probe.py", "unit/sites/batches/test_queue_fakes.py",
-    "unit/sites/batches/test_queue_process.py", "unit/sites/batches/test_queue_slurm.py",
+    "unit/sites/batches/test_queue_process.py", "unit/sites/batches/slurm",
     "unit/sites/test_removal_at_sites.py", "unit/sites/reuse/test_reuse_index.py",
     "unit/sites/files/test_unchanged.py", "unit/cli/test_cleanup.py",
 )  # fmt: skip

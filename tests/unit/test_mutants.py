@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.mutants import MUTANTS, ROOT, Mutant
+from scripts.mutants.breaking import ROOT
+from scripts.mutants.mutant import Mutant
+from scripts.mutants.rules import MUTANTS
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)

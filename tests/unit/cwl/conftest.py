@@ -15,6 +15,8 @@ from airflow_hybrid.cwl.given.run_inputs import validate_inputs
 from airflow_hybrid.model import CwlObject, WorkflowGraph
 from tests.unit.cwl.driver import Driver
 
+Run = Callable[..., CwlObject]
+
 
 @pytest.fixture(autouse=True)
 def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -60,5 +62,5 @@ def bench(tmp_path: Path) -> Bench:
 
 
 @pytest.fixture
-def run(bench: Bench) -> Callable[..., CwlObject]:
+def run(bench: Bench) -> Run:
     return bench.run

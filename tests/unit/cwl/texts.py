@@ -1,5 +1,15 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Processes that several tests use."""
+"""Processes, and the beginning of a workflow, that several tests use."""
+
+FEATURES = """\
+class: Workflow
+requirements:
+  ScatterFeatureRequirement: {}
+  SubworkflowFeatureRequirement: {}
+  MultipleInputFeatureRequirement: {}
+  StepInputExpressionRequirement: {}
+  InlineJavascriptRequirement: {}
+"""
 
 ECHO = """\
 class: CommandLineTool
