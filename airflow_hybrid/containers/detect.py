@@ -15,19 +15,19 @@ WAIT_S = 30
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a location answered.
+class DetectedRuntime:
+    """Which container runtime a location has.
 
     :ivar user: ``uid:gid`` there.
     :ivar runtime: name of the first usable runtime; None: there is none.
-    :ivar said: why each of the others is not usable, by name.
+    :ivar unusable: ``(name, reason)`` of each runtime that was tried before and cannot be used.
     """
 
     user: str
     runtime: str | None = None
     version: tuple[int, ...] = ()
     rootless: bool = False
-    said: tuple[tuple[str, str], ...] = ()
+    unusable: tuple[tuple[str, str], ...] = ()
 
 
 def command(runtimes: Iterable[Runtime]) -> str:
@@ -44,21 +44,21 @@ def command(runtimes: Iterable[Runtime]) -> str:
     return "\n".join([*lines, 'echo "#end"\n'])
 
 
-def parse(text: str) -> Found:
+def parse(text: str) -> DetectedRuntime:
     """:raises ValueError: the answer was cut off."""
     lines = [line for line in text.splitlines() if line.startswith("#")]
     if not lines or lines[-1] != "#end":
         raise ValueError("the answer was cut off")
-    user, said = "", []
+    user, unusable = "", []
     for line in lines:
-        kind, _, rest = line.partition(" ")
-        name, _, more = rest.partition(" ")
+        kind, _, remainder = line.partition(" ")
+        name, _, more = remainder.partition(" ")
         if kind == "#user":
-            user = rest
+            user = remainder
         elif kind == "#no":
-            said.append((name, more.strip()))
+            unusable.append((name, more.strip()))
         elif kind == "#yes":
             number, _, mode = more.partition(" ")
             version = tuple(int(part) for part in re.findall(r"\d+", number)[:3])
-            return Found(user, name, version, mode.strip() == "rootless", tuple(said))
-    return Found(user, said=tuple(said))
+            return DetectedRuntime(user, name, version, mode.strip() == "rootless", tuple(unusable))
+    return DetectedRuntime(user, unusable=tuple(unusable))

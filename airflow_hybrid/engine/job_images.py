@@ -16,7 +16,7 @@ from airflow_hybrid.model.containers import ImageSource, ReadyImage
 from airflow_hybrid.model.values import percent_encoded
 from airflow_hybrid.printable import printable
 from airflow_hybrid.schedulers.process import ProcessScheduler
-from airflow_hybrid.sites.containers.images import ImageStorage, ready_image, wanted_of
+from airflow_hybrid.sites.containers.images import ImageStorage, container_settings, ready_image
 from airflow_hybrid.sites.files.mover import StageRequest, store_path
 
 
@@ -32,10 +32,10 @@ async def image_of(
         return None
     # what a binding says is about the containers that steps ask for
     section = bind(context.spec.bindings, job.step_path).containers if job.image else None
-    wanted = place.containers if section is None else wanted_of(section)
+    settings = place.containers if section is None else container_settings(section)
     archive = None
     location = None if source.pull or source.file else source.load or source.root
-    if location and wanted.runtime != "none":
+    if location and settings.runtime != "none":
         file = {
             "class": "File",
             "location": location if "://" in location else f"file://{percent_encoded(location)}",
@@ -43,7 +43,7 @@ async def image_of(
         archive = store_path(place.workdir, file)
         lineage.extend(await context.mover.stage([StageRequest.of(file, place.host, archive)]))
     storage = ImageStorage(place.workdir, place.queue.scheduler.name != ProcessScheduler.name, archive)
-    ready = functools.partial(ready_image, place.host, source, wanted, storage)
+    ready = functools.partial(ready_image, place.host, source, settings, storage)
     image = await place.patiently(ready, context.log)
     if image is None:
         context.log.info(

@@ -93,11 +93,11 @@ def _empty(top: int) -> None:
     """
     mount, count = _mount_of(top), 0
     while True:
-        with os.scandir(top) as entries:
-            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries if entry.name != MARKER]
-        if not found:
+        with os.scandir(top) as listing:
+            entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing if entry.name != MARKER]
+        if not entries:
             return
-        for name, is_folder in found:
+        for name, is_folder in entries:
             if is_folder:
                 count = _flatten(top, name, mount, count)
             else:
@@ -108,9 +108,9 @@ def _flatten(top: int, name: str, mount: str, count: int) -> int:
     """Remove the folder ``name`` of ``top``; folders in it come to ``top`` under numbers, from ``count`` on."""
     number = _entered(top, name, mount)
     try:
-        with os.scandir(number) as entries:
-            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-        for inner, is_folder in found:
+        with os.scandir(number) as listing:
+            entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing]
+        for inner, is_folder in entries:
             if not is_folder:
                 os.unlink(inner, dir_fd=number)
                 continue

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""How a scheduler's programs are asked, and what they answer: stdout and stderr apart, and not for ever. Pure text."""
+"""Questions to a scheduler's programs, with a time limit, and their answers, stdout and stderr apart. Pure text."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from airflow_hybrid import shell_text
 
 STATUS_LIMIT_S = 15
-"""a scheduler that has not said by then how jobs stand is not waited for: they are unknown"""
+"""how long a status command may take; after that the states of its jobs are unknown"""
 ACCOUNT_LIMIT_S = 60
-"""the same of a question to the accounting, which reads more"""
+"""how long a question to the accounting may take, which reads more"""
 _ENDED = frozenset({128 + 9, 256 + 9})
-"""exit codes of what ``ah_asks`` ended, the latter as ksh counts"""
+"""exit codes of a program that ``ah_asks`` ended; the second one is ksh's"""
 _SHELL_SAYS = re.compile(r"(.*\W)?Killed$")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What a program said.
+    """What a program answered.
 
-    :ivar lines: of its stdout.
+    :ivar lines: lines of its stdout.
     :ivar complaints: lines of its stderr.
     :ivar code: its exit code; None where the answer is missing or was cut off.
     """
@@ -32,7 +32,7 @@ class Answer:
 
     @property
     def words(self) -> str:
-        """All that it said, for a message: complaints last, of which the end is kept."""
+        """Everything it wrote, for a message. Complaints come last, because messages keep the end of a text."""
         lines = [line for line in (*self.lines, *self.complaints) if line]
         if self.code in _ENDED:
             lines = [line for line in lines if not _SHELL_SAYS.match(line)] or ["no answer in time"]
@@ -45,7 +45,7 @@ def asking_functions() -> str:
 
 
 def section(text: str, name: str) -> Answer:
-    """What stands between ``#<name>`` and ``#rc <n>``: an answer and, behind ``#said``, complaints."""
+    """The text between ``#<name>`` and ``#rc <n>``: an answer and, after ``#said``, complaints."""
     lines = text.splitlines()
     try:
         start = lines.index(f"#{name}") + 1
@@ -58,14 +58,14 @@ def section(text: str, name: str) -> Answer:
             code = int(lines[end][4:])
         else:
             end += 1
-    said = lines.index("#said", start, end) if "#said" in lines[start:end] else end
-    return Answer(lines[start:said], lines[said + 1 : end], code)
+    complaints_at = lines.index("#said", start, end) if "#said" in lines[start:end] else end
+    return Answer(lines[start:complaints_at], lines[complaints_at + 1 : end], code)
 
 
-def asked(name: str, question: str) -> str:
-    """Shell text that asks in :func:`section`'s form; :func:`asking_functions` must stand above it.
+def ask_section(name: str, question: str) -> str:
+    """Shell text whose output :func:`section` reads. :func:`asking_functions` must come before it.
 
-    :param question: shell text, its exit code tells whether it was answered.
+    :param question: shell text; its exit code tells whether it was answered.
     """
     return f"ah_question() {{\n{question}\n}}\necho '#{name}'; ah_apart ah_question; echo \"#rc $?\"\n"
 

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a batch scheduler is to us: text out (shell), values in (parsed answers). No I/O happens here.
+"""The interface of a scheduler: text out (shell), values in (parsed answers). No I/O happens here.
 
 A scheduler never meets a host; :class:`airflow_hybrid.sites.batches.queue.JobQueue` joins the two, so "Slurm over SSH"
-needs no class. Everything that a scheduler says is a claim about its queue, not about a job's result: that is the
-exit-code file in the batch directory (:mod:`airflow_hybrid.sites.batches.directory`).
+needs no class. What a scheduler says is about its queue. A job's result is in the exit-code file in the batch directory
+(:mod:`airflow_hybrid.sites.batches.directory`).
 """
 
 from __future__ import annotations
@@ -24,21 +24,22 @@ _PLACEHOLDERS = re.compile(r"\b(streamflow|hybrid)_command\b")
 
 @dataclass(frozen=True)
 class Submission:
-    """One batch as a scheduler sees it.
+    """One batch, as its scheduler gets it.
 
     :ivar directory: absolute path of the batch directory; no newline in it.
-    :ivar name: unique per batch directory and plain (``[A-Za-z0-9._-]``): what an ambiguous submit is looked up by.
+    :ivar name: of the batch, in ``[A-Za-z0-9._-]`` and unique to its directory; a submit of unknown outcome is looked
+        up by it.
     :ivar jobs: how many jobs the batch has; job indexes are ``0 .. jobs - 1``.
-    :ivar walltime_s: the longest ToolTimeLimit of the jobs, or None where one of them has none.
+    :ivar walltime_s: the longest ToolTimeLimit of the jobs; None if one of them has none.
     :ivar options: the scheduler's native options (StreamFlow's spelling), without our own keys.
     :ivar template: text of the user's Jinja2 template, or None.
-    :ivar environment: shell text that exports what all jobs have in common, for ``streamflow_environment``.
-    :ivar pack_s: an array element younger than this takes one more job.
+    :ivar environment: shell text that exports variables that all jobs share, for ``streamflow_environment``.
+    :ivar pack_s: an array element that has run for less than this takes another job.
     :ivar max_concurrent: how many elements of this batch may run at once (None: no limit).
-    :ivar max_array: most elements of one array job.
-    :ivar nodes: how many nodes each job has at once.
-    :ivar deployment: its name; on a plain host its jobs share ``host_cores``.
-    :ivar host_cores: how many cores jobs of the deployment use of a plain host at most (None: what it has).
+    :ivar max_array: the largest number of elements of one array job.
+    :ivar nodes: how many nodes each job uses at once.
+    :ivar deployment: name of the deployment; on a plain host its jobs share ``host_cores``.
+    :ivar host_cores: how many cores of a plain host the deployment's jobs may use (None: all).
     """
 
     directory: str
@@ -58,7 +59,7 @@ class Submission:
 
     @property
     def cores(self) -> int | None:
-        """Whole cores that a job (of several processes: each of them) asks for; None where it says nothing."""
+        """Whole cores that a job asks for (each of its processes, if it has several); None if it does not say."""
         return whole(self.resources.cores) if "cores" in self.resources.explicit else None
 
     @property
@@ -73,18 +74,18 @@ class Submission:
 
     @property
     def memory_mib(self) -> int | None:
-        """Memory that a job asks for, all its processes together; None where it says nothing."""
+        """Memory that a job asks for, for all its processes together; None if it does not say."""
         return self.resources.ram_mib if "ram_mib" in self.resources.explicit else None
 
     @property
     def limit_s(self) -> int | None:
-        """Seconds that an element may take: the longest job, with what packing may add."""
+        """Seconds that an element may take: the longest job, and what packing may add."""
         return None if self.walltime_s is None else int(self.walltime_s + self.pack_s + 30)
 
 
 @dataclass(frozen=True)
 class QueueView:
-    """What the queue says of one submitted id: elements running and pending, and why they are not running."""
+    """What the queue says about one submitted id: elements running and pending, and why those wait."""
 
     running: int = 0
     pending: int = 0
@@ -93,25 +94,24 @@ class QueueView:
 
 @dataclass(frozen=True)
 class ElementState:
-    """How one array element (or whole job) stands, by the scheduler's own account."""
+    """The state of one array element (or whole job), as its scheduler reports it."""
 
     state: JobState
     reason: str = ""
     """in the site's words: native state, exit code, reason, node"""
     exited: bool = False
-    """its script ended by itself, with an exit code other than 0"""
+    """its script ended on its own, with an exit code other than 0"""
 
 
 @dataclass(frozen=True)
 class Account:
-    """What queue and accounting together know of some ids.
+    """What the queue and the accounting together know about some ids.
 
     :ivar elements: element id -> state.
-    :ivar complete: every source that could know was asked and answered; only then does a missing element mean
-        anything.
-    :ivar problem: what a source that failed said.
-    :ivar heard: all those answered that know what is alive: whatever is in none of their answers has ended, although
-        it may not be known how. Without that, what is missing is unknown, however long it lasts.
+    :ivar complete: every source that might know was asked and answered. Only then does a missing element mean anything.
+    :ivar problem: the words of a source that failed.
+    :ivar heard: every source that knows which jobs are alive has answered. A job that none of them mentions has ended,
+        though it may be unknown how. Otherwise a job that is not mentioned is unknown, however long that lasts.
     """
 
     elements: Mapping[str, ElementState]
@@ -121,18 +121,18 @@ class Account:
 
 
 class Scheduler(abc.ABC):
-    """Pairs of command builder and answer parser. Stateless; one instance serves all hosts.
+    """Pairs of command builder and answer parser. Stateless: one instance serves all hosts.
 
-    Shell text returned here runs in ``/bin/sh`` on the login host with these variables set, quoted and exported to
-    nobody: ``ah_B`` (batch directory, also the working directory) and ``ah_T`` (task directory, whose ``lock`` is
-    held on descriptor 9).
+    The shell text runs in ``/bin/sh`` on the login host with two variables set, which are not exported: ``ah_B`` (the
+    batch directory, also the working directory) and ``ah_T`` (the task directory, whose ``lock`` is held on
+    descriptor 9).
     """
 
     name: str
     version_command: str = ""
     """shell text that prints the scheduler's name and version, for `airflow hybrid check`"""
     leaves_elements: bool = False
-    """elements that found nothing left to do may wait in the queue when all jobs have ended"""
+    """elements with nothing left to do may still wait in the queue when all jobs have ended"""
     limits: str = ""
     """shell text that prints the site's largest array, if the scheduler has arrays"""
     status_interval_s: float = 0.3
@@ -140,7 +140,7 @@ class Scheduler(abc.ABC):
     client_variables: tuple[str, ...] = ()
     """environment variables by which its programs find their cluster (from their manuals)"""
     asks: bool = False
-    """its shell text asks back what only the caller can do (:mod:`airflow_hybrid.sites.hosts.dialogue`)"""
+    """its shell text asks the caller to do what only the caller can (:mod:`airflow_hybrid.sites.hosts.dialogue`)"""
 
     @abc.abstractmethod
     def parts(self, submission: Submission) -> int:
@@ -152,7 +152,7 @@ class Scheduler(abc.ABC):
 
     @abc.abstractmethod
     def runner_tail(self, submission: Submission) -> str:
-        """End of ``runner.sh``: says which element this is and starts the runner
+        """The end of ``runner.sh``: it says which element this is, and starts the runner
         (:mod:`airflow_hybrid.sites.batches.runner`).
         """
 
@@ -166,20 +166,20 @@ class Scheduler(abc.ABC):
 
     @abc.abstractmethod
     def functions(self) -> str:
-        """Shell functions that know the scheduler and not the batch.
+        """Shell functions that know the scheduler but not the batch.
 
-        ``ah_need``: print the names of programs that are missing. ``ah_find NAME [SITE]``: look up by name; set
-        ``ah_id`` (empty: certainly not there) or return 2 (not known) with words in ``ah_said``. ``ah_cancel ID...``
-        and ``ah_cancel_name NAME [SITE]``: non-zero if it could not be done.
+        ``ah_need``: print the names of missing programs. ``ah_find NAME [SITE]``: look a job up by name; set
+        ``ah_id`` (empty: there is certainly none) or return 2 (unknown) with the scheduler's words in ``ah_said``.
+        ``ah_cancel ID...`` and ``ah_cancel_name NAME [SITE]``: non-zero if the jobs could not be cancelled.
         """
 
     def part_name(self, submission: Submission, part: int) -> str:
-        """What ``ah_find`` is given: the name of one part and, after a space, the site (cluster) if it has one."""
+        """Arguments of ``ah_find``: the name of one part and, after a space, its site (cluster), if it has one."""
         return submission.name
 
     @abc.abstractmethod
     def status_command(self, ids: Sequence[str]) -> str:
-        """Shell text that prints what the queue knows of ``ids`` and, last, a line ``#rc <exit code>``."""
+        """Shell text that prints what the queue knows about ``ids`` and, last, a line ``#rc <exit code>``."""
 
     @abc.abstractmethod
     def parse_status(self, text: str, ids: Sequence[str]) -> dict[str, QueueView]:
@@ -190,7 +190,7 @@ class Scheduler(abc.ABC):
 
     @abc.abstractmethod
     def account_command(self, ids: Sequence[str]) -> str:
-        """Shell text that asks everything that may know how ``ids`` ended."""
+        """Shell text that asks every source that may know how ``ids`` ended."""
 
     @abc.abstractmethod
     def parse_account(self, text: str, ids: Sequence[str]) -> Account:
@@ -198,10 +198,10 @@ class Scheduler(abc.ABC):
 
     @abc.abstractmethod
     def element_id(self, ids: Sequence[str], jobs: int, index: int, max_array: int) -> str | None:
-        """The element that was to run job ``index`` if no other took it."""
+        """The element that was meant to run job ``index``, unless another one took it."""
 
     def claimed_id(self, claim: str, ids: Sequence[str]) -> str:
-        """The element's id from what its runner wrote as its name when it took a job."""
+        """The element's id, from the name that its runner wrote when it took a job."""
         return claim
 
     def array_id(self, element: str) -> str:
@@ -209,32 +209,32 @@ class Scheduler(abc.ABC):
         return element
 
     def limits_command(self) -> str:
-        """Shell text that asks for what :attr:`limits` is about; ``""``: that cannot be asked."""
+        """Shell text that asks for the site's :attr:`limits`; ``""``: the scheduler cannot be asked."""
         return self.limits
 
     def parse_max_array(self, text: str) -> int | None:
         """Most elements of one array, from the answer to :attr:`limits`; None if it does not say."""
         return None
 
-    def too_large(self, said: str) -> bool:
-        """Whether it was the array's size that was refused."""
+    def too_large(self, refusal: str) -> bool:
+        """Whether the submit was refused because of the array's size."""
         return False
 
     def restarts(self, submission: Submission) -> bool:
         """Whether the scheduler may start an element a second time."""
         return False
 
-    def refused_for_good(self, said: str) -> bool:
-        """Whether the scheduler's refusal would be the same next time."""
+    def refused_for_good(self, refusal: str) -> bool:
+        """Whether the scheduler would refuse the same submit again."""
         return False
 
     hosts_command: str = ""
-    """shell text that prints, in a job, the names of its nodes, its own first; ``""``: it cannot have several"""
+    """shell text that prints, in a job, the names of its nodes, its own first; ``""``: a job cannot have several"""
     on_host: bool = False
-    """jobs are processes of the host that is asked: what it has is what they get"""
+    """jobs are processes of the host itself, and share its cores and memory"""
 
     def capacity_command(self, submission: Submission) -> str:
-        """Shell text that asks what there is for such a batch, or ``""`` where that cannot be asked."""
+        """Shell text that asks how much capacity there is for such a batch; ``""``: the scheduler cannot be asked."""
         return ""
 
     def parse_capacity(self, text: str) -> Capacity:
@@ -242,19 +242,19 @@ class Scheduler(abc.ABC):
         return Capacity()
 
     def wait_command(self, submission: Submission) -> str:
-        """Shell text that asks when such a batch would start, and submits nothing; ``""``: that cannot be asked."""
+        """Shell text that asks when such a batch would start, and submits nothing; ``""``: it cannot be asked."""
         return ""
 
     def parse_wait(self, text: str) -> tuple[float | None, str]:
-        """The answer to :meth:`wait_command`: seconds (None: not known) and, without them, the site's words."""
+        """The answer to :meth:`wait_command`: seconds, or None and the site's words if it does not know."""
         return wait(text)
 
     def explain(self, reason: str) -> str:
-        """A pending reason with what it means to the user, or ``""`` for one that ends by itself."""
+        """A pending reason and what it means to the user; ``""`` for one that passes by itself."""
         return ""
 
     def hopeless(self, reason: str) -> bool:
-        """Whether a pending reason means that the job can never run as it is, so that nobody need wait."""
+        """Whether a pending reason means that the job can never run as it is, so that there is no point in waiting."""
         return False
 
 
@@ -325,5 +325,5 @@ def interpreter(script: str) -> list[str]:
 
 
 def whole(number: float) -> int:
-    """A fraction of a core is a core to a scheduler."""
+    """Round up: schedulers give out whole cores."""
     return max(1, -(-int(number * 1000) // 1000))

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What all queue systems share, so that a new one is little more than its words.
+"""What all queue systems share, so that a new one needs little more than its own commands and parsers.
 
-A subclass gives the texts and parsers below; everything that makes a submit safe is here: the id is read from the
-answer, an answer that may hide an accepted job is told from a refusal, a lost reply is looked up by the job's name,
-queue and accounting become one account. See ``docs/how-to/write-a-scheduler.md``.
+A subclass supplies the texts and parsers below. What makes a submit safe is here: the id is read from the answer, a
+refusal is distinguished from an answer after which the job may have been accepted, a lost reply is looked up by the
+job's name, and queue and accounting are merged. See ``docs/how-to/write-a-scheduler.md``.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Any
 from airflow_hybrid import shell_text
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
-from airflow_hybrid.schedulers.asking import asked, asking_functions, section
+from airflow_hybrid.schedulers.asking import ask_section, asking_functions, section
 from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Scheduler, Submission, render
 from airflow_hybrid.schedulers.words import flag, kebab, logged, option
 
 
 @dataclass(frozen=True)
 class Record:
-    """One line of a queue or of the accounting.
+    """One line of the queue or of the accounting.
 
     :ivar array: the submitted id (one of those that were asked for).
-    :ivar state: what it means; the native name stays in the reason.
+    :ivar state: what the native state means; its name stays in the reason.
     :ivar reason: why it does not run, or how it ended, in the site's words.
     :ivar element: id of the array element; ``""`` for a whole array or a job without elements.
     :ivar tasks: how many elements the line stands for.
-    :ivar exited: its script ended by itself, with an exit code other than 0.
+    :ivar exited: its script ended on its own, with an exit code other than 0.
     """
 
     array: str
@@ -44,27 +44,27 @@ class Record:
 
 
 class BatchScheduler(Scheduler):
-    """A queue system by its command line programs; nothing is installed at the site.
+    """A queue system, used through its command line programs; nothing is installed at the site.
 
-    :cvar programs: what must be there; the first submits.
+    :cvar programs: the programs that it needs; the first one submits.
     :cvar directive: what the option lines of its job scripts begin with (``#SBATCH``).
     :cvar name_option: how a job gets its name, ``-N`` or ``--job-name=``; ``fixed``: words that every submit has.
-    :cvar flags: key of a service -> option, where they differ; options are ``-x value`` if one letter long.
-    :cvar ours: options that no service can give.
+    :cvar flags: key of a service -> option, where they differ. Options of one letter are written ``-x value``.
+    :cvar ours: options that a service cannot set.
     :cvar short: option letter -> long name, where both exist (``-t`` -> ``time``).
-    :cvar own_log: the job's output is written by its own script, as the scheduler would deliver it later.
+    :cvar own_log: the job's script writes the job's output itself, because the scheduler would deliver it later.
     :cvar element: shell text at a job's start: sets ``ah_task`` (index of the array element, from 0), ``ah_me`` (its
         id) and ``ah_restarts`` (how often it was started before), and may define ``ah_drained`` (cancel the elements
         that still wait).
     :cvar accepted: shell text that sets ``ah_id`` if the word ``$ah_w`` of a submit's output is an id.
-    :cvar listed: shell text that prints ``<id> <name>`` for the user's jobs, those that ended too where it can;
-        ``$ah_name`` is looked for. Non-zero exit code: not known. Programs are run by ``ah_apart``, and what follows a
-        line ``#said`` in what it prints is no answer.
-    :cvar cancel: shell text that cancels the id ``$ah_c``; silent success if it is over already.
-    :cvar never: a pending reason that no waiting ends: the job can never run as it is.
-    :cvar for_good: a refusal that would be the same next time, unless ``passing`` is found in it, too.
-    :cvar large: a refusal because of an array's size; ``limits`` is asked then, and ``largest`` found in the answer.
-    :cvar lags: the accounting is behind the queue: that a job is alive is then nothing it can know.
+    :cvar listed: shell text that prints ``<id> <name>`` for the user's jobs, if possible also for those that ended;
+        ``$ah_name`` is the one looked for. Non-zero exit code: unknown. Programs are run by ``ah_apart``; output after
+        a line ``#said`` is not part of the answer.
+    :cvar cancel: shell text that cancels the id ``$ah_c``, and succeeds silently if the job has ended already.
+    :cvar never: matches a pending reason that does not pass: the job can never run as it is.
+    :cvar for_good: matches a refusal that would be the same next time, unless ``passing`` matches it, too.
+    :cvar large: matches a refusal because of an array's size. ``limits`` is asked then; ``largest`` matches its answer.
+    :cvar lags: the accounting is behind the queue, so it cannot know that a job is alive.
     """
 
     leaves_elements = True
@@ -88,11 +88,11 @@ class BatchScheduler(Scheduler):
     largest = re.compile(r"(?!)")
     lags = True
 
-    # --- what a subclass says ------------------------------------------------------------------------------------
+    # --- what a subclass supplies --------------------------------------------------------------------------------
 
     @abc.abstractmethod
     def rules(self, submission: Submission, part: int) -> Sequence[tuple[str, Sequence[str]]]:
-        """What is asked for: ``(names, words)``; dropped if the user gives one of the options ``names`` himself.
+        """Requests as ``(names, words)``. A request is left out if the user sets one of the options ``names``.
 
         Resources in lists (``-l a=1,b=2``) are called ``l:a``, ``l:b``.
         """
@@ -112,9 +112,9 @@ class BatchScheduler(Scheduler):
 
     @abc.abstractmethod
     def ask_queue(self, ids: Sequence[str]) -> str:
-        """Shell text: what the queue knows of ``ids``; its exit code tells whether it answered.
+        """Shell text that asks the queue about ``ids``; its exit code tells whether the queue answered.
 
-        Programs are run by ``ah_asks SECONDS``, so that one that hangs is ended. Their stderr stays what it is.
+        Programs are run by ``ah_asks SECONDS``, so that one that hangs is ended. Their stderr is left as it is.
         """
 
     @abc.abstractmethod
@@ -122,22 +122,22 @@ class BatchScheduler(Scheduler):
         """Parse the answer to :meth:`ask_queue`; other jobs' lines may be among them."""
 
     def ask_accounting(self, ids: Sequence[str]) -> str:
-        """Shell text: what is known of ``ids`` after they left the queue."""
+        """Shell text that asks the accounting about ``ids`` after they left the queue."""
         return ":"
 
     def accounting_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterable[Record]:
-        """Parse the answer to :meth:`ask_accounting`; a later record of an element wins."""
+        """Parse the answer to :meth:`ask_accounting`; of several records of an element the last counts."""
         return ()
 
     def answered(self, lines: Sequence[str], code: int) -> bool:
-        """Whether the queue answered: some say non-zero because of one bad id among many.
+        """Whether the queue answered; some exit with non-zero because of one bad id among many.
 
-        :param lines: of the answer and, behind them, of stderr.
+        :param lines: lines of stdout, then of stderr.
         """
         return code == 0
 
     def accounted(self, lines: Sequence[str], code: int) -> bool:
-        """Whether the accounting answered, or there is none at this site."""
+        """Whether the accounting answered, or the site has none."""
         return code == 0
 
     def native(self, options: Mapping[str, Any]) -> list[str]:
@@ -155,7 +155,7 @@ class BatchScheduler(Scheduler):
         return -(-submission.jobs // max(1, submission.max_array))
 
     def size(self, submission: Submission, part: int) -> int:
-        """Number of jobs, and of elements, in one part; a part of one is no array."""
+        """Number of jobs, and of elements, in one part; a part with one job is not an array."""
         most = max(1, submission.max_array)
         return min(most, submission.jobs - part * most)
 
@@ -167,14 +167,14 @@ class BatchScheduler(Scheduler):
 
     def scripts(self, submission: Submission) -> dict[str, str]:
         runner = shlex.quote(f"{submission.directory}/runner.sh")
-        found = {}
+        script_by_name = {}
         for part in range(self.parts(submission)):
             text = render(submission, f"/bin/sh {runner} {part * submission.max_array}", part=part)
-            found[f"batch.{part}.sh"] = logged(text, f"{submission.directory}/log") if self.own_log else text
-        return found
+            script_by_name[f"batch.{part}.sh"] = logged(text, f"{submission.directory}/log") if self.own_log else text
+        return script_by_name
 
     def runner_tail(self, submission: Submission) -> str:
-        # elements that find nothing left to do end at once
+        # elements with nothing left to do end at once
         return f"ah_drained() {{ :; }}\n{self.element}ah_first=$((ah_task + ${{1:-0}}))\nah_element\n"
 
     def directives(self, template: str | None) -> list[str]:
@@ -184,12 +184,12 @@ class BatchScheduler(Scheduler):
             if line.startswith(self.directive):
                 try:
                     words += shlex.split(line[len(self.directive) :], comments=True)
-                except ValueError:  # the queue system may read it yet
+                except ValueError:  # the queue system may still be able to read it
                     words += line[len(self.directive) :].split()
         return words
 
-    def given(self, submission: Submission) -> set[str]:
-        """Long names of the options that the user gives, and the resources in lists of them as ``l:<name>``."""
+    def user_options(self, submission: Submission) -> set[str]:
+        """Long names of the options that the user sets; resources in ``-l`` lists as ``l:<name>``."""
         words = [*self.directives(submission.template), *self.native(submission.options)]
         names: set[str] = set()
         for word, following in zip(words, [*words[1:], ""], strict=False):
@@ -200,18 +200,23 @@ class BatchScheduler(Scheduler):
             elif re.match(r"-[A-Za-z]", word):
                 names.add(word[1:])
             if re.match(r"-l([a-z_]+=|$)", word):
-                names.update(f"l:{item.partition('=')[0]}" for item in (word[2:] or following).split(","))
+                names.update(f"l:{resource.partition('=')[0]}" for resource in (word[2:] or following).split(","))
         return names
 
     def arguments(self, submission: Submission, part: int) -> list[str]:
         """The command line that submits one part of the batch, unquoted."""
-        count, given = self.size(submission, part), self.given(submission)
+        count, user_options = self.size(submission, part), self.user_options(submission)
         name = self.job_name(submission, part)
         return [
             self.programs[0],
             *self.fixed,
             *self.named(name, count, submission.max_concurrent),
-            *(w for names, words in self.rules(submission, part) if not given & set(names.split()) for w in words),
+            *(
+                w
+                for names, words in self.rules(submission, part)
+                if not user_options & set(names.split())
+                for w in words
+            ),
             *self.native(submission.options),
             *self.run(submission, part),
         ]
@@ -233,7 +238,7 @@ class BatchScheduler(Scheduler):
         return asking_functions() + shell_text.filled(__package__, "batch_functions.sh", values)
 
     def list_jobs(self) -> str:
-        """What :attr:`listed` is."""
+        """The shell text of :attr:`listed`."""
         return self.listed
 
     def limits_command(self) -> str:
@@ -241,15 +246,15 @@ class BatchScheduler(Scheduler):
             return ""
         return asking_functions() + self.limits
 
-    def refused_for_good(self, said: str) -> bool:
-        return bool(self.for_good.search(said)) and not self.passing.search(said)
+    def refused_for_good(self, refusal: str) -> bool:
+        return bool(self.for_good.search(refusal)) and not self.passing.search(refusal)
 
     def parse_max_array(self, text: str) -> int | None:
         match = self.largest.search(text)
         return max(1, int(match[1])) if match else None
 
-    def too_large(self, said: str) -> bool:
-        return bool(self.large.search(said))
+    def too_large(self, refusal: str) -> bool:
+        return bool(self.large.search(refusal))
 
     def hopeless(self, reason: str) -> bool:
         return bool(self.never.search(reason))
@@ -257,7 +262,7 @@ class BatchScheduler(Scheduler):
     # --- status and accounting -----------------------------------------------------------------------------------
 
     def status_command(self, ids: Sequence[str]) -> str:
-        return asking_functions() + asked("queue", self.ask_queue(ids))
+        return asking_functions() + ask_section("queue", self.ask_queue(ids))
 
     def _queue(self, text: str, ids: Sequence[str]) -> list[Record]:
         answer = section(text, "queue")
@@ -266,21 +271,21 @@ class BatchScheduler(Scheduler):
         return [record for record in self.queue_records(answer.lines, ids) if record.array in ids]
 
     def parse_status(self, text: str, ids: Sequence[str]) -> dict[str, QueueView]:
-        found: dict[str, list[Record]] = {}
+        records_by_id: dict[str, list[Record]] = {}
         for record in self._queue(text, ids):
             if not record.state.ended:
-                found.setdefault(record.array, []).append(record)
+                records_by_id.setdefault(record.array, []).append(record)
         return {
             id_: QueueView(
                 running=sum(r.tasks for r in records if r.state is JobState.RUNNING),
                 pending=sum(r.tasks for r in records if r.state is not JobState.RUNNING),
                 reasons=tuple(sorted({r.reason for r in records if r.state is not JobState.RUNNING})),
             )
-            for id_, records in found.items()
+            for id_, records in records_by_id.items()
         }
 
     def account_command(self, ids: Sequence[str]) -> str:
-        return self.status_command(ids) + asked("accounting", self.ask_accounting(ids))
+        return self.status_command(ids) + ask_section("accounting", self.ask_accounting(ids))
 
     def parse_account(self, text: str, ids: Sequence[str]) -> Account:
         elements: dict[str, ElementState] = {}
@@ -298,7 +303,7 @@ class BatchScheduler(Scheduler):
         for record in self.accounting_records(answer.lines, ids):
             state = record.state
             if heard and self.lags and not state.ended:
-                state = JobState.UNKNOWN  # the queue has answered and does not have it: the accounting is behind
+                state = JobState.UNKNOWN  # the queue answered and does not list it, so the accounting is behind
             elements[record.element or record.array] = ElementState(state, record.reason, record.exited)
         for record in queued:
             elements[record.element or record.array] = ElementState(record.state, record.reason, record.exited)

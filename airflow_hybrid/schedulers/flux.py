@@ -70,9 +70,9 @@ ah_me=$(flux job id --to=dec "$FLUX_JOB_ID" 2>/dev/null) || ah_me=$FLUX_JOB_ID
     def native(self, options: Mapping[str, Any]) -> list[str]:
         words: list[str] = []
         for key, value in options.items():  # some options are repeated
-            items = [f"{k}={v}" for k, v in value.items()] if isinstance(value, Mapping) else value
-            for item in items if isinstance(items, list) else [items]:
-                words += super().native({key: item})
+            entries = [f"{k}={v}" for k, v in value.items()] if isinstance(value, Mapping) else value
+            for entry in entries if isinstance(entries, list) else [entries]:
+                words += super().native({key: entry})
         return words
 
     def scripts(self, submission: Submission) -> dict[str, str]:
@@ -114,10 +114,12 @@ ah_me=$(flux job id --to=dec "$FLUX_JOB_ID" 2>/dev/null) || ah_me=$FLUX_JOB_ID
 
     def queue_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterator[Record]:
         for name, job, state, result, code, kind, note in (x.split("|", 6) for x in lines if x.count("|") >= 6):
-            said = f"{state} {note}".strip() if state != "INACTIVE" else f"{kind} {note}".strip() or f"exit code {code}"
+            reason = (
+                f"{state} {note}".strip() if state != "INACTIVE" else f"{kind} {note}".strip() or f"exit code {code}"
+            )
             means = _STATES.get(result if state == "INACTIVE" else state, JobState.UNKNOWN)
             exited = means is JobState.FAILED and not kind and code not in ("", "0")
-            yield Record(name, means, said, job, exited=exited)
+            yield Record(name, means, reason, job, exited=exited)
 
     def ask_accounting(self, ids: Sequence[str]) -> str:
         every = _JOBS.replace("jobs", "jobs -a")

@@ -142,7 +142,7 @@ class PbsScheduler(BatchScheduler):
         return super().submit_function(submission)
 
     def restarts(self, submission: Submission) -> bool:
-        return submission.jobs > 1 or "r" in self.given(submission)
+        return submission.jobs > 1 or "r" in self.user_options(submission)
 
     def capacity_command(self, submission: Submission) -> str:
         return pbs_cpus()
@@ -163,8 +163,10 @@ class PbsScheduler(BatchScheduler):
 
     def answered(self, lines: Sequence[str], code: int) -> bool:
         exits = [line for line in lines if line.startswith("#exit ")]
-        said = [line for line in lines if not line.startswith(("Job Id", "#exit", " ", "\t"))]
-        return exits == ["#exit 0"] or (len(exits) == 1 and bool(said) and all(_GONE.search(line) for line in said))
+        complaints = [line for line in lines if not line.startswith(("Job Id", "#exit", " ", "\t"))]
+        return exits == ["#exit 0"] or (
+            len(exits) == 1 and bool(complaints) and all(_GONE.search(line) for line in complaints)
+        )
 
     def queue_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterator[Record]:
         arrays = {_number(id_): id_ for id_ in ids}
@@ -193,8 +195,10 @@ class PbsScheduler(BatchScheduler):
     def _queue(self, text: str, ids: Sequence[str]) -> list[Record]:
         """:raises StatusUnknownError: it has neither shown a job nor said that there is none."""
         records = super()._queue(text, ids)
-        if untold := _untold(section(text, "queue"), ids):
-            raise StatusUnknownError(f"{self.name} did not answer (exit code 0): it said nothing of {' '.join(untold)}")
+        if unmentioned := _unmentioned(section(text, "queue"), ids):
+            raise StatusUnknownError(
+                f"{self.name} did not answer (exit code 0): it said nothing of {' '.join(unmentioned)}"
+            )
         return records
 
     def accounted(self, lines: Sequence[str], code: int) -> bool:
@@ -225,14 +229,14 @@ def _number(id_: str) -> str:
     return match[0] if match else id_
 
 
-def _untold(answer: Answer, ids: Sequence[str]) -> list[str]:
+def _unmentioned(answer: Answer, ids: Sequence[str]) -> list[str]:
     """Of which ids, asked for by name, an answer says nothing at all."""
-    told = {_number(job) for job, _ in _jobs(answer.lines)}
-    said = [line for line in (*answer.lines, *answer.complaints) if _GONE.search(line)]
-    if any("history" in line for line in said):  # said once for all
+    mentioned = {_number(job) for job, _ in _jobs(answer.lines)}
+    refusals = [line for line in (*answer.lines, *answer.complaints) if _GONE.search(line)]
+    if any("history" in line for line in refusals):  # said once for all
         return []
-    told.update(word for line in said for word in re.split(r"[\s.\[]+", line))
-    return [id_ for id_ in ids if not {id_, _number(id_), id_.partition(".")[0]} & told]
+    mentioned.update(word for line in refusals for word in re.split(r"[\s.\[]+", line))
+    return [id_ for id_ in ids if not {id_, _number(id_), id_.partition(".")[0]} & mentioned]
 
 
 def _jobs(lines: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -305,7 +309,7 @@ class TorqueScheduler(PbsScheduler):
     def chunks(self, submission: Submission) -> list[str]:
         nodes = f"nodes={max(submission.nodes, submission.processes)}:ppn={submission.cores or 1}"
         nodes += f":gpus={submission.gpus}" if submission.gpus else ""
-        wanted = submission.cores or submission.gpus or submission.processes or submission.nodes > 1
+        asks_for_nodes = submission.cores or submission.gpus or submission.processes or submission.nodes > 1
         memory = [f"mem={submission.memory_mib}mb"] if submission.memory_mib else []
-        words = [*([nodes] if wanted else []), *memory]
+        words = [*([nodes] if asks_for_nodes else []), *memory]
         return ["-l", ",".join(words)] if words else []

@@ -74,13 +74,13 @@ ah_launch
         answer = section(text, "process")
         if answer.code != 0:
             raise StatusUnknownError(f"the process table was not read: {answer.words[-500:]}")
-        wanted = set(ids)
-        found = {}
+        known_ids = set(ids)
+        views = {}
         for kind, id_, why in ((line.partition(" ")[0], *line[2:].partition(" ")[::2]) for line in answer.lines):
-            if id_ in wanted and kind in ("R", "W"):
+            if id_ in known_ids and kind in ("R", "W"):
                 waits = QueueView(pending=1, reasons=(why,))
-                found[id_] = waits if kind == "W" else QueueView(running=1)
-        return found
+                views[id_] = waits if kind == "W" else QueueView(running=1)
+        return views
 
     def account_command(self, ids: Sequence[str]) -> str:
         text = _text("process_account.sh", {"IDS": shlex.join(ids)})
@@ -90,8 +90,8 @@ ah_launch
         answer = section(text, "sessions")
         elements: dict[str, ElementState] = {}
         for line in answer.lines:
-            kind, _, rest = line.partition(" ")
-            id_, _, reason = rest.partition(" ")
+            kind, _, id_and_reason = line.partition(" ")
+            id_, _, reason = id_and_reason.partition(" ")
             elements[id_] = ElementState(JobState.RUNNING if kind == "R" else JobState.LOST, reason)
         if answer.code != 0:
             return Account(elements, complete=False, problem="the process table was not read", heard=False)

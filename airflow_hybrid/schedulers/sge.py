@@ -18,7 +18,14 @@ from airflow_hybrid import shell_text
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
-from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, STATUS_LIMIT_S, Answer, asked, asking_functions, section
+from airflow_hybrid.schedulers.asking import (
+    ACCOUNT_LIMIT_S,
+    STATUS_LIMIT_S,
+    Answer,
+    ask_section,
+    asking_functions,
+    section,
+)
 from airflow_hybrid.schedulers.base import Account, ElementState, Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record
 from airflow_hybrid.schedulers.words import count_tasks, flag, kebab, paired
@@ -113,7 +120,7 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
         options = submission.options
         slots = (submission.cores or 1) * max(1, submission.processes)
         pe = options.get("mpiPe" if submission.processes > 1 else "pe") or options.get("pe")
-        if slots > 1 and not pe and "pe" not in self.given(submission):
+        if slots > 1 and not pe and "pe" not in self.user_options(submission):
             raise ConfigError(
                 f"the step asks for {slots} slots, which Grid Engine gives only through a parallel environment",
                 hint="name one in the service: `pe: <name>` (`qconf -spl` lists them)",
@@ -139,11 +146,11 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
         return estimates.slots(text)
 
     def wait_command(self, submission: Submission) -> str:
-        one = replace(submission, jobs=1)
-        words = self.arguments(one, 0)[:-1]
+        single_job = replace(submission, jobs=1)
+        words = self.arguments(single_job, 0)[:-1]
         if "-w" in words:  # ours, which asks whether it could run on the empty cluster
             del words[words.index("-w") : words.index("-w") + 2]
-        return sge_start(words, self.scripts(one)["batch.0.sh"])
+        return sge_start(words, self.scripts(single_job)["batch.0.sh"])
 
     @staticmethod
     def _cluster_queue(submission: Submission) -> str | None:
@@ -162,14 +169,14 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
             if mark == "#e":
                 reasons[job] = text.partition(":")[2].strip()
         for match in filter(None, map(_ROW.match, lines)):
-            number, state, rest = match.groups()
-            columns = rest.split()[0 if rest[:1].isdigit() else 1 :]  # queue instance, slots, tasks
+            number, state, columns_text = match.groups()
+            columns = columns_text.split()[0 if columns_text[:1].isdigit() else 1 :]  # queue instance, slots, tasks
             alive = JobState.RUNNING if re.search("[rtRsST]", state) and "E" not in state else JobState.PENDING
             why = f"{state} {reasons.get(number, '')}".rstrip()
             yield Record(number, alive, why, tasks=count_tasks(columns[1]) if len(columns) > 1 else 1)
 
     def account_command(self, ids: Sequence[str]) -> str:
-        return super().account_command(ids) + asked("jobs", _show(ids))
+        return super().account_command(ids) + ask_section("jobs", _show(ids))
 
     def parse_account(self, text: str, ids: Sequence[str]) -> Account:
         """The list of jobs may be empty though there are some: what is not in it is asked for by its number.
@@ -186,8 +193,8 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
             elements.setdefault(number, ElementState(JobState.PENDING, "qstat -j shows it, the list of jobs does not"))
         if _is_answer(shown):
             return replace(account, elements=elements)
-        said = f"qstat -j: {shown.words[-300:] or 'no answer'}"
-        problem = "; ".join(filter(None, (account.problem, said)))
+        unanswered = f"qstat -j: {shown.words[-300:] or 'no answer'}"
+        problem = "; ".join(filter(None, (account.problem, unanswered)))
         return replace(account, elements=elements, complete=False, problem=problem, heard=False)
 
     def ask_accounting(self, ids: Sequence[str]) -> str:
@@ -201,9 +208,9 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
         """Of a job that it does not know it says so, with exit code 1; one that was ended says nothing."""
         complaints = [line for line in lines if line.strip() and not re.match("(?!error)[a-z_]+ +|#exit ", line)]
         failed = [line for line in lines if line.startswith("#exit ") and line != "#exit 0"]
-        known = all(re.search("not found|No such file", line) for line in complaints)
+        only_unknown_jobs = all(re.search("not found|No such file", line) for line in complaints)
         are_whole = all(_is_whole(task) for task in _accounted_tasks(lines))
-        return code == 0 and known and are_whole and len(failed) <= len(complaints)
+        return code == 0 and only_unknown_jobs and are_whole and len(failed) <= len(complaints)
 
     def accounting_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterator[Record]:
         for task in _accounted_tasks(lines):

@@ -21,7 +21,7 @@ from airflow_hybrid.schedulers import slurm_answers as answers
 from airflow_hybrid.schedulers.asking import (
     ACCOUNT_LIMIT_S,
     STATUS_LIMIT_S,
-    asked,
+    ask_section,
     asking_functions,
     number_of,
     section,
@@ -127,8 +127,8 @@ ah_restarts=${SLURM_RESTART_COUNT:-0}
         return slurm_capacity(text)
 
     def wait_command(self, submission: Submission) -> str:
-        one = replace(submission, jobs=1)
-        return slurm_start(self.arguments(one, 0)[:-1], self.scripts(one)["batch.0.sh"])
+        single_job = replace(submission, jobs=1)
+        return slurm_start(self.arguments(single_job, 0)[:-1], self.scripts(single_job)["batch.0.sh"])
 
     def part_name(self, submission: Submission, part: int) -> str:
         return f"{self.job_name(submission, part)} {submission.options.get('clusters') or ''}".rstrip()
@@ -139,11 +139,11 @@ ah_restarts=${SLURM_RESTART_COUNT:-0}
         return f"ah_rc=0; {'; '.join(f'{ask} || ah_rc=$?' for ask in asks)}; (exit $ah_rc)"
 
     def queue_records(self, lines: Sequence[str], ids: Sequence[str]) -> Iterator[Record]:
-        wanted = {id_.partition(";")[0]: id_ for id_ in ids}
+        id_by_number = {id_.partition(";")[0]: id_ for id_ in ids}
         for fields in (line.strip().split("|") for line in lines):
-            if len(fields) == 4 and fields[0] in wanted:
+            if len(fields) == 4 and fields[0] in id_by_number:
                 state = answers.STATES.get(fields[2], JobState.UNKNOWN)
-                yield Record(wanted[fields[0]], state, fields[3], tasks=count_tasks(fields[1]))
+                yield Record(id_by_number[fields[0]], state, fields[3], tasks=count_tasks(fields[1]))
 
     def account_command(self, ids: Sequence[str]) -> str:
         text = self.status_command(ids)
@@ -152,8 +152,8 @@ ah_restarts=${SLURM_RESTART_COUNT:-0}
             sacct = f"ah_asks {ACCOUNT_LIMIT_S} sacct -n -X -P{_where(cluster)} -j {','.join(numbers)}"
             scontrol = f"ah_asks {STATUS_LIMIT_S} scontrol{_where(cluster)} -o show job"
             shows = "; ".join(f"{scontrol} {number} || ah_rc=$?" for number in numbers)
-            text += asked(f"sacct{cluster}", f"{sacct} -o JobID,State,ExitCode,NodeList")
-            text += asked(f"scontrol{cluster}", f"ah_rc=0; {shows}; (exit $ah_rc)")
+            text += ask_section(f"sacct{cluster}", f"{sacct} -o JobID,State,ExitCode,NodeList")
+            text += ask_section(f"scontrol{cluster}", f"ah_rc=0; {shows}; (exit $ah_rc)")
         return text
 
     def parse_account(self, text: str, ids: Sequence[str]) -> Account:
@@ -202,15 +202,15 @@ ah_restarts=${SLURM_RESTART_COUNT:-0}
         return number.partition("_")[0] + semicolon + cluster
 
     def parse_max_array(self, text: str) -> int | None:
-        found = super().parse_max_array(text)
-        return max(1, found - 1) if found else None  # of indexes, which begin at 0
+        most = super().parse_max_array(text)
+        return max(1, most - 1) if most else None  # of indexes, which begin at 0
 
     def restarts(self, submission: Submission) -> bool:
-        return "requeue" in self.given(submission)
+        return "requeue" in self.user_options(submission)
 
-    def refused_for_good(self, said: str) -> bool:
+    def refused_for_good(self, refusal: str) -> bool:
         """A limit on one job is named before the sentence on policies, which stands for limits that pass, too."""
-        return bool(answers.PER_JOB.search(said)) or super().refused_for_good(said)
+        return bool(answers.PER_JOB.search(refusal)) or super().refused_for_good(refusal)
 
     def explain(self, reason: str) -> str:
         return answers.explain(reason)

@@ -86,10 +86,10 @@ _ARRAY = re.compile(r"\bArrayJobId=(\d+)")
 _JOB = re.compile(r"\bJobId=(\d+)")
 
 
-def controller_answered(answer: Answer, asked: int) -> bool:
-    """Whether ``scontrol show job`` answered of every id: one that the controller has forgotten is an answer, too.
+def controller_answered(answer: Answer, count: int) -> bool:
+    """Whether ``scontrol show job`` answered for every id. "The controller has forgotten it" is an answer, too.
 
-    :param asked: how many ids it was asked about; a silence about one of them is no answer.
+    :param count: how many ids it was asked about; if one of them is not mentioned, it did not answer.
     """
     if answer.code is None or (answer.code and not answer.complaints):
         return False
@@ -97,7 +97,7 @@ def controller_answered(answer: Answer, asked: int) -> bool:
     if answer.code and len(forgotten) < len([line for line in answer.complaints if line.strip()]):
         return False
     shown = {match[1] for line in answer.lines if (match := _ARRAY.search(line) or _JOB.search(line))}
-    return len(shown) + len(forgotten) >= asked
+    return len(shown) + len(forgotten) >= count
 
 
 def _ids(job_id: str, cluster: str) -> Iterator[str]:

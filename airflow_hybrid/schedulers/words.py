@@ -14,8 +14,8 @@ from airflow_hybrid.schedulers.base import interpreter
 def task_numbers(text: str) -> Iterator[int]:
     """``3-9,12%2`` -> 3 .. 9, 12; long lists may be cut off with ``...``."""
     for piece in text.strip("[]").partition("%")[0].split(","):
-        first, _, rest = piece.partition("-")
-        last, _, step = rest.partition(":")
+        first, _, last_and_step = piece.partition("-")
+        last, _, step = last_and_step.partition(":")
         if first.isdigit() and (not last or last.isdigit()):
             yield from range(int(first), int(last or first) + 1, int(step) if step.isdigit() else 1)
 

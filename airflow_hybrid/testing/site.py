@@ -20,7 +20,7 @@ from airflow_hybrid.model.containers import Container, Mount, ReadyImage
 from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.sites.batches.queue import Batch, JobQueue
 from airflow_hybrid.sites.connectors import Connector
-from airflow_hybrid.sites.containers.images import ImageStorage, ready_image, wanted_of
+from airflow_hybrid.sites.containers.images import ImageStorage, container_settings, ready_image
 from airflow_hybrid.sites.hosts.base import CommandResult, Host
 
 MakeConnector = Callable[[], Connector]
@@ -142,7 +142,7 @@ async def opened(make_connector: MakeConnector, service: str | None, name: str =
     try:
         if source := await connector.image(host, service):
             storage = ImageStorage(workdir, elsewhere=not queue.scheduler.on_host)
-            site.image = await ready_image(host, source, wanted_of(connector.containers), storage)
+            site.image = await ready_image(host, source, container_settings(connector.containers), storage)
         yield site
     finally:
         try:

@@ -20,7 +20,7 @@ from airflow_hybrid.model import Binding, FileRef, Question, SiteFacts, Target
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.sites.batches.queue import JobQueue
 from airflow_hybrid.sites.connectors import Connector, open_connector
-from airflow_hybrid.sites.containers.images import Wanted, wanted_of
+from airflow_hybrid.sites.containers.images import ContainerSettings, container_settings
 from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.base import Host
 
@@ -50,7 +50,7 @@ class Place:
     """tells its task directories from those of another target that works on the same files"""
     down: SiteError | None = None
     """why it cannot be used now"""
-    containers: Wanted = field(default_factory=Wanted)
+    containers: ContainerSettings = field(default_factory=ContainerSettings)
     image: ImageSource | None = None
     """for jobs that ask for no container of their own"""
     facts: SiteFacts = field(default_factory=SiteFacts)
@@ -163,7 +163,7 @@ class Places:
             workdir,
             connector.options(target.service),
             target,
-            containers=wanted_of(connector.containers),
+            containers=container_settings(connector.containers),
             image=image,
             price=deployment.price_per_core_hour if deployment else None,
             mark=f"@{target.deployment}" if alternatives and target.deployment != host.deployment else "",

@@ -42,8 +42,8 @@ _DISRUPTIONS = {
 }
 
 
-def name_of(item: Object) -> str:
-    return str(item["metadata"]["name"])
+def name_of(obj: Object) -> str:
+    return str(obj["metadata"]["name"])
 
 
 def job_of(pod: Object) -> str:
@@ -57,11 +57,11 @@ def index_of(pod: Object) -> int:
     return int(text)
 
 
-def condition(item: Object, kind: str) -> Object | None:
+def condition(obj: Object, kind: str) -> Object | None:
     """The condition of that type, if it is True."""
-    for found in (item.get("status") or {}).get("conditions") or ():
-        if found.get("type") == kind and found.get("status") == "True":
-            return dict(found)
+    for entry in (obj.get("status") or {}).get("conditions") or ():
+        if entry.get("type") == kind and entry.get("status") == "True":
+            return dict(entry)
     return None
 
 
@@ -94,9 +94,9 @@ def stuck(job: Object) -> bool:
 def waiting(pod: Object) -> tuple[str, str]:
     """Why a pending pod does not run: reason and message, as the cluster says it; empty if it says nothing."""
     status = pod.get("status") or {}
-    for found in status.get("conditions") or ():
-        if found.get("type") == "PodScheduled" and found.get("status") == "False":
-            return str(found.get("reason") or "Unschedulable"), str(found.get("message") or "")
+    for entry in status.get("conditions") or ():
+        if entry.get("type") == "PodScheduled" and entry.get("status") == "False":
+            return str(entry.get("reason") or "Unschedulable"), str(entry.get("message") or "")
     for kind in ("initContainerStatuses", "containerStatuses"):
         for container in status.get(kind) or ():
             why = (container.get("state") or {}).get("waiting") or {}
@@ -105,7 +105,7 @@ def waiting(pod: Object) -> tuple[str, str]:
     return "", ""
 
 
-def said(reason: str, message: str) -> str:
+def with_message(reason: str, message: str) -> str:
     return f"{reason}: {message}".strip(": ") if message else reason
 
 
@@ -120,7 +120,7 @@ def of_pod(pod: Object) -> ElementState:
     if phase == "Failed":
         return _of_failed(pod, terminated)
     state = JobState.RUNNING if phase == "Running" else JobState.PENDING
-    return ElementState(state, said(*waiting(pod)))
+    return ElementState(state, with_message(*waiting(pod)))
 
 
 def _terminated(pod: Object) -> list[Object]:
@@ -136,14 +136,14 @@ def _of_failed(pod: Object, terminated: Sequence[Object]) -> ElementState:
     status = pod.get("status") or {}
     reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
     if reason in _POD_REASONS:
-        return ElementState(_POD_REASONS[reason], _where(said(reason, message), pod))
+        return ElementState(_POD_REASONS[reason], _where(with_message(reason, message), pod))
     disruption = condition(pod, "DisruptionTarget")
     if disruption is not None:
         why = str(disruption.get("reason") or "")
-        text = said(why, str(disruption.get("message") or ""))
+        text = with_message(why, str(disruption.get("message") or ""))
         return ElementState(_DISRUPTIONS.get(why, JobState.PREEMPTED), _where(text, pod))
     if reason or not terminated:
-        text = said(reason or "Failed", message or said(*waiting(pod)))
+        text = with_message(reason or "Failed", message or with_message(*waiting(pod)))
         return ElementState(JobState.FAILED, _where(text, pod))
     with_a_code = [end for end in terminated if end.get("exitCode")]
     end = with_a_code[0] if with_a_code else terminated[0]
@@ -171,7 +171,7 @@ def elements(job: Object | None, name: str, pods: Sequence[Object]) -> dict[str,
         return {name: given_up, **_unless_ended(states, given_up)}
     failure = condition(job, "Failed")
     if failure is not None:
-        text = said(str(failure.get("reason") or ""), str(failure.get("message") or ""))
+        text = with_message(str(failure.get("reason") or ""), str(failure.get("message") or ""))
         if failure.get("reason") == "DeadlineExceeded":
             late = ElementState(JobState.TIMEOUT, text)
             return {**_unless_ended(states, late), name: late}

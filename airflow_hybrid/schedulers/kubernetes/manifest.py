@@ -73,8 +73,8 @@ def job(submission: Submission) -> dict[str, Any]:
     """
     options = submission.options
     runner = ["/bin/sh", f"{submission.directory}/runner.sh"]
-    given, own_command = _template(submission, runner)
-    spec: dict[str, Any] = {key: value for key, value in given["spec"].items() if key != "template"}
+    template, own_command = _template(submission, runner)
+    spec: dict[str, Any] = {key: value for key, value in template["spec"].items() if key != "template"}
     spec.update({key: options[key] for key in JOB_FIELDS if key in options})
     spec.setdefault("ttlSecondsAfterFinished", DEFAULT_TTL_S)
     spec.update(
@@ -85,7 +85,7 @@ def job(submission: Submission) -> dict[str, Any]:
         podFailurePolicy={
             "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
         },
-        template=pod_template(given["spec"]["template"], options),
+        template=pod_template(template["spec"]["template"], options),
     )
     spec.pop("backoffLimit", None)
     spec["template"]["spec"]["restartPolicy"] = "Never"
@@ -96,7 +96,7 @@ def job(submission: Submission) -> dict[str, Any]:
         container.pop("args", None)
     _resources(container, submission)
     labels = {MANAGED_BY: US, ROLE: "batch"}
-    metadata = dict(given.get("metadata") or {})
+    metadata = dict(template.get("metadata") or {})
     metadata["labels"] = {**(metadata.get("labels") or {}), **(options.get("labels") or {}), **labels}
     metadata["annotations"] = {**(metadata.get("annotations") or {}), DIRECTORY: submission.directory}
     metadata["name"] = job_name(submission)
@@ -104,9 +104,9 @@ def job(submission: Submission) -> dict[str, Any]:
     return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec}
 
 
-def pod_template(given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def pod_template(base: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """A pod template with a service's options in it, and the storage mounted."""
-    template = copy.deepcopy(dict(given))
+    template = copy.deepcopy(dict(base))
     metadata = template["metadata"] = dict(template.get("metadata") or {})
     for field in ("labels", "annotations"):
         metadata[field] = {**(metadata.get(field) or {}), **(options.get(field) or {})}
@@ -135,9 +135,9 @@ def pod_template(given: Mapping[str, Any], options: Mapping[str, Any]) -> dict[s
 def main_container(template: Mapping[str, Any], name: str | None = None) -> dict[str, Any]:
     """The container that runs the jobs: the one so named, or ``main``, or the first."""
     containers: list[dict[str, Any]] = template["spec"]["containers"]
-    for wanted in (name, "main"):
+    for candidate in (name, "main"):
         for container in containers:
-            if wanted and container.get("name") == wanted:
+            if candidate and container.get("name") == candidate:
                 return container
     return containers[0]
 
@@ -147,15 +147,15 @@ def _resources(container: dict[str, Any], submission: Submission) -> None:
 
     Memory is a limit, too: a job that needs more ends OOMKilled instead of taking others along.
     """
-    wanted = submission.resources
+    needs = submission.resources
     resources = container.setdefault("resources", {})
     requests, limits = resources.get("requests") or {}, resources.get("limits") or {}
-    if "cores" in wanted.explicit and "cpu" not in requests and "cpu" not in limits:
-        requests["cpu"] = f"{max(1, round(wanted.all_cores * 1000))}m"
-    if "ram_mib" in wanted.explicit and "memory" not in requests and "memory" not in limits:
-        requests["memory"] = limits["memory"] = f"{wanted.ram_mib}Mi"
-    if wanted.gpus and not any("gpu" in name for name in (*requests, *limits)):
-        limits[GPU] = str(wanted.gpus)
+    if "cores" in needs.explicit and "cpu" not in requests and "cpu" not in limits:
+        requests["cpu"] = f"{max(1, round(needs.all_cores * 1000))}m"
+    if "ram_mib" in needs.explicit and "memory" not in requests and "memory" not in limits:
+        requests["memory"] = limits["memory"] = f"{needs.ram_mib}Mi"
+    if needs.gpus and not any("gpu" in name for name in (*requests, *limits)):
+        limits[GPU] = str(needs.gpus)
     resources.update({k: v for k, v in (("requests", requests), ("limits", limits)) if v})
     if not resources:
         del container["resources"]
@@ -190,13 +190,13 @@ def as_job(text: str, words: Words) -> dict[str, Any]:
             "the template of the service is not one Kubernetes object of kind Pod, PodTemplate or Job",
             hint="a service's `file` holds one manifest",
         )
-    found = cast("dict[str, Any]", words.in_manifest(documents[0]))
+    manifest = cast("dict[str, Any]", words.in_manifest(documents[0]))
     if kind == "Job":
-        spec = found.get("spec")
+        spec = manifest.get("spec")
         if not isinstance(spec, dict) or not isinstance(spec.get("template"), dict):
             raise ConfigError("the Job of the service's template has no spec.template")
-        return {"metadata": found.get("metadata") or {}, "spec": spec}
-    pod = found.get("template") if kind == "PodTemplate" else found
+        return {"metadata": manifest.get("metadata") or {}, "spec": spec}
+    pod = manifest.get("template") if kind == "PodTemplate" else manifest
     pod = pod if isinstance(pod, dict) else {}
     return {"spec": {"template": {k: pod[k] for k in ("metadata", "spec") if isinstance(pod.get(k), dict)}}}
 

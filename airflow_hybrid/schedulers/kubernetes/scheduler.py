@@ -67,9 +67,11 @@ ah_element
         answer = section(text, "status")
         if answer.code != 0:
             raise StatusUnknownError(f"the cluster was not heard: {answer.words[-500:] or 'no answer'}")
-        found = json.loads("\n".join(answer.lines))
+        counts_by_name = json.loads("\n".join(answer.lines))
         return {
-            id_: QueueView(int(found[id_][0]), int(found[id_][1]), tuple(found[id_][2])) for id_ in ids if id_ in found
+            id_: QueueView(int(counts_by_name[id_][0]), int(counts_by_name[id_][1]), tuple(counts_by_name[id_][2]))
+            for id_ in ids
+            if id_ in counts_by_name
         }
 
     def account_command(self, ids: Sequence[str]) -> str:
@@ -79,8 +81,10 @@ ah_element
         answer = section(text, "account")
         if answer.code != 0:
             return Account({}, complete=False, problem=answer.words[-500:] or "the cluster was not heard", heard=False)
-        found = json.loads("\n".join(answer.lines))
-        return Account({id_: ElementState(JobState(state), why) for id_, (state, why) in found.items()}, complete=True)
+        ends_by_element = json.loads("\n".join(answer.lines))
+        return Account(
+            {id_: ElementState(JobState(state), why) for id_, (state, why) in ends_by_element.items()}, complete=True
+        )
 
     def element_id(self, ids: Sequence[str], jobs: int, index: int, max_array: int) -> str | None:
         return f"{ids[0]}_{index}" if ids else None
@@ -91,24 +95,26 @@ ah_element
     def restarts(self, submission: Submission) -> bool:
         return True
 
-    def refused_for_good(self, said: str) -> bool:
+    def refused_for_good(self, refusal: str) -> bool:
         """A quota that others use up is temporary; one that a single pod exceeds, and an invalid manifest, are not."""
-        if "exceeded quota" in said:
-            return beyond_quota(said)
-        return bool(re.search(r"invalid|forbidden|denied|unsupported|not allowed|must |cannot ", said, re.IGNORECASE))
+        if "exceeded quota" in refusal:
+            return beyond_quota(refusal)
+        return bool(
+            re.search(r"invalid|forbidden|denied|unsupported|not allowed|must |cannot ", refusal, re.IGNORECASE)
+        )
 
 
-def _question(what: str, ids: Sequence[str]) -> str:
-    return f"ah_ask {what} {' '.join(ids)}; ah_rc=$?\nprintf '#{what}\\n%s\\n#rc %s\\n' \"$ah_said\" $ah_rc\n"
+def _question(kind: str, ids: Sequence[str]) -> str:
+    return f"ah_ask {kind} {' '.join(ids)}; ah_rc=$?\nprintf '#{kind}\\n%s\\n#rc %s\\n' \"$ah_said\" $ah_rc\n"
 
 
-def beyond_quota(said: str) -> bool:
+def beyond_quota(refusal: str) -> bool:
     """Whether one request alone is more than the quota's limit, so that waiting does not help.
 
     ``exceeded quota: q, requested: requests.memory=9Gi, used: requests.memory=0, limited: requests.memory=8Gi``
     """
-    found = dict(re.findall(r"(requested|limited): ([^ ]+?)(?:, |$|\s)", said))
-    values = {key: dict(pair.split("=", 1) for pair in text.split(",") if "=" in pair) for key, text in found.items()}
+    lists = dict(re.findall(r"(requested|limited): ([^ ]+?)(?:, |$|\s)", refusal))
+    values = {key: dict(pair.split("=", 1) for pair in text.split(",") if "=" in pair) for key, text in lists.items()}
     limits = values.get("limited", {})
     return any(
         name in limits and manifest.quantity(value) > manifest.quantity(limits[name])

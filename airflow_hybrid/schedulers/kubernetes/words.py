@@ -46,7 +46,7 @@ class Words:
         if isinstance(manifest, str):
             return self._put(manifest)
         if isinstance(manifest, list):
-            return [self.in_manifest(item) for item in manifest]
+            return [self.in_manifest(entry) for entry in manifest]
         if not isinstance(manifest, dict):
             return manifest
         filled: dict[str, JsonValue] = {}

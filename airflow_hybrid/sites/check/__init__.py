@@ -19,7 +19,7 @@ from airflow_hybrid.sites.check.links import try_link
 from airflow_hybrid.sites.check.queues import login_shell_hint, schedulers, try_queue, try_services
 from airflow_hybrid.sites.connectors import Connector, open_connector
 from airflow_hybrid.sites.connectors.containers import image_there
-from airflow_hybrid.sites.containers.images import Wanted, find_runtime, wanted_of
+from airflow_hybrid.sites.containers.images import ContainerSettings, container_settings, find_runtime
 from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.ssh.host import SshHost
 
@@ -160,30 +160,32 @@ async def _site(findings: Findings, connector: Connector, host: Host, timeout_s:
     findings.add("containers", OK, ", ".join(probe.runtimes) or "none there")
     source, error, seconds = await timed(lambda: connector.image(host))
     if source is not None:
-        await _image(findings, host, source, wanted_of(connector.containers), workdir)
+        await _image(findings, host, source, container_settings(connector.containers), workdir)
     elif error is not None:
         findings.fail("image", error, seconds)
 
 
-async def _image(findings: Findings, host: Host, source: ImageSource, wanted: Wanted, workdir: str) -> None:
+async def _image(
+    findings: Findings, host: Host, source: ImageSource, settings: ContainerSettings, workdir: str
+) -> None:
     """Would jobs run in the image of their deployment? Nothing is pulled."""
-    found, error, seconds = await timed(lambda: find_runtime(host, wanted))
-    if found is None or error is not None:
+    detected, error, seconds = await timed(lambda: find_runtime(host, settings))
+    if detected is None or error is not None:
         findings.fail("image", error or ConfigError("no answer"), seconds)
         return
-    if found.runtime is None:
-        said = "; ".join(f"{name} {why}".rstrip() for name, why in found.said)
-        findings.add("image", FAIL, f"{wanted.runtime} cannot be used: {said}", seconds,
-                     f"install {wanted.runtime} there, or give the deployment another type")  # fmt: skip
+    if detected.runtime is None:
+        reasons = "; ".join(f"{name} {why}".rstrip() for name, why in detected.unusable)
+        findings.add("image", FAIL, f"{settings.runtime} cannot be used: {reasons}", seconds,
+                     f"install {settings.runtime} there, or give the deployment another type")  # fmt: skip
         return
-    named, version = found.runtime, ".".join(map(str, found.version))
-    there, error, seconds = await timed(lambda: image_there(host, named, source, workdir))
+    named, version = detected.runtime, ".".join(map(str, detected.version))
+    presence, error, seconds = await timed(lambda: image_there(host, named, source, workdir))
     if error is not None:
         findings.fail("image", error, seconds)
-    elif there is not None and source.image_id and not there.endswith("is there"):
+    elif presence is not None and source.image_id and not presence.endswith("is there"):
         findings.add("image", FAIL, f"{source.image_id} is not there", seconds, "bring it there, or name one to pull")
     else:
-        findings.add("image", OK, f"{named} {version}, {there}", seconds)
+        findings.add("image", OK, f"{named} {version}, {presence}", seconds)
 
 
 def _programs(findings: Findings, probe: site_probe.SiteProbe, seconds: float, hint: str) -> None:

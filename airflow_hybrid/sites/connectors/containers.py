@@ -19,7 +19,7 @@ from airflow_hybrid.sites.connectors.base import LABEL, TOKEN, Connector, Deploy
 from airflow_hybrid.sites.connectors.hosts import LocalConnector
 from airflow_hybrid.sites.connectors.inside import InContainers
 from airflow_hybrid.sites.containers.images import FOLDER as IMAGES
-from airflow_hybrid.sites.containers.images import Wanted, find_runtime, obtain
+from airflow_hybrid.sites.containers.images import ContainerSettings, find_runtime, obtain
 from airflow_hybrid.sites.containers.inspect import PROJECT, Container, is_final
 from airflow_hybrid.sites.containers.standing import Standing, Wish, of_runs
 from airflow_hybrid.sites.hosts.base import Host
@@ -117,16 +117,16 @@ class ContainerConnector(InContainers):
         :raises DeployError: it is not there, or does not answer.
         """
         kind = self.deployment.type
-        found = await find_runtime(outer, Wanted(kind))
-        if found.runtime is None:
-            said = "; ".join(f"{name} {why}".rstrip() for name, why in found.said)
+        detected = await find_runtime(outer, ContainerSettings(kind))
+        if detected.runtime is None:
+            reasons = "; ".join(f"{name} {why}".rstrip() for name, why in detected.unusable)
             raise DeployError(
-                f"{self.title_of()} is of type {kind}, which cannot be used: {said}",
+                f"{self.title_of()} is of type {kind}, which cannot be used: {reasons}",
                 where=outer.title,
                 hint=f"install {kind} there and let this user use it, or write another type (docker, podman)",
                 retryable=False,
             )
-        return f"{kind} {'.'.join(map(str, found.version))}" + (", rootless" if found.rootless else "")
+        return f"{kind} {'.'.join(map(str, detected.version))}" + (", rootless" if detected.rootless else "")
 
     async def deployable(self) -> str:
         outer = await self.outer()

@@ -36,7 +36,7 @@ _KNOWN: weakref.WeakKeyDictionary[Host, dict[Any, asyncio.Task[Any]]] = weakref.
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ContainerSettings:
     """What the hybrid file says about containers at a deployment or of a step.
 
     :ivar runtime: name of a runtime, ``auto`` or ``none``.
@@ -54,14 +54,14 @@ class Wanted:
     image: str | None = None
 
 
-async def find_runtime(host: Host, wanted: Wanted) -> detect.Found:
+async def find_runtime(host: Host, settings: ContainerSettings) -> detect.DetectedRuntime:
     """Which runtime there is at a location; asked once per host and process.
 
     :raises SiteError: the location gave no answer.
     """
-    names = tuple(RUNTIMES) if wanted.runtime == "auto" else _SAME.get(wanted.runtime, (wanted.runtime,))
+    names = tuple(RUNTIMES) if settings.runtime == "auto" else _SAME.get(settings.runtime, (settings.runtime,))
 
-    async def ask() -> detect.Found:
+    async def ask() -> detect.DetectedRuntime:
         answer = await host.run(detect.command(RUNTIMES[name] for name in names), label="look for a container runtime")
         try:
             return detect.parse(answer.out)
@@ -85,13 +85,15 @@ class ImageStorage:
     archive: str | None = None
 
 
-async def ready_image(host: Host, source: ImageSource, wanted: Wanted, storage: ImageStorage) -> ReadyImage | None:
+async def ready_image(
+    host: Host, source: ImageSource, settings: ContainerSettings, storage: ImageStorage
+) -> ReadyImage | None:
     """Bring the image to the location, unless it is there; None: the job can and has to do without a container.
 
     :raises UnsupportedError: a container is required and there is no runtime, or it cannot make such an image.
     :raises SiteError: the image could not be had, in the runtime's own words.
     """
-    if wanted.runtime == "none":
+    if settings.runtime == "none":
         if source.required:
             raise UnsupportedError(
                 f"the step requires a container ({source.title}), and `containers` of deployment {host.deployment!r} "
@@ -100,25 +102,25 @@ async def ready_image(host: Host, source: ImageSource, wanted: Wanted, storage: 
                 hint="name a runtime there, bind the step to another deployment, or make DockerRequirement a hint",
             )
         return None
-    found = await find_runtime(host, wanted)
-    if found.runtime is None:
-        if source.required or wanted.runtime != "auto":
-            raise _no_runtime(host, source, wanted, found)
+    detected = await find_runtime(host, settings)
+    if detected.runtime is None:
+        if source.required or settings.runtime != "auto":
+            raise _no_runtime(host, source, settings, detected)
         return None
-    runtime = RUNTIMES[found.runtime]
-    places = Archives(posixpath.join(storage.workdir, FOLDER), storage.archive, wanted.folders)
+    runtime = RUNTIMES[detected.runtime]
+    places = Archives(posixpath.join(storage.workdir, FOLDER), storage.archive, settings.folders)
     reference = runtime.reference(source, places)
     archived = await obtain(host, runtime, source, places, elsewhere=storage.elsewhere)
     return ReadyImage(
-        found.runtime,
+        detected.runtime,
         reference,
-        found.user,
-        rootless=found.rootless,
-        version=found.version,
-        options=wanted.options,
+        detected.user,
+        rootless=detected.rootless,
+        version=detected.version,
+        options=settings.options,
         archive=archived,
         outdir=posixpath.normpath(posixpath.join("/", source.output_directory or OUTDIR)),
-        network=wanted.network,
+        network=settings.network,
     )
 
 
@@ -142,19 +144,19 @@ async def _obtain(
     command = obtain_command(runtime, source, places, reference, shared if save else None)
     with answers_up_to(PROGRAM_BYTES):
         answer = await host.run(command, timeout_s=OBTAIN_TIMEOUT_S, label=f"{runtime.name}: {source.title}")
-    verdict, _, said = answer.out.partition("\n")
+    verdict, _, words = answer.out.partition("\n")
     if verdict == "#ah refused":
         raise UnsupportedError(
-            f"the image {source.title!r} may not be used: {said.strip()[-1500:]}",
+            f"the image {source.title!r} may not be used: {words.strip()[-1500:]}",
             where=host.title,
             hint="copy it there, or name its folder in `containers: {images: [...]}` of the deployment",
         )
     if verdict == "#ah obtained":
         log.info("%s: %s has the image %s now", host.title, runtime.name, printable(source.title))
     elif verdict != "#ah present":
-        said = said.strip() or answer.err.strip() or f"exit code {answer.exit_code}"
+        words = words.strip() or answer.err.strip() or f"exit code {answer.exit_code}"
         raise SiteError(
-            f"{runtime.name} could not get the image {source.title!r}: {said[-1500:]}",
+            f"{runtime.name} could not get the image {source.title!r}: {words[-1500:]}",
             where=host.title,
             hint="does the name exist, does the location reach the registry, and may you read it there? An image that "
             "was brought there by hand is used as it is",
@@ -197,11 +199,14 @@ def _archive(save: str | None, path: str) -> str:
     return shell_text.filled(__package__, "archive.sh", values)
 
 
-def _no_runtime(host: Host, source: ImageSource, wanted: Wanted, found: detect.Found) -> UnsupportedError:
-    said = "; ".join(f"{name} {why}".rstrip() for name, why in found.said)
-    named = "there is no container runtime" if wanted.runtime == "auto" else f"{wanted.runtime} cannot be used"
+def _no_runtime(
+    host: Host, source: ImageSource, settings: ContainerSettings, detected: detect.DetectedRuntime
+) -> UnsupportedError:
+    reasons = "; ".join(f"{name} {why}".rstrip() for name, why in detected.unusable)
+    problem = "there is no container runtime" if settings.runtime == "auto" else f"{settings.runtime} cannot be used"
+    verb = "requires" if source.required else "asks for"
     return UnsupportedError(
-        f"the step {'requires' if source.required else 'asks for'} a container ({source.title}), and {named}: {said}",
+        f"the step {verb} a container ({source.title}), but {problem}: {reasons}",
         where=host.title,
         hint="install one of docker, podman, apptainer or charliecloud there and name it as `containers` of the "
         f"deployment {host.deployment!r}, or bind the step to a deployment that has one",
@@ -210,24 +215,24 @@ def _no_runtime(host: Host, source: ImageSource, wanted: Wanted, found: detect.F
 
 async def _once(host: Host, key: Any, work: Coroutine[Any, Any, T]) -> T:
     """Do it once for all who ask; after a failure, again."""
-    known = _KNOWN.setdefault(host, {})
-    task: asyncio.Task[T] | None = known.get(key)
+    tasks = _KNOWN.setdefault(host, {})
+    task: asyncio.Task[T] | None = tasks.get(key)
     if task is not None and not (task.done() and (task.cancelled() or task.exception() is not None)):
         work.close()
     else:
-        task = known[key] = asyncio.ensure_future(work)
+        task = tasks[key] = asyncio.ensure_future(work)
     return await asyncio.shield(task)
 
 
-def wanted_of(section: Any) -> Wanted:
+def container_settings(section: Any) -> ContainerSettings:
     """From ``containers`` of a deployment or a binding: a name, or ``{runtime, options, network, images}``."""
     if not section:
-        return Wanted()
+        return ContainerSettings()
     if isinstance(section, str):
-        return Wanted(section)
+        return ContainerSettings(section)
     options: Sequence[str] = section.get("options") or ()
     folders: Sequence[str] = section.get("images") or ()
-    return Wanted(
+    return ContainerSettings(
         section.get("runtime") or "auto",
         tuple(options),
         network=bool(section.get("network")),

@@ -290,7 +290,7 @@ class Jobs:
 
     async def _explain(self, name: str, pods: Sequence[Mapping[str, Any]], refused: str, now: float) -> None:
         why = [answers.waiting(pod) for pod in pods]
-        texts = sorted({answers.said(*words) for words in why if words[0]} | ({refused} if refused else set()))
+        texts = sorted({answers.with_message(*words) for words in why if words[0]} | ({refused} if refused else set()))
         self._reasons[name] = tuple(texts[:REASONS])
         hopeless = [words for words in why if words[0] in answers.NEVER]
         doubtful = [words for words in why if words[0] in answers.MAYBE_NEVER]
@@ -298,7 +298,7 @@ class Jobs:
         # one pod that may run would be ended with the others
         all_of_them = len(hopeless or doubtful) == len(pods) > 0 and not answers.counts(self._jobs[name])[0]
         if all_of_them and (hopeless or now - self._stuck[name] >= patience_s):
-            await self._give_up(name, answers.said(*(hopeless or doubtful)[0]))
+            await self._give_up(name, answers.with_message(*(hopeless or doubtful)[0]))
 
     async def _give_up(self, name: str, why: str) -> None:
         """Suspend a Job (its pods are deleted) and note why, so that whoever asks later hears it, too."""

@@ -76,7 +76,7 @@ def problems_of_pods(pods: Iterable[Object]) -> list[str]:
 def reasons_of_waiting(pods: Iterable[Object]) -> list[str]:
     """What pods that are not ready wait for."""
     reasons = [answers.waiting(pod) for pod in pods]
-    return [answers.said(reason, message) for reason, message in reasons if reason]
+    return [answers.with_message(reason, message) for reason, message in reasons if reason]
 
 
 def hopeless(pod: Object) -> str:
@@ -86,9 +86,9 @@ def hopeless(pod: Object) -> str:
     if status.get("phase") == "Failed":
         return f"pod {name}: {answers.of_pod(pod).reason or 'Failed'}"
     if reason in answers.NEVER | answers.MAYBE_NEVER:
-        return f"pod {name}: {answers.said(reason, message)}"
+        return f"pod {name}: {answers.with_message(reason, message)}"
     counts = [int(container.get("restartCount") or 0) for container in status.get("containerStatuses") or ()]
     restarts = max(counts, default=0)
     if reason == "CrashLoopBackOff" and restarts >= RESTARTS:
-        return f"pod {name}: {answers.said(reason, message)}"
+        return f"pod {name}: {answers.with_message(reason, message)}"
     return ""

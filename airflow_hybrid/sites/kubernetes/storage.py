@@ -65,7 +65,7 @@ class StoragePod:
             if not pending:
                 await self._create(job)
             for pod in pending:
-                why = answers.said(*answers.waiting(pod)) or why
+                why = answers.with_message(*answers.waiting(pod)) or why
                 if answers.waiting(pod)[0] in answers.NEVER:
                     raise self._problem(why)
         raise self._problem(why or "it is still pending")
@@ -167,7 +167,10 @@ class ServicePods:
             if pod["metadata"].get("deletionTimestamp") is None and answers.condition(pod, "Ready"):
                 live.append(answers.name_of(pod))
             else:
-                why = answers.said(*answers.waiting(pod)) or f"{answers.name_of(pod)} is {pod['status'].get('phase')}"
+                why = (
+                    answers.with_message(*answers.waiting(pod))
+                    or f"{answers.name_of(pod)} is {pod['status'].get('phase')}"
+                )
         if not live:
             raise SiteError(
                 f"service {self.name!r} of deployment {self.deployment!r} has no pod that is ready: {why}",

@@ -221,7 +221,7 @@ def test_the_first_usable_runtime_is_taken(
     assert (answer.runtime, answer.version, answer.rootless) == found
     assert answer.user == f"{os.getuid()}:{os.getgid()}"
     if "docker" in programs and answer.runtime is None:
-        assert "Cannot connect to the Docker daemon" in dict(answer.said)["docker"]
+        assert "Cannot connect to the Docker daemon" in dict(answer.unusable)["docker"]
 
 
 def test_an_answer_that_was_cut_off_is_no_answer() -> None:

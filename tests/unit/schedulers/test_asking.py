@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""How programs are asked, in the shells that login hosts have for ``sh``."""
+"""Questions to programs, in the shells that login hosts have for ``sh``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_hybrid.schedulers.asking import Answer, asked, asking_functions, section
+from airflow_hybrid.schedulers.asking import Answer, ask_section, asking_functions, section
 from tests.needs import SHELLS, posix_shell
 
 
@@ -20,7 +20,12 @@ def shell(request: pytest.FixtureRequest) -> list[str]:
 
 def ask(shell: list[str], question: str, path: str | None = None) -> Answer:
     """A question between two others, in a folder that cannot be written to."""
-    text = asking_functions() + asked("before", "echo before") + asked("it", question) + asked("after", "echo after")
+    text = (
+        asking_functions()
+        + ask_section("before", "echo before")
+        + ask_section("it", question)
+        + ask_section("after", "echo after")
+    )
     environment = {"PATH": path or os.environ["PATH"]}
     done = subprocess.run(
         [*shell, "-c", text], capture_output=True, text=True, check=True, cwd="/proc", env=environment
