@@ -171,8 +171,8 @@ def _public_only() -> bool:
 def _connect(address: tuple[str, int], timeout: Any, source: Any = None) -> socket.socket:
     """As :func:`socket.create_connection`, to an address that was judged: the name is not looked up again."""
     host, port = address
-    found = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
-    numbers = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    answers = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
+    numbers = list(dict.fromkeys(str(entry[4][0]) for entry in answers))
     refuse_addresses(host, numbers)
     problem: OSError | None = None
     for number in numbers:
@@ -229,10 +229,10 @@ def _judged(url: str) -> WebAddress:
         refuse_addresses(address.host, [address.host])
     elif proxied:
         try:
-            found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+            answers = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
         except OSError:
             return address  # a name that only the proxy knows
-        refuse_addresses(address.host, (str(entry[4][0]) for entry in found))
+        refuse_addresses(address.host, (str(entry[4][0]) for entry in answers))
     return address
 
 

@@ -151,8 +151,8 @@ class _Escapes(dict[int, str]):
     """A table for ``str.translate`` that is made as signs are met."""
 
     def __missing__(self, code: int) -> str:
-        found = self[code] = _escaped(chr(code))
-        return found
+        escaped = self[code] = _escaped(chr(code))
+        return escaped
 
 
 _LINE = _Escapes()

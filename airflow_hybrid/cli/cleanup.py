@@ -95,12 +95,12 @@ def scopes(file: str | None) -> list[Scope]:
 
     from airflow_hybrid.dag.hybrid_dag import HybridDag
 
-    found = []
+    scopes_of_dags = []
     for dag in DagBag().dags.values():
         if isinstance(dag, HybridDag):
             targets = {(t.deployment, t.service, t.workdir) for b in dag.bindings for t in b.targets}
-            found.append(Scope(dict(dag.deployments), {dag.dag_id}, targets))
-    return found
+            scopes_of_dags.append(Scope(dict(dag.deployments), {dag.dag_id}, targets))
+    return scopes_of_dags
 
 
 def known_runs() -> Runs:
@@ -134,12 +134,12 @@ class Cleanup:
 
     def deployments(self) -> list[Leftover]:
         """Deployments whose run has ended or is not known."""
-        found = in_worker(self._deployed())
-        runs = known_runs()  # after the look at the sites: what was made since then is not in `found`
+        deployed = in_worker(self._deployed())
+        runs = known_runs()  # after the look at the sites: what was made since then is not in `deployed`
         titles = {run_token(*run): f"{run[0]} {run[1]} ({state})" for run, state in runs.items()}
         busy = {run_token(*run) for run in active(runs)}
         leftovers = []
-        for item in found:
+        for item in deployed:
             instance = item.token.split("-")[1]
             if instance != instance_id():
                 self.say(f"kept: {item.deployment} at {item.at}: {item.what}, made by another Airflow ({instance})")
@@ -148,7 +148,7 @@ class Cleanup:
         return leftovers
 
     async def _deployed(self) -> list[Leftover]:
-        found: dict[tuple[str, str, str], Leftover] = {}
+        leftovers: dict[tuple[str, str, str], Leftover] = {}
         for number, scope in enumerate(self.scopes):
             for name, deployment in scope.deployments.items():
                 inner = scope.deployments.get(deployment.wraps or "")
@@ -159,10 +159,10 @@ class Cleanup:
                     at = await connector.where()
                     for item in await connector.deployed():
                         new = Leftover(number, name, at, item.what, item.run, item.token)
-                        found.setdefault((item.token, name, at), new)
+                        leftovers.setdefault((item.token, name, at), new)
                 except HybridError as error:
                     self.problem(f"deployment {name!r} could not be looked at: {error}")
-        return list(found.values())
+        return list(leftovers.values())
 
     # --- folders of runs --------------------------------------------------------------------------------------------
 

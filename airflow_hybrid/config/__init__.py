@@ -114,8 +114,8 @@ def parse_links(links: Any) -> list[dict[str, Any]]:
 def bind(bindings: Iterable[Binding], step_path: str) -> Binding:
     """Return the binding of the longest path that is ``step_path`` or above it; by default, this machine."""
     prefix = step_path.rstrip("/") + "/"
-    found = [b for b in bindings if prefix.startswith(b.path.rstrip("/") + "/")]
-    return max(found, key=lambda b: len(b.path.rstrip("/"))) if found else DEFAULT_BINDING
+    candidates = [b for b in bindings if prefix.startswith(b.path.rstrip("/") + "/")]
+    return max(candidates, key=lambda b: len(b.path.rstrip("/"))) if candidates else DEFAULT_BINDING
 
 
 def check_bindings(

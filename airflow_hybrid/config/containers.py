@@ -85,14 +85,14 @@ ContainersNode = Annotated[
 
 def arguments(config: Mapping[str, Any]) -> list[str]:
     """StreamFlow's options as arguments: ``{addHost: [a:1], privileged: true}`` -> ``--add-host=a:1 --privileged``."""
-    found = []
+    words = []
     for key, value in config.items():
         if key in NOT_OPTIONS or value is None:
             continue
         flag = "--" + re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", key).lower()
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, bool):
-                found += [flag] if item else []
+                words += [flag] if item else []
             else:
-                found.append(f"{flag}={item}")
-    return found
+                words.append(f"{flag}={item}")
+    return words

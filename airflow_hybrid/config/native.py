@@ -77,11 +77,11 @@ def _kebab(name: str) -> str:
 
 def _table(*typed: tuple[str, str]) -> dict[str, tuple[str, ...]]:
     """``(names, type)`` pairs -> name -> types."""
-    found: dict[str, tuple[str, ...]] = {}
+    types_by_name: dict[str, tuple[str, ...]] = {}
     for names, kind in typed:
         for name in names.split():
-            found[name] = (*found.get(name, ()), kind)
-    return found
+            types_by_name[name] = (*types_by_name.get(name, ()), kind)
+    return types_by_name
 
 
 _SLURM = _table(

@@ -168,8 +168,8 @@ def _type(value: dict[str, Any]) -> str:
     if "$ref" in value:
         return "mapping"
     if "anyOf" in value or "oneOf" in value:
-        found = [_type(v) for v in value.get("anyOf", []) + value.get("oneOf", []) if v.get("type") != "null"]
-        return " or ".join(dict.fromkeys(found))
+        kinds = [_type(v) for v in value.get("anyOf", []) + value.get("oneOf", []) if v.get("type") != "null"]
+        return " or ".join(dict.fromkeys(kinds))
     if value.get("type") == "array":
         return f"list of {_type(value.get('items', {}))}"
     if value.get("type") == "object":

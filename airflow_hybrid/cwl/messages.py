@@ -41,9 +41,9 @@ _TYPES = (
 )  # fmt: skip
 
 
-def _no_type(found: re.Match[str]) -> str:
-    near = difflib.get_close_matches(found[1], _TYPES, 1)
-    return f"there is no type '{found[1]}'" + (f" (did you mean '{near[0]}'?)" if near else "")
+def _no_type(match: re.Match[str]) -> str:
+    near = difflib.get_close_matches(match[1], _TYPES, 1)
+    return f"there is no type '{match[1]}'" + (f" (did you mean '{near[0]}'?)" if near else "")
 
 
 _PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = tuple(
@@ -87,11 +87,11 @@ class Caught:
 
         :param warns: warnings, when there are no errors.
         """
-        found = self.errors
-        if not found and warns:
-            found = self.warnings
+        texts = self.errors
+        if not texts and warns:
+            texts = self.warnings
         seen: dict[str, None] = {}
-        for text in found[:MOST_TOLD]:
+        for text in texts[:MOST_TOLD]:
             message = plain(text)[1]
             if not any(message in other or other in message for other in seen):
                 seen[message] = None
@@ -158,7 +158,7 @@ def _joined(parts: list[str]) -> str:
 
 def _phrased(message: str) -> str:
     """In the words of people who have not read cwltool's code."""
-    message = _FILE_URI.sub(lambda found: percent_decoded(found[1]), message)
+    message = _FILE_URI.sub(lambda match: percent_decoded(match[1]), message)
     for pattern, replacement in _PHRASES:
         message = pattern.sub(replacement, message)
     return message.strip()

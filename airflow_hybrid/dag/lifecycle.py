@@ -40,11 +40,11 @@ def _chain(
     deployments: Mapping[str, Deployment], name: str, service: str | None = None
 ) -> list[tuple[str, str | None]]:
     """A deployment, what it works inside of, and so on outwards; each with the service of it that is used."""
-    found: dict[str, str | None] = {}
-    while name in deployments and name not in found:
-        found[name] = service
+    services: dict[str, str | None] = {}
+    while name in deployments and name not in services:
+        services[name] = service
         name, service = deployments[name].wraps or "", deployments[name].wraps_service
-    return list(found.items())
+    return list(services.items())
 
 
 @dataclass

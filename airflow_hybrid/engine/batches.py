@@ -23,7 +23,7 @@ from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.engine.placing.spreading import tell
 from airflow_hybrid.engine.progress import ProgressLog
-from airflow_hybrid.engine.reuse.outputs import Found, Reuse
+from airflow_hybrid.engine.reuse.outputs import Reuse, ReuseLookup
 from airflow_hybrid.engine.step_run import JobProgress, StepRun, title
 from airflow_hybrid.model import FactsNeeded, JobResult, JobScript, LineageEntry, Question
 from airflow_hybrid.sites.batches.queue import Batch, BatchReport
@@ -60,33 +60,33 @@ class BatchRunner:
         self.lineage.extend(staged)
         image = await image_of(place, jobs[0], self.context, self.lineage)
         run = StepRun(place, peers, paths, image, {job.key: JobProgress(job) for job in jobs})
-        reusable = await self._until_all_ended(run)
+        lookup = await self._until_all_ended(run)
         await self._build_where_they_ran(run)
         collected = await collect(run, self.context.log)
         self.lineage.extend(collected.lineage)
         self.failures.extend(collected.failures)
-        if reusable is not None:
-            await self._reuse.record(place, reusable, collected.outputs)
+        if lookup is not None:
+            await self._reuse.record(place, lookup, collected.outputs)
 
-    async def _until_all_ended(self, run: StepRun) -> Found | None:
+    async def _until_all_ended(self, run: StepRun) -> ReuseLookup | None:
         """Take what others have begun of the jobs, and run the rest.
 
         :return: what is known of the jobs for reuse; None: all were begun before, so that nobody looked.
         """
         met = self._met_at(run.place)
         await self._adopt_all(run, list(met.others.values()))
-        reusable: Found | None = None
+        lookup: ReuseLookup | None = None
         while run.waiting:
             keys = [progress.key for progress in run.waiting]
             directory = posixpath.join(self._task_directory(run.place), _token(self._attempt, keys))
             met.ours.add(posixpath.basename(directory))
             await self._build(run, {key: posixpath.join(directory, key) for key in keys})
-            if reusable is None:
-                reusable = await self._look_up(run)
-                if reusable.outputs:
+            if lookup is None:
+                lookup = await self._look_up(run)
+                if lookup.outputs:
                     continue  # the batch is another one without them
             await self._run_batch(run, directory, met)
-        return reusable
+        return lookup
 
     def _met_at(self, place: Place) -> _Met:
         return self._met.setdefault(f"{place.host.key}:{self._task_directory(place)}", _Met())
@@ -100,23 +100,23 @@ class BatchRunner:
 
     # --- outputs of other runs -----------------------------------------------------------------------------------
 
-    async def _look_up(self, run: StepRun) -> Found:
+    async def _look_up(self, run: StepRun) -> ReuseLookup:
         """Look for outputs of the jobs that wait; those whose outputs are found are complete and leave."""
         waiting = run.waiting
         scripts = {progress.key: progress.script for progress in waiting if progress.script is not None}
-        found = await self._reuse.find(run.place, [progress.job for progress in waiting], scripts, run.image)
-        if not found.outputs:
-            return found
+        lookup = await self._reuse.find(run.place, [progress.job for progress in waiting], scripts, run.image)
+        if not lookup.outputs:
+            return lookup
         self.context.log.info(
             "%s at %s: %d of %d jobs are the same as finished ones: their outputs are reused",
-            title(list(run.jobs.values())), run.place.title, len(found.outputs), len(run.jobs),
+            title(list(run.jobs.values())), run.place.title, len(lookup.outputs), len(run.jobs),
         )  # fmt: skip
-        self.lineage.extend(found.lineage)
-        reused = [progress for progress in waiting if progress.key in found.outputs]
-        await in_cwl_thread(complete, reused, found.outputs)
-        for key in found.outputs:
+        self.lineage.extend(lookup.lineage)
+        reused = [progress for progress in waiting if progress.key in lookup.outputs]
+        await in_cwl_thread(complete, reused, lookup.outputs)
+        for key in lookup.outputs:
             del run.jobs[key]
-        return found
+        return lookup
 
     # --- building ------------------------------------------------------------------------------------------------
 

@@ -27,14 +27,14 @@ def words_for(files: Sequence[CwlObject], deployments: Mapping[str, Deployment])
 
     What is not on this machine, or cannot be read here, is left out. Blocks; links are followed, as a copy does.
     """
-    found: dict[str, str] = {}
+    words: dict[str, str] = {}
     for file in files:
         ref = ref_of(file)
         if ref is not None and _is_here(ref, deployments):
             word = executables_word(_names(ref.path))
             if word:
-                found[file["location"]] = word
-    return found
+                words[file["location"]] = word
+    return words
 
 
 async def words_at_sites(files: Sequence[CwlObject], locations: Locations, log: Logger) -> dict[str, str]:
@@ -47,7 +47,7 @@ async def words_at_sites(files: Sequence[CwlObject], locations: Locations, log: 
         ref = ref_of(file)
         if ref is not None and not _is_here(ref, locations.deployments):
             asked.setdefault((ref.deployment, ref.location), {})[file["location"]] = ref
-    found: dict[str, str] = {}
+    words_by_location: dict[str, str] = {}
     for refs in asked.values():
         try:
             host = await locations.host_of(next(iter(refs.values())))
@@ -56,8 +56,8 @@ async def words_at_sites(files: Sequence[CwlObject], locations: Locations, log: 
             log.warning("which of %d input files can be executed is not known: %s", len(refs), error)
             continue
         words = {location: executables_word(here) for location, here in zip(refs, names, strict=True)}
-        found.update({location: word for location, word in words.items() if word})
-    return found
+        words_by_location.update({location: word for location, word in words.items() if word})
+    return words_by_location
 
 
 async def _names_at(host: Host, paths: Sequence[str]) -> list[list[str]]:
@@ -70,15 +70,17 @@ async def _names_at(host: Host, paths: Sequence[str]) -> list[list[str]]:
     with answers_up_to(answer_bytes(len(paths), PATH_BYTES, FOLDER_BYTES)):
         answer = await run_joined(host, "executables", command)
     fields = answer.out.split("\0")
-    found: list[list[str]] = [[]]
+    names_by_path: list[list[str]] = [[]]
     for entry in fields[:-2]:
         if entry:
-            found[-1].append(entry[1:] and f"/{entry[1:]}")
+            names_by_path[-1].append(entry[1:] and f"/{entry[1:]}")
         else:
-            found.append([])
-    if fields[-2:] != ["#end", ""] or len(found) != len(paths) + 1:
-        raise CommandError(f"the look for executables was not answered ({len(found) - 1} of {len(paths)})", answer.end)
-    return found[:-1]
+            names_by_path.append([])
+    if fields[-2:] != ["#end", ""] or len(names_by_path) != len(paths) + 1:
+        raise CommandError(
+            f"the look for executables was not answered ({len(names_by_path) - 1} of {len(paths)})", answer.end
+        )
+    return names_by_path[:-1]
 
 
 # what cannot be read is told by staging

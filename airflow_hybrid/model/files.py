@@ -46,10 +46,10 @@ class FileRef:
         """
         if scheme_of(uri) not in FILES:
             raise ValueError(f"not a {SCHEME}: or file: URI: {uri!r}")
-        found = Location.parse(uri)
-        if found.scheme == "file":
-            return cls(LOCAL_DEPLOYMENT, LOCAL_LOCATION, found.path)
-        return cls(found.host, found.site, found.path)
+        location = Location.parse(uri)
+        if location.scheme == "file":
+            return cls(LOCAL_DEPLOYMENT, LOCAL_LOCATION, location.path)
+        return cls(location.host, location.site, location.path)
 
     @classmethod
     def of(cls, uri: str) -> FileRef | None:
@@ -173,10 +173,10 @@ def counted(entries: Sequence[LineageEntry], routes: Collection[str]) -> list[Li
     by_route: dict[str, list[LineageEntry]] = {}
     for entry in entries:
         by_route.setdefault(entry.route, []).append(entry)
-    found: list[LineageEntry] = []
+    shortened: list[LineageEntry] = []
     for route, some in by_route.items():
         if route not in routes or len(some) <= MOST_ENTRIES:
-            found.extend(some)
+            shortened.extend(some)
             continue
         source, destination = (
             posixpath.commonprefix(uris).rpartition("/")[0] + "/"
@@ -184,5 +184,5 @@ def counted(entries: Sequence[LineageEntry], routes: Collection[str]) -> list[Li
         )
         note = f"{len(some)} files and directories, which the task's return_value lists"
         size, seconds = sum(entry.bytes for entry in some), sum(entry.seconds for entry in some)
-        found.append(LineageEntry(source, destination, route, size, seconds, note=note))
-    return found
+        shortened.append(LineageEntry(source, destination, route, size, seconds, note=note))
+    return shortened

@@ -25,8 +25,8 @@ FILES = ("file", SCHEME)
 
 def scheme_of(text: str) -> str:
     """The scheme of a URI, in lower case; ``""`` of what is none (a path, also with a blank before a scheme)."""
-    found = _URI.fullmatch(text)
-    return found[1].lower() if found else ""
+    match = _URI.fullmatch(text)
+    return match[1].lower() if match else ""
 
 
 def normal(text: str) -> str:
@@ -34,17 +34,17 @@ def normal(text: str) -> str:
 
     :raises ValueError: as :meth:`Location.parse`.
     """
-    found = Location.parse(text)
-    return found.uri if found.scheme in FILES else found.uri.rstrip("/")
+    location = Location.parse(text)
+    return location.uri if location.scheme in FILES else location.uri.rstrip("/")
 
 
 def local_path(text: str) -> str | None:
     """The path of a ``file:`` URI of this machine, in whatever spelling; None: it is no such URI."""
     try:
-        found = Location.parse(text)
+        location = Location.parse(text)
     except ValueError:
         return None
-    return found.path if found.scheme == "file" else None
+    return location.path if location.scheme == "file" else None
 
 
 def is_uri(text: str) -> bool:
@@ -98,10 +98,10 @@ class Location:
         :param tidy: of :data:`FILES`: a path that is not normal is made so; else it is refused.
         :raises ValueError: not a plain URI, or (of :data:`FILES`) not that of one file; says why.
         """
-        found = _URI.fullmatch(text)
-        if found is None:
+        match = _URI.fullmatch(text)
+        if match is None:
             raise ValueError(f"{text!r} is not a URI")
-        scheme, rest = found[1].lower(), found[2]
+        scheme, rest = match[1].lower(), match[2]
         if _CONTROL.search(text) or text != text.rstrip():
             raise ValueError(f"{text!r} is not a URI: a blank or a control character is in it (percent-encode it)")
         if scheme in FILES:

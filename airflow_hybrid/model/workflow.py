@@ -199,12 +199,12 @@ class WorkflowGraph:
 
     def walk(self) -> list[Step]:
         """All steps, sub-workflows' included, outermost first."""
-        found: list[Step] = []
+        steps: list[Step] = []
         for step in self.steps:
-            found.append(step)
+            steps.append(step)
             if step.workflow is not None:
-                found.extend(step.workflow.walk())
-        return found
+                steps.extend(step.workflow.walk())
+        return steps
 
     def to_json(self) -> JsonValue:
         return dataclasses.asdict(self)

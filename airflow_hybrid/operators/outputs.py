@@ -80,10 +80,10 @@ class OutputsOperator(HybridTask):
 
 def default_files(scope: Scope) -> list[Mapping[str, Any]]:
     """The files that the documents of a workflow's steps name: defaults of inputs."""
-    found: list[Mapping[str, Any]] = []
+    files: list[Mapping[str, Any]] = []
     for node in scope.nodes.values():
         if node.scope is not None:
-            found += default_files(node.scope)
+            files += default_files(node.scope)
         else:
-            found += located(cache.read_document(node.step.document))
-    return found
+            files += located(cache.read_document(node.step.document))
+    return files

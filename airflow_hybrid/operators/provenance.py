@@ -184,8 +184,8 @@ class Origins:
             if location.startswith("_:"):
                 continue
             try:
-                found = Location.parse(location)
-                held = found.scheme != SCHEME or self.ground.holds(FileRef.parse(found.uri))
+                parsed = Location.parse(location)
+                held = parsed.scheme != SCHEME or self.ground.holds(FileRef.parse(parsed.uri))
             except ValueError as error:
                 raise InputError(f"an input cannot be used: {error}") from None
             if not held:

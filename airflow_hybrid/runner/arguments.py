@@ -183,12 +183,12 @@ def _refuse_text(name: str, kind: JsonValue, value: JsonValue) -> None:
 def _job(path: str, basedir: str | None) -> CwlObject:
     if path == "-":
         value = parse_inputs(sys.stdin.buffer.read(), "stdin")
-        found: CwlObject = resolve_paths(value, os.path.abspath(basedir or "."))
+        inputs: CwlObject = resolve_paths(value, os.path.abspath(basedir or "."))
     else:
         path = local_path(path) or path
-        found = load_inputs(path, base=os.path.abspath(basedir) if basedir else None)
-    found.pop(TOOL_KEY, None)
-    return found
+        inputs = load_inputs(path, base=os.path.abspath(basedir) if basedir else None)
+    inputs.pop(TOOL_KEY, None)
+    return inputs
 
 
 def _flags(graph: WorkflowGraph, rest: Sequence[str], args: argparse.Namespace, prog: str) -> CwlObject:
@@ -207,17 +207,17 @@ def _flags(graph: WorkflowGraph, rest: Sequence[str], args: argparse.Namespace, 
     if args.tool_help or (TOOL_HELP in rest and TOOL_HELP.lstrip("-") not in names.values()):
         tool.print_help(sys.stdout)
         raise SystemExit(0)
-    found = vars(tool.parse_args(list(rest)))
-    job: CwlObject = _job(found["job_order"], args.basedir) if found.get("job_order") else {}
-    ours = {action for action in found if action not in names}
+    values = vars(tool.parse_args(list(rest)))
+    job: CwlObject = _job(values["job_order"], args.basedir) if values.get("job_order") else {}
+    ours = {action for action in values if action not in names}
     for name in ours & vars(args).keys():
-        setattr(args, name, found[name])
+        setattr(args, name, values[name])
     for record in records:
         prefix = f"{record}."
-        fields = {key[len(prefix) :]: found.pop(key) for key in list(found) if key.startswith(prefix)}
+        fields = {key[len(prefix) :]: values.pop(key) for key in list(values) if key.startswith(prefix)}
         if any(value is not None for value in fields.values()):
             job[record] = fields
     for key, name in names.items():
-        if key != "job_order" and found.get(key) is not None:
-            job[name] = found[key]
+        if key != "job_order" and values.get(key) is not None:
+            job[name] = values[key]
     return job

@@ -68,13 +68,13 @@ def connections(hybrid_file: str | None) -> dict[str, str]:
         hybrid = load_hybrid_file(hybrid_file)
     except HybridError as error:
         raise SystemExit(f"airflow hybrid run: {error}") from None
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     for name in sorted({name for deployment in hybrid.deployments.values() for name in _named(deployment.config)}):
         try:
-            found[f"AIRFLOW_CONN_{name.upper()}"] = Connection.get_connection_from_secrets(name).as_json()
+            variables[f"AIRFLOW_CONN_{name.upper()}"] = Connection.get_connection_from_secrets(name).as_json()
         except AirflowNotFoundException:
             continue
-    return found
+    return variables
 
 
 def _named(config: Any) -> Iterator[str]:

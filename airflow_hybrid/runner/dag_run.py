@@ -316,7 +316,7 @@ class _Run:
         """Of the scatters of which a chunk failed: how many outputs the others have left, by task."""
         import json
 
-        found: dict[str, int] = {}
+        succeeded: dict[str, int] = {}
         for task_id in {failure.task_id for failure in self._failures if failure.mapped_index >= 0}:
             query = select(XComModel.value).where(
                 XComModel.dag_id == self._run.dag_id,
@@ -325,8 +325,8 @@ class _Run:
                 XComModel.key == RETURN,
             )
             values = [json.loads(v) if isinstance(v, str) else v for v in self._session.scalars(query)]
-            found[task_id] = sum(len([job for job in value or () if job is not None]) for value in values)
-        return found
+            succeeded[task_id] = sum(len([job for job in value or () if job is not None]) for value in values)
+        return succeeded
 
     def _outputs(self) -> CwlObject | None:
         import json
@@ -338,8 +338,8 @@ class _Run:
             XComModel.key == RETURN,
         )
         value = self._session.scalars(query).first()
-        found: CwlObject | None = json.loads(value) if isinstance(value, str) else value
-        return found
+        outputs: CwlObject | None = json.loads(value) if isinstance(value, str) else value
+        return outputs
 
     def _states(self) -> dict[str, str]:
         return dict(self._named_states())

@@ -84,7 +84,7 @@ def _text(error: BaseException) -> str:
 def _without_paths(message: str, folder: str) -> list[str]:
     lines = []
     for line in message.split("\n"):
-        found = _PATH_LINE.fullmatch(line)
-        if found is None or not found["path"].startswith(f"{folder}/"):
+        match = _PATH_LINE.fullmatch(line)
+        if match is None or not match["path"].startswith(f"{folder}/"):
             lines.append(line)
     return lines

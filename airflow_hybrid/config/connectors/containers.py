@@ -92,12 +92,12 @@ def _options(program: str, lists: str, flags: str, values: str) -> dict[str, Any
         (flags, bool | None),
         (values, str | int | float | None),
     )
-    found = {
+    fields = {
         name: (kind, Field(None, description=f"{AS_IN} `{program}`."))
         for names, kind in kinds
         for name in names.split()
     }
-    return {**found, **{name: (Any, Field(None, description=_NO_EFFECT)) for name in _CACHES}}
+    return {**fields, **{name: (Any, Field(None, description=_NO_EFFECT)) for name in _CACHES}}
 
 
 _DOCKER = _options(

@@ -217,12 +217,12 @@ class _Checker:
             yield Problem(path, f"a deployment cannot work inside itself: {around}", "wrap what leads to the hosts")
 
     def service(self, path: Path, deployment: Any, service: Any) -> Iterator[Problem]:
-        found = self.deployments.get(deployment, {}) if isinstance(deployment, str) else {}
-        if isinstance(service, str) and found.get("type") in DECLARED_SERVICES:
-            config = _mapping(found.get("config"))
+        declaration = self.deployments.get(deployment, {}) if isinstance(deployment, str) else {}
+        if isinstance(service, str) and declaration.get("type") in DECLARED_SERVICES:
+            config = _mapping(declaration.get("config"))
             services = _mapping(config.get("services"))
             # a container of the manifests, as in StreamFlow
-            if service not in services and not (found.get("type") == "kubernetes" and config.get("files")):
+            if service not in services and not (declaration.get("type") == "kubernetes" and config.get("files")):
                 hint = choices(service, services, what="declared")
                 yield Problem(path, f"deployment `{deployment}` has no service `{service}`", hint)
 

@@ -43,8 +43,8 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     names = list(known)
     folded = {n.replace("_", "").replace("-", "").lower(): n for n in reversed(names)}
     key = name.replace("_", "").replace("-", "").lower()
-    found = difflib.get_close_matches(key, folded, n=1, cutoff=0.6)
-    return folded[found[0]] if found else None
+    closest = difflib.get_close_matches(key, folded, n=1, cutoff=0.6)
+    return folded[closest[0]] if closest else None
 
 
 def choices(name: str, known: Iterable[str], *, what: str = "known") -> str:
@@ -130,10 +130,10 @@ def _real_path(loc: Sequence[str | int], data: Any) -> tuple[Path, Any]:
     parent: Any = data
     for part in loc:
         if isinstance(at, list):
-            found = isinstance(part, int) and part < len(at)
+            is_in_file = isinstance(part, int) and part < len(at)
         else:
-            found = isinstance(at, dict) and part in at
-        if found:
+            is_in_file = isinstance(at, dict) and part in at
+        if is_in_file:
             parent, at = at, at[part]
             path.append(part)
     return tuple(path), parent

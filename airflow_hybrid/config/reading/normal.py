@@ -112,7 +112,7 @@ class Normalizer:
 
     def _containers(self, path: Path, value: WorkflowModel) -> dict[str, JsonValue]:
         """StreamFlow's ``config.docker``: what runs the container of a step, in place of what its deployment says."""
-        found: dict[str, JsonValue] = {}
+        runtimes: dict[str, JsonValue] = {}
         for index, mapping in enumerate(value.config.docker):
             at: Path = (*path, "config", "docker", index, "deployment")
             runtime = OF_STREAMFLOW.get(mapping.deployment.type)
@@ -122,8 +122,8 @@ class Normalizer:
                 continue
             if not mapping.deployment.wrapper:
                 self.notices.append(((*at, "wrapper"), "has no effect: a container runs where the step is bound"))
-            found[mapping.step] = {"runtime": runtime, "options": arguments(mapping.deployment.config)}
-        return found
+            runtimes[mapping.step] = {"runtime": runtime, "options": arguments(mapping.deployment.config)}
+        return runtimes
 
     def _complete(self, binding: StepBinding, targets: tuple[Target, ...], above: Binding) -> Binding:
         given = binding.model_fields_set
@@ -169,12 +169,12 @@ class Normalizer:
 
     def links(self) -> tuple[Link, ...]:
         """One value per direction."""
-        found = []
+        links = []
         for link in self.model.links:
-            found.append(Link(link.source, link.target, link.address, link.identity))
+            links.append(Link(link.source, link.target, link.address, link.identity))
             if link.both_ways:
-                found.append(Link(link.target, link.source))
-        return tuple(dict.fromkeys(found))
+                links.append(Link(link.target, link.source))
+        return tuple(dict.fromkeys(links))
 
 
 def nearest_binding(bindings: Mapping[str, Binding], step: str) -> Binding:

@@ -85,24 +85,24 @@ class DeploymentNormalizer:
         self.templates: dict[str, str] = {}
 
     def all(self) -> dict[str, Deployment]:
-        found: dict[str, Deployment] = {}
+        deployments: dict[str, Deployment] = {}
         if self.model.models:
             self.notices.append((("models",), "deprecated: write `deployments`"))
         for section in ("models", "deployments"):
             for name, value in getattr(self.model, section).items():
                 for deployment in self._deployment((section, name), value):
-                    if deployment.name in found and section == "models":
+                    if deployment.name in deployments and section == "models":
                         continue
-                    found[deployment.name] = deployment
-        found.setdefault(LOCAL_DEPLOYMENT, LOCAL)
-        for name, deployment in found.items():
+                    deployments[deployment.name] = deployment
+        deployments.setdefault(LOCAL_DEPLOYMENT, LOCAL)
+        for name, deployment in deployments.items():
             if (
                 deployment.type in CONTAINER_TYPES
-                and deployment.wraps in found
-                and is_queue(found[deployment.wraps].type)
+                and deployment.wraps in deployments
+                and is_queue(deployments[deployment.wraps].type)
             ):
-                found[name] = replace(deployment, managed=False)  # an image for jobs: nothing stands
-        return found
+                deployments[name] = replace(deployment, managed=False)  # an image for jobs: nothing stands
+        return deployments
 
     def _deployment(self, path: Path, value: DeploymentBase) -> Iterator[Deployment]:
         name = str(path[-1])
@@ -233,20 +233,20 @@ class DeploymentNormalizer:
             config["services"] = services
 
     def _templates(self, kind: str, path: Path, config: dict[str, Any]) -> dict[str, str]:
-        found: dict[str, str] = {}
+        templates: dict[str, str] = {}
         if config.get("file"):
             self.notices.append(((*path, "file"), "deprecated: write `services`"))
             config["file"] = self.folder.path(config["file"])
-            found[""] = self._template(kind, (*path, "file"), config["file"])
+            templates[""] = self._template(kind, (*path, "file"), config["file"])
         for name, service in config.get("services", {}).items():
             at: Path = (*path, "services", name)
             if isinstance(service, str):
                 config["services"][name] = self.folder.path(service)
-                found[name] = self._template(kind, at, config["services"][name])
+                templates[name] = self._template(kind, at, config["services"][name])
             elif isinstance(service.get("file"), str):
                 service["file"] = self.folder.path(service["file"])
-                found[name] = self._template(kind, (*at, "file"), service["file"])
-        return found
+                templates[name] = self._template(kind, (*at, "file"), service["file"])
+        return templates
 
     def _template(self, kind: str, path: Path, file: str) -> str:
         try:

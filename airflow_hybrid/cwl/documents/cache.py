@@ -129,15 +129,15 @@ def clean_up(cache_dir: Path | None = None, max_bytes: int = MAX_BYTES) -> None:
     Only files that have the names of entries: the folder may be one that has other things, too.
     """
     directory = cache_dir or default_directory()
-    found: list[tuple[float, int, Path]] = []
+    entries: list[tuple[float, int, Path]] = []
     for path in directory.rglob("*"):
         with contextlib.suppress(OSError):
             if _ENTRY.fullmatch(path.relative_to(directory).as_posix()) and path.is_file() and not path.is_symlink():
                 stat = path.stat()
-                found.append((stat.st_mtime, stat.st_size, path))
-    total = sum(size for _, size, _ in found)
+                entries.append((stat.st_mtime, stat.st_size, path))
+    total = sum(size for _, size, _ in entries)
     now = time.time()
-    for used, size, path in sorted(found, key=lambda row: row[0]):
+    for used, size, path in sorted(entries, key=lambda row: row[0]):
         if total <= max_bytes or now - used < _GRACE_S:
             return
         with contextlib.suppress(OSError):

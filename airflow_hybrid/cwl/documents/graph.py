@@ -218,16 +218,16 @@ def _sorted(steps: list[Step], workflow: Workflow) -> list[Step]:
     needs = {
         step.path: {source.step for port in step.inputs for source in port.sources if source.step} for step in steps
     }
-    found: list[Step] = []
+    ordered: list[Step] = []
     done: set[str] = set()
-    while len(found) < len(steps):
+    while len(ordered) < len(steps):
         ready = [step for step in steps if step.path not in done and needs[step.path] <= done]
         if not ready:
             cycle = ", ".join(step.path for step in steps if step.path not in done)
             raise CwlError(f"the steps {cycle} depend on each other in a circle", where=position(workflow.tool))
-        found += ready
+        ordered += ready
         done |= {step.path for step in ready}
-    return found
+    return ordered
 
 
 def _check_links(workflow: Workflow, entry: Any, connected: Sequence[Any]) -> None:
@@ -262,19 +262,19 @@ def readable(kind: Any, definitions: Mapping[str, Any], seen: tuple[str, ...] = 
         return [readable(item, definitions, seen) for item in kind]
     if not isinstance(kind, dict):
         return kind
-    found = dict(kind)
-    if isinstance(found.get("name"), str):
-        found["name"] = shortname(found["name"])
-    if found.get("type") == "enum":
-        found["symbols"] = [shortname(symbol) for symbol in found["symbols"]]
-    elif found.get("type") == "record":
-        fields = found.get("fields") or []
-        found["fields"] = [
+    inlined = dict(kind)
+    if isinstance(inlined.get("name"), str):
+        inlined["name"] = shortname(inlined["name"])
+    if inlined.get("type") == "enum":
+        inlined["symbols"] = [shortname(symbol) for symbol in inlined["symbols"]]
+    elif inlined.get("type") == "record":
+        fields = inlined.get("fields") or []
+        inlined["fields"] = [
             {**field, "name": shortname(field["name"]), "type": readable(field["type"], definitions, seen)}
             for field in fields
         ]
-    elif found.get("type") == "array":
-        found["items"] = readable(found["items"], definitions, seen)
-    elif "type" in found:
-        found["type"] = readable(found["type"], definitions, seen)
-    return found
+    elif inlined.get("type") == "array":
+        inlined["items"] = readable(inlined["items"], definitions, seen)
+    elif "type" in inlined:
+        inlined["type"] = readable(inlined["type"], definitions, seen)
+    return inlined

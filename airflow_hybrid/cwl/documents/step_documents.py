@@ -132,10 +132,10 @@ class StepDocuments:
 
         def renamed(value: Any) -> Any:
             if isinstance(value, dict):
-                found = {key: renamed(item) for key, item in value.items()}
+                mapping = {key: renamed(item) for key, item in value.items()}
                 if isinstance(value.get("id"), str):
-                    found["id"] = self._names.get(value["id"], found["id"])
-                return marked(found, self._refused)
+                    mapping["id"] = self._names.get(value["id"], mapping["id"])
+                return marked(mapping, self._refused)
             if isinstance(value, list):
                 return [renamed(item) for item in value]
             if not isinstance(value, str) or ":" not in value[:12]:
@@ -145,7 +145,7 @@ class StepDocuments:
                 value = f"{self._names[base]}#{fragment}"
             elif not (value.startswith("_:") or (value.startswith("file://") and _UUID.search(value))):
                 return value
-            return _UUID.sub(lambda found: random.setdefault(found[0], f"anonymous{len(random)}"), value)
+            return _UUID.sub(lambda match: random.setdefault(match[0], f"anonymous{len(random)}"), value)
 
         return renamed(document)
 

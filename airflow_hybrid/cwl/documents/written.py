@@ -123,10 +123,10 @@ def _fragments(text: str, line: SourceLine | None, process: Process) -> Iterator
     """``(...)`` and ``{...}`` of the expressions in a text."""
     left = text.strip()
     try:
-        while found := scanner(left):
-            if left[found[0]] == "$":
-                yield left[found[0] + 1 : found[1]]
-            left = left[found[1] :]
+        while span := scanner(left):
+            if left[span[0]] == "$":
+                yield left[span[0] + 1 : span[1]]
+            left = left[span[1] :]
     except SubstitutionError as error:
         where, message = _told(str(error), line, process.tool)
         raise CwlError(message, where=where) from error

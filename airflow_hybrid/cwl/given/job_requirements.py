@@ -28,8 +28,8 @@ ANY = "any"
 
 def split(given: Mapping[str, JsonValue]) -> tuple[CwlObject, JsonValue]:
     """-> the inputs alone, and the requirements among them as they were written (None: none)."""
-    found = next((given[key] for key in KEYS if given.get(key)), None)
-    return {key: value for key, value in given.items() if key not in KEYS}, found
+    requirements = next((given[key] for key in KEYS if given.get(key)), None)
+    return {key: value for key, value in given.items() if key not in KEYS}, requirements
 
 
 def normal(requirements: JsonValue, graph: WorkflowGraph) -> list[CwlObject]:
@@ -66,8 +66,8 @@ def normal(requirements: JsonValue, graph: WorkflowGraph) -> list[CwlObject]:
             process = load_tool(cast(Any, document), context)
         except Exception as error:
             raise InputError(f"{KEY!r} in the inputs: {messages.plain(str(error))[1]}") from error
-    found: list[CwlObject] = plain_json(process.tool["requirements"])
-    return found
+    checked: list[CwlObject] = plain_json(process.tool["requirements"])
+    return checked
 
 
 def check_allowed(requirements: Sequence[CwlObject], allowed: Collection[str]) -> None:
@@ -110,10 +110,10 @@ def check_files(requirements: Sequence[CwlObject], graph: WorkflowGraph) -> None
 
 def of_author(settings: Mapping[str, JsonValue]) -> tuple[str, ...]:
     """Classes of requirements in the DAG's own inputs, which its author has written."""
-    found = split(settings)[1]
-    if isinstance(found, Mapping):
-        return tuple(found)
-    return tuple(_classes(found or ()))
+    requirements = split(settings)[1]
+    if isinstance(requirements, Mapping):
+        return tuple(requirements)
+    return tuple(_classes(requirements or ()))
 
 
 def _classes(requirements: Iterable[JsonValue]) -> Iterable[str]:
@@ -127,11 +127,11 @@ def with_requirements(document: JsonValue, requirements: list[CwlObject], single
     """
     if not requirements:
         return document
-    found = {**document, "requirements": [*(document.get("requirements") or []), *requirements]}
+    extended = {**document, "requirements": [*(document.get("requirements") or []), *requirements]}
     if single:
-        step = dict(found["steps"][0])
+        step = dict(extended["steps"][0])
         run = dict(step["run"])
         run["requirements"] = [*(run.get("requirements") or []), *requirements]
         step["run"] = run
-        found["steps"] = [step]
-    return found
+        extended["steps"] = [step]
+    return extended

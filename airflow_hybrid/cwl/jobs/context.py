@@ -106,12 +106,12 @@ class HybridBuilder(Builder):
         if isinstance(context, list | Mapping):
             self._add_checksums(context)
         members = members_of(context) if self.copies else {}
-        found = self._meant(ex, context, recursive) if not strip_whitespace else None
-        if found is None:
-            found = super().do_eval(ex, context=context, recursive=recursive, strip_whitespace=strip_whitespace)
+        value = self._meant(ex, context, recursive) if not strip_whitespace else None
+        if value is None:
+            value = super().do_eval(ex, context=context, recursive=recursive, strip_whitespace=strip_whitespace)
         if not self.copies:
-            return found
-        changed = as_changed(copy.deepcopy(found), members)
+            return value
+        changed = as_changed(copy.deepcopy(value), members)
         if self.name_literals is not None:
             self.name_literals(changed)
         return changed
@@ -124,8 +124,8 @@ class HybridBuilder(Builder):
         """
         if ex not in self.unnamed or ex == ex.strip():
             return None
-        found = super().do_eval(ex, context=context, recursive=recursive)
-        return found if _are_files(found) else None
+        value = super().do_eval(ex, context=context, recursive=recursive)
+        return value if _are_files(value) else None
 
     def _add_checksums(self, context: Any) -> None:
         facts = getattr(self.fs_access, "facts", None)

@@ -178,7 +178,7 @@ class _Members:
 
     def of(self, folder: str, above: tuple[str, ...]) -> list[CwlObject]:
         """:param above: the folders that it is in, by links or not."""
-        found = []
+        members = []
         for name in self._site.fs.names(folder):
             self._count += 1
             if self._count > MOST_MEMBERS:
@@ -187,8 +187,8 @@ class _Members:
                 )
             member = self._member(f"{folder}/{name}", name, (*above, folder))
             if member is not None:
-                found.append(member)
-        return found
+                members.append(member)
+        return members
 
     def _member(self, path: str, name: str, above: tuple[str, ...]) -> CwlObject | None:
         site = self._site

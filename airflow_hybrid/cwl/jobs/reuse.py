@@ -61,8 +61,8 @@ def without_digest(job: PendingJob) -> list[CwlObject]:
 
 def claimed(job: PendingJob) -> dict[str, str]:
     """What is said of the job's files: location -> SHA-1."""
-    found = {item["location"]: _SHA1.match(item.get("checksum") or "") for item in job.files()}
-    return {location: match[1] for location, match in found.items() if match}
+    matches = {item["location"]: _SHA1.match(item.get("checksum") or "") for item in job.files()}
+    return {location: match[1] for location, match in matches.items() if match}
 
 
 def contents_of(job: PendingJob, digests: Mapping[str, str]) -> dict[str, str] | None:
@@ -146,10 +146,10 @@ class _Tool:
         return name
 
     def _port(self, port: Any) -> Any:
-        found = {**port, "id": self._name(port.get("id"))}
-        if "type" in found:
-            found["type"] = self._type(found["type"])
-        return found
+        renamed = {**port, "id": self._name(port.get("id"))}
+        if "type" in renamed:
+            renamed["type"] = self._type(renamed["type"])
+        return renamed
 
     def _rule(self, rule: Any) -> Any:
         if rule.get("class") == "SchemaDefRequirement":
@@ -162,13 +162,13 @@ class _Tool:
             return [self._type(item) for item in value]
         if not isinstance(value, dict):
             return self._name(value)
-        found = dict(value)
-        if "name" in found:
-            found["name"] = self._name(found["name"])
+        renamed = dict(value)
+        if "name" in renamed:
+            renamed["name"] = self._name(renamed["name"])
         for key in ("type", "items", "fields", "symbols"):
-            if key in found:
-                found[key] = self._type(found[key])
-        return found
+            if key in renamed:
+                renamed[key] = self._type(renamed[key])
+        return renamed
 
     def _without_locations(self, value: Any) -> Any:
         return map_files(self._without_location, value)

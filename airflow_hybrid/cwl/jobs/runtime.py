@@ -225,18 +225,18 @@ def _loop_of(callback: Any) -> WorkflowJobLoopStep | None:
 
 def _indexes(callback: Any) -> str:
     """``[2][0]``: scatter indexes (``#3``: loop iteration) as found in the chain of output callbacks."""
-    found: list[str] = []
+    indexes: list[str] = []
     while isinstance(callback, functools.partial):
         owner = getattr(callback.func, "__self__", None)
         if isinstance(owner, ReceiveScatterOutput):
-            found.append(f"[{callback.args[0]}]")
+            indexes.append(f"[{callback.args[0]}]")
             callback = owner.output_callback
         elif isinstance(owner, WorkflowJobLoopStep):
-            found.append(f"#{owner.iteration}")
+            indexes.append(f"#{owner.iteration}")
             break
         else:
             break
-    return "".join(reversed(found))
+    return "".join(reversed(indexes))
 
 
 class HybridWorkflow(_Reusable, Workflow):

@@ -66,9 +66,9 @@ class JobPaths:
             after = text.find("/", at + 1)
             name = text[at + 1 : after] if after >= 0 else text[at + 1 :]
             for length in sorted(folder.lengths):
-                found = folder.ends.get(name[:length])
-                if found is not None and length <= len(name) and not _goes_on(name, length):
-                    end, mark = at + 1 + length, found
+                mark_of_name = folder.ends.get(name[:length])
+                if mark_of_name is not None and length <= len(name) and not _goes_on(name, length):
+                    end, mark = at + 1 + length, mark_of_name
             folder = folder.folders.get(name) if after >= 0 else None
             at = after
         return end, mark

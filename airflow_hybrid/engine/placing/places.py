@@ -175,10 +175,10 @@ class Places:
 
     async def all(self) -> list[Place]:
         """Every place where a job of this fragment may be, as far as it can be reached."""
-        found: dict[int, Place] = {}
+        places: dict[int, Place] = {}
         for step_path in self.spec.leaves:
-            found.update({id(place): place for place in await self.of(step_path)})
-        return list(found.values())
+            places.update({id(place): place for place in await self.of(step_path)})
+        return list(places.values())
 
 
 def _found_down(host: Host) -> SiteError | None:

@@ -76,7 +76,7 @@ class InputDigests:
                 host = await self.locations.host_of(ref)
                 entry = asked.setdefault(host.key, (host, {}, {}))
                 entry[1 + number][ref.path] = location  # type: ignore[index]
-        found: dict[str, str] = {}
+        digests: dict[str, str] = {}
         for host, paths, trees in asked.values():
             sizes = await probe.facts(host, [Question("stat", path) for path in paths])
             small = [path for path in paths if sizes.files[path].size <= HASHED_BYTES]
@@ -84,12 +84,12 @@ class InputDigests:
             for path, location in paths.items():
                 fact = facts.files.get(path)
                 if fact is not None and fact.checksum:
-                    found[location] = fact.checksum.partition("$")[2]
+                    digests[location] = fact.checksum.partition("$")[2]
             for path, location in trees.items():
                 digest = tree_digest(facts, path)
                 if digest:
-                    found[location] = digest
-        return found
+                    digests[location] = digest
+        return digests
 
 
 async def checksums(host: Host, files: Sequence[str], trees: Sequence[str]) -> SiteFacts:

@@ -49,7 +49,7 @@ class _Known:
 
 
 @dataclass
-class Found:
+class ReuseLookup:
     """What a lookup gave.
 
     :ivar known: by job key, the jobs whose outputs may be recorded.
@@ -70,23 +70,23 @@ class Reuse:
 
     async def find(
         self, place: Place, jobs: Sequence[PendingJob], scripts: Mapping[str, JobScript], image: ReadyImage | None
-    ) -> Found:
+    ) -> ReuseLookup:
         """Which of some jobs of one step need not run.
 
         :param scripts: the jobs as they were built for the place, by key. :param image: of their containers.
         :raises CwlError: ``enableReuse`` of the document does not give true or false.
         """
-        found = Found()
+        lookup = ReuseLookup()
         wanted = await in_cwl_thread(lambda: [job for job in jobs if self._asked(place, job)])
         if not wanted:
-            return found
+            return lookup
         try:
-            found.known = await self._know(place, wanted, scripts, image)
-            if self.context.spec.reuse and found.known:
-                await self._look_up(place, found)
+            lookup.known = await self._know(place, wanted, scripts, image)
+            if self.context.spec.reuse and lookup.known:
+                await self._look_up(place, lookup)
         except (SiteError, ValueError) as error:
             self.context.log.warning("%s: nothing can be reused: %s", place.host.title, error)
-        return found
+        return lookup
 
     # --- who asks for it --------------------------------------------------------------------------------------------
 
@@ -106,16 +106,16 @@ class Reuse:
 
     def _deployments(self, place: Place) -> list[Deployment]:
         """The place's deployment, and those that it works inside of."""
-        found: list[Deployment] = []
+        wrapped_deployments: list[Deployment] = []
         name: str | None = place.target.deployment
         while (
             name is not None
             and name in self.context.spec.deployments
-            and len(found) <= len(self.context.spec.deployments)
+            and len(wrapped_deployments) <= len(self.context.spec.deployments)
         ):
-            found.append(self.context.spec.deployments[name])
-            name = found[-1].wraps
-        return found
+            wrapped_deployments.append(self.context.spec.deployments[name])
+            name = wrapped_deployments[-1].wraps
+        return wrapped_deployments
 
     # --- what decides a job's outputs -------------------------------------------------------------------------------
 
@@ -187,8 +187,8 @@ class Reuse:
 
     # --- what there is ----------------------------------------------------------------------------------------------
 
-    async def _look_up(self, place: Place, found: Found) -> None:
-        known = found.known
+    async def _look_up(self, place: Place, lookup: ReuseLookup) -> None:
+        known = lookup.known
         index = reuse_index(place.host, place.workdir)
         keys = sorted({item.key for item in known.values()})
         task = place.task_directory(self.context.spec.identity)
@@ -204,8 +204,8 @@ class Reuse:
             as_recorded = record["key"] in good and name in inputs_as_said
             if not as_recorded or set(record["outputs"]) != set(jobs[name].output_ports):
                 continue
-            found.outputs[name] = with_locations(record["outputs"], place)
-            found.lineage.extend(
+            lookup.outputs[name] = with_locations(record["outputs"], place)
+            lookup.lineage.extend(
                 LineageEntry(place.uri(path), place.uri(path), "reused", size, 0.0, checksum, reused=True)
                 for path, size, checksum in record["files"]
             )
@@ -228,12 +228,12 @@ class Reuse:
 
     # --- afterwards -------------------------------------------------------------------------------------------------
 
-    async def record(self, place: Place, found: Found, outputs: Mapping[str, CwlObject]) -> None:
+    async def record(self, place: Place, lookup: ReuseLookup, outputs: Mapping[str, CwlObject]) -> None:
         """Note the outputs of jobs that have succeeded, for others.
 
         What has changed while they ran, an input or a program, was perhaps seen in part: such a job is not noted.
         """
-        ended = {name: known for name, known in found.known.items() if name in outputs}
+        ended = {name: known for name, known in lookup.known.items() if name in outputs}
         if not ended:
             return
         try:

@@ -34,13 +34,13 @@ def copy_file(ref: FileRef, target: str, uri: str, checksum: str | None) -> Line
             os.fchmod(sink.fileno(), os.fstat(number).st_mode & 0o777)
     except OSError as error:
         raise _cannot(ref.path, uri, error) from error
-    found = f"sha1${digest.hexdigest()}"
-    if checksum is not None and checksum != found:
+    actual = f"sha1${digest.hexdigest()}"
+    if checksum is not None and checksum != actual:
         raise TransferError(
-            f"{ref.path} was changed after it was produced: its checksum is {found}, not {checksum}",
+            f"{ref.path} was changed after it was produced: its checksum is {actual}, not {checksum}",
             hint="clear the task that made it, and it is made again",
         )
-    return LineageEntry(ref.uri, uri, "copy", size, time.monotonic() - began, found)
+    return LineageEntry(ref.uri, uri, "copy", size, time.monotonic() - began, actual)
 
 
 def copy_folder(ref: FileRef, target: str, uri: str, without: Identity) -> LineageEntry:
@@ -56,8 +56,8 @@ def copy_folder(ref: FileRef, target: str, uri: str, without: Identity) -> Linea
             with opened(ref.path, folder=True) as number:
                 size = _copy_made(number, ref.path, target)
             return LineageEntry(ref.uri, uri, "copy", size, time.monotonic() - began)
-        found = os.stat(ref.path)
-        size = _copy_members(ref.path, target, frozenset({without, (found.st_dev, found.st_ino)}))
+        status = os.stat(ref.path)
+        size = _copy_members(ref.path, target, frozenset({without, (status.st_dev, status.st_ino)}))
     except OSError as error:
         raise _cannot(ref.path, uri, error) from error
     return LineageEntry(ref.uri, uri, "copy", size, time.monotonic() - began)
@@ -71,18 +71,18 @@ def _copy_members(source: str, target: str, around: frozenset[Identity]) -> int:
         members = [(entry.name, entry.path) for entry in entries]
     for name, path in members:
         try:
-            found = os.stat(path)
+            status = os.stat(path)
         except OSError:
             if os.path.islink(path):
                 continue  # it leads nowhere, or in a circle
             raise
-        identity, copy = (found.st_dev, found.st_ino), os.path.join(target, name)
-        if stat.S_ISDIR(found.st_mode):
+        identity, copy = (status.st_dev, status.st_ino), os.path.join(target, name)
+        if stat.S_ISDIR(status.st_mode):
             if identity not in around:
                 size += _copy_members(path, copy, around | {identity})
-        elif stat.S_ISREG(found.st_mode):
+        elif stat.S_ISREG(status.st_mode):
             shutil.copy(path, copy)
-            size += found.st_size
+            size += status.st_size
         # a FIFO that is opened waits for its other end; whoever collected the outputs has named it
     return size
 

@@ -34,13 +34,13 @@ class Kept:
         self._is_around = False
         self._is_ready = False
 
-    def holds(self, path: str, found: os.stat_result) -> bool:
+    def holds(self, path: str, status: os.stat_result) -> bool:
         """Whether what was found at ``path``, relative to ``outdir``, is an input or in one.
 
         That ``outdir`` itself is in one does not count: see :attr:`is_around`.
         """
         self._look()
-        if (found.st_dev, found.st_ino) in self._identities:
+        if (status.st_dev, status.st_ino) in self._identities:
             return True
         while path:
             if posixpath.join(self._outdir, path) in self._paths:
@@ -65,12 +65,12 @@ class Kept:
 
     def _add(self, path: str) -> None:
         try:
-            found = os.stat(path)
+            status = os.stat(path)
         except OSError:
             # it is no longer there, was never on this machine, or is hidden from us: its path counts
             self._paths.add(os.path.realpath(path))
             return
-        identity = (found.st_dev, found.st_ino)
+        identity = (status.st_dev, status.st_ino)
         if identity in self._above:
             self._is_around = True
             return
@@ -78,7 +78,7 @@ class Kept:
         if identity in self._identities:
             return
         self._identities.add(identity)
-        if stat.S_ISDIR(found.st_mode):
+        if stat.S_ISDIR(status.st_mode):
             self._add_members(path)
 
     def _add_members(self, folder: str) -> None:
@@ -91,10 +91,10 @@ class Kept:
     def _add_identity(self, path: str) -> bool:
         """-> whether it is new."""
         try:
-            found = os.stat(path)
+            status = os.stat(path)
         except OSError:
             return False  # a link that leads nowhere
-        identity = (found.st_dev, found.st_ino)
+        identity = (status.st_dev, status.st_ino)
         if identity in self._above:
             self._is_around = True
             return False
@@ -118,8 +118,8 @@ def _path_of(item: Mapping[str, Any]) -> str | None:
 def _folders_above(path: str) -> Iterable[Identity]:
     """A folder and those that it is in."""
     while True:
-        found = os.stat(path)
-        yield found.st_dev, found.st_ino
+        status = os.stat(path)
+        yield status.st_dev, status.st_ino
         if path == "/":
             return
         path = os.path.dirname(path)

@@ -22,19 +22,19 @@ def entry_of(name: str, uri: str, is_folder: bool) -> Item:
 
 def listing_of(folder: str, around: frozenset[tuple[int, int]]) -> list[JsonValue]:
     """The members of a folder of this machine as CWL objects; a link to a folder that it is in is left out."""
-    found = os.stat(folder)
-    around = around | {(found.st_dev, found.st_ino)}
+    own_status = os.stat(folder)
+    around = around | {(own_status.st_dev, own_status.st_ino)}
     members: list[JsonValue] = []
     with os.scandir(folder) as entries:
         ordered = sorted(entries, key=lambda entry: entry.name)
     for member in ordered:
         try:
-            found = member.stat()
+            status = member.stat()
         except FileNotFoundError:
             continue  # a link that leads nowhere
         item = entry_of(member.name, FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, member.path).uri, member.is_dir())
         if member.is_dir():
-            if (found.st_dev, found.st_ino) in around:
+            if (status.st_dev, status.st_ino) in around:
                 continue
             item["listing"] = listing_of(member.path, around)
         elif member.is_file():

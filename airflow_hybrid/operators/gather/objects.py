@@ -90,14 +90,14 @@ class _Store:
             if not path.exists():
                 return {}
             with path.open("rb") as file:
-                found = json.loads(file.read())
+                record = json.loads(file.read())
         except OSError as error:
             raise self._refused(path, error) from None
         except ValueError:
-            found = None
-        if not isinstance(found, dict):
+            record = None
+        if not isinstance(record, dict):
             raise TransferError(f"{path} is not a record of airflow_hybrid", hint="move it away")
-        return {key: line for key, line in found.items() if isinstance(line, dict)}
+        return {key: line for key, line in record.items() if isinstance(line, dict)}
 
     def keep_record(self) -> None:
         """Write down what has been put there."""

@@ -68,8 +68,8 @@ class Outdir:
 
     @property
     def identity(self) -> tuple[int, int]:
-        found = os.fstat(self.number)
-        return found.st_dev, found.st_ino
+        status = os.fstat(self.number)
+        return status.st_dev, status.st_ino
 
     @contextmanager
     def folder(self, path: str) -> Iterator[int]:
@@ -100,23 +100,23 @@ class Outdir:
 
     def has_room(self, path: str, folder: bool) -> bool:
         """Whether a file (or folder) may be put there: nothing is, or an output that may be replaced, or a folder."""
-        found = self.look(path)
+        status = self.look(path)
         if path == RECORD:
             return False
-        if found is None:
+        if status is None:
             return True
-        return (folder and self._may_be_filled(path, found)) or self._replaceable(path, found)
+        return (folder and self._may_be_filled(path, status)) or self._replaceable(path, status)
 
-    def _may_be_filled(self, path: str, found: os.stat_result) -> bool:
-        return stat.S_ISDIR(found.st_mode) and not self._kept.holds(path, found)
+    def _may_be_filled(self, path: str, status: os.stat_result) -> bool:
+        return stat.S_ISDIR(status.st_mode) and not self._kept.holds(path, status)
 
-    def _replaceable(self, path: str, found: os.stat_result) -> bool:
+    def _replaceable(self, path: str, status: os.stat_result) -> bool:
         run = None if self.existing == REPLACE else self.run
-        if not stat.S_ISREG(found.st_mode) or not self.record.proves(path, found, run):
+        if not stat.S_ISREG(status.st_mode) or not self.record.proves(path, status, run):
             return False
-        if self._kept.is_around and not self.record.proves(path, found, self.run):
+        if self._kept.is_around and not self.record.proves(path, status, self.run):
             return False
-        return not self._kept.holds(path, found)
+        return not self._kept.holds(path, status)
 
     # --- putting a tree there ---------------------------------------------------------------------------------------
 
@@ -169,15 +169,15 @@ class Outdir:
         for count in itertools.count(1):
             candidate = numbered(name, count)
             path = posixpath.join(above, candidate)
-            found = _lstat(number, candidate)
-            if found is not None and self._replaceable(path, found):
+            status = _lstat(number, candidate)
+            if status is not None and self._replaceable(path, status):
                 os.unlink(candidate, dir_fd=number)  # a file of an earlier try
-                found = None
-            if found is None:
+                status = None
+            if status is None:
                 os.mkdir(candidate, dir_fd=number)
                 self.record.note(self.run, path, os.lstat(candidate, dir_fd=number))
                 return self._has(path, above, name)
-            if self._may_be_filled(path, found):
+            if self._may_be_filled(path, status):
                 return self._has(path, above, name)
         raise AssertionError("there is always a next number")
 
@@ -188,12 +188,12 @@ class Outdir:
             path = posixpath.join(above, candidate)
             if path in self._placed or path == RECORD:
                 continue
-            found = _lstat(number, candidate)
-            if found is None:
+            status = _lstat(number, candidate)
+            if status is None:
                 self.record.note(self.run, path, ours)
                 if not _name(source, number, candidate):
                     continue  # somebody else was faster
-            elif self._replaceable(path, found):
+            elif self._replaceable(path, status):
                 self.record.note(self.run, path, ours)
                 os.rename(source, candidate, dst_dir_fd=number)
             else:
@@ -213,8 +213,8 @@ class Outdir:
         """Take away what an earlier try of this run has put there and this one has not; folders only when empty."""
         old = [line for line in self.record.lines.values() if line.run == self.run and line.path not in now]
         for line in sorted(old, key=lambda line: line.path, reverse=True):
-            found = self.look(line.path)
-            if found is None or not line.describes(found) or self._kept.holds(line.path, found):
+            status = self.look(line.path)
+            if status is None or not line.describes(status) or self._kept.holds(line.path, status):
                 continue
             above, name = posixpath.split(line.path)
             with self.folder(above) as number:

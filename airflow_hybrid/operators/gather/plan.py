@@ -121,8 +121,8 @@ class Plan:
         if item["class"] == "Directory" and (source.st_dev, source.st_ino) == self._outdir.identity:
             self._there[id(item)] = self._outdir.path
             return True
-        found = self._outdir.look(path, follow=True)
-        if found is None or not os.path.samestat(source, found):
+        target = self._outdir.look(path, follow=True)
+        if target is None or not os.path.samestat(source, target):
             return False
         self._there[id(item)] = posixpath.join(self._outdir.path, path)
         self._names.keep(path, str(item["location"]))
@@ -212,7 +212,7 @@ class Plan:
 
     def _members(self, merged: Merged, path: str) -> list[JsonValue]:
         """What is in a folder that was brought: not what was in the folder that it was merged into."""
-        found: list[JsonValue] = []
+        members: list[JsonValue] = []
         for name, is_folder in merged.members[path]:
             inner = posixpath.join(path, name)
             item = entry_of(name, self.uri_of(merged, inner), is_folder)
@@ -220,8 +220,8 @@ class Plan:
                 item["listing"] = self._members(merged, inner)
             else:
                 measure(item, posixpath.join(self._outdir.path, merged.paths[inner]))
-            found.append(item)
-        return found
+            members.append(item)
+        return members
 
 
 class _Names:

@@ -33,12 +33,12 @@ class Line:
     mtime_ns: int
     folder: bool = False
 
-    def describes(self, found: os.stat_result) -> bool:
+    def describes(self, status: os.stat_result) -> bool:
         """Whether what was found is what was written down."""
         if self.folder:
-            return stat.S_ISDIR(found.st_mode) and found.st_ino == self.inode
-        same = (found.st_ino, found.st_size, found.st_mtime_ns) == (self.inode, self.size, self.mtime_ns)
-        return stat.S_ISREG(found.st_mode) and same
+            return stat.S_ISDIR(status.st_mode) and status.st_ino == self.inode
+        same = (status.st_ino, status.st_size, status.st_mtime_ns) == (self.inode, self.size, self.mtime_ns)
+        return stat.S_ISREG(status.st_mode) and same
 
 
 def _line(text: bytes) -> Line | None:
@@ -116,20 +116,20 @@ class Record:
             os.close(self._file)
             self._file = -1
 
-    def note(self, run: str, path: str, found: os.stat_result) -> None:
+    def note(self, run: str, path: str, status: os.stat_result) -> None:
         """Write down what is about to be at ``path``, or is there."""
-        folder = stat.S_ISDIR(found.st_mode)
-        line = Line(run, path, found.st_ino, found.st_size, found.st_mtime_ns, folder)
+        folder = stat.S_ISDIR(status.st_mode)
+        line = Line(run, path, status.st_ino, status.st_size, status.st_mtime_ns, folder)
         self._write(line)
         self.lines[path] = line
 
     def _write(self, line: Line) -> None:
         os.write(self._file, f"{json.dumps(asdict(line), separators=(',', ':'))}\n".encode())
 
-    def proves(self, path: str, found: os.stat_result, run: str | None) -> bool:
+    def proves(self, path: str, status: os.stat_result, run: str | None) -> bool:
         """Whether what was found at ``path`` was put there by a run, and not changed since.
 
         :param run: which one; None: any.
         """
         line = self.lines.get(path)
-        return line is not None and run in (None, line.run) and line.describes(found)
+        return line is not None and run in (None, line.run) and line.describes(status)
