@@ -158,7 +158,7 @@ class Cleanup:
                     connector = open_connector(scope.deployments, name)
                     at = await connector.where()
                     for item in await connector.deployed():
-                        new = Leftover(number, name, at, item.what, item.run, item.token)
+                        new = Leftover(number, name, at, item.summary, item.run, item.token)
                         leftovers.setdefault((item.token, name, at), new)
                 except HybridError as error:
                     self.problem(f"deployment {name!r} could not be looked at: {error}")

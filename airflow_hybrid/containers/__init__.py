@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from airflow_hybrid.containers.apptainer import Apptainer
-from airflow_hybrid.containers.base import Archives, Runtime
+from airflow_hybrid.containers.base import ImagePaths, Runtime
 from airflow_hybrid.containers.charliecloud import Charliecloud
 from airflow_hybrid.containers.oci import Docker, Podman
 
 RUNTIMES: Mapping[str, Runtime] = {
     runtime.name: runtime for runtime in (Docker(), Podman(), Apptainer(), Apptainer("singularity"), Charliecloud())
 }
-"""by name, in the order in which they are looked for"""
+"""by name, in the order of preference"""
 
-__all__ = ["RUNTIMES", "Archives", "Runtime"]
+__all__ = ["RUNTIMES", "ImagePaths", "Runtime"]

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Apptainer and SingularityCE: an image is a file (SIF) in the location's work directory, seen by all of its nodes.
+"""Apptainer and SingularityCE: an image is a file (SIF) in the location's work directory, visible to all of its nodes.
 
 Semantics are those of cwltool's ``SingularityCommandLineJob``.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from airflow_hybrid.containers.base import Archives, ImageFiles, mount_option, quoted
+from airflow_hybrid.containers.base import ImageFiles, ImagePaths, mount_option, quoted
 from airflow_hybrid.model.containers import Container, ImageSource
 
 _RUNS = {"apptainer": (1, 1), "singularity": (3, 10)}
-"""from which version on `run --no-eval` gives an image's entrypoint its arguments as they are"""
+"""first version whose `run --no-eval` passes arguments to an image's entrypoint unchanged"""
 
 
 class Apptainer(ImageFiles):
@@ -36,9 +36,9 @@ class Apptainer(ImageFiles):
     def present(self, reference: str) -> str:
         return f"[ -e {quoted(reference)} ]"
 
-    def make(self, source: ImageSource, places: Archives, new: str) -> str:
+    def make(self, source: ImageSource, paths: ImagePaths, new: str) -> str:
         if source.load is not None:
-            origin = f"docker-archive:{places.archive}"
+            origin = f"docker-archive:{paths.archive}"
         else:
             origin = _docker_uri(source.pull or source.image_id or "")
         return quoted(self.client, "build", "--force", "--", new, origin)
@@ -48,7 +48,7 @@ class Apptainer(ImageFiles):
     ) -> list[str]:
         image = container.image
         runs = image.version[:2] >= _RUNS[self.name]
-        # `--env` takes commas for separators; a variable with this prefix is set in the container, whatever it holds
+        # `--env` splits its value at commas; a variable with this prefix is set in the container, whatever its value
         prefix = "APPTAINERENV_" if self.name == "apptainer" else "SINGULARITYENV_"
         argv = [
             "env", *(f"{prefix}{key}={value}" for key, value in environment.items() if key != "HOME"),
@@ -69,5 +69,5 @@ class Apptainer(ImageFiles):
 
 
 def _docker_uri(name: str) -> str:
-    """``debian:12`` -> ``docker://debian:12``; what names its scheme (``library://``, ``oras://``) is left."""
+    """``debian:12`` -> ``docker://debian:12``; a name with a scheme (``library://``, ``oras://``) stays as it is."""
     return name if "://" in name else f"docker://{name}"

@@ -1,14 +1,14 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Charliecloud: an image is a folder in the location's work directory, seen by all of its nodes.
+"""Charliecloud: an image is a folder in the location's work directory, visible to all of its nodes.
 
-It isolates less than others: there is no entrypoint, and mounts are never read-only.
+It isolates less than other runtimes: there is no entrypoint, and mounts are never read-only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from airflow_hybrid.containers.base import Archives, ImageFiles, quoted
+from airflow_hybrid.containers.base import ImageFiles, ImagePaths, quoted
 from airflow_hybrid.errors import UnsupportedError
 from airflow_hybrid.model.containers import Container, ImageSource
 
@@ -36,15 +36,13 @@ class Charliecloud(ImageFiles):
     def present(self, reference: str) -> str:
         return f"[ -d {quoted(reference)} ]"
 
-    def make(self, source: ImageSource, places: Archives, new: str) -> str:
+    def make(self, source: ImageSource, paths: ImagePaths, new: str) -> str:
         if source.file is None and source.root is not None:
             # what docker imports: the archive of a root file system, perhaps compressed
-            make = (
-                f"mkdir -p {quoted(new)} && tar -xf {quoted(places.archive or '')} -C {quoted(new)} --exclude=./dev/*"
-            )
+            make = f"mkdir -p {quoted(new)} && tar -xf {quoted(paths.archive or '')} -C {quoted(new)} --exclude=./dev/*"
             make += f" && (cd {quoted(new)} && mkdir -p ch dev proc sys tmp && touch ch/environment)"
         else:
-            # an image that ch-image has already (built or imported by hand) is taken without a registry
+            # an image that ch-image already has (built or imported by hand) needs no registry
             name = source.image_id or source.pull or f"airflow_hybrid:{source.digest}"
             if source.file is not None:
                 name = f"airflow_hybrid:{source.digest}"
@@ -54,7 +52,7 @@ class Charliecloud(ImageFiles):
                 get = quoted("ch-image", "pull", source.pull or name)
                 get = f"{{ ch-image list {quoted(name)} 2>/dev/null | grep -q 'in local storage: *yes' || {get}; }}"
             make = f"{get} && {quoted('ch-convert', '-i', 'ch-image', '-o', 'dir', name, new)}"
-        # what it mounts always
+        # it always mounts these
         return f"{make} && (cd {quoted(new)} && mkdir -p etc && touch etc/passwd etc/group)"
 
     def argv(
@@ -65,9 +63,9 @@ class Charliecloud(ImageFiles):
         argv = [*container.launcher]
         if not container.network:
             argv += ["unshare", "--user", "--map-current-user", "--net"]
-        # it wants a name for the user, which not every job has (and which stays outside)
+        # ch-run needs a user name, which not every job has; it does not reach the container
         argv += ["env", "USER=user", "ch-run", "--unset-env=*", "--set-env", "--env-no-expand"]
-        # it takes one pair of quotes off
+        # ch-run removes one pair of quotes
         argv += [f"--set-env={key}='{value}'" for key, value in inside.items()]
         for mount in container.mounts:
             for path in (mount.source, mount.target):

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Which runtime a location has, and whose containers they would be: one command, one answer. Pure."""
+"""Which container runtime a location has, and as which user containers run: one command, one answer. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from airflow_hybrid.containers.base import Runtime
 
 WAIT_S = 30
-"""how long one runtime may take to say whether it is there: a daemon that hangs is not"""
+"""how long a runtime may take to answer; one whose daemon hangs counts as unavailable"""
 
 
 @dataclass(frozen=True)

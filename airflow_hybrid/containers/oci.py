@@ -1,15 +1,15 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""docker and podman: one command line, two ways to be somebody.
+"""docker and podman: one command line, two ways to set the user.
 
-Semantics are those of cwltool's ``DockerCommandLineJob``: nothing but the mounts can be written to, no network unless
-asked for, the caller's own uid, the image's entrypoint in force.
+Semantics are those of cwltool's ``DockerCommandLineJob``: only the mounts are writable, there is no network unless the
+job asks for it, the job has the caller's uid, and the image's entrypoint is used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from airflow_hybrid.containers.base import Archives, Runtime, mount_option, quoted
+from airflow_hybrid.containers.base import ImagePaths, Runtime, mount_option, quoted
 from airflow_hybrid.model.containers import Container, ImageSource, ReadyImage
 
 OWN_IMAGES = "localhost/airflow_hybrid"
@@ -21,7 +21,7 @@ class _Oci(Runtime):
     rm = True
     """``run --rm`` removes a container that has ended, and still knows its exit code"""
 
-    def reference(self, source: ImageSource, places: Archives) -> str:
+    def reference(self, source: ImageSource, paths: ImagePaths) -> str:
         if source.file or (not source.image_id and not source.pull):
             return f"{OWN_IMAGES}:{source.digest}"
         return source.image_id or source.pull or ""
@@ -29,8 +29,8 @@ class _Oci(Runtime):
     def present(self, reference: str) -> str:
         return f"{quoted(self.client, 'image', 'inspect', '--', reference)} >/dev/null 2>&1"
 
-    def obtain(self, source: ImageSource, places: Archives) -> str:
-        reference = self.reference(source, places)
+    def obtain(self, source: ImageSource, paths: ImagePaths) -> str:
+        reference = self.reference(source, paths)
         if source.file is not None:
             build = quoted(self.client, "build", "-t", reference, "-")
             text = f"printf %s {quoted(source.file)} | {build}"
@@ -42,7 +42,7 @@ class _Oci(Runtime):
             same = source.image_id in (None, source.pull)
             return pull if same else f"{pull} && {quoted(self.client, 'tag', '--', source.pull, reference)}"
         if source.load is not None:
-            load = quoted(self.client, "load", "-i", places.archive or "")
+            load = quoted(self.client, "load", "-i", paths.archive or "")
             if source.image_id:
                 return load
             # "Loaded image: NAME", "Loaded image ID: sha256:..." or, of older podmen, "Loaded image(s): NAME"
@@ -52,8 +52,8 @@ class _Oci(Runtime):
                 f'{self.client} tag -- "$ah_loaded" {quoted(reference)}'
             )
         if source.root is not None:
-            return quoted(self.client, "import", "--", places.archive or "", reference)
-        return "echo 'it is not there, and the document does not say where to get it' >&2; false"
+            return quoted(self.client, "import", "--", paths.archive or "", reference)
+        return "echo 'the image is not there, and the document does not say where to get it' >&2; false"
 
     def save(self, reference: str, archive: str) -> str | None:
         return quoted(self.client, "save", "-o", archive, "--", reference)
@@ -77,7 +77,7 @@ class _Oci(Runtime):
         if not container.network:
             argv.append("--network=none")
         elif image.network and not any(option.startswith("--network") for option in image.options):
-            # as a process of the host has it, and where no network of rootless containers is installed
+            # the host's network: a process of the host has it, too, and rootless containers may have no other installed
             argv.append("--network=host")
         if container.gpus:
             argv += self.gpus(container.gpus)
@@ -96,11 +96,11 @@ class Docker(_Oci):
     """https://docs.docker.com/reference/cli/docker/container/run/"""
 
     name = client = "docker"
-    # docker's client on podman's API (4.3) says 0 of whatever it removes: the job removes it, once the code is known
+    # docker's client on podman's API (4.3) loses the exit code with `--rm`: the job removes the container afterwards
     rm = False
 
     def usable(self) -> str:
-        # a client without a daemon is of no use; `docker` may be podman under another name, which behaves as such
+        # a client without a daemon is useless; `docker` may be podman under another name, and behaves like podman
         return (
             "case $(docker --version 2>/dev/null) in *podman*) echo 'docker is podman here' >&2; false ;; *) "
             "ah_v=$(docker info --format '{{.ServerVersion}} {{.SecurityOptions}}') && [ -n \"${ah_v%% *}\" ] && "
@@ -108,7 +108,7 @@ class Docker(_Oci):
         )
 
     def identity(self, image: ReadyImage) -> list[str]:
-        # in a rootless daemon's containers root is the user that the daemon belongs to
+        # in containers of a rootless daemon, root is the user who runs the daemon
         return ["--user=0:0" if image.rootless else f"--user={image.user}"]
 
     def gpus(self, count: int) -> list[str]:

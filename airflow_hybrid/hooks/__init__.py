@@ -1,2 +1,2 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What Airflow, and connectors of other packages, import of :mod:`airflow_hybrid.sites`."""
+"""The parts of :mod:`airflow_hybrid.sites` that Airflow and connectors of other packages import."""

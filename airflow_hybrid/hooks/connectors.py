@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a connector of another package is made of; see docs/how-to/write-a-connector.md."""
+"""What connectors of other packages are built from; see docs/how-to/write-a-connector.md."""
 
 from __future__ import annotations
 

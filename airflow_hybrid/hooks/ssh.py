@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The Connection type ``hybrid-ssh``: an SSH host whose form's Test button tries what steps need there.
+"""The Connection type ``hybrid-ssh``: an SSH host whose Test button in the form tries what steps need there.
 
-Its fields and extras are those of the ``ssh`` type, which can be used in a hybrid file just as well; but what the Test
-button of that type does is its provider's (it logs in by paramiko), and a connection type can have one owner only.
+It has the fields and extras of the ``ssh`` type, which works in a hybrid file just as well. But the Test button of
+``ssh`` belongs to that type's provider (it logs in through paramiko), and a connection type has only one owner.
 """
 
 from __future__ import annotations
@@ -36,14 +36,15 @@ class HybridSshHook(BaseHook):
         return Deployment("connection", "ssh", {"conn_id": self.conn_id})
 
     def test_connection(self) -> tuple[bool, str]:
-        """Log in (the host key is checked), look at programs, work directory and schedulers: whether steps can run."""
+        """Log in (the host key is checked) and look at programs, work directory and schedulers: can steps run there?"""
         return asyncio.run(_test(self.get_conn()))
 
 
 class HybridSshUriHook(HybridSshHook):
-    """The same under the name that Airflow makes of it when it reads a Connection from a URI (``hybrid-ssh://...``).
+    """The same under the name that Airflow derives when it reads a Connection from a URI (``hybrid-ssh://...``).
 
-    Connections of this type work, too; Airflow warns of the underscore, which no URI scheme may have (RFC 3986, 3.1).
+    Connections of this type work, too. Airflow warns about the underscore, which a URI scheme must not have (RFC 3986,
+    3.1).
     """
 
     conn_type = "hybrid_ssh"
@@ -67,7 +68,7 @@ async def _test(deployment: Deployment) -> tuple[bool, str]:
 
 
 def _summary(findings: Sequence[Any]) -> str:
-    """One line: what is wrong and what to do about it; else what is there."""
+    """One line: what is wrong and what to do about it; if nothing is wrong, what is there."""
     bad = [f for f in findings if f.result == "FAIL"]
     parts = [
         f"{f.what}: {' '.join(f.detail.split())}" + (f" ({f.hint})" if bad and f.hint else "") for f in bad or findings

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Folders of ours on this machine: made with our marker, and removed only if they carry it.
 
-Everything is done relative to open folders (openat(2), O_NOFOLLOW), so that no link is ever followed and a folder that
-becomes a link meanwhile leads nowhere. Linux.
+Everything is done relative to open folders (openat(2), O_NOFOLLOW), so that no symbolic link is ever followed, not even
+one that replaces a folder meanwhile. Linux only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class NotRemovedError(HybridError):
-    """Something stays, because nothing proves that airflow_hybrid made it, or because it could not be removed."""
+    """Something was not removed: nothing proves that airflow_hybrid made it, or the removal failed."""
 
 
 def make_folder(parent: str | os.PathLike[str], prefix: str) -> Path:
@@ -33,11 +33,12 @@ def make_folder(parent: str | os.PathLike[str], prefix: str) -> Path:
 
 
 def remove_folder(folder: str | os.PathLike[str]) -> None:
-    """Remove a folder of ours with all that is in it; what is not there is no error.
+    """Remove a folder of ours and everything in it; a missing folder is no error.
 
-    Of what lies in it, modes are changed only of folders: a file may have other names (hard links) that are not ours.
+    Modes are changed only of folders: a file may have other names (hard links) that are not ours.
 
-    :raises NotRemovedError: it carries no marker of ours, is a link, holds a mounted file system, or cannot be removed.
+    :raises NotRemovedError: it has no marker of ours, is a symbolic link, has a file system mounted in it, or cannot be
+        removed.
     """
     parent, name = os.path.split(os.path.abspath(folder))
     try:
@@ -70,7 +71,7 @@ def _there(above: int, name: str) -> bool:
 
 
 def _check(number: int, shown: str) -> None:
-    """:raises NotRemovedError: the open folder carries no marker of ours."""
+    """:raises NotRemovedError: the open folder has no marker of ours."""
     try:
         marker = os.open(MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=number)
     except OSError:
@@ -87,9 +88,9 @@ def _check(number: int, shown: str) -> None:
 
 
 def _empty(top: int) -> None:
-    """Remove all but the marker.
+    """Remove everything but the marker.
 
-    However deep the tree is, only two folders are open at a time: what lies in a folder of ``top`` is moved up.
+    Only two folders are open at a time, however deep the tree is: folders inside of folders are moved up to ``top``.
     """
     mount, count = _mount_of(top), 0
     while True:
@@ -105,7 +106,7 @@ def _empty(top: int) -> None:
 
 
 def _flatten(top: int, name: str, mount: str, count: int) -> int:
-    """Remove the folder ``name`` of ``top``; folders in it come to ``top`` under numbers, from ``count`` on."""
+    """Remove the folder ``name`` of ``top``; folders in it are moved to ``top`` under numbers from ``count`` on."""
     number = _entered(top, name, mount)
     try:
         with os.scandir(number) as listing:
@@ -114,7 +115,7 @@ def _flatten(top: int, name: str, mount: str, count: int) -> int:
             if not is_folder:
                 os.unlink(inner, dir_fd=number)
                 continue
-            os.close(_entered(number, inner, mount))  # a folder is moved only by who may write in it
+            os.close(_entered(number, inner, mount))  # moving a folder needs the permission to write in it
             count = _move_up(number, inner, top, count)
     finally:
         os.close(number)
@@ -123,14 +124,14 @@ def _flatten(top: int, name: str, mount: str, count: int) -> int:
 
 
 def _mount_of(number: int) -> str:
-    """Which mount an open folder is seen through (proc(5), fdinfo).
+    """The mount that an open folder belongs to (proc(5), fdinfo).
 
-    Its device does not tell: a folder of the same file system can be mounted there, too.
+    Its device is not enough: a folder of the same file system can be mounted there.
     """
     for line in Path(f"/proc/self/fdinfo/{number}").read_text().splitlines():
         if line.startswith("mnt_id:"):
             return line
-    raise OSError(errno.ENOSYS, "the system does not say what is mounted")
+    raise OSError(errno.ENOSYS, "the system does not say which mount a folder belongs to")
 
 
 def _move_up(number: int, inner: str, top: int, count: int) -> int:
@@ -141,11 +142,11 @@ def _move_up(number: int, inner: str, top: int, count: int) -> int:
 
 
 def _entered(above: int, name: str, mount: str) -> int:
-    """A folder, open, with all permissions for its owner.
+    """Open a folder, after giving its owner all permissions.
 
     :raises OSError: it belongs to another mount.
     """
-    # not opened for reading, which may not be allowed; and never through a link
+    # O_PATH, because reading may not be allowed; and never through a symbolic link
     handle = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=above)
     try:
         if _mount_of(handle) != mount:

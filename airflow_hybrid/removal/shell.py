@@ -13,7 +13,7 @@ from airflow_hybrid.removal import MARKER, MARKER_LINE
 def functions() -> str:
     """``ah_make``, ``ah_new``, ``ah_rm`` and what they need; begins and ends with whole lines.
 
-    What they do stands in ``functions.sh``.
+    ``functions.sh`` says what they do.
     """
     return shell_text.fill(shell_text.load(__package__, "functions.sh"), {"MARKER": MARKER, "LINE": MARKER_LINE})
 
@@ -26,7 +26,7 @@ def make(folder: str) -> str:
 def remove(path: str, below: int = 1) -> str:
     """The call that removes an absolute path. The script begins with :func:`functions`.
 
-    :param below: how many of the last names are below the root: no link is followed from there on.
+    :param below: how many of the last names are below the root; from there on no symbolic link is followed.
     """
     root = path
     for _ in range(below):

@@ -150,12 +150,12 @@ async def opened(make_connector: MakeConnector, service: str | None, name: str =
                 await remove(site)
         finally:
             await connector.close()
-            for inner in _inner(connector):
-                await inner.close()
+            for wrapped in _wrapped(connector):
+                await wrapped.close()
 
 
-def _inner(connector: Connector) -> list[Connector]:
-    return [] if connector.inner is None else [connector.inner, *_inner(connector.inner)]
+def _wrapped(connector: Connector) -> list[Connector]:
+    return [] if connector.wrapped is None else [connector.wrapped, *_wrapped(connector.wrapped)]
 
 
 def new_folder() -> str:

@@ -94,7 +94,7 @@ def test_steps_run_in_a_container_that_stands_for_the_run(here: Path) -> None:
         return await box.deployed()
 
     (there,) = with_connector(found, "box", deploy)
-    assert (there.token, there.what, there.run) == (TOKEN, "1 container", "dag run_1")
+    assert (there.token, there.summary, there.run) == (TOKEN, "1 container", "dag run_1")
     result = run(here, found, PAIR)
     assert text_of(result["said"]) == "whale\nwhalebox\n"
     with pytest.raises(JobFailedError, match="exit code 41"):
@@ -126,7 +126,7 @@ def test_a_container_that_runs_already_is_used_and_left(here: Path) -> None:
         found = deployments({"containerId": name}, external=True)
         assert not found["box"].managed
         assert text_of(run(here, found, HELLO)["said"]).startswith("whale\n")
-        with pytest.raises(HybridError, match="the container nobody, which cannot be found"):
+        with pytest.raises(HybridError, match="there is no container nobody"):
             run(here, deployments({"containerId": "nobody"}, external=True), HELLO)
     finally:
         podman("rm", "-f", "-t", "0", name)
@@ -136,12 +136,12 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "image": ({"image": "localhost/no-such-image:1"}, ["podman could not get the image 'localhost/no-such-image:1'"]),
     "ends": (
         {"image": IMAGE, "command": ["sh", "-c", "echo it broke; exit 3"]},
-        ["the container does not stay up", "exited, exit code 3", "| it broke"],
+        ["the container does not keep running", "exited, exit code 3", "| it broke"],
     ),
-    "done": ({"image": IMAGE, "command": ["true"]}, ["the container does not stay up", "exited, exit code 0"]),
+    "done": ({"image": IMAGE, "command": ["true"]}, ["the container does not keep running", "exited, exit code 0"]),
     "health": (
         {"image": IMAGE, "healthCmd": "false", "healthRetries": 1, "healthInterval": "1s"},
-        ["the container does not stay up", "unhealthy"],
+        ["the container does not keep running", "unhealthy"],
     ),
     "option": ({"image": IMAGE, "network": ["nowhere"]}, ["podman could not start a container", "nowhere"]),
 }

@@ -23,75 +23,75 @@ from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.environment import expanding
 
 FOLDER = "airflow_hybrid"
-"""name of the work directory where the hybrid file gives none"""
+"""name of the default work directory"""
 
 
 LABEL = "airflow-hybrid"
 """prefix of the labels on what is deployed: ``airflow-hybrid/token``, ``.../deployment``, ``.../run``"""
 TOKEN = re.compile(r"ah-[0-9a-f]{6}-[0-9a-f]{10}")
-"""a DAG run's token: the Airflow that it belongs to (:func:`airflow_hybrid.operators.base.instance_id`), the run"""
+"""a DAG run's token: its Airflow (:func:`airflow_hybrid.operators.base.instance_id`) and the run"""
 NAME_LENGTH = 53
-"""of a Helm release, the shortest of the names that are made"""
+"""limit for a Helm release, the shortest limit of all names that are made"""
 
 
 @dataclass(frozen=True)
 class Deployed:
-    """What is there of a deployment, of some DAG run, as found by its labels or its name.
+    """What exists of a deployment for some DAG run, found by labels or by name.
 
     :ivar token: of that run (:data:`TOKEN`).
-    :ivar what: for people: ``2 containers``; ``run``: the DAG and the run, as far as that can be told.
+    :ivar summary: what there is, for people: ``2 containers``; ``run``: the DAG and the run, as far as known.
     """
 
     token: str
-    what: str
+    summary: str
     run: str = ""
 
 
 class Connector(abc.ABC):
     """One deployment in this process and event loop.
 
-    A connector that can be *deployed* sets ``managed``. An Airflow setup task then calls :meth:`deploy` before the
-    first step bound to it, and a teardown task :meth:`undeploy` after the last, unless the deployment is external.
-    Nothing is handed from one to the other or to the steps but the run's token (``deployment.token``): whatever was
-    deployed carries it in a label or its name and is found again by it, so that no kill of Airflow loses it.
+    A connector that can be *deployed* sets ``managed``. Unless the deployment is external, an Airflow setup task then
+    calls :meth:`deploy` before the first step bound to it, and a teardown task calls :meth:`undeploy` after the last.
+    Only the run's token (``deployment.token``) is passed between these tasks and to the steps. Whatever was deployed
+    has the token in a label or in its name and is found by it, so that killing Airflow loses nothing.
 
     :cvar managed: whether it can be deployed.
 
     :param deployment: its values.
-    :param inner: the connector of the deployment that it wraps; None for this machine, or where it wraps nothing.
+    :param wrapped: the connector of the deployment that it wraps; None for this machine, or if it wraps nothing.
     """
 
     managed: ClassVar[bool] = False
 
-    def __init__(self, deployment: Deployment, inner: Connector | None = None) -> None:
+    def __init__(self, deployment: Deployment, wrapped: Connector | None = None) -> None:
         self.deployment = deployment
-        self.inner = inner
+        self.wrapped = wrapped
         self._workdirs: dict[str, asyncio.Task[str]] = {}
         self._queues: dict[tuple[str, str | None], JobQueue] = {}
 
     @property
     def storage(self) -> str:
-        """Name of the deployment whose files these are: that of the innermost one."""
-        return self.inner.storage if self.inner is not None else self.deployment.name
+        """Name of the deployment whose files these are: the last one in the chain of ``wraps``."""
+        return self.wrapped.storage if self.wrapped is not None else self.deployment.name
 
     @property
     def owns_hosts(self) -> bool:
-        """Whether its hosts, and their connections, are its own and not those of what it wraps."""
-        return self.inner is None
+        """Whether its hosts and their connections are its own, not those of the wrapped deployment."""
+        return self.wrapped is None
 
     @abc.abstractmethod
     async def hosts(self, service: str | None = None) -> list[Host]:
-        """The locations of a service (or of the deployment), always the same objects; no connection is made."""
+        """The locations of a service (or of the deployment), always the same objects; it opens no connection."""
 
     @abc.abstractmethod
     def scheduler(self) -> Scheduler:
-        """Who runs the jobs there."""
+        """The scheduler that runs the jobs there."""
 
     def options(self, service: str | None = None) -> Mapping[str, Any]:
         """What the hybrid file says about the jobs of a service, for :class:`airflow_hybrid.sites.batches.queue.Batch`.
 
-        Native options of the scheduler by their names in the file, and ``template``: the text of the service's
-        Jinja2 template (that of no service where it has none of its own).
+        The scheduler's native options by their names in the file, and ``template``: the text of the service's Jinja2
+        template (the deployment's, if the service has none).
         """
         options: dict[str, Any] = {}
         templates = self.deployment.templates
@@ -105,14 +105,14 @@ class Connector(abc.ABC):
 
     @property
     def containers(self) -> JsonValue:
-        """What the hybrid file says about its containers (``{runtime, options}``), or about those of what it wraps."""
-        own: JsonValue = self.deployment.containers
-        return own if own or self.inner is None else self.inner.containers
+        """``containers`` in the hybrid file (``{runtime, options}``), its own or those of the wrapped deployment."""
+        settings: JsonValue = self.deployment.containers
+        return settings if settings or self.wrapped is None else self.wrapped.containers
 
     async def image(self, host: Host, service: str | None = None) -> ImageSource | None:
-        """The image in which jobs of a service run that ask for none; None: they run without a container.
+        """The image for jobs of a service that ask for no container; None: they run without one.
 
-        What runs it is said by :attr:`containers`.
+        :attr:`containers` says which runtime is used.
         """
         return None
 
@@ -125,14 +125,14 @@ class Connector(abc.ABC):
 
     def shares(self, path: str) -> bool:
         """Whether all locations of the deployment see the same file at ``path``."""
-        return self.inner.shares(path) if self.inner is not None else False
+        return self.wrapped.shares(path) if self.wrapped is not None else False
 
     async def workdir(self, host: Host, service: str | None = None) -> str:
         """Absolute path of the folder for jobs and data at a location; resolved there once.
 
-        ``~`` and ``$NAME`` in the hybrid file are the location's own.
+        The location expands ``~`` and ``$NAME``.
 
-        :raises SiteError: the location was not reached, or has no such folder.
+        :raises SiteError: the location cannot be reached, or has no such folder.
         """
         if host.location not in self._workdirs or self._workdirs[host.location].cancelled():
             self._workdirs[host.location] = asyncio.ensure_future(self._resolve_workdir(host))
@@ -144,23 +144,23 @@ class Connector(abc.ABC):
             raise
 
     async def _resolve_workdir(self, host: Host) -> str:
-        if self.deployment.workdir is None and self.inner is not None:
-            return await self.inner.workdir(host)
-        given = self.deployment.workdir or self.default_workdir()
-        if given.startswith("/") and "$" not in given:
-            path = posixpath.normpath(given)
+        if self.deployment.workdir is None and self.wrapped is not None:
+            return await self.wrapped.workdir(host)
+        configured = self.deployment.workdir or self.default_workdir()
+        if configured.startswith("/") and "$" not in configured:
+            path = posixpath.normpath(configured)
             return path if self.deployment.workdir else await own_folder(host, path)
-        result = await host.run(f"printf %s {expanding(given)}", label="work directory")
-        path = result.check(f"the work directory {given!r} cannot be resolved").out
+        result = await host.run(f"printf %s {expanding(configured)}", label="work directory")
+        path = result.check(f"the work directory {configured!r} cannot be resolved").out
         if not path.startswith("/"):
             raise ConfigError(
-                f"the workdir {given!r} of deployment {self.deployment.name!r} is {path!r} at {host.title}",
-                hint="give an absolute path, or one that begins with ~ or a variable that is set there",
+                f"the workdir {configured!r} of deployment {self.deployment.name!r} is {path!r} at {host.title}",
+                hint="use an absolute path, or one that begins with ~ or with a variable that is set there",
             )
         return posixpath.normpath(path)
 
     def default_workdir(self) -> str:
-        """Where the jobs go when the hybrid file does not say."""
+        """The work directory if the hybrid file names none."""
         return f"$HOME/{FOLDER}"
 
     # --- deploying ------------------------------------------------------------------------------------------------
@@ -171,9 +171,9 @@ class Connector(abc.ABC):
         return self.name_for(self.deployment.token)
 
     def name_for(self, token: str) -> str:
-        """Name of what is deployed for a run: its token and the deployment's name, in ``[a-z0-9-]``.
+        """Name of what is deployed for a run: the token and the deployment's name, in ``[a-z0-9-]``.
 
-        Two deployments of a run whose names differ in other characters only get two names, by a digest.
+        A digest keeps the names of two deployments apart that differ only in other characters.
         """
         name = self.deployment.name
         slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
@@ -185,18 +185,18 @@ class Connector(abc.ABC):
 
     @property
     def labels(self) -> dict[str, str]:
-        """By which what is deployed is found again. The value of ``run`` is free text."""
+        """Labels by which what was deployed is found again. The value of ``run`` is free text."""
         return {
             f"{LABEL}/token": self.deployment.token,
             f"{LABEL}/deployment": self.deployment.name,
             f"{LABEL}/run": self.deployment.run,
         }
 
-    async def deploy(self, services: Collection[str]) -> None:  # noqa: B027 - most are there already
-        """Bring the deployment up for its run, and return when every service of it can run a job.
+    async def deploy(self, services: Collection[str]) -> None:  # noqa: B027 - most deployments exist already
+        """Start the deployment for its run, and return when each of its services can run a job.
 
-        What is up already stays as it is, so it may be called again at any time. After a failure
-        :meth:`undeploy` is called, so a half-made deployment is of no concern here.
+        Whatever runs already stays as it is, so this may be called again at any time. After a failure
+        :meth:`undeploy` is called, so nothing needs to be cleaned up here.
 
         :param services: those that steps are bound to.
         :raises ConfigError: it has no such service; nothing was deployed.
@@ -204,25 +204,27 @@ class Connector(abc.ABC):
         """
 
     async def undeploy(self) -> None:  # noqa: B027
-        """Take away everything that :meth:`deploy` made for the run; what is not there is no error.
+        """Remove everything that :meth:`deploy` made for the run; it is no error if nothing is there.
 
         :raises DeployError: something is still there.
         """
 
     async def deployable(self) -> str:
-        """Whether what :meth:`deploy` needs is there; for people, such as ``podman 4.9.3``. Nothing is changed.
+        """Check that what :meth:`deploy` needs is there; -> what was found, for people (``podman 4.9.3``).
 
-        :raises HybridError: it is not.
+        Nothing is changed.
+
+        :raises HybridError: something is missing.
         """
         return ""
 
     async def where(self) -> str:
-        """Where it is deployed, for people: what it wraps."""
-        inner = self.inner
-        return (await inner.hosts(self.deployment.wraps_service))[0].title if inner is not None else "this machine"
+        """Where it is deployed, for people: the wrapped deployment's first location."""
+        wrapped = self.wrapped
+        return (await wrapped.hosts(self.deployment.wraps_service))[0].title if wrapped is not None else "this machine"
 
     async def deployed(self) -> list[Deployed]:
-        """What is there of this deployment for any run of any Airflow; it is listed by ``airflow hybrid cleanup``."""
+        """What exists of this deployment, for any run of any Airflow; ``airflow hybrid cleanup`` lists it."""
         return []
 
     async def close(self) -> None:
@@ -232,9 +234,9 @@ class Connector(abc.ABC):
 
 
 async def own_folder(host: Host, path: str) -> str:
-    """A folder of a fixed name where everybody may make folders (``/tmp``), as long as it is ours.
+    """A folder with a fixed name in a folder that everybody may write to (``/tmp``), as long as it is ours.
 
-    :raises SiteError: another user was there first.
+    :raises SiteError: it belongs to another user.
     """
     text = (
         f'ah_f={shlex.quote(path)}; mkdir -m 700 -- "$ah_f" 2>/dev/null; '
@@ -242,8 +244,8 @@ async def own_folder(host: Host, path: str) -> str:
     )
     if posixpath.dirname(path) == "/tmp" and (await host.run(text, label="work directory")).exit_code != 0:
         raise SiteError(
-            f"{path} is not a folder of this user's own",
+            f"{path} does not belong to this user",
             where=host.title,
-            hint="somebody else has made it: give the deployment a `workdir`",
+            hint="somebody else made it: give the deployment a `workdir`",
         )
     return path

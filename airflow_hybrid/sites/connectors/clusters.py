@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Queue systems, which work through the hosts of what they wrap: one connector, whatever the scheduler.
+"""Queue systems, which work through the hosts of the wrapped deployment: one connector for all schedulers.
 
 A third party adds a scheduler by a subclass of :class:`airflow_hybrid.schedulers.batch.BatchScheduler` and an entry
 point of the group ``airflow_hybrid.schedulers`` named after the type of deployment.
@@ -24,7 +24,7 @@ from airflow_hybrid.sites.hosts.local import LocalHost
 
 SCHEDULER_GROUP = "airflow_hybrid.schedulers"
 COMMON_VARIABLES = ("LD_LIBRARY_PATH", "KRB5CCNAME", "KRB5_CONFIG")
-"""that programs of every queue system may need"""
+"""environment variables that the programs of any queue system may need"""
 SCHEDULERS: Mapping[str, str] = {
     "slurm": "slurm:SlurmScheduler",
     "pbs": "pbs:PbsScheduler",
@@ -35,9 +35,9 @@ SCHEDULERS: Mapping[str, str] = {
 
 
 def scheduler_class(kind: str) -> type[Scheduler] | None:
-    """The scheduler for a type of deployment: ours, or that of an entry point; None if there is none.
+    """The scheduler for a type of deployment: one of ours, or one of an entry point; None if there is none.
 
-    :raises ConfigError: the entry point is no scheduler.
+    :raises ConfigError: the entry point is not a scheduler.
     """
     if kind in SCHEDULERS:
         module, _, name = SCHEDULERS[kind].partition(":")
@@ -49,33 +49,33 @@ def scheduler_class(kind: str) -> type[Scheduler] | None:
         loaded = points[0].load()
         if not (isinstance(loaded, type) and issubclass(loaded, Scheduler)):
             raise ConfigError(f"the entry point {points[0].value!r} for type {kind!r} is not a Scheduler")
-    found: type[Scheduler] = loaded
-    return found
+    scheduler: type[Scheduler] = loaded
+    return scheduler
 
 
 class QueueConnector(Connector):
-    """A cluster: its scheduler's commands run on the first location of what it wraps (this machine, if nothing)."""
+    """A cluster. Its scheduler's commands run on the first location of the wrapped deployment, or on this machine."""
 
-    def __init__(self, deployment: Deployment, inner: Connector | None = None) -> None:
-        super().__init__(deployment, inner or LocalConnector(Deployment(name=LOCAL_DEPLOYMENT, type="local")))
+    def __init__(self, deployment: Deployment, wrapped: Connector | None = None) -> None:
+        super().__init__(deployment, wrapped or LocalConnector(Deployment(name=LOCAL_DEPLOYMENT, type="local")))
         self._host: LocalHost | None = None
 
     async def hosts(self, service: str | None = None) -> list[Host]:
-        assert self.inner is not None
-        host = (await self.inner.hosts(self.deployment.wraps_service))[0]
+        assert self.wrapped is not None
+        host = (await self.wrapped.hosts(self.deployment.wraps_service))[0]
         if not isinstance(host, LocalHost):
             return [host]
         if self._host is None:
-            # its programs find their configuration by variables, which commands on this machine do not see otherwise
+            # its programs find their configuration by variables, which commands on this machine do not see by default
             names = (*COMMON_VARIABLES, *self.scheduler().client_variables)
             self._host = host.with_variables(names, prelude(self.deployment.config))
         return [self._host]
 
     def scheduler(self) -> Scheduler:
-        found = scheduler_class(self.deployment.type)
-        if found is None:
+        scheduler = scheduler_class(self.deployment.type)
+        if scheduler is None:
             raise ConfigError(f"there is no scheduler for deployments of type {self.deployment.type!r}")
-        return found()
+        return scheduler()
 
     def options(self, service: str | None = None) -> Mapping[str, Any]:
         config = self.deployment.config

@@ -45,8 +45,8 @@ class LocalConnector(Connector):
 class SshConnector(Connector):
     """One or more hosts that run jobs themselves."""
 
-    def __init__(self, deployment: Deployment, inner: Connector | None = None) -> None:
-        super().__init__(deployment, inner)
+    def __init__(self, deployment: Deployment, wrapped: Connector | None = None) -> None:
+        super().__init__(deployment, wrapped)
         cores = deployment.config.get("cores")
         self._hosts: list[Host] = [
             SshHost(deployment.name, name, settings, cores, prelude(deployment.config))

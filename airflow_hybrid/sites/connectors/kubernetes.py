@@ -27,12 +27,12 @@ _NOT_OPTIONS = frozenset({"file", "pod", "selector", "cores", "container"})
 class KubernetesConnector(Connector):
     """One namespace of a cluster.
 
-    A service with ``pod`` or ``selector`` is pods that run anyway: each is a location, and runs jobs as a host does.
-    Any other service is a way to run a batch as an Indexed Job whose pods share the deployment's ``storage``.
+    A service with ``pod`` or ``selector`` consists of existing pods: each is a location, and runs jobs as a host does.
+    Any other service runs a batch as an Indexed Job whose pods share the deployment's ``storage``.
     """
 
-    def __init__(self, deployment: Deployment, inner: Connector | None = None) -> None:
-        super().__init__(deployment, inner)
+    def __init__(self, deployment: Deployment, wrapped: Connector | None = None) -> None:
+        super().__init__(deployment, wrapped)
         config = deployment.config
         self.cluster = Cluster(ClusterSettings.of(config))
         self.jobs = Jobs(self.cluster)
@@ -58,7 +58,7 @@ class KubernetesConnector(Connector):
         return True
 
     def _service(self, service: str | None) -> str | None:
-        """The service that is meant: the only one there is, where none is named."""
+        """The service that is meant: if none is named and there is only one, that one."""
         if service is None and len(self.services) == 1:
             return next(iter(self.services))
         if service is not None and service not in self.services:
@@ -72,19 +72,19 @@ class KubernetesConnector(Connector):
         name = self._service(service)
         if name in self._pods:
             return list(await self._pods[name].hosts())
-        found: list[Host] = [self._storage_host] if self._storage_host is not None else []
-        if service is None:  # whose files may be asked for: every location there is
+        hosts: list[Host] = [self._storage_host] if self._storage_host is not None else []
+        if service is None:  # files may be at any location
             for pods in self._pods.values():
                 try:
-                    found += await pods.hosts()
+                    hosts += await pods.hosts()
                 except SiteError:
                     continue
-        if not found:
+        if not hosts:
             raise ConfigError(
-                f"deployment {self.deployment.name!r} has no place for files",
-                hint="give `config.storage` with a claim, or services with a `selector` or a `pod`",
+                f"deployment {self.deployment.name!r} has no storage for files",
+                hint="set `config.storage` with a claim, or give it services with a `selector` or a `pod`",
             )
-        return found
+        return hosts
 
     def scheduler(self) -> Scheduler:
         return KubernetesScheduler()
@@ -104,9 +104,9 @@ class KubernetesConnector(Connector):
         config = self.deployment.config
         if name in self._pods:
             return {}
-        given = {k: v for k, v in self.services.get(name or "", {}).items() if k not in _NOT_OPTIONS}
+        native = {k: v for k, v in self.services.get(name or "", {}).items() if k not in _NOT_OPTIONS}
         limits = {key: config[key] for key in ("maxConcurrentJobs", "pollingInterval") if config.get(key) is not None}
-        return {**limits, **given, "storage": config.get("storage") or {}, **super().options(name)}
+        return {**limits, **native, "storage": config.get("storage") or {}, **super().options(name)}
 
     def default_workdir(self) -> str:
         storage = self.deployment.config.get("storage")
@@ -120,5 +120,5 @@ class KubernetesConnector(Connector):
 
 
 def is_pods(service: Mapping[str, Any]) -> bool:
-    """Whether a service is pods that run anyway."""
+    """Whether a service consists of existing pods."""
     return bool(service.get("pod") or service.get("selector"))

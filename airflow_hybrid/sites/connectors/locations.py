@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Which files are where, as the deployments of one workflow tell it."""
+"""Where files are, among the locations of one workflow's deployments."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Locations:
         :raises ConfigError: the workflow has no such location.
         """
         if not self.knows(ref):
-            raise ConfigError(f"{ref.uri} is at deployment {ref.deployment!r}, which this workflow does not have")
+            raise ConfigError(f"{ref.uri} is at deployment {ref.deployment!r}, which is not in this workflow")
         connector = open_connector(self.deployments, ref.deployment)
         hosts = await connector.hosts()
         for host in hosts:
@@ -54,7 +54,7 @@ class Locations:
         )
 
     def links(self) -> list[Link]:
-        """The links between storages: one to or from a queue is one of the host that it works on."""
+        """The links between storages: a link of a queue is a link of the host that the queue works on."""
         return [
             replace(link, source=self._storage(link.source), target=self._storage(link.target)) for link in self._links
         ]

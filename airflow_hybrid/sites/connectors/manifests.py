@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""``kubernetes`` with ``files``: manifests that are deployed for a DAG run, whose pods' containers are services."""
+"""``kubernetes`` with ``files``: manifests deployed for a DAG run. The containers of their pods are services."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ class RunPods:
         self._hosts: dict[tuple[str, str], PodHost] = {}
 
     async def hosts(self, container: str | None) -> list[Host]:
-        """Those of the containers called so (all, for None) whose pod is ready.
+        """The containers of that name (None: all of them) whose pod is ready.
 
         :raises SiteError: there is none.
         """
         await self.cluster.connect()
-        found = await self.cluster.call(
+        answer = await self.cluster.call(
             "CoreV1Api", "list_namespaced_pod", self.cluster.namespace, label_selector=self.selector
         )
         hosts: list[Host] = []
-        for pod in sorted(found["items"], key=answers.name_of):
+        for pod in sorted(answer["items"], key=answers.name_of):
             if pod["metadata"].get("deletionTimestamp") or not answers.condition(pod, "Ready"):
                 continue
             names = [str(c["name"]) for c in pod["spec"]["containers"]]
@@ -57,7 +57,7 @@ class RunPods:
             raise SiteError(
                 f"no pod of deployment {self.deployment!r} with a container {container or ''!r} is ready",
                 where=f"{self.cluster.title}: {self.selector}",
-                hint="clear the deployment's setup task and the steps whose files were in it, and all is made anew",
+                hint="clear the deployment's setup task and the steps whose files were in it; they are run again",
             )
         return hosts
 
@@ -76,13 +76,13 @@ class RunPods:
 class ManifestsConnector(KubernetesConnector):
     """A namespace of a cluster, and what is deployed there for the run.
 
-    Without ``namespace`` each run has one of its own. A service that the hybrid file does not declare is the name of
-    a container in the manifests' pods, as in StreamFlow.
+    Without ``namespace`` each run has a namespace of its own. A service that the hybrid file does not declare is the
+    name of a container in the manifests' pods, as in StreamFlow.
     """
 
     managed = True
 
-    def __init__(self, deployment: Deployment, inner: Connector | None = None) -> None:
+    def __init__(self, deployment: Deployment, wrapped: Connector | None = None) -> None:
         config = dict(deployment.config)
         self.own_namespace = bool(deployment.token) and not config.get("namespace")
         if deployment.token:
@@ -93,14 +93,14 @@ class ManifestsConnector(KubernetesConnector):
                 else service
                 for name, service in (config.get("services") or {}).items()
             }
-        super().__init__(dataclasses.replace(deployment, config=config), inner)
+        super().__init__(dataclasses.replace(deployment, config=config), wrapped)
         if self.own_namespace:  # before it connects
             self.cluster.settings = dataclasses.replace(self.cluster.settings, namespace=self.deployed_name)
             self.cluster.namespace = self.deployed_name
         self._run_pods = RunPods(self.cluster, deployment.name, f"{TOKEN_LABEL}={deployment.token}")
 
     def _of_run(self, service: str | None) -> bool:
-        """Whether a service is containers of the run's pods."""
+        """Whether a service consists of containers of the run's pods."""
         if not self.deployment.token:
             return False
         return service not in self.services if service is not None else not self.services
@@ -131,45 +131,45 @@ class ManifestsConnector(KubernetesConnector):
         deployment = self.deployment
         return Manifests(self.cluster, deployment.token, self.deployed_name, deployment.run, self.own_namespace)
 
-    def _items(self) -> Sequence[dict[str, Any]]:
+    def _objects(self) -> Sequence[dict[str, Any]]:
         return read_manifests(self.deployment.config.get("files") or ())
 
     async def deployable(self) -> str:
-        items = self._items()
-        own = not self.deployment.config.get("namespace")
-        await Manifests(self.cluster, "", self.deployed_name, "", own).try_out(items)
-        return f"{await self.where()}, {len(items)} objects"
+        objects = self._objects()
+        own_namespace = not self.deployment.config.get("namespace")
+        await Manifests(self.cluster, "", self.deployed_name, "", own_namespace).try_out(objects)
+        return f"{await self.where()}, {len(objects)} objects"
 
     async def deploy(self, services: Collection[str]) -> None:
-        items = self._items()
-        self._check_services(services, items, ", ".join(self.deployment.config["files"]))
+        objects = self._objects()
+        self._check_services(services, objects, ", ".join(self.deployment.config["files"]))
         manifests = self._manifests()
-        await manifests.apply(items)
+        await manifests.apply(objects)
         if self.deployment.config.get("wait", True):
-            await manifests.wait(items, float(self.deployment.config.get("timeout") or DEPLOY_TIMEOUT_S))
+            await manifests.wait(objects, float(self.deployment.config.get("timeout") or DEPLOY_TIMEOUT_S))
 
-    def _check_services(self, services: Collection[str], items: Sequence[dict[str, Any]], where: str) -> None:
-        """:raises ConfigError: a service that a step is bound to is not there."""
-        known = sorted({*containers_of(items), *self.services})
+    def _check_services(self, services: Collection[str], objects: Sequence[dict[str, Any]], where: str) -> None:
+        """:raises ConfigError: a step is bound to a service that does not exist."""
+        names = sorted({*containers_of(objects), *self.services})
         for service in services:
-            if service not in known:
+            if service not in names:
                 raise ConfigError(
                     f"deployment {self.deployment.name!r} has no service {service!r}, to which a step is bound",
                     where=where,
-                    hint="a service is a container of its pods, or declared in `services`; there are: "
-                    + (", ".join(known) or "none"),
+                    hint="a service is a container of its pods, or is declared in `services`; it has: "
+                    + (", ".join(names) or "none"),
                 )
 
     async def undeploy(self) -> None:
         try:
-            items = self._items()
+            objects = self._objects()
         except ConfigError:
-            items = []  # the files may have changed since; the labels tell what is ours
-        await self._manifests().remove(items)
+            objects = []  # the files may have changed since; what is ours is found by labels
+        await self._manifests().remove(objects)
 
     async def deployed(self) -> list[Deployed]:
         await self.cluster.connect()
-        things = []
+        objects = []
         pods = f"/api/v1/namespaces/{self.cluster.namespace}/pods"
         for kind, path in (("namespace", "/api/v1/namespaces"), ("pod", pods)):
             try:
@@ -177,21 +177,21 @@ class ManifestsConnector(KubernetesConnector):
             except HybridError:
                 if kind == "pod":
                     raise
-                continue  # a role of one namespace sees no others, and has made none
-            things += [(kind, item["metadata"]) for item in answer["items"]]
-        return self._found(things)
+                continue  # a role for one namespace sees no others, and has made none
+            objects += [(kind, obj["metadata"]) for obj in answer["items"]]
+        return self._deployed_runs(objects)
 
-    def _found(self, things: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Deployed]:
-        """:param things: kind and metadata of what carries a token."""
-        found: dict[str, tuple[list[str], str]] = {}
-        for kind, metadata in things:
+    def _deployed_runs(self, objects: Iterable[tuple[str, Mapping[str, Any]]]) -> list[Deployed]:
+        """:param objects: kind and metadata of what has a token."""
+        kinds_and_run: dict[str, tuple[list[str], str]] = {}
+        for kind, metadata in objects:
             token = metadata["labels"][TOKEN_LABEL]
             if TOKEN.fullmatch(token) and metadata["labels"].get(NAME_LABEL) == self.name_for(token):
-                kinds, _ = found.setdefault(token, ([], (metadata.get("annotations") or {}).get(RUN_NOTE, "")))
+                kinds, _ = kinds_and_run.setdefault(token, ([], (metadata.get("annotations") or {}).get(RUN_NOTE, "")))
                 kinds.append(kind)
         return [
             Deployed(token, ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds))), run)
-            for token, (kinds, run) in found.items()
+            for token, (kinds, run) in kinds_and_run.items()
         ]
 
 

@@ -28,47 +28,47 @@ _BUILT_IN: Mapping[str, str] = {
 }
 """type -> module of this package and class; imported when a deployment of the type is used"""
 _OPEN: PerLoop[str, Connector] = PerLoop()
-"""by the content of their deployments"""
+"""key: the content of their deployments"""
 
 
 def open_connector(deployments: Mapping[str, Deployment], name: str) -> Connector:
     """The connector of deployment ``name``, shared by everything in this process and event loop.
 
-    Two deployments of the same content are one connector, whichever DAG they come from.
+    Deployments with the same content share a connector, whichever DAG they come from.
 
-    :param deployments: by name; ``local`` is always there.
+    :param deployments: by name; ``local`` always exists.
     :raises ConfigError: no such deployment, or no connector for its type.
     """
     return _open(_OPEN.here(), deployments, name, ())
 
 
 def _open(
-    connectors: dict[str, Connector], deployments: Mapping[str, Deployment], name: str, outer: tuple[str, ...]
+    connectors: dict[str, Connector], deployments: Mapping[str, Deployment], name: str, wrapping: tuple[str, ...]
 ) -> Connector:
     deployment = deployments.get(name)
     if deployment is None and name == LOCAL_DEPLOYMENT:
         deployment = Deployment(name=LOCAL_DEPLOYMENT, type="local")
     if deployment is None:
         raise ConfigError(f"there is no deployment {name!r}", hint=f"there are: {', '.join(sorted(deployments))}")
-    if name in outer:
-        raise ConfigError(f"deployment {name!r} wraps itself: {' -> '.join([*outer, name])}")
+    if name in wrapping:
+        raise ConfigError(f"deployment {name!r} wraps itself: {' -> '.join([*wrapping, name])}")
     chain: list[Any] = []
-    inner: Deployment | None = deployment
-    while inner is not None and len(chain) <= len(deployments):
-        chain.append(inner.to_json())
-        inner = deployments.get(inner.wraps) if inner.wraps else None
+    link: Deployment | None = deployment
+    while link is not None and len(chain) <= len(deployments):
+        chain.append(link.to_json())
+        link = deployments.get(link.wraps) if link.wraps else None
     key = json.dumps(chain, sort_keys=True, default=str)
     if key not in connectors:
-        wrapped = _open(connectors, deployments, deployment.wraps, (*outer, name)) if deployment.wraps else None
+        wrapped = _open(connectors, deployments, deployment.wraps, (*wrapping, name)) if deployment.wraps else None
         connectors[key] = connector_class(deployment, wrapped)(deployment, wrapped)
     return connectors[key]
 
 
 def connector_class(deployment: Deployment, wrapped: Connector | None = None) -> type[Connector]:
-    """The class for a deployment's type: ours, or that of an entry point.
+    """The class for a deployment's type: one of ours, or one of an entry point.
 
-    :param wrapped: what it wraps: inside of a queue system, docker and podman are an image for its jobs.
-    :raises ConfigError: neither.
+    :param wrapped: the connector that it wraps. Inside a queue system, docker and podman are an image for its jobs.
+    :raises ConfigError: there is none.
     """
     if deployment.type in _BUILT_IN:
         module, _, name = _BUILT_IN[deployment.type].partition(":")
@@ -76,8 +76,8 @@ def connector_class(deployment: Deployment, wrapped: Connector | None = None) ->
 
         if isinstance(wrapped, QueueConnector) and name == "ContainerConnector":
             name = "ImageConnector"
-        found: type[Connector] = getattr(importlib.import_module(f"{__package__}.{module}"), name)
-        return found
+        connector: type[Connector] = getattr(importlib.import_module(f"{__package__}.{module}"), name)
+        return connector
     points = list(entry_points(group=ENTRY_POINT_GROUP, name=deployment.type))
     if not points:
         from airflow_hybrid.sites.connectors.clusters import SCHEDULER_GROUP, QueueConnector, scheduler_class
@@ -86,7 +86,7 @@ def connector_class(deployment: Deployment, wrapped: Connector | None = None) ->
             return QueueConnector
         raise ConfigError(
             f"deployment {deployment.name!r} has type {deployment.type!r}, for which there is no connector",
-            hint=f"built in are {', '.join(_BUILT_IN)}; a package may add others by the entry point groups"
+            hint=f"built in are {', '.join(_BUILT_IN)}; packages may add others through the entry point groups"
             f" {ENTRY_POINT_GROUP} and {SCHEDULER_GROUP}",
         )
     loaded = points[0].load()

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Which image a name stands for at a location now."""
+"""Which image a name means at a location now."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from airflow_hybrid.sites.hosts.base import DEFAULT_TIMEOUT_S, Command, Host
 from airflow_hybrid.sites.hosts.joining import run_joined
 
 PINNED = re.compile(r".+@sha256:[0-9a-f]{64}\Z")
-"""a name that says by itself what is in the image"""
+"""a name with a digest of the image's content"""
 
 
 async def identity_of(host: Host, image: ReadyImage) -> str | None:
-    """Tells an image from all others that its name can stand for; None: the location cannot tell.
+    """What distinguishes an image from all others of its name; None: unknown.
 
-    That of docker and podman is the image's id (a digest of it). An image in a file is told by the file's size, times
-    and number, which change with it; a folder has nothing of the kind. Where nodes have images of their own, one of the
-    same name may be another.
+    For docker and podman it is the image's id (a digest). For an image file it is the file's size, times and inode,
+    which change with it; a folder has nothing like that. If nodes have images of their own, those of the same name may
+    differ.
 
     :raises SiteError: the location cannot be asked.
     """
@@ -35,5 +35,5 @@ async def identity_of(host: Host, image: ReadyImage) -> str | None:
         path = shlex.quote(image.reference)
         ask = f"[ ! -f {path} ] || stat -L -c '%n %s %y %z %i' -- {path}"
     answer = await run_joined(host, "images", Command(ask, None, DEFAULT_TIMEOUT_S, "which image it is"))
-    said = answer.out.strip()
-    return said if answer.exit_code == 0 and said else None
+    identity = answer.out.strip()
+    return identity if answer.exit_code == 0 and identity else None

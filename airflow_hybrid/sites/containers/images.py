@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Images at a location: which runtime is there, and the image brought to it, once per location and image.
+"""Container images at a location: finds its runtime, and brings each image there once.
 
-Everybody who needs an image waits for the one who gets it: in this process for the same task, elsewhere (another
-worker, another DAG run) for the lock beside the image.
+Whoever needs an image that is just being fetched waits: within this process for the same asyncio task, in other
+processes (another worker, another DAG run) for the lock beside the image.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from airflow_hybrid import shell_text
-from airflow_hybrid.containers import RUNTIMES, Archives, Runtime, detect
+from airflow_hybrid.containers import RUNTIMES, ImagePaths, Runtime, detect
 from airflow_hybrid.errors import SiteError, UnsupportedError
 from airflow_hybrid.model.containers import OUTDIR, ImageSource, ReadyImage
 from airflow_hybrid.printable import printable
@@ -28,22 +28,22 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 FOLDER = "images"
-"""below the work directory: locks, logs, and the images of runtimes that keep them as files"""
+"""folder of the work directory: locks, logs, and the images of runtimes that keep them as files"""
 OBTAIN_TIMEOUT_S = 2 * 3600.0
 _SAME = {"apptainer": ("apptainer", "singularity"), "singularity": ("singularity", "apptainer")}
-"""two names of one program: the other is taken where only that is there"""
+"""two names of one program: if only the other one is installed, it is used"""
 _KNOWN: weakref.WeakKeyDictionary[Host, dict[Any, asyncio.Task[Any]]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
 class ContainerSettings:
-    """What the hybrid file says about containers at a deployment or of a step.
+    """What the hybrid file says about the containers of a deployment or of a step.
 
     :ivar runtime: name of a runtime, ``auto`` or ``none``.
-    :ivar options: more arguments for it.
-    :ivar network: the network is there for every job, whether it asks for it or not.
-    :ivar required: a job without a container is refused; ``image``: name of the one for steps that ask for none.
-    :ivar folders: absolute paths of folders at the location with image files that documents may name by their paths.
+    :ivar options: more arguments for the runtime.
+    :ivar network: every job has network access, whether it asks for it or not.
+    :ivar required: a job without a container is refused; ``image``: name of the image for steps that ask for none.
+    :ivar folders: absolute paths of folders at the location with image files that documents may name by path.
     """
 
     runtime: str = "auto"
@@ -55,9 +55,9 @@ class ContainerSettings:
 
 
 async def find_runtime(host: Host, settings: ContainerSettings) -> detect.DetectedRuntime:
-    """Which runtime there is at a location; asked once per host and process.
+    """Which runtime a location has; asked once per host and process.
 
-    :raises SiteError: the location gave no answer.
+    :raises SiteError: the location did not answer.
     """
     names = tuple(RUNTIMES) if settings.runtime == "auto" else _SAME.get(settings.runtime, (settings.runtime,))
 
@@ -66,7 +66,7 @@ async def find_runtime(host: Host, settings: ContainerSettings) -> detect.Detect
         try:
             return detect.parse(answer.out)
         except ValueError as error:
-            raise SiteError(f"the container runtime could not be looked for: {error}", where=host.title) from None
+            raise SiteError(f"the search for a container runtime failed: {error}", where=host.title) from None
 
     return await _once(host, names, ask())
 
@@ -75,8 +75,8 @@ async def find_runtime(host: Host, settings: ContainerSettings) -> detect.Detect
 class ImageStorage:
     """Where a location's images come from and go to.
 
-    :ivar workdir: the deployment's.
-    :ivar elsewhere: jobs run on other hosts than the location, which see its work directory and not its images.
+    :ivar workdir: the deployment's work directory.
+    :ivar elsewhere: jobs run on hosts other than the location, which see its work directory but not its images.
     :ivar archive: absolute path, at the location, of what ``dockerLoad`` or ``dockerImport`` names.
     """
 
@@ -88,10 +88,10 @@ class ImageStorage:
 async def ready_image(
     host: Host, source: ImageSource, settings: ContainerSettings, storage: ImageStorage
 ) -> ReadyImage | None:
-    """Bring the image to the location, unless it is there; None: the job can and has to do without a container.
+    """Bring the image to the location, unless it is there. None: the job runs without a container.
 
     :raises UnsupportedError: a container is required and there is no runtime, or it cannot make such an image.
-    :raises SiteError: the image could not be had, in the runtime's own words.
+    :raises SiteError: the image is unavailable, in the runtime's own words.
     """
     if settings.runtime == "none":
         if source.required:
@@ -108,9 +108,9 @@ async def ready_image(
             raise _no_runtime(host, source, settings, detected)
         return None
     runtime = RUNTIMES[detected.runtime]
-    places = Archives(posixpath.join(storage.workdir, FOLDER), storage.archive, settings.folders)
-    reference = runtime.reference(source, places)
-    archived = await obtain(host, runtime, source, places, elsewhere=storage.elsewhere)
+    paths = ImagePaths(posixpath.join(storage.workdir, FOLDER), storage.archive, settings.folders)
+    reference = runtime.reference(source, paths)
+    archived = await obtain(host, runtime, source, paths, elsewhere=storage.elsewhere)
     return ReadyImage(
         detected.runtime,
         reference,
@@ -125,23 +125,23 @@ async def ready_image(
 
 
 async def obtain(
-    host: Host, runtime: Runtime, source: ImageSource, places: Archives, *, elsewhere: bool = False
+    host: Host, runtime: Runtime, source: ImageSource, paths: ImagePaths, *, elsewhere: bool = False
 ) -> str | None:
-    """Bring an image to a location, unless it is there; -> where an archive of it is, if ``elsewhere`` needs one.
+    """Bring an image to a location, unless it is there; -> path of an archive of it, if ``elsewhere`` needs one.
 
-    :raises SiteError: the image could not be had, in the runtime's own words.
+    :raises SiteError: the image is unavailable, in the runtime's own words.
     """
-    shared = posixpath.join(places.folder, f"{source.digest}.tar") if elsewhere else None
-    key = (places, runtime.name, source.digest, source.of_document, shared)
-    return await _once(host, key, _obtain(host, runtime, source, places, shared))
+    shared = posixpath.join(paths.folder, f"{source.digest}.tar") if elsewhere else None
+    key = (paths, runtime.name, source.digest, source.of_document, shared)
+    return await _once(host, key, _obtain(host, runtime, source, paths, shared))
 
 
 async def _obtain(
-    host: Host, runtime: Runtime, source: ImageSource, places: Archives, shared: str | None
+    host: Host, runtime: Runtime, source: ImageSource, paths: ImagePaths, shared: str | None
 ) -> str | None:
-    reference = runtime.reference(source, places)
+    reference = runtime.reference(source, paths)
     save = runtime.save(reference, f"{shared}.new") if shared else None
-    command = obtain_command(runtime, source, places, reference, shared if save else None)
+    command = obtain_command(runtime, source, paths, reference, shared if save else None)
     with answers_up_to(PROGRAM_BYTES):
         answer = await host.run(command, timeout_s=OBTAIN_TIMEOUT_S, label=f"{runtime.name}: {source.title}")
     verdict, _, words = answer.out.partition("\n")
@@ -158,28 +158,28 @@ async def _obtain(
         raise SiteError(
             f"{runtime.name} could not get the image {source.title!r}: {words[-1500:]}",
             where=host.title,
-            hint="does the name exist, does the location reach the registry, and may you read it there? An image that "
+            hint="does the image exist, can the location reach the registry, and may you read it there? An image that "
             "was brought there by hand is used as it is",
         )
     return shared if save else None
 
 
 def obtain_command(
-    runtime: Runtime, source: ImageSource, places: Archives, reference: str, shared: str | None = None
+    runtime: Runtime, source: ImageSource, paths: ImagePaths, reference: str, shared: str | None = None
 ) -> str:
     """Shell text that brings an image to a location under a lock.
 
-    It prints ``#ah present|obtained|failed|refused``, and why.
+    It prints ``#ah present|obtained|failed|refused`` and the reason.
 
-    :param shared: where an archive of the image is to be for the nodes of a cluster.
+    :param shared: path for an archive of the image for the nodes of a cluster.
     """
     values = {
-        "MAKE": removal.make(places.folder),
-        "FOLDER": shlex.quote(places.folder),
+        "MAKE": removal.make(paths.folder),
+        "FOLDER": shlex.quote(paths.folder),
         "DIGEST": source.digest,
-        "PERMITTED": runtime.permitted(source, places),
+        "PERMITTED": runtime.permitted(source, paths),
         "PRESENT": runtime.present(reference),
-        "OBTAIN": runtime.obtain(source, places),
+        "OBTAIN": runtime.obtain(source, paths),
         "ARCHIVE": _archive(runtime.save(reference, f"{shared}.new"), shared) if shared else "",
     }
     return removal.functions() + shell_text.filled(__package__, "obtain.sh", values)
@@ -214,7 +214,7 @@ def _no_runtime(
 
 
 async def _once(host: Host, key: Any, work: Coroutine[Any, Any, T]) -> T:
-    """Do it once for all who ask; after a failure, again."""
+    """Do the work once for all callers; after a failure, do it again."""
     tasks = _KNOWN.setdefault(host, {})
     task: asyncio.Task[T] | None = tasks.get(key)
     if task is not None and not (task.done() and (task.cancelled() or task.exception() is not None)):
@@ -225,7 +225,7 @@ async def _once(host: Host, key: Any, work: Coroutine[Any, Any, T]) -> T:
 
 
 def container_settings(section: Any) -> ContainerSettings:
-    """From ``containers`` of a deployment or a binding: a name, or ``{runtime, options, network, images}``."""
+    """Settings from ``containers`` of a deployment or a binding: a name, or ``{runtime, options, network, images}``."""
     if not section:
         return ContainerSettings()
     if isinstance(section, str):

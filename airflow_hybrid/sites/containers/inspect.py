@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What docker and podman say of containers that stand for a run: states as values, and their last words for people."""
+"""What docker and podman say about running containers: states as values, and the end of their logs for people."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from airflow_hybrid.sites.hosts.base import Host
 
 PROJECT, SERVICE, NUMBER = (f"com.docker.compose.{key}" for key in ("project", "service", "container-number"))
 OWN_NUMBER = "airflow-hybrid/number"
-LIMIT_HINT = "`config.deployTimeout` (seconds) gives it more time"
+LIMIT_HINT = "for more time, set `config.deployTimeout` (seconds)"
 _FINAL = re.compile(
     r"manifest unknown|not found|no such (image|file)|access (to the resource is )?denied|name unknown|"
     r"did not resolve to|invalid reference",
     re.I,
 )
-"""words of registries and engines for an image or a file that will not be there the next time either"""
+"""messages of registries and engines about an image or a file that will be missing the next time, too"""
 _NOISE = re.compile(
     r"^\s*$|^[0-9a-f]{64}$|level=warning|(Creat|Start|Pull|Recreat|Stopp|Remov|Wait|Runn)(e|ing|ed|able)+\b|Healthy\b"
 )
 
 
 @dataclass(frozen=True)
-class Container:
-    """One container, as its engine tells of it.
+class InspectedContainer:
+    """The state of one container, from its engine's ``inspect``.
 
-    :ivar health: ``healthy``, ``unhealthy``, ``starting``; None where the image and the file say no check.
+    :ivar health: ``healthy``, ``unhealthy``, ``starting``; None: it has no health check.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Container:
 
     @property
     def ready(self) -> bool:
-        """It runs and is healthy; or it was to run once, and has."""
+        """It is running and healthy, or it ran once and succeeded."""
         if self.status == "exited":
             return self.exit_code == 0
         return self.status == "running" and self.health in (None, "healthy")
@@ -66,7 +66,7 @@ def look_text(program: str, ids: str, *, check_health: bool = False) -> str:
     """Shell text that prints the JSON of containers.
 
     :param ids: shell text that prints their ids or names.
-    :param check_health: podman without systemd runs no health check by itself: run them now.
+    :param check_health: run health checks now: podman without systemd does not run them on its own.
     """
     check = ""
     if check_health and program == "podman":
@@ -74,19 +74,19 @@ def look_text(program: str, ids: str, *, check_health: bool = False) -> str:
     return f'ids=$({ids}) || exit; {check} [ -z "$ids" ] || {program} inspect --type container $ids'
 
 
-def parse_containers(text: str) -> list[Container]:
+def parse_containers(text: str) -> list[InspectedContainer]:
     """From the JSON of ``docker inspect`` or ``podman inspect``."""
-    found = []
-    for item in json.loads(text or "[]"):
-        labels: Mapping[str, str] = item["Config"].get("Labels") or {}
-        state: Mapping[str, Any] = item["State"]
+    containers = []
+    for entry in json.loads(text or "[]"):
+        labels: Mapping[str, str] = entry["Config"].get("Labels") or {}
+        state: Mapping[str, Any] = entry["State"]
         health: Mapping[str, Any] = state.get("Health") or state.get("Healthcheck") or {}
-        checked = bool((item["Config"].get("Healthcheck") or {}).get("Test") not in (None, [], ["NONE"]))
+        checked = bool((entry["Config"].get("Healthcheck") or {}).get("Test") not in (None, [], ["NONE"]))
         log = health.get("Log") or [{}]
-        found.append(
-            Container(
-                id=item["Id"],
-                name=item["Name"].lstrip("/"),
+        containers.append(
+            InspectedContainer(
+                id=entry["Id"],
+                name=entry["Name"].lstrip("/"),
                 service=labels.get(SERVICE, ""),
                 number=_number(labels),
                 status=str(state.get("Status", "")).lower(),
@@ -97,22 +97,22 @@ def parse_containers(text: str) -> list[Container]:
                 labels=labels,
             )
         )
-    return sorted(found, key=lambda c: (c.service, c.number))
+    return sorted(containers, key=lambda c: (c.service, c.number))
 
 
 def _number(labels: Mapping[str, str]) -> int:
-    said = labels.get(NUMBER) or labels.get(OWN_NUMBER) or "1"
-    return int(said) if said.isdigit() else 1
+    label = labels.get(NUMBER) or labels.get(OWN_NUMBER) or "1"
+    return int(label) if label.isdigit() else 1
 
 
 LOG_BYTES = 64 << 10
-"""of a container's log that are read for a message"""
+"""how much of a container's log is read for a message"""
 
 
 async def did_not_come_up(
-    host: Host, program: str, containers: Sequence[Container], message: str, late: str = ""
+    host: Host, program: str, containers: Sequence[InspectedContainer], message: str, late: str = ""
 ) -> DeployError:
-    """The error for containers that ended, are unhealthy or (``late`` says so) not ready in time, with their logs."""
+    """The error, with their logs, for containers that ended, are unhealthy or (``late``) were not ready in time."""
     lines = [f"  {container}" for container in containers]
     for container in containers[:3]:
         text = f"{program} logs --tail 10 {container.id} 2>&1 | tail -c {LOG_BYTES}"
@@ -121,20 +121,20 @@ async def did_not_come_up(
         lines += [f"  {name} | {line}" for line in logs.out.strip().splitlines()[-10:]]
         if container.check_output:
             lines += [f"  health check | {line}" for line in container.check_output.strip().splitlines()[-3:]]
-    hint = LIMIT_HINT if late else "see its command, its health check, and its log"
+    hint = LIMIT_HINT if late else "check its command, its health check and its log"
     return DeployError("\n".join([late or message, *lines]), where=host.title, hint=hint)
 
 
 def is_final(text: str) -> bool:
-    """Whether an engine's last words say that the next attempt would end the same way.
+    """Whether the end of an engine's output says that the next attempt would fail the same way.
 
-    Not its progress: a look for what an attempt that was killed has left says "not found", too.
+    Progress messages do not count: they may say "not found" about what a killed attempt would have left.
     """
     return bool(_FINAL.search(last_words(text)))
 
 
 def last_words(text: str) -> str:
-    """The tool's own last words, without its progress."""
+    """The end of a tool's output, without progress messages."""
     lines = [line.rstrip() for line in text.splitlines() if not _NOISE.search(line)]
     lines = list(dict.fromkeys(lines))[-15:]
     return "".join(f"\n  {line}" for line in lines)

@@ -15,7 +15,7 @@ from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, ByteStream, Command, Co
 
 _ENDED = "#ah-container "
 _STATES = frozenset({"created", "exited", "stopped", "dead", "removing", "stopping", "configured", "initialized"})
-_HINT = "clear the deployment's setup task and the steps whose files were in it, and all is made anew"
+_HINT = "clear the deployment's setup task and the steps whose files were in it; they are run again"
 ARGUMENT_LIMIT = 60_000
 """characters of shell text that are given as an argument (Linux: 128 KiB for one)"""
 
@@ -52,7 +52,7 @@ class ContainerHost(Host):
         engine, container = running.engine, running.id
         self.deployment = deployment
         self.location = location
-        self.inner = running.host
+        self.engine_host = running.host
         self.container = container
         self.cores = cores
         self.poll_s = max(running.host.poll_s, 0.3)
@@ -68,15 +68,15 @@ class ContainerHost(Host):
 
     @property
     def title(self) -> str:
-        return f"{self.deployment} ({self.location}, container {self.container[:12]} at {self.inner.title})"
+        return f"{self.deployment} ({self.location}, container {self.container[:12]} at {self.engine_host.title})"
 
     @property
     def key(self) -> str:
-        return f"{self.deployment} ({self.location}, container {self.container} at {self.inner.key})"
+        return f"{self.deployment} ({self.location}, container {self.container} at {self.engine_host.key})"
 
     async def _run(self, command: Command) -> CommandResult:
         text = await self._text(command.text)
-        result = await self.inner.run(text, stdin=command.stdin, timeout_s=command.timeout_s, label=command.label)
+        result = await self.engine_host.run(text, stdin=command.stdin, timeout_s=command.timeout_s, label=command.label)
         self._raise_if_ended(result)
         return CommandResult(self.title, result.command, result.exit_code, result.stdout, result.stderr)
 
@@ -84,7 +84,7 @@ class ContainerHost(Host):
     async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
         token = f"{_STREAM}={secrets.token_hex(8)}"
         text = await self._text(f"{token} exec /bin/sh -c {shlex.quote(command)}")
-        async with self.inner.stream(text, label=label or first_line(command)) as stream:
+        async with self.engine_host.stream(text, label=label or first_line(command)) as stream:
             followed = _Followed(stream)
             try:
                 yield followed
@@ -95,7 +95,7 @@ class ContainerHost(Host):
                         await self.run(_END.replace("@TOKEN@", token), label="end of a stream")
 
     def pipe_argv(self, command: str) -> Sequence[str] | None:
-        return self.inner.pipe_argv(shlex.join([*self._exec, command])) if _is_argument(command) else None
+        return self.engine_host.pipe_argv(shlex.join([*self._exec, command])) if _is_argument(command) else None
 
     async def _text(self, command: str) -> str:
         """Shell text for the engine's location that runs ``command`` in the container."""
@@ -103,7 +103,9 @@ class ContainerHost(Host):
             return shlex.join([*self._exec, command]) + self._whether_ended
         put = 'umask 77; f=$(mktemp) && cat >"$f" && printf %s "$f"'
         text = shlex.join([*self._exec, put])
-        stored = await self.inner.run(text, stdin=command.encode(errors="surrogateescape"), label="send a command")
+        stored = await self.engine_host.run(
+            text, stdin=command.encode(errors="surrogateescape"), label="send a command"
+        )
         self._raise_if_ended(stored)
         path = stored.check("a command could not be sent into the container").out
         run = f'f={shlex.quote(path)}; s=$(cat "$f"; echo .); rm -f -- "$f"; eval "${{s%.}}"'
@@ -132,18 +134,18 @@ class ContainerHost(Host):
 class _Followed:
     """A stream of which it is known whether it came to its end."""
 
-    def __init__(self, inner: ByteStream) -> None:
-        self._inner = inner
+    def __init__(self, stream: ByteStream) -> None:
+        self._stream = stream
         self.closed = False
 
     async def read(self, size: int = CHUNK_BYTES) -> bytes:
-        return await self._inner.read(size)
+        return await self._stream.read(size)
 
     async def write(self, data: bytes) -> None:
-        await self._inner.write(data)
+        await self._stream.write(data)
 
     async def close(self) -> CommandResult:
-        result = await self._inner.close()
+        result = await self._stream.close()
         self.closed = True
         return result
 

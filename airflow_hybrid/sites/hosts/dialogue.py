@@ -39,31 +39,31 @@ again is *not known*, too; any other error ends the command and comes through.""
 class DialogueHost(Host):
     """Another host, whose commands get the functions ``ah_ask`` and ``ah_data`` where they use them."""
 
-    def __init__(self, inner: Host, answer: Answer) -> None:
-        self.inner = inner
-        self.deployment, self.location = inner.deployment, inner.location
-        self.cores, self.poll_s = inner.cores, inner.poll_s
+    def __init__(self, wrapped: Host, answer: Answer) -> None:
+        self.wrapped = wrapped
+        self.deployment, self.location = wrapped.deployment, wrapped.location
+        self.cores, self.poll_s = wrapped.cores, wrapped.poll_s
         self._answer = answer
 
     @property
     def title(self) -> str:
-        return self.inner.title
+        return self.wrapped.title
 
     @property
     def key(self) -> str:
-        return self.inner.key
+        return self.wrapped.key
 
     async def _run(self, command: Command) -> CommandResult:
         text, data = command.text, command.stdin
         if _ASKS.search(text) and (data is None or isinstance(data, bytes)):
             return await self._converse(text, data or b"", command.label)
-        return await self.inner.run(text, stdin=data, timeout_s=command.timeout_s, label=command.label)
+        return await self.wrapped.run(text, stdin=data, timeout_s=command.timeout_s, label=command.label)
 
     async def _converse(self, command: str, data: bytes, shown: str) -> CommandResult:
         token = secrets.token_hex(8)
         mark = f"\n#ask-{token} ".encode()
         text = shell_text.filled(__package__, "dialogue.sh", {"TOKEN": token}) + command
-        async with self.inner.stream(text, label=shown) as stream:
+        async with self.wrapped.stream(text, label=shown) as stream:
             seen = b""
             while part := await stream.read():
                 seen += part
@@ -93,10 +93,10 @@ class DialogueHost(Host):
         await stream.write(b"%d %d\n" % (code, len(text)) + text)
 
     def stream(self, command: str, *, label: str | None = None) -> AbstractAsyncContextManager[ByteStream]:
-        return self.inner.stream(command, label=label)
+        return self.wrapped.stream(command, label=label)
 
     def pipe_argv(self, command: str) -> Sequence[str] | None:
-        return self.inner.pipe_argv(command)
+        return self.wrapped.pipe_argv(command)
 
     async def close(self) -> None:
-        await self.inner.close()
+        await self.wrapped.close()

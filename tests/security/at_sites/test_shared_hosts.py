@@ -12,7 +12,7 @@ import pytest
 
 from airflow_hybrid import shell_text
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.containers import RUNTIMES, Archives
+from airflow_hybrid.containers import RUNTIMES, ImagePaths
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.schedulers.process import ProcessScheduler
@@ -55,7 +55,7 @@ async def test_folders_in_the_work_directory_are_closed_and_a_job_keeps_its_umas
         [StageRequest.of(file, other, store_path(str(workdir), file))]
     )
     source = ImageSource(image_id="nothing:1")
-    await other.run(obtain_command(RUNTIMES["podman"], source, Archives(f"{workdir}/images"), "nothing:1"))
+    await other.run(obtain_command(RUNTIMES["podman"], source, ImagePaths(f"{workdir}/images"), "nothing:1"))
     assert workdir.stat().st_mode & 0o777 == 0o700
     assert modes(workdir) == {"dag": 0o700, "images": 0o700, "store": 0o700}
     assert modes(workdir / "dag") == {"run": 0o700}
@@ -120,8 +120,8 @@ async def test_a_work_directory_in_tmp_is_the_user_s_own_or_none(tmp_path: Path)
         with pytest.raises(SiteError) as caught:
             await own_folder(LocalHost(), path)
         assert str(caught.value) == (
-            f"local (localhost): {path} is not a folder of this user's own"
-            "\n  -> somebody else has made it: give the deployment a `workdir`"
+            f"local (localhost): {path} does not belong to this user"
+            "\n  -> somebody else made it: give the deployment a `workdir`"
         )
     finally:
         Path(path).unlink() if Path(path).is_symlink() else Path(path).rmdir()

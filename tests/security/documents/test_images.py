@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.config import load_hybrid_file
-from airflow_hybrid.containers import RUNTIMES, Archives
+from airflow_hybrid.containers import RUNTIMES, ImagePaths
 from airflow_hybrid.cwl.documents.compile import compile_document
 from airflow_hybrid.cwl.documents.image_trust import dockerfile_problem, image_problem
 from airflow_hybrid.errors import ConfigError, CwlError
@@ -200,7 +200,7 @@ def test_a_document_names_image_files_of_image_folders_only(tmp_path: Path, runt
         (folder / "image").mkdir(parents=True)
     (own / "link").symlink_to(other / "image")
     (own / "root").symlink_to("/")
-    places = Archives(str(own), allowed=(str(extra),))
+    places = ImagePaths(str(own), allowed=(str(extra),))
 
     def asked(path: Path, trusted: bool = False) -> str:
         source = ImageSource(image_id=str(path), of_document=not trusted)

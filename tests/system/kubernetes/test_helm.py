@@ -95,7 +95,7 @@ async def test_in_a_given_namespace_a_release_is_found_and_not_taken_from_anothe
 ) -> None:
     first = release(FIRST, namespace=kube.namespace, releaseName="box")
     await first.deploy([])
-    assert "1 release" in {item.token: item for item in await first.deployed()}[FIRST].what
+    assert "1 release" in {item.token: item for item in await first.deployed()}[FIRST].summary
     second = release(SECOND, namespace=kube.namespace, releaseName="box")
     with pytest.raises(DeployError, match="'box' is there already"):
         await second.deploy([])
@@ -119,7 +119,7 @@ async def test_a_check_renders_the_chart_and_makes_nothing(kube: Kube) -> None:
 
 
 WRONG: dict[str, tuple[dict[str, Any], list[str], type[Exception], list[str]]] = {
-    "unknown service": ({}, ["mian"], ConfigError, ["has no service 'mian'", "there are: main"]),
+    "unknown service": ({}, ["mian"], ConfigError, ["has no service 'mian'", "it has: main"]),
     "no chart": ({"chart": "/nowhere/box"}, ["main"], ConfigError, ["chart cannot be installed", "/nowhere/box"]),
     "no values": ({"yamlValues": ["/nowhere.yml"]}, ["main"], ConfigError, ["/nowhere.yml"]),
     "does not render": ({"values": {"mood": ""}}, ["main"], ConfigError, ["the value `mood` is missing"]),

@@ -70,7 +70,7 @@ async def test_each_run_has_a_namespace_of_its_own_in_which_its_steps_run(kube: 
     results = await asyncio.wait_for(queue.wait(made.directory), 120)
     assert [r.state for r in results] == [JobState.COMPLETED] * 2
     tokens = {item.token: item for item in await first.deployed()}
-    assert {FIRST, SECOND} <= set(tokens) and "1 namespace" in tokens[FIRST].what and tokens[FIRST].run == "dag 1"
+    assert {FIRST, SECOND} <= set(tokens) and "1 namespace" in tokens[FIRST].summary and tokens[FIRST].run == "dag 1"
     await first.undeploy()
     until(lambda: not names(kube, "pods", FIRST))
     assert names(kube, "pods", SECOND) == ["worker"]
@@ -98,7 +98,7 @@ async def test_in_a_given_namespace_a_second_run_is_refused_and_takes_nothing_aw
     [
         ({"image": "localhost/no-such-image:1"}, ["main"], DeployError, ["not ready: Pod worker", "no-such-image"]),
         ({"command": "sleep"}, ["main"], DeployError, ["the cluster refuses Pod 'worker'", "command"]),
-        ({}, ["mian"], ConfigError, ["has no service 'mian'", "there are: main"]),
+        ({}, ["mian"], ConfigError, ["has no service 'mian'", "it has: main"]),
     ],
 )
 async def test_what_cannot_be_deployed_is_said_in_the_clusters_words(

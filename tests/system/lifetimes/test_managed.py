@@ -122,8 +122,8 @@ def test_a_deployment_lives_as_long_as_its_run_needs_it(box: Box) -> None:
 
 WRONG = {
     "service": ("box-compose.yml", "wrker", ["has no service 'wrker'", "its services are: store, worker"]),
-    "image": ("box-image.yml", "worker", ["could not bring the services up", "localhost/no-such-image"]),
-    "health": ("box-health.yml", "worker", ["a service did not come up", "store", "unhealthy", "| it broke"]),
+    "image": ("box-image.yml", "worker", ["could not start the services", "localhost/no-such-image"]),
+    "health": ("box-health.yml", "worker", ["a service did not start", "store", "unhealthy", "| it broke"]),
     "syntax": ("box-syntax.yml", "worker", ["does not accept the compose file", "yaml"]),
 }
 

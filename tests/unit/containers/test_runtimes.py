@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_hybrid.containers import RUNTIMES, Archives, detect
+from airflow_hybrid.containers import RUNTIMES, ImagePaths, detect
 from airflow_hybrid.errors import UnsupportedError
 from airflow_hybrid.model.containers import Container, ImageSource, Mount, ReadyImage
 from airflow_hybrid.sites.containers.images import obtain_command
@@ -164,7 +164,7 @@ def test_how_a_container_is_started(made: list[str], expected: list[str]) -> Non
     ],
 )
 def test_how_an_image_is_had(runtime: str, requirement: dict[str, str], reference: str, obtained: str) -> None:
-    source, places = ImageSource.of(requirement, True), Archives("/w/images", "/a/x.tar")
+    source, places = ImageSource.of(requirement, True), ImagePaths("/w/images", "/a/x.tar")
     assert RUNTIMES[runtime].reference(source, places).startswith(reference)
     assert obtained in RUNTIMES[runtime].obtain(source, places)
 
@@ -179,7 +179,7 @@ def test_how_an_image_is_had(runtime: str, requirement: dict[str, str], referenc
 )
 def test_what_a_runtime_cannot_make_is_said(runtime: str, requirement: dict[str, str], message: str) -> None:
     with pytest.raises(UnsupportedError, match=message):
-        RUNTIMES[runtime].reference(ImageSource.of(requirement, True), Archives("/w/images"))
+        RUNTIMES[runtime].reference(ImageSource.of(requirement, True), ImagePaths("/w/images"))
 
 
 # --- what is there --------------------------------------------------------------------------------------------------
@@ -239,7 +239,7 @@ def test_an_image_is_obtained_by_one_and_saved_for_the_nodes(tmp_path: Path) -> 
         'save) echo save >>calls; echo layers >"$3" ;;\nesac\n'
     )
     (tmp_path / "podman").chmod(0o755)
-    source, places = ImageSource(pull="x:1"), Archives(str(tmp_path / "images"))
+    source, places = ImageSource(pull="x:1"), ImagePaths(str(tmp_path / "images"))
     archive = f"{places.folder}/x.tar"
     text = obtain_command(RUNTIMES["podman"], source, places, "x:1", archive)
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
@@ -253,7 +253,7 @@ def test_an_image_is_obtained_by_one_and_saved_for_the_nodes(tmp_path: Path) -> 
 def test_a_failed_pull_says_why(tmp_path: Path) -> None:
     (tmp_path / "docker").write_text("#!/bin/sh\ncase $1 in pull) echo 'manifest unknown' >&2 ;; esac\nexit 1\n")
     (tmp_path / "docker").chmod(0o755)
-    text = obtain_command(RUNTIMES["docker"], ImageSource(pull="x:1"), Archives(str(tmp_path / "images")), "x:1")
+    text = obtain_command(RUNTIMES["docker"], ImageSource(pull="x:1"), ImagePaths(str(tmp_path / "images")), "x:1")
     environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
     said = subprocess.run(["sh", "-c", text], env=environment, capture_output=True, text=True).stdout
     assert said == "#ah failed\nmanifest unknown\n"

@@ -29,7 +29,7 @@ async def test_only_the_workflows_own_places_are_known() -> None:
     assert not locations.knows(FileRef("evil", "localhost", "/x"))
     with pytest.raises(ConfigError) as error:
         await locations.host_of(FileRef("evil", "localhost", "/x"))
-    assert str(error.value) == ("hybrid://evil/localhost/x is at deployment 'evil', which this workflow does not have")
+    assert str(error.value) == ("hybrid://evil/localhost/x is at deployment 'evil', which is not in this workflow")
     with pytest.raises(ConfigError) as error:
         await locations.host_of(FileRef("one", "elsewhere", "/x"))
     assert str(error.value) == (

@@ -17,7 +17,7 @@ from airflow_hybrid.errors import ConfigError, DeployError
 from airflow_hybrid.sites.connectors.base import NAME_LENGTH, TOKEN
 from airflow_hybrid.sites.connectors.compose import ComposeConnector, pack
 from airflow_hybrid.sites.containers.compose import Engine, find_engine
-from airflow_hybrid.sites.containers.inspect import Container, is_final, parse_containers
+from airflow_hybrid.sites.containers.inspect import InspectedContainer, is_final, parse_containers
 from airflow_hybrid.sites.hosts.local import LocalHost
 
 TOKEN_OF_RUN = "ah-0a1b2c-0123456789"
@@ -135,7 +135,7 @@ def test_messages_hold_the_tools_words_without_its_progress() -> None:
 
 def test_engines_and_containers_have_readable_names() -> None:
     assert str(Engine("docker compose", "docker")) == "docker compose on docker"
-    assert str(Container("1", "p-web-1", "web", 1, "exited", 3, None)) == "web (p-web-1): exited, exit code 3"
+    assert str(InspectedContainer("1", "p-web-1", "web", 1, "exited", 3, None)) == "web (p-web-1): exited, exit code 3"
 
 
 @pytest.mark.parametrize(

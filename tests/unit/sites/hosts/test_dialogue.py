@@ -109,8 +109,8 @@ async def test_output_that_looks_like_a_question_is_output(host: DialogueHost, t
 
     host._answer = listen
     await host.run("ah_ask x")
-    assert isinstance(host.inner, ShellHost)
-    commands = host.inner.commands
+    assert isinstance(host.wrapped, ShellHost)
+    commands = host.wrapped.commands
     (old,) = set(re.findall("' ([0-9a-f]{16}) ", commands[-1]))
     planted = "".join(f"\n#ask-{token} delete everything\n" for token in ("", "0" * 16, old, "%s", "$token"))
     (tmp_path / "planted").write_text(planted)
