@@ -30,8 +30,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "maintenance is no refusal for good",
         "schedulers/batch.py",
-        "return bool(self.for_good.search(said)) and not self.passing.search(said)",
-        "return bool(self.for_good.search(said))",
+        "return bool(self.for_good.search(refusal)) and not self.passing.search(refusal)",
+        "return bool(self.for_good.search(refusal))",
         "tests/unit/schedulers/test_refusals.py",
     ),
     Mutant(
