@@ -27,7 +27,7 @@ if [ -r /proc/uptime ]; then
 else
     ah_now() { ah_t=$(($(date +%s) * 100)); }
 fi
-ah_loaded=' ' ah_failed=0 ah_reserved='' ah_signal='' ah_memory='' ah_slots='' ah_last='' ah_last_said=''
+ah_loaded=' ' ah_failed=0 ah_reserved='' ah_signal='' ah_memory='' ah_last='' ah_last_said=''
 # a shell that waits for a job hears of a signal when the job has ended: it is noted beside the exit code
 ah_signals() {
     for ah_x in TERM INT HUP USR1 USR2 XCPU; do
@@ -161,14 +161,6 @@ ah_fail() {
     *) ah_failed=$ah_code ;;
     esac
 }
-# in a job's subshell, which becomes the tool: it has the slot of its worker, even if that is killed
-ah_note_tool() {
-    [ -n "$ah_slots" ] && read -r ah_line </proc/self/stat || return 0
-    ah_x=${ah_line%% *}
-    # shellcheck disable=SC2086 # the fields of proc(5)
-    set -- ${ah_line##*") "}
-    echo "$ah_x ${20}" >|"$ah_slots/t.$ah_pid"
-}
 # the job $1, which is ours; ah_t was read a moment ago, and is again at its end
 ah_run() {
     ah_i=$1 ah_k=$(($1 / ah_shard))
@@ -180,10 +172,7 @@ ah_run() {
     esac
     ah_t0=$ah_t
     ah_kills0=$ah_kills
-    (
-        ah_note_tool
-        ah_j"$ah_i"
-    )
+    (ah_j"$ah_i")
     ah_code=$?
     [ $ah_code -lt 256 ] || ah_code=$((ah_code - 128)) # how ksh tells a signal
     unset -f "ah_j$ah_i"

@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from airflow_hybrid import shell_text
@@ -156,15 +157,38 @@ async def test_who_waits_for_its_own_deployment_keeps_no_room_of_the_host(
     assert not machine.has_begun("second")
 
 
-async def test_a_tool_that_outlives_its_worker_keeps_its_cores(machine: Machine) -> None:
-    queue = machine.queue("site")
+@pytest.mark.parametrize("shell", EVERY_SHELL)
+@pytest.mark.parametrize("killed", ["worker", "worker and launcher"])
+async def test_a_tool_that_outlives_its_worker_keeps_its_cores(machine: Machine, shell: str, killed: str) -> None:
+    queue = machine.queue("site", shell=shell)
     await machine.begin(queue, "orphan", 2, 8)
     await machine.began("orphan")
     await asyncio.sleep(0.5)
     (worker,) = (int(path.name) for path in machine.mine.glob("slots/[0-9]*"))
+    launcher = os.getsid(worker)
     os.kill(worker, signal.SIGKILL)
+    if killed != "worker":
+        os.kill(launcher, signal.SIGKILL)
     await machine.begin(queue, "next", 1, 0)
     await machine.waits()
     await asyncio.sleep(0.5)
     assert not machine.has_begun("next")
     await asyncio.wait_for(machine.began("next"), 40)
+    assert Path(machine.folder, "next", "a1", "log").read_text() == ""
+
+
+async def test_a_worker_that_lost_its_launcher_does_not_hold_the_cores_of_one_that_is_gone(machine: Machine) -> None:
+    queue = machine.queue("site")
+    await machine.begin(queue, "long", 1, 60)
+    await machine.began("long")
+    (holder,) = machine.mine.glob("slots/[0-9]*")
+    machine.queues.append((queue, f"{machine.folder}/pair"))
+    await queue.submit(batch(f"{machine.folder}/pair/a1", 2, lambda i: ("sleep", "60")))
+    await machine.waits()
+    (worker,) = (psutil.Process(int(path.name)) for path in set(machine.mine.glob("slots/[0-9]*")) - {holder})
+    ended = [psutil.Process(os.getsid(worker.pid)), worker, *worker.children()]
+    for one in ended:
+        one.kill()
+    claims = Path(machine.folder, "pair/a1/c")
+    while len(list(claims.iterdir())) < 2:
+        await asyncio.sleep(0.05)
