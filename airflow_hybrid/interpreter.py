@@ -25,9 +25,9 @@ def module_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
     An empty entry, which a `PYTHONPATH=$PYTHONPATH:/more` leaves, is the current folder, and a relative one is in it.
     """
-    kept = dict(environment)
-    folders = [folder for folder in kept.pop("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(folder)]
+    variables = dict(environment)
+    folders = [folder for folder in variables.pop("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(folder)]
     if folders:
-        kept["PYTHONPATH"] = os.pathsep.join(folders)
-    kept["PYTHONSAFEPATH"] = "1"
-    return kept
+        variables["PYTHONPATH"] = os.pathsep.join(folders)
+    variables["PYTHONSAFEPATH"] = "1"
+    return variables

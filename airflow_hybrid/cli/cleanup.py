@@ -139,27 +139,28 @@ class Cleanup:
         titles = {run_token(*run): f"{run[0]} {run[1]} ({state})" for run, state in runs.items()}
         busy = {run_token(*run) for run in active(runs)}
         leftovers = []
-        for item in deployed:
-            instance = item.token.split("-")[1]
+        for leftover in deployed:
+            instance = leftover.token.split("-")[1]
             if instance != instance_id():
-                self.say(f"kept: {item.deployment} at {item.at}: {item.what}, made by another Airflow ({instance})")
-            elif item.token not in busy:
-                leftovers.append(replace(item, run=titles.get(item.token, "a run that is not known here")))
+                what = f"{leftover.deployment} at {leftover.at}: {leftover.what}"
+                self.say(f"kept: {what}, made by another Airflow ({instance})")
+            elif leftover.token not in busy:
+                leftovers.append(replace(leftover, run=titles.get(leftover.token, "a run that is not known here")))
         return leftovers
 
     async def _deployed(self) -> list[Leftover]:
         leftovers: dict[tuple[str, str, str], Leftover] = {}
         for number, scope in enumerate(self.scopes):
             for name, deployment in scope.deployments.items():
-                inner = scope.deployments.get(deployment.wraps or "")
-                if not deployment.managed or (inner is not None and inner.managed):
+                wrapped = scope.deployments.get(deployment.wraps or "")
+                if not deployment.managed or (wrapped is not None and wrapped.managed):
                     continue  # what is inside of a deployment of the run goes with that
                 try:
                     connector = open_connector(scope.deployments, name)
                     at = await connector.where()
-                    for item in await connector.deployed():
-                        new = Leftover(number, name, at, item.summary, item.run, item.token)
-                        leftovers.setdefault((item.token, name, at), new)
+                    for deployed in await connector.deployed():
+                        leftover = Leftover(number, name, at, deployed.summary, deployed.run, deployed.token)
+                        leftovers.setdefault((deployed.token, name, at), leftover)
                 except HybridError as error:
                     self.problem(f"deployment {name!r} could not be looked at: {error}")
         return list(leftovers.values())
@@ -225,26 +226,27 @@ class Cleanup:
         in_worker(self._remove(list(leftovers)))
 
     async def _remove(self, leftovers: list[Leftover]) -> None:
-        for item in leftovers:
-            deployments = self.scopes[item.scope].deployments
+        for leftover in leftovers:
+            deployments = self.scopes[leftover.scope].deployments
             try:
-                if item.token:
-                    await open_connector(for_run(deployments, item.token, item.run), item.deployment).undeploy()
+                if leftover.token:
+                    deployments = for_run(deployments, leftover.token, leftover.run)
+                    await open_connector(deployments, leftover.deployment).undeploy()
                 else:
-                    await self._remove_folders(item)
+                    await self._remove_folders(leftover)
             except HybridError as error:
-                self.problem(f"not removed: {item}: {error}")
+                self.problem(f"not removed: {leftover}: {error}")
             else:
-                self.say(f"removed: {item}")
+                self.say(f"removed: {leftover}")
 
-    async def _remove_folders(self, item: Leftover) -> None:
-        connector = open_connector(self.scopes[item.scope].deployments, item.deployment)
-        for host in await connector.hosts(item.service):
-            if host.title == item.at:
-                result = await host.run(_remove_text(item.workdir, item.path), timeout_s=3600, label="remove")
+    async def _remove_folders(self, folder: Leftover) -> None:
+        connector = open_connector(self.scopes[folder.scope].deployments, folder.deployment)
+        for host in await connector.hosts(folder.service):
+            if host.title == folder.at:
+                result = await host.run(_remove_text(folder.workdir, folder.path), timeout_s=3600, label="remove")
                 if result.exit_code == 3:
                     said = f": {result.err.strip()[-600:]}" if result.err.strip() else ""
-                    raise SiteError(f"something in {item.workdir}/{item.path} is left, {_UNPROVEN}{said}")
+                    raise SiteError(f"something in {folder.workdir}/{folder.path} is left, {_UNPROVEN}{said}")
                 result.check("the folder could not be removed")
 
 

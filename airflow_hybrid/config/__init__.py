@@ -73,12 +73,12 @@ def parse_deployments(deployments: Any, *, base_dir: str = ".") -> dict[str, Dep
     :param base_dir: what relative paths start at.
     :raises ConfigError: all that is wrong, each with the path of the value.
     """
-    given = {} if deployments is None else deployments
-    if isinstance(given, Mapping) and all(isinstance(d, Deployment) for d in given.values()):
-        return {LOCAL.name: LOCAL, **given}
+    by_name = {} if deployments is None else deployments
+    if isinstance(by_name, Mapping) and all(isinstance(d, Deployment) for d in by_name.values()):
+        return {LOCAL.name: LOCAL, **by_name}
     from airflow_hybrid.config.reading.loading import build_python
 
-    return dict(build_python(deployments=given, base_dir=base_dir).deployments)
+    return dict(build_python(deployments=by_name, base_dir=base_dir).deployments)
 
 
 def parse_bindings(bindings: Any) -> tuple[Binding, ...]:

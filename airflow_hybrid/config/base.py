@@ -54,11 +54,11 @@ class Model(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _remember_keys(cls, data: Any, info: ValidationInfo) -> Any:
+    def _remember_keys(cls, fields: Any, info: ValidationInfo) -> Any:
         """Note which keys are known here, so that an unknown one can be answered with the nearest of them."""
-        if isinstance(info.context, dict) and isinstance(data, dict):
-            info.context[id(data)] = cls.known_keys()
-        return data
+        if isinstance(info.context, dict) and isinstance(fields, dict):
+            info.context[id(fields)] = cls.known_keys()
+        return fields
 
     @classmethod
     def known_keys(cls) -> tuple[str, ...]:

@@ -57,7 +57,7 @@ class Native:
             name: {"type": sorted({t for kind in kinds for t in _JSON_TYPES[kind]})}
             for name, kinds in self.options.items()
         }
-        own = {
+        fixed_properties = {
             "file": {"type": "string", "description": f"Path of a Jinja2 template with {self.directive} lines."},
             "options": {
                 "type": "object",
@@ -66,7 +66,7 @@ class Native:
         }
         return {
             "type": "object",
-            "properties": {**own, **dict(sorted(properties.items()))},
+            "properties": {**fixed_properties, **dict(sorted(properties.items()))},
             "propertyNames": {"type": "string"},
         }
 

@@ -54,22 +54,22 @@ def map_files(change: Callable[[dict[str, Any]], Any], value: Any) -> Any:
     :param change: gets a copy of its own, in which the secondary files and the listing are changed already.
     """
     if isinstance(value, list | tuple):
-        return [map_files(change, item) for item in value]
+        return [map_files(change, entry) for entry in value]
     if not isinstance(value, Mapping):
         return value
-    item = {key: map_files(change, entry) for key, entry in value.items()}
-    return change(item) if item.get("class") in FILE_CLASSES else item
+    file = {key: map_files(change, entry) for key, entry in value.items()}
+    return change(file) if file.get("class") in FILE_CLASSES else file
 
 
 def map_outermost_files(change: Callable[[Mapping[str, Any]], Any], value: Any) -> Any:
     """The same, for those only that are not in or beside others: ``change`` gets each as it is, with all in it."""
     if isinstance(value, list | tuple):
-        return [map_outermost_files(change, item) for item in value]
+        return [map_outermost_files(change, entry) for entry in value]
     if not isinstance(value, Mapping):
         return value
     if value.get("class") in FILE_CLASSES:
         return change(value)
-    return {key: map_outermost_files(change, item) for key, item in value.items()}
+    return {key: map_outermost_files(change, entry) for key, entry in value.items()}
 
 
 def _is_in_file(item: Mapping[str, Any], key: str) -> bool:

@@ -52,24 +52,24 @@ def given_inputs(
     :raises InputError: a conf key that is neither an input nor ``job``, ``outdir`` or ``reuse``.
     """
     names = [port.name for port in graph.inputs]
-    own = {JOB_KEY, OUTDIR_KEY, REUSE_KEY} - set(names)
-    job = conf.get(JOB_KEY) if JOB_KEY in own else None
+    own_keys = {JOB_KEY, OUTDIR_KEY, REUSE_KEY} - set(names)
+    job = conf.get(JOB_KEY) if JOB_KEY in own_keys else None
     if job is not None and not isinstance(job, dict):
         raise InputError("must be an object of workflow inputs", where=f"conf key {JOB_KEY!r}")
-    if REUSE_KEY in own and not isinstance(conf.get(REUSE_KEY, True), bool):
+    if REUSE_KEY in own_keys and not isinstance(conf.get(REUSE_KEY, True), bool):
         raise InputError(
             f"must be true or false, not {shortened(json.dumps(conf[REUSE_KEY], default=str), 60)}",
             where=f"conf key {REUSE_KEY!r}",
             hint="true takes the outputs of the same jobs of other runs, false never does; without quotation marks",
         )
-    unknown = [k for k in conf if k not in names and k not in own and k not in job_requirements.KEYS]
+    unknown = [k for k in conf if k not in names and k not in own_keys and k not in job_requirements.KEYS]
     if unknown:
-        said = _with_nearest(unknown, [*names, *own])
+        unknown_keys = _with_nearest(unknown, [*names, *own_keys])
         raise InputError(
-            f"unknown conf key{'s' if len(unknown) > 1 else ''}: {said}",
+            f"unknown conf key{'s' if len(unknown) > 1 else ''}: {unknown_keys}",
             hint=f"the inputs of this workflow are: {', '.join(names) or 'none'}",
         )
-    given = {key: value for key, value in settings.items() if key in names or key in job_requirements.KEYS}
+    inputs = {key: value for key, value in settings.items() if key in names or key in job_requirements.KEYS}
     ignored = [k for k in {**settings, **(job or {})} if k not in names and k not in job_requirements.NO_INPUTS]
     if ignored and not quiet:
         # an input object may hold more than the document asks for (CWL v1.2 section "Input object")
@@ -78,14 +78,14 @@ def given_inputs(
         name = port.name
         # a Param that is None was left empty in the form, or has no default
         if params.get(name) is not None:
-            given[name] = from_param(port.type, params[name])
+            inputs[name] = from_param(port.type, params[name])
         if name in conf:
-            given[name] = from_param(port.type, conf[name])
+            inputs[name] = from_param(port.type, conf[name])
         if job and name in job:
-            given[name] = from_param(port.type, job[name])
+            inputs[name] = from_param(port.type, job[name])
     for source in (conf, job or {}):
-        given.update({key: source[key] for key in job_requirements.KEYS if key in source})
-    return given
+        inputs.update({key: source[key] for key in job_requirements.KEYS if key in source})
+    return inputs
 
 
 def _with_nearest(unknown: Sequence[str], known: Sequence[str]) -> str:

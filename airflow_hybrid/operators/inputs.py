@@ -53,8 +53,8 @@ class InputsOperator(HybridTask):
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
         refuse_nested(conf)
         conf_outdir(self.graph, context, self.outdir_roots)
-        given = given_inputs(self.graph, self.ground.settings, dict(context["params"]), conf)
-        inputs, requirements = job_requirements.split(given)
+        all_values = given_inputs(self.graph, self.ground.settings, dict(context["params"]), conf)
+        inputs, requirements = job_requirements.split(all_values)
         with_folders = {name: with_listings(value) for name, value in inputs.items()}
         order = validate_inputs(self.graph, with_folders, self.ground.base)
         origins_of(context, self.ground).check_given(order)

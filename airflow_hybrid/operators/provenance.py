@@ -123,10 +123,10 @@ class Origins:
         """
         return [item for item in located(value) if not self._made(item, folder)]
 
-    def _made(self, item: Mapping[str, Any], folder: str | None) -> bool:
+    def _made(self, file: Mapping[str, Any], folder: str | None) -> bool:
         from airflow_hybrid.sites.hosts.job_folders import work_directory_of
 
-        location = str(item.get("location", ""))
+        location = str(file.get("location", ""))
         if location.startswith("_:"):
             return True
         try:
@@ -134,7 +134,7 @@ class Origins:
         except ValueError:
             return False
         work = work_directory_of(ref.path)
-        if work is None or "path" in item or ref.uri != location or not self.ground.works_in(ref.deployment, work):
+        if work is None or "path" in file or ref.uri != location or not self.ground.works_in(ref.deployment, work):
             return False
         return folder is None or ref.path.startswith(f"{work}/{folder}/g")
 
@@ -153,7 +153,7 @@ class Origins:
         from airflow_hybrid.cwl.given.run_inputs import named_files
         from airflow_hybrid.operators.given import given_inputs
 
-        given, requirements = job_requirements.split(
+        inputs, requirements = job_requirements.split(
             given_inputs(graph, self.ground.settings, self.params, self.conf, quiet=True)
         )
         normal = None if requirements is None else job_requirements.normal(requirements, graph)
@@ -164,12 +164,12 @@ class Origins:
             )
         if next(located(order), None) is None:
             return
-        named = named_files(graph, given, self.ground.base)
+        named = named_files(graph, inputs, self.ground.base)
         known = Known(named, requirements, [port.default for port in graph.inputs if port.has_default])
-        for item, primary in _with_primaries(order, None):
-            if known.strange([alone(item)]) is None:
+        for file, primary in _with_primaries(order, None):
+            if known.strange([alone(file)]) is None:
                 continue
-            location = str(item.get("location", item.get("path")))
+            location = str(file.get("location", file.get("path")))
             beside = primary is not None and posixpath.dirname(primary) == posixpath.dirname(location)
             if not beside:
                 raise stranger(location, "inputs", "the run was not given")
@@ -179,8 +179,8 @@ class Origins:
 
         :raises InputError: a ``hybrid:`` location is not normal, or not below a work directory of a deployment.
         """
-        for item in located(order):
-            location = str(item.get("location", item.get("path")))
+        for file in located(order):
+            location = str(file.get("location", file.get("path")))
             if location.startswith("_:"):
                 continue
             try:
@@ -211,11 +211,11 @@ def stranger(location: str, task_id: str, why: str) -> HybridError:
 def _with_primaries(value: Any, primary: str | None) -> Iterator[tuple[Mapping[str, Any], str | None]]:
     """Every located File and Directory, with the location of the one whose secondary file it is."""
     if isinstance(value, list):
-        for item in value:
-            yield from _with_primaries(item, primary)
+        for entry in value:
+            yield from _with_primaries(entry, primary)
     elif isinstance(value, Mapping):
         mine = value.get("location", value.get("path")) if value.get("class") in ("File", "Directory") else None
         if isinstance(mine, str):
             yield value, primary
-        for key, item in value.items():
-            yield from _with_primaries(item, mine if key == "secondaryFiles" and isinstance(mine, str) else None)
+        for key, entry in value.items():
+            yield from _with_primaries(entry, mine if key == "secondaryFiles" and isinstance(mine, str) else None)

@@ -244,12 +244,12 @@ def _dag(args: argparse.Namespace, sites: dict[str, Any], home: Home) -> HybridD
     )
 
 
-def _deployments(given: Any, home: Home, serial: bool) -> dict[str, Deployment]:
+def _deployments(config: Any, home: Home, serial: bool) -> dict[str, Deployment]:
     """The hybrid file's deployments; jobs of those that are this machine run in the run's folder, side by side."""
     from airflow_hybrid.config import parse_deployments
     from airflow_hybrid.model import LOCAL_DEPLOYMENT
 
-    deployments = dict(parse_deployments(given or {}))
+    deployments = dict(parse_deployments(config or {}))
     for name, deployment in deployments.items():
         if deployment.type != LOCAL_DEPLOYMENT:
             continue
@@ -285,11 +285,11 @@ def _with_paths(value: Any) -> Any:
     return map_files(_with_path, value)
 
 
-def _with_path(item: CwlObject) -> CwlObject:
-    path = local_path(str(item.get("location", "")))
+def _with_path(file: CwlObject) -> CwlObject:
+    path = local_path(str(file.get("location", "")))
     if path is not None:
-        item["path"] = path
-    return item
+        file["path"] = path
+    return file
 
 
 if __name__ == "__main__":

@@ -30,12 +30,16 @@ EPILOG = "Without JOB the inputs are flags: --name value. Options of a document 
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
-    made = argparse.ArgumentParser(prog=prog, description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
-    made.add_argument("--version", action="store_true", help="print the version and exit")
-    made.add_argument("document", nargs="?", metavar="DOCUMENT", help="CWL document; `main.cwl#tool` picks a process")
-    made.add_argument("inputs", nargs=argparse.REMAINDER, metavar="JOB", help="inputs: a YAML or JSON file, or flags")
-    add_options(made)
-    return made
+    argument_parser = argparse.ArgumentParser(prog=prog, description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
+    argument_parser.add_argument("--version", action="store_true", help="print the version and exit")
+    argument_parser.add_argument(
+        "document", nargs="?", metavar="DOCUMENT", help="CWL document; `main.cwl#tool` picks a process"
+    )
+    argument_parser.add_argument(
+        "inputs", nargs=argparse.REMAINDER, metavar="JOB", help="inputs: a YAML or JSON file, or flags"
+    )
+    add_options(argument_parser)
+    return argument_parser
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -79,12 +83,12 @@ def try_folder(outdir: str) -> None:
     :raises ConfigError: they cannot.
     """
     path = os.path.abspath(outdir)
-    made = []
+    new_folders = []
     try:
         while not os.path.lexists(path):
-            made.append(path)
+            new_folders.append(path)
             path = os.path.dirname(path)
-        for folder in reversed(made):
+        for folder in reversed(new_folders):
             os.mkdir(folder)
         with tempfile.TemporaryFile(dir=os.path.abspath(outdir), prefix=".airflow_hybrid-"):
             pass
@@ -95,7 +99,7 @@ def try_folder(outdir: str) -> None:
             hint="name a folder that is writable, or can be made",
         ) from error
     finally:
-        for folder in made:
+        for folder in new_folders:
             with contextlib.suppress(OSError):  # it was not made, or somebody has put something into it
                 os.rmdir(folder)
 
@@ -120,20 +124,20 @@ def read_inputs(graph: WorkflowGraph, args: argparse.Namespace, prog: str) -> Cw
     :raises InputError: the job file cannot be read.
     :raises SystemExit: flags that the document does not have (2, as argparse does).
     """
-    rest = list(args.inputs)
-    if not rest and not args.tool_help:
+    tool_arguments = list(args.inputs)
+    if not tool_arguments and not args.tool_help:
         return {}
-    is_job = rest == ["-"] or (len(rest) == 1 and not rest[0].startswith("-"))
+    is_job = tool_arguments == ["-"] or (len(tool_arguments) == 1 and not tool_arguments[0].startswith("-"))
     if not is_job or args.tool_help:
-        return _flags(graph, rest, args, prog)
-    job = _job(rest[0], args.basedir)
+        return _flags(graph, tool_arguments, args, prog)
+    job = _job(tool_arguments[0], args.basedir)
     for port in graph.inputs:
         _refuse_text(port.name, port.type, job.get(port.name))
     return job
 
 
 def checked_inputs(
-    graph: WorkflowGraph, given: CwlObject, settings: str | None, prog: str, *, quiet: bool = False
+    graph: WorkflowGraph, inputs: CwlObject, settings: str | None, prog: str, *, quiet: bool = False
 ) -> CwlObject:
     """Judge the inputs of the run before Airflow is started for it.
 
@@ -148,14 +152,14 @@ def checked_inputs(
     from airflow_hybrid.cwl.given.run_inputs import validate_inputs
 
     names = [port.name for port in graph.inputs]
-    ignored = [name for name in given if name not in names and name not in job_requirements.NO_INPUTS]
+    ignored = [name for name in inputs if name not in names and name not in job_requirements.NO_INPUTS]
     for name in () if quiet else ignored:
         # an input object may hold more than the document asks for (CWL v1.2 section "Input object")
         print(f"{prog}: {name!r} is not an input of the document: ignored", file=sys.stderr)
         print(f"  -> {choices(name, names, what='the inputs are')}", file=sys.stderr)
-    values = {**(load_inputs(settings) if settings else {}), **given}
+    values = {**(load_inputs(settings) if settings else {}), **inputs}
     validate_inputs(graph, {name: values[name] for name in names if name in values}, os.getcwd(), checksum=False)
-    return {name: value for name, value in given.items() if name not in ignored}
+    return {name: value for name, value in inputs.items() if name not in ignored}
 
 
 def _refuse_text(name: str, kind: JsonValue, value: JsonValue) -> None:
@@ -191,7 +195,7 @@ def _job(path: str, basedir: str | None) -> CwlObject:
     return inputs
 
 
-def _flags(graph: WorkflowGraph, rest: Sequence[str], args: argparse.Namespace, prog: str) -> CwlObject:
+def _flags(graph: WorkflowGraph, tool_arguments: Sequence[str], args: argparse.Namespace, prog: str) -> CwlObject:
     """Inputs as flags, by cwltool's own parser."""
     from cwltool.argparser import generate_parser
 
@@ -204,10 +208,10 @@ def _flags(graph: WorkflowGraph, rest: Sequence[str], args: argparse.Namespace, 
     base = Path(args.basedir or ".").absolute().as_uri() + "/"
     generate_parser(tool, process, names, records, input_required=False, base_uri=base)
     add_options(tool, list(names.values()))
-    if args.tool_help or (TOOL_HELP in rest and TOOL_HELP.lstrip("-") not in names.values()):
+    if args.tool_help or (TOOL_HELP in tool_arguments and TOOL_HELP.lstrip("-") not in names.values()):
         tool.print_help(sys.stdout)
         raise SystemExit(0)
-    values = vars(tool.parse_args(list(rest)))
+    values = vars(tool.parse_args(list(tool_arguments)))
     job: CwlObject = _job(values["job_order"], args.basedir) if values.get("job_order") else {}
     ours = {action for action in values if action not in names}
     for name in ours & vars(args).keys():

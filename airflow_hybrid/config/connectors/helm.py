@@ -117,15 +117,15 @@ class HelmConfig(Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _supported(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
+    def _supported(cls, config: Any) -> Any:
+        if not isinstance(config, dict):
+            return config
         for key, instead in _NOT_HERE.items():
-            if data.get(key) not in (None, [], _DEFAULTS.get(key, False)):
+            if config.get(key) not in (None, [], _DEFAULTS.get(key, False)):
                 raise ValueError(f"`{key}` is not supported: {instead}")
-        if _NOT_HERE.keys() & data.keys():
-            return {key: value for key, value in data.items() if key not in _NOT_HERE}
-        return data
+        if _NOT_HERE.keys() & config.keys():
+            return {key: value for key, value in config.items() if key not in _NOT_HERE}
+        return config
 
     @model_validator(mode="after")
     def _one_way_in(self) -> HelmConfig:

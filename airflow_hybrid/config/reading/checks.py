@@ -69,18 +69,18 @@ def _secrets(value: Any, path: Path, *, local: bool = False) -> Iterator[Problem
     )
     if isinstance(value, dict):
         chosen = bool(path) and path[-1] in _NAMED
-        for key, item in value.items():
+        for key, child in value.items():
             here = local or (len(path) == 2 and path[0] in ("deployments", "models") and value.get("type") == "local")
-            if chosen or not _SECRET.fullmatch(key) or isinstance(item, bool) or not isinstance(item, str | int):
-                yield from _secrets(item, (*path, key), local=here)
+            if chosen or not _SECRET.fullmatch(key) or isinstance(child, bool) or not isinstance(child, str | int):
+                yield from _secrets(child, (*path, key), local=here)
             elif here:
                 message = f"`{key}` looks like a secret, and nobody logs in to this machine"
                 yield Problem((*path, key), message, f"remove it; if the file was shared, change the {key} as well")
             else:
                 yield Problem((*path, key), f"`{key}` looks like a secret", hint)
     elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _secrets(item, (*path, index))
+        for index, child in enumerate(value):
+            yield from _secrets(child, (*path, index))
     elif isinstance(value, str) and "PRIVATE KEY-----" in value:
         yield Problem(path, "this is a private key", hint)
 

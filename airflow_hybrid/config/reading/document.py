@@ -166,7 +166,7 @@ class _Builder:
     def mapping(self, node: Any, path: Path) -> dict[str, Any]:
         self.check_tag(node, path, "map")
         merged: dict[str, Any] = {}
-        own: dict[str, Any] = {}
+        written: dict[str, Any] = {}
         first: dict[str, int] = {}
         for key_node, value_node in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
@@ -186,8 +186,8 @@ class _Builder:
                 self.problem((*path, key), key_node, f"the key `{key}` stands twice (first in line {first[key]})")
             first.setdefault(key, key_node.start_mark.line + 1)
             self.document._keys[(*path, key)] = key_node.start_mark.line + 1
-            own[key] = self.build(value_node, (*path, key))
-        return {**merged, **own}
+            written[key] = self.build(value_node, (*path, key))
+        return {**merged, **written}
 
     def check_tag(self, node: Any, path: Path, tag: str) -> None:
         if node.tag != f"tag:yaml.org,2002:{tag}":

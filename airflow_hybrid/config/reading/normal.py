@@ -86,29 +86,29 @@ class Normalizer:
         )
 
     def _bindings(self, path: Path, value: WorkflowModel) -> tuple[Binding, ...]:
-        own: dict[str, StepBinding] = {}
+        step_bindings: dict[str, StepBinding] = {}
         targets: dict[str, tuple[Target, ...]] = {}
         where: dict[str, str] = {}
         for index, binding in enumerate(value.bindings):
             if not isinstance(binding, StepBinding):
                 continue
             at: Path = (*path, "bindings", index)
-            if binding.step in own:
+            if binding.step in step_bindings:
                 self.notices.append((at, f"replaces the binding of `{binding.step}` further up"))
-            own[binding.step] = binding
+            step_bindings[binding.step] = binding
             where[binding.step] = self.where((*at, "step"))
             targets[binding.step] = tuple(self._target((*at, "target"), t) for t in binding.target)
         containers = self._containers(path, value)
         for step in containers:
             # a step that has a container of its own and is bound with those above it
-            own.setdefault(step, StepBinding(step=step))
+            step_bindings.setdefault(step, StepBinding(step=step))
             targets.setdefault(step, ())
         complete: dict[str, Binding] = {}
-        for step in sorted(own, key=lambda s: (s.count("/") if s != "/" else 0, s)):
-            whole = self._complete(own[step], targets[step], nearest_binding(complete, step))
+        for step in sorted(step_bindings, key=lambda s: (s.count("/") if s != "/" else 0, s)):
+            whole = self._complete(step_bindings[step], targets[step], nearest_binding(complete, step))
             position = where.get(step) or self.where((*path, "config", "docker"))
             complete[step] = replace(whole, position=position, containers=containers.get(step, whole.containers))
-        return tuple(complete[step] for step in own)
+        return tuple(complete[step] for step in step_bindings)
 
     def _containers(self, path: Path, value: WorkflowModel) -> dict[str, JsonValue]:
         """StreamFlow's ``config.docker``: what runs the container of a step, in place of what its deployment says."""
@@ -126,7 +126,7 @@ class Normalizer:
         return runtimes
 
     def _complete(self, binding: StepBinding, targets: tuple[Target, ...], above: Binding) -> Binding:
-        given = binding.model_fields_set
+        written_fields = binding.model_fields_set
         filters = tuple(
             {"name": name, **self.model.bindingFilters[name].given()}
             for name in binding.filters
@@ -135,7 +135,7 @@ class Normalizer:
         return Binding(
             path=binding.step,
             targets=targets or above.targets,
-            scatter=binding.scatter if "scatter" in given else above.scatter,
+            scatter=binding.scatter if "scatter" in written_fields else above.scatter,
             max_mapped=binding.max_mapped or above.max_mapped,
             fuse=binding.fuse,
             max_iterations=binding.max_iterations or above.max_iterations,

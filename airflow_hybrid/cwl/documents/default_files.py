@@ -48,13 +48,13 @@ def why_refused(item: Mapping[str, Any], roots: Roots) -> str | None:
 def in_defaults(value: Any, inside: bool = False) -> Iterator[tuple[Mapping[str, Any], bool]]:
     """Every File and Directory in a document, each with whether it is (in) a default."""
     if isinstance(value, list | tuple):
-        for item in value:
-            yield from in_defaults(item, inside)
+        for node in value:
+            yield from in_defaults(node, inside)
     elif isinstance(value, Mapping):
         if is_located(value):
             yield value, inside
-        for key, item in value.items():
-            yield from in_defaults(item, inside or key == "default")
+        for key, node in value.items():
+            yield from in_defaults(node, inside or key == "default")
 
 
 @dataclass(frozen=True)
@@ -65,19 +65,19 @@ class Refused:
     where: str
 
 
-def marked(item: dict[str, Any], refused: Mapping[str, Refused]) -> dict[str, Any]:
+def marked(node: dict[str, Any], refused: Mapping[str, Refused]) -> dict[str, Any]:
     """A part of a document with the mark, if it is a File or Directory whose location is ``refused``.
 
     That of another one is in its normal form, the one that was judged.
     """
-    if not is_located(item):
-        return item
-    text = location_of(item)
+    if not is_located(node):
+        return node
+    text = location_of(node)
     if text in refused:
-        return {**item, REFUSED: dict(vars(refused[text]))}
+        return {**node, REFUSED: dict(vars(refused[text]))}
     if text.startswith("_:"):
-        return item
-    return {**item, "location" if "location" in item else "path": normal(text)}
+        return node
+    return {**node, "location" if "location" in node else "path": normal(text)}
 
 
 def check_used(value: Any) -> None:

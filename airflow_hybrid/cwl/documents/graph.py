@@ -252,14 +252,14 @@ def _check_links(workflow: Workflow, entry: Any, connected: Sequence[Any]) -> No
         )
 
 
-def readable(kind: Any, definitions: Mapping[str, Any], seen: tuple[str, ...] = ()) -> Any:
+def readable(kind: Any, definitions: Mapping[str, Any], enclosing: tuple[str, ...] = ()) -> Any:
     """A type with its definitions inlined and short names for fields and symbols."""
     if isinstance(kind, str):
-        if kind in definitions and kind not in seen:
-            return readable(definitions[kind], definitions, (*seen, kind))
+        if kind in definitions and kind not in enclosing:
+            return readable(definitions[kind], definitions, (*enclosing, kind))
         return shortname(kind) if "#" in kind else kind
     if isinstance(kind, list):
-        return [readable(item, definitions, seen) for item in kind]
+        return [readable(item, definitions, enclosing) for item in kind]
     if not isinstance(kind, dict):
         return kind
     inlined = dict(kind)
@@ -270,11 +270,11 @@ def readable(kind: Any, definitions: Mapping[str, Any], seen: tuple[str, ...] = 
     elif inlined.get("type") == "record":
         fields = inlined.get("fields") or []
         inlined["fields"] = [
-            {**field, "name": shortname(field["name"]), "type": readable(field["type"], definitions, seen)}
+            {**field, "name": shortname(field["name"]), "type": readable(field["type"], definitions, enclosing)}
             for field in fields
         ]
     elif inlined.get("type") == "array":
-        inlined["items"] = readable(inlined["items"], definitions, seen)
+        inlined["items"] = readable(inlined["items"], definitions, enclosing)
     elif "type" in inlined:
-        inlined["type"] = readable(inlined["type"], definitions, seen)
+        inlined["type"] = readable(inlined["type"], definitions, enclosing)
     return inlined

@@ -105,18 +105,18 @@ def _instructions(lines: list[str]) -> Iterator[tuple[str, str]]:
         yield word.upper(), rest.strip()
 
 
-def _images(instruction: str, rest: str) -> Iterator[str]:
+def _images(instruction: str, arguments: str) -> Iterator[str]:
     """The words of an instruction that a builder takes for an image."""
     if instruction == "ONBUILD":
-        inner, _, rest = rest.partition(" ")
-        yield from _images(inner.upper(), rest.strip())
+        nested_instruction, _, arguments = arguments.partition(" ")
+        yield from _images(nested_instruction.upper(), arguments.strip())
     elif instruction == "FROM":
-        words = [word for word in rest.split() if not word.startswith("--")]
+        words = [word for word in arguments.split() if not word.startswith("--")]
         yield words[0] if words else ""
     elif instruction in ("COPY", "ADD"):
-        yield from _FROM_FLAG.findall(rest)
+        yield from _FROM_FLAG.findall(arguments)
     elif instruction == "RUN":
-        yield from _MOUNT_FROM.findall(rest)
+        yield from _MOUNT_FROM.findall(arguments)
 
 
 def _defaults(rest: str) -> dict[str, str]:

@@ -144,19 +144,19 @@ class FragmentRun:
         :returns: False: it was time to pause, and there may be more.
         """
         pauses = 0
-        for item in instance.generator:
-            if item is None:
+        for drawn in instance.generator:
+            if drawn is None:
                 pauses += 1
                 # once more: what was passed already may have become ready since
                 if instance.result is not None or instance.outstanding or pauses > 1:
                     return True
                 continue
             pauses = 0
-            if isinstance(item, PendingJob):
-                self._register(item, instance)
-                fresh.append(item)
+            if isinstance(drawn, PendingJob):
+                self._register(drawn, instance)
+                fresh.append(drawn)
                 continue
-            item.run(instance.context)
+            drawn.run(instance.context)
             if time.monotonic() > until and instance.result is None:
                 return False
         return True

@@ -26,10 +26,10 @@ ANY = "any"
 """stands for every class"""
 
 
-def split(given: Mapping[str, JsonValue]) -> tuple[CwlObject, JsonValue]:
+def split(inputs: Mapping[str, JsonValue]) -> tuple[CwlObject, JsonValue]:
     """-> the inputs alone, and the requirements among them as they were written (None: none)."""
-    requirements = next((given[key] for key in KEYS if given.get(key)), None)
-    return {key: value for key, value in given.items() if key not in KEYS}, requirements
+    requirements = next((inputs[key] for key in KEYS if inputs.get(key)), None)
+    return {key: value for key, value in inputs.items() if key not in KEYS}, requirements
 
 
 def normal(requirements: JsonValue, graph: WorkflowGraph) -> list[CwlObject]:

@@ -16,7 +16,7 @@ from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph, not_json, 
 
 
 def validate_inputs(
-    graph: WorkflowGraph, given: Mapping[str, JsonValue], base_uri: str, *, checksum: bool = True
+    graph: WorkflowGraph, inputs: Mapping[str, JsonValue], base_uri: str, *, checksum: bool = True
 ) -> CwlObject:
     """Make a complete input object of what a run was given (``conf``, Params, a settings file).
 
@@ -30,10 +30,10 @@ def validate_inputs(
     from airflow_hybrid.cwl.given.checks import check_order, type_problems
 
     base = base_uri if "://" in base_uri else Path(base_uri).absolute().as_uri() + "/"
-    problems = _unknown_inputs(graph, given)
+    problems = _unknown_inputs(graph, inputs)
     values: CwlObject = {}
     for port in graph.inputs:
-        value = given.get(port.name)
+        value = inputs.get(port.name)
         if value is None and port.has_default:
             value = port.default
         check_used(value)
@@ -51,17 +51,17 @@ def validate_inputs(
     return order
 
 
-def named_files(graph: WorkflowGraph, given: Mapping[str, JsonValue], base_uri: str) -> list[JsonValue]:
+def named_files(graph: WorkflowGraph, inputs: Mapping[str, JsonValue], base_uri: str) -> list[JsonValue]:
     """What a run was given, with the locations that :func:`validate_inputs` makes of it; nothing is looked at."""
     base = base_uri if "://" in base_uri else Path(base_uri).absolute().as_uri() + "/"
-    names = [port.name for port in graph.inputs if port.name in given]
-    return [InputFiles(name, base, {}, look=False).located(copy.deepcopy(given[name])) for name in names]
+    names = [port.name for port in graph.inputs if port.name in inputs]
+    return [InputFiles(name, base, {}, look=False).located(copy.deepcopy(inputs[name])) for name in names]
 
 
-def _unknown_inputs(graph: WorkflowGraph, given: Mapping[str, JsonValue]) -> list[InputError]:
+def _unknown_inputs(graph: WorkflowGraph, inputs: Mapping[str, JsonValue]) -> list[InputError]:
     names = [port.name for port in graph.inputs]
     problems = []
-    for name in given:
+    for name in inputs:
         if name.partition(":")[0] in ("cwl", "cwltool") or name.startswith("https://w3id.org/cwl/"):
             message = f"{name!r} among a run's inputs is not supported: a DAG is compiled before its runs"
             hint = "`cwl:requirements` is; or put the requirement into the CWL document"

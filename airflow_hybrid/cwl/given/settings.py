@@ -105,16 +105,16 @@ def _plain(value: Any) -> JsonValue:
     return str(value)
 
 
-def _resolved(item: CwlObject, folder: str) -> CwlObject:
+def _resolved(file: CwlObject, folder: str) -> CwlObject:
     """A File or Directory whose location is absolute."""
-    location, path = item.get("location"), item.get("path")
-    if isinstance(path, str) and "location" not in item:
-        del item["path"]
-        item["location"] = path if is_uri(path) else _uri(path, folder)
+    location, path = file.get("location"), file.get("path")
+    if isinstance(path, str) and "location" not in file:
+        del file["path"]
+        file["location"] = path if is_uri(path) else _uri(path, folder)
     elif isinstance(location, str) and not is_uri(location) and not location.startswith("_:"):
         # a relative URI reference: already percent-encoded
-        item["location"] = f"file://{posixpath.normpath(posixpath.join(percent_encoded(folder), location))}"
-    return item
+        file["location"] = f"file://{posixpath.normpath(posixpath.join(percent_encoded(folder), location))}"
+    return file
 
 
 def _uri(path: str, folder: str) -> str:

@@ -131,11 +131,11 @@ class HybridBuilder(Builder):
         facts = getattr(self.fs_access, "facts", None)
         if not facts:
             return
-        for item in context if isinstance(context, list) else [context]:
-            if isinstance(item, MutableMapping) and item.get("class") == "File" and "checksum" not in item:
-                fact = facts.get(item.get("path"))
+        for file in context if isinstance(context, list) else [context]:
+            if isinstance(file, MutableMapping) and file.get("class") == "File" and "checksum" not in file:
+                fact = facts.get(file.get("path"))
                 if fact is not None and fact.checksum:
-                    item["checksum"] = fact.checksum
+                    file["checksum"] = fact.checksum
 
     def tostr(self, value: Any) -> str:
         if isinstance(value, float):

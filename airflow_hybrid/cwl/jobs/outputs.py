@@ -29,27 +29,27 @@ def publish(value: Any, site: JobLocation, to_uri: Callable[[str], str]) -> Any:
 def _published(value: Mapping[str, Any], site: JobLocation, to_uri: Callable[[str], str]) -> CwlObject:
     """A File or Directory for others."""
     kind = value["class"]
-    item = {key: entry for key, entry in value.items() if key not in _DERIVED_FIELDS and entry is not None}
-    _check_name(item.get("basename"), kind)
-    members = item.pop("listing", None)
-    location = item["location"]
+    file = {key: entry for key, entry in value.items() if key not in _DERIVED_FIELDS and entry is not None}
+    _check_name(file.get("basename"), kind)
+    members = file.pop("listing", None)
+    location = file["location"]
     if location.startswith("_:"):
-        del item["location"]
+        del file["location"]
         if kind == "File":
-            item.setdefault("contents", site.literals.get(location, ""))
+            file.setdefault("contents", site.literals.get(location, ""))
         elif members:
-            item["listing"] = [publish(member, site, to_uri) for member in members]
+            file["listing"] = [publish(member, site, to_uri) for member in members]
     elif (path := _path_of(location, kind)) is not None:
-        _locate(item, path, site, to_uri)
+        _locate(file, path, site, to_uri)
     else:
-        _hand_on(item, site, to_uri)
-    if "location" in item:
-        item.pop("contents", None)
-    if item.get("secondaryFiles"):
-        item["secondaryFiles"] = [publish(entry, site, to_uri) for entry in item["secondaryFiles"]]
+        _hand_on(file, site, to_uri)
+    if "location" in file:
+        file.pop("contents", None)
+    if file.get("secondaryFiles"):
+        file["secondaryFiles"] = [publish(entry, site, to_uri) for entry in file["secondaryFiles"]]
     else:
-        item.pop("secondaryFiles", None)
-    return item
+        file.pop("secondaryFiles", None)
+    return file
 
 
 def _check_name(name: Any, kind: str) -> None:
@@ -57,21 +57,21 @@ def _check_name(name: Any, kind: str) -> None:
         raise CwlError(f"the basename of an output is {name!r}, which is not the name of a {kind}")
 
 
-def _hand_on(item: CwlObject, site: JobLocation, to_uri: Callable[[str], str]) -> None:
+def _hand_on(file: CwlObject, site: JobLocation, to_uri: Callable[[str], str]) -> None:
     """An input that is an output, too, keeps its location, unless the job has put something else into its place.
 
     :raises CwlError: it is no input.
     """
-    location = item["location"]
-    item["location"] = canonical(unveil(location))
-    replaced = _replaced(item["location"], site)
+    location = file["location"]
+    file["location"] = canonical(unveil(location))
+    replaced = _replaced(file["location"], site)
     replica = site.path_of(location)
     if replica is None:
         raise CwlError(f"output {percent_decoded(location)} is neither in the output directory nor an input")
     if replaced:
-        _locate(item, replaced, site, to_uri)
-    elif item["class"] == "File":
-        _measured(item, replica, site)
+        _locate(file, replaced, site, to_uri)
+    elif file["class"] == "File":
+        _measured(file, replica, site)
 
 
 def _path_of(location: str, kind: str) -> str | None:
@@ -97,17 +97,17 @@ def _replaced(location: str, site: JobLocation) -> str | None:
     return target if fact is not None and fact.kind != "?" and fact.realpath in (None, target) else None
 
 
-def _measured(item: CwlObject, path: str, site: JobLocation, link: FileFact | None = None) -> None:
+def _measured(file: CwlObject, path: str, site: JobLocation, link: FileFact | None = None) -> None:
     """Size and checksum of an input that is handed on: as it came in, or as seen where it was used."""
-    known = site.inputs.get(item["location"], {})
-    seen = site.facts.files.get(path) or site.facts.files.get(site.targets.get(item["location"], "")) or link
-    for key, fact in (("size", seen and seen.size), ("checksum", seen and seen.checksum)):
-        value = item.get(key) or known.get(key) or fact
+    known = site.inputs.get(file["location"], {})
+    fact = site.facts.files.get(path) or site.facts.files.get(site.targets.get(file["location"], "")) or link
+    for key, measured in (("size", fact and fact.size), ("checksum", fact and fact.checksum)):
+        value = file.get(key) or known.get(key) or measured
         if value is not None:
-            item[key] = value
+            file[key] = value
 
 
-def _locate(item: CwlObject, path: str, site: JobLocation, to_uri: Callable[[str], str]) -> None:
+def _locate(file: CwlObject, path: str, site: JobLocation, to_uri: Callable[[str], str]) -> None:
     """Give an output below outdir its URI, size and checksum; a symbolic link stands for what it points to.
 
     :raises CwlError: it leads out of the output directory and is not an input.
@@ -116,19 +116,19 @@ def _locate(item: CwlObject, path: str, site: JobLocation, to_uri: Callable[[str
     site.fs.refuse_special(path)
     fact = site.fs.stat(path)
     known = None if is_below(real, site.outdir) else site.input_at(real)
-    item["location"] = known or to_uri(real)
+    file["location"] = known or to_uri(real)
     if fact.kind == "d":
         if known is None and _has_links(real, site):
-            del item["location"]
-            item["listing"] = _Members(site, to_uri).of(real, ())
+            del file["location"]
+            file["listing"] = _Members(site, to_uri).of(real, ())
         return
     if known is not None:
-        _measured(item, real, site, fact)
+        _measured(file, real, site, fact)
         return
     refuse_replaced(real, site.facts)
-    item["size"] = fact.size
+    file["size"] = fact.size
     if fact.checksum:
-        item["checksum"] = fact.checksum
+        file["checksum"] = fact.checksum
 
 
 def _has_links(folder: str, site: JobLocation) -> bool:
@@ -195,14 +195,14 @@ class _Members:
         kind = site.fs.stat(path).kind
         if kind == "?":  # a link to nothing, a FIFO: nothing that CWL has a name for
             return None
-        item: CwlObject = {"class": "File" if kind == "f" else "Directory", "location": "", "basename": name}
+        file: CwlObject = {"class": "File" if kind == "f" else "Directory", "location": "", "basename": name}
         real = site.real(path)
         if kind == "d" and is_below(real, site.outdir):
             if any(is_below(folder, real) for folder in above):
                 return None  # a link to a folder that it is in
             if _has_links(real, site):
-                del item["location"]
-                item["listing"] = self.of(real, above)
-                return item
-        _locate(item, path, site, self._to_uri)
-        return item
+                del file["location"]
+                file["listing"] = self.of(real, above)
+                return file
+        _locate(file, path, site, self._to_uri)
+        return file

@@ -173,12 +173,12 @@ class _Tool:
     def _without_locations(self, value: Any) -> Any:
         return map_files(self._without_location, value)
 
-    def _without_location(self, item: CwlObject) -> CwlObject:
-        location = item.get("location")
+    def _without_location(self, file: CwlObject) -> CwlObject:
+        location = file.get("location")
         if isinstance(location, str) and not location.startswith("_:"):
-            item["location"] = len(self.locations)
+            file["location"] = len(self.locations)
             self.locations.append(location)
-        return item
+        return file
 
 
 def _content(value: Any, contents: Mapping[str, str], within: tuple[str, str] | None = None) -> Any:
@@ -193,17 +193,17 @@ def _content(value: Any, contents: Mapping[str, str], within: tuple[str, str] | 
 def _content_of(value: Mapping[str, Any], contents: Mapping[str, str], within: tuple[str, str] | None) -> Any:
     location = value.get("location")
     if not isinstance(location, str):
-        return {key: _content(item, contents, within) for key, item in value.items()}
+        return {key: _content(field, contents, within) for key, field in value.items()}
     if location.startswith("_:"):
         content: Any = None  # a literal: its other fields are all of it
     elif within is not None and location.startswith(within[0] + "/"):
         content = [within[1], location[len(within[0]) :]]
     else:
         content = contents[location]
-    inner = (location, str(content)) if value["class"] == "Directory" and content is not None else None
+    parent = (location, str(content)) if value["class"] == "Directory" and content is not None else None
     fields = {
-        key: _content(item, contents, inner if key == "listing" else None)
-        for key, item in value.items()
+        key: _content(field, contents, parent if key == "listing" else None)
+        for key, field in value.items()
         if key != "location"
     }
     return {"file": content, "fields": fields}

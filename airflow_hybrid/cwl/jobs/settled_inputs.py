@@ -35,32 +35,32 @@ class SettledInputs:
         return with_size(map_files(self._file, value))
 
     def _file(self, value: dict[str, Any]) -> dict[str, Any]:
-        item = with_lists(without_changed_place(value))
-        if is_null_device(item):
-            item = {"class": "File", "basename": posixpath.basename(NULL_DEVICE), "contents": ""}
-        if "location" not in item and "path" in item:
-            item["location"] = item["path"]
+        file = with_lists(without_changed_place(value))
+        if is_null_device(file):
+            file = {"class": "File", "basename": posixpath.basename(NULL_DEVICE), "contents": ""}
+        if "location" not in file and "path" in file:
+            file["location"] = file["path"]
         for field in _RUNTIME_FIELDS:
-            item.pop(field, None)
-        self._locate(item)
-        if not item.get("basename"):
-            item["basename"] = posixpath.basename(Location.parse(item["location"]).path)
-        if "/" in item["basename"] or item["basename"] in (".", ".."):
-            raise CwlError(f"{item['basename']!r} is not the name of a {item['class']}", where=self._step_path)
-        if item["class"] == "File":
-            item["nameroot"], item["nameext"] = posixpath.splitext(item["basename"])
-        return item
+            file.pop(field, None)
+        self._locate(file)
+        if not file.get("basename"):
+            file["basename"] = posixpath.basename(Location.parse(file["location"]).path)
+        if "/" in file["basename"] or file["basename"] in (".", ".."):
+            raise CwlError(f"{file['basename']!r} is not the name of a {file['class']}", where=self._step_path)
+        if file["class"] == "File":
+            file["nameroot"], file["nameext"] = posixpath.splitext(file["basename"])
+        return file
 
-    def _locate(self, item: dict[str, Any]) -> None:
+    def _locate(self, file: dict[str, Any]) -> None:
         """A literal is given a location that cwltool and we know it by; any other location becomes normal."""
-        location = item.get("location")
+        location = file.get("location")
         if location is None or location.startswith("_:"):
-            contents = item.get("contents", "")
-            item["location"] = f"_:literal-{len(self.literals)}"
-            item.setdefault("basename", hashlib.sha1(contents.encode()).hexdigest())
-            self.literals[item["location"]] = contents
+            contents = file.get("contents", "")
+            file["location"] = f"_:literal-{len(self.literals)}"
+            file.setdefault("basename", hashlib.sha1(contents.encode()).hexdigest())
+            self.literals[file["location"]] = contents
             return
         try:
-            item["location"] = normal(location)
+            file["location"] = normal(location)
         except ValueError as error:
             raise CwlError(f"a file cannot be used: {error}", where=self._step_path) from None

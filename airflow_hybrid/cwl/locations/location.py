@@ -31,9 +31,9 @@ class JobLocation(LocationPaths):
         """Give the File and Directory literals in the value of an output's expression a location, by which cwltool
         and this site know them.
         """
-        for item in files(value):
-            if item.get("location") or item.get("path") or _CONTENT[item["class"]] not in item:
+        for file in files(value):
+            if file.get("location") or file.get("path") or _CONTENT[file["class"]] not in file:
                 continue
             location = f"_:output-{len(self.classes)}"
-            cast("dict[str, Any]", item)["location"] = location
-            self.classes[location] = item["class"]
+            cast("dict[str, Any]", file)["location"] = location
+            self.classes[location] = file["class"]

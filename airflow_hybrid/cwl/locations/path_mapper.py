@@ -34,24 +34,24 @@ class LocationPathMapper(PathMapper):
 
     def setup(self, referenced_files: MutableSequence[Any], basedir: str) -> None:
         if not self.separateDirs:
-            for item in self._listed:
-                self.visit(item, self.stagedir, "", copy=bool(item.get("writable")), staged=True)
+            for file in self._listed:
+                self.visit(file, self.stagedir, "", copy=bool(file.get("writable")), staged=True)
             return
-        for item in dedup(referenced_files):
-            if item["location"] in self._pathmap:
+        for file in dedup(referenced_files):
+            if file["location"] in self._pathmap:
                 continue
-            if self._site.inside is None and self._in_place(item, None):
-                self.visit(item, posixpath.dirname(self._site.need_path(item["location"])), "", staged=False)
+            if self._site.inside is None and self._in_place(file, None):
+                self.visit(file, posixpath.dirname(self._site.need_path(file["location"])), "", staged=False)
             else:
-                self.visit(item, self._site.input_dir(), "", staged=True)
+                self.visit(file, self._site.input_dir(), "", staged=True)
 
-    def _in_place(self, item: Mapping[str, Any], folder: str | None) -> bool:
-        if item["location"].startswith("_:"):
+    def _in_place(self, file: Mapping[str, Any], folder: str | None) -> bool:
+        if file["location"].startswith("_:"):
             return False
-        here, name = posixpath.split(self._site.need_path(item["location"]))
-        if name != item["basename"] or (folder is not None and here != folder):
+        here, name = posixpath.split(self._site.need_path(file["location"]))
+        if name != file["basename"] or (folder is not None and here != folder):
             return False
-        return all(self._in_place(other, here) for other in item.get("secondaryFiles", ()))
+        return all(self._in_place(other, here) for other in file.get("secondaryFiles", ()))
 
     def visit(self, obj: Any, stagedir: str, basedir: str, copy: bool = False, staged: bool = False) -> None:
         location = obj["location"]

@@ -127,9 +127,9 @@ class LocationPaths:
         if self.input_at(real) is not None:
             return real
         for known in self.paths.values():
-            seen = self.facts.files.get(known)
-            if seen is not None and seen.realpath and is_below(real, seen.realpath):
-                return known + real[len(seen.realpath) :]
+            input_fact = self.facts.files.get(known)
+            if input_fact is not None and input_fact.realpath and is_below(real, input_fact.realpath):
+                return known + real[len(input_fact.realpath) :]
         raise CwlError(f"output {path} is a symbolic link to {real}, outside the job's output directory")
 
     def need_path(self, location: str) -> str:

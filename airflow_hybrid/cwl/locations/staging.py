@@ -31,23 +31,23 @@ def stage_entries(job: JobBase, site: JobLocation, box: Box | None = None) -> It
                 yield from stage.with_folders(_entry_of(item, site, box, bool(job.inplace_update)))
 
 
-def _entry_of(item: MapperEnt, site: JobLocation, box: Box | None, updates_in_place: bool) -> StageEntry | None:
+def _entry_of(mapped: MapperEnt, site: JobLocation, box: Box | None, updates_in_place: bool) -> StageEntry | None:
     """What is to be made of an entry of cwltool's; None: it is mounted into the container, and nothing is made."""
-    kind = str(item.type)
+    kind = str(mapped.type)
     creates, writable = "Create" in kind, "Writable" in kind
-    literal = creates or item.resolved.startswith("_:")
-    source = None if literal else site.need_path(item.resolved)
-    updated = updates_in_place and _original(item.resolved, site)
+    literal = creates or mapped.resolved.startswith("_:")
+    source = None if literal else site.need_path(mapped.resolved)
+    updated = updates_in_place and _original(mapped.resolved, site)
     copied = writable and not literal and not updated
-    target: str | None = item.target
+    target: str | None = mapped.target
     if box is not None:
-        target = box.place(item.target, None if copied else source, writable, folder=kind.endswith("Directory"))
+        target = box.place(mapped.target, None if copied else source, writable, folder=kind.endswith("Directory"))
         if target is not None and source is not None and not copied:
             source = box.show(source, writable)
     if target is None:
         return None
     if creates:
-        return StageEntry("file", target, None, item.resolved.encode())
+        return StageEntry("file", target, None, mapped.resolved.encode())
     if source is None:
         return StageEntry("mkdir", target)
     return StageEntry("copy" if copied else "link", target, source)

@@ -30,16 +30,16 @@ def clean(value: Any, *, contents: bool = False, listing: bool = False) -> JsonV
     :param listing: keep the listings of Directories that have one (a workflow's input with ``loadListing``).
     """
 
-    def cleaned(item: dict[str, Any]) -> dict[str, Any]:
-        kept = {key: entry for key, entry in with_lists(item).items() if key not in _OF_CWLTOOL}
-        if str(kept.get("location", "")).startswith("_:") or _is_changed(kept, {}):
-            del kept["location"]
-        elif "location" in kept:
+    def cleaned(file: dict[str, Any]) -> dict[str, Any]:
+        fields = {key: entry for key, entry in with_lists(file).items() if key not in _OF_CWLTOOL}
+        if str(fields.get("location", "")).startswith("_:") or _is_changed(fields, {}):
+            del fields["location"]
+        elif "location" in fields:
             if not listing:
-                kept.pop("listing", None)
+                fields.pop("listing", None)
             if not contents:
-                kept.pop("contents", None)
-        return kept
+                fields.pop("contents", None)
+        return fields
 
     return map_files(cleaned, value)
 
@@ -64,11 +64,11 @@ def as_changed(value: Any, members: Mapping[str, frozenset[str]]) -> Any:
     return map_files(lambda item: without_changed_place(item, members), value)
 
 
-def without_changed_place(item: dict[str, Any], members: Mapping[str, frozenset[str]] | None = None) -> dict[str, Any]:
+def without_changed_place(file: dict[str, Any], members: Mapping[str, frozenset[str]] | None = None) -> dict[str, Any]:
     """The same, or, of a Directory whose listing is not what is at its location, one that has none."""
-    if not _is_changed(item, members or {}):
-        return item
-    return {key: entry for key, entry in item.items() if key not in ("location", "path")}
+    if not _is_changed(file, members or {}):
+        return file
+    return {key: entry for key, entry in file.items() if key not in ("location", "path")}
 
 
 def _is_changed(item: Mapping[str, Any], members: Mapping[str, frozenset[str]]) -> bool:
@@ -96,12 +96,12 @@ def named(value: Any) -> Any:
 
 
 def _named(value: dict[str, Any]) -> dict[str, Any]:
-    item = with_lists(value)
-    if not item.get("basename") and "location" in item:
-        item["basename"] = posixpath.basename(Location.parse(item["location"]).path.rstrip("/"))
-    if item["class"] == "File" and "basename" in item:
-        item["nameroot"], item["nameext"] = posixpath.splitext(item["basename"])
-    return item
+    file = with_lists(value)
+    if not file.get("basename") and "location" in file:
+        file["basename"] = posixpath.basename(Location.parse(file["location"]).path.rstrip("/"))
+    if file["class"] == "File" and "basename" in file:
+        file["nameroot"], file["nameext"] = posixpath.splitext(file["basename"])
+    return file
 
 
 def placed_files(value: Any) -> Iterator[Mapping[str, Any]]:
@@ -119,9 +119,9 @@ def _is_somewhere(item: Mapping[str, Any]) -> bool:
 
 def with_size(value: JsonValue) -> JsonValue:
     """Add the size of local Files of a default, for expressions that ask for it."""
-    for item in files(value):
-        path = local_path(str(item.get("location", ""))) if item["class"] == "File" else None
-        if path is not None and "size" not in item:
+    for file in files(value):
+        path = local_path(str(file.get("location", ""))) if file["class"] == "File" else None
+        if path is not None and "size" not in file:
             with contextlib.suppress(OSError):
-                cast("dict[str, Any]", item)["size"] = os.stat(path).st_size
+                cast("dict[str, Any]", file)["size"] = os.stat(path).st_size
     return value

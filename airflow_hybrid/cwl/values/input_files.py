@@ -46,51 +46,51 @@ class InputFiles:
         :raises InputError: a File or Directory is not written as one, or is not there.
         """
         if isinstance(value, list):
-            return [self.located(item) for item in value]
+            return [self.located(entry) for entry in value]
         if not isinstance(value, dict):
             return value
         if isinstance(value.get("class"), list | dict):
             raise self._wrong(f"`class` must be a text, not {value['class']!r}")
         if value.get("class") not in ("File", "Directory"):
-            return {key: self.located(item) for key, item in value.items()}
+            return {key: self.located(entry) for key, entry in value.items()}
         if is_null_device(value):  # an empty file, wherever it is used
             name = value.get("basename") or os.path.basename(NULL_DEVICE)
             return {"class": "File", "basename": name, "contents": ""}
         return self._file(value)
 
     def _file(self, value: CwlObject) -> CwlObject:
-        item = with_lists({key: entry for key, entry in value.items() if entry is not None})
-        self._check_shape(item)
-        location = self._location(item)
-        item.pop("path", None)
+        file = with_lists({key: entry for key, entry in value.items() if entry is not None})
+        self._check_shape(file)
+        location = self._location(file)
+        file.pop("path", None)
         if location is not None:
-            item["location"] = location
-            item.setdefault("basename", os.path.basename(Location.parse(location).path))
+            file["location"] = location
+            file.setdefault("basename", os.path.basename(Location.parse(location).path))
             if self.look:
-                self._check_exists(item)
-        elif "contents" not in item and "listing" not in item:
-            raise self._wrong(f"a {item['class']} needs a location, a path, or its contents")
-        prefix, colon, rest = str(item.get("format", "")).partition(":")
+                self._check_exists(file)
+        elif "contents" not in file and "listing" not in file:
+            raise self._wrong(f"a {file['class']} needs a location, a path, or its contents")
+        prefix, colon, rest = str(file.get("format", "")).partition(":")
         if colon and prefix in self.namespaces:
-            item["format"] = self.namespaces[prefix] + rest
-        return {key: self.located(entry) if isinstance(entry, list | dict) else entry for key, entry in item.items()}
+            file["format"] = self.namespaces[prefix] + rest
+        return {key: self.located(entry) if isinstance(entry, list | dict) else entry for key, entry in file.items()}
 
-    def _check_shape(self, item: CwlObject) -> None:
+    def _check_shape(self, file: CwlObject) -> None:
         """What would otherwise be found out where it is used, and not by a message."""
         for key in _TEXTS:
-            if not isinstance(item.get(key, ""), str):
-                raise self._wrong(f"`{key}` of a {item['class']} must be a text, not {item[key]!r}")
-        name = item.get("basename")
+            if not isinstance(file.get(key, ""), str):
+                raise self._wrong(f"`{key}` of a {file['class']} must be a text, not {file[key]!r}")
+        name = file.get("basename")
         if name is not None and ("/" in name or name in ("", ".", "..")):
-            raise self._wrong(f"`basename` {name!r} is not the name of a {item['class']}")
+            raise self._wrong(f"`basename` {name!r} is not the name of a {file['class']}")
         for key in _LISTS:
-            entries = item.get(key, [])
+            entries = file.get(key, [])
             if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
                 raise self._wrong(f"`{key}` must be a list of Files and Directories, not {entries!r}")
 
-    def _location(self, item: CwlObject) -> str | None:
+    def _location(self, file: CwlObject) -> str | None:
         """The absolute location; None for a literal."""
-        location, path = item.get("location"), item.get("path")
+        location, path = file.get("location"), file.get("path")
         if location is None and path is not None:
             # a path is not percent-encoded, a location is
             location = path if scheme_of(path) in _SCHEMES else percent_encoded(path)
@@ -103,17 +103,17 @@ class InputFiles:
         except ValueError as error:
             raise self._wrong(str(error)) from error
 
-    def _check_exists(self, item: CwlObject) -> None:
-        path = local_path(item["location"])
+    def _check_exists(self, file: CwlObject) -> None:
+        path = local_path(file["location"])
         if path is None:
             return
         try:
             mode = os.stat(path).st_mode
         except (OSError, ValueError) as error:  # ValueError: a character with the number 0
             raise self._wrong(f"{path}: {_reason(error)}") from error
-        right = stat.S_ISDIR(mode) if item["class"] == "Directory" else stat.S_ISREG(mode)
+        right = stat.S_ISDIR(mode) if file["class"] == "Directory" else stat.S_ISREG(mode)
         if not right:
-            raise self._wrong(f"{path} is not a {item['class']}")
+            raise self._wrong(f"{path} is not a {file['class']}")
 
     def _wrong(self, problem: str) -> InputError:
         return InputError(f"input {self.name!r}: {problem}")
@@ -156,23 +156,23 @@ def measure(value: JsonValue, name: str, checksum: bool) -> None:
     :param name: of the input, for messages.
     :raises InputError: a checksum is wrong, or a file cannot be read.
     """
-    for item in files(value, skip=lambda _, key: key == "listing"):
-        path = local_path(item.get("location", "")) if item["class"] == "File" else None
+    for file in files(value, skip=lambda _, key: key == "listing"):
+        path = local_path(file.get("location", "")) if file["class"] == "File" else None
         if path is not None:
-            _measure(cast(CwlObject, item), path, name, checksum)
+            _measure(cast(CwlObject, file), path, name, checksum)
 
 
-def _measure(item: CwlObject, path: str, name: str, checksum: bool) -> None:
+def _measure(file: CwlObject, path: str, name: str, checksum: bool) -> None:
     try:
-        item["size"] = os.stat(path).st_size
+        file["size"] = os.stat(path).st_size
         digest = f"sha1${_sha1(path)}" if checksum else None
     except OSError as error:
         raise InputError(f"input {name!r}: {path}: {_reason(error)}") from error
     if digest is None:
         return
-    if _SHA1.fullmatch(str(item.get("checksum", ""))) and item["checksum"] != digest:
-        raise InputError(f"input {name!r}: the checksum of {path} is {digest}, not {item['checksum']}")
-    item["checksum"] = digest
+    if _SHA1.fullmatch(str(file.get("checksum", ""))) and file["checksum"] != digest:
+        raise InputError(f"input {name!r}: the checksum of {path} is {digest}, not {file['checksum']}")
+    file["checksum"] = digest
 
 
 def _reason(error: OSError | ValueError) -> str:

@@ -45,12 +45,12 @@ def resolve_outputs(
     return {port.name: _linked(port, values, graph.path) for port in graph.outputs if only is None or port.name in only}
 
 
-def scope_inputs(graph: WorkflowGraph, given: Mapping[str, JsonValue]) -> CwlObject:
+def scope_inputs(graph: WorkflowGraph, values: Mapping[str, JsonValue]) -> CwlObject:
     """The inputs that the steps of a (sub-)workflow see: those given, null ones replaced by the port's default."""
     return {
         port.name: with_size(copy.deepcopy(port.default))
-        if given.get(port.name) is None and port.has_default
-        else given.get(port.name)
+        if values.get(port.name) is None and port.has_default
+        else values.get(port.name)
         for port in graph.inputs
     }
 

@@ -48,34 +48,34 @@ class _Names:
         return map_outermost_files(lambda item: self._file_apart(item, holder), value)
 
     def _file_apart(self, value: Mapping[str, Any], holder: str) -> CwlObject:
-        item = dict(value)
-        literal = item["location"].startswith("_:")
+        file = dict(value)
+        literal = file["location"].startswith("_:")
         if not literal:
-            item["location"] = self._spelling(item, holder)
-        inner = item["location"] if literal or item["location"] != value["location"] else ""
-        if item.get("secondaryFiles"):
-            item["secondaryFiles"] = [self.apart(entry, inner) for entry in item["secondaryFiles"]]
-        if literal and item.get("listing"):
-            item["listing"] = [self.apart(entry, inner) for entry in item["listing"]]
-        elif inner:
-            item.pop("listing", None)  # its members are to be listed, where they are asked for, by the new spelling
-        return item
+            file["location"] = self._spelling(file, holder)
+        folder_location = file["location"] if literal or file["location"] != value["location"] else ""
+        if file.get("secondaryFiles"):
+            file["secondaryFiles"] = [self.apart(entry, folder_location) for entry in file["secondaryFiles"]]
+        if literal and file.get("listing"):
+            file["listing"] = [self.apart(entry, folder_location) for entry in file["listing"]]
+        elif folder_location:
+            file.pop("listing", None)  # its members are to be listed, where they are asked for, by the new spelling
+        return file
 
-    def _spelling(self, item: Mapping[str, Any], holder: str) -> str:
-        location = str(item["location"])
+    def _spelling(self, file: Mapping[str, Any], holder: str) -> str:
+        location = str(file["location"])
         known = self._spellings.setdefault(location, {})
-        looks = (holder, _looks(item))
+        looks = (holder, _looks(file))
         if looks not in known:
             parent, slash, name = location.rpartition("/")
-            plain = not known and not self._differs_in_folder(item)
+            plain = not known and not self._differs_in_folder(file)
             known[looks] = location if plain else f"{parent}/{_OTHER}{len(known) + 1}/..{slash}{name}"
         return known[looks]
 
-    def _differs_in_folder(self, item: Mapping[str, Any]) -> bool:
+    def _differs_in_folder(self, file: Mapping[str, Any]) -> bool:
         """Whether a folder among the inputs has this file, with another name or without its secondary files."""
-        location = str(item["location"])
+        location = str(file["location"])
         natural = posixpath.basename(percent_decoded(urlsplit(location).path))
-        if item["basename"] == natural and not item.get("secondaryFiles"):
+        if file["basename"] == natural and not file.get("secondaryFiles"):
             return False
         parent = location
         while "/" in parent:

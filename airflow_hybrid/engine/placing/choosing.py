@@ -189,14 +189,14 @@ class Chooser:
         choice = placement.choose(candidates, job.resources, options.policy)
         return usable[choice.index], choice.reason
 
-    def _candidate(self, job: PendingJob, place: Place, seen: SiteLook, *, by_load: bool) -> placement.Candidate:
+    def _candidate(self, job: PendingJob, place: Place, look: SiteLook, *, by_load: bool) -> placement.Candidate:
         use = use_of(place)
         # what the hybrid file says of a place's cores takes precedence over what the place says
         cores: float | None = place.host.cores
         measured_free: float | None = None
         if cores is None:
-            cores = seen.capacity.cores
-            measured_free = seen.capacity.free_cores if by_load else None
+            cores = look.capacity.cores
+            measured_free = look.capacity.free_cores if by_load else None
         free_cores = None
         if cores is not None:
             free_cores = cores - use.cores
@@ -209,11 +209,11 @@ class Chooser:
             bytes_per_s=self._bytes_per_s(job, place),
             cores=cores,
             free_cores=free_cores,
-            memory_mib=seen.capacity.memory_mib,
+            memory_mib=look.capacity.memory_mib,
             taken_cores=use.cores,
             jobs=use.jobs,
             max_jobs=place.options.get("maxConcurrentJobs"),
-            wait_s=_wait_s(job, seen, free_cores),
+            wait_s=_wait_s(job, look, free_cores),
             price=place.price,
             service=place.target.service,
         )
@@ -267,8 +267,8 @@ class Chooser:
         await asyncio.gather(*(write(i, place) for i, place in enumerate(options.places) if place.down is None))
 
 
-def _wait_s(job: PendingJob, seen: SiteLook, free_cores: float | None) -> float | None:
+def _wait_s(job: PendingJob, look: SiteLook, free_cores: float | None) -> float | None:
     """How long the job would wait, by the site's estimate; on a host with room for it, not at all."""
-    if seen.wait_s is not None or not seen.on_host or free_cores is None:
-        return seen.wait_s
+    if look.wait_s is not None or not look.on_host or free_cores is None:
+        return look.wait_s
     return 0.0 if free_cores >= job.resources.all_cores else None

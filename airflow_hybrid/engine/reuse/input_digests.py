@@ -41,11 +41,11 @@ class InputDigests:
 
     async def as_said(self, jobs: Sequence[PendingJob]) -> set[str]:
         """Keys of the jobs whose input files have the checksums that they are said to have."""
-        said: dict[str, str] = {}
+        recorded: dict[str, str] = {}
         for job in jobs:
-            said.update(claimed(job))
-        seen = await self.now(said, [])
-        wrong = {location for location, digest in said.items() if seen.get(location) != digest}
+            recorded.update(claimed(job))
+        seen = await self.now(recorded, [])
+        wrong = {location for location, digest in recorded.items() if seen.get(location) != digest}
         return {job.key for job in jobs if not wrong & claimed(job).keys()}
 
     async def unchanged(self, jobs: Sequence[PendingJob], contents: Mapping[str, Mapping[str, str]]) -> set[str]:

@@ -99,10 +99,10 @@ class Reuse:
         document = document_asks(job)
         if document is False:
             return False
-        said = [bind(self.context.spec.bindings, job.step_path).reuse]
-        said += [deployment.reuse for deployment in self._deployments(place)]
-        said += [self.context.spec.reuse_asked, document]
-        return next((answer for answer in said if answer is not None), False)
+        answers = [bind(self.context.spec.bindings, job.step_path).reuse]
+        answers += [deployment.reuse for deployment in self._deployments(place)]
+        answers += [self.context.spec.reuse_asked, document]
+        return next((answer for answer in answers if answer is not None), False)
 
     def _deployments(self, place: Place) -> list[Deployment]:
         """The place's deployment, and those that it works inside of."""
@@ -133,7 +133,7 @@ class Reuse:
         digests = await self.inputs.unsaid(jobs)
 
         def look_at_jobs() -> dict[str, tuple[Mapping[str, str], JobPaths, Outside]]:
-            seen: dict[str, tuple[Mapping[str, str], JobPaths, Outside]] = {}
+            looks: dict[str, tuple[Mapping[str, str], JobPaths, Outside]] = {}
             for job in jobs:
                 contents = self.inputs.contents(job, digests)
                 if contents is None:
@@ -141,8 +141,8 @@ class Reuse:
                 paths = paths_of(job, contents)
                 outside = outside_of(scripts[job.key], paths)
                 if outside is not None:
-                    seen[job.key] = contents, paths, outside
-            return seen
+                    looks[job.key] = contents, paths, outside
+            return looks
 
         seen = await in_cwl_thread(look_at_jobs)
         outsides = {name: outside for name, (_, _, outside) in seen.items()}
@@ -176,14 +176,14 @@ class Reuse:
     def _settings(self, place: Place, step_path: str) -> JsonValue:
         """What the hybrid file says of the place: its template and native options, its containers, its deployments."""
         section = bind(self.context.spec.bindings, step_path).containers
-        said: list[Any] = [
+        settings: list[Any] = [
             place.target.service,
             place.target.locations,
             place.options,
             repr(place.containers if section is None else section),
             [[deployment.type, deployment.config, deployment.templates] for deployment in self._deployments(place)],
         ]
-        return json.loads(json.dumps(said, sort_keys=True, default=repr))
+        return json.loads(json.dumps(settings, sort_keys=True, default=repr))
 
     # --- what there is ----------------------------------------------------------------------------------------------
 

@@ -37,21 +37,21 @@ def described(value: CwlObject, place: Place, task: str) -> dict[str, Any] | Non
     files: list[tuple[str, int, str]] = []
     trees: list[tuple[str, str]] = []
 
-    def with_path(item: CwlObject) -> CwlObject:
-        if "location" not in item:
-            return item
-        ref = FileRef.parse(item.pop("location"))
+    def with_path(file: CwlObject) -> CwlObject:
+        if "location" not in file:
+            return file
+        ref = FileRef.parse(file.pop("location"))
         if (ref.deployment, ref.location) != (place.host.deployment, place.host.location):
             raise ValueError("an output is elsewhere")
-        if item["class"] == "File":
-            files.append((ref.path, int(item["size"]), str(item["checksum"])))
+        if file["class"] == "File":
+            files.append((ref.path, int(file["size"]), str(file["checksum"])))
         else:
             digest = tree_digest(place.facts, ref.path)
             if digest is None:
                 raise ValueError("not all of a folder is known")
             trees.append((ref.path, digest))
-        item["path"] = ref.path
-        return item
+        file["path"] = ref.path
+        return file
 
     try:
         return {"outputs": walking.map_files(with_path, value), "files": files, "trees": trees, "task": task}

@@ -9,11 +9,11 @@ from typing import Any, BinaryIO
 
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, FileRef, JsonValue
 
-Item = dict[str, Any]
+CwlFile = dict[str, Any]
 """a CWL File or Directory"""
 
 
-def entry_of(name: str, uri: str, is_folder: bool) -> Item:
+def entry_of(name: str, uri: str, is_folder: bool) -> CwlFile:
     """A member of a folder as a CWL object."""
     # JSON has no name that is not UTF-8: the location has its bytes, the basename is only to be read
     shown = os.fsencode(name).decode(errors="replace")
@@ -32,25 +32,25 @@ def listing_of(folder: str, around: frozenset[tuple[int, int]]) -> list[JsonValu
             status = member.stat()
         except FileNotFoundError:
             continue  # a link that leads nowhere
-        item = entry_of(member.name, FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, member.path).uri, member.is_dir())
+        file = entry_of(member.name, FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, member.path).uri, member.is_dir())
         if member.is_dir():
             if (status.st_dev, status.st_ino) in around:
                 continue
-            item["listing"] = listing_of(member.path, around)
+            file["listing"] = listing_of(member.path, around)
         elif member.is_file():
-            measure(item, member.path)
+            measure(file, member.path)
         else:
             continue  # a FIFO or the like is no File
-        members.append(item)
+        members.append(file)
     return members
 
 
-def measure(item: Item, path: str) -> None:
+def measure(file: CwlFile, path: str) -> None:
     """Say of a File its size and, where it has none yet, its checksum."""
-    if "checksum" not in item:
-        with open(path, "rb") as file:
-            item["checksum"] = f"sha1${_sha1(file)}"
-    item["size"] = os.path.getsize(path)
+    if "checksum" not in file:
+        with open(path, "rb") as stream:
+            file["checksum"] = f"sha1${_sha1(stream)}"
+    file["size"] = os.path.getsize(path)
 
 
 def _sha1(file: BinaryIO) -> str:

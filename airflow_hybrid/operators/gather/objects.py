@@ -22,7 +22,7 @@ from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, Fi
 from airflow_hybrid.operators.gather.existing import FAIL, REPLACE
 from airflow_hybrid.operators.gather.outdir import numbered
 from airflow_hybrid.operators.gather.record import RECORD
-from airflow_hybrid.operators.gather.renamed import OtherName, warn
+from airflow_hybrid.operators.gather.renamed import RenamedOutput, warn
 from airflow_hybrid.operators.gather.rules import OutputRules
 from airflow_hybrid.printable import redacted
 
@@ -52,12 +52,12 @@ def upload(
         is_inside = uri == prefix or uri.startswith(f"{prefix}/")
         return store.url + uri[len(prefix) :] if is_inside else uri
 
-    def relocate(item: JsonValue) -> JsonValue:
-        if isinstance(item, dict):
-            return {key: relocate(inner) for key, inner in item.items()}
-        if isinstance(item, list):
-            return [relocate(inner) for inner in item]
-        return in_store(item) if isinstance(item, str) else item
+    def relocate(value: JsonValue) -> JsonValue:
+        if isinstance(value, dict):
+            return {key: relocate(entry) for key, entry in value.items()}
+        if isinstance(value, list):
+            return [relocate(entry) for entry in value]
+        return in_store(value) if isinstance(value, str) else value
 
     relocated: CwlObject = relocate(value)
     return relocated, [replace(entry, destination=redacted(in_store(entry.destination))) for entry in lineage]
@@ -73,7 +73,7 @@ class _Store:
     def __init__(self, url: str, rules: OutputRules) -> None:
         self.url = url
         self._rules = rules
-        self.renamed: list[OtherName] = []
+        self.renamed: list[RenamedOutput] = []
         self._inputs: set[str] | None = None
         self._placed: set[str] = set()
         self._changed = False
@@ -130,7 +130,7 @@ class _Store:
             if name not in self._placed and name != RECORD and self._has_room(name, source)
         )
         if candidate != key:
-            self.renamed.append(OtherName(redacted(f"{self.url}/{key}"), candidate, is_twin=key in self._placed))
+            self.renamed.append(RenamedOutput(redacted(f"{self.url}/{key}"), candidate, is_twin=key in self._placed))
         target = self._at(candidate)
         self._placed.add(candidate)
         try:

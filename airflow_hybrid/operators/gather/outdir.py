@@ -20,7 +20,7 @@ from airflow_hybrid.errors import TransferError
 from airflow_hybrid.operators.gather.existing import FAIL, REPLACE
 from airflow_hybrid.operators.gather.kept import Kept
 from airflow_hybrid.operators.gather.record import RECORD, Record
-from airflow_hybrid.operators.gather.renamed import OtherName
+from airflow_hybrid.operators.gather.renamed import RenamedOutput
 from airflow_hybrid.operators.gather.rules import OutputRules
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -54,7 +54,7 @@ class Outdir:
         self.log = rules.log
         self._kept = Kept(rules.inputs, path)
         self._placed: set[str] = set()
-        self.renamed: list[OtherName] = []
+        self.renamed: list[RenamedOutput] = []
         self.number = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             self.record = Record(self.number, path)
@@ -206,7 +206,7 @@ class Outdir:
         """Note what has come to ``path``, and whether it wanted another name."""
         wanted = posixpath.join(above, name)
         if path != wanted:
-            self.renamed.append(OtherName(f"{self.path}/{wanted}", path, is_twin=wanted in self._placed))
+            self.renamed.append(RenamedOutput(f"{self.path}/{wanted}", path, is_twin=wanted in self._placed))
         return path
 
     def _tidy(self, now: set[str]) -> None:

@@ -16,9 +16,9 @@ from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
 from airflow_hybrid.model.walking import outermost_files
 from airflow_hybrid.operators.gather.copies import copy_file, copy_folder
-from airflow_hybrid.operators.gather.listing import Item, entry_of, listing_of, measure
+from airflow_hybrid.operators.gather.listing import CwlFile, entry_of, listing_of, measure
 from airflow_hybrid.operators.gather.outdir import Merged, Outdir, numbered
-from airflow_hybrid.operators.gather.renamed import OtherName, warn
+from airflow_hybrid.operators.gather.renamed import RenamedOutput, warn
 from airflow_hybrid.sites.files.mover import StageRequest
 from airflow_hybrid.sites.files.nofollow import opened
 from airflow_hybrid.sites.hosts.base import Host
@@ -54,23 +54,23 @@ class Plan:
         """by ``id`` of an item: its path in the tree that is put together"""
         self._there: dict[int, str] = {}
         """by ``id`` of an item that is in ``outdir`` already: its absolute path"""
-        self._near: list[tuple[FileRef, str, Item]] = []
-        self._far: list[tuple[str, Item]] = []
+        self._near: list[tuple[FileRef, str, CwlFile]] = []
+        self._far: list[tuple[str, CwlFile]] = []
         self._ordered: set[str] = set()
-        self._literals: list[tuple[str, Item]] = []
-        self._renamed: list[OtherName] = []
+        self._literals: list[tuple[str, CwlFile]] = []
+        self._renamed: list[RenamedOutput] = []
         """``given`` is a path in the tree"""
-        for item in outermost_files(self.value):
-            self._place(cast(Item, item), "")
+        for file in outermost_files(self.value):
+            self._place(cast(CwlFile, file), "")
 
     @property
     def is_empty(self) -> bool:
         """Whether everything is there already, or there is nothing."""
         return not self._near and not self._far and not self._literals
 
-    def _place(self, item: Item, into: str) -> None:
+    def _place(self, file: CwlFile, into: str) -> None:
         """Give ``item`` its place in the folder ``into``; secondary files stay beside their primary."""
-        group = list(_with_secondaries(item))
+        group = list(_with_secondaries(file))
         wishes = []
         for member in group:
             name = str(member.get("basename") or posixpath.basename(str(member.get("location"))))
@@ -100,45 +100,45 @@ class Plan:
             return
         wish, path = next((pair for pair in renamed if not self._names.has_room(pair[0], 1)), renamed[0])
         wanted = posixpath.join(self._outdir.path, wish.path)
-        self._renamed.append(OtherName(wanted, path, is_twin=self._names.is_taken(wish.path)))
+        self._renamed.append(RenamedOutput(wanted, path, is_twin=self._names.is_taken(wish.path)))
 
     def warn_of_other_names(self, merged: Merged) -> None:
         """Say of each output that has another name than it wanted which one it has, and why."""
-        renamed = [replace(other, given=merged.paths[other.given]) for other in self._renamed]
-        said = {other.given for other in renamed}
-        renamed += [other for other in self._outdir.renamed if other.given not in said]
+        renamed = [replace(other, actual=merged.paths[other.actual]) for other in self._renamed]
+        actual_names = {other.actual for other in renamed}
+        renamed += [other for other in self._outdir.renamed if other.actual not in actual_names]
         warn(renamed, self._outdir.log)
 
-    def _is_there(self, item: Item, path: str) -> bool:
+    def _is_there(self, file: CwlFile, path: str) -> bool:
         """Whether an output is, under its own name, what is in ``outdir``: an input that was handed on."""
-        ref = None if _is_literal(item) else here(str(item["location"]), self._deployments)
+        ref = None if _is_literal(file) else here(str(file["location"]), self._deployments)
         if ref is None:
             return False
         try:
-            source = _stat(ref.path, folder=item["class"] == "Directory")
+            source = _stat(ref.path, folder=file["class"] == "Directory")
         except FileNotFoundError:
             return False
-        if item["class"] == "Directory" and (source.st_dev, source.st_ino) == self._outdir.identity:
-            self._there[id(item)] = self._outdir.path
+        if file["class"] == "Directory" and (source.st_dev, source.st_ino) == self._outdir.identity:
+            self._there[id(file)] = self._outdir.path
             return True
         target = self._outdir.look(path, follow=True)
         if target is None or not os.path.samestat(source, target):
             return False
-        self._there[id(item)] = posixpath.join(self._outdir.path, path)
-        self._names.keep(path, str(item["location"]))
+        self._there[id(file)] = posixpath.join(self._outdir.path, path)
+        self._names.keep(path, str(file["location"]))
         return True
 
-    def _order(self, item: Item, path: str) -> None:
-        if _is_literal(item):
-            self._literals.append((path, item))
-            for member in item.get("listing") or []:
+    def _order(self, file: CwlFile, path: str) -> None:
+        if _is_literal(file):
+            self._literals.append((path, file))
+            for member in file.get("listing") or []:
                 self._place(member, path)
             return
-        ref = here(str(item["location"]), self._deployments)
+        ref = here(str(file["location"]), self._deployments)
         if ref is not None:
-            self._near.append((ref, path, item))
+            self._near.append((ref, path, file))
         else:
-            self._far.append((path, item))
+            self._far.append((path, file))
 
     # --- putting it together ------------------------------------------------------------------------------------------
 
@@ -148,27 +148,27 @@ class Plan:
         :raises TransferError: something cannot be copied, or was changed after it was produced.
         """
         os.makedirs(tree)
-        for path, item in self._literals:
+        for path, file in self._literals:
             target = Path(tree, path)
-            if item["class"] == "Directory":
+            if file["class"] == "Directory":
                 target.mkdir(parents=True, exist_ok=True)
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_text(str(item.pop("contents", "")), encoding="utf-8")
+                target.write_text(str(file.pop("contents", "")), encoding="utf-8")
         lineage = []
-        for ref, path, item in self._near:
+        for ref, path, file in self._near:
             target = Path(tree, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             uri = self._uri(path)
-            if item["class"] == "Directory":
+            if file["class"] == "Directory":
                 lineage.append(copy_folder(ref, str(target), uri, self._outdir.identity))
             else:
-                lineage.append(copy_file(ref, str(target), uri, item.get("checksum")))
+                lineage.append(copy_file(ref, str(target), uri, file.get("checksum")))
         return lineage
 
     def requests(self, host: Host, tree: str) -> list[StageRequest]:
         """What has to be brought to ``tree`` from other machines."""
-        return [StageRequest.of(item, host, posixpath.join(tree, path)) for path, item in self._far]
+        return [StageRequest.of(file, host, posixpath.join(tree, path)) for path, file in self._far]
 
     def _uri(self, path: str) -> str:
         return FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, posixpath.join(self._outdir.path, path)).uri
@@ -184,43 +184,43 @@ class Plan:
 
         :param merged: where the tree's members have come to.
         """
-        literals = {id(item) for _, item in self._literals}
+        literals = {id(file) for _, file in self._literals}
 
-        def describe(item: Item) -> None:
-            for secondary in item.get("secondaryFiles") or []:
+        def describe(file: CwlFile) -> None:
+            for secondary in file.get("secondaryFiles") or []:
                 describe(secondary)
-            if id(item) in self._there:
-                there = self._there[id(item)]
-                item["location"] = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, there).uri
-                if item["class"] == "Directory":
-                    item["listing"] = listing_of(there, frozenset())
+            if id(file) in self._there:
+                there = self._there[id(file)]
+                file["location"] = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, there).uri
+                if file["class"] == "Directory":
+                    file["listing"] = listing_of(there, frozenset())
                 else:
-                    measure(item, there)
+                    measure(file, there)
                 return
-            path = self._paths[id(item)]
-            item["location"] = self.uri_of(merged, path)
-            if item["class"] == "File":
-                measure(item, posixpath.join(self._outdir.path, merged.paths[path]))
-            elif id(item) in literals:
-                for member in item.get("listing") or []:
+            path = self._paths[id(file)]
+            file["location"] = self.uri_of(merged, path)
+            if file["class"] == "File":
+                measure(file, posixpath.join(self._outdir.path, merged.paths[path]))
+            elif id(file) in literals:
+                for member in file.get("listing") or []:
                     describe(member)
             else:
-                item["listing"] = self._members(merged, path)
+                file["listing"] = self._members(merged, path)
 
-        for item in outermost_files(self.value):
-            describe(cast(Item, item))
+        for file in outermost_files(self.value):
+            describe(cast(CwlFile, file))
 
     def _members(self, merged: Merged, path: str) -> list[JsonValue]:
         """What is in a folder that was brought: not what was in the folder that it was merged into."""
         members: list[JsonValue] = []
         for name, is_folder in merged.members[path]:
-            inner = posixpath.join(path, name)
-            item = entry_of(name, self.uri_of(merged, inner), is_folder)
+            inner_path = posixpath.join(path, name)
+            file = entry_of(name, self.uri_of(merged, inner_path), is_folder)
             if is_folder:
-                item["listing"] = self._members(merged, inner)
+                file["listing"] = self._members(merged, inner_path)
             else:
-                measure(item, posixpath.join(self._outdir.path, merged.paths[inner]))
-            members.append(item)
+                measure(file, posixpath.join(self._outdir.path, merged.paths[inner_path]))
+            members.append(file)
         return members
 
 
@@ -292,13 +292,13 @@ def _stat(path: str, *, folder: bool) -> os.stat_result:
         return os.fstat(number)
 
 
-def _with_secondaries(item: Item) -> Iterator[Item]:
-    yield item
-    for secondary in item.get("secondaryFiles") or []:
+def _with_secondaries(file: CwlFile) -> Iterator[CwlFile]:
+    yield file
+    for secondary in file.get("secondaryFiles") or []:
         yield from _with_secondaries(secondary)
 
 
-def _is_literal(item: Mapping[str, Any]) -> bool:
+def _is_literal(file: Mapping[str, Any]) -> bool:
     """Whether a File or Directory exists as a value only."""
-    source = item.get("location")
+    source = file.get("location")
     return source is None or str(source).startswith("_:")

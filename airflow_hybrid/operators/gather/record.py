@@ -82,15 +82,15 @@ class Record:
             os.close(file)
             raise self._foreign()
         with os.fdopen(file, "rb") as stream:
-            header, *rest = stream.read().split(b"\n")
+            header, *texts = stream.read().split(b"\n")
         if header and header.decode(errors="replace") != _HEADER:
             raise self._foreign()
         self.lines = {}
-        for text in rest[:-1]:  # what follows the last line break was cut off by a kill
+        for text in texts[:-1]:  # what follows the last line break was cut off by a kill
             line = _line(text)
             if line is not None and _is_below(line.path):
                 self.lines[line.path] = line
-        return len(rest)
+        return len(texts)
 
     def _foreign(self) -> TransferError:
         return TransferError(f"{self._shown} is not a record of airflow_hybrid", hint="move it away", retryable=False)

@@ -14,7 +14,7 @@ MOST_WARNINGS = 20
 
 
 @dataclass(frozen=True)
-class OtherName:
+class RenamedOutput:
     """An output that has another name than it wanted.
 
     :ivar wanted: path or URL of the name that it wanted; ``given``: of the one that it has.
@@ -22,14 +22,14 @@ class OtherName:
     """
 
     wanted: str
-    given: str
+    actual: str
     is_twin: bool
 
 
-def warn(renamed: Sequence[OtherName], log: Logger) -> None:
+def warn(renamed: Sequence[RenamedOutput], log: Logger) -> None:
     """One warning for each, and one that counts those that would be too many."""
     for other in renamed[:MOST_WARNINGS]:
-        name = printable(posixpath.basename(other.given))
+        name = printable(posixpath.basename(other.actual))
         if other.is_twin:
             log.warning("%s is another output of this run: this output is %s", printable(other.wanted), name)
         else:
