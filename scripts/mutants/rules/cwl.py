@@ -9,14 +9,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "secondaryFiles: the order in which they are declared",
         "cwl/jobs/outputs.py",
-        'publish(entry, site, to_uri) for entry in item["secondaryFiles"]]',
-        'publish(entry, site, to_uri) for entry in reversed(item["secondaryFiles"])]',
+        'publish(entry, site, to_uri) for entry in file["secondaryFiles"]]',
+        'publish(entry, site, to_uri) for entry in reversed(file["secondaryFiles"])]',
         "tests/unit/cwl/jobs/test_job_outputs.py",
     ),
     Mutant(
         "secondaryFiles: beside their primary file",
         "cwl/locations/path_mapper.py",
-        'return all(self._in_place(other, here) for other in item.get("secondaryFiles", ()))',
+        'return all(self._in_place(other, here) for other in file.get("secondaryFiles", ()))',
         "return True",
         "tests/unit/cwl/jobs/test_job_inputs.py",
     ),

@@ -44,8 +44,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "reuse: it has to be asked for",
         "engine/reuse/outputs.py",
-        "next((answer for answer in said if answer is not None), False)",
-        "next((answer for answer in said if answer is not None), True)",
+        "next((answer for answer in answers if answer is not None), False)",
+        "next((answer for answer in answers if answer is not None), True)",
         "tests/unit/engine/reuse/test_reuse.py::test_outputs_are_reused_where_it_is_asked_for",
     ),
     Mutant(
