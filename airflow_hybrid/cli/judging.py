@@ -141,11 +141,11 @@ def _users(hybrid: HybridFile, document: Document) -> Iterator[ConfigError]:
         try:
             account = pwd.getpwnam(user)
         except KeyError:
-            hint = "make the user on every machine that runs Airflow's workers and triggerers, or name another one"
+            hint = "create the user on every machine that runs Airflow's workers and triggerers, or name another one"
             yield ConfigError(f"there is no user {user!r} on this machine", where=where, hint=hint)
             continue
         if account.pw_uid == 0:
-            message = f"the user {user!r} is root by another name: `run_as` is for one with fewer rights"
+            message = f"the user {user!r} is root by another name: `run_as` needs a user with fewer rights"
             yield ConfigError(message, where=where, hint="name another user")
 
 

@@ -60,7 +60,7 @@ class Submission:
     @property
     def cores(self) -> int | None:
         """Whole cores that a job asks for (each of its processes, if it has several); None if it does not say."""
-        return whole(self.resources.cores) if "cores" in self.resources.explicit else None
+        return whole_cores(self.resources.cores) if "cores" in self.resources.explicit else None
 
     @property
     def processes(self) -> int:
@@ -298,7 +298,7 @@ def fill(
     values.update(
         job_name=submission.name,
         jobs=submission.jobs,
-        cores=whole(submission.resources.cores),
+        cores=whole_cores(submission.resources.cores),
         memory_mib=submission.resources.ram_mib,
         walltime_s=submission.walltime_s,
         **names,
@@ -324,6 +324,6 @@ def interpreter(script: str) -> list[str]:
     return first[2:].split(None, 1) if first.startswith("#!") and first[2:].strip() else ["/bin/sh"]
 
 
-def whole(number: float) -> int:
+def whole_cores(number: float) -> int:
     """Round up: schedulers give out whole cores."""
     return max(1, -(-int(number * 1000) // 1000))

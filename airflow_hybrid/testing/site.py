@@ -109,10 +109,10 @@ class Site:
         """The reply to the next command is lost after it was done; what it gives says how many were lost."""
         lost: list[str] = []
         host = self.queue.host  # which may be more than the place: one that answers questions, too
-        whole = host.run
+        full_run = host.run
 
         async def run(command: str, **options: Any) -> CommandResult:
-            result = await whole(command, **options)
+            result = await full_run(command, **options)
             if not lost:
                 lost.append(result.command)
                 raise HostUnreachableError("the connection was lost while a command ran", where=self.host.title)
@@ -122,7 +122,7 @@ class Site:
         try:
             yield lost
         finally:
-            host.run = whole  # type: ignore[method-assign]
+            host.run = full_run  # type: ignore[method-assign]
 
 
 @contextlib.asynccontextmanager

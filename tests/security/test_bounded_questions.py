@@ -111,7 +111,7 @@ async def test_each_question_has_a_limit_of_its_own(
     said = str(error.value).replace(str(tmp_path), "@")
     assert re.sub("-[0-9a-f]{12}:", "-#:", said) == (
         f"hpc (login): {label}: the answer is longer than {limit} bytes: the command was ended"
-        "\n  -> such an answer is not of the site's usual programs: see what the command is there"
+        "\n  -> the usual programs do not print that much: check which program the command is there"
     )
 
 
@@ -119,8 +119,7 @@ async def test_a_question_about_paths_is_bounded_by_their_number(tmp_path: Path)
     with pytest.raises(AnswerTooLongError) as error:
         await probe_files(endless(), str(tmp_path))
     assert str(error.value).split("\n")[0] == (
-        "hpc (login): there are too many files: what is to be known of them takes more than"
-        f" {4 * MIB + 1000 * 8192} bytes"
+        f"hpc (login): there are too many files: the answer about them takes more than {4 * MIB + 1000 * 8192} bytes"
     )
 
 

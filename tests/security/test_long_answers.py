@@ -24,7 +24,7 @@ from airflow_hybrid.sites.hosts.ssh.host import SshHost
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
 from tests import needs
 
-HINT = "\n  -> such an answer is not of the site's usual programs: see what the command is there"
+HINT = "\n  -> the usual programs do not print that much: check which program the command is there"
 
 
 @pytest.mark.parametrize("command", ["cat /dev/zero", "cat /dev/zero >&2", "yes"])
@@ -96,8 +96,8 @@ async def test_too_many_files_are_an_error_that_says_what_to_do(
     with pytest.raises(AnswerTooLongError) as error:
         await probe.facts(host, trees=[f"{tmp_path}/out"])
     assert str(error.value) == (
-        "local (localhost): there are too many files: what is to be known of them takes more than 10000 bytes"
-        "\n  -> let the job pack them (tar), and write what is no output to its temporary folder (TMPDIR)"
+        "local (localhost): there are too many files: the answer about them takes more than 10000 bytes"
+        "\n  -> let the job pack them (tar), and write what is not an output to its temporary folder (TMPDIR)"
     )
     assert not error.value.retryable
 

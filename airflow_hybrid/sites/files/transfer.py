@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from airflow_hybrid.errors import HostUnreachableError
 from airflow_hybrid.printable import readable
 from airflow_hybrid.sites.files.scripts import parse_receive
-from airflow_hybrid.sites.hosts.base import CommandResult, Host, end_of, whole
+from airflow_hybrid.sites.hosts.base import CommandResult, Host, read_all, read_end
 from airflow_hybrid.sites.hosts.local import LocalHost, clean_environment
 from airflow_hybrid.sites.hosts.ssh.shell import MARKER, argument_line, piped
 
@@ -86,9 +86,9 @@ async def _pipe(left: Sequence[str], right: Sequence[str]) -> Ended:
         sender, receiver = processes
         assert sender.stderr is not None and receiver.stdout is not None and receiver.stderr is not None
         sender_error, answer, receiver_error, *_ = await asyncio.gather(
-            end_of(sender.stderr.read),
-            whole(receiver.stdout.read, "receipt of files"),
-            end_of(receiver.stderr.read),
+            read_end(sender.stderr.read),
+            read_all(receiver.stdout.read, "receipt of files"),
+            read_end(receiver.stderr.read),
             sender.wait(),
             receiver.wait(),
         )

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Airflow Connections, read in whatever process a connector works."""
+"""Reads Airflow Connections, in any process in which connectors work."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from airflow_hybrid.errors import ConfigError
 
 
 async def read_connection(conn_id: str, conn_type: str, options: str = "") -> Any:
-    """The Connection, by the asynchronous API in the triggerer and in a thread anywhere else.
+    """Read a Connection: through the asynchronous API in the triggerer, in a thread anywhere else.
 
     In the triggerer the synchronous API would block all triggers (or fail); in a worker the asynchronous one would
-    tie the supervisor's socket to this event loop.
+    bind the supervisor's socket to this event loop.
 
-    :param options: of ``airflow connections add``, for the message.
-    :raises ConfigError: there is none of that name.
+    :param options: options of ``airflow connections add``, for the message.
+    :raises ConfigError: there is no Connection of that name.
     """
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException

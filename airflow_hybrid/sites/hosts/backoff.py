@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Pauses between attempts, which grow."""
+"""Growing pauses between attempts."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import time
 class Backoff:
     """The pauses between attempts at something.
 
-    Where only the time ends the attempts::
+    If the attempts end only when the time is up::
 
         async for _ in Backoff(1.0, 30.0, limit_s=600.0):
             if await is_ready():
                 return
         raise SiteError("not ready within 600 s")
 
-    Where they end otherwise, ``while True`` with :meth:`pause` at its end.
+    Otherwise, use ``while True`` with :meth:`pause` at its end.
 
     :param first_s: the first pause.
-    :param most_s: the longest one.
-    :param factor: by how much each is longer than the one before.
-    :param spread: the part of a pause by which it is longer or shorter at random, so that many do not try together.
-    :param limit_s: an attempt that ends later than this after now is the last one.
-    :ivar next_s: the next pause, without what is added at random.
+    :param most_s: the longest pause.
+    :param factor: by how much each pause is longer than the one before.
+    :param spread: the random part of a pause, so that many processes do not try at the same moment.
+    :param limit_s: after this time no further attempt begins.
+    :ivar next_s: the next pause, without its random part.
     """
 
     def __init__(
@@ -45,14 +45,14 @@ class Backoff:
         await asyncio.sleep(pause_s)
 
     def reset(self) -> None:
-        """An attempt was good: the next pause is short again."""
+        """An attempt succeeded: the next pause is short again."""
         self.next_s = self._first_s
 
     def __aiter__(self) -> Backoff:
         return self
 
     async def __anext__(self) -> int:
-        """Number of the attempt that begins now; the first is 1."""
+        """The number of the attempt that begins now, from 1."""
         if self._number > 0:
             if time.monotonic() > self._until:
                 raise StopAsyncIteration

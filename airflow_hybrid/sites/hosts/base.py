@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Host access: what every place that can run a command and hold files must be able to do.
+"""The interface of a host: something that runs commands and holds files.
 
-A :class:`Host` is one *location*: commands go in as shell text, bytes go in and out as streams. Which scheduler
-runs the jobs there is somebody else's business (:mod:`airflow_hybrid.schedulers`), so Slurm over SSH needs no class.
+A :class:`Host` is one *location*: commands go in as shell text, bytes go in and out as streams. It does not know which
+scheduler runs the jobs there (:mod:`airflow_hybrid.schedulers`), so Slurm over SSH needs no class.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from airflow_hybrid.printable import readable
 DEFAULT_TIMEOUT_S = 120.0
 CHUNK_BYTES = 1 << 20
 ANSWER_BYTES = 4 << 20
-"""the most that a command may print, on stdout and on stderr, where nobody says another limit: :func:`answer_bytes`"""
+"""how much a command may print on stdout, and on stderr, unless another limit is set: :func:`answers_up_to`"""
 MOST_ANSWER_BYTES = 512 << 20
-"""the most that any command may print, whatever was asked"""
+"""the highest limit for any command"""
 JOB_BYTES = 2 << 10
-"""of an answer, for each job that is asked about: ids, states, nodes and reasons, of some restarts"""
+"""limit of an answer per job that is asked about: ids, states, nodes and reasons, of several restarts"""
 PATH_BYTES = 8 << 10
-"""of an answer, for each path that is asked about: the longest path, and a complaint that names it"""
+"""limit of an answer per path that is asked about: the longest path, and an error message that names it"""
 TASK_BYTES = 16 << 20
-"""of an answer that tells of all that a task has begun, however much: some 100,000 jobs"""
+"""limit of an answer about everything that a task has begun: some 100,000 jobs"""
 FOLDER_BYTES = 64 << 20
-"""of an answer that lists folders, however much is in them: names, sizes and checksums of some 300,000 files"""
+"""limit of an answer that lists folders: names, sizes and checksums of some 300,000 files"""
 PROGRAM_BYTES = 32 << 20
-"""of an answer that holds the progress of somebody else's program, such as the build of an image"""
+"""limit of an answer with the progress output of another program, such as the build of an image"""
 STREAM_ERRORS_BYTES = 1 << 20
-"""of the stderr of a command whose stdout or stdin is a stream: its end is kept"""
+"""how much is kept of the stderr of a command whose stdout or stdin is a stream: the end of it"""
 Stdin = bytes | AsyncIterator[bytes] | None
-"""of a command; an iterator's parts are written one after the other, and None is an empty stdin"""
+"""stdin of a command: the parts of an iterator are written one after the other; None is an empty stdin"""
 _LIMIT: ContextVar[int] = ContextVar("airflow_hybrid_answer_bytes", default=ANSWER_BYTES)
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command that a location is to run.
+    """A command for a location.
 
     :ivar text: POSIX shell text.
-    :ivar timeout_s: how long it may take; who calls :meth:`Host.run` need not keep to it, for that does.
-    :ivar label: what messages call it.
+    :ivar timeout_s: how long it may take; :meth:`Host.run` enforces it.
+    :ivar label: its name in messages.
     """
 
     text: str
@@ -62,7 +62,7 @@ class Command:
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a command at a location left: exit code (128 + n after signal n), stdout and stderr as bytes."""
+    """The result of a command at a location: exit code (128 + n after signal n), stdout and stderr as bytes."""
 
     location: str
     command: str
@@ -100,10 +100,10 @@ class ByteStream(Protocol):
         """Up to ``size`` bytes; ``b""`` at the end."""
 
     async def write(self, data: bytes) -> None:
-        """Write all of ``data``; returns when the peer keeps pace (back pressure)."""
+        """Write all of ``data``; waits for a slow peer (back pressure)."""
 
     async def close(self) -> CommandResult:
-        """Close stdin, wait for the command, and give its exit code and stderr (stdout is empty)."""
+        """Close stdin, wait for the command, and return its exit code and stderr (stdout is empty)."""
 
 
 class Host(abc.ABC):
@@ -111,9 +111,9 @@ class Host(abc.ABC):
 
     :ivar deployment: name of the deployment whose files these are; ``location``: name of this instance of it.
         Both appear in file URIs (:class:`airflow_hybrid.model.FileRef`).
-    :ivar poll_s: the shortest sensible time between two questions how its jobs are.
-    :ivar joins: whether commands that come at the same time had better be one (each costs a login node something).
-    :ivar cores: how many jobs of one core this location runs at a time when no scheduler does it (None: ask it).
+    :ivar poll_s: the shortest sensible time between two polls of its jobs.
+    :ivar joins: whether commands that come at the same time should be joined into one, to spare a login node.
+    :ivar cores: how many single-core jobs this location runs at a time if it has no scheduler (None: ask it).
     """
 
     deployment: str
@@ -129,12 +129,12 @@ class Host(abc.ABC):
 
     @property
     def key(self) -> str:
-        """Tells it from every other location that the process knows, and stays the same; a title may learn a name."""
+        """Unique among the locations of the process, and constant; a title may change once a name is known."""
         return self.title
 
     @property
     def address(self) -> str:
-        """What the other locations of the deployment call it."""
+        """Its name for the other locations of the deployment."""
         return self.location
 
     async def run(
@@ -147,26 +147,26 @@ class Host(abc.ABC):
     ) -> CommandResult:
         """Run shell text (POSIX ``sh``) at the location and wait for it.
 
-        The text is executed by ``/bin/sh`` whatever the user's login shell is, and what the login shell's start-up
-        files print does not reach stdout. A non-zero exit code is returned, not raised.
+        ``/bin/sh`` runs the text, whatever the user's login shell is. What the login shell's start-up files print does
+        not reach stdout. A non-zero exit code is returned, not raised.
 
-        :param stdin: bytes, or an async iterator of bytes; none means an empty stdin.
-        :param label: a short name of the command for messages (the text itself may be long).
-        :raises AnswerTooLongError: it printed more than :func:`answer_limit`; it was ended.
+        :param stdin: bytes, or an async iterator of bytes; None: an empty stdin.
+        :param label: a short name for the command in messages (the text may be long).
+        :raises AnswerTooLongError: it printed more than :func:`answer_limit`, and was ended.
         :raises HostUnreachableError: connection refused, lost, or no answer.
         :raises HostKeyError, AuthenticationError: see :mod:`airflow_hybrid.errors`.
         :raises CommandError: it did not end within ``timeout_s`` (exit_code None); what it did is unknown.
         """
-        asked = Command(command, stdin, timeout_s, label or first_line(command))
+        to_run = Command(command, stdin, timeout_s, label or first_line(command))
         try:
-            return await asyncio.wait_for(self._run(asked), timeout_s)
+            return await asyncio.wait_for(self._run(to_run), timeout_s)
         except asyncio.TimeoutError:
-            end = CommandEnd(self.title, asked.label, exit_code=None)
+            end = CommandEnd(self.title, to_run.label, exit_code=None)
             raise CommandError(f"no answer within {timeout_s:g} s", end) from None
 
     @abc.abstractmethod
     async def _run(self, command: Command) -> CommandResult:
-        """As :meth:`run`, which cancels this when the time is over: nothing that was started may go on then."""
+        """Like :meth:`run`, which cancels this when the time is up: then nothing may keep running."""
 
     @abc.abstractmethod
     def stream(self, command: str, *, label: str | None = None) -> AbstractAsyncContextManager[ByteStream]:
@@ -175,7 +175,7 @@ class Host(abc.ABC):
     def pipe_argv(self, command: str) -> Sequence[str] | None:
         """An argument vector for this machine that runs ``command`` there with stdio attached, or None.
 
-        For bulk bytes, which then do not pass through Python (``ssh host 'tar -x'``).
+        For bulk data, which then bypasses Python (``ssh host 'tar -x'``).
         """
         return None
 
@@ -184,15 +184,15 @@ class Host(abc.ABC):
 
 
 async def feed(process: asyncio.subprocess.Process, stdin: Stdin) -> None:
-    """Write ``stdin`` to a local process; a process that does not read it all is not an error here."""
+    """Write ``stdin`` to a local process; it is no error if the process does not read all of it."""
     assert process.stdin is not None
     try:
         if isinstance(stdin, bytes):
             process.stdin.write(stdin)
             await process.stdin.drain()
         elif stdin is not None:
-            async for data in stdin:
-                process.stdin.write(data)
+            async for chunk in stdin:
+                process.stdin.write(chunk)
                 await process.stdin.drain()
     except (BrokenPipeError, ConnectionResetError):
         pass  # the exit code and stderr say why it stopped reading
@@ -202,7 +202,7 @@ async def feed(process: asyncio.subprocess.Process, stdin: Stdin) -> None:
 
 @contextmanager
 def answers_up_to(limit_bytes: int) -> Iterator[None]:
-    """In this block, a command whose answer is longer is ended, with :class:`AnswerTooLongError`."""
+    """In this block, a command with a longer answer is ended, with :class:`AnswerTooLongError`."""
     before = _LIMIT.set(limit_bytes)
     try:
         yield
@@ -211,53 +211,53 @@ def answers_up_to(limit_bytes: int) -> Iterator[None]:
 
 
 def answer_bytes(count: int, each: int, beside: int = ANSWER_BYTES) -> int:
-    """The longest answer to a question about ``count`` things.
+    """Limit for the answer to a question about ``count`` things.
 
     :param each: bytes for one of them.
-    :param beside: bytes for what else may be said, such as a banner, or complaints.
+    :param beside: bytes for everything else, such as a banner or error messages.
     """
     return min(MOST_ANSWER_BYTES, beside + count * each)
 
 
 def answer_limit() -> int:
-    """Bytes that a command may print here and now."""
+    """How many bytes a command may print in the current block."""
     return _LIMIT.get()
 
 
-async def whole(read: Callable[[int], Awaitable[bytes]], where: str) -> bytes:
-    """All that a command prints.
+async def read_all(read: Callable[[int], Awaitable[bytes]], where: str) -> bytes:
+    """Everything that a command prints.
 
-    :param read: gives up to so many bytes; ``b""`` at the end.
+    :param read: returns up to that many bytes; ``b""`` at the end.
     :param where: location and command, for the error.
     :raises AnswerTooLongError: it is more than :func:`answer_limit`; what was read is dropped.
     """
     limit, parts, size = answer_limit(), [], 0
-    while data := await read(CHUNK_BYTES):
-        size += len(data)
+    while chunk := await read(CHUNK_BYTES):
+        size += len(chunk)
         if size > limit:
             raise too_long(limit, where)
-        parts.append(data)
+        parts.append(chunk)
     return b"".join(parts)
 
 
-async def end_of(read: Callable[[int], Awaitable[bytes]]) -> bytes:
-    """The last bytes that a command prints, at most :data:`STREAM_ERRORS_BYTES`; all is read, so that it can go on."""
-    kept = b""
-    while data := await read(CHUNK_BYTES):
-        kept = (kept + data)[-STREAM_ERRORS_BYTES:]
-    return kept
+async def read_end(read: Callable[[int], Awaitable[bytes]]) -> bytes:
+    """The last bytes that a command prints, at most :data:`STREAM_ERRORS_BYTES`; all is read, so it never blocks."""
+    last_bytes = b""
+    while chunk := await read(CHUNK_BYTES):
+        last_bytes = (last_bytes + chunk)[-STREAM_ERRORS_BYTES:]
+    return last_bytes
 
 
 def too_long(limit: int, where: str) -> AnswerTooLongError:
-    """The error for a command that has printed more bytes than it may."""
+    """The error for a command that printed too many bytes."""
     return AnswerTooLongError(
         f"the answer is longer than {limit} bytes: the command was ended",
         where=where,
-        hint="such an answer is not of the site's usual programs: see what the command is there",
+        hint="the usual programs do not print that much: check which program the command is there",
     )
 
 
 def first_line(command: str) -> str:
-    """What names a command in messages that has no label."""
+    """The name in messages of a command without a label."""
     line = command.strip().split("\n", 1)[0]
     return line if len(line) <= 120 else line[:117] + "..."

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A container as a location: commands and bytes go through the host that its engine is on."""
+"""A running container as a location: commands and bytes go through the host of its engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ENDED = "#ah-container "
 _STATES = frozenset({"created", "exited", "stopped", "dead", "removing", "stopping", "configured", "initialized"})
 _HINT = "clear the deployment's setup task and the steps whose files were in it; they are run again"
 ARGUMENT_LIMIT = 60_000
-"""characters of shell text that are given as an argument (Linux: 128 KiB for one)"""
+"""most characters of shell text that are passed as an argument (Linux: 128 KiB)"""
 
 
 _STREAM = "AIRFLOW_HYBRID_STREAM"
@@ -30,11 +30,11 @@ done
 
 @dataclass(frozen=True)
 class RunningContainer:
-    """How a container is reached.
+    """How a running container is reached.
 
     :ivar host: the location of its engine.
     :ivar engine: the engine's program: ``docker``, ``podman``.
-    :ivar id: another one when the container is made anew.
+    :ivar id: of the container; a container that is recreated has a new one.
     """
 
     host: Host
@@ -45,7 +45,7 @@ class RunningContainer:
 class ContainerHost(Host):
     """One running container.
 
-    :param location: a name that stays the same when the container is made anew (``worker-1``).
+    :param location: a name that stays the same when the container is recreated (``worker-1``).
     """
 
     def __init__(self, deployment: str, location: str, running: RunningContainer, cores: int | None = None) -> None:
@@ -57,7 +57,7 @@ class ContainerHost(Host):
         self.cores = cores
         self.poll_s = max(running.host.poll_s, 0.3)
         self._exec = [engine, "exec", "-i", container, *CLEAN_SHELL, "-c"]
-        # a command that failed, and one that could not even begin, look the same: is the container there?
+        # a command that failed and one that could not start look the same: is the container still running?
         look = shlex.join([engine, "inspect", "--type", "container", "--format"])
         state = "'{{.State.Status}} {{.State.ExitCode}} {{.State.OOMKilled}}'"
         self._whether_ended = (
@@ -82,17 +82,17 @@ class ContainerHost(Host):
 
     @contextlib.asynccontextmanager
     async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
-        token = f"{_STREAM}={secrets.token_hex(8)}"
-        text = await self._text(f"{token} exec /bin/sh -c {shlex.quote(command)}")
+        mark = f"{_STREAM}={secrets.token_hex(8)}"
+        text = await self._text(f"{mark} exec /bin/sh -c {shlex.quote(command)}")
         async with self.engine_host.stream(text, label=label or first_line(command)) as stream:
             followed = _Followed(stream)
             try:
                 yield followed
             finally:
                 if not followed.closed:
-                    # an engine's client that ends leaves the command that it began
+                    # the command keeps running when the engine's client ends
                     with contextlib.suppress(SiteError):
-                        await self.run(_END.replace("@TOKEN@", token), label="end of a stream")
+                        await self.run(_END.replace("@TOKEN@", mark), label="end of a stream")
 
     def pipe_argv(self, command: str) -> Sequence[str] | None:
         return self.engine_host.pipe_argv(shlex.join([*self._exec, command])) if _is_argument(command) else None
@@ -112,27 +112,27 @@ class ContainerHost(Host):
         return shlex.join([*self._exec, run]) + self._whether_ended
 
     def _raise_if_ended(self, result: CommandResult) -> None:
-        """:raises EndedError: the container does not run any more. HostUnreachableError: its engine does not answer."""
+        """:raises EndedError: the container has ended. HostUnreachableError: its engine does not answer."""
         line = result.err.rsplit(f"\n{_ENDED}", 1)[-1].split("\n", 1)[0] if f"\n{_ENDED}" in result.err else None
         if line is None or result.exit_code == 0:
             return
-        status, _, rest = line.partition(" ")
+        status, _, details = line.partition(" ")
         where = f"{self.title}: {result.command}"
         if status in _STATES:
-            code, _, oom = rest.partition(" ")
+            code, _, oom = details.partition(" ")
             why = "it ended"
             if oom == "true":
                 why = "it ran out of memory"
             elif code == "137":
                 why = "it was killed"
-            raise EndedError(f"the container does not run any more: {why} (exit code {code})", where=where, hint=_HINT)
+            raise EndedError(f"the container is no longer running: {why} (exit code {code})", where=where, hint=_HINT)
         if "no such" in line.lower():
-            raise EndedError("the container is not there any more: somebody removed it", where=where, hint=_HINT)
+            raise EndedError("the container no longer exists: somebody removed it", where=where, hint=_HINT)
         raise HostUnreachableError(f"the container's engine does not answer: {line}", where=where)
 
 
 class _Followed:
-    """A stream of which it is known whether it came to its end."""
+    """A stream that knows whether it was closed."""
 
     def __init__(self, stream: ByteStream) -> None:
         self._stream = stream
@@ -151,5 +151,5 @@ class _Followed:
 
 
 def _is_argument(command: str) -> bool:
-    """Whether the engine hands shell text on as it is: not too long, and UTF-8 (it passes through JSON)."""
+    """Whether the engine can pass shell text on unchanged: it is not too long, and UTF-8 (the engine uses JSON)."""
     return len(command) <= ARGUMENT_LIMIT and not any("\ud800" <= character <= "\udfff" for character in command)

@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A host whose commands may ask back: for schedulers that are reached from here and not from the host.
+"""A host whose commands may ask this process questions: for schedulers that the host itself cannot reach.
 
-A batch is submitted by one command at the location, under a lock there, so that it can be repeated by anybody after
-any loss. Where the scheduler is an API that only this process may speak to, that command asks for it: ``ah_ask`` prints
-a question on stdout and reads the answer from stdin, while the lock is held. If this process or the connection dies,
-the command reads an end of file, takes it for *unknown*, and ends.
+A batch is submitted by one command at the location, under a lock there, so that anybody can repeat it after any
+failure. If the scheduler is an API that only this process may use, that command asks for it: ``ah_ask`` prints a
+question on stdout and reads the answer from stdin while it holds the lock. If this process or the connection dies, the
+command reads an end of file, treats the answer as *unknown*, and ends.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from airflow_hybrid.sites.hosts.base import (
 log = logging.getLogger(__name__)
 
 _ASKS = re.compile(r"(?<![\w$/])ah_ask (?!=)")
-"""in a command that asks back; any other has its own stdin"""
+"""in a command that asks questions; any other command keeps its stdin"""
 Answer = Callable[[Sequence[str]], Awaitable[tuple[int, str]]]
-"""words of a question -> exit code (0: done, 1: refused, 2: not known) and text. What it raises and may be tried
-again is *not known*, too; any other error ends the command and comes through."""
+"""words of a question -> exit code (0: done, 1: refused, 2: unknown) and text. A retryable error counts as *unknown*;
+any other error ends the command and is raised."""
 
 
 class DialogueHost(Host):
-    """Another host, whose commands get the functions ``ah_ask`` and ``ah_data`` where they use them."""
+    """Wraps another host; commands that use the functions ``ah_ask`` and ``ah_data`` get them."""
 
     def __init__(self, wrapped: Host, answer: Answer) -> None:
         self.wrapped = wrapped
@@ -54,42 +54,42 @@ class DialogueHost(Host):
         return self.wrapped.key
 
     async def _run(self, command: Command) -> CommandResult:
-        text, data = command.text, command.stdin
-        if _ASKS.search(text) and (data is None or isinstance(data, bytes)):
-            return await self._converse(text, data or b"", command.label)
-        return await self.wrapped.run(text, stdin=data, timeout_s=command.timeout_s, label=command.label)
+        text, stdin = command.text, command.stdin
+        if _ASKS.search(text) and (stdin is None or isinstance(stdin, bytes)):
+            return await self._converse(text, stdin or b"", command.label)
+        return await self.wrapped.run(text, stdin=stdin, timeout_s=command.timeout_s, label=command.label)
 
-    async def _converse(self, command: str, data: bytes, shown: str) -> CommandResult:
-        token = secrets.token_hex(8)
-        mark = f"\n#ask-{token} ".encode()
-        text = shell_text.filled(__package__, "dialogue.sh", {"TOKEN": token}) + command
+    async def _converse(self, command: str, stdin: bytes, shown: str) -> CommandResult:
+        nonce = secrets.token_hex(8)
+        mark = f"\n#ask-{nonce} ".encode()
+        text = shell_text.filled(__package__, "dialogue.sh", {"TOKEN": nonce}) + command
         async with self.wrapped.stream(text, label=shown) as stream:
-            seen = b""
+            output = b""
             while part := await stream.read():
-                seen += part
-                if len(seen) > answer_limit():
+                output += part
+                if len(output) > answer_limit():
                     raise too_long(answer_limit(), f"{self.title}: {shown}")
-                before, found, rest = seen.partition(mark)
-                while found and b"\n" in rest:
-                    question, _, after = rest.partition(b"\n")
+                before, has_question, after_mark = output.partition(mark)
+                while has_question and b"\n" in after_mark:
+                    question, _, after = after_mark.partition(b"\n")
                     with contextlib.suppress(BrokenPipeError):  # its end says why
-                        await self._reply(stream, question.decode(errors="replace").split(), data)
-                    seen = before + after
-                    before, found, rest = seen.partition(mark)
+                        await self._reply(stream, question.decode(errors="replace").split(), stdin)
+                    output = before + after
+                    before, has_question, after_mark = output.partition(mark)
             result = await stream.close()
-            return CommandResult(self.title, shown, result.exit_code, seen, result.stderr)
+            return CommandResult(self.title, shown, result.exit_code, output, result.stderr)
 
-    async def _reply(self, stream: ByteStream, question: list[str], data: bytes) -> None:
+    async def _reply(self, stream: ByteStream, question: list[str], stdin: bytes) -> None:
         if question == ["data"]:
-            code, text = 0, data
+            code, text = 0, stdin
         else:
             try:
-                code, said = await self._answer(question)
+                code, reply = await self._answer(question)
             except HybridError as error:
                 if not error.retryable:  # the command reads an end of file, and ends
                     raise
-                code, said = 2, error.message
-            text = said.encode(errors="surrogateescape").replace(b"\0", b"")
+                code, reply = 2, error.message
+            text = reply.encode(errors="surrogateescape").replace(b"\0", b"")
         await stream.write(b"%d %d\n" % (code, len(text)) + text)
 
     def stream(self, command: str, *, label: str | None = None) -> AbstractAsyncContextManager[ByteStream]:

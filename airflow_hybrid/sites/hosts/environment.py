@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Where a location's programs are, as the hybrid file says: shell text that comes before every command there. Pure.
+"""Where a location's programs are, from the hybrid file: shell text that precedes every command there. Pure.
 
-Commands run in no login shell, so what a profile adds for people (the ``PATH`` of a queue system) may be missing.
+Commands do not run in a login shell, so what a profile adds (the ``PATH`` of a queue system) may be missing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from airflow_hybrid import shell_text
 from airflow_hybrid.model.clean_shell import CHANGES_PROGRAMS
 
 _NAMES = [name for name in CHANGES_PROGRAMS if name not in ("POSIXLY_CORRECT", "SHELLOPTS", "BASHOPTS")]
-"""what a profile may set again; bash's two are read-only for itself"""
+"""variables that a profile may set again; bash's own two are read-only in bash"""
 
 
 def expanding(path: str) -> str:
@@ -25,7 +25,7 @@ def expanding(path: str) -> str:
 
 
 def prelude(config: Mapping[str, Any]) -> str:
-    """Shell text for ``path`` and ``profile`` of a deployment's options; ``""`` where it has neither."""
+    """Shell text for ``path`` and ``profile`` of a deployment's options; ``""`` if it has neither."""
     text = ""
     profile: str | None = config.get("profile")
     if profile:
@@ -38,15 +38,15 @@ def prelude(config: Mapping[str, Any]) -> str:
 
 
 def login_shell_command(program: str) -> str:
-    """Shell text that prints where a login shell finds a program, after a line ``#login``; nothing if it does not."""
+    """Shell text that prints the path at which a login shell finds a program, after a line ``#login``."""
     look = shlex.quote(f"echo '#login'; command -v {shlex.quote(program)}")
     return f"${{SHELL:-/bin/sh}} -l -c {look} </dev/null 2>/dev/null\n"
 
 
 def path_hint(answer: str) -> str:
-    """What :func:`login_shell_command` found, as what to write into the hybrid file; ``""``: nothing."""
-    found = answer.rpartition("#login\n")[2].strip().splitlines()[:1]
-    if "#login" not in answer or not found or not found[0].startswith("/"):
+    """A hint to add the folder that :func:`login_shell_command` found to the hybrid file; ``""``: it found nothing."""
+    paths = answer.rpartition("#login\n")[2].strip().splitlines()[:1]
+    if "#login" not in answer or not paths or not paths[0].startswith("/"):
         return ""
-    folder = found[0].rpartition("/")[0] or "/"
+    folder = paths[0].rpartition("/")[0] or "/"
     return f"login shells find it: give the deployment `config: {{path: [{folder}]}}`"

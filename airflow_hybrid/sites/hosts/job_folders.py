@@ -1,12 +1,12 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Which job made a file, as far as its path tells. Pure."""
+"""Which job made a file, judged by its path. Pure."""
 
 from __future__ import annotations
 
 import re
 
 LONGEST_PATH = 1 << 16
-"""no path that a file has is longer"""
+"""longer than the path of any file"""
 
 
 _JOB_OUTPUT = re.compile(r"(/.*?/g\d[^/]*/a\d+-[0-9a-f]+/[^/]+)/out(?:/|\Z)", re.DOTALL)
@@ -14,18 +14,18 @@ _JOB_OUTPUT = re.compile(r"(/.*?/g\d[^/]*/a\d+-[0-9a-f]+/[^/]+)/out(?:/|\Z)", re
 
 
 def job_directory_of(path: str) -> str | None:
-    """The directory of the job that made the file: what is below it is the job's. None: no job did.
+    """The directory of the job that made the file; everything below it belongs to the job. None: no job did.
 
-    What a task publishes of a job has no links on its way from here.
+    Below it, the paths that a task publishes have no symbolic links in them.
     """
-    found = _JOB_OUTPUT.match(path)
-    return found[1] if found else None
+    match = _JOB_OUTPUT.match(path)
+    return match[1] if match else None
 
 
 def work_directory_of(path: str) -> str | None:
     """The work directory in which a job made the file. None: no job did.
 
-    Where a step is called by a number alone it cannot be told from a scatter's index: then the folder above.
+    A step whose name is a number cannot be distinguished from a scatter's index: then it is the folder above.
     """
     job = job_directory_of(path)
     if job is None:
@@ -36,12 +36,12 @@ def work_directory_of(path: str) -> str | None:
 
 
 def producer_of(path: str) -> str | None:
-    """Which task made the file, as far as its path in a job directory tells."""
+    """Which task made the file, judged by its path in a job directory; None: unknown."""
     if len(path) > LONGEST_PATH:
         return None
-    found = re.search(r"/([^/]+)/([^/]+)/([^/]+?)(?:/(\d+))?/g\d+-[0-9a-f][^/]*/[^/]+/[^/]+/", path)
-    if not found:
+    match = re.search(r"/([^/]+)/([^/]+)/([^/]+?)(?:/(\d+))?/g\d+-[0-9a-f][^/]*/[^/]+/[^/]+/", path)
+    if not match:
         return None
-    dag, run, task, index = found.groups()
+    dag, run, task, index = match.groups()
     mapped = f"[{index}]" if index else ""
     return f"task {task}{mapped} of run {run} of DAG {dag}"

@@ -19,15 +19,15 @@ from airflow_hybrid.sites.hosts.base import (
     CommandResult,
     Host,
     Stdin,
-    end_of,
     feed,
     first_line,
-    whole,
+    read_all,
+    read_end,
 )
 from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
 ARGUMENT_LIMIT = 60_000
-"""characters of shell text that are given as an argument"""
+"""most characters of shell text that are passed as an argument"""
 END_S = 5.0
 """how long a command that was killed may take to end"""
 _KEEP = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SHELL")
@@ -39,7 +39,7 @@ _STARTING: PerLoop[_Starting, _Starting] = PerLoop()
 async def processes_started() -> None:
     """Wait until every process that the running event loop is starting has started, which takes milliseconds.
 
-    A loop that ends meanwhile cancels the task in which asyncio connects the process's pipes, and then waits for ever
+    A loop that ends before that cancels the task in which asyncio connects the process's pipes, and then waits forever
     (Python 3.11; https://github.com/python/cpython/issues/119710).
     """
     while starting := list(_STARTING.here()):
@@ -47,24 +47,24 @@ async def processes_started() -> None:
 
 
 def clean_environment(more: Sequence[str] = ()) -> dict[str, str]:
-    """The environment that commands on this machine see: nothing of Airflow's settings and secrets.
+    """The environment for commands on this machine, without Airflow's settings and secrets.
 
-    :param more: names of further variables, which the programs of a queue system need.
+    :param more: names of further variables, which a queue system's programs need.
     """
-    kept = {key: os.environ[key] for key in (*_KEEP, *more) if key in os.environ}
+    environment = {key: os.environ[key] for key in (*_KEEP, *more) if key in os.environ}
     if more:
-        # what only those programs need is taken away again before a job starts
-        kept[CLIENT_LIBRARIES] = kept.get("LD_LIBRARY_PATH") or "none"
-    return kept
+        # what only those programs need is removed again before a job starts
+        environment[CLIENT_LIBRARIES] = environment.get("LD_LIBRARY_PATH") or "none"
+    return environment
 
 
 class LocalHost(Host):
     """Commands of this machine's user, in a clean environment and a process group of their own.
 
-    Two local deployments with work directories of their own are two sites: their files are kept apart.
+    Two local deployments with separate work directories are two sites: their files are kept apart.
 
     :param prelude: shell text before every command (:mod:`airflow_hybrid.sites.hosts.environment`).
-    :param variables: names of variables of this process that commands see beside those of every user.
+    :param variables: names of further variables of this process that commands see.
     """
 
     poll_s = 0.05
@@ -85,7 +85,7 @@ class LocalHost(Host):
         self.variables = tuple(variables)
 
     def with_variables(self, names: Sequence[str], prelude: str = "") -> LocalHost:
-        """This machine for the programs of a queue system, which see these variables of Airflow's environment."""
+        """This machine, with these variables of Airflow's environment for a queue system's programs."""
         return LocalHost(self.deployment, self.location, self.cores, prelude=self.prelude + prelude, variables=names)
 
     async def _start(self, command: str) -> asyncio.subprocess.Process:
@@ -94,7 +94,7 @@ class LocalHost(Host):
         starting.add_done_callback(_STARTING.here().pop)
         try:
             return await asyncio.shield(starting)
-        except asyncio.CancelledError:  # a process that nobody holds would run on
+        except asyncio.CancelledError:  # nobody would end the process
             await self._end(await starting)
             raise
 
@@ -102,7 +102,7 @@ class LocalHost(Host):
         command = self.prelude + command
         if len(command) <= ARGUMENT_LIMIT:
             return await self._spawn(command)
-        # longer than one argument may be (Linux: 128 KiB): read from a file that has no name
+        # too long for an argument (Linux: 128 KiB): read from a file without a name
         with tempfile.TemporaryFile() as script:
             script.write(os.fsencode(command))
             script.flush()
@@ -162,7 +162,7 @@ class _LocalStream:
         assert process.stdin and process.stdout and process.stderr
         self._title, self._label, self._process = title, label, process
         self._stdin, self._stdout = process.stdin, process.stdout
-        self._stderr = asyncio.ensure_future(end_of(process.stderr.read))
+        self._stderr = asyncio.ensure_future(read_end(process.stderr.read))
 
     async def read(self, size: int = CHUNK_BYTES) -> bytes:
         return await self._stdout.read(size)
@@ -185,6 +185,6 @@ def _exit_code(code: int) -> int:
 async def _converse(process: asyncio.subprocess.Process, stdin: Stdin, where: str) -> tuple[bytes, bytes, int]:
     assert process.stdout is not None and process.stderr is not None
     stdout, stderr, _, code = await asyncio.gather(
-        whole(process.stdout.read, where), whole(process.stderr.read, where), feed(process, stdin), process.wait()
+        read_all(process.stdout.read, where), read_all(process.stderr.read, where), feed(process, stdin), process.wait()
     )
     return stdout, stderr, code

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What everybody in an event loop shares: connections, locks and futures are of one loop and of one process."""
+"""Objects that are shared within an event loop: connections, locks and futures belong to one loop and one process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ V = TypeVar("V")
 
 
 class PerLoop(Generic[K, V]):
-    """A table for each event loop, which goes with the loop. A fork inherits none of its parent's."""
+    """A table for each event loop, which is dropped with the loop. A fork does not inherit its parent's tables."""
 
     def __init__(self) -> None:
         self._tables: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, tuple[int, dict[K, V]]] = (
@@ -34,7 +34,7 @@ class PerLoop(Generic[K, V]):
         return table
 
     def get(self, key: K, make: Callable[[], V]) -> V:
-        """The running event loop's value of a key; the first who asks for it makes it."""
+        """The running event loop's value of a key; the first caller makes it."""
         table = self.here()
         if key not in table:
             table[key] = make()

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Whether there is room where jobs write: a full disk ends jobs that are right."""
+"""Whether the disks that jobs write to are full: then jobs fail that have nothing wrong with them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ TIMEOUT_S = 60.0
 
 
 async def full(host: Host, folders: Sequence[str]) -> str:
-    """Which of some folders has no room, in words; ``""``: none, or the location does not say.
+    """Which of some folders is on a full disk, in words; ``""``: none, or the location does not say.
 
     :raises SiteError: the location cannot be asked.
     """
     answer = await host.run(_command(folders), timeout_s=TIMEOUT_S, label="look for room")
     lines = answer.out.splitlines()
     if len(lines) != 2 * len(folders):
-        raise SiteError(f"`df` was not answered: {answer.err.strip()[-300:]}", where=host.title)
+        raise SiteError(f"`df` did not answer: {answer.err.strip()[-300:]}", where=host.title)
     for index, folder in enumerate(folders):
         kib, files = available(lines[2 * index]), available(lines[2 * index + 1])
         if kib is not None and kib < FULL_KIB:
@@ -43,7 +43,7 @@ def _command(folders: Sequence[str]) -> str:
 
 
 def available(line: str | None) -> int | None:
-    """Of a line of ``df -P``: the fourth column; counted from the end, since the first may hold spaces."""
+    """The fourth column of a line of ``df -P``, counted from the end because the first may contain spaces."""
     words = (line or "").split()
     percent = next((i for i, word in enumerate(words) if word.endswith("%") or word == "-"), len(words))
     return whole_number(words[percent - 1]) if 1 <= percent < len(words) else None

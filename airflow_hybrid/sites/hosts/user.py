@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""This machine as another Unix user: what runs there has that user's rights, and not Airflow's."""
+"""This machine as another Unix user: commands have that user's rights, not Airflow's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _OF_THE_USER = ("HOME", "USER", "LOGNAME", "SHELL", "TMPDIR")
 
 
 class UserHost(LocalHost):
-    """Commands of another user of this machine: directly where this process is root, else by ``sudo -n``.
+    """Commands as another user of this machine: directly if this process is root, otherwise through ``sudo -n``.
 
     :param user: name of the user.
     """
@@ -59,19 +59,19 @@ class UserHost(LocalHost):
             yield stream
 
     def pipe_argv(self, command: str) -> Sequence[str] | None:
-        return None  # who starts it would have to become the user
+        return None  # whoever starts it would have to become the user
 
     def _argument(self, command: str) -> tuple[str, bytes]:
-        """Shell text that fits into an argument, and what it reads from stdin first: the rest, where it does not.
+        """Shell text that fits into an argument, and what it reads from stdin first, if it is too long.
 
-        No file is handed over: the user could not open it, and sudo closes it.
+        A file cannot be passed: the user could not open it, and sudo closes descriptors.
         """
         if len(self.prelude + command) <= ARGUMENT_LIMIT:
             return command, b""
-        data = os.fsencode(command)
-        blocks = -(-len(data) // _BLOCK_BYTES)
+        encoded = os.fsencode(command)
+        blocks = -(-len(encoded) // _BLOCK_BYTES)
         text = f'eval "$(dd bs={_BLOCK_BYTES} count={blocks} iflag=fullblock 2>/dev/null)"'
-        return text, data.ljust(blocks * _BLOCK_BYTES, b"\n")
+        return text, encoded.ljust(blocks * _BLOCK_BYTES, b"\n")
 
     # --- becoming the user ------------------------------------------------------------------------------------------
 
@@ -103,48 +103,50 @@ class UserHost(LocalHost):
         )  # fmt: skip
 
     def _account(self) -> pwd.struct_passwd:
-        """:raises SiteError: there is no such user, or it has all rights."""
-        hint = "make the user on every machine that runs Airflow's workers and triggerers, or name another one"
+        """:raises SiteError: there is no such user, or it is root."""
+        hint = "create the user on every machine that runs Airflow's workers and triggerers, or name another one"
         try:
             account = pwd.getpwnam(self.user)
         except KeyError:
             raise SiteError(f"there is no user {self.user!r} on this machine", where=self.title, hint=hint) from None
         if account.pw_uid == 0:
-            raise SiteError(f"the user {self.user!r} is root: `run_as` is for one with fewer rights", where=self.title)
+            raise SiteError(
+                f"the user {self.user!r} is root: `run_as` needs a user with fewer rights", where=self.title
+            )
         return account
 
     def _environment(self, account: pwd.struct_passwd) -> dict[str, str]:
-        kept = clean_environment(self.variables)
+        environment = clean_environment(self.variables)
         for name in _OF_THE_USER:
-            kept.pop(name, None)
+            environment.pop(name, None)
         shell = account.pw_shell or "/bin/sh"
-        return {**kept, "HOME": account.pw_dir, "USER": self.user, "LOGNAME": self.user, "SHELL": shell}
+        return {**environment, "HOME": account.pw_dir, "USER": self.user, "LOGNAME": self.user, "SHELL": shell}
 
     @property
     def _sudo(self) -> list[str]:
         return ["sudo", "-n", "-u", self.user, "--"]
 
     async def _ask_sudo(self) -> None:
-        """:raises SiteError: sudo does not let this user run commands as the other one."""
+        """:raises SiteError: sudo does not let this user run commands as the other user."""
         null, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
         try:
             process = await asyncio.create_subprocess_exec(
                 *self._sudo, "/usr/bin/env", "-i", "/bin/sh", "-c", ":", stdin=null, stdout=null, stderr=pipe
             )
-            said, code = readable((await process.communicate())[1]).strip(), process.returncode
+            problem, code = readable((await process.communicate())[1]).strip(), process.returncode
         except FileNotFoundError:
-            said, code = "sudo is not there", 127
+            problem, code = "sudo is not installed", 127
         if code != 0:
-            own = pwd.getpwuid(os.geteuid()).pw_name
+            caller = pwd.getpwuid(os.geteuid()).pw_name
             raise SiteError(
-                f"{own} may not run commands as {self.user}: {said}",
+                f"{caller} may not run commands as {self.user}: {problem}",
                 where=self.title,
-                hint=f"sudoers: `{own} ALL=({self.user}) NOPASSWD: /usr/bin/env, /bin/kill`",
+                hint=f"sudoers: `{caller} ALL=({self.user}) NOPASSWD: /usr/bin/env, /bin/kill`",
             )
         self._allowed = True
 
     async def _kill(self, group: int) -> None:
-        """The processes belong to somebody else: only root and that user may end them."""
+        """The processes belong to another user: only root and that user may end them."""
         if os.geteuid() == 0:
             await super()._kill(group)
             return
@@ -163,7 +165,7 @@ def _preceded(preamble: bytes, stdin: Stdin) -> Stdin:
     return _both(preamble, stdin)
 
 
-async def _both(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _both(first: bytes, following: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
-    async for data in rest:
-        yield data
+    async for chunk in following:
+        yield chunk

@@ -29,8 +29,8 @@ from airflow_hybrid.sites.hosts.base import (
     Stdin,
     answer_limit,
     first_line,
+    read_all,
     too_long,
-    whole,
 )
 from airflow_hybrid.sites.kubernetes.cluster import ApiError, Cluster
 
@@ -78,7 +78,7 @@ class PodHost(Host):
             stream.most_errors = answer_limit()
             feeding = asyncio.ensure_future(_feed(stream, command.stdin))
             try:
-                answer = await whole(stream.read, f"{self.title}: {command.label}")
+                answer = await read_all(stream.read, f"{self.title}: {command.label}")
             finally:
                 feeding.cancel()
                 outcome = (await asyncio.gather(feeding, return_exceptions=True))[0]

@@ -154,8 +154,8 @@ async def test_a_host_cannot_be_its_own_jump_host(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         await asyncio.wait_for(host.run("true"), 20)
     assert str(caught.value) == (
-        "the way to one goes through one itself\n"
-        "  -> see tunnel in the hybrid file, and ProxyJump in the OpenSSH config file"
+        "the connection to one goes through one itself\n"
+        "  -> check `tunnel` in the hybrid file, and ProxyJump in the OpenSSH config file"
     )
 
 

@@ -73,7 +73,7 @@ workflows:
         """\
 f.yml: 5 problems
   f.yml:4: deployments.other.config.run_as: there is no user 'nobody-of-that-name' on this machine
-    -> make the user on every machine that runs Airflow's workers and triggerers, or name another one
+    -> create the user on every machine that runs Airflow's workers and triggerers, or name another one
   f.yml:11: workflows.w.bindings[1].step: the workflow has no step `/boxd`
     -> did you mean `/boxed`?
   f.yml:10: workflows.w.bindings[0].step: step /plain asks for no container, and jobs of `boxes` run in containers only

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a probe of files answers, as values. Pure."""
+"""A probe's answer about files, as values. Pure."""
 
 from __future__ import annotations
 
@@ -13,43 +13,43 @@ from airflow_hybrid.model.files import SPECIAL
 
 _OWNER_MAY_EXECUTE = 0o100
 SEAL = "/./"
-"""in a path: nothing behind it is reached by a link"""
+"""in a path: nothing after it is reached through a symbolic link"""
 _OPENED = re.compile(rb"([0-9a-f]{40}) [ *](/dev/fd/[0-9]{1,3})\Z")
 _OK = b"\0#ok\0"
-"""behind the bytes of files, where all could be read"""
+"""follows the bytes of files, if all could be read"""
 _SUM = re.compile(rb"([0-9a-f]{40}) [ *](/.*)\Z", re.DOTALL)
 
 
-def parse(data: bytes, questions: Sequence[Question], trees: Sequence[str], bases: Sequence[str]) -> SiteFacts:
+def parse(raw: bytes, questions: Sequence[Question], trees: Sequence[str], bases: Sequence[str]) -> SiteFacts:
     """Read the probe's answer.
 
     :raises ValueError: it is incomplete or inconsistent.
     """
-    seen = _Reader(data).read()
-    real = _leading_elsewhere(seen, bases)
-    for path in seen.links:
-        if seen.stats[path].kind in "fd" and path not in real:
-            raise ValueError(f"{path} was a link, and then none, while it was looked at")
-    asked = {*trees, *(question.path for question in questions)}
-    answer = SiteFacts()
-    for path, stat in seen.stats.items():
-        only_a_base = path in bases and path not in asked and path not in seen.below
+    records = _Reader(raw).read()
+    real = _leading_elsewhere(records, bases)
+    for path in records.links:
+        if records.stats[path].kind in "fd" and path not in real:
+            raise ValueError(f"{path} stopped being a symbolic link while it was examined")
+    asked_paths = {*trees, *(question.path for question in questions)}
+    facts = SiteFacts()
+    for path, stat in records.stats.items():
+        only_a_base = path in bases and path not in asked_paths and path not in records.below
         if not only_a_base:
-            answer.files[path] = _fact(stat, seen.sums.get(path), _real(path, real) if real else None)
-    for path in asked:
-        answer.files.setdefault(path, FileFact("?"))
+            facts.files[path] = _fact(stat, records.sums.get(path), _real(path, real) if real else None)
+    for path in asked_paths:
+        facts.files.setdefault(path, FileFact("?"))
     listed = {question.path for question in questions if question.ask == "list"}
-    answer.listings = _listings(seen, answer.files, listed, set(trees))
-    answer.contents, answer.replaced = seen.contents, seen.replaced
-    return answer
+    facts.listings = _listings(records, facts.files, listed, set(trees))
+    facts.contents, facts.replaced = records.contents, records.replaced
+    return facts
 
 
-def _leading_elsewhere(seen: _Seen, bases: Sequence[str]) -> dict[str, str]:
-    """Paths that lead elsewhere, and where to: what is below a base is named by the base, not by where that leads."""
-    named = [(seen.real[base], base) for base in bases if base in seen.real]
+def _leading_elsewhere(records: _Records, bases: Sequence[str]) -> dict[str, str]:
+    """Paths that lead elsewhere -> where they lead. A target below a base is written with the base's own path."""
+    named = [(records.real[base], base) for base in bases if base in records.real]
     named.sort(key=lambda pair: len(pair[0]), reverse=True)
     real = {}
-    for path, target in seen.real.items():
+    for path, target in records.real.items():
         target = _named_by_base(target, named)
         if target != path:
             real[path] = target
@@ -57,7 +57,7 @@ def _leading_elsewhere(seen: _Seen, bases: Sequence[str]) -> dict[str, str]:
 
 
 def _named_by_base(path: str, bases: Sequence[tuple[str, str]]) -> str:
-    """:param bases: where each leads, and its name; the longest first."""
+    """:param bases: real path and own path of each, the longest first."""
     for real, base in bases:
         above = real.rstrip("/")
         if path == real or path.startswith(above + "/"):
@@ -79,17 +79,17 @@ def _fact(stat: _Stat, checksum: str | None, realpath: str | None) -> FileFact:
 
 
 def _listings(
-    seen: _Seen, files: Mapping[str, FileFact], listed: set[str], trees: set[str]
+    records: _Records, files: Mapping[str, FileFact], listed: set[str], trees: set[str]
 ) -> dict[str, tuple[str, ...]]:
-    """Names in the folders that were to be listed, and in those of the trees.
+    """Names in the listed folders, and in those of the trees.
 
-    What is in a folder of a listed folder was not asked for: it is not known, rather than empty.
+    The content of a folder inside a listed folder was not asked for: it is unknown, not empty.
     """
     names: dict[str, list[str]] = {path: [] for path in listed if files[path].kind == "d"}
-    for path in seen.below:
-        if files[path].kind == "d" and path not in seen.links and _in_any(path, trees):
+    for path in records.below:
+        if files[path].kind == "d" and path not in records.links and _in_any(path, trees):
             names[path] = []
-    for path in seen.stats:
+    for path in records.stats:
         parent, _, name = path.rpartition("/")
         if path not in trees and (parent or "/") in names:
             names[parent or "/"].append(name)
@@ -97,7 +97,7 @@ def _listings(
 
 
 def _in_any(path: str, roots: set[str]) -> bool:
-    """Whether the path is one of the folders, or below one."""
+    """Whether the path is one of the folders or below one."""
     while path not in roots:
         if path in ("/", ""):
             return False
@@ -106,14 +106,14 @@ def _in_any(path: str, roots: set[str]) -> bool:
 
 
 def _real(path: str, real: dict[str, str]) -> str | None:
-    """Where a path leads, by the nearest of its parents (or itself) that leads elsewhere."""
-    at, rest = path, ""
+    """The real path of a path, from its nearest parent (or itself) that leads elsewhere."""
+    at, below = path, ""
     while at not in real:
         if at in ("/", ""):
             return None
         parent = posixpath.dirname(at)
-        rest, at = at[len(parent.rstrip("/")) :] + rest, parent
-    return real[at] + rest
+        below, at = at[len(parent.rstrip("/")) :] + below, parent
+    return real[at] + below
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class _Stat:
 
 
 @dataclass
-class _Seen:
+class _Records:
     stats: dict[str, _Stat] = field(default_factory=dict)
     sums: dict[str, str] = field(default_factory=dict)
     real: dict[str, str] = field(default_factory=dict)
@@ -141,30 +141,30 @@ class _Seen:
 class _Reader:
     """Reads the records of a probe's answer, one after the other; each ends with a NUL.
 
-    By their first byte: ``T`` and ``U`` what a path is, ``L`` a link (where they lead follows ``#real``), ``C`` and
-    ``Z`` a file whose first bytes follow ``#bytes``, ``K`` a file that was opened, ``X`` one that a link has replaced;
-    the rest are checksums, as ``sha1sum`` prints them.
+    Their first byte says what they are: ``T`` and ``U`` the type of a path, ``L`` a symbolic link (targets follow
+    ``#real``), ``C`` and ``Z`` a file whose first bytes follow ``#bytes``, ``K`` a file that was opened, ``X`` a file
+    that was replaced by a symbolic link. All others are checksums, as ``sha1sum`` prints them.
     """
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._position = 0
         self._ended = False
-        self._seen = _Seen()
+        self._records = _Records()
         self._links: list[str] = []
-        """whose targets are to come"""
+        """links whose targets follow"""
         self._lengths: list[tuple[str, int]] = []
-        """of the files whose bytes are to come"""
+        """files whose bytes follow"""
         self._opened: dict[bytes, str] = {}
-        """by their path in ``/dev/fd``"""
+        """key: path in ``/dev/fd``"""
 
-    def read(self) -> _Seen:
+    def read(self) -> _Records:
         """:raises ValueError: the answer is incomplete or inconsistent."""
         while self._position < len(self._data):
             self._take(self._until_nul("it was cut off"))
         if not self._ended or self._links or self._lengths:
             raise ValueError("it was cut off")
-        return self._seen
+        return self._records
 
     def _until_nul(self, problem: str) -> bytes:
         end = self._data.find(b"\0", self._position)
@@ -175,19 +175,19 @@ class _Reader:
         return record
 
     def _take(self, record: bytes) -> None:
-        kind, rest = record[:1], record[1:]
+        kind, content = record[:1], record[1:]
         match kind:
             case b"T" | b"U":
                 self._stat(record)
             case b"L":
-                self._links.append(_text(rest))
+                self._links.append(_text(content))
             case b"C" | b"Z":
-                self._length(kind, rest)
+                self._length(kind, content)
             case b"K":
-                number, _, path = rest.partition(b" ")
+                number, _, path = content.partition(b" ")
                 self._opened[b"/dev/fd/" + number] = _text(path)
             case b"X":
-                self._seen.replaced.add(_text(rest))
+                self._records.replaced.add(_text(content))
             case b"#":
                 self._word(record)
             case _:
@@ -205,7 +205,7 @@ class _Reader:
                 raise _unexpected(word)
 
     def _stat(self, record: bytes) -> None:
-        """``T`` or ``U``, kind of the entry itself, kind of what it leads to, mode; size, times, path."""
+        """``T`` or ``U``, type of the entry itself, type of its target, mode; size, times, path."""
         head, size, mtime, ctime, path = record.split(b" ", 4)
         name = _text(path)
         kind = head[2:3].decode()
@@ -217,32 +217,32 @@ class _Reader:
             special=kind if kind in SPECIAL else "",
             executable=kind == "f" and int(head[3:], 8) & _OWNER_MAY_EXECUTE != 0,
         )
-        seen = self._seen
-        if name in seen.files and stat.size != seen.stats[name].size:
-            raise ValueError(f"{name} changed while it was looked at")
-        seen.stats[name] = stat
+        records = self._records
+        if name in records.files and stat.size != records.stats[name].size:
+            raise ValueError(f"{name} changed while it was examined")
+        records.stats[name] = stat
         if head[:1] != b"T":
             return
-        seen.below.add(name)
+        records.below.add(name)
         if head[1:2] == b"f":
-            seen.files.add(name)
+            records.files.add(name)
         if head[1:2] == b"l":
-            seen.links.add(name)
+            records.links.add(name)
 
     def _targets(self) -> None:
-        problem = "a link changed while it was read"
+        problem = "a symbolic link changed while it was read"
         for name in self._links:
             target = self._until_nul(problem)
             if not target.startswith(b"/"):
                 raise ValueError(problem)
-            self._seen.real[name] = _text(target)
+            self._records.real[name] = _text(target)
         self._links = []
 
-    def _length(self, kind: bytes, rest: bytes) -> None:
-        most, size, file = rest.split(b" ", 2)
+    def _length(self, kind: bytes, fields: bytes) -> None:
+        most, size, file = fields.split(b" ", 2)
         if kind == b"Z":
             if file not in self._opened:
-                raise _unexpected(kind + rest)
+                raise _unexpected(kind + fields)
             name = self._opened.pop(file)
         else:
             name = _text(file)
@@ -250,7 +250,7 @@ class _Reader:
 
     def _contents(self) -> None:
         for name, count in self._lengths:
-            self._seen.contents[name] = self._data[self._position : self._position + count]
+            self._records.contents[name] = self._data[self._position : self._position + count]
             self._position += count
         self._lengths = []
         if not self._data.startswith(_OK, self._position):
@@ -260,12 +260,12 @@ class _Reader:
     def _checksum(self, record: bytes) -> None:
         opened = _OPENED.match(record)
         if opened and opened[2] in self._opened:
-            self._seen.sums[self._opened.pop(opened[2])] = f"sha1${opened[1].decode()}"
+            self._records.sums[self._opened.pop(opened[2])] = f"sha1${opened[1].decode()}"
             return
         by_path = _SUM.match(record)
         if by_path is None:
             raise _unexpected(record)
-        self._seen.sums[_text(by_path[2])] = f"sha1${by_path[1].decode()}"
+        self._records.sums[_text(by_path[2])] = f"sha1${by_path[1].decode()}"
 
 
 def _unexpected(record: bytes) -> ValueError:

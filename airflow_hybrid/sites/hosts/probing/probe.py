@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""One probe per batch: what a location's file system says, as values (:class:`airflow_hybrid.model.SiteFacts`).
+"""One probe per batch: facts about files at a location, as values (:class:`airflow_hybrid.model.SiteFacts`).
 
-The script needs ``sh``, coreutils, find and xargs (GNU). Paths travel NUL-terminated both ways, on stdin and stdout,
-so that they may hold anything and be any number; no process is started per file.
+The script needs ``sh`` and GNU's coreutils, find and xargs. Paths are NUL-terminated on stdin and stdout, so they may
+contain anything and there may be any number of them; no process is started per file.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from airflow_hybrid.sites.hosts.probing import gnu_programs
 from airflow_hybrid.sites.hosts.probing.answers import SEAL, parse
 
 CONTENTS_BYTES = (64 << 10) + 1
-"""CWL v1.2 section 5.1.1: at most 64 KiB are loaded; one byte more tells that there is more"""
+"""CWL v1.2 section 5.1.1: at most 64 KiB are loaded; one more byte shows that the file is longer"""
 PROBE_TIMEOUT_S = 600.0
 DOCUMENT_BYTES = 64 << 20
-"""the most that is read of a document (``cwl.output.json``), for which CWL has no limit"""
+"""how much is read of a document (``cwl.output.json``), for which CWL has no limit"""
 _ASKS = {"stat": "s", "contents": "c", "document": "d", "list": "l", "checksum": "k"}
 _READ = frozenset("cd")
-"""asks for which a file is read; sealed, they have capital letters"""
+"""questions for which a file is read; for sealed paths they have capital letters"""
 
 
 async def facts(
@@ -45,55 +45,55 @@ async def facts(
 ) -> SiteFacts:
     """Ask a location about files, in one command.
 
-    - ``trees``: folders that are listed with all that is below, sizes, and SHA-1 of regular files. Links in them
-      are not followed: what they point to is asked by a question, after its ``realpath`` was judged.
+    - ``trees``: folders that are listed with everything below them, sizes, and SHA-1 of regular files. Symbolic links
+      in them are not followed: their targets need a question of their own, after their ``realpath`` was checked.
     - ``stat``, ``list``, ``checksum``, ``contents``, ``document``: see :class:`airflow_hybrid.model.Question`;
-      links are followed, unless the question has a ``root``.
-      Whatever is asked of a path, ``files`` has its :class:`~airflow_hybrid.model.FileFact`; kind ``?`` where there
-      is nothing (or neither file nor directory).
-    - ``bases``: folders that paths are written with. A realpath below the realpath of one of them is written with
-      the base again, so that a home directory which is itself a link does not look like an escape.
+      symbolic links are followed, unless the question has a ``root``.
+      For every path that is asked about, ``files`` has a :class:`~airflow_hybrid.model.FileFact`; its kind is ``?`` if
+      there is nothing (or neither a file nor a directory).
+    - ``bases``: folders that paths are written with. A realpath below the realpath of a base is written with the base
+      again, so that a home directory that is itself a symbolic link does not look like an escape.
 
-    A file of a tree, or of a question with a root, is opened first; then it is compared which file that is, and only
-    then it is read: a process that puts a link in its place is too late.
+    A file of a tree, or of a question with a root, is opened first, then identified, and only then read: a process that
+    replaces it by a symbolic link is too late.
 
     :raises SiteError: the location has no GNU programs.
-    :raises AnswerTooLongError: there are more files than an answer may tell of (some 300,000).
+    :raises AnswerTooLongError: there are more files than fit into an answer (some 300,000).
     :raises StatusUnknownError: the answer was cut off, or files changed while they were read (retryable).
     """
-    asked = list(dict.fromkeys(questions))
-    if not asked and not trees:
+    distinct = list(dict.fromkeys(questions))
+    if not distinct and not trees:
         return SiteFacts()
-    command, stdin = await asyncio.to_thread(build, asked, trees, bases)
-    answer = await _ask(host, command, stdin, _most_bytes(asked, trees))
+    command, stdin = await asyncio.to_thread(build, distinct, trees, bases)
+    answer = await _ask(host, command, stdin, _most_bytes(distinct, trees))
     if lack := gnu_programs.lacking(answer.stdout):
         raise SiteError(
-            f"files cannot be looked at: there is no `{lack}`",
+            f"files cannot be examined: there is no `{lack}`",
             where=host.title,
             hint=f"have {gnu_programs.PACKAGES} installed there, or name their folder as `config.path`",
         )
     try:
-        return await asyncio.to_thread(parse, answer.stdout, asked, trees, bases)
+        return await asyncio.to_thread(parse, answer.stdout, distinct, trees, bases)
     except ValueError as error:
-        said = answer.err.strip()[-500:]
-        raise StatusUnknownError(f"the probe was not answered: {error} {said}".rstrip(), where=host.title) from None
+        complaints = answer.err.strip()[-500:]
+        raise StatusUnknownError(f"the probe failed: {error} {complaints}".rstrip(), where=host.title) from None
 
 
 async def _ask(host: Host, text: str, stdin: bytes, most_bytes: int) -> CommandResult:
-    """:raises AnswerTooLongError: in words about files."""
+    """:raises AnswerTooLongError: with a message about files."""
     try:
         with answers_up_to(most_bytes):
             return await run_joined(host, "probe", Command(text, stdin, PROBE_TIMEOUT_S, "probe of files"))
     except AnswerTooLongError:
         raise AnswerTooLongError(
-            f"there are too many files: what is to be known of them takes more than {most_bytes} bytes",
+            f"there are too many files: the answer about them takes more than {most_bytes} bytes",
             where=host.title,
-            hint="let the job pack them (tar), and write what is no output to its temporary folder (TMPDIR)",
+            hint="let the job pack them (tar), and write what is not an output to its temporary folder (TMPDIR)",
         ) from None
 
 
 def _most_bytes(questions: Sequence[Question], trees: Sequence[str]) -> int:
-    """The longest answer: what is said of paths, what is in folders, and the contents that are asked for."""
+    """Limit of the answer: facts about paths, what is in folders, and the contents that are asked for."""
     lists = bool(trees) or any(question.ask == "list" for question in questions)
     folders = FOLDER_BYTES if lists else ANSWER_BYTES
     paths = PATH_BYTES * len(questions)
@@ -107,8 +107,8 @@ def build(questions: Iterable[Question], trees: Sequence[str], bases: Sequence[s
 
     :raises ValueError: a path that is not absolute, or holds a NUL.
     """
-    known = set(bases)
-    items = [("b", base) for base in bases] + [("t", _sealed(tree, _root_of(tree, known))) for tree in trees]
+    base_set = set(bases)
+    items = [("b", base) for base in bases] + [("t", _sealed(tree, _root_of(tree, base_set))) for tree in trees]
     for question in questions:
         letter = _ASKS[question.ask]
         if question.root and letter in _READ:
@@ -125,7 +125,7 @@ def build(questions: Iterable[Question], trees: Sequence[str], bases: Sequence[s
 
 
 def _root_of(tree: str, bases: set[str]) -> str:
-    """The folder below which a tree must be reached without links: the nearest base above it, else its parent."""
+    """The folder below which no symbolic link may lead to a tree: the nearest base above it, else its parent."""
     above = posixpath.dirname(tree)
     while above not in bases:
         if above == "/":
@@ -146,10 +146,10 @@ def _sealed(path: str, root: str) -> str:
 
 
 _OPENER = "$ah_opener"
-"""the shell of `probe_open.sh`, which `probe_opener.sh` chooses"""
+"""the shell for `probe_open.sh`, chosen by `probe_opener.sh`"""
 
-# T/U: type, type of what a link leads to, mode, size, mtime, ctime, path (T: seen in a folder; U: asked for, links
-# followed)
+# T/U: type, type of a symbolic link's target, mode, size, mtime, ctime, path (T: seen in a folder; U: asked for,
+# symbolic links followed)
 _LOOK = r"""/usr/bin/env find -L "$@" -maxdepth 0 -printf 'U%y%y%m %s %T@ %C@ %p\0'
 printf 'L%s\0' "$@"
 printf '#real\0'
@@ -173,7 +173,7 @@ _EXISTING = r"""/usr/bin/env find -L "$@" -maxdepth 0 '(' -type f -o -type d ')'
 
 
 def _each(asks: str, script: str, first: str = "", *, shell: str = "sh") -> str:
-    """Run a script over the items that were given with one of these letters, after a first argument."""
+    """Run a script over the paths that have one of these letters, after a first argument."""
     return f"ah_pick '[{asks}]' \"$@\" | /usr/bin/env xargs -0 -r {shell} -c {shlex.quote(script)} sh {first}\n"
 
 

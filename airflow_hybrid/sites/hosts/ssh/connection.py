@@ -1,11 +1,11 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""One SSH connection to one host: opened when needed, shared, bounded, opened again when lost, closed when idle.
+"""One SSH connection to one host: opened when needed, shared, bounded, reopened when lost, closed when idle.
 
-Whatever logs in alike shares it: deployments of several DAGs, and hosts behind the same jump host. Sites ban those who
-log in too often, and a triggerer lives for months.
+Everything with the same login shares it: deployments of several DAGs, and hosts behind the same jump host. Sites ban
+clients that log in too often, and a triggerer runs for months.
 
-Nothing that may have run is repeated: a command is tried again on a new connection only if the host had not yet
-been asked to run it.
+No command that may have run is repeated: it is tried again on a new connection only if the host had not been asked to
+run it.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from airflow_hybrid.sites.hosts.ssh.login import Login, connect_options, known_h
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings, jump_hosts
 
 if logging.getLogger("asyncssh").level == logging.NOTSET:
-    # at INFO it writes every command line (and so every script) to the task's log
+    # at INFO it logs every command line (and so every script) to the task's log
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
 REFUSED_FOR_S = 30.0
 """how long a refused login is remembered, so that many tasks do not get this machine banned"""
 SESSION_WAIT_S = 60.0
-"""how long a session that sshd refuses (MaxSessions) is asked for"""
+"""how long to keep asking for a session that sshd refuses (MaxSessions)"""
 IDLE_S = 600.0
-"""how long a connection that nobody uses is kept; longer than any pause between two polls of a batch"""
+"""how long an unused connection is kept; longer than any pause between two polls of a batch"""
 _LOST = (OSError, asyncssh.Error, asyncssh.ChannelListenError)
 
 
 def connection_to(settings: SshSettings) -> SshConnection:
-    """The connection of this process and event loop for ``settings``, which may be closed: it opens when it is used.
+    """The connection of this process and event loop for ``settings``. It may be closed; it opens when it is used.
 
     :raises RuntimeError: no event loop runs in this thread.
     """
@@ -73,15 +73,15 @@ class SshConnection:
             return None
         if self._jump is None:
             return [self._login]
-        rest = self._jump.logins()
-        return [self._login, *rest] if rest else None
+        jump_logins = self._jump.logins()
+        return [self._login, *jump_logins] if jump_logins else None
 
     # --- connecting ------------------------------------------------------------------------------------------------
 
     async def connected(self) -> asyncssh.SSHClientConnection:
-        """The open connection; those who ask at the same time share one attempt.
+        """The open connection; concurrent callers share one attempt.
 
-        :raises HostUnreachableError, HostKeyError, AuthenticationError, ConfigError: why there is none.
+        :raises HostUnreachableError, HostKeyError, AuthenticationError, ConfigError: it cannot be opened.
         """
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
@@ -94,9 +94,9 @@ class SshConnection:
         return await asyncio.shield(self._connecting)
 
     async def host_key(self) -> str:
-        """Type and fingerprint of the host's key, which was found to be trusted: ``ssh-ed25519 SHA256:...``."""
+        """Type and fingerprint of the host's key, which is trusted: ``ssh-ed25519 SHA256:...``."""
         key = (await self.connected()).get_server_host_key()
-        return f"{key.get_algorithm()} {key.get_fingerprint()}" if key is not None else "not known"
+        return f"{key.get_algorithm()} {key.get_fingerprint()}" if key is not None else "unknown"
 
     def _settle(self, task: asyncio.Task[asyncssh.SSHClientConnection]) -> None:
         self._connecting = None
@@ -143,17 +143,17 @@ class SshConnection:
         return await asyncssh.connect(**options, known_hosts=trusted, tunnel=tunnel)
 
     def _jump_host(self, settings: SshSettings) -> SshConnection:
-        """The connection to go through.
+        """The connection to the jump host.
 
-        :raises ConfigError: it goes through this one; both would wait for ever.
+        :raises ConfigError: it goes through this one; both would wait forever.
         """
         jump = connection_to(settings)
         behind: SshConnection | None = jump
         while behind is not None:
             if behind is self:
                 raise ConfigError(
-                    f"the way to {self.name} goes through {self.name} itself",
-                    hint="see tunnel in the hybrid file, and ProxyJump in the OpenSSH config file",
+                    f"the connection to {self.name} goes through {self.name} itself",
+                    hint="check `tunnel` in the hybrid file, and ProxyJump in the OpenSSH config file",
                 )
             behind = behind._jump
         return jump
@@ -165,10 +165,10 @@ class SshConnection:
         ):
             host = (self._login.settings if self._login else self.settings).host
             return HostKeyError(
-                f"the host key is not one that is trusted for {name} ({error})",
+                f"the host key of {name} is not trusted ({error})",
                 hint="if the host is new: compare its fingerprint with what its administrators publish, then"
                 f" `ssh-keyscan {host} >> ~/.ssh/known_hosts`, or set host_key. If it was trusted before, ask them:"
-                " somebody may be in between",
+                " somebody may be intercepting the connection",
             )
         if isinstance(error, asyncssh.PermissionDenied):
             return AuthenticationError(
@@ -187,18 +187,18 @@ class SshConnection:
         if isinstance(error, asyncio.TimeoutError):
             limit_s = self._login.connect_timeout_s if self._login else 0
             return HostUnreachableError(
-                f"{name} did not answer within {limit_s:g} s", hint="is it up, and reachable from here?"
+                f"{name} did not answer within {limit_s:g} s", hint="is it running, and reachable from here?"
             )
-        return HostUnreachableError(f"no connection to {name}: {error}", hint="is it up, and reachable from here?")
+        return HostUnreachableError(f"no connection to {name}: {error}", hint="is it running, and reachable from here?")
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
     async def process(self, command: str) -> AsyncIterator[asyncssh.SSHClientProcess[bytes]]:
-        """Run a command line with byte streams; a command that still runs at the end is killed.
+        """Run a command line with byte streams; a command that is still running at the end is killed.
 
-        :raises HostUnreachableError: also when the connection was lost while the host was asked to run it: then
-            whether it ran is not known.
+        :raises HostUnreachableError: also if the connection was lost while the host was asked to run it: then it is
+            unknown whether it ran.
         """
         await self._acquire()
         process: asyncssh.SSHClientProcess[bytes] | None = None
@@ -233,16 +233,16 @@ class SshConnection:
                 if error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
                     raise self._lost(connection, error) from None
                 if connection.is_closed() or "connection closed" in str(error):
-                    # the connection had been lost before the host was asked to run anything: once more is safe
+                    # the connection was lost before the host was asked to run anything: a second attempt is safe
                     if renewed:
                         raise self._explained(error) from None
                     renewed = True
                     connection.abort()
                     continue
-                # MaxSessions is lower than thought (or a session's end has not got through yet)
+                # MaxSessions is lower than expected (or sshd has not noticed the end of a session yet)
                 if time.monotonic() > deadline:
                     raise HostUnreachableError(
-                        f"{self.name} opens no session: {error}", hint="see MaxSessions in its sshd_config"
+                        f"{self.name} opens no session: {error}", hint="check MaxSessions in its sshd_config"
                     ) from None
                 if self._open > 1 and self._limit <= self._open:
                     self._limit = self._open - 1
@@ -258,7 +258,7 @@ class SshConnection:
     def lost_while_running(self) -> HostUnreachableError:
         """The error of a command whose end was not seen."""
         return HostUnreachableError(
-            f"the connection to {self.name} was lost while a command ran; whether it was done is not known"
+            f"the connection to {self.name} was lost while a command was running; its result is unknown"
         )
 
     # --- the end -----------------------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ class SshConnection:
         return self._connecting is not None or (self._connection is not None and not self._connection.is_closed())
 
     def _leave(self) -> asyncssh.SSHClientConnection | None:
-        """Forget the connection, so that nobody starts anything on it, and begin to close it."""
+        """Forget the connection, so that nothing new starts on it, and begin to close it."""
         connection, self._connection = self._connection, None
         if self._idle is not None:
             self._idle.cancel()
@@ -296,9 +296,9 @@ class SshConnection:
         return connection
 
     async def close(self) -> None:
-        """Close the connection and, where nobody else uses them, those on the way to it.
+        """Close the connection, and those of its jump hosts if nothing else uses them.
 
-        It is opened again when it is used again, whatever failed before.
+        It opens again when it is used again, whatever failed before.
         """
         self._failure = None
         if self._connecting is not None:
@@ -315,7 +315,7 @@ _CONNECTIONS: PerLoop[SshSettings, SshConnection] = PerLoop()
 
 
 async def _ended(process: asyncssh.SSHClientProcess[bytes]) -> None:
-    """Make sure that the session is over on both sides; sshd signals the whole process group of the command."""
+    """Make sure that the session has ended on both sides; sshd signals the whole process group of the command."""
     if process.exit_status is None and process.exit_signal is None:
         with contextlib.suppress(*_LOST):
             process.kill()

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A host that is reached by SSH, as a location. Nothing needs to be installed there beyond sshd and a POSIX shell."""
+"""A host that is reached by SSH, as a location. It needs nothing but sshd and a POSIX shell."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from airflow_hybrid.sites.hosts.base import (
     CommandResult,
     Host,
     Stdin,
-    end_of,
     first_line,
-    whole,
+    read_all,
+    read_end,
 )
 from airflow_hybrid.sites.hosts.ssh.connection import SshConnection, connection_to
 from airflow_hybrid.sites.hosts.ssh.login import Login
@@ -41,9 +41,9 @@ _GONE = (BrokenPipeError, ConnectionResetError, asyncssh.Error)
 
 
 class SshHost(Host):
-    """Commands by asyncssh over one connection; bulk bytes by OpenSSH where it can log in by itself.
+    """Commands go through asyncssh over one connection; bulk data through OpenSSH, if that can log in on its own.
 
-    To be used by one event loop at a time; connections are made when needed, and anew in another loop or process.
+    It is used by one event loop at a time; connections are opened when needed, in each loop and process anew.
     """
 
     joins = True
@@ -63,7 +63,7 @@ class SshHost(Host):
 
     @property
     def _connection(self) -> SshConnection:
-        """That of the running event loop, which other hosts may share."""
+        """The running event loop's connection, which other hosts may share."""
         self._last = connection_to(self.settings)
         return self._last
 
@@ -93,19 +93,19 @@ class SshHost(Host):
         async with self._connection.process(line) as process:
             try:
                 stdout, stderr, _ = await asyncio.gather(
-                    whole(process.stdout.read, where),
-                    whole(process.stderr.read, where),
+                    read_all(process.stdout.read, where),
+                    read_all(process.stderr.read, where),
                     _feed(process, preamble, command.stdin),
                 )
                 await process.wait_closed()
             except asyncssh.Error:
                 raise self._connection.lost_while_running() from None
             code = self._exit_code(process)
-        own = after_marker(stdout)
-        if own is None:
+        output = after_marker(stdout)
+        if output is None:
             raise self._no_shell(command.label, code, stdout, stderr)
         errors = after_marker(stderr)
-        return CommandResult(self.title, command.label, code, own, stderr if errors is None else errors)
+        return CommandResult(self.title, command.label, code, output, stderr if errors is None else errors)
 
     def _exit_code(self, process: asyncssh.SSHClientProcess[bytes]) -> int:
         if process.exit_status is not None and process.exit_status >= 0:
@@ -115,10 +115,10 @@ class SshHost(Host):
         raise self._connection.lost_while_running()
 
     def _no_shell(self, shown: str, code: int, stdout: bytes, stderr: bytes) -> CommandError:
-        said = readable(stdout[-1000:] + b"\n" + stderr[-1000:])
+        output = readable(stdout[-1000:] + b"\n" + stderr[-1000:])
         return CommandError(
-            "the login shell did not run /bin/sh; it said:",
-            CommandEnd(self.title, shown, code, said),
+            "the login shell did not run /bin/sh; it printed:",
+            CommandEnd(self.title, shown, code, output),
             hint="is the account allowed to run commands (login shell, ForceCommand, start-up files)?",
         )
 
@@ -140,15 +140,15 @@ class SshHost(Host):
         return await self._connection.host_key()
 
     def pipe_argv(self, command: str) -> Sequence[str] | None:
-        """As :meth:`Host.pipe_argv`; None before the first command, and where OpenSSH cannot log in by itself.
+        """Like :meth:`Host.pipe_argv`; None before the first command, and if OpenSSH cannot log in on its own.
 
-        Also None for text of more than 60 KB: it would not fit in an argument.
+        Also None for text of more than 60 KB, which does not fit into an argument.
         """
         logins = self._last.logins() if self._last is not None else None
         if logins is None:
             return None
         if self._openssh is None or self._openssh[0] != logins:
-            # a folder of its own per login: an ssh that starts now may still read the files of the last one
+            # a folder per login: an ssh that is just starting may still read the files of the previous one
             self._private = str(make_folder(tempfile.gettempdir(), "airflow-hybrid-ssh-"))
             weakref.finalize(self, _remove, self._private, os.getpid())
             self._openssh = (logins, openssh_argv(logins, self._private))
@@ -163,34 +163,34 @@ class SshHost(Host):
 class _SshStream:
     def __init__(self, host: SshHost, process: asyncssh.SSHClientProcess[bytes], shown: str) -> None:
         self._host, self._process, self._shown = host, process, shown
-        self._stderr = asyncio.ensure_future(end_of(process.stderr.read))
+        self._stderr = asyncio.ensure_future(read_end(process.stderr.read))
         self._ahead: bytes | None = None
-        """what was read past the marker; None until it is seen"""
+        """what was read after the marker; None until the marker arrives"""
 
     async def read(self, size: int = CHUNK_BYTES) -> bytes:
         try:
             if self._ahead is None:
                 await self._skip_noise()
             if self._ahead:
-                data, self._ahead = self._ahead[:size], self._ahead[size:]
-                return data
+                chunk, self._ahead = self._ahead[:size], self._ahead[size:]
+                return chunk
             return await self._process.stdout.read(size)
         except asyncssh.Error:
             raise self._host._connection.lost_while_running() from None
 
     async def _skip_noise(self) -> None:
-        seen = b""
+        received = b""
         while self._ahead is None:
-            data = await self._process.stdout.read(CHUNK_BYTES)
-            seen += data
-            self._ahead = after_marker(seen)
-            if self._ahead is None and (not data or len(seen) > _NOISE_LIMIT_BYTES):
-                if not data and self._process.exit_status is None:
+            chunk = await self._process.stdout.read(CHUNK_BYTES)
+            received += chunk
+            self._ahead = after_marker(received)
+            if self._ahead is None and (not chunk or len(received) > _NOISE_LIMIT_BYTES):
+                if not chunk and self._process.exit_status is None:
                     raise self._host._connection.lost_while_running()
-                raise self._host._no_shell(self._shown, self._process.exit_status or 0, seen, b"")
+                raise self._host._no_shell(self._shown, self._process.exit_status or 0, received, b"")
 
     async def write(self, data: bytes) -> None:
-        """:raises BrokenPipeError: the command does not read any more; :meth:`close` tells why."""
+        """:raises BrokenPipeError: the command no longer reads; :meth:`close` says why."""
         try:
             self._process.stdin.write(data)
             await self._process.stdin.drain()
@@ -218,14 +218,14 @@ class _SshStream:
 
 
 async def _feed(process: asyncssh.SSHClientProcess[bytes], preamble: bytes, stdin: Stdin) -> None:
-    """Write stdin; a command that does not read it all is not an error here: its exit code says why."""
+    """Write stdin; it is no error if the command does not read all of it: its exit code says why."""
     try:
         if preamble or isinstance(stdin, bytes):
             process.stdin.write(preamble + (stdin if isinstance(stdin, bytes) else b""))
             await process.stdin.drain()
         if stdin is not None and not isinstance(stdin, bytes):
-            async for data in stdin:
-                process.stdin.write(data)
+            async for chunk in stdin:
+                process.stdin.write(chunk)
                 await process.stdin.drain()
         process.stdin.write_eof()
     except _GONE:

@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Secrets of an SSH login, read when a connection is made, and given to asyncssh or to OpenSSH.
+"""Secrets of an SSH login: read when a connection is opened, and passed to asyncssh or to OpenSSH.
 
-They come from files or from an Airflow Connection, live in memory only, and have no ``repr``.
+They come from files or from an Airflow Connection, are kept in memory only, and have no ``repr``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Login:
 async def read_login(settings: SshSettings) -> Login:
     """Resolve the Airflow Connection and the files that ``settings`` names.
 
-    :raises ConfigError: no such Connection, or one that switches the host key check off.
+    :raises ConfigError: there is no such Connection, or it disables the host key check.
     :raises AuthenticationError: a password or passphrase file cannot be read.
     """
     login = Login(settings)
@@ -61,11 +61,11 @@ async def read_login(settings: SshSettings) -> Login:
 
 
 def from_connection(settings: SshSettings, connection: Any) -> Login:
-    """Fill in what ``settings`` leaves open from an ``ssh`` Connection; the extras are SSHHook's.
+    """Fill in what ``settings`` leaves open from an ``ssh`` Connection; the extras are those of SSHHook.
 
     :param connection: has host, port, login, password and ``extra_dejson``.
     :raises ConfigError: the Connection has no host, or a name in it is not valid.
-    :raises HostKeyError: the Connection switches the host key check off.
+    :raises HostKeyError: the Connection disables the host key check.
     """
     extra: Mapping[str, Any] = connection.extra_dejson
     for key in ("no_host_key_check", "ignore_hostkey_verification", "allow_host_key_change"):
@@ -99,7 +99,7 @@ def from_connection(settings: SshSettings, connection: Any) -> Login:
         filled,
         connect_timeout_s=float(extra.get("conn_timeout") or CONNECT_TIMEOUT_S),
         password=(connection.password or "").strip() or None,
-        # SSHHook gives the password to an encrypted key_file; private_key has a passphrase of its own
+        # SSHHook uses the password for an encrypted key_file; private_key has a passphrase of its own
         passphrase=extra.get("private_key_passphrase") or (connection.password if key_file else None) or None,
         private_key=extra.get("private_key") or None,
         look_for_keys=str(extra.get("look_for_keys", True)).lower() != "false",
@@ -123,7 +123,7 @@ def _secret(path: str | None) -> str | None:
 def config_files(settings: SshSettings) -> list[str]:
     """OpenSSH client config files that apply.
 
-    :raises ConfigError: a file that was asked for is not there.
+    :raises ConfigError: a file that is named does not exist.
     """
     if settings.ssh_config:
         if not os.path.isfile(settings.ssh_config):
@@ -134,19 +134,19 @@ def config_files(settings: SshSettings) -> list[str]:
 
 
 def parse_host_key(text: str) -> asyncssh.SSHKey:
-    """A host key as SSHHook accepts it: ``ssh-ed25519 AAAA... [comment]`` or the base64 part alone.
+    """A host key in the forms that SSHHook accepts: ``ssh-ed25519 AAAA... [comment]`` or the base64 part alone.
 
-    :raises ConfigError: it is neither.
+    :raises ConfigError: it has neither form.
     """
     words = text.split()
     try:
         if len(words) == 1:
-            data = base64.b64decode(words[0], validate=True)
-            words.insert(0, data[4 : 4 + int.from_bytes(data[:4], "big")].decode("ascii"))
+            blob = base64.b64decode(words[0], validate=True)
+            words.insert(0, blob[4 : 4 + int.from_bytes(blob[:4], "big")].decode("ascii"))
         return asyncssh.import_public_key(" ".join(words[:2]))
     except (asyncssh.KeyImportError, ValueError, IndexError, binascii.Error):
         raise ConfigError(
-            "host_key is not a public key of OpenSSH", hint="for example: ssh-ed25519 AAAAC3Nza..."
+            "host_key is not a public key in OpenSSH's format", hint="for example: ssh-ed25519 AAAAC3Nza..."
         ) from None
 
 
@@ -160,7 +160,7 @@ def connect_options(login: Login) -> dict[str, Any]:
         "login_timeout": login.connect_timeout_s,
         "keepalive_interval": settings.keepalive_s,
         "keepalive_count_max": 3,
-        # AES-GCM is several times as fast as asyncssh's first choice; the others stay allowed
+        # AES-GCM is several times as fast as asyncssh's first choice; the others remain allowed
         "encryption_algs": "^aes128-gcm@openssh.com,aes256-gcm@openssh.com",
         **login.algorithms,
     }
@@ -194,11 +194,11 @@ def _private_key(login: Login) -> asyncssh.SSHKey:
 
 
 def known_hosts_files(settings: SshSettings, configured: Any) -> list[str]:
-    """Files of trusted host keys: those given, else those of the OpenSSH config file, else the usual ones.
+    """Files of trusted host keys: those in ``settings``, else those of the OpenSSH config file, else the usual ones.
 
-    :param configured: what asyncssh took from the config file; None if that file switches the check off.
+    :param configured: what asyncssh read from the config file; None if that file disables the check.
     :raises HostKeyError: it does.
-    :raises ConfigError: a file that was asked for is not there.
+    :raises ConfigError: a file that is named does not exist.
     """
     if settings.known_hosts:
         for path in settings.known_hosts:
@@ -208,7 +208,7 @@ def known_hosts_files(settings: SshSettings, configured: Any) -> list[str]:
     if configured is None:
         raise HostKeyError(
             f"{', '.join(config_files(settings))} has `UserKnownHostsFile none` for {settings.host}",
-            hint="host keys are always checked: name a known_hosts file there, or give known_hosts or host_key",
+            hint="host keys are always checked: name a known_hosts file there, or set known_hosts or host_key",
         )
     usual = [os.path.expanduser("~/.ssh/known_hosts"), "/etc/ssh/ssh_known_hosts"]
     return [str(path) for path in (configured or usual) if os.path.isfile(path)]

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The login of a host for OpenSSH's own client, which carries bulk bytes."""
+"""The login of a host for OpenSSH's own client, which transfers bulk data."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _FOR_EVERY_HOST = (
 
 
 def openssh_argv(chain: Sequence[Login], directory: str) -> list[str] | None:
-    """``ssh`` with a private config file for this login, or None where OpenSSH cannot have the credentials.
+    """``ssh`` with a private config file for this login; None if OpenSSH cannot get the credentials.
 
-    A password, a passphrase or a key that is only in memory would have to be written or typed: not done.
+    A password, a passphrase or a key that is only in memory would have to be written to a file or typed.
 
-    :param chain: the host first, then the hosts to go through, nearest to it first.
+    :param chain: the host first, then its jump hosts, nearest first.
     :param directory: a private (0700) folder for the files.
-    :raises ConfigError: a path that a config file of OpenSSH cannot hold.
+    :raises ConfigError: a path cannot be written into an OpenSSH config file.
     """
     if shutil.which("ssh") is None or any(_is_only_ours(login) for login in chain):
         return None
@@ -48,7 +48,7 @@ def openssh_argv(chain: Sequence[Login], directory: str) -> list[str] | None:
         jump = names[index + 1] if index + 1 < len(chain) else None
         lines += [f"Host {names[index]}", *_indented(_host_options(login, names[index], jump))]
         lines += _indented(_key_options(login.settings, names[index], index, directory))
-    # what the user's own files say comes last: ssh takes the first value that it finds
+    # the user's own files come last: ssh takes the first value that it finds
     included = dict.fromkeys(path for login in chain for path in config_files(login.settings))
     lines += ["Host *", *_indented(f"Include {_quoted(path)}" for path in included)]
     path = os.path.join(directory, "config")
@@ -57,17 +57,17 @@ def openssh_argv(chain: Sequence[Login], directory: str) -> list[str] | None:
 
 
 def _is_only_ours(login: Login) -> bool:
-    """Whether the login needs what only this process has."""
+    """Whether the login needs something that only this process has."""
     return bool(login.password or login.passphrase or login.private_key or login.algorithms)
 
 
 def _name(login: Login, index: int) -> str:
-    """What the config file calls a host: its own name where the user's files may say something of that."""
+    """A host's name in the config file: its own name if the user's files may have an entry for it."""
     return login.settings.host if config_files(login.settings) else f"airflow-hybrid-{index}"
 
 
 def _host_options(login: Login, name: str, jump: str | None) -> list[str]:
-    """Where the host is, who logs in, and the name of the host to go through."""
+    """Where the host is, who logs in, and the name of the jump host."""
     settings = login.settings
     options = [f"ConnectTimeout {int(login.connect_timeout_s)}"]
     if name != settings.host:

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""How a host is reached by SSH, as the hybrid file says it: values only, no secrets.
+"""How a host is reached by SSH, from the hybrid file: values only, no secrets.
 
-Secrets are named, not held: by an Airflow Connection (``conn_id``) or by files; they are read when the connection is
-made (:mod:`airflow_hybrid.sites.hosts.ssh.login`).
+Secrets are only named, by an Airflow Connection (``conn_id``) or as files; they are read when the connection is opened
+(:mod:`airflow_hybrid.sites.hosts.ssh.login`).
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _USER = re.compile(r"[^\s\"'\\-][^\s\"'\\]*")
 
 @dataclass(frozen=True)
 class SshSettings:
-    """One host and how to get there.
+    """One host and how to reach it.
 
-    :ivar host: name, address, or alias of an OpenSSH config file; empty when the Airflow Connection has it.
-    :ivar conn_id: an Airflow Connection of type ``ssh``, with the fields that SSHHook of
-        apache-airflow-providers-ssh reads; what stands here wins over it.
+    :ivar host: name, address, or alias from an OpenSSH config file; empty if the Airflow Connection has it.
+    :ivar conn_id: an Airflow Connection of type ``ssh``, with the fields that SSHHook of apache-airflow-providers-ssh
+        reads; the other settings take precedence over it.
     :ivar key_files: private keys; none means ssh-agent and the usual ``~/.ssh/id_*``.
     :ivar known_hosts: files of trusted host keys; none means those of the OpenSSH config file, or
         ``~/.ssh/known_hosts`` and ``/etc/ssh/ssh_known_hosts``.
-    :ivar host_key: the one trusted key (``ssh-ed25519 AAAA...``), in place of known_hosts.
-    :ivar ssh_config: an OpenSSH client config file; none means ``~/.ssh/config`` where there is one.
-    :ivar tunnel: the host to go through (ProxyJump); may have one of its own.
-    :ivar max_sessions: commands at a time; more than 8 is cut to 8 (:data:`MAX_SESSIONS`).
+    :ivar host_key: the only trusted key (``ssh-ed25519 AAAA...``), in place of known_hosts.
+    :ivar ssh_config: an OpenSSH client config file; none means ``~/.ssh/config``, if it exists.
+    :ivar tunnel: the jump host (ProxyJump), which may have one of its own.
+    :ivar max_sessions: commands at a time, at most 8 (:data:`MAX_SESSIONS`).
     """
 
     host: str = ""
@@ -63,52 +63,57 @@ class SshSettings:
 
     @property
     def name(self) -> str:
-        """``user@host:port`` as far as it is known without reading the Connection."""
+        """``user@host:port``, as far as known without reading the Connection."""
         host = self.host or f"connection {self.conn_id}"
         user = f"{self.username}@" if self.username else ""
         return f"{user}{host}" + (f":{self.port}" if self.port not in (None, 22) else "")
 
 
-def check_name(what: str, value: str | None) -> None:
-    """Refuse what could be read as an option of ssh, or as another line of its config file.
+def check_name(kind: str, value: str | None) -> None:
+    """Refuse names that could be read as an option of ssh, or as another line of its config file.
 
     :raises ConfigError: white space, quotes or a leading dash in a host or user name.
     """
-    pattern = _HOST if what == "hostname" else _USER
+    pattern = _HOST if kind == "hostname" else _USER
     if value and not pattern.fullmatch(value):
-        raise ConfigError(f"{what} {value!r} is not a valid {what}")
+        raise ConfigError(f"{kind} {value!r} is not a valid {kind}")
 
 
 def nodes_of(config: Mapping[str, Any]) -> dict[str, SshSettings]:
     """The nodes of an ``ssh`` deployment by location name, in order.
 
     :param config: ``deployments.<name>.config`` in StreamFlow's spelling (``sshKey``, ``checkHostKey`` ...) or in
-        snake case, with ours: ``conn_id``, ``known_hosts``, ``host_key``, ``ssh_config``. A node is a name, or an
-        object whose properties go before those of the deployment. Without ``nodes``, the deployment is one node.
-    ``checkHostKey: false`` has no effect: without the check, anybody on the way could read data and run jobs.
+        snake case, with our additions: ``conn_id``, ``known_hosts``, ``host_key``, ``ssh_config``. A node is a name, or
+        an object whose properties take precedence over those of the deployment. Without ``nodes``, the deployment is
+        one node.
+    ``checkHostKey: false`` has no effect: without the check, anybody in between could read data and run jobs.
 
-    :raises ConfigError: no node, or two of one name.
+    :raises ConfigError: there is no node, or there are two of the same name.
     """
     shared = {_snake(key): value for key, value in config.items()}
     nodes = shared.pop("nodes", None)
     if not nodes:
         nodes = [{key: shared[key] for key in ("hostname", "host") if shared.get(key)}]
     shared.pop("hostname", None), shared.pop("host", None)
-    found: dict[str, SshSettings] = {}
+    settings_by_node: dict[str, SshSettings] = {}
     for node in nodes:
-        own = {"hostname": node} if isinstance(node, str) else {_snake(k): v for k, v in node.items()}
+        node_config = {"hostname": node} if isinstance(node, str) else {_snake(k): v for k, v in node.items()}
         name = str(
-            own.get("name") or own.get("hostname") or own.get("host") or own.get("conn_id") or shared.get("conn_id")
+            node_config.get("name")
+            or node_config.get("hostname")
+            or node_config.get("host")
+            or node_config.get("conn_id")
+            or shared.get("conn_id")
         )
-        if name in found:
+        if name in settings_by_node:
             raise ConfigError(f"node {name!r} is listed twice")
-        found[name] = _settings({**_inherited(shared, own), **own})
-    return found
+        settings_by_node[name] = _settings({**_inherited(shared, node_config), **node_config})
+    return settings_by_node
 
 
-def _inherited(shared: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The deployment's properties; its Connection's own host is not that of a node which names another Connection."""
-    drop = {"conn_id"} if own.get("conn_id") else set()
+def _inherited(shared: Mapping[str, Any], node_config: Mapping[str, Any]) -> dict[str, Any]:
+    """The deployment's properties, without its Connection if the node names another one."""
+    drop = {"conn_id"} if node_config.get("conn_id") else set()
     return {key: value for key, value in shared.items() if key not in drop}
 
 
@@ -119,7 +124,7 @@ def _settings(config: Mapping[str, Any]) -> SshSettings:
     if isinstance(tunnel, str):
         tunnel = {"hostname": tunnel}
     keys = config.get("ssh_key") or config.get("key_files") or ()
-    known = config.get("known_hosts") or ()
+    known_hosts = config.get("known_hosts") or ()
     return SshSettings(
         host=host,
         port=int(port) if port else None,
@@ -128,7 +133,7 @@ def _settings(config: Mapping[str, Any]) -> SshSettings:
         key_files=_paths(keys),
         passphrase_file=_path(config.get("ssh_key_passphrase_file")),
         password_file=_path(config.get("password_file")),
-        known_hosts=_paths(known),
+        known_hosts=_paths(known_hosts),
         host_key=config.get("host_key"),
         ssh_config=_path(config.get("ssh_config")),
         tunnel=_tunnel(tunnel, config) if tunnel else None,
@@ -138,17 +143,17 @@ def _settings(config: Mapping[str, Any]) -> SshSettings:
 
 
 def _tunnel(tunnel: Mapping[str, Any], config: Mapping[str, Any]) -> SshSettings:
-    """A tunnel inherits user, keys and trust of the deployment (as in StreamFlow), and not its host, key or tunnel."""
-    own = {_snake(key): value for key, value in tunnel.items()}
+    """A tunnel inherits user, keys and trusted host keys (as in StreamFlow), but not host, host key or tunnel."""
+    tunnel_config = {_snake(key): value for key, value in tunnel.items()}
     for key in ("username", "ssh_key", "key_files", "ssh_key_passphrase_file", "password_file", "known_hosts",
                 "ssh_config", "connect_timeout"):  # fmt: skip
-        if key in config and "conn_id" not in own:
-            own.setdefault(key, config[key])
-    return _settings(own)
+        if key in config and "conn_id" not in tunnel_config:
+            tunnel_config.setdefault(key, config[key])
+    return _settings(tunnel_config)
 
 
 def jump_hosts(chain: str, settings: SshSettings) -> SshSettings:
-    """OpenSSH's ProxyJump (``[user@]host[:port],...``, ssh_config(5)) as nested settings; the last is the nearest."""
+    """OpenSSH's ProxyJump (``[user@]host[:port],...``, ssh_config(5)) as nested settings; the last is nearest."""
     hop: SshSettings | None = None
     for part in chain.split(","):
         user, _, address = part.strip().removeprefix("ssh://").rpartition("@")

@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""How shell text gets through a login shell unharmed. Pure text; no I/O.
+"""How shell text passes through a login shell unchanged. Pure text; no I/O.
 
-sshd gives a command to the user's *login shell*, which may be csh or fish, and whose start-up files may print. So
-the command line sent holds only characters that every shell takes literally between single quotes, replaces the
-login shell by ``/bin/sh``, and prints a marker line first; whatever came before the marker is noise. Text that is
-too long for an argument (Linux: 128 KiB, ``MAX_ARG_STRLEN`` in execve(2)) precedes the caller's stdin instead.
+sshd passes a command to the user's *login shell*, which may be csh or fish, and whose start-up files may print. So
+the command line contains only characters that every shell takes literally between single quotes, replaces the login
+shell by ``/bin/sh``, and prints a marker line first; whatever comes before the marker is noise. Text that is too long
+for an argument (Linux: 128 KiB, ``MAX_ARG_STRLEN`` in execve(2)) precedes the caller's stdin instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from airflow_hybrid.model.clean_shell import CLEAN_SHELL
 
 MARKER = f"airflow-hybrid-{secrets.token_hex(8)}"
-"""of this process; it tells the start of a command's own output"""
+"""this process's marker for the start of a command's own output"""
 
 _SHELL = f"exec {' '.join(CLEAN_SHELL)}"
 ARGUMENT_LIMIT_BYTES = 60_000
@@ -29,7 +29,7 @@ _UNSAFE = re.compile(rb"[^A-Za-z0-9_./:,;<>()\[\]{}|&$\"`~#*?+@%^= -]")
 def encode(command: str) -> bytes:
     """The bytes of a command; names with bytes that are not UTF-8 are kept (PEP 383).
 
-    :raises ValueError: the text holds a NUL, which no shell can take.
+    :raises ValueError: the text contains a NUL, which no shell accepts.
     """
     data = command.encode(errors="surrogateescape")
     if b"\0" in data:
@@ -38,7 +38,7 @@ def encode(command: str) -> bytes:
 
 
 def argument_line(command: str) -> str | None:
-    """A command line for any login shell that runs ``command`` by ``/bin/sh``, or None if it is too long for one.
+    """A command line for any login shell that runs ``command`` with ``/bin/sh``; None if it would be too long.
 
     ``printf %b`` restores what is not safe in every shell (quotes, ``!``, backslashes, line ends, bytes over 127).
     """
@@ -56,29 +56,29 @@ def _escaped(unsafe: re.Match[bytes]) -> bytes:
 
 
 def remote_command(command: str) -> tuple[str, bytes]:
-    """What to ask of sshd, and what to send before the caller's stdin.
+    """The command line for sshd, and what to send before the caller's stdin.
 
-    The second form reads an exact number of bytes from stdin: by whole blocks where dd can (GNU, busybox, BSD),
-    else byte by byte, which is slow but never takes a byte of what follows.
+    The second form reads an exact number of bytes from stdin: in whole blocks if dd can (GNU, busybox, BSD), otherwise
+    byte by byte, which is slow but never reads too far.
     """
     line = argument_line(command)
     if line is not None:
         return line, b""
-    data = encode(command)
-    blocks = -(-len(data) // _BLOCK_BYTES)
+    encoded = encode(command)
+    blocks = -(-len(encoded) // _BLOCK_BYTES)
     line = (
         f"{_SHELL} -c '{_MARK}"
         "if dd iflag=fullblock count=0 </dev/null >/dev/null 2>&1;"
         f'then eval "$(dd bs={_BLOCK_BYTES} count={blocks} iflag=fullblock 2>/dev/null)";'
         f'else eval "$(dd bs=1 count={blocks * _BLOCK_BYTES} 2>/dev/null)";fi\''
     )
-    return line, data.ljust(blocks * _BLOCK_BYTES, b"\n")
+    return line, encoded.ljust(blocks * _BLOCK_BYTES, b"\n")
 
 
 def piped(ssh: Sequence[str], command: str) -> str | None:
-    """Text for a POSIX sh that runs ``command`` by the ssh command ``ssh`` with clean stdio, or None if too long.
+    """Text for a POSIX sh that runs ``command`` through the ssh command ``ssh`` with clean stdio; None if too long.
 
-    The noise before the marker is read line by line and dropped, the rest is copied; the exit code is ssh's own.
+    Noise before the marker is read line by line and dropped, everything else is copied; the exit code is ssh's own.
     """
     line = argument_line(command)
     if line is None:
@@ -89,6 +89,6 @@ def piped(ssh: Sequence[str], command: str) -> str | None:
 
 
 def after_marker(output: bytes) -> bytes | None:
-    """What follows the marker line in ``output``; None if there is no marker."""
-    _, found, rest = output.partition(f"{MARKER}\n".encode())
-    return rest if found else None
+    """The part of ``output`` after the marker line; None if there is no marker."""
+    _, marker, own_output = output.partition(f"{MARKER}\n".encode())
+    return own_output if marker else None

@@ -47,7 +47,7 @@ async def test_a_location_without_gnu_programs_is_one_message(tmp_path: Path) ->
     with pytest.raises(SiteError) as caught:
         await probe.facts(ShellHost("busybox", {"PATH": str(tmp_path)}), trees=[str(tmp_path)])
     assert str(caught.value) == (
-        "test (busybox): files cannot be looked at: there is no `find -printf`\n"
+        "test (busybox): files cannot be examined: there is no `find -printf`\n"
         "  -> have GNU findutils and coreutils installed there, or name their folder as `config.path`"
     )
 
@@ -194,9 +194,9 @@ async def test_an_answer_that_was_cut_is_no_answer(tmp_path: Path) -> None:
         (b"#more\0", "unexpected record b'#more'"),
         (b"\0", "unexpected record b''"),
         (b"L/a\0#end\0", "it was cut off"),
-        (b"L/a\0#real\0b\0#end\0", "a link changed while it was read"),
+        (b"L/a\0#real\0b\0#end\0", "a symbolic link changed while it was read"),
         (b"C9 1 /a\0#bytes\0x\0#no\0", "a file changed while it was read"),
-        (b"Tff644 1 1.0 1.0 /a\0Uff644 2 1.0 1.0 /a\0#end\0", "/a changed while it was looked at"),
+        (b"Tff644 1 1.0 1.0 /a\0Uff644 2 1.0 1.0 /a\0#end\0", "/a changed while it was examined"),
     ],
 )
 async def test_an_answer_that_makes_no_sense_is_none(answer: bytes, problem: str) -> None:
@@ -207,7 +207,7 @@ async def test_an_answer_that_makes_no_sense_is_none(answer: bytes, problem: str
     host = Odd()
     with pytest.raises(StatusUnknownError) as error:
         await probe.facts(host, [Question("stat", "/a")])
-    assert str(error.value) == f"{host.title}: the probe was not answered: {problem}"
+    assert str(error.value) == f"{host.title}: the probe failed: {problem}"
 
 
 def test_relative_paths_are_refused() -> None:
