@@ -31,7 +31,7 @@ _UNPROVEN = (
 
 
 @dataclass
-class Scope:
+class CleanupScope:
     """Where to look: DAGs, their deployments, and the work directories that bindings name.
 
     :ivar workdirs: (deployment, service, work directory or None for the deployment's own).
@@ -78,14 +78,14 @@ class _WorkPlace:
     workdir: str | None
 
 
-def scopes(file: str | None) -> list[Scope]:
+def scopes(file: str | None) -> list[CleanupScope]:
     """Of a hybrid file; without one, of all hybrid DAGs in the DAGs folder.
 
     :raises ConfigError: the file is wrong.
     """
     if file is not None:
         hybrid = load_hybrid_file(file)
-        scope = Scope(dict(hybrid.deployments), set())
+        scope = CleanupScope(dict(hybrid.deployments), set())
         for name, workflow in hybrid.workflows.items():
             scope.dag_ids.add(str(workflow.dag.get("dag_id") or name))
             for binding in workflow.bindings:
@@ -99,7 +99,7 @@ def scopes(file: str | None) -> list[Scope]:
     for dag in DagBag().dags.values():
         if isinstance(dag, HybridDag):
             targets = {(t.deployment, t.service, t.workdir) for b in dag.bindings for t in b.targets}
-            scopes_of_dags.append(Scope(dict(dag.deployments), {dag.dag_id}, targets))
+            scopes_of_dags.append(CleanupScope(dict(dag.deployments), {dag.dag_id}, targets))
     return scopes_of_dags
 
 
@@ -125,7 +125,7 @@ class Cleanup:
     :param say: gets lines for the user; ``problem``: what could not be looked at or removed.
     """
 
-    def __init__(self, where: list[Scope], say: Callable[[str], None], problem: Callable[[str], None]) -> None:
+    def __init__(self, where: list[CleanupScope], say: Callable[[str], None], problem: Callable[[str], None]) -> None:
         self.scopes = where
         self.say = say
         self.problem = problem
@@ -190,11 +190,11 @@ class Cleanup:
                     yield _WorkPlace(number, name, service, workdir)
 
     @staticmethod
-    def _goes_by_itself(scope: Scope, name: str) -> bool:
+    def _goes_by_itself(scope: CleanupScope, name: str) -> bool:
         """Whether a deployment, or one that it works inside of, is made for a run, and its folders are gone with it."""
         chain = [name]
-        while (inner := scope.deployments[chain[-1]].wraps) and inner in scope.deployments and inner not in chain:
-            chain.append(inner)
+        while (wrapped := scope.deployments[chain[-1]].wraps) and wrapped in scope.deployments and wrapped not in chain:
+            chain.append(wrapped)
         return any(scope.deployments[link].managed for link in chain)
 
     async def _look(self, place: _WorkPlace, older_than_s: float, busy: set[str]) -> AsyncIterator[Leftover]:

@@ -14,7 +14,7 @@ from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 
 from airflow_hybrid.config import Deployment, bind
 from airflow_hybrid.cwl.given import job_requirements
-from airflow_hybrid.dag.lifecycle import Use, add_deployment_tasks
+from airflow_hybrid.dag.lifecycle import TaskUse, add_deployment_tasks
 from airflow_hybrid.dag.task_ids import Below, TaskIds, below
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
 from airflow_hybrid.operators.gather.existing import RENAME
@@ -52,7 +52,7 @@ class WorkflowSetup:
     reuse: bool | None = None
 
 
-class Builder:
+class DagBuilder:
     """Lays out the tasks of one DAG."""
 
     def __init__(self, dag: DAG, setup: WorkflowSetup) -> None:
@@ -62,7 +62,7 @@ class Builder:
         self.bindings = setup.bindings
         self.deployments = setup.deployments
         self.tasks: dict[str, Any] = {}
-        self.uses: dict[str, Use] = {}
+        self.uses: dict[str, TaskUse] = {}
         self.ids = TaskIds((INPUTS_TASK, OUTPUTS_TASK))
 
     def build(self) -> None:
@@ -97,7 +97,7 @@ class Builder:
             doc_md="Brings the outputs to `outdir`.",
         )
         holders = {t for out in self.graph.outputs for s in out.sources for t in self._tasks_of(root, s)}
-        self.uses[outputs.task_id] = Use(reads=frozenset(holders))
+        self.uses[outputs.task_id] = TaskUse(reads=frozenset(holders))
         # also of steps whose outputs nobody asked for: the run has not ended before they have
         ends = {t for node in root.nodes.values() for t in self._ends(node)}
         self._after(outputs, holders | ends | {INPUTS_TASK})
@@ -140,7 +140,7 @@ class Builder:
             trigger_rule=TRIGGER_RULE,
             doc_md=f"Cuts the scatter of `{step.path}` into chunks." if step.scatter else f"Evaluates `{step.path}`.",
         )
-        self._register(plan, Use(self._values(scope, step), hands_on=True))
+        self._register(plan, TaskUse(self._values(scope, step), hands_on=True))
         self._after(plan, self._sources(scope, step))
         return plan
 
@@ -216,12 +216,12 @@ class Builder:
         for task_id in sorted(set(upstream) - {task.task_id}):
             task.set_upstream(self.tasks[task_id])
 
-    def _register(self, task: BaseOperator | Any, use: Use) -> None:
+    def _register(self, task: BaseOperator | Any, use: TaskUse) -> None:
         self.tasks[task.task_id] = task
         self.uses[task.task_id] = use
 
-    def _use(self, setup: StepSetup) -> Use:
-        return Use(self._values(setup.scope, setup.step), setup.bound, setup.hands_on)
+    def _use(self, setup: StepSetup) -> TaskUse:
+        return TaskUse(self._values(setup.scope, setup.step), setup.bound, setup.hands_on)
 
     def _name(self, name: str, contents: Below | None = None) -> str:
         """The id of a new task, or of a group with ``contents``, in the group that is being made."""

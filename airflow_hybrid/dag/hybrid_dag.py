@@ -28,7 +28,7 @@ from airflow_hybrid.config import (
 )
 from airflow_hybrid.cwl.documents import cache, graphs
 from airflow_hybrid.cwl.given.settings import load_inputs
-from airflow_hybrid.dag.builder import Builder, WorkflowSetup
+from airflow_hybrid.dag.builder import DagBuilder, WorkflowSetup
 from airflow_hybrid.dag.task_ids import dag_id_of
 from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.model import CwlObject, Port, Source, Step, StepInput, WorkflowGraph
@@ -160,7 +160,7 @@ class HybridDag(DAG):
             self.fileloc = caller
         self.deployments = setup.deployments
         self.bindings = setup.bindings
-        Builder(self, setup).build()
+        DagBuilder(self, setup).build()
 
     def validate_setup_teardown(self) -> None:
         """Airflow's check, but for our own setups.
@@ -186,7 +186,7 @@ def preload() -> None:
     step = Step("/step", "tool", (port,), (), document="", scatter=("in",))
     graph = WorkflowGraph("preload", "/", (Port("in", "Any"),), (), (step,))
     dag = DAG("preload", schedule=None, params=params_of(graph, {}))
-    Builder(dag, WorkflowSetup(graph, _outdirs("/"))).build()
+    DagBuilder(dag, WorkflowSetup(graph, _outdirs("/"))).build()
 
 
 def _check(setup: WorkflowSetup, where: str | None) -> None:

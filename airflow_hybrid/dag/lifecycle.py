@@ -23,7 +23,7 @@ RETRIES = 2
 
 
 @dataclass(frozen=True)
-class Use:
+class TaskUse:
     """What a task has to do with deployments.
 
     :ivar reads: ids of the tasks whose values it reads.
@@ -53,10 +53,10 @@ class _Need:
 
     :ivar tasks: ids of the tasks whose jobs run there.
     :ivar services: services of it that they use.
-    :ivar around: names of the deployments that it works inside of, nearest first.
+    :ivar wrapped: names of the deployments that it wraps, nearest first.
     """
 
-    around: list[str]
+    wrapped: list[str]
     tasks: set[str] = field(default_factory=set)
     services: set[str] = field(default_factory=set)
 
@@ -81,7 +81,7 @@ class _Pair:
 def add_deployment_tasks(
     dag: DAG,
     deployments: Mapping[str, Deployment],
-    uses: Mapping[str, Use],
+    uses: Mapping[str, TaskUse],
     task_id: Callable[[str], str],
 ) -> None:
     """Add the setup and teardown tasks of all managed deployments that steps of ``dag`` are bound to.
@@ -98,9 +98,9 @@ def add_deployment_tasks(
     pairs = {name: _pair(dag, name, need, deployments, task_id) for name, need in needs.items()}
     for name, need in needs.items():
         pair, span = pairs[name], spans[name]
-        managed_around = [outer for outer in need.around if outer in pairs]
-        if managed_around:
-            nearest = pairs[managed_around[0]]
+        managed_wrapped = [wrapped for wrapped in need.wrapped if wrapped in pairs]
+        if managed_wrapped:
+            nearest = pairs[managed_wrapped[0]]
             pair.deploy.set_upstream(nearest.deploy)
             pair.undeploy.set_downstream(nearest.undeploy)
         if deployments[name].lazy:
@@ -109,7 +109,7 @@ def add_deployment_tasks(
         _connect(dag, span.readers, pair.undeploy.set_upstream)
 
 
-def _needs(deployments: Mapping[str, Deployment], uses: Mapping[str, Use]) -> dict[str, _Need]:
+def _needs(deployments: Mapping[str, Deployment], uses: Mapping[str, TaskUse]) -> dict[str, _Need]:
     """The managed deployments that some task needs, by name."""
     needs: dict[str, _Need] = {}
     for task, use in sorted(uses.items()):
@@ -118,7 +118,7 @@ def _needs(deployments: Mapping[str, Deployment], uses: Mapping[str, Use]) -> di
                 if not deployments[name].managed:
                     continue
                 if name not in needs:
-                    needs[name] = _Need(around=[outer for outer, _ in _chain(deployments, name)[1:]])
+                    needs[name] = _Need(wrapped=[wrapped for wrapped, _ in _chain(deployments, name)[1:]])
                 needs[name].tasks.add(task)
                 if service_used:
                     needs[name].services.add(service_used)
@@ -130,7 +130,7 @@ def _pair(
 ) -> _Pair:
     """The setup and the teardown task of a deployment, without edges to others."""
     deployment = deployments[name]
-    chain = {link: deployments[link] for link in (name, *need.around)}
+    chain = {link: deployments[link] for link in (name, *need.wrapped)}
     when = "before the first step bound to it" if deployment.lazy else "when the run starts"
     retries = {} if "retries" in dag.default_args else {"retries": RETRIES, "retry_delay": 10.0}
     deploy = DeployOperator(
@@ -185,7 +185,7 @@ class _Order:
         outside = {t for t in common if self.dag.get_task(t).get_closest_mapped_task_group() is None}
         return {t for t in outside if not any(t in self.ancestors(other) for other in outside)}
 
-    def readers(self, tasks: Collection[str], uses: Mapping[str, Use]) -> set[str]:
+    def readers(self, tasks: Collection[str], uses: Mapping[str, TaskUse]) -> set[str]:
         """``tasks``, and all others that may read files which those left where they ran."""
         holders, readers = set(tasks), set(tasks)
         for task in sorted(uses, key=lambda name: len(self.ancestors(name))):

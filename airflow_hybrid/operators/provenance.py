@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.cwl.documents.trust import Known, located
+from airflow_hybrid.cwl.documents.trust import KnownFiles, located
 from airflow_hybrid.errors import HybridError, InputError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, SCHEME, Binding, CwlObject, FileRef, JsonValue, WorkflowGraph
 from airflow_hybrid.model.locations import Location
@@ -165,7 +165,7 @@ class Origins:
         if next(located(order), None) is None:
             return
         named = named_files(graph, inputs, self.ground.base)
-        known = Known(named, requirements, [port.default for port in graph.inputs if port.has_default])
+        known = KnownFiles(named, requirements, [port.default for port in graph.inputs if port.has_default])
         for file, primary in _with_primaries(order, None):
             if known.strange([alone(file)]) is None:
                 continue

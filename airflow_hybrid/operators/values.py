@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from airflow_hybrid.cwl.documents import cache
 from airflow_hybrid.cwl.documents.default_files import check_used
-from airflow_hybrid.cwl.documents.trust import Known, located
+from airflow_hybrid.cwl.documents.trust import KnownFiles, located
 from airflow_hybrid.cwl.values.inputs import resolve_outputs, resolve_step_inputs
 from airflow_hybrid.cwl.values.scatter import shape_outputs
 from airflow_hybrid.errors import HybridError
@@ -184,7 +184,7 @@ class Values:
         document = cache.read_document(step.document)
         if index is not None and self._origins.reuses(document):
             named = self._origins.strangers(named, None)
-        location = Known(self.step_inputs(scope, step), list(located(document))).strange(named)
+        location = KnownFiles(self.step_inputs(scope, step), list(located(document))).strange(named)
         if location:
             raise stranger(location, task_id, "that task neither made nor was given")
 

@@ -165,54 +165,54 @@ class _Checker:
         kind, wraps = value.get("type"), value["wraps"]
         if kind in ("local", "ssh"):
             yield Problem((*path, "wraps"), f"a deployment of type {kind} does not work inside another one")
-        at, inner = _reference((*path, "wraps"), wraps)
-        yield from self.refers(at, inner)
-        yield from self.service((*path, "wraps", "service"), inner, _mapping(wraps).get("service"))
+        at, wrapped = _reference((*path, "wraps"), wraps)
+        yield from self.refers(at, wrapped)
+        yield from self.service((*path, "wraps", "service"), wrapped, _mapping(wraps).get("service"))
         yield from self.cycle(name, at)
-        yield from self.environment(path, value, inner)
+        yield from self.environment(path, value, wrapped)
 
-    def environment(self, path: Path, value: dict[str, Any], inner: Any) -> Iterator[Problem]:
+    def environment(self, path: Path, value: dict[str, Any], wrapped: Any) -> Iterator[Problem]:
         """Commands of a queue system run where the wrapped deployment leads: that says where its programs are."""
-        wrapped = self.deployments.get(str(inner), {"type": "local"}).get("type")
+        kind_wrapped = self.deployments.get(str(wrapped), {"type": "local"}).get("type")
         for key in ("path", "profile"):
-            if key in _mapping(value.get("config")) and value.get("type") in NATIVE and wrapped != "local":
-                yield Problem((*path, "config", key), f"`{key}` belongs to what this wraps", f"give it to `{inner}`")
+            if key in _mapping(value.get("config")) and value.get("type") in NATIVE and kind_wrapped != "local":
+                yield Problem((*path, "config", key), f"`{key}` belongs to what this wraps", f"give it to `{wrapped}`")
 
     def container(self, name: str, path: Path, value: dict[str, Any]) -> Iterator[Problem]:
         """What a container is made of, or which one it is; and in what it can be."""
         config = _mapping(value.get("config"))
         at: Path = (*path, "config")
-        around = self.inner(name)
-        kind_around = self.deployments.get(around or "", {}).get("type")
-        if kind_around == "kubernetes":
+        wrapped = self.wrapped_by(name)
+        kind_wrapped = self.deployments.get(wrapped or "", {}).get("type")
+        if kind_wrapped == "kubernetes":
             hint = "give `image` to a service of the `kubernetes` deployment, and bind steps to that"
             yield Problem((*path, "wraps"), "a pod's jobs are in containers already", hint)
         elif value.get("type") in IMAGE_TYPES:
             if config.get("instanceName"):
                 hint = "give `image`: each job gets a container of its own, no instance has to run"
                 yield Problem((*at, "instanceName"), "steps do not run in an instance that somebody started", hint)
-        elif is_queue(kind_around):
-            yield from _container_of_jobs(at, config, f"the nodes of `{around}` do not share a running container")
+        elif is_queue(kind_wrapped):
+            yield from _container_of_jobs(at, config, f"the nodes of `{wrapped}` do not share a running container")
         elif not value.get("external"):
             yield from _new_container(at, config)
         elif not _names_container(config):
             yield Problem(at, "an external container is named by `containerId`", "or leave `external` out: it is made")
 
-    def inner(self, name: str) -> str | None:
+    def wrapped_by(self, name: str) -> str | None:
         """The name of the deployment that one works inside of."""
-        _, inner = _reference((), self.deployments.get(name, {}).get("wraps"))
-        return inner if isinstance(inner, str) else None
+        _, wrapped = _reference((), self.deployments.get(name, {}).get("wraps"))
+        return wrapped if isinstance(wrapped, str) else None
 
     def chain(self, name: str) -> list[str]:
         """``name``, what it wraps, and so on inwards; ends where a cycle closes."""
         names = [name]
-        while (following := self.inner(names[-1])) and following not in names:
+        while (following := self.wrapped_by(names[-1])) and following not in names:
             names.append(following)
         return names
 
     def cycle(self, name: str, path: Path) -> Iterator[Problem]:
         names = self.chain(name)
-        if self.inner(names[-1]) == name:
+        if self.wrapped_by(names[-1]) == name:
             around = " -> ".join([*names, name])
             yield Problem(path, f"a deployment cannot work inside itself: {around}", "wrap what leads to the hosts")
 

@@ -120,7 +120,7 @@ def parse(text: str, name: str) -> Document:
     document = Document(name, None)
     if root is not None:
         document._values[()] = root.start_mark.line + 1
-        document.data = _Builder(document).build(root, ())
+        document.data = _DocumentBuilder(document).build(root, ())
     return document
 
 
@@ -134,7 +134,7 @@ def _syntax_hint(text: str, mark: Any) -> str | None:
     return f"the line reads: {line.strip()}" if line.strip() else None
 
 
-class _Builder:
+class _DocumentBuilder:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.count = 0

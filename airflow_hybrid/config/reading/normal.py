@@ -19,8 +19,8 @@ from airflow_hybrid.config.models import (
 )
 from airflow_hybrid.config.reading.document import Path
 from airflow_hybrid.config.reading.normal_deployments import (
+    BaseFolder,
     DeploymentNormalizer,
-    Folder,
     policy_config_of,
     policy_of,
     workdir_of,
@@ -50,7 +50,7 @@ class Normalizer:
     def __init__(self, model: HybridModel, folder: str, where: Callable[[Path], str]) -> None:
         self.where = where
         self.model = model
-        self.folder = Folder(folder)
+        self.folder = BaseFolder(folder)
         deployments = DeploymentNormalizer(model, self.folder)
         self.deployments = deployments.all()
         self.notices = deployments.notices

@@ -27,7 +27,7 @@ _INHERITED = (*_FILES, "username", "checkHostKey", "connectTimeout", "conn_id", 
 
 
 @dataclass(frozen=True)
-class Folder:
+class BaseFolder:
     """The folder that relative paths of a hybrid file start at.
 
     :ivar root: absolute path.
@@ -47,7 +47,9 @@ class Folder:
         return self.path(path) + hash_ + fragment
 
 
-def workdir_of(folder: Folder, kind: str, workdir: str | None, config: Mapping[str, Any] | None = None) -> str | None:
+def workdir_of(
+    folder: BaseFolder, kind: str, workdir: str | None, config: Mapping[str, Any] | None = None
+) -> str | None:
     """A work directory as values have it: a path of this machine is absolute, one of a site is as it was written."""
     if workdir is None or kind != "local":
         return workdir
@@ -77,7 +79,7 @@ class DeploymentNormalizer:
     :ivar templates: absolute path -> text of every template that was read.
     """
 
-    def __init__(self, model: HybridModel, folder: Folder) -> None:
+    def __init__(self, model: HybridModel, folder: BaseFolder) -> None:
         self.model = model
         self.folder = folder
         self.notices: list[tuple[Path, str]] = []
@@ -128,9 +130,9 @@ class DeploymentNormalizer:
         config_path = (*path, "config")
         if kind in NATIVE:
             if "hostname" in config:
-                inner = self._inline_ssh(config_path, name, config)
-                yield inner
-                deployment = replace(deployment, wraps=inner.name, wraps_service=None)
+                wrapped = self._inline_ssh(config_path, name, config)
+                yield wrapped
+                deployment = replace(deployment, wraps=wrapped.name, wraps_service=None)
             self._native_services(config_path, config, NATIVE[kind])
         elif kind == "ssh":
             config = self._ssh(config_path, config)
@@ -155,14 +157,14 @@ class DeploymentNormalizer:
         return False
 
     def _inline_ssh(self, path: Path, name: str, config: dict[str, Any]) -> Deployment:
-        inner_name = f"{name}-ssh"  # as in StreamFlow
-        while inner_name in self.model.deployments or inner_name in self.model.models:
-            inner_name += "-ssh"
-        text = f"deprecated: wrap an ssh deployment (it is called `{inner_name}` now)"
+        wrapped_name = f"{name}-ssh"  # as in StreamFlow
+        while wrapped_name in self.model.deployments or wrapped_name in self.model.models:
+            wrapped_name += "-ssh"
+        text = f"deprecated: wrap an ssh deployment (it is called `{wrapped_name}` now)"
         self.notices.append(((*path, "hostname"), text))
-        inner = {key: config.pop(key) for key in INLINE_SSH_KEYS if key in config}
-        inner["nodes"] = [{"hostname": config.pop("hostname")}]
-        return Deployment(inner_name, "ssh", self._ssh(path, inner))
+        config_of_ssh = {key: config.pop(key) for key in INLINE_SSH_KEYS if key in config}
+        config_of_ssh["nodes"] = [{"hostname": config.pop("hostname")}]
+        return Deployment(wrapped_name, "ssh", self._ssh(path, config_of_ssh))
 
     def _ssh(self, path: Path, config: dict[str, Any]) -> dict[str, Any]:
         """Give every node what it inherits from the deployment, so that each stands for itself."""

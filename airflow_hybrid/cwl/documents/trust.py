@@ -199,7 +199,7 @@ def is_located(value: Mapping[str, Any]) -> bool:
     return is_file(value) and isinstance(value.get("location", value.get("path")), str)
 
 
-class Known:
+class KnownFiles:
     """The files that a running fragment has been given: a location that an expression makes up is none of them."""
 
     def __init__(self, *values: Any) -> None:

@@ -13,7 +13,7 @@ from cwltool.errors import WorkflowException
 from cwltool.process import shortname
 
 from airflow_hybrid.cwl import messages
-from airflow_hybrid.cwl.documents.trust import Known, located, made_up
+from airflow_hybrid.cwl.documents.trust import KnownFiles, located, made_up
 from airflow_hybrid.cwl.fragments.compiled_step import CompiledStep
 from airflow_hybrid.cwl.fragments.fragment_run import FragmentRun
 from airflow_hybrid.cwl.fragments.step_files import NO_ACCESS, FileAccess, StepFs
@@ -103,7 +103,7 @@ class Fragment(CompiledStep):
             text = log.take()
         if context.raised:
             raise context.raised[0]
-        strange = Known(inputs, list(located(self.document))).strange(orders)
+        strange = KnownFiles(inputs, list(located(self.document))).strange(orders)
         if strange:
             raise made_up(strange, self.name)
         if "success" not in statuses:

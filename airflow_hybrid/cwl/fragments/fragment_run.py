@@ -14,7 +14,7 @@ from typing import Any
 from cwltool.process import shortname
 
 from airflow_hybrid.cwl import messages
-from airflow_hybrid.cwl.documents.trust import Known, located, made_up
+from airflow_hybrid.cwl.documents.trust import KnownFiles, located, made_up
 from airflow_hybrid.cwl.fragments.compiled_step import CompiledStep
 from airflow_hybrid.cwl.javascript import node as javascript
 from airflow_hybrid.cwl.jobs.context import HybridContext
@@ -83,7 +83,7 @@ class FragmentRun:
             _Instance(fragment, inputs, context.of_instance(number)) for number, inputs in enumerate(instances)
         ]
         self._active = list(self._instances)
-        self._known = Known(instances, list(located(fragment.document)))
+        self._known = KnownFiles(instances, list(located(fragment.document)))
 
     @property
     def finished(self) -> bool:

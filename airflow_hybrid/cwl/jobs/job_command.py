@@ -34,7 +34,7 @@ class BuiltJob:
 
 
 @dataclass(frozen=True)
-class _Command:
+class _ToolCommand:
     """:ivar launcher: what starts the command: an MPI program and its options.
     :ivar environment: variables of the tool, and of the launcher.
     """
@@ -71,7 +71,7 @@ def script_of(built: BuiltJob) -> JobScript:
     )
 
 
-def _command_of(built: BuiltJob) -> _Command:
+def _command_of(built: BuiltJob) -> _ToolCommand:
     """:raises CwlError: it is empty."""
     job, mpi = built.job, built.mpi
     arguments = tuple(str(argument) for argument in job.command_line)
@@ -88,7 +88,7 @@ def _command_of(built: BuiltJob) -> _Command:
         arguments = arguments[2:]
     if not arguments or not arguments[0]:
         raise CwlError("the command line is empty: baseCommand, arguments or an inputBinding is missing")
-    return _Command(arguments, launcher, environment, is_shell)
+    return _ToolCommand(arguments, launcher, environment, is_shell)
 
 
 def _container(built: BuiltJob, box: Box | None, launcher: tuple[str, ...]) -> Container | None:

@@ -120,7 +120,7 @@ def _locate(file: CwlObject, path: str, site: JobLocation, to_uri: Callable[[str
     if fact.kind == "d":
         if known is None and _has_links(real, site):
             del file["location"]
-            file["listing"] = _Members(site, to_uri).of(real, ())
+            file["listing"] = _LinkedMembers(site, to_uri).of(real, ())
         return
     if known is not None:
         _measured(file, real, site, fact)
@@ -166,7 +166,7 @@ def _look_into(folder: str, site: JobLocation) -> tuple[bool, list[str]]:
     return has_links, folders
 
 
-class _Members:
+class _LinkedMembers:
     """The members of a folder with links in it: each is said to be where it really is.
 
     Whoever reads a published folder follows no link in it, since a job could make others meanwhile.

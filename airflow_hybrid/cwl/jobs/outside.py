@@ -42,7 +42,7 @@ _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
 
 @dataclass
-class _Names:
+class _OutsideNames:
     words: set[str] = field(default_factory=set)
     commands: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
@@ -58,7 +58,7 @@ def outside_of(script: JobScript, paths: JobPaths) -> Outside | None:
 
     In a container there is nothing outside but what starts it.
     """
-    names = _Names()
+    names = _OutsideNames()
     path = None
     try:
         if script.container is not None:
@@ -85,7 +85,7 @@ def outside_of(script: JobScript, paths: JobPaths) -> Outside | None:
     return Outside(path, frozenset(names.words), frozenset(names.commands), files, frozenset(names.variables))
 
 
-def _arguments(command: list[str], names: _Names, paths: JobPaths, own: frozenset[str] = frozenset()) -> None:
+def _arguments(command: list[str], names: _OutsideNames, paths: JobPaths, own: frozenset[str] = frozenset()) -> None:
     program = paths.strip(command[0])
     if "/" not in program and MARK not in program:
         if not _COMMAND.fullmatch(program) or program.startswith("-"):
@@ -105,7 +105,7 @@ def _arguments(command: list[str], names: _Names, paths: JobPaths, own: frozense
         _text(plain, names)
 
 
-def _text(text: str, names: _Names) -> None:
+def _text(text: str, names: _OutsideNames) -> None:
     """Names in a text of any kind."""
     if len(text) > MOST_CHARS:
         raise UnknownError("text that is too long to be read")
@@ -115,7 +115,7 @@ def _text(text: str, names: _Names) -> None:
     names.files.update(_PATH.findall(text))
 
 
-def _shell(text: str, names: _Names, own: frozenset[str]) -> None:
+def _shell(text: str, names: _OutsideNames, own: frozenset[str]) -> None:
     """Names in shell text."""
     if len(text) > MOST_SHELL_CHARS:
         raise UnknownError("shell text that is too long to be read")
@@ -130,7 +130,7 @@ def _shell(text: str, names: _Names, own: frozenset[str]) -> None:
     defined: set[str] = set()
     commands = list(_commands(text, written, defined))
     names.commands.update(command for command in commands if command not in defined)
-    read = _Names()
+    read = _OutsideNames()
     _text(text, read)
     mentioned, targets = Counter(_PATH.findall(text)), Counter(written)
     only_written = {path for path in targets if mentioned[path] == targets[path]}

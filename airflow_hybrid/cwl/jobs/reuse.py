@@ -101,7 +101,7 @@ def reuse_key(
     """
     tool = job.tool.notes.get("reuse")
     if tool is None:
-        tool = job.tool.notes["reuse"] = _Tool(job)
+        tool = job.tool.notes["reuse"] = _NamelessTool(job)
     try:
         described = {
             "version": [_VERSION, _CWLTOOL],
@@ -117,7 +117,7 @@ def reuse_key(
     return f"{tool.digest[:16]}/{_digest(described)}"
 
 
-class _Tool:
+class _NamelessTool:
     """A tool without its own name.
 
     :ivar digest: of all that it says, requirements and hints that hold for it included.

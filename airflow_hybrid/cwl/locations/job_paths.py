@@ -13,10 +13,10 @@ _MARKED = re.compile(f"{MARK}[^{MARK}]*{MARK}")
 
 
 @dataclass
-class _Folder:
+class _PathTree:
     """:ivar ends: names of paths that end here, to what stands for them; ``lengths``: of those names."""
 
-    folders: dict[str, _Folder] = field(default_factory=dict)
+    folders: dict[str, _PathTree] = field(default_factory=dict)
     ends: dict[str, str] = field(default_factory=dict)
     lengths: set[int] = field(default_factory=set)
 
@@ -29,12 +29,12 @@ class JobPaths:
 
     def __init__(self, meanings: Mapping[str, str]) -> None:
         self._whole = {path: f"{MARK}{meaning}{MARK}" for path, meaning in meanings.items()}
-        self._root = _Folder()
+        self._root = _PathTree()
         for path, mark in self._whole.items():
             *parents, name = path.strip("/").split("/")
             folder = self._root
             for parent in parents:
-                folder = folder.folders.setdefault(parent, _Folder())
+                folder = folder.folders.setdefault(parent, _PathTree())
             folder.ends[name] = mark
             folder.lengths.add(len(name))
 
@@ -61,7 +61,7 @@ class JobPaths:
     def _longest(self, text: str, at: int) -> tuple[int, str]:
         """Where the longest path that begins at ``at`` ends, and its mark; an empty one: there is none."""
         end, mark = at, ""
-        folder: _Folder | None = self._root
+        folder: _PathTree | None = self._root
         while folder is not None:
             after = text.find("/", at + 1)
             name = text[at + 1 : after] if after >= 0 else text[at + 1 :]

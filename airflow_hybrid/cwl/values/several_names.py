@@ -27,7 +27,7 @@ def told_apart(inputs: CwlObject) -> CwlObject:
     folders = {item["location"] for item in items if item["class"] == "Directory"}
     if len({item["location"] for item in items}) == len(items) and not folders:
         return inputs
-    names = _Names(folders)
+    names = _Spellings(folders)
     return {key: names.apart(value, "") for key, value in inputs.items()}
 
 
@@ -36,7 +36,7 @@ def canonical(location: str) -> str:
     return _SPELLED.sub("", location) if f"/{_OTHER}" in location else location
 
 
-class _Names:
+class _Spellings:
     """:ivar spellings: of each location, by what the objects look like that it stands for."""
 
     def __init__(self, folders: set[str]) -> None:

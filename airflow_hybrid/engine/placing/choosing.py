@@ -20,7 +20,7 @@ from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.options import Options, all_down, name_of, placed_out_of_reach, span
 from airflow_hybrid.engine.placing.places import Place, ref_of
 from airflow_hybrid.engine.placing.policies import find_policy
-from airflow_hybrid.engine.placing.shares import Share, use_of
+from airflow_hybrid.engine.placing.shares import Share, usage_of
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model import Binding, LineageEntry
 from airflow_hybrid.removal import shell as removal
@@ -190,7 +190,7 @@ class Chooser:
         return usable[choice.index], choice.reason
 
     def _candidate(self, job: PendingJob, place: Place, look: SiteLook, *, by_load: bool) -> placement.Candidate:
-        use = use_of(place)
+        usage = usage_of(place)
         # what the hybrid file says of a place's cores takes precedence over what the place says
         cores: float | None = place.host.cores
         measured_free: float | None = None
@@ -199,7 +199,7 @@ class Chooser:
             measured_free = look.capacity.free_cores if by_load else None
         free_cores = None
         if cores is not None:
-            free_cores = cores - use.cores
+            free_cores = cores - usage.cores
             if measured_free is not None:
                 free_cores = min(free_cores, measured_free)
         return placement.Candidate(
@@ -210,8 +210,8 @@ class Chooser:
             cores=cores,
             free_cores=free_cores,
             memory_mib=look.capacity.memory_mib,
-            taken_cores=use.cores,
-            jobs=use.jobs,
+            taken_cores=usage.cores,
+            jobs=usage.jobs,
             max_jobs=place.options.get("maxConcurrentJobs"),
             wait_s=_wait_s(job, look, free_cores),
             price=place.price,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from airflow_hybrid import placement
 from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.placing.places import Place
-from airflow_hybrid.engine.placing.shares import use_of
+from airflow_hybrid.engine.placing.shares import usage_of
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model import Binding
 from airflow_hybrid.sites.batches.look import SiteLook
@@ -66,7 +66,7 @@ class Options:
     def peers(self, index: int) -> tuple[Place, ...]:
         """The other locations of jobs at a place: of the same target, those with the fewest cores of ours taken."""
         others = [place for place in self._siblings(index) if place is not self.places[index]]
-        others.sort(key=lambda place: use_of(place).cores)
+        others.sort(key=lambda place: usage_of(place).cores)
         return tuple(others[: span(self.places[index]) - 1])
 
     def _siblings(self, index: int) -> list[Place]:

@@ -11,20 +11,20 @@ from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
 
 @dataclass
-class Use:
+class PlaceUsage:
     """What jobs of ours take of a place, over all runs of this process."""
 
     jobs: int = 0
     cores: float = 0.0
 
 
-_USES: PerLoop[tuple[str, str], Use] = PerLoop()
+_USAGES: PerLoop[tuple[str, str], PlaceUsage] = PerLoop()
 """by deployment and location"""
 
 
-def use_of(place: Place) -> Use:
+def usage_of(place: Place) -> PlaceUsage:
     """What this process's jobs take of a place now."""
-    return _USES.get((place.target.deployment, place.host.location), Use)
+    return _USAGES.get((place.target.deployment, place.host.location), PlaceUsage)
 
 
 @dataclass
@@ -41,13 +41,13 @@ class Share:
 
     def take(self, job: PendingJob) -> None:
         for place in (self.place, *self.peers):
-            use = use_of(place)
-            use.jobs, use.cores = use.jobs + 1, use.cores + job.resources.all_cores
+            usage = usage_of(place)
+            usage.jobs, usage.cores = usage.jobs + 1, usage.cores + job.resources.all_cores
         self.jobs.append(job)
         self._taken.append(job.resources.all_cores)
 
     def done(self) -> None:
         for place in (self.place, *self.peers):
-            use = use_of(place)
-            use.jobs, use.cores = use.jobs - len(self._taken), use.cores - sum(self._taken)
+            usage = usage_of(place)
+            usage.jobs, usage.cores = usage.jobs - len(self._taken), usage.cores - sum(self._taken)
         self._taken.clear()

@@ -35,7 +35,7 @@ from airflow_hybrid.sites.reuse.programs import surroundings_of
 
 
 @dataclass(frozen=True)
-class _Known:
+class _KnownJob:
     """A job of which all is known that decides its outputs.
 
     :ivar contents: of its inputs, by location; ``used``: of what it uses of the location.
@@ -56,7 +56,7 @@ class ReuseLookup:
     :ivar outputs: job key -> outputs, of the jobs that need not run.
     """
 
-    known: dict[str, _Known] = field(default_factory=dict)
+    known: dict[str, _KnownJob] = field(default_factory=dict)
     outputs: dict[str, CwlObject] = field(default_factory=dict)
     lineage: list[LineageEntry] = field(default_factory=list)
 
@@ -125,7 +125,7 @@ class Reuse:
         jobs: Sequence[PendingJob],
         scripts: Mapping[str, JobScript],
         image: ReadyImage | None,
-    ) -> dict[str, _Known]:
+    ) -> dict[str, _KnownJob]:
         """The jobs that the task has not begun and of which all is known, by key."""
         container = await self._container(place, jobs[0], image)
         if container is None:
@@ -150,7 +150,7 @@ class Reuse:
         surroundings = await surroundings_of(place.host, outsides, task)
         settings = self._settings(place, jobs[0].step_path)
 
-        def keys() -> dict[str, _Known]:
+        def keys() -> dict[str, _KnownJob]:
             known = {}
             for job in jobs:
                 # a job that this task has begun itself is found again in its job directory, and nowhere else
@@ -161,7 +161,7 @@ class Reuse:
                 place_says = {"container": container, "settings": settings, "used": used}
                 key = reuse_key(job, scripts[job.key], contents, paths, place_says)
                 if key is not None:
-                    known[job.key] = _Known(job, key, contents, outside, used)
+                    known[job.key] = _KnownJob(job, key, contents, outside, used)
             return known
 
         return await in_cwl_thread(keys)
@@ -249,7 +249,7 @@ class Reuse:
         if records:
             reuse_index(place.host, place.workdir).record(records)
 
-    async def _same_as_before(self, place: Place, ended: Mapping[str, _Known]) -> list[str]:
+    async def _same_as_before(self, place: Place, ended: Mapping[str, _KnownJob]) -> list[str]:
         jobs = [known.job for known in ended.values()]
         contents = {name: known.contents for name, known in ended.items()}
         unchanged = await self.inputs.unchanged(jobs, contents)

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.operators.gather.existing import FAIL, REPLACE
 from airflow_hybrid.operators.gather.kept import Kept
-from airflow_hybrid.operators.gather.record import RECORD, Record
+from airflow_hybrid.operators.gather.record import RECORD, OutdirRecord
 from airflow_hybrid.operators.gather.renamed import RenamedOutput
 from airflow_hybrid.operators.gather.rules import OutputRules
 
@@ -57,7 +57,7 @@ class Outdir:
         self.renamed: list[RenamedOutput] = []
         self.number = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self.record = Record(self.number, path)
+            self.record = OutdirRecord(self.number, path)
         except BaseException:
             os.close(self.number)
             raise

@@ -49,7 +49,7 @@ class Plan:
         self.value: CwlObject = json.loads(json.dumps(outputs))  # a copy in which no object stands in two places
         self._outdir = outdir
         self._deployments = deployments
-        self._names = _Names(outdir)
+        self._names = _OutputNames(outdir)
         self._paths: dict[int, str] = {}
         """by ``id`` of an item: its path in the tree that is put together"""
         self._there: dict[int, str] = {}
@@ -224,7 +224,7 @@ class Plan:
         return members
 
 
-class _Names:
+class _OutputNames:
     """Which output has which path in ``outdir``."""
 
     def __init__(self, outdir: Outdir) -> None:

@@ -57,7 +57,7 @@ def _is_below(path: str) -> bool:
     return bool(path) and all(name not in ("", ".", "..") for name in path.split("/"))
 
 
-class Record:
+class OutdirRecord:
     """The record of one ``outdir``.
 
     :param number: descriptor of the folder; ``shown``: its path, for messages.

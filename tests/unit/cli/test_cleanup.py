@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.cli import cleanup
-from airflow_hybrid.cli.cleanup import Cleanup, Scope
+from airflow_hybrid.cli.cleanup import Cleanup, CleanupScope
 from airflow_hybrid.config import parse_deployments
 from airflow_hybrid.removal import MARKER, MARKER_LINE
 
@@ -49,7 +49,7 @@ def cleaned(work: Path, monkeypatch: pytest.MonkeyPatch, *dag_ids: str) -> tuple
     deployments = parse_deployments({"site": {"type": "local", "config": {}, "workdir": str(work)}})
     said: list[str] = []
     problems: list[str] = []
-    cleaner = Cleanup([Scope(dict(deployments), set(dag_ids or ("d",)))], said.append, problems.append)
+    cleaner = Cleanup([CleanupScope(dict(deployments), set(dag_ids or ("d",)))], said.append, problems.append)
     cleaner.remove(cleaner.folders(86400))
     return [re.sub(r"[\d.]+ MiB", "n MiB", line) for line in said], problems
 
