@@ -33,8 +33,8 @@ from airflow_hybrid.sites.batches.queue import Batch, BatchReport
 class _Met:
     """The batches in a task directory that one execution knows of.
 
-    :ivar ours: tokens of those that it submits itself, the other iterations of a loop among them.
-    :ivar others: what an earlier try, or a process that was killed, has left there, by token.
+    :ivar ours: names of those that it submits itself, the other iterations of a loop among them.
+    :ivar others: what an earlier try, or a process that was killed, has left there, by name.
     """
 
     ours: set[str] = field(default_factory=set)
@@ -153,10 +153,10 @@ class BatchRunner:
         place, log = run.place, self.context.log
         batch = self._batch(run, directory, met)
         reports = await place.patiently(functools.partial(place.queue.submit, batch), log)
-        ours = next((report for report in reports if report.token == batch.token), None)
+        ours = next((report for report in reports if report.name == batch.name), None)
         if ours is None:
             # batches of an earlier try (or of a process that was killed) are there: take what they have
-            met.others.update((report.token, report) for report in reports)
+            met.others.update((report.name, report) for report in reports)
             await self._adopt_all(run, reports)
             return
         jobs = run.waiting_of(ours.keys)
@@ -173,22 +173,22 @@ class BatchRunner:
         """The jobs that wait, built for this batch directory."""
         jobs = run.waiting
         first = jobs[0].job
-        token = posixpath.basename(directory)
+        batch_name = posixpath.basename(directory)
         return Batch(
             directory=directory,
-            name=first.step_path.rsplit("/", 1)[-1],
+            title=first.step_path.rsplit("/", 1)[-1],
             keys=tuple(progress.key for progress in jobs),
             jobs=tuple(progress.script for progress in jobs if progress.script is not None),
             resources=first.resources,
             options={**run.place.options, **own_image(run.place, first)},
-            known=tuple(sorted((met.ours | run.adopted) - {token})),
+            known_batches=tuple(sorted((met.ours | run.adopted) - {batch_name})),
             locations=run.place.target.locations,
         )
 
     async def _adopt_all(self, run: StepRun, reports: Iterable[BatchReport]) -> None:
         for report in reports:
-            if report.token not in run.adopted:
-                run.adopted.add(report.token)
+            if report.name not in run.adopted:
+                run.adopted.add(report.name)
                 await self._adopt(run, report)
 
     async def _adopt(self, run: StepRun, report: BatchReport) -> None:

@@ -67,7 +67,7 @@ class JobsContract(Contract):
         assert (first.exit_code, await site.read(second.stdout_path)) == (0, "end\n")
         own = f"{site.folder}/own input"
         await site.sh(f"echo hello >{shlex.quote(own)}")
-        (result,) = await site.run(site.batch("a1-own", [("cat",)], job={"stdin": own}, known=("a1-stdin",)))
+        (result,) = await site.run(site.batch("a1-own", [("cat",)], job={"stdin": own}, known_batches=("a1-stdin",)))
         assert await site.read(result.stdout_path) == "hello\n"
 
     @contract
@@ -130,11 +130,11 @@ class JobsContract(Contract):
         await site.run(first)
         second = site.batch("a2-second", [sh("exit 0")])
         (report,) = await site.queue.submit(second)
-        assert (report.token, report.results) == ("a1-first", {first.keys[0]: 0})
-        (report,) = await site.queue.submit(site.batch("a2-second", [sh("exit 0")], known=("a1-first",)))
-        assert report.token == "a2-second"
+        assert (report.name, report.results) == ("a1-first", {first.keys[0]: 0})
+        (report,) = await site.queue.submit(site.batch("a2-second", [sh("exit 0")], known_batches=("a1-first",)))
+        assert report.name == "a2-second"
         await site.queue.wait(second.directory)
-        assert sorted(r.token for r in await site.queue.inspect(site.task)) == ["a1-first", "a2-second"]
+        assert sorted(r.name for r in await site.queue.inspect(site.task)) == ["a1-first", "a2-second"]
 
     def test_jobs_are_found_again_after_the_process_that_submitted_them_was_killed(
         self, make_connector: MakeConnector
@@ -211,7 +211,7 @@ class JobsContract(Contract):
         await asyncio.sleep(1.5)
         assert await site.sh(f"wc -c <{shlex.quote(beat)}") == first, "the job still runs"
         with pytest.raises(CancelledError):
-            await site.queue.submit(site.batch("a2-late", [sh("exit 0")], known=("a1-cancel",)))
+            await site.queue.submit(site.batch("a2-late", [sh("exit 0")], known_batches=("a1-cancel",)))
 
     @contract
     async def test_cancel_may_come_first_and_again(self, site: Site) -> None:

@@ -73,7 +73,7 @@ _VERDICTS = {kind.value: kind for kind in VerdictKind if kind is not VerdictKind
 
 
 def parse_reports(lines: Sequence[str], task_directory: str) -> list[BatchReport]:
-    """The reports among lines of ``B token``, ``K key``, ``I id`` and ``E index:content``."""
+    """The reports among lines of ``B <batch name>``, ``K <key>``, ``I <id>`` and ``E <index>:<content>``."""
     reports: list[BatchReport] = []
     keys: list[str] = []
     ids: list[str] = []
@@ -82,7 +82,7 @@ def parse_reports(lines: Sequence[str], task_directory: str) -> list[BatchReport
         kind, _, rest = line.partition(" ")
         if kind == "B":
             if reports:
-                reports[-1] = BatchReport(reports[-1].token, reports[-1].directory, tuple(keys), tuple(ids), results)
+                reports[-1] = BatchReport(reports[-1].name, reports[-1].directory, tuple(keys), tuple(ids), results)
             keys, ids, results = [], [], {}
             if rest:
                 reports.append(BatchReport(rest, f"{task_directory}/{rest}", (), ()))

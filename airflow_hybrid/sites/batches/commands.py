@@ -19,7 +19,9 @@ from airflow_hybrid.sites.batches.directory import Batch, attempt_of, check_dire
 LOCK_WAIT_S = 90
 
 
-def submit_command(batch: Batch, scheduler: Scheduler, sub: Submission, data: bytes, keep_archive: bool = False) -> str:
+def submit_command(
+    batch: Batch, scheduler: Scheduler, sub: Submission, archive: bytes, keep_archive: bool = False
+) -> str:
     """Shell text that submits the batch unless that was done before; ``data`` is its stdin.
 
     Its stdout is read by :func:`parse_answer`.
@@ -27,15 +29,15 @@ def submit_command(batch: Batch, scheduler: Scheduler, sub: Submission, data: by
     names = "\n".join(
         f"    {part}) ah_name={shlex.quote(scheduler.part_name(sub, part))} ;;" for part in range(scheduler.parts(sub))
     )
-    unpack = "tar -xzmof -" if data[:2] == b"\x1f\x8b" else "tar -xmof -"
+    unpack = "tar -xzmof -" if archive[:2] == b"\x1f\x8b" else "tar -xmof -"
     if keep_archive:
-        unpack = ("gzip -dc" if data[:2] == b"\x1f\x8b" else "cat") + " >stage.tar && tar -xmof stage.tar"
+        unpack = ("gzip -dc" if archive[:2] == b"\x1f\x8b" else "cat") + " >stage.tar && tar -xmof stage.tar"
     if scheduler.asks:
         unpack = f"ah_data | {{ {unpack}; }}"
     values = {
         "B": shlex.quote(batch.directory),
-        "ATTEMPT": str(attempt_of(batch.token)),
-        "KNOWN": shlex.quote(f" {' '.join((batch.token, *batch.known))} "),
+        "ATTEMPT": str(attempt_of(batch.name)),
+        "KNOWN": shlex.quote(f" {' '.join((batch.name, *batch.known_batches))} "),
         "PARTS": str(scheduler.parts(sub)),
         "TAR": unpack,
     }
@@ -62,9 +64,9 @@ def withdraw_command(scheduler: Scheduler, ids: Sequence[str]) -> str:
     return _common("/") + scheduler.functions() + cancel
 
 
-def inspect_command(task_directory: str, scheduler: Scheduler, token: str | None = None) -> str:
+def inspect_command(task_directory: str, scheduler: Scheduler, name: str | None = None) -> str:
     """Shell text that reports every batch under a task directory (or one), lost submit replies resolved."""
-    which = shlex.quote(token) if token else "*"
+    which = shlex.quote(name) if name else "*"
     look = shell_text.filled(__package__, "inspect.sh", {"WHICH": which})
     return _common(check_directory(task_directory)) + scheduler.functions() + look
 

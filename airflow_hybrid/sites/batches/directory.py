@@ -6,7 +6,7 @@
     T/                      task directory: a function of dag, run, task, map index and generation
       lock                  one submit at a time
       cancelled.<try>       nothing of this try, or of earlier ones, is submitted any more (cancelled: of any)
-      <token>/              batch directory
+      <name>/               batch directory
         cancelled           no job of the batch is begun any more
         manifest meta.json  keys of the jobs, one a line; what a reader needs to know of them
         submitting.<part>   written before the scheduler is asked: the name to look up if the answer is lost
@@ -58,28 +58,28 @@ GZIP_FROM_BYTES = 256 << 10
 class Batch:
     """The jobs of one step that run together at one location.
 
-    :ivar directory: absolute path ``<task directory>/<token>``.
-    :ivar name: for people; the scheduler's job name begins with it.
+    :ivar directory: absolute path ``<task directory>/<name>``.
+    :ivar title: for people; the scheduler's job name begins with it.
     :ivar keys: names of the job directories, plain and unique; ``jobs`` in the same order.
     :ivar options: native options of the scheduler for this batch, added to those of the service.
-    :ivar locations: how many locations each job has at once.
-    :ivar known: tokens of the other batches of the task directory that the caller knows of.
+    :ivar locations: how many locations each job uses at once.
+    :ivar known_batches: names of the other batches of the task directory that the caller knows about.
     """
 
     directory: str
-    name: str
+    title: str
     keys: tuple[str, ...]
     jobs: tuple[JobScript, ...]
     resources: Resources = field(default_factory=Resources)
     options: Mapping[str, Any] = field(default_factory=dict)
-    known: tuple[str, ...] = ()
+    known_batches: tuple[str, ...] = ()
     locations: int = 1
 
     def __post_init__(self) -> None:
         check_directory(self.directory)
         if not self.jobs or len(self.keys) != len(self.jobs) or len(set(self.keys)) != len(self.keys):
             raise ValueError(f"a batch needs one unique key per job: {len(self.keys)} keys, {len(self.jobs)} jobs")
-        for word in (self.token, *self.keys, *self.known):
+        for word in (self.name, *self.keys, *self.known_batches):
             if not PLAIN_NAME.match(word):
                 raise ValueError(f"not a plain name: {word!r}")
         bad = [key for key in self.keys if key in _OWN_NAMES or key.startswith(_OWN_PREFIXES)]
@@ -87,7 +87,8 @@ class Batch:
             raise ValueError(f"the batch directory has a file of that name: {bad[0]!r}")
 
     @property
-    def token(self) -> str:
+    def name(self) -> str:
+        """The batch's name, which is that of its directory."""
         return posixpath.basename(self.directory)
 
     @property
@@ -99,10 +100,11 @@ class Batch:
 class BatchReport:
     """What a batch directory says.
 
-    :ivar results: exit codes by key, of the jobs that ended; None where a command could not be started.
+    :ivar name: of the batch; in answers of a site it stands on a line ``B <name>``.
+    :ivar results: exit codes by key, of the jobs that ended; None: the command could not be started.
     """
 
-    token: str
+    name: str
     directory: str
     keys: tuple[str, ...]
     scheduler_ids: tuple[str, ...]
@@ -110,8 +112,8 @@ class BatchReport:
 
     @property
     def attempt(self) -> int:
-        """The try that a token of the form ``a<try>-<digest>`` belongs to; 0 for another form."""
-        return attempt_of(self.token)
+        """The try that a batch named ``a<try>-<digest>`` belongs to; 0 for any other name."""
+        return attempt_of(self.name)
 
 
 @dataclass(frozen=True)
@@ -150,9 +152,9 @@ class Evidence:
     disk_full: bool = False
 
 
-def attempt_of(token: str) -> int:
-    """The try that a token of the form ``a<try>-<digest>`` belongs to; 0 for another form."""
-    match = re.match(r"a(\d{1,9})-", token)
+def attempt_of(name: str) -> int:
+    """The try that a batch named ``a<try>-<digest>`` belongs to; 0 for any other name."""
+    match = re.match(r"a(\d{1,9})-", name)
     return int(match[1]) if match else 0
 
 
@@ -165,7 +167,7 @@ def check_directory(path: str) -> str:
 
 def scheduler_name(batch: Batch) -> str:
     """The job name at the scheduler: readable, and unique to the batch directory."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", batch.name).strip("-.")[:40] or "batch"
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", batch.title).strip("-.")[:40] or "batch"
     if not plain[0].isalpha():  # PBS and Grid Engine want a letter first
         plain = f"j{plain}"
     return f"{plain}-{hashlib.sha256(batch.directory.encode(errors='surrogateescape')).hexdigest()[:12]}"

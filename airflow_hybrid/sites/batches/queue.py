@@ -96,8 +96,8 @@ class JobQueue:
     async def submit(self, batch: Batch) -> list[BatchReport]:
         """Submit the batch, unless that was done before: then say how it stands. May be called again at any time.
 
-        :returns: the report of this batch; or, if batches are there that are not in ``batch.known`` (of an earlier
-            try, or of a process that was killed), their reports, and then nothing was submitted.
+        :returns: the report of this batch; or, if there are batches that are not in ``batch.known_batches`` (of an
+            earlier try, or of a process that was killed), their reports, and then nothing was submitted.
         :raises SubmitError: the scheduler refused it, in its own words, or its programs are missing.
         :raises CancelledError: the task directory was cancelled.
         :raises SiteError: unreachable, disk full, or no clear answer after some tries (retryable; nothing is lost).
@@ -218,9 +218,9 @@ class JobQueue:
 
     async def _describe(self, directory: str) -> SubmittedBatch:
         """The batch that another process submitted."""
-        task, token = posixpath.split(directory)
+        task, name = posixpath.split(directory)
         # finds ids whose submit reply was lost
-        await self._questions.patiently(lambda: self.inspect(task, token))
+        await self._questions.patiently(lambda: self.inspect(task, name))
         self._known[directory] = await self._questions.describe(directory)
         return self._known[directory]
 
@@ -336,7 +336,7 @@ class JobQueue:
     async def end_all(self, task_directory: str, wait_s: float) -> list[str]:
         """Cancel every batch under a task directory that has jobs left, and wait until they have ended.
 
-        :return: tokens of batches whose jobs have not ended within ``wait_s`` seconds.
+        :return: names of batches whose jobs have not ended within ``wait_s`` seconds.
         :raises SiteError: the host or the scheduler gave no answer (retryable).
         """
         reports = await self.inspect(task_directory)
@@ -354,14 +354,14 @@ class JobQueue:
         for end in ends:
             if isinstance(end, SiteError):
                 raise end
-        return [report.token for report, end in zip(left, ends, strict=True) if isinstance(end, asyncio.CancelledError)]
+        return [report.name for report, end in zip(left, ends, strict=True) if isinstance(end, asyncio.CancelledError)]
 
-    async def inspect(self, task_directory: str, token: str | None = None) -> list[BatchReport]:
+    async def inspect(self, task_directory: str, name: str | None = None) -> list[BatchReport]:
         """What is under a task directory: every batch that was submitted or begun, whoever did it.
 
         :raises SiteError: the host or the scheduler gave no answer (retryable).
         """
-        command = commands.inspect_command(task_directory, self.scheduler, token)
+        command = commands.inspect_command(task_directory, self.scheduler, name)
         with answers_up_to(TASK_BYTES):
             answer = await self.host.run(command, timeout_s=SUBMIT_TIMEOUT_S, label=f"inspect {task_directory}")
         return answers.parse_reports(self._done(answer).lines, task_directory)

@@ -70,7 +70,7 @@ def test_a_step_that_comes_late_does_not_run_again_what_another_step_found(
 
         async def count(queue: JobQueue, batch: Any) -> Any:
             reports = await submit(queue, batch)
-            submitted.update(report.token for report in reports if report.token == batch.token)
+            submitted.update(report.name for report in reports if report.name == batch.name)
             return reports
 
         monkeypatch.setattr(JobQueue, "submit", count)

@@ -70,7 +70,7 @@ def test_a_large_archive_is_compressed() -> None:
 
 
 def test_the_schedulers_name_is_plain_and_unique_to_the_directory() -> None:
-    one, two = replace(batch("/w/T/a"), name="é $x/../y z"), replace(batch("/w/U/a"), name="é $x/../y z")
+    one, two = replace(batch("/w/T/a"), title="é $x/../y z"), replace(batch("/w/U/a"), title="é $x/../y z")
     names = {job_directory.scheduler_name(one), job_directory.scheduler_name(two)}
     assert len(names) == 2 and all(name.replace("-", "").replace(".", "").isalnum() for name in names)
     assert job_directory.scheduler_name(one) == job_directory.scheduler_name(one)

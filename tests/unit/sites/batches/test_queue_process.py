@@ -140,7 +140,7 @@ async def test_cancel_ends_the_jobs_at_once(queue: JobQueue, tmp_path: Path) -> 
     for pid in (tmp_path / "pids").read_text().split():
         assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text()
     with pytest.raises(CancelledError):
-        await queue.submit(batch(f"{tmp_path}/T/b", 1, known=("a",)))
+        await queue.submit(batch(f"{tmp_path}/T/b", 1, known_batches=("a",)))
 
 
 async def test_batches_of_one_host_share_its_cores(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ async def test_submit_of_a_large_batch_is_quick(tmp_path: Path) -> None:
 
 async def test_the_cancel_of_one_try_does_not_stop_a_later_one(queue: JobQueue, tmp_path: Path) -> None:
     def made(attempt: int, command: str, *known: str) -> Batch:
-        return batch(f"{tmp_path}/T/a{attempt}-x", 2, lambda i: ("sh", "-c", command), known=known)
+        return batch(f"{tmp_path}/T/a{attempt}-x", 2, lambda i: ("sh", "-c", command), known_batches=known)
 
     old, new = made(1, "sleep 100"), made(2, "sleep 2", "a1-x")
     await queue.submit(old)
@@ -270,7 +270,7 @@ async def test_the_cancel_of_one_try_does_not_stop_a_later_one(queue: JobQueue, 
     assert [r.exit_code for r in await waiting] == [0, 0]
     await queue.submit(made(3, ":", "a1-x", "a2-x"))
     with pytest.raises(CancelledError) as caught:
-        await queue.submit(batch(f"{tmp_path}/T/a1-y", 1, known=("a1-x", "a2-x", "a3-x")))
+        await queue.submit(batch(f"{tmp_path}/T/a1-y", 1, known_batches=("a1-x", "a2-x", "a3-x")))
     assert caught.value.message == "this try of the task was cancelled: it submits no more jobs"
 
 
@@ -281,7 +281,7 @@ async def test_all_that_is_left_of_a_task_is_ended_and_waited_for(queue: JobQueu
     assert await queue.end_all(f"{tmp_path}/T", 20) == []
     assert not (tmp_path / "T/cancelled").exists()
     script = f"echo $$ >{shlex.quote(f'{tmp_path}/pid')}; sleep 100"
-    left = batch(f"{tmp_path}/T/a2-x", 1, lambda i: ("sh", "-c", script), known=("a1-x",))
+    left = batch(f"{tmp_path}/T/a2-x", 1, lambda i: ("sh", "-c", script), known_batches=("a1-x",))
     await queue.submit(left)
     while not (tmp_path / "pid").exists():
         await asyncio.sleep(0.05)

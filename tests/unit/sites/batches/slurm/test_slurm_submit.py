@@ -163,11 +163,11 @@ async def test_batches_of_an_earlier_try_are_reported_and_nothing_is_submitted(
     await queue.submit(batch(f"{tmp_path}/T/a1-x", 2, lambda i: ("sh", "-c", f"exit {i}")))
     second = batch(f"{tmp_path}/T/a2-y", 1)
     (report,) = await queue.submit(second)
-    assert (report.token, report.attempt, report.keys) == ("a1-x", 1, ("00000", "00001"))
+    assert (report.name, report.attempt, report.keys) == ("a1-x", 1, ("00000", "00001"))
     assert report.results == {"00000": 0, "00001": 1} and len(slurm.calls("sbatch")) == 1
-    (report,) = await queue.submit(batch(f"{tmp_path}/T/a2-y", 1, known=("a1-x",)))
-    assert report.token == "a2-y"
-    assert [r.token for r in await queue.inspect(f"{tmp_path}/T")] == ["a1-x", "a2-y"]
+    (report,) = await queue.submit(batch(f"{tmp_path}/T/a2-y", 1, known_batches=("a1-x",)))
+    assert report.name == "a2-y"
+    assert [r.name for r in await queue.inspect(f"{tmp_path}/T")] == ["a1-x", "a2-y"]
 
 
 async def test_cancel_ends_what_runs_and_what_would_come(queue: JobQueue, slurm: FakeSlurm, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ async def test_cancel_ends_what_runs_and_what_would_come(queue: JobQueue, slurm:
     await queue.cancel(f"{tmp_path}/T")
     assert slurm.calls("scancel") == ["101"]
     with pytest.raises(CancelledError):
-        await queue.submit(batch(f"{tmp_path}/T/b", 1, known=("a",)))
+        await queue.submit(batch(f"{tmp_path}/T/b", 1, known_batches=("a",)))
     await queue.cancel(f"{tmp_path}/never begun")
     with pytest.raises(CancelledError):
         await queue.submit(batch(f"{tmp_path}/never begun/b", 1))
