@@ -9,8 +9,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "a batch that an earlier try left is taken by every step that has jobs in it",
         "engine/batches.py",
-        "(met.ours | run.adopted) - {token}",
-        "(met.ours | run.adopted | set(met.others)) - {token}",
+        "(met.ours | run.adopted) - {batch_name}",
+        "(met.ours | run.adopted | set(met.others)) - {batch_name}",
         "tests/unit/engine/test_batches.py",
     ),
     Mutant(

@@ -34,7 +34,7 @@ from tests.unit.sites.shell_hosts import batch
         {"keys": ("a", "manifest")},
         {"keys": ("a", "jobs.0.sh")},
         {"keys": ("a", ".hidden")},
-        {"known": ("$(id)",)},
+        {"known_batches": ("$(id)",)},
         {"keys": (), "jobs": ()},
     ],
 )
