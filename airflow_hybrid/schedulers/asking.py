@@ -14,6 +14,7 @@ ACCOUNT_LIMIT_S = 60
 """how long a question to the accounting may take, which reads more"""
 _ENDED = frozenset({128 + 9, 256 + 9})
 """exit codes of a program that ``ah_asks`` ended; the second one is ksh's"""
+_EXIT = re.compile(r"#exit (\d{1,6})")
 _SHELL_SAYS = re.compile(r"(.*\W)?Killed$")
 
 
@@ -23,7 +24,8 @@ class Answer:
 
     :ivar lines: lines of its stdout.
     :ivar complaints: lines of its stderr.
-    :ivar code: its exit code; None where the answer is missing or was cut off.
+    :ivar code: its exit code, or that of the filter that read what it wrote; None where the answer is missing or was
+        cut off.
     """
 
     lines: list[str]
@@ -31,12 +33,20 @@ class Answer:
     code: int | None
 
     @property
+    def program_code(self) -> int | None:
+        """The exit code of the program: behind a filter, lines ``#exit <n>`` tell those of its runs."""
+        told = [int(match[1]) for match in map(_EXIT.fullmatch, self.lines) if match]
+        if self.code is None or not told:
+            return self.code
+        return next((code for code in told if code), 0)
+
+    @property
     def words(self) -> str:
         """Everything it wrote, for a message. Complaints come last, because messages keep the end of a text."""
-        lines = [line for line in (*self.lines, *self.complaints) if line]
-        if self.code in _ENDED:
+        lines = [line for line in (*self.lines, *self.complaints) if line and not _EXIT.fullmatch(line)]
+        if self.program_code in _ENDED:
             lines = [line for line in lines if not _SHELL_SAYS.match(line)] or ["no answer in time"]
-        return " ".join(lines).strip()
+        return " ".join(" ".join(lines).split())
 
 
 def asking_functions() -> str:

@@ -267,7 +267,9 @@ class BatchScheduler(Scheduler):
     def _queue(self, text: str, ids: Sequence[str]) -> list[Record]:
         answer = section(text, "queue")
         if answer.code is None or not self.answered([*answer.lines, *answer.complaints], answer.code):
-            raise StatusUnknownError(f"{self.name} did not answer (exit code {answer.code}): {answer.words[-500:]}")
+            raise StatusUnknownError(
+                f"{self.name} did not answer (exit code {answer.program_code}): {answer.words[-500:]}"
+            )
         return [record for record in self.queue_records(answer.lines, ids) if record.array in ids]
 
     def parse_status(self, text: str, ids: Sequence[str]) -> dict[str, QueueView]:

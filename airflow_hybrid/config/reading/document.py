@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from airflow_hybrid.errors import ConfigError
+from airflow_hybrid.yaml_problems import yaml_problem
 
 Path = tuple[str | int, ...]
 """Where a value is in the file: keys and indexes from the root."""
@@ -108,10 +109,7 @@ def parse(text: str, name: str) -> Document:
     except yaml.MarkedYAMLError as e:
         mark = e.problem_mark or e.context_mark
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        context = f" ({e.context})" if e.context else ""
-        raise ConfigError(
-            f"not valid YAML: {e.problem or e}{context}", where=where, hint=_syntax_hint(text, mark)
-        ) from None
+        raise ConfigError(f"not valid YAML: {yaml_problem(e)}", where=where, hint=_syntax_hint(text, mark)) from None
     except yaml.reader.ReaderError as e:
         line = text.count("\n", 0, e.position) + 1
         raise ConfigError(

@@ -18,6 +18,7 @@ from airflow_hybrid import shell_text
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.schedulers.base import Submission, fill
 from airflow_hybrid.schedulers.kubernetes.words import Words, literal
+from airflow_hybrid.yaml_problems import placed_yaml_problem
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 US = "airflow-hybrid"
@@ -183,7 +184,7 @@ def as_job(text: str, words: Words) -> dict[str, Any]:
     try:
         documents = [d for d in yaml.safe_load_all(text) if d is not None]
     except yaml.YAMLError as error:
-        raise ConfigError(f"the template of the service is not YAML: {' '.join(str(error).split())}") from None
+        raise ConfigError(f"the template of the service is not valid YAML: {placed_yaml_problem(error)}") from None
     kind = documents[0].get("kind", "Pod") if len(documents) == 1 and isinstance(documents[0], dict) else None
     if kind not in ("Job", "Pod", "PodTemplate"):
         raise ConfigError(

@@ -27,6 +27,7 @@ from airflow_hybrid.sites.kubernetes.readiness import (
     reasons_of_waiting,
     refusal_of,
 )
+from airflow_hybrid.yaml_problems import placed_yaml_problem
 
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
@@ -71,7 +72,7 @@ def parse_manifests(text: str, where: str) -> list[Object]:
     try:
         documents = [document for document in yaml.safe_load_all(text) if document is not None]
     except yaml.YAMLError as error:
-        raise ConfigError(f"the manifest is not valid YAML: {error}", where=where) from None
+        raise ConfigError(f"the manifest is not valid YAML: {placed_yaml_problem(error)}", where=where) from None
     found: list[Object] = []
     for document in documents:
         items = document.get("items") if isinstance(document, dict) and document.get("kind") == "List" else None

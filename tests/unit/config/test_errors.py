@@ -345,21 +345,24 @@ def test_a_file_that_is_not_there_is_one_clear_message(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
-        (b"version: v1.0\na: \xff\n", ":2: not UTF-8 text"),
-        (b"", "a hybrid file is a mapping that starts with `version: v1.0`"),
-        (b"- a\n", "a hybrid file is a mapping"),
-        (b"workflows: {}\n", "the key `version` is missing"),
-        (b"version: v2.0\n", "version: must be 'v1.0', not 'v2.0'"),
+        (b"version: v1.0\na: \xff\n", ":2: not UTF-8 text\n  -> save the file as UTF-8"),
+        (b"", ": a hybrid file is a mapping that starts with `version: v1.0`"),
+        (b"- a\n", ": a hybrid file is a mapping that starts with `version: v1.0`"),
+        (b"workflows: {}\n", ":1: the key `version` is missing"),
+        (
+            b"version: v2.0\n",
+            ":1: version: must be 'v1.0', not 'v2.0'\n  -> this is the format's version, StreamFlow's v1.0",
+        ),
     ],
 )
-def test_what_is_no_hybrid_file_is_told_so(tmp_path: Path, content: bytes, words: str) -> None:
+def test_what_is_no_hybrid_file_is_told_so(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "f.yml"
     path.write_bytes(content)
     with pytest.raises(ConfigError) as e:
         load_hybrid_file(path, cache_dir=str(tmp_path))
-    assert words in str(e.value)
+    assert str(e.value) == f"{path}{message}"
 
 
 @pytest.mark.parametrize("key", ["password", "token"])

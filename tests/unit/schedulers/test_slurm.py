@@ -177,8 +177,12 @@ def test_pending_elements_in_one_line_are_counted() -> None:
 
 
 def test_a_controller_that_does_not_answer_says_nothing() -> None:
-    with pytest.raises(StatusUnknownError, match="Unable to contact slurm controller"):
+    with pytest.raises(StatusUnknownError) as caught:
         SLURM.parse_status(queue_answer("slurmctld-down-squeue"), ["24"])
+    assert str(caught.value) == (
+        "slurm did not answer (exit code 1): "
+        "slurm_load_jobs error: Unable to contact slurm controller (connect failure)"
+    )
     with pytest.raises(StatusUnknownError):
         SLURM.parse_status("#queue\n24|N/A|RUNNING|None\n", ["24"])  # cut off
     with pytest.raises(StatusUnknownError):
@@ -322,6 +326,11 @@ def test_other_clusters_are_asked_by_name() -> None:
 
 # --- templates ----------------------------------------------------------------------------------------------------
 
+MAY_USE = (
+    "  -> it may use: cores, hybrid_command, hybrid_environment, hybrid_workdir, job_name, jobs, memory_mib, "
+    "streamflow_command, streamflow_environment, streamflow_workdir, walltime_s"
+)
+
 
 def test_streamflows_template_variables_are_filled_in() -> None:
     template = (
@@ -332,16 +341,24 @@ def test_streamflows_template_variables_are_filled_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "words_"),
+    ("template", "message"),
     [
-        ("#!/bin/sh\n", "would run nothing"),
-        ("{{streamflow_command}}\n{{ nosuch }}", "nosuch"),
-        ("{{streamflow_command", "end of"),
+        ("#!/bin/sh\n", "the template never uses {{ streamflow_command }}, so it would run nothing"),
+        (
+            "{{streamflow_command}}\n{{ nosuch }}",
+            f"the template of the service cannot be filled in: 'nosuch' is undefined\n{MAY_USE}",
+        ),
+        (
+            "{{streamflow_command",
+            "template, line 1: the template of the service cannot be filled in: unexpected end of template, expected "
+            f"'end of print statement'.\n{MAY_USE}",
+        ),
     ],
 )
-def test_templates_that_cannot_work_are_refused(template: str, words_: str) -> None:
-    with pytest.raises(ConfigError, match=words_):
+def test_templates_that_cannot_work_are_refused(template: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
         render(replace(BATCH, template=template), "x")
+    assert str(caught.value) == message
 
 
 def test_a_template_reaches_nothing_of_this_process() -> None:

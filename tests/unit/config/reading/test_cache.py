@@ -66,8 +66,12 @@ def test_a_changed_template_is_read_anew(hybrid_file: Path) -> None:
 def test_a_template_that_went_away_is_an_error_and_not_the_old_text(hybrid_file: Path) -> None:
     load(hybrid_file)
     (hybrid_file.parent / "t").unlink()
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError) as caught:
         load(hybrid_file)
+    assert str(caught.value) == (
+        f"{hybrid_file}:2: deployments.h.config.services.s.file: "
+        f"the template {hybrid_file.parent}/t cannot be read: No such file or directory"
+    )
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"key": 1}', "\0\1"])

@@ -33,14 +33,9 @@ from airflow_hybrid.errors import ConfigError
         ("1.2.3", "1.2.3"),
         ("'12'", "12"),
         ("!!str 12", "12"),
-        ("@daily-like", None),
     ],
 )
 def test_scalars_mean_what_yaml_1_2_says(text: str, value: object) -> None:
-    if text.startswith("@"):
-        with pytest.raises(ConfigError, match="cannot start any token"):
-            parse(f"k: {text}", "f.yml")
-        return
     document = parse(f"k: {text}", "f.yml")
     assert document.data == {"k": value}
     assert type(document.data["k"]) is type(value)
@@ -81,34 +76,54 @@ def test_what_yaml_allows_and_a_hybrid_file_does_not_is_a_problem(text: str, mes
 
 
 @pytest.mark.parametrize(
-    ("text", "where", "words"),
+    ("text", "place", "problem"),
     [
-        ("a: [1\n", "f.yml:2:1", "expected ',' or ']'"),
-        ("a: 'x\n", "f.yml:2:1", "unexpected end of stream"),
-        ("a: 1\n b: 2\n", "f.yml:2:3", "the line reads: b: 2"),
-        ("a:\n\tb: 1\n", "f.yml:2:1", "indent with spaces"),
-        ("a: 1\n---\nb: 1\n", "f.yml:2:1", "another document"),
-        ("a: *x\n", "f.yml:1:4", "undefined alias"),
-        ("a: 1\nb: \x07\n", "f.yml:2", "the character '\\x07' is not allowed"),
+        ("a: [1\n", "2:1", "did not find expected ',' or ']' (while parsing a flow sequence)"),
+        ("a: 'x\n", "2:1", "found unexpected end of stream (while scanning a quoted scalar)"),
+        (
+            "a: 1\n b: 2\n",
+            "2:3",
+            "mapping values are not allowed in this context\n  -> the line reads: b: 2",
+        ),
+        (
+            "a:\n\tb: 1\n",
+            "2:1",
+            "found character that cannot start any token (while scanning for the next token)\n"
+            "  -> indent with spaces: YAML does not allow tabs",
+        ),
+        (
+            "a: @daily\n",
+            "1:4",
+            "found character that cannot start any token (while scanning for the next token)\n"
+            "  -> the line reads: a: @daily",
+        ),
+        (
+            "a: 1\n---\nb: 1\n",
+            "2:1",
+            "expected a single document in the stream, but found another document\n  -> the line reads: ---",
+        ),
+        ("a: *x\n", "1:4", "found undefined alias\n  -> the line reads: a: *x"),
+        ("a: 1\nb: \x07\n", "2", "the character '\\x07' is not allowed"),
     ],
 )
-def test_broken_yaml_is_one_message_with_line_and_column(text: str, where: str, words: str) -> None:
+def test_broken_yaml_is_one_message_with_line_and_column(text: str, place: str, problem: str) -> None:
     with pytest.raises(ConfigError) as e:
         parse(text, "f.yml")
-    assert str(e.value).startswith(where + ": ")
-    assert words in str(e.value)
+    assert str(e.value) == f"f.yml:{place}: not valid YAML: {problem}"
 
 
 def test_a_file_that_refers_to_itself_is_refused() -> None:
-    with pytest.raises(ConfigError, match="refers to itself"):
+    with pytest.raises(ConfigError) as e:
         parse("a: &a [*a]\n", "f.yml")
+    assert str(e.value) == "f.yml:1: a[0]: the file refers to itself by its aliases"
 
 
 def test_aliases_cannot_blow_a_file_up() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
-    with pytest.raises(ConfigError, match="too many values"):
+    with pytest.raises(ConfigError) as e:
         parse("\n".join(lines), "f.yml")
+    assert str(e.value) == "f.yml:1: a5[0][3][3][7][2][1]: the file has too many values by its aliases"
 
 
 def test_paths_are_written_as_people_write_them() -> None:
