@@ -24,6 +24,8 @@ from tests.system import kube as kubernetes
 from tests.system.kube import Kube
 from tests.testbed.fixture import INSTALL, Testbed, missing
 
+pytest.register_assert_rewrite("tests.raising")
+
 # quick feedback first; what is not listed comes in between
 LAST = ("contract", "conformance", "system")
 # whose tests run jobs or shell text of ours in folders with names that break what does not quote; the others write the

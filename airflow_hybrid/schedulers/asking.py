@@ -14,6 +14,8 @@ ACCOUNT_LIMIT_S = 60
 """how long a question to the accounting may take, which reads more"""
 _ENDED = frozenset({128 + 9, 256 + 9})
 """exit codes of a program that ``ah_asks`` ended; the second one is ksh's"""
+SAID = "#said"
+"""the line behind which an answer's complaints are"""
 _EXIT = re.compile(r"#exit (\d{1,6})")
 _SHELL_SAYS = re.compile(r"(.*\W)?Killed$")
 
@@ -68,7 +70,7 @@ def section(text: str, name: str) -> Answer:
             code = int(lines[end][4:])
         else:
             end += 1
-    complaints_at = lines.index("#said", start, end) if "#said" in lines[start:end] else end
+    complaints_at = lines.index(SAID, start, end) if SAID in lines[start:end] else end
     return Answer(lines[start:complaints_at], lines[complaints_at + 1 : end], code)
 
 

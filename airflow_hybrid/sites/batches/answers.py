@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from airflow_hybrid.model import JsonValue
+from airflow_hybrid.schedulers.asking import SAID
 from airflow_hybrid.sites.batches.directory import BatchReport, Ending, Evidence
 
 MOST_SAID = 4000
@@ -64,7 +65,8 @@ def parse_answer(text: str) -> Verdict:
         word = line.removeprefix("#ah ")
         if word not in _VERDICTS:
             break
-        message = "\n".join(lines[position + 1 :]).strip()[:MOST_SAID]
+        said = [line for line in lines[position + 1 :] if line != SAID]
+        message = "\n".join(said).strip()[:MOST_SAID]
         return Verdict(_VERDICTS[word], message, tuple(lines[:position]))
     return Verdict(VerdictKind.CUT_OFF, text[-500:], tuple(lines))
 

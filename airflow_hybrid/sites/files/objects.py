@@ -82,6 +82,10 @@ def _listing(url: str) -> list[JsonValue]:
 
 
 def _unreadable(url: str, error: Exception) -> TransferError:
+    if isinstance(error, FileNotFoundError):
+        return TransferError(f"{url} does not exist", hint="is the name right?")
+    if isinstance(error, NotADirectoryError):
+        return TransferError(f"{url} does not exist, or is not a directory", hint="is the name right?")
     return TransferError(
         f"{url} cannot be read: {error}",
         hint="object stores are read by Airflow's providers (s3: apache-airflow-providers-amazon[s3fs], gs:"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_hybrid.model import JobScript
-from airflow_hybrid.sites.batches.directory import Batch
+from airflow_hybrid.sites.batches.directory import Batch, scheduler_name
 from airflow_hybrid.sites.hosts.base import CHUNK_BYTES
 from airflow_hybrid.sites.hosts.local import LocalHost, clean_environment
 from tests import needs
@@ -58,6 +58,11 @@ class ShellHost(LocalHost):
             *self.shell, "-c", command, stdin=pipe, stdout=pipe, stderr=pipe, env=self.environment,
             start_new_session=True, limit=CHUNK_BYTES,
         )  # fmt: skip
+
+
+def label(made: Batch) -> str:
+    """What messages call the command that submits a batch."""
+    return f"submit {scheduler_name(made)}"
 
 
 def batch(

@@ -14,8 +14,9 @@ from airflow_hybrid.model import JobState, Resources
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from airflow_hybrid.sites.batches import queue as queue_
 from airflow_hybrid.sites.batches.queue import JobQueue
+from tests.raising import raising
 from tests.unit.sites.batches.slurm.fake_slurm import FakeSlurm
-from tests.unit.sites.shell_hosts import ShellHost, batch
+from tests.unit.sites.shell_hosts import ShellHost, batch, label
 
 
 async def test_a_batch_is_one_array_and_its_results_come_in_order(
@@ -63,13 +64,14 @@ async def test_nothing_is_submitted_while_it_is_unknown_whether_it_was(
     slurm.set("lose")
     slurm.set("squeue_fails")
     made = batch(f"{tmp_path}/T/a", 2)
-    with pytest.raises(StatusUnknownError, match="Unable to contact"):
+    unclear = f"test (dash): {label(made)}: slurm gave no clear answer: "
+    with raising(StatusUnknownError, unclear + "slurm_load_jobs error: Unable to contact slurm controller"):
         await queue.submit(made)
     assert len(slurm.calls("sbatch")) == 1
     slurm.unset("squeue_fails")
     slurm.set("names", "")  # the queue has forgotten it, and the database is down
     slurm.set("sacct_fails", "sacct: error: Problem talking to the database: Connection refused\n")
-    with pytest.raises(StatusUnknownError, match="Connection refused"):
+    with raising(StatusUnknownError, unclear + "sacct: error: Problem talking to the database: Connection refused"):
         await queue.submit(made)
     assert len(slurm.calls("sbatch")) == 1
     slurm.unset("sacct_fails")  # nobody knows it, and everybody was asked: it never was
@@ -99,8 +101,13 @@ async def test_a_refusal_is_told_in_the_schedulers_words_and_leaves_nothing(
 ) -> None:
     words = "sbatch: error: Batch job submission failed: Invalid partition name specified"
     slurm.set("refuse", words)
-    with pytest.raises(SubmitError, match="Invalid partition name") as caught:
-        await queue.submit(batch(f"{tmp_path}/T/a", 2))
+    made = batch(f"{tmp_path}/T/a", 2)
+    message = (
+        f"test (dash): {label(made)}: slurm refused the batch: {words}"
+        "\n  -> change the service's options in the hybrid file, or what the step asks for (ResourceRequirement)"
+    )
+    with raising(SubmitError, message) as caught:
+        await queue.submit(made)
     assert not caught.value.retryable and not (tmp_path / "T/a").exists()
     slurm.set("refuse", "sbatch: error: QOSMaxSubmitJobPerUserLimit\nJob violates accounting/QOS policy")
     with pytest.raises(SubmitError) as caught:
