@@ -15,7 +15,8 @@ from airflow_hybrid.sites.batches.queue import JobQueue
 from airflow_hybrid.sites.files import scripts
 from airflow_hybrid.sites.reuse import commands as reuse_commands
 from tests.needs import SHELLS, posix_shell
-from tests.unit.sites.shell_hosts import ShellHost, batch
+from tests.raising import raising
+from tests.unit.sites.shell_hosts import ShellHost, batch, label
 
 NAMES = ["My Project", "it's", '"', "$HOME", "50%", "[a]", "-work", "*", "two\nlines", "@N@ @R@", "a;b&"]
 
@@ -112,8 +113,13 @@ async def test_a_submit_removes_nothing_that_is_not_ours(tmp_path: Path, shell: 
     queue = JobQueue(ShellHost(shell), ProcessScheduler())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("airflow_hybrid.sites.batches.queue.SUBMIT_PAUSES_S", ())
-        with pytest.raises(SiteError) as caught:
-            await queue.submit(batch(f"{task}/a", 1))
-    why = "a link is in its place" if what == "link" else "it was not made by airflow_hybrid"
-    assert f"airflow_hybrid: not removed: {task}/{left}: {why}" in str(caught.value)
+        made = batch(f"{task}/a", 1)
+        why = "a link is in its place" if what == "link" else "it was not made by airflow_hybrid"
+        message = (
+            f"test ({shell}): {label(made)}: airflow_hybrid: not removed: {task}/{left}: {why}\n"
+            "  -> what this version of airflow_hybrid did not make is in the way: move it away, or clear the task, "
+            "which then gets another directory"
+        )
+        with raising(SiteError, message):
+            await queue.submit(made)
     assert (victim / "keep").read_text() == "x" and (task / left / "keep").read_text() == "x"

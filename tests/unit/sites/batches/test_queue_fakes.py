@@ -25,7 +25,8 @@ from airflow_hybrid.sites.batches import queue as queue_
 from airflow_hybrid.sites.batches import settling
 from airflow_hybrid.sites.batches.queue import JobQueue, Progress
 from tests.fakes.jobstore import install
-from tests.unit.sites.shell_hosts import ShellHost, batch
+from tests.raising import raising
+from tests.unit.sites.shell_hosts import ShellHost, batch, label
 
 SH = "sh"
 
@@ -225,8 +226,16 @@ async def test_a_server_that_is_down_at_submit_leaves_nothing_in_doubt(
 
 async def test_a_refusal_is_told_in_the_site_s_words(queue: JobQueue, fake: Fake, tmp_path: Path) -> None:
     fake.set("refuse", "unsatisfiable request: Job violates queue and/or server resource limits")
-    with pytest.raises(SubmitError, match="Job violates queue and/or server resource limits") as caught:
-        await queue.submit(batch(f"{tmp_path}/T/a", 2))
+    made = batch(f"{tmp_path}/T/a", 2)
+    name = queue.scheduler.name
+    program = "flux-submit: ERROR: [Errno 22] " if name == "flux" else ""
+    message = (
+        f"test (dash): {label(made)}: {name} refused the batch: {program}unsatisfiable request: Job violates "
+        "queue and/or server resource limits\n"
+        "  -> change the service's options in the hybrid file, or what the step asks for (ResourceRequirement)"
+    )
+    with raising(SubmitError, message) as caught:
+        await queue.submit(made)
     assert not caught.value.retryable and not Path(f"{tmp_path}/T/a").exists()
 
 

@@ -21,7 +21,8 @@ from airflow_hybrid.sites.batches import queue as queue_
 from airflow_hybrid.sites.batches.directory import Batch
 from airflow_hybrid.sites.batches.queue import JobQueue, Progress
 from airflow_hybrid.sites.hosts.base import CommandResult
-from tests.unit.sites.shell_hosts import SHELLS, ShellHost, batch
+from tests.raising import raising
+from tests.unit.sites.shell_hosts import SHELLS, ShellHost, batch, label
 
 
 @pytest.fixture(autouse=True)
@@ -169,7 +170,11 @@ async def test_a_full_disk_leaves_nothing_and_says_so(tmp_path: Path) -> None:
     (tools / "tar").chmod(0o755)
     host = ShellHost("dash", {"PATH": f"{tools}:{os.environ['PATH']}"})
     made = batch(f"{tmp_path}/T/a", 3)
-    with pytest.raises(SiteError, match=r"No space left on device\n  -> nothing was submitted") as caught:
+    message = (
+        f"test (dash): {label(made)}: the batch directory could not be written: tar: x: No space left on device\n"
+        "  -> nothing was submitted and nothing is left; is the disk full (`df`, `df -i`, quota)?"
+    )
+    with raising(SiteError, message) as caught:
         await JobQueue(host, ProcessScheduler()).submit(made)
     assert caught.value.retryable and sorted(os.listdir(tmp_path / "T")) == [MARKER, "lock"]
     (report,) = await JobQueue(ShellHost("dash"), ProcessScheduler()).submit(made)

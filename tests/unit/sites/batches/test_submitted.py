@@ -17,6 +17,7 @@ from airflow_hybrid.sites.batches.answers import parse_evidence
 from airflow_hybrid.sites.batches.directory import description
 from airflow_hybrid.sites.batches.questions import Questions
 from airflow_hybrid.sites.batches.submitted import BatchMeta, JobMeta, SubmittedBatch
+from tests.raising import raising
 from tests.unit.sites.shell_hosts import ShellHost, batch
 
 ON_DISK = {
@@ -77,7 +78,7 @@ def test_what_describes_no_batch_is_refused(value: Any, message: str) -> None:
 def test_a_description_that_is_nested_without_end_is_none() -> None:
     deep = "[" * 100_000
     seen = parse_evidence(f"#meta\n{deep}\n#ids\n#ec\n#c\n#end\n")
-    with pytest.raises(ValueError, match="it is no mapping"):
+    with raising(ValueError, "it is no mapping"):
         BatchMeta.from_json(seen.description)
 
 

@@ -17,6 +17,7 @@ from airflow_hybrid.cli import commands as cli
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.sites import check
 from airflow_hybrid.sites.check import site_probe
+from tests.raising import raising
 from tests.unit.sites.shell_hosts import EVERY_SHELL, ShellHost
 
 
@@ -145,5 +146,5 @@ def test_the_command_ends_with_0_when_all_is_fine(hybrid_file: Path, capsys: pyt
 
 
 def test_a_misspelt_deployment_is_answered(hybrid_file: Path) -> None:
-    with pytest.raises(SystemExit, match="no deployment `fin`\n.*did you mean.*fine"):
+    with raising(SystemExit, "there is no deployment `fin`\n  -> did you mean `fine`?"):
         cli.check_sites(arguments(hybrid_file, deployment=["fin"]))

@@ -19,6 +19,7 @@ from airflow_hybrid.sites.connectors.compose import ComposeConnector, pack
 from airflow_hybrid.sites.containers.compose import Engine, find_engine
 from airflow_hybrid.sites.containers.inspect import InspectedContainer, is_final, parse_containers
 from airflow_hybrid.sites.hosts.local import LocalHost
+from tests.raising import raising
 
 TOKEN_OF_RUN = "ah-0a1b2c-0123456789"
 
@@ -67,7 +68,11 @@ async def test_the_first_compose_whose_engine_answers_is_used(
 
 async def test_a_missing_engine_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(DeployError, match="no docker compose") as caught:
+    message = (
+        "local (localhost): there is no docker compose\n"
+        "  -> install Docker with its compose plugin, or podman and podman-compose, where the containers shall run"
+    )
+    with raising(DeployError, message) as caught:
         await find_engine(LocalHost(), "docker compose")
     assert not caught.value.retryable
 
@@ -118,11 +123,19 @@ def test_only_the_folder_of_the_compose_file_is_sent(tmp_path: Path) -> None:
     with tarfile.open(fileobj=BytesIO(pack(tmp_path / "app", [tmp_path / "app" / "c.yml"]))) as archive:
         names = archive.getnames()
     assert sorted(names) == [".", "./c.yml", "./conf", "./conf/x"]
-    with pytest.raises(ConfigError, match=r"other\.yml is not below"):
+    message = (
+        f"the compose file {tmp_path}/other.yml is not below {tmp_path}/app, which is all that is sent\n"
+        "  -> keep the files in one folder, or give their common one as `projectDirectory`"
+    )
+    with raising(ConfigError, message):
         pack(tmp_path / "app", [tmp_path / "other.yml"])
     with open(tmp_path / "app" / "data", "wb") as large:
         large.truncate(65 << 20)
-    with pytest.raises(ConfigError, match="more than 64 MiB"):
+    message = (
+        f"the compose file's folder {tmp_path}/app has more than 64 MiB\n"
+        "  -> keep data out of it: files of the workflow's steps are brought where they are needed"
+    )
+    with raising(ConfigError, message):
         pack(tmp_path / "app", [tmp_path / "app" / "c.yml"])
 
 

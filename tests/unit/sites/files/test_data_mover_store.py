@@ -7,6 +7,7 @@ import pytest
 
 from airflow_hybrid.sites.files.store import content_digest, incoming_root, is_content_addressed, store_path
 from airflow_hybrid.sites.hosts.job_folders import producer_of
+from tests.raising import raising
 
 A, B = "a" * 40, "b" * 40
 
@@ -43,7 +44,7 @@ def test_a_directory_is_known_by_its_listing() -> None:
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "a\0b"])
 def test_a_name_cannot_lead_out_of_the_store(name: str) -> None:
-    with pytest.raises(ValueError, match="not a file name"):
+    with raising(ValueError, f"not a file name: {name!r}"):
         store_path("/w", file(name))
 
 

@@ -16,6 +16,7 @@ from airflow_hybrid.sites.hosts.ssh import login as ssh_login
 from airflow_hybrid.sites.hosts.ssh.login import Login, connect_options, from_connection, read_login
 from airflow_hybrid.sites.hosts.ssh.openssh import openssh_argv
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
+from tests.raising import raising
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
 PUBLIC = KEY.export_public_key().decode().strip()
@@ -44,7 +45,11 @@ def test_secrets_are_not_shown() -> None:
 
 @pytest.mark.parametrize("key", ["no_host_key_check", "ignore_hostkey_verification", "allow_host_key_change"])
 def test_a_connection_cannot_switch_the_host_key_check_off(key: str) -> None:
-    with pytest.raises(HostKeyError, match=key):
+    message = (
+        f"Airflow Connection 'c' has {key}: true, which is not supported here\n"
+        "  -> put the key of the host (`ssh-keyscan -t ed25519 HOST`, compared once) in the extra host_key"
+    )
+    with raising(HostKeyError, message):
         from_connection(SshSettings(conn_id="c"), connection(extra={key: "true"}))
     from_connection(SshSettings(conn_id="c"), connection(extra={key: "false"}))
 
@@ -57,7 +62,7 @@ def test_an_inline_key_is_used_alone_and_never_given_to_openssh(tmp_path: Path) 
     assert options["client_keys"][0].public_data == KEY.public_data and options["agent_path"] is None
     assert openssh_argv([login], str(tmp_path)) is None and not list(tmp_path.iterdir())
     wrong = from_connection(SshSettings(conn_id="c"), connection(extra={**extra, "private_key_passphrase": "no"}))
-    with pytest.raises(AuthenticationError, match="cannot be"):
+    with raising(AuthenticationError, "the private key of me@example.org cannot be decrypted: Incorrect passphrase"):
         connect_options(wrong)
 
 
@@ -76,7 +81,8 @@ def test_a_host_key_is_read_in_the_forms_of_the_ssh_provider(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "ssh-ed25519", "ssh-ed25519 nonsense", "AAAA", "ssh-dss AAAA"])
 def test_what_is_no_host_key_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="host_key is not a public key"):
+    message = "host_key is not a public key of OpenSSH\n  -> for example: ssh-ed25519 AAAAC3Nza..."
+    with raising(ConfigError, message):
         ssh_login.parse_host_key(text)
 
 
@@ -84,8 +90,9 @@ async def test_files_of_secrets_are_read_when_connecting(tmp_path: Path) -> None
     (tmp_path / "pw").write_text("open sesame\n")
     login = await read_login(SshSettings(host="x", password_file=str(tmp_path / "pw")))
     assert login.password == "open sesame"
-    with pytest.raises(AuthenticationError, match="cannot read the secret in .*nowhere"):
-        await read_login(SshSettings(host="x", passphrase_file=str(tmp_path / "nowhere")))
+    nowhere = tmp_path / "nowhere"
+    with raising(AuthenticationError, f"cannot read the secret in {nowhere}: No such file or directory"):
+        await read_login(SshSettings(host="x", passphrase_file=str(nowhere)))
 
 
 async def test_airflow_connections_are_read_by_their_id(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +100,11 @@ async def test_airflow_connections_are_read_by_their_id(monkeypatch: pytest.Monk
     monkeypatch.setenv("AIRFLOW_CONN_MY_HPC", json.dumps(value))
     login = await read_login(SshSettings(conn_id="my_hpc"))
     assert (login.settings.host, login.password, login.connect_timeout_s) == ("example.org", "pw", 3.0)
-    with pytest.raises(ConfigError, match="'nothing' does not exist"):
+    message = (
+        "the Airflow Connection 'nothing' does not exist\n"
+        "  -> airflow connections add nothing --conn-type ssh --conn-host HOST --conn-login USER ..."
+    )
+    with raising(ConfigError, message):
         await read_login(SshSettings(conn_id="nothing"))
 
 
@@ -122,10 +133,14 @@ def test_the_users_config_file_cannot_loosen_what_openssh_checks(tmp_path: Path)
 
 def test_a_config_file_without_known_hosts_is_refused(tmp_path: Path) -> None:
     settings = SshSettings(host="hpc", ssh_config=str(tmp_path / "c"))
-    with pytest.raises(ConfigError, match="no such file"):
+    with raising(ConfigError, f"no such file: ssh_config {tmp_path}/c"):
         ssh_login.known_hosts_files(settings, None)
     (tmp_path / "c").write_text("")
-    with pytest.raises(HostKeyError, match="UserKnownHostsFile none"):
+    message = (
+        f"{tmp_path}/c has `UserKnownHostsFile none` for hpc\n"
+        "  -> host keys are always checked: name a known_hosts file there, or give known_hosts or host_key"
+    )
+    with raising(HostKeyError, message):
         ssh_login.known_hosts_files(settings, None)
-    with pytest.raises(ConfigError, match="no such file: known_hosts"):
+    with raising(ConfigError, "no such file: known_hosts /nowhere"):
         ssh_login.known_hosts_files(SshSettings(host="x", known_hosts=("/nowhere",)), ())

@@ -7,6 +7,7 @@ import pytest
 
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings, jump_hosts, nodes_of
+from tests.raising import raising
 
 
 def test_streamflow_config_is_read_with_inheritance() -> None:
@@ -57,20 +58,20 @@ def test_home_is_expanded() -> None:
 
 @pytest.mark.parametrize("host", ["-oProxyCommand=x", "a b", "a\nHost *", 'a"b', "a;b", "$(x)"])
 def test_a_host_name_cannot_be_an_option_or_a_line(host: str) -> None:
-    with pytest.raises(ConfigError, match="not a valid hostname"):
+    with raising(ConfigError, f"hostname {host!r} is not a valid hostname"):
         nodes_of({"nodes": [host]})
 
 
 @pytest.mark.parametrize("user", ["-x", "a b", "a\nb", "a'b"])
 def test_a_user_name_cannot_be_an_option_or_a_line(user: str) -> None:
-    with pytest.raises(ConfigError, match="not a valid username"):
+    with raising(ConfigError, f"username {user!r} is not a valid username"):
         SshSettings(host="x", username=user)
 
 
 def test_a_node_without_a_host_or_twice_is_refused() -> None:
-    with pytest.raises(ConfigError, match="needs a hostname or a conn_id"):
+    with raising(ConfigError, "an SSH node needs a hostname or a conn_id"):
         nodes_of({"username": "me"})
-    with pytest.raises(ConfigError, match="listed twice"):
+    with raising(ConfigError, "node 'a' is listed twice"):
         nodes_of({"nodes": ["a", "a"]})
 
 

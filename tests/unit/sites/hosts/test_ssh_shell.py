@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from airflow_hybrid.sites.hosts.ssh.shell import after_marker, argument_line, piped, remote_command
+from tests.raising import raising
 
 NASTY = 'it\'s "$HOME" `x` !! \\n \\0101 %s\t-é\n#*?[a] {b,c} ~ ^ & ;\\'
 
@@ -59,7 +60,7 @@ def test_long_text_is_read_where_dd_has_no_fullblock(tmp_path: object) -> None:
 
 
 def test_no_nul_gets_into_a_command() -> None:
-    with pytest.raises(ValueError, match="NUL"):
+    with raising(ValueError, "a shell command cannot hold a NUL character"):
         argument_line("echo \0")
 
 
