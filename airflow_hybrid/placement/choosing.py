@@ -31,7 +31,7 @@ def choose(
     able = [(index, c) for index, c in enumerate(candidates) if c.can_hold(needs)]
     if not able:
         raise ConfigError(
-            f"no location can hold a job of {needs.all_cores:g} cores and {needs.ram_mib} MiB: "
+            f"no location can hold a job of {_cores(needs.all_cores)} and {needs.ram_mib} MiB: "
             + ", ".join(f"{c.title} has {_has(c)}" for c in candidates)
         )
     ready = [(index, c) for index, c in able if c.has_room(needs)]
@@ -45,6 +45,10 @@ def choose(
 
 
 def _has(candidate: Candidate) -> str:
-    cores = "unknown" if candidate.cores is None else f"{candidate.cores:g}"
+    cores = "an unknown number of cores" if candidate.cores is None else _cores(candidate.cores)
     memory = "" if candidate.memory_mib is None else f" and {candidate.memory_mib} MiB"
-    return f"{cores} cores{memory}"
+    return f"{cores}{memory}"
+
+
+def _cores(number: float) -> str:
+    return "1 core" if number == 1 else f"{number:g} cores"

@@ -16,6 +16,7 @@ from airflow_hybrid.model.files import LineageEntry, counted
 from airflow_hybrid.operators.given import given_inputs
 from airflow_hybrid.operators.identity import identity_of
 from airflow_hybrid.operators.plan import chunk_ranges, most_chunks
+from tests.raising import raising
 
 GRAPH = WorkflowGraph(name="w", path="/", inputs=(Port("count", "int"), Port("text", "string")), outputs=(), steps=())
 
@@ -64,7 +65,8 @@ def test_conf_goes_before_params_and_job_before_conf() -> None:
 
 
 def test_an_unknown_conf_key_is_an_error_that_names_the_nearest_input() -> None:
-    with pytest.raises(InputError, match=r"'cuont' \(did you mean 'count'\?\)"):
+    message = "unknown conf key: 'cuont' (did you mean 'count'?)\n  -> the inputs of this workflow are: count, text"
+    with raising(InputError, message):
         given_inputs(GRAPH, {}, {}, {"cuont": 3})
 
 

@@ -22,6 +22,7 @@ from airflow_hybrid.errors import CancelledError
 from airflow_hybrid.operators.base import HybridTask
 from airflow_hybrid.sites.hosts.local import LocalHost
 from airflow_hybrid.sites.waiting import TimeIsOverError, give_up, time_is_over, wait_for
+from tests.raising import raising
 
 
 class Busy(HybridTask):
@@ -91,7 +92,7 @@ def test_an_error_of_the_work_itself_is_handed_on() -> None:
     async def work() -> None:
         raise TimeoutError("a connection's")
 
-    with pytest.raises(TimeoutError, match=r"\Aa connection's\Z"):
+    with raising(TimeoutError, "a connection's"):
         wait_for(work(), 60)
 
 

@@ -6,6 +6,7 @@ import pytest
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import Resources, Target
 from airflow_hybrid.placement import Candidate, Choice, Policy, allowed, choose
+from tests.raising import raising
 
 GB = 10**9
 
@@ -57,13 +58,18 @@ def test_policies_differ(policy: str | None, index: int) -> None:
 
 
 def test_what_cannot_be_chosen_is_said() -> None:
-    with pytest.raises(ConfigError, match="no location can hold a job of 4 cores and 256 MiB: a \\(1\\) has 2 cores"):
+    with raising(ConfigError, "no location can hold a job of 4 cores and 256 MiB: a (1) has 2 cores"):
         choose([Candidate("a", "1", cores=2)], Resources(cores=4))
-    with pytest.raises(ConfigError, match="and 100 MiB"):
-        choose([Candidate("a", "1", memory_mib=100)], Resources())
-    with pytest.raises(ConfigError, match="the binding has no location"):
+    message = (
+        "no location can hold a job of 1 core and 256 MiB: a (1) has an unknown number of cores and 100 MiB, "
+        "b (2) has 1 core and 128 MiB"
+    )
+    with raising(ConfigError, message):
+        choose([Candidate("a", "1", memory_mib=100), Candidate("b", "2", cores=1, memory_mib=128)], Resources())
+    with raising(ConfigError, "the binding has no location"):
         choose([])
-    with pytest.raises(ConfigError, match="no policy 'best'"):
+    message = "there is no policy 'best'\n  -> there are: data_locality, in_order, spread, load, queue_wait, cost"
+    with raising(ConfigError, message):
         choose([Candidate("a", "1")], policy="best")
 
 
@@ -120,7 +126,7 @@ class Last(Policy):
 
 
 def test_a_policy_cannot_choose_what_is_no_candidate() -> None:
-    with pytest.raises(ConfigError, match="Last chose 99"):
+    with raising(ConfigError, "the policy Last chose 99, which was no candidate"):
         choose([Candidate("a", "1")], policy=Last())
 
 
@@ -168,7 +174,11 @@ def test_targets_without_a_rule_are_left_out_and_services_count() -> None:
     )
     assert allowed([by_model], [A, B, GPU], {"model": "large"}, "") == [2]
     assert allowed([by_model], [A, B, GPU], {"model": "small"}, "") == [0]
-    with pytest.raises(ConfigError, match="`f` leaves no target for a job with model = 'medium' \\(of a, b, b/gpu\\)"):
+    message = (
+        "the binding filter `f` leaves no target for a job with model = 'medium' (of a, b, b/gpu)\n"
+        "  -> add a rule for it, or one with `job: []`, which takes every job"
+    )
+    with raising(ConfigError, message):
         allowed([by_model], [A, B, GPU], {"model": "medium"}, "")
 
 
@@ -182,13 +192,13 @@ def test_the_later_form_of_the_filter_takes_the_start_of_a_text() -> None:
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
-        ({"q": 1}, "no input `p`"),
-        ({"p": [1, 2]}, "an array or a record"),
-        ({"p": "text"}, "`min` and `max` cannot compare"),
+        ({"q": 1}, "the step has no input `p`\n  -> it has: q"),
+        ({"p": [1, 2]}, "the input `p` is an array or a record, which no rule can match"),
+        ({"p": "text"}, "the input `p` is 'text', which `min` and `max` cannot compare"),
     ],
 )
 def test_a_rule_that_does_not_fit_the_inputs_is_told(inputs: dict[str, object], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with raising(ConfigError, f"binding filter `f`: {message}"):
         allowed([matching(("a", [{"port": "p", "min": 1}]))], [A], inputs, "")
 
 

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import os
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -189,7 +190,12 @@ class SshConnection:
             return HostUnreachableError(
                 f"{name} did not answer within {limit_s:g} s", hint="is it running, and reachable from here?"
             )
-        return HostUnreachableError(f"no connection to {name}: {error}", hint="is it running, and reachable from here?")
+        reason = str(error)
+        if isinstance(error, OSError) and error.errno and error.errno > 0:
+            reason = os.strerror(error.errno)  # asyncio says "Connect call failed" and the address, which name has
+        return HostUnreachableError(
+            f"no connection to {name}: {reason}", hint="is it running, and reachable from here?"
+        )
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from airflow_hybrid.schedulers.sge import SgeScheduler
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from airflow_hybrid.sites.batches.queue import JobQueue
 from airflow_hybrid.sites.hosts.local import LocalHost
+from tests.raising import raising
 
 
 def place(scheduler: Scheduler, location: str = "one", count: int = 2) -> Place:
@@ -60,5 +61,9 @@ def test_a_queue_names_the_nodes_when_the_job_starts(tmp_path: Path, shell: bool
 
 
 def test_a_queue_that_names_no_nodes_is_told() -> None:
-    with pytest.raises(ConfigError, match="cannot have 2 locations"):
+    message = (
+        "a job at site (one) cannot have 2 locations\n"
+        "  -> leave `locations` out, and ask for nodes by the service's own options"
+    )
+    with raising(ConfigError, message):
         tell(SCRIPT, "/w/k", place(SgeScheduler()), ())

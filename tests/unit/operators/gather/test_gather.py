@@ -19,6 +19,7 @@ from airflow_hybrid.model import CwlObject
 from airflow_hybrid.operators.gather.gathering import gather
 from airflow_hybrid.operators.gather.record import RECORD
 from airflow_hybrid.operators.gather.rules import OutputRules
+from tests.raising import raising
 
 
 def file(path: Path, text: str, **more: Any) -> dict[str, Any]:
@@ -90,7 +91,12 @@ def test_a_directory_is_brought_whole_and_needs_its_source_no_more(tmp_path: Pat
 def test_a_file_that_was_changed_after_it_was_produced_is_refused(tmp_path: Path) -> None:
     item = file(tmp_path / "1/out.txt", "one")
     (tmp_path / "1/out.txt").write_text("changed")
-    with pytest.raises(TransferError, match="was changed after it was produced"):
+    message = (
+        f"{tmp_path}/1/out.txt was changed after it was produced: its checksum is sha1$"
+        f"{hashlib.sha1(b'changed').hexdigest()}, not sha1${hashlib.sha1(b'one').hexdigest()}\n"
+        "  -> clear the task that made it, and it is made again"
+    )
+    with raising(TransferError, message):
         gathered({"o": item}, tmp_path / "out")
     assert names(tmp_path / "out") == []
 
@@ -98,5 +104,5 @@ def test_a_file_that_was_changed_after_it_was_produced_is_refused(tmp_path: Path
 @pytest.mark.parametrize("name", ["../x", "a/b", ".."])
 def test_an_unusable_name_is_refused(tmp_path: Path, name: str) -> None:
     item = {**file(tmp_path / "1/out.txt", "one"), "basename": name}
-    with pytest.raises(TransferError, match="unusable name"):
+    with raising(TransferError, f"an output has the unusable name {name!r}"):
         gathered({"o": item}, tmp_path / "out")

@@ -81,7 +81,7 @@ def test_a_host_key_is_read_in_the_forms_of_the_ssh_provider(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "ssh-ed25519", "ssh-ed25519 nonsense", "AAAA", "ssh-dss AAAA"])
 def test_what_is_no_host_key_is_refused(text: str) -> None:
-    message = "host_key is not a public key of OpenSSH\n  -> for example: ssh-ed25519 AAAAC3Nza..."
+    message = "host_key is not a public key in OpenSSH's format\n  -> for example: ssh-ed25519 AAAAC3Nza..."
     with raising(ConfigError, message):
         ssh_login.parse_host_key(text)
 
@@ -138,7 +138,7 @@ def test_a_config_file_without_known_hosts_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c").write_text("")
     message = (
         f"{tmp_path}/c has `UserKnownHostsFile none` for hpc\n"
-        "  -> host keys are always checked: name a known_hosts file there, or give known_hosts or host_key"
+        "  -> host keys are always checked: name a known_hosts file there, or set known_hosts or host_key"
     )
     with raising(HostKeyError, message):
         ssh_login.known_hosts_files(settings, None)
