@@ -100,7 +100,7 @@ async def test_a_work_directory_that_is_not_absolute_is_refused() -> None:
     (host,) = await connector.hosts()
     message = (
         "the workdir '$NOWHERE_SET' of deployment 'x' is '' at x (localhost)\n"
-        "  -> give an absolute path, or one that begins with ~ or a variable that is set there"
+        "  -> use an absolute path, or one that begins with ~ or with a variable that is set there"
     )
     with raising(ConfigError, message):
         await connector.workdir(host)
@@ -113,8 +113,8 @@ async def test_third_parties_add_types_by_an_entry_point(monkeypatch: pytest.Mon
     message = (
         "deployment 'o' has type 'other', for which there is no connector\n"
         "  -> built in are local, ssh, kubernetes, docker-compose, helm, helm3, helm4, docker, podman, singularity, "
-        "apptainer, charliecloud, slurm, pbs, sge, flux; a package may add others by the entry point groups "
-        "airflow_hybrid.connectors and airflow_hybrid.schedulers"
+        "apptainer, charliecloud, slurm, pbs, sge, flux; packages may add others through the entry point "
+        "groups airflow_hybrid.connectors and airflow_hybrid.schedulers"
     )
     with raising(ConfigError, message):
         open_connector({"o": Deployment("o", "other")}, "o")

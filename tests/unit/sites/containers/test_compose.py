@@ -70,7 +70,7 @@ async def test_a_missing_engine_is_said(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PATH", str(tmp_path))
     message = (
         "local (localhost): there is no docker compose\n"
-        "  -> install Docker with its compose plugin, or podman and podman-compose, where the containers shall run"
+        "  -> install Docker with its compose plugin, or podman and podman-compose, where the containers are to run"
     )
     with raising(DeployError, message) as caught:
         await find_engine(LocalHost(), "docker compose")
@@ -124,8 +124,8 @@ def test_only_the_folder_of_the_compose_file_is_sent(tmp_path: Path) -> None:
         names = archive.getnames()
     assert sorted(names) == [".", "./c.yml", "./conf", "./conf/x"]
     message = (
-        f"the compose file {tmp_path}/other.yml is not below {tmp_path}/app, which is all that is sent\n"
-        "  -> keep the files in one folder, or give their common one as `projectDirectory`"
+        f"the compose file {tmp_path}/other.yml is not below {tmp_path}/app, the only folder that is sent\n"
+        "  -> keep the files in one folder, or name their common folder as `projectDirectory`"
     )
     with raising(ConfigError, message):
         pack(tmp_path / "app", [tmp_path / "other.yml"])
