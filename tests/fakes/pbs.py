@@ -13,6 +13,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).parents[2])
@@ -52,39 +53,72 @@ def qsub(argv: list[str]) -> int:
     except getopt.GetoptError as error:
         return fail(2, f"qsub: invalid option -- '{error.opt}'", "usage: qsub [-a date_time] ...")
     options = dict(found)
-    if not re.match(r"[A-Za-z][^\s]*$", options.get("-N", "x")):
-        return fail(2, "qsub: illegal -N value")
     resources = [item for name, value in found if name == "-l" for item in value.split(",")]
-    if not TORQUE and (bad := [r for r in resources if re.match(r"nodes=.*ppn|procs=", r)]):
-        return fail(187, f"qsub: Unknown resource Resource_List.{bad[0].partition('=')[0]}")
-    if TORQUE and (bad := [r for r in resources if r.startswith("select=")]):
-        return fail(170, f"qsub: submit error (Unknown resource type  Resource_List.{bad[0]})")
-    tasks, most = [0], None
-    spec = options.get("-t" if TORQUE else "-J")
-    if spec:
-        match = re.fullmatch(r"(\d+)-(\d+)(%\d+)?" if TORQUE else r"(\d+)-(\d+)(:\d+)?", spec)
-        if not match or (not TORQUE and int(match[1]) >= int(match[2])):
-            return fail(2, f"qsub: illegal -{'t' if TORQUE else 'J'} value")
-        if options.get("-r", "n") == "n" and not TORQUE:  # as sites with that default have it
-            return fail(2, "qsub: cannot submit non-rerunable Array Job")
-        tasks = list(range(int(match[1]), int(match[2]) + 1))
-        if len(tasks) > int(queue.setting("max_array", "10000")):
-            return fail(159, "qsub: Array job exceeds server or queue size limit")
-        if TORQUE and match[3]:
-            most = int(match[3][1:])
-        for name, value in found:
-            if name == "-W" and value.startswith("max_run_subjobs="):
-                most = int(value.partition("=")[2])
-    shell = options.get("-S", "/bin/sh")
+    try:
+        check_options(options, resources)
+        array = Array.of(options, found)
+    except RefusedError as refusal:
+        return fail(refusal.code, refusal.message)
     spooled = queue.FAKE / f"spool.{os.getpid()}.{Path(script).name}"
     spooled.write_text(Path(script).read_text())
-    job = {"name": options.get("-N", Path(script).name), "array": bool(spec), "most": most, "resources": resources,
-           "command": [shell, str(spooled)], "argv": argv}  # fmt: skip
-    number = queue.add(job, tasks)
+    job = {"name": options.get("-N", Path(script).name), "array": array is not None, "resources": resources,
+           "most": array.most if array else None, "command": [options.get("-S", "/bin/sh"), str(spooled)],
+           "argv": argv}  # fmt: skip
+    number = queue.add(job, list(array.tasks) if array else [0])
     if queue.lost():
         return fail(162, "Connection timed out", "qsub: cannot connect to server pbs (errno=15007)")
-    print(f"{number}{'[]' if spec else ''}.pbs")
+    print(f"{number}{'[]' if array else ''}.pbs")
     return 0
+
+
+class RefusedError(Exception):
+    """What ``qsub`` does not take."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code, self.message = code, message
+
+
+def check_options(options: dict[str, str], resources: list[str]) -> None:
+    if not re.match(r"[A-Za-z][^\s]*$", options.get("-N", "x")):
+        raise RefusedError(2, "qsub: illegal -N value")
+    unknown = r"select=" if TORQUE else r"nodes=.*ppn|procs="
+    for resource in resources:
+        if re.match(unknown, resource) and TORQUE:
+            raise RefusedError(170, f"qsub: submit error (Unknown resource type  Resource_List.{resource})")
+        if re.match(unknown, resource):
+            raise RefusedError(187, f"qsub: Unknown resource Resource_List.{resource.partition('=')[0]}")
+
+
+@dataclass(frozen=True)
+class Array:
+    """Jobs by one script.
+
+    :ivar most: that run at a time; None: any number.
+    """
+
+    tasks: range
+    most: int | None
+
+    @classmethod
+    def of(cls, options: dict[str, str], given: list[tuple[str, str]]) -> Array | None:
+        """As options ask for it; None: they do not."""
+        option = "-t" if TORQUE else "-J"
+        if not options.get(option):
+            return None
+        match = re.fullmatch(r"(\d+)-(\d+)(%\d+)?" if TORQUE else r"(\d+)-(\d+)(:\d+)?", options[option])
+        if not match or (not TORQUE and int(match[1]) >= int(match[2])):
+            raise RefusedError(2, f"qsub: illegal {option} value")
+        if options.get("-r", "n") == "n" and not TORQUE:  # as sites with that default have it
+            raise RefusedError(2, "qsub: cannot submit non-rerunable Array Job")
+        tasks = range(int(match[1]), int(match[2]) + 1)
+        if len(tasks) > int(queue.setting("max_array", "10000")):
+            raise RefusedError(159, "qsub: Array job exceeds server or queue size limit")
+        most = int(match[3][1:]) if TORQUE and match[3] else None
+        for name, value in given:
+            if name == "-W" and value.startswith("max_run_subjobs="):
+                most = int(value.partition("=")[2])
+        return cls(tasks, most)
 
 
 def variables(task: str, job: queue.Job) -> dict[str, str]:
@@ -150,29 +184,46 @@ def qstat(argv: list[str]) -> int:
         return fail(36, "qstat: PBS Server job_history_enable is set to false")
     code = 0
     answer: list[str] = []
+    with_history = "-x" in given
     with queue.store() as jobs:
-        for id_ in ids or list(jobs):
-            match = re.match(r"(\d+)(?:\[(\d*)\])?", id_)
-            job = jobs.get(match[1]) if match else None
-            if job is None or match is None or (TORQUE and queue.switch("forgotten")):
-                code = torn(answer, 153, f"qstat: Unknown Job Id {'Error ' if TORQUE else ''}{id_}")
-                continue
-            over = all(e["state"] == "F" for e in job["elements"].values())
-            if over and not TORQUE and "-x" not in given:
-                if queue.switch("nohistory") and ids:
-                    code = torn(answer, 153, f"qstat: Unknown Job Id {id_}")
-                elif ids:
-                    words = f"qstat: {id_} Job has finished, use -x or -H to obtain historical job information"
-                    code = torn(answer, 35, words)
-                continue
-            if not (TORQUE and "-t" in given and job["array"]):
-                answer += shown(match[1], job, None)
-            if job["array"] and "-t" in given:
-                for task in job["elements"]:
-                    answer += shown(match[1], job, task)
+        for id_ in ids or [number for number, job in jobs.items() if with_history or not is_past(job)]:
+            try:
+                number, job = looked_up(jobs, id_, with_history=with_history)
+            except RefusedError as refusal:
+                code = torn(answer, refusal.code, refusal.message)
+            else:
+                answer += lines(number, job, with_elements="-t" in given)
     if answer:
         print(*answer, sep="\n")
     return code
+
+
+def is_past(job: queue.Job) -> bool:
+    """Whether a job belongs to the history, which is shown on demand."""
+    return not TORQUE and all(element["state"] == "F" for element in job["elements"].values())
+
+
+def looked_up(jobs: dict[str, queue.Job], id_: str, *, with_history: bool) -> tuple[str, queue.Job]:
+    """The number of a job, and the job."""
+    match = re.match(r"(\d+)(?:\[(\d*)\])?", id_)
+    if match is None or match[1] not in jobs or (TORQUE and queue.switch("forgotten")):
+        raise RefusedError(153, f"qstat: Unknown Job Id {'Error ' if TORQUE else ''}{id_}")
+    job = jobs[match[1]]
+    if is_past(job) and not with_history:
+        if queue.switch("nohistory"):
+            raise RefusedError(153, f"qstat: Unknown Job Id {id_}")
+        words = f"qstat: {id_} Job has finished, use -x or -H to obtain historical job information"
+        raise RefusedError(35, words)
+    return match[1], job
+
+
+def lines(number: str, job: queue.Job, *, with_elements: bool) -> Iterator[str]:
+    """A job, and its elements where they are asked for."""
+    if not (TORQUE and with_elements and job["array"]):
+        yield from shown(number, job, None)
+    if job["array"] and with_elements:
+        for task in job["elements"]:
+            yield from shown(number, job, task)
 
 
 def torn(answer: list[str], code: int, words: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from airflow_hybrid.engine import FragmentOutcome, TaskIdentity
 from airflow_hybrid.errors import HybridError
-from tests.unit.engine.execution import Log, execute
+from tests.unit.engine.execution import Log, run_spec, spec_of
 
 SECRET = "s3cr3t-of-the-site"
 TOOL = """\
@@ -60,7 +61,8 @@ class Site:
         work = {"work": {"type": "local", "workdir": str(self.tmp_path / "work")}}
         self.runs += 1
         identity = TaskIdentity("dag", f"run{self.runs}", "task", origin="origin")
-        return execute(tool, given, work, {"/": "work"}, identity=identity, reuse=False)
+        spec = spec_of(tool, given, work, {"/": "work"}, identity)
+        return run_spec(replace(spec, reuse=False))
 
     def refusal(self, command: str, outputs: str, **kwargs: str) -> str:
         """What is said of a job that is refused, with the job's directory as ``JOB`` and the outside as ``OUTSIDE``."""

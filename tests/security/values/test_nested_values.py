@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from airflow_hybrid.errors import HybridError, InputError
 from airflow_hybrid.model import is_too_deep, not_json
 from airflow_hybrid.operators.given import refuse_nested
 from airflow_hybrid.operators.values import Values
-from tests.unit.engine.execution import execute
+from tests.unit.engine.execution import run_spec, spec_of
 
 HEAD = "cwlVersion: v1.2\nrequirements: {InlineJavascriptRequirement: {}}\ninputs: []\noutputs: {o: Any}\n"
 TOOL = HEAD + (
@@ -41,7 +42,8 @@ def result(tmp_path: Path, document: str, levels: int) -> str:
     work = {"work": {"type": "local", "workdir": str(tmp_path / "work")}}
     identity = TaskIdentity("dag", "run", "task", origin="origin")
     try:
-        outcome, _ = execute(tool, {}, work, {"/": "work"}, identity=identity, reuse=False)
+        spec = spec_of(tool, {}, work, {"/": "work"}, identity)
+        outcome, _ = run_spec(replace(spec, reuse=False))
     except HybridError as error:
         return plain(str(error))
     (found,) = outcome.results

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from airflow_hybrid.engine import TaskIdentity
-from tests.unit.engine.execution import execute
+from tests.unit.engine.execution import run_spec, spec_of
 
 TOOL = """\
 cwlVersion: v1.2
@@ -71,7 +72,8 @@ def test_a_value_arrives_as_it_is_and_runs_nothing(tmp_path: Path, short: Path, 
     given = {"value": value, "name": name, "file": {"class": "File", "path": str(tmp_path / name)}}
     work = {"work": {"type": "local", "workdir": str(tmp_path / "work $(touch PWNED)")}}
     identity = TaskIdentity("dag", "run", "task", origin="origin")
-    outcome, log = execute(tool, given, work, {"/": "work"}, identity=identity, reuse=False)
+    spec = spec_of(tool, given, work, {"/": "work"}, identity)
+    outcome, log = run_spec(replace(spec, reuse=False))
     (result,) = outcome.results
     assert result.status == "success", (result.message, log.text)
     names = sorted(item["basename"] for item in result.outputs["made"])

@@ -3,74 +3,97 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from airflow_hybrid.operators.values import OUTPUTS_TASK
+from tests.system.airflow_api import AirflowApi
 from tests.system.airflow_stack import AirflowStack
 from tests.system.conftest import Dags
 from tests.testbed.fixture import Testbed
 
 JOBS = 24
+WORDS = [f"w{i}" for i in range(JOBS)]
 CHUNKS = 4
 
 
-@pytest.mark.parametrize(
-    ("site", "service", "home"),
-    [("hpc", "main", "/home/hpcuser"), ("cloud", None, "/home/clouduser")],
-    ids=["slurm", "ssh"],
-)
-def test_what_was_run_is_not_run_again_where_that_is_asked_for(
-    airflow: AirflowStack,
-    dags: Dags,
-    deployments: dict[str, Any],
-    testbed: Testbed,
-    site: str,
-    service: str | None,
-    home: str,
-) -> None:
-    name, record = f"reuse_{site}", f"{home}/reuse_record"
-    target = {"deployment": site, **({"service": service} if service else {})}
+@dataclass(frozen=True)
+class Site:
+    name: str
+    service: str | None
+    home: str
+
+    @property
+    def target(self) -> dict[str, str]:
+        """In the hybrid file."""
+        return {"deployment": self.name, **({"service": self.service} if self.service else {})}
+
+
+SITES = {"slurm": Site("hpc", "main", "/home/hpcuser"), "ssh": Site("cloud", None, "/home/clouduser")}
+
+
+@dataclass(frozen=True)
+class CountedJobs:
+    """A workflow whose jobs keep a record at their site."""
+
+    api: AirflowApi
+    testbed: Testbed
+    dag: str
+    site: str
+    record: str
+
+    def ran(self) -> int:
+        """How many jobs have run, in all runs together."""
+        return len(self.testbed.run(self.site, f"cat {self.record} 2>/dev/null || true").split())
+
+    def run(self, **conf: Any) -> tuple[str, list[Any]]:
+        """Run the workflow: the run, and what its outputs are."""
+        run = self.api.trigger(self.dag, {"words": WORDS, "record": self.record, **conf})
+        self.api.succeed(self.dag, run)
+        said = self.api.xcom(self.dag, run, OUTPUTS_TASK)["said"]
+        return run, [(file["checksum"], file["size"]) for file in said]
+
+
+@pytest.fixture(params=SITES)
+def jobs(
+    request: pytest.FixtureRequest, airflow: AirflowStack, dags: Dags, deployments: dict[str, Any], testbed: Testbed
+) -> CountedJobs:
+    site = SITES[request.param]
+    name, record = f"reuse_{site.name}", f"{site.home}/reuse_record"
     workflow = {
         "type": "cwl",
         "config": {"file": "scatter_counted.cwl"},
-        "bindings": [{"step": "/job", "target": target, "max_mapped": CHUNKS}],
+        "bindings": [{"step": "/job", "target": site.target, "max_mapped": CHUNKS}],
     }
     dags.add(name, {"version": "v1.0", "workflows": {name: workflow}, "deployments": deployments})
     airflow.api.unpause(name)
-    testbed.run(site, f"rm -f {record}")
-    conf = {"words": [f"w{i}" for i in range(JOBS)], "record": record}
+    testbed.run(site.name, f"rm -f {record}")
+    return CountedJobs(airflow.api, testbed, name, site.name, record)
 
-    def ran() -> int:
-        return len(testbed.run(site, f"cat {record} 2>/dev/null || true").split())
 
-    def run(**more: Any) -> tuple[str, list[Any]]:
-        run_id = airflow.api.trigger(name, {**conf, **more})
-        airflow.api.succeed(name, run_id)
-        said = airflow.api.xcom(name, run_id, OUTPUTS_TASK)["said"]
-        return run_id, [(file["checksum"], file["size"]) for file in said]
+def test_what_was_run_is_not_run_again_where_that_is_asked_for(jobs: CountedJobs, testbed: Testbed) -> None:
+    first, outputs = jobs.run(reuse=True)
+    assert jobs.ran() == JOBS
 
-    first, outputs = run(reuse=True)
-    assert ran() == JOBS
-
-    moment = testbed.sshd_log_bytes(site)
-    second, again = run(reuse=True)
-    login = testbed.login_since(site, moment)
-    assert ran() == JOBS and again == outputs
-    assert "jobs are the same as finished ones: their outputs are reused" in airflow.api.log(name, second, "job", 0)
-    entries = airflow.api.xcom(name, second, "job", "lineage", 0)
+    moment = testbed.sshd_log_bytes(jobs.site)
+    second, again = jobs.run(reuse=True)
+    login = testbed.login_since(jobs.site, moment)
+    assert jobs.ran() == JOBS and again == outputs
+    assert "jobs are the same as finished ones: their outputs are reused" in jobs.api.log(jobs.dag, second, "job", 0)
+    entries = jobs.api.xcom(jobs.dag, second, "job", "lineage", 0)
     assert {entry["route"] for entry in entries} == {"reused"} and len(entries) == JOBS // CHUNKS
     print(f"{login.commands} commands for {CHUNKS} chunks of which all was there")
     assert login.commands <= 4 * CHUNKS + 3
 
     # one job is new: it is the only one that runs
-    run(words=[*conf["words"][:-1], "new"], reuse=True)
-    assert ran() == JOBS + 1
+    jobs.run(words=[*WORDS[:-1], "new"], reuse=True)
+    assert jobs.ran() == JOBS + 1
 
-    run()
-    assert ran() == 2 * JOBS + 1
+    jobs.run()
+    assert jobs.ran() == 2 * JOBS + 1
 
-    airflow.api.clear(name, first, [["job", 0]])
-    airflow.api.succeed(name, first)
-    assert ran() == 2 * JOBS + 1 + JOBS // CHUNKS
+    jobs.api.clear(jobs.dag, first, [["job", 0]])
+    jobs.api.succeed(jobs.dag, first)
+    assert jobs.ran() == 2 * JOBS + 1 + JOBS // CHUNKS

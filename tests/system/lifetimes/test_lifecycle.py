@@ -6,12 +6,13 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.system.airflow_api import wait_for
+from tests.system.airflow_api import AirflowApi, wait_for
 from tests.system.airflow_stack import AirflowStack
 from tests.system.conftest import Dags
 from tests.testbed.fixture import Testbed
@@ -54,23 +55,33 @@ def start(airflow: AirflowStack, dags: Dags, deployments: dict[str, Any], testbe
     """Start a run of one of ``CASES``: its DAG, its moods, how long each job takes."""
     for name, case in CASES.items():
         add_dag(dags, name, deployments, case)
-    return lambda name, moods, seconds=0: Moods(airflow, testbed, name, CASES[name].site, moods, seconds)
+
+    def started(name: str, moods: list[str], seconds: int = 0) -> Moods:
+        airflow.api.unpause(name)
+        run = airflow.api.trigger(name, {"moods": moods, "record": record_of(name), "seconds": seconds})
+        return Moods(airflow.api, testbed, name, run)
+
+    return started
 
 
+def record_of(dag: str) -> str:
+    """Where the jobs of such a DAG say that they ran."""
+    return f"{HOME[CASES[dag].site]}/{dag}.record"
+
+
+@dataclass(frozen=True)
 class Moods:
     """One run of such a DAG."""
 
-    def __init__(
-        self, airflow: AirflowStack, testbed: Testbed, dag: str, site: str, moods: list[str], seconds: int = 0
-    ):
-        self.api, self.testbed, self.dag, self.site = airflow.api, testbed, dag, site
-        self.record = f"{HOME[site]}/{dag}.record"
-        airflow.api.unpause(dag)
-        self.run = airflow.api.trigger(dag, {"moods": moods, "record": self.record, "seconds": seconds})
+    api: AirflowApi
+    testbed: Testbed
+    dag: str
+    run: str
 
     def ran(self) -> Counter[str]:
         """How often jobs of each mood ran, counted at the site."""
-        return Counter(self.testbed.run(self.site, f"cat {self.record} 2>/dev/null || true").split())
+        text = f"cat {record_of(self.dag)} 2>/dev/null || true"
+        return Counter(self.testbed.run(CASES[self.dag].site, text).split())
 
     def wait(self, state: str, timeout_s: float = 180) -> None:
         def ended() -> str | None:

@@ -28,6 +28,7 @@ from airflow_hybrid.model import (
     JobScript,
     SiteFacts,
     Source,
+    StageEntry,
     Step,
     WorkflowGraph,
 )
@@ -176,21 +177,25 @@ def walk(jobdir: str) -> SiteFacts:
     return facts
 
 
+def stage(entry: StageEntry) -> None:
+    target = Path(entry.target)
+    if entry.kind == "mkdir":
+        target.mkdir(parents=True, exist_ok=True)
+    elif entry.kind == "file":
+        target.write_bytes(entry.text or b"")
+    elif entry.kind == "link":
+        target.symlink_to(str(entry.source))
+    elif Path(str(entry.source)).is_dir():
+        shutil.copytree(str(entry.source), target)
+    else:
+        shutil.copyfile(str(entry.source), target)
+
+
 def execute(script: JobScript, jobdir: str) -> int:
     for folder in (script.outdir, script.tmpdir):
         os.makedirs(folder)
     for entry in script.stage:
-        target = Path(entry.target)
-        if entry.kind == "mkdir":
-            target.mkdir(parents=True, exist_ok=True)
-        elif entry.kind == "file":
-            target.write_bytes(entry.text or b"")
-        elif entry.kind == "link":
-            target.symlink_to(str(entry.source))
-        elif Path(str(entry.source)).is_dir():
-            shutil.copytree(str(entry.source), target)
-        else:
-            shutil.copyfile(str(entry.source), target)
+        stage(entry)
     streams: dict[str, Any] = {}
     for name in ("stdout", "stderr"):
         value = getattr(script, name)

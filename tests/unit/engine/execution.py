@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,27 +32,24 @@ class Log:
 
 
 def execute(
-    document: Path,
-    given: dict[str, Any],
-    deployments: dict[str, Any],
-    bindings: dict[str, Any],
-    *,
-    identity: TaskIdentity,
-    reuse: bool = True,
-    asked: bool | None = None,
-    between: Callable[[], object] = lambda: None,
+    document: Path, given: dict[str, Any], deployments: dict[str, Any], bindings: dict[str, Any], identity: TaskIdentity
 ) -> tuple[FragmentOutcome, Log]:
-    """Run the first step of ``document``; its outcome and its log.
+    """Run the first step of ``document``; its outcome and its log. Parameters are those of ``spec_of``."""
+    return run_spec(spec_of(document, given, deployments, bindings, identity))
 
-    :param given: the workflow's inputs, which are taken for the step's.
-    :param asked: whether the workflow asks for reuse.
-    :param between: happens after the inputs were read, and before anything else does.
+
+def spec_of(
+    document: Path, given: dict[str, Any], deployments: dict[str, Any], bindings: dict[str, Any], identity: TaskIdentity
+) -> FragmentSpec:
+    """The first step of ``document`` as a task.
+
+    :param given: the workflow's inputs, which are taken for the step's; they are read now.
+    :param deployments: as in the hybrid file; ``bindings``, too.
     """
     graph = compile_document(str(document))
     step = graph.steps[0]
     leaves = (step.path,) if step.workflow is None else tuple(s.path for s in step.workflow.walk() if not s.workflow)
-    log = Log()
-    spec = FragmentSpec(
+    return FragmentSpec(
         step_path=step.path,
         leaves=leaves,
         document=read_document(step.document),
@@ -61,11 +57,12 @@ def execute(
         bindings=tuple(parse_bindings(bindings)),
         deployments=parse_deployments(deployments),
         identity=identity,
-        reuse=reuse,
-        reuse_asked=asked,
     )
 
-    between()
+
+def run_spec(spec: FragmentSpec) -> tuple[FragmentOutcome, Log]:
+    """Run a task; its outcome and its log."""
+    log = Log()
 
     async def run() -> FragmentOutcome:
         try:

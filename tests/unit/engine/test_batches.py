@@ -4,20 +4,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_hybrid.config import parse_bindings, parse_deployments
-from airflow_hybrid.cwl.documents.cache import read_document
-from airflow_hybrid.cwl.documents.graphs import load_graph
-from airflow_hybrid.engine import FragmentExecution, FragmentSpec, TaskIdentity
+from airflow_hybrid.engine import FragmentExecution, TaskIdentity
 from airflow_hybrid.engine.batches import BatchRunner
 from airflow_hybrid.engine.progress import ProgressLog
 from airflow_hybrid.sites.batches.queue import JobQueue, Progress
 from airflow_hybrid.sites.closing import close_all
-from tests.unit.engine.execution import Log
+from tests.unit.engine.execution import Log, spec_of
 
 DOCUMENT = """\
 cwlVersion: v1.2
@@ -41,67 +39,73 @@ $graph:
 """
 
 
-def test_a_step_that_comes_late_does_not_run_again_what_another_step_found(
+@dataclass(frozen=True)
+class TwoJobs:
+    """The document as a task, whose jobs keep a record."""
+
+    folder: Path
+    record: Path
+
+    def attempt(self, number: int) -> FragmentExecution:
+        document = self.folder / "two.cwl"
+        document.write_text(DOCUMENT.format(record=self.record))
+        sites = {"site": {"type": "local", "config": {}, "workdir": str(self.folder / "site")}}
+        identity = TaskIdentity("dag", "run", "both", try_number=number, origin="origin")
+        spec = spec_of(document, {}, sites, {"/both": {"target": "site"}}, identity)
+        return FragmentExecution(replace(spec, reuse=False), Log())
+
+
+SUBMIT = JobQueue.submit
+BUILD = BatchRunner._build
+
+
+async def killed_when_both_are_submitted(attempt: FragmentExecution, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is killed is the task: its jobs go on."""
+    submitted: set[str] = set()
+
+    async def count(queue: JobQueue, batch: Any) -> Any:
+        reports = await SUBMIT(queue, batch)
+        submitted.update(report.name for report in reports if report.name == batch.name)
+        return reports
+
+    monkeypatch.setattr(JobQueue, "submit", count)
+    task = asyncio.ensure_future(attempt.run())
+    while len(submitted) < 2:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def make_slow_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step ``slow`` comes when ``quick`` has met what is there."""
+    quick_met_them = asyncio.Event()
+
+    async def meet(queue: JobQueue, batch: Any) -> Any:
+        reports = await SUBMIT(queue, batch)
+        quick_met_them.set()
+        return reports
+
+    async def build_late(runner: BatchRunner, run: Any, directories: Any) -> None:
+        if directories and next(iter(run.jobs.values())).job.step_path == "/both/slow":
+            await quick_met_them.wait()
+        await BUILD(runner, run, directories)
+
+    monkeypatch.setattr(JobQueue, "submit", meet)
+    monkeypatch.setattr(BatchRunner, "_build", build_late)
+
+
+async def test_a_step_that_comes_late_does_not_run_again_what_another_step_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
-    record = tmp_path / "record"
-    document = tmp_path / "two.cwl"
-    document.write_text(DOCUMENT.format(record=record))
-    (step,) = load_graph(str(document)).steps
-    site = {"type": "local", "config": {}, "workdir": str(tmp_path / "site")}
-    submit = JobQueue.submit
-
-    def execution(attempt: int) -> FragmentExecution:
-        spec = FragmentSpec(
-            step_path=step.path,
-            leaves=("/both/quick", "/both/slow"),
-            document=read_document(step.document),
-            instances=({},),
-            bindings=tuple(parse_bindings({"/both": {"target": "site"}})),
-            deployments=parse_deployments({"site": site}),
-            identity=TaskIdentity("dag", "run", "both", try_number=attempt, origin="origin"),
-            reuse=False,
-        )
-        return FragmentExecution(spec, Log())
-
-    async def killed_and_tried_again() -> None:
-        submitted: set[str] = set()
-
-        async def count(queue: JobQueue, batch: Any) -> Any:
-            reports = await submit(queue, batch)
-            submitted.update(report.name for report in reports if report.name == batch.name)
-            return reports
-
-        monkeypatch.setattr(JobQueue, "submit", count)
-        first = asyncio.ensure_future(execution(1).run())
-        while len(submitted) < 2:
-            await asyncio.sleep(0.01)
-        first.cancel()  # the jobs go on
-        await asyncio.gather(first, return_exceptions=True)
-
-        quick_met_them = asyncio.Event()
-        build = BatchRunner._build
-
-        async def meet(queue: JobQueue, batch: Any) -> Any:
-            reports = await submit(queue, batch)
-            quick_met_them.set()
-            return reports
-
-        async def build_late(runner: BatchRunner, run: Any, directories: Any) -> None:
-            if directories and next(iter(run.jobs.values())).job.step_path == "/both/slow":
-                await quick_met_them.wait()
-            await build(runner, run, directories)
-
-        monkeypatch.setattr(JobQueue, "submit", meet)
-        monkeypatch.setattr(BatchRunner, "_build", build_late)
-        try:
-            await execution(2).run()
-        finally:
-            await close_all()
-
-    asyncio.run(killed_and_tried_again())
-    assert sorted(record.read_text().split()) == ["quick", "slow"]
+    jobs = TwoJobs(tmp_path, tmp_path / "record")
+    try:
+        await killed_when_both_are_submitted(jobs.attempt(1), monkeypatch)
+        make_slow_late(monkeypatch)
+        await jobs.attempt(2).run()
+    finally:
+        await close_all()
+    assert sorted(jobs.record.read_text().split()) == ["quick", "slow"]
 
 
 async def test_the_progress_of_quick_jobs_is_a_line_or_two_and_the_last_word_is_kept(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from airflow_hybrid.engine import TaskIdentity, executables
 from airflow_hybrid.errors import CommandError, HostUnreachableError, JobFailedError
 from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.hosts.local import LocalHost
-from tests.unit.engine.execution import execute
+from tests.unit.engine.execution import run_spec, spec_of
 from tests.unit.sites.shell_hosts import EVERY_SHELL, ShellHost
 
 RUN = """cwlVersion: v1.2
@@ -45,15 +46,8 @@ class Runs:
         self.count += 1
         sites = {"site": {"type": "local", "config": {}, "workdir": f"{self.folder}/site"}}
         identity = TaskIdentity("dag", f"run{self.count}", "tool", generation=0, origin="origin")
-        outcome, log = execute(
-            self.folder / "tool.cwl",
-            value,
-            sites,
-            {"/": {"target": "site"}},
-            identity=identity,
-            reuse=reuse,
-            asked=reuse,
-        )
+        spec = spec_of(self.folder / "tool.cwl", value, sites, {"/": {"target": "site"}}, identity)
+        outcome, log = run_spec(replace(spec, reuse=reuse, reuse_asked=reuse))
         return dict(outcome.results[0].outputs), "their outputs are reused" in log.text
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from airflow_hybrid.engine import TaskIdentity
 from airflow_hybrid.errors import HybridError
-from tests.unit.engine.execution import execute
+from tests.unit.engine.execution import run_spec, spec_of
 
 TOOL = """cwlVersion: v1.2
 class: CommandLineTool
@@ -59,10 +60,9 @@ def test_a_member_that_is_not_what_the_listing_says_is_told(
 
     def run(number: int, between: Callable[[], object]) -> None:
         identity = TaskIdentity("dag", f"run{number}", "tool", generation=0, origin="origin")
-        execute(
-            tmp_path / "tool.cwl", {"folder": folder}, sites, {"/": {"target": place}}, identity=identity,
-            reuse=False, between=between,
-        )  # fmt: skip
+        spec = spec_of(tmp_path / "tool.cwl", {"folder": folder}, sites, {"/": {"target": place}}, identity)
+        between()
+        run_spec(replace(spec, reuse=False))
 
     run(1, lambda: None)
     with pytest.raises(HybridError) as error:

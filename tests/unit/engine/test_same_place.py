@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from airflow_hybrid.engine import FragmentOutcome, TaskIdentity
 from airflow_hybrid.errors import JobFailedError
 from airflow_hybrid.model import FileRef
-from tests.unit.engine.execution import execute
+from tests.unit.engine.execution import run_spec, spec_of
 
 TOOL = """\
 cwlVersion: v1.2
@@ -63,7 +64,8 @@ class Runs:
             given = {"word": [word]}
         site = {"site": {"type": "local", "config": {}, "workdir": str(self.folder / "site")}}
         made = TaskIdentity("dag", "run", "task", **{"origin": "first", **identity})
-        return _text(execute(tool, given, site, {"/": "site"}, identity=made, reuse=False)[0])
+        spec = spec_of(tool, given, site, {"/": "site"}, made)
+        return _text(run_spec(replace(spec, reuse=False))[0])
 
     @property
     def ran(self) -> int:

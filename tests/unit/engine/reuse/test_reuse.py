@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_hybrid.engine import FragmentOutcome, TaskIdentity
+from airflow_hybrid.engine import FragmentOutcome, FragmentSpec, TaskIdentity
 from airflow_hybrid.errors import JobFailedError
 from airflow_hybrid.model import FileRef
-from tests.unit.engine.execution import Log, execute
+from tests.unit.engine.execution import Log, run_spec, spec_of
 
 TOOL = """\
 cwlVersion: v1.2
@@ -40,6 +41,28 @@ stdout: out.txt
 """
 
 
+@dataclass(frozen=True)
+class Run:
+    """One run of the tool; what is not said is as in every other.
+
+    :ivar id: of the tool.
+    :ivar requirements: of the tool, and what is ``more`` in its arguments.
+    :ivar folder: another input.
+    :ivar reuse: whether it may take what others made; ``asked``: whether it is asked to.
+    """
+
+    id: str = "tool"
+    requirements: str = ""
+    more: str = ""
+    word: str = "word"
+    folder: Path | None = None
+    binding: dict[str, Any] = field(default_factory=dict)
+    deployment: dict[str, Any] = field(default_factory=dict)
+    reuse: bool = True
+    asked: bool | None = True
+    run_id: str | None = None
+
+
 class Site:
     """A place of work, and how often a job ran there."""
 
@@ -50,36 +73,22 @@ class Site:
         self.text.write_text("text\n")
         self._runs = itertools.count()
 
-    def run(
-        self,
-        *,
-        id: str = "tool",
-        requirements: str = "",
-        more: str = "",
-        word: str = "word",
-        generation: int = 0,
-        binding: dict[str, Any] | None = None,
-        deployment: dict[str, Any] | None = None,
-        reuse: bool = True,
-        asked: bool | None = True,
-        run_id: str | None = None,
-        between: Callable[[], object] = lambda: None,
-        **given: Any,
-    ) -> tuple[FragmentOutcome, Log]:
-        document = self.folder / f"{id}.cwl"
-        document.write_text(TOOL.format(id=id, requirements=requirements, more=more, record=self.record))
-        site = {"type": "local", "config": {}, "workdir": str(self.folder / "site"), **(deployment or {})}
-        identity = TaskIdentity("dag", run_id or f"run{next(self._runs)}", id, generation=generation, origin="origin")
-        return execute(
-            document,
-            {"text": {"class": "File", "path": str(self.text)}, "word": word, **given},
-            {"site": site},
-            {"/": {"target": "site", **(binding or {})}},
-            identity=identity,
-            reuse=reuse,
-            asked=asked,
-            between=between,
-        )
+    def run(self, run: Run = Run()) -> tuple[FragmentOutcome, Log]:
+        return run_spec(self.spec(run))
+
+    def spec(self, run: Run) -> FragmentSpec:
+        document = self.folder / f"{run.id}.cwl"
+        text = TOOL.format(id=run.id, requirements=run.requirements, more=run.more, record=self.record)
+        document.write_text(text)
+        given: dict[str, Any] = {"text": {"class": "File", "path": str(self.text)}, "word": run.word}
+        if run.folder is not None:
+            given["folder"] = {"class": "Directory", "path": str(run.folder)}
+        site = {"type": "local", "config": {}, "workdir": str(self.folder / "site"), **run.deployment}
+        bindings = {"/": {"target": "site", **run.binding}}
+        run_id = run.run_id or f"run{next(self._runs)}"
+        identity = TaskIdentity("dag", run_id, run.id, generation=0, origin="origin")
+        spec = spec_of(document, given, {"site": site}, bindings, identity)
+        return replace(spec, reuse=run.reuse, reuse_asked=run.asked)
 
     @property
     def ran(self) -> int:
@@ -109,8 +118,8 @@ def test_the_same_job_in_another_run_takes_the_outputs_of_the_first(site: Site) 
 
 
 def test_the_same_tool_in_another_document_is_the_same_job(site: Site) -> None:
-    site.run(id="one")
-    site.run(id="two")
+    site.run(Run(id="one"))
+    site.run(Run(id="two"))
     assert site.ran == 1
 
 
@@ -123,22 +132,27 @@ def test_a_file_with_the_same_content_elsewhere_is_the_same_input(site: Site, tm
     assert site.ran == 1
 
 
-Change = Callable[[Site], dict[str, Any]]
+Change = Callable[[Site], Run]
 
 
-def changed_input(site: Site) -> dict[str, Any]:
+def changed_input(site: Site) -> Run:
     site.text.write_text("tExt\n")
-    return {}
+    return Run()
 
 
-def renamed_input(site: Site) -> dict[str, Any]:
+def renamed_input(site: Site) -> Run:
     site.text = site.text.rename(site.folder / "other.txt")
-    return {}
+    return Run()
 
 
-def with_folder(site: Site) -> dict[str, Any]:
-    (site.folder / "folder").mkdir(exist_ok=True)
-    return {"folder": {"class": "Directory", "path": str(site.folder / "folder")}}
+def with_folder(site: Site) -> Run:
+    folder = site.folder / "folder"
+    folder.mkdir(exist_ok=True)
+    return Run(folder=folder)
+
+
+def other_workdir(site: Site) -> Run:
+    return Run(binding={"target": {"deployment": "site", "workdir": str(site.folder / "other")}})
 
 
 @pytest.mark.parametrize(
@@ -147,27 +161,24 @@ def with_folder(site: Site) -> dict[str, Any]:
         changed_input,
         renamed_input,
         with_folder,
-        lambda _: {"word": "other"},
-        lambda _: {"more": "x"},
-        lambda _: {"requirements": "  EnvVarRequirement: {envDef: {A: b}}"},
-        lambda _: {"requirements": "  WorkReuse: {enableReuse: false}"},
-        lambda _: {"requirements": "  WorkReuse: {enableReuse: '$(inputs.word.length > 9)'}"},
-        lambda _: {"requirements": "  NetworkAccess: {networkAccess: true}"},
-        lambda _: {"binding": {"reuse": False}},
-        lambda _: {"reuse": False},
-        lambda _: {"binding": {"target": {"deployment": "site", "workdir": "/tmp/airflow-hybrid-other"}}},
+        lambda _: Run(word="other"),
+        lambda _: Run(more="x"),
+        lambda _: Run(requirements="  EnvVarRequirement: {envDef: {A: b}}"),
+        lambda _: Run(requirements="  WorkReuse: {enableReuse: false}"),
+        lambda _: Run(requirements="  WorkReuse: {enableReuse: '$(inputs.word.length > 9)'}"),
+        lambda _: Run(requirements="  NetworkAccess: {networkAccess: true}"),
+        lambda _: Run(binding={"reuse": False}),
+        lambda _: Run(reuse=False),
+        other_workdir,
     ],
     ids=[
         "content", "name", "directory", "word", "command", "environment", "off", "off-by-expression", "network",
         "off-by-binding", "off-by-switch-or-clear", "other-site",
     ],
 )  # fmt: skip
-def test_what_is_not_the_same_runs(site: Site, change: Change, tmp_path: Path) -> None:
+def test_what_is_not_the_same_runs(site: Site, change: Change) -> None:
     site.run()
-    more = change(site)
-    if "target" in more.get("binding", {}):
-        more["binding"]["target"]["workdir"] = str(tmp_path / "other")
-    site.run(**more)
+    site.run(change(site))
     assert site.ran == 2
 
 
@@ -194,21 +205,21 @@ NETWORK = "\n  NetworkAccess: {networkAccess: true}"
     ],
 )
 def test_outputs_are_reused_where_it_is_asked_for(site: Site, said: dict[str, Any], reused: bool) -> None:
-    said = {"asked": None, **said}
-    site.run(**said)
-    site.run(**said)
+    run = Run(**{"asked": None, **said})
+    site.run(run)
+    site.run(run)
     assert site.ran == (1 if reused else 2)
 
 
 def test_a_directory_is_known_by_what_is_in_it(site: Site) -> None:
-    given = with_folder(site)
+    run = with_folder(site)
     file = site.folder / "folder" / "file"
     for content, ran in (("a", 1), ("a", 1), ("b", 2), ("a", 2)):
         file.write_text(content)
-        site.run(**given)
+        site.run(run)
         assert site.ran == ran
     (site.folder / "folder" / "more").write_text("")
-    site.run(**given)
+    site.run(run)
     assert site.ran == 3
 
 
@@ -245,7 +256,9 @@ def test_outputs_that_have_changed_are_not_reused(site: Site, harm: Callable[[Fr
 
 def test_an_input_that_is_not_what_it_is_said_to_be_runs(site: Site) -> None:
     site.run()
-    site.run(between=lambda: site.text.write_text("tExt\n"))
+    spec = site.spec(Run())
+    site.text.write_text("tExt\n")
+    run_spec(spec)
     assert site.ran == 2
 
 
@@ -278,8 +291,8 @@ def test_records_that_a_site_makes_up_are_not_believed(site: Site) -> None:
 
 
 def test_a_task_that_began_a_job_itself_finds_its_own(site: Site) -> None:
-    first, _ = site.run(run_id="a", reuse=False)
-    again, log = site.run(run_id="a")
+    first, _ = site.run(Run(run_id="a", reuse=False))
+    again, log = site.run(Run(run_id="a"))
     assert site.ran == 1
     assert "re-attached" in log.text or "submitted" in log.text
     assert path_of(again) == path_of(first)
@@ -288,5 +301,5 @@ def test_a_task_that_began_a_job_itself_finds_its_own(site: Site) -> None:
 def test_failed_jobs_are_not_recorded(site: Site) -> None:
     for _ in range(2):
         with pytest.raises(JobFailedError):
-            site.run(more="\n- {valueFrom: '; kill -9 $$', shellQuote: false}")
+            site.run(Run(more="\n- {valueFrom: '; kill -9 $$', shellQuote: false}"))
     assert not list((site.folder / "site").glob("reuse/*/*"))

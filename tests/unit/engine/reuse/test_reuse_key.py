@@ -13,6 +13,7 @@ from airflow_hybrid.cwl.jobs.job import Grant
 from airflow_hybrid.cwl.jobs.reuse import contents_of, paths_of, reuse_key
 from airflow_hybrid.model import SiteFacts
 from tests.unit.engine.reuse.reuse_pairs import Job
+from tests.unit.engine.reuse.test_reuse import Run
 from tests.unit.engine.reuse.test_reuse import Site as Reusing
 from tests.unit.engine.reuse.test_reuse import site as reusing
 from tests.unit.engine.reuse.test_reuse_outside import Site
@@ -86,7 +87,7 @@ def test_what_the_hybrid_file_says_of_the_place_counts(reusing: Reusing) -> None
     reusing.run()
     reusing.run()
     assert reusing.ran == 1
-    reusing.run(deployment={"containers": "none"})
+    reusing.run(Run(deployment={"containers": "none"}))
     assert reusing.ran == 2
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from airflow_hybrid.cwl.locations.job_paths import JobPaths
 from airflow_hybrid.engine import FragmentOutcome, TaskIdentity
 from airflow_hybrid.model import FileRef, JobScript
 from airflow_hybrid.model.outside import Outside
-from tests.unit.engine.execution import execute
+from tests.unit.engine.execution import run_spec, spec_of
 
 
 class Site:
@@ -50,7 +51,8 @@ class Site:
         place = {"type": "local", "config": {}, "workdir": str(self.folder / "site"), "containers": containers}
         identity = TaskIdentity("dag", f"run{self._runs}", "task", origin=f"run{self._runs}")
         bindings = {"/": {"target": "site", **binding}}
-        return _text(execute(document, {}, {"site": place}, bindings, identity=identity, asked=True)[0])
+        spec = spec_of(document, {}, {"site": place}, bindings, identity)
+        return _text(run_spec(replace(spec, reuse_asked=True))[0])
 
     @property
     def ran(self) -> int:
