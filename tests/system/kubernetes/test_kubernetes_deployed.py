@@ -101,7 +101,7 @@ async def test_in_a_given_namespace_a_second_run_is_refused_and_takes_nothing_aw
         ({}, ["mian"], ConfigError, ["has no service 'mian'", "it has: main"]),
     ],
 )
-async def test_what_cannot_be_deployed_is_said_in_the_clusters_words(
+async def test_what_cannot_be_deployed_is_said_in_the_clusters_words(  # noqa: PLR0913 - fixtures and cases
     kube: Kube,
     deployment: Deploy,
     change: dict[str, Any],

@@ -42,7 +42,7 @@ def record_dag(dags: Dags, deployments: dict[str, Any], site: str, name: str | N
         pytest.param("cloud", "/home/clouduser/record", False, id="ssh-only-the-supervisor"),
     ],
 )
-def test_kill_of_the_triggerer_loses_and_doubles_no_job(
+def test_kill_of_the_triggerer_loses_and_doubles_no_job(  # noqa: PLR0913 - fixtures and cases
     airflow: AirflowStack,
     dags: Dags,
     deployments: dict[str, Any],

@@ -133,7 +133,7 @@ def kill_workers(airflow: AirflowStack) -> None:
         pytest.param("undeploy", kill_scheduler, id="scheduler-in-undeploy"),
     ],
 )
-def test_a_kill_leaves_nothing_of_a_deployment(
+def test_a_kill_leaves_nothing_of_a_deployment(  # noqa: PLR0913 - fixtures and cases
     airflow: AirflowStack, dags: Dags, place: Any, moment: str, kill: Callable[[AirflowStack], None],
     request: pytest.FixtureRequest,
 ) -> None:  # fmt: skip

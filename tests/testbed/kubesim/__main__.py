@@ -39,8 +39,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="0: any free port")
     parser.add_argument("--state", required=True, type=pathlib.Path, help="folder for volumes")
     parser.add_argument("--kubeconfig", required=True, type=pathlib.Path, help="file to write when ready")
-    tls = parser.add_argument("--tls", nargs=3, metavar=("CERT", "KEY", "CA"))
-    tls.help = "serve https; CA goes into the kubeconfig"
+    parser.add_argument(
+        "--tls", nargs=3, metavar=("CERT", "KEY", "CA"), help="serve https; CA goes into the kubeconfig"
+    )
     parser.add_argument("--token", help="refuse requests without this bearer token")
     parser.add_argument(
         "--backoff", type=float, default=10.0, help="seconds until a failed pod of a Job is replaced first"

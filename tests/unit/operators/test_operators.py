@@ -50,7 +50,7 @@ def test_a_scatter_is_cut_into_at_most_max_mapped_chunks(total: int, most: int, 
         (1000, True, "LocalExecutor,CeleryExecutor", 2, 16),
     ],
 )
-def test_more_chunks_than_can_run_at_once_are_not_made(
+def test_more_chunks_than_can_run_at_once_are_not_made(  # noqa: PLR0913 - fixtures and cases
     total: int, in_worker: bool, executor: str, cores: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)

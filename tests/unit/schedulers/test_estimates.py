@@ -132,7 +132,7 @@ Job Id: 4.pbs
         ("workq", "nodes-aSj", 9, 500, 600, ""),
     ],
 )
-def test_when_a_job_would_start_at_a_pbs(
+def test_when_a_job_would_start_at_a_pbs(  # noqa: PLR0913 - fixtures and cases
     queue: str | None, nodes: str, cores: int, low: int | None, high: int | None, said: str
 ) -> None:
     def date(seconds: int) -> str:

@@ -121,7 +121,7 @@ async def test_a_batch_larger_than_an_array_is_split(queue: JobQueue, testbed: T
         ({}, Resources(cores=99, explicit=frozenset({"cores"})), "PartitionConfig"),
     ],
 )
-async def test_what_sbatch_accepts_and_can_never_start_is_withdrawn(
+async def test_what_sbatch_accepts_and_can_never_start_is_withdrawn(  # noqa: PLR0913 - fixtures and cases
     queue: JobQueue,
     testbed: Testbed,
     folder: str,

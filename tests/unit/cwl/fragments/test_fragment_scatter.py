@@ -48,7 +48,7 @@ NESTED = "{type: array, items: {type: array, items: string}}"
         ("nested_crossproduct", NESTED, ([], ["x"]), []),
     ],
 )
-def test_scatter_gives_arrays_of_its_shape_whole_or_in_chunks(
+def test_scatter_gives_arrays_of_its_shape_whole_or_in_chunks(  # noqa: PLR0913 - fixtures and cases
     run: Run, method: str, kind: str, given: tuple[list[str], list[str]], expected: list[Any], chunk: int | None
 ) -> None:
     assert run(crossed(method, kind), {"xs": given[0], "ys": given[1]}, chunk=chunk) == {"abs": expected}

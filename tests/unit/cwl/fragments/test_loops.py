@@ -123,8 +123,8 @@ def test_a_loop_of_expressions_leaves_the_thread_to_others(bench: Bench, monkeyp
     assert run.iterations == {"/count": 5}
 
 
-def test_a_job_in_a_loop_says_which_iteration_it_is(bench: Bench) -> None:
-    nested = """\
+LOOP_IN_A_LOOP = """\
+cwlVersion: v1.3.0-dev1
 class: Workflow
 requirements:
   InlineJavascriptRequirement: {}
@@ -132,7 +132,7 @@ requirements:
   SubworkflowFeatureRequirement: {}
   ScatterFeatureRequirement: {}
 inputs: []
-outputs: {n: {type: int, outputSource: outer/n}}
+outputs: {n: {type: Any, outputSource: outer/n}}
 steps:
   outer:
     in: {n: {default: 0}}
@@ -164,15 +164,10 @@ steps:
                   inputs: {m: int}
                   outputs: {m: {type: int, outputBinding: {outputEval: $(inputs.m + 1)}}}
 """
-    graph = compile_document(
-        str(
-            bench.write(
-                "loop.cwl",
-                "cwlVersion: v1.3.0-dev1\n"
-                + nested.replace("type: int, outputSource: outer", "type: Any, outputSource: outer"),
-            )
-        )
-    )
+
+
+def test_a_job_in_a_loop_says_which_iteration_it_is(bench: Bench) -> None:
+    graph = compile_document(str(bench.write("loop.cwl", LOOP_IN_A_LOOP)))
     Driver.run_graph(bench.driver, graph, {})
     labels = [job.label for job, _ in bench.driver.scripts]
     step = "/outer/spread/inner"

@@ -90,7 +90,7 @@ async def ended(queue: JobQueue, tmp_path: Path, *endings: str, **more: Any) -> 
                             "slurm: FAILED, exit code 0:15, on node1")),
     ],
 )  # fmt: skip
-async def test_the_scheduler_has_its_word_where_the_runner_was_signalled(
+async def test_the_scheduler_has_its_word_where_the_runner_was_signalled(  # noqa: PLR0913 - fixtures and cases
     queue: JobQueue, slurm: FakeSlurm, tmp_path: Path, state: str, code: int, expected: tuple[JobState, int | None, str]
 ) -> None:
     slurm.set("sacct", f"101|{state}|node1\n")
