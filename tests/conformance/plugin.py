@@ -175,8 +175,8 @@ class _Reporter:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         for name, value in report.user_properties:
-            if name == RESULT:
-                self.results.add(Result.from_json(value))  # type: ignore[arg-type]
+            if name == RESULT and isinstance(value, dict):
+                self.results.add(Result.from_json(value))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self.results.all:

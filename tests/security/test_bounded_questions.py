@@ -186,7 +186,7 @@ async def test_a_command_in_a_pod_that_prints_without_end_is_ended(
 ) -> None:
     socket = _EndlessPod(channel)
     monkeypatch.setattr(PodHost, "_open", lambda *_: _done(socket))
-    access = PodAccess(SimpleNamespace(), lambda _: _done("pod-0"))  # type: ignore[arg-type]
+    access = PodAccess(SimpleNamespace(), lambda _: _done("pod-0"))  # type: ignore[arg-type]  # no cluster is asked
     host = PodHost("kube", "pod-0", access)
     with answers_up_to(MIB), pytest.raises(AnswerTooLongError) as error:
         await host.run("true", label="status", timeout_s=60)

@@ -101,7 +101,7 @@ def test_helm_s_process(hostile: Path) -> None:
         async def access(self) -> dict[str, str]:
             return {}
 
-    release = Release(Nowhere(), "r", {"chart": str(hostile / "chart")}, {})  # type: ignore[arg-type]
+    release = Release(Nowhere(), "r", {"chart": str(hostile / "chart")}, {})  # type: ignore[arg-type]  # a stand-in
     with pytest.raises(HybridError):
         asyncio.run(release.render())
     assert imported(hostile) == ""

@@ -87,7 +87,7 @@ def test_a_conf_is_judged_before_anybody_reads_it() -> None:
 
 
 def test_an_xcom_is_judged_before_anybody_reads_it() -> None:
-    values = Values(lambda task, key, index: {"o": nested(900)}, -1, None)  # type: ignore[arg-type]
+    values = Values(lambda task, key, index: {"o": nested(900)}, -1, None)  # type: ignore[arg-type]  # nothing has an origin
     with pytest.raises(HybridError) as error:
         values.xcom("first")
     assert str(error.value) == (

@@ -197,7 +197,7 @@ def test_private_addresses_can_be_forbidden(server: Any, monkeypatch: pytest.Mon
 
 
 async def test_secrets_of_a_url_are_in_no_command_line_message_or_log(
-    server: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host, ran = LocalHost("here"), []
     run = host.run
@@ -206,7 +206,7 @@ async def test_secrets_of_a_url_are_in_no_command_line_message_or_log(
         ran.append(f"{command} {kwargs.get('label')}")
         return await run(command, **kwargs)
 
-    host.run = seen  # type: ignore[method-assign]
+    monkeypatch.setattr(host, "run", seen)
     url = f"http://me:pa%3Ass%22w@localhost:{server.server_port}/page?X-Amz-Signature=s1gn"
     assert (await web.fetch(host, url, str(tmp_path / "f"), None, "1"))[0] == "fetch"
     assert server.asked == [("/page?X-Amz-Signature=s1gn", "Basic bWU6cGE6c3Midw==")]

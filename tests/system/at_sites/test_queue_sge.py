@@ -22,7 +22,7 @@ from airflow_hybrid.sites.hosts.ssh.host import SshHost
 from tests.system import sites
 from tests.system.queues import ends, until, wrapped
 from tests.testbed.fixture import Testbed
-from tests.unit.sites.shell_hosts import batch
+from tests.unit.sites.shell_hosts import always, batch
 
 SH = "sh"
 EXPLICIT = frozenset({"cores", "ram_mib"})
@@ -224,7 +224,7 @@ async def test_the_accounting_of_the_site_sees_failures_and_runs_nothing_again(
     queue: JobQueue, grid: Testbed, folder: str
 ) -> None:
     codes = (3, 99, 100, 0)  # 99 would run the job again, 100 put it into the error state
-    batches = [batch(f"{folder}/T{code}/a", 1, lambda i, c=code: (SH, "-c", f"exit {c}")) for code in codes]  # type: ignore[misc]
+    batches = [batch(f"{folder}/T{code}/a", 1, always(SH, "-c", f"exit {code}")) for code in codes]
     reports = [await queue.submit(made) for made in batches]
     ids = [report[0].scheduler_ids[0] for report in reports]
     results = await asyncio.gather(*(queue.wait(made.directory) for made in batches))

@@ -47,8 +47,10 @@ async def release(kube: Kube) -> AsyncIterator[Deploy]:
             "values": {"image": kube.tools, **(values or {})}, **config,
         }  # fmt: skip
         parsed = parse_deployments({"box": {"type": "helm3", "config": config}})
-        made.append(open_connector(for_run(parsed, token, f"dag {token[-1]}"), "box"))  # type: ignore[arg-type]
-        return made[-1]
+        connector = open_connector(for_run(parsed, token, f"dag {token[-1]}"), "box")
+        assert isinstance(connector, HelmConnector)
+        made.append(connector)
+        return connector
 
     yield make
     for connector in made:

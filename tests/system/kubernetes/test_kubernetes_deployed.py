@@ -45,8 +45,10 @@ async def deployment(kube: Kube, tmp_path: Path) -> AsyncIterator[Deploy]:
         file.write_text(yaml.safe_dump_all(items or manifests(kube.tools)))
         config = {"kubeconfig": str(kube.kubeconfig), "files": [str(file)], "timeout": 120, **config}
         parsed = parse_deployments({"box": {"type": "kubernetes", "config": config}})
-        made.append(open_connector(for_run(parsed, token, f"dag {token[-1]}"), "box"))  # type: ignore[arg-type]
-        return made[-1]
+        connector = open_connector(for_run(parsed, token, f"dag {token[-1]}"), "box")
+        assert isinstance(connector, ManifestsConnector)
+        made.append(connector)
+        return connector
 
     yield make
     for connector in made:

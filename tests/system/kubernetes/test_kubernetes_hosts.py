@@ -107,11 +107,12 @@ async def test_a_token_that_was_renewed_in_the_file_is_used(kube: Kube, connect:
 async def test_a_claim_that_is_not_there_is_named(kube: Kube, connect: Connect, monkeypatch: Any) -> None:
     monkeypatch.setattr("airflow_hybrid.sites.kubernetes.storage.START_S", 4.0)
     connector = connect(storage={"claim": "no-such-claim", "image": kube.tools})
+    assert connector._storage is not None
     try:
         with pytest.raises(SiteError, match="no-such-claim"):
             await (await connector.hosts("small"))[0].run("true")
     finally:
-        await connector._storage.remove()  # type: ignore[union-attr]
+        await connector._storage.remove()
 
 
 def _changed(kube: Kube, folder: Any, *, cluster: Any = None, user: Any = None) -> str:

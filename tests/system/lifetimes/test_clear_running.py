@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,15 @@ def alive(record: Path) -> list[int]:
     return [int(line[0]) for line in begun if line[0] not in ended and psutil.pid_exists(int(line[0]))]
 
 
+def both_of(record: Path) -> list[int] | None:
+    running = alive(record)
+    return running if len(running) == 2 else None
+
+
+def others_than(old: list[int], record: Path) -> set[int]:
+    return set(alive(record)) - set(old)
+
+
 @pytest.mark.parametrize("dag", ["naps_here", "naps_deferred"])
 def test_cleared_tasks_run_anew_and_end_the_jobs_of_the_old_try(
     airflow: AirflowStack, tmp_path: Path, dag: str
@@ -69,13 +79,9 @@ def test_cleared_tasks_run_anew_and_end_the_jobs_of_the_old_try(
         def why(run: str = run) -> str:
             return api.failures(dag, run)
 
-        old = wait_for(lambda r=record: found if len(found := alive(r)) == 2 else None, 120, why)  # type: ignore[misc]
+        old = wait_for(partial(both_of, record), 120, why)
         api.clear(dag, run, [["nap", 0], ["nap", 1]], downstream=False)
-        new = wait_for(
-            lambda r=record, o=old: found if (found := set(alive(r)) - set(o)) else None,  # type: ignore[misc]
-            120,
-            why,
-        )
+        new = wait_for(partial(others_than, old, record), 120, why)
         assert new and not set(alive(record)) & set(old), "a job of the old try runs beside the new one"
         api.succeed(dag, run)
         lines = [line.split() for line in record.read_text().splitlines()]

@@ -96,24 +96,24 @@ class LocalJobs:
         return str(self.api.failures(self.dag, self.run))
 
 
-def task_processes(airflow: AirflowStack, jobs: LocalJobs) -> list[psutil.Process]:
+def task_processes(airflow: AirflowStack) -> list[psutil.Process]:
     """Supervisors and processes of the run's job tasks: descendants of the scheduler that have children or a socket."""
     scheduler = psutil.Process(airflow.processes.pid("scheduler"))
     workers = [p for p in scheduler.children() if p.children()]
     return [child for worker in workers for child in worker.children()]
 
 
-def kill_tasks(airflow: AirflowStack, jobs: LocalJobs) -> None:
+def kill_tasks(airflow: AirflowStack) -> None:
     """As the kernel's OOM killer ends the processes of tasks; their supervisors live on."""
-    victims = task_processes(airflow, jobs)
+    victims = task_processes(airflow)
     assert victims, "no task was running"
     for process in victims:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
 
 
-def kill_scheduler(family: bool) -> Callable[[AirflowStack, LocalJobs], None]:
-    def kill(airflow: AirflowStack, jobs: LocalJobs) -> None:
+def kill_scheduler(family: bool) -> Callable[[AirflowStack], None]:
+    def kill(airflow: AirflowStack) -> None:
         airflow.kill("scheduler", family=family)
         airflow.restart("scheduler")
 
@@ -130,9 +130,9 @@ def kill_scheduler(family: bool) -> Callable[[AirflowStack, LocalJobs], None]:
     ],
 )
 def test_kill_of_what_follows_local_jobs_loses_and_doubles_no_job(
-    airflow: AirflowStack, local_jobs: LocalJobs, kill: Callable[[AirflowStack, LocalJobs], None]
+    airflow: AirflowStack, local_jobs: LocalJobs, kill: Callable[[AirflowStack], None]
 ) -> None:
-    kill(airflow, local_jobs)
+    kill(airflow)
     assert len(local_jobs.ran()) < JOBS, "all jobs had started before the kill: the test shows nothing"
     airflow.api.succeed(local_jobs.dag, local_jobs.run, 600)
     assert Counter(local_jobs.ran()) == Counter(local_jobs.words)

@@ -118,7 +118,7 @@ def kill_workers(airflow: AirflowStack) -> None:
     """The processes of tasks, and whatever they have started."""
     scheduler = psutil.Process(airflow.processes.pid("scheduler"))
     below = [child for worker in scheduler.children() for task in worker.children() for child in task.children(True)]
-    kill_tasks(airflow, None)  # type: ignore[arg-type]
+    kill_tasks(airflow)
     for process in below:
         if process.is_running():
             process.kill()

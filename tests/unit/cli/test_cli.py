@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from airflow.cli.cli_config import GroupCommand
 
 from airflow_hybrid.cli import commands as cli
 
@@ -17,7 +18,8 @@ def parse(*words: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(required=True)
     (group,) = cli.get_hybrid_cli_commands()
-    for command in group.subcommands:  # type: ignore[union-attr]
+    assert isinstance(group, GroupCommand)
+    for command in group.subcommands:
         sub = commands.add_parser(command.name)
         for arg in command.args:
             arg.add_to_parser(sub)

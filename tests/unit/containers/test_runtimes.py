@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,9 +42,9 @@ RUN = ["run", "-i", "--rm", "--name=box", "--pull=never", "--log-driver=none", "
 KEPT = [word for word in RUN if word != "--rm"]
 
 
-def argv(runtime: str, reference: str = "img:1", image: dict[str, object] | None = None, **more: object) -> list[str]:
-    ready = ReadyImage(runtime, reference, "7:8", **(image or {}))  # type: ignore[arg-type]
-    container = Container(ready, MOUNTS, "/var/spool/cwl", **more)  # type: ignore[arg-type]
+def argv(runtime: str, reference: str = "img:1", image: dict[str, Any] | None = None, **more: Any) -> list[str]:
+    ready = ReadyImage(runtime, reference, "7:8", **(image or {}))
+    container = Container(ready, MOUNTS, "/var/spool/cwl", **more)
     return RUNTIMES[runtime].argv(container, "box", ENVIRONMENT, ["echo", "hi there"])
 
 

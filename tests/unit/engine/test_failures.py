@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,8 +16,8 @@ from airflow_hybrid.model import JobResult, JobScript, JobState, Resources
 from tests.unit.engine.execution import execute
 
 
-def script(*command: str, shell: bool = False, **streams: str) -> JobScript:
-    return JobScript(command, "/o", "/t", shell=shell, **streams)  # type: ignore[arg-type]
+def script(*command: str, shell: bool = False, **streams: Any) -> JobScript:
+    return JobScript(command, "/o", "/t", shell=shell, **streams)
 
 
 @pytest.mark.parametrize(

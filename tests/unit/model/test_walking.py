@@ -37,12 +37,12 @@ def test_every_object_is_found_once() -> None:
 
 
 def test_an_object_may_be_changed_when_it_comes() -> None:
-    value = {"class": "Directory", "location": "file:///d"}
+    value: dict[str, Any] = {"class": "Directory", "location": "file:///d"}
     names = []
     for item in files(value):
         names.append(item["location"])
         if item is value:
-            value["listing"] = [file("d/x")]  # type: ignore[assignment]
+            value["listing"] = [file("d/x")]
     assert names == ["file:///d", "file:///d/x"]
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from airflow_hybrid.model import Resources
 from airflow_hybrid.schedulers import estimates
-from airflow_hybrid.schedulers.base import Scheduler, Submission
+from airflow_hybrid.schedulers.base import Submission
 from airflow_hybrid.schedulers.estimates import Capacity
 from airflow_hybrid.schedulers.pbs import PbsScheduler, TorqueScheduler
 from airflow_hybrid.schedulers.process import ProcessScheduler
@@ -179,10 +179,10 @@ SEVERAL = replace(BATCH, nodes=4)
         (TorqueScheduler(), ["-l", "nodes=4:ppn=1"]),
     ],
 )
-def test_a_job_of_several_locations_asks_for_nodes(scheduler: Scheduler, words: list[str]) -> None:
-    asked = scheduler.arguments(SEVERAL, 0)  # type: ignore[attr-defined]
+def test_a_job_of_several_locations_asks_for_nodes(scheduler: SlurmScheduler | PbsScheduler, words: list[str]) -> None:
+    asked = scheduler.arguments(SEVERAL, 0)
     assert " ".join(words) in " ".join(asked) and scheduler.hosts_command
-    alone = " ".join(scheduler.arguments(BATCH, 0))  # type: ignore[attr-defined]
+    alone = " ".join(scheduler.arguments(BATCH, 0))
     assert "nodes" not in alone and "select" not in alone
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -37,8 +38,8 @@ def asked(dialect: str, submission: Submission) -> str:
     return " ".join(word for word in words if word not in without or (word in ("-l",) and word in words))
 
 
-def want(**values: float) -> Resources:
-    return Resources(**values, explicit=frozenset(values))  # type: ignore[arg-type]
+def want(**values: Any) -> Resources:
+    return Resources(**values, explicit=frozenset(values))
 
 
 TABLE = {

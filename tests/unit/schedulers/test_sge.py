@@ -227,7 +227,9 @@ def test_a_list_without_a_job_is_no_proof_that_there_is_none(jobs: str, said: st
 
 def test_a_job_that_the_list_has_left_out_is_alive() -> None:
     answer = recorded("sge", "error-state-qstat-j")
-    shown = filtered(re.search(r"\| (sed .*/\^Following.*')", SGE.account_command(["11"]))[1], answer["stdout"])  # type: ignore[index]
+    filters = re.search(r"\| (sed .*/\^Following.*')", SGE.account_command(["11"]))
+    assert filters is not None
+    shown = filtered(filters[1], answer["stdout"])
     text = (
         f"#queue\n#rc 0\n#accounting\n#exit 1\n#said\nerror: job id 11 not found\n#rc 0\n#jobs\n{shown}#exit 0\n#rc 0\n"
     )

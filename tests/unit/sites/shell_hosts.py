@@ -65,6 +65,11 @@ def label(made: Batch) -> str:
     return f"submit {scheduler_name(made)}"
 
 
+def always(*command: str) -> Callable[[int], tuple[str, ...]]:
+    """The command of each job of a batch where all have the same."""
+    return lambda _: command
+
+
 def batch(
     directory: str,
     count: int = 1,

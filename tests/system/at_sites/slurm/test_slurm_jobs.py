@@ -14,7 +14,7 @@ from airflow_hybrid.model import JobResult, JobState, Resources
 from airflow_hybrid.sites.batches.queue import JobQueue, Progress
 from tests.system.queues import ends, until
 from tests.testbed.fixture import Testbed
-from tests.unit.sites.shell_hosts import batch
+from tests.unit.sites.shell_hosts import always, batch
 
 
 async def test_a_thousand_jobs_take_few_commands(queue: JobQueue, testbed: Testbed, folder: str) -> None:
@@ -179,7 +179,7 @@ async def test_the_accounting_of_the_site_sees_failures(queue: JobQueue, testbed
     codes = (3, 124, 127, 0)
     ids = []
     for code in codes:
-        made = batch(f"{folder}/T{code}/a", 1, lambda i, code=code: ("sh", "-c", f"exit {code}"))  # type: ignore[misc]
+        made = batch(f"{folder}/T{code}/a", 1, always("sh", "-c", f"exit {code}"))
         ids.append((await queue.submit(made))[0].scheduler_ids[0])
         assert ends(await queue.wait(made.directory)) == [(JobState.FAILED if code else JobState.COMPLETED, code)]
     packed = batch(f"{folder}/T/a", 4, lambda i: ("sh", "-c", f"exit {i}"), options={"maxConcurrentJobs": 1})

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_hybrid.config import load_hybrid_file
+from airflow_hybrid.config import HybridFile, load_hybrid_file
 from airflow_hybrid.config.reading import cache
 from airflow_hybrid.errors import ConfigError
 
@@ -29,7 +29,7 @@ def entry(tmp_path: Path) -> Path:
     return found
 
 
-def load(path: Path) -> object:
+def load(path: Path) -> HybridFile:
     return load_hybrid_file(path, cache_dir=str(path.parent / "cache"))
 
 
@@ -40,7 +40,7 @@ def test_a_warm_load_gives_the_same_values(hybrid_file: Path) -> None:
 def test_a_warm_load_imports_neither_pydantic_nor_yaml_nor_airflow(hybrid_file: Path) -> None:
     load(hybrid_file)
     code = (
-        "import sys; from airflow_hybrid.config import load_hybrid_file;"
+        "import sys; from airflow_hybrid.config import HybridFile, load_hybrid_file;"
         f"load_hybrid_file({str(hybrid_file)!r}, cache_dir={str(hybrid_file.parent / 'cache')!r});"
         "print(sorted({'pydantic', 'yaml', 'ruamel', 'jinja2', 'airflow', 'difflib', 'cwltool'} & set(sys.modules)))"
     )
@@ -51,7 +51,7 @@ def test_a_warm_load_imports_neither_pydantic_nor_yaml_nor_airflow(hybrid_file: 
 def test_a_changed_file_is_read_anew(hybrid_file: Path) -> None:
     load(hybrid_file)
     hybrid_file.write_text("version: v1.0\ndeployments: {z: {type: local, config: {}}}\n")
-    assert "z" in load(hybrid_file).deployments  # type: ignore[attr-defined]
+    assert "z" in load(hybrid_file).deployments
     assert entry(hybrid_file.parent)
 
 
@@ -59,8 +59,8 @@ def test_a_changed_template_is_read_anew(hybrid_file: Path) -> None:
     before = load(hybrid_file)
     (hybrid_file.parent / "t").write_text("nice {{streamflow_command}}")
     after = load(hybrid_file)
-    assert after.deployments["h"].templates["s"] == "nice {{streamflow_command}}"  # type: ignore[attr-defined]
-    assert after.digest != before.digest  # type: ignore[attr-defined]
+    assert after.deployments["h"].templates["s"] == "nice {{streamflow_command}}"
+    assert after.digest != before.digest
 
 
 def test_a_template_that_went_away_is_an_error_and_not_the_old_text(hybrid_file: Path) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,9 +42,9 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     calls: list[str] = []
     real = compiler.compile_document
 
-    def recorded(path: str, **options: object) -> object:
+    def recorded(path: str, **options: Any) -> object:
         calls.append(path)
-        return real(path, **options)  # type: ignore[arg-type]
+        return real(path, **options)
 
     monkeypatch.setattr(compiler, "compile_document", recorded)
     return calls

@@ -30,8 +30,8 @@ def file(path: Path, text: str, **more: Any) -> dict[str, Any]:
     return {"class": "File", "location": path.as_uri(), **about, **more}
 
 
-def gathered(outputs: CwlObject, outdir: Path, **more: str) -> CwlObject:
-    rules = OutputRules(logging.getLogger("t"), **more)  # type: ignore[arg-type]
+def gathered(outputs: CwlObject, outdir: Path, **more: Any) -> CwlObject:
+    rules = OutputRules(logging.getLogger("t"), **more)
     return asyncio.run(gather(outputs, str(outdir), parse_deployments({}), None, rules))[0]
 
 

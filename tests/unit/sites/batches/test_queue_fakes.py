@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,9 +51,9 @@ class Fake:
         path = self.folder / f"calls.{program}"
         return len(path.read_text().splitlines()) if path.exists() else 0
 
-    def jobs(self) -> dict[str, dict[str, object]]:
+    def jobs(self) -> dict[str, dict[str, Any]]:
         path = self.folder / "jobs.json"
-        found: dict[str, dict[str, object]] = json.loads(path.read_text()) if path.exists() else {}
+        found: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.exists() else {}
         return found
 
 
@@ -67,7 +68,7 @@ def fake(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fake]:
     yield made
     made.unset("hold")
     for job in made.jobs().values():
-        for element in job["elements"].values():  # type: ignore[attr-defined]
+        for element in job["elements"].values():
             if element["state"] == "R":
                 try:
                     os.killpg(element["pid"], signal.SIGKILL)
@@ -252,7 +253,7 @@ async def test_what_can_never_run_is_withdrawn(
     results = await queue.wait(made.directory)
     assert states(results) == [JobState.FAILED] * 2
     assert "Insufficient amount of resource: ncpus (R: 999 A: 8 T: 8)" in results[0].reason
-    elements = [e for job in fake.jobs().values() for e in job["elements"].values()]  # type: ignore[attr-defined]
+    elements = [e for job in fake.jobs().values() for e in job["elements"].values()]
     assert {e["state"] for e in elements} == {"F"}
 
 
@@ -274,7 +275,7 @@ async def test_elements_that_nobody_needs_do_not_stay_in_the_queue(queue: JobQue
     made = batch(f"{tmp_path}/T/a", 30, echo(tmp_path))
     await queue.submit(made)
     assert states(await queue.wait(made.directory)) == [JobState.COMPLETED] * 30
-    elements = [e for job in fake.jobs().values() for e in job["elements"].values()]  # type: ignore[attr-defined]
+    elements = [e for job in fake.jobs().values() for e in job["elements"].values()]
     assert not [e for e in elements if e["state"] == "Q"]
     assert ran(tmp_path) == sorted(map(str, range(30)))
 
@@ -321,7 +322,7 @@ async def test_resources_reach_the_submit(queue: JobQueue, fake: Fake, tmp_path:
     made = batch(f"{tmp_path}/T/a", 2, resources=resources, job={"walltime_s": 60})
     await queue.submit(made)
     await queue.wait(made.directory)
-    argv = " ".join(next(iter(fake.jobs().values()))["argv"])  # type: ignore[arg-type]
+    argv = " ".join(next(iter(fake.jobs().values()))["argv"])
     expected = {
         "openpbs": "-l select=1:ncpus=2:mem=300mb:ngpus=1 -l walltime=100",
         "torque": "-l nodes=1:ppn=2:gpus=1,mem=300mb -l walltime=100",

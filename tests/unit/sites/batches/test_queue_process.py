@@ -9,6 +9,7 @@ import shlex
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -192,10 +193,10 @@ class FlakyHost(ShellHost):
 
     lose = 0
 
-    async def run(self, command: str, **more: object) -> CommandResult:
+    async def run(self, command: str, **more: Any) -> CommandResult:
         if self.lose < 0:
             raise AuthenticationError("refused")
-        result = await super().run(command, **more)  # type: ignore[arg-type]
+        result = await super().run(command, **more)
         if self.lose:
             self.lose -= 1
             raise HostUnreachableError("connection lost")

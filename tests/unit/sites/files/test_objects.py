@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -75,7 +76,7 @@ def test_outputs_go_to_a_store_with_all_that_is_in_their_folders(
     assert value["d"]["listing"][0]["listing"][0]["location"] == "memory://bucket/out/d/deep/z%20z.txt"
 
 
-def sent(outputs: dict[str, str], tmp_path: Path, **more: str) -> dict[str, str]:
+def sent(outputs: dict[str, str], tmp_path: Path, **more: Any) -> dict[str, str]:
     """Send files by name and content; -> their URLs."""
     value = {}
     for name, text in outputs.items():
@@ -83,7 +84,7 @@ def sent(outputs: dict[str, str], tmp_path: Path, **more: str) -> dict[str, str]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         value[name.partition(".")[0]] = {"class": "File", "location": path.as_uri(), "basename": name}
-    rules = OutputRules(logging.getLogger("t"), **more)  # type: ignore[arg-type]
+    rules = OutputRules(logging.getLogger("t"), **more)
     result, lineage = asyncio.run(gather(value, "memory://bucket/out/", parse_deployments({}), None, rules))
     assert {entry.destination for entry in lineage} == {item["location"] for item in result.values()}
     return {name: item["location"] for name, item in result.items()}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -22,9 +23,9 @@ class Counted(ShellHost):
         super().__init__(shell)
         self.ran: list[str] = []
 
-    async def run(self, command: str, **more: object) -> CommandResult:
+    async def run(self, command: str, **more: Any) -> CommandResult:
         self.ran.append(str(more.get("label")))
-        return await super().run(command, **more)  # type: ignore[arg-type]
+        return await super().run(command, **more)
 
 
 @pytest.fixture(params=EVERY_SHELL)
@@ -70,7 +71,7 @@ async def test_stderr_that_ends_anyhow_is_each_ones_own(host: Counted) -> None:
 
 async def test_a_location_out_of_reach_is_so_for_all() -> None:
     class Gone(Counted):
-        async def run(self, command: str, **more: object) -> CommandResult:
+        async def run(self, command: str, **more: Any) -> CommandResult:
             raise HostUnreachableError("does not answer")
 
     results = await asyncio.gather(*(one(Gone("dash"), "echo") for _ in range(3)), return_exceptions=True)
@@ -79,7 +80,7 @@ async def test_a_location_out_of_reach_is_so_for_all() -> None:
 
 async def test_an_answer_that_was_cut_is_nobodys() -> None:
     class Cut(Counted):
-        async def run(self, command: str, **more: object) -> CommandResult:
+        async def run(self, command: str, **more: Any) -> CommandResult:
             result = await super().run(command, **more)
             return CommandResult("", "", 0, result.stdout[:-3], b"")
 
