@@ -131,15 +131,17 @@ async def test_a_restarted_host_is_not_waited_for(queue: JobQueue, tmp_path: Pat
 
 
 async def test_cancel_ends_the_jobs_at_once(queue: JobQueue, tmp_path: Path) -> None:
-    script = f"echo $$ >>{shlex.quote(str(tmp_path))}/pids; trap '' TERM; sleep 100 & wait; wait"
+    pids = tmp_path / "pids"
+    script = f"trap '' TERM; echo $$ >>{shlex.quote(str(pids))}; sleep 100 & wait; wait"
     made = batch(f"{tmp_path}/T/a", 2, lambda i: ("sh", "-c", script))
     await queue.submit(made)
     waiting = asyncio.ensure_future(queue.wait(made.directory))
-    await asyncio.sleep(1.0)
+    while not pids.exists():
+        await asyncio.sleep(0.05)
     await queue.cancel(f"{tmp_path}/T")
     results = await waiting
     assert {r.state for r in results} <= {JobState.CANCELLED, JobState.FAILED}
-    for pid in (tmp_path / "pids").read_text().split():
+    for pid in pids.read_text().split():
         assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text()
     with pytest.raises(CancelledError):
         await queue.submit(batch(f"{tmp_path}/T/b", 1, known_batches=("a",)))
