@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from airflow.sdk import Param, get_parsing_context
 
 from airflow_hybrid.model import CwlObject, JsonValue, Port, WorkflowGraph
+from airflow_hybrid.model.templates import holds_template
 
 _SIMPLE = {
     "boolean": "boolean",
@@ -21,6 +23,8 @@ _SIMPLE = {
 
 def params_of(graph: WorkflowGraph, settings: CwlObject) -> dict[str, Param]:
     """A Param per workflow input. The defaults of ``settings`` (the hybrid file's) take precedence over the document's.
+
+    A template is no default of the form, because what a form sends is never rendered: the description shows it.
 
     In the process of a task they have no schema: Airflow would check every value four times over in each task, while
     the API server has checked them when the run was made, and the first task checks them by their CWL types.
@@ -44,6 +48,7 @@ def required_inputs(graph: WorkflowGraph, settings: CwlObject) -> list[str]:
 def _param(port: Port, settings: CwlObject) -> Param:
     schema = schema_of(port.type)
     default = _as_param_value(settings.get(port.name, port.default), schema)
+    template = holds_template(settings.get(port.name))
     # `null` is always allowed, also for what must be given: the inputs may come under conf's `job` (as CWL-Airflow's
     # do), and the first task says which one is missing
     if "type" in schema:
@@ -51,7 +56,11 @@ def _param(port: Port, settings: CwlObject) -> Param:
         if "enum" in schema and None not in schema["enum"]:
             schema["enum"] = [*schema["enum"], None]
     required = not port.has_default and settings.get(port.name) is None and not _optional(port.type)
-    text = "\n\n".join(part for part in (port.doc, "(required)" if required else "") if part)
+    remark = "(required)" if required else ""
+    if template:
+        remark = f"Left empty: `{default if isinstance(default, str) else json.dumps(default)}`, rendered for the run."
+        default = None
+    text = "\n\n".join(part for part in (port.doc, remark) if part)
     return Param(default, description=text or None, schema={"title": port.label or port.name, **schema})
 
 

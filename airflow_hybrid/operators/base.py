@@ -121,7 +121,11 @@ def origins_of(context: Context, ground: Ground | None) -> Origins:
         raise HybridError("the DAG does not say which files its values may name: it was not built by HybridDag")
     ti: Any = context["ti"]
     conf = dict(getattr(context["dag_run"], "conf", None) or {})
-    return Origins(ground, ti.dag_id, ti.run_id, dict(context["params"]), conf)
+
+    def render(template: str) -> Any:
+        return ti.task.render_template(template, context)
+
+    return Origins(ground, ti.dag_id, ti.run_id, dict(context["params"]), conf, render)
 
 
 def in_worker(work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:

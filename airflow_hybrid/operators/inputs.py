@@ -53,11 +53,12 @@ class InputsOperator(HybridTask):
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
         refuse_nested(conf)
         conf_outdir(self.graph, context, self.outdir_roots)
-        all_values = given_inputs(self.graph, self.ground.settings, dict(context["params"]), conf)
+        origins = origins_of(context, self.ground)
+        all_values = given_inputs(self.graph, origins.settings(self.graph), origins.params, conf)
         inputs, requirements = job_requirements.split(all_values)
         with_folders = {name: with_listings(value) for name, value in inputs.items()}
         order = validate_inputs(self.graph, with_folders, self.ground.base)
-        origins_of(context, self.ground).check_given(order)
+        origins.check_given(order)
         if requirements is not None:
             normal = job_requirements.normal(requirements, self.graph)
             if brings_requirements(conf):

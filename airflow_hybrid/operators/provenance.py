@@ -11,6 +11,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from airflow_hybrid.config import Deployment
@@ -18,6 +19,7 @@ from airflow_hybrid.cwl.documents.trust import KnownFiles, located
 from airflow_hybrid.errors import HybridError, InputError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, SCHEME, Binding, CwlObject, FileRef, JsonValue, WorkflowGraph
 from airflow_hybrid.model.locations import Location
+from airflow_hybrid.model.templates import Render, holds_template, rendered_inputs
 
 FOLDER = "airflow_hybrid"
 """last part of every default work directory"""
@@ -28,7 +30,8 @@ _VARIABLE = re.compile(r"~[^/]*|\$\{\w+\}|\$\w+")
 class Ground:
     """What a DAG is built on, as far as it says which files its values may name.
 
-    :ivar settings: inputs from the hybrid file; ``base``: the folder that their relative paths are seen from.
+    :ivar settings: inputs from the hybrid file, which may hold templates.
+    :ivar base: the folder that their relative paths are seen from.
     :ivar reuse: whether the workflow's jobs may take outputs of other runs.
     """
 
@@ -37,6 +40,11 @@ class Ground:
     settings: CwlObject = field(default_factory=dict)
     base: str = "/"
     reuse: bool = False
+
+    @cached_property
+    def has_templates(self) -> bool:
+        """Whether an input from the hybrid file is a template."""
+        return holds_template(self.settings)
 
     @property
     def reuses(self) -> bool:
@@ -98,6 +106,7 @@ class Origins:
     """What values of one DAG run may name.
 
     :ivar params: of the run, with ``conf``: what its inputs were made of.
+    :ivar render: renders a template for the run.
     """
 
     ground: Ground
@@ -105,6 +114,31 @@ class Origins:
     run_id: str
     params: Mapping[str, Any]
     conf: Mapping[str, Any]
+    render: Render
+
+    def settings(self, graph: WorkflowGraph) -> CwlObject:
+        """The inputs from the hybrid file, for this run.
+
+        :raises InputError: a template cannot be rendered.
+        """
+        settings = self.ground.settings
+        if not self.ground.has_templates:
+            return settings
+        types = {port.name: port.type for port in graph.inputs}
+        return {name: self._rendered(name, types, value) for name, value in settings.items()}
+
+    def _rendered(self, name: str, types: Mapping[str, JsonValue], value: JsonValue) -> JsonValue:
+        try:
+            return rendered_inputs(types, {name: value}, self.render)[name]
+        except HybridError:
+            raise
+        except Exception as error:  # a template may call whatever Airflow offers
+            raise InputError(
+                f"its template cannot be rendered: {error}",
+                where=f"input {name!r}",
+                hint="see Templates in the Airflow documentation for what there is; a run that was triggered without a"
+                " logical date has no `ds`, and none of its kin (`dag_run.run_after` is there in every run)",
+            ) from error
 
     def reuses(self, document: JsonValue) -> bool:
         """Whether a step's jobs may take outputs of other runs.
@@ -154,7 +188,7 @@ class Origins:
         from airflow_hybrid.operators.given import given_inputs
 
         inputs, requirements = job_requirements.split(
-            given_inputs(graph, self.ground.settings, self.params, self.conf, quiet=True)
+            given_inputs(graph, self.settings(graph), self.params, self.conf, quiet=True)
         )
         normal = None if requirements is None else job_requirements.normal(requirements, graph)
         if order.get(job_requirements.KEY) != json.loads(json.dumps(normal)):

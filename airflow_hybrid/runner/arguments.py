@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import sys
@@ -17,6 +18,7 @@ from airflow_hybrid.cwl.given.settings import load_inputs, parse_inputs, resolve
 from airflow_hybrid.errors import ConfigError, InputError
 from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph
 from airflow_hybrid.model.locations import is_uri, local_path, path_or_uri
+from airflow_hybrid.model.templates import holds_template
 
 TOOL_KEY = "cwl:tool"
 """key of a job file that names the document it is for"""
@@ -142,7 +144,7 @@ def checked_inputs(
     """Judge the inputs of the run before Airflow is started for it.
 
     :param given: as :func:`read_inputs` gives them.
-    :param settings: the hybrid file's inputs file, whose values are defaults.
+    :param settings: the hybrid file's inputs file, whose values are defaults. Its templates are judged by the run.
     :param quiet: without a warning of what is not an input.
     :returns: ``given``, without what is not an input.
     :raises InputError: all that is missing, of a wrong type, or not there, in one message.
@@ -158,7 +160,10 @@ def checked_inputs(
         print(f"{prog}: {name!r} is not an input of the document: ignored", file=sys.stderr)
         print(f"  -> {choices(name, names, what='the inputs are')}", file=sys.stderr)
     values = {**(load_inputs(settings) if settings else {}), **inputs}
-    validate_inputs(graph, {name: values[name] for name in names if name in values}, os.getcwd(), checksum=False)
+    templates = {name for name in names if name not in inputs and holds_template(values.get(name))}
+    judged = dataclasses.replace(graph, inputs=tuple(port for port in graph.inputs if port.name not in templates))
+    plain = {port.name: values[port.name] for port in judged.inputs if port.name in values}
+    validate_inputs(judged, plain, os.getcwd(), checksum=False)
     return {name: value for name, value in inputs.items() if name not in ignored}
 
 

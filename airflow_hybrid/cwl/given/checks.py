@@ -26,6 +26,7 @@ from airflow_hybrid.cwl.values.input_files import in_one_message, located_files
 from airflow_hybrid.cwl.values.inputs import namespaces_of
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue, Port, WorkflowGraph, percent_decoded
+from airflow_hybrid.model.templates import holds_template
 
 
 def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
@@ -53,13 +54,16 @@ def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
 def check_settings(graph: WorkflowGraph, settings: CwlObject, where: str) -> list[str]:
     """Check the values of a settings file, which a run may add to or replace, by the workflow's inputs.
 
+    Values with templates are checked when a run has rendered them.
+
     :param where: the file, for messages.
     :returns: names in it that are no inputs (runs ignore them).
     :raises InputError: all values that are not of their input's type, and files that are not there, in one message.
     """
     names = [port.name for port in graph.inputs]
     prefixes = namespaces_of(graph)
-    given, problems = located_files({name: settings.get(name) for name in names}, graph.source, prefixes)
+    plain = {name: None if holds_template(settings.get(name)) else settings.get(name) for name in names}
+    given, problems = located_files(plain, graph.source, prefixes)
     problems += type_problems(graph, {name: value for name, value in given.items() if value is not None})
     if problems:
         raise in_one_message(problems, where)

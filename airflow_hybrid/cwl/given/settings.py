@@ -18,6 +18,7 @@ from airflow_hybrid.cwl.messages import TOO_DEEP
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue, not_json, percent_encoded
 from airflow_hybrid.model.locations import is_uri
+from airflow_hybrid.model.templates import is_template
 from airflow_hybrid.model.walking import map_files
 
 
@@ -106,8 +107,10 @@ def _plain(value: Any) -> JsonValue:
 
 
 def _resolved(file: CwlObject, folder: str) -> CwlObject:
-    """A File or Directory whose location is absolute."""
+    """A File or Directory whose location is absolute; templates are as they were: who renders them resolves them."""
     location, path = file.get("location"), file.get("path")
+    if is_template(path) or is_template(location):
+        return file
     if isinstance(path, str) and "location" not in file:
         del file["path"]
         file["location"] = path if is_uri(path) else _uri(path, folder)

@@ -115,7 +115,7 @@ def test_the_normal_form_is_kept(tmp_path: Path, scheme: str) -> None:
     ],
 )
 def test_a_deployment_s_file_is_one_in_every_spelling(location: str, said: str) -> None:
-    origins = Origins(Ground({"site": Deployment("site", "local", workdir="/work")}), "dag", "run", {}, {})
+    origins = Origins(Ground({"site": Deployment("site", "local", workdir="/work")}), "dag", "run", {}, {}, str)
     for key in ("location", "path"):
         with pytest.raises(InputError) as error:
             origins.check_given({"x": {"class": "File", key: location}})
@@ -147,7 +147,7 @@ def test_an_input_is_never_read_in_two_ways(tmp_path: Path) -> None:
 
 
 def ground(deployment: Deployment) -> Origins:
-    return Origins(Ground({"site": deployment}), "dag", "run", {}, {})
+    return Origins(Ground({"site": deployment}), "dag", "run", {}, {}, str)
 
 
 def test_the_default_work_directory_of_this_machine_is_one_folder(

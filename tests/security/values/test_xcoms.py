@@ -67,7 +67,7 @@ class Run:
         scope = Scope(self.graph, ground=self.ground)
         for step in self.graph.steps:
             scope.nodes[step.path] = Node(step, task_id=step.name)
-        origins = Origins(self.ground, "dag", "run", {}, self.conf)
+        origins = Origins(self.ground, "dag", "run", {}, self.conf, str)
         values = Values(lambda task, key, index: self.xcoms.get(task), -1, origins)
         seen = {step.name: values.step_inputs(scope, step)[0] for step in self.graph.steps}
         assert seen["first"] == {"i": self.xcoms["inputs"]["x"]}
@@ -213,7 +213,7 @@ def test_a_work_directory_of_the_sites_own_is_known_by_its_end(run: Run, site: s
     ],
 )
 def test_a_runs_inputs_at_deployments_lie_in_their_work_directories(run: Run, location: str, said: str) -> None:
-    origins = Origins(run.ground, "dag", "run", {}, {})
+    origins = Origins(run.ground, "dag", "run", {}, {}, str)
     with pytest.raises(InputError) as error:
         origins.check_given({"x": [{"class": "File", "location": location}]})
     assert str(error.value).split("\n")[0] == said.format(location)

@@ -1,0 +1,100 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A run knows its date: templates among the inputs, in runs of a backfill, by hand and of assets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from airflow_hybrid.model import FileRef
+from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK
+from tests.needs import unavailable
+from tests.system.airflow_api import wait_for
+from tests.system.airflow_stack import AirflowStack
+from tests.system.conftest import Dags
+
+DAYS = ("2026-01-01", "2026-01-02", "2026-01-03")
+
+
+@pytest.fixture(scope="module")
+def daily(airflow: AirflowStack, dags: Dags) -> str:
+    name = dags.add_like("daily/streamflow.yml", "daily_now")
+    airflow.api.wait_dag(name)
+    return name
+
+
+def summaries(airflow: AirflowStack, dag_id: str) -> dict[str, tuple[str, str]]:
+    """Of each run, by its summary's name: how many days its mean is of, and the date of its readings."""
+    by_name = {}
+    for run in airflow.api.runs(dag_id):
+        value = airflow.api.xcom(dag_id, run["dag_run_id"], OUTPUTS_TASK)
+        summary = Path(FileRef.parse(value["summary"]["location"]).path).read_text()
+        selected = Path(FileRef.parse(value["selected"]["location"]).path).read_text()
+        days = summary.split("mean of ")[1].split(" ")[0]
+        by_name[value["summary"]["basename"]] = (days, selected.partition(",")[0])
+    return by_name
+
+
+def wait_for_runs(airflow: AirflowStack, dag_id: str, number: int) -> None:
+    wait_for(lambda: len(airflow.api.runs(dag_id)) == number or None, 60.0, lambda: str(airflow.api.runs(dag_id)))
+
+
+@pytest.mark.slow
+def test_a_backfill_gives_each_run_the_inputs_of_its_date(airflow: AirflowStack, daily: str) -> None:
+    if airflow.database_pid is None:
+        unavailable("a backfill", "PostgreSQL (Airflow refuses it on SQLite)", "apt-get install postgresql")
+    airflow.airflow("backfill", "create", "--dag-id", daily, "--from-date", DAYS[0], "--to-date", DAYS[-1])
+    airflow.api.unpause(daily)
+
+    def ended() -> list[dict[str, Any]] | None:
+        runs = [run for run in airflow.api.runs(daily) if run["state"] in ("success", "failed")]
+        return runs if len(runs) >= len(DAYS) else None
+
+    runs = wait_for(ended, 240.0, lambda: str(airflow.api.runs(daily)))
+    for run in runs:
+        airflow.api.succeed(daily, run["dag_run_id"])
+    expected = {f"summary-{day}.md": (str(number), day) for number, day in enumerate(DAYS, 1)}
+    assert {name: value for name, value in summaries(airflow, daily).items() if name in expected} == expected
+
+
+@pytest.mark.slow
+def test_a_run_of_an_asset_gets_what_its_event_carries(airflow: AirflowStack, dags: Dags) -> None:
+    asset, event = "file:///data/readings", "(triggering_asset_events.values() | first | first)"
+    folder = dags.folder / "daily"
+    inputs = yaml.safe_load((folder / "inputs.yml").read_text())
+    inputs.update(day=f"{{{{ {event}.extra.day }}}}", days=f"{{{{ {event}.extra.days }}}}")
+    inputs["readings"]["path"] = f"readings-{{{{ {event}.extra.day[:7] }}}}.csv"
+    (folder / "of_event.yml").write_text(yaml.safe_dump(inputs))
+    hybrid = yaml.safe_load((folder / "streamflow.yml").read_text())
+    hybrid["workflows"]["daily"]["config"]["settings"] = "of_event.yml"
+    hybrid["workflows"]["daily"]["dag"] = {"schedule": [asset]}
+    hybrid["deployments"]["station"]["workdir"] = str(dags.work / "station")
+    name = "daily_asset"
+    dags.add(name, {**hybrid, "workflows": {name: hybrid["workflows"]["daily"]}}, "daily")
+    airflow.api.unpause(name)
+    (known,) = [item for item in airflow.api.call("GET", "/assets")["assets"] if item["uri"] == asset]
+    for days in (1, 2):
+        extra = {"day": DAYS[days - 1], "days": days}
+        airflow.api.call("POST", "/assets/events", json={"asset_id": known["id"], "extra": extra})
+        wait_for_runs(airflow, name, days)
+    for run in airflow.api.runs(name):
+        airflow.api.succeed(name, run["dag_run_id"])
+    assert summaries(airflow, name) == {f"summary-{DAYS[n]}.md": (str(n + 1), DAYS[n]) for n in (0, 1)}
+
+
+@pytest.mark.slow
+def test_what_a_run_is_given_is_never_rendered(airflow: AirflowStack, daily: str) -> None:
+    run = airflow.api.trigger(daily, {"day": "{{ ds }}", "days": 1}, logical_date="2026-01-04T00:00:00Z")
+    airflow.api.wait_run(daily, run, 120)
+    assert airflow.api.xcom(daily, run, INPUTS_TASK)["day"] == "{{ ds }}"
+
+
+@pytest.mark.slow
+def test_a_run_without_a_date_says_what_it_lacks(airflow: AirflowStack, daily: str) -> None:
+    run = airflow.api.trigger(daily, {})
+    airflow.api.wait_run(daily, run, 120)
+    assert airflow.api.states(daily, run)[INPUTS_TASK] == "failed"
+    assert "input 'day': its template cannot be rendered: 'ds' is undefined" in airflow.api.log(daily, run, INPUTS_TASK)
