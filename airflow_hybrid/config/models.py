@@ -169,7 +169,9 @@ class CwlConfig(Model):
     file: NonEmpty = Field(
         description="The CWL document: a path relative to the hybrid file, or a URI; `#name` picks a process of it."
     )
-    settings: NonEmpty | None = Field(None, description="The inputs file (YAML or JSON); its values become defaults.")
+    settings: NonEmpty | None = Field(
+        None, description="The inputs file (YAML or JSON); its values become defaults, and may be Jinja2 templates."
+    )
     docker: list[DockerMapping] = Field(
         default_factory=list, description="What runs the containers, per step; default: `containers` of its deployment."
     )

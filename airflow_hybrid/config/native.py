@@ -13,16 +13,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_hybrid.model import JsonValue
+from airflow_hybrid.model.templates import is_template
+
 STRING, INTEGER, BOOLEAN, MAPPING, LIST = "a string", "an integer", "true or false", "a mapping", "a list"
 _JSON_TYPES = {STRING: ("string", "number"), INTEGER: ("integer",), BOOLEAN: ("boolean",), MAPPING: ("object",),
                LIST: ("array",)}  # fmt: skip
+_CWL_TYPES: Mapping[str, JsonValue] = {
+    STRING: "string",
+    INTEGER: "long",
+    BOOLEAN: "boolean",
+    MAPPING: {"type": "record", "fields": []},
+    LIST: {"type": "array", "items": "string"},
+}
 _ARRAYS = "arrays are made from the jobs of a step"
 _NAME = "the job's name is how it is found again"
 
 
 @dataclass(frozen=True)
 class Native:
-    """The options of one queue system.
+    """The options of one queue system. A value may be a template, whatever its type.
 
     :ivar program: that submits; for messages.
     :ivar directive: what the option lines of a template begin with.
@@ -45,18 +55,22 @@ class Native:
     def type_problem(self, name: str, value: Any) -> str | None:
         """What is wrong with a value of a known option, or None. A number may stand where a string is expected."""
         types = self.options[name]
+        if is_template(value):
+            return None
         kinds = {bool: BOOLEAN, int: INTEGER, float: STRING, str: STRING, dict: MAPPING, list: LIST}
         kind = kinds.get(type(value))
         if kind in types or (kind == INTEGER and STRING in types):
             return None
         return f"must be {' or '.join(types)}, not {value!r}"
 
+    def cwl_type(self, name: str) -> JsonValue:
+        """The CWL type of a known option's values; of what is in ``options``, that of texts."""
+        types = self.options.get(name, (STRING,))
+        return [_CWL_TYPES[kind] for kind in types]
+
     def service_json_schema(self) -> dict[str, Any]:
         """The JSON schema of one service."""
-        properties: dict[str, Any] = {
-            name: {"type": sorted({t for kind in kinds for t in _JSON_TYPES[kind]})}
-            for name, kinds in self.options.items()
-        }
+        properties = {name: _json_schema(kinds) for name, kinds in self.options.items()}
         fixed_properties = {
             "file": {"type": "string", "description": f"Path of a Jinja2 template with {self.directive} lines."},
             "options": {
@@ -69,6 +83,14 @@ class Native:
             "properties": {**fixed_properties, **dict(sorted(properties.items()))},
             "propertyNames": {"type": "string"},
         }
+
+
+def _json_schema(kinds: tuple[str, ...]) -> dict[str, Any]:
+    """The JSON schema of an option whose values are of some of the types, or a template."""
+    types = sorted({name for kind in kinds for name in _JSON_TYPES[kind]})
+    if "string" in types:
+        return {"type": types}
+    return {"anyOf": [{"type": types}, {"type": "string", "pattern": r"\{[{%#]"}]}
 
 
 def _kebab(name: str) -> str:

@@ -17,6 +17,7 @@ from airflow_hybrid.config import Deployment, for_run
 from airflow_hybrid.errors import CancelledError, HybridError
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.operators.provenance import Ground, Origins
+from airflow_hybrid.operators.templates import renderer
 from airflow_hybrid.operators.values import Scope, Values
 from airflow_hybrid.sites.waiting import TimeIsOverError, give_up, time_is_over, wait_for
 
@@ -121,11 +122,7 @@ def origins_of(context: Context, ground: Ground | None) -> Origins:
         raise HybridError("the DAG does not say which files its values may name: it was not built by HybridDag")
     ti: Any = context["ti"]
     conf = dict(getattr(context["dag_run"], "conf", None) or {})
-
-    def render(template: str) -> Any:
-        return ti.task.render_template(template, context)
-
-    return Origins(ground, ti.dag_id, ti.run_id, dict(context["params"]), conf, render)
+    return Origins(ground, ti.dag_id, ti.run_id, dict(context["params"]), conf, renderer(context))
 
 
 def in_worker(work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_hybrid.config import Deployment, Link, bind
+from airflow_hybrid.config.rendering import rendered_deployments
 from airflow_hybrid.cwl.documents import cache
 from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.cwl.values.scatter import slice_scatter
@@ -19,6 +20,7 @@ from airflow_hybrid.model import Binding, CwlObject, JsonValue, Step
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, in_worker
 from airflow_hybrid.operators.given import REUSE_KEY
 from airflow_hybrid.operators.identity import identity_of
+from airflow_hybrid.operators.templates import renderer
 from airflow_hybrid.operators.values import RETURN, Scope
 
 if TYPE_CHECKING:
@@ -150,7 +152,7 @@ class HybridOperator(HybridTask):
             document=self._document(context),
             instances=instances,
             bindings=setup.bindings,
-            deployments=deployments_of_run(setup.deployments, context),
+            deployments=rendered_deployments(deployments_of_run(setup.deployments, context), renderer(context)),
             identity=identity,
             links=Link.all_from_json(setup.links),
             chunked=self.chunk is not None,

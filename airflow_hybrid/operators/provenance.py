@@ -130,15 +130,9 @@ class Origins:
     def _rendered(self, name: str, types: Mapping[str, JsonValue], value: JsonValue) -> JsonValue:
         try:
             return rendered_inputs(types, {name: value}, self.render)[name]
-        except HybridError:
+        except HybridError as error:
+            error.where = error.where or f"input {name!r}"
             raise
-        except Exception as error:  # a template may call whatever Airflow offers
-            raise InputError(
-                f"its template cannot be rendered: {error}",
-                where=f"input {name!r}",
-                hint="see Templates in the Airflow documentation for what there is; a run that was triggered without a"
-                " logical date has no `ds`, and none of its kin (`dag_run.run_after` is there in every run)",
-            ) from error
 
     def reuses(self, document: JsonValue) -> bool:
         """Whether a step's jobs may take outputs of other runs.

@@ -97,4 +97,43 @@ def test_a_run_without_a_date_says_what_it_lacks(airflow: AirflowStack, daily: s
     run = airflow.api.trigger(daily, {})
     airflow.api.wait_run(daily, run, 120)
     assert airflow.api.states(daily, run)[INPUTS_TASK] == "failed"
-    assert "input 'day': its template cannot be rendered: 'ds' is undefined" in airflow.api.log(daily, run, INPUTS_TASK)
+    message = "input 'day': the template `{{ ds }}` cannot be rendered: 'ds' is undefined"
+    assert message in airflow.api.log(daily, run, INPUTS_TASK)
+
+
+SHOW_JOB = """\
+cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: [sh, -c, 'scontrol --oneliner show job "$SLURM_JOB_ID"']
+requirements: {EnvVarRequirement: {envDef: {}}}
+inputs: {minutes: int}
+stdout: job.txt
+outputs: {job: {type: stdout}}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.testbed
+def test_options_of_a_service_are_templates(airflow: AirflowStack, dags: Dags, deployments: dict[str, Any]) -> None:
+    (dags.folder / "documents/show_job.cwl").write_text(SHOW_JOB)
+    name = "options_of_the_day"
+    service = {
+        "partition": "main",
+        "account": "proj",
+        "comment": "of {{ ds }}",
+        "nice": "{{ logical_date.day }}",
+        "time": "{{ params.minutes }}",
+    }
+    hpc = {**deployments["hpc"], "config": {"services": {"main": service}}}
+    workflow = {
+        "type": "cwl",
+        "config": {"file": "show_job.cwl"},
+        "bindings": [{"step": "/", "target": {"deployment": "hpc", "service": "main"}}],
+    }
+    dags.add(name, {"version": "v1.0", "workflows": {name: workflow}, "deployments": {**deployments, "hpc": hpc}})
+    airflow.api.unpause(name)
+    run = airflow.api.trigger(name, {"minutes": 7}, logical_date="2026-01-04T00:00:00Z")
+    airflow.api.succeed(name, run)
+    output = airflow.api.xcom(name, run, OUTPUTS_TASK)["job"]["location"]
+    words = dict(word.partition("=")[::2] for word in Path(FileRef.parse(output).path).read_text().split())
+    assert (words["TimeLimit"], words["Nice"], words["Comment"]) == ("00:07:00", "4", "of")
