@@ -98,8 +98,8 @@ class HybridDag(DAG):
         from the folder of the file that calls this.
     :param bindings: as in a hybrid file: ``[{"step": "/train", "target": {"deployment": "hpc"}}]``, or parsed ones.
     :param deployments: as in a hybrid file, by name; ``local`` (this machine) is always there.
-    :param inputs: default inputs: a CWL input object, or the path of a file that holds one. Their texts may be templates,
-        which are rendered for each run (docs/how-to/dates.md).
+    :param inputs: default inputs: a CWL input object, or the path of a file that holds one. Their texts may be
+        templates, which are rendered for each run (docs/how-to/dates.md).
     :param outdir: where the outputs go: a path or an object-store URL, a folder per run in it (or a template with
         ``{{ run_id }}`` in it). Default: ``$AIRFLOW_HOME/hybrid_outputs/<dag_id>/<run_id>``.
     :param outdirs: further folders or URLs of object stores, below which the conf of a run may choose its ``outdir``.
