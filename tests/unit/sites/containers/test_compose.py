@@ -133,7 +133,7 @@ def test_only_the_folder_of_the_compose_file_is_sent(tmp_path: Path) -> None:
         large.truncate(65 << 20)
     message = (
         f"the compose file's folder {tmp_path}/app has more than 64 MiB\n"
-        "  -> keep data out of it: files of the workflow's steps are brought where they are needed"
+        "  -> keep data out of it: the workflow's files are brought to where they are needed anyway"
     )
     with raising(ConfigError, message):
         pack(tmp_path / "app", [tmp_path / "app" / "c.yml"])
