@@ -15,6 +15,7 @@ from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 from airflow_hybrid.config import Deployment, bind
 from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.dag.lifecycle import TaskUse, add_deployment_tasks
+from airflow_hybrid.dag.shown import JOBS_TEMPLATE, colour_of, step_doc, where_it_runs
 from airflow_hybrid.dag.task_ids import Below, TaskIds, below
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
 from airflow_hybrid.operators.gather.existing import RENAME
@@ -117,14 +118,20 @@ class DagBuilder:
         allowed = (*self.setup.run_requirements, *own)
         links, reuse = self.setup.links, self.setup.reuse
         setup = StepSetup(step, scope, self.bindings, self.deployments, links, allowed, reuse)
-        common = {"task_id": self._name(step.name), "trigger_rule": TRIGGER_RULE, "doc_md": _step_doc(step)}
+        where, colour = where_it_runs(setup.bound), colour_of(setup.bound)
+        doc = step_doc(step, where)
+        common: dict[str, Any] = {"task_id": self._name(step.name), "trigger_rule": TRIGGER_RULE, "doc_md": doc}
         if not step.scatter or scope.in_chunk or binding.scatter == "batch":
             task = HybridOperator(setup=setup, **common)
+            task.custom_operator_name, task.ui_color = where, colour
             self._register(task, self._use(setup))
             self._after(task, self._sources(scope, step))
             return Node(step, task.task_id)
         plan = self._plan(scope, step, binding)
-        mapped = HybridOperator.partial(setup=setup, **common).expand(chunk=plan.output)
+        mapped = HybridOperator.partial(setup=setup, map_index_template=JOBS_TEMPLATE, **common).expand(
+            chunk=plan.output
+        )
+        mapped._operator_name, mapped.ui_color = where, colour
         self._register(mapped, self._use(setup))
         self._after(mapped, self._sources(scope, step))
         return Node(step, mapped.task_id, plan_id=plan.task_id)
@@ -239,8 +246,3 @@ def _is_plain(step: Step, workflow: WorkflowGraph) -> bool:
     if any(port.loads_listing or port.loads_contents for port in workflow.inputs):
         return False
     return all(port.plain for port in step.inputs)
-
-
-def _step_doc(step: Step) -> str | None:
-    parts = [f"**{step.label}**" if step.label else "", step.doc, f"`{step.path}`"]
-    return "\n\n".join(part for part in parts if part)

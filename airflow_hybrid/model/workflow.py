@@ -134,6 +134,8 @@ class Step:
         step, whose inputs are the step's input ports *before* scatter, ``valueFrom`` and ``when`` and after
         linkMerge/pickValue/default; ``cwl.fragment.Fragment`` runs it. A workflow step's document holds the
         whole sub-workflow.
+    :ivar tool_doc: documentation of what it runs, where that is a tool of its own
+    :ivar needs: what its jobs ask for (container, resources), a line of Markdown each
     :ivar workflow: the sub-workflow's graph, for a step that is one
     """
 
@@ -144,6 +146,8 @@ class Step:
     document: str
     label: str = ""
     doc: str = ""
+    tool_doc: str = ""
+    needs: tuple[str, ...] = ()
     scatter: tuple[str, ...] = ()
     scatter_method: str | None = None
     when: bool = False
@@ -233,6 +237,7 @@ def _step_from_json(value: Mapping[str, Any]) -> Step:
             **value,
             "inputs": inputs,
             "outputs": tuple(value["outputs"]),
+            "needs": tuple(value["needs"]),
             "scatter": tuple(value["scatter"]),
             "workflow": WorkflowGraph.from_json(workflow) if workflow else None,
         }

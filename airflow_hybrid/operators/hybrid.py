@@ -97,6 +97,15 @@ class HybridOperator(HybridTask):
         self.chunk = chunk
         self._spec: FragmentSpec | None = None
 
+    @property
+    def jobs_held(self) -> str:
+        """Which jobs of its scatter a mapped task instance holds: ``reads 6-7``, counted from 0 as Airflow counts."""
+        name = ", ".join(self.setup.step.scatter)
+        if not isinstance(self.chunk, Mapping):
+            return name
+        first, last = self.chunk["lo"], self.chunk["hi"] - 1
+        return f"{name} {first}" if first == last else f"{name} {first}-{last}"
+
     def run_task(self, context: Context) -> Any:
         step, scope = self.setup.step, self.setup.scope
         ti: Any = context["ti"]

@@ -21,7 +21,7 @@ from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.version import __version__
 
-FORMAT = 4
+FORMAT = 5
 """Raised when what is stored changes its shape, and when a document is refused that was not before."""
 ROOTS_VARIABLE = "AIRFLOW_HYBRID_DOCUMENT_ROOTS"
 """Folders and URL prefixes that documents may read from, joined by spaces."""

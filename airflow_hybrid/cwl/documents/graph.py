@@ -16,6 +16,7 @@ from cwltool.utils import aslist
 from cwltool.workflow import Workflow, WorkflowStep
 
 from airflow_hybrid.cwl.documents.default_files import Refused
+from airflow_hybrid.cwl.documents.described import needs_of, tool_doc
 from airflow_hybrid.cwl.documents.resolved import (
     as_written,
     in_order,
@@ -137,6 +138,7 @@ class GraphBuilder:
                     document=self._documents.store(step, tool, path, [], []),
                     label=header["label"],
                     doc=header["doc"],
+                    needs=needs_of(tool),
                     position=position(tool.tool),
                 ),
             ),
@@ -204,6 +206,8 @@ class GraphBuilder:
             ),
             label=text(raw.get("label")),
             doc=text(raw.get("doc")),
+            tool_doc="" if isinstance(process, Workflow) else tool_doc(process),
+            needs=() if isinstance(process, Workflow) else needs_of(process),
             scatter=tuple(shortname(port) for port in aslist(raw.get("scatter", []))),
             scatter_method=raw.get("scatterMethod"),
             when="when" in raw and "loop" not in raw,

@@ -1,0 +1,47 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What people see of a step's task: where it runs, which jobs it holds, what it is."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+
+from airflow_hybrid.model import Step
+
+_COLOURS = ("#d9e8f6", "#fde7cf", "#dcefdc", "#f6dbe3", "#e6e0f3", "#fbf3c4", "#d3eeee", "#ece2d8")
+"""light, so that black text can be read on them"""
+_MOST_PLACES = 3
+
+JOBS_TEMPLATE = "{{ task.jobs_held }}"
+"""name of a mapped task instance; see :attr:`airflow_hybrid.operators.hybrid.HybridOperator.jobs_held`"""
+
+
+def where_it_runs(bound: Iterable[tuple[str, str | None]]) -> str:
+    """The deployments and services of a step's binding: ``cluster/gpu``; of several, the first three.
+
+    :param bound: pairs of deployment and service.
+    """
+    places = sorted(f"{deployment}/{service}" if service else deployment for deployment, service in bound)
+    shown = ", ".join(places[:_MOST_PLACES])
+    return f"{shown} ..." if len(places) > _MOST_PLACES else shown
+
+
+def colour_of(bound: Iterable[tuple[str, str | None]]) -> str:
+    """The colour of a step's task: the same for all steps that are bound to the same deployments."""
+    deployments = ",".join(sorted({deployment for deployment, _ in bound}))
+    return _COLOURS[zlib.crc32(deployments.encode()) % len(_COLOURS)]
+
+
+def step_doc(step: Step, where: str) -> str:
+    """Markdown for a step's task: what the document says of the step and its tool, and what its jobs need and where.
+
+    :param where: as :func:`where_it_runs` says it.
+    """
+    texts = [f"**{step.label}**" if step.label else "", step.doc]
+    if step.tool_doc != step.doc:
+        texts.append(step.tool_doc)
+    facts = [f"step `{step.path}`", f"runs on `{where}`", *step.needs]
+    if step.scatter:
+        facts.append(f"a job for each of `{'`, `'.join(step.scatter)}`")
+    texts.append("\n".join(f"* {fact}" for fact in facts))
+    return "\n\n".join(text for text in texts if text)
