@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The end of an event loop: what its users have left open at the sites is finished and closed."""
+"""The end of an event loop: finishes pending work at sites and closes connections."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_hybrid.sites.reuse.index import write_all
 
 
 async def close_all() -> None:
-    """Finish what is pending, and close the connections of the running event loop; to be called before it ends."""
+    """Finish what is pending, and close the connections of the running event loop; call it before the loop ends."""
     await write_all()
     await end_pollers()
     await close_connectors()

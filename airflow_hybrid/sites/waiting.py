@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Async work that a thread waits for, while signal handlers may raise in that thread at any moment."""
+"""Runs async work that a thread waits for, while signal handlers may raise in that thread at any moment."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from airflow_hybrid.errors import CancelledError
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 AGAIN_S = 2.0
-"""how long until work that was given up is cancelled again"""
+"""how long after a cancellation work is cancelled again"""
 END_S = 20.0
-"""how long work that was given up may take to end"""
+"""how long cancelled work may take to end"""
 
 _RUNNING: set[_Running] = set()
 
@@ -38,13 +38,13 @@ def time_is_over(limit_s: float | None, consequence: str) -> str:
 def wait_for(work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
     """Run async work in an event loop of its own, and close its connections at its end.
 
-    The loop has a thread of its own. Airflow ends a task whose time is over by an exception that a signal handler
-    raises in the main thread. In a callback of an event loop, asyncio would log the exception and go on for ever. Here
-    the main thread only waits: the exception arrives, the work is cancelled, and the exception goes on.
+    The loop has a thread of its own. Airflow ends a task whose time is up by an exception that a signal handler raises
+    in the main thread. In a callback of an event loop, asyncio would log the exception and go on forever. Here the main
+    thread only waits: the exception arrives, the work is cancelled, and the exception is passed on.
 
     :param timeout_s: seconds after which the work is given up.
     :raises TimeIsOverError: it took longer.
-    :raises CancelledError: somebody else has given it up, see :func:`give_up`.
+    :raises CancelledError: another thread gave it up, see :func:`give_up`.
     """
     running = _Running(work)
     _RUNNING.add(running)
@@ -60,7 +60,7 @@ def wait_for(work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
         if not running.ended.is_set():
             running.give_up()
             if thread.is_alive() and not running.end():
-                log.warning("work that was given up has not ended within %g s", END_S)
+                log.warning("cancelled work has not ended within %g s", END_S)
         _RUNNING.discard(running)
 
 
@@ -76,7 +76,7 @@ def give_up(wait_s: float) -> None:
 
 
 class _Running:
-    """Work in a loop of its own, which other threads may give up.
+    """Work in a loop of its own, which other threads may cancel.
 
     :ivar ended: set when the loop is closed.
     """
@@ -85,7 +85,7 @@ class _Running:
         self.ended = threading.Event()
         self._work = work
         self._result: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        self._lock = threading.RLock()  # a signal handler may give up what it has interrupted
+        self._lock = threading.RLock()  # a signal handler may give up the work that it interrupts
         self._given_up = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -110,7 +110,7 @@ class _Running:
         try:
             return await self._work
         finally:
-            from airflow_hybrid.sites.closing import close_all  # whoever parses a DAG needs none of them
+            from airflow_hybrid.sites.closing import close_all  # parsing a DAG does not need it
 
             await close_all()
 
@@ -122,9 +122,9 @@ class _Running:
                 self._loop.call_soon_threadsafe(self._task.cancel)
 
     def end(self) -> bool:
-        """Wait until work that was given up has ended; whether it has.
+        """Wait until cancelled work has ended; -> whether it has.
 
-        It is cancelled again from time to time: ``asyncio.wait_for`` may lose a cancellation (bpo-37658).
+        It is cancelled again from time to time, because ``asyncio.wait_for`` may lose a cancellation (bpo-37658).
         """
         for _ in range(round(END_S / AGAIN_S)):
             if self.ended.wait(AGAIN_S):
@@ -133,7 +133,7 @@ class _Running:
         return False
 
     def value(self) -> Any:
-        """What the work gave; it has ended."""
+        """The result of the work, which has ended."""
         error = self._result.exception(0)
         if isinstance(error, asyncio.CancelledError) and self._given_up:
             raise CancelledError("the task was killed before it had ended")

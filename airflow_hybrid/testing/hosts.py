@@ -103,10 +103,10 @@ class HostContract(Contract):
         async with site.host.stream('while read -r line; do echo "<$line>"; done; echo bye >&2; exit 4') as stream:
             for word in (b"one", b"two"):
                 await stream.write(word + b"\n")
-                seen = b""
-                while not seen.endswith(b">\n"):
-                    seen += await asyncio.wait_for(stream.read(), 30)
-                assert seen == b"<" + word + b">\n"
+                received = b""
+                while not received.endswith(b">\n"):
+                    received += await asyncio.wait_for(stream.read(), 30)
+                assert received == b"<" + word + b">\n"
             ended = await stream.close()
         assert (ended.exit_code, ended.stderr) == (4, b"bye\n")
 
@@ -120,22 +120,22 @@ class HostContract(Contract):
                     await stream.write(data[start : start + 100_000])
 
             writing = asyncio.ensure_future(write())
-            seen = b""
-            while len(seen) < len(data):
+            received = b""
+            while len(received) < len(data):
                 block = await asyncio.wait_for(stream.read(), 60)
                 assert block, "the stream ended early"
-                seen += block
+                received += block
             await writing
             assert (await stream.close()).exit_code == 0
-        assert seen == data
+        assert received == data
 
     @contract
     async def test_a_stream_that_is_left_early_is_over(self, site: Site) -> None:
         async with site.host.stream("echo $$; while :; do echo more; done") as stream:
-            seen = b""
-            while b"more" not in seen:
-                seen += await stream.read(100)
-        number = int(seen.split()[0])
+            received = b""
+            while b"more" not in received:
+                received += await stream.read(100)
+        number = int(received.split()[0])
         for _ in range(50):
             alive = await site.host.run(f"kill -0 {number} 2>/dev/null && ! grep -qs 'State:.*Z' /proc/{number}/status")
             if alive.exit_code != 0:

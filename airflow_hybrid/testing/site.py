@@ -137,8 +137,8 @@ async def opened(make_connector: MakeConnector, service: str | None, name: str =
     folder = f"{workdir}/{name or new_folder()}"
     queue = connector.queue(host, service)
     site = Site(connector, host, queue, folder, service)
-    made = await host.run(removal.functions() + removal.make(folder))
-    made.check("the folder of the contract's tests cannot be made")
+    created = await host.run(removal.functions() + removal.make(folder))
+    created.check("the folder of the contract's tests cannot be made")
     try:
         if source := await connector.image(host, service):
             storage = ImageStorage(workdir, elsewhere=not queue.scheduler.on_host)

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a location answers about batch directories, as values. Pure."""
+"""A location's answers about batch directories, as values. Pure."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from airflow_hybrid.schedulers.asking import SAID
 from airflow_hybrid.sites.batches.directory import BatchReport, Ending, Evidence
 
 MOST_SAID = 4000
-"""characters of what a site says that are read"""
+"""how many characters of a site's message are kept"""
 
 
 class VerdictKind(enum.Enum):
-    """What a command about batches says that it did; the values are the words on its line ``#ah <word>``."""
+    """The outcome that a command about batches reports; the values are the words on its line ``#ah <word>``."""
 
     SUBMITTED = "submitted"
     ATTACHED = "attached"
     """it was submitted before"""
     CONFLICT = "conflict"
-    """batches are there that the caller does not know of"""
+    """there are batches that the caller does not know about"""
     REFUSED = "refused"
-    """the scheduler does not take it"""
+    """the scheduler does not accept it"""
     CANCELLED = "cancelled"
     DONE = "done"
     MISSING = "missing"
-    """a program is not there"""
+    """a program is missing"""
     NO_DIRECTORY = "nodir"
     NOT_UNPACKED = "unpack"
     FOREIGN = "foreign"
-    """what is not ours is in the way"""
+    """something that is not ours is in the way"""
     LOCKED = "locked"
     UNKNOWN = "unknown"
     """the scheduler gave no clear answer"""
     FAILED = "failed"
     CUT_OFF = ""
-    """there is no verdict, or one that nobody knows"""
+    """there is no verdict, or an unknown one"""
 
 
 @dataclass(frozen=True)
 class Verdict:
     """The answer of a submit, cancel or inspect command.
 
-    :ivar message: in the site's words; of an answer without verdict, its end.
-    :ivar lines: what was reported before the verdict.
+    :ivar message: in the site's words; for an answer without a verdict, its end.
+    :ivar lines: the lines before the verdict.
     """
 
     kind: VerdictKind
@@ -57,7 +57,7 @@ class Verdict:
 
 
 def parse_answer(text: str) -> Verdict:
-    """What a submit, cancel or inspect command printed."""
+    """Read the output of a submit, cancel or inspect command."""
     lines = text.split("\n")
     for position, line in enumerate(lines):
         if not line.startswith("#ah "):
@@ -81,19 +81,19 @@ def parse_reports(lines: Sequence[str], task_directory: str) -> list[BatchReport
     ids: list[str] = []
     results: dict[str, int | None] = {}
     for line in [*lines, "B "]:
-        kind, _, rest = line.partition(" ")
+        kind, _, value = line.partition(" ")
         if kind == "B":
             if reports:
                 reports[-1] = BatchReport(reports[-1].name, reports[-1].directory, tuple(keys), tuple(ids), results)
             keys, ids, results = [], [], {}
-            if rest:
-                reports.append(BatchReport(rest, f"{task_directory}/{rest}", (), ()))
+            if value:
+                reports.append(BatchReport(value, f"{task_directory}/{value}", (), ()))
         elif kind == "K":
-            keys.append(rest)
-        elif kind == "I" and rest != "-":
-            ids.append(rest)
+            keys.append(value)
+        elif kind == "I" and value != "-":
+            ids.append(value)
         elif kind == "E":
-            for index, ending in _endings([rest]):
+            for index, ending in _endings([value]):
                 if index < len(keys):
                     results[keys[index]] = ending.exit_code
     return reports
@@ -130,33 +130,33 @@ def _description(text: str) -> JsonValue:
     try:
         return json.loads(text)
     except RecursionError:
-        return text  # which is no mapping, as whoever judges it will say
+        return text  # not a mapping: BatchMeta refuses it
 
 
 def parse_space(text: str) -> str:
-    """What :func:`space_command` printed, for people: ``/scratch has 0 of 256 MiB and 70 % of its inodes free``; or
+    """The output of :func:`.commands.space_command`, for people: ``/scratch has 0 of 256 MiB free and 7 of 9 inodes``;
     ``""`` if it printed something else.
     """
     rows = [re.fullmatch(r".*?\s(\d+)\s+(\d+)\s+(\d+)\s+(\d+%|-)\s+(/.*)", line) for line in text.splitlines()]
     if len(rows) != 2 or rows[0] is None:
         return ""
     size, _, free, _, mount = rows[0].groups()
-    said = f"{mount} has {int(free) // 1024} of {int(size) // 1024} MiB free"
+    text_for_people = f"{mount} has {int(free) // 1024} of {int(size) // 1024} MiB free"
     inodes = rows[1]
     if inodes is not None and int(inodes[1]):
-        said += f" and {int(inodes[3])} of {inodes[1]} inodes"
-    return said
+        text_for_people += f" and {int(inodes[3])} of {inodes[1]} inodes"
+    return text_for_people
 
 
-def parse_tails(data: bytes) -> list[bytes]:
-    """What :func:`tails_command` printed."""
-    found = []
-    while data:
-        number, _, data = data.partition(b"\n")
+def parse_tails(remaining: bytes) -> list[bytes]:
+    """Read the output of :func:`.commands.tails_command`."""
+    tails = []
+    while remaining:
+        number, _, remaining = remaining.partition(b"\n")
         size = int(number)
-        found.append(data[:size])
-        data = data[size + 1 :]
-    return found
+        tails.append(remaining[:size])
+        remaining = remaining[size + 1 :]
+    return tails
 
 
 def _numbered(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
@@ -176,12 +176,12 @@ def _endings(lines: Sequence[str]) -> Iterator[tuple[int, Ending]]:
 
 def _ending(content: str) -> Ending | None:
     """``<exit code> <hundredths> [<signal>] [oom=<number>] [node=<name>]`` or ``- <reason>``; None: neither."""
-    first, _, rest = content.partition(" ")
+    first, _, details = content.partition(" ")
     if first == "-":
-        return Ending(None, None, rest)
+        return Ending(None, None, details)
     if not first.isdigit():
         return None
-    time, *marks = rest.split(" ")
+    time, *marks = details.split(" ")
     signal = next((mark for mark in marks if mark.isalnum() and mark.isupper()), "")
     node = next((mark.removeprefix("node=") for mark in marks if mark.startswith("node=")), "")
     kills = next((mark.removeprefix("oom=") for mark in marks if mark.startswith("oom=")), "0")
@@ -200,9 +200,9 @@ def _killed(lines: Sequence[str]) -> set[int]:
 
 
 def _claims(lines: Sequence[str]) -> tuple[dict[int, str], dict[int, Ending]]:
-    """Who has which job; and the endings that were noted behind that, as nothing else could be written.
+    """Which element has which job; and endings that follow a claim, because nothing else could be written.
 
-    What a container's engine says of its memory stands there, too (``oom``): see :func:`_killed`.
+    The container engine's note about memory (``oom``) is there, too: see :func:`_killed`.
     """
     claims: dict[int, str] = {}
     endings: dict[int, Ending] = {}

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The files of a batch directory that travel with its submit command: one tar stream. Pure."""
+"""The files of a batch directory that are sent with its submit command: one tar stream. Pure."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ GZIP_FROM_BYTES = 256 << 10
 
 
 def archive(batch: Batch, scheduler: Scheduler, sub: Submission) -> bytes:
-    """One tar stream with everything that is made at the location, relative to the batch directory.
+    """One tar stream with everything that is created at the location, relative to the batch directory.
 
-    Copies, and what is put into them, cannot travel: the job makes them when it starts.
+    Copies, and what is put into them, cannot be sent: the job makes them when it starts.
 
-    :raises ValueError: a stage entry lies outside of the batch directory.
+    :raises ValueError: a stage entry is outside of the batch directory.
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT, errors="surrogateescape") as tar:
@@ -37,13 +37,13 @@ def archive(batch: Batch, scheduler: Scheduler, sub: Submission) -> bytes:
             members.file(name, _bytes(text), executable=True)
         text = runner(batch.directory, len(batch.jobs), sub.pack_s, scheduler.runner_tail(sub))
         members.file("runner.sh", _bytes(text), executable=True)
-        members.file("disk", b"room\n")  # overwritten in place when it is full, which needs no room
+        members.file("disk", b"room\n")  # overwritten in place when the disk is full, which needs no space
         described = json.dumps(description(batch, sub.max_array).to_json(), separators=(",", ":"))
         members.file("meta.json", described.encode())
-        # the last member: without it the stream was cut
+        # the last member: if it is missing, the stream was cut off
         members.file("manifest", "".join(f"{key}\n" for key in batch.keys).encode())
-    data = buffer.getvalue()
-    return gzip.compress(data, 1) if len(data) > GZIP_FROM_BYTES else data
+    stream = buffer.getvalue()
+    return gzip.compress(stream, 1) if len(stream) > GZIP_FROM_BYTES else stream
 
 
 class _Members:
@@ -53,10 +53,10 @@ class _Members:
         self._tar = tar
         self._now = int(time.time())
 
-    def file(self, name: str, data: bytes, *, executable: bool = False) -> None:
+    def file(self, name: str, content: bytes, *, executable: bool = False) -> None:
         member = self._member(name, tarfile.REGTYPE, 0o755 if executable else 0o644)
-        member.size = len(data)
-        self._tar.addfile(member, io.BytesIO(data) if data else None)
+        member.size = len(content)
+        self._tar.addfile(member, io.BytesIO(content) if content else None)
 
     def folder(self, name: str) -> None:
         self._tar.addfile(self._member(name, tarfile.DIRTYPE, 0o755))
@@ -73,7 +73,7 @@ class _Members:
 
 
 def _add_job(members: _Members, batch: Batch, index: int) -> str:
-    """Put the files of a job into the archive; -> its shell function, which makes the rest."""
+    """Put the files of a job into the archive; -> its shell function, which makes everything else."""
     key, job = batch.keys[index], batch.jobs[index]
     early, late = _split(job.stage)
     for entry in early:
@@ -100,14 +100,14 @@ def _add_entry(members: _Members, batch: Batch, entry: StageEntry) -> None:
 
 
 def _add_stream_folders(members: _Members, batch: Batch, job: JobScript) -> None:
-    """Folders for a job's stdout and stderr, where these are not in the output directory itself."""
+    """Folders for a job's stdout and stderr, if these are not in the output directory itself."""
     for path in (job.stdout, job.stderr):
         if path and "/" in path.lstrip("/"):
             members.folder(_relative(batch, posixpath.dirname(posixpath.join(job.outdir, path))))
 
 
 def _split(stage: Sequence[StageEntry]) -> tuple[list[StageEntry], list[StageEntry]]:
-    """What travels, and what the job makes when it starts: copies, and what is put into them."""
+    """What is sent, and what the job makes when it starts (copies, and what is put into them)."""
     early: list[StageEntry] = []
     late: list[StageEntry] = []
     made_late: set[str] = set()
@@ -121,7 +121,7 @@ def _split(stage: Sequence[StageEntry]) -> tuple[list[StageEntry], list[StageEnt
 
 
 def _with_parents(path: str) -> Iterator[str]:
-    """A path, and the folders that it is in, as they are written."""
+    """A path and the folders above it, as they are written."""
     while path:
         yield path
         path = path.rpartition("/")[0]
@@ -130,7 +130,7 @@ def _with_parents(path: str) -> Iterator[str]:
 def _relative(batch: Batch, path: str) -> str:
     path = posixpath.normpath(path)
     if not path.startswith(f"{batch.directory}/"):
-        raise ValueError(f"{path!r} lies outside of the batch directory {batch.directory!r}")
+        raise ValueError(f"{path!r} is outside of the batch directory {batch.directory!r}")
     return path[len(batch.directory) + 1 :]
 
 

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What is said to a location about batch directories, and what it answers: shell text and parsers, no I/O.
+"""Commands for a location about batch directories: shell text, no I/O. :mod:`.answers` parses what they print.
 
-Every command can be repeated at any time, by anybody, after any loss of connection. Those that change something hold
-the task directory's lock; their stdout ends in ``#ah <verdict>`` and a message.
+Every command can be repeated at any time, by anybody, after any loss of connection. Commands that change something hold
+the task directory's lock; their stdout ends with ``#ah <verdict>`` and a message.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ LOCK_WAIT_S = 90
 def submit_command(
     batch: Batch, scheduler: Scheduler, sub: Submission, archive: bytes, keep_archive: bool = False
 ) -> str:
-    """Shell text that submits the batch unless that was done before; ``data`` is its stdin.
+    """Shell text that submits the batch unless that was done before; ``archive`` is its stdin.
 
-    Its stdout is read by :func:`parse_answer`.
+    :func:`.answers.parse_answer` reads its stdout.
     """
     names = "\n".join(
         f"    {part}) ah_name={shlex.quote(scheduler.part_name(sub, part))} ;;" for part in range(scheduler.parts(sub))
@@ -47,9 +47,9 @@ def submit_command(
 
 
 def cancel_command(task_directory: str, scheduler: Scheduler, attempt: int | None = None) -> str:
-    """Shell text that cancels every batch under a task directory, and any that would still come.
+    """Shell text that cancels every batch under a task directory, and prevents further ones.
 
-    :param attempt: only those of this try and of earlier ones.
+    :param attempt: only batches of this try and of earlier ones.
     """
     marks = {"MARK": "cancelled", "LAST": ""}
     if attempt is not None:
@@ -59,26 +59,26 @@ def cancel_command(task_directory: str, scheduler: Scheduler, attempt: int | Non
 
 
 def withdraw_command(scheduler: Scheduler, ids: Sequence[str]) -> str:
-    """Shell text that cancels submitted ids and nothing else: the batch may be submitted anew."""
+    """Shell text that cancels submitted ids and nothing else: the batch may be submitted again."""
     cancel = f'ah_x=$(ah_cancel {shlex.join(ids)} 2>&1) || ah_end failed "$ah_x"\nah_end done\n'
     return _common("/") + scheduler.functions() + cancel
 
 
 def inspect_command(task_directory: str, scheduler: Scheduler, name: str | None = None) -> str:
-    """Shell text that reports every batch under a task directory (or one), lost submit replies resolved."""
+    """Shell text that reports every batch under a task directory (or one), after resolving lost submit replies."""
     which = shlex.quote(name) if name else "*"
     look = shell_text.filled(__package__, "inspect.sh", {"WHICH": which})
     return _common(check_directory(task_directory)) + scheduler.functions() + look
 
 
 def _common(task_directory: str) -> str:
-    """What the commands share, up to the functions of a scheduler."""
+    """The text that all commands begin with, before the functions of a scheduler."""
     values = {"T": shlex.quote(task_directory), "WAIT": str(LOCK_WAIT_S)}
     return removal.functions() + shell_text.filled(__package__, "common.sh", values)
 
 
 def evidence_command(directory: str, with_meta: bool) -> str:
-    """Shell text that prints what :class:`Evidence` holds."""
+    """Shell text that prints what becomes :class:`Evidence`."""
     meta = "cat meta.json 2>/dev/null; echo" if with_meta else ":"
     values = {"B": shlex.quote(check_directory(directory)), "META": meta}
     return shell_text.filled(__package__, "evidence.sh", values)
@@ -92,10 +92,10 @@ def evidence_snippet(variable: str) -> str:
 def tails_command(directory: str, paths: Sequence[str], size: int = 2048) -> str:
     """Shell text that prints the ends of some files of a batch's jobs, each after its length in bytes.
 
-    A file is opened first; then it is seen which one that is, and only if it is the one that was meant, and no link led
-    there, it is read: these files are the jobs' to replace.
+    Jobs can replace these files. So each is opened first, then identified, and only read if it is the file that was
+    meant and was not reached through a symbolic link.
 
-    :param directory: of the batch, above all of the files.
+    :param directory: the batch directory, which all of the files are below.
     :raises ValueError: a path is not below it.
     """
     names = [posixpath.relpath(path, directory) for path in paths]
@@ -106,6 +106,6 @@ def tails_command(directory: str, paths: Sequence[str], size: int = 2048) -> str
 
 
 def space_command(directory: str) -> str:
-    """Shell text that prints what is left of blocks (in KiB) and of inodes where a batch directory is."""
+    """Shell text that prints the free blocks (in KiB) and inodes of a batch directory's file system."""
     path = shlex.quote(posixpath.dirname(check_directory(directory)))
     return f"df -Pk -- {path} | tail -n 1\ndf -Pi -- {path} | tail -n 1\n"

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The batch directory at a location, which is the truth about a batch; pure builders and parsers, no I/O.
+"""The batch directory at a location, the source of truth about a batch; pure builders and parsers, no I/O.
 
 ::
 
@@ -7,13 +7,13 @@
       lock                  one submit at a time
       cancelled.<try>       nothing of this try, or of earlier ones, is submitted any more (cancelled: of any)
       <name>/               batch directory
-        cancelled           no job of the batch is begun any more
-        manifest meta.json  keys of the jobs, one a line; what a reader needs to know of them
+        cancelled           no more jobs of the batch are started
+        manifest meta.json  keys of the jobs, one per line; what a reader needs to know about them
         submitting.<part>   written before the scheduler is asked: the name to look up if the answer is lost
         jobid.<part> jobid  the scheduler's id, each written atomically
         c/<index>           claim: which element has the job
         ec/<index>          exit code: empty counts as absent
-        disk                `full`, if the file system was full when a job ended or was to begin
+        disk                `full`, if the file system was full when a job ended or should have begun
         <key>/              job directory: out, tmp, in, stdout, stderr
 
 One remote command submits a batch. It can be repeated at any time, by anybody, after any loss of connection.
@@ -120,10 +120,10 @@ class BatchReport:
 class Ending:
     """One ``ec/<index>``: exit code (None: not started, see ``reason``) and wall time.
 
-    :ivar signal: name of a signal that the runner got while the job ran (``TERM``): its sender may have ended the job.
-    :ivar memory_kills: how many processes of the element the kernel killed meanwhile for lack of memory.
+    :ivar signal: name of a signal (``TERM``) that the runner got while the job ran; its sender may have ended the job.
+    :ivar memory_kills: how many processes of the element the kernel killed in that time for lack of memory.
     :ivar node: where it ran, by the node's own name.
-    :ivar disk_full: the file system was full when this was to be noted.
+    :ivar disk_full: the file system was full when this should have been written.
     """
 
     exit_code: int | None
@@ -137,10 +137,10 @@ class Ending:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the batch directory says when its jobs are to be judged; endings and claims by job index.
+    """The content of a batch directory when its jobs are judged; endings and claims by job index.
 
-    :ivar description: what ``meta.json`` holds, if it was read: not judged yet (:class:`BatchMeta` does).
-    :ivar disk_full: a runner met a full file system.
+    :ivar description: the content of ``meta.json``, if it was read; :class:`BatchMeta` checks it.
+    :ivar disk_full: a runner found the file system full.
     """
 
     description: JsonValue | None
@@ -174,7 +174,7 @@ def scheduler_name(batch: Batch) -> str:
 
 
 def submission(batch: Batch, **more: Any) -> Submission:
-    """The batch as the scheduler sees it; ``more``: the fields that the queue knows."""
+    """The batch in the scheduler's terms; ``more``: the fields that the queue knows."""
     limits = [job.walltime_s for job in batch.jobs]
     return Submission(
         directory=batch.directory,
@@ -189,7 +189,7 @@ def submission(batch: Batch, **more: Any) -> Submission:
 
 
 def description(batch: Batch, max_array: int) -> BatchMeta:
-    """What ``meta.json`` says: only of jobs of which there is something to say."""
+    """The content of ``meta.json``; jobs with default values are left out."""
     described = {}
     for key, job in zip(batch.keys, batch.jobs, strict=True):
         if job.stdout or job.stderr or job.walltime_s:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""One look at a place before jobs are placed: what was placed there before, what it has, when a job would start."""
+"""One question to a place before jobs are placed: earlier choices, its capacity, when a job would start."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ LOOK_TIMEOUT_S = 60.0
 
 @dataclass(frozen=True)
 class SiteLook:
-    """What a place said.
+    """A place's answer.
 
     :ivar placed: (job key, deployment, service or ``-``, location) of earlier choices for the same task.
-    :ivar wait_s: the site's estimate; None: not asked, or not known, and then ``said`` has its words.
+    :ivar wait_s: the site's estimate; None: not asked, or unknown; then ``words`` has the site's reason.
     :ivar on_host: jobs are processes of the host.
     """
 
     placed: tuple[tuple[str, str, str, str], ...] = ()
     capacity: Capacity = field(default_factory=Capacity)
     wait_s: float | None = None
-    said: str = ""
+    words: str = ""
     on_host: bool = False
 
 
 @dataclass(frozen=True)
 class Enquiry:
-    """What is asked of a place, for jobs that need the same.
+    """A question to a place, for jobs with the same needs.
 
-    :ivar options: of the service that they would go to.
-    :ivar load: ask for capacity even if that is not for free; ``wait``: ask when a job would start.
+    :ivar options: of the service that would run them.
+    :ivar load: ask for capacity even if that costs a command; ``wait``: ask when a job would start.
     """
 
     resources: Resources = field(default_factory=Resources)
@@ -50,7 +50,7 @@ class Enquiry:
 async def look(host: Host, scheduler: Scheduler | None, task_directory: str, enquiry: Enquiry) -> SiteLook:
     """Ask a place, in one command.
 
-    :param scheduler: None where the place has none that could be asked.
+    :param scheduler: None: the place has no scheduler that could be asked.
     :raises SiteError: the place does not answer.
     """
     parts = [f"cat {shlex.quote(task_directory + '/placed')} 2>/dev/null", "echo '#look'"]
@@ -61,21 +61,21 @@ async def look(host: Host, scheduler: Scheduler | None, task_directory: str, enq
             parts.append(f"( {scheduler.capacity_command(submission) or ':'}\n) </dev/null")
         if enquiry.wait and (text := scheduler.wait_command(submission)):
             parts.append(f"( {text}\n) </dev/null")
-    with answers_up_to(TASK_BYTES):  # where all jobs of the task were placed; a line for each of a cluster's nodes
+    with answers_up_to(TASK_BYTES):  # all choices for the task's jobs, and a line for each of a cluster's nodes
         answer = await host.run("\n".join([*parts, ":"]), timeout_s=LOOK_TIMEOUT_S, label="look at the place")
-    notes, _, rest = answer.out.partition("#look\n")
-    wait_s, said = scheduler.parse_wait(rest) if scheduler is not None and enquiry.wait else (None, "")
+    notes, _, answer_text = answer.out.partition("#look\n")
+    wait_s, words = scheduler.parse_wait(answer_text) if scheduler is not None and enquiry.wait else (None, "")
     return SiteLook(
         tuple(_entries(notes)),
-        scheduler.parse_capacity(rest) if scheduler is not None else Capacity(),
+        scheduler.parse_capacity(answer_text) if scheduler is not None else Capacity(),
         wait_s,
-        said,
+        words,
         on_host,
     )
 
 
 def submission_for(options: Mapping[str, Any], directory: str, resources: Resources | None = None) -> Submission:
-    """One job as a scheduler is asked about it before there is one; ``options``: those of its service."""
+    """A job that does not exist yet, for questions to its scheduler; ``options``: those of its service."""
     needs = resources or Resources()
     return Submission(
         directory=directory,
@@ -89,10 +89,10 @@ def submission_for(options: Mapping[str, Any], directory: str, resources: Resour
 
 
 def _entries(text: str) -> list[tuple[str, str, str, str]]:
-    """Whole lines of a ``placed`` file; what a kill cut off is left out."""
-    found = []
+    """The complete lines of a ``placed`` file; a line that a kill cut off is left out."""
+    placed = []
     for line in text.splitlines():
         fields = line.split("\t")
         if len(fields) == 5 and fields[4] == ".":
-            found.append((fields[0], fields[1], fields[2], fields[3]))
-    return found
+            placed.append((fields[0], fields[1], fields[2], fields[3]))
+    return placed

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """One status command per host, scheduler and interval, for all batches of the process.
 
-The command counts the exit-code files of every watched batch and, less often, asks the scheduler behind that, for a
-limited time: one that hangs holds no finished job back. A command that fails says nothing about any batch: *unknown*,
-never *gone*.
+The command counts the exit-code files of every watched batch and, less often, then asks the scheduler for a limited
+time, so that a scheduler that hangs does not delay finished jobs. If the command fails, every batch is *unknown*, never
+*gone*.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
 log = logging.getLogger(__name__)
 END_S = 1.0
-"""after so long a poll that goes on is cancelled again: ``asyncio.wait_for`` of Python 3.11 may lose a cancellation"""
+"""when a poll that has not ended is cancelled again: ``asyncio.wait_for`` of Python 3.11 may lose a cancellation"""
 MOST_BATCHES = 200
-"""in one command: its text is one argument of a process, at most 128 KiB"""
+"""batches in one command, whose text is one argument of a process (at most 128 KiB)"""
 FASTEST_S, SLOWEST_S = 0.3, 10.0
 PER_BATCH_S = 0.05
-"""more batches are asked after less often, as one ends the sooner"""
+"""added to the interval per batch, so that many batches are polled less often"""
 STATUS_BYTES = 32 << 20
-"""about 100,000 jobs as the most talkative of the queues tells them"""
+"""about 100,000 jobs in the longest format that a queue prints"""
 STATUS_TIMEOUT_S = 60.0
 HOPELESS_S = 120.0
-"""how long a scheduler must say that nothing of a batch can ever run before it is believed"""
+"""how long a scheduler must report that a batch can never run before that is believed"""
 
 
 class NeverStartsError(Exception):
-    """Nothing of the batch runs, and by the scheduler's own words nothing ever will."""
+    """Nothing of the batch is running, and the scheduler reports that nothing ever will."""
 
 
 @dataclass(frozen=True)
 class Progress:
     """How far a batch is, in jobs, for the user interface.
 
-    :ivar reasons: why jobs are not running, in the scheduler's words; those that will not end by themselves are
+    :ivar reasons: why jobs are not running, in the scheduler's words; reasons that do not pass by themselves are
         explained.
-    :ivar unknown: why the state is not known at the moment, or ``""``.
+    :ivar unknown: why the state is unknown at the moment, or ``""``.
     """
 
     total: int
@@ -61,7 +61,7 @@ class Progress:
     def __str__(self) -> str:
         parts = [f"{self.finished} of {self.total} {'job' if self.total == 1 else 'jobs'} ended"]
         if self.unknown:
-            return f"{parts[0]}; how the others are is not known: {self.unknown}"
+            return f"{parts[0]}; the state of the others is unknown: {self.unknown}"
         parts += [f"{count} {word}" for count, word in ((self.running, "running"), (self.pending, "pending")) if count]
         why = f" ({'; '.join(self.reasons)})" if self.reasons and self.pending else ""
         return ", ".join(parts) + why
@@ -69,10 +69,10 @@ class Progress:
 
 @dataclass(frozen=True)
 class _Count:
-    """What the status command said of one batch directory.
+    """The status command's answer about one batch directory.
 
-    :ivar exit_codes: how many jobs left one; -1: the directory is not there.
-    :ivar evidence: what the directory says, if all did.
+    :ivar exit_codes: how many jobs left an exit code; -1: the directory does not exist.
+    :ivar evidence: the directory's content, if all jobs left one.
     """
 
     exit_codes: int
@@ -86,10 +86,10 @@ class _Count:
 
 @dataclass(eq=False)
 class Watch:
-    """One batch that somebody waits for. ``done`` is set when all jobs ended or the queue has forgotten the batch.
+    """A batch that a caller waits for. ``done`` is set when all jobs ended or the queue no longer has the batch.
 
-    :ivar context: of who waits: Airflow finds the task whose log a line belongs to by a context variable, and all
-        tasks share the poll.
+    :ivar context: the caller's context: Airflow assigns log lines to tasks by a context variable, and all tasks share
+        the poll.
     """
 
     directory: str
@@ -106,24 +106,24 @@ class Watch:
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
 
     def count(self, count: _Count) -> None:
-        """Note how many jobs left an exit code; all, or a directory that is gone, end the watch."""
+        """Note how many jobs left an exit code. The watch ends if all did, or if the directory no longer exists."""
         self.counted = max(self.counted, count.exit_codes)
         if count.exit_codes < 0 or count.exit_codes >= self.total:
             self.evidence = count.evidence
             self.resolve()
 
     def resolve(self) -> None:
-        """The queue has nothing more to say of the batch."""
+        """End the watch: the queue no longer has the batch."""
         if not self.done.done():
             self.done.set_result(None)
 
     def fail(self, error: Exception) -> None:
-        """Tell an error to whoever waits."""
+        """Raise an error in the caller that waits."""
         if not self.done.done():
             self.done.set_exception(error)
 
     def tell(self, progress: Progress) -> None:
-        """Report a change; whoever listens cannot disturb the poll."""
+        """Report a change; an error in the listener does not disturb the poll."""
         if progress == self.last:
             return
         self.last = progress
@@ -141,7 +141,7 @@ class Poller:
         self.host = host
         self.scheduler = scheduler
         self.slowest_s = slowest_s
-        # a real scheduler's queue takes a while anyway
+        # a real scheduler takes longer than that anyway
         self.fastest_s = host.poll_s if scheduler.status_interval_s <= FASTEST_S else FASTEST_S
         self.per_batch_s = PER_BATCH_S if self.fastest_s >= FASTEST_S else 0.0
         self.commands = 0
@@ -152,7 +152,7 @@ class Poller:
         self._failures = 0
         self._problem = ""
         self._silences = 0
-        self._asked = 0.0
+        self._asked_at = 0.0
         self._wake = asyncio.Event()
 
     async def watch(
@@ -160,10 +160,10 @@ class Poller:
     ) -> str | None:
         """Return when all jobs of the batch left an exit code, or the queue no longer has the batch.
 
-        :return: what the batch directory says (:func:`job_commands.parse_evidence`) if all jobs left an exit code:
-            the command that counted them has read it, so that nobody has to ask again.
+        :return: the batch directory's content (for :func:`.answers.parse_evidence`) if all jobs left an exit code: the
+            command that counted them has read it already.
         :raises NeverStartsError: what is left of it can never run, in the scheduler's words.
-        :raises SiteError: only what no repetition can heal (a wrong host key, a refused login).
+        :raises SiteError: only errors that repetition does not heal (a wrong host key, a refused login).
         """
         watch = Watch(directory, tuple(ids), total, progress, asyncio.get_running_loop().create_future())
         self._watches.add(watch)
@@ -189,14 +189,14 @@ class Poller:
             except asyncio.TimeoutError:
                 pass
             else:
-                await asyncio.sleep(self.fastest_s)  # a new batch: give its neighbours the chance to come along
+                await asyncio.sleep(self.fastest_s)  # a new batch: others may follow at once
             watches = [watch for watch in self._watches if not watch.done.done()]
             for start in range(0, len(watches), MOST_BATCHES):
                 await self._poll(watches[start : start + MOST_BATCHES])
 
     def _interval(self, now: float) -> float:
-        """A tenth of the age of the youngest batch, so that short jobs are seen soon and long ones cost little; more
-        where there are many batches.
+        """A tenth of the age of the youngest batch, so that short jobs are noticed soon and long ones are cheap; longer
+        if there are many batches.
         """
         youngest = min((now - watch.since for watch in self._watches), default=0.0)
         wait = min(self.slowest_s, max(self.fastest_s, youngest / 10, len(self._watches) * self.per_batch_s))
@@ -208,22 +208,22 @@ class Poller:
         ids = sorted({id_ for watch in watches for id_ in watch.ids})
         self.commands += 1
         try:
-            counts, said = await self._ask(watches, ids if ask else [])
+            counts, scheduler_answer = await self._ask(watches, ids if ask else [])
             for watch, count in zip(watches, counts, strict=True):
                 watch.count(count)
             if ask:
-                self._asked, self.queries = now, self.queries + 1
-                self._hear(said, ids, watches, now)
+                self._asked_at, self.queries = now, self.queries + 1
+                self._hear(scheduler_answer, ids, watches, now)
         except SiteError as error:
             if not error.retryable:
                 self._fail(watches, error)
                 return
-            # perhaps the scheduler hung, and nothing there could end it: files are counted before it is asked again
+            # the scheduler may hang where nothing can end it: count files before it is asked again
             if ask:
-                self._asked, self._silences = now, self._silences + 1
+                self._asked_at, self._silences = now, self._silences + 1
             self._unknown(watches, error)
             return
-        except Exception as error:  # a fault of ours must reach those who wait, not vanish in a task
+        except Exception as error:  # a bug must reach the callers, not vanish in a task
             self._fail(watches, error)
             return
         if self._failures:
@@ -233,18 +233,18 @@ class Poller:
             watch.tell(self._progress(watch))
 
     def _is_time_to_ask(self, watches: list[Watch], now: float) -> bool:
-        """Whether the scheduler itself is asked this time, and not only files are counted."""
+        """Whether to ask the scheduler this time, not only to count files."""
         gap = self.scheduler.status_interval_s
-        if gap > FASTEST_S:  # the files are counted twice as often as a real scheduler is asked
+        if gap > FASTEST_S:  # files are counted twice as often as a real scheduler is asked
             gap = max(gap, 2 * self._interval(now))
         if self._silences:
             gap = max(gap, min(30.0, 2.0**self._silences))
-        return now - self._asked >= gap and any(now - watch.since >= min(1.0, gap) for watch in watches)
+        return now - self._asked_at >= gap and any(now - watch.since >= min(1.0, gap) for watch in watches)
 
     async def _ask(self, watches: list[Watch], ids: Sequence[str]) -> tuple[list[_Count], str]:
-        """Count the exit codes of each batch, and ask the scheduler of some ids (none: it is not asked).
+        """Count the exit codes of each batch, and ask the scheduler about some ids (none: it is not asked).
 
-        :return: the counts, in the order of the watches; and the scheduler's answer.
+        :return: the counts, in the order of the watches, and the scheduler's answer.
         """
         counting = "".join(f"ah_count {shlex.quote(watch.directory)} {watch.total}\n" for watch in watches)
         question = f"printf '\\n#asked\\n'\n{self.scheduler.status_command(ids)}" if ids else ""
@@ -253,17 +253,17 @@ class Poller:
             answer = await self.host.run(
                 f"{functions}{counting}{question}", timeout_s=STATUS_TIMEOUT_S, label=f"{self.scheduler.name} status"
             )
-        counted, _, said = answer.out.partition("\n#asked\n")
-        counts = [_Count.of(part) for part in counted.split("\n#n ")[1:]]
+        count_text, _, scheduler_answer = answer.out.partition("\n#asked\n")
+        counts = [_Count.of(part) for part in count_text.split("\n#n ")[1:]]
         if answer.exit_code != 0 or len(counts) != len(watches):
             raise StatusUnknownError(
                 f"the status command failed (exit code {answer.exit_code}): {answer.err.strip()[-500:]}",
                 where=self.host.title,
             )
-        return counts, said
+        return counts, scheduler_answer
 
-    def _hear(self, text: str, ids: Sequence[str], watches: list[Watch], asked: float) -> None:
-        """What the scheduler says, or that it said nothing."""
+    def _hear(self, text: str, ids: Sequence[str], watches: list[Watch], asked_at: float) -> None:
+        """Process the scheduler's answer, or note that there was none."""
         try:
             views = self.scheduler.parse_status(text, ids) if ids else {}
         except StatusUnknownError as error:
@@ -274,21 +274,21 @@ class Poller:
         if self._silences:
             log.info("%s: %s answers again", self.host.title, self.scheduler.name)
         self._silences, self._problem = 0, ""
-        self._judge(watches, views, asked)
+        self._judge(watches, views, asked_at)
 
-    def _judge(self, watches: list[Watch], views: dict[str, QueueView], asked: float) -> None:
+    def _judge(self, watches: list[Watch], views: dict[str, QueueView], asked_at: float) -> None:
         for watch in watches:
             watch.views = tuple(views[id_] for id_ in watch.ids if id_ in views)
-            if not watch.views and watch.since <= asked:
+            if not watch.views and watch.since <= asked_at:
                 watch.resolve()
             reasons = {reason for view in watch.views for reason in view.reasons}
             if any(view.running for view in watch.views) or not all(map(self.scheduler.hopeless, reasons or {""})):
                 watch.hopeless_since = None
             elif watch.hopeless_since is None:
-                watch.hopeless_since = asked
-            elif asked - watch.hopeless_since >= HOPELESS_S:
-                told = sorted(self.scheduler.explain(reason) or reason for reason in reasons)
-                watch.fail(NeverStartsError("; ".join(told)))
+                watch.hopeless_since = asked_at
+            elif asked_at - watch.hopeless_since >= HOPELESS_S:
+                explanations = sorted(self.scheduler.explain(reason) or reason for reason in reasons)
+                watch.fail(NeverStartsError("; ".join(explanations)))
 
     def _progress(self, watch: Watch) -> Progress:
         finished = min(watch.counted, watch.total)
@@ -308,8 +308,8 @@ class Poller:
         if self._failures == 1:
             log.warning("%s: the state of %d batches is unknown: %s", self.host.title, len(watches), error)
         for watch in watches:
-            known = self._progress(watch)
-            watch.tell(Progress(known.total, known.finished, 0, 0, known.reasons, error.message))
+            progress = self._progress(watch)
+            watch.tell(Progress(progress.total, progress.finished, 0, 0, progress.reasons, error.message))
 
     def _fail(self, watches: list[Watch], error: Exception) -> None:
         for watch in watches:
@@ -317,23 +317,23 @@ class Poller:
 
 
 _POLLERS: PerLoop[tuple[str, str, str], Poller] = PerLoop()
-"""by deployment, key of the host, and name of the scheduler"""
+"""key: deployment, key of the host, and name of the scheduler"""
 _RUNNING: PerLoop[asyncio.Task[None], asyncio.Task[None]] = PerLoop()
-"""tasks of pollers that have not ended, those included that :data:`_POLLERS` no longer has"""
+"""running tasks of pollers, also of those that are no longer in :data:`_POLLERS`"""
 
 
 def poller(host: Host, scheduler: Scheduler, slowest_s: float = SLOWEST_S) -> Poller:
     """The running event loop's poller for a host and scheduler."""
     pollers = _POLLERS.here()
     key = (host.deployment, host.key, scheduler.name)
-    found = pollers.get(key)
-    if found is None or not found._watches:  # an idle one may hold a host that was closed
-        found = pollers[key] = Poller(host, scheduler, slowest_s)
-    return found
+    current = pollers.get(key)
+    if current is None or not current._watches:  # an idle one may hold a host that was closed
+        current = pollers[key] = Poller(host, scheduler, slowest_s)
+    return current
 
 
 async def end_pollers() -> None:
-    """End the polls of the running event loop, the commands included that are under way; nobody waits for them."""
+    """End all polls of the running event loop, including commands that are still running."""
     while running := list(_RUNNING.here()):
         for task in running:
             task.cancel()

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Questions about batches to a site, each waited out: what failed to be answered is unknown, never an answer."""
+"""Questions about batches to a site, repeated until they are answered: a failed question is never an answer."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ T = TypeVar("T")
 
 TAILS_BYTES = 1 << 20
 META_BYTES = 64 << 20
-"""of what is read of a batch that another process submitted, with its description, however many jobs it has"""
+"""limit for reading a batch that another process submitted, with its description, however many jobs it has"""
 
 
 class Questions:
-    """What can be asked of the batches at one host under one scheduler."""
+    """Questions about the batches at one host under one scheduler."""
 
     def __init__(self, host: Host, scheduler: Scheduler) -> None:
         self.host = host
         self.scheduler = scheduler
 
     async def describe(self, directory: str) -> SubmittedBatch:
-        """The batch that another process submitted, as its directory describes it.
+        """A batch that another process submitted, as described in its directory.
 
         :raises SiteError: there is none, or its description is damaged.
         """
@@ -47,19 +47,19 @@ class Questions:
             raise SiteError(
                 f"the description of this batch is damaged: {error}",
                 where=f"{where}/meta.json",
-                hint="something else than airflow_hybrid has written to it; clear the task, which then runs anew",
+                hint="something other than airflow_hybrid wrote to it; clear the task to run it again",
                 retryable=False,
             ) from None
         return SubmittedBatch(directory, evidence.ids, meta)
 
-    async def evidence(self, batch: SubmittedBatch, seen: str | None = None) -> Evidence:
+    async def evidence(self, batch: SubmittedBatch, already_read: str | None = None) -> Evidence:
         """What a batch directory says.
 
-        :param seen: what was read of it a moment ago, if it was.
+        :param already_read: its content, if it was read a moment ago.
         """
-        if seen is not None:
+        if already_read is not None:
             try:
-                return answers.parse_evidence(seen)
+                return answers.parse_evidence(already_read)
             except ValueError as error:
                 log.info("%s: %s: reading %s again", self.host.title, error, batch.directory)
         most = answer_bytes(batch.total, JOB_BYTES)
@@ -78,7 +78,7 @@ class Questions:
         return await self.patiently(ask)
 
     async def account(self, batch: SubmittedBatch) -> Account:
-        """What the queue, in which others of the user's jobs may be, and the accounting say of a batch."""
+        """What the queue (with all of the user's jobs) and the accounting say about a batch."""
         try:
             with answers_up_to(answer_bytes(batch.total, JOB_BYTES, STATUS_BYTES)):
                 answer = await self.host.run(
@@ -91,17 +91,17 @@ class Questions:
         return self.scheduler.parse_account(answer.out, batch.ids)
 
     async def space(self, directory: str) -> str:
-        """What is left of the file system, and whose folder it is, for a message."""
+        """The free space of the batch directory's file system, for a message."""
         try:
             answer = await self.host.run(commands.space_command(directory), label="free space")
         except SiteError as error:
-            log.warning("%s: how much space is left could not be asked: %s", self.host.title, error)
+            log.warning("%s: the free space is unknown: %s", self.host.title, error)
             return directory
         space = answers.parse_space(answer.out)
         return f"now {space} ({directory})" if space else directory
 
     async def tails(self, directory: str, paths: Sequence[str]) -> list[str]:
-        """The ends of some files of a batch's jobs, in one command; an empty list where they cannot be read."""
+        """The ends of some files of a batch's jobs, in one command; an empty list if they cannot be read."""
         if not paths:
             return []
         try:
@@ -113,7 +113,7 @@ class Questions:
             return []
 
     async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a question until it is answered; only errors that no repetition heals come through."""
+        """Repeat a question until it is answered; errors that are not retryable are raised."""
         backoff = Backoff(1.0, 30.0)
         while True:
             try:

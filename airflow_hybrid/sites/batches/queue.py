@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A scheduler at a host: submit batches, wait for their jobs, cancel them. All I/O of the batch's life is here."""
+"""A scheduler at a host: submits batches, waits for their jobs, cancels them. All I/O about batches is here."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 DEFAULT_MAX_ARRAY = 1000
 SUBMIT_TIMEOUT_S = 300.0
 SUBMIT_PAUSES_S = (1.0, 5.0, 15.0)
-"""between tries of a submit whose answer was lost or unclear; the later ones outlast the scheduler's own timeouts"""
+"""between attempts of a submit whose answer was lost or unclear; the later ones are longer than schedulers' timeouts"""
 MOST_TAILS = 20
 OUR_OPTIONS = frozenset({"template", "mpi", "maxConcurrentJobs", "pollingInterval"})
 
@@ -53,7 +53,7 @@ __all__ = ["Batch", "BatchReport", "JobQueue", "Prepared", "Progress"]
 
 @dataclass(frozen=True)
 class Prepared:
-    """A batch that is ready to be submitted: as the scheduler sees it, its files (tar), and the command."""
+    """A batch that is ready to be submitted: in the scheduler's terms, its files (tar), and the command."""
 
     submission: Submission
     archive: bytes
@@ -63,16 +63,16 @@ class Prepared:
 class JobQueue:
     """Batches at one host under one scheduler.
 
-    Keys of ``Batch.options`` that are ours and not the scheduler's: ``template`` (text of the service's Jinja2
-    template), ``mpi`` (how the jobs' commands were built), ``maxConcurrentJobs`` (of one batch, at once) and
-    ``pollingInterval`` (seconds, the longest).
+    Some keys of ``Batch.options`` are ours, not the scheduler's: ``template`` (text of the service's Jinja2 template),
+    ``mpi`` (how the jobs' commands were built), ``maxConcurrentJobs`` (of one batch) and ``pollingInterval`` (the
+    longest, in seconds).
 
-    :param pack_s: an array element younger than this takes one more job.
+    :param pack_s: an array element that has run for less than this takes another job.
     :param grace_s: how long an exit code or the accounting may lag behind the queue.
     """
 
     makes_containers: bool = False
-    """its elements are containers already, made of what ``Batch.options`` calls ``image``"""
+    """its elements are containers already, of the ``image`` in ``Batch.options``"""
 
     def __init__(
         self,
@@ -94,13 +94,14 @@ class JobQueue:
     # --- submit -------------------------------------------------------------------------------------------------
 
     async def submit(self, batch: Batch) -> list[BatchReport]:
-        """Submit the batch, unless that was done before: then say how it stands. May be called again at any time.
+        """Submit the batch, or report its state if it was submitted before. May be called again at any time.
 
         :returns: the report of this batch; or, if there are batches that are not in ``batch.known_batches`` (of an
             earlier try, or of a process that was killed), their reports, and then nothing was submitted.
         :raises SubmitError: the scheduler refused it, in its own words, or its programs are missing.
         :raises CancelledError: the task directory was cancelled.
-        :raises SiteError: unreachable, disk full, or no clear answer after some tries (retryable; nothing is lost).
+        :raises SiteError: unreachable, disk full, or no clear answer after several attempts (retryable; nothing is
+            lost).
         """
         problem: SiteError | None = None
         max_array = await self._max_array(len(batch.jobs))
@@ -112,8 +113,8 @@ class JobQueue:
             label = f"submit {prepared.submission.name}"
             try:
                 with answers_up_to(answer_bytes(len(batch.jobs), JOB_BYTES, TASK_BYTES)):
-                    asked = Command(prepared.command, prepared.archive, SUBMIT_TIMEOUT_S, label)
-                    answer = await run_joined(self.host, "submit", asked)
+                    command = Command(prepared.command, prepared.archive, SUBMIT_TIMEOUT_S, label)
+                    answer = await run_joined(self.host, "submit", command)
                 return self._submitted(batch, answer, max_array)
             except StatusUnknownError as error:
                 problem = error
@@ -126,7 +127,7 @@ class JobQueue:
                 if not error.retryable:
                     raise
                 problem = error
-            log.warning("%s: %s: trying again: %s", self.host.title, label, problem)
+            log.warning("%s: %s: it is tried again: %s", self.host.title, label, problem)
         assert problem is not None
         raise problem
 
@@ -135,7 +136,7 @@ class JobQueue:
         return (self.host.deployment, self.host.key)
 
     async def _max_array(self, jobs: int | None) -> int:
-        """Most elements of one array here; asked once per host and process, and only when it may matter."""
+        """The largest number of elements of one array; asked once per host and process, and only if it may matter."""
         limits = self.scheduler.limits_command()
         if jobs is not None and (jobs <= DEFAULT_MAX_ARRAY or not limits):
             return min(_max_arrays.get(self._site, DEFAULT_MAX_ARRAY), DEFAULT_MAX_ARRAY)
@@ -150,7 +151,7 @@ class JobQueue:
         return _max_arrays[self._site]
 
     def _prepare(self, batch: Batch, max_array: int) -> Prepared:
-        sub = directory_.submission(
+        submission = directory_.submission(
             batch,
             options={key: value for key, value in batch.options.items() if key not in OUR_OPTIONS},
             template=batch.options.get("template"),
@@ -160,9 +161,11 @@ class JobQueue:
             deployment=self.host.deployment,
             host_cores=self.host.cores,
         )
-        data = archive(batch, self.scheduler, sub)
-        restarts = self.scheduler.restarts(sub)
-        return Prepared(sub, data, commands.submit_command(batch, self.scheduler, sub, data, restarts))
+        stream = archive(batch, self.scheduler, submission)
+        restarts = self.scheduler.restarts(submission)
+        return Prepared(
+            submission, stream, commands.submit_command(batch, self.scheduler, submission, stream, restarts)
+        )
 
     def _submitted(self, batch: Batch, answer: CommandResult, max_array: int) -> list[BatchReport]:
         verdict = answers.parse_answer(answer.out)
@@ -179,9 +182,9 @@ class JobQueue:
         raise submit_error(verdict, self.scheduler, answer, self.host.title)
 
     def _done(self, answer: CommandResult) -> Verdict:
-        """What a command answered that is done or not.
+        """The answer of a command that succeeded.
 
-        :raises SiteError: it is not done, or that is not known.
+        :raises SiteError: it failed, or it is unknown whether it succeeded.
         """
         verdict = answers.parse_answer(answer.out)
         if verdict.kind is not VerdictKind.DONE:
@@ -191,12 +194,12 @@ class JobQueue:
     # --- wait ---------------------------------------------------------------------------------------------------
 
     async def wait(self, directory: str, progress: Callable[[Progress], None] | None = None) -> list[JobResult]:
-        """Wait for all jobs of a batch that anybody submitted; say how each ended, in the order of the keys.
+        """Wait for all jobs of a batch, whoever submitted it; -> how each ended, in the order of the keys.
 
-        Lost connections and failing status commands are waited out. May be cancelled and called again.
+        It keeps waiting while connections are lost or status commands fail. May be cancelled and called again.
 
         :param directory: the batch directory.
-        :raises SiteError: only what no repetition heals: the host's key, a refused login.
+        :raises SiteError: only errors that repetition does not heal: a wrong host key, a refused login.
         """
         batch = self._known.get(directory) or await self._describe(directory)
         backoff = Backoff(1.0, 10.0)
@@ -214,28 +217,28 @@ class JobQueue:
                 if self.scheduler.leaves_elements and batch.total > 1 and not drained:
                     await self._drop_left_elements(batch)
                 return results
-            await backoff.pause()  # the queue does not have it, and somebody knows it to be alive
+            await backoff.pause()  # the queue does not list it, but another source says that it is alive
 
     async def _describe(self, directory: str) -> SubmittedBatch:
         """The batch that another process submitted."""
         task, name = posixpath.split(directory)
-        # finds ids whose submit reply was lost
+        # inspecting resolves lost submit replies
         await self._questions.patiently(lambda: self.inspect(task, name))
         self._known[directory] = await self._questions.describe(directory)
         return self._known[directory]
 
     async def _judge(
-        self, batch: SubmittedBatch, seen: str | None, progress: Callable[[Progress], None] | None
+        self, batch: SubmittedBatch, already_read: str | None, progress: Callable[[Progress], None] | None
     ) -> list[JobResult] | None:
-        """Results, or None if the batch turns out to be alive: the queue had forgotten it for a moment only.
+        """Results, or None if the batch turns out to be alive: the queue had only forgotten it for a moment.
 
-        :param seen: what the poll read of the batch directory, if it did.
+        :param already_read: the content of the batch directory, if the poll has read it.
         """
         began, decision = time.monotonic(), Decision(Step.LOOK_AGAIN, NO_LOOK)
         backoff = Backoff(0.5, 10.0)
         while True:
-            case = await self._look(batch, seen)
-            seen = None
+            case = await self._look(batch, already_read)
+            already_read = None
             decision = settle(case, decision.look, time.monotonic() - began, self.grace_s)
             if decision.step is not Step.LOOK_AGAIN:
                 break
@@ -250,9 +253,9 @@ class JobQueue:
             return await self._explained(case, case.results())
         return await self._explained(case, decision.results)
 
-    async def _look(self, batch: SubmittedBatch, seen: str | None) -> Case:
-        """Read the batch directory, and ask the scheduler where that does not say enough."""
-        evidence = await self._questions.evidence(batch, seen)
+    async def _look(self, batch: SubmittedBatch, already_read: str | None) -> Case:
+        """Read the batch directory, and ask the scheduler if that does not say enough."""
+        evidence = await self._questions.evidence(batch, already_read)
         account = Account({}, complete=True)
         silent = any(index not in evidence.endings for index in range(batch.total))
         if batch.ids and (silent or any(doubtful(ending) for ending in evidence.endings.values())):
@@ -260,11 +263,11 @@ class JobQueue:
         return Case.of(self.scheduler, batch, evidence, account)
 
     async def _withdraw_lost(self, batch: SubmittedBatch, evidence: Evidence) -> Evidence:
-        """See to it that what nobody knows of does not run beside its next attempt.
+        """Make sure that lost jobs do not run beside their next attempt.
 
-        :return: the evidence, with exit codes that came meanwhile; those of jobs that were ended by this do not count.
+        :return: the evidence, with exit codes that have arrived since; those of jobs that this ended do not count.
         """
-        log.warning("%s: jobs of %s are lost; what may be left of them is ended", self.host.title, batch.directory)
+        log.warning("%s: jobs of %s are lost; what may be left of them is cancelled", self.host.title, batch.directory)
         backoff = Backoff(1.0, 30.0)
         while True:
             await self._questions.patiently(lambda: self._cancel_ids(batch))
@@ -272,21 +275,21 @@ class JobQueue:
             if account.heard and not any(element.state in ALIVE for element in account.elements.values()):
                 break
             again_s = backoff.next_s
-            log.warning("%s: %s may still run; looking again in %g s", self.host.title, batch.directory, again_s)
+            log.warning("%s: %s may still be running; next check in %g s", self.host.title, batch.directory, again_s)
             await backoff.pause()
         latest = await self._questions.evidence(batch)
-        came = {i: ending for i, ending in latest.endings.items() if i in evidence.endings or not doubtful(ending)}
-        return replace(latest, endings=came, present=evidence.present)
+        endings = {i: ending for i, ending in latest.endings.items() if i in evidence.endings or not doubtful(ending)}
+        return replace(latest, endings=endings, present=evidence.present)
 
     async def _drop_left_elements(self, batch: SubmittedBatch) -> None:
-        """Take elements out of the queue that nobody needs any more; that it fails is no harm."""
+        """Remove elements from the queue that are no longer needed; a failure does no harm."""
         try:
             await self.host.run(commands.withdraw_command(self.scheduler, batch.ids), label="tidy the queue")
         except SiteError as error:
-            log.info("%s: elements that are not needed may still be in the queue: %s", self.host.title, error)
+            log.info("%s: elements that are no longer needed may still be in the queue: %s", self.host.title, error)
 
     async def _withdraw(self, batch: SubmittedBatch, reason: str) -> list[JobResult]:
-        """Take what can never run out of the queue: its jobs failed, for the scheduler's reason."""
+        """Remove from the queue what can never run; its jobs fail for the scheduler's reason."""
         log.warning("%s: %s can never run and is withdrawn: %s", self.host.title, batch.directory, reason)
         await self._questions.patiently(lambda: self._cancel_ids(batch))
         evidence = await self._questions.evidence(batch)
@@ -300,7 +303,7 @@ class JobQueue:
         self._done(await self.host.run(command, label="withdraw"))
 
     async def _explained(self, case: Case, judged: Sequence[JobResult]) -> list[JobResult]:
-        """The results of a batch, with what the site can say of failures: room that is left, and ends of stderr."""
+        """The results of a batch, with the site's details about failures: free space, and the ends of stderr."""
         results = list(judged)
         directory = case.batch.directory
         full = [index for index, result in enumerate(results) if result.state is JobState.DISK_FULL]
@@ -318,16 +321,16 @@ class JobQueue:
         return results
 
     async def tails(self, directory: str, paths: Sequence[str]) -> list[str]:
-        """The ends of some files of a batch's jobs, in one command; an empty list where they cannot be read."""
+        """The ends of some files of a batch's jobs, in one command; an empty list if they cannot be read."""
         return await self._questions.tails(directory, paths)
 
     # --- cancel, inspect, facts -----------------------------------------------------------------------------------
 
     async def cancel(self, task_directory: str, attempt: int | None = None) -> None:
-        """Cancel every batch under a task directory; nothing is submitted there any more, and running jobs end.
+        """Cancel every batch under a task directory: running jobs end, and nothing more is submitted there.
 
         :param attempt: only batches of this try and of earlier ones; later ones may be submitted.
-        :raises SiteError: it could not be done (retryable); the marker stands if the host could be reached.
+        :raises SiteError: it failed (retryable); if the host could be reached, the marker was written.
         """
         command = commands.cancel_command(task_directory, self.scheduler, attempt)
         answer = await self.host.run(command, timeout_s=SUBMIT_TIMEOUT_S, label=f"cancel {task_directory}")
@@ -337,7 +340,7 @@ class JobQueue:
         """Cancel every batch under a task directory that has jobs left, and wait until they have ended.
 
         :return: names of batches whose jobs have not ended within ``wait_s`` seconds.
-        :raises SiteError: the host or the scheduler gave no answer (retryable).
+        :raises SiteError: the host or the scheduler did not answer (retryable).
         """
         reports = await self.inspect(task_directory)
         left = [report for report in reports if len(report.results) < len(report.keys)]
@@ -357,9 +360,9 @@ class JobQueue:
         return [report.name for report, end in zip(left, ends, strict=True) if isinstance(end, asyncio.CancelledError)]
 
     async def inspect(self, task_directory: str, name: str | None = None) -> list[BatchReport]:
-        """What is under a task directory: every batch that was submitted or begun, whoever did it.
+        """Every batch under a task directory that was submitted or begun, by any process.
 
-        :raises SiteError: the host or the scheduler gave no answer (retryable).
+        :raises SiteError: the host or the scheduler did not answer (retryable).
         """
         command = commands.inspect_command(task_directory, self.scheduler, name)
         with answers_up_to(TASK_BYTES):
@@ -370,10 +373,10 @@ class JobQueue:
         """Answers about the location's files in one command; see
         :func:`airflow_hybrid.sites.hosts.probing.probe.facts`.
 
-        :param trees: output directories of jobs (``<batch directory>/<key>/out``), to be listed with everything below,
-            sizes, checksums and realpaths.
+        :param trees: output directories of jobs (``<batch directory>/<key>/out``), which are listed with everything
+            below them, sizes, checksums and real paths.
         """
-        # the job directory itself is the job's own: where it leads is to be seen
+        # not the job directory itself: the job may have replaced it, and that must show
         batches = {posixpath.dirname(posixpath.dirname(tree)) for tree in trees}
         bases = self._bases | {parent for path in batches for parent in _ancestors(path)}
         return await probe.facts(self.host, questions, trees=trees, bases=sorted(bases))
@@ -381,8 +384,8 @@ class JobQueue:
 
 def _ancestors(path: str) -> list[str]:
     """A folder and those above it, without the root."""
-    found = []
+    folders = []
     while path not in ("/", ""):
-        found.append(path)
+        folders.append(path)
         path = posixpath.dirname(path)
-    return found
+    return folders

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a site's verdict means where it is not the one that was asked for: an error. Pure."""
+"""The errors for verdicts of a site other than success. Pure."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from airflow_hybrid.sites.hosts.base import CommandResult
 
 
 def submit_error(verdict: Verdict, scheduler: Scheduler, answer: CommandResult, site: str) -> HybridError:
-    """Why nothing is known to be submitted.
+    """The error of a submit that failed or may have failed.
 
-    :param answer: to the submit command, of which the verdict was read; ``site``: title of the host, for the message.
+    :param answer: the submit command's answer, which has the verdict; ``site``: title of the host, for the message.
     """
     where = f"{site}: {answer.command}"
     if verdict.kind is VerdictKind.CANCELLED:
@@ -24,17 +24,17 @@ def submit_error(verdict: Verdict, scheduler: Scheduler, answer: CommandResult, 
             hint="change the service's options in the hybrid file, or what the step asks for (ResourceRequirement)",
             retryable=not scheduler.refused_for_good(verdict.message),
         )
-    if verdict.kind in (VerdictKind.SUBMITTED, VerdictKind.ATTACHED, VerdictKind.DONE):  # without the report of it
+    if verdict.kind in (VerdictKind.SUBMITTED, VerdictKind.ATTACHED, VerdictKind.DONE):  # without a report
         return StatusUnknownError(f"the submit command was cut off (exit code {answer.exit_code})", where=where)
     return command_error(verdict, scheduler, answer, site)
 
 
 def command_error(verdict: Verdict, scheduler: Scheduler, answer: CommandResult, site: str) -> SiteError:
-    """Why a command about batches did not do what it was to do; parameters as of :func:`submit_error`."""
+    """The error of a command about batches that failed; parameters as in :func:`submit_error`."""
     where = f"{site}: {answer.command}"
     if verdict.kind is VerdictKind.MISSING:
         return SubmitError(
-            f"the program `{verdict.message}` is not there",
+            f"the program `{verdict.message}` is not installed",
             where=where,
             hint="is this the right host? `config.path` or `config.profile` of the deployment say where programs are "
             "that only login shells find (`airflow hybrid check` looks there)",
@@ -42,9 +42,9 @@ def command_error(verdict: Verdict, scheduler: Scheduler, answer: CommandResult,
         )
     if verdict.kind is VerdictKind.NO_DIRECTORY:
         return SiteError(
-            f"the task directory cannot be made: {verdict.message}",
+            f"the task directory cannot be created: {verdict.message}",
             where=where,
-            hint="does the work directory exist, is it yours, and is there room (quota, `df`)?",
+            hint="does the work directory exist, is it yours, and is there space left (quota, `df`)?",
         )
     if verdict.kind is VerdictKind.NOT_UNPACKED:
         return SiteError(
@@ -56,14 +56,14 @@ def command_error(verdict: Verdict, scheduler: Scheduler, answer: CommandResult,
         return SiteError(
             verdict.message,
             where=where,
-            hint="what this version of airflow_hybrid did not make is in the way: move it away, or clear the task, "
-            "which then gets another directory",
+            hint="something that this version of airflow_hybrid did not make is in the way: move it away, or clear the "
+            "task, which then gets another directory",
         )
     if verdict.kind is VerdictKind.LOCKED:
         return StatusUnknownError(
             f"another submit holds the lock of the task directory {verdict.message}".rstrip(),
             where=where,
-            hint="if this stays, the file system of the work directory may not support flock",
+            hint="if this persists, the file system of the work directory may not support flock",
         )
-    said = verdict.message or answer.err.strip()[-500:] or f"exit code {answer.exit_code}"
-    return StatusUnknownError(f"{scheduler.name} gave no clear answer: {said}", where=where)
+    words = verdict.message or answer.err.strip()[-500:] or f"exit code {answer.exit_code}"
+    return StatusUnknownError(f"{scheduler.name} gave no clear answer: {words}", where=where)

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """From evidence to results: how each job of a batch ended. Pure.
 
-The exit-code file decides, unless the runner was signalled while the job ran: then the scheduler's word comes first,
-and an exit code of 0 without it is no success. Where there is no exit code, the scheduler's word decides; where nobody
-knows, the job is LOST.
+The exit-code file decides, unless the runner was signalled while the job ran: then the scheduler's word takes
+precedence, and without it an exit code of 0 is not a success. If there is no exit code, the scheduler's word decides;
+if the scheduler does not know either, the job is LOST.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from airflow_hybrid.sites.batches.directory import Ending, Evidence
 from airflow_hybrid.sites.batches.submitted import SubmittedBatch
 
 _SIGNALS = frozenset({128 + 9, 128 + 15})
-"""exit codes of a tool that was killed: by whom, the scheduler may know"""
+"""exit codes of a tool that was killed; the scheduler may know why"""
 _TIMED_OUT = frozenset({124, 128 + 9, 128 + 15})
-"""timeout(1): the time was up; the tool had to be killed; that of busybox says so by the signal that it sent"""
+"""timeout(1): the time was up; the tool had to be killed. busybox's exits with the signal that it sent"""
 _NO_NAME = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.LOST})
 _UNKNOWN = ElementState(JobState.UNKNOWN)
 
 
 def doubtful(ending: Ending) -> bool:
-    """Whether the scheduler may have ended the job: then its word is asked before the exit code counts."""
+    """Whether the scheduler may have ended the job: then it is asked before the exit code counts."""
     return ending.exit_code in _SIGNALS or bool(ending.signal)
 
 
@@ -33,7 +33,7 @@ def doubtful(ending: Ending) -> bool:
 class Judgement:
     """How a job ended.
 
-    :ivar exit_code: where it decides; None where the job was ended from outside, whatever its tool said to that.
+    :ivar exit_code: if it decides; None: the job was ended from outside, whatever its tool's exit code.
     """
 
     state: JobState
@@ -43,9 +43,9 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Case:
-    """All that is known of a batch when its jobs are judged.
+    """Everything that is known about a batch when its jobs are judged.
 
-    :ivar elements: what the scheduler says of the jobs, by index, where its word is needed.
+    :ivar elements: what the scheduler says about jobs, by index, if its word is needed.
     """
 
     scheduler: Scheduler
@@ -56,18 +56,18 @@ class Case:
 
     @classmethod
     def of(cls, scheduler: Scheduler, batch: SubmittedBatch, evidence: Evidence, account: Account) -> Case:
-        """The case of a batch, the scheduler heard on the jobs of which the directory does not say enough."""
+        """The case of a batch, with the scheduler's word on jobs about which the directory does not say enough."""
         case = cls(scheduler, batch, evidence, account, {})
         return replace(case, elements={i: case._element_of(i) for i in (*case.unended, *case.doubted)})
 
     @property
     def unended(self) -> list[int]:
-        """Jobs that left no exit code."""
+        """Jobs without an exit code."""
         return [index for index in range(self.batch.total) if index not in self.evidence.endings]
 
     @property
     def doubted(self) -> list[int]:
-        """Jobs whose exit code the scheduler's word may overrule."""
+        """Jobs whose exit code the scheduler may overrule."""
         return [index for index, ending in self.evidence.endings.items() if doubtful(ending)]
 
     def results(self) -> list[JobResult]:
@@ -89,17 +89,17 @@ class Case:
         )
 
     def _scheduler_id(self, index: int) -> str | None:
-        """The element that has, or was to have, a job."""
+        """The element that took a job, or was meant to run it."""
         claim = self.evidence.claims.get(index)
         if claim and claim != "launcher":
             return self.scheduler.claimed_id(claim, self.batch.ids)
         return self.scheduler.element_id(self.batch.ids, self.batch.total, index, self.batch.meta.max_array)
 
     def _element_of(self, index: int) -> ElementState:
-        """What the scheduler says of the element of a job, or else of the whole array."""
+        """What the scheduler says about the element of a job, or else about the whole array."""
         element = self._scheduler_id(index) or ""
-        heard = self.account.elements.get(element) or self.account.elements.get(self.scheduler.array_id(element))
-        return heard or _UNKNOWN
+        reported = self.account.elements.get(element) or self.account.elements.get(self.scheduler.array_id(element))
+        return reported or _UNKNOWN
 
     def judgement(self, index: int) -> Judgement:
         """How the job with this index ended."""
@@ -129,24 +129,24 @@ class Case:
         return Judgement(JobState.FAILED, code, f"exit code {code}{self._killed_hint(code)}")
 
     def _signalled(self, ending: Ending, element: ElementState, code: int) -> Judgement:
-        """Its runner was signalled, and the scheduler does not say that it ended well."""
+        """Its runner was signalled, and the scheduler does not report success."""
         if element.state is JobState.FAILED and code:
             return Judgement(JobState.FAILED, code, f"exit code {code}")
-        said = f"its runner got SIG{ending.signal} while it ran, and its exit code was {code}"
+        what_happened = f"its runner got SIG{ending.signal} while it was running, and its exit code was {code}"
         if self.evidence.cancelled:
             return Judgement(JobState.CANCELLED, None, "the task was cancelled")
         if element.state is JobState.FAILED:
-            return Judgement(JobState.FAILED, None, f"{said}; {self.scheduler.name}: {element.reason}")
-        return Judgement(JobState.CANCELLED, None, f"{said}; nobody says who ended it")
+            return Judgement(JobState.FAILED, None, f"{what_happened}; {self.scheduler.name}: {element.reason}")
+        return Judgement(JobState.CANCELLED, None, f"{what_happened}; nobody says who ended it")
 
     def _without_exit_code(self, index: int) -> Judgement:
         if not self.evidence.present:
-            return Judgement(JobState.LOST, None, "its batch directory is no longer there")
+            return Judgement(JobState.LOST, None, "its batch directory no longer exists")
         element = self.elements.get(index, _UNKNOWN)
         if element.state not in (*_NO_NAME, JobState.UNKNOWN):
             return Judgement(element.state, None, element.reason)
         if self.evidence.disk_full:
-            begun = "it left no exit code" if index in self.evidence.claims else "it could not be begun"
+            begun = "it left no exit code" if index in self.evidence.claims else "it could not be started"
             return Judgement(JobState.DISK_FULL, None, f"the file system was full, and {begun}")
         if element.state is JobState.FAILED:
             return Judgement(element.state, None, element.reason)
@@ -160,7 +160,8 @@ class Case:
     def _ran_out_of_memory(self, ending: Ending, code: int) -> bool:
         """Whether the kernel killed a process of this job.
 
-        On a plain host the jobs of a batch are counted together: where one of those that noticed failed, it was that.
+        On a plain host the kills of all jobs of a batch are counted together: if one of the jobs that noticed kills
+        failed, they were its own.
         """
         if not ending.memory_kills:
             return False
@@ -181,7 +182,7 @@ class Case:
         return f" (killed by SIGKILL, perhaps for lack of memory; {self._more_memory()})"
 
     def _more_memory(self) -> str:
-        asked = self.batch.meta.memory_mib
-        if not asked:
+        requested_mib = self.batch.meta.memory_mib
+        if not requested_mib:
             return "ask for more memory (ResourceRequirement, ramMin)"
-        return f"ask for more than {asked} MiB (ResourceRequirement, ramMin)"
+        return f"ask for more than {requested_mib} MiB (ResourceRequirement, ramMin)"

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The runner: shell text that pulls the jobs of a batch and runs one after the other."""
+"""The runner: shell text that pulls the jobs of a batch and runs them one after the other."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """The shell text that runs jobs at a location: one function per job, and the runner that pulls them.
 
-Pure builders. The text is POSIX ``sh`` (tried in dash and bash) and forks nothing per job but the tool itself. Names
-of its own begin with ``ah_`` and are never exported.
+Pure builders. The text is POSIX ``sh`` (tried in dash and bash) and forks nothing per job but the tool itself. Its own
+names begin with ``ah_`` and are never exported.
 
 Every job is *claimed* by creating ``c/<index>`` exclusively, so any number of runners may pull from one batch and
 each job runs once. The evidence that it ended is ``ec/<index>``: ``<exit code> <hundredths of a second> <node>``, or
-``- <reason>`` when the command could not be started; written with one write, so that an empty file is no evidence.
-Behind it may stand what makes an exit code doubtful: ``TERM`` (the runner was signalled while the job ran, by whoever
-ends elements) and ``oom=2`` (the kernel killed two processes of the element for lack of memory).
+``- <reason>`` if the command could not be started. It is written with one write, so an empty file is no evidence.
+Words that make an exit code doubtful may follow: ``TERM`` (the runner was signalled while the job was running) and
+``oom=2`` (the kernel killed two processes of the element for lack of memory).
 
-Where the file system is full, the same words stand behind the claim, whose block is there already, and ``disk``, which
+If the file system is full, the same words are appended to the claim, whose block exists already, and ``disk``, which
 came with the batch and is overwritten in place, says so.
 """
 
@@ -31,7 +31,7 @@ from airflow_hybrid.model.containers import STAGED, Container, Mount
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 
 SHARD = 64
-"""functions in one ``jobs.<k>.sh``: a runner reads only the files of the jobs it takes"""
+"""functions in one ``jobs.<k>.sh``: a runner reads only the files of the jobs that it takes"""
 KILL_AFTER_S = 10
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
@@ -39,18 +39,18 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 def shell_word(text: str) -> str:
     """Quote one word for ``sh``, once.
 
-    :raises CwlError: it holds a NUL, which no command line can carry.
+    :raises CwlError: it contains a NUL, which a command line cannot contain.
     """
     if "\0" in text:
-        raise CwlError(f"a command line, path or environment value holds a NUL character: {text[:80]!r}")
+        raise CwlError(f"a command line, path or environment value contains a NUL character: {text[:80]!r}")
     return shlex.quote(text)
 
 
 def job_function(index: int, job: JobScript, late: Sequence[StageEntry] = (), literals: Sequence[str] = ()) -> str:
-    """The function ``ah_j<index>`` that becomes the tool of one job (it runs in a subshell and ends in ``exec``).
+    """The function ``ah_j<index>`` that becomes the tool of one job (it runs in a subshell and ends with ``exec``).
 
-    :param late: entries that can only be made at the location when the job starts (copies, and what lies in them).
-    :param literals: for each ``file`` among ``late``, in order, the path where its text was put.
+    :param late: entries that can only be made at the location when the job starts (copies, and what is in them).
+    :param literals: for each ``file`` among ``late``, in order, the path of its text.
     """
     lines = [f"ah_j{index}() {{", f"cd {shell_word(job.outdir)} || ah_bad 'its output directory cannot be entered'"]
     texts = iter(literals)
@@ -67,12 +67,12 @@ def job_function(index: int, job: JobScript, late: Sequence[StageEntry] = (), li
 
 
 def container_name(outdir: str) -> str:
-    """The name of a job's container: a function of its directory, so that everybody can end it."""
+    """The name of a job's container: a function of its directory, so that any process can end it."""
     return f"airflow-hybrid-{hashlib.sha256(outdir.encode(errors='surrogateescape')).hexdigest()[:20]}"
 
 
 def _boxed(job: JobScript, container: Container) -> list[str]:
-    """The lines that run a job in its container: the environment and the command are for in there."""
+    """The lines that run a job in its container; environment and command are those inside the container."""
     runtime = RUNTIMES[container.image.runtime]
     for key in job.environment:
         if not key or "=" in key:
@@ -83,8 +83,10 @@ def _boxed(job: JobScript, container: Container) -> list[str]:
     lines += _open(job)
     if container.image.archive:
         load = f"{runtime.load(container.image.archive)} >&2"
-        there = runtime.present(container.image.reference)
-        lines.append(f"ah_image {shell_word(there)} {shell_word(load)} || ah_bad 'its image cannot be loaded here'")
+        is_present = runtime.present(container.image.reference)
+        lines.append(
+            f"ah_image {shell_word(is_present)} {shell_word(load)} || ah_bad 'its image cannot be loaded here'"
+        )
     if not runtime.makes_mountpoints:
         points = Mount(posixpath.join(posixpath.dirname(job.outdir), "points"), STAGED)
         lines.append(f"mkdir -p {shell_word(points.source)}")
@@ -96,7 +98,7 @@ def _boxed(job: JobScript, container: Container) -> list[str]:
     argv = runtime.argv(container, name, job.environment, command)
     if job.walltime_s is not None:
         argv = ["timeout", "-k", str(KILL_AFTER_S), "--", str(job.walltime_s), *argv]
-    # longest first: a mount may lie in another one
+    # longest first: a mount may be inside another one
     mounts = sorted(container.mounts, key=lambda mount: -len(mount.target))
     pairs = " ".join(f"{shell_word(mount.target)} {shell_word(mount.source)}" for mount in mounts)
     lines.append(f"ah_links() {{ ah_relink {pairs}; }}")
@@ -119,14 +121,14 @@ def _argv(job: JobScript, environment: Mapping[str, str]) -> list[str]:
 
 
 def _straight(job: JobScript) -> list[str]:
-    """The lines that refuse to open output files through links: what is staged may be a link to an input."""
+    """The lines that refuse to open output files through symbolic links, which may lead to an input."""
     paths = [path for path in (job.stdout, job.stderr) if path is not None and not path.startswith("/")]
     why = "its output file is, or lies in, an input: that would be overwritten"
     return [f"ah_straight {shell_word('./' + path)} || ah_bad {shell_word(why)}" for path in dict.fromkeys(paths)]
 
 
 def _open(job: JobScript) -> list[str]:
-    """The lines that open a job's streams; stderr first, by itself: zsh says what fails where the line began."""
+    """The lines that open a job's streams; stderr first and alone, since zsh reports errors where the line began."""
     stdout, stderr = out_path(job.stdout, "stdout"), out_path(job.stderr, "stderr")
     output = ">&2" if stdout == stderr else f">|{shell_word(stdout)}"
     source = f"<{shell_word(job.stdin or '/dev/null')}"
@@ -135,15 +137,15 @@ def _open(job: JobScript) -> list[str]:
 
 
 def out_path(path: str | None, log: str) -> str:
-    """Where a stream goes, seen from the output directory."""
+    """The file of a stream, relative to the output directory."""
     return f"../{log}" if path is None else f"./{path}" if not path.startswith("/") else path
 
 
 def _copy(source: str, target: str, follows: bool) -> str:
-    """Copy a file or folder of which the job may write the copy, both as quoted words.
+    """Copy a file or folder so that the job may write to the copy; both paths are quoted words.
 
-    What a link leads to is copied: the job must not write to its inputs by it. A link that leads nowhere stays one, and
-    so does every link in what a job made: what is published of a job has none, and another may have come since.
+    Symbolic links are replaced by copies of their targets, so that the job cannot write to its inputs through them.
+    Dangling links stay links. So does every link in a job's output: what is published has none, so it was added later.
     """
     if not follows:
         return f"cp -R -P -- {source} {target}"
@@ -171,8 +173,8 @@ def _make(entry: StageEntry, literals: object) -> str:
 
 def common_exports(jobs: Sequence[JobScript]) -> str:
     """``export A=1 B=2`` for the variables that all jobs share, or ``:``."""
-    first, *rest = [{**job.environment} for job in jobs]
+    first, *others = [{**job.environment} for job in jobs]
     if any(job.container is not None for job in jobs):
-        return ":"  # what is meant for a container must not meet the client that starts it
-    common = {k: v for k, v in first.items() if _NAME.match(k) and all(o.get(k) == v for o in rest)}
+        return ":"  # variables for a container must not reach the client that starts it
+    common = {k: v for k, v in first.items() if _NAME.match(k) and all(o.get(k) == v for o in others)}
     return "export " + " ".join(f"{k}={shell_word(v)}" for k, v in common.items()) if common else ":"

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Whether it is known how the jobs of a batch ended. Pure: whoever looks at a site says how long that took.
+"""Decides whether it is known how the jobs of a batch ended. Pure: the caller measures the time.
 
-A batch is judged when the queue no longer has it, or all its jobs left an exit code. Exit codes and the accounting may
-lag behind the queue, and the queue may have forgotten the batch for a moment only, so one look may not be enough.
+A batch is judged when the queue no longer has it, or when all its jobs left an exit code. Exit codes and the accounting
+may lag behind the queue, and the queue may forget a batch for a moment, so one look may not be enough.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from airflow_hybrid.model import JobResult, JobState
 from airflow_hybrid.sites.batches.results import Case, doubtful
 
 CERTAIN_AFTER_S = 2.0
-"""how long exit codes may still arrive after the scheduler said that a job ended badly"""
+"""how long exit codes may still arrive after the scheduler reported that a job failed"""
 WORD_S = 5.0
-"""how long the scheduler's word on an exit code is waited for that a signal made, where no runner was signalled"""
+"""how long to wait for the scheduler's word on an exit code that a signal caused, if no runner was signalled"""
 INCOMPLETE = 10
-"""times longer is waited where a source that could know did not answer"""
+"""how many times longer to wait if a source that might know did not answer"""
 ALIVE = frozenset({JobState.PENDING, JobState.RUNNING})
 
 
 class Step(enum.Enum):
-    """What is to be done about a batch."""
+    """What to do next about a batch."""
 
     WATCH = enum.auto()
-    """it is alive: the queue will say when it is not"""
+    """it is alive: keep polling the queue"""
     LOOK_AGAIN = enum.auto()
     DECIDED = enum.auto()
     WITHDRAW = enum.auto()
-    """nobody knows of some of its jobs: what may be left of them is ended before they count as lost"""
+    """some of its jobs are unknown everywhere: cancel what may be left of them before they count as lost"""
 
 
 @dataclass(frozen=True)
 class Look:
-    """What one look at a batch told.
+    """The result of one look at a batch.
 
-    :ivar sure: the site itself says of every job without an exit code that it ended without success.
-    :ivar heard: the scheduler has had its word on every exit code that is doubtful.
+    :ivar sure: the site itself reports every job without an exit code as failed.
+    :ivar heard: the scheduler has answered about every doubtful exit code, or has had enough time.
     """
 
     sure: bool = False
@@ -50,7 +50,7 @@ NO_LOOK = Look()
 
 @dataclass(frozen=True)
 class Decision:
-    """What follows from a look: ``results`` if it is decided, one per job; ``look`` to be compared with the next."""
+    """What follows from a look: ``results``, one per job, if it is decided; ``look``, to compare with the next one."""
 
     step: Step
     look: Look = NO_LOOK
@@ -60,10 +60,10 @@ class Decision:
 def settle(case: Case, before: Look, waited_s: float, grace_s: float) -> Decision:
     """Decide on a batch.
 
-    Unknown is not gone: while a source that knows what is alive does not answer, nothing that is missing is lost.
+    Unknown is not gone: while a source that knows which jobs are alive does not answer, no missing job counts as lost.
 
-    :param before: the look before this one.
-    :param waited_s: since the first look.
+    :param before: the previous look.
+    :param waited_s: seconds since the first look.
     :param grace_s: how long an exit code or the accounting may lag behind the queue.
     """
     unended = case.unended
@@ -76,7 +76,7 @@ def settle(case: Case, before: Look, waited_s: float, grace_s: float) -> Decisio
     )
     if not _is_enough(case, look, before, waited_s) and not (case.account.heard and waited_s > patience_s):
         return Decision(Step.LOOK_AGAIN, look)
-    # a job that the site ran again leaves another exit code before the scheduler says how it ended: look twice
+    # a job that the site ran again writes another exit code before the scheduler reports its end: look twice
     if not look.heard or (case.doubted and not before.heard):
         return Decision(Step.LOOK_AGAIN, look)
     results = tuple(case.results())
@@ -86,18 +86,18 @@ def settle(case: Case, before: Look, waited_s: float, grace_s: float) -> Decisio
 
 
 def _is_enough(case: Case, look: Look, before: Look, waited_s: float) -> bool:
-    """Whether no exit code is missing, or none that is can still come."""
+    """Whether no exit code is missing, or those that are missing can no longer arrive."""
     if not case.unended or not case.evidence.present:
         return True
-    # an exit code may have come after the directory was read and before the scheduler was asked: look twice
+    # an exit code may have arrived after the directory was read and before the scheduler was asked: look twice
     return look.sure and before.sure and waited_s >= CERTAIN_AFTER_S
 
 
 def _ended_badly(case: Case, index: int) -> bool:
-    """Whether the site itself says that the job ended without success: then no exit code need be waited for.
+    """Whether the site itself reports that the job failed: then there is no exit code to wait for.
 
-    An element whose script ended by itself, with an exit code, is that of a job that failed: what its runner wrote of
-    the jobs that it had claimed is on its way.
+    If an element's script ended on its own with an exit code, its runner has written how its claimed jobs ended; that
+    may still be on its way.
     """
     element = case.elements[index]
     if case.evidence.disk_full and element.state.ended:
@@ -108,7 +108,7 @@ def _ended_badly(case: Case, index: int) -> bool:
 
 
 def _is_heard(case: Case, waited_s: float, patience_s: float) -> bool:
-    """Whether the scheduler has had its word on every exit code that is doubtful.
+    """Whether the scheduler has answered about every doubtful exit code, or has had enough time.
 
     :param patience_s: how long the accounting may lag behind.
     """

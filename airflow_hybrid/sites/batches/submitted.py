@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a reader of a batch needs to know of it: its ids at the scheduler, and its description (``meta.json``). Pure."""
+"""What a reader needs to know about a batch: its ids at the scheduler, and its description (``meta.json``). Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from airflow_hybrid.model import JsonValue
 from airflow_hybrid.sites.batches.script import out_path
 
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,200}\Z")
-"""names of batches and jobs, which are folders: no path leads out of them"""
+"""names of batches and jobs; they are names of folders, and cannot lead anywhere else"""
 
 
 @dataclass(frozen=True)
 class JobMeta:
-    """What a reader needs to know of one job.
+    """What a reader needs to know about one job.
 
-    :ivar stdout: relative to its output directory, or None for the log file of its job directory; ``stderr`` too.
+    :ivar stdout: path relative to its output directory; None: the log file in its job directory. ``stderr`` likewise.
     :ivar walltime_s: its time limit.
     """
 
@@ -30,18 +30,18 @@ class JobMeta:
     walltime_s: int | None = None
 
     def to_json(self) -> JsonValue:
-        """One letter each, and none for what is not set: a large batch stays small."""
+        """With keys of one letter, and none for what is not set, so that large batches stay small."""
         letters = {"o": self.stdout, "e": self.stderr, "w": self.walltime_s}
         return {letter: value for letter, value in letters.items() if value}
 
     @classmethod
     def from_json(cls, value: object) -> JobMeta:
-        """:raises ValueError: it is no description of a job."""
+        """:raises ValueError: it is not a description of a job."""
         if not isinstance(value, Mapping):
-            raise ValueError("the description of a job is no mapping")
+            raise ValueError("the description of a job is not a mapping")
         walltime_s = value.get("w")
         if walltime_s is not None and not _is_number(walltime_s):
-            raise ValueError("a job's time limit is no number of seconds")
+            raise ValueError("a job's time limit is not a number of seconds")
         return cls(_path(value.get("o")), _path(value.get("e")), walltime_s)
 
 
@@ -50,12 +50,12 @@ _NOTHING_SPECIAL = JobMeta()
 
 @dataclass(frozen=True)
 class BatchMeta:
-    """The description of a batch, as its directory keeps it for whoever takes the batch up.
+    """The description of a batch, kept in its directory for other processes.
 
     :ivar keys: names of the jobs, in the order of their indexes.
-    :ivar max_array: most elements of one array, as the batch was submitted.
-    :ivar jobs: by key, those of which there is something to say.
-    :ivar memory_mib: what each job asked for, or None.
+    :ivar max_array: the largest number of elements of one array when the batch was submitted.
+    :ivar jobs: by key; jobs with default values are left out.
+    :ivar memory_mib: the memory that each job asked for, or None.
     """
 
     keys: tuple[str, ...]
@@ -64,7 +64,7 @@ class BatchMeta:
     memory_mib: int | None = None
 
     def job(self, index: int) -> JobMeta:
-        """What is to be known of the job with this index."""
+        """The description of the job with this index."""
         return self.jobs.get(self.keys[index], _NOTHING_SPECIAL)
 
     def to_json(self) -> JsonValue:
@@ -79,32 +79,32 @@ class BatchMeta:
 
     @classmethod
     def from_json(cls, value: object) -> BatchMeta:
-        """Read a description, which jobs of the batch can write to.
+        """Read a description, which jobs of the batch may have changed.
 
-        Words that are not known are left out: another version may have put them there.
+        Unknown keys are ignored: another version may have written them.
 
-        :raises ValueError: it is no description of a batch; says why.
+        :raises ValueError: it is not a description of a batch; says why.
         """
         if not isinstance(value, Mapping):
-            raise ValueError("it is no mapping")
+            raise ValueError("it is not a mapping")
         jobs = value.get("jobs")
         if not isinstance(jobs, Mapping):
-            raise ValueError("`jobs` is no mapping")
+            raise ValueError("`jobs` is not a mapping")
         max_array, memory_mib = value.get("max_array"), value.get("memory_mib")
         if not isinstance(max_array, int) or max_array < 1:
-            raise ValueError("`max_array` is no number of elements")
+            raise ValueError("`max_array` is not a number of elements")
         if memory_mib is not None and not _is_number(memory_mib):
-            raise ValueError("`memory_mib` is no number of MiB")
+            raise ValueError("`memory_mib` is not a number of MiB")
         described = {str(key): JobMeta.from_json(job) for key, job in jobs.items()}
         return cls(_keys(value.get("keys")), max_array, described, memory_mib)
 
 
 @dataclass(frozen=True)
 class SubmittedBatch:
-    """A batch that was submitted, by whomever.
+    """A batch that was submitted by any process.
 
     :ivar directory: the batch directory.
-    :ivar ids: what the scheduler calls its parts; none where that is not known.
+    :ivar ids: the scheduler's ids of its parts; empty if they are unknown.
     """
 
     directory: str
@@ -136,13 +136,13 @@ def _path(value: object) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str) or "\0" in value:
-        raise ValueError("the file of a job's stdout or stderr is no path")
+        raise ValueError("the file of a job's stdout or stderr is not a path")
     return value
 
 
 def _keys(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
-        raise ValueError("`keys` is no list of the batch's jobs")
+        raise ValueError("`keys` is not a list of the batch's jobs")
     for key in value:
         if not isinstance(key, str) or not PLAIN_NAME.match(key):
             raise ValueError(f"not a plain name of a job: {key!r}")

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Tries the deployments of a hybrid file: reached, logged in, usable, and their links. Nothing is left behind.
+"""Tests the deployments of a hybrid file: can they be reached, logged in to and used, and do their links work?
 
-Each thing that is tried gives a :class:`Finding`. Deployments are tried at the same time, over the connections that
-steps would use (one per host).
+Each test gives a :class:`Finding`, and nothing is left behind. Deployments are tested at the same time, over the
+connections that steps would use (one per host).
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ async def check(
     names: Sequence[str] | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> list[Finding]:
-    """Try deployments and the links between them.
+    """Test deployments and the links between them.
 
-    :param names: those to try, and the links that begin and end at them; default: all.
-    :param timeout_s: for each command at a location (connecting has the deployment's own limit).
+    :param names: the deployments to test, with the links between them; default: all.
+    :param timeout_s: limit for each command at a location (connecting has the deployment's own limit).
     """
-    wanted = list(deployments) if names is None else list(names)
-    between = [link for link in links if link.source in wanted and link.target in wanted]
+    chosen = list(deployments) if names is None else list(names)
+    between = [link for link in links if link.source in chosen and link.target in chosen]
     groups = await asyncio.gather(
-        *(_deployment(deployments, name, timeout_s) for name in wanted),
+        *(_deployment(deployments, name, timeout_s) for name in chosen),
         *(try_link(deployments, link, timeout_s) for link in between),
     )
     return [finding for group in groups for finding in group]
 
 
 def fails(findings: Sequence[Finding]) -> bool:
-    """Whether something of ``findings`` keeps steps from running."""
+    """Whether one of the findings prevents steps from running."""
     return any(finding.result == FAIL for finding in findings)
 
 
@@ -75,38 +75,38 @@ async def _deployment(deployments: Mapping[str, Deployment], name: str, timeout_
     except HybridError as error:
         findings = Findings(name)
         findings.fail("connector", error)
-        return findings.found
+        return findings.entries
     groups = await asyncio.gather(*(look_at(connector, host, timeout_s) for host in hosts))
     return [finding for group in groups for finding in group]
 
 
 async def _managed(deployments: Mapping[str, Deployment], name: str) -> list[Finding]:
-    """What is deployed for each run can only be asked whether it could be."""
+    """A deployment that is made for each run: only test whether it could be deployed."""
     findings = Findings(name)
     tool, error, seconds = await timed(open_connector(deployments, name).deployable)
-    text = "it is deployed for each run and not there between runs"
+    text = "it is deployed for each run and does not exist between runs"
     if error is not None:
         findings.fail("connector", error, seconds)
     elif tool:
         findings.add("connector", OK, f"{text}: {tool}", seconds)
     else:
         findings.add("connector", SKIP, text, seconds)
-    return findings.found
+    return findings.entries
 
 
 async def look_at(connector: Connector, host: Host, timeout_s: float = TIMEOUT_S) -> list[Finding]:
-    """Try one location of a deployment: each problem becomes a finding, none is raised."""
+    """Test one location of a deployment: each problem becomes a finding, none is raised."""
     findings = Findings(connector.deployment.name, host.location)
     if not await _reach(findings, host, timeout_s):
-        findings.add("the rest", SKIP, "nothing more can be tried there")
-        return findings.found
+        findings.add("the rest", SKIP, "nothing else can be tested there")
+        return findings.entries
     queue = connector.queue(host)
     await asyncio.gather(
         try_services(findings, connector, host, timeout_s),
         _site(findings, connector, host, timeout_s),
         try_queue(findings, queue.scheduler, queue.host, timeout_s),
     )
-    return sorted(findings.found, key=lambda finding: ORDER.index(finding.what))
+    return sorted(findings.entries, key=lambda finding: ORDER.index(finding.what))
 
 
 async def _reach(findings: Findings, host: Host, timeout_s: float) -> bool:
@@ -114,7 +114,7 @@ async def _reach(findings: Findings, host: Host, timeout_s: float) -> bool:
     answer, error, seconds = await timed(lambda: host.run("id -un; hostname", timeout_s=timeout_s, label="greeting"))
     if isinstance(error, HostKeyError):
         findings.fail("host key", error, seconds)
-        findings.add("login", SKIP, "not tried with a host key that is not trusted")
+        findings.add("login", SKIP, "skipped because the host key is not trusted")
     elif isinstance(error, (AuthenticationError, CommandError)):
         findings.fail("login", error, seconds)
     elif error is not None:
@@ -152,7 +152,7 @@ async def _site(findings: Findings, connector: Connector, host: Host, timeout_s:
         return
     probe = site_probe.parse(answer.out)
     if not probe.complete:
-        findings.add("programs", FAIL, f"the look at the site was cut off: {answer.err.strip()[-300:]}", seconds)
+        findings.add("programs", FAIL, f"the answer was cut off: {answer.err.strip()[-300:]}", seconds)
         return
     look = probe.missing and await login_shell_hint(host, probe.missing[0], timeout_s)
     _programs(findings, probe, seconds, look or "")

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a check found, and how long it took."""
+"""The results of a check, and how long it took."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ OK, WARN, FAIL, SKIP = "ok", "warn", "FAIL", "skip"
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was tried.
+    """The result of one test.
 
     :ivar where: name of the deployment, or ``a -> b`` of a link; ``location``: which of its locations.
     :ivar what: ``reach``, ``host key``, ``login``, ``programs``, ``workdir``, ``scheduler``, ``service``,
         ``containers``, ``image``, ``link``.
-    :ivar result: ``ok``; ``warn`` (steps run, but ...); ``FAIL``; ``skip`` (could not be tried, since another failed).
+    :ivar result: ``ok``; ``warn`` (steps run, but ...); ``FAIL``; ``skip`` (not tested, because another test failed).
     :ivar seconds: how long it took.
     :ivar hint: what to do about it.
     """
@@ -43,21 +43,21 @@ class Finding:
 
 @dataclass
 class Findings:
-    """Findings of one location, in the order of trying."""
+    """Findings of one location, in the order of the tests."""
 
     where: str
     location: str = ""
-    found: list[Finding] = field(default_factory=list)
+    entries: list[Finding] = field(default_factory=list)
 
     def add(self, what: str, result: str, detail: str = "", seconds: float = 0.0, hint: str | None = None) -> None:
-        self.found.append(Finding(self.where, self.location, what, result, detail, seconds, hint or ""))
+        self.entries.append(Finding(self.where, self.location, what, result, detail, seconds, hint or ""))
 
     def fail(self, what: str, error: HybridError, seconds: float = 0.0) -> None:
         self.add(what, FAIL, error.message, seconds, error.hint)
 
 
 async def timed(action: Callable[[], Awaitable[T]]) -> tuple[T | None, HybridError | None, float]:
-    """Do something; -> what it gave, or the error that it ended with, and how many seconds it took."""
+    """Do something; -> its result, or its error, and how many seconds it took."""
     began = time.monotonic()
     try:
         return await action(), None, time.monotonic() - began

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Do the links between deployments work? A few bytes go there and back."""
+"""Tests links between deployments: a few bytes are sent there and back."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from airflow_hybrid.sites.files.transfer import trial
 from airflow_hybrid.sites.hosts.base import Host
 
 MOST_LOCATIONS = 4
-"""of each end of a link, that are tried"""
+"""locations of each end of a link that are tested"""
 
 
 async def try_link(deployments: Mapping[str, Deployment], link: Link, timeout_s: float) -> list[Finding]:
-    """Each location of the source tries to reach each of the target, and a few bytes go there and back."""
+    """Each location of the source tries to reach each of the target, and a few bytes are sent there and back."""
     where = f"{link.source} -> {link.target}"
     try:
         sources = await open_connector(deployments, link.source).hosts()
@@ -30,7 +30,7 @@ async def try_link(deployments: Mapping[str, Deployment], link: Link, timeout_s:
     except HybridError as error:
         findings = Findings(where)
         findings.fail("link", error)
-        return findings.found
+        return findings.entries
     pairs = [(s, t) for s in sources[:MOST_LOCATIONS] for t in targets[:MOST_LOCATIONS]]
     groups = await asyncio.gather(*(_try(link, where, s, t, timeout_s) for s, t in pairs))
     return [finding for group in groups for finding in group]
@@ -47,9 +47,9 @@ async def _try(
     ends = replace(link, source=source.deployment, target=target.deployment)
     way = next((way for way, pushed in ways([ends], source, target) if pushed), None)
     if way is None:
-        text = f"it is not known by which address {link.source} reaches {link.target}"
+        text = f"the address by which {link.source} reaches {link.target} is unknown"
         findings.add("link", FAIL, text, 0.0, "give the link an `address`: [user@]host[:port], as seen from there")
-        return findings.found
+        return findings.entries
 
     async def attempt() -> str:
         folder = f"/tmp/.airflow-hybrid-check-{secrets.token_hex(8)}"
@@ -71,4 +71,4 @@ async def _try(
         findings.add("link", FAIL, problem, seconds, hint)
     else:
         findings.add("link", OK, f"`ssh {way.argv[-1]}`: sent, read back and compared", seconds)
-    return findings.found
+    return findings.entries

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Does a scheduler answer, and would its queue take a job? Nothing is submitted."""
+"""Tests whether a scheduler answers, and whether its queue would accept a job. Nothing is submitted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.environment import login_shell_command, path_hint
 
 _NOWHERE_ID = "0"
-"""a job that no queue has: asking for it shows whether the queue answers"""
+"""an id that no job has; a question about it shows whether the queue answers"""
 
 
 async def try_queue(findings: Findings, scheduler: Scheduler, host: Host, timeout_s: float) -> None:
@@ -35,36 +35,36 @@ async def try_queue(findings: Findings, scheduler: Scheduler, host: Host, timeou
     if error is not None or answer is None:
         findings.fail("scheduler", error or ConfigError("no answer"), seconds)
         return
-    lacks, said = _sections(answer.out)
+    lacks, version = _sections(answer.out)
     if lacks:
         hint = await login_shell_hint(host, lacks[0], timeout_s) or (
             "is this the right host? `config.path` or `config.profile` of the deployment say where programs are that "
             f"only login shells find (try: ssh <host> command -v {shlex.quote(lacks[0])})"
         )
-        findings.add("scheduler", FAIL, f"{scheduler.name}: not there: {', '.join(lacks)}", seconds, hint)
+        findings.add("scheduler", FAIL, f"{scheduler.name}: not installed: {', '.join(lacks)}", seconds, hint)
         return
     problem = _queue_problem(scheduler, answer.out)
     if problem:
         findings.add("scheduler", FAIL, f"{scheduler.name} does not answer: {problem}", seconds,
-                     "is its controller up? ask the site; what is submitted already is waited for")  # fmt: skip
+                     "is its controller running? ask the site; submitted jobs are still waited for")  # fmt: skip
         return
-    own = "its own processes" if isinstance(scheduler, ProcessScheduler) else scheduler.name
-    findings.add("scheduler", OK, said or own, seconds)
+    kind = "its own processes" if isinstance(scheduler, ProcessScheduler) else scheduler.name
+    findings.add("scheduler", OK, version or kind, seconds)
 
 
 async def login_shell_hint(host: Host, program: str, timeout_s: float) -> str:
-    """What to write into the hybrid file where a login shell finds a program; ``""``: it does not, or does not say."""
+    """A hint for the hybrid file if a login shell finds a program; ``""``: it does not, or does not answer."""
     command = login_shell_command(program)
     answer, _, _ = await timed(lambda: host.run(command, timeout_s=timeout_s, label="look in a login shell"))
     return path_hint(answer.out) if answer is not None else ""
 
 
 async def try_services(findings: Findings, connector: Connector, host: Host, timeout_s: float) -> None:
-    """Would the queue take a small job of each service? Nothing is submitted; a queue that cannot say is not asked."""
+    """Would the queue accept a small job of each service? Nothing is submitted; a queue that cannot say is skipped."""
     scheduler = connector.scheduler()
     services = connector.deployment.config.get("services") or {}
 
-    async def one(name: str) -> None:
+    async def try_service(name: str) -> None:
         text = scheduler.wait_command(submission_for(connector.options(name), "/tmp"))
         if not text:
             return
@@ -72,26 +72,26 @@ async def try_services(findings: Findings, connector: Connector, host: Host, tim
         if error is not None or answer is None:
             findings.fail("service", error or ConfigError("no answer"), seconds)
             return
-        wait_s, said = scheduler.parse_wait(answer.out)
+        wait_s, refusal = scheduler.parse_wait(answer.out)
         if wait_s is None:
-            hint = "change the service's options or template in the hybrid file; or ask the site"
-            findings.add("service", FAIL, f"{name}: {said or 'the queue does not take it'}", seconds, hint)
+            hint = "change the service's options or template in the hybrid file, or ask the site"
+            findings.add("service", FAIL, f"{name}: {refusal or 'the queue does not accept it'}", seconds, hint)
         else:
             findings.add("service", OK, f"{name}: a small job would start in about {wait_s:.0f} s", seconds)
 
     try:
-        await asyncio.gather(*(one(name) for name in services))
+        await asyncio.gather(*(try_service(name) for name in services))
     except ConfigError as error:
         findings.fail("service", error)
 
 
 async def schedulers(connector: Connector, host: Host, timeout_s: float = TIMEOUT_S) -> list[Finding]:
-    """Which schedulers answer at a host, whatever its deployment says of it: one finding, never a failure."""
+    """Which schedulers answer at a host, whatever its deployment says: one finding, never a failure."""
     kinds = [kind() for kind in map(scheduler_class, SCHEDULERS) if kind is not None]
     groups = [Findings(connector.deployment.name, host.location) for _ in kinds]
     await asyncio.gather(*(try_queue(g, kind, host, timeout_s) for g, kind in zip(groups, kinds, strict=True)))
-    found = [finding.detail for group in groups for finding in group.found if finding.result == OK]
-    text = ", ".join(found) or "none found; jobs run as processes of the host"
+    names = [finding.detail for group in groups for finding in group.entries if finding.result == OK]
+    text = ", ".join(names) or "none found; jobs run as processes of the host"
     return [Finding(connector.deployment.name, host.location, "scheduler", OK, text)]
 
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a location has of what is needed there: one shell script, and its answer as values. No I/O."""
+"""What a location has of what jobs need: one shell script, and its answer as values. No I/O."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ REQUIRED = (
     "sh", "tar", "find", "flock", "sha1sum", "xargs", "stat", "realpath", "mktemp", "mv", "cp", "ln", "head", "tail",
     "cut", "tr", "sed", "awk", "sort", "wc", "df", "env", "dirname", "timeout",
 )  # fmt: skip
-"""POSIX, coreutils, findutils, tar and util-linux, as far as scripts of ours call them"""
-OPTIONAL = {"zstd": "many small files travel uncompressed", "ssh": "no link can start here"}
-"""name -> what is lost without it"""
+"""programs of POSIX, coreutils, findutils, tar and util-linux that our scripts call"""
+OPTIONAL = {"zstd": "many small files are sent uncompressed", "ssh": "no link can start here"}
+"""name -> what does not work without it"""
 RUNTIMES = ("docker", "podman", "apptainer", "singularity", "ch-run")
 LOW_SPACE_KIB = 1 << 20
 LOW_INODES = 10_000
 
 
 def script(workdir: str) -> str:
-    """Shell text that looks at a location: its programs, and whether jobs and data can be kept in ``workdir``.
+    """Shell text that examines a location: its programs, and whether jobs and data can be kept in ``workdir``.
 
-    Nothing is changed but that a small file is written and removed again, as ``site_probe.sh`` says.
+    It changes nothing, except that it writes and removes a small file (see ``site_probe.sh``).
     """
     gnu = [
         f"! command -v {name.split()[0]} >/dev/null 2>&1 || {test} >/dev/null 2>&1 || say lack '{name}'"
@@ -42,12 +42,12 @@ def script(workdir: str) -> str:
 
 @dataclass(frozen=True)
 class SiteProbe:
-    """What :func:`script` found.
+    """The answer of :func:`script`.
 
-    :ivar base: the work directory, or the nearest folder above it that is there.
-    :ivar write: ``ok``, or why nothing can be written there; ``lock`` likewise. ``""``: not tried.
-    :ivar free_kib: free space for the user; None: not known, as for ``free_inodes``.
-    :ivar complete: the script got to its end.
+    :ivar base: the work directory, or the nearest existing folder above it.
+    :ivar write: ``ok``, or why nothing can be written there; ``lock`` likewise. ``""``: not tested.
+    :ivar free_kib: free space for the user; None: unknown, as for ``free_inodes``.
+    :ivar complete: the script ran to its end.
     """
 
     os: str = ""
@@ -65,12 +65,12 @@ class SiteProbe:
 
     @property
     def missing(self) -> list[str]:
-        """Programs, and what they must be able to do, without which nothing works."""
+        """Required programs, and features of programs, that are missing."""
         return [name for name in self.lacks if name not in OPTIONAL]
 
 
 def parse(text: str) -> SiteProbe:
-    """Read the answer of :func:`script`; what it does not say stays unknown."""
+    """Read the answer of :func:`script`; what it does not say is unknown."""
     many: dict[str, list[str]] = {}
     for line in text.splitlines():
         key, tab, value = line.partition("\t")

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Carries files from one location to another: looks at them, cuts them into streams, sends, judges, tries again."""
+"""Transfers files between two locations: examines them, divides them into streams, sends, checks, and retries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_hybrid.model import LineageEntry
 from airflow_hybrid.printable import printable
 from airflow_hybrid.sites.files import scripts
 from airflow_hybrid.sites.files.links import DirectTransfer, KnownWays
-from airflow_hybrid.sites.files.requests import Copied, Key, Move, StageRequest, checksum_of, gone, key_of, token
+from airflow_hybrid.sites.files.requests import Copied, Key, Move, StageRequest, checksum_of, gone, key_of, transfer_id
 from airflow_hybrid.sites.files.store import incoming_root
 from airflow_hybrid.sites.files.transfer import Ended, is_local, relay
 from airflow_hybrid.sites.hosts.backoff import Backoff
@@ -27,47 +27,49 @@ log = logging.getLogger(__name__)
 
 ATTEMPTS = 3
 PAUSE_S = 1.0
-"""before the second attempt about twice this, then double"""
+"""the pause before the second attempt is about twice this, then it doubles"""
 BULK_BYTES = 4 << 20
-"""from here on OpenSSH carries the bytes: its login costs about what asyncssh takes for these"""
+"""larger streams go through OpenSSH: its login takes about as long as asyncssh takes for this much"""
 SMALL_FILE_BYTES = 256 << 10
-"""streams of files that are smaller on average are compressed, and are not cut to fit a command line"""
+"""streams of files that are smaller on average are compressed, and not divided to fit a command line"""
 LOOK_TIMEOUT_S = 3600.0
 _RATES: dict[tuple[str, str], float] = {}
 """bytes per second by (source deployment, destination deployment), measured in this process"""
 
 
 class Carrier:
-    """From ``source`` to ``host``.
+    """Transfers files from ``source`` to ``host``.
 
-    :param links: which deployments reach each other; ``ways``: what this process knows of them.
+    :param links: which deployments reach each other; ``ways``: what this process knows about those links.
     """
 
     def __init__(self, source: Host, host: Host, links: Sequence[Link], ways: KnownWays) -> None:
         self.source, self.host, self.links, self.ways = source, host, links, ways
 
     async def look(self, requests: Sequence[StageRequest]) -> list[Move]:
-        """Look at the sources: are they there, and (where not known yet) how big, and what digest."""
+        """Examine the sources: whether they exist and, if not known yet, their sizes and digests."""
         paths = [(request.ref.path, request.digest is None) for request in requests if request.ref is not None]
         with answers_up_to(answer_bytes(len(paths), PATH_BYTES)):
             result = await self.source.run(scripts.look(paths), timeout_s=LOOK_TIMEOUT_S, label="look at inputs")
         try:
             sights = scripts.parse_look(result.stdout, len(paths))
         except ValueError as error:
-            raise CommandError(f"the look at inputs was not answered ({error})", result.end) from None
+            raise CommandError(f"the inputs could not be examined ({error})", result.end) from None
         moves = []
         for request, sight in zip(requests, sights, strict=True):
             if sight.kind == "-":
                 raise gone(request, self.source)
             if sight.kind != request.kind:
-                said = result.err.strip()[-300:]
-                what = {
-                    "l": "is not sent: a link is in its place, or in that of a folder above it",
-                    "x": f"cannot be read: {said}" if said else "cannot be read",
+                complaint = result.err.strip()[-300:]
+                problems = {
+                    "l": "is not sent: a symbolic link has replaced it or a folder above it",
+                    "x": f"cannot be read: {complaint}" if complaint else "cannot be read",
                     "f": "is a file, not a directory",
                     "d": "is a directory, not a file",
                 }
-                raise TransferError(f"{request.source} {what[sight.kind]}", where=self.source.title, retryable=False)
+                raise TransferError(
+                    f"{request.source} {problems[sight.kind]}", where=self.source.title, retryable=False
+                )
             digest = request.digest or sight.digest
             if not digest:
                 raise TransferError(f"{request.source} cannot be read: {result.err.strip()}", where=self.source.title)
@@ -76,7 +78,7 @@ class Carrier:
         return moves
 
     async def carry(self, moves: Sequence[Move]) -> dict[Key, LineageEntry]:
-        """One stream, tried again (for what has not arrived yet) when it breaks or arrives changed."""
+        """Send one stream; files that have not arrived, or arrived changed, are sent again."""
         done: dict[Key, LineageEntry] = {}
         left = list(moves)
         problem: HybridError | None = None
@@ -85,7 +87,7 @@ class Carrier:
             if attempt:
                 await backoff.pause()
                 log.warning(
-                    "%s -> %s: %d of %d files again: %s",
+                    "%s -> %s: %d of %d files are sent again: %s",
                     self.source.title,
                     self.host.title,
                     len(left),
@@ -113,8 +115,8 @@ class Carrier:
         raise problem
 
     async def _send(self, moves: Sequence[Move], *, last: bool) -> tuple[str, Ended]:
-        """Send once: direct where there is a way, else through this machine."""
-        mark, root = token(), incoming_root(moves[0].request.path)
+        """Send once: directly if there is a way, otherwise through this machine."""
+        mark, root = transfer_id(), incoming_root(moves[0].request.path)
         size = sum(move.size for move in moves)
         compress = size < SMALL_FILE_BYTES * len(moves) and size > 64 << 10 and await _have_zstd(self.source, self.host)
         send = scripts.send(list(dict.fromkeys(move.sent for move in moves)), compress=compress)
@@ -129,9 +131,9 @@ class Carrier:
         return ("copy" if is_local(self.source) and is_local(self.host) else "relay"), ended
 
     async def _judge(self, moves: Sequence[Move], ended: Ended) -> tuple[list[Move], list[Move], HybridError | None]:
-        """What has arrived, what has not, and why not.
+        """Which files have arrived, which have not, and why not.
 
-        :raises TransferError: what trying again will not mend: full disk, source gone or changed for good.
+        :raises TransferError: a new attempt would not help: the disk is full, or a source is gone or was changed.
         """
         states = scripts.parse_receive(ended.answer).states
         arrived = [move for index, move in enumerate(moves) if states.get(index) == "ok"]
@@ -144,7 +146,7 @@ class Carrier:
             raise TransferError(
                 f"the disk is full at {self.host.title}: {sum(move.size for move in left)} bytes did not fit in"
                 f" {incoming_root(left[0].request.path)}",
-                hint="free some space there, or give the deployment another workdir",
+                hint="free some space there, or give the deployment another `workdir`",
             )
         await self._look_again(moves, states)
         first = left[0]
@@ -156,53 +158,53 @@ class Carrier:
         return arrived, left, TransferError(text, where=f"{self.source.title} -> {self.host.title}")
 
     async def _look_again(self, moves: Sequence[Move], states: Mapping[int, str]) -> None:
-        """Look at the sources of what did not arrive as expected: gone or changed, they need not be sent again.
+        """Examine the sources of files that did not arrive as expected.
 
-        :raises TransferError: one is.
+        :raises TransferError: one is gone or was changed, so there is no point in sending it again.
         """
         suspects = [move for index, move in enumerate(moves) if states.get(index, "").startswith("bad")]
-        now = (
+        sights = (
             await self.look([replace(move.request, checksum=None, size=None) for move in suspects]) if suspects else []
         )
-        for move, seen in zip(suspects, now, strict=True):
-            if seen.digest != move.digest:
+        for move, sight in zip(suspects, sights, strict=True):
+            if sight.digest != move.digest:
                 raise TransferError(
-                    f"{move.request.source} was changed after it was produced: its SHA-1 is {seen.digest},"
+                    f"{move.request.source} was changed after it was produced: its SHA-1 is {sight.digest},"
                     f" not {move.digest}",
                     where=self.source.title,
-                    hint="clear the task that made it, and it is made again",
+                    hint="clear the task that made it; it is then made again",
                     retryable=False,
                 )
 
 
 def bytes_per_s(source: str, destination: str) -> float | None:
-    """Speed between two deployments as measured by this process; None: not yet."""
+    """Speed between two deployments, as measured by this process; None: not measured yet."""
     return _RATES.get((source, destination))
 
 
 def streams(moves: Sequence[Move]) -> list[list[Move]]:
-    """Cut a group into tar streams: one, except that bulk goes in pieces whose scripts fit a command line.
+    """Divide files into tar streams: one, but bulk data into several whose scripts fit a command line.
 
-    What is sent under the same name, or lies inside a directory that is sent as well, goes into another stream: an
-    item leaves the unpacked stream when it gets its final name. What jobs made goes apart, since links in it are not
-    followed.
+    Files that are sent under the same name, or that are inside a directory that is sent as well, go into another
+    stream, because an item is moved out of the unpacked stream when it gets its final name. Jobs' outputs have streams
+    of their own, because symbolic links in them are not followed.
     """
-    found: list[list[Move]] = []
+    groups: list[list[Move]] = []
     made_by_jobs = [move for move in moves if scripts.is_sealed(move.sent)]
     others = [move for move in moves if not scripts.is_sealed(move.sent)]
     for layer in [*_layers(made_by_jobs), *_layers(others)]:
         size = sum(move.size for move in layer)
         if size < BULK_BYTES or size < SMALL_FILE_BYTES * len(layer):
-            found.append(layer)
+            groups.append(layer)
             continue
         room = 0
         for move in layer:
             if room < move.text_bytes:
-                found.append([])
+                groups.append([])
                 room = ARGUMENT_LIMIT_BYTES // 2
-            found[-1].append(move)
+            groups[-1].append(move)
             room -= move.text_bytes
-    return found
+    return groups
 
 
 def _layers(moves: Sequence[Move]) -> list[list[Move]]:
@@ -222,7 +224,7 @@ def _layers(moves: Sequence[Move]) -> list[list[Move]]:
 
 
 def _measure(source: Host, host: Host, size: int, seconds: float) -> None:
-    """Short transfers tell about latency, not about speed."""
+    """Note the speed of a transfer. Short ones do not count: they measure latency."""
     if size >= 1 << 20 and seconds > 0:
         pair = (source.deployment, host.deployment)
         rate = size / seconds

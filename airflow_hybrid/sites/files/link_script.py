@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Shell text that links files to where they are needed at the location that has them. Pure; POSIX sh."""
+"""Shell text that links files to where they are needed, at the location that has them. Pure; POSIX sh."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from airflow_hybrid.sites.files.store import is_stored
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 
 
-def link_files(pairs: Sequence[tuple[str, str]], token: str) -> str:
-    """Link targets to sources of the same location: hard where that can be, else symbolic.
+def link_files(pairs: Sequence[tuple[str, str]], transfer: str) -> str:
+    """Link targets to sources of the same location, by hard links if possible, otherwise by symbolic links.
 
-    An answer for each, and what is done about links in what a job made: ``link.sh``.
+    ``link.sh`` describes the answer for each, and how symbolic links in a job's output are treated.
     """
-    script = shell_text.filled(__package__, "link.sh", {"NAME": f"{INCOMING}{token}"})
+    script = shell_text.filled(__package__, "link.sh", {"NAME": f"{INCOMING}{transfer}"})
     calls = (
         shlex.join(["k", source, target, "s" if is_stored(target) else "", job_directory_of(source) or ""]) + "\n"
         for source, target in pairs

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Direct transfers between two deployments that reach each other by ssh of their own."""
+"""Direct transfers between two deployments that reach each other by their own ssh."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from airflow_hybrid.sites.hosts.ssh.host import SshHost
 log = logging.getLogger(__name__)
 
 BROKEN_FOR_S = 300.0
-"""how long a way that did not work is left alone"""
+"""how long a way that failed is not tried again"""
 
 
 @dataclass(frozen=True)
 class DirectTransfer:
-    """What is to go from one location straight to another.
+    """A transfer from one location directly to another.
 
-    :ivar send: shell text at the source; ``receive``: at the destination.
-    :ivar folder: at the destination, for a note by which a way is tried.
+    :ivar send: shell text for the source; ``receive``: for the destination.
+    :ivar folder: folder at the destination for a note, with which a way is tested.
     """
 
     source: Host
@@ -38,7 +38,7 @@ class DirectTransfer:
 
 
 class KnownWays:
-    """Which ways have been tried in this process, and whether they worked."""
+    """The ways that this process has tried, and whether they worked."""
 
     def __init__(self) -> None:
         self._good: set[tuple[str, str, Way]] = set()
@@ -47,8 +47,8 @@ class KnownWays:
     async def carry(self, links: Sequence[Link], transfer: DirectTransfer) -> Ended | None:
         """Send directly, by the first way that works; None if there is none.
 
-        A way to the destination is believed only when it has been seen to lead to the destination's own files; a way
-        to the source needs no such proof, for what comes from elsewhere has another digest.
+        A way to the destination is used only after a test has shown that it leads to the destination's own files. A way
+        to the source needs no test, because files from elsewhere would have other digests.
         """
         for way, pushed in ways(links, transfer.source, transfer.destination):
             key = (transfer.source.title, transfer.destination.title, way)
@@ -72,11 +72,11 @@ class KnownWays:
         return None
 
     async def _trust(self, key: tuple[str, str, Way], transfer: DirectTransfer) -> None:
-        """:raises SiteError: the way does not lead to the destination's own files, as far as can be seen."""
+        """:raises SiteError: the test does not show that the way leads to the destination's own files."""
         if key in self._good:
             return
-        token = secrets.token_hex(8)
-        problem = await trial(transfer.source, key[2], transfer.destination, transfer.folder, token)
+        note = secrets.token_hex(8)
+        problem = await trial(transfer.source, key[2], transfer.destination, transfer.folder, note)
         if problem:
             raise SiteError(problem)
         self._good.add(key)
@@ -84,7 +84,7 @@ class KnownWays:
     def _broken(self, key: tuple[str, str, Way], why: str) -> None:
         self._good.discard(key)
         self._broken_until[key] = time.monotonic() + BROKEN_FOR_S
-        log.warning("the link %s -> %s by `%s` does not work, data goes through this machine: %s",
+        log.warning("the link %s -> %s (`%s`) does not work; data goes through this machine: %s",
                     key[0], key[1], " ".join(key[2].argv[-2:]), why.strip()[-300:])  # fmt: skip
 
 
@@ -104,5 +104,5 @@ def ways(links: Sequence[Link], source: Host, destination: Host) -> Iterator[tup
 
 
 def _address(host: Host) -> str | None:
-    """A location's own address, as the others may know it."""
+    """A location's own address, if other locations may know it."""
     return host.settings.name if isinstance(host, SshHost) and host.settings.host else None

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Brings files to where they are needed, by the shortest route there is.
+"""Brings files to where they are needed, by the shortest route.
 
 Routes, best first: already there; link inside the location; copy inside the deployment; direct between two
 deployments that have a link; relay through this machine; HTTP(S), fetched by the destination itself. A copy is made
-under a temporary name, its digest is compared at the destination, and only then it gets its name, by an atomic rename.
+under a temporary name, its digest is compared at the destination, and only then is it renamed, atomically.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from airflow_hybrid.sites.files.requests import (
     gather_all,
     gone,
     key_of,
-    token,
+    transfer_id,
     unlike,
 )  # fmt: skip
 from airflow_hybrid.sites.files.store import is_content_addressed, store_path
@@ -48,14 +48,14 @@ AT_A_TIME = 3
 
 
 _STAGING: PerLoop[Key, asyncio.Future[None]] = PerLoop()
-"""copies that a mover is making; done when they are made, or not"""
+"""copies that a mover is making; a future is done when its copy was made or has failed"""
 _TURNS: PerLoop[tuple[str, str], asyncio.Semaphore] = PerLoop()
-"""by deployment and location"""
+"""key: deployment and location"""
 _WAYS: PerLoop[str, KnownWays] = PerLoop()
 
 
 class FileLocations(Protocol):
-    """Which files are where: :class:`airflow_hybrid.sites.connectors.locations.Locations`, or a test's own."""
+    """Where files are: :class:`airflow_hybrid.sites.connectors.locations.Locations`, or a test's own."""
 
     def same_storage(self, ref: FileRef, host: Host) -> bool:
         """Whether ``host`` sees the file under the same path."""
@@ -70,7 +70,7 @@ class FileLocations(Protocol):
 class DataMover:
     """Moves files between the deployments of one workflow.
 
-    :param locations: tells which files are where.
+    :param locations: says where files are.
     """
 
     def __init__(self, locations: FileLocations) -> None:
@@ -78,35 +78,36 @@ class DataMover:
 
     @staticmethod
     def bytes_per_s(source: str, destination: str) -> float | None:
-        """Speed between two deployments as measured by this process; None: not yet."""
+        """Speed between two deployments, as measured by this process; None: not measured yet."""
         return bytes_per_s(source, destination)
 
     # --- staging -----------------------------------------------------------------------------------------------------
 
     async def stage(self, requests: Sequence[StageRequest]) -> list[LineageEntry]:
-        """Make every request's file be at its path.
+        """Bring every request's file to its path.
 
-        Requests for one path wait for the first of this process; two processes that bring the same file do no harm.
+        Within this process, requests for one path wait for the first one; two processes that bring the same file do no
+        harm.
 
-        :returns: one entry per request, in their order.
-        :raises TransferError: a file is gone, arrives changed again and again, or the disk is full.
-        :raises SiteError: a location cannot be used.
+        :returns: one entry per request, in the same order.
+        :raises TransferError: a file is gone, repeatedly arrives changed, or the disk is full.
+        :raises SiteError: a location is unavailable.
         """
         entries: dict[Key, LineageEntry] = {}
         waiting = {key_of(request): request for request in requests}
         while waiting:
             entries.update(await self._stage_or_wait(waiting))
             waiting = {key: request for key, request in waiting.items() if key not in entries}
-        seen: set[Key] = set()
+        staged: set[Key] = set()
         result = []
         for request in requests:
-            made = entries[key_of(request)]
-            result.append(replace(made, reused=True, seconds=0.0) if key_of(request) in seen else made)
-            seen.add(key_of(request))
+            entry = entries[key_of(request)]
+            result.append(replace(entry, reused=True, seconds=0.0) if key_of(request) in staged else entry)
+            staged.add(key_of(request))
         return result
 
     async def _stage_or_wait(self, requests: Mapping[Key, StageRequest]) -> dict[Key, LineageEntry]:
-        """Stage what nobody else is staging; wait for the rest, which is then looked at again."""
+        """Stage what nobody else is staging, and wait for the others, which are then checked again."""
         staging = _STAGING.here()
         mine = {key: request for key, request in requests.items() if key not in staging}
         others = [staging[key] for key in requests if key not in mine]
@@ -131,21 +132,21 @@ class DataMover:
         """All requests of one location: one probe, then each group by its best route."""
         urls = [request for request in requests if request.ref is None]
         files = [request for request in requests if request.ref is not None]
-        there = await self._probe(host, files) if files else {}
+        digests = await self._probe(host, files) if files else {}
         done: dict[Key, LineageEntry] = {}
         groups: dict[tuple[str, str], list[StageRequest]] = {}
         inside: list[StageRequest] = []
         for request in files:
             ref = request.ref
             assert ref is not None
-            digest = there.get(key_of(request))
+            digest = digests.get(key_of(request))
             if digest is not None and (digest == "" or digest == request.digest):
                 done[key_of(request)] = Copied(IN_PLACE, request.size or 0, checksum=request.digest).entry(request)
             elif self.locations.same_storage(ref, host):
                 inside.append(request)
             else:
                 groups.setdefault((ref.deployment, ref.location), []).append(request)
-        work = [self._group(host, group, there) for group in groups.values()]
+        work = [self._group(host, group, digests) for group in groups.values()]
         work += [self._fetch(host, request) for request in urls]
         if inside:
             work.append(self._link(host, inside))
@@ -154,7 +155,7 @@ class DataMover:
         return done
 
     async def _probe(self, host: Host, requests: Sequence[StageRequest]) -> dict[Key, str]:
-        """What is there already: key -> ``""`` (the right one, by its name) or the digest of what is there."""
+        """What is already there: key -> ``""`` (the right file, by its name) or the digest of what is there."""
         items = []
         named_ones: list[StageRequest] = []
         others: list[StageRequest] = []
@@ -168,20 +169,20 @@ class DataMover:
             else:
                 others.append(request)
                 items.append((request.path, request.kind, not named))
-        there = await self._right_copies(host, named_ones)
+        present = await self._right_copies(host, named_ones)
         if not others:
-            return there
+            return present
         with answers_up_to(answer_bytes(len(items), PATH_BYTES)):
             result = await host.run(scripts.exists(items), timeout_s=LOOK_TIMEOUT_S, label="probe of copies")
         try:
-            found = scripts.parse_exists(result.out, len(items))
+            digests = scripts.parse_exists(result.out, len(items))
         except ValueError as error:
-            raise CommandError(f"the probe of copies was not answered ({error})", result.end) from None
-        seen = {key_of(request): state for request, state in zip(others, found, strict=True) if state is not None}
-        return {**there, **seen}
+            raise CommandError(f"the probe of copies failed ({error})", result.end) from None
+        probed = {key_of(request): state for request, state in zip(others, digests, strict=True) if state is not None}
+        return {**present, **probed}
 
     async def _right_copies(self, host: Host, requests: Sequence[StageRequest]) -> dict[Key, str]:
-        """Copies that are there and are what their names say. Others count as absent: they are made again."""
+        """Existing copies whose content matches their names. Others count as absent, and are made again."""
         recorded = [Recorded(request.path, "f", request.size, request.checksum) for request in requests]
         wrong = await differences(host, recorded) if recorded else {}
         for path, problem in wrong.items():
@@ -190,11 +191,11 @@ class DataMover:
         return {key_of(request): "" for request in requests if request.path not in wrong}
 
     async def check_in_place(self, requests: Sequence[StageRequest], since: float | None = None) -> None:
-        """Look whether files that are used where they are still are what was recorded of them.
+        """Check that files that are used in place still match their records.
 
-        :param requests: of one location; their sources are at its storage.
+        :param requests: of one location; their sources are in its storage.
         :param since: see :func:`airflow_hybrid.sites.files.unchanged.differences`.
-        :raises TransferError: one is gone, or was changed.
+        :raises TransferError: one is gone or was changed.
         :raises SiteError: the location cannot be asked.
         """
         if not requests:
@@ -217,7 +218,7 @@ class DataMover:
         await self.check_in_place([replace(request, host=host) for request in requests])
         pairs = [(request.ref.path, request.path) for request in requests if request.ref is not None]
         with answers_up_to(answer_bytes(len(pairs), PATH_BYTES)):
-            result = await host.run(link_files(pairs, token()), label="link of inputs")
+            result = await host.run(link_files(pairs, transfer_id()), label="link of inputs")
         states = result.out.split()
         done: dict[Key, LineageEntry] = {}
         for request, state in zip(requests, [*states, *["bad"] * len(requests)], strict=False):
@@ -236,23 +237,23 @@ class DataMover:
     # --- between locations -------------------------------------------------------------------------------------------
 
     async def _group(
-        self, host: Host, requests: Sequence[StageRequest], there: Mapping[Key, str]
+        self, host: Host, requests: Sequence[StageRequest], digests: Mapping[Key, str]
     ) -> dict[Key, LineageEntry]:
-        """Everything that goes from one location to another."""
+        """Bring all files of one source location to the host."""
         ref = requests[0].ref
         assert ref is not None
         source = await self.locations.host_of(ref)
         carrier = Carrier(source, host, self.locations.links(), _WAYS.get("", KnownWays))
         moves = await carrier.look(requests)
         done: dict[Key, LineageEntry] = {}
-        wanted = []
+        missing = []
         for move in moves:
-            if there.get(key_of(move.request)) == move.digest:
+            if digests.get(key_of(move.request)) == move.digest:
                 done[key_of(move.request)] = Copied(IN_PLACE, move.size, checksum=checksum_of(move)).entry(move.request)
             else:
-                wanted.append(move)
+                missing.append(move)
         async with _slots(source, host):
-            for stream in streams(wanted):
+            for stream in streams(missing):
                 done.update(await carrier.carry(stream))
         return done
 
@@ -263,14 +264,14 @@ class DataMover:
         if request.kind == "d":
             raise TransferError(f"{request.source}: a directory cannot be fetched from the web", retryable=False)
         async with _slots(host):
-            route, size, digest = await web.fetch(host, request.source, request.path, request.digest, token())
+            route, size, digest = await web.fetch(host, request.source, request.path, request.digest, transfer_id())
         seconds = time.monotonic() - started
         return {key_of(request): Copied(route, size, seconds, digest).entry(request)}
 
 
 @contextlib.asynccontextmanager
 async def _slots(*hosts: Host) -> AsyncIterator[None]:
-    """A turn at each location; always taken in the same order, so that two opposite streams cannot block each other."""
+    """A turn at each location. Turns are always taken in the same order, so that opposite streams cannot deadlock."""
     async with contextlib.AsyncExitStack() as stack:
         for key in sorted({(host.deployment, host.location) for host in hosts}):
             await stack.enter_async_context(_TURNS.get(key, _new_turns))

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Reading what jobs of this machine left, without following a link that leads out of it.
+"""Reads outputs of jobs on this machine without following symbolic links that lead out of them.
 
-A job's folder belongs to the job, and processes that it left behind may put a link in the place of a file at any time.
-So a path is opened one component after the other, each below the one that is open already (openat(2), O_NOFOLLOW).
+A job's folder belongs to the job, and processes that it left running may replace a file by a symbolic link at any time.
+So a path is opened one component after the other, each below the open one (openat(2), O_NOFOLLOW).
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from airflow_hybrid.sites.hosts.job_folders import work_directory_of
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-"""without waiting for the other end of a FIFO"""
+"""does not wait for the other end of a FIFO"""
 
 
 @contextmanager
 def opened(path: str, *, folder: bool = False) -> Iterator[int]:
     """A descriptor of a regular file, or of a folder, for reading; closed at the end.
 
-    Of what a job made nothing on the way from its work directory is followed: the path came through XCom, and who may
-    write elsewhere could plant a link there. Elsewhere (a file that a user named) links are followed.
+    In a job's output no symbolic link below its work directory is followed: the path came through XCom, and whoever may
+    write there could have added one. Elsewhere (a file that a user named) symbolic links are followed.
 
-    :raises TransferError: a link is in the way, or it is something else than a file (a folder).
-    :raises OSError: it is not there or may not be read.
+    :raises TransferError: there is a symbolic link, or it is not a file (or not a folder).
+    :raises OSError: it does not exist or may not be read.
     """
     number = _open(path, folder)
     try:
@@ -42,7 +42,7 @@ def opened_at(parent: int, name: str, shown: str) -> int:
     """A descriptor of the regular file ``name`` in an open folder, for walks (:func:`os.fwalk`); the caller closes it.
 
     :param shown: its path, for messages.
-    :raises TransferError: it is a link, or no regular file.
+    :raises TransferError: it is a symbolic link, or not a regular file.
     """
     try:
         number = os.open(name, _FILE | os.O_NOFOLLOW, dir_fd=parent)
@@ -54,7 +54,7 @@ def opened_at(parent: int, name: str, shown: str) -> int:
 def folder_at(parent: int, name: str, shown: str) -> int:
     """The same for a folder.
 
-    :raises TransferError: it is a link, or no folder.
+    :raises TransferError: it is a symbolic link, or not a folder.
     """
     try:
         return os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
@@ -73,12 +73,12 @@ def _open(path: str, folder: bool) -> int:
             inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
             os.close(current)
             current = inner
-        found = os.open(last, (_FOLDER if folder else _FILE) | os.O_NOFOLLOW, dir_fd=current)
+        number = os.open(last, (_FOLDER if folder else _FILE) | os.O_NOFOLLOW, dir_fd=current)
     except OSError as error:
         raise _refused(error, path) from None
     finally:
         os.close(current)
-    return _checked(found, path, folder)
+    return _checked(number, path, folder)
 
 
 def _checked(number: int, path: str, folder: bool) -> int:
@@ -90,14 +90,14 @@ def _checked(number: int, path: str, folder: bool) -> int:
 
 
 def _refused(error: OSError, path: str) -> Exception:
-    # of a link, open(2) says ELOOP, and ENOTDIR where a folder was asked for
+    # for a symbolic link open(2) fails with ELOOP, or with ENOTDIR if a folder was asked for
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
-        return _final(f"a symbolic link is in the place of {path}, or of a folder above it: it is not followed")
+        return _final(f"a symbolic link has replaced {path} or a folder above it: it is not followed")
     if error.errno == errno.ENXIO:
         return _final(f"{path} is not a regular file: it is not read")
     return OSError(error.errno, error.strerror, path)
 
 
 def _final(text: str) -> TransferError:
-    hint = "a job has changed its outputs after it ended; clear the task that made them"
+    hint = "a job changed its outputs after it had ended; clear the task that made them"
     return TransferError(text, hint=hint, retryable=False)

@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Files of object stores (``s3://``, ``gs://`` ...), by Airflow's object storage: read on this machine, where the
-stores' Connections are; a location has no credentials for them.
+"""Files of object stores (``s3://``, ``gs://`` ...), through Airflow's object storage. They are read on this machine,
+which has the stores' Connections; locations have no credentials for them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_hybrid.model.locations import FILES, WEB, scheme_of
 
 
 def is_url(location: str) -> bool:
-    """Whether a location is neither a file of this machine nor of a deployment: of the web, or of an object store."""
+    """Whether a location is on the web or in an object store, not a file of this machine or of a deployment."""
     scheme = scheme_of(location)
     return bool(scheme) and scheme not in FILES and location[len(scheme) :].startswith("://")
 
@@ -28,7 +28,7 @@ def is_object(location: str) -> bool:
 def open_object(url: str) -> tuple[IO[bytes], int | None]:
     """Open an object for reading; -> the stream, and its size in bytes. Blocking.
 
-    :param url: as of Airflow's ObjectStoragePath; ``s3://conn_id@bucket/key`` names a Connection.
+    :param url: in the form of Airflow's ObjectStoragePath; ``s3://conn_id@bucket/key`` names a Connection.
     :raises TransferError: no provider for the scheme is installed, or the store refuses.
     """
     from airflow.sdk import ObjectStoragePath
@@ -42,22 +42,22 @@ def open_object(url: str) -> tuple[IO[bytes], int | None]:
 
 
 def with_listings(value: JsonValue) -> JsonValue:
-    """Every Directory of an object store in ``value`` as the Files that are in it now: no location can fetch a folder.
+    """Replace every Directory of an object store in ``value`` by its current Files, because locations cannot fetch one.
 
     Blocking.
 
-    :raises TransferError: it cannot be listed, or there is nothing.
+    :raises TransferError: it cannot be listed, or it is empty.
     """
     if isinstance(value, list):
-        return [with_listings(item) for item in value]
+        return [with_listings(member) for member in value]
     if not isinstance(value, dict):
         return value
     location = str(value.get("location") or value.get("path") or "")
     if value.get("class") == "Directory" and "listing" not in value and is_object(location):
-        kept = {key: item for key, item in value.items() if key not in ("location", "path")}
+        fields = {key: member for key, member in value.items() if key not in ("location", "path")}
         location = (location if "location" in value else quote(location, safe="/:@")).rstrip("/")
-        return {"basename": unquote(location.rpartition("/")[2]), **kept, "listing": _listing(location)}
-    return {key: with_listings(item) for key, item in value.items()}
+        return {"basename": unquote(location.rpartition("/")[2]), **fields, "listing": _listing(location)}
+    return {key: with_listings(member) for key, member in value.items()}
 
 
 def _listing(url: str) -> list[JsonValue]:
@@ -65,20 +65,20 @@ def _listing(url: str) -> list[JsonValue]:
 
     def entries(path: Any, location: str) -> Iterator[JsonValue]:
         for entry in sorted(path.iterdir(), key=lambda entry: str(entry.name)):
-            inner = f"{location}/{quote(entry.name)}"
+            member_location = f"{location}/{quote(entry.name)}"
             about = {"basename": entry.name}
             if entry.is_dir():
-                yield {"class": "Directory", **about, "listing": list(entries(entry, inner))}
+                yield {"class": "Directory", **about, "listing": list(entries(entry, member_location))}
             elif entry.name:
-                yield {"class": "File", **about, "location": inner}
+                yield {"class": "File", **about, "location": member_location}
 
     try:
-        found = list(entries(ObjectStoragePath(_plain(url)), url))
+        listing = list(entries(ObjectStoragePath(_plain(url)), url))
     except (OSError, ValueError, ImportError) as error:
         raise _unreadable(url, error) from None
-    if not found:
+    if not listing:
         raise TransferError(f"there is nothing below {url}", hint="is the prefix right?")
-    return found
+    return listing
 
 
 def _unreadable(url: str, error: Exception) -> TransferError:
@@ -95,5 +95,5 @@ def _unreadable(url: str, error: Exception) -> TransferError:
 
 def _plain(url: str) -> str:
     """Keys of objects are not percent-encoded; locations are."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{unquote(rest)}"
+    scheme, _, key = url.partition("://")
+    return f"{scheme}://{unquote(key)}"

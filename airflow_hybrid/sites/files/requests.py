@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Values of staging: what is wanted where, what is known of its source, and what is said about it afterwards."""
+"""Values of staging: what is needed where, what is known about its source, and what is recorded afterwards."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from airflow_hybrid.sites.hosts.job_folders import producer_of
 
 T = TypeVar("T")
 IN_PLACE = "in place"
-"""the route of what is there already"""
+"""route of a file that is already there"""
 Key = tuple[str, str, str]
-"""deployment, location, path: what two requests for the same copy have in common"""
+"""deployment, location, path: identifies a copy"""
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class StageRequest:
     """One file or directory that is needed at a location.
 
     :ivar source: ``hybrid:``, ``file:``, ``http(s):`` or object store's URI.
-    :ivar path: absolute path at ``host`` where it is wanted.
+    :ivar path: absolute path at ``host`` where it is needed.
     :ivar kind: ``f`` or ``d``.
-    :ivar size: bytes; None if not known.
-    :ivar checksum: ``sha1$<hex>`` of a file; None if not known.
-    :ivar producer: what made it, for a message when it is gone.
+    :ivar size: bytes; None if unknown.
+    :ivar checksum: ``sha1$<hex>`` of a file; None if unknown.
+    :ivar producer: what made it, for messages when it is gone.
     """
 
     source: str
@@ -54,9 +54,9 @@ class StageRequest:
 
     @property
     def ref(self) -> FileRef | None:
-        """Where it is; None for a URL.
+        """Where the file is; None for a URL.
 
-        :raises TransferError: neither.
+        :raises TransferError: the source is neither a file nor a URL.
         """
         if is_url(self.source):
             return None
@@ -76,7 +76,7 @@ class StageRequest:
 
 @dataclass(frozen=True)
 class Move:
-    """A request whose source has been looked at: its real path, size and digest are known."""
+    """A request whose source has been examined: its real path, size and digest are known."""
 
     request: StageRequest
     sent: str
@@ -89,7 +89,7 @@ class Move:
 
     @property
     def text_bytes(self) -> int:
-        """About how much of a command line it takes."""
+        """Roughly how much of a command line it takes."""
         return 2 * len(self.sent.encode(errors="surrogateescape")) + 2 * len(self.request.path.encode()) + 80
 
 
@@ -100,11 +100,11 @@ def key_of(request: StageRequest) -> Key:
 
 @dataclass(frozen=True)
 class Copied:
-    """How a copy came to its place.
+    """How a copy was made.
 
     :ivar route: ``link``, ``relay``, ...; ``in place``: nothing was moved.
     :ivar size: bytes.
-    :ivar checksum: SHA-1 of a file, with or without ``sha1$`` before it; None: not known.
+    :ivar checksum: SHA-1 of a file, with or without the prefix ``sha1$``; None: unknown.
     """
 
     route: str
@@ -113,7 +113,7 @@ class Copied:
     checksum: str | None = None
 
     def entry(self, request: StageRequest) -> LineageEntry:
-        """What is recorded of it."""
+        """The lineage entry of the copy."""
         checksum = self.checksum
         if checksum is not None and not checksum.startswith("sha1$"):
             checksum = f"sha1${checksum}"
@@ -129,33 +129,33 @@ class Copied:
 
 
 def checksum_of(move: Move) -> str | None:
-    """The checksum of a file; the digest of a tree is no checksum in CWL's sense."""
+    """The checksum of a file; the digest of a tree is not a checksum in CWL's sense."""
     return move.digest if move.request.kind == "f" else None
 
 
-def token() -> str:
-    """A name that no other transfer has."""
+def transfer_id() -> str:
+    """A name that no other transfer has, for its temporary files."""
     return secrets.token_hex(8)
 
 
 def gone(request: StageRequest, host: Host) -> TransferError:
-    """The error for a source that is not there."""
-    return unlike(request, host, "is not there any more")
+    """The error for a source that does not exist."""
+    return unlike(request, host, "no longer exists")
 
 
 def unlike(request: StageRequest, host: Host, problem: str) -> TransferError:
-    """The error for a source that is not what was recorded of it; ``problem``: in words, after its name."""
+    """The error for a source that differs from its record; ``problem``: the words after its name."""
     producer = request.producer or (producer_of(request.ref.path) if request.ref else None)
-    hint = "if it is meant to be as it is now, clear the run's task `inputs` with all that follows"
+    hint = "if the change is intended, clear the run's task `inputs` and all tasks after it"
     if producer:
-        hint = f"it was made by {producer}: clear that task, and it is made again"
-    elif problem.startswith("is not there"):
-        hint = "put it there again, or start a run with other inputs"
+        hint = f"it was made by {producer}: clear that task to make it again"
+    elif problem.startswith("no longer exists"):
+        hint = "put it back, or start a run with other inputs"
     return TransferError(f"{request.source} {problem}", where=host.title, hint=hint, retryable=False)
 
 
 async def gather_all(*work: Awaitable[T]) -> list[T]:
-    """Wait for all, then raise the first error: one bad route does not stop the others midway."""
+    """Wait for all, then raise the first error: a failing route does not interrupt the others."""
     results = await asyncio.gather(*work, return_exceptions=True)
     good = [result for result in results if not isinstance(result, BaseException)]
     for result in results:

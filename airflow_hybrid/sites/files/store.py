@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Where copies of files go at a location: the path is a function of the content. Pure."""
+"""Paths of copies of files at a location: a function of the content. Pure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _BASENAME = re.compile(r"[^/\0]+")
 def store_path(workdir: str, file: Mapping[str, Any], executables: str = "") -> str:
     """``<workdir>/store/<xx>/<digest><executables>/<basename>`` for a CWL File or Directory object with a location.
 
-    The digest is that of the content where the object tells it (``checksum``; a Directory: its listing's), else of
-    the location; :meth:`airflow_hybrid.sites.files.mover.DataMover.stage` compares contents before it takes such a
-    copy for the file.
+    The digest is that of the content if the object has it (``checksum``; for a Directory that of its listing), else
+    that of the location; :meth:`airflow_hybrid.sites.files.mover.DataMover.stage` compares contents before it uses such
+    a copy.
 
-    :param executables: which of it can be executed, as far as is known (:func:`executables_word`). Files of the same
-        content that differ in this are two copies: jobs of other runs may use the one that is there.
+    :param executables: which of its files are executable, as far as known (:func:`executables_word`). Files of the same
+        content that differ in this are two copies, because jobs of other runs may use the existing one.
     :raises ValueError: the object's basename is not a file name.
     """
     name = str(file.get("basename") or posixpath.basename(str(file["location"]).rstrip("/")))
@@ -35,8 +35,8 @@ def store_path(workdir: str, file: Mapping[str, Any], executables: str = "") -> 
 def executables_word(names: Sequence[str] | None) -> str:
     """What :func:`store_path` adds to a digest.
 
-    :param names: of a directory, paths of the files in it that their owner may execute; of a file that is one,
-        ``[""]``. None or empty: there is none, or nobody knows.
+    :param names: of a directory, paths of the files in it that their owner may execute; of an executable file,
+        ``[""]``. None or empty: there is none, or it is unknown.
     """
     if not names:
         return ""
@@ -44,9 +44,9 @@ def executables_word(names: Sequence[str] | None) -> str:
 
 
 def content_digest(file: Mapping[str, Any]) -> str | None:
-    """Hex digest of what the object says of its content; None if it says too little.
+    """Hex digest of the content that an object describes; None if it says too little.
 
-    That of a File is its own SHA-1; that of a Directory is one of names and digests of all that is in it.
+    For a File it is the file's SHA-1; for a Directory it is a digest of the names and digests of everything in it.
     """
     if file.get("class") != "Directory":
         return sha1_of(file.get("checksum"))
@@ -54,11 +54,11 @@ def content_digest(file: Mapping[str, Any]) -> str | None:
     if not isinstance(listing, list):
         return None
     entries = []
-    for item in listing:
-        digest = content_digest(item)
-        if digest is None or not item.get("basename"):
+    for member in listing:
+        digest = content_digest(member)
+        if digest is None or not member.get("basename"):
             return None
-        entries.append([item["class"], item["basename"], digest])
+        entries.append([member["class"], member["basename"], digest])
     return "d" + _sha1(json.dumps(sorted(entries)))
 
 
@@ -70,20 +70,20 @@ def sha1_of(checksum: Any) -> str | None:
 
 
 def incoming_root(path: str) -> str:
-    """The folder in which a copy is made before it is renamed to ``path``: on the same file system."""
+    """The folder in which a copy is made before it is renamed to ``path``, on the same file system."""
     if is_stored(path):
         return "/".join(path.split("/")[:-3])
     return posixpath.dirname(path)
 
 
 def is_stored(path: str) -> bool:
-    """Whether a path is one that :func:`store_path` gives."""
+    """Whether a path is in the store, as made by :func:`store_path`."""
     parts = path.split("/")
     return len(parts) > 4 and parts[-4] == STORE
 
 
 def is_content_addressed(path: str, digest: str | None) -> bool:
-    """Whether a file under this name can only have this content."""
+    """Whether a file with this path can only have this content."""
     parts = path.split("/")
     return digest is not None and len(parts) > 4 and parts[-4] == STORE and parts[-2] in (digest, f"{digest}x")
 

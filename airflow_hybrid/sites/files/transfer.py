@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Bytes from a command at one location to a command at another, without landing on this machine's disk."""
+"""Transfers bytes from a command at one location to a command at another, without using this machine's disk."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from airflow_hybrid.sites.hosts.local import LocalHost, clean_environment
 from airflow_hybrid.sites.hosts.ssh.shell import MARKER, argument_line, piped
 
 TRANSFER_TIMEOUT_S = 7 * 24 * 3600.0
-"""a transfer may take long; a dead peer is noticed by keepalives on every connection"""
+"""a transfer may take long; keepalives on every connection detect a dead peer"""
 _FULL_KIB = 1024
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large")
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How both ends of a transfer ended. ``answer`` is what the receiver printed."""
+    """How both ends of a transfer ended. ``answer`` is the receiver's output."""
 
     sender_code: int
     sender_error: str
@@ -37,14 +37,14 @@ class Ended:
 
     @property
     def disk_full(self) -> bool:
-        """The receiver's disk or quota."""
+        """Whether the receiver's disk or quota is full."""
         received = parse_receive(self.answer)
         nothing_left = bool(received.exit_code) and received.free_kib is not None and received.free_kib < _FULL_KIB
         return nothing_left or bool(_DISK_FULL.search(self.receiver_error))
 
     @property
     def words(self) -> str:
-        """What the two programs said, for a message."""
+        """The error output of both programs, for a message."""
         texts = [t.strip()[-600:] for t in (self.sender_error, self.receiver_error) if t.strip()]
         return "; ".join(texts) or f"sender ended with {self.sender_code}, receiver with {self.receiver_code}"
 
@@ -52,8 +52,8 @@ class Ended:
 async def relay(source: Host, send: str, destination: Host, receive: str, *, bulk: bool) -> Ended:
     """``send`` at the source | ``receive`` at the destination, through this machine.
 
-    :param bulk: let OpenSSH carry the bytes where it can log in to both sides (they then do not pass through Python).
-    :raises HostUnreachableError: an end was lost.
+    :param bulk: let OpenSSH transfer the bytes if it can log in to both sides (they then bypass Python).
+    :raises HostUnreachableError: the connection to one end was lost.
     """
     if bulk:
         left, right = source.pipe_argv(send), destination.pipe_argv(receive)
@@ -73,7 +73,7 @@ async def _stream(source: Host, send: str, destination: Host, receive: str) -> E
             sent.append(await stream.close())
 
         got = await destination.run(receive, stdin=data(), timeout_s=TRANSFER_TIMEOUT_S, label="receipt of files")
-    # a receiver that stops early (full disk) leaves the sender without an end of its own
+    # if the receiver stops early (full disk), the sender has no exit code of its own
     code, error = (sent[0].exit_code, sent[0].err) if sent else (141, "")
     return Ended(code, error, got.exit_code, got.err, got.out)
 
@@ -107,7 +107,7 @@ async def _pipe(left: Sequence[str], right: Sequence[str]) -> Ended:
 
 
 async def _start_pipe(left: Sequence[str], right: Sequence[str], started: list[asyncio.subprocess.Process]) -> None:
-    """:param started: gets each process as soon as there is one, so that it can be ended if the other cannot begin."""
+    """:param started: gets each process as soon as it exists, so that it can be ended if the other one cannot start."""
     environment = clean_environment()
     if "SSH_AUTH_SOCK" in os.environ:
         environment["SSH_AUTH_SOCK"] = os.environ["SSH_AUTH_SOCK"]
@@ -136,7 +136,7 @@ def _without_marker(text: bytes | None) -> str:
 
 @dataclass(frozen=True)
 class Way:
-    """How one location reaches another by ssh: ``argv`` as it is to be typed there."""
+    """How one location reaches another by ssh: ``argv`` as it would be typed there."""
 
     argv: tuple[str, ...]
 
@@ -156,7 +156,7 @@ class Way:
 
 
 async def push(source: Host, send: str, way: Way, receive: str) -> Ended | None:
-    """The source sends straight to the destination; None if the scripts are too long for a command line."""
+    """The source sends directly to the destination; None if the scripts are too long for a command line."""
     line = argument_line(receive)
     if line is None:
         return None
@@ -167,14 +167,14 @@ async def push(source: Host, send: str, way: Way, receive: str) -> Ended | None:
         timeout_s=TRANSFER_TIMEOUT_S,
         label=f"send of files by {way.argv[-1]}",
     )
-    own = result.out.partition(f"{MARKER}\n")[2]
+    answer = result.out.partition(f"{MARKER}\n")[2]
     error = _without_marker(result.stderr)
     sender, receiver = _codes_of_way(result.out)
-    return Ended(sender, error, receiver, error, own)
+    return Ended(sender, error, receiver, error, answer)
 
 
 def _codes_of_way(output: str) -> tuple[int, int]:
-    """The exit codes of the sender and of ssh, which :func:`push` has printed last; 255 where one is missing."""
+    """The exit codes of the sender and of ssh, which :func:`push` prints last; 255 if one is missing."""
     words = output.rpartition("way ")[2].split()
     if not all(word.isdigit() for word in words):
         return 255, 255
@@ -183,7 +183,7 @@ def _codes_of_way(output: str) -> tuple[int, int]:
 
 
 async def pull(way: Way, send: str, destination: Host, receive: str) -> Ended | None:
-    """The destination fetches straight from the source; None if the script is too long for a command line."""
+    """The destination fetches directly from the source; None if the script is too long for a command line."""
     far = piped(way.argv, send)
     if far is None:
         return None
@@ -194,28 +194,28 @@ async def pull(way: Way, send: str, destination: Host, receive: str) -> Ended | 
     return Ended(0, error, result.exit_code, error, result.out)
 
 
-async def trial(source: Host, way: Way, destination: Host, folder: str, token: str) -> str:
-    """Send a few bytes each way over a link and compare them: a note is read over it, and an answer is left.
+async def trial(source: Host, way: Way, destination: Host, folder: str, note: str) -> str:
+    """Test a link: read a note over it, leave an answer, and compare both.
 
-    :returns: ``""`` where ``way`` leads from the source to the destination's own files, else what went wrong, in words.
+    :returns: ``""`` if ``way`` leads from the source to the destination's own files, otherwise what went wrong.
     """
-    path = f"{folder}/.note-{token}"
+    path = f"{folder}/.note-{note}"
     quoted = shlex.quote(path)
-    note = await destination.run(
-        f"(umask 077;mkdir -p -- {shlex.quote(folder)})&&echo {token}>{quoted}", label="note for a link"
+    written = await destination.run(
+        f"(umask 077;mkdir -p -- {shlex.quote(folder)})&&echo {note}>{quoted}", label="note for a link"
     )
-    if note.exit_code != 0:
-        return f"no note can be left in {folder} at {destination.title}: {note.err.strip()[-300:]}"
+    if written.exit_code != 0:
+        return f"no note can be written in {folder} at {destination.title}: {written.err.strip()[-300:]}"
     try:
         line = argument_line(f"cat {quoted}&&cat>{quoted}.back")
         result = await source.run(
-            f"echo {token} back|{shlex.join(way.argv)} {shlex.quote(line or '')}", timeout_s=30, label="try of a link"
+            f"echo {note} back|{shlex.join(way.argv)} {shlex.quote(line or '')}", timeout_s=30, label="try of a link"
         )
-        said = _without_marker(result.stderr).strip()[-300:]
-        if result.out.partition(f"{MARKER}\n")[2].strip() != token:
-            return said or f"`{shlex.join(way.argv[-1:])}` leads to another place than {destination.title}"
+        complaint = _without_marker(result.stderr).strip()[-300:]
+        if result.out.partition(f"{MARKER}\n")[2].strip() != note:
+            return complaint or f"`{shlex.join(way.argv[-1:])}` leads to another place than {destination.title}"
         back = await destination.run(f"cat {quoted}.back", label="answer over a link")
-        return "" if back.out.strip() == f"{token} back" else said or "what was sent over it did not arrive"
+        return "" if back.out.strip() == f"{note} back" else complaint or "what was sent over it did not arrive"
     finally:
         await destination.run(f"rm -f -- {quoted} {quoted}.back", label="note for a link")
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Files from the web: fetched by the location that needs them, or, where it cannot, through this machine; and those of
+"""Files from the web, which the location fetches itself or, if it cannot, gets through this machine; and files of
 object stores, always through this machine.
 """
 
@@ -28,7 +28,7 @@ from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, Host
 log = logging.getLogger(__name__)
 
 OFFLINE_FOR_S = 600.0
-"""how long a location that did not get out is not asked to fetch again"""
+"""how long a location that did not reach the web is not asked again"""
 _NO_PROGRAM, _CHANGED = 71, 72
 _NO_NETWORK = frozenset({5, 6, 7, 28, 35})
 """curl: proxy or host not resolved, not connected, timeout, no TLS"""
@@ -37,16 +37,16 @@ _OFFLINE: weakref.WeakKeyDictionary[Host, float] = weakref.WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class _Copy:
-    """A copy that is to be made at a location.
+    """A copy to make at a location.
 
-    :ivar digest: SHA-1 that it must have; None if not known.
-    :ivar token: of this transfer.
+    :ivar digest: SHA-1 that it must have; None if unknown.
+    :ivar transfer: id of this transfer.
     """
 
     url: str
     path: str
     digest: str | None
-    token: str
+    transfer: str
 
     @property
     def root(self) -> str:
@@ -54,19 +54,19 @@ class _Copy:
         return incoming_root(self.path)
 
 
-async def fetch(host: Host, url: str, path: str, digest: str | None, token: str) -> tuple[str, int, str]:
-    """Make the file at ``url`` be at ``path``; -> route (``in place``, ``fetch`` or ``relay``), bytes, SHA-1.
+async def fetch(host: Host, url: str, path: str, digest: str | None, transfer: str) -> tuple[str, int, str]:
+    """Bring the file at ``url`` to ``path``; -> route (``in place``, ``fetch`` or ``relay``), bytes, SHA-1.
 
-    :param digest: SHA-1 that it must have; None if not known.
-    :raises TransferError: the server refuses, or the content is another.
+    :param digest: SHA-1 that it must have; None if unknown.
+    :raises TransferError: the server refuses, or the content differs.
     """
     stored = is_object(url)
     if not stored:
         WebAddress.parse(url)
-    copy = _Copy(url, path, digest, token)
+    copy = _Copy(url, path, digest, transfer)
     if is_content_addressed(path, digest):
-        found = await host.run(scripts.look([(path, True)]), timeout_s=TRANSFER_TIMEOUT_S, label="probe of a copy")
-        sight = scripts.parse_look(found.stdout, 1)[0]
+        answer = await host.run(scripts.look([(path, True)]), timeout_s=TRANSFER_TIMEOUT_S, label="probe of a copy")
+        sight = scripts.parse_look(answer.stdout, 1)[0]
         if sight.digest == digest and sight.digest:
             return IN_PLACE, sight.size, sight.digest
     if not stored and time.monotonic() >= _OFFLINE.get(host, 0.0):
@@ -74,14 +74,14 @@ async def fetch(host: Host, url: str, path: str, digest: str | None, token: str)
         if fetched is not None:
             return fetched
         _OFFLINE[host] = time.monotonic() + OFFLINE_FOR_S
-        log.info("%s does not get out to the web: %s goes through this machine", host.title, redacted(url))
+        log.info("%s does not reach the web: %s goes through this machine", host.title, redacted(url))
     return "relay", *await _relay(host, copy)
 
 
 async def _fetch_there(host: Host, copy: _Copy) -> tuple[str, int, str] | None:
-    """Let the location fetch it: route, bytes, SHA-1; None where it does not get out, or has no curl.
+    """Let the location fetch it; -> route, bytes, SHA-1; None if it does not reach the web, or has no curl.
 
-    :raises TransferError: the server refuses, the content is another, or it is not to be fetched.
+    :raises TransferError: the server refuses, the content differs, or the address is not allowed.
     """
     current = copy.url
     for _ in range(MOST_REDIRECTS + 1):
@@ -90,34 +90,34 @@ async def _fetch_there(host: Host, copy: _Copy) -> tuple[str, int, str] | None:
         if number is None:
             return None
         result = await host.run(
-            scripts.fetch(copy.root, copy.token, copy.path, copy.digest),
+            scripts.fetch(copy.root, copy.transfer, copy.path, copy.digest),
             stdin=scripts.curl_config(address, number),
             timeout_s=TRANSFER_TIMEOUT_S,
             label=f"fetch of {redacted(current)}",
         )
         if result.exit_code == _CHANGED:
             raise TransferError(
-                f"{copy.url} has another content: {printable(result.err.strip())}, not {copy.digest}",
+                f"the content of {copy.url} differs: {printable(result.err.strip())}, not {copy.digest}",
                 where=host.title,
                 retryable=False,
             )
         if result.exit_code in _NO_NETWORK | {_NO_PROGRAM}:
             return None
         if result.exit_code != 0:
-            said = printable(result.err.strip()[-600:]) or f"exit code {result.exit_code}"
-            raise TransferError(f"{copy.url} cannot be fetched: {said}", where=host.title)
-        state, _, rest = result.out.strip().partition(" ")
+            complaint = printable(result.err.strip()[-600:]) or f"exit code {result.exit_code}"
+            raise TransferError(f"{copy.url} cannot be fetched: {complaint}", where=host.title)
+        state, _, details = result.out.strip().partition(" ")
         if state != "redirect":
-            size, got = rest.split()
-            return (IN_PLACE if state == "same" else "fetch"), int(size), got
-        current = urljoin(current, rest)
+            size, sha1 = details.split()
+            return (IN_PLACE if state == "same" else "fetch"), int(size), sha1
+        current = urljoin(current, details)
     raise TransferError(f"{copy.url} is redirected more than {MOST_REDIRECTS} times", where=host.title, retryable=False)
 
 
 async def _address_there(host: Host, address: WebAddress) -> str | None:
-    """The address that a web server has, as the location sees it; None where it does not know.
+    """A web server's address, as the location resolves it; None if it cannot.
 
-    :raises RefusedError: one that is not to be used.
+    :raises RefusedError: the address is not allowed.
     """
     if address.is_numeric:
         refuse_addresses(address.host, [address.host])
@@ -131,15 +131,15 @@ async def _address_there(host: Host, address: WebAddress) -> str | None:
 
 
 async def _relay(host: Host, copy: _Copy) -> tuple[int, str]:
-    """Read here, write there; the copy gets its name only when both ends agree on its digest."""
-    url, discard = copy.url, scripts.discard(copy.root, copy.token)
-    seen = hashlib.sha1(usedforsecurity=False)
+    """Read here, write there; the copy is renamed only if both ends have the same digest."""
+    url, discard = copy.url, scripts.discard(copy.root, copy.transfer)
+    hasher = hashlib.sha1(usedforsecurity=False)
     count = 0
 
     async def data(response: IO[bytes]) -> AsyncIterator[bytes]:
         nonlocal count
         while block := await asyncio.to_thread(response.read, CHUNK_BYTES):
-            seen.update(block)
+            hasher.update(block)
             count += len(block)
             yield block
 
@@ -149,7 +149,7 @@ async def _relay(host: Host, copy: _Copy) -> tuple[int, str]:
         raise TransferError(f"{url} cannot be fetched, neither by {host.title} nor by this machine: {error}") from None
     try:
         result = await host.run(
-            scripts.put(copy.root, copy.token),
+            scripts.put(copy.root, copy.transfer),
             stdin=data(response),
             timeout_s=TRANSFER_TIMEOUT_S,
             label=f"receipt of {redacted(url)}",
@@ -160,24 +160,24 @@ async def _relay(host: Host, copy: _Copy) -> tuple[int, str]:
     finally:
         response.close()
     result.check(f"{url} cannot be written")
-    got = seen.hexdigest()
+    sha1 = hasher.hexdigest()
     problem = None
-    if result.out.split() != [str(count), got]:
-        problem = f"{url} did not arrive whole: {count} bytes sent"
+    if result.out.split() != [str(count), sha1]:
+        problem = f"{url} did not arrive completely: {count} bytes were sent"
     elif length is not None and length != count:
         problem = f"{url} broke off after {count} of {length} bytes"
-    elif copy.digest not in (None, got):
-        problem = f"{url} has another content: SHA-1 {got}, not {copy.digest}"
+    elif copy.digest not in (None, sha1):
+        problem = f"the content of {url} differs: SHA-1 {sha1}, not {copy.digest}"
     if problem:
         await host.run(discard, label="removal of a part")
         raise TransferError(problem, where=host.title)
-    named = await host.run(scripts.commit(copy.root, copy.token, copy.path), label="rename of a copy")
-    named.check("cannot name a copy")
-    return count, got
+    named = await host.run(scripts.commit(copy.root, copy.transfer, copy.path), label="rename of a copy")
+    named.check("a copy cannot be renamed")
+    return count, sha1
 
 
 def read_start(url: str, size: int) -> bytes:
-    """The first ``size`` bytes of what is at an URL, read by this machine. Blocking.
+    """The first ``size`` bytes at a URL, read by this machine. Blocking.
 
     :raises TransferError: it cannot be read.
     """

@@ -1,8 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A Kubernetes cluster's API as one namespace of it sees us, by the official asynchronous client.
+"""A Kubernetes cluster's API for one namespace, through the official asynchronous client.
 
-Objects are plain dictionaries, as the API documents them. What goes wrong is said once, here, in words that tell the
-user what to do.
+Objects are plain dictionaries, as the API documents them. Errors get their messages here, with what the user can do.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ _NAMESPACE_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
 
 class ApiError(SiteError):
-    """The API server's answer was not what was asked for; ``status`` is the HTTP code, ``reason`` its own name for it.
+    """The API server refused a request; ``status`` is the HTTP code, ``reason`` the server's name for it.
 
-    Retryable, because a caller that knows better (a refused manifest, an object that is not there) handles it.
+    Some are retryable; callers handle those that they expect (a refused manifest, an object that does not exist).
     """
 
     def __init__(self, status: int, reason: str, message: str, *, where: str) -> None:
@@ -53,7 +52,7 @@ class ApiError(SiteError):
 class ClusterSettings:
     """Which cluster, as whom, in which namespace; None leaves it to the kubeconfig.
 
-    :ivar conn_id: Airflow Connection of type ``kubernetes``; what is given beside it goes before it.
+    :ivar conn_id: Airflow Connection of type ``kubernetes``; the other settings take precedence over it.
     """
 
     conn_id: str | None = None
@@ -77,12 +76,12 @@ class ClusterSettings:
 
     @property
     def name(self) -> str:
-        """As far as it is known without reading anything."""
+        """Its name, as far as known without reading anything."""
         return self.context or self.conn_id or self.kubeconfig or ("in-cluster" if self.in_cluster else "default")
 
 
 class Cluster:
-    """One API server and namespace. To be used by one event loop; connects when first used.
+    """One API server and namespace, for one event loop; it connects when first used.
 
     :ivar namespace: known after :meth:`connect`.
     """
@@ -101,11 +100,13 @@ class Cluster:
     # --- requests ------------------------------------------------------------------------------------------------
 
     async def call(self, group: str, method: str, *args: Any, timeout_s: float = REQUEST_TIMEOUT_S, **more: Any) -> Any:
-        """One request by the official client: ``call("BatchV1Api", "create_namespaced_job", namespace, body)``.
+        """One request through the official client: ``call("BatchV1Api", "create_namespaced_job", namespace, body)``.
 
         :returns: the answer's JSON.
-        :raises ApiError: the server's own refusal.
-        :raises HostUnreachableError, HostKeyError, AuthenticationError: it was not reached, is another, or refuses us.
+        :raises ApiError: the server refuses the request.
+        :raises HostUnreachableError: the server was not reached.
+        :raises HostKeyError: its certificate is not the expected one.
+        :raises AuthenticationError: it does not accept the credentials.
         """
         import aiohttp
 
@@ -116,18 +117,18 @@ class Cluster:
                     *args, _preload_content=False, _request_timeout=timeout_s, **more
                 )
                 async with answer:
-                    data = await answer.read()
+                    content = await answer.read()
             except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ssl.SSLError) as error:
                 raise self.lost(error, method) from None
             if answer.status != 401 or attempt:
-                return self._judge(answer.status, data, method)
-            await self.close()  # a token that was renewed meanwhile (kubeconfig, exec plugin, service account)
+                return self._judge(answer.status, content, method)
+            await self.close()  # the credentials may have been renewed (kubeconfig, exec plugin, service account)
         raise AssertionError  # pragma: no cover
 
     async def request(
         self, method: str, path: str, body: Any = None, *, content_type: str = "application/json", **query: str
     ) -> Any:
-        """One request for an object of whatever kind, by its path; -> the answer's JSON. Errors as of :meth:`call`."""
+        """One request for an object of any kind, by its path; -> the answer's JSON. Errors as in :meth:`call`."""
         import aiohttp
 
         label = f"{method} {path}"
@@ -140,11 +141,11 @@ class Cluster:
                     _preload_content=False, _return_http_data_only=True, _request_timeout=REQUEST_TIMEOUT_S,
                 )  # fmt: skip
                 async with answer:
-                    data = await answer.read()
+                    content = await answer.read()
             except (aiohttp.ClientError, asyncio.TimeoutError, OSError, ssl.SSLError) as error:
                 raise self.lost(error, label) from None
             if answer.status != 401 or attempt:
-                return self._judge(answer.status, data, label)
+                return self._judge(answer.status, content, label)
             await self.close()
         raise AssertionError  # pragma: no cover
 
@@ -154,8 +155,8 @@ class Cluster:
     ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         """The events of one watch, until the server ends it.
 
-        :param idle_s: a connection on which nothing comes for so long is taken for dead.
-        :raises ApiError: among others 410, in the stream or as the answer.
+        :param idle_s: a connection without data for this long counts as dead.
+        :raises ApiError: 410 among others, in the stream or as the answer.
         """
         import aiohttp
 
@@ -169,7 +170,7 @@ class Cluster:
                     self._judge(answer.status, await answer.read(), method)
                 yield self._events(answer, method)
             finally:
-                answer.close()  # in mid-answer: the connection cannot be used again
+                answer.close()  # in the middle of an answer: the connection cannot be used again
         except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:
             raise self.lost(error, method) from None
 
@@ -180,8 +181,8 @@ class Cluster:
             except ValueError:
                 return  # cut off in mid-line
             if event.get("type") == "ERROR":
-                said = event.get("object") or {}
-                raise self._error(int(said.get("code") or 500), said, method)
+                status = event.get("object") or {}
+                raise self._error(int(status.get("code") or 500), status, method)
             yield event
 
     @contextlib.asynccontextmanager
@@ -220,19 +221,19 @@ class Cluster:
             return
 
     async def _why(self, pod: str, error: aiohttp.WSServerHandshakeError) -> str:
-        """What a refused handshake does not say: how the pod stands."""
+        """What a refused handshake does not say: the pod's state."""
         if error.status not in (400, 404, 500):
             return error.message
         try:
-            found = await self.call("CoreV1Api", "read_namespaced_pod_status", pod, self.namespace)
+            status = await self.call("CoreV1Api", "read_namespaced_pod_status", pod, self.namespace)
         except SiteError as problem:
             return problem.message
-        return f"{error.message}: pod {pod!r} is {(found.get('status') or {}).get('phase')}"
+        return f"{error.message}: pod {pod!r} is {(status.get('status') or {}).get('phase')}"
 
     # --- connection -----------------------------------------------------------------------------------------------
 
     async def connect(self) -> ApiClient:
-        """The client, made when first asked for.
+        """The client, created when first needed.
 
         :raises ConfigError: the kubeconfig or the Connection is wrong.
         """
@@ -257,15 +258,15 @@ class Cluster:
         from kubernetes_asyncio import config as loaders
         from kubernetes_asyncio.client import Configuration
 
-        given = self.settings
+        settings = self.settings
         extra = await self._extras()
-        path = given.kubeconfig or extra.get("kube_config_path")
-        context = given.context or extra.get("cluster_context")
-        inline = None if given.kubeconfig else extra.get("kube_config")
+        path = settings.kubeconfig or extra.get("kube_config_path")
+        context = settings.context or extra.get("cluster_context")
+        inline = None if settings.kubeconfig else extra.get("kube_config")
         configuration = Configuration()
-        namespace = given.namespace or extra.get("namespace")
+        namespace = settings.namespace or extra.get("namespace")
         try:
-            if given.in_cluster or extra.get("in_cluster"):
+            if settings.in_cluster or extra.get("in_cluster"):
                 loaders.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
                 namespace = namespace or await asyncio.to_thread(Path(_NAMESPACE_FILE).read_text)
             elif inline:
@@ -284,11 +285,11 @@ class Cluster:
                 namespace = namespace or _namespace(loader)
         except (loaders.ConfigException, OSError, ValueError, KeyError, TypeError) as error:
             raise ConfigError(
-                f"the Kubernetes configuration ({given.name}) cannot be used: {error}",
-                hint="give `kubeconfig` (and `kubeContext`), `inCluster: true`, or `conn_id` of a Connection of type "
+                f"the Kubernetes configuration ({settings.name}) cannot be used: {error}",
+                hint="set `kubeconfig` (and `kubeContext`), `inCluster: true`, or `conn_id` of a Connection of type "
                 "kubernetes; try: kubectl get pods",
             ) from None
-        configuration.connection_pool_maxsize = given.max_connections
+        configuration.connection_pool_maxsize = settings.max_connections
         if str(extra.get("disable_verify_ssl", "")).lower() in ("true", "1", "yes"):
             log.warning("%s: the Connection disables the check of the cluster's certificate", self.title)
             configuration.verify_ssl = False
@@ -296,42 +297,42 @@ class Cluster:
         return configuration
 
     async def _extras(self) -> dict[str, Any]:
-        """What an Airflow Connection of type ``kubernetes`` says (its provider's names, with or without prefix)."""
+        """The extras of an Airflow Connection of type ``kubernetes`` (its provider's names, with or without prefix)."""
         if self.settings.conn_id is None:
             return {}
         options = '--conn-extra \'{"kube_config_path": ..., "namespace": ...}\''
         connection = await read_connection(self.settings.conn_id, "kubernetes", options)
         prefix = "extra__kubernetes__"
-        found = {key.removeprefix(prefix): value for key, value in (connection.extra_dejson or {}).items()}
-        return {key: value for key, value in found.items() if value not in (None, "")}
+        extras = {key.removeprefix(prefix): value for key, value in (connection.extra_dejson or {}).items()}
+        return {key: value for key, value in extras.items() if value not in (None, "")}
 
     async def access(self) -> dict[str, str]:
-        """How another client gets in: ``kubeconfig_path`` or ``kubeconfig_content``, and ``kube_context``.
+        """Access for another client: ``kubeconfig_path`` or ``kubeconfig_content``, and ``kube_context``.
 
-        Where neither is given it is the kubeconfig that everybody takes who is told nothing.
+        Without either, the client uses the default kubeconfig.
         """
-        given, extra = self.settings, await self._extras()
-        found: dict[str, str] = {}
-        path = given.kubeconfig or extra.get("kube_config_path")
-        if given.in_cluster or extra.get("in_cluster"):
+        settings, extra = self.settings, await self._extras()
+        access: dict[str, str] = {}
+        path = settings.kubeconfig or extra.get("kube_config_path")
+        if settings.in_cluster or extra.get("in_cluster"):
             folder = Path(_NAMESPACE_FILE).parent
             server = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}"
             cluster = {"server": server, "certificate-authority": str(folder / "ca.crt")}
             user = {"tokenFile": str(folder / "token")}
-            one = "in-cluster"
+            name = "in-cluster"
             described = {
-                "apiVersion": "v1", "kind": "Config", "current-context": one,
-                "clusters": [{"name": one, "cluster": cluster}], "users": [{"name": one, "user": user}],
-                "contexts": [{"name": one, "context": {"cluster": one, "user": one}}],
+                "apiVersion": "v1", "kind": "Config", "current-context": name,
+                "clusters": [{"name": name, "cluster": cluster}], "users": [{"name": name, "user": user}],
+                "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
             }  # fmt: skip
             return {"kubeconfig_content": json.dumps(described)}
-        if inline := None if given.kubeconfig else extra.get("kube_config"):
-            found["kubeconfig_content"] = inline if isinstance(inline, str) else json.dumps(inline)
+        if inline := None if settings.kubeconfig else extra.get("kube_config"):
+            access["kubeconfig_content"] = inline if isinstance(inline, str) else json.dumps(inline)
         elif path:
-            found["kubeconfig_path"] = os.path.expanduser(str(path))
-        if context := given.context or extra.get("cluster_context"):
-            found["kube_context"] = str(context)
-        return found
+            access["kubeconfig_path"] = os.path.expanduser(str(path))
+        if context := settings.context or extra.get("cluster_context"):
+            access["kube_context"] = str(context)
+        return access
 
     async def close(self) -> None:
         """Release connections; the cluster may be used again."""
@@ -348,17 +349,17 @@ class Cluster:
 
     # --- errors ---------------------------------------------------------------------------------------------------
 
-    def _judge(self, status: int, data: bytes, method: str) -> Any:
+    def _judge(self, status: int, content: bytes, method: str) -> Any:
         try:
-            said = json.loads(data) if data else {}
+            answer = json.loads(content) if content else {}
         except ValueError:
-            said = {"message": readable(data[:500])}
+            answer = {"message": readable(content[:500])}
         if 200 <= status <= 299:
-            return said
-        raise self._error(status, said, method)
+            return answer
+        raise self._error(status, answer, method)
 
-    def _error(self, status: int, said: Mapping[str, Any], method: str) -> SiteError:
-        message, reason = str(said.get("message") or f"HTTP {status}"), str(said.get("reason") or "")
+    def _error(self, status: int, answer: Mapping[str, Any], method: str) -> SiteError:
+        message, reason = str(answer.get("message") or f"HTTP {status}"), str(answer.get("reason") or "")
         where = f"{self.title}: {method}"
         if status == 401:
             return AuthenticationError(
@@ -375,7 +376,7 @@ class Cluster:
         return ApiError(status, reason, message, where=where)
 
     def lost(self, error: BaseException | None, method: str) -> SiteError:
-        """What a failure of the connection means."""
+        """The error for a failure of the connection."""
         where = f"{self.title}: {method}"
         if isinstance(error, ssl.SSLError) or type(error).__name__ in (
             "ClientConnectorCertificateError", "ClientConnectorSSLError", "ClientSSLError",
@@ -384,14 +385,14 @@ class Cluster:
                 f"the cluster's certificate is not the expected one: {error}",
                 where=where,
                 hint="the kubeconfig's certificate-authority must be that of this cluster, and its server the name in "
-                "the certificate; the check is never switched off",
+                "the certificate; the check cannot be disabled here",
             )
-        said = (
+        problem = (
             "no answer in time" if isinstance(error, asyncio.TimeoutError) else str(error or "the connection was lost")
         )
-        return HostUnreachableError(f"the API server was not reached: {said}", where=where)
+        return HostUnreachableError(f"the API server was not reached: {problem}", where=where)
 
 
 def _namespace(loader: Any) -> str | None:
-    found = loader.current_context.get("context", {}).get("namespace")
-    return str(found) if found else None
+    namespace = loader.current_context.get("context", {}).get("namespace")
+    return str(namespace) if namespace else None

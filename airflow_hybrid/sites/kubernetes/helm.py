@@ -17,7 +17,7 @@ from airflow_hybrid.sites.kubernetes.cluster import Cluster
 
 PROGRAM = "airflow_hybrid.sites.kubernetes.helm_process"
 SLACK_S = 240.0
-"""beyond the release's own time limit: a failed release is taken away first"""
+"""added to the release's own time limit, because a failed release is removed first"""
 _OF_THE_CHART = {
     "HelmChartInvalidError", "HelmChartLoadError", "HelmInvalidArgError", "HelmRenderError", "HelmValuesError",
     "OSError", "FileNotFoundError", "PermissionError", "HelmIOError", "UnicodeDecodeError", "IsADirectoryError",
@@ -47,18 +47,18 @@ class Release:
         return str(await self._run("render"))
 
     async def install(self) -> None:
-        """Install it, hooks included, unless it is there already.
+        """Install it, with hooks, unless it exists already.
 
         :raises DeployError: the cluster refuses an object, or a hook failed.
         """
         await self._run("install")
 
     async def uninstall(self) -> None:
-        """Take it away, and wait until its objects are gone; one that is not there is no error."""
+        """Uninstall it, and wait until its objects are gone; it is no error if it does not exist."""
         await self._run("uninstall")
 
     async def _request(self, action: str) -> dict[str, Any]:
-        """What the process of Helm's library is asked to do."""
+        """The request for the process with Helm's library."""
         config = self.config
         await self.cluster.connect()
         return {
@@ -96,7 +96,7 @@ class Release:
         except asyncio.TimeoutError:
             raise DeployError(
                 f"helm {action} of {self.name} did not end within {self.timeout_s + SLACK_S:g} s", where=self._where,
-                hint="`config.timeout` gives it more time",
+                hint="for more time, set `config.timeout` (seconds)",
             ) from None  # fmt: skip
         finally:
             if process.returncode is None:
@@ -116,29 +116,31 @@ class Release:
     def _where(self) -> str:
         return f"{self.cluster.title}: {self.config['chart']}"
 
-    def _error(self, action: str, kind: str, said: str) -> Exception:
+    def _error(self, action: str, kind: str, message: str) -> Exception:
         where = self._where
         if kind == "missing":
             return ConfigError(
                 "Helm deployments need the package helm-python-sdk", hint="pip install 'airflow-hybrid[helm]'"
             )
-        if "x509" in said or "certificate" in said:
+        if "x509" in message or "certificate" in message:
             return HostKeyError(
-                f"the cluster's certificate is not the expected one: {said}", where=where,
+                f"the cluster's certificate is not the expected one: {message}", where=where,
                 hint="the kubeconfig's certificate-authority must be that of this cluster (or, of a registry, its own)",
             )  # fmt: skip
-        if kind == "HelmKubeError" or any(word in said for word in _NETWORK):
-            return HostUnreachableError(f"Helm reached nobody: {said}", where=where)
+        if kind == "HelmKubeError" or any(word in message for word in _NETWORK):
+            return HostUnreachableError(f"Helm did not reach the cluster or the registry: {message}", where=where)
         if kind in _OF_THE_CHART or action == "render":
-            return ConfigError(f"the chart cannot be installed: {said}", where=where, hint="see `chart` and the values")
+            return ConfigError(
+                f"the chart cannot be installed: {message}", where=where, hint="see `chart` and the values"
+            )
         return DeployError(
-            f"helm {action}: {said}", where=where, retryable=kind != "HelmReleaseError" or "timed out" in said,
-            hint="see the chart's templates and values, and what the namespace allows",
+            f"helm {action}: {message}", where=where, retryable=kind != "HelmReleaseError" or "timed out" in message,
+            hint="check the chart's templates and values, and what the namespace allows",
         )  # fmt: skip
 
 
 async def _talk(process: asyncio.subprocess.Process, request: Mapping[str, Any]) -> tuple[bytes, bytes]:
-    """Ask, and keep stdin open until the answer is there: its end would end the process."""
+    """Send the request, and keep stdin open until the answer arrives: closing it would end the process."""
     assert process.stdin and process.stdout and process.stderr
     process.stdin.write(json.dumps(request).encode() + b"\n")
     await process.stdin.drain()

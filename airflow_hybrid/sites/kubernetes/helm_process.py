@@ -2,9 +2,9 @@
 """Helm's own library in a process of its own: ``python -P -m airflow_hybrid.sites.kubernetes.helm_process``.
 
 The library is Go in a shared object. Its threads must not be in a process that forks tasks, an action can only be
-ended by ending its process, and values may be secrets, which no command line may show. So: one line of JSON on stdin
-says what to do, one on stdout what came of it. When stdin ends, whoever asked is gone, and so is this process: nothing
-goes on installing behind the back of the next attempt.
+stopped by ending its process, and values may be secrets, which must not be on a command line. So one line of JSON on
+stdin is the request, and one on stdout the answer. When stdin ends, the caller is gone and this process exits, so that
+it does not keep installing beside the next attempt.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ WAIT_GONE_S = 180
 
 
 def main() -> None:
-    asked: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
+    request: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever the library prints is not an answer
+    os.dup2(2, 1)  # what the library prints is not an answer
     threading.Thread(target=_end_with_the_caller, daemon=True).start()
     try:
         import helm_python as helm
@@ -31,12 +31,12 @@ def main() -> None:
         answer: dict[str, Any] = {"error": "", "kind": "missing"}
     else:
         try:
-            answer = {"result": _ACTIONS[asked["action"]](helm, asked)}
+            answer = {"result": _ACTIONS[request["action"]](helm, request)}
         except (helm.HelmError, OSError) as error:
             answer = {"error": str(error), "kind": type(error).__name__}
     answers.write(json.dumps(answer))
     answers.flush()
-    os._exit(0)  # without the library's own farewells
+    os._exit(0)  # skip the library's own shutdown
 
 
 def _end_with_the_caller() -> None:
@@ -45,50 +45,52 @@ def _end_with_the_caller() -> None:
     os._exit(1)
 
 
-def _render(helm: Any, asked: Mapping[str, Any]) -> str:
-    """The release's objects as YAML, hooks left out; nothing is installed."""
-    with helm.Config(**asked["access"], namespace=asked["namespace"]) as config:
-        made = config.install(asked["chart"], asked["release"], _values(helm, asked), dry_run="client", **_of(asked))
-    return str(made.get("manifest") or "")
+def _render(helm: Any, request: Mapping[str, Any]) -> str:
+    """The release's objects as YAML, without hooks; nothing is installed."""
+    with helm.Config(**request["access"], namespace=request["namespace"]) as config:
+        release = config.install(
+            request["chart"], request["release"], _values(helm, request), dry_run="client", **_of(request)
+        )
+    return str(release.get("manifest") or "")
 
 
-def _install(helm: Any, asked: Mapping[str, Any]) -> None:
-    """Install the release; one that is there and deployed stays, one that was left half-way goes first."""
-    with helm.Config(**asked["access"], namespace=asked["namespace"]) as config:
+def _install(helm: Any, request: Mapping[str, Any]) -> None:
+    """Install the release. One that is already deployed is kept; an incomplete one is removed first."""
+    with helm.Config(**request["access"], namespace=request["namespace"]) as config:
         try:
-            status = config.status(asked["release"]).get("status")
+            status = config.status(request["release"]).get("status")
         except helm.HelmNotFoundError:
             status = None
         if status == "deployed":
             return
         if status is not None:
-            config.uninstall(asked["release"], ignore_not_found=True, wait="watcher", timeout=WAIT_GONE_S)
+            config.uninstall(request["release"], ignore_not_found=True, wait="watcher", timeout=WAIT_GONE_S)
         config.install(
-            asked["chart"], asked["release"], _values(helm, asked), wait="hookOnly", timeout=asked["timeout_s"],
-            labels=asked["labels"], create_namespace=asked["create_namespace"], description=asked["description"],
-            **_of(asked),
+            request["chart"], request["release"], _values(helm, request), wait="hookOnly", timeout=request["timeout_s"],
+            labels=request["labels"], create_namespace=request["create_namespace"], description=request["description"],
+            **_of(request),
         )  # fmt: skip
 
 
-def _uninstall(helm: Any, asked: Mapping[str, Any]) -> None:
-    with helm.Config(**asked["access"], namespace=asked["namespace"]) as config:
-        config.uninstall(asked["release"], ignore_not_found=True, wait="watcher", timeout=WAIT_GONE_S)
+def _uninstall(helm: Any, request: Mapping[str, Any]) -> None:
+    with helm.Config(**request["access"], namespace=request["namespace"]) as config:
+        config.uninstall(request["release"], ignore_not_found=True, wait="watcher", timeout=WAIT_GONE_S)
 
 
-def _of(asked: Mapping[str, Any]) -> dict[str, Any]:
+def _of(request: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "chart_repo_url": asked["repo"],
-        "chart_version": asked["version"],
-        "plain_http": asked["plain_http"],
+        "chart_repo_url": request["repo"],
+        "chart_version": request["version"],
+        "plain_http": request["plain_http"],
     }
 
 
-def _values(helm: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """All values, the later before the earlier; the order is Helm's (``helm install --help``)."""
+def _values(helm: Any, request: Mapping[str, Any]) -> dict[str, Any]:
+    """All values merged; later ones take precedence, in Helm's order (``helm install --help``)."""
     merged: dict[str, Any] = {}
-    for file in asked["values_files"]:
+    for file in request["values_files"]:
         _merge(merged, helm.values_from_yaml(Path(file).read_text(encoding="utf-8")))
-    _merge(merged, asked["values"])
+    _merge(merged, request["values"])
     for key, parse in (
         ("set_json", helm.parse_set_json),
         ("set", helm.parse_set_string),
@@ -96,7 +98,7 @@ def _values(helm: Any, asked: Mapping[str, Any]) -> dict[str, Any]:
         ("set_file", helm.parse_set_file),
         ("set_literal", helm.parse_set_literal),
     ):
-        for expression in asked[key]:
+        for expression in request[key]:
             _merge(merged, parse(expression))
     return merged
 

@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""All Jobs of this process in one namespace: one watch tells how they stand.
+"""All Jobs of this process in one namespace: one watch reports their states.
 
-A *list* says what there is, a *watch* from there on what changes (resource versions, bookmarks). A watch that ends is
-taken up where it stopped; one whose past the server has forgotten (410 Gone) begins with a list again. While the server
-is not heard, the state of Jobs is unknown. Pods are looked at only while some of them do not start, all in one request,
-and when a batch has to be judged.
+A *list* returns what exists, a *watch* what changes after that (resource versions, bookmarks). A watch that ends is
+resumed where it stopped; if the server no longer has that version (410 Gone), it begins with a list again. While the
+server does not answer, the states of Jobs are unknown. Pods are listed only while some of them do not start, all in one
+request, and when a batch has to be judged.
 
 Source: https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
 """
@@ -29,24 +29,24 @@ from airflow_hybrid.sites.kubernetes.cluster import PAGE, ApiError, Cluster
 log = logging.getLogger(__name__)
 
 WATCH_S = 300
-"""the server ends a watch after so long; then the next begins where it stopped"""
+"""how long a watch lasts until the server ends it; the next one begins where it stopped"""
 FIRST_LIST_S = 30.0
 IDLE_S = 60.0
-"""a watch that nobody has asked anything of for so long ends"""
+"""how long a watch continues after the last question about it"""
 LOOK_S = 10.0
-"""between two looks at pods that do not start"""
+"""pause between two lists of pods that do not start"""
 STUCK_S = 2.0
-"""pods that do not start for so long are looked at"""
+"""how long pods may take to start before they are listed"""
 GIVE_UP_S = 300.0
-"""how long an image may fail to come before a Job is given up, where the service does not say"""
+"""how long the pull of an image may fail before a Job is given up, if the service does not say"""
 REASONS = 3
-"""distinct reasons that progress tells of one Job"""
+"""how many different reasons the progress of one Job shows"""
 
 
 class Jobs:
     """The Jobs of one namespace. Belongs to one event loop.
 
-    :ivar watches, lists: how many were begun, for those who count.
+    :ivar watches, lists: how many were begun, for measurements.
     """
 
     def __init__(self, cluster: Cluster) -> None:
@@ -59,7 +59,7 @@ class Jobs:
         self._heard = asyncio.Event()
         self._problem: HybridError | None = None
         self._version = ""
-        self._asked = 0.0
+        self._asked_at = 0.0
         self._looked = 0.0
         self._stuck: dict[str, float] = {}
         self._patience: dict[str, float] = {}
@@ -67,13 +67,12 @@ class Jobs:
     # --- what a batch needs ---------------------------------------------------------------------------------------
 
     async def create(self, job: Mapping[str, Any], patience_s: float = GIVE_UP_S) -> tuple[int, str]:
-        """Create a Job, or find that it is there already.
+        """Create a Job, or find that it exists already.
 
-        Its pod is tried first (a *dry run*): what admission refuses of it would otherwise never be said to us, but to
-        the Job's events.
+        Its pod is tried first (a *dry run*): a refusal by admission would otherwise only appear in the Job's events.
 
         :returns: 0 and nothing, or 1 and the refusal in the cluster's words.
-        :raises SiteError: the answer was lost, or the server is not able to answer.
+        :raises SiteError: the answer was lost, or the server cannot answer.
         """
         name, namespace = answers.name_of(job), await self._namespace()
         template = job["spec"]["template"]
@@ -93,25 +92,25 @@ class Jobs:
                 return 1, error.message
             log.info("%s: pods of %s have to wait: %s", self.cluster.title, name, error.message)
         try:
-            made = await self.cluster.call("BatchV1Api", "create_namespaced_job", namespace, job)
+            created = await self.cluster.call("BatchV1Api", "create_namespaced_job", namespace, job)
         except ApiError as error:
             if error.status == 409:
                 return await self._attach(job)
             if error.retryable:
                 raise
             return 1, error.message
-        self._see(made)
+        self._see(created)
         return 0, ""
 
     async def _attach(self, job: Mapping[str, Any]) -> tuple[int, str]:
-        """The Job was there already: by an earlier call of ours, unless it is of another directory."""
-        there = await self._read(answers.name_of(job))
-        if there is None:
-            raise StatusUnknownError("the Job was there and is gone", where=self.cluster.title)
-        noted = [(item["metadata"].get("annotations") or {}).get(manifest.DIRECTORY) for item in (there, job)]
-        if noted[0] != noted[1]:
-            return 1, f"a Job of this name belongs to {noted[0] or 'somebody else'}: not allowed"
-        self._see(there)
+        """Take over a Job that exists already. It is from an earlier call of ours, unless its directory is another."""
+        existing = await self._read(answers.name_of(job))
+        if existing is None:
+            raise StatusUnknownError("the Job existed and is now gone", where=self.cluster.title)
+        directories = [(obj["metadata"].get("annotations") or {}).get(manifest.DIRECTORY) for obj in (existing, job)]
+        if directories[0] != directories[1]:
+            return 1, f"a Job of this name belongs to {directories[0] or 'somebody else'}: not allowed"
+        self._see(existing)
         return 0, ""
 
     def given_up(self, name: str) -> bool:
@@ -120,15 +119,15 @@ class Jobs:
 
     async def find(self, name: str) -> bool:
         """Whether the Job exists."""
-        found = await self._read(name)
-        if found is not None:
-            self._see(found)
-        return found is not None
+        job = await self._read(name)
+        if job is not None:
+            self._see(job)
+        return job is not None
 
     async def delete(self, name: str) -> None:
-        """Delete a Job and its pods; one that is not there, or is not ours, is left alone."""
-        found = self._jobs.get(name) or await self._read(name)
-        if found is None or (found["metadata"].get("labels") or {}).get(manifest.MANAGED_BY) != manifest.US:
+        """Delete a Job and its pods. Nothing happens if it does not exist or is not ours."""
+        job = self._jobs.get(name) or await self._read(name)
+        if job is None or (job["metadata"].get("labels") or {}).get(manifest.MANAGED_BY) != manifest.US:
             return
         try:
             await self.cluster.call(
@@ -140,11 +139,11 @@ class Jobs:
         self._forget(name)
 
     async def status(self, names: Sequence[str]) -> dict[str, tuple[int, int, tuple[str, ...]]]:
-        """Running and pending pods, and why they do not run, of those Jobs that are not over.
+        """Running and pending pods, and why those wait, of the Jobs that have not ended.
 
-        :raises StatusUnknownError: the server has not been heard.
+        :raises StatusUnknownError: the server has not answered.
         """
-        self._asked = time.monotonic()
+        self._asked_at = time.monotonic()
         if self._task is None or self._task.done():
             self._heard.clear()
             self._task = asyncio.ensure_future(self._follow())
@@ -165,26 +164,26 @@ class Jobs:
 
     async def account(self, names: Sequence[str]) -> dict[str, ElementState]:
         """How the Jobs' elements ended, as far as the cluster still knows."""
-        found: dict[str, ElementState] = {}
+        ends: dict[str, ElementState] = {}
         pods = await self._pods(f"{answers.JOB_NAME} in ({','.join(names)})")
         for name in names:
             job = await self._read(name)
             if job is not None:
                 self._see(job)
             elif name not in {answers.job_of(pod) for pod in pods}:
-                found[name] = ElementState(JobState.LOST, "its Job is not at the cluster any more")
+                ends[name] = ElementState(JobState.LOST, "its Job no longer exists in the cluster")
                 continue
             mine = [pod for pod in pods if answers.job_of(pod) == name]
-            found.update(answers.elements(job, name, mine))
-        return found
+            ends.update(answers.elements(job, name, mine))
+        return ends
 
     # --- the watch ------------------------------------------------------------------------------------------------
 
     async def _follow(self) -> None:
-        """List, watch, and begin again, until nobody asks any more."""
+        """List, watch, and begin again, until nobody asks."""
         backoff = Backoff(1.0, 30.0)
         self._version = ""
-        while time.monotonic() - self._asked < IDLE_S:
+        while time.monotonic() - self._asked_at < IDLE_S:
             try:
                 if not self._version:
                     await self._list()
@@ -193,13 +192,13 @@ class Jobs:
                 continue
             except ApiError as error:
                 if error.status == 410 or error.reason in ("Expired", "Gone"):
-                    log.info("%s: the watch begins anew: %s", self.cluster.title, error.message)
+                    log.info("%s: the watch is restarted: %s", self.cluster.title, error.message)
                     self._version = ""
                     continue
                 problem: HybridError = error
             except HybridError as error:
                 problem = error
-            except Exception as error:  # a fault of ours must reach those who wait, not vanish in a task
+            except Exception as error:  # a bug must reach the callers, not vanish in a task
                 log.exception("%s: the watch failed", self.cluster.title)
                 problem = HostUnreachableError(f"the watch failed: {error}", where=self.cluster.title)
             if self._problem is None:
@@ -211,18 +210,18 @@ class Jobs:
 
     async def _list(self) -> None:
         self.lists += 1
-        namespace, seen = await self._namespace(), {}
+        namespace, jobs = await self._namespace(), {}
         further: dict[str, Any] = {}
         while True:
             page = await self.cluster.call(
                 "BatchV1Api", "list_namespaced_job", namespace, label_selector=manifest.SELECTOR, limit=PAGE,
                 **further,
             )  # fmt: skip
-            seen.update({answers.name_of(job): job for job in page["items"]})
-            if not (token := page["metadata"].get("continue")):
+            jobs.update({answers.name_of(job): job for job in page["items"]})
+            if not (next_page := page["metadata"].get("continue")):
                 break
-            further = {"_continue": token}
-        self._jobs, self._version = seen, str(page["metadata"]["resourceVersion"])
+            further = {"_continue": next_page}
+        self._jobs, self._version = jobs, str(page["metadata"]["resourceVersion"])
         self._well()
 
     async def _watch(self) -> None:
@@ -235,13 +234,13 @@ class Jobs:
         async with events as stream:
             self._well()
             async for event in stream:
-                item = event["object"]
-                self._version = str(item["metadata"]["resourceVersion"])
+                job = event["object"]
+                self._version = str(job["metadata"]["resourceVersion"])
                 if event["type"] == "DELETED":
-                    self._jobs.pop(answers.name_of(item), None)
+                    self._jobs.pop(answers.name_of(job), None)
                 elif event["type"] in ("ADDED", "MODIFIED"):
-                    self._jobs[answers.name_of(item)] = item
-                if time.monotonic() - self._asked > IDLE_S:
+                    self._jobs[answers.name_of(job)] = job
+                if time.monotonic() - self._asked_at > IDLE_S:
                     return
 
     def _well(self) -> None:
@@ -251,20 +250,20 @@ class Jobs:
         self._heard.set()
 
     def _see(self, job: dict[str, Any]) -> None:
-        """What a request said of a Job, unless the watch has said more."""
+        """Note a Job from a request's answer, unless the watch has a newer version."""
         name = answers.name_of(job)
         old = self._jobs.get(name)
         if old is None or int(old["metadata"]["resourceVersion"]) < int(job["metadata"]["resourceVersion"]):
             self._jobs[name] = job
 
     def _forget(self, name: str) -> None:
-        for known in (self._jobs, self._reasons, self._stuck, self._patience):
-            known.pop(name, None)
+        for table in (self._jobs, self._reasons, self._stuck, self._patience):
+            table.pop(name, None)
 
     # --- pods that do not start -----------------------------------------------------------------------------------
 
     async def _look(self, names: Sequence[str]) -> None:
-        """Find out why pods do not run, if some have not for a while; all of them in two requests."""
+        """If some pods have not started for a while, find out why; two requests for all of them."""
         now = time.monotonic()
         live = {name: self._jobs[name] for name in names if name in self._jobs and not answers.ended(self._jobs[name])}
         waiting = {name for name, job in live.items() if answers.stuck(job)}
@@ -286,7 +285,7 @@ class Jobs:
             for name in waiting:
                 await self._explain(name, by_job.get(name, []), refused.get(name, ""), now)
         except SiteError as error:
-            log.info("%s: why pods do not start is not known: %s", self.cluster.title, error)
+            log.info("%s: it is unknown why pods do not start: %s", self.cluster.title, error)
 
     async def _explain(self, name: str, pods: Sequence[Mapping[str, Any]], refused: str, now: float) -> None:
         why = [answers.waiting(pod) for pod in pods]
@@ -295,52 +294,52 @@ class Jobs:
         hopeless = [words for words in why if words[0] in answers.NEVER]
         doubtful = [words for words in why if words[0] in answers.MAYBE_NEVER]
         patience_s = self._patience.get(name, GIVE_UP_S)
-        # one pod that may run would be ended with the others
+        # a pod that may still run would be ended with the others
         all_of_them = len(hopeless or doubtful) == len(pods) > 0 and not answers.counts(self._jobs[name])[0]
         if all_of_them and (hopeless or now - self._stuck[name] >= patience_s):
             await self._give_up(name, answers.with_message(*(hopeless or doubtful)[0]))
 
     async def _give_up(self, name: str, why: str) -> None:
-        """Suspend a Job (its pods are deleted) and note why, so that whoever asks later hears it, too."""
+        """Suspend a Job (its pods are deleted) and note the reason for later questions."""
         log.warning("%s: Job %s is given up: %s", self.cluster.title, name, why)
         change = {"metadata": {"annotations": {manifest.GAVE_UP: why}}, "spec": {"suspend": True}}
         self._see(await self.cluster.call("BatchV1Api", "patch_namespaced_job", name, await self._namespace(), change))
 
     async def _refusals(self) -> dict[str, str]:
-        """Job -> why its pods could not even be made (a quota that is used up, an admission that changed)."""
-        found = await self.cluster.call(
+        """Job -> why its pods could not even be created (a quota that is used up, an admission that changed)."""
+        answer = await self.cluster.call(
             "CoreV1Api", "list_namespaced_event", await self._namespace(), limit=PAGE,
             field_selector="involvedObject.kind=Job,reason=FailedCreate",
         )  # fmt: skip
-        latest = sorted(found["items"], key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""))
+        latest = sorted(answer["items"], key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""))
         return {str(e["involvedObject"].get("name")): str(e.get("message")) for e in latest}
 
     # --- requests -------------------------------------------------------------------------------------------------
 
     async def _read(self, name: str) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = await self.cluster.call(
+            job: dict[str, Any] = await self.cluster.call(
                 "BatchV1Api", "read_namespaced_job", name, await self._namespace()
             )
         except ApiError as error:
             if error.status != 404:
                 raise
             return None
-        return found
+        return job
 
     async def _pods(self, selector: str, *, pages: int = 1000, **more: Any) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+        pods: list[dict[str, Any]] = []
         further: dict[str, Any] = {}
         for _ in range(pages):
             page = await self.cluster.call(
                 "CoreV1Api", "list_namespaced_pod", await self._namespace(), label_selector=selector, limit=PAGE,
                 **more, **further,
             )  # fmt: skip
-            found.extend(page["items"])
-            if not (token := page["metadata"].get("continue")):
+            pods.extend(page["items"])
+            if not (next_page := page["metadata"].get("continue")):
                 break
-            further = {"_continue": token}
-        return found
+            further = {"_continue": next_page}
+        return pods
 
     async def _namespace(self) -> str:
         await self.cluster.connect()
@@ -356,5 +355,5 @@ class Jobs:
 
 def as_text(elements: Mapping[str, ElementState]) -> str:
     """An account as the answer to a question; read by :class:`KubernetesScheduler`."""
-    known = {id_: e for id_, e in elements.items() if e.state is not JobState.UNKNOWN}
-    return json.dumps({id_: [e.state.value, " ".join(e.reason.split())] for id_, e in known.items()})
+    known_elements = {id_: e for id_, e in elements.items() if e.state is not JobState.UNKNOWN}
+    return json.dumps({id_: [e.state.value, " ".join(e.reason.split())] for id_, e in known_elements.items()})

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A container of a pod as a location: commands and bytes by exec streams.
+"""A container of a pod as a location: commands and bytes go through exec streams.
 
-The exec protocol (v4.channel.k8s.io) cannot close a command's stdin, and limits what a URL can carry. So the command
-is always the same few lines of shell, which read *frames* from stdin (a line with a length, then so many bytes): the
-first is the shell text to run, the others are its stdin, and one of length 0 is its end. Needs sh and dd there.
+The exec protocol (v4.channel.k8s.io) cannot close a command's stdin, and a URL's length is limited. So the command is
+always the same few lines of shell, which read *frames* from stdin (a line with a length, then that many bytes): the
+first is the shell text to run, the others are its stdin, and one of length 0 ends it. The container needs sh and dd.
 """
 
 from __future__ import annotations
@@ -43,11 +43,12 @@ _STDIN, _STDOUT, _STDERR, _STATUS = range(4)
 
 @dataclass(frozen=True)
 class PodAccess:
-    """How a container of a pod is reached. The pod may be another one each time (a claim's is made anew when evicted).
+    """How a container of a pod is reached. The pod may change (a claim's pod is recreated after an eviction).
 
-    :ivar pod: gives the pod's name; told that the last one was not usable, it finds out why or makes a new one.
-    :ivar container: name of the container; None: the pod has one only.
-    :ivar alive: shell text that a command of ours runs first, or ``""``.
+    :ivar pod: returns the pod's name; called with True if the last one was not usable: then it raises why, or creates a
+        new one.
+    :ivar container: name of the container; None: the pod has only one.
+    :ivar alive: shell text that our commands run first, or ``""``.
     """
 
     cluster: Cluster
@@ -82,7 +83,7 @@ class PodHost(Host):
             finally:
                 feeding.cancel()
                 outcome = (await asyncio.gather(feeding, return_exceptions=True))[0]
-            # the caller's own iterator failed: what the command made of half an input is no result
+            # the caller's own iterator failed: the result of half an input is worthless
             if isinstance(outcome, Exception) and not isinstance(outcome, BrokenPipeError):
                 raise outcome
             result = await stream.close()
@@ -94,7 +95,7 @@ class PodHost(Host):
         async with contextlib.AsyncExitStack() as stack:
             socket = await self._open(stack, shown)
             stream = PodStream(self, socket, shown)
-            with contextlib.suppress(BrokenPipeError):  # whoever reads, or closes it, is told why
+            with contextlib.suppress(BrokenPipeError):  # reading or closing the stream raises the reason
                 await stream.write(command.encode(errors="surrogateescape") or b":")
             yield stream
 
@@ -112,32 +113,32 @@ class PodHost(Host):
         raise AssertionError  # pragma: no cover
 
     async def _raise_if_gone(self, pod: str, error: ApiError) -> None:
-        """:raises LocationGoneError: the pod is not there any more, or has ended. (A storage's pod is made anew.)"""
+        """:raises LocationGoneError: the pod no longer exists, or has ended. (A storage's pod is recreated.)"""
         if self.access.alive:
             return
         try:
-            found = await self.cluster.call("CoreV1Api", "read_namespaced_pod_status", pod, self.cluster.namespace)
+            status = await self.cluster.call("CoreV1Api", "read_namespaced_pod_status", pod, self.cluster.namespace)
         except ApiError as problem:
             if problem.status != 404:
                 return
-            what = "is gone (scaled away, or deleted)"
+            ending = "is gone (scaled away, or deleted)"
         else:
-            phase = (found.get("status") or {}).get("phase")
+            phase = (status.get("status") or {}).get("phase")
             if phase not in ("Failed", "Succeeded"):
                 return
-            what = f"has ended ({answers.of_pod(found).reason or phase})"
+            ending = f"has ended ({answers.of_pod(status).reason or phase})"
         raise LocationGoneError(
-            f"the pod {pod} {what}, with all jobs and files that were in it",
+            f"the pod {pod} {ending}, with all jobs and files that were in it",
             where=error.where,
-            hint="a retry of the task runs its jobs in other pods; if their inputs were there, clear the steps that"
-            " made those",
+            hint="a retry of the task runs its jobs in other pods; if their inputs were here, clear the steps that"
+            " made them",
         ) from None
 
 
 class PodStream:
-    """A running command's ends; see :class:`airflow_hybrid.sites.hosts.base.ByteStream`.
+    """The streams of a running command; see :class:`airflow_hybrid.sites.hosts.base.ByteStream`.
 
-    :ivar most_errors: bytes of stderr after which the command is ended; None: its end is kept, however long it is.
+    :ivar most_errors: bytes of stderr after which the command is ended; None: only the end of stderr is kept.
     """
 
     most_errors: int | None = None
@@ -152,11 +153,11 @@ class PodStream:
     async def read(self, size: int = CHUNK_BYTES) -> bytes:
         while not self._ahead and self._exit_code is None:
             await self._receive()
-        data, self._ahead = self._ahead[:size], self._ahead[size:]
-        return data
+        chunk, self._ahead = self._ahead[:size], self._ahead[size:]
+        return chunk
 
     async def write(self, data: bytes) -> None:
-        """:raises BrokenPipeError: the command does not read any more; :meth:`close` tells why."""
+        """:raises BrokenPipeError: the command no longer reads; :meth:`close` says why."""
         if self._ended or self._exit_code is not None:
             raise BrokenPipeError("the command has ended")
         view = memoryview(data)
@@ -196,7 +197,7 @@ class PodStream:
         message = await self._socket.receive()
         if message.type not in (WSMsgType.BINARY, WSMsgType.TEXT):
             raise HostUnreachableError(
-                "the connection to the pod was lost while a command ran",
+                "the connection to the pod was lost while a command was running",
                 where=f"{self._host.title}: {self._shown}",
             )
         data: bytes = message.data.encode() if message.type is WSMsgType.TEXT else message.data
@@ -233,11 +234,11 @@ class PodStream:
 
 
 async def _feed(stream: PodStream, stdin: Stdin) -> None:
-    """Write stdin; a command that does not read it all is not an error here: its exit code says why."""
+    """Write stdin; it is no error if the command does not read all of it: its exit code says why."""
     if isinstance(stdin, bytes) and stdin:
         await stream.write(stdin)
     elif stdin is not None and not isinstance(stdin, bytes):
-        async for data in stdin:
-            if data:
-                await stream.write(data)
+        async for chunk in stdin:
+            if chunk:
+                await stream.write(chunk)
     await stream.end()

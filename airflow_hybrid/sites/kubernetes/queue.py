@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Batches as Indexed Jobs: the queue of any scheduler, whose questions the API answers."""
+"""Batches as Indexed Jobs: the same queue as for any scheduler, with questions that the API answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from airflow_hybrid.sites.kubernetes.jobs import GIVE_UP_S, Jobs, as_text
 log = logging.getLogger(__name__)
 
 MOST_INDEXES = 100_000
-"""of one Indexed Job (the API's own limit with backoffLimitPerIndex)"""
+"""limit for one Indexed Job (the API's own, with backoffLimitPerIndex)"""
 
 
 class KubernetesQueue(JobQueue):
@@ -43,30 +43,30 @@ class KubernetesQueue(JobQueue):
 
     def _prepare(self, batch: Batch, max_array: int) -> Prepared:
         prepared = super()._prepare(batch, max_array)
-        sub = prepared.submission
-        # what the storage asks to be created is looked up here: its files are the jobs' to write
-        made = manifest.job(sub)
-        self._manifests[made["metadata"]["name"]] = (made, float(sub.options.get("startTimeout") or GIVE_UP_S))
+        submission = prepared.submission
+        # when the storage asks for a Job by name, it is taken from here: jobs can write to the storage's files
+        job = manifest.job(submission)
+        self._manifests[job["metadata"]["name"]] = (job, float(submission.options.get("startTimeout") or GIVE_UP_S))
         return prepared
 
     async def _answer(self, question: Sequence[str]) -> tuple[int, str]:
-        what, names = question[0], list(question[1:])
-        if what == "create":
+        kind, names = question[0], list(question[1:])
+        if kind == "create":
             if names[0] not in self._manifests:
-                return 1, f"no Job {names[0]} was asked for"
-            made, patience_s = self._manifests[names[0]]
-            return await self.jobs.create(made, patience_s)
-        if what == "find":
+                return 1, f"no Job {names[0]} was requested"
+            job, patience_s = self._manifests[names[0]]
+            return await self.jobs.create(job, patience_s)
+        if kind == "find":
             return 0, names[0] if await self.jobs.find(names[0]) else ""
-        if what == "cancel":
+        if kind == "cancel":
             for name in names:
                 await self.jobs.delete(name)
             return 0, ""
-        if what == "status":
+        if kind == "status":
             return 0, json.dumps(await self.jobs.status(names))
-        if what == "account":
+        if kind == "account":
             return 0, as_text(await self.jobs.account(names))
-        return 2, f"no such question: {what}"
+        return 2, f"no such question: {kind}"
 
     async def wait(self, directory: str, progress: Callable[[Progress], None] | None = None) -> list[JobResult]:
         results = await super().wait(directory, progress)
@@ -74,7 +74,7 @@ class KubernetesQueue(JobQueue):
         return results
 
     async def _tidy(self, results: Sequence[JobResult]) -> None:
-        """Delete the Jobs of a batch that went well; the pods of one that did not stay for a look, until their TTL."""
+        """Delete the Jobs of a batch that succeeded. Pods of failed ones are kept for inspection until their TTL."""
         well = all(result.state is JobState.COMPLETED for result in results)
         for name in {(result.scheduler_id or "").partition("_")[0] for result in results} - {""}:
             self._manifests.pop(name, None)
@@ -83,4 +83,4 @@ class KubernetesQueue(JobQueue):
             try:
                 await self.jobs.delete(name)
             except SiteError as error:
-                log.info("%s: Job %s is left to its time to live: %s", self.host.title, name, error)
+                log.info("%s: Job %s remains until its TTL: %s", self.host.title, name, error)

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Whether what was applied to a cluster is ready, will be, or never will, as the objects themselves tell."""
+"""Whether objects that were applied to a cluster are ready, may become ready, or never will, by their own status."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_hybrid.schedulers.kubernetes.scheduler import beyond_quota
 Object = dict[str, Any]
 
 RESTARTS = 3
-"""a container that ended so often will not come up"""
+"""a container that ended this often will not start"""
 WITH_PODS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job"})
 """kinds of objects that make pods"""
 
@@ -23,7 +23,7 @@ class Unready:
     """An object whose pods are not ready.
 
     :ivar title: its kind and name.
-    :ivar refusal: why its pods cannot be made, in the cluster's words; empty where they can.
+    :ivar refusal: why its pods cannot be created, in the cluster's words; empty if they can.
     """
 
     title: str
@@ -34,26 +34,26 @@ class Unready:
 
 
 def has_lasting_pods(kind: str) -> bool:
-    """Whether objects of a kind are ready when their pods are; those of a Job come to an end."""
+    """Whether objects of a kind are ready when their pods are; not Jobs, whose pods end."""
     return kind == "Pod" or (kind in WITH_PODS and kind != "Job")
 
 
-def ready(item: Object) -> bool:
+def ready(obj: Object) -> bool:
     """Whether an object with pods is ready, by its status."""
-    spec, status = item.get("spec") or {}, item.get("status") or {}
-    if item["kind"] == "Pod":
-        return bool(answers.condition(item, "Ready")) or status.get("phase") == "Succeeded"
-    if int(status.get("observedGeneration") or 0) < int(item["metadata"].get("generation") or 0):
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    if obj["kind"] == "Pod":
+        return bool(answers.condition(obj, "Ready")) or status.get("phase") == "Succeeded"
+    if int(status.get("observedGeneration") or 0) < int(obj["metadata"].get("generation") or 0):
         return False
-    if item["kind"] == "DaemonSet":
+    if obj["kind"] == "DaemonSet":
         return int(status.get("numberReady") or 0) >= int(status.get("desiredNumberScheduled") or 0)
-    wanted = spec.get("replicas")
-    return int(status.get("readyReplicas") or 0) >= (1 if wanted is None else int(wanted))
+    replicas = spec.get("replicas")
+    return int(status.get("readyReplicas") or 0) >= (1 if replicas is None else int(replicas))
 
 
-def refusal_of(item: Object) -> str:
-    """Why the pods of an object cannot be made (a quota, a policy), in the cluster's words."""
-    for condition in (item.get("status") or {}).get("conditions") or ():
+def refusal_of(obj: Object) -> str:
+    """Why the pods of an object cannot be created (a quota, a policy), in the cluster's words."""
+    for condition in (obj.get("status") or {}).get("conditions") or ():
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             return str(condition.get("message") or condition.get("reason"))
     return ""
@@ -62,9 +62,9 @@ def refusal_of(item: Object) -> str:
 def problems_of_quota(unready: Iterable[Unready]) -> list[str]:
     """Objects that ask for more than their quota will ever allow."""
     return [
-        f"{one.title}: the quota allows less than one pod asks for"
-        for one in unready
-        if "exceeded quota" in one.refusal and beyond_quota(one.refusal)
+        f"{blocked.title}: the quota allows less than one pod asks for"
+        for blocked in unready
+        if "exceeded quota" in blocked.refusal and beyond_quota(blocked.refusal)
     ]
 
 

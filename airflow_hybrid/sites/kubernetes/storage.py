@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Which pods are hosts: the service pod of a volume claim, and those of a service that runs anyway."""
+"""Which pods are hosts: the service pod of a volume claim, and existing pods of a service."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from airflow_hybrid.sites.kubernetes.pod import PodAccess, PodHost
 log = logging.getLogger(__name__)
 
 START_S = 300.0
-"""how long a service pod may take to run (a volume to be attached, an image to be pulled)"""
+"""how long a service pod may take to start (attach a volume, pull an image)"""
 DEFAULT_IDLE_S = 600
 CACHE_S = 10.0
-"""StreamFlow's locationsCacheTTL: how long a list of pods is taken for true"""
+"""StreamFlow's locationsCacheTTL: how long a list of pods is used"""
 
 
 class StoragePod:
-    """The pod through which a volume claim is reached; made when it is needed, by whoever needs it first.
+    """The pod through which a volume claim is reached; the first process that needs it creates it.
 
     :param storage: the ``storage`` of the deployment's config.
     """
@@ -38,7 +38,7 @@ class StoragePod:
         self._making = asyncio.Lock()
 
     async def name(self, again: bool) -> str:
-        """Name of a pod that runs; ``again``: the last one was not usable.
+        """Name of a running pod; ``again``: the last one was not usable.
 
         :raises SiteError: it does not start, in the cluster's words.
         """
@@ -71,7 +71,7 @@ class StoragePod:
         raise self._problem(why or "it is still pending")
 
     async def _create(self, job: dict[str, Any]) -> None:
-        """Create the Job unless it is there; one that has ended is removed first."""
+        """Create the Job unless it exists; one that has ended is removed first."""
         name, namespace = answers.name_of(job), self.cluster.namespace
         try:
             await self.cluster.call("BatchV1Api", "create_namespaced_job", namespace, job)
@@ -80,11 +80,11 @@ class StoragePod:
             if error.status != 409:
                 raise SiteError(
                     f"the service pod of claim {self.storage.get('claim')!r} was refused: {error.message}",
-                    where=error.where, hint="see `storage` of the deployment in the hybrid file",
+                    where=error.where, hint="check `storage` of the deployment in the hybrid file",
                 ) from None  # fmt: skip
-            there = await self.cluster.call("BatchV1Api", "read_namespaced_job", name, namespace)
-            if answers.ended(there):
-                uid = there["metadata"]["uid"]  # not the one that another process has made meanwhile
+            existing = await self.cluster.call("BatchV1Api", "read_namespaced_job", name, namespace)
+            if answers.ended(existing):
+                uid = existing["metadata"]["uid"]  # not a new one that another process has just made
                 body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
                 try:
                     await self.cluster.call("BatchV1Api", "delete_namespaced_job", name, namespace, body=body)
@@ -96,11 +96,11 @@ class StoragePod:
         return SiteError(
             f"the service pod of claim {self.storage.get('claim')!r} does not start: {why}",
             where=self.cluster.title,
-            hint="see `storage` of the deployment: its claim, its image, and the room on the cluster's nodes",
+            hint="check `storage` of the deployment: its claim, its image, and the room on the cluster's nodes",
         )
 
     async def remove(self) -> None:
-        """Delete the service pod; the volume stays."""
+        """Delete the service pod; the volume is kept."""
         self._name = None
         await self.cluster.connect()
         try:
@@ -114,7 +114,7 @@ class StoragePod:
 
 
 class ServicePods:
-    """The locations of a service whose pods are there already: replicas come and go.
+    """The locations of a service with existing pods; replicas come and go.
 
     :param service: its entry in the hybrid file: ``pod`` (a name) or ``selector`` (labels), ``container``.
     """
@@ -129,9 +129,9 @@ class ServicePods:
         self._until = 0.0
 
     async def hosts(self) -> list[PodHost]:
-        """One host per pod that runs, in the order of their names; the same object for the same pod.
+        """One host per running pod, in the order of their names; the same object for the same pod.
 
-        :raises SiteError: none runs, and why.
+        :raises SiteError: none is running; says why.
         """
         if time.monotonic() > self._until:
             self._live = await self._running()
@@ -154,10 +154,10 @@ class ServicePods:
             more: dict[str, Any] = {"field_selector": f"metadata.name={self.service['pod']}"}
         else:
             more = {"label_selector": selector(self.service.get("selector") or {})}
-        found = await self.cluster.call("CoreV1Api", "list_namespaced_pod", self.cluster.namespace, **more)
+        answer = await self.cluster.call("CoreV1Api", "list_namespaced_pod", self.cluster.namespace, **more)
         container = self.service.get("container")
         live, why = [], "there is no such pod"
-        for pod in found["items"]:
+        for pod in answer["items"]:
             names = [c["name"] for c in pod["spec"]["containers"]]
             if container and container not in names:
                 raise ConfigError(
@@ -180,5 +180,5 @@ class ServicePods:
 
 
 def selector(labels: Mapping[str, str] | str) -> str:
-    """Labels as a selector of the API: a mapping, or text that is one already."""
+    """Labels as a selector of the API: from a mapping, or from text that is a selector already."""
     return labels if isinstance(labels, str) else ",".join(f"{key}={value}" for key, value in labels.items())

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The index of finished jobs at a location, as this process knows it: many batches ask and tell it in few commands.
+"""This process's view of the index of finished jobs at a location: many batches read and write it in few commands.
 
-What a tool has records of is remembered for a while, so that the chunks of a scatter that was never run before ask once
-together. New records are gathered and written together. Nothing is lost by that but chances: a record that another
-process has just written, or that this one could not write before it was killed, means that a job runs again.
+The names of a tool's records are remembered for a while, so that the chunks of a new scatter need only one question.
+New records are collected and written together. The only cost is a missed chance: if another process has just written a
+record, or this one was killed before it wrote it, the job runs again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from airflow_hybrid.sites.reuse.commands import (
 
 log = logging.getLogger(__name__)
 REMEMBER_S = 30.0
-"""how long what a location said of a tool is believed"""
+"""how long a location's answer about a tool is used"""
 GATHER_S = 5.0
 """how long a record waits for others"""
 
@@ -43,14 +43,14 @@ Ask = Callable[[Callable[[], Awaitable[CommandResult]]], Awaitable[CommandResult
 
 @dataclass
 class _Tool:
-    """What is known of one tool's records.
+    """What is known about one tool's records.
 
     :ivar names: see :class:`airflow_hybrid.sites.reuse.commands.Lookup`.
-    :ivar asked: when, by the monotonic clock; minus infinity: not yet.
+    :ivar asked_at: time of the last question, by the monotonic clock; minus infinity: never.
     """
 
     names: set[str] | None = field(default_factory=set)
-    asked: float = float("-inf")
+    asked_at: float = float("-inf")
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -69,20 +69,20 @@ class ReuseIndex:
     async def find(self, keys: Sequence[str], task_directory: str, patiently: Ask) -> Lookup:
         """The records of some jobs of one tool.
 
-        :param task_directory: of the task that asks: what it has begun itself is told beside.
-        :param patiently: runs a command, again where the location is out of reach for a while.
+        :param task_directory: of the task that asks; the answer also names the jobs that it has begun itself.
+        :param patiently: runs a command, and repeats it while the location is temporarily unreachable.
         :raises SiteError: the location cannot be asked.
-        :raises ValueError: its answer makes no sense.
+        :raises ValueError: its answer is invalid.
         """
         name = tool_of(keys[0])
         tool = self._tools.setdefault(name, _Tool())
-        async with tool.lock:  # of many that ask at the same time one does it for all
+        async with tool.lock:  # of many concurrent callers, one asks for all
             if any(key in self._unwritten for key in keys):
                 await self.write()
-            if time.monotonic() - tool.asked > REMEMBER_S:
-                found = await self._ask(name, keys, task_directory, patiently)
-                tool.names, tool.asked = None if found.names is None else set(found.names), time.monotonic()
-                return found
+            if time.monotonic() - tool.asked_at > REMEMBER_S:
+                lookup = await self._ask(name, keys, task_directory, patiently)
+                tool.names, tool.asked_at = None if lookup.names is None else set(lookup.names), time.monotonic()
+                return lookup
             if tool.names is not None and not any(short(key) in tool.names for key in keys):
                 return Lookup()
         return await self._ask(name, keys, task_directory, patiently)
@@ -96,7 +96,7 @@ class ReuseIndex:
         return await asyncio.to_thread(parse_lookup, answer.stdout)
 
     def record(self, records: Mapping[str, Mapping[str, Any]]) -> None:
-        """Note finished jobs by key; they are written soon, with those of others, and before connections are closed."""
+        """Note finished jobs by key; they are written soon, together with others, and before connections are closed."""
         self._unwritten.update(records)
         if self._writer is None or self._writer.done():
             self._writer = asyncio.create_task(self._write_soon(), name=f"records of finished jobs: {self.host.title}")
@@ -108,7 +108,7 @@ class ReuseIndex:
             await self.write()
 
     async def write(self) -> None:
-        """Write what was noted. One that does not take it is warned of in the log."""
+        """Write the collected records. If the location refuses them, the log has a warning."""
         async with self._write_lock:
             records = dict(self._unwritten)
             if not records:
@@ -132,7 +132,7 @@ class ReuseIndex:
                 tool.names.add(short(key))
 
     async def close(self) -> None:
-        """Write what is still to be written, now."""
+        """Write the remaining records now."""
         self._hurry.set()
         if self._writer is not None:
             await self._writer
@@ -140,7 +140,7 @@ class ReuseIndex:
 
 
 _INDEXES: PerLoop[tuple[str, str, str], ReuseIndex] = PerLoop()
-"""by deployment, key of the host, and work directory"""
+"""key: deployment, key of the host, and work directory"""
 
 
 def reuse_index(host: Host, workdir: str) -> ReuseIndex:
@@ -151,6 +151,6 @@ def reuse_index(host: Host, workdir: str) -> ReuseIndex:
 
 
 async def write_all() -> None:
-    """Write what the indexes of the running event loop have gathered; to be called before connections are closed."""
+    """Write what the indexes of the running event loop have collected; call it before connections are closed."""
     for index in list(_INDEXES.here().values()):
         await index.close()

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Programs and files of a location that jobs use without owning them: which they are now, and what is in them.
+"""Programs and files of a location that jobs use but do not own: which ones they are now, and what is in them.
 
-Two commands for all jobs of a batch: one looks names up as the shell would (processes are started only for programs
-that are found), one reads what was found (:mod:`airflow_hybrid.sites.hosts.probing.probe`).
+Two commands for all jobs of a batch: one looks names up as the shell would (it starts processes only for programs that
+exist), one reads the files (:mod:`airflow_hybrid.sites.hosts.probing.probe`).
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from airflow_hybrid.sites.hosts.joining import run_joined
 from airflow_hybrid.sites.hosts.probing import probe
 
 MOST_NAMES = 50_000
-"""of a batch; jobs that name more are not looked up"""
+"""names in one batch; if its jobs use more, they are not looked up"""
 MOST_FILES = 2000
-"""of a batch, that are read"""
+"""files of one batch that are read"""
 LARGEST = 256 << 20
-"""bytes of a file that is read only to know it; a program may be larger"""
+"""bytes of the largest file that is read only to identify it; a program may be larger"""
 _MOST_PATHS = 16
-"""values of PATH in one batch"""
+"""different values of PATH in one batch"""
 _ENVIRONMENT = (
     "PATH", "LANG", "LANGUAGE", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_MONETARY", "LC_NUMERIC",
     "LC_TIME", "TZ", "LD_LIBRARY_PATH", "LD_PRELOAD", "PYTHONPATH", "PYTHONHOME", "PERL5LIB", "R_LIBS", "R_LIBS_USER",
@@ -46,12 +46,12 @@ _ENVIRONMENT = (
 
 @dataclass
 class _Look:
-    """What the shell says of names, for one value of PATH.
+    """The shell's answer about names, for one value of PATH.
 
     :ivar environment: umask and variables, as they were printed.
     :ivar programs: name -> absolute path; ``commands``: those that the shell can run.
-    :ivar files: those that there are; ``unknown``: folders, and files that are too large to be read for this.
-    :ivar interpreters: path of a script -> paths of what runs it.
+    :ivar files: those that exist; ``unknown``: folders, and files that are too large to read for this.
+    :ivar interpreters: path of a script -> paths of its interpreters.
     """
 
     environment: list[str] = field(default_factory=list)
@@ -65,9 +65,9 @@ class _Look:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a location says of some jobs.
+    """What some jobs use of a location.
 
-    :ivar used: by job: programs and files that it uses, with their contents, and the environment.
+    :ivar used: by job: programs and files that it uses, with their checksums, and the environment.
     :ivar begun: names of jobs that the task has begun.
     """
 
@@ -78,11 +78,10 @@ class Surroundings:
 async def surroundings_of(host: Host, jobs: Mapping[str, Outside], task_directory: str) -> Surroundings:
     """What some jobs of a task use of a location.
 
-    A job of which this cannot be told is left out: a program is not found, a folder or a very large file is named,
-    there are too many names.
+    A job is left out if this is unknown: a program is not found, it names a folder or a very large file, or there are
+    too many names.
 
-    :param task_directory: of the task, for what it has begun.
-
+    :param task_directory: of the task, whose begun jobs are listed.
     :raises SiteError: the location cannot be asked.
     """
     if not jobs:
@@ -94,19 +93,19 @@ async def surroundings_of(host: Host, jobs: Mapping[str, Outside], task_director
     if len(by_path) > _MOST_PATHS or names > MOST_NAMES:
         return Surroundings()
     looks = {path: await _look(host, path, outsides, task_directory) for path, outsides in by_path.items()}
-    wanted: set[str] = set()
+    paths: set[str] = set()
     for look in looks.values():
-        wanted.update(look.programs.values(), look.files - look.unknown, *look.interpreters.values())
-    if len(wanted) > MOST_FILES:
+        paths.update(look.programs.values(), look.files - look.unknown, *look.interpreters.values())
+    if len(paths) > MOST_FILES:
         return Surroundings()
-    facts = await probe.facts(host, [Question("checksum", path) for path in sorted(wanted)])
-    found = {name: _described(outside, looks[outside.path], facts) for name, outside in jobs.items()}
+    facts = await probe.facts(host, [Question("checksum", path) for path in sorted(paths)])
+    used_by_job = {name: _described(outside, looks[outside.path], facts) for name, outside in jobs.items()}
     begun = frozenset().union(*(look.begun for look in looks.values()))
-    return Surroundings({name: value for name, value in found.items() if value is not None}, begun)
+    return Surroundings({name: value for name, value in used_by_job.items() if value is not None}, begun)
 
 
 def _described(outside: Outside, look: _Look, facts: SiteFacts) -> JsonValue:
-    """What a job uses, as JSON; None: it cannot be told."""
+    """What a job uses, as JSON; None: it is unknown."""
     if outside.commands - look.commands or outside.files & look.unknown:
         return None
     programs = {name: look.programs[name] for name in outside.words if name in look.programs}
@@ -135,13 +134,13 @@ async def _look(host: Host, path: str | None, outsides: Sequence[Outside], task_
     try:
         return parse_look(answer.stdout)
     except ValueError as error:
-        raise StatusUnknownError(f"the look for programs was not answered: {error}", where=host.title) from None
+        raise StatusUnknownError(f"the look for programs failed: {error}", where=host.title) from None
 
 
 def look_command(path: str | None, variables: Sequence[str], task_directory: str) -> str:
     """Shell text that looks names up; its stdin has a line for each: ``w word``, ``c command``, ``p path``.
 
-    :param path: the PATH that jobs have, where it is not the location's. Read its stdout by :func:`parse_look`.
+    :param path: the PATH of the jobs, if it is not the location's. :func:`parse_look` reads its stdout.
     """
     shown = "\n".join(f"printf '{name}=%s\\n' \"${{{name}-}}\"" for name in variables)
     change = "" if path is None else f"PATH={shlex.quote(path)}"
@@ -149,19 +148,19 @@ def look_command(path: str | None, variables: Sequence[str], task_directory: str
     return shell_text.filled(__package__, "programs.sh", values)
 
 
-def parse_look(data: bytes) -> _Look:
+def parse_look(answer: bytes) -> _Look:
     """Read the stdout of :func:`look_command`.
 
     :raises ValueError: it was cut off.
     """
-    text = data.decode(errors="surrogateescape")
-    begun, marked, rest = text.partition("#environment\n")
-    environment, looked, rest = rest.partition("\n#found\n")
-    found, ended, _ = rest.partition("#end\n")
+    text = answer.decode(errors="surrogateescape")
+    begun, marked, remainder = text.partition("#environment\n")
+    environment, looked, remainder = remainder.partition("\n#found\n")
+    lines, ended, _ = remainder.partition("#end\n")
     if not marked or not looked or not ended:
         raise ValueError("the answer was cut off")
     look = _Look(environment.split("\n"), begun=frozenset(begun.split("\n")))
-    for line in found.splitlines():
+    for line in lines.splitlines():
         kind, _, value = line.partition(" ")
         if kind == "c":
             look.commands.add(value)

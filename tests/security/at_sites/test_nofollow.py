@@ -14,7 +14,7 @@ from airflow_hybrid.model import FileRef
 from airflow_hybrid.operators.gather.copies import copy_folder
 from airflow_hybrid.sites.files.nofollow import opened, opened_at
 
-HINT = "\n  -> a job has changed its outputs after it ended; clear the task that made them"
+HINT = "\n  -> a job changed its outputs after it had ended; clear the task that made them"
 
 
 @pytest.fixture
@@ -43,16 +43,14 @@ def test_a_link_is_not_followed(out: Path, tmp_path: Path, where: str) -> None:
     path = os.path.normpath(out / where)
     with pytest.raises(TransferError) as error:
         content(Path(path))
-    assert str(error.value) == (
-        f"a symbolic link is in the place of {path}, or of a folder above it: it is not followed" + HINT
-    )
+    assert str(error.value) == (f"a symbolic link has replaced {path} or a folder above it: it is not followed" + HINT)
     assert not error.value.retryable
 
 
 def test_the_folder_of_the_outputs_is_no_link_either(out: Path, tmp_path: Path) -> None:
     os.rename(out, f"{out}.old")
     out.symlink_to(tmp_path)
-    with pytest.raises(TransferError, match="a symbolic link is in the place of"), opened(str(out), folder=True):
+    with pytest.raises(TransferError, match="a symbolic link has replaced"), opened(str(out), folder=True):
         pass
 
 
@@ -69,7 +67,7 @@ def test_a_walk_opens_no_link(out: Path, tmp_path: Path) -> None:
         number = opened_at(folder, "plain", f"{out}/plain")
         assert os.read(number, 100) == b"plain"
         os.close(number)
-        with pytest.raises(TransferError, match="a symbolic link is in the place of"):
+        with pytest.raises(TransferError, match="a symbolic link has replaced"):
             opened_at(folder, "link", f"{out}/link")
 
 

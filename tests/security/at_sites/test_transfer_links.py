@@ -88,7 +88,7 @@ async def test_a_link_in_the_place_of_an_output_is_refused(
     with pytest.raises(TransferError) as error:
         await sent(out / name, tmp_path / "two", kind, **more)
     assert str(error.value) == (
-        f"one (localhost): {uri(out / name)} is not sent: a link is in its place, or in that of a folder above it"
+        f"one (localhost): {uri(out / name)} is not sent: a symbolic link has replaced it or a folder above it"
     )
     assert not error.value.retryable and SECRET not in everything_in(tmp_path / "two")
 
@@ -112,7 +112,7 @@ async def test_what_jobs_made_and_what_users_named_go_in_streams_of_their_own(ou
     ]
     await DataMover(Locations(DEPLOYMENTS)).stage(requests)
     assert sorted(everything_in(tmp_path / "two")) == [b"made", b"named", b"named"]
-    with pytest.raises(ValueError, match="links are followed in some of these only"):
+    with pytest.raises(ValueError, match="symbolic links are followed in only some of these paths"):
         scripts.send([str(out / "a"), str(tmp_path / "c")], compress=False)
 
 
@@ -219,7 +219,7 @@ async def test_a_link_in_the_place_of_an_output_is_no_input_at_its_own_location(
     with pytest.raises(TransferError) as error:
         await linked(out / name, tmp_path / "next/f", kind, **more)
     assert str(error.value).split("\n")[0] == (
-        f"one (localhost): {uri(out / name)} is not used: a link is in its place, or in that of a folder above it"
+        f"one (localhost): {uri(out / name)} is not used: a symbolic link has replaced it or a folder above it"
     )
     assert not error.value.retryable and not (tmp_path / "next").exists()
 

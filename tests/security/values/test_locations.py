@@ -195,6 +195,4 @@ def test_no_link_is_followed_on_the_way_from_the_work_directory(tmp_path: Path, 
     assert os.path.exists(read)
     with pytest.raises(TransferError) as error, opened(str(read)):
         pass
-    assert error.value.message == (
-        f"a symbolic link is in the place of {read}, or of a folder above it: it is not followed"
-    )
+    assert error.value.message == (f"a symbolic link has replaced {read} or a folder above it: it is not followed")

@@ -88,7 +88,7 @@ async def test_slurm_says_what_is_free_and_when_a_job_would_start(
     assert idle.wait_s is not None and idle.wait_s < 5
     assert (await ask("short")).capacity.cores == 4
     huge = await ask("huge")
-    assert huge.wait_s is None and "node" in huge.said
+    assert huge.wait_s is None and "node" in huge.words
     script = "#!/bin/sh\nsleep 300\n"
     held = testbed.run("hpc", f"printf %s '{script}' | sbatch --parsable -A proj -N3 -n12 --exclusive -t 10").strip()
     try:

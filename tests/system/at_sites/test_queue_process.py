@@ -76,6 +76,6 @@ async def test_a_launcher_that_was_killed_is_lost(queue: JobQueue, testbed: Test
 async def test_a_plain_host_is_no_cluster(host: SshHost, testbed: Testbed, folder: str) -> None:
     for program in ("sbatch", "squeue", "scancel"):
         testbed.exec("cloud", "rm", "-f", f"/usr/bin/{program}")
-    with pytest.raises(SubmitError, match="`sbatch` is not there") as caught:
+    with pytest.raises(SubmitError, match="`sbatch` is not installed") as caught:
         await JobQueue(host, SlurmScheduler()).submit(batch(f"{folder}/T/a"))
     assert "cloud" in str(caught.value) and "config.profile" in str(caught.value)

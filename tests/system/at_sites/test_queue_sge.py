@@ -64,11 +64,11 @@ async def test_the_site_says_what_is_free_and_whether_a_job_would_start(host: Ss
         while (busy := await ask()).capacity.free_cores != 0:
             assert time.monotonic() < deadline
             await asyncio.sleep(1)
-        assert busy.wait_s is None and "no suitable queues" in busy.said
+        assert busy.wait_s is None and "no suitable queues" in busy.words
     finally:
         grid.run("grid", f"qdel {held}")
     wrong = await ask(pe="nosuch")
-    assert wrong.wait_s is None and "nosuch" in wrong.said
+    assert wrong.wait_s is None and "nosuch" in wrong.words
 
 
 async def test_an_array_runs_with_few_commands(queue: JobQueue, grid: Testbed, folder: str) -> None:

@@ -201,7 +201,7 @@ async def test_a_lost_connection_is_an_error_of_the_running_command_and_the_next
     running = asyncio.ensure_future(cloud.run("echo once >> lost.log; sleep 30"))
     await asyncio.sleep(0.5)
     sites.end_sessions("cloud")
-    with pytest.raises(HostUnreachableError, match="not known"):
+    with pytest.raises(HostUnreachableError, match="its result is unknown"):
         await running
     assert (await cloud.run("cat lost.log; rm lost.log")).out == "once\n"
 

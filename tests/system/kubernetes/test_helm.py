@@ -99,7 +99,7 @@ async def test_in_a_given_namespace_a_release_is_found_and_not_taken_from_anothe
     await first.deploy([])
     assert "1 release" in {item.token: item for item in await first.deployed()}[FIRST].summary
     second = release(SECOND, namespace=kube.namespace, releaseName="box")
-    with pytest.raises(DeployError, match="'box' is there already"):
+    with pytest.raises(DeployError, match="'box' exists already"):
         await second.deploy([])
     await second.undeploy()
     assert len(await first.hosts("main")) == 1

@@ -87,7 +87,7 @@ async def test_in_a_given_namespace_a_second_run_is_refused_and_takes_nothing_aw
     first = deployment(FIRST, namespace=kube.namespace)
     await first.deploy([])
     second = deployment(SECOND, namespace=kube.namespace)
-    with pytest.raises(DeployError, match="'mood' is there already, deployed for the run dag 1"):
+    with pytest.raises(DeployError, match="'mood' exists already: it was deployed for the run dag 1"):
         await second.deploy([])
     await second.undeploy()
     assert names(kube, "pods", FIRST) == ["worker"]

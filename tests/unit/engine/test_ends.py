@@ -97,7 +97,7 @@ async def test_a_job_whose_input_vanishes_has_not_failed_for_good(tmp_path: Path
     assert plain(error, tmp_path) == (
         "the job failed\n"
         "/tool at here (localhost): exit code 1\n"
-        f"  the site: its input {uri} is not there any more\n"
+        f"  the site: its input {uri} no longer exists\n"
         f"""  command: sh -c 'rm "$0"; cat "$0"' {tmp_path}/in\n"""
         "  job id: ...\n"
         "  stdout: ...stdout\n"
@@ -107,7 +107,7 @@ async def test_a_job_whose_input_vanishes_has_not_failed_for_good(tmp_path: Path
     )
     again = await run(tmp_path, LOSE, {"file": file}, tmp_path / "site")
     assert isinstance(again, TransferError)
-    assert again.message == f"{uri} is not there any more"
+    assert again.message == f"{uri} no longer exists"
 
 
 PIPES = """cwlVersion: v1.2

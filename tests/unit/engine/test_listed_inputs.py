@@ -23,7 +23,7 @@ outputs: {said: stdout}
 stdout: said
 """
 RIGHT, WRONG = (f"sha1${hashlib.sha1(text).hexdigest()}" for text in (b"right", b"wrong"))
-HINT = "if it is meant to be as it is now, clear the run's task `inputs` with all that follows"
+HINT = "if the change is intended, clear the run's task `inputs` and all tasks after it"
 
 
 def remove(path: Path) -> None:
@@ -38,7 +38,7 @@ def rewrite(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (remove, "is not there any more\n  -> put it there again, or start a run with other inputs"),
+        (remove, "no longer exists\n  -> put it back, or start a run with other inputs"),
         (
             rewrite,
             f"was changed after it was taken as an input of the run: its checksum is {WRONG}, not {RIGHT}\n  -> {HINT}",

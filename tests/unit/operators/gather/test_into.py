@@ -328,7 +328,7 @@ def test_a_link_that_a_job_put_to_what_is_there_is_not_taken_for_it(home: Path, 
         with pytest.raises(TransferError) as caught:
             gathered({"o": item}, home)
         assert str(caught.value).split("\n")[0] == (
-            f"a symbolic link is in the place of {job}/{item['basename']}, or of a folder above it: it is not followed"
+            f"a symbolic link has replaced {job}/{item['basename']} or a folder above it: it is not followed"
         )
     assert tree(home) == before
 

@@ -43,4 +43,4 @@ async def test_progress_is_told_in_the_context_of_who_waits() -> None:
 def test_progress_reads_as_a_sentence() -> None:
     assert str(Progress(7, 7)) == "7 of 7 jobs ended"
     assert str(Progress(7, 1, 2, 4, ("Priority",))) == "1 of 7 jobs ended, 2 running, 4 pending (Priority)"
-    assert "not known: no answer" in str(Progress(7, 1, unknown="no answer"))
+    assert "the others is unknown: no answer" in str(Progress(7, 1, unknown="no answer"))

@@ -186,7 +186,7 @@ async def test_a_full_disk_leaves_nothing_and_says_so(tmp_path: Path) -> None:
 
 async def test_a_task_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SiteError, match=r"cannot be made.*Not a directory"):
+    with pytest.raises(SiteError, match=r"cannot be created.*Not a directory"):
         await JobQueue(ShellHost("dash"), ProcessScheduler()).submit(batch(f"{tmp_path}/file/T/a"))
 
 
@@ -243,7 +243,7 @@ async def test_a_batch_directory_that_vanished_is_lost_work(queue: JobQueue, tmp
     await queue.submit(made)
     Path(made.directory).rename(tmp_path / "purged")
     (result,) = await queue.wait(made.directory)
-    assert result.state is JobState.LOST and "no longer there" in result.reason
+    assert result.state is JobState.LOST and "no longer exists" in result.reason
 
 
 async def test_time_limit_has_its_own_name(queue: JobQueue, tmp_path: Path) -> None:

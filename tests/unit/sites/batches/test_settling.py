@@ -65,7 +65,7 @@ def lost(reason: str = SILENT) -> tuple[JobState, int | None, str]:
     return (JobState.LOST, None, reason)
 
 
-SIGNALLED = "its runner got SIGTERM while it ran, and its exit code was 0"
+SIGNALLED = "its runner got SIGTERM while it was running, and its exit code was 0"
 SITUATIONS = [
     # exit codes
     Situation("all left exit codes", Step.DECIDED, {0: Ending(0), 1: Ending(3)}, jobs=2,
@@ -174,7 +174,7 @@ def test_what_follows_from_what_is_seen(seen: Situation) -> None:
         (Situation("", Step.WITHDRAW, waited_s=GRACE_S + 1), SILENT),
         (Situation("", Step.WITHDRAW, elements={"7": COMPLETED}), f"{SILENT}; slurm: COMPLETED"),
         (Situation("", Step.WITHDRAW, complete=False, problem=DOWN), f"{SILENT}; not answered: {DOWN}"),
-        (Situation("", Step.WITHDRAW, present=False), "its batch directory is no longer there"),
+        (Situation("", Step.WITHDRAW, present=False), "its batch directory no longer exists"),
     ],
 )
 def test_why_a_job_is_lost(seen: Situation, reason: str) -> None:

@@ -50,20 +50,20 @@ def test_streams_are_in_the_job_directory_or_below_the_outputs() -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ([], "it is no mapping"),
-        ("[" * 100_000, "it is no mapping"),
-        ({}, "`jobs` is no mapping"),
-        ({**ON_DISK, "jobs": []}, "`jobs` is no mapping"),
-        ({**ON_DISK, "jobs": {"00000": "x"}}, "the description of a job is no mapping"),
-        ({**ON_DISK, "jobs": {"00000": {"w": "soon"}}}, "a job's time limit is no number of seconds"),
-        ({**ON_DISK, "jobs": {"00000": {"w": float("nan")}}}, "a job's time limit is no number of seconds"),
-        ({**ON_DISK, "jobs": {"00000": {"o": 1}}}, "the file of a job's stdout or stderr is no path"),
-        ({**ON_DISK, "jobs": {"00000": {"e": "a\0b"}}}, "the file of a job's stdout or stderr is no path"),
-        ({**ON_DISK, "max_array": 0}, "`max_array` is no number of elements"),
-        ({**ON_DISK, "max_array": "many"}, "`max_array` is no number of elements"),
-        ({**ON_DISK, "memory_mib": True}, "`memory_mib` is no number of MiB"),
-        ({**ON_DISK, "keys": "00000"}, "`keys` is no list of the batch's jobs"),
-        ({**ON_DISK, "keys": []}, "`keys` is no list of the batch's jobs"),
+        ([], "it is not a mapping"),
+        ("[" * 100_000, "it is not a mapping"),
+        ({}, "`jobs` is not a mapping"),
+        ({**ON_DISK, "jobs": []}, "`jobs` is not a mapping"),
+        ({**ON_DISK, "jobs": {"00000": "x"}}, "the description of a job is not a mapping"),
+        ({**ON_DISK, "jobs": {"00000": {"w": "soon"}}}, "a job's time limit is not a number of seconds"),
+        ({**ON_DISK, "jobs": {"00000": {"w": float("nan")}}}, "a job's time limit is not a number of seconds"),
+        ({**ON_DISK, "jobs": {"00000": {"o": 1}}}, "the file of a job's stdout or stderr is not a path"),
+        ({**ON_DISK, "jobs": {"00000": {"e": "a\0b"}}}, "the file of a job's stdout or stderr is not a path"),
+        ({**ON_DISK, "max_array": 0}, "`max_array` is not a number of elements"),
+        ({**ON_DISK, "max_array": "many"}, "`max_array` is not a number of elements"),
+        ({**ON_DISK, "memory_mib": True}, "`memory_mib` is not a number of MiB"),
+        ({**ON_DISK, "keys": "00000"}, "`keys` is not a list of the batch's jobs"),
+        ({**ON_DISK, "keys": []}, "`keys` is not a list of the batch's jobs"),
         ({**ON_DISK, "keys": ["../../x"]}, "not a plain name of a job: '../../x'"),
         ({**ON_DISK, "keys": [1]}, "not a plain name of a job: 1"),
         ({**ON_DISK, "keys": ["a", "a"]}, "two jobs have the same name"),
@@ -78,7 +78,7 @@ def test_what_describes_no_batch_is_refused(value: Any, message: str) -> None:
 def test_a_description_that_is_nested_without_end_is_none() -> None:
     deep = "[" * 100_000
     seen = parse_evidence(f"#meta\n{deep}\n#ids\n#ec\n#c\n#end\n")
-    with raising(ValueError, "it is no mapping"):
+    with raising(ValueError, "it is not a mapping"):
         BatchMeta.from_json(seen.description)
 
 
@@ -93,6 +93,6 @@ async def test_a_damaged_description_is_told_with_what_to_do(tmp_path: Path) -> 
         await Questions(host, ProcessScheduler()).describe(str(folder))
     assert str(damaged.value) == (
         f"{host.title}: {folder}/meta.json: the description of this batch is damaged: not a plain name of a job: "
-        "'../../x'\n  -> something else than airflow_hybrid has written to it; clear the task, which then runs anew"
+        "'../../x'\n  -> something other than airflow_hybrid wrote to it; clear the task to run it again"
     )
     assert not damaged.value.retryable

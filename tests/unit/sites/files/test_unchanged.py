@@ -75,7 +75,7 @@ RIGHT = "sha1$" + hashlib.sha1(b"right\n").hexdigest()
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (remove, "is not there any more"),
+        (remove, "no longer exists"),
         (shorten, "was changed after it was produced: it has 2 bytes, not 6"),
         (rewrite, f"was changed after it was produced: its checksum is {WRONG}, not {RIGHT}"),
         (make_a_folder, "is a directory, not a file"),
@@ -93,7 +93,7 @@ async def test_an_output_that_is_not_what_it_was_is_told_with_the_task_that_made
         await DataMover(Locations(DEPLOYMENTS)).check_in_place([asked])
     assert str(caught.value) == (
         f"one (localhost): {asked.source} {said}\n"
-        "  -> it was made by task align of run run of DAG dag: clear that task, and it is made again"
+        "  -> it was made by task align of run run of DAG dag: clear that task to make it again"
     )
     assert not caught.value.retryable
 
@@ -135,7 +135,7 @@ async def test_an_input_of_the_run_that_is_written_while_it_runs_is_told(
     assert str(caught.value) == (
         f"one (localhost): {asked.source} was changed after it was taken as an input of the run: "
         f"its checksum is {WRONG}, not {RIGHT}\n"
-        "  -> if it is meant to be as it is now, clear the run's task `inputs` with all that follows"
+        "  -> if the change is intended, clear the run's task `inputs` and all tasks after it"
     )
 
 

@@ -86,8 +86,8 @@ async def ended(queue: JobQueue, tmp_path: Path, *endings: str, **more: Any) -> 
         ("COMPLETED|0:0", 0, (JobState.COMPLETED, 0, "")),
         ("COMPLETED|0:0", 4, (JobState.FAILED, 4, "exit code 4")),
         ("FAILED|4:0", 4, (JobState.FAILED, 4, "exit code 4")),
-        ("FAILED|0:15", 0, (JobState.FAILED, None, "its runner got SIGTERM while it ran, and its exit code was 0; "
-                            "slurm: FAILED, exit code 0:15, on node1")),
+        ("FAILED|0:15", 0, (JobState.FAILED, None, "its runner got SIGTERM while it was running, and its exit code was "
+                            "0; slurm: FAILED, exit code 0:15, on node1")),
     ],
 )  # fmt: skip
 async def test_the_scheduler_has_its_word_where_the_runner_was_signalled(  # noqa: PLR0913 - fixtures and cases
@@ -109,7 +109,7 @@ async def test_a_job_that_the_site_ran_again_is_judged_by_its_last_exit_code(
 async def test_without_the_schedulers_word_a_signalled_job_has_not_succeeded(
     queue: JobQueue, slurm: FakeSlurm, tmp_path: Path
 ) -> None:
-    said = "its runner got SIGTERM while it ran, and its exit code was 0; nobody says who ended it"
+    said = "its runner got SIGTERM while it was running, and its exit code was 0; nobody says who ended it"
     assert await ended(queue, tmp_path, "0 12 TERM") == [(JobState.CANCELLED, None, said)]
 
 
@@ -169,8 +169,8 @@ async def test_a_full_disk_has_its_name_at_once_and_finished_neighbours_keep_the
         (JobState.DISK_FULL, None, f"the file system was full when it ended with exit code 1: now {space}"),
         (JobState.COMPLETED, 0, ""),
         (JobState.COMPLETED, 0, ""),
-        (JobState.DISK_FULL, None, f"the file system was full, and it could not be begun: now {space}"),
-        (JobState.DISK_FULL, None, f"the file system was full, and it could not be begun: now {space}"),
+        (JobState.DISK_FULL, None, f"the file system was full, and it could not be started: now {space}"),
+        (JobState.DISK_FULL, None, f"the file system was full, and it could not be started: now {space}"),
     ]
     assert [r.seconds for r in results] == [5.0, 7.0, 0.01, None, None]
 

@@ -156,9 +156,9 @@ async def test_a_missing_sbatch_is_named_with_what_to_do(tmp_path: Path) -> None
     with pytest.raises(SubmitError) as caught:
         await JobQueue(host, SlurmScheduler()).submit(batch(f"{tmp_path}/T/a"))
     assert re.sub(r"step-[0-9a-f]{12}", "step", str(caught.value)) == (
-        "test (dash): submit step: the program `sbatch` is not there\n  -> is this the right host? `config.path` or "
-        "`config.profile` of the deployment say where programs are that only login shells find (`airflow hybrid check` "
-        "looks there)"
+        "test (dash): submit step: the program `sbatch` is not installed\n  -> is this the right host? `config.path` "
+        "or `config.profile` of the deployment say where programs are that only login shells find (`airflow hybrid "
+        "check` looks there)"
     )
     assert not caught.value.retryable
 
