@@ -118,7 +118,7 @@ async def test_whoever_is_not_there_and_root(user: str) -> None:
     for name, message in (
         (
             "nobody-there",
-            "lab (localhost as nobody-there): there is no user 'nobody-there' on this machine\n  -> make the user on "
+            "lab (localhost as nobody-there): there is no user 'nobody-there' on this machine\n  -> create the user on "
             "every machine that runs Airflow's workers and triggerers, or name another one",
         ),
         ("root", "lab (localhost as root): the user 'root' is root: `run_as` needs a user with fewer rights"),

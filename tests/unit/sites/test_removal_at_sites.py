@@ -117,8 +117,8 @@ async def test_a_submit_removes_nothing_that_is_not_ours(tmp_path: Path, shell: 
         why = "a link is in its place" if what == "link" else "it was not made by airflow_hybrid"
         message = (
             f"test ({shell}): {label(made)}: airflow_hybrid: not removed: {task}/{left}: {why}\n"
-            "  -> what this version of airflow_hybrid did not make is in the way: move it away, or clear the task, "
-            "which then gets another directory"
+            "  -> something that this version of airflow_hybrid did not make is in the way: move it away, or clear the "
+            "task, which then gets another directory"
         )
         with raising(SiteError, message):
             await queue.submit(made)

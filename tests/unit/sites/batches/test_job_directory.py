@@ -48,7 +48,7 @@ def test_names_that_could_mean_something_else_are_refused(change: dict[str, Any]
 @pytest.mark.parametrize("target", ["/etc/passwd", "/w/T/a/../b/x", "/w/T/ab/x", "/w/T/a"])
 def test_nothing_is_staged_outside_of_the_batch_directory(target: str) -> None:
     made = batch("/w/T/a", 1, job={"stage": (StageEntry("file", target, text=b""),)})
-    with raising(ValueError, f"{posixpath.normpath(target)!r} lies outside of the batch directory '/w/T/a'"):
+    with raising(ValueError, f"{posixpath.normpath(target)!r} is outside of the batch directory '/w/T/a'"):
         archive(made, SlurmScheduler(), job_directory.submission(made))
 
 

@@ -70,7 +70,7 @@ async def test_one_path_asked_twice_is_moved_once(tmp_path: Path) -> None:
 
 
 NOT_ARRIVED = "one (localhost) -> two (localhost): 1 of 1 files did not arrive, among them"
-GONE = "is not there any more\n  -> put it there again, or start a run with other inputs"
+GONE = "no longer exists\n  -> put it back, or start a run with other inputs"
 
 
 async def test_a_corrupt_source_never_gets_the_name(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ async def test_a_corrupt_source_never_gets_the_name(tmp_path: Path) -> None:
     asked = await request(tmp_path / "w", described(source, checksum="sha1$" + "0" * 40))
     message = (
         f"one (localhost): {asked.source} was changed after it was produced: its SHA-1 is "
-        f"{hashlib.sha1(b'x').hexdigest()}, not {'0' * 40}\n  -> clear the task that made it, and it is made again"
+        f"{hashlib.sha1(b'x').hexdigest()}, not {'0' * 40}\n  -> clear the task that made it; it is then made again"
     )
     with raising(TransferError, message) as caught:
         await mover().stage([asked])

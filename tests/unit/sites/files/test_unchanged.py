@@ -167,7 +167,7 @@ async def test_a_folder_of_outputs_that_was_changed_is_told(
 CHANGED = (
     "was changed after it was taken as an input of the run: its checksum is "
     "sha1$50446f1c13ef309ddb543f4066adbcc28f99e5ae, not sha1$663118c7c06d38d3996e8a6a45759e16e03ea17b\n"
-    "  -> if it is meant to be as it is now, clear the run's task `inputs` with all that follows"
+    "  -> if the change is intended, clear the run's task `inputs` and all tasks after it"
 )
 
 

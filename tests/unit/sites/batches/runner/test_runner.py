@@ -99,5 +99,5 @@ def test_a_tool_that_is_not_there_is_named_in_the_stderr_of_its_job(shell: str, 
 
 
 def test_a_nul_in_an_argument_is_refused() -> None:
-    with raising(CwlError, "a command line, path or environment value holds a NUL character: 'a\\x00b'"):
+    with raising(CwlError, "a command line, path or environment value contains a NUL character: 'a\\x00b'"):
         job_function(0, JobScript(("echo", "a\0b"), "/o", "/t"))
