@@ -84,7 +84,7 @@ def hopeless(pod: Object) -> str:
     name, (reason, message) = answers.name_of(pod), answers.waiting(pod)
     status = pod.get("status") or {}
     if status.get("phase") == "Failed":
-        return f"pod {name}: {answers.of_pod(pod).reason or 'Failed'}"
+        return answers.of_pod(pod).reason
     if reason in answers.NEVER | answers.MAYBE_NEVER:
         return f"pod {name}: {answers.with_message(reason, message)}"
     counts = [int(container.get("restartCount") or 0) for container in status.get("containerStatuses") or ()]
