@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
-from airflow_hybrid.model import Port, WorkflowGraph
-from airflow_hybrid.params import params_of, required_inputs, schema_of
+from airflow_hybrid.model import JsonValue, Port, WorkflowGraph
+from airflow_hybrid.params import from_param, params_of, required_inputs, schema_of
 
 
 def graph(*ports: Port) -> WorkflowGraph:
@@ -27,6 +27,12 @@ def graph(*ports: Port) -> WorkflowGraph:
         ("Any", {}),
         (["null", "string"], {"type": ["string", "null"]}),
         (["null", "int", "string"], {"type": ["integer", "string", "null"]}),
+        (["int", "string", "long"], {"type": ["integer", "string"]}),
+        (["int", "Any"], {}),
+        (["null", "Any"], {}),
+        (["null"], {}),
+        ("null", {}),
+        ({"type": "string"}, {"type": "string"}),
         ({"type": "array", "items": "int"}, {"type": "array", "items": {"type": "integer"}}),
         ({"type": "array", "items": "Any"}, {"type": "array"}),
         ({"type": "record", "fields": []}, {"type": "object"}),
@@ -78,3 +84,78 @@ def test_required_inputs_are_those_without_any_default() -> None:
         Port("d", "int"),
     )
     assert required_inputs(graph(*ports), {"d": 1}) == ["a"]
+
+
+FILE = {"class": "File", "path": "/d/x"}
+FILES = {"type": "array", "items": "File"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "value"),
+    [
+        ("File", "/d/x", FILE),
+        ("File", "file:///d/x", {"class": "File", "location": "file:///d/x"}),
+        ("Directory", "d", {"class": "Directory", "path": "d"}),
+        (["null", "File"], "/d/x", FILE),
+        (["null", "File"], None, None),
+        # what may be a text is one
+        (["File", "string"], "/d/x", "/d/x"),
+        ("string", "/d/x", "/d/x"),
+        ("File", FILE, FILE),
+        (FILES, ["/d/x", FILE], [FILE, FILE]),
+        ({"type": "array", "items": FILES}, [["/d/x"]], [[FILE]]),
+        (["null", FILES], ["/d/x"], [FILE]),
+        # nobody can tell which of two arrays is meant
+        ([FILES, {"type": "array", "items": "string"}], ["/d/x"], ["/d/x"]),
+        ("int", [1], [1]),
+    ],
+)
+def test_a_text_in_the_place_of_a_file_is_its_path_or_location(
+    kind: JsonValue, given: JsonValue, value: JsonValue
+) -> None:
+    assert from_param(kind, given) == value
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "shown"),
+    [
+        ("File", {"class": "File", "location": "s3://b/x"}, "s3://b/x"),
+        ("File", FILE, "/d/x"),
+        ("File", {**FILE, "format": "f"}, {**FILE, "format": "f"}),
+        ("File", {"class": "File", "location": 3}, {"class": "File", "location": 3}),
+        # of no known type: as it is
+        ("Any", FILE, FILE),
+        ("int", 3, 3),
+    ],
+)
+def test_a_default_is_shown_as_short_as_it_can_be(kind: JsonValue, default: JsonValue, shown: JsonValue) -> None:
+    assert params_of(graph(Port("p", kind)), {"p": default})["p"].value == shown
+
+
+@pytest.mark.parametrize(
+    ("port", "settings", "description"),
+    [
+        (Port("p", "int"), {}, "(required)"),
+        (Port("p", "int", doc="how many"), {}, "how many\n\n(required)"),
+        (Port("p", ["null", "int"]), {}, None),
+        (Port("p", "int"), {"p": 3}, None),
+        (Port("p", "string"), {"p": "{{ ds }}"}, "Left empty: `{{ ds }}`, rendered for the run."),
+        (
+            Port("p", {"type": "array", "items": "string"}, doc="days"),
+            {"p": ["{{ ds }}"]},
+            'days\n\nLeft empty: `["{{ ds }}"]`, rendered for the run.',
+        ),
+    ],
+)
+def test_the_form_says_what_must_be_given_and_what_is_rendered(
+    port: Port, settings: dict[str, JsonValue], description: str | None
+) -> None:
+    param = params_of(graph(port), settings)["p"]
+    assert param.description == description
+    assert param.value == (3 if settings == {"p": 3} else None)
+
+
+def test_a_choice_may_be_left_open() -> None:
+    param = params_of(graph(Port("p", {"type": "enum", "symbols": ["d#p/a", "d#p/b"]})), {})["p"]
+    assert (param.schema["type"], param.schema["enum"]) == (["string", "null"], ["a", "b", None])
+    assert param.resolve() is None

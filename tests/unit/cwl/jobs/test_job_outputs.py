@@ -8,18 +8,10 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.errors import CwlError
-from airflow_hybrid.model import CwlObject, FactsNeeded, FileFact, Question, SiteFacts
+from airflow_hybrid.model import FactsNeeded, FileFact, Question, SiteFacts
 from tests.unit.cwl.conftest import Bench
 from tests.unit.cwl.driver import text_of
-from tests.unit.cwl.jobs.pending_jobs import DIR, JS, ONE, TOOL, file, pending, produced, uri
-
-
-def collect(bench: Bench, outputs: str, facts: SiteFacts, inputs: CwlObject | None = None, **more: str) -> Any:
-    given = inputs or {}
-    ports = ", ".join(f"{name}: File" for name in given)
-    job = pending(bench, f"{TOOL}{JS}inputs: {{{ports}}}\noutputs:\n  o: {outputs}\n", given)
-    job.build(DIR, {item["location"]: f"/store/{name}/{item['basename']}" for name, item in given.items()}, SiteFacts())
-    return job.collect(0, DIR, facts, uri)["o"]
+from tests.unit.cwl.jobs.pending_jobs import DIR, JS, ONE, TOOL, collect, file, pending, produced, uri
 
 
 def test_an_output_has_a_uri_and_a_checksum_and_no_path(bench: Bench) -> None:
