@@ -31,8 +31,8 @@ def container(reason: str | None, restarts: int = 0, message: str = "") -> dict[
     return {"name": "main", "restartCount": restarts, "state": state}
 
 
-READY = {"conditions": [{"type": "Ready", "status": "True"}]}
-UNREADY = {"conditions": [{"type": "Ready", "status": "False"}]}
+READY: dict[str, Any] = {"conditions": [{"type": "Ready", "status": "True"}]}
+UNREADY: dict[str, Any] = {"conditions": [{"type": "Ready", "status": "False"}]}
 QUOTA = "exceeded quota: q, requested: requests.memory={}Gi, used: requests.memory=1Gi, limited: requests.memory=8Gi"
 
 
