@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.cwl.documents import cache
-from airflow_hybrid.cwl.documents.trust import located
+from airflow_hybrid.cwl.documents.trust.roots import located
 from airflow_hybrid.model import CwlObject, JsonValue
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, run_token
 from airflow_hybrid.operators.outdirs import Outdirs, check_own, conf_outdir

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.cwl.documents.trust import KnownFiles, located
+from airflow_hybrid.cwl.documents.trust.roots import KnownFiles, located
 from airflow_hybrid.errors import HybridError, InputError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, SCHEME, Binding, CwlObject, FileRef, JsonValue, WorkflowGraph
 from airflow_hybrid.model.locations import Location

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from airflow_hybrid.cwl.documents import cache
 from airflow_hybrid.cwl.documents.default_files import check_used
-from airflow_hybrid.cwl.documents.trust import KnownFiles, located
+from airflow_hybrid.cwl.documents.trust.roots import KnownFiles, located
 from airflow_hybrid.cwl.values.inputs import resolve_outputs, resolve_step_inputs
 from airflow_hybrid.cwl.values.scatter import shape_outputs
 from airflow_hybrid.errors import HybridError

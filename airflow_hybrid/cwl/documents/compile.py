@@ -19,7 +19,7 @@ from airflow_hybrid.cwl.documents.explained import explained
 from airflow_hybrid.cwl.documents.fetching import DocumentFetcher, Reading
 from airflow_hybrid.cwl.documents.graph import GraphBuilder
 from airflow_hybrid.cwl.documents.resolved import position
-from airflow_hybrid.cwl.documents.trust import Roots, check_image, docker_requirements
+from airflow_hybrid.cwl.documents.trust.roots import Roots, check_image, docker_requirements
 from airflow_hybrid.cwl.documents.written import check_written
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import WorkflowGraph

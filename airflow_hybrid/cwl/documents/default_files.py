@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_hybrid.cwl.documents.own_folders import AirflowFolders, is_below
-from airflow_hybrid.cwl.documents.trust import HINT, REFUSED, Roots, is_located, located
+from airflow_hybrid.cwl.documents.trust.own_folders import AirflowFolders, is_below
+from airflow_hybrid.cwl.documents.trust.roots import HINT, REFUSED, Roots, is_located, located
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model.locations import Location, normal
 

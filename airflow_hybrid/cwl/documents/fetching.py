@@ -11,7 +11,7 @@ from typing import Any
 from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import DefaultFetcher
 
-from airflow_hybrid.cwl.documents.trust import Roots
+from airflow_hybrid.cwl.documents.trust.roots import Roots
 from airflow_hybrid.cwl.documents.yaml_bounds import refuse_unbounded
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.internet import RefusedError, open_url, read_all

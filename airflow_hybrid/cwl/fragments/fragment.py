@@ -13,7 +13,7 @@ from cwltool.errors import WorkflowException
 from cwltool.process import shortname
 
 from airflow_hybrid.cwl import messages
-from airflow_hybrid.cwl.documents.trust import KnownFiles, located, made_up
+from airflow_hybrid.cwl.documents.trust.roots import KnownFiles, located, made_up
 from airflow_hybrid.cwl.fragments.compiled_step import CompiledStep
 from airflow_hybrid.cwl.fragments.fragment_run import FragmentRun
 from airflow_hybrid.cwl.fragments.step_files import NO_ACCESS, FileAccess, StepFs

@@ -14,7 +14,7 @@ from typing import Any
 from cwltool.process import shortname
 
 from airflow_hybrid.cwl import messages
-from airflow_hybrid.cwl.documents.trust import KnownFiles, located, made_up
+from airflow_hybrid.cwl.documents.trust.roots import KnownFiles, located, made_up
 from airflow_hybrid.cwl.fragments.compiled_step import CompiledStep
 from airflow_hybrid.cwl.javascript import node as javascript
 from airflow_hybrid.cwl.jobs.context import HybridContext

@@ -12,7 +12,7 @@ from cwltool.errors import WorkflowException
 from cwltool.stdfsaccess import StdFsAccess
 
 from airflow_hybrid.cwl.documents.default_files import location_of, refusal
-from airflow_hybrid.cwl.documents.trust import REFUSED, located
+from airflow_hybrid.cwl.documents.trust.roots import REFUSED, located
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model import percent_decoded, percent_encoded
 

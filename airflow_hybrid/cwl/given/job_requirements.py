@@ -102,7 +102,7 @@ def check_files(requirements: Sequence[CwlObject], graph: WorkflowGraph) -> None
 
     :raises CwlError: they are not, or do not.
     """
-    from airflow_hybrid.cwl.documents.trust import Roots, check_image, docker_requirements
+    from airflow_hybrid.cwl.documents.trust.roots import Roots, check_image, docker_requirements
 
     for requirement in docker_requirements(list(requirements)):
         check_image(requirement, Roots(graph.source), f"{KEY!r} in the inputs")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_hybrid.config import Deployment, Link
-from airflow_hybrid.cwl.documents.trust import located
+from airflow_hybrid.cwl.documents.trust.roots import located
 from airflow_hybrid.engine import Logger
 from airflow_hybrid.errors import ConfigError, TransferError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry

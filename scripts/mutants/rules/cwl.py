@@ -99,14 +99,14 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "expressions hand on only what they were given",
-        "cwl/documents/trust.py",
+        "cwl/documents/trust/roots.py",
         'if not location.startswith("_:") and not self._has(location):',
         "if False:",
         "tests/unit/engine/test_hostile_documents.py",
     ),
     Mutant(
         "documents name only what is below their roots",
-        "cwl/documents/trust.py",
+        "cwl/documents/trust/roots.py",
         "root = next((folder for folder in self._folders if is_below(path, folder)), None)",
         'root = "/"',
         "tests/unit/engine/test_hostile_documents.py",
@@ -120,7 +120,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "roots: Airflow's own files are below none",
-        "cwl/documents/own_folders.py",
+        "cwl/documents/trust/own_folders.py",
         "return not any(is_below(path, folder) for folder in of_the_user)",
         "return False",
         "tests/security/documents/test_roots.py",

@@ -14,7 +14,7 @@ import pytest
 from airflow_hybrid.config import load_hybrid_file
 from airflow_hybrid.containers import RUNTIMES, ImagePaths
 from airflow_hybrid.cwl.documents.compile import compile_document
-from airflow_hybrid.cwl.documents.image_trust import dockerfile_problem, image_problem
+from airflow_hybrid.cwl.documents.trust.images import dockerfile_problem, image_problem
 from airflow_hybrid.errors import ConfigError, CwlError
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.model.image_names import id_problem, output_directory_problem, size_problem

@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_hybrid.cwl.documents.cache import ROOTS_VARIABLE
-from airflow_hybrid.cwl.documents.image_trust import dockerfile_problem, image_problem
-from airflow_hybrid.cwl.documents.own_folders import AirflowFolders, is_below, why_no_root
+from airflow_hybrid.cwl.documents.trust.images import dockerfile_problem, image_problem
+from airflow_hybrid.cwl.documents.trust.own_folders import AirflowFolders, is_below, why_no_root
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import image_names, percent_decoded, percent_encoded
 from airflow_hybrid.model.containers import ImageSource
