@@ -15,7 +15,7 @@ ACCOUNT_LIMIT_S = 60
 _ENDED = frozenset({128 + 9, 256 + 9})
 """exit codes of a program that ``ah_asks`` ended; the second one is ksh's"""
 SAID = "#said"
-"""the line behind which an answer's complaints are"""
+"""the line before an answer's complaints"""
 _EXIT = re.compile(r"#exit (\d{1,6})")
 _SHELL_SAYS = re.compile(r"(.*\W)?Killed$")
 
@@ -26,8 +26,7 @@ class Answer:
 
     :ivar lines: lines of its stdout.
     :ivar complaints: lines of its stderr.
-    :ivar code: its exit code, or that of the filter that read what it wrote; None where the answer is missing or was
-        cut off.
+    :ivar code: its exit code, or that of the filter that read its output; None if the answer is missing or was cut off.
     """
 
     lines: list[str]
@@ -36,11 +35,11 @@ class Answer:
 
     @property
     def program_code(self) -> int | None:
-        """The exit code of the program: behind a filter, lines ``#exit <n>`` tell those of its runs."""
-        told = [int(match[1]) for match in map(_EXIT.fullmatch, self.lines) if match]
-        if self.code is None or not told:
+        """The program's exit code; if a filter read its output, the lines ``#exit <n>`` have the codes of its runs."""
+        codes = [int(match[1]) for match in map(_EXIT.fullmatch, self.lines) if match]
+        if self.code is None or not codes:
             return self.code
-        return next((code for code in told if code), 0)
+        return next((code for code in codes if code), 0)
 
     @property
     def words(self) -> str:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a site says before anything is submitted: what it has, what is free, when a job would start. Pure text."""
+"""A site's answers before anything is submitted: its capacity, what is free, when a job would start. Pure text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_hybrid.schedulers.asking import number_of, words_after
 
 @dataclass(frozen=True)
 class Capacity:
-    """What a location has, and what nobody takes of it. None: not known."""
+    """The capacity of a location, and how much of it is free. None: unknown."""
 
     cores: float | None = None
     free_cores: float | None = None
@@ -26,7 +26,7 @@ def slots(text: str) -> Capacity:
 
 
 def wait(text: str) -> tuple[float | None, str]:
-    """Seconds until the job would start, and what the site said where it does not know."""
+    """Seconds until the job would start; if they are unknown, None and the site's words."""
     words = words_after(text, "wait ")
     seconds = number_of(words[0].lstrip("-")) if words else None
     if seconds is None:

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Flux, as pure text: flux submit, flux jobs, flux cancel (manual pages of flux-core 0.47 to 0.70).
 
-An array is ``flux submit --cc``: one job per element, all of one name, which is what we take for the id. They are
-submitted one after the other, so a submit may have been cut in the middle: the rest is submitted when it is looked
-up. Flux has no requests for memory.
+An array is ``flux submit --cc``: one job per element, all with the same name, which we use as the id. They are
+submitted one after the other, so a submit may have been interrupted; the missing ones are submitted when the name is
+looked up. Flux has no requests for memory.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _JOBS = f"ah_asks {STATUS_LIMIT_S} flux jobs -n -c 0 -o '{_FIELDS}'"
 
 
 class FluxScheduler(BatchScheduler):
-    """Flux through its command line program."""
+    """Flux, used through its command line program."""
 
     name = "flux"
     # flux-environment(7)
@@ -89,7 +89,7 @@ ah_me=$(flux job id --to=dec "$FLUX_JOB_ID" 2>/dev/null) || ah_me=$FLUX_JOB_ID
         return files
 
     def rules(self, submission: Submission, part: int) -> Sequence[tuple[str, Sequence[str]]]:
-        """One task is started, which has the cores of all the job's processes."""
+        """One task with the cores of all of the job's processes."""
         processes, limit, gpus = submission.processes, submission.limit_s, submission.gpus
         cores = (submission.cores or 1) * max(1, processes) if submission.cores or processes else 0
         return (
@@ -101,7 +101,7 @@ ah_me=$(flux job id --to=dec "$FLUX_JOB_ID" 2>/dev/null) || ah_me=$FLUX_JOB_ID
         )
 
     def run(self, submission: Submission, part: int) -> list[str]:
-        return []  # flux_submit.sh says it
+        return []  # flux_submit.sh has it
 
     def arguments(self, submission: Submission, part: int) -> list[str]:
         return ["/bin/sh", f"{submission.directory}/submit.{part}.sh"]
@@ -128,7 +128,7 @@ ah_me=$(flux job id --to=dec "$FLUX_JOB_ID" 2>/dev/null) || ah_me=$FLUX_JOB_ID
     accounting_records = queue_records
 
     def parse_account(self, text: str, ids: Sequence[str]) -> Account:
-        """Which element a job that nobody took would have had is not known: the worst of all stands for it."""
+        """Use the worst state of all elements for a job that none has taken: its own element is unknown."""
         account = super().parse_account(text, ids)
         states = sorted(account.elements.values(), key=lambda e: (e.state.ended, e.state is JobState.COMPLETED))
         return Account(

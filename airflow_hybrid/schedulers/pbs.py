@@ -1,11 +1,12 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""PBS, as pure text: OpenPBS and PBS Professional, and Torque where it differs. Which one it is, the site says.
+"""PBS, as pure text: OpenPBS and PBS Professional, and Torque where it differs. The site says which one it is.
 
-Facts this leans on (OpenPBS 23.06, PBS Professional 13 to 2022, Torque 4 to 6): ``qstat`` exits non-zero for one bad
-id among many and still prints the others; an array has at least two elements; an array of OpenPBS is always
-rerunnable; output files are delivered after the job and may get stuck, hence ours are written by the job itself;
-``qsub`` accepts what can never run and says so in the job's comment.
-The text form of ``qstat -f`` is read, not JSON: older ones have none, and newer ones break it by odd variables.
+Facts that this relies on (OpenPBS 23.06, PBS Professional 13 to 2022, Torque 4 to 6): ``qstat`` exits non-zero for one
+bad id among many and still prints the others; an array has at least two elements; an array of OpenPBS is always
+rerunnable; output files are delivered after the job and may get stuck, so the job writes ours itself; ``qsub`` accepts
+what can never run and says so in the job's comment.
+The text form of ``qstat -f`` is read, not JSON: older versions have no JSON, and unusual variables break that of newer
+ones.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ _ENDS = {
     "Exit_status": {-26: _MEMORY, -27: _MEMORY, -28: _TIME, -29: _TIME},
     "exit_status": {-10: _MEMORY, -11: _TIME, -12: _TIME},
 }
-"""exit codes of MOM: OpenPBS (its job.h) spells the attribute with a capital, Torque (its pbs_job.h) without"""
+"""exit codes of MOM. The attribute has a capital letter in OpenPBS (job.h), none in Torque (pbs_job.h)"""
 _GONE = re.compile(
     "Unknown Job|has finished|job_history_enable|not configured to maintain|Unknown queue dest|illegally formed job|^$",
     re.IGNORECASE,
 )
 _DIALECT = f"case $(ah_asks {STATUS_LIMIT_S} qstat --version 2>&1) in *pbs_version*)"
-"""Torque says its version on stderr"""
+"""Torque prints its version on stderr"""
 _KEEP = r"""sed -nE ':s
 /^    (job_state|comment|array_state_count|[Ee]xit_status|exec_host) = /{
 :a
@@ -49,7 +50,7 @@ bs
 
 
 class PbsScheduler(BatchScheduler):
-    """PBS through its command line programs; the requests are OpenPBS's."""
+    """PBS, used through its command line programs; requests are those of OpenPBS."""
 
     name = "pbs"
     # pbs.conf (PBS Professional Administrator's Guide, 9.2.2), qsub(1B) of Torque
@@ -112,7 +113,7 @@ class PbsScheduler(BatchScheduler):
         return ["-J", f"0-{count - 1}", *(["-W", f"max_run_subjobs={most}"] if most else [])]
 
     def chunks(self, submission: Submission) -> list[str]:
-        """What the nodes must give; memory of several processes is shared out among them."""
+        """The requests to nodes; the memory of several processes is divided among them."""
         processes, memory, gpus = max(submission.nodes, submission.processes), submission.memory_mib, submission.gpus
         if not (submission.cores or memory or gpus or submission.processes or submission.nodes > 1):
             return []
@@ -126,7 +127,7 @@ class PbsScheduler(BatchScheduler):
         rerun = self.size(submission, part) > 1 and self.arrays_rerun
         limit, shell = submission.limit_s, interpreter(submission.template or "")[0]
         return (
-            ("S", ["-S", shell] if shell.endswith("sh") else []),  # not the user's, which may be any
+            ("S", ["-S", shell] if shell.endswith("sh") else []),  # not the user's login shell, which may be any
             ("o e j k", ["-o", "/dev/null", "-j", "oe"]),
             ("r", ["-r", "y" if rerun else "n"]),  # sites may have `n` for a default, and refuse arrays then
             ("l:select l:nodes l:ncpus l:mem l:procs", self.chunks(submission)),
@@ -157,7 +158,7 @@ class PbsScheduler(BatchScheduler):
         return pbs_start(queue or None, chunks, submission.cores or 1)
 
     def ask_queue(self, ids: Sequence[str]) -> str:
-        # an array of OpenPBS counts its elements itself
+        # OpenPBS counts the elements of an array itself
         return f"""ah_t=-t; {_DIALECT} ah_t= ;; esac
 {{ ah_asks {STATUS_LIMIT_S} qstat -f $ah_t {shlex.join(ids)}; echo "#exit $?"; }} | {_KEEP}"""
 
@@ -193,7 +194,7 @@ class PbsScheduler(BatchScheduler):
         return f"""{_DIALECT} {{ {qstat}; echo "#exit $?"; }} | {_KEEP} ;; esac"""
 
     def _queue(self, text: str, ids: Sequence[str]) -> list[Record]:
-        """:raises StatusUnknownError: it has neither shown a job nor said that there is none."""
+        """:raises StatusUnknownError: the answer neither shows a job nor says that there is none."""
         records = super()._queue(text, ids)
         if unmentioned := _unmentioned(section(text, "queue"), ids):
             raise StatusUnknownError(
@@ -224,13 +225,13 @@ class PbsScheduler(BatchScheduler):
 
 
 def _number(id_: str) -> str:
-    """``18[3].pbs.example.org`` -> ``18``: servers are called differently in different answers."""
+    """``18[3].pbs.example.org`` -> ``18``: the server's name differs between answers."""
     match = re.match(r"\d+", id_)
     return match[0] if match else id_
 
 
 def _unmentioned(answer: Answer, ids: Sequence[str]) -> list[str]:
-    """Of which ids, asked for by name, an answer says nothing at all."""
+    """The ids that were asked for and that an answer does not mention."""
     mentioned = {_number(job) for job, _ in _jobs(answer.lines)}
     refusals = [line for line in (*answer.lines, *answer.complaints) if _GONE.search(line)]
     if any("history" in line for line in refusals):  # said once for all
@@ -255,7 +256,7 @@ def _jobs(lines: Sequence[str]) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _end(attributes: Mapping[str, str]) -> tuple[JobState, str]:
-    """How a job ended, and in the site's words."""
+    """How a job ended: state and the site's words."""
     comment = attributes.get("comment", "")
     for key, meanings in _ENDS.items():
         if re.fullmatch(r"-?\d{1,6}", attributes.get(key, "")):
@@ -279,14 +280,14 @@ def _nodes(shown: str, per: int) -> str:
 
 
 def pbs_cpus() -> str:
-    """Shell text that asks for free and all CPUs of the nodes of an OpenPBS; one that does not know says nothing."""
+    """Shell text that asks for free and all CPUs of OpenPBS's nodes; it prints nothing if that is unknown."""
     return f'{asking_functions()}echo "capacity $({_nodes("f + 0, t", 1)})"\n'
 
 
 def pbs_start(queue: str | None, chunks: int, cores: int) -> str:
-    """Shell text that estimates when a job would start at an OpenPBS: at once, if it fits into what is free.
+    """Shell text that estimates when a job would start at OpenPBS: at once, if there are enough free CPUs.
 
-    Otherwise not before those that wait in the queue, of which the scheduler has estimates where the site wants that
+    Otherwise not before those that wait in the queue, for which the scheduler has estimates if the site enables them
     (``backfill_depth``; the attribute ``estimated.start_time``, which ``qstat -f`` shows as a date).
     """
     values = {
@@ -299,7 +300,7 @@ def pbs_start(queue: str | None, chunks: int, cores: int) -> str:
 
 
 class TorqueScheduler(PbsScheduler):
-    """``-t`` for arrays, ``nodes=1:ppn=4`` for cores; an array may be not rerunnable."""
+    """Torque: ``-t`` for arrays, ``nodes=1:ppn=4`` for cores; arrays need not be rerunnable."""
 
     arrays_rerun = False
 

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """A plain host as a scheduler: one detached launcher per batch, as pure text.
 
-The launcher is a session of its own (``setsid``), so it outlives the ssh connection and the worker that started it.
-Its id is ``<boot id>:<process id>:<start time>``: after a reboot, or when the number was given to another process,
-it is gone, and nobody waits for it. Linux only (``/proc``).
+The launcher has a session of its own (``setsid``), so it outlives the ssh connection and the worker that started it.
+Its id is ``<boot id>:<process id>:<start time>``: after a reboot, or if another process has its number, it counts as
+gone. Linux only (``/proc``).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Sch
 from airflow_hybrid.schedulers.estimates import Capacity
 
 HELD_S = 30
-"""a core that another batch has had for so long is said to be held, by whom and since when"""
+"""how long another batch must have had a core before it is reported as held, by whom and since when"""
 
 
 PATIENCE_S = 300
-"""who has waited for cores for so long is not overtaken any more by those that came later and would take its room"""
+"""how long a batch waits for cores until later batches may no longer overtake it"""
 
 
 def _text(name: str, values: Mapping[str, str] = MappingProxyType({})) -> str:
@@ -34,7 +34,7 @@ def _text(name: str, values: Mapping[str, str] = MappingProxyType({})) -> str:
 
 
 class ProcessScheduler(Scheduler):
-    """Runs a batch on a host that has no scheduler, never using more cores than the host has (slots)."""
+    """Runs a batch on a host without a scheduler, and never uses more cores than the host has (slots)."""
 
     name = "process"
     on_host = True
@@ -73,7 +73,7 @@ ah_launch
     def parse_status(self, text: str, ids: Sequence[str]) -> dict[str, QueueView]:
         answer = section(text, "process")
         if answer.code != 0:
-            raise StatusUnknownError(f"the process table was not read: {answer.words[-500:]}")
+            raise StatusUnknownError(f"the process table could not be read: {answer.words[-500:]}")
         known_ids = set(ids)
         views = {}
         for kind, id_, why in ((line.partition(" ")[0], *line[2:].partition(" ")[::2]) for line in answer.lines):
@@ -94,7 +94,7 @@ ah_launch
             id_, _, reason = id_and_reason.partition(" ")
             elements[id_] = ElementState(JobState.RUNNING if kind == "R" else JobState.LOST, reason)
         if answer.code != 0:
-            return Account(elements, complete=False, problem="the process table was not read", heard=False)
+            return Account(elements, complete=False, problem="the process table could not be read", heard=False)
         return Account(elements, complete=True)
 
     def capacity_command(self, submission: Submission) -> str:
@@ -112,7 +112,7 @@ ah_m=$(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo 2>/dev/null)
 read -r ah_l ah_w </proc/loadavg 2>/dev/null
 echo "capacity ${ah_n:--} ${ah_m:--} ${ah_l:--}"
 """
-"""cores, memory in KiB, and the load of the last minute, of the host that runs it (proc(5))"""
+"""shell text that prints cores, memory in KiB, and the load of the last minute of its host (proc(5))"""
 
 
 def host_capacity(text: str) -> Capacity:

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Grid Engine, as pure text: qsub, qstat, qdel, qacct (manual pages of Son of Grid Engine 8.1.9 and Univa 8.6).
 
-Facts this leans on: ``qstat`` forgets a job when it ends and ``qacct`` knows it some seconds later; array tasks count
-from 1; ``-w e`` makes qsub refuse what could not run on the empty cluster; ``h_vmem`` is per slot; several slots on a
-host are only to be had through a parallel environment, whose name is the site's own.
+Facts that this relies on: ``qstat`` forgets a job when it ends, and ``qacct`` knows it some seconds later; array tasks
+count from 1; ``-w e`` makes qsub refuse what could not run on an empty cluster; ``h_vmem`` is per slot; several slots
+on a host need a parallel environment, whose name differs between sites.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from airflow_hybrid.schedulers.words import count_tasks, flag, kebab, paired
 
 _ROW = re.compile(r"\s*(\d+)\s.*\s([a-zA-Z]+)\s+\d\d/\d\d/\d{4} \d\d:\d\d:\d\d\s+(.*)")
 _ENDS = {"37": JobState.TIMEOUT, "100": JobState.CANCELLED, "24": JobState.PENDING, "25": JobState.PENDING}
-"""sge_status(5): a limit was enforced; ended by a signal to all of it; migrating, rescheduling"""
+"""sge_status(5): a limit was enforced; all of it was signalled; migrating, rescheduling"""
 
 
 _FACTS = ("hostname", "jobnumber", "taskid", "failed", "exit_status")
-"""accounting(5): what is told of every task that has ended"""
+"""accounting(5): what is printed about every task that has ended"""
 
 _YES_OR_NO = frozenset({"b", "j", "now", "r", "R", "shell", "sync"})
 """qsub(1): options whose value is ``y`` or ``n``"""
@@ -53,7 +53,7 @@ def _show(ids: Sequence[str]) -> str:
 
 
 def _is_answer(answer: Answer) -> bool:
-    """Whether each job was shown, or said not to exist."""
+    """Whether each job was shown or reported not to exist."""
     if answer.code != 0:
         return False
     exits = [line for line in answer.lines if line.startswith("#exit ")]
@@ -63,12 +63,12 @@ def _is_answer(answer: Answer) -> bool:
 
 
 class SgeScheduler(BatchScheduler):
-    """Grid Engine through its command line programs."""
+    """Grid Engine, used through its command line programs."""
 
     name = "sge"
     # sge_intro(1)
     client_variables = ("SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT")
-    programs = ("qsub", "qstat", "qdel", "qconf")  # the last tells it from PBS
+    programs = ("qsub", "qstat", "qdel", "qconf")  # PBS does not have the last one
     version_command = "qstat -help | sed -n 1p"
     directive = "#$"
     fixed = ("-terse",)
@@ -100,7 +100,7 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
     cancel = 'ah_x=$(qdel "$ah_c" 2>&1) || case $ah_x in *"does not exist"*) ;; *) echo "$ah_x"; return 1 ;; esac'
 
     def native(self, options: Mapping[str, Any]) -> list[str]:
-        """``-hold_jid x``: also options of several letters have one dash, and their value is the next word."""
+        """``-hold_jid x``: options of several letters, too, have one dash, and their value is the next word."""
         pe = str(options.get("pe") or "").split()
         words = ["-pe", *pe] if len(pe) > 1 else []
         for key, value in options.items():
@@ -122,7 +122,7 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
         pe = options.get("mpiPe" if submission.processes > 1 else "pe") or options.get("pe")
         if slots > 1 and not pe and "pe" not in self.user_options(submission):
             raise ConfigError(
-                f"the step asks for {slots} slots, which Grid Engine gives only through a parallel environment",
+                f"the step asks for {slots} slots, for which Grid Engine needs a parallel environment",
                 hint="name one in the service: `pe: <name>` (`qconf -spl` lists them)",
             )
         memory, limit, gpus = submission.memory_mib, submission.limit_s, submission.gpus
@@ -148,7 +148,7 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
     def wait_command(self, submission: Submission) -> str:
         single_job = replace(submission, jobs=1)
         words = self.arguments(single_job, 0)[:-1]
-        if "-w" in words:  # ours, which asks whether it could run on the empty cluster
+        if "-w" in words:  # ours, which asks whether it could run on an empty cluster
             del words[words.index("-w") : words.index("-w") + 2]
         return sge_start(words, self.scripts(single_job)["batch.0.sh"])
 
@@ -179,9 +179,9 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
         return super().account_command(ids) + ask_section("jobs", _show(ids))
 
     def parse_account(self, text: str, ids: Sequence[str]) -> Account:
-        """The list of jobs may be empty though there are some: what is not in it is asked for by its number.
+        """The list of jobs may be empty although there are some, so missing jobs are asked for by their numbers.
 
-        A job that the master shows is alive. While it has not said of each that it does not exist, nobody has said so.
+        A job that the master shows is alive. It counts as gone only after the master has said that it does not exist.
         """
         account = super().parse_account(text, ids)
         if not account.heard:
@@ -198,7 +198,7 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
         return replace(account, elements=elements, complete=False, problem=problem, heard=False)
 
     def ask_accounting(self, ids: Sequence[str]) -> str:
-        # the rest is 35 lines per task
+        # the other lines are 35 per task
         keep = r"/^(hostname|jobnumber|taskid|failed|exit_status|category|#exit) /p"
         qacct = f"ah_asks {ACCOUNT_LIMIT_S} qacct -j"
         every = f'for ah_i in {shlex.join(ids)}; do {qacct} "$ah_i"; echo "#exit $?"; done'
@@ -230,7 +230,7 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
 
 
 def _accounted_tasks(lines: Sequence[str]) -> list[dict[str, str]]:
-    """What qacct says of each task, by its own words; no word stands twice in a task's lines."""
+    """Qacct's facts about each task, by its own keys; each key occurs once per task."""
     tasks: list[dict[str, str]] = []
     is_new = True
     for line in lines:
@@ -246,7 +246,7 @@ def _accounted_tasks(lines: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _is_whole(task: Mapping[str, str]) -> bool:
-    """Whether nothing of a task's lines was cut off."""
+    """Whether a task's lines are complete."""
     return all(task.get(key) for key in _FACTS)
 
 

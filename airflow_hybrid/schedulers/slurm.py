@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Slurm, as pure text: sbatch, squeue, sacct, scontrol, scancel (manual pages of Slurm 20.02 to 24.05).
 
-Facts this leans on: ``squeue -u`` answers with exit code 0 whatever ids it has forgotten, whereas ``squeue -j`` fails
-for a single unknown id; ``sacct`` lags some seconds behind; ``scancel`` of a finished job is silent; the largest
-array index is ``MaxArraySize - 1``; a job may be accepted that can never start.
+Facts that this relies on: ``squeue -u`` answers with exit code 0 whatever ids it has forgotten, whereas ``squeue -j``
+fails for a single unknown id; ``sacct`` lags some seconds behind; ``scancel`` of a finished job is silent; the largest
+array index is ``MaxArraySize - 1``; jobs that can never start may be accepted.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from airflow_hybrid.schedulers.words import count_tasks
 
 
 class SlurmScheduler(BatchScheduler):
-    """Slurm through its command line programs."""
+    """Slurm, used through its command line programs."""
 
     name = "slurm"
     # sbatch(1), slurm.conf(5): ENVIRONMENT VARIABLES
@@ -157,9 +157,9 @@ ah_restarts=${SLURM_RESTART_COUNT:-0}
         return text
 
     def parse_account(self, text: str, ids: Sequence[str]) -> Account:
-        """The controller knows what is alive, and forgets what ended some minutes ago; the accounting lags behind.
+        """The controller knows which jobs are alive, and forgets ended ones after some minutes; the accounting lags.
 
-        So what the accounting has as alive is alive while the controller does not answer, and unknown once it does.
+        So a job that is alive in the accounting is alive if the controller does not answer, and unknown if it does.
         """
         problems: list[str] = []
         heard = True
@@ -209,7 +209,7 @@ ah_restarts=${SLURM_RESTART_COUNT:-0}
         return "requeue" in self.user_options(submission)
 
     def refused_for_good(self, refusal: str) -> bool:
-        """A limit on one job is named before the sentence on policies, which stands for limits that pass, too."""
+        """A limit on one job comes before the sentence about policies, which may also mean limits that pass."""
         return bool(answers.PER_JOB.search(refusal)) or super().refused_for_good(refusal)
 
     def explain(self, reason: str) -> str:
@@ -221,7 +221,7 @@ def _where(cluster: str) -> str:
 
 
 def slurm_cpus(partition: str | None) -> str:
-    """Shell text that asks for the CPUs of a partition, or of all, of which some may be in several."""
+    """Shell text that asks for the CPUs of a partition, or of all partitions, which may overlap."""
     where = f" -p {shlex.quote(partition)}" if partition else ""
     sinfo = f"ah_asks {STATUS_LIMIT_S} sinfo -h{where} -o %C"
     return f"{asking_functions()}echo \"capacity $({sinfo} 2>/dev/null | tr '/\\n' '  ')\"\n"

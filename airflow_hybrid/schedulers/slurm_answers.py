@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What Slurm's programs answer, as values: state names, pending reasons, ids and lists of array tasks."""
+"""Answers of Slurm's programs as values: state names, pending reasons, ids and lists of array tasks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _NEVER: tuple[tuple[str, str], ...] = (
      "account or QOS are not allowed there; it will not start as it is"),
     (r"(Assoc|QOS)Max\w*(PerJob|WallDuration|JobMins|MinutesPerJob)\w*",
      "it asks for more than account or QOS allow one job; it will not start as it is"),
-    (r"(Assoc|QOS)(Grp|Max)\w*", "a limit of account or QOS is reached; it waits until that is free"),
+    (r"(Assoc|QOS)(Grp|Max)\w*", "a limit of account or QOS is reached; it waits until other jobs have ended"),
     (r"launch_failed_requeued_held|job_requeued_in_held_state|JobHoldMaxRequeue",
      "it was put on hold after a failed start; see the site's administrators"),
     (r"ReqNodeNotAvail\S*|NodeDown", "the nodes it needs are down, drained or reserved"),
@@ -78,7 +78,7 @@ def clusters(ids: Sequence[str]) -> list[str]:
 
 
 def accounting_answered(answer: Answer) -> bool:
-    """Whether sacct answered, or the site has no accounting that it could ask."""
+    """Whether sacct answered, or the site has no accounting."""
     return answer.code in (0, 127) or (answer.code is not None and "storage is disabled" in answer.words)
 
 

@@ -55,13 +55,13 @@ def flag(name: str, value: Any) -> list[str]:
 
 
 def paired(number: str, name: str) -> str:
-    """Shell text: from lines with an id (what is left of ``number``) and lines with a name, ``<id> <name>``."""
+    """Shell text that makes ``<id> <name>`` of lines with an id (the group in ``number``) and lines with a name."""
     steps = (f"s/{number}/\\1/", "t k", f"s/{name}//", "t n", "b", ":k", "h", "b", ":n", "G")
     return "sed -n '" + "\n".join(steps) + "\ns/\\(.*\\)\\n\\(.*\\)/\\2 \\1/p'"
 
 
 def logged(script: str, log: str) -> str:
-    """A job script whose output goes to a file from its first command on: for those who deliver output later."""
+    """A job script that writes its output to a file itself, for schedulers that deliver output later."""
     words = " ".join(interpreter(script)).split()  # `/usr/bin/env -S bash -l`, too
     if not any(re.search(r"(^|/)(a|ba|da|k|z)?sh$", word) for word in words):
         return script

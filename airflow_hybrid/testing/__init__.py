@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """The contract of connectors, as tests: what every connector must do, so that steps can run on its deployments.
 
-A package that brings a connector runs it like this (``pip install 'airflow-hybrid[testing]'``)::
+A package with a connector of its own runs it like this (``pip install 'airflow-hybrid[testing]'``)::
 
     # tests/test_mine.py
     import pytest
@@ -23,7 +23,7 @@ import pytest
 
 pytest.register_assert_rewrite("airflow_hybrid.testing.hosts", "airflow_hybrid.testing.jobs")
 
-from airflow_hybrid.testing.hosts import HostContract  # noqa: E402 - after the asserts are made to speak
+from airflow_hybrid.testing.hosts import HostContract  # noqa: E402 - after its asserts are registered
 from airflow_hybrid.testing.jobs import JobsContract  # noqa: E402
 from airflow_hybrid.testing.site import Site  # noqa: E402
 
@@ -31,4 +31,4 @@ __all__ = ["ConnectorContract", "HostContract", "JobsContract", "Site"]
 
 
 class ConnectorContract(HostContract, JobsContract):
-    """All of the contract. Subclass it, call the subclass ``Test...``, and give it the fixture ``make_connector``."""
+    """The whole contract. Subclass it, name the subclass ``Test...``, and give it the fixture ``make_connector``."""

@@ -184,8 +184,8 @@ class HostContract(Contract):
         for index, name in enumerate(ODD_NAMES):
             await site.sh(f"printf %s {index} >{shlex.quote(f'{tree}/{name}')}")
         await site.sh(f"ln -s /etc/passwd {shlex.quote(tree)}/link")
-        asked = [Question("contents", f"{tree}/{ODD_NAMES[0]}"), Question("stat", f"{tree}/none")]
-        facts = await site.queue.facts(asked, trees=[tree])
+        questions = [Question("contents", f"{tree}/{ODD_NAMES[0]}"), Question("stat", f"{tree}/none")]
+        facts = await site.queue.facts(questions, trees=[tree])
         for index, name in enumerate(ODD_NAMES):
             fact = facts.files[f"{tree}/{name}"]
             assert (fact.kind, fact.size) == ("f", len(str(index))), name

@@ -65,9 +65,11 @@ class JobsContract(Contract):
     async def test_the_stdin_of_a_job_is_empty_or_its_own(self, site: Site) -> None:
         first, second = await site.run(site.batch("a1-stdin", [("cat",), sh("cat; echo end")]))
         assert (first.exit_code, await site.read(second.stdout_path)) == (0, "end\n")
-        own = f"{site.folder}/own input"
-        await site.sh(f"echo hello >{shlex.quote(own)}")
-        (result,) = await site.run(site.batch("a1-own", [("cat",)], job={"stdin": own}, known_batches=("a1-stdin",)))
+        content = f"{site.folder}/own input"
+        await site.sh(f"echo hello >{shlex.quote(content)}")
+        (result,) = await site.run(
+            site.batch("a1-own", [("cat",)], job={"stdin": content}, known_batches=("a1-stdin",))
+        )
         assert await site.read(result.stdout_path) == "hello\n"
 
     @contract

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a contract test is given: a connector in an event loop of its own, and a folder that is removed afterwards."""
+"""The environment of a contract test: a connector in its own event loop, and a folder that is removed afterwards."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from airflow_hybrid.sites.hosts.base import CommandResult, Host
 
 MakeConnector = Callable[[], Connector]
 LIMIT_S = 300.0
-"""a contract test that takes longer hangs"""
+"""limit for a contract test; one that takes longer hangs"""
 
 
 class Contract:
     """What the parts of the contract share.
 
-    :cvar service: the service to use, for a connector that has some.
-    :cvar large: jobs of the large batch.
-    :cvar grace_s: how long the place's own account of a job may lag behind.
+    :cvar service: the service to use, if the connector has services.
+    :cvar large: number of jobs of the large batch.
+    :cvar grace_s: how long the site's own account of a job may lag behind.
     """
 
     service: str | None = None
@@ -42,9 +42,9 @@ class Contract:
 
     @pytest.fixture
     def make_connector(self) -> MakeConnector:
-        """To be overridden: a function that makes a new connector, as another process would.
+        """Override this with a function that makes a new connector, as another process would.
 
-        Two connectors that it made share nothing but the place.
+        Two connectors that it makes share nothing but the site.
         """
         raise NotImplementedError(
             f"{type(self).__name__} needs a fixture `make_connector` that returns a function which makes a connector"
@@ -55,8 +55,8 @@ class Contract:
 class Site:
     """One location of a connector.
 
-    :ivar folder: absolute path of a folder of the test's own, below the work directory; its name has spaces, quotes
-        and more in it. It is made by the first batch.
+    :ivar folder: absolute path of the test's own folder, below the work directory; its name contains spaces, quotes
+        and more. The first batch creates it.
     """
 
     connector: Connector
@@ -65,7 +65,7 @@ class Site:
     folder: str
     service: str | None = None
     image: ReadyImage | None = None
-    """in which jobs of the connector run; None: they run as they are"""
+    """the image in which the connector's jobs run; None: they run without a container"""
 
     @property
     def task(self) -> str:
@@ -101,14 +101,14 @@ class Site:
         return (await self.host.run(command)).check("a command of the contract failed").out
 
     async def read(self, path: str) -> str:
-        """The content of a file there."""
+        """The content of a file at the location."""
         return await self.sh(f"cat -- {shlex.quote(path)}")
 
     @contextlib.contextmanager
     def lost_reply(self) -> Any:
-        """The reply to the next command is lost after it was done; what it gives says how many were lost."""
+        """Lose the reply to the next command after it ran; -> the commands whose replies were lost."""
         lost: list[str] = []
-        host = self.queue.host  # which may be more than the place: one that answers questions, too
+        host = self.queue.host  # may be a host that also answers questions
         full_run = host.run
 
         async def run(command: str, **options: Any) -> CommandResult:
@@ -129,7 +129,7 @@ class Site:
 async def opened(make_connector: MakeConnector, service: str | None, name: str = "") -> AsyncIterator[Site]:
     """The first location of a new connector; jobs are cancelled and files removed afterwards.
 
-    :param name: of the folder, to come back to one that another process made; it is then not removed.
+    :param name: of the folder, to use one that another process made; it is then not removed.
     """
     connector = make_connector()
     host = (await connector.hosts(service))[0]
@@ -159,7 +159,7 @@ def _wrapped(connector: Connector) -> list[Connector]:
 
 
 def new_folder() -> str:
-    """A name that breaks what does not quote."""
+    """A name that breaks code without quoting."""
     return f'contract {secrets.token_hex(4)} o\'clock "$HOME" é;&'
 
 
@@ -167,13 +167,15 @@ async def remove(site: Site) -> None:
     """End the jobs of a site's folder and remove it."""
     if (await site.host.run(f"test -d {shlex.quote(site.folder)}")).exit_code == 0:
         await site.queue.cancel(site.task)
-        # jobs that are being killed may still write
+        # jobs that are just being killed may still write
         again = f"for i in 1 2 3 4 5; do {removal.remove(site.folder)} && exit; sleep 1; done; exit 1"
-        (await site.host.run(removal.functions() + again)).check("the folder of the contract's tests is left")
+        (await site.host.run(removal.functions() + again)).check(
+            "the folder of the contract's tests could not be removed"
+        )
 
 
 def contract(test: Callable[[Any, Site], Awaitable[None]]) -> Callable[..., None]:
-    """Make a plain test of an asynchronous one: a new event loop and connector for each."""
+    """Turn an asynchronous test into a plain one, with a new event loop and connector."""
 
     def run(self: Contract, make_connector: MakeConnector) -> None:
         async def body() -> None:
@@ -193,7 +195,7 @@ def contract(test: Callable[[Any, Site], Awaitable[None]]) -> Callable[..., None
 
 
 def in_another_process(make_connector: MakeConnector, work: Callable[[], Awaitable[None]]) -> int:
-    """Start a process that does ``work`` in an event loop of its own; its id. It is for the caller to end and reap."""
+    """Start a process that does ``work`` in an event loop of its own; -> its id. The caller has to end and reap it."""
     pid = os.fork()
     if pid == 0:
         try:

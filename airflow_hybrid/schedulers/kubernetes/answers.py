@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What Jobs, pods and events of the API say about a batch, in words that their users know. Pure.
+"""What Jobs, pods and events of the API say about a batch, in Kubernetes' own words. Pure.
 
 Sources: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/ and /disruptions/#pod-disruption-conditions
 """
@@ -18,10 +18,10 @@ JOB_NAME = "batch.kubernetes.io/job-name"
 INDEX = "batch.kubernetes.io/job-completion-index"
 
 NEVER = frozenset({"InvalidImageName", "ErrImageNeverPull"})
-"""reasons of a waiting container that no time heals"""
+"""reasons of a waiting container that do not pass"""
 MAYBE_NEVER = frozenset({"ErrImagePull", "ImagePullBackOff", "CreateContainerConfigError", "CreateContainerError",
                          "RegistryUnavailable", "ErrImageInspect", "ImageInspectError"})  # fmt: skip
-"""reasons that somebody may heal, or a registry that comes back: waited for, but not for ever"""
+"""reasons that may pass (somebody fixes it, a registry comes back): waited for, but not forever"""
 _POD_REASONS = {
     "Evicted": JobState.PREEMPTED,
     "Preempting": JobState.PREEMPTED,
@@ -58,7 +58,7 @@ def index_of(pod: Object) -> int:
 
 
 def condition(obj: Object, kind: str) -> Object | None:
-    """The condition of that type, if it is True."""
+    """The object's condition of this type, if it is True."""
     for entry in (obj.get("status") or {}).get("conditions") or ():
         if entry.get("type") == kind and entry.get("status") == "True":
             return dict(entry)
@@ -66,7 +66,7 @@ def condition(obj: Object, kind: str) -> Object | None:
 
 
 def gave_up(job: Object) -> str:
-    """Why we gave a Job up, or ``""``."""
+    """Why we gave up a Job, or ``""``."""
     return str((job["metadata"].get("annotations") or {}).get(GAVE_UP) or "")
 
 
@@ -77,7 +77,7 @@ def ended(job: Object) -> bool:
 
 
 def counts(job: Object) -> tuple[int, int]:
-    """Pods running and pods that do not run yet (made or still to be made)."""
+    """Running pods, and pods that are not running yet (created or not)."""
     status, spec = job.get("status") or {}, job.get("spec") or {}
     running = int(status.get("ready") or 0)
     finished = int(status.get("succeeded") or 0) + int(status.get("failed") or 0)
@@ -85,14 +85,14 @@ def counts(job: Object) -> tuple[int, int]:
 
 
 def stuck(job: Object) -> bool:
-    """Whether pods that could run by the Job's own rules do not."""
+    """Whether fewer pods are running than the Job's own settings allow."""
     status, spec = job.get("status") or {}, job.get("spec") or {}
     running, pending = counts(job)
     return running < min(running + pending, int(spec.get("parallelism") or 1)) or not status
 
 
 def waiting(pod: Object) -> tuple[str, str]:
-    """Why a pending pod does not run: reason and message, as the cluster says it; empty if it says nothing."""
+    """Why a pending pod does not run: reason and message in the cluster's words; empty if there are none."""
     status = pod.get("status") or {}
     for entry in status.get("conditions") or ():
         if entry.get("type") == "PodScheduled" and entry.get("status") == "False":
@@ -110,7 +110,7 @@ def with_message(reason: str, message: str) -> str:
 
 
 def of_pod(pod: Object) -> ElementState:
-    """How one pod stands, or ended."""
+    """The state of one pod, or how it ended."""
     phase = (pod.get("status") or {}).get("phase")
     terminated = _terminated(pod)
     if any(end.get("reason") == "OOMKilled" for end in terminated):
@@ -124,7 +124,7 @@ def of_pod(pod: Object) -> ElementState:
 
 
 def _terminated(pod: Object) -> list[Object]:
-    """What is told of the containers that have ended, each with its name."""
+    """The ends of the pod's containers, each with the container's name."""
     status = pod.get("status") or {}
     containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
     ends = [(container.get("name"), (container.get("state") or {}).get("terminated")) for container in containers]
@@ -132,7 +132,7 @@ def _terminated(pod: Object) -> list[Object]:
 
 
 def _of_failed(pod: Object, terminated: Sequence[Object]) -> ElementState:
-    """Why a pod failed: what the cluster did to it says more than how its containers ended for that."""
+    """Why a pod failed. What the cluster did to the pod takes precedence over how its containers ended."""
     status = pod.get("status") or {}
     reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
     if reason in _POD_REASONS:
@@ -157,9 +157,9 @@ def _where(text: str, pod: Object) -> str:
 
 
 def elements(job: Object | None, name: str, pods: Sequence[Object]) -> dict[str, ElementState]:
-    """Element id (``<job>_<index>``) -> state, and under the Job's own name how an index without a pod stands.
+    """Element id (``<job>_<index>``) -> state; the Job's own name -> state of indexes without a pod.
 
-    A pod that was disrupted is replaced while the Job lives, so its index is pending, not ended.
+    A disrupted pod is replaced while the Job exists, so its index is pending, not ended.
     """
     is_over = job is None or ended(job)
     states = {f"{name}_{index}": _of_latest(pod, is_over) for index, pod in _latest(pods).items()}
@@ -182,7 +182,7 @@ def elements(job: Object | None, name: str, pods: Sequence[Object]) -> dict[str,
 
 
 def _latest(pods: Sequence[Object]) -> dict[int, Object]:
-    """Of each index the pod that was made last."""
+    """The latest pod of each index."""
     latest: dict[int, Object] = {}
     for pod in sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp") or "")):
         latest[index_of(pod)] = pod
@@ -190,18 +190,18 @@ def _latest(pods: Sequence[Object]) -> dict[int, Object]:
 
 
 def _of_latest(pod: Object, is_over: bool) -> ElementState:
-    """How an index stands, by its last pod.
+    """The state of an index, from its latest pod.
 
     :param is_over: no other pod will follow.
     """
     element = of_pod(pod)
     if element.state.ended and not is_over and condition(pod, "DisruptionTarget"):
-        return ElementState(JobState.PENDING, f"begun again by Kubernetes: {element.reason}")
+        return ElementState(JobState.PENDING, f"restarted by Kubernetes: {element.reason}")
     if not element.state.ended and is_over and pod["metadata"].get("deletionTimestamp"):
         return ElementState(JobState.UNKNOWN, "its pod is being deleted")
     return element
 
 
 def _unless_ended(states: Mapping[str, ElementState], other: ElementState) -> dict[str, ElementState]:
-    """The states of elements that have ended; ``other`` for the rest."""
+    """The states of elements that have ended; ``other`` for all others."""
     return {id_: element if element.state.ended else other for id_, element in states.items()}

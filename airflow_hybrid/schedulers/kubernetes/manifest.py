@@ -25,7 +25,7 @@ US = "airflow-hybrid"
 ROLE = "airflow-hybrid/role"
 DIRECTORY = "airflow-hybrid/directory"
 GAVE_UP = "airflow-hybrid/gave-up"
-"""annotation of a Job that cannot begin: why"""
+"""annotation of a Job that cannot start: the reason"""
 SELECTOR = f"{MANAGED_BY}={US},{ROLE}=batch"
 
 POD_FIELDS = ("nodeSelector", "tolerations", "affinity", "serviceAccountName", "imagePullSecrets", "securityContext",
@@ -38,7 +38,7 @@ DEFAULT_IMAGE = "debian:12-slim"
 DEFAULT_MOUNT = "/airflow_hybrid"
 DEFAULT_TTL_S = 3600
 MOST_PODS = 500
-"""of one Job at a time, where the service does not say"""
+"""most pods of one Job at a time, if the service does not say"""
 
 _UNITS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30,
           "Ti": 2**40, "Pi": 2**50}  # fmt: skip
@@ -47,7 +47,7 @@ _UNITS = {"": 1, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, 
 def quantity(text: str | int | float) -> float:
     """A Kubernetes quantity as a number: ``500m`` -> 0.5, ``2Gi`` -> 2147483648.
 
-    :raises ValueError: it is not one.
+    :raises ValueError: it is not a quantity.
     """
     match = re.fullmatch(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([a-zA-Z]*)", str(text).strip())
     if match is None or match[2] not in _UNITS:
@@ -56,7 +56,7 @@ def quantity(text: str | int | float) -> float:
 
 
 def job_name(submission: Submission) -> str:
-    """A DNS label of at most 52 characters, of the batch directory and its storage (two may have the same path)."""
+    """A DNS label of at most 52 characters, from the batch directory and its storage (two may have the same path)."""
     storage = submission.options.get("storage") or {}
     text = f"{submission.name}|{storage.get('claim')}|{storage.get('subPath')}"
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -67,8 +67,8 @@ def job_name(submission: Submission) -> str:
 def job(submission: Submission) -> dict[str, Any]:
     """The Indexed Job of a batch: one index per job, each of which runs the runner.
 
-    An index whose pod fails is not begun again (exit codes of jobs are not the pods'); one whose pod is evicted,
-    preempted or lost with its node is, and the runner then begins its unfinished jobs anew.
+    An index whose pod fails is not restarted (exit codes of jobs are not those of pods). An index whose pod is evicted,
+    preempted or lost with its node is, and the runner then restarts its unfinished jobs.
 
     :raises ConfigError: the template is not a manifest.
     """
@@ -134,7 +134,7 @@ def pod_template(base: Mapping[str, Any], options: Mapping[str, Any]) -> dict[st
 
 
 def main_container(template: Mapping[str, Any], name: str | None = None) -> dict[str, Any]:
-    """The container that runs the jobs: the one so named, or ``main``, or the first."""
+    """The container that runs the jobs: the one of that name, or ``main``, or the first."""
     containers: list[dict[str, Any]] = template["spec"]["containers"]
     for candidate in (name, "main"):
         for container in containers:
@@ -144,9 +144,9 @@ def main_container(template: Mapping[str, Any], name: str | None = None) -> dict
 
 
 def _resources(container: dict[str, Any], submission: Submission) -> None:
-    """What the CWL document asks for, where neither the options nor the template say it.
+    """Set the CWL document's requests, unless the options or the template set them.
 
-    Memory is a limit, too: a job that needs more ends OOMKilled instead of taking others along.
+    Memory is a limit, too: a job that needs more is OOMKilled and does not affect others.
     """
     needs = submission.resources
     resources = container.setdefault("resources", {})
@@ -163,7 +163,7 @@ def _resources(container: dict[str, Any], submission: Submission) -> None:
 
 
 def _template(submission: Submission, runner: list[str]) -> tuple[dict[str, Any], bool]:
-    """The service's template as a Job, and whether it runs the jobs' command by itself."""
+    """The service's template as a Job, and whether it runs the jobs' command itself."""
     if submission.template is None:
         return {"spec": {"template": {}}}, False
     command = shlex.join(runner)
@@ -173,9 +173,9 @@ def _template(submission: Submission, runner: list[str]) -> tuple[dict[str, Any]
 
 
 def as_job(text: str, words: Words) -> dict[str, Any]:
-    """A manifest's text as a Job: a Job as it is; a Pod or PodTemplate as the template of one.
+    """A manifest's text as a Job: a Job as it is, a Pod or PodTemplate as the template of a Job.
 
-    :param words: those that stand in the text for values.
+    :param words: the words in the text that stand for values.
 
     :raises ConfigError: it is none of these.
     """
@@ -206,11 +206,11 @@ def as_job(text: str, words: Words) -> dict[str, Any]:
 
 ALIVE_DIRECTORY = "/run/airflow-hybrid"
 ALIVE = f": >|{ALIVE_DIRECTORY}/alive;"
-"""every command begins with it; when it has not been seen for a while, the pod ends itself"""
+"""every command begins with it; if none has come for a while, the pod ends itself"""
 
 
 def service_name(deployment: str, storage: Mapping[str, Any]) -> str:
-    """Name of the Job of a storage's service pod: a function of what it is made from, so all processes share it."""
+    """Name of the Job of a storage's service pod: a function of its settings, so all processes share it."""
     import json
 
     text = json.dumps([deployment, storage], sort_keys=True, default=str)
@@ -219,7 +219,7 @@ def service_name(deployment: str, storage: Mapping[str, Any]) -> str:
 
 
 def service_job(deployment: str, storage: Mapping[str, Any], idle_s: int) -> dict[str, Any]:
-    """A Job of one small pod that holds the storage and waits; Kubernetes makes it anew when it is evicted.
+    """A Job of one small pod that mounts the storage and waits; Kubernetes recreates it when it is evicted.
 
     It ends when nobody has used it for ``idle_s``, and is removed a minute later.
     """

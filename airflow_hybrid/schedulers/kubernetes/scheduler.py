@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Kubernetes as a scheduler: a batch is one Indexed Job, an array element one of its pods. Pure text and values.
 
-The storage's shell cannot speak to the API server, and must not: it holds no credentials. So its functions *ask back*
-(``ah_ask``): they print a question and read the answer, which whoever runs the command gives
-(:mod:`airflow_hybrid.sites.hosts.dialogue`). Everything else, the lock, the order of the steps and what is written
-when, is as with any other scheduler.
+The storage's shell cannot and must not use the API server: it has no credentials. So its functions *ask back*
+(``ah_ask``): they print a question and read the answer from the process that runs the command
+(:mod:`airflow_hybrid.sites.hosts.dialogue`). Everything else (the lock, the order of the steps, what is written when)
+is the same as with other schedulers.
 
 Source: https://kubernetes.io/docs/concepts/workloads/controllers/job/
 """
@@ -29,13 +29,13 @@ class KubernetesScheduler(Scheduler):
     name = "kubernetes"
     asks = True
     status_interval_s = 0.3
-    """a watch tells; asking costs nothing"""
+    """a watch has the answer, so questions cost nothing"""
 
     def parts(self, submission: Submission) -> int:
         return 1
 
     def scripts(self, submission: Submission) -> dict[str, str]:
-        """The manifest, for people: what is created is what the submitting process holds, never a file of the site."""
+        """The manifest, for people only: Jobs are created from the submitting process's memory, never from a file."""
         return {"batch.0.json": json.dumps(manifest.job(submission), indent=1)}
 
     def runner_tail(self, submission: Submission) -> str:
@@ -66,7 +66,7 @@ ah_element
     def parse_status(self, text: str, ids: Sequence[str]) -> dict[str, QueueView]:
         answer = section(text, "status")
         if answer.code != 0:
-            raise StatusUnknownError(f"the cluster was not heard: {answer.words[-500:] or 'no answer'}")
+            raise StatusUnknownError(f"the cluster did not answer: {answer.words[-500:] or 'no reason given'}")
         counts_by_name = json.loads("\n".join(answer.lines))
         return {
             id_: QueueView(int(counts_by_name[id_][0]), int(counts_by_name[id_][1]), tuple(counts_by_name[id_][2]))
@@ -80,7 +80,7 @@ ah_element
     def parse_account(self, text: str, ids: Sequence[str]) -> Account:
         answer = section(text, "account")
         if answer.code != 0:
-            return Account({}, complete=False, problem=answer.words[-500:] or "the cluster was not heard", heard=False)
+            return Account({}, complete=False, problem=answer.words[-500:] or "the cluster did not answer", heard=False)
         ends_by_element = json.loads("\n".join(answer.lines))
         return Account(
             {id_: ElementState(JobState(state), why) for id_, (state, why) in ends_by_element.items()}, complete=True
@@ -96,7 +96,7 @@ ah_element
         return True
 
     def refused_for_good(self, refusal: str) -> bool:
-        """A quota that others use up is temporary; one that a single pod exceeds, and an invalid manifest, are not."""
+        """A quota that others have used up is temporary; a quota below one pod and an invalid manifest are not."""
         if "exceeded quota" in refusal:
             return beyond_quota(refusal)
         return bool(
@@ -109,7 +109,7 @@ def _question(kind: str, ids: Sequence[str]) -> str:
 
 
 def beyond_quota(refusal: str) -> bool:
-    """Whether one request alone is more than the quota's limit, so that waiting does not help.
+    """Whether one request alone exceeds the quota's limit, so that waiting does not help.
 
     ``exceeded quota: q, requested: requests.memory=9Gi, used: requests.memory=0, limited: requests.memory=8Gi``
     """

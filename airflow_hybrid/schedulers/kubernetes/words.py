@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Text of ours in manifests: what YAML and Kubernetes would read in it, they must not. Pure.
+"""Values in manifests that neither YAML nor Kubernetes may interpret. Pure.
 
-A value that is put into the text of a template would be read by YAML (quotes, `#`, line breaks). So a word that nothing
-reads stands in its place until YAML has been read. Kubernetes itself expands ``$(NAME)`` in a container's ``command``,
-``args`` and values of ``env``, and makes ``$`` of ``$$``.
+YAML would interpret a value in the text of a template (quotes, `#`, line breaks). So a plain word replaces it until
+YAML has been read. Kubernetes itself expands ``$(NAME)`` in a container's ``command``, ``args`` and values of ``env``,
+and turns ``$$`` into ``$``.
 
 Source: https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
 """
@@ -22,27 +22,27 @@ _EXPANDED = ("command", "args")
 
 
 def literal(text: str) -> str:
-    """Text as ``command``, ``args`` and ``env`` have to hold it, so that a container gets the text itself."""
+    """Text escaped for ``command``, ``args`` and ``env``, so that a container gets it unchanged."""
     return text.replace("$", "$$")
 
 
 class Words:
-    """Values of a template's expressions, and the words that stand in their places.
+    """Values of a template's expressions, and the words that replace them.
 
-    :param values: an expression that is just one of these is kept out of YAML's hands.
+    :param values: an expression with one of these values is replaced, so that YAML does not interpret it.
     """
 
     def __init__(self, values: Sequence[str]) -> None:
         self._values = tuple(dict.fromkeys(values))
 
     def stand_in(self, value: object) -> object:
-        """What is put into the template's text for the value of an expression."""
+        """The text that replaces the value of an expression in the template."""
         if isinstance(value, str) and value in self._values:
             return f"{_STANDS_FOR}{self._values.index(value)}-"
         return value
 
     def in_manifest(self, manifest: JsonValue) -> JsonValue:
-        """A manifest with the values in the places of their words."""
+        """A manifest in which the words are replaced by their values."""
         if isinstance(manifest, str):
             return self._put(manifest)
         if isinstance(manifest, list):

@@ -65,8 +65,8 @@ def parse_answer(text: str) -> Verdict:
         word = line.removeprefix("#ah ")
         if word not in _VERDICTS:
             break
-        said = [line for line in lines[position + 1 :] if line != SAID]
-        message = "\n".join(said).strip()[:MOST_SAID]
+        message_lines = [line for line in lines[position + 1 :] if line != SAID]
+        message = "\n".join(message_lines).strip()[:MOST_SAID]
         return Verdict(_VERDICTS[word], message, tuple(lines[:position]))
     return Verdict(VerdictKind.CUT_OFF, text[-500:], tuple(lines))
 

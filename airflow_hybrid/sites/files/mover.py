@@ -228,8 +228,8 @@ class DataMover:
                 raise TransferError(f"{request.source} {A_LINK}", where=host.title, retryable=False)
             if state != "ok":
                 result.check("cannot link an input")
-                said = result.err.strip()
-                raise TransferError(f"cannot link {request.source} to {request.path}: {said}", where=host.title)
+                complaint = result.err.strip()
+                raise TransferError(f"cannot link {request.source} to {request.path}: {complaint}", where=host.title)
             seconds = time.monotonic() - started
             done[key_of(request)] = Copied("link", request.size or 0, seconds, request.digest).entry(request)
         return done

@@ -53,7 +53,7 @@ def test_several_slots_need_a_parallel_environment() -> None:
     with pytest.raises(ConfigError) as caught:
         SGE.arguments(two, 0)
     assert str(caught.value) == (
-        "the step asks for 2 slots, which Grid Engine gives only through a parallel environment\n"
+        "the step asks for 2 slots, for which Grid Engine needs a parallel environment\n"
         "  -> name one in the service: `pe: <name>` (`qconf -spl` lists them)"
     )
     words = SGE.arguments(replace(two, options={"pe": "smp"}), 0)
