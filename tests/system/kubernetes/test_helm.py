@@ -99,8 +99,13 @@ async def test_in_a_given_namespace_a_release_is_found_and_not_taken_from_anothe
     await first.deploy([])
     assert "1 release" in {item.token: item for item in await first.deployed()}[FIRST].summary
     second = release(SECOND, namespace=kube.namespace, releaseName="box")
-    with pytest.raises(DeployError, match="'box' exists already"):
+    with pytest.raises(DeployError) as caught:
         await second.deploy([])
+    assert str(caught.value) == (
+        f"Kubernetes ({kube.kubeconfig}/{kube.namespace}): the release 'box' exists already and does not belong to this"
+        " run\n  -> leave out `releaseName` or `namespace`, and each run has its own; or allow one run at a time"
+        " (`dag: {max_active_runs: 1}`)"
+    )
     await second.undeploy()
     assert len(await first.hosts("main")) == 1
     outside = parse_deployments({"box": {"type": "helm", "external": True, "config": {
