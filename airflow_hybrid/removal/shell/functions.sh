@@ -3,33 +3,33 @@
 # Functions that make and remove folders at sites.
 #
 # ah_make FOLDER
-#     makes a folder, with those above it, for its owner only, and marks it if it is new or empty. What was there before
-#     stays unmarked.
+#     makes a folder, and those above it, for its owner only, and marks it if it is new or empty. An existing folder with
+#     content is not marked.
 # ah_new FOLDER
-#     the same, and fails where something is.
+#     the same, but fails if something exists there.
 # ah_rm ROOT PATH
-#     removes ROOT/PATH if it, ROOT, or a folder between them carries our marker. PATH is relative and plain. Nothing is
-#     done, and 1 returned with a message on stderr, where a folder of PATH or its end is a link, where nothing proves that
-#     it is ours, or where another file system is mounted in it. What is not there is no error.
+#     removes ROOT/PATH if it, ROOT, or a folder between them has our marker. PATH is relative and plain. It does nothing
+#     and returns 1, with a message on stderr, if PATH or a folder in it is a symbolic link, if nothing proves that it is
+#     ours, or if another file system is mounted in it. It is no error if nothing is there.
 # ah_marked
-#     whether the working directory carries our marker.
+#     whether the working directory has our marker.
 #
-# Every step down is a `cd -P` whose outcome is compared with what it must be, and what is removed is named relative to
-# the folder that was checked. So a folder that becomes a link meanwhile leads nowhere. Modes are changed of folders only:
-# a file may have other names (hard links) that are not ours.
+# Every step down is a `cd -P` whose result is checked, and what is removed is named relative to the folder that was checked.
+# So a folder that is replaced by a symbolic link meanwhile does no harm. Modes are changed only of folders: a file may have
+# other names (hard links) that are not ours.
 #
-# @MARKER@: name of the marker, a plain file; @LINE@: what is in it. Both need no quotes.
+# @MARKER@: name of the marker, a plain file; @LINE@: its content. Neither needs quotes.
 
-# whether the working directory carries our marker
+# whether the working directory has our marker
 ah_marked() {
     [ ! -h ./@MARKER@ ] && [ -f ./@MARKER@ ] && read -r ah_mark <./@MARKER@ && [ "$ah_mark" = '@LINE@' ]
 }
-# folder: nothing may be there
+# folder, which must not exist
 ah_new() (
     umask 077
     mkdir -- "$1" || exit
     echo '@LINE@' >"$1/@MARKER@" && exit
-    # the disk is full: nothing is left of it (nobody else could have made the empty marker in a folder of ours)
+    # the disk is full: remove it (nobody else could have made the empty marker in a folder of ours)
     rm -f -- "$1/@MARKER@"
     rmdir -- "$1"
     exit 1
@@ -46,19 +46,19 @@ ah_make() (
         exit 1
     fi
 )
-# why: ends the subshell of ah_rm
+# reason: ends the subshell of ah_rm
 ah_no() {
     printf '%s\n' "airflow_hybrid: not removed: $ah_all: $1" >&2
     exit 1
 }
-# one step down, never through a link
+# one step down, never through a symbolic link
 ah_down() {
     ah_want=${PWD%/}/$1
     if [ -n "$ah_ours" ] && { [ ! -r "./$1" ] || [ ! -w "./$1" ] || [ ! -x "./$1" ]; }; then
         find "./$1" -prune -type d -exec chmod u+rwx '{}' ';'
     fi
     cd -P -- "./$1" 2>/dev/null || ah_no 'it cannot be entered'
-    [ "$PWD" = "$ah_want" ] || ah_no 'a folder became a link'
+    [ "$PWD" = "$ah_want" ] || ah_no 'a folder was replaced by a symbolic link'
 }
 # nothing is mounted below the working directory
 ah_unmounted() {
@@ -80,7 +80,7 @@ ah_entries() {
 ah_rm() (
     ah_all=$1/$2 ah_path=$2 ah_ours=
     case /$ah_path/ in *//* | */./* | */../*) ah_no 'not a plain path' ;; esac
-    if [ ! -e "$1" ] && [ ! -h "$1" ]; then # is it not there, or can it not be seen?
+    if [ ! -e "$1" ] && [ ! -h "$1" ]; then # does it not exist, or may it not be seen?
         ah_above=$1
         until [ -z "$ah_above" ] || [ -e "$ah_above" ] || [ -h "$ah_above" ]; do ah_above=${ah_above%/*}; done
         [ -x "${ah_above:-/}" ] || ah_no "$ah_above cannot be entered"
@@ -90,7 +90,7 @@ ah_rm() (
     while :; do
         if ah_marked; then ah_ours=1; fi
         ah_name=${ah_path%%/*}
-        [ ! -h "./$ah_name" ] || ah_no 'a link is in its place'
+        [ ! -h "./$ah_name" ] || ah_no 'it is a symbolic link'
         [ -e "./$ah_name" ] || exit 0
         [ "$ah_name" != "$ah_path" ] || break
         ah_path=${ah_path#*/}
@@ -103,7 +103,7 @@ ah_rm() (
     (
         ah_down "$ah_name"
         if [ -z "$ah_ours" ] && ! ah_marked; then
-            # an empty folder may go: nothing is lost
+            # an empty folder may be removed: nothing is lost
             [ -z "$(find . ! -name . -prune -print 2>&1 | head -n 1)" ] || ah_no 'it was not made by airflow_hybrid'
             exit 0
         fi
@@ -113,12 +113,12 @@ ah_rm() (
             find . -type d ! -perm -700 -exec chmod u+rwx '{}' ';' 2>/dev/null
             ah_entries -exec rm -rf -- '{}' +
         fi
-        # the proof goes last: what is removed in part can be removed later
+        # the marker is removed last, so that a removal can be completed later
         [ -z "$(ah_entries -print 2>&1 | head -n 1)" ] || ah_no 'some of it could not be removed'
         rm -f ./@MARKER@
     ) || exit
     rmdir -- "./$ah_name" && exit
-    # something was put into it meanwhile
+    # something was put into it in the meantime
     [ -h "./$ah_name" ] || (
         set -C
         echo '@LINE@' >"./$ah_name/@MARKER@"

@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Functions for questions to a scheduler's programs; no folder is needed that could be written to.
+# Functions for questions to a scheduler's programs; they need no writable folder.
 #
-# ah_asks SECONDS COMMAND...: runs a program; one that hangs is ended, and has said nothing.
-# ah_apart COMMAND...: prints its answer and, behind a line `#said`, what it complained of: neither cuts the other's
-# lines. Exit code: that of the command.
+# ah_asks SECONDS COMMAND...: runs a program; one that hangs is ended, and counts as no answer.
+# ah_apart COMMAND...: prints its stdout and, after a line `#said`, its stderr, so that neither breaks the other's lines.
+# Exit code: that of the command.
 
 if timeout 5 true 2>/dev/null; then
     ah_asks() { timeout -s KILL "$@"; }
@@ -16,7 +16,7 @@ else
         "$@"
     }
 fi
-# command: its answer and, behind a line #said, what it complained of: neither cuts the other's lines
+# command: prints its stdout and, after a line #said, its stderr
 ah_apart() {
     {
         ah_err=$("$@" 2>&1 >&3 3>&-)

@@ -1,8 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# ah_begin COMMAND...: submits a part of a batch, and tells a refusal from an answer that may hide an accepted job.
+# ah_begin COMMAND...: submits a part of a batch. It distinguishes a refusal from an answer after which the job may have been
+# accepted.
 #
-# Sets ah_id, and ah_said: what the program said. Return code: 0 it is submitted; 1 it was refused; 2 that is not known.
+# Sets ah_id, and ah_said to the program's output. Return code: 0 submitted; 1 refused; 2 unknown.
 # @ACCEPTED@: shell text that sets ah_id if the word $ah_w is an id.
 # A file `said` is written into the working directory.
 # shellcheck disable=SC2317 # what stands for @ACCEPTED@ may do anything
@@ -22,7 +23,7 @@ ah_begin() {
     [ $ah_rc = 0 ] && [ -n "$ah_id" ] && return 0
     ah_id=
     [ $ah_rc = 0 ] && return 2
-    case $ah_said in # the server may have it and not have been able to say so
+    case $ah_said in # the server may have accepted it without being able to say so
     *[Tt]imed\ out* | *[Uu]nable\ to\ contact* | *[Cc]onnect* | *[Cc]ommunication* | *Zero\ Bytes* | *commlib* | \
         *unable\ to\ send* | *[Ee]nd\ of\ [Ff]ile* | *[Pp]remature\ end* | \
         *[Nn]o\ [Rr]esponse* | *No\ route\ to\ host*) return 2 ;;

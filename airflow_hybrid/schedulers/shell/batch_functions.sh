@@ -2,8 +2,8 @@
 # shellcheck shell=sh
 # Functions of a queue system for commands about batch directories (sites/batches/shell/common.sh says what they are).
 #
-# @PROGRAMS@: names of programs that must be there; @LISTED@: shell text that prints `<id> <name>` of jobs, $ah_name is
-# looked for, and fails if that is not known; @CANCEL@: shell text that cancels the id $ah_c.
+# @PROGRAMS@: names of required programs; @LISTED@: shell text that prints `<id> <name>` of jobs ($ah_name is looked for) and
+# fails if they are unknown; @CANCEL@: shell text that cancels the id $ah_c.
 
 ah_need() {
     # shellcheck disable=SC2043 # the mark becomes several words

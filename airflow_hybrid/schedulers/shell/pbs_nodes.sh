@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Prints what is free on the nodes of an OpenPBS; one that does not know says nothing. asking.sh stands above it.
+# Prints the free CPUs of OpenPBS's nodes; nothing if they are unknown. asking.sh comes before it.
 #
-# @SHOWN@: awk's expressions for what is printed, of f (free CPUs), t (all CPUs) and c (free groups of CPUs on one node);
+# @SHOWN@: awk expressions to print, of f (free CPUs), t (all CPUs) and c (free groups of CPUs on one node);
 # @PER@: CPUs of a group.
 # One line per node: name, state, ..., free and all CPUs as `6/8` in the seventh column (pbsnodes(8B), -S -j).
 

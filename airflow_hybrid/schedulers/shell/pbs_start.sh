@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Prints when a job would start at an OpenPBS, by what is free and by what waits. asking.sh stands above it.
+# Estimates when a job would start at OpenPBS, from free CPUs and waiting jobs. asking.sh comes before it.
 #
-# @NODES@: pbs_nodes.sh, which prints the number of groups of CPUs that are free; @CHUNKS@: how many the job needs;
-# @QUEUE@: name of the queue, quoted, '' for any; @LIMIT@: seconds that are waited for an answer.
-# stdout: `wait SECONDS`, or `said WORDS` where that is not known.
+# @NODES@: pbs_nodes.sh, which prints the number of free groups of CPUs; @CHUNKS@: how many the job needs; @QUEUE@: name of
+# the queue, quoted, '' for any; @LIMIT@: how long an answer may take, in seconds.
+# stdout: `wait SECONDS`, or `said WORDS` if that is unknown.
 
 ah_queue=@QUEUE@ ah_chunks=@CHUNKS@
 ah_f=$(

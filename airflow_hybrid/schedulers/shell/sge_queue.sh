@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 # Prints the user's jobs in the queue of a Grid Engine and, where some are in the error state, why. asking.sh stands above it.
 #
-# @LIMIT@: seconds that are waited for an answer; @IDS@: ids of jobs, with commas between.
+# @LIMIT@: how long an answer may take, in seconds; @IDS@: ids of jobs, separated by commas.
 # stdout: the answer of qstat; then `#j ID`, `#e REASON` of jobs. Exit code: that of qstat.
 
 ah_q=$(ah_asks @LIMIT@ qstat -u "$(id -un)")

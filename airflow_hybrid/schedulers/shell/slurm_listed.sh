@@ -3,7 +3,7 @@
 # Prints `ID NAME` for the user's jobs with the name $ah_name: first those in the queue, else those of the accounting of the
 # last seven days. $ah_at is the cluster, or empty. asking.sh stands above it.
 #
-# Exit code 2: it is not known; what was said instead is printed.
+# Exit code 2: unknown; the programs' output is printed.
 # shellcheck disable=SC2154 # ah_at, ah_name: set by ah_find
 # shellcheck disable=SC2086 # ids
 

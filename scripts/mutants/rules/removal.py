@@ -23,14 +23,14 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "removing at a site: never through a link",
         "removal/shell/functions.sh",
-        "[ ! -h \"./$ah_name\" ] || ah_no 'a link is in its place'",
+        "[ ! -h \"./$ah_name\" ] || ah_no 'it is a symbolic link'",
         ":",
         "tests/unit/removal/test_shell.py",
     ),
     Mutant(
         "removing at a site: never through what became a link",
         "removal/shell/functions.sh",
-        '[ "$PWD" = "$ah_want" ] || ah_no \'a folder became a link\'',
+        '[ "$PWD" = "$ah_want" ] || ah_no \'a folder was replaced by a symbolic link\'',
         ":",
         "tests/unit/removal/test_shell.py",
     ),

@@ -111,7 +111,7 @@ def test_a_link_at_any_level_is_never_followed_nor_removed(sh: list[str], tmp_pa
     above.mkdir(parents=True, exist_ok=True)
     (above / parts[level]).symlink_to(victim)
     target = root.joinpath(*parts)
-    assert run(sh, shell.remove(str(target), below=3)) == refused(target, "a link is in its place")
+    assert run(sh, shell.remove(str(target), below=3)) == refused(target, "it is a symbolic link")
     assert (inner / "precious").read_text() == "x" and inner.stat().st_mode & 0o777 == 0o500
     assert (inner / "precious").stat().st_mode & 0o777 == 0o400 and (above / parts[level]).is_symlink()
 
@@ -185,7 +185,7 @@ def test_a_folder_that_becomes_a_link_during_the_removal_leads_nowhere(sh: list[
     text = shell.functions().replace('cd -P -- "./$1"', swap + 'cd -P -- "./$1"')
     done = subprocess.run([*sh, "-c", text + shell.remove(f"{root}/a/sub", below=2)], capture_output=True, text=True)
     assert (victim / "sub" / "f").read_text() == "x"
-    assert (done.returncode, done.stderr) == refused(root / "a" / "sub", "a folder became a link")
+    assert (done.returncode, done.stderr) == refused(root / "a" / "sub", "a folder was replaced by a symbolic link")
 
 
 def test_a_mounted_file_system_is_not_emptied(sh: list[str], tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ async def test_a_submit_removes_nothing_that_is_not_ours(tmp_path: Path, shell: 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("airflow_hybrid.sites.batches.queue.SUBMIT_PAUSES_S", ())
         made = batch(f"{task}/a", 1)
-        why = "a link is in its place" if what == "link" else "it was not made by airflow_hybrid"
+        why = "it is a symbolic link" if what == "link" else "it was not made by airflow_hybrid"
         message = (
             f"test ({shell}): {label(made)}: airflow_hybrid: not removed: {task}/{left}: {why}\n"
             "  -> something that this version of airflow_hybrid did not make is in the way: move it away, or clear the "

@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 # Functions of a Kubernetes cluster for commands about batch directories (sites/batches/shell/common.sh says what they are).
 #
-# A storage's shell holds no credentials: it asks back (ah_ask, sites/hosts/shell/dialogue.sh) who runs the command.
+# A storage's shell has no credentials: it asks the process that runs the command (ah_ask, sites/hosts/shell/dialogue.sh).
 # shellcheck disable=SC2154 # ah_said: set by ah_ask
 # shellcheck disable=SC2034 # ah_id: for the command
 

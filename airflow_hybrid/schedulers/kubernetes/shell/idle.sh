@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# What the pod of a storage runs: it ends when it has not been used for a while.
+# The command of a storage's pod: it ends when the pod has not been used for a while.
 #
-# @ALIVE@: a file that every command touches; @IDLE_S@, @IDLE_MIN@: how long it is waited for, in seconds and in minutes
-# (for a find that takes no seconds).
+# @ALIVE@: a file that every command touches; @IDLE_S@, @IDLE_MIN@: how long the pod waits for a command, in seconds and in
+# minutes (for a find without seconds).
 
 trap 'exit 0' TERM
 : >@ALIVE@

@@ -1,12 +1,12 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Looks at a location: its programs, and whether jobs and data can be kept in its work directory.
+# Examines a location: its programs, and whether jobs and data can be kept in its work directory.
 #
-# A small file is written, renamed, linked and locked in a folder of its own, in the work directory or (where that is not
-# there yet) in the nearest folder above it, and removed again. Nothing else is changed.
-# @TOOLS@, @RUNTIMES@: names of programs; @GNU@: commands that say `lack` of what programs must be able to do; @WORKDIR@: the
+# A small file is written, renamed, linked and locked in a folder of its own, in the work directory or (if that does not
+# exist yet) in the nearest folder above it, and removed again. Nothing else is changed.
+# @TOOLS@, @RUNTIMES@: names of programs; @GNU@: commands that print `lack` for missing features of programs; @WORKDIR@: the
 # work directory, quoted.
-# stdout: lines KEY<tab>VALUE: os, cores, memory (KiB), user; have, lack, runtime (several); base (where it was tried);
+# stdout: lines KEY<tab>VALUE: os, cores, memory (KiB), user; have, lack, runtime (several); base (the tested folder);
 # write, lock (`ok`, or why not); space, inodes (a line of df); end.
 # shellcheck disable=SC2015 # say never fails
 # shellcheck disable=SC2043 # the marks become several words
@@ -24,7 +24,7 @@ for p in @TOOLS@; do if command -v "$p" >/dev/null 2>&1; then say have "$p"; els
 command -v timeout >/dev/null 2>&1 && limit='timeout 10' || limit=
 for p in @RUNTIMES@; do
     command -v "$p" >/dev/null 2>&1 || continue
-    # ch-run wants to know the user; the number of a process in a complaint is no version
+    # ch-run needs the user's name; the number of a process in an error message is not a version
     if v=$($limit env USER="${USER:-$u}" "$p" --version 2>&1 </dev/null); then
         v=$(printf '%s\n' "$v" | sed -n 's/^[^0-9]*\([0-9][0-9A-Za-z.+~-]*\).*/\1/p' | head -n 1)
     else

@@ -1,8 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Puts an archive of an image to where the nodes of a cluster see it, unless it is there. obtain.sh holds it.
+# Writes an archive of an image to a folder that the nodes of a cluster see, unless it exists. A part of obtain.sh.
 #
-# @NEW@, @PATH@: its first and its last name, quoted; @CLEAR_NEW@, @CLEAR_PATH@: commands that remove them; @SAVE@: writes @NEW@.
+# @NEW@, @PATH@: its temporary and its final name, quoted; @CLEAR_NEW@, @CLEAR_PATH@: commands that remove them; @SAVE@:
+# writes @NEW@.
 # shellcheck disable=SC2154 # ah_state, ah_log: set by obtain.sh
 
 if [ ! -s @PATH@ ] || [ "$ah_state" = obtained ]; then

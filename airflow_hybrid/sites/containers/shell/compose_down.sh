@@ -2,9 +2,9 @@
 # shellcheck shell=sh
 # Removes the containers, networks and volumes of a compose project.
 #
-# @ENGINE@: docker or podman; @LABEL@: a filter of all that is the project's; @STOP_S@: seconds that containers have to end;
-# @NAME@: the project's name, plain.
-# Exit code other than 0: something of it is still there.
+# @ENGINE@: docker or podman; @LABEL@: a filter for everything of the project; @STOP_S@: seconds that containers have to
+# stop; @NAME@: the project's name, plain.
+# Exit code other than 0: something is still there.
 # shellcheck disable=SC2086 # ids
 
 every() { @ENGINE@ ps -aq --no-trunc --filter @LABEL@; }
@@ -15,7 +15,7 @@ for kind in network volume; do
     ids=$(@ENGINE@ $kind ls -q --filter @LABEL@) || exit
     [ -z "$ids" ] || @ENGINE@ $kind rm $ids >/dev/null || exit
 done
-# what podman-compose makes a pod of its own for
+# podman-compose may have made a pod for the project
 engine=@ENGINE@
 if [ "$engine" = podman ]; then
     ids=$(@ENGINE@ pod ls -q --filter name="^pod_@NAME@$")

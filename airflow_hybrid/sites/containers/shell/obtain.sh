@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Brings an image to a location, unless it is there. removal/shell/functions.sh stands above it.
+# Brings an image to a location, unless it is there. removal/shell/functions.sh comes before it.
 #
-# @MAKE@: a command that makes the folder of archives, @FOLDER@, quoted; @DIGEST@: what its lock and log are called;
-# @PERMITTED@: commands that say whether the image may be obtained, and why not; @PRESENT@: whether it is there; @OBTAIN@: gets
-# it; @ARCHIVE@: archive.sh, or nothing.
+# @MAKE@: a command that makes the folder of archives, @FOLDER@, quoted; @DIGEST@: the name of its lock and log; @PERMITTED@:
+# commands that say whether the image may be used, and why not; @PRESENT@: whether it is there; @OBTAIN@: gets it; @ARCHIVE@:
+# archive.sh, or nothing.
 # stdout: `#ah present`, `#ah obtained`, `#ah refused` or `#ah failed`, and why. Exit code 73: the folder cannot be used.
 
 { @MAKE@ && cd @FOLDER@; } || exit 73

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Gives what put.sh wrote its final name. removal/shell/functions.sh and place.sh stand above it.
+# Renames the file of put.sh to its final name. removal/shell/functions.sh and place.sh come before it.
 #
-# @ROOT@, @NAME@: as in begin.sh; @TARGET@: the name, quoted; @STORED@: s, if that is in the store. Exit code 0: it has it.
+# @ROOT@, @NAME@: as in begin.sh; @TARGET@: the name, quoted; @STORED@: s, if that is in the store. Exit code 0: it is done.
 
 R=@ROOT@ N=@NAME@
 T=$R/$N P=@TARGET@

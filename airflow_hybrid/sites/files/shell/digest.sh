@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# dig PATH: prints the SHA-1 of a file, or of the names and digests of a tree. siz PATH: prints bytes. Links are followed,
-# unless L is set and empty.
+# dig PATH: prints the SHA-1 of a file, or of the names and digests of a tree. siz PATH: prints bytes. Symbolic links are
+# followed, unless L is set and empty.
 # shellcheck disable=SC2086 # ${L--L} is an option or nothing
 
 dig() { if [ -d "$1" ]; then

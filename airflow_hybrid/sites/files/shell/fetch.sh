@@ -1,12 +1,12 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Fetches with curl, verifies, renames. digest.sh and begin.sh (with what it needs) stand above it.
+# Fetches with curl, verifies, renames. digest.sh and begin.sh (with what it needs) come before it.
 #
-# @TARGET@: where it goes, quoted; @STORED@: s, if that is in the store; @DIGEST@: SHA-1 that it must have, '' for any.
-# stdin: the configuration of curl, which other processes cannot read, as they could an argument.
-# stdout: `ok SIZE DIGEST`; `same SIZE DIGEST`: the copy that is there is as new as the server's, and was not written after
-# it got its name; `redirect URL`, which is not followed.
-# Exit codes: 71 there is no curl; 72 the digest differs; 73 an odd status; 1 it cannot be written; else that of curl.
+# @TARGET@: the target path, quoted; @STORED@: s, if that is in the store; @DIGEST@: SHA-1 that it must have, '' for any.
+# stdin: curl's configuration; unlike an argument, other processes cannot read it.
+# stdout: `ok SIZE DIGEST`; `same SIZE DIGEST`: the existing copy is as new as the server's, and was not written to after it
+# got its name; `redirect URL`, which is not followed.
+# Exit codes: 71 there is no curl; 72 the digest differs; 73 an unexpected status; 1 it cannot be written; else that of curl.
 # shellcheck disable=SC2154 # R, N, T: set by begin.sh
 # shellcheck disable=SC2015 # both commands have to work
 # shellcheck disable=SC3013 # dash, bash, busybox, ksh and zsh have -nt
@@ -37,7 +37,7 @@ case $r in
     ;;
 2*) ;;
 *)
-    echo "the server says ${r%% *}" >&2
+    echo "the server answered with status ${r%% *}" >&2
     exit 73
     ;;
 esac

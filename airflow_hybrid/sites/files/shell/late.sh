@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# ah_look FOLDER FILE: prints the first entry of a folder that is newer than a file, after a `+`, and a NUL.
+# ah_look FOLDER FILE: prints `+` and the first entry of a folder that is newer than a file, if any, and a NUL.
 
 ah_look() {
     ah_late=

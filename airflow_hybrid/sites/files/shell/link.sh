@@ -1,21 +1,20 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# k SOURCE TARGET STORED JOB: links the target to a source of the same location: hard where that can be, else symbolic.
-# removal/shell/functions.sh and place.sh stand above it.
+# k SOURCE TARGET STORED JOB: links the target to a source of the same location, by a hard link if possible, otherwise by a
+# symbolic link. removal/shell/functions.sh and place.sh come before it.
 #
 # STORED: s, if the target is in the store, or ''; JOB: directory of the job that made the source, or ''.
 # @NAME@: name of a temporary link, plain.
-# stdout: a line: `ok`, `gone`, `bad`, or `link`: in what a job made, a link is in the way. There, a hard link is made in
-# the source's folder once that is seen to be the one that was meant, and so leads nowhere else. After it is made, hard or
-# symbolic, the source is looked at again before the link gets its name: a link that came in its place meanwhile is not
-# taken over.
+# stdout: a line: `ok`, `gone`, `bad`, or `link`: there is a symbolic link in the job's output. There, a hard link is made
+# from the source's folder after that was checked to be the one that was meant. After a link, hard or symbolic, was made, the
+# source is checked again before the link gets its name: a symbolic link that replaced the source meanwhile is not used.
 # shellcheck disable=SC2164 # made ends with the code of cd
 # shellcheck disable=SC2086 # STORED may be missing
 # shellcheck disable=SC3013 # dash, bash, busybox, ksh and zsh have -ef
 
 nl='
 '
-# path, directory of the job that made it ('': none did): goes to the path's folder
+# path, directory of the job that made it ('': none): enters the path's folder
 made() {
     [ -n "$2" ] || {
         cd -- "${1%/*}/"

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# q PATH READ [WORK]: prints what is at a path. digest.sh and sealed.sh stand above it.
+# q PATH READ [WORK]: prints what is at a path. digest.sh and sealed.sh come before it.
 #
-# READ is 1 if it is to be read; WORK is the work directory of the job that made it.
-# stdout: kind, size, digest and path, each with a NUL behind it. Kinds: as in sealed.sh, `-` nothing.
+# READ is 1 to read it; WORK is the work directory of the job that made it.
+# stdout: kind, size, digest and path, each followed by a NUL. Kinds: as in sealed.sh, `-` nothing.
 # shellcheck disable=SC2015 # p is set where readlink fails
 
 q() {

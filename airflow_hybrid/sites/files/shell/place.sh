@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Where copies are made. removal/shell/functions.sh stands above it.
+# Functions for the folder in which copies are made. removal/shell/functions.sh comes before it.
 #
-# root TARGET [s]: makes the folder that copies are made in (s: that of the store) and sets r to it; sets o if it is ours.
-# way TARGET: no link is on the way from r to the target.
-# free TARGET: nothing is there but what is ours, and may be replaced.
+# root TARGET [s]: makes the folder in which copies are made (s: that of the store) and sets r to it; sets o if it is ours.
+# way TARGET: succeeds if no folder between r and the target is a symbolic link.
+# free TARGET: succeeds if nothing is there, or something of ours, which may be replaced.
 # shellcheck disable=SC2329 # not every script calls all of these
 
 root() {
@@ -26,7 +26,7 @@ way() {
         v=${v#/}
         w=$w/${v%%/*}
         if [ -h "$w" ]; then
-            echo "$w is a link: nothing is written through it" >&2
+            echo "$w is a symbolic link: nothing is written through it" >&2
             return 1
         fi
         case $v in */*) v=/${v#*/} ;; *) v= ;; esac
@@ -34,7 +34,7 @@ way() {
 }
 free() { [ -n "$o" ] || { [ ! -e "$1" ] && [ ! -h "$1" ]; } ||
     {
-        echo "$1 is there already, and airflow_hybrid did not make it: move it away" >&2
+        echo "$1 exists already, and airflow_hybrid did not make it: move it away" >&2
         return 1
     }; }
 q=

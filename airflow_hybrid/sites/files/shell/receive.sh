@@ -1,14 +1,14 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Reads a tar stream, verifies every item, and renames the good ones. digest.sh and begin.sh (with what it needs) stand
-# above it.
+# Reads a tar stream, verifies every item, and renames the good ones. digest.sh and begin.sh (with what it needs) come
+# before it.
 #
-# What arrived whole before a stream broke is kept. The temporary folder is removed in any case; what a killed receiver
-# left is removed after two days by another one.
-# @CALLS@: for each item `k INDEX KIND NAME TARGET DIGEST [s]`: KIND `f` or `d`, its name in the stream, where it goes (s:
-# into the store); @INCOMING@: what names of temporary folders begin with; @UNPACK@: a command that unpacks stdin.
-# stdout: for each item `INDEX ok`, `INDEX bad DIGEST` (`-`: it is not there) or `INDEX unnamed`; then `end CODE FREE`: tar's
-# exit code, and KiB that are left of the disk.
+# Items that arrived completely before a stream broke are kept. The temporary folder is removed in any case; what a killed
+# receiver left is removed after two days by another one.
+# @CALLS@: for each item `k INDEX KIND NAME TARGET DIGEST [s]`: KIND `f` or `d`, its name in the stream, its target (s: in the
+# store); @INCOMING@: the prefix of temporary folders; @UNPACK@: a command that unpacks stdin.
+# stdout: for each item `INDEX ok`, `INDEX bad DIGEST` (`-`: it is missing) or `INDEX unnamed`; then `end CODE FREE`: tar's
+# exit code, and free KiB of the disk.
 # shellcheck disable=SC2154 # R, N, T: set by begin.sh
 # shellcheck disable=SC2086,SC2046 # words that may be missing: s, -T, what is left of the disk
 # shellcheck disable=SC2015 # both commands have to work
@@ -38,7 +38,7 @@ find . ! -type f ! -type d -exec rm -f {} + 2>/dev/null
 items() {
     @CALLS@
 }
-# folders that targets go into
+# folders of the targets
 k() {
     root "$4" $6
     [ -d "${4%/*}" ] || { way "$4" 2>/dev/null && printf '%s\0' "${4%/*}/."; }
@@ -98,7 +98,7 @@ k() {
 }
 items
 exec 5>&-
-# all files in one process, where there is a perl: mv costs a process per file
+# all files in one process if there is perl: mv costs a process per file
 # shellcheck disable=SC2016 # the text is perl's
 [ $p = 0 ] || perl -e '$/="\0";while(defined($i=<STDIN>)){$s=<STDIN>;$t=<STDIN>;chomp($i,$s,$t);print rename($s,$t)?"$i ok\n":"$i unnamed\n"}' <../names
 echo end $c $(df -Pk . 2>/dev/null | awk 'NR==2{print $4}')

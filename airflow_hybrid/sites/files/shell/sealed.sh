@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# sealed PATH READ WORK: looks at what a job made, and follows no link there. digest.sh stands above it.
+# sealed PATH READ WORK: examines a job's output without following symbolic links. digest.sh comes before it.
 #
-# WORK is the work directory of the job. Where READ is 1, it is read for size and digest: it is opened (or entered), then
-# seen to be what was meant, then read. Sets k (`f` file, `d` folder, `l` a link, or behind one, `x` not readable), s and
-# d; k stays what it was where there is nothing.
+# WORK is the work directory of the job. If READ is 1, size and digest are read: a file is opened (a folder entered), then
+# identified, then read. Sets k (`f` file, `d` folder, `l` a symbolic link, or reached through one, `x` not readable), s and
+# d; k is left as it is if there is nothing.
 # shellcheck disable=SC2209 # v=link is a word
 # shellcheck disable=SC2034 # k, s and d: for the caller
 # shellcheck disable=SC2030,SC2031 # L: of one subshell
@@ -31,7 +31,7 @@ sealed() {
     *) k=x ;;
     esac
 }
-# it is open: is it the one that was meant?
+# whether the open file is the one that was meant
 in_file() {
     [ "$(readlink -- /dev/fd/3 3<&3 && echo .)" = "$w$nl." ] || {
         echo link

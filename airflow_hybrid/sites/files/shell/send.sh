@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 # t: writes files as one tar stream; its exit code is tar's.
 #
-# @NAMES@: their paths below `/`, quoted; @CREATE@: tar's option, `-c`, or `-ch` to follow links.
+# @NAMES@: their paths below `/`, quoted; @CREATE@: tar's option, `-c`, or `-ch` to follow symbolic links.
 
 cd / || exit 1
 if tar --null -T /dev/null -cf /dev/null 2>/dev/null; then

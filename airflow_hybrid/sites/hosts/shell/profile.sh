@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Reads a profile, and takes back what it sets that changes what programs do.
+# Reads a profile, and unsets variables that change what programs do.
 #
 # @PROFILE@: its path, as a word in double quotes; @NAMES@: variables.
 # Exit code 127: it cannot be read.

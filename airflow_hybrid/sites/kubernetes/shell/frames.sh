@@ -1,11 +1,11 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Runs a command in a pod, whose API gives no end of stdin: stdin comes in frames.
+# Runs a command in a pod. The API cannot close stdin, so stdin comes in frames.
 #
-# stdin: a line SIZE and so many bytes, the command; then frames, each a line SIZE and so many bytes, of its stdin; a frame
-# of 0 is its end. Exit code: that of the command; 125: there was none.
-# The frames are copied by a process of their own, which tells its id first: it has to end with the command, and of its end
-# the shell need not tell.
+# stdin: a line SIZE and that many bytes, the command; then frames of its stdin, each a line SIZE and that many bytes; a frame
+# of 0 ends it. Exit code: that of the command; 125: there was none.
+# A separate process copies the frames and prints its id first: it has to end with the command, without a message from the
+# shell.
 # shellcheck disable=SC2015 # both commands have to work
 
 f() { dd bs="$1" count=1 iflag=fullblock 2>/dev/null; }

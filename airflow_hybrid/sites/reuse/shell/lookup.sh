@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Prints what an index says of a tool, records of some keys, and the jobs that a task has begun.
+# Prints an index's records of a tool, those of some keys, and the jobs that a task has begun.
 #
-# @T@: the task directory; @R@: the index; @TOOL@: its folder of the tool; all quoted. @MOST@: names that are listed at most;
-# @RECORD@: bytes above which a record is none.
-# stdin: keys that are looked for, one a line, then `#`.
+# @T@: the task directory; @R@: the index; @TOOL@: its folder for the tool; all quoted. @MOST@: how many names are listed;
+# @RECORD@: bytes of the largest valid record.
+# stdin: keys to look for, one per line, then `#`.
 # stdout: names of jobs; `#known`, the first 16 digits of each record's key; `#records`, a line `KEY JSON` for each that was
 # found, the newest; `#end`.
 # shellcheck disable=SC3067 # dash, bash, busybox, ksh and zsh have -O

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Looks up what a shell would run, and which files there are.
+# Looks up which programs a shell would run, and which files exist.
 #
 # @T@: the task directory, quoted; @VARIABLES@: commands that print variables; @PATH@: a command that sets PATH, or nothing;
-# @BLOCKS@: size of a file, in blocks of 512 bytes, above which it is too large to be read.
+# @BLOCKS@: size of the largest file that is read, in blocks of 512 bytes.
 # stdin: lines `w WORD` (a program), `c COMMAND` (anything that the shell can run), `p PATH`.
 # stdout: names of jobs that the task has begun; `#environment`, umask and variables; `#found` and what was found:
 # `w NAME<tab>PATH`, `c NAME`, `d PATH` (a folder), `f PATH`, `b PATH` (too large), `i PATH<tab>INTERPRETER`; `#end`.
@@ -26,10 +26,10 @@ ah_program() {
     done
     return 1
 }
-# what runs the script $1
+# the interpreter of the script $1
 ah_interpreter() {
     [ -x "$1" ] || return 0
-    # not by `read`: it takes a large file without a newline byte by byte
+    # not by `read`, which reads a large file without a newline byte by byte
     ah_first=$(head -c 250 "$1" 2>/dev/null | tr -d '\0' | head -n 1)
     case $ah_first in '#!'*) ;; *) return 0 ;; esac
     # shellcheck disable=SC2034 # ah_more: words that are not needed

@@ -1,12 +1,12 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Adds records to the index. removal/shell/functions.sh stands above it.
+# Adds records to the index. removal/shell/functions.sh comes before it.
 #
-# @R@: the index, quoted; @K@: a word that nobody else has; @FILES@: files of one tool at most, then they are made one;
-# @RECORDS@: records that are kept of a tool then, the newest.
+# @R@: the index, quoted; @K@: a unique word; @FILES@: most files of one tool; more are merged into one; @RECORDS@: how many
+# records of a tool are then kept, the newest.
 # stdin: lines `TOOL/JOB JSON`, compressed by gzip.
 # The newest record of a key is the last one in the files, in the order of their names.
-# Exit codes: 73 there is no index that is ours; 74 it cannot be written to.
+# Exit codes: 73 there is no index of ours; 74 it cannot be written to.
 # shellcheck disable=SC3067 # dash, bash, busybox, ksh and zsh have -O
 
 umask 077
@@ -18,7 +18,7 @@ ah_now=$(date +%s%N)
 case $ah_now in *[!0-9]*) ah_now=$(date +%s)000000000 ;; esac # busybox has no nanoseconds
 for ah_tool in *; do
     { [ ! -h "$ah_R/$ah_tool" ] && mkdir -p "$ah_R/$ah_tool"; } || exit 74
-    # behind all files that are there, whatever the clock says
+    # after all existing files, whatever the clock says
     for ah_last in "$ah_R/$ah_tool"/r.*; do :; done
     ah_last=${ah_last##*/r.} ah_at=$ah_now
     case ${ah_last%%.*} in
@@ -27,7 +27,7 @@ for ah_tool in *; do
     esac
     mv "$ah_tool" "$ah_R/$ah_tool/r.$ah_at.@K@" || exit 74
     (
-        # of an index that we did not make nothing is removed
+        # nothing is removed from an index that we did not make
         { cd "$ah_R" && ah_marked && cd "$ah_tool"; } || exit
         set -- r.*
         [ $# -gt "$ah_most" ] || exit

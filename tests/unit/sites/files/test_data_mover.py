@@ -136,9 +136,7 @@ async def test_what_others_have_at_the_path_is_not_replaced(
     value = {"class": kind, "location": FileRef("two" if inside else "one", "localhost", str(source)).uri}
     asked = StageRequest.of(value, await host(), str(target))
     before = f"two (localhost): cannot link {asked.source} to {target}" if inside else f"{NOT_ARRIVED} {asked.source}"
-    with raising(
-        TransferError, f"{before}: {target} is there already, and airflow_hybrid did not make it: move it away"
-    ):
+    with raising(TransferError, f"{before}: {target} exists already, and airflow_hybrid did not make it: move it away"):
         await mover().stage([asked])
     assert target.read_text() == "theirs"
 
@@ -153,7 +151,9 @@ async def test_nothing_is_written_through_a_link_in_the_store(tmp_path: Path, mo
     (victim / Path(asked.path).name).write_text("theirs")
     folder.parent.mkdir(parents=True)
     folder.symlink_to(victim)
-    with raising(TransferError, f"{NOT_ARRIVED} {asked.source}: {folder} is a link: nothing is written through it"):
+    with raising(
+        TransferError, f"{NOT_ARRIVED} {asked.source}: {folder} is a symbolic link: nothing is written through it"
+    ):
         await mover().stage([asked])
     assert [(p.name, p.read_text()) for p in victim.iterdir()] == [(Path(asked.path).name, "theirs")]
 

@@ -1,13 +1,13 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Reads files <root>/./<rest>: some at a time are opened; the system then says which files these are, and only if they are
-# what they should be, they are read. (A process for each file would cost a second for a thousand of them.)
+# Reads files <root>/./<rest>. It opens several at a time, then checks that they are the files that were meant, and only then
+# reads them. (A process per file would cost a second per thousand files.)
 #
 # ah_first: the first descriptor to use (environment).
 # $1: `sums`, or how many bytes of each; further: paths, as many as can be open at a time: seven where ah_first is 3.
-# stdout: records, each with a NUL behind it: `KDESCRIPTOR PATH` of what was opened; `XPATH` of what is not what it should be,
-# and is not read; the answer of sha1sum -z; or `ZMOST SIZE FILE` of each, then `#bytes`, their first bytes without
-# anything between, and `#ok` with a NUL before it.
+# stdout: records, each followed by a NUL: `KDESCRIPTOR PATH` of an opened file; `XPATH` of a file that is not the one that
+# was meant, and is not read; the answer of sha1sum -z; or `ZMOST SIZE FILE` of each, then `#bytes`, their first bytes
+# without separators, and `#ok` after a NUL.
 # shellcheck disable=SC2154 # ah_first: from the environment
 # shellcheck disable=SC2086 # ah_open: descriptors, plain words
 # shellcheck disable=SC1007 # several variables are emptied in one line

@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 # Chooses the shell of probe_open.sh. bash can have many files open at a time; every shell has descriptors 3 to 9.
 #
-# Sets, for what is started: ah_opener, an option of xargs (how many paths) and the shell; ah_first, its first descriptor.
+# Exports ah_opener, an option of xargs (how many paths) and the shell; and ah_first, the shell's first descriptor.
 # shellcheck disable=SC3045 # a shell whose ulimit knows no -n stays with seven
 
 ah_opener='-n 7 sh' ah_first=3

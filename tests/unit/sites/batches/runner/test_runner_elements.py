@@ -104,5 +104,5 @@ def test_a_job_that_put_a_link_in_the_place_of_its_folder_begins_anew_in_none_of
     again(shell, folder, {**element, "SLURM_RESTART_COUNT": "1"})
     assert (victim / "out/precious").read_text() == (victim / "tmp/precious").read_text() == "precious"
     assert (folder / "ec/1").read_text() == (
-        f"- it cannot begin anew: airflow_hybrid: not removed: {folder}/00001/out: a link is in its place\n"
+        f"- it cannot begin anew: airflow_hybrid: not removed: {folder}/00001/out: it is a symbolic link\n"
     )
