@@ -46,7 +46,7 @@ _UNKNOWN = re.compile(r"Following jobs do not exist( or permissions are not suff
 
 
 def _show(ids: Sequence[str]) -> str:
-    """Shell text that asks for jobs by their numbers, one by one: of several, those that do not exist are not told."""
+    """Shell text that asks for jobs by their numbers, one by one: qstat does not report all missing ones of several."""
     qstat = f"ah_asks {STATUS_LIMIT_S} qstat -j"
     every = f'for ah_i in {shlex.join(ids)}; do {qstat} "$ah_i"; echo "#exit $?"; done'
     return f"{every} | sed -n '/^job_number:/p;/^#exit /p;/^Following jobs/p'"

@@ -71,7 +71,7 @@ def gave_up(job: Object) -> str:
 
 
 def ended(job: Object) -> bool:
-    """Whether no pod of the Job will run any more."""
+    """Whether no more pods of the Job will run."""
     done = condition(job, "Complete") or condition(job, "Failed")
     return bool(done or gave_up(job) or job["metadata"].get("deletionTimestamp"))
 

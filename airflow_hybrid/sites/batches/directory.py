@@ -5,7 +5,7 @@
 
     T/                      task directory: a function of dag, run, task, map index and generation
       lock                  one submit at a time
-      cancelled.<try>       nothing of this try, or of earlier ones, is submitted any more (cancelled: of any)
+      cancelled.<try>       nothing more of this or earlier tries is submitted (cancelled: of any try)
       <name>/               batch directory
         cancelled           no more jobs of the batch are started
         manifest meta.json  keys of the jobs, one per line; what a reader needs to know about them

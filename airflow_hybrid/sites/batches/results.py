@@ -137,7 +137,7 @@ class Case:
             return Judgement(JobState.CANCELLED, None, "the task was cancelled")
         if element.state is JobState.FAILED:
             return Judgement(JobState.FAILED, None, f"{what_happened}; {self.scheduler.name}: {element.reason}")
-        return Judgement(JobState.CANCELLED, None, f"{what_happened}; nobody says who ended it")
+        return Judgement(JobState.CANCELLED, None, f"{what_happened}; it is unknown who ended it")
 
     def _without_exit_code(self, index: int) -> Judgement:
         if not self.evidence.present:
@@ -152,9 +152,9 @@ class Case:
             return Judgement(element.state, None, element.reason)
         if self.evidence.cancelled:
             return Judgement(JobState.CANCELLED, None, "the task was cancelled")
-        reason = "it left no exit code and nobody knows how it ended"
+        reason = "it left no exit code, and it is unknown how it ended"
         reason += f"; {self.scheduler.name}: {element.reason}" if element.reason else ""
-        reason += f"; not answered: {self.account.problem}" if self.account.problem else ""
+        reason += f"; no answer: {self.account.problem}" if self.account.problem else ""
         return Judgement(JobState.LOST, None, reason)
 
     def _ran_out_of_memory(self, ending: Ending, code: int) -> bool:

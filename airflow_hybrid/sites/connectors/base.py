@@ -119,7 +119,7 @@ class Connector(abc.ABC):
     def queue(self, host: Host, service: str | None = None) -> JobQueue:
         """The queue of jobs at a location; always the same object."""
         key = (host.location, service)
-        if key not in self._queues or self._queues[key].host is not host:  # a container that was made anew
+        if key not in self._queues or self._queues[key].host is not host:  # a container that was recreated
             self._queues[key] = JobQueue(host, self.scheduler())
         return self._queues[key]
 

@@ -43,7 +43,7 @@ _GONE = (BrokenPipeError, ConnectionResetError, asyncssh.Error)
 class SshHost(Host):
     """Commands go through asyncssh over one connection; bulk data through OpenSSH, if that can log in on its own.
 
-    It is used by one event loop at a time; connections are opened when needed, in each loop and process anew.
+    It is used by one event loop at a time; connections are opened when needed, separately in each loop and process.
     """
 
     joins = True

@@ -30,7 +30,7 @@ EXITED = ElementState(JobState.FAILED, "FAILED, exit code 3:0", exited=True)
 NODE_FAIL = ElementState(JobState.NODE_FAIL, "NODE_FAIL, on n1")
 CANCELLED = ElementState(JobState.CANCELLED, "CANCELLED by 0")
 
-SILENT = "it left no exit code and nobody knows how it ended"
+SILENT = "it left no exit code, and it is unknown how it ended"
 DOWN = "slurmctld does not answer"
 
 
@@ -111,7 +111,7 @@ SITUATIONS = [
               waited_s=GRACE_S, before=HEARD),
     Situation("signalled, exit code 0, and nobody says who did it", Step.DECIDED, {0: Ending(0, signal="TERM")},
               waited_s=GRACE_S + 1, before=HEARD,
-              expected=((JobState.CANCELLED, None, f"{SIGNALLED}; nobody says who ended it"),)),
+              expected=((JobState.CANCELLED, None, f"{SIGNALLED}; it is unknown who ended it"),)),
     Situation("cancelled by the administrator, exit code 0: heard once", Step.LOOK_AGAIN,
               {0: Ending(0, signal="TERM")}, {"7": CANCELLED}),
     Situation("cancelled by the administrator, exit code 0: heard twice", Step.DECIDED, {0: Ending(0, signal="TERM")},
@@ -173,7 +173,7 @@ def test_what_follows_from_what_is_seen(seen: Situation) -> None:
     [
         (Situation("", Step.WITHDRAW, waited_s=GRACE_S + 1), SILENT),
         (Situation("", Step.WITHDRAW, elements={"7": COMPLETED}), f"{SILENT}; slurm: COMPLETED"),
-        (Situation("", Step.WITHDRAW, complete=False, problem=DOWN), f"{SILENT}; not answered: {DOWN}"),
+        (Situation("", Step.WITHDRAW, complete=False, problem=DOWN), f"{SILENT}; no answer: {DOWN}"),
         (Situation("", Step.WITHDRAW, present=False), "its batch directory no longer exists"),
     ],
 )

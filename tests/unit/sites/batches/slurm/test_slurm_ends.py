@@ -109,7 +109,7 @@ async def test_a_job_that_the_site_ran_again_is_judged_by_its_last_exit_code(
 async def test_without_the_schedulers_word_a_signalled_job_has_not_succeeded(
     queue: JobQueue, slurm: FakeSlurm, tmp_path: Path
 ) -> None:
-    said = "its runner got SIGTERM while it was running, and its exit code was 0; nobody says who ended it"
+    said = "its runner got SIGTERM while it was running, and its exit code was 0; it is unknown who ended it"
     assert await ended(queue, tmp_path, "0 12 TERM") == [(JobState.CANCELLED, None, said)]
 
 
