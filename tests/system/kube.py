@@ -81,7 +81,7 @@ class Kube:
             pytest.skip("needs the double: it counts requests or does harm")
 
     def control(self, path: str, **body: Any) -> Any:
-        """Look at the double, or do it harm; see ``tests/testbed/kubesim/harm.py``."""
+        """Look at the double, or do it harm; see ``tests/testbed/kubesim/server/harm.py``."""
         self.need_double()
         config = yaml.safe_load(self.kubeconfig.read_text())
         cluster, user = config["clusters"][0]["cluster"], config["users"][0]["user"]

@@ -14,6 +14,6 @@ It runs without airflow_hybrid, with what requirements-kube.txt names::
     python -m kubesim --host 127.0.0.1 --port 0 --state DIR --kubeconfig FILE [--tls CERT KEY CA --token TOKEN]
 
 From the bottom: objects (values), storage and selectors; quotas, admission and defaults (what becomes of a new
-object); podman, manifests, statuses, scheduler and kubelet (the lives of pods); cluster (creates and deletes, and
-starts what follows from it); jobs and deployments (controllers); discovery, watches, streams, harm and api (HTTP).
+object); node (the lives of pods, by podman); cluster (creates and deletes, and starts what follows from it);
+controllers (of Jobs and Deployments); server (HTTP: discovery, watches, streams, and the harm that tests do).
 """

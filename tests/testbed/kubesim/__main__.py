@@ -15,12 +15,12 @@ from typing import Any
 import yaml
 from aiohttp import web
 
-from . import podman
-from .api import Api
 from .cluster import Cluster
-from .deployments import DeploymentController
-from .jobs import JobController
+from .controllers.deployments import DeploymentController
+from .controllers.jobs import JobController
+from .node import podman
 from .objects import DEPLOYMENTS, JOBS, PODS, Key
+from .server.api import Api
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from typing import Any
 
 from .admission import admit, named
 from .defaults import complete, identify
-from .kubelet import Kubelet
+from .node.kubelet import Kubelet
+from .node.scheduler import Scheduler
 from .objects import (
     ALLOCATABLE,
     DEPLOYMENTS,
@@ -31,7 +32,6 @@ from .objects import (
     now,
     success,
 )
-from .scheduler import Scheduler
 from .storage import Change, Store
 
 OWNERS = (JOBS, DEPLOYMENTS)

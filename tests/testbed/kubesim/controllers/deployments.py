@@ -10,9 +10,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection
 
-from .cluster import Deletion
-from .controllers import Controller
-from .objects import ApiError, KubeObject, ended, is_going, is_ready
+from ..cluster import Deletion
+from ..objects import ApiError, KubeObject, ended, is_going, is_ready
+from .controller import Controller
 
 
 class DeploymentController(Controller):

@@ -10,13 +10,13 @@ import re
 import shutil
 from pathlib import Path
 
+from ..objects import JOB_NAME, ApiError, Key, KubeObject, containers_of, ended, is_going, now
+from ..storage import Store
 from . import podman
 from .manifests import Manifests
-from .objects import JOB_NAME, ApiError, Key, KubeObject, containers_of, ended, is_going, now
 from .podman import Inspected
 from .scheduler import Scheduler
 from .statuses import Container, Problem, Report, exit_code, waiting
-from .storage import Store
 
 PLAYS = 3
 """pods that podman starts at a time"""

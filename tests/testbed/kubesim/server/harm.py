@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from .cluster import Cluster
-from .objects import PODS, ApiError, Key
+from ..cluster import Cluster
+from ..objects import PODS, ApiError, Key
 from .requests import Target
 from .watches import Watches
 

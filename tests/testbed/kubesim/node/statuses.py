@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from .objects import KubeObject, now
+from ..objects import KubeObject, now
 from .podman import Inspected
 
 

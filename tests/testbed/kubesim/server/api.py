@@ -10,12 +10,12 @@ import jsonpatch
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from ..cluster import Cluster, Deletion
+from ..objects import ApiError, Key, KubeObject, success
+from ..storage import merge
 from . import discovery, streams
-from .cluster import Cluster, Deletion
 from .harm import Harm
-from .objects import ApiError, Key, KubeObject, success
 from .requests import Target, body_of, is_set, method_of
-from .storage import merge
 from .watches import Watches
 
 

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from . import podman
-from .objects import ApiError, Key, KubeObject, containers_of
+from ..node import podman
+from ..objects import ApiError, Key, KubeObject, containers_of
+from ..storage import Store
 from .requests import is_set
-from .storage import Store
 
 STDIN, OUT, ERR, STATUS, CLOSE = 0, 1, 2, 3, 255
 """channels of a websocket: https://kubernetes.io/docs/reference/using-api/ (v4 and v5.channel.k8s.io)"""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from .objects import ALLOCATABLE, NODE, NODE_LABELS, PODS, Key, KubeObject, ended, is_going, now
-from .quotas import asked, quantity
-from .storage import Store
+from ..objects import ALLOCATABLE, NODE, NODE_LABELS, PODS, Key, KubeObject, ended, is_going, now
+from ..quotas import asked, quantity
+from ..storage import Store
 
 Warn = Callable[[KubeObject, str, str], None]
 """records a warning of an object: the object, reason, message"""

@@ -12,7 +12,7 @@ import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from .objects import KubeObject
+from ..objects import KubeObject
 
 MAGIC = b"k8s\0"
 Raw = int | bytes

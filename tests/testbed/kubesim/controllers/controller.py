@@ -6,8 +6,8 @@ from __future__ import annotations
 import abc
 import asyncio
 
-from .cluster import Cluster
-from .objects import PODS, Key, KubeObject, is_going
+from ..cluster import Cluster
+from ..objects import PODS, Key, KubeObject, is_going
 
 LOOK_S = 0.5
 """they look so often at least"""

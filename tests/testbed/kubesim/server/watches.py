@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from .objects import ApiError, KubeObject
+from ..objects import ApiError, KubeObject
+from ..selectors import Selection
+from ..storage import Change, Store
 from .requests import is_set
-from .selectors import Selection
-from .storage import Change, Store
 
 BOOKMARK_S = 10.0
 LONGEST_S = 3600.0

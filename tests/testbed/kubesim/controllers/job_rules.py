@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from .objects import KubeObject, now
-from .statuses import exit_code
+from ..node.statuses import exit_code
+from ..objects import KubeObject, now
 
 INDEX = "batch.kubernetes.io/job-completion-index"
 

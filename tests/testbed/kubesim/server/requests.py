@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from .objects import GROUPS, KINDS, ApiError, Key, Kind, KubeObject
-from .selectors import Selection
+from ..objects import GROUPS, KINDS, ApiError, Key, Kind, KubeObject
+from ..selectors import Selection
 from .wire import decode
 
 

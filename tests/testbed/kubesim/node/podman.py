@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any
 
-from .objects import Key
+from ..objects import Key
 
 Inspected = dict[str, Any]
 """what ``podman inspect`` says of a container"""

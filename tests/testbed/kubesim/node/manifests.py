@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 
+from ..objects import CLAIMS, CONFIG_MAPS, SECRETS, Key, Kind, KubeObject, containers_of
+from ..storage import Store
 from . import podman
-from .objects import CLAIMS, CONFIG_MAPS, SECRETS, Key, Kind, KubeObject, containers_of
-from .storage import Store
 
 NOT_PODMAN = (
     "nodeName", "serviceAccountName", "serviceAccount", "tolerations", "affinity", "priorityClassName",

@@ -11,11 +11,11 @@ import copy
 import itertools
 from collections.abc import Iterator, Mapping
 
-from .cluster import Cluster, Deletion
-from .controllers import Controller
-from .defaults import NO_LIMIT
+from ..cluster import Cluster, Deletion
+from ..defaults import NO_LIMIT
+from ..objects import ApiError, Key, KubeObject, ended, is_going, is_ready, now
+from .controller import Controller
 from .job_rules import End, failure_action, give_index, index_of, intervals, is_indexed
-from .objects import ApiError, Key, KubeObject, ended, is_going, is_ready, now
 
 Index = int | None
 """of a completion; None in a Job that is not Indexed"""

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from .admission import KUBERNETES
-from .objects import GROUPS, KINDS, Kind, KubeObject, now
+from ..admission import KUBERNETES
+from ..objects import GROUPS, KINDS, Kind, KubeObject, now
 
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 

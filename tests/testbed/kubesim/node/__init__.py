@@ -1,0 +1,2 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What runs on the one node: pods, by podman."""
