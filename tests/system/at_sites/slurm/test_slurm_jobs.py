@@ -165,7 +165,8 @@ async def test_a_tool_that_ends_well_when_it_is_cancelled_has_not_succeeded(
     made = batch(f"{folder}/T/a", 2, lambda i: ("sh", "-c", script if i else "exit 0"))
     (report,) = await queue.submit(made)
     waiting = asyncio.ensure_future(queue.wait(made.directory))
-    while not testbed.run("hpc", f"cat '{folder}/began' 2>/dev/null || true"):
+    one_ended_and_one_began = f"[ -s '{made.directory}/ec/0' ] && cat '{folder}/began' 2>/dev/null || true"
+    while not testbed.run("hpc", one_ended_and_one_began):
         await asyncio.sleep(0.3)
     testbed.exec("hpc", "scancel", report.scheduler_ids[0])  # by an administrator
     first, second = await asyncio.wait_for(waiting, 90)
