@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from airflow_hybrid.printable import few_lines, printable, printable_lines, quoted_lines, shortened
 
 MOST_CHARS = 100_000
-"""of a message: whatever has come into it, it is escaped and searched for secrets in a moment"""
+"""of a message, so that escaping it and searching it for secrets is fast"""
 TASK_LINES = 30
 """of a message in a task's log"""
 
@@ -23,11 +23,11 @@ class HybridError(Exception):
     :param message: what happened, in one sentence.
     :param where: ``file:line:column``, or host and command; printed before the message.
     :param hint: what the user can do about it; printed after the message.
-    :param retryable: whether another attempt may end better; None: as errors of its class usually are.
+    :param retryable: whether another attempt may succeed; None: the default of the error's class.
 
-    What is longer than a person can read is shortened in the middle. What does not print is escaped in all three, and
-    secrets of URLs are left out. A message may have lines of its own: what others wrote (a site, a job) is put into it
-    by :func:`~airflow_hybrid.printable.printable`, as one line, or by :func:`~airflow_hybrid.printable.quoted_lines`.
+    All three are shortened in the middle if they are too long to read; unprintable characters are escaped, and secrets
+    in URLs are removed. A message may have several lines: text from others (a site, a job) is inserted with
+    :func:`~airflow_hybrid.printable.printable`, as one line, or with :func:`~airflow_hybrid.printable.quoted_lines`.
     """
 
     retryable: bool = False
@@ -58,11 +58,11 @@ class ConfigError(HybridError):
 
 
 class CwlError(HybridError):
-    """A CWL document is invalid or uses what is not supported; ``where`` is ``file:line:column``."""
+    """A CWL document is invalid or uses something unsupported; ``where`` is ``file:line:column``."""
 
 
 class UnsupportedError(CwlError):
-    """The document is valid CWL and asks for a feature that cannot be had here (cwl-runner exit code 33)."""
+    """The document is valid CWL but needs an unsupported feature (cwl-runner exit code 33)."""
 
 
 class InputError(HybridError):
@@ -72,7 +72,7 @@ class InputError(HybridError):
 class SiteError(HybridError):
     """A location could not be used: unreachable, refused, a program missing, a disk full.
 
-    Retryable by default: it says nothing about the jobs, which may well be running.
+    Retryable by default: it says nothing about the jobs, which may still be running.
     """
 
     retryable = True
@@ -83,7 +83,7 @@ class HostUnreachableError(SiteError):
 
 
 class LocationGoneError(SiteError):
-    """The location does not exist any more (a replica that was scaled away), with all that was in it.
+    """The location no longer exists (a replica was removed by scaling), with everything in it.
 
     Nothing can be repeated there. A task can: its jobs get other locations.
     """
@@ -107,7 +107,7 @@ class AuthenticationError(SiteError):
 class CommandEnd:
     """How a command at a location ended.
 
-    :ivar command: what messages call it.
+    :ivar command: its name in messages.
     :ivar exit_code: None: it did not end in time.
     """
 
@@ -129,26 +129,26 @@ class CommandError(SiteError):
 
 
 class AnswerTooLongError(SiteError):
-    """A command printed more than any of its kind does; it was ended, and what it printed is not used."""
+    """A command printed more than its kind ever should; it was ended, and its output is not used."""
 
     retryable = False
 
 
 class DeployError(SiteError):
-    """A deployment could not be brought up or taken away, in the words of the tool that refused.
+    """A deployment could not be brought up or removed, with the message of the tool that refused.
 
-    Not retryable where the next attempt would end the same way (an error in a compose file, no such image).
+    Not retryable if the next attempt would fail the same way (an error in a compose file, no such image).
     """
 
 
 class EndedError(SiteError):
-    """A location that was made for a run is not there any more, and its files and jobs with it."""
+    """A location that was made for a run no longer exists, and neither do its files and jobs."""
 
     retryable = False
 
 
 class SubmitError(SiteError):
-    """A scheduler refused a job, in its own words."""
+    """A scheduler refused a job, with its own message."""
 
 
 class TransferError(SiteError):

@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What may be fetched from the web, and how: a name is looked up once, its addresses are judged, and one of these used.
+"""What may be fetched from the web, and how: a name is looked up once, its addresses are checked, and one is used.
 
-The URLs of inputs and documents are not trusted. A cloud's metadata service gives the machine's credentials to whoever
-asks from the machine itself, at an address that no other has: nothing of ours asks there, whatever name or form the
-address has, and whoever redirects to it.
+The URLs of inputs and documents are not trusted. A cloud's metadata service gives the machine's credentials to any
+program on the machine that asks at a special address. We never connect to it, whatever name or form the address has,
+and whatever redirects to it.
 """
 
 from __future__ import annotations
@@ -34,31 +34,31 @@ _METADATA = tuple(
         "169.254.0.0/16", "fe80::/10",  # link-local: most clouds
         "fd00:ec2::254/128", "fd20:ce::254/128",  # AWS, Google Cloud
         "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32",  # Alibaba, Azure, Oracle
-        "0.0.0.0/8", "::/128",  # "this host": stands for whatever address it has
+        "0.0.0.0/8", "::/128",  # "this host": means any of its addresses
     )
 )  # fmt: skip
 _HOLDS_IPV4 = tuple(
     ipaddress.ip_network(network)
     for network in ("::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "::/96")
 )
-"""IPv6 addresses whose last 32 bits are the IPv4 address that is reached: mapped, SIIT, NAT64, compatible"""
+"""IPv6 addresses whose last 32 bits are the actual IPv4 address: mapped, SIIT, NAT64, compatible"""
 _NAT64_OF_SITES = ipaddress.ip_network("64:ff9b:1::/48")
-"""RFC 8215: the address may be at other places, too (RFC 6052, 2.2)"""
+"""RFC 8215: the address may be at other positions, too (RFC 6052, 2.2)"""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class RefusedError(TransferError):
-    """An address or URL is not fetched, from wherever that would be."""
+    """An address or URL must not be fetched."""
 
     retryable = False
 
 
 @dataclass(frozen=True)
 class WebAddress:
-    """An ``http:`` or ``https:`` URL, taken apart in one way only.
+    """An ``http:`` or ``https:`` URL, parsed unambiguously.
 
-    :ivar url: rebuilt from its parts, so that every program takes it apart in the same way; without user and password.
+    :ivar url: rebuilt from its parts, so that every program parses it in the same way; without user and password.
     :ivar host: name or numeric address, in lower case; ``user``: ``name:password``, or ``""``.
     """
 
@@ -80,7 +80,7 @@ class WebAddress:
             raise RefusedError(f"not an http(s) URL: {url!r}")
         host = _plain_host(host)
         if not host:
-            raise RefusedError(f"the URL {url!r} has no host that can be used")
+            raise RefusedError(f"the URL {url!r} has no valid host")
         shown = f"[{host}]" if ":" in host else host
         netloc = shown if port is None else f"{shown}:{port}"
         user = ":".join(unquote(part or "") for part in (parts.username, parts.password)) if "@" in parts.netloc else ""
@@ -93,7 +93,7 @@ class WebAddress:
 
 
 def _plain_host(host: str) -> str:
-    """A host in the one form that all programs read alike: dotted numbers, ASCII names; ``""``: none."""
+    """A host in the form that all programs read the same way: dotted numbers, ASCII names; ``""``: none."""
     if ":" in host:
         number = _numeric(host)
         return str(number) if number is not None and "%" not in host else ""
@@ -118,11 +118,11 @@ def _numeric(text: str) -> _Address | None:
 
 
 def refuse_addresses(host: str, addresses: Iterable[str]) -> None:
-    """:raises RefusedError: one of the addresses that the host has is that of a metadata service."""
+    """:raises RefusedError: one of the host's addresses is that of a metadata service."""
     for text in addresses:
         number = _numeric(text.partition("%")[0])
         if number is None:
-            raise RefusedError(f"{host} has the address {text!r}, which is none")
+            raise RefusedError(f"{host} has the address {text!r}, which is not valid")
         problem = _problem(number)
         if problem:
             title = host if host == text else f"{host} ({text})"
@@ -141,7 +141,7 @@ def _problem(address: _Address) -> str | None:
 
 
 def _inner(address: _Address) -> Iterator[ipaddress.IPv4Address]:
-    """The IPv4 addresses that an IPv6 address stands for."""
+    """The IPv4 addresses inside an IPv6 address."""
     if isinstance(address, ipaddress.IPv4Address):
         return
     if address.sixtofour is not None:
@@ -154,10 +154,10 @@ def _inner(address: _Address) -> Iterator[ipaddress.IPv4Address]:
     if (number >> 32) & 0xFDFFFFFF == 0x00005EFE:  # ISATAP (RFC 5214), in any network
         yield ipaddress.IPv4Address(number & 0xFFFFFFFF)
     if address in _NAT64_OF_SITES:
-        # behind a prefix of 48, 56 or 64 bits; bits 64 to 71 are left out
+        # after a prefix of 48, 56 or 64 bits; bits 64 to 71 are skipped
         upper, lower = number >> 64, number >> 24 & 0xFFFFFFFFFF
         for inner in ((upper & 0xFFFF) << 16 | lower >> 16 & 0xFFFF, (upper & 0xFF) << 24 | lower >> 8, lower):
-            if inner & 0xFFFFFFFF >= 1 << 24:  # not zeros: nothing is at that place
+            if inner & 0xFFFFFFFF >= 1 << 24:  # skip zeros: no address is there
                 yield ipaddress.IPv4Address(inner & 0xFFFFFFFF)
 
 
@@ -169,7 +169,7 @@ def _public_only() -> bool:
 
 
 def _connect(address: tuple[str, int], timeout: Any, source: Any = None) -> socket.socket:
-    """As :func:`socket.create_connection`, to an address that was judged: the name is not looked up again."""
+    """As :func:`socket.create_connection`, to a checked address: the name is not looked up again."""
     host, port = address
     answers = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)
     numbers = list(dict.fromkeys(str(entry[4][0]) for entry in answers))
@@ -219,7 +219,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _judged(url: str) -> WebAddress:
-    """The URL, taken apart; behind a proxy, which connects by itself, its name is looked up here.
+    """The parsed URL; if a proxy will connect, its name is looked up and checked here.
 
     :raises RefusedError: as :func:`open_url`.
     """
@@ -231,7 +231,7 @@ def _judged(url: str) -> WebAddress:
         try:
             answers = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
         except OSError:
-            return address  # a name that only the proxy knows
+            return address  # only the proxy knows the name
         refuse_addresses(address.host, (str(entry[4][0]) for entry in answers))
     return address
 
@@ -239,11 +239,11 @@ def _judged(url: str) -> WebAddress:
 def open_url(url: str, *, judge: Callable[[str], None] = lambda url: None, method: str = "GET") -> Any:
     """Open an ``http(s)`` URL from this machine; -> :class:`http.client.HTTPResponse`. Blocking.
 
-    Every address is judged, that of each redirect too; the one that was judged is the one that is used. (A proxy of the
-    environment connects by itself: it has to refuse link-local addresses, too.)
+    Every address is checked, including those of redirects, and only a checked address is used. (A proxy from the
+    environment connects by itself: it has to refuse link-local addresses itself.)
 
-    :param judge: raises an exception for a URL, after a redirect, that is not to be opened.
-    :raises RefusedError: not http(s), or an address that is not to be used.
+    :param judge: raises an exception for a URL, after a redirect, that must not be opened.
+    :raises RefusedError: not http(s), or an address that must not be used.
     :raises OSError: it cannot be opened.
     """
     address = _judged(url)
@@ -268,11 +268,11 @@ def open_url(url: str, *, judge: Callable[[str], None] = lambda url: None, metho
     except urllib.error.URLError as error:
         raise (error.reason if isinstance(error.reason, OSError) else OSError(str(error.reason))) from None
     except http.client.HTTPException as error:
-        raise OSError(f"the server's answer is not one of HTTP: {type(error).__name__}") from None
+        raise OSError(f"the server's answer is not HTTP: {type(error).__name__}") from None
 
 
 def read_all(source: IO[bytes], limit: int, title: str) -> bytes:
-    """All that is in a stream.
+    """The whole content of a stream.
 
     :raises RefusedError: more than ``limit`` bytes.
     """

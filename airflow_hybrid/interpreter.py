@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""How this package starts Python: modules are never taken from the current folder, which may be anybody's."""
+"""How this package starts Python: modules are never loaded from the current folder, which may be anybody's."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _BEFORE_311 = "import sys; del sys.path[0]; import runpy; runpy.run_module({!r},
 
 
 def module_command(module: str, version: tuple[int, ...] = sys.version_info[:2]) -> list[str]:
-    """The argument vector that runs a module as ``python -m`` does, whatever lies in the current folder.
+    """The argument vector that runs a module as ``python -m`` does, whatever is in the current folder.
 
-    :param version: of this interpreter; ``-P`` is there from 3.11 on (https://docs.python.org/3/using/cmdline.html).
+    :param version: of this interpreter; ``-P`` exists since 3.11 (https://docs.python.org/3/using/cmdline.html).
     """
     if version >= (3, 11):
         return [sys.executable, "-P", "-m", module]
@@ -21,9 +21,9 @@ def module_command(module: str, version: tuple[int, ...] = sys.version_info[:2])
 
 
 def module_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which no entry of ``PYTHONPATH`` is the current folder, for the program and what it starts.
+    """An environment without the current folder in ``PYTHONPATH``, for a program and its children.
 
-    An empty entry, which a `PYTHONPATH=$PYTHONPATH:/more` leaves, is the current folder, and a relative one is in it.
+    An empty entry, as from `PYTHONPATH=$PYTHONPATH:/more`, means the current folder, and relative entries are in it.
     """
     variables = dict(environment)
     folders = [folder for folder in variables.pop("PYTHONPATH", "").split(os.pathsep) if os.path.isabs(folder)]

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""CWL inputs as Airflow Params: what the trigger form shows (CWL v1.2, section 5.1 ``CommandInputParameter``)."""
+"""CWL inputs as Airflow Params for the trigger form (CWL v1.2, section 5.1 ``CommandInputParameter``)."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _SIMPLE = {
 def params_of(graph: WorkflowGraph, settings: CwlObject) -> dict[str, Param]:
     """A Param per workflow input. The defaults of ``settings`` (the hybrid file's) take precedence over the document's.
 
-    A template is no default of the form, because what a form sends is never rendered: the description shows it.
+    A template is not a default in the form, because values from a form are never rendered: the description shows it.
 
-    In the process of a task they have no schema: Airflow would check every value four times over in each task, while
-    the API server has checked them when the run was made, and the first task checks them by their CWL types.
+    In a task's process they have no schema: Airflow would check every value four times in each task, although the API
+    server checked them when the run was created, and the first task checks them against their CWL types.
     """
     params = {port.name: _param(port, settings) for port in graph.inputs}
     if get_parsing_context().task_id is not None:
@@ -37,7 +37,7 @@ def params_of(graph: WorkflowGraph, settings: CwlObject) -> dict[str, Param]:
 
 
 def required_inputs(graph: WorkflowGraph, settings: CwlObject) -> list[str]:
-    """Names of the inputs that a run has to give."""
+    """Names of the inputs that a run must have."""
     return [
         port.name
         for port in graph.inputs
@@ -49,8 +49,8 @@ def _param(port: Port, settings: CwlObject) -> Param:
     schema = schema_of(port.type)
     default = _as_param_value(settings.get(port.name, port.default), schema)
     template = holds_template(settings.get(port.name))
-    # `null` is always allowed, also for what must be given: the inputs may come under conf's `job` (as CWL-Airflow's
-    # do), and the first task says which one is missing
+    # `null` is always allowed, even for required inputs: they may be in conf's `job` (as in CWL-Airflow), and the
+    # first task reports which one is missing
     if "type" in schema:
         schema["type"] = [*(kind for kind in _types_in(schema) if kind != "null"), "null"]
         if "enum" in schema and None not in schema["enum"]:
@@ -65,7 +65,7 @@ def _param(port: Port, settings: CwlObject) -> Param:
 
 
 def _as_param_value(value: JsonValue, schema: dict[str, Any]) -> JsonValue:
-    """A File or Directory that is nothing but a location is shown as that text."""
+    """A File or Directory with only a location is shown as that string."""
     kinds = schema.get("type")
     if isinstance(kinds, list) and "string" in kinds and isinstance(value, dict):
         if set(value) <= {"class", "location"} and isinstance(value.get("location"), str):
@@ -76,7 +76,7 @@ def _as_param_value(value: JsonValue, schema: dict[str, Any]) -> JsonValue:
 
 
 def from_param(kind: JsonValue, value: JsonValue) -> JsonValue:
-    """The CWL value of what a form, conf or REST gave: for a File or Directory a text is its location or path."""
+    """The CWL value from a form, conf or REST call: for a File or Directory a string is its location or path."""
     kinds = kind if isinstance(kind, list) else [kind]
     if isinstance(value, str) and "string" not in kinds:
         for name in ("File", "Directory"):
@@ -93,7 +93,7 @@ def _optional(kind: JsonValue) -> bool:
 
 
 def schema_of(kind: JsonValue) -> dict[str, Any]:
-    """JSON schema of a CWL type; the first member of ``type`` decides which widget the form shows."""
+    """JSON schema of a CWL type; the first member of ``type`` determines the form's widget."""
     if isinstance(kind, list):
         return _schema_of_union(kind)
     if isinstance(kind, str):
@@ -118,7 +118,7 @@ def _schema_of_name(name: str) -> dict[str, Any]:
 
 
 def _schema_of_union(union: list[JsonValue]) -> dict[str, Any]:
-    """Of an optional type that type's, with null; of several the types of all, and nothing where one is not known."""
+    """For an optional type its schema with null; for several types all of theirs, or nothing if one is unknown."""
     members = [member for member in union if member != "null"]
     if len(members) == 1:
         schema = schema_of(members[0])

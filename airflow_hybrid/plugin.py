@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The Airflow plugin: what is loaded once per component, so that no task has to.
+"""The Airflow plugin: it imports modules once per component, so that tasks need not.
 
-Airflow calls ``on_starting`` before an executor forks its workers: what is imported then is shared by all tasks.
+Airflow calls ``on_starting`` before an executor forks its workers: all tasks share the modules imported then.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from airflow.plugins_manager import AirflowPlugin
 log = logging.getLogger(__name__)
 
 _PRELOADED_BY = frozenset({"scheduler", "triggerer", "dag-processor"})
-"""commands of ``airflow`` that fork; a job calls its listeners before it knows what kind of job it is"""
+"""commands of ``airflow`` that fork; a job calls its listeners before its kind is known"""
 
 
 class PreloadListener:
-    """Imports cwltool, its schemas and asyncssh where Airflow forks from: scheduler, triggerer, DAG processor."""
+    """Imports cwltool, its schemas and asyncssh in components that fork: scheduler, triggerer, DAG processor."""
 
     @staticmethod
     @hookimpl
     def on_starting(component: object) -> None:
         if type(component).__name__ != "Job" or not _PRELOADED_BY.intersection(sys.argv[1:]):
-            return  # a task's start is announced here too
+            return  # also called when a task starts
         started = time.perf_counter()
         try:
             import jinja2.ext  # noqa: F401 - Airflow makes an environment per task, which imports it
@@ -48,7 +48,7 @@ class PreloadListener:
             preload.preload()
             dag.preload()
         except Exception:
-            # a component must start whatever state this package is in: tasks then import for themselves and report
+            # a component must start even if this package is broken: tasks then import the modules and report errors
             log.exception("airflow_hybrid could not be preloaded")
             return
         gc.collect()

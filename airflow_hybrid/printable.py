@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Text of others (a site's answer, a job's output, a file's name, a URL) as it may stand in a message or a log. Pure.
+"""Make text from others (a site's answer, a job's output, a file name, a URL) safe for messages and logs. Pure.
 
-Such text can hold what moves the cursor of a terminal, what looks like a line of ours, and secrets.
+Such text can contain control sequences of terminals, lines that imitate ours, and secrets.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import unicodedata
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 """Unicode categories: control, format (direction marks among them), surrogate, private use, line and paragraph ends"""
 _JOINERS = "\u200c\u200d"
-"""format characters that words and emoji of some scripts need"""
+"""format characters that some scripts and emoji need"""
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
 _SCHEME = re.compile(r"(?i)\b[a-z][a-z0-9+.-]{0,30}\Z")
@@ -23,11 +23,11 @@ _WITHOUT_SECRETS = frozenset({"file", "hybrid"})
 _WEB = frozenset({"http", "https", "ftp", "ftps"})
 HIDDEN = "***"
 MOST_QUOTED = 100_000
-"""characters of what others wrote that are quoted"""
+"""maximum characters of quoted text"""
 
 
 def readable(data: bytes | bytearray) -> str:
-    r"""Bytes that a site or a job wrote, as text for people: what is not UTF-8 becomes ``\xNN``.
+    r"""Bytes from a site or a job as text for people: bytes that are not UTF-8 become ``\xNN``.
 
     >>> readable(b"a \xff b")
     'a \\xff b'
@@ -36,7 +36,7 @@ def readable(data: bytes | bytearray) -> str:
 
 
 def printable(text: str) -> str:
-    r"""One line: whatever is not a visible character is escaped, line ends too; secrets of URLs are left out.
+    r"""One line: invisible characters, including line ends, are escaped; secrets in URLs are removed.
 
     >>> printable("a\nb\x1b[2J")
     'a\\nb\\x1b[2J'
@@ -47,8 +47,8 @@ def printable(text: str) -> str:
 def printable_lines(text: str) -> str:
     r"""The same, but lines stay lines and tabs stay tabs; all kinds of line ends become ``\n``.
 
-    For a message that has lines of its own. What a site or a job wrote goes into it by :func:`quoted_lines`, whose
-    lines cannot be taken for ours.
+    For a message of several lines. Text from a site or a job is inserted with :func:`quoted_lines`, so that its lines
+    cannot be mistaken for ours.
     """
     if text.isprintable():
         return redacted(text)
@@ -57,10 +57,10 @@ def printable_lines(text: str) -> str:
 
 
 def quoted_lines(text: str, *, most: int | None = None, indent: str = "") -> list[str]:
-    """The lines of what a site or a job wrote, each after ``| ``: none of them can pass for a line of the message.
+    """The lines of text from a site or a job, each after ``| ``, so that none looks like a line of the message.
 
-    :param most: only this many, from the end.
-    :param indent: what stands before the bar.
+    :param most: maximum number of lines, from the end.
+    :param indent: text before the bar.
     """
     text = text.strip()
     lines = printable_lines(shortened(text, MOST_QUOTED)).split("\n")
@@ -70,7 +70,7 @@ def quoted_lines(text: str, *, most: int | None = None, indent: str = "") -> lis
 
 
 def redacted(text: str) -> str:
-    """The text without the secrets of the URLs in it: user and password, and the values of their queries.
+    """The text without the secrets in its URLs: user and password, and the values of queries.
 
     >>> redacted("https://me:secret@example.org/a?X-Amz-Signature=1f")
     'https://***@example.org/a?X-Amz-Signature=***'
@@ -103,7 +103,7 @@ def _redacted_url(scheme: str, rest: str) -> str:
 
 
 def _redacted_user(scheme: str, user: str) -> str:
-    """Of the web, the user's name may be a token; of an object store, it is the name of a Connection."""
+    """In a web URL the user may be a token; in an object store's URL it is the name of a Connection."""
     if scheme.lower() in _WEB:
         return HIDDEN
     name, colon, _ = user.partition(":")
@@ -122,12 +122,12 @@ def _redacted_value(part: str) -> str:
 
 
 def _redacted_fragment(fragment: str) -> str:
-    """A fragment names a part of a document, or holds values as a query does (``access_token=...``)."""
+    """A fragment names a part of a document, or contains values like a query (``access_token=...``)."""
     return _redacted_values(fragment) if "=" in fragment else fragment
 
 
 def shortened(text: str, most: int) -> str:
-    """At most about ``most`` characters: what is too long is cut in the middle, and it says so.
+    """At most about ``most`` characters: longer text is visibly shortened in the middle.
 
     >>> shortened("abcdefghij", 4)
     'ab [6 characters more] ij'
@@ -139,7 +139,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def few_lines(text: str, most: int, width: int = 1000) -> str:
-    """At most ``most`` lines of about ``width`` characters: what is too much is left out in the middle."""
+    """At most ``most`` lines of about ``width`` characters: the rest in the middle is left out."""
     lines = text.split("\n")
     if len(lines) > most:
         head, tail = most - most // 2, most // 2 - 1
@@ -148,7 +148,7 @@ def few_lines(text: str, most: int, width: int = 1000) -> str:
 
 
 class _Escapes(dict[int, str]):
-    """A table for ``str.translate`` that is made as signs are met."""
+    """A table for ``str.translate`` that is filled on demand."""
 
     def __missing__(self, code: int) -> str:
         escaped = self[code] = _escaped(chr(code))

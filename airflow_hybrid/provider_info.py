@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What Airflow's provider manager is told about this package. Imports nothing: every Airflow process calls it."""
+"""This package's description for Airflow's provider manager. Imports nothing: every Airflow process calls it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "connection-types": [
             _ssh_site("hybrid-ssh", "HybridSshHook", "SSH site (CWL on hybrid environments)"),
-            # what Airflow makes of the name in a URI
+            # Airflow's form of the name in a URI
             _ssh_site("hybrid_ssh", "HybridSshUriHook", "SSH site (hybrid_ssh: choose hybrid-ssh for new Connections)"),
         ],
         "cli": ["airflow_hybrid.cli.commands.get_hybrid_cli_commands"],
@@ -46,7 +46,7 @@ def get_provider_info() -> dict[str, Any]:
 
 
 def _ssh_site(name: str, hook: str, title: str) -> dict[str, Any]:
-    """A Connection type whose form is that of an SSH host."""
+    """A Connection type with the form of an SSH host."""
     return {
         "connection-type": name,
         "hook-class-name": f"airflow_hybrid.hooks.ssh.{hook}",

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Shell text of this package: files ``shell/*.sh`` of the packages that use them, and values put into them.
+"""Shell text of this package: files ``shell/*.sh`` of the packages that use them, with values filled in.
 
-Each file says at its top what it does, what its marks (``@NAME@``) stand for, what it reads and prints, and how it
-ends. It is sent without that: see :func:`minified`.
+The header of each file says what it does, the meaning of its marks (``@NAME@``), what it reads and prints, and its exit
+codes. It is sent without the header: see :func:`minified`.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ def load(package: str, name: str) -> str:
 
 
 def marks(text: str) -> list[str]:
-    """Names of the marks (``@NAME@``) of shell text, in their order."""
+    """Names of the marks (``@NAME@``) in shell text, in order."""
     return _MARK.findall(text)
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
-    """Put values where their marks are, in one pass: a value that looks like a mark stays as it is.
+    """Replace marks by values, in one pass: a value that looks like a mark is unchanged.
 
-    :param values: by name, each already quoted for where it stands.
+    :param values: by name, each already quoted for its position.
     :raises ValueError: a mark has no value, or a value no mark.
     """
     named = set(marks(template))
@@ -61,10 +61,10 @@ def filled(package: str, name: str, values: Mapping[str, str]) -> str:
 
 
 def minified(text: str) -> str:
-    """Shell text without the lines that only comment, blank lines, and the blanks that lines begin with.
+    """Shell text without comment lines, blank lines and indentation.
 
-    What is in quotes or in a here-document stays as it is, and so does a line that continues another. In ``"$(...)"``
-    the patterns of a ``case`` need both of their parentheses.
+    Quoted text, here-documents and continuation lines are unchanged. In ``"$(...)"`` the patterns of a ``case`` need
+    both of their parentheses.
 
     :raises ValueError: a quote, parenthesis of a command in quotes or here-document is not closed.
     """
@@ -84,14 +84,14 @@ class _Reader:
         self.position = 0
         self.kept: list[str] = []
         self._open: list[str] = []
-        """quotes and parentheses that are open, the innermost last"""
+        """open quotes and parentheses, the innermost last"""
 
     @property
     def in_quotes(self) -> bool:
         return '"' in self._open
 
     def read_line(self) -> None:
-        """Read a line, with all that begins in it and ends in a later one."""
+        """Read a line, including everything that begins in it and ends in a later one."""
         comment = _COMMENT_OR_BLANK.match(self.text, self.position)
         if comment:
             self.position = comment.end()

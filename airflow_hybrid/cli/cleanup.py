@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""``airflow hybrid cleanup``: what runs that have ended, or that nobody knows any more, have left at the sites.
+"""``airflow hybrid cleanup``: removes what ended or unknown runs have left at the sites.
 
-Two kinds of things: deployments that were made for a run and are still there (Airflow, or its machine, was killed
-before the teardown); and, only where it is asked for by age, the runs' folders in work directories. Nothing of a run
-that is queued or running is touched, and nothing that another Airflow made.
+That is two kinds of things: deployments that were made for a run and still exist (Airflow or its machine was killed
+before the teardown); and, only with a minimum age, the runs' folders in work directories. Queued and running runs, and
+what another Airflow made, are not touched.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from airflow_hybrid.sites.hosts.base import FOLDER_BYTES, answers_up_to
 Runs = Mapping[tuple[str, str], str]
 """(DAG id, run id) -> state"""
 _UNPROVEN = (
-    f"which carries no marker (`{MARKER}`): it was made by an older version of airflow_hybrid, or by somebody else. "
+    f"which has no marker (`{MARKER}`): an older version of airflow_hybrid, or somebody else, made it. "
     "If nobody needs it, remove it by hand"
 )
 
@@ -46,8 +46,8 @@ class CleanupScope:
 class Leftover:
     """One thing to be removed.
 
-    :ivar at: the deployment and the location; ``what``: for people; ``run``: whose it is, as far as it is known.
-    :ivar token: of a deployment that was made for a run; ``path``: folder of a run in ``workdir``, else.
+    :ivar at: the location; ``what``: description for people; ``run``: the run that it belongs to, if known.
+    :ivar token: of a deployment that was made for a run; ``path``: otherwise the folder of a run in ``workdir``.
     """
 
     scope: int
@@ -79,7 +79,7 @@ class _WorkPlace:
 
 
 def scopes(file: str | None) -> list[CleanupScope]:
-    """Of a hybrid file; without one, of all hybrid DAGs in the DAGs folder.
+    """The scope of a hybrid file; without one, those of all hybrid DAGs in the DAGs folder.
 
     :raises ConfigError: the file is wrong.
     """
@@ -115,14 +115,14 @@ def known_runs() -> Runs:
 
 
 def active(runs: Runs) -> list[tuple[str, str]]:
-    """Runs of which nothing may be touched."""
+    """Runs that must not be touched."""
     return [run for run, state in runs.items() if state not in ("success", "failed")]
 
 
 class Cleanup:
     """Finds leftovers and removes them.
 
-    :param say: gets lines for the user; ``problem``: what could not be looked at or removed.
+    :param say: gets lines for the user; ``problem``: gets what could not be checked or removed.
     """
 
     def __init__(self, where: list[CleanupScope], say: Callable[[str], None], problem: Callable[[str], None]) -> None:
@@ -133,9 +133,9 @@ class Cleanup:
     # --- deployments ------------------------------------------------------------------------------------------------
 
     def deployments(self) -> list[Leftover]:
-        """Deployments whose run has ended or is not known."""
+        """Deployments whose run has ended or is unknown."""
         deployed = in_worker(self._deployed())
-        runs = known_runs()  # after the look at the sites: what was made since then is not in `deployed`
+        runs = known_runs()  # read after the sites were asked: what was made since then is not in `deployed`
         titles = {run_token(*run): f"{run[0]} {run[1]} ({state})" for run, state in runs.items()}
         busy = {run_token(*run) for run in active(runs)}
         leftovers = []
@@ -145,7 +145,7 @@ class Cleanup:
                 what = f"{leftover.deployment} at {leftover.at}: {leftover.what}"
                 self.say(f"kept: {what}, made by another Airflow ({instance})")
             elif leftover.token not in busy:
-                leftovers.append(replace(leftover, run=titles.get(leftover.token, "a run that is not known here")))
+                leftovers.append(replace(leftover, run=titles.get(leftover.token, "a run unknown to this Airflow")))
         return leftovers
 
     async def _deployed(self) -> list[Leftover]:
@@ -154,7 +154,7 @@ class Cleanup:
             for name, deployment in scope.deployments.items():
                 wrapped = scope.deployments.get(deployment.wraps or "")
                 if not deployment.managed or (wrapped is not None and wrapped.managed):
-                    continue  # what is inside of a deployment of the run goes with that
+                    continue  # what wraps a deployment of the run is removed with it
                 try:
                     connector = open_connector(scope.deployments, name)
                     at = await connector.where()
@@ -162,13 +162,13 @@ class Cleanup:
                         leftover = Leftover(number, name, at, deployed.summary, deployed.run, deployed.token)
                         leftovers.setdefault((deployed.token, name, at), leftover)
                 except HybridError as error:
-                    self.problem(f"deployment {name!r} could not be looked at: {error}")
+                    self.problem(f"deployment {name!r} could not be checked: {error}")
         return list(leftovers.values())
 
     # --- folders of runs --------------------------------------------------------------------------------------------
 
     def folders(self, older_than_s: float) -> list[Leftover]:
-        """Folders of runs in which nothing has changed for so long."""
+        """Folders of runs in which nothing has changed for ``older_than_s``."""
         return in_worker(self._folders(older_than_s, {run_folder(*run) for run in active(known_runs())}))
 
     async def _folders(self, older_than_s: float, busy: set[str]) -> list[Leftover]:
@@ -179,7 +179,7 @@ class Cleanup:
                     folder_at = (f"{leftover.at}:{leftover.workdir}", leftover.path)
                     leftovers.setdefault(folder_at, leftover)
             except HybridError as error:
-                self.problem(f"work directories of {place.deployment!r} could not be looked at: {error}")
+                self.problem(f"work directories of {place.deployment!r} could not be checked: {error}")
         return list(leftovers.values())
 
     def _work_places(self) -> Iterator[_WorkPlace]:
@@ -191,21 +191,21 @@ class Cleanup:
 
     @staticmethod
     def _goes_by_itself(scope: CleanupScope, name: str) -> bool:
-        """Whether a deployment, or one that it works inside of, is made for a run, and its folders are gone with it."""
+        """Whether a deployment, or one that it wraps, is made for a run, so that its folders are removed with it."""
         chain = [name]
         while (wrapped := scope.deployments[chain[-1]].wraps) and wrapped in scope.deployments and wrapped not in chain:
             chain.append(wrapped)
         return any(scope.deployments[link].managed for link in chain)
 
     async def _look(self, place: _WorkPlace, older_than_s: float, busy: set[str]) -> AsyncIterator[Leftover]:
-        """The folders of old runs at all locations of a work directory, those left out that carry no marker of ours."""
+        """The folders of old runs at all locations of a work directory, without those that have no marker of ours."""
         scope = self.scopes[place.scope]
         connector = open_connector(scope.deployments, place.deployment)
         for host in await connector.hosts(place.service):
             workdir = place.workdir or await connector.workdir(host, place.service)
             with answers_up_to(FOLDER_BYTES):
                 result = await host.run(_look_text(workdir, scope.dag_ids, older_than_s), label="look for old runs")
-            result.check(f"the work directory {workdir} could not be looked at")
+            result.check(f"the work directory {workdir} could not be checked")
             for line in result.out.splitlines():
                 kib, path, proof = [*line.split("\t"), "", ""][:3]
                 if not RUN_FOLDER.fullmatch(path) or path in busy or not kib.isdigit():
@@ -222,7 +222,7 @@ class Cleanup:
     # --- removing ---------------------------------------------------------------------------------------------------
 
     def remove(self, leftovers: Iterable[Leftover]) -> None:
-        """Remove each; what cannot be removed is a problem, and the others are removed all the same."""
+        """Remove each one; one that cannot be removed is reported as a problem, and the others are still removed."""
         in_worker(self._remove(list(leftovers)))
 
     async def _remove(self, leftovers: list[Leftover]) -> None:
@@ -251,9 +251,9 @@ class Cleanup:
 
 
 def _look_text(workdir: str, dag_ids: Iterable[str], older_than_s: float) -> str:
-    """Shell text: size (KiB), path below the work directory, and proof, of every run's folder without a recent change.
+    """Shell text: size (KiB), path below the work directory, and proof of every run's folder without a recent change.
 
-    The proof is ``ours`` where it holds task directories that carry our marker, else ``-``.
+    The proof is ``ours`` if it contains task directories with our marker, else ``-``.
     """
     folders = shlex.join(sorted(run_folder(dag_id) for dag_id in dag_ids))
     minutes = max(1, round(older_than_s / 60))
@@ -266,9 +266,9 @@ _MARKED = f'"$r"/*/g*/{MARKER} "$r"/*/*/g*/{MARKER}'
 
 
 def _remove_text(workdir: str, path: str) -> str:
-    """Shell text that removes a run's task directories that carry our marker, and the folders that are empty then.
+    """Shell text that removes a run's task directories with our marker, and the folders that are empty then.
 
-    Its exit code is 3 where something is left.
+    Its exit code is 3 if something is left.
     """
     values = {"WORKDIR": shlex.quote(workdir), "PATH": shlex.quote(path), "MARKED": _MARKED}
     return removal.functions() + shell_text.filled(__package__, "cleanup_remove.sh", values)

@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""``airflow hybrid ...``: the hybrid file's schema, what a file compiles to, whether its sites work, and cleaning up.
+"""``airflow hybrid ...``: print the hybrid file's schema, compile a file, check its sites, and clean up.
 
-Airflow imports this module for every ``airflow`` command, so it imports what it runs when it runs it.
+Airflow imports this module for every ``airflow`` command, so it imports other modules only when a command runs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _Arg: Any = Arg  # it has no type hints
 ARG_OUTPUT = _Arg(("--output",), help="write to this file, not to stdout")
 ARG_FILE = _Arg(("file",), help="a hybrid file (.yml, .yaml), or a CWL document; `main.cwl#tool` picks a process")
 ARG_HYBRID_FILE = _Arg(("file",), help="a hybrid file (.yml, .yaml)")
-ARG_DEPLOYMENT = _Arg(("-d", "--deployment"), action="append", help="only this deployment; may be given again")
+ARG_DEPLOYMENT = _Arg(("-d", "--deployment"), action="append", help="only this deployment; may be repeated")
 ARG_TIMEOUT = _Arg(("--timeout",), type=float, default=60.0, help="seconds for each command there (60)")
 ARG_FINDINGS = _Arg(("--json",), action="store_true", help="print the findings as JSON")
 ARG_JSON = _Arg(("--json",), action="store_true", help="print the compiled graph as JSON")
@@ -37,7 +37,7 @@ ARG_DRY_RUN = _Arg(("--dry-run",), action="store_true", help="only list what wou
 ARG_OLDER_THAN = _Arg(
     ("--older-than",),
     metavar="AGE",
-    help="also remove folders of runs, with the files in them, in which nothing has changed for so long: 12h, 7d",
+    help="also remove folders of runs, with their files, in which nothing has changed for this long: 12h, 7d",
 )
 
 
@@ -58,7 +58,7 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
                 ),
                 ActionCommand(
                     name="compile",
-                    help="Check a hybrid file or a CWL document and show what it becomes",
+                    help="Check a hybrid file or a CWL document and show the compiled workflow",
                     description="Check a hybrid file or a CWL document: steps, their inputs, and where each would run.",
                     func=compile_file,
                     args=(ARG_FILE, ARG_JSON),
@@ -67,17 +67,17 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
                     name="check",
                     help="Try the deployments and links of a hybrid file",
                     description="Try every deployment of a hybrid file, all at once: connection, host key, login, "
-                    "programs, work directory, scheduler; and every link, by some bytes that go there and back. "
+                    "programs, work directory, scheduler; and every link, by sending some bytes there and back. "
                     "Exit code: 0 when steps can run everywhere, else 1.",
                     func=check_sites,
                     args=(ARG_HYBRID_FILE, ARG_DEPLOYMENT, ARG_TIMEOUT, ARG_FINDINGS),
                 ),
                 ActionCommand(
                     name="cleanup",
-                    help="List and remove what ended or unknown runs have left at the sites",
-                    description="Remove deployments that were made for DAG runs which have ended or are not known any"
-                    " more (after a kill of Airflow) and, with --older-than, old runs' folders in work directories."
-                    " Nothing of a queued or running run, nor of another Airflow, is touched.",
+                    help="List and remove what ended or unknown runs left at the sites",
+                    description="Remove deployments that were made for DAG runs which have ended or are no longer known"
+                    " (after Airflow was killed) and, with --older-than, old runs' folders in work directories."
+                    " Queued and running runs, and those of another Airflow, are not touched.",
                     func=cleanup,
                     args=(ARG_ANY_FILE, ARG_DRY_RUN, ARG_OLDER_THAN),
                 ),
@@ -167,13 +167,13 @@ def check_sites(args: argparse.Namespace) -> None:
 
 
 def _used(hybrid: HybridFile) -> set[str]:
-    """Deployments that the file declares or binds; this machine only where it is one of them."""
+    """Deployments that the file declares or binds; this machine only if it is one of them."""
     bound = {t.deployment for w in hybrid.workflows.values() for b in w.bindings for t in b.targets}
     return {name for name in hybrid.deployments if name != "local"} | bound
 
 
 def table(findings: list[Finding]) -> Iterator[str]:
-    """Lines of text for a person: one per finding, and what to do about those that are not right."""
+    """Lines of text for people: one per finding, and what to do about problems."""
     rows = [("DEPLOYMENT", "LOCATION", "CHECK", "RESULT", "TIME", "")]
     for finding in findings:
         seconds = f"{finding.seconds:.2f} s" if finding.seconds else ""
@@ -192,7 +192,7 @@ def table(findings: list[Finding]) -> Iterator[str]:
 
 
 def cleanup(args: argparse.Namespace) -> None:
-    """List, and without ``--dry-run`` remove, what runs have left; exit code 1 if something could not be done."""
+    """List and, without ``--dry-run``, remove what runs have left; exit code 1 if something could not be done."""
     import os
 
     from airflow_hybrid.cli.cleanup import Cleanup, scopes
@@ -257,7 +257,7 @@ def _compile(file: str) -> Iterator[tuple[str, WorkflowGraph, tuple[Binding, ...
 
 
 def summary(name: str, graph: WorkflowGraph, bindings: tuple[Binding, ...]) -> Iterator[str]:
-    """Lines of text for a person: inputs, steps with the place each is bound to, outputs."""
+    """Lines of text for people: inputs, steps with the targets that they are bound to, outputs."""
     from airflow_hybrid.config import bind
 
     yield f"{name}: {len(graph.inputs)} inputs, {len(graph.walk())} steps, {len(graph.outputs)} outputs"

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A hybrid file with its documents and inputs files: all that is wrong before anything runs, in one message."""
+"""Check a hybrid file with its documents and inputs files: all problems in one message, before anything runs."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Judged:
-    """A hybrid file that is right.
+    """A valid hybrid file.
 
-    :ivar graphs: by the workflow's name; ``notices``: what a user should know, each with what to do.
+    :ivar graphs: by the workflow's name; ``notices``: warnings for the user, each with what to do.
     """
 
     hybrid: HybridFile
@@ -38,9 +38,9 @@ class Judged:
 
 
 def judge(file: str) -> Judged:
-    """Read a hybrid file and all that it names on this machine.
+    """Read a hybrid file and everything on this machine that it names.
 
-    :raises HybridError: what is wrong; of several problems, all in one message.
+    :raises HybridError: the problems, all in one message.
     """
     path = os.path.abspath(file)
     try:
@@ -66,11 +66,11 @@ def judge(file: str) -> Judged:
 
 
 def _in_spite_of(path: str) -> Iterator[HybridError]:
-    """What is wrong with the documents, steps and inputs files that a hybrid file names which is wrong itself."""
+    """Problems with the documents, steps and inputs files of a hybrid file that has problems itself."""
     try:
         document = parse(Path(path).read_text("utf-8-sig"), path)
     except (ConfigError, OSError, UnicodeDecodeError):
-        return  # that it cannot be read has been told
+        return  # already reported: it cannot be read
     for name, workflow in _mapping(_mapping(document.data).get("workflows")).items():
         config = _mapping(_mapping(workflow).get("config"))
         named = config.get("file")
@@ -102,7 +102,7 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def _of_workflow(
     hybrid: HybridFile, workflow: WorkflowConfig, graph: WorkflowGraph, notices: list[str]
 ) -> Iterator[HybridError]:
-    """What is wrong with a workflow's bindings and inputs file; ``notices`` grow by what is doubtful."""
+    """Problems with a workflow's bindings and inputs file; warnings are added to ``notices``."""
     try:
         check_bindings(workflow.bindings, hybrid.deployments, [s.path for s in graph.walk()], where=hybrid.path)
     except ConfigError as error:
@@ -129,11 +129,11 @@ def _in_one_message(problems: Sequence[HybridError], path: str) -> HybridError:
 def _settings(graph: WorkflowGraph, file: str) -> Iterator[str]:
     for name in check_settings(graph, load_inputs(file), file):
         known = choices(name, [port.name for port in graph.inputs])
-        yield f"{file}: {name!r} is no input of {graph.name}: runs ignore it\n  -> {known}"
+        yield f"{file}: {name!r} is not an input of {graph.name}: runs ignore it\n  -> {known}"
 
 
 def _users(hybrid: HybridFile, document: Document) -> Iterator[ConfigError]:
-    """Unix users that are not on this machine, or have all rights."""
+    """Unix users that do not exist on this machine, or have all rights."""
     users = {name: d.config["run_as"] for name, d in hybrid.deployments.items() if d.config.get("run_as")}
     for name, user in users.items():
         section = "deployments" if name in document.data.get("deployments", {}) else "models"
@@ -145,7 +145,7 @@ def _users(hybrid: HybridFile, document: Document) -> Iterator[ConfigError]:
             yield ConfigError(f"there is no user {user!r} on this machine", where=where, hint=hint)
             continue
         if account.pw_uid == 0:
-            message = f"the user {user!r} is root by another name: `run_as` needs a user with fewer rights"
+            message = f"the user {user!r} has root's user id: `run_as` needs a user with fewer rights"
             yield ConfigError(message, where=where, hint="name another user")
 
 
@@ -158,14 +158,14 @@ def _places(hybrid: HybridFile, workflow: WorkflowConfig, path: str) -> Iterator
 
 
 def _without_image(hybrid: HybridFile, workflow: WorkflowConfig, needs: Sequence[StepNeeds]) -> Iterator[ConfigError]:
-    """Steps without an image that are bound where jobs run in containers only."""
+    """Steps without an image that are bound to a deployment whose jobs run only in containers."""
     for step in needs:
         for deployment in () if step.has_image else _places(hybrid, workflow, step.path):
             containers = _containers(hybrid, deployment)
             if not containers.get("required") or containers.get("image"):
                 continue
             yield ConfigError(
-                f"step {step.path} asks for no container, and jobs of `{deployment.name}` run in containers only",
+                f"step {step.path} asks for no container, but jobs of `{deployment.name}` run only in containers",
                 where=bind(workflow.bindings, step.path).position or step.position,
                 hint="give the tool a DockerRequirement, or the deployment an image for such steps: "
                 "`containers: {required: true, image: ...}`",
@@ -173,7 +173,7 @@ def _without_image(hybrid: HybridFile, workflow: WorkflowConfig, needs: Sequence
 
 
 def _containers(hybrid: HybridFile, deployment: Deployment | None) -> Mapping[str, object]:
-    """How containers are run at a deployment: as it says, or what it wraps; ``{}`` where jobs have an image anyway."""
+    """A deployment's container settings, its own or those of one that it wraps; ``{}`` if jobs always have an image."""
     while deployment is not None:
         if deployment.type in (*CONTAINER_TYPES, *IMAGE_TYPES, "kubernetes"):
             return {}
@@ -195,7 +195,7 @@ def _too_large(hybrid: HybridFile, workflow: WorkflowConfig, needs: Sequence[Ste
             if asked is None or len(known) < len(available) or asked <= max(known):
                 continue
             yield (
-                f"{step.position}: step {step.path} asks for {asked:.10g} {unit}, and no host that it is bound to has "
+                f"{step.position}: step {step.path} asks for {asked:.10g} {unit}, but no host that it is bound to has "
                 f"more than {max(known)}\n  -> {_LESS}"
             )
 
@@ -205,7 +205,7 @@ _LESS = "lower `coresMin` or `ramMin` of its ResourceRequirement, or bind it to 
 
 @dataclass(frozen=True)
 class _Size:
-    """Of the largest host of a deployment; None: it is not known here."""
+    """The amount of the largest host of a deployment; None: unknown here."""
 
     cores: int | None = None
     memory_mib: int | None = None

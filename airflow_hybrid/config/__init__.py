@@ -45,10 +45,10 @@ __all__ = [
 
 
 def load_hybrid_file(path: str | os.PathLike[str], *, cache_dir: str | None = None) -> HybridFile:
-    """Read, validate and normalise the hybrid file at ``path``; warm, from the cache, in about a millisecond.
+    """Read, validate and normalise the hybrid file at ``path``; from the cache it takes about a millisecond.
 
     :param cache_dir: default as in :func:`airflow_hybrid.config.reading.cache.default_folder`.
-    :raises ConfigError: the file cannot be read, or all that is wrong with it.
+    :raises ConfigError: the file cannot be read, or has problems (all in one message).
     """
     absolute = os.path.abspath(path)
     try:
@@ -67,11 +67,11 @@ def load_hybrid_file(path: str | os.PathLike[str], *, cache_dir: str | None = No
 
 
 def parse_deployments(deployments: Any, *, base_dir: str = ".") -> dict[str, Deployment]:
-    """Validate deployments as a hybrid file has them, by name; ``local`` is added.
+    """Validate the deployments of a hybrid file, by name; ``local`` is added.
 
-    :param deployments: a mapping; values that are :class:`Deployment` already are taken as they are.
-    :param base_dir: what relative paths start at.
-    :raises ConfigError: all that is wrong, each with the path of the value.
+    :param deployments: a mapping; values that are already :class:`Deployment` are not changed.
+    :param base_dir: base folder of relative paths.
+    :raises ConfigError: all problems, each with the path of the value.
     """
     by_name = {} if deployments is None else deployments
     if isinstance(by_name, Mapping) and all(isinstance(d, Deployment) for d in by_name.values()):
@@ -84,9 +84,9 @@ def parse_deployments(deployments: Any, *, base_dir: str = ".") -> dict[str, Dep
 def parse_bindings(bindings: Any) -> tuple[Binding, ...]:
     """Validate bindings: the list of a hybrid file, or a mapping step path -> deployment, target or targets.
 
-    What they refer to is :func:`check_bindings`'s to check. Binding filters need a hybrid file.
+    :func:`check_bindings` checks what they refer to. Binding filters need a hybrid file.
 
-    :raises ConfigError: all that is wrong, each with the path of the value.
+    :raises ConfigError: all problems, each with the path of the value.
     """
     if isinstance(bindings, list | tuple) and all(isinstance(b, Binding) for b in bindings):
         return tuple(bindings)
@@ -98,9 +98,9 @@ def parse_bindings(bindings: Any) -> tuple[Binding, ...]:
 
 
 def parse_links(links: Any) -> list[dict[str, Any]]:
-    """Validate links as a hybrid file has them (or :class:`Link` values): one per direction, as JSON.
+    """Validate the links of a hybrid file (or :class:`Link` values): one per direction, as JSON.
 
-    :raises ConfigError: all that is wrong, each with the path of the value.
+    :raises ConfigError: all problems, each with the path of the value.
     """
     if not links:
         return []
@@ -125,11 +125,11 @@ def check_bindings(
     *,
     where: str | None = None,
 ) -> None:
-    """Check that every binding names a step of the workflow and targets that there are.
+    """Check that every binding names an existing step of the workflow and existing targets.
 
-    :param step_paths: all steps, those of sub-workflows included (``/variant``, ``/variant/train``).
-    :param where: for messages about bindings that do not know where they stand.
-    :raises ConfigError: all that name nothing, with the nearest name that there is.
+    :param step_paths: all steps, including those of sub-workflows (``/variant``, ``/variant/train``).
+    :param where: for messages about bindings without a position.
+    :raises ConfigError: all names that do not exist, each with the most similar one.
     """
     steps = dict.fromkeys(step_paths)
     wrong: list[tuple[str, str, str, Iterable[str]]] = []
@@ -144,7 +144,7 @@ def check_bindings(
                 wrong.append((at, message, target.deployment, deployments))
                 continue
             services = deployment.config.get("services", {})
-            # of other connectors it is not known here where their services are declared
+            # it is unknown where other connectors declare their services
             if target.service and deployment.type in ("local", "ssh", *QUEUE_TYPES) and target.service not in services:
                 message = f"deployment `{target.deployment}` has no service `{target.service}`"
                 wrong.append((at, message, target.service, services))

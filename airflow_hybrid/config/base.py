@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What all models of the hybrid file share: strictness, and the types of YAML's scalars that mean more."""
+"""Shared by all models of the hybrid file: strictness, and types for YAML scalars with a special meaning."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOLD = "told"
 
 
 def wrong(message: str, hint: str) -> PydanticCustomError:
-    """An error of a validator that says what to do, too."""
+    """A validator's error with a hint about what to do."""
     return PydanticCustomError(TOLD, "{message}", {"message": message, "hint": hint})
 
 
@@ -55,7 +55,7 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _remember_keys(cls, fields: Any, info: ValidationInfo) -> Any:
-        """Note which keys are known here, so that an unknown one can be answered with the nearest of them."""
+        """Record the known keys, so that a message about an unknown key can name the most similar one."""
         if isinstance(info.context, dict) and isinstance(fields, dict):
             info.context[id(fields)] = cls.known_keys()
         return fields
@@ -65,7 +65,7 @@ class Model(BaseModel):
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
     def given(self) -> dict[str, Any]:
-        """What the file says, by the file's names, without defaults."""
+        """The values in the file, by the file's names, without defaults."""
         return self.model_dump(exclude_unset=True, by_alias=True)
 
 
@@ -95,7 +95,7 @@ Duration = Annotated[
 def _read_time(value: Any) -> Any:
     if isinstance(value, datetime):
         return value
-    # pydantic takes a number, also in a text, for seconds since 1970
+    # pydantic reads a number, even in a string, as seconds since 1970
     if isinstance(value, str) and re.match(r"\d{4}-", value):
         try:
             return TypeAdapter(datetime).validate_python(value)
@@ -114,9 +114,9 @@ Time = Annotated[
     BeforeValidator(_read_time, json_schema_input_type=str),
     AfterValidator(_in_utc),
 ]
-"""ISO 8601, a date or a time; UTC unless it says otherwise."""
+"""ISO 8601, a date or a time; UTC by default."""
 
 
 def one_or_many(value: Any) -> Any:
-    """Give a list for what may be written as one item or as a list."""
+    """A list from a value that may be one item or a list."""
     return value if isinstance(value, list) else [value]

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Containers in the hybrid file: what runs them, and StreamFlow's options of docker and singularity as arguments."""
+"""Containers in the hybrid file: their runtimes, and StreamFlow's options of docker and singularity as arguments."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOT_OPTIONS = frozenset(
         "workdir",
     }
 )  # fmt: skip
-"""keys of StreamFlow's docker and singularity that are ours to decide, or no argument of the program at all"""
+"""keys of StreamFlow's docker and singularity that we set ourselves, or that are not arguments of the program"""
 
 
 def _image_folder(path: str) -> str:
@@ -52,16 +52,15 @@ class ContainersModel(Model):
 
     runtime: Literal["auto", "docker", "podman", "apptainer", "singularity", "charliecloud", "none"] = Field(
         "auto",
-        description="What runs them. `auto`: the first of those that is usable there, in this order. `none`: steps run"
-        " without; one that requires a container fails.",
+        description="The runtime. `auto`: the first of these that is usable there, in this order. `none`: steps run"
+        " without a container; a step that requires one fails.",
     )
     options: list[NonEmpty] = Field(
         default_factory=list, description="More arguments for the runtime, before the image: `[--gpus=all]`."
     )
     required: bool = Field(
         False,
-        description="Every job runs in a container; a step that asks for none, and for which there is no `image`"
-        " here, is refused.",
+        description="Every job runs in a container; a step that asks for none is refused unless `image` is given here.",
     )
     image: Annotated[NonEmpty, AfterValidator(_image_name)] | None = Field(
         None,
@@ -69,7 +68,7 @@ class ContainersModel(Model):
     )
     images: list[Annotated[NonEmpty, AfterValidator(_image_folder)]] = Field(
         default_factory=list,
-        description="Folders at the location, beside `<workdir>/images`, with image files of apptainer, singularity or"
+        description="Folders at the location, besides `<workdir>/images`, with image files of apptainer, singularity or"
         " charliecloud that a document may name by their paths (`dockerImageId: /images/tool.sif`).",
     )
 

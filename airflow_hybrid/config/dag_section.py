@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Models of ``workflows.<name>.dag``: arguments of Airflow's DAG and of its tasks, as far as YAML can say them."""
+"""Models of ``workflows.<name>.dag``: arguments of Airflow's DAG and of its tasks that YAML can express."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_hybrid.config.base import Duration, Model, NonEmpty, Time, one_or_m
 
 
 class DefaultArgs(Model):
-    """Arguments of every task of the DAG, as Airflow's `BaseOperator` has them."""
+    """Arguments of every task of the DAG, as for Airflow's `BaseOperator`."""
 
     owner: str | None = Field(None, description="Owner of the tasks.")
     retries: int | None = Field(None, ge=0, description="Retries of a task.")
@@ -25,14 +25,14 @@ class DefaultArgs(Model):
     max_retry_delay: Duration | None = Field(None, description="Longest delay.")
     execution_timeout: Duration | None = Field(None, description="Longest time a task may take in a worker.")
     depends_on_past: bool | None = Field(None, description="Waits for the same task of the run before.")
-    wait_for_downstream: bool | None = Field(None, description="And for the tasks that follow it there.")
+    wait_for_downstream: bool | None = Field(None, description="Waits also for the downstream tasks of the run before.")
     email: Annotated[list[str], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] | None = Field(
-        None, description="Addresses to write to."
+        None, description="Addresses for e-mails."
     )
-    email_on_failure: bool | None = Field(None, description="Writes when a task failed.")
-    email_on_retry: bool | None = Field(None, description="Writes when a task is tried again.")
+    email_on_failure: bool | None = Field(None, description="Sends an e-mail when a task fails.")
+    email_on_retry: bool | None = Field(None, description="Sends an e-mail when a task is retried.")
     pool: str | None = Field(None, description="Pool of the tasks.")
-    pool_slots: int | None = Field(None, ge=1, description="Slots of it that a task takes.")
+    pool_slots: int | None = Field(None, ge=1, description="Slots of the pool that a task takes.")
     queue: str | None = Field(None, description="The executor's queue.")
     executor: str | None = Field(None, description="Name of the executor.")
     priority_weight: int | None = Field(None, description="Priority of the tasks.")
@@ -65,9 +65,9 @@ class DagModel(Model):
     schedule: str | list[NonEmpty] | None = Field(
         None, description="Cron text, a preset (`@daily`), an ISO 8601 interval (`PT6H`), or a list of asset URIs."
     )
-    start_date: Time | None = Field(None, description="First date of the schedule (ISO 8601, UTC unless it says).")
+    start_date: Time | None = Field(None, description="First date of the schedule (ISO 8601, UTC by default).")
     end_date: Time | None = Field(None, description="Last date of the schedule.")
-    catchup: bool | None = Field(None, description="Runs what the schedule missed.")
+    catchup: bool | None = Field(None, description="Runs missed intervals of the schedule.")
     default_args: DefaultArgs = Field(default_factory=DefaultArgs, description="Arguments of every task.")
     tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
         default_factory=list, description="Tags in the UI."
@@ -90,8 +90,8 @@ class DagModel(Model):
         list[NonEmpty], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])
     ] = Field(
         default_factory=list,
-        description="Classes of requirements that a run may bring as `cwl:requirements` of its inputs, beside"
-        " ResourceRequirement, ToolTimeLimit and WorkReuse; `any`: all. Most let who starts a run execute any code.",
+        description="Classes of requirements that a run may set as `cwl:requirements` of its inputs, besides"
+        " ResourceRequirement, ToolTimeLimit and WorkReuse; `any`: all. Most let the run's user execute any code.",
     )
     outdir: NonEmpty | None = Field(
         None,
@@ -99,13 +99,12 @@ class DagModel(Model):
     )
     outdirs: Annotated[list[NonEmpty], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] = Field(
         default_factory=list,
-        description="Further folders or object-store URLs, below which the conf of a run may choose its `outdir`.",
+        description="Further folders or object-store URLs; the conf of a run may choose its `outdir` below them.",
     )
     existing_outputs: Literal["rename", "fail", "replace"] | None = Field(
         None,
-        description="What becomes of an output under whose name there is something that the run did not make: `rename`"
-        " (default; it is called `name_2`), `fail`, or `replace` (outputs of earlier runs that were not changed since;"
-        " other things stay).",
+        description="What to do with an output if something that the run did not make has its name: `rename` (default;"
+        " the output is called `name_2`), `fail`, or `replace` (unchanged outputs of earlier runs; other files stay).",
     )
 
     @field_validator("schedule")
@@ -137,9 +136,9 @@ class DagModel(Model):
 
 
 def interval_of(text: str) -> timedelta:
-    """The time between two runs, of an ISO 8601 interval.
+    """The time between two runs from an ISO 8601 interval.
 
-    :raises PydanticCustomError: it is none, or is no time at all.
+    :raises PydanticCustomError: it is not an interval, or is zero.
     """
     try:
         interval = TypeAdapter(timedelta).validate_python(text)
@@ -151,7 +150,7 @@ def interval_of(text: str) -> timedelta:
 
 
 def _check_cron(text: str) -> None:
-    """:raises PydanticCustomError: it is no cron expression, or one that no time fits."""
+    """:raises PydanticCustomError: it is not a cron expression, or one that no time matches."""
     try:
         croniter(text).get_next()
     except (CroniterError, ValueError) as error:
@@ -160,13 +159,13 @@ def _check_cron(text: str) -> None:
 
 
 def is_all(outdir: str) -> bool:
-    """Whether a folder for outputs is the root of this machine, in whatever spelling."""
+    """Whether a folder for outputs is the root of this machine, in any spelling."""
     path = outdir if "://" not in outdir else outdir.partition("://")[2]
     local = "://" not in outdir or outdir.lower().startswith("file:")
     return local and os.path.normpath(os.path.expanduser(path)) in ("/", "//")
 
 
 def everywhere(key: str) -> PydanticCustomError:
-    """What is wrong with ``/`` as ``outdir`` or among ``outdirs``."""
+    """The error for ``/`` as ``outdir`` or among ``outdirs``."""
     hint = "name the folders that outputs may go to: `/data/results`"
-    return wrong(f"`{key}` is `/`: who starts a run could have outputs written anywhere on this machine", hint)
+    return wrong(f"`{key}` is `/`: the user who starts a run could have outputs written anywhere on this machine", hint)

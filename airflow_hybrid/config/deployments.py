@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Models of ``deployments.<name>``: what all types share, and one class per type."""
+"""Models of ``deployments.<name>``: a base class, and one class per type."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from airflow_hybrid.config.containers import ContainersNode
 
 
 class WrapsModel(Model):
-    """The deployment inside which another works."""
+    """The deployment that another one wraps."""
 
     deployment: NonEmpty = Field(description="Name of the wrapped deployment.")
     service: NonEmpty | None = Field(None, description="One of its services.")
@@ -42,22 +42,22 @@ class DeploymentBase(Model):
 
     workdir: NonEmpty | None = Field(None, description="Folder at the location for jobs and data.")
     wraps: Annotated[WrapsModel, BeforeValidator(_as_name, json_schema_input_type=str | WrapsModel)] | None = Field(
-        None, description="The deployment that this one works inside of; default: this machine."
+        None, description="The deployment that this one wraps, so works inside of; default: this machine."
     )
-    external: bool = Field(False, description="It is there already and is neither deployed nor undeployed.")
+    external: bool = Field(False, description="It exists already and is neither deployed nor undeployed.")
     lazy: bool = Field(True, description="Deployed when first needed.")
     scheduling_policy: NonEmpty | None = Field(None, description="Policy that picks among its locations.")
     price_per_core_hour: float | None = Field(
-        None, ge=0, strict=False, description="For the policy `cost`: price of a core for an hour. (airflow_hybrid)"
+        None, ge=0, strict=False, description="For the policy `cost`: price per core and hour. (airflow_hybrid)"
     )
     containers: ContainersNode | None = Field(
         None,
-        description="What runs the containers of steps with a DockerRequirement: a runtime's name, or a mapping."
+        description="The runtime of containers of steps with a DockerRequirement: its name, or a mapping."
         " Default: that of the wrapped deployment, else `auto`. (airflow_hybrid)",
     )
     reuse: bool | None = Field(
         None,
-        description="`true`: outputs of the same jobs of other runs are taken in place of running them here; `false`:"
+        description="`true`: outputs of the same jobs of other runs are reused instead of running them here; `false`:"
         " never. Default: that of the wrapped deployment, else as the workflow says. (airflow_hybrid)",
     )
     deferrable: bool | None = Field(
@@ -150,7 +150,7 @@ class CharliecloudDeployment(DeploymentBase):
 
 
 class OtherDeployment(DeploymentBase):
-    """A type that StreamFlow has and this version does not, or one that a third party brings."""
+    """A StreamFlow type that this version does not have, or a type of another package."""
 
     type: NonEmpty = Field(description="Any other type.", json_schema_extra={"not": {"enum": list(SUPPORTED_TYPES)}})
     config: dict[str, Any] = Field(default_factory=dict, description="Options; not checked.")

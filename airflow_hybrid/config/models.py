@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Models of the hybrid file: StreamFlow's ``streamflow.yml`` v1.0 and our extensions, which say so.
+"""Models of the hybrid file: StreamFlow's ``streamflow.yml`` v1.0 and our extensions, which are marked.
 
-They check each value by itself; what refers to something else is :mod:`airflow_hybrid.config.reading.checks`'s
-business. Descriptions go into the JSON schema and docs/reference/hybrid-file.md.
+They check each value by itself; :mod:`airflow_hybrid.config.reading.checks` checks references. Descriptions go into the
+JSON schema and docs/reference/hybrid-file.md.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ VERSION = "v1.0"
 MAX_MAPPED_LIMIT = 1024
 """Airflow's ``max_map_length``: a longer list fails the task that pushes it."""
 MAX_ITERATIONS_LIMIT = 5000
-"""Each iteration leaves a batch directory, and all are named to the location when the next one is submitted."""
+"""Each iteration leaves a batch directory, and the location gets all of their names with the next submission."""
 
 
 class TargetModel(Model):
-    """Where to run: a deployment and, where it has several, a service of it."""
+    """Where to run: a deployment and, if it has several, a service of it."""
 
     deployment: NonEmpty | None = Field(None, description="Name of a deployment.")
     service: NonEmpty | None = Field(None, description="One of the deployment's services.")
     workdir: NonEmpty | None = Field(None, description="Overrides the deployment's `workdir`.")
     locations: int = Field(
-        1, ge=1, description="Locations (nodes) that one job has at once; it finds them in the file `$HYBRID_HOSTFILE`."
+        1,
+        ge=1,
+        description="Number of locations (nodes) that one job uses at once; the file `$HYBRID_HOSTFILE` names them.",
     )
     model: NonEmpty | None = Field(None, description="(Deprecated: use `deployment`.)")
     resources: int = Field(1, ge=1, description="(Deprecated: use `locations`.)")
@@ -68,7 +70,7 @@ class StepBinding(Model):
         None,
         ge=1,
         le=MAX_MAPPED_LIMIT,
-        description="Most Airflow tasks that one scatter becomes; default 16 (for more than 16 jobs of which all run in"
+        description="Maximum number of Airflow tasks for one scatter; default 16 (for more than 16 jobs that all run in"
         " LocalExecutor's workers: as many as cores, 2 to 16). (airflow_hybrid)",
     )
     fuse: bool = Field(False, description="A sub-workflow that runs as one Airflow task. (airflow_hybrid)")
@@ -76,17 +78,17 @@ class StepBinding(Model):
         None,
         ge=1,
         le=MAX_ITERATIONS_LIMIT,
-        description="Most iterations of one loop: one that goes on is an error; default 1000. (airflow_hybrid)",
+        description="Maximum number of iterations of one loop: more are an error; default 1000. (airflow_hybrid)",
     )
     reuse: bool | None = Field(
         None,
-        description="`true`: outputs of the same jobs of other runs are taken in place of running them; `false`: never."
+        description="`true`: outputs of the same jobs of other runs are reused instead of running them; `false`: never."
         " Default: as the deployment says, else the workflow. (airflow_hybrid)",
     )
     logs: Literal["none", "tail"] | None = Field(
         None,
         description="`tail`: the task's log shows the end of the stderr of its first five jobs, every half minute while"
-        " they run and at their end, also where they succeed; default `none`: where a job fails. (airflow_hybrid)",
+        " they run and at their end, even if they succeed; default `none`: only if a job fails. (airflow_hybrid)",
     )
     policy: NonEmpty | None = Field(
         None,
@@ -101,10 +103,10 @@ class StepBinding(Model):
 
 
 class PortBindingModel(Model):
-    """Where the data of a workflow input is already."""
+    """Where the data of a workflow input already is."""
 
     port: NonEmpty = Field(description="Path of the port: `/input`.")
-    target: TargetNode = Field(description="The deployment; `workdir` is the folder that relative paths start at.")
+    target: TargetNode = Field(description="The deployment; `workdir` is the base folder of relative paths.")
 
     @field_validator("port")
     @classmethod
@@ -128,7 +130,7 @@ def _step_path(path: str) -> str:
 
 
 def _binding_kind(value: Any) -> str:
-    # tags appear in the locations of errors, where they must not look like keys of the file
+    # tags appear in the locations of errors and must not look like keys of the file
     keys = value if isinstance(value, dict) else {}
     return "<port>" if "port" in keys and "step" not in keys else "<step>"
 
@@ -139,7 +141,7 @@ BindingNode = Annotated[
 
 
 class DockerConfig(Model):
-    """What runs the container of a step with a `DockerRequirement`."""
+    """The runtime for the container of a step with a `DockerRequirement`."""
 
     type: NonEmpty = Field(
         description="`docker`, `singularity`, `no-container`; `podman`, `apptainer`, `charliecloud`. (Another type:"
@@ -167,7 +169,7 @@ class CwlConfig(Model):
     """The workflow's document and inputs."""
 
     file: NonEmpty = Field(
-        description="The CWL document: a path relative to the hybrid file, or a URI; `#name` picks a process of it."
+        description="The CWL document: a path relative to the hybrid file, or a URI; `#name` picks a process."
     )
     settings: NonEmpty | None = Field(
         None, description="The inputs file (YAML or JSON); its values become defaults, and may be Jinja2 templates."
@@ -188,7 +190,7 @@ class WorkflowModel(Model):
     dag: DagModel = Field(default_factory=DagModel, description="Airflow's options. (airflow_hybrid)")
     reuse: bool | None = Field(
         None,
-        description="`true`: outputs of the same jobs of other runs are taken in place of running them, where no"
+        description="`true`: outputs of the same jobs of other runs are reused instead of running them, unless a"
         " deployment or binding says otherwise; `false`: never. Default: only for tools whose document asks for it"
         " (`WorkReuse: {enableReuse: true}`). (airflow_hybrid)",
     )
@@ -213,7 +215,7 @@ class LinkModel(Model):
 
     source: NonEmpty = Field(description="Name of the deployment that opens the connection.")
     target: NonEmpty = Field(description="Name of the deployment that it reaches.")
-    both_ways: bool = Field(False, description="The target can open connections to the source, too.")
+    both_ways: bool = Field(False, description="The target can also open connections to the source.")
     address: NonEmpty | None = Field(
         None, description="`[user@]host[:port]` of the target as seen from the source; default: the target's own."
     )
@@ -246,7 +248,7 @@ class HybridModel(Model):
     )
     bindingFilters: dict[NonEmpty, Configured] = Field(
         default_factory=dict,
-        description="By name: `shuffle` changes the order of a binding's targets, `matching` leaves what fits a job.",
+        description="By name: `shuffle` changes the order of a binding's targets, `matching` selects among them.",
     )
     scheduling: SchedulingModel = Field(default_factory=SchedulingModel, description="Scheduling policies.")
     database: dict[str, Any] | None = Field(None, description="Accepted; Airflow's database is used.")

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The native options that a service of a queue system may name, and of which type they are.
+"""The native options that a service of a queue system may name, and their types.
 
-Only names and types, to answer a misspelling: values are passed on as they are, and ``options`` passes what is not in
-the table. The names of ``slurm``, ``pbs`` and ``flux`` are StreamFlow's; beyond them, those of sbatch
+Only names and types, to detect misspellings: values are passed on as they are, and ``options`` passes options that are
+not in the table. The names of ``slurm``, ``pbs`` and ``flux`` are StreamFlow's; beyond them, those of sbatch
 (https://slurm.schedmd.com/sbatch.html), of qsub (OpenPBS's and Grid Engine's manual pages) and of flux-submit(1).
 """
 
@@ -27,17 +27,17 @@ _CWL_TYPES: Mapping[str, JsonValue] = {
     LIST: {"type": "array", "items": "string"},
 }
 _ARRAYS = "arrays are made from the jobs of a step"
-_NAME = "the job's name is how it is found again"
+_NAME = "jobs are found by their names"
 
 
 @dataclass(frozen=True)
 class Native:
     """The options of one queue system. A value may be a template, whatever its type.
 
-    :ivar program: that submits; for messages.
-    :ivar directive: what the option lines of a template begin with.
+    :ivar program: the command that submits; for messages.
+    :ivar directive: prefix of the option lines of a template.
     :ivar options: name -> types that a value may have.
-    :ivar not_yours: options that are accepted and left out, and why.
+    :ivar not_yours: options that are accepted but ignored, and why.
     """
 
     program: str
@@ -53,7 +53,7 @@ class Native:
         return next((known for known in self.options if _kebab(known) == plain), name)
 
     def type_problem(self, name: str, value: Any) -> str | None:
-        """What is wrong with a value of a known option, or None. A number may stand where a string is expected."""
+        """The problem with a value of a known option, or None. A number is allowed where a string is expected."""
         types = self.options[name]
         if is_template(value):
             return None

@@ -49,14 +49,14 @@ _ORDER: dict[str, str] = {
 }
 
 _MOST_ROWS = 50
-"""of a table; of more keys, a program's own options are listed below it"""
+"""maximum rows of a table; if there are more keys, a program's own options are listed below it"""
 
 _INTRODUCTION = """\
 <!-- Made from the models by `python -m airflow_hybrid.config.reference`; a test compares them. -->
 # The hybrid file
 
-The format is StreamFlow's `streamflow.yml` v1.0: a valid one works unchanged. What airflow_hybrid adds to it is
-marked **+**. What StreamFlow's engine needs and Airflow replaces is accepted, with one line in the log.
+The format is StreamFlow's `streamflow.yml` v1.0: a valid file works unchanged. Extensions of airflow_hybrid are
+marked **+**. Settings of StreamFlow's engine that Airflow replaces are accepted, with one line in the log.
 
     version: v1.0
     workflows:
@@ -91,8 +91,8 @@ Rules that hold everywhere:
   Folders of a remote `workdir` are the host's: `~` and `$NAME` are resolved there.
 - A password, token or private key in the file is an error: use an Airflow Connection, or a file.
 - A deployment called `local`, this machine, always exists; steps that no binding names run on it.
-- The binding with the longest path that matches a step takes precedence. What it does not give (targets, filters,
-  `scatter`, `max_mapped`, `max_iterations`, `reuse`, `logs`, `policy`) it takes from the next shorter path that has it.
+- The binding with the longest path that matches a step takes precedence. It inherits missing settings (targets,
+  filters, `scatter`, `max_mapped`, `max_iterations`, `reuse`, `logs`, `policy`) from the next shorter path with them.
 - All problems of a file are reported together, each as `file:line: path: message`.
 
 `airflow hybrid schema` prints the JSON schema, for editors; `airflow hybrid compile FILE` checks a file.
@@ -112,9 +112,9 @@ def reference() -> Iterator[str]:
         yield from _section(model, definitions[model])
     yield "## Options of a queue system's service"
     yield ""
-    yield "`file` (path of a Jinja2 template that has `{{streamflow_command}}` where the job's command belongs),"
+    yield "`file` (path of a Jinja2 template with `{{streamflow_command}}` where the job's command belongs),"
     yield "`options` (**+** options that are not in the list, by their own names), and the native options of the type:"
-    yield "`cpusPerTask`, `cpus-per-task` and `cpus_per_task` are one."
+    yield "`cpusPerTask`, `cpus-per-task` and `cpus_per_task` are the same."
     yield "Options of a service take precedence over the document."
     yield ""
     for kind, native in NATIVE.items():
@@ -130,7 +130,7 @@ def _section(model: str, definition: dict[str, Any]) -> Iterator[str]:
     if model == "LocalDeployment":
         yield "`type` is one of"
         yield f"{', '.join(f'`{kind}`' for kind in SUPPORTED_TYPES)},"
-        yield "or a type that another package brings (entry points `airflow_hybrid.connectors` and"
+        yield "or a type of another package (entry points `airflow_hybrid.connectors` and"
         yield "`airflow_hybrid.schedulers`)."
         yield "Other types of StreamFlow are accepted as long as no binding uses them."
         yield ""

@@ -23,7 +23,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _close_names(value: Any) -> None:
-    """Mappings with names for keys allow no other keys than those of the pattern."""
+    """Mappings with names as keys allow only keys that match the pattern."""
     if isinstance(value, dict):
         if list(value.get("patternProperties", {})) == [NAME_PATTERN]:
             value["additionalProperties"] = False

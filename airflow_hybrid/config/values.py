@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a hybrid file means, as frozen values that round-trip JSON.
+"""The values of a hybrid file, frozen and convertible to and from JSON.
 
-This module is all that a warm load of a hybrid file needs: no pydantic, no YAML.
+Loading a cached hybrid file needs only this module: no pydantic, no YAML.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, Binding, JsonValue, Target
 
 DEFAULT_POLICY = "data_locality"
-"""StreamFlow's default policy, and ours: prefer the location where most of a job's bytes are."""
+"""StreamFlow's default policy, and ours: prefer the location with most of a job's bytes."""
 QUEUE_TYPES = ("slurm", "pbs", "sge", "flux")
 """Types of deployments that are queue systems."""
 
@@ -25,25 +25,25 @@ class Deployment:
     """One execution environment.
 
     :ivar type: ``local``, ``ssh``, ``slurm``, or the name of an ``airflow_hybrid.connectors`` entry point.
-    :ivar config: the connector's options as they stand in the file (StreamFlow's names), only those that were
-        given; paths on this machine are absolute; ``nodes`` of ``ssh`` are mappings that have inherited what they
-        lack; native options of ``slurm`` services have their camelCase names.
+    :ivar config: the connector's options that are in the file (StreamFlow's names); paths on this machine are
+        absolute; ``nodes`` of ``ssh`` are mappings with inherited settings; native options of ``slurm`` services
+        have their camelCase names.
     :ivar templates: service name -> text of its Jinja2 template (``""``: the template of no service), read when
-        the file was loaded, so that whoever submits a job need not have the file.
-    :ivar workdir: folder at the location; None leaves it to the connector. ``~`` and ``$NAME`` are the location's;
+        the file was loaded, so that a process that submits jobs does not need the file.
+    :ivar workdir: folder at the location; None: the connector chooses. The location expands ``~`` and ``$NAME``;
         for ``local`` it is an absolute path.
     :ivar wraps: name of the deployment inside which this one works, and ``wraps_service`` the service of it;
         None: this machine.
-    :ivar external: it is there already and is neither deployed nor undeployed.
+    :ivar external: it exists already and is neither deployed nor undeployed.
     :ivar lazy: deployed when first needed, not when the run starts.
     :ivar managed: it is deployed before the first step bound to it and undeployed after the last.
     :ivar token: names what is deployed for one DAG run (see :func:`for_run`); empty outside of a run.
     :ivar run: the DAG and the run that the token stands for, for people.
-    :ivar scheduling_policy: type of the policy that picks a location of it; ``policy_config``: its arguments.
-    :ivar price_per_core_hour: for the policy ``cost``; None: not known.
-    :ivar deferrable: True: its jobs are followed by the triggerer; False: by the worker; None: as the connector likes.
-    :ivar containers: ``{runtime, options}`` of its jobs' containers; None: what is found there.
-    :ivar reuse: whether outputs of other runs are taken here; None: as the workflow says.
+    :ivar scheduling_policy: type of the policy that picks one of its locations; ``policy_config``: its arguments.
+    :ivar price_per_core_hour: for the policy ``cost``; None: unknown.
+    :ivar deferrable: True: the triggerer follows its jobs; False: the worker does; None: the connector decides.
+    :ivar containers: ``{runtime, options}`` of its jobs' containers; None: the runtime is detected there.
+    :ivar reuse: whether outputs of other runs are reused here; None: as the workflow says.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Deployment:
 
 
 def for_run(deployments: Mapping[str, Deployment], token: str, run: str) -> dict[str, Deployment]:
-    """The deployments as one DAG run sees them: those that are deployed for it carry its token."""
+    """The deployments of one DAG run: those that are deployed for it have its token."""
     return {name: dataclasses.replace(d, token=token, run=run) if d.managed else d for name, d in deployments.items()}
 
 
@@ -100,7 +100,7 @@ class Link:
 
     @classmethod
     def all_from_json(cls, values: Iterable[Mapping[str, Any]] | None) -> tuple[Link, ...]:
-        """Those of a list; None is an empty one."""
+        """The links of a list; None is an empty list."""
         return tuple(cls.from_json(value) for value in values or ())
 
 
@@ -125,7 +125,7 @@ _DURATIONS = ("retry_delay", "max_retry_delay", "dagrun_timeout", "execution_tim
 
 
 def dag_kwargs(section: Mapping[str, JsonValue]) -> dict[str, Any]:
-    """Turn a workflow's ``dag`` section into arguments of the DAG: what was given, ``dag_id`` and ``outdir`` included.
+    """Turn a workflow's ``dag`` section into arguments of the DAG, including ``dag_id`` and ``outdir``.
 
     ``retries``, ``retry_delay`` and ``owner`` are merged into ``default_args``; a schedule by assets is a list of URIs.
 
@@ -157,12 +157,12 @@ def _python_values(section: Mapping[str, JsonValue]) -> dict[str, Any]:
 class WorkflowConfig:
     """One entry of ``workflows``: the document, its inputs and where its steps run.
 
-    :ivar file: absolute path or URI of the CWL document, with ``#process`` where the file has one.
+    :ivar file: absolute path or URI of the CWL document, with ``#process`` if the file has one.
     :ivar settings: absolute path of the inputs file, or None.
     :ivar bindings: complete (targets and options of ``/a`` hold for ``/a/b`` unless given there).
-    :ivar docker: ``config.docker`` as it stands.
+    :ivar docker: ``config.docker``, unchanged.
     :ivar dag_section: the ``dag`` section as JSON (see :func:`dag_kwargs`); a relative ``outdir`` was resolved.
-    :ivar reuse: whether outputs of other runs are taken, where nothing more specific says it.
+    :ivar reuse: whether outputs of other runs are reused, unless something more specific says otherwise.
     """
 
     name: str
@@ -205,12 +205,12 @@ class WorkflowConfig:
 
 @dataclass(frozen=True)
 class HybridFile:
-    """A hybrid file that was found to be right.
+    """A valid hybrid file.
 
-    :ivar path: absolute path of the file (a folder, with a trailing ``/``, for what was written in Python).
-    :ivar digest: SHA-256 of the file and of what it includes, for the keys of caches.
-    :ivar files: every file whose content is in here: the hybrid file and templates.
-    :ivar notices: one line each, for the log: what is accepted and has no effect here, what is deprecated.
+    :ivar path: absolute path of the file (a folder, with a trailing ``/``, for values from Python).
+    :ivar digest: SHA-256 of the file and of the files that it includes, for the keys of caches.
+    :ivar files: every file that was read: the hybrid file and templates.
+    :ivar notices: lines for the log: settings that have no effect, or are deprecated.
     """
 
     path: str
@@ -246,6 +246,6 @@ class HybridFile:
 
 
 LOCAL = Deployment(LOCAL_DEPLOYMENT, "local")
-"""The machine that Airflow's process runs on; declared or not, it is always there."""
+"""The machine that Airflow's process runs on; it always exists, declared or not."""
 DEFAULT_BINDING = Binding("/", (Target(LOCAL_DEPLOYMENT),))
-"""What holds for a step that no binding names."""
+"""The binding of a step that no binding names."""

@@ -22,7 +22,7 @@ _serial = itertools.count()
 
 
 def list_where_possible(fs: Any, value: Any, recursive: bool = True) -> None:
-    """Directory listings for ``valueFrom``; left out where nobody can list (cwltool would show empty directories)."""
+    """Directory listings for ``valueFrom``; left out if nobody can list (cwltool would show empty directories)."""
     if getattr(fs, "lists", True):
         get_listing(fs, value, recursive)
 
@@ -32,9 +32,9 @@ def _serial_name(stem: str, names: set[str] | None = None) -> str:
 
 
 def _drain_in_turn(steps: list[Any], scatter: ReceiveScatterOutput, context: RuntimeContext) -> Iterator[Any]:
-    """``parallel_steps`` in linear time: cwltool's begins again at the first job after each one that it yields.
+    """``parallel_steps`` in linear time: cwltool's version starts again at the first job after each job that it yields.
 
-    Jobs do not stop each other: a retry then has only those to repeat that failed.
+    A failed job does not stop the others, so a retry only has to repeat failed jobs.
     """
     active = list(enumerate(steps))
     while scatter.completed < scatter.total:

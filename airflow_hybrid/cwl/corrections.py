@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Where cwltool's release goes wrong, and what stands in its place. Each entry says what would happen without it."""
+"""Corrections of errors in the cwltool release. Each one describes what would happen without it."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def install() -> None:
 
 
 def _with_known_names(schema_of: Callable[..., Any]) -> Callable[..., Any]:
-    """An array or record in a union is parsed again for each value, and so are the enums and records in it, which have
-    been registered before: schema-salad then says that the name is already in use.
+    """An array or record in a union is parsed again for each value, including its enums and records, which are
+    registered already: schema-salad then reports that the name is already in use.
     """
 
     def parsed(schema: Any, names: Names) -> Any:
@@ -39,7 +39,7 @@ def _with_known_names(schema_of: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _by_name(schema: Any, names: Names) -> Any:
-    """A schema in which the name of a known type stands for its definition."""
+    """A schema in which known types are replaced by their names."""
     if isinstance(schema, Mapping):
         name = schema.get("name")
         if schema.get("type") in _NAMED and isinstance(name, str) and names.has_name(name, None):
@@ -52,8 +52,8 @@ def _by_name(schema: Any, names: Names) -> Any:
 
 
 def _on_a_copy(check: Callable[..., Any]) -> Callable[..., Any]:
-    """The check of links with ``pickValue`` takes ``null`` out of the type of the source itself, so that an input with
-    a null in it is refused later.
+    """The check of links with ``pickValue`` removes ``null`` from the source's own type, so that an input containing
+    null is refused later.
     """
 
     def checked(source: Any, sink: Any, *methods: Any) -> Any:
@@ -63,7 +63,7 @@ def _on_a_copy(check: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _once_per_output(is_all: Callable[[Any, str], bool]) -> Callable[[Any, str], bool]:
-    """The static check makes a loop's output an array anew for each port that reads it: once is right."""
+    """The static check wraps a loop's output in an array once per port that reads it, instead of only once."""
 
     def first(steps: dict[str, Any], output: str) -> bool:
         key = f"airflow_hybrid:array:{output}"
@@ -76,8 +76,8 @@ def _once_per_output(is_all: Callable[[Any, str], bool]) -> Callable[[Any, str],
 
 
 def _ended_by_failure(ended: Callable[..., None]) -> Callable[..., None]:
-    """After an iteration that failed, cwltool makes the inputs of the next one of outputs that there are not: a bare
-    TypeError goes up through everybody who waits for the job. After a ``temporaryFail`` the loop would go on.
+    """After a failed iteration, cwltool makes the inputs of the next one from missing outputs: a bare TypeError
+    propagates through all callers waiting for the job. After a ``temporaryFail`` the loop would go on.
     """
 
     @functools.wraps(ended)

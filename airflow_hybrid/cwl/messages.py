@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""cwltool's messages made plain: what it logs is caught, what it raises becomes one sentence with a position."""
+"""Plain messages from cwltool: its log is caught, and its exceptions become one sentence with a position."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from airflow_hybrid.model.locations import local_path
 from airflow_hybrid.printable import shortened
 
 MOST_CHARS = 20_000
-"""of one message that is read"""
-TOO_DEEP = "a value is in itself, or nested too deeply"
+"""maximum length of a message that is parsed"""
+TOO_DEEP = "a value contains itself, or is nested too deeply"
 MOST_TOLD = 20
-"""messages that are told at once"""
+"""maximum messages shown at once"""
 IN_COMMENTS = "CWL counts those in JavaScript comments, too"
 _LOGGERS = ("cwltool", "salad", "cwl_utils", "rdflib.term")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
@@ -31,9 +31,9 @@ _HEADING = re.compile(
     r"|(Invalid job input record|Expression evaluation error|Workflow checker (error|warning)):"
     r"|Tool definition .* failed (validation|initialization)( with)?:"
 )
-"""Lines that only lead to what is wrong."""
+"""Lines that only lead to the actual problem."""
 _FILE_URI = re.compile(r"file://(/[^\s'\",)\]]*)")
-"""as it stands in a message: percent-encoded, without white space and quotation marks"""
+"""as in a message: percent-encoded, without white space and quotation marks"""
 _A_PROCESS = "not a CWL process, which is an object with `cwlVersion` and `class`"
 _TYPES = (
     "null", "boolean", "int", "long", "float", "double", "string", "File", "Directory", "Any", "array", "record",
@@ -59,7 +59,7 @@ _PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ..
         ),
         (r"No cwlVersion found\..*", "there is no cwlVersion"),
         (r"The CWL reference runner no longer supports.*", "cwlVersion must be v1.0, v1.1 or v1.2"),
-        (r"Tool file contains graph of multiple objects", "the document holds several processes"),
+        (r"Tool file contains graph of multiple objects", "the document contains several processes"),
         (r"(?s)workflowjobj must be a dict, got <class 'str'>.*", f"the document is text, {_A_PROCESS}"),
         (r"(?s)workflowjobj must be a dict, got .*", f"the document is a list, {_A_PROCESS}"),
         (
@@ -76,7 +76,7 @@ _PHRASES: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ..
 
 
 class Caught:
-    """What was logged while it was caught."""
+    """The caught log messages."""
 
     def __init__(self) -> None:
         self.errors: list[str] = []
@@ -85,7 +85,7 @@ class Caught:
     def take(self, *, warns: bool = True) -> str:
         """The errors since the last call as one text, the first (the cause) first.
 
-        :param warns: warnings, when there are no errors.
+        :param warns: return the warnings if there are no errors.
         """
         texts = self.errors
         if not texts and warns:
@@ -100,7 +100,7 @@ class Caught:
 
 
 class _Router(logging.Handler):
-    """Gives a record to who catches in its thread, else to the root logger as if cwltool had none of its own."""
+    """Passes a record to the catcher in its thread, else to the root logger as if cwltool had no logger of its own."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -122,7 +122,7 @@ _router = _Router()
 
 
 def quiet() -> None:
-    """Stop cwltool and its libraries from writing to stderr on their own (they do so from their import on)."""
+    """Stop cwltool and its libraries from writing to stderr (they do so as soon as they are imported)."""
     for name in _LOGGERS:
         logger = logging.getLogger(name)
         logger.handlers = [_router]
@@ -150,14 +150,14 @@ def position(lead: str, line: str | int, column: str | int) -> str:
 
 
 def _joined(parts: list[str]) -> str:
-    """What belongs together as one text; problems of the same kind, each once, in a list."""
+    """Related lines as one text; a list of problems of the same kind, each once."""
     if len(parts) > 1 and all(part.startswith("Field '") for part in parts):
         return "; ".join(dict.fromkeys(_phrased(part) for part in parts))
     return _phrased(" ".join(parts))
 
 
 def _phrased(message: str) -> str:
-    """In the words of people who have not read cwltool's code."""
+    """Rephrase a message for people who do not know cwltool's code."""
     message = _FILE_URI.sub(lambda match: percent_decoded(match[1]), message)
     for pattern, replacement in _PHRASES:
         message = pattern.sub(replacement, message)
@@ -167,8 +167,8 @@ def _phrased(message: str) -> str:
 def plain(text: str) -> tuple[str | None, str]:
     """Reduce cwltool's and schema-salad's nested, indented texts to (position, message).
 
-    Their lines carry a ``file:line:column:`` lead, padded to one width; the column at which the rest begins is the
-    depth. What only leads to a deeper line ("checking field ...") is dropped; the deepest line gives the position.
+    Their lines start with ``file:line:column:``, padded to one width; the column of the remaining text is the depth.
+    Lines that only lead to a deeper line ("checking field ...") are dropped; the deepest line gives the position.
     """
     text = shortened(text, MOST_CHARS)
     items: list[tuple[int, str | None, str]] = []
@@ -193,7 +193,7 @@ def plain(text: str) -> tuple[str | None, str]:
         return None, text.strip()
     kept = [item for item in items if not _HEADING.fullmatch(item[2])] or items[-1:]
     first = kept[0]
-    for item, following in itertools.pairwise(kept):  # a field, then what is wrong with it
+    for item, following in itertools.pairwise(kept):  # a field, then its problem
         if item is first and following[0] > first[0] and following[1]:
             first = following
     return first[1], _joined([item[2] for item in kept])

@@ -1,12 +1,12 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Names in documents: keys of ours in stored ones, and a class of CWL."""
+"""Names in documents: our keys in stored documents, and a class of CWL."""
 
 from __future__ import annotations
 
 STEP_PATH = "airflow_hybrid:path"
 """Key of a process in a stored document: path of the step that runs it."""
 CWL_VERSION = "airflow_hybrid:cwlVersion"
-"""Key of a process in a stored document: the version that it was written in."""
+"""Key of a process in a stored document: its original CWL version."""
 FORMATS = "airflow_hybrid:formats"
 """Key of a stored document: [subject, predicate, object] triples of the file formats' ontology."""
 VALUE_FROM = "StepInputExpressionRequirement"

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Imports of what every task of a component needs, before it forks."""
+"""Import what every task needs, before a component forks."""
 
 from __future__ import annotations
 

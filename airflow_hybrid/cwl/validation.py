@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Values against types, as cwltool judges them."""
+"""Check values against types, as cwltool does."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from airflow_hybrid.model import JsonValue
 
 
 def is_valid(schema: Any, value: JsonValue) -> bool:
-    """Whether a value is of a type of cwltool's."""
+    """Whether a value matches a cwltool type."""
     try:
         return bool(validate(schema, value, strict=False, vocab=INPUT_OBJ_VOCAB))
-    except TypeError:  # `class: 5`, which schema-salad takes for a text
+    except TypeError:  # `class: 5`, which schema-salad expects to be a string
         return False

@@ -1,2 +1,2 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""From a workflow graph to an Airflow DAG: its tasks, their order, and the setup and teardown of deployments."""
+"""Build an Airflow DAG from a workflow graph: tasks, their order, and the setup and teardown of deployments."""

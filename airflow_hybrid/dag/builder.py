@@ -28,17 +28,17 @@ from airflow_hybrid.operators.provenance import Ground
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
 
 TRIGGER_RULE = "none_failed"
-"""a conditional step is skipped and still delivers null, so what comes after it runs"""
+"""a skipped conditional step still delivers null, so the steps after it run"""
 
 
 @dataclass(frozen=True)
 class WorkflowSetup:
-    """What a DAG is made of, parsed and checked.
+    """The parsed and checked settings of a DAG.
 
-    :ivar settings: default inputs; ``settings_base``: the folder that their relative paths are seen from.
-    :ivar existing: what becomes of outputs under whose names something is.
-    :ivar run_requirements: classes that ``cwl:requirements`` of a run may hold beside the harmless ones.
-    :ivar reuse: whether jobs take outputs of other runs; None: the hybrid file does not say.
+    :ivar settings: default inputs; ``settings_base``: the base folder of their relative paths.
+    :ivar existing: what to do with outputs whose names are taken.
+    :ivar run_requirements: classes allowed in ``cwl:requirements`` of a run besides the harmless ones.
+    :ivar reuse: whether jobs reuse outputs of other runs; None: the hybrid file does not say.
     """
 
     graph: WorkflowGraph
@@ -54,7 +54,7 @@ class WorkflowSetup:
 
 
 class DagBuilder:
-    """Lays out the tasks of one DAG."""
+    """Makes the tasks of one DAG."""
 
     def __init__(self, dag: DAG, setup: WorkflowSetup) -> None:
         self.dag = dag
@@ -99,7 +99,7 @@ class DagBuilder:
         )
         holders = {t for out in self.graph.outputs for s in out.sources for t in self._tasks_of(root, s)}
         self.uses[outputs.task_id] = TaskUse(reads=frozenset(holders))
-        # also of steps whose outputs nobody asked for: the run has not ended before they have
+        # also of steps whose outputs nobody reads: the run ends only after them
         ends = {t for node in root.nodes.values() for t in self._ends(node)}
         self._after(outputs, holders | ends | {INPUTS_TASK})
 
@@ -145,7 +145,9 @@ class DagBuilder:
             max_mapped=binding.max_mapped,
             in_worker=not StepSetup(step, scope, self.bindings, self.deployments).defers,
             trigger_rule=TRIGGER_RULE,
-            doc_md=f"Cuts the scatter of `{step.path}` into chunks." if step.scatter else f"Evaluates `{step.path}`.",
+            doc_md=f"Divides the scatter of `{step.path}` into chunks."
+            if step.scatter
+            else f"Evaluates `{step.path}`.",
         )
         self._register(plan, TaskUse(self._values(scope, step), hands_on=True))
         self._after(plan, self._sources(scope, step))
@@ -168,7 +170,7 @@ class DagBuilder:
             return Node(step, plan_id=inner.plan_id, scope=inner)
         assert plan is not None
 
-        # what @task_group's expand() makes; importing that decorator takes longer than parsing a whole DAG file
+        # as @task_group's expand() does; importing that decorator takes longer than parsing a whole DAG file
         expand = DictOfListsExpandInput({"chunk": plan.output})
         with MappedTaskGroup(expand_input=expand, group_id=name, tooltip=step.label or step.doc or ""):
             self._scope(inner)
@@ -180,17 +182,17 @@ class DagBuilder:
         return self._values(scope, step) | self._origin(scope)
 
     def _values(self, scope: Scope, step: Step) -> frozenset[str]:
-        """Ids of the tasks that hold the values of a step's inputs."""
+        """Ids of the tasks that publish the values of a step's inputs."""
         return frozenset(t for port in step.inputs for source in port.sources for t in self._tasks_of(scope, source))
 
     def _origin(self, scope: Scope) -> set[str]:
-        """The task without which nothing in the scope starts."""
+        """The task that everything in the scope waits for."""
         while scope.plan_id is None and scope.parent is not None:
             scope = scope.parent
         return {scope.plan_id or INPUTS_TASK}
 
     def _tasks_of(self, scope: Scope, source: Source) -> set[str]:
-        """Ids of the tasks that hold the value of ``source``."""
+        """Ids of the tasks that publish the value of ``source``."""
         if source.step is not None:
             return self._tasks_of_output(scope.nodes[source.step], source.port)
         if scope.parent is None:
@@ -208,7 +210,7 @@ class DagBuilder:
             return {task for task in (node.task_id, node.plan_id) if task}
         outputs = [output for output in node.scope.graph.outputs if output.name == name]
         holders = {t for output in outputs for s in output.sources for t in self._tasks_of(node.scope, s)}
-        # an output may pass an input of the sub-workflow through: wait for its steps all the same
+        # an output may pass on an input of the sub-workflow: still wait for its steps
         waited_for = holders | self._ends(node)
         if node.plan_id:
             waited_for.add(node.plan_id)
@@ -240,7 +242,7 @@ class DagBuilder:
 
 
 def _is_plain(step: Step, workflow: WorkflowGraph) -> bool:
-    """Whether a sub-workflow gets the values of its inputs as they are, so that nobody has to evaluate any."""
+    """Whether a sub-workflow gets its input values unchanged, so that nothing has to be evaluated."""
     if step.scatter or step.when:
         return False
     if any(port.loads_listing or port.loads_contents for port in workflow.inputs):

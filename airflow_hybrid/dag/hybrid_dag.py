@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """WorkflowGraph -> Airflow DAG.
 
-A leaf step becomes a :class:`HybridOperator`; a sub-workflow a TaskGroup; a scatter dynamic task mapping over chunks
-that a small plan task cuts. Airflow cannot nest mapping, so scatters inside a scattered sub-workflow, loops, and
+A leaf step becomes a :class:`HybridOperator`, a sub-workflow a TaskGroup, and a scatter dynamic task mapping over
+chunks, made by a small plan task. Airflow cannot nest mapping, so scatters inside a scattered sub-workflow, loops, and
 sub-workflows bound with ``fuse: true`` run inside one task, as fragments.
 """
 
@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 def _one_message(function: Callable[P, T]) -> Callable[P, T]:
-    """Errors without the inner traceback: Airflow shows its end as import error, and the DAG file's line matters."""
+    """Errors without the inner traceback: Airflow shows the end of a traceback, which should be the DAG file's line."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -58,9 +58,9 @@ def _one_message(function: Callable[P, T]) -> Callable[P, T]:
 
 @_one_message
 def load_dags(file: str | os.PathLike[str], namespace: MutableMapping[str, Any], **dag_options: Any) -> list[HybridDag]:
-    """Make a DAG of every workflow in a hybrid file and put it into ``namespace`` (``globals()`` of a DAG file).
+    """Make a DAG from every workflow in a hybrid file and put it into ``namespace`` (``globals()`` of a DAG file).
 
-    :param file: a ``streamflow.yml``; a relative path counts from the DAG file's folder.
+    :param file: a ``streamflow.yml``; a relative path starts at the DAG file's folder.
     :param dag_options: arguments of :class:`HybridDag`; they take precedence over the file's ``dag`` section.
     :raises ConfigError, CwlError: Airflow shows the message as the file's import error.
     """
@@ -94,22 +94,22 @@ def load_dags(file: str | os.PathLike[str], namespace: MutableMapping[str, Any],
 class HybridDag(DAG):
     """A CWL document as an Airflow DAG.
 
-    :param document: CWL Workflow, CommandLineTool or ExpressionTool (path, or ``path#id``); a relative path counts
-        from the folder of the file that calls this.
+    :param document: CWL Workflow, CommandLineTool or ExpressionTool (path, or ``path#id``); a relative path starts
+        at the folder of the calling file.
     :param bindings: as in a hybrid file: ``[{"step": "/train", "target": {"deployment": "hpc"}}]``, or parsed ones.
-    :param deployments: as in a hybrid file, by name; ``local`` (this machine) is always there.
-    :param inputs: default inputs: a CWL input object, or the path of a file that holds one. Their texts may be
+    :param deployments: as in a hybrid file, by name; ``local`` (this machine) always exists.
+    :param inputs: default inputs: a CWL input object, or the path of a file with one. Its strings may be
         templates, which are rendered for each run (docs/how-to/dates.md).
     :param outdir: where the outputs go: a path or an object-store URL, a folder per run in it (or a template with
         ``{{ run_id }}`` in it). Default: ``$AIRFLOW_HOME/hybrid_outputs/<dag_id>/<run_id>``.
-    :param outdirs: further folders or URLs of object stores, below which the conf of a run may choose its ``outdir``.
-    :param existing_outputs: what becomes of an output under whose name there is something that the run did not make:
-        ``rename`` (default; it is called ``name_2``), ``fail``, or ``replace`` (outputs of earlier runs that nobody has
-        changed since).
-    :param run_requirements: classes of requirements that a run may bring as ``cwl:requirements`` of its inputs, beside
-        ResourceRequirement, ToolTimeLimit and WorkReuse; ``any``: all. Most let whoever starts a run execute any code.
-    :param reuse: whether jobs take the outputs of the same ones in other runs, where no deployment, binding or conf
-        says otherwise; None: only tools whose document asks for it.
+    :param outdirs: further folders or URLs of object stores; the conf of a run may choose its ``outdir`` below them.
+    :param existing_outputs: what to do with an output if something that the run did not make has its name: ``rename``
+        (default; the output is called ``name_2``), ``fail``, or ``replace`` (unchanged outputs of earlier runs).
+    :param run_requirements: classes of requirements that a run may set as ``cwl:requirements`` of its inputs, besides
+        ResourceRequirement, ToolTimeLimit and WorkReuse; ``any``: all. Most of them let the person who starts a run
+        execute any code.
+    :param reuse: whether jobs reuse the outputs of the same jobs in other runs, unless a deployment, binding or conf
+        says otherwise; None: only for tools whose document asks for it.
     :param dag_id: default: the document's name.
     :param dag_options: any argument of :class:`airflow.sdk.DAG`.
     :raises ConfigError, CwlError: see :mod:`airflow_hybrid.errors`.
@@ -155,7 +155,7 @@ class HybridDag(DAG):
             _check_runs_by_itself(setup, dag_id, where)
         super().__init__(dag_id, **_with_defaults(dag_options, setup))
         if "doc_md" not in dag_options:
-            # not by Airflow's own argument or attribute, which take a text that ends in `.md` for the name of a file
+            # not by Airflow's own argument or attribute: they treat a text that ends in `.md` as a file name
             self.__dict__["doc_md"] = _doc(setup.graph)
         if caller:
             self.fileloc = caller
@@ -164,11 +164,11 @@ class HybridDag(DAG):
         DagBuilder(self, setup).build()
 
     def validate_setup_teardown(self) -> None:
-        """Airflow's check, but for our own setups.
+        """Airflow's check, except for our own setups.
 
-        It wants only tasks with the rule ``all_success`` behind a setup, so that clearing a task also works where the
-        setup is an indirect upstream; for a direct one, as ours are, it does not matter. Our steps have another rule:
-        they run when a conditional step before them was skipped.
+        Airflow allows only tasks with the rule ``all_success`` after a setup, so that clearing a task also works if the
+        setup is an indirect upstream task. Our setups are direct upstream tasks, for which it does not matter. Our
+        steps have another rule: they also run if a conditional step before them was skipped.
         """
         ours = [task for task in self.tasks if isinstance(task, DeployOperator)]
         for task in ours:
@@ -181,7 +181,7 @@ class HybridDag(DAG):
 
 
 def preload() -> None:
-    """Build a small DAG, so that forked processes find loaded what Airflow and this module import when one is built."""
+    """Build a small DAG: forked processes then have the modules loaded that are imported when a DAG is built."""
     cache.versions()
     port = StepInput("in", (Source(None, "in"),), plain=True)
     step = Step("/step", "tool", (port,), (), document="", scatter=("in",))
@@ -191,16 +191,16 @@ def preload() -> None:
 
 
 def _check(setup: WorkflowSetup, where: str | None) -> None:
-    """:raises ConfigError: bindings name what is not there, or a word is none that is known."""
+    """:raises ConfigError: bindings name something that does not exist, or a keyword is unknown."""
     steps = [step.path for step in setup.graph.walk()]
     check_bindings(setup.bindings, setup.deployments, steps, where=where)
     if setup.existing not in EXISTING:
-        problem = f"`existing_outputs` is {setup.existing!r}, which is none of {', '.join(EXISTING)}"
+        problem = f"`existing_outputs` is {setup.existing!r}, but must be one of {', '.join(EXISTING)}"
         raise ConfigError(problem, where=where)
 
 
 def _check_runs_by_itself(setup: WorkflowSetup, dag_id: str, where: str | None) -> None:
-    """:raises ConfigError: a run that nobody gives inputs to would lack some."""
+    """:raises ConfigError: a scheduled run would lack inputs."""
     missing = required_inputs(setup.graph, setup.settings)
     if missing:
         raise ConfigError(
@@ -211,7 +211,7 @@ def _check_runs_by_itself(setup: WorkflowSetup, dag_id: str, where: str | None) 
 
 
 def _with_defaults(dag_options: Mapping[str, Any], setup: WorkflowSetup) -> dict[str, Any]:
-    """The arguments of Airflow's DAG: ours where the user gave none."""
+    """The arguments of Airflow's DAG: our defaults, then the user's."""
     options = {
         "schedule": None,
         "catchup": False,
@@ -227,7 +227,7 @@ def _with_defaults(dag_options: Mapping[str, Any], setup: WorkflowSetup) -> dict
 
 
 def _listed(value: str | Sequence[str]) -> tuple[str, ...]:
-    """A single word in place of a list of one."""
+    """A single item instead of a list of one."""
     return (value,) if isinstance(value, str) else tuple(value)
 
 

@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Setup and teardown tasks around the steps of a deployment that is made for the DAG run.
 
-A deployment is up before the first step bound to it, and goes when nothing of it is needed any more: after the last
-step bound to it, and after whoever reads files that are still there (steps elsewhere that consume its outputs, and
-the task that gathers the workflow's outputs). Who that is follows from the DAG: files stay behind the *values* of
-tasks that ran there, and tasks without a place of their own (plans, expressions) hand such values on.
+A deployment is up before the first step bound to it, and is removed once nothing needs it: after the last step bound to
+it, and after all tasks that read files there (steps elsewhere that consume its outputs, and the task that gathers the
+workflow's outputs). These follow from the DAG: the *values* of tasks that ran there name the files, and tasks that run
+no jobs (plans, expressions) pass such values on.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.operators.deployments import DeployOperator, UndeployOperator
 
 RETRIES = 2
-"""of a deployment's tasks where the DAG's ``default_args`` say nothing: an attempt that was killed is repeated"""
+"""of a deployment's tasks, unless the DAG's ``default_args`` set it: a killed attempt is repeated"""
 
 
 @dataclass(frozen=True)
 class TaskUse:
-    """What a task has to do with deployments.
+    """How a task uses deployments.
 
     :ivar reads: ids of the tasks whose values it reads.
-    :ivar bound: the deployments, and services of them, where its jobs may run.
-    :ivar hands_on: its value may name files that it did not make.
+    :ivar bound: the deployments and their services where its jobs may run.
+    :ivar hands_on: whether its value may name files that it did not make.
     """
 
     reads: frozenset[str] = frozenset()
@@ -39,7 +39,7 @@ class TaskUse:
 def _chain(
     deployments: Mapping[str, Deployment], name: str, service: str | None = None
 ) -> list[tuple[str, str | None]]:
-    """A deployment, what it works inside of, and so on outwards; each with the service of it that is used."""
+    """A deployment, the one that it wraps, and so on; each with the service that is used."""
     services: dict[str, str | None] = {}
     while name in deployments and name not in services:
         services[name] = service
@@ -49,7 +49,7 @@ def _chain(
 
 @dataclass
 class _Need:
-    """Who needs a managed deployment: one that steps are bound to, or that such a one works inside of.
+    """The need for a managed deployment: steps are bound to it, or to one that wraps it.
 
     :ivar tasks: ids of the tasks whose jobs run there.
     :ivar services: services of it that they use.
@@ -65,7 +65,7 @@ class _Need:
 class _Span:
     """When a deployment has to be up.
 
-    :ivar before: ids of the tasks that have ended when its first user begins; ``readers``: of all that need it up.
+    :ivar before: ids of the tasks that have ended when its first user starts; ``readers``: of all tasks that need it.
     """
 
     before: set[str]
@@ -86,12 +86,12 @@ def add_deployment_tasks(
 ) -> None:
     """Add the setup and teardown tasks of all managed deployments that steps of ``dag`` are bound to.
 
-    :param uses: per task of the DAG that has to do with deployments.
-    :param task_id: makes a task id that is not taken.
+    :param uses: for each task of the DAG that uses deployments.
+    :param task_id: makes an unused task id.
     """
     needs = _needs(deployments, uses)
     order = _Order(dag)
-    # all of it is looked at before the first edge is added
+    # computed in full before the first edge is added
     spans = {
         name: _Span(order.before(need.tasks), order.readers(need.tasks, uses)) for name, need in sorted(needs.items())
     }
@@ -146,11 +146,11 @@ def _pair(
         task_id=task_id(f"undeploy_{name}"),
         deployment=name,
         deployments=chain,
-        doc_md=f"Takes the deployment `{name}` away when nothing of it is needed any more.",
+        doc_md=f"Removes the deployment `{name}` once nothing needs it.",
         **retries,
     )
     deploy.as_setup()  # type: ignore[no-untyped-call]
-    # a run's state is that of its steps; a teardown that fails is red by itself
+    # a run's state is that of its steps; a failed teardown is only marked itself
     undeploy.as_teardown(setups=deploy, on_failure_fail_dagrun=False)
     return _Pair(deploy, undeploy)
 
@@ -175,10 +175,10 @@ class _Order:
         return self._ancestors[task]
 
     def before(self, tasks: Collection[str]) -> set[str]:
-        """The last tasks that every first one of ``tasks`` waits for.
+        """The last tasks that all first ones of ``tasks`` wait for.
 
-        Not all that any of them waits for: a deployment must not make one step wait for the other's inputs. Nor a
-        task in a mapped group, of which each instance goes on by itself.
+        Not every task that any of them waits for: a deployment must not make one step wait for another step's inputs.
+        Nor a task in a mapped group, whose instances run independently.
         """
         firsts = [task for task in tasks if not self.ancestors(task) & set(tasks)]
         common = frozenset.intersection(*(self.ancestors(task) for task in firsts))
@@ -186,7 +186,7 @@ class _Order:
         return {t for t in outside if not any(t in self.ancestors(other) for other in outside)}
 
     def readers(self, tasks: Collection[str], uses: Mapping[str, TaskUse]) -> set[str]:
-        """``tasks``, and all others that may read files which those left where they ran."""
+        """``tasks``, and all others that may read files which these left where they ran."""
         holders, readers = set(tasks), set(tasks)
         for task in sorted(uses, key=lambda name: len(self.ancestors(name))):
             if uses[task].reads & holders:

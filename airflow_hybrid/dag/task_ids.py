@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Ids of tasks, task groups and DAGs, made of names in documents: within Airflow's limits, unique, always the same."""
+"""Ids of tasks, task groups and DAGs from names in documents: within Airflow's limits, unique, and stable."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _PLAN = "plan_"
 
 @dataclass(frozen=True)
 class Below:
-    """What is in a group: the characters of the longest id below it, and how many labels that are in each other."""
+    """The contents of a group: the length of the longest id below it, and its number of nested labels."""
 
     characters: int = 0
     levels: int = 0
 
 
 def below(step: Step) -> Below:
-    """What the ids in the group of a sub-workflow add to its own."""
+    """What the ids in a sub-workflow's group add to the group's own id."""
     characters = levels = 0
     for inner in step.workflow.steps if step.workflow is not None else ():
         deeper = below(inner)
@@ -52,11 +52,11 @@ class TaskIds:
     def new(self, prefix: str, name: str, contents: Below | None = None) -> str:
         """The part of a new id that follows ``prefix``: of a task, or of a group with ``contents``.
 
-        A name that fits is only freed of characters that Airflow does not allow. One that does not keeps its beginning,
-        and ends in a digest of all of it; where groups are in each other, they share the room.
+        In a name that fits, only characters that Airflow does not allow are replaced. A longer name keeps its beginning
+        and ends with a digest of the whole name; nested groups share the available length.
 
         :param prefix: the id of the group around it and a dot; "" at the top.
-        :raises CwlError: the groups are too many for any id to fit.
+        :raises CwlError: there are too many nested groups for any id to fit.
         """
         contents = contents or Below()
         room = MOST_OF_ID - len(prefix)
@@ -66,8 +66,8 @@ class TaskIds:
             limit = min(limit, room // (contents.levels + 1) - (1 if contents.levels else 0))
         if limit < _DIGEST:
             raise CwlError(
-                f"step {name!r} is in too many sub-workflows: no task id of {MOST_OF_ID} characters can name it",
-                hint="bind a sub-workflow around it with `fuse: true`: it becomes one task",
+                f"step {name!r} is in too many nested sub-workflows: its id would exceed {MOST_OF_ID} characters",
+                hint="bind a sub-workflow that contains it with `fuse: true`, so that it becomes one task",
             )
         label = shortened(wanted, limit, prefix + name)
         while prefix + label in self._taken:

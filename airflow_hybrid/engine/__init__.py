@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """The life of a fragment: resolve -> place -> stage -> build -> submit -> poll -> collect -> publish.
 
-A *fragment* is a piece of a workflow that one Airflow task runs: most often one leaf step. Its jobs are found by
-cwltool's own machinery (:mod:`airflow_hybrid.cwl.fragments.fragment`), gathered into batches, and run where their
-bindings say. The job directory at the location is the truth: everything here may be repeated from the start, after a
-kill of any process or a lost reply, and neither submits a job twice nor loses one that has finished.
+A *fragment* is the piece of a workflow that one Airflow task runs: usually one leaf step. cwltool's own machinery
+(:mod:`airflow_hybrid.cwl.fragments.fragment`) yields its jobs. They are grouped into batches and run where their
+bindings say. The job directory at the location is the source of truth: after a killed process or a lost reply,
+everything here can be repeated from the start. No job is submitted twice, and no finished job is lost.
 """
 
 from __future__ import annotations

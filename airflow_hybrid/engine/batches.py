@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The life of a batch at a place: stage, build, submit (or find what was submitted), wait, collect."""
+"""The life of a batch at a place: stage, build, submit (or re-attach to what was submitted), wait, collect."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from airflow_hybrid.sites.batches.queue import Batch, BatchReport
 
 @dataclass
 class _Met:
-    """The batches in a task directory that one execution knows of.
+    """The batches in a task directory that one execution knows about.
 
-    :ivar ours: names of those that it submits itself, the other iterations of a loop among them.
-    :ivar others: what an earlier try, or a process that was killed, has left there, by name.
+    :ivar ours: names of the batches that this execution submits, including those of other iterations of a loop.
+    :ivar others: batches that an earlier try or a killed process left there, by name.
     """
 
     ours: set[str] = field(default_factory=set)
@@ -44,7 +44,7 @@ class _Met:
 class BatchRunner:
     """Runs the batches of one fragment.
 
-    :ivar lineage: of every file staged or produced; ``failures``: jobs that failed.
+    :ivar lineage: one entry for each file staged or produced; ``failures``: the failed jobs.
     """
 
     def __init__(self, context: FragmentContext) -> None:
@@ -55,7 +55,7 @@ class BatchRunner:
         self._reuse = Reuse(context)
 
     async def run(self, place: Place, jobs: Sequence[PendingJob], peers: Sequence[Place] = ()) -> None:
-        """Run jobs at a place; ``peers``: the other locations that each of them has, where the place has no queue."""
+        """Run jobs at a place; ``peers``: the other locations of each job, where the place has no queue."""
         paths, staged = await stage_inputs(self.context, place, jobs)
         self.lineage.extend(staged)
         image = await image_of(place, jobs[0], self.context, self.lineage)
@@ -69,9 +69,9 @@ class BatchRunner:
             await self._reuse.record(place, lookup, collected.outputs)
 
     async def _until_all_ended(self, run: StepRun) -> ReuseLookup | None:
-        """Take what others have begun of the jobs, and run the rest.
+        """Take over the jobs that others have begun, and run the rest.
 
-        :return: what is known of the jobs for reuse; None: all were begun before, so that nobody looked.
+        :return: the result of the lookup for reuse; None if all jobs had been begun already and nothing was looked up.
         """
         met = self._met_at(run.place)
         await self._adopt_all(run, list(met.others.values()))
@@ -101,14 +101,14 @@ class BatchRunner:
     # --- outputs of other runs -----------------------------------------------------------------------------------
 
     async def _look_up(self, run: StepRun) -> ReuseLookup:
-        """Look for outputs of the jobs that wait; those whose outputs are found are complete and leave."""
+        """Look for finished jobs that are the same as the waiting ones; jobs with such outputs are complete."""
         waiting = run.waiting
         scripts = {progress.key: progress.script for progress in waiting if progress.script is not None}
         lookup = await self._reuse.find(run.place, [progress.job for progress in waiting], scripts, run.image)
         if not lookup.outputs:
             return lookup
         self.context.log.info(
-            "%s at %s: %d of %d jobs are the same as finished ones: their outputs are reused",
+            "%s at %s: %d of %d jobs are the same as finished jobs: their outputs are reused",
             title(list(run.jobs.values())), run.place.title, len(lookup.outputs), len(run.jobs),
         )  # fmt: skip
         self.lineage.extend(lookup.lineage)
@@ -121,7 +121,7 @@ class BatchRunner:
     # --- building ------------------------------------------------------------------------------------------------
 
     async def _build(self, run: StepRun, directories: Mapping[str, str]) -> None:
-        """Build jobs for job directories, by key; what cwltool asks about files is asked there."""
+        """Build jobs for their job directories, by key; the location answers cwltool's questions about files."""
         place = run.place
         grant = Grant(mpi=place.options.get("mpi"), image=run.image)
 
@@ -141,7 +141,7 @@ class BatchRunner:
             run.jobs[key].built_for, run.jobs[key].script = directory, script
 
     async def _build_where_they_ran(self, run: StepRun) -> None:
-        """Outputs are bound by paths: a job that an earlier try ran is built again for where it was run."""
+        """Outputs are bound by path: a job that an earlier try ran is built again for the directory it ran in."""
         ended = run.jobs.values()
         moved = {progress.key: progress.ran_in for progress in ended if progress.ran_in != progress.built_for}
         await self._build(run, moved)
@@ -149,13 +149,13 @@ class BatchRunner:
     # --- running -------------------------------------------------------------------------------------------------
 
     async def _run_batch(self, run: StepRun, directory: str, met: _Met) -> None:
-        """Submit the jobs that wait as a batch, and wait for them; or take what is there instead."""
+        """Submit the waiting jobs as a batch and wait for them, or take over a batch that is there already."""
         place, log = run.place, self.context.log
         batch = self._batch(run, directory, met)
         reports = await place.patiently(functools.partial(place.queue.submit, batch), log)
         ours = next((report for report in reports if report.name == batch.name), None)
         if ours is None:
-            # batches of an earlier try (or of a process that was killed) are there: take what they have
+            # an earlier try (or a killed process) left batches here: take them over
             met.others.update((report.name, report) for report in reports)
             await self._adopt_all(run, reports)
             return
@@ -170,7 +170,7 @@ class BatchRunner:
             progress.end(results[progress.key], ours.directory)
 
     def _batch(self, run: StepRun, directory: str, met: _Met) -> Batch:
-        """The jobs that wait, built for this batch directory."""
+        """The waiting jobs, built for this batch directory."""
         jobs = run.waiting
         first = jobs[0].job
         batch_name = posixpath.basename(directory)
@@ -192,7 +192,7 @@ class BatchRunner:
                 await self._adopt(run, report)
 
     async def _adopt(self, run: StepRun, report: BatchReport) -> None:
-        """Take the jobs of a batch that was submitted before: finished ones count, failed ones are attempted anew."""
+        """Take over the jobs of a batch submitted earlier: finished jobs count, failed jobs are attempted again."""
         jobs = run.waiting_of(report.keys)
         if not jobs:
             return
@@ -208,10 +208,10 @@ class BatchRunner:
                 continue
             progress.end(result, report.directory)
         if again:
-            log.info("%s that failed before: attempted again", jobs_in_words(again))
+            log.info("%s that failed earlier: attempted again", jobs_in_words(again))
 
     async def _wait(self, run: StepRun, report: BatchReport, jobs: Sequence[JobProgress]) -> dict[str, JobResult]:
-        """Wait for a batch, which may have jobs of others as well; -> results by key."""
+        """Wait for a batch, which may include jobs of others; -> results by key."""
         place, log = run.place, self.context.log
         paths = {
             progress.key: job_logs.stderr_path(posixpath.join(report.directory, progress.key), progress.script)

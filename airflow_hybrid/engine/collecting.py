@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What jobs have left when they have ended: outputs of those that succeeded, reasons of those that failed."""
+"""Collect ended jobs: the outputs of those that succeeded, the reasons of those that failed."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from airflow_hybrid.model.walking import files
 from airflow_hybrid.printable import printable
 
 MOST_LEFT_OUT = 20
-"""names of a job that are told"""
+"""names listed per job"""
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What the jobs of a step have left.
+    """The results of a step's jobs.
 
-    :ivar outputs: by job key, of those that succeeded; ``lineage``: of their files.
-    :ivar failures: the others.
+    :ivar outputs: outputs of the successful jobs, by job key; ``lineage``: of their files.
+    :ivar failures: the failed jobs.
     """
 
     outputs: dict[str, CwlObject]
@@ -34,7 +34,7 @@ class Collected:
 
 
 async def collect(run: StepRun, log: Logger) -> Collected:
-    """Bind the outputs of jobs that have ended, and tell cwltool how each did.
+    """Bind the outputs of ended jobs, and tell cwltool how each one ended.
 
     :raises CwlError: outputs do not fit the document.
     :raises SiteError: the place does not answer.
@@ -50,7 +50,7 @@ async def collect(run: StepRun, log: Logger) -> Collected:
 
 
 def complete(jobs: Sequence[JobProgress], outputs: Mapping[str, CwlObject]) -> None:
-    """Tell cwltool how jobs ended; only in its thread.
+    """Tell cwltool how jobs ended; must run in cwltool's thread.
 
     :param outputs: by job key, of those that succeeded.
     """
@@ -98,7 +98,7 @@ def _warn_of_left_out(run: StepRun, jobs: Sequence[JobProgress], log: Logger) ->
         job = progress.job
         if job.left_out:
             log.warning(
-                "%s at %s: in its output folders is what is neither a file nor a directory, and is left out: %s",
+                "%s at %s: skipped in its output folders, neither files nor directories: %s",
                 job.label, run.place.title, printable(", ".join(job.left_out[:MOST_LEFT_OUT])),
             )  # fmt: skip
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What the engine's rooms share: cwltool's one thread, and a task's log."""
+"""Shared by the engine's packages: cwltool's one thread, and a task's log."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any, Protocol, TypeVar
 T = TypeVar("T")
 
 _CWL_THREAD = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cwl")
-"""cwltool is not safe for threads: all of its work in a process is done in this one"""
+"""cwltool is not thread-safe: all of its work in a process runs in this one thread"""
 
 
 async def in_cwl_thread(function: Callable[..., T], *args: Any) -> T:
-    """Run ``function`` in the process's one cwltool thread, so that the event loop is never blocked by it."""
+    """Run ``function`` in the process's one cwltool thread, so that it never blocks the event loop."""
     return await asyncio.get_running_loop().run_in_executor(_CWL_THREAD, functools.partial(function, *args))
 
 

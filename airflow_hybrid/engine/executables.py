@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Which input files their owner may execute: what is on this machine is looked at, sites are asked."""
+"""Which input files are executable by their owner: files on this machine are read, sites are asked."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ LOOK_TIMEOUT_S = 600.0
 
 
 def words_for(files: Sequence[CwlObject], deployments: Mapping[str, Deployment]) -> dict[str, str]:
-    """By location, what :func:`airflow_hybrid.sites.files.store.executables_word` says of some Files and Directories.
+    """The result of :func:`airflow_hybrid.sites.files.store.executables_word` for Files and Directories, by location.
 
-    What is not on this machine, or cannot be read here, is left out. Blocks; links are followed, as a copy does.
+    Files that are not on this machine, or cannot be read, are left out. Blocks; follows links, as a copy does.
     """
     words: dict[str, str] = {}
     for file in files:
@@ -38,9 +38,9 @@ def words_for(files: Sequence[CwlObject], deployments: Mapping[str, Deployment])
 
 
 async def words_at_sites(files: Sequence[CwlObject], locations: Locations, log: Logger) -> dict[str, str]:
-    """The same of files that are elsewhere, in one command per site; what is on this machine is left out.
+    """The same for files elsewhere, with one command per site; files on this machine are left out.
 
-    A site that cannot be asked is warned of: its files may all have been copied before, and it is not needed.
+    A site that does not answer only causes a warning: all of its files may have been copied already.
     """
     asked: dict[tuple[str, str], dict[str, FileRef]] = {}
     for file in files:
@@ -53,7 +53,7 @@ async def words_at_sites(files: Sequence[CwlObject], locations: Locations, log: 
             host = await locations.host_of(next(iter(refs.values())))
             names = await _names_at(host, [ref.path for ref in refs.values()])
         except SiteError as error:
-            log.warning("which of %d input files can be executed is not known: %s", len(refs), error)
+            log.warning("it is unknown which of %d input files are executable: %s", len(refs), error)
             continue
         words = {location: executables_word(here) for location, here in zip(refs, names, strict=True)}
         words_by_location.update({location: word for location, word in words.items() if word})
@@ -61,8 +61,8 @@ async def words_at_sites(files: Sequence[CwlObject], locations: Locations, log: 
 
 
 async def _names_at(host: Host, paths: Sequence[str]) -> list[list[str]]:
-    """For each path, the names of executable files in it, as :func:`_names` has them."""
-    # in what a job made, links are not followed: they are not copied either
+    """For each path, the names of the executable files in it, as :func:`_names` gives them."""
+    # links in a job's own outputs are not followed: they are not copied either
     items = (f"{'P' if job_directory_of(path) else 'L'}{path}\0" for path in paths)
     text = f"/usr/bin/env xargs -0 -r sh -c {shlex.quote(_LOOK)} sh\nprintf '#end\\0'"
     stdin = "".join(items).encode(errors="surrogateescape")
@@ -83,7 +83,7 @@ async def _names_at(host: Host, paths: Sequence[str]) -> list[list[str]]:
     return names_by_path[:-1]
 
 
-# what cannot be read is told by staging
+# staging reports files that cannot be read
 _LOOK = r"""for ah_f; do
     /usr/bin/env find "-${ah_f%"${ah_f#?}"}" "${ah_f#?}" -type f -perm -100 -printf 'x%P\0' 2>/dev/null
     printf '\0'
@@ -112,5 +112,5 @@ def _is_executable(path: str) -> bool:
     try:
         mode = os.stat(path).st_mode
     except OSError:
-        return False  # staging says what is wrong with it
+        return False  # staging reports what is wrong with it
     return stat.S_ISREG(mode) and mode & stat.S_IXUSR != 0

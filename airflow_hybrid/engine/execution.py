@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The life of a fragment: cwltool finds jobs, each group of them gets a place, each place a batch."""
+"""The life of a fragment: cwltool yields jobs, each group of jobs gets a place, each place a batch."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 _LOOPS_SHOWN = 20
 EARLIER_END_S = 60.0
-"""how long jobs of a task that was cleared may take to end, before those of its next generation begin"""
+"""how long the jobs of a cleared task may take to end before those of the next generation start"""
 
 
 class FragmentExecution:
-    """Runs one fragment to its end. ``run`` may be called in any process, at any time, again."""
+    """Runs one fragment to its end. ``run`` may be called again at any time, in any process."""
 
     def __init__(self, spec: FragmentSpec, logger: Logger | None = None) -> None:
         locations = Locations(spec.deployments, spec.links)
@@ -54,14 +54,14 @@ class FragmentExecution:
     async def run(self) -> FragmentOutcome:
         """Run all jobs of the fragment.
 
-        :raises JobFailedError: jobs failed; says which, where, why, and whether it makes sense to try again.
-        :raises SiteError: a location could not be used; what was submitted there goes on and is found again.
+        :raises JobFailedError: jobs failed; says which, where, why, and whether to retry.
+        :raises SiteError: a location could not be used; batches submitted there go on, and the next try finds them.
         :raises CwlError: an expression, an input or an output does not fit the document.
         """
         try:
             return await self._run()
         except CwlError as error:
-            # of a step, not of a place in a document
+            # the position of a step, not a position in a document
             if self.context.spec.position and (error.where or "").startswith(self.context.spec.step_path):
                 error.where = f"{self.context.spec.position}: {error.where}"
             raise
@@ -74,7 +74,7 @@ class FragmentExecution:
         loop = asyncio.get_running_loop()
 
         def ask(function: Callable[[str, Mapping[str, Deployment]], Coroutine[Any, Any, T]], uri: str) -> T:
-            """From the cwltool thread: what only the location knows."""
+            """Answers, for the cwltool thread, what only the location knows."""
             return asyncio.run_coroutine_threadsafe(function(uri, spec.deployments), loop).result()
 
         fragment = await in_cwl_thread(functools.partial(Fragment.load, spec.document, chunked=spec.chunked))
@@ -110,7 +110,7 @@ class FragmentExecution:
 
     async def _finish(self, run: FragmentRun) -> FragmentOutcome:
         for loop, count in list(run.iterations.items())[:_LOOPS_SHOWN]:
-            self.context.log.info("%s went round %d times", loop, count)
+            self.context.log.info("%s ran %d iterations", loop, count)
         if self.batches.failures:
             error = failed(self.batches.failures, self.jobs)
             if not error.retryable:
@@ -131,11 +131,11 @@ class FragmentExecution:
         return list(groups.values())
 
     async def cancel(self) -> None:
-        """End every job of this try of the task, and of earlier ones, at every place where it may have been submitted.
+        """Cancel every job of this try of the task and of earlier ones, at every place where they may be.
 
-        A later try of the same task is not stopped by it: it may have begun before this is called.
+        This does not stop a later try of the same task, which may have begun before this is called.
 
-        :raises SiteError: a place could not be asked; the others were.
+        :raises SiteError: a place did not answer; the others were still asked.
         """
         places = await self.context.places.all()
 
@@ -148,9 +148,9 @@ class FragmentExecution:
         await all_of(*(end(place) for place in places))
 
     async def _end_earlier(self) -> None:
-        """End what runs for earlier generations of the task: it was cleared, and nobody waits for their results.
+        """Cancel the jobs of earlier generations of the task: it was cleared, and nobody waits for their results.
 
-        Airflow tells the old trigger so two seconds later, and never if that triggerer has died.
+        Airflow tells the old trigger only two seconds later, and never if that triggerer has died.
         """
         earlier = self.context.spec.identity.earlier()
         if not earlier:
@@ -162,19 +162,19 @@ class FragmentExecution:
                 left = await place.queue.end_all(directory, EARLIER_END_S)
                 if left:
                     self.context.log.warning(
-                        "%s: jobs of the task before it was cleared have not ended within %g s: %s in %s",
+                        "%s: jobs from before the task was cleared have not ended within %g s: %s in %s",
                         place.title, EARLIER_END_S, ", ".join(left), directory,
                     )  # fmt: skip
 
         await self._at_each_place(end)
 
     async def _run_group(self, jobs: list[PendingJob]) -> None:
-        """Jobs of one leaf step with the same needs: place them, and run a batch per place."""
+        """Place jobs of one leaf step with the same needs, and run one batch per place."""
 
         async def run(share: Share) -> None:
             try:
                 await self.batches.run(share.place, share.jobs, share.peers)
-            except LocationGoneError as error:  # the next attempt gives its jobs other places
+            except LocationGoneError as error:  # the next attempt places its jobs elsewhere
                 raise LocationGoneError(error.message, where=error.where, hint=error.hint, retryable=True) from error
             finally:
                 share.done()
@@ -184,11 +184,11 @@ class FragmentExecution:
     # --- the marker of a permanent failure -----------------------------------------------------------------------
 
     def _marker(self, place: Place) -> str:
-        """Path of the note at a place: what was made from another document or other inputs has one of its own."""
+        """Path of the marker at a place; another document or other inputs have a marker of their own."""
         return f"{place.task_directory(self.context.spec.identity)}/permanent-{self.context.spec.digest}"
 
     async def _mark(self, error: HybridError) -> None:
-        """Leave a note for the next try, which Airflow starts whatever failed: a permanent failure stays one."""
+        """Leave a marker for the next try, which Airflow starts after any failure: permanent ones stay permanent."""
 
         async def write(place: Place) -> None:
             directory = place.task_directory(self.context.spec.identity)
@@ -203,15 +203,15 @@ class FragmentExecution:
             result = await place.host.run(f"cat {path} 2>/dev/null || :", label="read of the last try's verdict")
             if result.stdout:
                 raise JobFailedError(
-                    "an earlier try failed for good (CWL permanentFail), so nothing was run again:\n" + result.out,
+                    "an earlier try failed permanently (CWL permanentFail), so nothing was run again:\n" + result.out,
                     retryable=False,
-                    hint="clear the task to run it anew",
+                    hint="clear the task to run it again",
                 )
 
         await self._at_each_place(read)
 
     async def _at_each_place(self, action: Callable[[Place], Awaitable[None]]) -> None:
-        """Do something at each place; one that cannot be used now is left out if there are others."""
+        """Do something at each place; an unavailable place is skipped if there are others."""
         places = await self.context.places.all()
         for place in places:
             try:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What is said of jobs that failed: what, where, and what to do; each fact once."""
+"""Messages about failed jobs: what failed, where, and what to do; each fact once."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from airflow_hybrid.model import JobResult, JobScript, JobState, Resources
 from airflow_hybrid.printable import printable, quoted_lines, shortened
 
 SHOWN = 3
-"""failures that are told in full"""
+"""failures that are shown in full"""
 STDERR_LINES = 15
 FEW_STDERR_LINES = 2
-"""of each job, where several are told"""
+"""per job, where several jobs are shown"""
 COMMAND_CHARS = 400
 _WORDS_BEFORE = 100
-"""characters in which the name of a secret is looked for, before its value"""
+"""characters before a value that are searched for the name of a secret"""
 _SECRET = re.compile(
     r"""(?ix) (?P<name>
         (?: passw(?:or)?d | passphrase | token | secret | credentials? | api[_-]?key ) [\w-]{0,64} \ ? [=:\ ] \ ? )
     (?P<value> '[^']*' | "[^"]*" | \S+ )"""
 )
-"""what follows a word that announces a secret: ``--password x``, ``TOKEN=x``; in text with single spaces"""
+"""a value after a word that announces a secret: ``--password x``, ``TOKEN=x``; in text with single spaces"""
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded")
 _NOT_OF_THE_JOB = frozenset(
     {JobState.NODE_FAIL, JobState.PREEMPTED, JobState.CANCELLED, JobState.LOST, JobState.DISK_FULL}
 )
-"""ends that say nothing about the job, whatever exit code it left"""
+"""states that say nothing about the job itself, whatever its exit code"""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """One job that failed.
+    """One failed job.
 
     :ivar place: where it ran, in words.
     :ivar status: ``permanentFail`` or ``temporaryFail``.
     :ivar directory: its job directory.
-    :ivar site_fault: what is wrong with the site, in words: the job may be right.
+    :ivar site_fault: what is wrong with the site, in words: the job itself may be right.
     """
 
     label: str
@@ -55,7 +55,7 @@ class Failure:
 
     @property
     def permanent(self) -> bool:
-        """Whether the next try would end the same way: the tool has said so, and not the site."""
+        """Whether the next try would fail the same way, because the tool failed and not the site."""
         by_the_tool = self.result.exit_code is not None and self.result.state not in _NOT_OF_THE_JOB
         return by_the_tool and self.status == "permanentFail" and not self.site_fault
 
@@ -63,7 +63,7 @@ class Failure:
 class JobsFailedError(JobFailedError):
     """Jobs of a fragment failed.
 
-    :ivar failures: which; ``jobs``: how many there were.
+    :ivar failures: the failed jobs; ``jobs``: how many jobs there were in total.
     """
 
     def __init__(self, message: str, failures: Sequence[Failure], jobs: int, *, hint: str | None) -> None:
@@ -73,7 +73,7 @@ class JobsFailedError(JobFailedError):
 
 
 def shown_command(script: JobScript) -> str:
-    """A job's command line for people: as it would be typed, shortened in the middle, secrets left out."""
+    """A job's command line for people: as one would type it, shortened in the middle, without secrets."""
     text = script.command[0] if script.shell else shlex.join(script.command)
     for sign, path in (("<", script.stdin), (">", script.stdout), ("2>", script.stderr)):
         text += f" {sign} {shlex.quote(path)}" if path else ""
@@ -82,13 +82,13 @@ def shown_command(script: JobScript) -> str:
     begin, end = text[: 10 * COMMAND_CHARS], text[-half:]
     if len(begin) == len(text):
         return shortened(_SECRET.sub(r"\g<name>***", printable(text)), COMMAND_CHARS)
-    # of a command of megabytes, only what is shown is searched
+    # a command may have megabytes: only the part that is shown is searched
     head = _SECRET.sub(r"\g<name>***", printable(begin))[:half]
     return f"{head} [{len(text) - 2 * half:,} characters more] {_end_without_secret(text, end)[-half:]}"
 
 
 def _end_without_secret(text: str, end: str) -> str:
-    """The end of a command line; where it begins within a word, the name of that word's secret may be before it."""
+    """The end of a command line. It may begin within a word: the name of a secret may come before that."""
     start = len(text) - len(end)
     word = text.rfind(" ", 0, start) + 1
     before = text[max(0, word - _WORDS_BEFORE) : min(start, word + _WORDS_BEFORE)]
@@ -144,7 +144,7 @@ def _ended(failure: Failure) -> str:
 
 
 def _is_said(result: JobResult) -> bool:
-    """Whether the reason is nothing but the state or the exit code again."""
+    """Whether the reason only repeats the state or the exit code."""
     reason = result.reason.strip().casefold()
     return reason in ("", result.state.value.casefold(), f"exit code {result.exit_code}")
 
@@ -158,7 +158,7 @@ def _signal(exit_code: int) -> str:
 
 
 def disk_is_full(stderr: str) -> bool:
-    """Whether a job says that its disk or quota was used up."""
+    """Whether a job reports that its disk or quota was full."""
     return _DISK_FULL.search(stderr) is not None
 
 
@@ -179,14 +179,14 @@ def _hint(failure: Failure) -> str:
         return ""
     if result.exit_code == 127:
         return (
-            "127 stands for a command that is not found: is it on the PATH of jobs there? `path` of the deployment "
-            "puts folders on it; a module is loaded in the service's template (`file`); a container is named by "
+            "127 means: command not found. Is it on the PATH of jobs there? `path` of the deployment adds "
+            "folders; load a module in the service's template (`file`); name a container by "
             "DockerRequirement"
         )
     if result.exit_code == 126:
         return (
-            "126 stands for a command that cannot be run: not an executable file, an interpreter (`#!`) that is not "
-            "there, or an argument longer than the system allows (128 KiB)"
+            "126 means: the command cannot be run. It is not executable, its interpreter (`#!`) is missing, "
+            "or an argument is longer than the system allows (128 KiB)"
         )
     return ""
 
@@ -197,6 +197,6 @@ def _memory_hint(failure: Failure) -> str:
     if failure.result.state is JobState.OUT_OF_MEMORY:
         return f"{said}: raise `ramMin` of the step's ResourceRequirement"
     return (
-        f"signal 9 comes from the kernel for lack of memory, or from somebody who ended it; {said}: perhaps raise "
+        f"signal 9 comes from the kernel for lack of memory, or from somebody who killed it; {said}: perhaps raise "
         "`ramMin` of the step's ResourceRequirement"
     )

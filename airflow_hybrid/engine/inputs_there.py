@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The input files of jobs, brought to the place where they run."""
+"""Staging: bring the input files of jobs to the place where they run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ async def stage_inputs(
 ) -> tuple[dict[str, str], list[LineageEntry]]:
     """Bring the jobs' input files to a place.
 
-    :return: where each URI is there; and how the files came.
-    :raises CwlError: an input is said to be at a deployment that this DAG does not have.
-    :raises SiteError: an input is not what it is said to be, or cannot be brought.
+    :return: the path of each URI at the place, and the lineage of the files.
+    :raises CwlError: the location of an input names a deployment that this DAG does not have.
+    :raises SiteError: an input is not what its object says, or cannot be transferred.
     """
     paths: dict[str, str] = {}
     in_place: list[StageRequest] = []
@@ -70,7 +70,7 @@ async def _stage(context: FragmentContext, place: Place, requests: Sequence[Stag
 
 
 async def _listed(context: FragmentContext, jobs: Sequence[PendingJob]) -> list[list[StageRequest]]:
-    """What listings say of the users' own directories, by location: what is in them now may be something else."""
+    """The listings of users' own directories, by location: their contents may have changed since."""
     requests: dict[str, StageRequest] = {}
     for job in jobs:
         for file in job.files():
@@ -88,13 +88,13 @@ async def _listed(context: FragmentContext, jobs: Sequence[PendingJob]) -> list[
 def _check_known(context: FragmentContext, ref: FileRef, job: PendingJob) -> None:
     if not context.locations.knows(ref):
         raise CwlError(
-            f"an input file is said to be at deployment {ref.deployment!r}, which this DAG does not have",
+            f"the location of an input file names deployment {ref.deployment!r}, which this DAG does not have",
             where=job.label,
         )
 
 
 def _members(directory: CwlObject) -> Iterator[CwlObject]:
-    """What the listing of a Directory names, and those in it."""
+    """The entries in the listing of a Directory, and in the listings below it."""
     for member in directory.get("listing") or []:
         if isinstance(member, Mapping) and not str(member.get("location", "_:")).startswith("_:"):
             yield dict(member)

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The image of a batch's containers, brought to where they run."""
+"""Bring the image of a batch's containers to the location where they run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def image_of(
     source = _source(place, job)
     if source is None or own_image(place, job):
         return None
-    # what a binding says is about the containers that steps ask for
+    # a binding's options are about the containers that steps ask for
     section = bind(context.spec.bindings, job.step_path).containers if job.image else None
     settings = place.containers if section is None else container_settings(section)
     archive = None
@@ -59,7 +59,7 @@ async def image_of(
 def own_image(place: Place, job: PendingJob) -> dict[str, str]:
     """The image of a job's DockerRequirement, as an option of a queue whose elements are containers themselves.
 
-    :raises UnsupportedError: it is not one that can be pulled.
+    :raises UnsupportedError: the image cannot be pulled.
     """
     source = job.image
     if source is None or not place.queue.makes_containers:
@@ -67,16 +67,16 @@ def own_image(place: Place, job: PendingJob) -> dict[str, str]:
     if source.pull:
         return {"image": source.pull}
     raise UnsupportedError(
-        f"step {job.step_path} asks for {source.title}; a pod's image is pulled from a registry",
+        f"step {job.step_path} asks for {source.title}, but a pod's image is pulled from a registry",
         where=place.host.title,
         hint="push the image to a registry that the cluster can reach, and name it by `dockerPull`",
     )
 
 
 def _source(place: Place, job: PendingJob) -> ImageSource | None:
-    """The image that a job is to run in: its own, else its deployment's; None: it may run without a container.
+    """The image that a job runs in: its own, else its deployment's; None if it may run without a container.
 
-    :raises UnsupportedError: it may not.
+    :raises UnsupportedError: there is none, and the deployment requires one.
     """
     source = job.image or place.image
     if source is None and place.containers.image:
@@ -85,7 +85,7 @@ def _source(place: Place, job: PendingJob) -> ImageSource | None:
         return source
     if source is None:
         raise UnsupportedError(
-            f"step {job.step_path} asks for no container, and jobs of this deployment run in containers only",
+            f"step {job.step_path} asks for no container, but jobs of this deployment run only in containers",
             where=place.host.title,
             hint="give the tool a DockerRequirement, or the deployment an image for such steps: "
             "`containers: {required: true, image: ...}`",

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a task's log says of its jobs: where they run, and (if the binding asks for it) the end of their stderr."""
+"""A task's log about its jobs: where they run and, if the binding asks for it, the end of their stderr."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from airflow_hybrid.printable import printable, quoted_lines
 FOLLOW_S = 30.0
 """between two looks at the stderr of running jobs"""
 MOST_JOBS = 5
-"""of a batch, whose stderr is shown"""
+"""jobs of a batch whose stderr is shown"""
 TAIL_LINES = 15
 MOST_NAMES = 10
 _QUEUES = {"partition": "partition", "queue": "queue", "q": "queue"}
-"""options by which schedulers are told where jobs go, and the words for that"""
+"""scheduler options that say where jobs go, and the words for them"""
 
 
 def submitted(ids: Sequence[str], options: Mapping[str, Any]) -> str:
-    """``as job 4711 in partition short``; what is not known is left out."""
+    """``as job 4711 in partition short``; unknown parts are left out."""
     parts = []
     if ids:
         parts.append(f"as job {', '.join(ids[:MOST_NAMES])}")
@@ -45,7 +45,7 @@ def ended(results: Sequence[JobResult]) -> str:
 
 
 def stderr_path(directory: str, script: JobScript | None) -> str:
-    """Where the stderr of a job is; ``directory``: the job's."""
+    """Path of a job's stderr; ``directory``: of the job."""
     if script is None or not script.stderr:
         return posixpath.join(directory, "stderr")
     return posixpath.normpath(posixpath.join(directory, "out", script.stderr))
@@ -68,7 +68,7 @@ class Tails:
         self._said: dict[str, str] = {}
 
     async def show(self) -> None:
-        """Show what is new since the last time."""
+        """Show what is new since the last call."""
         tails = await self._place.queue.tails(self._directory, [self._paths[job.key] for job in self._jobs])
         for job, tail in zip(self._jobs, tails, strict=False):
             if tail.strip() and tail != self._said.get(job.key):
@@ -78,7 +78,7 @@ class Tails:
 
     @contextlib.asynccontextmanager
     async def following(self) -> AsyncIterator[None]:
-        """Show it while the jobs run, and at their end."""
+        """Show it while the jobs run, and once when they have ended."""
         task = asyncio.ensure_future(self._follow())
         try:
             yield

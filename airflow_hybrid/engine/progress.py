@@ -10,21 +10,21 @@ from airflow_hybrid.engine.common import Logger
 from airflow_hybrid.sites.batches.queue import Progress
 
 PAUSE_S = 1.0
-"""between two lines about the progress of the same jobs"""
+"""seconds between two lines about the progress of the same jobs"""
 
 
 WARN_S = 5.0
-"""how long a batch waits for cores of others before a warning says so"""
+"""seconds that a batch waits for cores used by others before a warning"""
 MOST_WARNINGS = 10
-"""of one batch: who holds the cores may change for hours"""
+"""warnings per batch: who uses the cores may change for hours"""
 CORES = "they wait for cores"
-"""begins the reason of such a batch (:mod:`airflow_hybrid.schedulers.process`)"""
+"""start of the reason of such a batch (:mod:`airflow_hybrid.schedulers.process`)"""
 _last: dict[int, Progress] = {}
-"""how far the batches of this process are, by ``id`` of their log: cores that our own jobs have are no news"""
+"""progress of this process's batches, by ``id`` of their log: cores used by our own jobs are no news"""
 
 
 class ProgressLog:
-    """Tells a task's log how far the jobs of a batch are: each change, but a line per :data:`PAUSE_S` at most."""
+    """Logs the progress of a batch's jobs: each change, but at most one line per :data:`PAUSE_S`."""
 
     def __init__(self, name: str, log: Logger) -> None:
         self.name = name
@@ -37,11 +37,11 @@ class ProgressLog:
         self._warned: tuple[str, ...] = ()
 
     def tell(self, progress: Progress) -> None:
-        """The jobs have come to where ``progress`` says."""
+        """Record that the jobs have reached ``progress``."""
         self._say_no_more()
         _last[id(self)] = progress
         if progress.running:
-            self._warned = ()  # if it waits again, that is another wait
+            self._warned = ()  # if it waits again, that is a new wait
         self._warn_later(progress)
         left_s = self._when + PAUSE_S - time.monotonic()
         if left_s <= 0 or progress.finished == progress.total:
@@ -50,7 +50,7 @@ class ProgressLog:
             self._later = asyncio.get_running_loop().call_later(left_s, self._say, progress)
 
     def close(self) -> None:
-        """Nothing more is said."""
+        """Log nothing more."""
         self._say_no_more()
         _last.pop(id(self), None)
         if self._warning is not None:
@@ -61,7 +61,7 @@ class ProgressLog:
             self._warning = asyncio.get_running_loop().call_later(WARN_S, self._warn)
 
     def _warn(self) -> None:
-        """Say who holds the cores, unless that was said; and look again as long as the batch waits."""
+        """Log who uses the cores, unless that was logged already; repeat as long as the batch waits."""
         self._warning = None
         progress = _last[id(self)]
         ours_run = any(other.running for other in _last.values())

@@ -18,7 +18,7 @@ from airflow_hybrid.sites.hosts.job_folders import work_directory_of
 from airflow_hybrid.sites.hosts.probing import probe
 
 START_BYTES = 64 * 1024 + 1
-"""what ``loadContents`` may want, and one byte by which more is noticed"""
+"""what ``loadContents`` may read, and one byte more to detect larger files"""
 
 
 async def read_start(uri: str, deployments: Mapping[str, Deployment]) -> bytes:
@@ -33,17 +33,17 @@ async def read_start(uri: str, deployments: Mapping[str, Deployment]) -> bytes:
     question = Question("contents", ref.path, work_directory_of(ref.path) or "")
     seen = await probe.facts(host, [question])
     if ref.path in seen.replaced:
-        raise TransferError(f"{ref.path} is not read: a link is in its place", where=host.title, retryable=False)
+        raise TransferError(f"{ref.path} is not read: it was replaced by a link", where=host.title, retryable=False)
     contents = seen.contents.get(ref.path)
     if contents is None:
-        raise TransferError(f"{ref.path} cannot be read: it is not there, or no regular file", where=host.title)
+        raise TransferError(f"{ref.path} cannot be read: it does not exist, or is not a regular file", where=host.title)
     return contents
 
 
 async def list_folder(uri: str, deployments: Mapping[str, Deployment]) -> list[tuple[str, bool]]:
-    """Names in a folder, wherever it is, and whether each is a folder: for listings in a step's expressions.
+    """The names in a folder, wherever it is, and whether each is a folder: for listings in a step's expressions.
 
-    In what a job made, links are neither followed nor listed.
+    In a job's own outputs, links are neither followed nor listed.
 
     :raises SiteError: it cannot be listed.
     """

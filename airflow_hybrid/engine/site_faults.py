@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What is wrong where jobs failed: no room, inputs that are gone; and what is there where outputs are missing."""
+"""Faults of the site behind failed jobs: a full disk, missing inputs; and what is in a folder without outputs."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from airflow_hybrid.sites.files.unchanged import Recorded, differences
 from airflow_hybrid.sites.hosts.room import full
 
 MOST_JOBS = 100
-"""failed jobs whose inputs are looked at"""
+"""failed jobs whose inputs are checked"""
 MOST_NAMES = 10
 
 
 async def site_faults(run: StepRun, jobs: Sequence[JobProgress], log: Logger) -> dict[str, str]:
-    """Why jobs failed that may be right: by their keys, in words.
+    """Faults of the site behind failed jobs: job key -> the fault in words.
 
     Two commands for a batch, however many of its jobs failed.
 
-    :param jobs: those that failed.
+    :param jobs: the failed jobs.
     """
     suspects = [progress for progress in jobs if progress.exit_code != 0]
     if not suspects:
@@ -43,7 +43,7 @@ async def site_faults(run: StepRun, jobs: Sequence[JobProgress], log: Logger) ->
         room = await full(host, [posixpath.dirname(suspects[0].ran_in), "/tmp"])
         wrong = await differences(host, list(recorded.values())) if recorded else {}
     except SiteError as error:
-        log.warning("%s: whether the site is at fault is not known: %s", run.place.title, error)
+        log.warning("%s: it is unknown whether the site is at fault: %s", run.place.title, error)
         return faults
     for progress in suspects:
         gone = [uri for file in files.get(progress.key, ()) if run.paths.get(uri := str(file["location"])) in wrong]
@@ -69,7 +69,7 @@ def _recorded(file: Mapping[str, object], path: str) -> Recorded:
 
 
 async def with_what_is_there(error: CwlError, progress: JobProgress, place: Place) -> CwlError:
-    """An error about a job's outputs, with the place, the job id, what is in its folder, and its last words."""
+    """An error about outputs, with the place, the job id, the contents of its folder, and the end of its stderr."""
     names = place.facts.listings.get(progress.outdir, ())
     there = ", ".join(printable(name) for name in names[:MOST_NAMES]) or "nothing"
     if len(names) > MOST_NAMES:

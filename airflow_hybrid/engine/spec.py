@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a fragment is, as plain values: its task, what it needs to run anywhere, and what it gave."""
+"""A fragment as plain values: its task, everything it needs to run anywhere, and its result."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from airflow_hybrid.model import Binding, CwlObject, JsonValue, LineageEntry
 
 @dataclass(frozen=True)
 class TaskIdentity:
-    """Which task instance this is; the path of its jobs' directories is a function of it.
+    """The identity of a task instance; the path of its task directory is a function of it.
 
-    :ivar generation: grows when a user clears the task, and not when Airflow retries it.
-    :ivar try_number: names the attempt that new jobs belong to.
-    :ivar origin: tells it from all others, of deleted runs and of other Airflows too, whatever their names; all tries
-        of a task instance have the same.
+    :ivar generation: grows when a user clears the task, but not when Airflow retries it.
+    :ivar try_number: the attempt that new jobs belong to.
+    :ivar origin: distinguishes the task instance from all others, including those of deleted runs and of other
+        Airflows with the same names; the same for all tries of a task instance.
     """
 
     dag_id: str
@@ -40,7 +40,7 @@ class TaskIdentity:
         return f"{task_folder(self.dag_id, self.run_id, self.task_id, self.map_index)}/g{self.generation}-{mark}"
 
     def earlier(self) -> list[TaskIdentity]:
-        """The same task before it was cleared: any generation that it may have had."""
+        """The same task before it was cleared: every earlier generation."""
         return [replace(self, generation=generation) for generation in range(self.generation)]
 
     def to_json(self) -> JsonValue:
@@ -49,17 +49,17 @@ class TaskIdentity:
 
 @dataclass(frozen=True)
 class FragmentSpec:
-    """All that is needed to run a fragment anywhere: plain values, carried by the trigger.
+    """Everything needed to run a fragment anywhere: plain values, carried by the trigger.
 
     :ivar leaves: paths of the steps that its jobs may belong to.
     :ivar instances: complete inputs of the document, one object per instance.
     :ivar bindings: as in the hybrid file; the longest matching path of a job's step wins.
     :ivar deployments: by name; no secrets in them.
-    :ivar first: index of its first job in the whole scatter, in a chunk of one.
+    :ivar first: index in the whole scatter of the chunk's first job.
     :ivar began: when the run began, in seconds since the epoch.
-    :ivar reuse: whether outputs of other runs may be taken where that is asked for; not in a task that was cleared.
+    :ivar reuse: whether outputs of other runs may be reused on request; false in a task that was cleared.
     :ivar position: ``file:line:column`` of the step in its document, for messages.
-    :ivar reuse_asked: whether the run or the workflow asks for it; None: neither says anything.
+    :ivar reuse_asked: whether the run or the workflow requests reuse; None: neither says anything.
     """
 
     step_path: str
@@ -79,7 +79,7 @@ class FragmentSpec:
 
     @property
     def digest(self) -> str:
-        """Of what its jobs are made from: another one after the tool was edited, or the inputs have changed."""
+        """Digest of what the jobs are made from: it changes when the tool is edited or the inputs change."""
         text = json.dumps([self.document, self.instances], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:10]
 
@@ -118,7 +118,7 @@ class FragmentSpec:
 
 @dataclass
 class FragmentOutcome:
-    """What a fragment gave: one result per instance, and the lineage of every file staged or produced."""
+    """The result of a fragment: one result per instance, and the lineage of every file staged or produced."""
 
     results: list[InstanceResult]
     lineage: list[LineageEntry]
@@ -126,9 +126,9 @@ class FragmentOutcome:
 
 
 def task_value(outcome: FragmentOutcome, places: Sequence[int | None] | None, jobs: int | None) -> JsonValue:
-    """What a task publishes of a fragment.
+    """The value that a task publishes for a fragment.
 
-    :param places: in a chunk of instances, per instance its index among the fragment's, or None where it was skipped.
+    :param places: in a chunk of instances, the index of each among the fragment's instances, or None if skipped.
     :param jobs: length of a chunk of a scattered leaf, whose outputs are arrays.
     :return: the CWL output object; or a list of them, per instance or per job of the chunk.
     """
@@ -141,7 +141,7 @@ def task_value(outcome: FragmentOutcome, places: Sequence[int | None] | None, jo
 
 
 RUN_FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*")
-"""What :func:`run_folder` gives for a run."""
+"""matches the result of :func:`run_folder` for a run"""
 
 
 def run_folder(*names: str) -> str:
@@ -156,9 +156,9 @@ def task_folder(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> 
 
 
 def _safe(name: str) -> str:
-    """A name that is safe as a path component anywhere; a changed name gets a digest, so that two never meet.
+    """A name that is safe as a path component anywhere; a changed name gets a digest, so that two never collide.
 
-    Dots (of a run id's fraction of a second) go too: documents cut paths at the first one to get rid of a suffix.
+    Dots (of a run id's fraction of a second) are replaced too: documents cut paths at the first dot to drop a suffix.
     """
     safe = re.sub(r"[^A-Za-z0-9_-]", "_", name).lstrip("-") or "_"
     if safe == name and len(safe) <= 100:

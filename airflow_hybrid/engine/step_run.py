@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""How far the jobs of a step are, at one place."""
+"""The progress of a step's jobs at one place."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from airflow_hybrid.model.containers import ReadyImage
 
 @dataclass
 class JobProgress:
-    """How far one job is.
+    """The progress of one job.
 
-    :ivar built_for: the job directory that it was built for, last; ``script``: what is to be run there.
-    :ivar ran_in: the job directory that it ran in; ``result``: how it ended there. None as long as it has not ended.
+    :ivar built_for: the job directory that it was last built for; ``script``: what runs there.
+    :ivar ran_in: the job directory that it ran in; ``result``: how it ended there. None until it has ended.
     """
 
     job: PendingJob
@@ -34,7 +34,7 @@ class JobProgress:
 
     @property
     def exit_code(self) -> int | None:
-        """None where none decides, or it has not ended."""
+        """None if no exit code decides, or the job has not ended."""
         return None if self.result is None else self.result.exit_code
 
     @property
@@ -52,20 +52,20 @@ class JobProgress:
         return posixpath.join(self.ran_in, "out")
 
     def end(self, result: JobResult, batch_directory: str) -> None:
-        """Note how it ended, and in which batch."""
+        """Record how it ended, and in which batch."""
         self.ran_in = posixpath.join(batch_directory, self.key)
         self.result = result
 
 
 @dataclass
 class StepRun:
-    """Jobs of one step that ask for the same, at one place.
+    """Jobs of one step with the same needs at one place.
 
     :ivar peers: the other locations that each job has, where the place has no queue.
     :ivar paths: where each input file is there, by its URI.
     :ivar image: of their containers.
-    :ivar jobs: by key; those whose outputs were found elsewhere have left.
-    :ivar adopted: tokens of the batches of others whose jobs were taken.
+    :ivar jobs: by key, without those whose outputs were reused.
+    :ivar adopted: names of the batches of others whose jobs were taken over.
     """
 
     place: Place
@@ -81,12 +81,12 @@ class StepRun:
         return [progress for progress in self.jobs.values() if progress.result is None]
 
     def waiting_of(self, keys: Sequence[str]) -> list[JobProgress]:
-        """Those of some jobs, ours or others, that have not ended."""
+        """The jobs among these, ours or others', that have not ended."""
         return [self.jobs[key] for key in keys if key in self.jobs and self.jobs[key].result is None]
 
 
 def title(jobs: Sequence[JobProgress]) -> str:
-    """The step of some jobs, and which iteration of its loop, if they are of one: ``/count: iteration 3``."""
+    """The step of some jobs and, in a loop, the iteration: ``/count: iteration 3``."""
     iterations = sorted({progress.job.iteration for progress in jobs}, key=_numbers)
     if not jobs:
         return ""

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The values that rooms hand to each other: frozen, plain, and JSON in and out.
+"""The values that packages exchange: frozen, plain, and convertible to and from JSON.
 
-Imported by name from here; files and jobs only when first used, since Airflow parses a DAG file, which needs neither,
-for every task start.
+Import them from here. Files and jobs are loaded only when first used: Airflow parses a DAG file at every task start,
+and that needs neither.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The shell that runs our text at a location: without the variables of a site that change what programs do.
+"""The shell that runs our text at a location, without a site's variables that change how programs behave.
 
-What a profile sets for people (``POSIXLY_CORRECT``: operands end options; ``TAR_OPTIONS``, ``CDPATH``, bash's
+Variables that a profile sets for people (``POSIXLY_CORRECT``: operands end options; ``TAR_OPTIONS``, ``CDPATH``, bash's
 ``SHELLOPTS`` with ``noclobber``) would break scripts. Jobs do not get them either.
 """
 
@@ -15,9 +15,9 @@ _SBATCH = (
     "MEM_PER_GPU", "MEM_PER_NODE", "NO_KILL", "NO_REQUEUE", "OPEN_MODE", "OUTPUT", "OVERCOMMIT", "REQUEUE", "SIGNAL",
     "SPREAD_JOB", "THREAD_SPEC", "TIMELIMIT", "TRES_PER_TASK", "USE_MIN_NODES", "WAIT", "WAIT_ALL_NODES",
 )  # fmt: skip
-"""sbatch(1), INPUT ENVIRONMENT VARIABLES: what a job is, and how much it is given, says the hybrid file (or a template,
-over whose directives they would take precedence). What a site may want of every job stays: account, partition, QOS,
-reservation, constraint, wckey, the environment that is handed on, binding."""
+"""sbatch(1), INPUT ENVIRONMENT VARIABLES. The hybrid file decides what a job is and what it gets (or a template, over
+whose directives the variables would take precedence). Variables for a site's general rules stay: account, partition,
+QOS, reservation, constraint, wckey, the exported environment, binding."""
 _SQUEUE = (
     "ACCOUNT", "ALL", "ARRAY", "ARRAY_UNIQUE", "FEDERATION", "FORMAT", "FORMAT2", "LICENSES", "LOCAL", "NAMES",
     "PARTITION", "PRIORITY", "QOS", "SIB", "SIBLING", "SORT", "STATES", "USERS",
@@ -33,17 +33,17 @@ QUEUE_CLIENTS = (
     *(f"SACCT_{name}" for name in ("FEDERATION", "FORMAT", "LOCAL")),
     *(f"SCONTROL_{name}" for name in ("ALL", "FEDERATION", "FUTURE", "LOCAL", "SIB", "SIBLING")),
     *(f"SINFO_{name}" for name in ("ALL", "FEDERATION", "FORMAT", "LOCAL", "PARTITION", "SORT")),
-    # of all its clients: how times and indexes are written, and which exit code a failure has
+    # of all its clients: the format of times and indexes, and the exit code of failures
     "SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN", "SLURM_EXIT_ERROR",
-    # qsub(1B) of PBS and Torque: what a directive begins with, how long a client waits for a server
+    # qsub(1B) of PBS and Torque: the prefix of directives, how long a client waits for a server
     "PBS_DPREFIX", "PBS_CLIENTRETRY", "PBS_QSTAT_EXECONLY", "PBSDEBUG",
-    # sge_intro(1): traces on stdout, lines and columns that are written in another way
+    # sge_intro(1): traces on stdout, other formats of lines and columns
     "SGE_DEBUG_LEVEL", "SGE_DEBUG_TARGET", "SGE_SINGLE_LINE", "SGE_LONG_JOB_NAMES", "SGE_LONG_QNAMES",
-    # flux-jobs(1), flux-environment(7): columns, and how an id is written
+    # flux-jobs(1), flux-environment(7): columns, and the format of ids
     "FLUX_JOBS_FORMAT_DEFAULT", "FLUX_F58_FORCE_ASCII",
 )  # fmt: skip
-"""What the clients of queue systems take from the environment, as if it had been said on their command lines (manual
-pages, ENVIRONMENT VARIABLES). What they need to find their cluster stays (``SLURM_CONF``, ``SLURM_CLUSTERS``,
+"""Variables that the clients of queue systems treat like command line options (manual pages, ENVIRONMENT VARIABLES).
+Variables that they need to find their cluster stay (``SLURM_CONF``, ``SLURM_CLUSTERS``,
 ``PBS_DEFAULT``, ``PBS_CONF_FILE``, ``SGE_ROOT``, ``FLUX_URI``)."""
 CHANGES_PROGRAMS = (
     "POSIXLY_CORRECT", "POSIX_ME_HARDER", "_POSIX2_VERSION",
@@ -56,13 +56,13 @@ CHANGES_PROGRAMS = (
 CLEAN_ENV = ("env", *(word for name in CHANGES_PROGRAMS for word in ("-u", name)))
 """``env -u NAME`` is in GNU coreutils, busybox and the BSDs"""
 CLEAN_SHELL = (*CLEAN_ENV, "/bin/sh")
-"""begins the argument vector of a shell; no word of it needs quotes in any shell"""
+"""start of a shell's argument vector; none of its words needs quotes in any shell"""
 CLIENT_LIBRARIES = "AIRFLOW_HYBRID_CLIENT_LIBRARIES"
-"""where programs of a queue system were given a ``LD_LIBRARY_PATH`` of Airflow's: its value, which jobs do not get"""
+"""the value of Airflow's ``LD_LIBRARY_PATH`` if a queue system's programs were given one; jobs do not get it"""
 
 
 def clean_restart() -> str:
-    """Begins a script file, which starts itself anew in such an environment.
+    """The first lines of a script file, which restarts itself in such an environment.
 
     (An image for jobs need not have ``env``.)
     """

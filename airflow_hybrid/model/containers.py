@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A job's container as values: the image that a tool asks for, the one that is ready at a location, the box itself.
+"""A job's container as values: the image that a tool asks for, the image ready at a location, the container itself.
 
-Values only; :mod:`airflow_hybrid.containers` turns them into the commands of each runtime.
+Only values; :mod:`airflow_hybrid.containers` turns them into the commands of each runtime.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import image_names
 
 OUTDIR, TMPDIR, STAGED = "/var/spool/cwl", "/tmp", "/var/lib/cwl"
-"""where a tool in a container finds its output directory (and home), its temporary one, and its inputs"""
+"""paths in a container of a tool's output directory (and home), its temporary directory, and its inputs"""
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """DockerRequirement (CWL v1.2 CommandLineTool 5.4): which image, and how it can be had.
+    """DockerRequirement (CWL v1.2 CommandLineTool 5.4): which image, and how to get it.
 
     :ivar pull: image to pull; ``load``: location of an archive of ``docker save``; ``file``: text of a Dockerfile;
         ``root``: location of an archive of a root file system (``dockerImport``).
-    :ivar image_id: name under which the image is looked for first.
+    :ivar image_id: name by which the image is looked up first.
     :ivar output_directory: where the tool sees its output directory.
     :ivar required: a requirement; False: a hint, which may be left out.
-    :ivar of_document: a document names it, which is not trusted; False: the hybrid file does.
+    :ivar of_document: True: an untrusted document names it; False: the hybrid file does.
     """
 
     pull: str | None = None
@@ -43,7 +43,7 @@ class ImageSource:
     def of(cls, requirement: Mapping[str, Any], required: bool) -> ImageSource:
         """From the resolved DockerRequirement.
 
-        :raises CwlError: a word of it could be taken for something else by a container runtime's client.
+        :raises CwlError: a container runtime's client could misread a word of it.
         """
         fields = ("Pull", "Load", "File", "Import", "ImageId", "OutputDirectory")
         pull, load, file, root, image_id, output = (requirement.get(f"docker{name}") for name in fields)
@@ -62,7 +62,7 @@ class ImageSource:
 
     @property
     def digest(self) -> str:
-        """Names what the image is made of, for locks and caches; the place of the output directory is no part of it."""
+        """A name for the image's source, for locks and caches; it does not depend on the output directory."""
         parts = (self.pull, self.load, self.file, self.root, self.image_id)
         return hashlib.sha256("\0".join(part or "" for part in parts).encode()).hexdigest()[:16]
 
@@ -83,15 +83,15 @@ def _of_field(field: str, problem: str | None) -> str | None:
 
 @dataclass(frozen=True)
 class ReadyImage:
-    """An image that can be run at a location, and by what.
+    """An image ready to run at a location, and its runtime.
 
-    :ivar runtime: name of the runtime; ``version``: its numbers, as far as they are known.
-    :ivar reference: what the runtime calls the image there: a name, or the absolute path of a file or folder.
-    :ivar user: ``uid:gid`` of whoever runs jobs there; ``rootless``: the runtime itself runs as that user.
+    :ivar runtime: name of the runtime; ``version``: its numbers, as far as known.
+    :ivar reference: the image's name for the runtime there: a name, or the absolute path of a file or folder.
+    :ivar user: ``uid:gid`` of the user who runs jobs there; ``rootless``: the runtime itself runs as that user.
     :ivar options: more arguments for the runtime, from the hybrid file.
-    :ivar archive: where nodes that lack the image find it (absolute path of an archive that they can load).
-    :ivar outdir: where the tool is to see its output directory.
-    :ivar network: the network is there, whether the tool asks for it or not.
+    :ivar archive: absolute path of an archive that nodes without the image can load.
+    :ivar outdir: path of the output directory for the tool.
+    :ivar network: the network is available even if the tool does not ask for it.
     """
 
     runtime: str
@@ -107,7 +107,7 @@ class ReadyImage:
 
 @dataclass(frozen=True)
 class Mount:
-    """``source``, an absolute path at the location, is seen as ``target`` in the container."""
+    """``source``, an absolute path at the location, is mounted as ``target`` in the container."""
 
     source: str
     target: str
@@ -118,8 +118,8 @@ class Mount:
 class Container:
     """One job's container. Its mounts include the output and the temporary directory.
 
-    :ivar outdir: output directory and home, as the tool sees it.
-    :ivar launcher: what starts several containers at once (``mpirun -n 4``).
+    :ivar outdir: path in the container of the output directory, which is also the home.
+    :ivar launcher: command that starts several containers at once (``mpirun -n 4``).
     :ivar shm_size: size of /dev/shm as docker writes it.
     """
 

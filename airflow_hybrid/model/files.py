@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Files: where their copies are, what a probe saw of them, and how they came there."""
+"""Files: the locations of their copies, what a probe saw, and how they were transferred."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class FileRef:
     """Where one copy (replica) of a file or directory is: deployment, location, absolute path.
 
     As a URI: ``hybrid://<deployment>/<location><absolute path>``, percent-encoded; the files of this machine
-    are plain ``file:///absolute/path``. :class:`Location` takes both apart.
+    are plain ``file:///absolute/path``. :class:`Location` parses both.
     """
 
     deployment: str
@@ -39,10 +39,10 @@ class FileRef:
 
     @classmethod
     def parse(cls, uri: str) -> FileRef:
-        """Take a ``hybrid:`` or ``file:`` URI apart.
+        """Parse a ``hybrid:`` or ``file:`` URI.
 
         :raises ValueError: another scheme, no location, or a path that is not absolute and normal
-            (``..`` and doubled slashes are refused: a URI that came through XCom is input, not truth).
+            (``..`` and doubled slashes are refused: a URI from an XCom is input to be checked, not truth).
         """
         if scheme_of(uri) not in FILES:
             raise ValueError(f"not a {SCHEME}: or file: URI: {uri!r}")
@@ -53,7 +53,7 @@ class FileRef:
 
     @classmethod
     def of(cls, uri: str) -> FileRef | None:
-        """The same for any location; None for one of another scheme (http ...).
+        """The same for any location; None for other schemes (http ...).
 
         :raises ValueError: as :meth:`parse`.
         """
@@ -67,15 +67,15 @@ class FileFact:
     kind: str
     size: int = 0
     checksum: str | None = None
-    """``sha1$<hex>``; None where it was not asked for"""
+    """``sha1$<hex>``; None if not asked for"""
     realpath: str | None = None
     """set when the path, or a part of it below the probed folder, is a symbolic link"""
     special: str = ""
-    """of what is neither file nor directory, by find(1): ``p`` FIFO, ``s`` socket, ``b`` and ``c`` devices"""
+    """for anything else than files and directories, as in find(1): ``p`` FIFO, ``s`` socket, ``b`` and ``c`` devices"""
     mtime: float | None = field(default=None, compare=False)
-    """when its content was last changed, in seconds since the epoch by the clock of its file system"""
+    """last change of its content, in seconds since the epoch by the clock of its file system"""
     ctime: float | None = field(default=None, compare=False)
-    """when its content, times, mode, owner or names were last changed; nobody can set it back"""
+    """last change of its content, times, mode, owner or names; nobody can set it back"""
     executable: bool = field(default=False, compare=False)
     """whether its owner may execute it (files only)"""
 
@@ -86,12 +86,13 @@ SPECIAL = {"p": "a FIFO", "s": "a socket", "b": "a device", "c": "a device"}
 
 @dataclass(frozen=True)
 class Question:
-    """One thing to ask of a location's file system.
+    """One question to a location's file system.
 
-    :ivar ask: ``stat``, ``contents`` (its beginning, as loadContents has it), ``document`` (all of it), ``list`` or
+    :ivar ask: ``stat``, ``contents`` (its beginning, as for loadContents), ``document`` (all of it), ``list`` or
         ``checksum``.
-    :ivar root: for ``contents`` and ``document`` of what a job made: a folder above the file. The path is the file's
-        real one, judged before; behind the root no link is followed. ``""``: the path is an input's, and links are.
+    :ivar root: for ``contents`` and ``document`` of a job's own file: a folder above the file. The path is the file's
+        real path, which was checked before; below the root no link is followed. ``""``: the path is an input's, and
+        links are followed.
     """
 
     ask: str
@@ -100,9 +101,9 @@ class Question:
 
 
 class FactsNeeded(Exception):  # noqa: N818 - not an error: a request for a probe
-    """Raised while a job is built or collected when the facts at hand do not answer a question.
+    """Raised while a job is built or collected if the known facts do not answer a question.
 
-    Whoever drives the evaluation gathers the questions of a whole batch, asks them in one probe, and tries again.
+    The caller gathers the questions of a whole batch, asks them in one probe, and tries again.
     """
 
     def __init__(self, questions: Sequence[Question]) -> None:
@@ -112,17 +113,17 @@ class FactsNeeded(Exception):  # noqa: N818 - not an error: a request for a prob
 
 @dataclass
 class SiteFacts:
-    """What is known of one location's file system: answers to questions, grown by probes."""
+    """What is known about one location's file system: answers to questions, extended by probes."""
 
     files: dict[str, FileFact] = field(default_factory=dict)
     listings: dict[str, tuple[str, ...]] = field(default_factory=dict)
     contents: dict[str, bytes] = field(default_factory=dict)
     """the first 64 KiB + 1 byte (CWL v1.2 section 5.1.1 allows loadContents up to 64 KiB)"""
     replaced: set[str] = field(default_factory=set)
-    """files that were not read: when they were to be, a link was in their place, or in that of a folder above them"""
+    """files that were not read because they, or a folder above them, had been replaced by a link"""
 
     def merge(self, other: SiteFacts) -> None:
-        """Take over what another probe saw; a checksum stays known where it was not asked for again."""
+        """Add the answers of another probe; a known checksum stays if it was not asked for again."""
         for path, fact in other.files.items():
             known = self.files.get(path)
             if known is not None and fact.checksum is None and (known.kind, known.size) == (fact.kind, fact.size):
@@ -138,9 +139,9 @@ class LineageEntry:
     """One file or directory that was staged or produced, for placement, provenance and the UI.
 
     :ivar route: ``in place``, ``link``, ``copy``, ``direct``, ``relay``, ``fetch`` (from the web, by the
-        destination itself), ``produced``, or ``reused`` (produced by another run, and taken). And ``placed``, for jobs:
-        ``source`` is the job (or how many of which step), ``destination`` its task directory, ``bytes`` what was to be
-        moved there, ``note`` why it was chosen.
+        destination itself), ``produced``, or ``reused`` (produced by another run). And ``placed``, for jobs:
+        ``source`` is the job (or how many of which step), ``destination`` its task directory, ``bytes`` the amount to
+        be moved there, ``note`` the reason of the choice.
     """
 
     source: str
@@ -165,10 +166,10 @@ ROUTES_OF_OUTPUTS = frozenset({"produced", "reused"})
 
 
 def counted(entries: Sequence[LineageEntry], routes: Collection[str]) -> list[LineageEntry]:
-    """The lineage with one entry for all of a route that has more than :data:`MOST_ENTRIES`, if it is in ``routes``.
+    """The lineage with a single entry for each of ``routes`` that has more than :data:`MOST_ENTRIES`.
 
-    For files that the task's ``return_value`` lists anyhow, each with its location and checksum: thousands of them
-    need not be in two XComs. The entry names the folders that they have in common, with the sum of their bytes.
+    For files that the task's ``return_value`` already lists with their locations and checksums: thousands of them need
+    not be in two XComs. The entry names their common folders, with the sum of their bytes.
     """
     by_route: dict[str, list[LineageEntry]] = {}
     for entry in entries:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A job: what it asks for, what to type where, and how it ended."""
+"""A job: its needs, what to run where, and how it ended."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from airflow_hybrid.model.values import JsonValue
 
 
 class JobState(str, enum.Enum):
-    """State of one job, by the names that schedulers' users know.
+    """State of one job, with the names that users of schedulers know.
 
     ``UNKNOWN`` is the absence of evidence; it is neither gone nor finished. ``LOST`` is a failure: neither the
     exit code, nor the queue, nor the accounting knows the job after the grace period. ``DISK_FULL``: the file system of
-    the batch directory took no more when the job ended, or was to begin.
+    the batch directory was full when the job ended or was about to start.
     """
 
     UNKNOWN = "UNKNOWN"
@@ -41,15 +41,15 @@ class JobState(str, enum.Enum):
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job asks for, already evaluated to numbers: CWL's ResourceRequirement and ToolTimeLimit, cwltool's
-    MPIRequirement and CUDARequirement.
+    """A job's needs, evaluated to numbers: CWL's ResourceRequirement and ToolTimeLimit, cwltool's MPIRequirement and
+    CUDARequirement.
 
     ``explicit`` names the fields that the document itself gives; the others are defaults of the standard
     and are not turned into native requests.
 
-    :ivar cores: of each process, where there are several.
+    :ivar cores: per process, if there are several.
     :ivar ram_mib: of all processes together.
-    :ivar processes: how many an MPI runner is to start; 0: it is no MPI job.
+    :ivar processes: number of processes that an MPI runner starts; 0: not an MPI job.
     """
 
     cores: float = 1
@@ -93,15 +93,15 @@ class StageEntry:
 
 @dataclass(frozen=True)
 class JobScript:
-    """One job, ready to run at a location: what to type there.
+    """One job, ready to run at a location.
 
     :ivar command: the argument vector, unquoted; when ``shell`` is true the single element is shell text
         (ShellCommandRequirement, already quoted by cwltool).
     :ivar environment: EnvVarRequirement plus HOME and TMPDIR; values unquoted.
     :ivar stdin: absolute path or None; ``stdout`` and ``stderr``: paths relative to outdir, or None for the
         job's log files.
-    :ivar stage: in the order in which it is to be made.
-    :ivar container: what the command and its environment are for: they name paths in there, all else paths outside.
+    :ivar stage: in the order in which it has to be made.
+    :ivar container: where the command runs: the command and its environment name paths inside it, all else outside.
     """
 
     command: tuple[str, ...]
@@ -119,7 +119,7 @@ class JobScript:
 
 @dataclass(frozen=True)
 class JobResult:
-    """How one job ended: its state, exit code, and what evidence there is."""
+    """How one job ended: its state, exit code, and the evidence."""
 
     state: JobState
     exit_code: int | None = None
@@ -131,4 +131,4 @@ class JobResult:
     stderr_path: str = ""
     seconds: float | None = None
     node: str = ""
-    """where it ran, by the node's own name"""
+    """the node's own name for where it ran"""

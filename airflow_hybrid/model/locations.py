@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Locations (URIs): taken apart once, by one function, before anything is judged by them.
+"""Locations (URIs): parsed once, by one function, before any decision is based on them.
 
-Programs differ in what they forgive: a leading blank, a tab or newline inside of the scheme, its capitals, a query
-behind a path. Whoever judges the one form and uses the other is deceived; so what is not plain is refused, and what is
-plain is kept in its normal form (:attr:`Location.uri`).
+Programs differ in what they tolerate: a leading blank, a tab or newline inside the scheme, capitals in it, a query
+after a path. A check of one form is worthless if another form is used later. So unusual URIs are refused, and others
+are kept in their normal form (:attr:`Location.uri`).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 WEB = ("http", "https")
 """schemes of the web"""
 FILES = ("file", SCHEME)
-"""schemes of files that this machine or a deployment has; their locations have no query, fragment or ``..``"""
+"""schemes of files of this machine or a deployment; their locations have no query, fragment or ``..``"""
 
 
 def scheme_of(text: str) -> str:
-    """The scheme of a URI, in lower case; ``""`` of what is none (a path, also with a blank before a scheme)."""
+    """The scheme of a URI in lower case; ``""`` for anything else (a path, or a blank before a scheme)."""
     match = _URI.fullmatch(text)
     return match[1].lower() if match else ""
 
 
 def normal(text: str) -> str:
-    """The form of a location that everybody keeps; of a folder elsewhere without the slash at its end.
+    """The normal form of a location; for a folder elsewhere without the slash at its end.
 
     :raises ValueError: as :meth:`Location.parse`.
     """
@@ -39,7 +39,7 @@ def normal(text: str) -> str:
 
 
 def local_path(text: str) -> str | None:
-    """The path of a ``file:`` URI of this machine, in whatever spelling; None: it is no such URI."""
+    """The path of a ``file:`` URI of this machine, in any spelling; None for anything else."""
     try:
         location = Location.parse(text)
     except ValueError:
@@ -48,12 +48,12 @@ def local_path(text: str) -> str | None:
 
 
 def is_uri(text: str) -> bool:
-    """Whether a reference that somebody wrote is a URI; else it is a path (``a:b.cwl`` is a file's name)."""
+    """Whether a user's reference is a URI; otherwise it is a path (``a:b.cwl`` is a file name)."""
     return "://" in text or text[:6].lower() == "file:/"
 
 
 def path_or_uri(text: str) -> str:
-    """A reference in which the ``file:`` URI of a file of this machine is its path; a ``#fragment`` stays.
+    """A reference with the ``file:`` URI of a file of this machine replaced by its path; a ``#fragment`` stays.
 
     A path with ``#`` in it stays a URI, in its normal form.
     """
@@ -76,13 +76,13 @@ def tidy_path(text: str) -> str | None:
 
 @dataclass(frozen=True)
 class Location:
-    """A location, taken apart.
+    """A parsed location.
 
     :ivar scheme: in lower case.
     :ivar host: between ``//`` and the path, as it is written; of a ``hybrid:`` location its deployment, decoded.
     :ivar site: the location of a ``hybrid:`` location, decoded; else ``""``.
     :ivar path: percent-decoded; of :data:`FILES` without ``.``, ``..``, ``//`` and a slash at its end.
-    :ivar uri: the normal form, which is the one to keep.
+    :ivar uri: the normal form, which is used from then on.
     """
 
     scheme: str
@@ -93,17 +93,17 @@ class Location:
 
     @classmethod
     def parse(cls, text: str, *, tidy: bool = False) -> Location:
-        """Take a location apart.
+        """Parse a location.
 
-        :param tidy: of :data:`FILES`: a path that is not normal is made so; else it is refused.
-        :raises ValueError: not a plain URI, or (of :data:`FILES`) not that of one file; says why.
+        :param tidy: for :data:`FILES`: normalise a path that is not normal; otherwise it is refused.
+        :raises ValueError: not a plain URI, or (for :data:`FILES`) not that of one file; says why.
         """
         match = _URI.fullmatch(text)
         if match is None:
             raise ValueError(f"{text!r} is not a URI")
         scheme, rest = match[1].lower(), match[2]
         if _CONTROL.search(text) or text != text.rstrip():
-            raise ValueError(f"{text!r} is not a URI: a blank or a control character is in it (percent-encode it)")
+            raise ValueError(f"{text!r} is not a URI: it contains a blank or a control character (percent-encode it)")
         if scheme in FILES:
             return cls._of_file(text, scheme, rest, tidy)
         try:
@@ -142,5 +142,5 @@ class Location:
 
     @property
     def climbs(self) -> bool:
-        """Whether its path has ``..`` in it, in whatever spelling."""
+        """Whether its path contains ``..``, in any spelling."""
         return ".." in self.path.replace("\\", "/").split("/")

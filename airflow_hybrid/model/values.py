@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Words and types that all values share."""
+"""Names and types shared by all values."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ CwlObject = dict[str, Any]  # input or output object: port name -> CWL value
 
 SCHEME = "hybrid"
 LOCAL_DEPLOYMENT = "local"
-"""Name of the deployment that is always there: the machine that Airflow's process runs on."""
+"""Name of the deployment that always exists: the machine that Airflow's process runs on."""
 LOCAL_LOCATION = "localhost"
 
 
 def percent_encoded(path: str, safe: str = "/") -> str:
-    """A path as part of a URI, also of a name that is not UTF-8 (each of its bytes is one half of a pair in Python)."""
+    """A path as part of a URI, even if the name is not UTF-8 (Python represents such bytes as lone surrogates)."""
     return quote(path, safe=safe, errors="surrogateescape")
 
 
 def percent_decoded(text: str) -> str:
-    """The path in a part of a URI; see :func:`percent_encoded`."""
+    """The path from a part of a URI; see :func:`percent_encoded`."""
     return unquote(text, errors="surrogateescape")
 
 
@@ -32,12 +32,12 @@ _HALF = re.compile("[\ud800-\udfff]")
 
 
 MOST_NESTED = 64
-"""lists and objects in each other: what handles values calls itself for each, and Python bounds that (1,000 calls)"""
-TOO_DEEP = f"lists and objects more than {MOST_NESTED} deep in each other"
+"""nested lists and objects: functions on values are recursive, and Python limits recursion (1,000 calls)"""
+TOO_DEEP = f"lists and objects nested more than {MOST_NESTED} deep"
 
 
 def is_too_deep(value: JsonValue) -> bool:
-    """Whether more than :data:`MOST_NESTED` lists and objects are in each other."""
+    """Whether lists and objects are nested more than :data:`MOST_NESTED` deep."""
     level = [value]
     for _ in range(MOST_NESTED + 1):
         level = [inner for item in level for inner in _members(item) if isinstance(inner, (dict, list, tuple))]
@@ -53,7 +53,7 @@ def _members(value: JsonValue) -> Iterable[JsonValue]:
 
 
 def not_json(value: JsonValue) -> str | None:
-    """What in a value JSON, or a database that keeps it, cannot hold, in words; None: it can be kept."""
+    """What in a value cannot be stored as JSON or in a database, in words; None if it can be stored."""
     return TOO_DEEP if is_too_deep(value) else _not_json(value)
 
 

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Files and Directories in CWL values: found, or replaced, wherever they are.
+"""Find or replace the Files and Directories in CWL values.
 
-A value is what JSON gives: lists and objects in each other. cwltool has such functions, too (``visit_class``,
-``adjustFileObjs``), but is slow to import, and they change values in place.
+A value is what JSON gives: nested lists and objects. cwltool has such functions (``visit_class``, ``adjustFileObjs``),
+but it is slow to import, and they change values in place.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 FILE_CLASSES = ("File", "Directory")
 Skip = Callable[[Mapping[str, Any], str], bool]
-"""Of an object and one of its keys: whether what is there is not looked into."""
+"""Whether to skip what an object has under one of its keys."""
 
 
 def is_file(value: Any) -> bool:
@@ -21,9 +21,9 @@ def is_file(value: Any) -> bool:
 
 
 def objects(value: Any, skip: Skip | None = None) -> Iterator[Mapping[str, Any]]:
-    """Every object in a value, each before what is in it, in the value's order.
+    """Every object in a value, each before its contents, in the value's order.
 
-    An object may be changed when it comes: what is in it is looked at afterwards.
+    The caller may change an object when it is yielded: its contents are visited afterwards.
     """
     pending = [value]
     while pending:
@@ -39,19 +39,19 @@ def objects(value: Any, skip: Skip | None = None) -> Iterator[Mapping[str, Any]]
 
 
 def files(value: Any, skip: Skip | None = None) -> Iterator[Mapping[str, Any]]:
-    """Every File and Directory in a value, their secondary files and listings included."""
+    """Every File and Directory in a value, including those in secondary files and listings."""
     return (item for item in objects(value, skip) if item.get("class") in FILE_CLASSES)
 
 
 def outermost_files(value: Any) -> Iterator[Mapping[str, Any]]:
-    """The Files and Directories in a value, without those that are in or beside others."""
+    """The Files and Directories in a value, without those in secondary files and listings of others."""
     return files(value, skip=_is_in_file)
 
 
 def map_files(change: Callable[[dict[str, Any]], Any], value: Any) -> Any:
-    """A copy of a value in which each File and Directory is what ``change`` makes of it, innermost first.
+    """A copy of a value in which ``change`` has replaced each File and Directory, innermost first.
 
-    :param change: gets a copy of its own, in which the secondary files and the listing are changed already.
+    :param change: gets a copy, in which the secondary files and the listing are changed already.
     """
     if isinstance(value, list | tuple):
         return [map_files(change, entry) for entry in value]
@@ -62,7 +62,7 @@ def map_files(change: Callable[[dict[str, Any]], Any], value: Any) -> Any:
 
 
 def map_outermost_files(change: Callable[[Mapping[str, Any]], Any], value: Any) -> Any:
-    """The same, for those only that are not in or beside others: ``change`` gets each as it is, with all in it."""
+    """The same, but only for outermost Files and Directories: ``change`` gets each unchanged, with its contents."""
     if isinstance(value, list | tuple):
         return [map_outermost_files(change, entry) for entry in value]
     if not isinstance(value, Mapping):

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The compiled workflow, and where its steps are bound: all that a DAG file's parse needs."""
+"""The compiled workflow and its bindings: everything needed to parse a DAG file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_hybrid.model.values import JsonValue
 
 @dataclass(frozen=True)
 class Target:
-    """One target of a binding: deployment and, where it has several, a service of it."""
+    """One target of a binding: a deployment and, if it has several, a service of it."""
 
     deployment: str
     service: str | None = None
@@ -23,7 +23,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Binding:
-    """Where the jobs of a step may run, and how its scatter is cut.
+    """Where the jobs of a step may run, and how its scatter is divided.
 
     :ivar path: step path (``/train``, ``/`` for all); the longest matching prefix wins.
     """
@@ -33,14 +33,14 @@ class Binding:
     scatter: str | None = None
     """``batch``: a leaf's whole scatter is one batch"""
     max_mapped: int | None = None
-    """most tasks that one scatter becomes; None: :func:`airflow_hybrid.operators.plan.most_chunks`"""
+    """maximum number of tasks for one scatter; None: :func:`airflow_hybrid.operators.plan.most_chunks`"""
     fuse: bool = False
     max_iterations: int = 1000
-    """of one loop; a loop that goes on is an error"""
+    """limit of one loop; more iterations are an error"""
     reuse: bool | None = None
-    """whether outputs of other runs are taken (CWL WorkReuse); None: as the deployment or the workflow says"""
+    """whether outputs of other runs are reused (CWL WorkReuse); None: as the deployment or the workflow says"""
     logs: str | None = None
-    """``tail``: the task's log shows the end of its jobs' stderr, of those that succeed too"""
+    """``tail``: the task's log shows the end of its jobs' stderr, even of successful ones"""
     policy: str | None = None
     policy_config: Mapping[str, Any] = field(default_factory=dict)
     containers: JsonValue = None
@@ -69,7 +69,7 @@ class Binding:
 
 @dataclass(frozen=True)
 class Port:
-    """A workflow input: name, CWL type as resolved JSON, and what the trigger form shows of it."""
+    """A workflow input: name, CWL type as resolved JSON, and its description in the trigger form."""
 
     name: str
     type: JsonValue
@@ -104,7 +104,7 @@ def _has(document: JsonValue, key: str, values: tuple[JsonValue, ...]) -> bool:
 
 @dataclass(frozen=True)
 class Source:
-    """What a port is connected to: output ``port`` of the step at path ``step``; without one, a workflow input."""
+    """A port's source: output ``port`` of the step at path ``step``; without a step, a workflow input."""
 
     step: str | None
     port: str
@@ -114,7 +114,7 @@ class Source:
 class StepInput:
     """A step's input port, with the sources it reads.
 
-    Sources refer to the scope that the step is in: in a sub-workflow, ``step`` None is an input of that sub-workflow.
+    Sources refer to the step's scope: in a sub-workflow, ``step`` None means an input of that sub-workflow.
     """
 
     name: str
@@ -122,7 +122,7 @@ class StepInput:
     document: JsonValue = None
     """the step's ``in`` entry as resolved JSON (linkMerge, pickValue, default, valueFrom, loadContents ...)"""
     plain: bool = False
-    """one source, nothing else: the value passes unchanged (and the types need no merging)"""
+    """only one source: the value passes unchanged (and the types need no merging)"""
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class WorkflowOutput:
 
 @dataclass(frozen=True)
 class WorkflowGraph:
-    """A compiled CWL document: what the DAG is built from. Steps are in topological order.
+    """A compiled CWL document, from which the DAG is built. Steps are in topological order.
 
     A CommandLineTool or ExpressionTool at top level is a graph of one step with the tool's own name.
     """
@@ -194,15 +194,15 @@ class WorkflowGraph:
     source: str = ""
     """path or URI of the top-level document"""
     files: tuple[str, ...] = ()
-    """every file that the graph came from, for the cache key"""
+    """every source file of the graph, for the cache key"""
     requirements: JsonValue = None
     cwl_version: str = "v1.2"
-    """that the top-level document is written in"""
+    """of the top-level document"""
     single: bool = False
     """a CommandLineTool or ExpressionTool at top level"""
 
     def walk(self) -> list[Step]:
-        """All steps, sub-workflows' included, outermost first."""
+        """All steps, including those of sub-workflows, outermost first."""
         steps: list[Step] = []
         for step in self.steps:
             steps.append(step)

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What the tasks of a hybrid DAG share."""
+"""Shared by the tasks of a hybrid DAG."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 TIMER_GRACE_S = 2.0
-"""how much later than Airflow's own timer ours is"""
+"""seconds by which our timer is later than Airflow's own"""
 GIVE_UP_S = 1.0
-"""how long what a killed task does may take to end before its jobs are ended: SIGKILL follows after 5 s"""
+"""seconds that a killed task's work may take to end before its jobs are cancelled: SIGKILL follows after 5 s"""
 
 
 class HybridTask(BaseOperator):
-    """What the tasks share: errors without tracebacks, time limits, the end when killed, values of upstream tasks."""
+    """Shared: errors without tracebacks, time limits, cleaning up when killed, values of upstream tasks."""
 
     _deadline: float | None = None
     _working = False
@@ -53,8 +53,8 @@ class HybridTask(BaseOperator):
             self.log.error("%s", time_is_over(limit_s, self.when_over))
             raise
         except HybridError as error:
-            # The message says what, where and what to do. Airflow logs every exception but SystemExit with a traceback,
-            # in which the message would drown; SystemExit fails the task, or retries it if retries are left.
+            # The message says what failed, where, and what to do. Airflow logs every exception except SystemExit with a
+            # traceback, which would hide the message. SystemExit fails the task, or retries it if retries are left.
             if self.tells_errors:
                 self.log.error("%s", error.for_a_task)
             ti: Any = context["ti"]
@@ -68,7 +68,7 @@ class HybridTask(BaseOperator):
         raise NotImplementedError
 
     tells_errors: ClassVar[bool] = True
-    """whether a task's log has its error; who runs tasks in a process of its own making may tell it itself"""
+    """whether to write the error to the task's log; a runner with tasks in its own process may report it itself"""
     when_over = "what it did is given up"
     """what becomes of its work when its time is over, for a message"""
 
@@ -79,7 +79,7 @@ class HybridTask(BaseOperator):
         """
         if self._deadline is None:
             return in_worker(work)
-        # Airflow's own timer raises in the main thread. Where that was in a destructor, Python has dropped it.
+        # Airflow's own timer raises in the main thread. If that was in a destructor, Python has dropped the exception.
         left_s = self._deadline + TIMER_GRACE_S - time.monotonic()
         try:
             return in_worker(work, max(0.0, left_s))
@@ -87,10 +87,10 @@ class HybridTask(BaseOperator):
             raise AirflowTaskTimeout("Timeout") from None
 
     def on_kill(self) -> None:
-        """End what the task has begun: it is killed (cleared, marked, its worker is stopped), or its time is over.
+        """End the task's work: it is killed (cleared, marked, its worker is stopped), or its time limit is reached.
 
-        A killed task says nothing about its own end: Airflow has decided on it. What it would say ("its jobs failed")
-        could be taken for the verdict on the next try, if that has begun.
+        A killed task reports nothing about its own end, which Airflow has decided on. A report ("its jobs failed")
+        could be taken for the result of the next try, if that has begun.
         """
         killed, self._killed = self._working, True
         if killed:
@@ -103,7 +103,7 @@ class HybridTask(BaseOperator):
                 os.kill(os.getpid(), signal.SIGTERM)
 
     def end_work(self) -> None:
-        """End what goes on without this process: jobs, a deployment that is being made."""
+        """End work that would go on without this process: jobs, or a deployment that is being made."""
 
     @staticmethod
     def values(context: Context, scope: Scope) -> Values:
@@ -117,7 +117,7 @@ class HybridTask(BaseOperator):
 
 
 def origins_of(context: Context, ground: Ground | None) -> Origins:
-    """What the values of a task's DAG run may name."""
+    """The files that values of a task's DAG run may name."""
     if ground is None:
         raise HybridError("the DAG does not say which files its values may name: it was not built by HybridDag")
     ti: Any = context["ti"]
@@ -131,7 +131,7 @@ def in_worker(work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T
 
 
 def _supervised() -> bool:
-    """Whether this process runs one task for Airflow, and another one says how it ended."""
+    """Whether this process runs one task for Airflow, and another process reports how it ended."""
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import CommsDecoder
 
@@ -139,9 +139,9 @@ def _supervised() -> bool:
 
 
 def instance_id() -> str:
-    """Tells this Airflow from others that use the same sites: six hexadecimal digits.
+    """Distinguishes this Airflow from others that use the same sites: six hexadecimal digits.
 
-    It is made of the option ``[airflow_hybrid] instance``, else of Airflow's home and Fernet key, which all of its
+    It is derived from the option ``[airflow_hybrid] instance``, else of Airflow's home and Fernet key, which all of its
     processes share.
     """
     from airflow.configuration import AIRFLOW_HOME, conf
@@ -158,7 +158,7 @@ def run_token(dag_id: str, run_id: str) -> str:
 
 
 def deployments_of_run(deployments: Mapping[str, Deployment], context: Context) -> Mapping[str, Deployment]:
-    """The deployments as the task's DAG run sees them."""
+    """The deployments with the names that they have in the task's DAG run."""
     if not any(deployment.managed for deployment in deployments.values()):
         return deployments
     ti: Any = context["ti"]

@@ -14,7 +14,7 @@ from airflow_hybrid.operators.identity import is_new, origin_of
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-CLEANUP_HINT = "what is left of ended runs is listed by `airflow hybrid cleanup --dry-run`, and removed without that"
+CLEANUP_HINT = "`airflow hybrid cleanup --dry-run` lists what ended runs have left, `airflow hybrid cleanup` removes it"
 
 
 class _DeploymentTask(HybridTask):
@@ -35,10 +35,10 @@ class _DeploymentTask(HybridTask):
 class DeployOperator(_DeploymentTask):
     """Brings a deployment up for the run (an Airflow setup task).
 
-    It may run again at any time: what is up already is left as it is. What a failed attempt has left is taken away, and
-    so is what a run left that was deleted in Airflow and had the same id.
+    It may run again at any time: a deployment that is up already is left as it is. Leftovers of a failed attempt are
+    removed, and so are those of a run with the same id that was deleted in Airflow.
 
-    :param services: those of its services that steps, or deployments inside of it, are bound to.
+    :param services: the services that steps are bound to, or that other deployments wrap.
     """
 
     def __init__(self, *, services: Collection[str] = (), **kwargs: Any) -> None:
@@ -49,7 +49,7 @@ class DeployOperator(_DeploymentTask):
         self._running = deployments_of_run(self.deployments, context)
         token = self._running[self.deployment].token
         if is_new(context):
-            # whatever has the token now is of a run that is gone: its files are not this run's
+            # anything with this token belongs to a deleted run: its files are not this run's
             self.run_async(self._undeploy(self._running))
             origin_of(context)
         self.run_async(self._deploy(self._running))
@@ -63,7 +63,7 @@ class DeployOperator(_DeploymentTask):
         try:
             await open_connector(deployments, self.deployment).deploy(self.services)
         except (HostUnreachableError, AuthenticationError, HostKeyError):
-            raise  # whatever is there cannot be reached now; the next attempt finds it
+            raise  # the deployment is unreachable now; the next attempt finds what is there
         except Exception:
             await self._roll_back(deployments)
             raise
@@ -72,20 +72,20 @@ class DeployOperator(_DeploymentTask):
         try:
             await self._undeploy(deployments)
         except HybridError as error:
-            self.log.error("what the attempt has left could not be taken away: %s\n  -> %s", error, CLEANUP_HINT)
+            self.log.error("the leftovers of the failed attempt could not be removed: %s\n  -> %s", error, CLEANUP_HINT)
         else:
-            self.log.info("nothing of the attempt is left")
+            self.log.info("nothing is left of the attempt")
 
-    when_over = "what it has made is taken away"
+    when_over = "what it has made is removed"
 
     def end_work(self) -> None:
-        """Airflow starts no teardown after a setup that was killed, or whose time was over."""
+        """Airflow starts no teardown after a setup that was killed or has timed out."""
         if self._running is not None:
             in_worker(self._roll_back(self._running))
 
 
 class UndeployOperator(_DeploymentTask):
-    """Takes away what was deployed for the run (an Airflow teardown task), whether its steps succeeded or not."""
+    """Removes what was deployed for the run (an Airflow teardown task), whether its steps succeeded or not."""
 
     def run_task(self, context: Context) -> None:
         deployments = deployments_of_run(self.deployments, context)

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a run was given, before it is checked: Params, conf, and the DAG's own inputs."""
+"""A run's inputs before they are checked: Params, conf, and the DAG's own inputs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from airflow_hybrid.params import from_param
 from airflow_hybrid.printable import shortened
 
 JOB_KEY = "job"
-"""conf key under which CWL-Airflow's users give the inputs"""
+"""conf key for the inputs, as in CWL-Airflow"""
 OUTDIR_KEY = "outdir"
 REUSE_KEY = "reuse"
-"""conf key that says whether the run takes outputs of other runs (CWL WorkReuse)"""
+"""conf key: whether the run reuses outputs of other runs (CWL WorkReuse)"""
 
 log = logging.getLogger(__name__)
 
 
 def refuse_nested(conf: Mapping[str, Any]) -> None:
-    """:raises InputError: a value of a run's conf is nested more deeply than its readers follow."""
+    """:raises InputError: a value of a run's conf is nested too deeply."""
     for key, value in conf.items():
         if is_too_deep(value):
             raise InputError(f"it holds {TOO_DEEP}", where=f"conf key {key!r}")
@@ -47,7 +47,7 @@ def given_inputs(
 ) -> CwlObject:
     """The inputs of a run before they are checked: settings < Params < conf < conf's ``job``.
 
-    :param quiet: without the warning of values that are no inputs.
+    :param quiet: do not warn about values that are not inputs.
 
     :raises InputError: a conf key that is neither an input nor ``job``, ``outdir`` or ``reuse``.
     """
@@ -60,7 +60,7 @@ def given_inputs(
         raise InputError(
             f"must be true or false, not {shortened(json.dumps(conf[REUSE_KEY], default=str), 60)}",
             where=f"conf key {REUSE_KEY!r}",
-            hint="true takes the outputs of the same jobs of other runs, false never does; without quotation marks",
+            hint="true reuses outputs of the same jobs in other runs, false never does; without quotation marks",
         )
     unknown = [k for k in conf if k not in names and k not in own_keys and k not in job_requirements.KEYS]
     if unknown:
@@ -72,11 +72,11 @@ def given_inputs(
     inputs = {key: value for key, value in settings.items() if key in names or key in job_requirements.KEYS}
     ignored = [k for k in {**settings, **(job or {})} if k not in names and k not in job_requirements.NO_INPUTS]
     if ignored and not quiet:
-        # an input object may hold more than the document asks for (CWL v1.2 section "Input object")
-        log.warning("the input object has values that are no inputs: %s", _with_nearest(ignored, names))
+        # an input object may have more values than the document asks for (CWL v1.2 section "Input object")
+        log.warning("the input object has values that are not inputs: %s", _with_nearest(ignored, names))
     for port in graph.inputs:
         name = port.name
-        # a Param that is None was left empty in the form, or has no default
+        # a Param of None was left empty in the form, or has no default
         if params.get(name) is not None:
             inputs[name] = from_param(port.type, params[name])
         if name in conf:
@@ -89,7 +89,7 @@ def given_inputs(
 
 
 def _with_nearest(unknown: Sequence[str], known: Sequence[str]) -> str:
-    """Names in words, each with the nearest one that there is."""
+    """Names in words, each with the most similar known one."""
     import difflib
 
     near = {k: difflib.get_close_matches(k, known, 1) for k in unknown}

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class StepSetup:
-    """What a step's operator knows from the DAG file.
+    """A step's settings from the DAG file.
 
     :ivar step: the step (leaf, or a sub-workflow that runs as one fragment).
     :ivar scope: the (sub-)workflow that it is in, for the values of its inputs.
-    :ivar run_requirements: classes that ``cwl:requirements`` among the inputs may hold beside the harmless ones.
-    :ivar reuse: what the workflow says of taking outputs of other runs.
+    :ivar run_requirements: classes allowed in ``cwl:requirements`` among the inputs besides the harmless ones.
+    :ivar reuse: the workflow's setting for reusing outputs of other runs.
     """
 
     step: Step
@@ -55,26 +55,26 @@ class StepSetup:
 
     @property
     def leaves(self) -> tuple[str, ...]:
-        """Paths of the steps that jobs of this one belong to."""
+        """Paths of the leaf steps that the jobs belong to."""
         if self.step.workflow is None:
             return (self.step.path,)
         return tuple(inner.path for inner in self.step.workflow.walk() if inner.workflow is None)
 
     @property
     def bound(self) -> frozenset[tuple[str, str | None]]:
-        """The deployments, and services of them, where its jobs may run."""
+        """The deployments and their services where its jobs may run."""
         targets = (target for path in self.leaves for target in bind(self.bindings, path).targets)
         return frozenset((target.deployment, target.service) for target in targets)
 
     @property
     def hands_on(self) -> bool:
-        """Whether an output may be a file that none of its jobs made: expressions pass on what they get."""
+        """Whether an output may be a file that none of its jobs made: expressions pass their inputs on."""
         step = self.step
         return step.workflow is not None or step.kind != "tool"
 
     @property
     def defers(self) -> bool:
-        """Whether it is deferred: a job may run elsewhere than on this machine, or a deployment asks for it."""
+        """Whether it is deferred: a job may run on another machine, or a deployment asks for it."""
         used = [self.deployments[name] for name, _ in self.bound if name in self.deployments]
         return any(d.type != "local" if d.deferrable is None else d.deferrable for d in used)
 
@@ -82,8 +82,8 @@ class StepSetup:
 class HybridOperator(HybridTask):
     """Runs a step: resolves its binding to deployments, and its jobs there.
 
-    Steps bound to local deployments run in the worker; all others are deferred, and their remote life is in the
-    triggerer (:class:`airflow_hybrid.triggers.hybrid.HybridTrigger`).
+    Steps bound to local deployments run in the worker; all others are deferred and run by the triggerer
+    (:class:`airflow_hybrid.triggers.hybrid.HybridTrigger`).
 
     :param setup: the step, where it is bound, and where its inputs come from.
     :param chunk: ``{"lo": int, "hi": int}`` of its scatter, where the task is mapped.
@@ -120,7 +120,7 @@ class HybridOperator(HybridTask):
         if not alive:
             skipped = dict.fromkeys(step.outputs)
             ti.xcom_push(key=RETURN, value=[skipped for _ in instances] if places is not None else skipped)
-            raise AirflowSkipException(f"{step.path}: the sub-workflow that it is in was skipped by its `when`")
+            raise AirflowSkipException(f"{step.path}: its sub-workflow was skipped by its `when`")
         spec = self._make_spec(context, tuple(alive))
         if self.setup.defers:
             from airflow_hybrid.triggers.hybrid import HybridTrigger
@@ -167,14 +167,14 @@ class HybridOperator(HybridTask):
             chunked=self.chunk is not None,
             first=int(self.chunk["lo"]) if self.chunk is not None else 0,
             began=_began(context),
-            # who clears a task wants it to run
+            # a user who clears a task wants it to run
             reuse=identity.generation == 0 and asked is not False,
             reuse_asked=asked or setup.reuse,
             position=setup.step.position,
         )
 
     def _conf_of_reuse(self, context: Context) -> bool | None:
-        """What the run's conf says of reuse, unless an input of the workflow has that name."""
+        """The run's conf value for reuse, unless an input of the workflow has that name."""
         if REUSE_KEY in {port.name for port in self._root.graph.inputs}:
             return None
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
@@ -189,9 +189,9 @@ class HybridOperator(HybridTask):
         return scope
 
     def _document(self, context: Context) -> JsonValue:
-        """The step's document, with the requirements that the run's inputs brought.
+        """The step's document, with the requirements from the run's inputs.
 
-        :raises InputError: the inputs hold what no run may bring: somebody changed the value of that task.
+        :raises InputError: the inputs have requirements that no run may set: somebody changed that task's value.
         """
         top = self.setup.scope.top
         document = cache.read_document(self.setup.step.document)
@@ -200,8 +200,8 @@ class HybridOperator(HybridTask):
         return job_requirements.with_requirements(document, brought or [], top.graph.single)
 
     def unreachable(self, context: Context, event: Any = None) -> None:
-        """A deferred task is ended by its trigger; coming back here means that the trigger broke."""
-        raise HybridError(f"the trigger of {self.setup.step.path} ended without a verdict: {event}")
+        """A deferred task is ended by its trigger; if it returns here, the trigger broke."""
+        raise HybridError(f"the trigger of {self.setup.step.path} ended without a result: {event}")
 
     when_over = "its jobs are cancelled"
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Which task instance a task is, so that it finds what its own earlier tries left at the sites, and nothing else."""
+"""The identity of a task instance: it finds what its own earlier tries left at the sites, and nothing else."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def identity_of(context: Context) -> TaskIdentity:
 
 
 def is_new(context: Context) -> bool:
-    """Whether no try of this task instance, cleared ones too, has called :func:`origin_of` yet."""
+    """Whether no try of this task instance, including cleared ones, has called :func:`origin_of` yet."""
     return context["task_state_store"].get(ORIGIN) is None
 
 
 def origin_of(context: Context) -> str:
     """The id that Airflow gave to the first try of this task instance.
 
-    Dag, run and task ids come again: a run is deleted and made anew, a database is reset, another Airflow uses the
-    same work directory. Ids of tries (UUIDs) do not. Airflow's task state store keeps the first one for all tries of a
-    task instance, cleared ones too, and forgets it with the DAG run.
+    Ids of DAGs, runs and tasks can repeat: a run is deleted and created again, a database is reset, another Airflow
+    uses the same work directory. Ids of tries (UUIDs) do not. Airflow's task state store keeps the first one for all
+    tries of a task instance, including cleared ones, and deletes it with the DAG run.
     """
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
 

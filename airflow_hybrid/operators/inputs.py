@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The first task of a hybrid DAG: what the user gave becomes one checked input object."""
+"""The first task of a hybrid DAG: it makes one checked input object from the user's values."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 class InputsOperator(HybridTask):
     """First task of the DAG: the run's conf and Params become one valid CWL input object (its XCom).
 
-    :param ground: what the DAG is built on: the default inputs, and where inputs at its deployments may be.
-    :param outdir_roots: where the run's conf may send the outputs: what is wrong there is said before anything runs.
-    :param run_requirements: classes that ``cwl:requirements`` of a run may hold beside the harmless ones.
+    :param ground: the default inputs, and where inputs at the DAG's deployments may be.
+    :param outdir_roots: where the run's conf may send the outputs: an error there is reported before anything runs.
+    :param run_requirements: classes allowed in ``cwl:requirements`` of a run besides the harmless ones.
     :raises InputError: unknown, missing or ill-typed inputs, all in one message.
     """
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Where a run's outputs may go: whoever starts a run chooses only among folders that the DAG allows."""
+"""Where a run's outputs may go: only below folders that the DAG allows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Outdirs:
     """Where outputs go, as templates.
 
-    :ivar run: of one run; ``roots``: below which a run may choose, first the one that ``run`` is in.
+    :ivar run: of one run; ``roots``: folders below which a run may choose one, first the one that contains ``run``.
     """
 
     run: str
@@ -30,7 +30,7 @@ class Outdirs:
 
 
 def conf_outdir(graph: WorkflowGraph, context: Context, roots: Sequence[str]) -> str | None:
-    """:func:`chosen_outdir` of a run's conf, in which ``outdir`` may also be an input of the workflow."""
+    """:func:`chosen_outdir` for a run's conf, in which ``outdir`` may also be an input of the workflow."""
     if any(port.name == OUTDIR_KEY for port in graph.inputs):
         return None
     conf = dict(getattr(context["dag_run"], "conf", None) or {})
@@ -38,15 +38,15 @@ def conf_outdir(graph: WorkflowGraph, context: Context, roots: Sequence[str]) ->
 
 
 def chosen_outdir(value: Any, roots: Sequence[str]) -> str | None:
-    """What a run's conf gives as ``outdir``, checked; None: nothing.
+    """The checked ``outdir`` of a run's conf; None if it has none.
 
-    :param roots: folders of this machine and URLs of object stores, below which (by real path) it has to be.
-    :raises InputError: it is elsewhere; or it is, or holds, Airflow's own files or DAGs, which no root lies in.
+    :param roots: folders of this machine and URLs of object stores; the real path must be below one of them.
+    :raises InputError: it is elsewhere; or it is in, or contains, Airflow's own files or DAGs, and no root is in these.
     """
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise _refused("must be a text: a path or an URL", None)
+        raise _refused("must be a string: a path or a URL", None)
     if is_store(value):
         _check_url(value, [root for root in roots if is_store(root)])
     else:
@@ -55,7 +55,7 @@ def chosen_outdir(value: Any, roots: Sequence[str]) -> str | None:
 
 
 def check_own(outdir: str, root: str) -> None:
-    """Check the DAG's own ``outdir``, in which a run's id may be: that must not lead out of the folder of all runs.
+    """Check the DAG's own ``outdir``, which may contain a run's id: it must not leave the folder of all runs.
 
     :raises InputError: it does.
     """
@@ -68,7 +68,7 @@ def check_own(outdir: str, root: str) -> None:
 
 
 def is_store(outdir: str) -> bool:
-    """Whether it is an URL of an object store, and no folder of this machine."""
+    """Whether it is a URL of an object store, and not a folder of this machine."""
     return "://" in outdir and scheme_of(outdir) != "file"
 
 
@@ -81,14 +81,14 @@ def _check_path(value: str, roots: Sequence[str]) -> None:
     try:
         target = os.path.realpath(local_path(value))
     except ValueError as error:
-        raise _refused(f"{value!r} is no path: {error}", None) from None
+        raise _refused(f"{value!r} is not a path: {error}", None) from None
     real = [os.path.realpath(root) for root in roots]
     around = [root for root in real if _below(target, root)]
     if not around:
         raise _refused(f"{value!r} is not below a folder that the DAG allows", roots)
     for kept, what in _protected():
         if _below(kept, target) and target != kept:
-            raise _refused(f"{value!r} holds {what} ({kept})", roots)
+            raise _refused(f"{value!r} contains {what} ({kept})", roots)
         if _below(target, kept) and not any(_below(root, kept) for root in around):
             raise _refused(f"{value!r} is among {what} ({kept})", roots)
 
@@ -102,7 +102,7 @@ def _protected() -> list[tuple[str, str]]:
 
 def _check_url(value: str, roots: Sequence[str]) -> None:
     if not any(_url_below(value, root) for root in roots):
-        raise _refused(f"{value!r} is not below an URL that the DAG allows", roots)
+        raise _refused(f"{value!r} is not below a URL that the DAG allows", roots)
 
 
 def _url_below(value: str, root: str) -> bool:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The last task of a hybrid DAG: the outputs come home."""
+"""The last task of a hybrid DAG: it brings the outputs to ``outdir``."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 class OutputsOperator(HybridTask):
     """Last task of the DAG: brings the workflow's outputs to ``outdir`` and returns the CWL output object.
 
-    :param outdirs: paths, ``file:`` or object-store URLs: a folder for each run, and below which folders the run's
-        conf may give another (key ``outdir``).
-    :param existing: what becomes of outputs under whose names something is: see
+    :param outdirs: paths, ``file:`` or object-store URLs: a folder for each run, and the folders below which the run's
+        conf may choose another (key ``outdir``).
+    :param existing: what to do with outputs whose names are taken: see
         :data:`airflow_hybrid.operators.gather.EXISTING`
     """
 
@@ -64,7 +64,7 @@ class OutputsOperator(HybridTask):
         ti: Any = context["ti"]
         run = run_token(ti.dag_id, ti.run_id)
 
-        inputs = values.run_inputs(self.scope.graph)  # by Airflow's own means, which are not for other threads
+        inputs = values.run_inputs(self.scope.graph)  # by Airflow's own functions, which are not thread-safe
 
         def given() -> list[Mapping[str, Any]]:
             return [*located(inputs), *default_files(self.scope)]

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The task before a scatter: how many jobs there are, and how they are cut into chunks."""
+"""The task before a scatter: it counts the jobs and divides them into chunks."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ FEWEST_CHUNKS = 2
 
 
 class PlanOperator(HybridTask):
-    """Plans a step: how many jobs its scatter has, cut into chunks; for a sub-workflow also its instances' inputs.
+    """Plans a step: the chunks of its scatter; for a sub-workflow also its instances' inputs.
 
     XComs: ``return_value`` the chunks ``[{"lo": .., "hi": ..}, ...]`` (index ranges), ``shape`` the scatter's
     dimensions, and for a sub-workflow ``values``: per instance its input object, or None where ``when`` is false.
 
-    :param max_mapped: a scatter longer than this is cut into that many chunks; None: :func:`most_chunks`.
+    :param max_mapped: a scatter with more jobs is divided into this many chunks; None: :func:`most_chunks`.
     :param in_worker: whether all jobs run in Airflow's workers.
     """
 
@@ -55,7 +55,7 @@ class PlanOperator(HybridTask):
         inputs = [i for i in instances if i is not None]
         chunks: list[dict[str, int]] = []
         if self.step.scatter and not self.scope.in_chunk:
-            # in a sub-workflow that was skipped there is nothing to scatter over
+            # a skipped sub-workflow has nothing to scatter over
             dims = scatter_dims(self.step, inputs[0]) if inputs else (0,) * self.step.dimensions
             total = math.prod(dims)
             chunks = chunk_ranges(total, self.max_mapped or most_chunks(total, self.in_worker))
@@ -92,12 +92,12 @@ class PlanOperator(HybridTask):
 
 
 def most_chunks(total: int, in_worker: bool) -> int:
-    """How many chunks a scatter is cut into where nobody said it.
+    """The default number of chunks of a scatter.
 
-    A chunk costs Airflow about as much as a hundred small jobs. Where all of them run in the workers of one machine, no
-    more than its cores run at a time, however many there are.
+    A chunk costs Airflow about as much as a hundred small jobs. If all of them run in the workers of one machine, no
+    more chunks than cores run at a time.
 
-    :param total: jobs of the scatter; as many as :data:`MOST_CHUNKS` are a task each.
+    :param total: number of jobs of the scatter; up to :data:`MOST_CHUNKS` jobs get a task each.
     :param in_worker: whether all jobs run in Airflow's workers.
     """
     if not in_worker or total <= MOST_CHUNKS:
@@ -110,6 +110,6 @@ def most_chunks(total: int, in_worker: bool) -> int:
 
 
 def chunk_ranges(total: int, max_mapped: int) -> list[dict[str, int]]:
-    """Index ranges of at most ``max_mapped`` chunks; of one job each while the scatter is no longer than that."""
+    """Index ranges of at most ``max_mapped`` chunks; one job per chunk if there are no more jobs than that."""
     size = max(1, math.ceil(total / max_mapped))
     return [{"lo": low, "hi": min(total, low + size)} for low in range(0, total, size)]

@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Which files a task's value may name. What comes out of XCom is input, not truth: whoever may edit XComs must not
-read, through a later task, any file of a site or of this machine.
+"""Which files a task's value may name. Data from XComs is input to be checked, not truth: a user who may edit XComs
+must not be able to read any file of a site or of this machine through a later task.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _VARIABLE = re.compile(r"~[^/]*|\$\{\w+\}|\$\w+")
 
 @dataclass(frozen=True, repr=False)
 class Ground:
-    """What a DAG is built on, as far as it says which files its values may name.
+    """The part of a DAG's settings that determines which files its values may name.
 
-    :ivar settings: inputs from the hybrid file, which may hold templates.
-    :ivar base: the folder that their relative paths are seen from.
-    :ivar reuse: whether the workflow's jobs may take outputs of other runs.
+    :ivar settings: inputs from the hybrid file, which may contain templates.
+    :ivar base: the base folder of their relative paths.
+    :ivar reuse: whether the workflow's jobs may reuse outputs of other runs.
     """
 
     deployments: Mapping[str, Deployment]
@@ -48,16 +48,16 @@ class Ground:
 
     @property
     def reuses(self) -> bool:
-        """Whether some job may take outputs of other runs, as far as the hybrid file says."""
+        """Whether any job may reuse outputs of other runs, according to the hybrid file."""
         deployments = any(deployment.reuse for deployment in self.deployments.values())
         return self.reuse or deployments or any(binding.reuse for binding in self.bindings)
 
     def holds(self, ref: FileRef) -> bool:
-        """Whether a file is at one of the DAG's deployments, and below a work directory as the hybrid file tells them.
+        """Whether a file is at one of the DAG's deployments, and below a work directory of the hybrid file.
 
-        A queue's files are said to be at the host that it works on, so the work directories of all count. ``~`` and
-        variables in them are the site's own: there the file must be where a job made it, in a folder that ends as the
-        work directory does.
+        The location of a queue's files is the host of the queue, so all work directories count. ``~`` and variables in
+        them are expanded by the site: there the file must be in a folder made by a job, and the work directory's path
+        must have the same end.
         """
         if ref.deployment != LOCAL_DEPLOYMENT and ref.deployment not in self.deployments:
             return False
@@ -71,7 +71,7 @@ class Ground:
     def works_in(self, deployment: str, folder: str) -> bool:
         """Whether a folder is a work directory of the DAG.
 
-        :param deployment: that of the files in it.
+        :param deployment: of the files in it.
         """
         if deployment != LOCAL_DEPLOYMENT and deployment not in self.deployments:
             return False
@@ -103,9 +103,9 @@ def _is_workdir(folder: str, workdir: str) -> bool:
 
 @dataclass(frozen=True, repr=False)
 class Origins:
-    """What values of one DAG run may name.
+    """The files that values of one DAG run may name.
 
-    :ivar params: of the run, with ``conf``: what its inputs were made of.
+    :ivar params: of the run; with ``conf`` the source of its inputs.
     :ivar render: renders a template for the run.
     """
 
@@ -135,9 +135,9 @@ class Origins:
             raise
 
     def reuses(self, document: JsonValue) -> bool:
-        """Whether a step's jobs may take outputs of other runs.
+        """Whether a step's jobs may reuse outputs of other runs.
 
-        :param document: of the step, which may ask for it (WorkReuse).
+        :param document: of the step, which may request it (WorkReuse).
         """
         said = self.conf.get("reuse")
         if isinstance(said, bool):
@@ -167,15 +167,15 @@ class Origins:
         return folder is None or ref.path.startswith(f"{work}/{folder}/g")
 
     def own_folder(self, task_id: str, map_index: int) -> str:
-        """Where the jobs of a task are, in every work directory."""
+        """The folder of a task's jobs in every work directory."""
         from airflow_hybrid.engine import task_folder
 
         return task_folder(self.dag_id, self.run_id, task_id, map_index)
 
     def check_inputs(self, graph: WorkflowGraph, order: CwlObject) -> None:
-        """Whether the first task's value still has the files and requirements that the run was given.
+        """Check that the first task's value still has the files and requirements of the run's inputs.
 
-        :raises HybridError: it names another file, or brings another requirement.
+        :raises HybridError: it names another file, or has another requirement.
         """
         from airflow_hybrid.cwl.given import job_requirements
         from airflow_hybrid.cwl.given.run_inputs import named_files
@@ -187,8 +187,8 @@ class Origins:
         normal = None if requirements is None else job_requirements.normal(requirements, graph)
         if order.get(job_requirements.KEY) != json.loads(json.dumps(normal)):
             raise HybridError(
-                "the value of task 'inputs' brings requirements that the run was not given: they are not used",
-                hint="its XCom was changed, or the DAG was while it ran; clear task 'inputs', and it is made again",
+                "the value of task 'inputs' has requirements that are not among the run's inputs: they are not used",
+                hint="its XCom, or the DAG, was changed during the run; clear task 'inputs' to make it again",
             )
         if next(located(order), None) is None:
             return
@@ -200,10 +200,10 @@ class Origins:
             location = str(file.get("location", file.get("path")))
             beside = primary is not None and posixpath.dirname(primary) == posixpath.dirname(location)
             if not beside:
-                raise stranger(location, "inputs", "the run was not given")
+                raise stranger(location, "inputs", "is not among the run's inputs")
 
     def check_given(self, order: JsonValue) -> None:
-        """Whether a run's inputs at deployments are where jobs and data are.
+        """Check that a run's inputs at deployments are in work directories.
 
         :raises InputError: a ``hybrid:`` location is not normal, or not below a work directory of a deployment.
         """
@@ -219,25 +219,25 @@ class Origins:
             if not held:
                 raise InputError(
                     f"the input {location} is not below the work directory of a deployment of this DAG",
-                    hint="such locations are for what jobs made; give another file as `file:` or by URL",
+                    hint="such locations are for files made by jobs; give other files as `file:` or by URL",
                 )
 
 
 def alone(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A File or Directory without those that it names: an input may come back with secondary files of the job."""
+    """A File or Directory without those that it names: an output may be an input with secondary files of the job."""
     return {key: value for key, value in item.items() if key not in ("secondaryFiles", "listing")}
 
 
 def stranger(location: str, task_id: str, why: str) -> HybridError:
-    """The error for a value that names a file which is none of its task's."""
+    """The error for a value that names a file which its task may not name."""
     return HybridError(
         f"the value of task {task_id!r} names {location}, which {why}: it is not used",
-        hint=f"its XCom was changed, or the DAG was while it ran; clear task {task_id!r}, and it is made again",
+        hint=f"its XCom, or the DAG, was changed during the run; clear task {task_id!r} to make it again",
     )
 
 
 def _with_primaries(value: Any, primary: str | None) -> Iterator[tuple[Mapping[str, Any], str | None]]:
-    """Every located File and Directory, with the location of the one whose secondary file it is."""
+    """Every located File and Directory, with the location of its primary file if it is a secondary file."""
     if isinstance(value, list):
         for entry in value:
             yield from _with_primaries(entry, primary)

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Where the values of a workflow's ports are, while its DAG runs: XComs, read back as CWL values.
+"""The values of a workflow's ports while its DAG runs: XComs, read back as CWL values.
 
-A :class:`Scope` is a workflow or sub-workflow as the DAG's builder laid it out. All tasks in a scope work on the
-same *instances*: one at top level; in a scattered sub-workflow, those of the chunk that the mapped task group got.
+A :class:`Scope` is a workflow or sub-workflow in the DAG. All tasks in a scope work on the same *instances*: one at top
+level; in a scattered sub-workflow, those of the mapped task group's chunk.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ OUTPUTS_TASK = "outputs"
 
 @dataclass
 class Node:
-    """How a step became tasks.
+    """The tasks of a step.
 
     :ivar task_id: of the operator that runs it (None: a task group, see ``scope``).
-    :ivar plan_id: of the task that publishes its chunks, where it is mapped.
+    :ivar plan_id: of the task that publishes its chunks, if it is mapped.
     """
 
     step: Step
@@ -43,11 +43,11 @@ class Node:
 
 @dataclass(repr=False)
 class Scope:
-    """One workflow of the nest, and the tasks that its steps became.
+    """One workflow or sub-workflow, and the tasks of its steps.
 
     :ivar plan_id: the task that publishes the instances' inputs (key ``values``), or None: the values of the
         enclosing scope are passed on unchanged (``plain`` inputs), or this is the top level.
-    :ivar ground: of the top level: which files the DAG's values may name.
+    :ivar ground: at the top level: which files the DAG's values may name.
     :ivar chunked: the scope is a mapped task group; its tasks work on one chunk of the instances each.
     """
 
@@ -60,7 +60,7 @@ class Scope:
     nodes: dict[str, Node] = field(default_factory=dict)
 
     def __deepcopy__(self, memo: object) -> Scope:
-        # Airflow copies DAGs and operators; this is shared structure, never changed once the DAG is built
+        # Airflow copies DAGs and operators; this structure is shared and never changes once the DAG is built
         return self
 
     def __repr__(self) -> str:
@@ -68,12 +68,12 @@ class Scope:
 
     @property
     def top(self) -> Scope:
-        """The workflow that it is in, directly or not."""
+        """The top-level workflow."""
         return self if self.parent is None else self.parent.top
 
     @property
     def in_chunk(self) -> bool:
-        """Whether the tasks of this scope are mapped, and so work on lists of instances."""
+        """Whether the tasks of this scope are mapped, and therefore work on lists of instances."""
         return self.chunked or (self.parent is not None and self.parent.in_chunk)
 
 
@@ -88,7 +88,7 @@ class Values:
 
     :param map_index: the task's own (-1 at top level); it selects the chunk.
     :param origins: which files the values of this DAG run may name.
-    :raises HybridError: an upstream task left no value, or one that names a file which it did not make or get.
+    :raises HybridError: an upstream task left no value, or names a file that it neither made nor received.
     """
 
     def __init__(self, read: XComReader, map_index: int, origins: Origins) -> None:
@@ -105,20 +105,20 @@ class Values:
             if is_too_deep(self._memo[at]):
                 raise HybridError(
                     f"the value {key!r} of task {task_id!r} holds {TOO_DEEP}: it is not used",
-                    hint="its XCom was changed; clear that task, and it is made again",
+                    hint="its XCom was changed; clear that task to make it again",
                 )
         value = self._memo[at]
         if value is None and required:
             raise HybridError(
-                f"task {task_id!r} left no value {key!r}",
-                hint="clear that task, so that it runs again, and then this one",
+                f"task {task_id!r} has no value {key!r}",
+                hint="clear that task to run it again, and then this one",
             )
         return value
 
     def run_inputs(self, graph: WorkflowGraph) -> CwlObject:
-        """The inputs of the run, and the requirements that came with them.
+        """The inputs of the run, and the requirements among them.
 
-        :raises HybridError: they are not what the run was given.
+        :raises HybridError: they differ from the run's own inputs.
         """
         order: CwlObject = self.xcom(INPUTS_TASK)
         if (at := (INPUTS_TASK, RETURN, -1)) not in self._judged:
@@ -158,9 +158,9 @@ class Values:
         return planned
 
     def _result(self, scope: Scope, node: Node, index: int) -> Any:
-        """What the task of a step published.
+        """The value that a step's task published.
 
-        :raises HybridError: it names a file that the task neither made nor was given.
+        :raises HybridError: it names a file that the task neither made nor received.
         """
         assert node.task_id is not None
         value = self.xcom(node.task_id, RETURN, index)
@@ -172,7 +172,7 @@ class Values:
     def _judge(
         self, scope: Scope, step: Step, task_id: str, named: list[Mapping[str, Any]], index: int | None = None
     ) -> None:
-        """Whether files that a step's task names are some that its jobs made, or that it was given.
+        """Check that the files that a step's task names were made by its jobs, or are among its inputs.
 
         :param index: of the task; None: it has no jobs.
         """
@@ -186,7 +186,7 @@ class Values:
             named = self._origins.strangers(named, None)
         location = KnownFiles(self.step_inputs(scope, step), list(located(document))).strange(named)
         if location:
-            raise stranger(location, task_id, "that task neither made nor was given")
+            raise stranger(location, task_id, "that task neither made nor received")
 
     def port(self, scope: Scope, source: Source) -> list[JsonValue]:
         """The value of a source as seen in ``scope``, per instance."""

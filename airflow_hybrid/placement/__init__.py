@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Choose the location of a job among those that its binding allows. Pure: values in, a choice and its reason out.
+"""Choose a job's location among those that its binding allows. Pure: values in, a choice and its reason out.
 
-In order: the binding's filters, then capacity (a location that can never hold the job is left out, one with room now
-takes precedence over a busy one), then the policy.
+In order: the binding's filters, then capacity (a location that can never hold the job is left out, one with free
+capacity takes precedence over a busy one), then the policy.
 """
 
 from airflow_hybrid.placement.candidates import NOMINAL_BYTES_PER_S, Candidate, Choice

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What is known of a location that may be chosen, and a choice."""
+"""A candidate location with what is known about it, and a choice."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ NOMINAL_BYTES_PER_S = 50e6
 
 @dataclass(frozen=True)
 class Candidate:
-    """A location that may be chosen. What is None is not known, or was not asked.
+    """A location that may be chosen. None means unknown, or not asked for.
 
     :ivar service: of the binding's target, where it names one.
-    :ivar missing_bytes: of the job's inputs, how much is not there yet.
-    :ivar bytes_per_s: measured on the way there.
+    :ivar missing_bytes: bytes of the job's inputs that are not there yet.
+    :ivar bytes_per_s: measured rate of transfers to it.
     :ivar cores: all cores of the location.
-    :ivar free_cores: those that nobody takes, as far as is known.
+    :ivar free_cores: cores that nobody uses, as far as is known.
     :ivar memory_mib: all memory of the location.
-    :ivar taken_cores: those that jobs of ours take there, or will.
-    :ivar jobs: how many jobs of ours are there; ``max_jobs``: how many may be.
+    :ivar taken_cores: cores that our jobs use there, or will use.
+    :ivar jobs: number of our jobs there; ``max_jobs``: how many are allowed.
     :ivar wait_s: the site's own estimate of when such a job would start.
-    :ivar price: of a core for an hour, in the currency of the hybrid file.
+    :ivar price: per core and hour, in the currency of the hybrid file.
     """
 
     deployment: str
@@ -48,7 +48,7 @@ class Candidate:
 
     @property
     def seconds(self) -> float:
-        """Time to bring the missing bytes."""
+        """Time to transfer the missing bytes."""
         return self.missing_bytes / (self.bytes_per_s or NOMINAL_BYTES_PER_S)
 
     def can_hold(self, resources: Resources) -> bool:

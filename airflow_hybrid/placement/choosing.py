@@ -14,7 +14,7 @@ from airflow_hybrid.placement.policies import DEFAULT_POLICY, POLICIES, Policy
 def choose(
     candidates: Sequence[Candidate], resources: Resources | None = None, policy: Policy | str | None = None
 ) -> Choice:
-    """Pick one of ``candidates``, which stand in the order of the binding's targets.
+    """Pick one of ``candidates``, which are in the order of the binding's targets.
 
     :param resources: what the job asks for.
     :param policy: one, or the name of one in :data:`POLICIES`; default ``data_locality``.
@@ -37,7 +37,7 @@ def choose(
     ready = [(index, c) for index, c in able if c.has_room(needs)]
     choice = policy.choose(ready or able, needs)
     if choice.index not in dict(ready or able):
-        raise ConfigError(f"the policy {type(policy).__name__} chose {choice.index}, which was no candidate")
+        raise ConfigError(f"the policy {type(policy).__name__} chose {choice.index}, which was not a candidate")
     if not ready:
         return Choice(choice.index, f"all are busy; {choice.reason}")
     full = [c.title for _, c in able if c.max_jobs is not None and c.jobs >= c.max_jobs]

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""StreamFlow's binding filters, ``shuffle`` and ``matching``: which targets a job may have, in which order. Pure."""
+"""StreamFlow's binding filters ``shuffle`` and ``matching``: a job's possible targets and their order. Pure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from airflow_hybrid.model import Target
 def allowed(
     filters: Sequence[Mapping[str, Any]], targets: Sequence[Target], inputs: Mapping[str, Any], seed: str
 ) -> list[int]:
-    """Indexes of the targets that the filters leave to a job, in the order that they give.
+    """Indexes of the targets that the filters leave for a job, in the filters' order.
 
-    :param filters: ``{name, type, config}`` each; they are applied one after the other.
+    :param filters: ``{name, type, config}`` each; applied one after the other.
     :param inputs: the job's input object, by port.
-    :param seed: what a shuffle depends on, so that a job that is looked at again gets the same order.
-    :raises ConfigError: none is left, or a filter does not fit the job's inputs.
+    :param seed: of a shuffle, so that the same job always gets the same order.
+    :raises ConfigError: no target is left, or a filter does not fit the job's inputs.
     """
     left = list(range(len(targets)))
     for entry in filters:
@@ -41,7 +41,7 @@ def allowed(
 
 
 Rule = tuple[str, str | None, list[dict[str, Any]]]
-"""deployment, service (None: any), conditions that must all hold"""
+"""deployment, service (None: any), conditions that must all be true"""
 
 
 def _rules(config: Mapping[str, Any]) -> Iterator[Rule]:
@@ -74,19 +74,19 @@ def _holds(condition: Mapping[str, Any], inputs: Mapping[str, Any], entry: Mappi
     if isinstance(value, (list, dict)) and not (
         isinstance(value, dict) and value.get("class") in ("File", "Directory")
     ):
-        raise ConfigError(f"the input `{port}` is an array or a record, which no rule can match", where=where)
+        raise ConfigError(f"the input `{port}` is an array or a record; rules cannot match these", where=where)
     return all(
         test(value, condition[key], where, port) for key, test in _TESTS.items() if condition.get(key) is not None
     )
 
 
 def _plain(value: Any) -> Any:
-    """What text rules look at: a file's name; the value."""
+    """The text that rules compare: a file's name, or the value."""
     return value.get("basename") if isinstance(value, dict) else value
 
 
 def _texts(value: Any) -> set[str]:
-    """A value as text: true is `true` as in CWL, and `True` as StreamFlow has it."""
+    """A value as text: true is `true` as in CWL, and `True` as in StreamFlow."""
     plain = _plain(value)
     if isinstance(plain, bool):
         return {str(plain), str(plain).lower()}
@@ -94,7 +94,7 @@ def _texts(value: Any) -> set[str]:
 
 
 def _number(value: Any, where: str, port: str) -> float | None:
-    """What ranges look at: a file's size; the value."""
+    """The number that ranges compare: a file's size, or the value."""
     number = value.get("size") if isinstance(value, dict) else value
     if isinstance(number, bool) or not isinstance(number, (int, float, type(None))):
         raise ConfigError(f"the input `{port}` is {number!r}, which `min` and `max` cannot compare", where=where)
@@ -118,7 +118,7 @@ _TESTS: Mapping[str, Callable[[Any, Any, str, str], bool]] = {
     "min": _at_least,
     "max": _at_most,
 }
-"""condition -> whether it holds; ``start`` is StreamFlow's regex, which need not match to the end"""
+"""condition -> its test; ``start`` is StreamFlow's regex, which need not match to the end"""
 
 
 def _title(target: Target) -> str:

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Policies: which of the candidates that can take a job equally well gets it. Pure.
+"""Policies: which of several suitable candidates gets a job. Pure.
 
-A package adds one by a subclass of :class:`Policy` and an entry point of the group ``airflow_hybrid.policies``; its
-name is the policy's type in the hybrid file, and ``scheduling.policies.<name>.config`` are its arguments.
+A package adds a policy by a subclass of :class:`Policy` and an entry point in the group ``airflow_hybrid.policies``.
+The entry point's name is the policy's type in the hybrid file; ``scheduling.policies.<name>.config`` are its arguments.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from airflow_hybrid.placement.candidates import Candidate, Choice
 
 DEFAULT_POLICY = "data_locality"
 LOAD, WAIT = "load", "wait"
-"""what a policy may need of the sites: their cores and free cores; their estimate of the time until a job starts"""
+"""what a policy may ask the sites for: their cores and free cores; their estimate of the time until a job starts"""
 _FAR_S = 1e9
 Candidates = Sequence[tuple[int, Candidate]]
 """index among the binding's locations, and location; never none"""
@@ -25,23 +25,23 @@ Candidates = Sequence[tuple[int, Candidate]]
 class Policy(abc.ABC):
     """Picks one of several candidates.
 
-    :cvar needs: what is asked of the sites before (:data:`LOAD`, :data:`WAIT`), once per group of jobs and place.
+    :cvar needs: what the sites are asked for first (:data:`LOAD`, :data:`WAIT`), once per group of jobs and place.
     """
 
     needs: ClassVar[frozenset[str]] = frozenset()
 
     @abc.abstractmethod
     def choose(self, candidates: Candidates, resources: Resources) -> Choice:
-        """Pick one, by its index, and say why in one line.
+        """Pick a candidate by its index, and give the reason in one line.
 
-        :param candidates: those that could hold the job, in the order of the binding; those without room are left out
-            unless none has any.
+        :param candidates: those that could hold the job, in the order of the binding; busy ones are left out unless
+            all are busy.
         :param resources: what the job asks for.
         """
 
 
 class DataLocality(Policy):
-    """Where the inputs arrive first; among equals the least used, then the binding's order (StreamFlow's default)."""
+    """Where the inputs arrive first; then the least used; then the binding's order (StreamFlow's default)."""
 
     def choose(self, candidates: Candidates, resources: Resources) -> Choice:
         index, best = min(candidates, key=lambda item: (item[1].seconds, item[1].taken_cores, item[0]))
@@ -66,7 +66,7 @@ class InOrder(Policy):
 
 
 class Spread(Policy):
-    """The location with the most free cores; those of unknown size last."""
+    """The location with the most free cores; locations of unknown size come last."""
 
     needs = frozenset({LOAD})
 
@@ -77,7 +77,7 @@ class Spread(Policy):
 
 
 class Load(Policy):
-    """The location of which the smallest part is taken; those of unknown load last, by the number of our jobs."""
+    """The location with the lowest load; locations of unknown load come last, by the number of our jobs."""
 
     needs = frozenset({LOAD})
 
@@ -90,7 +90,7 @@ class Load(Policy):
 
 
 class QueueWait(Policy):
-    """Where the job starts first, by the site's own estimate and the time that its inputs take; unknown last."""
+    """Where the job starts first, by the site's own estimate and the time to transfer its inputs; unknown last."""
 
     needs = frozenset({LOAD, WAIT})
 
@@ -109,7 +109,7 @@ class QueueWait(Policy):
 
 
 class Cost(Policy):
-    """The cheapest by ``price_per_core_hour``; among equals as :class:`DataLocality`; what has no price comes last."""
+    """The cheapest by ``price_per_core_hour``; then as :class:`DataLocality`; locations without a price come last."""
 
     def choose(self, candidates: Candidates, resources: Resources) -> Choice:
         cheapest = min(_or(c.price, _FAR_S) for _, c in candidates)

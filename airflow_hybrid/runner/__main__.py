@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""``airflow-hybrid-runner DOCUMENT [JOB]``: a CWL runner by the contract of ``cwl-runner``.
+"""``airflow-hybrid-runner DOCUMENT [JOB]``: a CWL runner with the interface of ``cwl-runner``.
 
-The output object is all that is written to stdout; logs go to stderr. What is not needed for an answer is not imported:
-an invalid document is refused without Airflow.
+Only the output object is written to stdout; logs go to stderr. Modules are imported only when needed: an invalid
+document is refused without importing Airflow.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 SUCCESS, FAILURE, UNSUPPORTED, INTERRUPTED = 0, 1, 33, 130
 PROG = os.environ.pop(PROGRAM_VARIABLE, "airflow-hybrid-runner")
-"""what it is called in its messages; jobs do not get to know it"""
+"""environment variable: the program's name in messages; not passed to jobs"""
 _DEFAULTS: dict[str, Any] = {
     "outdir": ".", "existing": "replace", "basedir": None, "quiet": False, "verbose": False, "hybrid_file": None,
     "workflow": None, "serial": False, "tmpdir_prefix": None, "leave_tmpdir": False, "validate": False,
@@ -47,11 +47,11 @@ _DEFAULTS: dict[str, Any] = {
 
 
 class _NotGatheredError(JobFailedError):
-    """All jobs are done, and their outputs are only in the run's folder."""
+    """All jobs are done, but their outputs are only in the run's folder."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run; -> the exit code."""
+    """Run the document; -> the exit code."""
     parser = arguments.parser(PROG)
     args = parser.parse_args(sys.argv[1:] if argv is None else argv)
     for name, value in _DEFAULTS.items():
@@ -86,7 +86,7 @@ def script() -> None:
     """The console script."""
     code = main()
     sys.stdout.flush()
-    os.dup2(2, 1)  # what libraries say on the way out is no output
+    os.dup2(2, 1)  # what libraries print at exit is not output
     sys.exit(code)
 
 
@@ -100,17 +100,17 @@ def _said(error: HybridError, code: int) -> int:
 
 
 def _unforeseen(error: Exception, verbose: bool) -> int:
-    """An error that no message was written for is one message all the same; its traceback is for who reports it."""
+    """An unexpected error is also reported as one message; its traceback is for bug reports."""
     if verbose:
         traceback.print_exception(error)
-    hint = "no message was written for this: run it again with --verbose, and report what that prints"
+    hint = "this error is unexpected: run again with --verbose, and report what that prints"
     print(f"{PROG}: {type(error).__name__}: {error}\n  -> {hint}", file=sys.stderr)
     return FAILURE
 
 
 @contextlib.contextmanager
 def _stdout_kept() -> Iterator[Any]:
-    """Nothing but what is written to the yielded file reaches stdout: all else goes to stderr, whoever writes it."""
+    """Only what is written to the yielded file reaches stdout; everything else that is printed goes to stderr."""
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
@@ -154,12 +154,12 @@ def _run(args: argparse.Namespace) -> CwlObject | None:
         else:
             try:
                 remove_folder(folder)
-            except NotRemovedError as error:  # the run's outcome is none the worse for it
+            except NotRemovedError as error:  # this does not change the run's result
                 print(f"{PROG}: {error}", file=sys.stderr)
 
 
 def _sites(args: argparse.Namespace, graph: WorkflowGraph) -> dict[str, Any]:
-    """Where the steps run: what the hybrid file says of the workflow, else this machine."""
+    """Where the steps run: as the hybrid file says for the workflow, else on this machine."""
     if args.hybrid_file is None:
         return {}
     from airflow_hybrid.config import load_hybrid_file
@@ -170,9 +170,9 @@ def _sites(args: argparse.Namespace, graph: WorkflowGraph) -> dict[str, Any]:
         name = _workflow_of(graph, hybrid)
     if name is None or name not in hybrid.workflows:
         raise ConfigError(
-            f"which workflow of it is meant? It has {', '.join(hybrid.workflows) or 'none'}",
+            f"which of its workflows is meant? It has {', '.join(hybrid.workflows) or 'none'}",
             where=args.hybrid_file,
-            hint="say it by --workflow NAME",
+            hint="choose one with --workflow NAME",
         )
     workflow = hybrid.workflows[name]
     return {
@@ -185,7 +185,7 @@ def _sites(args: argparse.Namespace, graph: WorkflowGraph) -> dict[str, Any]:
 
 
 def _workflow_of(graph: WorkflowGraph, hybrid: HybridFile) -> str | None:
-    """The name of the one workflow of a hybrid file that is of the document; else of the only one that it has."""
+    """The name of the hybrid file's only workflow for the document; else of its only workflow."""
     source = os.path.realpath(local_path(graph.source) or graph.source)
     same = [
         name
@@ -201,13 +201,13 @@ def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], 
     home = Home(folder, log_level=level)
     home.ready()
     logging.getLogger().setLevel(level)
-    # importing these loads Airflow, for which its home has to be ready
+    # importing these loads Airflow, whose home has to be ready
     from airflow_hybrid.operators.base import HybridTask
     from airflow_hybrid.runner.dag_run import DagRunner
     from airflow_hybrid.triggers.hybrid import HybridTrigger
 
     dag = _dag(args, sites, home)
-    # each error is told once, at the end
+    # each error is reported once, at the end
     HybridTask.tells_errors = HybridTrigger.tells_errors = False
     runner = DagRunner()
     try:
@@ -227,7 +227,7 @@ def _log_level(args: argparse.Namespace) -> str:
 
 
 def _dag(args: argparse.Namespace, sites: dict[str, Any], home: Home) -> HybridDag:
-    """The DAG of the document, with what the hybrid file says of it."""
+    """The DAG of the document, with the hybrid file's settings for it."""
     from airflow_hybrid.cwl.given import job_requirements
     from airflow_hybrid.dag.hybrid_dag import HybridDag
 
@@ -239,13 +239,13 @@ def _dag(args: argparse.Namespace, sites: dict[str, Any], home: Home) -> HybridD
         outdir="{% raw %}" + os.path.abspath(args.outdir) + "{% endraw %}",
         existing_outputs=args.existing,
         fileloc=home.add_file("run", document),
-        run_requirements=job_requirements.ANY,  # who runs it is who wrote the inputs
+        run_requirements=job_requirements.ANY,  # the person who runs it also wrote the inputs
         **options,
     )
 
 
 def _deployments(config: Any, home: Home, serial: bool) -> dict[str, Deployment]:
-    """The hybrid file's deployments; jobs of those that are this machine run in the run's folder, side by side."""
+    """The hybrid file's deployments; jobs of local ones run in the run's folder, in parallel."""
     from airflow_hybrid.config import parse_deployments
     from airflow_hybrid.model import LOCAL_DEPLOYMENT
 
@@ -256,16 +256,16 @@ def _deployments(config: Any, home: Home, serial: bool) -> dict[str, Deployment]
         workdir = deployment.workdir
         if workdir is None and not deployment.config.get("run_as"):
             workdir = str(home.work / name)
-        # by triggers, which run side by side
+        # in triggers, which run in parallel
         is_parallel = not serial if deployment.deferrable is None else deployment.deferrable
         deployments[name] = replace(deployment, workdir=workdir, deferrable=is_parallel)
     return deployments
 
 
 def _failure(result: RunResult, folder: Path, is_kept: bool) -> HybridError:
-    """The one error that tells how a run failed.
+    """One error for a failed run.
 
-    :param is_kept: the run's folder stays, so that no path in it has to be told as gone.
+    :param is_kept: the run's folder stays, so paths in it remain valid.
     """
     from airflow_hybrid.operators.values import OUTPUTS_TASK
     from airflow_hybrid.runner.told import told
@@ -281,7 +281,7 @@ def _failure(result: RunResult, folder: Path, is_kept: bool) -> HybridError:
 
 
 def _with_paths(value: Any) -> Any:
-    """Local files and folders also by ``path``, as cwltool prints them."""
+    """Local files and folders also with ``path``, as cwltool prints them."""
     return map_files(_with_path, value)
 
 

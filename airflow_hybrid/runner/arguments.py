@@ -24,10 +24,10 @@ TOOL_KEY = "cwl:tool"
 """key of a job file that names the document it is for"""
 TOOL_HELP = "--tool-help"
 PROGRAM_VARIABLE = "_AIRFLOW_HYBRID_RUNNER_CALLED"
-"""environment variable: as what a user has called the runner"""
+"""environment variable: the name by which a user called the runner"""
 DESCRIPTION = """\
 Runs a CWL document as an Airflow DAG to its end, in this process, and prints its output object (JSON). No Airflow has
-to be running. Exit code: 0 success, 1 failure, 33 the document needs a feature that cannot be had here."""
+to be running. Exit code: 0 success, 1 failure, 33 the document needs an unsupported feature."""
 EPILOG = "Without JOB the inputs are flags: --name value. Options of a document and of this command may be mixed."
 
 
@@ -49,38 +49,38 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--existing": {
         "metavar": "WHAT",
         "choices": ["replace", "rename", "fail"],
-        "help": "what becomes of an output under whose name something is: replace (default) replaces outputs of "
-        "earlier runs that were not changed since, and calls it name_2 beside other things; rename; fail",
+        "help": "what to do with an output if its name is taken: replace (default) replaces outputs of "
+        "earlier runs that are unchanged since, and otherwise names it name_2; rename; fail",
     },
-    "--basedir": {"metavar": "DIR", "help": "where relative paths of inputs start (default: the job file's folder)"},
+    "--basedir": {"metavar": "DIR", "help": "base of relative paths of inputs (default: the job file's folder)"},
     "--quiet": {"action": "store_true", "help": "log errors only"},
-    "--verbose": {"action": "store_true", "help": "log what Airflow does, too"},
+    "--verbose": {"action": "store_true", "help": "also log what Airflow does"},
     "--hybrid-file": {"metavar": "FILE", "help": "a streamflow.yml that says where steps run"},
     "--workflow": {"metavar": "NAME", "help": "workflow of the hybrid file (default: that of DOCUMENT)"},
     "--serial": {"action": "store_true", "help": "one step at a time on this machine"},
-    "--tmpdir-prefix": {"metavar": "PREFIX", "help": "start of the path of the folder for this run's jobs"},
+    "--tmpdir-prefix": {"metavar": "PREFIX", "help": "prefix of the path of the folder for this run's jobs"},
     "--leave-tmpdir": {"action": "store_true", "help": "keep that folder"},
-    "--validate": {"action": "store_true", "help": "only check the document, and inputs that are given"},
+    "--validate": {"action": "store_true", "help": "only check the document and the given inputs"},
     TOOL_HELP: {"action": "store_true", "help": "show the document's inputs as flags"},
-    # what other runners need to be told and this one always does
+    # options that other runners need and that always hold here
     "--enable-dev": {"action": "store_true", "help": argparse.SUPPRESS},
     "--enable-ext": {"action": "store_true", "help": argparse.SUPPRESS},
 }
 
 
 def add_options(to: Any, taken: Sequence[str] = ()) -> None:
-    """Our options, but those that an input of the document is called as.
+    """Our options, except those with the name of an input of the document.
 
     :param taken: names of inputs.
     """
     for flag, keywords in OPTIONS.items():
         if flag.lstrip("-") not in taken:
-            # no defaults: what was given before the document stays
+            # no defaults: options before the document stay as they are
             to.add_argument(flag, default=argparse.SUPPRESS, **keywords)
 
 
 def try_folder(outdir: str) -> None:
-    """See whether outputs can be written to a folder, which need not be there; it is left as it was.
+    """Check that outputs can be written to a folder, which need not exist; it is left as it was.
 
     :raises ConfigError: they cannot.
     """
@@ -98,7 +98,7 @@ def try_folder(outdir: str) -> None:
         raise ConfigError(
             f"the outputs cannot be written to {os.path.abspath(outdir)}: {error.strerror or error}",
             where="--outdir",
-            hint="name a folder that is writable, or can be made",
+            hint="name a folder that is writable or can be created",
         ) from error
     finally:
         for folder in new_folders:
@@ -114,14 +114,14 @@ def job_document(path: str) -> tuple[str, str] | None:
     try:
         named = parse_inputs(Path(base).read_bytes(), base).get(TOOL_KEY)
     except (InputError, OSError):
-        return None  # not a job file: what is wrong with it as a document is said when it is compiled
+        return None  # not a job file: problems with it as a document are reported when it is compiled
     if not isinstance(named, str):
         return None
     return named if is_uri(named) else os.path.join(os.path.dirname(base), named), base
 
 
 def read_inputs(graph: WorkflowGraph, args: argparse.Namespace, prog: str) -> CwlObject:
-    """The inputs of the run, from what stands after the document.
+    """The inputs of the run, from the arguments after the document.
 
     :raises InputError: the job file cannot be read.
     :raises SystemExit: flags that the document does not have (2, as argparse does).
@@ -141,13 +141,13 @@ def read_inputs(graph: WorkflowGraph, args: argparse.Namespace, prog: str) -> Cw
 def checked_inputs(
     graph: WorkflowGraph, inputs: CwlObject, settings: str | None, prog: str, *, quiet: bool = False
 ) -> CwlObject:
-    """Judge the inputs of the run before Airflow is started for it.
+    """Check the inputs of the run before Airflow is started for it.
 
-    :param given: as :func:`read_inputs` gives them.
-    :param settings: the hybrid file's inputs file, whose values are defaults. Its templates are judged by the run.
-    :param quiet: without a warning of what is not an input.
-    :returns: ``given``, without what is not an input.
-    :raises InputError: all that is missing, of a wrong type, or not there, in one message.
+    :param inputs: from :func:`read_inputs`.
+    :param settings: the hybrid file's inputs file, whose values are defaults. Its templates are checked by the run.
+    :param quiet: do not warn about values that are not inputs.
+    :returns: ``inputs``, without values that are not inputs.
+    :raises InputError: everything that is missing, of the wrong type, or does not exist, in one message.
     """
     from airflow_hybrid.config.reading.messages import choices
     from airflow_hybrid.cwl.given import job_requirements
@@ -156,7 +156,7 @@ def checked_inputs(
     names = [port.name for port in graph.inputs]
     ignored = [name for name in inputs if name not in names and name not in job_requirements.NO_INPUTS]
     for name in () if quiet else ignored:
-        # an input object may hold more than the document asks for (CWL v1.2 section "Input object")
+        # an input object may have more values than the document asks for (CWL v1.2 section "Input object")
         print(f"{prog}: {name!r} is not an input of the document: ignored", file=sys.stderr)
         print(f"  -> {choices(name, names, what='the inputs are')}", file=sys.stderr)
     values = {**(load_inputs(settings) if settings else {}), **inputs}
@@ -168,7 +168,7 @@ def checked_inputs(
 
 
 def _refuse_text(name: str, kind: JsonValue, value: JsonValue) -> None:
-    """A text in the place of a File is a mistake in a job file; it is a path only in a trigger form and a run's conf.
+    """Refuse a string in place of a File: only a trigger form and a run's conf take it as a path.
 
     :raises InputError: there is one.
     """
@@ -185,7 +185,7 @@ def _refuse_text(name: str, kind: JsonValue, value: JsonValue) -> None:
     if isinstance(value, str) and wanted and not others and not enums:
         raise InputError(
             f"input {name!r} must be {' or '.join(wanted)}, not {json.dumps(value, ensure_ascii=False)}",
-            hint=f"in a job file it is an object: {{class: {wanted[0]}, path: ...}}",
+            hint=f"in a job file write an object: {{class: {wanted[0]}, path: ...}}",
         )
 
 

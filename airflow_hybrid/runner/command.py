@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""``airflow hybrid run``: the runner as a command of an Airflow that is there, with its Connections."""
+"""``airflow hybrid run``: the runner as a command of an installed Airflow, with its Connections."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NOT_INHERITED = (
     "AIRFLOW__SECRETS__BACKEND",
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
 )
-"""where an Airflow's database and secrets are: the runner has its own"""
+"""settings of an Airflow's database and secrets: the runner has its own"""
 
 
 def run_command() -> ActionCommand:
@@ -41,7 +41,7 @@ def run_command() -> ActionCommand:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Become the runner: settings have to be there before Airflow is imported, which has happened here."""
+    """Replace this process by the runner, which needs its settings before Airflow is imported (as it is here)."""
     position = sys.argv.index("run", sys.argv.index("hybrid") + 1)
     environment = {**os.environ, **connections(getattr(args, "hybrid_file", None))}
     for name in _NOT_INHERITED:
@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def connections(hybrid_file: str | None) -> dict[str, str]:
-    """The Connections that a hybrid file's deployments name, as environment variables; unknown ones are left out: who
-    needs one says so.
+    """The Connections that a hybrid file's deployments name, as environment variables. Unknown ones are left out: where
+    one is needed, an error says so.
     """
     if hybrid_file is None:
         return {}

@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A DAG's run from beginning to end in this process.
+"""Run a DAG from beginning to end in this process.
 
-What is Airflow's is used: its scheduling decisions (``DagRun.update_state``), the Task SDK's runner with its
-in-process API server, triggers and their end events. ``DAG.test()`` is made of the same parts; it reads the whole DAGs
-folder again for each run, runs one trigger at a time, and takes a task that its trigger ends back to a worker, so this
-loop stands in its place: workers run one after the other, triggers all at once between them.
+This uses Airflow's own parts: its scheduling decisions (``DagRun.update_state``), the Task SDK's runner with its
+in-process API server, triggers and their end events. ``DAG.test()`` consists of the same parts, but reads the whole
+DAGs folder again for each run, runs one trigger at a time, and returns a task that its trigger ends to a worker. This
+loop replaces it: workers run one after the other, and all triggers run at once between them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class RunResult:
     """How a run ended.
 
     :ivar outputs: the CWL output object; None where the run failed.
-    :ivar failures: what made tasks fail, in the order in which they did.
+    :ivar failures: why tasks failed, in the order in which they did.
     """
 
     state: str
@@ -78,12 +78,12 @@ class RunResult:
 
     @property
     def errors(self) -> list[BaseException]:
-        """What made tasks fail, in the order in which they did."""
+        """Why tasks failed, in the order in which they did."""
         return [failure.error for failure in self.failures]
 
 
 class _TriggerComms:
-    """What triggers say to the API server, said in process (the triggerer has a socket for it)."""
+    """Passes triggers' requests to the API server within the process (the triggerer uses a socket)."""
 
     def __init__(self, supervisor: InProcessTestSupervisor) -> None:
         from airflow.sdk.execution_time.supervisor import InProcessSupervisorComms
@@ -99,9 +99,9 @@ class _TriggerComms:
 
 
 def _serve_newest_clients_only() -> None:
-    """Keep the API server in process from making its routes for all older clients, of which there are none here.
+    """Keep the in-process API server from creating its routes for older clients: there are none here.
 
-    It makes them anew for each version since 3.0, about three seconds of CPU time.
+    It creates them for each version since 3.0, which takes about three seconds of CPU time.
     """
     from airflow.api_fastapi.execution_api import versions
     from airflow.api_fastapi.execution_api.routes import execution_api_router as router
@@ -114,7 +114,7 @@ def _serve_newest_clients_only() -> None:
 
 
 class DagRunner:
-    """Runs DAGs one after the other; to be closed at the end (connections of its triggers stay open until then)."""
+    """Runs DAGs one after the other; must be closed at the end (connections of its triggers stay open until then)."""
 
     def __init__(self) -> None:
         _serve_newest_clients_only()
@@ -125,7 +125,7 @@ class DagRunner:
         async def end() -> None:
             await close_all()
             left = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in left:  # pollers that nobody waits for any more
+            for task in left:  # pollers that nobody waits for
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
 
@@ -134,7 +134,7 @@ class DagRunner:
 
     def run(self, dag: DAG, conf: CwlObject | None = None, run_id: str | None = None) -> RunResult:
         """Run ``dag`` once and wait for its end."""
-        session: Any = cast(Any, settings).NonScopedSession()  # the API server closes this thread's own
+        session: Any = cast(Any, settings).NonScopedSession()  # the API server closes this thread's session
         try:
             return _Run(self, dag, self._create(dag, conf, run_id, session), session).to_its_end()
         finally:
@@ -188,7 +188,7 @@ class _Run:
         return RunResult(self._run.state, self._outputs(), self._failures, self._succeeded_jobs(), self._states())
 
     def _advance(self) -> bool:
-        """One round: what is ready is run; then triggers, until one of them ends."""
+        """One round: run what is ready, then triggers until one of them ends."""
         session, run = self._session, self._run
         session.expire_all()
         schedulable, _ = run.update_state(session=session)
@@ -209,7 +209,7 @@ class _Run:
     # --- workers -------------------------------------------------------------------------------------------------
 
     def _work(self, ti: Any) -> None:
-        """What a worker does: run the task, up to its deferral where it is deferred."""
+        """Do a worker's work: run the task to its end or its deferral."""
         ti.set_state(TaskInstanceState.QUEUED)
         identity = TaskIdentity(
             id=UUID(str(ti.id)),
@@ -224,7 +224,7 @@ class _Run:
         try:
             result = run_task_in_process(ti=identity, task=self._dag.task_dict[ti.task_id])
         finally:
-            # the task's own, which the SDK leaves behind, would end nothing but a task that is no longer here
+            # the SDK leaves the task's handler behind, which would only end a task that is gone
             signal.signal(signal.SIGTERM, on_term)
         ti.set_state(result.ti.state)
         ti.task = create_scheduler_operator(result.ti.task)
@@ -234,10 +234,10 @@ class _Run:
             self._failed(ti, result.error)
 
     def _failed(self, ti: Any, error: BaseException) -> None:
-        """Note why a task failed.
+        """Record why a task failed.
 
-        A task that says it in its own words ends by SystemExit or AirflowFailException, which are raised for an error
-        that has the words.
+        A task with a message of its own ends with SystemExit or AirflowFailException, raised from the error with the
+        message.
         """
         cause: BaseException | None = None
         if isinstance(error, SystemExit):
@@ -281,7 +281,7 @@ class _Run:
 
     def _wait_for_triggers(self) -> None:
         if not self._triggers:
-            time.sleep(RETRY_PAUSE_S)  # a retry that is due later
+            time.sleep(RETRY_PAUSE_S)  # a retry is due later
             return
         done, _ = self._turn(asyncio.wait(self._triggers, return_when=asyncio.FIRST_COMPLETED))
         for work in done:
@@ -297,7 +297,7 @@ class _Run:
                 self._failed(ti, error)
 
     def _stop_triggers(self) -> None:
-        """The run is given up (Ctrl-C): end the jobs of its triggers."""
+        """The run is interrupted (Ctrl-C): cancel the jobs of its triggers."""
         left, self._triggers = self._triggers, {}
         if not left:
             return
@@ -310,10 +310,10 @@ class _Run:
 
         self._turn(stop())
 
-    # --- what is left of it --------------------------------------------------------------------------------------
+    # --- results -------------------------------------------------------------------------------------------------
 
     def _succeeded_jobs(self) -> dict[str, int]:
-        """Of the scatters of which a chunk failed: how many outputs the others have left, by task."""
+        """For scatters with a failed chunk: the number of outputs of the other chunks, by task."""
         import json
 
         succeeded: dict[str, int] = {}

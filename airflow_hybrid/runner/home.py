@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""An Airflow of one's own for a run: settings by environment variables, and a database that is ready to be used.
+"""A private Airflow for a run: settings in environment variables, and a ready database.
 
-Must be called before Airflow is imported, because Airflow reads its settings then.
+Must be used before Airflow is imported, because Airflow reads its settings then.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def cache_directory() -> Path:
 
 
 class Home:
-    """The Airflow home of one process, in ``folder``; its database is a copy of one that was made before.
+    """The Airflow home of one process, in ``folder``; its database is a copy of one made earlier.
 
     :ivar dags: its DAGs folder; ``work``: where jobs of this machine have their directories.
     """
@@ -54,17 +54,17 @@ class Home:
             "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode(),
-            # no run's template is kept: a rendered field may be long
+            # rendered templates are not stored: a rendered field may be long
             "AIRFLOW__CORE__NUM_DAG_RUNS_TO_RETAIN_RENDERED_FIELDS": "0",
             "AIRFLOW__LOGGING__LOGGING_LEVEL": log_level,
             "AIRFLOW__LOGGING__FAB_LOGGING_LEVEL": log_level,
-            # what libraries think of each other's versions is not the user's to know; failures are told at the end
+            # warnings between libraries are of no use to the user; failures are reported at the end
             "AIRFLOW__LOGGING__NAMESPACE_LEVELS": "py.warnings=ERROR,task=CRITICAL",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         }
 
     def ready(self) -> None:
-        """Have the database: copied, or made once for this version of Airflow (which takes some seconds)."""
+        """Provide the database: a copy, or a new one once per version of Airflow (which takes some seconds)."""
         if not self._database.exists() and self._template.exists():
             _copy(self._template, self._database)
             return
@@ -74,7 +74,7 @@ class Home:
         self._keep()
 
     def _keep(self) -> None:
-        """Keep the new database for other runs. A cache that cannot be written only makes them slower."""
+        """Keep the new database for other runs. If the cache cannot be written, they are only slower."""
         with contextlib.suppress(OSError):
             self._template.parent.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self._template.parent, prefix=".", suffix=".tmp")
@@ -83,13 +83,13 @@ class Home:
             os.replace(name, self._template)
 
     def add_file(self, dag_id: str, document: str) -> str:
-        """A file that stands for the DAG: Airflow shows its source and wants it to be in the DAGs folder."""
+        """A file in the place of the DAG's: Airflow shows its source and requires it in the DAGs folder."""
         file = self.dags / f"{dag_id}.py"
         file.write_text(f"# DAG {dag_id} of {document!r}, made by a runner\n")
         return str(file)
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a SQLite database, with what is in its log still."""
+    """Copy a SQLite database, including its write-ahead log."""
     with contextlib.closing(sqlite3.connect(source)) as old, contextlib.closing(sqlite3.connect(target)) as new:
         old.backup(new)

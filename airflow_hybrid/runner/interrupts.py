@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Ctrl-C and SIGTERM, as a runner's loop wants them."""
+"""Ctrl-C and SIGTERM in a runner's loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 def interrupts_outside_of_tasks(loop: asyncio.AbstractEventLoop) -> Iterator[list[asyncio.Future[Any]]]:
     """SIGINT and SIGTERM cancel the futures in the yielded list and empty it.
 
-    Python's own way, an exception wherever the loop happens to be, may end up in a task that nobody looks at.
+    By default Python raises an exception wherever the loop happens to be, perhaps in a task whose result nobody reads.
     """
     work: list[asyncio.Future[Any]] = []
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a runner says at the end of a run that failed: one message, not longer than a screen."""
+"""A runner's message at the end of a failed run: one message, no longer than a screen."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from airflow_hybrid.printable import few_lines
 MOST_LINES = 30
 """of the whole message"""
 MOST_TASKS = 5
-"""of which something is told, where several failed"""
-LEAVE_HINT = "to keep the files of its jobs, run it again with --leave-tmpdir"
+"""steps whose errors are shown, where several failed"""
+LEAVE_HINT = "to keep the files of its jobs, run again with --leave-tmpdir"
 _PATH_LINE = re.compile(r"  (?:stdout|stderr|folder): (?P<path>/.*)")
 
 
@@ -23,7 +23,7 @@ _PATH_LINE = re.compile(r"  (?:stdout|stderr|folder): (?P<path>/.*)")
 class TaskError:
     """Why a task failed.
 
-    :ivar mapped_index: of the task, where it is one chunk of a scatter; else -1.
+    :ivar mapped_index: of the task if it is one chunk of a scatter; else -1.
     """
 
     task_id: str
@@ -32,10 +32,10 @@ class TaskError:
 
 
 def told(errors: Sequence[TaskError], succeeded: dict[str, int], gone: str | None) -> str:
-    """One message for all tasks that failed; the chunks of a scatter are one.
+    """One message for all failed tasks; the chunks of a scatter count as one.
 
-    :param succeeded: by task: how many jobs of its other chunks ended well.
-    :param gone: a folder that is removed after the run: lines that only say what was where in it are left out.
+    :param succeeded: task -> the number of successful jobs in its other chunks.
+    :param gone: a folder that is removed after the run: lines that only name paths in it are left out.
     """
     by_task: dict[str, list[TaskError]] = {}
     for error in errors:

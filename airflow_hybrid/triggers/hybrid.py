@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """The trigger that runs a fragment's remote life in the triggerer and ends its task itself.
 
-The task does not go back to a worker: a trigger that yields ``TaskSuccessEvent`` ends it where it is, which saves a
-process and avoids a race in Airflow 3.3 between a worker's exit and a fast trigger (a resumed task is then reported
-as "executor reported success, but state is queued").
+The task does not return to a worker: a trigger that yields ``TaskSuccessEvent`` ends it right there. This saves a
+process and avoids a race in Airflow 3.3 between a worker's exit and a fast trigger (a resumed task is then reported as
+"executor reported success, but state is queued").
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class HybridTrigger(BaseTrigger):
     :param places, jobs: see :func:`airflow_hybrid.engine.task_value`.
     :param timeout_s: the task's execution timeout, which is enforced here (a timeout of Airflow's own would go
         through a worker).
-    :param deadline: when it is over, in seconds since the epoch: another triggerer may take over in between.
+    :param deadline: the end of the timeout in seconds since the epoch: another triggerer may take over in between.
     """
 
     tells_errors: ClassVar[bool] = True
-    """whether the task's log has its error; who runs triggers in a process of its own making may tell it itself"""
+    """whether to write the error to the task's log; a runner with triggers in its own process may report it itself"""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class HybridTrigger(BaseTrigger):
         self.timeout_s = timeout_s
         self.deadline = deadline
         self.failure: HybridError | None = None
-        """why the task failed, for who runs the trigger in a process of its own making"""
+        """why the task failed, for a runner that runs the trigger in its own process"""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -91,18 +91,18 @@ class HybridTrigger(BaseTrigger):
             await self._cancel(execution)
             yield TaskFailedEvent()
         except HybridError as error:
-            # one message, no traceback: it says what, where, and what to do
+            # one message without a traceback: it says what failed, where, and what to do
             if self.tells_errors:
                 self.log.error("%s", error.for_a_task)
             self.failure = error
             yield TaskFailedEvent()
         except Exception:
-            # an exception that leaves a trigger would go through a worker: end the task here, and log it
+            # an exception that leaves a trigger would be handled by a worker: end the task here, and log it
             self.log.exception("a defect of airflow_hybrid, please report it")
             yield TaskFailedEvent()
 
     async def _within_limit(self, work: Coroutine[Any, Any, FragmentOutcome]) -> FragmentOutcome:
-        """:raises TimeIsOverError: the task's time is over; the work has ended."""
+        """:raises TimeIsOverError: the task's time limit is reached; the work has ended."""
         running = asyncio.ensure_future(work)
         left_s = self.timeout_s if self.deadline is None else max(0.0, self.deadline - time.time())
         try:
@@ -116,7 +116,7 @@ class HybridTrigger(BaseTrigger):
         return running.result()
 
     async def on_kill(self) -> None:
-        """The user marked the task or cleared it: end its jobs."""
+        """The user marked the task or cleared it: cancel its jobs."""
         await self._cancel(FragmentExecution(FragmentSpec.from_json(self.spec), self.log))
 
     async def _cancel(self, execution: FragmentExecution) -> None:

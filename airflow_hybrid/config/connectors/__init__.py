@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Models of ``deployments.<name>.config``, one module per family of types: StreamFlow's keys and ours.
 
-A type whose connector a later version or a third party brings is read without a model.
+Types with a connector of a later version or of another package have no model.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ MANAGED_TYPES: Mapping[str, str | None] = {
     "kubernetes": "files",
     "podman": None,
 }
-"""Types that are deployed for a run unless they are external; with a key: only where the config has it."""
+"""Types that are deployed for a run unless they are external; with a key: only if the config has it."""
 HELM_TYPES = ("helm", "helm3", "helm4")
 CONTAINER_TYPES = ("docker", "podman")
-"""Types that are containers which stand for a run; inside of a queue system, the image in which its jobs run."""
+"""Types that are containers running for a whole run; inside a queue system, the image in which its jobs run."""
 IMAGE_TYPES = ("apptainer", "singularity", "charliecloud")
-"""Types that are an image in which jobs run."""
+"""Types that are an image for jobs."""
 SUPPORTED_TYPES = (
     "local", "ssh", "slurm", "pbs", "sge", "flux", "docker-compose", "kubernetes", *HELM_TYPES, *CONTAINER_TYPES,
     *IMAGE_TYPES,

@@ -25,7 +25,7 @@ class ComposeConfig(Model):
         BeforeValidator(one_or_many, json_schema_input_type=str | list[str]),
     ] = Field(description="Compose files, relative to the hybrid file; later ones take precedence over earlier ones.")
     projectDirectory: NonEmpty | None = Field(
-        None, description="What relative paths in the compose files start at; default: the folder of the first file."
+        None, description="Base folder of relative paths in the compose files; default: the folder of the first file."
     )
     projectName: NonEmpty | None = Field(
         None, description="Name of an `external` project. Otherwise each run has a name of its own."
@@ -33,7 +33,7 @@ class ComposeConfig(Model):
     composeCommand: NonEmpty | None = Field(
         None,
         description="The program: `docker compose`, `docker-compose`, `podman compose`, `podman-compose`. Default: the"
-        " first of these that is there and whose engine answers. (airflow_hybrid)",
+        " first of these that is installed and whose engine answers. (airflow_hybrid)",
     )
     deployTimeout: int | None = Field(
         None, ge=1, description="Seconds until all services must be up and healthy; default 600. (airflow_hybrid)"
@@ -50,13 +50,15 @@ class ComposeConfig(Model):
     alwaysRecreateDeps: bool = Field(False, description=_UP)
     noRecreate: bool = Field(False, description=_UP)
     renewAnonVolumes: bool = Field(False, description=_UP)
-    removeVolumes: bool = Field(True, description="Accepted; volumes of a run's own project always go with it.")
+    removeVolumes: bool = Field(
+        True, description="Accepted; volumes of a run's own project are always removed with it."
+    )
     removeOrphans: bool = Field(False, description="Accepted; has no effect: a run's project has none.")
     timeout: int | None = Field(None, description="Accepted; has no effect.")
     verbose: bool = Field(False, description="Accepted; has no effect.")
     logLevel: NonEmpty | None = Field(None, description="Accepted; has no effect.")
     noAnsi: bool = Field(False, description="Accepted; has no effect.")
-    compatibility: bool = Field(False, description="Accepted; has no effect (Compose v2 does without).")
+    compatibility: bool = Field(False, description="Accepted; has no effect (Compose v2 does not need it).")
     noDeps: bool = Field(False, description="Accepted; has no effect: all services are brought up.")
     noStart: bool = Field(False, description="Accepted; has no effect: all services are brought up.")
     host: NonEmpty | None = Field(None, description=_DAEMON)

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """``docker``, ``podman``, ``singularity``/``apptainer``, ``charliecloud``: deployments that are a container image.
 
-Native options are StreamFlow's (the camelCase names of those of ``docker run`` and ``singularity instance start``): a
-table of names and types, to answer a misspelling; values are passed on as they are.
+Native options are StreamFlow's (the options of ``docker run`` and ``singularity instance start`` in camelCase). They
+are a table of names and types that detects misspellings; values are passed on as they are.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_hybrid.config.base import Model, NonEmpty
 from airflow_hybrid.model import image_names
 
 AS_IN = "As in"
-"""how the description of a native option begins"""
+"""start of a native option's description"""
 _NO_EFFECT = "Accepted; has no effect."
 _CACHES = ("locationsCacheSize", "locationsCacheTTL", "resourcesCacheSize", "resourcesCacheTTL", "transferBufferSize")
 
@@ -28,7 +28,7 @@ def _named(image: str) -> str:
 
 
 def _named_or_there(image: str) -> str:
-    """``~`` and ``$NAME`` are the location's; a path is the user's own business."""
+    """The location expands ``~`` and ``$NAME``; the path is not checked further."""
     if image.startswith(("~", "$")):
         return image
     problem = image_names.id_problem(image)
@@ -43,22 +43,22 @@ ContainerName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][a-zA-Z0-
 
 
 class _Containers(Model):
-    """What containers that stand for a run have beside the program's own options."""
+    """Keys of containers that run for a whole run, besides the program's own options."""
 
     image: ImageName | None = Field(
-        None, description="The image; pulled if it is not there. Required unless `containerId` names a container."
+        None, description="The image; pulled if it is missing. Required unless `containerId` names a container."
     )
     command: list[str] | None = Field(
         None,
-        description="What the container runs. Default: it waits (a shell in it does), whatever program the image has.",
+        description="What the container runs. Default: a shell that waits, instead of the image's program.",
     )
     containerId: ContainerName | None = Field(None, description="Id or name of an `external` container.")
     containerIds: list[ContainerName] | None = Field(
-        None, min_length=1, description="Several of them: each is a location."
+        None, min_length=1, description="Several containers: each is a location."
     )
-    replicas: int = Field(1, ge=1, description="Containers that are made; each is a location.")
+    replicas: int = Field(1, ge=1, description="Number of containers; each is a location.")
     cores: int | None = Field(
-        None, ge=1, description="Jobs of one core at a time in each; default: all it has. (airflow_hybrid)"
+        None, ge=1, description="Jobs of one core at a time in each; default: all of its cores. (airflow_hybrid)"
     )
     deployTimeout: int | None = Field(
         None, ge=1, description="Seconds until it must run (and be healthy); default 600. (airflow_hybrid)"
@@ -75,7 +75,7 @@ class _Containers(Model):
 
 
 class _Images(Model):
-    """What an image for jobs has beside the program's own options."""
+    """Keys of an image for jobs, besides the program's own options."""
 
     image: ImageNameOrPath = Field(
         description="The image: a name to pull (`debian:12`, `docker://...`), or the path of one at the location."
@@ -86,7 +86,7 @@ class _Images(Model):
 
 
 def _options(program: str, lists: str, flags: str, values: str) -> dict[str, Any]:
-    """Fields of native options: names of those that take a list, that are switches, that take a value."""
+    """Fields of native options: names of options that take a list, of switches, and of options with a value."""
     kinds: tuple[tuple[str, Any], ...] = (
         (lists, list[str | int] | str | None),
         (flags, bool | None),
@@ -132,8 +132,8 @@ if TYPE_CHECKING:
 else:
     ContainerConfig = create_model("ContainerConfig", __base__=_Containers, **_DOCKER)
     ContainerConfig.__doc__ = (
-        "A container (or several) that is made for each DAG run, on this machine or, with `wraps`, where an `ssh`"
-        " deployment leads; where a queue system is wrapped, the image in which its jobs run."
+        "A container (or several) that is made for each DAG run, on this machine or, with `wraps`, on the host of an"
+        " `ssh` deployment; if it wraps a queue system, the image in which its jobs run."
     )
     ApptainerConfig = create_model("ApptainerConfig", __base__=_Images, **_SINGULARITY)
     ApptainerConfig.__doc__ = (

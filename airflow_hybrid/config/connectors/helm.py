@@ -40,9 +40,9 @@ _NOT_HERE = {
         ),
         _PLAIN,
     ),
-    "keepHistory": "what is deployed for a run goes with it",
+    "keepHistory": "what is deployed for a run is removed with it",
 }  # fmt: skip
-"""StreamFlow's keys that mean something and are not supported; where they ask for the default they are dropped."""
+"""StreamFlow's keys that are not supported; they are ignored if they ask for the default."""
 _DEFAULTS = {"serverSide": True}
 
 Files = Annotated[list[NonEmpty], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])]
@@ -70,9 +70,9 @@ class HelmConfig(Model):
     plainHttp: bool = Field(False, description="The registry speaks HTTP.")
     releaseName: NonEmpty | None = Field(None, description="Default: a name of the run's own.")
     namespace: NonEmpty | None = Field(
-        None, description="Default: each run has one of its own, which is deleted with all that is in it."
+        None, description="Default: each run has its own, which is deleted with everything in it."
     )
-    createNamespace: bool = Field(False, description="Make `namespace` where it is missing; it stays.")
+    createNamespace: bool = Field(False, description="Create `namespace` if it is missing; it is not removed.")
     values: dict[str, Any] = Field(default_factory=dict, description="Values, in place. (airflow_hybrid)")
     yamlValues: Files = Field(
         default_factory=list,

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""``kubernetes``: a namespace of a cluster, whose pods are places for files and jobs."""
+"""``kubernetes``: a namespace of a cluster, whose pods hold files and run jobs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _absolute(path: str) -> str:
 
 
 class PodOptions(Model):
-    """Fields of a pod by Kubernetes' own names; what is not here goes into a template (`file`)."""
+    """Fields of a pod by Kubernetes' own names; other fields go into a template (`file`)."""
 
     image: ImageName | None = Field(None, description="Container image; it needs a POSIX shell.")
     imagePullPolicy: NonEmpty | None = Field(None, description="`Always`, `IfNotPresent` or `Never`.")
@@ -30,13 +30,13 @@ class PodOptions(Model):
         description="`{requests: {cpu: 500m}, limits: {nvidia.com/gpu: 1}}`; takes precedence over the document.",
     )
     nodeSelector: dict[NonEmpty, str] | None = Field(None, description="Labels that the node must have.")
-    tolerations: list[dict[str, Any]] | None = Field(None, description="Taints that the pods bear.")
+    tolerations: list[dict[str, Any]] | None = Field(None, description="Taints that the pods tolerate.")
     affinity: dict[str, Any] | None = Field(None, description="Rules about nodes and other pods.")
     serviceAccountName: NonEmpty | None = Field(None, description="Service account of the pods.")
     automountServiceAccountToken: bool | None = Field(None, description="Whether the pods see its token.")
     priorityClassName: NonEmpty | None = Field(None, description="Priority class.")
     runtimeClassName: NonEmpty | None = Field(None, description="Runtime class.")
-    schedulerName: NonEmpty | None = Field(None, description="Another scheduler than the default.")
+    schedulerName: NonEmpty | None = Field(None, description="A scheduler other than the default.")
     securityContext: dict[str, Any] | None = Field(None, description="Of the pod: `{runAsUser: 1000, fsGroup: 1000}`.")
     env: list[dict[str, Any]] | None = Field(None, description="Environment of the container, as in a manifest.")
     envFrom: list[dict[str, Any]] | None = Field(None, description="Environment from config maps and secrets.")
@@ -45,7 +45,7 @@ class PodOptions(Model):
 
 
 class KubernetesService(PodOptions):
-    """How a batch runs as an Indexed Job; or, with `pod` or `selector`, pods that are there already."""
+    """How a batch runs as an Indexed Job; or, with `pod` or `selector`, existing pods."""
 
     file: NonEmpty | None = Field(
         None, description="Path of a Jinja2 template of a Pod, PodTemplate or Job in YAML, which the options add to."
@@ -55,19 +55,21 @@ class KubernetesService(PodOptions):
     )
     maxConcurrentJobs: int | None = Field(None, ge=1, description="Pods of one batch at a time. Default: 500.")
     ttlSecondsAfterFinished: int | None = Field(
-        None, ge=0, description="Seconds that a Job with failures stays to be looked at. Default: 3600."
+        None, ge=0, description="Seconds that a Job with failures is kept for inspection. Default: 3600."
     )
-    activeDeadlineSeconds: int | None = Field(None, ge=1, description="Seconds that a whole Job may take.")
+    activeDeadlineSeconds: int | None = Field(None, ge=1, description="Maximum seconds of a whole Job.")
     startTimeout: int | None = Field(
         None,
         ge=1,
         description="Seconds after which a batch fails whose image or configuration is not found. Default: 300.",
     )
-    pod: NonEmpty | None = Field(None, description="Name of a pod that runs anyway: a place like a host.")
+    pod: NonEmpty | None = Field(None, description="Name of an existing pod: used like a host.")
     selector: dict[NonEmpty, str] | NonEmpty | None = Field(
-        None, description="Labels of pods that run anyway; each is a location."
+        None, description="Labels of existing pods; each is a location."
     )
-    cores: int | None = Field(None, ge=1, description="Jobs of one core at a time in such a pod. Default: what it has.")
+    cores: int | None = Field(
+        None, ge=1, description="Jobs of one core at a time in such a pod. Default: all of its cores."
+    )
 
     @model_validator(mode="after")
     def _one_kind(self) -> KubernetesService:
@@ -75,11 +77,11 @@ class KubernetesService(PodOptions):
             raise ValueError("give `pod` or `selector`, not both")
         if self.pod is None and self.selector is None:
             if self.cores is not None:
-                raise ValueError("`cores` is for pods that run anyway (`pod`, `selector`)")
+                raise ValueError("`cores` is for existing pods (`pod`, `selector`)")
             return self
         ours = {"pod", "selector", "container", "cores"}
         if extra := sorted(self.model_fields_set - ours):
-            raise ValueError(f"a pod that runs anyway is as it is: `{extra[0]}` has no meaning for it")
+            raise ValueError(f"an existing pod cannot be changed: `{extra[0]}` has no meaning for it")
         return self
 
 
@@ -114,7 +116,7 @@ class KubernetesConfig(Model):
     files: list[NonEmpty] | None = Field(None, description="Manifests, in the order in which they are deployed.")
     maxConcurrentJobs: int | None = Field(None, ge=1, description="Pods of one batch at a time. (airflow_hybrid)")
     pollingInterval: int | None = Field(
-        None, ge=1, description="Longest time between two looks at exit codes, in seconds. (airflow_hybrid)"
+        None, ge=1, description="Longest time between two checks of exit codes, in seconds. (airflow_hybrid)"
     )
     maxConcurrentConnections: int = Field(4096, ge=1, description="Connections to the API server at a time.")
     debug: bool = Field(False, description=_NO_EFFECT)
@@ -122,9 +124,9 @@ class KubernetesConfig(Model):
     locationsCacheTTL: int = Field(10, ge=1, description=_NO_EFFECT)
     resourcesCacheSize: int = Field(10, ge=1, description=_NO_EFFECT)
     resourcesCacheTTL: int = Field(10, ge=1, description=_NO_EFFECT)
-    timeout: int = Field(60000, ge=1, description="Seconds that deploying the manifests may take.")
+    timeout: int = Field(60000, ge=1, description="Maximum seconds for deploying the manifests.")
     transferBufferSize: int = Field(33554431, ge=1, description=_NO_EFFECT)
-    wait: bool = Field(True, description="Deploying the manifests ends when their pods are ready.")
+    wait: bool = Field(True, description="Wait until the pods of the manifests are ready.")
 
     @model_validator(mode="after")
     def _has_a_place(self) -> KubernetesConfig:

@@ -26,7 +26,7 @@ class LocalConfig(Model):
     cores: int | None = Field(None, ge=1, description="Jobs of one core at a time; default: all. (airflow_hybrid)")
     run_as: UnixUser | None = Field(
         None,
-        description="Unix user, not Airflow's own, that commands and jobs run as: directly where Airflow is root,"
+        description="Unix user, not Airflow's own, that commands and jobs run as: directly if Airflow is root,"
         " else by `sudo -n`. Not for the deployment that is called `local`. (airflow_hybrid)",
     )
     mpi: MpiModel | None = Field(

@@ -13,7 +13,7 @@ class MpiModel(Model):
 
     runner: NonEmpty = Field("mpirun", description="The program, such as `srun` or `mpiexec`.")
     nproc_flag: NonEmpty = Field("-n", description="Its option for the number of processes.")
-    default_nproc: int = Field(1, ge=1, description="Processes where the document does not say.")
+    default_nproc: int = Field(1, ge=1, description="Number of processes if the document does not set it.")
     extra_flags: list[NonEmpty] = Field(default_factory=list, description="Further options.")
     env_pass: list[NonEmpty] = Field(
         default_factory=list, description="Accepted; jobs have the environment of their location."

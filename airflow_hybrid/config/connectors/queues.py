@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Queue systems: ``slurm``, ``pbs``, ``sge``, ``flux``. What they share is StreamFlow's; the services differ."""
+"""Queue systems: ``slurm``, ``pbs``, ``sge``, ``flux``. Common keys are StreamFlow's; the services differ."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _INLINE = "(Deprecated: wrap an `ssh` deployment.) "
 
 
 class QueueConfig(Model):
-    """What all queue systems have."""
+    """Keys of all queue systems."""
 
     maxConcurrentJobs: int | None = Field(
         None, ge=1, description="Jobs of a run in the queue at a time. Default: no limit (StreamFlow: 1)."
     )
     pollingInterval: int | None = Field(
-        None, ge=1, description="Longest time between two looks at the queue, in seconds. Default: adaptive."
+        None, ge=1, description="Longest time between two checks of the queue, in seconds. Default: adaptive."
     )
     file: NonEmpty | None = Field(None, description=DEPRECATED_FILE)
     hostname: Annotated[NonEmpty, AfterValidator(check_host)] | None = Field(
@@ -60,7 +60,7 @@ def _service(kind: str) -> WithJsonSchema:
 
 
 class SlurmConfig(QueueConfig):
-    """A Slurm cluster, on this machine or, with `wraps`, where an `ssh` deployment leads."""
+    """A Slurm cluster, on this machine or, with `wraps`, on the host of an `ssh` deployment."""
 
     services: dict[NonEmpty, Annotated[dict[str, Any], _service("slurm")]] = Field(
         default_factory=dict, description=_SERVICES.format("#SBATCH", "sbatch")
@@ -68,7 +68,7 @@ class SlurmConfig(QueueConfig):
 
 
 class PbsConfig(QueueConfig):
-    """An OpenPBS, PBS Professional or Torque cluster, on this machine or where a wrapped `ssh` deployment leads."""
+    """An OpenPBS, PBS Professional or Torque cluster, on this machine or on the host of a wrapped `ssh` deployment."""
 
     services: dict[NonEmpty, Annotated[dict[str, Any], _service("pbs")]] = Field(
         default_factory=dict, description=_SERVICES.format("#PBS", "qsub")
@@ -76,7 +76,7 @@ class PbsConfig(QueueConfig):
 
 
 class SgeConfig(QueueConfig):
-    """A Grid Engine cluster, on this machine or where a wrapped `ssh` deployment leads. (airflow_hybrid)"""
+    """A Grid Engine cluster, on this machine or on the host of a wrapped `ssh` deployment. (airflow_hybrid)"""
 
     services: dict[NonEmpty, Annotated[dict[str, Any], _service("sge")]] = Field(
         default_factory=dict, description=_SERVICES.format("#$", "qsub")
@@ -84,7 +84,7 @@ class SgeConfig(QueueConfig):
 
 
 class FluxConfig(QueueConfig):
-    """A Flux instance, on this machine or where a wrapped `ssh` deployment leads."""
+    """A Flux instance, on this machine or on the host of a wrapped `ssh` deployment."""
 
     services: dict[NonEmpty, Annotated[dict[str, Any], _service("flux")]] = Field(
         default_factory=dict, description=_SERVICES.format("#flux:", "flux submit")

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""``ssh``: hosts that are reached by SSH; and how to log in to one, which other types have in common."""
+"""``ssh``: hosts reached by SSH; and how to log in to a host, which other types use, too."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _as_connection(value: Any) -> Any:
 def split_host(text: str) -> tuple[str, int | None]:
     """``host:22`` -> ``("host", 22)``; ``host``, ``::1`` -> port None; ``[::1]:22`` -> ``("::1", 22)``.
 
-    :raises ValueError: the port is not one.
+    :raises ValueError: the port is not valid.
     """
     if text.startswith("["):
         host, _, rest = text[1:].partition("]")
@@ -38,7 +38,7 @@ def check_host(text: str) -> str:
 
 
 class Authentication(Model):
-    """How to log in to a host. Passwords and passphrases stand in files, or in an Airflow Connection."""
+    """How to log in to a host. Passwords and passphrases are in files, or in an Airflow Connection."""
 
     conn_id: NonEmpty | None = Field(
         None, description="Airflow Connection of type `ssh` that gives host, port, user and key. (airflow_hybrid)"
@@ -85,7 +85,7 @@ class SshConfig(Authentication):
     """One or more hosts that are reached by SSH and run jobs themselves."""
 
     nodes: list[SshNode] | None = Field(
-        None, min_length=1, description="The hosts. Required unless `conn_id` is given, whose host is then the one."
+        None, min_length=1, description="The hosts. Required unless `conn_id` is given, which then names the only host."
     )
     tunnel: SshNode | None = Field(None, description="Host to go through (ProxyJump).")
     connectTimeout: int = Field(30, ge=1, description="Seconds to wait for a connection.")
@@ -100,7 +100,9 @@ class SshConfig(Authentication):
     )
     file: NonEmpty | None = Field(None, description=DEPRECATED_FILE)
     cores: int | None = Field(
-        None, ge=1, description="Jobs of one core at a time on each node; default: what the node has. (airflow_hybrid)"
+        None,
+        ge=1,
+        description="Jobs of one core at a time on each node; default: all cores of the node. (airflow_hybrid)",
     )
     mpi: MpiModel | None = Field(
         None, description="How MPI programs (cwltool:MPIRequirement) are started. (airflow_hybrid)"

@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Validated hybrid files on disk: Airflow parses a DAG file for every task start, and validation is what costs.
+"""Validated hybrid files on disk: Airflow parses a DAG file at every task start, and validation takes the most time.
 
-One entry per hybrid file, so the cache does not grow. An entry that cannot be read or written is none.
+One entry per hybrid file, so the cache does not grow. An entry that cannot be read or written is ignored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from airflow_hybrid.config.values import HybridFile
 from airflow_hybrid.version import __version__
 
 _FORMAT = 3
-"""Raise it when what a file means, or how values are written, changes within one version."""
+"""Increase it when the meaning of a file, or the format of values, changes within one version."""
 
 
 def default_folder() -> str:
@@ -27,7 +27,7 @@ def default_folder() -> str:
 
 
 def _key(content: bytes, path: str) -> str:
-    # ~ in the file's paths was resolved by HOME
+    # HOME determines ~ in the file's paths
     parts = (__version__, str(_FORMAT), path, os.path.expanduser("~"))
     return hashlib.sha256("\0".join(parts).encode(errors="surrogateescape") + b"\0" + content).hexdigest()
 
@@ -38,7 +38,7 @@ def _entry(path: str, folder: str) -> str:
 
 
 def read(content: bytes, path: str, folder: str) -> HybridFile | None:
-    """Give what was stored for the hybrid file at ``path`` with this ``content`` and unchanged templates, or None."""
+    """The stored values of the hybrid file at ``path`` with this ``content`` and unchanged templates, or None."""
     try:
         with open(_entry(path, folder), encoding="utf-8") as stream:
             entry = json.load(stream)
@@ -50,11 +50,11 @@ def read(content: bytes, path: str, folder: str) -> HybridFile | None:
                     return None
         return HybridFile.from_json(entry["value"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return None  # no entry, or not one that this version wrote
+        return None  # no entry, or one of another version
 
 
 def write(hybrid: HybridFile, content: bytes, templates: Mapping[str, str], folder: str) -> None:
-    """Store ``hybrid``; readers see the old entry or the new one. A folder that cannot be written is no error."""
+    """Store ``hybrid``; readers see the old entry or the new one. An unwritable folder is not an error."""
     target = _entry(hybrid.path, folder)
     entry = {
         "key": _key(content, hybrid.path),

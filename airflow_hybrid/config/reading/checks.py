@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What one part of a hybrid file says of another: references, cycles, services; and secrets.
+"""Checks across the parts of a hybrid file: references, cycles, services; and secrets.
 
-Works on the raw values, so that a file whose types are wrong in one place is checked in all others as well.
+Works on the raw values, so that a wrong type in one place does not prevent the other checks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from airflow_hybrid.config.values import DEFAULT_POLICY, QUEUE_TYPES, Deployment
 from airflow_hybrid.model import LOCAL_DEPLOYMENT
 
 POLICY_TYPES = (DEFAULT_POLICY, "in_order", "spread", "load", "queue_wait", "cost")
-"""Those of :mod:`airflow_hybrid.placement`."""
+"""The policies of :mod:`airflow_hybrid.placement`."""
 FILTER_TYPES = ("shuffle", "matching")
 CONNECTOR_GROUP, SCHEDULER_GROUP = "airflow_hybrid.connectors", "airflow_hybrid.schedulers"
 POLICY_GROUP = "airflow_hybrid.policies"
@@ -33,11 +33,11 @@ _SECRET = re.compile(
     r"(ssh_?)?(password|passwd|pwd|passphrase|secret|token)|((ssh_?)?private|secret|access|api)_?key", re.I
 )
 _NAMED = ("workflows", "deployments", "models", "bindingFilters", "policies", "services", "owner_links")
-"""Keys whose mappings have names that users choose."""
+"""Keys of mappings with names chosen by users."""
 
 
 def third_party_types() -> tuple[str, ...]:
-    """Connector types that other packages bring: entry points for connectors, and for schedulers."""
+    """Connector types of other packages: entry points for connectors and for schedulers."""
     return tuple(sorted(e.name for group in (CONNECTOR_GROUP, SCHEDULER_GROUP) for e in entry_points(group=group)))
 
 
@@ -47,7 +47,7 @@ def is_queue(kind: Any) -> bool:
 
 
 def policy_types() -> tuple[str, ...]:
-    """Types of policies: ours, and those that other packages bring (entry points of :data:`POLICY_GROUP`)."""
+    """Types of policies: built in, or from other packages (entry points of :data:`POLICY_GROUP`)."""
     return (*POLICY_TYPES, *sorted(e.name for e in entry_points(group=POLICY_GROUP)))
 
 
@@ -56,16 +56,16 @@ def check(
 ) -> list[Problem]:
     """All problems of references and secrets in the raw values of a hybrid file.
 
-    :param references: False when the deployments that bindings name are not in ``data``.
-    :param ready: deployments that may be referred to and are right already.
+    :param references: False if the deployments that bindings name are not in ``data``.
+    :param ready: valid deployments that may be referred to.
     """
     return [*_secrets(data, ()), *(_Checker(data, ready or {}).run() if references else ())]
 
 
 def _secrets(value: Any, path: Path, *, local: bool = False) -> Iterator[Problem]:
-    """:param local: the value is in a deployment that is this machine."""
+    """:param local: the value is in a deployment of this machine."""
     hint = (
-        "a secret never stands in the file: use an Airflow Connection (`conn_id`), or a file (`passwordFile`, `sshKey`)"
+        "never put a secret into the file: use an Airflow Connection (`conn_id`), or a file (`passwordFile`, `sshKey`)"
     )
     if isinstance(value, dict):
         chosen = bool(path) and path[-1] in _NAMED
@@ -74,7 +74,7 @@ def _secrets(value: Any, path: Path, *, local: bool = False) -> Iterator[Problem
             if chosen or not _SECRET.fullmatch(key) or isinstance(child, bool) or not isinstance(child, str | int):
                 yield from _secrets(child, (*path, key), local=here)
             elif here:
-                message = f"`{key}` looks like a secret, and nobody logs in to this machine"
+                message = f"`{key}` looks like a secret, but this machine needs no login"
                 yield Problem((*path, key), message, f"remove it; if the file was shared, change the {key} as well")
             else:
                 yield Problem((*path, key), f"`{key}` looks like a secret", hint)
@@ -125,7 +125,7 @@ class _Checker:
         for name, workflow in _mapping(self.data.get("workflows")).items():
             dag_id = _mapping(_mapping(workflow).get("dag")).get("dag_id", name)
             if isinstance(dag_id, str) and first.setdefault(dag_id, name) != name:
-                message = f"the DAG id `{dag_id}` is that of workflow `{first[dag_id]}`, too"
+                message = f"workflow `{first[dag_id]}` already has the DAG id `{dag_id}`"
                 yield Problem(("workflows", name, "dag", "dag_id"), message)
 
     def known_type(self, path: Path, value: dict[str, Any], types: tuple[str, ...], what: str) -> Iterator[Problem]:
@@ -134,7 +134,7 @@ class _Checker:
             yield Problem((*path, "type"), f"there is no {what} of type `{kind}`", choices(kind, types))
 
     def refers(self, path: Path, name: Any) -> Iterator[Problem]:
-        """``name`` at ``path`` must be a deployment; a value of a wrong type is the models' business."""
+        """``name`` at ``path`` must be a deployment; the models check its type."""
         if isinstance(name, str) and name not in self.deployments and name != LOCAL_DEPLOYMENT:
             known = [*self.deployments, LOCAL_DEPLOYMENT]
             yield Problem(path, f"there is no deployment `{name}`", choices(name, known, what="declared"))
@@ -161,7 +161,7 @@ class _Checker:
             yield from self.container(name, path, value)
 
     def wraps(self, name: str, path: Path, value: dict[str, Any]) -> Iterator[Problem]:
-        """What a deployment works inside of."""
+        """The deployment that another one wraps."""
         kind, wraps = value.get("type"), value["wraps"]
         if kind in ("local", "ssh"):
             yield Problem((*path, "wraps"), f"a deployment of type {kind} does not work inside another one")
@@ -172,14 +172,14 @@ class _Checker:
         yield from self.environment(path, value, wrapped)
 
     def environment(self, path: Path, value: dict[str, Any], wrapped: Any) -> Iterator[Problem]:
-        """Commands of a queue system run where the wrapped deployment leads: that says where its programs are."""
+        """Commands of a queue system run at the wrapped deployment, which sets the path of its programs."""
         kind_wrapped = self.deployments.get(str(wrapped), {"type": "local"}).get("type")
         for key in ("path", "profile"):
             if key in _mapping(value.get("config")) and value.get("type") in NATIVE and kind_wrapped != "local":
                 yield Problem((*path, "config", key), f"`{key}` belongs to what this wraps", f"give it to `{wrapped}`")
 
     def container(self, name: str, path: Path, value: dict[str, Any]) -> Iterator[Problem]:
-        """What a container is made of, or which one it is; and in what it can be."""
+        """A container's image or id, and the deployment that it wraps."""
         config = _mapping(value.get("config"))
         at: Path = (*path, "config")
         wrapped = self.wrapped_by(name)
@@ -190,21 +190,23 @@ class _Checker:
         elif value.get("type") in IMAGE_TYPES:
             if config.get("instanceName"):
                 hint = "give `image`: each job gets a container of its own, no instance has to run"
-                yield Problem((*at, "instanceName"), "steps do not run in an instance that somebody started", hint)
+                yield Problem((*at, "instanceName"), "steps do not run in an instance started by somebody else", hint)
         elif is_queue(kind_wrapped):
             yield from _container_of_jobs(at, config, f"the nodes of `{wrapped}` do not share a running container")
         elif not value.get("external"):
             yield from _new_container(at, config)
         elif not _names_container(config):
-            yield Problem(at, "an external container is named by `containerId`", "or leave `external` out: it is made")
+            yield Problem(
+                at, "an external container is named by `containerId`", "or leave out `external` to have it made"
+            )
 
     def wrapped_by(self, name: str) -> str | None:
-        """The name of the deployment that one works inside of."""
+        """The name of the deployment that ``name`` wraps."""
         _, wrapped = _reference((), self.deployments.get(name, {}).get("wraps"))
         return wrapped if isinstance(wrapped, str) else None
 
     def chain(self, name: str) -> list[str]:
-        """``name``, what it wraps, and so on inwards; ends where a cycle closes."""
+        """``name``, the deployment that it wraps, and so on; ends where a cycle closes."""
         names = [name]
         while (following := self.wrapped_by(names[-1])) and following not in names:
             names.append(following)
@@ -244,7 +246,7 @@ class _Checker:
                 yield from self.later_rule((*path, "config", "match", index), _mapping(entry))
 
     def matching_rule(self, path: Path, rule: dict[str, Any]) -> Iterator[Problem]:
-        """StreamFlow 0.2, with our ``regex``, ``min`` and ``max`` beside ``match``."""
+        """StreamFlow 0.2, with our ``regex``, ``min`` and ``max`` besides ``match``."""
         yield from _only(path, rule, ("target", "job"))
         target = rule.get("target")
         at, deployment = _reference((*path, "target"), target)
@@ -294,7 +296,7 @@ class _Checker:
         for link in self.chain(name):
             kind = self.deployments.get(link, {}).get("type")
             if kind in STREAMFLOW_TYPES and kind not in self.types:
-                inside = "" if link == name else f" (inside which `{name}` works)"
+                inside = "" if link == name else f" (wrapped by `{name}`)"
                 message = f"deployment `{link}`{inside} has type {kind}, which this version does not support"
                 yield Problem(path, message, f"supported: {', '.join(self.types)}")
 
@@ -310,7 +312,7 @@ class _Checker:
 
 
 def _reference(path: Path, value: Any) -> tuple[Path, Any]:
-    """A deployment that is named by a word or in a mapping: where the name stands, and the name."""
+    """A deployment named by a string or in a mapping: the path of the name, and the name."""
     if isinstance(value, str):
         return path, value
     return (*path, "deployment"), _mapping(value).get("deployment")
@@ -329,7 +331,7 @@ def _container_of_jobs(path: Path, config: Mapping[str, Any], not_shared: str) -
 
 def _new_container(path: Path, config: Mapping[str, Any]) -> Iterator[Problem]:
     if _names_container(config):
-        hint = "write `external: true` for a container that runs already, or leave its id out"
+        hint = "write `external: true` for a container that runs already, or leave out its id"
         yield Problem(path, "`containerId` names a container that is not `external`", hint)
     if not config.get("image"):
         yield Problem(path, "the key `image` is missing")
@@ -356,7 +358,7 @@ def _native_service(path: Path, service: dict[str, Any], native: Native) -> Iter
         elif name not in native.options:
             hint = choices(key, ["file", "options", *native.options]) if key else None
             if hint and not hint.startswith("did you mean"):
-                hint = f"an option of {native.program} that is not known here goes into `options: {{{key}: ...}}`"
+                hint = f"other options of {native.program} go into `options: {{{key}: ...}}`"
             yield Problem((*path, key), f"unknown key `{key}`", hint)
         elif problem := native.type_problem(name, value):
             yield Problem((*path, key), problem)

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""YAML text -> plain values and the line of each of them.
+"""YAML text -> plain values and the line of each.
 
-The parser is libyaml's (a hybrid file takes about a millisecond; ruamel's round-trip loader takes some hundred),
-the meaning of plain scalars is that of YAML 1.2 (core schema), as StreamFlow's loader has it: ``on``, ``no`` and
+The parser is libyaml (about a millisecond for a hybrid file; ruamel's round-trip loader takes over a hundred). Plain
+scalars have their meaning in YAML 1.2 (core schema), as in StreamFlow's loader: ``on``, ``no`` and
 ``1:30:00`` are strings, ``0o17`` is fifteen.
 """
 
@@ -30,7 +30,7 @@ class _Loader(_Base):  # type: ignore[misc]
     yaml_implicit_resolvers: dict[str | None, list[tuple[str, re.Pattern[str]]]] = {}
 
 
-# https://yaml.org/spec/1.2.2/#103-core-schema, and the merge key, which ruamel's loader knows too
+# https://yaml.org/spec/1.2.2/#103-core-schema, and the merge key, as in ruamel's loader
 for _tag, _pattern, _first in (
     ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
     ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789"),
@@ -50,7 +50,7 @@ for _tag, _pattern, _first in (
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong at ``path``; ``line`` is filled in where the path alone does not tell (duplicate keys)."""
+    """A problem at ``path``; ``line`` is set if the path alone does not determine it (duplicate keys)."""
 
     path: Path
     message: str
@@ -60,7 +60,7 @@ class Problem:
 
 @dataclass
 class Document:
-    """A parsed file: its values, and where they stand.
+    """A parsed file: its values and their positions.
 
     :ivar name: the file's name, for messages.
     :ivar data: mappings with string keys, lists, and scalars.
@@ -73,7 +73,7 @@ class Document:
     _values: dict[Path, int] = field(default_factory=dict)
 
     def line(self, path: Sequence[str | int]) -> int | None:
-        """Line (from 1) of the key or list item at ``path``, or of the nearest enclosing one that is there."""
+        """Line (from 1) of the key or list item at ``path``, or of the nearest enclosing one that exists."""
         at = tuple(path)
         while True:
             if at in self._keys:
@@ -102,7 +102,7 @@ def parse(text: str, name: str) -> Document:
 
     Duplicate keys, keys that are not strings and unknown tags become ``problems`` of the document.
 
-    :raises ConfigError: the text is not YAML, or holds several documents.
+    :raises ConfigError: the text is not YAML, or has several documents.
     """
     try:
         root = yaml.compose(text, Loader=_Loader)
@@ -181,7 +181,7 @@ class _DocumentBuilder:
             if key_node.tag != "tag:yaml.org,2002:str":
                 self.problem((*path, key), key_node, f"the key {key} is not a string", f'put it in quotes: "{key}"')
             if key in first:
-                self.problem((*path, key), key_node, f"the key `{key}` stands twice (first in line {first[key]})")
+                self.problem((*path, key), key_node, f"the key `{key}` occurs twice (first in line {first[key]})")
             first.setdefault(key, key_node.start_mark.line + 1)
             self.document._keys[(*path, key)] = key_node.start_mark.line + 1
             written[key] = self.build(value_node, (*path, key))

@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Text of a hybrid file, or Python objects, -> :class:`HybridFile`. Imports pydantic and YAML; see ``__init__`` for the
-way around it that a warm cache takes.
+"""Text of a hybrid file, or Python objects, -> :class:`HybridFile`. Imports pydantic and YAML; with a filled cache
+``__init__`` avoids that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import Binding
 
 PYTHON = "python"
-"""Name of the workflow that bindings given in Python belong to."""
+"""Name of the workflow for bindings given in Python."""
 
 
 def load_text(content: bytes, path: str) -> tuple[HybridFile, dict[str, str]]:
@@ -31,7 +31,7 @@ def load_text(content: bytes, path: str) -> tuple[HybridFile, dict[str, str]]:
 
     :param path: absolute path of the file; relative paths in it start at its folder.
     :returns: the values, and the templates that were read (absolute path -> text).
-    :raises ConfigError: all that is wrong, in one message.
+    :raises ConfigError: all problems, in one message.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -51,12 +51,12 @@ def build_python(
     links: Any = None,
     base_dir: str = ".",
 ) -> HybridFile:
-    """Build the values that a hybrid file would give from Python objects of the same shape.
+    """Build the values of a hybrid file from Python objects of the same shape.
 
     :param bindings: the list of the file, or a mapping step path -> deployment name, target or targets;
         :class:`~airflow_hybrid.model.Binding` values may stand in the list. Its workflow is called ``python``.
-    :param deployments: the mapping of the file; None: what bindings and links refer to is not checked.
-    :param base_dir: what relative paths start at.
+    :param deployments: the mapping of the file; None: references of bindings and links are not checked.
+    :param base_dir: base folder of relative paths.
     :raises ConfigError: as for a file; ``where`` is the path of the value.
     """
     folder = os.path.abspath(base_dir)

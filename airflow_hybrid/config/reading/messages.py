@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Problems of a hybrid file -> one :class:`ConfigError` that names each with file, line, YAML path and what to do."""
+"""Problems of a hybrid file -> one :class:`ConfigError` with file, line, YAML path and a hint for each."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ELSEWHERE = {
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that ``name`` most likely means, or None."""
+    """The known name that ``name`` most likely means, or None."""
     names = list(known)
     folded = {n.replace("_", "").replace("-", "").lower(): n for n in reversed(names)}
     key = name.replace("_", "").replace("-", "").lower()
@@ -48,7 +48,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def choices(name: str, known: Iterable[str], *, what: str = "known") -> str:
-    """``did you mean `deployment`?``, or the list of what there is."""
+    """``did you mean `deployment`?``, or the list of known names."""
     names = list(known)
     if close := nearest(name, names):
         return f"did you mean `{close}`?"
@@ -61,7 +61,7 @@ def choices(name: str, known: Iterable[str], *, what: str = "known") -> str:
 def raise_problems(document: Document, problems: Sequence[Problem]) -> None:
     """Raise one :class:`ConfigError` for all problems, in the order of the file; do nothing if there are none.
 
-    :raises ConfigError: always, when there is a problem.
+    :raises ConfigError: if there is a problem.
     """
     unique = list(dict.fromkeys(problems))
     unique.sort(key=lambda p: p.line or document.line(p.path) or 0)
@@ -79,9 +79,9 @@ def raise_problems(document: Document, problems: Sequence[Problem]) -> None:
 
 
 def from_pydantic(error: ValidationError, data: Any, known_keys: Mapping[int, tuple[str, ...]]) -> list[Problem]:
-    """Translate what pydantic found into problems.
+    """Translate pydantic's errors into problems.
 
-    :param data: the raw values, to tell the file's keys from the tags of unions in pydantic's locations.
+    :param data: the raw values, to distinguish the file's keys from tags of unions in pydantic's locations.
     :param known_keys: ``id`` of a raw mapping -> the keys that its model knows.
     """
     return [_translate(e, data, known_keys) for e in error.errors(include_url=False)]
@@ -121,9 +121,9 @@ def _translate(error: Any, data: Any, known_keys: Mapping[int, tuple[str, ...]])
 
 
 def _real_path(loc: Sequence[str | int], data: Any) -> tuple[Path, Any]:
-    """Leave out of a location what is not in the file: tags of unions, and indexes of what is written as one item.
+    """Remove the parts of a location that are not in the file: tags of unions, and indexes of single items.
 
-    Also returns the innermost mapping or list on the way, which is the one that an unknown key stands in.
+    Also returns the innermost mapping or list on the way, which contains an unknown key.
     """
     path: list[str | int] = []
     at: Any = data

@@ -40,9 +40,9 @@ _REPLACED = {
 class Normalizer:
     """Turns one validated model into values.
 
-    :param where: path of a value -> where it stands, for messages.
-    :param folder: absolute path that relative paths start at.
-    :ivar notices: path and text of what a user should know.
+    :param where: path of a value -> its position, for messages.
+    :param folder: absolute path of the base folder of relative paths.
+    :ivar notices: path and text of messages for the user.
     :ivar problems: templates that are missing or wrong.
     :ivar templates: absolute path -> text of every template that was read.
     """
@@ -61,12 +61,12 @@ class Normalizer:
     def _notice_replaced(self) -> None:
         for key, instead in _REPLACED.items():
             if getattr(self.model, key) is not None:
-                self.notices.append(((key,), f"accepted and without effect: {instead}"))
+                self.notices.append(((key,), f"accepted, but has no effect: {instead}"))
         if self.model.scheduling.scheduler is not None:
-            self.notices.append((("scheduling", "scheduler"), "accepted and without effect: Airflow schedules"))
+            self.notices.append((("scheduling", "scheduler"), "accepted, but has no effect: Airflow schedules"))
 
     def workflow(self, name: str, value: WorkflowModel) -> WorkflowConfig:
-        """Give the values of one workflow."""
+        """The values of one workflow."""
         path: Path = ("workflows", name)
         ports = []
         for index, binding in enumerate(value.bindings):
@@ -100,7 +100,7 @@ class Normalizer:
             targets[binding.step] = tuple(self._target((*at, "target"), t) for t in binding.target)
         containers = self._containers(path, value)
         for step in containers:
-            # a step that has a container of its own and is bound with those above it
+            # a step with its own container that is bound by a binding above it
             step_bindings.setdefault(step, StepBinding(step=step))
             targets.setdefault(step, ())
         complete: dict[str, Binding] = {}
@@ -111,13 +111,15 @@ class Normalizer:
         return tuple(complete[step] for step in step_bindings)
 
     def _containers(self, path: Path, value: WorkflowModel) -> dict[str, JsonValue]:
-        """StreamFlow's ``config.docker``: what runs the container of a step, in place of what its deployment says."""
+        """StreamFlow's ``config.docker``: the runtime for a step's container, instead of its deployment's."""
         runtimes: dict[str, JsonValue] = {}
         for index, mapping in enumerate(value.config.docker):
             at: Path = (*path, "config", "docker", index, "deployment")
             runtime = OF_STREAMFLOW.get(mapping.deployment.type)
             if runtime is None:
-                text = f"`{mapping.deployment.type}` runs no containers here: that of the step's deployment is used"
+                text = (
+                    f"`{mapping.deployment.type}` runs no containers here: the runtime of the step's deployment is used"
+                )
                 self.notices.append(((*at, "type"), text))
                 continue
             if not mapping.deployment.wrapper:

@@ -28,7 +28,7 @@ _INHERITED = (*_FILES, "username", "checkHostKey", "connectTimeout", "conn_id", 
 
 @dataclass(frozen=True)
 class BaseFolder:
-    """The folder that relative paths of a hybrid file start at.
+    """The base folder of relative paths in a hybrid file.
 
     :ivar root: absolute path.
     """
@@ -40,7 +40,7 @@ class BaseFolder:
         return os.path.normpath(os.path.join(self.root, os.path.expanduser(path)))
 
     def uri(self, reference: str) -> str:
-        """Absolute path, or the URI as it stands; a ``#fragment`` is kept."""
+        """Absolute path, or the unchanged URI; a ``#fragment`` is kept."""
         if is_uri(reference):
             return path_or_uri(reference)
         path, hash_, fragment = reference.partition("#")
@@ -50,7 +50,7 @@ class BaseFolder:
 def workdir_of(
     folder: BaseFolder, kind: str, workdir: str | None, config: Mapping[str, Any] | None = None
 ) -> str | None:
-    """A work directory as values have it: a path of this machine is absolute, one of a site is as it was written."""
+    """A work directory for values: a path of this machine is made absolute, one of a site is unchanged."""
     if workdir is None or kind != "local":
         return workdir
     is_another_users = bool((config or {}).get("run_as"))
@@ -60,13 +60,13 @@ def workdir_of(
 
 
 def policy_of(model: HybridModel, name: str | None) -> str | None:
-    """The type of the policy that the file declares under a name; else the name is a type."""
+    """The type of the policy that the file declares by a name; otherwise the name is a type."""
     declared = model.scheduling.policies.get(name) if name else None
     return declared.type if declared else name
 
 
 def policy_config_of(model: HybridModel, name: str | None) -> dict[str, Any]:
-    """The configuration of the policy that the file declares under a name."""
+    """The configuration of the policy that the file declares by a name."""
     declared = model.scheduling.policies.get(name) if name else None
     return dict(declared.config) if declared else {}
 
@@ -74,7 +74,7 @@ def policy_config_of(model: HybridModel, name: str | None) -> dict[str, Any]:
 class DeploymentNormalizer:
     """Turns the deployments of one validated model into values.
 
-    :ivar notices: path and text of what a user should know.
+    :ivar notices: path and text of messages for the user.
     :ivar problems: templates that are missing or wrong.
     :ivar templates: absolute path -> text of every template that was read.
     """
@@ -103,7 +103,7 @@ class DeploymentNormalizer:
                 and deployment.wraps in deployments
                 and is_queue(deployments[deployment.wraps].type)
             ):
-                deployments[name] = replace(deployment, managed=False)  # an image for jobs: nothing stands
+                deployments[name] = replace(deployment, managed=False)  # an image for jobs: no container keeps running
         return deployments
 
     def _deployment(self, path: Path, value: DeploymentBase) -> Iterator[Deployment]:
@@ -167,7 +167,7 @@ class DeploymentNormalizer:
         return Deployment(wrapped_name, "ssh", self._ssh(path, config_of_ssh))
 
     def _ssh(self, path: Path, config: dict[str, Any]) -> dict[str, Any]:
-        """Give every node what it inherits from the deployment, so that each stands for itself."""
+        """Copy inherited settings of the deployment to every node, so that each node is complete."""
         context = {key: config.pop(key) for key in _INHERITED if key in config}
         host_key = config.pop("host_key", None)
         tunnel = config.pop("tunnel", None)
@@ -194,7 +194,7 @@ class DeploymentNormalizer:
         if merged.get("known_hosts"):
             merged["known_hosts"] = [self.folder.path(file) for file in merged["known_hosts"]]
         if own := merged.pop("tunnel", tunnel):
-            # who the deployment's Connection is for is the host, not the way to it
+            # the deployment's Connection is for the host, not for the jump host
             merged["tunnel"] = self._connection(own, {k: v for k, v in context.items() if k != "conn_id"}, None)
             merged["tunnel"].pop("checkHostKey", None)
         return merged
@@ -204,7 +204,7 @@ class DeploymentNormalizer:
         if "projectDirectory" in config:
             config["projectDirectory"] = self.folder.path(config["projectDirectory"])
         if "projectName" in config and not external:
-            self.notices.append(((*path, "projectName"), "without effect: each DAG run has a project of its own"))
+            self.notices.append(((*path, "projectName"), "has no effect: each DAG run has its own project"))
 
     def _kubernetes(self, config: dict[str, Any]) -> None:
         if config.get("kubeconfig"):
@@ -225,7 +225,7 @@ class DeploymentNormalizer:
         for name, service in config.get("services", {}).items():
             further = service.get("options")
             options = {native.canonical(key): value for key, value in service.items() if key != "options"}
-            # what is of a wrong type was told by the checks; templates are still looked at, for one message in all
+            # the checks reported wrong types; templates are still read, so that all problems are in one message
             options.update(further if isinstance(further, dict) else {})
             for key, reason in native.not_yours.items():
                 if options.pop(key, None) is not None:
@@ -264,7 +264,7 @@ class DeploymentNormalizer:
                 Problem(path, f"the template {file}, line {e.lineno}, is not valid Jinja2: {e.message}")
             )
             return ""
-        # a manifest need not say what its container runs
+        # a manifest need not set its container's command
         if "streamflow_command" not in names and kind != "kubernetes":
             hint = "put {{streamflow_command}} where the job's command belongs"
             self.problems.append(Problem(path, f"the template {file} does not use `streamflow_command`", hint))

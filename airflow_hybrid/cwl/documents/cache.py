@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The compile cache: graphs by the content they came from, step documents by their own.
+"""The compile cache: graphs by the content of their source files, step documents by their own content.
 
-Reading it imports neither cwltool nor anything of its stack: a DAG file is parsed again for every task start.
+Reading it imports neither cwltool nor its dependencies: a DAG file is parsed again at every task start.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airflow_hybrid.model import JsonValue
 from airflow_hybrid.version import __version__
 
 FORMAT = 5
-"""Raised when what is stored changes its shape, and when a document is refused that was not before."""
+"""Increased when the stored format changes, and when a document is refused that used to be accepted."""
 ROOTS_VARIABLE = "AIRFLOW_HYBRID_DOCUMENT_ROOTS"
 """Folders and URL prefixes that documents may read from, joined by spaces."""
 MAX_BYTES = 256 * 1024 * 1024
@@ -31,7 +31,7 @@ _ENTRY = re.compile(
     r"(graphs/[0-9a-f]{64}\.json|steps/[0-9a-f]{2}/[0-9a-f]{64}\.json|hybrid_files/[0-9a-f]{32}\.json"
     r"|(graphs|steps/[0-9a-f]{2})/\.[^/]+\.tmp)"
 )
-"""entries, and what a process that was killed left of one"""
+"""entries, and incomplete ones of killed processes"""
 """Entries younger than this are never cleaned up: a running task may be about to read them."""
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -46,7 +46,7 @@ def default_directory() -> Path:
 
 @functools.cache
 def versions() -> str:
-    """What a compiled graph depends on beside its files."""
+    """What a compiled graph depends on besides its files."""
     try:
         cwltool = importlib.metadata.version("cwltool")
     except importlib.metadata.PackageNotFoundError:
@@ -70,7 +70,7 @@ def write_document(document: JsonValue, cache_dir: Path | None = None) -> str:
 def read_document(key: str, cache_dir: Path | None = None) -> JsonValue:
     """A step's document.
 
-    :raises CwlError: it is not (or no longer) in the cache, or its content is not what the key says.
+    :raises CwlError: it is not (or no longer) in the cache, or its content does not match the key.
     """
     path = document_path(cache_dir or default_directory(), key)
     try:
@@ -79,7 +79,7 @@ def read_document(key: str, cache_dir: Path | None = None) -> JsonValue:
         raise CwlError(
             f"the compiled step {key[:12]}... is not in the cache {path.parent.parent}",
             hint="parse the DAG again (its documents changed or the cache was cleaned); processes on several"
-            " machines need one AIRFLOW_HYBRID_CACHE_DIR that they share",
+            " machines need a shared AIRFLOW_HYBRID_CACHE_DIR",
         ) from error
     if hashlib.sha256(text).hexdigest() != key:
         with contextlib.suppress(OSError):
@@ -100,9 +100,9 @@ def write_entry(path: Path, value: JsonValue) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    """Write under a temporary name, then rename: readers see the whole or nothing.
+    """Write under a temporary name, then rename: readers see everything or nothing.
 
-    A cache that cannot be written (read-only, full) is an error only to who reads from it later.
+    A cache that cannot be written (read-only, full) is an error only for later readers.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
@@ -124,9 +124,9 @@ def touch(path: Path) -> None:
 
 
 def clean_up(cache_dir: Path | None = None, max_bytes: int = MAX_BYTES) -> None:
-    """Delete the entries that were unused for longest until the cache is within ``max_bytes``.
+    """Delete the entries unused for the longest time until the cache is within ``max_bytes``.
 
-    Only files that have the names of entries: the folder may be one that has other things, too.
+    Only files with the names of entries are deleted: the folder may contain other files, too.
     """
     directory = cache_dir or default_directory()
     entries: list[tuple[float, int, Path]] = []

@@ -42,8 +42,8 @@ def compile_document(
 
     :param path_or_uri: a path, or a ``file:``, ``http:`` or ``https:`` URI; ``#id`` names a process of a ``$graph``.
     :param fragment_id: the same, without the ``#``.
-    :raises CwlError: what is wrong, with ``where`` = ``file:line:column``.
-    :raises UnsupportedError: valid CWL that needs what is not to be had here.
+    :raises CwlError: the document is invalid; with ``where`` = ``file:line:column``.
+    :raises UnsupportedError: valid CWL that needs an unsupported feature.
     """
     prepare()
     _enable_extensions()
@@ -71,7 +71,7 @@ def compile_document(
         except Exception as error:
             explanation = explained(error, source)
             text = str(error)
-            # what a document only would like to read ($schemas) may be refused without being what is wrong with it
+            # a refusal of an optional file ($schemas) may not be the cause of the error
             problem = next((problem for url, problem in reading.refused.items() if url in text), None)
             if problem is not None:
                 raise roots.refuse(problem, explanation.where or "") from error
@@ -87,11 +87,11 @@ def _enable_extensions() -> None:
 
 
 def _check_locations(process: Process, roots: Roots) -> dict[str, Refused]:
-    """Files that the document itself names must be below its roots, or the operating system's.
+    """Files that the document itself names must be below its roots, or belong to the operating system.
 
-    Those at ``http(s)`` are fetched by the site where they are used, which any command of the document could do too.
+    Those at ``http(s)`` are fetched by the site where they are used, as any command of the document could do.
 
-    :returns: what no run may use of the defaults, which a run may replace: location -> why not.
+    :returns: defaults that no run may use (a run may replace them): location -> the reason.
     :raises CwlError: for other files (initial work directories), and for images.
     """
     refused: dict[str, Refused] = {}
@@ -117,5 +117,5 @@ def _loading_context(reading: Reading) -> LoadingContext:
     context.fetcher_constructor = functools.partial(DocumentFetcher, reading)
     context.enable_dev = True
     context.relax_path_checks = True
-    context.disable_js_validation = True  # JSHint, which does not know the newest syntax; Node.js itself is asked
+    context.disable_js_validation = True  # JSHint, which does not know the newest syntax; Node.js checks it instead
     return context

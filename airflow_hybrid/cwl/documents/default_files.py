@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Files that a document names as defaults: those that may be a secret are refused, but only where they are used.
+"""Files that a document names as defaults: possible secrets are refused, but only if they are used.
 
-A default says what a file is called on its author's machine, or in the container that the tool runs in, and most runs
-give another one. So the document is compiled, with a mark on what no run may use.
+A default names a file on its author's machine, or in the tool's container, and most runs replace it. So the document is
+compiled, and defaults that no run may use are marked.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _OF_THE_SYSTEM = (
     "/etc/pki/tls/certs",
     "/etc/pki/ca-trust",
 )
-"""Folders of the operating system and its packages; what is in them is the same on every machine."""
+"""Folders of the operating system and its packages; their contents are the same on every machine."""
 
 
 def why_refused(item: Mapping[str, Any], roots: Roots) -> str | None:
-    """Why a document may not name a File or Directory as a default; None where it may, or where none is named."""
+    """The reason why a document may not name a File or Directory as a default; None if it may, or names none."""
     text = location_of(item)
     if text.startswith("_:"):
         return None
@@ -46,7 +46,7 @@ def why_refused(item: Mapping[str, Any], roots: Roots) -> str | None:
 
 
 def in_defaults(value: Any, inside: bool = False) -> Iterator[tuple[Mapping[str, Any], bool]]:
-    """Every File and Directory in a document, each with whether it is (in) a default."""
+    """Every File and Directory in a document, each with whether it is (part of) a default."""
     if isinstance(value, list | tuple):
         for node in value:
             yield from in_defaults(node, inside)
@@ -59,16 +59,16 @@ def in_defaults(value: Any, inside: bool = False) -> Iterator[tuple[Mapping[str,
 
 @dataclass(frozen=True)
 class Refused:
-    """Why a document may not name a file, and where it does."""
+    """The reason why a document may not name a file, and the position where it does."""
 
     problem: str
     where: str
 
 
 def marked(node: dict[str, Any], refused: Mapping[str, Refused]) -> dict[str, Any]:
-    """A part of a document with the mark, if it is a File or Directory whose location is ``refused``.
+    """A part of a document, marked if it is a File or Directory whose location is ``refused``.
 
-    That of another one is in its normal form, the one that was judged.
+    Other locations are replaced by their normal form, which was checked.
     """
     if not is_located(node):
         return node
@@ -88,7 +88,7 @@ def check_used(value: Any) -> None:
 
 
 def refusal(item: Mapping[str, Any]) -> CwlError:
-    """What is said of a marked File or Directory."""
+    """The error for a marked File or Directory."""
     return CwlError(item[REFUSED]["problem"], where=item[REFUSED]["where"], hint=HINT)
 
 
@@ -97,12 +97,12 @@ def location_of(item: Mapping[str, Any]) -> str:
 
 
 def is_null_device(item: Mapping[str, Any]) -> bool:
-    """Whether a File is ``/dev/null``: it is empty everywhere, and no file."""
+    """Whether a File is ``/dev/null``, which is empty everywhere and not a regular file."""
     return item.get("class") == "File" and location_of(item) in (NULL_DEVICE, f"file://{NULL_DEVICE}")
 
 
 def _is_of_the_system(location: Location) -> bool:
-    """Whether a file is the operating system's and may be read by everybody, by its real path."""
+    """Whether a file, by its real path, belongs to the operating system and is readable by everybody."""
     if location.scheme != "file":
         return False
     path = os.path.realpath(location.path)
@@ -116,4 +116,4 @@ def _is_of_the_system(location: Location) -> bool:
     try:
         return bool(os.stat(path).st_mode & stat.S_IROTH)
     except OSError:
-        return True  # there is none here: nothing can be read, and a run that uses it is told so
+        return True  # it does not exist here: nothing can be read, and a run that uses it gets an error

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What cwltool raises while it loads a document, as an error that says what is wrong, and where."""
+"""Translate errors of cwltool while it loads a document into an error with the problem and its position."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_hybrid.errors import CwlError, UnsupportedError
 
 
 def explained(error: Exception, source: str) -> CwlError:
-    """What is wrong with a document, of what cwltool raised while it loaded the document.
+    """The error of a document for an exception that cwltool raised while loading it.
 
     :param source: the document's URI, for errors that have no position.
     """
@@ -37,7 +37,7 @@ def explained(error: Exception, source: str) -> CwlError:
     elif isinstance(error, StopIteration):
         message = "the document is empty"
     elif isinstance(error, RecursionError) and (itself := _runs_itself(error)):
-        where, message = itself, "the workflow runs itself: a step's `run` names the workflow that the step is in"
+        where, message = itself, "the workflow runs itself: a step's `run` names the workflow that contains the step"
     elif isinstance(error, RecursionError):
         message = messages.TOO_DEEP
     elif isinstance(error, TypeError) and (step := _loop_hint(error)):
@@ -50,7 +50,7 @@ def explained(error: Exception, source: str) -> CwlError:
 
 
 def _frames(error: BaseException) -> Iterator[FrameType]:
-    """From the outermost to the one that raised the error."""
+    """From the outermost frame to the one that raised the error."""
     trace = error.__traceback__
     while trace is not None:
         yield trace.tb_frame
@@ -58,7 +58,7 @@ def _frames(error: BaseException) -> Iterator[FrameType]:
 
 
 def _runs_itself(error: RecursionError) -> str:
-    """The position of a process that cwltool was making while it was already making it; "" if there is none."""
+    """The position of a process that contains itself; "" if there is none."""
     making: set[str] = set()
     for frame in _frames(error):
         document = frame.f_locals.get("toolpath_object")
@@ -73,7 +73,7 @@ def _runs_itself(error: RecursionError) -> str:
 
 
 def _loop_hint(error: TypeError) -> str:
-    """The position of a step with a Loop hint, which cwltool stumbles over when it wants to refuse it."""
+    """The position of a step with a Loop hint, which makes cwltool crash instead of refusing it."""
     where = ""
     for frame in _frames(error):
         if frame.f_code.co_name == "rewrite_loop_requirements":

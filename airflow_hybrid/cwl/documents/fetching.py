@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""How the text of a document comes here: within its roots only, bounded, and noted."""
+"""Read the text of a document: only within its roots, limited in size, and recorded."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from airflow_hybrid.internet import RefusedError, open_url, read_all
 from airflow_hybrid.printable import redacted
 
 DOCUMENT_BYTES = 64 << 20
-"""the most that is read of a document"""
+"""maximum size of a document"""
 _STANDARD = "https://w3id.org/cwl/"
-"""of the standard itself, any document may read"""
+"""the standard's own files, which any document may read"""
 
 
 @dataclass
 class Reading:
-    """What is read to load one document.
+    """The reads to load one document.
 
     :ivar roots: what may be read.
-    :ivar fetched: the URLs that the document was made of, in the order in which they were read.
-    :ivar refused: what was not read: URL -> why not.
+    :ivar fetched: the URLs that were read, in order.
+    :ivar refused: URLs that were not read -> the reason.
     """
 
     roots: Roots
@@ -38,7 +38,7 @@ class Reading:
 
 
 class DocumentFetcher(DefaultFetcher):
-    """Notes what a document was made of; reads nothing outside of its roots.
+    """Records what was read for a document; reads nothing outside its roots.
 
     :param arguments: schema-salad's own.
     """
@@ -74,7 +74,7 @@ class DocumentFetcher(DefaultFetcher):
         return _whole_characters(text)
 
     def _judge(self, url: str) -> None:
-        """Of a redirect: it leads nowhere else than a document might itself."""
+        """Check a redirect: it may only lead where the document may read."""
         if not url.startswith(_STANDARD) and self._refuses(url):
             raise RefusedError(self._reading.refused[url])
 
@@ -105,9 +105,9 @@ _TWO_HALVES = re.compile(r"(?<!\\)((?:\\\\)*)(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[d
 
 
 def _whole_characters(text: str) -> str:
-    """The text of a document with the characters that JSON escapes as two halves, which YAML takes for two characters.
+    """The text of a document in which JSON's surrogate pairs are characters; YAML reads each as two characters.
 
-    Other text, of an ``$include``, is left as it is.
+    Other text, of an ``$include``, is unchanged.
     """
     if not text.lstrip().startswith("{") or not _TWO_HALVES.search(text):
         return text

@@ -35,9 +35,9 @@ log = logging.getLogger(__name__)
 
 
 class GraphBuilder:
-    """Takes cwltool's objects of one document apart.
+    """Converts cwltool's objects of one document.
 
-    :param refused: files that the document may not name, by location: why not.
+    :param refused: location of files that the document may not name -> the reason.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class GraphBuilder:
         }
 
     def _needed_to_validate(self, process: Process) -> JsonValue:
-        """What :func:`airflow_hybrid.cwl.given.run_inputs.validate_inputs` needs beside the ports."""
+        """What :func:`airflow_hybrid.cwl.given.run_inputs.validate_inputs` needs besides the ports."""
         needed = [
             item
             for item in plain_json([*process.hints, *process.requirements])
@@ -168,7 +168,7 @@ class GraphBuilder:
         )
 
     def _entry(self, raw: Mapping[str, Any]) -> JsonValue:
-        """An ``in`` entry or output parameter under its short name, without what :class:`Source` says."""
+        """An ``in`` entry or output parameter by its short name, without the parts in :class:`Source`."""
         document = self._documents.portable(plain_json(raw))
         for key in ("source", "outputSource", "type", "inputBinding", "_tool_entry"):
             document.pop(key, None)
@@ -181,7 +181,7 @@ class GraphBuilder:
         process = step.embedded_tool
         inputs = []
         defaults = {port["id"]: port["default"] for port in step.tool["inputs"] if "default" in port}
-        # the checker says it of one source in a list with `pickValue: all_non_null`
+        # the checker reports it for a single source in a list with `pickValue: all_non_null`
         merges = {port["id"]: port["linkMerge"] for port in step.tool["inputs"] if "linkMerge" in port}
         for entry in as_written(raw["in"]):
             connected = aslist(entry.get("source", []))
@@ -218,7 +218,7 @@ class GraphBuilder:
 
 
 def _sorted(steps: list[Step], workflow: Workflow) -> list[Step]:
-    """Topological order; otherwise that of the document."""
+    """Topological order; steps without a relation keep the document's order."""
     needs = {
         step.path: {source.step for port in step.inputs for source in port.sources if source.step} for step in steps
     }
@@ -235,19 +235,19 @@ def _sorted(steps: list[Step], workflow: Workflow) -> list[Step]:
 
 
 def _check_links(workflow: Workflow, entry: Any, connected: Sequence[Any]) -> None:
-    """Requirements that cwltool asks for only when the step runs.
+    """Check requirements that cwltool only checks when the step runs.
 
-    Several sources may be merged in two ways, so who writes them has to say that it is meant. What ``valueFrom`` means
-    is plain, and other runners run it: of that, a warning.
+    Several sources can be merged in two ways, so the author must declare the requirement. The meaning of ``valueFrom``
+    is clear, and other runners accept it: that only causes a warning.
     """
     if len(connected) > 1 and not workflow.get_requirement("MultipleInputFeatureRequirement")[0]:
         raise CwlError(
-            f"{shortname(entry['id'])} has several sources and MultipleInputFeatureRequirement is missing",
+            f"{shortname(entry['id'])} has several sources, but MultipleInputFeatureRequirement is missing",
             where=position(entry),
         )
     if "valueFrom" in entry and not workflow.get_requirement(VALUE_FROM)[0]:
         log.warning(
-            "%s: %s has valueFrom and %s is missing: it runs here, and not everywhere; add `%s: {}` to the "
+            "%s: %s has valueFrom, but %s is missing: it runs here, but not everywhere; add `%s: {}` to the "
             "workflow's requirements",
             position(entry),
             shortname(entry["id"]),

@@ -28,17 +28,17 @@ def load_graph(
 ) -> WorkflowGraph:
     """The compiled graph of the CWL document at ``path`` (a path or a ``file:``, ``http:`` or ``https:`` URI).
 
-    The stored graph is used when every local file that it came from still has the same content; a missing, stale
-    or corrupt entry is compiled anew. Safe for many processes at once.
+    The stored graph is used if all of its local source files still have the same content; a missing, stale or corrupt
+    entry is compiled again. Safe for many processes at once.
 
-    :param extra_key: what else the result depends on (the hybrid file).
+    :param extra_key: whatever else the result depends on (the hybrid file).
     :param fragment_id: the process to take from a ``$graph`` document (default ``#main``).
     :raises CwlError: see :func:`airflow_hybrid.cwl.documents.compile.compile_document`.
     """
     directory = cache_dir or default_directory()
     path = path_or_uri(path)
     source = path if is_uri(path) else os.path.abspath(path)
-    # what a document may name is judged when it is compiled
+    # the files that a document may name are checked when it is compiled
     allowed = os.environ.get(ROOTS_VARIABLE, "") + "\0" + os.environ.get(PUBLIC_ONLY_VARIABLE, "")
     key = [versions(), source, fragment_id or "", allowed]
     name = hashlib.sha256(b"\0".join([*(part.encode() for part in key), extra_key])).hexdigest()
@@ -73,7 +73,7 @@ def _read_graph(entry: Path, directory: Path) -> WorkflowGraph | None:
 
 
 def _hash_file(uri: str) -> str | None:
-    """SHA-256 of a local file; None for what is not local (remote documents are compiled once per version)."""
+    """SHA-256 of a local file; None for remote files (remote documents are compiled once per version)."""
     path = local_path(uri)
     if path is None and is_uri(uri):
         return None

@@ -36,7 +36,7 @@ _ANY = ["null", "Any"]
 class StepDocuments:
     """Writes the documents of one compiled document's steps to the cache.
 
-    :ivar formats: what cwltool's check of file formats needs of the documents' ontologies.
+    :ivar formats: the parts of the documents' ontologies that cwltool's check of file formats needs.
     """
 
     def __init__(
@@ -125,8 +125,8 @@ class StepDocuments:
         return document
 
     def portable(self, document: JsonValue) -> Any:
-        """Identifiers relative to the top-level document, and counted instead of random ones: the same content
-        gives the same document wherever it lies. Files that the document may not name are marked.
+        """Make identifiers relative to the top-level document, and number random ones: the same content then gives the
+        same document wherever it is. Files that the document may not name are marked.
         """
         random: dict[str, str] = {}
 
@@ -151,7 +151,7 @@ class StepDocuments:
 
 
 def _formats(process: Process) -> list[list[str]]:
-    """What cwltool's check of file formats looks at in the documents' ``$schemas``."""
+    """The parts of the documents' ``$schemas`` that cwltool's check of file formats reads."""
     graph = process.formatgraph
     if graph is None or "$schemas" not in json.dumps(plain_json(process.metadata)) + json.dumps(
         plain_json(process.tool)
@@ -166,7 +166,7 @@ def _formats(process: Process) -> list[list[str]]:
 
 
 def check_process(process: Process, path: str) -> None:
-    """What is valid and cannot be run here is said when the DAG is made, not when the job starts."""
+    """Report valid but unsupported features when the DAG is made, not when the job starts."""
     where = position(process.tool)
     if isinstance(process, AbstractOperation) or not isinstance(process, Workflow | CommandLineTool | ExpressionTool):
         raise UnsupportedError(f"step {path} is of class {process.tool['class']}: there is nothing to run", where=where)

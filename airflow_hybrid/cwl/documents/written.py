@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What an author wrote into a document and cwltool judges only when it is used: JavaScript, and inputs' defaults."""
+"""Check the parts of a document that cwltool checks only when they are used: JavaScript, and inputs' defaults."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _SHOWN_CHARS = 200
 
 
 def check_written(process: Process, owner: str) -> None:
-    """Judge the JavaScript and the defaults of a loaded document, and of all that it runs.
+    """Check the JavaScript and the defaults of a loaded document, and of everything that it runs.
 
-    :param owner: whose JavaScript process is used.
+    :param owner: the document whose JavaScript process is used.
     :raises CwlError: an expression is not JavaScript, or a default is not of its input's type; with its line.
-    :raises UnsupportedError: there is JavaScript, and no Node.js.
+    :raises UnsupportedError: there is JavaScript, but no Node.js.
     """
     parsed: dict[str, str | None] = {}
     with javascript.process_of(owner):
@@ -49,7 +49,7 @@ def check_written(process: Process, owner: str) -> None:
 
 
 def _processes(process: Process) -> Iterator[Process]:
-    """A process and all that it runs, outermost first."""
+    """A process and everything that it runs, outermost first."""
     yield process
     if isinstance(process, Workflow):
         for step in process.steps:
@@ -65,7 +65,7 @@ def _check_defaults(process: Process) -> None:
     types = {field.name: field.type for field in schema.fields}
     for port in process.tool["inputs"]:
         name, default = shortname(port["id"]), port.get("default")
-        has_files = next(files(default), None) is not None  # their locations are judged elsewhere
+        has_files = next(files(default), None) is not None  # their locations are checked elsewhere
         if default is None or has_files or is_valid(types[name], default):
             continue
         where = position(port) or position(process.tool)
@@ -94,7 +94,7 @@ def _check_library(requirement: Any, parsed: dict[str, str | None]) -> None:
 
 
 def _check_expressions(process: Process, parsed: dict[str, str | None]) -> None:
-    """:raises CwlError: an expression of a process is not JavaScript, or has no end."""
+    """:raises CwlError: an expression of a process is not JavaScript, or is not closed."""
     if process.doc_schema is None:
         return
     kind = process.tool["class"]
@@ -111,7 +111,7 @@ def _check_expressions(process: Process, parsed: dict[str, str | None]) -> None:
 
 
 def _of_steps(workflow: Workflow) -> Iterator[tuple[str, SourceLine]]:
-    """The expressions of a workflow's steps: by the schema, cwltool finds none in steps that it has resolved."""
+    """The expressions of a workflow's steps, where cwltool does not find them once the steps are resolved."""
     for step in workflow.tool["steps"]:
         for part in (step, *step["in"], *step.get("loop", ())):
             for key in ("valueFrom", "when"):
@@ -133,7 +133,7 @@ def _fragments(text: str, line: SourceLine | None, process: Process) -> Iterator
 
 
 def _problem(code: str, parsed: dict[str, str | None]) -> str | None:
-    """What Node.js says of the body of a function, which is read and not run; None: it is JavaScript."""
+    """Node.js's message about the body of a function, which is parsed but not run; None if it is JavaScript."""
     if code in parsed:
         return parsed[code]
     body = json.dumps(f'"use strict";\n{code}')

@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Bounds of YAML and JSON texts: a few lines can stand for more values than any memory holds (aliases), be nested more
-deeply than any reader of them follows, or hold types that the CWL loader needs hours for. Pure.
+"""Limits of YAML and JSON texts: with aliases a few lines can expand beyond any memory, they can be nested too deeply
+for their readers, or contain types that the CWL loader needs hours for. Pure.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import MOST_NESTED
 
 MOST_VALUES = 1_000_000
-"""of a document or job file, its aliases replaced by what they stand for"""
+"""of a document or job file, with aliases expanded"""
 MOST_TYPES = 12
-"""array and record types in each other: the time that schema-salad takes doubles with each (12: about a second)"""
+"""nested array and record types: each level doubles the time of schema-salad (12: about a second)"""
 _TYPE_KEYS = frozenset({"items", "fields"})
 _DATA_KEYS = frozenset({"default", "hints"})
-"""what is below them is no type, whatever its keys"""
+"""values below these keys are not types"""
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass
 class _Open:
-    """A list or mapping whose end has not come yet.
+    """A list or mapping that is still open.
 
-    :ivar before: how many values there were before it.
-    :ivar types: array and record types that it is in; None: it is data.
-    :ivar key: of a mapping: the key whose value is next; None: a key is next.
+    :ivar before: number of values before it.
+    :ivar types: number of enclosing array and record types; None: it is data.
+    :ivar key: in a mapping: the key whose value is next; None: a key is next.
     """
 
     anchor: str | None
@@ -41,13 +41,13 @@ class _Open:
 
 
 def refuse_unbounded(text: str, name: str, *, is_document: bool = False) -> None:
-    """Count the values of a YAML (or JSON) text with its aliases replaced, and its levels; nothing is built.
+    """Count the values of a YAML (or JSON) text with aliases expanded, and its levels, without building anything.
 
-    What is no YAML is left to the parser to say.
+    Invalid YAML is left for the parser to report.
 
-    :param name: the file's, for the message.
+    :param name: the file name, for the message.
     :param is_document: whether it is CWL, and its types are counted as well.
-    :raises InputError: there are more than :data:`MOST_VALUES`, one holds itself, or they are nested too deeply.
+    :raises InputError: there are more than :data:`MOST_VALUES`, one contains itself, or they are nested too deeply.
     """
     counted = _Counted(name, is_document)
     try:
@@ -62,7 +62,7 @@ class _Counted:
         self._name = name
         self._is_document = is_document
         self._sizes: dict[str, int | None] = {}
-        """by anchor; None: its value has not ended"""
+        """by anchor; None: its value is still open"""
         self._above: list[_Open] = []
         self._count = 0
         self._has_aliases = False
@@ -88,10 +88,10 @@ class _Counted:
                 self._sizes[ended.anchor] = self._count - ended.before
             self._pass(None)
         if self._has_aliases and self._count > MOST_VALUES:
-            raise InputError(f"by its aliases it has more than {MOST_VALUES} values", where=self._name)
+            raise InputError(f"with its aliases expanded it has more than {MOST_VALUES} values", where=self._name)
 
     def _pass(self, text: str | None) -> None:
-        """A key or a value is over."""
+        """A key or a value has ended."""
         if not self._above or not self._above[-1].is_mapping:
             return
         mapping = self._above[-1]
@@ -100,13 +100,13 @@ class _Counted:
     def _begin(self, event: Any) -> None:
         if len(self._above) >= MOST_NESTED:
             raise InputError(
-                f"it has lists and mappings more than {MOST_NESTED} deep in each other",
+                f"it has lists and mappings nested more than {MOST_NESTED} deep",
                 where=f"{self._name}:{event.start_mark.line + 1}:{event.start_mark.column + 1}",
             )
         types = self._types()
         if self._is_document and types is not None and types > MOST_TYPES:
             raise InputError(
-                f"it has array and record types more than {MOST_TYPES} deep in each other",
+                f"it has array and record types nested more than {MOST_TYPES} deep",
                 where=f"{self._name}:{event.start_mark.line + 1}:{event.start_mark.column + 1}",
             )
         self._above.append(_Open(event.anchor, self._count, types, isinstance(event, yaml.MappingStartEvent)))
@@ -115,7 +115,7 @@ class _Counted:
         self._count += 1
 
     def _types(self) -> int | None:
-        """How many types what begins now is in."""
+        """Number of types that enclose the value that begins now."""
         if not self._above:
             return 0
         around = self._above[-1]

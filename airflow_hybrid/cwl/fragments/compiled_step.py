@@ -19,11 +19,11 @@ from airflow_hybrid.model import CwlObject
 
 
 class CompiledStep:
-    """A stored document of one step, loaded: what its instances have in common.
+    """A loaded document of one step, shared by its instances.
 
-    :ivar owner: name of its document: its expressions have a process of their own.
-    :ivar process: what the step runs.
-    :ivar single: it holds one command-line tool and no loop: its jobs are numbered in order.
+    :ivar owner: name of its document, whose expressions have their own process.
+    :ivar process: the process that the step runs.
+    :ivar single: one command-line tool without a loop: its jobs are numbered in order.
     """
 
     def __init__(self, document: Mapping[str, Any], *, chunked: bool = False) -> None:
@@ -55,5 +55,5 @@ class CompiledStep:
         return [shortname(port) for port in aslist(self._workflow.steps[0].tool.get("scatter", []))]
 
     def complete(self, inputs: CwlObject) -> CwlObject:
-        """The inputs of an instance with all ports, and with Files that have what expressions may ask for."""
+        """The inputs of an instance with all ports, and with the File fields that expressions may read."""
         return {name: named(inputs.get(name)) for name in self.inputs}

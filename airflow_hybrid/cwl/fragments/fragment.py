@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A piece of a workflow that one task runs: a compiled step, loaded once and run any number of times."""
+"""The piece of a workflow that one task runs: a compiled step, loaded once and run any number of times."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _CACHED = 64
 
 
 class Fragment(CompiledStep):
-    """A compiled step, ready to be run any number of times."""
+    """A compiled step that can be run any number of times."""
 
     @classmethod
     def load(cls, document: Mapping[str, Any], *, chunked: bool = False) -> Fragment:
         """A fragment of a stored document (:func:`airflow_hybrid.cwl.documents.cache.read_document`), cached by
         content.
 
-        :param chunked: the scatter arrays of an instance are a slice, cut by ``inputs.slice_scatter``: the scatter
-            method is then dotproduct whatever the step says.
+        :param chunked: the scatter arrays of an instance are a slice from ``inputs.slice_scatter``: the scatter method
+            is then always dotproduct.
         """
         text = json.dumps(document, sort_keys=True)
         key = (hashlib.sha256(text.encode()).hexdigest(), chunked)
@@ -58,13 +58,13 @@ class Fragment(CompiledStep):
         max_iterations: Callable[[str], int] | None = None,
         first: int = 0,
     ) -> FragmentRun:
-        """Begin to run each of ``instances``, a complete set of the step's input ports.
+        """Start each of ``instances``, complete sets of the step's input ports.
 
         :param name: for messages.
         :param access: how Files are read for ``loadContents`` of step inputs and for ExpressionTools, and Directories
             listed (blocking).
-        :param max_iterations: most iterations of a loop, by the path of its step; by default there is no bound.
-        :param first: for messages: index of the first job in the whole scatter, where this is a chunk of one.
+        :param max_iterations: maximum iterations of a loop, by the path of its step; by default there is no limit.
+        :param first: for messages: index of the chunk's first job in the whole scatter.
         """
         context = self._context(access)
         context.max_iterations = max_iterations
@@ -75,10 +75,10 @@ class Fragment(CompiledStep):
     def expand(self, inputs: CwlObject, access: FileAccess = NO_ACCESS) -> list[CwlObject | None]:
         """The inputs that the step's process would get, one per scattered index (flat order), without running it.
 
-        ``valueFrom`` and ``when`` are evaluated; None stands for an index that ``when`` skips.
+        ``valueFrom`` and ``when`` are evaluated; None means that ``when`` skips the index.
 
         :raises CwlError: an expression fails.
-        :raises SiteError: a file that an expression looks into cannot be read (retryable).
+        :raises SiteError: a file that an expression reads cannot be read (retryable).
         """
         context = self._context(access)
         orders = self._orders(inputs, context)
@@ -87,7 +87,7 @@ class Fragment(CompiledStep):
         return [self._loaded(self._short(order), context) for order in orders]
 
     def _orders(self, inputs: CwlObject, context: HybridContext) -> list[Any]:
-        """What cwltool would hand to the step's process.
+        """The inputs that cwltool would pass to the step's process.
 
         :raises CwlError: an expression fails; SiteError: see :meth:`expand`.
         """
@@ -129,7 +129,7 @@ class Fragment(CompiledStep):
         with messages.caught(), javascript.process_of(self.owner):
             try:
                 job = process._init_job(order, context).job
-            except Exception as error:  # cwltool raises bare ones where a file cannot be read
+            except Exception as error:  # cwltool raises bare errors if a file cannot be read
                 if context.raised:
                     raise context.raised[0] from error
                 raise CwlError(messages.plain(str(error))[1], where=self.name) from error

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A fragment being run: cwltool's generators, advanced as the results of jobs come in."""
+"""A running fragment: cwltool's generators, advanced as the results of jobs arrive."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class InstanceResult:
 class _Instance:
     """One running instance.
 
-    :ivar outstanding: how many of its jobs are handed out and have not ended.
+    :ivar outstanding: number of its jobs that were handed out and have not ended.
     """
 
     def __init__(self, fragment: CompiledStep, inputs: CwlObject, context: HybridContext) -> None:
@@ -64,9 +64,9 @@ class _Instance:
 
 
 class FragmentRun:
-    """A fragment being run. Thread-confined; no I/O but the reader and lister that were given.
+    """A running fragment. Confined to one thread; no I/O except by the given reader and lister.
 
-    :ivar paused: the last call of :meth:`pump` ended before all was done that can be done: call it again.
+    :ivar paused: the last call of :meth:`pump` stopped early: call it again.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class FragmentRun:
 
     @property
     def iterations(self) -> dict[str, int]:
-        """How often each loop went round so far, by names and indexes of the steps around it (``/spread[2]/count``)."""
+        """Iterations of each loop so far, by names and indexes of the enclosing steps (``/spread[2]/count``)."""
         counts: dict[str, int] = {}
         for instance in self._instances:
             of_instance = f" of instance {instance.number}" if len(self._instances) > 1 else ""
@@ -101,11 +101,11 @@ class FragmentRun:
         return counts
 
     def pump(self) -> list[PendingJob]:
-        """Go on as far as results allow: the command-line jobs that are newly ready, in a reproducible order.
+        """Go on as far as results allow: returns the newly ready command-line jobs, in a reproducible order.
 
-        :raises SiteError: a file that an expression looks into cannot be read; this is no failure of the document, and
-            to run the fragment again makes sense.
-        :raises CwlError: a loop has gone round too often.
+        :raises SiteError: a file that an expression reads cannot be read; this is not an error of the document, and
+            running the fragment again may help.
+        :raises CwlError: a loop has had too many iterations.
         """
         fresh: list[PendingJob] = []
         self.paused = False
@@ -130,7 +130,7 @@ class FragmentRun:
             _note(instance, log.take() or text)
             self._fail(instance)
             return
-        # what a job has failed with says more than cwltool's warning that its step has ended so
+        # a job's own error says more than cwltool's warning about its step
         _note(instance, log.take(warns=not instance.errors))
         if instance.result is not None:
             self._judge(instance, instance.result)
@@ -138,7 +138,7 @@ class FragmentRun:
             self._fail(instance)
 
     def _draw(self, instance: _Instance, fresh: list[PendingJob], until: float) -> bool:
-        """Take from cwltool's generator what it can give before a job has ended.
+        """Take from cwltool's generator everything that it can yield before a job ends.
 
         :param until: when to pause, by the monotonic clock.
         :returns: False: it was time to pause, and there may be more.
@@ -147,7 +147,7 @@ class FragmentRun:
         for drawn in instance.generator:
             if drawn is None:
                 pauses += 1
-                # once more: what was passed already may have become ready since
+                # once more: steps passed already may have become ready since
                 if instance.result is not None or instance.outstanding or pauses > 1:
                     return True
                 continue
@@ -162,7 +162,7 @@ class FragmentRun:
         return True
 
     def _judge(self, instance: _Instance, result: InstanceResult) -> None:
-        """What has ended fails nevertheless if its outputs cannot be handed on."""
+        """An ended instance still fails if its outputs cannot be passed on."""
         if "Fail" in result.status and instance.errors:
             instance.result = InstanceResult(result.outputs, result.status, "; ".join(instance.errors))
             return
@@ -176,7 +176,7 @@ class FragmentRun:
             self._fail(instance)
 
     def _fail(self, instance: _Instance) -> None:
-        message = "; ".join(instance.errors) or "the workflow cannot go on: an input of a step never came"
+        message = "; ".join(instance.errors) or "the workflow cannot go on: an input of a step never arrived"
         outputs: CwlObject = dict.fromkeys(self._fragment.outputs)
         instance.result = InstanceResult(outputs, "permanentFail", message)
 
@@ -187,7 +187,7 @@ class FragmentRun:
         job.index, job.run = self._jobs, self
         self._jobs += 1
         instance.outstanding += 1
-        # what an earlier try left is taken up by this name: only what was made from the same document and inputs
+        # an earlier try's job is taken over by this name: it must be made from the same document and inputs
         made_from = json.dumps(job.inputs, sort_keys=True, default=repr)
         content = hashlib.sha256(f"{self._fragment.owner}{made_from}".encode()).hexdigest()[:10]
         if self._fragment.single:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Files as expressions of a step see them: what they are is asked where they are."""
+"""Files for expressions of a step: their contents and listings are read where they are."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from airflow_hybrid.model import percent_decoded, percent_encoded
 
 T = TypeVar("T")
 Reader = Callable[[str], bytes]
-"""Contents of a File by its location: the first 64 KiB + 1 byte; may block; raises an exception when it cannot."""
+"""Contents of a File by its location: the first 64 KiB + 1 byte; may block; raises an exception on failure."""
 Lister = Callable[[str], Sequence[tuple[str, bool]]]
 """Entries of a Directory by its location: (name, is a directory)."""
 
 
 @dataclass(frozen=True)
 class FileAccess:
-    """How files of steps are looked into.
+    """How files of steps are read.
 
-    :ivar read: contents of a File; None: nobody can read it. ``list_folder``: likewise, the entries of a Directory.
+    :ivar read: contents of a File; None: reading is impossible. ``list_folder``: likewise, the entries of a Directory.
     """
 
     read: Reader | None = None
@@ -38,7 +38,7 @@ NO_ACCESS = FileAccess()
 
 
 class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
-    """What step-level expressions and ExpressionTools may see of files: contents and listings by location.
+    """File access of step-level expressions and ExpressionTools: contents and listings by location.
 
     :param document: the step's, for the files that it may not name.
     """
@@ -52,7 +52,7 @@ class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         self._directories: dict[str, bool] = {}
 
     def _ask(self, ask: Callable[[str], T], location: str) -> T:
-        """To cwltool every exception is a failure of the document; that of a site is kept, and raised afterwards."""
+        """Keep a site's exception and raise it later: cwltool treats every exception as an error of the document."""
         for refused, item in self._refused.items():
             if location.rstrip("/") == refused or location.startswith(f"{refused}/"):
                 raise WorkflowException(refusal(item).message)
@@ -65,7 +65,7 @@ class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
     def open(self, fn: str, mode: str) -> IO[Any]:
         if self._reader is None:
             raise WorkflowException(
-                f"the contents of {percent_decoded(fn)} are asked for by an expression and cannot be read here"
+                f"an expression reads the contents of {percent_decoded(fn)}, which cannot be read here"
             )
         data = self._ask(self._reader, fn)
         return io.BytesIO(data) if "b" in mode else io.StringIO(data.decode())
@@ -73,7 +73,7 @@ class StepFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
     def listdir(self, fn: str) -> list[str]:
         if self._lister is None:
             raise WorkflowException(
-                f"the listing of {percent_decoded(fn)} is asked for by an expression and cannot be read here"
+                f"an expression reads the listing of {percent_decoded(fn)}, which cannot be read here"
             )
         locations = []
         for name, directory in self._ask(self._lister, fn):

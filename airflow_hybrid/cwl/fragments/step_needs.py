@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a document says of its steps' jobs before there are any: whether they ask for an image, and for how much."""
+"""The needs of a document's steps before there are jobs: whether they ask for an image, and for which resources."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from airflow_hybrid.model import WorkflowGraph
 
 @dataclass(frozen=True)
 class StepNeeds:
-    """What each job of a tool's step asks for, as far as it is written and not computed.
+    """The needs of each job of a tool's step, as far as they are constants.
 
     :ivar path: of the step; ``position``: ``file:line`` of it.
     :ivar has_image: it names an image.
-    :ivar cores, ram_mib: None: it asks for none, or an expression says how many.
+    :ivar cores, ram_mib: None: it asks for none, or an expression computes them.
     """
 
     path: str
@@ -31,7 +31,7 @@ class StepNeeds:
 
 
 def step_needs(graph: WorkflowGraph, cache_dir: Path | None = None) -> Iterator[StepNeeds]:
-    """Of all steps that run a tool, those of sub-workflows included."""
+    """The needs of all steps that run a tool, including those of sub-workflows."""
     for step in graph.walk():
         if step.kind != "tool":
             continue

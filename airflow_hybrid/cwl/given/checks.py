@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A run's inputs against the workflow's types, formats and secondary files: cwltool's checks, readable messages."""
+"""Check a run's inputs against the workflow's types, formats and secondary files, with readable messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from airflow_hybrid.model.templates import holds_template
 def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
     """Check formats and find the secondary files of local files.
 
-    :param order: whose types are right (:func:`type_problems`).
+    :param order: with values of the right types (:func:`type_problems`).
     :raises InputError: naming the input.
     """
     process = process_of(graph)
@@ -43,7 +43,7 @@ def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
         try:
             builder = process._init_job(order, context)
         except Exception as error:
-            # cwltool's own message may fail over a record's items, which have no name: the cause is what it had to say
+            # cwltool may fail to format its message for a record's items, which have no name: the cause has the message
             known = error if isinstance(error, WorkflowException | ValidationException | OSError) else error.__context__
             raise InputError(messages.plain(str(known or error))[1]) from error
     return {
@@ -52,13 +52,13 @@ def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
 
 
 def check_settings(graph: WorkflowGraph, settings: CwlObject, where: str) -> list[str]:
-    """Check the values of a settings file, which a run may add to or replace, by the workflow's inputs.
+    """Check the values of a settings file, which a run may add to or replace, against the workflow's inputs.
 
     Values with templates are checked when a run has rendered them.
 
     :param where: the file, for messages.
-    :returns: names in it that are no inputs (runs ignore them).
-    :raises InputError: all values that are not of their input's type, and files that are not there, in one message.
+    :returns: names in it that are not inputs (runs ignore them).
+    :raises InputError: values of the wrong type, and files that do not exist, all in one message.
     """
     names = [port.name for port in graph.inputs]
     prefixes = namespaces_of(graph)
@@ -71,7 +71,7 @@ def check_settings(graph: WorkflowGraph, settings: CwlObject, where: str) -> lis
 
 
 def process_of(graph: WorkflowGraph) -> Process:
-    """A process of cwltool that has the graph's inputs, and nothing to run."""
+    """A process of cwltool with the graph's inputs and nothing to run."""
     requirements = [item for item in graph.requirements or [] if item["class"] not in (FORMATS, NAMESPACES)]
     formats = [item["triples"] for item in graph.requirements or [] if item["class"] == FORMATS]
     document = {
@@ -87,7 +87,7 @@ def process_of(graph: WorkflowGraph) -> Process:
 
 
 def type_problems(graph: WorkflowGraph, order: Mapping[str, JsonValue]) -> list[InputError]:
-    """What in ``order`` is not of its input's type, each by itself."""
+    """One error for each value in ``order`` of the wrong type."""
     schema = cast(Any, process_of(graph).names.get_name("input_record_schema", None))
     fields = {field.name: field.type for field in schema.fields}
     ports = [port for port in graph.inputs if port.name in order]
@@ -105,7 +105,7 @@ def _type_problem(port: Port, schema: Any, value: JsonValue) -> InputError:
 
 
 def _problem(schema: Any, value: JsonValue) -> str:
-    """What is wrong with a File or Directory that is one."""
+    """The problem with a value that is a File or Directory."""
     try:
         validate_ex(schema, value, strict=False, vocab=INPUT_OBJ_VOCAB)
     except ValidationException as error:

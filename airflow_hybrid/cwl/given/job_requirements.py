@@ -1,9 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Requirements that a run's inputs bring along (``cwl:requirements``, CWL v1.2 CommandLineTool section 3).
+"""Requirements among a run's inputs (``cwl:requirements``, CWL v1.2 CommandLineTool section 3).
 
-They are those of the process that is run, before its own: they hold for a workflow's steps as inherited ones do. So
-they could run any code (an environment with LD_PRELOAD, files beside the tool, an image, a shell): who may start a run
-may bring those classes only that cannot, unless the DAG allows more.
+They are added before the process's own requirements, and steps of a workflow inherit them. So they could run any code
+(an environment with LD_PRELOAD, files beside the tool, an image, a shell): the person who starts a run may only set
+classes that cannot, unless the DAG allows more.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph
 KEY = "cwl:requirements"
 KEYS = (KEY, "https://w3id.org/cwl/cwl#requirements")
 NO_INPUTS = frozenset({"cwl:tool", "outputs_folder", *KEYS})
-"""What an input object may hold beside inputs: other runners' keys."""
+"""Keys in an input object that are not inputs, as in other runners."""
 HARMLESS = ("ResourceRequirement", "ToolTimeLimit", "WorkReuse")
-"""how much a job gets, how long it may take, whether it is run when a same one was: plain values, no expressions"""
+"""a job's resources, its time limit, whether it may be reused: plain values, no expressions"""
 ANY = "any"
 """stands for every class"""
 
 
 def split(inputs: Mapping[str, JsonValue]) -> tuple[CwlObject, JsonValue]:
-    """-> the inputs alone, and the requirements among them as they were written (None: none)."""
+    """-> the inputs alone, and the requirements among them as written (None: none)."""
     requirements = next((inputs[key] for key in KEYS if inputs.get(key)), None)
     return {key: value for key, value in inputs.items() if key not in KEYS}, requirements
 
 
 def normal(requirements: JsonValue, graph: WorkflowGraph) -> list[CwlObject]:
-    """Requirements in the form in which cwltool works with them, checked by the standard's schema.
+    """Requirements in cwltool's form, checked against the standard's schema.
 
-    :raises InputError: they are not valid, or the document is of CWL v1.0, which has no such thing.
+    :raises InputError: they are not valid, or the document is CWL v1.0, which does not have them.
     """
     if graph.cwl_version == "v1.0":
         raise InputError(
@@ -71,9 +71,9 @@ def normal(requirements: JsonValue, graph: WorkflowGraph) -> list[CwlObject]:
 
 
 def check_allowed(requirements: Sequence[CwlObject], allowed: Collection[str]) -> None:
-    """Whether a run may bring these requirements (as :func:`normal` gives them).
+    """Check that a run may set these requirements (from :func:`normal`).
 
-    :param allowed: names of classes beside :data:`HARMLESS`; :data:`ANY` among them: all.
+    :param allowed: names of classes besides :data:`HARMLESS`; :data:`ANY` among them: all.
     :raises InputError: it may not.
     """
     if ANY in allowed:
@@ -90,7 +90,7 @@ def check_allowed(requirements: Sequence[CwlObject], allowed: Collection[str]) -
     if refused:
         may = ", ".join([*HARMLESS, *sorted(allowed)])
         raise InputError(
-            f"{KEY!r} in the inputs of a run may not hold {', '.join(refused)}: only {may} are allowed",
+            f"{KEY!r} in the inputs of a run may not contain {', '.join(refused)}: only {may} are allowed",
             hint="put the requirement into the document or the DAG's own inputs; or let the DAG allow it: "
             f"`dag: {{run_requirements: [{refused[0].partition(' ')[0]}]}}` in the hybrid file, or "
             "HybridDag(run_requirements=[...])",
@@ -98,9 +98,9 @@ def check_allowed(requirements: Sequence[CwlObject], allowed: Collection[str]) -
 
 
 def check_files(requirements: Sequence[CwlObject], graph: WorkflowGraph) -> None:
-    """Images that a run's requirements name are such, and their archives lie below the document's roots.
+    """Check that a run's requirements name valid images, and archives below the document's roots.
 
-    :raises CwlError: they are not, or do not.
+    :raises CwlError: they do not.
     """
     from airflow_hybrid.cwl.documents.trust.roots import Roots, check_image, docker_requirements
 
@@ -109,7 +109,7 @@ def check_files(requirements: Sequence[CwlObject], graph: WorkflowGraph) -> None
 
 
 def of_author(settings: Mapping[str, JsonValue]) -> tuple[str, ...]:
-    """Classes of requirements in the DAG's own inputs, which its author has written."""
+    """Classes of requirements in the DAG's own inputs, written by its author."""
     requirements = split(settings)[1]
     if isinstance(requirements, Mapping):
         return tuple(requirements)
@@ -121,9 +121,9 @@ def _classes(requirements: Iterable[JsonValue]) -> Iterable[str]:
 
 
 def with_requirements(document: JsonValue, requirements: list[CwlObject], single: bool) -> JsonValue:
-    """A step's document (:func:`airflow_hybrid.cwl.documents.cache.read_document`) in which ``requirements`` hold.
+    """A step's document (:func:`airflow_hybrid.cwl.documents.cache.read_document`) with added ``requirements``.
 
-    :param single: the step is the process that is run: they go before its own.
+    :param single: the step is the process that is run: they are added before its own.
     """
     if not requirements:
         return document

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A run's inputs against the workflow's types."""
+"""Check a run's inputs against the workflow's types."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph, not_json, 
 def validate_inputs(
     graph: WorkflowGraph, inputs: Mapping[str, JsonValue], base_uri: str, *, checksum: bool = True
 ) -> CwlObject:
-    """Make a complete input object of what a run was given (``conf``, Params, a settings file).
+    """Make a complete input object from a run's values (``conf``, Params, a settings file).
 
     Defaults are filled in; relative paths and locations are resolved against ``base_uri`` (a directory's or file's
     URI, or a directory's path); local Files get basename, size, checksum and the secondary files that the workflow
-    asks for. Files elsewhere (``http:``, ``hybrid:`` ...) are left as they are.
+    asks for. Files elsewhere (``http:``, ``hybrid:`` ...) are unchanged.
 
-    :raises InputError: unknown, missing or wrongly typed inputs, and local files that are not there, in one message.
+    :raises InputError: unknown, missing or wrongly typed inputs, and missing local files, all in one message.
     """
-    # late: it imports cwltool, which what only reads inputs does without
+    # late: it imports cwltool, which is not needed to read inputs only
     from airflow_hybrid.cwl.given.checks import check_order, type_problems
 
     base = base_uri if "://" in base_uri else Path(base_uri).absolute().as_uri() + "/"
@@ -52,7 +52,7 @@ def validate_inputs(
 
 
 def named_files(graph: WorkflowGraph, inputs: Mapping[str, JsonValue], base_uri: str) -> list[JsonValue]:
-    """What a run was given, with the locations that :func:`validate_inputs` makes of it; nothing is looked at."""
+    """A run's inputs with the locations from :func:`validate_inputs`, without checking that the files exist."""
     base = base_uri if "://" in base_uri else Path(base_uri).absolute().as_uri() + "/"
     names = [port.name for port in graph.inputs if port.name in inputs]
     return [InputFiles(name, base, {}, look=False).located(copy.deepcopy(inputs[name])) for name in names]
@@ -64,7 +64,7 @@ def _unknown_inputs(graph: WorkflowGraph, inputs: Mapping[str, JsonValue]) -> li
     for name in inputs:
         if name.partition(":")[0] in ("cwl", "cwltool") or name.startswith("https://w3id.org/cwl/"):
             message = f"{name!r} among a run's inputs is not supported: a DAG is compiled before its runs"
-            hint = "`cwl:requirements` is; or put the requirement into the CWL document"
+            hint = "use `cwl:requirements`, or put the requirement into the CWL document"
             problems.append(InputError(message, hint=hint))
         elif name not in names:
             near = difflib.get_close_matches(name, names, 1)

@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Input object files (CWL v1.2 "job files"): the default inputs that a hybrid file names as ``settings``.
 
-They are read at every parse of a DAG file, so what was read is kept in the compile cache.
+They are read at every parse of a DAG file, so they are kept in the compile cache.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from airflow_hybrid.model.walking import map_files
 def load_inputs(path: str, *, base: str | None = None, cache_dir: Path | None = None) -> CwlObject:
     """The input object in a YAML or JSON file; relative paths and locations in it are resolved against its folder.
 
-    :param base: the folder to resolve against, if not that one.
+    :param base: another folder to resolve against.
     :raises InputError: no such file, not YAML, or not an object; with line and column.
     """
     try:
@@ -38,7 +38,7 @@ def load_inputs(path: str, *, base: str | None = None, cache_dir: Path | None = 
         stored: CwlObject = json.loads(entry.read_bytes())
         return stored
     except (OSError, ValueError):
-        pass  # not there yet, or not readable: read the file itself
+        pass  # not cached yet, or not readable: read the file itself
     resolved = resolve_paths(parse_inputs(content, path), folder)
     cache.write_entry(entry, resolved)
     return resolved
@@ -55,9 +55,9 @@ def _key(content: bytes, folder: str) -> str:
 
 
 def parse_inputs(content: bytes, where: str) -> CwlObject:
-    """The input object in JSON or YAML text, as it is written.
+    """The input object in JSON or YAML text, unchanged.
 
-    What is JSON is read as JSON: JSON escapes some characters as two halves, which YAML takes for two characters.
+    JSON is read as JSON: YAML would read JSON's surrogate pairs as two characters each.
 
     :param where: file name, for messages.
     :raises InputError: not YAML, not an object, or a value that JSON cannot hold.
@@ -71,7 +71,7 @@ def parse_inputs(content: bytes, where: str) -> CwlObject:
         if value is None:
             return {}
         if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-            raise InputError("an inputs file holds an object: input name -> value", where=where)
+            raise InputError("an inputs file must contain an object: input name -> value", where=where)
         inputs = {key: _plain(item) for key, item in value.items()}
     except RecursionError as error:
         raise InputError(TOO_DEEP, where=where) from error
@@ -91,12 +91,12 @@ def _yaml(content: bytes, where: str) -> Any:
         mark = error.problem_mark
         position = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
         raise InputError(f"not YAML: {error.problem}", where=position) from error
-    except (YAMLError, ValueError) as error:  # ValueError: a date or a number that is none; not UTF-8
+    except (YAMLError, ValueError) as error:  # ValueError: an invalid date or number; not UTF-8
         raise InputError(f"not YAML: {error}", where=where) from error
 
 
 def _plain(value: Any) -> JsonValue:
-    """YAML dates and the like as the text that JSON has for them."""
+    """YAML dates and the like as text, as in JSON."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,11 +1,11 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What the kernel denies a process that runs the JavaScript of documents (seccomp), and the program that starts it.
+"""The kernel's restrictions (seccomp) for a process that runs documents' JavaScript, and the program that starts it.
 
-As a program, ``python -I -S confined.py NODE [ARGUMENT...]`` sets the filter and becomes Node. From then on, for good
-and for all its threads: no sockets of any kind, no signals to other processes, no children, no other program, no file
-that is opened for writing, made, removed or changed, nothing of other processes' memory, no io_uring (which would do
-all this without system calls). What is denied fails with EPERM, or with ENOSYS where the C library or libuv then does
-without. System calls that are newer than this list do not exist for it.
+As a program, ``python -I -S confined.py NODE [ARGUMENT...]`` sets the filter and becomes Node. From then on the process
+and all its threads can never: use sockets of any kind, send signals to other processes, start children or another
+program, open files for writing, create, remove or change files, access other processes' memory, or use io_uring (which
+would do all this without system calls). Denied calls fail with EPERM, or with ENOSYS if the C library or libuv then
+uses a fallback. System calls newer than this list do not exist for it.
 
 Source: seccomp(2), linux/filter.h; the numbers are those of asm/unistd_64.h and asm-generic/unistd.h.
 """
@@ -46,7 +46,7 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "sched_setattr": (314, 274), "ioprio_set": (251, 30), "migrate_pages": (256, 238), "move_pages": (279, 239),
     # children and other programs
     "fork": (57, None), "vfork": (58, None), "execveat": (322, 281),
-    # the system, its file systems, and who one is
+    # the system, its file systems, and user ids
     "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40), "umount2": (166, 39), "pivot_root": (155, 41),
     "chroot": (161, 51), "open_tree": (428, 428), "move_mount": (429, 429), "fsopen": (430, 430),
     "fsconfig": (431, 431), "fsmount": (432, 432), "fspick": (433, 433), "mount_setattr": (442, 442),
@@ -69,7 +69,7 @@ _DENIED: dict[str, tuple[int | None, int | None]] = {
     "utimes": (235, None), "utimensat": (280, 88), "futimesat": (261, None), "setxattr": (188, 5),
     "lsetxattr": (189, 6), "fsetxattr": (190, 7), "removexattr": (197, 14), "lremovexattr": (198, 15),
     "fremovexattr": (199, 16),
-    # what processes share without files
+    # shared memory and message queues
     "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "semget": (64, 190), "semop": (65, 193),
     "semctl": (66, 191), "semtimedop": (220, 192), "msgget": (68, 186), "msgsnd": (69, 189), "msgrcv": (70, 188),
     "msgctl": (71, 187), "mq_open": (240, 180), "mq_unlink": (241, 181),
@@ -85,10 +85,10 @@ _OPEN: tuple[tuple[tuple[int | None, int | None], int], ...] = (((2, None), 1), 
 
 
 def available() -> bool:
-    """Whether filters can be set here: the kernel has them, and this machine is one that the tables are of."""
+    """Whether filters can be set here: the kernel supports them, and the tables cover this machine."""
     if sys.platform != "linux" or platform.machine() not in _ARCHITECTURES or struct.calcsize("P") != 8:
         return False
-    # a filter at the address 0: EFAULT from a kernel that would read it, EINVAL from one that has no filters
+    # a filter at the address 0: EFAULT from a kernel that would read it, EINVAL from one without filters
     return _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, 0) == errno.EFAULT
 
 
@@ -124,8 +124,8 @@ def _call(number: int, body: bytes) -> bytes:
 def filter_program(machine: str, pid: int, program_at: int) -> bytes:
     """The filter as struct sock_filter[].
 
-    :param pid: of the process itself, the only one it may send signals to (abort() does).
-    :param program_at: the address of the program's name in the one call of execve that is let through.
+    :param pid: of the process itself, the only one that it may send signals to (abort() does).
+    :param program_at: the address of the program's name in the only allowed call of execve.
     """
     architecture, column = _ARCHITECTURES[machine]
     allowed, denied = _op(_RETURN, _ALLOW), _refused(errno.EPERM)
@@ -164,10 +164,10 @@ class _Program(ctypes.Structure):
 
 
 def _become(arguments: list[str]) -> None:
-    """Set the filter and run a program with an empty environment in the place of this one.
+    """Set the filter and replace this program by another one with an empty environment.
 
-    The filter knows the one execve by the address of its program's name: the first byte of a page, where a string of
-    Node's, which comes from its heap or stack, never begins.
+    The filter recognises the allowed execve by the address of its program's name: the first byte of a page. Node's own
+    strings are on its heap or stack and never begin there.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     encoded = [os.fsencode(argument) for argument in arguments]

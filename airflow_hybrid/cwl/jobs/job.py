@@ -38,11 +38,11 @@ from airflow_hybrid.model.containers import ImageSource, ReadyImage
 
 @dataclass(frozen=True)
 class Grant:
-    """What a job gets where it runs.
+    """The resources that a job gets where it runs.
 
-    :ivar cores: for ``$(runtime.cores)``; None: what it asked for. ``ram_mib`` likewise.
+    :ivar cores: for ``$(runtime.cores)``; None: as requested. ``ram_mib`` likewise.
     :ivar mpi: how MPI programs are started there: cwltool's MPI configuration.
-    :ivar image: what the job's container is made of; None: it runs without one.
+    :ivar image: of the job's container; None: it runs without one.
     """
 
     cores: float | None = None
@@ -51,7 +51,7 @@ class Grant:
     image: ReadyImage | None = None
 
     def of(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """What cwltool's request for resources gets."""
+        """The answer to cwltool's request for resources."""
         granted = {
             "cores": self.cores or request["coresMin"],
             "ram": self.ram_mib or math.ceil(request["ramMin"]),
@@ -67,7 +67,7 @@ NOTHING_GRANTED = Grant()
 
 
 class PendingJob:
-    """A command-line job that is ready to run, not yet placed.
+    """A command-line job that is ready to run, but not yet placed.
 
     Life: :meth:`files` and :attr:`resources` -> place -> :meth:`build` -> run -> :meth:`collect` -> :meth:`complete`.
     All calls from the fragment's thread.
@@ -76,7 +76,7 @@ class PendingJob:
         file name.
     :ivar step_path: path of the leaf step; ``index``: number of the job in the order of creation.
     :ivar inputs: the job order, with the tool's defaults filled in.
-    :ivar left_out: what is in its outputs' folders and is neither file nor directory, in words.
+    :ivar left_out: entries in its outputs' folders that are neither files nor directories, in words.
     """
 
     def __init__(self, tool: HybridTool, order: CwlObject, callback: Any, context: HybridContext) -> None:
@@ -111,14 +111,14 @@ class PendingJob:
 
     @property
     def iteration(self) -> str:
-        """Which iteration of a loop this is, from 1: ``3``, in loops of loops ``2.3`` (the outer one first)."""
+        """The iteration of a loop, from 1: ``3``; in nested loops ``2.3`` (the outer one first)."""
         return ".".join(str(int(part.rpartition("#")[2]) + 1) for part in self.scope.split("/") if "#" in part)
 
     # --- before it is placed ----------------------------------------------------------------------------------
 
     @property
     def resources(self) -> Resources:
-        """What the job asks for, evaluated: ResourceRequirement and ToolTimeLimit (CWL v1.2 CommandLineTool 5.10 and
+        """The job's evaluated needs: ResourceRequirement and ToolTimeLimit (CWL v1.2 CommandLineTool 5.10 and
         5.11), and cwltool's extensions MPIRequirement and CUDARequirement.
 
         :raises CwlError: an expression in them fails.
@@ -162,9 +162,9 @@ class PendingJob:
         return source
 
     def evaluate(self, value: Any, name: str) -> Any:
-        """An expression of a requirement, over the job's inputs.
+        """Evaluate an expression of a requirement over the job's inputs.
 
-        :raises CwlError: it fails; ``name`` says which it is.
+        :raises CwlError: it fails; the message has its ``name``.
         """
         with self._clear_errors(prefix=f"{name}: "):
             return expression.do_eval(
@@ -176,8 +176,8 @@ class PendingJob:
         return [shortname(port["id"]) for port in self.tool.tool["outputs"]]
 
     def files(self) -> list[CwlObject]:
-        """The Files and Directories that must be at the location: those in the inputs (secondary files too) and
-        those that an InitialWorkDirRequirement names outright. Each location once; literals are not among them.
+        """The Files and Directories that must be at the location: those in the inputs (including secondary files) and
+        those that an InitialWorkDirRequirement names directly. Each location once, without literals.
         """
         literal = self.tool.notes.get("workdir")
         if literal is None:
@@ -199,19 +199,19 @@ class PendingJob:
         facts: SiteFacts,
         grant: Grant = NOTHING_GRANTED,
     ) -> JobScript:
-        """Make the command line over paths of the location.
+        """Build the command line with paths of the location.
 
         :param jobdir: the job's directory there (absolute).
         :param paths: location URI -> absolute path there, for each of :meth:`files`.
-        :param facts: what is known of the location's files; may grow between calls.
-        :param grant: what the job gets there.
+        :param facts: what is known about the location's files; may grow between calls.
+        :param grant: the resources that the job gets there.
         :raises FactsNeeded: sizes, contents or listings that ``facts`` lacks; probe them and call again.
         :raises CwlError: the job order does not fit the tool, or an expression fails.
         """
         inputs = {item["location"]: item for item in self.files()}
         missing = [location for location in inputs if location not in paths]
         if missing:
-            raise CwlError(f"no path was given for the input {percent_decoded(missing[0])}", where=self.label)
+            raise CwlError(f"the input {percent_decoded(missing[0])} has no path", where=self.label)
         own = {location: paths[location] for location in inputs}
         inside = None if grant.image is None else Inside(grant.image.outdir)
         site = JobLocation(jobdir, JobFiles(own, self._literals, inputs), facts, inside)
@@ -247,16 +247,16 @@ class PendingJob:
 
     @property
     def directory(self) -> str:
-        """Where the built job is at the location."""
+        """The built job's paths at the location."""
         return self._built[1].jobdir
 
     @property
     def granted(self) -> dict[str, Any]:
-        """What the built job's expressions see of its resources."""
+        """The resources for the built job's expressions."""
         return dict(self._built[0].builder.resources)
 
     def paths_at_location(self) -> Mapping[str, str]:
-        """Where the built job's files are: location -> absolute path."""
+        """Paths of the built job's files: location -> absolute path."""
         return self._built[1].paths
 
     # --- when it has ended ------------------------------------------------------------------------------------
@@ -273,12 +273,12 @@ class PendingJob:
         return "success" if exit_code == 0 else "permanentFail"
 
     def collect(self, exit_code: int, jobdir: str, facts: SiteFacts, to_uri: Callable[[str], str]) -> CwlObject:
-        """Bind the outputs; needs :meth:`build` to have been called.
+        """Bind the outputs; :meth:`build` must have been called.
 
         :param facts: stat, checksum and listing of everything below ``<jobdir>/out``.
         :param to_uri: absolute path there -> location URI.
         :raises FactsNeeded: contents that an output binding reads; probe them and call again.
-        :raises CwlError: an output is missing or of the wrong type, or lies outside the output directory.
+        :raises CwlError: an output is missing or of the wrong type, or is outside the output directory.
         """
         job, site = self._job, self._site
         if job is None or site is None or site.jobdir != jobdir:
@@ -287,7 +287,7 @@ class PendingJob:
         site.left_out.clear()
         site.linked.clear()
         site.fs.needed.clear()
-        # cwltool writes into what it binds: each call has to find the inputs as they were
+        # cwltool changes what it binds: each call needs the original inputs
         builder = cast(HybridBuilder, job.builder)
         builder.copies, builder.name_literals = True, site.name_literals
         try:
@@ -295,7 +295,7 @@ class PendingJob:
                 outputs = job.collect_outputs(site.outdir, exit_code)
                 normalizeFilesDirs(cast(Any, outputs))
                 collected = {name: publish(value, site, to_uri) for name, value in outputs.items()}
-                for port in self.tool.tool["outputs"]:  # cwl.output.json may leave optional ones out
+                for port in self.tool.tool["outputs"]:  # cwl.output.json may leave out optional outputs
                     collected.setdefault(shortname(port["id"]), None)
                 check_json(collected)
         finally:
@@ -305,10 +305,10 @@ class PendingJob:
         return collected
 
     def complete(self, outputs: CwlObject | None, status: str = "success", message: str = "") -> None:
-        """Hand the outputs (None: the job failed) to the workflow; then :meth:`FragmentRun.pump` goes on.
+        """Pass the outputs (None: the job failed) to the workflow; then :meth:`FragmentRun.pump` goes on.
 
         :param status: ``success``, ``temporaryFail`` or ``permanentFail``.
-        :raises CwlError: a loop cannot make the inputs of its next iteration of the outputs.
+        :raises CwlError: a loop cannot make the inputs of its next iteration from the outputs.
         """
         if self.run is not None:
             self.run.completed(self, message, outputs)
@@ -318,7 +318,10 @@ class PendingJob:
         with messages.caught(), javascript.process_of(self._context.owner):
             try:
                 self._callback(outputs, status)
-            except (WorkflowException, ValidationException) as error:  # of what makes the next iteration's inputs
+            except (
+                WorkflowException,
+                ValidationException,
+            ) as error:  # of the code that makes the next iteration's inputs
                 raise CwlError(messages.plain(str(error))[1], where=self.label) from error
 
     def _clear_errors(

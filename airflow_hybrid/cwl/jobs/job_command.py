@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A job that cwltool has built -> what is typed at the location, and what has to be in the job's directory."""
+"""A job built by cwltool -> the command at the location, and the contents of the job's directory."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _SHM_SIZE = "http://commonwl.org/cwltool#ShmSize"
 
 @dataclass(frozen=True)
 class BuiltJob:
-    """A job of cwltool, built over paths of one location.
+    """A job of cwltool, built with paths of one location.
 
-    :ivar mpi: how MPI programs are started there; ``image``: what its container is made of, None: it has none.
+    :ivar mpi: how MPI programs are started there; ``image``: of its container, None: it has none.
     """
 
     tool: HybridTool
@@ -35,7 +35,7 @@ class BuiltJob:
 
 @dataclass(frozen=True)
 class _ToolCommand:
-    """:ivar launcher: what starts the command: an MPI program and its options.
+    """:ivar launcher: an MPI program and its options that start the command.
     :ivar environment: variables of the tool, and of the launcher.
     """
 
@@ -46,7 +46,7 @@ class _ToolCommand:
 
 
 def script_of(built: BuiltJob) -> JobScript:
-    """:raises CwlError: there is nothing to run, or something cannot be staged where it is to be."""
+    """:raises CwlError: there is nothing to run, or something cannot be staged at its target."""
     job, site = built.job, built.site
     command = _command_of(built)
     box = None if built.image is None else Box(site)
@@ -78,7 +78,7 @@ def _command_of(built: BuiltJob) -> _ToolCommand:
     is_shell = built.tool.get_requirement("ShellCommandRequirement")[0] is not None
     environment = dict(job.environment)
     launcher: tuple[str, ...] = ()
-    if job.mpi_procs:  # of a shell command, every process is a shell
+    if job.mpi_procs:  # for a shell command, every process is a shell
         launcher = (mpi.runner, mpi.nproc_flag, str(job.mpi_procs), *mpi.extra_flags)
         if built.image is not None and mpi.env_set:
             launcher = ("env", *(f"{key}={value}" for key, value in mpi.env_set.items()), *launcher)
@@ -92,7 +92,7 @@ def _command_of(built: BuiltJob) -> _ToolCommand:
 
 
 def _container(built: BuiltJob, box: Box | None, launcher: tuple[str, ...]) -> Container | None:
-    """:raises CwlError: the size of the shared memory that the tool asks for is no size, container or not."""
+    """:raises CwlError: the size of the requested shared memory is invalid, even without a container."""
     shm_size = _shm_size(built.tool)
     if box is None or built.image is None:
         return None
@@ -118,7 +118,7 @@ def _shm_size(tool: HybridTool) -> str | None:
 
 
 def _stdin(job: JobBase, site: JobLocation, box: Box | None) -> str | None:
-    """Where, outside of a container, the file is that the tool reads from its standard input."""
+    """The path, outside the container, of the file that the tool reads as its standard input."""
     if job.stdin is None:
         return None
     entry = job.pathmapper.reversemap(job.stdin)

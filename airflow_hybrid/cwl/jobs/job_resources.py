@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a job asks for: ResourceRequirement and ToolTimeLimit (CWL v1.2 CommandLineTool 5.10 and 5.11), and cwltool's
+"""A job's needs: ResourceRequirement and ToolTimeLimit (CWL v1.2 CommandLineTool 5.10 and 5.11), and cwltool's
 extensions MPIRequirement and CUDARequirement.
 """
 
@@ -22,10 +22,10 @@ _DEVICES = ("cudaDeviceCountMin", "cudaDeviceCountMax", "cudaDeviceCount")
 
 
 class Wishes:
-    """What one tool asks for, for one job.
+    """One tool's needs for one job.
 
-    :param number_of: evaluates a wish over the job's inputs; the second argument is its name, for messages.
-    :ivar are_constant: no expression was met: every job of the tool asks for the same.
+    :param number_of: evaluates a value over the job's inputs; the second argument is its name, for messages.
+    :ivar are_constant: there was no expression: every job of the tool has the same needs.
     """
 
     def __init__(self, tool: HybridTool, number_of: Callable[[Any, str], float | int | None]) -> None:
@@ -48,7 +48,7 @@ class Wishes:
         return Resources(**self._values, explicit=frozenset(self._explicit))
 
     def _add_bound(self, requirement: Mapping[str, Any], name: str, field: str) -> None:
-        """The least that is asked for, or else the most."""
+        """The requested minimum, or else the maximum."""
         for bound in (f"{name}Min", f"{name}Max"):
             wish = requirement.get(bound)
             if not wish:
@@ -64,7 +64,7 @@ class Wishes:
             self._set("walltime_s", int(self._number(seconds, "timelimit") or 0) or None)
 
     def _add_count(self, requirement_class: str, names: Sequence[str], field: str) -> None:
-        """How many, by the first of ``names`` that says so; one, where the requirement says nothing."""
+        """The number from the first of ``names`` that is set; 1 if the requirement sets none."""
         requirement = self._requirement(requirement_class)
         if requirement is None:
             return

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What cwltool bound as outputs -> what a task publishes; nothing outside the job's output directory."""
+"""Outputs bound by cwltool -> the values that a task publishes; nothing outside the job's output directory."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from airflow_hybrid.model.locations import tidy_path
 from airflow_hybrid.model.walking import map_outermost_files
 
 MOST_MEMBERS = 100_000
-"""of a folder, where links in it make it seem larger than it is"""
-_NOT_JSON_HINT = "values go from step to step as JSON, which has no such thing: give it as a string, or in a file"
+"""maximum members of a folder, which links may make seem larger than it is"""
+_NOT_JSON_HINT = "values are passed between steps as JSON, which cannot represent this: use a string, or a file"
 _DERIVED_FIELDS = ("path", "dirname", "nameroot", "nameext")
 
 
 def publish(value: Any, site: JobLocation, to_uri: Callable[[str], str]) -> Any:
-    """Make an output value fit for others: locations as URIs, size and checksum, no paths of the job's site."""
+    """Prepare an output value for other tasks: locations as URIs, size and checksum, no paths of the job's site."""
     return map_outermost_files(lambda item: _published(item, site, to_uri), value)
 
 
 def _published(value: Mapping[str, Any], site: JobLocation, to_uri: Callable[[str], str]) -> CwlObject:
-    """A File or Directory for others."""
+    """A File or Directory for other tasks."""
     kind = value["class"]
     file = {key: entry for key, entry in value.items() if key not in _DERIVED_FIELDS and entry is not None}
     _check_name(file.get("basename"), kind)
@@ -58,9 +58,9 @@ def _check_name(name: Any, kind: str) -> None:
 
 
 def _hand_on(file: CwlObject, site: JobLocation, to_uri: Callable[[str], str]) -> None:
-    """An input that is an output, too, keeps its location, unless the job has put something else into its place.
+    """An output that is an input keeps its location, unless the job has replaced it.
 
-    :raises CwlError: it is no input.
+    :raises CwlError: it is not an input.
     """
     location = file["location"]
     file["location"] = canonical(unveil(location))
@@ -75,7 +75,7 @@ def _hand_on(file: CwlObject, site: JobLocation, to_uri: Callable[[str], str]) -
 
 
 def _path_of(location: str, kind: str) -> str | None:
-    """:raises CwlError: a tool gives as location of an output what is no URI of one file."""
+    """:raises CwlError: the location that a tool gives for an output is not the URI of one file."""
     try:
         return tidy_path(location)
     except ValueError as error:
@@ -83,7 +83,7 @@ def _path_of(location: str, kind: str) -> str | None:
 
 
 def check_json(outputs: CwlObject) -> None:
-    """:raises CwlError: an output is, or holds, what JSON cannot say, and so no other task could read."""
+    """:raises CwlError: an output contains a value that JSON cannot represent, so that no other task could read it."""
     for name, value in outputs.items():
         problem = not_json(value)
         if problem:
@@ -91,14 +91,14 @@ def check_json(outputs: CwlObject) -> None:
 
 
 def _replaced(location: str, site: JobLocation) -> str | None:
-    """The path in the output directory where the job put something of its own in the place of an input's link."""
+    """The path in the output directory where the job replaced an input's link by its own file."""
     target = site.targets.get(location, "")
     fact = site.facts.files.get(target) if target.startswith(site.outdir + "/") else None
     return target if fact is not None and fact.kind != "?" and fact.realpath in (None, target) else None
 
 
 def _measured(file: CwlObject, path: str, site: JobLocation, link: FileFact | None = None) -> None:
-    """Size and checksum of an input that is handed on: as it came in, or as seen where it was used."""
+    """Add size and checksum of an input that is passed on: from its object, or as seen where it was used."""
     known = site.inputs.get(file["location"], {})
     fact = site.facts.files.get(path) or site.facts.files.get(site.targets.get(file["location"], "")) or link
     for key, measured in (("size", fact and fact.size), ("checksum", fact and fact.checksum)):
@@ -108,7 +108,7 @@ def _measured(file: CwlObject, path: str, site: JobLocation, link: FileFact | No
 
 
 def _locate(file: CwlObject, path: str, site: JobLocation, to_uri: Callable[[str], str]) -> None:
-    """Give an output below outdir its URI, size and checksum; a symbolic link stands for what it points to.
+    """Give an output below outdir its URI, size and checksum; a symbolic link is replaced by its target.
 
     :raises CwlError: it leads out of the output directory and is not an input.
     """
@@ -132,9 +132,9 @@ def _locate(file: CwlObject, path: str, site: JobLocation, to_uri: Callable[[str
 
 
 def _has_links(folder: str, site: JobLocation) -> bool:
-    """Whether a folder has links that lead to something, in it or below it; each folder is looked at once.
+    """Whether there are valid links in a folder or below it; each folder is checked once.
 
-    :raises CwlError: one leads out of the output directory and to no input.
+    :raises CwlError: one leads out of the output directory, and not to an input.
     """
     has_own: dict[str, bool] = {}
     folders_in: dict[str, list[str]] = {}
@@ -145,14 +145,14 @@ def _has_links(folder: str, site: JobLocation) -> bool:
             continue
         has_own[current], folders_in[current] = _look_into(current, site)
         pending.extend(folders_in[current])
-    # what is in a folder was met after the folder itself
+    # the members of a folder were visited after the folder itself
     for current in reversed(has_own):
         site.linked[current] = has_own[current] or any(site.linked[inner] for inner in folders_in[current])
     return site.linked[folder]
 
 
 def _look_into(folder: str, site: JobLocation) -> tuple[bool, list[str]]:
-    """Whether there are links in a folder that lead to something, and the folders in it."""
+    """Whether there are valid links in a folder, and its subfolders."""
     has_links, folders = False, []
     for name in site.facts.listings.get(folder, ()):
         entry = f"{folder}/{name}"
@@ -167,9 +167,9 @@ def _look_into(folder: str, site: JobLocation) -> tuple[bool, list[str]]:
 
 
 class _LinkedMembers:
-    """The members of a folder with links in it: each is said to be where it really is.
+    """The members of a folder with links in it, each with its real location.
 
-    Whoever reads a published folder follows no link in it, since a job could make others meanwhile.
+    Readers of a published folder do not follow links in it, because a job could still make others.
     """
 
     def __init__(self, site: JobLocation, to_uri: Callable[[str], str]) -> None:
@@ -177,13 +177,13 @@ class _LinkedMembers:
         self._count = 0
 
     def of(self, folder: str, above: tuple[str, ...]) -> list[CwlObject]:
-        """:param above: the folders that it is in, by links or not."""
+        """:param above: the folders that contain it, through links or not."""
         members = []
         for name in self._site.fs.names(folder):
             self._count += 1
             if self._count > MOST_MEMBERS:
                 raise CwlError(
-                    f"by its links, the output {above[0] if above else folder} has over {MOST_MEMBERS} members"
+                    f"following its links, the output {above[0] if above else folder} has over {MOST_MEMBERS} members"
                 )
             member = self._member(f"{folder}/{name}", name, (*above, folder))
             if member is not None:
@@ -193,13 +193,13 @@ class _LinkedMembers:
     def _member(self, path: str, name: str, above: tuple[str, ...]) -> CwlObject | None:
         site = self._site
         kind = site.fs.stat(path).kind
-        if kind == "?":  # a link to nothing, a FIFO: nothing that CWL has a name for
+        if kind == "?":  # a dangling link, a FIFO: CWL has no class for it
             return None
         file: CwlObject = {"class": "File" if kind == "f" else "Directory", "location": "", "basename": name}
         real = site.real(path)
         if kind == "d" and is_below(real, site.outdir):
             if any(is_below(folder, real) for folder in above):
-                return None  # a link to a folder that it is in
+                return None  # a link to a folder that contains it
             if _has_links(real, site):
                 del file["location"]
                 file["listing"] = self.of(real, above)

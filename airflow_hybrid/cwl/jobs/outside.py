@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a built job names outside of itself: programs, files, variables of the location. Pure.
+"""The programs, files and variables of the location that a built job names. Pure.
 
-More names than are used do no harm (what does not exist is left out later); where the text cannot be read with
-certainty, the answer is that nobody knows.
+Unused names do no harm (what does not exist is left out later). If the text cannot be read with certainty, the result
+is unknown.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _UPWARDS = re.compile(r"(?:\A|[\s'\"=:,/" + MARK + r"])\.\.(?:/|\Z|[\s'\"])")
 _OTHERS_HOME = re.compile(r"(?<![\w/.~-])~[A-Za-z_]")
 _VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
 _BEGINNING = re.compile(r"(?<![^\s/;&|()<>])([^\s/;&|()<>]+)/")
-"""what stands before the first slash of a path; a run of characters is looked at from its beginning only"""
+"""characters before the first slash of a path; a run of characters is matched only from its beginning"""
 MOST_SHELL_CHARS = 100_000
-"""of shell text that is read; of longer text nobody knows what it refers to"""
+"""maximum length of shell text; what longer text refers to is unknown"""
 MOST_CHARS = 1_000_000
-"""of any other text, likewise"""
+"""maximum length of any other text, likewise"""
 _SET = re.compile(r"(?:\b([A-Za-z_]\w*)=|\bfor\s+([A-Za-z_]\w*)|\bread\s+(?:-\w+\s+)*([A-Za-z_]\w*))")
 _SEPARATORS = ";&|()\n"
 _OPENS = frozenset({"if", "then", "else", "elif", "do", "while", "until", "!", "{", "time"})
@@ -50,13 +50,13 @@ class _OutsideNames:
 
 
 class UnknownError(Exception):
-    """It cannot be told what a text refers to."""
+    """It is unknown what a text refers to."""
 
 
 def outside_of(script: JobScript, paths: JobPaths) -> Outside | None:
-    """What the job names outside of itself; None: it cannot be told.
+    """What the job names outside its own files; None if that is unknown.
 
-    In a container there is nothing outside but what starts it.
+    For a job in a container, only its launcher is outside.
     """
     names = _OutsideNames()
     path = None
@@ -139,10 +139,10 @@ def _shell(text: str, names: _OutsideNames, own: frozenset[str]) -> None:
 
 
 def _commands(text: str, written: list[str], defined: set[str]) -> Iterator[str]:
-    """The words of shell text that stand where a command does.
+    """The words of shell text in the position of a command.
 
-    :param written: gets what output is redirected to. :param defined: gets names of functions.
-    :raises UnknownError: a command is made by an expansion, or the text cannot be split into words.
+    :param written: gets the targets of redirections. :param defined: gets names of functions.
+    :raises UnknownError: a command comes from an expansion, or the text cannot be split into words.
     """
     expects, redirects = True, ""
     tokens = _tokens(text)
@@ -165,9 +165,9 @@ def _commands(text: str, written: list[str], defined: set[str]) -> Iterator[str]
 
 
 def _is_program(word: str) -> bool:
-    """Whether the first word of a command is the name of a program, and not a path or a word of the shell's grammar.
+    """Whether the first word of a command is a program's name, and not a path or a keyword of the shell.
 
-    :raises UnknownError: it is made by an expansion, or can be no name.
+    :raises UnknownError: it comes from an expansion, or cannot be a name.
     """
     if "$" in word or "`" in word:
         raise UnknownError("a command that an expansion gives")

@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""When two jobs are the same (CWL v1.2 CommandLineTool 5.14, WorkReuse): a digest of all that decides a job's outputs.
+"""When two jobs are the same (CWL v1.2 CommandLineTool 5.14, WorkReuse): a digest of all that determines the outputs.
 
-The key is made of the *built* job: what is typed at the location, the files that are put there, the inputs as its
-expressions see them, the tool with everything that holds for it, what it was granted, and what the caller knows of the
-place (containers, programs, templates). Nothing is left out by its name. What differs from run to run and decides
-nothing is replaced by what it means: the job's directory, paths of inputs (by their content), the tool's own id.
+The key is made from the *built* job: its command at the location, the files that are staged there, its inputs as its
+expressions see them, the tool with all of its requirements, the granted resources, and the caller's knowledge about
+the place (containers, programs, templates). Nothing is left out because of its name. Parts that differ between runs
+without any effect are replaced by their meaning: the job's directory, paths of inputs (by content), the tool's id.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from airflow_hybrid.model import CwlObject, JobScript, JsonValue
 from airflow_hybrid.model.walking import map_files, map_outermost_files
 
 _VERSION = 5
-"""grows when the meaning of a key or a record changes"""
+"""increased when the meaning of a key or a record changes"""
 _CWLTOOL = version("cwltool")
 _SHA1 = re.compile(r"sha1\$([0-9a-f]{40})\Z")
 
 
 def document_asks(job: PendingJob) -> bool | None:
-    """What the document says of taking the job's outputs from another run; None: it leaves that to others.
+    """The document's setting for reusing the job's outputs; None: it has none.
 
-    A tool that may use the network (``networkAccess: true``) sees more than its inputs: only the document itself can
-    allow it.
+    A tool with network access (``networkAccess: true``) depends on more than its inputs: only the document itself can
+    allow reuse.
 
-    :raises CwlError: ``enableReuse`` does not give true or false.
+    :raises CwlError: ``enableReuse`` does not evaluate to true or false.
     """
     requirement, _ = job.tool.get_requirement("WorkReuse")
     if requirement is None:
@@ -55,20 +55,20 @@ def document_asks(job: PendingJob) -> bool | None:
 
 
 def without_digest(job: PendingJob) -> list[CwlObject]:
-    """The job's located files whose content nothing is said of, and its directories."""
+    """The job's located files without a checksum, and its directories."""
     return [item for item in job.files() if item["class"] == "Directory" or not _SHA1.match(item.get("checksum") or "")]
 
 
 def claimed(job: PendingJob) -> dict[str, str]:
-    """What is said of the job's files: location -> SHA-1."""
+    """The checksums in the job's file objects: location -> SHA-1."""
     matches = {item["location"]: _SHA1.match(item.get("checksum") or "") for item in job.files()}
     return {location: match[1] for location, match in matches.items() if match}
 
 
 def contents_of(job: PendingJob, digests: Mapping[str, str]) -> dict[str, str] | None:
-    """What is in each of the job's files, by location; None where it is not known of one.
+    """The digest of each of the job's files, by location; None if one is unknown.
 
-    :param digests: location -> digest of content, of what :func:`without_digest` names.
+    :param digests: location -> digest, for the files from :func:`without_digest`.
     """
     contents = claimed(job)
     for item in job.files():
@@ -81,7 +81,7 @@ def contents_of(job: PendingJob, digests: Mapping[str, str]) -> dict[str, str] |
 
 
 def paths_of(job: PendingJob, contents: Mapping[str, str]) -> JobPaths:
-    """The built job's paths, and what they mean.
+    """The built job's paths and their meanings.
 
     :param contents: see :func:`contents_of`.
     """
@@ -94,10 +94,10 @@ def paths_of(job: PendingJob, contents: Mapping[str, str]) -> JobPaths:
 def reuse_key(
     job: PendingJob, script: JobScript, contents: Mapping[str, str], paths: JobPaths, place: JsonValue
 ) -> str | None:
-    """``<tool>/<job>``, digests of the tool alone and of all of it; None where an input is not one of its files.
+    """``<tool>/<job>``, digests of the tool alone and of everything; None if an input is not one of its files.
 
-    :param script: the built job; ``contents`` and ``paths``: what is in its inputs, and where they are.
-    :param place: what of the place decides the outputs, as JSON.
+    :param script: the built job; ``contents`` and ``paths``: the digests of its inputs, and their paths.
+    :param place: whatever of the place determines the outputs, as JSON.
     """
     tool = job.tool.notes.get("reuse")
     if tool is None:
@@ -120,8 +120,8 @@ def reuse_key(
 class _NamelessTool:
     """A tool without its own name.
 
-    :ivar digest: of all that it says, requirements and hints that hold for it included.
-    :ivar locations: of files that it names, in their order; they are no part of the digest, their contents count.
+    :ivar digest: of the whole tool, including its requirements and hints.
+    :ivar locations: of files that it names, in order; the digest does not include them, only their contents count.
     """
 
     def __init__(self, job: PendingJob) -> None:
@@ -137,7 +137,7 @@ class _NamelessTool:
         self.digest = hashlib.sha256(json.dumps(text, sort_keys=True, default=str).encode()).hexdigest()
 
     def _name(self, name: Any) -> Any:
-        """An identifier, as it is seen from the tool."""
+        """An identifier, relative to the tool."""
         if not isinstance(name, str) or not self._id:
             return name
         for separator in ("#", "/"):
@@ -182,10 +182,10 @@ class _NamelessTool:
 
 
 def _content(value: Any, contents: Mapping[str, str], within: tuple[str, str] | None = None) -> Any:
-    """An input value in which locations of files are what is in them.
+    """An input value in which files' locations are replaced by their contents.
 
-    :param within: location and content of the directory that a listing is of.
-    :raises KeyError: it is not known.
+    :param within: location and content of the directory of a listing.
+    :raises KeyError: a content is unknown.
     """
     return map_outermost_files(lambda item: _content_of(item, contents, within), value)
 
@@ -195,7 +195,7 @@ def _content_of(value: Mapping[str, Any], contents: Mapping[str, str], within: t
     if not isinstance(location, str):
         return {key: _content(field, contents, within) for key, field in value.items()}
     if location.startswith("_:"):
-        content: Any = None  # a literal: its other fields are all of it
+        content: Any = None  # a literal: its other fields are its content
     elif within is not None and location.startswith(within[0] + "/"):
         content = [within[1], location[len(within[0]) :]]
     else:
@@ -210,7 +210,7 @@ def _content_of(value: Mapping[str, Any], contents: Mapping[str, str], within: t
 
 
 def _replaced(value: Any, paths: JobPaths) -> Any:
-    """A built job with marks in place of its paths."""
+    """A built job with marks instead of its paths."""
     if isinstance(value, str):
         return paths.replace(value)
     if isinstance(value, bytes):

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""cwltool's processes, adapted: jobs are handed out before they are built, and nothing touches this machine.
+"""Adapted processes of cwltool: jobs are handed out before they are built, and nothing touches this machine.
 
 cwltool keeps the semantics (scatter, ``when``, ``valueFrom``, linking, loops, command lines, output binding).
-What differs is replaced here and nowhere else; cwltool is pinned to the release that this was written for.
+All differences are here; cwltool is pinned to the release for which this was written.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class HybridJob(JobBase):
 
 
 def plain_data(value: Any) -> Any:
-    """Dicts and lists without ruamel's comments: they are copied per job, and plain ones are copied fast."""
+    """Dicts and lists without ruamel's comments: they are copied per job, and plain ones are faster to copy."""
     if isinstance(value, Mapping):
         return {key: plain_data(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -76,7 +76,7 @@ class _Reusable:
         process = cast(Any, self)
         process.step_path = process.tool.get(STEP_PATH, "")
         process.inputs_record_schema = plain_data(process.inputs_record_schema)
-        # bind_input writes the type it met into a schema of type Any: such a schema is used only once
+        # bind_input writes the actual type into a schema of type Any: such a schema is used only once
         text = json.dumps(process.inputs_record_schema)
         process.pristine = process.inputs_record_schema if "Any" in text else None
         for key in ("inputs", "outputs"):
@@ -92,7 +92,7 @@ class _Reusable:
 
 
 class HybridTool(_Reusable, CommandLineTool):
-    """A CommandLineTool whose jobs are those of the context's ``make_job``: placed and staged first, built later."""
+    """A CommandLineTool whose jobs come from the context's ``make_job``: placed and staged first, built later."""
 
     def __init__(self, tool: Any, loading: LoadingContext) -> None:
         super().__init__(tool, loading)
@@ -113,7 +113,7 @@ class HybridTool(_Reusable, CommandLineTool):
         return LocationPathMapper(files, site, stagedir, separate)
 
     def _initialworkdir(self, j: JobBase | None, builder: Builder) -> None:
-        """Each entry has a copy of the input that it names: cwltool gives the last one's name to all of them."""
+        """Copy the input of each entry: otherwise cwltool gives the last entry's name to all of them."""
         copying = cast(HybridBuilder, builder)
         copying.copies = True
         copying.unnamed = self._unnamed_entries()
@@ -137,12 +137,12 @@ class HybridTool(_Reusable, CommandLineTool):
         yield hybrid.make_job(self, order, callback, hybrid)
 
     def build(self, inputs: CwlObject, context: HybridContext) -> HybridJob:
-        """The job of cwltool with these inputs, at the site of the context."""
+        """The cwltool job with these inputs, at the site of the context."""
         return cast(HybridJob, next(iter(super().job(told_apart(inputs), _ignore, context))))
 
 
 class HybridExpressionTool(_Reusable, ExpressionTool):
-    """An ExpressionTool: evaluated by whoever advances the fragment; its value has to be what it says."""
+    """An ExpressionTool: evaluated when the fragment advances; its value is checked against its outputs."""
 
     def __init__(self, tool: Any, loading: LoadingContext) -> None:
         super().__init__(tool, loading)
@@ -170,17 +170,17 @@ class HybridExpressionTool(_Reusable, ExpressionTool):
 
 
 class HybridStep(WorkflowStep):
-    """A step that tells its process which one it is, by names and indexes."""
+    """A step that tells its process its position, by names and indexes."""
 
     def __init__(self, step: Any, pos: int, loading: LoadingContext, provenance: Any = None) -> None:
         super().__init__(step, pos, loading, provenance)
-        # cwltool reads contents at the step when the tool asks for them; the tool's job reads them where it runs
+        # cwltool reads contents for the tool at the step; the tool's job reads them where it runs
         own = {entry["id"] for entry in step["in"] if entry.get("loadContents")}
         for port in self.tool["inputs"]:
             if port["id"] not in own:
                 port.pop("loadContents", None)
         if step.get("loop") and step.get("outputMethod") == "all_iterations":
-            for port in self.tool["outputs"]:  # cwltool says so in its static check, which is done when compiling
+            for port in self.tool["outputs"]:  # reported by cwltool's static check when compiling
                 port["type"] = {"type": "array", "items": port["type"]}
 
     def job(self, order: Any, callback: Any, runtime_context: RuntimeContext) -> Any:
@@ -201,17 +201,17 @@ class HybridStep(WorkflowStep):
         yield from super().job(order, callback, context)
 
     def _count(self, scope: str, iteration: int, context: HybridContext) -> None:
-        """:raises WorkflowException: the loop has gone round too often."""
+        """:raises WorkflowException: the loop has had too many iterations."""
         path = str(getattr(self.embedded_tool, "step_path", "")) or scope
         context.iterations[scope] = iteration
         bound = context.max_iterations(path) if context.max_iterations else iteration
         if iteration <= bound:
             return
         error = CwlError(
-            f"the loop has gone round {bound} times and its `when` is still true",
+            f"the loop has had {bound} iterations and its `when` is still true",
             where=path,
-            hint=f"if it is to go on, give its binding a greater `max_iterations`; otherwise see what `when` of {path} "
-            "looks at: an input that no `loop` entry changes stays as it is",
+            hint=f"to let it go on, set a greater `max_iterations` in its binding; otherwise check what `when` of "
+            f"{path} reads: an input that no `loop` entry changes stays the same",
         )
         context.raised.append(error)
         raise cwltool.errors.WorkflowException(str(error))
@@ -224,7 +224,7 @@ def _loop_of(callback: Any) -> WorkflowJobLoopStep | None:
 
 
 def _indexes(callback: Any) -> str:
-    """``[2][0]``: scatter indexes (``#3``: loop iteration) as found in the chain of output callbacks."""
+    """``[2][0]``: scatter indexes (``#3``: loop iteration) from the chain of output callbacks."""
     indexes: list[str] = []
     while isinstance(callback, functools.partial):
         owner = getattr(callback.func, "__self__", None)
@@ -242,7 +242,7 @@ def _indexes(callback: Any) -> str:
 class HybridWorkflow(_Reusable, Workflow):
     """A Workflow with its steps in the document's order (cwltool shuffles them).
 
-    :ivar looks_into_folders: an expression of a step itself, not of what it runs, asks for listings.
+    :ivar looks_into_folders: an expression of a step itself, not of its process, asks for listings.
     """
 
     looks_into_folders = False
@@ -265,12 +265,12 @@ class HybridWorkflow(_Reusable, Workflow):
     def get_requirement(self, feature: str) -> tuple[Any, bool | None]:
         if feature == "LoadListingRequirement" and not self.looks_into_folders:  # its tools do, where they run
             return None, None
-        if feature == VALUE_FROM:  # the document's author was warned when it was compiled
+        if feature == VALUE_FROM:  # the warning was given when the document was compiled
             return {"class": feature}, True
         return cast("tuple[Any, bool | None]", super().get_requirement(feature))
 
     def start(self, inputs: MutableMapping[str, Any], done: Callable[[Any, str], None], context: HybridContext) -> Any:
-        """Run with inputs that were checked before: without the copy and the validation of ``job``."""
+        """Run with inputs that were checked before, without copying and validating ``job``."""
         requirement, _ = self.get_requirement("LoadListingRequirement")
         depth = (requirement or {}).get("loadListing", "no_listing")
         if depth != "no_listing":
@@ -287,7 +287,7 @@ _CLASSES: dict[str, Callable[..., Process]] = {
 
 
 def load_process(document: Mapping[str, Any]) -> HybridWorkflow:
-    """Make cwltool's objects of a stored document, without resolving or validating it again."""
+    """Make cwltool's objects from a stored document, without resolving or validating it again."""
     prepare()
     formats = None
     if document.get(FORMATS):

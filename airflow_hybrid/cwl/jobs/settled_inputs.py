@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A job's inputs in one form, before there is a place: every File and Directory has a location and a basename."""
+"""A job's inputs in normal form, before it is placed: every File and Directory has a location and a basename."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SettledInputs:
     """Brings the inputs of one job into this form.
 
     :param step_path: of the job's step, for messages.
-    :ivar literals: contents of the File literals so far, by the location (``_:literal-0``) that each was given.
+    :ivar literals: contents of the File literals so far, by their new locations (``_:literal-0``).
     """
 
     def __init__(self, step_path: str) -> None:
@@ -28,7 +28,7 @@ class SettledInputs:
         self.literals: dict[str, str] = {}
 
     def settle(self, value: Any) -> Any:
-        """A copy with every File and Directory normal: no path of another site, and the size of local files.
+        """A copy with every File and Directory in normal form: no path of another site, and the size of local files.
 
         :raises CwlError: a file cannot have such a location or name.
         """
@@ -52,7 +52,7 @@ class SettledInputs:
         return file
 
     def _locate(self, file: dict[str, Any]) -> None:
-        """A literal is given a location that cwltool and we know it by; any other location becomes normal."""
+        """Give a literal a location for cwltool and us; normalise any other location."""
         location = file.get("location")
         if location is None or location.startswith("_:"):
             contents = file.get("contents", "")

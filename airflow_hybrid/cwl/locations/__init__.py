@@ -1,2 +1,2 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Where a job's folders and files are at its location, and cwltool's access to them."""
+"""The paths of a job's folders and files at its location, and cwltool's access to them."""

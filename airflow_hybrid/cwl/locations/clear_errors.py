@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Errors of cwltool while a job is made, built or collected, as errors that name the job."""
+"""Translate errors of cwltool while a job is made, built or collected into errors that name the job."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from airflow_hybrid.model import FactsNeeded
 
 @contextlib.contextmanager
 def clear_errors(label: str, owner: str, *, prefix: str = "", reads_document: bool = False) -> Iterator[None]:
-    """Turns what cwltool raises into a CwlError that names the job; a request for facts goes on as it is.
+    """Turn cwltool's exceptions into a CwlError that names the job; a request for facts is passed on.
 
-    :param label: names the job; ``prefix`` comes before what cwltool says.
-    :param owner: whose JavaScript process evaluates the expressions.
-    :param reads_document: what is read as JSON is the tool's own document of its outputs.
+    :param label: names the job; ``prefix`` precedes cwltool's message.
+    :param owner: the document whose JavaScript process evaluates the expressions.
+    :param reads_document: JSON is read from the tool's own document of its outputs.
     """
     try:
         with messages.caught(), javascript.process_of(owner):

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""cwltool's access to files, answered from what is known of a job's location."""
+"""cwltool's access to files, answered from what is known about a job's location."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_hybrid.model.files import SPECIAL
 from airflow_hybrid.model.locations import is_uri, tidy_path
 
 OUTPUT_DOCUMENT = "cwl.output.json"
-"""CWL v1.2 CommandLineTool 4.1.6: what a tool says of its outputs itself"""
+"""CWL v1.2 CommandLineTool 4.1.6: a tool's own document of its outputs"""
 _ABSENT = FileFact("?")
 
 
@@ -28,9 +28,9 @@ def _file_uri(path: str) -> str:
 
 
 def _path_of_pattern(pattern: str) -> str:
-    """:raises CwlError: a glob pattern is a URI, and not that of files of the job."""
+    """:raises CwlError: a glob pattern is a URI, but not of files of the job."""
     try:
-        # what would begin a query or fragment of a URI stands for characters here
+        # characters that would start a query or fragment of a URI are plain characters here
         path = tidy_path(pattern.replace("?", "%3F").replace("#", "%23"))
     except ValueError as error:
         raise CwlError(f"glob pattern {pattern!r}: {error}") from None
@@ -40,8 +40,8 @@ def _path_of_pattern(pattern: str) -> str:
 class LocationFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
     """Answers stat, listing and contents from :class:`SiteFacts`; nothing is read from this machine.
 
-    What is not known is written to :attr:`needed` and :class:`FactsNeeded` is raised; cwltool may turn that
-    exception into one of its own, so callers look at :attr:`needed` whatever happened.
+    Open questions are added to :attr:`needed`, and :class:`FactsNeeded` is raised; cwltool may turn that exception into
+    one of its own, so callers always check :attr:`needed`.
     """
 
     def __init__(self, site: LocationPaths) -> None:
@@ -51,7 +51,7 @@ class LocationFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
 
     @property
     def facts(self) -> Mapping[str, FileFact]:
-        """What is known of files, by path."""
+        """What is known about files, by path."""
         return self._site.facts.files
 
     def _path(self, uri: str) -> str:
@@ -78,13 +78,13 @@ class LocationFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         return FactsNeeded([question])
 
     def stat(self, path: str) -> FileFact:
-        """What is known of ``path``; a name missing from its folder's listing is known to be absent.
+        """What is known about ``path``; a name missing in its folder's listing does not exist.
 
         :raises CwlError: it is a link that leads out of the output directory.
         """
         facts = self._site.facts
         named, path = path, self._real(path)
-        # of a link to an input, what was seen of the link is enough
+        # for a link to an input, the facts about the link are enough
         fact = facts.files.get(path) or facts.files.get(named)
         if fact is not None:
             return fact
@@ -153,14 +153,14 @@ class LocationFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         return io.BytesIO(data) if "b" in mode else io.StringIO(data.decode())
 
     def _contents(self, path: str) -> bytes:
-        # what a tool says of its outputs may be longer than what expressions may load
+        # a tool's document of its outputs may be longer than expressions may load
         ask = "document" if path == f"{self._site.outdir}/{OUTPUT_DOCUMENT}" else "contents"
         path = self._real(path)
         refuse_replaced(path, self._site.facts)
         data = self._site.facts.contents.get(path)
         if data is None:
             self._ask(ask, path)
-            return b""  # so that all the files that are needed are asked for at once
+            return b""  # so that all needed files are asked for at once
         return data
 
     def _class(self, uri: str) -> str | None:

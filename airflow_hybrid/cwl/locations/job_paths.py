@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Paths of one job in text: what lies in its directory, and its inputs, told apart from what is outside. Pure."""
+"""Find the paths of one job in text (in its directory, or of its inputs) among other paths. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 MARK = "\0"
-"""begins and ends what stands for a path: no path, argument or variable can hold one"""
+"""delimiter of a path's replacement: no path, argument or variable can contain it"""
 _MARKED = re.compile(f"{MARK}[^{MARK}]*{MARK}")
 
 
 @dataclass
 class _PathTree:
-    """:ivar ends: names of paths that end here, to what stands for them; ``lengths``: of those names."""
+    """:ivar ends: names of paths that end here -> their marks; ``lengths``: of those names."""
 
     folders: dict[str, _PathTree] = field(default_factory=dict)
     ends: dict[str, str] = field(default_factory=dict)
@@ -22,9 +22,9 @@ class _PathTree:
 
 
 class JobPaths:
-    """Replaces a job's paths by what they mean, wherever they stand in a text, the longest one first.
+    """Replaces a job's paths in a text by their meanings, the longest path first.
 
-    :param meanings: absolute path -> what it means.
+    :param meanings: absolute path -> its meaning.
     """
 
     def __init__(self, meanings: Mapping[str, str]) -> None:
@@ -39,11 +39,11 @@ class JobPaths:
             folder.lengths.add(len(name))
 
     def strip(self, text: str) -> str:
-        """The text with a :data:`MARK` alone in place of each of the job's paths."""
+        """The text with only a :data:`MARK` instead of each of the job's paths."""
         return _MARKED.sub(MARK, self.replace(text))
 
     def replace(self, text: str) -> str:
-        """The text with marks in place of paths; two texts that differ in anything else stay different."""
+        """The text with marks instead of paths; two texts with any other difference stay different."""
         whole = self._whole.get(text)
         if whole is not None:
             return whole
@@ -59,7 +59,7 @@ class JobPaths:
         return "".join([*pieces, _plain(text[done:])])
 
     def _longest(self, text: str, at: int) -> tuple[int, str]:
-        """Where the longest path that begins at ``at`` ends, and its mark; an empty one: there is none."""
+        """The end of the longest path that begins at ``at``, and its mark; an empty mark if there is none."""
         end, mark = at, ""
         folder: _PathTree | None = self._root
         while folder is not None:
@@ -75,7 +75,7 @@ class JobPaths:
 
 
 def _goes_on(name: str, length: int) -> bool:
-    """Whether what follows belongs to a file name: ``in.bam.bai`` is another file than ``in.bam``."""
+    """Whether the following text belongs to the file name: ``in.bam.bai`` is not ``in.bam``."""
     return length < len(name) and (name[length].isalnum() or name[length] in "_.+%@~-")
 
 

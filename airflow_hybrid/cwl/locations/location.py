@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A job's view of the location it runs at: cwltool's file access and path mapping, answered from facts alone."""
+"""A job's view of its location: cwltool's file access and path mapping, answered only from facts."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from airflow_hybrid.model import SiteFacts
 from airflow_hybrid.model.walking import files
 
 _CONTENT = {"File": "contents", "Directory": "listing"}
-"""what a literal of a class has"""
+"""the field with a literal's content, by class"""
 
 
 class JobLocation(LocationPaths):
-    """Where one job runs, with access to its files, and what is noted while its outputs are collected.
+    """The location of one job, with access to its files, and notes from collecting its outputs.
 
-    :ivar left_out: FIFOs, sockets and devices in folders that are outputs, in words.
-    :ivar linked: whether there are links in a folder of an output, or below it.
+    :ivar left_out: FIFOs, sockets and devices in output folders, in words.
+    :ivar linked: output folder -> whether there are links in it or below it.
     """
 
     def __init__(self, jobdir: str, files: JobFiles, facts: SiteFacts, inside: Inside | None = None) -> None:
@@ -28,8 +28,8 @@ class JobLocation(LocationPaths):
         self.linked: dict[str, bool] = {}
 
     def name_literals(self, value: Any) -> None:
-        """Give the File and Directory literals in the value of an output's expression a location, by which cwltool
-        and this site know them.
+        """Give locations to the File and Directory literals in the value of an output's expression, for cwltool and
+        this site.
         """
         for file in files(value):
             if file.get("location") or file.get("path") or _CONTENT[file["class"]] not in file:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Where a job's files are at its location: cwltool's path mapping, answered from facts alone."""
+"""The paths of a job's files at its location: cwltool's path mapping, answered only from facts."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from airflow_hybrid.cwl.values.several_names import canonical
 class LocationPathMapper(PathMapper):
     """Maps locations to paths at the job's location.
 
-    An input is used in place when its replica has the right name and its secondary files lie beside it;
-    otherwise it appears by links in a folder of its own (CWL v1.2 CommandLineTool 5.1 asks only that names and
-    the nearness of secondary files hold).
+    An input is used in place if its replica has the right name and its secondary files are beside it; otherwise it is
+    linked into a folder of its own (CWL v1.2 CommandLineTool 5.1 only requires the names, and secondary files beside
+    their primary file).
 
-    :ivar entries: everything that is to be seen, in order; the same file may be there under several names, of which
-        the map by location has the first.
+    :ivar entries: everything that has to be visible, in order; the same file may have several names, the first of which
+        is in the map by location.
     """
 
     def __init__(self, files: MutableSequence[Any], site: LocationPaths, stagedir: str, separate: bool) -> None:
         self._site = site
-        self._listed = list(files)  # cwltool's class leaves out the second name of a file
+        self._listed = list(files)  # cwltool's class drops the second name of a file
         self.entries: list[MapperEnt] = []
         self._seen: set[tuple[str, str]] = set()
         super().__init__(files, "", stagedir, separate)

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Where a job's folders, inputs and outputs are at its location, as the job and as the location see them."""
+"""The paths of a job's folders, inputs and outputs at its location, for the job and for the location."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OURS = "x-file:"
 
 
 def veil(location: str) -> str:
-    """Give a ``file:`` location another scheme: cwltool takes ``file:`` for a path where the job runs."""
+    """Give a ``file:`` location another scheme: cwltool treats ``file:`` as a path where the job runs."""
     return _OURS + location[len("file:") :] if location.startswith("file:") else location
 
 
@@ -26,7 +26,7 @@ def unveil(location: str) -> str:
 
 @dataclass(frozen=True)
 class Inside:
-    """Where a tool sees its folders; inputs are each in a folder of its own below ``stagedir``."""
+    """The paths of a tool's folders; each input is in its own folder below ``stagedir``."""
 
     outdir: str
     tmpdir: str = TMPDIR
@@ -37,7 +37,7 @@ class Inside:
 class JobFiles:
     """The files of one job's inputs.
 
-    :ivar paths: location URI -> absolute path of its replica (at the job's location, or where it is going to be).
+    :ivar paths: location URI -> absolute path of its replica (at the job's location, now or later).
     :ivar literals: contents of File literals by their ``_:`` location; ``inputs``: the located inputs by location.
     """
 
@@ -47,13 +47,13 @@ class JobFiles:
 
 
 class LocationPaths:
-    """Where one job runs and what is known there.
+    """The location of one job and what is known there.
 
     :ivar paths, literals, inputs: as in :class:`JobFiles`.
-    :ivar inside: the job runs in a container, where its folders have these paths; None: they are what they are.
-    :ivar sizes: whether the size of an input is worth a question.
-    :ivar targets: where the job sees an input, by location, once it is built.
-    :ivar classes: File or Directory, by location, of what the job was given or its outputs name.
+    :ivar inside: paths of the job's folders in its container; None: it runs without one.
+    :ivar sizes: whether to ask for the sizes of inputs.
+    :ivar targets: location of an input -> its path for the job, once it is built.
+    :ivar classes: location of an input or output -> File or Directory.
     """
 
     def __init__(self, jobdir: str, files: JobFiles, facts: SiteFacts, inside: Inside | None = None) -> None:
@@ -72,18 +72,18 @@ class LocationPaths:
         self._input_dirs = 0
 
     def input_dir(self) -> str:
-        """A new folder, as the tool sees it, for one input and its secondary files."""
+        """The tool's path of a new folder for one input and its secondary files."""
         self._input_dirs += 1
         return f"{self.seen.stagedir}/{self._input_dirs}"
 
     def outside(self, path: str) -> str:
-        """Where something in the output directory, as the tool sees it, is at the location."""
+        """The location's path for a tool's path in the output directory."""
         if is_below(path, self.seen.outdir):
             return self.outdir + path[len(self.seen.outdir) :]
         return path
 
     def path_of(self, location: str) -> str | None:
-        """Path of an input's replica; a file inside an input directory is found by its directory."""
+        """Path of an input's replica; for a file inside an input directory, derived from the directory's path."""
         location = canonical(unveil(location).rstrip("/"))
         replica = self.paths.get(location)
         if replica is not None:
@@ -101,9 +101,9 @@ class LocationPaths:
         return None
 
     def real(self, path: str) -> str:
-        """Where something in the output directory really is: there, or at an input, whose path it then has.
+        """The real path of an entry in the output directory: there, or of an input.
 
-        Nothing of it may be read before: links that a job makes could lead to any file of the location's user.
+        It must not be read before this check: a job's links could lead to any file of the location's user.
 
         :raises CwlError: it is, or leads, elsewhere.
         """
@@ -113,7 +113,7 @@ class LocationPaths:
         current = self.outdir
         for part in path[len(self.outdir) + 1 :].split("/"):
             current = f"{current}/{part}" if part else current
-            if is_below(current, self.outdir):  # links in an input are the user's
+            if is_below(current, self.outdir):  # links in an input belong to the user
                 current = self._not_elsewhere(current, path)
         return current
 
@@ -135,11 +135,11 @@ class LocationPaths:
     def need_path(self, location: str) -> str:
         path = self.path_of(location)
         if path is None:
-            raise CwlError(f"{percent_decoded(location)} is used by the job and is not one of its inputs")
+            raise CwlError(f"{percent_decoded(location)} is used by the job, but is not one of its inputs")
         return path
 
     def input_at(self, path: str) -> str | None:
-        """The location of the input whose replica is at ``path`` or that holds it."""
+        """The location of the input whose replica is at ``path`` or contains it."""
         for location, known in self.paths.items():
             if path == known:
                 return location
@@ -149,11 +149,11 @@ class LocationPaths:
 
 
 def is_below(path: str, folder: str) -> bool:
-    """Whether a normal path is that of the folder, or of something in it."""
+    """Whether a normal path is the folder itself or something in it."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
 def refuse_replaced(path: str, facts: SiteFacts) -> None:
-    """:raises CwlError: the file was not what was seen before when it was to be read."""
+    """:raises CwlError: the file was replaced before it was read."""
     if path in facts.replaced:
         raise CwlError(f"output {path} was replaced by something else while it was read")

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a job finds in its directory: inputs by links, literals, and the initial work directory."""
+"""The contents of a job's directory: links to inputs, literals, and the initial work directory."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from airflow_hybrid.model.containers import Mount
 
 
 def stage_entries(job: JobBase, site: JobLocation, box: Box | None = None) -> Iterator[StageEntry]:
-    """What must be in the job's directory before it starts, in the order in which it is to be made.
+    """The entries of the job's directory before it starts, in the order in which they are made.
 
-    :param box: the job's container; it learns what has to be mounted.
+    :param box: the job's container; mounts are added to it.
     """
     stage = _Stage(site)
     workdir = LocationPathMapper(job.generatefiles["listing"], site, site.outdir, False)
@@ -32,7 +32,7 @@ def stage_entries(job: JobBase, site: JobLocation, box: Box | None = None) -> It
 
 
 def _entry_of(mapped: MapperEnt, site: JobLocation, box: Box | None, updates_in_place: bool) -> StageEntry | None:
-    """What is to be made of an entry of cwltool's; None: it is mounted into the container, and nothing is made."""
+    """The entry to make for an entry of cwltool's; None if it is mounted into the container instead."""
     kind = str(mapped.type)
     creates, writable = "Create" in kind, "Writable" in kind
     literal = creates or mapped.resolved.startswith("_:")
@@ -54,9 +54,9 @@ def _entry_of(mapped: MapperEnt, site: JobLocation, box: Box | None, updates_in_
 
 
 class _Stage:
-    """What is made in one job's directory so far: nothing twice, nothing outside of it, nothing through a link.
+    """The entries made in one job's directory: nothing twice, nothing outside of it, nothing through a link.
 
-    :ivar made: the entries that were asked for, by target; ``folders``, ``links``: targets of all that are such.
+    :ivar made: the requested entries, by target; ``folders``, ``links``: targets of folders and of links.
     """
 
     def __init__(self, site: JobLocation) -> None:
@@ -66,7 +66,7 @@ class _Stage:
         self.links: set[str] = set()
 
     def with_folders(self, entry: StageEntry | None) -> Iterator[StageEntry]:
-        """The entry, and before it the folders that it is to be in; nothing where it is made already.
+        """The entry, and before it its parent folders; nothing if it is made already.
 
         :raises CwlError: it cannot be made there.
         """
@@ -94,7 +94,7 @@ class _Stage:
             return False
         if other != entry:
             raise CwlError(
-                f"two inputs are to be staged as {entry.target}: {_content_of(other)} and {_content_of(entry)}"
+                f"two inputs would be staged as {entry.target}: {_content_of(other)} and {_content_of(entry)}"
             )
         return True
 
@@ -106,20 +106,20 @@ class _Stage:
         inside = next((folder for folder in _parents(entry.target) if folder in self.links), None)
         if inside is not None or (entry.kind == "link" and entry.target in self.folders):
             raise CwlError(
-                f"{inside or entry.target} is staged as an input, and something else is to be put into it",
-                hint="make that entry of InitialWorkDirRequirement `writable`, and it is a copy for the job to change",
+                f"{inside or entry.target} is a staged input, but something else would be put into it",
+                hint="make that entry of InitialWorkDirRequirement `writable`: it is then a copy for the job to change",
             )
 
 
 def _content_of(entry: StageEntry) -> str | None:
-    """What an entry is made of, for messages: the path of its source, or its text."""
+    """The source of an entry for messages: a path, or its text."""
     return entry.source if entry.text is None else entry.text.decode()
 
 
 def refuse_streams_into_inputs(
     streams: Mapping[str, str | None], entries: Sequence[StageEntry], site: JobLocation
 ) -> None:
-    """What a job prints must not be written through a link, into one of its inputs.
+    """Check that a job's output streams are not written through a link into one of its inputs.
 
     :param streams: ``stdout`` and ``stderr``: path in the output directory.
     :raises CwlError: a stream's path is that of a staged input, or leads through one.
@@ -132,12 +132,12 @@ def refuse_streams_into_inputs(
         if any(is_below(target, link) for link in links):
             raise CwlError(
                 f"{stream} is {path!r}, where an input is staged: it would be overwritten",
-                hint="give the stream another name, or make the entry `writable`, which is then a copy",
+                hint="give the stream another name, or make the entry `writable`, so that it is a copy",
             )
 
 
 def _original(location: str, site: JobLocation) -> bool:
-    """Whether a job would update the file itself: never a copy that other jobs of the site share."""
+    """Whether a job would update the original file: never a copy that is shared with other jobs of the site."""
     try:
         return FileRef.parse(unveil(location)).path == site.path_of(location)
     except ValueError:
@@ -145,9 +145,9 @@ def _original(location: str, site: JobLocation) -> bool:
 
 
 class Box:
-    """What one job's container shows of the location: an area per folder of the job, a mount per file or folder else.
+    """The mounts of one job's container: one per folder of the job, one per other file or folder.
 
-    :ivar mounts: in the order in which they are to be made; ``hosts``: where, outside, what the tool sees is.
+    :ivar mounts: in the order in which they are made; ``hosts``: the tool's paths -> paths outside the container.
     """
 
     def __init__(self, site: JobLocation) -> None:
@@ -158,7 +158,7 @@ class Box:
         self.hosts: dict[str, str] = {}
 
     def place(self, target: str, source: str | None, writable: bool, folder: bool) -> str | None:
-        """Where something that the tool is to see as ``target`` is to be made, or None: ``source`` is mounted there."""
+        """Where to make something that the tool sees as ``target``; None if ``source`` is mounted there."""
         if posixpath.normpath(target) != target:
             raise CwlError(f"{target} is not the path of a file or folder: nothing is staged there")
         for seen, here in sorted(self._areas.items(), reverse=True):
@@ -177,7 +177,7 @@ class Box:
         return path
 
     def show(self, source: str, writable: bool) -> str:
-        """What a link to ``source`` has to lead to in the container."""
+        """The target in the container of a link to ``source``."""
         shown = self._shown.get((source, writable))
         if shown is None:
             shown = f"{self._site.seen.stagedir}/links/{len(self._shown) + 1}/{posixpath.basename(source)}"
@@ -187,8 +187,8 @@ class Box:
 
 
 def keep_literals(job: JobBase, site: JobLocation) -> None:
-    """Let a literal that is handed on be one again (cwltool would give its contents as its location), or, where it
-    lies in the output directory, the file that it has become.
+    """Make a literal that is passed on a literal again (cwltool would use its contents as its location) or, if it is in
+    the output directory, the file that was made from it.
     """
     for location in [key for key in job.pathmapper.files() if key.startswith("_:")]:
         entry = job.pathmapper.mapper(location)

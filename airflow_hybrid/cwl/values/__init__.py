@@ -1,2 +1,2 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Values of CWL: links that merge, scatter, and files."""
+"""CWL values: merging of links, scatter, and files."""

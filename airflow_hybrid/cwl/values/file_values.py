@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""File and Directory objects in values, as they go in to expressions and out to other tasks."""
+"""File and Directory objects in values, as passed to expressions and to other tasks."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _OF_CWLTOOL = ("path", "dirname", "nameroot", "nameext", "writable")
 
 
 def with_lists(item: dict[str, Any]) -> dict[str, Any]:
-    """A File or Directory whose only secondary file or entry is in a list, as the standard has it."""
+    """A File or Directory with a single secondary file or entry put into a list, as the standard requires."""
     return {key: [entry] if key in _LISTS and isinstance(entry, dict) else entry for key, entry in item.items()}
 
 
 def clean(value: Any, *, contents: bool = False, listing: bool = False) -> JsonValue:
-    """A value without what cwltool adds for its own use: what tasks publish.
+    """A value without cwltool's own fields, as tasks publish it.
 
-    :param contents: keep the contents of Files that have a location (a workflow's input with ``loadContents``).
-    :param listing: keep the listings of Directories that have one (a workflow's input with ``loadListing``).
+    :param contents: keep the contents of Files with a location (a workflow's input with ``loadContents``).
+    :param listing: keep the listings of Directories with a location (a workflow's input with ``loadListing``).
     """
 
     def cleaned(file: dict[str, Any]) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def clean(value: Any, *, contents: bool = False, listing: bool = False) -> JsonV
 
 
 def members_of(value: Any) -> dict[str, frozenset[str]]:
-    """What is listed of the Directories in a value: their locations -> those of their members."""
+    """The listings in a value: locations of the Directories -> locations of their members."""
     members: dict[str, frozenset[str]] = {}
     for item in files(value):
         if item["class"] == "Directory" and item.get("location") and item.get("listing") is not None:
@@ -55,24 +55,24 @@ def members_of(value: Any) -> dict[str, frozenset[str]]:
 
 
 def as_changed(value: Any, members: Mapping[str, frozenset[str]]) -> Any:
-    """A value of an expression in which a Directory whose listing it changed is a literal with these members.
+    """An expression's value in which Directories with a changed listing are literals with these members.
 
-    A Directory with a location is what is there, whatever its listing says (CWL v1.2 CommandLineTool, Directory).
+    A Directory with a location means the one there, whatever its listing says (CWL v1.2 CommandLineTool, Directory).
 
-    :param members: what was listed before, where it is known (:func:`members_of`).
+    :param members: the listings before, if known (:func:`members_of`).
     """
     return map_files(lambda item: without_changed_place(item, members), value)
 
 
 def without_changed_place(file: dict[str, Any], members: Mapping[str, frozenset[str]] | None = None) -> dict[str, Any]:
-    """The same, or, of a Directory whose listing is not what is at its location, one that has none."""
+    """The same file object, without its location if it is a Directory whose listing differs from its location."""
     if not _is_changed(file, members or {}):
         return file
     return {key: entry for key, entry in file.items() if key not in ("location", "path")}
 
 
 def _is_changed(item: Mapping[str, Any], members: Mapping[str, frozenset[str]]) -> bool:
-    """Whether the listing of a Directory is not what is at its location: other names, other members, or fewer."""
+    """Whether the listing of a Directory differs from its location: other names, other members, or fewer."""
     location, listing = item.get("location"), item.get("listing")
     if item.get("class") != "Directory" or not isinstance(location, str) or location.startswith("_:"):
         return False
@@ -91,7 +91,7 @@ def _is_changed(item: Mapping[str, Any], members: Mapping[str, frozenset[str]]) 
 
 
 def named(value: Any) -> Any:
-    """A copy in which every File has what expressions may ask for: basename, nameroot and nameext."""
+    """A copy in which every File has the fields for expressions: basename, nameroot and nameext."""
     return map_files(_named, value)
 
 
@@ -105,7 +105,7 @@ def _named(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def placed_files(value: Any) -> Iterator[Mapping[str, Any]]:
-    """The Files and Directories in a value that are somewhere, and no literals; not what is listed of such folders."""
+    """The Files and Directories in a value that have a real location; not the listings of such folders."""
     return (item for item in files(value, skip=_is_listed) if _is_somewhere(item))
 
 
@@ -118,7 +118,7 @@ def _is_somewhere(item: Mapping[str, Any]) -> bool:
 
 
 def with_size(value: JsonValue) -> JsonValue:
-    """Add the size of local Files of a default, for expressions that ask for it."""
+    """Add the sizes of local Files in a default, for expressions that read them."""
     for file in files(value):
         path = local_path(str(file.get("location", ""))) if file["class"] == "File" else None
         if path is not None and "size" not in file:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The files among a run's inputs: what somebody wrote becomes locations, sizes and checksums."""
+"""The files among a run's inputs: users' references become locations, sizes and checksums."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ class InputFiles:
     """Resolves the Files and Directories of one input.
 
     :ivar name: of the input, for messages.
-    :ivar base: URI that relative paths and locations start at.
+    :ivar base: base URI of relative paths and locations.
     :ivar namespaces: prefixes of file formats.
-    :ivar look: whether files of this machine must be there.
+    :ivar look: whether files of this machine must exist.
     """
 
     name: str
@@ -43,14 +43,14 @@ class InputFiles:
     def located(self, value: JsonValue) -> JsonValue:
         """Files with a ``file:`` (or remote) location; nothing relative.
 
-        :raises InputError: a File or Directory is not written as one, or is not there.
+        :raises InputError: a File or Directory is malformed, or does not exist.
         """
         if isinstance(value, list):
             return [self.located(entry) for entry in value]
         if not isinstance(value, dict):
             return value
         if isinstance(value.get("class"), list | dict):
-            raise self._wrong(f"`class` must be a text, not {value['class']!r}")
+            raise self._wrong(f"`class` must be a string, not {value['class']!r}")
         if value.get("class") not in ("File", "Directory"):
             return {key: self.located(entry) for key, entry in value.items()}
         if is_null_device(value):  # an empty file, wherever it is used
@@ -76,10 +76,10 @@ class InputFiles:
         return {key: self.located(entry) if isinstance(entry, list | dict) else entry for key, entry in file.items()}
 
     def _check_shape(self, file: CwlObject) -> None:
-        """What would otherwise be found out where it is used, and not by a message."""
+        """Check fields that would otherwise fail later, without a good message."""
         for key in _TEXTS:
             if not isinstance(file.get(key, ""), str):
-                raise self._wrong(f"`{key}` of a {file['class']} must be a text, not {file[key]!r}")
+                raise self._wrong(f"`{key}` of a {file['class']} must be a string, not {file[key]!r}")
         name = file.get("basename")
         if name is not None and ("/" in name or name in ("", ".", "..")):
             raise self._wrong(f"`basename` {name!r} is not the name of a {file['class']}")
@@ -109,7 +109,7 @@ class InputFiles:
             return
         try:
             mode = os.stat(path).st_mode
-        except (OSError, ValueError) as error:  # ValueError: a character with the number 0
+        except (OSError, ValueError) as error:  # ValueError: a null character
             raise self._wrong(f"{path}: {_reason(error)}") from error
         right = stat.S_ISDIR(mode) if file["class"] == "Directory" else stat.S_ISREG(mode)
         if not right:
@@ -122,7 +122,7 @@ class InputFiles:
 def located_files(
     values: Mapping[str, JsonValue], base: str, namespaces: Mapping[str, str]
 ) -> tuple[CwlObject, list[InputError]]:
-    """The values of inputs with located files, and what is wrong with the others."""
+    """The values of inputs with located files, and the problems with the others."""
     located: CwlObject = {}
     problems: list[InputError] = []
     for name, value in values.items():
@@ -134,10 +134,10 @@ def located_files(
 
 
 def in_one_message(problems: Sequence[InputError], where: str | None = None) -> InputError:
-    """One error of all that is wrong with a run's inputs.
+    """One error for all problems with a run's inputs.
 
     :param problems: at least one.
-    :param where: the file that they are in, if it is one.
+    :param where: the inputs file, if there is one.
     """
     if len(problems) == 1:
         only = problems[0]
@@ -151,7 +151,7 @@ def in_one_message(problems: Sequence[InputError], where: str | None = None) -> 
 
 
 def measure(value: JsonValue, name: str, checksum: bool) -> None:
-    """Size and checksum of local files; a checksum that was given must be right.
+    """Add size and checksum of local files; a given checksum must be right.
 
     :param name: of the input, for messages.
     :raises InputError: a checksum is wrong, or a file cannot be read.

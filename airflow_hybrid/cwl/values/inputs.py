@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Values between steps: linkMerge, pickValue and defaults.
 
-What needs no CWL semantics is plain Python; cwltool is imported only where a port merges or picks.
+Whatever needs no CWL semantics is plain Python; cwltool is imported only if a port merges or picks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def resolve_step_inputs(
 
     ``valueFrom``, ``when`` and scatter come later, in the step's fragment.
 
-    :param values: by source; a source that is missing counts as null (a skipped step delivers nulls).
+    :param values: by source; a missing source counts as null (a skipped step delivers nulls).
     :raises CwlError: pickValue finds no value, or more than one.
     """
     return {port.name: _linked(port, values, step.path) for port in step.inputs}
@@ -46,7 +46,7 @@ def resolve_outputs(
 
 
 def scope_inputs(graph: WorkflowGraph, values: Mapping[str, JsonValue]) -> CwlObject:
-    """The inputs that the steps of a (sub-)workflow see: those given, null ones replaced by the port's default."""
+    """The inputs for the steps of a (sub-)workflow: the given values, with defaults for null ones."""
     return {
         port.name: with_size(copy.deepcopy(port.default))
         if values.get(port.name) is None and port.has_default
@@ -63,7 +63,7 @@ def _linked(port: StepInput | WorkflowOutput, values: Mapping[Source, JsonValue]
             return value
         check_used(document["default"])
         return with_size(copy.deepcopy(document["default"]))
-    # late: cwltool is slow to import, and most ports need nothing of it
+    # late: cwltool is slow to import, and most ports do not need it
     from cwltool.errors import WorkflowException
     from cwltool.utils import WorkflowStateItem
     from cwltool.workflow_job import object_from_state

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Whether what an ExpressionTool gives is what it says that it gives."""
+"""Check the value of an ExpressionTool against its declared outputs."""
 
 from __future__ import annotations
 
@@ -16,32 +16,36 @@ from airflow_hybrid.printable import shortened
 
 
 def wrong_outputs(tool: Process, outputs: Any) -> str | None:
-    """What is wrong with the value of the expression of a tool: each output is there, and is of its type."""
+    """The problem with the value of a tool's expression, or None: each output must exist and have its type."""
     if not isinstance(outputs, Mapping):
-        return f"the expression gives {_shown(outputs)}, not an object with the outputs {_listed(_names(tool))}"
+        return f"the expression returns {_shown(outputs)}, not an object with the outputs {_listed(_names(tool))}"
     missing = [name for name in _names(tool) if name not in outputs]
     if missing:
         came = _listed(outputs) if outputs else "nothing"
-        return f"the expression does not give the output{'s' * (len(missing) > 1)} {_listed(missing)}; it gives {came}"
+        return (
+            f"the expression does not return the output{'s' * (len(missing) > 1)} {_listed(missing)}; it returns {came}"
+        )
     schema = cast(Any, tool.names.get_name("outputs_record_schema", None))
     fields = {field.name: field.type for field in schema.fields}
     for port in tool.tool["outputs"]:
         name = shortname(port["id"])
         if not (_takes_null(port["type"], outputs[name]) or _is_valid(fields[name], outputs[name])):
-            return f"output {name!r} must be {describe(port['type'])}, and the expression gives {_shown(outputs[name])}"
+            return (
+                f"output {name!r} must be {describe(port['type'])}, but the expression returns {_shown(outputs[name])}"
+            )
     return None
 
 
 def _is_valid(schema: Any, value: Any) -> bool:
     try:
         return bool(validate(schema, value, strict=False, vocab=INPUT_OBJ_VOCAB))
-    except TypeError:  # `class: 5`, which schema-salad takes for a text
+    except TypeError:  # `class: 5`, which schema-salad expects to be a string
         return False
 
 
 def _takes_null(kind: Any, value: Any) -> bool:
-    """Whether it is of type Any, or an array of such: CWL's conformance tests hand on a null as Any, which
-    schema-salad refuses.
+    """Whether the type is Any, or an array of Any: CWL's conformance tests pass a null as Any, which schema-salad
+    refuses.
     """
     if isinstance(kind, list):
         return any(_takes_null(item, value) for item in kind)

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The shapes of scatters: which jobs there are, and what their outputs are together."""
+"""The shapes of scatters: their jobs, and the combined outputs of these."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_hybrid.model import CwlObject, JsonValue, Step
 
 
 def scatter_dims(step: Step, inputs: Mapping[str, JsonValue]) -> tuple[int, ...]:
-    """Sizes of the scatter: one per port for cross products, one in all for dotproduct; ``()`` without scatter.
+    """Sizes of the scatter: one per port for cross products, a single one for dotproduct; ``()`` without scatter.
 
     :raises InputError: a port is not a list, or lists of a dotproduct differ in length.
     """
@@ -57,7 +57,7 @@ def slice_scatter(step: Step, inputs: Mapping[str, JsonValue], lo: int, hi: int)
 def shape_outputs(step: Step, dims: Sequence[int], flat: Sequence[CwlObject]) -> CwlObject:
     """Job outputs in flat order -> output ports: arrays, nested for a nested cross product.
 
-    :param flat: one object per job; a port that one lacks (a skipped job) is null.
+    :param flat: one object per job; a missing port (of a skipped job) is null.
     """
     if not step.scatter:
         return {port: flat[0].get(port) for port in step.outputs}

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""One file that a job has under several names, or with several sets of secondary files: each is told apart. Pure.
+"""One file with several names, or several sets of secondary files, in a job: each gets its own location. Pure.
 
-cwltool keeps one path for each location. Where a location stands for several objects, all but the first get another
-spelling of the same URL (RFC 3986, section 5.2.4: ``a/b`` and ``a/x/../b`` are the same), which is a key of its own.
+cwltool keeps one path per location. If several objects have the same location, all but the first get another spelling
+of the same URL (RFC 3986, section 5.2.4: ``a/b`` and ``a/x/../b`` are the same), which is a key of its own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SPELLED = re.compile(rf"/{_OTHER}\d+/\.\.(?=/)")
 
 
 def told_apart(inputs: CwlObject) -> CwlObject:
-    """A job order in which no location stands for two objects; the order itself where that is so already."""
+    """A job order in which no two objects have the same location; the order itself if that is true already."""
     items = list(placed_files(inputs))
     folders = {item["location"] for item in items if item["class"] == "Directory"}
     if len({item["location"] for item in items}) == len(items) and not folders:
@@ -32,12 +32,12 @@ def told_apart(inputs: CwlObject) -> CwlObject:
 
 
 def canonical(location: str) -> str:
-    """The location as it was before :func:`told_apart`, of what lies in a folder too."""
+    """The location as before :func:`told_apart`, even of a file inside a folder."""
     return _SPELLED.sub("", location) if f"/{_OTHER}" in location else location
 
 
 class _Spellings:
-    """:ivar spellings: of each location, by what the objects look like that it stands for."""
+    """:ivar spellings: of each location, by the appearance of its objects."""
 
     def __init__(self, folders: set[str]) -> None:
         self._folders = folders
@@ -58,7 +58,7 @@ class _Spellings:
         if literal and file.get("listing"):
             file["listing"] = [self.apart(entry, folder_location) for entry in file["listing"]]
         elif folder_location:
-            file.pop("listing", None)  # its members are to be listed, where they are asked for, by the new spelling
+            file.pop("listing", None)  # its members are listed later, with the new spelling
         return file
 
     def _spelling(self, file: Mapping[str, Any], holder: str) -> str:

@@ -27,7 +27,7 @@ from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.sites.batches.look import Enquiry, SiteLook, look
 
 MANY = 20
-"""jobs of a group, from which on the log and the lineage count them"""
+"""from this many jobs in a group, the log and the lineage only count them"""
 
 
 class Chooser:
@@ -41,9 +41,9 @@ class Chooser:
         self.lineage: list[LineageEntry] = []
 
     async def divide(self, jobs: Sequence[PendingJob]) -> list[Share]:
-        """Choose a place for each of some jobs of one step that ask for the same.
+        """Choose a place for each of several jobs of one step that ask for the same resources.
 
-        :raises ConfigError: no place may, or can ever, have a job.
+        :raises ConfigError: no place may have a job, or could ever hold it.
         :raises SiteError: no place can be used now.
         """
         binding = self.context.places.binding(jobs[0].step_path)
@@ -72,7 +72,7 @@ class Chooser:
         return list(shares.values())
 
     async def _warn_of_little(self, place: Place, job: PendingJob) -> None:
-        """The only place that jobs may have is a host that has less than they ask for: say so, and run them there."""
+        """The only allowed place is a host with fewer cores than the jobs ask for: log that, and run them there."""
         scheduler = getattr(place.queue, "scheduler", None)
         needs = job.resources.all_cores
         if needs <= 1 or scheduler is None or not scheduler.on_host:
@@ -85,7 +85,7 @@ class Chooser:
             cores = (await place.patiently(capacity, self.context.log)).capacity.cores
         if cores is not None and cores < needs:
             self.context.log.warning(
-                "%s asks for %g cores and %s has %g: its jobs run one at a time",
+                "%s asks for %g cores, but %s has %g: its jobs run one at a time",
                 job.step_path, needs, place.title, cores,
             )  # fmt: skip
 
@@ -106,7 +106,7 @@ class Chooser:
     async def _look(
         self, places: Sequence[Place], jobs: Sequence[PendingJob], policy: placement.Policy
     ) -> list[SiteLook]:
-        """Ask every place at once, in one command each; one that does not answer is passed over, with a note."""
+        """Ask all places at once, with one command each; a place that does not answer is skipped with a log line."""
 
         async def ask(place: Place) -> SiteLook:
             if place.down is not None:
@@ -127,9 +127,7 @@ class Chooser:
         looks = await asyncio.gather(*(ask(place) for place in places))
         for place in places:
             if place.down is not None:
-                self.context.log.warning(
-                    "%s is passed over, it cannot be used now: %s", place.title, place.down.message
-                )
+                self.context.log.warning("%s is unavailable and skipped: %s", place.title, place.down.message)
         if all(place.down is not None for place in places):
             raise all_down(places)
         return list(looks)
@@ -137,13 +135,13 @@ class Chooser:
     # --- choosing ----------------------------------------------------------------------------------------------------
 
     def _assign(self, jobs: Sequence[PendingJob], options: Options, shares: dict[int, Share]) -> None:
-        """Give each job to the share of a place, which is made where there is none yet."""
+        """Add each job to its place's share; make the share if there is none yet."""
         placed = options.placed()
         singly = len(jobs) <= MANY
         missing_bytes: Counter[int] = Counter()
         for job in jobs:
             if job.key in placed:
-                index, reason = placed[job.key], "placed there before"
+                index, reason = placed[job.key], "placed there earlier"
             else:
                 index, reason = self._choose(job, options)
             if index not in shares:
@@ -177,7 +175,7 @@ class Chooser:
         self.lineage.append(LineageEntry(what, where, "placed", count, 0.0, note=f"{place.title}: {reason}"))
 
     def _choose(self, job: PendingJob, options: Options) -> tuple[int, str]:
-        """The place of a job that has none yet, and why that."""
+        """The place for a job that has none yet, and the reason."""
         seed = f"{self.context.spec.identity.directory} {job.key}"
         binding = options.binding
         order = placement.allowed(binding.filters, binding.targets, job.inputs, seed)
@@ -191,7 +189,7 @@ class Chooser:
 
     def _candidate(self, job: PendingJob, place: Place, look: SiteLook, *, by_load: bool) -> placement.Candidate:
         usage = usage_of(place)
-        # what the hybrid file says of a place's cores takes precedence over what the place says
+        # the number of cores in the hybrid file takes precedence over what the place reports
         cores: float | None = place.host.cores
         measured_free: float | None = None
         if cores is None:
@@ -227,7 +225,7 @@ class Chooser:
         return total
 
     def _bytes_per_s(self, job: PendingJob, place: Place) -> float | None:
-        """Measured on the way from where the job's largest input is."""
+        """Measured from the location of the job's largest input."""
         sources = [(int(file.get("size") or 0), ref_of(file)) for file in job.files()]
         reachable = [(size, ref) for size, ref in sources if ref is not None]
         if not reachable:
@@ -238,7 +236,7 @@ class Chooser:
     # --- remembering -------------------------------------------------------------------------------------------------
 
     async def _remember(self, options: Options, shares: Mapping[int, Share]) -> None:
-        """Write new choices down at every place, before anything is submitted.
+        """Record new choices at every place, before anything is submitted.
 
         :raises SiteError: a chosen place could not be written to.
         """
@@ -254,11 +252,11 @@ class Chooser:
 
         async def write(index: int, place: Place) -> None:
             folder = shlex.quote(place.task_directory(self.context.spec.identity))
-            # a line that was cut off by a kill must not spoil the next
+            # a line cut off by a kill must not spoil the next one
             command = f"{removal.functions()}ah_make {folder} && {{ echo; cat; }} >>{folder}/placed"
             try:
-                result = await place.host.run(command, stdin=lines.encode(), label="note where jobs are placed")
-                result.check("where jobs are placed cannot be noted")
+                result = await place.host.run(command, stdin=lines.encode(), label="record where jobs are placed")
+                result.check("the choice of places cannot be recorded")
             except SiteError as error:
                 if index in shares:
                     raise
@@ -268,7 +266,7 @@ class Chooser:
 
 
 def _wait_s(job: PendingJob, look: SiteLook, free_cores: float | None) -> float | None:
-    """How long the job would wait, by the site's estimate; on a host with room for it, not at all."""
+    """How long the job would wait by the site's estimate; zero on a host with room for it."""
     if look.wait_s is not None or not look.on_host or free_cores is None:
         return look.wait_s
     return 0.0 if free_cores >= job.resources.all_cores else None

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What all parts of a fragment's execution share."""
+"""Shared by all parts of a fragment's execution."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from airflow_hybrid.sites.files.mover import DataMover
 class FragmentContext:
     """One execution of one fragment.
 
-    :ivar spec: what is to be run; ``places``: where its steps may run.
-    :ivar locations: which files are where; ``mover``: moves them.
+    :ivar spec: what to run; ``places``: where its steps may run.
+    :ivar locations: knows where files are; ``mover``: moves them.
     :ivar log: of its task.
     """
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The places that the jobs of a step may have, as they are when a choice among them is made."""
+"""The places that a step's jobs may have, with their state at the time of the choice."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from airflow_hybrid.sites.batches.look import SiteLook
 
 @dataclass(frozen=True)
 class Options:
-    """What a choice is made from. A place is named by its index.
+    """The options of a choice. A place is named by its index.
 
     :ivar binding: of the step.
-    :ivar policy: how to choose where there is a choice.
+    :ivar policy: how to choose among several places.
     :ivar places: those of the binding.
-    :ivar looks: what each of them said, in the same order.
+    :ivar looks: the answer of each place, in the same order.
     """
 
     binding: Binding
@@ -31,7 +31,7 @@ class Options:
     looks: Sequence[SiteLook]
 
     def placed(self) -> dict[str, int]:
-        """Job key -> the place that it was given before; one that the binding has no more is left out."""
+        """Job key -> the place chosen earlier; places that the binding no longer names are left out."""
         indexes = {name_of(place): index for index, place in enumerate(self.places)}
         placed: dict[str, int] = {}
         for seen in self.looks:
@@ -42,13 +42,13 @@ class Options:
         return placed
 
     def out_of_reach(self, jobs: Iterable[PendingJob]) -> list[Place]:
-        """Places that have some of the jobs, as others remember, and cannot be used now."""
+        """Unavailable places that have some of the jobs, according to the records at other places."""
         placed = self.placed()
         indexes = {placed[job.key] for job in jobs if job.key in placed}
         return [self.places[index] for index in sorted(indexes) if self.places[index].down is not None]
 
     def usable(self, order: Iterable[int]) -> list[int]:
-        """The places that can be used now, with as many others as a job needs at once.
+        """The available places, each with as many others as a job needs at once.
 
         :param order: indexes of the binding's targets, the best first; the places come in the same order.
         :raises SiteError: there is none.
@@ -64,13 +64,13 @@ class Options:
         return enough
 
     def peers(self, index: int) -> tuple[Place, ...]:
-        """The other locations of jobs at a place: of the same target, those with the fewest cores of ours taken."""
+        """The other locations for jobs at a place: of the same target, those where our jobs use the fewest cores."""
         others = [place for place in self._siblings(index) if place is not self.places[index]]
         others.sort(key=lambda place: usage_of(place).cores)
         return tuple(others[: span(self.places[index]) - 1])
 
     def _siblings(self, index: int) -> list[Place]:
-        """The places of the same target that can be used now."""
+        """The available places of the same target."""
         target = self.places[index].target
         return [place for place in self.places if place.target == target and place.down is None]
 
@@ -79,40 +79,40 @@ class Options:
         locations = sum(place.target == target for place in self.places)
         return SiteError(
             f"a job needs {target.locations} locations at once of {target.deployment!r}, which has {locations},"
-            f" of which {len(self._siblings(index))} can be used now",
-            hint="the binding's `locations` says how many",
+            f" of which {len(self._siblings(index))} are available",
+            hint="the binding's `locations` sets the number",
             retryable=locations >= target.locations,
         )
 
 
 def span(place: Place) -> int:
-    """How many hosts a job takes at once; a queue gives a job its nodes itself."""
+    """How many hosts a job takes at once; a queue assigns nodes itself."""
     scheduler = getattr(place.queue, "scheduler", None)
     return place.target.locations if scheduler is not None and scheduler.on_host else 1
 
 
 def name_of(place: Place) -> tuple[str, str, str]:
-    """What notes of placements call a place: deployment, service or ``-``, location."""
+    """The name of a place in records of placements: deployment, service or ``-``, location."""
     return (place.target.deployment, place.target.service or "-", place.host.location)
 
 
 def all_down(places: Sequence[Place]) -> SiteError:
-    """The error where none of some places can be used."""
+    """The error if none of several places is available."""
     errors = [(place, place.down) for place in places if place.down is not None]
     what = "\n".join(f"  {place.title}: {error.message}" for place, error in errors)
     return SiteError(
-        f"none of the {len(errors)} locations that the job may have can be used now:\n{what}",
-        hint="`airflow hybrid check` tries each of them and says what to do; the task may be tried again",
+        f"none of the {len(errors)} locations that the job may have is available:\n{what}",
+        hint="`airflow hybrid check` tries each of them and says what to do; the task can be retried",
         retryable=any(error.retryable for _, error in errors),
     )
 
 
 def placed_out_of_reach(places: Sequence[Place]) -> SiteError:
-    """The error for jobs whose places cannot be used."""
+    """The error for jobs whose places are unavailable."""
     down = [(place, place.down) for place in places if place.down is not None]
     return SiteError(
-        "jobs were placed before where they cannot be looked after now: "
+        "jobs were placed earlier at locations that are unavailable: "
         + "; ".join(f"{place.title}: {error.message}" for place, error in down),
-        hint="they go on there, and the next try finds them; clear the task to have them placed anew",
+        hint="they go on there, and the next try finds them; clear the task to place them again",
         retryable=True,
     )

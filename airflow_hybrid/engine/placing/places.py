@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Where the jobs of a fragment may run, and what is known of a place."""
+"""Where the jobs of a fragment may run, and what is known about each place."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ T = TypeVar("T")
 
 MAX_PROBE_ROUNDS = 8
 PATIENCE_S = 600.0
-"""how long a location that was in use may be out of reach before the try is given up (its jobs run on)"""
+"""how long a location in use may be unreachable before the try is given up (its jobs go on)"""
 
 DOWN_FOR_S = 30.0
-"""how long a location that did not answer is passed over unasked, so that not every chunk waits for its time limit"""
+"""how long a location that did not answer is skipped, so that not every chunk waits for the time limit"""
 _DOWN: weakref.WeakKeyDictionary[Host, tuple[SiteError, float]] = weakref.WeakKeyDictionary()
-"""what was found of locations, and when, by everybody in this process"""
+"""the state of locations and when it was seen, shared by the whole process"""
 
 
 @dataclass
 class Place:
-    """Where a group of jobs runs: everything that is known of the location in this run of the fragment."""
+    """Where a group of jobs runs: everything known about the location in this run of the fragment."""
 
     host: Host
     queue: JobQueue
@@ -47,9 +47,9 @@ class Place:
     target: Target
     price: float | None = None
     mark: str = ""
-    """tells its task directories from those of another target that works on the same files"""
+    """distinguishes its task directories from those of another target on the same files"""
     down: SiteError | None = None
-    """why it cannot be used now"""
+    """why it is unavailable"""
     containers: ContainerSettings = field(default_factory=ContainerSettings)
     image: ImageSource | None = None
     """for jobs that ask for no container of their own"""
@@ -64,20 +64,20 @@ class Place:
 
     @property
     def title(self) -> str:
-        """For messages: the target, and the location that it is reached by, where that differs."""
+        """For messages: the target and, if different, the location that it is reached by."""
         name = self.target.deployment + (f"/{self.target.service}" if self.target.service else "")
         return self.host.title if name == self.host.deployment else f"{name} (by {self.host.title})"
 
     def failed(self, error: SiteError) -> None:
-        """It cannot be used now; others who have a choice need not find out by themselves for a while."""
+        """Mark it as unavailable, so that others who have a choice skip it for a while."""
         self.down = error
         _DOWN[self.host] = (error, time.monotonic())
 
     async def patiently(self, action: Callable[[], Awaitable[T]], log: Logger) -> T:
-        """Do something that may be repeated, over a time in which the location is out of reach.
+        """Do something repeatable, and repeat it while the location is unreachable.
 
-        A location that never answered in this run is an error at once (a wrong name, a refused key); one that did is
-        waited for: what was submitted there goes on meanwhile.
+        A location that never answered in this run is an error at once (a wrong name, a refused key). One that did
+        answer is waited for: what was submitted there goes on meanwhile.
         """
         backoff, deadline = Backoff(1.0, 30.0), time.monotonic() + PATIENCE_S
         while True:
@@ -95,7 +95,7 @@ class Place:
             return result
 
     async def with_facts(self, attempt: Callable[[], tuple[list[T], list[Question]]], log: Logger) -> list[T]:
-        """Try, ask the location what could not be answered (one probe for the whole batch), and try again."""
+        """Try, ask the location the open questions (one probe for the whole batch), and try again."""
         for _ in range(MAX_PROBE_ROUNDS):
             results, questions = await in_cwl_thread(attempt)
             if not questions:
@@ -118,10 +118,10 @@ class Places:
     async def of(self, step_path: str, *, ask_all: bool = True) -> list[Place]:
         """The places of a step, in the order of its binding's targets.
 
-        A place that cannot be reached is in the list, with the reason in ``down``, if the binding has others.
+        An unreachable place is in the list, with the reason in ``down``, if the binding has others.
 
-        :param ask_all: also those of which anybody found within :data:`DOWN_FOR_S` that they are down. They are asked
-            in any case if there are no others.
+        :param ask_all: also ask those that were down within the last :data:`DOWN_FOR_S`. They are asked in any case
+            if there are no others.
         :raises SiteError: the binding's only place cannot be reached.
         """
         targets = self.binding(step_path).targets
@@ -132,7 +132,7 @@ class Places:
         return places
 
     async def _of(self, target: Target, one_of_many: bool, ask_all: bool) -> list[Place]:
-        """The places of a target. Those that were up are kept as they are; if one was down, all are looked at again."""
+        """The places of a target. If all were up, they are reused as they are; if one was down, all are asked again."""
         known = self._places.get((target, one_of_many))
         if known is not None and not any(place.down for place in known):
             return known
@@ -174,7 +174,7 @@ class Places:
         return place
 
     async def all(self) -> list[Place]:
-        """Every place where a job of this fragment may be, as far as it can be reached."""
+        """Every reachable place where a job of this fragment may be."""
         places: dict[int, Place] = {}
         for step_path in self.spec.leaves:
             places.update({id(place): place for place in await self.of(step_path)})
@@ -182,15 +182,15 @@ class Places:
 
 
 def _found_down(host: Host) -> SiteError | None:
-    """What was found of a location a short while ago."""
+    """The state of a location a short while ago."""
     error, when = _DOWN.get(host, (None, 0.0))
     age_s = time.monotonic() - when
     if error is None or age_s >= DOWN_FOR_S:
         return None
-    message = f"{error.message} ({age_s:.0f} s ago; it is asked again after {DOWN_FOR_S:.0f} s)"
+    message = f"{error.message} ({age_s:.0f} s ago; asked again after {DOWN_FOR_S:.0f} s)"
     return SiteError(message, where=error.where, hint=error.hint, retryable=error.retryable)
 
 
 def ref_of(file: Mapping[str, Any]) -> FileRef | None:
-    """Where a File or Directory object is; None for one that is at an URL of another scheme (http ...)."""
+    """Where a File or Directory object is; None for a URL of another scheme (http ...)."""
     return FileRef.of(str(file["location"]))

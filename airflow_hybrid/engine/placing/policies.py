@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Policies by name: ours, and those of other packages."""
+"""Policies by name: built-in ones and those of other packages."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ POLICY_GROUP = "airflow_hybrid.policies"
 
 
 def find_policy(name: str, config: Mapping[str, Any]) -> placement.Policy:
-    """A policy by its type: ours, or that of an entry point.
+    """A policy by its type: built in, or from an entry point.
 
     :param config: its arguments, as in ``scheduling.policies.<name>.config``.
-    :raises ConfigError: there is none, or it does not take these arguments.
+    :raises ConfigError: there is no such policy, or it does not take these arguments.
     """
     kind: Any = placement.POLICIES.get(name)
     if kind is None:
@@ -31,7 +31,7 @@ def find_policy(name: str, config: Mapping[str, Any]) -> placement.Policy:
     except HybridError:
         raise
     except Exception as error:
-        raise ConfigError(f"the policy {name!r} cannot be made with {dict(config)!r}: {error}") from None
+        raise ConfigError(f"the policy {name!r} cannot be created with {dict(config)!r}: {error}") from None
     if not isinstance(policy, placement.Policy):
-        raise ConfigError(f"the policy {name!r} is no subclass of airflow_hybrid.placement.Policy")
+        raise ConfigError(f"the policy {name!r} is not a subclass of airflow_hybrid.placement.Policy")
     return policy

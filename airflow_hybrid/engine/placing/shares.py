@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What the jobs of this process take of places, while they run there."""
+"""How much of each place the jobs of this process use while they run there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
 @dataclass
 class PlaceUsage:
-    """What jobs of ours take of a place, over all runs of this process."""
+    """How much of a place our jobs use, over all runs of this process."""
 
     jobs: int = 0
     cores: float = 0.0
@@ -23,15 +23,15 @@ _USAGES: PerLoop[tuple[str, str], PlaceUsage] = PerLoop()
 
 
 def usage_of(place: Place) -> PlaceUsage:
-    """What this process's jobs take of a place now."""
+    """How much of a place this process's jobs use now."""
     return _USAGES.get((place.target.deployment, place.host.location), PlaceUsage)
 
 
 @dataclass
 class Share:
-    """Some jobs of a group and their place; ``done`` says that they no longer take anything of it.
+    """The jobs of a group at one place; after ``done`` they no longer count as using it.
 
-    :ivar peers: the other locations that each of the jobs has at once.
+    :ivar peers: the other locations that each of the jobs uses at the same time.
     """
 
     place: Place

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Jobs that need several locations at once, and how they are told which ones they have."""
+"""Jobs that need several locations at once, and how they learn which ones they have."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import JobScript, StageEntry
 
 HOSTFILE = "HYBRID_HOSTFILE"
-"""variable of the job: path of a file with the name of each of its locations, one a line, its own first"""
+"""variable of the job: path of a file with the names of its locations, one per line, its own first"""
 LOCATIONS = "HYBRID_LOCATIONS"
 """variable of the job: how many there are"""
 _DEFAULT_HOSTFILES = ("OMPI_MCA_orte_default_hostfile", "PRTE_MCA_prte_default_hostfile", "HYDRA_HOST_FILE")
-"""where the mpirun of Open MPI 4, of Open MPI 5 and of MPICH look for hosts if no option says"""
+"""where the mpirun of Open MPI 4, Open MPI 5 and MPICH look for hosts without an option"""
 _BY_NODE = {"OMPI_MCA_rmaps_base_mapping_policy": "node"}
 _ASK = (
     'ah=$1; shift; eval "$ah" >"$HYBRID_HOSTFILE" || { echo "its nodes are not known: $ah" >&2; exit 71; }; exec "$@"'
@@ -23,10 +23,10 @@ _ASK = (
 
 
 def tell(script: JobScript, directory: str, place: Place, peers: Sequence[Place]) -> JobScript:
-    """Add to a job what it needs to know of its locations; a job that has one only is left as it is.
+    """Tell a job about its locations; a job with only one is unchanged.
 
     :param directory: of the job. :param peers: its other locations, where the hosts themselves run the jobs.
-    :raises ConfigError: the place's scheduler does not say which nodes a job has.
+    :raises ConfigError: the place's scheduler does not report a job's nodes.
     """
     count = place.target.locations
     if count == 1:

@@ -1,2 +1,2 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Whether a job is the same as a finished one, and taking over its outputs."""
+"""Finding finished jobs that are the same as a new one, and reusing their outputs."""

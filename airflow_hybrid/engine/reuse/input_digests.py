@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What is in the input files of jobs, wherever they are."""
+"""Digests of the input files of jobs, wherever they are."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from airflow_hybrid.sites.hosts.base import PATH_BYTES, Host, answer_bytes, answ
 from airflow_hybrid.sites.hosts.probing import probe
 
 HASHED_BYTES = 4 << 30
-"""an input of which nothing is known is not read for this if it is larger"""
+"""a larger input without a known checksum is not read just for this"""
 
 
 class InputDigests:
-    """Reads inputs where they are. Nothing is remembered: what was read a moment ago may have changed."""
+    """Reads inputs where they are. Nothing is cached: a file may have changed since it was read."""
 
     def __init__(self, locations: Locations) -> None:
         self.locations = locations
 
     async def unsaid(self, jobs: Sequence[PendingJob]) -> dict[str, str]:
-        """Digests of the files of which nothing is said, and of directories, as they are now: location -> digest.
+        """Digests of files without a checksum, and of directories, as they are now: location -> digest.
 
-        What cannot be read, or is too large to be read for this, is left out.
+        Files that cannot be read, or are too large to be read just for this, are left out.
         """
         unknown: dict[str, CwlObject] = {}
         for job in jobs:
@@ -40,7 +40,7 @@ class InputDigests:
         return await self.now(files, [item["location"] for item in small if item["class"] == "Directory"])
 
     async def as_said(self, jobs: Sequence[PendingJob]) -> set[str]:
-        """Keys of the jobs whose input files have the checksums that they are said to have."""
+        """Keys of the jobs whose input files really have the recorded checksums."""
         recorded: dict[str, str] = {}
         for job in jobs:
             recorded.update(claimed(job))
@@ -49,14 +49,14 @@ class InputDigests:
         return {job.key for job in jobs if not wrong & claimed(job).keys()}
 
     async def unchanged(self, jobs: Sequence[PendingJob], contents: Mapping[str, Mapping[str, str]]) -> set[str]:
-        """Keys of the jobs whose inputs are what they were: ``contents`` by job (:func:`contents_of`)."""
+        """Keys of the jobs whose inputs are unchanged: ``contents`` by job (:func:`contents_of`)."""
         digests = await self.unsaid(jobs)
         said = await self.as_said(jobs)
         now = await asyncio.to_thread(lambda: {job.key: self.contents(job, digests) for job in jobs})
         return {job.key for job in jobs if job.key in said and now[job.key] == contents[job.key]}
 
     def contents(self, job: PendingJob, digests: Mapping[str, str]) -> dict[str, str] | None:
-        """:func:`contents_of`, with what is known of who may execute a File; a directory's digest tells it. Blocks."""
+        """:func:`contents_of`, and whether each File is executable; a directory's digest includes that. Blocks."""
         contents = contents_of(job, digests)
         if contents is None:
             return None
@@ -66,7 +66,7 @@ class InputDigests:
         return contents
 
     async def now(self, files: Iterable[str], folders: Iterable[str]) -> dict[str, str]:
-        """Digests of what is at some locations now; one probe per place."""
+        """Current digests of files and folders by location; one probe per place."""
         asked: dict[str, tuple[Host, dict[str, str], dict[str, str]]] = {}
         for number, locations in enumerate((files, folders)):
             for location in locations:
@@ -97,7 +97,7 @@ async def checksums(host: Host, files: Sequence[str], trees: Sequence[str]) -> S
 
 
 async def _small_folders(host: Host, paths: Sequence[str]) -> list[str]:
-    """Which of some folders are small enough to be read only to know them."""
+    """The folders that are small enough to be read just for their digest."""
     if not paths:
         return []
     stdin = "".join(f"{path}\0" for path in paths).encode(errors="surrogateescape")

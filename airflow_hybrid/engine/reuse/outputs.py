@@ -1,10 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """Outputs of jobs that ran before, in this DAG run or another: found, checked, and recorded (WorkReuse).
 
-Only where somebody asks for it. A job is looked up once it is built, for its key is made of what would run. A batch
-costs a location a command or two to tell what is there, one to look keys up, and two more where something is found,
-which compare sizes and checksums of outputs and inputs with what was recorded. Nothing here fails a task: a site that
-does not answer, or an answer that does not fit, means that the job runs.
+Only done on request. A job is looked up once it is built, because its key depends on what would run. Per batch, a
+location runs one or two commands that list what is there and one that looks keys up. After a hit, two more compare the
+sizes and checksums of outputs and inputs with the record. Nothing here fails a task: if a site does not answer, or the
+answer does not match, the job runs.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from airflow_hybrid.sites.reuse.programs import surroundings_of
 
 @dataclass(frozen=True)
 class _KnownJob:
-    """A job of which all is known that decides its outputs.
+    """A job with everything that determines its outputs.
 
-    :ivar contents: of its inputs, by location; ``used``: of what it uses of the location.
+    :ivar contents: of its inputs, by location; ``used``: digests of the location's files and programs that it uses.
     """
 
     job: PendingJob
@@ -50,10 +50,10 @@ class _KnownJob:
 
 @dataclass
 class ReuseLookup:
-    """What a lookup gave.
+    """The result of a lookup.
 
     :ivar known: by job key, the jobs whose outputs may be recorded.
-    :ivar outputs: job key -> outputs, of the jobs that need not run.
+    :ivar outputs: job key -> outputs, for the jobs that need not run.
     """
 
     known: dict[str, _KnownJob] = field(default_factory=dict)
@@ -71,10 +71,10 @@ class Reuse:
     async def find(
         self, place: Place, jobs: Sequence[PendingJob], scripts: Mapping[str, JobScript], image: ReadyImage | None
     ) -> ReuseLookup:
-        """Which of some jobs of one step need not run.
+        """Find out which jobs of one step need not run.
 
         :param scripts: the jobs as they were built for the place, by key. :param image: of their containers.
-        :raises CwlError: ``enableReuse`` of the document does not give true or false.
+        :raises CwlError: ``enableReuse`` of the document does not evaluate to true or false.
         """
         lookup = ReuseLookup()
         wanted = await in_cwl_thread(lambda: [job for job in jobs if self._asked(place, job)])
@@ -88,13 +88,13 @@ class Reuse:
             self.context.log.warning("%s: nothing can be reused: %s", place.host.title, error)
         return lookup
 
-    # --- who asks for it --------------------------------------------------------------------------------------------
+    # --- the request ------------------------------------------------------------------------------------------------
 
     def _asked(self, place: Place, job: PendingJob) -> bool:
-        """Whether somebody asks for it; what is more specific takes precedence.
+        """Whether reuse is requested; the most specific setting takes precedence.
 
-        From the most specific on: the binding, the deployment (or what it works inside of), the DAG run or the
-        workflow, the document. What the document forbids nobody else can allow.
+        From the most specific on: the binding, the deployment (or one that it wraps), the DAG run or the workflow,
+        the document. If the document forbids reuse, nobody else can allow it.
         """
         document = document_asks(job)
         if document is False:
@@ -105,7 +105,7 @@ class Reuse:
         return next((answer for answer in answers if answer is not None), False)
 
     def _deployments(self, place: Place) -> list[Deployment]:
-        """The place's deployment, and those that it works inside of."""
+        """The place's deployment, and those that it wraps."""
         wrapped_deployments: list[Deployment] = []
         name: str | None = place.target.deployment
         while (
@@ -117,7 +117,7 @@ class Reuse:
             name = wrapped_deployments[-1].wraps
         return wrapped_deployments
 
-    # --- what decides a job's outputs -------------------------------------------------------------------------------
+    # --- what determines a job's outputs ----------------------------------------------------------------------------
 
     async def _know(
         self,
@@ -126,7 +126,7 @@ class Reuse:
         scripts: Mapping[str, JobScript],
         image: ReadyImage | None,
     ) -> dict[str, _KnownJob]:
-        """The jobs that the task has not begun and of which all is known, by key."""
+        """The jobs that the task has not begun and that are known in full, by key."""
         container = await self._container(place, jobs[0], image)
         if container is None:
             return {}
@@ -153,7 +153,7 @@ class Reuse:
         def keys() -> dict[str, _KnownJob]:
             known = {}
             for job in jobs:
-                # a job that this task has begun itself is found again in its job directory, and nowhere else
+                # a job that this task has begun itself is taken over from its job directory, not from the index
                 if job.key not in surroundings.used or job.key in surroundings.begun:
                     continue
                 contents, paths, outside = seen[job.key]
@@ -167,14 +167,14 @@ class Reuse:
         return await in_cwl_thread(keys)
 
     async def _container(self, place: Place, job: PendingJob, image: ReadyImage | None) -> str | None:
-        """Which image the jobs run in; an empty one: in none. None: nobody knows."""
+        """The image that the jobs run in; empty: no container; None: unknown."""
         if place.queue.makes_containers:
             pull = job.image.pull if job.image is not None else None
             return pull if pull is not None and PINNED.match(pull) else None
         return "" if image is None else await identity_of(place.host, image)
 
     def _settings(self, place: Place, step_path: str) -> JsonValue:
-        """What the hybrid file says of the place: its template and native options, its containers, its deployments."""
+        """The hybrid file's settings for the place: template and native options, containers, deployments."""
         section = bind(self.context.spec.bindings, step_path).containers
         settings: list[Any] = [
             place.target.service,
@@ -185,7 +185,7 @@ class Reuse:
         ]
         return json.loads(json.dumps(settings, sort_keys=True, default=repr))
 
-    # --- what there is ----------------------------------------------------------------------------------------------
+    # --- the lookup -------------------------------------------------------------------------------------------------
 
     async def _look_up(self, place: Place, lookup: ReuseLookup) -> None:
         known = lookup.known
@@ -211,7 +211,7 @@ class Reuse:
             )
 
     async def _unchanged(self, place: Place, records: Sequence[Mapping[str, Any]]) -> set[str]:
-        """Keys of the records whose outputs are there as they were."""
+        """Keys of the records whose outputs are unchanged."""
         files = {path for record in records for path, _, _ in record["files"]}
         trees = {path for record in records for path, _ in record["trees"]}
         ask = functools.partial(checksums, place.host, sorted(files), sorted(trees))
@@ -226,12 +226,12 @@ class Reuse:
                 good.add(str(record["key"]))
         return good
 
-    # --- afterwards -------------------------------------------------------------------------------------------------
+    # --- recording --------------------------------------------------------------------------------------------------
 
     async def record(self, place: Place, lookup: ReuseLookup, outputs: Mapping[str, CwlObject]) -> None:
-        """Note the outputs of jobs that have succeeded, for others.
+        """Record the outputs of successful jobs for others.
 
-        What has changed while they ran, an input or a program, was perhaps seen in part: such a job is not noted.
+        A job is not recorded if an input or a program changed while it ran: it may have seen either version.
         """
         ended = {name: known for name, known in lookup.known.items() if name in outputs}
         if not ended:

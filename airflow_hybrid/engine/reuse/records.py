@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The record of a finished job: where its outputs are, and what was in them. Pure."""
+"""The record of a finished job: the locations and digests of its outputs. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_hybrid.model import CwlObject, FileRef, SiteFacts, walking
 
 
 def tree_digest(facts: SiteFacts, path: str) -> str | None:
-    """A digest of names, contents and owners' x bits below a folder; None if it is not there, or links are in it."""
+    """A digest of the names, contents and owner's x bits below a folder; None if it is missing or contains links."""
     top = facts.files.get(path)
     if top is None or top.kind != "d" or path not in facts.listings:
         return None
@@ -33,7 +33,7 @@ def tree_digest(facts: SiteFacts, path: str) -> str | None:
 
 
 def described(value: CwlObject, place: Place, task: str) -> dict[str, Any] | None:
-    """The record of a job's outputs; None if one of them is not here, or not all of it is known."""
+    """The record of a job's outputs; None if one of them is elsewhere, or not known in full."""
     files: list[tuple[str, int, str]] = []
     trees: list[tuple[str, str]] = []
 
@@ -60,9 +60,9 @@ def described(value: CwlObject, place: Place, task: str) -> dict[str, Any] | Non
 
 
 def is_sound(record: Mapping[str, Any]) -> bool:
-    """Whether a record has the shape of one, and its outputs name no file that it does not describe.
+    """Whether a record has the right shape, and its outputs only name files that it describes.
 
-    What a location says is input, not truth.
+    Data from a location is input to be checked, not truth.
     """
     try:
         described = {
@@ -83,7 +83,7 @@ def _names_only(value: Any, described: set[str]) -> bool:
 
 
 def with_locations(value: Any, place: Place) -> Any:
-    """The outputs of a record as they are handed on: Files and Directories have locations in place of paths."""
+    """The outputs of a record for downstream tasks: Files and Directories have locations instead of paths."""
 
     def located(item: CwlObject) -> CwlObject:
         if "path" in item:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Copying what is on this machine into a folder of ours."""
+"""Copy files of this machine into the temporary folder."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from airflow_hybrid.sites.files.nofollow import folder_at, opened, opened_at
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 
 Identity = tuple[int, int]
-"""device and inode: what tells a folder from every other"""
+"""device and inode, which identify a folder"""
 
 
 def copy_file(ref: FileRef, target: str, uri: str, checksum: str | None) -> LineageEntry:
     """Copy a file and compare its checksum.
 
-    :param uri: what it will be called.
+    :param uri: its final location.
     :raises TransferError: it cannot be read or written, or was changed after it was produced.
     """
     began = time.monotonic()
@@ -38,16 +38,16 @@ def copy_file(ref: FileRef, target: str, uri: str, checksum: str | None) -> Line
     if checksum is not None and checksum != actual:
         raise TransferError(
             f"{ref.path} was changed after it was produced: its checksum is {actual}, not {checksum}",
-            hint="clear the task that made it, and it is made again",
+            hint="clear the task that made it to make it again",
         )
     return LineageEntry(ref.uri, uri, "copy", size, time.monotonic() - began, actual)
 
 
 def copy_folder(ref: FileRef, target: str, uri: str, without: Identity) -> LineageEntry:
-    """Copy a folder. Of one that a user named, what its links lead to is copied too; in what a job made there are none,
-    and a link that is there nevertheless is left out: the job made it when its outputs had been looked at.
+    """Copy a folder. Links in a user's own folder are followed. Collected outputs of a job contain no links: a link in
+    them was made after they were collected, and is left out.
 
-    :param without: a folder that is left out wherever it is met: the one that outputs go to.
+    :param without: a folder that is left out wherever it appears: the one that outputs go to.
     :raises TransferError: it cannot be read or written.
     """
     began = time.monotonic()
@@ -64,7 +64,7 @@ def copy_folder(ref: FileRef, target: str, uri: str, without: Identity) -> Linea
 
 
 def _copy_members(source: str, target: str, around: frozenset[Identity]) -> int:
-    """:param around: the folders that this one is in, which a link must not lead to again."""
+    """:param around: the folders that contain this one; links to them are not followed."""
     size = 0
     os.mkdir(target)
     with os.scandir(source) as entries:
@@ -74,7 +74,7 @@ def _copy_members(source: str, target: str, around: frozenset[Identity]) -> int:
             status = os.stat(path)
         except OSError:
             if os.path.islink(path):
-                continue  # it leads nowhere, or in a circle
+                continue  # a dangling link, or a circle of links
             raise
         identity, copy = (status.st_dev, status.st_ino), os.path.join(target, name)
         if stat.S_ISDIR(status.st_mode):
@@ -83,12 +83,12 @@ def _copy_members(source: str, target: str, around: frozenset[Identity]) -> int:
         elif stat.S_ISREG(status.st_mode):
             shutil.copy(path, copy)
             size += status.st_size
-        # a FIFO that is opened waits for its other end; whoever collected the outputs has named it
+        # opening a FIFO would wait for its other end; the collection of the outputs has warned about it
     return size
 
 
 def _copy_made(folder: int, source: str, target: str) -> int:
-    """Copy the members of an open folder of a job, each opened below it and without following a link."""
+    """Copy the members of a job's open folder, each opened relative to it, without following links."""
     size = 0
     os.mkdir(target)
     for name in sorted(os.listdir(folder)):

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Bringing a workflow's outputs to ``outdir``: brought together, and then put there."""
+"""Bring a workflow's outputs to ``outdir``: assemble them, then move them there."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ async def gather(
 ) -> tuple[CwlObject, list[LineageEntry]]:
     """Bring every File and Directory of ``outputs`` to ``outdir``.
 
-    Names are kept. Of two outputs with one name, and of an output under whose name there is something that this run
-    did not make, the file (with its secondary files) is called ``name_2``. Folders are merged. What an earlier try of
-    this run has put there, and nobody has changed since, is replaced. What the run was given, or hands on, never is.
+    Names are kept. The second of two outputs with the same name, and an output whose name is taken by something that
+    this run did not make, is called ``name_2`` (with its secondary files). Folders are merged. Unchanged outputs of an
+    earlier try of this run are replaced. Inputs of the run, and files that it passes on, are never replaced.
 
-    :param outdir: path or ``file:`` URL of this machine, or an URL that Airflow's object storage knows (``s3://``).
+    :param outdir: path or ``file:`` URL of this machine, or a URL that Airflow's object storage knows (``s3://``).
     :return: the CWL output object with locations in ``outdir``, and the lineage.
-    :raises TransferError: something could not be brought, or arrived changed.
+    :raises TransferError: something could not be transferred, or arrived changed.
     """
     if rules.existing not in EXISTING:
-        raise ConfigError(f"`existing_outputs` is {rules.existing!r}, which is none of {', '.join(EXISTING)}")
+        raise ConfigError(f"`existing_outputs` is {rules.existing!r}, but must be one of {', '.join(EXISTING)}")
 
     def inputs_and_outputs() -> Iterable[Mapping[str, Any]]:
         return chain(rules.inputs(), located(outputs))
@@ -108,7 +108,7 @@ async def _to_folder(
 async def _bring(
     plan: Plan, outdir: Outdir, deployments: Mapping[str, Deployment], links: JsonValue
 ) -> tuple[Merged, list[LineageEntry]]:
-    """Put all together in a folder of ours, and then into ``outdir``."""
+    """Assemble everything in a temporary folder, and then move it into ``outdir``."""
     prefix = f"{_INCOMING}{hashlib.sha256(outdir.run.encode()).hexdigest()[:12]}-"
     if outdir.run:
         for left in Path(outdir.path).glob(f"{prefix}*"):  # by an earlier try that was killed
@@ -135,7 +135,7 @@ async def _bring(
 
 
 def _take_away(folder: Path, log: Logger) -> None:
-    """Remove a folder of ours; that it cannot be removed makes the outputs none the worse."""
+    """Remove a temporary folder; the outputs are complete even if that fails."""
     try:
         remove_folder(folder)
     except NotRemovedError as error:

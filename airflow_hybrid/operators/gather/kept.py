@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a run was given: whatever becomes of its outputs, no input of it is replaced, and nothing is put into one."""
+"""The inputs of a run: no output replaces one of them, and nothing is put into one."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from airflow_hybrid.operators.gather.copies import Identity
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 
 Named = Callable[[], Iterable[Mapping[str, Any]]]
-"""gives the Files and Directories that a run was given, each with a ``location`` or a ``path``"""
+"""returns a run's input Files and Directories, each with a ``location`` or a ``path``"""
 
 
 class Kept:
-    """The inputs of a run, as far as they are on this machine, or have the same path on it as at their own place.
+    """The inputs of a run that are on this machine, or have the same path here as at their own location.
 
-    They are looked at when something could be replaced, and not before: what is in their folders may be much.
+    They are read only when something could be replaced, because their folders may be large.
 
     :param outdir: path of the folder that outputs go to; it exists.
     """
@@ -35,9 +35,9 @@ class Kept:
         self._is_ready = False
 
     def holds(self, path: str, status: os.stat_result) -> bool:
-        """Whether what was found at ``path``, relative to ``outdir``, is an input or in one.
+        """Whether the file at ``path``, relative to ``outdir``, is an input or inside one.
 
-        That ``outdir`` itself is in one does not count: see :attr:`is_around`.
+        An input that contains ``outdir`` does not count: see :attr:`is_around`.
         """
         self._look()
         if (status.st_dev, status.st_ino) in self._identities:
@@ -50,7 +50,7 @@ class Kept:
 
     @property
     def is_around(self) -> bool:
-        """Whether ``outdir`` is in a folder that is an input: then all was given to the run that others put there."""
+        """Whether an input folder contains ``outdir``: then everything that others put there is an input."""
         self._look()
         return self._is_around
 
@@ -67,7 +67,7 @@ class Kept:
         try:
             status = os.stat(path)
         except OSError:
-            # it is no longer there, was never on this machine, or is hidden from us: its path counts
+            # it is gone, was never on this machine, or is unreadable: its path counts
             self._paths.add(os.path.realpath(path))
             return
         identity = (status.st_dev, status.st_ino)
@@ -82,7 +82,7 @@ class Kept:
             self._add_members(path)
 
     def _add_members(self, folder: str) -> None:
-        """What links in a folder lead to was given, too. A folder that cannot be read counts by its path."""
+        """Targets of links in a folder are inputs, too. A folder that cannot be read counts by its path."""
         for above, names, files in os.walk(folder, followlinks=True):
             for name in files:
                 self._add_identity(os.path.join(above, name))
@@ -93,7 +93,7 @@ class Kept:
         try:
             status = os.stat(path)
         except OSError:
-            return False  # a link that leads nowhere
+            return False  # a dangling link
         identity = (status.st_dev, status.st_ino)
         if identity in self._above:
             self._is_around = True
@@ -104,11 +104,11 @@ class Kept:
 
 
 def _path_of(item: Mapping[str, Any]) -> str | None:
-    """The path of a File or Directory that no job of a run made; None: it has none."""
+    """The path of a File or Directory that no job of a run made; None if it has none."""
     location = str(item.get("location") or item.get("path"))
     ref = FileRef.of(location)
     if ref is not None:
-        # of another machine, too: it may have the folder in common with this one
+        # also of another machine, which may share the folder with this one
         location = ref.path
     if not location.startswith("/") or job_directory_of(location) is not None:
         return None
@@ -116,7 +116,7 @@ def _path_of(item: Mapping[str, Any]) -> str | None:
 
 
 def _folders_above(path: str) -> Iterable[Identity]:
-    """A folder and those that it is in."""
+    """A folder and all folders above it."""
     while True:
         status = os.stat(path)
         yield status.st_dev, status.st_ino

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What the output object says of files and folders of this machine."""
+"""The output object's entries for files and folders of this machine."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ CwlFile = dict[str, Any]
 
 def entry_of(name: str, uri: str, is_folder: bool) -> CwlFile:
     """A member of a folder as a CWL object."""
-    # JSON has no name that is not UTF-8: the location has its bytes, the basename is only to be read
+    # JSON cannot hold a name that is not UTF-8: the location keeps its bytes, the basename is only for reading
     shown = os.fsencode(name).decode(errors="replace")
     return {"class": "Directory" if is_folder else "File", "location": uri, "basename": shown}
 
 
 def listing_of(folder: str, around: frozenset[tuple[int, int]]) -> list[JsonValue]:
-    """The members of a folder of this machine as CWL objects; a link to a folder that it is in is left out."""
+    """The members of a folder of this machine as CWL objects; links to folders that contain it are left out."""
     own_status = os.stat(folder)
     around = around | {(own_status.st_dev, own_status.st_ino)}
     members: list[JsonValue] = []
@@ -31,7 +31,7 @@ def listing_of(folder: str, around: frozenset[tuple[int, int]]) -> list[JsonValu
         try:
             status = member.stat()
         except FileNotFoundError:
-            continue  # a link that leads nowhere
+            continue  # a dangling link
         file = entry_of(member.name, FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, member.path).uri, member.is_dir())
         if member.is_dir():
             if (status.st_dev, status.st_ino) in around:
@@ -40,13 +40,13 @@ def listing_of(folder: str, around: frozenset[tuple[int, int]]) -> list[JsonValu
         elif member.is_file():
             measure(file, member.path)
         else:
-            continue  # a FIFO or the like is no File
+            continue  # a FIFO or the like is not a File
         members.append(file)
     return members
 
 
 def measure(file: CwlFile, path: str) -> None:
-    """Say of a File its size and, where it has none yet, its checksum."""
+    """Add a File's size and, if it has none yet, its checksum."""
     if "checksum" not in file:
         with open(path, "rb") as stream:
             file["checksum"] = f"sha1${_sha1(stream)}"

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Outputs in an object store: the same rules as in a folder, as far as a store can keep them.
+"""Outputs in an object store: the same rules as in a folder, as far as a store can follow them.
 
-A store has no name-giving that fails where something is, so two runs that write under one URL at the same moment are
-not kept apart; give each its own.
+A store cannot create an object only if its name is free, so two runs that write to the same URL at the same time can
+overwrite each other's outputs; give each run its own URL.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from airflow_hybrid.printable import redacted
 def upload(
     value: CwlObject, lineage: list[LineageEntry], folder: str, outdir: str, rules: OutputRules
 ) -> tuple[CwlObject, list[LineageEntry]]:
-    """Send what is in ``folder`` to ``outdir``; -> the output object and the lineage with locations there.
+    """Send the contents of ``folder`` to ``outdir``; -> the output object and the lineage with locations there.
 
     :raises TransferError: the store refuses, or something is in the way and ``rules.existing`` is ``fail``.
     """
@@ -68,7 +68,7 @@ def _uri(folder: str, key: str) -> str:
 
 
 class _Store:
-    """What is under one URL, and what the record there says of it."""
+    """The objects under one URL, and the record there."""
 
     def __init__(self, url: str, rules: OutputRules) -> None:
         self.url = url
@@ -100,7 +100,7 @@ class _Store:
         return {key: line for key, line in record.items() if isinstance(line, dict)}
 
     def keep_record(self) -> None:
-        """Write down what has been put there."""
+        """Record what has been put there."""
         if not self._changed:
             return
         path = self._at(RECORD)
@@ -111,12 +111,12 @@ class _Store:
             raise self._refused(path, error) from None
 
     def fail_if_taken(self, keys: Mapping[str, Path]) -> None:
-        """:raises TransferError: under some key is what this run did not put there."""
+        """:raises TransferError: a key is taken by an object that this run did not put there."""
         taken = [key for key, path in keys.items() if not self._has_room(key, path)]
         if taken:
             shown = ", ".join(taken[:5]) + (f" and {len(taken) - 5} more" if len(taken) > 5 else "")
             raise TransferError(
-                f"{self.url} has what this run did not make under names of its outputs: {shown}",
+                f"{self.url} has other objects under the names of this run's outputs: {shown}",
                 hint="choose another `outdir` (`--outdir`), or let outputs get new names"
                 " (`existing_outputs: rename`, `--existing rename`)",
                 retryable=False,
@@ -135,7 +135,7 @@ class _Store:
         self._placed.add(candidate)
         try:
             if target.exists() and not self._is_ours(candidate, target):
-                return candidate  # an input that was handed on, or sent by a try that was killed before it said so
+                return candidate  # an input passed on, or sent by a try that was killed before it recorded that
             target.parent.mkdir(parents=True, exist_ok=True)
             with source.open("rb") as data, target.open("wb") as sink:
                 shutil.copyfileobj(data, sink, 1 << 20)
@@ -155,7 +155,7 @@ class _Store:
             raise self._refused(path, error) from None
 
     def _is_ours(self, key: str, path: Any) -> bool:
-        """Whether what is there is an output that may be replaced: recorded, and the same version still."""
+        """Whether the object there is an output that may be replaced: recorded, and still the same version."""
         line = self._lines.get(key)
         if line is None:
             return False
@@ -164,16 +164,16 @@ class _Store:
         return {**line, **self._state(path)} == line and not self._is_input(path)
 
     def _is_input(self, path: Any) -> bool:
-        """Whether an object was given to the run; which of a store's Connections led to it does not matter."""
+        """Whether an object is an input of the run, whichever Connection was used to reach it."""
         if self._inputs is None:
-            # a folder of a store has come with a list of its objects
+            # a store's folder comes with a list of its objects
             urls = [str(item.get("location") or item.get("path")) for item in self._rules.inputs()]
             self._inputs = {_object_name(unquote(url)) for url in urls if "://" in url}
         return _object_name(str(path)) in self._inputs
 
     @staticmethod
     def _state(path: Any) -> dict[str, Any]:
-        """What tells an object from a later one under its key: size, and the store's own word for its version."""
+        """What distinguishes an object from a later one under its key: its size and the store's version tag."""
         return {"size": path.stat()["size"], "version": str(path.checksum())}
 
     def _refused(self, path: Any, error: OSError) -> TransferError:
@@ -181,7 +181,7 @@ class _Store:
 
 
 def _object_name(url: str) -> str:
-    """An URL without the Connection in it."""
+    """A URL without the Connection in it."""
     scheme, _, rest = url.partition("://")
     bucket, _, key = rest.partition("/")
     return f"{scheme}://{bucket.rpartition('@')[2]}/{key}"

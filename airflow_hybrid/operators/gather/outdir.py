@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Putting outputs into a folder in which other things are: those stay, and no link is written through.
+"""Put outputs into a folder with other files: those stay, and links are never followed.
 
-Below ``outdir`` every step is relative to an open folder (openat(2), O_NOFOLLOW). A file gets its name by link(2),
-which never replaces anything, or, over a file that the record proves to be an earlier output, by rename(2).
+Below ``outdir`` every access is relative to an open folder (openat(2), O_NOFOLLOW). A file gets its name by link(2),
+which never replaces anything; or by rename(2), over a file that the record proves to be an earlier output.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from airflow_hybrid.operators.gather.rules import OutputRules
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
-"""what link(2) says where the file system has no hard links"""
+"""errors of link(2) on file systems without hard links"""
 
 
 def numbered(name: str, number: int) -> str:
-    """``name``, ``name_2``, ``name_3`` ..., as cwltool tells outputs of one name apart."""
+    """``name``, ``name_2``, ``name_3`` ..., as cwltool does for outputs with the same name."""
     return name if number == 1 else f"{name}_{number}"
 
 
 @dataclass
 class Merged:
-    """Where everything of a tree has come to: paths in the tree -> paths in ``outdir``; and folders' members."""
+    """The final places of a tree's files: path in the tree -> path in ``outdir``; and the folders' members."""
 
     paths: dict[str, str] = field(default_factory=dict)
     members: dict[str, list[tuple[str, bool]]] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Merged:
 class Outdir:
     """A folder of this machine that outputs go to.
 
-    :param path: absolute; it may be reached through links, which are the user's.
+    :param path: absolute; links in it are the user's own and are followed.
     """
 
     def __init__(self, path: str, rules: OutputRules) -> None:
@@ -75,7 +75,7 @@ class Outdir:
     def folder(self, path: str) -> Iterator[int]:
         """A descriptor of a folder below ``outdir`` (``""``: itself).
 
-        :raises OSError: it is not there, or a link is on the way (ENOTDIR, ELOOP).
+        :raises OSError: it does not exist, or its path contains a link (ENOTDIR, ELOOP).
         """
         current = os.dup(self.number)
         try:
@@ -88,7 +88,7 @@ class Outdir:
             os.close(current)
 
     def look(self, path: str, *, follow: bool = False) -> os.stat_result | None:
-        """What is at a path; None: nothing, or it cannot be reached without following a link above it."""
+        """The status of a path; None if there is nothing, or it cannot be reached without following a link."""
         above, name = posixpath.split(path)
         try:
             with self.folder(above) as number:
@@ -99,7 +99,7 @@ class Outdir:
             raise
 
     def has_room(self, path: str, folder: bool) -> bool:
-        """Whether a file (or folder) may be put there: nothing is, or an output that may be replaced, or a folder."""
+        """Whether a file (or folder) may be put there: the name is free, or a replaceable output or a folder has it."""
         status = self.look(path)
         if path == RECORD:
             return False
@@ -118,10 +118,10 @@ class Outdir:
             return False
         return not self._kept.holds(path, status)
 
-    # --- putting a tree there ---------------------------------------------------------------------------------------
+    # --- moving a tree in -------------------------------------------------------------------------------------------
 
     def merge(self, tree: str) -> Merged:
-        """Move all that is in ``tree``, a folder of ours on the same file system, to where it belongs.
+        """Move the contents of ``tree``, a temporary folder on the same file system, to their final places.
 
         :raises TransferError: something is in the way, and ``existing`` is ``fail``.
         """
@@ -159,7 +159,7 @@ class Outdir:
             return
         shown = ", ".join(taken[:5]) + (f" and {len(taken) - 5} more" if len(taken) > 5 else "")
         raise TransferError(
-            f"{self.path} has what this run did not make under names of its outputs: {shown}",
+            f"{self.path} has other files under the names of this run's outputs: {shown}",
             hint="move it away, choose another `outdir` (`--outdir`), or let outputs get new names"
             " (`existing_outputs: rename`, `--existing rename`)",
             retryable=False,
@@ -192,7 +192,7 @@ class Outdir:
             if status is None:
                 self.record.note(self.run, path, ours)
                 if not _name(source, number, candidate):
-                    continue  # somebody else was faster
+                    continue  # another process was faster
             elif self._replaceable(path, status):
                 self.record.note(self.run, path, ours)
                 os.rename(source, candidate, dst_dir_fd=number)
@@ -203,14 +203,14 @@ class Outdir:
         raise AssertionError("there is always a next number")
 
     def _has(self, path: str, above: str, name: str) -> str:
-        """Note what has come to ``path``, and whether it wanted another name."""
+        """Note what is now at ``path``, and whether its own name was taken."""
         wanted = posixpath.join(above, name)
         if path != wanted:
             self.renamed.append(RenamedOutput(f"{self.path}/{wanted}", path, is_twin=wanted in self._placed))
         return path
 
     def _tidy(self, now: set[str]) -> None:
-        """Take away what an earlier try of this run has put there and this one has not; folders only when empty."""
+        """Remove what an earlier try of this run put there and this one did not; folders only if empty."""
         old = [line for line in self.record.lines.values() if line.run == self.run and line.path not in now]
         for line in sorted(old, key=lambda line: line.path, reverse=True):
             status = self.look(line.path)
@@ -236,7 +236,7 @@ def _lstat(number: int, name: str) -> os.stat_result | None:
 
 
 def _name(source: str, number: int, name: str) -> bool:
-    """Give a file its name in an open folder; False: something is there now."""
+    """Give a file its name in an open folder; False if the name is taken."""
     try:
         os.link(source, name, dst_dir_fd=number, follow_symlinks=False)
     except FileExistsError:

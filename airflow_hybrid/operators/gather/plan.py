@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What goes where in ``outdir``, before anything is moved; and what the output object says when it is there."""
+"""The plan of what goes where in ``outdir``, made before anything is moved; and the final output object."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Wish:
     """One name that an output wants.
 
     :ivar path: relative to ``outdir``.
-    :ivar source: the output's location, or a number of its own for one that is a literal.
+    :ivar source: the output's location, or a unique number for a literal.
     """
 
     path: str
@@ -39,27 +39,27 @@ class _Wish:
 
 
 class Plan:
-    """Gives every output its place.
+    """Gives every output its path in ``outdir``.
 
-    :ivar value: the output object; its locations are right after :meth:`describe`.
+    :ivar value: the output object; its locations are final after :meth:`describe`.
     :raises TransferError: an output has a name that no file can have.
     """
 
     def __init__(self, outputs: CwlObject, outdir: Outdir, deployments: Mapping[str, Deployment]) -> None:
-        self.value: CwlObject = json.loads(json.dumps(outputs))  # a copy in which no object stands in two places
+        self.value: CwlObject = json.loads(json.dumps(outputs))  # a copy in which no object is used twice
         self._outdir = outdir
         self._deployments = deployments
         self._names = _OutputNames(outdir)
         self._paths: dict[int, str] = {}
-        """by ``id`` of an item: its path in the tree that is put together"""
+        """``id`` of a file object -> its path in the assembled tree"""
         self._there: dict[int, str] = {}
-        """by ``id`` of an item that is in ``outdir`` already: its absolute path"""
+        """``id`` of a file object that is in ``outdir`` already -> its absolute path"""
         self._near: list[tuple[FileRef, str, CwlFile]] = []
         self._far: list[tuple[str, CwlFile]] = []
         self._ordered: set[str] = set()
         self._literals: list[tuple[str, CwlFile]] = []
         self._renamed: list[RenamedOutput] = []
-        """``given`` is a path in the tree"""
+        """``actual`` is a path in the tree"""
         for file in outermost_files(self.value):
             self._place(cast(CwlFile, file), "")
 
@@ -69,7 +69,7 @@ class Plan:
         return not self._near and not self._far and not self._literals
 
     def _place(self, file: CwlFile, into: str) -> None:
-        """Give ``item`` its place in the folder ``into``; secondary files stay beside their primary."""
+        """Give ``file`` a path in the folder ``into``; secondary files stay beside their primary file."""
         group = list(_with_secondaries(file))
         wishes = []
         for member in group:
@@ -92,7 +92,7 @@ class Plan:
                 self._order(member, path)
 
     def _note_other_name(self, wishes: list[_Wish], taken: list[tuple[str, bool]]) -> None:
-        """Note that a group has another name than it wanted; the one of it that is said is the one that had no room."""
+        """Note that a group is renamed; the file that is reported is the one whose name was taken."""
         renamed = [
             (wish, path) for wish, (path, is_new) in zip(wishes, taken, strict=True) if is_new and path != wish.path
         ]
@@ -103,14 +103,14 @@ class Plan:
         self._renamed.append(RenamedOutput(wanted, path, is_twin=self._names.is_taken(wish.path)))
 
     def warn_of_other_names(self, merged: Merged) -> None:
-        """Say of each output that has another name than it wanted which one it has, and why."""
+        """Warn about each renamed output: its name, and why."""
         renamed = [replace(other, actual=merged.paths[other.actual]) for other in self._renamed]
         actual_names = {other.actual for other in renamed}
         renamed += [other for other in self._outdir.renamed if other.actual not in actual_names]
         warn(renamed, self._outdir.log)
 
     def _is_there(self, file: CwlFile, path: str) -> bool:
-        """Whether an output is, under its own name, what is in ``outdir``: an input that was handed on."""
+        """Whether an output is in ``outdir`` already under its own name: an input passed on as an output."""
         ref = None if _is_literal(file) else here(str(file["location"]), self._deployments)
         if ref is None:
             return False
@@ -140,10 +140,10 @@ class Plan:
         else:
             self._far.append((path, file))
 
-    # --- putting it together ------------------------------------------------------------------------------------------
+    # --- assembling ---------------------------------------------------------------------------------------------------
 
     def assemble(self, tree: str) -> list[LineageEntry]:
-        """Make, in ``tree``, what is a literal or on this machine.
+        """Write literals, and copy files of this machine, to ``tree``.
 
         :raises TransferError: something cannot be copied, or was changed after it was produced.
         """
@@ -167,22 +167,22 @@ class Plan:
         return lineage
 
     def requests(self, host: Host, tree: str) -> list[StageRequest]:
-        """What has to be brought to ``tree`` from other machines."""
+        """Requests for what has to be transferred to ``tree`` from other machines."""
         return [StageRequest.of(file, host, posixpath.join(tree, path)) for path, file in self._far]
 
     def _uri(self, path: str) -> str:
         return FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, posixpath.join(self._outdir.path, path)).uri
 
     def uri_of(self, merged: Merged, path: str) -> str:
-        """The location of what was at ``path`` in the tree."""
+        """The final location of the file at ``path`` in the tree."""
         return self._uri(merged.paths[path])
 
-    # --- what the output object says ----------------------------------------------------------------------------------
+    # --- the output object --------------------------------------------------------------------------------------------
 
     def describe(self, merged: Merged) -> None:
-        """Give every item its location; say of a Directory what is in it, and of a File its size and checksum.
+        """Give every file object its location, every Directory its listing, and every File its size and checksum.
 
-        :param merged: where the tree's members have come to.
+        :param merged: the final places of the tree's members.
         """
         literals = {id(file) for _, file in self._literals}
 
@@ -211,7 +211,7 @@ class Plan:
             describe(cast(CwlFile, file))
 
     def _members(self, merged: Merged, path: str) -> list[JsonValue]:
-        """What is in a folder that was brought: not what was in the folder that it was merged into."""
+        """The members of an output folder, without those of the folder that it was merged into."""
         members: list[JsonValue] = []
         for name, is_folder in merged.members[path]:
             inner_path = posixpath.join(path, name)
@@ -225,7 +225,7 @@ class Plan:
 
 
 class _OutputNames:
-    """Which output has which path in ``outdir``."""
+    """Assigns paths in ``outdir`` to outputs."""
 
     def __init__(self, outdir: Outdir) -> None:
         self._outdir = outdir
@@ -241,8 +241,8 @@ class _OutputNames:
     def take(self, group: list[_Wish]) -> list[tuple[str, bool]]:
         """For each of a group: its path, and whether it is new. All new ones get the same number, 1 for none.
 
-        A number is used for none of the group that is taken for one of them: by another output, or by what is in
-        ``outdir`` and is not to be replaced.
+        A number that is taken for one of the group is not used for any of them: by another output, or by a file in
+        ``outdir`` that must not be replaced.
         """
         new = list(dict.fromkeys(wish for wish in group if (wish.path, wish.source) not in self._numbers))
         if new:
@@ -260,31 +260,31 @@ class _OutputNames:
         return path in self._taken
 
     def has_room(self, wish: _Wish, number: int) -> bool:
-        """Whether nothing of others, and no output, is in the way of a wish with that number."""
+        """Whether a wish's path with that number is free."""
         path = numbered(wish.path, number)
         if path in self._taken:
             return False
-        # where it is an error that something is there, the merge says so, of all at once
+        # if a taken name is an error, the merge reports all of them at once
         return self._outdir.existing == "fail" or self._outdir.has_room(path, wish.folder)
 
 
 def here(uri: str, deployments: Mapping[str, Deployment]) -> FileRef | None:
-    """The file at ``uri`` if it is one of this machine's: then it need not be sent as a stream."""
+    """The file at ``uri`` if it is on this machine: then it need not be sent as a stream."""
     ref = FileRef.of(uri)
     if ref is None:
         return None
     deployment = deployments.get(ref.deployment)
     local = ref.deployment == LOCAL_DEPLOYMENT or (
-        # what another user's jobs made is read as that user
+        # files of another user's jobs are read as that user
         deployment is not None and deployment.type == "local" and not deployment.config.get("run_as")
     )
     return ref if local else None
 
 
 def _stat(path: str, *, folder: bool) -> os.stat_result:
-    """What a file or folder is; in what a job made, no link is followed.
+    """The status of a file or folder; links in a job's outputs are not followed.
 
-    :raises TransferError: a job has put a link in its place.
+    :raises TransferError: a job has replaced it by a link.
     """
     if job_directory_of(path) is None:
         return os.stat(path)

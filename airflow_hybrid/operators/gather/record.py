@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Which files of an ``outdir`` are outputs of which run: a small file in it, the proof that they may be replaced.
+"""The record of an ``outdir``: which of its files are outputs of which run, and so may be replaced.
 
-A line is written before the file gets its name, so that whoever is killed in between leaves a proof for what is there.
-A file counts as the recorded one while inode, size and time of change are those that were written down.
+A line is written before the file gets its name, so that a process killed in between leaves proof for what is there. A
+file counts as the recorded one as long as its inode, size and modification time are those in the record.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from airflow_hybrid.errors import TransferError
 
 RECORD = ".airflow_hybrid-outputs"
-"""its name in ``outdir``"""
+"""name of the record file in ``outdir``"""
 _MOST_OLD = 1000
-"""lines that later ones have replaced, before the file is written anew"""
+"""superseded lines before the file is rewritten"""
 _HEADER = "outputs of airflow_hybrid, a line for each; without this file they count as yours"
 
 
@@ -34,7 +34,7 @@ class Line:
     folder: bool = False
 
     def describes(self, status: os.stat_result) -> bool:
-        """Whether what was found is what was written down."""
+        """Whether a file is the recorded one."""
         if self.folder:
             return stat.S_ISDIR(status.st_mode) and status.st_ino == self.inode
         same = (status.st_ino, status.st_size, status.st_mtime_ns) == (self.inode, self.size, self.mtime_ns)
@@ -42,7 +42,7 @@ class Line:
 
 
 def _line(text: bytes) -> Line | None:
-    """One line of a record; None: it is none, and proves nothing."""
+    """One line of a record; None for any other text, which proves nothing."""
     try:
         line = Line(**json.loads(text))
     except (ValueError, TypeError, RecursionError):
@@ -53,7 +53,7 @@ def _line(text: bytes) -> Line | None:
 
 
 def _is_below(path: str) -> bool:
-    """Whether a path leads from ``outdir`` to something in it: a record may have been written by anybody."""
+    """Whether a path stays inside ``outdir``: anybody may have written the record."""
     return bool(path) and all(name not in ("", ".", "..") for name in path.split("/"))
 
 
@@ -61,7 +61,7 @@ class OutdirRecord:
     """The record of one ``outdir``.
 
     :param number: descriptor of the folder; ``shown``: its path, for messages.
-    :raises TransferError: something else has its name.
+    :raises TransferError: the file of that name is not a record.
     """
 
     def __init__(self, number: int, shown: str) -> None:
@@ -71,7 +71,7 @@ class OutdirRecord:
         self._read()
 
     def _read(self) -> int:
-        """-> how many lines there are, older ones of the same path included."""
+        """-> the number of lines, including older ones of the same path."""
         try:
             file = os.open(RECORD, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._folder)
         except FileNotFoundError:
@@ -86,7 +86,7 @@ class OutdirRecord:
         if header and header.decode(errors="replace") != _HEADER:
             raise self._foreign()
         self.lines = {}
-        for text in texts[:-1]:  # what follows the last line break was cut off by a kill
+        for text in texts[:-1]:  # text after the last line break was cut off by a kill
             line = _line(text)
             if line is not None and _is_below(line.path):
                 self.lines[line.path] = line
@@ -96,7 +96,7 @@ class OutdirRecord:
         return TransferError(f"{self._shown} is not a record of airflow_hybrid", hint="move it away", retryable=False)
 
     def lock(self) -> None:
-        """Keep others out, and read what they have written; :meth:`close` lets them in."""
+        """Lock the record, and read what others have written; :meth:`close` unlocks it."""
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(RECORD, flags, 0o666, dir_fd=self._folder)
         fcntl.flock(self._file, fcntl.LOCK_EX)
@@ -105,7 +105,7 @@ class OutdirRecord:
         elif os.pread(self._file, 1, os.fstat(self._file).st_size - 1) != b"\n":
             os.write(self._file, b"\n")
         if self._read() > 2 * len(self.lines) + _MOST_OLD:
-            # whoever is killed here loses proofs: then more counts as the user's
+            # a kill here loses proofs: then more files count as the user's
             os.ftruncate(self._file, 0)
             os.write(self._file, f"{_HEADER}\n".encode())
             for line in self.lines.values():
@@ -117,7 +117,7 @@ class OutdirRecord:
             self._file = -1
 
     def note(self, run: str, path: str, status: os.stat_result) -> None:
-        """Write down what is about to be at ``path``, or is there."""
+        """Record what is at ``path``, or is about to be there."""
         folder = stat.S_ISDIR(status.st_mode)
         line = Line(run, path, status.st_ino, status.st_size, status.st_mtime_ns, folder)
         self._write(line)
@@ -127,9 +127,9 @@ class OutdirRecord:
         os.write(self._file, f"{json.dumps(asdict(line), separators=(',', ':'))}\n".encode())
 
     def proves(self, path: str, status: os.stat_result, run: str | None) -> bool:
-        """Whether what was found at ``path`` was put there by a run, and not changed since.
+        """Whether a run put the file at ``path`` there, and it is unchanged since.
 
-        :param run: which one; None: any.
+        :param run: the run; None: any.
         """
         line = self.lines.get(path)
         return line is not None and run in (None, line.run) and line.describes(status)

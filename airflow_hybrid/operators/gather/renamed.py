@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Warnings about outputs that are not called as their jobs called them."""
+"""Warnings about outputs that do not have the names that their jobs gave them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ MOST_WARNINGS = 20
 
 @dataclass(frozen=True)
 class RenamedOutput:
-    """An output that has another name than it wanted.
+    """An output with a different name than its job gave it.
 
-    :ivar wanted: path or URL of the name that it wanted; ``given``: of the one that it has.
-    :ivar is_twin: another output of the run has the name that it wanted; else something else has.
+    :ivar wanted: path or URL with the original name; ``actual``: with the actual name.
+    :ivar is_twin: another output of the run has the original name; otherwise something else has it.
     """
 
     wanted: str
@@ -27,12 +27,12 @@ class RenamedOutput:
 
 
 def warn(renamed: Sequence[RenamedOutput], log: Logger) -> None:
-    """One warning for each, and one that counts those that would be too many."""
+    """One warning each, and one with the number of any others."""
     for other in renamed[:MOST_WARNINGS]:
         name = printable(posixpath.basename(other.actual))
         if other.is_twin:
-            log.warning("%s is another output of this run: this output is %s", printable(other.wanted), name)
+            log.warning("%s is another output of this run: this output is named %s", printable(other.wanted), name)
         else:
-            log.warning("%s is there already and stays: the output is %s", printable(other.wanted), name)
+            log.warning("%s exists already and stays: the output is named %s", printable(other.wanted), name)
     if len(renamed) > MOST_WARNINGS:
-        log.warning("%d more outputs have other names than they wanted", len(renamed) - MOST_WARNINGS)
+        log.warning("%d more outputs are renamed", len(renamed) - MOST_WARNINGS)

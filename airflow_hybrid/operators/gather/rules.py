@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Whose outputs are brought, and what may become of what is there."""
+"""Which run's outputs are gathered, and which files they may replace."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from airflow_hybrid.operators.gather.kept import Named
 
 @dataclass(frozen=True)
 class OutputRules:
-    """By what rules the outputs of one run get their names in ``outdir``.
+    """The rules by which the outputs of one run get their names in ``outdir``.
 
-    :ivar run: a name of the run that its tries share.
+    :ivar run: a name of the run, the same for all of its tries.
     :ivar existing: one of :data:`airflow_hybrid.operators.gather.existing.EXISTING`; see there.
-    :ivar inputs: gives the Files and Directories that the run was given; called where something could be replaced.
+    :ivar inputs: returns the run's input Files and Directories; called only if something could be replaced.
     """
 
     log: Logger

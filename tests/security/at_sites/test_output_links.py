@@ -211,7 +211,7 @@ def test_a_stream_is_not_written_into_an_input(site: Site) -> None:
     )
     assert said == (
         "/tool: stdout is 'x', where an input is staged: it would be overwritten\n"
-        "  -> give the stream another name, or make the entry `writable`, which is then a copy"
+        "  -> give the stream another name, or make the entry `writable`, so that it is a copy"
     )
     assert (site.tmp_path / "given/x").read_text() == "mine"
 

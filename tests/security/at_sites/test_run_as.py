@@ -206,7 +206,7 @@ def test_a_tool_without_a_container_is_refused_where_containers_are_required(tmp
     with pytest.raises(UnsupportedError) as caught:
         bench_of(tmp_path, local).run(tool)
     assert str(caught.value) == (
-        "lab (localhost): step /main asks for no container, and jobs of this deployment run in containers only\n"
+        "lab (localhost): step /main asks for no container, but jobs of this deployment run only in containers\n"
         "  -> give the tool a DockerRequirement, or the deployment an image for such steps: "
         "`containers: {required: true, image: ...}`"
     )

@@ -140,8 +140,8 @@ async def test_expressions_see_no_link_of_a_job(out: Path, tmp_path: Path) -> No
     assert await read_start(uri(out / "f"), DEPLOYMENTS) == b"plain"
     assert await list_folder(uri(out), DEPLOYMENTS) == [("d", True), ("f", False), ("fifo", False)]
     for name, said in (
-        ("link", "is not read: a link is in its place"),
-        ("folder/f", "is not read: a link is in its place"),
+        ("link", "is not read: it was replaced by a link"),
+        ("folder/f", "is not read: it was replaced by a link"),
         ("fifo", "cannot be read: it is not there, or no regular file"),
     ):
         with pytest.raises(TransferError) as error:
@@ -151,7 +151,7 @@ async def test_expressions_see_no_link_of_a_job(out: Path, tmp_path: Path) -> No
         await list_folder(uri(out / "folder"), DEPLOYMENTS)
     assert str(refused.value) == (
         f"one (localhost): listing of an input: cannot list '{out}/folder' (exit code 1)\n"
-        "| a link is in its place, or in that of a folder above it"
+        "| it was replaced by a link, or in that of a folder above it"
     )
 
 

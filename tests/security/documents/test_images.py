@@ -80,7 +80,7 @@ def test_a_scheme_that_names_files_of_the_host_is_none(tmp_path: Path, scheme: s
     name = f"{scheme}:///etc"
     schemes = "docker://, oras://, library://, shub://, http://, https://"
     assert refused(tmp_path, {"dockerPull": name}) == (
-        f"dockerPull {name!r} is not an image name: {scheme}:// is none of {schemes}{HINT}"
+        f"dockerPull {name!r} is not an image name: {scheme}:// is not one of {schemes}{HINT}"
     )
 
 
@@ -128,7 +128,7 @@ def test_output_directories_that_may_be(path: str) -> None:
 )
 def test_output_directories_that_would_hide_what_is_needed(path: str) -> None:
     assert output_directory_problem(path) == (
-        f"dockerOutputDirectory {path!r} is a folder that the container needs; /output would do"
+        f"dockerOutputDirectory {path!r} is a folder that the container needs; use for example /output"
     )
 
 
@@ -169,12 +169,12 @@ def test_an_archive_lies_below_the_roots_of_the_document(tmp_path: Path, field: 
     )
     for location in (str(outside), outside.as_uri()):
         assert refused(folder, {field: location}) == (
-            f"{field}: a document may not name {outside.as_uri()}: it is outside of {tmp_path / 'project'}{hint}"
+            f"{field}: a document may not name {outside.as_uri()}: it is outside {tmp_path / 'project'}{hint}"
         )
     link = folder / "link.tar"
     link.symlink_to(outside)
     assert refused(folder, {field: str(link)}) == (
-        f"{field}: a document may not name {link.as_uri()}: it is outside of {tmp_path / 'project'}{hint}"
+        f"{field}: a document may not name {link.as_uri()}: it is outside {tmp_path / 'project'}{hint}"
     )
     assert refused(folder, {field: "image.tar"}) == (
         f"{field} 'image.tar' is neither an absolute path of the machine that runs Airflow nor a URL"
@@ -269,7 +269,7 @@ LINK_LOCAL = "is a link-local address, or that of a cloud's metadata service: no
     ],
 )
 def test_a_registry_at_a_link_local_address_is_not_asked(tmp_path: Path, name: str, host: str) -> None:
-    problem = f"{name!r} names a registry that is not asked: {host} {LINK_LOCAL}"
+    problem = f"{name!r} names a registry that is not allowed: {host} {LINK_LOCAL}"
     assert refused(tmp_path, {"dockerPull": name}) == f"dockerPull {problem}{HINT}"
     assert refused(tmp_path, {"dockerImageId": name}) == f"dockerImageId {problem}{HINT}"
     assert refused(tmp_path, {"dockerFile": f"FROM {name}"}) == f"dockerFile: FROM {problem}{HINT}"
@@ -282,7 +282,7 @@ def test_this_host_is_no_registry_where_only_public_addresses_are(
         assert image_problem(name) is None
     monkeypatch.setenv("AIRFLOW_HYBRID_PUBLIC_ADDRESSES_ONLY", "true")
     assert refused(tmp_path, {"dockerPull": "localhost:5000/a"}) == (
-        "dockerPull 'localhost:5000/a' names a registry that is not asked: localhost (127.0.0.1) is not a public "
+        "dockerPull 'localhost:5000/a' names a registry that is not allowed: localhost (127.0.0.1) is not a public "
         f"address (AIRFLOW_HYBRID_PUBLIC_ADDRESSES_ONLY is set): nothing is fetched from there{HINT}"
     )
 
@@ -291,7 +291,7 @@ def test_this_host_is_no_registry_where_only_public_addresses_are(
 def test_a_document_s_image_is_not_fetched_from_the_web(tmp_path: Path, name: str) -> None:
     for field in ("dockerPull", "dockerImageId"):
         assert refused(tmp_path, {field: name}) == (
-            f"{field} {name!r} is no image of a registry: documents fetch nothing from the web{HINT}"
+            f"{field} {name!r} is not an image of a registry: documents fetch nothing from the web{HINT}"
         )
 
 
@@ -328,7 +328,7 @@ def test_a_dockerfile_is_made_from_images_of_registries(text: str) -> None:
         ("# escape=`\nFROM debian", "the directive `# escape=`` is not supported"),
         (
             "FROM ${A:-dir:/etc}",
-            "FROM '${A:-dir:/etc}' cannot be judged: an image's name may hold $NAME and ${NAME} of an ARG, "
+            "FROM '${A:-dir:/etc}' cannot be checked: an image's name may contain only $NAME and ${NAME} of an ARG, "
             "and nothing else",
         ),
     ],

@@ -380,5 +380,5 @@ def test_where_the_kernel_has_no_filters_it_is_said(
     assert javascript.by_the_kernel() == ()
     javascript.by_the_kernel.cache_clear()
     assert caplog.messages == [
-        "expressions are kept in by Node.js alone here: no filter of system calls (seccomp) on Linux, riscv64"
+        "only Node.js confines expressions here: no filter of system calls (seccomp) on Linux, riscv64"
     ]

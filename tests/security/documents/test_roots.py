@@ -58,7 +58,7 @@ def test_airflow_s_files_beside_the_dags_folder(tmp_path: Path, monkeypatch: pyt
     home = airflow_home(tmp_path / "airflow", monkeypatch)
     assert said_of(home / "dags" / "flows", home / "dags" / "words") is None
     assert said_of(home / "dags" / "flows", home / name) == (
-        f"a document may not name {(home / name).as_uri()}: it is outside of {home / 'dags'}{HINT}"
+        f"a document may not name {(home / name).as_uri()}: it is outside {home / 'dags'}{HINT}"
     )
 
 
@@ -73,7 +73,7 @@ def test_airflow_s_home_in_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyP
     own = f"a document may not name {(home / name).as_uri()}: it is a file of Airflow itself{HINT}"
     assert said_of(project / "flows", home / name) == own
     assert said_of(project / "flows", project, "Directory") == (
-        f"a document may not name the folder {project.as_uri()}: files of Airflow itself are in it{HINT}"
+        f"a document may not name the folder {project.as_uri()}: it contains files of Airflow itself{HINT}"
     )
     link = project / "flows" / "link"
     link.symlink_to(home / name)
@@ -87,7 +87,7 @@ def test_airflow_s_home_is_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (home / "flows" / "words").write_text("")
     for named in (home / "airflow.cfg", home / "flows" / "words"):
         assert said_of(home / "flows", named) == (
-            f"a document may not name {named.as_uri()}: it is outside of its own site{HINT}"
+            f"a document may not name {named.as_uri()}: it is outside its own site{HINT}"
         )
 
 
@@ -95,7 +95,7 @@ def test_airflow_s_home_is_the_dags_folder(tmp_path: Path, monkeypatch: pytest.M
     home = airflow_home(tmp_path / "airflow", monkeypatch)
     monkeypatch.setenv("AIRFLOW__CORE__DAGS_FOLDER", str(home))
     assert said_of(home / "flows", home / "airflow.cfg") == (
-        f"a document may not name {(home / 'airflow.cfg').as_uri()}: it is outside of its own site{HINT}"
+        f"a document may not name {(home / 'airflow.cfg').as_uri()}: it is outside its own site{HINT}"
     )
 
 
@@ -111,7 +111,7 @@ def test_the_dags_folder_of_airflow_cfg_and_a_home_behind_a_link(
     (tmp_path / "repository" / "words").write_text("")
     assert said_of(flows, tmp_path / "repository" / "words") is None
     assert said_of(flows, home / "airflow.cfg") == (
-        f"a document may not name {(home / 'airflow.cfg').as_uri()}: it is outside of {tmp_path / 'repository'}{HINT}"
+        f"a document may not name {(home / 'airflow.cfg').as_uri()}: it is outside {tmp_path / 'repository'}{HINT}"
     )
 
 
@@ -129,7 +129,7 @@ def test_a_home_directory_is_no_root(tmp_path: Path, monkeypatch: pytest.MonkeyP
     user = tmp_path / "user"
     (user / ".git").mkdir(parents=True)
     (user / "mail").write_text("")
-    nowhere = f"a document may not name {(user / 'mail').as_uri()}: it is outside of its own site{HINT}"
+    nowhere = f"a document may not name {(user / 'mail').as_uri()}: it is outside its own site{HINT}"
     assert said_of(user, user / "mail") == nowhere
     assert said_of(user / "flows", user / "mail") == nowhere.replace("its own site", str(user / "flows"))
 
@@ -151,8 +151,8 @@ def test_what_cannot_be_given_as_a_root(tmp_path: Path, monkeypatch: pytest.Monk
     given = {"~": str(tmp_path / "user"), "airflow": str(home)}.get(root, root)
     monkeypatch.setenv(ROOTS_VARIABLE, f"{tmp_path / 'fine'} {given}")
     assert said_of(tmp_path / "flows", tmp_path / "x") == (
-        f"{ROOTS_VARIABLE} names {given}, of which documents cannot be given the whole: {why}"
-        "\n  -> name the folders in it that documents may read from"
+        f"{ROOTS_VARIABLE} names {given}, which cannot be a root of documents: {why}"
+        "\n  -> name only the folders in it that documents may read"
     )
 
 
@@ -177,5 +177,5 @@ def test_a_document_keeps_its_own_folder_beside_url_prefixes(tmp_path: Path, mon
     monkeypatch.setenv(ROOTS_VARIABLE, "https://example.org/workflows/")
     assert said_of(project / "flows", project / "words") is None
     assert said_of(project / "flows", Path("/etc/hostname")) == (
-        f"a document may not name file:///etc/hostname: it is outside of {project}{HINT}"
+        f"a document may not name file:///etc/hostname: it is outside {project}{HINT}"
     )

@@ -30,7 +30,7 @@ outputs: []
 def said(classes: str, only: str = "ResourceRequirement, ToolTimeLimit, WorkReuse", add: str = "") -> str:
     add = add or classes.partition(",")[0].partition(" ")[0]
     return (
-        f"'cwl:requirements' in the inputs of a run may not hold {classes}: only {only} are allowed"
+        f"'cwl:requirements' in the inputs of a run may not contain {classes}: only {only} are allowed"
         "\n  -> put the requirement into the document or the DAG's own inputs; or let the DAG allow it: "
         f"`dag: {{run_requirements: [{add}]}}` in the hybrid file, or HybridDag(run_requirements=[...])"
     )
@@ -124,7 +124,7 @@ def test_what_is_allowed_names_images_and_archives_as_documents_do(run: Run, tmp
         ({"dockerImageId": "--privileged"}, "dockerImageId '--privileged' is not an image name"),
         (
             {"dockerLoad": str(secret)},
-            f"dockerLoad: a document may not name {secret.as_uri()}: it is outside of {run.document.parent}",
+            f"dockerLoad: a document may not name {secret.as_uri()}: it is outside {run.document.parent}",
         ),
     ):
         with pytest.raises(CwlError) as caught:

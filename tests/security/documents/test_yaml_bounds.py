@@ -16,7 +16,7 @@ from airflow_hybrid.errors import CwlError, InputError
 LAUGHS = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 12)
 )
-SAID = "by its aliases it has more than 1000000 values"
+SAID = "with its aliases expanded it has more than 1000000 values"
 
 
 def test_a_job_file_that_grows_by_its_aliases_is_refused() -> None:
@@ -35,7 +35,7 @@ def test_a_document_that_grows_by_its_aliases_is_refused(tmp_path: Path) -> None
 def test_a_value_that_holds_itself_is_refused() -> None:
     with pytest.raises(InputError) as error:
         refuse_unbounded("a: &a [1, *a]", "job.yml")
-    assert str(error.value) == "job.yml: a value is in itself, or nested too deeply"
+    assert str(error.value) == "job.yml: a value contains itself, or is nested too deeply"
 
 
 def test_ordinary_aliases_are_what_they_stand_for() -> None:
@@ -49,7 +49,7 @@ def test_a_job_file_that_is_nested_too_deeply_is_one_message(text: str) -> None:
         parse_inputs(f"# yaml\na: {text}".encode(), "job.yml")
     (where, _, said) = str(error.value).partition(": ")
     assert where.startswith("job.yml:2:")
-    assert said == "it has lists and mappings more than 64 deep in each other"
+    assert said == "it has lists and mappings nested more than 64 deep"
 
 
 def test_a_job_file_in_json_has_the_same_bound() -> None:
@@ -59,10 +59,10 @@ def test_a_job_file_in_json_has_the_same_bound() -> None:
     assert set(parse_inputs(job(64), "job.json")) == {"a"}
     with pytest.raises(InputError) as error:
         parse_inputs(job(66), "job.json")
-    assert str(error.value) == "job.json: input 'a' holds lists and objects more than 64 deep in each other"
+    assert str(error.value) == "job.json: input 'a' holds lists and objects nested more than 64 deep"
     with pytest.raises(InputError) as error:
         parse_inputs(job(100_000), "job.json")
-    assert str(error.value) == "job.json: a value is in itself, or nested too deeply"
+    assert str(error.value) == "job.json: a value contains itself, or is nested too deeply"
 
 
 def document(of_type: str, default: str = "[]") -> str:
@@ -79,7 +79,7 @@ def test_a_document_that_is_nested_too_deeply_is_one_message(tmp_path: Path, lev
     path.write_text(document("Any", "[" * levels + "]" * levels))
     with pytest.raises(CwlError) as error:
         compile_document(str(path))
-    assert str(error.value) == f"{path}:6:75: it has lists and mappings more than 64 deep in each other"
+    assert str(error.value) == f"{path}:6:75: it has lists and mappings nested more than 64 deep"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_types_in_each_other_that_take_hours_to_load_are_refused(
     began = time.process_time()
     with pytest.raises(CwlError) as error:
         compile_document(str(path))
-    assert str(error.value) == f"{path}:7:{column}: it has array and record types more than 12 deep in each other"
+    assert str(error.value) == f"{path}:7:{column}: it has array and record types nested more than 12 deep"
     assert time.process_time() - began < 5
 
 

@@ -26,7 +26,7 @@ baseCommand: [ls, -R]
 stdout: o
 outputs: {o: stdout}
 """
-HINT = "make that entry of InitialWorkDirRequirement `writable`, and it is a copy for the job to change"
+HINT = "make that entry of InitialWorkDirRequirement `writable`: then it is a copy that the job can change"
 
 
 def given(folder: Path) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def test_nothing_is_put_into_an_input_that_is_not_a_copy(tmp_path: Path, listing
     out = caught.value.message.partition(" is staged")[0]
     assert out.endswith("/out/data")
     assert str(caught.value) == (
-        f"/tool: {out} is staged as an input, and something else is to be put into it\n  -> {HINT}"
+        f"/tool: {out} is a staged input, but something else would be put into it\n  -> {HINT}"
     )
     assert {path.name: path.read_text() for path in (tmp_path / "data").iterdir()} == {"precious": "precious"}
 

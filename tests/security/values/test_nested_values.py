@@ -25,7 +25,7 @@ TOOL = HEAD + (
 EXPRESSION = HEAD + (
     "class: ExpressionTool\nexpression: '${var v = []; for (var i = 1; i < LEVELS; i++) v = [v]; return {o: v}}'\n"
 )
-DEEP = "lists and objects more than 64 deep in each other"
+DEEP = "lists and objects nested more than 64 deep"
 
 
 def nested(levels: int) -> Any:
@@ -63,8 +63,8 @@ def plain(message: str) -> str:
     [
         (TOOL, 60, ""),
         (TOOL, 70, f"/tool at work (localhost): output 'o' holds {DEEP}"),
-        (TOOL, 5_000, "/tool at work (localhost): a value is in itself, or nested too deeply"),
-        (TOOL, 300_000, "/tool at work (localhost): a value is in itself, or nested too deeply"),
+        (TOOL, 5_000, "/tool at work (localhost): a value contains itself, or is nested too deeply"),
+        (TOOL, 300_000, "/tool at work (localhost): a value contains itself, or is nested too deeply"),
         (EXPRESSION, 60, ""),
         (EXPRESSION, 70, f"/tool: dag/run/task/g0: output 'o' holds {DEEP}"),
         (EXPRESSION, 2_000, "/tool: the expression's value is nested too deeply"),
@@ -92,5 +92,5 @@ def test_an_xcom_is_judged_before_anybody_reads_it() -> None:
         values.xcom("first")
     assert str(error.value) == (
         f"the value 'return_value' of task 'first' holds {DEEP}: it is not used"
-        "\n  -> its XCom was changed; clear that task, and it is made again"
+        "\n  -> its XCom was changed; clear that task to make it again"
     )

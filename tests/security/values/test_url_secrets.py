@@ -62,5 +62,5 @@ def test_outputs_in_an_object_store_tell_none(tmp_path: Path, caplog: pytest.Log
         assert SECRET not in caplog.text + json.dumps([item.to_json() for item in there])
     assert there[0].destination == "memory://conn:***@bucket/folder/out.txt_2"
     assert [record.getMessage() for record in caplog.records] == [
-        "memory://conn:***@bucket/folder/out.txt is there already and stays: the output is out.txt_2"
+        "memory://conn:***@bucket/folder/out.txt exists already and stays: the output is named out.txt_2"
     ]

@@ -29,7 +29,7 @@ steps:
           in: {i: x}, out: [o]}
   second: {run: *tool, in: {i: first/o}, out: [o]}
 """
-HINT = "\n  -> its XCom was changed, or the DAG was while it ran; clear task {!r}, and it is made again"
+HINT = "\n  -> its XCom, or the DAG, was changed during the run; clear task {!r} to make it again"
 WORK = "/site/work"
 
 
@@ -109,7 +109,7 @@ def test_an_input_comes_back_with_a_secondary_file_of_the_job(run: Run) -> None:
     assert run.second_inputs()["i"] == {"i": value}
     value["secondaryFiles"] = [{**own, "location": "file:///etc/shadow"}]
     assert run.refused() == (
-        "the value of task 'first' names file:///etc/shadow, which that task neither made nor was given: it is not used"
+        "the value of task 'first' names file:///etc/shadow, which that task neither made nor received: it is not used"
         + HINT.format("first")
     )
 
@@ -139,20 +139,20 @@ def test_another_file_in_a_tasks_value_is_refused(run: Run, location: str) -> No
     ):
         run.xcoms["first"] = {"o": value}
         assert run.refused() == (
-            f"the value of task 'first' names {location}, which that task neither made nor was given: it is not used"
+            f"the value of task 'first' names {location}, which that task neither made nor received: it is not used"
             + HINT.format("first")
         )
 
 
 def test_a_path_beside_a_good_location_is_refused(run: Run) -> None:
     run.xcoms["first"]["o"]["path"] = "/etc/passwd"
-    assert "which that task neither made nor was given" in run.refused()
+    assert "which that task neither made nor received" in run.refused()
 
 
 def test_the_outputs_are_judged_as_well(run: Run) -> None:
     run.xcoms["second"]["o"] = {"class": "File", "location": "file:///etc/passwd"}
     assert run.refused() == (
-        "the value of task 'second' names file:///etc/passwd, which that task neither made nor was given:"
+        "the value of task 'second' names file:///etc/passwd, which that task neither made nor received:"
         " it is not used" + HINT.format("second")
     )
 
@@ -160,31 +160,31 @@ def test_the_outputs_are_judged_as_well(run: Run) -> None:
 def test_the_runs_inputs_are_those_that_it_was_given(run: Run) -> None:
     run.xcoms["inputs"]["x"]["location"] = "file:///etc/passwd"
     assert run.refused() == (
-        "the value of task 'inputs' names file:///etc/passwd, which the run was not given: it is not used"
+        "the value of task 'inputs' names file:///etc/passwd, which is not among the run's inputs: it is not used"
         + HINT.format("inputs")
     )
 
 
 def test_a_secondary_file_lies_beside_its_file(run: Run) -> None:
     run.xcoms["inputs"]["x"]["secondaryFiles"][0]["location"] = "file:///etc/passwd"
-    assert "names file:///etc/passwd, which the run was not given" in run.refused()
+    assert "names file:///etc/passwd, which is not among the run's inputs" in run.refused()
 
 
 def test_requirements_in_an_edited_value_are_refused(run: Run) -> None:
     run.xcoms["inputs"]["cwl:requirements"] = [{"class": "InitialWorkDirRequirement", "listing": []}]
     assert run.refused() == (
-        "the value of task 'inputs' brings requirements that the run was not given: they are not used"
+        "the value of task 'inputs' has requirements that are not among the run's inputs: they are not used"
         + HINT.format("inputs")
     )
 
 
 def test_outputs_of_other_runs_only_where_the_run_may_take_them(run: Run) -> None:
     run.xcoms["first"]["o"] = run.made("another", run="other")
-    assert "which that task neither made nor was given" in run.refused()
+    assert "which that task neither made nor received" in run.refused()
     run.conf["reuse"] = True
     run.second_inputs()
     run.xcoms["first"]["o"] = run.made("another", run="other", work="/elsewhere")
-    assert "which that task neither made nor was given" in run.refused()
+    assert "which that task neither made nor received" in run.refused()
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_a_work_directory_of_the_sites_own_is_known_by_its_end(run: Run, site: s
     if held:
         run.second_inputs()
     else:
-        assert "which that task neither made nor was given" in run.refused()
+        assert "which that task neither made nor received" in run.refused()
 
 
 @pytest.mark.parametrize(

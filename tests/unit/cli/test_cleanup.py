@@ -16,8 +16,8 @@ from airflow_hybrid.config import parse_deployments
 from airflow_hybrid.removal import MARKER, MARKER_LINE
 
 UNPROVEN = (
-    "which carries no marker (`.airflow_hybrid`): it was made by an older version of airflow_hybrid, or by somebody "
-    "else. If nobody needs it, remove it by hand"
+    "which has no marker (`.airflow_hybrid`): an older version of airflow_hybrid, or somebody else, made it. "
+    "If nobody needs it, remove it by hand"
 )
 
 

@@ -102,7 +102,7 @@ def test_types_are_shown_as_cwl_writes_them(cwl_type: object, text: str) -> None
             "file: {class: File, path: nope.txt}",
             "FOLDER/job.yml: input 'file': FOLDER/nope.txt: No such file or directory",
         ),
-        ("file: {class: File, path: 5}", "FOLDER/job.yml: input 'file': `path` of a File must be a text, not 5"),
+        ("file: {class: File, path: 5}", "FOLDER/job.yml: input 'file': `path` of a File must be a string, not 5"),
         ("tims: 3", None),
         ("times: 3", None),
     ],
@@ -129,7 +129,7 @@ def test_compile_checks_the_settings(
         assert str(ended.value) == said.replace("FOLDER", str(tmp_path))
         return
     run("compile", str(tmp_path / "streamflow.yml"))
-    notice = f"{tmp_path}/job.yml: 'tims' is no input of main: runs ignore it\n  -> did you mean `times`?\n"
+    notice = f"{tmp_path}/job.yml: 'tims' is not an input of main: runs ignore it\n  -> did you mean `times`?\n"
     assert capsys.readouterr().err == (notice if settings == "tims: 3" else "")
 
 
@@ -163,7 +163,7 @@ def test_an_error_of_the_runner_that_nobody_foresaw_is_one_message(
     assert runner.main(["main.cwl"]) == 1
     assert capfd.readouterr().err == (
         "airflow-hybrid-runner: KeyError: 'what'\n"
-        "  -> no message was written for this: run it again with --verbose, and report what that prints\n"
+        "  -> this error is unexpected: run again with --verbose, and report what that prints\n"
     )
 
 

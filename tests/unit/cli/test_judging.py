@@ -76,7 +76,7 @@ f.yml: 5 problems
     -> create the user on every machine that runs Airflow's workers and triggerers, or name another one
   f.yml:11: workflows.w.bindings[1].step: the workflow has no step `/boxd`
     -> did you mean `/boxed`?
-  f.yml:10: workflows.w.bindings[0].step: step /plain asks for no container, and jobs of `boxes` run in containers only
+  f.yml:10: workflows.w.bindings[0].step: step /plain asks for no container, but jobs of `boxes` run only in containers
     -> give the tool a DockerRequirement, or the deployment an image for such steps: """
         """`containers: {required: true, image: ...}`
   job.yml: 3 problems in the inputs
@@ -114,7 +114,7 @@ workflows:
 """
     assert problems(folder, text).splitlines()[0] == (
         "f.yml:6: workflows.w.bindings[0].step: "
-        "step /plain asks for no container, and jobs of `queue` run in containers only"
+        "step /plain asks for no container, but jobs of `queue` run only in containers"
     )
 
 
@@ -136,7 +136,7 @@ def test_a_step_that_fits_no_host_is_told(folder: Path, requirement: str, asked:
     (notice,) = judge(write(folder / "f.yml", text)).notices
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
     assert notice == (
-        f"{folder}/main.cwl:6:3: step /plain asks for {asked}, and no host that it is bound to has more than "
+        f"{folder}/main.cwl:6:3: step /plain asks for {asked}, but no host that it is bound to has more than "
         f"{memory if 'ram' in requirement else os.cpu_count()}\n"
         "  -> lower `coresMin` or `ramMin` of its ResourceRequirement, or bind it to a larger host"
     )

@@ -42,7 +42,7 @@ def workflow(binding: str = "", rest: str = "") -> str:
         ),
         (
             "workflows: {w: {type: cwl, config: {file: x}}, v: {type: cwl, config: {file: x}, dag: {dag_id: w}}}",
-            ["2: workflows.v.dag.dag_id: the DAG id `w` is that of workflow `w`, too"],
+            ["2: workflows.v.dag.dag_id: workflow `w` already has the DAG id `w`, too"],
         ),
         ("workflows: {w: {type: wdl, config: {file: x}}}", ["2: workflows.w.type: must be 'cwl', not 'wdl'"]),
         (
@@ -119,7 +119,7 @@ def workflow(binding: str = "", rest: str = "") -> str:
             "deployments: {a: {type: slurm, config: {services: {s: {zzz: x}}}}}",
             [
                 "2: deployments.a.config.services.s.zzz: unknown key `zzz`",
-                "-> an option of sbatch that is not known here goes into `options: {zzz: ...}`",
+                "-> other options of sbatch that is not known here goes into `options: {zzz: ...}`",
             ],
         ),
         (
@@ -272,7 +272,7 @@ def test_an_unsupported_type_is_no_problem_until_a_binding_needs_it(load: Load) 
 
 def test_a_supported_type_inside_an_unsupported_one_is_told_when_it_is_used(problems: Problems) -> None:
     text = workflow("{step: /a, target: inner}").replace("  dc:", "  inner: {type: slurm, wraps: dc}\n  dc:")
-    message = "deployment `dc` (inside which `inner` works) has type occam, which this version does not support"
+    message = "deployment `dc` (wrapped by `inner` works) has type occam, which this version does not support"
     assert problems(text)[0] == f"14: workflows.w.bindings[0].target: {message}"
 
 
@@ -369,6 +369,6 @@ def test_what_is_no_hybrid_file_is_told_so(tmp_path: Path, content: bytes, messa
 def test_a_secret_of_this_machine_is_for_nobody(problems: Problems, key: str) -> None:
     found = problems(f"deployments: {{a: {{type: local, config: {{{key}: hunter2}}}}}}")
     assert found == [
-        f"2: deployments.a.config.{key}: `{key}` looks like a secret, and nobody logs in to this machine",
+        f"2: deployments.a.config.{key}: `{key}` looks like a secret, but this machine needs no login",
         f"-> remove it; if the file was shared, change the {key} as well",
     ]

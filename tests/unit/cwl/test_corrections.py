@@ -136,7 +136,7 @@ def test_an_output_that_json_cannot_hold_is_one_message(bench: Bench, value: str
         bench.run(text)
     assert str(caught.value) == (
         f"/main: permanentFail: /main: output 'a' holds {problem}\n"
-        "  -> values go from step to step as JSON, which has no such thing: give it as a string, or in a file"
+        "  -> values are passed between steps as JSON, which cannot represent this: use a string, or a file"
     )
 
 
@@ -146,7 +146,7 @@ def test_an_output_that_json_cannot_hold_is_one_message(bench: Bench, value: str
         ("x: .nan", "input 'x' holds NaN, which is not a number"),
         ("x: [1, .inf]", "input 'x' holds the number infinity"),
         ('{"x": "\\ud83d"}', "input 'x' holds a name or text that is not UTF-8: '\\ud83d'"),
-        ("x: &a [*a]", "a value is in itself, or nested too deeply"),
+        ("x: &a [*a]", "a value contains itself, or is nested too deeply"),
     ],
 )
 def test_a_job_file_that_json_cannot_hold_is_one_message(tmp_path: Path, text: str, problem: str) -> None:
@@ -202,8 +202,8 @@ def test_the_only_secondary_file_needs_no_list(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ({"class": "File", "path": 5}, "input 'f': `path` of a File must be a text, not 5"),
-        ({"class": ["File"]}, "input 'f': `class` must be a text, not ['File']"),
+        ({"class": "File", "path": 5}, "input 'f': `path` of a File must be a string, not 5"),
+        ({"class": ["File"]}, "input 'f': `class` must be a string, not ['File']"),
         ({"class": 5}, """input 'f' must be File, not {"class": 5}"""),
         (
             {"class": "File", "path": "f.txt", "basename": "a/b"},
@@ -251,7 +251,7 @@ def test_a_default_that_may_not_be_named_is_refused_where_it_is_used(
     assert text_of(bench.run(text, {"f": {"class": "File", "path": "mine.txt"}})["o"]) == "mine\n"
     with pytest.raises(CwlError) as caught:
         bench.run(text)
-    assert caught.value.message.startswith(f"a document may not name {secret.as_uri()}: it is outside of ")
+    assert caught.value.message.startswith(f"a document may not name {secret.as_uri()}: it is outside ")
     assert str(caught.value.where).endswith("main.cwl:6:35")
 
 
@@ -276,6 +276,6 @@ def test_value_from_without_its_requirement_runs_with_a_warning(bench: Bench, ca
     with caplog.at_level(logging.WARNING, "airflow_hybrid"):
         assert text_of(bench.run(text, {"s": "b"})["o"]) == "a b\n"
     assert [record.getMessage() for record in caplog.records] == [
-        f"{bench.folder}/main.cwl:6:10: m has valueFrom and StepInputExpressionRequirement is missing: "
+        f"{bench.folder}/main.cwl:6:10: m has valueFrom, but StepInputExpressionRequirement is missing: "
         "it runs here, and not everywhere; add `StepInputExpressionRequirement: {}` to the workflow's requirements"
     ]

@@ -90,8 +90,8 @@ def test_too_many_groups_are_one_message() -> None:
     with pytest.raises(CwlError) as caught:
         TaskIds(()).new("g.", "step", Below(characters=300, levels=40))
     assert str(caught.value) == (
-        "step 'step' is in too many sub-workflows: no task id of 250 characters can name it\n"
-        "  -> bind a sub-workflow around it with `fuse: true`: it becomes one task"
+        "step 'step' is in too many nested sub-workflows: its id would exceed 250 characters\n"
+        "  -> bind a sub-workflow that contains it with `fuse: true`, so that it becomes one task"
     )
 
 

@@ -138,7 +138,7 @@ async def test_a_fifo_in_a_folder_is_left_out_with_a_warning(tmp_path: Path) -> 
     outcome = await run(tmp_path, text, {"n": 1}, tmp_path / "site", log)
     assert isinstance(outcome, FragmentOutcome)
     assert log[-1] == (
-        "/tool at here (localhost): in its output folders is what is neither a file nor a directory, and is left out: "
+        "/tool at here (localhost): skipped in its output folders, neither files nor directories: "
         "d/pipe (a FIFO)"
     )
     from airflow_hybrid.operators.gather.gathering import gather
@@ -170,8 +170,8 @@ async def test_an_argument_that_is_too_long_is_told_at_once(tmp_path: Path) -> N
     lines = str(error).split("\n")
     assert lines[1] == "/tool at here (localhost): exit code 126 (permanentFail)"
     assert lines[-1] == (
-        "  -> 126 stands for a command that cannot be run: not an executable file, an interpreter (`#!`) that is not "
-        "there, or an argument longer than the system allows (128 KiB)"
+        "  -> 126 means: the command cannot be run. It is not executable, its interpreter (`#!`) is missing, "
+        "or an argument is longer than the system allows (128 KiB)"
     )
 
 

@@ -139,5 +139,5 @@ async def test_a_site_that_cannot_be_asked_is_warned_of(
     monkeypatch.setattr(Locations, "host_of", down)
     assert await executables.words_at_sites(files, Locations(deployments), logging.getLogger("t")) == {}
     assert [record.getMessage() for record in caplog.records] == [
-        "which of 1 input files can be executed is not known: site (elsewhere): no answer"
+        "it is unknown which of 1 input files are executable: site (elsewhere): no answer"
     ]

@@ -56,8 +56,8 @@ FAILED = JobState.FAILED
             result(FAILED, 127),
             "permanentFail",
             "exit code 127 (permanentFail)",
-            "127 stands for a command that is not found: is it on the PATH of jobs there? `path` of the deployment "
-            "puts folders on it; a module is loaded in the service's template (`file`); a container is named by "
+            "127 means: command not found. Is it on the PATH of jobs there? `path` of the deployment adds "
+            "folders; load a module in the service's template (`file`); name a container by "
             "DockerRequirement",
             False,
         ),
@@ -65,15 +65,15 @@ FAILED = JobState.FAILED
             result(FAILED, 126),
             "permanentFail",
             "exit code 126 (permanentFail)",
-            "126 stands for a command that cannot be run: not an executable file, an interpreter (`#!`) that is not "
-            "there, or an argument longer than the system allows (128 KiB)",
+            "126 means: the command cannot be run. It is not executable, its interpreter (`#!`) is missing, "
+            "or an argument is longer than the system allows (128 KiB)",
             False,
         ),
         (
             result(FAILED, 137),
             "permanentFail",
             "exit code 137 (permanentFail), ended by signal 9 (SIGKILL)",
-            "signal 9 comes from the kernel for lack of memory, or from somebody who ended it; "
+            "signal 9 comes from the kernel for lack of memory, or from somebody who killed it; "
             f"it asked for 2048 MiB: perhaps {MORE_MEMORY}",
             False,
         ),

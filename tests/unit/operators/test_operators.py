@@ -137,5 +137,5 @@ def test_a_wrong_reuse_of_a_conf_is_shown_with_what_to_do(value: Any, shown: str
         given_inputs(GRAPH, {}, {}, {"reuse": value})
     assert str(caught.value) == (
         f"conf key 'reuse': must be true or false, not {shown}\n"
-        "  -> true takes the outputs of the same jobs of other runs, false never does; without quotation marks"
+        "  -> true reuses outputs of the same jobs in other runs, false never does; without quotation marks"
     )

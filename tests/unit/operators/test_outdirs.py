@@ -62,7 +62,7 @@ def test_airflows_own_files_and_the_dags_are_refused_though_a_root_holds_them(si
         f"conf key 'outdir': '{site}/airflow/logs' is among Airflow's own files ({site}/airflow)\n{allowed}"
     )
     assert refused(f"{site}", [f"{site}"]) == (
-        f"conf key 'outdir': '{site}' holds the DAGs ({site}/airflow/dags)\n{allowed}"
+        f"conf key 'outdir': '{site}' contains the DAGs ({site}/airflow/dags)\n{allowed}"
     )
 
 
@@ -96,14 +96,14 @@ def test_an_url_below_one_that_the_dag_allows_is_taken(value: str) -> None:
 )
 def test_another_url_is_refused(value: str) -> None:
     assert refused(value, ["/out", "s3://b/x"]) == (
-        f"conf key 'outdir': {value!r} is not below an URL that the DAG allows\n"
+        f"conf key 'outdir': {value!r} is not below a URL that the DAG allows\n"
         "  -> this DAG allows: s3://b/x; its author may name more of them (`outdirs`)"
     )
 
 
 @pytest.mark.parametrize("value", [["/out"], 3, {"a": 1}, True])
 def test_what_is_no_text_is_refused(value: Any) -> None:
-    assert refused(value, ["/out"]) == "conf key 'outdir': must be a text: a path or an URL"
+    assert refused(value, ["/out"]) == "conf key 'outdir': must be a string: a path or a URL"
 
 
 @pytest.mark.parametrize(("outdir", "root"), [("/out/..", "/out"), ("s3://b/x/..", "s3://b/x")])

@@ -39,7 +39,7 @@ def test_a_text_is_no_file(tmp_path: Path, kind: str, value: Any, wanted: str) -
     text = value[0] if isinstance(value, list) else value
     first = wanted.partition(" ")[0]
     assert str(caught.value) == (
-        f"input 'v' must be {wanted}, not \"{text}\"\n  -> in a job file it is an object: {{class: {first}, path: ...}}"
+        f"input 'v' must be {wanted}, not \"{text}\"\n  -> in a job file write an object: {{class: {first}, path: ...}}"
     )
 
 

@@ -33,7 +33,7 @@ def test_a_scatter_is_one_message_in_the_order_of_its_jobs() -> None:
     errors = [TaskError("s", 2, chunk_of(14, 7, 7)), TaskError("s", 1, chunk_of(9, 5, 7))]
     assert told(errors, {"s": 86}, "/tmp/run") == (
         f"12 of 100 jobs failed\n{one(9)}{one(10)}{one(11)}... and 9 more\n"
-        "  -> to keep the files of its jobs, run it again with --leave-tmpdir"
+        "  -> to keep the files of its jobs, run again with --leave-tmpdir"
     )
 
 
@@ -57,7 +57,7 @@ def test_many_steps_fill_one_screen() -> None:
     assert len(message) <= MOST_LINES
     assert message[-2:] == [
         "... and 3 more steps failed",
-        "  -> to keep the files of its jobs, run it again with --leave-tmpdir",
+        "  -> to keep the files of its jobs, run again with --leave-tmpdir",
     ]
     assert message.count("9 of 9 jobs failed") == 5
 
@@ -88,7 +88,7 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
             try_folder(str(tmp_path / name))
         assert str(caught.value) == (
             f"--outdir: the outputs cannot be written to {tmp_path / name}: {why}\n"
-            "  -> name a folder that is writable, or can be made"
+            "  -> name a folder that is writable or can be created"
         )
     with pytest.raises(ConfigError):
         try_folder("/proc/new")

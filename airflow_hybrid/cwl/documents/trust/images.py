@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Images that a document names: what a container runtime's client would be sent to by their names. Pure.
+"""Images that a document names: where a container runtime's client would connect for them. Pure.
 
-The client runs at the site and connects by itself, so names cannot be pinned to an address that was judged; literal
-addresses, and what stands for this host, are judged here as those of any URL.
+The client runs at the site and connects by itself, so names cannot be pinned to a checked address. Literal addresses,
+and names for this host, are checked here like those of any URL.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _TRANSPORTS = frozenset(
         *("containers-storage", "dir", "ostree", "sif", "tarball"),
     )
 )
-"""containers-transports(5): podman takes ``dir:x`` for a folder, not for the image ``dir`` with the tag ``x``"""
+"""containers-transports(5): podman reads ``dir:x`` as a folder, not as the image ``dir`` with the tag ``x``"""
 
 
 def image_problem(name: str) -> str | None:
-    """What is wrong with an image's name in a document, for people; None: it may be pulled."""
+    """A message about what is wrong with an image's name in a document; None if it may be pulled."""
     if scheme_of(name) in WEB and "://" in name:
-        return f"{name!r} is no image of a registry: documents fetch nothing from the web"
+        return f"{name!r} is not an image of a registry: documents fetch nothing from the web"
     problem = image_names.name_problem(name)
     if problem is not None:
         return problem
@@ -43,12 +43,12 @@ def image_problem(name: str) -> str | None:
     try:
         refuse_host(host)
     except RefusedError as error:
-        return f"{name!r} names a registry that is not asked: {error.message}"
+        return f"{name!r} names a registry that is not allowed: {error.message}"
     return None
 
 
 def refuse_host(host: str) -> None:
-    """Judge a host (``name``, ``name:port``, ``[address]:port``) by what it says of itself; no name is looked up.
+    """Check a host (``name``, ``name:port``, ``[address]:port``) as written; no name is looked up.
 
     :raises RefusedError: it is an address that nothing is fetched from, or cannot be a host.
     """
@@ -60,10 +60,10 @@ def refuse_host(host: str) -> None:
 
 
 def dockerfile_problem(text: str) -> str | None:
-    """What is wrong with the images that a Dockerfile is made from; None: all are those of registries, or its own.
+    """A message about the base images of a Dockerfile; None if all are of registries, or its own stages.
 
-    A builder takes names with a transport (``oci-archive:/path``, ``dir:/path``) for files of the host that it runs on.
-    What the commands of a build connect to is not judged.
+    A builder reads names with a transport (``oci-archive:/path``, ``dir:/path``) as files of its host. The network
+    connections of a build's commands are not checked.
     """
     lines = text.splitlines()
     if problem := _directive_problem(lines):
@@ -84,7 +84,7 @@ def dockerfile_problem(text: str) -> str | None:
 
 
 def _directive_problem(lines: list[str]) -> str | None:
-    """What is wrong with the directives (``# syntax=image``) that a Dockerfile begins with."""
+    """A message about the directives (``# syntax=image``) at the start of a Dockerfile."""
     for line in lines:
         directive = _DIRECTIVE.fullmatch(line.strip())
         if directive is None:
@@ -98,7 +98,7 @@ def _directive_problem(lines: list[str]) -> str | None:
 
 
 def _instructions(lines: list[str]) -> Iterator[tuple[str, str]]:
-    """Instruction (in capitals) and what follows it, of lines joined as builders do."""
+    """Each instruction (in capitals) and its arguments, with continued lines joined as builders do."""
     plain = "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
     for line in re.sub(r"\\[ \t]*(\n|\Z)", " ", plain).split("\n"):
         word, _, rest = line.strip().replace("\t", " ").partition(" ")
@@ -106,7 +106,7 @@ def _instructions(lines: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _images(instruction: str, arguments: str) -> Iterator[str]:
-    """The words of an instruction that a builder takes for an image."""
+    """The words of an instruction that a builder reads as images."""
     if instruction == "ONBUILD":
         nested_instruction, _, arguments = arguments.partition(" ")
         yield from _images(nested_instruction.upper(), arguments.strip())
@@ -120,7 +120,7 @@ def _images(instruction: str, arguments: str) -> Iterator[str]:
 
 
 def _defaults(rest: str) -> dict[str, str]:
-    """Names and default values of ARG; of a value that holds another variable the text as it is."""
+    """Names and default values of ARG; a value that contains another variable is unchanged."""
     pairs = (word.partition("=") for word in rest.split())
     return {name: value.strip("\"'") for name, _, value in pairs}
 
@@ -128,7 +128,7 @@ def _defaults(rest: str) -> dict[str, str]:
 def _stage_problem(name: str, stages: set[str], arguments: Mapping[str, str]) -> str | None:
     plain = _VARIABLE.sub(lambda match: arguments.get(match[1] or match[2], ""), name.strip("\"'"))
     if "$" in plain:
-        return f"{name!r} cannot be judged: an image's name may hold $NAME and ${{NAME}} of an ARG, and nothing else"
+        return f"{name!r} cannot be checked: an image's name may contain only $NAME and ${{NAME}} of an ARG"
     if plain.lower() in stages:
         return None
     return image_problem(plain)

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Folders that are Airflow's own, or everybody's: no root of documents."""
+"""Folders that cannot be roots of documents: Airflow's own, and those of everybody."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _NEVER = (
     "/run",
     "/var",
 )
-"""folders that are no root even where they are given as one"""
+"""folders that are never a root, even if configured as one"""
 
 
 @dataclass(frozen=True)
 class AirflowFolders:
-    """Where Airflow keeps its own files: settings, keys, passwords, logs; and the DAGs, which are the user's.
+    """The folders of Airflow's own files (settings, keys, passwords, logs) and of the user's DAGs.
 
     :ivar home: real path; ``dags``: real path. ``own``: real paths of Airflow's files and folders elsewhere.
     """
@@ -40,11 +40,11 @@ class AirflowFolders:
 
     @classmethod
     def here(cls) -> AirflowFolders:
-        """Of this process: by its environment and ``airflow.cfg`` (Airflow itself is not imported for this)."""
+        """Those of this process, from its environment and ``airflow.cfg`` (without importing Airflow)."""
         home = os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
         settings = os.environ.get("AIRFLOW_CONFIG") or os.path.join(home, "airflow.cfg")
         parser = configparser.ConfigParser(interpolation=None, strict=False)
-        with contextlib.suppress(OSError, configparser.Error, UnicodeDecodeError):  # Airflow itself tells of these
+        with contextlib.suppress(OSError, configparser.Error, UnicodeDecodeError):  # Airflow itself warns about these
             parser.read(settings, encoding="utf-8")
 
         def setting(section: str, key: str, default: str) -> str:
@@ -62,7 +62,7 @@ class AirflowFolders:
     def holds(self, path: str, root: str) -> bool:
         """Whether a real path, below ``root``, is one of Airflow's own files.
 
-        The DAGs folder in the home is not, nor a folder of it that was made a root of its own.
+        The DAGs folder in the home is not, nor a folder in the home that was made a root itself.
         """
         if any(is_below(path, own) for own in self.own):
             return True
@@ -77,7 +77,7 @@ class AirflowFolders:
 
 
 def is_below(path: str, folder: str) -> bool:
-    """Whether ``path`` is the folder or lies in it."""
+    """Whether ``path`` is the folder or inside it."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
@@ -87,7 +87,7 @@ def is_home(folder: str) -> bool:
 
 
 def why_no_root(folder: str, airflow: AirflowFolders) -> str | None:
-    """Why a folder, by its real path, is never a root of documents; None where it may be one."""
+    """The reason why a folder, by its real path, can never be a root of documents; None if it can."""
     if folder in _NEVER:
         return "everybody's files are in it"
     if is_home(folder):

@@ -1,8 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""What a document may name: when it is compiled, files below its roots; when it runs, files that somebody gave it.
+"""The files that a document may name: at compile time those below its roots, at run time those that it was given.
 
-A document is not trusted: it is read with the rights of Airflow's processes, and must not show their files to whoever
-may trigger its DAG.
+A document is not trusted: it is read with the rights of Airflow's processes, and must not reveal their files to people
+who may trigger its DAG.
 """
 
 from __future__ import annotations
@@ -35,21 +35,20 @@ _SHARED = ("/", "/tmp", "/home", "/var", "/var/tmp", "/opt", "/srv", "/usr", "/m
 
 
 REFUSED = "airflow_hybrid:refused"
-"""Key of a File or Directory that a document may not name: why not (see
+"""Key of a File or Directory that a document may not name: its value is the reason (see
 :mod:`airflow_hybrid.cwl.documents.default_files`).
 """
 
 
 class Roots:
-    """Where the files of one document may be.
+    """The folders where the files of one document may be.
 
-    Given by :data:`ROOTS_VARIABLE`; else Airflow's DAGs folder if the document is in it, else its project: the nearest
+    Set by :data:`ROOTS_VARIABLE`; else Airflow's DAGs folder if the document is in it, else its project: the nearest
     folder with ``.git``, or the topmost one with a README or LICENSE, else the folder above the document's (not ``/``,
-    a home, or Airflow's home: then the document's own). Files and folders whose names begin with a dot are never among
-    them. Other CWL documents (``.cwl``), which hold nothing but workflows, may be anywhere.
+    a home, or Airflow's home: then the document's own). Hidden files and folders (with a leading dot) are
+    excluded. Other CWL documents (``.cwl``), which only contain workflows, may be anywhere.
 
-    Airflow's own files (:class:`AirflowFolders`) are never among them, whatever the layout; a home, ``/tmp`` and ``/``
-    are never a root.
+    Airflow's own files (:class:`AirflowFolders`) are always excluded; a home, ``/tmp`` and ``/`` are never a root.
 
     :param source: URI of the top-level document.
     :raises CwlError: :data:`ROOTS_VARIABLE` names a folder that cannot be a root.
@@ -78,13 +77,13 @@ class Roots:
         why = why_no_root(folder, self._airflow)
         if why:
             raise CwlError(
-                f"{ROOTS_VARIABLE} names {root}, of which documents cannot be given the whole: {why}",
-                hint="name the folders in it that documents may read from",
+                f"{ROOTS_VARIABLE} names {root}, which cannot be a root of documents: {why}",
+                hint="name only the folders in it that documents may read",
             )
         return folder
 
     def problem(self, url: str) -> str | None:
-        """Why a document may not read ``url``; None where it may."""
+        """The reason why a document may not read ``url``; None if it may."""
         url = url.partition("#")[0]
         if url == self._source:
             return None
@@ -95,7 +94,7 @@ class Roots:
         return self.problem_of(location)
 
     def problem_of(self, location: Location) -> str | None:
-        """The same of a location that was taken apart."""
+        """The same for a parsed location."""
         if location.uri.startswith(tuple(self._prefixes) or ("\0",)) and not location.climbs:
             return None
         if location.scheme != "file":
@@ -105,11 +104,11 @@ class Roots:
             return None
         root = next((folder for folder in self._folders if is_below(path, folder)), None)
         if root is None:
-            return f"a document may not name {url}: it is outside of {' and '.join(self._folders) or 'its own site'}"
+            return f"a document may not name {url}: it is outside {' and '.join(self._folders) or 'its own site'}"
         if self._airflow.holds(path, root):
             return f"a document may not name {url}: it is a file of Airflow itself"
         if self._airflow.lies_in(path):
-            return f"a document may not name the folder {url}: files of Airflow itself are in it"
+            return f"a document may not name the folder {url}: it contains files of Airflow itself"
         hidden = [part for part in path[len(root) :].split("/") if part.startswith(".")]
         return f"a document may not name the hidden {hidden[0]!r} of {url}" if hidden else None
 
@@ -118,7 +117,7 @@ class Roots:
 
 
 def _root_of(folder: Path, airflow: AirflowFolders) -> str | None:
-    """The root of documents in a folder; None where it would be one that no document may have."""
+    """The root of documents in a folder; None if that folder cannot be a root."""
     root = airflow.dags if is_below(str(folder), airflow.dags) else _project_of(folder, airflow)
     inside = is_below(root, airflow.home) and not is_below(root, airflow.dags)
     return None if inside or why_no_root(root, airflow) else root
@@ -150,7 +149,7 @@ def docker_requirements(value: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def check_image(requirement: Mapping[str, Any], roots: Roots, where: str) -> None:
-    """A DockerRequirement names an image by a word that is one, and archives below the document's roots.
+    """Check that a DockerRequirement names a valid image, and archives below the document's roots.
 
     :raises CwlError: it does not.
     """
@@ -181,7 +180,7 @@ def _image_problem(requirement: Mapping[str, Any]) -> str | None:
     problem = image_problem(pull) if pull else None
     if problem:
         return f"dockerPull {problem}"
-    # what is no name is that of an image file, which is judged where it is used
+    # anything else is an image file, which is checked where it is used
     problem = image_problem(image) if image and image_names.name_problem(image) is None else None
     if problem:
         return f"dockerImageId {problem}"
@@ -200,7 +199,7 @@ def is_located(value: Mapping[str, Any]) -> bool:
 
 
 class KnownFiles:
-    """The files that a running fragment has been given: a location that an expression makes up is none of them."""
+    """The files that a running fragment was given; a location made up by an expression is not among them."""
 
     def __init__(self, *values: Any) -> None:
         self._locations: set[str] = set()
@@ -245,5 +244,5 @@ def made_up(location: str, where: str) -> CwlError:
     return CwlError(
         f"an expression gave the file {percent_decoded(location)}, which is neither an input nor the output of a step",
         where=where,
-        hint="expressions may hand on files that they were given; another file has to be an input of the workflow",
+        hint="expressions may only pass on files that they were given; other files have to be inputs of the workflow",
     )

@@ -62,8 +62,8 @@ def test_merge_keys_and_aliases_are_expanded_and_own_keys_win() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: 1\nb: 2\na: 3\n", "the key `a` stands twice (first in line 1)"),
-        ("a: {b: 1, b: 2}\n", "the key `b` stands twice (first in line 1)"),
+        ("a: 1\nb: 2\na: 3\n", "the key `a` occurs twice (first in line 1)"),
+        ("a: {b: 1, b: 2}\n", "the key `b` occurs twice (first in line 1)"),
         ("1: x\n", "the key 1 is not a string"),
         ("a: !secret x\n", "the YAML tag !secret is not known here"),
         ("a: !!python/object:os.system x\n", "the YAML tag !!python/object:os.system is not known here"),

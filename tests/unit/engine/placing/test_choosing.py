@@ -70,7 +70,7 @@ async def test_a_target_that_is_down_is_passed_over(tmp_path: Path, sites: dict[
     run, log = execution(spec(tmp_path, sites, {"target": ["gone", "south"]}, jobs(tmp_path, 2)))
     outcome = await run.run()
     assert placed(outcome.lineage) == ["south", "south"]
-    assert "gone" in log.text and "passed over" in log.text
+    assert "gone" in log.text and "is unavailable and skipped" in log.text
 
 
 async def test_a_target_that_is_down_is_not_asked_by_everybody_and_is_asked_again_later(
@@ -94,7 +94,7 @@ async def test_a_target_that_is_down_is_not_asked_by_everybody_and_is_asked_agai
     finally:
         broken.undo()
     chosen, log = await where(1)
-    assert chosen == ["south"] and "s ago; it is asked again" in log
+    assert chosen == ["south"] and "s ago; asked again" in log
     monkeypatch.setattr(places, "DOWN_FOR_S", 0)
     assert (await where(2))[0] == ["gone"]
 
@@ -122,7 +122,7 @@ async def test_what_was_placed_stays_there_whatever_has_changed(tmp_path: Path, 
         spec(tmp_path, sites, {"target": ["south", "north"], "policy": "in_order"}, jobs(tmp_path, 3))
     )
     outcome = await again.run()
-    assert placed(outcome.lineage) == ["north"] * 3 and "placed there before" in log.text
+    assert placed(outcome.lineage) == ["north"] * 3 and "placed there earlier" in log.text
     (tmp_path / "north").rename(tmp_path / "away")  # only the other target remembers it
     third, _ = execution(spec(tmp_path, sites, {"target": ["south", "north"], "policy": "in_order"}, jobs(tmp_path, 3)))
     assert placed((await third.run()).lineage) == ["north"] * 3
@@ -154,8 +154,8 @@ async def test_jobs_whose_place_is_down_wait_for_it_and_are_not_placed_again(
     broken.setattr(LocalConnector, "workdir", _for("north", lost))
     try:
         message = (
-            "jobs were placed before where they cannot be looked after now: north (localhost): it is cut off\n"
-            "  -> they go on there, and the next try finds them; clear the task to have them placed anew"
+            "jobs were placed earlier at locations that are unavailable: north (localhost): it is cut off\n"
+            "  -> they go on there, and the next try finds them; clear the task to place them again"
         )
         with raising(SiteError, message) as caught:
             await execution(made)[0].run()
@@ -255,8 +255,8 @@ async def test_a_policy_of_another_package_is_used_with_its_arguments(
     assert placed((await run.run()).lineage) == ["north"]
     wrong = Binding("/", by_default.targets, policy="southmost", policy_config={"colour": "red"})
     message = (
-        "the policy 'southmost' cannot be made with {'colour': 'red'}: Southmost.__init__() got an unexpected keyword "
-        "argument 'colour'"
+        "the policy 'southmost' cannot be created with {'colour': 'red'}: Southmost.__init__() got an unexpected "
+        "keyword argument 'colour'"
     )
     with raising(ConfigError, message):
         await execution(spec(tmp_path, sites, wrong, jobs(tmp_path, 1), generation=2))[0].run()
@@ -284,7 +284,7 @@ async def test_the_only_place_runs_jobs_that_ask_for_more_than_it_has_and_says_s
     run, log = execution(spec(tmp_path, sites, {"target": "north"}, jobs(tmp_path, 1), text))
     await run.run()
     assert runs(tmp_path) == ["job0"]
-    words = f"asks for {cores} cores and north (localhost) has 4: its jobs run one at a time"
+    words = f"asks for {cores} cores, but north (localhost) has 4: its jobs run one at a time"
     assert (words in log.text) is warned
 
 

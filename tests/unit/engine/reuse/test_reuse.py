@@ -111,7 +111,7 @@ def test_the_same_job_in_another_run_takes_the_outputs_of_the_first(site: Site) 
     assert site.ran == 1
     assert second.results == first.results
     assert path_of(second).read_text() == "text\nword\n"
-    assert "1 of 1 jobs are the same as finished ones" in log.text
+    assert "1 of 1 jobs are the same as finished jobs" in log.text
     reused = [entry for entry in second.lineage if entry.route == "reused"]
     assert len(reused) == 1 and reused[0].reused and reused[0].checksum
     assert not [entry for entry in second.lineage if entry.route == "produced"]

@@ -198,7 +198,7 @@ def test_it_can_be_an_error_that_something_is_there_and_then_nothing_is_put(home
     with pytest.raises(TransferError) as caught:
         gathered(outputs, home, run="r", existing="fail")
     assert str(caught.value) == (
-        f"{home} has what this run did not make under names of its outputs: in.txt, dd/m\n"
+        f"{home} has other files under the names of this run's outputs: in.txt, dd/m\n"
         "  -> move it away, choose another `outdir` (`--outdir`), or let outputs get new names"
         " (`existing_outputs: rename`, `--existing rename`)"
     )
@@ -302,7 +302,7 @@ def test_a_changed_source_leaves_what_was_there(home: Path, tmp_path: Path) -> N
         gathered({"o": item}, home)
     assert str(caught.value) == (
         f"{tmp_path}/1/in.txt was changed after it was produced: its checksum is {found}, not {item['checksum']}\n"
-        "  -> clear the task that made it, and it is made again"
+        "  -> clear the task that made it to make it again"
     )
     assert tree(home) == before
     shutil.rmtree(home)

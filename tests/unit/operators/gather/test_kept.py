@@ -160,14 +160,14 @@ def test_each_output_that_is_renamed_is_said_once(
     }
     run_of(outputs, earlier, run="2", existing="rename")
     assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
-        f"{earlier}/data.txt is there already and stays: the output is data.txt_2",
-        f"{earlier}/twin is another output of this run: this output is twin_2",
-        f"{earlier}/d/more is there already and stays: the output is more_2",
+        f"{earlier}/data.txt exists already and stays: the output is named data.txt_2",
+        f"{earlier}/twin is another output of this run: this output is named twin_2",
+        f"{earlier}/d/more exists already and stays: the output is named more_2",
     ]
 
 
 def test_warnings_of_renamed_outputs_are_bounded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run_of({"all": [file(tmp_path / f"{n}/x", str(n)) for n in range(30)]}, tmp_path / "q", run="1")
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    twins = [f"{tmp_path}/q/x is another output of this run: this output is x_{n}" for n in range(2, 22)]
-    assert said == [*twins, "9 more outputs have other names than they wanted"]
+    twins = [f"{tmp_path}/q/x is another output of this run: this output is named x_{n}" for n in range(2, 22)]
+    assert said == [*twins, "9 more outputs are renamed"]

@@ -121,7 +121,7 @@ def test_it_can_be_an_error_that_something_is_in_a_store(store: fsspec.AbstractF
     with pytest.raises(TransferError) as caught:
         sent({"a.txt": "x", "b.txt": "x"}, tmp_path, run="r", existing="fail")
     assert str(caught.value) == (
-        "memory://bucket/out has what this run did not make under names of its outputs: a.txt\n"
+        "memory://bucket/out has other objects under the names of this run's outputs: a.txt\n"
         "  -> choose another `outdir` (`--outdir`), or let outputs get new names"
         " (`existing_outputs: rename`, `--existing rename`)"
     )
