@@ -78,7 +78,7 @@ class BatchRunner:
         lookup: ReuseLookup | None = None
         while run.waiting:
             keys = [progress.key for progress in run.waiting]
-            directory = posixpath.join(self._task_directory(run.place), _token(self._attempt, keys))
+            directory = posixpath.join(self._task_directory(run.place), _batch_name(self._attempt, keys))
             met.ours.add(posixpath.basename(directory))
             await self._build(run, {key: posixpath.join(directory, key) for key in keys})
             if lookup is None:
@@ -227,6 +227,6 @@ class BatchRunner:
         return dict(zip(report.keys, results, strict=True))
 
 
-def _token(attempt: int, keys: Iterable[str]) -> str:
+def _batch_name(attempt: int, keys: Iterable[str]) -> str:
     digest = hashlib.sha1("\n".join(sorted(keys)).encode(), usedforsecurity=False).hexdigest()
     return f"a{attempt}-{digest[:10]}"

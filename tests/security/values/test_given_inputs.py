@@ -26,7 +26,7 @@ baseCommand: [ls, -R]
 stdout: o
 outputs: {o: stdout}
 """
-HINT = "make that entry of InitialWorkDirRequirement `writable`: then it is a copy that the job can change"
+HINT = "make that entry of InitialWorkDirRequirement `writable`: it is then a copy for the job to change"
 
 
 def given(folder: Path) -> dict[str, Any]:

@@ -109,7 +109,8 @@ def test_the_normal_form_is_kept(tmp_path: Path, scheme: str) -> None:
         ("hy\nbrid://site/localhost/srv/f", "an input cannot be used: {0!r} is not a URI"),
         (
             "hybrid:\n//site/localhost/srv/f",
-            "an input cannot be used: {0!r} is not a URI: it contains a blank or a control character (percent-encode it)",
+            "an input cannot be used: {0!r} is not a URI: it contains a blank or a control character "
+            "(percent-encode it)",
         ),
         ("hybrid:///site", "an input cannot be used: not the URI of a file at a location: {0!r}"),
     ],

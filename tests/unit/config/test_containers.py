@@ -123,13 +123,13 @@ def test_a_container_stands_for_a_run_and_not_in_a_queue() -> None:
             {"image": "x", "containerId": "y"},
             {},
             "config: `containerId` names a container that is not `external`\n"
-            "  -> write `external: true` for a container that runs already, or leave its id out",
+            "  -> write `external: true` for a container that runs already, or leave out its id",
         ),
         (
             "docker",
             {"image": "x"},
             {"external": True},
-            "config: an external container is named by `containerId`\n  -> or leave `external` out: it is made",
+            "config: an external container is named by `containerId`\n  -> or leave out `external` to have it made",
         ),
         (
             "docker",
@@ -149,7 +149,7 @@ def test_a_container_stands_for_a_run_and_not_in_a_queue() -> None:
             "singularity",
             {"image": "x", "instanceName": "y"},
             {},
-            "config.instanceName: steps do not run in an instance that somebody started\n"
+            "config.instanceName: steps do not run in an instance started by somebody else\n"
             "  -> give `image`: each job gets a container of its own, no instance has to run",
         ),
         ("apptainer", {}, {}, "config: the key `image` is missing"),

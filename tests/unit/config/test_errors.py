@@ -42,7 +42,7 @@ def workflow(binding: str = "", rest: str = "") -> str:
         ),
         (
             "workflows: {w: {type: cwl, config: {file: x}}, v: {type: cwl, config: {file: x}, dag: {dag_id: w}}}",
-            ["2: workflows.v.dag.dag_id: workflow `w` already has the DAG id `w`, too"],
+            ["2: workflows.v.dag.dag_id: workflow `w` already has the DAG id `w`"],
         ),
         ("workflows: {w: {type: wdl, config: {file: x}}}", ["2: workflows.w.type: must be 'cwl', not 'wdl'"]),
         (
@@ -119,7 +119,7 @@ def workflow(binding: str = "", rest: str = "") -> str:
             "deployments: {a: {type: slurm, config: {services: {s: {zzz: x}}}}}",
             [
                 "2: deployments.a.config.services.s.zzz: unknown key `zzz`",
-                "-> other options of sbatch that is not known here goes into `options: {zzz: ...}`",
+                "-> other options of sbatch go into `options: {zzz: ...}`",
             ],
         ),
         (
@@ -245,10 +245,10 @@ _OUTDIR = "-> name the folders that outputs may go to: `/data/results`"
         ("schedule: 0 0 31 2 *", ["dag.schedule: '0 0 31 2 *' is not a cron expression: ", _CRON]),
         ("schedule: P6", ["dag.schedule: 'P6' is not an interval of ISO 8601", _INTERVAL]),
         ("schedule: PT0S", ["dag.schedule: 'PT0S' is not an interval of ISO 8601", _INTERVAL]),
-        ("outdirs: [/data, /]", ["dag.outdirs: `outdirs` is `/`: who starts a run could", _OUTDIR]),
-        ("outdirs: [/data/../..]", ["dag.outdirs: `outdirs` is `/`: who starts a run could", _OUTDIR]),
-        ("outdirs: ['FILE:///']", ["dag.outdirs: `outdirs` is `/`: who starts a run could", _OUTDIR]),
-        ("outdir: //", ["dag.outdir: `outdir` is `/`: who starts a run could", _OUTDIR]),
+        ("outdirs: [/data, /]", ["dag.outdirs: `outdirs` is `/`: the user who starts a run could", _OUTDIR]),
+        ("outdirs: [/data/../..]", ["dag.outdirs: `outdirs` is `/`: the user who starts a run could", _OUTDIR]),
+        ("outdirs: ['FILE:///']", ["dag.outdirs: `outdirs` is `/`: the user who starts a run could", _OUTDIR]),
+        ("outdir: //", ["dag.outdir: `outdir` is `/`: the user who starts a run could", _OUTDIR]),
         ("retry_delay: a while", ["dag.retry_delay: give seconds, or a number with a unit"]),
         ("retry_delay: -5", ["dag.retry_delay: a duration cannot be negative"]),
         (
@@ -272,7 +272,7 @@ def test_an_unsupported_type_is_no_problem_until_a_binding_needs_it(load: Load) 
 
 def test_a_supported_type_inside_an_unsupported_one_is_told_when_it_is_used(problems: Problems) -> None:
     text = workflow("{step: /a, target: inner}").replace("  dc:", "  inner: {type: slurm, wraps: dc}\n  dc:")
-    message = "deployment `dc` (wrapped by `inner` works) has type occam, which this version does not support"
+    message = "deployment `dc` (wrapped by `inner`) has type occam, which this version does not support"
     assert problems(text)[0] == f"14: workflows.w.bindings[0].target: {message}"
 
 
@@ -309,7 +309,7 @@ def test_a_secret_in_the_file_is_refused_and_not_repeated(problems: Problems, te
     found = problems(text)
     assert len(found) == 2
     assert "looks like a secret" in found[0] or "is a private key" in found[0]
-    assert found[1].startswith("-> a secret never stands in the file: use an Airflow Connection (`conn_id`)")
+    assert found[1].startswith("-> never put a secret into the file: use an Airflow Connection (`conn_id`)")
     assert "hunter2" not in "".join(found)
 
 

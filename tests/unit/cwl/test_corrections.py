@@ -277,5 +277,5 @@ def test_value_from_without_its_requirement_runs_with_a_warning(bench: Bench, ca
         assert text_of(bench.run(text, {"s": "b"})["o"]) == "a b\n"
     assert [record.getMessage() for record in caplog.records] == [
         f"{bench.folder}/main.cwl:6:10: m has valueFrom, but StepInputExpressionRequirement is missing: "
-        "it runs here, and not everywhere; add `StepInputExpressionRequirement: {}` to the workflow's requirements"
+        "it runs here, but not everywhere; add `StepInputExpressionRequirement: {}` to the workflow's requirements"
     ]

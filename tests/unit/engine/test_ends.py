@@ -138,8 +138,7 @@ async def test_a_fifo_in_a_folder_is_left_out_with_a_warning(tmp_path: Path) -> 
     outcome = await run(tmp_path, text, {"n": 1}, tmp_path / "site", log)
     assert isinstance(outcome, FragmentOutcome)
     assert log[-1] == (
-        "/tool at here (localhost): skipped in its output folders, neither files nor directories: "
-        "d/pipe (a FIFO)"
+        "/tool at here (localhost): skipped in its output folders, neither files nor directories: d/pipe (a FIFO)"
     )
     from airflow_hybrid.operators.gather.gathering import gather
     from airflow_hybrid.operators.gather.rules import OutputRules

@@ -126,7 +126,7 @@ class Last(Policy):
 
 
 def test_a_policy_cannot_choose_what_is_no_candidate() -> None:
-    with raising(ConfigError, "the policy Last chose 99, which was no candidate"):
+    with raising(ConfigError, "the policy Last chose 99, which was not a candidate"):
         choose([Candidate("a", "1")], policy=Last())
 
 
@@ -193,7 +193,7 @@ def test_the_later_form_of_the_filter_takes_the_start_of_a_text() -> None:
     ("inputs", "message"),
     [
         ({"q": 1}, "the step has no input `p`\n  -> it has: q"),
-        ({"p": [1, 2]}, "the input `p` is an array or a record, which no rule can match"),
+        ({"p": [1, 2]}, "the input `p` is an array or a record; rules cannot match these"),
         ({"p": "text"}, "the input `p` is 'text', which `min` and `max` cannot compare"),
     ],
 )

@@ -128,5 +128,5 @@ def test_two_inputs_with_one_name_cannot_be_staged_together(bench: Bench) -> Non
     )
     other = file(place="hybrid://hpc/node1/other")
     job = pending(bench, text, {"a": file(), "b": other})
-    with pytest.raises(CwlError, match="two inputs are to be staged"):
+    with pytest.raises(CwlError, match="two inputs would be staged"):
         job.build(DIR, {file()["location"]: "/s/1", other["location"]: "/s/2"}, SiteFacts())

@@ -186,8 +186,8 @@ def test_a_folder_that_an_expression_changes_is_what_it_says(bench: Bench, chang
 @pytest.mark.parametrize(
     ("outputs", "value", "problem"),
     [
-        ("{y: string}", "{y: 5}", "output 'y' must be string, and the expression returns 5"),
-        ("{y: 'int[]'}", "{y: [1, 'a']}", "output 'y' must be array of int, and the expression returns [1, \"a\"]"),
+        ("{y: string}", "{y: 5}", "output 'y' must be string, but the expression returns 5"),
+        ("{y: 'int[]'}", "{y: [1, 'a']}", "output 'y' must be array of int, but the expression returns [1, \"a\"]"),
         ("{y: int, z: int}", "{x: 1}", "the expression does not return the outputs 'y', 'z'; it returns 'x'"),
         ("{y: int}", "{}", "the expression does not return the output 'y'; it returns nothing"),
     ],

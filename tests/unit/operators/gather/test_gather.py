@@ -94,7 +94,7 @@ def test_a_file_that_was_changed_after_it_was_produced_is_refused(tmp_path: Path
     message = (
         f"{tmp_path}/1/out.txt was changed after it was produced: its checksum is sha1$"
         f"{hashlib.sha1(b'changed').hexdigest()}, not sha1${hashlib.sha1(b'one').hexdigest()}\n"
-        "  -> clear the task that made it, and it is made again"
+        "  -> clear the task that made it to make it again"
     )
     with raising(TransferError, message):
         gathered({"o": item}, tmp_path / "out")
