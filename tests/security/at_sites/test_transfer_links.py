@@ -142,7 +142,7 @@ async def test_expressions_see_no_link_of_a_job(out: Path, tmp_path: Path) -> No
     for name, said in (
         ("link", "is not read: it was replaced by a link"),
         ("folder/f", "is not read: it was replaced by a link"),
-        ("fifo", "cannot be read: it is not there, or no regular file"),
+        ("fifo", "cannot be read: it does not exist, or is not a regular file"),
     ):
         with pytest.raises(TransferError) as error:
             await read_start(uri(out / name), DEPLOYMENTS)
@@ -151,7 +151,7 @@ async def test_expressions_see_no_link_of_a_job(out: Path, tmp_path: Path) -> No
         await list_folder(uri(out / "folder"), DEPLOYMENTS)
     assert str(refused.value) == (
         f"one (localhost): listing of an input: cannot list '{out}/folder' (exit code 1)\n"
-        "| it was replaced by a link, or in that of a folder above it"
+        "| a link is in its place, or in that of a folder above it"
     )
 
 

@@ -58,7 +58,7 @@ def test_nothing_is_put_into_an_input_that_is_not_a_copy(tmp_path: Path, listing
     identity = TaskIdentity("dag", "run", "task", origin="origin")
     with pytest.raises(CwlError) as caught:
         execute(tmp_path / "tool.cwl", job, places, {"/": site}, identity=identity)
-    out = caught.value.message.partition(" is staged")[0]
+    out = caught.value.message.partition(" is a staged")[0]
     assert out.endswith("/out/data")
     assert str(caught.value) == (
         f"/tool: {out} is a staged input, but something else would be put into it\n  -> {HINT}"

@@ -81,7 +81,7 @@ def test_what_was_run_is_not_run_again_where_that_is_asked_for(jobs: CountedJobs
     second, again = jobs.run(reuse=True)
     login = testbed.login_since(jobs.site, moment)
     assert jobs.ran() == JOBS and again == outputs
-    assert "jobs are the same as finished ones: their outputs are reused" in jobs.api.log(jobs.dag, second, "job", 0)
+    assert "jobs are the same as finished jobs: their outputs are reused" in jobs.api.log(jobs.dag, second, "job", 0)
     entries = jobs.api.xcom(jobs.dag, second, "job", "lineage", 0)
     assert {entry["route"] for entry in entries} == {"reused"} and len(entries) == JOBS // CHUNKS
     print(f"{login.commands} commands for {CHUNKS} chunks of which all was there")

@@ -262,7 +262,7 @@ def test_an_output_folder_is_merged_into_the_users_and_another_run_replaces_outp
         assert done.returncode == 0, done.stderr
         assert contents(project) == before | {"data/new.txt": "precious", "data/raw/p.txt_2": "other\n"}
     done = call(project, "--quiet", "--existing", "fail", "data.cwl", "data.json")
-    assert done.returncode == 1 and "has what this run did not make under names of its outputs" in done.stderr
+    assert done.returncode == 1 and "has other files under the names of this run's outputs" in done.stderr
 
 
 def test_the_folder_that_outdir_is_in_is_not_copied_into_itself(project: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_permanent_failure_is_said_once_and_clearly_and_not_repeated(
     ):
         assert part in log
     assert "Traceback" not in log
-    assert "an earlier try failed for good" in run.log(try_number=2)
+    assert "an earlier try failed permanently" in run.log(try_number=2)
 
 
 @pytest.mark.slow

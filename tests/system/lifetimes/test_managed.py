@@ -232,6 +232,6 @@ def test_old_runs_folders_go_by_age(box: Box, dags: Dags, tmp_path: Path) -> Non
             os.utime(path, (time.time() - age_s,) * 2)
     hybrid = str(dags.folder / "documents" / f"{dag}.yml")
     said = box.airflow.airflow("hybrid", "cleanup", hybrid, "--older-than", "2d", "--dry-run")
-    assert "would be removed" in said and f"{work}/{dag}/unmarked, which carries no marker" in said
+    assert "would be removed" in said and f"{work}/{dag}/unmarked, which has no marker" in said
     box.airflow.airflow("hybrid", "cleanup", hybrid, "--older-than", "2d")
     assert sorted(path.name for path in (work / dag).iterdir()) == ["new", "unmarked"]

@@ -103,7 +103,7 @@ async def test_when_all_are_down_one_message_names_each(tmp_path: Path, sites: d
     sites["off"] = Deployment("off", "ssh", {"nodes": [{"hostname": "127.0.0.1:2"}]}, workdir="~/x")
     run, _ = execution(spec(tmp_path, sites, {"target": ["gone", "off"]}, jobs(tmp_path, 1)))
     message = (
-        "none of the 2 locations that the job may have are available:\n"
+        "none of the 2 locations that the job may have is available:\n"
         "  gone (127.0.0.1:1): no connection to 127.0.0.1:1: Connection refused\n"
         "  off (127.0.0.1:2): no connection to 127.0.0.1:2: Connection refused\n"
         "  -> `airflow hybrid check` tries each of them and says what to do; the task can be retried"
