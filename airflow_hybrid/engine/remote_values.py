@@ -33,7 +33,7 @@ async def read_start(uri: str, deployments: Mapping[str, Deployment]) -> bytes:
     question = Question("contents", ref.path, work_directory_of(ref.path) or "")
     seen = await probe.facts(host, [question])
     if ref.path in seen.replaced:
-        raise TransferError(f"{ref.path} is not read: it was replaced by a link", where=host.title, retryable=False)
+        raise TransferError(f"{ref.path} is not read: a symbolic link has replaced it", where=host.title, retryable=False)
     contents = seen.contents.get(ref.path)
     if contents is None:
         raise TransferError(f"{ref.path} cannot be read: it does not exist, or is not a regular file", where=host.title)
@@ -68,4 +68,4 @@ _ENTER = """cd -P -- @PATH@ || exit
 w=$(cd -P -- @WORK@ && pwd -P && echo .)
 w=${w%??}@REST@
 [ "$(pwd -P && echo .)" = "$w
-." ] || { echo 'a link is in its place, or in that of a folder above it' >&2; exit 1; }"""
+." ] || { echo 'a symbolic link has replaced it or a folder above it' >&2; exit 1; }"""

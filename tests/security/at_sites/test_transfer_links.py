@@ -140,8 +140,8 @@ async def test_expressions_see_no_link_of_a_job(out: Path, tmp_path: Path) -> No
     assert await read_start(uri(out / "f"), DEPLOYMENTS) == b"plain"
     assert await list_folder(uri(out), DEPLOYMENTS) == [("d", True), ("f", False), ("fifo", False)]
     for name, said in (
-        ("link", "is not read: it was replaced by a link"),
-        ("folder/f", "is not read: it was replaced by a link"),
+        ("link", "is not read: a symbolic link has replaced it"),
+        ("folder/f", "is not read: a symbolic link has replaced it"),
         ("fifo", "cannot be read: it does not exist, or is not a regular file"),
     ):
         with pytest.raises(TransferError) as error:
@@ -151,7 +151,7 @@ async def test_expressions_see_no_link_of_a_job(out: Path, tmp_path: Path) -> No
         await list_folder(uri(out / "folder"), DEPLOYMENTS)
     assert str(refused.value) == (
         f"one (localhost): listing of an input: cannot list '{out}/folder' (exit code 1)\n"
-        "| a link is in its place, or in that of a folder above it"
+        "| a symbolic link has replaced it or a folder above it"
     )
 
 
