@@ -31,10 +31,11 @@ async def read_start(uri: str, deployments: Mapping[str, Deployment]) -> bytes:
     ref = FileRef.parse(uri)
     host = await Locations(deployments).host_of(ref)
     question = Question("contents", ref.path, work_directory_of(ref.path) or "")
-    seen = await probe.facts(host, [question])
-    if ref.path in seen.replaced:
-        raise TransferError(f"{ref.path} is not read: a symbolic link has replaced it", where=host.title, retryable=False)
-    contents = seen.contents.get(ref.path)
+    facts = await probe.facts(host, [question])
+    if ref.path in facts.replaced:
+        message = f"{ref.path} is not read: a symbolic link has replaced it"
+        raise TransferError(message, where=host.title, retryable=False)
+    contents = facts.contents.get(ref.path)
     if contents is None:
         raise TransferError(f"{ref.path} cannot be read: it does not exist, or is not a regular file", where=host.title)
     return contents
