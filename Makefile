@@ -13,7 +13,7 @@ help:
 	@echo 'make ui       keep that Airflow running, to look at it in a browser'
 	@echo 'make test     all tests; those on real sites where the machine can hold them (root on Debian)'
 	@echo 'make unit     the quick tests only'
-	@echo 'make coverage the unit tests, and which branches of the package they take'
+	@echo 'make coverage the quick tests, and which branches of the package they take'
 	@echo 'make faults   kills and outages of every component, the long ones included'
 	@echo 'make contract the contract of connectors, for deployments that are containers, too'
 	@echo 'make shells   the contract and the scripts of ours with /bin/sh being dash, bash, busybox, ksh and zsh'
@@ -46,10 +46,10 @@ test: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(UNIT)
 
-# lines and branches of the package that the unit tests take; fewer than the floor in pyproject.toml are an error
+# lines and branches of the package that the quick tests take; fewer than the floor in pyproject.toml are an error
 .PHONY: coverage
 coverage: $(VENV)/.dev
-	$(BIN)/python -m pytest tests/unit -n 6 --cov --cov-report term:skip-covered $(ARGS)
+	$(UNIT) --cov --cov-report term:skip-covered
 
 # every kill and outage, those included that Airflow takes minutes to notice
 faults: $(VENV)/.dev
