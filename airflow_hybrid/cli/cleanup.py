@@ -245,8 +245,8 @@ class Cleanup:
             if host.title == folder.at:
                 result = await host.run(_remove_text(folder.workdir, folder.path), timeout_s=3600, label="remove")
                 if result.exit_code == 3:
-                    said = f": {result.err.strip()[-600:]}" if result.err.strip() else ""
-                    raise SiteError(f"something in {folder.workdir}/{folder.path} is left, {_UNPROVEN}{said}")
+                    complaint = f": {result.err.strip()[-600:]}" if result.err.strip() else ""
+                    raise SiteError(f"something in {folder.workdir}/{folder.path} is left, {_UNPROVEN}{complaint}")
                 result.check("the folder could not be removed")
 
 

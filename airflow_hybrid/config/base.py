@@ -64,7 +64,7 @@ class Model(BaseModel):
     def known_keys(cls) -> tuple[str, ...]:
         return tuple(field.alias or name for name, field in cls.model_fields.items())
 
-    def given(self) -> dict[str, Any]:
+    def written_values(self) -> dict[str, Any]:
         """The values in the file, by the file's names, without defaults."""
         return self.model_dump(exclude_unset=True, by_alias=True)
 

@@ -90,13 +90,13 @@ class Caught:
         texts = self.errors
         if not texts and warns:
             texts = self.warnings
-        seen: dict[str, None] = {}
+        messages: dict[str, None] = {}
         for text in texts[:MOST_TOLD]:
             message = plain(text)[1]
-            if not any(message in other or other in message for other in seen):
-                seen[message] = None
+            if not any(message in other or other in message for other in messages):
+                messages[message] = None
         self.errors, self.warnings = [], []
-        return "; ".join(seen)
+        return "; ".join(messages)
 
 
 class _Router(logging.Handler):
@@ -191,9 +191,9 @@ def plain(text: str) -> tuple[str | None, str]:
             items.append((column + (2 if bullet else 0), lead, stripped))
     if not items:
         return None, text.strip()
-    kept = [item for item in items if not _HEADING.fullmatch(item[2])] or items[-1:]
-    first = kept[0]
-    for item, following in itertools.pairwise(kept):  # a field, then its problem
-        if item is first and following[0] > first[0] and following[1]:
+    lines = [line for line in items if not _HEADING.fullmatch(line[2])] or items[-1:]
+    first = lines[0]
+    for line, following in itertools.pairwise(lines):  # a field, then its problem
+        if line is first and following[0] > first[0] and following[1]:
             first = following
-    return first[1], _joined([item[2] for item in kept])
+    return first[1], _joined([line[2] for line in lines])

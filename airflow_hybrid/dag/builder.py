@@ -114,8 +114,8 @@ class DagBuilder:
                 scope.nodes[step.path] = self._subworkflow(scope, step, binding)
 
     def _leaf(self, scope: Scope, step: Step, binding: Binding) -> Node:
-        own = job_requirements.of_author(self.setup.settings)
-        allowed = (*self.setup.run_requirements, *own)
+        of_author = job_requirements.of_author(self.setup.settings)
+        allowed = (*self.setup.run_requirements, *of_author)
         links, reuse = self.setup.links, self.setup.reuse
         setup = StepSetup(step, scope, self.bindings, self.deployments, links, allowed, reuse)
         where, colour = where_it_runs(setup.bound), colour_of(setup.bound)

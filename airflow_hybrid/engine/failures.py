@@ -193,10 +193,10 @@ def _hint(failure: Failure) -> str:
 
 def _memory_hint(failure: Failure) -> str:
     asked = failure.resources
-    said = f"it asked for {asked.ram_mib} MiB" if "ram_mib" in asked.explicit else "it asked for no memory"
+    request = f"it asked for {asked.ram_mib} MiB" if "ram_mib" in asked.explicit else "it asked for no memory"
     if failure.result.state is JobState.OUT_OF_MEMORY:
-        return f"{said}: raise `ramMin` of the step's ResourceRequirement"
+        return f"{request}: raise `ramMin` of the step's ResourceRequirement"
     return (
-        f"signal 9 comes from the kernel for lack of memory, or from somebody who killed it; {said}: perhaps raise "
+        f"signal 9 comes from the kernel for lack of memory, or from somebody who killed it; {request}: perhaps raise "
         "`ramMin` of the step's ResourceRequirement"
     )

@@ -71,13 +71,13 @@ def _recorded(file: Mapping[str, object], path: str) -> Recorded:
 async def with_what_is_there(error: CwlError, progress: JobProgress, place: Place) -> CwlError:
     """An error about outputs, with the place, the job id, the contents of its folder, and the end of its stderr."""
     names = place.facts.listings.get(progress.outdir, ())
-    there = ", ".join(printable(name) for name in names[:MOST_NAMES]) or "nothing"
+    contents = ", ".join(printable(name) for name in names[:MOST_NAMES]) or "nothing"
     if len(names) > MOST_NAMES:
-        there += f" and {len(names) - MOST_NAMES} more"
+        contents += f" and {len(names) - MOST_NAMES} more"
     lines = [error.message]
     if progress.result is not None and progress.result.scheduler_id:
         lines.append(f"  job id: {progress.result.scheduler_id}")
-    lines += [f"  folder: {progress.outdir}", f"  what is there: {there}"]
+    lines += [f"  folder: {progress.outdir}", f"  what is there: {contents}"]
     if progress.result is not None:
         stderr_path = progress.result.stderr_path
         lines.append(f"  stderr: {stderr_path}")

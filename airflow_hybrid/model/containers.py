@@ -54,10 +54,10 @@ class ImageSource:
             problems.append(_of_field("dockerImageId", image_names.id_problem(image_id)))
         if output is not None:
             problems.append(image_names.output_directory_problem(output))
-        told = [problem for problem in problems if problem]
-        if told:
+        reported = [problem for problem in problems if problem]
+        if reported:
             hint = "an image is named as in `docker pull` (debian:12, quay.io/org/tool@sha256:...)"
-            raise CwlError("; ".join(told), hint=hint)
+            raise CwlError("; ".join(reported), hint=hint)
         return cls(pull, load, file, root, image_id, output, required, of_document=True)
 
     @property

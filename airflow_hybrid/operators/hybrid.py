@@ -178,8 +178,8 @@ class HybridOperator(HybridTask):
         if REUSE_KEY in {port.name for port in self._root.graph.inputs}:
             return None
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
-        said = conf.get(REUSE_KEY)
-        return said if isinstance(said, bool) else None
+        requested = conf.get(REUSE_KEY)
+        return requested if isinstance(requested, bool) else None
 
     @property
     def _root(self) -> Scope:

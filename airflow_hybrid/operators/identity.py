@@ -45,9 +45,9 @@ def origin_of(context: Context) -> str:
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
     store = context["task_state_store"]
-    kept = store.get(ORIGIN)
-    if kept is not None:
-        return str(kept)
+    origin = store.get(ORIGIN)
+    if origin is not None:
+        return str(origin)
     origin = str(context["ti"].id)
     store.set(ORIGIN, origin, retention=NEVER_EXPIRE)
     return origin

@@ -86,11 +86,11 @@ def _check_path(value: str, roots: Sequence[str]) -> None:
     around = [root for root in real if _below(target, root)]
     if not around:
         raise _refused(f"{value!r} is not below a folder that the DAG allows", roots)
-    for kept, what in _protected():
-        if _below(kept, target) and target != kept:
-            raise _refused(f"{value!r} contains {what} ({kept})", roots)
-        if _below(target, kept) and not any(_below(root, kept) for root in around):
-            raise _refused(f"{value!r} is among {what} ({kept})", roots)
+    for protected, what in _protected():
+        if _below(protected, target) and target != protected:
+            raise _refused(f"{value!r} contains {what} ({protected})", roots)
+        if _below(target, protected) and not any(_below(root, protected) for root in around):
+            raise _refused(f"{value!r} is among {what} ({protected})", roots)
 
 
 def _protected() -> list[tuple[str, str]]:

@@ -66,10 +66,10 @@ class OutputsOperator(HybridTask):
 
         inputs = values.run_inputs(self.scope.graph)  # by Airflow's own functions, which are not thread-safe
 
-        def given() -> list[Mapping[str, Any]]:
+        def input_files() -> list[Mapping[str, Any]]:
             return [*located(inputs), *default_files(self.scope)]
 
-        rules = OutputRules(self.log, run, self.existing, given)
+        rules = OutputRules(self.log, run, self.existing, input_files)
         work = gather(outputs, outdir, deployments, self.links, rules)
         value, lineage = self.run_async(work)
         lineage = counted(lineage, {entry.route for entry in lineage})

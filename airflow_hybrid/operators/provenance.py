@@ -64,9 +64,9 @@ class Ground:
         from airflow_hybrid.sites.hosts.job_folders import work_directory_of
 
         work = work_directory_of(ref.path)
-        made = work is not None and self.works_in(ref.deployment, work)
+        is_job_file = work is not None and self.works_in(ref.deployment, work)
         literal = [workdir for workdir in self._workdirs() if not _VARIABLE.search(workdir)]
-        return made or any(_is_below(ref.path, workdir) for workdir in literal)
+        return is_job_file or any(_is_below(ref.path, workdir) for workdir in literal)
 
     def works_in(self, deployment: str, folder: str) -> bool:
         """Whether a folder is a work directory of the DAG.
@@ -79,13 +79,13 @@ class Ground:
 
     def _workdirs(self) -> Iterator[str]:
         home = os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
-        own = os.path.join(os.path.abspath(home), FOLDER)
-        yield os.path.join(own, LOCAL_DEPLOYMENT)
+        folder = os.path.join(os.path.abspath(home), FOLDER)
+        yield os.path.join(folder, LOCAL_DEPLOYMENT)
         for binding in self.bindings:
             yield from (target.workdir for target in binding.targets if target.workdir)
         for deployment in self.deployments.values():
             is_here = deployment.type == "local" and not deployment.config.get("run_as")
-            default = os.path.join(own, deployment.name) if is_here else f"~/{FOLDER}"
+            default = os.path.join(folder, deployment.name) if is_here else f"~/{FOLDER}"
             yield deployment.workdir or default
 
 

@@ -112,14 +112,14 @@ def _unforeseen(error: Exception, verbose: bool) -> int:
 def _stdout_kept() -> Iterator[Any]:
     """Only what is written to the yielded file reaches stdout; everything else that is printed goes to stderr."""
     sys.stdout.flush()
-    kept = os.dup(1)
+    real_stdout = os.dup(1)
     os.dup2(2, 1)
     try:
-        with os.fdopen(os.dup(kept), "w", encoding="utf-8") as stdout:
+        with os.fdopen(os.dup(real_stdout), "w", encoding="utf-8") as stdout:
             yield stdout
     finally:
-        os.dup2(kept, 1)
-        os.close(kept)
+        os.dup2(real_stdout, 1)
+        os.close(real_stdout)
 
 
 def _run(args: argparse.Namespace) -> CwlObject | None:
@@ -268,14 +268,14 @@ def _failure(result: RunResult, folder: Path, is_kept: bool) -> HybridError:
     :param is_kept: the run's folder stays, so paths in it remain valid.
     """
     from airflow_hybrid.operators.values import OUTPUTS_TASK
-    from airflow_hybrid.runner.told import told
+    from airflow_hybrid.runner.told import failure_message
 
     for error in result.errors:
         if isinstance(error, UnsupportedError):
             return error
     not_gathered = any(failure.task_id == OUTPUTS_TASK for failure in result.failures)
     is_kept = is_kept or not_gathered
-    message = told(result.failures, result.succeeded_jobs, None if is_kept else str(folder))
+    message = failure_message(result.failures, result.succeeded_jobs, None if is_kept else str(folder))
     kind = _NotGatheredError if not_gathered else JobFailedError
     return kind(message or f"the run ended as {result.state}", retryable=False)
 

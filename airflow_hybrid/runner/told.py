@@ -31,7 +31,7 @@ class TaskError:
     error: BaseException
 
 
-def told(errors: Sequence[TaskError], succeeded: dict[str, int], gone: str | None) -> str:
+def failure_message(errors: Sequence[TaskError], succeeded: dict[str, int], gone: str | None) -> str:
     """One message for all failed tasks; the chunks of a scatter count as one.
 
     :param succeeded: task -> the number of successful jobs in its other chunks.
@@ -44,10 +44,10 @@ def told(errors: Sequence[TaskError], succeeded: dict[str, int], gone: str | Non
     messages = list(dict.fromkeys(messages))
     hints = []
     if gone is not None:
-        kept = ["\n".join(_without_paths(message, gone)) for message in messages]
-        if kept != messages:
+        shortened_messages = ["\n".join(_without_paths(message, gone)) for message in messages]
+        if shortened_messages != messages:
             hints.append(f"  -> {LEAVE_HINT}")
-        messages = kept
+        messages = shortened_messages
     shown = messages[:MOST_TASKS]
     if len(messages) > len(shown):
         hints.insert(0, f"... and {len(messages) - len(shown)} more steps failed")

@@ -123,8 +123,8 @@ def _build(
     try:
         model = HybridModel.model_validate(data, context=known_keys)
     except ValidationError as e:
-        told = {p.path for p in problems}
-        problems += [p for p in from_pydantic(e, data, known_keys) if p.path not in told]
+        reported = {p.path for p in problems}
+        problems += [p for p in from_pydantic(e, data, known_keys) if p.path not in reported]
         raise_problems(document, problems)
         raise
     normal = Normalizer(model, folder, document.where)

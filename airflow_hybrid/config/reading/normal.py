@@ -80,7 +80,7 @@ class Normalizer:
             settings=self.folder.path(value.config.settings) if value.config.settings else None,
             bindings=self._bindings(path, value),
             ports=tuple(ports),
-            docker=tuple(mapping.given() for mapping in value.config.docker),
+            docker=tuple(mapping.written_values() for mapping in value.config.docker),
             dag_section=self._dag(value.dag),
             reuse=value.reuse,
         )
@@ -130,7 +130,7 @@ class Normalizer:
     def _complete(self, binding: StepBinding, targets: tuple[Target, ...], above: Binding) -> Binding:
         written_fields = binding.model_fields_set
         filters = tuple(
-            {"name": name, **self.model.bindingFilters[name].given()}
+            {"name": name, **self.model.bindingFilters[name].written_values()}
             for name in binding.filters
             if name in self.model.bindingFilters
         )
@@ -159,7 +159,7 @@ class Normalizer:
         return Target(name, target.service, workdir_of(self.folder, kind, target.workdir), locations)
 
     def _dag(self, dag: DagModel) -> dict[str, JsonValue]:
-        section: dict[str, JsonValue] = _json_values(dag.given())
+        section: dict[str, JsonValue] = _json_values(dag.written_values())
         schedule = section.get("schedule")
         if isinstance(schedule, str) and schedule.startswith("P"):
             section["schedule"] = {"seconds": interval_of(schedule).total_seconds()}

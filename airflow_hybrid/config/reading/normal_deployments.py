@@ -110,7 +110,7 @@ class DeploymentNormalizer:
         name = str(path[-1])
         kind: str = value.type  # type: ignore[attr-defined]
         config: Any = value.config  # type: ignore[attr-defined]
-        config = dict(config) if isinstance(config, dict) else config.given()
+        config = dict(config) if isinstance(config, dict) else config.written_values()
         deployment = Deployment(
             name=name,
             type=kind,
@@ -124,7 +124,7 @@ class DeploymentNormalizer:
             price_per_core_hour=value.price_per_core_hour,
             deferrable=value.deferrable,
             managed=not value.external and self._can_be_deployed((*path, "type"), kind, config),
-            containers=value.containers.given() if value.containers else None,
+            containers=value.containers.written_values() if value.containers else None,
             reuse=value.reuse,
         )
         config_path = (*path, "config")
@@ -193,9 +193,10 @@ class DeploymentNormalizer:
                 merged[key] = self.folder.path(merged[key])
         if merged.get("known_hosts"):
             merged["known_hosts"] = [self.folder.path(file) for file in merged["known_hosts"]]
-        if own := merged.pop("tunnel", tunnel):
+        if tunnel_values := merged.pop("tunnel", tunnel):
             # the deployment's Connection is for the host, not for the jump host
-            merged["tunnel"] = self._connection(own, {k: v for k, v in context.items() if k != "conn_id"}, None)
+            tunnel_context = {k: v for k, v in context.items() if k != "conn_id"}
+            merged["tunnel"] = self._connection(tunnel_values, tunnel_context, None)
             merged["tunnel"].pop("checkHostKey", None)
         return merged
 

@@ -38,9 +38,9 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 def default_directory() -> Path:
     """``$AIRFLOW_HYBRID_CACHE_DIR``, else ``$AIRFLOW_HOME/airflow_hybrid_cache``."""
-    given = os.environ.get("AIRFLOW_HYBRID_CACHE_DIR")
-    if given:
-        return Path(given)
+    configured = os.environ.get("AIRFLOW_HYBRID_CACHE_DIR")
+    if configured:
+        return Path(configured)
     return Path(os.environ.get("AIRFLOW_HOME") or Path.home() / "airflow") / "airflow_hybrid_cache"
 
 

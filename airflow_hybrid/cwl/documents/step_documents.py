@@ -49,11 +49,11 @@ class StepDocuments:
         self._names: dict[str, str] = {}
         folder = source.rpartition("/")[0]
         for url in sorted(fetched):
-            here, there = local_path(folder), local_path(url)
-            if here is None or there is None:
+            here, document = local_path(folder), local_path(url)
+            if here is None or document is None:
                 self._names[url] = url
             else:
-                self._names[url] = f"cwl:{percent_encoded(os.path.relpath(there, here))}"
+                self._names[url] = f"cwl:{percent_encoded(os.path.relpath(document, here))}"
 
     def store(self, raw: Mapping[str, Any], process: Process, path: str, requirements: Any, hints: Any) -> str:
         """Write the document of one step: a workflow of that step alone, its ports connected by name."""

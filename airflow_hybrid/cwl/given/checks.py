@@ -63,8 +63,8 @@ def check_settings(graph: WorkflowGraph, settings: CwlObject, where: str) -> lis
     names = [port.name for port in graph.inputs]
     prefixes = namespaces_of(graph)
     plain = {name: None if holds_template(settings.get(name)) else settings.get(name) for name in names}
-    given, problems = located_files(plain, graph.source, prefixes)
-    problems += type_problems(graph, {name: value for name, value in given.items() if value is not None})
+    values, problems = located_files(plain, graph.source, prefixes)
+    problems += type_problems(graph, {name: value for name, value in values.items() if value is not None})
     if problems:
         raise in_one_message(problems, where)
     return [name for name in settings if name not in names and name not in NO_INPUTS]

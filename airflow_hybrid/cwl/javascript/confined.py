@@ -144,8 +144,8 @@ def filter_program(machine: str, pid: int, program_at: int) -> bytes:
                 parts.append(_call(number, answer))
     for calls in _KILL_CALLS:
         parts.append(_call(calls[column], _argument(0) + _op(_EQUAL, pid, 0, 1) + allowed + denied))
-    own = _argument(0) + _op(_EQUAL, 0, 1, 0) + _op(_EQUAL, pid, 0, 1) + allowed + denied
-    parts.append(_call(_PRLIMIT[column], own))
+    on_itself = _argument(0) + _op(_EQUAL, 0, 1, 0) + _op(_EQUAL, pid, 0, 1) + allowed + denied
+    parts.append(_call(_PRLIMIT[column], on_itself))
     low, high = program_at & 0xFFFFFFFF, program_at >> 32
     named = _argument(0) + _op(_EQUAL, low, 0, 3) + _argument(0, high=True) + _op(_EQUAL, high, 0, 1) + allowed + denied
     parts.append(_call(_EXECVE[column], named))
@@ -177,8 +177,8 @@ def _become(arguments: list[str]) -> None:
     argv = (ctypes.c_char_p * (len(encoded) + 1))(*encoded, None)
     environment = (ctypes.c_char_p * 1)(None)
     code = filter_program(platform.machine(), os.getpid(), program_at)
-    kept = ctypes.create_string_buffer(code, len(code))
-    program = _Program(len(code) // 8, ctypes.addressof(kept))
+    buffer = ctypes.create_string_buffer(code, len(code))
+    program = _Program(len(code) // 8, ctypes.addressof(buffer))
     failure = _prctl(_PR_SET_NO_NEW_PRIVS, 1, 0) or _prctl(
         _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(program)
     )

@@ -311,10 +311,10 @@ def _converse(process: subprocess.Popen[str], stdin: bytes, timeout_s: float) ->
 
 def _death(stderr: bytes) -> str:
     """Why a Node.js process has ended: its only reason to end is a lack of memory."""
-    said = readable(stderr)
-    if "memory" in said or "Allocation" in said or not said.strip():
+    complaint = readable(stderr)
+    if "memory" in complaint or "Allocation" in complaint or not complaint.strip():
         return f"the expression needed more memory than allowed ({_HEAP_MIB} MiB)"
-    return said[-2000:]
+    return complaint[-2000:]
 
 
 def install() -> None:

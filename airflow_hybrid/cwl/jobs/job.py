@@ -212,9 +212,9 @@ class PendingJob:
         missing = [location for location in inputs if location not in paths]
         if missing:
             raise CwlError(f"the input {percent_decoded(missing[0])} has no path", where=self.label)
-        own = {location: paths[location] for location in inputs}
+        input_paths = {location: paths[location] for location in inputs}
         inside = None if grant.image is None else Inside(grant.image.outdir)
-        site = JobLocation(jobdir, JobFiles(own, self._literals, inputs), facts, inside)
+        site = JobLocation(jobdir, JobFiles(input_paths, self._literals, inputs), facts, inside)
         site.sizes = self.tool.asks_size
         context = self._context_at(site, grant)
         try:
@@ -231,7 +231,8 @@ class PendingJob:
         context = cast(HybridContext, self._context.copy())
         context.site = site
         context.name = self.key
-        context.outdir, context.tmpdir, context.stagedir = site.seen.outdir, site.seen.tmpdir, site.seen.stagedir
+        tool_paths = site.tool_paths
+        context.outdir, context.tmpdir, context.stagedir = tool_paths.outdir, tool_paths.tmpdir, tool_paths.stagedir
         context.make_fs_access = cast(Any, lambda basedir: site.fs)
         context.toplevel = False
         if grant.mpi is not None:

@@ -60,7 +60,7 @@ def script_of(built: BuiltJob) -> JobScript:
         command=arguments,
         outdir=site.outdir,
         tmpdir=site.tmpdir,
-        environment={"HOME": site.seen.outdir, "TMPDIR": site.seen.tmpdir, **command.environment},
+        environment={"HOME": site.tool_paths.outdir, "TMPDIR": site.tool_paths.tmpdir, **command.environment},
         stdin=stdin,
         stdout=job.stdout,
         stderr=job.stderr,
@@ -99,7 +99,7 @@ def _container(built: BuiltJob, box: Box | None, launcher: tuple[str, ...]) -> C
     return Container(
         built.image,
         tuple(box.mounts),
-        built.site.seen.outdir,
+        built.site.tool_paths.outdir,
         network=bool(built.job.networkaccess) or built.image.network,
         launcher=launcher,
         gpus=int(built.job.builder.resources.get("cudaDeviceCount") or 0),

@@ -69,11 +69,11 @@ def outside_of(script: JobScript, paths: JobPaths) -> Outside | None:
             for key, value in script.environment.items():
                 if key != "PATH":
                     _text(paths.strip(value), names)
-            own = frozenset(script.environment)
+            own_variables = frozenset(script.environment)
             if script.shell:
-                _shell(paths.strip(script.command[0]), names, own)
+                _shell(paths.strip(script.command[0]), names, own_variables)
             else:
-                _arguments(list(script.command), names, paths, own)
+                _arguments(list(script.command), names, paths, own_variables)
             for entry in script.stage:
                 if entry.text is not None:
                     _text(paths.strip(entry.text.decode(errors="surrogateescape")), names)
@@ -85,7 +85,9 @@ def outside_of(script: JobScript, paths: JobPaths) -> Outside | None:
     return Outside(path, frozenset(names.words), frozenset(names.commands), files, frozenset(names.variables))
 
 
-def _arguments(command: list[str], names: _OutsideNames, paths: JobPaths, own: frozenset[str] = frozenset()) -> None:
+def _arguments(
+    command: list[str], names: _OutsideNames, paths: JobPaths, own_variables: frozenset[str] = frozenset()
+) -> None:
     program = paths.strip(command[0])
     if "/" not in program and MARK not in program:
         if not _COMMAND.fullmatch(program) or program.startswith("-"):
@@ -96,7 +98,7 @@ def _arguments(command: list[str], names: _OutsideNames, paths: JobPaths, own: f
     for number, argument in enumerate(command):
         plain = paths.strip(argument)
         if shell and number and _TEXT_OPTION.match(command[number - 1]):
-            _shell(plain, names, own)
+            _shell(plain, names, own_variables)
             continue
         shell = shell or posixpath.basename(argument) in _SHELLS
         if plain.startswith("/"):
@@ -115,13 +117,13 @@ def _text(text: str, names: _OutsideNames) -> None:
     names.files.update(_PATH.findall(text))
 
 
-def _shell(text: str, names: _OutsideNames, own: frozenset[str]) -> None:
+def _shell(text: str, names: _OutsideNames, own_variables: frozenset[str]) -> None:
     """Names in shell text."""
     if len(text) > MOST_SHELL_CHARS:
         raise UnknownError("shell text that is too long to be read")
     if _OTHERS_HOME.search(text):
         raise UnknownError("somebody's home")
-    known = own | {name for names_set in _SET.findall(text) for name in names_set if name}
+    known = own_variables | {name for names_set in _SET.findall(text) for name in names_set if name}
     begin_paths = {name for beginning in _BEGINNING.findall(text) for name in _VARIABLE.findall(beginning)}
     if not begin_paths <= known:
         raise UnknownError("a path that a variable of the location begins")

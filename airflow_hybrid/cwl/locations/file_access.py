@@ -113,10 +113,10 @@ class LocationFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
         outdir = self._site.outdir
         if path == outdir:
             return [_file_uri(outdir)]
-        rest = path[len(outdir) + 1 :] if path.startswith(outdir + "/") else path
-        parts = [part for part in rest.split("/") if part not in ("", ".")]
-        if ".." in parts or rest.startswith("/"):
-            raise CwlError(f"glob pattern {rest!r} leaves the output directory")
+        relative = path[len(outdir) + 1 :] if path.startswith(outdir + "/") else path
+        parts = [part for part in relative.split("/") if part not in ("", ".")]
+        if ".." in parts or relative.startswith("/"):
+            raise CwlError(f"glob pattern {relative!r} leaves the output directory")
         matches = list(self._match(outdir, parts))
         for path in matches:
             if problem := not_json(path[len(outdir) + 1 :]):
@@ -128,17 +128,17 @@ class LocationFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
             self.refuse_special(folder)
             yield folder
             return
-        part, rest = parts[0], parts[1:]
+        part, other_parts = parts[0], parts[1:]
         if not any(sign in part for sign in "*?["):
             self.refuse_special(f"{folder}/{part}")
             if self.stat(f"{folder}/{part}").kind != "?":
-                yield from self._match(f"{folder}/{part}", rest)
+                yield from self._match(f"{folder}/{part}", other_parts)
             return
         if self.stat(folder).kind != "d":
             return
         for name in self.names(folder):
             if fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith(".")):
-                yield from self._match(f"{folder}/{name}", rest)
+                yield from self._match(f"{folder}/{name}", other_parts)
 
     def refuse_special(self, path: str) -> None:
         """:raises CwlError: an output is a FIFO, a socket or a device, for which CWL has no class."""

@@ -61,7 +61,7 @@ class LocationPaths:
         self.outdir = f"{jobdir}/out"
         self.tmpdir = f"{jobdir}/tmp"
         self.inside = inside
-        self.seen = inside or Inside(self.outdir, self.tmpdir, f"{jobdir}/in")
+        self.tool_paths = inside or Inside(self.outdir, self.tmpdir, f"{jobdir}/in")
         self.paths = files.paths
         self.facts = facts
         self.literals = files.literals
@@ -74,12 +74,12 @@ class LocationPaths:
     def input_dir(self) -> str:
         """The tool's path of a new folder for one input and its secondary files."""
         self._input_dirs += 1
-        return f"{self.seen.stagedir}/{self._input_dirs}"
+        return f"{self.tool_paths.stagedir}/{self._input_dirs}"
 
     def outside(self, path: str) -> str:
         """The location's path for a tool's path in the output directory."""
-        if is_below(path, self.seen.outdir):
-            return self.outdir + path[len(self.seen.outdir) :]
+        if is_below(path, self.tool_paths.outdir):
+            return self.outdir + path[len(self.tool_paths.outdir) :]
         return path
 
     def path_of(self, location: str) -> str | None:
@@ -88,16 +88,16 @@ class LocationPaths:
         replica = self.paths.get(location)
         if replica is not None:
             return replica
-        parent, slash, rest = location.rpartition("/")
+        parent, slash, relative = location.rpartition("/")
         while slash and not parent.endswith("/") and parent:
             folder = self.paths.get(parent) or self.paths.get(parent + "/")
             if folder is not None:
-                tail = percent_decoded(rest)
+                tail = percent_decoded(relative)
                 if ".." in tail.split("/"):
                     return None
                 return f"{folder}/{tail}"
             parent, slash, before = parent.rpartition("/")
-            rest = f"{before}/{rest}"
+            relative = f"{before}/{relative}"
         return None
 
     def real(self, path: str) -> str:

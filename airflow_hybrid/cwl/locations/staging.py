@@ -152,18 +152,18 @@ class Box:
 
     def __init__(self, site: JobLocation) -> None:
         self._site = site
-        self._areas = {site.seen.outdir: site.outdir, site.seen.tmpdir: site.tmpdir}
+        self._areas = {site.tool_paths.outdir: site.outdir, site.tool_paths.tmpdir: site.tmpdir}
         self._shown: dict[tuple[str, bool], str] = {}
-        self.mounts = [Mount(site.outdir, site.seen.outdir, True), Mount(site.tmpdir, site.seen.tmpdir, True)]
+        self.mounts = [Mount(outside, inside, True) for inside, outside in self._areas.items()]
         self.hosts: dict[str, str] = {}
 
     def place(self, target: str, source: str | None, writable: bool, folder: bool) -> str | None:
         """Where to make something that the tool sees as ``target``; None if ``source`` is mounted there."""
         if posixpath.normpath(target) != target:
             raise CwlError(f"{target} is not the path of a file or folder: nothing is staged there")
-        for seen, here in sorted(self._areas.items(), reverse=True):
-            if target.startswith(seen + "/"):
-                self.hosts[target] = here + target[len(seen) :]
+        for tool_folder, here in sorted(self._areas.items(), reverse=True):
+            if target.startswith(tool_folder + "/"):
+                self.hosts[target] = here + target[len(tool_folder) :]
                 return self.hosts[target]
         if source is not None:
             self.hosts[target] = source
@@ -180,7 +180,7 @@ class Box:
         """The target in the container of a link to ``source``."""
         shown = self._shown.get((source, writable))
         if shown is None:
-            shown = f"{self._site.seen.stagedir}/links/{len(self._shown) + 1}/{posixpath.basename(source)}"
+            shown = f"{self._site.tool_paths.stagedir}/links/{len(self._shown) + 1}/{posixpath.basename(source)}"
             self._shown[source, writable] = shown
             self.mounts.append(Mount(source, shown, writable))
         return shown
@@ -192,7 +192,7 @@ def keep_literals(job: JobBase, site: JobLocation) -> None:
     """
     for location in [key for key in job.pathmapper.files() if key.startswith("_:")]:
         entry = job.pathmapper.mapper(location)
-        kind = f"Writable{entry.type}" if entry.target.startswith(site.seen.outdir + "/") else entry.type
+        kind = f"Writable{entry.type}" if entry.target.startswith(site.tool_paths.outdir + "/") else entry.type
         job.pathmapper.update(location, location, entry.target, kind, entry.staged)
 
 

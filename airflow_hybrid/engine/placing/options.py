@@ -34,8 +34,8 @@ class Options:
         """Job key -> the place chosen earlier; places that the binding no longer names are left out."""
         indexes = {name_of(place): index for index, place in enumerate(self.places)}
         placed: dict[str, int] = {}
-        for seen in self.looks:
-            for key, deployment, service, location in seen.placed:
+        for look in self.looks:
+            for key, deployment, service, location in look.placed:
                 index = indexes.get((deployment, service, location))
                 if index is not None:
                     placed.setdefault(key, index)

@@ -32,14 +32,14 @@ def tell(script: JobScript, directory: str, place: Place, peers: Sequence[Place]
     if count == 1:
         return script
     hostfile = f"{directory}/hostfile"
-    told = replace(script, environment={**script.environment, HOSTFILE: hostfile, LOCATIONS: str(count)})
+    script = replace(script, environment={**script.environment, HOSTFILE: hostfile, LOCATIONS: str(count)})
     scheduler = getattr(place.queue, "scheduler", None)
     if scheduler is not None and scheduler.on_host:
         names = "".join(f"{at.host.address}\n" for at in (place, *peers))
         mpi = {name: hostfile for name in _DEFAULT_HOSTFILES} | _BY_NODE
         return replace(
-            told,
-            environment={**mpi, **told.environment},
+            script,
+            environment={**mpi, **script.environment},
             stage=(*script.stage, StageEntry("file", hostfile, text=names.encode())),
         )
     if scheduler is None or not scheduler.hosts_command:
@@ -48,4 +48,4 @@ def tell(script: JobScript, directory: str, place: Place, peers: Sequence[Place]
             hint="leave `locations` out, and ask for nodes by the service's own options",
         )
     command = script.command if not script.shell else ("/bin/sh", "-c", *script.command)
-    return replace(told, shell=False, command=("/bin/sh", "-c", _ASK, "sh", scheduler.hosts_command, *command))
+    return replace(script, shell=False, command=("/bin/sh", "-c", _ASK, "sh", scheduler.hosts_command, *command))

@@ -44,16 +44,16 @@ class InputDigests:
         recorded: dict[str, str] = {}
         for job in jobs:
             recorded.update(claimed(job))
-        seen = await self.now(recorded, [])
-        wrong = {location for location, digest in recorded.items() if seen.get(location) != digest}
+        current = await self.now(recorded, [])
+        wrong = {location for location, digest in recorded.items() if current.get(location) != digest}
         return {job.key for job in jobs if not wrong & claimed(job).keys()}
 
     async def unchanged(self, jobs: Sequence[PendingJob], contents: Mapping[str, Mapping[str, str]]) -> set[str]:
         """Keys of the jobs whose inputs are unchanged: ``contents`` by job (:func:`contents_of`)."""
         digests = await self.unsaid(jobs)
-        said = await self.as_said(jobs)
+        unchanged_files = await self.as_said(jobs)
         now = await asyncio.to_thread(lambda: {job.key: self.contents(job, digests) for job in jobs})
-        return {job.key for job in jobs if job.key in said and now[job.key] == contents[job.key]}
+        return {job.key for job in jobs if job.key in unchanged_files and now[job.key] == contents[job.key]}
 
     def contents(self, job: PendingJob, digests: Mapping[str, str]) -> dict[str, str] | None:
         """:func:`contents_of`, and whether each File is executable; a directory's digest includes that. Blocks."""

@@ -144,8 +144,8 @@ class Reuse:
                     looks[job.key] = contents, paths, outside
             return looks
 
-        seen = await in_cwl_thread(look_at_jobs)
-        outsides = {name: outside for name, (_, _, outside) in seen.items()}
+        looks = await in_cwl_thread(look_at_jobs)
+        outsides = {name: outside for name, (_, _, outside) in looks.items()}
         task = place.task_directory(self.context.spec.identity)
         surroundings = await surroundings_of(place.host, outsides, task)
         settings = self._settings(place, jobs[0].step_path)
@@ -156,7 +156,7 @@ class Reuse:
                 # a job that this task has begun itself is taken over from its job directory, not from the index
                 if job.key not in surroundings.used or job.key in surroundings.begun:
                     continue
-                contents, paths, outside = seen[job.key]
+                contents, paths, outside = looks[job.key]
                 used = surroundings.used[job.key]
                 place_says = {"container": container, "settings": settings, "used": used}
                 key = reuse_key(job, scripts[job.key], contents, paths, place_says)
@@ -192,8 +192,8 @@ class Reuse:
         index = reuse_index(place.host, place.workdir)
         keys = sorted({item.key for item in known.values()})
         task = place.task_directory(self.context.spec.identity)
-        there = await index.find(keys, task, functools.partial(place.patiently, log=self.context.log))
-        records = {key: record for key, record in there.records.items() if is_sound(record)}
+        index_answer = await index.find(keys, task, functools.partial(place.patiently, log=self.context.log))
+        records = {key: record for key, record in index_answer.records.items() if is_sound(record)}
         hits = {name: records[item.key] for name, item in known.items() if item.key in records}
         if not hits:
             return

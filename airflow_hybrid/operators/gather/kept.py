@@ -17,7 +17,7 @@ Named = Callable[[], Iterable[Mapping[str, Any]]]
 """returns a run's input Files and Directories, each with a ``location`` or a ``path``"""
 
 
-class Kept:
+class ProtectedInputs:
     """The inputs of a run that are on this machine, or have the same path here as at their own location.
 
     They are read only when something could be replaced, because their folders may be large.

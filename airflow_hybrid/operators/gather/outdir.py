@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.operators.gather.existing import FAIL, REPLACE
-from airflow_hybrid.operators.gather.kept import Kept
+from airflow_hybrid.operators.gather.kept import ProtectedInputs
 from airflow_hybrid.operators.gather.record import RECORD, OutdirRecord
 from airflow_hybrid.operators.gather.renamed import RenamedOutput
 from airflow_hybrid.operators.gather.rules import OutputRules
@@ -52,7 +52,7 @@ class Outdir:
         self.run = rules.run
         self.existing = rules.existing
         self.log = rules.log
-        self._kept = Kept(rules.inputs, path)
+        self._inputs = ProtectedInputs(rules.inputs, path)
         self._placed: set[str] = set()
         self.renamed: list[RenamedOutput] = []
         self.number = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -108,15 +108,15 @@ class Outdir:
         return (folder and self._may_be_filled(path, status)) or self._replaceable(path, status)
 
     def _may_be_filled(self, path: str, status: os.stat_result) -> bool:
-        return stat.S_ISDIR(status.st_mode) and not self._kept.holds(path, status)
+        return stat.S_ISDIR(status.st_mode) and not self._inputs.holds(path, status)
 
     def _replaceable(self, path: str, status: os.stat_result) -> bool:
         run = None if self.existing == REPLACE else self.run
         if not stat.S_ISREG(status.st_mode) or not self.record.proves(path, status, run):
             return False
-        if self._kept.is_around and not self.record.proves(path, status, self.run):
+        if self._inputs.is_around and not self.record.proves(path, status, self.run):
             return False
-        return not self._kept.holds(path, status)
+        return not self._inputs.holds(path, status)
 
     # --- moving a tree in -------------------------------------------------------------------------------------------
 
@@ -214,7 +214,7 @@ class Outdir:
         old = [line for line in self.record.lines.values() if line.run == self.run and line.path not in now]
         for line in sorted(old, key=lambda line: line.path, reverse=True):
             status = self.look(line.path)
-            if status is None or not line.describes(status) or self._kept.holds(line.path, status):
+            if status is None or not line.describes(status) or self._inputs.holds(line.path, status):
                 continue
             above, name = posixpath.split(line.path)
             with self.folder(above) as number:

@@ -52,7 +52,7 @@ class Plan:
         self._names = _OutputNames(outdir)
         self._paths: dict[int, str] = {}
         """``id`` of a file object -> its path in the assembled tree"""
-        self._there: dict[int, str] = {}
+        self._in_outdir: dict[int, str] = {}
         """``id`` of a file object that is in ``outdir`` already -> its absolute path"""
         self._near: list[tuple[FileRef, str, CwlFile]] = []
         self._far: list[tuple[str, CwlFile]] = []
@@ -119,12 +119,12 @@ class Plan:
         except FileNotFoundError:
             return False
         if file["class"] == "Directory" and (source.st_dev, source.st_ino) == self._outdir.identity:
-            self._there[id(file)] = self._outdir.path
+            self._in_outdir[id(file)] = self._outdir.path
             return True
         target = self._outdir.look(path, follow=True)
         if target is None or not os.path.samestat(source, target):
             return False
-        self._there[id(file)] = posixpath.join(self._outdir.path, path)
+        self._in_outdir[id(file)] = posixpath.join(self._outdir.path, path)
         self._names.keep(path, str(file["location"]))
         return True
 
@@ -189,8 +189,8 @@ class Plan:
         def describe(file: CwlFile) -> None:
             for secondary in file.get("secondaryFiles") or []:
                 describe(secondary)
-            if id(file) in self._there:
-                there = self._there[id(file)]
+            if id(file) in self._in_outdir:
+                there = self._in_outdir[id(file)]
                 file["location"] = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, there).uri
                 if file["class"] == "Directory":
                     file["listing"] = listing_of(there, frozenset())

@@ -93,7 +93,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "outputs: a glob stays in the job's directory",
         "cwl/locations/file_access.py",
-        'if ".." in parts or rest.startswith("/"):',
+        'if ".." in parts or relative.startswith("/"):',
         "if False:",
         "tests/unit/cwl/jobs/test_job_outputs.py",
     ),

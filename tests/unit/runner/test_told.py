@@ -11,7 +11,7 @@ from airflow_hybrid.engine.failures import Failure, JobsFailedError, failed
 from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.model import JobResult, JobState
 from airflow_hybrid.runner.arguments import try_folder
-from airflow_hybrid.runner.told import MOST_LINES, TaskError, told
+from airflow_hybrid.runner.told import MOST_LINES, TaskError, failure_message
 
 
 def chunk_of(first: int, count: int, jobs: int, *, stderr: str = "why") -> JobsFailedError:
@@ -31,7 +31,7 @@ def one(number: int) -> str:
 
 def test_a_scatter_is_one_message_in_the_order_of_its_jobs() -> None:
     errors = [TaskError("s", 2, chunk_of(14, 7, 7)), TaskError("s", 1, chunk_of(9, 5, 7))]
-    assert told(errors, {"s": 86}, "/tmp/run") == (
+    assert failure_message(errors, {"s": 86}, "/tmp/run") == (
         f"12 of 100 jobs failed\n{one(9)}{one(10)}{one(11)}... and 9 more\n"
         "  -> to keep the files of its jobs, run again with --leave-tmpdir"
     )
@@ -43,17 +43,17 @@ def test_paths_that_stay_are_told() -> None:
         "the job failed\n/s [1] at here: exit code 3 (permanentFail)\n  command: tool 1\n"
         "  stdout: /tmp/run/work/1/stdout\n  stderr: /tmp/run/work/1/stderr\n  | why"
     )
-    assert told([error], {}, None) == whole and told([error], {}, "/tmp/ru") == whole
+    assert failure_message([error], {}, None) == whole and failure_message([error], {}, "/tmp/ru") == whole
 
 
 def test_what_a_tool_says_is_not_taken_for_a_path_of_ours() -> None:
     error = TaskError("s", -1, chunk_of(1, 1, 1, stderr="stderr: /tmp/run/x"))
-    assert "  | stderr: /tmp/run/x" in told([error], {}, "/tmp/run").split("\n")
+    assert "  | stderr: /tmp/run/x" in failure_message([error], {}, "/tmp/run").split("\n")
 
 
 def test_many_steps_fill_one_screen() -> None:
     errors = [TaskError(f"s{n}", -1, chunk_of(n, 9, 9, stderr="a\nb\nc")) for n in range(1, 9)]
-    message = told(errors, {}, "/tmp/run").split("\n")
+    message = failure_message(errors, {}, "/tmp/run").split("\n")
     assert len(message) <= MOST_LINES
     assert message[-2:] == [
         "... and 3 more steps failed",
@@ -65,8 +65,8 @@ def test_many_steps_fill_one_screen() -> None:
 def test_errors_that_are_not_of_jobs_are_told_once() -> None:
     same = HybridError("no such host", hint="see the hybrid file")
     errors = [TaskError("a", 0, same), TaskError("a", 1, same), TaskError("b", -1, KeyError("x"))]
-    assert told(errors, {}, "/tmp/run") == "no such host\n  -> see the hybrid file\nKeyError: 'x'"
-    assert told([], {}, "/tmp/run") == ""
+    assert failure_message(errors, {}, "/tmp/run") == "no such host\n  -> see the hybrid file\nKeyError: 'x'"
+    assert failure_message([], {}, "/tmp/run") == ""
 
 
 def test_a_folder_for_outputs_is_tried_and_left_as_it_was(tmp_path: Path) -> None:

@@ -70,14 +70,14 @@ def dockerfile_problem(text: str) -> str | None:
         return problem
     stages = {"scratch"}
     arguments: dict[str, str] = {}
-    for instruction, rest in _instructions(lines):
+    for instruction, words in _instructions(lines):
         if instruction == "ARG":
-            arguments.update(_defaults(rest))
-        for name in _images(instruction, rest):
+            arguments.update(_defaults(words))
+        for name in _images(instruction, words):
             if problem := _stage_problem(name, stages, arguments):
                 return f"{instruction} {problem}"
         if instruction == "FROM":
-            before, _, stage = rest.rpartition(" ")
+            before, _, stage = words.rpartition(" ")
             if before.lower().endswith(" as"):
                 stages.add(stage.lower())
     return None
@@ -101,8 +101,8 @@ def _instructions(lines: list[str]) -> Iterator[tuple[str, str]]:
     """Each instruction (in capitals) and its arguments, with continued lines joined as builders do."""
     plain = "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
     for line in re.sub(r"\\[ \t]*(\n|\Z)", " ", plain).split("\n"):
-        word, _, rest = line.strip().replace("\t", " ").partition(" ")
-        yield word.upper(), rest.strip()
+        word, _, arguments = line.strip().replace("\t", " ").partition(" ")
+        yield word.upper(), arguments.strip()
 
 
 def _images(instruction: str, arguments: str) -> Iterator[str]:
@@ -119,9 +119,9 @@ def _images(instruction: str, arguments: str) -> Iterator[str]:
         yield from _MOUNT_FROM.findall(arguments)
 
 
-def _defaults(rest: str) -> dict[str, str]:
+def _defaults(arguments: str) -> dict[str, str]:
     """Names and default values of ARG; a value that contains another variable is unchanged."""
-    pairs = (word.partition("=") for word in rest.split())
+    pairs = (word.partition("=") for word in arguments.split())
     return {name: value.strip("\"'") for name, _, value in pairs}
 
 

@@ -49,8 +49,8 @@ class AirflowFolders:
 
         def setting(section: str, key: str, default: str) -> str:
             variable = f"AIRFLOW__{section}__{key}".upper()
-            given = os.environ.get(variable) or parser.get(section, key, fallback="") or default
-            return os.path.realpath(os.path.expanduser(given.replace("{AIRFLOW_HOME}", home)))
+            folder = os.environ.get(variable) or parser.get(section, key, fallback="") or default
+            return os.path.realpath(os.path.expanduser(folder.replace("{AIRFLOW_HOME}", home)))
 
         logs = setting("logging", "base_log_folder", os.path.join(home, "logs"))
         return cls(
@@ -82,8 +82,8 @@ def is_below(path: str, folder: str) -> bool:
 
 
 def is_home(folder: str) -> bool:
-    own = {os.path.realpath(os.path.expanduser("~")), os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir), "/root"}
-    return folder in own or os.path.dirname(folder) in ("/home", "/Users")
+    homes = {os.path.realpath(os.path.expanduser("~")), os.path.realpath(pwd.getpwuid(os.getuid()).pw_dir), "/root"}
+    return folder in homes or os.path.dirname(folder) in ("/home", "/Users")
 
 
 def why_no_root(folder: str, airflow: AirflowFolders) -> str | None:

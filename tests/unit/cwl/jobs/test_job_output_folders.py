@@ -116,5 +116,5 @@ def test_a_fifo_in_a_folder_is_left_out(bench: Bench) -> None:
 def test_links_that_multiply_members_come_to_an_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outputs, "MOST_MEMBERS", 2)
     names = {f"l{i}": link("f", f"{OUT}/f") for i in range(3)}
-    with raising(CwlError, f"/main: by its links, the output {OUT}/d has over 2 members"):
+    with raising(CwlError, f"/main: following its links, the output {OUT}/d has over 2 members"):
         collect(bench, FOLDER, in_a_folder(**names))

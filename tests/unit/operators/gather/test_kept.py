@@ -16,7 +16,7 @@ from airflow.sdk.io import fs
 from airflow_hybrid.config import parse_deployments
 from airflow_hybrid.model import CwlObject
 from airflow_hybrid.operators.gather.gathering import gather
-from airflow_hybrid.operators.gather.kept import Kept
+from airflow_hybrid.operators.gather.kept import ProtectedInputs
 from airflow_hybrid.operators.gather.rules import OutputRules
 
 from .test_gather import content, file, names
@@ -115,12 +115,12 @@ def test_what_an_earlier_try_has_put_there_is_not_taken_away_if_it_was_given(ear
 
 
 def test_an_input_that_could_not_be_seen_counts_by_its_path(tmp_path: Path) -> None:
-    kept = Kept(lambda: [located(tmp_path / "f"), located(tmp_path / "d", "Directory")], str(tmp_path))
+    inputs = ProtectedInputs(lambda: [located(tmp_path / "f"), located(tmp_path / "d", "Directory")], str(tmp_path))
     file(tmp_path / "other", "x")
-    assert not kept.holds("other", os.stat(tmp_path / "other"))
+    assert not inputs.holds("other", os.stat(tmp_path / "other"))
     for name in ("f", "d/e/g"):
         file(tmp_path / name, "x")
-        assert kept.holds(name, os.stat(tmp_path / name))
+        assert inputs.holds(name, os.stat(tmp_path / name))
 
 
 def test_inputs_are_not_looked_at_where_nothing_could_be_replaced(tmp_path: Path) -> None:
