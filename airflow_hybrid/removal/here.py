@@ -111,12 +111,12 @@ def _flatten(top: int, name: str, mount: str, count: int) -> int:
     try:
         with os.scandir(number) as listing:
             entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in listing]
-        for inner, is_folder in entries:
+        for child, is_folder in entries:
             if not is_folder:
-                os.unlink(inner, dir_fd=number)
+                os.unlink(child, dir_fd=number)
                 continue
-            os.close(_entered(number, inner, mount))  # moving a folder needs the permission to write in it
-            count = _move_up(number, inner, top, count)
+            os.close(_entered(number, child, mount))  # moving a folder needs the permission to write in it
+            count = _move_up(number, child, top, count)
     finally:
         os.close(number)
     os.rmdir(name, dir_fd=top)
@@ -134,10 +134,10 @@ def _mount_of(number: int) -> str:
     raise OSError(errno.ENOSYS, "the system does not say which mount a folder belongs to")
 
 
-def _move_up(number: int, inner: str, top: int, count: int) -> int:
+def _move_up(number: int, child: str, top: int, count: int) -> int:
     while _there(top, f".removed.{count}"):
         count += 1
-    os.rename(inner, f".removed.{count}", src_dir_fd=number, dst_dir_fd=top)
+    os.rename(child, f".removed.{count}", src_dir_fd=number, dst_dir_fd=top)
     return count + 1
 
 

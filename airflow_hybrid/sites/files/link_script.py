@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from airflow_hybrid import shell_text
 from airflow_hybrid.removal import shell as removal
-from airflow_hybrid.sites.files.scripts import INCOMING, place
+from airflow_hybrid.sites.files.scripts import INCOMING, copy_folder_functions
 from airflow_hybrid.sites.files.store import is_stored
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 
@@ -23,4 +23,4 @@ def link_files(pairs: Sequence[tuple[str, str]], transfer: str) -> str:
         shlex.join(["k", source, target, "s" if is_stored(target) else "", job_directory_of(source) or ""]) + "\n"
         for source, target in pairs
     )
-    return "".join([removal.functions(), place(), script, *calls])
+    return "".join([removal.functions(), copy_folder_functions(), script, *calls])

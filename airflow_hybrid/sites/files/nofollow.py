@@ -70,9 +70,9 @@ def _open(path: str, folder: bool) -> int:
     *above, last = [*path[len(root) :].strip("/").split("/")]
     try:
         for name in above:
-            inner = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
+            member = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=current)
             os.close(current)
-            current = inner
+            current = member
         number = os.open(last, (_FOLDER if folder else _FILE) | os.O_NOFOLLOW, dir_fd=current)
     except OSError as error:
         raise _refused(error, path) from None

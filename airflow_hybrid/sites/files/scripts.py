@@ -20,7 +20,7 @@ from airflow_hybrid.sites.hosts.job_folders import job_directory_of, work_direct
 INCOMING = ".incoming-"
 
 
-def place() -> str:
+def copy_folder_functions() -> str:
     """Shell functions for the folders in which copies are made; ``place.sh`` says what they do."""
     return shell_text.load(__package__, "place.sh")
 
@@ -213,7 +213,7 @@ def commit(root: str, transfer: str, target: str) -> str:
         "TARGET": shlex.quote(target),
         "STORED": _stored(target),
     }
-    return removal.functions() + place() + shell_text.filled(__package__, "commit.sh", values)
+    return removal.functions() + copy_folder_functions() + shell_text.filled(__package__, "commit.sh", values)
 
 
 def discard(root: str, transfer: str) -> str:
@@ -226,7 +226,7 @@ def _begin(root: str, transfer: str, target: str) -> str:
     make = 'ah_make "$R"' if is_stored(target) else '(umask 077 && mkdir -p -- "$R")'
     values = {"ROOT": shlex.quote(root), "NAME": f"{INCOMING}{transfer}", "MAKE": make}
     digest = shell_text.load(__package__, "digest.sh")
-    return removal.functions() + digest + place() + shell_text.filled(__package__, "begin.sh", values)
+    return removal.functions() + digest + copy_folder_functions() + shell_text.filled(__package__, "begin.sh", values)
 
 
 def _stored(target: str) -> str:

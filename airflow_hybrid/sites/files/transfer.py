@@ -213,7 +213,7 @@ async def trial(source: Host, way: Way, destination: Host, folder: str, note: st
         )
         complaint = _without_marker(result.stderr).strip()[-300:]
         if result.out.partition(f"{MARKER}\n")[2].strip() != note:
-            return complaint or f"`{shlex.join(way.argv[-1:])}` leads to another place than {destination.title}"
+            return complaint or f"`{shlex.join(way.argv[-1:])}` does not lead to {destination.title}"
         back = await destination.run(f"cat {quoted}.back", label="answer over a link")
         return "" if back.out.strip() == f"{note} back" else complaint or "what was sent over it did not arrive"
     finally:

@@ -119,9 +119,9 @@ def build(questions: Iterable[Question], trees: Sequence[str], bases: Sequence[s
         if not path.startswith("/") or "\0" in path:
             raise ValueError(f"not an absolute path: {path!r}")
     stdin = "".join(f"{ask}{path}\0" for ask, path in items).encode(errors="surrogateescape")
-    inner = f"/usr/bin/env xargs -0 -r sh -c {shlex.quote(_inner())} sh"
+    per_group = f"/usr/bin/env xargs -0 -r sh -c {shlex.quote(_per_group())} sh"
     opener = shell_text.load(__package__, "probe_opener.sh")
-    return f"export LC_ALL=C\n{gnu_programs.checks()}{opener}{inner}\nprintf '#end\\0'\n", stdin
+    return f"export LC_ALL=C\n{gnu_programs.checks()}{opener}{per_group}\nprintf '#end\\0'\n", stdin
 
 
 def _root_of(tree: str, bases: set[str]) -> str:
@@ -178,7 +178,7 @@ def _each(asks: str, script: str, first: str = "", *, shell: str = "sh") -> str:
 
 
 @functools.cache
-def _inner() -> str:
+def _per_group() -> str:
     opened = shell_text.load(__package__, "probe_open.sh")
     tree = rf"""/usr/bin/env find "$@" -printf 'T%y%Y%m %s %T@ %C@ %p\0'
 /usr/bin/env find "$@" -type f -print0 2>/dev/null | /usr/bin/env xargs -0 -r {_OPENER} -c {shlex.quote(opened)} sh sums
