@@ -202,7 +202,7 @@ def test_a_container_that_dies_under_a_job_is_said_and_not_waited_for(here: Path
         asyncio.run(both())
     # and the next try
     if end == ["kill"]:
-        with pytest.raises(EndedError, match=r"no container .* runs\n  ah-.*: exited, exit code 137"):
+        with pytest.raises(EndedError, match=r"no container .* is running\n  ah-.*: exited, exit code 137"):
             run(here, found, HELLO)
 
 
