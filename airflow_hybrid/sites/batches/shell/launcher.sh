@@ -6,53 +6,43 @@
 # Set below it, for ah_launch: ah_me; ah_cores, what the deployment may use (empty: what the host has); ah_of, which
 # deployment that is; ah_share, thousandths of a core that one job takes; ah_patience, hundredths of a second after which
 # who waits is not overtaken; ah_most, the most jobs at a time.
-# Files of the user's folder of this host, under a lock: `slots/PID`, who has cores (start time, thousandths, session;
-# deployment); `slots/w.*`, who waits.
+# Files of the user's folder of this host, under a lock: `slots/PID`, who has cores (start time, thousandths, deployment);
+# `slots/t.PID`, the tool that runs in them; `slots/w.*`, who waits.
 # shellcheck disable=SC2154 # variables that are set above and below it
 # shellcheck disable=SC2034 # words of a line that are not needed; variables that other functions use
 # shellcheck disable=SC2329 # functions that the last lines call
 
-# this (sub)shell's process id, session and start time
+# this (sub)shell's process id and start time
 ah_me_proc() {
     read -r ah_line </proc/self/stat
     ah_pid=${ah_line%% *}
     # shellcheck disable=SC2086 # the fields of proc(5)
     set -- ${ah_line##*") "}
-    ah_session=$4 ah_started=${20}
+    ah_started=${20}
 }
-# process id, start time: whether that process is there
+# process id, start time, or the first and the last that it may have: whether that process is there
 ah_alive() {
+    read -r ah_line <"/proc/$1/stat" || return 1
+    ah_from=$2 ah_to=${3:-$2}
     # shellcheck disable=SC2086 # the fields of proc(5)
-    read -r ah_line <"/proc/$1/stat" && ah_s=$2 && set -- ${ah_line##*") "} && [ "${20}" = "$ah_s" ]
+    set -- ${ah_line##*") "}
+    [ "$1" != Z ] && [ "${20}" -ge "$ah_from" ] && [ "${20}" -le "$ah_to" ]
 } 2>/dev/null
-# session of a batch: whether a tool runs in it that has lost its worker: its parent is not in the session
-ah_left_behind() {
-    for ah_q in /proc/[0-9]*; do
-        read -r ah_line <"$ah_q/stat" || continue
-        # shellcheck disable=SC2086 # the fields of proc(5): state, parent, group, session
-        set -- "$1" ${ah_line##*") "}
-        case $2$5 in [!XZ]"$1") ;; *) continue ;; esac
-        [ "${ah_q##*/}" != "$1" ] || continue # the launcher
-        # workers, whose directory is the batch's: where their launcher is gone, their parent is not there either
-        [ ! -e "$ah_q/cwd/runner.sh" ] || [ ! -e "$ah_q/cwd/manifest" ] || continue
-        read -r ah_line <"/proc/$3/stat" || return 0
-        # shellcheck disable=SC2086 # the same fields
-        set -- "$1" ${ah_line##*") "}
-        [ "$5" = "$1" ] || return 0
-    done 2>/dev/null
-    return 1
-}
 # -> ah_used, ah_used_own: thousandths of cores of all jobs of this user, and of this deployment
 ah_count_slots() {
     ah_used=0 ah_used_own=0
     for ah_f in "$ah_slots"/[0-9]*; do
-        { read -r ah_s ah_c ah_x && { read -r ah_o || ah_o=; }; } <"$ah_f" || continue
+        { read -r ah_s ah_c && { read -r ah_o || ah_o=; }; } <"$ah_f" || continue
         ah_p=${ah_f##*/}
-        if ah_alive "$ah_p" "$ah_s" || ah_left_behind "$ah_x"; then
+        # what is no number would end this shell
+        case $ah_s$ah_c in *[!0-9]*) rm -f "$ah_f" "$ah_slots/t.$ah_p" && continue ;; esac
+        if ah_alive "$ah_p" "$ah_s" ||
+            { read -r ah_x ah_y ah_z <"$ah_slots/t.$ah_p" && ah_alive "$ah_x" "$ah_y" "$ah_z"; }; then
+            # its own, or that of the tool that a killed worker has left
             ah_used=$((ah_used + ah_c))
             [ "$ah_o" != "$ah_of" ] || ah_used_own=$((ah_used_own + ah_c))
         else
-            rm -f "$ah_f"
+            rm -f "$ah_f" "$ah_slots/t.$ah_p"
         fi
     done 2>/dev/null
 }
@@ -67,6 +57,7 @@ ah_fits() {
 ah_overtakes() {
     for ah_f in "$ah_slots"/w.*; do
         { read -r ah_p ah_s ah_since ah_c ah_x && read -r ah_o; } <"$ah_f" || continue
+        case $ah_since$ah_c in *[!0-9]*) continue ;; esac
         { [ "$ah_p" != "$ah_pid" ] && ah_alive "$ah_p" "$ah_s"; } || continue
         # those who want the same stand in one line
         [ "$ah_f" != "$ah_line_up" ] || [ -n "$ah_waits" ] || return 0
@@ -90,7 +81,7 @@ ah_try_slot() {
     ah_taken=
     if ah_fits 0 0 && ! ah_overtakes; then
         {
-            echo "$ah_started $ah_share $ah_session"
+            echo "$ah_started $ah_share"
             echo "$ah_of"
         } >|"$ah_slots/$ah_pid"
         ah_taken=1
@@ -134,7 +125,7 @@ ah_worker() {
             ah_take $ah_j
             ah_j=$((ah_j + 1))
         done
-        rm -f "$ah_slots/$ah_pid"
+        rm -f "$ah_slots/$ah_pid" "$ah_slots/t.$ah_pid"
     done
 }
 # as many workers as the host can feed

@@ -27,7 +27,7 @@ if [ -r /proc/uptime ]; then
 else
     ah_now() { ah_t=$(($(date +%s) * 100)); }
 fi
-ah_loaded=' ' ah_failed=0 ah_reserved='' ah_signal='' ah_memory='' ah_last='' ah_last_said=''
+ah_loaded=' ' ah_failed=0 ah_reserved='' ah_signal='' ah_memory='' ah_slots='' ah_last='' ah_last_said=''
 # a shell that waits for a job hears of a signal when the job has ended: it is noted beside the exit code
 ah_signals() {
     for ah_x in TERM INT HUP USR1 USR2 XCPU; do
@@ -161,6 +161,16 @@ ah_fail() {
     *) ah_failed=$ah_code ;;
     esac
 }
+# In a job's subshell, which becomes the tool: it has the slot of its worker, even if that is killed. Its process id, and
+# the times between which it began, in hundredths of a second as in proc(5): no other process of that id began then.
+# (A shell reads /proc/self/stat byte by byte; its path has the id, too.)
+ah_note_tool() {
+    { [ -n "$ah_slots" ] && cd -P /proc/self; } 2>/dev/null || return 0
+    ah_x=${PWD##*/} ah_y=$ah_t
+    cd "$ah_B" || return 0
+    ah_now
+    echo "$ah_x $ah_y $ah_t" >|"$ah_slots/t.$ah_pid"
+}
 # the job $1, which is ours; ah_t was read a moment ago, and is again at its end
 ah_run() {
     ah_i=$1 ah_k=$(($1 / ah_shard))
@@ -172,7 +182,10 @@ ah_run() {
     esac
     ah_t0=$ah_t
     ah_kills0=$ah_kills
-    (ah_j"$ah_i")
+    (
+        ah_note_tool
+        ah_j"$ah_i"
+    )
     ah_code=$?
     [ $ah_code -lt 256 ] || ah_code=$((ah_code - 128)) # how ksh tells a signal
     unset -f "ah_j$ah_i"

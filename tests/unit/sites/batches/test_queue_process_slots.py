@@ -50,10 +50,13 @@ class Machine:
         host.deployment, host.cores = deployment, cores
         return JobQueue(host, InShell(shell), pack_s=0.01, grace_s=1.0)
 
-    async def begin(self, queue: JobQueue, name: str, cores: float, seconds: float) -> asyncio.Future[None]:
-        """Submit one job; the future ends with it."""
+    async def begin(
+        self, queue: JobQueue, name: str, cores: float, tool: float | tuple[str, ...]
+    ) -> asyncio.Future[None]:
+        """Submit one job, a command or seconds to sleep; the future ends with it."""
+        command = tool if isinstance(tool, tuple) else ("sleep", str(tool))
         folder = f"{self.folder}/{name}"
-        made = batch(f"{folder}/a1", 1, lambda i: ("sleep", str(seconds)), resources=Resources(cores=cores))
+        made = batch(f"{folder}/a1", 1, lambda i: command, resources=Resources(cores=cores))
         self.queues.append((queue, folder))
         await queue.submit(made)
         return asyncio.ensure_future(self._end(queue, made.directory))
@@ -158,23 +161,38 @@ async def test_who_waits_for_its_own_deployment_keeps_no_room_of_the_host(
 
 
 @pytest.mark.parametrize("shell", EVERY_SHELL)
-@pytest.mark.parametrize("killed", ["worker", "worker and launcher"])
-async def test_a_tool_that_outlives_its_worker_keeps_its_cores(machine: Machine, shell: str, killed: str) -> None:
+@pytest.mark.parametrize("tool", [("sleep", "8"), ("setsid", "-w", "sleep", "8")], ids=["plain", "own session"])
+async def test_a_tool_that_outlives_its_worker_keeps_its_cores(
+    machine: Machine, shell: str, tool: tuple[str, ...]
+) -> None:
     queue = machine.queue("site", shell=shell)
-    await machine.begin(queue, "orphan", 2, 8)
+    await machine.begin(queue, "orphan", 2, tool)
     await machine.began("orphan")
     await asyncio.sleep(0.5)
     (worker,) = (int(path.name) for path in machine.mine.glob("slots/[0-9]*"))
     launcher = os.getsid(worker)
-    os.kill(worker, signal.SIGKILL)
-    if killed != "worker":
-        os.kill(launcher, signal.SIGKILL)
+    for pid in (worker, launcher):
+        os.kill(pid, signal.SIGKILL)
     await machine.begin(queue, "next", 1, 0)
     await machine.waits()
     await asyncio.sleep(0.5)
     assert not machine.has_begun("next")
     await asyncio.wait_for(machine.began("next"), 40)
     assert Path(machine.folder, "next", "a1", "log").read_text() == ""
+
+
+async def test_what_a_tool_left_in_the_background_keeps_no_core_of_a_killed_worker(machine: Machine) -> None:
+    queue = machine.queue("site")
+    await machine.begin(queue, "leaves", 2, ("sh", "-c", "sleep 60 & exec sleep 60"))
+    await machine.began("leaves")
+    await asyncio.sleep(0.5)
+    (worker,) = (psutil.Process(int(path.name)) for path in machine.mine.glob("slots/[0-9]*"))
+    (tool,) = worker.children()
+    (left,) = tool.children()
+    worker.kill()
+    tool.kill()
+    await asyncio.wait_for(await machine.begin(queue, "next", 2, 0), 40)
+    assert left.is_running()
 
 
 async def test_a_worker_that_lost_its_launcher_does_not_hold_the_cores_of_one_that_is_gone(machine: Machine) -> None:
@@ -192,3 +210,13 @@ async def test_a_worker_that_lost_its_launcher_does_not_hold_the_cores_of_one_th
     claims = Path(machine.folder, "pair/a1/c")
     while len(list(claims.iterdir())) < 2:
         await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("shell", EVERY_SHELL)
+async def test_files_that_nobody_can_read_hold_no_cores(machine: Machine, shell: str) -> None:
+    slots = machine.mine / "slots"
+    slots.mkdir(mode=0o700, parents=True)
+    machine.mine.chmod(0o700)
+    for name in (str(os.getpid()), "w.site"):
+        (slots / name).write_text("1 2000 3 x y\nsite\n")
+    await asyncio.wait_for(await machine.begin(machine.queue("site", shell=shell), "next", 2, 0), 40)
