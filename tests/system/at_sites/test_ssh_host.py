@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.errors import AuthenticationError, CommandError, ConfigError, HostKeyError, HostUnreachableError
-from airflow_hybrid.sites.files.transfer import relay
 from airflow_hybrid.sites.hosts.ssh.host import SshHost
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
 from tests import needs
@@ -146,18 +145,6 @@ async def until_no_session(*names: str) -> None:
         while sites.inside(name, f"pgrep -u {user} sshd || :"):
             assert time.monotonic() < until, sites.inside(name, f"ps -fu {user}")
             await asyncio.sleep(0.1)
-
-
-@pytest.mark.parametrize(("transfers", "sessions"), [(1, 1), (12, 8)])
-async def test_transfers_between_hosts_of_one_login_do_not_wait_for_each_other(transfers: int, sessions: int) -> None:
-    settings = sites.settings("cloud", max_sessions=sessions)
-    source, destination = (SshHost(name, settings.host, settings) for name in ("source", "destination"))
-    send, receive = "sleep 0.5; echo sent", "cat >/dev/null; echo received"
-    ended = await asyncio.wait_for(
-        asyncio.gather(*(relay(source, send, destination, receive, bulk=False) for _ in range(transfers))), 30
-    )
-    assert [end.answer for end in ended] == ["received\n"] * transfers
-    await source.close()
 
 
 async def test_a_host_cannot_be_its_own_jump_host(tmp_path: Path) -> None:

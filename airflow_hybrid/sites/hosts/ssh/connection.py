@@ -40,15 +40,12 @@ IDLE_S = 600.0
 _LOST = (OSError, asyncssh.Error, asyncssh.ChannelListenError)
 
 
-def connection_to(settings: SshSettings, *, for_streams: bool = False) -> SshConnection:
+def connection_to(settings: SshSettings) -> SshConnection:
     """The connection of this process and event loop for ``settings``. It may be closed; it opens when it is used.
 
-    :param for_streams: that of streams. A stream keeps its session while the other end of its transfer waits for one;
-        were both from the same few, transfers between two deployments of one login would wait for each other for ever.
-        And what a site is asked does not wait behind bulk data.
     :raises RuntimeError: no event loop runs in this thread.
     """
-    return _CONNECTIONS.get((settings, for_streams), lambda: SshConnection(settings))
+    return _CONNECTIONS.get(settings, lambda: SshConnection(settings))
 
 
 class SshConnection:
@@ -320,8 +317,7 @@ class SshConnection:
             await self._jump.close()
 
 
-_CONNECTIONS: PerLoop[tuple[SshSettings, bool], SshConnection] = PerLoop()
-"""by settings, and whether it is for streams"""
+_CONNECTIONS: PerLoop[SshSettings, SshConnection] = PerLoop()
 
 
 async def _ended(process: asyncssh.SSHClientProcess[bytes]) -> None:

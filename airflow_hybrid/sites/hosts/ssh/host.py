@@ -126,7 +126,7 @@ class SshHost(Host):
     async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
         shown = label or first_line(command)
         line, preamble = remote_command(self.prelude + command)
-        async with connection_to(self.settings, for_streams=True).process(line) as process:
+        async with self._connection.process(line) as process:
             stream = _SshStream(self, process, shown)
             try:
                 if preamble:
@@ -157,7 +157,6 @@ class SshHost(Host):
         return ["/bin/sh", "-c", text] if text else None
 
     async def close(self) -> None:
-        await connection_to(self.settings, for_streams=True).close()
         await self._connection.close()
 
 
