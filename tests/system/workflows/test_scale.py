@@ -52,9 +52,12 @@ def test_a_thousand_echos_on_slurm_are_few_commands(
     host = testbed.sites["hpc"].host
     most: set[int] = set()
 
+    # those of other deployments, which earlier tests have used
+    before = connections_to(airflow, "triggerer", host)
+
     def watch() -> None:
         nonlocal most
-        most = max(most, connections_to(airflow, "triggerer", host), key=len)
+        most = max(most, connections_to(airflow, "triggerer", host) - before, key=len)
 
     moment = testbed.sshd_log_bytes("hpc")
     with testbed.counting("hpc", "sbatch", "squeue", "sacct", "scontrol") as calls:
@@ -71,7 +74,7 @@ def test_a_thousand_echos_on_slurm_are_few_commands(
     assert [file["size"] for file in said] == [len(word) + 1 for word in words]
     assert 1 <= seen["sbatch"] <= chunks
     assert seen["squeue"] <= elapsed_s / SHORTEST_POLL_S
-    assert len(most) == 1, "connections from the triggerer to the login node at a time"
+    assert len(most) <= 1, "connections from the triggerer to the login node at a time"
     # the triggerer's, and that of the final task, which fetches the outputs from a worker
     assert login.connections <= 2
     assert login.commands <= COMMANDS_PER_JOB * JOBS

@@ -1,8 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""One SSH connection to one host: opened when needed, shared, bounded, reopened when lost, closed when idle.
-
-Everything with the same login shares it: deployments of several DAGs, and hosts behind the same jump host. Sites ban
-clients that log in too often, and a triggerer runs for months.
+"""One SSH connection to one host: opened when needed, shared, bounded, reopened when lost.
 
 No command that may have run is repeated: it is tried again on a new connection only if the host had not been asked to
 run it.
@@ -15,6 +12,7 @@ import contextlib
 import logging
 import math
 import os
+import socket
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -23,7 +21,6 @@ import asyncssh
 
 from airflow_hybrid.errors import AuthenticationError, ConfigError, HostKeyError, HostUnreachableError, SiteError
 from airflow_hybrid.sites.hosts.backoff import Backoff
-from airflow_hybrid.sites.hosts.per_loop import PerLoop
 from airflow_hybrid.sites.hosts.ssh.login import Login, connect_options, known_hosts_files, parse_host_key, read_login
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings, jump_hosts
 
@@ -35,24 +32,22 @@ REFUSED_FOR_S = 30.0
 """how long a refused login is remembered, so that many tasks do not get this machine banned"""
 SESSION_WAIT_S = 60.0
 """how long to keep asking for a session that sshd refuses (MaxSessions)"""
-IDLE_S = 600.0
-"""how long an unused connection is kept; longer than any pause between two polls of a batch"""
+MOST_JUMPS = 8
+"""between this machine and a host; hosts that are each other's jump hosts would be followed without end"""
 _LOST = (OSError, asyncssh.Error, asyncssh.ChannelListenError)
 
 
-def connection_to(settings: SshSettings) -> SshConnection:
-    """The connection of this process and event loop for ``settings``. It may be closed; it opens when it is used.
-
-    :raises RuntimeError: no event loop runs in this thread.
-    """
-    return _CONNECTIONS.get(settings, lambda: SshConnection(settings))
-
-
 class SshConnection:
-    """A connection to ``settings``' host, of one process and event loop; see :func:`connection_to`."""
+    """The connection of this process and event loop to ``settings``' host."""
 
-    def __init__(self, settings: SshSettings) -> None:
+    def __init__(self, settings: SshSettings, *, behind: int = 0) -> None:
+        """:param behind: how many connections go through this one, each through the next."""
         self.settings = settings
+        self._behind = behind
+        self._reset()
+
+    def _reset(self) -> None:
+        self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._connection: asyncssh.SSHClientConnection | None = None
         self._connecting: asyncio.Task[asyncssh.SSHClientConnection] | None = None
         self._jump: SshConnection | None = None
@@ -61,8 +56,6 @@ class SshConnection:
         self._open = 0
         self._limit = self.settings.max_sessions
         self._changed = asyncio.Condition()
-        self._used_at = time.monotonic()
-        self._idle: asyncio.TimerHandle | None = None
 
     @property
     def name(self) -> str:
@@ -84,13 +77,17 @@ class SshConnection:
 
         :raises HostUnreachableError, HostKeyError, AuthenticationError, ConfigError: it cannot be opened.
         """
+        here = (os.getpid(), asyncio.get_running_loop())
+        if self._owner != here:  # another event loop, or a fork: what there was is not ours to use
+            self._reset()
+            self._owner = here
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
         if self._failure is not None and time.monotonic() < self._failure[1]:
             error = self._failure[0]
             raise type(error)(error.message, where=error.where, hint=error.hint, retryable=error.retryable)
         if self._connecting is None:
-            self._connecting = asyncio.get_running_loop().create_task(self._connect())
+            self._connecting = here[1].create_task(self._connect())
             self._connecting.add_done_callback(self._settle)
         return await asyncio.shield(self._connecting)
 
@@ -106,7 +103,6 @@ class SshConnection:
         error = task.exception()
         if error is None:
             self._connection, self._failure, self._limit = task.result(), None, self.settings.max_sessions
-            self._watch_idle(IDLE_S)
         elif isinstance(error, (SiteError, ConfigError)):
             wait_s = 1.0 if error.retryable else REFUSED_FOR_S
             self._failure = (error, time.monotonic() + wait_s)
@@ -139,25 +135,15 @@ class SshConnection:
         if hop is None and isinstance(resolved.tunnel, str) and resolved.tunnel not in ("", "none"):
             hop = jump_hosts(resolved.tunnel, login.settings)
         if hop is not None:
-            self._jump = self._jump_host(hop)
+            if self._jump is None or self._jump.settings != hop:
+                if self._behind == MOST_JUMPS:
+                    raise ConfigError(
+                        f"the connection to {hop.name} goes through more than {MOST_JUMPS} jump hosts",
+                        hint="is there a circle? Check `tunnel` in the hybrid file, and ProxyJump in the OpenSSH config",
+                    )
+                self._jump = SshConnection(hop, behind=self._behind + 1)
             tunnel = await self._jump.connected()
         return await asyncssh.connect(**options, known_hosts=trusted, tunnel=tunnel)
-
-    def _jump_host(self, settings: SshSettings) -> SshConnection:
-        """The connection to the jump host.
-
-        :raises ConfigError: it goes through this one; both would wait forever.
-        """
-        jump = connection_to(settings)
-        behind: SshConnection | None = jump
-        while behind is not None:
-            if behind is self:
-                raise ConfigError(
-                    f"the connection to {self.name} goes through {self.name} itself",
-                    hint="check `tunnel` in the hybrid file, and ProxyJump in the OpenSSH config file",
-                )
-            behind = behind._jump
-        return jump
 
     def _explained(self, error: BaseException) -> SiteError:
         name = self.name
@@ -189,6 +175,11 @@ class SshConnection:
             limit_s = self._login.connect_timeout_s if self._login else 0
             return HostUnreachableError(
                 f"{name} did not answer within {limit_s:g} s", hint="is it running, and reachable from here?"
+            )
+        if isinstance(error, socket.gaierror):
+            return HostUnreachableError(
+                f"no connection to {name}: {error.strerror}",
+                hint="check the host name: `hostname` in the hybrid file, or the host of the Airflow Connection",
             )
         reason = str(error)
         if isinstance(error, OSError) and error.errno and error.errno > 0:
@@ -224,7 +215,6 @@ class SshConnection:
 
     async def _release(self) -> None:
         self._open -= 1
-        self._used_at = time.monotonic()
         async with self._changed:
             self._changed.notify()
 
@@ -267,57 +257,20 @@ class SshConnection:
             f"the connection to {self.name} was lost while a command was running; its result is unknown"
         )
 
-    # --- the end -----------------------------------------------------------------------------------------------------
-
-    def _watch_idle(self, delay_s: float) -> None:
-        if self._idle is not None:
-            self._idle.cancel()
-        self._idle = asyncio.get_running_loop().call_later(delay_s, self._close_if_idle)
-
-    def _close_if_idle(self) -> None:
-        if not self._is_open():
-            return
-        if self._is_used():
-            self._used_at = time.monotonic()
-        left_s = self._used_at + IDLE_S - time.monotonic()
-        if left_s > 0:
-            self._watch_idle(left_s)
-        else:
-            self._leave()
-
-    def _is_used(self) -> bool:
-        others = _CONNECTIONS.here().values()
-        return self._open > 0 or any(other._jump is self and other._is_open() for other in others)
-
-    def _is_open(self) -> bool:
-        return self._connecting is not None or (self._connection is not None and not self._connection.is_closed())
-
-    def _leave(self) -> asyncssh.SSHClientConnection | None:
-        """Forget the connection, so that nothing new starts on it, and begin to close it."""
-        connection, self._connection = self._connection, None
-        if self._idle is not None:
-            self._idle.cancel()
-        if connection is not None:
-            connection.close()
-        return connection
-
     async def close(self) -> None:
-        """Close the connection, and those of its jump hosts if nothing else uses them.
-
-        It opens again when it is used again, whatever failed before.
-        """
+        """Close the connection and those of its jump hosts. It opens again when it is used, whatever failed before."""
+        if self._owner != (os.getpid(), asyncio.get_running_loop()):
+            return
         self._failure = None
         if self._connecting is not None:
             self._connecting.cancel()
-        connection = self._leave()
+        connection, self._connection = self._connection, None
         if connection is not None:
+            connection.close()
             with contextlib.suppress(asyncio.TimeoutError, *_LOST):
                 await asyncio.wait_for(connection.wait_closed(), 5)
-        if self._jump is not None and not self._jump._is_used():
+        if self._jump is not None:
             await self._jump.close()
-
-
-_CONNECTIONS: PerLoop[SshSettings, SshConnection] = PerLoop()
 
 
 async def _ended(process: asyncssh.SSHClientProcess[bytes]) -> None:

@@ -28,7 +28,7 @@ from airflow_hybrid.sites.hosts.base import (
     read_all,
     read_end,
 )
-from airflow_hybrid.sites.hosts.ssh.connection import SshConnection, connection_to
+from airflow_hybrid.sites.hosts.ssh.connection import SshConnection
 from airflow_hybrid.sites.hosts.ssh.login import Login
 from airflow_hybrid.sites.hosts.ssh.openssh import openssh_argv
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
@@ -56,16 +56,10 @@ class SshHost(Host):
         self.settings = settings
         self.cores = cores
         self.prelude = prelude
-        self._last: SshConnection | None = None
+        self._connection = SshConnection(settings)
         self._openssh: tuple[list[Login], list[str] | None] | None = None
         self._private = ""
         self._key = self.title
-
-    @property
-    def _connection(self) -> SshConnection:
-        """The running event loop's connection, which other hosts may share."""
-        self._last = connection_to(self.settings)
-        return self._last
 
     @property
     def key(self) -> str:
@@ -73,7 +67,7 @@ class SshHost(Host):
 
     @property
     def title(self) -> str:
-        name = self._last.name if self._last is not None else self.settings.name
+        name = self._connection.name
         return f"{self.deployment} ({name})"
 
     @property
@@ -144,7 +138,7 @@ class SshHost(Host):
 
         Also None for text of more than 60 KB, which does not fit into an argument.
         """
-        logins = self._last.logins() if self._last is not None else None
+        logins = self._connection.logins()
         if logins is None:
             return None
         if self._openssh is None or self._openssh[0] != logins:
