@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_hybrid.errors import AuthenticationError, CommandError, HostKeyError, HostUnreachableError
+from airflow_hybrid.errors import AuthenticationError, CommandError, ConfigError, HostKeyError, HostUnreachableError
 from airflow_hybrid.sites.hosts.ssh.host import SshHost
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
 from tests import needs
@@ -110,7 +110,7 @@ async def test_jump_hosts_that_lead_to_each_other_are_not_followed_without_end(t
         await asyncio.wait_for(host.run("true"), 20)
     assert str(caught.value) == (
         "the connection to two goes through more than 8 jump hosts\n"
-        "  -> is there a circle? Check `tunnel` in the hybrid file, and ProxyJump in the OpenSSH config"
+        "  -> is there a circle? See `tunnel` in the hybrid file, and ProxyJump in the OpenSSH config"
     )
 
 

@@ -139,7 +139,7 @@ class SshConnection:
                 if self._behind == MOST_JUMPS:
                     raise ConfigError(
                         f"the connection to {hop.name} goes through more than {MOST_JUMPS} jump hosts",
-                        hint="is there a circle? Check `tunnel` in the hybrid file, and ProxyJump in the OpenSSH config",
+                        hint="is there a circle? See `tunnel` in the hybrid file, and ProxyJump in the OpenSSH config",
                     )
                 self._jump = SshConnection(hop, behind=self._behind + 1)
             tunnel = await self._jump.connected()
