@@ -20,13 +20,10 @@ ah_me_proc() {
     set -- ${ah_line##*") "}
     ah_started=${20}
 }
-# process id, start time, or the first and the last that it may have: whether that process is there
+# process id, start time: whether that process is there, and no zombie
 ah_alive() {
-    read -r ah_line <"/proc/$1/stat" || return 1
-    ah_from=$2 ah_to=${3:-$2}
     # shellcheck disable=SC2086 # the fields of proc(5)
-    set -- ${ah_line##*") "}
-    [ "$1" != Z ] && [ "${20}" -ge "$ah_from" ] && [ "${20}" -le "$ah_to" ]
+    read -r ah_line <"/proc/$1/stat" && ah_s=$2 && set -- ${ah_line##*") "} && [ "$1" != Z ] && [ "${20}" = "$ah_s" ]
 } 2>/dev/null
 # -> ah_used, ah_used_own: thousandths of cores of all jobs of this user, and of this deployment
 ah_count_slots() {
@@ -37,7 +34,7 @@ ah_count_slots() {
         # what is no number would end this shell
         case $ah_s$ah_c in *[!0-9]*) rm -f "$ah_f" "$ah_slots/t.$ah_p" && continue ;; esac
         if ah_alive "$ah_p" "$ah_s" ||
-            { read -r ah_x ah_y ah_z <"$ah_slots/t.$ah_p" && ah_alive "$ah_x" "$ah_y" "$ah_z"; }; then
+            { read -r ah_x ah_y <"$ah_slots/t.$ah_p" && ah_alive "$ah_x" "$ah_y"; }; then
             # its own, or that of the tool that a killed worker has left
             ah_used=$((ah_used + ah_c))
             [ "$ah_o" != "$ah_of" ] || ah_used_own=$((ah_used_own + ah_c))

@@ -161,15 +161,13 @@ ah_fail() {
     *) ah_failed=$ah_code ;;
     esac
 }
-# In a job's subshell, which becomes the tool: it has the slot of its worker, even if that is killed. Its process id, and
-# the times between which it began, in hundredths of a second as in proc(5): no other process of that id began then.
-# (A shell reads /proc/self/stat byte by byte; its path has the id, too.)
+# in a job's subshell, which becomes the tool: it has the slot of its worker, even if that is killed
 ah_note_tool() {
-    { [ -n "$ah_slots" ] && cd -P /proc/self; } 2>/dev/null || return 0
-    ah_x=${PWD##*/} ah_y=$ah_t
-    cd "$ah_B" || return 0
-    ah_now
-    echo "$ah_x $ah_y $ah_t" >|"$ah_slots/t.$ah_pid"
+    [ -n "$ah_slots" ] && read -r ah_line </proc/self/stat || return 0
+    ah_x=${ah_line%% *}
+    # shellcheck disable=SC2086 # the fields of proc(5)
+    set -- ${ah_line##*") "}
+    echo "$ah_x ${20}" >|"$ah_slots/t.$ah_pid"
 }
 # the job $1, which is ours; ah_t was read a moment ago, and is again at its end
 ah_run() {

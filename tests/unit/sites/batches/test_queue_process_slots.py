@@ -160,8 +160,9 @@ async def test_who_waits_for_its_own_deployment_keeps_no_room_of_the_host(
     assert not machine.has_begun("second")
 
 
-@pytest.mark.parametrize("shell", EVERY_SHELL)
-@pytest.mark.parametrize("tool", [("sleep", "8"), ("setsid", "-w", "sleep", "8")], ids=["plain", "own session"])
+# ksh93 has no process of its own for a subshell: the tool's is not known before it has begun
+@pytest.mark.parametrize("shell", [shell for shell in EVERY_SHELL if shell != "ksh93"])
+@pytest.mark.parametrize("tool", [("sleep", "15"), ("setsid", "sleep", "15")], ids=["plain", "own session"])
 async def test_a_tool_that_outlives_its_worker_keeps_its_cores(
     machine: Machine, shell: str, tool: tuple[str, ...]
 ) -> None:
@@ -177,7 +178,7 @@ async def test_a_tool_that_outlives_its_worker_keeps_its_cores(
     await machine.waits()
     await asyncio.sleep(0.5)
     assert not machine.has_begun("next")
-    await asyncio.wait_for(machine.began("next"), 40)
+    await asyncio.wait_for(machine.began("next"), 60)
     assert Path(machine.folder, "next", "a1", "log").read_text() == ""
 
 
