@@ -14,6 +14,7 @@ from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 
 from airflow_hybrid.config import Deployment, bind
 from airflow_hybrid.cwl.given import job_requirements
+from airflow_hybrid.dag.edges import Edges
 from airflow_hybrid.dag.lifecycle import TaskUse, add_deployment_tasks
 from airflow_hybrid.dag.shown import JOBS_TEMPLATE, colour_of, step_doc, where_it_runs
 from airflow_hybrid.dag.task_ids import Below, TaskIds, below
@@ -65,6 +66,7 @@ class DagBuilder:
         self.tasks: dict[str, Any] = {}
         self.uses: dict[str, TaskUse] = {}
         self.ids = TaskIds((INPUTS_TASK, OUTPUTS_TASK))
+        self.edges = Edges()
 
     def build(self) -> None:
         setup = self.setup
@@ -133,7 +135,7 @@ class DagBuilder:
         )
         mapped._operator_name, mapped.ui_color = where, colour
         self._register(mapped, self._use(setup))
-        self._after(mapped, self._sources(scope, step))
+        self._after(mapped, self._sources(scope, step), plan=plan)
         return Node(step, mapped.task_id, plan_id=plan.task_id)
 
     def _plan(self, scope: Scope, step: Step, binding: Binding) -> PlanOperator:
@@ -221,9 +223,16 @@ class DagBuilder:
             return {node.task_id} if node.task_id else set()
         return {t for inner in node.scope.nodes.values() for t in self._ends(inner)}
 
-    def _after(self, task: Any, upstream: Iterable[str]) -> None:
-        for task_id in sorted(set(upstream) - {task.task_id}):
-            task.set_upstream(self.tasks[task_id])
+    def _after(self, task: Any, upstream: Iterable[str], *, plan: PlanOperator | None = None) -> None:
+        """Let a task wait for others.
+
+        :param plan: what it is mapped over, for which Airflow lets it wait by itself.
+        """
+        known = {plan.task_id} if plan is not None else set()
+        needed = self.edges.needed(task.task_id, (set(upstream) | known) - {task.task_id})
+        for task_id in needed:
+            if task_id not in known:
+                task.set_upstream(self.tasks[task_id])
 
     def _register(self, task: BaseOperator | Any, use: TaskUse) -> None:
         self.tasks[task.task_id] = task
