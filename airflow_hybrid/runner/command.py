@@ -43,13 +43,23 @@ def run_command() -> ActionCommand:
 def run(args: argparse.Namespace) -> None:
     """Replace this process by the runner, which needs its settings before Airflow is imported (as it is here)."""
     position = sys.argv.index("run", sys.argv.index("hybrid") + 1)
-    environment = {**os.environ, **connections(getattr(args, "hybrid_file", None))}
+    environment = {**os.environ, **connections(hybrid_file_of(args))}
     for name in _NOT_INHERITED:
         environment.pop(name, None)
     environment[PROGRAM_VARIABLE] = "airflow hybrid run"
     sys.stdout.flush()
     command = [*module_command("airflow_hybrid.runner"), *sys.argv[position + 1 :]]
     os.execve(command[0], command, module_environment(environment))
+
+
+def hybrid_file_of(args: argparse.Namespace) -> str | None:
+    """The hybrid file that is named anywhere on the command line: options may also come after the document."""
+    named: str | None = getattr(args, "hybrid_file", None)
+    if named is None:
+        behind = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        behind.add_argument("--hybrid-file")
+        named = behind.parse_known_args(args.inputs)[0].hybrid_file
+    return named
 
 
 def connections(hybrid_file: str | None) -> dict[str, str]:

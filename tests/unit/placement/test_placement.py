@@ -1,6 +1,9 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import pytest
 
 from airflow_hybrid.errors import ConfigError
@@ -126,7 +129,8 @@ class Last(Policy):
 
 
 def test_a_policy_cannot_choose_what_is_no_candidate() -> None:
-    with raising(ConfigError, "the policy Last chose 99, which was not a candidate"):
+    chosen = "Choice(index=99, reason='whim'), which is not one of its candidates"
+    with raising(ConfigError, f"the policy {__name__}.Last chose {chosen}"):
         choose([Candidate("a", "1")], policy=Last())
 
 
@@ -207,3 +211,18 @@ def test_a_shuffle_gives_each_job_an_order_of_its_own_and_always_the_same() -> N
     orders = {tuple(allowed([entry], [A, B, GPU], {}, f"job {i}")) for i in range(60)}
     assert len(orders) == 6
     assert allowed([entry], [A, B, GPU], {}, "job 1") == allowed([entry], [A, B, GPU], {}, "job 1")
+
+
+class Broken(Policy):
+    def choose(self, candidates: Any, resources: Resources) -> Choice:
+        return Choice(candidates[0][1].bytes, "no such attribute")
+
+
+def test_a_policy_that_fails_is_named_with_file_and_line() -> None:
+    with pytest.raises(ConfigError) as caught:
+        choose([Candidate("a", "x")], policy=Broken())
+    line = inspect.getsourcelines(Broken.choose)[1] + 1
+    assert str(caught.value) == (
+        f"{__file__}:{line}: the policy {__name__}.Broken failed: AttributeError: 'Candidate' object has no attribute"
+        " 'bytes'\n  -> docs/how-to/placement.md says what a policy is given"
+    )

@@ -1,0 +1,52 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""``airflow hybrid run`` hands the Connections of its Airflow to the runner."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from airflow_hybrid.runner.command import connections, hybrid_file_of, run_command
+
+HYBRID_FILE = """\
+version: v1.0
+workflows: {w: {type: cwl, config: {file: main.cwl}}}
+deployments:
+  site: {type: ssh, config: {conn_id: harbour}}
+  other: {type: ssh, config: {conn_id: nobody_has_it}}
+"""
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    for argument in run_command().args:
+        argument.add_to_parser(parser)
+    return parser.parse_args(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "file"),
+    [
+        (["--hybrid-file", "s.yml", "main.cwl", "in.yml"], "s.yml"),
+        (["main.cwl", "--hybrid-file", "s.yml", "in.yml"], "s.yml"),
+        (["main.cwl", "in.yml", "--hybrid-file", "s.yml"], "s.yml"),
+        (["main.cwl", "in.yml", "--outdir", "out", "--hybrid-file=s.yml"], "s.yml"),
+        (["main.cwl", "--name", "value"], None),
+    ],
+)
+def test_the_hybrid_file_may_be_named_anywhere(words: list[str], file: str | None) -> None:
+    assert hybrid_file_of(parsed(*words)) == file
+
+
+def test_the_connections_that_its_deployments_name_are_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "streamflow.yml"
+    file.write_text(HYBRID_FILE)
+    (tmp_path / "main.cwl").write_text("cwlVersion: v1.2\nclass: Workflow\ninputs: []\noutputs: []\nsteps: []\n")
+    monkeypatch.setenv("AIRFLOW_CONN_HARBOUR", '{"conn_type": "ssh", "host": "harbour.example.org"}')
+    variables = connections(str(file))
+    assert list(variables) == ["AIRFLOW_CONN_HARBOUR"]
+    assert '"harbour.example.org"' in variables["AIRFLOW_CONN_HARBOUR"]
