@@ -121,13 +121,17 @@ class PendingJob:
         """The job's evaluated needs: ResourceRequirement and ToolTimeLimit (CWL v1.2 CommandLineTool 5.10 and
         5.11), and cwltool's extensions MPIRequirement and CUDARequirement.
 
-        :raises CwlError: an expression in them fails.
+        :raises CwlError: an expression in them fails, or a maximum is less than its minimum.
         """
         known = self.tool.notes.get("resources")
         if known is not None:
             return cast(Resources, known)
         wishes = Wishes(self.tool, self._number)
-        resources = wishes.resources(self._version)
+        try:
+            resources = wishes.resources(self._version)
+        except CwlError as error:
+            error.where = error.where or self.label
+            raise
         if wishes.are_constant:
             self.tool.notes["resources"] = resources
         return resources

@@ -12,6 +12,7 @@ from typing import Any
 from cwl_utils import expression
 
 from airflow_hybrid.cwl.jobs.runtime import HybridTool
+from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import Resources
 
 _MPI, _CUDA = "http://commonwl.org/cwltool#MPIRequirement", "http://commonwl.org/cwltool#CUDARequirement"
@@ -48,15 +49,20 @@ class Wishes:
         return Resources(**self._values, explicit=frozenset(self._explicit))
 
     def _add_bound(self, requirement: Mapping[str, Any], name: str, field: str) -> None:
-        """The requested minimum, or else the maximum."""
-        for bound in (f"{name}Min", f"{name}Max"):
-            wish = requirement.get(bound)
-            if not wish:
-                continue
-            number = self._number(wish, bound)
-            if number is not None:
-                self._set(field, number if field == "cores" else math.ceil(number))
-                return
+        """The requested minimum, or else the maximum.
+
+        :raises CwlError: the maximum is less than the minimum (CWL v1.2 CommandLineTool, 5.10: an error).
+        """
+        least, most = self._bound(requirement, f"{name}Min"), self._bound(requirement, f"{name}Max")
+        if least is not None and most is not None and most < least:
+            raise CwlError(f"{name}Max is {most:g}, less than {name}Min, which is {least:g}")
+        number = most if least is None else least
+        if number is not None:
+            self._set(field, number if field == "cores" else math.ceil(number))
+
+    def _bound(self, requirement: Mapping[str, Any], name: str) -> float | int | None:
+        wish = requirement.get(name)
+        return self._number(wish, name) if wish else None
 
     def _add_time_limit(self) -> None:
         seconds = (self._requirement("ToolTimeLimit") or {}).get("timelimit")

@@ -8,6 +8,7 @@ import pytest
 from airflow_hybrid.cwl.jobs.job import Grant
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import FactsNeeded, FileFact, Question, Resources, SiteFacts
+from tests.raising import raising
 from tests.unit.cwl.conftest import Bench
 from tests.unit.cwl.jobs.pending_jobs import DIR, JS, ONE, TOOL, file, pending
 
@@ -43,6 +44,14 @@ def test_environment_streams_and_time_limit_are_handed_over_unquoted(bench: Benc
 def test_resources_are_evaluated_before_placement(bench: Bench, requirement: str, expected: Resources) -> None:
     text = TOOL + f"inputs: {{n: int}}\noutputs: {{}}\nrequirements: {{ResourceRequirement: {{{requirement}}}}}\n"
     assert pending(bench, text, {"n": 4}).resources == expected
+
+
+@pytest.mark.parametrize("requirement", ["coresMin: 2, coresMax: 1", "coresMin: $(inputs.n), coresMax: 1"])
+def test_a_maximum_below_the_minimum_is_an_error(bench: Bench, requirement: str) -> None:
+    text = TOOL + f"inputs: {{n: int}}\noutputs: {{}}\nrequirements: {{ResourceRequirement: {{{requirement}}}}}\n"
+    job = pending(bench, text, {"n": 2})
+    with raising(CwlError, f"{job.label}: coresMax is 1, less than coresMin, which is 2"):
+        assert job.resources
 
 
 EXTENDED = '$namespaces: {cwltool: "http://commonwl.org/cwltool#"}\n' + TOOL + "inputs: {n: int}\noutputs: {}\n"
