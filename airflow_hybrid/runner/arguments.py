@@ -58,8 +58,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--hybrid-file": {"metavar": "FILE", "help": "a streamflow.yml that says where steps run"},
     "--workflow": {"metavar": "NAME", "help": "workflow of the hybrid file (default: that of DOCUMENT)"},
     "--serial": {"action": "store_true", "help": "one step at a time on this machine"},
-    "--tmpdir-prefix": {"metavar": "PREFIX", "help": "prefix of the path of the folder for this run's jobs"},
-    "--leave-tmpdir": {"action": "store_true", "help": "keep that folder"},
+    "--tmpdir-prefix": {"metavar": "PREFIX", "help": "prefix of the path of the folder of this run's jobs"},
+    "--leave-tmpdir": {"action": "store_true", "help": "keep the folder of this run's jobs"},
     "--validate": {"action": "store_true", "help": "only check the document and the given inputs"},
     TOOL_HELP: {"action": "store_true", "help": "show the document's inputs as flags"},
     # options that other runners need and that always hold here

@@ -34,7 +34,9 @@ class QueueConfig(Model):
     passwordFile: NonEmpty | None = Field(None, description=_INLINE + "File with the password.")
     checkHostKey: bool = Field(True, description=_INLINE + "`false` has no effect.")
     dataTransferConnection: SshNode | None = Field(None, description=_INLINE + "Has no effect yet.")
-    maxConcurrentSessions: int = Field(10, ge=1, description=_INLINE + "Sessions at a time on one connection.")
+    maxConcurrentSessions: int = Field(
+        10, ge=1, description=_INLINE + "Sessions at a time on one connection; more than 8 are never used."
+    )
     maxConnections: int = Field(1, ge=1, description=_INLINE + "There is one connection per host.")
     tunnel: SshNode | None = Field(None, description=_INLINE + "Host to go through (ProxyJump).")
     path: Annotated[list[SitePath], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] = Field(

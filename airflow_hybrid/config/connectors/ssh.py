@@ -89,7 +89,9 @@ class SshConfig(Authentication):
     )
     tunnel: SshNode | None = Field(None, description="Host to go through (ProxyJump).")
     connectTimeout: int = Field(30, ge=1, description="Seconds to wait for a connection.")
-    maxConcurrentSessions: int = Field(10, ge=1, description="Sessions at a time on one connection.")
+    maxConcurrentSessions: int = Field(
+        10, ge=1, description="Sessions at a time on one connection; more than 8 are never used."
+    )
     maxConnections: int = Field(1, ge=1, description="Accepted; there is one connection per host.")
     retries: int = Field(3, ge=0, description="Accepted; has no effect: tasks are retried.")
     retryDelay: int = Field(5, ge=0, description="Accepted; has no effect.")
