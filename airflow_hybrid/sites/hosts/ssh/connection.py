@@ -210,7 +210,11 @@ class SshConnection:
     async def _acquire(self) -> None:
         await self.connected()
         async with self._changed:
-            await self._changed.wait_for(lambda: self._open < self._limit)
+            try:
+                await self._changed.wait_for(lambda: self._open < self._limit)
+            except asyncio.CancelledError:
+                self._changed.notify()  # it may have been woken already: the next one takes its turn
+                raise
             self._open += 1
 
     async def _release(self) -> None:
