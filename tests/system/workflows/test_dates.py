@@ -60,29 +60,53 @@ def test_a_backfill_gives_each_run_the_inputs_of_its_date(airflow: AirflowStack,
     assert {name: value for name, value in summaries(airflow, daily).items() if name in expected} == expected
 
 
+def add_daily(dags: Dags, name: str, schedule: list[str] | None, **inputs: str) -> None:
+    """Add a DAG like the example's, with other templates: ``day``, ``days`` and ``month`` of the file's name."""
+    folder = dags.folder / "daily"
+    values = yaml.safe_load((folder / "inputs.yml").read_text())
+    values["readings"]["path"] = f"readings-{inputs.pop('month')}.csv"
+    (folder / f"{name}_inputs.yml").write_text(yaml.safe_dump({**values, **inputs}))
+    hybrid = yaml.safe_load((folder / "streamflow.yml").read_text())
+    workflow = hybrid["workflows"].pop("daily")
+    workflow["config"]["settings"] = f"{name}_inputs.yml"
+    workflow["dag"] = {"schedule": schedule}
+    hybrid["workflows"][name] = workflow
+    hybrid["deployments"]["station"]["workdir"] = str(dags.work / "station")
+    dags.add(name, hybrid, "daily")
+
+
 @pytest.mark.slow
 def test_a_run_of_an_asset_gets_what_its_event_carries(airflow: AirflowStack, dags: Dags) -> None:
-    asset, event = "file:///data/readings", "(triggering_asset_events.values() | first | first)"
-    folder = dags.folder / "daily"
-    inputs = yaml.safe_load((folder / "inputs.yml").read_text())
-    inputs.update(day=f"{{{{ {event}.extra.day }}}}", days=f"{{{{ {event}.extra.days }}}}")
-    inputs["readings"]["path"] = f"readings-{{{{ {event}.extra.day[:7] }}}}.csv"
-    (folder / "of_event.yml").write_text(yaml.safe_dump(inputs))
-    hybrid = yaml.safe_load((folder / "streamflow.yml").read_text())
-    hybrid["workflows"]["daily"]["config"]["settings"] = "of_event.yml"
-    hybrid["workflows"]["daily"]["dag"] = {"schedule": [asset]}
-    hybrid["deployments"]["station"]["workdir"] = str(dags.work / "station")
-    name = "daily_asset"
-    dags.add(name, {**hybrid, "workflows": {name: hybrid["workflows"]["daily"]}}, "daily")
+    name, asset = "daily_asset", "file:///data/readings"
+    extra = "(triggering_asset_events.values() | first | first).extra"
+    add_daily(
+        dags,
+        name,
+        [asset],
+        day=f"{{{{ {extra}.day }}}}",
+        days=f"{{{{ {extra}.days }}}}",
+        month=f"{{{{ {extra}.day[:7] }}}}",
+    )
     airflow.api.unpause(name)
     (known,) = [item for item in airflow.api.call("GET", "/assets")["assets"] if item["uri"] == asset]
     for days in (1, 2):
-        extra = {"day": DAYS[days - 1], "days": days}
-        airflow.api.call("POST", "/assets/events", json={"asset_id": known["id"], "extra": extra})
+        event = {"asset_id": known["id"], "extra": {"day": DAYS[days - 1], "days": days}}
+        airflow.api.call("POST", "/assets/events", json=event)
         wait_for_runs(airflow, name, days)
     for run in airflow.api.runs(name):
         airflow.api.succeed(name, run["dag_run_id"])
     assert summaries(airflow, name) == {f"summary-{DAYS[n]}.md": (str(n + 1), DAYS[n]) for n in (0, 1)}
+
+
+@pytest.mark.slow
+def test_a_run_of_a_partition_gets_its_key(airflow: AirflowStack, dags: Dags) -> None:
+    name = "daily_partition"
+    add_daily(dags, name, None, day="{{ partition_key }}", days="{{ 2 }}", month="{{ partition_key[:7] }}")
+    airflow.api.unpause(name)
+    body: dict[str, Any] = {"conf": {}, "logical_date": None, "partition_key": DAYS[1]}
+    run = airflow.api.call("POST", f"/dags/{name}/dagRuns", json=body)["dag_run_id"]
+    airflow.api.succeed(name, run)
+    assert summaries(airflow, name) == {f"summary-{DAYS[1]}.md": ("2", DAYS[1])}
 
 
 @pytest.mark.slow

@@ -98,7 +98,7 @@ async def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 @pytest.mark.parametrize("shell", EVERY_SHELL)
 async def test_a_job_that_does_not_fit_now_does_not_hold_up_those_that_do(machine: Machine, shell: str) -> None:
     queue = machine.queue("site", shell=shell)
-    await machine.begin(queue, "long", 1, 60)
+    await machine.begin(queue, "long", 1, 600)
     await machine.began("long")
     await machine.begin(queue, "large", 2, 0)
     await machine.waits()
@@ -110,9 +110,9 @@ async def test_a_job_that_does_not_fit_now_does_not_hold_up_those_that_do(machin
 
 async def test_the_cores_of_a_deployment_are_of_its_own_jobs(machine: Machine) -> None:
     one, other = machine.queue("one", cores=1), machine.queue("other")
-    await machine.begin(other, "long", 1, 60)
+    await machine.begin(other, "long", 1, 600)
     await machine.began("long")
-    await machine.begin(one, "first", 1, 60)
+    await machine.begin(one, "first", 1, 600)
     await asyncio.wait_for(machine.began("first"), 40)
     await machine.begin(one, "second", 0.5, 0)
     await machine.waits()
@@ -122,7 +122,7 @@ async def test_the_cores_of_a_deployment_are_of_its_own_jobs(machine: Machine) -
 
 async def test_the_cores_of_the_host_are_of_all_jobs(machine: Machine) -> None:
     for name in ("one", "two"):
-        await machine.begin(machine.queue(name), name, 1, 60)
+        await machine.begin(machine.queue(name), name, 1, 600)
         await machine.began(name)
     await machine.begin(machine.queue("three"), "three", 1, 0)
     await machine.waits()
@@ -151,7 +151,7 @@ async def test_who_waits_for_its_own_deployment_keeps_no_room_of_the_host(
 ) -> None:
     monkeypatch.setattr(process, "PATIENCE_S", 1)
     one = machine.queue("one", cores=1)
-    await machine.begin(one, "first", 1, 60)
+    await machine.begin(one, "first", 1, 600)
     await machine.began("first")
     await machine.begin(one, "second", 1, 0)
     await machine.waits()
@@ -184,7 +184,7 @@ async def test_a_tool_that_outlives_its_worker_keeps_its_cores(
 
 async def test_what_a_tool_left_in_the_background_keeps_no_core_of_a_killed_worker(machine: Machine) -> None:
     queue = machine.queue("site")
-    await machine.begin(queue, "leaves", 2, ("sh", "-c", "sleep 60 & exec sleep 60"))
+    await machine.begin(queue, "leaves", 2, ("sh", "-c", "sleep 600 & exec sleep 600"))
     await machine.began("leaves")
     await asyncio.sleep(0.5)
     (worker,) = (psutil.Process(int(path.name)) for path in machine.mine.glob("slots/[0-9]*"))
@@ -198,11 +198,11 @@ async def test_what_a_tool_left_in_the_background_keeps_no_core_of_a_killed_work
 
 async def test_a_worker_that_lost_its_launcher_does_not_hold_the_cores_of_one_that_is_gone(machine: Machine) -> None:
     queue = machine.queue("site")
-    await machine.begin(queue, "long", 1, 60)
+    await machine.begin(queue, "long", 1, 600)
     await machine.began("long")
     (holder,) = machine.mine.glob("slots/[0-9]*")
     machine.queues.append((queue, f"{machine.folder}/pair"))
-    await queue.submit(batch(f"{machine.folder}/pair/a1", 2, lambda i: ("sleep", "60")))
+    await queue.submit(batch(f"{machine.folder}/pair/a1", 2, lambda i: ("sleep", "600")))
     await machine.waits()
     (worker,) = (psutil.Process(int(path.name)) for path in set(machine.mine.glob("slots/[0-9]*")) - {holder})
     ended = [psutil.Process(os.getsid(worker.pid)), worker, *worker.children()]
