@@ -99,18 +99,8 @@ def test_a_run_of_an_asset_gets_what_its_event_carries(airflow: AirflowStack, da
 
 
 @pytest.mark.slow
-def test_a_run_of_a_partition_gets_its_key(airflow: AirflowStack, dags: Dags) -> None:
-    name = "daily_partition"
-    add_daily(dags, name, None, day="{{ partition_key }}", days="{{ 2 }}", month="{{ partition_key[:7] }}")
-    airflow.api.unpause(name)
-    body: dict[str, Any] = {"conf": {}, "logical_date": None, "partition_key": DAYS[1]}
-    run = airflow.api.call("POST", f"/dags/{name}/dagRuns", json=body)["dag_run_id"]
-    airflow.api.succeed(name, run)
-    assert summaries(airflow, name) == {f"summary-{DAYS[1]}.md": ("2", DAYS[1])}
-
-
-@pytest.mark.slow
 def test_what_a_run_is_given_is_never_rendered(airflow: AirflowStack, daily: str) -> None:
+    airflow.api.unpause(daily)
     run = airflow.api.trigger(daily, {"day": "{{ ds }}", "days": 1}, logical_date="2026-01-04T00:00:00Z")
     airflow.api.wait_run(daily, run, 120)
     assert airflow.api.xcom(daily, run, INPUTS_TASK)["day"] == "{{ ds }}"
@@ -118,6 +108,7 @@ def test_what_a_run_is_given_is_never_rendered(airflow: AirflowStack, daily: str
 
 @pytest.mark.slow
 def test_a_run_without_a_date_says_what_it_lacks(airflow: AirflowStack, daily: str) -> None:
+    airflow.api.unpause(daily)
     run = airflow.api.trigger(daily, {})
     airflow.api.wait_run(daily, run, 120)
     assert airflow.api.states(daily, run)[INPUTS_TASK] == "failed"

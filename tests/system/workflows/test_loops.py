@@ -63,7 +63,7 @@ def test_loops_of_every_shape_give_what_cwltool_gives(
     assert runs[0]["state"] == "success", runs[0]["log"][-8000:]
     assert essence(runs[0]["outputs"]) == expected
     assert {runs[0]["tasks"][name] for name in ("never", "never_all", "spread.inner[3]")} == {"skipped"}
-    for said in ("/count: iteration 3 at left", "/nested/inner: iteration 2.2 at right", "/sub ran 3 times"):
+    for said in ("/count: iteration 3 at left", "/nested/inner: iteration 2.2 at right", "/sub ran 3 iterations"):
         assert said in runs[0]["log"]
     assert runs[1]["state"] == "failed"
     assert "/count: the loop has had 2 iterations and its `when` is still true" in runs[1]["log"]
