@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.model import CwlObject, WorkflowGraph
 from airflow_hybrid.operators.base import HybridTask, origins_of
-from airflow_hybrid.operators.given import brings_requirements, given_inputs, refuse_nested
+from airflow_hybrid.operators.given import brings_requirements, refuse_nested
 from airflow_hybrid.operators.outdirs import conf_outdir
 from airflow_hybrid.operators.provenance import Ground
 
@@ -54,7 +54,7 @@ class InputsOperator(HybridTask):
         refuse_nested(conf)
         conf_outdir(self.graph, context, self.outdir_roots)
         origins = origins_of(context, self.ground)
-        all_values = given_inputs(self.graph, origins.settings(self.graph), origins.params, conf)
+        all_values = origins.given(self.graph)
         inputs, requirements = job_requirements.split(all_values)
         with_folders = {name: with_listings(value) for name, value in inputs.items()}
         order = validate_inputs(self.graph, with_folders, self.ground.base)

@@ -116,16 +116,36 @@ class Origins:
     conf: Mapping[str, Any]
     render: Render
 
-    def settings(self, graph: WorkflowGraph) -> CwlObject:
-        """The inputs from the hybrid file, for this run.
+    def given(self, graph: WorkflowGraph, *, quiet: bool = False) -> CwlObject:
+        """The inputs of the run before they are checked; see :func:`airflow_hybrid.operators.given.given_inputs`.
 
-        :raises InputError: a template cannot be rendered.
+        :raises InputError: a template cannot be rendered, or a key of the conf is unknown.
         """
+        return self._given(graph, self._settings(graph), quiet=quiet)
+
+    def _given(self, graph: WorkflowGraph, settings: CwlObject, *, quiet: bool) -> CwlObject:
+        from airflow_hybrid.operators.given import given_inputs
+
+        # a form sends null for a field that was left empty, and that of a template is empty at first
+        conf = {
+            name: value
+            for name, value in self.conf.items()
+            if value is not None or not holds_template(self.ground.settings.get(name))
+        }
+        return given_inputs(graph, settings, self.params, conf, quiet=quiet)
+
+    def _settings(self, graph: WorkflowGraph) -> CwlObject:
         settings = self.ground.settings
         if not self.ground.has_templates:
             return settings
-        types = {port.name: port.type for port in graph.inputs}
+        types = {port.name: port.type for port in graph.inputs if not self._gives(port.name)}
         return {name: self._rendered(name, types, value) for name, value in settings.items()}
+
+    def _gives(self, name: str) -> bool:
+        """Whether the run itself has a value for an input: a template for it is not rendered, nor can it fail."""
+        job = self.conf.get("job")
+        sources = [self.params, self.conf, job if isinstance(job, Mapping) else {}]
+        return any(source.get(name) is not None for source in sources)
 
     def _rendered(self, name: str, types: Mapping[str, JsonValue], value: JsonValue) -> JsonValue:
         try:
@@ -179,11 +199,8 @@ class Origins:
         """
         from airflow_hybrid.cwl.given import job_requirements
         from airflow_hybrid.cwl.given.run_inputs import named_files
-        from airflow_hybrid.operators.given import given_inputs
 
-        inputs, requirements = job_requirements.split(
-            given_inputs(graph, self.settings(graph), self.params, self.conf, quiet=True)
-        )
+        inputs, requirements = job_requirements.split(self._given(graph, self.ground.settings, quiet=True))
         normal = None if requirements is None else job_requirements.normal(requirements, graph)
         if order.get(job_requirements.KEY) != json.loads(json.dumps(normal)):
             raise HybridError(
@@ -192,6 +209,9 @@ class Origins:
             )
         if next(located(order), None) is None:
             return
+        if self.ground.has_templates:
+            # only for values with files: rendering may ask Airflow for Variables
+            inputs, _ = job_requirements.split(self.given(graph, quiet=True))
         named = named_files(graph, inputs, self.ground.base)
         known = KnownFiles(named, requirements, [port.default for port in graph.inputs if port.has_default])
         for file, primary in _with_primaries(order, None):

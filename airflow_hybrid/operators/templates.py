@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from jinja2 import TemplateError
+
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model.templates import Render
 from airflow_hybrid.printable import shortened
@@ -30,7 +32,10 @@ def renderer(context: Context) -> Render:
             return ti.task.render_template(template, context)
         except Exception as error:  # a template may call whatever Airflow offers, Variables and Connections too
             raise InputError(
-                f"the template `{shortened(template, 200)}` cannot be rendered: {error}", hint=_HINT
+                f"the template `{shortened(template, 200)}` cannot be rendered: {error}",
+                hint=_HINT,
+                # what Airflow was asked for may be there the next time
+                retryable=not isinstance(error, TemplateError),
             ) from error
 
     return render

@@ -159,3 +159,11 @@ def test_a_choice_may_be_left_open() -> None:
     param = params_of(graph(Port("p", {"type": "enum", "symbols": ["d#p/a", "d#p/b"]})), {})["p"]
     assert (param.schema["type"], param.schema["enum"]) == (["string", "null"], ["a", "b", None])
     assert param.resolve() is None
+
+
+def test_the_form_shows_a_template_in_the_description_and_leaves_the_field_empty() -> None:
+    graph = WorkflowGraph("w", "/", (Port("day", "string", doc="A date."), Port("days", "int")), (), ())
+    params = params_of(graph, {"day": "{{ ds }}", "days": "{{ 3 }}"})
+    assert [param.value for param in params.values()] == [None, None]
+    assert params["day"].description == "A date.\n\nLeft empty: `{{ ds }}`, rendered for the run."
+    assert params["days"].description == "Left empty: `{{ 3 }}`, rendered for the run."
