@@ -16,6 +16,9 @@ from pathlib import Path
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.removal import MARKER, MARKER_LINE
 
+PASSES = 3
+"""how often a folder is emptied at most: somebody may still write into it"""
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -26,9 +29,11 @@ class NotRemovedError(HybridError):
 def make_folder(parent: str | os.PathLike[str], prefix: str) -> Path:
     """Make a folder of ours with a new name in ``parent``; only its owner may enter it."""
     folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix)).absolute()
-    marker = os.open(folder / MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(marker, "w", encoding="utf-8") as file:
-        file.write(f"{MARKER_LINE}\n")
+    number = os.open(folder, _FOLDER)
+    try:
+        _mark(number)
+    finally:
+        os.close(number)
     return folder
 
 
@@ -48,18 +53,45 @@ def remove_folder(folder: str | os.PathLike[str]) -> None:
     try:
         if not _there(above, name):
             return
-        number = os.open(name, _FOLDER, dir_fd=above)
-        try:
-            _check(number, str(folder))
-            _empty(number)
-            os.unlink(MARKER, dir_fd=number)
-        finally:
-            os.close(number)
-        os.rmdir(name, dir_fd=above)
+        for left in reversed(range(PASSES)):
+            try:
+                _remove(above, name, str(folder))
+                return
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY or not left:
+                    raise
     except OSError as error:
         raise NotRemovedError(f"not removed: {folder}: {error.strerror}") from error
     finally:
         os.close(above)
+
+
+def _remove(above: int, name: str, shown: str) -> None:
+    """Empty a folder of ours, and remove it.
+
+    :raises NotRemovedError: it has no marker of ours.
+    :raises OSError: something in it cannot be removed, or was put into it meanwhile. The folder then has its marker.
+    """
+    number = os.open(name, _FOLDER, dir_fd=above)
+    try:
+        _check(number, shown)
+        _empty(number)
+        os.unlink(MARKER, dir_fd=number)
+        try:
+            os.rmdir(name, dir_fd=above)
+        except OSError as error:
+            if error.errno == errno.ENOTEMPTY:
+                _mark(number)
+            raise
+    finally:
+        os.close(number)
+
+
+def _mark(number: int) -> None:
+    """Write our marker into an open folder that has none."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(MARKER, flags, 0o600, dir_fd=number), "w", encoding="utf-8") as file:
+        file.write(f"{MARKER_LINE}\n")
 
 
 def _there(above: int, name: str) -> bool:

@@ -10,7 +10,8 @@
 # ah_rm ROOT PATH
 #     removes ROOT/PATH if it, ROOT, or a folder between them has our marker. PATH is relative and plain. It does nothing
 #     and returns 1, with a message on stderr, if PATH or a folder in it is a symbolic link, if nothing proves that it is
-#     ours, or if another file system is mounted in it. It is no error if nothing is there.
+#     ours, or if another file system is mounted in it. It is no error if nothing is there. It tries three times, for jobs
+#     that still write into it.
 # ah_marked
 #     whether the working directory has our marker.
 #
@@ -76,6 +77,41 @@ ah_unmounted() {
 ah_entries() {
     find . ! -name . -prune ! -name @MARKER@ "$@"
 }
+# name of a folder in the working directory: removes it, if it is ours or empty
+ah_pass() (
+    [ -e "./$1" ] || [ -h "./$1" ] || exit 0
+    (
+        ah_down "$1"
+        if [ -z "$ah_ours" ] && ! ah_marked; then
+            # an empty folder may be removed: nothing is lost
+            [ -z "$(find . ! -name . -prune -print 2>&1 | head -n 1)" ] || ah_no 'it was not made by airflow_hybrid'
+            exit 3
+        fi
+        ah_unmounted || exit
+        ah_entries -exec rm -rf -- '{}' + 2>/dev/null
+        if [ -n "$(ah_entries -print 2>&1 | head -n 1)" ]; then # folders that a job left without permissions
+            find . -type d ! -perm -700 -exec chmod u+rwx '{}' ';' 2>/dev/null
+            ah_entries -exec rm -rf -- '{}' +
+        fi
+        # the marker is removed last, so that a removal can be completed later
+        [ -z "$(ah_entries -print 2>&1 | head -n 1)" ] || ah_no 'some of it could not be removed'
+        rm -f ./@MARKER@
+    )
+    case $? in
+    0) rmdir -- "./$1" && exit ;;
+    3) # what somebody put into it meanwhile need not be ours
+        rmdir -- "./$1"
+        exit
+        ;;
+    *) exit 1 ;;
+    esac
+    # something was put into it in the meantime
+    [ -h "./$1" ] || (
+        set -C
+        echo '@LINE@' >"./$1/@MARKER@"
+    ) 2>/dev/null
+    exit 1
+)
 # root, plain path below it
 ah_rm() (
     ah_all=$1/$2 ah_path=$2 ah_ours=
@@ -100,28 +136,6 @@ ah_rm() (
         [ -n "$ah_ours" ] || ah_no 'it was not made by airflow_hybrid'
         exec rm -f -- "./$ah_name"
     fi
-    (
-        ah_down "$ah_name"
-        if [ -z "$ah_ours" ] && ! ah_marked; then
-            # an empty folder may be removed: nothing is lost
-            [ -z "$(find . ! -name . -prune -print 2>&1 | head -n 1)" ] || ah_no 'it was not made by airflow_hybrid'
-            exit 0
-        fi
-        ah_unmounted || exit
-        ah_entries -exec rm -rf -- '{}' + 2>/dev/null
-        if [ -n "$(ah_entries -print 2>&1 | head -n 1)" ]; then # folders that a job left without permissions
-            find . -type d ! -perm -700 -exec chmod u+rwx '{}' ';' 2>/dev/null
-            ah_entries -exec rm -rf -- '{}' +
-        fi
-        # the marker is removed last, so that a removal can be completed later
-        [ -z "$(ah_entries -print 2>&1 | head -n 1)" ] || ah_no 'some of it could not be removed'
-        rm -f ./@MARKER@
-    ) || exit
-    rmdir -- "./$ah_name" && exit
-    # something was put into it in the meantime
-    [ -h "./$ah_name" ] || (
-        set -C
-        echo '@LINE@' >"./$ah_name/@MARKER@"
-    ) 2>/dev/null
-    exit 1
+    # a job that still runs may write into it meanwhile
+    ah_pass "$ah_name" 2>/dev/null || ah_pass "$ah_name" 2>/dev/null || ah_pass "$ah_name"
 )

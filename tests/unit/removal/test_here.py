@@ -14,6 +14,7 @@ import pytest
 from airflow_hybrid.removal import MARKER, MARKER_LINE
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 from tests import needs
+from tests.raising import raising
 
 
 def test_a_folder_of_ours_goes_and_what_its_links_lead_to_keeps_content_and_mode(tmp_path: Path) -> None:
@@ -33,6 +34,37 @@ def test_a_folder_of_ours_goes_and_what_its_links_lead_to_keeps_content_and_mode
     assert [path.name for path in tmp_path.iterdir()] == ["victim"] and (victim / "f").read_text() == "x"
     assert (victim.stat().st_mode & 0o777, (victim / "f").stat().st_mode & 0o777) == (0o500, 0o400)
     remove_folder(folder)
+
+
+def writes_meanwhile(folder: Path, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something is written into the folder just before it is removed."""
+    rmdir, calls = os.rmdir, []
+
+    def late(name: str, *, dir_fd: int) -> None:
+        calls.append(name)
+        if len(calls) <= times:
+            (folder / "late").write_text("x")
+        rmdir(name, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "rmdir", late)
+
+
+def test_what_is_written_into_it_meanwhile_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make_folder(tmp_path, "run-")
+    writes_meanwhile(folder, 2, monkeypatch)
+    remove_folder(folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_always_written_into_is_named_and_keeps_its_proof(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make_folder(tmp_path, "run-")
+    writes_meanwhile(folder, 3, monkeypatch)
+    with raising(NotRemovedError, f"not removed: {folder}: Directory not empty"):
+        remove_folder(folder)
+    remove_folder(folder)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_very_deep_tree_goes(tmp_path: Path) -> None:

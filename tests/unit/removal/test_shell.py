@@ -222,6 +222,44 @@ def test_what_cannot_be_removed_whole_keeps_its_proof(sh: list[str], tmp_path: P
     assert not target.exists()
 
 
+WRITER = """
+rmdir() {{
+    echo x >>'{count}'
+    [ "$(grep -c x '{count}')" -gt {times} ] || echo late >"{folder}/late"
+    command rmdir "$@"
+}}
+"""
+
+
+@pytest.mark.parametrize("ours_above", [False, True])
+def test_what_is_written_into_it_meanwhile_goes_with_it(sh: list[str], tmp_path: Path, ours_above: bool) -> None:
+    folder = ours(tmp_path / "d")
+    if ours_above:
+        folder = folder / "sub"
+        folder.mkdir()
+    writer = WRITER.format(count=tmp_path / "count", folder=folder, times=2)
+    assert run(sh, writer + shell.remove(str(folder))) == (0, "")
+    assert not folder.exists()
+
+
+def test_a_folder_that_is_always_written_into_is_named_and_keeps_its_proof(sh: list[str], tmp_path: Path) -> None:
+    folder = ours(tmp_path / "d")
+    writer = WRITER.format(count=tmp_path / "count", folder=folder, times=3)
+    code, errors = run(sh, writer + shell.remove(str(folder)))
+    assert code == 1 and "Directory not empty" in errors
+    assert run(sh, shell.remove(str(folder))) == (0, "")
+    assert not folder.exists()
+
+
+def test_an_empty_folder_of_others_that_gets_a_file_meanwhile_stays_theirs(sh: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    writer = WRITER.format(count=tmp_path / "count", folder=folder, times=1)
+    code, errors = run(sh, writer + shell.remove(str(folder)))
+    assert (code, errors) == refused(folder, "it was not made by airflow_hybrid")
+    assert [path.name for path in folder.iterdir()] == ["late"]
+
+
 def test_on_a_full_disk_no_folder_without_a_marker_is_left(sh: list[str], tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
