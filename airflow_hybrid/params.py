@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow.sdk import Param, get_parsing_context
 
+from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.model import CwlObject, JsonValue, Port, WorkflowGraph
 from airflow_hybrid.model.templates import holds_template
 
@@ -21,8 +22,20 @@ _SIMPLE = {
 }
 
 
+JOB_KEY = "job"
+"""conf key for the inputs, as in CWL-Airflow"""
+OUTDIR_KEY = "outdir"
+"""conf key: where the run's outputs go"""
+REUSE_KEY = "reuse"
+"""conf key: whether the run reuses outputs of other runs (CWL WorkReuse)"""
+ADVANCED = "Advanced"
+"""section of the trigger form, below the inputs"""
+
+
 def params_of(graph: WorkflowGraph, settings: CwlObject) -> dict[str, Param]:
-    """A Param per workflow input. The defaults of ``settings`` (the hybrid file's) take precedence over the document's.
+    """A Param per workflow input, and one per other key that a run's conf may have (an input takes precedence).
+
+    The defaults of ``settings`` (the hybrid file's) take precedence over the document's.
 
     A template is not a default in the form, because values from a form are never rendered: the description shows it.
 
@@ -30,10 +43,41 @@ def params_of(graph: WorkflowGraph, settings: CwlObject) -> dict[str, Param]:
     server checked them when the run was created, and the first task checks them against their CWL types.
     """
     params = {port.name: _param(port, settings) for port in graph.inputs}
+    for key, (title, schema, text) in _ADVANCED.items():
+        is_unknown = key == job_requirements.KEY and graph.cwl_version == "v1.0"
+        if key not in params and not is_unknown:
+            params[key] = Param(None, description=text, schema={"title": title, "section": ADVANCED, **schema})
     if get_parsing_context().task_id is not None:
         for param in params.values():
             param.schema = {}
     return params
+
+
+_ADVANCED: dict[str, tuple[str, dict[str, Any], str]] = {
+    OUTDIR_KEY: (
+        "Folder for the outputs",
+        {"type": ["string", "null"]},
+        "A path, or a URL of an object store, below a folder that the DAG allows. Left empty: the DAG's own.",
+    ),
+    REUSE_KEY: (
+        "Reuse outputs of other runs",
+        {"type": ["boolean", "null"]},
+        "On: outputs of the same jobs in other runs are taken. On and off again: all jobs run."
+        " Not touched: as the hybrid file and the document say.",
+    ),
+    job_requirements.KEY: (
+        "Requirements of all steps",
+        {"type": ["array", "object", "null"], "items": {"type": "object"}},
+        'CWL requirements: `[{"class": "ResourceRequirement", "coresMin": 4}]`. The DAG says which classes a run'
+        " may set besides ResourceRequirement, ToolTimeLimit and WorkReuse.",
+    ),
+    JOB_KEY: (
+        "Inputs as one object",
+        {"type": ["object", "null"]},
+        "A CWL input object (the contents of a job file). Its values take precedence over those of the fields above.",
+    ),
+}
+"""title, schema and description of the keys that are no inputs"""
 
 
 def required_inputs(graph: WorkflowGraph, settings: CwlObject) -> list[str]:

@@ -11,14 +11,8 @@ from typing import Any
 from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import TOO_DEEP, CwlObject, WorkflowGraph, is_too_deep
-from airflow_hybrid.params import from_param
+from airflow_hybrid.params import JOB_KEY, OUTDIR_KEY, REUSE_KEY, from_param
 from airflow_hybrid.printable import shortened
-
-JOB_KEY = "job"
-"""conf key for the inputs, as in CWL-Airflow"""
-OUTDIR_KEY = "outdir"
-REUSE_KEY = "reuse"
-"""conf key: whether the run reuses outputs of other runs (CWL WorkReuse)"""
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +50,8 @@ def given_inputs(
     job = conf.get(JOB_KEY) if JOB_KEY in own_keys else None
     if job is not None and not isinstance(job, dict):
         raise InputError("must be an object of workflow inputs", where=f"conf key {JOB_KEY!r}")
-    if REUSE_KEY in own_keys and not isinstance(conf.get(REUSE_KEY, True), bool):
+    # null: a field of the form that was left empty
+    if REUSE_KEY in own_keys and not isinstance(conf.get(REUSE_KEY), bool | None):
         raise InputError(
             f"must be true or false, not {shortened(json.dumps(conf[REUSE_KEY], default=str), 60)}",
             where=f"conf key {REUSE_KEY!r}",
@@ -84,7 +79,7 @@ def given_inputs(
         if job and name in job:
             inputs[name] = from_param(port.type, job[name])
     for source in (conf, job or {}):
-        inputs.update({key: source[key] for key in job_requirements.KEYS if key in source})
+        inputs.update({key: source[key] for key in job_requirements.KEYS if source.get(key) is not None})
     return inputs
 
 

@@ -18,10 +18,10 @@ from airflow_hybrid.cwl.values.scatter import slice_scatter
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Step
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, in_worker
-from airflow_hybrid.operators.given import REUSE_KEY
 from airflow_hybrid.operators.identity import identity_of
 from airflow_hybrid.operators.templates import renderer
 from airflow_hybrid.operators.values import RETURN, Scope
+from airflow_hybrid.params import REUSE_KEY
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import FileRef, WorkflowGraph
 from airflow_hybrid.model.locations import scheme_of
-from airflow_hybrid.operators.given import OUTDIR_KEY
+from airflow_hybrid.params import OUTDIR_KEY
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

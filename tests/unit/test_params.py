@@ -7,6 +7,7 @@ import pytest
 from airflow.sdk.exceptions import ParamValidationError
 
 from airflow_hybrid.model import JsonValue, Port, WorkflowGraph
+from airflow_hybrid.operators.given import given_inputs
 from airflow_hybrid.params import from_param, params_of, required_inputs, schema_of
 
 
@@ -164,6 +165,37 @@ def test_a_choice_may_be_left_open() -> None:
 def test_the_form_shows_a_template_in_the_description_and_leaves_the_field_empty() -> None:
     graph = WorkflowGraph("w", "/", (Port("day", "string", doc="A date."), Port("days", "int")), (), ())
     params = params_of(graph, {"day": "{{ ds }}", "days": "{{ 3 }}"})
-    assert [param.value for param in params.values()] == [None, None]
+    assert (params["day"].value, params["days"].value) == (None, None)
     assert params["day"].description == "A date.\n\nLeft empty: `{{ ds }}`, rendered for the run."
     assert params["days"].description == "Left empty: `{{ 3 }}`, rendered for the run."
+
+
+def test_keys_of_conf_that_are_no_inputs_are_in_a_section_of_the_form_of_their_own() -> None:
+    params = params_of(graph(Port("n", "int", default=3, has_default=True)), {})
+    assert {name: param.schema.get("section") for name, param in params.items()} == {
+        "n": None,
+        "outdir": "Advanced",
+        "reuse": "Advanced",
+        "cwl:requirements": "Advanced",
+        "job": "Advanced",
+    }
+    assert [param.resolve() for name, param in params.items() if name != "n"] == [None, None, None, None]
+    assert params["reuse"].resolve(True) is True
+    with pytest.raises(ParamValidationError):
+        params["reuse"].resolve("yes")
+
+
+def test_an_input_takes_precedence_over_a_key_of_conf_with_its_name() -> None:
+    param = params_of(graph(Port("job", "string", doc="of the queue")), {})["job"]
+    assert (param.schema["title"], param.schema.get("section")) == ("job", None)
+
+
+def test_documents_without_requirements_in_inputs_do_not_show_them() -> None:
+    old = WorkflowGraph(name="w", path="/", inputs=(), outputs=(), steps=(), cwl_version="v1.0")
+    assert list(params_of(old, {})) == ["outdir", "reuse", "job"]
+
+
+def test_fields_of_the_advanced_section_that_are_left_empty_change_nothing() -> None:
+    settings: dict[str, JsonValue] = {"n": 3, "cwl:requirements": [{"class": "WorkReuse", "enableReuse": True}]}
+    left_empty = {"n": 4, "outdir": None, "reuse": None, "cwl:requirements": None, "job": None}
+    assert given_inputs(graph(Port("n", "int")), settings, {}, left_empty) == {**settings, "n": 4}
