@@ -186,7 +186,9 @@ def table(findings: list[Finding]) -> Iterator[str]:
         ]
         yield "  ".join([*cells, row[5]]).rstrip()
         if about is not None and about.hint and about.result != "ok":
-            yield f"{'':{widths[0]}}  -> {about.hint}"
+            first, *more = about.hint.splitlines()
+            yield f"{'':{widths[0]}}  -> {first}"
+            yield from (f"{'':{widths[0]}}     {line}" for line in more)
     bad = sum(finding.result == "FAIL" for finding in findings)
     yield f"{len(findings)} checks, {bad} failed" if bad else f"{len(findings)} checks, none failed"
 

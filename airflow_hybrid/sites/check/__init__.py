@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from airflow_hybrid.config import Deployment, Link
-from airflow_hybrid.errors import AuthenticationError, CommandError, ConfigError, HostKeyError, HybridError
+from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.sites.check import site_probe
 from airflow_hybrid.sites.check.findings import FAIL, OK, SKIP, TIMEOUT_S, WARN, Finding, Findings, timed
 from airflow_hybrid.sites.check.links import try_link
 from airflow_hybrid.sites.check.queues import login_shell_hint, schedulers, try_queue, try_services
+from airflow_hybrid.sites.check.reaching import Reaches, needs
 from airflow_hybrid.sites.connectors import Connector, open_connector
 from airflow_hybrid.sites.connectors.containers import image_there
 from airflow_hybrid.sites.containers.images import ContainerSettings, container_settings, find_runtime
 from airflow_hybrid.sites.hosts.base import Host
-from airflow_hybrid.sites.hosts.ssh.host import SshHost
 
 __all__ = ["FAIL", "OK", "SKIP", "WARN", "Finding", "check", "fails", "look_at", "schedulers"]
 
@@ -54,11 +55,13 @@ async def check(
     """
     chosen = list(deployments) if names is None else list(names)
     between = [link for link in links if link.source in chosen and link.target in chosen]
+    reaches = Reaches(deployments, timeout_s)
     groups = await asyncio.gather(
-        *(_deployment(deployments, name, timeout_s) for name in chosen),
-        *(try_link(deployments, link, timeout_s) for link in between),
+        *(_deployment(deployments, name, reaches, timeout_s) for name in chosen),
+        *(try_link(deployments, link, reaches, timeout_s) for link in between),
     )
-    return [finding for group in groups for finding in group]
+    findings = [finding for group in groups for finding in group]
+    return told_once([*reaches.untold(findings), *findings], deployments)
 
 
 def fails(findings: Sequence[Finding]) -> bool:
@@ -66,17 +69,38 @@ def fails(findings: Sequence[Finding]) -> bool:
     return any(finding.result == FAIL for finding in findings)
 
 
-async def _deployment(deployments: Mapping[str, Deployment], name: str, timeout_s: float) -> list[Finding]:
+def told_once(findings: Sequence[Finding], deployments: Mapping[str, Deployment]) -> list[Finding]:
+    """A failure that a deployment shares with one that it wraps is told there, where it can be mended."""
+    told = {(f.where, f.location, f.what, f.detail) for f in findings if f.result == FAIL}
+
+    def once(finding: Finding) -> Finding:
+        deployment = deployments.get(finding.where)
+        while finding.result == FAIL and deployment is not None and deployment.wraps is not None:
+            if (deployment.wraps, finding.location, finding.what, finding.detail) in told:
+                detail = f"fails as that of `{deployment.wraps}`, which it needs"
+                return replace(finding, result=SKIP, detail=detail, hint="")
+            deployment = deployments.get(deployment.wraps)
+        return finding
+
+    return [once(finding) for finding in findings]
+
+
+async def _deployment(
+    deployments: Mapping[str, Deployment], name: str, reaches: Reaches, timeout_s: float
+) -> list[Finding]:
+    findings = Findings(name)
+    if reason := await reaches.needs(name):
+        findings.add("all", SKIP, reason)
+        return findings.entries
     if deployments[name].managed and not deployments[name].token:
         return await _managed(deployments, name)
     try:
         connector = open_connector(deployments, name)
         hosts = await connector.hosts()
     except HybridError as error:
-        findings = Findings(name)
         findings.fail("connector", error)
         return findings.entries
-    groups = await asyncio.gather(*(look_at(connector, host, timeout_s) for host in hosts))
+    groups = await asyncio.gather(*(_location(connector, host, reaches, timeout_s) for host in hosts))
     return [finding for group in groups for finding in group]
 
 
@@ -96,10 +120,19 @@ async def _managed(deployments: Mapping[str, Deployment], name: str) -> list[Fin
 
 async def look_at(connector: Connector, host: Host, timeout_s: float = TIMEOUT_S) -> list[Finding]:
     """Test one location of a deployment: each problem becomes a finding, none is raised."""
-    findings = Findings(connector.deployment.name, host.location)
-    if not await _reach(findings, host, timeout_s):
-        findings.add("the rest", SKIP, "nothing else can be tested there")
+    return await _location(connector, host, Reaches({}, timeout_s), timeout_s)
+
+
+async def _location(connector: Connector, host: Host, reaches: Reaches, timeout_s: float) -> list[Finding]:
+    name = connector.deployment.name
+    findings = Findings(name, host.location)
+    reached = await reaches.reach(host)
+    if not reached.ok:
+        if reached.owner == name:
+            return list(reached.findings)
+        findings.add("all", SKIP, needs(reached.owner))
         return findings.entries
+    findings.entries.extend(reached.seen_from(name))
     queue = connector.queue(host)
     await asyncio.gather(
         try_services(findings, connector, host, timeout_s),
@@ -107,37 +140,6 @@ async def look_at(connector: Connector, host: Host, timeout_s: float = TIMEOUT_S
         try_queue(findings, queue.scheduler, queue.host, timeout_s),
     )
     return sorted(findings.entries, key=lambda finding: ORDER.index(finding.what))
-
-
-async def _reach(findings: Findings, host: Host, timeout_s: float) -> bool:
-    """Open the connection and run the first command."""
-    answer, error, seconds = await timed(lambda: host.run("id -un; hostname", timeout_s=timeout_s, label="greeting"))
-    if isinstance(error, HostKeyError):
-        findings.fail("host key", error, seconds)
-        findings.add("login", SKIP, "skipped because the host key is not trusted")
-    elif isinstance(error, (AuthenticationError, CommandError)):
-        findings.fail("login", error, seconds)
-    elif error is not None:
-        findings.fail("reach", error, seconds)
-    elif answer is not None:
-        findings.add("reach", OK, host.title, seconds)
-        if isinstance(host, SshHost):
-            await _host_key(findings, host)
-        if answer.exit_code == 0:
-            user, _, name = answer.out.strip().partition("\n")
-            findings.add("login", OK, f"{user} at {name or host.location}")
-        else:
-            findings.add("login", FAIL, f"`id` ended with {answer.exit_code}: {answer.err.strip()[-300:]}", 0.0,
-                         "can the account run commands there (login shell, ForceCommand)?")  # fmt: skip
-    return error is None and answer is not None and answer.exit_code == 0
-
-
-async def _host_key(findings: Findings, host: SshHost) -> None:
-    key, error, seconds = await timed(host.host_key)
-    if error is not None:
-        findings.add("host key", WARN, error.message, seconds)
-    else:
-        findings.add("host key", OK, key or "", seconds)
 
 
 async def _site(findings: Findings, connector: Connector, host: Host, timeout_s: float) -> None:

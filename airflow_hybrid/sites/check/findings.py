@@ -23,10 +23,11 @@ class Finding:
 
     :ivar where: name of the deployment, or ``a -> b`` of a link; ``location``: which of its locations.
     :ivar what: ``reach``, ``host key``, ``login``, ``programs``, ``workdir``, ``scheduler``, ``service``,
-        ``containers``, ``image``, ``link``.
-    :ivar result: ``ok``; ``warn`` (steps run, but ...); ``FAIL``; ``skip`` (not tested, because another test failed).
+        ``containers``, ``image``, ``link``; ``all``: none of them could be tried.
+    :ivar result: ``ok``; ``warn`` (steps run, but ...); ``FAIL``; ``skip`` (not tested, or told already: another
+        test failed).
     :ivar seconds: how long it took.
-    :ivar hint: what to do about it.
+    :ivar hint: what to do about it; it may have several lines.
     """
 
     where: str

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from airflow_hybrid.config import Deployment, Link
 from airflow_hybrid.errors import HybridError
-from airflow_hybrid.sites.check.findings import FAIL, OK, Finding, Findings, timed
+from airflow_hybrid.sites.check.findings import FAIL, OK, SKIP, Finding, Findings, timed
+from airflow_hybrid.sites.check.reaching import Reaches, needs
 from airflow_hybrid.sites.connectors import open_connector
 from airflow_hybrid.sites.files.links import ways
 from airflow_hybrid.sites.files.transfer import trial
@@ -21,9 +22,13 @@ MOST_LOCATIONS = 4
 """locations of each end of a link that are tested"""
 
 
-async def try_link(deployments: Mapping[str, Deployment], link: Link, timeout_s: float) -> list[Finding]:
+async def try_link(
+    deployments: Mapping[str, Deployment], link: Link, reaches: Reaches, timeout_s: float
+) -> list[Finding]:
     """Each location of the source tries to reach each of the target, and a few bytes are sent there and back."""
     where = f"{link.source} -> {link.target}"
+    if reason := await reaches.needs(link.source) or await reaches.needs(link.target):
+        return [Finding(where, "", "link", SKIP, reason)]
     try:
         sources = await open_connector(deployments, link.source).hosts()
         targets = await open_connector(deployments, link.target).hosts()
@@ -32,18 +37,21 @@ async def try_link(deployments: Mapping[str, Deployment], link: Link, timeout_s:
         findings.fail("link", error)
         return findings.entries
     pairs = [(s, t) for s in sources[:MOST_LOCATIONS] for t in targets[:MOST_LOCATIONS]]
-    groups = await asyncio.gather(*(_try(link, where, s, t, timeout_s) for s, t in pairs))
+    groups = await asyncio.gather(*(_between(link, s, t, reaches, timeout_s) for s, t in pairs))
     return [finding for group in groups for finding in group]
 
 
-async def _try(
-    link: Link,
-    where: str,
-    source: Host,
-    target: Host,
-    timeout_s: float,
-) -> list[Finding]:
-    findings = Findings(where, f"{source.location} -> {target.location}")
+async def _between(link: Link, source: Host, target: Host, reaches: Reaches, timeout_s: float) -> list[Finding]:
+    for end in (source, target):
+        reached = await reaches.reach(end)
+        if not reached.ok:
+            where = f"{link.source} -> {link.target}"
+            return [Finding(where, f"{source.location} -> {target.location}", "link", SKIP, needs(reached.owner))]
+    return await _try(link, source, target, timeout_s)
+
+
+async def _try(link: Link, source: Host, target: Host, timeout_s: float) -> list[Finding]:
+    findings = Findings(f"{link.source} -> {link.target}", f"{source.location} -> {target.location}")
     ends = replace(link, source=source.deployment, target=target.deployment)
     way = next((way for way, pushed in ways([ends], source, target) if pushed), None)
     if way is None:

@@ -83,6 +83,7 @@ async def test_what_fails_is_named_and_the_rest_is_tried(sites: dict[str, Deploy
     }
     assert all(f.hint for f in found if f.result == "FAIL")
     assert "refused the login" in seen["stranger", "login"].detail
+    assert testbed.sites["edge"].host_key in seen["imposter", "host key"].hint
     assert "timed out" in seen["cloud -> hpc", "link"].detail
     assert seen["edge", "login"].result == "ok"
 

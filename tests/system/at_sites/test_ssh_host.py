@@ -222,7 +222,7 @@ async def test_an_untrusted_host_key_is_refused_with_what_to_do(tmp_path: Path, 
     else:
         (tmp_path / "known").write_text("")
         host = sites.host("cloud", known_hosts=(str(tmp_path / "known"),))
-    with pytest.raises(HostKeyError, match=r"(?s)clouduser@.*ssh-keyscan") as caught:
+    with pytest.raises(HostKeyError, match=r"(?s)clouduser@.*airflow hybrid check") as caught:
         await host.run("true")
     assert not caught.value.retryable
 

@@ -21,6 +21,7 @@ import asyncssh
 
 from airflow_hybrid.errors import AuthenticationError, ConfigError, HostKeyError, HostUnreachableError, SiteError
 from airflow_hybrid.sites.hosts.backoff import Backoff
+from airflow_hybrid.sites.hosts.ssh.host_keys import PresentedKey, presented
 from airflow_hybrid.sites.hosts.ssh.login import Login, connect_options, known_hosts_files, parse_host_key, read_login
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings, jump_hosts
 
@@ -130,32 +131,59 @@ class SshConnection:
             trusted = ([parse_host_key(login.settings.host_key)], [], [])
         else:
             trusted = known_hosts_files(login.settings, resolved.known_hosts) or b""
-        tunnel: Any = None
+        tunnel = await self._tunnel(login, resolved)
+        return await asyncssh.connect(**options, known_hosts=trusted, tunnel=tunnel)
+
+    async def _tunnel(
+        self, login: Login, resolved: asyncssh.SSHClientConnectionOptions
+    ) -> asyncssh.SSHClientConnection | None:
+        """The connection to the jump host, if there is one."""
         hop = login.settings.tunnel
         if hop is None and isinstance(resolved.tunnel, str) and resolved.tunnel not in ("", "none"):
             hop = jump_hosts(resolved.tunnel, login.settings)
-        if hop is not None:
-            if self._jump is None or self._jump.settings != hop:
-                if self._behind == MOST_JUMPS:
-                    raise ConfigError(
-                        f"the connection to {hop.name} goes through more than {MOST_JUMPS} jump hosts",
-                        hint="is there a circle? See `tunnel` in the hybrid file, and ProxyJump in the OpenSSH config",
-                    )
-                self._jump = SshConnection(hop, behind=self._behind + 1)
-            tunnel = await self._jump.connected()
-        return await asyncssh.connect(**options, known_hosts=trusted, tunnel=tunnel)
+        if hop is None:
+            return None
+        if self._jump is None or self._jump.settings != hop:
+            if self._behind == MOST_JUMPS:
+                raise ConfigError(
+                    f"the connection to {hop.name} goes through more than {MOST_JUMPS} jump hosts",
+                    hint="is there a circle? See `tunnel` in the hybrid file, and ProxyJump in the OpenSSH config",
+                )
+            self._jump = SshConnection(hop, behind=self._behind + 1)
+        return await self._jump.connected()
+
+    async def presented_key(self) -> PresentedKey | None:
+        """The key that a host shows which is not trusted: this one, or a jump host on the way to it.
+
+        Nothing is sent there but what SSH needs to see the key: no user name, no secret.
+
+        :return: None: no key was seen.
+        :raises SiteError, ConfigError: as for :meth:`connected`, except for a key that is not trusted.
+        """
+        login = await read_login(self.settings)
+        resolved = await asyncssh.SSHClientConnectionOptions.construct(**connect_options(login))
+        try:
+            tunnel = await self._tunnel(login, resolved)
+        except HostKeyError:
+            return None if self._jump is None else await self._jump.presented_key()
+        try:
+            key = await asyncssh.get_server_host_key(
+                resolved.host, resolved.port, options=resolved, tunnel=tunnel, config=None
+            )
+        except (OSError, asyncssh.Error, asyncio.TimeoutError, ValueError) as error:
+            raise self._explained(error) from None
+        return None if key is None else presented(self.settings, login, resolved, key)
 
     def _explained(self, error: BaseException) -> SiteError:
         name = self.name
         if isinstance(error, asyncssh.HostKeyNotVerifiable) or (
             isinstance(error, asyncssh.KeyExchangeFailed) and "host key" in str(error)
         ):
-            host = (self._login.settings if self._login else self.settings).host
             return HostKeyError(
                 f"the host key of {name} is not trusted ({error})",
-                hint="if the host is new: compare its fingerprint with what its administrators publish, then"
-                f" `ssh-keyscan {host} >> ~/.ssh/known_hosts`, or set host_key. If it was trusted before, ask them:"
-                " somebody may be intercepting the connection",
+                hint="if the host is new: `airflow hybrid check` shows its fingerprint, to be compared with what its"
+                " administrators publish, and the line that trusts it. If it was trusted before, ask them: somebody may"
+                " be intercepting the connection",
             )
         if isinstance(error, asyncssh.PermissionDenied):
             return AuthenticationError(

@@ -29,6 +29,7 @@ from airflow_hybrid.sites.hosts.base import (
     read_end,
 )
 from airflow_hybrid.sites.hosts.ssh.connection import SshConnection
+from airflow_hybrid.sites.hosts.ssh.host_keys import PresentedKey
 from airflow_hybrid.sites.hosts.ssh.login import Login
 from airflow_hybrid.sites.hosts.ssh.openssh import openssh_argv
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
@@ -132,6 +133,10 @@ class SshHost(Host):
     async def host_key(self) -> str:
         """Type and fingerprint of the host's key; see :meth:`SshConnection.host_key`."""
         return await self._connection.host_key()
+
+    async def presented_key(self) -> PresentedKey | None:
+        """The key that is not trusted, of this host or one on the way; see :meth:`SshConnection.presented_key`."""
+        return await self._connection.presented_key()
 
     def pipe_argv(self, command: str) -> Sequence[str] | None:
         """Like :meth:`Host.pipe_argv`; None before the first command, and if OpenSSH cannot log in on its own.
