@@ -35,11 +35,13 @@ class CleanupScope:
     """Where to look: DAGs, their deployments, and the work directories that bindings name.
 
     :ivar workdirs: (deployment, service, work directory or None for the deployment's own).
+    :ivar skipped: deployments that are not looked at here.
     """
 
     deployments: dict[str, Deployment]
     dag_ids: set[str]
     workdirs: set[tuple[str, str | None, str | None]] = field(default_factory=set)
+    skipped: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -155,6 +157,8 @@ class Cleanup:
                 wrapped = scope.deployments.get(deployment.wraps or "")
                 if not deployment.managed or (wrapped is not None and wrapped.managed):
                     continue  # what wraps a deployment of the run is removed with it
+                if name in scope.skipped:
+                    continue
                 try:
                     connector = open_connector(scope.deployments, name)
                     at = await connector.where()
@@ -186,7 +190,8 @@ class Cleanup:
         for number, scope in enumerate(self.scopes):
             workdirs = {(name, None, None) for name in scope.deployments} | scope.workdirs
             for name, service, workdir in sorted(workdirs, key=str):
-                if name in scope.deployments and not self._goes_by_itself(scope, name):
+                is_here = name in scope.deployments and name not in scope.skipped
+                if is_here and not self._goes_by_itself(scope, name):
                     yield _WorkPlace(number, name, service, workdir)
 
     @staticmethod

@@ -33,6 +33,10 @@ ARG_TIMEOUT = _Arg(("--timeout",), type=float, default=60.0, help="seconds for e
 ARG_FINDINGS = _Arg(("--json",), action="store_true", help="print the findings as JSON")
 ARG_JSON = _Arg(("--json",), action="store_true", help="print the compiled graph as JSON")
 ARG_ANY_FILE = _Arg(("file",), nargs="?", help="a hybrid file; default: all hybrid DAGs in the DAGs folder")
+ARG_USER = _Arg(("--user",), help="log in as this user of Airflow does, where each user has a Connection (`users`)")
+ARG_USERS = _Arg(
+    ("--user",), action="append", default=[], help="only with the logins of this user of Airflow; may be repeated"
+)
 ARG_DRY_RUN = _Arg(("--dry-run",), action="store_true", help="only list what would be removed")
 ARG_OLDER_THAN = _Arg(
     ("--older-than",),
@@ -70,7 +74,7 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
                     "programs, work directory, scheduler; and every link, by sending some bytes there and back. "
                     "Exit code: 0 when steps can run everywhere, else 1.",
                     func=check_sites,
-                    args=(ARG_HYBRID_FILE, ARG_DEPLOYMENT, ARG_TIMEOUT, ARG_FINDINGS),
+                    args=(ARG_HYBRID_FILE, ARG_DEPLOYMENT, ARG_USER, ARG_TIMEOUT, ARG_FINDINGS),
                 ),
                 ActionCommand(
                     name="cleanup",
@@ -79,7 +83,7 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
                     " (after Airflow was killed) and, with --older-than, old runs' folders in work directories."
                     " Queued and running runs, and those of another Airflow, are not touched.",
                     func=cleanup,
-                    args=(ARG_ANY_FILE, ARG_DRY_RUN, ARG_OLDER_THAN),
+                    args=(ARG_ANY_FILE, ARG_USERS, ARG_DRY_RUN, ARG_OLDER_THAN),
                 ),
             ],
         )
@@ -128,6 +132,7 @@ def check_sites(args: argparse.Namespace) -> None:
     import os
     import time
 
+    from airflow_hybrid.cli.accounts import deployments_for
     from airflow_hybrid.config import load_hybrid_file
     from airflow_hybrid.config.reading.messages import choices
     from airflow_hybrid.errors import HybridError
@@ -142,13 +147,14 @@ def check_sites(args: argparse.Namespace) -> None:
     for name in args.deployment or ():
         if name not in hybrid.deployments:
             raise SystemExit(f"there is no deployment `{name}`\n  -> {choices(name, hybrid.deployments)}")
+    deployments = deployments_for(hybrid.deployments, args.user)
     names = args.deployment or [name for name in hybrid.deployments if name in _used(hybrid)]
 
     async def run() -> list[check.Finding]:
         from airflow_hybrid.sites.closing import close_all
 
         try:
-            return await check.check(hybrid.deployments, hybrid.links, names=names, timeout_s=args.timeout)
+            return await check.check(deployments, hybrid.links, names=names, timeout_s=args.timeout)
         finally:
             await close_all()
 
@@ -197,6 +203,7 @@ def cleanup(args: argparse.Namespace) -> None:
     """List and, without ``--dry-run``, remove what runs have left; exit code 1 if something could not be done."""
     import os
 
+    from airflow_hybrid.cli.accounts import scopes_of_users
     from airflow_hybrid.cli.cleanup import Cleanup, scopes
     from airflow_hybrid.errors import HybridError
 
@@ -213,7 +220,7 @@ def cleanup(args: argparse.Namespace) -> None:
         sys.stdout.write(f"{text}\n")
 
     try:
-        work = Cleanup(scopes(args.file), say, problem)
+        work = Cleanup(scopes_of_users(scopes(args.file), args.user, say), say, problem)
         leftovers = work.deployments()
         if age_s is not None:
             leftovers += work.folders(age_s)

@@ -37,6 +37,16 @@ NonEmpty = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00\n]+$
 """Text of one line: a path, a host name, a user."""
 
 
+def _no_template(conn_id: str) -> str:
+    if "{{" in conn_id or "{%" in conn_id:
+        raise ValueError("must be the id of a Connection: templates are for `conn_id` of `ssh` deployments")
+    return conn_id
+
+
+ConnectionId = Annotated[NonEmpty, AfterValidator(_no_template)]
+"""The id of an Airflow Connection."""
+
+
 def _site_path(path: str) -> str:
     if not path.startswith(("/", "~/", "$")) or ":" in path:
         raise ValueError("must be an absolute path at the location (or begin with ~/ or $NAME), without a colon")

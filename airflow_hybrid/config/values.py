@@ -44,6 +44,9 @@ class Deployment:
     :ivar deferrable: True: the triggerer follows its jobs; False: the worker does; None: the connector decides.
     :ivar containers: ``{runtime, options}`` of its jobs' containers; None: the runtime is detected there.
     :ivar reuse: whether outputs of other runs are reused here; None: as the workflow says.
+    :ivar personal: its Connection is that of the person who triggered the run, so its account differs from run to run.
+    :ivar refusal: why the run may not use it, and ``refusal_hint`` what to do; empty: it may (see
+        :func:`airflow_hybrid.config.users.deployments_of_user`).
     """
 
     name: str
@@ -64,6 +67,9 @@ class Deployment:
     managed: bool = False
     token: str = ""
     run: str = ""
+    personal: bool = False
+    refusal: str = ""
+    refusal_hint: str = ""
 
     def to_json(self) -> JsonValue:
         return dataclasses.asdict(self)

@@ -14,6 +14,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
 
 from airflow_hybrid.config import Deployment, for_run
+from airflow_hybrid.config.users import TriggeredBy, deployments_of_user, has_users
 from airflow_hybrid.errors import CancelledError, HybridError
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.operators.provenance import Ground, Origins
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 TIMER_GRACE_S = 2.0
 """seconds by which our timer is later than Airflow's own"""
+_UNATTENDED = ("scheduled", "asset_triggered", "operator_triggered")
+"""types of DAG runs that nobody may have triggered; a DAG that is triggered by another one has that one's user"""
 GIVE_UP_S = 1.0
 """seconds that a killed task's work may take to end before its jobs are cancelled: SIGKILL follows after 5 s"""
 
@@ -158,8 +161,19 @@ def run_token(dag_id: str, run_id: str) -> str:
 
 
 def deployments_of_run(deployments: Mapping[str, Deployment], context: Context) -> Mapping[str, Deployment]:
-    """The deployments with the names that they have in the task's DAG run."""
+    """The deployments with the names that they have in the task's DAG run, and its user's Connections."""
+    if any(has_users(deployment) for deployment in deployments.values()):
+        deployments = deployments_of_user(deployments, triggered_by(context))
     if not any(deployment.managed for deployment in deployments.values()):
         return deployments
     ti: Any = context["ti"]
     return for_run(deployments, run_token(ti.dag_id, ti.run_id), f"{ti.dag_id} {ti.run_id}")
+
+
+def triggered_by(context: Context) -> TriggeredBy:
+    """Who triggered the task's DAG run.
+
+    A clear, by whomever, and a retry go on with the user of the run: Airflow's database keeps the name with the run.
+    """
+    run: Any = context["dag_run"]
+    return TriggeredBy(run.triggering_user_name or None, unattended=run.run_type in _UNATTENDED)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.model import CwlObject, WorkflowGraph
+from airflow_hybrid.operators.accounts import check_accounts
 from airflow_hybrid.operators.base import HybridTask, origins_of
 from airflow_hybrid.operators.given import brings_requirements, refuse_nested
 from airflow_hybrid.operators.outdirs import conf_outdir
@@ -26,6 +27,7 @@ class InputsOperator(HybridTask):
     :param ground: the default inputs, and where inputs at the DAG's deployments may be.
     :param outdir_roots: where the run's conf may send the outputs: an error there is reported before anything runs.
     :param run_requirements: classes allowed in ``cwl:requirements`` of a run besides the harmless ones.
+    :raises ConfigError: the person who triggered the run has no Connection for a deployment.
     :raises InputError: unknown, missing or ill-typed inputs, all in one message.
     """
 
@@ -50,12 +52,14 @@ class InputsOperator(HybridTask):
         from airflow_hybrid.cwl.given.run_inputs import validate_inputs
         from airflow_hybrid.sites.files.objects import with_listings
 
+        check_accounts(self.ground, context)
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
         refuse_nested(conf)
         conf_outdir(self.graph, context, self.outdir_roots)
         origins = origins_of(context, self.ground)
         all_values = origins.given(self.graph)
         inputs, requirements = job_requirements.split(all_values)
+        origins.check_connections(inputs)
         with_folders = {name: with_listings(value) for name, value in inputs.items()}
         order = validate_inputs(self.graph, with_folders, self.ground.base)
         origins.check_given(order)

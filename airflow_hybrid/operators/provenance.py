@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from airflow_hybrid.config import Deployment
+from airflow_hybrid.config.users import is_of_a_person
 from airflow_hybrid.cwl.documents.trust.roots import KnownFiles, located
 from airflow_hybrid.errors import HybridError, InputError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, SCHEME, Binding, CwlObject, FileRef, JsonValue, WorkflowGraph
@@ -222,11 +223,29 @@ class Origins:
             if not beside:
                 raise stranger(location, "inputs", "is not among the run's inputs")
 
+    def check_connections(self, inputs: JsonValue) -> None:
+        """Check that a run's inputs name no Connection by which somebody logs in to a deployment.
+
+        :raises InputError: one does.
+        """
+        from airflow_hybrid.sites.files.objects import connection_of
+
+        for file in located(inputs):
+            location = str(file.get("location", file.get("path")))
+            conn_id = connection_of(location)
+            if conn_id is not None and is_of_a_person(self.ground.deployments, conn_id):
+                raise InputError(
+                    f"the input {location} names the Connection {conn_id!r}, which is for accounts at a deployment",
+                    hint="use a Connection of the object store, with another name",
+                )
+
     def check_given(self, order: JsonValue) -> None:
         """Check that a run's inputs at deployments are in work directories.
 
-        :raises InputError: a ``hybrid:`` location is not normal, or not below a work directory of a deployment.
+        :raises InputError: a ``hybrid:`` location is not normal, or not below a work directory of a deployment; or see
+            :meth:`check_connections`.
         """
+        self.check_connections(order)
         for file in located(order):
             location = str(file.get("location", file.get("path")))
             if location.startswith("_:"):

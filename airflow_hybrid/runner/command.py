@@ -6,7 +6,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow.cli.cli_config import ActionCommand, Arg
@@ -63,15 +62,17 @@ def hybrid_file_of(args: argparse.Namespace) -> str | None:
 
 
 def connections(hybrid_file: str | None) -> dict[str, str]:
-    """The Connections that a hybrid file's deployments name, as environment variables. Unknown ones are left out: where
-    one is needed, an error says so.
+    """The Connections that a hybrid file's deployments name, as environment variables; where each user has one, that of
+    whoever runs this. Unknown ones are left out: where one is needed, an error says so.
     """
     if hybrid_file is None:
         return {}
     from airflow.models.connection import Connection
     from airflow.sdk.exceptions import AirflowNotFoundException
+    from airflow.utils.platform import getuser
 
     from airflow_hybrid.config import load_hybrid_file
+    from airflow_hybrid.config.users import TriggeredBy, connection_ids, deployments_of_user
     from airflow_hybrid.errors import HybridError
 
     try:
@@ -79,20 +80,10 @@ def connections(hybrid_file: str | None) -> dict[str, str]:
     except HybridError as error:
         raise SystemExit(f"airflow hybrid run: {error}") from None
     variables: dict[str, str] = {}
-    for name in sorted({name for deployment in hybrid.deployments.values() for name in _named(deployment.config)}):
+    deployments = deployments_of_user(hybrid.deployments, TriggeredBy(getuser()))
+    for name in sorted({name for d in deployments.values() for name in connection_ids(d.config)}):
         try:
             variables[f"AIRFLOW_CONN_{name.upper()}"] = Connection.get_connection_from_secrets(name).as_json()
         except AirflowNotFoundException:
             continue
     return variables
-
-
-def _named(config: Any) -> Iterator[str]:
-    """All values of ``conn_id`` in a deployment's options."""
-    if isinstance(config, Mapping):
-        if isinstance(config.get("conn_id"), str):
-            yield config["conn_id"]
-        config = list(config.values())
-    if isinstance(config, list | tuple):
-        for item in config:
-            yield from _named(item)

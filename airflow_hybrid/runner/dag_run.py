@@ -40,6 +40,7 @@ from airflow.serialization.serialized_objects import (
     create_scheduler_operator,
 )
 from airflow.triggers.base import TaskFailedEvent
+from airflow.utils.platform import getuser
 from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import select
@@ -132,15 +133,20 @@ class DagRunner:
         self._loop.run_until_complete(end())
         self._loop.close()
 
-    def run(self, dag: DAG, conf: CwlObject | None = None, run_id: str | None = None) -> RunResult:
-        """Run ``dag`` once and wait for its end."""
+    def run(
+        self, dag: DAG, conf: CwlObject | None = None, run_id: str | None = None, user: str | None = None
+    ) -> RunResult:
+        """Run ``dag`` once and wait for its end.
+
+        :param user: who triggers the run; None: whoever runs this process, as for ``airflow dags trigger``.
+        """
         session: Any = cast(Any, settings).NonScopedSession()  # the API server closes this thread's session
         try:
-            return _Run(self, dag, self._create(dag, conf, run_id, session), session).to_its_end()
+            return _Run(self, dag, self._create(dag, conf, run_id, user, session), session).to_its_end()
         finally:
             session.close()
 
-    def _create(self, dag: DAG, conf: CwlObject | None, run_id: str | None, session: Any) -> DagRun:
+    def _create(self, dag: DAG, conf: CwlObject | None, run_id: str | None, user: str | None, session: Any) -> DagRun:
         if not self._bundles_known:
             cast(Any, DagBundlesManager)().sync_bundles_to_db(session=session)
             session.commit()
@@ -162,7 +168,7 @@ class DagRunner:
             session=session,
             conf=conf,
             triggered_by=DagRunTriggeredByType.CLI,
-            triggering_user_name=None,
+            triggering_user_name=user or getuser(),
         )
         session.commit()
         return run

@@ -41,6 +41,8 @@ from tests.system.processes import Processes, marked, stop_recorded
 COMPONENTS = ("api-server", "scheduler", "triggerer", "dag-processor")
 HEALTH = {"scheduler": "scheduler", "triggerer": "triggerer", "dag-processor": "dag_processor"}
 USER = "admin"
+PEOPLE = ("anna", "ben", "dora")
+"""other users, with the same password"""
 
 # Chosen for short waits on a small machine; a site's own Airflow needs none of it except, perhaps, the first.
 SETTINGS = {
@@ -67,7 +69,7 @@ SETTINGS = {
     "core.parallelism": "4",
     "core.max_active_tasks_per_dag": "64",
     "core.min_serialized_dag_update_interval": "1",
-    "core.simple_auth_manager_users": f"{USER}:admin",
+    "core.simple_auth_manager_users": ",".join((f"{USER}:admin", *(f"{name}:op" for name in PEOPLE))),
     "api.workers": "1",
     "logging.colored_console_log": "False",
 }
@@ -271,7 +273,7 @@ class AirflowStack:
             sections.setdefault(section, []).append(f"{option} = {value.replace('%', '%%')}")
         text = "\n\n".join("\n".join([f"[{section}]", *lines]) for section, lines in sections.items())
         _write_private(self.home / "airflow.cfg", text + "\n")
-        _write_private(passwords, json.dumps({USER: self.password}))
+        _write_private(passwords, json.dumps(dict.fromkeys((USER, *PEOPLE), self.password)))
 
     def _keep(self, name: str, make: Any) -> str:
         """A secret made once per home."""

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from airflow_hybrid.config.base import Duration, Model, NonEmpty, one_or_many
+from airflow_hybrid.config.base import ConnectionId, Duration, Model, NonEmpty, one_or_many
 
 _NO_EFFECT = "Accepted; has no effect."
 _KUBECONFIG = "say it in a kubeconfig, and give `kubeconfig` (and `kubeContext`)"
@@ -92,7 +92,7 @@ class HelmConfig(Model):
     wait: bool | Literal["hookOnly", "legacy", "watcher"] = Field(
         True, description="Wait until all pods are ready (`false`, `hookOnly`: only for hooks)."
     )
-    conn_id: NonEmpty | None = Field(
+    conn_id: ConnectionId | None = Field(
         None, description="Airflow Connection of type `kubernetes` (provider cncf.kubernetes). (airflow_hybrid)"
     )
     kubeconfig: NonEmpty | None = Field(

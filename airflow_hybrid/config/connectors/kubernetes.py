@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from airflow_hybrid.config.base import Model, NonEmpty
+from airflow_hybrid.config.base import ConnectionId, Model, NonEmpty
 from airflow_hybrid.config.connectors.containers import ImageName
 
 _NO_EFFECT = "Accepted; has no effect."
@@ -99,7 +99,7 @@ class KubernetesStorage(PodOptions):
 class KubernetesConfig(Model):
     """A namespace of a cluster."""
 
-    conn_id: NonEmpty | None = Field(
+    conn_id: ConnectionId | None = Field(
         None,
         description="Airflow Connection of type `kubernetes` (provider cncf.kubernetes). (airflow_hybrid)",
     )

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from airflow_hybrid.config.base import Model, NonEmpty, SitePath, one_or_many
+from airflow_hybrid.config.base import ConnectionId, Model, NonEmpty, SitePath, one_or_many
 from airflow_hybrid.config.connectors.mpi import MpiModel
+from airflow_hybrid.config.users import REFUSE, is_template, template_problem
 
 
 def _as_connection(value: Any) -> Any:
@@ -37,11 +38,37 @@ def check_host(text: str) -> str:
     return text
 
 
+def _check_template(conn_id: str) -> str:
+    problem = template_problem(conn_id)
+    if problem is not None:
+        raise ValueError(problem)
+    return conn_id
+
+
+class UsersModel(Model):
+    """Whose Connection a run uses, and who may run here. (airflow_hybrid)"""
+
+    connections: dict[NonEmpty, ConnectionId] = Field(
+        default_factory=dict,
+        description="Name of a user in Airflow -> Airflow Connection of that person; takes precedence over `conn_id`.",
+    )
+    allowed: Annotated[list[NonEmpty], Field(min_length=1)] | None = Field(
+        None, description="Names of the users who may run steps here; default: everybody who has a Connection."
+    )
+    unattended: ConnectionId = Field(
+        REFUSE,
+        description="Airflow Connection for runs that nobody triggered (schedules, assets); `refuse` (default): such"
+        " runs fail.",
+    )
+
+
 class Authentication(Model):
     """How to log in to a host. Passwords and passphrases are in files, or in an Airflow Connection."""
 
-    conn_id: NonEmpty | None = Field(
-        None, description="Airflow Connection of type `ssh` that gives host, port, user and key. (airflow_hybrid)"
+    conn_id: Annotated[NonEmpty, AfterValidator(_check_template)] | None = Field(
+        None,
+        description="Airflow Connection of type `ssh` that gives host, port, user and key. `{{ triggering_user }}` in"
+        " it is the name of the user who triggered the run. (airflow_hybrid)",
     )
     username: NonEmpty | None = Field(None, description="User to log in as.")
     sshKey: NonEmpty | None = Field(None, description="Path of the private key, relative to the hybrid file.")
@@ -78,14 +105,20 @@ class Connection(Authentication):
 
 
 SshNode = Annotated[Connection, BeforeValidator(_as_connection, json_schema_input_type=str | Connection)]
+_ONE_ACCOUNT = "`username` would be the account of all users: leave it out, their Connections give it"
 DEPRECATED_FILE = "(Deprecated: use `services`.) Path of the Jinja2 template around a job's command."
 
 
 class SshConfig(Authentication):
     """One or more hosts that are reached by SSH and run jobs themselves."""
 
+    users: UsersModel | None = Field(
+        None, description="Whose Connection a run uses, and who may run steps here. (airflow_hybrid)"
+    )
     nodes: list[SshNode] | None = Field(
-        None, min_length=1, description="The hosts. Required unless `conn_id` is given, which then names the only host."
+        None,
+        min_length=1,
+        description="The hosts. Required unless `conn_id` or `users` give a Connection, which is then the only host.",
     )
     tunnel: SshNode | None = Field(None, description="Host to go through (ProxyJump).")
     connectTimeout: int = Field(30, ge=1, description="Seconds to wait for a connection.")
@@ -120,8 +153,29 @@ class SshConfig(Authentication):
     )
     transferBufferSize: int = Field(65536, ge=1, description="Accepted; has no effect.")
 
+    @property
+    def _gives_connections(self) -> bool:
+        """Whether `users` has a Connection in the place of `conn_id`."""
+        return self.users is not None and (bool(self.users.connections) or self.users.unattended != REFUSE)
+
     @model_validator(mode="after")
     def _names_a_host(self) -> SshConfig:
-        if not self.nodes and self.conn_id is None:
+        if not self.nodes and self.conn_id is None and not self._gives_connections:
             raise ValueError("an ssh deployment needs `nodes`, or `conn_id`")
+        return self
+
+    @model_validator(mode="after")
+    def _uses_connections(self) -> SshConfig:
+        if self._gives_connections and self.nodes and all(node.conn_id for node in self.nodes):
+            raise ValueError("the Connections of `users` have no effect: every node has a `conn_id` of its own")
+        return self
+
+    @model_validator(mode="after")
+    def _has_an_account_for_each(self) -> SshConfig:
+        differs = self._gives_connections or is_template(self.conn_id or "")
+        if self.username and differs:
+            raise ValueError(_ONE_ACCOUNT)
+        for node in self.nodes or ():
+            if (node.username or self.username) and (is_template(node.conn_id) if node.conn_id else differs):
+                raise ValueError(_ONE_ACCOUNT)
         return self

@@ -18,6 +18,7 @@ from airflow_hybrid.config.models import HybridModel
 from airflow_hybrid.config.native import NATIVE, Native
 from airflow_hybrid.config.reading.checks import CONNECTOR_GROUP, SCHEDULER_GROUP, is_queue
 from airflow_hybrid.config.reading.document import Path, Problem
+from airflow_hybrid.config.users import OF_USERS, REFUSE
 from airflow_hybrid.config.values import DEFAULT_POLICY, LOCAL, Deployment
 from airflow_hybrid.model import LOCAL_DEPLOYMENT
 from airflow_hybrid.model.locations import is_uri, path_or_uri
@@ -168,6 +169,10 @@ class DeploymentNormalizer:
 
     def _ssh(self, path: Path, config: dict[str, Any]) -> dict[str, Any]:
         """Copy inherited settings of the deployment to every node, so that each node is complete."""
+        if users := config.get("users"):
+            if users.get("connections") or users.get("unattended", REFUSE) != REFUSE:
+                config.setdefault("conn_id", OF_USERS)
+            config["users"] = {**users, "conn_id": config.get("conn_id")}
         context = {key: config.pop(key) for key in _INHERITED if key in config}
         host_key = config.pop("host_key", None)
         tunnel = config.pop("tunnel", None)

@@ -152,6 +152,8 @@ class Places:
         if down is None:
             try:
                 workdir = target.workdir or await connector.workdir(host, target.service)
+                if target.workdir:
+                    await connector.check_own(host, workdir)
                 image = await connector.image(host, target.service)
             except SiteError as error:
                 if not alternatives:

@@ -19,12 +19,12 @@ class PlaceUsage:
 
 
 _USAGES: PerLoop[tuple[str, str], PlaceUsage] = PerLoop()
-"""by deployment and location"""
+"""by deployment and key of the host"""
 
 
 def usage_of(place: Place) -> PlaceUsage:
     """How much of a place this process's jobs use now."""
-    return _USAGES.get((place.target.deployment, place.host.location), PlaceUsage)
+    return _USAGES.get((place.target.deployment, place.host.key), PlaceUsage)
 
 
 @dataclass

@@ -79,6 +79,11 @@ class Connector(abc.ABC):
         """Whether its hosts and their connections are its own, not those of the wrapped deployment."""
         return self.wrapped is None
 
+    @property
+    def personal(self) -> bool:
+        """Whether its account is that of the person who triggered the run."""
+        return self.deployment.personal or (self.wrapped is not None and self.wrapped.personal)
+
     @abc.abstractmethod
     async def hosts(self, service: str | None = None) -> list[Host]:
         """The locations of a service (or of the deployment), always the same objects; it opens no connection."""
@@ -143,7 +148,29 @@ class Connector(abc.ABC):
             self._workdirs.pop(host.location, None)
             raise
 
+    async def check_own(self, host: Host, workdir: str) -> None:
+        """Check that nobody else's files are in a work directory, where several people use the deployment.
+
+        :raises ConfigError: it belongs to another account.
+        """
+        if not self.personal or not host.is_login:
+            return
+        folder = shlex.quote(workdir)
+        result = await host.run(f"[ ! -e {folder} ] || [ -O {folder} ]", label="work directory")
+        if result.exit_code != 0:
+            raise ConfigError(
+                f"the work directory {workdir} of deployment {self.deployment.name!r} belongs to another account",
+                where=host.title,
+                hint="each account needs a work directory of its own: begin `workdir` with ~ or use a variable that is"
+                " set there, such as /scratch/$USER/hybrid",
+            )
+
     async def _resolve_workdir(self, host: Host) -> str:
+        path = await self._expanded_workdir(host)
+        await self.check_own(host, path)
+        return path
+
+    async def _expanded_workdir(self, host: Host) -> str:
         if self.deployment.workdir is None and self.wrapped is not None:
             return await self.wrapped.workdir(host)
         configured = self.deployment.workdir or self.default_workdir()

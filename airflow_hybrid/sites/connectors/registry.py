@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from airflow_hybrid.config import Deployment
+from airflow_hybrid.config.users import check_usable
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT
 from airflow_hybrid.sites.connectors.base import Connector
@@ -59,6 +60,7 @@ def _open(
         link = deployments.get(link.wraps) if link.wraps else None
     key = json.dumps(chain, sort_keys=True, default=str)
     if key not in connectors:
+        check_usable(deployment)
         wrapped = _open(connectors, deployments, deployment.wraps, (*wrapping, name)) if deployment.wraps else None
         connectors[key] = connector_class(deployment, wrapped)(deployment, wrapped)
     return connectors[key]

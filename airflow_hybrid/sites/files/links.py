@@ -51,7 +51,7 @@ class KnownWays:
         to the source needs no test, because files from elsewhere would have other digests.
         """
         for way, pushed in ways(links, transfer.source, transfer.destination):
-            key = (transfer.source.title, transfer.destination.title, way)
+            key = (transfer.source.key, transfer.destination.key, way)
             if time.monotonic() < self._broken_until.get(key, 0.0):
                 continue
             try:
@@ -61,14 +61,14 @@ class KnownWays:
                 else:
                     ended = await pull(way, transfer.send, transfer.destination, transfer.receive)
             except SiteError as error:
-                self._broken(key, error.message)
+                self._broken(key, transfer, error.message)
                 continue
             if ended is None:
                 return None
             states = scripts.parse_receive(ended.answer).states.values()
             if "ok" in states or ended.disk_full:
                 return ended
-            self._broken(key, ended.words)
+            self._broken(key, transfer, ended.words)
         return None
 
     async def _trust(self, key: tuple[str, str, Way], transfer: DirectTransfer) -> None:
@@ -81,11 +81,13 @@ class KnownWays:
             raise SiteError(problem)
         self._good.add(key)
 
-    def _broken(self, key: tuple[str, str, Way], why: str) -> None:
+    def _broken(self, key: tuple[str, str, Way], transfer: DirectTransfer, why: str) -> None:
         self._good.discard(key)
         self._broken_until[key] = time.monotonic() + BROKEN_FOR_S
-        log.warning("the link %s -> %s (`%s`) does not work; data goes through this machine: %s",
-                    key[0], key[1], " ".join(key[2].argv[-2:]), why.strip()[-300:])  # fmt: skip
+        log.warning(
+            "the link %s -> %s (`%s`) does not work; data goes through this machine: %s",
+            transfer.source.title, transfer.destination.title, " ".join(key[2].argv[-2:]), why.strip()[-300:],
+        )  # fmt: skip
 
 
 def ways(links: Sequence[Link], source: Host, destination: Host) -> Iterator[tuple[Way, bool]]:

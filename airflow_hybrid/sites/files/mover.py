@@ -50,7 +50,7 @@ AT_A_TIME = 3
 _STAGING: PerLoop[Key, asyncio.Future[None]] = PerLoop()
 """copies that a mover is making; a future is done when its copy was made or has failed"""
 _TURNS: PerLoop[tuple[str, str], asyncio.Semaphore] = PerLoop()
-"""key: deployment and location"""
+"""key: deployment and key of the host"""
 _WAYS: PerLoop[str, KnownWays] = PerLoop()
 
 
@@ -117,7 +117,7 @@ class DataMover:
         try:
             hosts: dict[tuple[str, str], list[StageRequest]] = {}
             for request in mine.values():
-                hosts.setdefault((request.host.deployment, request.host.location), []).append(request)
+                hosts.setdefault((request.host.deployment, request.host.key), []).append(request)
             for result in await gather_all(*(self._stage_at(group[0].host, group) for group in hosts.values())):
                 done.update(result)
         finally:
@@ -273,7 +273,7 @@ class DataMover:
 async def _slots(*hosts: Host) -> AsyncIterator[None]:
     """A turn at each location. Turns are always taken in the same order, so that opposite streams cannot deadlock."""
     async with contextlib.AsyncExitStack() as stack:
-        for key in sorted({(host.deployment, host.location) for host in hosts}):
+        for key in sorted({(host.deployment, host.key) for host in hosts}):
             await stack.enter_async_context(_TURNS.get(key, _new_turns))
         yield
 

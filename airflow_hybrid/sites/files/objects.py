@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import IO, Any, cast
-from urllib.parse import quote, unquote
+from urllib.parse import quote, unquote, urlsplit
 
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model import JsonValue
@@ -23,6 +23,13 @@ def is_url(location: str) -> bool:
 def is_object(location: str) -> bool:
     """Whether it is in an object store."""
     return is_url(location) and scheme_of(location) not in WEB
+
+
+def connection_of(location: str) -> str | None:
+    """The id of the Connection that the URL of an object names; None: it names none, or is not such a URL."""
+    if not is_object(location):
+        return None
+    return urlsplit(_plain(location)).netloc.rpartition("@")[0] or None
 
 
 def open_object(url: str) -> tuple[IO[bytes], int | None]:

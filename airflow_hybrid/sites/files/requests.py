@@ -22,7 +22,7 @@ T = TypeVar("T")
 IN_PLACE = "in place"
 """route of a file that is already there"""
 Key = tuple[str, str, str]
-"""deployment, location, path: identifies a copy"""
+"""deployment, key of the host, path: identifies a copy"""
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Move:
 
 def key_of(request: StageRequest) -> Key:
     """The copy that a request asks for."""
-    return (request.host.deployment, request.host.location, request.path)
+    return (request.host.deployment, request.host.key, request.path)
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,7 @@ class Host(abc.ABC):
         Both appear in file URIs (:class:`airflow_hybrid.model.FileRef`).
     :ivar poll_s: the shortest sensible time between two polls of its jobs.
     :ivar joins: whether commands that come at the same time should be joined into one, to spare a login node.
+    :ivar is_login: whether commands run as the account that Airflow logs in to.
     :ivar cores: how many single-core jobs this location runs at a time if it has no scheduler (None: ask it).
     """
 
@@ -121,6 +122,7 @@ class Host(abc.ABC):
     cores: int | None = None
     poll_s: float = 0.3
     joins: bool = False
+    is_login: bool = False
 
     @property
     def title(self) -> str:
@@ -129,7 +131,10 @@ class Host(abc.ABC):
 
     @property
     def key(self) -> str:
-        """Unique among the locations of the process, and constant; a title may change once a name is known."""
+        """Unique among the locations of the process, and constant; a title may change once a name is known.
+
+        What is shared in a process is shared by hosts with the same key: two accounts of a location have two keys.
+        """
         return self.title
 
     @property

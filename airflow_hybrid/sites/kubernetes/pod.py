@@ -73,6 +73,10 @@ class PodHost(Host):
     def title(self) -> str:
         return f"{self.deployment} ({self.location})"
 
+    @property
+    def key(self) -> str:
+        return f"{self.title} {self.cluster.settings!r}"
+
     async def _run(self, command: Command) -> CommandResult:
         async with self.stream(command.text, label=command.label) as stream:
             assert isinstance(stream, PodStream)

@@ -50,3 +50,14 @@ def test_the_connections_that_its_deployments_name_are_handed_over(
     variables = connections(str(file))
     assert list(variables) == ["AIRFLOW_CONN_HARBOUR"]
     assert '"harbour.example.org"' in variables["AIRFLOW_CONN_HARBOUR"]
+
+
+def test_where_each_user_has_a_connection_that_of_the_caller_is_handed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "streamflow.yml"
+    file.write_text(HYBRID_FILE.replace("harbour", '"harbour_{{ triggering_user }}"'))
+    for name in ("anna", "ben"):
+        monkeypatch.setenv(f"AIRFLOW_CONN_HARBOUR_{name.upper()}", f'{{"conn_type": "ssh", "host": "{name}"}}')
+    monkeypatch.setattr("airflow.utils.platform.getuser", lambda: "ben")
+    assert list(connections(str(file))) == ["AIRFLOW_CONN_HARBOUR_BEN"]

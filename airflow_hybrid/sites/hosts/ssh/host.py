@@ -48,6 +48,7 @@ class SshHost(Host):
     """
 
     joins = True
+    is_login = True
 
     def __init__(
         self, deployment: str, location: str, settings: SshSettings, cores: int | None = None, prelude: str = ""
@@ -60,7 +61,8 @@ class SshHost(Host):
         self._connection = SshConnection(settings)
         self._openssh: tuple[list[Login], list[str] | None] | None = None
         self._private = ""
-        self._key = self.title
+        # two people may use one host under the same name, each with a Connection of their own
+        self._key = f"{self.title} {settings!r}"
 
     @property
     def key(self) -> str:
