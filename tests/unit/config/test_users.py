@@ -56,8 +56,8 @@ def test_each_run_has_the_connections_of_its_user(
 
 
 NOT_A_PART = (
-    " has no Connection for deployment 'login': only a name of lower-case letters, digits, `.`, `_` and `-` can be a part"
-    " of `conn_id`\n  -> add the name to `users.connections` of deployment 'login' in the hybrid file"
+    " has no Connection for deployment 'login': only a name of lower-case letters, digits, `.`, `_` and `-` can be a"
+    " part of `conn_id`\n  -> add the name to `users.connections` of deployment 'login' in the hybrid file"
 )
 OF_PERSON = "deployment 'login' is used with the Connection of whoever does"
 TRIGGER = "  -> trigger the DAG yourself, or give runs by schedules and assets a Connection: `users.unattended` of"
@@ -91,7 +91,7 @@ TRIGGER = "  -> trigger the DAG yourself, or give runs by schedules and assets a
                 ("../x", "'../x'"),
                 ("anna\n", r"'anna\n'"),
                 ("{{ triggering_user }}", "'{{ triggering_user }}'"),
-                ("аnna", "'аnna'"),
+                ("\u0430nna", "'\u0430nna'"),
                 (".anna", "'.anna'"),
                 ("a" * 101, f"'{'a' * 101}'"),
             ]

@@ -29,9 +29,7 @@ DEPLOYMENTS = parse_deployments(
         "other": {"type": "ssh", "config": {"conn_id": "other_{{ triggering_user }}"}},
     }
 )
-ADD = (
-    "--conn-type ssh --conn-host HOST --conn-login ACCOUNT ..., or name another one in `users` of the deployment in the"
-)
+ADD = "--conn-type ssh --conn-host HOST --conn-login ACCOUNT ..., or name another one in `users` of the deployment in"
 
 
 def context(user: str | None, run_type: DagRunType = DagRunType.MANUAL) -> Any:
@@ -60,13 +58,13 @@ def test_who_has_a_connection_for_all_that_steps_are_bound_to_may_run() -> None:
             "dora",
             ["cluster"],
             "'dora' has no Connection for deployment 'login': 'site_dora' does not exist\n"
-            f"  -> airflow connections add site_dora {ADD} hybrid file",
+            f"  -> airflow connections add site_dora {ADD} the hybrid file",
         ),
         (
             "eve",
             ["login"],
             "'eve' has no Connection for deployment 'login': 'site_eve' is of type 'postgres', not `ssh`\n"
-            f"  -> airflow connections add site_eve {ADD} hybrid file",
+            f"  -> airflow connections add site_eve {ADD} the hybrid file",
         ),
         (
             "dora",
@@ -75,7 +73,7 @@ def test_who_has_a_connection_for_all_that_steps_are_bound_to_may_run() -> None:
             "'dora' has no Connection for deployment 'gpu'\n"
             "  -> add the name to `users.connections` of deployment 'gpu' in the hybrid file\n"
             "'dora' has no Connection for deployment 'login': 'site_dora' does not exist\n"
-            f"  -> airflow connections add site_dora {ADD} hybrid file",
+            f"  -> airflow connections add site_dora {ADD} the hybrid file",
         ),
     ],
 )
