@@ -7,6 +7,7 @@ never guessed from a message later.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from airflow_hybrid.printable import few_lines, printable, printable_lines, quoted_lines, shortened
@@ -101,6 +102,36 @@ class AuthenticationError(SiteError):
     """The host refused the user or the key."""
 
     retryable = False
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A login that a host refuses.
+
+    :ivar since: when it was first refused, in seconds since the epoch.
+    :ivar wait_s: how long a run waits for credentials that work; 0: not at all.
+    :ivar again: attempts the login, if a pause since the last attempt is over or the credentials have changed.
+    """
+
+    since: float
+    wait_s: float
+    again: Callable[[], Awaitable[object]]
+
+
+class LoginRefusedError(AuthenticationError):
+    """The host refused the credentials. They may have expired, and may be renewed without a change to the run."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        hint: str | None = None,
+        retryable: bool | None = None,
+        refusal: Refusal | None = None,
+    ) -> None:
+        super().__init__(message, where=where, hint=hint, retryable=retryable)
+        self.refusal = refusal
 
 
 @dataclass(frozen=True)

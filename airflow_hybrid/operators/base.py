@@ -8,18 +8,21 @@ import os
 import signal
 import time
 from collections.abc import Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
-from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException, AirflowTaskTimeout
+from airflow.sdk import BaseOperator, timezone
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowTaskTimeout
 
 from airflow_hybrid.config import Deployment, for_run
 from airflow_hybrid.config.users import TriggeredBy, deployments_of_user, has_users
-from airflow_hybrid.errors import CancelledError, HybridError
+from airflow_hybrid.errors import CancelledError, HybridError, LoginRefusedError
 from airflow_hybrid.model import JsonValue
+from airflow_hybrid.operators.identity import refused_since
 from airflow_hybrid.operators.provenance import Ground, Origins
 from airflow_hybrid.operators.templates import renderer
 from airflow_hybrid.operators.values import Scope, Values
+from airflow_hybrid.sites.logins import given_up, waiting
 from airflow_hybrid.sites.waiting import TimeIsOverError, give_up, time_is_over, wait_for
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ TIMER_GRACE_S = 2.0
 """seconds by which our timer is later than Airflow's own"""
 _UNATTENDED = ("scheduled", "asset_triggered", "operator_triggered")
 """types of DAG runs that nobody may have triggered; a DAG that is triggered by another one has that one's user"""
+LOGIN_PAUSE_S = 300.0
+"""seconds until a task is started again whose login was refused: more attempts could get this machine banned"""
 GIVE_UP_S = 1.0
 """seconds that a killed task's work may take to end before its jobs are cancelled: SIGKILL follows after 5 s"""
 
@@ -55,23 +60,45 @@ class HybridTask(BaseOperator):
             give_up(GIVE_UP_S)
             self.log.error("%s", time_is_over(limit_s, self.when_over))
             raise
+        except LoginRefusedError as error:
+            self._fail(self._wait_for_login(error, context), context)
         except HybridError as error:
-            # The message says what failed, where, and what to do. Airflow logs every exception except SystemExit with a
-            # traceback, which would hide the message. SystemExit fails the task, or retries it if retries are left.
-            if self.tells_errors:
-                self.log.error("%s", error.for_a_task)
-            ti: Any = context["ti"]
-            if error.retryable or int(ti.try_number) > int(ti.max_tries):
-                raise SystemExit(1) from error
-            raise AirflowFailException(error.message) from None
+            self._fail(error, context)
         finally:
             self._working = False
+
+    def _fail(self, error: HybridError, context: Context) -> NoReturn:
+        # The message says what failed, where, and what to do. Airflow logs every exception except SystemExit with a
+        # traceback, which would hide the message. SystemExit fails the task, or retries it if retries are left.
+        if self.tells_errors:
+            self.log.error("%s", error.for_a_task)
+        ti: Any = context["ti"]
+        if error.retryable or int(ti.try_number) > int(ti.max_tries):
+            raise SystemExit(1) from error
+        raise AirflowFailException(error.message) from None
+
+    def _wait_for_login(self, error: LoginRefusedError, context: Context) -> HybridError:
+        """Let Airflow start the task again later, in the same try; the error to fail with if it may not wait (longer).
+
+        :raises AirflowRescheduleException: the task waits.
+        """
+        refusal = error.refusal
+        if refusal is None or refusal.wait_s <= 0 or not self.waits_for_logins:
+            return error
+        since = refused_since(context, LOGIN_PAUSE_S)
+        if time.time() >= since + refusal.wait_s:
+            return given_up(error, since)
+        self.log.warning("%s", waiting(error, since, refusal.wait_s))
+        at = timezone.utcnow() + timedelta(seconds=LOGIN_PAUSE_S)
+        raise AirflowRescheduleException(at) from None  # type: ignore[no-untyped-call]
 
     def run_task(self, context: Context) -> Any:
         raise NotImplementedError
 
     tells_errors: ClassVar[bool] = True
     """whether to write the error to the task's log; a runner with tasks in its own process may report it itself"""
+    waits_for_logins: ClassVar[bool] = True
+    """whether to wait while a login is refused"""
     when_over = "what it did is given up"
     """what becomes of its work when its time is over, for a message"""
 

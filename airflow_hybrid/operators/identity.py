@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -11,7 +12,10 @@ if TYPE_CHECKING:
     from airflow_hybrid.engine import TaskIdentity
 
 ORIGIN = "airflow_hybrid.origin"
-"""key in the task's state store"""
+REFUSED = "airflow_hybrid.login_refused"
+"""keys in the task's state store"""
+MISSED = 4
+"""a wait has ended if the task was not started again for that many pauses"""
 
 
 def identity_of(context: Context) -> TaskIdentity:
@@ -51,3 +55,19 @@ def origin_of(context: Context) -> str:
     origin = str(context["ti"].id)
     store.set(ORIGIN, origin, retention=NEVER_EXPIRE)
     return origin
+
+
+def refused_since(context: Context, pause_s: float) -> float:
+    """When a login was refused first in the wait that goes on now, in seconds since the epoch; the refusal is noted.
+
+    :param pause_s: the pause between two starts of a task that waits.
+    """
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+    store, now = context["task_state_store"], time.time()
+    noted: Any = store.get(REFUSED)
+    since, last = noted if isinstance(noted, list) else (now, now)
+    if now - last > MISSED * pause_s:
+        since = now
+    store.set(REFUSED, [since, now], retention=NEVER_EXPIRE)
+    return float(since)

@@ -209,6 +209,7 @@ def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], 
     dag = _dag(args, sites, home)
     # each error is reported once, at the end
     HybridTask.tells_errors = HybridTrigger.tells_errors = False
+    HybridTask.waits_for_logins = HybridTrigger.waits_for_logins = False
     runner = DagRunner()
     try:
         result = runner.run(dag, {"job": inputs})

@@ -19,6 +19,7 @@ from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSp
 from airflow_hybrid.engine.failures import jobs_in_words
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import JsonValue
+from airflow_hybrid.sites.logins import with_logins
 from airflow_hybrid.sites.waiting import AGAIN_S, TimeIsOverError, time_is_over
 
 
@@ -46,6 +47,8 @@ class HybridTrigger(BaseTrigger):
 
     tells_errors: ClassVar[bool] = True
     """whether to write the error to the task's log; a runner with triggers in its own process may report it itself"""
+    waits_for_logins: ClassVar[bool] = True
+    """whether to wait while a login is refused"""
 
     def __init__(
         self,
@@ -77,9 +80,16 @@ class HybridTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        execution = FragmentExecution(FragmentSpec.from_json(self.spec), self.log)
+        execution = self._execution()
+
+        async def run() -> FragmentOutcome:
+            # whatever was submitted is found by its directory
+            nonlocal execution
+            execution = self._execution()
+            return await execution.run()
+
         try:
-            outcome = await self._within_limit(execution.run())
+            outcome = await self._within_limit(with_logins(run, self.log) if self.waits_for_logins else run())
             await publish(self.task_instance, outcome, task_value(outcome, self.places, self.jobs))
             skipped = all(result.status == "skipped" for result in outcome.results)
             self.log.info(
@@ -117,7 +127,10 @@ class HybridTrigger(BaseTrigger):
 
     async def on_kill(self) -> None:
         """The user marked the task or cleared it: cancel its jobs."""
-        await self._cancel(FragmentExecution(FragmentSpec.from_json(self.spec), self.log))
+        await self._cancel(self._execution())
+
+    def _execution(self) -> FragmentExecution:
+        return FragmentExecution(FragmentSpec.from_json(self.spec), self.log)
 
     async def _cancel(self, execution: FragmentExecution) -> None:
         try:

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from datetime import timedelta
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from airflow_hybrid.config.base import ConnectionId, Model, NonEmpty, SitePath, one_or_many
+from airflow_hybrid.config.base import ConnectionId, Duration, Model, NonEmpty, SitePath, one_or_many
 from airflow_hybrid.config.connectors.mpi import MpiModel
 from airflow_hybrid.config.users import REFUSE, is_template, template_problem
 
@@ -122,6 +123,11 @@ class SshConfig(Authentication):
     )
     tunnel: SshNode | None = Field(None, description="Host to go through (ProxyJump).")
     connectTimeout: int = Field(30, ge=1, description="Seconds to wait for a connection.")
+    wait_for_login: Duration | Literal["off"] = Field(
+        timedelta(days=3),
+        description="How long tasks wait, without using retries, while the host refuses the login, until its"
+        " credentials are renewed; `off`: they fail at once. (airflow_hybrid)",
+    )
     maxConcurrentSessions: int = Field(
         10, ge=1, description="Sessions at a time on one connection; more than 8 are never used."
     )

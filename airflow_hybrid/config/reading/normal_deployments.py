@@ -173,6 +173,8 @@ class DeploymentNormalizer:
             if users.get("connections") or users.get("unattended", REFUSE) != REFUSE:
                 config.setdefault("conn_id", OF_USERS)
             config["users"] = {**users, "conn_id": config.get("conn_id")}
+        if (wait := config.get("wait_for_login")) is not None:
+            config["wait_for_login"] = 0.0 if wait == "off" else wait.total_seconds()
         context = {key: config.pop(key) for key in _INHERITED if key in config}
         host_key = config.pop("host_key", None)
         tunnel = config.pop("tunnel", None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import logging
 import math
 import os
@@ -19,18 +20,37 @@ from typing import Any
 
 import asyncssh
 
-from airflow_hybrid.errors import AuthenticationError, ConfigError, HostKeyError, HostUnreachableError, SiteError
+from airflow_hybrid.errors import (
+    AuthenticationError,
+    ConfigError,
+    HostKeyError,
+    HostUnreachableError,
+    LoginRefusedError,
+    Refusal,
+    SiteError,
+)
 from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.ssh.host_keys import PresentedKey, presented
-from airflow_hybrid.sites.hosts.ssh.login import Login, connect_options, known_hosts_files, parse_host_key, read_login
+from airflow_hybrid.sites.hosts.ssh.login import (
+    Login,
+    connect_options,
+    credentials_on_disk,
+    known_hosts_files,
+    parse_host_key,
+    read_login,
+)
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings, jump_hosts
 
 if logging.getLogger("asyncssh").level == logging.NOTSET:
     # at INFO it logs every command line (and so every script) to the task's log
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
-REFUSED_FOR_S = 30.0
-"""how long a refused login is remembered, so that many tasks do not get this machine banned"""
+REFUSED_FOR_S = 300.0
+"""the pause after a refused login, so that many tasks do not get this machine banned (fail2ban: 5 in 10 minutes)"""
+UNUSABLE_FOR_S = 30.0
+"""how long another problem with a login is remembered"""
+LOOK_S = 15.0
+"""how often credentials are compared with those that were refused"""
 SESSION_WAIT_S = 60.0
 """how long to keep asking for a session that sshd refuses (MaxSessions)"""
 MOST_JUMPS = 8
@@ -54,6 +74,9 @@ class SshConnection:
         self._jump: SshConnection | None = None
         self._login: Login | None = None
         self._failure: tuple[SiteError | ConfigError, float] | None = None
+        self._refused: tuple[Login, object] | None = None
+        self._refused_since = 0.0
+        self._look_at = 0.0
         self._open = 0
         self._limit = self.settings.max_sessions
         self._changed = asyncio.Condition()
@@ -84,13 +107,29 @@ class SshConnection:
             self._owner = here
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
-        if self._failure is not None and time.monotonic() < self._failure[1]:
-            error = self._failure[0]
-            raise type(error)(error.message, where=error.where, hint=error.hint, retryable=error.retryable)
+        if not await self._may_connect():
+            assert self._failure is not None
+            raise copy.copy(self._failure[0])
         if self._connecting is None:
             self._connecting = here[1].create_task(self._connect())
             self._connecting.add_done_callback(self._settle)
         return await asyncio.shield(self._connecting)
+
+    async def _may_connect(self) -> bool:
+        """Whether the pause after a failure is over, or the login that was refused now has other credentials."""
+        now = time.monotonic()
+        if self._failure is None or now >= self._failure[1]:
+            return True
+        if self._refused is None or now < self._look_at:
+            return False
+        self._look_at = now + LOOK_S
+        try:
+            login = await read_login(self.settings)
+        except (SiteError, ConfigError):
+            return False  # the refusal is the error to be told
+        if self._failure is not None and (login, credentials_on_disk(login)) != self._refused:
+            self._failure = None
+        return self._failure is None
 
     async def host_key(self) -> str:
         """Type and fingerprint of the host's key, which is trusted: ``ssh-ed25519 SHA256:...``."""
@@ -104,12 +143,22 @@ class SshConnection:
         error = task.exception()
         if error is None:
             self._connection, self._failure, self._limit = task.result(), None, self.settings.max_sessions
+            self._refused, self._refused_since = None, 0.0
         elif isinstance(error, (SiteError, ConfigError)):
-            wait_s = 1.0 if error.retryable else REFUSED_FOR_S
-            self._failure = (error, time.monotonic() + wait_s)
+            self._failure = (error, time.monotonic() + self._pause_s(error))
+
+    def _pause_s(self, error: SiteError | ConfigError) -> float:
+        """How long no other attempt is made after an error."""
+        if error.retryable:
+            return 1.0
+        if not isinstance(error, LoginRefusedError):
+            return UNUSABLE_FOR_S
+        # a jump host that refuses a login has a pause of its own
+        return 1.0 if self._refused is None else REFUSED_FOR_S
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         self._login = login = await read_login(self.settings)
+        self._refused, on_disk = None, credentials_on_disk(login)
         deadline = time.monotonic() + login.connect_timeout_s
         backoff = Backoff(0.5, math.inf, spread=0.5)
         while True:
@@ -120,6 +169,9 @@ class SshConnection:
                 if time.monotonic() + backoff.next_s > deadline:
                     raise self._explained(error) from None
                 await backoff.pause()
+            except asyncssh.PermissionDenied as error:
+                self._refused, self._refused_since = (login, on_disk), self._refused_since or time.time()
+                raise self._explained(error) from None
             except (OSError, asyncssh.Error, asyncio.TimeoutError, ValueError) as error:
                 raise self._explained(error) from None
 
@@ -186,10 +238,11 @@ class SshConnection:
                 " be intercepting the connection",
             )
         if isinstance(error, asyncssh.PermissionDenied):
-            return AuthenticationError(
+            return LoginRefusedError(
                 f"{name} refused the login: {error}",
                 hint="check user name and key: the public key must be in ~/.ssh/authorized_keys there; an encrypted key"
-                " needs sshKeyPassphraseFile or ssh-agent",
+                f" needs sshKeyPassphraseFile or ssh-agent. If it has worked before: {self._renewal()}",
+                refusal=Refusal(self._refused_since, self.settings.login_wait_s, self.connected),
             )
         if isinstance(
             error, (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, FileNotFoundError, PermissionError)
@@ -215,6 +268,12 @@ class SshConnection:
         return HostUnreachableError(
             f"no connection to {name}: {reason}", hint="is it running, and reachable from here?"
         )
+
+    def _renewal(self) -> str:
+        """How to renew the credentials, for people."""
+        conn_id = self.settings.conn_id
+        where = "in its file" if conn_id is None else f"in the Connection {conn_id!r} or in the file that it names"
+        return f"the certificate, key or password has expired; renew it {where}"
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 
@@ -293,7 +352,7 @@ class SshConnection:
         """Close the connection and those of its jump hosts. It opens again when it is used, whatever failed before."""
         if self._owner != (os.getpid(), asyncio.get_running_loop()):
             return
-        self._failure = None
+        self._failure = self._refused = None
         if self._connecting is not None:
             self._connecting.cancel()
         connection, self._connection = self._connection, None

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 import dataclasses
+import glob
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,6 +60,19 @@ async def read_login(settings: SshSettings) -> Login:
         passphrase=passphrase or login.passphrase,
         connect_timeout_s=settings.connect_timeout_s or login.connect_timeout_s,
     )
+
+
+def credentials_on_disk(login: Login) -> tuple[tuple[str, int, int], ...]:
+    """The files of keys and certificates that a login uses, with time and size: it changes if one is renewed."""
+    names: set[str] = set(login.settings.key_files)
+    if not names and login.private_key is None:
+        names.update(glob.glob(os.path.expanduser("~/.ssh/id_*")))
+    files = []
+    for name in sorted({*names, *(f"{name}-cert.pub" for name in names)}):
+        with contextlib.suppress(OSError):
+            state = os.stat(name)
+            files.append((name, state.st_mtime_ns, state.st_size))
+    return tuple(files)
 
 
 def from_connection(settings: SshSettings, connection: Any) -> Login:

@@ -19,6 +19,8 @@ from airflow_hybrid.errors import ConfigError
 MAX_SESSIONS = 8
 """sessions at a time per connection; sshd's MaxSessions is 10 by default (sshd_config(5))"""
 CONNECT_TIMEOUT_S = 30.0
+LOGIN_WAIT_S = 3 * 86400.0
+"""how long a run waits for credentials that work: over a long weekend"""
 
 _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
 _USER = re.compile(r"[^\s\"'\\-][^\s\"'\\]*")
@@ -37,6 +39,7 @@ class SshSettings:
     :ivar host_key: the only trusted key (``ssh-ed25519 AAAA...``), in place of known_hosts.
     :ivar ssh_config: an OpenSSH client config file; none means ``~/.ssh/config``, if it exists.
     :ivar tunnel: the jump host (ProxyJump), which may have one of its own.
+    :ivar login_wait_s: how long a run waits while the host refuses the login; 0: not at all.
     :ivar max_sessions: commands at a time, at most 8 (:data:`MAX_SESSIONS`).
     """
 
@@ -54,6 +57,7 @@ class SshSettings:
     connect_timeout_s: float | None = None
     keepalive_s: float = 10.0
     max_sessions: int = MAX_SESSIONS
+    login_wait_s: float = LOGIN_WAIT_S
 
     def __post_init__(self) -> None:
         if not self.host and not self.conn_id:
@@ -138,6 +142,7 @@ def _settings(config: Mapping[str, Any]) -> SshSettings:
         ssh_config=_path(config.get("ssh_config")),
         tunnel=_tunnel(tunnel, config) if tunnel else None,
         connect_timeout_s=float(config["connect_timeout"]) if config.get("connect_timeout") else None,
+        login_wait_s=float(config.get("wait_for_login", LOGIN_WAIT_S)),
         max_sessions=max(1, min(int(config.get("max_concurrent_sessions") or MAX_SESSIONS), MAX_SESSIONS)),
     )
 
@@ -146,7 +151,7 @@ def _tunnel(tunnel: Mapping[str, Any], config: Mapping[str, Any]) -> SshSettings
     """A tunnel inherits user, keys and trusted host keys (as in StreamFlow), but not host, host key or tunnel."""
     tunnel_config = {_snake(key): value for key, value in tunnel.items()}
     for key in ("username", "ssh_key", "key_files", "ssh_key_passphrase_file", "password_file", "known_hosts",
-                "ssh_config", "connect_timeout"):  # fmt: skip
+                "ssh_config", "connect_timeout", "wait_for_login"):  # fmt: skip
         if key in config and "conn_id" not in tunnel_config:
             tunnel_config.setdefault(key, config[key])
     return _settings(tunnel_config)

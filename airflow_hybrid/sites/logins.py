@@ -1,0 +1,80 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Waiting for credentials: a password for one login, or a certificate for a day, ends before the work does."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
+from typing import Any, Protocol, TypeVar
+
+from airflow_hybrid.errors import HostUnreachableError, LoginRefusedError
+
+T = TypeVar("T")
+AGAIN_S = 15.0
+"""how often waiting tasks ask; the host itself is asked far less often, once for all of them"""
+
+
+class Log(Protocol):
+    """The log of a task."""
+
+    def info(self, event: Any, /, *args: Any) -> Any: ...
+
+    def warning(self, event: Any, /, *args: Any) -> Any: ...
+
+
+async def with_logins(work: Callable[[], Awaitable[T]], log: Log) -> T:
+    """Do something that may be repeated at any time; while a login is refused, wait, and then do it again.
+
+    :raises LoginRefusedError: the login is refused for longer than its deployment lets a run wait.
+    """
+    while True:
+        try:
+            return await work()
+        except LoginRefusedError as error:
+            await _until_accepted(error, log)
+
+
+async def _until_accepted(error: LoginRefusedError, log: Log) -> None:
+    refusal = error.refusal
+    if refusal is None or refusal.wait_s <= 0:
+        raise error
+    log.warning("%s", waiting(error, refusal.since, refusal.wait_s))
+    while True:
+        if time.time() >= refusal.since + refusal.wait_s:
+            raise given_up(error, refusal.since)
+        await asyncio.sleep(AGAIN_S)
+        try:
+            await refusal.again()
+        except LoginRefusedError as still_refused:
+            error = still_refused
+        except HostUnreachableError:
+            continue  # whether it would accept the login is unknown
+        else:
+            log.info("the login works again, after %s", _duration(time.time() - refusal.since))
+            return
+
+
+def waiting(error: LoginRefusedError, since: float, wait_s: float) -> str:
+    """The message of a task that waits: since when, until when, and how to renew the credentials."""
+    return (
+        f"{error}. The task then goes on by itself\n"
+        f"  refused since {_moment(since)}; the task waits until {_moment(since + wait_s)}, without using retries"
+    )
+
+
+def given_up(error: LoginRefusedError, since: float) -> LoginRefusedError:
+    """The error of a task that has waited for as long as it may."""
+    message = f"{error.message} (since {_moment(since)}: `wait_for_login` is over)"
+    return LoginRefusedError(message, where=error.where, hint=error.hint)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
