@@ -12,23 +12,17 @@ from airflow_hybrid.model import FileRef
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK
 from tests.system.airflow_api import AirflowApi
 from tests.system.airflow_stack import AirflowStack
+from tests.system.at_sites.test_accounts import ACCOUNTS, add_accounts
 from tests.system.conftest import Dags
 from tests.testbed.fixture import Testbed
-
-ACCOUNTS = {"anna": ("acct_a", 4301), "ben": ("acct_b", 4302)}
-ACCOUNT = """
-id -u {name} >/dev/null 2>&1 || echo "{name}:x:{uid}:{uid}::/home/{name}:/bin/bash" >>/etc/passwd
-mkdir -p /home/{name}/.ssh && cp /home/{like}/.ssh/authorized_keys /home/{name}/.ssh/
-chown -R {uid}:{uid} /home/{name} && chmod -R go= /home/{name}
-"""
 
 
 @pytest.fixture(scope="module")
 def dag_id(airflow: AirflowStack, dags: Dags, testbed: Testbed) -> str:
     """A DAG of one step at ``cloud``, with a Connection for each of two users."""
     cloud = testbed.sites["cloud"]
-    for user, (name, uid) in ACCOUNTS.items():
-        testbed.exec("cloud", "sh", "-c", ACCOUNT.format(name=name, uid=uid, like=cloud.user))
+    add_accounts(testbed, "cloud")
+    for user, (name, _) in ACCOUNTS.items():
         extra = {"key_file": str(cloud.key), "host_key": cloud.host_key}
         airflow.api.add_connection(f"cloud_{user}", "ssh", host=cloud.host, login=name, port=cloud.port, extra=extra)
     hybrid = {
