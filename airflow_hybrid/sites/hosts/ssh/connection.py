@@ -105,31 +105,33 @@ class SshConnection:
         if self._owner != here:  # another event loop, or a fork: what there was is not ours to use
             self._reset()
             self._owner = here
+        problem = await self._problem()
+        if problem is not None:
+            raise copy.copy(problem)
         if self._connection is not None and not self._connection.is_closed():
             return self._connection
-        if not await self._may_connect():
-            assert self._failure is not None
-            raise copy.copy(self._failure[0])
         if self._connecting is None:
             self._connecting = here[1].create_task(self._connect())
             self._connecting.add_done_callback(self._settle)
         return await asyncio.shield(self._connecting)
 
-    async def _may_connect(self) -> bool:
-        """Whether the pause after a failure is over, or the login that was refused now has other credentials."""
-        now = time.monotonic()
-        if self._failure is None or now >= self._failure[1]:
-            return True
-        if self._refused is None or now < self._look_at:
-            return False
-        self._look_at = now + LOOK_S
+    async def _problem(self) -> SiteError | ConfigError | None:
+        """The last failure, unless the pause after it is over, or the refused login now has other credentials."""
+        if self._failure is None or time.monotonic() >= self._failure[1]:
+            return None
+        failure, refused = self._failure, self._refused
+        if refused is None or time.monotonic() < self._look_at:
+            return failure[0]
+        self._look_at = time.monotonic() + LOOK_S
         try:
             login = await read_login(self.settings)
         except (SiteError, ConfigError):
-            return False  # the refusal is the error to be told
-        if self._failure is not None and (login, credentials_on_disk(login)) != self._refused:
+            return failure[0]  # the refusal is the error to be told
+        if (login, credentials_on_disk(login)) == refused:
+            return failure[0]
+        if self._failure is failure:
             self._failure = None
-        return self._failure is None
+        return None
 
     async def host_key(self) -> str:
         """Type and fingerprint of the host's key, which is trusted: ``ssh-ed25519 SHA256:...``."""
