@@ -9,8 +9,8 @@ INPUTS := scripts/setup.sh pyproject.toml $(wildcard uv.lock)
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make demo     run the examples hello and claire on an embedded Airflow, local sites only'
-	@echo 'make ui       keep that Airflow running, to look at it in a browser'
+	@echo 'make demo     run the examples hello and claire on an embedded Airflow, local sites only; PORT=... for its web UI'
+	@echo 'make ui       keep that Airflow running, to look at it in a browser; PORT=...'
 	@echo 'make test     all tests; those on real sites where the machine can hold them (root on Debian)'
 	@echo 'make unit     the quick tests only'
 	@echo 'make coverage the quick tests, and which branches of the package they take'
@@ -25,11 +25,13 @@ help:
 	@echo 'make format   let ruff and shfmt put the code in order'
 	@echo 'make clean    stop and remove the demo; remove .venv and caches'
 
+demo ui: export PORT := $(PORT)
+
 demo: $(VENV)/.demo
-	@$(BIN)/python -m scripts.demo
+	@$(BIN)/python -m scripts.demo $${PORT:+--port "$$PORT"}
 
 ui: $(VENV)/.demo
-	@$(BIN)/python -m scripts.demo --ui
+	@$(BIN)/python -m scripts.demo --ui $${PORT:+--port "$$PORT"}
 
 UNIT = $(BIN)/python -m pytest tests/unit tests/security -n 6 $(ARGS)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -22,6 +23,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from airflow_hybrid.operators.values import OUTPUTS_TASK
+from scripts.telling import Telling
 from tests.system.airflow_api import AirflowApiError
 from tests.system.airflow_stack import USER, AirflowStack, free_port
 from tests.system.processes import stop_recorded
@@ -30,6 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".demo" / "airflow"
 EXAMPLES: dict[str, dict[str, Any]] = {"hello": {}, "claire": {}}
 TIMEOUT_S = 900.0
+USUAL_PORT = 8080
+MAX_PORT = 65535
 SHOWN = {"running", "deferred", "success", "failed", "skipped", "upstream_failed", "up_for_retry"}
 
 
@@ -37,6 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("--ui", action="store_true", help="run no example; keep the Airflow running until Ctrl-C")
     parser.add_argument("--stop", action="store_true", help="end what an interrupted demo left behind")
+    parser.add_argument("--port", type=_port_number, help="of the web UI and API (default: 8080, or any free one)")
     parser.add_argument("--home", type=Path, default=HOME, help="AIRFLOW_HOME (default: .demo/airflow in this clone)")
     args = parser.parse_args()
     if left := stop_recorded(args.home / "processes" / "pids.json"):
@@ -45,24 +50,39 @@ def main() -> int:
         return 0
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    stack = AirflowStack(args.home, ROOT / "dags", "sqlite", port=_port(8080))
-    print("starting Airflow (API server, scheduler, triggerer, DAG processor) ...", flush=True)
-    started, good = time.monotonic(), False
+    command = "make ui" if args.ui else "make demo"
     try:
-        with stack:
-            print(f"Airflow is up after {time.monotonic() - started:.0f} s: {_ui(stack)}\n", flush=True)
-            good = args.ui or all([run_example(stack, name, conf) for name, conf in EXAMPLES.items()])
-            if args.ui or sys.stdin.isatty():
-                print(f"Airflow still runs: {_ui(stack)}\nCtrl-C ends it.", flush=True)
-                while True:
-                    time.sleep(1)
-    except KeyboardInterrupt:
-        print("\nAirflow is stopped.")
+        port = choose_port(args.port, command)
+    except PortError as error:
+        print(f"demo: {error}", file=sys.stderr)
+        return 1
+    try:
+        good = _run(AirflowStack(args.home, ROOT / "dags", "sqlite", port=port), only_ui=args.ui)
     except RuntimeError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     print("`make ui` starts it again, with these runs, to look at in a browser; `make clean` removes all.")
     return 0 if good else 1
+
+
+def _run(stack: AirflowStack, only_ui: bool) -> bool:
+    """Start Airflow, show its steps, run the examples, and keep it if somebody is there to look at it."""
+    started, good = time.monotonic(), False
+    try:
+        with contextlib.ExitStack() as running:
+            with Telling() as telling:
+                print("starting Airflow:", flush=True)
+                stack.tell = telling.tell
+                running.enter_context(stack)
+            print(f"Airflow is up after {time.monotonic() - started:.0f} s: {_ui(stack)}\n", flush=True)
+            good = only_ui or all([run_example(stack, name, conf) for name, conf in EXAMPLES.items()])
+            if only_ui or sys.stdin.isatty():
+                print(f"Airflow still runs: {_ui(stack)}\nCtrl-C ends it.", flush=True)
+                while True:
+                    time.sleep(1)
+    except KeyboardInterrupt:
+        print("\nAirflow is stopped.")
+    return good
 
 
 def run_example(stack: AirflowStack, name: str, conf: dict[str, Any]) -> bool:
@@ -113,13 +133,40 @@ def _ui(stack: AirflowStack) -> str:
     return f"{stack.url}  user {USER}, password {stack.password}"
 
 
-def _port(wanted: int) -> int:
+class PortError(Exception):
+    """The port that was asked for cannot be used; the message says what to do."""
+
+
+def _port_number(text: str) -> int:
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_PORT:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number from 1 to {MAX_PORT}")
+
+
+def choose_port(wanted: int | None, command: str) -> int:
+    """The port that was asked for, or the usual one, or any free one if that is in use.
+
+    :param command: for messages.
+    :raises PortError: the port that was asked for cannot be used.
+    """
+    port = USUAL_PORT if wanted is None else wanted
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        with contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", wanted))
-            return wanted
-    return free_port()
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            reason = "in use" if error.errno == errno.EADDRINUSE else f"not available ({error.strerror})"
+        else:
+            return port
+    if wanted is None:
+        free = free_port()
+        print(f"port {port} is {reason}: {free} is taken. `{command} PORT=...` chooses one.", flush=True)
+        return free
+    raise PortError(
+        f"port {port} of this machine is {reason}; nothing was started\n"
+        f"  -> give another one (`{command} PORT={free_port()}`), or end the program that listens there"
+        f" (`ss -ltnp 'sport = :{port}'` shows it)"
+    )
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:

@@ -6,6 +6,27 @@ cd "$(dirname "$0")/.."
 venv=$1
 shift
 
+# step NAME COMMAND...: says what is being done, every ten seconds that it still is, and at the end how long it took
+ticker=
+trap '[ -z "$ticker" ] || kill "$ticker" 2>/dev/null' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+step() {
+    name=$1
+    shift
+    began=$(date +%s)
+    echo "setup: $name ..."
+    while sleep 10 >/dev/null 2>&1; do echo "setup: $name ... $(($(date +%s) - began)) s"; done &
+    ticker=$!
+    code=0
+    "$@" || code=$?
+    kill "$ticker" 2>/dev/null
+    wait "$ticker" 2>/dev/null || :
+    ticker=
+    [ "$code" = 0 ] || return "$code"
+    echo "setup: $name: done after $(($(date +%s) - began)) s"
+}
+
 suits() { "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; }
 
 choose() {
@@ -34,7 +55,7 @@ remove() { # only what is a virtual environment, or empty: VENV may name anythin
 if ! usable; then # none, or one that was interrupted half-way
     python=$(choose)
     remove
-    echo "setup: $venv with $("$python" --version)"
+    echo "setup: step 1 of 4: the virtual environment $venv with $("$python" --version)"
     if ! error=$("$python" -m venv "$venv" 2>&1) && ! uv venv --quiet --seed --python "$python" "$venv" 2>/dev/null; then
         remove
         echo "$error" >&2
@@ -42,19 +63,26 @@ if ! usable; then # none, or one that was interrupted half-way
         exit 1
     fi
 fi
-[ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
+[ -x "$venv/bin/uv" ] || step "step 2 of 4: the installer uv" \
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check uv
 
-echo "setup: installing (extras: $*)"
 options=
 list=
 for extra; do
     options="$options --extra $extra"
     list="${list:+$list,}$extra"
 done
-if [ -f uv.lock ]; then
-    # --inexact: uv itself, and what somebody added by hand, stays; bytecode: every process of Airflow starts faster
-    # shellcheck disable=SC2086
-    UV_PROJECT_ENVIRONMENT=$venv "$venv/bin/uv" sync --quiet --frozen --inexact --compile-bytecode --python "$venv/bin/python" $options
-else
-    "$venv/bin/uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" --editable ".[$list]"
-fi
+
+install() { # [--compile-bytecode]
+    if [ -f uv.lock ]; then
+        # --inexact: uv itself, and what somebody added by hand, stays
+        # shellcheck disable=SC2086
+        UV_PROJECT_ENVIRONMENT=$venv "$venv/bin/uv" sync --quiet --frozen --inexact "$@" --python "$venv/bin/python" $options
+    else
+        "$venv/bin/uv" pip install --quiet --compile-bytecode --python "$venv/bin/python" --editable ".[$list]"
+    fi
+}
+
+step "step 3 of 4: Airflow and other packages (the first time, this takes minutes)" install
+# every process of Airflow starts faster
+step "step 4 of 4: compiling the packages" install --compile-bytecode

@@ -16,6 +16,7 @@ from airflow_hybrid.config import Deployment, bind
 from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.dag.edges import Edges
 from airflow_hybrid.dag.lifecycle import TaskUse, add_deployment_tasks
+from airflow_hybrid.dag.queues import queue_of
 from airflow_hybrid.dag.shown import JOBS_TEMPLATE, colour_of, step_doc, where_it_runs
 from airflow_hybrid.dag.task_ids import Below, TaskIds, below
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
@@ -66,6 +67,10 @@ class DagBuilder:
         self.tasks: dict[str, Any] = {}
         self.uses: dict[str, TaskUse] = {}
         self.ids = TaskIds((INPUTS_TASK, OUTPUTS_TASK))
+        leaves = [step.path for step in self.graph.walk() if step.workflow is None]
+        bound = {target.deployment for path in leaves for target in bind(self.bindings, path).targets}
+        self.around = _in_queue(queue_of(bound, self.deployments))
+        """the queue of tasks that belong to no step, where all local deployments have the same"""
         self.edges = Edges()
 
     def build(self) -> None:
@@ -86,6 +91,7 @@ class DagBuilder:
             run_requirements=self.setup.run_requirements,
             outdir_roots=self.setup.outdirs.roots,
             doc_md="Checks the run's inputs.",
+            **self.around,
         )
 
     def _outputs(self, root: Scope) -> None:
@@ -98,6 +104,7 @@ class DagBuilder:
             existing=self.setup.existing,
             trigger_rule=TRIGGER_RULE,
             doc_md="Brings the outputs to `outdir`.",
+            **self.around,
         )
         holders = {t for out in self.graph.outputs for s in out.sources for t in self._tasks_of(root, s)}
         self.uses[outputs.task_id] = TaskUse(reads=frozenset(holders))
@@ -122,7 +129,10 @@ class DagBuilder:
         setup = StepSetup(step, scope, self.bindings, self.deployments, links, allowed, reuse)
         where, colour = where_it_runs(setup.bound), colour_of(setup.bound)
         doc = step_doc(step, where)
-        common: dict[str, Any] = {"task_id": self._name(step.name), "trigger_rule": TRIGGER_RULE, "doc_md": doc}
+        queue = _in_queue(queue_of([deployment for deployment, _ in setup.bound], self.deployments))
+        common: dict[str, Any] = {
+            "task_id": self._name(step.name), "trigger_rule": TRIGGER_RULE, "doc_md": doc, **queue
+        }  # fmt: skip
         if not step.scatter or scope.in_chunk or binding.scatter == "batch":
             task = HybridOperator(setup=setup, **common)
             task.custom_operator_name, task.ui_color = where, colour
@@ -150,6 +160,7 @@ class DagBuilder:
             doc_md=f"Divides the scatter of `{step.path}` into chunks."
             if step.scatter
             else f"Evaluates `{step.path}`.",
+            **self.around,
         )
         self._register(plan, TaskUse(self._values(scope, step), hands_on=True))
         self._after(plan, self._sources(scope, step))
@@ -248,6 +259,11 @@ class DagBuilder:
         group = TaskGroupContext.get_current(self.dag)
         prefix = f"{group.group_id}." if group is not None and group.group_id else ""
         return self.ids.new(prefix, name, contents)
+
+
+def _in_queue(queue: str | None) -> dict[str, str]:
+    """Arguments of a task; without a queue, the DAG's ``default_args`` or Airflow's settings say which it is."""
+    return {} if queue is None else {"queue": queue}
 
 
 def _is_plain(step: Step, workflow: WorkflowGraph) -> bool:

@@ -29,6 +29,7 @@ from airflow_hybrid.config import (
 from airflow_hybrid.cwl.documents import cache, graphs
 from airflow_hybrid.cwl.given.settings import load_inputs
 from airflow_hybrid.dag.builder import DagBuilder, WorkflowSetup
+from airflow_hybrid.dag.queues import check_queues
 from airflow_hybrid.dag.task_ids import dag_id_of
 from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.model import CwlObject, Port, Source, Step, StepInput, WorkflowGraph
@@ -194,6 +195,8 @@ def _check(setup: WorkflowSetup, where: str | None) -> None:
     """:raises ConfigError: bindings name something that does not exist, or a keyword is unknown."""
     steps = [step.path for step in setup.graph.walk()]
     check_bindings(setup.bindings, setup.deployments, steps, where=where)
+    leaves = [step.path for step in setup.graph.walk() if step.workflow is None]
+    check_queues(setup.bindings, setup.deployments, leaves, where)
     if setup.existing not in EXISTING:
         problem = f"`existing_outputs` is {setup.existing!r}, but must be one of {', '.join(EXISTING)}"
         raise ConfigError(problem, where=where)

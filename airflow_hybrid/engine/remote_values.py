@@ -15,6 +15,8 @@ from airflow_hybrid.sites.files import web
 from airflow_hybrid.sites.files.objects import is_url
 from airflow_hybrid.sites.hosts.base import FOLDER_BYTES, answers_up_to
 from airflow_hybrid.sites.hosts.job_folders import work_directory_of
+from airflow_hybrid.sites.hosts.local import LocalHost
+from airflow_hybrid.sites.hosts.other_machines import on_another_machine
 from airflow_hybrid.sites.hosts.probing import probe
 
 START_BYTES = 64 * 1024 + 1
@@ -37,6 +39,9 @@ async def read_start(uri: str, deployments: Mapping[str, Deployment]) -> bytes:
         raise TransferError(message, where=host.title, retryable=False)
     contents = facts.contents.get(ref.path)
     if contents is None:
+        elsewhere = on_another_machine(ref.path, uri) if isinstance(host, LocalHost) else None
+        if elsewhere is not None:
+            raise elsewhere
         raise TransferError(f"{ref.path} cannot be read: it does not exist, or is not a regular file", where=host.title)
     return contents
 
@@ -61,6 +66,9 @@ async def list_folder(uri: str, deployments: Mapping[str, Deployment]) -> list[t
     find = f"find {follow} . -mindepth 1 -maxdepth 1 \\( -type d -printf 'd%f\\0' -o ! -type l -printf 'f%f\\0' \\)"
     with answers_up_to(FOLDER_BYTES):
         result = await host.run(f"{enter}\n{find}", label="listing of an input")
+    elsewhere = on_another_machine(ref.path, uri) if result.exit_code and isinstance(host, LocalHost) else None
+    if elsewhere is not None:
+        raise elsewhere
     result.check(f"cannot list {ref.path!r}")
     return sorted((entry[1:], entry[0] == "d") for entry in result.out.split("\0") if entry)
 

@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -86,7 +86,8 @@ class AirflowStack:
     :param path: folders put before the ``PATH`` that Airflow, and so every local job, sees.
     :param settings: ``section.option`` -> value, over :data:`SETTINGS`.
     :param environment: more variables for all components.
-    :param port: of the API server; 0: any free one.
+    :param port: of the API server; 0: any free one. The URLs by which the UI, the CLI and tasks find it follow.
+    :param tell: called at the beginning of each step of starting, with its name.
     """
 
     home: Path
@@ -96,6 +97,7 @@ class AirflowStack:
     settings: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     port: int = 0
+    tell: Callable[[str], None] = lambda step: None
 
     def __post_init__(self) -> None:
         self.home, self.dags = self.home.resolve(), self.dags.resolve()
@@ -116,9 +118,12 @@ class AirflowStack:
         :raises RuntimeError: if a component ends or is not healthy in time, with the end of its log.
         """
         if self._postgres:
+            self.tell("PostgreSQL")
             self._postgres.start()
         self._configure()
+        self.tell("the tables of Airflow's database")
         self.airflow("db", "migrate")
+        self.tell(f"waiting for {', '.join(COMPONENTS)}")
         for name in COMPONENTS:
             self.processes.start(name, self._command(name), env=self.env, cwd=self.home)
         self.wait_healthy(timeout_s=timeout_s)

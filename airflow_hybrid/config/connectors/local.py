@@ -24,6 +24,11 @@ class LocalConfig(Model):
     """The machine that runs Airflow. Several such deployments, each with its own `workdir`, are several sites."""
 
     cores: int | None = Field(None, ge=1, description="Jobs of one core at a time; default: all. (airflow_hybrid)")
+    queue: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = Field(
+        None,
+        description="Queue of Airflow's executor, served by the workers of one machine, or of machines that share"
+        " `workdir`. Steps that are bound to the deployment run in these workers. (airflow_hybrid)",
+    )
     run_as: UnixUser | None = Field(
         None,
         description="Unix user, not Airflow's own, that commands and jobs run as: directly if Airflow is root,"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -13,6 +14,7 @@ from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model import FileRef, LineageEntry
 from airflow_hybrid.sites.files.nofollow import folder_at, opened, opened_at
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
+from airflow_hybrid.sites.hosts.other_machines import on_another_machine
 
 Identity = tuple[int, int]
 """device and inode, which identify a folder"""
@@ -109,6 +111,9 @@ def _copy_made(folder: int, source: str, target: str) -> int:
 
 
 def _cannot(path: str, uri: str, error: OSError) -> TransferError:
+    elsewhere = on_another_machine(path, path) if error.errno == errno.ENOENT else None
+    if elsewhere is not None:
+        return elsewhere
     return TransferError(
         f"cannot copy {path} to {uri.removeprefix('file://')}: {error.strerror or error}",
         hint="is the disk full, is `outdir` writable?",

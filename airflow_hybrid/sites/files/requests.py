@@ -17,6 +17,8 @@ from airflow_hybrid.sites.files.objects import is_url
 from airflow_hybrid.sites.files.store import sha1_of
 from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.job_folders import producer_of
+from airflow_hybrid.sites.hosts.local import LocalHost
+from airflow_hybrid.sites.hosts.other_machines import on_another_machine, this_machine
 
 T = TypeVar("T")
 IN_PLACE = "in place"
@@ -145,12 +147,20 @@ def gone(request: StageRequest, host: Host) -> TransferError:
 
 def unlike(request: StageRequest, host: Host, problem: str) -> TransferError:
     """The error for a source that differs from its record; ``problem``: the words after its name."""
+    here = isinstance(host, LocalHost)
+    is_gone = problem.startswith("no longer exists")
+    if is_gone and here and request.ref is not None:
+        elsewhere = on_another_machine(request.ref.path, request.source)
+        if elsewhere is not None:
+            return elsewhere
     producer = request.producer or (producer_of(request.ref.path) if request.ref else None)
     hint = "if the change is intended, clear the run's task `inputs` and all tasks after it"
     if producer:
         hint = f"it was made by {producer}: clear that task to make it again"
-    elif problem.startswith("no longer exists"):
+    elif is_gone:
         hint = "put it back, or start a run with other inputs"
+        if here:
+            hint += f". If Airflow's tasks run on several machines: {this_machine()} must have the file, too"
     return TransferError(f"{request.source} {problem}", where=host.title, hint=hint, retryable=False)
 
 

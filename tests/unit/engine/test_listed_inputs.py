@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,11 @@ def rewrite(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (remove, "no longer exists\n  -> put it back, or start a run with other inputs"),
+        (
+            remove,
+            "no longer exists\n  -> put it back, or start a run with other inputs. If Airflow's tasks run on several"
+            f" machines: this machine ({socket.gethostname()}) must have the file, too",
+        ),
         (
             rewrite,
             f"was changed after it was taken as an input of the run: its checksum is {WRONG}, not {RIGHT}\n  -> {HINT}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,10 @@ async def test_one_path_asked_twice_is_moved_once(tmp_path: Path) -> None:
 
 
 NOT_ARRIVED = "one (localhost) -> two (localhost): 1 of 1 files did not arrive, among them"
-GONE = "no longer exists\n  -> put it back, or start a run with other inputs"
+GONE = (
+    "no longer exists\n  -> put it back, or start a run with other inputs. If Airflow's tasks run on several machines:"
+    f" this machine ({socket.gethostname()}) must have the file, too"
+)
 
 
 async def test_a_corrupt_source_never_gets_the_name(tmp_path: Path) -> None:

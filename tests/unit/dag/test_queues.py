@@ -1,0 +1,89 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Tasks go to the workers that have the files of their local deployments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_hybrid import HybridDag
+from airflow_hybrid.errors import ConfigError
+from tests.raising import raising
+
+DOCUMENT = """\
+cwlVersion: v1.2
+class: Workflow
+requirements: {ScatterFeatureRequirement: {}}
+inputs: {reads: 'string[]'}
+outputs: []
+steps:
+  align: {scatter: read, in: {read: reads}, out: [done], run: &tool {class: CommandLineTool, baseCommand: echo,
+    inputs: {read: {type: string, inputBinding: {}}}, outputs: {done: stdout}}}
+  join: {in: {read: {default: x}}, out: [], run: *tool}
+"""
+
+
+def dag(tmp_path: Path, deployments: dict[str, Any], *targets: str | list[str], **options: Any) -> HybridDag:
+    (tmp_path / "main.cwl").write_text(DOCUMENT)
+    bindings = [
+        {"step": step, "target": [{"deployment": name} for name in ([target] if isinstance(target, str) else target)]}
+        for step, target in zip(("/align", "/join"), targets, strict=True)
+    ]
+    inputs = {"reads": ["a"]}
+    return HybridDag(tmp_path / "main.cwl", bindings=bindings, deployments=deployments, inputs=inputs, **options)
+
+
+def local(queue: str | None = None, **more: Any) -> dict[str, Any]:
+    return {"type": "local", "config": {"queue": queue} if queue else {}, **more}
+
+
+def queues(made: HybridDag) -> dict[str, str]:
+    return {task.task_id: task.queue for task in made.tasks}
+
+
+def test_steps_run_in_the_workers_of_their_deployment_and_other_tasks_where_they_may(tmp_path: Path) -> None:
+    made = dag(tmp_path, {"left": local("a"), "right": local("b")}, "left", "right")
+    of_steps = {"align": "a", "join": "b"}
+    assert queues(made) == {"inputs": "default", "plan_align": "default", **of_steps, "outputs": "default"}
+
+
+def test_where_all_files_are_on_one_machine_all_tasks_run_there(tmp_path: Path) -> None:
+    made = dag(tmp_path, {"left": local("a"), "right": local("a")}, "left", "right")
+    assert set(queues(made).values()) == {"a"}
+
+
+def test_without_a_queue_the_dag_says_which(tmp_path: Path) -> None:
+    made = dag(tmp_path, {"left": local(), "right": local()}, "left", "right", default_args={"queue": "all"})
+    assert set(queues(made).values()) == {"all"}
+
+
+def test_a_step_of_two_queues_is_an_error(tmp_path: Path) -> None:
+    message = (
+        f"{__file__}: step `/align` is bound to local deployments of different queues: `left` has `a`, `right` has"
+        " `none`\n"
+        "  -> give them the same `queue`, or bind the step to one of them"
+    )
+    with raising(ConfigError, message):
+        dag(tmp_path, {"left": local("a"), "right": local()}, ["left", "right"], "right")
+
+
+@pytest.mark.parametrize(
+    ("follower", "targets"),
+    [
+        ({"type": "ssh", "config": {"nodes": ["h"]}}, ["left", "other"]),
+        ({"type": "slurm", "wraps": "left", "config": {}}, "other"),
+    ],
+)
+def test_a_step_that_the_triggerer_follows_cannot_have_a_queue(
+    tmp_path: Path, follower: dict[str, Any], targets: str | list[str]
+) -> None:
+    bound = "left" if isinstance(targets, list) else targets
+    message = (
+        f"{__file__}: step `/align` is bound to `{bound}`, which has the queue `a`, but the triggerer follows the jobs"
+        " of `other`, and it is not one of the workers of that queue\n"
+        "  -> a step with a queue is bound to local deployments only, which no other deployment wraps"
+    )
+    with raising(ConfigError, message):
+        dag(tmp_path, {"left": local("a"), "other": follower}, targets, "left")
