@@ -7,6 +7,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -57,13 +58,14 @@ async def deployments(
     await close_all()
 
 
-async def account_of(deployments: Mapping[str, Deployment], user: str, folder: Path, run: str) -> str:
-    """The account that a job of a run of ``user`` had, as it was read at the site with the same login."""
+async def output_of(deployments: Mapping[str, Deployment], user: str, folder: Path, run: str) -> str:
+    """The path at the site of the output of a job of ``user``."""
     folder.mkdir(exist_ok=True)
     (folder / "shared.txt").write_text("same")
     of_user = deployments_of_user(deployments, TriggeredBy(user))
     file = {"class": "File", "location": (folder / "shared.txt").as_uri(), "basename": "shared.txt"}
     made = spec(folder, of_user, {"target": "theirs"}, [{"shared": file}], TOOL, origin=run)
+    made = replace(made, reuse=True, reuse_asked=True)
     outcome = await execution(made)[0].run()
     assert [result.status for result in outcome.results] == ["success"]
     (value,) = (result.outputs["out"] for result in outcome.results)
@@ -73,9 +75,11 @@ async def account_of(deployments: Mapping[str, Deployment], user: str, folder: P
 async def test_jobs_and_files_belong_to_the_account_of_each_user(
     deployments: Mapping[str, Deployment], testbed: Testbed, tmp_path: Path
 ) -> None:
-    run = secrets.token_hex(4)
-    # the same task, with the same input, at the same time
-    paths = await asyncio.gather(*(account_of(deployments, user, tmp_path / user, run) for user in ACCOUNTS))
+    anna, ben, again = (secrets.token_hex(4) for _ in range(3))
+    await output_of(deployments, "anna", tmp_path / "anna", anna)
+    # the same task, with the same input, at the same time; the outputs of a run before could be reused
+    runs = {"anna": again, "ben": ben}
+    paths = await asyncio.gather(*(output_of(deployments, user, tmp_path / user, run) for user, run in runs.items()))
     for path, (name, _) in zip(paths, ACCOUNTS.values(), strict=True):
         assert path.startswith(f"/home/{name}/hybrid/")
         assert testbed.exec("cloud", "cat", path) == f"{name}\nsame"
@@ -89,9 +93,9 @@ async def test_a_work_directory_of_another_account_is_refused(
     testbed.exec("cloud", "install", "-d", "-m", "1777", "-o", "acct_a", folder)
     config = deployments["theirs"].config
     shared = {"theirs": Deployment("theirs", "ssh", config, workdir=folder)}
-    assert (await account_of(shared, "anna", tmp_path / "anna", "a")).startswith(folder)
+    assert (await output_of(shared, "anna", tmp_path / "anna", "a")).startswith(folder)
     with pytest.raises(ConfigError) as caught:
-        await account_of(shared, "ben", tmp_path / "ben", "b")
+        await output_of(shared, "ben", tmp_path / "ben", "b")
     host = testbed.sites["cloud"].host
     assert str(caught.value) == (
         f"theirs (acct_b@{host}): the work directory {folder} of deployment 'theirs' belongs to another account\n"

@@ -112,7 +112,9 @@ async def test_a_queue_whose_programs_are_not_there_fails(tmp_path: Path, monkey
 
 
 def arguments(file: Path, **values: object) -> argparse.Namespace:
-    return argparse.Namespace(**{"file": str(file), "deployment": None, "timeout": 30.0, "json": False, **values})
+    return argparse.Namespace(
+        **{"file": str(file), "deployment": None, "user": None, "timeout": 30.0, "json": False, **values}
+    )
 
 
 @pytest.fixture
