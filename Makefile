@@ -74,7 +74,7 @@ shells: $(VENV)/.dev
 .PHONY: conformance
 SITE := local
 conformance: $(VENV)/.dev
-	$(BIN)/python -m tests.conformance --site $(SITE) $(if $(SUITE),--suite $(SUITE)) $(ARGS)
+	$(BIN)/python -m tests.conformance --site $(SITE) $(if $(FUSE),--fuse) $(if $(SUITE),--suite $(SUITE)) $(ARGS)
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -60,6 +60,11 @@ class DeploymentBase(Model):
         description="`true`: outputs of the same jobs of other runs are reused instead of running them here; `false`:"
         " never. Default: that of the wrapped deployment, else as the workflow says. (airflow_hybrid)",
     )
+    fuse: Literal["chains", False] | None = Field(
+        None,
+        description="`chains`: steps that follow each other here run as one Airflow task; `false`: they do not."
+        " Default: that of the wrapped deployment, else as the workflow says. (airflow_hybrid)",
+    )
     deferrable: bool | None = Field(
         None, description="Follow its jobs in the triggerer (`true`) or the worker (`false`). (airflow_hybrid)"
     )

@@ -73,7 +73,12 @@ class StepBinding(Model):
         description="Maximum number of Airflow tasks for one scatter; default 16 (for more than 16 jobs that all run in"
         " LocalExecutor's workers: as many as cores, 2 to 16). (airflow_hybrid)",
     )
-    fuse: bool = Field(False, description="A sub-workflow that runs as one Airflow task. (airflow_hybrid)")
+    fuse: bool | Literal["chains"] | None = Field(
+        None,
+        description="`chains`: steps that follow each other on the same target run as one Airflow task; `false`: they"
+        " do not. Default: as the deployment says, else the workflow. `true`: this sub-workflow runs as one Airflow"
+        " task. (airflow_hybrid)",
+    )
     max_iterations: int | None = Field(
         None,
         ge=1,
@@ -188,6 +193,11 @@ class WorkflowModel(Model):
         default_factory=list, description="Where steps run; the longest path takes precedence."
     )
     dag: DagModel = Field(default_factory=DagModel, description="Airflow's options. (airflow_hybrid)")
+    fuse: Literal["chains", False] | None = Field(
+        None,
+        description="`chains`: steps that follow each other on the same target run as one Airflow task, unless a"
+        " deployment or binding says otherwise. (airflow_hybrid)",
+    )
     reuse: bool | None = Field(
         None,
         description="`true`: outputs of the same jobs of other runs are reused instead of running them, unless a"

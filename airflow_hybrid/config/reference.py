@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -92,7 +93,8 @@ Rules that hold everywhere:
 - A password, token or private key in the file is an error: use an Airflow Connection, or a file.
 - A deployment called `local`, this machine, always exists; steps that no binding names run on it.
 - The binding with the longest path that matches a step takes precedence. It inherits missing settings (targets,
-  filters, `scatter`, `max_mapped`, `max_iterations`, `reuse`, `logs`, `policy`) from the next shorter path with them.
+  filters, `scatter`, `max_mapped`, `max_iterations`, `reuse`, `logs`, `policy`, and `fuse` unless it is `true`) from
+  the next shorter path with them.
 - All problems of a file are reported together, each as `file:line: path: message`.
 
 `airflow hybrid schema` prints the JSON schema, for editors; `airflow hybrid compile FILE` checks a file.
@@ -170,6 +172,8 @@ def _type(value: dict[str, Any]) -> str:
     if "anyOf" in value or "oneOf" in value:
         kinds = [_type(v) for v in value.get("anyOf", []) + value.get("oneOf", []) if v.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
+    if "enum" in value and "type" not in value:  # values of several types
+        return " or ".join(f"`{json.dumps(item)}`".replace('"', "") for item in value["enum"])
     if value.get("type") == "array":
         return f"list of {_type(value.get('items', {}))}"
     if value.get("type") == "object":

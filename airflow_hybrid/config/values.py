@@ -47,6 +47,7 @@ class Deployment:
     :ivar personal: its Connection is that of the person who triggered the run, so its account differs from run to run.
     :ivar refusal: why the run may not use it, and ``refusal_hint`` what to do; empty: it may (see
         :func:`airflow_hybrid.config.users.deployments_of_user`).
+    :ivar fuse: :data:`airflow_hybrid.model.CHAINS`, False, or None: as the workflow says.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Deployment:
     deferrable: bool | None = None
     containers: JsonValue = None
     reuse: bool | None = None
+    fuse: bool | str | None = None
     templates: Mapping[str, str] = field(default_factory=dict)
     managed: bool = False
     token: str = ""
@@ -169,6 +171,7 @@ class WorkflowConfig:
     :ivar docker: ``config.docker``, unchanged.
     :ivar dag_section: the ``dag`` section as JSON (see :func:`dag_kwargs`); a relative ``outdir`` was resolved.
     :ivar reuse: whether outputs of other runs are reused, unless something more specific says otherwise.
+    :ivar fuse: whether chains of steps are one task, unless something more specific says otherwise.
     """
 
     name: str
@@ -179,6 +182,7 @@ class WorkflowConfig:
     docker: tuple[JsonValue, ...] = ()
     dag_section: Mapping[str, JsonValue] = field(default_factory=dict)
     reuse: bool | None = None
+    fuse: bool | str | None = None
 
     @property
     def dag(self) -> dict[str, Any]:
@@ -195,6 +199,7 @@ class WorkflowConfig:
             "docker": list(self.docker),
             "dag_section": dict(self.dag_section),
             "reuse": self.reuse,
+            "fuse": self.fuse,
         }
 
     @classmethod

@@ -15,6 +15,7 @@ from airflow.sdk.definitions.taskgroup import MappedTaskGroup
 from airflow_hybrid.config import Deployment, bind
 from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.dag.edges import Edges
+from airflow_hybrid.dag.fusing import Fusing, is_plain, late_inputs, runs_as_one_task
 from airflow_hybrid.dag.lifecycle import TaskUse, add_deployment_tasks
 from airflow_hybrid.dag.queues import queue_of
 from airflow_hybrid.dag.shown import JOBS_TEMPLATE, colour_of, step_doc, where_it_runs
@@ -41,6 +42,7 @@ class WorkflowSetup:
     :ivar existing: what to do with outputs whose names are taken.
     :ivar run_requirements: classes allowed in ``cwl:requirements`` of a run besides the harmless ones.
     :ivar reuse: whether jobs reuse outputs of other runs; None: the hybrid file does not say.
+    :ivar fuse: whether chains of steps are one task, unless something more specific says otherwise.
     """
 
     graph: WorkflowGraph
@@ -53,6 +55,7 @@ class WorkflowSetup:
     existing: str = RENAME
     run_requirements: tuple[str, ...] = ()
     reuse: bool | None = None
+    fuse: bool | str | None = None
 
 
 class DagBuilder:
@@ -61,7 +64,8 @@ class DagBuilder:
     def __init__(self, dag: DAG, setup: WorkflowSetup) -> None:
         self.dag = dag
         self.setup = setup
-        self.graph = setup.graph
+        self.fusing = Fusing(setup.bindings, setup.deployments, setup.fuse)
+        self.graph = self.fusing.graph_of(setup.graph)
         self.bindings = setup.bindings
         self.deployments = setup.deployments
         self.tasks: dict[str, Any] = {}
@@ -117,7 +121,7 @@ class DagBuilder:
     def _scope(self, scope: Scope) -> None:
         for step in scope.graph.steps:
             binding = bind(self.bindings, step.path)
-            if step.workflow is None or step.loop or binding.fuse or (step.scatter and scope.in_chunk):
+            if runs_as_one_task(step, binding, scope.in_chunk):
                 scope.nodes[step.path] = self._leaf(scope, step, binding)
             else:
                 scope.nodes[step.path] = self._subworkflow(scope, step, binding)
@@ -168,9 +172,9 @@ class DagBuilder:
 
     def _subworkflow(self, scope: Scope, step: Step, binding: Binding) -> Node:
         assert step.workflow is not None
-        plan = None if _is_plain(step, step.workflow) else self._plan(scope, step, binding)
+        plan = None if is_plain(step) else self._plan(scope, step, binding)
         inner = Scope(
-            step.workflow,
+            self._graph_of(scope, step),
             parent=scope,
             step=step,
             plan_id=plan.task_id if plan else None,
@@ -188,6 +192,18 @@ class DagBuilder:
         with MappedTaskGroup(expand_input=expand, group_id=name, tooltip=step.label or step.doc or ""):
             self._scope(inner)
         return Node(step, plan_id=plan.task_id, scope=inner)
+
+    def _graph_of(self, scope: Scope, step: Step) -> WorkflowGraph:
+        """The graph of a sub-workflow, with the groups of steps that share a task."""
+        assert step.workflow is not None
+        in_chunk = bool(step.scatter) or scope.in_chunk
+        late = late_inputs(step, self._late(scope)) if is_plain(step) else frozenset()
+        return self.fusing.graph_of(step.workflow, in_chunk=in_chunk, late=late)
+
+    def _late(self, scope: Scope) -> frozenset[str]:
+        if scope.parent is None or scope.step is None or scope.plan_id is not None:
+            return frozenset()
+        return late_inputs(scope.step, self._late(scope.parent))
 
     # --- who waits for whom ---------------------------------------------------------------------------------------
 
@@ -264,12 +280,3 @@ class DagBuilder:
 def _in_queue(queue: str | None) -> dict[str, str]:
     """Arguments of a task; without a queue, the DAG's ``default_args`` or Airflow's settings say which it is."""
     return {} if queue is None else {"queue": queue}
-
-
-def _is_plain(step: Step, workflow: WorkflowGraph) -> bool:
-    """Whether a sub-workflow gets its input values unchanged, so that nothing has to be evaluated."""
-    if step.scatter or step.when:
-        return False
-    if any(port.loads_listing or port.loads_contents for port in workflow.inputs):
-        return False
-    return all(port.plain for port in step.inputs)

@@ -3,7 +3,7 @@
 
 A leaf step becomes a :class:`HybridOperator`, a sub-workflow a TaskGroup, and a scatter dynamic task mapping over
 chunks, made by a small plan task. Airflow cannot nest mapping, so scatters inside a scattered sub-workflow, loops, and
-sub-workflows bound with ``fuse: true`` run inside one task, as fragments.
+what the user fuses (:mod:`airflow_hybrid.dag.fusing`) run inside one task, as fragments.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from airflow_hybrid.dag.builder import DagBuilder, WorkflowSetup
 from airflow_hybrid.dag.queues import check_queues
 from airflow_hybrid.dag.task_ids import dag_id_of
 from airflow_hybrid.errors import ConfigError, HybridError
-from airflow_hybrid.model import CwlObject, Port, Source, Step, StepInput, WorkflowGraph
+from airflow_hybrid.model import CHAINS, CwlObject, Port, Source, Step, StepInput, WorkflowGraph
 from airflow_hybrid.model.locations import is_uri, path_or_uri
 from airflow_hybrid.operators.deployments import DeployOperator
 from airflow_hybrid.operators.gather.existing import EXISTING, RENAME
@@ -82,6 +82,7 @@ def load_dags(file: str | os.PathLike[str], namespace: MutableMapping[str, Any],
                 "links": hybrid.links,
                 "inputs": workflow.settings,
                 "reuse": workflow.reuse,
+                "fuse": workflow.fuse,
                 "source": str(path),
                 "fileloc": namespace.get("__file__"),
                 **dag_options,
@@ -111,6 +112,8 @@ class HybridDag(DAG):
         execute any code.
     :param reuse: whether jobs reuse the outputs of the same jobs in other runs, unless a deployment, binding or conf
         says otherwise; None: only for tools whose document asks for it.
+    :param fuse: ``"chains"``: steps that follow each other on the same target are one task, unless a deployment or
+        binding says otherwise (docs/how-to/fuse.md).
     :param dag_id: default: the document's name.
     :param dag_options: any argument of :class:`airflow.sdk.DAG`.
     :raises ConfigError, CwlError: see :mod:`airflow_hybrid.errors`.
@@ -130,6 +133,7 @@ class HybridDag(DAG):
         outdirs: str | Sequence[str] = (),
         existing_outputs: str = RENAME,
         reuse: bool | None = None,
+        fuse: bool | str | None = None,
         dag_id: str | None = None,
         source: str | None = None,
         fileloc: str | None = None,
@@ -149,6 +153,7 @@ class HybridDag(DAG):
             existing=existing_outputs,
             run_requirements=_listed(run_requirements),
             reuse=reuse,
+            fuse=fuse,
         )
         dag_id = dag_id or dag_id_of(setup.graph.name)
         _check(setup, where)
@@ -200,6 +205,10 @@ def _check(setup: WorkflowSetup, where: str | None) -> None:
     if setup.existing not in EXISTING:
         problem = f"`existing_outputs` is {setup.existing!r}, but must be one of {', '.join(EXISTING)}"
         raise ConfigError(problem, where=where)
+    if setup.fuse not in (CHAINS, False, None):
+        problem = f"`fuse` is {setup.fuse!r}, but must be {CHAINS!r} or False"
+        hint = "`fuse: true` is for the binding of a sub-workflow that runs as one task" if setup.fuse is True else None
+        raise ConfigError(problem, where=where, hint=hint)
 
 
 def _check_runs_by_itself(setup: WorkflowSetup, dag_id: str, where: str | None) -> None:

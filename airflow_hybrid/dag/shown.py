@@ -6,7 +6,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 
-from airflow_hybrid.model import Step
+from airflow_hybrid.model import CHAINS, Step
 
 _COLOURS = ("#d9e8f6", "#fde7cf", "#dcefdc", "#f6dbe3", "#e6e0f3", "#fbf3c4", "#d3eeee", "#ece2d8")
 """light, so that black text can be read on them"""
@@ -37,6 +37,11 @@ def step_doc(step: Step, where: str) -> str:
 
     :param where: as :func:`where_it_runs` says it.
     """
+    if step.is_group and step.workflow is not None:
+        members = step.workflow.steps
+        names = ", ".join(f"`{member.path}`" for member in members)
+        head = f"{len(members)} steps in one task, because of `fuse: {CHAINS}`: {names}"
+        return "\n\n---\n\n".join([head, *(step_doc(member, where) for member in members)])
     texts = [f"**{step.label}**" if step.label else "", step.doc]
     if step.tool_doc != step.doc:
         texts.append(step.tool_doc)

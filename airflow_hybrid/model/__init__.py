@@ -23,7 +23,17 @@ from airflow_hybrid.model.values import (
     percent_decoded,
     percent_encoded,
 )
-from airflow_hybrid.model.workflow import Binding, Port, Source, Step, StepInput, Target, WorkflowGraph, WorkflowOutput
+from airflow_hybrid.model.workflow import (
+    CHAINS,
+    Binding,
+    Port,
+    Source,
+    Step,
+    StepInput,
+    Target,
+    WorkflowGraph,
+    WorkflowOutput,
+)
 
 if TYPE_CHECKING:
     from airflow_hybrid.model.files import FactsNeeded, FileFact, FileRef, LineageEntry, Question, SiteFacts
@@ -35,6 +45,7 @@ _LATE = {
 }
 
 __all__ = [
+    "CHAINS",
     "LOCAL_DEPLOYMENT",
     "LOCAL_LOCATION",
     "MOST_NESTED",

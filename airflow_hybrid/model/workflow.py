@@ -10,6 +10,9 @@ from typing import Any
 
 from airflow_hybrid.model.values import JsonValue
 
+CHAINS = "chains"
+"""Value of ``fuse``: steps that follow each other on the same target are one task."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -34,7 +37,9 @@ class Binding:
     """``batch``: a leaf's whole scatter is one batch"""
     max_mapped: int | None = None
     """maximum number of tasks for one scatter; None: :func:`airflow_hybrid.operators.plan.most_chunks`"""
-    fuse: bool = False
+    fuse: bool | str | None = None
+    """True: a sub-workflow runs as one task; :data:`CHAINS`, False: whether chains of steps do; None: as the
+    deployment or the workflow says"""
     max_iterations: int = 1000
     """limit of one loop; more iterations are an error"""
     reuse: bool | None = None
@@ -137,6 +142,7 @@ class Step:
     :ivar tool_doc: documentation of what it runs, where that is a tool of its own
     :ivar needs: what its jobs ask for (container, resources), a line of Markdown each
     :ivar workflow: the sub-workflow's graph, for a step that is one
+    :ivar one_task: a sub-workflow that is one task; without a ``document`` it is a group of steps that share a task
     """
 
     path: str
@@ -153,12 +159,23 @@ class Step:
     when: bool = False
     loop: bool = False
     workflow: WorkflowGraph | None = None
+    one_task: bool = False
     position: str = ""
     """``file:line`` of the step, for messages"""
 
     @property
     def name(self) -> str:
         return self.path.rsplit("/", 1)[1]
+
+    @property
+    def leaves(self) -> list[Step]:
+        """The steps in it that run a tool, or itself."""
+        return [self] if self.workflow is None else [s for s in self.workflow.walk() if s.workflow is None]
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it stands for several steps that share a task."""
+        return not self.document and self.workflow is not None
 
     @property
     def dimensions(self) -> int:

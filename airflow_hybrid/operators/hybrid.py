@@ -12,7 +12,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_hybrid.config import Deployment, Link, bind
 from airflow_hybrid.config.rendering import rendered_deployments
-from airflow_hybrid.cwl.documents import cache
+from airflow_hybrid.cwl.documents.group_documents import document_of
 from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.cwl.values.scatter import slice_scatter
 from airflow_hybrid.errors import HybridError
@@ -55,10 +55,10 @@ class StepSetup:
 
     @property
     def leaves(self) -> tuple[str, ...]:
-        """Paths of the leaf steps that the jobs belong to."""
-        if self.step.workflow is None:
-            return (self.step.path,)
-        return tuple(inner.path for inner in self.step.workflow.walk() if inner.workflow is None)
+        """Paths of the leaf steps that the jobs belong to. ExpressionTools have none, and need no site beside tools."""
+        leaves = self.step.leaves
+        tools = [leaf.path for leaf in leaves if leaf.kind != "expression"]
+        return tuple(tools or [leaf.path for leaf in leaves])
 
     @property
     def bound(self) -> frozenset[tuple[str, str | None]]:
@@ -194,7 +194,7 @@ class HybridOperator(HybridTask):
         :raises InputError: the inputs have requirements that no run may set: somebody changed that task's value.
         """
         top = self.setup.scope.top
-        document = cache.read_document(self.setup.step.document)
+        document = document_of(self.setup.step)
         brought = self.values(context, top).run_inputs(top.graph).get(job_requirements.KEY)
         job_requirements.check_allowed(brought or [], self.setup.run_requirements)
         return job_requirements.with_requirements(document, brought or [], top.graph.single)

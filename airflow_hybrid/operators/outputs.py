@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.cwl.documents import cache
+from airflow_hybrid.cwl.documents.group_documents import document_of
 from airflow_hybrid.cwl.documents.trust.roots import located
 from airflow_hybrid.model import CwlObject, JsonValue
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, run_token
@@ -85,5 +85,5 @@ def default_files(scope: Scope) -> list[Mapping[str, Any]]:
         if node.scope is not None:
             files += default_files(node.scope)
         else:
-            files += located(cache.read_document(node.step.document))
+            files += located(document_of(node.step))
     return files

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from airflow_hybrid.cwl.documents import cache
 from airflow_hybrid.cwl.documents.default_files import check_used
+from airflow_hybrid.cwl.documents.group_documents import document_of
 from airflow_hybrid.cwl.documents.trust.roots import KnownFiles, located
 from airflow_hybrid.cwl.values.inputs import resolve_outputs, resolve_step_inputs
 from airflow_hybrid.cwl.values.scatter import shape_outputs
@@ -181,7 +181,7 @@ class Values:
             named = self._origins.strangers(named, self._origins.own_folder(task_id, index))
         if not named:
             return
-        document = cache.read_document(step.document)
+        document = document_of(step)
         if index is not None and self._origins.reuses(document):
             named = self._origins.strangers(named, None)
         location = KnownFiles(self.step_inputs(scope, step), list(located(document))).strange(named)

@@ -181,6 +181,7 @@ def _sites(args: argparse.Namespace, graph: WorkflowGraph) -> dict[str, Any]:
         "links": hybrid.links,
         "inputs": workflow.settings,
         "reuse": workflow.reuse,
+        "fuse": workflow.fuse,
     }
 
 

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""``python -m tests.conformance [--site local|hpc|cloud] [--suite FILE or FOLDER] [pytest's options]``.
+"""``python -m tests.conformance [--site local|hpc|cloud] [--fuse] [--suite FILE or FOLDER] [pytest's options]``.
 
 Runs a suite, all of it unless pytest's ``-k`` or cwltest's ``--cwl-tags`` say less; ``-n 2`` uses two processes.
 """
@@ -70,6 +70,7 @@ def the_site(site: str) -> Iterator[None]:
 def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__, allow_abbrev=False)
     parser.add_argument("--site", choices=SITES, default="local", help="where all steps run")
+    parser.add_argument("--fuse", action="store_true", help="all workflows with `fuse: chains`")
     parser.add_argument(
         "--suite",
         default=os.environ.get("CWL_CONFORMANCE_DIR") or str(DEFAULT),
@@ -83,6 +84,7 @@ def main(argv: list[str]) -> int:
         "-p", "no:cacheprovider", "--tb=no", "--no-header", "-r", "", "-o", "addopts=", "-q",
         "--cwl-site", args.site, "--cwl-version", version_of(suite), "--cwl-results", args.results,
         "--cwl-basedir", str(suite.parent),
+        *(["--cwl-fuse"] if args.fuse else []),
     ]  # fmt: skip
     os.chdir(ROOT)
     with the_site(args.site):

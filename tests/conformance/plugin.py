@@ -17,6 +17,7 @@ import pytest
 from cwltest import UNSUPPORTED_FEATURE
 from cwltest.plugin import CWLItem, CWLYamlFile
 
+from airflow_hybrid.model import CHAINS
 from airflow_hybrid.runner.home import Home
 from tests.conformance.results import Result, Results
 from tests.conformance.sites import SITES, options
@@ -42,6 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--cwl-part", choices=PARTS, default="all", help="all tests, or a part that covers the suite's tags"
     )
     group.addoption("--cwl-containers", help="auto (default at local), none (elsewhere), podman ...")
+    group.addoption("--cwl-fuse", action="store_true", help="all workflows with `fuse: chains`")
     group.addoption("--cwl-version", default="", help="for the results' title")
     group.addoption("--cwl-results", help="folder for the table of results and the badges")
 
@@ -83,7 +85,7 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 class _Process:
     """The Airflow of this process: made when the first test runs."""
 
-    def __init__(self, site: str, containers: str) -> None:
+    def __init__(self, site: str, containers: str, fuse: bool) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True)
         self.home = Home(Path(self._folder.name), log_level="CRITICAL")
         self.home.ready()
@@ -91,6 +93,7 @@ class _Process:
 
         self._runner = DagRunner()
         self._site, self._containers = site, containers
+        self._fuse = CHAINS if fuse else None
         self._count = 0
 
     def run(self, document: str, job: str | None, outdir: str) -> tuple[int, Any, str]:
@@ -108,6 +111,7 @@ class _Process:
                 outdir=outdir,
                 fileloc=self.home.add_file(dag_id, document),
                 run_requirements="any",
+                fuse=self._fuse,
                 **options(self._site, str(self.home.work), self._containers),
             )
             result = self._runner.run(dag, {"job": load_inputs(job)} if job else {})
@@ -130,13 +134,14 @@ _last: dict[str, Any] = {"code": 0, "reason": ""}
 
 
 class _Executor:
-    def __init__(self, site: str, containers: str | None) -> None:
+    def __init__(self, site: str, containers: str | None, fuse: bool) -> None:
         self.site = site
+        self.fuse = fuse
         self.containers = containers or ("auto" if site == "local" else "none")
 
     def pytest_cwl_execute_test(self, config: Any, processfile: str, jobfile: str | None) -> tuple[int, Any]:
         if not _process:
-            _process.append(_Process(self.site, self.containers))
+            _process.append(_Process(self.site, self.containers, self.fuse))
         base = config.basedir
         code, outputs, reason = _process[0].run(
             _path(processfile, base), _path(jobfile, base) if jobfile else None, config.outdir
@@ -170,7 +175,8 @@ class _Reporter:
     """In the process that reports: results of all tests, those of other processes included."""
 
     def __init__(self, config: pytest.Config) -> None:
-        self.results = Results(config.getoption("--cwl-version"), config.getoption("--cwl-site"))
+        site = config.getoption("--cwl-site") + ("-fused" if config.getoption("--cwl-fuse") else "")
+        self.results = Results(config.getoption("--cwl-version"), site)
         self._folder = config.getoption("--cwl-results")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -188,7 +194,8 @@ class _Reporter:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(_Executor(config.getoption("--cwl-site"), config.getoption("--cwl-containers")))
+    executor = _Executor(*(config.getoption(f"--cwl-{name}") for name in ("site", "containers", "fuse")))
+    config.pluginmanager.register(executor)
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Reporter(config))
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from airflow_hybrid.config.values import HybridFile
 from airflow_hybrid.version import __version__
 
-_FORMAT = 3
+_FORMAT = 4
 """Increase it when the meaning of a file, or the format of values, changes within one version."""
 
 

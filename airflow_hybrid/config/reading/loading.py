@@ -100,10 +100,10 @@ def _raw_bindings(bindings: Any) -> Any:
 
 def _raw_binding(binding: Binding) -> dict[str, Any]:
     raw: dict[str, Any] = {"step": binding.path, "target": [_plain(t) for t in binding.targets]}
-    for key in ("scatter", "max_mapped", "reuse", "logs", "policy"):
+    for key in ("scatter", "max_mapped", "reuse", "logs", "policy", "fuse"):
         if getattr(binding, key) is not None:
             raw[key] = getattr(binding, key)
-    return {**raw, **{key: getattr(binding, key) for key in ("max_iterations", "fuse")}}
+    return {**raw, "max_iterations": binding.max_iterations}
 
 
 def _plain(value: Any) -> Any:

@@ -83,6 +83,7 @@ class Normalizer:
             docker=tuple(mapping.written_values() for mapping in value.config.docker),
             dag_section=self._dag(value.dag),
             reuse=value.reuse,
+            fuse=value.fuse,
         )
 
     def _bindings(self, path: Path, value: WorkflowModel) -> tuple[Binding, ...]:
@@ -139,7 +140,7 @@ class Normalizer:
             targets=targets or above.targets,
             scatter=binding.scatter if "scatter" in written_fields else above.scatter,
             max_mapped=binding.max_mapped or above.max_mapped,
-            fuse=binding.fuse,
+            fuse=_fuse(binding.fuse, above.fuse),
             max_iterations=binding.max_iterations or above.max_iterations,
             reuse=above.reuse if binding.reuse is None else binding.reuse,
             logs=binding.logs or above.logs,
@@ -177,6 +178,13 @@ class Normalizer:
             if link.both_ways:
                 links.append(Link(link.target, link.source))
         return tuple(dict.fromkeys(links))
+
+
+def _fuse(written: bool | str | None, above: bool | str | None) -> bool | str | None:
+    """``true`` speaks of one sub-workflow; the other values are inherited."""
+    if written is not None or above is True:
+        return written
+    return above
 
 
 def nearest_binding(bindings: Mapping[str, Binding], step: str) -> Binding:

@@ -127,6 +127,7 @@ class DeploymentNormalizer:
             managed=not value.external and self._can_be_deployed((*path, "type"), kind, config),
             containers=value.containers.written_values() if value.containers else None,
             reuse=value.reuse,
+            fuse=value.fuse,
         )
         config_path = (*path, "config")
         if kind in NATIVE:

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A compiled step: cwltool's objects of a stored document."""
+"""A compiled step, or several that share a task: cwltool's objects of a document."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from airflow_hybrid.model import CwlObject
 
 
 class CompiledStep:
-    """A loaded document of one step, shared by its instances.
+    """A loaded document of one step, or of several that share a task; it is shared by its instances.
 
     :ivar owner: name of its document, whose expressions have their own process.
-    :ivar process: the process that the step runs.
+    :ivar several: it has several steps.
+    :ivar process: the process that the step runs; of several steps, their workflow.
     :ivar single: one command-line tool without a loop: its jobs are numbered in order.
     """
 
@@ -31,15 +32,16 @@ class CompiledStep:
         document = json.loads(text)
         self.owner = hashlib.sha256(text.encode()).hexdigest()
         step = document["steps"][0]
+        self.several = len(document["steps"]) > 1
         if chunked and "scatter" in step:
             step["scatterMethod"] = "dotproduct"
         self.document = document
-        self.name = str(step.get("label") or shortname(step["id"]))
+        self.name = str((document if self.several else step).get("label") or shortname(step["id"]))
         self.outputs = [shortname(port["id"]) for port in document["outputs"]]
         self.inputs = [shortname(port["id"]) for port in document["inputs"]]
         with messages.caught():
             self._workflow: HybridWorkflow = load_process(document)
-        self.process = self._workflow.steps[0].embedded_tool
+        self.process = self._workflow if self.several else self._workflow.steps[0].embedded_tool
         self.single = isinstance(self.process, HybridTool) and not step.get("loop")
         self._not_connected = {
             port["id"] for port in self._workflow.steps[0].tool["inputs"] if port.get("not_connected")
@@ -51,7 +53,9 @@ class CompiledStep:
 
     @property
     def scattered_ports(self) -> list[str]:
-        """The step's input ports that it scatters over."""
+        """The step's input ports that it scatters over; none if there are several steps."""
+        if self.several:
+            return []
         return [shortname(port) for port in aslist(self._workflow.steps[0].tool.get("scatter", []))]
 
     def complete(self, inputs: CwlObject) -> CwlObject:

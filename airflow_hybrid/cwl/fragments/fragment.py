@@ -69,6 +69,7 @@ class Fragment(CompiledStep):
         context = self._context(access)
         context.max_iterations = max_iterations
         context.first = first
+        context.several = self.several
         with javascript.process_of(self.owner):
             return FragmentRun(self, instances, name, context)
 

@@ -54,12 +54,15 @@ class _Instance:
         self.outstanding = 0
         self.result: InstanceResult | None = None
         self.errors: list[str] = []
+        self.several = fragment.several
         self.generator = fragment.workflow_of(inputs, self.done, context)
 
     def done(self, outputs: Any, status: str) -> None:
-        if status == "success" and not self.context.ran and not self.empty:
-            status = "skipped"
         outputs = {shortname(key): clean(value) for key, value in (outputs or {}).items()}
+        # one of several steps may have scattered over nothing
+        empty = self.empty or (self.several and any(value is not None for value in outputs.values()))
+        if status == "success" and not self.context.ran and not empty:
+            status = "skipped"
         self.result = InstanceResult(outputs, status, "; ".join(self.errors) if "Fail" in status else "")
 
 

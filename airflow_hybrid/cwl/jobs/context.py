@@ -25,6 +25,7 @@ class HybridContext(RuntimeContext):
     :ivar scope: names and indexes of the enclosing steps, ``/variant[3]/count#2/train`` (``#``: iteration of a loop,
         from 0): the same in every attempt.
     :ivar first: index of the chunk's first job in the whole scatter.
+    :ivar several: the fragment has several steps, so that messages name them.
     :ivar owner: the document of the JavaScript process (:func:`airflow_hybrid.cwl.javascript.node.process_of`).
     :ivar max_iterations: limit of a loop, by the path of its step.
     :ivar make_job: makes the jobs that a command-line tool yields, from its process, inputs, callback and context;
@@ -40,6 +41,7 @@ class HybridContext(RuntimeContext):
     ran: list[str] | None = None
     max_iterations: Callable[[str], int] | None = None
     first: int = 0
+    several: bool = False
     owner: str = ""
     make_job: Callable[[Any, Any, Any, HybridContext], Any] | None = None
 

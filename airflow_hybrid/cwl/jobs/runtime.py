@@ -152,7 +152,8 @@ class HybridExpressionTool(_Reusable, ExpressionTool):
         for job in super().job(order, None, context):
             members = members_of(job.builder.job)
             # the engine names the fragment's step itself
-            inner = f"{self.step_path}: " if cast(HybridContext, context).scope.count("/") > 1 else ""
+            hybrid = cast(HybridContext, context)
+            inner = f"{self.step_path}: " if hybrid.several or hybrid.scope.count("/") > 1 else ""
             job.output_callback = functools.partial(self._ended, callback, members, inner)
             yield job
 

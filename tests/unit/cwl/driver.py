@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from airflow_hybrid.cwl.documents.cache import read_document
+from airflow_hybrid.cwl.documents.group_documents import document_of
 from airflow_hybrid.cwl.fragments.fragment import Fragment
 from airflow_hybrid.cwl.fragments.fragment_run import InstanceResult
 from airflow_hybrid.cwl.fragments.step_files import FileAccess
@@ -62,7 +62,7 @@ class Driver:
         return ports.resolve_outputs(graph, values)
 
     def run_step(self, step: Step, inputs: CwlObject) -> CwlObject:
-        document = read_document(step.document)
+        document = document_of(step)
         if self.chunk is None or not step.scatter:
             return self.outputs_of(self.run(Fragment.load(document), [inputs]), step)[0]
         dims = scatter.scatter_dims(step, inputs)

@@ -1,0 +1,115 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Several steps in one task: a retry goes on at the step that failed, and messages and logs name the steps."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_hybrid.config import parse_bindings, parse_deployments
+from airflow_hybrid.cwl.documents.graphs import load_graph
+from airflow_hybrid.cwl.documents.group_documents import document_of
+from airflow_hybrid.dag.fusing import Fusing
+from airflow_hybrid.engine import FragmentOutcome, FragmentSpec, TaskIdentity
+from airflow_hybrid.errors import CwlError, JobFailedError
+from airflow_hybrid.model import CHAINS, CwlObject, FileRef
+from tests.unit.engine.execution import Log, run_spec
+
+WORKFLOW = """\
+cwlVersion: v1.2
+class: Workflow
+requirements: {InlineJavascriptRequirement: {}}
+inputs: {record: string, wrong: boolean}
+outputs: {out: {type: File, outputSource: second/out}}
+steps:
+  first:
+    in: {record: record}
+    out: [out]
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c, 'echo first >> "$0"; echo made']
+      inputs: {record: {type: string, inputBinding: {}}}
+      outputs: {out: stdout}
+  reckon:
+    in: {wrong: wrong, file: first/out}
+    out: [text]
+    run:
+      class: ExpressionTool
+      inputs: {wrong: boolean, file: File}
+      outputs: {text: string}
+      expression: "${if (inputs.wrong) { throw new Error('no'); } return {text: 'reckoned'}; }"
+  second:
+    in: {record: record, text: reckon/text, file: first/out}
+    out: [out]
+    run:
+      class: CommandLineTool
+      temporaryFailCodes: [75]
+      baseCommand: [sh, -c, 'echo second >> "$0"; test -e "$0.ready" || exit 75; cat "$2"; echo "$1"']
+      inputs:
+        record: {type: string, inputBinding: {position: 1}}
+        text: {type: string, inputBinding: {position: 2}}
+        file: {type: File, inputBinding: {position: 3}}
+      outputs: {out: stdout}
+"""
+
+
+class Runs:
+    """Tries of the workflow's only task."""
+
+    def __init__(self, folder: Path) -> None:
+        self.record = folder / "record"
+        self._document = folder / "main.cwl"
+        self._document.write_text(WORKFLOW)
+        self._sites = {"site": {"type": "local", "config": {}, "workdir": str(folder / "site")}}
+
+    def run(self, *, wrong: bool = False, **identity: Any) -> tuple[FragmentOutcome, Log]:
+        bindings = parse_bindings([{"step": "/", "target": "site", "fuse": CHAINS}])
+        deployments = parse_deployments(self._sites)
+        (step,) = Fusing(bindings, deployments).graph_of(load_graph(str(self._document))).steps
+        assert step.path == "/first__reckon__second"
+        given: CwlObject = {"record": str(self.record), "wrong": wrong}
+        spec = FragmentSpec(
+            step_path=step.path,
+            leaves=("/first", "/second"),
+            document=document_of(step),
+            instances=(given,),
+            bindings=bindings,
+            deployments=deployments,
+            identity=TaskIdentity("dag", "run", "task", **{"origin": "origin", **identity}),
+        )
+        return run_spec(replace(spec, reuse=False))
+
+    @property
+    def ran(self) -> list[str]:
+        return self.record.read_text().split()
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    return Runs(tmp_path)
+
+
+def test_a_retry_goes_on_at_the_step_that_failed(runs: Runs) -> None:
+    with pytest.raises(JobFailedError) as error:
+        runs.run()
+    assert error.value.retryable
+    assert str(error.value).startswith("/second failed at site: exit code 75"), str(error.value)
+    assert runs.ran == ["first", "second"]
+    runs.record.with_name("record.ready").touch()
+    outcome, log = runs.run(try_number=2)
+    assert runs.ran == ["first", "second", "second"]
+    location = outcome.results[0].outputs["second__out"]["location"]
+    assert Path(FileRef.parse(location).path).read_text() == "made\nreckoned\n"
+    begun = [line.partition("\n")[0] for line in log.lines if "submitted" in line or "re-attached" in line]
+    assert [re.sub(r"/\S+/(g\d|a\d)\S+", "FOLDER", line) for line in begun] == []
+
+
+def test_an_expression_that_fails_is_named(runs: Runs) -> None:
+    with pytest.raises(CwlError) as error:
+        runs.run(wrong=True)
+    assert str(error.value) == ""
