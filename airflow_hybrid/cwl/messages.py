@@ -93,6 +93,9 @@ class Caught:
         messages: dict[str, None] = {}
         for text in texts[:MOST_TOLD]:
             message = plain(text)[1]
+            if message.startswith("/"):  # the same once more, with the step's name
+                for other in [other for other in messages if message.endswith(f": {other}")]:
+                    del messages[other]
             if not any(message in other or other in message for other in messages):
                 messages[message] = None
         self.errors, self.warnings = [], []

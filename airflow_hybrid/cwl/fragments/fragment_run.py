@@ -125,6 +125,7 @@ class FragmentRun:
         try:
             if not self._draw(instance, fresh, until):
                 self.paused = True
+                _note(instance, log.take(warns=not instance.errors))
                 return
         except Exception as error:
             text = messages.plain(str(error))[1] or type(error).__name__

@@ -11,6 +11,7 @@ import copy
 import functools
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, cast
 
@@ -29,6 +30,7 @@ from cwltool.workflow_job import ReceiveScatterOutput, WorkflowJob, WorkflowJobL
 from rdflib import Graph, URIRef
 from schema_salad.sourceline import cmap
 
+from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.adapt import cwltool_log, list_where_possible, prepare
 from airflow_hybrid.cwl.jobs.context import HybridBuilder, HybridContext
 from airflow_hybrid.cwl.locations.path_mapper import LocationPathMapper
@@ -164,6 +166,9 @@ class HybridExpressionTool(_Reusable, ExpressionTool):
         if problem:
             cwltool_log.error("%s%s", inner, problem)
             status = "permanentFail"
+        elif status != "success" and inner and (error := sys.exc_info()[1]) is not None:
+            # cwltool calls this while it handles the error, and its own message does not name the step
+            cwltool_log.error("%s%s", inner, messages.plain(str(error))[1])
         if status != "success":
             callback({shortname(port["id"]): None for port in self.tool["outputs"]}, status)
             return

@@ -78,6 +78,11 @@ def tasks(dag: HybridDag) -> list[str]:
         pytest.param({"fuse": "chains"}, ["align__sort__index"], id="workflow"),
         pytest.param({"bindings": {"/": {"target": "a", "fuse": "chains"}}}, ["align__sort__index"], id="binding"),
         pytest.param(
+            {"bindings": {"/": {"target": "a", "fuse": "chains"}, "/sort": {"target": "a"}}},
+            ["align__sort__index"],
+            id="binding above",
+        ),
+        pytest.param(
             {"bindings": {"/": "a"}, "deployments": {**SITES, "a": {**SITES["a"], "fuse": "chains"}}},
             ["align__sort__index"],
             id="deployment",
@@ -176,11 +181,11 @@ def test_names_of_long_chains_are_bounded_and_stable(make: Any) -> None:
     names = [f"a_step_with_a_name_{number}" for number in range(20)]
     steps = {name: step(f"{names[k - 1]}/o" if k else "i") for k, name in enumerate(names)}
     (task_id,) = tasks(make(steps, fuse="chains"))
-    assert task_id == "a_step_with_a_name_0__a_step_with_a_name_1__a_step_with_a_name_2__a_ste_c5a8a4a2"
+    assert task_id == "a_step_with_a_name_0__a_step_with_a_name_1__a_step_with_a_name_2__a_ste_dbb862b4"
 
 
 def test_a_group_is_not_confused_with_a_step_of_the_same_name(make: Any) -> None:
-    steps = {"a": step("i"), "b": step("a/o"), "a__b": step("b/o", run=TOOL, scatter="x"), "c": step("a__b/o")}
+    steps = {"a": step("i"), "b": step("a/o"), "a__b": step("many", "b/o", scatter="x"), "c": step("a__b/o")}
     assert tasks(make(steps, fuse="chains")) == ["a__b", "a__b_", "c", "plan_a__b"]
 
 

@@ -178,7 +178,7 @@ def test_a_binding_takes_from_the_path_above_what_it_does_not_give(load: Load) -
     bindings = {b.path: b for b in load(text).workflows["w"].bindings}
     assert list(bindings) == ["/x/y", "/", "/x"]
     assert bindings["/x/y"].targets == (Target("b"),)
-    assert (bindings["/x/y"].max_mapped, bindings["/x/y"].scatter, bindings["/x/y"].fuse) == (5, "batch", False)
+    assert (bindings["/x/y"].max_mapped, bindings["/x/y"].scatter, bindings["/x/y"].fuse) == (5, "batch", None)
     assert (bindings["/x"].max_mapped, bindings["/x"].scatter, bindings["/x"].fuse) == (5, None, True)
 
 
