@@ -87,7 +87,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-ENGINES = ("cwltool", "streamflow", "ours", "ours-batch")
+ENGINES = ("cwltool", "streamflow", "ours", "ours-batch", "ours-fused")
 
 
 def choices() -> list[str]:
@@ -100,6 +100,8 @@ def choices() -> list[str]:
 def _fits(engine: str, case: Case) -> bool:
     if case.site == "slurm" and engine == "cwltool":
         return False
+    if engine == "ours-fused":
+        return case.document == "chain"
     return case.document == "scatter" or engine != "ours-batch"
 
 
@@ -156,13 +158,14 @@ class Bench:
         if "streamflow" in wanted:
             program = self.args.streamflow or venvs.streamflow(self.args.cache)
             runners["streamflow"] = StreamFlow(program, self.scratch, site)
-        if wanted & {"ours", "ours-batch", "cost"}:
+        if wanted & {"ours", "ours-batch", "ours-fused", "cost"}:
             print("starting Airflow ...", flush=True)
             airflow = self.stack.enter_context(ours.airflow(self.scratch, testbed, self.args.database))
             self.airflow = airflow
             self.results.settings["database"] = airflow.database
             runners["ours"] = ours.Ours(airflow, self.scratch, ours.CHUNKS)
             runners["ours-batch"] = ours.Ours(airflow, self.scratch, ours.BATCH)
+            runners["ours-fused"] = ours.Ours(airflow, self.scratch, ours.FUSED)
         return runners
 
     def _case(self, case: Case, runners: dict[str, Any], testbed: Testbed | None) -> None:

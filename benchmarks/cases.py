@@ -82,6 +82,7 @@ def _path(file: Any) -> Path:
 CASES = (
     Case("one", 1),
     Case("chain", 10),
+    Case("chain", 10, "slurm"),
     Case("scatter", 100),
     Case("scatter", 1000),
     Case("scatter", 3000),

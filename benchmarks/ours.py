@@ -40,6 +40,7 @@ class Mode:
 
 CHUNKS = Mode("chunks")
 BATCH = Mode("batch", (("scatter", "batch"),))
+FUSED = Mode("fused", (("fuse", "chains"),))
 TRIGGERER = Mode("triggerer", (("scatter", "batch"),), (("deferrable", True),))
 """local jobs that are followed by the triggerer, as remote ones are"""
 
@@ -48,8 +49,10 @@ def write_dags(folder: Path, scratch: Path, site: Site | None, known_hosts: Path
     """A DAG file and a hybrid file for every document, site and mode."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted = [(document, "local", CHUNKS) for document in ("one", "chain")]
+    wanted += [("chain", "local", FUSED)]
     wanted += [("scatter", "local", mode) for mode in (CHUNKS, BATCH, TRIGGERER)]
     wanted += [("scatter", "slurm", mode) for mode in (CHUNKS, BATCH)] if site else []
+    wanted += [("chain", "slurm", mode) for mode in (CHUNKS, FUSED)] if site else []
     for document, place, mode in wanted:
         name = dag_id(document, place, mode)
         file = _hybrid_file(name, document, place, mode, scratch, site, known_hosts)

@@ -15,7 +15,8 @@ from benchmarks.ours import Cost
 from benchmarks.parse_time import ParseTime
 from benchmarks.peers import Measured
 
-STREAMFLOW, OURS, BATCH = "StreamFlow", "airflow_hybrid", "airflow_hybrid (batch)"
+STREAMFLOW, OURS = "StreamFlow", "airflow_hybrid"
+BATCH, FUSED = "airflow_hybrid (batch)", "airflow_hybrid (fused)"
 MIB = 1024.0
 
 
@@ -85,6 +86,9 @@ class Results:
             Target("1,000 local, scatter: batch / StreamFlow", 0.3, "x", self.ratio("scatter-1000-local", BATCH)),
             Target("1,000 on Slurm, default chunks / StreamFlow", 0.25, "x", self.ratio("scatter-1000-slurm", OURS)),
             Target("100 on Slurm, default chunks / StreamFlow", 0.9, "x", self.ratio("scatter-100-slurm", OURS)),
+            Target("chain of 10 local, fuse: chains / StreamFlow", 0.8, "x", self.ratio("chain-10-local", FUSED)),
+            Target("chain of 10 local, a task each / StreamFlow", 2.0, "x", self.ratio("chain-10-local", OURS)),
+            Target("chain of 10 on Slurm, fuse: chains / StreamFlow", 0.35, "x", self.ratio("chain-10-slurm", FUSED)),
         ]
         for engine in (OURS, BATCH):
             small, large = costs.get((1000, engine)), costs.get((10_000, engine))

@@ -84,9 +84,10 @@ def test_ratio_is_of_medians_and_a_failed_peer_gives_none() -> None:
 
 
 def test_every_case_of_the_targets_can_be_chosen() -> None:
-    assert {"ours:scatter-1000-slurm", "streamflow:scatter-100-slurm", "ours-batch:scatter-1000-local"} <= set(
-        choices()
-    )
+    needed = {"ours:scatter-1000-slurm", "streamflow:scatter-100-slurm", "ours-batch:scatter-1000-local"}
+    needed |= {f"{engine}:chain-10-{site}" for engine in ("ours-fused", "streamflow") for site in ("local", "slurm")}
+    assert needed <= set(choices())
+    assert "ours-fused:scatter-1000-local" not in choices()
 
 
 def test_table_is_markdown() -> None:

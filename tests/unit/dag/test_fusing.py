@@ -211,7 +211,8 @@ ECHO = {
 def some_workflow(seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
     """A workflow of steps that are linked at random, and its bindings."""
     some = random.Random(seed)
-    ports, steps, bindings = ["i"], {}, {"/": {"target": "local", "fuse": CHAINS}}
+    ports, steps = ["i"], {}
+    bindings: dict[str, Any] = {"/": {"target": "local", "fuse": CHAINS}}
     for number in range(some.randint(2, 7)):
         name = f"s{number}"
         count = some.choice([1, 1, 2, 3])

@@ -24,7 +24,7 @@ def graph_of(seed: int) -> Graph:
     for number, step in enumerate(steps):
         earlier = [*steps[max(0, number - 5) : number], "outside"]
         before[step] = some.sample(earlier, min(len(earlier), some.choice([0, 1, 1, 1, 2, 3])))
-    kinds = some.choice([["here"], ["here", "here", "there", None]])
+    kinds: list[str | None] = ["here"] if some.random() < 0.5 else ["here", "here", "there", None]
     kin = {step: some.choice(kinds) for step in steps}
     seconds = {name: some.randint(1, 9) for name in [*steps, "outside"]}
     return steps, before, kin, seconds
