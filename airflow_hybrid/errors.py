@@ -58,6 +58,10 @@ class ConfigError(HybridError):
     """The hybrid file (or a binding given in Python) is wrong; ``where`` is ``file:line: YAML path``."""
 
 
+class SettingError(HybridError):
+    """A setting in Airflow's section ``[airflow_hybrid]`` is wrong, or ``airflow.cfg`` cannot be read."""
+
+
 class CwlError(HybridError):
     """A CWL document is invalid or uses something unsupported; ``where`` is ``file:line:column``."""
 

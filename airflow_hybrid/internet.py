@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import http.client
 import ipaddress
-import os
 import re
 import socket
 import urllib.error
@@ -21,12 +20,10 @@ from dataclasses import dataclass
 from typing import IO, Any, cast
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from airflow_hybrid import settings
 from airflow_hybrid.errors import TransferError
 
-PUBLIC_ONLY_VARIABLE = "AIRFLOW_HYBRID_PUBLIC_ADDRESSES_ONLY"
-"""``true`` in the environment of Airflow's processes: loopback and private addresses are refused as well"""
 MOST_REDIRECTS = 5
-READ_TIMEOUT_S = 60.0
 _NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?")
 _METADATA = tuple(
     ipaddress.ip_network(network)
@@ -135,8 +132,8 @@ def _problem(address: _Address) -> str | None:
             return "a link-local address, or that of a cloud's metadata service"
         if inner.is_multicast:
             return "a multicast address"
-        if _public_only() and not inner.is_global:
-            return f"not a public address ({PUBLIC_ONLY_VARIABLE} is set)"
+        if settings.current().public_addresses_only and not inner.is_global:
+            return f"not a public address ({settings.title_of('public_addresses_only')} is set)"
     return None
 
 
@@ -159,10 +156,6 @@ def _inner(address: _Address) -> Iterator[ipaddress.IPv4Address]:
         for inner in ((upper & 0xFFFF) << 16 | lower >> 16 & 0xFFFF, (upper & 0xFF) << 24 | lower >> 8, lower):
             if inner & 0xFFFFFFFF >= 1 << 24:  # skip zeros: no address is there
                 yield ipaddress.IPv4Address(inner & 0xFFFFFFFF)
-
-
-def _public_only() -> bool:
-    return os.environ.get(PUBLIC_ONLY_VARIABLE, "").strip().lower() in ("1", "true", "yes", "on")
 
 
 # --- fetching from this machine ------------------------------------------------------------------------------------
@@ -262,7 +255,7 @@ def open_url(url: str, *, judge: Callable[[str], None] = lambda url: None, metho
         token = base64.b64encode(address.user.encode()).decode()
         request.add_unredirected_header("Authorization", f"Basic {token}")
     try:
-        return opener.open(request, timeout=READ_TIMEOUT_S)
+        return opener.open(request, timeout=settings.current().web_timeout)
     except urllib.error.HTTPError as error:
         raise OSError(f"the server says {error.code} {error.reason}") from None
     except urllib.error.URLError as error:

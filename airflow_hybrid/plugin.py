@@ -14,6 +14,10 @@ import time
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
+from airflow_hybrid.airflow_conf import use_airflow_conf
+
+use_airflow_conf()
+
 log = logging.getLogger(__name__)
 
 _PRELOADED_BY = frozenset({"scheduler", "triggerer", "dag-processor"})

@@ -1,9 +1,11 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""This package's description for Airflow's provider manager. Imports nothing: every Airflow process calls it."""
+"""This package's description for Airflow's provider manager. Imports little: every Airflow process calls it."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from airflow_hybrid.settings import options
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -41,6 +43,7 @@ def get_provider_info() -> dict[str, Any]:
             # Airflow's form of the name in a URI
             _ssh_site("hybrid_ssh", "HybridSshUriHook", "SSH site (hybrid_ssh: choose hybrid-ssh for new Connections)"),
         ],
+        "config": dict(options.described()),
         "cli": ["airflow_hybrid.cli.commands.get_hybrid_cli_commands"],
     }
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ActionCommand, Arg, CLICommand, GroupCommand
 
+from airflow_hybrid.airflow_conf import use_airflow_conf
 from airflow_hybrid.runner.command import run_command
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from airflow_hybrid.config import HybridFile
     from airflow_hybrid.model import Binding, WorkflowGraph
     from airflow_hybrid.sites.check import Finding
+
+use_airflow_conf()
 
 _HYBRID_SUFFIXES = (".yml", ".yaml")
 

@@ -8,6 +8,7 @@ import shlex
 import stat
 from collections.abc import Mapping, Sequence
 
+from airflow_hybrid import settings
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.engine.common import Logger
 from airflow_hybrid.engine.placing.places import ref_of
@@ -18,8 +19,6 @@ from airflow_hybrid.sites.files.store import executables_word
 from airflow_hybrid.sites.hosts.base import FOLDER_BYTES, PATH_BYTES, Command, Host, answer_bytes, answers_up_to
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 from airflow_hybrid.sites.hosts.joining import run_joined
-
-LOOK_TIMEOUT_S = 600.0
 
 
 def words_for(files: Sequence[CwlObject], deployments: Mapping[str, Deployment]) -> dict[str, str]:
@@ -66,7 +65,7 @@ async def _names_at(host: Host, paths: Sequence[str]) -> list[list[str]]:
     items = (f"{'P' if job_directory_of(path) else 'L'}{path}\0" for path in paths)
     text = f"/usr/bin/env xargs -0 -r sh -c {shlex.quote(_LOOK)} sh\nprintf '#end\\0'"
     stdin = "".join(items).encode(errors="surrogateescape")
-    command = Command(text, stdin, LOOK_TIMEOUT_S, "look for executables")
+    command = Command(text, stdin, settings.current().look_timeout, "look for executables")
     with answers_up_to(answer_bytes(len(paths), PATH_BYTES, FOLDER_BYTES)):
         answer = await run_joined(host, "executables", command)
     fields = answer.out.split("\0")

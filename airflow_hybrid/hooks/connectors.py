@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from airflow_hybrid.sites.connectors.base import Connector
 from airflow_hybrid.sites.hosts.base import (
     CHUNK_BYTES,
-    DEFAULT_TIMEOUT_S,
     ByteStream,
     Command,
     CommandResult,
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHUNK_BYTES",
-    "DEFAULT_TIMEOUT_S",
     "ByteStream",
     "Command",
     "CommandResult",

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 from airflow.sdk import BaseOperator, timezone
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowTaskTimeout
 
+from airflow_hybrid import settings
+from airflow_hybrid.airflow_conf import use_airflow_conf
 from airflow_hybrid.config import Deployment, for_run
 from airflow_hybrid.config.users import TriggeredBy, deployments_of_user, has_users
 from airflow_hybrid.errors import CancelledError, HybridError, LoginRefusedError
@@ -27,6 +29,8 @@ from airflow_hybrid.sites.waiting import TimeIsOverError, give_up, time_is_over,
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+use_airflow_conf()
 
 T = TypeVar("T")
 TIMER_GRACE_S = 2.0
@@ -171,12 +175,12 @@ def _supervised() -> bool:
 def instance_id() -> str:
     """Distinguishes this Airflow from others that use the same sites: six hexadecimal digits.
 
-    It is derived from the option ``[airflow_hybrid] instance``, else of Airflow's home and Fernet key, which all of its
+    It is derived from the setting ``instance``, else of Airflow's home and Fernet key, which all of its
     processes share.
     """
     from airflow.configuration import AIRFLOW_HOME, conf
 
-    text = conf.get("airflow_hybrid", "instance", fallback="")
+    text = settings.current().instance
     text = text or f"{AIRFLOW_HOME}\0{conf.get('core', 'fernet_key', fallback='')}"
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 

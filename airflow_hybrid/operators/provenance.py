@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from airflow_hybrid import settings
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.config.users import is_of_a_person
 from airflow_hybrid.cwl.documents.trust.roots import KnownFiles, located
@@ -79,7 +80,7 @@ class Ground:
         return any(_is_workdir(folder, workdir) for workdir in self._workdirs())
 
     def _workdirs(self) -> Iterator[str]:
-        home = os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
+        home = settings.airflow_home()
         folder = os.path.join(os.path.abspath(home), FOLDER)
         yield os.path.join(folder, LOCAL_DEPLOYMENT)
         for binding in self.bindings:

@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_hybrid import settings
 from airflow_hybrid.errors import ConfigError, HybridError, JobFailedError, UnsupportedError
 from airflow_hybrid.model.locations import is_uri, local_path, path_or_uri
 from airflow_hybrid.model.walking import map_files
@@ -28,6 +29,7 @@ from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_fol
 from airflow_hybrid.runner import arguments
 from airflow_hybrid.runner.arguments import PROGRAM_VARIABLE, try_folder
 from airflow_hybrid.runner.home import CACHE_VARIABLE, Home, cache_directory
+from airflow_hybrid.settings.sources import OnlyVariables
 from airflow_hybrid.version import __version__
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.document is None:
         parser.error("which document? (--help says more)")
     signal.signal(signal.SIGTERM, _interrupt)
+    settings.read_from(OnlyVariables())
     os.environ.setdefault(CACHE_VARIABLE, str(cache_directory()))
     with _stdout_kept() as stdout:
         try:

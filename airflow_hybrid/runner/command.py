@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow.cli.cli_config import ActionCommand, Arg
 
+from airflow_hybrid.airflow_conf import as_variables
 from airflow_hybrid.interpreter import module_command, module_environment
 from airflow_hybrid.runner.arguments import DESCRIPTION, EPILOG, OPTIONS, PROGRAM_VARIABLE
 
@@ -42,7 +43,7 @@ def run_command() -> ActionCommand:
 def run(args: argparse.Namespace) -> None:
     """Replace this process by the runner, which needs its settings before Airflow is imported (as it is here)."""
     position = sys.argv.index("run", sys.argv.index("hybrid") + 1)
-    environment = {**os.environ, **connections(hybrid_file_of(args))}
+    environment = {**os.environ, **as_variables(), **connections(hybrid_file_of(args))}
     for name in _NOT_INHERITED:
         environment.pop(name, None)
     environment[PROGRAM_VARIABLE] = "airflow hybrid run"

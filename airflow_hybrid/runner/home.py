@@ -15,11 +15,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-CACHE_VARIABLE = "AIRFLOW_HYBRID_CACHE_DIR"
+from airflow_hybrid.settings import variable_of
+
+CACHE_VARIABLE = variable_of("cache_dir")
 
 
 def cache_directory() -> Path:
-    """``$AIRFLOW_HYBRID_CACHE_DIR``, else ``$XDG_CACHE_HOME/airflow_hybrid`` (``~/.cache``)."""
+    """The setting ``cache_dir`` if its variable is set, else ``$XDG_CACHE_HOME/airflow_hybrid`` (``~/.cache``)."""
     given = os.environ.get(CACHE_VARIABLE)
     if given:
         return Path(given)

@@ -15,12 +15,15 @@ from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
+from airflow_hybrid.airflow_conf import use_airflow_conf
 from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, task_value
 from airflow_hybrid.engine.failures import jobs_in_words
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.sites.logins import with_logins
 from airflow_hybrid.sites.waiting import AGAIN_S, TimeIsOverError, time_is_over
+
+use_airflow_conf()
 
 
 async def publish(ti: Any, outcome: FragmentOutcome, value: JsonValue) -> None:

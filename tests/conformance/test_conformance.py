@@ -29,7 +29,7 @@ def run_part(site: str, part: str, results: Path, environment: dict[str, str] | 
     done = subprocess.run(
         [*argv, *(["-n", str(processes)] if processes else [])],
         cwd=ROOT,
-        env={**os.environ, **(environment or {}), "AIRFLOW_HYBRID_CACHE_DIR": str(results / "cache")},
+        env={**os.environ, **(environment or {}), "AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR": str(results / "cache")},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

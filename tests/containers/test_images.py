@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.cwl.documents.cache import ROOTS_VARIABLE
 from airflow_hybrid.errors import SiteError, UnsupportedError
+from airflow_hybrid.settings import variable_of
 from tests.containers.conftest import MINI
 from tests.containers.engine import Bench, text_of
 from tests.containers.test_boxes import PULL, TOOL, script
@@ -25,7 +25,7 @@ def test_an_image_that_cannot_be_had_is_one_clear_message(bench: Bench) -> None:
 
 
 def test_an_image_is_built_loaded_imported(bench: Bench, images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ROOTS_VARIABLE, f"{images.parent} {bench.root}")
+    monkeypatch.setenv(variable_of("document_roots"), f"{images.parent} {bench.root}")
     build = f"""{TOOL % "dockerFile: $(inputs), dockerImageId: localhost/airflow_hybrid-tests/built:1"}"""
     build = build.replace("$(inputs)", f'"FROM {MINI}\\nENV BUILT=here\\n"')
     assert text_of(bench.run(script("echo $BUILT", build))["said"]) == "here\n"

@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 
+from airflow_hybrid import settings
 from airflow_hybrid.config.values import HybridFile
 from airflow_hybrid.version import __version__
 
@@ -20,10 +21,8 @@ _FORMAT = 4
 
 
 def default_folder() -> str:
-    """``$AIRFLOW_HYBRID_CACHE_DIR``, or ``airflow_hybrid_cache`` in Airflow's home (as for compiled documents)."""
-    configured = os.environ.get("AIRFLOW_HYBRID_CACHE_DIR")
-    home = os.environ.get("AIRFLOW_HOME") or os.path.join("~", "airflow")
-    return configured or os.path.join(os.path.expanduser(home), "airflow_hybrid_cache")
+    """The setting ``cache_dir`` (as for compiled documents)."""
+    return settings.current().cache_dir
 
 
 def _key(content: bytes, path: str) -> str:

@@ -17,15 +17,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from airflow_hybrid import settings
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.version import __version__
 
 FORMAT = 5
 """Increased when the stored format changes, and when a document is refused that used to be accepted."""
-ROOTS_VARIABLE = "AIRFLOW_HYBRID_DOCUMENT_ROOTS"
-"""Folders and URL prefixes that documents may read from, joined by spaces."""
-MAX_BYTES = 256 * 1024 * 1024
 _GRACE_S = 24 * 3600
 _ENTRY = re.compile(
     r"(graphs/[0-9a-f]{64}\.json|steps/[0-9a-f]{2}/[0-9a-f]{64}\.json|hybrid_files/[0-9a-f]{32}\.json"
@@ -37,11 +35,8 @@ _KEY = re.compile(r"[0-9a-f]{64}")
 
 
 def default_directory() -> Path:
-    """``$AIRFLOW_HYBRID_CACHE_DIR``, else ``$AIRFLOW_HOME/airflow_hybrid_cache``."""
-    configured = os.environ.get("AIRFLOW_HYBRID_CACHE_DIR")
-    if configured:
-        return Path(configured)
-    return Path(os.environ.get("AIRFLOW_HOME") or Path.home() / "airflow") / "airflow_hybrid_cache"
+    """The setting ``cache_dir``."""
+    return Path(settings.current().cache_dir)
 
 
 @functools.cache
@@ -79,7 +74,7 @@ def read_document(key: str, cache_dir: Path | None = None) -> JsonValue:
         raise CwlError(
             f"the compiled step {key[:12]}... is not in the cache {path.parent.parent}",
             hint="parse the DAG again (its documents changed or the cache was cleaned); processes on several"
-            " machines need a shared AIRFLOW_HYBRID_CACHE_DIR",
+            f" machines need a shared folder, {settings.title_of('cache_dir')} in Airflow's configuration",
         ) from error
     if hashlib.sha256(text).hexdigest() != key:
         with contextlib.suppress(OSError):
@@ -123,11 +118,15 @@ def touch(path: Path) -> None:
             os.utime(path)
 
 
-def clean_up(cache_dir: Path | None = None, max_bytes: int = MAX_BYTES) -> None:
+def clean_up(cache_dir: Path | None = None, max_bytes: int | None = None) -> None:
     """Delete the entries unused for the longest time until the cache is within ``max_bytes``.
 
     Only files with the names of entries are deleted: the folder may contain other files, too.
+
+    :param max_bytes: None: the setting ``cache_size``.
     """
+    if max_bytes is None:
+        max_bytes = settings.current().cache_size << 20
     directory = cache_dir or default_directory()
     entries: list[tuple[float, int, Path]] = []
     for path in directory.rglob("*"):

@@ -11,14 +11,13 @@ from typing import Any
 from schema_salad.exceptions import ValidationException
 from schema_salad.fetcher import DefaultFetcher
 
+from airflow_hybrid import settings
 from airflow_hybrid.cwl.documents.trust.roots import Roots
 from airflow_hybrid.cwl.documents.yaml_bounds import refuse_unbounded
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.internet import RefusedError, open_url, read_all
 from airflow_hybrid.printable import redacted
 
-DOCUMENT_BYTES = 64 << 20
-"""maximum size of a document"""
 _STANDARD = "https://w3id.org/cwl/"
 """the standard's own files, which any document may read"""
 
@@ -90,7 +89,7 @@ class DocumentFetcher(DefaultFetcher):
             return known
         try:
             with open_url(url, judge=self._judge) as response:
-                data = read_all(response, DOCUMENT_BYTES, url)
+                data = read_all(response, settings.current().fetched_document_size << 20, url)
             self.cache[url] = text = data.decode(response.headers.get_content_charset("utf-8"))
         except (OSError, RefusedError, ValueError, LookupError) as error:
             raise ValidationException(f"Error fetching {redacted(url)}: {error}") from None

@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from airflow_hybrid import settings
 from airflow_hybrid.cwl.documents.cache import (
-    ROOTS_VARIABLE,
     clean_up,
     default_directory,
     document_path,
@@ -18,7 +18,6 @@ from airflow_hybrid.cwl.documents.cache import (
     versions,
     write_entry,
 )
-from airflow_hybrid.internet import PUBLIC_ONLY_VARIABLE
 from airflow_hybrid.model import WorkflowGraph
 from airflow_hybrid.model.locations import is_uri, local_path, path_or_uri
 
@@ -39,7 +38,8 @@ def load_graph(
     path = path_or_uri(path)
     source = path if is_uri(path) else os.path.abspath(path)
     # the files that a document may name are checked when it is compiled
-    allowed = os.environ.get(ROOTS_VARIABLE, "") + "\0" + os.environ.get(PUBLIC_ONLY_VARIABLE, "")
+    limits = settings.current()
+    allowed = f"{' '.join(limits.document_roots)}\0{limits.public_addresses_only}"
     key = [versions(), source, fragment_id or "", allowed]
     name = hashlib.sha256(b"\0".join([*(part.encode() for part in key), extra_key])).hexdigest()
     entry = directory / "graphs" / f"{name}.json"

@@ -16,11 +16,11 @@ from cwltool.workflow import Workflow
 from schema_salad.sourceline import SourceLine
 from schema_salad.validate import avro_type_name
 
+from airflow_hybrid import settings
 from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.documents.graph import readable
 from airflow_hybrid.cwl.documents.resolved import position
 from airflow_hybrid.cwl.javascript import node as javascript
-from airflow_hybrid.cwl.javascript.node import EVAL_TIMEOUT_S
 from airflow_hybrid.cwl.type_names import describe
 from airflow_hybrid.cwl.validation import is_valid
 from airflow_hybrid.errors import CwlError, UnsupportedError
@@ -138,7 +138,9 @@ def _problem(code: str, parsed: dict[str, str | None]) -> str | None:
         return parsed[code]
     body = json.dumps(f'"use strict";\n{code}')
     engine = cast(javascript.NodeEngine, sandboxjs.get_js_engine())
-    exit_code, _, complaint = engine.exec_js_process(f"typeof new Function({body})", EVAL_TIMEOUT_S)
+    exit_code, _, complaint = engine.exec_js_process(
+        f"typeof new Function({body})", settings.current().expression_timeout
+    )
     if exit_code != 0:
         raise UnsupportedError(f"the document's JavaScript cannot be read: {complaint or 'Node.js did not answer'}")
     lead = "SyntaxError: "

@@ -31,28 +31,33 @@ from typing import Any
 from cwl_utils import sandboxjs
 from cwl_utils.errors import JavascriptException
 
+from airflow_hybrid import settings
 from airflow_hybrid.cwl.javascript import confined
 from airflow_hybrid.errors import UnsupportedError
 from airflow_hybrid.printable import readable, shortened
 
 log = logging.getLogger(__name__)
 
-_HEAP_MIB = 512
-_MEMORY_KIB = 1536 << 10
-"""of a process, including buffers outside V8's heap; memory that V8 only reserves does not count"""
 _ANSWER_BYTES = 64 << 20
 _CPU_S = 900
 """processor time after which the kernel ends a process, whether anybody waits for it or not"""
 _USED_S = 300.0
 """a process is replaced after this processor time, so that many short expressions do not reach the limit"""
-_PROCESSES = 4
 _COMMENT = re.compile(r"//|/\*")
 _DEFECT = re.compile(r"[A-Z][A-Za-z]{0,40}Error: ")
 """start of errors that the author did not throw: ``TypeError: ...``"""
 _END = "r1cepzbhUTxtykz5XTC4\n"
 """what cwl_utils' own Node.js programs print when an expression has ended"""
-_LIMITS = f'ulimit -c 0 2>/dev/null; ulimit -d {_MEMORY_KIB} 2>/dev/null; ulimit -t {_CPU_S} 2>/dev/null; exec "$@"'
 _owners = threading.local()
+
+
+def _limits() -> str:
+    """Shell text: the kernel's limits of a process, which include buffers outside V8's heap.
+
+    Memory that V8 only reserves does not count.
+    """
+    memory_kib = 3 * settings.current().expression_memory << 10
+    return f'ulimit -c 0 2>/dev/null; ulimit -d {memory_kib} 2>/dev/null; ulimit -t {_CPU_S} 2>/dev/null; exec "$@"'
 
 
 @functools.cache
@@ -73,7 +78,10 @@ def node_command() -> tuple[str, ...]:
         if version is None or version < (12,):
             continue
         # functions from strings exist only in the expressions' own realm
-        flags = [f"--max-old-space-size={_HEAP_MIB}", "--disallow-code-generation-from-strings"]
+        flags = [
+            f"--max-old-space-size={settings.current().expression_memory}",
+            "--disallow-code-generation-from-strings",
+        ]
         flags += ["--frozen-intrinsics", "--expose-internals", "--unhandled-rejections=none", "--no-warnings"]
         if version >= (23, 5) or (22, 13) <= version < (23,):
             flags.append("--permission")
@@ -165,7 +173,7 @@ class NodeEngine(sandboxjs.NodeJSEngine):
     ) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [
-                *("/bin/sh", "-c", _LIMITS, "sh"),
+                *("/bin/sh", "-c", _limits(), "sh"),
                 *without_network(),
                 *_with_its_parent(),
                 *by_the_kernel(),
@@ -202,7 +210,7 @@ class NodeEngine(sandboxjs.NodeJSEngine):
             process = self.new_js_proc(program(with_context=context is not None))
             lines = [js_text] if context is None else [context, js_text]
         processes[key] = process  # the most recently used process is last
-        while len(processes) > _PROCESSES:
+        while len(processes) > settings.current().expression_processes:
             self._end(processes.pop(next(iter(processes))))
         stdin = "".join(f"{json.dumps(line)}\n" for line in lines).encode()
         began = time.monotonic()
@@ -313,7 +321,7 @@ def _death(stderr: bytes) -> str:
     """Why a Node.js process has ended: its only reason to end is a lack of memory."""
     complaint = readable(stderr)
     if "memory" in complaint or "Allocation" in complaint or not complaint.strip():
-        return f"the expression needed more memory than allowed ({_HEAP_MIB} MiB)"
+        return f"the expression needed more memory than allowed ({settings.current().expression_memory} MiB)"
     return complaint[-2000:]
 
 
@@ -321,7 +329,3 @@ def install() -> None:
     """Make cwltool evaluate JavaScript with :class:`NodeEngine`."""
     if not isinstance(sandboxjs.get_js_engine(), NodeEngine):
         sandboxjs.set_js_engine(NodeEngine())
-
-
-EVAL_TIMEOUT_S = 30.0
-"""An expression that takes longer is ended: it blocks all other work of its process."""

@@ -11,7 +11,7 @@ from typing import Any, cast
 from cwltool.builder import Builder
 from cwltool.context import RuntimeContext
 
-from airflow_hybrid.cwl.javascript import node
+from airflow_hybrid import settings
 from airflow_hybrid.cwl.locations.location import JobLocation
 from airflow_hybrid.cwl.values.file_values import as_changed, members_of
 from airflow_hybrid.model.walking import is_file
@@ -51,7 +51,7 @@ class HybridContext(RuntimeContext):
         self.iterations: dict[str, int] = {}
         self.use_container = False
         self.compute_checksum = False
-        self.eval_timeout = node.EVAL_TIMEOUT_S
+        self.eval_timeout = settings.current().expression_timeout
         self.basedir = NOWHERE
         self.on_error = "continue"
         self.move_outputs = "leave"

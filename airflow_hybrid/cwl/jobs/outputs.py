@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from airflow_hybrid import settings
 from airflow_hybrid.cwl.locations.location import JobLocation
 from airflow_hybrid.cwl.locations.paths import is_below, refuse_replaced, unveil
 from airflow_hybrid.cwl.values.several_names import canonical
@@ -15,8 +16,6 @@ from airflow_hybrid.model.files import SPECIAL
 from airflow_hybrid.model.locations import tidy_path
 from airflow_hybrid.model.walking import map_outermost_files
 
-MOST_MEMBERS = 100_000
-"""maximum members of a folder, which links may make seem larger than it is"""
 _NOT_JSON_HINT = "values are passed between steps as JSON, which cannot represent this: use a string, or a file"
 _DERIVED_FIELDS = ("path", "dirname", "nameroot", "nameext")
 
@@ -181,9 +180,10 @@ class _LinkedMembers:
         members = []
         for name in self._site.fs.names(folder):
             self._count += 1
-            if self._count > MOST_MEMBERS:
+            most = settings.current().output_members
+            if self._count > most:
                 raise CwlError(
-                    f"following its links, the output {above[0] if above else folder} has over {MOST_MEMBERS} members"
+                    f"following its links, the output {above[0] if above else folder} has over {most} members"
                 )
             member = self._member(f"{folder}/{name}", name, (*above, folder))
             if member is not None:

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from airflow_hybrid import settings
 from airflow_hybrid.config import bind
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
 from airflow_hybrid.engine.spec import FragmentSpec, TaskIdentity
@@ -27,8 +28,6 @@ from airflow_hybrid.sites.hosts.base import Host
 T = TypeVar("T")
 
 MAX_PROBE_ROUNDS = 8
-PATIENCE_S = 600.0
-"""how long a location in use may be unreachable before the try is given up (its jobs go on)"""
 
 DOWN_FOR_S = 30.0
 """how long a location that did not answer is skipped, so that not every chunk waits for the time limit"""
@@ -79,7 +78,7 @@ class Place:
         A location that never answered in this run is an error at once (a wrong name, a refused key). One that did
         answer is waited for: what was submitted there goes on meanwhile.
         """
-        backoff, deadline = Backoff(1.0, 30.0), time.monotonic() + PATIENCE_S
+        backoff, deadline = Backoff(1.0, 30.0), time.monotonic() + settings.current().site_patience
         while True:
             try:
                 result = await action()

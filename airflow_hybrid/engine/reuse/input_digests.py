@@ -7,6 +7,7 @@ import asyncio
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
+from airflow_hybrid import settings
 from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.cwl.jobs.reuse import claimed, contents_of, without_digest
 from airflow_hybrid.engine.executables import words_for
@@ -16,9 +17,6 @@ from airflow_hybrid.model import CwlObject, Question, SiteFacts
 from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.hosts.base import PATH_BYTES, Host, answer_bytes, answers_up_to
 from airflow_hybrid.sites.hosts.probing import probe
-
-HASHED_BYTES = 4 << 30
-"""a larger input without a known checksum is not read just for this"""
 
 
 class InputDigests:
@@ -35,7 +33,7 @@ class InputDigests:
         unknown: dict[str, CwlObject] = {}
         for job in jobs:
             unknown.update((item["location"], item) for item in without_digest(job))
-        small = [item for item in unknown.values() if int(item.get("size") or 0) <= HASHED_BYTES]  # as far as said
+        small = [item for item in unknown.values() if int(item.get("size") or 0) <= _most_bytes()]  # as far as said
         files = [item["location"] for item in small if item["class"] != "Directory"]
         return await self.now(files, [item["location"] for item in small if item["class"] == "Directory"])
 
@@ -79,7 +77,7 @@ class InputDigests:
         digests: dict[str, str] = {}
         for host, paths, trees in asked.values():
             sizes = await probe.facts(host, [Question("stat", path) for path in paths])
-            small = [path for path in paths if sizes.files[path].size <= HASHED_BYTES]
+            small = [path for path in paths if sizes.files[path].size <= _most_bytes()]
             facts = await checksums(host, small, await _small_folders(host, sorted(trees)))
             for path, location in paths.items():
                 fact = facts.files.get(path)
@@ -90,6 +88,11 @@ class InputDigests:
                 if digest:
                     digests[location] = digest
         return digests
+
+
+def _most_bytes() -> int:
+    """A larger input without a known checksum is not read just for this."""
+    return settings.current().reuse_file_size << 20
 
 
 async def checksums(host: Host, files: Sequence[str], trees: Sequence[str]) -> SiteFacts:
@@ -109,4 +112,4 @@ async def _small_folders(host: Host, paths: Sequence[str]) -> list[str]:
             f"xargs -0 -r sh -c {shlex.quote(inner)} sh", stdin=stdin, label="size of input folders"
         )
     sizes = answer.out.split()
-    return [path for path, size in zip(paths, sizes, strict=False) if size.isdigit() and int(size) <= HASHED_BYTES]
+    return [path for path, size in zip(paths, sizes, strict=False) if size.isdigit() and int(size) <= _most_bytes()]

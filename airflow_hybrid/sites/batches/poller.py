@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from airflow_hybrid import shell_text
+from airflow_hybrid import settings, shell_text
 from airflow_hybrid.errors import SiteError, StatusUnknownError
 from airflow_hybrid.schedulers.base import QueueView, Scheduler
 from airflow_hybrid.sites.batches.commands import evidence_snippet
@@ -33,7 +33,6 @@ PER_BATCH_S = 0.05
 """added to the interval per batch, so that many batches are polled less often"""
 STATUS_BYTES = 32 << 20
 """about 100,000 jobs in the longest format that a queue prints"""
-STATUS_TIMEOUT_S = 60.0
 HOPELESS_S = 120.0
 """how long a scheduler must report that a batch can never run before that is believed"""
 
@@ -251,7 +250,9 @@ class Poller:
         functions = shell_text.filled(__package__, "count.sh", {"EVIDENCE": evidence_snippet("ah_d")})
         with answers_up_to(STATUS_BYTES):
             answer = await self.host.run(
-                f"{functions}{counting}{question}", timeout_s=STATUS_TIMEOUT_S, label=f"{self.scheduler.name} status"
+                f"{functions}{counting}{question}",
+                timeout_s=settings.current().status_timeout,
+                label=f"{self.scheduler.name} status",
             )
         count_text, _, scheduler_answer = answer.out.partition("\n#asked\n")
         counts = [_Count.of(part) for part in count_text.split("\n#n ")[1:]]

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from airflow_hybrid import settings
 from airflow_hybrid.errors import SiteError, StatusUnknownError, SubmitError
 from airflow_hybrid.model import JobResult, JobState, Question, SiteFacts
 from airflow_hybrid.schedulers.base import Account, ElementState, Scheduler, Submission
@@ -40,7 +41,6 @@ from airflow_hybrid.sites.hosts.probing import probe
 log = logging.getLogger(__name__)
 
 DEFAULT_MAX_ARRAY = 1000
-SUBMIT_TIMEOUT_S = 300.0
 SUBMIT_PAUSES_S = (1.0, 5.0, 15.0)
 """between attempts of a submit whose answer was lost or unclear; the later ones are longer than schedulers' timeouts"""
 MOST_TAILS = 20
@@ -113,7 +113,7 @@ class JobQueue:
             label = f"submit {prepared.submission.name}"
             try:
                 with answers_up_to(answer_bytes(len(batch.jobs), JOB_BYTES, TASK_BYTES)):
-                    command = Command(prepared.command, prepared.archive, SUBMIT_TIMEOUT_S, label)
+                    command = Command(prepared.command, prepared.archive, settings.current().submit_timeout, label)
                     answer = await run_joined(self.host, "submit", command)
                 return self._submitted(batch, answer, max_array)
             except StatusUnknownError as error:
@@ -333,7 +333,9 @@ class JobQueue:
         :raises SiteError: it failed (retryable); if the host could be reached, the marker was written.
         """
         command = commands.cancel_command(task_directory, self.scheduler, attempt)
-        answer = await self.host.run(command, timeout_s=SUBMIT_TIMEOUT_S, label=f"cancel {task_directory}")
+        answer = await self.host.run(
+            command, timeout_s=settings.current().submit_timeout, label=f"cancel {task_directory}"
+        )
         self._done(answer)
 
     async def end_all(self, task_directory: str, wait_s: float) -> list[str]:
@@ -366,7 +368,9 @@ class JobQueue:
         """
         command = commands.inspect_command(task_directory, self.scheduler, name)
         with answers_up_to(TASK_BYTES):
-            answer = await self.host.run(command, timeout_s=SUBMIT_TIMEOUT_S, label=f"inspect {task_directory}")
+            answer = await self.host.run(
+                command, timeout_s=settings.current().submit_timeout, label=f"inspect {task_directory}"
+            )
         return answers.parse_reports(self._done(answer).lines, task_directory)
 
     async def facts(self, questions: Sequence[Question] = (), *, trees: Sequence[str] = ()) -> SiteFacts:

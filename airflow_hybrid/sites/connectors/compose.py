@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from io import BytesIO
 from pathlib import Path
 
+from airflow_hybrid import settings
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import ConfigError, SiteError
 from airflow_hybrid.removal import shell as removal
@@ -20,7 +21,6 @@ from airflow_hybrid.sites.containers.compose import ComposeProject, Engine, find
 from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.local import LocalHost
 
-DEPLOY_TIMEOUT_S = 600
 MAX_FOLDER_MIB = 64
 """largest size of a compose file's folder that is sent to another machine"""
 _UP_FLAGS = {
@@ -96,7 +96,7 @@ class ComposeConnector(InContainers):
         names = await project.check(files, folder, services)
         files = [*files, await self._labelled(project.host, names)]
         options = [flag for key, flag in _UP_FLAGS.items() if self.deployment.config.get(key)]
-        timeout_s = float(self.deployment.config.get("deployTimeout") or DEPLOY_TIMEOUT_S)
+        timeout_s = float(self.deployment.config.get("deployTimeout") or settings.current().deploy_timeout)
         await project.up(files, folder, options, timeout_s)
 
     async def deployable(self) -> str:

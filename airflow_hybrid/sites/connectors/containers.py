@@ -7,6 +7,7 @@ import posixpath
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from airflow_hybrid import settings
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.config.containers import arguments
 from airflow_hybrid.containers import RUNTIMES, ImagePaths
@@ -24,8 +25,6 @@ from airflow_hybrid.sites.containers.inspect import PROJECT, InspectedContainer,
 from airflow_hybrid.sites.containers.running import ContainerSpec, RunningContainers, labelled
 from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.environment import expanding
-
-DEPLOY_TIMEOUT_S = 600
 
 
 def image_of(reference: str) -> ImageSource:
@@ -98,7 +97,7 @@ class ContainerConnector(InContainers):
         spec = ContainerSpec(str(config["image"]), options, None if command is None else tuple(map(str, command)))
         replicas = int(config.get("replicas") or 1)
         names = [self.deployed_name if i == 0 else f"{self.deployed_name}-{i + 1}" for i in range(replicas)]
-        timeout_s = float(config.get("deployTimeout") or DEPLOY_TIMEOUT_S)
+        timeout_s = float(config.get("deployTimeout") or settings.current().deploy_timeout)
         await self._running_containers(engine_host).bring_up(names, spec, timeout_s)
 
     async def _bring_image(self, engine_host: Host, source: ImageSource) -> None:

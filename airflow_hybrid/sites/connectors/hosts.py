@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import posixpath
 
+from airflow_hybrid import settings
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.schedulers.base import Scheduler
 from airflow_hybrid.schedulers.process import ProcessScheduler
@@ -38,7 +39,7 @@ class LocalConnector(Connector):
     def default_workdir(self) -> str:
         if self.deployment.config.get("run_as"):
             return super().default_workdir()
-        home = os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
+        home = settings.airflow_home()
         return os.path.join(os.path.abspath(home), FOLDER, self.deployment.name)
 
 

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from airflow_hybrid import settings
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import ConfigError, HybridError, SiteError
 from airflow_hybrid.schedulers.kubernetes import answers
@@ -25,8 +26,6 @@ from airflow_hybrid.sites.kubernetes.manifests import (
     read_manifests,
 )
 from airflow_hybrid.sites.kubernetes.pod import PodAccess, PodHost
-
-DEPLOY_TIMEOUT_S = 600
 
 
 class RunPods:
@@ -146,7 +145,9 @@ class ManifestsConnector(KubernetesConnector):
         manifests = self._manifests()
         await manifests.apply(objects)
         if self.deployment.config.get("wait", True):
-            await manifests.wait(objects, float(self.deployment.config.get("timeout") or DEPLOY_TIMEOUT_S))
+            await manifests.wait(
+                objects, float(self.deployment.config.get("timeout") or settings.current().deploy_timeout)
+            )
 
     def _check_services(self, services: Collection[str], objects: Sequence[dict[str, Any]], where: str) -> None:
         """:raises ConfigError: a step is bound to a service that does not exist."""

@@ -6,9 +6,10 @@ from __future__ import annotations
 import re
 import shlex
 
+from airflow_hybrid import settings
 from airflow_hybrid.containers import RUNTIMES
 from airflow_hybrid.model.containers import ReadyImage
-from airflow_hybrid.sites.hosts.base import DEFAULT_TIMEOUT_S, Command, Host
+from airflow_hybrid.sites.hosts.base import Command, Host
 from airflow_hybrid.sites.hosts.joining import run_joined
 
 PINNED = re.compile(r".+@sha256:[0-9a-f]{64}\Z")
@@ -34,6 +35,8 @@ async def identity_of(host: Host, image: ReadyImage) -> str | None:
     else:
         path = shlex.quote(image.reference)
         ask = f"[ ! -f {path} ] || stat -L -c '%n %s %y %z %i' -- {path}"
-    answer = await run_joined(host, "images", Command(ask, None, DEFAULT_TIMEOUT_S, "which image it is"))
+    answer = await run_joined(
+        host, "images", Command(ask, None, settings.current().command_timeout, "which image it is")
+    )
     identity = answer.out.strip()
     return identity if answer.exit_code == 0 and identity else None

@@ -16,7 +16,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from airflow_hybrid import shell_text
+from airflow_hybrid import settings, shell_text
 from airflow_hybrid.containers import RUNTIMES, ImagePaths, Runtime, detect
 from airflow_hybrid.errors import SiteError, UnsupportedError
 from airflow_hybrid.model.containers import OUTDIR, ImageSource, ReadyImage
@@ -29,7 +29,6 @@ T = TypeVar("T")
 
 FOLDER = "images"
 """folder of the work directory: locks, logs, and the images of runtimes that keep them as files"""
-OBTAIN_TIMEOUT_S = 2 * 3600.0
 _SAME = {"apptainer": ("apptainer", "singularity"), "singularity": ("singularity", "apptainer")}
 """two names of one program: if only the other one is installed, it is used"""
 _KNOWN: weakref.WeakKeyDictionary[Host, dict[Any, asyncio.Task[Any]]] = weakref.WeakKeyDictionary()
@@ -143,7 +142,9 @@ async def _obtain(
     save = runtime.save(reference, f"{shared}.new") if shared else None
     command = obtain_command(runtime, source, paths, reference, shared if save else None)
     with answers_up_to(PROGRAM_BYTES):
-        answer = await host.run(command, timeout_s=OBTAIN_TIMEOUT_S, label=f"{runtime.name}: {source.title}")
+        answer = await host.run(
+            command, timeout_s=settings.current().image_timeout, label=f"{runtime.name}: {source.title}"
+        )
     verdict, _, words = answer.out.partition("\n")
     if verdict == "#ah refused":
         raise UnsupportedError(

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from airflow_hybrid import settings
 from airflow_hybrid.config import Link
 from airflow_hybrid.errors import CommandError, HybridError, SiteError, TransferError
 from airflow_hybrid.model import LineageEntry
@@ -25,7 +26,6 @@ from airflow_hybrid.sites.hosts.ssh.shell import ARGUMENT_LIMIT_BYTES
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 3
 PAUSE_S = 1.0
 """the pause before the second attempt is about twice this, then it doubles"""
 BULK_BYTES = 4 << 20
@@ -83,7 +83,8 @@ class Carrier:
         left = list(moves)
         problem: HybridError | None = None
         backoff = Backoff(2 * PAUSE_S, math.inf, spread=0.5)
-        for attempt in range(ATTEMPTS):
+        attempts = settings.current().transfer_attempts
+        for attempt in range(attempts):
             if attempt:
                 await backoff.pause()
                 log.warning(
@@ -96,7 +97,7 @@ class Carrier:
                 )
             started = time.monotonic()
             try:
-                route, ended = await self._send(left, last=attempt == ATTEMPTS - 1)
+                route, ended = await self._send(left, last=attempt == attempts - 1)
                 seconds = time.monotonic() - started
                 arrived, left, problem = await self._judge(left, ended)
             except SiteError as error:

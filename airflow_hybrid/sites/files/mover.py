@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
+from airflow_hybrid import settings
 from airflow_hybrid.config import Link
 from airflow_hybrid.errors import CommandError, TransferError
 from airflow_hybrid.model import FileRef, LineageEntry
@@ -43,8 +44,6 @@ from airflow_hybrid.sites.hosts.per_loop import PerLoop
 __all__ = ["DataMover", "StageRequest", "store_path"]
 
 log = logging.getLogger(__name__)
-AT_A_TIME = 3
-"""streams per location"""
 
 
 _STAGING: PerLoop[Key, asyncio.Future[None]] = PerLoop()
@@ -279,4 +278,4 @@ async def _slots(*hosts: Host) -> AsyncIterator[None]:
 
 
 def _new_turns() -> asyncio.Semaphore:
-    return asyncio.Semaphore(AT_A_TIME)
+    return asyncio.Semaphore(settings.current().transfers_at_a_time)

@@ -12,6 +12,7 @@ import signal
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
+from airflow_hybrid import settings
 from airflow_hybrid.errors import HostUnreachableError
 from airflow_hybrid.printable import readable
 from airflow_hybrid.sites.files.scripts import parse_receive
@@ -19,8 +20,6 @@ from airflow_hybrid.sites.hosts.base import CommandResult, Host, read_all, read_
 from airflow_hybrid.sites.hosts.local import LocalHost, clean_environment
 from airflow_hybrid.sites.hosts.ssh.shell import MARKER, argument_line, piped
 
-TRANSFER_TIMEOUT_S = 7 * 24 * 3600.0
-"""a transfer may take long; keepalives on every connection detect a dead peer"""
 _FULL_KIB = 1024
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|File too large")
 
@@ -72,7 +71,9 @@ async def _stream(source: Host, send: str, destination: Host, receive: str) -> E
                 yield block
             sent.append(await stream.close())
 
-        got = await destination.run(receive, stdin=data(), timeout_s=TRANSFER_TIMEOUT_S, label="receipt of files")
+        got = await destination.run(
+            receive, stdin=data(), timeout_s=settings.current().transfer_timeout, label="receipt of files"
+        )
     # if the receiver stops early (full disk), the sender has no exit code of its own
     code, error = (sent[0].exit_code, sent[0].err) if sent else (141, "")
     return Ended(code, error, got.exit_code, got.err, got.out)
@@ -164,7 +165,7 @@ async def push(source: Host, send: str, way: Way, receive: str) -> Ended | None:
     both = f"{{ ({send}) </dev/null 4>&-;echo $?>&3;}}|{{ {far} >&4 3>&-;echo $?>&3;}}"
     result = await source.run(
         f"exec 4>&1;c=$( {{ {both};}} 3>&1);echo;echo way $c",
-        timeout_s=TRANSFER_TIMEOUT_S,
+        timeout_s=settings.current().transfer_timeout,
         label=f"send of files by {way.argv[-1]}",
     )
     answer = result.out.partition(f"{MARKER}\n")[2]
@@ -188,7 +189,9 @@ async def pull(way: Way, send: str, destination: Host, receive: str) -> Ended | 
     if far is None:
         return None
     result = await destination.run(
-        f"({far})</dev/null|({receive}\n)", timeout_s=TRANSFER_TIMEOUT_S, label=f"receipt of files by {way.argv[-1]}"
+        f"({far})</dev/null|({receive}\n)",
+        timeout_s=settings.current().transfer_timeout,
+        label=f"receipt of files by {way.argv[-1]}",
     )
     error = _without_marker(result.stderr)
     return Ended(0, error, result.exit_code, error, result.out)

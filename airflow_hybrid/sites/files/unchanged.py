@@ -14,7 +14,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from airflow_hybrid import shell_text
+from airflow_hybrid import settings, shell_text
 from airflow_hybrid.errors import CommandError
 from airflow_hybrid.model import FileFact, Question
 from airflow_hybrid.sites.files.store import STORE, sha1_of
@@ -29,7 +29,6 @@ SMALL_BYTES = 1 << 20
 """files up to this size are read whenever they are used"""
 MOST_READ_BYTES = 256 << 20
 """how much is read of small files for one batch of jobs; the others are treated as large files"""
-LOOK_TIMEOUT_S = 600.0
 NAMING_S = 1.0
 """how long after it was finished a file may have been renamed, which changes its ctime but not its mtime"""
 
@@ -146,7 +145,9 @@ async def _late_entries(host: Host, folders: Sequence[Recorded]) -> dict[str, st
     calls = "\n".join(f"ah_look {shlex.quote(folder.path)} {shlex.quote(folder.finished or '')}" for folder in folders)
     text = f"{shell_text.load(__package__, 'late.sh')}{calls}\n"
     with answers_up_to(answer_bytes(len(folders), PATH_BYTES)):
-        answer = await run_joined(host, "probe", Command(text, None, LOOK_TIMEOUT_S, "look at folders of outputs"))
+        answer = await run_joined(
+            host, "probe", Command(text, None, settings.current().look_timeout, "look at folders of outputs")
+        )
     late = answer.out.split("\0")[:-1]
     if answer.exit_code != 0 or len(late) != len(folders):
         problem = f"folders of outputs could not be examined ({len(late)} of {len(folders)} answers)"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import IO
 from urllib.parse import urljoin
 
+from airflow_hybrid import settings
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.internet import MOST_REDIRECTS, WebAddress, open_url, refuse_addresses
 from airflow_hybrid.printable import printable, redacted
@@ -22,7 +23,6 @@ from airflow_hybrid.sites.files import scripts
 from airflow_hybrid.sites.files.objects import is_object, open_object
 from airflow_hybrid.sites.files.requests import IN_PLACE
 from airflow_hybrid.sites.files.store import incoming_root, is_content_addressed
-from airflow_hybrid.sites.files.transfer import TRANSFER_TIMEOUT_S
 from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, Host
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,9 @@ async def fetch(host: Host, url: str, path: str, digest: str | None, transfer: s
         WebAddress.parse(url)
     copy = _Copy(url, path, digest, transfer)
     if is_content_addressed(path, digest):
-        answer = await host.run(scripts.look([(path, True)]), timeout_s=TRANSFER_TIMEOUT_S, label="probe of a copy")
+        answer = await host.run(
+            scripts.look([(path, True)]), timeout_s=settings.current().transfer_timeout, label="probe of a copy"
+        )
         sight = scripts.parse_look(answer.stdout, 1)[0]
         if sight.digest == digest and sight.digest:
             return IN_PLACE, sight.size, sight.digest
@@ -92,7 +94,7 @@ async def _fetch_there(host: Host, copy: _Copy) -> tuple[str, int, str] | None:
         result = await host.run(
             scripts.fetch(copy.root, copy.transfer, copy.path, copy.digest),
             stdin=scripts.curl_config(address, number),
-            timeout_s=TRANSFER_TIMEOUT_S,
+            timeout_s=settings.current().transfer_timeout,
             label=f"fetch of {redacted(current)}",
         )
         if result.exit_code == _CHANGED:
@@ -151,7 +153,7 @@ async def _relay(host: Host, copy: _Copy) -> tuple[int, str]:
         result = await host.run(
             scripts.put(copy.root, copy.transfer),
             stdin=data(response),
-            timeout_s=TRANSFER_TIMEOUT_S,
+            timeout_s=settings.current().transfer_timeout,
             label=f"receipt of {redacted(url)}",
         )
     except OSError as error:

@@ -15,10 +15,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
+from airflow_hybrid import settings
 from airflow_hybrid.errors import AnswerTooLongError, CommandEnd, CommandError
 from airflow_hybrid.printable import readable
 
-DEFAULT_TIMEOUT_S = 120.0
 CHUNK_BYTES = 1 << 20
 ANSWER_BYTES = 4 << 20
 """how much a command may print on stdout, and on stderr, unless another limit is set: :func:`answers_up_to`"""
@@ -147,7 +147,7 @@ class Host(abc.ABC):
         command: str,
         *,
         stdin: Stdin = None,
-        timeout_s: float = DEFAULT_TIMEOUT_S,
+        timeout_s: float | None = None,
         label: str | None = None,
     ) -> CommandResult:
         """Run shell text (POSIX ``sh``) at the location and wait for it.
@@ -156,12 +156,15 @@ class Host(abc.ABC):
         not reach stdout. A non-zero exit code is returned, not raised.
 
         :param stdin: bytes, or an async iterator of bytes; None: an empty stdin.
+        :param timeout_s: None: the setting ``command_timeout``.
         :param label: a short name for the command in messages (the text may be long).
         :raises AnswerTooLongError: it printed more than :func:`answer_limit`, and was ended.
         :raises HostUnreachableError: connection refused, lost, or no answer.
         :raises HostKeyError, AuthenticationError: see :mod:`airflow_hybrid.errors`.
         :raises CommandError: it did not end within ``timeout_s`` (exit_code None); what it did is unknown.
         """
+        if timeout_s is None:
+            timeout_s = settings.current().command_timeout
         to_run = Command(command, stdin, timeout_s, label or first_line(command))
         try:
             return await asyncio.wait_for(self._run(to_run), timeout_s)

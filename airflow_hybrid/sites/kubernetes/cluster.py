@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.errors import AuthenticationError, ConfigError, HostKeyError, HostUnreachableError, SiteError
 from airflow_hybrid.printable import readable
+from airflow_hybrid.settings import current
 from airflow_hybrid.sites.hosts.airflow_connection import read_connection
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-REQUEST_TIMEOUT_S = 60.0
 PAGE = 500
 """objects in one answer to a list (the API server's own clients use 500)"""
 HEARTBEAT_S = 30.0
@@ -99,7 +99,7 @@ class Cluster:
 
     # --- requests ------------------------------------------------------------------------------------------------
 
-    async def call(self, group: str, method: str, *args: Any, timeout_s: float = REQUEST_TIMEOUT_S, **more: Any) -> Any:
+    async def call(self, group: str, method: str, *args: Any, timeout_s: float | None = None, **more: Any) -> Any:
         """One request through the official client: ``call("BatchV1Api", "create_namespaced_job", namespace, body)``.
 
         :returns: the answer's JSON.
@@ -138,7 +138,7 @@ class Cluster:
                 answer = await api.call_api(
                     path, method, query_params=list(query.items()), body=body, auth_settings=["BearerToken"],
                     header_params={"Accept": "application/json", "Content-Type": content_type},
-                    _preload_content=False, _return_http_data_only=True, _request_timeout=REQUEST_TIMEOUT_S,
+                    _preload_content=False, _return_http_data_only=True, _request_timeout=current().kubernetes_timeout,
                 )  # fmt: skip
                 async with answer:
                     content = await answer.read()
@@ -160,10 +160,10 @@ class Cluster:
         """
         import aiohttp
 
-        api = await self.connect()
+        api, limits_s = await self.connect(), (current().kubernetes_timeout, idle_s)
         try:
             answer = await self._function(group, method, api)(
-                *args, watch=True, _preload_content=False, _request_timeout=(REQUEST_TIMEOUT_S, idle_s), **more
+                *args, watch=True, _preload_content=False, _request_timeout=limits_s, **more
             )
             try:
                 if answer.status != 200:
@@ -206,7 +206,7 @@ class Cluster:
                 _preload_content=False, **more,
             )  # fmt: skip
             try:
-                socket: aiohttp.ClientWebSocketResponse = await asyncio.wait_for(request, REQUEST_TIMEOUT_S)
+                socket: aiohttp.ClientWebSocketResponse = await asyncio.wait_for(request, current().kubernetes_timeout)
             except aiohttp.WSServerHandshakeError as error:
                 if error.status == 401 and not attempt:
                     await self.close()

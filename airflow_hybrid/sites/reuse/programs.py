@@ -11,12 +11,11 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from airflow_hybrid import shell_text
+from airflow_hybrid import settings, shell_text
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JsonValue, Question, SiteFacts
 from airflow_hybrid.model.outside import Outside
 from airflow_hybrid.sites.hosts.base import (
-    DEFAULT_TIMEOUT_S,
     PATH_BYTES,
     TASK_BYTES,
     Command,
@@ -128,7 +127,9 @@ async def _look(host: Host, path: str | None, outsides: Sequence[Outside], task_
     variables = sorted({*_ENVIRONMENT, *set().union(*(o.variables for o in outsides))})
     lines = [f"w {word}" for word in words] + [f"c {word}" for word in commands] + [f"p {file}" for file in files]
     stdin = "".join(f"{line}\n" for line in lines).encode(errors="surrogateescape")
-    command = Command(look_command(path, variables, task_directory), stdin, DEFAULT_TIMEOUT_S, "look for programs")
+    command = Command(
+        look_command(path, variables, task_directory), stdin, settings.current().command_timeout, "look for programs"
+    )
     with answers_up_to(answer_bytes(len(lines), PATH_BYTES, TASK_BYTES)):
         answer = await run_joined(host, "programs", command)
     try:

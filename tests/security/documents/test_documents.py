@@ -48,7 +48,7 @@ def test_what_is_outside_is_not_read(tmp_path: Path, way: str) -> None:
     with pytest.raises(HybridError) as error:
         compile_document(str(project / "main.cwl"), cache_dir=tmp_path / "cache")
     said = str(error.value)
-    assert "AIRFLOW_HYBRID_DOCUMENT_ROOTS" in said and said.startswith(f"{project}/main.cwl:")
+    assert "[airflow_hybrid] document_roots" in said and said.startswith(f"{project}/main.cwl:")
     assert SECRET not in said
     assert not any(SECRET in path.read_text() for path in (tmp_path / "cache").rglob("*") if path.is_file())
 
@@ -67,7 +67,7 @@ def test_a_default_outside_compiles_without_it_and_is_refused_where_it_is_used(t
 
     with pytest.raises(HybridError) as error:
         validate_inputs(graph, {}, str(project))
-    assert "AIRFLOW_HYBRID_DOCUMENT_ROOTS" in str(error.value) and SECRET not in str(error.value)
+    assert "[airflow_hybrid] document_roots" in str(error.value) and SECRET not in str(error.value)
     mine = project / "mine"
     mine.write_text("mine")
     order = validate_inputs(graph, {"f": {"class": "File", "path": str(mine)}}, str(project))

@@ -164,8 +164,8 @@ def test_an_archive_lies_below_the_roots_of_the_document(tmp_path: Path, field: 
     outside = tmp_path / "secret.tar"
     outside.write_text("")
     hint = (
-        "\n  -> if it may: set AIRFLOW_HYBRID_DOCUMENT_ROOTS of Airflow's processes to the folders (or URL prefixes) "
-        "that documents may read from, joined by spaces"
+        "\n  -> if it may: set [airflow_hybrid] document_roots in Airflow's configuration to the folders (or URL "
+        "prefixes) that documents may read from, joined by spaces"
     )
     for location in (str(outside), outside.as_uri()):
         assert refused(folder, {field: location}) == (
@@ -280,10 +280,10 @@ def test_this_host_is_no_registry_where_only_public_addresses_are(
 ) -> None:
     for name in ("localhost:5000/a", "a.localhost/b", "127.0.0.1:5000/a", "10.0.0.1/a"):
         assert image_problem(name) is None
-    monkeypatch.setenv("AIRFLOW_HYBRID_PUBLIC_ADDRESSES_ONLY", "true")
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__PUBLIC_ADDRESSES_ONLY", "true")
     assert refused(tmp_path, {"dockerPull": "localhost:5000/a"}) == (
         "dockerPull 'localhost:5000/a' names a registry that is not allowed: localhost (127.0.0.1) is not a public "
-        f"address (AIRFLOW_HYBRID_PUBLIC_ADDRESSES_ONLY is set): nothing is fetched from there{HINT}"
+        f"address ([airflow_hybrid] public_addresses_only is set): nothing is fetched from there{HINT}"
     )
 
 

@@ -8,20 +8,25 @@ from pathlib import Path
 
 import pytest
 
-from airflow_hybrid.cwl.documents.cache import ROOTS_VARIABLE
 from airflow_hybrid.cwl.documents.compile import compile_document
 from airflow_hybrid.cwl.given.run_inputs import validate_inputs
 from airflow_hybrid.errors import CwlError
+from airflow_hybrid.settings import variable_of
 
 HINT = (
-    "\n  -> if it may: set AIRFLOW_HYBRID_DOCUMENT_ROOTS of Airflow's processes to the folders (or URL prefixes) that "
-    "documents may read from, joined by spaces"
+    "\n  -> if it may: set [airflow_hybrid] document_roots in Airflow's configuration to the folders (or URL prefixes) "
+    "that documents may read from, joined by spaces"
 )
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in (ROOTS_VARIABLE, "AIRFLOW_CONFIG", "AIRFLOW__CORE__DAGS_FOLDER", "AIRFLOW__LOGGING__BASE_LOG_FOLDER"):
+    for name in (
+        variable_of("document_roots"),
+        "AIRFLOW_CONFIG",
+        "AIRFLOW__CORE__DAGS_FOLDER",
+        "AIRFLOW__LOGGING__BASE_LOG_FOLDER",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
 
@@ -149,22 +154,22 @@ def test_a_home_directory_is_no_root(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_what_cannot_be_given_as_a_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, root: str, why: str) -> None:
     home = airflow_home(tmp_path / "airflow", monkeypatch)
     given = {"~": str(tmp_path / "user"), "airflow": str(home)}.get(root, root)
-    monkeypatch.setenv(ROOTS_VARIABLE, f"{tmp_path / 'fine'} {given}")
+    monkeypatch.setenv(variable_of("document_roots"), f"{tmp_path / 'fine'} {given}")
     assert said_of(tmp_path / "flows", tmp_path / "x") == (
-        f"{ROOTS_VARIABLE} names {given}, which cannot be a root of documents: {why}"
+        f"[airflow_hybrid] document_roots names {given}, which cannot be a root of documents: {why}"
         "\n  -> name only the folders in it that documents may read"
     )
 
 
 def test_roots_that_are_given_do_not_open_airflow_s_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = airflow_home(tmp_path / "airflow", monkeypatch)
-    monkeypatch.setenv(ROOTS_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(variable_of("document_roots"), str(tmp_path))
     cfg = home / "airflow.cfg"
     own = f"a document may not name {cfg.as_uri()}: it is a file of Airflow itself{HINT}"
     assert said_of(tmp_path / "flows", cfg) == own
     (home / "include").mkdir()
     (home / "include" / "words").write_text("")
-    monkeypatch.setenv(ROOTS_VARIABLE, f"{home / 'include'}")
+    monkeypatch.setenv(variable_of("document_roots"), f"{home / 'include'}")
     assert said_of(tmp_path / "flows", home / "include" / "words") is None
     assert os.path.exists(cfg)
 
@@ -174,7 +179,7 @@ def test_a_document_keeps_its_own_folder_beside_url_prefixes(tmp_path: Path, mon
     project = tmp_path / "project"
     (project / ".git").mkdir(parents=True)
     (project / "words").write_text("")
-    monkeypatch.setenv(ROOTS_VARIABLE, "https://example.org/workflows/")
+    monkeypatch.setenv(variable_of("document_roots"), "https://example.org/workflows/")
     assert said_of(project / "flows", project / "words") is None
     assert said_of(project / "flows", Path("/etc/hostname")) == (
         f"a document may not name file:///etc/hostname: it is outside {project}{HINT}"

@@ -19,7 +19,7 @@ from airflow_hybrid.operators.provenance import Ground, Origins
 from airflow_hybrid.sites.files.nofollow import opened
 
 HINT = (
-    "if it may: set AIRFLOW_HYBRID_DOCUMENT_ROOTS of Airflow's processes to the folders (or URL prefixes) that "
+    "if it may: set [airflow_hybrid] document_roots in Airflow's configuration to the folders (or URL prefixes) that "
     "documents may read from, joined by spaces"
 )
 UP = "/../../../../../../../../../../usr/bin/ls"
@@ -81,7 +81,7 @@ def test_a_default_is_fetched_from_nowhere(tmp_path: Path, location: str) -> Non
 
 
 def test_url_prefixes_are_roots_and_no_way_out_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_HYBRID_DOCUMENT_ROOTS", "https://example.org/data")
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__DOCUMENT_ROOTS", "https://example.org/data")
     document = document_with(tmp_path, "HTTPS://example.org/data/a")
     order = validate_inputs(compile_document(str(document), cache_dir=tmp_path / "cache"), {}, str(tmp_path))
     assert order == {"f": {"class": "File", "location": "https://example.org/data/a", "basename": "a"}}

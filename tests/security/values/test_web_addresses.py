@@ -16,7 +16,7 @@ import pytest
 from airflow_hybrid import internet
 from airflow_hybrid.cwl.documents.compile import compile_document
 from airflow_hybrid.errors import CwlError, TransferError
-from airflow_hybrid.internet import PUBLIC_ONLY_VARIABLE, RefusedError, WebAddress, open_url, refuse_addresses
+from airflow_hybrid.internet import RefusedError, WebAddress, open_url, refuse_addresses
 from airflow_hybrid.sites.files import scripts, web
 from airflow_hybrid.sites.hosts.local import LocalHost
 
@@ -188,11 +188,12 @@ def test_names_of_every_kind_are_judged_by_all_their_addresses() -> None:
 
 
 def test_private_addresses_can_be_forbidden(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(PUBLIC_ONLY_VARIABLE, "true")
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__PUBLIC_ADDRESSES_ONLY", "true")
     with pytest.raises(RefusedError) as error:
         open_url(f"http://127.0.0.1:{server.server_port}/page")
     assert str(error.value) == (
-        "127.0.0.1 is not a public address (AIRFLOW_HYBRID_PUBLIC_ADDRESSES_ONLY is set): nothing is fetched from there"
+        "127.0.0.1 is not a public address ([airflow_hybrid] public_addresses_only is set): nothing is fetched from"
+        " there"
     )
 
 
@@ -233,11 +234,15 @@ def test_a_documents_redirects_stay_where_it_may_read(
         "{cwlVersion: v1.2, class: Workflow, inputs: [], outputs: [],"
         f" steps: {{s: {{run: '{server.base}/to/tool.cwl', in: [], out: []}}}}}}"
     )
-    monkeypatch.setenv("AIRFLOW_HYBRID_DOCUMENT_ROOTS", f"{tmp_path} {server.base}/to/ {server.base}/tool.cwl")
+    monkeypatch.setenv(
+        "AIRFLOW__AIRFLOW_HYBRID__DOCUMENT_ROOTS", f"{tmp_path} {server.base}/to/ {server.base}/tool.cwl"
+    )
     server.target = "http://169.254.169.254/latest"
     with pytest.raises(CwlError, match=r"a document may not load http://169\.254\.169\.254/latest"):
         compile_document(str(document), cache_dir=tmp_path / "cache")
-    monkeypatch.setenv("AIRFLOW_HYBRID_DOCUMENT_ROOTS", f"{tmp_path} {server.base}/to/ http://169.254.169.254/")
+    monkeypatch.setenv(
+        "AIRFLOW__AIRFLOW_HYBRID__DOCUMENT_ROOTS", f"{tmp_path} {server.base}/to/ http://169.254.169.254/"
+    )
     with pytest.raises(CwlError, match=PROBLEM):
         compile_document(str(document), cache_dir=tmp_path / "cache")
 

@@ -99,7 +99,7 @@ def deployments(testbed: Testbed, folder: Path) -> dict[str, Any]:
 def test_odd_values_and_names_arrive_literally(
     testbed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, site: str
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
     document = tmp_path / "main.cwl"
     document.write_text(TOOL)
     folder = tmp_path / "in put's"

@@ -61,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def environment(folder: Path) -> dict[str, str]:
     own = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
-    return own | {"AIRFLOW_HYBRID_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    return own | {"AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
 
 
 def call(folder: Path, *argv: str, program: list[str] | None = None) -> subprocess.CompletedProcess[str]:

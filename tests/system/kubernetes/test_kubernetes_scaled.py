@@ -71,7 +71,7 @@ def _ready(pod: dict[str, Any]) -> dict[str, Any]:
 async def deployments(
     kube: Kube, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[dict[str, Deployment]]:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(storage, "CACHE_S", 0.5)
     service = {"selector": {"app": "scaled-workers"}, "cores": 2}
     config = {"kubeconfig": str(kube.kubeconfig), "namespace": kube.namespace, "services": {"workers": service}}

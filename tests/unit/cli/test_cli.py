@@ -51,7 +51,7 @@ def test_schema_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 def test_compile_shows_steps_and_where_they_run(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path))
     run("compile", str(ROOT / "dags/hello/streamflow.yml"))
     out = capsys.readouterr().out
     assert "step    /split" in out
@@ -62,14 +62,14 @@ def test_compile_shows_steps_and_where_they_run(
 def test_compile_prints_the_graph_as_json(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path))
     run("compile", "--json", str(ROOT / "dags/hello/main.cwl"))
     (graph,) = json.loads(capsys.readouterr().out).values()
     assert {s["path"] for s in graph["steps"]} >= {"/split", "/count", "/summarise"}
 
 
 def test_compile_ends_with_the_message_of_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path))
     path = tmp_path / "f.yml"
     path.write_text("version: v1.0\ndeploymnts: {}\n")
     with pytest.raises(SystemExit) as e:
@@ -114,7 +114,7 @@ def test_compile_checks_the_settings(
     settings: str | None,
     said: str | None,
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
     (tmp_path / "main.cwl").write_text(
         "cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: echo\ninputs: {times: int, file: File}\noutputs: []\n"
     )
@@ -139,7 +139,7 @@ def test_the_runner_shows_a_document_s_inputs(
 ) -> None:
     from airflow_hybrid.runner.__main__ import main
 
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "main.cwl").write_text(
         "cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: echo\ninputs: {times: int}\noutputs: []\n"

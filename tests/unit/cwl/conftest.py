@@ -21,7 +21,7 @@ Run = Callable[..., CwlObject]
 @pytest.fixture(autouse=True)
 def cache_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "cache"
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(folder))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(folder))
     return folder
 
 

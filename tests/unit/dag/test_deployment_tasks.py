@@ -40,7 +40,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A DAG of some steps; ``bound``: step -> deployment; ``outputs``: of which steps."""
     import yaml
 
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
 
     def build(steps: dict[str, Any], bound: dict[str, str], outputs: list[str], **deployments: Any) -> HybridDag:
         tool, expression = yaml.safe_load(ECHO), yaml.safe_load(PASS)

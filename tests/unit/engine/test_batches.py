@@ -97,7 +97,7 @@ def make_slow_late(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_step_that_comes_late_does_not_run_again_what_another_step_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
     jobs = TwoJobs(tmp_path, tmp_path / "record")
     try:
         await killed_when_both_are_submitted(jobs.attempt(1), monkeypatch)

@@ -23,7 +23,7 @@ from tests.unit.engine.fragments import execution, spec
 
 @pytest.fixture(autouse=True)
 def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
 
 
 async def run(folder: Path, text: str, job: dict[str, Any], workdir: Path, log: list[str] | None = None) -> Any:

@@ -184,7 +184,7 @@ steps:
 def test_a_job_that_fails_says_all_that_is_needed_to_look_into_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
     document = tmp_path / "main.cwl"
     document.write_text(SCATTER)
     site = {"site": {"type": "local", "config": {}, "workdir": str(tmp_path / "site")}}
@@ -221,7 +221,7 @@ def test_a_job_that_fails_says_all_that_is_needed_to_look_into_it(
 def test_an_output_that_is_not_there_says_where_and_what_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, message: str
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
     document = tmp_path / "tool.cwl"
     command = "echo the tool says why >&2; touch one two"
     there = "one, two"

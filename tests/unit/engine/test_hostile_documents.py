@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from airflow_hybrid.cwl.documents.cache import ROOTS_VARIABLE
-from airflow_hybrid.cwl.javascript import node
 from airflow_hybrid.engine import TaskIdentity
 from airflow_hybrid.errors import HybridError
+from airflow_hybrid.settings import variable_of
 from tests.unit.engine.execution import execute
 
 SECRET = "the content of a file that nobody was given"
@@ -182,8 +181,8 @@ class Trap:
 
 @pytest.fixture
 def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trap:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(node, "EVAL_TIMEOUT_S", 8.0)
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__EXPRESSION_TIMEOUT", "8")
     return Trap(tmp_path)
 
 
@@ -210,7 +209,7 @@ def test_what_a_document_must_not_name_is_refused_when_it_is_compiled(trap: Trap
     with pytest.raises(HybridError, match="a document may not") as caught:
         trap.run(text)
     assert str(caught.value.where).startswith(f"{trap.documents / 'main.cwl'}:")
-    assert ROOTS_VARIABLE in str(caught.value.hint)
+    assert "[airflow_hybrid] document_roots" in str(caught.value.hint)
     assert_nothing_leaked(trap, str(caught.value))
 
 
@@ -245,7 +244,7 @@ def test_a_project_without_git_is_known_by_its_readme(trap: Trap) -> None:
 
 
 def test_the_roots_can_be_given(trap: Trap, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(ROOTS_VARIABLE, f"{trap.documents} {trap.secret.parent}")
+    monkeypatch.setenv(variable_of("document_roots"), f"{trap.documents} {trap.secret.parent}")
     text = HEAD.replace("ShellCommandRequirement: {}", "") + (
         "inputs: []\nbaseCommand: echo\narguments: [{$include: 'file://SECRET'}]\noutputs: {out: stdout}\nstdout: out\n"
     )

@@ -66,7 +66,7 @@ def _run(folder: Path, monkeypatch: pytest.MonkeyPatch, job: str, *options: str)
         started.append(inputs)
         return {}
 
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(folder / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(folder / "cache"))
     monkeypatch.setattr(runner, "_as_dag", start)
     monkeypatch.chdir(folder)
     (folder / "tool.cwl").write_text(_TOOL)

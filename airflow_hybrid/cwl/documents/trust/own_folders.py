@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import configparser
-import contextlib
 import os
 import pwd
 from dataclasses import dataclass
+
+from airflow_hybrid import settings
 
 _NEVER = (
     "/",
@@ -41,23 +41,11 @@ class AirflowFolders:
     @classmethod
     def here(cls) -> AirflowFolders:
         """Those of this process, from its environment and ``airflow.cfg`` (without importing Airflow)."""
-        home = os.environ.get("AIRFLOW_HOME") or os.path.expanduser("~/airflow")
-        settings = os.environ.get("AIRFLOW_CONFIG") or os.path.join(home, "airflow.cfg")
-        parser = configparser.ConfigParser(interpolation=None, strict=False)
-        with contextlib.suppress(OSError, configparser.Error, UnicodeDecodeError):  # Airflow itself warns about these
-            parser.read(settings, encoding="utf-8")
-
-        def setting(section: str, key: str, default: str) -> str:
-            variable = f"AIRFLOW__{section}__{key}".upper()
-            folder = os.environ.get(variable) or parser.get(section, key, fallback="") or default
-            return os.path.realpath(os.path.expanduser(folder.replace("{AIRFLOW_HOME}", home)))
-
-        logs = setting("logging", "base_log_folder", os.path.join(home, "logs"))
-        return cls(
-            os.path.realpath(home),
-            setting("core", "dags_folder", os.path.join(home, "dags")),
-            (os.path.realpath(settings), logs),
-        )
+        home = settings.airflow_home()
+        dags = settings.core_option("core", "dags_folder", os.path.join(home, "dags"))
+        logs = settings.core_option("logging", "base_log_folder", os.path.join(home, "logs"))
+        own = (os.path.realpath(settings.airflow_cfg_path()), os.path.realpath(logs))
+        return cls(os.path.realpath(home), os.path.realpath(dags), own)
 
     def holds(self, path: str, root: str) -> bool:
         """Whether a real path, below ``root``, is one of Airflow's own files.

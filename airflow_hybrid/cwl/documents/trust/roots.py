@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow_hybrid.cwl.documents.cache import ROOTS_VARIABLE
+from airflow_hybrid import settings
 from airflow_hybrid.cwl.documents.trust.images import dockerfile_problem, image_problem
 from airflow_hybrid.cwl.documents.trust.own_folders import AirflowFolders, is_below, why_no_root
 from airflow_hybrid.errors import CwlError
@@ -23,8 +23,8 @@ from airflow_hybrid.model.locations import Location, normal
 from airflow_hybrid.model.walking import files, is_file, objects
 
 HINT = (
-    f"if it may: set {ROOTS_VARIABLE} of Airflow's processes to the folders (or URL prefixes) that documents may read "
-    "from, joined by spaces"
+    f"if it may: set {settings.title_of('document_roots')} in Airflow's configuration to the folders (or URL prefixes) "
+    "that documents may read from, joined by spaces"
 )
 
 IMAGE_HINT = "an image is named as in `docker pull` (debian:12, quay.io/org/tool@sha256:...)"
@@ -43,15 +43,15 @@ REFUSED = "airflow_hybrid:refused"
 class Roots:
     """The folders where the files of one document may be.
 
-    Set by :data:`ROOTS_VARIABLE`; else Airflow's DAGs folder if the document is in it, else its project: the nearest
-    folder with ``.git``, or the topmost one with a README or LICENSE, else the folder above the document's (not ``/``,
-    a home, or Airflow's home: then the document's own). Hidden files and folders (with a leading dot) are
+    Set by the setting ``document_roots``; else Airflow's DAGs folder if the document is in it, else its project: the
+    nearest folder with ``.git``, or the topmost one with a README or LICENSE, else the folder above the document's (not
+    ``/``, a home, or Airflow's home: then the document's own). Hidden files and folders (with a leading dot) are
     excluded. Other CWL documents (``.cwl``), which only contain workflows, may be anywhere.
 
     Airflow's own files (:class:`AirflowFolders`) are always excluded; a home, ``/tmp`` and ``/`` are never a root.
 
     :param source: URI of the top-level document.
-    :raises CwlError: :data:`ROOTS_VARIABLE` names a folder that cannot be a root.
+    :raises CwlError: the setting ``document_roots`` names a folder that cannot be a root.
     """
 
     def __init__(self, source: str) -> None:
@@ -59,7 +59,7 @@ class Roots:
         self._folders: list[str] = []
         self._prefixes: list[str] = []
         self._airflow = AirflowFolders.here()
-        given = os.environ.get(ROOTS_VARIABLE, "").split()
+        given = settings.current().document_roots
         for root in given:
             if "://" in root:
                 self._prefixes.append(root.rstrip("/") + "/")
@@ -77,7 +77,7 @@ class Roots:
         why = why_no_root(folder, self._airflow)
         if why:
             raise CwlError(
-                f"{ROOTS_VARIABLE} names {root}, which cannot be a root of documents: {why}",
+                f"{settings.title_of('document_roots')} names {root}, which cannot be a root of documents: {why}",
                 hint="name only the folders in it that documents may read",
             )
         return folder

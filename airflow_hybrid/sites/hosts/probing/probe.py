@@ -13,7 +13,7 @@ import posixpath
 import shlex
 from collections.abc import Iterable, Sequence
 
-from airflow_hybrid import shell_text
+from airflow_hybrid import settings, shell_text
 from airflow_hybrid.errors import AnswerTooLongError, SiteError, StatusUnknownError
 from airflow_hybrid.model import Question, SiteFacts
 from airflow_hybrid.sites.hosts.base import (
@@ -32,7 +32,6 @@ from airflow_hybrid.sites.hosts.probing.answers import SEAL, parse
 
 CONTENTS_BYTES = (64 << 10) + 1
 """CWL v1.2 section 5.1.1: at most 64 KiB are loaded; one more byte shows that the file is longer"""
-PROBE_TIMEOUT_S = 600.0
 DOCUMENT_BYTES = 64 << 20
 """how much is read of a document (``cwl.output.json``), for which CWL has no limit"""
 _ASKS = {"stat": "s", "contents": "c", "document": "d", "list": "l", "checksum": "k"}
@@ -83,7 +82,9 @@ async def _ask(host: Host, text: str, stdin: bytes, most_bytes: int) -> CommandR
     """:raises AnswerTooLongError: with a message about files."""
     try:
         with answers_up_to(most_bytes):
-            return await run_joined(host, "probe", Command(text, stdin, PROBE_TIMEOUT_S, "probe of files"))
+            return await run_joined(
+                host, "probe", Command(text, stdin, settings.current().look_timeout, "probe of files")
+            )
     except AnswerTooLongError:
         raise AnswerTooLongError(
             f"there are too many files: the answer about them takes more than {most_bytes} bytes",

@@ -20,12 +20,17 @@ from typing import Any
 
 import asyncssh
 
+from airflow_hybrid import settings as airflow_settings
 from airflow_hybrid.errors import AuthenticationError, ConfigError, HostKeyError
 from airflow_hybrid.sites.hosts.airflow_connection import read_connection
-from airflow_hybrid.sites.hosts.ssh.settings import CONNECT_TIMEOUT_S, SshSettings, check_name
+from airflow_hybrid.sites.hosts.ssh.settings import SshSettings, check_name
 
 _ALGORITHMS = {"kex": "kex_algs", "ciphers": "encryption_algs", "macs": "mac_algs", "keys": "server_host_key_algs",
                "pubkeys": "signature_algs"}  # fmt: skip
+
+
+def _connect_timeout_s() -> float:
+    return airflow_settings.current().ssh_connect_timeout
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,7 +38,7 @@ class Login:
     """A login with its secrets: settings with the fields of the Airflow Connection filled in."""
 
     settings: SshSettings
-    connect_timeout_s: float = CONNECT_TIMEOUT_S
+    connect_timeout_s: float = field(default_factory=_connect_timeout_s)
     password: str | None = None
     passphrase: str | None = None
     private_key: str | None = None
@@ -112,7 +117,7 @@ def from_connection(settings: SshSettings, connection: Any) -> Login:
         algorithms["encryption_algs"] = extra["ciphers"]
     return Login(
         filled,
-        connect_timeout_s=float(extra.get("conn_timeout") or CONNECT_TIMEOUT_S),
+        connect_timeout_s=float(extra.get("conn_timeout") or _connect_timeout_s()),
         password=(connection.password or "").strip() or None,
         # SSHHook uses the password for an encrypted key_file; private_key has a passphrase of its own
         passphrase=extra.get("private_key_passphrase") or (connection.password if key_file else None) or None,

@@ -11,19 +11,22 @@ import dataclasses
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_hybrid import settings as airflow_settings
 from airflow_hybrid.errors import ConfigError
 
-MAX_SESSIONS = 8
-"""sessions at a time per connection; sshd's MaxSessions is 10 by default (sshd_config(5))"""
-CONNECT_TIMEOUT_S = 30.0
 LOGIN_WAIT_S = 3 * 86400.0
 """how long a run waits for credentials that work: over a long weekend"""
 
 _HOST = re.compile(r"[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
 _USER = re.compile(r"[^\s\"'\\-][^\s\"'\\]*")
+
+
+def _most_sessions() -> int:
+    """Sessions at a time per connection."""
+    return airflow_settings.current().ssh_max_sessions
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class SshSettings:
     :ivar ssh_config: an OpenSSH client config file; none means ``~/.ssh/config``, if it exists.
     :ivar tunnel: the jump host (ProxyJump), which may have one of its own.
     :ivar login_wait_s: how long a run waits while the host refuses the login; 0: not at all.
-    :ivar max_sessions: commands at a time, at most 8 (:data:`MAX_SESSIONS`).
+    :ivar max_sessions: commands at a time, at most the setting ``ssh_max_sessions``.
     """
 
     host: str = ""
@@ -56,7 +59,7 @@ class SshSettings:
     tunnel: SshSettings | None = None
     connect_timeout_s: float | None = None
     keepalive_s: float = 10.0
-    max_sessions: int = MAX_SESSIONS
+    max_sessions: int = field(default_factory=_most_sessions)
     login_wait_s: float = LOGIN_WAIT_S
 
     def __post_init__(self) -> None:
@@ -143,7 +146,7 @@ def _settings(config: Mapping[str, Any]) -> SshSettings:
         tunnel=_tunnel(tunnel, config) if tunnel else None,
         connect_timeout_s=float(config["connect_timeout"]) if config.get("connect_timeout") else None,
         login_wait_s=float(config.get("wait_for_login", LOGIN_WAIT_S)),
-        max_sessions=max(1, min(int(config.get("max_concurrent_sessions") or MAX_SESSIONS), MAX_SESSIONS)),
+        max_sessions=max(1, min(int(config.get("max_concurrent_sessions") or _most_sessions()), _most_sessions())),
     )
 
 

@@ -119,10 +119,10 @@ def test_writers_at_the_same_time_leave_one_good_entry(hybrid_file: Path) -> Non
 
 
 def test_the_cache_is_in_airflows_home_unless_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("AIRFLOW_HYBRID_CACHE_DIR", raising=False)
+    monkeypatch.delenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", raising=False)
     monkeypatch.setenv("AIRFLOW_HOME", "/srv/airflow")
     assert cache.default_folder() == "/srv/airflow/airflow_hybrid_cache"
     monkeypatch.delenv("AIRFLOW_HOME")
     assert cache.default_folder() == os.path.expanduser("~/airflow/airflow_hybrid_cache")
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", "/cache")
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", "/cache")
     assert cache.default_folder() == "/cache"

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from airflow_hybrid.cwl.jobs import outputs
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import FileFact, SiteFacts
 from tests.raising import raising
@@ -114,7 +113,7 @@ def test_a_fifo_in_a_folder_is_left_out(bench: Bench) -> None:
 
 
 def test_links_that_multiply_members_come_to_an_end(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outputs, "MOST_MEMBERS", 2)
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__OUTPUT_MEMBERS", "2")
     names = {f"l{i}": link("f", f"{OUT}/f") for i in range(3)}
     with raising(CwlError, f"/main: following its links, the output {OUT}/d has over 2 members"):
         collect(bench, FOLDER, in_a_folder(**names))

@@ -23,7 +23,7 @@ from tests.unit.engine.fragments import TOOL, execution, spec
 
 @pytest.fixture(autouse=True)
 async def clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
     yield
     await close_all()
 

@@ -65,7 +65,7 @@ def _text(outcome: FragmentOutcome) -> str:
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
     found = Site(tmp_path)
     monkeypatch.setenv("PATH", f"{found.bin}:{os.environ['PATH']}")
     return found

@@ -115,7 +115,7 @@ async def test_a_directory_is_never_put_inside_another_that_has_its_name(tmp_pat
 
 
 async def test_a_file_is_not_put_inside_a_directory_that_has_its_name(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(carrier, "ATTEMPTS", 1)
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__TRANSFER_ATTEMPTS", "1")
     source, target = tmp_path / "f", tmp_path / "out" / "f"
     source.write_text("1")
     target.mkdir(parents=True)
@@ -130,7 +130,7 @@ async def test_a_file_is_not_put_inside_a_directory_that_has_its_name(tmp_path: 
 async def test_what_others_have_at_the_path_is_not_replaced(
     tmp_path: Path, monkeypatch: Any, kind: str, inside: bool
 ) -> None:
-    monkeypatch.setattr(carrier, "ATTEMPTS", 1)
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__TRANSFER_ATTEMPTS", "1")
     source, target = tmp_path / "s", tmp_path / "out" / "s"
     for path, text in ((source, "ours"), (target, "theirs")):
         path.parent.mkdir(exist_ok=True)
@@ -146,7 +146,7 @@ async def test_what_others_have_at_the_path_is_not_replaced(
 
 
 async def test_nothing_is_written_through_a_link_in_the_store(tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(carrier, "ATTEMPTS", 1)
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__TRANSFER_ATTEMPTS", "1")
     source, victim = tmp_path / "f", tmp_path / "victim"
     source.write_text("ours")
     victim.mkdir()
