@@ -14,7 +14,7 @@ import time
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
-from airflow_hybrid.airflow_conf import use_airflow_conf
+from airflow_hybrid.installation.conf import use_airflow_conf
 
 use_airflow_conf()
 

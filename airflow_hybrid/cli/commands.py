@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ActionCommand, Arg, CLICommand, GroupCommand
 
-from airflow_hybrid.airflow_conf import use_airflow_conf
+from airflow_hybrid.installation.conf import use_airflow_conf
 from airflow_hybrid.runner.command import run_command
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
+from airflow_hybrid import metrics
 from airflow_hybrid.config import bind
 from airflow_hybrid.cwl.jobs.job import Grant, PendingJob
 from airflow_hybrid.engine import job_logs
@@ -24,8 +25,11 @@ from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.engine.placing.spreading import tell
 from airflow_hybrid.engine.progress import ProgressLog
 from airflow_hybrid.engine.reuse.outputs import Reuse, ReuseLookup
-from airflow_hybrid.engine.step_run import JobProgress, StepRun, title
+from airflow_hybrid.engine.step_run import JobProgress, StepRun, end_state, title
+from airflow_hybrid.metrics import table
+from airflow_hybrid.metrics.batches import BatchMeter, count_ended, count_tried_again
 from airflow_hybrid.model import FactsNeeded, JobResult, JobScript, LineageEntry, Question
+from airflow_hybrid.sites.batches.poller import Progress
 from airflow_hybrid.sites.batches.queue import Batch, BatchReport
 
 
@@ -160,14 +164,17 @@ class BatchRunner:
             await self._adopt_all(run, reports)
             return
         jobs = run.waiting_of(ours.keys)
+        metrics.count(table.JOBS_SUBMITTED, len(jobs), deployment=place.target.deployment)
+        meter = BatchMeter(place.target.deployment, submitted=True)
         log.info(
             "%s at %s: %s submitted %s\n  folder: %s\n  command: %s",
             title(jobs), place.title, jobs_in_words(len(jobs)),
             job_logs.submitted(ours.scheduler_ids, batch.options), ours.directory, shown_command(batch.jobs[0]),
         )  # fmt: skip
-        results = await self._wait(run, ours, jobs)
+        results = await self._wait(run, ours, jobs, meter)
         for progress in jobs:
             progress.end(results[progress.key], ours.directory)
+        count_ended(place.target.deployment, (progress.end_state for progress in jobs))
 
     def _batch(self, run: StepRun, directory: str, met: _Met) -> Batch:
         """The waiting jobs, built for this batch directory."""
@@ -196,21 +203,27 @@ class BatchRunner:
         jobs = run.waiting_of(report.keys)
         if not jobs:
             return
-        log = self.context.log
+        log, deployment = self.context.log, run.place.target.deployment
+        metrics.count(table.RECOVERED, len(jobs), deployment=deployment, how="reattached")
         log.info("re-attached to %s at %s: %s", report.directory, run.place.title, jobs_in_words(len(jobs)))
-        results = await self._wait(run, report, jobs)
-        again = 0
+        results = await self._wait(run, report, jobs, BatchMeter(deployment, submitted=False))
+        again: list[str] = []
         for progress in jobs:
             result = results[progress.key]
             succeeded = result.exit_code is not None and progress.job.status(result.exit_code) == "success"
             if not succeeded and report.attempt < self._attempt:
-                again += 1
+                again.append(end_state(progress.job, result))
                 continue
             progress.end(result, report.directory)
+        if report.attempt == self._attempt:  # those of an earlier try were counted by it
+            count_ended(deployment, (progress.end_state for progress in jobs))
         if again:
-            log.info("%s that failed earlier: attempted again", jobs_in_words(again))
+            count_tried_again(deployment, again)
+            log.info("%s that failed earlier: attempted again", jobs_in_words(len(again)))
 
-    async def _wait(self, run: StepRun, report: BatchReport, jobs: Sequence[JobProgress]) -> dict[str, JobResult]:
+    async def _wait(
+        self, run: StepRun, report: BatchReport, jobs: Sequence[JobProgress], meter: BatchMeter
+    ) -> dict[str, JobResult]:
         """Wait for a batch, which may include jobs of others; -> results by key."""
         place, log = run.place, self.context.log
         paths = {
@@ -220,9 +233,14 @@ class BatchRunner:
         tails = job_logs.Tails(place, report.directory, [progress.job for progress in jobs], paths, log)
         shown = bind(self.context.spec.bindings, jobs[0].job.step_path).logs == "tail"
         async with tails.following() if shown else contextlib.nullcontext():
-            with closing(ProgressLog(f"{title(jobs)} at {place.title}", log)) as progress_log:
-                wait = functools.partial(place.queue.wait, report.directory, progress_log.tell)
-                results = await place.patiently(wait, log)
+            with closing(ProgressLog(f"{title(jobs)} at {place.title}", log)) as progress_log, closing(meter):
+
+                def tell(progress: Progress) -> None:
+                    meter.tell(progress)
+                    progress_log.tell(progress)
+
+                results = await place.patiently(functools.partial(place.queue.wait, report.directory, tell), log)
+                meter.started()
         log.info("%s at %s: %s", title(jobs), place.title, job_logs.ended(results))
         return dict(zip(report.keys, results, strict=True))
 

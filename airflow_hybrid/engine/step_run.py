@@ -11,6 +11,7 @@ from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.model import JobResult, JobScript
 from airflow_hybrid.model.containers import ReadyImage
+from airflow_hybrid.model.jobs import JobState
 
 
 @dataclass
@@ -45,6 +46,11 @@ class JobProgress:
     @property
     def succeeded(self) -> bool:
         return self.exit_code is not None and self.status == "success"
+
+    @property
+    def end_state(self) -> str:
+        """``success``, ``failed``, or the reason for which it was ended (``timeout``, ``lost``); for monitoring."""
+        return end_state(self.job, self.result)
 
     @property
     def outdir(self) -> str:
@@ -83,6 +89,15 @@ class StepRun:
     def waiting_of(self, keys: Sequence[str]) -> list[JobProgress]:
         """The jobs among these, ours or others', that have not ended."""
         return [self.jobs[key] for key in keys if key in self.jobs and self.jobs[key].result is None]
+
+
+def end_state(job: PendingJob, result: JobResult | None) -> str:
+    """How a job with this result has ended; see :attr:`JobProgress.end_state`."""
+    if result is None or result.exit_code is None:
+        return "failed" if result is None else str(result.state.value).lower()
+    if job.status(result.exit_code) == "success":
+        return "success"
+    return "failed" if result.state is JobState.COMPLETED else str(result.state.value).lower()
 
 
 def title(jobs: Sequence[JobProgress]) -> str:

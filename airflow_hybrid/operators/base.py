@@ -15,10 +15,11 @@ from airflow.sdk import BaseOperator, timezone
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowTaskTimeout
 
 from airflow_hybrid import settings
-from airflow_hybrid.airflow_conf import use_airflow_conf
 from airflow_hybrid.config import Deployment, for_run
 from airflow_hybrid.config.users import TriggeredBy, deployments_of_user, has_users
 from airflow_hybrid.errors import CancelledError, HybridError, LoginRefusedError
+from airflow_hybrid.installation.conf import use_airflow_conf
+from airflow_hybrid.installation.stats import send_metrics
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.operators.identity import refused_since
 from airflow_hybrid.operators.provenance import Ground, Origins
@@ -111,6 +112,7 @@ class HybridTask(BaseOperator):
 
         :raises AirflowTaskTimeout: the time is over.
         """
+        send_metrics(gauges=False)
         if self._deadline is None:
             return in_worker(work)
         # Airflow's own timer raises in the main thread. If that was in a destructor, Python has dropped the exception.

@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow.cli.cli_config import ActionCommand, Arg
 
-from airflow_hybrid.airflow_conf import as_variables
+from airflow_hybrid.installation.conf import as_variables
 from airflow_hybrid.interpreter import module_command, module_environment
 from airflow_hybrid.runner.arguments import DESCRIPTION, EPILOG, OPTIONS, PROGRAM_VARIABLE
 

@@ -3,7 +3,7 @@
 
 :mod:`options` says which settings there are, :mod:`sources` where their texts come from without Airflow, and
 :mod:`reading` makes values of the texts. Rooms that know Airflow give its own configuration as the source
-(:func:`read_from`, called by :mod:`airflow_hybrid.airflow_conf`). Nothing else has an influence: no document, no
+(:func:`read_from`, called by :mod:`airflow_hybrid.installation.conf`). Nothing else has an influence: no document, no
 hybrid file, no run.
 """
 

@@ -15,10 +15,11 @@ from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
-from airflow_hybrid.airflow_conf import use_airflow_conf
 from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, task_value
 from airflow_hybrid.engine.failures import jobs_in_words
 from airflow_hybrid.errors import HybridError
+from airflow_hybrid.installation.conf import use_airflow_conf
+from airflow_hybrid.installation.stats import send_metrics
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.sites.logins import with_logins
 from airflow_hybrid.sites.waiting import AGAIN_S, TimeIsOverError, time_is_over
@@ -83,6 +84,7 @@ class HybridTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        await asyncio.to_thread(send_metrics, gauges=True)
         execution = self._execution()
 
         async def run() -> FragmentOutcome:

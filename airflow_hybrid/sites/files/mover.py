@@ -12,13 +12,15 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from airflow_hybrid import settings
+from airflow_hybrid import metrics, settings
 from airflow_hybrid.config import Link
 from airflow_hybrid.errors import CommandError, TransferError
+from airflow_hybrid.metrics import table
 from airflow_hybrid.model import FileRef, LineageEntry
 from airflow_hybrid.sites.files import scripts, web
 from airflow_hybrid.sites.files.carrier import LOOK_TIMEOUT_S, Carrier, bytes_per_s, streams
@@ -151,6 +153,7 @@ class DataMover:
             work.append(self._link(host, inside))
         for result in await gather_all(*work):
             done.update(result)
+        _count_bytes(host.deployment, done.values())
         return done
 
     async def _probe(self, host: Host, requests: Sequence[StageRequest]) -> dict[Key, str]:
@@ -266,6 +269,15 @@ class DataMover:
             route, size, digest = await web.fetch(host, request.source, request.path, request.digest, transfer_id())
         seconds = time.monotonic() - started
         return {key_of(request): Copied(route, size, seconds, digest).entry(request)}
+
+
+def _count_bytes(deployment: str, entries: Iterable[LineageEntry]) -> None:
+    moved: Counter[str] = Counter()
+    for entry in entries:
+        if entry.route != IN_PLACE:
+            moved[entry.route] += entry.bytes
+    for route, size in sorted(moved.items()):
+        metrics.count(table.BYTES_MOVED, size, deployment=deployment, route=route)
 
 
 @contextlib.asynccontextmanager

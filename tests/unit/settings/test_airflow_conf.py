@@ -18,8 +18,8 @@ from airflow import configuration
 from airflow.cli.commands.config_command import get_value
 
 from airflow_hybrid import settings
-from airflow_hybrid.airflow_conf import as_variables, use_airflow_conf
 from airflow_hybrid.cli import commands
+from airflow_hybrid.installation.conf import as_variables, use_airflow_conf
 from airflow_hybrid.provider_info import get_provider_info
 from airflow_hybrid.settings import reading, reference
 from airflow_hybrid.settings.options import OPTIONS, Settings

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import functools
 import logging
 import math
 import os
@@ -20,6 +21,7 @@ from typing import Any
 
 import asyncssh
 
+from airflow_hybrid import metrics
 from airflow_hybrid.errors import (
     AuthenticationError,
     ConfigError,
@@ -29,6 +31,7 @@ from airflow_hybrid.errors import (
     Refusal,
     SiteError,
 )
+from airflow_hybrid.metrics import table
 from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.ssh.host_keys import PresentedKey, presented
 from airflow_hybrid.sites.hosts.ssh.login import (
@@ -58,12 +61,29 @@ MOST_JUMPS = 8
 _LOST = (OSError, asyncssh.Error, asyncssh.ChannelListenError)
 
 
+class _Counted(asyncssh.SSHClient):
+    """A connection that is counted while it is open."""
+
+    def __init__(self, deployment: str) -> None:
+        self._deployment = deployment
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        metrics.change(table.SSH_CONNECTIONS, 1, deployment=self._deployment)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        metrics.change(table.SSH_CONNECTIONS, -1, deployment=self._deployment)
+
+
 class SshConnection:
     """The connection of this process and event loop to ``settings``' host."""
 
-    def __init__(self, settings: SshSettings, *, behind: int = 0) -> None:
-        """:param behind: how many connections go through this one, each through the next."""
+    def __init__(self, settings: SshSettings, deployment: str = "", *, behind: int = 0) -> None:
+        """
+        :param deployment: that it is counted for in metrics.
+        :param behind: how many connections go through this one, each through the next.
+        """
         self.settings = settings
+        self._deployment = deployment
         self._behind = behind
         self._reset()
 
@@ -186,7 +206,8 @@ class SshConnection:
         else:
             trusted = known_hosts_files(login.settings, resolved.known_hosts) or b""
         tunnel = await self._tunnel(login, resolved)
-        return await asyncssh.connect(**options, known_hosts=trusted, tunnel=tunnel)
+        counted = functools.partial(_Counted, self._deployment)
+        return await asyncssh.connect(**options, known_hosts=trusted, tunnel=tunnel, client_factory=counted)
 
     async def _tunnel(
         self, login: Login, resolved: asyncssh.SSHClientConnectionOptions
@@ -203,7 +224,7 @@ class SshConnection:
                     f"the connection to {hop.name} goes through more than {MOST_JUMPS} jump hosts",
                     hint="is there a circle? See `tunnel` in the hybrid file, and ProxyJump in the OpenSSH config",
                 )
-            self._jump = SshConnection(hop, behind=self._behind + 1)
+            self._jump = SshConnection(hop, self._deployment, behind=self._behind + 1)
         return await self._jump.connected()
 
     async def presented_key(self) -> PresentedKey | None:
@@ -305,9 +326,11 @@ class SshConnection:
                 self._changed.notify()  # it may have been woken already: the next one takes its turn
                 raise
             self._open += 1
+            metrics.change(table.SSH_SESSIONS, 1, deployment=self._deployment)
 
     async def _release(self) -> None:
         self._open -= 1
+        metrics.change(table.SSH_SESSIONS, -1, deployment=self._deployment)
         async with self._changed:
             self._changed.notify()
 

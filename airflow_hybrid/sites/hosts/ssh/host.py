@@ -58,7 +58,7 @@ class SshHost(Host):
         self.settings = settings
         self.cores = cores
         self.prelude = prelude
-        self._connection = SshConnection(settings)
+        self._connection = SshConnection(settings, deployment)
         self._openssh: tuple[list[Login], list[str] | None] | None = None
         self._private = ""
         # two people may use one host under the same name, each with a Connection of their own
