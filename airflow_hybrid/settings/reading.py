@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
 import os
@@ -67,9 +66,13 @@ def _unknown(source: Source) -> Iterator[str]:
     """Problems of names that nobody reads: what was meant would not be in force."""
     written = {name: f"[{SECTION}] {name}" for name in source.names()}
     written |= {name[len(_PREFIX) :].lower(): name for name in os.environ if name.startswith(_PREFIX)}
-    for name, shown in sorted(written.items()):
-        if name in _KNOWN:
-            continue
+    unknown = sorted(written.keys() - _KNOWN)
+    if not unknown:
+        return
+    import difflib  # late: DAG files are parsed for every task
+
+    for name in unknown:
+        shown = written[name]
         plain = name.removesuffix("_cmd").removesuffix("_secret")
         if plain in _KNOWN:
             yield f"{printable(shown)} is not read: only Airflow's secrets have _CMD and _SECRET; set {title_of(plain)}"

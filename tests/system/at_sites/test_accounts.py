@@ -45,7 +45,7 @@ def add_accounts(testbed: Testbed, site: str) -> None:
 async def deployments(
     testbed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Mapping[str, Deployment]]:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
     add_accounts(testbed, "cloud")
     cloud = testbed.sites["cloud"]
     extra = {"key_file": str(cloud.key), "host_key": cloud.host_key}

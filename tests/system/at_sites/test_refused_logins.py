@@ -30,7 +30,7 @@ outputs: {out: stdout}
 async def test_a_job_outlives_its_credentials_and_is_not_run_again(
     testbed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr(connection, "REFUSED_FOR_S", 2.0)
     monkeypatch.setattr(logins, "AGAIN_S", 0.5)
     cloud = testbed.sites["cloud"]

@@ -12,6 +12,8 @@ import pytest
 from airflow_hybrid.config import HybridFile, load_hybrid_file
 from airflow_hybrid.config.reading import cache
 from airflow_hybrid.errors import ConfigError
+from airflow_hybrid.settings import reading
+from airflow_hybrid.settings.sources import FilesAndVariables
 
 TEXT = "version: v1.0\ndeployments: {h: {type: slurm, config: {services: {s: {file: t}}}}}\n"
 
@@ -120,6 +122,7 @@ def test_writers_at_the_same_time_leave_one_good_entry(hybrid_file: Path) -> Non
 
 def test_the_cache_is_in_airflows_home_unless_it_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", raising=False)
+    monkeypatch.setattr(reading, "_source", FilesAndVariables())
     monkeypatch.setenv("AIRFLOW_HOME", "/srv/airflow")
     assert cache.default_folder() == "/srv/airflow/airflow_hybrid_cache"
     monkeypatch.delenv("AIRFLOW_HOME")
