@@ -164,8 +164,12 @@ class BatchRunner:
             await self._adopt_all(run, reports)
             return
         jobs = run.waiting_of(ours.keys)
-        metrics.count(table.JOBS_SUBMITTED, len(jobs), deployment=place.target.deployment)
-        meter = BatchMeter(place.target.deployment, submitted=True)
+        deployment = place.target.deployment
+        if ours.attached:
+            metrics.count(table.RECOVERED, len(jobs), deployment=deployment, how="reattached")
+        else:
+            metrics.count(table.JOBS_SUBMITTED, len(jobs), deployment=deployment)
+        meter = BatchMeter(deployment, submitted=not ours.attached)
         log.info(
             "%s at %s: %s submitted %s\n  folder: %s\n  command: %s",
             title(jobs), place.title, jobs_in_words(len(jobs)),
@@ -174,7 +178,7 @@ class BatchRunner:
         results = await self._wait(run, ours, jobs, meter)
         for progress in jobs:
             progress.end(results[progress.key], ours.directory)
-        count_ended(place.target.deployment, (progress.end_state for progress in jobs))
+        count_ended(deployment, (progress.end_state for progress in jobs))
 
     def _batch(self, run: StepRun, directory: str, met: _Met) -> Batch:
         """The waiting jobs, built for this batch directory."""

@@ -102,6 +102,7 @@ class BatchReport:
 
     :ivar name: of the batch; in answers of a site it stands on a line ``B <name>``.
     :ivar results: exit codes by key, of the jobs that ended; None: the command could not be started.
+    :ivar attached: whether it was submitted before it was to be submitted now.
     """
 
     name: str
@@ -109,6 +110,7 @@ class BatchReport:
     keys: tuple[str, ...]
     scheduler_ids: tuple[str, ...]
     results: Mapping[str, int | None] = field(default_factory=dict)
+    attached: bool = False
 
     @property
     def attempt(self) -> int:

@@ -173,7 +173,7 @@ class JobQueue:
         if verdict.kind is VerdictKind.CONFLICT:
             return reports
         if verdict.kind is VerdictKind.ATTACHED and reports:
-            return reports[-1:]
+            return [replace(reports[-1], attached=True)]
         if verdict.kind is VerdictKind.SUBMITTED and reports:
             ids = reports[-1].scheduler_ids
             meta = directory_.description(batch, max_array)

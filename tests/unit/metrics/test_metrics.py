@@ -34,17 +34,18 @@ DOCUMENT = """\
 cwlVersion: v1.2
 class: Workflow
 requirements: {ScatterFeatureRequirement: {}}
-inputs: {codes: "int[]", text: File}
+inputs: {code: "int[]", text: File}
 outputs: []
 steps:
   exits:
     scatter: code
-    in: {code: codes, text: text}
+    in: {code: code, text: text}
     out: []
     run:
       class: CommandLineTool
       inputs: {code: {type: int, inputBinding: {position: 2}}, text: File}
       outputs: []
+      temporaryFailCodes: [1, 2]
       baseCommand: [sh, -c, 'test ! -e $0 || exit $1']
       arguments: [{valueFrom: '/MARK', position: 1}]
 """
@@ -97,7 +98,7 @@ class Task:
         text = {"class": "File", "location": f"file://{folder}/text"}
         sites = {"gpu.site": {"type": "local", "config": {}, "workdir": str(folder / "site")}}
         identity = TaskIdentity("dag", "run", "exits", try_number=1, origin="origin")
-        given = {"codes": codes, "text": text}
+        given = {"code": codes, "text": text}
         spec = spec_of(document, given, sites, {"/exits": {"target": "gpu.site"}}, identity)
         self.spec = replace(spec, reuse=False)
 
@@ -121,6 +122,7 @@ def test_a_batch_of_jobs_and_a_retry_of_the_failed_ones(tmp_path: Path, statsd: 
     with pytest.raises(Exception, match="2 of 3 jobs failed"):
         run_spec(task.attempt(1))
     assert statsd.received() == [
+        *both("files.bytes", "12|c", "gpu__site", "copy"),
         *both("jobs.submitted", "3|c", "gpu__site"),
         *both("jobs.queue_wait", "_|ms", "gpu__site"),
         *both("jobs.ended", "2|c", "gpu__site", "failed"),
@@ -141,6 +143,7 @@ def test_what_is_sent_does_not_grow_with_the_jobs(tmp_path: Path, statsd: Server
     send.send_metrics(gauges=False)
     run_spec(Task(tmp_path, [0] * 100).spec)
     assert statsd.received() == [
+        *both("files.bytes", "12|c", "gpu__site", "copy"),
         *both("jobs.submitted", "100|c", "gpu__site"),
         *both("jobs.queue_wait", "_|ms", "gpu__site"),
         *both("jobs.ended", "100|c", "gpu__site", "success"),
@@ -228,9 +231,11 @@ def test_a_killed_process_leaves_its_jobs_to_the_next(tmp_path: Path, statsd: Se
 
     async def killed() -> None:
         running = asyncio.ensure_future(FragmentExecution(task.spec, Log()).run())
-        while not (lines := statsd.received()):
+        lines: list[str] = []
+        while not running.done() and len(lines) < 4:
+            lines += statsd.received()
             await asyncio.sleep(0.001)
-        assert lines[-2:] == both("jobs.submitted", "1|c", "gpu__site")
+        assert lines[2:4] == both("jobs.submitted", "1|c", "gpu__site")
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await close_all()
