@@ -53,7 +53,7 @@ CHAIN = {"align": step("i"), "sort": step("align/o"), "index": step("sort/o")}
 
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
 
     def build(steps: dict[str, Any], outputs: dict[str, str] | None = None, **options: Any) -> HybridDag:
         (tmp_path / "main.cwl").write_text(yaml.safe_dump(workflow(steps, outputs or {}), sort_keys=False))
@@ -240,7 +240,7 @@ def test_outputs_are_those_of_separate_tasks(seed: int, tmp_path: Path) -> None:
     document, bindings = some_workflow(seed)
     (tmp_path / "main.cwl").write_text(yaml.safe_dump(document, sort_keys=False))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AIRFLOW_HYBRID_CACHE_DIR", str(tmp_path / "cache"))
+        patch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
         graph = load_graph(str(tmp_path / "main.cwl"))
         fused = Fusing(parse_bindings(bindings), parse_deployments(None)).graph_of(graph)
         apart, together = (Driver(tmp_path).run_graph(each, {"i": "text", "many": []}) for each in (graph, fused))
