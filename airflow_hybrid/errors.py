@@ -7,8 +7,9 @@ never guessed from a message later.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from airflow_hybrid.printable import few_lines, printable, printable_lines, quoted_lines, shortened
 
@@ -52,6 +53,17 @@ class HybridError(Exception):
     def for_a_task(self) -> str:
         """The message for a task's log: not longer than a screen."""
         return few_lines(str(self), TASK_LINES)
+
+    def to_json(self) -> dict[str, Any]:
+        """The error for another process, which reads it with :func:`error_from_json`."""
+        kind = next(kind.__name__ for kind in type(self).__mro__ if kind.__module__ == __name__)
+        return {
+            "kind": kind,
+            "message": self.message,
+            "where": self.where,
+            "hint": self.hint,
+            "retryable": self.retryable,
+        }
 
 
 class ConfigError(HybridError):
@@ -203,3 +215,15 @@ class JobFailedError(HybridError):
 
 class CancelledError(HybridError):
     """The batch was cancelled (marked failed, cleared, or the DAG run timed out)."""
+
+
+def error_from_json(value: Mapping[str, Any]) -> HybridError:
+    """An error of another process (:meth:`HybridError.to_json`), of its class if that is one of this module."""
+    kind = globals().get(str(value["kind"]))
+    if not isinstance(kind, type) or not issubclass(kind, HybridError):
+        kind = HybridError
+    error = kind.__new__(kind, value["message"])
+    HybridError.__init__(
+        error, value["message"], where=value["where"], hint=value["hint"], retryable=value["retryable"]
+    )
+    return error

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from airflow.sdk import Param, get_parsing_context
@@ -11,6 +14,7 @@ from airflow.sdk import Param, get_parsing_context
 from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.model import CwlObject, JsonValue, Port, WorkflowGraph
 from airflow_hybrid.model.templates import holds_template
+from airflow_hybrid.model.walking import map_files
 
 _SIMPLE = {
     "boolean": "boolean",
@@ -32,17 +36,25 @@ ADVANCED = "Advanced"
 """section of the trigger form, below the inputs"""
 
 
-def params_of(graph: WorkflowGraph, settings: CwlObject) -> dict[str, Param]:
+def params_of(
+    graph: WorkflowGraph, settings: CwlObject, from_tasks: Mapping[str, str] | None = None
+) -> dict[str, Param]:
     """A Param per workflow input, and one per other key that a run's conf may have (an input takes precedence).
 
     The defaults of ``settings`` (the hybrid file's) take precedence over the document's.
 
     A template is not a default in the form, because values from a form are never rendered: the description shows it.
+    Neither is what another task returns.
 
     In a task's process they have no schema: Airflow would check every value four times in each task, although the API
     server checked them when the run was created, and the first task checks them against their CWL types.
+
+    :param from_tasks: inputs whose values tasks of the DAG return: name -> those tasks, in words.
     """
     params = {port.name: _param(port, settings) for port in graph.inputs}
+    ports = {port.name: port for port in graph.inputs}
+    for name, source in (from_tasks or {}).items():
+        params[name] = _param_of_task(ports[name], source)
     for key, (title, schema, text) in _ADVANCED.items():
         is_unknown = key == job_requirements.KEY and graph.cwl_version == "v1.0"
         if key not in params and not is_unknown:
@@ -108,6 +120,14 @@ def _param(port: Port, settings: CwlObject) -> Param:
     return Param(default, description=text or None, schema={"title": port.label or port.name, **schema})
 
 
+def _param_of_task(port: Port, source: str) -> Param:
+    """The Param of an input whose value is what a task returns."""
+    param = _param(replace(port, has_default=True, default=None), {})
+    remark = f"Left empty: what {source} returns."
+    param.description = "\n\n".join(part for part in (port.doc, remark) if part)
+    return param
+
+
 def _as_param_value(value: JsonValue, schema: dict[str, Any]) -> JsonValue:
     """A File or Directory with only a location is shown as that string."""
     kinds = schema.get("type")
@@ -117,6 +137,21 @@ def _as_param_value(value: JsonValue, schema: dict[str, Any]) -> JsonValue:
         if set(value) <= {"class", "path"} and isinstance(value.get("path"), str):
             return value["path"]
     return value
+
+
+def given_value(kind: JsonValue, value: JsonValue) -> JsonValue:
+    """The CWL value of an input from what a run or a task gives; see :func:`from_param`.
+
+    A path that begins with ``~/`` is in the home of the user who runs this process: a worker's, in a task.
+    """
+    return map_files(_in_home, from_param(kind, value))
+
+
+def _in_home(file: CwlObject) -> CwlObject:
+    path = file.get("path")
+    if isinstance(path, str) and (path == "~" or path.startswith("~/")):
+        file["path"] = os.path.expanduser(path)
+    return file
 
 
 def from_param(kind: JsonValue, value: JsonValue) -> JsonValue:

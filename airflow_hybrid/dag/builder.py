@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow.sdk import DAG, TaskGroup
+from airflow.sdk import DAG, TaskGroup, TriggerRule, XComArg
 from airflow.sdk.bases.operator import BaseOperator
 from airflow.sdk.definitions._internal.expandinput import DictOfListsExpandInput
 from airflow.sdk.definitions.taskgroup import MappedTaskGroup
@@ -31,7 +31,7 @@ from airflow_hybrid.operators.provenance import Ground
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
 
 TRIGGER_RULE = "none_failed"
-"""a skipped conditional step still delivers null, so the steps after it run"""
+"""of what follows a conditional step: if that is skipped it delivers null, so the steps after it run"""
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class WorkflowSetup:
     """The parsed and checked settings of a DAG.
 
     :ivar settings: default inputs; ``settings_base``: the base folder of their relative paths.
+    :ivar from_tasks: inputs whose values other tasks return (:mod:`airflow_hybrid.operators.templates`).
     :ivar existing: what to do with outputs whose names are taken.
     :ivar run_requirements: classes allowed in ``cwl:requirements`` of a run besides the harmless ones.
     :ivar reuse: whether jobs reuse outputs of other runs; None: the hybrid file does not say.
@@ -52,6 +53,7 @@ class WorkflowSetup:
     links: JsonValue = None
     settings: CwlObject = field(default_factory=dict)
     settings_base: str = "/"
+    from_tasks: Mapping[str, Any] = field(default_factory=dict)
     existing: str = RENAME
     run_requirements: tuple[str, ...] = ()
     reuse: bool | None = None
@@ -76,10 +78,13 @@ class DagBuilder:
         self.around = _in_queue(queue_of(bound, self.deployments))
         """the queue of tasks that belong to no step, where all local deployments have the same"""
         self.edges = Edges()
+        self.certain: set[str] = {INPUTS_TASK}
+        """ids of tasks that are skipped only if all that follows is to be skipped"""
 
     def build(self) -> None:
         setup = self.setup
-        ground = Ground(setup.deployments, setup.bindings, setup.settings, setup.settings_base, bool(setup.reuse))
+        reuse, base = bool(setup.reuse), setup.settings_base
+        ground = Ground(setup.deployments, setup.bindings, setup.settings, base, reuse, setup.from_tasks)
         root = Scope(self.graph, ground=ground)
         with self.dag:
             self._inputs(ground)
@@ -97,6 +102,8 @@ class DagBuilder:
             doc_md="Checks the run's inputs.",
             **self.around,
         )
+        # tasks that are in no DAG yet come into this one
+        XComArg.apply_upstream_relationship(self.tasks[INPUTS_TASK], dict(self.setup.from_tasks))
 
     def _outputs(self, root: Scope) -> None:
         outputs = OutputsOperator(
@@ -141,6 +148,8 @@ class DagBuilder:
             task = HybridOperator(setup=setup, **common)
             task.custom_operator_name, task.ui_color = where, colour
             self._register(task, self._use(setup))
+            if _is_plain_tool(step) and _is_always_run(scope):
+                self.certain.add(task.task_id)
             self._after(task, self._sources(scope, step))
             return Node(step, task.task_id)
         plan = self._plan(scope, step, binding)
@@ -167,6 +176,8 @@ class DagBuilder:
             **self.around,
         )
         self._register(plan, TaskUse(self._values(scope, step), hands_on=True))
+        if _is_always_run(scope):
+            self.certain.add(plan.task_id)
         self._after(plan, self._sources(scope, step))
         return plan
 
@@ -260,6 +271,9 @@ class DagBuilder:
         for task_id in needed:
             if task_id not in known:
                 task.set_upstream(self.tasks[task_id])
+        if plan is None and self.certain.issuperset(needed):
+            # if a branch or a gate before the DAG's first task skips that, the scheduler skips this one
+            task.trigger_rule = TriggerRule.ALL_SUCCESS
 
     def _register(self, task: BaseOperator | Any, use: TaskUse) -> None:
         self.tasks[task.task_id] = task
@@ -280,3 +294,13 @@ class DagBuilder:
 def _in_queue(queue: str | None) -> dict[str, str]:
     """Arguments of a task; without a queue, the DAG's ``default_args`` or Airflow's settings say which it is."""
     return {} if queue is None else {"queue": queue}
+
+
+def _is_plain_tool(step: Step) -> bool:
+    """Whether a step runs exactly one job, whatever its inputs are."""
+    return step.workflow is None and not (step.when or step.loop or step.scatter)
+
+
+def _is_always_run(scope: Scope) -> bool:
+    """Whether no ``when`` and no scatter decides on the (sub-)workflow that a step is in."""
+    return scope.plan_id is None and (scope.parent is None or _is_always_run(scope.parent))

@@ -37,6 +37,7 @@ from airflow_hybrid.model.locations import is_uri, path_or_uri
 from airflow_hybrid.operators.deployments import DeployOperator
 from airflow_hybrid.operators.gather.existing import EXISTING, RENAME
 from airflow_hybrid.operators.outdirs import Outdirs
+from airflow_hybrid.operators.templates import references_in, tasks_in_words
 from airflow_hybrid.params import params_of, required_inputs
 
 P = ParamSpec("P")
@@ -101,7 +102,8 @@ class HybridDag(DAG):
     :param bindings: as in a hybrid file: ``[{"step": "/train", "target": {"deployment": "hpc"}}]``, or parsed ones.
     :param deployments: as in a hybrid file, by name; ``local`` (this machine) always exists.
     :param inputs: default inputs: a CWL input object, or the path of a file with one. Its strings may be
-        templates, which are rendered for each run (docs/how-to/dates.md).
+        templates, which are rendered for each run (docs/how-to/dates.md), and its values what other tasks return
+        (``{"threshold": task.output}``, docs/how-to/other-tasks.md).
     :param outdir: where the outputs go: a path or an object-store URL, a folder per run in it (or a template with
         ``{{ run_id }}`` in it). Default: ``$AIRFLOW_HOME/hybrid_outputs/<dag_id>/<run_id>``.
     :param outdirs: further folders or URLs of object stores; the conf of a run may choose its ``outdir`` below them.
@@ -142,14 +144,16 @@ class HybridDag(DAG):
         caller = fileloc or _caller()
         where = source or caller
         path, settings_base, settings = _resolve(document, inputs, caller)
+        from_tasks = references_in(settings)
         setup = WorkflowSetup(
             graph=graphs.load_graph(path),
             outdirs=_outdirs(outdir, _listed(outdirs)),
             bindings=parse_bindings(bindings),
             deployments=parse_deployments(deployments or {}, base_dir=str(Path(caller).parent) if caller else "."),
             links=parse_links(links),
-            settings=settings,
+            settings={name: value for name, value in settings.items() if name not in from_tasks},
             settings_base=settings_base,
+            from_tasks=from_tasks,
             existing=existing_outputs,
             run_requirements=_listed(run_requirements),
             reuse=reuse,
@@ -202,6 +206,14 @@ def _check(setup: WorkflowSetup, where: str | None) -> None:
     check_bindings(setup.bindings, setup.deployments, steps, where=where)
     leaves = [step.path for step in setup.graph.walk() if step.workflow is None]
     check_queues(setup.bindings, setup.deployments, leaves, where)
+    names = [port.name for port in setup.graph.inputs]
+    for name, reference in setup.from_tasks.items():
+        if name not in names:
+            raise ConfigError(
+                f"`inputs` has the value of {tasks_in_words(reference)} for {name!r}, which is not an input",
+                where=where,
+                hint=f"the inputs of this workflow are: {', '.join(names) or 'none'}",
+            )
     if setup.existing not in EXISTING:
         problem = f"`existing_outputs` is {setup.existing!r}, but must be one of {', '.join(EXISTING)}"
         raise ConfigError(problem, where=where)
@@ -213,7 +225,7 @@ def _check(setup: WorkflowSetup, where: str | None) -> None:
 
 def _check_runs_by_itself(setup: WorkflowSetup, dag_id: str, where: str | None) -> None:
     """:raises ConfigError: a scheduled run would lack inputs."""
-    missing = required_inputs(setup.graph, setup.settings)
+    missing = required_inputs(setup.graph, {**setup.settings, **setup.from_tasks})
     if missing:
         raise ConfigError(
             f"DAG {dag_id!r} has a schedule, but these inputs have no default: {', '.join(missing)}",
@@ -228,7 +240,9 @@ def _with_defaults(dag_options: Mapping[str, Any], setup: WorkflowSetup) -> dict
         "schedule": None,
         "catchup": False,
         "tags": ["cwl"],
-        "params": params_of(setup.graph, setup.settings),
+        "params": params_of(
+            setup.graph, setup.settings, {name: tasks_in_words(value) for name, value in setup.from_tasks.items()}
+        ),
         **dag_options,
     }
     schedule = options["schedule"]

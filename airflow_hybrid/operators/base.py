@@ -11,8 +11,8 @@ from collections.abc import Coroutine, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
-from airflow.sdk import BaseOperator, timezone
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowTaskTimeout
+from airflow.sdk import BaseOperator, TaskInstanceState, timezone
+from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException, AirflowTaskTimeout
 
 from airflow_hybrid import settings
 from airflow_hybrid.config import Deployment, for_run
@@ -21,10 +21,11 @@ from airflow_hybrid.errors import CancelledError, HybridError, LoginRefusedError
 from airflow_hybrid.installation.conf import use_airflow_conf
 from airflow_hybrid.installation.stats import send_metrics
 from airflow_hybrid.model import JsonValue
+from airflow_hybrid.operators.ending import ending
 from airflow_hybrid.operators.identity import refused_since
 from airflow_hybrid.operators.provenance import Ground, Origins
-from airflow_hybrid.operators.templates import renderer
-from airflow_hybrid.operators.values import Scope, Values
+from airflow_hybrid.operators.templates import renderer, resolved
+from airflow_hybrid.operators.values import NoValueError, Scope, Values
 from airflow_hybrid.sites.logins import given_up, waiting
 from airflow_hybrid.sites.waiting import TimeIsOverError, give_up, time_is_over, wait_for
 
@@ -59,7 +60,7 @@ class HybridTask(BaseOperator):
             if self._killed:
                 self.on_kill()
                 raise CancelledError("the task was killed before it had begun")
-            return self.run_task(context)
+            return self._unless_skipped(context)
         except AirflowTaskTimeout:
             # a BaseException, which Airflow raises from a signal handler; it calls `on_kill` next
             give_up(GIVE_UP_S)
@@ -73,14 +74,10 @@ class HybridTask(BaseOperator):
             self._working = False
 
     def _fail(self, error: HybridError, context: Context) -> NoReturn:
-        # The message says what failed, where, and what to do. Airflow logs every exception except SystemExit with a
-        # traceback, which would hide the message. SystemExit fails the task, or retries it if retries are left.
+        """:raises BaseException: always, for an error that says what failed, where, and what to do."""
         if self.tells_errors:
             self.log.error("%s", error.for_a_task)
-        ti: Any = context["ti"]
-        if error.retryable or int(ti.try_number) > int(ti.max_tries):
-            raise SystemExit(1) from error
-        raise AirflowFailException(error.message) from None
+        raise self.ended_by(error, context) from None
 
     def _wait_for_login(self, error: LoginRefusedError, context: Context) -> HybridError:
         """Let Airflow start the task again later, in the same try; the error to fail with if it may not wait (longer).
@@ -97,8 +94,28 @@ class HybridTask(BaseOperator):
         at = timezone.utcnow() + timedelta(seconds=LOGIN_PAUSE_S)
         raise AirflowRescheduleException(at) from None  # type: ignore[no-untyped-call]
 
+    def _unless_skipped(self, context: Context) -> Any:
+        """Do the task's work.
+
+        :raises AirflowSkipException: a task whose value it needs was skipped by others: by a branch or a gate before
+            it. (A step that is skipped by its own ``when`` has a value, and does not stop what follows.)
+        """
+        try:
+            return self.run_task(context)
+        except NoValueError as error:
+            if not was_skipped(context, error.task_id):
+                raise
+            raise AirflowSkipException(f"task {error.task_id!r} was skipped") from None
+
     def run_task(self, context: Context) -> Any:
         raise NotImplementedError
+
+    @staticmethod
+    def ended_by(error: HybridError, context: Context) -> BaseException:
+        """The exception to raise for an error: Airflow retries the task if retries are left and may help."""
+        ti: Any = context["ti"]
+        is_last = int(ti.try_number) > int(ti.max_tries)
+        return ending(error, retried=error.retryable or is_last)
 
     tells_errors: ClassVar[bool] = True
     """whether to write the error to the task's log; a runner with tasks in its own process may report it itself"""
@@ -134,7 +151,7 @@ class HybridTask(BaseOperator):
         try:
             self.end_work()
         finally:
-            if killed and _supervised():
+            if killed and supervised():
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 os.kill(os.getpid(), signal.SIGTERM)
 
@@ -158,7 +175,15 @@ def origins_of(context: Context, ground: Ground | None) -> Origins:
         raise HybridError("the DAG does not say which files its values may name: it was not built by HybridDag")
     ti: Any = context["ti"]
     conf = dict(getattr(context["dag_run"], "conf", None) or {})
-    return Origins(ground, ti.dag_id, ti.run_id, dict(context["params"]), conf, renderer(context))
+    params = dict(context["params"])
+    return Origins(ground, ti.dag_id, ti.run_id, params, conf, renderer(context), lambda ref: resolved(ref, context))
+
+
+def was_skipped(context: Context, task_id: str) -> bool:
+    """Whether a task of the same DAG run (all its instances, if it is mapped) was skipped."""
+    ti: Any = context["ti"]
+    states = ti.get_task_states(dag_id=ti.dag_id, task_ids=[task_id], run_ids=[ti.run_id]).get(ti.run_id, {})
+    return bool(states) and all(state == TaskInstanceState.SKIPPED for state in states.values())
 
 
 def in_worker(work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T:
@@ -166,7 +191,7 @@ def in_worker(work: Coroutine[Any, Any, T], timeout_s: float | None = None) -> T
     return wait_for(work, timeout_s)
 
 
-def _supervised() -> bool:
+def supervised() -> bool:
     """Whether this process runs one task for Airflow, and another process reports how it ended."""
     from airflow.sdk.execution_time import task_runner
     from airflow.sdk.execution_time.comms import CommsDecoder

@@ -6,10 +6,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk.exceptions import AirflowSkipException
+
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import AuthenticationError, HostKeyError, HostUnreachableError, HybridError
-from airflow_hybrid.operators.base import HybridTask, deployments_of_run, in_worker
+from airflow_hybrid.operators.base import HybridTask, deployments_of_run, in_worker, was_skipped
 from airflow_hybrid.operators.identity import is_new, origin_of
+from airflow_hybrid.operators.values import INPUTS_TASK
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -46,6 +49,8 @@ class DeployOperator(_DeploymentTask):
         self.services = tuple(sorted(services))
 
     def run_task(self, context: Context) -> str:
+        if was_skipped(context, INPUTS_TASK):
+            raise AirflowSkipException(f"task {INPUTS_TASK!r} was skipped: no step will run")
         self._running = deployments_of_run(self.deployments, context)
         token = self._running[self.deployment].token
         if is_new(context):

@@ -11,7 +11,7 @@ from typing import Any
 from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import TOO_DEEP, CwlObject, WorkflowGraph, is_too_deep
-from airflow_hybrid.params import JOB_KEY, OUTDIR_KEY, REUSE_KEY, from_param
+from airflow_hybrid.params import JOB_KEY, OUTDIR_KEY, REUSE_KEY, given_value
 from airflow_hybrid.printable import shortened
 
 log = logging.getLogger(__name__)
@@ -73,11 +73,11 @@ def given_inputs(
         name = port.name
         # a Param of None was left empty in the form, or has no default
         if params.get(name) is not None:
-            inputs[name] = from_param(port.type, params[name])
+            inputs[name] = given_value(port.type, params[name])
         if name in conf:
-            inputs[name] = from_param(port.type, conf[name])
+            inputs[name] = given_value(port.type, conf[name])
         if job and name in job:
-            inputs[name] = from_param(port.type, job[name])
+            inputs[name] = given_value(port.type, job[name])
     for source in (conf, job or {}):
         inputs.update({key: source[key] for key in job_requirements.KEYS if source.get(key) is not None})
     return inputs

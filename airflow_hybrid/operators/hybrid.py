@@ -8,20 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from airflow_hybrid.config import Deployment, Link, bind
 from airflow_hybrid.config.rendering import rendered_deployments
 from airflow_hybrid.cwl.documents.group_documents import document_of
 from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.cwl.values.scatter import slice_scatter
-from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Step
-from airflow_hybrid.operators.base import HybridTask, deployments_of_run, in_worker
+from airflow_hybrid.operators.base import HybridTask, deployments_of_run, in_worker, supervised
+from airflow_hybrid.operators.ending import ends_in_worker
 from airflow_hybrid.operators.identity import identity_of
 from airflow_hybrid.operators.templates import renderer
 from airflow_hybrid.operators.values import RETURN, Scope
 from airflow_hybrid.params import REUSE_KEY
+from airflow_hybrid.triggers.ends import EndState, TaskEnd
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -123,7 +124,7 @@ class HybridOperator(HybridTask):
             raise AirflowSkipException(f"{step.path}: its sub-workflow was skipped by its `when`")
         spec = self._make_spec(context, tuple(alive))
         if self.setup.defers:
-            from airflow_hybrid.triggers.hybrid import HybridTrigger
+            from airflow_hybrid.triggers.hybrid import RESUME_AFTER_S, HybridTrigger
 
             limit_s = self.execution_timeout.total_seconds() if self.execution_timeout else None
             trigger = HybridTrigger(
@@ -132,8 +133,10 @@ class HybridOperator(HybridTask):
                 jobs=jobs,
                 timeout_s=limit_s,
                 deadline=None if limit_s is None else time.time() + limit_s,
+                ends_in_worker=ends_in_worker(self),
+                resume_after_s=RESUME_AFTER_S if supervised() else 0.0,
             )
-            self.defer(trigger=trigger, method_name="unreachable")
+            self.defer(trigger=trigger, method_name=self.resumed.__name__)
         return self._run_here(ti, spec, places, jobs)
 
     def _run_here(self, ti: Any, spec: FragmentSpec, places: list[int | None] | None, jobs: int | None) -> Any:
@@ -199,9 +202,19 @@ class HybridOperator(HybridTask):
         job_requirements.check_allowed(brought or [], self.setup.run_requirements)
         return job_requirements.with_requirements(document, brought or [], top.graph.single)
 
-    def unreachable(self, context: Context, event: Any = None) -> None:
-        """A deferred task is ended by its trigger; if it returns here, the trigger broke."""
-        raise HybridError(f"the trigger of {self.setup.step.path} ended without a result: {event}")
+    def resumed(self, context: Context, event: Any = None) -> None:
+        """End the task in a worker, as its trigger says (:class:`airflow_hybrid.triggers.ends.TaskEnd`).
+
+        Its values were published by the trigger, which has also logged why it failed.
+        """
+        end = TaskEnd.from_json(event)
+        if end.state is EndState.SKIPPED:
+            raise AirflowSkipException(f"{self.setup.step.path}: its `when` is false")
+        if end.error is None:
+            return
+        if end.timed_out:
+            raise AirflowTaskTimeout(str(end.error))
+        raise self.ended_by(end.error, context) from None
 
     when_over = "its jobs are cancelled"
 

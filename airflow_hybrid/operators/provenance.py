@@ -9,7 +9,7 @@ import json
 import os
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -22,6 +22,7 @@ from airflow_hybrid.errors import HybridError, InputError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, SCHEME, Binding, CwlObject, FileRef, JsonValue, WorkflowGraph
 from airflow_hybrid.model.locations import Location
 from airflow_hybrid.model.templates import Render, holds_template, rendered_inputs
+from airflow_hybrid.params import given_value
 
 FOLDER = "airflow_hybrid"
 """last part of every default work directory"""
@@ -35,6 +36,7 @@ class Ground:
     :ivar settings: inputs from the hybrid file, which may contain templates.
     :ivar base: the base folder of their relative paths.
     :ivar reuse: whether the workflow's jobs may reuse outputs of other runs.
+    :ivar from_tasks: inputs whose values other tasks return (:mod:`airflow_hybrid.operators.templates`).
     """
 
     deployments: Mapping[str, Deployment]
@@ -42,11 +44,19 @@ class Ground:
     settings: CwlObject = field(default_factory=dict)
     base: str = "/"
     reuse: bool = False
+    from_tasks: Mapping[str, Any] = field(default_factory=dict)
+
+    def __deepcopy__(self, memo: object) -> Ground:
+        return self
 
     @cached_property
-    def has_templates(self) -> bool:
-        """Whether an input from the hybrid file is a template."""
-        return holds_template(self.settings)
+    def differs_by_run(self) -> bool:
+        """Whether an input is a template, or the value of a task."""
+        return bool(self.from_tasks) or holds_template(self.settings)
+
+    def depends_on_run(self, name: str) -> bool:
+        """Whether an input is a template, or the value of a task."""
+        return name in self.from_tasks or holds_template(self.settings.get(name))
 
     @property
     def reuses(self) -> bool:
@@ -103,12 +113,18 @@ def _is_workdir(folder: str, workdir: str) -> bool:
     return folder.endswith(tail) and len(folder) > len(tail)
 
 
+def no_task(reference: Any) -> JsonValue:
+    """:raises HybridError: always; for DAGs without inputs of tasks."""
+    raise HybridError(f"the value of {reference} is not known here")
+
+
 @dataclass(frozen=True, repr=False)
 class Origins:
     """The files that values of one DAG run may name.
 
     :ivar params: of the run; with ``conf`` the source of its inputs.
     :ivar render: renders a template for the run.
+    :ivar resolve: gives the value of a reference to a task of the run.
     """
 
     ground: Ground
@@ -117,6 +133,7 @@ class Origins:
     params: Mapping[str, Any]
     conf: Mapping[str, Any]
     render: Render
+    resolve: Callable[[Any], JsonValue] = no_task
 
     def given(self, graph: WorkflowGraph, *, quiet: bool = False) -> CwlObject:
         """The inputs of the run before they are checked; see :func:`airflow_hybrid.operators.given.given_inputs`.
@@ -128,20 +145,24 @@ class Origins:
     def _given(self, graph: WorkflowGraph, settings: CwlObject, *, quiet: bool) -> CwlObject:
         from airflow_hybrid.operators.given import given_inputs
 
-        # a form sends null for a field that was left empty, and that of a template is empty at first
+        # a form sends null for a field that was left empty, and that of a template or a task's value is empty at first
         conf = {
             name: value
             for name, value in self.conf.items()
-            if value is not None or not holds_template(self.ground.settings.get(name))
+            if value is not None or not self.ground.depends_on_run(name)
         }
         return given_inputs(graph, settings, self.params, conf, quiet=quiet)
 
     def _settings(self, graph: WorkflowGraph) -> CwlObject:
         settings = self.ground.settings
-        if not self.ground.has_templates:
+        if not self.ground.differs_by_run:
             return settings
         types = {port.name: port.type for port in graph.inputs if not self._gives(port.name)}
-        return {name: self._rendered(name, types, value) for name, value in settings.items()}
+        values = {name: self._rendered(name, types, value) for name, value in settings.items()}
+        for name, reference in self.ground.from_tasks.items():
+            if name in types:
+                values[name] = given_value(types[name], self.resolve(reference))
+        return values
 
     def _gives(self, name: str) -> bool:
         """Whether the run itself has a value for an input: a template for it is not rendered, nor can it fail."""
@@ -211,7 +232,7 @@ class Origins:
             )
         if next(located(order), None) is None:
             return
-        if self.ground.has_templates:
+        if self.ground.differs_by_run:
             # only for values with files: rendering may ask Airflow for Variables
             inputs, _ = job_requirements.split(self.given(graph, quiet=True))
         named = named_files(graph, inputs, self.ground.base)

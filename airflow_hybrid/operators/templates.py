@@ -1,19 +1,28 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Templates of a hybrid file, rendered as Airflow renders those of a task."""
+"""What the author of a DAG leaves to its runs: templates, rendered as Airflow renders those of a task, and what other
+tasks return (``HybridDag(..., inputs={"threshold": task.output})``).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import XComArg
+from airflow.sdk.bases.operator import BaseOperator
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 from jinja2 import TemplateError
 
 from airflow_hybrid.errors import InputError
+from airflow_hybrid.model import JsonValue
 from airflow_hybrid.model.templates import Render
 from airflow_hybrid.printable import shortened
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+Reference = Any
+"""a value in which there are references to what tasks return (``XComArg``)"""
 _HINT = (
     "`Templates reference` in Airflow's documentation lists what there is. A run without a logical date (triggered"
     " without one, or by an asset) has no `ds` and no data interval; `dag_run.run_after` is there in every run"
@@ -39,3 +48,45 @@ def renderer(context: Context) -> Render:
             ) from error
 
     return render
+
+
+def references_in(inputs: Mapping[str, Any]) -> dict[str, Reference]:
+    """The inputs that have a reference to a task's value somewhere in them; a task stands for what it returns."""
+    found = {name: _with_outputs(value) for name, value in inputs.items()}
+    return {name: value for name, value in found.items() if next(XComArg.iter_xcom_references(value), None) is not None}
+
+
+def tasks_in_words(reference: Reference) -> str:
+    """The tasks that a reference names: ``task `a```."""
+    names = dict.fromkeys(f"`{task.task_id}`" for task, _ in XComArg.iter_xcom_references(reference))
+    return f"task{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
+def resolved(reference: Reference, context: Mapping[str, Any]) -> JsonValue:
+    """The value of a reference in a task's DAG run; None where the task returned nothing."""
+    if isinstance(reference, XComArg):
+        return _plain(reference.resolve(context))
+    if isinstance(reference, Mapping):
+        return {name: resolved(item, context) for name, item in reference.items()}
+    if isinstance(reference, list | tuple):
+        return [resolved(item, context) for item in reference]
+    return reference
+
+
+def _with_outputs(value: Any) -> Any:
+    if isinstance(value, BaseOperator | MappedOperator):
+        return value.output
+    if isinstance(value, Mapping):
+        return {name: _with_outputs(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_outputs(item) for item in value]
+    return value
+
+
+def _plain(value: Any) -> JsonValue:
+    """Lists and objects as JSON has them: Airflow reads the values of a mapped task one by one."""
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return [_plain(item) for item in value]
+    return value

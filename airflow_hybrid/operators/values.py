@@ -77,6 +77,19 @@ class Scope:
         return self.chunked or (self.parent is not None and self.parent.in_chunk)
 
 
+class NoValueError(HybridError):
+    """A task left no value.
+
+    :ivar task_id: of that task.
+    """
+
+    def __init__(self, task_id: str, key: str) -> None:
+        super().__init__(
+            f"task {task_id!r} has no value {key!r}", hint="clear that task to run it again, and then this one"
+        )
+        self.task_id = task_id
+
+
 class XComReader(Protocol):
     """Reads one XCom of this DAG run; ``map_index`` -1 for a task that is not mapped."""
 
@@ -109,10 +122,7 @@ class Values:
                 )
         value = self._memo[at]
         if value is None and required:
-            raise HybridError(
-                f"task {task_id!r} has no value {key!r}",
-                hint="clear that task to run it again, and then this one",
-            )
+            raise NoValueError(task_id, key)
         return value
 
     def run_inputs(self, graph: WorkflowGraph) -> CwlObject:

@@ -28,7 +28,6 @@ from airflow.models.xcom import XComModel
 from airflow.sdk import DAG, timezone
 from airflow.sdk._shared.module_loading import import_string
 from airflow.sdk.api.datamodels._generated import TaskInstance as TaskIdentity
-from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time import task_runner
 from airflow.sdk.execution_time.comms import DeferTask
 from airflow.sdk.execution_time.supervisor import InProcessTestSupervisor, run_task_in_process
@@ -45,7 +44,6 @@ from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import select
 
-from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import CwlObject
 from airflow_hybrid.operators.values import OUTPUTS_TASK, RETURN
 from airflow_hybrid.runner.interrupts import interrupts_outside_of_tasks
@@ -217,6 +215,7 @@ class _Run:
     def _work(self, ti: Any) -> None:
         """Do a worker's work: run the task to its end or its deferral."""
         ti.set_state(TaskInstanceState.QUEUED)
+        is_resumed = ti.next_method is not None  # its trigger has said why it failed
         identity = TaskIdentity(
             id=UUID(str(ti.id)),
             task_id=ti.task_id,
@@ -236,23 +235,11 @@ class _Run:
         ti.task = create_scheduler_operator(result.ti.task)
         if isinstance(result.msg, DeferTask):
             self._defer(ti, identity, result.msg)
-        elif result.error is not None and ti.state != TaskInstanceState.SKIPPED:
+        elif result.error is not None and ti.state != TaskInstanceState.SKIPPED and not is_resumed:
             self._failed(ti, result.error)
 
     def _failed(self, ti: Any, error: BaseException) -> None:
-        """Record why a task failed.
-
-        A task with a message of its own ends with SystemExit or AirflowFailException, raised from the error with the
-        message.
-        """
-        cause: BaseException | None = None
-        if isinstance(error, SystemExit):
-            cause = error.__cause__
-        elif isinstance(error, AirflowFailException):
-            cause = error.__context__
-        if not isinstance(cause, HybridError):
-            cause = error
-        self._failures.append(TaskError(ti.task_id, ti.map_index, cause))
+        self._failures.append(TaskError(ti.task_id, ti.map_index, error))
 
     # --- triggers ------------------------------------------------------------------------------------------------
 

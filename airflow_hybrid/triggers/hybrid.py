@@ -4,13 +4,16 @@
 The task does not return to a worker: a trigger that yields ``TaskSuccessEvent`` ends it right there. This saves a
 process and avoids a race in Airflow 3.3 between a worker's exit and a fast trigger (a resumed task is then reported as
 "executor reported success, but state is queued").
+
+Airflow calls callbacks, sends e-mails and tells listeners in a worker only. Where there are any, the task returns to
+one, but not before the scheduler has long seen the exit of the worker that deferred it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
@@ -23,6 +26,16 @@ from airflow_hybrid.installation.stats import send_metrics
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.sites.logins import with_logins
 from airflow_hybrid.sites.waiting import AGAIN_S, TimeIsOverError, time_is_over
+from airflow_hybrid.triggers.ends import EndState, TaskEnd
+
+RESUME_AFTER_S = 10.0
+"""seconds from the start of a trigger to the return of its task to a worker, at least: the scheduler has to see before
+that the worker has exited which deferred it, so none of its rounds may take longer"""
+_EVENTS = {
+    EndState.SUCCESS: TaskSuccessEvent,
+    EndState.SKIPPED: TaskSkippedEvent,
+    EndState.FAILED: TaskFailedEvent,
+}
 
 use_airflow_conf()
 
@@ -47,6 +60,8 @@ class HybridTrigger(BaseTrigger):
     :param timeout_s: the task's execution timeout, which is enforced here (a timeout of Airflow's own would go
         through a worker).
     :param deadline: the end of the timeout in seconds since the epoch: another triggerer may take over in between.
+    :param ends_in_worker: ends that a worker has to report (:mod:`airflow_hybrid.operators.ending`).
+    :param resume_after_s: see :data:`RESUME_AFTER_S`.
     """
 
     tells_errors: ClassVar[bool] = True
@@ -54,13 +69,15 @@ class HybridTrigger(BaseTrigger):
     waits_for_logins: ClassVar[bool] = True
     """whether to wait while a login is refused"""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - Airflow's serialized arguments, by name
         self,
         spec: dict[str, Any],
         places: list[int | None] | None = None,
         jobs: int | None = None,
         timeout_s: float | None = None,
         deadline: float | None = None,
+        ends_in_worker: Sequence[str] = (),
+        resume_after_s: float = RESUME_AFTER_S,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.spec = spec
@@ -68,6 +85,8 @@ class HybridTrigger(BaseTrigger):
         self.jobs = jobs
         self.timeout_s = timeout_s
         self.deadline = deadline
+        self.ends_in_worker = [EndState(end) for end in ends_in_worker]
+        self.resume_after_s = resume_after_s
         self.failure: HybridError | None = None
         """why the task failed, for a runner that runs the trigger in its own process"""
 
@@ -80,11 +99,24 @@ class HybridTrigger(BaseTrigger):
                 "jobs": self.jobs,
                 "timeout_s": self.timeout_s,
                 "deadline": self.deadline,
+                "ends_in_worker": [end.value for end in self.ends_in_worker],
+                "resume_after_s": self.resume_after_s,
             },
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         await asyncio.to_thread(send_metrics, gauges=True)
+        began = time.monotonic()
+        end = await self._end()
+        self.failure = end.error
+        if end.state not in self.ends_in_worker:
+            yield _EVENTS[end.state]()
+            return
+        await asyncio.sleep(max(0.0, began + self.resume_after_s - time.monotonic()))
+        yield TriggerEvent(end.to_json())  # type: ignore[no-untyped-call]
+
+    async def _end(self) -> TaskEnd:
+        """Run the fragment to its end, whatever it is; the log says why a task failed."""
         execution = self._execution()
 
         async def run() -> FragmentOutcome:
@@ -100,21 +132,22 @@ class HybridTrigger(BaseTrigger):
             self.log.info(
                 "%s: %s, %d files", execution.context.spec.step_path, jobs_in_words(outcome.jobs), len(outcome.lineage)
             )
-            yield TaskSkippedEvent() if skipped else TaskSuccessEvent()
+            return TaskEnd(EndState.SKIPPED if skipped else EndState.SUCCESS)
         except TimeIsOverError:
-            self.log.error("%s", time_is_over(self.timeout_s, "its jobs are cancelled"))
+            message = time_is_over(self.timeout_s, "its jobs are cancelled")
+            self.log.error("%s", message)
             await self._cancel(execution)
-            yield TaskFailedEvent()
+            return TaskEnd(EndState.FAILED, HybridError(message, retryable=True), timed_out=True)
         except HybridError as error:
             # one message without a traceback: it says what failed, where, and what to do
             if self.tells_errors:
                 self.log.error("%s", error.for_a_task)
-            self.failure = error
-            yield TaskFailedEvent()
-        except Exception:
+            return TaskEnd(EndState.FAILED, error)
+        except Exception as error:
             # an exception that leaves a trigger would be handled by a worker: end the task here, and log it
             self.log.exception("a defect of airflow_hybrid, please report it")
-            yield TaskFailedEvent()
+            message = f"a defect of airflow_hybrid, please report it: {type(error).__name__}: {error}"
+            return TaskEnd(EndState.FAILED, HybridError(message, retryable=True))
 
     async def _within_limit(self, work: Coroutine[Any, Any, FragmentOutcome]) -> FragmentOutcome:
         """:raises TimeIsOverError: the task's time limit is reached; the work has ended."""

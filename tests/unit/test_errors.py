@@ -3,20 +3,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 import airflow_hybrid
+from airflow_hybrid.engine.failures import failed
 from airflow_hybrid.errors import (
     AuthenticationError,
+    CommandEnd,
+    CommandError,
     CwlError,
     DeployError,
     HybridError,
     LocationGoneError,
     SiteError,
     TransferError,
+    error_from_json,
 )
 
 SET_AFTERWARDS = re.compile(r"^(?!\s*self\.)\s*\w+\.retryable = ", re.MULTILINE)
@@ -45,3 +50,16 @@ def test_no_error_is_changed_after_it_was_made() -> None:
         str(path.relative_to(package)) for path in package.rglob("*.py") if SET_AFTERWARDS.search(path.read_text())
     ]
     assert changed == []
+
+
+def test_an_error_of_another_process_is_of_the_same_class_with_the_same_message() -> None:
+    end = CommandEnd("hpc", "squeue", 3, "no route")
+    for error in (
+        TransferError("the file was changed", where="hpc", hint="clear the task", retryable=False),
+        CommandError("squeue failed", end),
+        failed([], 2),
+    ):
+        read = error_from_json(json.loads(json.dumps(error.to_json())))
+        assert (str(read), read.retryable) == (str(error), error.retryable)
+        assert isinstance(error, type(read)) and type(read).__module__ == HybridError.__module__
+    assert type(error_from_json({**failed([], 2).to_json(), "kind": "Path"})) is HybridError

@@ -8,7 +8,7 @@ from airflow.sdk.exceptions import ParamValidationError
 
 from airflow_hybrid.model import JsonValue, Port, WorkflowGraph
 from airflow_hybrid.operators.given import given_inputs
-from airflow_hybrid.params import from_param, params_of, required_inputs, schema_of
+from airflow_hybrid.params import from_param, given_value, params_of, required_inputs, schema_of
 
 
 def graph(*ports: Port) -> WorkflowGraph:
@@ -199,3 +199,31 @@ def test_fields_of_the_advanced_section_that_are_left_empty_change_nothing() -> 
     settings: dict[str, JsonValue] = {"n": 3, "cwl:requirements": [{"class": "WorkReuse", "enableReuse": True}]}
     left_empty = {"n": 4, "outdir": None, "reuse": None, "cwl:requirements": None, "job": None}
     assert given_inputs(graph(Port("n", "int")), settings, {}, left_empty) == {**settings, "n": 4}
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("~/x", "/home/worker/x"),
+        ({"class": "File", "path": "~/x"}, "/home/worker/x"),
+        ("~", "/home/worker"),
+        # names of files, and the homes of others
+        ("~x", "~x"),
+        ("~root/x", "~root/x"),
+        ("/d/~/x", "/d/~/x"),
+    ],
+)
+def test_a_path_in_the_home_is_in_that_of_the_worker(
+    given: JsonValue, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/worker")
+    assert given_value("File", given) == {"class": "File", "path": path}
+    assert given_value(FILES, [given]) == [{"class": "File", "path": path}]
+    assert given_value("string", "~/x") == "~/x"
+
+
+def test_secondary_files_may_be_in_the_home_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/worker")
+    given = {"class": "File", "path": "/d/x", "secondaryFiles": [{"class": "File", "path": "~/x.idx"}]}
+    beside = [{"class": "File", "path": "/home/worker/x.idx"}]
+    assert given_value("File", given) == {**given, "secondaryFiles": beside}

@@ -153,7 +153,9 @@ class Try:
 
     def __init__(self, store: dict[str, str], number: str) -> None:
         self.store = store
-        ti = SimpleNamespace(dag_id="d", run_id="r", task_id="deploy_box", map_index=-1, id=number)
+        ti = SimpleNamespace(
+            dag_id="d", run_id="r", task_id="deploy_box", map_index=-1, id=number, get_task_states=lambda **_: {}
+        )
         self.context: Any = {"ti": ti, "task_state_store": self}
 
     def get(self, key: str) -> str | None:

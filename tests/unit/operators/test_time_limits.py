@@ -127,7 +127,7 @@ except BaseException as error:
     ("where", "code", "said"),
     [
         ("supervised", -signal.SIGTERM, ["jobs ended"]),
-        ("in the process of another", 0, ["jobs ended", "verdict SystemExit"]),
+        ("in the process of another", 0, ["jobs ended", "verdict CancelledError"]),
     ],
 )
 def test_a_killed_task_ends_its_jobs_and_gives_no_verdict(
