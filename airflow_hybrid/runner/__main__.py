@@ -235,9 +235,13 @@ def _dag(args: argparse.Namespace, sites: dict[str, Any], home: Home) -> HybridD
     """The DAG of the document, with the hybrid file's settings for it."""
     from airflow_hybrid.cwl.given import job_requirements
     from airflow_hybrid.dag.hybrid_dag import HybridDag
+    from airflow_hybrid.model import CHAINS
 
     document = args.document
-    options = {**sites, "deployments": _deployments(sites.get("deployments"), home, bool(args.serial))}
+    serial = bool(args.serial)
+    options = {**sites, "deployments": _deployments(sites.get("deployments"), home, serial)}
+    if options.get("fuse") is None and not serial:  # a task's jobs may run at the same time
+        options["fuse"] = CHAINS
     return HybridDag(
         document if is_uri(document) else os.path.abspath(document),
         dag_id="run",

@@ -239,6 +239,19 @@ def project(tmp_path: Path) -> Path:
     return project
 
 
+def test_steps_that_follow_each_other_are_one_task(project: Path) -> None:
+    tool = {"class": "CommandLineTool", "baseCommand": "echo", "inputs": {"x": "Any"}, "outputs": {"o": "stdout"}}
+    steps = {
+        "one": {"run": tool, "in": {"x": {"default": 1}}, "out": ["o"]},
+        "two": {"run": tool, "in": {"x": "one/o"}, "out": ["o"]},
+    }
+    document = {"cwlVersion": "v1.2", "class": "Workflow", "inputs": [], "outputs": [], "steps": steps}
+    (project / "chain.cwl").write_text(json.dumps(document))
+    done = call(project, "--verbose", "chain.cwl")
+    assert done.returncode == 0, done.stderr
+    assert "/one__two: 2 jobs" in done.stderr
+
+
 def contents(folder: Path) -> dict[str, str]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != RECORD)
     return {path.relative_to(folder).as_posix(): path.read_text() for path in files if "cache" not in path.parts}
