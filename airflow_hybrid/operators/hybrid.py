@@ -205,9 +205,13 @@ class HybridOperator(HybridTask):
     def resumed(self, context: Context, event: Any = None) -> None:
         """End the task in a worker, as its trigger says (:class:`airflow_hybrid.triggers.ends.TaskEnd`).
 
-        Its values were published by the trigger, which has also logged why it failed.
+        Its values were published by the trigger, unless it handed them over; it has also logged why it failed.
         """
         end = TaskEnd.from_json(event)
+        if end.result is not None:
+            ti: Any = context["ti"]
+            for key, value in end.result.items():
+                ti.xcom_push(key=key, value=value)
         if end.state is EndState.SKIPPED:
             raise AirflowSkipException(f"{self.setup.step.path}: its `when` is false")
         if end.error is None:
