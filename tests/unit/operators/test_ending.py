@@ -101,8 +101,11 @@ def test_a_step_returns_only_after_its_first_worker_has_long_exited(monkeypatch:
     monkeypatch.setattr(asyncio, "sleep", sleep)
 
     def events(**arguments: Any) -> list[Any]:
+        trigger = hybrid.HybridTrigger({}, **arguments)
+        trigger.task_instance = SimpleNamespace(task_id="t")  # as the triggerer does
+
         async def run() -> list[Any]:
-            return [event async for event in hybrid.HybridTrigger({}, **arguments).run()]
+            return [event async for event in trigger.run()]
 
         return asyncio.run(run())
 
