@@ -102,7 +102,8 @@ def test_a_step_returns_only_after_its_first_worker_has_long_exited(monkeypatch:
 
     def events(**arguments: Any) -> list[Any]:
         trigger = hybrid.HybridTrigger({}, **arguments)
-        trigger.task_instance = SimpleNamespace(task_id="t")  # as the triggerer does
+        instance: Any = SimpleNamespace(task_id="t")
+        trigger.task_instance = instance  # as the triggerer does
 
         async def run() -> list[Any]:
             return [event async for event in trigger.run()]
