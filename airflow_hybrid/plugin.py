@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The Airflow plugin: it imports modules once per component, so that tasks need not.
+"""The Airflow plugin: modules that are imported once per component, so that tasks need not, and web pages.
 
 Airflow calls ``on_starting`` before an executor forks its workers: all tasks share the modules imported then.
 """
@@ -10,11 +10,14 @@ import gc
 import logging
 import sys
 import time
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
 from airflow_hybrid.installation.conf import use_airflow_conf
+from airflow_hybrid.operators.published.links import WEB_PREFIX, OutputsLink
 
 use_airflow_conf()
 
@@ -64,8 +67,27 @@ class PreloadListener:
         log.info("airflow_hybrid preloaded in %.2f s", time.perf_counter() - started)
 
 
+class WebApp:
+    """The pages (:mod:`airflow_hybrid.web.app`), imported when the first one is asked for.
+
+    Every process of Airflow loads the plugin, but only the API server needs what they import.
+    """
+
+    async def __call__(
+        self,
+        scope: Any,
+        receive: Callable[[], Awaitable[Any]],
+        send: Callable[[Any], Awaitable[None]],
+    ) -> None:
+        from airflow_hybrid.web.app import app
+
+        await app(scope, receive, send)
+
+
 class HybridPlugin(AirflowPlugin):
-    """Registers the listener."""
+    """Registers the listener, the pages and the links to them."""
 
     name = "airflow_hybrid"
     listeners = [PreloadListener]
+    fastapi_apps = [{"app": WebApp(), "url_prefix": WEB_PREFIX, "name": "airflow_hybrid"}]
+    operator_extra_links = [OutputsLink()]

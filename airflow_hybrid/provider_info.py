@@ -44,6 +44,7 @@ def get_provider_info() -> dict[str, Any]:
             _ssh_site("hybrid_ssh", "HybridSshUriHook", "SSH site (hybrid_ssh: choose hybrid-ssh for new Connections)"),
         ],
         "config": dict(options.described()),
+        "extra-links": ["airflow_hybrid.operators.published.links.OutputsLink"],
         "cli": ["airflow_hybrid.cli.commands.get_hybrid_cli_commands"],
     }
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from croniter import croniter
 from croniter.croniter import CroniterError
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from airflow_hybrid.config.base import Duration, Model, NonEmpty, Time, one_or_many, wrong
@@ -56,6 +56,26 @@ _PRESETS = [
 ]
 
 
+class AssetModel(Model):
+    """The Airflow Asset of an output: its URI, or its name, or both."""
+
+    name: NonEmpty | None = Field(None, description="Its name; default: the URI. May use Jinja2.")
+    uri: NonEmpty | None = Field(None, description="Its URI; default: the name. May use Jinja2.")
+
+    @model_validator(mode="after")
+    def _has_a_name(self) -> AssetModel:
+        if self.name is None and self.uri is None:
+            raise ValueError("an asset needs `uri` or `name`")
+        return self
+
+
+def _as_asset(value: Any) -> Any:
+    return {"uri": value} if isinstance(value, str) else value
+
+
+AssetNode = Annotated[AssetModel, BeforeValidator(_as_asset, json_schema_input_type=str | AssetModel)]
+
+
 class DagModel(Model):
     """The Airflow side of a workflow. (airflow_hybrid)"""
 
@@ -81,7 +101,11 @@ class DagModel(Model):
     owner: str | None = Field(None, description="Owner of the tasks.")
     owner_links: dict[str, str] = Field(default_factory=dict, description="Owner -> URL.")
     description: str | None = Field(None, description="One line; default: the document's label.")
-    doc_md: str | None = Field(None, description="Markdown; default: the document's `doc`.")
+    doc_md: str | None = Field(
+        None,
+        description="Markdown; default: the document's `doc`, inputs, outputs and text, and the hybrid file's text"
+        " without what could be a secret.",
+    )
     dag_display_name: str | None = Field(None, description="Name in the UI.")
     is_paused_upon_creation: bool | None = Field(None, description="Paused when first seen.")
     fail_fast: bool | None = Field(None, description="Ends the run at the first failure.")
@@ -105,6 +129,12 @@ class DagModel(Model):
         None,
         description="What to do with an output if something that the run did not make has its name: `rename` (default;"
         " the output is called `name_2`), `fail`, or `replace` (unchanged outputs of earlier runs; other files stay).",
+    )
+
+    assets: dict[NonEmpty, AssetNode] = Field(
+        default_factory=dict,
+        description="Airflow Assets of outputs, by their names: a URI, or `name` and `uri`; may use Jinja2. They get an"
+        " event with the output's files when a run has succeeded.",
     )
 
     @field_validator("schedule")

@@ -222,6 +222,7 @@ class HybridFile:
     :ivar digest: SHA-256 of the file and of the files that it includes, for the keys of caches.
     :ivar files: every file that was read: the hybrid file and templates.
     :ivar notices: lines for the log: settings that have no effect, or are deprecated.
+    :ivar shown: its text for people, without what could be a secret.
     """
 
     path: str
@@ -231,6 +232,7 @@ class HybridFile:
     links: tuple[Link, ...] = ()
     notices: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    shown: str = ""
 
     def to_json(self) -> JsonValue:
         return {
@@ -241,6 +243,7 @@ class HybridFile:
             "links": [link.to_json() for link in self.links],
             "notices": list(self.notices),
             "files": list(self.files),
+            "shown": self.shown,
         }
 
     @classmethod
@@ -253,6 +256,7 @@ class HybridFile:
             links=tuple(Link.from_json(link) for link in value["links"]),
             notices=tuple(value["notices"]),
             files=tuple(value["files"]),
+            shown=value["shown"],
         )
 
 

@@ -21,13 +21,13 @@ from airflow_hybrid.dag.queues import queue_of
 from airflow_hybrid.dag.shown import JOBS_TEMPLATE, colour_of, step_doc, where_it_runs
 from airflow_hybrid.dag.task_ids import Below, TaskIds, below
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
-from airflow_hybrid.operators.gather.existing import RENAME
 from airflow_hybrid.operators.hybrid import HybridOperator, StepSetup
 from airflow_hybrid.operators.inputs import InputsOperator
 from airflow_hybrid.operators.outdirs import Outdirs
 from airflow_hybrid.operators.outputs import OutputsOperator
 from airflow_hybrid.operators.plan import PlanOperator
 from airflow_hybrid.operators.provenance import Ground
+from airflow_hybrid.operators.published.assets import OutputAsset
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
 
 TRIGGER_RULE = "none_failed"
@@ -40,10 +40,10 @@ class WorkflowSetup:
 
     :ivar settings: default inputs; ``settings_base``: the base folder of their relative paths.
     :ivar from_tasks: inputs whose values other tasks return (:mod:`airflow_hybrid.operators.templates`).
-    :ivar existing: what to do with outputs whose names are taken.
     :ivar run_requirements: classes allowed in ``cwl:requirements`` of a run besides the harmless ones.
     :ivar reuse: whether jobs reuse outputs of other runs; None: the hybrid file does not say.
     :ivar fuse: whether chains of steps are one task, unless something more specific says otherwise.
+    :ivar assets: of outputs.
     """
 
     graph: WorkflowGraph
@@ -54,10 +54,10 @@ class WorkflowSetup:
     settings: CwlObject = field(default_factory=dict)
     settings_base: str = "/"
     from_tasks: Mapping[str, Any] = field(default_factory=dict)
-    existing: str = RENAME
     run_requirements: tuple[str, ...] = ()
     reuse: bool | None = None
     fuse: bool | str | None = None
+    assets: tuple[OutputAsset, ...] = ()
 
 
 class DagBuilder:
@@ -112,7 +112,7 @@ class DagBuilder:
             deployments=self.deployments,
             links=self.setup.links,
             outdirs=self.setup.outdirs,
-            existing=self.setup.existing,
+            assets=self.setup.assets,
             trigger_rule=TRIGGER_RULE,
             doc_md="Brings the outputs to `outdir`.",
             **self.around,

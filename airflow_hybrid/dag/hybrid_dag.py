@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from airflow.sdk import DAG, Asset
+from airflow.sdk import DAG, Asset, get_parsing_context
 
 from airflow_hybrid.config import (
     check_bindings,
@@ -29,6 +29,7 @@ from airflow_hybrid.config import (
 from airflow_hybrid.cwl.documents import cache, graphs
 from airflow_hybrid.cwl.given.settings import load_inputs
 from airflow_hybrid.dag.builder import DagBuilder, WorkflowSetup
+from airflow_hybrid.dag.docs import dag_doc
 from airflow_hybrid.dag.queues import check_queues
 from airflow_hybrid.dag.task_ids import dag_id_of
 from airflow_hybrid.errors import ConfigError, HybridError
@@ -37,6 +38,7 @@ from airflow_hybrid.model.locations import is_uri, path_or_uri
 from airflow_hybrid.operators.deployments import DeployOperator
 from airflow_hybrid.operators.gather.existing import EXISTING, RENAME
 from airflow_hybrid.operators.outdirs import Outdirs
+from airflow_hybrid.operators.published.assets import OutputAsset, parse_assets
 from airflow_hybrid.operators.templates import references_in, tasks_in_words
 from airflow_hybrid.params import params_of, required_inputs
 
@@ -85,6 +87,7 @@ def load_dags(file: str | os.PathLike[str], namespace: MutableMapping[str, Any],
                 "reuse": workflow.reuse,
                 "fuse": workflow.fuse,
                 "source": str(path),
+                "source_text": hybrid.shown,
                 "fileloc": namespace.get("__file__"),
                 **dag_options,
             },
@@ -116,8 +119,11 @@ class HybridDag(DAG):
         says otherwise; None: only for tools whose document asks for it.
     :param fuse: ``"chains"``: steps that follow each other on the same target are one task, unless a deployment or
         binding says otherwise (docs/how-to/fuse.md).
+    :param assets: Airflow Assets of outputs, by their names: a URI (which may be a template), ``{"name": ..., "uri":
+        ...}`` or an Asset. They get an event when a run has succeeded.
     :param dag_id: default: the document's name.
-    :param dag_options: any argument of :class:`airflow.sdk.DAG`.
+    :param dag_options: any argument of :class:`airflow.sdk.DAG`. Default of ``doc_md``: what the document says of
+        itself, its inputs and outputs, and its text.
     :raises ConfigError, CwlError: see :mod:`airflow_hybrid.errors`.
     """
 
@@ -136,8 +142,10 @@ class HybridDag(DAG):
         existing_outputs: str = RENAME,
         reuse: bool | None = None,
         fuse: bool | str | None = None,
+        assets: Mapping[str, Any] | None = None,
         dag_id: str | None = None,
         source: str | None = None,
+        source_text: str = "",
         fileloc: str | None = None,
         **dag_options: Any,
     ) -> None:
@@ -145,32 +153,30 @@ class HybridDag(DAG):
         where = source or caller
         path, settings_base, settings = _resolve(document, inputs, caller)
         from_tasks = references_in(settings)
+        graph = graphs.load_graph(path)
+        dag_id = dag_id or dag_id_of(graph.name)
         setup = WorkflowSetup(
-            graph=graphs.load_graph(path),
-            outdirs=_outdirs(outdir, _listed(outdirs)),
+            graph=graph,
+            outdirs=_outdirs(outdir, _listed(outdirs), existing_outputs),
             bindings=parse_bindings(bindings),
             deployments=parse_deployments(deployments or {}, base_dir=str(Path(caller).parent) if caller else "."),
             links=parse_links(links),
             settings={name: value for name, value in settings.items() if name not in from_tasks},
             settings_base=settings_base,
             from_tasks=from_tasks,
-            existing=existing_outputs,
             run_requirements=_listed(run_requirements),
             reuse=reuse,
             fuse=fuse,
+            assets=_assets(assets, graph, dag_id, where),
         )
-        dag_id = dag_id or dag_id_of(setup.graph.name)
         _check(setup, where)
-        if dag_options.get("schedule") is not None:
-            _check_runs_by_itself(setup, dag_id, where)
+        _check_runs_by_itself(setup, dag_id, where, dag_options.get("schedule"))
         super().__init__(dag_id, **_with_defaults(dag_options, setup))
-        if "doc_md" not in dag_options:
-            # not by Airflow's own argument or attribute: they treat a text that ends in `.md` as a file name
-            self.__dict__["doc_md"] = _doc(setup.graph)
+        if "doc_md" not in dag_options:  # not by Airflow's attribute: to it, a text that ends in `.md` is a file's name
+            self.__dict__["doc_md"] = _doc(setup.graph, source or "", source_text)
         if caller:
             self.fileloc = caller
-        self.deployments = setup.deployments
-        self.bindings = setup.bindings
+        self.deployments, self.bindings = setup.deployments, setup.bindings
         DagBuilder(self, setup).build()
 
     def validate_setup_teardown(self) -> None:
@@ -214,8 +220,8 @@ def _check(setup: WorkflowSetup, where: str | None) -> None:
                 where=where,
                 hint=f"the inputs of this workflow are: {', '.join(names) or 'none'}",
             )
-    if setup.existing not in EXISTING:
-        problem = f"`existing_outputs` is {setup.existing!r}, but must be one of {', '.join(EXISTING)}"
+    if setup.outdirs.existing not in EXISTING:
+        problem = f"`existing_outputs` is {setup.outdirs.existing!r}, but must be one of {', '.join(EXISTING)}"
         raise ConfigError(problem, where=where)
     if setup.fuse not in (CHAINS, False, None):
         problem = f"`fuse` is {setup.fuse!r}, but must be {CHAINS!r} or False"
@@ -223,8 +229,21 @@ def _check(setup: WorkflowSetup, where: str | None) -> None:
         raise ConfigError(problem, where=where, hint=hint)
 
 
-def _check_runs_by_itself(setup: WorkflowSetup, dag_id: str, where: str | None) -> None:
+def _assets(
+    assets: Mapping[str, Any] | None, graph: WorkflowGraph, dag_id: str, where: str | None
+) -> tuple[OutputAsset, ...]:
+    """:raises ConfigError: an asset is of no output, or is none."""
+    try:
+        return parse_assets(assets or {}, [output.name for output in graph.outputs], dag_id)
+    except ConfigError as error:
+        error.where = error.where or where
+        raise
+
+
+def _check_runs_by_itself(setup: WorkflowSetup, dag_id: str, where: str | None, schedule: Any) -> None:
     """:raises ConfigError: a scheduled run would lack inputs."""
+    if schedule is None:
+        return
     missing = required_inputs(setup.graph, {**setup.settings, **setup.from_tasks})
     if missing:
         raise ConfigError(
@@ -280,16 +299,18 @@ def _caller() -> str | None:
 _RUN_ID = "/{{ run_id }}"
 
 
-def _outdirs(outdir: str | None, further: Sequence[str] = ()) -> Outdirs:
+def _outdirs(outdir: str | None, further: Sequence[str] = (), existing: str = RENAME) -> Outdirs:
     if outdir is None:
         from airflow.configuration import AIRFLOW_HOME
 
         outdir = f"{AIRFLOW_HOME}/hybrid_outputs/{{{{ dag.dag_id }}}}{_RUN_ID}"
     elif "{{" not in outdir and "{%" not in outdir:
         outdir = outdir.rstrip("/") + _RUN_ID
-    return Outdirs(outdir, (outdir.removesuffix(_RUN_ID) or "/", *further))
+    return Outdirs(outdir, (outdir.removesuffix(_RUN_ID) or "/", *further), existing)
 
 
-def _doc(graph: WorkflowGraph) -> str | None:
-    parts = [f"# {graph.label}" if graph.label else "", graph.doc]
-    return "\n\n".join(part for part in parts if part) or None
+def _doc(graph: WorkflowGraph, hybrid_file: str, hybrid_text: str) -> str | None:
+    """The DAG's documentation; None in a task's process, where nobody reads it."""
+    if get_parsing_context().task_id is not None:
+        return None
+    return dag_doc(graph, hybrid_file, hybrid_text)

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import FileRef, WorkflowGraph
 from airflow_hybrid.model.locations import scheme_of
+from airflow_hybrid.operators.gather.existing import RENAME
 from airflow_hybrid.params import OUTDIR_KEY
 
 if TYPE_CHECKING:
@@ -23,10 +24,13 @@ class Outdirs:
     """Where outputs go, as templates.
 
     :ivar run: of one run; ``roots``: folders below which a run may choose one, first the one that contains ``run``.
+    :ivar existing: what to do with outputs whose names are taken: see
+        :data:`airflow_hybrid.operators.gather.existing.EXISTING`
     """
 
     run: str
     roots: tuple[str, ...]
+    existing: str = RENAME
 
 
 def conf_outdir(graph: WorkflowGraph, context: Context, roots: Sequence[str]) -> str | None:

@@ -11,7 +11,10 @@ from airflow_hybrid.cwl.documents.group_documents import document_of
 from airflow_hybrid.cwl.documents.trust.roots import located
 from airflow_hybrid.model import CwlObject, JsonValue
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, run_token
-from airflow_hybrid.operators.outdirs import Outdirs, check_own, conf_outdir
+from airflow_hybrid.operators.outdirs import Outdirs, check_own, conf_outdir, is_store, local_path
+from airflow_hybrid.operators.published.assets import OutputAsset, announce
+from airflow_hybrid.operators.published.links import OUTDIR_XCOM, OutputsLink
+from airflow_hybrid.operators.templates import renderer
 from airflow_hybrid.operators.values import Scope
 from airflow_hybrid.printable import printable
 
@@ -24,11 +27,11 @@ class OutputsOperator(HybridTask):
 
     :param outdirs: paths, ``file:`` or object-store URLs: a folder for each run, and the folders below which the run's
         conf may choose another (key ``outdir``).
-    :param existing: what to do with outputs whose names are taken: see
-        :data:`airflow_hybrid.operators.gather.EXISTING`
+    :param assets: of outputs; they get events if the task succeeds, and so only after all steps have.
     """
 
     template_fields: Sequence[str] = ("outdir", "outdir_roots")
+    operator_extra_links = (OutputsLink(),)
 
     def __init__(
         self,
@@ -36,16 +39,17 @@ class OutputsOperator(HybridTask):
         scope: Scope,
         deployments: Mapping[str, Deployment],
         outdirs: Outdirs,
-        existing: str = "rename",
         links: JsonValue = None,
+        assets: Sequence[OutputAsset] = (),
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(outlets=[asset.outlet for asset in assets], **kwargs)
+        self.assets = tuple(assets)
         self.scope = scope
         self.deployments = dict(deployments)
         self.outdir = outdirs.run
         self.outdir_roots = list(outdirs.roots)
-        self.existing = existing
+        self.existing = outdirs.existing
         self.links = links
 
     def run_task(self, context: Context) -> CwlObject:
@@ -60,6 +64,9 @@ class OutputsOperator(HybridTask):
         if outdir is None:
             outdir = self.outdir
             check_own(outdir, self.outdir_roots[0])
+        # before anything is brought: a template may be wrong
+        render = renderer(context)
+        assets = [(asset, asset.rendered(render)) for asset in self.assets]
         deployments = deployments_of_run(self.deployments, context)
         ti: Any = context["ti"]
         run = run_token(ti.dag_id, ti.run_id)
@@ -74,6 +81,8 @@ class OutputsOperator(HybridTask):
         value, lineage = self.run_async(work)
         lineage = counted(lineage, {entry.route for entry in lineage})
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in lineage])
+        ti.xcom_push(key=OUTDIR_XCOM, value=outdir if is_store(outdir) else local_path(outdir))
+        self.outlets = announce(assets, value, context)
         self.log.info("the outputs are in %s", printable(str(outdir)))
         return value
 

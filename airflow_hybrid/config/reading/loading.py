@@ -18,6 +18,7 @@ from airflow_hybrid.config.reading.checks import check
 from airflow_hybrid.config.reading.document import Document, Path, Problem, parse
 from airflow_hybrid.config.reading.messages import from_pydantic, raise_problems
 from airflow_hybrid.config.reading.normal import Normalizer
+from airflow_hybrid.config.reading.shown import shown
 from airflow_hybrid.config.values import Deployment, HybridFile, Link
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import Binding
@@ -41,7 +42,8 @@ def load_text(content: bytes, path: str) -> tuple[HybridFile, dict[str, str]]:
     document = parse(text, path)
     if not isinstance(document.data, dict):
         raise ConfigError("a hybrid file is a mapping that starts with `version: v1.0`", where=path)
-    return _build(document, os.path.dirname(path), path, content)
+    hybrid, templates = _build(document, os.path.dirname(path), path, content)
+    return replace(hybrid, shown=shown(document.data)), templates
 
 
 def build_python(

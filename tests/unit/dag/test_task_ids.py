@@ -112,7 +112,8 @@ def test_a_text_that_ends_in_md_is_the_documentation(
         f"cwlVersion: v1.2\nclass: CommandLineTool\ndoc: {name}\nbaseCommand: [echo, x]\ninputs: []\noutputs: []\n"
     )
     dag = HybridDag(str(tmp_path / "main.cwl"), dag_id="documented")
-    assert dag.doc_md == name
     from airflow.serialization.serialized_objects import DagSerialization
 
-    assert DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag)).doc_md == name
+    kept = DagSerialization.deserialize_dag(DagSerialization.serialize_dag(dag))
+    assert kept.doc_md == dag.doc_md and str(dag.doc_md).startswith(f"{name}\n\n## Document `main.cwl`\n")
+    assert "a file of the host" not in str(dag.doc_md)

@@ -1,0 +1,139 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Outputs of a workflow as Airflow Assets, and the events of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow.sdk import Asset, AssetAlias
+
+from airflow_hybrid.errors import ConfigError, InputError
+from airflow_hybrid.model import CwlObject, JsonValue
+from airflow_hybrid.model.templates import Render, is_template
+from airflow_hybrid.model.walking import files, is_file
+from airflow_hybrid.printable import shortened
+
+MOST_FILES = 1000
+"""files in an event: it is kept in Airflow's database, and is given to every run that it starts"""
+_LONGEST_VALUE = 10_000
+
+
+@dataclass(frozen=True)
+class OutputAsset:
+    """The asset of an output of the workflow.
+
+    :ivar name, uri: may be templates; then each run may have another asset.
+    :ivar alias: name of the alias under which such assets are found; the same for all runs.
+    """
+
+    output: str
+    name: str
+    uri: str
+    alias: str
+
+    @property
+    def outlet(self) -> Asset | AssetAlias:
+        """What the DAG's last task has as an outlet: the asset, or the alias where only a run knows the asset."""
+        if is_template(self.name) or is_template(self.uri):
+            return AssetAlias(self.alias)
+        return _asset(self.name, self.uri, self.output)
+
+    def rendered(self, render: Render) -> Asset:
+        """The asset of a run.
+
+        :raises InputError: a template cannot be rendered, or gives no name for an asset.
+        """
+        name, uri = (str(render(text)) if is_template(text) else text for text in (self.name, self.uri))
+        try:
+            return _asset(name, uri, self.output)
+        except ConfigError as error:
+            raise InputError(error.message, where=f"`assets`: output {self.output!r}") from error
+
+
+def parse_assets(assets: Mapping[str, Any], outputs: Iterable[str], dag_id: str) -> tuple[OutputAsset, ...]:
+    """The assets of a DAG's outputs.
+
+    :param assets: output -> URI, ``{name, uri}``, or an Asset.
+    :param outputs: names of the workflow's outputs.
+    :raises ConfigError: there is no such output, or no asset can have such a name; or two have the same.
+    """
+    known = list(outputs)
+    parsed: dict[Any, OutputAsset] = {}
+    for output, named in assets.items():
+        if output not in known:
+            from airflow_hybrid.config.reading.messages import choices
+
+            problem = f"`assets` names output `{output}`, but the workflow has no such output"
+            raise ConfigError(problem, hint=choices(output, known, what="there are"))
+        asset = OutputAsset(output, *_name_and_uri(named), alias=f"{dag_id}/{output}")
+        twin = parsed.setdefault((asset.name, asset.uri), asset)
+        if twin is not asset:
+            problem = f"`assets`: outputs `{twin.output}` and `{output}` are the same asset: {asset.uri}"
+            raise ConfigError(problem, hint="an asset's event is about one output: give each its own URI")
+        _ = asset.outlet  # refuses what Airflow would refuse
+    return tuple(parsed.values())
+
+
+def _name_and_uri(named: Any) -> tuple[str, str]:
+    if isinstance(named, Asset):
+        return named.name, named.uri
+    if isinstance(named, str):
+        return named, named
+    name, uri = named.get("name"), named.get("uri")
+    return name or uri, uri or name
+
+
+def _asset(name: str, uri: str, output: str) -> Asset:
+    try:
+        return Asset(name=name, uri=uri)
+    except (ValueError, TypeError) as error:
+        text = shortened(f"{name} ({uri})", 200)
+        raise ConfigError(f"`assets`: the asset of output `{output}` cannot be {text}: {error}") from None
+
+
+def announce(assets: Iterable[tuple[OutputAsset, Asset]], outputs: CwlObject, context: Mapping[str, Any]) -> list[Any]:
+    """Say what the events of a run carry. Airflow makes them if the task then succeeds.
+
+    :param assets: with the asset of this run.
+    :return: the outlets that have an event: an output that is null has none.
+    """
+    outlets = []
+    for output_asset, asset in assets:
+        value = outputs.get(output_asset.output)
+        if value is None:
+            continue
+        outlet = output_asset.outlet
+        extra = event_extra(output_asset.output, value)
+        if isinstance(outlet, AssetAlias):
+            context["outlet_events"][outlet].add(asset, extra=extra)
+        else:
+            context["outlet_events"][outlet].extra = extra
+        outlets.append(outlet)
+    return outlets
+
+
+def event_extra(output: str, value: JsonValue) -> dict[str, JsonValue]:
+    """What an event says of an output.
+
+    ``files`` are all Files in it, with ``location``, ``checksum`` and ``size``, at most :data:`MOST_FILES`
+    (``files_left_out`` counts the others). If the output is a single File or Directory, these three are also beside
+    ``output``; if it has no File, its ``value`` is, unless that is long.
+    """
+    extra: dict[str, JsonValue] = {"output": output}
+    if is_file(value):
+        extra |= {"class": value["class"], **_about(value)}
+    every = [_about(file) for file in files(value) if file["class"] == "File"]
+    if every or is_file(value):
+        extra["files"] = every[:MOST_FILES]
+        if len(every) > MOST_FILES:
+            extra["files_left_out"] = len(every) - MOST_FILES
+    elif len(json.dumps(value)) <= _LONGEST_VALUE:
+        extra["value"] = value
+    return extra
+
+
+def _about(file: Mapping[str, Any]) -> dict[str, JsonValue]:
+    return {key: file[key] for key in ("location", "checksum", "size") if key in file}

@@ -1,0 +1,161 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Airflow's own web application with this package's plugin, over a database of its own, in a process of its own.
+
+``python -m tests.unit.web.served`` reads a command of JSON a line and answers each with a line.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[3]
+MARK = "#served "
+VIEWER = "viewer"
+STRANGER = "stranger"
+"""a user who may log in and see nothing"""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """``status`` 0: the connection was cut off while the body was sent."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def detail(self) -> str:
+        detail: str = json.loads(self.body)["detail"]
+        return detail
+
+
+class Served:
+    """The web application of a process."""
+
+    def __init__(self, process: subprocess.Popen[str], home: Path) -> None:
+        self._process = process
+        self.home = home
+
+    def ask(self, command: str, **arguments: Any) -> Any:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps([command, arguments]) + "\n")
+        self._process.stdin.flush()
+        lines = []
+        for line in self._process.stdout:
+            if line.startswith(MARK):
+                return json.loads(line.removeprefix(MARK))
+            lines.append(line)
+        raise AssertionError("the process ended: " + "".join(lines)[-5000:])
+
+    def get(self, path: str, user: str | None = VIEWER, method: str = "GET") -> Answer:
+        """:param user: who asks; None: somebody who has not logged in."""
+        status, headers, body = self.ask("request", path=path, user=user, method=method)
+        return Answer(status, headers, base64.b64decode(body))
+
+
+@contextmanager
+def served(home: Path) -> Iterator[Served]:
+    """A web application with its files below ``home``."""
+    environment = {
+        **os.environ,
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of these tests, which is as long as it must be",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "viewer:viewer",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.unit.web.served"],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        yield Served(process, home)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+class _Server:
+    def __init__(self) -> None:
+        from airflow.api_fastapi.app import create_app, get_auth_manager
+        from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+        from airflow.utils.db import initdb
+        from fastapi.testclient import TestClient
+
+        initdb()
+        self.client = TestClient(create_app("core"))
+        users = [
+            SimpleAuthManagerUser(username=name, role=role) for name, role in ((VIEWER, "viewer"), (STRANGER, None))
+        ]
+        self.tokens = {user.username: get_auth_manager().generate_jwt(user) for user in users}
+
+    def request(self, path: str, user: str | None, method: str) -> Any:
+        headers = {"Authorization": f"Bearer {self.tokens[user]}"} if user else {}
+        try:
+            answer = self.client.request(method, path, headers=headers, follow_redirects=False)
+        except OSError as error:
+            # a server that raises while it sends cuts off the connection
+            return 0, {}, base64.b64encode(str(error).encode()).decode()
+        return answer.status_code, dict(answer.headers), base64.b64encode(answer.content).decode()
+
+    def routes(self) -> list[Any]:
+        from airflow_hybrid.web.app import app
+
+        return [[getattr(route, "path", "?"), sorted(getattr(route, "methods", None) or ())] for route in app.routes]
+
+    def run(self, file: str, dag_id: str, conf: dict[str, Any] | None = None) -> list[str]:
+        """Run a DAG in this process: the id and the state of its run."""
+        import runpy
+
+        run = runpy.run_path(file)[dag_id].test(run_conf=conf)
+        return [run.run_id, str(run.state)]
+
+    def set_xcom(self, dag_id: str, run_id: str, key: str, value: Any) -> None:
+        """What a user may do who may edit XComs."""
+        from airflow.models.xcom import XComModel
+
+        XComModel.set(key, value, dag_id=dag_id, task_id="outputs", run_id=run_id)
+
+    def xcom(self, dag_id: str, run_id: str, key: str) -> Any:
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+
+        query = XComModel.get_many(run_id=run_id, key=key, task_ids="outputs", dag_ids=dag_id)
+        with create_session() as session:
+            (found,) = session.execute(query.with_only_columns(XComModel.value)).one()
+        # those of a task are kept as JSON has them; those that are set by hand as JSON text
+        return json.loads(found) if isinstance(found, str) and found.startswith(("{", '"')) else found
+
+    def events(self, dag_id: str, run_id: str) -> list[Any]:
+        """The events of assets that a run made: URI and extra of each."""
+        from airflow.models.asset import AssetEvent
+        from airflow.utils.session import create_session
+        from sqlalchemy import select
+
+        query = select(AssetEvent).where(AssetEvent.source_dag_id == dag_id, AssetEvent.source_run_id == run_id)
+        with create_session() as session:
+            return [[event.asset.uri, event.extra] for event in session.scalars(query)]
+
+
+def main() -> None:
+    server = _Server()
+    for line in sys.stdin:
+        command, arguments = json.loads(line)
+        print("\n" + MARK + json.dumps(getattr(server, command)(**arguments)), flush=True)
+
+
+if __name__ == "__main__":
+    main()
