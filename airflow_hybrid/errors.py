@@ -7,6 +7,7 @@ never guessed from a message later.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,20 @@ MOST_CHARS = 100_000
 """of a message, so that escaping it and searching it for secrets is fast"""
 TASK_LINES = 30
 """of a message in a task's log"""
+
+
+_MENDED_BY_PEOPLE = frozenset(
+    {
+        errno.EACCES, errno.EEXIST, errno.EISDIR, errno.ELOOP,
+        errno.ENAMETOOLONG, errno.ENOTDIR, errno.EPERM, errno.EROFS,
+    }
+)  # fmt: skip
+"""what is wrong with a file or a folder until somebody changes it"""
+
+
+def may_pass(error: OSError) -> bool:
+    """Whether an operation on files that failed may succeed later, though nobody changes names or permissions."""
+    return error.errno not in _MENDED_BY_PEOPLE
 
 
 class HybridError(Exception):

@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from airflow_hybrid.config.base import Model, Name, NonEmpty, one_or_many
+from airflow_hybrid.config.base import Duration, Model, Name, NonEmpty, one_or_many
 from airflow_hybrid.config.dag_section import DagModel
 from airflow_hybrid.config.deployments import DeploymentNode
+from airflow_hybrid.config.retries import FailureManagerModel, RetryModel
 
 VERSION = "v1.0"
 MAX_MAPPED_LIMIT = 1024
@@ -94,6 +95,19 @@ class StepBinding(Model):
         None,
         description="`tail`: the task's log shows the end of the stderr of its first five jobs, every half minute while"
         " they run and at their end, even if they succeed; default `none`: only if a job fails. (airflow_hybrid)",
+    )
+    retries: int | None = Field(
+        None,
+        ge=0,
+        description="How often failed jobs are run again; default: as `dag` says, else never. (airflow_hybrid)",
+    )
+    retry_delay: Duration | None = Field(
+        None, description="Time between two tries; default: as `dag` says. (airflow_hybrid)"
+    )
+    retry: RetryModel | None = Field(
+        None,
+        description="Which failed jobs are run again, by exit code, where `retries` are left; default: all, except for"
+        " `permanentFailCodes` of the document. (airflow_hybrid)",
     )
     policy: NonEmpty | None = Field(
         None,
@@ -264,5 +278,5 @@ class HybridModel(Model):
     database: dict[str, Any] | None = Field(None, description="Accepted; Airflow's database is used.")
     dataManager: dict[str, Any] | None = Field(None, description="Accepted; the DataMover is used.")
     deploymentManager: dict[str, Any] | None = Field(None, description="Accepted; setup and teardown tasks are used.")
-    failureManager: dict[str, Any] | None = Field(None, description="Accepted; Airflow's retries are used.")
+    failureManager: FailureManagerModel | None = Field(None, description="Retries of every workflow's tasks.")
     checkpointManager: dict[str, Any] | None = Field(None, description="Accepted; the job directory is used.")

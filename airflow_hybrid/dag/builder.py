@@ -18,6 +18,7 @@ from airflow_hybrid.dag.edges import Edges
 from airflow_hybrid.dag.fusing import Fusing, is_plain, late_inputs, runs_as_one_task
 from airflow_hybrid.dag.lifecycle import TaskUse, add_deployment_tasks
 from airflow_hybrid.dag.queues import queue_of
+from airflow_hybrid.dag.retries import task_arguments
 from airflow_hybrid.dag.shown import JOBS_TEMPLATE, colour_of, step_doc, where_it_runs
 from airflow_hybrid.dag.task_ids import Below, TaskIds, below
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
@@ -101,6 +102,7 @@ class DagBuilder:
             outdir_roots=self.setup.outdirs.roots,
             doc_md="Checks the run's inputs.",
             **self.around,
+            **self._retries(),
         )
         # tasks that are in no DAG yet come into this one
         XComArg.apply_upstream_relationship(self.tasks[INPUTS_TASK], dict(self.setup.from_tasks))
@@ -116,12 +118,16 @@ class DagBuilder:
             trigger_rule=TRIGGER_RULE,
             doc_md="Brings the outputs to `outdir`.",
             **self.around,
+            **self._retries(),
         )
         holders = {t for out in self.graph.outputs for s in out.sources for t in self._tasks_of(root, s)}
         self.uses[outputs.task_id] = TaskUse(reads=frozenset(holders))
         # also of steps whose outputs nobody reads: the run ends only after them
         ends = {t for node in root.nodes.values() for t in self._ends(node)}
         self._after(outputs, holders | ends | {INPUTS_TASK})
+
+    def _retries(self, *steps: str) -> dict[str, Any]:
+        return task_arguments(self.dag.default_args, self.bindings, steps)
 
     # --- one (sub-)workflow ---------------------------------------------------------------------------------------
 
@@ -144,6 +150,7 @@ class DagBuilder:
         common: dict[str, Any] = {
             "task_id": self._name(step.name), "trigger_rule": TRIGGER_RULE, "doc_md": doc, **queue
         }  # fmt: skip
+        common |= self._retries(step.path, *setup.leaves)
         if not step.scatter or scope.in_chunk or binding.scatter == "batch":
             task = HybridOperator(setup=setup, **common)
             task.custom_operator_name, task.ui_color = where, colour
@@ -174,6 +181,7 @@ class DagBuilder:
             if step.scatter
             else f"Evaluates `{step.path}`.",
             **self.around,
+            **self._retries(),
         )
         self._register(plan, TaskUse(self._values(scope, step), hands_on=True))
         if _is_always_run(scope):

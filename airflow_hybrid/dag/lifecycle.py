@@ -16,10 +16,8 @@ from typing import Any
 from airflow.sdk import DAG
 
 from airflow_hybrid.config import Deployment
+from airflow_hybrid.dag.retries import task_arguments
 from airflow_hybrid.operators.deployments import DeployOperator, UndeployOperator
-
-RETRIES = 2
-"""of a deployment's tasks, unless the DAG's ``default_args`` set it: a killed attempt is repeated"""
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ def _pair(
     deployment = deployments[name]
     chain = {link: deployments[link] for link in (name, *need.wrapped)}
     when = "before the first step bound to it" if deployment.lazy else "when the run starts"
-    retries = {} if "retries" in dag.default_args else {"retries": RETRIES, "retry_delay": 10.0}
+    retries = task_arguments(dag.default_args)
     deploy = DeployOperator(
         task_id=task_id(f"deploy_{name}"),
         deployment=name,

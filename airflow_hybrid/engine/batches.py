@@ -24,8 +24,10 @@ from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.engine.placing.spreading import tell
 from airflow_hybrid.engine.progress import ProgressLog
+from airflow_hybrid.engine.retrying.rules import retries_of
+from airflow_hybrid.engine.retrying.verdicts import EarlierTries
 from airflow_hybrid.engine.reuse.outputs import Reuse, ReuseLookup
-from airflow_hybrid.engine.step_run import JobProgress, StepRun, end_state, title
+from airflow_hybrid.engine.step_run import JobProgress, StepRun, title
 from airflow_hybrid.metrics import table
 from airflow_hybrid.metrics.batches import BatchMeter, count_ended, count_tried_again
 from airflow_hybrid.model import FactsNeeded, JobResult, JobScript, LineageEntry, Question
@@ -49,12 +51,14 @@ class BatchRunner:
     """Runs the batches of one fragment.
 
     :ivar lineage: one entry for each file staged or produced; ``failures``: the failed jobs.
+    :ivar earlier: what earlier tries did about their failed jobs.
     """
 
     def __init__(self, context: FragmentContext) -> None:
         self.context = context
         self.lineage: list[LineageEntry] = []
         self.failures: list[Failure] = []
+        self.earlier = EarlierTries()
         self._met: dict[str, _Met] = {}
         self._reuse = Reuse(context)
 
@@ -66,7 +70,8 @@ class BatchRunner:
         run = StepRun(place, peers, paths, image, {job.key: JobProgress(job) for job in jobs})
         lookup = await self._until_all_ended(run)
         await self._build_where_they_ran(run)
-        collected = await collect(run, self.context.log)
+        retries = retries_of(self.context.spec, jobs[0].step_path)
+        collected = await collect(run, retries, self.context.log)
         self.lineage.extend(collected.lineage)
         self.failures.extend(collected.failures)
         if lookup is not None:
@@ -213,17 +218,23 @@ class BatchRunner:
         results = await self._wait(run, report, jobs, BatchMeter(deployment, submitted=False))
         again: list[str] = []
         for progress in jobs:
-            result = results[progress.key]
-            succeeded = result.exit_code is not None and progress.job.status(result.exit_code) == "success"
-            if not succeeded and report.attempt < self._attempt:
-                again.append(end_state(progress.job, result))
-                continue
-            progress.end(result, report.directory)
+            progress.end(results[progress.key], report.directory)
+            if report.attempt < self._attempt and self._runs_again(progress, report.attempt):
+                again.append(progress.end_state)
+                progress.result = None
         if report.attempt == self._attempt:  # those of an earlier try were counted by it
             count_ended(deployment, (progress.end_state for progress in jobs))
         if again:
             count_tried_again(deployment, again)
             log.info("%s that failed earlier: attempted again", jobs_in_words(len(again)))
+
+    def _runs_again(self, progress: JobProgress, attempt: int) -> bool:
+        """Whether a job that an earlier try ran is run again by this one."""
+        if progress.succeeded or progress.result is None:
+            return False
+        retries = retries_of(self.context.spec, progress.job.step_path, attempt)
+        released = self.earlier.release(progress.result.state, attempt)
+        return released or retries.decide(progress.result, progress.declared).again
 
     async def _wait(
         self, run: StepRun, report: BatchReport, jobs: Sequence[JobProgress], meter: BatchMeter

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
 from airflow_hybrid.engine.failures import Failure, shown_command
+from airflow_hybrid.engine.retrying.rules import StepRetries
 from airflow_hybrid.engine.site_faults import site_faults, with_what_is_there
 from airflow_hybrid.engine.step_run import JobProgress, StepRun
 from airflow_hybrid.errors import CwlError
@@ -33,9 +34,10 @@ class Collected:
     failures: list[Failure]
 
 
-async def collect(run: StepRun, log: Logger) -> Collected:
+async def collect(run: StepRun, retries: StepRetries, log: Logger) -> Collected:
     """Bind the outputs of ended jobs, and tell cwltool how each one ended.
 
+    :param retries: of the step.
     :raises CwlError: outputs do not fit the document.
     :raises SiteError: the place does not answer.
     """
@@ -43,7 +45,7 @@ async def collect(run: StepRun, log: Logger) -> Collected:
     _warn_of_left_out(run, [run.jobs[key] for key in outputs], log)
     failed = [progress for progress in run.jobs.values() if progress.key not in outputs]
     faults = await site_faults(run, failed, log)
-    failures = [_failure(run, progress, faults.get(progress.key, "")) for progress in failed]
+    failures = [_failure(run, progress, retries, faults.get(progress.key, "")) for progress in failed]
     await in_cwl_thread(complete, list(run.jobs.values()), outputs)
     lineage = [entry for value in outputs.values() for entry in _produced(value)]
     return Collected(outputs, lineage, failures)
@@ -103,7 +105,7 @@ def _warn_of_left_out(run: StepRun, jobs: Sequence[JobProgress], log: Logger) ->
             )  # fmt: skip
 
 
-def _failure(run: StepRun, progress: JobProgress, site_fault: str) -> Failure:
+def _failure(run: StepRun, progress: JobProgress, retries: StepRetries, site_fault: str) -> Failure:
     if progress.result is None:
         raise ValueError(f"{progress.job.label} has not ended")
     return Failure(
@@ -115,6 +117,7 @@ def _failure(run: StepRun, progress: JobProgress, site_fault: str) -> Failure:
         command="" if progress.script is None else shown_command(progress.script),
         resources=progress.job.resources,
         site_fault=site_fault,
+        decision=retries.decide(progress.result, progress.declared, site_fault),
     )
 
 

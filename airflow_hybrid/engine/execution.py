@@ -6,8 +6,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-import shlex
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from airflow_hybrid.config import Deployment
@@ -23,12 +22,12 @@ from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place, Places
 from airflow_hybrid.engine.placing.shares import Share
 from airflow_hybrid.engine.remote_values import list_folder, read_start
+from airflow_hybrid.engine.retrying.verdicts import Verdicts, at_each_place
 from airflow_hybrid.engine.spec import FragmentOutcome, FragmentSpec
-from airflow_hybrid.errors import CwlError, HybridError, JobFailedError, LocationGoneError, SiteError
+from airflow_hybrid.errors import CwlError, LocationGoneError
 from airflow_hybrid.model import Resources
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS, counted
-from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.mover import DataMover
 
@@ -48,6 +47,7 @@ class FragmentExecution:
         self.jobs = 0
         self.chooser = Chooser(self.context)
         self.batches = BatchRunner(self.context)
+        self.verdicts = Verdicts(self.context)
 
     # --- the loop ------------------------------------------------------------------------------------------------
 
@@ -69,7 +69,7 @@ class FragmentExecution:
     async def _run(self) -> FragmentOutcome:
         spec = self.context.spec
         if spec.identity.try_number > 1:
-            await self._raise_if_marked()
+            self.batches.earlier = await self.verdicts.read()
         await self._end_earlier()
         loop = asyncio.get_running_loop()
 
@@ -113,8 +113,7 @@ class FragmentExecution:
             self.context.log.info("%s ran %d iterations", loop, count)
         if self.batches.failures:
             error = failed(self.batches.failures, self.jobs)
-            if not error.retryable:
-                await self._mark(error)
+            await self.verdicts.write(error)
             raise error
         results = await in_cwl_thread(run.results)
         for result in results:
@@ -166,7 +165,7 @@ class FragmentExecution:
                         place.title, EARLIER_END_S, ", ".join(left), directory,
                     )  # fmt: skip
 
-        await self._at_each_place(end)
+        await at_each_place(self.context, end)
 
     async def _run_group(self, jobs: list[PendingJob]) -> None:
         """Place jobs of one leaf step with the same needs, and run one batch per place."""
@@ -180,44 +179,3 @@ class FragmentExecution:
                 share.done()
 
         await all_of(*(run(share) for share in await self.chooser.divide(jobs)))
-
-    # --- the marker of a permanent failure -----------------------------------------------------------------------
-
-    def _marker(self, place: Place) -> str:
-        """Path of the marker at a place; another document or other inputs have a marker of their own."""
-        return f"{place.task_directory(self.context.spec.identity)}/permanent-{self.context.spec.digest}"
-
-    async def _mark(self, error: HybridError) -> None:
-        """Leave a marker for the next try, which Airflow starts after any failure: permanent ones stay permanent."""
-
-        async def write(place: Place) -> None:
-            directory = place.task_directory(self.context.spec.identity)
-            text = f"{removal.functions()}{removal.make(directory)} && cat > {shlex.quote(self._marker(place))}"
-            await place.host.run(text, stdin=str(error).encode(), label="mark of a permanent failure")
-
-        await self._at_each_place(write)
-
-    async def _raise_if_marked(self) -> None:
-        async def read(place: Place) -> None:
-            path = shlex.quote(self._marker(place))
-            result = await place.host.run(f"cat {path} 2>/dev/null || :", label="read of the last try's verdict")
-            if result.stdout:
-                raise JobFailedError(
-                    "an earlier try failed permanently (CWL permanentFail), so nothing was run again:\n" + result.out,
-                    retryable=False,
-                    hint="clear the task to run it again",
-                )
-
-        await self._at_each_place(read)
-
-    async def _at_each_place(self, action: Callable[[Place], Awaitable[None]]) -> None:
-        """Do something at each place; an unavailable place is skipped if there are others."""
-        places = await self.context.places.all()
-        for place in places:
-            try:
-                if place.down is None:
-                    await action(place)
-            except SiteError as error:
-                if len(places) == 1:
-                    raise
-                place.failed(error)

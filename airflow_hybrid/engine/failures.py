@@ -9,6 +9,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from airflow_hybrid.engine.retrying.rules import BY_OTHERS, NOBODYS_FAULT, Decision
 from airflow_hybrid.errors import JobFailedError
 from airflow_hybrid.model import JobResult, JobScript, JobState, Resources
 from airflow_hybrid.printable import printable, quoted_lines, shortened
@@ -28,9 +29,7 @@ _SECRET = re.compile(
 )
 """a value after a word that announces a secret: ``--password x``, ``TOKEN=x``; in text with single spaces"""
 _DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded")
-_NOT_OF_THE_JOB = frozenset(
-    {JobState.NODE_FAIL, JobState.PREEMPTED, JobState.CANCELLED, JobState.LOST, JobState.DISK_FULL}
-)
+_NOT_OF_THE_JOB = NOBODYS_FAULT | BY_OTHERS
 """states that say nothing about the job itself, whatever its exit code"""
 
 
@@ -42,6 +41,7 @@ class Failure:
     :ivar status: ``permanentFail`` or ``temporaryFail``.
     :ivar directory: its job directory.
     :ivar site_fault: what is wrong with the site, in words: the job itself may be right.
+    :ivar decision: whether the next try runs it again.
     """
 
     label: str
@@ -52,22 +52,19 @@ class Failure:
     command: str = ""
     resources: Resources = field(default_factory=Resources)
     site_fault: str = ""
-
-    @property
-    def permanent(self) -> bool:
-        """Whether the next try would fail the same way, because the tool failed and not the site."""
-        by_the_tool = self.result.exit_code is not None and self.result.state not in _NOT_OF_THE_JOB
-        return by_the_tool and self.status == "permanentFail" and not self.site_fault
+    decision: Decision = field(default_factory=lambda: Decision(False))
 
 
 class JobsFailedError(JobFailedError):
     """Jobs of a fragment failed.
 
+    It is retryable if all of them may be run again: one that may not lets the task fail in any case.
+
     :ivar failures: the failed jobs; ``jobs``: how many jobs there were in total.
     """
 
-    def __init__(self, message: str, failures: Sequence[Failure], jobs: int, *, hint: str | None) -> None:
-        super().__init__(message, retryable=not all(failure.permanent for failure in failures), hint=hint)
+    def __init__(self, message: str, failures: Sequence[Failure], jobs: int) -> None:
+        super().__init__(message, retryable=all(failure.decision.again for failure in failures))
         self.failures = tuple(failures)
         self.jobs = jobs
 
@@ -108,8 +105,12 @@ def failed(failures: Sequence[Failure], jobs: int) -> JobsFailedError:
         lines.extend(_told(failure, STDERR_LINES if len(shown) == 1 else FEW_STDERR_LINES))
     if len(failures) > SHOWN:
         lines.append(f"... and {len(failures) - SHOWN} more")
-    hints = dict.fromkeys(hint for hint in (_hint(failure) for failure in shown) if hint)
-    return JobsFailedError("\n".join(lines), failures, jobs, hint="\n  -> ".join(hints) or None)
+    error = JobsFailedError("\n".join(lines), failures, jobs)
+    hints = [_hint(failure, error.retryable) for failure in shown]
+    reasons = dict.fromkeys(failure.decision.reason for failure in failures if failure.decision.reason)
+    hints += [f"not run again: {reason}" for reason in list(reasons)[:SHOWN]]
+    error.hint = "\n  -> ".join(dict.fromkeys(hint for hint in hints if hint)) or None
+    return error
 
 
 def _told(failure: Failure, stderr_lines: int) -> list[str]:
@@ -162,11 +163,15 @@ def disk_is_full(stderr: str) -> bool:
     return _DISK_FULL.search(stderr) is not None
 
 
-def _hint(failure: Failure) -> str:
-    """What to do about it."""
+def _hint(failure: Failure, again: bool) -> str:
+    """What to do about it.
+
+    :param again: whether the next try runs failed jobs again.
+    """
     result, asked = failure.result, failure.resources
     if failure.site_fault:
-        return "the next try runs it again: make room, or put the files back"
+        next_try = "the next try runs it again: " if again else ""
+        return f"{next_try}make room, or put the files back"
     if result.state is JobState.TIMEOUT:
         if asked.walltime_s:
             return "for more time, raise the document's ToolTimeLimit"

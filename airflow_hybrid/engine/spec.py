@@ -39,6 +39,11 @@ class TaskIdentity:
         mark = hashlib.sha1(self.origin.encode(), usedforsecurity=False).hexdigest()[:10]
         return f"{task_folder(self.dag_id, self.run_id, self.task_id, self.map_index)}/g{self.generation}-{mark}"
 
+    @property
+    def tries(self) -> int:
+        """The number of this try since the task was cleared, from 1."""
+        return max(1, self.try_number - self.generation)
+
     def earlier(self) -> list[TaskIdentity]:
         """The same task before it was cleared: every earlier generation."""
         return [replace(self, generation=generation) for generation in range(self.generation)]
@@ -59,6 +64,8 @@ class FragmentSpec:
     :ivar began: when the run began, in seconds since the epoch.
     :ivar reuse: whether outputs of other runs may be reused on request; false in a task that was cleared.
     :ivar position: ``file:line:column`` of the step in its document, for messages.
+    :ivar retries: how often somebody asked that failed jobs be run again, for steps whose bindings do not say.
+    :ivar tries_left: whether Airflow would try the task again if this try failed.
     :ivar reuse_asked: whether the run or the workflow requests reuse; None: neither says anything.
     """
 
@@ -76,6 +83,8 @@ class FragmentSpec:
     began: float | None = None
     reuse_asked: bool | None = None
     position: str = ""
+    retries: int = 0
+    tries_left: bool = False
 
     @property
     def digest(self) -> str:
@@ -99,6 +108,8 @@ class FragmentSpec:
             "began": self.began,
             "reuse_asked": self.reuse_asked,
             "position": self.position,
+            "retries": self.retries,
+            "tries_left": self.tries_left,
         }
 
     @classmethod

@@ -44,6 +44,11 @@ class JobProgress:
         return "permanentFail" if self.exit_code is None else self.job.status(self.exit_code)
 
     @property
+    def declared(self) -> str | None:
+        """What the document declares about its exit code: CWL's word, or None."""
+        return self.job.declared(self.exit_code)
+
+    @property
     def succeeded(self) -> bool:
         return self.exit_code is not None and self.status == "success"
 

@@ -25,6 +25,22 @@ class Target:
 
 
 @dataclass(frozen=True)
+class RetryCodes:
+    """Which failed jobs of a step are run again where retries are left, by exit code.
+
+    :ivar codes: these are, and no others but those that the document declares as temporary; empty: all others, too.
+    :ivar never: these are not.
+    """
+
+    codes: tuple[int, ...] = ()
+    never: tuple[int, ...] = ()
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any] | None) -> RetryCodes | None:
+        return None if value is None else cls(tuple(value["codes"]), tuple(value["never"]))
+
+
+@dataclass(frozen=True)
 class Binding:
     """Where the jobs of a step may run, and how its scatter is divided.
 
@@ -46,6 +62,12 @@ class Binding:
     """whether outputs of other runs are reused (CWL WorkReuse); None: as the deployment or the workflow says"""
     logs: str | None = None
     """``tail``: the task's log shows the end of its jobs' stderr, even of successful ones"""
+    retries: int | None = None
+    """how often failed jobs are run again; None: as the DAG says"""
+    retry_delay_s: float | None = None
+    """time between two tries; None: as the DAG says"""
+    retry: RetryCodes | None = None
+    """which failed jobs are run again; None: as the document says, else all"""
     policy: str | None = None
     policy_config: Mapping[str, Any] = field(default_factory=dict)
     containers: JsonValue = None
@@ -65,6 +87,7 @@ class Binding:
                 **value,
                 "targets": tuple(Target(**t) for t in value["targets"]),
                 "filters": tuple(value.get("filters", ())),
+                "retry": RetryCodes.from_json(value.get("retry")),
             }
         )
 

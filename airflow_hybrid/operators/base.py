@@ -21,7 +21,7 @@ from airflow_hybrid.errors import CancelledError, HybridError, LoginRefusedError
 from airflow_hybrid.installation.conf import use_airflow_conf
 from airflow_hybrid.installation.stats import send_metrics
 from airflow_hybrid.model import JsonValue
-from airflow_hybrid.operators.ending import ending
+from airflow_hybrid.operators.ending import AskedRetries, FailurePolicy, ending
 from airflow_hybrid.operators.identity import refused_since
 from airflow_hybrid.operators.provenance import Ground, Origins
 from airflow_hybrid.operators.templates import renderer, resolved
@@ -52,6 +52,14 @@ class HybridTask(BaseOperator):
     _working = False
     _killed = False
 
+    def __init__(self, *, asked_retries: AskedRetries | None = None, **kwargs: Any) -> None:
+        """:param asked_retries: None: all of the task's ``retries`` were asked for."""
+        super().__init__(**kwargs)
+        retries = self.retries or 0
+        asked = asked_retries or AskedRetries(retries, retries, retries)
+        self.asked_retries = asked.with_policies(retries)
+        self.retry_policy = FailurePolicy(self.asked_retries, self.retry_policy)
+
     def execute(self, context: Context) -> Any:
         limit_s = self.execution_timeout.total_seconds() if self.execution_timeout else None
         self._deadline = None if limit_s is None else time.monotonic() + limit_s
@@ -67,17 +75,17 @@ class HybridTask(BaseOperator):
             self.log.error("%s", time_is_over(limit_s, self.when_over))
             raise
         except LoginRefusedError as error:
-            self._fail(self._wait_for_login(error, context), context)
+            self._fail(self._wait_for_login(error, context))
         except HybridError as error:
-            self._fail(error, context)
+            self._fail(error)
         finally:
             self._working = False
 
-    def _fail(self, error: HybridError, context: Context) -> NoReturn:
+    def _fail(self, error: HybridError) -> NoReturn:
         """:raises BaseException: always, for an error that says what failed, where, and what to do."""
         if self.tells_errors:
             self.log.error("%s", error.for_a_task)
-        raise self.ended_by(error, context) from None
+        raise ending(error) from None
 
     def _wait_for_login(self, error: LoginRefusedError, context: Context) -> HybridError:
         """Let Airflow start the task again later, in the same try; the error to fail with if it may not wait (longer).
@@ -109,13 +117,6 @@ class HybridTask(BaseOperator):
 
     def run_task(self, context: Context) -> Any:
         raise NotImplementedError
-
-    @staticmethod
-    def ended_by(error: HybridError, context: Context) -> BaseException:
-        """The exception to raise for an error: Airflow retries the task if retries are left and may help."""
-        ti: Any = context["ti"]
-        is_last = int(ti.try_number) > int(ti.max_tries)
-        return ending(error, retried=error.retryable or is_last)
 
     tells_errors: ClassVar[bool] = True
     """whether to write the error to the task's log; a runner with tasks in its own process may report it itself"""

@@ -7,33 +7,34 @@ worker only for them.
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
+from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.triggers.ends import EndState
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 EXAMPLES = "airflow.example_dags."
 """modules that Airflow loads unless ``[core] load_examples`` is off; their listener only prints"""
 EXIT_CODE = 1
 
 
-def ending(error: HybridError, *, retried: bool) -> BaseException:
+def ending(error: HybridError) -> BaseException:
     """The exception to raise for an error: of the error's own class, with its message, ``where`` and ``hint``.
 
-    It is of a second class, too, by which Airflow knows what to do. It logs every exception with a traceback, which
-    would hide the message, except SystemExit; and it does not retry a task that ends with AirflowFailException.
-
-    :param retried: whether Airflow may retry the task if retries are left.
+    It is a SystemExit, too: Airflow logs every other exception with a traceback, which would hide the message. The
+    task's retry policy says whether another try may follow.
     """
-    verdict = SystemExit if retried else AirflowFailException
-    kind = _both(type(error), verdict)
+    kind = _both(type(error), SystemExit)
     ended = kind.__new__(kind, *error.args)
     ended.__dict__.update(error.__dict__)
-    if isinstance(ended, SystemExit):
-        ended.code = EXIT_CODE
+    ended.code = EXIT_CODE  # type: ignore[attr-defined]
     return ended
 
 
@@ -59,7 +60,7 @@ def ends_in_worker(task: BaseOperator) -> tuple[EndState, ...]:
         EndState.FAILED: (
             task.on_failure_callback,
             task.on_retry_callback,
-            task.retry_policy,
+            task.retry_policy.other if isinstance(task.retry_policy, FailurePolicy) else task.retry_policy,
             task.email and (task.email_on_failure or task.email_on_retry),
             _has_listeners(listeners.on_task_instance_failed),
         ),
@@ -70,3 +71,60 @@ def ends_in_worker(task: BaseOperator) -> tuple[EndState, ...]:
 def _has_listeners(hook: Any) -> bool:
     """Whether a plugin listens to a hook (:class:`pluggy.HookCaller`)."""
     return any(not listener.plugin_name.startswith(EXAMPLES) for listener in hook.get_hookimpls())
+
+
+@dataclass(frozen=True)
+class AskedRetries:
+    """How often somebody asked that a task be tried again.
+
+    Tasks have some tries by default, for what is nobody's fault. They are not meant for failed jobs.
+
+    :ivar most: the number that somebody gave, or 0; of several steps that run in the task, the largest.
+    :ivar of_dag: the number for steps whose bindings say nothing.
+    :ivar built: all retries that the task has, as it was built.
+    """
+
+    most: int
+    of_dag: int
+    built: int
+
+    def with_policies(self, retries: int) -> AskedRetries:
+        """The same for a task that has ``retries`` now: Airflow's cluster policies may have changed them."""
+        return self if retries == self.built else AskedRetries(retries, retries, retries)
+
+
+class FailurePolicy(RetryPolicy):
+    """Ends a task at once if another try would be of no use, or if its time was over and nobody asked for retries.
+
+    Airflow asks it in the worker, after each failed try.
+
+    :param asked: of the task.
+    :param other: the policy that the user gave, for everything else.
+    """
+
+    def __init__(self, asked: AskedRetries, other: RetryPolicy | None = None) -> None:
+        self.asked = asked
+        self.other = other
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
+    ) -> RetryDecision:
+        if try_number > max_tries:
+            return RetryDecision.default()
+        error = _error_of(exception)
+        if error is not None and not error.retryable:
+            return RetryDecision.fail("another try would fail as this one did, or nobody asked for one by `retries`")
+        cleared_tries = max(0, max_tries - self.asked.built)
+        if isinstance(exception, AirflowTaskTimeout) and try_number - cleared_tries > self.asked.most:
+            return RetryDecision.fail("its time was over, and nobody asked for another try by `retries`")
+        if self.other is not None:
+            return self.other.evaluate(exception, try_number, max_tries, context)
+        return RetryDecision.default()
+
+
+def _error_of(exception: BaseException) -> HybridError | None:
+    """Our error in what a task raised: it may be the cause of what Airflow sees."""
+    for error in (exception, exception.__cause__, exception.__context__):
+        if isinstance(error, HybridError):
+            return error
+    return None

@@ -17,7 +17,7 @@ from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.cwl.values.scatter import slice_scatter
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Step
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, in_worker, supervised
-from airflow_hybrid.operators.ending import ends_in_worker
+from airflow_hybrid.operators.ending import ending, ends_in_worker
 from airflow_hybrid.operators.identity import identity_of
 from airflow_hybrid.operators.templates import renderer
 from airflow_hybrid.operators.values import RETURN, Scope
@@ -158,6 +158,7 @@ class HybridOperator(HybridTask):
         setup = self.setup
         identity = identity_of(context)
         asked = self._conf_of_reuse(context)
+        ti: Any = context["ti"]
         return FragmentSpec(
             step_path=setup.step.path,
             leaves=setup.leaves,
@@ -174,6 +175,8 @@ class HybridOperator(HybridTask):
             reuse=identity.generation == 0 and asked is not False,
             reuse_asked=asked or setup.reuse,
             position=setup.step.position,
+            retries=self.asked_retries.of_dag,
+            tries_left=int(ti.try_number) <= int(ti.max_tries),
         )
 
     def _conf_of_reuse(self, context: Context) -> bool | None:
@@ -218,7 +221,7 @@ class HybridOperator(HybridTask):
             return
         if end.timed_out:
             raise AirflowTaskTimeout(str(end.error))
-        raise self.ended_by(end.error, context) from None
+        raise ending(end.error) from None
 
     when_over = "its jobs are cancelled"
 

@@ -48,6 +48,10 @@ _DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 
 
+_RETRIES = ("retries", "retry_delay", "retry_exponential_backoff", "max_retry_delay")
+"""options of the workflow's ``dag`` that also hold here"""
+
+
 class _NotGatheredError(JobFailedError):
     """All jobs are done, but their outputs are only in the run's folder."""
 
@@ -178,6 +182,7 @@ def _sites(args: argparse.Namespace, graph: WorkflowGraph) -> dict[str, Any]:
             hint="choose one with --workflow NAME",
         )
     workflow = hybrid.workflows[name]
+    default_args: dict[str, Any] = workflow.dag.get("default_args", {})
     return {
         "bindings": workflow.bindings,
         "deployments": hybrid.deployments,
@@ -185,6 +190,7 @@ def _sites(args: argparse.Namespace, graph: WorkflowGraph) -> dict[str, Any]:
         "inputs": workflow.settings,
         "reuse": workflow.reuse,
         "fuse": workflow.fuse,
+        "default_args": {name: value for name, value in default_args.items() if name in _RETRIES},
     }
 
 

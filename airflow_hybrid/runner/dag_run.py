@@ -44,6 +44,7 @@ from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import select
 
+from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import CwlObject
 from airflow_hybrid.operators.values import OUTPUTS_TASK, RETURN
 from airflow_hybrid.runner.interrupts import interrupts_outside_of_tasks
@@ -181,7 +182,8 @@ class _Run:
         self._run = run
         self._session = session
         self._triggers: dict[asyncio.Task[Any], tuple[Any, Any]] = {}
-        self._failures: list[TaskError] = []
+        self._failures: dict[tuple[str, int], TaskError] = {}
+        """by task and map index: of its last try"""
 
     def to_its_end(self) -> RunResult:
         try:
@@ -189,7 +191,8 @@ class _Run:
                 pass
         finally:
             self._stop_triggers()
-        return RunResult(self._run.state, self._outputs(), self._failures, self._succeeded_jobs(), self._states())
+        failures = list(self._failures.values())
+        return RunResult(self._run.state, self._outputs(), failures, self._succeeded_jobs(), self._states())
 
     def _advance(self) -> bool:
         """One round: run what is ready, then triggers until one of them ends."""
@@ -216,6 +219,8 @@ class _Run:
         """Do a worker's work: run the task to its end or its deferral."""
         ti.set_state(TaskInstanceState.QUEUED)
         is_resumed = ti.next_method is not None  # its trigger has said why it failed
+        if not is_resumed:
+            self._failures.pop((ti.task_id, ti.map_index), None)
         identity = TaskIdentity(
             id=UUID(str(ti.id)),
             task_id=ti.task_id,
@@ -239,7 +244,10 @@ class _Run:
             self._failed(ti, result.error)
 
     def _failed(self, ti: Any, error: BaseException) -> None:
-        self._failures.append(TaskError(ti.task_id, ti.map_index, error))
+        self._failures[ti.task_id, ti.map_index] = TaskError(ti.task_id, ti.map_index, error)
+        if ti.state == TaskInstanceState.UP_FOR_RETRY:
+            number, most = ti.try_number + 1, ti.max_tries + 1
+            log.warning("%s failed and is tried again (try %d of %d): %s", ti.task_id, number, most, _for_a_log(error))
 
     # --- triggers ------------------------------------------------------------------------------------------------
 
@@ -276,7 +284,9 @@ class _Run:
         if not self._triggers:
             time.sleep(RETRY_PAUSE_S)  # a retry is due later
             return
-        done, _ = self._turn(asyncio.wait(self._triggers, return_when=asyncio.FIRST_COMPLETED))
+        retries = any(state == TaskInstanceState.UP_FOR_RETRY.value for _, state in self._named_states())
+        pause_s = RETRY_PAUSE_S if retries else None
+        done, _ = self._turn(asyncio.wait(self._triggers, timeout=pause_s, return_when=asyncio.FIRST_COMPLETED))
         for work in done:
             ti, trigger = self._triggers.pop(work)
             error = work.exception()
@@ -310,7 +320,7 @@ class _Run:
         import json
 
         succeeded: dict[str, int] = {}
-        for task_id in {failure.task_id for failure in self._failures if failure.mapped_index >= 0}:
+        for task_id in {failure.task_id for failure in self._failures.values() if failure.mapped_index >= 0}:
             query = select(XComModel.value).where(
                 XComModel.dag_id == self._run.dag_id,
                 XComModel.run_id == self._run.run_id,
@@ -341,6 +351,10 @@ class _Run:
         for ti in self._run.get_task_instances(session=self._session):
             name = ti.task_id + (f"[{ti.map_index}]" if ti.map_index >= 0 else "")
             yield name, str(getattr(ti.state, "value", ti.state))
+
+
+def _for_a_log(error: BaseException) -> str:
+    return error.for_a_task if isinstance(error, HybridError) else f"{type(error).__name__}: {error}"
 
 
 async def _first_event(trigger: Any) -> Any:

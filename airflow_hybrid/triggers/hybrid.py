@@ -20,6 +20,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 
 from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, task_value
 from airflow_hybrid.engine.failures import jobs_in_words
+from airflow_hybrid.engine.retrying.rules import most_retries
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.installation.conf import use_airflow_conf
 from airflow_hybrid.installation.stats import send_metrics
@@ -113,11 +114,15 @@ class HybridTrigger(BaseTrigger):
             # `airflow dags test` runs a trigger by itself and resumes the task with what it says
             yield TriggerEvent(end.to_json())  # type: ignore[no-untyped-call]
             return
-        if end.state not in self.ends_in_worker:
+        if end.state not in self.ends_in_worker and not self._is_final(end):
             yield _EVENTS[end.state]()
             return
         await asyncio.sleep(max(0.0, began + self.resume_after_s - time.monotonic()))
         yield TriggerEvent(end.to_json())  # type: ignore[no-untyped-call]
+
+    def _is_final(self, end: TaskEnd) -> bool:
+        """Whether tries are left that may not be used: Airflow would use them, unless a worker ends the task."""
+        return end.error is not None and not end.error.retryable and bool(self.spec.get("tries_left"))
 
     async def _end(self) -> TaskEnd:
         """Run the fragment to its end, whatever it is; the log says why a task failed."""
@@ -146,7 +151,9 @@ class HybridTrigger(BaseTrigger):
             message = time_is_over(self.timeout_s, "its jobs are cancelled")
             self.log.error("%s", message)
             await self._cancel(execution)
-            return TaskEnd(EndState.FAILED, HybridError(message, retryable=True), timed_out=True)
+            spec = execution.context.spec
+            asked = spec.identity.tries <= most_retries(spec)
+            return TaskEnd(EndState.FAILED, HybridError(message, retryable=asked), timed_out=True)
         except HybridError as error:
             # one message without a traceback: it says what failed, where, and what to do
             if self.tells_errors:

@@ -16,7 +16,7 @@ from airflow_hybrid import settings
 from airflow_hybrid.config.values import HybridFile
 from airflow_hybrid.version import __version__
 
-_FORMAT = 4
+_FORMAT = 5
 """Increase it when the meaning of a file, or the format of values, changes within one version."""
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from airflow_hybrid.config.models import VERSION, HybridModel
+from airflow_hybrid.config.models import VERSION, HybridModel, StepBinding
 from airflow_hybrid.config.reading.checks import check
 from airflow_hybrid.config.reading.document import Document, Path, Problem, parse
 from airflow_hybrid.config.reading.messages import from_pydantic, raise_problems
@@ -88,10 +88,9 @@ def _raw_bindings(bindings: Any) -> Any:
     if isinstance(bindings, str):
         return [{"step": "/", "target": bindings}]
     if isinstance(bindings, Mapping):
-        options = ("target", "filters", "scatter", "max_mapped", "max_iterations", "fuse", "reuse", "logs", "policy")
         return [
             {"step": step, **value}
-            if isinstance(value, Mapping) and any(key in value for key in options)
+            if isinstance(value, Mapping) and any(key in value for key in StepBinding.known_keys())
             else {"step": step, "target": _plain(value)}
             for step, value in bindings.items()
         ]
@@ -102,9 +101,14 @@ def _raw_bindings(bindings: Any) -> Any:
 
 def _raw_binding(binding: Binding) -> dict[str, Any]:
     raw: dict[str, Any] = {"step": binding.path, "target": [_plain(t) for t in binding.targets]}
-    for key in ("scatter", "max_mapped", "reuse", "logs", "policy", "fuse"):
+    for key in ("scatter", "max_mapped", "reuse", "logs", "policy", "fuse", "retries"):
         if getattr(binding, key) is not None:
             raw[key] = getattr(binding, key)
+    if binding.retry_delay_s is not None:
+        raw["retry_delay"] = binding.retry_delay_s
+    if binding.retry is not None:
+        lists = {"codes": binding.retry.codes, "not": binding.retry.never}
+        raw["retry"] = {key: list(codes) for key, codes in lists.items() if codes}
     return {**raw, "max_iterations": binding.max_iterations}
 
 

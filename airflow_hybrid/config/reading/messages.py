@@ -29,7 +29,7 @@ _ELSEWHERE = {
     "start_date": "it belongs to `dag` itself",
     "end_date": "it belongs to `dag` itself",
     "max_concurrent_jobs": "write `maxConcurrentJobs`",
-    "failure_manager": "write `failureManager`, or leave it out: Airflow retries (workflows.<name>.dag.retries)",
+    "failure_manager": "write `failureManager`, or `retries` in `workflows.<name>.dag`",
     "checkpoint_manager": "write `checkpointManager`, or leave it out",
     "scheduler": "write `scheduling: {scheduler: ...}`, or leave it out: Airflow schedules",
     "host": "write `nodes: [host]`, or `hostname` inside a node",

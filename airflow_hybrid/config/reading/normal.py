@@ -25,6 +25,7 @@ from airflow_hybrid.config.reading.normal_deployments import (
     policy_of,
     workdir_of,
 )
+from airflow_hybrid.config.retries import NO_RETRIES, TranslatedRetries, translated
 from airflow_hybrid.config.values import DEFAULT_BINDING, Link, PortBinding, WorkflowConfig
 from airflow_hybrid.model import Binding, JsonValue, Target
 
@@ -32,7 +33,6 @@ _REPLACED = {
     "database": "Airflow's database is used",
     "dataManager": "the DataMover hook is used",
     "deploymentManager": "Airflow's setup and teardown tasks are used",
-    "failureManager": "Airflow retries (workflows.<name>.dag.retries)",
     "checkpointManager": "the job directories are the checkpoints",
 }
 
@@ -57,6 +57,10 @@ class Normalizer:
         self.problems = deployments.problems
         self.templates = deployments.templates
         self._notice_replaced()
+        self._retries: TranslatedRetries | None = None
+        if model.failureManager is not None:
+            self._retries = translated(model.failureManager)
+            self.notices.append((("failureManager",), self._retries.notice if self._retries else NO_RETRIES))
 
     def _notice_replaced(self) -> None:
         for key, instead in _REPLACED.items():
@@ -144,6 +148,9 @@ class Normalizer:
             max_iterations=binding.max_iterations or above.max_iterations,
             reuse=above.reuse if binding.reuse is None else binding.reuse,
             logs=binding.logs or above.logs,
+            retries=above.retries if binding.retries is None else binding.retries,
+            retry_delay_s=(above.retry_delay_s if binding.retry_delay is None else binding.retry_delay.total_seconds()),
+            retry=above.retry if binding.retry is None else binding.retry.value,
             policy=policy_of(self.model, binding.policy) or above.policy,
             policy_config=policy_config_of(self.model, binding.policy) if binding.policy else above.policy_config,
             containers=above.containers,
@@ -161,6 +168,8 @@ class Normalizer:
 
     def _dag(self, dag: DagModel) -> dict[str, JsonValue]:
         section: dict[str, JsonValue] = _json_values(dag.written_values())
+        if self._retries is not None:
+            section = self._retries.added_to(section)
         schedule = section.get("schedule")
         if isinstance(schedule, str) and schedule.startswith("P"):
             section["schedule"] = {"seconds": interval_of(schedule).total_seconds()}

@@ -268,6 +268,10 @@ class PendingJob:
 
     def status(self, exit_code: int) -> str:
         """``success``, ``temporaryFail`` or ``permanentFail`` by the tool's exit codes (CWL v1.2 section 5)."""
+        return self.declared(exit_code) or ("success" if exit_code == 0 else "permanentFail")
+
+    def declared(self, exit_code: int | None) -> str | None:
+        """What the document declares about an exit code; None if it does not, or there is no exit code."""
         for status, field in (
             ("success", "successCodes"),
             ("temporaryFail", "temporaryFailCodes"),
@@ -275,7 +279,7 @@ class PendingJob:
         ):
             if exit_code in self.tool.tool.get(field, ()):
                 return status
-        return "success" if exit_code == 0 else "permanentFail"
+        return None
 
     def collect(self, exit_code: int, jobdir: str, facts: SiteFacts, to_uri: Callable[[str], str]) -> CwlObject:
         """Bind the outputs; :meth:`build` must have been called.

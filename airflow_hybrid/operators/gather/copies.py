@@ -10,7 +10,7 @@ import shutil
 import stat
 import time
 
-from airflow_hybrid.errors import TransferError
+from airflow_hybrid.errors import TransferError, may_pass
 from airflow_hybrid.model import FileRef, LineageEntry
 from airflow_hybrid.sites.files.nofollow import folder_at, opened, opened_at
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
@@ -117,4 +117,5 @@ def _cannot(path: str, uri: str, error: OSError) -> TransferError:
     return TransferError(
         f"cannot copy {path} to {uri.removeprefix('file://')}: {error.strerror or error}",
         hint="is the disk full, is `outdir` writable?",
+        retryable=may_pass(error),
     )

@@ -15,7 +15,7 @@ from typing import Any
 from airflow_hybrid.config import Deployment, Link
 from airflow_hybrid.cwl.documents.trust.roots import located
 from airflow_hybrid.engine import Logger
-from airflow_hybrid.errors import ConfigError, TransferError
+from airflow_hybrid.errors import ConfigError, TransferError, may_pass
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
 from airflow_hybrid.model.locations import scheme_of
 from airflow_hybrid.operators.gather.existing import EXISTING
@@ -146,4 +146,5 @@ def _unwritable(path: str, error: OSError) -> TransferError:
     return TransferError(
         f"the outputs cannot be written to {path}: {error.strerror or error}",
         hint="is the disk full, is `outdir` a folder and writable?",
+        retryable=may_pass(error),
     )

@@ -71,10 +71,17 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "the same place: a permanent failure of an edited tool",
-        "engine/execution.py",
-        "/permanent-{self.context.spec.digest}",
-        "/permanent-",
+        "engine/retrying/verdicts.py",
+        "permanent-{self.context.spec.digest}",
+        "permanent-",
         "tests/unit/engine/test_same_place.py",
+    ),
+    Mutant(
+        "a lost try runs no tool again that nobody asked for",
+        "engine/batches.py",
+        "return released or retries",
+        "return True or retries",
+        "tests/unit/engine/retrying/test_tries.py::test_a_lost_try_runs_no_tool_again_unless_somebody_asked",
     ),
     Mutant(
         "the task directory is that of one task instance of one Airflow",

@@ -24,6 +24,7 @@ steps:
                 echo "$1"
       baseCommand: [sh, job.sh]
       temporaryFailCodes: [75]
+      permanentFailCodes: [3]
       inputs:
         mood: {type: string, inputBinding: {position: 1}}
         record: {type: string, inputBinding: {position: 2}}

@@ -99,6 +99,43 @@ def test_a_failed_job_is_exit_code_1_and_says_why(folder: Path) -> None:
     assert "exit code 3" in done.stderr and "| on stderr" in done.stderr
 
 
+TRIES = """\
+cwlVersion: v1.2
+class: Workflow
+inputs: {runs: string}
+outputs: []
+steps:
+  flaky: {in: &in {runs: runs}, out: [], run: &tool {class: CommandLineTool, inputs: {runs: string}, outputs: [],
+    baseCommand: [sh, -c], arguments: ['echo >>"$0.flaky"; test `wc -l <"$0.flaky"` = 3', $(inputs.runs)]}}
+  final: {in: *in, out: [], run: {<<: *tool, permanentFailCodes: [3],
+    arguments: ['echo >>"$0.final"; exit 3', $(inputs.runs)]}}
+  listed: {in: *in, out: [], run: {<<: *tool, arguments: ['echo >>"$0.listed"; exit 4', $(inputs.runs)]}}
+  plain: {in: *in, out: [], run: {<<: *tool, arguments: ['echo >>"$0.plain"; exit 5', $(inputs.runs)]}}
+"""
+
+
+@pytest.mark.parametrize("where", [(), ("--serial",)], ids=["in triggers", "in workers"])
+def test_failed_jobs_run_again_as_the_hybrid_file_says(tmp_path: Path, where: tuple[str, ...]) -> None:
+    (tmp_path / "main.cwl").write_text(TRIES)
+    bindings = [
+        {"step": "/", "target": "local", "retry": {"not": [4]}},
+        {"step": "/plain", "target": "local", "retries": 0},
+    ]
+    manager = {"type": "rollback", "config": {"max_retries": 2}}
+    workflow = {"type": "cwl", "config": {"file": "main.cwl"}, "bindings": bindings}
+    file = {"version": "v1.0", "workflows": {"main": workflow}, "failureManager": manager}
+    (tmp_path / "streamflow.yml").write_text(json.dumps(file))
+    done = call(tmp_path, *where, "--hybrid-file", "streamflow.yml", "main.cwl", "--runs", str(tmp_path / "runs"))
+    assert done.returncode == 1, done.stderr
+    runs = {path.suffix: len(path.read_text().splitlines()) for path in tmp_path.glob("runs.*")}
+    assert runs == {".flaky": 3, ".final": 1, ".listed": 1, ".plain": 1}, done.stderr
+    failed = [line for line in done.stderr.splitlines() if ": exit code " in line]
+    assert {line.split(" at ")[0] for line in failed[-3:]} == {"/final", "/listed", "/plain"}, done.stderr
+    assert done.stderr.count("flaky failed and is tried again (try ") == 2, done.stderr
+    for reason in ("3 is in `permanentFailCodes` of its document", "4 is in `retry: not` of its binding"):
+        assert f"\n  -> not run again: exit code {reason}\n" in f"{done.stderr}\n", done.stderr
+
+
 def test_what_is_wrong_before_a_run_is_said_at_once(folder: Path) -> None:
     for argv, code, said in (
         (["operation.cwl"], 33, "there is nothing to run"),

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_hybrid.engine import TaskIdentity
 from airflow_hybrid.engine.failures import COMMAND_CHARS, Failure, failed, shown_command
+from airflow_hybrid.engine.retrying.rules import Decision
 from airflow_hybrid.errors import CwlError, JobFailedError
 from airflow_hybrid.model import JobResult, JobScript, JobState, Resources
 from tests.unit.engine.execution import execute
@@ -48,10 +49,10 @@ FAILED = JobState.FAILED
 
 
 @pytest.mark.parametrize(
-    ("ended", "status", "said", "hint", "retryable"),
+    ("ended", "status", "said", "hint"),
     [
-        (result(FAILED, 3, "exit code 3", "bad\n"), "permanentFail", "exit code 3 (permanentFail)", "", False),
-        (result(FAILED, 75), "temporaryFail", "exit code 75 (temporaryFail)", "", True),
+        (result(FAILED, 3, "exit code 3", "bad\n"), "permanentFail", "exit code 3 (permanentFail)", ""),
+        (result(FAILED, 75), "temporaryFail", "exit code 75 (temporaryFail)", ""),
         (
             result(FAILED, 127),
             "permanentFail",
@@ -59,7 +60,6 @@ FAILED = JobState.FAILED
             "127 means: command not found. Is it on the PATH of jobs there? `path` of the deployment adds "
             "folders; load a module in the service's template (`file`); name a container by "
             "DockerRequirement",
-            False,
         ),
         (
             result(FAILED, 126),
@@ -67,7 +67,6 @@ FAILED = JobState.FAILED
             "exit code 126 (permanentFail)",
             "126 means: the command cannot be run. It is not executable, its interpreter (`#!`) is missing, "
             "or an argument is longer than the system allows (128 KiB)",
-            False,
         ),
         (
             result(FAILED, 137),
@@ -75,43 +74,38 @@ FAILED = JobState.FAILED
             "exit code 137 (permanentFail), ended by signal 9 (SIGKILL)",
             "signal 9 comes from the kernel for lack of memory, or from somebody who killed it; "
             f"it asked for 2048 MiB: perhaps {MORE_MEMORY}",
-            False,
         ),
         (
             result(FAILED, 139),
             "permanentFail",
             "exit code 139 (permanentFail), ended by signal 11 (SIGSEGV)",
             "",
-            False,
         ),
-        (result(FAILED, None, "its time is over"), "permanentFail", "its time is over", "", True),
-        (result(FAILED, None, "FAILED"), "permanentFail", "FAILED", "", True),
-        (result(JobState.TIMEOUT, None, "TIMEOUT"), "permanentFail", "TIMEOUT", MORE_TIME, True),
+        (result(FAILED, None, "its time is over"), "permanentFail", "its time is over", ""),
+        (result(FAILED, None, "FAILED"), "permanentFail", "FAILED", ""),
+        (result(JobState.TIMEOUT, None, "TIMEOUT"), "permanentFail", "TIMEOUT", MORE_TIME),
         (
             result(JobState.TIMEOUT, 124, "it ran longer than its time limit of 60 s"),
             "permanentFail",
             "TIMEOUT, exit code 124 (permanentFail): it ran longer than its time limit of 60 s",
             MORE_TIME,
-            False,
         ),
         (
             result(JobState.OUT_OF_MEMORY, None, "oom-kill"),
             "permanentFail",
             "OUT_OF_MEMORY: oom-kill",
             f"it asked for 2048 MiB: {MORE_MEMORY}",
-            True,
         ),
         (
             result(JobState.NODE_FAIL, 143, "node2 down"),
             "permanentFail",
             "NODE_FAIL, exit code 143 (permanentFail), ended by signal 15 (SIGTERM): node2 down",
             "",
-            True,
         ),
-        (result(JobState.LOST, None, "nobody knows"), "permanentFail", "LOST: nobody knows", "", True),
+        (result(JobState.LOST, None, "nobody knows"), "permanentFail", "LOST: nobody knows", ""),
     ],
 )
-def test_a_failed_job_is_described(ended: JobResult, status: str, said: str, hint: str, retryable: bool) -> None:
+def test_a_failed_job_is_described(ended: JobResult, status: str, said: str, hint: str) -> None:
     failure = Failure("/a/b [4]: iteration 2", "hpc (by login)", ended, status, "/d", "cat 'x y'", ASKED)
     error = failed([failure], 7)
     assert str(error) == (
@@ -122,27 +116,29 @@ def test_a_failed_job_is_described(ended: JobResult, status: str, said: str, hin
         "  stdout: /d/stdout\n"
         "  stderr: /d/stderr" + ("\n  | bad" if ended.stderr_tail else "") + (f"\n  -> {hint}" if hint else "")
     )
-    assert error.retryable is retryable
 
 
 def test_a_fault_of_the_site_is_no_permanent_failure() -> None:
     ended = result(FAILED, 1, tail="write error")
-    failure = Failure(
-        "/a", "hpc", ended, "permanentFail", "/d", "cat x", ASKED, "its disk is full: 0 KiB are left in /d"
-    )
-    error = failed([failure], 1)
-    assert str(error) == (
-        "the job failed\n"
-        "/a at hpc: exit code 1\n"
-        "  the site: its disk is full: 0 KiB are left in /d\n"
-        "  command: cat x\n"
-        "  job id: 77_3\n"
-        "  stdout: /d/stdout\n"
-        "  stderr: /d/stderr\n"
-        "  | write error\n"
-        "  -> the next try runs it again: make room, or put the files back"
-    )
-    assert error.retryable
+    fault = "its disk is full: 0 KiB are left in /d"
+    for again, hint in (
+        (True, "the next try runs it again: make room, or put the files back"),
+        (False, "make room, or put the files back"),
+    ):
+        failure = Failure("/a", "hpc", ended, "permanentFail", "/d", "cat x", ASKED, fault, Decision(again))
+        error = failed([failure], 1)
+        assert str(error) == (
+            "the job failed\n"
+            "/a at hpc: exit code 1\n"
+            "  the site: its disk is full: 0 KiB are left in /d\n"
+            "  command: cat x\n"
+            "  job id: 77_3\n"
+            "  stdout: /d/stdout\n"
+            "  stderr: /d/stderr\n"
+            "  | write error\n"
+            f"  -> {hint}"
+        )
+        assert error.retryable is again
 
 
 def test_a_message_about_many_jobs_fits_a_screen() -> None:

@@ -111,10 +111,10 @@ def test_a_run_of_the_same_name_has_a_place_of_its_own(runs: Runs) -> None:
 def test_a_permanent_failure_is_that_of_its_document_and_inputs(runs: Runs) -> None:
     with pytest.raises(JobFailedError):
         runs.run(code=1)
-    with pytest.raises(JobFailedError, match="an earlier try failed permanently"):
+    with pytest.raises(JobFailedError, match="an earlier try failed for good"):
         runs.run(code=1, try_number=2)
     assert runs.ran == 1
     assert runs.run(code=0, try_number=2) == "first word\n"
-    with pytest.raises(JobFailedError, match="an earlier try failed permanently"):
+    with pytest.raises(JobFailedError, match="an earlier try failed for good"):
         runs.run(code=1, try_number=2)
     assert runs.ran == 2
