@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from airflow_hybrid import shell_text
 from tests import canaries
@@ -25,6 +26,9 @@ from tests.system.kube import Kube
 from tests.testbed.fixture import INSTALL, Testbed, missing
 
 pytest.register_assert_rewrite("tests.raising")
+# a busy machine is slow, and that is no fault of a test
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 # quick feedback first; what is not listed comes in between
 LAST = ("contract", "conformance", "system")
