@@ -51,7 +51,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "when: a step that does not run gives null and counts as skipped",
         "cwl/fragments/fragment_run.py",
-        'if status == "success" and not self.context.ran and not self.empty:',
+        'if status == "success" and not self.context.ran and not empty:',
         "if False:",
         "tests/unit/cwl/fragments/test_fragment_conditions.py",
     ),
