@@ -78,6 +78,7 @@ class Runs:
             instances=(given,),
             bindings=bindings,
             deployments=deployments,
+            retries=1,
             identity=TaskIdentity("dag", "run", "task", **{"origin": "origin", **identity}),
         )
         return run_spec(replace(spec, reuse=False))
