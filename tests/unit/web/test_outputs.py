@@ -36,6 +36,8 @@ outputs:
   nothing: {type: File?, outputBinding: {glob: nothing}}
   number: {type: string, outputBinding: {outputEval: "$('<script>1</script>')"}}
 """
+# all of them ask the same web server
+pytestmark = pytest.mark.xdist_group("web")
 DAG = "made"
 
 
