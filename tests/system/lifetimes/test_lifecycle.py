@@ -216,7 +216,8 @@ def troubled_site(trouble: str, deployments: dict[str, Any], testbed: Testbed, f
     if trouble == "wrong_host_key":
         return {"type": "ssh", "config": {"nodes": [{**key, "known_hosts": str(known)}]}}
     if trouble == "refused_key":
-        return {"type": "ssh", "config": {"nodes": [{**key, "username": "root", "known_hosts": str(known)}]}}
+        nodes = [{**key, "username": "root", "known_hosts": str(known)}]
+        return {"type": "ssh", "config": {"nodes": nodes, "wait_for_login": "off"}}
     if trouble == "no_sbatch":
         return {"type": "slurm", "wraps": "edge", "config": {}}
     if trouble == "full_disk":
