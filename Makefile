@@ -42,7 +42,7 @@ test: $(VENV)/.dev
 	note() { code=$$?; [ $$code = 0 ] || [ $$code = 5 ] || worst=$$code; }; \
 	$(UNIT) || note; \
 	$(BIN)/python -m pytest tests/contract -n 3 --dist loadscope $(ARGS) || note; \
-	$(BIN)/python -m pytest --ignore tests/unit --ignore tests/security --ignore tests/contract -n 3 --dist loadscope $(ARGS) || note; \
+	$(BIN)/python -m pytest --ignore tests/unit --ignore tests/security --ignore tests/contract -n 2 --dist loadscope $(ARGS) || note; \
 	exit $$worst
 
 unit: $(VENV)/.dev

@@ -31,7 +31,7 @@ class AirflowApi:
         self.url = url
         self._login = {"username": user, "password": password}
         # trust_env=False: a proxy in the environment must not see requests to this machine
-        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+        self._http = httpx.Client(base_url=url, timeout=120, trust_env=False)
 
     def close(self) -> None:
         self._http.close()
