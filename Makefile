@@ -33,7 +33,7 @@ demo: $(VENV)/.demo
 ui: $(VENV)/.demo
 	@$(BIN)/python -m scripts.demo --ui $${PORT:+--port "$$PORT"}
 
-UNIT = $(BIN)/python -m pytest tests/unit tests/security -n 6 --dist loadgroup $(ARGS)
+UNIT = $(BIN)/python -m pytest tests/unit tests/security -n 6 $(ARGS)
 
 # Tests mostly wait, so several run at a time. Each process has sites and an Airflow of its own; what shares a site's
 # state (a contract class, a file of system tests) stays in one process. Exit code 5: ARGS chose none of these.

@@ -18,8 +18,6 @@ from airflow_hybrid.errors import ConfigError
 from tests.raising import raising
 from tests.unit.dag.among_tasks import WORKFLOW
 
-# all of them look at the same runs
-pytestmark = pytest.mark.xdist_group("among_tasks")
 ROOT = Path(__file__).parents[3]
 FAILED = "JobFailedError: the job failed"
 

@@ -36,8 +36,6 @@ outputs:
   nothing: {type: File?, outputBinding: {glob: nothing}}
   number: {type: string, outputBinding: {outputEval: "$('<script>1</script>')"}}
 """
-# all of them ask the same web server
-pytestmark = pytest.mark.xdist_group("web")
 DAG = "made"
 
 
