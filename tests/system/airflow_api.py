@@ -57,6 +57,11 @@ class AirflowApi:
             self._http.headers["Authorization"] = f"Bearer {token.json()['access_token']}"
         return self._http.request(method, f"/api/v2{path}", json=body, params=params, headers=headers)
 
+    def page(self, path: str) -> httpx.Response:
+        """A page of the web server beside its API, as the user sees it."""
+        self.call("GET", "/version")  # logs in
+        return self._http.get(path)
+
     def health(self) -> dict[str, str]:
         """Component -> its status (``healthy``, ``unhealthy``) or ``unknown`` before its first heartbeat."""
         answer = self._http.get("/api/v2/monitor/health", timeout=5).json()
