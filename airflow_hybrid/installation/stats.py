@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import datetime
+import logging
 from typing import Any
 
 from airflow_hybrid import metrics
 from airflow_hybrid.metrics import Metric
+
+log = logging.getLogger(__name__)
 
 
 class AirflowStats:
@@ -64,6 +67,17 @@ def send_metrics(*, gauges: bool) -> None:
     if _prepared:
         return
     _prepared = True
+    try:
+        client = _client(gauges=gauges)
+    except Exception:  # of whatever library is configured: a job must not fail by its metrics
+        log.exception("metrics are not sent by this process: Airflow's client could not be made")
+        return
+    if client is not None:
+        metrics.send_to(client)
+
+
+def _client(*, gauges: bool) -> AirflowStats | None:
+    """None: Airflow sends no metrics."""
     from airflow.sdk._shared.observability.metrics.base_stats_logger import NoStatsLogger
     from airflow.sdk.configuration import conf
     from airflow.sdk.observability import stats
@@ -72,9 +86,9 @@ def send_metrics(*, gauges: bool) -> None:
 
     factory = get_stats_factory()
     if factory is NoStatsLogger:
-        return
+        return None
     names_too = conf.getboolean("metrics", "legacy_names_on")
     # a task's process has done that already; the process of triggers has not
     stats.initialize(factory=factory, export_legacy_names=names_too)
     hostname = str(get_hostname())  # type: ignore[no-untyped-call]
-    metrics.send_to(AirflowStats(stats, hostname, gauges=gauges, names_too=names_too))
+    return AirflowStats(stats, hostname, gauges=gauges, names_too=names_too)

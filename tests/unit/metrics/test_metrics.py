@@ -210,6 +210,15 @@ def test_nothing_is_sent_where_airflow_sends_nothing(monkeypatch: pytest.MonkeyP
     assert metrics.sending._receiver is None
 
 
+def test_a_job_does_not_fail_by_a_client_that_cannot_be_made(
+    monkeypatch: pytest.MonkeyPatch, statsd: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("AIRFLOW__METRICS__LEGACY_NAMES_ON", "perhaps")
+    send.send_metrics(gauges=True)
+    assert metrics.sending._receiver is None and statsd.received() == []
+    assert caplog.messages == ["metrics are not sent by this process: Airflow's client could not be made"]
+
+
 def test_a_job_does_not_fail_by_a_metric(caplog: pytest.LogCaptureFixture) -> None:
     class Broken:
         def count(self, *args: object) -> None:
