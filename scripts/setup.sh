@@ -8,7 +8,8 @@ shift
 
 # step NAME COMMAND...: says what is being done, every ten seconds that it still is, and at the end how long it took
 ticker=
-trap '[ -z "$ticker" ] || kill "$ticker" 2>/dev/null' EXIT
+# Always by KILL: a shell that has just been forked may still catch TERM for the traps of its parent, and forget it.
+trap '[ -z "$ticker" ] || kill -KILL "$ticker" 2>/dev/null' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 step() {
@@ -20,7 +21,7 @@ step() {
     ticker=$!
     code=0
     "$@" || code=$?
-    kill "$ticker" 2>/dev/null
+    kill -KILL "$ticker" 2>/dev/null
     wait "$ticker" 2>/dev/null || :
     ticker=
     [ "$code" = 0 ] || return "$code"
