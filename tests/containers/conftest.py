@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -62,15 +63,27 @@ def anywhere(request: pytest.FixtureRequest, images: Path, tmp_path: Path, monke
     return _make(tmp_path, request.param)
 
 
+def _is_served(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+    return True
+
+
 @pytest.fixture(scope="session")
 def _docker(images: Path) -> Iterator[None]:
     if shutil.which("docker") is None:
         unavailable(
             "docker", "docker's client", "apt-get install docker.io (no daemon is needed: podman serves its API)"
         )
-    if DOCKER_SOCKET.exists():
-        unavailable("docker", "no other docker daemon here", f"end it, or remove {DOCKER_SOCKET}")
-    service = subprocess.Popen(["podman", "system", "service", "--time=0", f"unix://{DOCKER_SOCKET}"])
+    if _is_served(DOCKER_SOCKET):
+        unavailable("docker", "no other docker daemon here", f"end the one that serves {DOCKER_SOCKET}")
+    DOCKER_SOCKET.unlink(missing_ok=True)  # tests that were killed leave it
+    # the service ends with these tests, however they end
+    serve = ["setpriv", "--pdeathsig", "KILL", "podman", "system", "service", "--time=0", f"unix://{DOCKER_SOCKET}"]
+    service = subprocess.Popen(serve)
     try:
         while not DOCKER_SOCKET.exists():
             assert service.poll() is None
