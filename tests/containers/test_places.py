@@ -196,7 +196,7 @@ def test_a_container_that_dies_under_a_job_is_said_and_not_waited_for(here: Path
             await asyncio.sleep(0.3)
             assert not running.done(), running.exception()
         podman(*end, name)
-        await asyncio.wait_for(running, 60)
+        await asyncio.wait_for(running, 240)
 
     with pytest.raises(EndedError, match=words):
         asyncio.run(both())

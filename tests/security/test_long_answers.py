@@ -119,7 +119,7 @@ def ssh_host(tmp_path: Path) -> Iterator[SshSettings]:
         stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 120
         while not _answers(port):
             assert time.monotonic() < deadline and server.poll() is None
             time.sleep(0.05)

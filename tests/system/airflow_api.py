@@ -74,7 +74,7 @@ class AirflowApi:
         rows = self.call("GET", "/importErrors")["import_errors"]
         return {row["filename"]: row["stack_trace"] for row in rows}
 
-    def wait_dag(self, dag_id: str, timeout_s: float = 120.0) -> dict[str, Any]:
+    def wait_dag(self, dag_id: str, timeout_s: float = 300.0) -> dict[str, Any]:
         """Wait until the DAG processor has found the DAG.
 
         :raises AirflowApiError: the file ``<dag_id>.py`` cannot be imported; with Airflow's message.
@@ -99,7 +99,7 @@ class AirflowApi:
     def pause(self, dag_id: str, paused: bool = True) -> None:
         self.call("PATCH", f"/dags/{dag_id}", json={"is_paused": paused})
 
-    def unpause(self, dag_id: str, timeout_s: float = 120.0) -> None:
+    def unpause(self, dag_id: str, timeout_s: float = 300.0) -> None:
         """Wait for the DAG and unpause it."""
         self.wait_dag(dag_id, timeout_s)
         self.pause(dag_id, False)

@@ -91,7 +91,7 @@ class Kube:
             headers={"Authorization": f"Bearer {user['token']}"},
         )
         context = ssl._create_unverified_context()
-        with urllib.request.urlopen(request, context=context, timeout=30) as answer:
+        with urllib.request.urlopen(request, context=context, timeout=120) as answer:
             return json.load(answer)
 
     def requests(self) -> Counter[str]:
@@ -142,7 +142,7 @@ def ready(kube: Kube) -> Iterator[Kube]:
         kube.kubectl("delete", "pvc", kube.claim, "--wait=false", check=False)
 
 
-def until(what: Any, timeout_s: float = 60) -> Any:
+def until(what: Any, timeout_s: float = 240) -> Any:
     """Ask again and again until the answer is true."""
     deadline = time.monotonic() + timeout_s
     while not (found := what()):

@@ -24,7 +24,7 @@ def wrapped(testbed: Testbed, site: str, program: str, script: str) -> Iterator[
         testbed.exec(site, "rm", "-f", path)
 
 
-async def until(seen: list[Progress], what: Callable[[Progress], object], seconds: float = 60) -> None:
+async def until(seen: list[Progress], what: Callable[[Progress], object], seconds: float = 240) -> None:
     """Wait until the last progress that was seen is what is wanted."""
     deadline = time.monotonic() + seconds
     while not (seen and what(seen[-1])):

@@ -44,7 +44,7 @@ def host(name: str, **changes: Any) -> SshHost:
 
 def control(*args: str) -> str:
     """Run the `testbed` command; it reads the same TESTBED_* settings as `up` did."""
-    return subprocess.run([TESTBED, *args], check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run([TESTBED, *args], check=True, capture_output=True, text=True, timeout=240).stdout
 
 
 def end_sessions(name: str, *programs: str) -> None:

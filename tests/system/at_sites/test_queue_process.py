@@ -60,7 +60,7 @@ async def test_a_session_that_is_killed_takes_no_job_along(queue: JobQueue, test
     waiting = asyncio.ensure_future(queue.wait(made.directory))
     await asyncio.sleep(1)
     testbed.exec("cloud", "sh", "-c", "kill $(ps -u clouduser -o pid=,comm= | sed -n 's/ *\\([0-9]*\\) sshd.*/\\1/p')")
-    assert {r.exit_code for r in await asyncio.wait_for(waiting, 60)} == {0}
+    assert {r.exit_code for r in await asyncio.wait_for(waiting, 240)} == {0}
 
 
 async def test_a_launcher_that_was_killed_is_lost(queue: JobQueue, testbed: Testbed, folder: str) -> None:
@@ -69,7 +69,7 @@ async def test_a_launcher_that_was_killed_is_lost(queue: JobQueue, testbed: Test
     waiting = asyncio.ensure_future(queue.wait(made.directory))
     await asyncio.sleep(1)
     testbed.run("cloud", f"kill -9 -- -{report.scheduler_ids[0].split(':')[1]}")
-    (result,) = await asyncio.wait_for(waiting, 60)
+    (result,) = await asyncio.wait_for(waiting, 240)
     assert result.state is JobState.LOST
 
 

@@ -86,7 +86,7 @@ async def test_a_noisy_bashrc_reaches_neither_stdout_nor_stderr(cloud: SshHost) 
         assert (closed.exit_code, closed.stderr) == (2, b"err\n")
         argv = cloud.pipe_argv("cat; exit 4")
         assert argv is not None
-        piped = subprocess.run(argv, input=b"\0data\n", capture_output=True, timeout=20)
+        piped = subprocess.run(argv, input=b"\0data\n", capture_output=True, timeout=120)
         assert (piped.returncode, piped.stdout) == (4, b"\0data\n")
 
 
@@ -211,7 +211,7 @@ async def test_a_host_key_may_be_given_in_place_of_known_hosts() -> None:
     assert (await host.run("echo ok")).out == "ok\n"
     argv = host.pipe_argv("echo piped")
     assert argv is not None
-    assert subprocess.run(argv, capture_output=True, timeout=20, stdin=subprocess.DEVNULL).stdout == b"piped\n"
+    assert subprocess.run(argv, capture_output=True, timeout=120, stdin=subprocess.DEVNULL).stdout == b"piped\n"
     await host.close()
 
 

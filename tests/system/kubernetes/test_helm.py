@@ -168,7 +168,7 @@ async def test_a_quota_that_is_used_up_is_said_in_the_clusters_words(kube: Kube,
     with pytest.raises(
         DeployError, match=r"(?s)not ready:.*exceeded quota: tight.*less than one pod asks for"
     ) as caught:
-        await asyncio.wait_for(connector.deploy(["main"]), 60)  # and not only when its time is over
+        await asyncio.wait_for(connector.deploy(["main"]), 240)  # and not only when its time is over
     assert not caught.value.retryable
     await connector.undeploy()
     until(lambda: not left(kube, FIRST))

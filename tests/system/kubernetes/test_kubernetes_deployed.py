@@ -140,7 +140,7 @@ async def test_a_quota_that_others_use_up_is_said_at_once_and_waited_for(
             await asyncio.sleep(0.1)
         assert "exceeded quota: one" in caplog.text and not deploying.done()
         kube.kubectl("delete", "pod", "other")
-        await asyncio.wait_for(deploying, 60)
+        await asyncio.wait_for(deploying, 240)
     finally:
         deploying.cancel()
         kube.kubectl("delete", "resourcequota", "one")

@@ -159,7 +159,7 @@ def test_a_kill_leaves_nothing_of_a_deployment(  # noqa: PLR0913 - fixtures and 
     airflow.api.succeed(name, run, 600)
     task = next(t for t in airflow.api.tasks(name, run) if t["task_id"] == f"{moment}_{place.name}")
     assert task["try_number"] > 1, "the kill was not noticed: the test shows nothing"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while place.left() and time.monotonic() < deadline:
         time.sleep(1)
     assert place.left() == []

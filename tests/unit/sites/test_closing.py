@@ -26,5 +26,5 @@ asyncio.run(main(int(sys.argv[1])))
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 6])
 def test_a_loop_ends_while_processes_are_being_started(steps: int) -> None:
-    ended = subprocess.run([sys.executable, "-c", ENDS, str(steps)], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", ENDS, str(steps)], capture_output=True, text=True, timeout=240)
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -57,7 +57,7 @@ async def test_jobs_cancelled_by_hand_are_cancelled(queue: JobQueue, testbed: Te
     waiting = asyncio.ensure_future(queue.wait(made.directory, seen.append))
     await until(seen, lambda p: p.running == 2)
     testbed.run("hpc", f"scancel {report.scheduler_ids[0]}")
-    assert [r.state for r in await asyncio.wait_for(waiting, 60)] == [JobState.CANCELLED] * 2
+    assert [r.state for r in await asyncio.wait_for(waiting, 240)] == [JobState.CANCELLED] * 2
 
 
 async def test_cancel_ends_running_and_waiting_jobs(queue: JobQueue, testbed: Testbed, folder: str) -> None:
@@ -67,7 +67,7 @@ async def test_cancel_ends_running_and_waiting_jobs(queue: JobQueue, testbed: Te
     waiting = asyncio.ensure_future(queue.wait(made.directory, seen.append))
     await until(seen, lambda p: p.running and p.pending)
     await queue.cancel(f"{folder}/T")
-    assert {r.state for r in await asyncio.wait_for(waiting, 60)} == {JobState.CANCELLED}
+    assert {r.state for r in await asyncio.wait_for(waiting, 240)} == {JobState.CANCELLED}
     left = f"squeue -h -t R,PD -u hpcuser -o %F | grep -x {report.scheduler_ids[0]} || true"
     assert testbed.run("hpc", left) == ""
 
@@ -133,7 +133,7 @@ async def test_what_sbatch_accepts_and_can_never_start_is_withdrawn(  # noqa: PL
     monkeypatch.setattr("airflow_hybrid.sites.batches.poller.HOPELESS_S", 3.0)
     made = batch(f"{folder}/T/a", 2, options=options, resources=resources)
     (report,) = await queue.submit(made)
-    results = await asyncio.wait_for(queue.wait(made.directory), 60)
+    results = await asyncio.wait_for(queue.wait(made.directory), 240)
     assert {r.state for r in results} == {JobState.FAILED} and word in results[0].reason
     left = f"squeue -h -t R,PD -u hpcuser -o %F | grep -x {report.scheduler_ids[0]} || true"
     assert testbed.run("hpc", left) == ""
@@ -170,7 +170,7 @@ async def test_a_tool_that_ends_well_when_it_is_cancelled_has_not_succeeded(
         await asyncio.sleep(0.3)
     await asyncio.sleep(2)  # a signal in the first second of a job may have been meant for the one before
     testbed.exec("hpc", "scancel", report.scheduler_ids[0])  # by an administrator
-    first, second = await asyncio.wait_for(waiting, 90)
+    first, second = await asyncio.wait_for(waiting, 240)
     assert (first.state, first.exit_code) == (JobState.COMPLETED, 0)
     assert testbed.run("hpc", f"cat '{made.directory}/ec/1'").split()[0::2] == ["0", "TERM"]
     assert (second.state, second.exit_code) == (JobState.CANCELLED, None)

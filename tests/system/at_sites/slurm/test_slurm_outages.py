@@ -108,7 +108,7 @@ async def test_without_squeue_the_exit_codes_still_tell(queue: JobQueue, testbed
     await queue.submit(made)
     seen: list[Progress] = []
     with wrapped(testbed, "hpc", "squeue", 'echo "sh: 1: squeue: not found" >&2; exit 127'):
-        results = await asyncio.wait_for(queue.wait(made.directory, seen.append), 60)
+        results = await asyncio.wait_for(queue.wait(made.directory, seen.append), 240)
     assert ends(results) == [(JobState.COMPLETED, 0)] * 2
     assert any("not found" in p.unknown for p in seen)
 
@@ -120,7 +120,7 @@ async def test_without_accounting_the_controller_names_the_end(queue: JobQueue, 
         waiting = asyncio.ensure_future(queue.wait(made.directory))
         await asyncio.sleep(3)
         testbed.run("hpc", f"scancel {report.scheduler_ids[0]}")
-        assert [r.state for r in await asyncio.wait_for(waiting, 60)] == [JobState.CANCELLED]
+        assert [r.state for r in await asyncio.wait_for(waiting, 240)] == [JobState.CANCELLED]
 
 
 async def test_a_full_disk_is_named_and_leaves_nothing(queue: JobQueue, testbed: Testbed) -> None:
@@ -154,7 +154,7 @@ async def test_a_disk_that_is_full_when_jobs_end_is_named_and_finished_ones_keep
         began = time.monotonic()
         await asyncio.sleep(2)
         testbed.run("hpc", f"touch {folder}/T/full")
-        results = await asyncio.wait_for(waiting, 60)
+        results = await asyncio.wait_for(waiting, 240)
         assert time.monotonic() - began < 45
         assert ends(results) == [(JobState.COMPLETED, 0), (JobState.DISK_FULL, None), (JobState.COMPLETED, 0)]
         assert re.fullmatch(
@@ -175,7 +175,7 @@ async def test_a_queue_that_shows_nothing_ends_no_living_job(queue: JobQueue, te
     await until(seen, lambda p: p.running == 1)
     broken = "echo 'slurm_load_jobs error: Unable to contact slurm controller (connect failure)' >&2; exit 1"
     with wrapped(testbed, "hpc", "squeue", "exit 0"), wrapped(testbed, "hpc", "scontrol", broken):
-        assert ends(await asyncio.wait_for(waiting, 90)) == [(JobState.COMPLETED, 0)]
+        assert ends(await asyncio.wait_for(waiting, 240)) == [(JobState.COMPLETED, 0)]
 
 
 async def test_a_squeue_that_hangs_hides_no_finished_job(queue: JobQueue, testbed: Testbed, folder: str) -> None:

@@ -124,7 +124,7 @@ def test_what_is_outside_of_the_expression_is_out_of_reach(code: str) -> None:
 )
 def test_memory_is_bounded(code: str) -> None:
     with pytest.raises(JavascriptException, match="memory|Memory|MiB|Array buffer allocation|killed after"):
-        evaluate(code, timeout=60)
+        evaluate(code, timeout=240)
     assert evaluate("1 + 1") == 2
 
 
@@ -179,7 +179,7 @@ def test_nothing_of_an_expression_goes_on_after_its_answer() -> None:
     with pytest.raises(JavascriptException, match="the expression took longer than 1 s"):
         evaluate(endless, timeout=1.0)
     assert evaluate("(function () {Promise.resolve().then(function () {}); return 1;})()") == 1
-    assert evaluate("1 + 1", timeout=5.0) == 2
+    assert evaluate("1 + 1", timeout=240.0) == 2
 
 
 KILLED = """
@@ -204,5 +204,5 @@ def test_an_expression_does_not_outlive_a_killed_parent() -> None:
     time.sleep(1.0)
     parent.kill()
     parent.wait()
-    _, alive = psutil.wait_procs(nodes, timeout=60)
+    _, alive = psutil.wait_procs(nodes, timeout=240)
     assert not alive

@@ -93,7 +93,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def until(seen: list[Progress], what: Callable[[Progress], object]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not (seen and what(seen[-1])):
         assert time.monotonic() < deadline, seen[-1:]
         await asyncio.sleep(0.1)

@@ -103,7 +103,7 @@ async def test_a_job_that_does_not_fit_now_does_not_hold_up_those_that_do(machin
     await machine.begin(queue, "large", 2, 0)
     await machine.waits()
     small = await machine.begin(queue, "small", 1, 0)
-    await asyncio.wait_for(small, 40)
+    await asyncio.wait_for(small, 180)
     assert not machine.has_begun("large")
     assert Path(machine.folder, "small", "a1", "log").read_text() == ""
 
@@ -113,7 +113,7 @@ async def test_the_cores_of_a_deployment_are_of_its_own_jobs(machine: Machine) -
     await machine.begin(other, "long", 1, 600)
     await machine.began("long")
     await machine.begin(one, "first", 1, 600)
-    await asyncio.wait_for(machine.began("first"), 40)
+    await asyncio.wait_for(machine.began("first"), 180)
     await machine.begin(one, "second", 0.5, 0)
     await machine.waits()
     await asyncio.sleep(0.5)
@@ -156,7 +156,7 @@ async def test_who_waits_for_its_own_deployment_keeps_no_room_of_the_host(
     await machine.begin(one, "second", 1, 0)
     await machine.waits()
     await asyncio.sleep(1.5)
-    await asyncio.wait_for(await machine.begin(machine.queue("other"), "small", 1, 0), 40)
+    await asyncio.wait_for(await machine.begin(machine.queue("other"), "small", 1, 0), 180)
     assert not machine.has_begun("second")
 
 
@@ -192,7 +192,7 @@ async def test_what_a_tool_left_in_the_background_keeps_no_core_of_a_killed_work
     (left,) = tool.children()
     worker.kill()
     tool.kill()
-    await asyncio.wait_for(await machine.begin(queue, "next", 2, 0), 40)
+    await asyncio.wait_for(await machine.begin(queue, "next", 2, 0), 180)
     assert left.is_running()
 
 
@@ -220,4 +220,4 @@ async def test_files_that_nobody_can_read_hold_no_cores(machine: Machine, shell:
     machine.mine.chmod(0o700)
     for name in (str(os.getpid()), "w.site"):
         (slots / name).write_text("1 2000 3 x y\nsite\n")
-    await asyncio.wait_for(await machine.begin(machine.queue("site", shell=shell), "next", 2, 0), 40)
+    await asyncio.wait_for(await machine.begin(machine.queue("site", shell=shell), "next", 2, 0), 180)

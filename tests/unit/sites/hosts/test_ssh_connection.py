@@ -29,4 +29,4 @@ async def test_who_gives_up_waiting_for_a_session_leaves_it_to_the_next(
         await asyncio.sleep(0)
     if not first.cancel():
         await connection._release()
-    await asyncio.wait_for(second, 2)
+    await asyncio.wait_for(second, 120)
