@@ -39,7 +39,9 @@ NonEmpty = Annotated[str, StringConstraints(min_length=1, pattern=r"^[^\x00\n]+$
 
 def _no_template(conn_id: str) -> str:
     if "{{" in conn_id or "{%" in conn_id:
-        raise ValueError("must be the id of a Connection: templates are for `conn_id` of `ssh` deployments")
+        raise ValueError(
+            "must be the id of a Connection: templates are for `conn_id` of `ssh`, `kubernetes` and `helm` deployments"
+        )
     return conn_id
 
 

@@ -18,6 +18,8 @@ DEFAULT_POLICY = "data_locality"
 """StreamFlow's default policy, and ours: prefer the location with most of a job's bytes."""
 QUEUE_TYPES = ("slurm", "pbs", "sge", "flux")
 """Types of deployments that are queue systems."""
+HELM_TYPES = ("helm", "helm3", "helm4")
+"""Types of deployments that are charts."""
 
 
 @dataclass(frozen=True)

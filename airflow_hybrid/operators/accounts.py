@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.config.users import TriggeredBy, connection_ids, deployments_of_user, has_users
+from airflow_hybrid.config.values import HELM_TYPES
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.operators.base import triggered_by
 from airflow_hybrid.operators.provenance import Ground
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _TYPES_OF_SSH = ("ssh", "hybrid-ssh", "hybrid_ssh", "sftp")
+_TYPES_OF_KUBERNETES = ("kubernetes", *HELM_TYPES)
+_SSH_OPTIONS = "--conn-type ssh --conn-host HOST --conn-login ACCOUNT ..."
+_KUBERNETES_OPTIONS = '--conn-type kubernetes --conn-extra \'{"kube_config_path": ..., "namespace": ...}\''
 
 
 def check_accounts(ground: Ground, context: Context) -> None:
@@ -61,8 +65,8 @@ def _problems(deployment: Deployment, written: Mapping[str, Deployment], by: Tri
         person = f"{by.name!r} has" if by.name is not None else "runs that nobody triggered have"
         yield ConfigError(
             f"{person} no Connection for deployment {deployment.name!r}: {conn_id!r} {problem}",
-            hint=f"airflow connections add {shlex.quote(conn_id)} --conn-type {deployment.type} --conn-host HOST"
-            " --conn-login ACCOUNT ..., or name another one in `users` of the deployment in the hybrid file",
+            hint=f"airflow connections add {shlex.quote(conn_id)} {_options(deployment.type)}, or name another one in"
+            " `users` of the deployment in the hybrid file",
         )
 
 
@@ -77,4 +81,13 @@ def _problem(conn_id: str, kind: str) -> str | None:
         return "does not exist"
     if kind == "ssh" and connection.conn_type not in _TYPES_OF_SSH:
         return f"is of type {connection.conn_type!r}, not `ssh`"
+    if kind in _TYPES_OF_KUBERNETES and connection.conn_type != "kubernetes":
+        return f"is of type {connection.conn_type!r}, not `kubernetes`"
     return None
+
+
+def _options(kind: str) -> str:
+    """Options of ``airflow connections add`` for a Connection of a deployment."""
+    if kind in _TYPES_OF_KUBERNETES:
+        return _KUBERNETES_OPTIONS
+    return _SSH_OPTIONS if kind == "ssh" else f"--conn-type {kind} ..."

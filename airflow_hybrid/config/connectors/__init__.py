@@ -15,7 +15,7 @@ from airflow_hybrid.config.connectors.kubernetes import KubernetesConfig
 from airflow_hybrid.config.connectors.local import LocalConfig
 from airflow_hybrid.config.connectors.queues import INLINE_SSH_KEYS, FluxConfig, PbsConfig, SgeConfig, SlurmConfig
 from airflow_hybrid.config.connectors.ssh import SshConfig
-from airflow_hybrid.config.values import QUEUE_TYPES
+from airflow_hybrid.config.values import HELM_TYPES, QUEUE_TYPES
 
 __all__ = [
     "CONTAINER_TYPES",
@@ -66,7 +66,6 @@ MANAGED_TYPES: Mapping[str, str | None] = {
     "podman": None,
 }
 """Types that are deployed for a run unless they are external; with a key: only if the config has it."""
-HELM_TYPES = ("helm", "helm3", "helm4")
 CONTAINER_TYPES = ("docker", "podman")
 """Types that are containers running for a whole run; inside a queue system, the image in which its jobs run."""
 IMAGE_TYPES = ("apptainer", "singularity", "charliecloud")

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from airflow_hybrid.config.base import ConnectionId, Duration, Model, NonEmpty, one_or_many
+from airflow_hybrid.config.base import Duration, Model, NonEmpty, one_or_many
+from airflow_hybrid.config.connectors.people import PersonalConnectionId, UsersModel, one_for_all
 
 _NO_EFFECT = "Accepted; has no effect."
 _KUBECONFIG = "say it in a kubeconfig, and give `kubeconfig` (and `kubeContext`)"
@@ -92,8 +93,13 @@ class HelmConfig(Model):
     wait: bool | Literal["hookOnly", "legacy", "watcher"] = Field(
         True, description="Wait until all pods are ready (`false`, `hookOnly`: only for hooks)."
     )
-    conn_id: ConnectionId | None = Field(
-        None, description="Airflow Connection of type `kubernetes` (provider cncf.kubernetes). (airflow_hybrid)"
+    conn_id: PersonalConnectionId | None = Field(
+        None,
+        description="Airflow Connection of type `kubernetes` (provider cncf.kubernetes). `{{ triggering_user }}` in it"
+        " is the name of the user who triggered the run. (airflow_hybrid)",
+    )
+    users: UsersModel | None = Field(
+        None, description="Whose Connection a run uses, and who may run steps here. (airflow_hybrid)"
     )
     kubeconfig: NonEmpty | None = Field(
         None, description="Path of a kubeconfig, relative to the hybrid file. Default: `$KUBECONFIG`, `~/.kube/config`."
@@ -131,4 +137,7 @@ class HelmConfig(Model):
     def _one_way_in(self) -> HelmConfig:
         if self.inCluster and (self.kubeconfig or self.kubeContext):
             raise ValueError("`inCluster` needs no kubeconfig")
+        others: dict[str, object] = {"kubeconfig": self.kubeconfig, "inCluster": self.inCluster}
+        if problem := one_for_all(self.conn_id, self.users, others):
+            raise ValueError(problem)
         return self

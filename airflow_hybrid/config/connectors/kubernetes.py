@@ -7,8 +7,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
-from airflow_hybrid.config.base import ConnectionId, Model, NonEmpty
+from airflow_hybrid.config.base import Model, NonEmpty
 from airflow_hybrid.config.connectors.containers import ImageName
+from airflow_hybrid.config.connectors.people import PersonalConnectionId, UsersModel, one_for_all
 
 _NO_EFFECT = "Accepted; has no effect."
 
@@ -99,9 +100,13 @@ class KubernetesStorage(PodOptions):
 class KubernetesConfig(Model):
     """A namespace of a cluster."""
 
-    conn_id: ConnectionId | None = Field(
+    conn_id: PersonalConnectionId | None = Field(
         None,
-        description="Airflow Connection of type `kubernetes` (provider cncf.kubernetes). (airflow_hybrid)",
+        description="Airflow Connection of type `kubernetes` (provider cncf.kubernetes). `{{ triggering_user }}` in it"
+        " is the name of the user who triggered the run. (airflow_hybrid)",
+    )
+    users: UsersModel | None = Field(
+        None, description="Whose Connection a run uses, and who may run steps here. (airflow_hybrid)"
     )
     kubeconfig: NonEmpty | None = Field(
         None, description="Path of a kubeconfig, relative to the hybrid file. Default: `$KUBECONFIG`, `~/.kube/config`."
@@ -132,6 +137,9 @@ class KubernetesConfig(Model):
     def _has_a_place(self) -> KubernetesConfig:
         if self.inCluster and (self.kubeconfig or self.kubeContext):
             raise ValueError("`inCluster` needs no kubeconfig")
+        others: dict[str, object] = {"kubeconfig": self.kubeconfig, "inCluster": self.inCluster}
+        if problem := one_for_all(self.conn_id, self.users, others):
+            raise ValueError(problem)
         jobs = [name for name, s in self.services.items() if s.pod is None and s.selector is None]
         if self.storage is None and jobs:
             raise ValueError(f"service `{jobs[0]}` needs `storage`: a claim that its jobs share")

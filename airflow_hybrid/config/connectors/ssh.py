@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from airflow_hybrid.config.base import ConnectionId, Duration, Model, NonEmpty, SitePath, one_or_many
+from airflow_hybrid.config.base import Duration, Model, NonEmpty, SitePath, one_or_many
 from airflow_hybrid.config.connectors.mpi import MpiModel
-from airflow_hybrid.config.users import REFUSE, is_template, template_problem
+from airflow_hybrid.config.connectors.people import PersonalConnectionId, UsersModel, gives_connections
+from airflow_hybrid.config.users import is_template
 
 
 def _as_connection(value: Any) -> Any:
@@ -39,34 +40,10 @@ def check_host(text: str) -> str:
     return text
 
 
-def _check_template(conn_id: str) -> str:
-    problem = template_problem(conn_id)
-    if problem is not None:
-        raise ValueError(problem)
-    return conn_id
-
-
-class UsersModel(Model):
-    """Whose Connection a run uses, and who may run here. (airflow_hybrid)"""
-
-    connections: dict[NonEmpty, ConnectionId] = Field(
-        default_factory=dict,
-        description="Name of a user in Airflow -> Airflow Connection of that person; takes precedence over `conn_id`.",
-    )
-    allowed: Annotated[list[NonEmpty], Field(min_length=1)] | None = Field(
-        None, description="Names of the users who may run steps here; default: everybody who has a Connection."
-    )
-    unattended: ConnectionId = Field(
-        REFUSE,
-        description="Airflow Connection for runs that nobody triggered (schedules, assets); `refuse` (default): such"
-        " runs fail.",
-    )
-
-
 class Authentication(Model):
     """How to log in to a host. Passwords and passphrases are in files, or in an Airflow Connection."""
 
-    conn_id: Annotated[NonEmpty, AfterValidator(_check_template)] | None = Field(
+    conn_id: PersonalConnectionId | None = Field(
         None,
         description="Airflow Connection of type `ssh` that gives host, port, user and key. `{{ triggering_user }}` in"
         " it is the name of the user who triggered the run. (airflow_hybrid)",
@@ -159,26 +136,21 @@ class SshConfig(Authentication):
     )
     transferBufferSize: int = Field(65536, ge=1, description="Accepted; has no effect.")
 
-    @property
-    def _gives_connections(self) -> bool:
-        """Whether `users` has a Connection in the place of `conn_id`."""
-        return self.users is not None and (bool(self.users.connections) or self.users.unattended != REFUSE)
-
     @model_validator(mode="after")
     def _names_a_host(self) -> SshConfig:
-        if not self.nodes and self.conn_id is None and not self._gives_connections:
+        if not self.nodes and self.conn_id is None and not gives_connections(self.users):
             raise ValueError("an ssh deployment needs `nodes`, or `conn_id`")
         return self
 
     @model_validator(mode="after")
     def _uses_connections(self) -> SshConfig:
-        if self._gives_connections and self.nodes and all(node.conn_id for node in self.nodes):
+        if gives_connections(self.users) and self.nodes and all(node.conn_id for node in self.nodes):
             raise ValueError("the Connections of `users` have no effect: every node has a `conn_id` of its own")
         return self
 
     @model_validator(mode="after")
     def _has_an_account_for_each(self) -> SshConfig:
-        differs = self._gives_connections or is_template(self.conn_id or "")
+        differs = gives_connections(self.users) or is_template(self.conn_id or "")
         if self.username and differs:
             raise ValueError(_ONE_ACCOUNT)
         for node in self.nodes or ():

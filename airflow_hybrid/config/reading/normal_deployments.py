@@ -170,10 +170,7 @@ class DeploymentNormalizer:
 
     def _ssh(self, path: Path, config: dict[str, Any]) -> dict[str, Any]:
         """Copy inherited settings of the deployment to every node, so that each node is complete."""
-        if users := config.get("users"):
-            if users.get("connections") or users.get("unattended", REFUSE) != REFUSE:
-                config.setdefault("conn_id", OF_USERS)
-            config["users"] = {**users, "conn_id": config.get("conn_id")}
+        _note_users(config)
         if (wait := config.get("wait_for_login")) is not None:
             config["wait_for_login"] = 0.0 if wait == "off" else wait.total_seconds()
         context = {key: config.pop(key) for key in _INHERITED if key in config}
@@ -216,6 +213,7 @@ class DeploymentNormalizer:
             self.notices.append(((*path, "projectName"), "has no effect: each DAG run has its own project"))
 
     def _kubernetes(self, config: dict[str, Any]) -> None:
+        _note_users(config)
         if config.get("kubeconfig"):
             config["kubeconfig"] = self.folder.path(config["kubeconfig"])
         if config.get("files"):
@@ -279,6 +277,14 @@ class DeploymentNormalizer:
             self.problems.append(Problem(path, f"the template {file} does not use `streamflow_command`", hint))
         self.templates[file] = text
         return text
+
+
+def _note_users(config: dict[str, Any]) -> None:
+    """`users` stands for a ``conn_id``: the deployment's own, or that of whoever triggers the run."""
+    if users := config.get("users"):
+        if users.get("connections") or users.get("unattended", REFUSE) != REFUSE:
+            config.setdefault("conn_id", OF_USERS)
+        config["users"] = {**users, "conn_id": config.get("conn_id")}
 
 
 def _has_templates(kind: str) -> bool:

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import quote
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import ConfigError, SiteError
@@ -15,12 +17,15 @@ from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.sites.batches.queue import JobQueue
 from airflow_hybrid.sites.connectors.base import FOLDER, Connector
 from airflow_hybrid.sites.hosts.base import Host
-from airflow_hybrid.sites.kubernetes.cluster import Cluster, ClusterSettings
+from airflow_hybrid.sites.kubernetes.cluster import Cluster
+from airflow_hybrid.sites.kubernetes.cluster_settings import ClusterSettings
 from airflow_hybrid.sites.kubernetes.jobs import Jobs
 from airflow_hybrid.sites.kubernetes.pod import PodAccess, PodHost
 from airflow_hybrid.sites.kubernetes.queue import KubernetesQueue
 from airflow_hybrid.sites.kubernetes.storage import ServicePods, StoragePod
 
+LONGEST_NAME = 200
+"""letters of a folder's name; file systems take 255 bytes"""
 _NOT_OPTIONS = frozenset({"file", "pod", "selector", "cores", "container"})
 
 
@@ -34,7 +39,7 @@ class KubernetesConnector(Connector):
     def __init__(self, deployment: Deployment, wrapped: Connector | None = None) -> None:
         super().__init__(deployment, wrapped)
         config = deployment.config
-        self.cluster = Cluster(ClusterSettings.of(config))
+        self.cluster = Cluster(ClusterSettings.of(config, personal=deployment.personal))
         self.jobs = Jobs(self.cluster)
         self.services: Mapping[str, Mapping[str, Any]] = config.get("services") or {}
         self._pods = {
@@ -114,9 +119,19 @@ class KubernetesConnector(Connector):
             return f"/tmp/{FOLDER}"
         return f"{str(storage.get('mountPath') or manifest.DEFAULT_MOUNT).rstrip('/')}/{FOLDER}"
 
+    async def _expanded_workdir(self, host: Host) -> str:
+        path = await super()._expanded_workdir(host)
+        # a volume has no accounts: what belongs to whom is told by folders
+        return f"{path}/{_folder_of(self.deployment.config['conn_id'])}" if self.deployment.personal else path
+
     async def close(self) -> None:
         await self.jobs.close()
         await self.cluster.close()
+
+
+def _folder_of(conn_id: str) -> str:
+    name = quote(conn_id, safe="")
+    return f"of-{name}" if len(name) <= LONGEST_NAME else f"of-{hashlib.sha256(conn_id.encode()).hexdigest()}"
 
 
 def is_pods(service: Mapping[str, Any]) -> bool:

@@ -13,14 +13,13 @@ import logging
 import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.errors import AuthenticationError, ConfigError, HostKeyError, HostUnreachableError, SiteError
 from airflow_hybrid.printable import readable
 from airflow_hybrid.settings import current
-from airflow_hybrid.sites.hosts.airflow_connection import read_connection
+from airflow_hybrid.sites.kubernetes.cluster_settings import ClusterSettings
 
 if TYPE_CHECKING:
     import aiohttp
@@ -46,38 +45,6 @@ class ApiError(SiteError):
         super().__init__(message, where=where, retryable=passing)
         self.status = status
         self.reason = reason
-
-
-@dataclass(frozen=True)
-class ClusterSettings:
-    """Which cluster, as whom, in which namespace; None leaves it to the kubeconfig.
-
-    :ivar conn_id: Airflow Connection of type ``kubernetes``; the other settings take precedence over it.
-    """
-
-    conn_id: str | None = None
-    kubeconfig: str | None = None
-    context: str | None = None
-    in_cluster: bool = False
-    namespace: str | None = None
-    max_connections: int = 50
-
-    @classmethod
-    def of(cls, config: Mapping[str, Any]) -> ClusterSettings:
-        """From ``deployments.<name>.config``."""
-        return cls(
-            conn_id=config.get("conn_id"),
-            kubeconfig=config.get("kubeconfig"),
-            context=config.get("kubeContext"),
-            in_cluster=bool(config.get("inCluster")),
-            namespace=config.get("namespace"),
-            max_connections=min(int(config.get("maxConcurrentConnections") or 50), 200),
-        )
-
-    @property
-    def name(self) -> str:
-        """Its name, as far as known without reading anything."""
-        return self.context or self.conn_id or self.kubeconfig or ("in-cluster" if self.in_cluster else "default")
 
 
 class Cluster:
@@ -259,7 +226,7 @@ class Cluster:
         from kubernetes_asyncio.client import Configuration
 
         settings = self.settings
-        extra = await self._extras()
+        extra = await self.settings.extras()
         path = settings.kubeconfig or extra.get("kube_config_path")
         context = settings.context or extra.get("cluster_context")
         inline = None if settings.kubeconfig else extra.get("kube_config")
@@ -296,22 +263,12 @@ class Cluster:
         self.namespace = (namespace or "default").strip()
         return configuration
 
-    async def _extras(self) -> dict[str, Any]:
-        """The extras of an Airflow Connection of type ``kubernetes`` (its provider's names, with or without prefix)."""
-        if self.settings.conn_id is None:
-            return {}
-        options = '--conn-extra \'{"kube_config_path": ..., "namespace": ...}\''
-        connection = await read_connection(self.settings.conn_id, "kubernetes", options)
-        prefix = "extra__kubernetes__"
-        extras = {key.removeprefix(prefix): value for key, value in (connection.extra_dejson or {}).items()}
-        return {key: value for key, value in extras.items() if value not in (None, "")}
-
     async def access(self) -> dict[str, str]:
         """Access for another client: ``kubeconfig_path`` or ``kubeconfig_content``, and ``kube_context``.
 
         Without either, the client uses the default kubeconfig.
         """
-        settings, extra = self.settings, await self._extras()
+        settings, extra = self.settings, await self.settings.extras()
         access: dict[str, str] = {}
         path = settings.kubeconfig or extra.get("kube_config_path")
         if settings.in_cluster or extra.get("in_cluster"):

@@ -26,6 +26,11 @@ def login(**config: Any) -> dict[str, Deployment]:
     return {"login": parse_deployments({"login": {"type": "ssh", "config": config}})["login"]}
 
 
+def cluster(kind: str, **config: Any) -> Deployment:
+    chart = {"chart": "oci://example.org/c", "namespace": "n"} if kind == "helm" else {"services": {"s": {"pod": "p"}}}
+    return parse_deployments({"cluster": {"type": kind, "config": {**chart, **config}}})["cluster"]
+
+
 def resolved(by: TriggeredBy, **config: Any) -> Deployment:
     return deployments_of_user(login(**config), by)["login"]
 
@@ -174,3 +179,25 @@ def test_a_connection_by_which_somebody_logs_in_is_known() -> None:
     deployments = login(conn_id=TEMPLATE, users={"connections": {"ben": "b2"}, "unattended": "robot"})
     ids = ("site_anna", "b2", "robot", "aws_default")
     assert [is_of_a_person(deployments, conn_id) for conn_id in ids] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("kind", ["kubernetes", "helm"])
+def test_clusters_have_users_too(kind: str) -> None:
+    deployment = cluster(kind, conn_id=TEMPLATE, users={"connections": {"ben": "b2"}, "unattended": "robot"})
+    for by, conn_id in ((TriggeredBy("anna"), "site_anna"), (TriggeredBy("ben"), "b2"), (NOBODY, "robot")):
+        own = deployments_of_user({"cluster": deployment}, by)["cluster"]
+        assert (own.config["conn_id"], own.personal, own.refusal) == (conn_id, True, "")
+    table = cluster(kind, users={"connections": {"ben": "b2"}})
+    assert deployments_of_user({"cluster": table}, TriggeredBy("anna"))["cluster"].refusal == (
+        "'anna' has no Connection for deployment 'cluster'"
+    )
+
+
+@pytest.mark.parametrize("kind", ["kubernetes", "helm"])
+@pytest.mark.parametrize("people", [{"conn_id": TEMPLATE}, {"users": {"connections": {"ben": "b2"}}}])
+@pytest.mark.parametrize("other", [{"kubeconfig": "k"}, {"inCluster": True}])
+def test_one_access_to_a_cluster_for_all_is_refused(kind: str, people: Any, other: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        cluster(kind, **people, **other)
+    (key,) = other
+    assert f"`{key}` would be the access of all users: leave it out, their Connections give it" in str(caught.value)

@@ -27,6 +27,10 @@ DEPLOYMENTS = parse_deployments(
         "cluster": {"type": "slurm", "wraps": "login"},
         "gpu": {"type": "ssh", "config": {"users": {"connections": {"anna": "gpu_a", "ben": "gpu_b"}}}},
         "other": {"type": "ssh", "config": {"conn_id": "other_{{ triggering_user }}"}},
+        "pods": {
+            "type": "kubernetes",
+            "config": {"conn_id": "site_{{ triggering_user }}", "services": {"s": {"pod": "p"}}},
+        },
     }
 )
 ADD = "--conn-type ssh --conn-host HOST --conn-login ACCOUNT ..., or name another one in `users` of the deployment in"
@@ -65,6 +69,13 @@ def test_who_has_a_connection_for_all_that_steps_are_bound_to_may_run() -> None:
             ["login"],
             "'eve' has no Connection for deployment 'login': 'site_eve' is of type 'postgres', not `ssh`\n"
             f"  -> airflow connections add site_eve {ADD} the hybrid file",
+        ),
+        (
+            "anna",
+            ["pods"],
+            "'anna' has no Connection for deployment 'pods': 'site_anna' is of type 'ssh', not `kubernetes`\n"
+            '  -> airflow connections add site_anna --conn-type kubernetes --conn-extra \'{"kube_config_path": ...,'
+            ' "namespace": ...}\', or name another one in `users` of the deployment in the hybrid file',
         ),
         (
             "dora",
