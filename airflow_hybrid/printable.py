@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from datetime import datetime, timezone
 
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 """Unicode categories: control, format (direction marks among them), surrogate, private use, line and paragraph ends"""
@@ -145,6 +146,16 @@ def few_lines(text: str, most: int, width: int = 1000) -> str:
         head, tail = most - most // 2, most // 2 - 1
         lines = [*lines[:head], f"... {len(lines) - head - tail:,} lines more ...", *lines[len(lines) - tail :]]
     return "\n".join(shortened(line, width) for line in lines)
+
+
+def moment(seconds: float) -> str:
+    """A point in time, in seconds since the epoch, for people.
+
+    >>> moment(1e9)
+    '2001-09-09 01:46 UTC'
+    """
+    last_s = 253402300799  # of the year 9999
+    return datetime.fromtimestamp(min(seconds, last_s), timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
 class _Escapes(dict[int, str]):

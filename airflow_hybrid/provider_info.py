@@ -63,6 +63,7 @@ def _ssh_site(name: str, hook: str, title: str) -> dict[str, Any]:
         "conn-fields": {
             "key_file": _text("Private key file", "Path on the machines of workers and triggerers."),
             "private_key": _text("Private key", "The key itself, instead of a file.", secret=True),
+            "certificate": _text("Certificate", "Of the private key; also as a file: extra cert_file."),
             "private_key_passphrase": _text("Passphrase", "Of the private key.", secret=True),
             "host_key": _text("Host key", "The one trusted key (ssh-ed25519 AAAA...), instead of known_hosts."),
         },

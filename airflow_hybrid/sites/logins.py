@@ -6,10 +6,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from datetime import datetime, timezone
 from typing import Any, Protocol, TypeVar
 
 from airflow_hybrid.errors import HostUnreachableError, LoginRefusedError
+from airflow_hybrid.printable import moment
 
 T = TypeVar("T")
 AGAIN_S = 15.0
@@ -59,19 +59,16 @@ async def _until_accepted(error: LoginRefusedError, log: Log) -> None:
 def waiting(error: LoginRefusedError, since: float, wait_s: float) -> str:
     """The message of a task that waits: since when, until when, and how to renew the credentials."""
     return (
-        f"{error}. The task then goes on by itself\n"
-        f"  refused since {_moment(since)}; the task waits until {_moment(since + wait_s)}, without using retries"
+        f"{error}\n"
+        f"  The task waits since {moment(since)}, until {moment(since + wait_s)}, without using retries, and goes on by"
+        " itself as soon as the login works. If it should not wait: mark it as failed"
     )
 
 
 def given_up(error: LoginRefusedError, since: float) -> LoginRefusedError:
     """The error of a task that has waited for as long as it may."""
-    message = f"{error.message} (since {_moment(since)}: `wait_for_login` is over)"
+    message = f"{error.message} (since {moment(since)}: `wait_for_login` is over)"
     return LoginRefusedError(message, where=error.where, hint=error.hint)
-
-
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _duration(seconds: float) -> str:

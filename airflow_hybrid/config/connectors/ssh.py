@@ -50,6 +50,10 @@ class Authentication(Model):
     )
     username: NonEmpty | None = Field(None, description="User to log in as.")
     sshKey: NonEmpty | None = Field(None, description="Path of the private key, relative to the hybrid file.")
+    cert_file: NonEmpty | None = Field(
+        None,
+        description="Path of the key's certificate; default: `<sshKey>-cert.pub`, if it exists. (airflow_hybrid)",
+    )
     sshKeyPassphraseFile: NonEmpty | None = Field(None, description="Path of a file with the key's passphrase.")
     passwordFile: NonEmpty | None = Field(None, description="Path of a file with the password.")
     checkHostKey: bool = Field(

@@ -23,7 +23,7 @@ from airflow_hybrid.config.values import DEFAULT_POLICY, LOCAL, Deployment
 from airflow_hybrid.model import LOCAL_DEPLOYMENT
 from airflow_hybrid.model.locations import is_uri, path_or_uri
 
-_FILES = ("sshKey", "sshKeyPassphraseFile", "passwordFile", "ssh_config")
+_FILES = ("sshKey", "cert_file", "sshKeyPassphraseFile", "passwordFile", "ssh_config")
 _INHERITED = (*_FILES, "username", "checkHostKey", "connectTimeout", "conn_id", "known_hosts")
 
 

@@ -14,16 +14,14 @@ import functools
 import logging
 import math
 import os
-import socket
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, cast
 
 import asyncssh
 
 from airflow_hybrid import metrics
 from airflow_hybrid.errors import (
-    AuthenticationError,
     ConfigError,
     HostKeyError,
     HostUnreachableError,
@@ -33,6 +31,7 @@ from airflow_hybrid.errors import (
 )
 from airflow_hybrid.metrics import table
 from airflow_hybrid.sites.hosts.backoff import Backoff
+from airflow_hybrid.sites.hosts.ssh.certificates import Certificate, certificates_of
 from airflow_hybrid.sites.hosts.ssh.host_keys import PresentedKey, presented
 from airflow_hybrid.sites.hosts.ssh.login import (
     Login,
@@ -42,6 +41,7 @@ from airflow_hybrid.sites.hosts.ssh.login import (
     parse_host_key,
     read_login,
 )
+from airflow_hybrid.sites.hosts.ssh.problems import Attempt, explained, useless
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings, jump_hosts
 
 if logging.getLogger("asyncssh").level == logging.NOTSET:
@@ -95,7 +95,9 @@ class SshConnection:
         self._login: Login | None = None
         self._failure: tuple[SiteError | ConfigError, float] | None = None
         self._refused: tuple[Login, object] | None = None
+        self._certificates: Sequence[Certificate] = ()
         self._refused_since = 0.0
+        self._worked = False
         self._look_at = 0.0
         self._open = 0
         self._limit = self.settings.max_sessions
@@ -104,6 +106,12 @@ class SshConnection:
     @property
     def name(self) -> str:
         return (self._login.settings if self._login else self.settings).name
+
+    @property
+    def certificate_is_over(self) -> bool:
+        """Whether a certificate has ended since the connection was opened: another one could not be opened now."""
+        ended = any(certificate.has_ended for certificate in self._certificates)
+        return ended or (self._jump is not None and self._jump.certificate_is_over)
 
     def logins(self) -> list[Login] | None:
         """The login and those of the hosts on the way, nearest first; None before the first connection."""
@@ -165,7 +173,7 @@ class SshConnection:
         error = task.exception()
         if error is None:
             self._connection, self._failure, self._limit = task.result(), None, self.settings.max_sessions
-            self._refused, self._refused_since = None, 0.0
+            self._refused, self._refused_since, self._worked = None, 0.0, True
         elif isinstance(error, (SiteError, ConfigError)):
             self._failure = (error, time.monotonic() + self._pause_s(error))
 
@@ -181,6 +189,11 @@ class SshConnection:
     async def _connect(self) -> asyncssh.SSHClientConnection:
         self._login = login = await read_login(self.settings)
         self._refused, on_disk = None, credentials_on_disk(login)
+        self._certificates = await asyncio.to_thread(certificates_of, login)
+        for certificate in self._certificates:
+            if certificate.is_over:
+                self._note_refusal(login, on_disk)
+                raise useless(certificate, self._attempt())
         deadline = time.monotonic() + login.connect_timeout_s
         backoff = Backoff(0.5, math.inf, spread=0.5)
         while True:
@@ -192,14 +205,19 @@ class SshConnection:
                     raise self._explained(error) from None
                 await backoff.pause()
             except asyncssh.PermissionDenied as error:
-                self._refused, self._refused_since = (login, on_disk), self._refused_since or time.time()
+                self._note_refusal(login, on_disk)
                 raise self._explained(error) from None
             except (OSError, asyncssh.Error, asyncio.TimeoutError, ValueError) as error:
                 raise self._explained(error) from None
 
+    def _note_refusal(self, login: Login, on_disk: object) -> None:
+        self._refused, self._refused_since = (login, on_disk), self._refused_since or time.time()
+
     async def _connect_once(self, login: Login) -> asyncssh.SSHClientConnection:
         options = connect_options(login)
         resolved = await asyncssh.SSHClientConnectionOptions.construct(**options)
+        configured = cast(Sequence[str], resolved.config.get("CertificateFile", ()))
+        self._certificates = await asyncio.to_thread(certificates_of, login, configured)
         trusted: Any
         if login.settings.host_key:
             trusted = ([parse_host_key(login.settings.host_key)], [], [])
@@ -250,53 +268,12 @@ class SshConnection:
         return None if key is None else presented(self.settings, login, resolved, key)
 
     def _explained(self, error: BaseException) -> SiteError:
-        name = self.name
-        if isinstance(error, asyncssh.HostKeyNotVerifiable) or (
-            isinstance(error, asyncssh.KeyExchangeFailed) and "host key" in str(error)
-        ):
-            return HostKeyError(
-                f"the host key of {name} is not trusted ({error})",
-                hint="if the host is new: `airflow hybrid check` shows its fingerprint, to be compared with what its"
-                " administrators publish, and the line that trusts it. If it was trusted before, ask them: somebody may"
-                " be intercepting the connection",
-            )
-        if isinstance(error, asyncssh.PermissionDenied):
-            return LoginRefusedError(
-                f"{name} refused the login: {error}",
-                hint="check user name and key: the public key must be in ~/.ssh/authorized_keys there; an encrypted key"
-                f" needs sshKeyPassphraseFile or ssh-agent. If it has worked before: {self._renewal()}",
-                refusal=Refusal(self._refused_since, self.settings.login_wait_s, self.connected),
-            )
-        if isinstance(
-            error, (asyncssh.KeyImportError, asyncssh.KeyEncryptionError, FileNotFoundError, PermissionError)
-        ):
-            return AuthenticationError(
-                f"the key for {name} cannot be used: {error}", hint="check sshKey and its passphrase"
-            )
-        if isinstance(error, asyncssh.ConfigParseError):
-            return AuthenticationError(f"the OpenSSH config file for {name} cannot be used: {error}")
-        if isinstance(error, asyncio.TimeoutError):
-            limit_s = self._login.connect_timeout_s if self._login else 0
-            return HostUnreachableError(
-                f"{name} did not answer within {limit_s:g} s", hint="is it running, and reachable from here?"
-            )
-        if isinstance(error, socket.gaierror):
-            return HostUnreachableError(
-                f"no connection to {name}: {error.strerror}",
-                hint="check the host name: `hostname` in the hybrid file, or the host of the Airflow Connection",
-            )
-        reason = str(error)
-        if isinstance(error, OSError) and error.errno and error.errno > 0:
-            reason = os.strerror(error.errno)  # asyncio says "Connect call failed" and the address, which name has
-        return HostUnreachableError(
-            f"no connection to {name}: {reason}", hint="is it running, and reachable from here?"
-        )
+        return explained(error, self._attempt())
 
-    def _renewal(self) -> str:
-        """How to renew the credentials, for people."""
-        conn_id = self.settings.conn_id
-        where = "in its file" if conn_id is None else f"in the Connection {conn_id!r} or in the file that it names"
-        return f"the certificate, key or password has expired; renew it {where}"
+    def _attempt(self) -> Attempt:
+        timeout_s = self._login.connect_timeout_s if self._login else 0
+        refusal = Refusal(self._refused_since, self.settings.login_wait_s, self.connected)
+        return Attempt(self.name, self.settings.conn_id, timeout_s, refusal, self._worked, self._certificates)
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 

@@ -143,10 +143,10 @@ class SshHost(Host):
     def pipe_argv(self, command: str) -> Sequence[str] | None:
         """Like :meth:`Host.pipe_argv`; None before the first command, and if OpenSSH cannot log in on its own.
 
-        Also None for text of more than 60 KB, which does not fit into an argument.
+        Also None when a certificate has ended, and for text of more than 60 KB, which does not fit into an argument.
         """
         logins = self._connection.logins()
-        if logins is None:
+        if logins is None or self._connection.certificate_is_over:
             return None
         if self._openssh is None or self._openssh[0] != logins:
             # a folder per login: an ssh that is just starting may still read the files of the previous one

@@ -42,6 +42,7 @@ class Login:
     password: str | None = None
     passphrase: str | None = None
     private_key: str | None = None
+    certificate: str | None = None
     look_for_keys: bool = True
     algorithms: Mapping[str, Any] = field(default_factory=dict)
 
@@ -69,15 +70,24 @@ async def read_login(settings: SshSettings) -> Login:
 
 def credentials_on_disk(login: Login) -> tuple[tuple[str, int, int], ...]:
     """The files of keys and certificates that a login uses, with time and size: it changes if one is renewed."""
-    names: set[str] = set(login.settings.key_files)
-    if not names and login.private_key is None:
-        names.update(glob.glob(os.path.expanduser("~/.ssh/id_*")))
+    names = set(key_paths(login))
+    names.update([f"{name}-cert.pub" for name in names])
+    if login.settings.cert_file is not None:
+        names.add(login.settings.cert_file)
     files = []
-    for name in sorted({*names, *(f"{name}-cert.pub" for name in names)}):
+    for name in sorted(names):
         with contextlib.suppress(OSError):
             state = os.stat(name)
             files.append((name, state.st_mtime_ns, state.st_size))
     return tuple(files)
+
+
+def key_paths(login: Login) -> list[str]:
+    """The files of the private keys that a login may use."""
+    if login.settings.key_files or login.private_key is not None:
+        return list(login.settings.key_files)
+    names = glob.glob(os.path.expanduser("~/.ssh/id_*"))
+    return sorted(name for name in names if not name.endswith(".pub"))
 
 
 def from_connection(settings: SshSettings, connection: Any) -> Login:
@@ -99,13 +109,14 @@ def from_connection(settings: SshSettings, connection: Any) -> Login:
         raise ConfigError(f"the Airflow Connection {settings.conn_id!r} has no host")
     check_name("hostname", host)
     check_name("username", connection.login)
-    key_file = extra.get("key_file")
+    key_file, cert_file = extra.get("key_file"), extra.get("cert_file")
     filled = dataclasses.replace(
         settings,
         host=host,
         port=settings.port or connection.port,
         username=settings.username or connection.login or None,
         key_files=settings.key_files or ((os.path.expanduser(key_file),) if key_file else ()),
+        cert_file=settings.cert_file or (os.path.expanduser(cert_file) if cert_file else None),
         host_key=settings.host_key or extra.get("host_key"),
     )
     algorithms: dict[str, Any] = {
@@ -122,6 +133,7 @@ def from_connection(settings: SshSettings, connection: Any) -> Login:
         # SSHHook uses the password for an encrypted key_file; private_key has a passphrase of its own
         passphrase=extra.get("private_key_passphrase") or (connection.password if key_file else None) or None,
         private_key=extra.get("private_key") or None,
+        certificate=extra.get("certificate") or None,
         look_for_keys=str(extra.get("look_for_keys", True)).lower() != "false",
         algorithms=algorithms,
     )
@@ -192,6 +204,14 @@ def connect_options(login: Login) -> dict[str, Any]:
         options["password"] = login.password
     if login.passphrase:
         options["passphrase"] = login.passphrase
+    options.update(_key_options(login))
+    return options
+
+
+def _key_options(login: Login) -> dict[str, Any]:
+    """Which keys and certificates are used."""
+    settings = login.settings
+    options: dict[str, Any] = {}
     if login.private_key:
         options["client_keys"] = [_private_key(login)]
         options["agent_path"] = None
@@ -201,7 +221,18 @@ def connect_options(login: Login) -> dict[str, Any]:
             options["ignore_encrypted"] = True  # ssh-agent may hold it
     elif login.password and not login.look_for_keys:
         options["client_keys"] = None
+    if login.certificate:
+        options["client_certs"] = [_certificate(login)]
+    elif settings.cert_file:
+        options["client_certs"] = [settings.cert_file]
     return options
+
+
+def _certificate(login: Login) -> asyncssh.SSHCertificate:
+    try:
+        return asyncssh.import_certificate(login.certificate or "")
+    except asyncssh.KeyImportError as error:
+        raise AuthenticationError(f"the certificate for {login.settings.name} cannot be used: {error}") from None
 
 
 def _private_key(login: Login) -> asyncssh.SSHKey:

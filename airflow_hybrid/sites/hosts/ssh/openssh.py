@@ -58,7 +58,7 @@ def openssh_argv(chain: Sequence[Login], directory: str) -> list[str] | None:
 
 def _is_only_ours(login: Login) -> bool:
     """Whether the login needs something that only this process has."""
-    return bool(login.password or login.passphrase or login.private_key or login.algorithms)
+    return bool(login.password or login.passphrase or login.private_key or login.certificate or login.algorithms)
 
 
 def _name(login: Login, index: int) -> str:
@@ -78,6 +78,8 @@ def _host_options(login: Login, name: str, jump: str | None) -> list[str]:
         options.append(f"User {settings.username}")
     for path in settings.key_files:
         options.append(f"IdentityFile {_quoted(path)}")
+    if settings.cert_file:
+        options.append(f"CertificateFile {_quoted(settings.cert_file)}")
     if settings.key_files:
         options.append("IdentitiesOnly yes")
     if jump is not None:

@@ -37,6 +37,7 @@ class SshSettings:
     :ivar conn_id: an Airflow Connection of type ``ssh``, with the fields that SSHHook of apache-airflow-providers-ssh
         reads; the other settings take precedence over it.
     :ivar key_files: private keys; none means ssh-agent and the usual ``~/.ssh/id_*``.
+    :ivar cert_file: the certificate of a key, where it is not beside it as ``<key>-cert.pub``.
     :ivar known_hosts: files of trusted host keys; none means those of the OpenSSH config file, or
         ``~/.ssh/known_hosts`` and ``/etc/ssh/ssh_known_hosts``.
     :ivar host_key: the only trusted key (``ssh-ed25519 AAAA...``), in place of known_hosts.
@@ -51,6 +52,7 @@ class SshSettings:
     username: str | None = None
     conn_id: str | None = None
     key_files: tuple[str, ...] = ()
+    cert_file: str | None = None
     passphrase_file: str | None = None
     password_file: str | None = None
     known_hosts: tuple[str, ...] = ()
@@ -138,6 +140,7 @@ def _settings(config: Mapping[str, Any]) -> SshSettings:
         username=config.get("username"),
         conn_id=config.get("conn_id"),
         key_files=_paths(keys),
+        cert_file=_path(config.get("cert_file")),
         passphrase_file=_path(config.get("ssh_key_passphrase_file")),
         password_file=_path(config.get("password_file")),
         known_hosts=_paths(known_hosts),
@@ -153,8 +156,8 @@ def _settings(config: Mapping[str, Any]) -> SshSettings:
 def _tunnel(tunnel: Mapping[str, Any], config: Mapping[str, Any]) -> SshSettings:
     """A tunnel inherits user, keys and trusted host keys (as in StreamFlow), but not host, host key or tunnel."""
     tunnel_config = {_snake(key): value for key, value in tunnel.items()}
-    for key in ("username", "ssh_key", "key_files", "ssh_key_passphrase_file", "password_file", "known_hosts",
-                "ssh_config", "connect_timeout", "wait_for_login"):  # fmt: skip
+    for key in ("username", "ssh_key", "key_files", "cert_file", "ssh_key_passphrase_file", "password_file",
+                "known_hosts", "ssh_config", "connect_timeout", "wait_for_login"):  # fmt: skip
         if key in config and "conn_id" not in tunnel_config:
             tunnel_config.setdefault(key, config[key])
     return _settings(tunnel_config)
@@ -167,8 +170,8 @@ def jump_hosts(chain: str, settings: SshSettings) -> SshSettings:
         user, _, address = part.strip().removeprefix("ssh://").rpartition("@")
         host, port = _split_port(address)
         hop = dataclasses.replace(
-            settings, host=host, port=port, username=user or None, conn_id=None, key_files=(), passphrase_file=None,
-            password_file=None, host_key=None, tunnel=hop,
+            settings, host=host, port=port, username=user or None, conn_id=None, key_files=(), cert_file=None,
+            passphrase_file=None, password_file=None, host_key=None, tunnel=hop,
         )  # fmt: skip
     assert hop is not None
     return hop

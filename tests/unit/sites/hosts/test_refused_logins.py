@@ -123,8 +123,9 @@ async def test_many_wait_with_one_attempt_and_go_on_when_the_credentials_are_ren
     assert re.fullmatch(
         rf"site \({at}\): echo done: {at} refused the login: Permission denied.*\n"
         r"  -> check user name and key: .* If it has worked before: the certificate, key or password has expired;"
-        r" renew it in its file\. The task then goes on by itself\n"
-        rf"  refused since {moment}; the task waits until {moment}, without using retries",
+        r" renew it in its file\n"
+        rf"  The task waits since {moment}, until {moment}, without using retries, and goes on by itself as soon as the"
+        r" login works\. If it should not wait: mark it as failed",
         log.lines[0],
     )
     assert [re.sub(r"\d+ s", "n s", line) for line in log.lines[5:]] == ["the login works again, after n s"] * 5
@@ -142,6 +143,10 @@ async def test_a_login_that_was_lost_while_it_was_used_is_waited_for(
     (await host._connection.connected()).abort()
     waiting = asyncio.ensure_future(with_logins(lambda: host.run("echo 2"), log))
     await until(lambda: log.lines)
+    assert (
+        "\n  -> the login has worked before: its certificate, key or password has expired or was changed;"
+        in log.lines[0]
+    )
     site.password = "right"
     assert (await asyncio.wait_for(waiting, 120)).out == "2\n"
     await host.close()
