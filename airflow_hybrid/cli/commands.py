@@ -40,6 +40,13 @@ ARG_USER = _Arg(("--user",), help="log in as this user of Airflow does, where ea
 ARG_USERS = _Arg(
     ("--user",), action="append", default=[], help="only with the logins of this user of Airflow; may be repeated"
 )
+ARG_SITE = _Arg(("site",), nargs="?", help="a deployment of type ssh, or one that wraps it")
+ARG_HYBRID_FILES = _Arg(
+    ("--hybrid",), action="append", default=[], metavar="FILE",
+    help="the hybrid file that has the deployment; may be repeated; default: all hybrid DAGs in the DAGs folder",
+)  # fmt: skip
+ARG_LIST = _Arg(("--list",), action="store_true", help="show who is logged in on this machine, and end")
+ARG_END = _Arg(("--end",), action="store_true", help="end the kept logins of the deployment")
 ARG_DRY_RUN = _Arg(("--dry-run",), action="store_true", help="only list what would be removed")
 ARG_OLDER_THAN = _Arg(
     ("--older-than",),
@@ -79,6 +86,7 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
                     func=check_sites,
                     args=(ARG_HYBRID_FILE, ARG_DEPLOYMENT, ARG_USER, ARG_TIMEOUT, ARG_FINDINGS),
                 ),
+                _login_command(),
                 ActionCommand(
                     name="cleanup",
                     help="List and remove what ended or unknown runs left at the sites",
@@ -91,6 +99,18 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
             ],
         )
     ]
+
+
+def _login_command() -> ActionCommand:
+    return ActionCommand(
+        name="login",
+        help="Log in to a site for Airflow, where a one-time password is needed",
+        description="Log in to the hosts of a deployment, which may ask for one-time passwords, and keep"
+        " the connections open for Airflow's processes on this machine. Runs that wait for it go on. Call"
+        " it as the user of Airflow, on each machine with a triggerer or a worker.",
+        func=login,
+        args=(ARG_SITE, ARG_HYBRID_FILES, ARG_USER, ARG_LIST, ARG_END),
+    )
 
 
 def schema(args: argparse.Namespace) -> None:
@@ -238,6 +258,29 @@ def cleanup(args: argparse.Namespace) -> None:
         say("nothing is left")
     if problems:
         raise SystemExit(1)
+
+
+def login(args: argparse.Namespace) -> None:
+    """Log in to a deployment's hosts and keep the connections; or list or end what is kept."""
+    import os
+
+    from airflow_hybrid.cli import logins
+    from airflow_hybrid.errors import HybridError
+
+    # Connections are in Airflow's database, as for `airflow connections test`
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    if args.list:
+        sys.stdout.write("\n".join(logins.table()) + "\n")
+        return
+    if not args.site:
+        raise SystemExit("which deployment? airflow hybrid login SITE, or --list")
+    try:
+        if args.end:
+            logins.end(args.site)
+        else:
+            logins.log_in(args.site, args.hybrid, args.user)
+    except HybridError as e:
+        raise SystemExit(str(e)) from None
 
 
 def _age_s(text: str) -> float:

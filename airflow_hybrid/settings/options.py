@@ -151,6 +151,12 @@ class Settings:
         " A deployment's `maxConcurrentSessions` may be lower.",
         least=1, most=1000,
     )  # fmt: skip
+    login_dir: str = _option(
+        "folder", "{AIRFLOW_HOME}/airflow_hybrid_logins", _SITES,
+        "Folder of logins that `airflow hybrid login` keeps open; each machine has a folder in it. All processes of"
+        " Airflow on a machine must see it. The path of a socket is limited to 107 bytes.",
+        example="/run/airflow/logins",
+    )  # fmt: skip
     kubernetes_timeout: float = _seconds("60", _SITES, "For a request to a Kubernetes API server.")
     transfer_timeout: float = _seconds("604800", _FILES, "For one copy of files.", most=_LONGEST_S)
     transfer_attempts: int = _count("3", _FILES, "Times that a copy is tried before the task fails.", least=1, most=100)

@@ -70,6 +70,12 @@ class Authentication(Model):
     )
 
 
+_LOGIN = (
+    "`interactive`: only a person can log in (one-time passwords), by `airflow hybrid login`; Airflow makes no attempts"
+    " itself. (airflow_hybrid)"
+)
+
+
 class Connection(Authentication):
     """One SSH host. What is missing is inherited from the deployment's `config`."""
 
@@ -77,6 +83,7 @@ class Connection(Authentication):
         None, description="`host` or `host:port`. Required unless `conn_id` is given."
     )
     connectTimeout: int = Field(30, ge=1, description="Seconds to wait for a connection.")
+    login: Literal["automatic", "interactive"] | None = Field(None, description=_LOGIN)
     tunnel: SshNode | None = Field(None, description="Host to go through (ProxyJump).")
 
     @model_validator(mode="after")
@@ -104,6 +111,7 @@ class SshConfig(Authentication):
     )
     tunnel: SshNode | None = Field(None, description="Host to go through (ProxyJump).")
     connectTimeout: int = Field(30, ge=1, description="Seconds to wait for a connection.")
+    login: Literal["automatic", "interactive"] = Field("automatic", description=_LOGIN)
     wait_for_login: Duration | Literal["off"] = Field(
         timedelta(days=3),
         description="How long tasks wait, without using retries, while the host refuses the login, until its"

@@ -174,11 +174,13 @@ class DeploymentNormalizer:
         if (wait := config.get("wait_for_login")) is not None:
             config["wait_for_login"] = 0.0 if wait == "off" else wait.total_seconds()
         context = {key: config.pop(key) for key in _INHERITED if key in config}
-        host_key = config.pop("host_key", None)
+        host_key, way = config.pop("host_key", None), config.pop("login", None)
         tunnel = config.pop("tunnel", None)
         nodes = config.get("nodes") or [{}]
         if host_key and len(nodes) == 1:
             nodes = [{"host_key": host_key, **nodes[0]}]
+        if way is not None:
+            nodes = [{"login": way, **node} for node in nodes]
         hosts = [self._connection(node, context, tunnel) for node in nodes]
         config["nodes"] = hosts
         if isinstance(transfer := config.get("dataTransferConnection"), dict):

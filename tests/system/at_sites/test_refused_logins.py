@@ -13,7 +13,7 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.engine import FragmentOutcome
 from airflow_hybrid.sites import logins
 from airflow_hybrid.sites.closing import close_all
-from airflow_hybrid.sites.hosts.ssh import connection
+from airflow_hybrid.sites.hosts.ssh import refusals
 from airflow_hybrid.sites.logins import with_logins
 from tests.system import sites
 from tests.testbed.fixture import Testbed
@@ -31,7 +31,7 @@ async def test_a_job_outlives_its_credentials_and_is_not_run_again(
     testbed: Testbed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(connection, "REFUSED_FOR_S", 2.0)
+    monkeypatch.setattr(refusals, "REFUSED_FOR_S", 2.0)
     monkeypatch.setattr(logins, "AGAIN_S", 0.5)
     cloud = testbed.sites["cloud"]
     keys, note = f"{cloud.home}/.ssh/authorized_keys", f"{cloud.home}/note-{secrets.token_hex(4)}"

@@ -25,7 +25,9 @@ from airflow_hybrid.metrics import reference, table
 from airflow_hybrid.metrics.batches import BatchMeter
 from airflow_hybrid.sites.batches.poller import Progress
 from airflow_hybrid.sites.closing import close_all
-from airflow_hybrid.sites.hosts.ssh.connection import _Counted
+from airflow_hybrid.sites.hosts.ssh.client import Client
+from airflow_hybrid.sites.hosts.ssh.login import Login
+from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
 from tests.unit.engine.execution import Log, run_spec, spec_of
 
 ROOT = Path(__file__).parents[3]
@@ -177,7 +179,7 @@ def test_gauges_of_a_triggerer_are_sums_of_its_batches(statsd: Server) -> None:
 
 def test_connections_are_counted_while_they_are_open(statsd: Server) -> None:
     send.send_metrics(gauges=True)
-    connections = [_Counted("login"), _Counted("login")]
+    connections = [Client(Login(SshSettings(host="h")), "login") for _ in range(2)]
     for connection in connections:
         connection.connection_made(None)  # type: ignore[arg-type]
     connections[0].connection_lost(None)

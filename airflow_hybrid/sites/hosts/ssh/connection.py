@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
-import functools
 import logging
 import math
 import os
@@ -25,63 +24,52 @@ from airflow_hybrid.errors import (
     ConfigError,
     HostKeyError,
     HostUnreachableError,
-    LoginRefusedError,
     Refusal,
     SiteError,
 )
 from airflow_hybrid.metrics import table
 from airflow_hybrid.sites.hosts.backoff import Backoff
+from airflow_hybrid.sites.hosts.ssh import sessions
 from airflow_hybrid.sites.hosts.ssh.certificates import Certificate, certificates_of
+from airflow_hybrid.sites.hosts.ssh.client import Attendant, Client
 from airflow_hybrid.sites.hosts.ssh.host_keys import PresentedKey, presented
 from airflow_hybrid.sites.hosts.ssh.login import (
     Login,
     connect_options,
-    credentials_on_disk,
     known_hosts_files,
     parse_host_key,
     read_login,
 )
-from airflow_hybrid.sites.hosts.ssh.problems import Attempt, explained, useless
+from airflow_hybrid.sites.hosts.ssh.problems import Attempt, explained, needs_person, useless
+from airflow_hybrid.sites.hosts.ssh.refusals import Credentials, Refusals
+from airflow_hybrid.sites.hosts.ssh.sessions import Session
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings, jump_hosts
 
 if logging.getLogger("asyncssh").level == logging.NOTSET:
     # at INFO it logs every command line (and so every script) to the task's log
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
 
-REFUSED_FOR_S = 300.0
-"""the pause after a refused login, so that many tasks do not get this machine banned (fail2ban: 5 in 10 minutes)"""
-UNUSABLE_FOR_S = 30.0
-"""how long another problem with a login is remembered"""
-LOOK_S = 15.0
-"""how often credentials are compared with those that were refused"""
 SESSION_WAIT_S = 60.0
 """how long to keep asking for a session that sshd refuses (MaxSessions)"""
+PERSON_S = 300.0
+"""for a person to answer what a host asks"""
 MOST_JUMPS = 8
 """between this machine and a host; hosts that are each other's jump hosts would be followed without end"""
 _LOST = (OSError, asyncssh.Error, asyncssh.ChannelListenError)
 
 
-class _Counted(asyncssh.SSHClient):
-    """A connection that is counted while it is open."""
-
-    def __init__(self, deployment: str) -> None:
-        self._deployment = deployment
-
-    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
-        metrics.change(table.SSH_CONNECTIONS, 1, deployment=self._deployment)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        metrics.change(table.SSH_CONNECTIONS, -1, deployment=self._deployment)
-
-
 class SshConnection:
     """The connection of this process and event loop to ``settings``' host."""
 
-    def __init__(self, settings: SshSettings, deployment: str = "", *, behind: int = 0) -> None:
+    def __init__(
+        self, settings: SshSettings, deployment: str = "", *, behind: int = 0, attendant: Attendant | None = None
+    ) -> None:
         """
         :param deployment: that it is counted for in metrics.
         :param behind: how many connections go through this one, each through the next.
+        :param attendant: a person who answers questions. Then it is opened only once.
         """
+        self._attendant = attendant
         self.settings = settings
         self._deployment = deployment
         self._behind = behind
@@ -93,12 +81,9 @@ class SshConnection:
         self._connecting: asyncio.Task[asyncssh.SSHClientConnection] | None = None
         self._jump: SshConnection | None = None
         self._login: Login | None = None
-        self._failure: tuple[SiteError | ConfigError, float] | None = None
-        self._refused: tuple[Login, object] | None = None
+        self._refusals = Refusals()
+        self._session: Session | None = None
         self._certificates: Sequence[Certificate] = ()
-        self._refused_since = 0.0
-        self._worked = False
-        self._look_at = 0.0
         self._open = 0
         self._limit = self.settings.max_sessions
         self._changed = asyncio.Condition()
@@ -113,9 +98,23 @@ class SshConnection:
         ended = any(certificate.has_ended for certificate in self._certificates)
         return ended or (self._jump is not None and self._jump.certificate_is_over)
 
+    @property
+    def login(self) -> Login | None:
+        """None before the first connection."""
+        return self._login
+
+    def opened_here(self) -> list[SshConnection]:
+        """The connection and those of its jump hosts, except for those through a session that is already kept."""
+        if self._session is not None:
+            return []
+        return [self, *(self._jump.opened_here() if self._jump is not None else ())]
+
     def logins(self) -> list[Login] | None:
-        """The login and those of the hosts on the way, nearest first; None before the first connection."""
-        if self._login is None:
+        """The login and those of the hosts on the way, nearest first.
+
+        None before the first connection, and where a person has to log in.
+        """
+        if self._login is None or self._login.settings.interactive or self._session is not None:
             return None
         if self._jump is None:
             return [self._login]
@@ -133,7 +132,7 @@ class SshConnection:
         if self._owner != here:  # another event loop, or a fork: what there was is not ours to use
             self._reset()
             self._owner = here
-        problem = await self._problem()
+        problem = await self._refusals.standing(self._read_login)
         if problem is not None:
             raise copy.copy(problem)
         if self._connection is not None and not self._connection.is_closed():
@@ -143,27 +142,11 @@ class SshConnection:
             self._connecting.add_done_callback(self._settle)
         return await asyncio.shield(self._connecting)
 
-    async def _problem(self) -> SiteError | ConfigError | None:
-        """The last failure, unless the pause after it is over, or the refused login now has other credentials."""
-        if self._failure is None or time.monotonic() >= self._failure[1]:
-            return None
-        failure, refused = self._failure, self._refused
-        if refused is None or time.monotonic() < self._look_at:
-            return failure[0]
-        self._look_at = time.monotonic() + LOOK_S
-        try:
-            login = await read_login(self.settings)
-        except (SiteError, ConfigError):
-            return failure[0]  # the refusal is the error to be told
-        if (login, credentials_on_disk(login)) == refused:
-            return failure[0]
-        if self._failure is failure:
-            self._failure = None
-        return None
-
     async def host_key(self) -> str:
         """Type and fingerprint of the host's key, which is trusted: ``ssh-ed25519 SHA256:...``."""
         key = (await self.connected()).get_server_host_key()
+        if self._session is not None:
+            return self._session.host_key
         return f"{key.get_algorithm()} {key.get_fingerprint()}" if key is not None else "unknown"
 
     def _settle(self, task: asyncio.Task[asyncssh.SSHClientConnection]) -> None:
@@ -172,49 +155,79 @@ class SshConnection:
             return
         error = task.exception()
         if error is None:
-            self._connection, self._failure, self._limit = task.result(), None, self.settings.max_sessions
-            self._refused, self._refused_since, self._worked = None, 0.0, True
+            self._connection, self._limit = task.result(), self.settings.max_sessions
+            self._refusals.succeeded()
         elif isinstance(error, (SiteError, ConfigError)):
-            self._failure = (error, time.monotonic() + self._pause_s(error))
-
-    def _pause_s(self, error: SiteError | ConfigError) -> float:
-        """How long no other attempt is made after an error."""
-        if error.retryable:
-            return 1.0
-        if not isinstance(error, LoginRefusedError):
-            return UNUSABLE_FOR_S
-        # a jump host that refuses a login has a pause of its own
-        return 1.0 if self._refused is None else REFUSED_FOR_S
+            self._refusals.failed(error)
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
-        self._login = login = await read_login(self.settings)
-        self._refused, on_disk = None, credentials_on_disk(login)
+        if self._attendant is not None and self._refusals.worked:
+            raise HostUnreachableError(f"the connection to {self.name} has ended, and nobody is there to log in again")
+        self._refusals.begin()
+        self._login = login = await self._read_login()
+        credentials, self._certificates = Credentials.of(login), ()
+        kept = await self._kept(login)
+        if kept is not None:
+            return kept
+        self._check_person(credentials)
         self._certificates = await asyncio.to_thread(certificates_of, login)
         for certificate in self._certificates:
             if certificate.is_over:
-                self._note_refusal(login, on_disk)
+                self._refusals.note(credentials)
                 raise useless(certificate, self._attempt())
+        return await self._connect_new(login, credentials)
+
+    async def _connect_new(self, login: Login, credentials: Credentials) -> asyncssh.SSHClientConnection:
         deadline = time.monotonic() + login.connect_timeout_s
         backoff = Backoff(0.5, math.inf, spread=0.5)
         while True:
+            client = Client(login, self._deployment, self._attendant)
             try:
-                return await self._connect_once(login)
+                return await self._connect_once(login, client)
             except (asyncssh.ConnectionLost, ConnectionResetError) as error:
                 # sshd drops connections at random when many log in at once (MaxStartups)
                 if time.monotonic() + backoff.next_s > deadline:
                     raise self._explained(error) from None
                 await backoff.pause()
             except asyncssh.PermissionDenied as error:
-                self._note_refusal(login, on_disk)
+                self._refusals.note(credentials)
+                if client.needs_person:
+                    self._refusals.note_question(credentials, client.asked)
+                    self._check_person(credentials)
                 raise self._explained(error) from None
             except (OSError, asyncssh.Error, asyncio.TimeoutError, ValueError) as error:
                 raise self._explained(error) from None
 
-    def _note_refusal(self, login: Login, on_disk: object) -> None:
-        self._refused, self._refused_since = (login, on_disk), self._refused_since or time.time()
+    async def _read_login(self) -> Login:
+        if self._attendant is not None:
+            return await self._attendant.read(self.settings)
+        return await read_login(self.settings)
 
-    async def _connect_once(self, login: Login) -> asyncssh.SSHClientConnection:
+    async def _kept(self, login: Login) -> asyncssh.SSHClientConnection | None:
+        """A connection through the session that a person has opened on this machine, if there is one."""
+        try:
+            kept = await sessions.attached(login, lambda: Client(login, self._deployment))
+        except (OSError, asyncssh.Error, asyncio.TimeoutError) as error:
+            raise HostUnreachableError(
+                f"the process that keeps the login to {self.name} does not answer: {error}"
+            ) from None
+        self._session = None if kept is None else sessions.read(sessions.name_of(login))
+        return kept
+
+    def _check_person(self, credentials: Credentials) -> None:
+        """:raises LoginRefusedError: only a person can log in; another attempt might get the account locked."""
+        if self._attendant is not None:
+            return
+        asks = self._refusals.wants_person(credentials)
+        if asks or credentials.login.settings.interactive:
+            self._refusals.note(credentials)
+            last = sessions.read(sessions.name_of(credentials.login))
+            raise needs_person(self._attempt(), self._deployment, last, self._refusals.question if asks else "")
+
+    async def _connect_once(self, login: Login, client: Client) -> asyncssh.SSHClientConnection:
         options = connect_options(login)
+        if self._attendant is not None:
+            options["login_timeout"] = PERSON_S
         resolved = await asyncssh.SSHClientConnectionOptions.construct(**options)
         configured = cast(Sequence[str], resolved.config.get("CertificateFile", ()))
         self._certificates = await asyncio.to_thread(certificates_of, login, configured)
@@ -224,8 +237,7 @@ class SshConnection:
         else:
             trusted = known_hosts_files(login.settings, resolved.known_hosts) or b""
         tunnel = await self._tunnel(login, resolved)
-        counted = functools.partial(_Counted, self._deployment)
-        return await asyncssh.connect(**options, known_hosts=trusted, tunnel=tunnel, client_factory=counted)
+        return await asyncssh.connect(**options, known_hosts=trusted, tunnel=tunnel, client_factory=lambda: client)
 
     async def _tunnel(
         self, login: Login, resolved: asyncssh.SSHClientConnectionOptions
@@ -242,7 +254,7 @@ class SshConnection:
                     f"the connection to {hop.name} goes through more than {MOST_JUMPS} jump hosts",
                     hint="is there a circle? See `tunnel` in the hybrid file, and ProxyJump in the OpenSSH config",
                 )
-            self._jump = SshConnection(hop, self._deployment, behind=self._behind + 1)
+            self._jump = SshConnection(hop, self._deployment, behind=self._behind + 1, attendant=self._attendant)
         return await self._jump.connected()
 
     async def presented_key(self) -> PresentedKey | None:
@@ -272,8 +284,8 @@ class SshConnection:
 
     def _attempt(self) -> Attempt:
         timeout_s = self._login.connect_timeout_s if self._login else 0
-        refusal = Refusal(self._refused_since, self.settings.login_wait_s, self.connected)
-        return Attempt(self.name, self.settings.conn_id, timeout_s, refusal, self._worked, self._certificates)
+        refusal = Refusal(self._refusals.since, self.settings.login_wait_s, self.connected)
+        return Attempt(self.name, self.settings.conn_id, timeout_s, refusal, self._refusals.worked, self._certificates)
 
     # --- sessions ----------------------------------------------------------------------------------------------------
 
@@ -354,7 +366,7 @@ class SshConnection:
         """Close the connection and those of its jump hosts. It opens again when it is used, whatever failed before."""
         if self._owner != (os.getpid(), asyncio.get_running_loop()):
             return
-        self._failure = self._refused = None
+        self._refusals.forget()
         if self._connecting is not None:
             self._connecting.cancel()
         connection, self._connection = self._connection, None

@@ -118,6 +118,7 @@ def from_connection(settings: SshSettings, connection: Any) -> Login:
         key_files=settings.key_files or ((os.path.expanduser(key_file),) if key_file else ()),
         cert_file=settings.cert_file or (os.path.expanduser(cert_file) if cert_file else None),
         host_key=settings.host_key or extra.get("host_key"),
+        interactive=settings.interactive or _for_a_person(settings.conn_id, extra),
     )
     algorithms: dict[str, Any] = {
         _ALGORITHMS[kind]: "-" + ",".join(names)
@@ -137,6 +138,20 @@ def from_connection(settings: SshSettings, connection: Any) -> Login:
         look_for_keys=str(extra.get("look_for_keys", True)).lower() != "false",
         algorithms=algorithms,
     )
+
+
+def _for_a_person(conn_id: str | None, extra: Mapping[str, Any]) -> bool:
+    """Whether only a person can log in.
+
+    :raises ConfigError: the extra ``login`` is neither ``interactive`` nor ``automatic``.
+    """
+    way = extra.get("login", "automatic")
+    if way not in ("automatic", "interactive"):
+        raise ConfigError(
+            f"the Airflow Connection {conn_id!r} has login: {way!r}",
+            hint="`interactive` (a person logs in: `airflow hybrid login`) or `automatic`",
+        )
+    return bool(way == "interactive")
 
 
 def _true(value: Any) -> bool:
@@ -200,8 +215,6 @@ def connect_options(login: Login) -> dict[str, Any]:
         options["port"] = settings.port
     if settings.username:
         options["username"] = settings.username
-    if login.password:
-        options["password"] = login.password
     if login.passphrase:
         options["passphrase"] = login.passphrase
     options.update(_key_options(login))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from airflow_hybrid.errors import (
     Refusal,
     SiteError,
 )
+from airflow_hybrid.printable import moment, printable, shortened
 from airflow_hybrid.sites.hosts.ssh.certificates import Certificate
+from airflow_hybrid.sites.hosts.ssh.sessions import Session
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,27 @@ def _refused(error: asyncssh.PermissionDenied, attempt: Attempt) -> LoginRefused
             f" renew it {where}"
         )
     return LoginRefusedError(message, hint=hint, refusal=attempt.refusal)
+
+
+def needs_person(attempt: Attempt, deployment: str, session: Session | None, question: str) -> LoginRefusedError:
+    """The error of a login for which a person is needed.
+
+    :param session: the last one that a person opened on this machine.
+    :param question: what the host has asked, which is not to be trusted; empty: not known.
+    """
+    machine = socket.gethostname()
+    message = f"nobody has logged in to {attempt.name} on this machine ({machine})"
+    if session is not None and session.ended is not None:
+        message = f"the session at {attempt.name}, on this machine ({machine}), ended at {moment(session.ended)}"
+    elif session is not None:
+        message = f"the process that kept the session at {attempt.name} on this machine ({machine}) has ended"
+    if question:
+        message += f"; at login it asks {printable(shortened(question.strip(), 200))!r}, which only a person can answer"
+    return LoginRefusedError(
+        message,
+        hint=f"as the user of Airflow on {machine}: airflow hybrid login {shlex.quote(deployment)}",
+        refusal=attempt.refusal,
+    )
 
 
 def useless(certificate: Certificate, attempt: Attempt) -> LoginRefusedError:

@@ -43,6 +43,7 @@ class SshSettings:
     :ivar host_key: the only trusted key (``ssh-ed25519 AAAA...``), in place of known_hosts.
     :ivar ssh_config: an OpenSSH client config file; none means ``~/.ssh/config``, if it exists.
     :ivar tunnel: the jump host (ProxyJump), which may have one of its own.
+    :ivar interactive: only a person can log in; Airflow makes no attempts.
     :ivar login_wait_s: how long a run waits while the host refuses the login; 0: not at all.
     :ivar max_sessions: commands at a time, at most the setting ``ssh_max_sessions``.
     """
@@ -59,6 +60,7 @@ class SshSettings:
     host_key: str | None = None
     ssh_config: str | None = None
     tunnel: SshSettings | None = None
+    interactive: bool = False
     connect_timeout_s: float | None = None
     keepalive_s: float = 10.0
     max_sessions: int = field(default_factory=_most_sessions)
@@ -147,6 +149,7 @@ def _settings(config: Mapping[str, Any]) -> SshSettings:
         host_key=config.get("host_key"),
         ssh_config=_path(config.get("ssh_config")),
         tunnel=_tunnel(tunnel, config) if tunnel else None,
+        interactive=config.get("login") == "interactive",
         connect_timeout_s=float(config["connect_timeout"]) if config.get("connect_timeout") else None,
         login_wait_s=float(config.get("wait_for_login", LOGIN_WAIT_S)),
         max_sessions=max(1, min(int(config.get("max_concurrent_sessions") or _most_sessions()), _most_sessions())),
@@ -171,7 +174,7 @@ def jump_hosts(chain: str, settings: SshSettings) -> SshSettings:
         host, port = _split_port(address)
         hop = dataclasses.replace(
             settings, host=host, port=port, username=user or None, conn_id=None, key_files=(), cert_file=None,
-            passphrase_file=None, password_file=None, host_key=None, tunnel=hop,
+            passphrase_file=None, password_file=None, host_key=None, interactive=False, tunnel=hop,
         )  # fmt: skip
     assert hop is not None
     return hop

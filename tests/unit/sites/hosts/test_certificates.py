@@ -18,7 +18,7 @@ import pytest
 
 from airflow_hybrid.errors import LoginRefusedError
 from airflow_hybrid.sites import logins
-from airflow_hybrid.sites.hosts.ssh import connection
+from airflow_hybrid.sites.hosts.ssh import refusals
 from airflow_hybrid.sites.hosts.ssh.certificates import Certificate
 from airflow_hybrid.sites.hosts.ssh.host import SshHost
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
@@ -73,7 +73,7 @@ class Log:
 
 @pytest.fixture
 async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    monkeypatch.setattr(connection, "LOOK_S", 0.05)
+    monkeypatch.setattr(refusals, "LOOK_S", 0.05)
     monkeypatch.setattr(logins, "AGAIN_S", 0.05)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)

@@ -20,7 +20,7 @@ from airflow_hybrid.errors import LoginRefusedError, Refusal
 from airflow_hybrid.operators.base import HybridTask
 from airflow_hybrid.operators.identity import REFUSED
 from airflow_hybrid.sites import logins
-from airflow_hybrid.sites.hosts.ssh import connection
+from airflow_hybrid.sites.hosts.ssh import refusals
 from airflow_hybrid.sites.hosts.ssh.host import SshHost
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings, nodes_of
 from airflow_hybrid.sites.logins import with_logins
@@ -60,7 +60,7 @@ async def _run(process: asyncssh.SSHServerProcess[bytes]) -> None:
 
 @pytest.fixture
 async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    monkeypatch.setattr(connection, "LOOK_S", 0.05)
+    monkeypatch.setattr(refusals, "LOOK_S", 0.05)
     monkeypatch.setattr(logins, "AGAIN_S", 0.05)
     monkeypatch.setenv("HOME", str(tmp_path))
     key = asyncssh.generate_private_key("ssh-ed25519")
@@ -135,7 +135,7 @@ async def test_many_wait_with_one_attempt_and_go_on_when_the_credentials_are_ren
 async def test_a_login_that_was_lost_while_it_was_used_is_waited_for(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "REFUSED_FOR_S", 0.2)  # the same password works again: nothing has changed here
+    monkeypatch.setattr(refusals, "REFUSED_FOR_S", 0.2)  # the same password works again: nothing has changed here
     site.password_file.write_text("right")
     host, log = site.host(), Log()
     assert (await host.run("echo 1")).out == "1\n"

@@ -1,0 +1,108 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What a connection remembers of attempts that failed, so that hosts are not asked too often."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from airflow_hybrid.errors import ConfigError, LoginRefusedError, SiteError
+from airflow_hybrid.sites.hosts.ssh import sessions
+from airflow_hybrid.sites.hosts.ssh.login import Login, credentials_on_disk
+
+REFUSED_FOR_S = 300.0
+"""the pause after a refused login, so that many tasks do not get this machine banned (fail2ban: 5 in 10 minutes)"""
+UNUSABLE_FOR_S = 30.0
+"""how long another problem with a login is remembered"""
+LOOK_S = 15.0
+"""how often credentials are compared with those that were refused"""
+
+Failure = SiteError | ConfigError
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a host is given at a login. It differs when somebody has renewed something, or has logged in.
+
+    :ivar state: of the files that are used.
+    """
+
+    login: Login
+    state: object
+
+    @classmethod
+    def of(cls, login: Login) -> Credentials:
+        return cls(login, (credentials_on_disk(login), sessions.socket_state(login)))
+
+
+class Refusals:
+    """The failed attempts of one connection.
+
+    :ivar since: when the login was first refused, in seconds since the epoch; 0: it is not.
+    :ivar worked: it was accepted before.
+    :ivar question: what the host has asked that only a person can answer; empty: it is not known.
+    """
+
+    def __init__(self) -> None:
+        self.since = 0.0
+        self.worked = False
+        self.question = ""
+        self._failure: tuple[Failure, float] | None = None
+        self._refused: Credentials | None = None
+        self._for_person: Credentials | None = None
+        self._look_at = 0.0
+
+    def begin(self) -> None:
+        """An attempt begins."""
+        self._refused = None
+
+    def note(self, credentials: Credentials) -> None:
+        """The host refuses them, or would."""
+        self._refused, self.since = credentials, self.since or time.time()
+
+    def note_question(self, credentials: Credentials, question: str | None) -> None:
+        """With these, the host wants a person: they are not tried again."""
+        self._for_person, self.question = credentials, question or ""
+
+    def wants_person(self, credentials: Credentials) -> bool:
+        return self._for_person == credentials
+
+    def forget(self) -> None:
+        """The next attempt may be made at once."""
+        self._failure = self._refused = None
+
+    def succeeded(self) -> None:
+        self._failure = self._refused = None
+        self.since, self.worked = 0.0, True
+
+    def failed(self, error: Failure) -> None:
+        self._failure = (error, time.monotonic() + self._pause_s(error))
+
+    def _pause_s(self, error: Failure) -> float:
+        """How long no other attempt is made after an error."""
+        if error.retryable:
+            return 1.0
+        if not isinstance(error, LoginRefusedError):
+            return UNUSABLE_FOR_S
+        # a jump host that refuses a login has a pause of its own
+        return 1.0 if self._refused is None else REFUSED_FOR_S
+
+    async def standing(self, read: Callable[[], Awaitable[Login]]) -> Failure | None:
+        """The last failure, unless the pause after it is over, or the refused login now has other credentials."""
+        if self._failure is None or time.monotonic() >= self._failure[1]:
+            return None
+        failure = self._failure
+        if self._refused is None or time.monotonic() < self._look_at:
+            return failure[0]
+        self._look_at = time.monotonic() + LOOK_S
+        refused = self._refused
+        try:
+            login = await read()
+        except (SiteError, ConfigError):
+            return failure[0]  # the refusal is the error to be told
+        if Credentials.of(login) == refused:
+            return failure[0]
+        if self._failure is failure:
+            self._failure = None
+        return None
