@@ -15,6 +15,8 @@ help:
 	@echo 'make unit     the quick tests only'
 	@echo 'make coverage the quick tests, and which branches of the package they take'
 	@echo 'make faults   kills and outages of every component, the long ones included'
+	@echo 'make system   the tests with a real Airflow only; AIRFLOW_EXECUTOR=celery chooses its executor'
+	@echo 'make workers  workers of Celery on several machines that share no files'
 	@echo 'make contract the contract of connectors, for deployments that are containers, too'
 	@echo 'make shells   the contract and the scripts of ours with /bin/sh being dash, bash, busybox, ksh and zsh'
 	@echo 'make bench    ours against StreamFlow and cwltool, side by side (about an hour); ARGS="--only ..."'
@@ -57,6 +59,15 @@ coverage: $(VENV)/.dev
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m 'faults or not faults' tests/system/lifetimes/test_faults.py tests/system/lifetimes/test_lifecycle.py \
 		tests/system/lifetimes/test_managed_kills.py tests/system/at_sites/slurm $(ARGS)
+
+# tests with a real Airflow; AIRFLOW_EXECUTOR=celery: by workers of Celery in place of LocalExecutor
+.PHONY: system workers
+system: $(VENV)/.dev
+	$(BIN)/python -m pytest tests/system -n 2 --dist loadscope $(ARGS)
+
+# workers of Celery on machines that share no files
+workers: $(VENV)/.dev
+	$(BIN)/python -m pytest -m 'workers or not workers' tests/system/workers $(ARGS)
 
 # the same tests for every connector; those of containers take minutes each
 contract: $(VENV)/.dev
@@ -129,7 +140,7 @@ $(VENV)/.demo: $(INPUTS)
 	@touch $@
 
 $(VENV)/.dev: $(INPUTS)
-	@sh scripts/setup.sh $(VENV) bench dev kubernetes postgres
+	@sh scripts/setup.sh $(VENV) bench celery dev kubernetes postgres
 	@touch $@ $(VENV)/.demo
 
 clean:

@@ -57,7 +57,9 @@ def main() -> int:
         print(f"demo: {error}", file=sys.stderr)
         return 1
     try:
-        good = _run(AirflowStack(args.home, ROOT / "dags", "sqlite", port=port), only_ui=args.ui)
+        good = _run(
+            AirflowStack(args.home, ROOT / "dags", "sqlite", port=port, executor="LocalExecutor"), only_ui=args.ui
+        )
     except RuntimeError as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

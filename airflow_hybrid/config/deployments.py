@@ -66,7 +66,9 @@ class DeploymentBase(Model):
         " Default: that of the wrapped deployment, else as the workflow says. (airflow_hybrid)",
     )
     deferrable: bool | None = Field(
-        None, description="Follow its jobs in the triggerer (`true`) or the worker (`false`). (airflow_hybrid)"
+        None,
+        description="Follow its jobs in the triggerer (`true`) or the worker (`false`). Default: the worker for"
+        " `local`, and for what wraps a `local` deployment with a `queue`; else the triggerer. (airflow_hybrid)",
     )
 
 

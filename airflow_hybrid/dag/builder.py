@@ -17,7 +17,7 @@ from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.dag.edges import Edges
 from airflow_hybrid.dag.fusing import Fusing, is_plain, late_inputs, runs_as_one_task
 from airflow_hybrid.dag.lifecycle import TaskUse, add_deployment_tasks
-from airflow_hybrid.dag.queues import queue_of
+from airflow_hybrid.dag.queues import queue_of, queue_of_step
 from airflow_hybrid.dag.retries import task_arguments
 from airflow_hybrid.dag.shown import JOBS_TEMPLATE, colour_of, step_doc, where_it_runs
 from airflow_hybrid.dag.task_ids import Below, TaskIds, below
@@ -76,7 +76,8 @@ class DagBuilder:
         self.ids = TaskIds((INPUTS_TASK, OUTPUTS_TASK))
         leaves = [step.path for step in self.graph.walk() if step.workflow is None]
         bound = {target.deployment for path in leaves for target in bind(self.bindings, path).targets}
-        self.around = _in_queue(queue_of(bound, self.deployments))
+        self.queue = queue_of(bound, self.deployments)
+        self.around = _in_queue(self.queue)
         """the queue of tasks that belong to no step, where all local deployments have the same"""
         self.edges = Edges()
         self.certain: set[str] = {INPUTS_TASK}
@@ -146,7 +147,8 @@ class DagBuilder:
         setup = StepSetup(step, scope, self.bindings, self.deployments, links, allowed, reuse)
         where, colour = where_it_runs(setup.bound), colour_of(setup.bound)
         doc = step_doc(step, where)
-        queue = _in_queue(queue_of([deployment for deployment, _ in setup.bound], self.deployments))
+        names = [deployment for deployment, _ in setup.bound]
+        queue = _in_queue(queue_of_step(names, self.deployments, self.queue))
         common: dict[str, Any] = {
             "task_id": self._name(step.name), "trigger_rule": TRIGGER_RULE, "doc_md": doc, **queue
         }  # fmt: skip

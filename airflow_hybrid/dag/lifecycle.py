@@ -16,6 +16,7 @@ from typing import Any
 from airflow.sdk import DAG
 
 from airflow_hybrid.config import Deployment
+from airflow_hybrid.config.queues import queue_below
 from airflow_hybrid.dag.retries import task_arguments
 from airflow_hybrid.operators.deployments import DeployOperator, UndeployOperator
 
@@ -130,7 +131,10 @@ def _pair(
     deployment = deployments[name]
     chain = {link: deployments[link] for link in (name, *need.wrapped)}
     when = "before the first step bound to it" if deployment.lazy else "when the run starts"
-    retries = task_arguments(dag.default_args)
+    common = task_arguments(dag.default_args)
+    queue = queue_below(name, deployments)
+    if queue:
+        common["queue"] = queue
     deploy = DeployOperator(
         task_id=task_id(f"deploy_{name}"),
         deployment=name,
@@ -138,14 +142,14 @@ def _pair(
         services=need.services,
         trigger_rule="none_failed",
         doc_md=f"Brings the deployment `{name}` ({deployment.type}) up {when}.",
-        **retries,
+        **common,
     )
     undeploy = UndeployOperator(
         task_id=task_id(f"undeploy_{name}"),
         deployment=name,
         deployments=chain,
         doc_md=f"Removes the deployment `{name}` once nothing needs it.",
-        **retries,
+        **common,
     )
     deploy.as_setup()  # type: ignore[no-untyped-call]
     # a run's state is that of its steps; a failed teardown is only marked itself

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from airflow_hybrid.config import Deployment, bind
+from airflow_hybrid.config.queues import is_followed_by_triggerer, machine_below, queue_below
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import Binding
 
@@ -13,10 +14,24 @@ from airflow_hybrid.model import Binding
 def queue_of(names: Iterable[str], deployments: Mapping[str, Deployment]) -> str | None:
     """The queue of the workers that have the files of all these local deployments; None: no such queue is named.
 
-    :param names: of the deployments that steps are bound to; others than local ones do not matter.
+    :param names: of the deployments that steps are bound to; those that neither are nor wrap local ones do not matter.
     """
-    queues = {deployments[name].config.get("queue") for name in names if _is_local(deployments, name)}
+    queues = {queue_below(name, deployments) for name in names if machine_below(name, deployments)}
     return queues.pop() if len(queues) == 1 else None
+
+
+def queue_of_step(names: Iterable[str], deployments: Mapping[str, Deployment], around: str | None) -> str | None:
+    """The queue of a step's task; None: none is named.
+
+    :param names: of the deployments that the step is bound to.
+    :param around: the queue of the tasks that belong to no step. It has the files of local deployments, which a step
+        that a worker follows reads, wherever its jobs run.
+    """
+    names = list(names)
+    if any(machine_below(name, deployments) for name in names):
+        return queue_of(names, deployments)
+    known = [name for name in names if name in deployments]
+    return None if any(is_followed_by_triggerer(name, deployments) for name in known) else around
 
 
 def check_queues(
@@ -29,8 +44,9 @@ def check_queues(
         follow the jobs.
     """
     for path in steps:
-        names = sorted({target.deployment for target in bind(bindings, path).targets})
-        queued = [name for name in names if _queue_below(deployments, name)]
+        bound = {target.deployment for target in bind(bindings, path).targets}
+        names = sorted(bound & deployments.keys())
+        queued = [name for name in names if queue_below(name, deployments)]
         if queued:
             _check_step(path, names, queued[0], deployments, where)
 
@@ -38,38 +54,19 @@ def check_queues(
 def _check_step(
     path: str, names: list[str], queued: str, deployments: Mapping[str, Deployment], where: str | None
 ) -> None:
-    queue = _queue_below(deployments, queued)
+    queue = queue_below(queued, deployments)
     for name in names:
-        deployment = deployments.get(name)
-        followed = not _is_local(deployments, name) or (deployment is not None and deployment.deferrable)
-        if followed:
+        if is_followed_by_triggerer(name, deployments):
             raise ConfigError(
                 f"step `{path}` is bound to `{queued}`, which has the queue `{queue}`, but the triggerer follows the"
                 f" jobs of `{name}`, and it is not one of the workers of that queue",
                 where=where,
-                hint="a step with a queue is bound to local deployments only, which no other deployment wraps",
+                hint=f"with `deferrable: false` for `{name}`, the worker follows them",
             )
-        if _queue_below(deployments, name) != queue:
+        if machine_below(name, deployments) and queue_below(name, deployments) != queue:
             raise ConfigError(
                 f"step `{path}` is bound to local deployments of different queues: `{queued}` has `{queue}`, `{name}`"
-                f" has `{_queue_below(deployments, name) or 'none'}`",
+                f" has `{queue_below(name, deployments) or 'none'}`",
                 where=where,
                 hint="give them the same `queue`, or bind the step to one of them",
             )
-
-
-def _is_local(deployments: Mapping[str, Deployment], name: str) -> bool:
-    return name in deployments and deployments[name].type == "local"
-
-
-def _queue_below(deployments: Mapping[str, Deployment], name: str) -> str | None:
-    """The queue of a local deployment, or of the one that a deployment wraps."""
-    seen: set[str] = set()
-    while name in deployments and name not in seen:
-        seen.add(name)
-        deployment = deployments[name]
-        if deployment.type == "local":
-            queue: str | None = deployment.config.get("queue")
-            return queue
-        name = deployment.wraps or ""
-    return None

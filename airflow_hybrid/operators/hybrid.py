@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from airflow_hybrid.config import Deployment, Link, bind
+from airflow_hybrid.config.queues import is_followed_by_triggerer
 from airflow_hybrid.config.rendering import rendered_deployments
 from airflow_hybrid.cwl.documents.group_documents import document_of
 from airflow_hybrid.cwl.given import job_requirements
@@ -76,8 +77,8 @@ class StepSetup:
     @property
     def defers(self) -> bool:
         """Whether it is deferred: a job may run on another machine, or a deployment asks for it."""
-        used = [self.deployments[name] for name, _ in self.bound if name in self.deployments]
-        return any(d.type != "local" if d.deferrable is None else d.deferrable for d in used)
+        used = [name for name, _ in self.bound if name in self.deployments]
+        return any(is_followed_by_triggerer(name, self.deployments) for name in used)
 
 
 class HybridOperator(HybridTask):

@@ -273,7 +273,9 @@ def _deployments(config: Any, home: Home, serial: bool) -> dict[str, Deployment]
             workdir = str(home.work / name)
         # in triggers, which run in parallel
         is_parallel = not serial if deployment.deferrable is None else deployment.deferrable
-        deployments[name] = replace(deployment, workdir=workdir, deferrable=is_parallel)
+        # all tasks run in this process: there are no workers that others could be
+        settings = {key: value for key, value in deployment.config.items() if key != "queue"}
+        deployments[name] = replace(deployment, config=settings, workdir=workdir, deferrable=is_parallel)
     return deployments
 
 

@@ -100,7 +100,8 @@ class Settings:
     cache_dir: str = _option(
         "folder", "{AIRFLOW_HOME}/airflow_hybrid_cache", _GENERAL,
         "Folder of compiled documents and checked hybrid files. DAG processor, workers and triggerers on several"
-        " machines need one that they share. (`airflow hybrid run` uses ~/.cache/airflow_hybrid by default.)",
+        " machines may share one; else each machine compiles documents for itself."
+        " (`airflow hybrid run` uses ~/.cache/airflow_hybrid by default.)",
         example="/shared/airflow_hybrid_cache",
     )  # fmt: skip
     cache_size: int = _count(

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""A real Airflow of one's own: API server, scheduler (LocalExecutor), triggerer and DAG processor.
+"""A real Airflow of one's own: API server, scheduler, triggerer and DAG processor, and with CeleryExecutor its workers.
 
 Each is a process of its own, as in production, with an ``AIRFLOW_HOME`` of its own, on a free port of 127.0.0.1, over
 PostgreSQL or SQLite. Tests use it as a fixture (``conftest.py``), ``scripts/demo.py`` as the embedded Airflow, and a
@@ -35,6 +35,7 @@ import httpx
 import psutil
 
 from tests.system.airflow_api import AirflowApi
+from tests.system.executors import Redis, Worker, chosen_executor
 from tests.system.postgres import Postgres, preferred_database
 from tests.system.processes import Processes, marked, stop_recorded
 
@@ -64,7 +65,6 @@ SETTINGS = {
     "dag_processor.bundle_refresh_check_interval": "1",
     "dag_processor.min_file_process_interval": "60",
     "dag_processor.parsing_processes": "1",
-    "core.executor": "LocalExecutor",
     "core.load_examples": "False",
     "core.parallelism": "4",
     "core.max_active_tasks_per_dag": "64",
@@ -88,6 +88,9 @@ class AirflowStack:
     :param environment: more variables for all components.
     :param port: of the API server; 0: any free one. The URLs by which the UI, the CLI and tasks find it follow.
     :param tell: called at the beginning of each step of starting, with its name.
+    :param executor: Airflow's name of it; by default what the environment chooses (:func:`chosen_executor`).
+    :param workers: of executors that have some.
+    :param host: the address that the API server listens on.
     """
 
     home: Path
@@ -98,17 +101,24 @@ class AirflowStack:
     environment: Mapping[str, str] = field(default_factory=dict)
     port: int = 0
     tell: Callable[[str], None] = lambda step: None
+    executor: str = field(default_factory=chosen_executor)
+    workers: Sequence[Worker] = (Worker("worker"),)
+    host: str = "127.0.0.1"
 
     def __post_init__(self) -> None:
         self.home, self.dags = self.home.resolve(), self.dags.resolve()
         self.home.mkdir(parents=True, exist_ok=True)
         self.home.chmod(0o700)
         self.port = self.port or free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{self.host}:{self.port}"
         self.password = self._keep("password", lambda: secrets.token_urlsafe(9))
         self.processes = Processes(self.home / "processes")
         self.api = AirflowApi(self.url, USER, self.password)
         self._postgres = Postgres() if self.database == "postgres" else None
+        self._redis = Redis() if self.executor == "CeleryExecutor" else None
+        if self.executor == "LocalExecutor":
+            self.workers = ()
+        self.components = (*COMPONENTS, *(worker.name for worker in self.workers))
 
     # --- life
 
@@ -120,20 +130,26 @@ class AirflowStack:
         if self._postgres:
             self.tell("PostgreSQL")
             self._postgres.start()
+        if self._redis:
+            self.tell("Redis")
+            self._redis.start()
         self._configure()
         self.tell("the tables of Airflow's database")
         self.airflow("db", "migrate")
-        self.tell(f"waiting for {', '.join(COMPONENTS)}")
+        self.tell(f"waiting for {', '.join(self.components)}")
         for name in COMPONENTS:
             self.processes.start(name, self._command(name), env=self.env, cwd=self.home)
+        for worker in self.workers:
+            self.processes.start(worker.name, worker.command, env={**self.env, **worker.environment}, cwd=self.home)
         self.wait_healthy(timeout_s=timeout_s)
 
     def stop(self) -> None:
         """Stop all components and what they left, and the database server; ``home`` stays."""
         self.api.close()
         self.processes.stop("api-server")  # last: the others and the tasks report to it while they end
-        if self._postgres:
-            self._postgres.stop()
+        for server in (self._redis, self._postgres):
+            if server:
+                server.stop()
 
     def __enter__(self) -> AirflowStack:
         try:
@@ -154,7 +170,7 @@ class AirflowStack:
         wanted = names or tuple(HEALTH)
         end = time.monotonic() + timeout_s
         while True:
-            for name in ("api-server", *wanted):
+            for name in {"api-server", *wanted, *self.components[len(COMPONENTS) :]}:
                 if not self.processes.running(name):
                     raise RuntimeError(f"{name} ended; end of its log:\n{self.processes.tail(name)}")
             try:
@@ -208,15 +224,15 @@ class AirflowStack:
             **outer,
             "AIRFLOW_HOME": str(self.home),
             "PATH": os.pathsep.join(map(str, [*self.path, python, outer.get("PATH", os.defpath)])),
-            "NO_PROXY": "127.0.0.1,localhost",
-            "no_proxy": "127.0.0.1,localhost",
+            "NO_PROXY": f"127.0.0.1,localhost,{self.host}",
+            "no_proxy": f"127.0.0.1,localhost,{self.host}",
             "PYTHONUNBUFFERED": "1",
             **self.environment,
         }
 
     def describe(self) -> dict[str, Any]:
         """What another process needs to use this Airflow."""
-        pids = {name: self.processes.pid(name) for name in COMPONENTS if self.processes.running(name)}
+        pids = {name: self.processes.pid(name) for name in self.components if self.processes.running(name)}
         return {"url": self.url, "user": USER, "password": self.password, "home": str(self.home), "pids": pids}
 
     @property
@@ -245,7 +261,7 @@ class AirflowStack:
 
     def _command(self, name: str) -> list[str]:
         more = {
-            "api-server": ["--host", "127.0.0.1", "--port", str(self.port)],
+            "api-server": ["--host", self.host, "--port", str(self.port)],
             # all is on this machine: logs are read from their files
             "scheduler": ["--skip-serve-logs"],
             "triggerer": ["--skip-serve-logs"],
@@ -263,13 +279,15 @@ class AirflowStack:
             "core.simple_auth_manager_passwords_file": str(passwords),
             "core.execution_api_server_url": f"{self.url}/execution/",
             "api.base_url": self.url,
-            "api.host": "127.0.0.1",
+            "api.host": self.host,
             "api.port": str(self.port),
             "api.secret_key": self._keep("secret", lambda: secrets.token_hex(32)),
             "api_auth.jwt_secret": self._keep("jwt", lambda: secrets.token_hex(32)),
             "database.sql_alchemy_conn": url,
             "logging.base_log_folder": str(self.home / "logs"),
             **({"database.sql_alchemy_conn_async": self._postgres.async_url} if self._postgres else {}),
+            "core.executor": self.executor,
+            **(self._redis.settings if self._redis else {}),
             **self.settings,
         }
         sections: dict[str, list[str]] = {}
@@ -343,9 +361,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         with stack:
             _write_private(home / "stack.json", json.dumps(stack.describe()))
             print(_greeting(stack, time.monotonic() - started), flush=True)
-            while all(stack.processes.running(name) for name in COMPONENTS):
+            while all(stack.processes.running(name) for name in stack.components):
                 time.sleep(1)
-            ended = [name for name in COMPONENTS if not stack.processes.running(name)]
+            ended = [name for name in stack.components if not stack.processes.running(name)]
             print(f"ended: {ended}\n" + "\n".join(stack.processes.tail(name) for name in ended), file=sys.stderr)
             return 1
     finally:

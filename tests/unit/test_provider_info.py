@@ -84,3 +84,12 @@ def test_the_connection_type_has_a_legal_name_and_keeps_its_old_one(caplog: pyte
         assert read is not None and read.connection_type == hook.conn_type
     assert (by_attribute.get_uri(), by_uri.get_uri()) == ("hybrid-ssh://h", "hybrid-ssh://h")
     assert [record.message for record in caplog.records if record.levelname == "WARNING"] == []
+
+
+def test_the_lock_has_all_that_the_project_asks_for() -> None:
+    project = read_toml("pyproject.toml")["project"]
+    (locked,) = [package for package in read_toml("uv.lock")["package"] if package["name"] == "airflow-hybrid"]
+    extras = project["optional-dependencies"]
+    assert locked["metadata"]["provides-extras"] == sorted(extras)
+    asked = len(project["dependencies"]) + sum(map(len, extras.values()))
+    assert len(locked["metadata"]["requires-dist"]) == asked, "run `uv lock`"

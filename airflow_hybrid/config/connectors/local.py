@@ -27,7 +27,8 @@ class LocalConfig(Model):
     queue: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = Field(
         None,
         description="Queue of Airflow's executor, served by the workers of one machine, or of machines that share"
-        " `workdir`. Steps that are bound to the deployment run in these workers. (airflow_hybrid)",
+        " `workdir`. Steps that are bound to the deployment, or to one that wraps it, run in these workers."
+        " (airflow_hybrid)",
     )
     run_as: UnixUser | None = Field(
         None,

@@ -17,7 +17,17 @@ from airflow_hybrid.model import LineageEntry
 from airflow_hybrid.printable import printable
 from airflow_hybrid.sites.files import scripts
 from airflow_hybrid.sites.files.links import DirectTransfer, KnownWays
-from airflow_hybrid.sites.files.requests import Copied, Key, Move, StageRequest, checksum_of, gone, key_of, transfer_id
+from airflow_hybrid.sites.files.requests import (
+    Copied,
+    Key,
+    Move,
+    StageRequest,
+    checksum_of,
+    gone,
+    key_of,
+    transfer_id,
+    unlike,
+)
 from airflow_hybrid.sites.files.store import incoming_root
 from airflow_hybrid.sites.files.transfer import Ended, is_local, relay
 from airflow_hybrid.sites.hosts.backoff import Backoff
@@ -169,13 +179,8 @@ class Carrier:
         )
         for move, sight in zip(suspects, sights, strict=True):
             if sight.digest != move.digest:
-                raise TransferError(
-                    f"{move.request.source} was changed after it was produced: its SHA-1 is {sight.digest},"
-                    f" not {move.digest}",
-                    where=self.source.title,
-                    hint="clear the task that made it; it is then made again",
-                    retryable=False,
-                )
+                problem = f"has changed: its SHA-1 is {sight.digest}, not {move.digest}"
+                raise unlike(move.request, self.source, problem)
 
 
 def bytes_per_s(source: str, destination: str) -> float | None:

@@ -159,8 +159,9 @@ def unlike(request: StageRequest, host: Host, problem: str) -> TransferError:
         hint = f"it was made by {producer}: clear that task to make it again"
     elif is_gone:
         hint = "put it back, or start a run with other inputs"
-        if here:
-            hint += f". If Airflow's tasks run on several machines: {this_machine()} must have the file, too"
+    if here and not producer:
+        same = "the file, too" if is_gone else "the same file"
+        hint += f". If Airflow's tasks run on several machines: {this_machine()} must have {same}"
     return TransferError(f"{request.source} {problem}", where=host.title, hint=hint, retryable=False)
 
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from airflow_hybrid import HybridDag
 from airflow_hybrid.errors import ConfigError
 from tests.raising import raising
@@ -69,21 +67,44 @@ def test_a_step_of_two_queues_is_an_error(tmp_path: Path) -> None:
         dag(tmp_path, {"left": local("a"), "right": local()}, ["left", "right"], "right")
 
 
-@pytest.mark.parametrize(
-    ("follower", "targets"),
-    [
-        ({"type": "ssh", "config": {"nodes": ["h"]}}, ["left", "other"]),
-        ({"type": "slurm", "wraps": "left", "config": {}}, "other"),
-    ],
-)
-def test_a_step_that_the_triggerer_follows_cannot_have_a_queue(
-    tmp_path: Path, follower: dict[str, Any], targets: str | list[str]
-) -> None:
-    bound = "left" if isinstance(targets, list) else targets
+SSH = {"type": "ssh", "config": {"nodes": ["h"]}}
+
+
+def test_a_step_that_the_triggerer_follows_cannot_have_a_queue(tmp_path: Path) -> None:
     message = (
-        f"{__file__}: step `/align` is bound to `{bound}`, which has the queue `a`, but the triggerer follows the jobs"
+        f"{__file__}: step `/align` is bound to `left`, which has the queue `a`, but the triggerer follows the jobs"
         " of `other`, and it is not one of the workers of that queue\n"
-        "  -> a step with a queue is bound to local deployments only, which no other deployment wraps"
+        "  -> with `deferrable: false` for `other`, the worker follows them"
     )
     with raising(ConfigError, message):
-        dag(tmp_path, {"left": local("a"), "other": follower}, targets, "left")
+        dag(tmp_path, {"left": local("a"), "other": SSH}, ["left", "other"], "left")
+    message = message.replace("`left`", "`other`")
+    with raising(ConfigError, message):
+        other = {"type": "slurm", "wraps": "left", "config": {}, "deferrable": True}
+        dag(tmp_path, {"left": local("a"), "other": other}, "other", "left")
+
+
+def test_what_works_through_a_deployment_with_a_queue_is_followed_by_its_workers(tmp_path: Path) -> None:
+    made = dag(
+        tmp_path, {"left": local("a"), "batch": {"type": "slurm", "wraps": "left", "config": {}}}, "batch", "batch"
+    )
+    assert set(queues(made).values()) == {"a"}
+    join: Any = made.get_task("join")
+    assert join.setup.defers is False
+
+
+def test_a_container_is_made_by_the_workers_of_its_deployment(tmp_path: Path) -> None:
+    box = {"type": "docker", "wraps": "left", "config": {"image": "debian"}}
+    made = dag(tmp_path, {"left": local("a"), "right": local("b"), "box": box}, "box", "right")
+    of_box = {"deploy_box": "a", "align": "a", "undeploy_box": "a"}
+    assert {name: queue for name, queue in queues(made).items() if queue != "default"} == {**of_box, "join": "b"}
+
+
+def test_a_remote_step_that_a_worker_follows_runs_where_the_files_of_local_deployments_are(tmp_path: Path) -> None:
+    deployments = {"left": local("a"), "far": {**SSH, "deferrable": False}}
+    assert set(queues(dag(tmp_path, deployments, "left", "far")).values()) == {"a"}
+    made = dag(tmp_path, {"left": local("a"), "far": SSH}, "left", "far")
+    assert queues(made) == {"inputs": "a", "plan_align": "a", "align": "a", "join": "default", "outputs": "a"}
+    # beside a local one, too: both are followed by a worker of the queue
+    made = dag(tmp_path, deployments, ["left", "far"], "left")
+    assert set(queues(made).values()) == {"a"}

@@ -24,7 +24,10 @@ outputs: {said: stdout}
 stdout: said
 """
 RIGHT, WRONG = (f"sha1${hashlib.sha1(text).hexdigest()}" for text in (b"right", b"wrong"))
-HINT = "if the change is intended, clear the run's task `inputs` and all tasks after it"
+HINT = (
+    "if the change is intended, clear the run's task `inputs` and all tasks after it. If Airflow's tasks run on several"
+    f" machines: this machine ({socket.gethostname()}) must have the same file"
+)
 
 
 def remove(path: Path) -> None:

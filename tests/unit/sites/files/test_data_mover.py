@@ -82,8 +82,9 @@ async def test_a_corrupt_source_never_gets_the_name(tmp_path: Path) -> None:
     source.write_text("x")
     asked = await request(tmp_path / "w", described(source, checksum="sha1$" + "0" * 40))
     message = (
-        f"one (localhost): {asked.source} was changed after it was produced: its SHA-1 is "
-        f"{hashlib.sha1(b'x').hexdigest()}, not {'0' * 40}\n  -> clear the task that made it; it is then made again"
+        f"one (localhost): {asked.source} has changed: its SHA-1 is {hashlib.sha1(b'x').hexdigest()}, not {'0' * 40}\n"
+        "  -> if the change is intended, clear the run's task `inputs` and all tasks after it. If Airflow's tasks run"
+        f" on several machines: this machine ({socket.gethostname()}) must have the same file"
     )
     with raising(TransferError, message) as caught:
         await mover().stage([asked])

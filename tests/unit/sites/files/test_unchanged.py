@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -135,7 +136,8 @@ async def test_an_input_of_the_run_that_is_written_while_it_runs_is_told(
     assert str(caught.value) == (
         f"one (localhost): {asked.source} was changed after it was taken as an input of the run: "
         f"its checksum is {WRONG}, not {RIGHT}\n"
-        "  -> if the change is intended, clear the run's task `inputs` and all tasks after it"
+        "  -> if the change is intended, clear the run's task `inputs` and all tasks after it. If Airflow's tasks run"
+        f" on several machines: this machine ({socket.gethostname()}) must have the same file"
     )
 
 
@@ -167,7 +169,8 @@ async def test_a_folder_of_outputs_that_was_changed_is_told(
 CHANGED = (
     "was changed after it was taken as an input of the run: its checksum is "
     "sha1$50446f1c13ef309ddb543f4066adbcc28f99e5ae, not sha1$663118c7c06d38d3996e8a6a45759e16e03ea17b\n"
-    "  -> if the change is intended, clear the run's task `inputs` and all tasks after it"
+    "  -> if the change is intended, clear the run's task `inputs` and all tasks after it. If Airflow's tasks run"
+    f" on several machines: this machine ({socket.gethostname()}) must have the same file"
 )
 
 
