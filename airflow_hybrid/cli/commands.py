@@ -42,7 +42,7 @@ ARG_USERS = _Arg(
 )
 ARG_SITE = _Arg(("site",), nargs="?", help="a deployment of type ssh, or one that wraps it")
 ARG_HYBRID_FILES = _Arg(
-    ("--hybrid",), action="append", default=[], metavar="FILE",
+    ("--hybrid-file", "--hybrid"), action="append", default=[], metavar="FILE",
     help="the hybrid file that has the deployment; may be repeated; default: all hybrid DAGs in the DAGs folder",
 )  # fmt: skip
 ARG_LIST = _Arg(("--list",), action="store_true", help="show who is logged in on this machine, and end")
@@ -278,7 +278,7 @@ def login(args: argparse.Namespace) -> None:
         if args.end:
             logins.end(args.site)
         else:
-            logins.log_in(args.site, args.hybrid, args.user)
+            logins.log_in(args.site, args.hybrid_file, args.user)
     except HybridError as e:
         raise SystemExit(str(e)) from None
 

@@ -7,7 +7,7 @@ import configparser
 from collections.abc import Iterable
 
 from airflow_hybrid import settings
-from airflow_hybrid.settings.options import OPTIONS, SECTION
+from airflow_hybrid.settings.options import OPTIONS, SECTION, default_of
 
 
 class AirflowConf:
@@ -38,6 +38,9 @@ def as_variables() -> dict[str, str]:
         text = _SOURCE.text(option.name)
         if text is not None and text != option.default_in(settings.airflow_home()):
             variables[settings.variable_of(option.name)] = text
+    # logins that people have opened for this Airflow are used there, too
+    home_of_logins = default_of("login_dir", settings.airflow_home())
+    variables.setdefault(settings.variable_of("login_dir"), home_of_logins)
     return variables
 
 

@@ -15,9 +15,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from airflow_hybrid.settings import variable_of
+from airflow_hybrid.settings import airflow_home, variable_of
+from airflow_hybrid.settings.options import default_of
 
 CACHE_VARIABLE = variable_of("cache_dir")
+LOGIN_VARIABLE = variable_of("login_dir")
 
 
 def cache_directory() -> Path:
@@ -27,6 +29,14 @@ def cache_directory() -> Path:
         return Path(given)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return Path(base) / "airflow_hybrid"
+
+
+def login_directory() -> str:
+    """The setting ``login_dir`` if its variable is set, else its default in the caller's own Airflow home.
+
+    Logins that somebody has opened there are used by runs, too.
+    """
+    return os.environ.get(LOGIN_VARIABLE) or default_of("login_dir", airflow_home())
 
 
 class Home:
@@ -44,6 +54,7 @@ class Home:
         if "airflow" in sys.modules:
             raise RuntimeError("Airflow has been imported already: its settings are read then")
         self.dags.mkdir(parents=True, exist_ok=True)
+        os.environ.setdefault(LOGIN_VARIABLE, login_directory())
         os.environ.update(self._settings(log_level))
         os.environ.setdefault(CACHE_VARIABLE, str(cache_directory()))
 

@@ -179,6 +179,12 @@ OPTIONS: tuple[Option, ...] = tuple(
 )
 
 
+def default_of(name: str, airflow_home: str) -> str:
+    """A setting's default for an Airflow with this home."""
+    (option,) = (option for option in OPTIONS if option.name == name)
+    return option.default_in(airflow_home)
+
+
 def described() -> Mapping[str, Any]:
     """The section ``config`` of the provider's description."""
     return {

@@ -61,7 +61,7 @@ def test_a_person_logs_in_on_a_terminal(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__LOGIN_DIR", folder)
     monkeypatch.setenv("HOME", str(tmp_path))
     file = tmp_path / "hybrid.yml"
-    command = [sys.executable, "-m", "airflow", "hybrid", "login", "gate", "--hybrid", str(file)]
+    command = [sys.executable, "-m", "airflow", "hybrid", "login", "gate", "--hybrid-file", str(file)]
     with serving(OneTimeSite({"123456"})) as site:
         file.write_text(FILE.format(port=site.port, host_key=site.host_key))
         at = f"anna@127.0.0.1:{site.port}"

@@ -77,6 +77,8 @@ def test_a_runner_gets_what_is_set_here() -> None:
         "AIRFLOW__AIRFLOW_HYBRID__CACHE_SIZE": "7",
         "AIRFLOW__AIRFLOW_HYBRID__DOCUMENT_ROOTS": "/srv/tools https://example.org/a%20b/",
         "AIRFLOW__AIRFLOW_HYBRID__PUBLIC_ADDRESSES_ONLY": "True # for now",
+        # the default is in the home of this Airflow, which is not the runner's
+        "AIRFLOW__AIRFLOW_HYBRID__LOGIN_DIR": os.path.join(settings.airflow_home(), "airflow_hybrid_logins"),
     }
 
 

@@ -162,7 +162,7 @@ class SshConnection:
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         if self._attendant is not None and self._refusals.worked:
-            raise HostUnreachableError(f"the connection to {self.name} has ended, and nobody is there to log in again")
+            raise HostUnreachableError(f"the connection to {self.name} has ended")
         self._refusals.begin()
         self._login = login = await self._read_login()
         credentials, self._certificates = Credentials.of(login), ()

@@ -131,11 +131,15 @@ class _Kept:
         sessions.made_folder()
         path = sessions.socket_path(name)
         sock, inode = _bound(path)
-        end_serving = await relay.serve(sock, connection, opened)
-        key = await connection.host_key()
-        session = Session(name, deployment, connection.name, key, time.time())
-        sessions.write(session)
-        os.replace(_temporary(path), path)
+        try:
+            end_serving = await relay.serve(sock, connection, opened)
+            key = await connection.host_key()
+            session = Session(name, deployment, connection.name, key, time.time())
+            sessions.write(session)
+            os.replace(_temporary(path), path)
+        except BaseException:
+            os.unlink(_temporary(path))
+            raise
         return cls(session, opened, end_serving, path, inode)
 
     async def until_its_end(self) -> None:

@@ -7,6 +7,7 @@ import asyncio
 import dataclasses
 import getpass
 import json
+import os
 import re
 import socket
 import subprocess
@@ -88,14 +89,17 @@ async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         "KbdInteractiveAuthentication no\nPermitRootLogin yes\nPerSourcePenalties no\n"
     )
     config = (tmp_path / "sshd_config").read_text()
+    if os.geteuid() == 0:
+        os.makedirs("/run/sshd", 0o755, exist_ok=True)  # as sshd's own service does
     sshd = program("sshd")
     test = subprocess.run([sshd, "-t", "-f", tmp_path / "sshd_config"], capture_output=True, text=True)
     if "PerSourcePenalties" in test.stderr:  # an older sshd has none
         (tmp_path / "sshd_config").write_text(config.replace("PerSourcePenalties no\n", ""))
     command = [sshd, "-D", "-f", str(tmp_path / "sshd_config"), "-E", str(tmp_path / "log")]
     daemon = await asyncio.create_subprocess_exec(*command)
+    log = tmp_path / "log"
     for _ in range(1200):
-        if "listening on" in (log := tmp_path / "log").read_text() if (tmp_path / "log").exists() else False:
+        if log.exists() and "listening on" in log.read_text():
             break
         await asyncio.sleep(0.1)
     else:
