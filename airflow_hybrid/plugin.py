@@ -51,7 +51,7 @@ class PreloadListener:
             import airflow_hybrid.operators.gather.gathering
             import airflow_hybrid.sites.closing
             import airflow_hybrid.sites.connectors.clusters
-            import airflow_hybrid.sites.connectors.hosts
+            import airflow_hybrid.sites.connectors.ssh
             import airflow_hybrid.sites.hosts.user  # noqa: F401
             from airflow_hybrid.cwl import preload
             from airflow_hybrid.dag import hybrid_dag as dag

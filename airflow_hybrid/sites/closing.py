@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from airflow_hybrid.sites.batches.poller import end_pollers
 from airflow_hybrid.sites.connectors.registry import close_connectors
-from airflow_hybrid.sites.hosts.local import processes_started
+from airflow_hybrid.sites.hosts.processes import processes_started
 from airflow_hybrid.sites.reuse.index import write_all
 
 

@@ -19,8 +19,9 @@ from airflow_hybrid.sites.connectors import Connector
 from airflow_hybrid.sites.connectors.clusters import QueueConnector
 from airflow_hybrid.sites.connectors.compose import ComposeConnector
 from airflow_hybrid.sites.connectors.containers import ContainerConnector, ImageConnector
-from airflow_hybrid.sites.connectors.hosts import LocalConnector, SshConnector
+from airflow_hybrid.sites.connectors.hosts import LocalConnector
 from airflow_hybrid.sites.connectors.kubernetes import KubernetesConnector
+from airflow_hybrid.sites.connectors.ssh import SshConnector
 from airflow_hybrid.testing import ConnectorContract
 from tests.canaries import WORK
 from tests.containers.conftest import MINI

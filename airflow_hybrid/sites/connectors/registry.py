@@ -19,7 +19,7 @@ from airflow_hybrid.sites.hosts.per_loop import PerLoop
 ENTRY_POINT_GROUP = "airflow_hybrid.connectors"
 _BUILT_IN: Mapping[str, str] = {
     "local": "hosts:LocalConnector",
-    "ssh": "hosts:SshConnector",
+    "ssh": "ssh:SshConnector",
     "kubernetes": "manifests:ManifestsConnector",
     "docker-compose": "compose:ComposeConnector",
     **dict.fromkeys(("helm", "helm3", "helm4"), "helm:HelmConnector"),

@@ -14,7 +14,6 @@ from airflow_hybrid.errors import SiteError
 from airflow_hybrid.sites.files import scripts
 from airflow_hybrid.sites.files.transfer import Ended, Way, pull, push, trial
 from airflow_hybrid.sites.hosts.base import Host
-from airflow_hybrid.sites.hosts.ssh.host import SshHost
 
 log = logging.getLogger(__name__)
 
@@ -100,11 +99,6 @@ def ways(links: Sequence[Link], source: Host, destination: Host) -> Iterator[tup
             target, pushed = source, False
         else:
             continue
-        address = link.address or _address(target)
+        address = link.address or target.public_address
         if address and not address.startswith("-"):
             yield Way.to(address, link.identity), pushed
-
-
-def _address(host: Host) -> str | None:
-    """A location's own address, if other locations may know it."""
-    return host.settings.name if isinstance(host, SshHost) and host.settings.host else None

@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import re
 import shlex
-import signal
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +16,7 @@ from airflow_hybrid.printable import readable
 from airflow_hybrid.sites.files.scripts import parse_receive
 from airflow_hybrid.sites.hosts.base import CommandResult, Host, read_all, read_end
 from airflow_hybrid.sites.hosts.local import LocalHost, clean_environment
+from airflow_hybrid.sites.hosts.processes import DEVNULL, ChildProcess, start_process
 from airflow_hybrid.sites.hosts.ssh.shell import MARKER, argument_line, piped
 
 _FULL_KIB = 1024
@@ -81,7 +80,7 @@ async def _stream(source: Host, send: str, destination: Host, receive: str) -> E
 
 async def _pipe(left: Sequence[str], right: Sequence[str]) -> Ended:
     """``left | right``, as two programs of this machine."""
-    processes: list[asyncio.subprocess.Process] = []
+    processes: list[ChildProcess] = []
     try:
         await _start_pipe(left, right, processes)
         sender, receiver = processes
@@ -95,8 +94,7 @@ async def _pipe(left: Sequence[str], right: Sequence[str]) -> Ended:
         )
     except BaseException:
         for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            process.kill()
         await asyncio.gather(*(process.wait() for process in processes), return_exceptions=True)
         raise
     codes = [process.returncode or 0 for process in processes]
@@ -107,21 +105,16 @@ async def _pipe(left: Sequence[str], right: Sequence[str]) -> Ended:
     return Ended(codes[0], errors[0], codes[1], errors[1], answer.decode(errors="surrogateescape"))
 
 
-async def _start_pipe(left: Sequence[str], right: Sequence[str], started: list[asyncio.subprocess.Process]) -> None:
+async def _start_pipe(left: Sequence[str], right: Sequence[str], started: list[ChildProcess]) -> None:
     """:param started: gets each process as soon as it exists, so that it can be ended if the other one cannot start."""
     environment = clean_environment()
     if "SSH_AUTH_SOCK" in os.environ:
         environment["SSH_AUTH_SOCK"] = os.environ["SSH_AUTH_SOCK"]
-    pipe = asyncio.subprocess.PIPE
     out, into = os.pipe()
     try:
-        sender = await asyncio.create_subprocess_exec(
-            *left, stdin=asyncio.subprocess.DEVNULL, stdout=into, stderr=pipe, env=environment, start_new_session=True
-        )
+        sender = await start_process(left, stdin=DEVNULL, stdout=into, env=environment)
         started.append(sender)
-        receiver = await asyncio.create_subprocess_exec(
-            *right, stdin=out, stdout=pipe, stderr=pipe, env=environment, start_new_session=True
-        )
+        receiver = await start_process(right, stdin=out, env=environment)
         started.append(receiver)
     finally:
         os.close(out)

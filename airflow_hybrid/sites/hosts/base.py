@@ -18,6 +18,7 @@ from typing import Protocol
 from airflow_hybrid import settings
 from airflow_hybrid.errors import AnswerTooLongError, CommandEnd, CommandError
 from airflow_hybrid.printable import readable
+from airflow_hybrid.sites.hosts.processes import ChildProcess
 
 CHUNK_BYTES = 1 << 20
 ANSWER_BYTES = 4 << 20
@@ -138,6 +139,11 @@ class Host(abc.ABC):
         return self.title
 
     @property
+    def public_address(self) -> str | None:
+        """Its address for locations of other deployments, as ``[user@]host[:port]`` for ssh, if they may know it."""
+        return None
+
+    @property
     def address(self) -> str:
         """Its name for the other locations of the deployment."""
         return self.location
@@ -191,7 +197,7 @@ class Host(abc.ABC):
         """Release connections. The host may be used again afterwards."""
 
 
-async def feed(process: asyncio.subprocess.Process, stdin: Stdin) -> None:
+async def feed(process: ChildProcess | asyncio.subprocess.Process, stdin: Stdin) -> None:
     """Write ``stdin`` to a local process; it is no error if the process does not read all of it."""
     assert process.stdin is not None
     try:

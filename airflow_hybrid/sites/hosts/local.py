@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import signal
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 
@@ -24,26 +23,13 @@ from airflow_hybrid.sites.hosts.base import (
     read_all,
     read_end,
 )
-from airflow_hybrid.sites.hosts.per_loop import PerLoop
+from airflow_hybrid.sites.hosts.processes import ChildProcess, start_process
 
 ARGUMENT_LIMIT = 60_000
 """most characters of shell text that are passed as an argument"""
 END_S = 5.0
 """how long a command that was killed may take to end"""
 _KEEP = ("PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "SHELL")
-_Starting = asyncio.Future[asyncio.subprocess.Process]
-_STARTING: PerLoop[_Starting, _Starting] = PerLoop()
-"""processes that are being started"""
-
-
-async def processes_started() -> None:
-    """Wait until every process that the running event loop is starting has started, which takes milliseconds.
-
-    A loop that ends before that cancels the task in which asyncio connects the process's pipes, and then waits forever
-    (Python 3.11; https://github.com/python/cpython/issues/119710).
-    """
-    while starting := list(_STARTING.here()):
-        await asyncio.wait(starting)
 
 
 def clean_environment(more: Sequence[str] = ()) -> dict[str, str]:
@@ -88,17 +74,15 @@ class LocalHost(Host):
         """This machine, with these variables of Airflow's environment for a queue system's programs."""
         return LocalHost(self.deployment, self.location, self.cores, prelude=self.prelude + prelude, variables=names)
 
-    async def _start(self, command: str) -> asyncio.subprocess.Process:
+    async def _start(self, command: str) -> ChildProcess:
         starting = asyncio.ensure_future(self._begin(command))
-        _STARTING.here()[starting] = starting
-        starting.add_done_callback(_STARTING.here().pop)
         try:
             return await asyncio.shield(starting)
         except asyncio.CancelledError:  # nobody would end the process
             await self._end(await starting)
             raise
 
-    async def _begin(self, command: str) -> asyncio.subprocess.Process:
+    async def _begin(self, command: str) -> ChildProcess:
         command = self.prelude + command
         if len(command) <= ARGUMENT_LIMIT:
             return await self._spawn(command)
@@ -109,19 +93,9 @@ class LocalHost(Host):
             script.seek(0)
             return await self._spawn(f'eval "$(cat /dev/fd/{script.fileno()})"', (script.fileno(),))
 
-    async def _spawn(self, command: str, pass_fds: Sequence[int] = ()) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            "/bin/sh",
-            "-c",
-            command,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env=clean_environment(self.variables),
-            start_new_session=True,
-            pass_fds=pass_fds,
-            limit=CHUNK_BYTES,
-        )
+    async def _spawn(self, command: str, pass_fds: Sequence[int] = ()) -> ChildProcess:
+        argv = ["/bin/sh", "-c", command]
+        return await start_process(argv, env=clean_environment(self.variables), pass_fds=tuple(pass_fds))
 
     async def _run(self, command: Command) -> CommandResult:
         process = await self._start(command.text)
@@ -140,17 +114,17 @@ class LocalHost(Host):
         finally:
             if process.returncode is None:
                 await self._end(process)
+            process.close()
 
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
-        await self._kill(process.pid)
+    async def _end(self, process: ChildProcess) -> None:
+        await self._kill(process)
         with contextlib.suppress(asyncio.TimeoutError):  # one that hangs in the kernel is not waited for
             await asyncio.wait_for(process.wait(), END_S)
-        process._transport.close()  # type: ignore[attr-defined]  # pipes that others hold open end with the loop
+        process.close()
 
-    async def _kill(self, group: int) -> None:
-        """End a process group."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(group, signal.SIGKILL)
+    async def _kill(self, process: ChildProcess) -> None:
+        """End a process and all of its group."""
+        process.kill()
 
     def pipe_argv(self, command: str) -> Sequence[str] | None:
         command = self.prelude + command
@@ -158,7 +132,7 @@ class LocalHost(Host):
 
 
 class _LocalStream:
-    def __init__(self, title: str, label: str, process: asyncio.subprocess.Process) -> None:
+    def __init__(self, title: str, label: str, process: ChildProcess) -> None:
         assert process.stdin and process.stdout and process.stderr
         self._title, self._label, self._process = title, label, process
         self._stdin, self._stdout = process.stdin, process.stdout
@@ -182,7 +156,7 @@ def _exit_code(code: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-async def _converse(process: asyncio.subprocess.Process, stdin: Stdin, where: str) -> tuple[bytes, bytes, int]:
+async def _converse(process: ChildProcess, stdin: Stdin, where: str) -> tuple[bytes, bytes, int]:
     assert process.stdout is not None and process.stderr is not None
     stdout, stderr, _, code = await asyncio.gather(
         read_all(process.stdout.read, where), read_all(process.stderr.read, where), feed(process, stdin), process.wait()

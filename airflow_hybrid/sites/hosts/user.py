@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import pwd
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model import LOCAL_LOCATION
 from airflow_hybrid.printable import readable
-from airflow_hybrid.sites.hosts.base import CHUNK_BYTES, ByteStream, Command, CommandResult, Stdin, first_line
+from airflow_hybrid.sites.hosts.base import ByteStream, Command, CommandResult, Stdin, first_line, read_end
 from airflow_hybrid.sites.hosts.local import ARGUMENT_LIMIT, LocalHost, clean_environment
+from airflow_hybrid.sites.hosts.processes import DEVNULL, ChildProcess, start_process
 
 _BLOCK_BYTES = 4096
 _OF_THE_USER = ("HOME", "USER", "LOGNAME", "SHELL", "TMPDIR")
@@ -75,7 +76,7 @@ class UserHost(LocalHost):
 
     # --- becoming the user ------------------------------------------------------------------------------------------
 
-    async def _spawn(self, command: str, pass_fds: Sequence[int] = ()) -> asyncio.subprocess.Process:
+    async def _spawn(self, command: str, pass_fds: Sequence[int] = ()) -> ChildProcess:
         account = self._account()
         environment = self._environment(account)
         if os.geteuid() == 0 or os.geteuid() == account.pw_uid:
@@ -83,24 +84,16 @@ class UserHost(LocalHost):
         if not self._allowed:
             await self._ask_sudo()
         argv = [*self._sudo, "/usr/bin/env", "-i", *(f"{key}={value}" for key, value in environment.items())]
-        pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(
-            *argv, "/bin/sh", "-c", command, stdin=pipe, stdout=pipe, stderr=pipe, env=clean_environment(),
-            cwd=os.sep, start_new_session=True, limit=CHUNK_BYTES,
-        )  # fmt: skip
+        return await start_process([*argv, "/bin/sh", "-c", command], env=clean_environment(), cwd=os.sep)
 
     async def _spawn_directly(
         self, command: str, account: pwd.struct_passwd, environment: dict[str, str]
-    ) -> asyncio.subprocess.Process:
-        pipe = asyncio.subprocess.PIPE
-        become: dict[str, object] = {}
+    ) -> ChildProcess:
+        become: dict[str, Any] = {}
         if os.geteuid() == 0:
             groups = os.getgrouplist(account.pw_name, account.pw_gid)
             become = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": groups}
-        return await asyncio.create_subprocess_exec(
-            "/bin/sh", "-c", command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment, cwd=os.sep,
-            start_new_session=True, limit=CHUNK_BYTES, **become,  # type: ignore[arg-type]
-        )  # fmt: skip
+        return await start_process(["/bin/sh", "-c", command], env=environment, cwd=os.sep, **become)
 
     def _account(self) -> pwd.struct_passwd:
         """:raises SiteError: there is no such user, or it is root."""
@@ -128,12 +121,12 @@ class UserHost(LocalHost):
 
     async def _ask_sudo(self) -> None:
         """:raises SiteError: sudo does not let this user run commands as the other user."""
-        null, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
         try:
-            process = await asyncio.create_subprocess_exec(
-                *self._sudo, "/usr/bin/env", "-i", "/bin/sh", "-c", ":", stdin=null, stdout=null, stderr=pipe
+            process = await start_process(
+                [*self._sudo, "/usr/bin/env", "-i", "/bin/sh", "-c", ":"], stdin=DEVNULL, stdout=DEVNULL
             )
-            problem, code = readable((await process.communicate())[1]).strip(), process.returncode
+            assert process.stderr is not None
+            problem, code = readable(await read_end(process.stderr.read)).strip(), await process.wait()
         except FileNotFoundError:
             problem, code = "sudo is not installed", 127
         if code != 0:
@@ -145,16 +138,14 @@ class UserHost(LocalHost):
             )
         self._allowed = True
 
-    async def _kill(self, group: int) -> None:
+    async def _kill(self, process: ChildProcess) -> None:
         """The processes belong to another user: only root and that user may end them."""
         if os.geteuid() == 0:
-            await super()._kill(group)
+            await super()._kill(process)
             return
-        null = asyncio.subprocess.DEVNULL
-        process = await asyncio.create_subprocess_exec(
-            *self._sudo, "/bin/kill", "-s", "KILL", "--", f"-{group}", stdin=null, stdout=null, stderr=null
-        )
-        await process.wait()  # 1: they have ended
+        argv = [*self._sudo, "/bin/kill", "-s", "KILL", "--", f"-{process.pid}"]
+        killing = await start_process(argv, stdin=DEVNULL, stdout=DEVNULL, stderr=DEVNULL)
+        await killing.wait()  # 1: they have ended
 
 
 def _preceded(preamble: bytes, stdin: Stdin) -> Stdin:

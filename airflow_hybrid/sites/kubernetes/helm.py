@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any
 from airflow_hybrid.errors import ConfigError, DeployError, HostKeyError, HostUnreachableError
 from airflow_hybrid.interpreter import module_command, module_environment
 from airflow_hybrid.printable import readable
+from airflow_hybrid.sites.hosts.processes import ChildProcess, start_process
 from airflow_hybrid.sites.kubernetes.cluster import Cluster
 
 PROGRAM = "airflow_hybrid.sites.kubernetes.helm_process"
@@ -87,10 +87,7 @@ class Release:
         request = await self._request(action)
         # the library needs a home, a path for login plugins and KUBECONFIG; nothing that is Airflow's own
         environment = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW__")}
-        process = await asyncio.create_subprocess_exec(
-            *module_command(PROGRAM), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE, env=module_environment(environment),
-        )  # fmt: skip
+        process = await start_process(module_command(PROGRAM), env=module_environment(environment))
         try:
             out, err = await asyncio.wait_for(_talk(process, request), self.timeout_s + SLACK_S)
         except asyncio.TimeoutError:
@@ -100,9 +97,9 @@ class Release:
             ) from None  # fmt: skip
         finally:
             if process.returncode is None:
-                with contextlib.suppress(ProcessLookupError):
-                    process.kill()
+                process.kill()
                 await process.wait()
+            process.close()
         try:
             answer: dict[str, Any] = json.loads(out)
         except ValueError:
@@ -139,7 +136,7 @@ class Release:
         )  # fmt: skip
 
 
-async def _talk(process: asyncio.subprocess.Process, request: Mapping[str, Any]) -> tuple[bytes, bytes]:
+async def _talk(process: ChildProcess, request: Mapping[str, Any]) -> tuple[bytes, bytes]:
     """Send the request, and keep stdin open until the answer arrives: closing it would end the process."""
     assert process.stdin and process.stdout and process.stderr
     process.stdin.write(json.dumps(request).encode() + b"\n")

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import functools
 import shutil
@@ -14,8 +13,8 @@ from typing import Any
 
 from airflow_hybrid.model import JobScript
 from airflow_hybrid.sites.batches.directory import Batch, scheduler_name
-from airflow_hybrid.sites.hosts.base import CHUNK_BYTES
 from airflow_hybrid.sites.hosts.local import LocalHost, clean_environment
+from airflow_hybrid.sites.hosts.processes import ChildProcess, start_process
 from tests import needs
 
 SHELLS = ("dash", "bash")
@@ -51,13 +50,9 @@ class ShellHost(LocalHost):
         self.environment = {**clean_environment(), **(environment or {})}
         self.commands: list[str] = []
 
-    async def _start(self, command: str) -> asyncio.subprocess.Process:
+    async def _start(self, command: str) -> ChildProcess:
         self.commands.append(command)
-        pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(
-            *self.shell, "-c", command, stdin=pipe, stdout=pipe, stderr=pipe, env=self.environment,
-            start_new_session=True, limit=CHUNK_BYTES,
-        )  # fmt: skip
+        return await start_process([*self.shell, "-c", command], env=self.environment)
 
 
 def label(made: Batch) -> str:

@@ -74,6 +74,10 @@ class SshHost(Host):
         return f"{self.deployment} ({name})"
 
     @property
+    def public_address(self) -> str | None:
+        return self.settings.name if self.settings.host else None
+
+    @property
     def address(self) -> str:
         return self.settings.host or self.location
 

@@ -11,7 +11,8 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.sites.connectors import open_connector, registry
 from airflow_hybrid.sites.connectors.clusters import QueueConnector
-from airflow_hybrid.sites.connectors.hosts import LocalConnector, SshConnector
+from airflow_hybrid.sites.connectors.hosts import LocalConnector
+from airflow_hybrid.sites.connectors.ssh import SshConnector
 from airflow_hybrid.sites.hosts.local import LocalHost
 from airflow_hybrid.sites.hosts.ssh.host import SshHost
 from tests.raising import raising

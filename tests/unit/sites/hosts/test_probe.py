@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import shutil
@@ -18,6 +17,7 @@ from airflow_hybrid.model import FileFact, Question, SiteFacts
 from airflow_hybrid.sites.hosts.base import Command, CommandResult
 from airflow_hybrid.sites.hosts.local import LocalHost
 from airflow_hybrid.sites.hosts.probing import probe
+from airflow_hybrid.sites.hosts.processes import ChildProcess
 from tests.raising import raising
 from tests.unit.sites.shell_hosts import EVERY_SHELL, ShellHost
 
@@ -27,7 +27,7 @@ NAMES = ["plain", "-n", "a b", "new\nline", "q'\"$x`", "back\\slash", "é\U0001f
 class NarrowHost(ShellHost):
     """One where few files may be open at a time."""
 
-    async def _start(self, command: str) -> asyncio.subprocess.Process:
+    async def _start(self, command: str) -> ChildProcess:
         return await super()._start(f"ulimit -n 64\n{command}")
 
 
