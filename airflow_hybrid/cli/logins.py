@@ -22,7 +22,7 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.config.reading.messages import choices
 from airflow_hybrid.config.users import check_usable
 from airflow_hybrid.errors import ConfigError, HybridError, error_from_json
-from airflow_hybrid.printable import moment, printable, quoted_lines
+from airflow_hybrid.printable import moment, printable, quoted_lines, shortened
 from airflow_hybrid.sites.hosts.ssh import sessions
 from airflow_hybrid.sites.hosts.ssh.keeper import Request
 from airflow_hybrid.sites.hosts.ssh.login import Login, read_login
@@ -157,7 +157,7 @@ def _answers(question: Mapping[str, Any]) -> list[str] | None:
     answers = []
     try:
         for prompt, shown in question["prompts"]:
-            label = f"{question['at']} asks: {printable(prompt.strip())} "
+            label = f"{question['at']} asks: {printable(shortened(prompt.strip(), 300))} "
             answers.append(input(label) if shown else getpass.getpass(label))
     except EOFError:
         return None

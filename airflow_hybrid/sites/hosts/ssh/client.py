@@ -102,6 +102,8 @@ class Client(asyncssh.SSHClient):
             password, self._password = self._password, None
             return [password]
         self.asked = self.asked or prompts[0][0]
+        if len(prompts) > MOST_QUESTIONS:
+            return None
         return await self._answers(name, instructions, prompts)
 
     async def _answers(self, title: str, instructions: str, prompts: Sequence[tuple[str, bool]]) -> list[str] | None:

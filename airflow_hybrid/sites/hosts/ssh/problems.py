@@ -114,11 +114,10 @@ def needs_person(attempt: Attempt, deployment: str, session: Session | None, que
         message = f"the process that kept the session at {attempt.name} on this machine ({machine}) has ended"
     if question:
         message += f"; at login it asks {printable(shortened(question.strip(), 200))!r}, which only a person can answer"
-    return LoginRefusedError(
-        message,
-        hint=f"as the user of Airflow on {machine}: airflow hybrid login {shlex.quote(deployment)}",
-        refusal=attempt.refusal,
-    )
+    hint = f"as the user of Airflow on {machine}: airflow hybrid login {shlex.quote(deployment)}"
+    if attempt.conn_id is not None:
+        hint += " (with --user NAME, where each user has a Connection)"
+    return LoginRefusedError(message, hint=hint, refusal=attempt.refusal)
 
 
 def useless(certificate: Certificate, attempt: Attempt) -> LoginRefusedError:

@@ -5,14 +5,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import asyncssh
+import pytest
+
+from airflow_hybrid.cli import logins as commands
+from airflow_hybrid.sites import logins
+from airflow_hybrid.sites.hosts.ssh import refusals
+from airflow_hybrid.sites.hosts.ssh.host import SshHost
+from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
 
 
 @dataclass
@@ -32,12 +44,13 @@ class OneTimeSite:
     port: int = 0
     host_key: str = ""
     connections: list[asyncssh.SSHServerConnection] = field(default_factory=list)
-    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+    loop: asyncio.AbstractEventLoop | None = None
 
     def call(self, work: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
             await work()
 
+        assert self.loop is not None, "it does not serve"
         asyncio.run_coroutine_threadsafe(run(), self.loop).result(120)
 
     def end_connections(self) -> None:
@@ -129,7 +142,8 @@ async def _copy(source: asyncio.StreamReader, to: asyncssh.SSHWriter[bytes]) -> 
 @contextmanager
 def serving(site: OneTimeSite) -> Iterator[OneTimeSite]:
     """The site while it serves."""
-    thread = threading.Thread(target=site.loop.run_forever)
+    site.loop = loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
     thread.start()
     key = asyncssh.generate_private_key("ssh-ed25519")
     site.host_key = key.export_public_key().decode().strip()
@@ -155,6 +169,63 @@ def serving(site: OneTimeSite) -> Iterator[OneTimeSite]:
         yield site
     finally:
         site.call(end)
-        site.loop.call_soon_threadsafe(site.loop.stop)
+        loop.call_soon_threadsafe(loop.stop)
         thread.join()
-        site.loop.close()
+        loop.close()
+
+
+class Person:
+    """Answers what is asked on the terminal. ``asked``: what was shown."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.answers: list[str] = []
+        self.asked: list[str] = []
+        monkeypatch.setattr("builtins.input", self.ask)
+        monkeypatch.setattr("getpass.getpass", self.ask)
+        monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+
+    def ask(self, prompt: str) -> str:
+        self.asked.append(prompt)
+        return self.answers.pop(0)
+
+
+@dataclasses.dataclass
+class Bed:
+    """The site, a hybrid file with it as ``cluster``, and its settings."""
+
+    site: OneTimeSite
+    file: Path
+    person: Person
+    settings: SshSettings
+
+    @property
+    def name(self) -> str:
+        return f"anna@127.0.0.1:{self.site.port}"
+
+    def host(self, **changes: Any) -> SshHost:
+        return SshHost("cluster", "node", dataclasses.replace(self.settings, **changes))
+
+    async def log_in(self, *answers: str, site: str = "cluster") -> None:
+        self.person.answers = list(answers)
+        await asyncio.to_thread(commands.log_in, site, [str(self.file)], None)
+
+
+@contextmanager
+def own_folders(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[None]:
+    """A home and a folder of logins for a test; what waits asks at once."""
+    folder = tempfile.mkdtemp(prefix="ahl", dir="/tmp")  # the path of a socket must be short
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__LOGIN_DIR", folder)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setattr(refusals, "LOOK_S", 0.05)
+    monkeypatch.setattr(logins, "AGAIN_S", 0.05)
+    yield
+    shutil.rmtree(folder)
+
+
+async def until(true: Any) -> None:
+    for _ in range(1200):
+        if true():
+            return
+        await asyncio.sleep(0.1)
+    raise TimeoutError

@@ -8,10 +8,8 @@ import dataclasses
 import json
 import os
 import re
-import shutil
 import socket
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +18,15 @@ import pytest
 
 from airflow_hybrid.cli import logins as commands
 from airflow_hybrid.errors import ConfigError, HostUnreachableError, LoginRefusedError
-from airflow_hybrid.sites import logins
-from airflow_hybrid.sites.hosts.ssh import refusals, sessions
+from airflow_hybrid.sites.hosts.ssh import sessions
 from airflow_hybrid.sites.hosts.ssh.host import SshHost
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
 from airflow_hybrid.sites.logins import with_logins
 from tests.raising import raising
-from tests.unit.sites.hosts.one_time import OneTimeSite, serving
+from tests.unit.sites.hosts.one_time import Bed, OneTimeSite, Person, own_folders, serving, until
 
 MACHINE = socket.gethostname()
 MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
-
-
-class Person:
-    """Answers what is asked on the terminal. ``asked``: what was shown."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.answers: list[str] = []
-        self.asked: list[str] = []
-        monkeypatch.setattr("builtins.input", self.ask)
-        monkeypatch.setattr("getpass.getpass", self.ask)
-        monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
-
-    def ask(self, prompt: str) -> str:
-        self.asked.append(prompt)
-        return self.answers.pop(0)
 
 
 class Log:
@@ -57,42 +39,9 @@ class Log:
     warning = info
 
 
-@dataclasses.dataclass
-class Bed:
-    """The site, a hybrid file with it as ``cluster``, and its settings."""
-
-    site: OneTimeSite
-    file: Path
-    person: Person
-    settings: SshSettings
-
-    @property
-    def name(self) -> str:
-        return f"anna@127.0.0.1:{self.site.port}"
-
-    def host(self, **changes: Any) -> SshHost:
-        return SshHost("cluster", "node", dataclasses.replace(self.settings, **changes))
-
-    async def log_in(self, *answers: str, site: str = "cluster") -> None:
-        self.person.answers = list(answers)
-        await asyncio.to_thread(commands.log_in, site, [str(self.file)], None)
-
-
 @pytest.fixture
-def places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    folder = tempfile.mkdtemp(prefix="ahl", dir="/tmp")  # the path of a socket must be short
-    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__LOGIN_DIR", folder)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
-    monkeypatch.setattr(refusals, "LOOK_S", 0.05)
-    monkeypatch.setattr(logins, "AGAIN_S", 0.05)
-    yield
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-async def bed(places: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bed]:
-    with serving(OneTimeSite({"111", "222", "333"})) as site:
+async def bed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bed]:
+    with own_folders(monkeypatch, tmp_path), serving(OneTimeSite({"111", "222", "333"})) as site:
         config = {"username": "anna", "login": "interactive", "host_key": site.host_key}
         file = tmp_path / "hybrid.yml"
         lines = [f"      {key}: {value}" for key, value in config.items()]
@@ -107,14 +56,6 @@ async def bed(places: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         yield Bed(site, file, Person(monkeypatch), settings)
         for session in sessions.known():
             await commands._end(session.name)
-
-
-async def until(true: Any) -> None:
-    for _ in range(1200):
-        if true():
-            return
-        await asyncio.sleep(0.1)
-    raise TimeoutError
 
 
 async def test_a_run_waits_for_a_person_makes_no_attempt_and_goes_on(bed: Bed, capsys: Any) -> None:
@@ -322,11 +263,11 @@ async def test_the_socket_of_another_user_is_not_used(bed: Bed, monkeypatch: pyt
     await bed.log_in("secret", "111")
     (session,) = sessions.known()
     path = sessions.socket_path(session.name)
-    monkeypatch.setattr(sessions, "peer_of", lambda sock: sessions.Peer(1, os.geteuid() + 1))
     message = (
         f"the socket {path} is that of another user's process\n"
         "  -> it must belong to the user of Airflow, with mode 0700: see `login_dir` in docs/reference/configuration.md"
     )
-    with raising(ConfigError, message):
-        await bed.host().run("echo")
-    monkeypatch.undo()
+    with monkeypatch.context() as other:
+        other.setattr(sessions, "peer_of", lambda sock: sessions.Peer(1, os.geteuid() + 1))
+        with raising(ConfigError, message):
+            await bed.host().run("echo")
