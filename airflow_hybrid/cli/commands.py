@@ -313,8 +313,9 @@ def _compile(file: str) -> Iterator[tuple[str, WorkflowGraph, tuple[Binding, ...
 
 def summary(name: str, graph: WorkflowGraph, bindings: tuple[Binding, ...]) -> Iterator[str]:
     """Lines of text for people: inputs, steps with the targets that they are bound to, outputs."""
-    from airflow_hybrid.config import bind
+    from airflow_hybrid.config import Bindings, bind
 
+    bindings = Bindings(bindings)
     yield f"{name}: {len(graph.inputs)} inputs, {len(graph.walk())} steps, {len(graph.outputs)} outputs"
     for port in graph.inputs:
         yield f"  input   {port.name}: {_type(port.type)}" + ("" if not port.has_default else f" = {port.default!r}")

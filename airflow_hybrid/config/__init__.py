@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from airflow_hybrid.config.bindings import Bindings, bind
 from airflow_hybrid.config.reading import cache
 from airflow_hybrid.config.values import (
     DEFAULT_BINDING,
@@ -28,6 +29,7 @@ from airflow_hybrid.model import Binding
 __all__ = [
     "DEFAULT_BINDING",
     "LOCAL",
+    "Bindings",
     "Deployment",
     "HybridFile",
     "Link",
@@ -42,6 +44,10 @@ __all__ = [
     "parse_deployments",
     "parse_links",
 ]
+
+
+_MOST_SHOWN = 50
+"""problems of bindings that a message has"""
 
 
 def load_hybrid_file(path: str | os.PathLike[str], *, cache_dir: str | None = None) -> HybridFile:
@@ -81,7 +87,7 @@ def parse_deployments(deployments: Any, *, base_dir: str = ".") -> dict[str, Dep
     return dict(build_python(deployments=by_name, base_dir=base_dir).deployments)
 
 
-def parse_bindings(bindings: Any) -> tuple[Binding, ...]:
+def parse_bindings(bindings: Any) -> Bindings:
     """Validate bindings: the list of a hybrid file, or a mapping step path -> deployment, target or targets.
 
     :func:`check_bindings` checks what they refer to. Binding filters need a hybrid file.
@@ -89,12 +95,12 @@ def parse_bindings(bindings: Any) -> tuple[Binding, ...]:
     :raises ConfigError: all problems, each with the path of the value.
     """
     if isinstance(bindings, list | tuple) and all(isinstance(b, Binding) for b in bindings):
-        return tuple(bindings)
+        return Bindings(bindings)
     if bindings is None:
-        return ()
+        return Bindings()
     from airflow_hybrid.config.reading.loading import PYTHON, build_python
 
-    return build_python(bindings=bindings).workflows[PYTHON].bindings
+    return Bindings(build_python(bindings=bindings).workflows[PYTHON].bindings)
 
 
 def parse_links(links: Any) -> list[dict[str, Any]]:
@@ -109,13 +115,6 @@ def parse_links(links: Any) -> list[dict[str, Any]]:
 
         links = build_python(links=links).links
     return [link.to_json() for link in links]
-
-
-def bind(bindings: Iterable[Binding], step_path: str) -> Binding:
-    """Return the binding of the longest path that is ``step_path`` or above it; by default, this machine."""
-    prefix = step_path.rstrip("/") + "/"
-    candidates = [b for b in bindings if prefix.startswith(b.path.rstrip("/") + "/")]
-    return max(candidates, key=lambda b: len(b.path.rstrip("/"))) if candidates else DEFAULT_BINDING
 
 
 def check_bindings(
@@ -152,12 +151,15 @@ def check_bindings(
         return
     from airflow_hybrid.config.reading.messages import choices
 
-    problems = [(at, message, choices(name, known, what="there are")) for at, message, name, known in wrong]
-    if len(problems) == 1:
+    shown = wrong[:_MOST_SHOWN]  # each name is compared with all names that there are
+    problems = [(at, message, choices(name, known, what="there are")) for at, message, name, known in shown]
+    if len(wrong) == 1:
         raise ConfigError(problems[0][1], where=problems[0][0], hint=problems[0][2])
-    lines = [f"{len(problems)} problems in the bindings"]
+    lines = [f"{len(wrong)} problems in the bindings"]
     for at, message, hint in problems:
         lines += [f"  {at}: {message}", f"    -> {hint}"]
+    if len(wrong) > len(shown):
+        lines.append(f"  and {len(wrong) - len(shown)} more")
     raise ConfigError("\n".join(lines), where=where)
 
 

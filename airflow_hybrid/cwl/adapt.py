@@ -14,7 +14,7 @@ from cwltool.context import RuntimeContext
 from cwltool.utils import get_listing
 from cwltool.workflow_job import ReceiveScatterOutput
 
-from airflow_hybrid.cwl import corrections, messages
+from airflow_hybrid.cwl import corrections, growth, messages
 from airflow_hybrid.cwl.javascript import node as javascript
 
 cwltool_log = logging.getLogger("cwltool")
@@ -71,3 +71,4 @@ def prepare() -> None:
     setattr(cwltool.workflow_job, "parallel_steps", _drain_in_turn)  # noqa: B010
     setattr(cwltool.workflow_job, "get_listing", list_where_possible)  # noqa: B010
     corrections.install()
+    growth.install()

@@ -9,8 +9,11 @@ no jobs (plans, expressions) pass such values on.
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from graphlib import TopologicalSorter
 from typing import Any
 
 from airflow.sdk import DAG
@@ -89,6 +92,8 @@ def add_deployment_tasks(
     :param task_id: makes an unused task id.
     """
     needs = _needs(deployments, uses)
+    if not needs:
+        return
     order = _Order(dag)
     # computed in full before the first edge is added
     spans = {
@@ -163,18 +168,29 @@ def _connect(dag: DAG, tasks: Iterable[str], connect: Callable[[Any], None]) -> 
 
 
 class _Order:
-    """Which task of a DAG comes before which."""
+    """Which task of a DAG comes before which.
+
+    Sets of tasks are integers with a bit per task: sets of names would grow with the square of a chain.
+    """
 
     def __init__(self, dag: DAG) -> None:
         self.dag = dag
-        self._ancestors: dict[str, frozenset[str]] = {}
+        # by tasks, not by Airflow's groups: a group of tasks may wait for one that waits for a task of the group
+        self._tasks = list(
+            TopologicalSorter({t.task_id: sorted(t.upstream_task_ids) for t in dag.tasks}).static_order()
+        )
+        self._numbers = {task: number for number, task in enumerate(self._tasks)}
+        self._ancestors: dict[str, int] = {}
+        """by task: those that it waits for"""
+        for task in self._tasks:
+            direct = dag.get_task(task).upstream_task_ids
+            self._ancestors[task] = self._bits(direct) | _union(self._ancestors[other] for other in direct)
 
-    def ancestors(self, task: str) -> frozenset[str]:
-        """All tasks that ``task`` waits for."""
-        if task not in self._ancestors:
-            direct = self.dag.get_task(task).upstream_task_ids
-            self._ancestors[task] = frozenset(direct).union(*(self.ancestors(t) for t in direct))
-        return self._ancestors[task]
+    def _bits(self, tasks: Iterable[str]) -> int:
+        return _union(1 << self._numbers[task] for task in tasks)
+
+    def _named(self, bits: int) -> set[str]:
+        return {task for task, bit in zip(self._tasks, reversed(f"{bits:b}"), strict=False) if bit == "1"}
 
     def before(self, tasks: Collection[str]) -> set[str]:
         """The last tasks that all first ones of ``tasks`` wait for.
@@ -182,17 +198,25 @@ class _Order:
         Not every task that any of them waits for: a deployment must not make one step wait for another step's inputs.
         Nor a task in a mapped group, whose instances run independently.
         """
-        firsts = [task for task in tasks if not self.ancestors(task) & set(tasks)]
-        common = frozenset.intersection(*(self.ancestors(task) for task in firsts))
-        outside = {t for t in common if self.dag.get_task(t).get_closest_mapped_task_group() is None}
-        return {t for t in outside if not any(t in self.ancestors(other) for other in outside)}
+        users = self._bits(tasks)
+        common = (1 << len(self._tasks)) - 1
+        for task in tasks:
+            if not self._ancestors[task] & users:
+                common &= self._ancestors[task]
+        named = self._named(common)
+        outside = {task for task in named if self.dag.get_task(task).get_closest_mapped_task_group() is None}
+        return self._named(self._bits(outside) & ~_union(self._ancestors[task] for task in outside))
 
     def readers(self, tasks: Collection[str], uses: Mapping[str, TaskUse]) -> set[str]:
         """``tasks``, and all others that may read files which these left where they ran."""
         holders, readers = set(tasks), set(tasks)
-        for task in sorted(uses, key=lambda name: len(self.ancestors(name))):
-            if uses[task].reads & holders:
+        for task in self._tasks:
+            if task in uses and uses[task].reads & holders:
                 readers.add(task)
                 if uses[task].hands_on:
                     holders.add(task)
         return readers
+
+
+def _union(sets: Iterable[int]) -> int:
+    return functools.reduce(operator.or_, sets, 0)

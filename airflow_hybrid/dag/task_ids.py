@@ -48,6 +48,8 @@ class TaskIds:
 
     def __init__(self, taken: Iterable[str]) -> None:
         self._taken = set(taken)
+        self._latest: dict[tuple[str, str], str] = {}
+        """what the last one of several alike names (as in a script that Airflow does not allow) had to be called"""
 
     def new(self, prefix: str, name: str, contents: Below | None = None) -> str:
         """The part of a new id that follows ``prefix``: of a task, or of a group with ``contents``.
@@ -70,9 +72,13 @@ class TaskIds:
                 hint="bind a sub-workflow that contains it with `fuse: true`, so that it becomes one task",
             )
         label = shortened(wanted, limit, prefix + name)
+        alike = (prefix, wanted)
+        if prefix + label in self._taken:
+            name += "_" * (len(self._latest.get(alike, name)) - len(name))
         while prefix + label in self._taken:
             name += "_"
             label = shortened(_allowed(name), limit, prefix + name)
+        self._latest[alike] = name
         self._taken.add(prefix + label)
         return label
 

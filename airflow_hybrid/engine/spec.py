@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from airflow_hybrid.config import Deployment, Link
+from airflow_hybrid.config import Bindings, Deployment, Link
 from airflow_hybrid.cwl.fragments.fragment_run import InstanceResult
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, LineageEntry
 
@@ -119,7 +119,7 @@ class FragmentSpec:
                 **value,
                 "leaves": tuple(value["leaves"]),
                 "instances": tuple(value["instances"]),
-                "bindings": tuple(Binding.from_json(b) for b in value["bindings"]),
+                "bindings": Bindings(Binding.from_json(b) for b in value["bindings"]),
                 "deployments": {n: Deployment.from_json(d) for n, d in value["deployments"].items()},
                 "identity": TaskIdentity(**value["identity"]),
                 "links": Link.all_from_json(value["links"]),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
-from airflow_hybrid.config import Deployment, Link, bind
+from airflow_hybrid.config import Bindings, Deployment, Link, bind
 from airflow_hybrid.config.queues import is_followed_by_triggerer
 from airflow_hybrid.config.rendering import rendered_deployments
 from airflow_hybrid.cwl.documents.group_documents import document_of
@@ -165,7 +165,7 @@ class HybridOperator(HybridTask):
             leaves=setup.leaves,
             document=self._document(context),
             instances=instances,
-            bindings=setup.bindings,
+            bindings=Bindings(setup.bindings).of(setup.step),
             deployments=rendered_deployments(deployments_of_run(setup.deployments, context), renderer(context)),
             identity=identity,
             links=Link.all_from_json(setup.links),

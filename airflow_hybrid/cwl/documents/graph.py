@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import urldefrag
@@ -218,20 +219,39 @@ class GraphBuilder:
 
 
 def _sorted(steps: list[Step], workflow: Workflow) -> list[Step]:
-    """Topological order; steps without a relation keep the document's order."""
+    """Topological order: by the number of steps in a row that one waits for, and then as in the document.
+
+    :raises CwlError: steps wait for each other.
+    """
     needs = {
         step.path: {source.step for port in step.inputs for source in port.sources if source.step} for step in steps
     }
-    ordered: list[Step] = []
-    done: set[str] = set()
-    while len(ordered) < len(steps):
-        ready = [step for step in steps if step.path not in done and needs[step.path] <= done]
-        if not ready:
-            cycle = ", ".join(step.path for step in steps if step.path not in done)
-            raise CwlError(f"the steps {cycle} depend on each other in a circle", where=position(workflow.tool))
-        ordered += ready
-        done |= {step.path for step in ready}
-    return ordered
+    readers: dict[str, list[str]] = {step.path: [] for step in steps}
+    for path, needed in needs.items():
+        for other in needed:
+            readers[other].append(path)
+    open_needs = {path: len(needed) for path, needed in needs.items()}
+    depths: dict[str, int] = {}
+    ready = [path for path, count in open_needs.items() if not count]
+    for path in ready:  # it grows meanwhile
+        depths[path] = 1 + max((depths[other] for other in needs[path]), default=-1)
+        for reader in readers[path]:
+            open_needs[reader] -= 1
+            if not open_needs[reader]:
+                ready.append(reader)
+    if len(depths) < len(needs):
+        circle = ", ".join(sorted(_circle(needs)))
+        raise CwlError(f"the steps {circle} depend on each other in a circle", where=position(workflow.tool))
+    return sorted(steps, key=lambda step: depths[step.path])
+
+
+def _circle(needs: Mapping[str, set[str]]) -> set[str]:
+    """Steps that wait for each other, where there are some."""
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        return set(error.args[1])
+    return set()
 
 
 def _check_links(workflow: Workflow, entry: Any, connected: Sequence[Any]) -> None:

@@ -1,0 +1,45 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Which binding holds for a step: that of the longest path."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+
+from airflow_hybrid.config.values import DEFAULT_BINDING
+from airflow_hybrid.model import Binding, Step
+
+
+class Bindings(tuple[Binding, ...]):
+    """The bindings of a workflow, which are found by a step's path without a look at each of them."""
+
+    @functools.cached_property
+    def by_path(self) -> dict[str, Binding]:
+        """Of two with the same path, the first one."""
+        return {_key(binding.path): binding for binding in reversed(self)}
+
+    def above(self, path: str) -> Iterator[Binding]:
+        """The bindings of ``path`` and of the steps around it, nearest first."""
+        key = _key(path)
+        while True:
+            if key in self.by_path:
+                yield self.by_path[key]
+            if not key:
+                return
+            key = key.rpartition("/")[0]
+
+    def of(self, step: Step) -> Bindings:
+        """Those that may hold for a step, or for a step in it: a task is not told of all others."""
+        inner = step.workflow.walk() if step.workflow is not None else []
+        found = [*self.above(step.path), *(b for part in inner for b in self.above(part.path))]
+        return Bindings({id(binding): binding for binding in found}.values())
+
+
+def bind(bindings: Iterable[Binding], step_path: str) -> Binding:
+    """Return the binding of the longest path that is ``step_path`` or above it; by default, this machine."""
+    known = bindings if isinstance(bindings, Bindings) else Bindings(bindings)
+    return next(known.above(step_path), DEFAULT_BINDING)
+
+
+def _key(path: str) -> str:
+    return path.rstrip("/")
