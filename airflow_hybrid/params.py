@@ -32,6 +32,8 @@ OUTDIR_KEY = "outdir"
 """conf key: where the run's outputs go"""
 REUSE_KEY = "reuse"
 """conf key: whether the run reuses outputs of other runs (CWL WorkReuse)"""
+CONF_KEYS = frozenset({JOB_KEY, OUTDIR_KEY, REUSE_KEY, *job_requirements.KEYS})
+"""keys of a run's conf that are no inputs"""
 ADVANCED = "Advanced"
 """section of the trigger form, below the inputs"""
 

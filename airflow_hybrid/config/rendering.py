@@ -48,6 +48,9 @@ def _options(
         except HybridError as error:
             error.where = error.where or where
             raise
+        if values[name] is None:  # an option without a value is left out
+            del values[name]
+            continue
         problem = native.type_problem(name, values[name]) if name in native.options else None
         if _has_control_characters(values[name]):
             problem = f"must not have line breaks or other control characters: {values[name]!r}"

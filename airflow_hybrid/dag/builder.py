@@ -19,6 +19,7 @@ from airflow_hybrid.dag.fusing import Fusing, is_plain, late_inputs, runs_as_one
 from airflow_hybrid.dag.lifecycle import TaskUse, add_deployment_tasks
 from airflow_hybrid.dag.queues import queue_of, queue_of_step
 from airflow_hybrid.dag.retries import task_arguments
+from airflow_hybrid.dag.rules import trigger_rule_of
 from airflow_hybrid.dag.shown import JOBS_TEMPLATE, colour_of, step_doc, where_it_runs
 from airflow_hybrid.dag.task_ids import Below, TaskIds, below
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
@@ -30,9 +31,6 @@ from airflow_hybrid.operators.plan import PlanOperator
 from airflow_hybrid.operators.provenance import Ground
 from airflow_hybrid.operators.published.assets import OutputAsset
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
-
-TRIGGER_RULE = "none_failed"
-"""of what follows a conditional step: if that is skipped it delivers null, so the steps after it run"""
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,7 @@ class DagBuilder:
     def __init__(self, dag: DAG, setup: WorkflowSetup) -> None:
         self.dag = dag
         self.setup = setup
+        self.rule = trigger_rule_of(dag)
         self.fusing = Fusing(setup.bindings, setup.deployments, setup.fuse)
         self.graph = self.fusing.graph_of(setup.graph)
         self.bindings = setup.bindings
@@ -116,7 +115,7 @@ class DagBuilder:
             links=self.setup.links,
             outdirs=self.setup.outdirs,
             assets=self.setup.assets,
-            trigger_rule=TRIGGER_RULE,
+            trigger_rule=self.rule,
             doc_md="Brings the outputs to `outdir`.",
             **self.around,
             **self._retries(),
@@ -150,7 +149,7 @@ class DagBuilder:
         names = [deployment for deployment, _ in setup.bound]
         queue = _in_queue(queue_of_step(names, self.deployments, self.queue))
         common: dict[str, Any] = {
-            "task_id": self._name(step.name), "trigger_rule": TRIGGER_RULE, "doc_md": doc, **queue
+            "task_id": self._name(step.name), "trigger_rule": self.rule, "doc_md": doc, **queue
         }  # fmt: skip
         common |= self._retries(step.path, *setup.leaves)
         if not step.scatter or scope.in_chunk or binding.scatter == "batch":
@@ -178,7 +177,7 @@ class DagBuilder:
             deployments=self.deployments,
             max_mapped=binding.max_mapped,
             in_worker=not StepSetup(step, scope, self.bindings, self.deployments).defers,
-            trigger_rule=TRIGGER_RULE,
+            trigger_rule=self.rule,
             doc_md=f"Divides the scatter of `{step.path}` into chunks."
             if step.scatter
             else f"Evaluates `{step.path}`.",

@@ -31,6 +31,7 @@ from airflow_hybrid.cwl.given.settings import load_inputs
 from airflow_hybrid.dag.builder import DagBuilder, WorkflowSetup
 from airflow_hybrid.dag.docs import dag_doc
 from airflow_hybrid.dag.queues import check_queues
+from airflow_hybrid.dag.rules import check_fail_fast
 from airflow_hybrid.dag.task_ids import dag_id_of
 from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.model import CHAINS, CwlObject, Port, Source, Step, StepInput, WorkflowGraph
@@ -122,8 +123,8 @@ class HybridDag(DAG):
     :param assets: Airflow Assets of outputs, by their names: a URI (which may be a template), ``{"name": ..., "uri":
         ...}`` or an Asset. They get an event when a run has succeeded.
     :param dag_id: default: the document's name.
-    :param dag_options: any argument of :class:`airflow.sdk.DAG`. Default of ``doc_md``: what the document says of
-        itself, its inputs and outputs, and its text.
+    :param dag_options: any argument of :class:`airflow.sdk.DAG`. ``params`` are added to those of the inputs. Default
+        of ``doc_md``: what the document says of itself, its inputs and outputs, and its text.
     :raises ConfigError, CwlError: see :mod:`airflow_hybrid.errors`.
     """
 
@@ -170,7 +171,7 @@ class HybridDag(DAG):
             assets=_assets(assets, graph, dag_id, where),
         )
         _check(setup, where)
-        _check_runs_by_itself(setup, dag_id, where, dag_options.get("schedule"))
+        _check_options(setup, dag_id, where, dag_options)
         super().__init__(dag_id, **_with_defaults(dag_options, setup))
         if "doc_md" not in dag_options:  # not by Airflow's attribute: to it, a text that ends in `.md` is a file's name
             self.__dict__["doc_md"] = _doc(setup.graph, source or "", source_text)
@@ -240,9 +241,10 @@ def _assets(
         raise
 
 
-def _check_runs_by_itself(setup: WorkflowSetup, dag_id: str, where: str | None, schedule: Any) -> None:
-    """:raises ConfigError: a scheduled run would lack inputs."""
-    if schedule is None:
+def _check_options(setup: WorkflowSetup, dag_id: str, where: str | None, dag_options: Mapping[str, Any]) -> None:
+    """:raises ConfigError: a scheduled run would lack inputs, or it is `fail_fast` that the document does not allow."""
+    check_fail_fast(setup.graph, dag_options, where)
+    if dag_options.get("schedule") is None:
         return
     missing = required_inputs(setup.graph, {**setup.settings, **setup.from_tasks})
     if missing:
@@ -255,14 +257,13 @@ def _check_runs_by_itself(setup: WorkflowSetup, dag_id: str, where: str | None, 
 
 def _with_defaults(dag_options: Mapping[str, Any], setup: WorkflowSetup) -> dict[str, Any]:
     """The arguments of Airflow's DAG: our defaults, then the user's."""
+    from_tasks = {name: tasks_in_words(value) for name, value in setup.from_tasks.items()}
     options = {
         "schedule": None,
         "catchup": False,
         "tags": ["cwl"],
-        "params": params_of(
-            setup.graph, setup.settings, {name: tasks_in_words(value) for name, value in setup.from_tasks.items()}
-        ),
         **dag_options,
+        "params": {**params_of(setup.graph, setup.settings, from_tasks), **(dag_options.get("params") or {})},
     }
     schedule = options["schedule"]
     if isinstance(schedule, list):

@@ -21,6 +21,7 @@ from airflow.sdk import DAG
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.config.queues import queue_below
 from airflow_hybrid.dag.retries import task_arguments
+from airflow_hybrid.dag.rules import trigger_rule_of
 from airflow_hybrid.operators.deployments import DeployOperator, UndeployOperator
 
 
@@ -145,7 +146,7 @@ def _pair(
         deployment=name,
         deployments=chain,
         services=need.services,
-        trigger_rule="none_failed",
+        trigger_rule=trigger_rule_of(dag),
         doc_md=f"Brings the deployment `{name}` ({deployment.type}) up {when}.",
         **common,
     )

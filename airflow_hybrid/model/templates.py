@@ -9,15 +9,16 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from airflow_hybrid.model.values import CwlObject, JsonValue
 
 _BEGINNINGS = ("{{", "{%", "{#")
 _TEXT_TYPES = ("string", "Any")
+_FILES = ("File", "Directory", "null")
+"""types of what a text names by its path, even if it looks like a number"""
 
-Render = Callable[[str], Any]
-"""from a template to its text, or to the value where the DAG renders native objects"""
+Render = Callable[[str], str | None]
+"""from a template to its text; None: it is nothing but an expression whose value is None"""
 
 
 def is_template(value: object) -> bool:
@@ -54,8 +55,8 @@ def rendered(kind: JsonValue, value: JsonValue, render: Render) -> JsonValue:
     if isinstance(value, str):
         if not is_template(value):
             return value
-        result = render(value)
-        return _typed(kind, result) if isinstance(result, str) else result
+        text = render(value)
+        return None if text is None else _typed(kind, text)
     if isinstance(value, list):
         items = _items_of(kind)
         return [rendered(items, item, render) for item in value]
@@ -82,7 +83,8 @@ def _typed(kind: JsonValue, text: str) -> JsonValue:
             value: JsonValue = read(text.strip())
         except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             continue
-        return value
+        if isinstance(value, Mapping | list) or value is None or not set(_FILES).issuperset(alternatives):
+            return value
     return text
 
 

@@ -62,6 +62,8 @@ def _not_json(value: JsonValue) -> str | None:
         return "NaN, which is not a number" if math.isnan(value) else f"the number {'-' if value < 0 else ''}infinity"
     if isinstance(value, str):
         return _not_text(value)
+    if not isinstance(value, bool | int | float | dict | list | tuple | None):
+        return f"a value of type `{type(value).__name__}`, which JSON does not have"
     items = value.items() if isinstance(value, dict) else ()
     for key, item in items:
         problem = _not_json(key) or _not_json(item)

@@ -54,7 +54,8 @@ class HybridTask(BaseOperator):
 
     def __init__(self, *, asked_retries: AskedRetries | None = None, **kwargs: Any) -> None:
         """:param asked_retries: None: all of the task's ``retries`` were asked for."""
-        super().__init__(**kwargs)
+        # what a task returns is the next one's input, whatever the DAG's `default_args` say
+        super().__init__(**{**kwargs, "do_xcom_push": True})
         retries = self.retries or 0
         asked = asked_retries or AskedRetries(retries, retries, retries)
         self.asked_retries = asked.with_policies(retries)
@@ -177,7 +178,10 @@ def origins_of(context: Context, ground: Ground | None) -> Origins:
     ti: Any = context["ti"]
     conf = dict(getattr(context["dag_run"], "conf", None) or {})
     params = dict(context["params"])
-    return Origins(ground, ti.dag_id, ti.run_id, params, conf, renderer(context), lambda ref: resolved(ref, context))
+    declared = frozenset(ti.task.dag.params)
+    return Origins(
+        ground, ti.dag_id, ti.run_id, params, conf, renderer(context), lambda ref: resolved(ref, context), declared
+    )
 
 
 def was_skipped(context: Context, task_id: str) -> bool:

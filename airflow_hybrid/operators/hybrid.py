@@ -81,6 +81,10 @@ class StepSetup:
         return any(is_followed_by_triggerer(name, self.deployments) for name in used)
 
 
+_LONGEST_INSTANCE_NAME = 250
+"""characters that Airflow's database has for it"""
+
+
 class HybridOperator(HybridTask):
     """Runs a step: resolves its binding to deployments, and its jobs there.
 
@@ -102,11 +106,13 @@ class HybridOperator(HybridTask):
     @property
     def jobs_held(self) -> str:
         """Which jobs of its scatter a mapped task instance holds: ``reads 6-7``, counted from 0 as Airflow counts."""
+        jobs = ""
+        if isinstance(self.chunk, Mapping):
+            first, last = self.chunk["lo"], self.chunk["hi"] - 1
+            jobs = f" {first}" if first == last else f" {first}-{last}"
         name = ", ".join(self.setup.step.scatter)
-        if not isinstance(self.chunk, Mapping):
-            return name
-        first, last = self.chunk["lo"], self.chunk["hi"] - 1
-        return f"{name} {first}" if first == last else f"{name} {first}-{last}"
+        most = _LONGEST_INSTANCE_NAME - len(jobs)
+        return (name if len(name) <= most else f"{name[: most - 4]} ...") + jobs
 
     def run_task(self, context: Context) -> Any:
         step, scope = self.setup.step, self.setup.scope

@@ -43,7 +43,8 @@ class OutputsOperator(HybridTask):
         assets: Sequence[OutputAsset] = (),
         **kwargs: Any,
     ) -> None:
-        super().__init__(outlets=[asset.outlet for asset in assets], **kwargs)
+        super().__init__(**kwargs)
+        self.outlets = [*(asset.outlet for asset in assets), *self.outlets]
         self.assets = tuple(assets)
         self.scope = scope
         self.deployments = dict(deployments)
@@ -82,7 +83,9 @@ class OutputsOperator(HybridTask):
         lineage = counted(lineage, {entry.route for entry in lineage})
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in lineage])
         ti.xcom_push(key=OUTDIR_XCOM, value=outdir if is_store(outdir) else local_path(outdir))
-        self.outlets = announce(assets, value, context)
+        ours = [asset.outlet for asset in self.assets]
+        others = [outlet for outlet in self.outlets if outlet not in ours]
+        self.outlets = [*announce(assets, value, context), *others]
         self.log.info("the outputs are in %s", printable(str(outdir)))
         return value
 

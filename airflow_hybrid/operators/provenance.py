@@ -21,8 +21,8 @@ from airflow_hybrid.cwl.documents.trust.roots import KnownFiles, located
 from airflow_hybrid.errors import HybridError, InputError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, SCHEME, Binding, CwlObject, FileRef, JsonValue, WorkflowGraph
 from airflow_hybrid.model.locations import Location
-from airflow_hybrid.model.templates import Render, holds_template, rendered_inputs
-from airflow_hybrid.params import given_value
+from airflow_hybrid.model.templates import Render, holds_template, is_template, rendered_inputs
+from airflow_hybrid.params import CONF_KEYS, given_value
 
 FOLDER = "airflow_hybrid"
 """last part of every default work directory"""
@@ -125,6 +125,7 @@ class Origins:
     :ivar params: of the run; with ``conf`` the source of its inputs.
     :ivar render: renders a template for the run.
     :ivar resolve: gives the value of a reference to a task of the run.
+    :ivar declared: names of the DAG's Params, which a run's conf may have: those of inputs, and the author's own.
     """
 
     ground: Ground
@@ -134,6 +135,7 @@ class Origins:
     conf: Mapping[str, Any]
     render: Render
     resolve: Callable[[Any], JsonValue] = no_task
+    declared: frozenset[str] = frozenset()
 
     def given(self, graph: WorkflowGraph, *, quiet: bool = False) -> CwlObject:
         """The inputs of the run before they are checked; see :func:`airflow_hybrid.operators.given.given_inputs`.
@@ -149,9 +151,13 @@ class Origins:
         conf = {
             name: value
             for name, value in self.conf.items()
-            if value is not None or not self.ground.depends_on_run(name)
+            if (value is not None or not self.ground.depends_on_run(name)) and not self._is_authors(name, graph)
         }
         return given_inputs(graph, settings, self.params, conf, quiet=quiet)
+
+    def _is_authors(self, name: str, graph: WorkflowGraph) -> bool:
+        """Whether a key of the conf is a Param that the DAG's author has added to those of the form."""
+        return name in self.declared and name not in CONF_KEYS and all(port.name != name for port in graph.inputs)
 
     def _settings(self, graph: WorkflowGraph) -> CwlObject:
         settings = self.ground.settings
@@ -161,7 +167,7 @@ class Origins:
         values = {name: self._rendered(name, types, value) for name, value in settings.items()}
         for name, reference in self.ground.from_tasks.items():
             if name in types:
-                values[name] = given_value(types[name], self.resolve(reference))
+                values[name] = given_value(types[name], self._resolved(name, reference))
         return values
 
     def _gives(self, name: str) -> bool:
@@ -170,12 +176,20 @@ class Origins:
         sources = [self.params, self.conf, job if isinstance(job, Mapping) else {}]
         return any(source.get(name) is not None for source in sources)
 
-    def _rendered(self, name: str, types: Mapping[str, JsonValue], value: JsonValue) -> JsonValue:
+    def _resolved(self, name: str, reference: Any) -> JsonValue:
         try:
-            return rendered_inputs(types, {name: value}, self.render)[name]
+            return self.resolve(reference)
         except HybridError as error:
             error.where = error.where or f"input {name!r}"
             raise
+
+    def _rendered(self, name: str, types: Mapping[str, JsonValue], value: JsonValue) -> JsonValue:
+        try:
+            result = rendered_inputs(types, {name: value}, self.render)[name]
+        except HybridError as error:
+            error.where = error.where or f"input {name!r}"
+            raise
+        return given_value(types[name], result) if is_template(value) and name in types else result
 
     def reuses(self, document: JsonValue) -> bool:
         """Whether a step's jobs may reuse outputs of other runs.

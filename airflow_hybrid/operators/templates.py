@@ -5,10 +5,13 @@ tasks return (``HybridDag(..., inputs={"threshold": task.output})``).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import XComArg
+from airflow.sdk import ObjectStoragePath, XComArg
 from airflow.sdk.bases.operator import BaseOperator
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 from jinja2 import TemplateError
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 
 Reference = Any
 """a value in which there are references to what tasks return (``XComArg``)"""
+_NONE = "\ufdd0None\ufdd0"
+"""stands for None in a rendered text; Unicode has this character for a program's own use"""
 _HINT = (
     "`Templates reference` in Airflow's documentation lists what there is. A run without a logical date (triggered"
     " without one, or by an asset) has no `ds` and no data interval; `dag_run.run_after` is there in every run"
@@ -36,9 +41,11 @@ def renderer(context: Context) -> Render:
     """
     ti: Any = context["ti"]
 
-    def render(template: str) -> Any:
+    def render(template: str) -> str | None:
         try:
-            return ti.task.render_template(template, context)
+            # texts also where the DAG renders native objects: the type of the input decides what a text becomes
+            environment = ti.task.dag.get_template_env(force_sandboxed=True).overlay(finalize=_marked)
+            text: str = environment.from_string(template).render(context)
         except Exception as error:  # a template may call whatever Airflow offers, Variables and Connections too
             raise InputError(
                 f"the template `{shortened(template, 200)}` cannot be rendered: {error}",
@@ -46,8 +53,14 @@ def renderer(context: Context) -> Render:
                 # what Airflow was asked for may be there the next time
                 retryable=not isinstance(error, TemplateError),
             ) from error
+        return None if text.strip() == _NONE else text.replace(_NONE, "None")
 
     return render
+
+
+def _marked(value: Any) -> Any:
+    """What an expression in a template becomes in the text: None can be told from the text ``None``."""
+    return _NONE if value is None else value
 
 
 def references_in(inputs: Mapping[str, Any]) -> dict[str, Reference]:
@@ -84,9 +97,25 @@ def _with_outputs(value: Any) -> Any:
 
 
 def _plain(value: Any) -> JsonValue:
-    """Lists and objects as JSON has them: Airflow reads the values of a mapped task one by one."""
+    """What a task returns, as JSON has it. (Airflow reads the values of a mapped task one by one.)
+
+    :raises InputError: JSON has no such value.
+    """
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+    if isinstance(value, Sequence) and not isinstance(value, bytes):
         return [_plain(item) for item in value]
-    return value
+    if isinstance(value, date | datetime | time):
+        return value.isoformat()
+    if isinstance(value, os.PathLike | ObjectStoragePath):
+        return str(value)
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if hasattr(value, "dtype") and hasattr(value, "tolist"):  # numpy's numbers and arrays
+        return _plain(value.tolist())
+    raise InputError(
+        f"what the task returned holds a value of type `{type(value).__name__}`, which JSON does not have",
+        hint="return numbers, texts, lists and dictionaries",
+    )

@@ -33,7 +33,7 @@ def load_inputs(path: str, *, base: str | None = None, cache_dir: Path | None = 
     except OSError as error:
         raise InputError(f"cannot read the inputs file: {error.strerror}", where=path) from error
     folder = base or posixpath.dirname(posixpath.abspath(path))
-    entry = (cache_dir or cache.default_directory()) / "inputs" / f"{_key(content, folder)}.json"
+    entry = (cache_dir or cache.default_directory()) / "input-objects" / f"{_key(content, folder)}.json"
     try:
         stored: CwlObject = json.loads(entry.read_bytes())
         return stored
@@ -83,10 +83,17 @@ def parse_inputs(content: bytes, where: str) -> CwlObject:
 
 def _yaml(content: bytes, where: str) -> Any:
     from ruamel.yaml import YAML
+    from ruamel.yaml.constructor import SafeConstructor
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+    class Constructor(SafeConstructor):
+        """Times stay as they were written, as in cwltool: a tool gets the text that its user sees."""
+
+    Constructor.add_constructor("tag:yaml.org,2002:timestamp", Constructor.construct_yaml_str)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Constructor = Constructor
     try:
-        return YAML(typ="safe", pure=True).load(content.decode("utf-8-sig"))
+        return yaml.load(content.decode("utf-8-sig"))
     except MarkedYAMLError as error:
         mark = error.problem_mark
         position = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
@@ -96,14 +103,13 @@ def _yaml(content: bytes, where: str) -> Any:
 
 
 def _plain(value: Any) -> JsonValue:
-    """YAML dates and the like as text, as in JSON."""
+    """Names that YAML reads as numbers and the like as text, as in JSON."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return str(value)
+    plain: JsonValue = value
+    return plain
 
 
 def _resolved(file: CwlObject, folder: str) -> CwlObject:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from airflow.sdk import Asset, AssetAlias
 
@@ -19,6 +20,10 @@ from airflow_hybrid.printable import shortened
 MOST_FILES = 1000
 """files in an event: it is kept in Airflow's database, and is given to every run that it starts"""
 _LONGEST_VALUE = 10_000
+_LONGEST_NAME = 1500
+"""characters of names and URIs in Airflow's tables"""
+_OF_URIS = ":/?#[]@!$&'()*+,;=%~"
+"""what has a meaning in a URI (RFC 3986)"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,7 @@ class OutputAsset:
 
         :raises InputError: a template cannot be rendered, or gives no name for an asset.
         """
-        name, uri = (str(render(text)) if is_template(text) else text for text in (self.name, self.uri))
+        name, uri = ((render(text) or "") if is_template(text) else text for text in (self.name, self.uri))
         try:
             return _asset(name, uri, self.output)
         except ConfigError as error:
@@ -88,10 +93,21 @@ def _name_and_uri(named: Any) -> tuple[str, str]:
 
 def _asset(name: str, uri: str, output: str) -> Asset:
     try:
-        return Asset(name=name, uri=uri)
+        asset = Asset(name=name, uri=uri)
+        _check_kept(asset)
     except (ValueError, TypeError) as error:
         text = shortened(f"{name} ({uri})", 200)
         raise ConfigError(f"`assets`: the asset of output `{output}` cannot be {text}: {error}") from None
+    return asset
+
+
+def _check_kept(asset: Asset) -> None:
+    """:raises ValueError: Airflow's database refuses the asset, which Airflow would say too late, and in a log only."""
+    if not asset.uri.isascii():
+        raise ValueError(f"a URI has ASCII letters only: write {quote(asset.uri, safe=_OF_URIS)}")
+    for what, text in (("name", asset.name), ("URI", asset.uri)):
+        if len(text) > _LONGEST_NAME:
+            raise ValueError(f"the {what} is longer than {_LONGEST_NAME:,} characters")
 
 
 def announce(assets: Iterable[tuple[OutputAsset, Asset]], outputs: CwlObject, context: Mapping[str, Any]) -> list[Any]:

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from airflow_hybrid import HybridDag
 from airflow_hybrid.dag.shown import colour_of, where_it_runs
+from airflow_hybrid.errors import ConfigError
+from airflow_hybrid.model import Step
+from airflow_hybrid.operators.hybrid import HybridOperator
 
 TOOL = """\
 cwlVersion: v1.2
@@ -74,3 +78,43 @@ def test_airflow_keeps_where_a_mapped_step_runs_and_which_jobs_its_instances_hol
 )
 def test_where_a_step_runs_is_said_in_few_words(bound: Any, shown: str) -> None:
     assert where_it_runs(bound) == shown
+
+
+def test_the_name_of_an_instance_is_no_longer_than_airflow_keeps_it() -> None:
+    step = Step("/s", "tool", (), (), document="", scatter=tuple(f"a_name_of_21_letters_{n}" for n in range(14)))
+    task = SimpleNamespace(setup=SimpleNamespace(step=step), chunk={"lo": 6, "hi": 8})
+    name = vars(HybridOperator)["jobs_held"].fget(task)
+    assert (len(name), name[:22], name[-8:]) == (250, "a_name_of_21_letters_0", " ... 6-7")
+
+
+CONDITIONAL = """\
+cwlVersion: v1.2
+class: Workflow
+inputs: {go: boolean}
+outputs: []
+steps:
+  maybe:
+    when: $(inputs.go)
+    in: {go: go}
+    out: []
+    run: {class: CommandLineTool, baseCommand: 'true', inputs: [], outputs: []}
+"""
+
+
+def test_fail_fast_needs_steps_without_conditions(tmp_path: Path) -> None:
+    (tmp_path / "plain.cwl").write_text(TOOL)
+    dag = HybridDag(tmp_path / "plain.cwl", inputs={"reads": []}, fail_fast=True)
+    assert dag.fail_fast and {task.trigger_rule for task in dag.tasks} == {"all_success"}
+    (tmp_path / "main.cwl").write_text(CONDITIONAL)
+    with pytest.raises(ConfigError) as caught:
+        HybridDag(tmp_path / "main.cwl", inputs={"go": True}, fail_fast=True)
+    assert str(caught.value) == (
+        f"{__file__}: `fail_fast` is not possible: the step /maybe has a `when`\n"
+        "  -> leave `fail_fast` out: with it, Airflow would skip all that follows a step whose `when` is false"
+    )
+
+
+def test_params_of_the_author_are_beside_those_of_the_inputs(tmp_path: Path) -> None:
+    (tmp_path / "main.cwl").write_text(TOOL)
+    dag = HybridDag(tmp_path / "main.cwl", inputs={"reads": ["a"]}, params={"zz": "z"})
+    assert {"reads", "zz", "outdir"} <= set(dag.params) and dag.params["zz"] == "z"

@@ -63,8 +63,8 @@ def test_a_rendered_value_is_of_the_type_of_its_input(kind: Any, value: Any, exp
     assert (result, type(result)) == (expected, type(expected))
 
 
-def test_what_is_native_already_stays_so() -> None:
-    assert rendered("string", "{{ number }}", lambda template: 3) == 3
+def test_a_template_without_a_value_gives_null() -> None:
+    assert rendered(["null", "string"], "{{ nothing }}", lambda template: None) is None
 
 
 def test_what_is_no_input_is_left_as_it_is() -> None:

@@ -79,6 +79,11 @@ def test_python_names_them_too(folder: Path) -> None:
             "{where}: `assets`: the asset of output `report` cannot be airflow://r (airflow://r): Asset scheme"
             " 'airflow' is reserved",
         ),
+        (
+            {"report": "file:///data/größe"},
+            "{where}: `assets`: the asset of output `report` cannot be file:///data/größe (file:///data/größe): a URI"
+            " has ASCII letters only: write file:///data/gr%C3%B6%C3%9Fe",
+        ),
     ],
 )
 def test_what_cannot_be_an_asset_is_told_when_the_dag_is_made(folder: Path, assets: Any, message: str) -> None:
@@ -114,3 +119,10 @@ def test_an_event_says_where_the_files_are_and_what_is_in_them() -> None:
 def test_an_event_is_bounded() -> None:
     extra = event_extra("many", [file(number) for number in range(MOST_FILES + 5)])
     assert (len(extra["files"]), extra["files_left_out"]) == (MOST_FILES, 5)
+
+
+def test_outlets_of_the_dags_author_stay(folder: Path) -> None:
+    theirs = Asset("file:///theirs")
+    dag = HybridDag(folder / "tool.cwl", assets={"report": "s3://r"}, default_args={"outlets": [theirs]})
+    assert dag.get_task("outputs").outlets == [Asset("s3://r"), theirs]
+    assert dag.get_task("inputs").outlets == [theirs]
