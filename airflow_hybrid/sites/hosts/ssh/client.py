@@ -100,6 +100,7 @@ class Client(asyncssh.SSHClient):
             return []  # it only tells something
         if self._password is not None and len(prompts) == 1 and "password" in prompts[0][0].lower():
             password, self._password = self._password, None
+            self._other_ways = True  # if it is refused, it is a password that is wrong
             return [password]
         self.asked = self.asked or prompts[0][0]
         if len(prompts) > MOST_QUESTIONS:

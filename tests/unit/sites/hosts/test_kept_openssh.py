@@ -98,3 +98,8 @@ async def test_openssh_with_a_code_of_pam(openssh: Bed, tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text().count("Connection from") == 0
     with pytest.raises(LoginRefusedError, match="refused the login"):
         await openssh.log_in("111", "111", "111")  # it was accepted once
+    # a password that a host asks for by this way is sent once; if it is wrong, that is what is told
+    (tmp_path / "password").write_text("wrong")
+    host = openssh.host(interactive=False, password_file=str(tmp_path / "password"))
+    with pytest.raises(LoginRefusedError, match="refused the login: Permission denied"):
+        await host.run("echo")
