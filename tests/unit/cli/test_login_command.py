@@ -16,7 +16,7 @@ import pytest
 from airflow_hybrid.cli import logins
 from airflow_hybrid.errors import ConfigError
 from tests.raising import raising
-from tests.unit.sites.hosts.one_time import OneTimeSite, serving
+from tests.unit.sites.hosts.logins.one_time import OneTimeSite, serving
 
 FILE = """\
 version: v1.0

@@ -18,7 +18,7 @@ from airflow_hybrid.cli import logins as commands
 from airflow_hybrid.errors import LoginRefusedError
 from airflow_hybrid.sites.hosts.ssh import sessions
 from tests.needs import program, root
-from tests.unit.sites.hosts.one_time import Bed, OneTimeSite, Person, own_folders, until
+from tests.unit.sites.hosts.logins.one_time import Bed, OneTimeSite, Person, own_folders, until
 
 PAM = """auth required pam_exec.so expose_authtok quiet {folder}/code
 auth optional pam_permit.so
