@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -48,6 +49,8 @@ _DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 
 
+_GC_THRESHOLDS = (100_000, 50, 50)
+"""new objects before a garbage collection, and collections of younger objects before one of older ones"""
 _RETRIES = ("retries", "retry_delay", "retry_exponential_backoff", "max_retry_delay")
 """options of the workflow's ``dag`` that also hold here"""
 
@@ -91,6 +94,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def script() -> None:
     """The console script."""
+    # while Airflow is imported, nearly all objects stay: Python's default looks through them hundreds of times in vain
+    gc.set_threshold(*_GC_THRESHOLDS)
     code = main()
     sys.stdout.flush()
     os.dup2(2, 1)  # what libraries print at exit is not output
