@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
 import subprocess
@@ -81,3 +82,14 @@ def test_the_example_finds_its_workflow_where_it_is_mounted() -> None:
     environment = services()["scheduler"]["environment"]
     for name in connections:
         assert yaml.safe_load(environment[f"AIRFLOW_CONN_{name.upper()}"])["conn_type"] == "ssh"
+
+
+def test_celery_has_all_the_settings_that_the_page_names() -> None:
+    page = (ROOT / "docs/how-to/production.md").read_text()
+    _, section = page.split("### Celery: the settings")
+    settings = configparser.ConfigParser(inline_comment_prefixes=("#",))
+    settings.read_string(section.split("```ini\n")[1].split("```")[0])
+    names = [f"AIRFLOW__{part}__{option}".upper() for part in settings.sections() for option in settings[part]]
+    environment = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["x-airflow"]["environment"]
+    assert len(names) == 6
+    assert [name for name in names if not {name, f"{name}_CMD"} & environment.keys()] == []
