@@ -45,6 +45,8 @@ class Edge:
             home, self.dags.folder, path=SYSTEM_PATH, executor=EDGE, port=port, host=main,
             settings={
                 "edge.api_enabled": "True",
+                # a worker ends if its request waits for longer than its token is valid
+                "api_auth.jwt_leeway": "300",
                 "edge.api_url": url,
                 "database.external_db_managers": "airflow.providers.edge3.models.db.EdgeDBManager",
             },
