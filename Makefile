@@ -16,7 +16,7 @@ help:
 	@echo 'make coverage the quick tests, and which branches of the package they take'
 	@echo 'make faults   kills and outages of every component, the long ones included'
 	@echo 'make system   the tests with a real Airflow only; AIRFLOW_EXECUTOR=celery chooses its executor'
-	@echo 'make workers  workers of Celery and Edge on machines that share no files'
+	@echo 'make workers  workers of Celery on machines that share no files'
 	@echo 'make contract the contract of connectors, for deployments that are containers, too'
 	@echo 'make shells   the contract and the scripts of ours with /bin/sh being dash, bash, busybox, ksh and zsh'
 	@echo 'make bench    ours against StreamFlow and cwltool, side by side (about an hour); ARGS="--only ..."'
@@ -65,9 +65,8 @@ faults: $(VENV)/.dev
 system: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/system -n 2 --dist loadscope $(ARGS)
 
-# workers of Celery on machines that share no files, and of Edge at a site that nobody can log in to
+# workers of Celery on machines that share no files
 workers: $(VENV)/.dev
-	@sh scripts/setup.sh $(VENV) edge
 	$(BIN)/python -m pytest -m 'workers or not workers' tests/system/workers $(ARGS)
 
 # the same tests for every connector; those of containers take minutes each
