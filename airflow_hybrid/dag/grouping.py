@@ -69,12 +69,12 @@ def _connected(
     return parts
 
 
-def _not_implied(step: str, before: Mapping[str, Collection[str]]) -> Collection[str]:
+def _not_implied(step: str, before: Mapping[str, Mapping[str, None]]) -> Collection[str]:
     """What a step waits for, without what another step in between waits for as well."""
-    waits = before.get(step, ())
+    waits = before.get(step, {})
     if len(waits) > _MOST_COMPARED:
         return waits
-    implied = {first for first in waits for between in waits if first in before.get(between, ())}
+    implied = {first for first in waits for between in waits if first in before.get(between, {})}
     return [name for name in waits if name not in implied]
 
 
@@ -91,8 +91,9 @@ class _Reduction:
         self._kin = kin
         self._before: dict[str, dict[str, None]] = {}
         self._after: dict[str, dict[str, None]] = {}
+        waits = {step: dict.fromkeys(others) for step, others in before.items()}
         for step in steps:
-            for other in _not_implied(step, before):
+            for other in _not_implied(step, waits):
                 self._link(other, step)
         self._parallel: dict[tuple[str, str, Hashable], str] = {}
         self._waiting = deque(steps)

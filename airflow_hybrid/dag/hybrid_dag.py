@@ -30,6 +30,7 @@ from airflow_hybrid.cwl.documents import cache, graphs
 from airflow_hybrid.cwl.given.settings import load_inputs
 from airflow_hybrid.dag.builder import DagBuilder, WorkflowSetup
 from airflow_hybrid.dag.docs import dag_doc
+from airflow_hybrid.dag.outdirs import outdirs_of
 from airflow_hybrid.dag.queues import check_queues
 from airflow_hybrid.dag.rules import check_fail_fast
 from airflow_hybrid.dag.task_ids import dag_id_of
@@ -38,7 +39,6 @@ from airflow_hybrid.model import CHAINS, CwlObject, Port, Source, Step, StepInpu
 from airflow_hybrid.model.locations import is_uri, path_or_uri
 from airflow_hybrid.operators.deployments import DeployOperator
 from airflow_hybrid.operators.gather.existing import EXISTING, RENAME
-from airflow_hybrid.operators.outdirs import Outdirs
 from airflow_hybrid.operators.published.assets import OutputAsset, parse_assets
 from airflow_hybrid.operators.templates import references_in, tasks_in_words
 from airflow_hybrid.params import params_of, required_inputs
@@ -66,7 +66,8 @@ def load_dags(file: str | os.PathLike[str], namespace: MutableMapping[str, Any],
     """Make a DAG from every workflow in a hybrid file and put it into ``namespace`` (``globals()`` of a DAG file).
 
     :param file: a ``streamflow.yml``; a relative path starts at the DAG file's folder.
-    :param dag_options: arguments of :class:`HybridDag`; they take precedence over the file's ``dag`` section.
+    :param dag_options: arguments of :class:`HybridDag`; they take precedence over the file's ``dag`` section
+        (``default_args`` one by one).
     :raises ConfigError, CwlError: Airflow shows the message as the file's import error.
     """
     base = Path(str(namespace.get("__file__") or Path.cwd() / "_")).parent
@@ -76,6 +77,7 @@ def load_dags(file: str | os.PathLike[str], namespace: MutableMapping[str, Any],
         log.info("%s", notice)
     dags = []
     for name, workflow in hybrid.workflows.items():
+        default_args = {**workflow.dag.get("default_args", {}), **(dag_options.get("default_args") or {})}
         dag = HybridDag(
             workflow.file,
             **{
@@ -91,6 +93,7 @@ def load_dags(file: str | os.PathLike[str], namespace: MutableMapping[str, Any],
                 "source_text": hybrid.shown,
                 "fileloc": namespace.get("__file__"),
                 **dag_options,
+                "default_args": default_args,
             },
         )
         namespace[re.sub(r"\W", "_", dag.dag_id)] = dag
@@ -158,7 +161,7 @@ class HybridDag(DAG):
         dag_id = dag_id or dag_id_of(graph.name)
         setup = WorkflowSetup(
             graph=graph,
-            outdirs=_outdirs(outdir, _listed(outdirs), existing_outputs),
+            outdirs=outdirs_of(outdir, _listed(outdirs), existing_outputs, dag_options.get("user_defined_macros")),
             bindings=parse_bindings(bindings),
             deployments=parse_deployments(deployments or {}, base_dir=str(Path(caller).parent) if caller else "."),
             links=parse_links(links),
@@ -204,7 +207,7 @@ def preload() -> None:
     step = Step("/step", "tool", (port,), (), document="", scatter=("in",))
     graph = WorkflowGraph("preload", "/", (Port("in", "Any"),), (), (step,))
     dag = DAG("preload", schedule=None, params=params_of(graph, {}))
-    DagBuilder(dag, WorkflowSetup(graph, _outdirs("/"))).build()
+    DagBuilder(dag, WorkflowSetup(graph, outdirs_of("/"))).build()
 
 
 def _check(setup: WorkflowSetup, where: str | None) -> None:
@@ -295,19 +298,6 @@ def _caller() -> str | None:
         frame = frame.f_back
     file: str | None = frame.f_globals.get("__file__")
     return file
-
-
-_RUN_ID = "/{{ run_id }}"
-
-
-def _outdirs(outdir: str | None, further: Sequence[str] = (), existing: str = RENAME) -> Outdirs:
-    if outdir is None:
-        from airflow.configuration import AIRFLOW_HOME
-
-        outdir = f"{AIRFLOW_HOME}/hybrid_outputs/{{{{ dag.dag_id }}}}{_RUN_ID}"
-    elif "{{" not in outdir and "{%" not in outdir:
-        outdir = outdir.rstrip("/") + _RUN_ID
-    return Outdirs(outdir, (outdir.removesuffix(_RUN_ID) or "/", *further), existing)
 
 
 def _doc(graph: WorkflowGraph, hybrid_file: str, hybrid_text: str) -> str | None:

@@ -19,6 +19,9 @@ _URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):(.*)", re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 WEB = ("http", "https")
 """schemes of the web"""
+STORES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "wasb", "adl", "ftp")
+"""schemes of object stores, which Airflow's providers read. Those of hosts and of this machine's files (``sftp``,
+``local``) are not among them: they would be a way around deployments and their Connections"""
 FILES = ("file", SCHEME)
 """schemes of files of this machine or a deployment; their locations have no query, fragment or ``..``"""
 

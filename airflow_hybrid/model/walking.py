@@ -20,6 +20,15 @@ def is_file(value: Any) -> bool:
     return isinstance(value, Mapping) and value.get("class") in FILE_CLASSES
 
 
+def location_of(file: Mapping[str, Any]) -> Any:
+    """Where a File or Directory says it is: its ``location``, or else its ``path``; None: neither.
+
+    A location of null is none (CWL v1.2, section "File"): whoever looks at ``location`` only would miss the path.
+    """
+    location = file.get("location")
+    return file.get("path") if location is None else location
+
+
 def objects(value: Any, skip: Skip | None = None) -> Iterator[Mapping[str, Any]]:
     """Every object in a value, each before its contents, in the value's order.
 

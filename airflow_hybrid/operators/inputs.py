@@ -12,8 +12,9 @@ from airflow_hybrid.model import CwlObject, WorkflowGraph
 from airflow_hybrid.operators.accounts import check_accounts
 from airflow_hybrid.operators.base import HybridTask, origins_of
 from airflow_hybrid.operators.given import brings_requirements, refuse_nested
-from airflow_hybrid.operators.outdirs import conf_outdir
+from airflow_hybrid.operators.outdirs import conf_outdir, rendered_outdirs
 from airflow_hybrid.operators.provenance import Ground
+from airflow_hybrid.operators.templates import renderer
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -30,8 +31,6 @@ class InputsOperator(HybridTask):
     :raises ConfigError: the person who triggered the run has no Connection for a deployment.
     :raises InputError: unknown, missing or ill-typed inputs, all in one message.
     """
-
-    template_fields: Sequence[str] = ("outdir_roots",)
 
     def __init__(
         self,
@@ -55,7 +54,7 @@ class InputsOperator(HybridTask):
         check_accounts(self.ground, context)
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
         refuse_nested(conf)
-        conf_outdir(self.graph, context, self.outdir_roots)
+        conf_outdir(self.graph, context, rendered_outdirs(self.outdir_roots, renderer(context)))
         origins = origins_of(context, self.ground)
         all_values = origins.given(self.graph)
         inputs, requirements = job_requirements.split(all_values)

@@ -12,8 +12,10 @@ from urllib.parse import unquote, urlsplit
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import FileRef, WorkflowGraph
 from airflow_hybrid.model.locations import scheme_of
+from airflow_hybrid.model.templates import Render, is_template
 from airflow_hybrid.operators.gather.existing import RENAME
 from airflow_hybrid.params import OUTDIR_KEY
+from airflow_hybrid.printable import shortened
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -59,16 +61,35 @@ def chosen_outdir(value: Any, roots: Sequence[str]) -> str | None:
 
 
 def check_own(outdir: str, root: str) -> None:
-    """Check the DAG's own ``outdir``, which may contain a run's id: it must not leave the folder of all runs.
+    """Check the DAG's own ``outdir``, which may contain a run's id and inputs: it must stay in the folder of all runs.
 
-    :raises InputError: it does.
+    :raises InputError: it does; or it is in, or contains, Airflow's own files or DAGs, and the folder is not in these.
     """
     if is_store(outdir):
-        outside = not _url_below(outdir, root)
+        problem = None if _url_below(outdir, root) else f"is not below {root}"
     else:
-        outside = not _below(os.path.abspath(local_path(outdir)), os.path.abspath(local_path(root)))
-    if outside:
-        raise InputError(f"the run's outputs would go to {outdir}, which is not below {root}", where="the run's id")
+        target, around = (os.path.realpath(local_path(path)) for path in (outdir, root))
+        problem = _protected_problem(target, [around]) if _below(target, around) else f"is not below {root}"
+    if problem:
+        raise InputError(f"the run's outputs would go to {outdir}, which {problem}", where="`outdir`")
+
+
+def rendered_outdirs(templates: Sequence[str], render: Render) -> list[str]:
+    """:raises InputError: a template cannot be rendered, or has no value."""
+    try:
+        return [_filled(text, render) for text in templates]
+    except InputError as error:
+        error.where = error.where or "`outdir`"
+        raise
+
+
+def _filled(template: str, render: Render) -> str:
+    if not is_template(template):
+        return template
+    text = render(template)
+    if not text:
+        raise InputError(f"the template `{shortened(template, 200)}` has no value")
+    return text
 
 
 def is_store(outdir: str) -> bool:
@@ -90,11 +111,18 @@ def _check_path(value: str, roots: Sequence[str]) -> None:
     around = [root for root in real if _below(target, root)]
     if not around:
         raise _refused(f"{value!r} is not below a folder that the DAG allows", roots)
+    if problem := _protected_problem(target, around):
+        raise _refused(f"{value!r} {problem}", roots)
+
+
+def _protected_problem(target: str, around: Sequence[str]) -> str | None:
+    """:param around: the allowed folders that a folder is in; all of these are real paths."""
     for protected, what in _protected():
         if _below(protected, target) and target != protected:
-            raise _refused(f"{value!r} contains {what} ({protected})", roots)
+            return f"contains {what} ({protected})"
         if _below(target, protected) and not any(_below(root, protected) for root in around):
-            raise _refused(f"{value!r} is among {what} ({protected})", roots)
+            return f"is among {what} ({protected})"
+    return None
 
 
 def _protected() -> list[tuple[str, str]]:

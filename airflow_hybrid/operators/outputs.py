@@ -11,7 +11,7 @@ from airflow_hybrid.cwl.documents.group_documents import document_of
 from airflow_hybrid.cwl.documents.trust.roots import located
 from airflow_hybrid.model import CwlObject, JsonValue
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, run_token
-from airflow_hybrid.operators.outdirs import Outdirs, check_own, conf_outdir, is_store, local_path
+from airflow_hybrid.operators.outdirs import Outdirs, check_own, conf_outdir, is_store, local_path, rendered_outdirs
 from airflow_hybrid.operators.published.assets import OutputAsset, announce
 from airflow_hybrid.operators.published.links import OUTDIR_XCOM, OutputsLink
 from airflow_hybrid.operators.templates import renderer
@@ -30,7 +30,6 @@ class OutputsOperator(HybridTask):
     :param assets: of outputs; they get events if the task succeeds, and so only after all steps have.
     """
 
-    template_fields: Sequence[str] = ("outdir", "outdir_roots")
     operator_extra_links = (OutputsLink(),)
 
     def __init__(
@@ -61,12 +60,13 @@ class OutputsOperator(HybridTask):
         values = self.values(context, self.scope)
         outputs = values.outputs(self.scope)[0]
         assert outputs is not None
-        outdir = conf_outdir(self.scope.graph, context, self.outdir_roots)
-        if outdir is None:
-            outdir = self.outdir
-            check_own(outdir, self.outdir_roots[0])
         # before anything is brought: a template may be wrong
         render = renderer(context)
+        roots = rendered_outdirs(self.outdir_roots, render)
+        outdir = conf_outdir(self.scope.graph, context, roots)
+        if outdir is None:
+            (outdir,) = rendered_outdirs([self.outdir], render)
+            check_own(outdir, roots[0])
         assets = [(asset, asset.rendered(render)) for asset in self.assets]
         deployments = deployments_of_run(self.deployments, context)
         ti: Any = context["ti"]

@@ -22,6 +22,7 @@ from airflow_hybrid.errors import HybridError, InputError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, SCHEME, Binding, CwlObject, FileRef, JsonValue, WorkflowGraph
 from airflow_hybrid.model.locations import Location
 from airflow_hybrid.model.templates import Render, holds_template, is_template, rendered_inputs
+from airflow_hybrid.model.walking import location_of
 from airflow_hybrid.params import CONF_KEYS, given_value
 
 FOLDER = "airflow_hybrid"
@@ -254,7 +255,7 @@ class Origins:
         for file, primary in _with_primaries(order, None):
             if known.strange([alone(file)]) is None:
                 continue
-            location = str(file.get("location", file.get("path")))
+            location = str(location_of(file))
             beside = primary is not None and posixpath.dirname(primary) == posixpath.dirname(location)
             if not beside:
                 raise stranger(location, "inputs", "is not among the run's inputs")
@@ -267,7 +268,7 @@ class Origins:
         from airflow_hybrid.sites.files.objects import connection_of
 
         for file in located(inputs):
-            location = str(file.get("location", file.get("path")))
+            location = str(location_of(file))
             conn_id = connection_of(location)
             if conn_id is not None and is_of_a_person(self.ground.deployments, conn_id):
                 raise InputError(
@@ -283,7 +284,7 @@ class Origins:
         """
         self.check_connections(order)
         for file in located(order):
-            location = str(file.get("location", file.get("path")))
+            location = str(location_of(file))
             if location.startswith("_:"):
                 continue
             try:
@@ -317,7 +318,7 @@ def _with_primaries(value: Any, primary: str | None) -> Iterator[tuple[Mapping[s
         for entry in value:
             yield from _with_primaries(entry, primary)
     elif isinstance(value, Mapping):
-        mine = value.get("location", value.get("path")) if value.get("class") in ("File", "Directory") else None
+        mine = location_of(value) if value.get("class") in ("File", "Directory") else None
         if isinstance(mine, str):
             yield value, primary
         for key, entry in value.items():

@@ -2,8 +2,9 @@
 """A hybrid file as text for the documentation of its DAGs, without what could be a secret.
 
 Secrets do not belong into a hybrid file, but its text may have them: an environment, a value of a chart, a URL. Who
-sees a DAG is not always who may read the file. So rather too much is left out: comments, whole environments, values of
-charts, commands, and everything of connectors that are not known.
+sees a DAG is not always who may read the file. So rather too much is left out: comments, whole environments, what is
+assigned to a name (``NAME=value``) or given to a program's option, values of charts, commands, and everything of
+connectors that are not known.
 """
 
 from __future__ import annotations
@@ -18,11 +19,14 @@ from airflow_hybrid.config.connectors import SUPPORTED_TYPES
 from airflow_hybrid.printable import HIDDEN, printable_lines, redacted
 
 MOST_CHARACTERS = 16_000
-_SECRET_NAME = re.compile(r"(?i)pass|secret|token|credential|private|api_?key|access_?key|auth|\bpat\b|sas\b")
+_SECRET_NAME = re.compile(
+    r"(?i)pass|pwd|\bpw\b|secret|token|credential|private|api_?key|access_?key|auth|\bpat\b|sas\b"
+)
 _FREE = re.compile(r"(?i)^(env.*|environment|command|args|arguments|.*values|setjson|setliteral|labels?|buildargs?)$")
 """keys that hold whatever their author writes"""
 _DEPLOYMENTS = ("deployments", "models")
-_ASSIGNED = re.compile(r"([\w.-]+)(=)(\S+)")
+_ASSIGNED = re.compile(r"([\w.-]+)=(\"[^\"]*\"|'[^']*'|[^\s,;]+)")
+"""``NAME=value`` in a text, as in options of programs: names of variables do not tell which are secret"""
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
@@ -46,9 +50,9 @@ def shown(data: Mapping[str, Any]) -> str:
 
 def _without_secrets(value: Any) -> Any:
     if isinstance(value, list):
-        return [_without_secrets(item) for item in value]
+        return [HIDDEN if _is_argument(value, at) else _without_secrets(item) for at, item in enumerate(value)]
     if isinstance(value, str):
-        return redacted(_ASSIGNED.sub(_assigned, value))
+        return redacted(_ASSIGNED.sub(rf"\1={HIDDEN}", value))
     if not isinstance(value, Mapping):
         return value
     return {key: HIDDEN if _is_hidden(key, item) else _without_secrets(item) for key, item in value.items()}
@@ -67,6 +71,7 @@ def _is_hidden(key: str, value: Any) -> bool:
     return not is_empty and bool(_SECRET_NAME.search(key) or _FREE.match(key))
 
 
-def _assigned(match: re.Match[str]) -> str:
-    """``NAME=value`` in a text, as in options of programs."""
-    return f"{match[1]}={HIDDEN}" if _SECRET_NAME.search(match[1]) else match[0]
+def _is_argument(items: list[Any], at: int) -> bool:
+    """Whether an item of a list is what a program's option before it is given: ``[--password, this]``."""
+    before = items[at - 1] if at else None
+    return isinstance(before, str) and before.startswith("-") and not str(items[at]).startswith("-")

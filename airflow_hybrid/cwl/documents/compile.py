@@ -14,7 +14,7 @@ from cwltool.process import Process, use_custom_schema
 
 from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.adapt import prepare
-from airflow_hybrid.cwl.documents.default_files import Refused, in_defaults, location_of, why_refused
+from airflow_hybrid.cwl.documents.default_files import Refused, in_defaults, why_refused
 from airflow_hybrid.cwl.documents.explained import explained
 from airflow_hybrid.cwl.documents.fetching import DocumentFetcher, Reading
 from airflow_hybrid.cwl.documents.graph import GraphBuilder
@@ -24,6 +24,7 @@ from airflow_hybrid.cwl.documents.written import check_written
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import WorkflowGraph
 from airflow_hybrid.model.locations import is_uri, local_path
+from airflow_hybrid.model.walking import location_of
 
 _EXTENSIONS = {
     "v1.0": "extensions.yml",

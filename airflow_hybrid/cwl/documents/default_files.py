@@ -17,6 +17,7 @@ from airflow_hybrid.cwl.documents.trust.own_folders import AirflowFolders, is_be
 from airflow_hybrid.cwl.documents.trust.roots import HINT, REFUSED, Roots, is_located, located
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model.locations import Location, normal
+from airflow_hybrid.model.walking import location_of
 
 NULL_DEVICE = "/dev/null"
 _OF_THE_SYSTEM = (
@@ -77,7 +78,7 @@ def marked(node: dict[str, Any], refused: Mapping[str, Refused]) -> dict[str, An
         return {**node, REFUSED: dict(vars(refused[text]))}
     if text.startswith("_:"):
         return node
-    return {**node, "location" if "location" in node else "path": normal(text)}
+    return {**node, "path" if node.get("location") is None else "location": normal(text)}
 
 
 def check_used(value: Any) -> None:
@@ -90,10 +91,6 @@ def check_used(value: Any) -> None:
 def refusal(item: Mapping[str, Any]) -> CwlError:
     """The error for a marked File or Directory."""
     return CwlError(item[REFUSED]["problem"], where=item[REFUSED]["where"], hint=HINT)
-
-
-def location_of(item: Mapping[str, Any]) -> str:
-    return str(item.get("location", item.get("path")))
 
 
 def is_null_device(item: Mapping[str, Any]) -> bool:

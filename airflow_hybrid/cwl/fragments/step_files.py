@@ -11,10 +11,11 @@ from typing import IO, Any, TypeVar
 from cwltool.errors import WorkflowException
 from cwltool.stdfsaccess import StdFsAccess
 
-from airflow_hybrid.cwl.documents.default_files import location_of, refusal
+from airflow_hybrid.cwl.documents.default_files import refusal
 from airflow_hybrid.cwl.documents.trust.roots import REFUSED, located
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model import percent_decoded, percent_encoded
+from airflow_hybrid.model.walking import location_of
 
 T = TypeVar("T")
 Reader = Callable[[str], bytes]

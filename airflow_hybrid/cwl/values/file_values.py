@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from airflow_hybrid.model import JsonValue, percent_decoded
 from airflow_hybrid.model.locations import Location, local_path
-from airflow_hybrid.model.walking import files, is_file, map_files
+from airflow_hybrid.model.walking import files, is_file, location_of, map_files
 
 _LISTS = ("secondaryFiles", "listing")
 _OF_CWLTOOL = ("path", "dirname", "nameroot", "nameext", "writable")
@@ -83,7 +83,7 @@ def _is_changed(item: Mapping[str, Any], members: Mapping[str, frozenset[str]]) 
         return True
     folder = percent_decoded(location).rstrip("/")
     for entry in listing:
-        place = percent_decoded(str(entry.get("location", entry.get("path")))).rstrip("/")
+        place = percent_decoded(str(location_of(entry))).rstrip("/")
         name = entry.get("basename") or posixpath.basename(place)
         if place != f"{folder}/{name}":
             return True

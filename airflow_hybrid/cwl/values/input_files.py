@@ -16,11 +16,11 @@ from airflow_hybrid.cwl.documents.default_files import NULL_DEVICE, is_null_devi
 from airflow_hybrid.cwl.values.file_values import with_lists
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue, percent_decoded, percent_encoded
-from airflow_hybrid.model.locations import Location, local_path, normal, scheme_of
+from airflow_hybrid.model.locations import FILES, STORES, WEB, Location, local_path, normal, scheme_of
 from airflow_hybrid.model.walking import files
 
 _SHA1 = re.compile(r"sha1\$[0-9a-f]{40}")
-_SCHEMES = ("file", "http", "https", "s3", "s3a", "gs", "gcs", "abfs", "abfss", "wasb", "adl", "ftp", "hybrid")
+_SCHEMES = (*FILES, *WEB, *STORES)
 _TEXTS = ("path", "location", "basename", "contents", "checksum")
 _LISTS = ("secondaryFiles", "listing")
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from airflow_hybrid.model import FileRef
+from airflow_hybrid.model.walking import location_of
 from airflow_hybrid.operators.gather.copies import Identity
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 
@@ -105,7 +106,7 @@ class ProtectedInputs:
 
 def _path_of(item: Mapping[str, Any]) -> str | None:
     """The path of a File or Directory that no job of a run made; None if it has none."""
-    location = str(item.get("location") or item.get("path"))
+    location = str(location_of(item))
     ref = FileRef.of(location)
     if ref is not None:
         # also of another machine, which may share the folder with this one

@@ -19,6 +19,7 @@ from urllib.parse import unquote
 
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
+from airflow_hybrid.model.walking import location_of
 from airflow_hybrid.operators.gather.existing import FAIL, REPLACE
 from airflow_hybrid.operators.gather.outdir import numbered
 from airflow_hybrid.operators.gather.record import RECORD
@@ -167,7 +168,7 @@ class _Store:
         """Whether an object is an input of the run, whichever Connection was used to reach it."""
         if self._inputs is None:
             # a store's folder comes with a list of its objects
-            urls = [str(item.get("location") or item.get("path")) for item in self._rules.inputs()]
+            urls = [str(location_of(item)) for item in self._rules.inputs()]
             self._inputs = {_object_name(unquote(url)) for url in urls if "://" in url}
         return _object_name(str(path)) in self._inputs
 

@@ -11,7 +11,11 @@ from urllib.parse import quote, unquote, urlsplit
 
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model import JsonValue
-from airflow_hybrid.model.locations import FILES, WEB, scheme_of
+from airflow_hybrid.model.locations import FILES, STORES, scheme_of
+from airflow_hybrid.model.walking import location_of
+
+MOST_LISTED = 100_000
+"""files and folders of a Directory that is an input"""
 
 
 def is_url(location: str) -> bool:
@@ -22,7 +26,7 @@ def is_url(location: str) -> bool:
 
 def is_object(location: str) -> bool:
     """Whether it is in an object store."""
-    return is_url(location) and scheme_of(location) not in WEB
+    return is_url(location) and scheme_of(location) in STORES
 
 
 def connection_of(location: str) -> str | None:
@@ -59,10 +63,10 @@ def with_listings(value: JsonValue) -> JsonValue:
         return [with_listings(member) for member in value]
     if not isinstance(value, dict):
         return value
-    location = str(value.get("location") or value.get("path") or "")
+    location = str(location_of(value) or "")
     if value.get("class") == "Directory" and "listing" not in value and is_object(location):
         fields = {key: member for key, member in value.items() if key not in ("location", "path")}
-        location = (location if "location" in value else quote(location, safe="/:@")).rstrip("/")
+        location = (quote(location, safe="/:@") if value.get("location") is None else location).rstrip("/")
         return {"basename": unquote(location.rpartition("/")[2]), **fields, "listing": _listing(location)}
     return {key: with_listings(member) for key, member in value.items()}
 
@@ -70,8 +74,15 @@ def with_listings(value: JsonValue) -> JsonValue:
 def _listing(url: str) -> list[JsonValue]:
     from airflow.sdk import ObjectStoragePath
 
+    left = MOST_LISTED
+
     def entries(path: Any, location: str) -> Iterator[JsonValue]:
+        nonlocal left
         for entry in sorted(path.iterdir(), key=lambda entry: str(entry.name)):
+            left -= 1
+            if left < 0:
+                problem = f"there are more than {MOST_LISTED:,} files and folders below {url}"
+                raise TransferError(problem, hint="name a folder further below, or the files")
             member_location = f"{location}/{quote(entry.name)}"
             about = {"basename": entry.name}
             if entry.is_dir():

@@ -16,6 +16,7 @@ from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model import LineageEntry
 from airflow_hybrid.operators.gather.objects import upload
 from airflow_hybrid.operators.gather.rules import OutputRules
+from airflow_hybrid.sites.files import objects
 from airflow_hybrid.sites.files.objects import open_object, with_listings
 from airflow_hybrid.sites.files.requests import Copied, StageRequest
 from airflow_hybrid.sites.hosts.local import LocalHost
@@ -39,7 +40,8 @@ def test_the_lineage_of_what_came_from_the_web_has_none() -> None:
 @pytest.mark.parametrize(
     "use", [lambda: open_object(STORE), lambda: with_listings({"class": "Directory", "location": STORE})]
 )
-def test_an_object_store_that_refuses_tells_none(use: object) -> None:
+def test_an_object_store_that_refuses_tells_none(use: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "STORES", ("nosuchstore",))
     assert callable(use)
     with pytest.raises(TransferError) as error:
         use()

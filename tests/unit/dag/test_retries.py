@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_hybrid import HybridDag
+from airflow_hybrid import HybridDag, load_dags
 from airflow_hybrid.operators.ending import AskedRetries
 
 WORKFLOW = """\
@@ -118,3 +118,15 @@ def test_airflow_keeps_retries_and_pauses_of_the_dag_that_it_stores(tmp_path: Pa
     for task_id in ALL:
         task = stored.get_task(task_id)
         assert (task.retries, task.retry_delay) == (3, timedelta(seconds=5)), task_id
+
+
+def test_default_args_in_python_leave_the_others_of_the_hybrid_file(tmp_path: Path) -> None:
+    (tmp_path / "main.cwl").write_text(WORKFLOW)
+    (tmp_path / "streamflow.yml").write_text(
+        "version: v1.0\n"
+        "workflows: {w: {type: cwl, config: {file: main.cwl}, dag: {retries: 1, retry_delay: 2s, owner: anna}}}\n"
+    )
+    names = {"__file__": str(tmp_path / "dag.py")}
+    (dag,) = load_dags("streamflow.yml", names, inputs={"names": ["a"]}, default_args={"owner": "ben"})
+    assert dag.get_task("one").owner == "ben"
+    assert tries(dag, "one") == (1, AskedRetries(1, 1, 1), (timedelta(seconds=2), 0.0, None))

@@ -6,7 +6,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from airflow_hybrid.model.walking import files, map_files, map_outermost_files, objects, outermost_files
+from airflow_hybrid.cwl.documents.trust.roots import located
+from airflow_hybrid.model.walking import files, location_of, map_files, map_outermost_files, objects, outermost_files
 
 
 def file(name: str, **more: Any) -> dict[str, Any]:
@@ -79,3 +80,12 @@ def test_outermost_files_are_replaced_as_they_are() -> None:
         "folder": ["class", "listing", "location"],
         "pair": [["class", "location"], "text", None],
     }
+
+
+def test_a_location_of_null_hides_no_path() -> None:
+    assert location_of({"class": "File", "location": None, "path": "/etc/passwd"}) == "/etc/passwd"
+    assert location_of({"class": "File", "location": "a", "path": "b"}) == "a"
+    assert location_of({"class": "File", "contents": "x"}) is None
+    assert [dict(item) for item in located([{"class": "File", "location": None, "path": "/p"}])] == [
+        {"class": "File", "location": None, "path": "/p"}
+    ]

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from airflow_hybrid.errors import InputError
+from airflow_hybrid.dag.outdirs import outdirs_of
+from airflow_hybrid.errors import ConfigError, InputError
 from airflow_hybrid.operators import outdirs
-from airflow_hybrid.operators.outdirs import check_own, chosen_outdir
+from airflow_hybrid.operators.outdirs import check_own, chosen_outdir, rendered_outdirs
 
 
 @pytest.fixture
@@ -112,4 +113,58 @@ def test_the_id_of_a_run_does_not_lead_out(outdir: str, root: str) -> None:
     check_own(root, root)
     with pytest.raises(InputError) as caught:
         check_own(outdir, root)
-    assert str(caught.value) == f"the run's id: the run's outputs would go to {outdir}, which is not below {root}"
+    assert str(caught.value) == f"`outdir`: the run's outputs would go to {outdir}, which is not below {root}"
+
+
+def test_an_input_in_the_path_leads_neither_out_nor_to_the_dags(site: Path) -> None:
+    (site / "out/link").symlink_to(site / "airflow")
+    for outdir, root, problem in (
+        (f"{site}/out/../airflow/dags", f"{site}/out", f"is not below {site}/out"),
+        (f"{site}/out/link/x", f"{site}/out", f"is not below {site}/out"),
+        (f"{site}/airflow/dags/x", str(site), f"is among the DAGs ({site}/airflow/dags)"),
+        (str(site), str(site), f"contains the DAGs ({site}/airflow/dags)"),
+    ):
+        with pytest.raises(InputError) as caught:
+            check_own(outdir, root)
+        assert str(caught.value) == f"`outdir`: the run's outputs would go to {outdir}, which {problem}"
+    check_own(f"{site}/airflow/hybrid_outputs/d/run", f"{site}/airflow/hybrid_outputs/d")
+
+
+@pytest.mark.parametrize(
+    ("outdir", "root"),
+    [
+        ("/results", "/results"),
+        ("/results/{{ ds }}", "/results/{{ ds }}"),
+        ("/results/{{ params.x }}", "/results"),
+        ("/results/of-{{ params.x }}/{{ ds }}", "/results"),
+        ("/results/{{ ds }}/{{ dag_run.conf['x'] }}/a", "/results/{{ ds }}"),
+        ("{{ var.value.results }}/{{ run_id }}", "{{ var.value.results }}"),
+        ("{{ mine() }}/x", "{{ mine() }}/x"),
+        ("/results/{% if params.x %}a{% endif %}/b", "/results"),
+        ("/results/{{ params.x | strange }}", "/results"),
+        ("s3://bucket/{{ params.x }}", "s3://bucket"),
+        ("/{{ params.x }}", "/"),
+    ],
+)
+def test_the_folder_of_all_runs_is_what_no_run_chooses(outdir: str, root: str) -> None:
+    assert outdirs_of(outdir, macros=["mine"]).roots == (root,)
+
+
+@pytest.mark.parametrize("outdir", ["{{ params.x }}/y", "{{ ti.xcom_pull('a') }}", "x{{ params.x }}"])
+def test_a_run_may_not_choose_all_of_the_path(outdir: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        outdirs_of(outdir)
+    assert str(caught.value) == (
+        f"`outdir` is {outdir!r}: a run may choose all of it\n"
+        "  -> begin it with a folder: outputs go nowhere else than there"
+    )
+
+
+def test_a_template_without_a_date_is_told_once() -> None:
+    def render(template: str) -> str:
+        raise InputError(f"the template `{template}` cannot be rendered: 'ds' is undefined")
+
+    with pytest.raises(InputError) as caught:
+        rendered_outdirs(["/a", "/b/{{ ds }}"], render)
+    assert str(caught.value) == "`outdir`: the template `/b/{{ ds }}` cannot be rendered: 'ds' is undefined"
+    assert rendered_outdirs(["/a"], render) == ["/a"]

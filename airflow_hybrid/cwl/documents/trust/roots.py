@@ -20,7 +20,7 @@ from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import image_names, percent_decoded, percent_encoded
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.model.locations import Location, normal
-from airflow_hybrid.model.walking import files, is_file, objects
+from airflow_hybrid.model.walking import files, is_file, location_of, objects
 
 HINT = (
     f"if it may: set {settings.title_of('document_roots')} in Airflow's configuration to the folders (or URL prefixes) "
@@ -195,7 +195,7 @@ def located(value: Any) -> Iterator[Mapping[str, Any]]:
 
 def is_located(value: Mapping[str, Any]) -> bool:
     """Whether it is a File or Directory object that has a location (or a path)."""
-    return is_file(value) and isinstance(value.get("location", value.get("path")), str)
+    return is_file(value) and isinstance(location_of(value), str)
 
 
 class KnownFiles:
@@ -233,7 +233,7 @@ class KnownFiles:
 
 
 def _location(item: Mapping[str, Any]) -> str:
-    text = str(item.get("location", item.get("path")))
+    text = str(location_of(item))
     try:
         return text if text.startswith("_:") else normal(text)
     except ValueError:

@@ -28,7 +28,8 @@ FILE = """
         config: {nodes: [h], sshKeyPassphraseFile: /SECRET, checkHostKey: true, tunnel: {passwordFile: /SECRET}}
       queue:
         type: slurm
-        config: {services: {a: {partition: p, export: 'DB_PASSWORD=SECRET,LANG=C'}}}
+        config: {services: {a: {partition: p, export: 'ALL,DB_PWD=SECRET,LICENSE=SECRET'}}}
+        containers: {options: [--user, SECRET, -eKEY=SECRET, --init]}
       others: {type: theirs, config: {anything: SECRET}, workdir: /w}
 """
 
@@ -62,7 +63,8 @@ def test_what_could_be_a_secret_is_not_shown() -> None:
         },
         "queue": {
             "type": "slurm",
-            "config": {"services": {"a": {"partition": "p", "export": "DB_PASSWORD=***"}}},
+            "config": {"services": {"a": {"partition": "p", "export": "ALL,DB_PWD=***,LICENSE=***"}}},
+            "containers": {"options": ["--user", "***", "-eKEY=***", "--init"]},
         },
         "others": {"type": "theirs", "config": "***", "workdir": "/w"},
     }

@@ -16,6 +16,7 @@ from airflow_hybrid.config import parse_deployments
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.operators.gather.gathering import gather
 from airflow_hybrid.operators.gather.rules import OutputRules
+from airflow_hybrid.sites.files import objects
 from airflow_hybrid.sites.files.objects import open_object, with_listings
 from tests.raising import raising
 
@@ -25,6 +26,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> fsspec.AbstractFileSystem:
     """A store whose URLs are ``memory://bucket/key``."""
     made = fsspec.filesystem("memory")
     monkeypatch.setattr(fs, "_register_filesystems", lambda: {"memory": lambda conn_id, options: made})
+    monkeypatch.setattr(objects, "STORES", ("memory", "nostore"))
     made.pipe({"/bucket/in/x y.txt": b"x", "/bucket/in/deep/y.txt": b"yy"})
     yield made
     made.rm("/bucket", recursive=True)
@@ -126,3 +128,28 @@ def test_it_can_be_an_error_that_something_is_in_a_store(store: fsspec.AbstractF
         " (`existing_outputs: rename`, `--existing rename`)"
     )
     assert not store.exists("/bucket/out/b.txt")
+
+
+@pytest.mark.parametrize("scheme", ["sftp", "ssh", "local", "memory"])
+@pytest.mark.parametrize("place", [{"location": "URL"}, {"location": None, "path": "URL"}, {"path": "URL"}])
+def test_what_is_no_object_store_is_not_listed(scheme: str, place: dict[str, Any]) -> None:
+    value = {"class": "Directory", **{key: item and f"{scheme}://anna@x/home/anna" for key, item in place.items()}}
+    assert with_listings(value) == value
+
+
+def test_a_listing_is_bounded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(objects, "MOST_LISTED", 2)
+    monkeypatch.setattr(objects, "STORES", ("file-store",))
+    for name in "abc":
+        (tmp_path / name).touch()
+
+    class Store:
+        def __new__(cls, url: str) -> Any:
+            return tmp_path
+
+    monkeypatch.setattr("airflow.sdk.ObjectStoragePath", Store)
+    with pytest.raises(TransferError) as caught:
+        with_listings({"class": "Directory", "location": "file-store://x"})
+    assert str(caught.value) == (
+        "there are more than 2 files and folders below file-store://x\n  -> name a folder further below, or the files"
+    )
