@@ -219,7 +219,8 @@ def table(findings: list[Finding]) -> Iterator[str]:
             yield f"{'':{widths[0]}}  -> {first}"
             yield from (f"{'':{widths[0]}}     {line}" for line in more)
     bad = sum(finding.result == "FAIL" for finding in findings)
-    yield f"{len(findings)} checks, {bad} failed" if bad else f"{len(findings)} checks, none failed"
+    checks = "1 check" if len(findings) == 1 else f"{len(findings)} checks"
+    yield f"{checks}, {bad or 'none'} failed"
 
 
 def cleanup(args: argparse.Namespace) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from airflow_hybrid.cwl.type_names import describe
-from airflow_hybrid.model import Port, WorkflowGraph
+from airflow_hybrid.model import JsonValue, Port, WorkflowGraph
 from airflow_hybrid.model.locations import is_uri
 from airflow_hybrid.printable import printable, printable_lines, redacted, shortened
 
@@ -23,14 +23,15 @@ _LONGEST_CELL = 300
 _LONG_SYMBOL = re.compile(r"\S*#(?:[^\s,/]*/)*")
 
 
-def dag_doc(graph: WorkflowGraph, hybrid_file: str, hybrid_text: str) -> str:
+def dag_doc(graph: WorkflowGraph, defaults: Mapping[str, JsonValue], hybrid_file: str, hybrid_text: str) -> str:
     """Label and documentation of the document, tables of inputs and outputs, the document and the hybrid file.
 
+    :param defaults: of inputs, in the place of the document's: values, and templates as they are written.
     :param hybrid_file: path of the hybrid file; empty: none.
     :param hybrid_text: its text without secrets.
     """
     parts = [f"# {graph.label}" if graph.label else "", graph.doc]
-    inputs = [_input_row(port) for port in graph.inputs]
+    inputs = [_input_row(port, defaults) for port in graph.inputs]
     parts.append(_table("Inputs", ("input", "type", "default", "what it is"), inputs))
     outputs = [(_code(output.name), _type(output.type)) for output in graph.outputs]
     parts.append(_table("Outputs", ("output", "type"), outputs))
@@ -41,8 +42,11 @@ def dag_doc(graph: WorkflowGraph, hybrid_file: str, hybrid_text: str) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _input_row(port: Port) -> Sequence[str]:
-    default = _code(json.dumps(port.default, ensure_ascii=False)) if port.has_default else ""
+def _input_row(port: Port, defaults: Mapping[str, JsonValue]) -> Sequence[str]:
+    value = defaults.get(port.name)
+    if value is None:
+        value = port.default
+    default = _code(json.dumps(value, ensure_ascii=False)) if port.has_default or value is not None else ""
     return _code(port.name), _type(port.type), default, _cell(" ".join(text for text in (port.label, port.doc) if text))
 
 

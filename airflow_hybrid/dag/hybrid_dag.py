@@ -177,7 +177,7 @@ class HybridDag(DAG):
         _check_options(setup, dag_id, where, dag_options)
         super().__init__(dag_id, **_with_defaults(dag_options, setup))
         if "doc_md" not in dag_options:  # not by Airflow's attribute: to it, a text that ends in `.md` is a file's name
-            self.__dict__["doc_md"] = _doc(setup.graph, source or "", source_text)
+            self.__dict__["doc_md"] = _doc(setup, source or "", source_text)
         if caller:
             self.fileloc = caller
         self.deployments, self.bindings = setup.deployments, setup.bindings
@@ -300,8 +300,9 @@ def _caller() -> str | None:
     return file
 
 
-def _doc(graph: WorkflowGraph, hybrid_file: str, hybrid_text: str) -> str | None:
+def _doc(setup: WorkflowSetup, hybrid_file: str, hybrid_text: str) -> str | None:
     """The DAG's documentation; None in a task's process, where nobody reads it."""
     if get_parsing_context().task_id is not None:
         return None
-    return dag_doc(graph, hybrid_file, hybrid_text)
+    of_tasks = {name: f"what {tasks_in_words(value)} returns" for name, value in setup.from_tasks.items()}
+    return dag_doc(setup.graph, {**setup.settings, **of_tasks}, hybrid_file, hybrid_text)

@@ -29,7 +29,7 @@ class AirflowStats:
     def count(self, metric: Metric, number: int, tags: dict[str, str]) -> None:
         if self._names_too:
             self._stats.incr(self._long_name(metric, tags), number)
-        self._stats.incr(metric.name, number, tags=tags)
+        self._stats.incr(metric.name, number, tags=self._clean(tags))
 
     def gauge(self, metric: Metric, value: int, tags: dict[str, str]) -> None:
         if not self._gauges:
@@ -37,17 +37,21 @@ class AirflowStats:
         tags = {**tags, "hostname": self._hostname}
         if self._names_too:
             self._stats.gauge(self._long_name(metric, tags), value)
-        self._stats.gauge(metric.name, value, tags=tags)
+        self._stats.gauge(metric.name, value, tags=self._clean(tags))
 
     def time(self, metric: Metric, seconds: float, tags: dict[str, str]) -> None:
         duration = datetime.timedelta(seconds=seconds)
         if self._names_too:
             self._stats.timing(self._long_name(metric, tags), duration)
-        self._stats.timing(metric.name, duration, tags=tags)
+        self._stats.timing(metric.name, duration, tags=self._clean(tags))
 
     def _long_name(self, metric: Metric, tags: dict[str, str]) -> str:
         values = [self._plain(tags[tag]) for tag in metric.tags]
         return ".".join((metric.name, *values))
+
+    def _clean(self, tags: dict[str, str]) -> dict[str, str]:
+        """Values without what has a meaning in a server's lines: a name may have been written by anybody."""
+        return {tag: self._stats.normalize_name_for_stats(value, log_warning=False) for tag, value in tags.items()}
 
     def _plain(self, value: str) -> str:
         # a dot would be a level of the hierarchy: Airflow's way

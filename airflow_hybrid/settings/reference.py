@@ -21,7 +21,7 @@ environment variables as Airflow names them. Variables take precedence.
 
     export {variable_of("public_addresses_only")}=True
 
-    airflow config list --section airflow_hybrid              # all settings, with their descriptions
+    airflow config list --section airflow_hybrid --include-descriptions --show-values
     airflow config get-value airflow_hybrid cache_dir
 
 - They are for an administrator. No document, hybrid file, Connection or run has an influence on them. What belongs to

@@ -71,3 +71,9 @@ def test_a_documentation_of_ones_own_replaces_it_and_tasks_have_none(
     # as Airflow sets it when it parses a DAG file to run a task of it
     monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_TASK_ID", "job")
     assert HybridDag(tmp_path / "count.cwl").doc_md is None
+
+
+def test_the_defaults_are_those_that_a_run_has(tmp_path: Path) -> None:
+    (tmp_path / "count.cwl").write_text(TOOL)
+    doc = str(HybridDag(tmp_path / "count.cwl", inputs={"how": "{{ var.value.how }}"}).doc_md)
+    assert '| `how` | one of words, lines | `"{{ var.value.how }}"` |  |' in doc.splitlines()
