@@ -14,7 +14,10 @@ from airflow_hybrid.operators.gather.existing import RENAME
 from airflow_hybrid.operators.outdirs import Outdirs
 
 _RUN_ID = "/{{ run_id }}"
-_TEMPLATE = re.compile(r"(\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\})", re.DOTALL)
+_PARTS = re.compile(
+    r"(\{%[-+]? *raw *[-+]?%\}.*?\{%[-+]? *endraw *[-+]?%\}|\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\})", re.DOTALL
+)
+_RAW = re.compile(r"(\{%[-+]? *raw *[-+]?%\})(.*?)(\{%[-+]? *endraw *[-+]?%\})", re.DOTALL)
 _OF_THE_AUTHOR = frozenset(
     {
         "conn", "dag", "data_interval_end", "data_interval_start", "ds", "ds_nodash", "logical_date", "macros", "ts",
@@ -44,12 +47,14 @@ def outdirs_of(
 def _root_of(outdir: str, macros: Collection[str]) -> str:
     """The folder of ``outdir`` above everything that a run may choose, as a template."""
     before, root = "", ""
-    for part in _TEMPLATE.split(outdir):
-        if _TEMPLATE.fullmatch(part):
+    for part in _PARTS.split(outdir):
+        raw = _RAW.fullmatch(part)
+        begin, text, end = raw.groups() if raw else ("", part, "")
+        if not raw and _PARTS.fullmatch(part):
             if not _is_of_the_author(part, macros):
                 break
-        elif "/" in part:
-            root = before + part.rpartition("/")[0]
+        elif "/" in text:
+            root = before + begin + text.rpartition("/")[0] + end
         before += part
     else:
         root = outdir

@@ -143,6 +143,8 @@ def test_an_input_in_the_path_leads_neither_out_nor_to_the_dags(site: Path) -> N
         ("/results/{% if params.x %}a{% endif %}/b", "/results"),
         ("/results/{{ params.x | strange }}", "/results"),
         ("s3://bucket/{{ params.x }}", "s3://bucket"),
+        ("{% raw %}/a{{b/c{% endraw %}", "{% raw %}/a{{b/c{% endraw %}"),
+        ("{%- raw -%}/a{{b/c{%- endraw -%}{{ run_id }}", "{%- raw -%}/a{{b{%- endraw -%}"),
         ("/{{ params.x }}", "/"),
     ],
 )
