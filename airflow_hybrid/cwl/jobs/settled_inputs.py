@@ -38,7 +38,7 @@ class SettledInputs:
         file = with_lists(without_changed_place(value))
         if is_null_device(file):
             file = {"class": "File", "basename": posixpath.basename(NULL_DEVICE), "contents": ""}
-        if "location" not in file and "path" in file:
+        if file.get("location") is None and file.get("path") is not None:
             file["location"] = file["path"]
         for field in _RUNTIME_FIELDS:
             file.pop(field, None)
