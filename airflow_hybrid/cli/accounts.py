@@ -25,7 +25,7 @@ def deployments_for(deployments: Mapping[str, Deployment], user: str | None) -> 
 
 def _asks_for_user(deployment: Deployment) -> Deployment:
     message = f"deployment {deployment.name!r} is used with the Connection of a person"
-    return dataclasses.replace(deployment, refusal=message, refusal_hint="say of whom: --user NAME")
+    return dataclasses.replace(deployment, refusal=message, refusal_hint="say whose: --user NAME")
 
 
 def users_of_runs(dag_ids: Iterable[str]) -> set[str]:

@@ -52,12 +52,12 @@ STATES_UNKNOWN = Metric(
 RECOVERED = Metric(
     "hybrid.jobs.recovered", "counter", ("deployment", "how"),
     "Jobs of an earlier try, or of a process that was killed. `how` is `reattached` (taken over, running or ended),"
-    " `failed_tried_again`, or `lost_tried_again`.",
+    " `failed_tried_again`, or `lost_tried_again`; a job may count in two of them.",
 )  # fmt: skip
 BYTES_MOVED = Metric(
     "hybrid.files.bytes", "counter", ("deployment", "route"),
     "Bytes of files that were brought to a deployment: `link` and `copy` inside of its storage, `direct` from another"
-    " site, `relay` through Airflow's machine, `fetch` from the web.",
+    " site, `relay` through Airflow's machine, `fetch` from the web. Those of a queue are at the deployment it wraps.",
 )  # fmt: skip
 SSH_CONNECTIONS = Metric(
     "hybrid.ssh.connections", "gauge", ("deployment", "hostname"), "Open SSH connections of this triggerer."

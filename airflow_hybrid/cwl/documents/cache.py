@@ -73,8 +73,8 @@ def read_document(key: str, cache_dir: Path | None = None) -> JsonValue:
     except OSError as error:
         raise CwlError(
             f"the compiled step {key[:12]}... is not in the cache {path.parent.parent}",
-            hint="parse the DAG again (its documents changed or the cache was cleaned); processes on several"
-            f" machines need a shared folder, {settings.title_of('cache_dir')} in Airflow's configuration",
+            hint="parse the DAG again (its documents changed, or the cache was cleaned); if it was parsed on another"
+            " machine only, its documents are not the same here",
         ) from error
     if hashlib.sha256(text).hexdigest() != key:
         with contextlib.suppress(OSError):

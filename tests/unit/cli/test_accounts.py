@@ -62,6 +62,6 @@ def test_a_check_says_that_it_needs_a_user() -> None:
     assert set(connection_ids(resolved["login"].config)) == {"robot"}
     assert (resolved["alone"].refusal, resolved["alone"].refusal_hint) == (
         "deployment 'alone' is used with the Connection of a person",
-        "say of whom: --user NAME",
+        "say whose: --user NAME",
     )
     assert set(connection_ids(deployments_for(DEPLOYMENTS, "anna")["alone"].config)) == {"x_anna"}
