@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model import JsonValue
-from airflow_hybrid.model.locations import FILES, STORES, scheme_of
+from airflow_hybrid.model.locations import FILES, STORES, WEB, scheme_of
 from airflow_hybrid.model.walking import location_of
 
 MOST_LISTED = 100_000
@@ -30,8 +30,8 @@ def is_object(location: str) -> bool:
 
 
 def connection_of(location: str) -> str | None:
-    """The id of the Connection that the URL of an object names; None: it names none, or is not such a URL."""
-    if not is_object(location):
+    """The id of the Connection that a URL names; None: it names none, or is on the web."""
+    if not is_url(location) or scheme_of(location) in WEB:
         return None
     return urlsplit(_plain(location)).netloc.rpartition("@")[0] or None
 

@@ -204,8 +204,7 @@ async def test_a_certificate_that_is_not_there_is_waited_for(site: Site) -> None
     with raising(LoginRefusedError, message):
         await host.run("echo")
     site.sign(VALID, path)
-    await asyncio.sleep(0.1)
-    assert (await host.run("echo in")).out == "in\n"
+    assert (await with_logins(lambda: host.run("echo in"), Log())).out == "in\n"
     await host.close()
 
 
