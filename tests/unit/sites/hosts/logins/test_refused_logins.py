@@ -140,7 +140,9 @@ async def test_a_login_that_was_lost_while_it_was_used_is_waited_for(
     host, log = site.host(), Log()
     assert (await host.run("echo 1")).out == "1\n"
     site.password = "renewed elsewhere"
-    (await host._connection.connected()).abort()
+    lost = await host._connection.connected()
+    lost.abort()
+    await lost.wait_closed()  # a command that was running would end with the connection
     waiting = asyncio.ensure_future(with_logins(lambda: host.run("echo 2"), log))
     await until(lambda: log.lines)
     assert (
