@@ -68,7 +68,7 @@ def test_cpu_time_of_orphans_is_counted_while_they_run_and_after() -> None:
     done = subprocess.run([sys.executable, "-c", DETACHED, BURN, "1.5"], capture_output=True, text=True, check=True)
     while_there, after = map(float, done.stdout.split())
     assert 0.02 < while_there < 1.5  # on a busy machine it gets little of a CPU
-    assert after == pytest.approx(while_there, abs=0.05)
+    assert while_there - 0.05 <= after < 1.6  # it went on between the two looks
 
 
 def test_ratio_is_of_medians_and_a_failed_peer_gives_none() -> None:

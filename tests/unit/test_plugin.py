@@ -16,6 +16,8 @@ SELDOM_USED = {
     "airflow_hybrid.cwl.fragments.step_needs",  # by the DAG processor, which has a cache of what it says
     "airflow_hybrid.sites.containers.compose",  # for compose files
     "airflow_hybrid.sites.hosts.dialogue",  # for Kubernetes
+    "airflow_hybrid.sites.hosts.ssh.keeper",  # by the process that keeps a login
+    "airflow_hybrid.sites.hosts.ssh.relay",
 }
 PRINT_NOT_LOADED = """
 import pkgutil, sys

@@ -49,8 +49,8 @@ class Run:
 
     def inputs(self, conf: dict[str, Any], **options: Any) -> Any:
         task: Any = self.dag(**options).task_dict[INPUTS_TASK]
-        ti = SimpleNamespace(dag_id="d", run_id="manual")
-        return task.run_task({"dag_run": SimpleNamespace(conf=conf), "params": {}, "ti": ti})
+        ti = SimpleNamespace(dag_id="d", run_id="manual", task=task)
+        return task.run_task({"dag_run": SimpleNamespace(conf=conf), "params": {}, "ti": ti, "dag": task.dag})
 
 
 @pytest.fixture
