@@ -56,9 +56,11 @@ class InspectedContainer:
         return self.health == "unhealthy" or (self.status in ("exited", "dead", "stopped") and self.exit_code != 0)
 
     def __str__(self) -> str:
-        state = self.health if self.status == "running" and self.health else self.status
+        # podman says `stopped` until it has cleaned up behind the container
+        status = "exited" if self.status == "stopped" else self.status
+        state = self.health if status == "running" and self.health else status
         named = f"{self.service} ({self.name})" if self.service else self.name
-        ended = f", exit code {self.exit_code}" if self.exit_code or self.status == "exited" else ""
+        ended = f", exit code {self.exit_code}" if self.exit_code or status == "exited" else ""
         return f"{named}: {state}{ended}" + (", out of memory" if self.out_of_memory else "")
 
 

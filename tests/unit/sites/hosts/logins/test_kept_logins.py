@@ -269,3 +269,22 @@ async def test_the_socket_of_another_user_is_not_used(bed: Bed, monkeypatch: pyt
         other.setattr(sessions, "peer_of", lambda sock: sessions.Peer(1, os.geteuid() + 1))
         with raising(ConfigError, message):
             await bed.host().run("echo")
+
+
+async def test_a_folder_with_a_long_path_keeps_nobody_from_logging_in(
+    bed: Bed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = tmp_path / ("x" * 100)
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__LOGIN_DIR", str(long))
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    key.write_private_key(str(tmp_path / "key"))
+    with serving(OneTimeSite(set(), key=key)) as site:
+        settings = SshSettings(
+            host="127.0.0.1", port=site.port, username="ben", host_key=site.host_key, key_files=(str(tmp_path / "key"),)
+        )
+        host = SshHost("site", "node", settings)
+        assert (await host.run("echo in")).out == "in\n"
+        await host.close()
+    path = re.escape(f"{long}/{MACHINE}/")
+    with pytest.raises(ConfigError, match=f"the path of a kept login is too long for a socket: {path}"):
+        await bed.log_in("secret", "111")
