@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.system.processes import end_server
+
 EXECUTORS = {"local": "LocalExecutor", "celery": "CeleryExecutor"}
 CHOICE = "AIRFLOW_EXECUTOR"
 """the environment variable that chooses for all Airflows of the tests: a key or a value of :data:`EXECUTORS`"""
@@ -126,11 +128,6 @@ class Redis:
     def stop(self) -> None:
         """End the server and remove its files."""
         if self._server is not None:
-            self._server.terminate()
-            try:
-                self._server.wait(10)
-            except subprocess.TimeoutExpired:
-                self._server.kill()
-                self._server.wait()
+            end_server(self._server)
             self._server = None
         shutil.rmtree(self._folder, ignore_errors=True)

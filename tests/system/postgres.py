@@ -6,9 +6,12 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
+
+from tests.system.processes import end_server
 
 NEEDED = "PostgreSQL's server programs (Debian: apt-get install postgresql)"
 # Lost on a power cut, which a test database may be.
@@ -91,12 +94,7 @@ class Postgres:
     def stop(self) -> None:
         """End the server and remove its files."""
         if self._server is not None:
-            self._server.send_signal(2)  # "fast" shutdown: connections are dropped
-            try:
-                self._server.wait(10)
-            except subprocess.TimeoutExpired:
-                self._server.kill()
-                self._server.wait()
+            end_server(self._server, signal.SIGINT)  # "fast" shutdown: connections are dropped
             self._server = None
         shutil.rmtree(self.folder, ignore_errors=True)
 

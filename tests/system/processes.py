@@ -16,6 +16,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -162,3 +163,13 @@ def sweep(mark: str, timeout_s: float = 5.0) -> None:
             with contextlib.suppress(psutil.Error):
                 process.kill()
         time.sleep(0.05)
+
+
+def end_server(server: subprocess.Popen[Any], number: int = signal.SIGTERM) -> None:
+    """End a server that a test has started, politely first."""
+    server.send_signal(number)
+    try:
+        server.wait(10)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()

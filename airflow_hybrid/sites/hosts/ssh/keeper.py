@@ -138,7 +138,8 @@ class _Kept:
             sessions.write(session)
             os.replace(_temporary(path), path)
         except BaseException:
-            os.unlink(_temporary(path))
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(_temporary(path))
             raise
         return cls(session, opened, end_serving, path, inode)
 

@@ -223,6 +223,18 @@ def own_folders(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[None]:
     shutil.rmtree(folder)
 
 
+class Log:
+    """The lines of a task's log."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def info(self, event: object, /, *args: object) -> None:
+        self.lines.append(str(event) % args)
+
+    warning = error = info
+
+
 async def until(true: Any) -> None:
     for _ in range(1200):
         if true():

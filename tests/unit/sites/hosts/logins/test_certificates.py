@@ -26,6 +26,7 @@ from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
 from airflow_hybrid.sites.logins import with_logins
 from tests.needs import program
 from tests.raising import raising
+from tests.unit.sites.hosts.logins.one_time import Log
 
 VALID, ENDED, FUTURE = "-1h:+52w", "-2d:-1d", "+1d:+2d"
 MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
@@ -60,16 +61,6 @@ class Site:
 
     def host(self, **changes: object) -> SshHost:
         return SshHost("site", "node", dataclasses.replace(self.settings, **changes))  # type: ignore[arg-type]
-
-
-class Log:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def info(self, event: object, /, *args: object) -> None:
-        self.lines.append(str(event) % args)
-
-    warning = info
 
 
 @pytest.fixture

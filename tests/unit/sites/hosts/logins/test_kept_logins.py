@@ -23,20 +23,10 @@ from airflow_hybrid.sites.hosts.ssh.host import SshHost
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
 from airflow_hybrid.sites.logins import with_logins
 from tests.raising import raising
-from tests.unit.sites.hosts.logins.one_time import Bed, OneTimeSite, Person, own_folders, serving, until
+from tests.unit.sites.hosts.logins.one_time import Bed, Log, OneTimeSite, Person, own_folders, serving, until
 
 MACHINE = socket.gethostname()
 MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
-
-
-class Log:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def info(self, event: Any, /, *args: Any) -> None:
-        self.lines.append(str(event) % args)
-
-    warning = info
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from airflow_hybrid.sites.hosts.ssh import refusals
 from airflow_hybrid.sites.hosts.ssh.host import SshHost
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings, nodes_of
 from airflow_hybrid.sites.logins import with_logins
+from tests.unit.sites.hosts.logins.one_time import Log, until
 
 
 @dataclass
@@ -38,16 +39,6 @@ class Site:
     def host(self, login_wait_s: float = 60.0) -> SshHost:
         values = {**vars(self.settings), "login_wait_s": login_wait_s}
         return SshHost("site", "node", SshSettings(**values))
-
-
-@dataclass
-class Log:
-    lines: list[str] = field(default_factory=list)
-
-    def info(self, event: Any, /, *args: Any) -> None:
-        self.lines.append(str(event) % args)
-
-    warning = error = info
 
 
 async def _run(process: asyncssh.SSHServerProcess[bytes]) -> None:
@@ -93,14 +84,6 @@ async def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
     yield held[0]
     server.close()
     await server.wait_closed()
-
-
-async def until(true: Any) -> None:
-    for _ in range(1200):
-        if true():
-            return
-        await asyncio.sleep(0.1)
-    raise TimeoutError
 
 
 async def test_many_wait_with_one_attempt_and_go_on_when_the_credentials_are_renewed(site: Site) -> None:
