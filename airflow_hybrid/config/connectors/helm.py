@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from airflow_hybrid.config.base import Duration, Model, NonEmpty, one_or_many
-from airflow_hybrid.config.connectors.people import PersonalConnectionId, UsersModel, one_for_all
+from airflow_hybrid.config.base import Duration, NonEmpty, one_or_many
+from airflow_hybrid.config.connectors.cluster import ClusterAccess
 
 _NO_EFFECT = "Accepted; has no effect."
 _KUBECONFIG = "say it in a kubeconfig, and give `kubeconfig` (and `kubeContext`)"
@@ -55,7 +55,7 @@ def _tell_the_schema(schema: dict[str, Any]) -> None:
         schema["properties"][key] = {"enum": [None, [], _DEFAULTS.get(key, False)], "description": "Not supported."}
 
 
-class HelmConfig(Model):
+class HelmConfig(ClusterAccess):
     """A chart, installed for each DAG run by Helm's own library (extra `helm`).
 
     A step is bound to a container of the release's pods, by its name.
@@ -93,20 +93,6 @@ class HelmConfig(Model):
     wait: bool | Literal["hookOnly", "legacy", "watcher"] = Field(
         True, description="Wait until all pods are ready (`false`, `hookOnly`: only for hooks)."
     )
-    conn_id: PersonalConnectionId | None = Field(
-        None,
-        description="Airflow Connection of type `kubernetes` (provider cncf.kubernetes). `{{ triggering_user }}` in it"
-        " is the name of the user who triggered the run. (airflow_hybrid)",
-    )
-    users: UsersModel | None = Field(
-        None, description="Whose Connection a run uses, and who may run steps here. (airflow_hybrid)"
-    )
-    kubeconfig: NonEmpty | None = Field(
-        None, description="Path of a kubeconfig, relative to the hybrid file. Default: `$KUBECONFIG`, `~/.kube/config`."
-    )
-    kubeContext: NonEmpty | None = Field(None, description="Context of the kubeconfig.")
-    inCluster: bool = Field(False, description="Airflow runs in the cluster: use its service account.")
-    maxConcurrentConnections: int = Field(4096, ge=1, description="Connections to the API server at a time.")
     atomic: bool = Field(True, description="Accepted; what fails half-way is always rolled back.")
     rollbackOnFailure: bool = Field(True, description="Accepted; what fails half-way is always rolled back.")
     cascade: Literal["background", "foreground", "orphan"] | None = Field(None, description=_NO_EFFECT)
@@ -132,12 +118,3 @@ class HelmConfig(Model):
         if _NOT_HERE.keys() & config.keys():
             return {key: value for key, value in config.items() if key not in _NOT_HERE}
         return config
-
-    @model_validator(mode="after")
-    def _one_way_in(self) -> HelmConfig:
-        if self.inCluster and (self.kubeconfig or self.kubeContext):
-            raise ValueError("`inCluster` needs no kubeconfig")
-        others: dict[str, object] = {"kubeconfig": self.kubeconfig, "inCluster": self.inCluster}
-        if problem := one_for_all(self.conn_id, self.users, others):
-            raise ValueError(problem)
-        return self

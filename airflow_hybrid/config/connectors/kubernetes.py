@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, model_validator
 
 from airflow_hybrid.config.base import Model, NonEmpty
+from airflow_hybrid.config.connectors.cluster import ClusterAccess
 from airflow_hybrid.config.connectors.containers import ImageName
-from airflow_hybrid.config.connectors.people import PersonalConnectionId, UsersModel, one_for_all
 
 _NO_EFFECT = "Accepted; has no effect."
 
@@ -97,22 +97,9 @@ class KubernetesStorage(PodOptions):
     idle: int = Field(600, ge=30, description="Seconds without use after which the service pod ends itself.")
 
 
-class KubernetesConfig(Model):
+class KubernetesConfig(ClusterAccess):
     """A namespace of a cluster."""
 
-    conn_id: PersonalConnectionId | None = Field(
-        None,
-        description="Airflow Connection of type `kubernetes` (provider cncf.kubernetes). `{{ triggering_user }}` in it"
-        " is the name of the user who triggered the run. (airflow_hybrid)",
-    )
-    users: UsersModel | None = Field(
-        None, description="Whose Connection a run uses, and who may run steps here. (airflow_hybrid)"
-    )
-    kubeconfig: NonEmpty | None = Field(
-        None, description="Path of a kubeconfig, relative to the hybrid file. Default: `$KUBECONFIG`, `~/.kube/config`."
-    )
-    kubeContext: NonEmpty | None = Field(None, description="Context of the kubeconfig.")
-    inCluster: bool = Field(False, description="Airflow runs in the cluster: use its service account.")
     namespace: NonEmpty | None = Field(None, description="Default: that of the context.")
     storage: KubernetesStorage | None = Field(None, description="Files of the jobs. (airflow_hybrid)")
     services: dict[NonEmpty, KubernetesService] = Field(
@@ -123,7 +110,6 @@ class KubernetesConfig(Model):
     pollingInterval: int | None = Field(
         None, ge=1, description="Longest time between two checks of exit codes, in seconds. (airflow_hybrid)"
     )
-    maxConcurrentConnections: int = Field(4096, ge=1, description="Connections to the API server at a time.")
     debug: bool = Field(False, description=_NO_EFFECT)
     locationsCacheSize: int = Field(10, ge=1, description=_NO_EFFECT)
     locationsCacheTTL: int = Field(10, ge=1, description=_NO_EFFECT)
@@ -135,11 +121,6 @@ class KubernetesConfig(Model):
 
     @model_validator(mode="after")
     def _has_a_place(self) -> KubernetesConfig:
-        if self.inCluster and (self.kubeconfig or self.kubeContext):
-            raise ValueError("`inCluster` needs no kubeconfig")
-        others: dict[str, object] = {"kubeconfig": self.kubeconfig, "inCluster": self.inCluster}
-        if problem := one_for_all(self.conn_id, self.users, others):
-            raise ValueError(problem)
         jobs = [name for name, s in self.services.items() if s.pod is None and s.selector is None]
         if self.storage is None and jobs:
             raise ValueError(f"service `{jobs[0]}` needs `storage`: a claim that its jobs share")

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from airflow_hybrid.config.base import ConnectionId, Model, NonEmpty
-from airflow_hybrid.config.users import REFUSE, is_template, template_problem
+from airflow_hybrid.config.users import REFUSE, template_problem
 
 
 def _check_template(conn_id: str) -> str:
@@ -42,16 +42,3 @@ class UsersModel(Model):
 def gives_connections(users: UsersModel | None) -> bool:
     """Whether `users` has a Connection in the place of `conn_id`."""
     return users is not None and (bool(users.connections) or users.unattended != REFUSE)
-
-
-def one_for_all(conn_id: str | None, users: UsersModel | None, others: dict[str, object]) -> str | None:
-    """What is wrong with settings of a cluster by which all people would have the same access; None: nothing.
-
-    :param others: settings that take precedence over a Connection, by their names.
-    """
-    if not gives_connections(users) and not is_template(conn_id or ""):
-        return None
-    for name, value in others.items():
-        if value:
-            return f"`{name}` would be the access of all users: leave it out, their Connections give it"
-    return None
