@@ -7,8 +7,10 @@ level; in a scattered sub-workflow, those of the mapped task group's chunk.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from airflow_hybrid.cwl.documents.default_files import check_used
@@ -99,6 +101,10 @@ class XComReader(Protocol):
 class Values:
     """Reads port values, one per instance of the task's context.
 
+    A step's value may name what the step received, which may be the value of the step before, and so on through a
+    chain of any length. So a value that is read puts its check into a queue, and nothing leaves this class before the
+    queue is empty.
+
     :param map_index: the task's own (-1 at top level); it selects the chunk.
     :param origins: which files the values of this DAG run may name.
     :raises HybridError: an upstream task left no value, or names a file that it neither made nor received.
@@ -110,6 +116,7 @@ class Values:
         self._origins = origins
         self._memo: dict[tuple[str, str, int], JsonValue] = {}
         self._judged: set[tuple[str, str, int]] = set()
+        self._to_judge: deque[Callable[[], None]] = deque()
 
     def xcom(self, task_id: str, key: str = RETURN, map_index: int = -1, *, required: bool = True) -> Any:
         at = (task_id, key, map_index)
@@ -137,19 +144,36 @@ class Values:
         return order
 
     def step_inputs(self, scope: Scope, step: Step) -> list[CwlObject | None]:
-        """The step's inputs (before scatter, valueFrom and when), per instance; None for a skipped instance."""
-        alive = self.alive(scope)
+        """The step's inputs (before scatter, valueFrom and when), per instance; None for a skipped instance.
+
+        :raises HybridError: a value behind them names a file that its task neither made nor received.
+        """
+        inputs = self._step_inputs(scope, step)
+        self._judge_all()
+        return inputs
+
+    def outputs(self, scope: Scope) -> list[CwlObject | None]:
+        """The (sub-)workflow's output object, per instance; None where it was skipped.
+
+        :raises HybridError: a value behind it names a file that its task neither made nor received.
+        """
+        outputs = self._outputs(scope)
+        self._judge_all()
+        return outputs
+
+    def _step_inputs(self, scope: Scope, step: Step) -> list[CwlObject | None]:
+        alive = self._alive(scope)
         sources = {source for port in step.inputs for source in port.sources}
-        columns = {source: self.port(scope, source) for source in sources}
+        columns = {source: self._port(scope, source) for source in sources}
         return [
             resolve_step_inputs(step, {s: column[k] for s, column in columns.items()}) if ok else None
             for k, ok in enumerate(alive)
         ]
 
-    def alive(self, scope: Scope) -> list[bool]:
+    def _alive(self, scope: Scope) -> list[bool]:
         """Per instance of the context: whether the (sub-)workflow runs, or was skipped by its ``when``."""
         if scope.plan_id is None:
-            return [True] if scope.parent is None else self.alive(scope.parent)
+            return [True] if scope.parent is None else self._alive(scope.parent)
         return [value is not None for value in self._planned(scope)]
 
     def _planned(self, scope: Scope) -> list[CwlObject | None]:
@@ -163,21 +187,23 @@ class Values:
             planned = list(self.xcom(scope.plan_id, VALUES)[chunk["lo"] : chunk["hi"]])
         assert scope.parent is not None and scope.step is not None
         if (at := (scope.plan_id, VALUES, index)) not in self._judged:
-            self._judge(scope.parent, scope.step, scope.plan_id, list(located(planned)))
+            self._to_judge.append(partial(self._judge, scope.parent, scope.step, scope.plan_id, list(located(planned))))
             self._judged.add(at)
         return planned
 
     def _result(self, scope: Scope, node: Node, index: int) -> Any:
-        """The value that a step's task published.
-
-        :raises HybridError: it names a file that the task neither made nor received.
-        """
+        """The value that a step's task published."""
         assert node.task_id is not None
         value = self.xcom(node.task_id, RETURN, index)
         if (at := (node.task_id, RETURN, index)) not in self._judged:
-            self._judge(scope, node.step, node.task_id, list(located(value)), index)
+            self._to_judge.append(partial(self._judge, scope, node.step, node.task_id, list(located(value)), index))
             self._judged.add(at)
         return value
+
+    def _judge_all(self) -> None:
+        while self._to_judge:
+            self._to_judge[0]()  # which may add others; one that fails stays
+            self._to_judge.popleft()
 
     def _judge(
         self, scope: Scope, step: Step, task_id: str, named: list[Mapping[str, Any]], index: int | None = None
@@ -194,11 +220,11 @@ class Values:
         document = document_of(step)
         if index is not None and self._origins.reuses(document):
             named = self._origins.strangers(named, None)
-        location = KnownFiles(self.step_inputs(scope, step), list(located(document))).strange(named)
+        location = KnownFiles(self._step_inputs(scope, step), list(located(document))).strange(named)
         if location:
             raise stranger(location, task_id, "that task neither made nor received")
 
-    def port(self, scope: Scope, source: Source) -> list[JsonValue]:
+    def _port(self, scope: Scope, source: Source) -> list[JsonValue]:
         """The value of a source as seen in ``scope``, per instance."""
         if source.step is None:
             return self._input(scope, source.port)
@@ -214,9 +240,9 @@ class Values:
             assert scope.step is not None
             port = next((p for p in scope.step.inputs if p.name == name), None)
             if port is None or not port.sources:
-                values = [None] * len(self.alive(scope))
+                values = [None] * len(self._alive(scope))
             else:
-                values = self.port(scope.parent, port.sources[0])
+                values = self._port(scope.parent, port.sources[0])
         if default is not None and None in values:
             check_used(default)
         return [default if value is None else value for value in values]
@@ -235,23 +261,23 @@ class Values:
                 return [None if r is None else r.get(port) for r in results]
             return [self._result(scope, node, -1).get(port)]
         if not node.scope.chunked:
-            return [None if r is None else r.get(port) for r in self.outputs(node.scope, (port,))]
+            return [None if r is None else r.get(port) for r in self._outputs(node.scope, (port,))]
         assert node.plan_id is not None
         dims = tuple(self.xcom(node.plan_id, SHAPE))
         flat = []
         for index in range(len(self.xcom(node.plan_id))):
             inner = Values(self._read, index, self._origins)
-            inner._memo, inner._judged = self._memo, self._judged
+            inner._memo, inner._judged, inner._to_judge = self._memo, self._judged, self._to_judge
             none = dict.fromkeys(node.step.outputs)
-            flat.extend(none if r is None else r for r in inner.outputs(node.scope, (port,)))
+            flat.extend(none if r is None else r for r in inner._outputs(node.scope, (port,)))
         return [shape_outputs(node.step, dims, [{**dict.fromkeys(node.step.outputs), **f} for f in flat])[port]]
 
-    def outputs(self, scope: Scope, ports: Sequence[str] | None = None) -> list[CwlObject | None]:
-        """The (sub-)workflow's output object (or some ports of it), per instance; None where it was skipped."""
-        alive = self.alive(scope)
+    def _outputs(self, scope: Scope, ports: Sequence[str] | None = None) -> list[CwlObject | None]:
+        """:param ports: not None: only some of them."""
+        alive = self._alive(scope)
         wanted = [o for o in scope.graph.outputs if ports is None or o.name in ports]
         columns: Mapping[Source, list[JsonValue]] = {
-            source: self.port(scope, source) for output in wanted for source in output.sources
+            source: self._port(scope, source) for output in wanted for source in output.sources
         }
         return [
             resolve_outputs(scope.graph, {s: c[k] for s, c in columns.items()}, only=[o.name for o in wanted])

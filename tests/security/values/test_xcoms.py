@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from airflow_hybrid.cwl.documents.compile import compile_document
 from airflow_hybrid.cwl.given.run_inputs import validate_inputs
 from airflow_hybrid.engine import TaskIdentity
 from airflow_hybrid.errors import HybridError, InputError
-from airflow_hybrid.model import CwlObject, FileRef, JsonValue, WorkflowGraph
+from airflow_hybrid.model import CwlObject, FileRef, JsonValue, Source, WorkflowGraph
 from airflow_hybrid.operators.provenance import Ground, Origins
 from airflow_hybrid.operators.values import Node, Scope, Values
 
@@ -63,12 +64,19 @@ class Run:
         path = f"{work}/{directory}/a1-0f/00000/out/{name}"
         return {"class": "File", "location": FileRef(site, "node", path).uri, "basename": name}
 
-    def second_inputs(self) -> JsonValue:
+    def values(self) -> tuple[Values, Scope]:
         scope = Scope(self.graph, ground=self.ground)
         for step in self.graph.steps:
             scope.nodes[step.path] = Node(step, task_id=step.name)
         origins = Origins(self.ground, "dag", "run", {}, self.conf, str)
-        values = Values(lambda task, key, index: self.xcoms.get(task), -1, origins)
+        return Values(lambda task, key, index: self.xcoms.get(task), -1, origins), scope
+
+    def outputs(self) -> CwlObject | None:
+        values, scope = self.values()
+        return values.outputs(scope)[0]
+
+    def second_inputs(self) -> JsonValue:
+        values, scope = self.values()
         seen = {step.name: values.step_inputs(scope, step)[0] for step in self.graph.steps}
         assert seen["first"] == {"i": self.xcoms["inputs"]["x"]}
         (outputs,) = values.outputs(scope)
@@ -218,3 +226,26 @@ def test_a_runs_inputs_at_deployments_lie_in_their_work_directories(run: Run, lo
         origins.check_given({"x": [{"class": "File", "location": location}]})
     assert str(error.value).split("\n")[0] == said.format(location)
     origins.check_given({"x": {"class": "File", "location": f"hybrid://site/node{WORK}/f"}, "y": 1})
+
+
+def test_a_long_chain_of_steps_that_hand_a_file_on_is_judged_to_its_beginning(run: Run) -> None:
+    first, second = run.graph.steps
+    steps = [first]
+    for number in range(1_500):
+        port = replace(second.inputs[0], sources=(Source(steps[-1].path, "o"),))
+        steps.append(replace(second, path=f"/step{number}", inputs=(port,)))
+    run.graph = replace(run.graph, steps=tuple(steps))
+    for step in steps:
+        run.xcoms[step.name] = {"o": run.xcoms["inputs"]["x"]}
+    last = replace(run.graph.outputs[0], sources=(Source(steps[-1].path, "o"),))
+    run.graph = replace(run.graph, outputs=(last,))
+    run.outputs()
+    forged = {"class": "File", "location": "file:///etc/passwd"}
+    for step in steps:
+        run.xcoms[step.name] = {"o": forged}
+    with pytest.raises(HybridError) as error:
+        run.outputs()
+    assert str(error.value) == (
+        "the value of task 'first' names file:///etc/passwd, which that task neither made nor received: it is not used"
+        + HINT.format("first")
+    )
