@@ -18,7 +18,7 @@ from airflow_hybrid.engine import job_logs
 from airflow_hybrid.engine.collecting import collect, complete
 from airflow_hybrid.engine.common import in_cwl_thread
 from airflow_hybrid.engine.failures import Failure, jobs_in_words, shown_command
-from airflow_hybrid.engine.inputs_there import stage_inputs
+from airflow_hybrid.engine.inputs_there import check_inputs, stage_inputs
 from airflow_hybrid.engine.job_images import image_of, own_image
 from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place
@@ -64,10 +64,11 @@ class BatchRunner:
 
     async def run(self, place: Place, jobs: Sequence[PendingJob], peers: Sequence[Place] = ()) -> None:
         """Run jobs at a place; ``peers``: the other locations of each job, where the place has no queue."""
-        paths, staged = await stage_inputs(self.context, place, jobs)
-        self.lineage.extend(staged)
+        staged = await stage_inputs(self.context, place, jobs)
+        self.lineage.extend(staged.lineage)
         image = await image_of(place, jobs[0], self.context, self.lineage)
-        run = StepRun(place, peers, paths, image, {job.key: JobProgress(job) for job in jobs})
+        progress = {job.key: JobProgress(job) for job in jobs}
+        run = StepRun(place, peers, staged.paths, image, progress, inputs_changed=staged.changed)
         lookup = await self._until_all_ended(run)
         await self._build_where_they_ran(run)
         retries = retries_of(self.context.spec, jobs[0].step_path)
@@ -84,8 +85,12 @@ class BatchRunner:
         """
         met = self._met_at(run.place)
         await self._adopt_all(run, list(met.others.values()))
+        if run.inputs_changed:
+            await self._adopt_all(run, await run.place.queue.inspect(self._task_directory(run.place)))
         lookup: ReuseLookup | None = None
         while run.waiting:
+            if run.inputs_changed:  # not by these jobs: they have not begun
+                await check_inputs(self.context, run.place, [progress.job for progress in run.waiting])
             keys = [progress.key for progress in run.waiting]
             directory = posixpath.join(self._task_directory(run.place), _batch_name(self._attempt, keys))
             met.ours.add(posixpath.basename(directory))

@@ -16,6 +16,7 @@ from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FactsNeeded, JsonValue, LineageEntry, Question
 from airflow_hybrid.model.walking import files
 from airflow_hybrid.printable import printable
+from airflow_hybrid.sites.files.unchanged import note_updates
 
 MOST_LEFT_OUT = 20
 """names listed per job"""
@@ -67,9 +68,13 @@ async def _bind(run: StepRun, log: Logger) -> dict[str, CwlObject]:
     """Outputs of the jobs that succeeded, by key."""
     place = run.place
     usable = [progress for progress in run.jobs.values() if progress.succeeded]
+    place.facts.forget({path for progress in run.jobs.values() for path in progress.job.updated})
     if usable:
         trees = [progress.outdir for progress in usable]
-        place.facts.merge(await place.patiently(functools.partial(place.queue.facts, trees=trees), log))
+        updated = {path: kind for progress in usable for path, kind in progress.job.updated.items()}
+        questions = [Question("checksum" if kind == "File" else "stat", path) for path, kind in updated.items()]
+        place.facts.merge(await place.patiently(functools.partial(place.queue.facts, questions, trees=trees), log))
+        await place.patiently(functools.partial(note_updates, place.host, list(updated)), log)
     refused: list[JobProgress] = []
 
     def bind_all() -> tuple[list[CwlObject], list[Question]]:

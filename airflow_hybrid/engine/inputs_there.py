@@ -6,26 +6,77 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.executables import words_at_sites, words_for
 from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place, ref_of
-from airflow_hybrid.errors import CwlError
+from airflow_hybrid.errors import CwlError, TransferError
 from airflow_hybrid.model import CwlObject, FileRef, LineageEntry
 from airflow_hybrid.sites.files.mover import StageRequest, store_path
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 
 
-async def stage_inputs(
-    context: FragmentContext, place: Place, jobs: Sequence[PendingJob]
-) -> tuple[dict[str, str], list[LineageEntry]]:
-    """Bring the jobs' input files to a place.
+@dataclass(frozen=True)
+class StagedInputs:
+    """The input files of jobs at a place.
 
-    :return: the path of each URI at the place, and the lineage of the files.
+    :ivar paths: the path of each URI there.
+    :ivar lineage: of the files.
+    :ivar changed: an input differs from its record, and jobs that change inputs in place may have done that already.
+    """
+
+    paths: dict[str, str]
+    lineage: list[LineageEntry]
+    changed: bool = False
+
+
+async def stage_inputs(context: FragmentContext, place: Place, jobs: Sequence[PendingJob]) -> StagedInputs:
+    """Bring the input files of jobs of one step to a place.
+
     :raises CwlError: the location of an input names a deployment that this DAG does not have.
     :raises SiteError: an input is not what its object says, or cannot be transferred.
     """
+    paths, in_place, elsewhere = _by_place(context, place, jobs)
+    executables = await asyncio.to_thread(words_for, elsewhere, context.spec.deployments)
+    executables.update(await words_at_sites(elsewhere, context.locations, context.log))
+    requests: list[StageRequest] = []
+    for file in elsewhere:
+        uri = file["location"]
+        paths[uri] = store_path(place.workdir, file, executables.get(uri, ""))
+        requests.append(StageRequest.of(file, place.host, paths[uri]))
+    changed = False
+    try:
+        await _check_in_place(context, place, in_place)
+    except TransferError:
+        if not jobs[0].updates_in_place:
+            raise
+        changed = True
+    for members in await _listed(context, jobs):
+        await context.mover.check_in_place(members, context.spec.began)
+    return StagedInputs(paths, await _stage(context, place, requests), changed)
+
+
+async def check_inputs(context: FragmentContext, place: Place, jobs: Sequence[PendingJob]) -> None:
+    """Check that the inputs that jobs use where they are still match their records.
+
+    :raises TransferError: one does not.
+    :raises SiteError: the place does not answer.
+    """
+    _, in_place, _ = _by_place(context, place, jobs)
+    await _check_in_place(context, place, in_place)
+
+
+async def _check_in_place(context: FragmentContext, place: Place, requests: Sequence[StageRequest]) -> None:
+    check = functools.partial(context.mover.check_in_place, requests, context.spec.began)
+    await place.patiently(check, context.log)
+
+
+def _by_place(
+    context: FragmentContext, place: Place, jobs: Sequence[PendingJob]
+) -> tuple[dict[str, str], list[StageRequest], list[CwlObject]]:
+    """The paths of the jobs' inputs by URI, those that are at the place already, and the others (without a path)."""
     paths: dict[str, str] = {}
     in_place: list[StageRequest] = []
     elsewhere: list[CwlObject] = []
@@ -43,18 +94,7 @@ async def stage_inputs(
                 continue
             paths[uri] = ""
             elsewhere.append(file)
-    executables = await asyncio.to_thread(words_for, elsewhere, context.spec.deployments)
-    executables.update(await words_at_sites(elsewhere, context.locations, context.log))
-    requests: list[StageRequest] = []
-    for file in elsewhere:
-        uri = file["location"]
-        paths[uri] = store_path(place.workdir, file, executables.get(uri, ""))
-        requests.append(StageRequest.of(file, place.host, paths[uri]))
-    check = functools.partial(context.mover.check_in_place, in_place, context.spec.began)
-    await place.patiently(check, context.log)
-    for members in await _listed(context, jobs):
-        await context.mover.check_in_place(members, context.spec.began)
-    return paths, await _stage(context, place, requests)
+    return paths, in_place, elsewhere
 
 
 async def _stage(context: FragmentContext, place: Place, requests: Sequence[StageRequest]) -> list[LineageEntry]:

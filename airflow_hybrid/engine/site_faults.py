@@ -38,6 +38,8 @@ async def site_faults(run: StepRun, jobs: Sequence[JobProgress], log: Logger) ->
         for file in of_one
         if str(file["location"]) in run.paths
     }
+    updated = {path for progress in suspects for path in progress.job.updated}
+    recorded = {uri: record for uri, record in recorded.items() if record.path not in updated}
     host = run.place.host
     try:
         room = await full(host, [posixpath.dirname(suspects[0].ran_in), "/tmp"])

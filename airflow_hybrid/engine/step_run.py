@@ -77,6 +77,7 @@ class StepRun:
     :ivar image: of their containers.
     :ivar jobs: by key, without those whose outputs were reused.
     :ivar adopted: names of the batches of others whose jobs were taken over.
+    :ivar inputs_changed: inputs that the jobs may change where they are differ from their records.
     """
 
     place: Place
@@ -85,6 +86,7 @@ class StepRun:
     image: ReadyImage | None
     jobs: dict[str, JobProgress]
     adopted: set[str] = field(default_factory=set)
+    inputs_changed: bool = False
 
     @property
     def waiting(self) -> list[JobProgress]:

@@ -79,6 +79,10 @@ class FileFact:
     executable: bool = field(default=False, compare=False)
     """whether its owner may execute it (files only)"""
 
+    def looks_like(self, other: FileFact) -> bool:
+        """Whether both may describe the same content: nothing was written in between, as far as one can see."""
+        return (self.kind, self.size, self.ctime) == (other.kind, other.size, other.ctime)
+
 
 SPECIAL = {"p": "a FIFO", "s": "a socket", "b": "a device", "c": "a device"}
 """words for :attr:`FileFact.special`"""
@@ -123,15 +127,32 @@ class SiteFacts:
     """files that were not read because they, or a folder above them, had been replaced by a link"""
 
     def merge(self, other: SiteFacts) -> None:
-        """Add the answers of another probe; a known checksum stays if it was not asked for again."""
+        """Add the answers of another probe; a known checksum stays if it was not asked for again and nothing shows that
+        the file was changed since.
+        """
         for path, fact in other.files.items():
             known = self.files.get(path)
-            if known is not None and fact.checksum is None and (known.kind, known.size) == (fact.kind, fact.size):
+            if known is not None and fact.checksum is None and known.looks_like(fact):
                 fact = replace(fact, checksum=known.checksum)
             self.files[path] = fact
         self.listings.update(other.listings)
         self.contents.update(other.contents)
         self.replaced |= other.replaced
+
+    def forget(self, paths: Collection[str]) -> None:
+        """Forget these files and folders, and everything in the folders: a job may have changed them."""
+        if not paths:
+            return
+
+        def changed(path: str) -> bool:
+            while path not in paths and path != "/":
+                path = posixpath.dirname(path)
+            return path in paths
+
+        self.files = {path: fact for path, fact in self.files.items() if not changed(path)}
+        self.listings = {path: names for path, names in self.listings.items() if not changed(path)}
+        self.contents = {path: data for path, data in self.contents.items() if not changed(path)}
+        self.replaced = {path for path in self.replaced if not changed(path)}
 
 
 @dataclass(frozen=True)

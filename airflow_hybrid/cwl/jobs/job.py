@@ -260,6 +260,17 @@ class PendingJob:
         """The resources for the built job's expressions."""
         return dict(self._built[0].builder.resources)
 
+    @property
+    def updates_in_place(self) -> bool:
+        """Whether the tool may change its writable inputs where they are (InplaceUpdateRequirement)."""
+        requirement, _ = self.tool.get_requirement("InplaceUpdateRequirement")
+        return bool(requirement and requirement["inplaceUpdate"])
+
+    @property
+    def updated(self) -> Mapping[str, str]:
+        """Inputs that the built job may change where they are: absolute path there -> File or Directory."""
+        return self._built[1].updated
+
     def paths_at_location(self) -> Mapping[str, str]:
         """Paths of the built job's files: location -> absolute path."""
         return self._built[1].paths

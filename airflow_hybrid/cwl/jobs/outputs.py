@@ -97,7 +97,14 @@ def _replaced(location: str, site: JobLocation) -> str | None:
 
 
 def _measured(file: CwlObject, path: str, site: JobLocation, link: FileFact | None = None) -> None:
-    """Add size and checksum of an input that is passed on: from its object, or as seen where it was used."""
+    """Add size and checksum of an input that is passed on: from its object, or as seen where it was used.
+
+    If the job may have changed it, only what was seen after the job counts.
+    """
+    if site.may_be_updated(path):
+        content = site.fs.content_of(path)
+        file["size"], file["checksum"] = content.size, content.checksum
+        return
     known = site.inputs.get(file["location"], {})
     fact = site.facts.files.get(path) or site.facts.files.get(site.targets.get(file["location"], "")) or link
     for key, measured in (("size", fact and fact.size), ("checksum", fact and fact.checksum)):

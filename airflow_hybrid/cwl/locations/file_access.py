@@ -101,6 +101,18 @@ class LocationFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
             child, parent = parent, posixpath.dirname(parent)
         raise self._ask("stat", path)
 
+    def content_of(self, path: str) -> FileFact:
+        """What is known about an input file that the job may have changed; with its checksum.
+
+        :raises CwlError: the job has removed it.
+        """
+        fact = self._site.facts.files.get(path)
+        if fact is None or (fact.kind == "f" and fact.checksum is None):
+            raise self._ask("checksum", path)
+        if fact.kind != "f":
+            raise CwlError(f"an output is the input file {path}, which the job has removed or replaced")
+        return fact
+
     def names(self, path: str) -> tuple[str, ...]:
         path = self._real(path)
         listing = self._site.facts.listings.get(path)
@@ -188,9 +200,9 @@ class LocationFs(StdFsAccess):  # type: ignore[misc, unused-ignore]
             return len(text.encode())
         location = unveil(fn)
         known = self._site.inputs.get(canonical(location), {}).get("size")
-        if known is not None:
-            return int(known)
         path = self._path(fn)
+        if known is not None and not self._site.may_be_updated(path):
+            return int(known)
         for place in (path, self._site.targets.get(location, path)):
             fact = self._site.facts.files.get(place)
             if fact is not None and fact.kind == "f":

@@ -54,6 +54,7 @@ class LocationPaths:
     :ivar sizes: whether to ask for the sizes of inputs.
     :ivar targets: location of an input -> its path for the job, once it is built.
     :ivar classes: location of an input or output -> File or Directory.
+    :ivar updated: path of an input that the job may change where it is (InplaceUpdateRequirement) -> File or Directory.
     """
 
     def __init__(self, jobdir: str, files: JobFiles, facts: SiteFacts, inside: Inside | None = None) -> None:
@@ -69,6 +70,7 @@ class LocationPaths:
         self.sizes = True
         self.targets: dict[str, str] = {}
         self.classes: dict[str, str] = {}
+        self.updated: dict[str, str] = {}
         self._input_dirs = 0
 
     def input_dir(self) -> str:
@@ -131,6 +133,10 @@ class LocationPaths:
             if input_fact is not None and input_fact.realpath and is_below(real, input_fact.realpath):
                 return known + real[len(input_fact.realpath) :]
         raise CwlError(f"output {path} is a symbolic link to {real}, outside the job's output directory")
+
+    def may_be_updated(self, path: str) -> bool:
+        """Whether the job may have changed an input's replica, so that its record is out of date."""
+        return any(is_below(path, updated) for updated in self.updated)
 
     def need_path(self, location: str) -> str:
         path = self.path_of(location)

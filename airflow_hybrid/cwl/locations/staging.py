@@ -39,6 +39,8 @@ def _entry_of(mapped: MapperEnt, site: JobLocation, box: Box | None, updates_in_
     source = None if literal else site.need_path(mapped.resolved)
     updated = updates_in_place and _original(mapped.resolved, site)
     copied = writable and not literal and not updated
+    if source is not None and writable and updated:
+        site.updated[source] = "Directory" if kind.endswith("Directory") else "File"
     target: str | None = mapped.target
     if box is not None:
         target = box.place(mapped.target, None if copied else source, writable, folder=kind.endswith("Directory"))

@@ -15,6 +15,7 @@ from airflow_hybrid.printable import redacted
 from airflow_hybrid.sites.files import scripts
 from airflow_hybrid.sites.files.objects import is_url
 from airflow_hybrid.sites.files.store import sha1_of
+from airflow_hybrid.sites.files.unchanged import UPDATED
 from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.job_folders import producer_of
 from airflow_hybrid.sites.hosts.local import LocalHost
@@ -155,7 +156,9 @@ def unlike(request: StageRequest, host: Host, problem: str) -> TransferError:
             return elsewhere
     producer = request.producer or (producer_of(request.ref.path) if request.ref else None)
     hint = "if the change is intended, clear the run's task `inputs` and all tasks after it"
-    if producer:
+    if problem.startswith(UPDATED):
+        hint = "steps after that step must use its output in place of this file"
+    elif producer:
         hint = f"it was made by {producer}: clear that task to make it again"
     elif is_gone:
         hint = "put it back, or start a run with other inputs"

@@ -4,11 +4,13 @@
 Sizes are always compared. Small files are read and compared by checksum. A large file is read only if its times show
 that it was written after it was finished: an output after the last job of its batch ended, a copy in the store after it
 got its name. The ctime counts, too, because the mtime can be set back (``touch -d``); a new link or mode only
-causes a read. A folder of outputs has no checksum: nothing in it may be newer than its end.
+causes a read. A folder of outputs has no checksum: nothing in it may be newer than the end of its job, or of the last
+job that updated it in place (InplaceUpdateRequirement), which is noted beside it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +27,7 @@ from airflow_hybrid.sites.hosts.probing import probe
 
 GONE = "no longer exists"
 A_LINK = "is not used: a symbolic link has replaced it or a folder above it"
+UPDATED = "was updated in place by another step (InplaceUpdateRequirement) after it was produced"
 SMALL_BYTES = 1 << 20
 """files up to this size are read whenever they are used"""
 MOST_READ_BYTES = 256 << 20
@@ -56,6 +59,13 @@ class Recorded:
         parts = self.path.split("/")
         in_store = len(parts) > 4 and parts[-4] == STORE
         return posixpath.dirname(self.path) if in_store else None
+
+    @property
+    def updated(self) -> str | None:
+        """The note that a job updated it in place, if there is one; its mtime says when."""
+        job = job_directory_of(self.path)
+        digest = hashlib.sha1(self.path.encode(errors="surrogateescape"), usedforsecurity=False).hexdigest()
+        return None if job is None else f"{job}/updated-{digest}"
 
 
 async def differences(host: Host, recorded: Sequence[Recorded], since: float | None = None) -> dict[str, str]:
@@ -92,7 +102,36 @@ async def differences(host: Host, recorded: Sequence[Recorded], since: float | N
         problems_by_path.update({path: problem for path, problem in problems.items() if problem})
     if folders:
         problems_by_path.update(await _late_entries(host, folders))
-    return problems_by_path
+    return await _named_updates(host, by_path, problems_by_path) if problems_by_path else {}
+
+
+async def note_updates(host: Host, paths: Sequence[str]) -> None:
+    """Note that a job, which has ended, has updated files or folders in place; only of those that a job of ours made.
+
+    :raises SiteError: the location cannot be asked, or the note cannot be written.
+    """
+    notes = [note for path in paths if (note := Recorded(path, "d").updated) is not None]
+    if notes:
+        stdin = "".join(f"{note}\0" for note in notes).encode(errors="surrogateescape")
+        answer = await host.run("xargs -0 -r touch --", stdin=stdin, label="note of updates in place")
+        answer.check("cannot note that a job has updated files in place")
+
+
+async def _named_updates(host: Host, by_path: Mapping[str, Recorded], problems: Mapping[str, str]) -> dict[str, str]:
+    """The problems, in other words for files that nobody changed after a job had updated them in place."""
+    changed = _changed_words(produced=True)
+    notes = {
+        path: note
+        for path, problem in problems.items()
+        if problem.startswith(changed) and by_path[path].kind == "f" and (note := by_path[path].updated) is not None
+    }
+    seen = (await probe.facts(host, [Question("stat", path) for path in [*notes, *notes.values()]])).files
+    worded = dict(problems)
+    for path, note in notes.items():
+        written, noted = seen[path].mtime, seen[note].mtime
+        if written is not None and noted is not None and written <= noted:
+            worded[path] = problems[path].replace(changed, UPDATED, 1)
+    return worded
 
 
 def _bases(paths: Iterable[str]) -> list[str]:
@@ -128,7 +167,11 @@ def _difference(record: Recorded, fact: FileFact) -> str:
 
 
 def _changed(record: Recorded) -> str:
-    return f"was changed after it was {'produced' if producer_of(record.path) else 'taken as an input of the run'}"
+    return _changed_words(produced=producer_of(record.path) is not None)
+
+
+def _changed_words(*, produced: bool) -> str:
+    return f"was changed after it was {'produced' if produced else 'taken as an input of the run'}"
 
 
 def _is_late(record: Recorded, files: Mapping[str, FileFact], since: float | None) -> bool:
@@ -142,7 +185,9 @@ def _is_late(record: Recorded, files: Mapping[str, FileFact], since: float | Non
 
 async def _late_entries(host: Host, folders: Sequence[Recorded]) -> dict[str, str]:
     """Folders with an entry that is newer than the end of the folder's job."""
-    calls = "\n".join(f"ah_look {shlex.quote(folder.path)} {shlex.quote(folder.finished or '')}" for folder in folders)
+    calls = "\n".join(
+        shlex.join(["ah_look", folder.path, folder.finished or "", folder.updated or ""]) for folder in folders
+    )
     text = f"{shell_text.load(__package__, 'late.sh')}{calls}\n"
     with answers_up_to(answer_bytes(len(folders), PATH_BYTES)):
         answer = await run_joined(
@@ -153,7 +198,7 @@ async def _late_entries(host: Host, folders: Sequence[Recorded]) -> dict[str, st
         problem = f"folders of outputs could not be examined ({len(late)} of {len(folders)} answers)"
         raise CommandError(problem, answer.end)
     return {
-        folder.path: f"was changed after it was produced: {entry[1:]} is newer than its job"
+        folder.path: f"{_changed_words(produced=True)}: {entry[1:]} is newer than its job"
         for folder, entry in zip(folders, late, strict=True)
         if entry
     }

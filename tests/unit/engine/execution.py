@@ -12,6 +12,7 @@ from airflow_hybrid.cwl.documents.cache import read_document
 from airflow_hybrid.cwl.documents.compile import compile_document
 from airflow_hybrid.cwl.given.run_inputs import validate_inputs
 from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, TaskIdentity
+from airflow_hybrid.model import CwlObject
 from airflow_hybrid.sites.closing import close_all
 
 
@@ -46,6 +47,14 @@ def spec_of(
     :param given: the workflow's inputs, which are taken for the step's; they are read now.
     :param deployments: as in the hybrid file; ``bindings``, too.
     """
+    instance = validate_inputs(compile_document(str(document)), given, str(document.parent))
+    return spec_within(document, instance, deployments, bindings, identity)
+
+
+def spec_within(
+    document: Path, given: CwlObject, deployments: dict[str, Any], bindings: dict[str, Any], identity: TaskIdentity
+) -> FragmentSpec:
+    """The same for a step that comes after others: the inputs are outputs of theirs, and taken as they are."""
     graph = compile_document(str(document))
     step = graph.steps[0]
     leaves = (step.path,) if step.workflow is None else tuple(s.path for s in step.workflow.walk() if not s.workflow)
@@ -53,7 +62,7 @@ def spec_of(
         step_path=step.path,
         leaves=leaves,
         document=read_document(step.document),
-        instances=(validate_inputs(graph, given, str(document.parent)),),
+        instances=(given,),
         bindings=tuple(parse_bindings(bindings)),
         deployments=parse_deployments(deployments),
         identity=identity,
