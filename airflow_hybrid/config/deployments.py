@@ -62,7 +62,8 @@ class DeploymentBase(Model):
     )
     fuse: Literal["chains", False] | None = Field(
         None,
-        description="`chains`: steps that follow each other here run as one Airflow task; `false`: they do not."
+        description="`chains`: steps that follow each other here run as one Airflow task; `false`: they do not, nor do"
+        " expressions and their readers."
         " Default: that of the wrapped deployment, else as the workflow says. (airflow_hybrid)",
     )
     deferrable: bool | None = Field(

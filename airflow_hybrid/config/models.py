@@ -77,8 +77,8 @@ class StepBinding(Model):
     fuse: bool | Literal["chains"] | None = Field(
         None,
         description="`chains`: steps that follow each other on the same target run as one Airflow task; `false`: they"
-        " do not. Default: as the deployment says, else the workflow. `true`: this sub-workflow runs as one Airflow"
-        " task. (airflow_hybrid)",
+        " do not, nor do expressions and their readers. Default: as the deployment says, else the workflow. `true`:"
+        " this sub-workflow runs as one Airflow task. (airflow_hybrid)",
     )
     max_iterations: int | None = Field(
         None,
@@ -210,7 +210,7 @@ class WorkflowModel(Model):
     fuse: Literal["chains", False] | None = Field(
         None,
         description="`chains`: steps that follow each other on the same target run as one Airflow task, unless a"
-        " deployment or binding says otherwise. (airflow_hybrid)",
+        " deployment or binding says otherwise; `false`: each step has its own, expressions, too. (airflow_hybrid)",
     )
     reuse: bool | None = Field(
         None,

@@ -306,7 +306,9 @@ def _in_queue(queue: str | None) -> dict[str, str]:
 
 
 def _is_plain_tool(step: Step) -> bool:
-    """Whether a step runs exactly one job, whatever its inputs are."""
+    """Whether a step, or each of those that share its task, runs exactly one job, whatever its inputs are."""
+    if step.is_group and step.workflow is not None:
+        return all(_is_plain_tool(member) for member in step.workflow.steps)
     return step.workflow is None and not (step.when or step.loop or step.scatter)
 
 

@@ -1,9 +1,11 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""``fuse: chains``: steps that follow each other on the same target become one step, which is one task.
+"""Steps that share a task: the graph that a DAG is built from is rewritten.
 
-The graph that a DAG is built from is rewritten. A group becomes a step without a document of its own: its ``workflow``
-has the steps with their own paths and links; :mod:`airflow_hybrid.cwl.documents.group_documents` puts the document
-together when the task runs.
+With ``fuse: chains``, steps that follow each other on the same target become one step, which is one task. Expressions
+go along with the step that reads them, without being asked to (:mod:`airflow_hybrid.dag.folding`).
+
+A group becomes a step without a document of its own: its ``workflow`` has the steps with their own paths and links;
+:mod:`airflow_hybrid.cwl.documents.group_documents` puts the document together when the task runs.
 """
 
 from __future__ import annotations
@@ -14,6 +16,8 @@ from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 
 from airflow_hybrid.config import Deployment, bind
+from airflow_hybrid.config.queues import queue_below
+from airflow_hybrid.dag.folding import may_host, may_move, with_expressions
 from airflow_hybrid.dag.grouping import groups
 from airflow_hybrid.dag.task_ids import shortened
 from airflow_hybrid.model import (
@@ -47,7 +51,7 @@ class Fusing:
 
     @property
     def is_wanted(self) -> bool:
-        """Whether any step may share its task with another one."""
+        """Whether anybody asks for chains."""
         settings = {self.fuse}
         settings.update(binding.fuse for binding in self.bindings)
         settings.update(deployment.fuse for deployment in self.deployments.values())
@@ -61,22 +65,44 @@ class Fusing:
         :param in_chunk: its tasks are mapped, as those of a scattered sub-workflow.
         :param late: inputs of a sub-workflow whose values its tasks wait for one by one, see :func:`late_inputs`.
         """
-        if graph.single or not self.is_wanted:
+        if graph.single:
             return graph
         if graph.path not in self._done:
             self._done[graph.path] = self._fused(graph, in_chunk, late)
         return self._done[graph.path]
 
     def _fused(self, graph: WorkflowGraph, in_chunk: bool, late: Collection[str]) -> WorkflowGraph:
+        steps = {step.path: step for step in graph.steps}
+        found: list[list[str]] = []
+        if self.is_wanted:
+            found = self._chains(graph, steps, in_chunk, late)
+        allowed = [step for step in graph.steps if self._wants(bind(self.bindings, step.path)) is not False]
+        movable = {step.path: self._queues(step) for step in allowed if may_move(step, self.bindings)}
+        if not movable and not self.is_wanted:
+            return graph
+        hosts = {step.path: self._queues(step) for step in allowed if may_host(step, self.bindings, in_chunk)}
+        hosts.update((paths[0], self._queues(_tool_of([steps[path] for path in paths]))) for paths in found)
+        chains, alone = with_expressions(graph, found, movable, hosts)
+        every = [_Members([steps[path] for path in paths]) for paths in chains]
+        every += [_Members([steps[path] for path in paths], steps[host]) for host, paths in alone.items()]
+        return _rewritten(graph, steps, every)
+
+    def _queues(self, step: Step) -> Hashable:
+        """The queues of the workers that have the files of the machines where a step may run."""
+        targets = bind(self.bindings, step.path).targets
+        return frozenset(queue_below(target.deployment, self.deployments) for target in targets)
+
+    def _chains(
+        self, graph: WorkflowGraph, steps: dict[str, Step], in_chunk: bool, late: Collection[str]
+    ) -> list[list[str]]:
+        """The groups of steps that follow each other; ``steps`` learns which sub-workflows are one task."""
         kin = {step.path: self._kin(step, in_chunk, late) for step in graph.steps}
         _settle_expressions(graph, kin)
         before = {step.path: _waits_for(step, late) for step in graph.steps}
-        steps = {step.path: step for step in graph.steps}
         for path, step in steps.items():
             if kin[path] is not None and step.workflow is not None:
                 steps[path] = replace(step, one_task=True)
-        found = groups(list(steps), before, kin)
-        return _rewritten(graph, steps, [[steps[path] for path in paths] for paths in found])
+        return groups(list(steps), before, kin)
 
     # --- what a step could share a task with ----------------------------------------------------------------------
 
@@ -213,20 +239,37 @@ class _Names:
         return wanted
 
 
-def _rewritten(graph: WorkflowGraph, steps: Mapping[str, Step], found: Sequence[Sequence[Step]]) -> WorkflowGraph:
+@dataclass(frozen=True)
+class _Members:
+    """Steps that share a task.
+
+    :ivar host: the one whose name, path and outputs the group keeps; None: it has a name of all names.
+    """
+
+    steps: Sequence[Step]
+    host: Step | None = None
+
+
+def _rewritten(graph: WorkflowGraph, steps: Mapping[str, Step], found: Sequence[_Members]) -> WorkflowGraph:
     """:param steps: of the graph, by path; ``found``: the groups of them."""
     names = _Names([step.name for step in graph.steps])
-    group_of = {step.path: number for number, group in enumerate(found) for step in group}
+    group_of = {step.path: number for number, group in enumerate(found) for step in group.steps}
     read = _read_from_elsewhere(graph, group_of)
     moved: dict[Source, Source] = {}
     made: list[Step] = []
     for group in found:
-        joined = JOIN.join(step.name for step in group)
-        made.append(_group(graph, group, names.new(shortened(joined, MOST_OF_NAME, joined)), read, moved))
+        joined = JOIN.join(step.name for step in group.steps)
+        name = group.host.name if group.host else names.new(shortened(joined, MOST_OF_NAME, joined))
+        made.append(_group(graph, group, name, read, moved))
     rest = [step for path, step in steps.items() if path not in group_of]
     linked = [replace(step, inputs=tuple(_moved(port, moved) for port in step.inputs)) for step in [*made, *rest]]
     outputs = tuple(replace(output, sources=_sources(output.sources, moved)) for output in graph.outputs)
-    return replace(graph, steps=_in_order(linked), outputs=outputs)
+    by_path = {step.path: step for step in linked}
+    if all(group.host for group in found):  # the order of the others stays
+        order = tuple(by_path[path] for path in steps if path in by_path)
+    else:
+        order = _in_order(by_path)
+    return replace(graph, steps=order, outputs=outputs)
 
 
 def _read_from_elsewhere(graph: WorkflowGraph, group_of: Mapping[str, int]) -> dict[Source, None]:
@@ -246,12 +289,13 @@ def _read_from_elsewhere(graph: WorkflowGraph, group_of: Mapping[str, int]) -> d
 
 def _group(
     graph: WorkflowGraph,
-    members: Sequence[Step],
+    group: _Members,
     name: str,
     read: Mapping[Source, None],
     moved: dict[Source, Source],
 ) -> Step:
     """A step that stands for others; ``moved`` learns where their outputs are then."""
+    members, host = group.steps, group.host
     path = f"{graph.path.rstrip('/')}/{name}"
     inside = {step.path for step in members}
     ports = _Names()
@@ -263,7 +307,9 @@ def _group(
     results = _Names()
     outputs = []
     for source in (Source(step.path, port) for step in members for port in step.outputs):
-        if source in read:
+        if host is not None and source.step == host.path:
+            outputs.append(WorkflowOutput(source.port, "Any", (source,)))
+        elif source in read:
             output = results.new(_port_name(source))
             outputs.append(WorkflowOutput(output, "Any", (source,)))
             moved[source] = Source(path, output)
@@ -282,7 +328,8 @@ def _group(
             steps=inner,
         ),
         one_task=True,
-        position=members[0].position,
+        label=host.label if host else "",
+        position=(host or members[0]).position,
     )
 
 
@@ -298,8 +345,13 @@ def _sources(sources: tuple[Source, ...], moved: Mapping[Source, Source]) -> tup
     return tuple(moved.get(source, source) for source in sources)
 
 
-def _in_order(steps: Sequence[Step]) -> tuple[Step, ...]:
-    by_path = {step.path: step for step in steps}
+def _tool_of(steps: Sequence[Step]) -> Step:
+    """The first step that runs a job: expressions have no site."""
+    leaves = [leaf for step in steps for leaf in step.leaves]
+    return next((leaf for leaf in leaves if leaf.kind != "expression"), leaves[0])
+
+
+def _in_order(by_path: Mapping[str, Step]) -> tuple[Step, ...]:
     order = TopologicalSorter(
         {path: [p for p in _waits_for(step, ()) if p in by_path] for path, step in by_path.items()}
     )

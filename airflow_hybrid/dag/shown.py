@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from airflow_hybrid.model import CHAINS, Step
 
@@ -38,10 +38,7 @@ def step_doc(step: Step, where: str) -> str:
     :param where: as :func:`where_it_runs` says it.
     """
     if step.is_group and step.workflow is not None:
-        members = step.workflow.steps
-        names = ", ".join(f"`{member.path}`" for member in members)
-        head = f"{len(members)} steps in one task, because of `fuse: {CHAINS}`: {names}"
-        return "\n\n---\n\n".join([head, *(step_doc(member, where) for member in members)])
+        return _group_doc(step.path, step.workflow.steps, where)
     texts = [f"**{step.label}**" if step.label else "", step.doc]
     if step.tool_doc != step.doc:
         texts.append(step.tool_doc)
@@ -50,3 +47,16 @@ def step_doc(step: Step, where: str) -> str:
         facts.append(f"a job for each of `{'`, `'.join(step.scatter)}`")
     texts.append("\n".join(f"* {fact}" for fact in facts))
     return "\n\n".join(text for text in texts if text)
+
+
+_RULE = "\n\n---\n\n"
+
+
+def _group_doc(path: str, members: Sequence[Step], where: str) -> str:
+    """:param path: of the task: a path of its own, or that of the step that has taken in expressions."""
+    docs = {member.path: step_doc(member, where) for member in members}
+    own = docs.pop(path, None)
+    names = ", ".join(f"`{name}`" for name in docs)
+    if own is None:
+        return _RULE.join([f"{len(docs)} steps in one task, because of `fuse: {CHAINS}`: {names}", *docs.values()])
+    return _RULE.join([own, f"The same task evaluates {names}, which only this step reads.", *docs.values()])

@@ -166,6 +166,7 @@ class Step:
     :ivar needs: what its jobs ask for (container, resources), a line of Markdown each
     :ivar workflow: the sub-workflow's graph, for a step that is one
     :ivar one_task: a sub-workflow that is one task; without a ``document`` it is a group of steps that share a task
+    :ivar varies: an expression that may have another value each time it is evaluated (time, chance)
     """
 
     path: str
@@ -183,6 +184,7 @@ class Step:
     loop: bool = False
     workflow: WorkflowGraph | None = None
     one_task: bool = False
+    varies: bool = False
     position: str = ""
     """``file:line`` of the step, for messages"""
 

@@ -72,6 +72,9 @@ class StepSetup:
     def hands_on(self) -> bool:
         """Whether an output may be a file that none of its jobs made: expressions pass their inputs on."""
         step = self.step
+        if step.is_group and step.workflow is not None:
+            kinds = {member.path: member.kind for member in step.workflow.steps}
+            return any(kinds[source.step or ""] != "tool" for out in step.workflow.outputs for source in out.sources)
         return step.workflow is not None or step.kind != "tool"
 
     @property

@@ -22,7 +22,7 @@ from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.version import __version__
 
-FORMAT = 5
+FORMAT = 6
 """Increased when the stored format changes, and when a document is refused that used to be accepted."""
 _GRACE_S = 24 * 3600
 _ENTRY = re.compile(

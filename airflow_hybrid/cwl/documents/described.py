@@ -3,16 +3,32 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from cwltool.process import Process
 
-from airflow_hybrid.cwl.documents.resolved import text
+from airflow_hybrid.cwl.documents.resolved import plain_json, text
 
 _RESOURCES = (("cores", "cores"), ("ram", "MiB of memory"), ("tmpdir", "MiB for temporary files"),
               ("outdir", "MiB for outputs"))  # fmt: skip
 """fields of ResourceRequirement without Min and Max (CWL v1.2 CommandLineTool, 5.18), and what they are of"""
+
+
+_VARYING = re.compile(r"\b(Date|random)\b")
+"""what JavaScript (ECMAScript 5.1) has that gives another value each time"""
+
+
+def varies(process: Process, step: Mapping[str, Any]) -> bool:
+    """Whether a process's expressions, or those of its step, may have another value each time they are evaluated.
+
+    A date that is written down counts as well.
+    """
+    libraries, _ = process.get_requirement("InlineJavascriptRequirement")
+    parts = [process.tool, step.get("in"), libraries or {}]
+    return _VARYING.search(json.dumps(plain_json(parts))) is not None
 
 
 def tool_doc(process: Process) -> str:

@@ -17,7 +17,7 @@ from cwltool.utils import aslist
 from cwltool.workflow import Workflow, WorkflowStep
 
 from airflow_hybrid.cwl.documents.default_files import Refused
-from airflow_hybrid.cwl.documents.described import needs_of, tool_doc
+from airflow_hybrid.cwl.documents.described import needs_of, tool_doc, varies
 from airflow_hybrid.cwl.documents.resolved import (
     as_written,
     in_order,
@@ -214,6 +214,7 @@ class GraphBuilder:
             when="when" in raw and "loop" not in raw,
             loop="loop" in raw,
             workflow=self._workflow(process, path, title) if isinstance(process, Workflow) else None,
+            varies=kind(process) == "expression" and varies(process, raw),
             position=position(cast(Any, raw)),
         )
 

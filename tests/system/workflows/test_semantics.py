@@ -47,6 +47,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
             {"document": str(DOCUMENTS / "three.cwl")},
             {"document": str(DOCUMENTS / "echo.cwl"), "conf": {"mesage": "typo"}},
             {"document": str(DOCUMENTS / "echo.cwl")},
+            {"document": str(SEMANTICS), "options": {**sites, "fuse": "chains"}},
         ],
     )
 
@@ -75,6 +76,14 @@ def test_fused_and_batched_steps_give_the_same_outputs(runs: list[dict[str, Any]
     assert differences(runs[1]["outputs"], expected) == {}
     assert "scattered" in runs[1]["tasks"] and "plan_scattered" not in runs[1]["tasks"]
     assert "spread[0]" in runs[1]["tasks"] and "spread.first[0]" not in runs[1]["tasks"]
+
+
+def test_chains_of_steps_that_share_tasks_give_the_same_outputs(
+    runs: list[dict[str, Any]], expected: dict[str, Any]
+) -> None:
+    assert runs[6]["state"] == "success", runs[6]["log"][-8000:]
+    assert differences(runs[6]["outputs"], expected) == {}
+    assert len(runs[6]["tasks"]) < len(runs[0]["tasks"])
 
 
 def test_scattered_steps_are_mapped_and_sub_workflows_are_groups(runs: list[dict[str, Any]]) -> None:

@@ -94,8 +94,16 @@ def test_outputs_that_are_in_a_deployment_are_gathered_before_it_goes(make: Any)
 
 
 def test_files_that_an_expression_hands_on_are_still_there_for_its_readers(make: Any) -> None:
-    dag = make({"a": step("file"), "b": step("a/out", "pass"), "c": step("b/out")}, {"a": "box"}, ["c"])
-    assert around(dag)[2] == {"a", "b", "c"}
+    steps = {"a": step("file"), "b": step("a/out", "pass"), "c": step("b/out"), "d": step("b/out"), "e": step("d/out")}
+    dag = make(steps, {"a": "box"}, ["c", "e"])
+    assert around(dag)[2] == {"a", "b", "c", "d"}
+
+
+def test_what_a_tool_makes_of_an_expression_it_has_taken_in_is_its_own(make: Any) -> None:
+    steps = {"a": step("file"), "b": step("a/out", "pass"), "c": step("b/out"), "d": step("c/out")}
+    dag = make(steps, {"a": "box"}, ["d"])
+    assert "b" not in dag.task_ids
+    assert around(dag)[2] == {"a", "c"}
 
 
 def test_a_deployment_that_is_not_lazy_is_made_when_the_run_starts(make: Any) -> None:

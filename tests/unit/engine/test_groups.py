@@ -15,7 +15,7 @@ from airflow_hybrid.cwl.documents.group_documents import document_of
 from airflow_hybrid.dag.fusing import Fusing
 from airflow_hybrid.engine import FragmentOutcome, FragmentSpec, TaskIdentity
 from airflow_hybrid.errors import CwlError, JobFailedError
-from airflow_hybrid.model import CHAINS, CwlObject, FileRef
+from airflow_hybrid.model import CHAINS, CwlObject, FileRef, Step
 from tests.unit.engine.execution import Log, run_spec
 
 WORKFLOW = """\
@@ -66,14 +66,31 @@ class Runs:
         self._sites = {"site": {"type": "local", "config": {}, "workdir": str(folder / "site")}}
 
     def run(self, *, wrong: bool = False, **identity: Any) -> tuple[FragmentOutcome, Log]:
-        bindings = parse_bindings([{"step": "/", "target": "site", "fuse": CHAINS}])
-        deployments = parse_deployments(self._sites)
-        (step,) = Fusing(bindings, deployments).graph_of(load_graph(str(self._document))).steps
+        (step,) = self._steps(CHAINS)
         assert step.path == "/first__reckon__second"
         given: CwlObject = {"record": str(self.record), "wrong": wrong}
+        return self._run(step, ("/first", "/second"), given, identity)
+
+    def run_second(self, file: Path, *, wrong: bool = False, **identity: Any) -> tuple[FragmentOutcome, Log]:
+        """The task of the last step, which has taken in the expression without being asked to."""
+        first, step = self._steps(None)
+        assert (first.path, step.path) == ("/first", "/second")
+        entry = {"class": "File", "location": file.as_uri(), "basename": file.name}
+        given: CwlObject = {"record": str(self.record), "wrong": wrong, "first__out": entry}
+        return self._run(step, ("/second",), {name: given[name.removesuffix("_")] for name in _ports(step)}, identity)
+
+    def _steps(self, fuse: str | None) -> tuple[Step, ...]:
+        bindings = parse_bindings([{"step": "/", "target": "site", **({"fuse": fuse} if fuse else {})}])
+        return Fusing(bindings, parse_deployments(self._sites)).graph_of(load_graph(str(self._document))).steps
+
+    def _run(
+        self, step: Step, leaves: tuple[str, ...], given: CwlObject, identity: dict[str, Any]
+    ) -> tuple[FragmentOutcome, Log]:
+        bindings = parse_bindings([{"step": "/", "target": "site"}])
+        deployments = parse_deployments(self._sites)
         spec = FragmentSpec(
             step_path=step.path,
-            leaves=("/first", "/second"),
+            leaves=leaves,
             document=document_of(step),
             instances=(given,),
             bindings=bindings,
@@ -86,6 +103,10 @@ class Runs:
     @property
     def ran(self) -> list[str]:
         return self.record.read_text().split()
+
+
+def _ports(step: Step) -> list[str]:
+    return [port.name for port in step.inputs]
 
 
 @pytest.fixture
@@ -116,3 +137,29 @@ def test_an_expression_that_fails_is_named(runs: Runs) -> None:
     with pytest.raises(CwlError) as error:
         runs.run(wrong=True)
     assert str(error.value) == "/first__reckon__second: /reckon: no"
+
+
+def test_a_step_that_has_taken_in_an_expression_keeps_its_names_and_outputs(runs: Runs, tmp_path: Path) -> None:
+    made = tmp_path / "made.txt"
+    made.write_text("made\n")
+    with pytest.raises(JobFailedError) as error:
+        runs.run_second(made)
+    assert str(error.value).splitlines()[:2] == [
+        "the job failed",
+        "/second at site (localhost): exit code 75 (temporaryFail)",
+    ]
+    runs.record.with_name("record.ready").touch()
+    outcome, log = runs.run_second(made, try_number=2)
+    assert list(outcome.results[0].outputs) == ["out"]
+    location = outcome.results[0].outputs["out"]["location"]
+    assert Path(FileRef.parse(location).path).read_text() == "made\nreckoned\n"
+    titles = [line.split(":")[0] for line in log.lines if " ended" in line]
+    assert list(dict.fromkeys(titles)) == ["/second at site (localhost)"]
+
+
+def test_an_expression_that_a_step_has_taken_in_is_named_when_it_fails(runs: Runs, tmp_path: Path) -> None:
+    made = tmp_path / "made.txt"
+    made.write_text("made\n")
+    with pytest.raises(CwlError) as error:
+        runs.run_second(made, wrong=True)
+    assert str(error.value) == "/second: /reckon: no"

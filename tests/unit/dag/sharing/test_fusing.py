@@ -208,11 +208,11 @@ ECHO = {
 """hands its inputs on: an output shows which steps were before it, and how their values were merged"""
 
 
-def some_workflow(seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+def some_workflow(seed: int, fuse: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """A workflow of steps that are linked at random, and its bindings."""
     some = random.Random(seed)
     ports, steps = ["i"], {}
-    bindings: dict[str, Any] = {"/": {"target": "local", "fuse": CHAINS}}
+    bindings: dict[str, Any] = {"/": {"target": "local", "fuse": fuse}} if fuse else {}
     for number in range(some.randint(2, 7)):
         name = f"s{number}"
         count = some.choice([1, 1, 2, 3])
@@ -235,9 +235,9 @@ def some_workflow(seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 @settings(deadline=None, suppress_health_check=list(HealthCheck), max_examples=15)
-@given(seed=st.integers(0, 2**32))
-def test_outputs_are_those_of_separate_tasks(seed: int, tmp_path: Path) -> None:
-    document, bindings = some_workflow(seed)
+@given(seed=st.integers(0, 2**32), fuse=st.sampled_from([CHAINS, None]))
+def test_outputs_are_those_of_separate_tasks(seed: int, fuse: str | None, tmp_path: Path) -> None:
+    document, bindings = some_workflow(seed, fuse)
     (tmp_path / "main.cwl").write_text(yaml.safe_dump(document, sort_keys=False))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
