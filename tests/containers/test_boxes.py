@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -187,10 +190,18 @@ def test_an_exit_code_is_the_tools_own(bench: Bench) -> None:
     assert "why" in str(caught.value)
 
 
+def pids(marker: str) -> list[int]:
+    """The processes with this in their command line, in whatever container."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if marker.encode() in path.read_bytes():
+                found.append(int(path.parent.name))
+    return found
+
+
 def running(marker: str) -> bool:
-    """Whether a process with this in its command line is there, in whatever container."""
-    lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    return any(marker.encode() in line for line in lines)
+    return bool(pids(marker))
 
 
 def test_a_failed_tool_is_a_failed_job(anywhere: Bench) -> None:
@@ -227,3 +238,47 @@ def test_a_container_ends_with_its_task(anywhere: Bench) -> None:
     asyncio.run(start_and_cancel())
     assert containers(anywhere.root) == []
     assert not running("sleep\x00302.25")
+
+
+SLOW_CLIENT = """#!/bin/sh
+# a client that is slow to begin, and deaf while it does
+if [ "$1" = run ]; then
+    trap '' TERM INT HUP
+    touch %(begun)s
+    sleep 20
+fi
+exec %(podman)s "$@"
+"""
+
+
+@pytest.mark.parametrize("limit", ["", "  ToolTimeLimit: {timelimit: 100}\n"], ids=["", "with a time limit"])
+def test_a_client_that_has_just_begun_starts_no_container_after_its_job_was_ended(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    client, begun = bench.root / "programs" / "podman", bench.root / "begun"
+    client.parent.mkdir()
+    client.write_text(SLOW_CLIENT % {"begun": begun, "podman": shutil.which("podman")})
+    client.chmod(0o755)
+
+    def signal_all() -> None:
+        """As a queue system does it: the signal to all of the job's processes, and SIGKILL only much later."""
+        session = next(os.getsid(pid) for pid in pids(f"{client}\0run"))
+        for path in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(int(path.name)) == session:
+                    os.kill(int(path.name), signal.SIGTERM)
+
+    async def start_and_end() -> None:
+        task = asyncio.ensure_future(bench.go(script("sleep 303.25", more=limit), {}))
+        while not begun.exists():
+            assert not task.done(), await task
+            await asyncio.sleep(0.1)
+        signal_all()
+        with pytest.raises(JobFailedError):
+            await task
+
+    monkeypatch.setenv("PATH", f"{client.parent}:{os.environ['PATH']}")
+    asyncio.run(start_and_end())
+    assert pids(f"{client}\0run") == [], "nothing is left that could start the container"
+    assert containers(bench.root) == []
+    assert list((bench.root / "work").rglob("box")) == []

@@ -42,16 +42,23 @@ for ah_d in "$ah_T"/*/manifest; do
         esac || ah_bad="$ah_bad$ah_x "
     done
 done
-for ah_f in "$ah_T"/*/*/box; do # containers outlive the clients that started them
-    ah_d=${ah_f%/*/box}
-    { [ -e "$ah_f" ] && [ ! -h "${ah_f%/*}" ] && ah_meant "${ah_d##*/}"; } || continue
-    read -r ah_client ah_name <"$ah_f" || continue
-    case $ah_client in docker | podman) ;; *) continue ;; esac
-    {
-        "$ah_client" kill "$ah_name"
-        "$ah_client" rm -f "$ah_name"
-    } >/dev/null 2>&1 </dev/null && rm -f "$ah_f"
-done
+# containers outlive the clients that started them; those that are not there may be under way
+ah_unbox() {
+    ah_late=
+    for ah_f in "$ah_T"/*/*/box; do
+        ah_d=${ah_f%/*/box}
+        { [ -e "$ah_f" ] && [ ! -h "${ah_f%/*}" ] && ah_meant "${ah_d##*/}"; } || continue
+        read -r ah_client ah_name <"$ah_f" || continue
+        case $ah_client in docker | podman) ;; *) continue ;; esac
+        "$ah_client" kill "$ah_name" || [ -n "$1" ] || { ah_late=1 && continue; }
+        "$ah_client" rm -f "$ah_name" && rm -f "$ah_f"
+    done >/dev/null 2>&1 </dev/null
+}
+ah_unbox ''
+if [ -n "$ah_late" ]; then
+    sleep 1
+    ah_unbox last
+fi
 [ -z "$ah_bad" ] || ah_end failed "$ah_bad"
 [ -e "$ah_T/@MARK@" ] || ah_end failed 'the marker could not be written'
 ah_end "done"

@@ -130,16 +130,35 @@ ah_unbox() {
     esac >/dev/null 2>&1 </dev/null
     rm -f ../box
 }
+# a job in a container is ended by a signal. The client ends first: it may have been started a moment ago, and would start
+# the container later
+ah_end_box() {
+    trap '' TERM INT HUP
+    case $ah_client in docker | podman)
+        [ "$!" = "$ah_before" ] || ah_run=$!
+        if [ -n "$ah_run" ]; then
+            # timeout(1) and the client that it has started are a process group
+            kill -s KILL -- "-$ah_run" || kill -s KILL "$ah_run"
+            wait "$ah_run"
+        fi
+        # if it is not there: what a daemon was asked for a moment ago is there soon
+        "$ah_client" kill "$ah_name" || sleep 1
+        ;;
+    esac >/dev/null 2>&1 </dev/null
+    ah_unbox "$ah_client" "$ah_name"
+    exit 143
+}
 # client, name of the container, command: the job ends with its container, and the container with the job
 ah_box() {
     [ ! -e ../box ] || ah_unbox "$1" "$2"
     echo "$1 $2" >|../box
-    ah_client=$1 ah_name=$2
+    ah_client=$1 ah_name=$2 ah_run='' ah_before=$!
     shift 2
-    trap 'ah_unbox "$ah_client" "$ah_name"; exit 143' TERM INT HUP
+    trap ah_end_box TERM INT HUP
     exec 7<&0
     "$@" <&7 7<&- &
-    wait $!
+    ah_run=$!
+    wait "$ah_run"
     ah_code=$?
     # the daemon's containers are in cgroups of its own, where the runner cannot count
     if [ "$ah_client" = docker ] &&
