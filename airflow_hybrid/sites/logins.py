@@ -12,8 +12,8 @@ from airflow_hybrid.errors import HostUnreachableError, LoginRefusedError
 from airflow_hybrid.printable import moment
 
 T = TypeVar("T")
-AGAIN_S = 15.0
-"""how often waiting tasks ask; the host itself is asked far less often, once for all of them"""
+AGAIN_S = 2.0
+"""how often waiting tasks ask whether there are new credentials; the host itself is asked far less often"""
 
 
 class Log(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,7 +76,14 @@ def airflow(dags: Dags) -> Iterator[AirflowStack]:
     """A running Airflow over :func:`dags`: PostgreSQL where there is one, else SQLite."""
     if postgres.programs() is None and REQUIRED:
         unavailable("the Airflow of the system tests", "PostgreSQL", "apt-get install postgresql")
-    stack = AirflowStack(dags.folder.parent / "airflow", dags.folder, path=SYSTEM_PATH)
+    with tempfile.TemporaryDirectory(prefix="ahl") as logins:  # the path of a socket must be short
+        stack = AirflowStack(
+            dags.folder.parent / "airflow", dags.folder, path=SYSTEM_PATH, settings={"airflow_hybrid.login_dir": logins}
+        )
+        yield from _running(stack)
+
+
+def _running(stack: AirflowStack) -> Iterator[AirflowStack]:
     with stack:
         WATCH.plant_here(canaries.anywhere(str(stack.home)))
         yield stack

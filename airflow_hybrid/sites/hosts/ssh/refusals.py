@@ -16,7 +16,11 @@ REFUSED_FOR_S = 300.0
 UNUSABLE_FOR_S = 30.0
 """how long another problem with a login is remembered"""
 LOOK_S = 15.0
-"""how often credentials are compared with those that were refused"""
+"""how often a Connection is read, to compare its credentials with those that were refused"""
+LOOK_HERE_S = 1.0
+"""how often files of credentials and kept logins are looked at: that costs nothing"""
+BEHIND_S = 5.0
+"""the pause after a jump host has refused a login, which has a longer pause of its own"""
 
 Failure = SiteError | ConfigError
 
@@ -51,7 +55,7 @@ class Refusals:
         self._failure: tuple[Failure, float] | None = None
         self._refused: Credentials | None = None
         self._for_person: Credentials | None = None
-        self._look_at = 0.0
+        self._look_at = self._look_here_at = 0.0
 
     def begin(self) -> None:
         """An attempt begins."""
@@ -85,24 +89,32 @@ class Refusals:
             return 1.0
         if not isinstance(error, LoginRefusedError):
             return UNUSABLE_FOR_S
-        # a jump host that refuses a login has a pause of its own
-        return 1.0 if self._refused is None else REFUSED_FOR_S
+        return BEHIND_S if self._refused is None else REFUSED_FOR_S
 
     async def standing(self, read: Callable[[], Awaitable[Login]]) -> Failure | None:
         """The last failure, unless the pause after it is over, or the refused login now has other credentials."""
         if self._failure is None or time.monotonic() >= self._failure[1]:
             return None
-        failure = self._failure
-        if self._refused is None or time.monotonic() < self._look_at:
-            return failure[0]
-        self._look_at = time.monotonic() + LOOK_S
-        refused = self._refused
-        try:
-            login = await read()
-        except (SiteError, ConfigError):
-            return failure[0]  # the refusal is the error to be told
-        if Credentials.of(login) == refused:
+        failure, refused = self._failure, self._refused
+        if refused is None or not (self._renewed_here(refused) or await self._renewed(refused, read)):
             return failure[0]
         if self._failure is failure:
             self._failure = None
         return None
+
+    def _renewed_here(self, refused: Credentials) -> bool:
+        """Whether files of the refused credentials have changed, or somebody has logged in on this machine."""
+        if time.monotonic() < self._look_here_at:
+            return False
+        self._look_here_at = time.monotonic() + LOOK_HERE_S
+        return Credentials.of(refused.login) != refused
+
+    async def _renewed(self, refused: Credentials, read: Callable[[], Awaitable[Login]]) -> bool:
+        """Whether a Connection has other credentials now."""
+        if time.monotonic() < self._look_at:
+            return False
+        self._look_at = time.monotonic() + LOOK_S
+        try:
+            return Credentials.of(await read()) != refused
+        except (SiteError, ConfigError):
+            return False  # the refusal is the error to be told
