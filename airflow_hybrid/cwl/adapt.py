@@ -14,7 +14,7 @@ from cwltool.context import RuntimeContext
 from cwltool.utils import get_listing
 from cwltool.workflow_job import ReceiveScatterOutput
 
-from airflow_hybrid.cwl import corrections, growth, messages
+from airflow_hybrid.cwl import basic_types, corrections, growth, messages
 from airflow_hybrid.cwl.javascript import node as javascript
 
 cwltool_log = logging.getLogger("cwltool")
@@ -65,6 +65,7 @@ def _drain_in_turn(steps: list[Any], scatter: ReceiveScatterOutput, context: Run
 def prepare() -> None:
     """Adapt cwltool's modules, once per process: unique names in constant time and memory, linear scatter."""
     messages.quiet()
+    basic_types.install()
     javascript.install()
     for module in (cwltool.command_line_tool, cwltool.workflow_job):
         setattr(module, "uniquename", _serial_name)  # noqa: B010 - names of other modules' attributes

@@ -16,7 +16,6 @@ def preload() -> None:
     from cwltool.process import get_schema
 
     prepare()
-    get_schema("v1.0")
     get_schema("v1.2")
     Fragment(_PRELOADED)
 
