@@ -59,8 +59,11 @@ class _NotGatheredError(JobFailedError):
     """All jobs are done, but their outputs are only in the run's folder."""
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the document; -> the exit code."""
+def main(argv: list[str] | None = None, home_type: type[Home] = Home) -> int:
+    """Run the document; -> the exit code.
+
+    :param home_type: makes the run's Airflow ready.
+    """
     parser = arguments.parser(PROG)
     args = parser.parse_args(sys.argv[1:] if argv is None else argv)
     for name, value in _DEFAULTS.items():
@@ -76,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault(CACHE_VARIABLE, str(cache_directory()))
     with _stdout_kept() as stdout:
         try:
-            outputs = _run(args)
+            outputs = _run(args, home_type)
         except UnsupportedError as error:
             return _said(error, UNSUPPORTED)
         except HybridError as error:
@@ -92,11 +95,11 @@ def main(argv: list[str] | None = None) -> int:
     return SUCCESS
 
 
-def script() -> None:
+def script(argv: list[str] | None = None, home_type: type[Home] = Home) -> None:
     """The console script."""
     # while Airflow is imported, nearly all objects stay: Python's default looks through them hundreds of times in vain
     gc.set_threshold(*_GC_THRESHOLDS)
-    code = main()
+    code = main(argv, home_type)
     sys.stdout.flush()
     os.dup2(2, 1)  # what libraries print at exit is not output
     sys.exit(code)
@@ -134,7 +137,7 @@ def _stdout_kept() -> Iterator[Any]:
         os.close(real_stdout)
 
 
-def _run(args: argparse.Namespace) -> CwlObject | None:
+def _run(args: argparse.Namespace, home_type: type[Home]) -> CwlObject | None:
     from airflow_hybrid.cwl.documents.graphs import load_graph
 
     args.document = path_or_uri(args.document)
@@ -156,7 +159,7 @@ def _run(args: argparse.Namespace) -> CwlObject | None:
     prefix = args.tmpdir_prefix or os.path.join(tempfile.gettempdir(), "airflow-hybrid-")
     folder = make_folder(os.path.dirname(prefix) or ".", os.path.basename(prefix))
     try:
-        return _as_dag(args, inputs, sites, folder)
+        return _as_dag(args, inputs, sites, folder, home_type)
     except _NotGatheredError:
         keeps = True
         raise
@@ -211,9 +214,11 @@ def _workflow_of(graph: WorkflowGraph, hybrid: HybridFile) -> str | None:
     return candidates[0] if len(candidates) == 1 else None
 
 
-def _as_dag(args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], folder: Path) -> CwlObject:
+def _as_dag(
+    args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], folder: Path, home_type: type[Home]
+) -> CwlObject:
     level = _log_level(args)
-    home = Home(folder, log_level=level)
+    home = home_type(folder, log_level=level)
     home.ready()
     logging.getLogger().setLevel(level)
     # importing these loads Airflow, whose home has to be ready

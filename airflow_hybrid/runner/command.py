@@ -27,6 +27,7 @@ _NOT_INHERITED = (
     "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
 )
 """settings of an Airflow's database and secrets: the runner has its own"""
+PROGRAM = "airflow hybrid run"
 
 
 def run_command() -> ActionCommand:
@@ -41,15 +42,26 @@ def run_command() -> ActionCommand:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Replace this process by the runner, which needs its settings before Airflow is imported (as it is here)."""
-    position = sys.argv.index("run", sys.argv.index("hybrid") + 1)
+    """Run the document in this process if its Airflow can be made that of the run, else in one that replaces it."""
+    from airflow_hybrid.runner.same_process import RenewedHome, reads_again
+
+    argv = sys.argv[sys.argv.index("run", sys.argv.index("hybrid") + 1) + 1 :]
     environment = {**os.environ, **as_variables(), **connections(hybrid_file_of(args))}
+    is_here = reads_again()
     for name in _NOT_INHERITED:
         environment.pop(name, None)
-    environment[PROGRAM_VARIABLE] = "airflow hybrid run"
-    sys.stdout.flush()
-    command = [*module_command("airflow_hybrid.runner"), *sys.argv[position + 1 :]]
-    os.execve(command[0], command, module_environment(environment))
+    environment[PROGRAM_VARIABLE] = PROGRAM
+    environment = module_environment(environment)
+    if not is_here:
+        sys.stdout.flush()
+        command = [*module_command("airflow_hybrid.runner"), *argv]
+        os.execve(command[0], command, environment)
+    os.environ.update(environment)
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    from airflow_hybrid.runner.__main__ import script
+
+    script(argv, RenewedHome)
 
 
 def hybrid_file_of(args: argparse.Namespace) -> str | None:
@@ -79,7 +91,7 @@ def connections(hybrid_file: str | None) -> dict[str, str]:
     try:
         hybrid = load_hybrid_file(hybrid_file)
     except HybridError as error:
-        raise SystemExit(f"airflow hybrid run: {error}") from None
+        raise SystemExit(f"{PROGRAM}: {error}") from None
     variables: dict[str, str] = {}
     deployments = deployments_of_user(hybrid.deployments, TriggeredBy(getuser()))
     for name in sorted({name for d in deployments.values() for name in connection_ids(d.config)}):

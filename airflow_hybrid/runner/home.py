@@ -13,6 +13,7 @@ import os
 import sqlite3
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from airflow_hybrid.settings import airflow_home, variable_of
@@ -51,18 +52,26 @@ class Home:
         self.work = folder / "work"
         self._database = folder / "airflow.db"
         self._template = cache_directory() / f"airflow-{importlib.metadata.version('apache-airflow')}.db"
-        if "airflow" in sys.modules:
-            raise RuntimeError("Airflow has been imported already: its settings are read then")
         self.dags.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault(LOGIN_VARIABLE, login_directory())
-        os.environ.update(self._settings(log_level))
         os.environ.setdefault(CACHE_VARIABLE, str(cache_directory()))
+        self.use(self._settings(log_level))
+
+    def use(self, variables: Mapping[str, str]) -> None:
+        """Make these Airflow's settings; they are environment variables."""
+        if "airflow" in sys.modules:
+            raise RuntimeError("Airflow has been imported already: its settings are read then")
+        os.environ.update(variables)
 
     def _settings(self, log_level: str) -> dict[str, str]:
         return {
             "AIRFLOW_HOME": str(self.folder),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self._database}",
+            # also those that are as by default: a process that has imported Airflow has defaults of another home
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.dags),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(self.folder / "plugins"),
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.folder / "logs"),
+            "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(self.folder / "logs" / "dag_processor"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",

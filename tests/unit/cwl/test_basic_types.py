@@ -1,5 +1,8 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""CWL's basic types are those of the installed cwltool; ``python -m tests.unit.cwl.test_basic_types`` writes them anew."""
+"""CWL's basic types are those of the installed cwltool.
+
+``python -m tests.unit.cwl.test_basic_types`` writes them anew.
+"""
 
 from __future__ import annotations
 

@@ -62,7 +62,9 @@ def _run(folder: Path, monkeypatch: pytest.MonkeyPatch, job: str, *options: str)
 
     started: list[dict[str, Any]] = []
 
-    def start(args: argparse.Namespace, inputs: dict[str, Any], sites: Any, run_folder: Path) -> dict[str, Any]:
+    def start(
+        args: argparse.Namespace, inputs: dict[str, Any], sites: Any, run_folder: Path, home_type: Any
+    ) -> dict[str, Any]:
         started.append(inputs)
         return {}
 
