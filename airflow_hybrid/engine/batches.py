@@ -7,6 +7,7 @@ import contextlib
 import functools
 import hashlib
 import posixpath
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -72,7 +73,10 @@ class BatchRunner:
         lookup = await self._until_all_ended(run)
         await self._build_where_they_ran(run)
         retries = retries_of(self.context.spec, jobs[0].step_path)
+        examined_at = time.monotonic()
         collected = await collect(run, retries, self.context.log)
+        made = {run.jobs[key].outdir: value for key, value in collected.outputs.items()}
+        self.context.just_made.note(made, examined_at)
         self.lineage.extend(collected.lineage)
         self.failures.extend(collected.failures)
         if lookup is not None:

@@ -90,7 +90,8 @@ def _by_place(
                 _check_known(context, ref, job)
             if ref is not None and context.locations.same_storage(ref, place.host):
                 paths[uri] = ref.path
-                in_place.append(StageRequest.of(file, place.host, ref.path))
+                if not context.just_made.take(file):
+                    in_place.append(StageRequest.of(file, place.host, ref.path))
                 continue
             paths[uri] = ""
             elsewhere.append(file)

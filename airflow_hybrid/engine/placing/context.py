@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from airflow_hybrid.engine.common import Logger
+from airflow_hybrid.engine.placing.just_made import JustMade
 from airflow_hybrid.engine.placing.places import Places
 from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.sites.connectors.locations import Locations
@@ -19,6 +20,7 @@ class FragmentContext:
     :ivar spec: what to run; ``places``: where its steps may run.
     :ivar locations: knows where files are; ``mover``: moves them.
     :ivar log: of its task.
+    :ivar just_made: outputs of its steps.
     """
 
     spec: FragmentSpec
@@ -26,3 +28,4 @@ class FragmentContext:
     locations: Locations
     mover: DataMover
     log: Logger
+    just_made: JustMade = field(default_factory=JustMade)

@@ -29,6 +29,10 @@ END_S = 1.0
 MOST_BATCHES = 200
 """batches in one command, whose text is one argument of a process (at most 128 KiB)"""
 FASTEST_S, SLOWEST_S = 0.3, 10.0
+LOOK_S = 0.005
+"""time between two looks at young batches that take no command"""
+YOUNG_S, MOST_LOOKED_AT = 1.0, 2
+"""how old, and how many, they are at most"""
 PER_BATCH_S = 0.05
 """added to the interval per batch, so that many batches are polled less often"""
 STATUS_BYTES = 32 << 20
@@ -183,15 +187,41 @@ class Poller:
     async def _run(self) -> None:
         while self._watches:
             self._wake.clear()
-            try:
-                await asyncio.wait_for(self._wake.wait(), self._interval(time.monotonic()))
-            except asyncio.TimeoutError:
-                pass
-            else:
+            if await self._pause(self._interval(time.monotonic())):
                 await asyncio.sleep(self.fastest_s)  # a new batch: others may follow at once
             watches = [watch for watch in self._watches if not watch.done.done()]
             for start in range(0, len(watches), MOST_BATCHES):
                 await self._poll(watches[start : start + MOST_BATCHES])
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait; not for long if a young batch has ended meanwhile, where the host sees that without a command.
+
+        :return: whether there is a new batch.
+        """
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            seen = await self._seen_to_end()
+            if seen:
+                return False
+            if seen is not None:
+                left = LOOK_S
+            try:
+                await asyncio.wait_for(self._wake.wait(), left)
+            except asyncio.TimeoutError:
+                continue
+            return True
+        return False
+
+    async def _seen_to_end(self) -> bool | None:
+        """Whether one of a few young batches has ended; None: the host does not see that without a command."""
+        now = time.monotonic()
+        if len(self._watches) > MOST_LOOKED_AT or any(now - watch.since > YOUNG_S for watch in self._watches):
+            return None
+        for watch in list(self._watches):
+            ended = await self.host.entries(f"{watch.directory}/ec")
+            if ended is None or ended >= watch.total:
+                return None if ended is None else True
+        return False
 
     def _interval(self, now: float) -> float:
         """A tenth of the age of the youngest batch, so that short jobs are noticed soon and long ones are cheap; longer

@@ -138,6 +138,13 @@ class Host(abc.ABC):
         """
         return self.title
 
+    async def entries(self, folder: str) -> int | None:
+        """How many entries a folder has, where that takes no command; None: unknown.
+
+        It is no answer to rely on: it only says whether it is worth asking.
+        """
+        return None
+
     @property
     def public_address(self) -> str | None:
         """Its address for locations of other deployments, as ``[user@]host[:port]`` for ssh, if they may know it."""

@@ -74,6 +74,12 @@ class LocalHost(Host):
         """This machine, with these variables of Airflow's environment for a queue system's programs."""
         return LocalHost(self.deployment, self.location, self.cores, prelude=self.prelude + prelude, variables=names)
 
+    async def entries(self, folder: str) -> int | None:
+        try:
+            return len(await asyncio.to_thread(os.listdir, folder))
+        except OSError:
+            return None
+
     async def _start(self, command: str) -> ChildProcess:
         starting = asyncio.ensure_future(self._begin(command))
         try:

@@ -14,8 +14,10 @@ from airflow_hybrid.cwl.documents.graphs import load_graph
 from airflow_hybrid.cwl.documents.group_documents import document_of
 from airflow_hybrid.dag.fusing import Fusing
 from airflow_hybrid.engine import FragmentOutcome, FragmentSpec, TaskIdentity
-from airflow_hybrid.errors import CwlError, JobFailedError
+from airflow_hybrid.errors import CwlError, JobFailedError, TransferError
 from airflow_hybrid.model import CHAINS, CwlObject, FileRef, Step
+from airflow_hybrid.sites.hosts.base import Command, CommandResult
+from airflow_hybrid.sites.hosts.local import LocalHost
 from tests.unit.engine.execution import Log, run_spec
 
 WORKFLOW = """\
@@ -163,3 +165,79 @@ def test_an_expression_that_a_step_has_taken_in_is_named_when_it_fails(runs: Run
     with pytest.raises(CwlError) as error:
         runs.run_second(made, wrong=True)
     assert str(error.value) == "/second: /reckon: no"
+
+
+IN_PLACE = """\
+cwlVersion: v1.2
+class: Workflow
+requirements: {InlineJavascriptRequirement: {}}
+inputs: {text: string}
+outputs: {out: {type: File, outputSource: third/out}}
+steps:
+  first: {run: {class: CommandLineTool, baseCommand: [echo], inputs: {text: {type: string, inputBinding: {}}},
+          outputs: {out: stdout}}, in: {text: text}, out: [out]}
+  second:
+    in: {file: first/out}
+    out: [out]
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c, '@SECOND@']
+      inputs: {file: {type: File, inputBinding: {}}}
+      outputs: {out: stdout}
+  third:
+    in: {file: first/out, other: second/out}
+    out: [out]
+    run:
+      class: CommandLineTool
+      baseCommand: [cat]
+      inputs: {file: {type: File, inputBinding: {}}, other: {type: File, inputBinding: {}}}
+      outputs: {out: stdout}
+"""
+
+
+class _Commands:
+    """Labels of the commands at the site."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        self.labels: list[str] = []
+        run = LocalHost._run
+
+        async def noted(host: LocalHost, command: Command) -> CommandResult:
+            self.labels.append(command.label)
+            return await run(host, command)
+
+        patch.setattr(LocalHost, "_run", noted)
+
+
+def run_in_place(folder: Path, second: str) -> FragmentOutcome:
+    (folder / "main.cwl").write_text(IN_PLACE.replace("@SECOND@", second))
+    bindings = parse_bindings([{"step": "/", "target": "site", "fuse": CHAINS}])
+    deployments = parse_deployments({"site": {"type": "local", "config": {}, "workdir": str(folder / "site")}})
+    (step,) = Fusing(bindings, deployments).graph_of(load_graph(str(folder / "main.cwl"))).steps
+    identity = TaskIdentity("dag", "run", "task", origin="origin")
+    leaves = tuple(leaf.path for leaf in step.leaves)
+    spec = FragmentSpec(
+        step.path, leaves, document_of(step), ({"text": "made"},), bindings, deployments, identity, reuse=False
+    )
+    return run_spec(spec)[0]
+
+
+def test_what_a_step_has_just_made_is_examined_once_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("airflow_hybrid.engine.placing.just_made.FRESH_S", 600.0)
+    commands = _Commands(monkeypatch)
+    location = run_in_place(tmp_path, 'cat "$0"').results[0].outputs["third__out"]["location"]
+    assert Path(FileRef.parse(location).path).read_text() == "made\nmade\n"
+    # one of the outputs of each step, and one of the first step's file, which a job has used since
+    assert commands.labels.count("probe of files") == 4
+
+
+def test_a_file_that_a_step_has_changed_is_refused_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("airflow_hybrid.engine.placing.just_made.FRESH_S", 600.0)
+    with pytest.raises(TransferError) as error:
+        run_in_place(tmp_path, 'chmod u+w "$0"; echo more >>"$0"')
+    message = str(error.value).splitlines()[0]
+    assert message.endswith("was changed after it was produced: it has 10 bytes, not 5")

@@ -27,8 +27,9 @@ ah_lock() {
     exec 9>>"$ah_T/lock"
     ah_x=$(flock -w @WAIT@ 9 2>&1) || ah_end locked "$ah_x"
 }
-# a folder of the task directory
+# a folder of the task directory, if it is there
 ah_drop() {
+    [ -e "$1" ] || [ -h "$1" ] || return 0
     ah_x=$(ah_rm "$ah_T" "${1#"$ah_T/"}" 2>&1) || ah_end foreign "$ah_x"
 }
 # id of part $1

@@ -2,7 +2,8 @@
 """One probe per batch: facts about files at a location, as values (:class:`airflow_hybrid.model.SiteFacts`).
 
 The script needs ``sh`` and GNU's coreutils, find and xargs. Paths are NUL-terminated on stdin and stdout, so they may
-contain anything and there may be any number of them; no process is started per file.
+contain anything and there may be any number of them; no process is started per file. A few plain paths are written into
+the script itself, which then needs fewer processes.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import posixpath
+import re
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from airflow_hybrid import settings, shell_text
 from airflow_hybrid.errors import AnswerTooLongError, SiteError, StatusUnknownError
@@ -27,6 +30,7 @@ from airflow_hybrid.sites.hosts.base import (
     answers_up_to,
 )
 from airflow_hybrid.sites.hosts.joining import run_joined
+from airflow_hybrid.sites.hosts.per_loop import PerLoop
 from airflow_hybrid.sites.hosts.probing import gnu_programs
 from airflow_hybrid.sites.hosts.probing.answers import SEAL, parse
 
@@ -37,6 +41,11 @@ DOCUMENT_BYTES = 64 << 20
 _ASKS = {"stat": "s", "contents": "c", "document": "d", "list": "l", "checksum": "k"}
 _READ = frozenset("cd")
 """questions for which a file is read; for sealed paths they have capital letters"""
+_PLAIN = re.compile(r"[ -~]+")
+_MOST_WRITTEN = 8_000
+"""characters of paths that are written into the script; more, and paths with other characters, go by stdin"""
+_OPENED = frozenset("tCD")
+"""items whose files are opened before they are read"""
 
 
 async def facts(
@@ -63,7 +72,8 @@ async def facts(
     distinct = list(dict.fromkeys(questions))
     if not distinct and not trees:
         return SiteFacts()
-    command, stdin = await asyncio.to_thread(build, distinct, trees, bases)
+    checked = _CHECKED.get(host.key, _Checked)
+    command, stdin = await asyncio.to_thread(build, distinct, trees, bases, checked.is_gnu)
     answer = await _ask(host, command, stdin, _most_bytes(distinct, trees))
     if lack := gnu_programs.lacking(answer.stdout):
         raise SiteError(
@@ -71,11 +81,24 @@ async def facts(
             where=host.title,
             hint=f"have {gnu_programs.PACKAGES} installed there, or name their folder as `config.path`",
         )
+    checked.is_gnu = True
     try:
         return await asyncio.to_thread(parse, answer.stdout, distinct, trees, bases)
     except ValueError as error:
+        checked.is_gnu = False
         complaints = answer.err.strip()[-500:]
         raise StatusUnknownError(f"the probe failed: {error} {complaints}".rstrip(), where=host.title) from None
+
+
+@dataclass
+class _Checked:
+    """:ivar is_gnu: an earlier probe of the host has found the programs that it needs."""
+
+    is_gnu: bool = False
+
+
+_CHECKED: PerLoop[str, _Checked] = PerLoop()
+"""by key of the host"""
 
 
 async def _ask(host: Host, text: str, stdin: bytes, most_bytes: int) -> CommandResult:
@@ -103,9 +126,12 @@ def _most_bytes(questions: Sequence[Question], trees: Sequence[str]) -> int:
     return min(MOST_ANSWER_BYTES, folders + paths + contents + documents)
 
 
-def build(questions: Iterable[Question], trees: Sequence[str], bases: Sequence[str]) -> tuple[str, bytes]:
+def build(
+    questions: Iterable[Question], trees: Sequence[str], bases: Sequence[str], is_gnu: bool = False
+) -> tuple[str, bytes]:
     """The probe's shell text and stdin.
 
+    :param is_gnu: the programs there are known to be those that are needed.
     :raises ValueError: a path that is not absolute, or holds a NUL.
     """
     base_set = set(bases)
@@ -119,10 +145,14 @@ def build(questions: Iterable[Question], trees: Sequence[str], bases: Sequence[s
     for _, path in items:
         if not path.startswith("/") or "\0" in path:
             raise ValueError(f"not an absolute path: {path!r}")
+    asked = frozenset(letter for letter, _ in items)
+    checks = "" if is_gnu else gnu_programs.checks()
+    opener = shell_text.load(__package__, "probe_opener.sh") if asked & _OPENED else ""
+    head, end = f"export LC_ALL=C\n{checks}{opener}", "printf '#end\\0'\n"
+    if sum(len(path) for _, path in items) <= _MOST_WRITTEN and all(_PLAIN.fullmatch(path) for _, path in items):
+        return f"{head}{_written(items)}{end}", b""
     stdin = "".join(f"{ask}{path}\0" for ask, path in items).encode(errors="surrogateescape")
-    per_group = f"/usr/bin/env xargs -0 -r sh -c {shlex.quote(_per_group())} sh"
-    opener = shell_text.load(__package__, "probe_opener.sh")
-    return f"export LC_ALL=C\n{gnu_programs.checks()}{opener}{per_group}\nprintf '#end\\0'\n", stdin
+    return f"{head}/usr/bin/env xargs -0 -r sh -c {shlex.quote(_per_group(asked))} sh\n{end}", stdin
 
 
 def _root_of(tree: str, bases: set[str]) -> str:
@@ -173,26 +203,67 @@ _EXISTING = r"""/usr/bin/env find -L "$@" -maxdepth 0 '(' -type f -o -type d ')'
 """.replace("{look}", shlex.quote(_LOOK))
 
 
-def _each(asks: str, script: str, first: str = "", *, shell: str = "sh") -> str:
-    """Run a script over the paths that have one of these letters, after a first argument."""
-    return f"ah_pick '[{asks}]' \"$@\" | /usr/bin/env xargs -0 -r {shell} -c {shlex.quote(script)} sh {first}\n"
+@dataclass(frozen=True)
+class _Part:
+    """What is done with the paths that have one of some letters.
+
+    :ivar script: for their paths as arguments; ``first``: an argument before them.
+    :ivar shell: the one for it; :data:`_OPENER`: with how many paths at a time.
+    """
+
+    asks: str
+    script: str
+    first: str = ""
+    shell: str = "sh"
+
+    def of_group(self) -> str:
+        """Shell text: it picks its paths from the arguments."""
+        return f"ah_pick '[{self.asks}]' \"$@\" | {self._of_stdin()}"
+
+    def of(self, paths: Sequence[str]) -> str:
+        """Shell text with the paths in it."""
+        words = shlex.join(paths)
+        if self.shell == _OPENER:
+            return f"printf '%s\\0' {words} | {self._of_stdin()}"
+        return f"(\nset -- {self.first} {words}\n{self.script})\n"
+
+    def _of_stdin(self) -> str:
+        return f"/usr/bin/env xargs -0 -r {self.shell} -c {shlex.quote(self.script)} sh {self.first}\n"
 
 
 @functools.cache
-def _per_group() -> str:
+def _parts() -> tuple[_Part, ...]:
     opened = shell_text.load(__package__, "probe_open.sh")
     tree = rf"""/usr/bin/env find "$@" -printf 'T%y%Y%m %s %T@ %C@ %p\0'
 /usr/bin/env find "$@" -type f -print0 2>/dev/null | /usr/bin/env xargs -0 -r {_OPENER} -c {shlex.quote(opened)} sh sums
 /usr/bin/env find "$@" {_LINKS}
 """
     return (
-        "ah_pick() { ah_w=$1; shift; for ah_a; do case $ah_a in $ah_w*) printf '%s\\0' \"${ah_a#?}\" ;; esac; done; }\n"
-        + _each("t", tree)
-        + _each("l", _LIST)
-        + _each("btscdlkCD", _EXISTING)
-        + _each("k", _SUMS)
-        + _each("c", _CONTENTS.replace("@MOST@", str(CONTENTS_BYTES)))
-        + _each("d", _CONTENTS.replace("@MOST@", str(DOCUMENT_BYTES)))
-        + _each("C", opened, str(CONTENTS_BYTES), shell=_OPENER)
-        + _each("D", opened, str(DOCUMENT_BYTES), shell=_OPENER)
+        _Part("t", tree),
+        _Part("l", _LIST),
+        _Part("btscdlkCD", _EXISTING),
+        _Part("k", _SUMS),
+        _Part("c", _CONTENTS.replace("@MOST@", str(CONTENTS_BYTES))),
+        _Part("d", _CONTENTS.replace("@MOST@", str(DOCUMENT_BYTES))),
+        _Part("C", opened, str(CONTENTS_BYTES), _OPENER),
+        _Part("D", opened, str(DOCUMENT_BYTES), _OPENER),
     )
+
+
+@functools.cache
+def _per_group(asked: frozenset[str]) -> str:
+    """:param asked: letters of the items; processes are started for nothing else."""
+    pick = (
+        "ah_pick() { ah_w=$1; shift; for ah_a; do case $ah_a in $ah_w*) printf '%s\\0' \"${ah_a#?}\" ;; esac; done; }\n"
+    )
+    return pick + "".join(part.of_group() for part in _parts() if not asked.isdisjoint(part.asks))
+
+
+def _written(items: Sequence[tuple[str, str]]) -> str:
+    """The same for a few paths, which are written into it."""
+    texts = []
+    for part in _parts():
+        paths = [path for letter, path in items if letter in part.asks]
+        if paths:
+            texts.append(part.of(paths))
+    return "".join(texts)

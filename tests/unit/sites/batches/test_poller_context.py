@@ -6,6 +6,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import re
+from pathlib import Path
+
+import pytest
 
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.sites.batches.poller import Poller, Progress
@@ -44,3 +47,26 @@ def test_progress_reads_as_a_sentence() -> None:
     assert str(Progress(7, 7)) == "7 of 7 jobs ended"
     assert str(Progress(7, 1, 2, 4, ("Priority",))) == "1 of 7 jobs ended, 2 running, 4 pending (Priority)"
     assert "the others is unknown: no answer" in str(Progress(7, 1, unknown="no answer"))
+
+
+class SeldomAsked(LocalHost):
+    """A host that is asked about its jobs once in ten minutes."""
+
+    poll_s = 600.0
+
+
+async def test_the_end_of_a_young_batch_is_seen_at_once_on_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_hybrid.sites.batches.poller.YOUNG_S", 600.0)
+    (tmp_path / "ec").mkdir()
+    (tmp_path / "c").mkdir()
+    (tmp_path / "manifest").write_text("a\nb\n")
+    poller = Poller(SeldomAsked(), ProcessScheduler())
+    waiting = asyncio.ensure_future(poller.watch(str(tmp_path), (), 2, None))
+    for job in ("0", "1"):
+        (tmp_path / "ec" / job).write_text("0 1\n")
+        await asyncio.sleep(0.1)
+    evidence = await asyncio.wait_for(waiting, 120)
+    assert evidence is not None and "ec/1:0 1" in evidence.splitlines()
+    assert poller.commands == 1

@@ -233,3 +233,22 @@ async def test_a_document_is_read_to_its_end(host: ShellHost, tmp_path: Path) ->
     )
     assert seen.contents[f"{tmp_path}/long"] == text
     assert seen.contents[f"{tmp_path}/other"] == text[: probe.CONTENTS_BYTES]
+
+
+def test_nothing_is_started_for_what_is_not_asked() -> None:
+    text, _ = probe.build([Question("stat", "/a\n"), Question("checksum", "/b")], [], ["/"])
+    assert [part for part in ("[t]", "[l]", "[k]", "[c]", "[d]", "[C]", "[D]", "ah_opener") if part in text] == ["[k]"]
+
+
+async def test_programs_are_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    run = LocalHost._run
+
+    async def noted(self: LocalHost, command: Command) -> CommandResult:
+        asked.append("find /" if "find / -prune" in command.text else "")
+        return await run(self, command)
+
+    monkeypatch.setattr(LocalHost, "_run", noted)
+    for _ in range(2):
+        await probe.facts(LocalHost("once"), trees=[str(tmp_path)])
+    assert asked == ["find /", ""]
