@@ -16,7 +16,7 @@ help:
 	@echo 'make coverage the quick tests, and which branches of the package they take'
 	@echo 'make faults   kills and outages of every component, the long ones included'
 	@echo 'make system   the tests with a real Airflow only; AIRFLOW_EXECUTOR=celery chooses its executor'
-	@echo 'make workers  workers of Celery on machines that share no files'
+	@echo 'make workers  workers on machines that share no files: of Celery, and an Edge worker'
 	@echo 'make contract the contract of connectors, for deployments that are containers, too'
 	@echo 'make shells   the contract and the scripts of ours with /bin/sh being dash, bash, busybox, ksh and zsh'
 	@echo 'make bench    ours against StreamFlow and cwltool, side by side (about an hour); ARGS="--only ..."'
@@ -58,15 +58,15 @@ coverage: $(VENV)/.dev
 # every kill and outage, those included that Airflow takes minutes to notice
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m 'faults or not faults' tests/system/lifetimes/test_faults.py tests/system/lifetimes/test_lifecycle.py \
-		tests/system/lifetimes/test_managed_kills.py tests/system/at_sites/slurm $(ARGS)
+		tests/system/lifetimes/test_managed_kills.py tests/system/lifetimes/test_triggerers.py tests/system/at_sites/slurm $(ARGS)
 
 # tests with a real Airflow; AIRFLOW_EXECUTOR=celery: by workers of Celery in place of LocalExecutor
 .PHONY: system workers
 system: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/system -n 2 --dist loadscope $(ARGS)
 
-# workers of Celery on machines that share no files
-workers: $(VENV)/.dev
+# workers of Celery on machines that share no files, and an Edge worker at a site that nobody can connect to
+workers: $(VENV)/.edge
 	$(BIN)/python -m pytest -m 'workers or not workers' tests/system/workers $(ARGS)
 
 # the same tests for every connector; those of containers take minutes each
@@ -142,6 +142,11 @@ $(VENV)/.demo: $(INPUTS)
 $(VENV)/.dev: $(INPUTS)
 	@sh scripts/setup.sh $(VENV) bench celery dev kubernetes postgres
 	@touch $@ $(VENV)/.demo
+
+# not in .dev: with the provider edge3, every process of Airflow starts later
+$(VENV)/.edge: $(VENV)/.dev
+	@sh scripts/setup.sh $(VENV) bench celery dev edge kubernetes postgres
+	@touch $@
 
 clean:
 	@if [ -x $(BIN)/python ] && [ -d .demo ]; then $(BIN)/python -m scripts.demo --stop; fi

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KIT = Path(__file__).parent / "testbed"
+DEFAULT_LINKS = "hpc-edge cloud-edge grid-edge"
 DEFAULT_SITES = ("hpc", "cloud", "edge")
 INSTALL = "as root on Debian: tests/testbed/testbed install"
 # sbin is not on the PATH of every user
@@ -154,6 +155,10 @@ class Testbed:
     def heal(self, site: str, peer: str | None = None) -> None:
         """Undo :meth:`cut`."""
         self._kit("heal", site, *([peer] if peer else []))
+
+    def links(self, *rules: str) -> None:
+        """Who may open connections to whom: ``A>B`` or ``A-B``; none: as at the start."""
+        self._kit("links", *(rules or self.env.get("TESTBED_LINKS", DEFAULT_LINKS).split()))
 
     @contextmanager
     def partition(self, site: str, peer: str | None = None) -> Iterator[None]:
