@@ -255,6 +255,7 @@ class _Run:
         kwargs: Any = deserialize(message.trigger_kwargs)  # type: ignore[type-var]
         trigger: Any = import_string(message.classpath)(**kwargs)
         trigger.task_instance = identity
+        trigger.others_may_follow = False
         work = self._loop.create_task(_first_event(trigger), name=f"{ti.task_id}[{ti.map_index}]")
         self._triggers[work] = (ti, trigger)
         self._turn(self._step_once())

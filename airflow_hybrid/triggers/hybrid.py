@@ -28,6 +28,7 @@ from airflow_hybrid.model import JsonValue
 from airflow_hybrid.sites.logins import with_logins
 from airflow_hybrid.sites.waiting import AGAIN_S, TimeIsOverError, time_is_over
 from airflow_hybrid.triggers.ends import EndState, TaskEnd
+from airflow_hybrid.triggers.followers import is_followed_elsewhere
 
 RESUME_AFTER_S = 10.0
 """seconds from the start of a trigger to the return of its task to a worker, at least: the scheduler has to see before
@@ -69,6 +70,8 @@ class HybridTrigger(BaseTrigger):
     """whether to write the error to the task's log; a runner with triggers in its own process may report it itself"""
     waits_for_logins: ClassVar[bool] = True
     """whether to wait while a login is refused"""
+    others_may_follow: bool = True
+    """whether there may be other triggerers; a runner with triggers in its own process knows that there are none"""
 
     def __init__(  # noqa: PLR0913 - Airflow's serialized arguments, by name
         self,
@@ -180,8 +183,29 @@ class HybridTrigger(BaseTrigger):
         return running.result()
 
     async def on_kill(self) -> None:
-        """The user marked the task or cleared it: cancel its jobs."""
+        """Airflow no longer wants this trigger: cancel its jobs, unless somebody else follows them.
+
+        A user has marked the task or cleared it; or another triggerer has taken over.
+        """
+        if self.others_may_follow and self.task_instance is not None and await self._is_followed_elsewhere():
+            return
         await self._cancel(self._execution())
+
+    async def _is_followed_elsewhere(self) -> bool:
+        """Whether jobs may have somebody else who follows them; the log says so."""
+        step = self.spec["step_path"]
+        try:
+            followed = await is_followed_elsewhere(self.task_instance)
+        except Exception:
+            self.log.exception(
+                "%s: Airflow did not say whether the task is still deferred, so its jobs are not cancelled: another"
+                " triggerer may follow them. If none does, cancel them at their site",
+                step,
+            )
+            return True
+        if followed:
+            self.log.info("%s: its jobs are followed by another triggerer, or were ended by a later try", step)
+        return followed
 
     def _execution(self) -> FragmentExecution:
         return FragmentExecution(FragmentSpec.from_json(self.spec), self.log)
