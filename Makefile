@@ -16,6 +16,7 @@ help:
 	@echo 'make coverage the quick tests, and which branches of the package they take'
 	@echo 'make faults   kills and outages of every component, the long ones included'
 	@echo 'make system   the tests with a real Airflow only; AIRFLOW_EXECUTOR=celery chooses its executor'
+	@echo 'make celery   of these the ones that run DAGs in an Airflow, by a worker of Celery'
 	@echo 'make workers  workers on machines that share no files: of Celery, and an Edge worker'
 	@echo 'make contract the contract of connectors, for deployments that are containers, too'
 	@echo 'make shells   the contract and the scripts of ours with /bin/sh being dash, bash, busybox, ksh and zsh'
@@ -61,9 +62,14 @@ faults: $(VENV)/.dev
 		tests/system/lifetimes/test_managed_kills.py tests/system/lifetimes/test_triggerers.py tests/system/at_sites/slurm $(ARGS)
 
 # tests with a real Airflow; AIRFLOW_EXECUTOR=celery: by workers of Celery in place of LocalExecutor
-.PHONY: system workers
+.PHONY: system celery workers
 system: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/system -n 2 --dist loadscope $(ARGS)
+
+# those of them whose DAGs run in the Airflow of the tests, by a worker of Celery; ARGS="-k ..."
+celery: $(VENV)/.dev
+	AIRFLOW_EXECUTOR=celery $(BIN)/python -m pytest -m 'system and not faults and not workers' tests/system -n 2 \
+		--dist loadscope $(ARGS)
 
 # workers of Celery on machines that share no files, and an Edge worker at a site that nobody can connect to
 workers: $(VENV)/.edge

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from airflow_hybrid.config import Bindings, Deployment, Link, bind
-from airflow_hybrid.config.queues import is_followed_by_triggerer
+from airflow_hybrid.config.queues import is_followed_by_triggerer, queue_below
 from airflow_hybrid.config.rendering import rendered_deployments
 from airflow_hybrid.cwl.documents.group_documents import document_of
 from airflow_hybrid.cwl.given import job_requirements
@@ -83,6 +84,24 @@ class StepSetup:
         used = [name for name, _ in self.bound if name in self.deployments]
         return any(is_followed_by_triggerer(name, self.deployments) for name in used)
 
+    def lost_queues(self, executor: str, machine: str) -> list[str]:
+        """What to tell where a queue has no effect: it names the machine that is meant, and LocalExecutor has one only.
+
+        :param executor: Airflow's setting.
+        :param machine: the name of this machine.
+        """
+        queues = {name: queue_below(name, self.deployments) for name, _ in self.bound}
+        if executor != "LocalExecutor":
+            return []
+        return [
+            f"{self.step.path}: deployment `{name}` has the queue `{queue}`, but Airflow's LocalExecutor has no queues,"
+            f" so the jobs run on this machine ({machine})\n"
+            "  -> set `[core] executor` to one with workers on several machines, or leave out `queue` if this one is"
+            " meant"
+            for name, queue in sorted(queues.items())
+            if queue is not None
+        ]
+
 
 _LONGEST_INSTANCE_NAME = 250
 """characters that Airflow's database has for it"""
@@ -150,8 +169,12 @@ class HybridOperator(HybridTask):
         return self._run_here(ti, spec, places, jobs)
 
     def _run_here(self, ti: Any, spec: FragmentSpec, places: list[int | None] | None, jobs: int | None) -> Any:
+        from airflow.configuration import conf
+
         from airflow_hybrid.engine import FragmentExecution, task_value
 
+        for message in self.setup.lost_queues(conf.get("core", "executor", fallback=""), socket.gethostname()):
+            self.log.warning("%s", message)
         self._spec = spec
         outcome = self.run_async(FragmentExecution(spec, self.log).run())
         self._spec = None

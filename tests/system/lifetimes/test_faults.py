@@ -96,11 +96,16 @@ class LocalJobs:
         return str(self.api.failures(self.dag, self.run))
 
 
+def holder(airflow: AirflowStack) -> str:
+    """The component below which tasks run: with LocalExecutor the scheduler, else the worker."""
+    return airflow.workers[0].name if airflow.workers else "scheduler"
+
+
 def task_processes(airflow: AirflowStack) -> list[psutil.Process]:
-    """Supervisors and processes of the run's job tasks: descendants of the scheduler that have children or a socket."""
-    scheduler = psutil.Process(airflow.processes.pid("scheduler"))
-    workers = [p for p in scheduler.children() if p.children()]
-    return [child for worker in workers for child in worker.children()]
+    """Supervisors and processes of the run's job tasks: they descend from processes of the executor, one each."""
+    root = psutil.Process(airflow.processes.pid(holder(airflow)))
+    processes = [p for p in root.children() if p.children()]
+    return [child for process in processes for child in process.children()]
 
 
 def kill_tasks(airflow: AirflowStack) -> None:
@@ -112,10 +117,10 @@ def kill_tasks(airflow: AirflowStack) -> None:
             process.kill()
 
 
-def kill_scheduler(family: bool) -> Callable[[AirflowStack], None]:
+def kill_holder(family: bool) -> Callable[[AirflowStack], None]:
     def kill(airflow: AirflowStack) -> None:
-        airflow.kill("scheduler", family=family)
-        airflow.restart("scheduler")
+        airflow.kill(holder(airflow), family=family)
+        airflow.restart(holder(airflow))
 
     return kill
 
@@ -125,8 +130,8 @@ def kill_scheduler(family: bool) -> Callable[[AirflowStack], None]:
     "kill",
     [
         pytest.param(kill_tasks, id="processes-of-tasks"),
-        pytest.param(kill_scheduler(True), id="scheduler-with-its-workers", marks=pytest.mark.faults),
-        pytest.param(kill_scheduler(False), id="only-the-scheduler", marks=pytest.mark.faults),
+        pytest.param(kill_holder(True), id="executor-with-its-workers", marks=pytest.mark.faults),
+        pytest.param(kill_holder(False), id="only-the-executor", marks=pytest.mark.faults),
     ],
 )
 def test_kill_of_what_follows_local_jobs_loses_and_doubles_no_job(

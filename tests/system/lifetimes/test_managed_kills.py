@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import psutil
 import pytest
 import yaml
 
@@ -19,7 +18,7 @@ from tests.system.airflow_stack import AirflowStack
 from tests.system.conftest import Dags
 from tests.system.kube import Kube
 from tests.system.kubernetes.test_helm import CHART
-from tests.system.lifetimes.test_faults import kill_tasks
+from tests.system.lifetimes.test_faults import kill_tasks, task_processes
 from tests.system.lifetimes.test_managed import COMPOSE, IMAGE, containers, podman
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -116,8 +115,7 @@ def kill_scheduler(airflow: AirflowStack) -> None:
 
 def kill_workers(airflow: AirflowStack) -> None:
     """The processes of tasks, and whatever they have started."""
-    scheduler = psutil.Process(airflow.processes.pid("scheduler"))
-    below = [child for worker in scheduler.children() for task in worker.children() for child in task.children(True)]
+    below = [child for task in task_processes(airflow) for child in task.children(recursive=True)]
     kill_tasks(airflow)
     for process in below:
         if process.is_running():

@@ -108,3 +108,19 @@ def test_a_remote_step_that_a_worker_follows_runs_where_the_files_of_local_deplo
     # beside a local one, too: both are followed by a worker of the queue
     made = dag(tmp_path, deployments, ["left", "far"], "left")
     assert set(queues(made).values()) == {"a"}
+
+
+def test_a_queue_that_localexecutor_ignores_is_told(tmp_path: Path) -> None:
+    def told(executor: str, target: str) -> list[str]:
+        batch = {"type": "slurm", "wraps": "left", "config": {}}
+        join: Any = dag(tmp_path, {"left": local("a"), "right": local(), "batch": batch}, "left", target).get_task(
+            "join"
+        )
+        return list(join.setup.lost_queues(executor, "m"))
+
+    assert told("LocalExecutor", "batch") == [
+        "/join: deployment `batch` has the queue `a`, but Airflow's LocalExecutor has no queues, so the jobs run on"
+        " this machine (m)\n"
+        "  -> set `[core] executor` to one with workers on several machines, or leave out `queue` if this one is meant"
+    ]
+    assert told("CeleryExecutor", "batch") == told("LocalExecutor", "right") == []
