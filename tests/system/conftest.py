@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -28,11 +29,16 @@ SYSTEM_PATH = [Path("/usr/bin"), Path("/bin"), Path("/usr/local/bin")]
 
 
 class Dags:
-    """The DAGs folder of the session's Airflow: a copy of ``dags/``, to which tests add files."""
+    """The DAGs folder of the session's Airflow: a copy of ``dags/``, to which tests add files.
+
+    :ivar secrets: the file of its secrets backend: Connections as JSON, by name.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.work = folder.parent / WORK
+        self.secrets = folder.parent / "connections.json"
+        self.secrets.write_text("{}")
         shutil.copytree(ROOT / "dags", folder)
         shutil.copytree(DOCUMENTS, folder / "documents")
 
@@ -76,10 +82,13 @@ def airflow(dags: Dags) -> Iterator[AirflowStack]:
     """A running Airflow over :func:`dags`: PostgreSQL where there is one, else SQLite."""
     if postgres.programs() is None and REQUIRED:
         unavailable("the Airflow of the system tests", "PostgreSQL", "apt-get install postgresql")
+    backend = {
+        "secrets.backend": "airflow.secrets.local_filesystem.LocalFilesystemBackend",
+        "secrets.backend_kwargs": json.dumps({"connections_file_path": str(dags.secrets)}),
+    }
     with tempfile.TemporaryDirectory(prefix="ahl") as logins:  # the path of a socket must be short
-        stack = AirflowStack(
-            dags.folder.parent / "airflow", dags.folder, path=SYSTEM_PATH, settings={"airflow_hybrid.login_dir": logins}
-        )
+        settings = {"airflow_hybrid.login_dir": logins, **backend}
+        stack = AirflowStack(dags.folder.parent / "airflow", dags.folder, path=SYSTEM_PATH, settings=settings)
         yield from _running(stack)
 
 
