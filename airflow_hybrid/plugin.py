@@ -38,9 +38,10 @@ class PreloadListener:
         started = time.perf_counter()
         try:
             if "triggerer" in sys.argv[1:]:
-                from airflow_hybrid.triggers import useless_requests
+                from airflow_hybrid.triggers import followers, useless_requests
 
                 useless_requests.leave_out()
+                followers.preload()
             import jinja2.ext  # noqa: F401 - Airflow makes an environment per task, which imports it
 
             # what tasks import when they run

@@ -9,10 +9,18 @@ of the task tells them apart.
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 DEFERRED = "deferred"
+
+
+def preload() -> None:
+    """Import what a triggerer needs to answer.
+
+    It would do so when it is first asked, and jobs that are to be cancelled would wait for it.
+    """
+    import airflow.api_fastapi.execution_api.app
+    import airflow.api_fastapi.execution_api.routes  # noqa: F401
 
 
 async def task_state(ti: Any) -> str | None:
@@ -22,17 +30,13 @@ async def task_state(ti: Any) -> str | None:
 
     :param ti: the task instance of a trigger.
     """
-    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    from airflow.sdk.execution_time import task_runner
+    from airflow.sdk.execution_time.comms import GetTaskStates
 
-    states = await asyncio.to_thread(
-        RuntimeTaskInstance.get_task_states,
-        dag_id=ti.dag_id,
-        task_ids=[ti.task_id],
-        run_ids=[ti.run_id],
-        map_index=ti.map_index,
-    )
+    question = GetTaskStates(dag_id=ti.dag_id, task_ids=[ti.task_id], run_ids=[ti.run_id], map_index=ti.map_index)
+    answer: Any = await task_runner.SUPERVISOR_COMMS.asend(question)
     name = ti.task_id if ti.map_index < 0 else f"{ti.task_id}_{ti.map_index}"
-    state = states.get(ti.run_id, {}).get(name)
+    state = answer.task_states.get(ti.run_id, {}).get(name)
     return None if state is None else str(getattr(state, "value", state))
 
 

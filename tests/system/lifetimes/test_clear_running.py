@@ -26,7 +26,7 @@ steps:
     scatter: name
     run:
       class: CommandLineTool
-      baseCommand: [sh, -c, 'echo $$ $0 begun >>$1; sleep 12; echo $$ $0 ended >>$1']
+      baseCommand: [sh, -c, 'echo $$ $0 begun >>$1; until [ -e $1.go ]; do sleep 1; done; echo $$ $0 ended >>$1']
       inputs:
         name: {type: string, inputBinding: {position: 1}}
         record: {type: string, inputBinding: {position: 2}}
@@ -89,7 +89,9 @@ def test_cleared_tasks_run_anew_and_end_the_jobs_of_the_old_try(
 
         old = wait_for(partial(both_of, record), 120, why)
         api.clear(dag, run, [["nap", 0], ["nap", 1]], downstream=False)
-        wait_for(partial(both_anew, old, record), 120, why, poll_s=0.1)
+        # jobs of the old try would not end by themselves
+        wait_for(partial(both_anew, old, record), 240, why, poll_s=0.1)
+        Path(f"{record}.go").touch()
         api.succeed(dag, run)
         lines = [line.split() for line in record.read_text().splitlines()]
         assert sorted(line[1] for line in lines if line[2] == "ended") == ["a", "b"]

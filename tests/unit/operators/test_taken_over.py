@@ -32,7 +32,7 @@ class Triggerer:
         self.state = state
         self.ti = SimpleNamespace(dag_id="d", task_id="align", run_id="r", map_index=map_index)
 
-    def send(self, message: GetTaskStates) -> TaskStatesResult:
+    async def asend(self, message: GetTaskStates) -> TaskStatesResult:
         assert (message.dag_id, message.task_ids, message.run_ids) == ("d", ["align"], ["r"])
         assert message.map_index == self.ti.map_index
         name = "align" if self.ti.map_index < 0 else f"align_{self.ti.map_index}"
@@ -93,10 +93,10 @@ async def test_only_jobs_that_nobody_follows_are_cancelled(
 async def test_jobs_are_not_cancelled_where_airflow_does_not_say_who_follows_them(
     trigger: Cancelled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(message: object) -> None:
+    async def fail(message: object) -> None:
         raise RuntimeError("the database is down")
 
-    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", SimpleNamespace(send=fail), raising=False)
+    monkeypatch.setattr(task_runner, "SUPERVISOR_COMMS", SimpleNamespace(asend=fail), raising=False)
     trigger.task_instance = Triggerer(None).ti  # type: ignore[assignment]
     await trigger.on_kill()
     assert not trigger.was
