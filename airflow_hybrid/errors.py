@@ -142,11 +142,14 @@ class Refusal:
     :ivar since: when it was first refused, in seconds since the epoch.
     :ivar wait_s: how long a run waits for credentials that work; 0: not at all.
     :ivar again: attempts the login, if a pause since the last attempt is over or the credentials have changed.
+    :ivar files: of this machine (of credentials, and of a login that a person opens), some of which may be missing: if
+        one changes, another attempt may succeed.
     """
 
     since: float
     wait_s: float
     again: Callable[[], Awaitable[object]]
+    files: tuple[str, ...] = ()
 
 
 class LoginRefusedError(AuthenticationError):

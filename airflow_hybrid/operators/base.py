@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Coroutine, Mapping
 from datetime import timedelta
@@ -26,7 +27,7 @@ from airflow_hybrid.operators.identity import refused_since
 from airflow_hybrid.operators.provenance import Ground, Origins
 from airflow_hybrid.operators.templates import renderer, resolved
 from airflow_hybrid.operators.values import NoValueError, Scope, Values
-from airflow_hybrid.sites.logins import given_up, waiting
+from airflow_hybrid.sites.logins import given_up, state_of, waiting
 from airflow_hybrid.sites.waiting import TimeIsOverError, give_up, time_is_over, wait_for
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ class HybridTask(BaseOperator):
         self.retry_policy = FailurePolicy(self.asked_retries, self.retry_policy)
 
     def execute(self, context: Context) -> Any:
+        return self._begin(context)
+
+    def _begin(self, context: Context) -> Any:
         limit_s = self.execution_timeout.total_seconds() if self.execution_timeout else None
         self._deadline = None if limit_s is None else time.monotonic() + limit_s
         self._working = True
@@ -91,6 +95,7 @@ class HybridTask(BaseOperator):
     def _wait_for_login(self, error: LoginRefusedError, context: Context) -> HybridError:
         """Let Airflow start the task again later, in the same try; the error to fail with if it may not wait (longer).
 
+        :raises TaskDeferred: the task waits, and the triggerer looks whether there are new credentials.
         :raises AirflowRescheduleException: the task waits.
         """
         refusal = error.refusal
@@ -100,8 +105,17 @@ class HybridTask(BaseOperator):
         if time.time() >= since + refusal.wait_s:
             return given_up(error, since)
         self.log.warning("%s", waiting(error, since, refusal.wait_s))
+        if supervised() and any(map(is_deferred, self.dag.tasks)):  # then there is a triggerer
+            from airflow_hybrid.triggers.logins import LoginTrigger
+
+            trigger = LoginTrigger(state_of(refusal.files), socket.gethostname(), LOGIN_PAUSE_S)
+            self.defer(trigger=trigger, method_name=self.begin_again.__name__)
         at = timezone.utcnow() + timedelta(seconds=LOGIN_PAUSE_S)
         raise AirflowRescheduleException(at) from None  # type: ignore[no-untyped-call]
+
+    def begin_again(self, context: Context, event: Any = None) -> Any:
+        """Begin anew after waiting for a login."""
+        return self._begin(context)
 
     def _unless_skipped(self, context: Context) -> Any:
         """Do the task's work.
@@ -182,6 +196,12 @@ def origins_of(context: Context, ground: Ground | None) -> Origins:
     return Origins(
         ground, ti.dag_id, ti.run_id, params, conf, renderer(context), lambda ref: resolved(ref, context), declared
     )
+
+
+def is_deferred(task: Any) -> bool:
+    """Whether a task of a hybrid DAG, mapped or not, is a step that runs in the triggerer."""
+    setup = getattr(task, "partial_kwargs", vars(task)).get("setup")
+    return bool(getattr(setup, "defers", False))
 
 
 def was_skipped(context: Context, task_id: str) -> bool:

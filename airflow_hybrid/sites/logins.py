@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 from airflow_hybrid.errors import HostUnreachableError, LoginRefusedError
@@ -54,6 +55,19 @@ async def _until_accepted(error: LoginRefusedError, log: Log) -> None:
         else:
             log.info("the login works again, after %s", _duration(time.time() - refusal.since))
             return
+
+
+def state_of(files: Iterable[str]) -> dict[str, list[int] | None]:
+    """What tells whether files were changed or made: number, time and size by path; None: there is none."""
+    states: dict[str, list[int] | None] = {}
+    for path in files:
+        try:
+            status = os.stat(path)
+        except OSError:
+            states[path] = None
+        else:
+            states[path] = [status.st_ino, status.st_mtime_ns, status.st_size]
+    return states
 
 
 def waiting(error: LoginRefusedError, since: float, wait_s: float) -> str:

@@ -32,7 +32,7 @@ MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
 
 @pytest.fixture
 def site() -> Iterator[OneTimeSite]:
-    with serving(OneTimeSite({"111", "222"})) as site:
+    with serving(OneTimeSite({"111", "222", "333"})) as site:
         yield site
 
 
@@ -110,10 +110,19 @@ def test_a_run_outlives_the_login_that_it_began_with(
     end.touch()  # the job ends while nobody can look
     log_in(airflow, "secret", "222")
     airflow.api.succeed(dag_id, run)
-    out = airflow.api.xcom(dag_id, run, OUTPUTS_TASK)["out"]
-    assert Path(FileRef.parse(out["location"]).path).read_text() == "1\n", "the job ran once"
+    path = Path(FileRef.parse(airflow.api.xcom(dag_id, run, OUTPUTS_TASK)["out"]["location"]).path)
+    assert path.read_text() == "1\n", "the job ran once"
     assert {task["try_number"] for task in airflow.api.tasks(dag_id, run)} == {1}
-    assert site.tried == [["secret", "111"], ["secret", "222"]], "nobody but the person has tried to log in"
+    # a task in a worker
+    site.end_connections()
+    path.unlink()
+    airflow.api.clear(dag_id, run, [OUTPUTS_TASK])
+    wait_for(lambda: airflow.api.states(dag_id, run)[OUTPUTS_TASK] == "deferred" or None, LIMIT_S, log)
+    log_in(airflow, "secret", "333")
+    airflow.api.succeed(dag_id, run, LIMIT_S)  # without the login's being noticed, it would be five minutes
+    assert path.read_text() == "1\n"
+    assert [task["try_number"] for task in airflow.api.tasks(dag_id, run) if task["task_id"] == OUTPUTS_TASK] == [2]
+    assert site.tried == [["secret", code] for code in ("111", "222", "333")], "nobody but the person has tried"
     name = f"anna@127.0.0.1:{site.port}"
     said = re.sub(MOMENT, "MOMENT", log())
     assert (

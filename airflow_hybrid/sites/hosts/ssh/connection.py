@@ -284,7 +284,8 @@ class SshConnection:
 
     def _attempt(self) -> Attempt:
         timeout_s = self._login.connect_timeout_s if self._login else 0
-        refusal = Refusal(self._refusals.since, self.settings.login_wait_s, self.connected)
+        files = () if self._login is None else sessions.files_of(self._login)
+        refusal = Refusal(self._refusals.since, self.settings.login_wait_s, self.connected, files)
         return Attempt(self.name, self.settings.conn_id, timeout_s, refusal, self._refusals.worked, self._certificates)
 
     # --- sessions ----------------------------------------------------------------------------------------------------

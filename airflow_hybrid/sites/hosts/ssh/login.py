@@ -70,16 +70,21 @@ async def read_login(settings: SshSettings) -> Login:
 
 def credentials_on_disk(login: Login) -> tuple[tuple[str, int, int], ...]:
     """The files of keys and certificates that a login uses, with time and size: it changes if one is renewed."""
-    names = set(key_paths(login))
-    names.update([f"{name}-cert.pub" for name in names])
-    if login.settings.cert_file is not None:
-        names.add(login.settings.cert_file)
     files = []
-    for name in sorted(names):
+    for name in credential_files(login):
         with contextlib.suppress(OSError):
             state = os.stat(name)
             files.append((name, state.st_mtime_ns, state.st_size))
     return tuple(files)
+
+
+def credential_files(login: Login) -> list[str]:
+    """The files of keys and certificates that a login uses; some may be missing."""
+    names = set(key_paths(login))
+    names.update([f"{name}-cert.pub" for name in names])
+    if login.settings.cert_file is not None:
+        names.add(login.settings.cert_file)
+    return sorted(names)
 
 
 def key_paths(login: Login) -> list[str]:

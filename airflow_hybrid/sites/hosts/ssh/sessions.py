@@ -8,6 +8,7 @@ socket is an SSH server (:mod:`airflow_hybrid.sites.hosts.ssh.relay`), so all of
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -22,7 +23,7 @@ import asyncssh
 
 from airflow_hybrid import settings as airflow_settings
 from airflow_hybrid.errors import ConfigError
-from airflow_hybrid.sites.hosts.ssh.login import Login
+from airflow_hybrid.sites.hosts.ssh.login import Login, credential_files
 
 _NOT_IDENTITY = ("connect_timeout_s", "keepalive_s", "max_sessions", "login_wait_s", "interactive")
 """settings that do not tell one login from another"""
@@ -124,6 +125,14 @@ def socket_state(login: Login) -> tuple[int, int] | None:
     except (OSError, ConfigError):
         return None
     return state.st_ino, state.st_mtime_ns
+
+
+def files_of(login: Login) -> tuple[str, ...]:
+    """The files that change if somebody renews a credential of a login, or logs in; some may be missing."""
+    files = [name for name in (login.settings.password_file, login.settings.passphrase_file) if name is not None]
+    with contextlib.suppress(ConfigError):  # nobody can keep such a login
+        files.append(socket_path(name_of(login)))
+    return (*credential_files(login), *files)
 
 
 async def connected_socket(name: str) -> socket.socket | None:

@@ -1,0 +1,45 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The trigger of a task whose worker was refused a login: it looks at files, and never at the host."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_hybrid.sites.logins import state_of
+from airflow_hybrid.triggers.hybrid import RESUME_AFTER_S
+
+LOOK_S = 1.0
+
+
+class LoginTrigger(BaseTrigger):
+    """Sends a task back to its worker when somebody has logged in or renewed a credential, or when a pause is over.
+
+    :param files: see :func:`airflow_hybrid.sites.logins.state_of`, as the worker saw them.
+    :param machine: of the worker. On another machine, only what changes there from now on is noticed: a kept login, if
+        the machines share its folder.
+    :param pause_s: after which the worker looks again by itself.
+    """
+
+    def __init__(self, files: Mapping[str, Any], machine: str, pause_s: float) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.files = dict(files)
+        self.machine = machine
+        self.pause_s = pause_s
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        arguments = {"files": self.files, "machine": self.machine, "pause_s": self.pause_s}
+        return ("airflow_hybrid.triggers.logins.LoginTrigger", arguments)
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        began = time.monotonic()
+        before = self.files if self.machine == socket.gethostname() else state_of(self.files)
+        while time.monotonic() < began + self.pause_s and state_of(self.files) == before:
+            await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(max(0.0, began + RESUME_AFTER_S - time.monotonic()))
+        yield TriggerEvent(None)  # type: ignore[no-untyped-call]
