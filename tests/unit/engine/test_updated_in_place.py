@@ -4,15 +4,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import asyncssh
 import pytest
 
 from airflow_hybrid.engine import TaskIdentity
 from airflow_hybrid.errors import HybridError, JobFailedError
 from airflow_hybrid.model import CwlObject, FileRef
 from tests.unit.engine.execution import run_spec, spec_within
+from tests.unit.sites.hosts.logins.one_time import OneTimeSite, serving
 
 MAKE = """cwlVersion: v1.2
 class: CommandLineTool
@@ -113,7 +117,7 @@ ONE, TWO = (f"sha1${hashlib.sha1(text).hexdigest()}" for text in (b"one\n", b"tw
 class Tasks:
     """Tasks at one site.
 
-    :ivar retries: how often somebody asked that failed jobs be run again.
+    :ivar site: the deployment; ``retries``: how often somebody asked that failed jobs be run again.
     """
 
     retries = 0
@@ -121,13 +125,14 @@ class Tasks:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.site: dict[str, Any] = {"type": "local", "config": {}}
         self.record = folder / "record"
         texts = {"make": MAKE, "update": UPDATE % self.record, "read": READ, "fused": FUSED, "add": ADD, "loop": LOOP}
         for name, text in texts.items():
             (folder / f"{name}.cwl").write_text(text)
 
     def run(self, name: str, given: CwlObject, *, reuse: bool = False, try_number: int = 1) -> CwlObject:
-        sites = {"site": {"type": "local", "config": {}, "workdir": f"{self.folder}/site"}}
+        sites = {"site": {**self.site, "workdir": f"{self.folder}/site"}}
         made = TaskIdentity("dag", self.run_id, name, origin="first", try_number=try_number)
         spec = spec_within(self.folder / f"{name}.cwl", given, sites, {"/": {"target": "site"}}, made)
         outcome, _ = run_spec(replace(spec, reuse=reuse, reuse_asked=reuse, retries=self.retries))
@@ -142,6 +147,33 @@ class Tasks:
 def tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tasks:
     monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
     return Tasks(tmp_path)
+
+
+@pytest.fixture
+def by_ssh(tasks: Tasks) -> Iterator[None]:
+    """The site is reached by SSH."""
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    file = tasks.folder / "key"
+    key.write_private_key(file)
+    with serving(OneTimeSite(set(), key)) as site:
+        node = {
+            "hostname": f"127.0.0.1:{site.port}",
+            "username": "anna",
+            "sshKey": str(file),
+            "host_key": site.host_key,
+        }
+        tasks.site = {"type": "ssh", "config": {"nodes": [node]}}
+        yield
+
+
+def test_a_site_that_is_reached_by_ssh(tasks: Tasks, by_ssh: None) -> None:
+    made = tasks.run("make", {})
+    updated = tasks.run("update", _both(made))
+    assert (updated["file"]["location"], updated["file"]["checksum"]) == (made["file"]["location"], TWO)
+    assert updated["file"]["location"].startswith("hybrid://site/")
+    assert tasks.run("update", _both(made), try_number=2) == updated
+    assert tasks.updates == 1
+    assert _text(tasks.run("read", _both(updated))["out"]) == "two\ntwo\ntwo\ntwo\n2\n"
 
 
 def _both(outputs: CwlObject) -> CwlObject:
@@ -226,6 +258,17 @@ def test_a_failed_job_is_not_run_again_on_what_it_has_changed(tasks: Tasks) -> N
         f" {ONE}\n  -> it was made by task make of run run of DAG dag: clear that task to make it again"
     )
     assert tasks.updates == 1
+
+
+def test_a_job_does_not_begin_on_what_somebody_else_has_changed(tasks: Tasks) -> None:
+    made = tasks.run("make", {})
+    Path(FileRef.parse(made["file"]["location"]).path).write_text("six\n")
+    with pytest.raises(HybridError) as caught:
+        tasks.run("update", _both(made))
+    assert str(caught.value).startswith(
+        f"site (localhost): {made['file']['location']} was changed after it was produced: its checksum is sha1$"
+    )
+    assert not tasks.record.exists()
 
 
 def test_a_job_that_has_changed_its_inputs_is_not_reused(tasks: Tasks) -> None:
