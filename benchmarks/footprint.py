@@ -55,7 +55,7 @@ class Bench:
         (dags / f"{DAG}.py").write_text(f"from airflow_hybrid import load_dags\n\nload_dags('{DAG}.yml', globals())\n")
         (dags / f"{DAG}.yml").write_text(yaml.safe_dump(_hybrid_file(there.scheduler, chunks)))
         settings = {
-            "secrets.backend": "benchmarks.counting_secrets.CountingBackend",
+            "secrets.backend": "benchmarks.backends.counting_secrets.CountingBackend",
             "secrets.backend_kwargs": json.dumps({"log": str(self._notes), "connections_file_path": str(connections)}),
         }
         environment = {"PYTHONPATH": str(ROOT)}

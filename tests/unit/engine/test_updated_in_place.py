@@ -166,7 +166,8 @@ def by_ssh(tasks: Tasks) -> Iterator[None]:
         yield
 
 
-def test_a_site_that_is_reached_by_ssh(tasks: Tasks, by_ssh: None) -> None:
+@pytest.mark.usefixtures("by_ssh")
+def test_a_site_that_is_reached_by_ssh(tasks: Tasks) -> None:
     made = tasks.run("make", {})
     updated = tasks.run("update", _both(made))
     assert (updated["file"]["location"], updated["file"]["checksum"]) == (made["file"]["location"], TWO)
