@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ActionCommand, Arg, CLICommand, GroupCommand
 
+from airflow_hybrid.cli.jobs import jobs_command
 from airflow_hybrid.installation.conf import use_airflow_conf
 from airflow_hybrid.runner.command import run_command
 
@@ -87,6 +88,7 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
                     args=(ARG_HYBRID_FILE, ARG_DEPLOYMENT, ARG_USER, ARG_TIMEOUT, ARG_FINDINGS),
                 ),
                 _login_command(),
+                jobs_command(),
                 ActionCommand(
                     name="cleanup",
                     help="List and remove what ended or unknown runs left at the sites",

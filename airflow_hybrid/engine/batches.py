@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from airflow_hybrid import metrics
 from airflow_hybrid.config import bind
 from airflow_hybrid.cwl.jobs.job import Grant, PendingJob
-from airflow_hybrid.engine import job_logs
 from airflow_hybrid.engine.collecting import collect, complete
 from airflow_hybrid.engine.common import in_cwl_thread
 from airflow_hybrid.engine.failures import Failure, jobs_in_words, shown_command
@@ -24,14 +23,16 @@ from airflow_hybrid.engine.job_images import image_of, own_image
 from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.engine.placing.spreading import tell
-from airflow_hybrid.engine.progress import ProgressLog
+from airflow_hybrid.engine.reporting import job_logs
+from airflow_hybrid.engine.reporting.progress import ProgressLog
+from airflow_hybrid.engine.reporting.recording import Recorder
 from airflow_hybrid.engine.retrying.rules import retries_of
 from airflow_hybrid.engine.retrying.verdicts import EarlierTries
 from airflow_hybrid.engine.reuse.outputs import Reuse, ReuseLookup
 from airflow_hybrid.engine.step_run import JobProgress, StepRun, title
 from airflow_hybrid.metrics import table
 from airflow_hybrid.metrics.batches import BatchMeter, count_ended, count_tried_again
-from airflow_hybrid.model import FactsNeeded, JobResult, JobScript, LineageEntry, Question
+from airflow_hybrid.model import CwlObject, FactsNeeded, JobResult, JobScript, LineageEntry, Question
 from airflow_hybrid.sites.batches.poller import Progress
 from airflow_hybrid.sites.batches.queue import Batch, BatchReport
 
@@ -53,6 +54,7 @@ class BatchRunner:
 
     :ivar lineage: one entry for each file staged or produced; ``failures``: the failed jobs.
     :ivar earlier: what earlier tries did about their failed jobs.
+    :ivar recorder: what is known of the jobs, for people.
     """
 
     def __init__(self, context: FragmentContext) -> None:
@@ -60,6 +62,7 @@ class BatchRunner:
         self.lineage: list[LineageEntry] = []
         self.failures: list[Failure] = []
         self.earlier = EarlierTries()
+        self.recorder = Recorder()
         self._met: dict[str, _Met] = {}
         self._reuse = Reuse(context)
 
@@ -73,9 +76,14 @@ class BatchRunner:
         lookup = await self._until_all_ended(run)
         await self._build_where_they_ran(run)
         retries = retries_of(self.context.spec, jobs[0].step_path)
+        outputs: dict[str, CwlObject] = {}
         examined_at = time.monotonic()
-        collected = await collect(run, retries, self.context.log)
-        made = {run.jobs[key].outdir: value for key, value in collected.outputs.items()}
+        try:
+            collected = await collect(run, retries, self.context.log)
+            outputs = collected.outputs
+        finally:
+            self.recorder.ended(run, list(run.jobs.values()), outputs)
+        made = {run.jobs[key].outdir: value for key, value in outputs.items()}
         self.context.just_made.note(made, examined_at)
         self.lineage.extend(collected.lineage)
         self.failures.extend(collected.failures)
@@ -131,6 +139,7 @@ class BatchRunner:
         )  # fmt: skip
         self.lineage.extend(lookup.lineage)
         reused = [progress for progress in waiting if progress.key in lookup.outputs]
+        self.recorder.reused(run, reused, lookup.outputs)
         await in_cwl_thread(complete, reused, lookup.outputs)
         for key in lookup.outputs:
             del run.jobs[key]
@@ -225,16 +234,19 @@ class BatchRunner:
         metrics.count(table.RECOVERED, len(jobs), deployment=deployment, how="reattached")
         log.info("re-attached to %s at %s: %s", report.directory, run.place.title, jobs_in_words(len(jobs)))
         results = await self._wait(run, report, jobs, BatchMeter(deployment, submitted=False))
-        again: list[str] = []
+        again: list[JobProgress] = []
         for progress in jobs:
             progress.end(results[progress.key], report.directory)
             if report.attempt < self._attempt and self._runs_again(progress, report.attempt):
-                again.append(progress.end_state)
-                progress.result = None
+                again.append(progress)
+        self.recorder.ended(run, again, {})
+        states = [progress.end_state for progress in again]
+        for progress in again:
+            progress.result = None
         if report.attempt == self._attempt:  # those of an earlier try were counted by it
             count_ended(deployment, (progress.end_state for progress in jobs))
         if again:
-            count_tried_again(deployment, again)
+            count_tried_again(deployment, states)
             log.info("%s that failed earlier: attempted again", jobs_in_words(len(again)))
 
     def _runs_again(self, progress: JobProgress, attempt: int) -> bool:
@@ -262,8 +274,11 @@ class BatchRunner:
                 def tell(progress: Progress) -> None:
                     meter.tell(progress)
                     progress_log.tell(progress)
+                    self.recorder.progressed(report, progress)
 
+                self.recorder.begun(place, report, jobs)
                 results = await place.patiently(functools.partial(place.queue.wait, report.directory, tell), log)
+                self.recorder.over(report)
                 meter.started()
         log.info("%s at %s: %s", title(jobs), place.title, job_logs.ended(results))
         return dict(zip(report.keys, results, strict=True))

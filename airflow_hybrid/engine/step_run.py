@@ -12,6 +12,7 @@ from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.model import JobResult, JobScript
 from airflow_hybrid.model.containers import ReadyImage
 from airflow_hybrid.model.jobs import JobState
+from airflow_hybrid.sites.batches.directory import attempt_of
 
 
 @dataclass
@@ -56,6 +57,11 @@ class JobProgress:
     def end_state(self) -> str:
         """``success``, ``failed``, or the reason for which it was ended (``timeout``, ``lost``); for monitoring."""
         return end_state(self.job, self.result)
+
+    @property
+    def attempt(self) -> int:
+        """The task's try that submitted it; 0 before it has ended."""
+        return attempt_of(posixpath.basename(posixpath.dirname(self.ran_in)))
 
     @property
     def outdir(self) -> str:

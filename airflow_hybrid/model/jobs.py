@@ -132,3 +132,9 @@ class JobResult:
     seconds: float | None = None
     node: str = ""
     """the node's own name for where it ran"""
+    submitted: float | None = None
+    """when the scheduler had accepted it, in seconds since the epoch; this and ``began`` by the site's clocks"""
+    began: float | None = None
+    """when its command was started, in seconds since the epoch"""
+    cpu_s: float | None = None
+    """processor time, in seconds; of a container's client, where a daemon runs the container"""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ from airflow_hybrid.triggers.ends import EndState, TaskEnd
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_hybrid.engine import FragmentSpec
+    from airflow_hybrid.engine import FragmentOutcome, FragmentSpec
 
 
 @dataclass(frozen=True, repr=False)
@@ -172,11 +173,21 @@ class HybridOperator(HybridTask):
         from airflow.configuration import conf
 
         from airflow_hybrid.engine import FragmentExecution, task_value
+        from airflow_hybrid.triggers.reports import JOBS_XCOM, JobReports
+
+        execution = FragmentExecution(spec, self.log)
+
+        async def publish(report: JsonValue) -> None:
+            await asyncio.to_thread(ti.xcom_push, key=JOBS_XCOM, value=report)
+
+        async def run() -> FragmentOutcome:
+            async with JobReports(lambda: execution.batches.recorder, publish, self.log).kept_up_to_date():
+                return await execution.run()
 
         for message in self.setup.lost_queues(conf.get("core", "executor", fallback=""), socket.gethostname()):
             self.log.warning("%s", message)
         self._spec = spec
-        outcome = self.run_async(FragmentExecution(spec, self.log).run())
+        outcome = self.run_async(run())
         self._spec = None
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in outcome.lineage])
         value = task_value(outcome, places, jobs)

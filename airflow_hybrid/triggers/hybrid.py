@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
@@ -29,6 +30,7 @@ from airflow_hybrid.sites.logins import with_logins
 from airflow_hybrid.sites.waiting import AGAIN_S, TimeIsOverError, time_is_over
 from airflow_hybrid.triggers.ends import EndState, TaskEnd
 from airflow_hybrid.triggers.followers import is_followed_elsewhere
+from airflow_hybrid.triggers.reports import JOBS_XCOM, JobReports
 
 RESUME_AFTER_S = 10.0
 """seconds from the start of a trigger to the return of its task to a worker, at least: the scheduler has to see before
@@ -50,9 +52,13 @@ async def publish(ti: Any, outcome: FragmentOutcome, value: JsonValue) -> None:
     """
     from airflow.sdk.execution_time.xcom import XCom
 
-    at = {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
+    at = _instance(ti)
     await XCom.aset(key="lineage", value=[entry.to_json() for entry in outcome.lineage], **at)
     await XCom.aset(key="return_value", value=value, **at)
+
+
+def _instance(ti: Any) -> dict[str, Any]:
+    return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
 
 
 class HybridTrigger(BaseTrigger):
@@ -91,6 +97,8 @@ class HybridTrigger(BaseTrigger):
         self.deadline = deadline
         self.ends_in_worker = [EndState(end) for end in ends_in_worker]
         self.resume_after_s = resume_after_s
+        self.reported: JsonValue = None
+        """the last report about its jobs, if nobody could publish it"""
         self.failure: HybridError | None = None
         """why the task failed, for a runner that runs the trigger in its own process"""
 
@@ -115,6 +123,8 @@ class HybridTrigger(BaseTrigger):
         self.failure = end.error
         if self.task_instance is None:
             # `airflow dags test` runs a trigger by itself and resumes the task with what it says
+            if self.reported is not None:
+                end = replace(end, result={**(end.result or {}), JOBS_XCOM: self.reported})
             yield TriggerEvent(end.to_json())  # type: ignore[no-untyped-call]
             return
         if end.state not in self.ends_in_worker and not self._is_final(end):
@@ -137,8 +147,10 @@ class HybridTrigger(BaseTrigger):
             execution = self._execution()
             return await execution.run()
 
+        reports = JobReports(lambda: execution.batches.recorder, self._publish_jobs, self.log)
         try:
-            outcome = await self._within_limit(with_logins(run, self.log) if self.waits_for_logins else run())
+            async with reports.kept_up_to_date():
+                outcome = await self._within_limit(with_logins(run, self.log) if self.waits_for_logins else run())
             value = task_value(outcome, self.places, self.jobs)
             skipped = all(result.status == "skipped" for result in outcome.results)
             result: dict[str, Any] | None = None
@@ -167,6 +179,14 @@ class HybridTrigger(BaseTrigger):
             self.log.exception("a defect of airflow_hybrid, please report it")
             message = f"a defect of airflow_hybrid, please report it: {type(error).__name__}: {error}"
             return TaskEnd(EndState.FAILED, HybridError(message, retryable=True))
+
+    async def _publish_jobs(self, report: JsonValue) -> None:
+        if self.task_instance is None:
+            self.reported = report
+            return
+        from airflow.sdk.execution_time.xcom import XCom
+
+        await XCom.aset(key=JOBS_XCOM, value=report, **_instance(self.task_instance))
 
     async def _within_limit(self, work: Coroutine[Any, Any, FragmentOutcome]) -> FragmentOutcome:
         """:raises TimeIsOverError: the task's time limit is reached; the work has ended."""

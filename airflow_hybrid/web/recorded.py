@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from airflow_hybrid.operators.outdirs import is_store
 from airflow_hybrid.operators.published.links import OUTDIR_XCOM
 from airflow_hybrid.operators.values import OUTPUTS_TASK
 from airflow_hybrid.printable import printable
+from airflow_hybrid.runs.xcoms import plain
 
 _VALUE_XCOM = "return_value"
 
@@ -107,7 +107,7 @@ def recorded_outputs(session: Session, dag_id: str, run_id: str) -> RecordedOutp
         XComModel.map_index == -1,
         XComModel.key.in_((_VALUE_XCOM, OUTDIR_XCOM)),
     )
-    xcoms = {key: _plain(value) for key, value in session.execute(query)}
+    xcoms = {key: plain(value) for key, value in session.execute(query)}
     value, outdir = xcoms.get(_VALUE_XCOM), xcoms.get(OUTDIR_XCOM)
     if value is None:
         problem = f"the run has no outputs: its task '{OUTPUTS_TASK}' has not succeeded (the run is {state})"
@@ -119,13 +119,3 @@ def recorded_outputs(session: Session, dag_id: str, run_id: str) -> RecordedOutp
         )
         raise HTTPException(status.HTTP_404_NOT_FOUND, problem)
     return RecordedOutputs(outdir, value)
-
-
-def _plain(value: Any) -> Any:
-    """An XCom as JSON has it; a text may be kept as it is. Airflow's own deserialization could make any object."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value

@@ -103,11 +103,18 @@ class PendingJob:
     @property
     def label(self) -> str:
         """For messages: ``/variant/train [3][0]``, ``/count: iteration 3``."""
+        if not self.suffix:
+            return self.step_path or self.key
+        return self.step_path + ("" if self.suffix.startswith(":") else " ") + self.suffix
+
+    @property
+    def suffix(self) -> str:
+        """Which of its step's jobs it is: ``[3][0]``, ``: iteration 3``; ``""``: the only one."""
         indexes = "".join(f" [{part.split('[', 1)[1].split('#')[0]}" for part in self.scope.split("/") if "[" in part)
         if self._context.first and (first := re.match(r" \[(\d+)\]", indexes)):
             indexes = f" [{int(first[1]) + self._context.first}]{indexes[first.end() :]}"
         loops = f": iteration {self.iteration}" if self.iteration else ""
-        return f"{self.step_path}{indexes}{loops}" or self.key
+        return f"{indexes}{loops}".lstrip()
 
     @property
     def iteration(self) -> str:

@@ -14,6 +14,7 @@ from airflow_hybrid.schedulers.asking import SAID
 from airflow_hybrid.sites.batches.directory import BatchReport, Ending, Evidence
 
 MOST_SAID = 4000
+_MOST_DIGITS = 14
 """how many characters of a site's message are kept"""
 
 
@@ -106,7 +107,7 @@ def parse_evidence(text: str) -> Evidence:
         raise ValueError("the answer was cut off")
     parts: dict[str, list[str]] = {}
     for line in lines:
-        if line in ("#meta", "#ids", "#ec", "#c", "#cancelled", "#absent", "#full", "#end"):
+        if line in _SECTIONS:
             current = parts.setdefault(line, [])
         elif parts:
             current.append(line)
@@ -123,7 +124,11 @@ def parse_evidence(text: str) -> Evidence:
         cancelled="#cancelled" in parts,
         present="#absent" not in parts,
         disk_full="#full" in parts,
+        submitted=_submitted(parts.get("#submitted", ())),
     )
+
+
+_SECTIONS = frozenset(("#meta", "#submitted", "#ids", "#ec", "#c", "#cancelled", "#absent", "#full", "#end"))
 
 
 def _description(text: str) -> JsonValue:
@@ -175,7 +180,9 @@ def _endings(lines: Sequence[str]) -> Iterator[tuple[int, Ending]]:
 
 
 def _ending(content: str) -> Ending | None:
-    """``<exit code> <hundredths> [<signal>] [oom=<number>] [node=<name>]`` or ``- <reason>``; None: neither."""
+    """``<exit code> <hundredths> [<signal>] [oom=<number>] [node=<name>] [at=<hundredths since the epoch>]
+    [cpu=<hundredths>]`` or ``- <reason>``; None: neither.
+    """
     first, _, details = content.partition(" ")
     if first == "-":
         return Ending(None, None, details)
@@ -183,15 +190,29 @@ def _ending(content: str) -> Ending | None:
         return None
     time, *marks = details.split(" ")
     signal = next((mark for mark in marks if mark.isalnum() and mark.isupper()), "")
-    node = next((mark.removeprefix("node=") for mark in marks if mark.startswith("node=")), "")
-    kills = next((mark.removeprefix("oom=") for mark in marks if mark.startswith("oom=")), "0")
+    noted = dict(mark.split("=", 1) for mark in marks if "=" in mark)
+    kills = noted.get("oom", "")
     return Ending(
         exit_code=int(first),
-        seconds=int(time) / 100 if time.isdigit() else None,
+        seconds=_seconds(time),
         signal=signal,
-        node=node,
+        node=noted.get("node", ""),
         memory_kills=int(kills) if kills.isdigit() else 0,
+        began=_seconds(noted.get("at", "")),
+        cpu_s=_seconds(noted.get("cpu", "")),
     )
+
+
+def _submitted(lines: Sequence[str]) -> float | None:
+    whole, _, parts = "".join(lines).strip().partition(".")
+    if not whole.isdecimal() or len(whole) > _MOST_DIGITS:
+        return None
+    return float(f"{whole}.{parts[:2]}") if parts.isdecimal() else float(whole)
+
+
+def _seconds(hundredths: str) -> float | None:
+    """None: it is no number, or none that a clock shows."""
+    return int(hundredths) / 100 if hundredths.isdecimal() and len(hundredths) <= _MOST_DIGITS else None
 
 
 def _killed(lines: Sequence[str]) -> set[int]:

@@ -126,6 +126,8 @@ class Ending:
     :ivar memory_kills: how many processes of the element the kernel killed in that time for lack of memory.
     :ivar node: where it ran, by the node's own name.
     :ivar disk_full: the file system was full when this should have been written.
+    :ivar began: when its command was started, in seconds since the epoch by the node's clock.
+    :ivar cpu_s: processor time of it and of the processes that it waited for, in seconds.
     """
 
     exit_code: int | None
@@ -135,6 +137,8 @@ class Ending:
     memory_kills: int = 0
     disk_full: bool = False
     node: str = ""
+    began: float | None = None
+    cpu_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,7 @@ class Evidence:
 
     :ivar description: the content of ``meta.json``, if it was read; :class:`BatchMeta` checks it.
     :ivar disk_full: a runner found the file system full.
+    :ivar submitted: when the scheduler had accepted it, in seconds since the epoch by the site's clock.
     """
 
     description: JsonValue | None
@@ -152,6 +157,7 @@ class Evidence:
     cancelled: bool
     present: bool
     disk_full: bool = False
+    submitted: float | None = None
 
 
 def attempt_of(name: str) -> int:

@@ -86,6 +86,9 @@ class Case:
             stderr_path=self.batch.stderr_path(index),
             seconds=ending.seconds if ending else None,
             node=ending.node if ending else "",
+            submitted=self.evidence.submitted,
+            began=ending.began if ending else None,
+            cpu_s=ending.cpu_s if ending else None,
         )
 
     def _scheduler_id(self, index: int) -> str | None:

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_hybrid.engine import FragmentExecution, TaskIdentity
 from airflow_hybrid.engine.batches import BatchRunner
-from airflow_hybrid.engine.progress import ProgressLog
+from airflow_hybrid.engine.reporting.progress import ProgressLog
 from airflow_hybrid.sites.batches.queue import JobQueue, Progress
 from airflow_hybrid.sites.closing import close_all
 from tests.unit.engine.execution import Log, spec_of
@@ -111,7 +111,7 @@ async def test_a_step_that_comes_late_does_not_run_again_what_another_step_found
 async def test_the_progress_of_quick_jobs_is_a_line_or_two_and_the_last_word_is_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("airflow_hybrid.engine.progress.PAUSE_S", 0.2)
+    monkeypatch.setattr("airflow_hybrid.engine.reporting.progress.PAUSE_S", 0.2)
     log = Log()
     progress = ProgressLog("/echo at here", log)
     for ended in range(50):

@@ -187,7 +187,7 @@ outputs: {}
 async def test_the_log_says_where_jobs_run_and_shows_their_stderr_if_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_hybrid.engine.job_logs.FOLLOW_S", 0.5)
+    monkeypatch.setattr("airflow_hybrid.engine.reporting.job_logs.FOLLOW_S", 0.5)
     for logs, count in (("tail", 2), ("none", 0)):
         sites = parse_deployments({"here": {"type": "local", "config": {}, "workdir": str(tmp_path / logs)}})
         made, said = execution(spec(tmp_path, sites, {"target": "here", "logs": logs}, [{"n": 1}], TALK, origin=logs))

@@ -8,8 +8,8 @@ import logging
 
 import pytest
 
-from airflow_hybrid.engine import progress as module
-from airflow_hybrid.engine.progress import ProgressLog
+from airflow_hybrid.engine.reporting import progress as module
+from airflow_hybrid.engine.reporting.progress import ProgressLog
 from airflow_hybrid.sites.batches.queue import Progress
 
 WAITS = Progress(2, 0, pending=2, reasons=("they wait for cores that other jobs of this user have",))

@@ -14,6 +14,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from airflow_hybrid import HybridDag
 from airflow_hybrid.cwl.fragments.fragment_run import InstanceResult
 from airflow_hybrid.engine import FragmentOutcome
+from airflow_hybrid.engine.reporting.recording import Recorder
 from airflow_hybrid.operators.hybrid import HybridOperator
 from airflow_hybrid.triggers.hybrid import HybridTrigger
 
@@ -25,6 +26,7 @@ class Execution:
 
     def __init__(self, status: str) -> None:
         self.status = status
+        self.batches = SimpleNamespace(recorder=Recorder())
         self.context = SimpleNamespace(spec=SimpleNamespace(step_path="/align"))
 
     async def run(self) -> FragmentOutcome:

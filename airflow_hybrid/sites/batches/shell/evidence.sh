@@ -4,7 +4,7 @@
 #
 # @B@: the directory, quoted; @META@: a command that prints `meta.json`, or `:`.
 # stdout: sections `#meta`, `#ids` (of the parts, in order), `#ec` and `#c` (`ec/JOB:LINE`, `c/JOB:LINE`), `#end`; before
-# `#ids` may stand `#absent`, `#cancelled`, `#full` (the disk is).
+# `#ids` may stand `#absent`, `#cancelled`, `#full` (the disk is), `#submitted` (seconds since 1970).
 
 cd @B@ 2>/dev/null || {
     echo '#absent'
@@ -16,6 +16,10 @@ echo '#meta'
 [ -e manifest ] && [ -d ec ] || echo '#absent'
 [ ! -e cancelled ] || echo '#cancelled'
 [ ! -e disk ] || ! read -r ah_p <disk || [ "$ah_p" != full ] || echo '#full'
+[ ! -e jobid.0 ] || {
+    echo '#submitted'
+    find jobid.0 -printf '%T@\n'
+}
 echo '#ids'
 ah_p=0
 while [ -e "jobid.$ah_p" ]; do

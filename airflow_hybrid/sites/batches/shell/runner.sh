@@ -10,7 +10,8 @@
 # was begun before; ah_reserved, exit codes that mean something else to the scheduler; ah_drained, called when no job is
 # left.
 # Files of the batch directory: `c/JOB`, who runs it; `ec/JOB`, how it ended: exit code (`-`: it was not started),
-# hundredths of a second, what was noticed; `cancelled`, no further job is begun; `disk`, `full` where it was.
+# hundredths of a second, what was noticed (words, node=, at=: hundredths of a second since 1970, cpu=: hundredths of a
+# second of processor time); `cancelled`, no further job is begun; `disk`, `full` where it was.
 # Exit codes: of the first job that failed; 73, 74: its files cannot be written.
 # shellcheck disable=SC2154 # variables that are set above and below it
 # shellcheck disable=SC2034 # words of a line that are not needed; variables that other functions use
@@ -27,6 +28,21 @@ if [ -r /proc/uptime ]; then
 else
     ah_now() { ah_t=$(($(date +%s) * 100)); }
 fi
+# when ah_now counted 0, in hundredths of a second since 1970
+ah_now
+ah_epoch=$(date +%s%N)
+case $ah_epoch in
+*[!0-9]*) ah_epoch=$(($(date +%s) * 100 - ah_t)) ;; # this date knows no parts of a second
+*) ah_epoch=$((ah_epoch / 10000000 - ah_t)) ;;
+esac
+# -> ah_cpu: hundredths of a second of processor time of what this shell started and saw end (proc(5), cutime and cstime)
+ah_count_cpu() {
+    ah_cpu=''
+    { read -r ah_line </proc/self/stat; } 2>/dev/null || return 0
+    # shellcheck disable=SC2086 # the fields of proc(5)
+    set -- ${ah_line##*") "}
+    ah_cpu=$((${14} + ${15}))
+}
 ah_loaded=' ' ah_failed=0 ah_reserved='' ah_signal='' ah_memory='' ah_slots='' ah_last='' ah_last_said=''
 # a shell that waits for a job hears of a signal when the job has ended: it is noted beside the exit code
 ah_signals() {
@@ -199,6 +215,8 @@ ah_run() {
     esac
     ah_t0=$ah_t
     ah_kills0=$ah_kills
+    ah_count_cpu
+    ah_cpu0=$ah_cpu
     (
         ah_note_tool
         ah_j"$ah_i"
@@ -207,6 +225,7 @@ ah_run() {
     [ $ah_code -lt 256 ] || ah_code=$((ah_code - 128)) # how ksh tells a signal
     unset -f "ah_j$ah_i"
     ah_now
+    ah_count_cpu
     # whoever ends the whole element (time limit, requeue, cancel) signals the tool first: then this is no exit code
     case $ah_code in 137 | 143) sleep 1 ;; esac
     [ $ah_failed != 0 ] || ah_fail
@@ -217,14 +236,15 @@ ah_run() {
     # a signal so soon after the job before had ended may have been on its way when that ended
     [ -z "$ah_signal" ] || [ $((ah_t - ah_t0)) -gt 100 ] || ah_doubt
     ah_last=$ah_i ah_last_said="$ah_code $((ah_t - ah_t0))$ah_marks"
-    ah_note "$ah_last_said node=$ah_node"
+    ah_last_more="node=$ah_node at=$((ah_epoch + ah_t0))${ah_cpu:+ cpu=$((ah_cpu - ah_cpu0))}"
+    ah_note "$ah_last_said $ah_last_more"
 }
 # Adds the runner's signal to what was noted of the job that ended last. Processes are signalled one after the other: a
 # tool that ends itself when it is signalled may be faster than the signal to its runner.
 ah_doubt() {
     case $ah_last:$ah_last_said in : | *[A-Z]*) return 0 ;; esac
     ah_this=$ah_i ah_i=$ah_last
-    ah_note "$ah_last_said $ah_signal node=$ah_node"
+    ah_note "$ah_last_said $ah_signal $ah_last_more"
     ah_i=$ah_this
 }
 # before an element ends that ran a job: a signal that is on its way is waited for

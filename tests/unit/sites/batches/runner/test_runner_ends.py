@@ -21,13 +21,13 @@ from airflow_hybrid.sites.batches.answers import parse_evidence
 from airflow_hybrid.sites.batches.commands import evidence_command
 from airflow_hybrid.sites.batches.directory import Ending
 from tests.needs import unavailable
-from tests.unit.sites.batches.runner.runners import ELEMENT, PLAIN, run, unpacked
+from tests.unit.sites.batches.runner.runners import ELEMENT, PLAIN, noticed, run, unpacked
 from tests.unit.sites.shell_hosts import batch, sh
 
 
 def test_time_limit_ends_the_tool(shell: str, tmp_path: Path) -> None:
     folder = run(shell, batch(f"{tmp_path}/T/a", 1, lambda i: ("sleep", "60"), job={"walltime_s": 1}))
-    code, hundredths, _ = (folder / "ec/0").read_text().split()
+    code, hundredths, *_ = (folder / "ec/0").read_text().split()
     # busybox's timeout gives the exit code of a tool that was ended
     assert code == ("143" if shell == "busybox" else "124") and 100 <= int(hundredths) < 600
 
@@ -53,8 +53,8 @@ def test_a_runner_that_is_signalled_says_so_and_begins_nothing_more(shell: str, 
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(runner.pid, signal.SIGKILL)
-    ((*ending, _),) = [path.read_text().split() for path in (folder / "ec").iterdir()]
-    assert (ending[0], ending[2:]) == ("0", [name])
+    (ended,) = (folder / "ec").iterdir()
+    assert noticed(ended) == ("0", [name])
     assert not (folder / "c/all").exists()
 
 
@@ -95,13 +95,14 @@ def test_a_full_file_system_is_noted_behind_the_claims_and_nothing_more_is_begun
     assert done.stderr == full * 2
     assert (folder / "disk").read_text() == "full\n"
     claim, ending = (folder / "c/0").read_text().splitlines()
-    assert claim == "20_0" and re.fullmatch(r"ended 5 \d+ node=\S+", ending)
+    assert claim == "20_0" and re.fullmatch(r"ended 5 \d+ node=\S+ at=\d+ cpu=\d+", ending)
     assert (folder / "c/2").read_text() == "" and not (folder / "c/1").exists()
     text = subprocess.run(["sh", "-c", evidence_command(str(folder), False)], capture_output=True, text=True).stdout
     evidence = parse_evidence(text)
     assert evidence.disk_full and evidence.claims == {0: "20_0"}
-    seconds = evidence.endings[0].seconds
-    assert evidence.endings == {0: Ending(5, seconds, disk_full=True, node=os.uname().nodename)}
+    (found,) = evidence.endings.values()
+    expected = Ending(5, found.seconds, disk_full=True, node=os.uname().nodename, began=found.began, cpu_s=found.cpu_s)
+    assert evidence.endings == {0: expected}
 
 
 @pytest.fixture
@@ -124,5 +125,22 @@ def test_processes_killed_for_lack_of_memory_are_counted(shell: str, limited: li
     made = batch(f"{tmp_path}/T/a", 2, lambda i: ("sh", "-c", eats if i else "exit 0"))
     folder = unpacked(made, SlurmScheduler())
     subprocess.run([*limited, sh(shell), f"{folder}/runner.sh"], env={**PLAIN, **ELEMENT}, check=True)
-    endings = [(folder / f"ec/{i}").read_text().split()[:-1] for i in range(2)]
-    assert [(ending[0], ending[2:]) for ending in endings] == [("0", []), ("0", ["oom=1"])]
+    assert [noticed(folder / f"ec/{i}") for i in range(2)] == [("0", []), ("0", ["oom=1"])]
+
+
+def test_when_a_job_ran_and_what_it_used_are_noted(shell: str, tmp_path: Path) -> None:
+    # the second one works in a child process, and after a job that did nothing
+    work = f"{sys.executable} -c 'import time; list(iter(lambda: time.process_time() > 0.5, True))'"
+    made = batch(f"{tmp_path}/T/a", 3, lambda i: ("sh", "-c", [": ", f"{work}; :", "sleep 0.3"][i]))
+    folder = unpacked(made, SlurmScheduler())
+    before = time.time()
+    subprocess.run([sh(shell), f"{folder}/runner.sh"], env={**PLAIN, **ELEMENT}, check=True)
+    after = time.time()
+    text = subprocess.run(["sh", "-c", evidence_command(str(folder), False)], capture_output=True, text=True).stdout
+    idle, busy, sleeping = (parse_evidence(text).endings[index] for index in range(3))
+    for ending in (idle, busy, sleeping):
+        assert ending.began is not None and ending.seconds is not None and ending.cpu_s is not None
+        assert before - 1.1 <= ending.began <= ending.began + ending.seconds <= after + 1.1  # clocks show whole seconds
+    assert busy.cpu_s is not None and 0.4 <= busy.cpu_s <= 60
+    assert idle.cpu_s is not None and sleeping.cpu_s is not None and idle.cpu_s + sleeping.cpu_s < busy.cpu_s
+    assert sleeping.seconds is not None and sleeping.seconds >= 0.29

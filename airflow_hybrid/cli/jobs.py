@@ -1,0 +1,162 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""``airflow hybrid jobs RUN``: where the jobs of a run ran, how they ended, and how far the others are."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from airflow_hybrid.model.records import BatchProgress, JobRecord
+    from airflow_hybrid.runs.jobs import RunJobs
+
+_Arg: Any = Arg  # it has no type hints
+ARG_RUN = _Arg(("run_id",), help="id of the DAG run")
+ARG_DAG = _Arg(("-d", "--dag-id"), help="its DAG, where several have a run of that id")
+ARG_STEP = _Arg(("-s", "--step"), help="only jobs of this step (a path: /align, or /qc for all below it)")
+ARG_FAILED = _Arg(("--failed",), action="store_true", help="only jobs that did not succeed")
+
+
+def jobs_command() -> ActionCommand:
+    """The command, for Airflow's parser."""
+    return ActionCommand(
+        name="jobs",
+        help="Show where the jobs of a run ran and how they ended",
+        description="Show the jobs of a DAG run: step, place, node, state, how long each waited and ran, what it"
+        " used, and the scheduler's id; and how far the batches are that have not ended.",
+        func=show_jobs,
+        args=(ARG_RUN, ARG_DAG, ARG_STEP, ARG_FAILED, ARG_OUTPUT),
+    )
+
+
+def show_jobs(args: argparse.Namespace) -> None:
+    """Print the jobs of a run in one of Airflow's formats; JSON and YAML have all that is known of them."""
+    import json
+
+    import yaml
+    from airflow.cli.simple_table import AirflowConsole
+    from airflow.utils.session import create_session
+
+    from airflow_hybrid.errors import HybridError
+    from airflow_hybrid.runs.jobs import find_run, jobs_of_run
+
+    try:
+        with create_session() as session:
+            found = jobs_of_run(session, find_run(session, args.run_id, args.dag_id))
+    except HybridError as error:
+        raise SystemExit(str(error)) from None
+    for task, problem in found.unread:
+        sys.stderr.write(f"the jobs of task {task} are not shown: {problem}\n")
+    records = [record for record in _records(found) if _is_wanted(record, args)]
+    batches = [batch for task in found.tasks for batch in task.report.batches]
+    if args.output in ("table", "plain"):
+        now = time.time()
+        for batch in batches:
+            sys.stdout.write(f"{progress_line(batch, now)}\n")
+        AirflowConsole().print_as([row(record) for record in records], args.output)
+        sys.stdout.write(f"{summary(records)}\n" if args.output == "table" else "")
+        return
+    values = [complete(record) for record in records]
+    if args.output == "json":
+        json.dump(values, sys.stdout, indent=1)
+        sys.stdout.write("\n")
+    else:
+        yaml.safe_dump(values, sys.stdout, sort_keys=False, allow_unicode=True)
+
+
+def _records(found: RunJobs) -> Iterator[JobRecord]:
+    from airflow_hybrid.runs.jobs import in_order
+
+    for task in in_order(found.tasks):
+        yield from task.report.records
+
+
+def _is_wanted(record: JobRecord, args: argparse.Namespace) -> bool:
+    if args.failed and record.state.value == "COMPLETED":
+        return False
+    step = "/" + args.step.strip("/") if args.step else ""
+    return not step or record.step == step or record.step.startswith(f"{step}/")
+
+
+def row(record: JobRecord) -> dict[str, str]:
+    """A job as a row for people."""
+    from airflow_hybrid.printable import printable
+
+    place = f"{record.deployment}/{record.service}" if record.service else record.deployment
+    exit_code = "" if record.exit_code is None else str(record.exit_code)
+    state = "reused" if record.reused else record.state.value
+    return {
+        "step": printable(record.step),
+        "job": printable(record.index),
+        "place": printable(place),
+        "node": printable(record.node),
+        "id": printable(record.scheduler_id),
+        "state": f"{state} ({exit_code})" if exit_code not in ("", "0") else state,
+        "try": str(record.attempt),
+        "waited": duration(record.waited_s),
+        "ran": duration(record.seconds),
+        "cpu": duration(record.cpu_s),
+        "in": size(record.bytes_in),
+        "out": size(record.bytes_out),
+    }
+
+
+def complete(record: JobRecord) -> dict[str, Any]:
+    """All that is known of a job, as plain values; times in seconds since the epoch."""
+    import dataclasses
+
+    return {**dataclasses.asdict(record), "state": record.state.value, "ended": record.ended}
+
+
+def progress_line(batch: BatchProgress, now: float) -> str:
+    """``/align at cluster: 5 of 12 jobs ended, 4 running, 3 pending (Priority), for 12 min 4 s``."""
+    from airflow_hybrid.printable import printable
+
+    parts = [f"{batch.ended} of {batch.total} {'job' if batch.total == 1 else 'jobs'} ended"]
+    parts += [f"{count} {word}" for count, word in ((batch.running, "running"), (batch.pending, "pending")) if count]
+    if batch.reasons:
+        parts[-1] += f" ({'; '.join(batch.reasons)})"
+    if batch.unknown:
+        parts.append(f"the state of the others is unknown: {batch.unknown}")
+    parts.append(f"for {duration(max(0.0, now - batch.since))}")
+    return printable(f"{batch.step} at {batch.place}: {', '.join(parts)}")
+
+
+def summary(records: list[JobRecord]) -> str:
+    """``12 jobs: 11 succeeded (2 of them reused), 1 failed``."""
+    good = [record for record in records if record.state.value == "COMPLETED"]
+    reused = sum(record.reused for record in good)
+    text = f"{len(records)} {'job' if len(records) == 1 else 'jobs'} ended: {len(good)} succeeded"
+    if reused:
+        text += f" ({reused} of them reused)"
+    return f"{text}, {len(records) - len(good)} failed"
+
+
+def duration(seconds: float | None) -> str:
+    """``0.42 s``, ``3 min 12 s``, ``5 h 3 min``; nothing if unknown."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(count: int | None) -> str:
+    """``12 B``, ``3.4 kB``, ``5.6 GB``; nothing if unknown."""
+    if count is None:
+        return ""
+    number = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if number < 1000 or unit == "TB":
+            break
+        number /= 1000
+    return f"{count} B" if unit == "B" else f"{number:.1f} {unit}"

@@ -1,0 +1,194 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Keeps what is known of a fragment's jobs, for people who look at its task while it runs and later."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from airflow_hybrid.engine.placing.places import Place
+from airflow_hybrid.engine.step_run import JobProgress, StepRun, title
+from airflow_hybrid.model import CwlObject, JobResult, JobState, Resources
+from airflow_hybrid.model.files import SiteFacts
+from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
+from airflow_hybrid.model.walking import files
+from airflow_hybrid.printable import printable, shortened
+from airflow_hybrid.sites.batches.poller import Progress
+from airflow_hybrid.sites.batches.queue import BatchReport
+
+_LONGEST_REASON = 300
+_MOST_REASONS = 5
+_DAEMONS = frozenset({"docker", "podman"})
+"""their containers are no children of the job: what the runner counts is the processor time of a client"""
+
+
+class Recorder:
+    """The jobs of one fragment: records of those that have ended, and how far running batches are.
+
+    :ivar changes: grows with each change.
+    """
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self._records: list[JobRecord] = []
+        self._batches: dict[str, BatchProgress] = {}
+
+    def report(self) -> JobsReport:
+        """What is known now."""
+        return JobsReport(tuple(self._records), tuple(self._batches.values()), time.time())
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._records and not self._batches
+
+    # --- running batches ----------------------------------------------------------------------------------------
+
+    def begun(self, place: Place, report: BatchReport, jobs: Sequence[JobProgress]) -> None:
+        """Some of a batch's jobs are waited for."""
+        self.changes += 1
+        self._batches[report.directory] = BatchProgress(
+            step=title(jobs),
+            place=place.title,
+            total=len(report.keys),
+            scheduler_ids=report.scheduler_ids,
+            directory=report.directory,
+            since=round(time.time(), 2),
+        )
+
+    def progressed(self, report: BatchReport, progress: Progress) -> None:
+        """What a poll has seen of a batch."""
+        known = self._batches[report.directory]
+        reasons = progress.reasons[:_MOST_REASONS]
+        self._batches[report.directory] = BatchProgress(
+            step=known.step,
+            place=known.place,
+            total=progress.total,
+            ended=progress.finished,
+            running=progress.running,
+            pending=progress.pending,
+            reasons=tuple(_line(reason) for reason in reasons) if progress.pending else (),
+            unknown=_line(progress.unknown),
+            scheduler_ids=known.scheduler_ids,
+            directory=known.directory,
+            since=known.since,
+        )
+        self.changes += 1
+
+    def over(self, report: BatchReport) -> None:
+        """A batch has ended; the records of its jobs follow."""
+        self._batches.pop(report.directory, None)
+        self.changes += 1
+
+    # --- jobs that have ended -----------------------------------------------------------------------------------
+
+    def ended(self, run: StepRun, jobs: Sequence[JobProgress], outputs: Mapping[str, CwlObject]) -> None:
+        """Jobs have ended.
+
+        :param outputs: by key, of those whose outputs were collected.
+        """
+        if not jobs:
+            return
+        self.changes += 1
+        maker = _RecordMaker(run, jobs[0].job.resources)
+        for progress in jobs:
+            if progress.result is not None:
+                self._records.append(maker.record(progress, progress.result, outputs.get(progress.key)))
+
+    def reused(self, run: StepRun, jobs: Sequence[JobProgress], outputs: Mapping[str, CwlObject]) -> None:
+        """Jobs did not run: outputs of earlier ones, by key, are theirs."""
+        self.changes += 1
+        sizes = _InputSizes(run)
+        for progress in jobs:
+            self._records.append(
+                JobRecord(
+                    deployment=run.place.target.deployment,
+                    service=run.place.target.service or "",
+                    location=run.place.host.title,
+                    step=progress.job.step_path,
+                    index=progress.job.suffix,
+                    state=JobState.COMPLETED,
+                    reused=True,
+                    bytes_in=sizes.of(progress),
+                    bytes_out=_size_of(outputs[progress.key]),
+                )
+            )
+
+
+class _RecordMaker:
+    """Makes the records of jobs with the same needs at one place."""
+
+    def __init__(self, run: StepRun, resources: Resources) -> None:
+        self._place = run.place
+        self._is_process = run.place.queue.scheduler.on_host
+        self._sizes = _InputSizes(run)
+        asked = resources.explicit
+        self._cores = resources.all_cores if "cores" in asked else None
+        self._memory_mib = resources.ram_mib if "ram_mib" in asked else None
+
+    def _id(self, scheduler_id: str) -> str:
+        """On a plain host, the number of the process that started the batch's jobs (``BOOT:PROCESS:TIME``)."""
+        parts = scheduler_id.split(":")
+        return parts[1] if self._is_process and len(parts) == 3 else scheduler_id
+
+    def record(self, progress: JobProgress, result: JobResult, output: CwlObject | None) -> JobRecord:
+        return JobRecord(
+            deployment=self._place.target.deployment,
+            service=self._place.target.service or "",
+            location=self._place.host.title,
+            step=progress.job.step_path,
+            index=progress.job.suffix,
+            state=_state(progress, result),
+            reason="" if progress.succeeded else _line(result.reason),
+            exit_code=result.exit_code,
+            attempt=progress.attempt,
+            scheduler_id=printable(self._id(result.scheduler_id or "")),
+            node=printable(result.node),
+            submitted=result.submitted,
+            began=result.began,
+            seconds=result.seconds,
+            cpu_s=None if _runs_in_daemon(progress) else result.cpu_s,
+            cores=self._cores,
+            memory_mib=self._memory_mib,
+            bytes_in=self._sizes.of(progress),
+            bytes_out=None if output is None else _size_of(output),
+            directory=progress.ran_in,
+        )
+
+
+def _runs_in_daemon(progress: JobProgress) -> bool:
+    container = progress.script.container if progress.script is not None else None
+    return container is not None and container.image.runtime in _DAEMONS
+
+
+def _state(progress: JobProgress, result: JobResult) -> JobState:
+    """CWL's successCodes may make a success of any exit code, and a failure of 0."""
+    if progress.succeeded:
+        return JobState.COMPLETED
+    return JobState.FAILED if result.state is JobState.COMPLETED else result.state
+
+
+def _line(text: str) -> str:
+    return shortened(printable(" ".join(text.split())), _LONGEST_REASON)
+
+
+class _InputSizes:
+    """Sizes of the jobs' input files: as the place saw them, or as their values say."""
+
+    def __init__(self, run: StepRun) -> None:
+        self._paths = run.paths
+        self._facts: SiteFacts = run.place.facts
+
+    def of(self, progress: JobProgress) -> int | None:
+        """The sum for a job, in bytes; None: the size of one of its files is unknown."""
+        total = 0
+        for item in progress.job.files():
+            fact = self._facts.files.get(self._paths.get(item["location"], ""))
+            size = fact.size if fact is not None and fact.kind == "f" else item.get("size")
+            if not isinstance(size, int):
+                return None
+            total += size
+        return total
+
+
+def _size_of(output: CwlObject) -> int:
+    return sum(int(item.get("size") or 0) for item in files(output))

@@ -1,0 +1,258 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What is known of the jobs of a task, for people: a record for each job that has ended, and how far batches are.
+
+A task publishes one report, whatever the number of its jobs, so Airflow's database gets no row per job. In a report the
+records are columns, and a column says what its values have in common only once (:func:`packed`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_hybrid.model.jobs import JobState
+from airflow_hybrid.model.values import JsonValue
+
+REPORT_VERSION = 1
+MOST_RECORDS = 1_000_000
+"""records in a report that is read"""
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """One attempt of one job. Times are in seconds since the epoch, by the site's clocks; None: unknown.
+
+    :ivar step: path of the leaf step; ``index``: which of its jobs, ``[3]`` or ``[3] [0]: iteration 2``; ``""``: its
+        only one.
+    :ivar deployment: and ``service``, that the step is bound to; ``location``: where the job's files are.
+    :ivar scheduler_id: the scheduler's id of the element that ran it; ``node``: the node's own name.
+    :ivar state: how it ended, as CWL and the scheduler see it: a job is COMPLETED if its exit code is a success.
+    :ivar reason: in the site's words.
+    :ivar attempt: the task's try that submitted it, from 1.
+    :ivar reused: it did not run: its outputs are those of an earlier job.
+    :ivar submitted: when the scheduler had accepted its batch; ``began``: when its command was started.
+    :ivar seconds: how long its command ran; ``cpu_s``: the processor time of it and its child processes.
+    :ivar cores: and ``memory_mib``, asked for by the document.
+    :ivar bytes_in: size of its input files; ``bytes_out``: of its output files.
+    :ivar directory: absolute path of its job directory at the location.
+    """
+
+    step: str
+    index: str
+    deployment: str
+    service: str
+    location: str
+    state: JobState
+    reason: str = ""
+    exit_code: int | None = None
+    attempt: int = 1
+    reused: bool = False
+    scheduler_id: str = ""
+    node: str = ""
+    submitted: float | None = None
+    began: float | None = None
+    seconds: float | None = None
+    cpu_s: float | None = None
+    cores: float | None = None
+    memory_mib: int | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+    directory: str = ""
+
+    @property
+    def ended(self) -> float | None:
+        """When its command had ended."""
+        return None if self.began is None or self.seconds is None else self.began + self.seconds
+
+    @property
+    def waited_s(self) -> float | None:
+        """How long it was in the queue: its clock and the scheduler's may differ by a little."""
+        if self.submitted is None or self.began is None:
+            return None
+        return max(0.0, self.began - self.submitted)
+
+
+@dataclass(frozen=True)
+class BatchProgress:
+    """How far a batch is that has not ended: numbers of jobs.
+
+    :ivar reasons: why jobs do not run, in the scheduler's words; ``unknown``: why the state is unknown, or ``""``.
+    :ivar scheduler_ids: of its parts.
+    :ivar since: when it was submitted, or taken over, in seconds since the epoch by Airflow's clock.
+    """
+
+    step: str
+    place: str
+    total: int
+    ended: int = 0
+    running: int = 0
+    pending: int = 0
+    reasons: tuple[str, ...] = ()
+    unknown: str = ""
+    scheduler_ids: tuple[str, ...] = ()
+    directory: str = ""
+    since: float = 0.0
+
+
+@dataclass(frozen=True)
+class JobsReport:
+    """The jobs of a task: those that have ended, and how far the batches of the others are.
+
+    :ivar at: when it was made, in seconds since the epoch.
+    """
+
+    records: tuple[JobRecord, ...] = ()
+    batches: tuple[BatchProgress, ...] = ()
+    at: float = 0.0
+
+    def to_json(self) -> JsonValue:
+        return {
+            "version": REPORT_VERSION,
+            "at": round(self.at, 2),
+            "records": packed(self.records),
+            "batches": [
+                {**vars(batch), "reasons": list(batch.reasons), "scheduler_ids": list(batch.scheduler_ids)}
+                for batch in self.batches
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, value: Any) -> JobsReport:
+        """Read a report from an XCom, which a user may have changed.
+
+        :raises ValueError: it is no report, or one of a later version.
+        """
+        if not isinstance(value, Mapping) or value.get("version") != REPORT_VERSION:
+            raise ValueError("not a report about jobs that this version reads")
+        batches = value.get("batches")
+        if not isinstance(batches, list):
+            raise ValueError("a report about jobs without a list of batches")
+        at = _checked(value.get("at"), "float", "at")
+        return cls(tuple(unpacked(value.get("records"))), tuple(_batch(batch) for batch in batches), at)
+
+
+# --- records as columns ---------------------------------------------------------------------------------------------
+
+_Column = dict[str, Any]
+_TIMES = ("submitted", "began")
+_FIELDS = {f.name: str(f.type) for f in dataclasses.fields(JobRecord)}
+_BATCH_FIELDS = {f.name: str(f.type) for f in dataclasses.fields(BatchProgress)}
+
+
+def packed(records: Sequence[JobRecord]) -> JsonValue:
+    """Records as columns: ``{"count": 2, "columns": {"step": {"all": "/align"}, "cpu_s": {"rows": [1.5, 2.2]}, ...}}``.
+
+    A column has ``all`` (the one value of all rows), ``words`` and ``rows`` (numbers of words), ``start`` and ``rows``
+    (the rest of each text), ``from`` and ``rows`` (what is to be added), or ``rows``.
+    """
+    columns = {name: _column(name, [_plain(getattr(record, name)) for record in records]) for name in _FIELDS}
+    return {"count": len(records), "columns": columns if records else {}}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, JobState):
+        return value.value
+    return round(value, 2) if isinstance(value, float) else value
+
+
+def _column(name: str, values: list[Any]) -> _Column:
+    distinct = dict.fromkeys(values)
+    if len(distinct) == 1:
+        return {"all": values[0]}
+    if not all(isinstance(value, str) for value in values):
+        known = [value for value in values if value is not None]
+        if name not in _TIMES or not known:
+            return {"rows": values}
+        start = math.floor(min(known))
+        return {"from": start, "rows": [None if value is None else round(value - start, 2) for value in values]}
+    if 2 * len(distinct) <= len(values):
+        numbers = {word: number for number, word in enumerate(distinct)}
+        return {"words": list(numbers), "rows": [numbers[value] for value in values]}
+    start_text = _common_start(values)
+    return {"start": start_text, "rows": [value[len(start_text) :] for value in values]}
+
+
+def _common_start(values: Sequence[str]) -> str:
+    low, high = min(values), max(values)
+    length = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    return low[:length]
+
+
+def unpacked(value: Any) -> list[JobRecord]:
+    """The records of :func:`packed`.
+
+    :raises ValueError: it is something else.
+    """
+    if not isinstance(value, Mapping) or not isinstance(value.get("columns"), Mapping):
+        raise ValueError("records of jobs without columns")
+    count = value.get("count")
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST_RECORDS:
+        raise ValueError("records of jobs without a number of them that is possible")
+    if not count:
+        return []
+    columns = []
+    for name, kind in _FIELDS.items():
+        rows = _rows(value["columns"].get(name), count, name)
+        columns.append([_checked(row, kind, name) for row in rows])
+    return [JobRecord(*row) for row in zip(*columns, strict=True)]
+
+
+def _rows(column: Any, count: int, name: str) -> list[Any]:
+    """The values of a column, unchecked."""
+    if not isinstance(column, Mapping):
+        raise ValueError(f"records of jobs without {name}")
+    if "all" in column:
+        return [column["all"]] * count
+    rows = column.get("rows")
+    if not isinstance(rows, list) or len(rows) != count:
+        raise ValueError(f"records of jobs with another number of values of {name}")
+    if "words" in column:
+        words = column["words"]
+        if not isinstance(words, list) or not all(type(row) is int and 0 <= row < len(words) for row in rows):
+            raise ValueError(f"records of jobs with a number of {name} that has no word")
+        return [words[row] for row in rows]
+    if "start" in column:
+        start = _checked(column["start"], "str", name)
+        return [start + _checked(row, "str", name) for row in rows]
+    if "from" in column:
+        offset = _checked(column["from"], "int", name)
+        return [None if row is None else round(offset + _checked(row, "float", name), 2) for row in rows]
+    return rows
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+_KINDS: Mapping[str, Callable[[Any], bool]] = {
+    "str": lambda value: isinstance(value, str),
+    "bool": lambda value: isinstance(value, bool),
+    "int": lambda value: type(value) is int,
+    "float": _is_number,
+    "tuple[str, ...]": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
+    "JobState": lambda value: isinstance(value, str) and value in JobState.__members__,
+}
+
+
+def _checked(value: Any, kind: str, name: str) -> Any:
+    """A value of a field's type.
+
+    :raises ValueError: it has another one.
+    """
+    plain, optional, _ = kind.partition(" | None")
+    if value is None and optional:
+        return None
+    if not _KINDS[plain](value):
+        raise ValueError(f"a record of a job whose {name} is not what it should be")
+    if plain == "JobState":
+        return JobState[value]
+    return tuple(value) if plain.startswith("tuple") else value
+
+
+def _batch(value: Any) -> BatchProgress:
+    if not isinstance(value, Mapping):
+        raise ValueError("a batch in a report about jobs that is none")
+    return BatchProgress(**{name: _checked(value.get(name), kind, name) for name, kind in _BATCH_FIELDS.items()})

@@ -1,0 +1,99 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The jobs of a run, as its tasks have reported them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from airflow.models.dagrun import DagRun
+from airflow.models.xcom import XComModel
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from airflow_hybrid.errors import HybridError
+from airflow_hybrid.model.records import JobsReport
+from airflow_hybrid.printable import printable
+from airflow_hybrid.runs.xcoms import plain
+from airflow_hybrid.triggers.reports import JOBS_XCOM
+
+_MOST_NAMES = 10
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """A DAG run, by Airflow's names."""
+
+    dag_id: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class TaskJobs:
+    """The jobs of one task instance.
+
+    :ivar map_index: -1: its task is not mapped.
+    """
+
+    task_id: str
+    map_index: int
+    report: JobsReport
+
+
+@dataclass(frozen=True)
+class RunJobs:
+    """The jobs of a run.
+
+    :ivar unread: tasks whose reports cannot be read, with the reason.
+    """
+
+    tasks: tuple[TaskJobs, ...]
+    unread: tuple[tuple[str, str], ...] = ()
+
+
+def find_run(session: Session, run_id: str, dag_id: str | None = None) -> RunKey:
+    """The run with an id; ids are unique in a DAG only.
+
+    :raises HybridError: there is none, or several DAGs have one.
+    """
+    query = select(DagRun.dag_id).where(DagRun.run_id == run_id).order_by(DagRun.dag_id)
+    if dag_id is not None:
+        query = query.where(DagRun.dag_id == dag_id)
+    found = list(session.scalars(query))
+    if len(found) == 1:
+        return RunKey(found[0], run_id)
+    if found:
+        names = ", ".join(found[:_MOST_NAMES]) + (" ..." if len(found) > _MOST_NAMES else "")
+        raise HybridError(f"{len(found)} DAGs have a run {printable(run_id)}: {names}", hint="add --dag-id")
+    if dag_id is not None:
+        raise HybridError(
+            f"DAG {printable(dag_id)} has no run {printable(run_id)}",
+            hint=f"airflow dags list-runs {printable(dag_id)}",
+        )
+    raise HybridError(f"no DAG has a run {printable(run_id)}", hint="airflow dags list-runs DAG lists those of a DAG")
+
+
+def jobs_of_run(session: Session, run: RunKey) -> RunJobs:
+    """What the tasks of a run have reported, in the order of tasks and map indexes."""
+    query = (
+        select(XComModel.task_id, XComModel.map_index, XComModel.value)
+        .where(XComModel.dag_id == run.dag_id, XComModel.run_id == run.run_id, XComModel.key == JOBS_XCOM)
+        .order_by(XComModel.task_id, XComModel.map_index)
+    )
+    tasks: list[TaskJobs] = []
+    unread: list[tuple[str, str]] = []
+    for task_id, map_index, value in session.execute(query):
+        try:
+            tasks.append(TaskJobs(task_id, map_index, JobsReport.from_json(plain(value))))
+        except ValueError as error:
+            unread.append((task_id if map_index < 0 else f"{task_id}[{map_index}]", str(error)))
+    return RunJobs(tuple(tasks), tuple(unread))
+
+
+def in_order(tasks: Sequence[TaskJobs]) -> Iterator[TaskJobs]:
+    """Tasks by the time at which their first job was started; those without one last."""
+
+    def began(task: TaskJobs) -> float:
+        return min((r.began for r in task.report.records if r.began is not None), default=float("inf"))
+
+    return iter(sorted(tasks, key=began))

@@ -1,0 +1,159 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What people are told of a fragment's jobs, from real jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_hybrid.engine import FragmentExecution, TaskIdentity
+from airflow_hybrid.errors import HybridError, JobFailedError
+from airflow_hybrid.model import JobState
+from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
+from airflow_hybrid.sites.closing import close_all
+from airflow_hybrid.triggers import reports
+from airflow_hybrid.triggers.reports import JobReports
+from tests.unit.engine.execution import Log, spec_of
+
+SITES = {"site": {"type": "local", "config": {}}}
+DOCUMENT = """\
+cwlVersion: v1.2
+class: Workflow
+requirements: {ScatterFeatureRequirement: {}, StepInputExpressionRequirement: {}}
+inputs: {code: "int[]", f: File}
+outputs: []
+steps:
+  work:
+    in: {code: code, f: f}
+    scatter: code
+    out: [o]
+    run:
+      class: CommandLineTool
+      requirements: {ResourceRequirement: {coresMin: 1, ramMin: 32}}
+      successCodes: [0, 3]
+      permanentFailCodes: [1]
+      baseCommand: [sh, -c, 'sleep 0.1; printf 12345; exit $0']
+      inputs: {code: {type: int, inputBinding: {position: 1}}, f: File}
+      stdout: o
+      outputs: {o: stdout}
+"""
+
+
+def execution(tmp_path: Path, codes: list[int], *, try_number: int = 1, document: str = DOCUMENT) -> FragmentExecution:
+    (tmp_path / "main.cwl").write_text(document)
+    (tmp_path / "f").write_text("an input")
+    given: dict[str, Any] = {"code": codes, "f": {"class": "File", "path": "f"}}
+    sites = {"site": {"type": "local", "config": {}, "workdir": str(tmp_path / "site")}}
+    identity = TaskIdentity("dag", "run", "work", try_number=try_number, origin="origin")
+    spec = spec_of(tmp_path / "main.cwl", given, sites, {"/work": {"target": "site"}}, identity)
+    return FragmentExecution(replace(spec, retries=1), Log())
+
+
+def run(work: FragmentExecution) -> JobsReport:
+    async def wait() -> None:
+        try:
+            await work.run()
+        finally:
+            await close_all()
+
+    try:
+        asyncio.run(wait())
+    except JobFailedError:
+        pass
+    return work.batches.recorder.report()
+
+
+def test_each_job_leaves_a_record(tmp_path: Path) -> None:
+    before = time.time()
+    report = run(execution(tmp_path, [0, 3, 1]))
+    good, accepted, bad = report.records
+    site = str(tmp_path / "site")
+    assert report.batches == ()
+    for index, record in enumerate(report.records):
+        seen = replace(record, submitted=None, began=None, seconds=None, cpu_s=None, directory="", scheduler_id="")
+        assert seen == JobRecord(
+            "/work", f"[{index}]", "site", "", "site (localhost)",
+            (JobState.COMPLETED, JobState.COMPLETED, JobState.FAILED)[index], ("", "", "exit code 1")[index],
+            (0, 3, 1)[index], node=os.uname().nodename, cores=1, memory_mib=32, bytes_in=8,
+            bytes_out=(5, 5, None)[index],
+        )  # fmt: skip
+        assert record.submitted is not None and record.began is not None and record.seconds is not None
+        assert before - 1 <= record.submitted <= record.began + 1 and record.seconds >= 0.09
+        assert record.ended is not None and record.ended <= time.time() + 1
+        assert record.cpu_s is not None and record.cpu_s <= record.seconds + 1
+        assert record.directory.startswith(f"{site}/dag/run/work/g0-") and Path(record.directory, "out").is_dir()
+        assert record.scheduler_id.isdigit()
+    assert len({good.directory, accepted.directory, bad.directory}) == 3
+
+
+def test_a_retry_shows_both_attempts_of_what_failed(tmp_path: Path) -> None:
+    run(execution(tmp_path, [0, 2]))
+    report = run(execution(tmp_path, [0, 2], try_number=2))
+    seen = [(record.index, record.attempt, record.state) for record in report.records]
+    assert sorted(seen) == [
+        ("[0]", 1, JobState.COMPLETED),
+        ("[1]", 1, JobState.FAILED),
+        ("[1]", 2, JobState.FAILED),
+    ]
+
+
+def test_a_job_whose_output_is_missing_leaves_a_record(tmp_path: Path) -> None:
+    work = execution(
+        tmp_path, [0], document=DOCUMENT.replace("{o: stdout}", "{o: {type: File, outputBinding: {glob: no}}}")
+    )
+    with pytest.raises(HybridError):
+        run(work)
+    (record,) = work.batches.recorder.report().records
+    assert (record.state, record.exit_code, record.bytes_out) == (JobState.COMPLETED, 0, None)
+
+
+def test_reports_are_published_while_jobs_run_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "LIVE_S", 0.05)
+    go = tmp_path / "go"
+    go.touch()
+    wait = DOCUMENT.replace("sleep 0.1;", f"for i in $(seq 600); do test -e {go} || break; sleep 0.1; done;")
+    work = execution(tmp_path, [0, 0, 0], document=wait)
+    published: list[JobsReport] = []
+
+    async def publish(value: Any) -> None:
+        published.append(JobsReport.from_json(value))
+        if any(batch.total == 3 for batch in published[-1].batches):
+            go.unlink(missing_ok=True)
+
+    async def live() -> None:
+        async with JobReports(lambda: work.batches.recorder, publish, Log()).kept_up_to_date():
+            await work.run()
+        await close_all()
+
+    asyncio.run(live())
+    (batch,) = published[0].batches
+    assert published[0].records == ()
+    assert replace(batch, directory="", since=0.0, scheduler_ids=(), ended=0, running=0, pending=0) == BatchProgress(
+        "/work", "site (localhost)", 3
+    )
+    assert [record.state for record in published[-1].records] == [JobState.COMPLETED] * 3
+    assert published[-1].batches == ()
+
+
+def test_a_report_that_cannot_be_published_is_told_once_and_fails_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "LIVE_S", 0.01)
+    work, log = execution(tmp_path, [0]), Log()
+
+    async def publish(_: Any) -> None:
+        raise OSError("no route")
+
+    async def live() -> None:
+        async with JobReports(lambda: work.batches.recorder, publish, log).kept_up_to_date():
+            await work.run()
+        await close_all()
+
+    asyncio.run(live())
+    assert log.lines == ["the report about the jobs cannot be published, and is tried again: no route"]
