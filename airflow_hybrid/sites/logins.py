@@ -17,6 +17,10 @@ AGAIN_S = 2.0
 """how often waiting tasks ask whether there are new credentials; the host itself is asked far less often"""
 
 
+UNREACHABLE_S = 15.0
+"""the pause after a host could not be reached: it may have banned this machine, and count what is tried"""
+
+
 class Log(Protocol):
     """The log of a task."""
 
@@ -50,8 +54,8 @@ async def _until_accepted(error: LoginRefusedError, log: Log) -> None:
             await refusal.again()
         except LoginRefusedError as still_refused:
             error = still_refused
-        except HostUnreachableError:
-            continue  # whether it would accept the login is unknown
+        except HostUnreachableError:  # whether it would accept the login is unknown
+            await asyncio.sleep(UNREACHABLE_S)
         else:
             log.info("the login works again, after %s", _duration(time.time() - refusal.since))
             return
