@@ -72,14 +72,14 @@ class Fusing:
         return self._done[graph.path]
 
     def _fused(self, graph: WorkflowGraph, in_chunk: bool, late: Collection[str]) -> WorkflowGraph:
+        if not self.is_wanted and all(step.kind != "expression" for step in graph.steps):
+            return graph
         steps = {step.path: step for step in graph.steps}
         found: list[list[str]] = []
         if self.is_wanted:
             found = self._chains(graph, steps, in_chunk, late)
         allowed = [step for step in graph.steps if self._wants(bind(self.bindings, step.path)) is not False]
         movable = {step.path: self._queues(step) for step in allowed if may_move(step, self.bindings)}
-        if not movable and not self.is_wanted:
-            return graph
         hosts = {step.path: self._queues(step) for step in allowed if may_host(step, self.bindings, in_chunk)}
         hosts.update((paths[0], self._queues(_tool_of([steps[path] for path in paths]))) for paths in found)
         chains, alone = with_expressions(graph, found, movable, hosts)
