@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks import machine, ours, parse_time, usage, venvs
 from benchmarks.cases import CASES, COST_CASES, Case, WrongOutputs
-from benchmarks.peers import SITE_FOLDER, Cwltool, RunFailed, StreamFlow
+from benchmarks.peers import SITE_FOLDER, Cwltool, HybridRun, RunFailed, StreamFlow
 from benchmarks.report import Figure, Results
 from tests.testbed.fixture import Testbed, missing
 
@@ -87,7 +87,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
-ENGINES = ("cwltool", "streamflow", "ours", "ours-batch", "ours-fused")
+ENGINES = ("cwltool", "run", "streamflow", "ours", "ours-batch", "ours-fused")
 
 
 def choices() -> list[str]:
@@ -98,8 +98,10 @@ def choices() -> list[str]:
 
 
 def _fits(engine: str, case: Case) -> bool:
-    if case.site == "slurm" and engine == "cwltool":
+    if case.site == "slurm" and engine in ("cwltool", "run"):
         return False
+    if engine == "run":
+        return case.document != "scatter"
     if engine == "ours-fused":
         return case.document == "chain"
     return case.document == "scatter" or engine != "ours-batch"
@@ -155,6 +157,8 @@ class Bench:
         runners: dict[str, Any] = {}
         if "cwltool" in wanted:
             runners["cwltool"] = Cwltool(self.args.cwltool or venvs.cwltool(self.args.cache), self.scratch)
+        if "run" in wanted:
+            runners["run"] = HybridRun(self.scratch)
         if "streamflow" in wanted:
             program = self.args.streamflow or venvs.streamflow(self.args.cache)
             runners["streamflow"] = StreamFlow(program, self.scratch, site)

@@ -49,7 +49,7 @@ _DEFAULTS: dict[str, Any] = {
 }  # fmt: skip
 
 
-_GC_THRESHOLDS = (100_000, 50, 50)
+_GC_OF_START, _GC_OF_RUN = (1_000_000, 50, 50), (100_000, 50, 50)
 """new objects before a garbage collection, and collections of younger objects before one of older ones"""
 _RETRIES = ("retries", "retry_delay", "retry_exponential_backoff", "max_retry_delay")
 """options of the workflow's ``dag`` that also hold here"""
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None, home_type: type[Home] = Home) -> int:
 def script(argv: list[str] | None = None, home_type: type[Home] = Home) -> None:
     """The console script."""
     # while Airflow is imported, nearly all objects stay: Python's default looks through them hundreds of times in vain
-    gc.set_threshold(*_GC_THRESHOLDS)
+    gc.set_threshold(*_GC_OF_START)
     code = main(argv, home_type)
     sys.stdout.flush()
     os.dup2(2, 1)  # what libraries print at exit is not output
@@ -231,6 +231,8 @@ def _as_dag(
     HybridTask.tells_errors = HybridTrigger.tells_errors = False
     HybridTask.waits_for_logins = HybridTrigger.waits_for_logins = False
     runner = DagRunner()
+    gc.freeze()
+    gc.set_threshold(*_GC_OF_RUN)
     try:
         result = runner.run(dag, {"job": inputs})
     finally:

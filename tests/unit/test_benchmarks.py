@@ -83,9 +83,18 @@ def test_ratio_is_of_medians_and_a_failed_peer_gives_none() -> None:
     assert json.loads(json.dumps(results.to_json()))["figures"][0]["wall_s"] == 5.0
 
 
+def test_the_start_of_a_run_is_compared_by_processor_time() -> None:
+    results = Results({}, {}, {})
+    ours = Figure("chain-10-local", "airflow hybrid run", "", [Measured(9.0, 4.0), Measured(1.0, 5.0)])
+    results.figures += [ours, Figure("chain-10-local", "cwltool --parallel", "", [Measured(1.0, 1.5)])]
+    reached = {target.what: (target.seen, target.reached) for target in results.targets()}
+    assert reached["CPU of airflow hybrid run, chain of 10 local / cwltool"] == (3.0, True)
+
+
 def test_every_case_of_the_targets_can_be_chosen() -> None:
     needed = {"ours:scatter-1000-slurm", "streamflow:scatter-100-slurm", "ours-batch:scatter-1000-local"}
     needed |= {f"{engine}:chain-10-{site}" for engine in ("ours-fused", "streamflow") for site in ("local", "slurm")}
+    needed |= {"run:chain-10-local", "cwltool:chain-10-local"}
     assert needed <= set(choices())
     assert "ours-fused:scatter-1000-local" not in choices()
 
