@@ -106,14 +106,18 @@ READ_AND_READ_AGAIN = {
 READ_FOR_OTHERS = {
     # for the command line of other commands, for masks of secrets, and of an Airflow that has servers
     "api", "api_auth", "celery", "celery_broker_transport_options", "celery_result_backend_transport_options",
-    "dag_processor", "kerberos", "kubernetes_executor", "scheduler", "webserver",
+    "dag_processor", "edge", "kerberos", "kubernetes_executor", "scheduler", "webserver",
 }  # fmt: skip
+
+
+NOT_HERE = "import sys\nsys.path[:] = [folder for folder in sys.path if folder]\n"
+"""as where a console script starts: no module is that of the current folder (``-P`` needs Python 3.11)"""
 
 
 def python(program: str, *argv: str, cwd: Path, **variables: str) -> Any:
     inherited = {name: text for name, text in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
     done = subprocess.run(
-        [sys.executable, "-P", "-c", program, *argv],
+        [sys.executable, "-c", NOT_HERE + program, *argv],
         cwd=cwd, env={**inherited, **variables}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
