@@ -4,13 +4,21 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import re
+import shlex
 import time
+import uuid
 from typing import Any
 
 import psutil
 import pytest
 
+from airflow_hybrid.model import JobState
+from airflow_hybrid.model.records import JobRecord, JobsReport
 from airflow_hybrid.operators.values import OUTPUTS_TASK
+from airflow_hybrid.triggers.reports import JOBS_XCOM
+from tests.system.airflow_api import wait_for
 from tests.system.airflow_stack import AirflowStack, peak_rss_mib
 from tests.system.conftest import Dags
 from tests.system.processes import marked
@@ -78,6 +86,57 @@ def test_a_thousand_echos_on_slurm_are_few_commands(
     # the triggerer's, and that of the final task, which fetches the outputs from a worker
     assert login.connections <= 2
     assert login.commands <= COMMANDS_PER_JOB * JOBS
+    chunk_numbers = [task["map_index"] for task in airflow.api.tasks(name, run) if task["task_id"] == "echo"]
+    reports = [airflow.api.xcom(name, run, "echo", JOBS_XCOM, number) for number in chunk_numbers]
+    records = [record for report in reports for record in JobsReport.from_json(report).records]
+    assert sorted(int(record.index[1:-1]) for record in records) == list(range(JOBS))
+    assert {record.state for record in records} == {JobState.COMPLETED}
+    assert {(record.scheduler_id, record.node) for record in records} <= accounted(testbed, records)
+
+
+def accounted(testbed: Testbed, records: list[JobRecord]) -> set[tuple[str, str]]:
+    """Elements and their nodes, of the arrays that ran jobs, as the site's accounting has them; it lags behind."""
+    arrays = sorted({record.scheduler_id.partition("_")[0] for record in records})
+    command = f"sacct -n -X -P -j {','.join(arrays)} -o JobID,NodeList"
+    wanted = {record.scheduler_id for record in records}
+    deadline = time.monotonic() + 240
+    while True:
+        rows = [tuple(row.split("|", 1)) for row in testbed.run("hpc", command).splitlines()]
+        if wanted <= {row[0] for row in rows if row[1].startswith("node")} or time.monotonic() > deadline:
+            return {(row[0], row[1]) for row in rows}
+        time.sleep(2)
+
+
+@pytest.mark.slow
+def test_jobs_are_shown_while_they_run_and_later(
+    airflow: AirflowStack, dags: Dags, deployments: dict[str, Any], testbed: Testbed
+) -> None:
+    name, note = "jobs_shown", f"/tmp/held-{uuid.uuid4().hex}"
+    workflow = {
+        "type": "cwl",
+        "config": {"file": "held.cwl"},
+        "bindings": [{"step": "/", "target": {"deployment": "cloud"}}],
+    }
+    dags.add(name, {"version": "v1.0", "workflows": {name: workflow}, "deployments": deployments})
+    airflow.api.unpause(name)
+    run = airflow.api.trigger(name, {"note": note})
+    command = ("hybrid", "jobs", run, "--dag-id", name)
+    shown = ""
+
+    def is_running() -> bool:
+        nonlocal shown
+        shown = airflow.airflow(*command)
+        return re.search(r"at cloud.*: 0 of 1 job ended, 1 running, for [\d.]+ s\n", shown) is not None
+
+    try:
+        wait_for(is_running, 240, lambda: shown)
+    finally:
+        testbed.run("cloud", f"touch {note}.end")
+    airflow.api.wait_run(name, run, 240)
+    airflow.api.succeed(name, run)
+    (job,) = json.loads(airflow.airflow(*command, "-o", "json"))
+    assert (job["deployment"], job["state"], job["exit_code"], job["bytes_out"]) == ("cloud", "COMPLETED", 0, 2)
+    assert testbed.run("cloud", f"cat {shlex.quote(job['directory'])}/out/*") == "1\n"
 
 
 @pytest.mark.slow
