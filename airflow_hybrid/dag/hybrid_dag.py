@@ -265,6 +265,7 @@ def _with_defaults(dag_options: Mapping[str, Any], setup: WorkflowSetup) -> dict
         "schedule": None,
         "catchup": False,
         "tags": ["cwl"],
+        "description": " ".join(setup.graph.label.split()) or None,
         **dag_options,
         "params": {**params_of(setup.graph, setup.settings, from_tasks), **(dag_options.get("params") or {})},
     }

@@ -194,8 +194,9 @@ class BatchRunner:
             metrics.count(table.JOBS_SUBMITTED, len(jobs), deployment=deployment)
         meter = BatchMeter(deployment, submitted=not ours.attached)
         log.info(
-            "%s at %s: %s submitted %s\n  folder: %s\n  command: %s",
+            "%s at %s: %s %s %s\n  folder: %s\n  command: %s",
             title(jobs), place.title, jobs_in_words(len(jobs)),
+            "submitted earlier, and followed now," if ours.attached else "submitted",
             job_logs.submitted(ours.scheduler_ids, batch.options), ours.directory, shown_command(batch.jobs[0]),
         )  # fmt: skip
         results = await self._wait(run, ours, jobs, meter)

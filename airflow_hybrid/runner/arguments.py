@@ -217,16 +217,19 @@ def _flags(graph: WorkflowGraph, tool_arguments: Sequence[str], args: argparse.N
         tool.print_help(sys.stdout)
         raise SystemExit(0)
     values = vars(tool.parse_args(list(tool_arguments)))
-    job: CwlObject = _job(values["job_order"], args.basedir) if values.get("job_order") else {}
-    ours = {action for action in values if action not in names}
+    of_records = [key for key in values if any(key.startswith(f"{record}.") for record in records)]
+    # the document's defaults are the run's business: the hybrid file's values take precedence over them
+    tool.set_defaults(**dict.fromkeys([*names, *of_records]))
+    given = vars(tool.parse_args(list(tool_arguments)))
+    job: CwlObject = _job(given["job_order"], args.basedir) if given.get("job_order") else {}
+    ours = {action for action in given if action not in names}
     for name in ours & vars(args).keys():
-        setattr(args, name, values[name])
+        setattr(args, name, given[name])
     for record in records:
-        prefix = f"{record}."
-        fields = {key[len(prefix) :]: values.pop(key) for key in list(values) if key.startswith(prefix)}
-        if any(value is not None for value in fields.values()):
-            job[record] = fields
+        fields = [key for key in of_records if key.startswith(f"{record}.")]
+        if any(given[key] is not None for key in fields):
+            job[record] = {key.removeprefix(f"{record}."): values[key] for key in fields}
     for key, name in names.items():
-        if key != "job_order" and values.get(key) is not None:
-            job[name] = values[key]
+        if key != "job_order" and given.get(key) is not None:
+            job[name] = given[key]
     return job

@@ -51,6 +51,14 @@ def test_the_documentation_has_the_ports_the_document_and_the_hybrid_file(tmp_pa
     )
 
 
+def test_the_description_is_the_label_unless_there_is_another(tmp_path: Path) -> None:
+    (tmp_path / "count.cwl").write_text(TOOL)
+    assert HybridDag(tmp_path / "count.cwl").description == "Count words"
+    assert HybridDag(tmp_path / "count.cwl", dag_id="other", description="Mine").description == "Mine"
+    (tmp_path / "plain.cwl").write_text(TOOL.replace("label: Count words\n", ""))
+    assert HybridDag(tmp_path / "plain.cwl").description is None
+
+
 def test_a_document_cannot_end_its_own_block(tmp_path: Path) -> None:
     (tmp_path / "count.cwl").write_text(TOOL + "# ```\n# ````\n# <b>bold</b> ![x](http://example.org/x)\n")
     tokens = MarkdownIt().parse(str(HybridDag(tmp_path / "count.cwl").doc_md))

@@ -113,3 +113,41 @@ def test_a_job_file_is_named_by_its_uri_in_any_spelling(tmp_path: Path, uri: str
     job = uri.format(str(tmp_path / "a%20b" / "job.json"))
     args = argparse.Namespace(inputs=[job], tool_help=False, basedir=None)
     assert arguments.read_inputs(load_graph(str(tmp_path / "a b" / "tool.cwl")), args, "runner") == {"times": 3}
+
+
+_DEFAULTS = """\
+cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: echo
+inputs:
+  word: {type: string, default: the document's}
+  many: {type: "int[]", default: [1, 2]}
+  flag: {type: boolean, default: true}
+  both: {type: {type: record, fields: {left: int, right: int}}, default: {left: 1, right: 2}}
+outputs: []
+"""
+
+
+@pytest.mark.parametrize(
+    ("after_the_document", "expected"),
+    [
+        (["--outdir", "out"], {}),
+        (["job.json", "--outdir", "out"], {"word": "the job's"}),
+        (["--outdir", "out", "job.json"], {"word": "the job's"}),
+        (["--word", "the flag's", "job.json"], {"word": "the flag's"}),
+        (["--many", "3", "--outdir", "out", "--many", "4"], {"many": [3, 4]}),
+        (["--flag", "--outdir", "out"], {"flag": True}),
+        (["--both.right", "5", "--outdir", "out"], {"both": {"left": 1, "right": 5}}),
+    ],
+)
+def test_a_default_of_the_document_is_no_input_of_the_run(
+    tmp_path: Path, after_the_document: list[str], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tool.cwl").write_text(_DEFAULTS)
+    (tmp_path / "job.json").write_text('{"word": "the job\'s"}')
+    args = argparse.Namespace(
+        inputs=after_the_document, tool_help=False, basedir=None, document="tool.cwl", outdir="before"
+    )
+    assert arguments.read_inputs(load_graph(str(tmp_path / "tool.cwl")), args, "runner") == expected
+    assert args.outdir == ("out" if "--outdir" in after_the_document else "before")
