@@ -48,6 +48,8 @@ class HybridError(Exception):
     """
 
     retryable: bool = False
+    problems: tuple[HybridError, ...] = ()
+    """one for each problem, if the message lists several: who lists them among others takes these"""
 
     def __init__(
         self, message: str, *, where: str | None = None, hint: str | None = None, retryable: bool | None = None

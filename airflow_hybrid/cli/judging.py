@@ -13,7 +13,7 @@ from typing import Any
 from airflow_hybrid.config import Deployment, HybridFile, WorkflowConfig, bind, check_bindings, load_hybrid_file
 from airflow_hybrid.config.connectors import CONTAINER_TYPES, IMAGE_TYPES
 from airflow_hybrid.config.reading.document import Document, parse
-from airflow_hybrid.config.reading.messages import choices
+from airflow_hybrid.config.reading.messages import choices, in_one_message
 from airflow_hybrid.cwl.documents.graphs import load_graph
 from airflow_hybrid.cwl.fragments.step_needs import StepNeeds, step_needs
 from airflow_hybrid.cwl.given.checks import check_settings
@@ -47,7 +47,7 @@ def judge(file: str) -> Judged:
         hybrid = load_hybrid_file(path)
     except ConfigError as error:
         others = list(_in_spite_of(path))
-        raise (_in_one_message([error, *others], path) if others else error) from None
+        raise in_one_message([error, *others], path) from None
     document = parse(Path(hybrid.path).read_text("utf-8-sig"), hybrid.path)
     problems: list[HybridError] = list(_users(hybrid, document))
     graphs: dict[str, WorkflowGraph] = {}
@@ -61,7 +61,7 @@ def judge(file: str) -> Judged:
             continue
         problems += _of_workflow(hybrid, workflow, graphs[name], notices)
     if problems:
-        raise _in_one_message(problems, hybrid.path)
+        raise in_one_message(problems, hybrid.path)
     return Judged(hybrid, graphs, tuple(dict.fromkeys(notices)))
 
 
@@ -116,14 +116,6 @@ def _of_workflow(
         notices += _settings(graph, workflow.settings)
     except InputError as error:
         yield error
-
-
-def _in_one_message(problems: Sequence[HybridError], path: str) -> HybridError:
-    if len(problems) == 1:
-        return problems[0]
-    lines = [f"{len(problems)} problems"]
-    lines += [f"  {line}" for problem in problems for line in str(problem).splitlines()]
-    return ConfigError("\n".join(lines), where=path)
 
 
 def _settings(graph: WorkflowGraph, file: str) -> Iterator[str]:

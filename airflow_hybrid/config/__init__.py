@@ -7,7 +7,7 @@ Importing this package imports neither pydantic nor YAML: a hybrid file that was
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow_hybrid.config.bindings import Bindings, bind
@@ -147,20 +147,27 @@ def check_bindings(
             if target.service and deployment.type in ("local", "ssh", *QUEUE_TYPES) and target.service not in services:
                 message = f"deployment `{target.deployment}` has no service `{target.service}`"
                 wrong.append((at, message, target.service, services))
-    if not wrong:
-        return
+    if wrong:
+        raise _wrong_names(wrong, where)
+
+
+def _wrong_names(wrong: Sequence[tuple[str, str, str, Iterable[str]]], where: str | None) -> ConfigError:
+    """:param wrong: place, message, the name and those that there are."""
     from airflow_hybrid.config.reading.messages import choices
 
     shown = wrong[:_MOST_SHOWN]  # each name is compared with all names that there are
     problems = [(at, message, choices(name, known, what="there are")) for at, message, name, known in shown]
     if len(wrong) == 1:
-        raise ConfigError(problems[0][1], where=problems[0][0], hint=problems[0][2])
+        return ConfigError(problems[0][1], where=problems[0][0], hint=problems[0][2])
     lines = [f"{len(wrong)} problems in the bindings"]
     for at, message, hint in problems:
         lines += [f"  {at}: {message}", f"    -> {hint}"]
     if len(wrong) > len(shown):
         lines.append(f"  and {len(wrong) - len(shown)} more")
-    raise ConfigError("\n".join(lines), where=where)
+    together = ConfigError("\n".join(lines), where=where)
+    if len(wrong) == len(shown):
+        together.problems = tuple(ConfigError(message, where=at, hint=hint) for at, message, hint in problems)
+    return together
 
 
 def json_schema() -> Mapping[str, Any]:

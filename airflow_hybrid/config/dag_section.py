@@ -9,10 +9,19 @@ from typing import Annotated, Any, Literal
 
 from croniter import croniter
 from croniter.croniter import CroniterError
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from airflow_hybrid.config.base import Duration, Model, NonEmpty, Time, one_or_many, wrong
+from airflow_hybrid.model.templates import syntax_problem
 
 
 class DefaultArgs(Model):
@@ -56,11 +65,21 @@ _PRESETS = [
 ]
 
 
+def _is_readable(text: str) -> str:
+    if problem := syntax_problem(text):
+        raise ValueError(problem)
+    return text
+
+
+Template = Annotated[NonEmpty, AfterValidator(_is_readable)]
+"""Text that may use Jinja2."""
+
+
 class AssetModel(Model):
     """The Airflow Asset of an output: its URI, or its name, or both."""
 
-    name: NonEmpty | None = Field(None, description="Its name; default: the URI. May use Jinja2.")
-    uri: NonEmpty | None = Field(None, description="Its URI; default: the name. May use Jinja2.")
+    name: Template | None = Field(None, description="Its name; default: the URI. May use Jinja2.")
+    uri: Template | None = Field(None, description="Its URI; default: the name. May use Jinja2.")
 
     @model_validator(mode="after")
     def _has_a_name(self) -> AssetModel:
@@ -117,11 +136,11 @@ class DagModel(Model):
         description="Classes of requirements that a run may set as `cwl:requirements` of its inputs, besides"
         " ResourceRequirement, ToolTimeLimit and WorkReuse; `any`: all. Most let the run's user execute any code.",
     )
-    outdir: NonEmpty | None = Field(
+    outdir: Template | None = Field(
         None,
         description="Where outputs go: a folder (relative to the hybrid file) or an object-store URL; may use Jinja2.",
     )
-    outdirs: Annotated[list[NonEmpty], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] = Field(
+    outdirs: Annotated[list[Template], BeforeValidator(one_or_many, json_schema_input_type=str | list[str])] = Field(
         default_factory=list,
         description="Further folders or object-store URLs; the conf of a run may choose its `outdir` below them.",
     )

@@ -100,6 +100,7 @@ class DagBuilder:
             ground=ground,
             run_requirements=self.setup.run_requirements,
             outdir_roots=self.setup.outdirs.roots,
+            assets=self.setup.assets,
             doc_md="Checks the run's inputs.",
             **self.around,
             **self._retries(),

@@ -37,6 +37,7 @@ from airflow_hybrid.dag.task_ids import dag_id_of
 from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.model import CHAINS, CwlObject, Port, Source, Step, StepInput, WorkflowGraph
 from airflow_hybrid.model.locations import is_uri, path_or_uri
+from airflow_hybrid.model.templates import holds_template, syntax_problem
 from airflow_hybrid.operators.deployments import DeployOperator
 from airflow_hybrid.operators.gather.existing import EXISTING, RENAME
 from airflow_hybrid.operators.published.assets import OutputAsset, parse_assets
@@ -173,9 +174,9 @@ class HybridDag(DAG):
             fuse=fuse,
             assets=_assets(assets, graph, dag_id, where),
         )
-        _check(setup, where)
-        _check_options(setup, dag_id, where, dag_options)
+        _check(setup, dag_id, where, dag_options)
         super().__init__(dag_id, **_with_defaults(dag_options, setup))
+        _check_templates(setup, self, where)
         if "doc_md" not in dag_options:  # not by Airflow's attribute: to it, a text that ends in `.md` is a file's name
             self.__dict__["doc_md"] = _doc(setup, source or "", source_text)
         if caller:
@@ -210,7 +211,7 @@ def preload() -> None:
     DagBuilder(dag, WorkflowSetup(graph, outdirs_of("/"))).build()
 
 
-def _check(setup: WorkflowSetup, where: str | None) -> None:
+def _check_names(setup: WorkflowSetup, where: str | None) -> None:
     """:raises ConfigError: bindings name something that does not exist, or a keyword is unknown."""
     steps = [step.path for step in setup.graph.walk()]
     check_bindings(setup.bindings, setup.deployments, steps, where=where)
@@ -244,8 +245,26 @@ def _assets(
         raise
 
 
-def _check_options(setup: WorkflowSetup, dag_id: str, where: str | None, dag_options: Mapping[str, Any]) -> None:
-    """:raises ConfigError: a scheduled run would lack inputs, or it is `fail_fast` that the document does not allow."""
+def _check_templates(setup: WorkflowSetup, dag: DAG, where: str | None) -> None:
+    """:raises ConfigError: Jinja cannot read what is to be rendered for each run."""
+    texts: list[tuple[str, Any]] = [("`outdir`", setup.outdirs.run)]
+    texts += [("`outdirs`", list(setup.outdirs.roots[1:]))]
+    texts += [(f"`assets`: output {asset.output!r}", [asset.name, asset.uri]) for asset in setup.assets]
+    texts += [(f"input {port.name!r}", setup.settings.get(port.name)) for port in setup.graph.inputs]
+    with_templates = [(what, value) for what, value in texts if holds_template(value)]
+    if not with_templates:
+        return
+    environment = dag.get_template_env(force_sandboxed=True)
+    for what, value in with_templates:
+        if problem := syntax_problem(value, environment):
+            raise ConfigError(f"{what}: {problem}", where=where)
+
+
+def _check(setup: WorkflowSetup, dag_id: str, where: str | None, dag_options: Mapping[str, Any]) -> None:
+    """:raises ConfigError: there is no such step, keyword and the like, a scheduled run would lack inputs, or it is
+    `fail_fast` that the document does not allow.
+    """
+    _check_names(setup, where)
     check_fail_fast(setup.graph, dag_options, where)
     if dag_options.get("schedule") is None:
         return

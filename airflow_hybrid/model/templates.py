@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import ast
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from airflow_hybrid.model.values import CwlObject, JsonValue
+from airflow_hybrid.printable import shortened
+
+if TYPE_CHECKING:
+    import jinja2
 
 _BEGINNINGS = ("{{", "{%", "{#")
+_EXTENSIONS = ("jinja2.ext.debug", "jinja2.ext.do", "jinja2.ext.i18n", "jinja2.ext.loopcontrols")
 _TEXT_TYPES = ("string", "Any")
 _FILES = ("File", "Directory", "null")
 """types of what a text names by its path, even if it looks like a number"""
@@ -32,6 +38,10 @@ def is_template(value: object) -> bool:
 
 def holds_template(value: JsonValue) -> bool:
     """Whether a text somewhere in a value is a template; names of an object's members never are."""
+    return next(_templates_in(value), None) is not None
+
+
+def _templates_in(value: JsonValue) -> Iterator[str]:
     pending = [value]
     while pending:
         current = pending.pop()
@@ -40,8 +50,23 @@ def holds_template(value: JsonValue) -> bool:
         elif isinstance(current, list | tuple):
             pending.extend(current)
         elif is_template(current):
-            return True
-    return False
+            yield current
+
+
+def syntax_problem(value: JsonValue, environment: jinja2.Environment | None = None) -> str | None:
+    """What is wrong with a template somewhere in a value, as text; None: each can be read.
+
+    :param environment: of the DAG; None: the DAG is not known. Then tags of Jinja's own extensions are known, too.
+    """
+    for template in _templates_in(value):
+        import jinja2
+
+        environment = environment or jinja2.Environment(autoescape=False, extensions=_EXTENSIONS)
+        try:
+            environment.parse(template)
+        except jinja2.TemplateSyntaxError as error:
+            return f"the template `{shortened(template, 200)}` is not valid Jinja2: {error.message}"
+    return None
 
 
 def rendered(kind: JsonValue, value: JsonValue, render: Render) -> JsonValue:

@@ -14,6 +14,7 @@ from airflow_hybrid.operators.base import HybridTask, origins_of
 from airflow_hybrid.operators.given import brings_requirements, refuse_nested
 from airflow_hybrid.operators.outdirs import conf_outdir, rendered_outdirs
 from airflow_hybrid.operators.provenance import Ground
+from airflow_hybrid.operators.published.assets import OutputAsset
 from airflow_hybrid.operators.templates import renderer
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class InputsOperator(HybridTask):
 
     :param ground: the default inputs, and where inputs at the DAG's deployments may be.
     :param outdir_roots: where the run's conf may send the outputs: an error there is reported before anything runs.
+    :param assets: of outputs: a template that cannot be rendered is reported before anything runs.
     :param run_requirements: classes allowed in ``cwl:requirements`` of a run besides the harmless ones.
     :raises ConfigError: the person who triggered the run has no Connection for a deployment.
     :raises InputError: unknown, missing or ill-typed inputs, all in one message.
@@ -39,6 +41,7 @@ class InputsOperator(HybridTask):
         ground: Ground,
         run_requirements: Sequence[str] = (),
         outdir_roots: Sequence[str] = (),
+        assets: Sequence[OutputAsset] = (),
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -46,6 +49,7 @@ class InputsOperator(HybridTask):
         self.ground = ground
         self.run_requirements = tuple(run_requirements)
         self.outdir_roots = list(outdir_roots)
+        self.assets = tuple(assets)
 
     def run_task(self, context: Context) -> CwlObject:
         from airflow_hybrid.cwl.given.run_inputs import validate_inputs
@@ -54,7 +58,10 @@ class InputsOperator(HybridTask):
         check_accounts(self.ground, context)
         conf = dict(getattr(context["dag_run"], "conf", None) or {})
         refuse_nested(conf)
-        conf_outdir(self.graph, context, rendered_outdirs(self.outdir_roots, renderer(context)))
+        render = renderer(context)
+        conf_outdir(self.graph, context, rendered_outdirs(self.outdir_roots, render))
+        for asset in self.assets:
+            asset.rendered(render)
         origins = origins_of(context, self.ground)
         all_values = origins.given(self.graph)
         inputs, requirements = job_requirements.split(all_values)

@@ -12,10 +12,10 @@ from urllib.parse import unquote, urlsplit
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import FileRef, WorkflowGraph
 from airflow_hybrid.model.locations import scheme_of
-from airflow_hybrid.model.templates import Render, is_template
+from airflow_hybrid.model.templates import Render
 from airflow_hybrid.operators.gather.existing import RENAME
+from airflow_hybrid.operators.templates import filled
 from airflow_hybrid.params import OUTDIR_KEY
-from airflow_hybrid.printable import shortened
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -77,19 +77,10 @@ def check_own(outdir: str, root: str) -> None:
 def rendered_outdirs(templates: Sequence[str], render: Render) -> list[str]:
     """:raises InputError: a template cannot be rendered, or has no value."""
     try:
-        return [_filled(text, render) for text in templates]
+        return [filled(text, render) for text in templates]
     except InputError as error:
         error.where = error.where or "`outdir`"
         raise
-
-
-def _filled(template: str, render: Render) -> str:
-    if not is_template(template):
-        return template
-    text = render(template)
-    if not text:
-        raise InputError(f"the template `{shortened(template, 200)}` has no value")
-    return text
 
 
 def is_store(outdir: str) -> bool:

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.cwl.documents.group_documents import document_of
 from airflow_hybrid.cwl.documents.trust.roots import located
+from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue
+from airflow_hybrid.model.templates import Render
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, run_token
 from airflow_hybrid.operators.outdirs import Outdirs, check_own, conf_outdir, is_store, local_path, rendered_outdirs
 from airflow_hybrid.operators.published.assets import OutputAsset, announce
 from airflow_hybrid.operators.published.links import OUTDIR_XCOM, OutputsLink
 from airflow_hybrid.operators.templates import renderer
-from airflow_hybrid.operators.values import Scope
+from airflow_hybrid.operators.values import RETURN, Scope
 from airflow_hybrid.printable import printable
 
 if TYPE_CHECKING:
@@ -67,7 +69,6 @@ class OutputsOperator(HybridTask):
         if outdir is None:
             (outdir,) = rendered_outdirs([self.outdir], render)
             check_own(outdir, roots[0])
-        assets = [(asset, asset.rendered(render)) for asset in self.assets]
         deployments = deployments_of_run(self.deployments, context)
         ti: Any = context["ti"]
         run = run_token(ti.dag_id, ti.run_id)
@@ -83,11 +84,21 @@ class OutputsOperator(HybridTask):
         lineage = counted(lineage, {entry.route for entry in lineage})
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in lineage])
         ti.xcom_push(key=OUTDIR_XCOM, value=outdir if is_store(outdir) else local_path(outdir))
+        self.log.info("the outputs are in %s", printable(str(outdir)))
+        self._announce(value, render, context)
+        return value
+
+    def _announce(self, value: CwlObject, render: Render, context: Context) -> None:
+        """:raises InputError: there is no asset for the run; what the outputs are is known nevertheless."""
+        try:
+            assets = [(asset, asset.rendered(render)) for asset in self.assets]
+        except InputError:
+            ti: Any = context["ti"]
+            ti.xcom_push(key=RETURN, value=value)
+            raise
         ours = [asset.outlet for asset in self.assets]
         others = [outlet for outlet in self.outlets if outlet not in ours]
         self.outlets = [*announce(assets, value, context), *others]
-        self.log.info("the outputs are in %s", printable(str(outdir)))
-        return value
 
 
 def default_files(scope: Scope) -> list[Mapping[str, Any]]:

@@ -18,7 +18,7 @@ from jinja2 import TemplateError
 
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import JsonValue
-from airflow_hybrid.model.templates import Render
+from airflow_hybrid.model.templates import Render, is_template
 from airflow_hybrid.printable import shortened
 
 if TYPE_CHECKING:
@@ -56,6 +56,19 @@ def renderer(context: Context) -> Render:
         return None if text.strip() == _NONE else text.replace(_NONE, "None")
 
     return render
+
+
+def filled(template: str, render: Render) -> str:
+    """A text with its templates rendered.
+
+    :raises InputError: it cannot be rendered, or has no value.
+    """
+    if not is_template(template):
+        return template
+    text = render(template)
+    if not text:
+        raise InputError(f"the template `{shortened(template, 200)}` has no value")
+    return text
 
 
 def _marked(value: Any) -> Any:

@@ -23,6 +23,7 @@ from airflow_hybrid.config.reading.document import Path, Problem
 from airflow_hybrid.config.reading.messages import choices
 from airflow_hybrid.config.values import DEFAULT_POLICY, QUEUE_TYPES, Deployment
 from airflow_hybrid.model import LOCAL_DEPLOYMENT
+from airflow_hybrid.model.templates import syntax_problem
 
 POLICY_TYPES = (DEFAULT_POLICY, "in_order", "spread", "load", "queue_wait", "cost")
 """The policies of :mod:`airflow_hybrid.placement`."""
@@ -353,15 +354,22 @@ def _native_service(path: Path, service: dict[str, Any], native: Native) -> Iter
             if not isinstance(value, str):
                 yield Problem((*path, key), f"must be a path, not {value!r}")
         elif key == "options":
-            if not isinstance(value, dict):
-                yield Problem((*path, key), f"must be a mapping of {native.program} options")
+            yield from _further_options((*path, key), value, native)
         elif name not in native.options:
             hint = choices(key, ["file", "options", *native.options]) if key else None
             if hint and not hint.startswith("did you mean"):
                 hint = f"other options of {native.program} go into `options: {{{key}: ...}}`"
             yield Problem((*path, key), f"unknown key `{key}`", hint)
-        elif problem := native.type_problem(name, value):
+        elif problem := syntax_problem(value) or native.type_problem(name, value):
             yield Problem((*path, key), problem)
+
+
+def _further_options(path: Path, options: Any, native: Native) -> Iterator[Problem]:
+    if not isinstance(options, dict):
+        yield Problem(path, f"must be a mapping of {native.program} options")
+    for name, value in _mapping(options).items():
+        if problem := syntax_problem(value):
+            yield Problem((*path, name), problem)
 
 
 def _only(

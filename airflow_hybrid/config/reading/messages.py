@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from airflow_hybrid.config.base import NAME_PATTERN, TOLD
 from airflow_hybrid.config.reading.document import Document, Path, Problem
-from airflow_hybrid.errors import ConfigError
+from airflow_hybrid.errors import ConfigError, HybridError
 
 _PHRASES = {
     "string_type": "must be a string",
@@ -67,15 +67,25 @@ def raise_problems(document: Document, problems: Sequence[Problem]) -> None:
     unique.sort(key=lambda p: p.line or document.line(p.path) or 0)
     if not unique:
         return
-    if len(unique) == 1:
-        only = unique[0]
-        raise ConfigError(only.message, where=document.where(only.path, only.line), hint=only.hint)
-    lines = [f"{len(unique)} problems"]
-    for problem in unique:
-        lines.append(f"  {document.where(problem.path, problem.line)}: {problem.message}")
-        if problem.hint:
-            lines.append(f"    -> {problem.hint}")
-    raise ConfigError("\n".join(lines), where=document.name)
+    raise in_one_message(
+        [ConfigError(p.message, where=document.where(p.path, p.line), hint=p.hint) for p in unique], document.name
+    )
+
+
+def in_one_message(errors: Sequence[HybridError], where: str) -> HybridError:
+    """The only error, or one that lists all of them, each with its place.
+
+    :param errors: at least one; of those that are lists themselves, the items are listed.
+    :param where: the file.
+    """
+    problems = [problem for error in errors for problem in error.problems or (error,)]
+    if len(problems) == 1:
+        return problems[0]
+    lines = [f"{len(problems)} problems"]
+    lines += [f"  {line}" for problem in problems for line in str(problem).splitlines()]
+    together = ConfigError("\n".join(lines), where=where)
+    together.problems = tuple(problems)
+    return together
 
 
 def from_pydantic(error: ValidationError, data: Any, known_keys: Mapping[int, tuple[str, ...]]) -> list[Problem]:

@@ -26,7 +26,7 @@ from airflow_hybrid.cwl.values.input_files import in_one_message, located_files
 from airflow_hybrid.cwl.values.inputs import namespaces_of
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue, Port, WorkflowGraph, percent_decoded
-from airflow_hybrid.model.templates import holds_template
+from airflow_hybrid.model.templates import holds_template, syntax_problem
 
 
 def check_order(graph: WorkflowGraph, order: CwlObject) -> CwlObject:
@@ -64,10 +64,17 @@ def check_settings(graph: WorkflowGraph, settings: CwlObject, where: str) -> lis
     prefixes = namespaces_of(graph)
     plain = {name: None if holds_template(settings.get(name)) else settings.get(name) for name in names}
     values, problems = located_files(plain, graph.source, prefixes)
+    problems += template_problems(graph, settings)
     problems += type_problems(graph, {name: value for name, value in values.items() if value is not None})
     if problems:
         raise in_one_message(problems, where)
     return [name for name in settings if name not in names and name not in NO_INPUTS]
+
+
+def template_problems(graph: WorkflowGraph, settings: CwlObject) -> list[InputError]:
+    """One error for each input whose template Jinja cannot read."""
+    found = [(port.name, syntax_problem(settings.get(port.name))) for port in graph.inputs]
+    return [InputError(f"input {name!r}: {problem}") for name, problem in found if problem]
 
 
 def process_of(graph: WorkflowGraph) -> Process:

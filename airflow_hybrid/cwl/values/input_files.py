@@ -147,7 +147,9 @@ def in_one_message(problems: Sequence[InputError], where: str | None = None) -> 
         lines.append(f"  {problem.message}")
         if problem.hint:
             lines.append(f"    -> {problem.hint}")
-    return InputError("\n".join(lines), where=where)
+    together = InputError("\n".join(lines), where=where)
+    together.problems = tuple(InputError(p.message, where=where or p.where, hint=p.hint) for p in problems)
+    return together
 
 
 def measure(value: JsonValue, name: str, checksum: bool) -> None:

@@ -15,6 +15,7 @@ from airflow_hybrid.errors import ConfigError, InputError
 from airflow_hybrid.model import CwlObject, JsonValue
 from airflow_hybrid.model.templates import Render, is_template
 from airflow_hybrid.model.walking import files, is_file
+from airflow_hybrid.operators.templates import filled
 from airflow_hybrid.printable import shortened
 
 MOST_FILES = 1000
@@ -51,11 +52,14 @@ class OutputAsset:
 
         :raises InputError: a template cannot be rendered, or gives no name for an asset.
         """
-        name, uri = ((render(text) or "") if is_template(text) else text for text in (self.name, self.uri))
         try:
+            name, uri = filled(self.name, render), filled(self.uri, render)
             return _asset(name, uri, self.output)
         except ConfigError as error:
-            raise InputError(error.message, where=f"`assets`: output {self.output!r}") from error
+            raise InputError(error.message) from error
+        except InputError as error:
+            error.where = error.where or f"`assets`: output {self.output!r}"
+            raise
 
 
 def parse_assets(assets: Mapping[str, Any], outputs: Iterable[str], dag_id: str) -> tuple[OutputAsset, ...]:

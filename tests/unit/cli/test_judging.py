@@ -71,7 +71,7 @@ workflows:
 """
     assert problems(folder, text) == (
         """\
-f.yml: 5 problems
+f.yml: 7 problems
   f.yml:4: deployments.other.config.run_as: there is no user 'nobody-of-that-name' on this machine
     -> create the user on every machine that runs Airflow's workers and triggerers, or name another one
   f.yml:11: workflows.w.bindings[1].step: the workflow has no step `/boxd`
@@ -79,10 +79,9 @@ f.yml: 5 problems
   f.yml:10: workflows.w.bindings[0].step: step /plain asks for no container, but jobs of `boxes` run only in containers
     -> give the tool a DockerRequirement, or the deployment an image for such steps: """
         """`containers: {required: true, image: ...}`
-  job.yml: 3 problems in the inputs
-    input 'f': nope.txt: No such file or directory
-    input 'n' must be int, not "many"
-    input 'e' must be one of a, b, not "c"
+  job.yml: input 'f': nope.txt: No such file or directory
+  job.yml: input 'n' must be int, not "many"
+  job.yml: input 'e' must be one of a, b, not "c"
   f.yml:14: workflows.v.config.file: no such CWL file: nope.cwl"""
     )
 
@@ -167,3 +166,41 @@ f.yml: 3 problems
     -> did you mean `/boxed`?
   job.yml: input 'n' must be int, not "many\""""
     )
+
+
+def test_templates_that_jinja_cannot_read_are_told_with_their_lines(folder: Path) -> None:
+    write(folder / "job.yml", "n: '{{ 1'\ne: '{{ ds }}'\n")
+    text = """\
+version: v1.0
+deployments:
+  q:
+    type: slurm
+    config:
+      services:
+        s:
+          comment: "{{ ds }"
+          options: {reservation: "{% if %}", licenses: "{{ ds }}"}
+workflows:
+  w:
+    type: cwl
+    config: {file: main.cwl, settings: job.yml}
+    dag:
+      outdir: /x/{{ ds }
+      outdirs: [/y, '/z/{{']
+      assets:
+        o: file:///{{ ds }
+        p: {name: 'p-{{', uri: 'file:///{{ ds }}'}
+"""
+    wrong = "is not valid Jinja2:"
+    end = "unexpected end of template, expected 'end of print statement'."
+    assert problems(folder, text).splitlines() == [
+        "f.yml: 7 problems",
+        f"  f.yml:8: deployments.q.config.services.s.comment: the template `{{{{ ds }}` {wrong} unexpected '}}'",
+        f"  f.yml:9: deployments.q.config.services.s.options.reservation: the template `{{% if %}}` {wrong} Expected an"
+        " expression, got 'end of statement block'",
+        f"  f.yml:15: workflows.w.dag.outdir: the template `/x/{{{{ ds }}` {wrong} unexpected '}}'",
+        f"  f.yml:16: workflows.w.dag.outdirs[1]: the template `/z/{{{{` {wrong} unexpected 'end of template'",
+        f"  f.yml:18: workflows.w.dag.assets.o: the template `file:///{{{{ ds }}` {wrong} unexpected '}}'",
+        f"  f.yml:19: workflows.w.dag.assets.p.name: the template `p-{{{{` {wrong} unexpected 'end of template'",
+        f"  job.yml: input 'n': the template `{{{{ 1` {wrong} {end}",
+    ]

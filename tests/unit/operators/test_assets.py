@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -99,7 +100,100 @@ def test_a_template_gives_each_run_its_asset() -> None:
     )
     with pytest.raises(InputError) as caught:
         asset.rendered(lambda _: "")
-    assert str(caught.value).startswith("`assets`: output 'o': `assets`: the asset of output `o` cannot be  ():")
+    assert str(caught.value) == "`assets`: output 'o': the template `t-{{ ds }}` has no value"
+    with pytest.raises(InputError) as caught:
+        asset.rendered(lambda _: "airflow://r")
+    assert str(caught.value) == (
+        "`assets`: the asset of output `o` cannot be airflow://r (airflow://r): Asset scheme 'airflow' is reserved"
+    )
+
+
+def task_context(dag: HybridDag, task_id: str, pushed: dict[str, Any], **values: Any) -> Any:
+    """What Airflow gives a task of a run that has no logical date."""
+
+    def push(key: str, value: Any) -> None:
+        pushed[key] = value
+
+    def pull(task_ids: str, key: str, map_indexes: int) -> Any:
+        return {"text": "hello"} if task_ids == "inputs" else None
+
+    ti = SimpleNamespace(
+        task=dag.get_task(task_id), dag_id=dag.dag_id, run_id="r", map_index=-1, xcom_push=push, xcom_pull=pull
+    )
+    run = SimpleNamespace(conf={}, triggering_user_name=None, run_type="manual")
+    return {"ti": ti, "dag_run": run, "run_id": "r", "dag": dag, "params": {"text": "hello"}, **values}
+
+
+UNDATED = """\
+`assets`: output 'said': the template `file:///x/{{ ds }}` cannot be rendered: 'ds' is undefined
+  -> `Templates reference` in Airflow's documentation lists what there is. A run without a logical date (triggered \
+without one, or by an asset) has no `ds` and no data interval; `dag_run.run_after` is there in every run"""
+
+
+@pytest.fixture
+def saying(tmp_path: Path) -> HybridDag:
+    (tmp_path / "main.cwl").write_text(
+        "cwlVersion: v1.2\nclass: Workflow\ninputs: {text: string}\n"
+        "outputs: {said: {type: string, outputSource: text}}\nsteps: []\n"
+    )
+    return HybridDag(tmp_path / "main.cwl", assets={"said": "file:///x/{{ ds }}"}, outdir=str(tmp_path / "out"))
+
+
+def test_an_asset_that_the_run_cannot_have_fails_the_first_task(saying: HybridDag) -> None:
+    task: Any = saying.get_task("inputs")
+    with pytest.raises(InputError) as caught:
+        task.run_task(task_context(saying, "inputs", {}))
+    assert str(caught.value) == UNDATED
+    assert task.run_task(task_context(saying, "inputs", {}, ds="2026-01-01")) == {"text": "hello"}
+
+
+def test_an_asset_that_the_last_task_cannot_name_takes_no_results_away(saying: HybridDag, tmp_path: Path) -> None:
+    pushed: dict[str, Any] = {}
+    task: Any = saying.get_task("outputs")
+    with pytest.raises(InputError) as caught:
+        task.run_task(task_context(saying, "outputs", pushed))
+    assert str(caught.value) == UNDATED
+    assert pushed == {"lineage": [], "outdir": str(tmp_path / "out" / "r"), "return_value": {"said": "hello"}}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"assets": {"said": "file:///x/{{ ds }"}},
+            "`assets`: output 'said': the template `file:///x/{{ ds }` is not valid Jinja2: unexpected '}'",
+        ),
+        (
+            {"outdir": "/x/{{ ds }"},
+            "`outdir`: the template `/x/{{ ds }` is not valid Jinja2: unexpected '}'",
+        ),
+        (
+            {"outdir": "/x", "outdirs": "/y/{% if %}"},
+            "`outdirs`: the template `/y/{% if %}` is not valid Jinja2: Expected an expression, got 'end of statement"
+            " block'",
+        ),
+        (
+            {"inputs": {"text": "{{ ds"}},
+            "input 'text': the template `{{ ds` is not valid Jinja2: unexpected end of template, expected 'end of"
+            " print statement'.",
+        ),
+        (
+            {"inputs": {"text": "{% debug %}"}},
+            "input 'text': the template `{% debug %}` is not valid Jinja2: Encountered unknown tag 'debug'.",
+        ),
+    ],
+)
+def test_a_template_that_jinja_cannot_read_is_told_when_the_dag_is_made(
+    saying: HybridDag, tmp_path: Path, options: Any, message: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        HybridDag(tmp_path / "main.cwl", **options)
+    assert str(caught.value) == f"{__file__}: {message}"
+
+
+def test_tags_of_the_dags_own_environment_are_known(saying: HybridDag, tmp_path: Path) -> None:
+    extended: dict[str, Any] = {"jinja_environment_kwargs": {"extensions": ["jinja2.ext.debug"]}}
+    HybridDag(tmp_path / "main.cwl", inputs={"text": "{% debug %}"}, **extended)
 
 
 def test_an_event_says_where_the_files_are_and_what_is_in_them() -> None:
