@@ -44,6 +44,7 @@ from airflow.utils.state import DagRunState, TaskInstanceState
 from airflow.utils.types import DagRunTriggeredByType, DagRunType
 from sqlalchemy import select
 
+from airflow_hybrid.engine.common import cwl_thread_is_idle, in_cwl_thread
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import CwlObject
 from airflow_hybrid.operators.values import OUTPUTS_TASK, RETURN
@@ -233,6 +234,8 @@ class _Run:
         on_term = signal.getsignal(signal.SIGTERM)
         try:
             result = run_task_in_process(ti=identity, task=self._dag.task_dict[ti.task_id])
+            if isinstance(result.error, KeyboardInterrupt):  # not the end of this task, but that of the run
+                raise result.error
         finally:
             # the SDK leaves the task's handler behind, which would only end a task that is gone
             signal.signal(signal.SIGTERM, on_term)
@@ -264,7 +267,11 @@ class _Run:
         await asyncio.sleep(0)
 
     def _turn(self, work: Any) -> Any:
-        """Let the triggers' loop run, with the triggerer's way to the API server open."""
+        """Let the triggers' loop run, with the triggerer's way to the API server open.
+
+        It stands still while a task works in this thread. So it runs until the cwltool thread is idle, which may wait
+        for its answers, and which the next task may need.
+        """
         make: Any = InProcessTestSupervisor
         supervisor = make(id=UUID(int=0), pid=0, process=None, process_log=log, client=make._api_client())
         task_runner.SUPERVISOR_COMMS = _TriggerComms(supervisor)  # type: ignore[assignment]
@@ -273,7 +280,12 @@ class _Run:
                 task = asyncio.ensure_future(work, loop=self._loop)
                 interrupted.append(task)
                 try:
-                    return self._loop.run_until_complete(task)
+                    result = self._loop.run_until_complete(task)
+                    while not cwl_thread_is_idle():
+                        waiting = asyncio.ensure_future(in_cwl_thread(lambda: None), loop=self._loop)
+                        interrupted[:] = [waiting]
+                        self._loop.run_until_complete(waiting)
+                    return result
                 except asyncio.CancelledError:
                     if interrupted:
                         raise
