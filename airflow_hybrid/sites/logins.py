@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
-from airflow_hybrid.errors import HostUnreachableError, LoginRefusedError
+from airflow_hybrid.errors import AuthenticationError, HostUnreachableError, LoginRefusedError
 from airflow_hybrid.printable import moment
 
 T = TypeVar("T")
@@ -46,6 +46,7 @@ async def _until_accepted(error: LoginRefusedError, log: Log) -> None:
     if refusal is None or refusal.wait_s <= 0:
         raise error
     log.warning("%s", waiting(error, refusal.since, refusal.wait_s))
+    told = ""
     while True:
         if time.time() >= refusal.since + refusal.wait_s:
             raise given_up(error, refusal.since)
@@ -54,6 +55,10 @@ async def _until_accepted(error: LoginRefusedError, log: Log) -> None:
             await refusal.again()
         except LoginRefusedError as still_refused:
             error = still_refused
+        except AuthenticationError as unusable:  # perhaps a file that is just being written
+            if str(unusable) != told:
+                log.warning("the renewed credentials cannot be used, and the task waits on: %s", unusable)
+            told = str(unusable)
         except HostUnreachableError:  # whether it would accept the login is unknown
             await asyncio.sleep(UNREACHABLE_S)
         else:

@@ -15,6 +15,10 @@ from airflow_hybrid.sites.logins import state_of
 from airflow_hybrid.triggers.hybrid import RESUME_AFTER_S
 
 LOOK_S = 1.0
+QUIET_S = 3.0
+"""how long files that have changed must stay as they are"""
+WRITTEN_S = 60.0
+"""how long that is waited for"""
 
 
 class LoginTrigger(BaseTrigger):
@@ -41,5 +45,16 @@ class LoginTrigger(BaseTrigger):
         before = self.files if self.machine == socket.gethostname() else state_of(self.files)
         while time.monotonic() < began + self.pause_s and state_of(self.files) == before:
             await asyncio.sleep(LOOK_S)
+        await self._until_written()
         await asyncio.sleep(max(0.0, began + RESUME_AFTER_S - time.monotonic()))
         yield TriggerEvent(None)  # type: ignore[no-untyped-call]
+
+    async def _until_written(self) -> None:
+        """Until nothing changes any more: the worker would fail with half a key."""
+        ends = time.monotonic() + WRITTEN_S
+        before, since = state_of(self.files), time.monotonic()
+        while time.monotonic() < min(ends, since + QUIET_S):
+            await asyncio.sleep(LOOK_S)
+            now = state_of(self.files)
+            if now != before:
+                before, since = now, time.monotonic()

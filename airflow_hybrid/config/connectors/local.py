@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
@@ -17,6 +18,16 @@ def _not_root(user: str) -> str:
     return user
 
 
+def _one_queue(name: str) -> str:
+    if re.search(r"[\s,{}]", name):
+        raise wrong(
+            f"`queue` is {name!r}, which no worker can serve",
+            "it is the name of one queue, without spaces, commas and braces, and no template",
+        )
+    return name
+
+
+QueueName = Annotated[str, StringConstraints(min_length=1, max_length=256), AfterValidator(_one_queue)]
 UnixUser = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$"), AfterValidator(_not_root)]
 
 
@@ -24,7 +35,7 @@ class LocalConfig(Model):
     """The machine that runs Airflow. Several such deployments, each with its own `workdir`, are several sites."""
 
     cores: int | None = Field(None, ge=1, description="Jobs of one core at a time; default: all. (airflow_hybrid)")
-    queue: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = Field(
+    queue: QueueName | None = Field(
         None,
         description="Queue of Airflow's executor, served by the workers of one machine, or of machines that share"
         " `workdir`. Steps that are bound to the deployment, or to one that wraps it, run in these workers."

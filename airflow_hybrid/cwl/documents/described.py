@@ -3,22 +3,22 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cwltool.process import Process
 
 from airflow_hybrid.cwl.documents.resolved import plain_json, text
+from airflow_hybrid.model import JsonValue
 
 _RESOURCES = (("cores", "cores"), ("ram", "MiB of memory"), ("tmpdir", "MiB for temporary files"),
               ("outdir", "MiB for outputs"))  # fmt: skip
 """fields of ResourceRequirement without Min and Max (CWL v1.2 CommandLineTool, 5.18), and what they are of"""
 
 
-_VARYING = re.compile(r"\b(Date|random)\b")
-"""what JavaScript (ECMAScript 5.1) has that gives another value each time"""
+_VARYING = re.compile(r"\b(Date|random|DateTimeFormat)\b")
+"""what JavaScript (ECMAScript 5.1, and its Internationalization API) has that gives another value each time"""
 
 
 def varies(process: Process, step: Mapping[str, Any]) -> bool:
@@ -28,7 +28,21 @@ def varies(process: Process, step: Mapping[str, Any]) -> bool:
     """
     libraries, _ = process.get_requirement("InlineJavascriptRequirement")
     parts = [process.tool, step.get("in"), libraries or {}]
-    return _VARYING.search(json.dumps(plain_json(parts))) is not None
+    return any(_VARYING.search(words) for words in _texts(plain_json(parts)))
+
+
+def _texts(value: JsonValue) -> Iterator[str]:
+    """All texts of a value, with the names of its members."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            yield item
+        elif isinstance(item, dict):
+            yield from item
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
 
 
 def tool_doc(process: Process) -> str:

@@ -156,7 +156,7 @@ def test_an_error_of_the_runner_that_nobody_foresaw_is_one_message(
 ) -> None:
     from airflow_hybrid.runner import __main__ as runner
 
-    def fail(args: argparse.Namespace) -> None:
+    def fail(args: argparse.Namespace, home_type: type) -> None:
         raise KeyError("what")
 
     monkeypatch.setattr(runner, "_run", fail)

@@ -6,6 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from airflow_hybrid import HybridDag
 from airflow_hybrid.errors import ConfigError
 from tests.raising import raising
@@ -55,6 +57,16 @@ def test_where_all_files_are_on_one_machine_all_tasks_run_there(tmp_path: Path) 
 def test_without_a_queue_the_dag_says_which(tmp_path: Path) -> None:
     made = dag(tmp_path, {"left": local(), "right": local()}, "left", "right", default_args={"queue": "all"})
     assert set(queues(made).values()) == {"all"}
+
+
+@pytest.mark.parametrize("name", ["a,b", "a b", "a\nb", "{{ params.q }}"])
+def test_a_queue_that_no_worker_can_serve_is_an_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        dag(tmp_path, {"left": local(name)}, "left", "left")
+    assert str(error.value).endswith(
+        f"deployments.left.config.queue: `queue` is {name!r}, which no worker can serve\n"
+        "  -> it is the name of one queue, without spaces, commas and braces, and no template"
+    )
 
 
 def test_a_step_of_two_queues_is_an_error(tmp_path: Path) -> None:

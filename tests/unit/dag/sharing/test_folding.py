@@ -160,6 +160,15 @@ def test_an_expression_that_waits_for_less_goes_along(make: Any) -> None:
         pytest.param({"reckon": step("many", run=reckoning(), scatter="x")}, {}, {}, id="a scattered expression"),
         pytest.param({"reckon": step("first/o", run=reckoning("$({o: Math.random(), e: 1})"))}, {}, {}, id="chance"),
         pytest.param({"reckon": step("first/o", run=reckoning("$({o: Date.now(), e: 1})"))}, {}, {}, id="time"),
+        pytest.param(
+            {"reckon": step("first/o", run=reckoning("$({o:\nDate.now(), e: 1})"))}, {}, {}, id="time-in-a-line"
+        ),
+        pytest.param(
+            {"reckon": step("first/o", run=reckoning("$({o:\tDate.now(), e: 1})"))}, {}, {}, id="time-after-a-tab"
+        ),
+        pytest.param(
+            {"reckon": step("first/o", run=reckoning("$({o: Intl.DateTimeFormat().format(), e: 1})"))}, {}, {}, id="day"
+        ),
     ],
 )
 def test_an_expression_has_a_task_of_its_own_where_something_would_be_lost(

@@ -26,7 +26,7 @@ from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
 from airflow_hybrid.sites.logins import with_logins
 from tests.needs import program
 from tests.raising import raising
-from tests.unit.sites.hosts.logins.one_time import Log
+from tests.unit.sites.hosts.logins.one_time import Log, until
 
 VALID, ENDED, FUTURE = "-1h:+52w", "-2d:-1d", "+1d:+2d"
 MOMENT = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
@@ -209,4 +209,20 @@ async def test_after_the_end_of_a_certificate_data_goes_through_the_open_connect
     monkeypatch.setattr(Certificate, "has_ended", property(lambda self: self.ends is not None))
     assert host.pipe_argv("true") is None, "OpenSSH would have to log in"
     assert (await host.run("echo in")).out == "in\n"
+    await host.close()
+
+
+async def test_a_key_that_is_being_written_is_waited_for(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "UNUSABLE_FOR_S", 0.2)
+    site.sign(ENDED)
+    host, log = site.host(), Log()
+    waiting = asyncio.ensure_future(with_logins(lambda: host.run("echo done"), log))
+    await until(lambda: log.lines)
+    key = site.key.read_bytes()
+    site.key.write_bytes(key[:60])
+    await until(lambda: len(log.lines) > 1 or waiting.done())
+    assert log.lines[1].startswith("the renewed credentials cannot be used, and the task waits on: "), waiting
+    site.key.write_bytes(key)
+    site.sign(VALID)
+    assert (await asyncio.wait_for(waiting, 120)).out == "done\n"
     await host.close()

@@ -19,6 +19,7 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """A key that is there, and the socket of a login that nobody has opened."""
     monkeypatch.setattr(logins, "LOOK_S", 0.01)
     monkeypatch.setattr(logins, "RESUME_AFTER_S", 0.0)
+    monkeypatch.setattr(logins, "QUIET_S", 0.05)
     key = tmp_path / "key"
     key.write_text("old")
     return [key, tmp_path / "socket"]
@@ -41,6 +42,16 @@ async def test_it_ends_when_a_file_is_made_or_changed(files: list[Path], machine
     await asyncio.sleep(0.2)
     assert not waiting.done()
     files[number].write_text("new, and longer")
+    await asyncio.wait_for(waiting, 120)
+
+
+async def test_it_waits_until_a_file_is_written_to_its_end(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logins, "QUIET_S", 1.0)
+    waiting = asyncio.ensure_future(_ends(_trigger(files)))
+    for number in range(30):
+        files[0].write_text("new" * number)
+        await asyncio.sleep(0.1)
+        assert not waiting.done()
     await asyncio.wait_for(waiting, 120)
 
 
