@@ -18,9 +18,11 @@ from airflow_hybrid.cwl.documents.graphs import load_graph
 from airflow_hybrid.cwl.fragments.step_needs import StepNeeds, step_needs
 from airflow_hybrid.cwl.given.checks import check_settings
 from airflow_hybrid.cwl.given.settings import load_inputs
+from airflow_hybrid.dag.hybrid_dag import dag_of
 from airflow_hybrid.errors import ConfigError, HybridError, InputError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, WorkflowGraph
 from airflow_hybrid.model.locations import is_uri
+from airflow_hybrid.operators.published.assets import parse_assets
 
 _MIB = 1 << 20
 
@@ -59,7 +61,11 @@ def judge(file: str) -> Judged:
             error.where = error.where or document.where(("workflows", name, "config", "file"))
             problems.append(error)
             continue
-        problems += _of_workflow(hybrid, workflow, graphs[name], notices)
+        found = list(_of_workflow(hybrid, workflow, graphs[name], notices))
+        found += _assets(name, workflow.dag.get("assets", {}), graphs[name], document)
+        known = {problem.message for error in found for problem in error.problems or (error,)}
+        problems += found
+        problems += [problem for problem in _dag(hybrid, name, document) if problem.message not in known]
     if problems:
         raise in_one_message(problems, hybrid.path)
     return Judged(hybrid, graphs, tuple(dict.fromkeys(notices)))
@@ -85,6 +91,8 @@ def _in_spite_of(path: str) -> Iterator[HybridError]:
             error.where = error.where or document.where(("workflows", name, "config", "file"))
             yield error
             continue
+        assets = _mapping(_mapping(_mapping(workflow).get("dag")).get("assets"))
+        yield from _assets(name, {key: uri for key, uri in assets.items() if isinstance(uri, str)}, graph, document)
         steps = [step.path for step in graph.walk()]
         bindings = _mapping(workflow).get("bindings")
         for index, binding in enumerate(bindings if isinstance(bindings, list) else ()):
@@ -116,6 +124,30 @@ def _of_workflow(
         notices += _settings(graph, workflow.settings)
     except InputError as error:
         yield error
+
+
+def _assets(name: str, assets: Mapping[str, Any], graph: WorkflowGraph, document: Document) -> Iterator[HybridError]:
+    """Assets of no output, and what Airflow refuses as an asset."""
+    outputs = [output.name for output in graph.outputs]
+    for output, asset in assets.items():
+        try:
+            parse_assets({output: asset}, outputs, name)
+        except ConfigError as error:
+            error.where = document.where(("workflows", name, "dag", "assets", output))
+            yield error
+
+
+def _dag(hybrid: HybridFile, name: str, document: Document) -> Iterator[HybridError]:
+    """What a DAG file with the hybrid file would be refused for."""
+    where = document.where(("workflows", name, "dag"))
+    try:
+        dag_of(hybrid, name, hybrid.path)
+    except HybridError as error:
+        if error.where in (None, hybrid.path):
+            error.where = where
+        yield from error.problems or (error,)
+    except Exception as error:  # Airflow's own: a DAG file would fail with it
+        yield ConfigError(f"Airflow refuses the DAG: {error}", where=where)
 
 
 def _settings(graph: WorkflowGraph, file: str) -> Iterator[str]:

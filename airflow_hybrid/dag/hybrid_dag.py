@@ -20,6 +20,7 @@ from typing import Any, ParamSpec, TypeVar
 from airflow.sdk import DAG, Asset, get_parsing_context
 
 from airflow_hybrid.config import (
+    HybridFile,
     check_bindings,
     load_hybrid_file,
     parse_bindings,
@@ -37,12 +38,14 @@ from airflow_hybrid.dag.task_ids import dag_id_of
 from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.model import CHAINS, CwlObject, Port, Source, Step, StepInput, WorkflowGraph
 from airflow_hybrid.model.locations import is_uri, path_or_uri
+from airflow_hybrid.model.requirements import ANY, REQUIREMENTS
 from airflow_hybrid.model.templates import holds_template, syntax_problem
 from airflow_hybrid.operators.deployments import DeployOperator
 from airflow_hybrid.operators.gather.existing import EXISTING, RENAME
 from airflow_hybrid.operators.published.assets import OutputAsset, parse_assets
 from airflow_hybrid.operators.templates import references_in, tasks_in_words
 from airflow_hybrid.params import params_of, required_inputs
+from airflow_hybrid.printable import shortened
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -76,30 +79,38 @@ def load_dags(file: str | os.PathLike[str], namespace: MutableMapping[str, Any],
     hybrid = load_hybrid_file(path)
     for notice in hybrid.notices:
         log.info("%s", notice)
-    dags = []
-    for name, workflow in hybrid.workflows.items():
-        default_args = {**workflow.dag.get("default_args", {}), **(dag_options.get("default_args") or {})}
-        dag = HybridDag(
-            workflow.file,
-            **{
-                "dag_id": name,
-                **workflow.dag,
-                "bindings": workflow.bindings,
-                "deployments": hybrid.deployments,
-                "links": hybrid.links,
-                "inputs": workflow.settings,
-                "reuse": workflow.reuse,
-                "fuse": workflow.fuse,
-                "source": str(path),
-                "source_text": hybrid.shown,
-                "fileloc": namespace.get("__file__"),
-                **dag_options,
-                "default_args": default_args,
-            },
-        )
+    dags = [dag_of(hybrid, name, namespace.get("__file__"), dag_options) for name in hybrid.workflows]
+    for dag in dags:
         namespace[re.sub(r"\W", "_", dag.dag_id)] = dag
-        dags.append(dag)
     return dags
+
+
+def dag_of(
+    hybrid: HybridFile, name: str, fileloc: str | None = None, dag_options: Mapping[str, Any] | None = None
+) -> HybridDag:
+    """The DAG of a workflow of a hybrid file: see :func:`load_dags`.
+
+    :param fileloc: the DAG file.
+    """
+    workflow, options = hybrid.workflows[name], dag_options or {}
+    return HybridDag(
+        workflow.file,
+        **{
+            "dag_id": name,
+            **workflow.dag,
+            "bindings": workflow.bindings,
+            "deployments": hybrid.deployments,
+            "links": hybrid.links,
+            "inputs": workflow.settings,
+            "reuse": workflow.reuse,
+            "fuse": workflow.fuse,
+            "source": hybrid.path,
+            "source_text": hybrid.shown,
+            "fileloc": fileloc,
+            **options,
+            "default_args": {**workflow.dag.get("default_args", {}), **(options.get("default_args") or {})},
+        },
+    )
 
 
 class HybridDag(DAG):
@@ -175,7 +186,7 @@ class HybridDag(DAG):
             assets=_assets(assets, graph, dag_id, where),
         )
         _check(setup, dag_id, where, dag_options)
-        super().__init__(dag_id, **_with_defaults(dag_options, setup))
+        super().__init__(dag_id, **_with_defaults(dag_options, setup, where))
         _check_templates(setup, self, where)
         if "doc_md" not in dag_options:  # not by Airflow's attribute: to it, a text that ends in `.md` is a file's name
             self.__dict__["doc_md"] = _doc(setup, source or "", source_text)
@@ -225,6 +236,12 @@ def _check_names(setup: WorkflowSetup, where: str | None) -> None:
                 where=where,
                 hint=f"the inputs of this workflow are: {', '.join(names) or 'none'}",
             )
+    for requirement in setup.run_requirements:
+        if requirement not in (ANY, *REQUIREMENTS):
+            from airflow_hybrid.config.reading.messages import choices
+
+            problem = f"`run_requirements`: CWL has no requirement `{requirement}`"
+            raise ConfigError(problem, where=where, hint=choices(requirement, (ANY, *REQUIREMENTS)))
     if setup.outdirs.existing not in EXISTING:
         problem = f"`existing_outputs` is {setup.outdirs.existing!r}, but must be one of {', '.join(EXISTING)}"
         raise ConfigError(problem, where=where)
@@ -277,7 +294,7 @@ def _check(setup: WorkflowSetup, dag_id: str, where: str | None, dag_options: Ma
         )
 
 
-def _with_defaults(dag_options: Mapping[str, Any], setup: WorkflowSetup) -> dict[str, Any]:
+def _with_defaults(dag_options: Mapping[str, Any], setup: WorkflowSetup, where: str | None) -> dict[str, Any]:
     """The arguments of Airflow's DAG: our defaults, then the user's."""
     from_tasks = {name: tasks_in_words(value) for name, value in setup.from_tasks.items()}
     options = {
@@ -291,8 +308,16 @@ def _with_defaults(dag_options: Mapping[str, Any], setup: WorkflowSetup) -> dict
     schedule = options["schedule"]
     if isinstance(schedule, list):
         # a hybrid file names assets by their URIs
-        options["schedule"] = [Asset(item) if isinstance(item, str) else item for item in schedule]
+        options["schedule"] = [_asset(item, where) if isinstance(item, str) else item for item in schedule]
     return options
+
+
+def _asset(uri: str, where: str | None) -> Asset:
+    try:
+        return Asset(uri)
+    except ValueError as error:
+        problem = f"`schedule`: no asset can be {shortened(uri, 200)}: {error}"
+        raise ConfigError(problem, where=where) from None
 
 
 def _listed(value: str | Sequence[str]) -> tuple[str, ...]:

@@ -251,9 +251,8 @@ def _log_level(args: argparse.Namespace) -> str:
 
 def _dag(args: argparse.Namespace, sites: dict[str, Any], home: Home) -> HybridDag:
     """The DAG of the document, with the hybrid file's settings for it."""
-    from airflow_hybrid.cwl.given import job_requirements
     from airflow_hybrid.dag.hybrid_dag import HybridDag
-    from airflow_hybrid.model import CHAINS
+    from airflow_hybrid.model import CHAINS, requirements
 
     document = args.document
     serial = bool(args.serial)
@@ -266,7 +265,7 @@ def _dag(args: argparse.Namespace, sites: dict[str, Any], home: Home) -> HybridD
         outdir="{% raw %}" + os.path.abspath(args.outdir) + "{% endraw %}",
         existing_outputs=args.existing,
         fileloc=home.add_file("run", document),
-        run_requirements=job_requirements.ANY,  # the person who runs it also wrote the inputs
+        run_requirements=requirements.ANY,  # the person who runs it also wrote the inputs
         **options,
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
 from typing import Any
 
+from airflow_hybrid.config.base import one_or_many
 from airflow_hybrid.config.connectors import (
     CONTAINER_TYPES,
     DECLARED_SERVICES,
@@ -23,6 +24,7 @@ from airflow_hybrid.config.reading.document import Path, Problem
 from airflow_hybrid.config.reading.messages import choices
 from airflow_hybrid.config.values import DEFAULT_POLICY, QUEUE_TYPES, Deployment
 from airflow_hybrid.model import LOCAL_DEPLOYMENT
+from airflow_hybrid.model.requirements import ANY, REQUIREMENTS
 from airflow_hybrid.model.templates import syntax_problem
 
 POLICY_TYPES = (DEFAULT_POLICY, "in_order", "spread", "load", "queue_wait", "cost")
@@ -117,6 +119,10 @@ class _Checker:
         for name, workflow in _mapping(self.data.get("workflows")).items():
             for index, binding in enumerate(_list(_mapping(workflow).get("bindings"))):
                 yield from self.binding(("workflows", name, "bindings", index), _mapping(binding))
+            section = _mapping(_mapping(workflow).get("dag"))
+            yield from _run_requirements(
+                ("workflows", name, "dag", "run_requirements"), section.get("run_requirements")
+            )
         yield from self.dag_ids()
         for index, link in enumerate(_list(self.data.get("links"))):
             yield from self.link(("links", index), link)
@@ -370,6 +376,13 @@ def _further_options(path: Path, options: Any, native: Native) -> Iterator[Probl
     for name, value in _mapping(options).items():
         if problem := syntax_problem(value):
             yield Problem((*path, name), problem)
+
+
+def _run_requirements(path: Path, classes: Any) -> Iterator[Problem]:
+    for index, name in enumerate(_list(one_or_many(classes))):
+        if isinstance(name, str) and name not in (ANY, *REQUIREMENTS):
+            at = (*path, index) if isinstance(classes, list) else path
+            yield Problem(at, f"CWL has no requirement `{name}`", choices(name, (ANY, *REQUIREMENTS)))
 
 
 def _only(

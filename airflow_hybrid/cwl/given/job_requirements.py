@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import CwlObject, JsonValue, WorkflowGraph
+from airflow_hybrid.model.requirements import ANY
 
 KEY = "cwl:requirements"
 KEYS = (KEY, "https://w3id.org/cwl/cwl#requirements")
@@ -22,8 +23,6 @@ NO_INPUTS = frozenset({"cwl:tool", "outputs_folder", *KEYS})
 """Keys in an input object that are not inputs, as in other runners."""
 HARMLESS = ("ResourceRequirement", "ToolTimeLimit", "WorkReuse")
 """a job's resources, its time limit, whether it may be reused: plain values, no expressions"""
-ANY = "any"
-"""stands for every class"""
 
 
 def split(inputs: Mapping[str, JsonValue]) -> tuple[CwlObject, JsonValue]:

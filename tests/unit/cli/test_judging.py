@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_hybrid import load_dags
 from airflow_hybrid.cli.judging import judge
 from airflow_hybrid.errors import HybridError
 
@@ -204,3 +205,81 @@ workflows:
         f"  f.yml:19: workflows.w.dag.assets.p.name: the template `p-{{{{` {wrong} unexpected 'end of template'",
         f"  job.yml: input 'n': the template `{{{{ 1` {wrong} {end}",
     ]
+
+
+REPORT = """\
+cwlVersion: v1.2
+class: Workflow
+inputs: {n: int}
+outputs: {report: {type: int, outputSource: n}, table: {type: int, outputSource: n}}
+steps: []
+"""
+REFUSED = """\
+version: v1.0
+workflows:
+  w:
+    type: cwl
+    config: {file: main.cwl}
+    dag:
+      run_requirements: REQUIREMENTS
+      schedule: SCHEDULE
+      assets:
+        ASSETS
+"""
+
+
+def refused(**values: str) -> str:
+    text = REFUSED
+    for name, value in {"REQUIREMENTS": "any", "SCHEDULE": "", "ASSETS": "report: 's3://r'", **values}.items():
+        text = text.replace(name, value)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"ASSETS": "reprt: 's3://r'"},
+            "f.yml:10: workflows.w.dag.assets.reprt: `assets` names output `reprt`, but the workflow has no such"
+            " output\n  -> did you mean `report`?",
+        ),
+        (
+            {"ASSETS": "report: 'airflow://r'"},
+            "f.yml:10: workflows.w.dag.assets.report: `assets`: the asset of output `report` cannot be airflow://r"
+            " (airflow://r): Asset scheme 'airflow' is reserved",
+        ),
+        (
+            {"ASSETS": "{report: 's3://r', table: 's3://r'}"},
+            "f.yml:6: workflows.w.dag: `assets`: outputs `report` and `table` are the same asset: s3://r\n"
+            "  -> an asset's event is about one output: give each its own URI",
+        ),
+        (
+            {"REQUIREMENTS": "[ResourceRequirment]"},
+            "f.yml:7: workflows.w.dag.run_requirements[0]: CWL has no requirement `ResourceRequirment`\n"
+            "  -> did you mean `ResourceRequirement`?",
+        ),
+        (
+            {"REQUIREMENTS": "DockerRequirment"},
+            "f.yml:7: workflows.w.dag.run_requirements: CWL has no requirement `DockerRequirment`\n"
+            "  -> did you mean `DockerRequirement`?",
+        ),
+        (
+            {"SCHEDULE": "'@daily'"},
+            "f.yml:6: workflows.w.dag: DAG 'w' has a schedule, but these inputs have no default: n\n"
+            "  -> give them in the workflow's `config.settings` file (or `inputs=`), or as defaults in the CWL",
+        ),
+        (
+            {"REQUIREMENTS": "Workreuse", "ASSETS": "reprt: 's3://r'"},
+            "f.yml: 2 problems\n"
+            "  f.yml:7: workflows.w.dag.run_requirements: CWL has no requirement `Workreuse`\n"
+            "    -> did you mean `WorkReuse`?\n"
+            "  f.yml:10: workflows.w.dag.assets.reprt: `assets` names output `reprt`, but the workflow has no such"
+            " output\n    -> did you mean `report`?",
+        ),
+    ],
+)
+def test_what_a_dag_file_is_refused_for_is_told(folder: Path, values: dict[str, str], message: str) -> None:
+    write(folder / "main.cwl", REPORT)
+    assert problems(folder, refused(**values)) == message
+    with pytest.raises(HybridError):
+        load_dags("f.yml", {"__file__": str(folder / "dag.py")})

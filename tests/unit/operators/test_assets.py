@@ -93,6 +93,14 @@ def test_what_cannot_be_an_asset_is_told_when_the_dag_is_made(folder: Path, asse
     assert str(caught.value) == message.format(where=__file__)
 
 
+def test_what_cannot_be_an_asset_is_no_schedule(folder: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        HybridDag(folder / "tool.cwl", schedule=["s3://r", "airflow://r"])
+    assert str(caught.value) == (
+        f"{__file__}: `schedule`: no asset can be airflow://r: Asset scheme 'airflow' is reserved"
+    )
+
+
 def test_a_template_gives_each_run_its_asset() -> None:
     (asset,) = parse_assets({"o": {"name": "t-{{ ds }}", "uri": "s3://b/{{ ds }}"}}, ["o"], "d")
     assert asset.rendered(lambda text: text.replace("{{ ds }}", "2026-01-01")) == Asset(

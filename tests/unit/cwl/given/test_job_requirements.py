@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cwltool.process import supportedProcessRequirements
 
 from airflow_hybrid.cwl.documents import cache
 from airflow_hybrid.cwl.documents import graphs as graphs_
@@ -15,6 +16,7 @@ from airflow_hybrid.cwl.fragments.fragment import Fragment
 from airflow_hybrid.cwl.given.job_requirements import normal, split, with_requirements
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.model import WorkflowGraph
+from airflow_hybrid.model.requirements import REQUIREMENTS
 from tests.unit.cwl.driver import Driver
 
 ECHO = """
@@ -88,3 +90,7 @@ def test_what_is_no_requirement_is_an_error(graphs: dict[str, WorkflowGraph], wr
 def test_a_document_of_v1_0_has_none(graphs: dict[str, WorkflowGraph]) -> None:
     with pytest.raises(InputError, match=r"not part of CWL v1\.0"):
         normal(BROUGHT, replace(graphs["echo"], cwl_version="v1.0"))
+
+
+def test_the_classes_that_a_dag_may_allow_are_those_that_there_are() -> None:
+    assert sorted(REQUIREMENTS) == sorted(supportedProcessRequirements)
