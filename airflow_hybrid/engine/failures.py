@@ -136,7 +136,9 @@ def _ended(failure: Failure) -> str:
     if result.state not in (JobState.FAILED, JobState.COMPLETED):
         facts.append(result.state.value)
     if result.exit_code is not None:
-        status = f" ({failure.status})" if not failure.site_fault else ""
+        # nothing is permanent about what the next try runs again
+        passes = failure.site_fault or (failure.decision.again and failure.status == "permanentFail")
+        status = "" if passes else f" ({failure.status})"
         facts.append(f"exit code {result.exit_code}{status}{_signal(result.exit_code)}")
     reason = "" if _is_said(result) else printable(result.reason)
     if not facts:

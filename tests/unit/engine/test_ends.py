@@ -169,7 +169,7 @@ async def test_an_argument_that_is_too_long_is_told_at_once(tmp_path: Path) -> N
     error = await run(tmp_path, LONG, {"text": "token" * 40_000}, tmp_path / "site")
     assert isinstance(error, JobFailedError)
     lines = str(error).split("\n")
-    assert lines[1] == "/tool at here (localhost): exit code 126 (permanentFail)"
+    assert lines[1] == "/tool at here (localhost): exit code 126"
     assert lines[-1] == (
         "  -> 126 means: the command cannot be run. It is not executable, its interpreter (`#!`) is missing, "
         "or an argument is longer than the system allows (128 KiB)"

@@ -118,6 +118,19 @@ def test_a_failed_job_is_described(ended: JobResult, status: str, said: str, hin
     )
 
 
+@pytest.mark.parametrize(
+    ("again", "status", "said"),
+    [
+        (True, "permanentFail", "exit code 75"),
+        (True, "temporaryFail", "exit code 75 (temporaryFail)"),
+        (False, "permanentFail", "exit code 75 (permanentFail)"),
+    ],
+)
+def test_a_failure_after_which_the_job_is_run_again_is_not_permanent(again: bool, status: str, said: str) -> None:
+    failure = Failure("/a", "hpc", result(FAILED, 75), status, "/d", "cat x", decision=Decision(again))
+    assert str(failed([failure], 1)).splitlines()[1] == f"/a at hpc: {said}"
+
+
 def test_a_fault_of_the_site_is_no_permanent_failure() -> None:
     ended = result(FAILED, 1, tail="write error")
     fault = "its disk is full: 0 KiB are left in /d"
