@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airflow.models.dagrun import DagRun
@@ -90,10 +91,12 @@ def jobs_of_run(session: Session, run: RunKey) -> RunJobs:
     return RunJobs(tuple(tasks), tuple(unread))
 
 
-def in_order(tasks: Sequence[TaskJobs]) -> Iterator[TaskJobs]:
-    """Tasks by the time at which their first job was started; those without one last."""
-
-    def began(task: TaskJobs) -> float:
-        return min((r.began for r in task.report.records if r.began is not None), default=float("inf"))
-
-    return iter(sorted(tasks, key=began))
+def in_order(tasks: Sequence[TaskJobs]) -> list[TaskJobs]:
+    """Tasks by the time at which their first job was started, each with its instances in their order; tasks without
+    such a job last.
+    """
+    began: dict[str, float] = {}
+    for task in tasks:
+        first = min((r.began for r in task.report.records if r.began is not None), default=math.inf)
+        began[task.task_id] = min(first, began.get(task.task_id, math.inf))
+    return sorted(tasks, key=lambda task: (began[task.task_id], task.task_id, task.map_index))

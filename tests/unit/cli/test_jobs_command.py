@@ -17,7 +17,8 @@ import yaml
 
 from airflow_hybrid.cli.jobs import duration, progress_line, row, size, summary
 from airflow_hybrid.model import JobState
-from airflow_hybrid.model.records import BatchProgress, JobRecord
+from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
+from airflow_hybrid.runs.jobs import TaskJobs, in_order
 from tests.unit.web.served import ROOT, Served, served
 
 DAG = """\
@@ -156,3 +157,14 @@ def test_durations(seconds: float | None, text: str) -> None:
 )
 def test_sizes(count: int | None, text: str) -> None:
     assert size(count) == text
+
+
+def test_instances_of_a_task_stay_in_their_order() -> None:
+    def task(task_id: str, map_index: int, began: float | None) -> TaskJobs:
+        record = JobRecord(f"/{task_id}", f"[{map_index}]", "here", "", "here", JobState.COMPLETED, began=began)
+        return TaskJobs(task_id, map_index, JobsReport((record,)))
+
+    tasks = [task("a", -1, 30.0), task("b", 1, 10.0), task("b", 0, 20.0), task("c", -1, None)]
+    assert [(found.task_id, found.map_index) for found in in_order(tasks)] == [
+        ("b", 0), ("b", 1), ("a", -1), ("c", -1)
+    ]  # fmt: skip
