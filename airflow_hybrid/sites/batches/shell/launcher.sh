@@ -117,6 +117,7 @@ ah_worker() {
         ah_stop && return 0
         ah_slot
         ah_now
+        ah_count_cpu
         ah_began=$ah_t
         while [ $ah_j -lt "$ah_n" ] && [ $((ah_t - ah_began)) -lt "$ah_pack" ]; do
             ah_take $ah_j

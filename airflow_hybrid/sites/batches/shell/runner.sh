@@ -37,11 +37,10 @@ case $ah_epoch in
 esac
 # -> ah_cpu: hundredths of a second of processor time of what this shell started and saw end (proc(5), cutime and cstime)
 ah_count_cpu() {
-    ah_cpu=''
-    { read -r ah_line </proc/self/stat; } 2>/dev/null || return 0
-    # shellcheck disable=SC2086 # the fields of proc(5)
-    set -- ${ah_line##*") "}
-    ah_cpu=$((${14} + ${15}))
+    ah_cpu='' ah_c=''
+    { read -r ah_x ah_c ah_x ah_x ah_x ah_x ah_x ah_x ah_x ah_x ah_x ah_x ah_x ah_x ah_x ah_u ah_s ah_x; } \
+        2>/dev/null </proc/self/stat
+    case $ah_c in '('*')') ah_cpu=$((ah_u + ah_s)) ;; esac # a name with a space moves the other fields
 }
 ah_loaded=' ' ah_failed=0 ah_reserved='' ah_signal='' ah_memory='' ah_slots='' ah_last='' ah_last_said=''
 # a shell that waits for a job hears of a signal when the job has ended: it is noted beside the exit code
@@ -204,7 +203,7 @@ ah_note_tool() {
     set -- ${ah_line##*") "}
     echo "$ah_x ${20}" >|"$ah_slots/t.$ah_pid"
 }
-# the job $1, which is ours; ah_t was read a moment ago, and is again at its end
+# the job $1, which is ours; ah_t and ah_cpu were read a moment ago, and are again at its end
 ah_run() {
     ah_i=$1 ah_k=$(($1 / ah_shard))
     case $ah_loaded in *" $ah_k "*) ;; *)
@@ -215,7 +214,6 @@ ah_run() {
     esac
     ah_t0=$ah_t
     ah_kills0=$ah_kills
-    ah_count_cpu
     ah_cpu0=$ah_cpu
     (
         ah_note_tool
@@ -236,7 +234,7 @@ ah_run() {
     # a signal so soon after the job before had ended may have been on its way when that ended
     [ -z "$ah_signal" ] || [ $((ah_t - ah_t0)) -gt 100 ] || ah_doubt
     ah_last=$ah_i ah_last_said="$ah_code $((ah_t - ah_t0))$ah_marks"
-    ah_last_more="node=$ah_node at=$((ah_epoch + ah_t0))${ah_cpu:+ cpu=$((ah_cpu - ah_cpu0))}"
+    ah_last_more="node=$ah_node at=$((ah_epoch + ah_t0))${ah_cpu0:+${ah_cpu:+ cpu=$((ah_cpu - ah_cpu0))}}"
     ah_note "$ah_last_said $ah_last_more"
 }
 # Adds the runner's signal to what was noted of the job that ended last. Processes are signalled one after the other: a
@@ -295,6 +293,7 @@ ah_again() {
                 mkdir -p "./$ah_key/out" "./$ah_key/tmp"
                 [ -z "$ah_x" ] || echo "$ah_x" >"./$ah_key/box"
                 [ ! -e stage.tar ] || tar -xof stage.tar "./$ah_key" 2>/dev/null
+                ah_count_cpu
                 ah_run $ah_j
             else
                 ah_i=$ah_j
@@ -313,6 +312,7 @@ ah_element() {
     ah_began=$ah_t
     [ "$ah_restarts" = 0 ] || ah_again
     [ -e c/all ] && return "$ah_failed"
+    ah_count_cpu
     ah_take "$ah_first"
     # from the end, where elements start last; who was signalled may be begun again, and has then work left
     ah_j=$ah_n
