@@ -123,7 +123,7 @@ def task_context(dag: HybridDag, task_id: str, pushed: dict[str, Any], **values:
         pushed[key] = value
 
     def pull(task_ids: str, key: str, map_indexes: int) -> Any:
-        return {"text": "hello"} if task_ids == "inputs" else None
+        return {"text": "hello"} if (task_ids, map_indexes) == ("inputs", -1) else None
 
     ti = SimpleNamespace(
         task=dag.get_task(task_id), dag_id=dag.dag_id, run_id="r", map_index=-1, xcom_push=push, xcom_pull=pull
