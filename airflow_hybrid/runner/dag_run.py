@@ -281,15 +281,16 @@ class _Run:
                 interrupted.append(task)
                 try:
                     result = self._loop.run_until_complete(task)
-                    while not cwl_thread_is_idle():
+                    while interrupted and not cwl_thread_is_idle():
                         waiting = asyncio.ensure_future(in_cwl_thread(lambda: None), loop=self._loop)
                         interrupted[:] = [waiting]
                         self._loop.run_until_complete(waiting)
-                    return result
                 except asyncio.CancelledError:
                     if interrupted:
                         raise
-                    raise KeyboardInterrupt from None
+                if not interrupted:  # also if that was too late to cancel anything
+                    raise KeyboardInterrupt
+                return result
         finally:
             del task_runner.SUPERVISOR_COMMS
 

@@ -22,7 +22,8 @@ UNPROVEN = (
 
 
 @pytest.fixture
-def work(tmp_path: Path) -> Path:
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))  # of the deployment `local`
     folder = tmp_path / "My Project's [work] %y"
     folder.mkdir()
     return folder
