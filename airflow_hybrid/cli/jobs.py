@@ -54,7 +54,7 @@ def show_jobs(args: argparse.Namespace) -> None:
     for task, problem in found.unread:
         sys.stderr.write(f"the jobs of task {task} are not shown: {problem}\n")
     records = [record for record in _records(found) if _is_wanted(record, args)]
-    batches = [batch for task in found.tasks for batch in task.report.batches]
+    batches = [batch for task in found.tasks for batch in task.report.batches if _is_below(batch.step, args.step)]
     if args.output in ("table", "plain"):
         now = time.time()
         for batch in batches:
@@ -80,8 +80,13 @@ def _records(found: RunJobs) -> Iterator[JobRecord]:
 def _is_wanted(record: JobRecord, args: argparse.Namespace) -> bool:
     if args.failed and record.state.value == "COMPLETED":
         return False
-    step = "/" + args.step.strip("/") if args.step else ""
-    return not step or record.step == step or record.step.startswith(f"{step}/")
+    return _is_below(record.step, args.step)
+
+
+def _is_below(step: str, wanted: str | None) -> bool:
+    """Whether a step is the wanted one, or below it; a batch in a loop is called ``/count: iteration 3``."""
+    path = "/" + (wanted or "").strip("/")
+    return path == "/" or step == path or step.startswith((f"{path}/", f"{path}: "))
 
 
 def row(record: JobRecord) -> dict[str, str]:
@@ -129,13 +134,16 @@ def progress_line(batch: BatchProgress, now: float) -> str:
 
 
 def summary(records: list[JobRecord]) -> str:
-    """``12 jobs: 11 succeeded (2 of them reused), 1 failed``."""
-    good = [record for record in records if record.state.value == "COMPLETED"]
+    """``12 jobs ended: 11 succeeded (2 of them reused), 1 failed``; of a job that ran again, its last try counts."""
+    last: dict[tuple[str, str], JobRecord] = {}
+    for record in sorted(records, key=lambda record: record.attempt):
+        last[record.step, record.index] = record
+    good = [record for record in last.values() if record.state.value == "COMPLETED"]
     reused = sum(record.reused for record in good)
-    text = f"{len(records)} {'job' if len(records) == 1 else 'jobs'} ended: {len(good)} succeeded"
+    text = f"{len(last)} {'job' if len(last) == 1 else 'jobs'} ended: {len(good)} succeeded"
     if reused:
         text += f" ({reused} of them reused)"
-    return f"{text}, {len(records) - len(good)} failed"
+    return f"{text}, {len(last) - len(good)} failed"
 
 
 def duration(seconds: float | None) -> str:
