@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from airflow_hybrid.cli.jobs import duration, progress_line, row, size, summary
+from airflow_hybrid.cli.jobs import _is_below, duration, progress_line, row, size, summary
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
 from airflow_hybrid.runs.jobs import TaskJobs, in_order
@@ -128,9 +128,20 @@ def test_rows_for_people() -> None:
     }  # fmt: skip
     assert row(replace(record, state=JobState.COMPLETED, exit_code=None, reused=True))["state"] == "reused"
     good = replace(record, state=JobState.COMPLETED)
-    assert (
-        summary([record, good, replace(good, reused=True)]) == "3 jobs ended: 2 succeeded (1 of them reused), 1 failed"
-    )
+    others = [replace(good, index="[4]"), replace(good, index="[5]", reused=True)]
+    assert summary([record, *others]) == "3 jobs ended: 2 succeeded (1 of them reused), 1 failed"
+    assert summary([replace(good, attempt=3), record]) == "1 job ended: 1 succeeded, 0 failed"
+
+
+@pytest.mark.parametrize(
+    ("step", "wanted", "is_shown"),
+    [
+        ("/qc", None, True), ("/qc", "/", True), ("/qc/fast", "qc", True), ("/qc: iteration 3", "/qc/", True),
+        ("/qcx", "/qc", False), ("/a/qc", "/qc", False),
+    ],
+)  # fmt: skip
+def test_a_step_and_all_below_it(step: str, wanted: str | None, is_shown: bool) -> None:
+    assert _is_below(step, wanted) == is_shown
 
 
 def test_progress_for_people() -> None:
