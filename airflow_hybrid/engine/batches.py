@@ -68,11 +68,12 @@ class BatchRunner:
 
     async def run(self, place: Place, jobs: Sequence[PendingJob], peers: Sequence[Place] = ()) -> None:
         """Run jobs at a place; ``peers``: the other locations of each job, where the place has no queue."""
+        began = time.time()
         staged = await stage_inputs(self.context, place, jobs)
         self.lineage.extend(staged.lineage)
         image = await image_of(place, jobs[0], self.context, self.lineage)
         progress = {job.key: JobProgress(job) for job in jobs}
-        run = StepRun(place, peers, staged.paths, image, progress, inputs_changed=staged.changed)
+        run = StepRun(place, peers, staged.paths, image, progress, inputs_changed=staged.changed, staging_began=began)
         lookup = await self._until_all_ended(run)
         await self._build_where_they_ran(run)
         retries = retries_of(self.context.spec, jobs[0].step_path)
@@ -201,6 +202,7 @@ class BatchRunner:
         )  # fmt: skip
         results = await self._wait(run, ours, jobs, meter)
         for progress in jobs:
+            progress.staging_began = None if ours.attached else run.staging_began
             progress.end(results[progress.key], ours.directory)
         count_ended(deployment, (progress.end_state for progress in jobs))
 

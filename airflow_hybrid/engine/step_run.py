@@ -21,6 +21,7 @@ class JobProgress:
 
     :ivar built_for: the job directory that it was last built for; ``script``: what runs there.
     :ivar ran_in: the job directory that it ran in; ``result``: how it ended there. None until it has ended.
+    :ivar staging_began: when its inputs began to be staged, in seconds since the epoch; None: another process did that.
     """
 
     job: PendingJob
@@ -28,6 +29,7 @@ class JobProgress:
     script: JobScript | None = None
     ran_in: str = ""
     result: JobResult | None = None
+    staging_began: float | None = None
 
     @property
     def key(self) -> str:
@@ -84,6 +86,7 @@ class StepRun:
     :ivar jobs: by key, without those whose outputs were reused.
     :ivar adopted: names of the batches of others whose jobs were taken over.
     :ivar inputs_changed: inputs that the jobs may change where they are differ from their records.
+    :ivar staging_began: when the staging of its inputs began, in seconds since the epoch.
     """
 
     place: Place
@@ -93,6 +96,7 @@ class StepRun:
     jobs: dict[str, JobProgress]
     adopted: set[str] = field(default_factory=set)
     inputs_changed: bool = False
+    staging_began: float | None = None
 
     @property
     def waiting(self) -> list[JobProgress]:

@@ -138,3 +138,5 @@ class JobResult:
     """when its command was started, in seconds since the epoch"""
     cpu_s: float | None = None
     """processor time, in seconds; of a container's client, where a daemon runs the container"""
+    memory_used_mib: int | None = None
+    """the most memory that it used at a time, in MiB, rounded up"""

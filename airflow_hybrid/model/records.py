@@ -38,6 +38,9 @@ class JobRecord:
     :ivar cores: and ``memory_mib``, asked for by the document.
     :ivar bytes_in: size of its input files; ``bytes_out``: of its output files.
     :ivar directory: absolute path of its job directory at the location.
+    :ivar memory_used_mib: the most memory that it used at a time, rounded up.
+    :ivar staging_began: when its inputs began to be brought there, and ``collected``: when its outputs were known; both
+        by Airflow's clock, and the same for all jobs of a batch.
     """
 
     step: str
@@ -61,6 +64,9 @@ class JobRecord:
     bytes_in: int | None = None
     bytes_out: int | None = None
     directory: str = ""
+    memory_used_mib: int | None = None
+    staging_began: float | None = None
+    collected: float | None = None
 
     @property
     def ended(self) -> float | None:
@@ -82,6 +88,7 @@ class BatchProgress:
     :ivar reasons: why jobs do not run, in the scheduler's words; ``unknown``: why the state is unknown, or ``""``.
     :ivar scheduler_ids: of its parts.
     :ivar since: when it was submitted, or taken over, in seconds since the epoch by Airflow's clock.
+    :ivar failed: how many of those that have ended did not succeed, by their exit codes.
     """
 
     step: str
@@ -95,6 +102,7 @@ class BatchProgress:
     scheduler_ids: tuple[str, ...] = ()
     directory: str = ""
     since: float = 0.0
+    failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ class JobsReport:
 # --- records as columns ---------------------------------------------------------------------------------------------
 
 _Column = dict[str, Any]
-_TIMES = ("submitted", "began")
+_TIMES = ("submitted", "began", "staging_began", "collected")
 _FIELDS = {f.name: str(f.type) for f in dataclasses.fields(JobRecord)}
 _BATCH_FIELDS = {f.name: str(f.type) for f in dataclasses.fields(BatchProgress)}
 
@@ -145,8 +153,8 @@ _BATCH_FIELDS = {f.name: str(f.type) for f in dataclasses.fields(BatchProgress)}
 def packed(records: Sequence[JobRecord]) -> JsonValue:
     """Records as columns: ``{"count": 2, "columns": {"step": {"all": "/align"}, "cpu_s": {"rows": [1.5, 2.2]}, ...}}``.
 
-    A column has ``all`` (the one value of all rows), ``words`` and ``rows`` (numbers of words), ``start`` and ``rows``
-    (the rest of each text), ``from`` and ``rows`` (what is to be added), or ``rows``.
+    A column has ``all`` (the one value of all rows), ``words`` (values) and ``rows`` (their numbers), ``start`` and
+    ``rows`` (the rest of each text), ``from`` and ``rows`` (what is to be added), or ``rows``.
     """
     columns = {name: _column(name, [_plain(getattr(record, name)) for record in records]) for name in _FIELDS}
     return {"count": len(records), "columns": columns if records else {}}
@@ -162,15 +170,15 @@ def _column(name: str, values: list[Any]) -> _Column:
     distinct = dict.fromkeys(values)
     if len(distinct) == 1:
         return {"all": values[0]}
+    if 2 * len(distinct) <= len(values):
+        numbers = {word: number for number, word in enumerate(distinct)}
+        return {"words": list(numbers), "rows": [numbers[value] for value in values]}
     if not all(isinstance(value, str) for value in values):
         known = [value for value in values if value is not None]
         if name not in _TIMES or not known:
             return {"rows": values}
         start = math.floor(min(known))
         return {"from": start, "rows": [None if value is None else round(value - start, 2) for value in values]}
-    if 2 * len(distinct) <= len(values):
-        numbers = {word: number for number, word in enumerate(distinct)}
-        return {"words": list(numbers), "rows": [numbers[value] for value in values]}
     start_text = _common_start(values)
     return {"start": start_text, "rows": [value[len(start_text) :] for value in values]}
 

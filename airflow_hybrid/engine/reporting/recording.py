@@ -98,6 +98,7 @@ class Recorder:
         """Jobs did not run: outputs of earlier ones, by key, are theirs."""
         self.changes += 1
         sizes = _InputSizes(run)
+        now = round(time.time(), 2)
         for progress in jobs:
             self._records.append(
                 JobRecord(
@@ -110,6 +111,8 @@ class Recorder:
                     reused=True,
                     bytes_in=sizes.of(progress),
                     bytes_out=_size_of(outputs[progress.key]),
+                    staging_began=_rounded(run.staging_began),
+                    collected=now,
                 )
             )
 
@@ -119,6 +122,7 @@ class _RecordMaker:
 
     def __init__(self, run: StepRun, resources: Resources) -> None:
         self._place = run.place
+        self._now = round(time.time(), 2)
         self._is_process = run.place.queue.scheduler.on_host
         self._sizes = _InputSizes(run)
         asked = resources.explicit
@@ -152,6 +156,9 @@ class _RecordMaker:
             bytes_in=self._sizes.of(progress),
             bytes_out=None if output is None else _size_of(output),
             directory=progress.ran_in,
+            memory_used_mib=None if _runs_in_daemon(progress) else result.memory_used_mib,
+            staging_began=_rounded(progress.staging_began),
+            collected=None if output is None else self._now,
         )
 
 
@@ -165,6 +172,10 @@ def _state(progress: JobProgress, result: JobResult) -> JobState:
     if progress.succeeded:
         return JobState.COMPLETED
     return JobState.FAILED if result.state is JobState.COMPLETED else result.state
+
+
+def _rounded(time_s: float | None) -> float | None:
+    return None if time_s is None else round(time_s, 2)
 
 
 def _line(text: str) -> str:

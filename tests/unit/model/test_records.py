@@ -15,11 +15,12 @@ from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
 FOLDER = "/scratch/u/airflow_hybrid/dag/run/align/3/g0-0f0f0f0f0f/a1-0f0f0f0f0f"
 GOOD = JobRecord(
     "/align", "[0]", "cluster", "gpu", "login", JobState.COMPLETED, "", 0, 1, False, "4711_0", "node1",
-    1764446000.0, 1764446003.25, 12.5, 11.75, 2.0, 2048, 1000, 0, f"{FOLDER}/00000-0f0f",
+    1764446000.0, 1764446003.25, 12.5, 11.75, 2.0, 2048, 1000, 0, f"{FOLDER}/00000-0f0f", 1790, 1764445990.25,
+    1764446020.5,
 )  # fmt: skip
 LOST = JobRecord("/align", "[1]", "cluster", "gpu", "login", JobState.LOST, "nobody knows it", attempt=2)
 REUSED = JobRecord("/sort", "", "here", "", "here (localhost)", JobState.COMPLETED, reused=True, bytes_out=7)
-BATCH = BatchProgress("/align", "cluster/gpu", 12, 3, 2, 7, ("Priority",), "", ("4711",), FOLDER, 1764446000.0)
+BATCH = BatchProgress("/align", "cluster/gpu", 12, 3, 2, 7, ("Priority",), "", ("4711",), FOLDER, 1764446000.0, 1)
 
 
 def read(report: JobsReport) -> JobsReport:
@@ -46,7 +47,7 @@ def test_a_job_costs_less_than_two_hundred_bytes() -> None:
         JobRecord(
             "/align", f"[{i}]", "cluster", "gpu", "login", JobState.COMPLETED, "", 0, 1, False, f"4711_{i}",
             f"node{i % 50}", 1764446000.0, 1764446000 + i * 0.25, 12 + i % 40 / 4, 3.25, 2.0, 2048, 1000 + i, 5000 + i,
-            f"{FOLDER}/{i:05d}-0f0f0f0f0f",
+            f"{FOLDER}/{i:05d}-0f0f0f0f0f", 900 + i % 700, 1764445990.25 + i // 1000, 1764456020.5 + i // 1000,
         )
         for i in range(10_000)
     )  # fmt: skip

@@ -76,7 +76,10 @@ def test_each_job_leaves_a_record(tmp_path: Path) -> None:
     site = str(tmp_path / "site")
     assert report.batches == ()
     for index, record in enumerate(report.records):
-        seen = replace(record, submitted=None, began=None, seconds=None, cpu_s=None, directory="", scheduler_id="")
+        seen = replace(
+            record, submitted=None, began=None, seconds=None, cpu_s=None, directory="", scheduler_id="",
+            memory_used_mib=None, staging_began=None, collected=None,
+        )  # fmt: skip
         assert seen == JobRecord(
             "/work", f"[{index}]", "site", "", "site (localhost)",
             (JobState.COMPLETED, JobState.COMPLETED, JobState.FAILED)[index], ("", "", "exit code 1")[index],
@@ -89,6 +92,9 @@ def test_each_job_leaves_a_record(tmp_path: Path) -> None:
         assert record.cpu_s is not None and record.cpu_s <= record.seconds + 1
         assert record.directory.startswith(f"{site}/dag/run/work/g0-") and Path(record.directory, "out").is_dir()
         assert record.scheduler_id.isdigit()
+        assert record.staging_began is not None and before - 0.01 <= record.staging_began <= record.submitted + 1
+    assert good.collected == accepted.collected and bad.collected is None
+    assert good.collected is not None and good.ended is not None and good.ended - 1 <= good.collected <= time.time()
     assert len({good.directory, accepted.directory, bad.directory}) == 3
 
 
