@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow.sdk import DAG, TaskGroup, TriggerRule, XComArg
+from airflow.sdk import DAG, TaskGroup, TriggerRule, XComArg, get_parsing_context
 from airflow.sdk.bases.operator import BaseOperator
 from airflow.sdk.definitions._internal.expandinput import DictOfListsExpandInput
 from airflow.sdk.definitions.taskgroup import MappedTaskGroup
@@ -20,9 +20,10 @@ from airflow_hybrid.dag.lifecycle import TaskUse, add_deployment_tasks
 from airflow_hybrid.dag.queues import queue_of, queue_of_step
 from airflow_hybrid.dag.retries import task_arguments
 from airflow_hybrid.dag.rules import trigger_rule_of
-from airflow_hybrid.dag.shown import JOBS_TEMPLATE, colour_of, step_doc, where_it_runs
+from airflow_hybrid.dag.shown import JOBS_TEMPLATE, colour_of, outline_of, outlines_of_task, step_doc, where_it_runs
 from airflow_hybrid.dag.task_ids import Below, TaskIds, below
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
+from airflow_hybrid.model.outline import DagOutline, StepOutline
 from airflow_hybrid.operators.hybrid import HybridOperator, StepSetup
 from airflow_hybrid.operators.inputs import InputsOperator
 from airflow_hybrid.operators.outdirs import Outdirs
@@ -43,6 +44,7 @@ class WorkflowSetup:
     :ivar reuse: whether jobs reuse outputs of other runs; None: the hybrid file does not say.
     :ivar fuse: whether chains of steps are one task, unless something more specific says otherwise.
     :ivar assets: of outputs.
+    :ivar hybrid_file: its path; empty: there is none.
     """
 
     graph: WorkflowGraph
@@ -57,6 +59,7 @@ class WorkflowSetup:
     reuse: bool | None = None
     fuse: bool | str | None = None
     assets: tuple[OutputAsset, ...] = ()
+    hybrid_file: str = ""
 
 
 class DagBuilder:
@@ -79,6 +82,7 @@ class DagBuilder:
         self.around = _in_queue(self.queue)
         """the queue of tasks that belong to no step, where all local deployments have the same"""
         self.edges = Edges()
+        self.outlines: list[StepOutline] = []
         self.certain: set[str] = {INPUTS_TASK}
         """ids of tasks that are skipped only if all that follows is to be skipped"""
 
@@ -90,8 +94,20 @@ class DagBuilder:
         with self.dag:
             self._inputs(ground)
             self._scope(root)
-            self._outputs(root)
+            outputs = self._outputs(root)
             add_deployment_tasks(self.dag, self.deployments, self.uses, self._name)
+        if get_parsing_context().task_id is None:  # a task's process needs none
+            outputs.doc_json = self._outline().to_text()
+
+    def _outline(self) -> DagOutline:
+        """What pages and commands know of the DAG: Airflow keeps it with the serialized DAG."""
+        return DagOutline(
+            document=self.setup.graph.source,
+            steps=tuple(self.outlines),
+            deployments={name: deployment.to_json() for name, deployment in self.deployments.items()},
+            links=self.setup.links,
+            hybrid_file=self.setup.hybrid_file,
+        )
 
     def _inputs(self, ground: Ground) -> None:
         self.tasks[INPUTS_TASK] = InputsOperator(
@@ -108,7 +124,7 @@ class DagBuilder:
         # tasks that are in no DAG yet come into this one
         XComArg.apply_upstream_relationship(self.tasks[INPUTS_TASK], dict(self.setup.from_tasks))
 
-    def _outputs(self, root: Scope) -> None:
+    def _outputs(self, root: Scope) -> OutputsOperator:
         outputs = OutputsOperator(
             task_id=OUTPUTS_TASK,
             scope=root,
@@ -126,6 +142,7 @@ class DagBuilder:
         # also of steps whose outputs nobody reads: the run ends only after them
         ends = {t for node in root.nodes.values() for t in self._ends(node)}
         self._after(outputs, holders | ends | {INPUTS_TASK})
+        return outputs
 
     def _retries(self, *steps: str) -> dict[str, Any]:
         return task_arguments(self.dag.default_args, self.bindings, steps)
@@ -160,6 +177,7 @@ class DagBuilder:
             if _is_plain_tool(step) and _is_always_run(scope):
                 self.certain.add(task.task_id)
             self._after(task, self._sources(scope, step))
+            self.outlines += outlines_of_task(step, task.task_id, "", self.bindings)
             return Node(step, task.task_id)
         plan = self._plan(scope, step, binding)
         mapped = HybridOperator.partial(setup=setup, map_index_template=JOBS_TEMPLATE, **common).expand(
@@ -168,6 +186,7 @@ class DagBuilder:
         mapped._operator_name, mapped.ui_color = where, colour
         self._register(mapped, self._use(setup))
         self._after(mapped, self._sources(scope, step), plan=plan)
+        self.outlines += outlines_of_task(step, mapped.task_id, plan.task_id, self.bindings)
         return Node(step, mapped.task_id, plan_id=plan.task_id)
 
     def _plan(self, scope: Scope, step: Step, binding: Binding) -> PlanOperator:
@@ -194,6 +213,7 @@ class DagBuilder:
     def _subworkflow(self, scope: Scope, step: Step, binding: Binding) -> Node:
         assert step.workflow is not None
         plan = None if is_plain(step) else self._plan(scope, step, binding)
+        self.outlines.append(outline_of(step, self.bindings, plan_id=plan.task_id if plan else ""))
         inner = Scope(
             self._graph_of(scope, step),
             parent=scope,

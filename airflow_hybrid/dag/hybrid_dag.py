@@ -184,6 +184,7 @@ class HybridDag(DAG):
             reuse=reuse,
             fuse=fuse,
             assets=_assets(assets, graph, dag_id, where),
+            hybrid_file=source or "",
         )
         _check(setup, dag_id, where, dag_options)
         super().__init__(dag_id, **_with_defaults(dag_options, setup, where))

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from airflow_hybrid.model import CHAINS, Step
+from airflow_hybrid.config import bind
+from airflow_hybrid.model import CHAINS, Binding, Step
+from airflow_hybrid.model.outline import StepOutline
 
 _COLOURS = ("#d9e8f6", "#fde7cf", "#dcefdc", "#f6dbe3", "#e6e0f3", "#fbf3c4", "#d3eeee", "#ece2d8")
 """light, so that black text can be read on them"""
@@ -60,3 +62,35 @@ def _group_doc(path: str, members: Sequence[Step], where: str) -> str:
     if own is None:
         return _RULE.join([f"{len(docs)} steps in one task, because of `fuse: {CHAINS}`: {names}", *docs.values()])
     return _RULE.join([own, f"The same task evaluates {names}, which only this step reads.", *docs.values()])
+
+
+def outlines_of_task(step: Step, task_id: str, plan_id: str, bindings: tuple[Binding, ...]) -> Iterator[StepOutline]:
+    """The steps that a task runs, outermost first: one; or several that are fused, or a whole sub-workflow.
+
+    :param plan_id: of the task that plans for it, or empty.
+    """
+    members = [step] if step.workflow is None else step.workflow.walk()
+    if step.workflow is not None and not step.is_group:
+        members = [step, *members]
+    for member in members:
+        own_plan = plan_id if member is step else ""
+        yield outline_of(member, bindings, task_id, own_plan, shares_task=len(members) > 1)
+
+
+def outline_of(
+    step: Step, bindings: tuple[Binding, ...], task_id: str = "", plan_id: str = "", *, shares_task: bool = False
+) -> StepOutline:
+    """A step as pages show it."""
+    return StepOutline(
+        path=step.path,
+        kind="workflow" if step.workflow is not None else step.kind,
+        task_id=task_id,
+        plan_id=plan_id,
+        shares_task=shares_task,
+        scatter=step.scatter,
+        loop=step.loop,
+        conditional=step.when,
+        label=step.label,
+        targets=() if step.workflow is not None else tuple(bind(bindings, step.path).targets),
+        needs=step.needs,
+    )

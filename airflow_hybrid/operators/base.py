@@ -38,7 +38,7 @@ use_airflow_conf()
 T = TypeVar("T")
 TIMER_GRACE_S = 2.0
 """seconds by which our timer is later than Airflow's own"""
-_UNATTENDED = ("scheduled", "asset_triggered", "operator_triggered")
+UNATTENDED = ("scheduled", "asset_triggered", "operator_triggered")
 """types of DAG runs that nobody may have triggered; a DAG that is triggered by another one has that one's user"""
 LOGIN_PAUSE_S = 300.0
 """seconds until a task is started again whose login was refused: more attempts could get this machine banned"""
@@ -259,4 +259,4 @@ def triggered_by(context: Context) -> TriggeredBy:
     A clear, by whomever, and a retry go on with the user of the run: Airflow's database keeps the name with the run.
     """
     run: Any = context["dag_run"]
-    return TriggeredBy(run.triggering_user_name or None, unattended=run.run_type in _UNATTENDED)
+    return TriggeredBy(run.triggering_user_name or None, unattended=run.run_type in UNATTENDED)

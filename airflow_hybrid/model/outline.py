@@ -1,0 +1,100 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What a DAG consists of, for pages and commands without a DAG file: its steps, their tasks, and its deployments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from airflow_hybrid.model.values import JsonValue
+from airflow_hybrid.model.workflow import Target
+
+OUTLINE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class StepOutline:
+    """A step of the document.
+
+    :ivar path: ``/variant/train``.
+    :ivar kind: ``tool``, ``expression`` or ``workflow``.
+    :ivar task_id: of the task that runs it; empty: it is a group of tasks.
+    :ivar plan_id: of the task that divides its scatter, or evaluates its ``when``; empty: there is none.
+    :ivar shares_task: other steps run in the same task: it is fused, folded, or inside of a fragment.
+    :ivar scatter: names of the scattered inputs; ``loop``: it is repeated until a condition is false.
+    :ivar conditional: it has a ``when``.
+    :ivar targets: where its jobs may run.
+    :ivar needs: what its jobs ask for, a line of Markdown each.
+    """
+
+    path: str
+    kind: str
+    task_id: str = ""
+    plan_id: str = ""
+    shares_task: bool = False
+    scatter: tuple[str, ...] = ()
+    loop: bool = False
+    conditional: bool = False
+    label: str = ""
+    targets: tuple[Target, ...] = ()
+    needs: tuple[str, ...] = ()
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> StepOutline:
+        return cls(
+            **{
+                **value,
+                "scatter": tuple(value["scatter"]),
+                "targets": tuple(Target(**target) for target in value["targets"]),
+                "needs": tuple(value["needs"]),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class DagOutline:
+    """A DAG's steps, outermost first, and where they may run.
+
+    :ivar document: path or URI of the CWL document; ``hybrid_file``: path of the hybrid file, or empty.
+    :ivar deployments: by name, as JSON of :class:`airflow_hybrid.config.Deployment`; no secrets are in them.
+    :ivar links: as JSON of :class:`airflow_hybrid.config.Link`.
+    """
+
+    document: str
+    steps: tuple[StepOutline, ...]
+    deployments: Mapping[str, JsonValue] = field(default_factory=dict)
+    links: JsonValue = None
+    hybrid_file: str = ""
+
+    def to_text(self) -> str:
+        """As JSON text, the same for the same DAG."""
+        return json.dumps({"version": OUTLINE_VERSION, **asdict(self)}, sort_keys=True)
+
+    @classmethod
+    def from_text(cls, text: str) -> DagOutline:
+        """Read a text of :meth:`to_text`.
+
+        :raises ValueError: it is none, or one of another version.
+        """
+        try:
+            value = json.loads(text)
+            version = value.pop("version")
+            if version == OUTLINE_VERSION:
+                steps = tuple(StepOutline.from_json(step) for step in value["steps"])
+                return cls(**{**value, "steps": steps})
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"not the outline of a DAG: {error}") from None
+        raise ValueError("the outline of a DAG was written by another version of airflow_hybrid")
+
+    def step(self, path: str) -> StepOutline | None:
+        """The step with a path."""
+        return next((step for step in self.steps if step.path == path), None)
+
+    def in_task(self, task_id: str) -> Iterator[StepOutline]:
+        """The steps that a task runs, or for which it plans."""
+        return (step for step in self.steps if task_id in (step.task_id, step.plan_id))
+
+    def with_deployments(self, deployments: Mapping[str, JsonValue]) -> DagOutline:
+        return replace(self, deployments=deployments)

@@ -1,0 +1,181 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The files of a run: what was moved between sites, how, and where jobs were placed, as its tasks have recorded it."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from airflow.models.xcom import XComModel
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, LineageEntry
+from airflow_hybrid.runs.jobs import RunKey
+from airflow_hybrid.runs.xcoms import plain
+
+LINEAGE_XCOM = "lineage"
+MOVING_ROUTES = ("direct", "relay", "fetch", "copy")
+"""routes by which bytes are copied; ``in place`` and ``link`` move none"""
+PLACED = "placed"
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "str | None": (str, type(None)),
+}
+_FIELDS = {field.name: _KINDS[str(field.type)] for field in fields(LineageEntry)}
+
+
+@dataclass(frozen=True)
+class TaskLineage:
+    """What one task instance has recorded of files."""
+
+    task_id: str
+    map_index: int
+    entries: tuple[LineageEntry, ...]
+
+
+@dataclass(frozen=True)
+class RunLineage:
+    """What the tasks of a run have recorded of files.
+
+    :ivar unread: tasks whose lineage cannot be read, with the reason.
+    """
+
+    tasks: tuple[TaskLineage, ...]
+    unread: tuple[tuple[str, str], ...] = ()
+
+    def entries(self) -> Iterator[tuple[str, LineageEntry]]:
+        """All entries, each with the id of its task."""
+        for task in self.tasks:
+            for entry in task.entries:
+                yield task.task_id, entry
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """Files that were moved from one site to another by one route.
+
+    :ivar source: and ``target``: names of deployments; ``local`` is the machine of Airflow's workers, and the host of a
+        web address is its source.
+    :ivar route: ``direct``, ``relay``, ``fetch``, ``copy``, ``link``, ``in place``.
+    :ivar seconds: the sum over all files: files that were moved at the same time count several times.
+    :ivar task_ids: of the tasks that moved them.
+    """
+
+    source: str
+    target: str
+    route: str
+    files: int
+    bytes: int
+    seconds: float
+    task_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Jobs that were placed at a location.
+
+    :ivar jobs: which one, or how many of which step; ``place``: where; ``reason``: why there.
+    :ivar bytes: the amount that had to be moved there.
+    """
+
+    task_id: str
+    jobs: str
+    place: str
+    reason: str
+    bytes: int
+
+
+def lineage_of_run(session: Session, run: RunKey) -> RunLineage:
+    """What the tasks of a run have recorded, in the order of tasks and map indexes; it is checked."""
+    query = (
+        select(XComModel.task_id, XComModel.map_index, XComModel.value)
+        .where(XComModel.dag_id == run.dag_id, XComModel.run_id == run.run_id, XComModel.key == LINEAGE_XCOM)
+        .order_by(XComModel.task_id, XComModel.map_index)
+    )
+    tasks: list[TaskLineage] = []
+    unread: list[tuple[str, str]] = []
+    for task_id, map_index, value in session.execute(query):
+        try:
+            tasks.append(TaskLineage(task_id, map_index, _entries(plain(value))))
+        except ValueError as error:
+            unread.append((task_id if map_index < 0 else f"{task_id}[{map_index}]", str(error)))
+    return RunLineage(tuple(tasks), tuple(unread))
+
+
+def _entries(value: Any) -> tuple[LineageEntry, ...]:
+    """:raises ValueError: it is no lineage."""
+    if not isinstance(value, list):
+        raise ValueError("not the lineage of a task")
+    return tuple(_entry(item) for item in value)
+
+
+def _entry(item: Any) -> LineageEntry:
+    if not isinstance(item, Mapping) or not set(item) <= set(_FIELDS):
+        raise ValueError("an entry in a lineage that is none")
+    for name, kinds in _FIELDS.items():
+        if name in item and not isinstance(item[name], kinds):
+            raise ValueError(f"an entry in a lineage whose {name} is not what it should be")
+    try:
+        entry = LineageEntry(**item)
+    except TypeError:
+        raise ValueError("an entry in a lineage that is not complete") from None
+    if entry.bytes < 0 or not 0 <= entry.seconds < math.inf:
+        raise ValueError("an entry in a lineage with an amount that is not possible")
+    return entry
+
+
+def site_of(uri: str) -> str:
+    """The name of the deployment where a file is; of a file on the web or in an object store, the host or bucket."""
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return LOCAL_DEPLOYMENT
+    if parts.scheme in ("", "file"):
+        return LOCAL_DEPLOYMENT
+    if parts.scheme == "hybrid":
+        return parts.netloc
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def transfers(lineage: RunLineage, routes: Iterable[str] = MOVING_ROUTES) -> list[Transfer]:
+    """The sums of what was moved, most bytes first.
+
+    A copy inside of a site has the same source and target.
+    """
+    wanted = frozenset(routes)
+    counts: dict[tuple[str, str, str], list[float]] = defaultdict(lambda: [0, 0, 0.0])
+    tasks: dict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)
+    for task_id, entry in lineage.entries():
+        if entry.route not in wanted:
+            continue
+        key = (site_of(entry.source), site_of(entry.destination), entry.route)
+        sums = counts[key]
+        sums[0] += 1
+        sums[1] += entry.bytes
+        sums[2] += entry.seconds
+        tasks[key][task_id] = None
+    result = [
+        Transfer(
+            source, target, route, int(sums[0]), int(sums[1]), round(sums[2], 3), tuple(tasks[source, target, route])
+        )
+        for (source, target, route), sums in counts.items()
+    ]
+    return sorted(result, key=lambda transfer: (-transfer.bytes, transfer.source, transfer.target, transfer.route))
+
+
+def placements(lineage: RunLineage) -> list[Placement]:
+    """Where jobs were placed, and why, where there was a choice."""
+    result = []
+    for task_id, entry in lineage.entries():
+        if entry.route == PLACED:
+            place, _, reason = entry.note.partition(": ")
+            result.append(Placement(task_id, entry.source, place, reason, entry.bytes))
+    return result
