@@ -62,7 +62,7 @@ class BatchRunner:
         self.lineage: list[LineageEntry] = []
         self.failures: list[Failure] = []
         self.earlier = EarlierTries()
-        self.recorder = Recorder()
+        self.recorder = Recorder(context.spec.outer_indexes)
         self._met: dict[str, _Met] = {}
         self._reuse = Reuse(context)
 

@@ -61,6 +61,7 @@ class FragmentSpec:
     :ivar bindings: as in the hybrid file; the longest matching path of a job's step wins.
     :ivar deployments: by name; no secrets in them.
     :ivar first: index in the whole scatter of the chunk's first job.
+    :ivar outer_indexes: in a chunk of a scattered sub-workflow, the index of each instance in that scatter.
     :ivar began: when the run began, in seconds since the epoch.
     :ivar reuse: whether outputs of other runs may be reused on request; false in a task that was cleared.
     :ivar position: ``file:line:column`` of the step in its document, for messages.
@@ -85,6 +86,7 @@ class FragmentSpec:
     position: str = ""
     retries: int = 0
     tries_left: bool = False
+    outer_indexes: tuple[int, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -110,6 +112,7 @@ class FragmentSpec:
             "position": self.position,
             "retries": self.retries,
             "tries_left": self.tries_left,
+            "outer_indexes": list(self.outer_indexes),
         }
 
     @classmethod
@@ -123,6 +126,7 @@ class FragmentSpec:
                 "deployments": {n: Deployment.from_json(d) for n, d in value["deployments"].items()},
                 "identity": TaskIdentity(**value["identity"]),
                 "links": Link.all_from_json(value["links"]),
+                "outer_indexes": tuple(value.get("outer_indexes", ())),
             }
         )
 

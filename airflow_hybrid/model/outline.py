@@ -78,15 +78,13 @@ class DagOutline:
 
         :raises ValueError: it is none, or one of another version.
         """
-        try:
-            value = json.loads(text)
-            version = value.pop("version")
-            if version == OUTLINE_VERSION:
-                steps = tuple(StepOutline.from_json(step) for step in value["steps"])
-                return cls(**{**value, "steps": steps})
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(f"not the outline of a DAG: {error}") from None
-        raise ValueError("the outline of a DAG was written by another version of airflow_hybrid")
+        value = json.loads(text)
+        if not isinstance(value, dict):
+            raise ValueError(f"not the outline of a DAG: a {type(value).__name__}")
+        if value.pop("version", None) != OUTLINE_VERSION:
+            raise ValueError("the outline of a DAG was written by another version of airflow_hybrid")
+        steps = tuple(StepOutline.from_json(step) for step in value["steps"])
+        return cls(**{**value, "steps": steps})
 
     def step(self, path: str) -> StepOutline | None:
         """The step with a path."""

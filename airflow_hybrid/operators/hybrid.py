@@ -7,7 +7,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
@@ -153,6 +153,11 @@ class HybridOperator(HybridTask):
             ti.xcom_push(key=RETURN, value=[skipped for _ in instances] if places is not None else skipped)
             raise AirflowSkipException(f"{step.path}: its sub-workflow was skipped by its `when`")
         spec = self._make_spec(context, tuple(alive))
+        if places is not None:
+            first = self.values(context, scope).first_of_chunk(scope)
+            spec = replace(
+                spec, outer_indexes=tuple(first + at for at, place in enumerate(places) if place is not None)
+            )
         if self.setup.defers:
             from airflow_hybrid.triggers.hybrid import RESUME_AFTER_S, HybridTrigger
 

@@ -152,6 +152,14 @@ class Values:
         self._judge_all()
         return inputs
 
+    def first_of_chunk(self, scope: Scope) -> int:
+        """In a mapped task group: the index, in the scatter of its sub-workflow, of the first instance of its chunk."""
+        while not scope.chunked:
+            assert scope.parent is not None
+            scope = scope.parent
+        assert scope.plan_id is not None
+        return int(self.xcom(scope.plan_id)[self._map_index]["lo"])
+
     def outputs(self, scope: Scope) -> list[CwlObject | None]:
         """The (sub-)workflow's output object, per instance; None where it was skipped.
 

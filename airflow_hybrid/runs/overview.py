@@ -233,11 +233,16 @@ def _steps(facts: RunFacts, records: Sequence[JobRecord], storages: Mapping[str,
         records_of[record.step].append(record)
     batches_of: dict[str, list[BatchProgress]] = defaultdict(list)
     for batch in facts.batches():
-        batches_of[batch.step.partition(":")[0]].append(batch)
+        batches_of[_path_of(batch)].append(batch)
     states = states_of_steps(facts.outline, facts.tasks)
     for outline in facts.outline.steps:
         own, batches = records_of[outline.path], batches_of[outline.path]
         yield _step(outline, states[outline.path], own, batches, _Context(facts, storages))
+
+
+def _path_of(batch: BatchProgress) -> str:
+    """The step of a batch; in a loop its title ends in the iteration: ``/count: iteration 3``."""
+    return batch.step.partition(": ")[0]
 
 
 @dataclass(frozen=True)

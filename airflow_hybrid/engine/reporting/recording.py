@@ -25,10 +25,12 @@ _DAEMONS = frozenset({"docker", "podman"})
 class Recorder:
     """The jobs of one fragment: records of those that have ended, and how far running batches are.
 
+    :param outer_indexes: of the fragment's instances, in a chunk of a scattered sub-workflow.
     :ivar changes: grows with each change.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, outer_indexes: Sequence[int] = ()) -> None:
+        self._outer_indexes = outer_indexes
         self.changes = 0
         self._records: list[JobRecord] = []
         self._batches: dict[str, BatchProgress] = {}
@@ -89,7 +91,7 @@ class Recorder:
         if not jobs:
             return
         self.changes += 1
-        maker = _RecordMaker(run, jobs[0].job.resources)
+        maker = _RecordMaker(run, jobs[0].job.resources, self._outer_indexes)
         for progress in jobs:
             if progress.result is not None:
                 self._records.append(maker.record(progress, progress.result, outputs.get(progress.key)))
@@ -106,7 +108,7 @@ class Recorder:
                     service=run.place.target.service or "",
                     location=run.place.host.title,
                     step=progress.job.step_path,
-                    index=progress.job.suffix,
+                    index=_index(progress, self._outer_indexes),
                     state=JobState.COMPLETED,
                     reused=True,
                     bytes_in=sizes.of(progress),
@@ -120,7 +122,8 @@ class Recorder:
 class _RecordMaker:
     """Makes the records of jobs with the same needs at one place."""
 
-    def __init__(self, run: StepRun, resources: Resources) -> None:
+    def __init__(self, run: StepRun, resources: Resources, outer_indexes: Sequence[int]) -> None:
+        self._outer_indexes = outer_indexes
         self._place = run.place
         self._now = round(time.time(), 2)
         self._is_process = run.place.queue.scheduler.on_host
@@ -140,7 +143,7 @@ class _RecordMaker:
             service=self._place.target.service or "",
             location=self._place.host.title,
             step=progress.job.step_path,
-            index=progress.job.suffix,
+            index=_index(progress, self._outer_indexes),
             state=_state(progress, result),
             reason="" if progress.succeeded else _line(result.reason),
             exit_code=result.exit_code,
@@ -160,6 +163,14 @@ class _RecordMaker:
             staging_began=_rounded(progress.staging_began),
             collected=None if output is None else self._now,
         )
+
+
+def _index(progress: JobProgress, outer_indexes: Sequence[int]) -> str:
+    """Which of its step's jobs it is in the run: ``[2] [3]`` is job 3 in instance 2 of a scattered sub-workflow."""
+    own = progress.job.suffix
+    if not outer_indexes:
+        return own
+    return f"[{outer_indexes[progress.job.instance]}]{'' if own.startswith(':') else ' '}{own}".rstrip()
 
 
 def _runs_in_daemon(progress: JobProgress) -> bool:

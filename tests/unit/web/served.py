@@ -139,6 +139,16 @@ class _Server:
         # those of a task are kept as JSON has them; those that are set by hand as JSON text
         return json.loads(found) if isinstance(found, str) and found.startswith(("{", '"')) else found
 
+    def overview(self, dag_id: str, run_id: str) -> Any:
+        """The run as a whole, as pages and commands get it."""
+        from airflow.utils.session import create_session
+
+        from airflow_hybrid.runs.jobs import RunKey
+        from airflow_hybrid.runs.overview import overview_of_run
+
+        with create_session() as session:
+            return overview_of_run(session, RunKey(dag_id, run_id)).to_json()
+
     def events(self, dag_id: str, run_id: str) -> list[Any]:
         """The events of assets that a run made: URI and extra of each."""
         from airflow.models.asset import AssetEvent
