@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from airflow_hybrid.model.values import JsonValue
@@ -89,10 +89,3 @@ class DagOutline:
     def step(self, path: str) -> StepOutline | None:
         """The step with a path."""
         return next((step for step in self.steps if step.path == path), None)
-
-    def in_task(self, task_id: str) -> Iterator[StepOutline]:
-        """The steps that a task runs, or for which it plans."""
-        return (step for step in self.steps if task_id in (step.task_id, step.plan_id))
-
-    def with_deployments(self, deployments: Mapping[str, JsonValue]) -> DagOutline:
-        return replace(self, deployments=deployments)

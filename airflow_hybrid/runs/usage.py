@@ -10,9 +10,6 @@ from dataclasses import dataclass
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.records import JobRecord
 
-MARGIN = 1.2
-"""what is enough is the largest use that was seen, and a fifth"""
-
 
 @dataclass(frozen=True)
 class Spread:
