@@ -174,9 +174,7 @@ class HybridDag(DAG):
         setup = WorkflowSetup(
             graph=graph,
             outdirs=outdirs_of(outdir, _listed(outdirs), existing_outputs, dag_options.get("user_defined_macros")),
-            bindings=parse_bindings(bindings),
-            deployments=parse_deployments(deployments or {}, base_dir=str(Path(caller).parent) if caller else "."),
-            links=parse_links(links),
+            **_where_it_runs(bindings, deployments, links, caller),
             settings={name: value for name, value in settings.items() if name not in from_tasks},
             settings_base=settings_base,
             from_tasks=from_tasks,
@@ -250,6 +248,16 @@ def _check_names(setup: WorkflowSetup, where: str | None) -> None:
         problem = f"`fuse` is {setup.fuse!r}, but must be {CHAINS!r} or False"
         hint = "`fuse: true` is for the binding of a sub-workflow that runs as one task" if setup.fuse is True else None
         raise ConfigError(problem, where=where, hint=hint)
+
+
+def _where_it_runs(bindings: Any, deployments: Any, links: Any, caller: str | None) -> dict[str, Any]:
+    """The parsed bindings, deployments and links of a DAG."""
+    base_dir = str(Path(caller).parent) if caller else "."
+    return {
+        "bindings": parse_bindings(bindings),
+        "deployments": parse_deployments(deployments or {}, base_dir=base_dir),
+        "links": parse_links(links),
+    }
 
 
 def _assets(
