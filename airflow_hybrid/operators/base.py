@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
@@ -21,7 +21,7 @@ from airflow_hybrid.config.users import TriggeredBy, deployments_of_user, has_us
 from airflow_hybrid.errors import CancelledError, HybridError, LoginRefusedError
 from airflow_hybrid.installation.conf import use_airflow_conf
 from airflow_hybrid.installation.stats import send_metrics
-from airflow_hybrid.model import JsonValue
+from airflow_hybrid.model import JsonValue, LineageEntry
 from airflow_hybrid.operators.ending import AskedRetries, FailurePolicy, ending
 from airflow_hybrid.operators.identity import refused_since
 from airflow_hybrid.operators.provenance import Ground, Origins
@@ -52,6 +52,12 @@ class HybridTask(BaseOperator):
     _deadline: float | None = None
     _working = False
     _killed = False
+    given_values: JsonValue = None
+    """its inputs, as CWL has them"""
+    lineage: Sequence[LineageEntry] = ()
+    """the files that it has read and made, when its work is done"""
+    copies_are_outputs: ClassVar[bool] = False
+    """whether it is there to bring files somewhere; a step brings files only for its jobs"""
 
     def __init__(self, *, asked_retries: AskedRetries | None = None, **kwargs: Any) -> None:
         """:param asked_retries: None: all of the task's ``retries`` were asked for."""
@@ -173,6 +179,12 @@ class HybridTask(BaseOperator):
 
     def end_work(self) -> None:
         """End work that would go on without this process: jobs, or a deployment that is being made."""
+
+    def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
+        """The task's files as datasets: Airflow's provider for OpenLineage asks for them in the worker."""
+        from airflow_hybrid.installation.openlineage.datasets import lineage_of
+
+        return lineage_of(self.given_values, self.lineage, copies=self.copies_are_outputs)
 
     @staticmethod
     def values(context: Context, scope: Scope) -> Values:

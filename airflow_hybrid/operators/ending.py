@@ -15,6 +15,7 @@ from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 from airflow.sdk.exceptions import AirflowTaskTimeout
 
 from airflow_hybrid.errors import HybridError
+from airflow_hybrid.installation.openlineage import is_its_listener
 from airflow_hybrid.triggers.ends import EndState
 
 if TYPE_CHECKING:
@@ -69,8 +70,14 @@ def ends_in_worker(task: BaseOperator) -> tuple[EndState, ...]:
 
 
 def _has_listeners(hook: Any) -> bool:
-    """Whether a plugin listens to a hook (:class:`pluggy.HookCaller`)."""
-    return any(not listener.plugin_name.startswith(EXAMPLES) for listener in hook.get_hookimpls())
+    """Whether a plugin listens to a hook (:class:`pluggy.HookCaller`).
+
+    OpenLineage's need not hear of a task that its trigger ends: the trigger tells itself.
+    """
+    return any(
+        not listener.plugin_name.startswith(EXAMPLES) and not is_its_listener(listener.plugin)
+        for listener in hook.get_hookimpls()
+    )
 
 
 @dataclass(frozen=True)

@@ -140,18 +140,15 @@ class HybridOperator(HybridTask):
     def run_task(self, context: Context) -> Any:
         step, scope = self.setup.step, self.setup.scope
         ti: Any = context["ti"]
-        instances = self.values(context, self.setup.scope).step_inputs(scope, step)
-        alive = [i for i in instances if i is not None]
-        jobs: int | None = None
-        if self.chunk is not None:
-            low, high = self.chunk["lo"], self.chunk["hi"]
-            jobs = high - low
-            alive = [slice_scatter(step, alive[0], low, high)]
+        instances = self.values(context, scope).step_inputs(scope, step)
+        alive = self._to_run(instances)
+        jobs = None if self.chunk is None else self.chunk["hi"] - self.chunk["lo"]
         places = _places(instances) if scope.in_chunk else None
         if not alive:
             skipped = dict.fromkeys(step.outputs)
             ti.xcom_push(key=RETURN, value=[skipped for _ in instances] if places is not None else skipped)
             raise AirflowSkipException(f"{step.path}: its sub-workflow was skipped by its `when`")
+        self.given_values = alive
         spec = self._make_spec(context, tuple(alive))
         if places is not None:
             first = self.values(context, scope).first_of_chunk(scope)
@@ -159,8 +156,10 @@ class HybridOperator(HybridTask):
                 spec, outer_indexes=tuple(first + at for at, place in enumerate(places) if place is not None)
             )
         if self.setup.defers:
+            from airflow_hybrid.installation.openlineage.events import described
             from airflow_hybrid.triggers.hybrid import RESUME_AFTER_S, HybridTrigger
 
+            openlineage = described(context)
             limit_s = self.execution_timeout.total_seconds() if self.execution_timeout else None
             trigger = HybridTrigger(
                 spec=spec.to_json(),
@@ -170,9 +169,17 @@ class HybridOperator(HybridTask):
                 deadline=None if limit_s is None else time.time() + limit_s,
                 ends_in_worker=ends_in_worker(self),
                 resume_after_s=RESUME_AFTER_S if supervised() else 0.0,
+                openlineage=None if openlineage is None else openlineage.to_json(),
             )
             self.defer(trigger=trigger, method_name=self.resumed.__name__)
         return self._run_here(ti, spec, places, jobs)
+
+    def _to_run(self, instances: Sequence[CwlObject | None]) -> list[CwlObject]:
+        """The instances that are not skipped; of a chunk's, its slice."""
+        alive = [instance for instance in instances if instance is not None]
+        if self.chunk is None:
+            return alive
+        return [slice_scatter(self.setup.step, alive[0], self.chunk["lo"], self.chunk["hi"])]
 
     def _run_here(self, ti: Any, spec: FragmentSpec, places: list[int | None] | None, jobs: int | None) -> Any:
         from airflow.configuration import conf
@@ -194,6 +201,7 @@ class HybridOperator(HybridTask):
         self._spec = spec
         outcome = self.run_async(run())
         self._spec = None
+        self.lineage = outcome.lineage
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in outcome.lineage])
         value = task_value(outcome, places, jobs)
         if all(result.status == "skipped" for result in outcome.results):
@@ -259,11 +267,12 @@ class HybridOperator(HybridTask):
 
         Its values were published by the trigger, unless it handed them over; it has also logged why it failed.
         """
+        ti: Any = context["ti"]
         end = TaskEnd.from_json(event)
         if end.result is not None:
-            ti: Any = context["ti"]
             for key, value in end.result.items():
                 ti.xcom_push(key=key, value=value)
+        self._recall_files(context)
         if end.state is EndState.SKIPPED:
             raise AirflowSkipException(f"{self.setup.step.path}: its `when` is false")
         if end.error is None:
@@ -271,6 +280,19 @@ class HybridOperator(HybridTask):
         if end.timed_out:
             raise AirflowTaskTimeout(str(end.error))
         raise ending(end.error) from None
+
+    def _recall_files(self, context: Context) -> None:
+        """For OpenLineage: what the worker that deferred the task was given, and what its trigger has published."""
+        from airflow_hybrid.installation import openlineage
+
+        if not openlineage.is_on():
+            return
+        from airflow_hybrid.installation.openlineage.datasets import entries_from_xcom
+
+        ti: Any = context["ti"]
+        scope = self.setup.scope
+        self.given_values = self._to_run(self.values(context, scope).step_inputs(scope, self.setup.step))
+        self.lineage = entries_from_xcom(ti.xcom_pull(task_ids=ti.task_id, key="lineage", map_indexes=ti.map_index))
 
     when_over = "its jobs are cancelled"
 

@@ -33,6 +33,7 @@ class OutputsOperator(HybridTask):
     """
 
     operator_extra_links = (OutputsLink(),)
+    copies_are_outputs = True
 
     def __init__(
         self,
@@ -81,6 +82,7 @@ class OutputsOperator(HybridTask):
         rules = OutputRules(self.log, run, self.existing, input_files)
         work = gather(outputs, outdir, deployments, self.links, rules)
         value, lineage = self.run_async(work)
+        self.lineage = lineage
         lineage = counted(lineage, {entry.route for entry in lineage})
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in lineage])
         ti.xcom_push(key=OUTDIR_XCOM, value=outdir if is_store(outdir) else local_path(outdir))

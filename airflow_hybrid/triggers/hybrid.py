@@ -24,8 +24,9 @@ from airflow_hybrid.engine.failures import jobs_in_words
 from airflow_hybrid.engine.retrying.rules import most_retries
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.installation.conf import use_airflow_conf
+from airflow_hybrid.installation.openlineage.events import Ended, send_end
 from airflow_hybrid.installation.stats import send_metrics
-from airflow_hybrid.model import JsonValue
+from airflow_hybrid.model import JsonValue, LineageEntry
 from airflow_hybrid.sites.logins import with_logins
 from airflow_hybrid.sites.waiting import AGAIN_S, TimeIsOverError, time_is_over
 from airflow_hybrid.triggers.ends import EndState, TaskEnd
@@ -70,6 +71,8 @@ class HybridTrigger(BaseTrigger):
     :param deadline: the end of the timeout in seconds since the epoch: another triggerer may take over in between.
     :param ends_in_worker: ends that a worker has to report (:mod:`airflow_hybrid.operators.ending`).
     :param resume_after_s: see :data:`RESUME_AFTER_S`.
+    :param openlineage: the run for OpenLineage (:class:`airflow_hybrid.installation.openlineage.events.TaskRun` as
+        JSON), which is told of the task's end if the task ends here.
     """
 
     tells_errors: ClassVar[bool] = True
@@ -88,6 +91,7 @@ class HybridTrigger(BaseTrigger):
         deadline: float | None = None,
         ends_in_worker: Sequence[str] = (),
         resume_after_s: float = RESUME_AFTER_S,
+        openlineage: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.spec = spec
@@ -97,6 +101,9 @@ class HybridTrigger(BaseTrigger):
         self.deadline = deadline
         self.ends_in_worker = [EndState(end) for end in ends_in_worker]
         self.resume_after_s = resume_after_s
+        self.openlineage = openlineage
+        self.lineage: Sequence[LineageEntry] = ()
+        """of the fragment, when it has ended"""
         self.reported: JsonValue = None
         """the last report about its jobs, if nobody could publish it"""
         self.failure: HybridError | None = None
@@ -113,6 +120,7 @@ class HybridTrigger(BaseTrigger):
                 "deadline": self.deadline,
                 "ends_in_worker": [end.value for end in self.ends_in_worker],
                 "resume_after_s": self.resume_after_s,
+                "openlineage": self.openlineage,
             },
         )
 
@@ -128,6 +136,9 @@ class HybridTrigger(BaseTrigger):
             yield TriggerEvent(end.to_json())  # type: ignore[no-untyped-call]
             return
         if end.state not in self.ends_in_worker and not self._is_final(end):
+            if self.openlineage is not None:
+                error = None if end.error is None else str(end.error)
+                await send_end(self.openlineage, Ended(self.spec["instances"], self.lineage, error))
             yield _EVENTS[end.state]()
             return
         await asyncio.sleep(max(0.0, began + self.resume_after_s - time.monotonic()))
@@ -151,6 +162,7 @@ class HybridTrigger(BaseTrigger):
         try:
             async with reports.kept_up_to_date():
                 outcome = await self._within_limit(with_logins(run, self.log) if self.waits_for_logins else run())
+            self.lineage = outcome.lineage
             value = task_value(outcome, self.places, self.jobs)
             skipped = all(result.status == "skipped" for result in outcome.results)
             result: dict[str, Any] | None = None
