@@ -8,8 +8,9 @@ records are columns, and a column says what its values have in common only once 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,44 +202,83 @@ def unpacked(value: Any) -> list[JobRecord]:
         raise ValueError("records of jobs without a number of them that is possible")
     if not count:
         return []
-    columns = []
-    for name, kind in _FIELDS.items():
-        rows = _rows(value["columns"].get(name), count, name)
-        columns.append([_checked(row, kind, name) for row in rows])
-    return [JobRecord(*row) for row in zip(*columns, strict=True)]
+    columns = [_values(value["columns"].get(name), count, name) for name in _FIELDS]
+    return list(map(JobRecord, *columns))
 
 
-def _rows(column: Any, count: int, name: str) -> list[Any]:
-    """The values of a column, unchecked."""
+def _values(column: Any, count: int, name: str) -> Iterable[Any]:
+    """The values of a column, checked all at once: there may be thousands."""
     if not isinstance(column, Mapping):
         raise ValueError(f"records of jobs without {name}")
+    kind = _FIELDS[name]
     if "all" in column:
-        return [column["all"]] * count
+        return itertools.repeat(_checked(column["all"], kind, name), count)
     rows = column.get("rows")
     if not isinstance(rows, list) or len(rows) != count:
         raise ValueError(f"records of jobs with another number of values of {name}")
     if "words" in column:
-        words = column["words"]
-        if not isinstance(words, list) or not all(type(row) is int and 0 <= row < len(words) for row in rows):
+        words = _checked_all(column["words"], kind, name)
+        _checked_all(rows, "int", name)
+        if min(rows) < 0 or max(rows) >= len(words):
             raise ValueError(f"records of jobs with a number of {name} that has no word")
         return [words[row] for row in rows]
     if "start" in column:
         start = _checked(column["start"], "str", name)
-        return [start + _checked(row, "str", name) for row in rows]
+        return [start + row for row in _checked_all(rows, "str", name)]
     if "from" in column:
         offset = _checked(column["from"], "int", name)
-        return [None if row is None else round(offset + _checked(row, "float", name), 2) for row in rows]
-    return rows
+        rows = _checked_all(rows, "float | None", name)
+        return [None if row is None else round(offset + row, 2) for row in rows]
+    return _checked_all(rows, kind, name)
+
+
+_TYPES: Mapping[str, frozenset[type]] = {
+    "str": frozenset({str}),
+    "bool": frozenset({bool}),
+    "int": frozenset({int}),
+    "float": frozenset({int, float}),
+}
+
+
+def _checked_all(values: Any, kind: str, name: str) -> list[Any]:
+    """Values of a field's type; by the set of their types, which takes a tenth of the time of a look at each.
+
+    :raises ValueError: one has another type.
+    """
+    if not isinstance(values, list):
+        raise ValueError(f"records of jobs whose {name} are no list")
+    plain, optional, _ = kind.partition(" | None")
+    allowed = _TYPES.get(plain)
+    if allowed is None:
+        return [_checked(value, kind, name) for value in values]
+    types = set(map(type, values))
+    if not types <= (allowed | {type(None)} if optional else allowed):
+        raise ValueError(f"a record of a job whose {name} is not what it should be")
+    if types & {int, float} and not _are_numbers([value for value in values if value is not None]):
+        raise ValueError(f"a record of a job whose {name} is not what it should be")
+    return values
+
+
+def _are_numbers(values: Sequence[float]) -> bool:
+    """Whether none is infinite, NaN, or an integer larger than any number of the machine."""
+    if not (_is_number(min(values)) and _is_number(max(values))):
+        return False
+    try:
+        return not math.isnan(sum(values))
+    except OverflowError:
+        return False
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_MOST < value < _MOST
 
 
+_MOST = 1e300
+"""no amount is larger; NaN is not smaller either"""
 _KINDS: Mapping[str, Callable[[Any], bool]] = {
     "str": lambda value: isinstance(value, str),
     "bool": lambda value: isinstance(value, bool),
-    "int": lambda value: type(value) is int,
+    "int": lambda value: type(value) is int and _is_number(value),
     "float": _is_number,
     "tuple[str, ...]": lambda value: isinstance(value, list) and all(isinstance(item, str) for item in value),
     "JobState": lambda value: isinstance(value, str) and value in JobState.__members__,

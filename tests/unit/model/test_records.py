@@ -100,6 +100,23 @@ PLAIN = json.loads(json.dumps(PLAIN))
             _with(PLAIN, {"all": "GOOD"}, "records", "columns", "state"),
             "a record of a job whose state is not what it should be",
         ),
+        *(
+            (
+                _with(PLAIN, {"rows": [1.0, *values]}, "records", "columns", "cpu_s"),
+                "a record of a job whose cpu_s is not what it should be",
+            )
+            for values in (
+                (float("nan"), 1.0, 1.0),
+                (float("inf"), float("-inf"), None),
+                (10**400, -(10**400), 1),
+                (True, 1.0, 1.0),
+                ("1", 1.0, 1.0),
+            )
+        ),
+        (
+            _with(PLAIN, {"rows": [1, 10**400, 1, 1]}, "records", "columns", "attempt"),
+            "a record of a job whose attempt is not what it should be",
+        ),
         (
             _with(PLAIN, {"words": ["a"], "rows": [0, 0, 0, 1]}, "records", "columns", "node"),
             "records of jobs with a number of node that has no word",
