@@ -93,6 +93,7 @@ class PbsScheduler(BatchScheduler):
     )
     never = re.compile(r"Can Never Run|can never run|never be satisfied")
     element = """ah_me=$PBS_JOBID ah_task=${PBS_ARRAY_INDEX:-${PBS_ARRAYID:-0}} ah_restarts=0
+ah_group=/$PBS_JOBID/ # of OpenPBS's hook for cgroups
 [ ! -e "c/.$ah_me" ] || ah_restarts=1
 : >|"c/.$ah_me"
 """

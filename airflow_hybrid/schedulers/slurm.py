@@ -77,6 +77,7 @@ class SlurmScheduler(BatchScheduler):
     element = """ah_task=${SLURM_ARRAY_TASK_ID:-0}
 ah_me=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-0}}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
 ah_restarts=${SLURM_RESTART_COUNT:-0}
+ah_group=${SLURM_JOB_ID:+/job_$SLURM_JOB_ID/} # cgroups.html of Slurm
 """
     accepted = "case ${ah_w%%;*} in *[!0-9]* | '') ;; *) ah_id=$ah_w ;; esac"
     cancel = """case $ah_c in

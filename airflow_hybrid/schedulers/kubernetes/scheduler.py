@@ -42,6 +42,7 @@ class KubernetesScheduler(Scheduler):
         return f"""ah_first=${{JOB_COMPLETION_INDEX:-0}}
 ah_me={self.part_name(submission, 0)}_$ah_first
 ah_restarts=0
+ah_group=/
 ah_reserved=all # a pod that fails is begun again
 mkdir -p s
 [ -e "s/$ah_first" ] && ah_restarts=1 # a pod of this index was here before: evicted, or its node was lost

@@ -181,7 +181,7 @@ def _endings(lines: Sequence[str]) -> Iterator[tuple[int, Ending]]:
 
 def _ending(content: str) -> Ending | None:
     """``<exit code> <hundredths> [<signal>] [oom=<number>] [node=<name>] [at=<hundredths since the epoch>]
-    [cpu=<hundredths>]`` or ``- <reason>``; None: neither.
+    [cpu=<hundredths>] [mem=<MiB>]`` or ``- <reason>``; None: neither.
     """
     first, _, details = content.partition(" ")
     if first == "-":
@@ -191,7 +191,7 @@ def _ending(content: str) -> Ending | None:
     time, *marks = details.split(" ")
     signal = next((mark for mark in marks if mark.isalnum() and mark.isupper()), "")
     noted = dict(mark.split("=", 1) for mark in marks if "=" in mark)
-    kills = noted.get("oom", "")
+    kills, memory = noted.get("oom", ""), noted.get("mem", "")
     return Ending(
         exit_code=int(first),
         seconds=_seconds(time),
@@ -200,6 +200,7 @@ def _ending(content: str) -> Ending | None:
         memory_kills=int(kills) if kills.isdigit() else 0,
         began=_seconds(noted.get("at", "")),
         cpu_s=_seconds(noted.get("cpu", "")),
+        memory_used_mib=int(memory) if memory.isdecimal() and len(memory) <= _MOST_DIGITS else None,
     )
 
 

@@ -128,6 +128,8 @@ class Ending:
     :ivar disk_full: the file system was full when this should have been written.
     :ivar began: when its command was started, in seconds since the epoch by the node's clock.
     :ivar cpu_s: processor time of it and of the processes that it waited for, in seconds.
+    :ivar memory_used_mib: the most memory that its largest process used at a time or, where the kernel counts what the
+        element uses, that of all of them, with the parts of files that they had in memory.
     """
 
     exit_code: int | None
@@ -139,6 +141,7 @@ class Ending:
     node: str = ""
     began: float | None = None
     cpu_s: float | None = None
+    memory_used_mib: int | None = None
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,7 @@ class Case:
             submitted=self.evidence.submitted,
             began=ending.began if ending else None,
             cpu_s=ending.cpu_s if ending else None,
+            memory_used_mib=ending.memory_used_mib if ending else None,
         )
 
     def _scheduler_id(self, index: int) -> str | None:

@@ -12,5 +12,5 @@ from airflow_hybrid.sites.batches.script import SHARD, shell_word
 def runner(directory: str, jobs: int, pack_s: float, tail: str) -> str:
     """``runner.sh`` of a batch; ``tail`` comes from the scheduler."""
     head = f"ah_B={shell_word(directory)}\nah_n={jobs}\nah_pack={round(pack_s * 100)}\nah_shard={SHARD}\n"
-    text = shell_text.load(__package__, "runner.sh") + shell_text.load(__package__, "launcher.sh")
+    text = "".join(shell_text.load(__package__, name) for name in ("memory.sh", "runner.sh", "launcher.sh"))
     return f"#!/bin/sh\n{clean_restart()}{head}{removal.functions()}{text}{tail}"

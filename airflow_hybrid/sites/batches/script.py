@@ -62,7 +62,7 @@ def job_function(index: int, job: JobScript, late: Sequence[StageEntry] = (), li
     lines.append("export " + " ".join(words))
     lines += _straight(job)
     lines += _open(job)
-    lines.append("exec " + " ".join(map(shell_word, _argv(job, environment))))
+    lines.append("ah_exec " + " ".join(map(shell_word, _argv(job, environment))))
     return "\n".join(lines) + "\n}\n"
 
 

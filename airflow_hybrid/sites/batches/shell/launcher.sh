@@ -7,7 +7,7 @@
 # deployment that is; ah_share, thousandths of a core that one job takes; ah_patience, hundredths of a second after which
 # who waits is not overtaken; ah_most, the most jobs at a time.
 # Files of the user's folder of this host, under a lock: `slots/PID`, who has cores (start time, thousandths, deployment);
-# `slots/t.PID`, the tool that runs in them; `slots/w.*`, who waits.
+# `slots/t.PID`, the tool that runs in them; `slots/m.PID`, the memory that it used; `slots/w.*`, who waits.
 # shellcheck disable=SC2154 # variables that are set above and below it
 # shellcheck disable=SC2034 # words of a line that are not needed; variables that other functions use
 # shellcheck disable=SC2329 # functions that the last lines call
@@ -32,14 +32,14 @@ ah_count_slots() {
         { read -r ah_s ah_c && { read -r ah_o || ah_o=; }; } <"$ah_f" || continue
         ah_p=${ah_f##*/}
         # what is no number would end this shell
-        case $ah_s$ah_c in *[!0-9]*) rm -f "$ah_f" "$ah_slots/t.$ah_p" && continue ;; esac
+        case $ah_s$ah_c in *[!0-9]*) rm -f "$ah_f" "$ah_slots/t.$ah_p" "$ah_slots/m.$ah_p" && continue ;; esac
         if ah_alive "$ah_p" "$ah_s" ||
             { read -r ah_x ah_y <"$ah_slots/t.$ah_p" && ah_alive "$ah_x" "$ah_y"; }; then
             # its own, or that of the tool that a killed worker has left
             ah_used=$((ah_used + ah_c))
             [ "$ah_o" != "$ah_of" ] || ah_used_own=$((ah_used_own + ah_c))
         else
-            rm -f "$ah_f" "$ah_slots/t.$ah_p"
+            rm -f "$ah_f" "$ah_slots/t.$ah_p" "$ah_slots/m.$ah_p"
         fi
     done 2>/dev/null
 }
@@ -58,7 +58,8 @@ ah_overtakes() {
         { [ "$ah_p" != "$ah_pid" ] && ah_alive "$ah_p" "$ah_s"; } || continue
         # those who want the same stand in one line
         [ "$ah_f" != "$ah_line_up" ] || [ -n "$ah_waits" ] || return 0
-        [ "$ah_since" -lt "$ah_arrived" ] && [ $((ah_t - ah_since)) -ge "$ah_patience" ] || continue
+        [ "$ah_since" -lt "$ah_arrived" ] || continue
+        [ $((ah_t - ah_since)) -ge "$ah_patience" ] || continue
         # who waits for the own deployment's jobs to end has no use for room of the host
         ah_keep=0 ah_keep_own=0
         [ "$ah_x" = deployment ] || ah_keep=$ah_c
@@ -110,6 +111,7 @@ ah_slot() {
 ah_worker() {
     ah_me_proc
     ah_signals
+    [ -z "$ah_timer" ] || ah_timer=$ah_slots/m.$ah_pid
     ah_j=0
     while :; do
         while [ -e "c/$ah_j" ]; do ah_j=$((ah_j + 1)); done
@@ -123,7 +125,7 @@ ah_worker() {
             ah_take $ah_j
             ah_j=$((ah_j + 1))
         done
-        rm -f "$ah_slots/$ah_pid" "$ah_slots/t.$ah_pid"
+        rm -f "$ah_slots/$ah_pid" "$ah_slots/t.$ah_pid" "$ah_slots/m.$ah_pid"
     done
 }
 # as many workers as the host can feed
@@ -143,6 +145,7 @@ ah_launch() {
     [ $ah_w -le "$ah_most" ] || ah_w=$ah_most
     [ "$ah_w" -le "$ah_n" ] || ah_w=$ah_n
     ah_find_memory
+    ah_find_time "$ah_slots"
     while [ "$ah_w" -gt 0 ]; do
         ah_worker &
         ah_w=$((ah_w - 1))

@@ -5,13 +5,13 @@
 #
 # Set above it: ah_B, the batch directory; ah_n, the number of its jobs; ah_pack, hundredths of a second for which an
 # element takes further jobs; ah_shard, the number of jobs in a file `jobs.N.sh`, each of which is a function ah_jJOB.
-# Functions of removal/shell/functions.sh stand above it, too.
+# Functions of removal/shell/functions.sh and of memory.sh stand above it, too.
 # Set below it, for an element of an array (ah_element): ah_me, its id; ah_first, its own job; ah_restarts, how often it
 # was begun before; ah_reserved, exit codes that mean something else to the scheduler; ah_drained, called when no job is
-# left.
+# left; ah_group, for ah_find_peak, or nothing.
 # Files of the batch directory: `c/JOB`, who runs it; `ec/JOB`, how it ended: exit code (`-`: it was not started),
 # hundredths of a second, what was noticed (words, node=, at=: hundredths of a second since 1970, cpu=: hundredths of a
-# second of processor time); `cancelled`, no further job is begun; `disk`, `full` where it was.
+# second of processor time, mem=: MiB); `cancelled`, no further job is begun; `disk`, `full` where it was.
 # Exit codes: of the first job that failed; 73, 74: its files cannot be written.
 # shellcheck disable=SC2154 # variables that are set above and below it
 # shellcheck disable=SC2034 # words of a line that are not needed; variables that other functions use
@@ -43,6 +43,7 @@ ah_count_cpu() {
     case $ah_c in '('*')') ah_cpu=$((ah_u + ah_s)) ;; esac # a name with a space moves the other fields
 }
 ah_loaded=' ' ah_failed=0 ah_reserved='' ah_signal='' ah_memory='' ah_slots='' ah_last='' ah_last_said=''
+ah_group=''
 # a shell that waits for a job hears of a signal when the job has ended: it is noted beside the exit code
 ah_signals() {
     for ah_x in TERM INT HUP USR1 USR2 XCPU; do
@@ -122,7 +123,12 @@ ah_image() {
 }
 # something of the kind of $1 to mount it at
 ah_point() {
-    if [ -d "$1" ]; then mkdir -p "$2"; else mkdir -p "${2%/*}" && [ -e "$2" ] || : >>"$2"; fi 2>/dev/null
+    if [ -d "$1" ]; then
+        mkdir -p "$2"
+    else
+        mkdir -p "${2%/*}"
+        [ -e "$2" ] || : >>"$2"
+    fi 2>/dev/null
 }
 # pairs: path in the container, path here. Absolute links in the output directory lead to what is meant
 ah_relink() {
@@ -171,7 +177,10 @@ ah_box() {
     shift 2
     trap ah_end_box TERM INT HUP
     exec 7<&0
-    "$@" <&7 7<&- &
+    case $ah_client in
+    docker | podman) "$@" <&7 7<&- & ;; # the container's processes are no children of its client
+    *) ah_exec "$@" <&7 7<&- & ;;
+    esac
     ah_run=$!
     wait "$ah_run"
     ah_code=$?
@@ -215,6 +224,7 @@ ah_run() {
     ah_t0=$ah_t
     ah_kills0=$ah_kills
     ah_cpu0=$ah_cpu
+    [ -z "$ah_timer" ] || : >|"$ah_timer"
     (
         ah_note_tool
         ah_j"$ah_i"
@@ -224,6 +234,7 @@ ah_run() {
     unset -f "ah_j$ah_i"
     ah_now
     ah_count_cpu
+    ah_read_used
     # whoever ends the whole element (time limit, requeue, cancel) signals the tool first: then this is no exit code
     case $ah_code in 137 | 143) sleep 1 ;; esac
     [ $ah_failed != 0 ] || ah_fail
@@ -235,6 +246,7 @@ ah_run() {
     [ -z "$ah_signal" ] || [ $((ah_t - ah_t0)) -gt 100 ] || ah_doubt
     ah_last=$ah_i ah_last_said="$ah_code $((ah_t - ah_t0))$ah_marks"
     ah_last_more="node=$ah_node at=$((ah_epoch + ah_t0))${ah_cpu0:+${ah_cpu:+ cpu=$((ah_cpu - ah_cpu0))}}"
+    ah_last_more="$ah_last_more${ah_used:+ mem=$ah_used}"
     ah_note "$ah_last_said $ah_last_more"
 }
 # Adds the runner's signal to what was noted of the job that ended last. Processes are signalled one after the other: a
@@ -308,6 +320,7 @@ ah_element() {
     [ "$ah_restarts" = 0 ] && [ -e c/all ] && return 0
     ah_signals
     ah_find_memory
+    ah_find_peak "$ah_group"
     ah_now
     ah_began=$ah_t
     [ "$ah_restarts" = 0 ] || ah_again

@@ -90,6 +90,8 @@ def test_each_job_leaves_a_record(tmp_path: Path) -> None:
         assert before - 1 <= record.submitted <= record.began + 1 and record.seconds >= 0.09
         assert record.ended is not None and record.ended <= time.time() + 1
         assert record.cpu_s is not None and record.cpu_s <= record.seconds + 1
+        if Path("/usr/bin/time").exists():
+            assert record.memory_used_mib is not None and 1 <= record.memory_used_mib < 32
         assert record.directory.startswith(f"{site}/dag/run/work/g0-") and Path(record.directory, "out").is_dir()
         assert record.scheduler_id.isdigit()
         assert record.staging_began is not None and before - 0.01 <= record.staging_began <= record.submitted + 1

@@ -58,4 +58,4 @@ ELEMENT = {"SLURM_ARRAY_JOB_ID": "20", "SLURM_ARRAY_TASK_ID": "0", "SLURM_JOB_ID
 def noticed(ended: Path) -> tuple[str, list[str]]:
     """The exit code of a file of ``ec``, and what was noticed beside times, use and the name of the node."""
     code, _, *words = ended.read_text().split()
-    return code, [word for word in words if not word.startswith(("node=", "at=", "cpu="))]
+    return code, [word for word in words if not word.startswith(("node=", "at=", "cpu=", "mem="))]

@@ -1,0 +1,79 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+# shellcheck shell=sh
+# The runner's view of the memory that jobs use. runner.sh stands below it.
+#
+# ah_exec becomes a job's command; after the job, ah_read_used sets ah_used: the most memory that it used at a time, in
+# MiB, or nothing. Who knows that is found once: on a plain host time(1), by ah_find_time; in an element that is alone in
+# a cgroup the kernel, by ah_find_peak.
+# shellcheck disable=SC2034 # variables that other functions use
+# shellcheck disable=SC2329 # functions that jobs and the runner call
+# shellcheck disable=SC2317 # the same
+
+ah_used='' ah_timer='' ah_times=1 ah_peak='' ah_high=0
+
+ah_exec() {
+    [ -z "$ah_timer" ] || exec /usr/bin/time -f %M -o "$ah_timer" "$@"
+    exec "$@"
+}
+# -> ah_x: the number in the last line of a file, which may be missing
+ah_last_number() {
+    ah_x='' ah_y=''
+    { while read -r ah_y; do ah_x=$ah_y; done <"$1"; } 2>/dev/null
+    case $ah_x in '' | *[!0-9]* | ???????????????*) ah_x= ;; esac
+}
+# Folder for its answers. Whether time(1) is there, tells how a command was killed, and in which unit it counts memory
+# (GNU time before 1.8 shows four times as much): a shell looks at its own memory and kills itself
+ah_find_time() {
+    [ -x /usr/bin/time ] || return 0
+    ah_timer=$1/m.$$
+    # shellcheck disable=SC2016 # the text is for the shell that is started
+    ah_seen=$(/usr/bin/time -f %M -o "$ah_timer" /bin/sh -c 'while read -r k n u; do
+        [ "$k" != VmHWM: ] || echo "$n"
+    done </proc/$$/status
+    kill -9 $$' 2>/dev/null)
+    ah_code=$?
+    ah_last_number "$ah_timer"
+    rm -f "$ah_timer"
+    case $ah_code:$ah_seen:$ah_x in
+    137:0:* | 137::* | 137:*: | 137:*[!0-9:]*) ah_timer= ;;
+    137:*)
+        ah_y=$((ah_x * 10 / ah_seen))
+        if [ $ah_y -ge 7 ] && [ $ah_y -lt 24 ]; then
+            ah_times=1
+        elif [ $ah_y -ge 28 ] && [ $ah_y -lt 96 ]; then
+            ah_times=4
+        else
+            ah_timer=
+        fi
+        ;;
+    *) ah_timer= ;;
+    esac
+}
+# Part of the path of a cgroup (v2) that is this element's alone; `/` for that of a container which sees no other
+ah_find_peak() {
+    [ -n "$1" ] && [ -r /proc/self/cgroup ] || return 0
+    while IFS=: read -r ah_x ah_y ah_path; do
+        [ "$ah_x$ah_y" = 0 ] || continue
+        [ "$1" != / ] || [ "$ah_path" = / ] || continue
+        ah_path=${ah_path%/}/
+        while :; do
+            case $ah_path in *"$1"*) ;; *) break ;; esac
+            [ ! -r "/sys/fs/cgroup${ah_path}memory.peak" ] || ah_peak=/sys/fs/cgroup${ah_path}memory.peak
+            if [ -n "$ah_peak" ] || [ "$ah_path" = / ]; then break; fi
+            ah_path=${ah_path%/} ah_path=${ah_path%/*}/
+        done
+    done </proc/self/cgroup
+    [ -z "$ah_peak" ] || ah_read_used
+}
+# A cgroup's peak is a job's if it rose while the job ran
+ah_read_used() {
+    ah_used=
+    if [ -n "$ah_timer" ]; then
+        ah_last_number "$ah_timer"
+        [ -z "$ah_x" ] || ah_used=$(((ah_x / ah_times + 1023) / 1024))
+    elif [ -n "$ah_peak" ]; then
+        ah_last_number "$ah_peak"
+        [ -n "$ah_x" ] && [ "$ah_x" -gt "$ah_high" ] || return 0
+        ah_high=$ah_x ah_used=$(((ah_x + 1048575) / 1048576))
+    fi
+}

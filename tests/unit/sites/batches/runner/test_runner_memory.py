@@ -1,0 +1,144 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The runner in real shells: the memory that each job used, where something can tell."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from airflow_hybrid.schedulers.base import Scheduler
+from airflow_hybrid.schedulers.kubernetes.scheduler import KubernetesScheduler
+from airflow_hybrid.schedulers.pbs import PbsScheduler
+from airflow_hybrid.schedulers.process import ProcessScheduler
+from airflow_hybrid.schedulers.slurm import SlurmScheduler
+from airflow_hybrid.sites.batches.answers import parse_evidence
+from airflow_hybrid.sites.batches.commands import evidence_command
+from airflow_hybrid.sites.batches.directory import Ending
+from tests import needs
+from tests.unit.sites.batches.runner.runners import ELEMENT, PLAIN, again, unpacked
+from tests.unit.sites.shell_hosts import batch, sh
+
+EATS = f"{sys.executable} -c 'bytearray(100 << 20)'"
+MORE = {0: f"{EATS}; exit 3", 1: "exit 0", 2: "kill -9 $$"}
+
+
+@dataclass(frozen=True)
+class Element:
+    """An element of an array, and its cgroup.
+
+    :ivar cgroup: what the kernel says is its cgroup; ``peak``: where there is a file, in place of the kernel's.
+    """
+
+    scheduler: Scheduler
+    environment: dict[str, str]
+    cgroup: str
+    peak: str
+
+
+@pytest.fixture
+def plain() -> Iterator[Path]:
+    """A folder whose name can stand in shell text as it is."""
+    with tempfile.TemporaryDirectory(prefix="airflow_hybrid-") as folder:
+        yield Path(folder)
+
+
+def endings(folder: Path) -> dict[int, Ending]:
+    text = subprocess.run(["sh", "-c", evidence_command(str(folder), False)], capture_output=True, text=True).stdout
+    return dict(parse_evidence(text).endings)
+
+
+def host_batch(tmp_path: Path, time: str) -> Path:
+    """A batch for a host whose time(1) is the given program; one worker takes its jobs."""
+    folder = unpacked(
+        batch(f"{tmp_path}/T/a", 3, lambda i: ("sh", "-c", MORE[i])), ProcessScheduler(), max_concurrent=1
+    )
+    runner = folder / "runner.sh"
+    runner.write_text(runner.read_text().replace("/usr/bin/time", time))
+    return folder
+
+
+def test_a_host_s_jobs_are_measured_by_the_time_of_gnu(shell: str, tmp_path: Path) -> None:
+    needs.program("/usr/bin/time")
+    folder = host_batch(tmp_path, "/usr/bin/time")
+    again(shell, folder)
+    ended = endings(folder)
+    assert [ended[index].exit_code for index in range(3)] == [3, 0, 137]
+    used = [ended[index].memory_used_mib or 0 for index in range(3)]
+    assert 100 <= used[0] <= 200 and 1 <= used[1] <= 20 and 1 <= used[2] <= 20
+    assert (folder / "00000/stderr").read_text() == "" and (folder / "00002/stderr").read_text() == ""
+
+
+def test_a_time_that_counts_four_times_as_much_is_noticed(shell: str, plain: Path, tmp_path: Path) -> None:
+    needs.program("/usr/bin/time")
+    old = plain / "time"
+    old.write_text('#!/bin/sh\n/usr/bin/time "$@"\ncode=$?\nn=$(tail -n 1 "$4")\necho $((n * 4)) >"$4"\nexit $code\n')
+    old.chmod(0o755)
+    folder = host_batch(tmp_path, str(old))
+    again(shell, folder)
+    used = endings(folder)[0].memory_used_mib
+    assert used is not None and 100 <= used <= 200
+
+
+@pytest.mark.parametrize("time", ["busybox", "nothing", "silent"])
+def test_a_time_that_is_not_to_be_trusted_is_not_used(shell: str, time: str, plain: Path, tmp_path: Path) -> None:
+    program = plain / "time"
+    if time != "nothing":  # busybox's tells a signal as exit code 9
+        program.write_text(
+            f'#!/bin/sh\nexec {needs.program("busybox")} time "$@"\n'
+            if time == "busybox"
+            else '#!/bin/sh\nshift 4\n"$@"\n'
+        )
+        program.chmod(0o755)
+    folder = host_batch(tmp_path, str(program))
+    again(shell, folder)
+    ended = endings(folder)
+    assert {index: (ending.exit_code, ending.memory_used_mib) for index, ending in ended.items()} == {
+        0: (3, None), 1: (0, None), 2: (137, None),
+    }  # fmt: skip
+
+
+SLURM_GROUP = "0::/slurm/job_24/step_batch/user/task_0"
+PBS = {"PBS_JOBID": "18[0].pbs", "PBS_ARRAY_INDEX": "0"}
+PBS_GROUP = "pbs_jobs.service/jobid/18[0].pbs"
+
+
+@pytest.mark.parametrize(
+    ("element", "is_own"),
+    [
+        (Element(KubernetesScheduler(), {}, "0::/", "memory.peak"), True),
+        (Element(KubernetesScheduler(), {}, "4:memory:/x\n0::/", "memory.peak"), True),
+        (Element(KubernetesScheduler(), {}, "0::/../other", "memory.peak"), False),
+        (Element(KubernetesScheduler(), {}, "4:memory:/\n0::/", "nothing"), False),
+        (Element(SlurmScheduler(), ELEMENT, SLURM_GROUP, "slurm/job_24/memory.peak"), True),
+        (Element(SlurmScheduler(), ELEMENT, SLURM_GROUP, "slurm/memory.peak"), False),
+        (Element(SlurmScheduler(), ELEMENT, "0::/slurm/job_245/step_batch", "slurm/job_245/memory.peak"), False),
+        (Element(SlurmScheduler(), ELEMENT, "0::/system.slice/slurmd.service", "memory.peak"), False),
+        (Element(PbsScheduler(), PBS, f"0::/{PBS_GROUP}", f"{PBS_GROUP}/memory.peak"), True),
+    ],
+)
+def test_the_peak_of_an_element_s_own_cgroup_is_that_of_the_job_that_raised_it(
+    shell: str, element: Element, is_own: bool, plain: Path, tmp_path: Path
+) -> None:
+    file = plain / element.peak
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("1000000\n")
+    (plain / "cgroup").write_text(f"{element.cgroup}\n")
+    # an element takes its own job first, and then those at the end
+    peaks = {0: (200 << 20) + 1, 2: (200 << 20) + 1, 1: 300 << 20}
+    made = batch(f"{tmp_path}/T/a", 3, lambda i: ("sh", "-c", f"echo {peaks[i]} >'{file}'"))
+    folder = unpacked(made, element.scheduler)
+    runner = folder / "runner.sh"
+    text = re.sub("/sys/fs/cgroup(?=[$/])", str(plain), runner.read_text())
+    runner.write_text(text.replace("/proc/self/cgroup", str(plain / "cgroup")))
+    environment = {**PLAIN, **element.environment}
+    subprocess.run([sh(shell), str(runner)], env=environment, stdin=subprocess.DEVNULL, check=True)
+    ended = endings(folder)
+    expected = {0: 201, 2: None, 1: 300} if is_own else dict.fromkeys(range(3))
+    assert {index: ending.memory_used_mib for index, ending in ended.items()} == expected
