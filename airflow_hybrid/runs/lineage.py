@@ -22,6 +22,7 @@ LINEAGE_XCOM = "lineage"
 MOVING_ROUTES = ("direct", "relay", "fetch", "copy")
 """routes by which bytes are copied; ``in place`` and ``link`` move none"""
 PLACED = "placed"
+_MOST_BYTES = 1 << 63
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "str": (str,),
     "int": (int,),
@@ -121,13 +122,13 @@ def _entry(item: Any) -> LineageEntry:
     if not isinstance(item, Mapping) or not set(item) <= set(_FIELDS):
         raise ValueError("an entry in a lineage that is none")
     for name, kinds in _FIELDS.items():
-        if name in item and not isinstance(item[name], kinds):
+        if name in item and type(item[name]) not in kinds:
             raise ValueError(f"an entry in a lineage whose {name} is not what it should be")
     try:
         entry = LineageEntry(**item)
     except TypeError:
         raise ValueError("an entry in a lineage that is not complete") from None
-    if entry.bytes < 0 or not 0 <= entry.seconds < math.inf:
+    if not 0 <= entry.bytes < _MOST_BYTES or not 0 <= entry.seconds < math.inf:
         raise ValueError("an entry in a lineage with an amount that is not possible")
     return entry
 
