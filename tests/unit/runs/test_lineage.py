@@ -79,4 +79,4 @@ def test_a_lineage_that_somebody_changed_is_refused(value: Any, problem: str) ->
 
 
 def test_a_lineage_is_read_as_it_was_written() -> None:
-    assert _entries([ENTRY]) == (LineageEntry.from_json(ENTRY),)  # type: ignore[arg-type]
+    assert _entries([ENTRY]) == (LineageEntry.from_json(ENTRY),)
