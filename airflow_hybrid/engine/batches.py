@@ -78,16 +78,17 @@ class BatchRunner:
         await self._build_where_they_ran(run)
         retries = retries_of(self.context.spec, jobs[0].step_path)
         outputs: dict[str, CwlObject] = {}
+        failures: list[Failure] = []
         examined_at = time.monotonic()
         try:
             collected = await collect(run, retries, self.context.log)
-            outputs = collected.outputs
+            outputs, failures = collected.outputs, collected.failures
         finally:
-            self.recorder.ended(run, list(run.jobs.values()), outputs)
+            self.recorder.ended(run, list(run.jobs.values()), outputs, failures)
         made = {run.jobs[key].outdir: value for key, value in outputs.items()}
         self.context.just_made.note(made, examined_at)
         self.lineage.extend(collected.lineage)
-        self.failures.extend(collected.failures)
+        self.failures.extend(failures)
         if lookup is not None:
             await self._reuse.record(place, lookup, collected.outputs)
 

@@ -13,6 +13,8 @@ from airflow_hybrid.engine.retrying.rules import BY_OTHERS, NOBODYS_FAULT, Decis
 from airflow_hybrid.errors import JobFailedError
 from airflow_hybrid.model import JobResult, JobScript, JobState, Resources
 from airflow_hybrid.printable import printable, quoted_lines, shortened
+from airflow_hybrid.reasons import failed as reasons
+from airflow_hybrid.reasons.failed import Ended
 
 SHOWN = 3
 """failures that are shown in full"""
@@ -165,45 +167,28 @@ def disk_is_full(stderr: str) -> bool:
     return _DISK_FULL.search(stderr) is not None
 
 
+def ended_of(result: JobResult, asked: Resources, site_fault: str = "") -> Ended:
+    """What is known of a failed job, for :func:`airflow_hybrid.reasons.failed.failed`."""
+    return Ended(
+        state=result.state,
+        exit_code=result.exit_code,
+        reason=result.reason,
+        stderr=result.stderr_tail,
+        memory_mib=asked.ram_mib if "ram_mib" in asked.explicit else None,
+        limit_s=asked.walltime_s,
+        site_fault=site_fault,
+    )
+
+
 def _hint(failure: Failure, again: bool) -> str:
     """What to do about it.
 
     :param again: whether the next try runs failed jobs again.
     """
-    result, asked = failure.result, failure.resources
     if failure.site_fault:
         next_try = "the next try runs it again: " if again else ""
         return f"{next_try}make room, or put the files back"
-    if result.state is JobState.TIMEOUT:
-        if asked.walltime_s:
-            return "for more time, raise the document's ToolTimeLimit"
-        return (
-            "for more time, set the service's time limit in the hybrid file (Slurm `time`, PBS `walltime`, SGE `h_rt`)"
-        )
-    if result.state is JobState.OUT_OF_MEMORY or result.exit_code == 128 + signal.SIGKILL:
-        return _memory_hint(failure)
-    if result.state in _NOT_OF_THE_JOB:
+    if failure.result.state in _NOT_OF_THE_JOB:
         return ""
-    if result.exit_code == 127:
-        return (
-            "127 means: command not found. Is it on the PATH of jobs there? `path` of the deployment adds "
-            "folders; load a module in the service's template (`file`); name a container by "
-            "DockerRequirement"
-        )
-    if result.exit_code == 126:
-        return (
-            "126 means: the command cannot be run. It is not executable, its interpreter (`#!`) is missing, "
-            "or an argument is longer than the system allows (128 KiB)"
-        )
-    return ""
-
-
-def _memory_hint(failure: Failure) -> str:
-    asked = failure.resources
-    request = f"it asked for {asked.ram_mib} MiB" if "ram_mib" in asked.explicit else "it asked for no memory"
-    if failure.result.state is JobState.OUT_OF_MEMORY:
-        return f"{request}: raise `ramMin` of the step's ResourceRequirement"
-    return (
-        f"signal 9 comes from the kernel for lack of memory, or from somebody who killed it; {request}: perhaps raise "
-        "`ramMin` of the step's ResourceRequirement"
-    )
+    why = reasons.failed(ended_of(failure.result, failure.resources))
+    return str(why) if why.known else ""

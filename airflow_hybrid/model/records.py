@@ -31,7 +31,7 @@ class JobRecord:
     :ivar deployment: and ``service``, that the step is bound to; ``location``: where the job's files are.
     :ivar scheduler_id: the scheduler's id of the element that ran it; ``node``: the node's own name.
     :ivar state: how it ended, as CWL and the scheduler see it: a job is COMPLETED if its exit code is a success.
-    :ivar reason: in the site's words.
+    :ivar reason: in the site's words; of a job that failed, perhaps with the line of its stderr that tells most.
     :ivar attempt: the task's try that submitted it, from 1.
     :ivar reused: it did not run: its outputs are those of an earlier job.
     :ivar submitted: when the scheduler had accepted its batch; ``began``: when its command was started.

@@ -18,6 +18,7 @@ from typing import Any
 from airflow_hybrid import shell_text
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
+from airflow_hybrid.reasons.pending import told
 from airflow_hybrid.schedulers.asking import ask_section, asking_functions, section
 from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Scheduler, Submission, render
 from airflow_hybrid.schedulers.words import flag, kebab, logged, option
@@ -255,6 +256,9 @@ class BatchScheduler(Scheduler):
 
     def too_large(self, refusal: str) -> bool:
         return bool(self.large.search(refusal))
+
+    def explain(self, reason: str) -> str:
+        return told(reason, self.name)
 
     def hopeless(self, reason: str) -> bool:
         return bool(self.never.search(reason))

@@ -219,11 +219,6 @@ ah_group=/$PBS_JOBID/ # of OpenPBS's hook for cgroups
     def array_id(self, element: str) -> str:
         return re.sub(r"\[\d+\]", "[]", element)
 
-    def explain(self, reason: str) -> str:
-        if reason.partition(" ")[0] == "H":
-            return f"{reason}: held; `qrls` releases it"
-        return f"{reason}: it asks for more than the site has" if self.hopeless(reason) else ""
-
 
 def _number(id_: str) -> str:
     """``18[3].pbs.example.org`` -> ``18``: the server's name differs between answers."""

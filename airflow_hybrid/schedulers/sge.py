@@ -223,11 +223,6 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
     def array_id(self, element: str) -> str:
         return element.partition(".")[0]
 
-    def explain(self, reason: str) -> str:
-        if reason.startswith("E"):
-            return f"{reason}: it is in the error state and will not start as it is (`qmod -cj` after a repair)"
-        return f"{reason}: on hold; `qrls` releases it" if reason.startswith("h") else ""
-
 
 def _accounted_tasks(lines: Sequence[str]) -> list[dict[str, str]]:
     """Qacct's facts about each task, by its own keys; each key occurs once per task."""

@@ -213,9 +213,6 @@ ah_group=${SLURM_JOB_ID:+/job_$SLURM_JOB_ID/} # cgroups.html of Slurm
         """A limit on one job comes before the sentence about policies, which may also mean limits that pass."""
         return bool(answers.PER_JOB.search(refusal)) or super().refused_for_good(refusal)
 
-    def explain(self, reason: str) -> str:
-        return answers.explain(reason)
-
 
 def _where(cluster: str) -> str:
     return f" -M {shlex.quote(cluster)}" if cluster else ""

@@ -39,33 +39,6 @@ STATES: Mapping[str, JobState] = {
 PER_JOB = re.compile(r"(Assoc|QOS)Max\w*(PerJob|WallDuration|JobMins|MinutesPerJob)(?!s)")
 """names of limits that one job exceeds, whatever else runs (slurm.conf(5), AccountingStorageEnforce)"""
 
-_NEVER: tuple[tuple[str, str], ...] = (
-    (r"DependencyNeverSatisfied", "the job it depends on failed; it will never start"),
-    (r"JobHeldUser", "held by the user; `scontrol release` starts it"),
-    (r"JobHeldAdmin", "held by an administrator of the site"),
-    (r"PartitionTimeLimit", "it asks for more time than the partition allows; it will not start as it is"),
-    (r"PartitionNodeLimit|PartitionConfig|BadConstraints|NodeDown.*never",
-     "it asks for more than the partition has; it will not start as it is"),
-    (r"PartitionDown|PartitionInactive", "the partition is closed"),
-    (r"InvalidAccount|InvalidQOS|AccountNotAllowed|QOSNotAllowed|AccountingPolicy",
-     "account or QOS are not allowed there; it will not start as it is"),
-    (r"(Assoc|QOS)Max\w*(PerJob|WallDuration|JobMins|MinutesPerJob)\w*",
-     "it asks for more than account or QOS allow one job; it will not start as it is"),
-    (r"(Assoc|QOS)(Grp|Max)\w*", "a limit of account or QOS is reached; it waits until other jobs have ended"),
-    (r"launch_failed_requeued_held|job_requeued_in_held_state|JobHoldMaxRequeue",
-     "it was put on hold after a failed start; see the site's administrators"),
-    (r"ReqNodeNotAvail\S*|NodeDown", "the nodes it needs are down, drained or reserved"),
-    (r"Reservation\w*|BeginTime", ""),
-)  # fmt: skip
-
-
-def explain(reason: str) -> str:
-    """A pending reason with its meaning, or ``""`` for one that passes by itself."""
-    for pattern, meaning in _NEVER:
-        if re.match(pattern, reason):
-            return f"{reason}: {meaning}" if meaning else ""
-    return ""
-
 
 def join(id_: str, task: int | str) -> str:
     """``20`` and 3 -> ``20_3``; ``20;cluster`` and 3 -> ``20_3;cluster``."""

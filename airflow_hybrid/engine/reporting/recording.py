@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
+from airflow_hybrid.engine.failures import Failure
 from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.engine.step_run import JobProgress, StepRun, title
 from airflow_hybrid.model import CwlObject, JobResult, JobState, Resources
@@ -13,6 +14,8 @@ from airflow_hybrid.model.files import SiteFacts
 from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
 from airflow_hybrid.model.walking import files
 from airflow_hybrid.printable import printable, shortened
+from airflow_hybrid.reasons.clues import clue_in
+from airflow_hybrid.reasons.failed import SITE_FAULT
 from airflow_hybrid.sites.batches.poller import Progress
 from airflow_hybrid.sites.batches.queue import BatchReport
 
@@ -60,7 +63,7 @@ class Recorder:
     def progressed(self, report: BatchReport, progress: Progress) -> None:
         """What a poll has seen of a batch."""
         known = self._batches[report.directory]
-        reasons = progress.reasons[:_MOST_REASONS]
+        reasons = progress.words[:_MOST_REASONS]
         self._batches[report.directory] = BatchProgress(
             step=known.step,
             place=known.place,
@@ -83,15 +86,23 @@ class Recorder:
 
     # --- jobs that have ended -----------------------------------------------------------------------------------
 
-    def ended(self, run: StepRun, jobs: Sequence[JobProgress], outputs: Mapping[str, CwlObject]) -> None:
+    def ended(
+        self,
+        run: StepRun,
+        jobs: Sequence[JobProgress],
+        outputs: Mapping[str, CwlObject],
+        failures: Sequence[Failure] = (),
+    ) -> None:
         """Jobs have ended.
 
         :param outputs: by key, of those whose outputs were collected.
+        :param failures: of those that failed, as far as they were looked into.
         """
         if not jobs:
             return
         self.changes += 1
-        maker = _RecordMaker(run, jobs[0].job.resources, self._outer_indexes)
+        failure_by_directory = {failure.directory: failure for failure in failures}
+        maker = _RecordMaker(run, jobs[0].job.resources, self._outer_indexes, failure_by_directory)
         for progress in jobs:
             if progress.result is not None:
                 self._records.append(maker.record(progress, progress.result, outputs.get(progress.key)))
@@ -122,8 +133,16 @@ class Recorder:
 class _RecordMaker:
     """Makes the records of jobs with the same needs at one place."""
 
-    def __init__(self, run: StepRun, resources: Resources, outer_indexes: Sequence[int]) -> None:
+    def __init__(
+        self,
+        run: StepRun,
+        resources: Resources,
+        outer_indexes: Sequence[int],
+        failures: Mapping[str, Failure],
+    ) -> None:
+        """:param failures: by job directory."""
         self._outer_indexes = outer_indexes
+        self._failures = failures
         self._place = run.place
         self._now = round(time.time(), 2)
         self._is_process = run.place.queue.scheduler.on_host
@@ -145,7 +164,7 @@ class _RecordMaker:
             step=progress.job.step_path,
             index=_index(progress, self._outer_indexes),
             state=_state(progress, result),
-            reason="" if progress.succeeded else _line(result.reason),
+            reason="" if progress.succeeded else self._reason(progress, result),
             exit_code=result.exit_code,
             attempt=progress.attempt,
             scheduler_id=printable(self._id(result.scheduler_id or "")),
@@ -163,6 +182,14 @@ class _RecordMaker:
             staging_began=_rounded(progress.staging_began),
             collected=None if output is None else self._now,
         )
+
+    def _reason(self, progress: JobProgress, result: JobResult) -> str:
+        """In the site's words, with the line of the job's stderr that tells most."""
+        failure = self._failures.get(progress.ran_in)
+        if failure is not None and failure.site_fault:
+            return _line(SITE_FAULT + failure.site_fault)
+        clue = clue_in(result.stderr_tail) if result.state is JobState.FAILED else ""
+        return _line(f"{result.reason}: {clue}" if clue else result.reason)
 
 
 def _index(progress: JobProgress, outer_indexes: Sequence[int]) -> str:

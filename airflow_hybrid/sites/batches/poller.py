@@ -14,7 +14,7 @@ import logging
 import shlex
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from airflow_hybrid import settings, shell_text
 from airflow_hybrid.errors import SiteError, StatusUnknownError
@@ -52,6 +52,7 @@ class Progress:
     :ivar reasons: why jobs are not running, in the scheduler's words; reasons that do not pass by themselves are
         explained.
     :ivar unknown: why the state is unknown at the moment, or ``""``.
+    :ivar words: the reasons in the scheduler's words only.
     """
 
     total: int
@@ -60,6 +61,7 @@ class Progress:
     pending: int = 0
     reasons: tuple[str, ...] = ()
     unknown: str = ""
+    words: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         parts = [f"{self.finished} of {self.total} {'job' if self.total == 1 else 'jobs'} ended"]
@@ -318,8 +320,7 @@ class Poller:
             elif watch.hopeless_since is None:
                 watch.hopeless_since = asked_at
             elif asked_at - watch.hopeless_since >= HOPELESS_S:
-                explanations = sorted(self.scheduler.explain(reason) or reason for reason in reasons)
-                watch.fail(NeverStartsError("; ".join(explanations)))
+                watch.fail(NeverStartsError("; ".join(sorted(reasons))))
 
     def _progress(self, watch: Watch) -> Progress:
         finished = min(watch.counted, watch.total)
@@ -332,6 +333,7 @@ class Poller:
             pending=watch.total - max(0, finished) - running,
             reasons=tuple(sorted(self.scheduler.explain(reason) or reason for reason in reasons)),
             unknown=self._problem,
+            words=tuple(sorted(reasons)),
         )
 
     def _unknown(self, watches: list[Watch], error: SiteError) -> None:
@@ -340,7 +342,7 @@ class Poller:
             log.warning("%s: the state of %d batches is unknown: %s", self.host.title, len(watches), error)
         for watch in watches:
             progress = self._progress(watch)
-            watch.tell(Progress(progress.total, progress.finished, 0, 0, progress.reasons, error.message))
+            watch.tell(replace(progress, running=0, pending=0, unknown=error.message))
 
     def _fail(self, watches: list[Watch], error: Exception) -> None:
         for watch in watches:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from airflow_hybrid.errors import CancelledError, HybridError, SiteError, StatusUnknownError, SubmitError
+from airflow_hybrid.reasons.refused import refused
 from airflow_hybrid.schedulers.base import Scheduler
 from airflow_hybrid.sites.batches.answers import Verdict, VerdictKind
 from airflow_hybrid.sites.hosts.base import CommandResult
@@ -18,10 +19,11 @@ def submit_error(verdict: Verdict, scheduler: Scheduler, answer: CommandResult, 
     if verdict.kind is VerdictKind.CANCELLED:
         return CancelledError("this try of the task was cancelled: it submits no more jobs", where=where)
     if verdict.kind is VerdictKind.REFUSED:
+        why = refused(verdict.message)
         return SubmitError(
             f"{scheduler.name} refused the batch: {verdict.message or 'no reason given'}",
             where=where,
-            hint="change the service's options in the hybrid file, or what the step asks for (ResourceRequirement)",
+            hint=str(why) if why.known else why.remedy,
             retryable=not scheduler.refused_for_good(verdict.message),
         )
     if verdict.kind in (VerdictKind.SUBMITTED, VerdictKind.ATTACHED, VerdictKind.DONE):  # without a report

@@ -57,44 +57,57 @@ FAILED = JobState.FAILED
             result(FAILED, 127),
             "permanentFail",
             "exit code 127 (permanentFail)",
-            "127 means: command not found. Is it on the PATH of jobs there? `path` of the deployment adds "
-            "folders; load a module in the service's template (`file`); name a container by "
-            "DockerRequirement",
+            "its command was not found (exit code 127): is it on the PATH of jobs there? `path` of the deployment adds "
+            "folders; load a module in the service's template (`file`); name a container by DockerRequirement",
         ),
         (
             result(FAILED, 126),
             "permanentFail",
             "exit code 126 (permanentFail)",
-            "126 means: the command cannot be run. It is not executable, its interpreter (`#!`) is missing, "
+            "its command cannot be run (exit code 126): it is not executable, its interpreter (`#!`) is missing, "
             "or an argument is longer than the system allows (128 KiB)",
         ),
         (
             result(FAILED, 137),
             "permanentFail",
             "exit code 137 (permanentFail), ended by signal 9 (SIGKILL)",
-            "signal 9 comes from the kernel for lack of memory, or from somebody who killed it; "
+            "somebody, or the kernel for lack of memory, killed it (exit code 137, SIGKILL): "
             f"it asked for 2048 MiB: perhaps {MORE_MEMORY}",
         ),
         (
             result(FAILED, 139),
             "permanentFail",
             "exit code 139 (permanentFail), ended by signal 11 (SIGSEGV)",
-            "",
+            "its program crashed: it used memory that is not its own (exit code 139, SIGSEGV): this is a defect of the "
+            "program, or its libraries do not fit; a larger stack (`ulimit -s unlimited` in the service's template) "
+            "helps some",
         ),
         (result(FAILED, None, "its time is over"), "permanentFail", "its time is over", ""),
         (result(FAILED, None, "FAILED"), "permanentFail", "FAILED", ""),
-        (result(JobState.TIMEOUT, None, "TIMEOUT"), "permanentFail", "TIMEOUT", MORE_TIME),
+        (
+            result(JobState.TIMEOUT, None, "TIMEOUT"),
+            "permanentFail",
+            "TIMEOUT",
+            f"it ran longer than its time limit: {MORE_TIME}",
+        ),
         (
             result(JobState.TIMEOUT, 124, "it ran longer than its time limit of 60 s"),
             "permanentFail",
             "TIMEOUT, exit code 124 (permanentFail): it ran longer than its time limit of 60 s",
-            MORE_TIME,
+            f"it ran longer than its time limit of 60 s: {MORE_TIME}",
         ),
         (
             result(JobState.OUT_OF_MEMORY, None, "oom-kill"),
             "permanentFail",
             "OUT_OF_MEMORY: oom-kill",
-            f"it asked for 2048 MiB: {MORE_MEMORY}",
+            f"it ran out of memory: it asked for 2048 MiB: {MORE_MEMORY}",
+        ),
+        (
+            result(FAILED, 1, "exit code 1", "ModuleNotFoundError: No module named 'numpy'\n"),
+            "permanentFail",
+            "exit code 1 (permanentFail)",
+            "Python finds no module `numpy` (exit code 1): install it for the Python that runs there, load its "
+            "environment in the service's template (`file`), or name a container by DockerRequirement",
         ),
         (
             result(JobState.NODE_FAIL, 143, "node2 down"),
@@ -114,7 +127,9 @@ def test_a_failed_job_is_described(ended: JobResult, status: str, said: str, hin
         "  command: cat 'x y'\n"
         "  job id: 77_3\n"
         "  stdout: /d/stdout\n"
-        "  stderr: /d/stderr" + ("\n  | bad" if ended.stderr_tail else "") + (f"\n  -> {hint}" if hint else "")
+        "  stderr: /d/stderr"
+        + (f"\n  | {ended.stderr_tail.strip()}" if ended.stderr_tail else "")
+        + (f"\n  -> {hint}" if hint else "")
     )
 
 

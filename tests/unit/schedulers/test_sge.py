@@ -90,7 +90,9 @@ def test_recorded_states() -> None:
         "18": QueueView(pending=1, reasons=("hqw",)),
         "19": QueueView(pending=1, reasons=("qw",)),
     }
-    assert SGE.explain("hqw") == "hqw: on hold; `qrls` releases it"
+    assert SGE.explain("hqw") == (
+        "hqw: it is on hold: `qrls JOB` at the site releases it; where an administrator holds it, ask them"
+    )
     assert SGE.explain("qw") == ""
     assert queue("array-running-qstat", ["24"]) == {"24": QueueView(running=2, pending=2, reasons=("qw",))}
     assert queue("qstat-empty", ["24"]) == {}
@@ -105,7 +107,8 @@ def test_the_error_state_never_ends_by_itself_and_has_the_site_s_reason() -> Non
     assert view == QueueView(pending=1, reasons=(why,))
     assert SGE.hopeless(why)
     assert SGE.explain(why) == (
-        f"{why}: it is in the error state and will not start as it is (`qmod -cj` after a repair)"
+        f"{why}: the node that was to run it does not have the folder /nosuch: is `workdir` of the deployment on a file"
+        " system that all nodes share? `qmod -cj JOB` lets it try again"
     )
     assert not SGE.hopeless("qw") and not SGE.hopeless("hqw")
 

@@ -233,7 +233,8 @@ async def test_a_refusal_is_told_in_the_site_s_words(queue: JobQueue, fake: Fake
     message = (
         f"test (dash): {label(made)}: {name} refused the batch: {program}unsatisfiable request: Job violates "
         "queue and/or server resource limits\n"
-        "  -> change the service's options in the hybrid file, or what the step asks for (ResourceRequirement)"
+        "  -> it asks for more than the queue allows: ask for less in the step's ResourceRequirement or the service's "
+        "`resources`, or name another `queue`"
     )
     with raising(SubmitError, message) as caught:
         await queue.submit(made)

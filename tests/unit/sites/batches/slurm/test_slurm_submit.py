@@ -104,7 +104,8 @@ async def test_a_refusal_is_told_in_the_schedulers_words_and_leaves_nothing(
     made = batch(f"{tmp_path}/T/a", 2)
     message = (
         f"test (dash): {label(made)}: slurm refused the batch: {words}"
-        "\n  -> change the service's options in the hybrid file, or what the step asks for (ResourceRequirement)"
+        "\n  -> there is no partition of that name: correct `partition` of the service in the hybrid file; `sinfo -s`"
+        " at the site lists them"
     )
     with raising(SubmitError, message) as caught:
         await queue.submit(made)
