@@ -95,14 +95,37 @@ def _as_asset(value: Any) -> Any:
 AssetNode = Annotated[AssetModel, BeforeValidator(_as_asset, json_schema_input_type=str | AssetModel)]
 
 
+class WatchedFilesModel(Model):
+    """Files that start a run when they appear at a deployment."""
+
+    files: NonEmpty = Field(
+        description="Path with `*`, `?` and `[...]`; a relative one starts at the deployment's `workdir`."
+    )
+    deployment: NonEmpty = Field(description="Where: a deployment that exists by itself, with an account of its own.")
+    settle: Duration | None = Field(
+        None, description="A file is complete when it has not changed for so long; default: 30 s."
+    )
+    marker: NonEmpty | None = Field(
+        None,
+        description="A file is complete when there is a file with this name beside it: `_SUCCESS`, `{name}.done`.",
+    )
+    interval: Duration | None = Field(None, description="Between two looks at the site; default: 30 s.")
+    existing: bool | None = Field(None, description="Whether files count that are there at the first look.")
+    name: NonEmpty | None = Field(
+        None, description="Name of the Airflow Asset that gets the events; default: made of the other keys."
+    )
+
+
 class DagModel(Model):
     """The Airflow side of a workflow. (airflow_hybrid)"""
 
     dag_id: Annotated[str, Field(pattern=r"^[\w.-]+$", max_length=250)] | None = Field(
         None, description="Id of the DAG; default: the workflow's name."
     )
-    schedule: str | list[NonEmpty] | None = Field(
-        None, description="Cron text, a preset (`@daily`), an ISO 8601 interval (`PT6H`), or a list of asset URIs."
+    schedule: str | list[NonEmpty | WatchedFilesModel] | None = Field(
+        None,
+        description="Cron text, a preset (`@daily`), an ISO 8601 interval (`PT6H`), or a list of asset URIs and files"
+        " to watch for.",
     )
     start_date: Time | None = Field(None, description="First date of the schedule (ISO 8601, UTC by default).")
     end_date: Time | None = Field(None, description="Last date of the schedule.")
@@ -158,7 +181,9 @@ class DagModel(Model):
 
     @field_validator("schedule")
     @classmethod
-    def _is_a_schedule(cls, value: str | list[str] | None) -> str | list[str] | None:
+    def _is_a_schedule(
+        cls, value: str | list[str | WatchedFilesModel] | None
+    ) -> str | list[str | WatchedFilesModel] | None:
         if not isinstance(value, str) or value in _PRESETS:
             return value
         if value.startswith("P"):

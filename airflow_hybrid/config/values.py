@@ -137,7 +137,8 @@ _DURATIONS = ("retry_delay", "max_retry_delay", "dagrun_timeout", "execution_tim
 def dag_kwargs(section: Mapping[str, JsonValue]) -> dict[str, Any]:
     """Turn a workflow's ``dag`` section into arguments of the DAG, including ``dag_id`` and ``outdir``.
 
-    ``retries``, ``retry_delay`` and ``owner`` are merged into ``default_args``; a schedule by assets is a list of URIs.
+    ``retries``, ``retry_delay`` and ``owner`` are merged into ``default_args``; a schedule by assets is a list of
+    URIs and of mappings (:class:`airflow_hybrid.config.dag_section.WatchedFilesModel`).
 
     :param section: JSON: durations in seconds, times in ISO 8601 with an offset, an interval as ``{"seconds": n}``.
     """

@@ -316,9 +316,19 @@ def _with_defaults(dag_options: Mapping[str, Any], setup: WorkflowSetup, where: 
     }
     schedule = options["schedule"]
     if isinstance(schedule, list):
-        # a hybrid file names assets by their URIs
-        options["schedule"] = [_asset(item, where) if isinstance(item, str) else item for item in schedule]
+        options["schedule"] = [_scheduled(item, setup, where) for item in schedule]
     return options
+
+
+def _scheduled(item: Any, setup: WorkflowSetup, where: str | None) -> Any:
+    """What starts a run: a hybrid file names assets by their URIs, and files by where they will appear."""
+    if isinstance(item, str):
+        return _asset(item, where)
+    if isinstance(item, Mapping):
+        from airflow_hybrid.operators.published.watched import watched_files
+
+        return watched_files(item, setup.deployments, where)
+    return item
 
 
 def _asset(uri: str, where: str | None) -> Asset:

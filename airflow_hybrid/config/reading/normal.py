@@ -208,6 +208,8 @@ def nearest_binding(bindings: Mapping[str, Binding], step: str) -> Binding:
 def _json_values(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _json_values(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_json_values(item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()
     return value.total_seconds() if isinstance(value, timedelta) else value
