@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import hashlib
@@ -25,7 +26,7 @@ from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.engine.placing.spreading import tell
 from airflow_hybrid.engine.reporting import job_logs
 from airflow_hybrid.engine.reporting.progress import ProgressLog
-from airflow_hybrid.engine.reporting.recording import Recorder
+from airflow_hybrid.engine.reporting.recording import Recorder, measure
 from airflow_hybrid.engine.retrying.rules import retries_of
 from airflow_hybrid.engine.retrying.verdicts import EarlierTries
 from airflow_hybrid.engine.reuse.outputs import Reuse, ReuseLookup
@@ -80,10 +81,13 @@ class BatchRunner:
         outputs: dict[str, CwlObject] = {}
         failures: list[Failure] = []
         examined_at = time.monotonic()
+        measuring = asyncio.ensure_future(measure(run))
         try:
             collected = await collect(run, retries, self.context.log)
-            outputs, failures = collected.outputs, collected.failures
+            outputs, failures, run.collected = collected.outputs, collected.failures, time.time()
+            await measuring
         finally:
+            measuring.cancel()
             self.recorder.ended(run, list(run.jobs.values()), outputs, failures)
         made = {run.jobs[key].outdir: value for key, value in outputs.items()}
         self.context.just_made.note(made, examined_at)

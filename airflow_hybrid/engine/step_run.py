@@ -86,7 +86,8 @@ class StepRun:
     :ivar jobs: by key, without those whose outputs were reused.
     :ivar adopted: names of the batches of others whose jobs were taken over.
     :ivar inputs_changed: inputs that the jobs may change where they are differ from their records.
-    :ivar staging_began: when the staging of its inputs began, in seconds since the epoch.
+    :ivar staging_began: when the staging of its inputs began, in seconds since the epoch; ``collected``: when the
+        outputs of its jobs were known.
     """
 
     place: Place
@@ -97,6 +98,7 @@ class StepRun:
     adopted: set[str] = field(default_factory=set)
     inputs_changed: bool = False
     staging_began: float | None = None
+    collected: float | None = None
 
     @property
     def waiting(self) -> list[JobProgress]:

@@ -140,3 +140,5 @@ class JobResult:
     """processor time, in seconds; of a container's client, where a daemon runs the container"""
     memory_used_mib: int | None = None
     """the most memory that it used at a time, in MiB, rounded up"""
+    alone: bool = False
+    """the scheduler's element ran no other job, so what that used is what this job used"""

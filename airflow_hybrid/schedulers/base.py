@@ -17,6 +17,7 @@ from typing import Any
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import JobState, Resources
 from airflow_hybrid.schedulers.estimates import Capacity, wait
+from airflow_hybrid.schedulers.usage import Usage
 
 DEFAULT_TEMPLATE = "#!/bin/sh\n{{ hybrid_command }}\n"
 _PLACEHOLDERS = re.compile(r"\b(streamflow|hybrid)_command\b")
@@ -195,6 +196,16 @@ class Scheduler(abc.ABC):
     @abc.abstractmethod
     def parse_account(self, text: str, ids: Sequence[str]) -> Account:
         """Never raises: what was not answered leaves the account incomplete."""
+
+    def usage_command(self, ids: Sequence[str]) -> str:
+        """Shell text that asks the accounting what the elements of ``ids`` used; ``""``: it cannot be asked."""
+        return ""
+
+    def parse_usage(self, text: str, ids: Sequence[str]) -> dict[str, Usage] | None:
+        """What elements used, by their ids; those are left out of which the accounting does not know yet that they have
+        ended. None: the site has no accounting, or it does not answer.
+        """
+        return None
 
     @abc.abstractmethod
     def element_id(self, ids: Sequence[str], jobs: int, index: int, max_array: int) -> str | None:

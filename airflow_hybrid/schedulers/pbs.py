@@ -19,9 +19,17 @@ from airflow_hybrid import shell_text
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers import estimates
-from airflow_hybrid.schedulers.asking import ACCOUNT_LIMIT_S, STATUS_LIMIT_S, Answer, asking_functions, section
+from airflow_hybrid.schedulers.asking import (
+    ACCOUNT_LIMIT_S,
+    STATUS_LIMIT_S,
+    Answer,
+    ask_section,
+    asking_functions,
+    section,
+)
 from airflow_hybrid.schedulers.base import Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record
+from airflow_hybrid.schedulers.usage import Usage, pbs_usage
 from airflow_hybrid.schedulers.words import paired
 
 _ALIVE = {**dict.fromkeys("QHWTM", JobState.PENDING), **dict.fromkeys("REBSU", JobState.RUNNING)}
@@ -193,6 +201,18 @@ ah_group=/$PBS_JOBID/ # of OpenPBS's hook for cgroups
     def ask_accounting(self, ids: Sequence[str]) -> str:
         qstat = f"ah_asks {ACCOUNT_LIMIT_S} qstat -x -t -f {shlex.join(ids)}"
         return f"""{_DIALECT} {{ {qstat}; echo "#exit $?"; }} | {_KEEP} ;; esac"""
+
+    def usage_command(self, ids: Sequence[str]) -> str:
+        keep = r"sed -nE '/^(Job Id: |#exit |    (job_state|resources_used\.(mem|cput)) = )/p'"
+        qstat = f"ah_asks {ACCOUNT_LIMIT_S} qstat $ah_x -t -f {shlex.join(ids)}"
+        every = f"""ah_x=; {_DIALECT} ah_x=-x ;; esac; {{ {qstat}; echo "#exit $?"; }} | {keep}"""
+        return asking_functions() + ask_section("usage", every)
+
+    def parse_usage(self, text: str, ids: Sequence[str]) -> dict[str, Usage] | None:
+        answer = section(text, "usage")
+        if answer.code != 0 or "history" in answer.words:
+            return None
+        return {self.claimed_id(id_, ids): usage for id_, usage in pbs_usage(answer.lines)}
 
     def _queue(self, text: str, ids: Sequence[str]) -> list[Record]:
         """:raises StatusUnknownError: the answer neither shows a job nor says that there is none."""

@@ -28,6 +28,7 @@ from airflow_hybrid.schedulers.asking import (
 )
 from airflow_hybrid.schedulers.base import Account, ElementState, Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record
+from airflow_hybrid.schedulers.usage import Usage, sge_usage
 from airflow_hybrid.schedulers.words import count_tasks, flag, kebab, paired
 
 _ROW = re.compile(r"\s*(\d+)\s.*\s([a-zA-Z]+)\s+\d\d/\d\d/\d{4} \d\d:\d\d:\d\d\s+(.*)")
@@ -37,6 +38,9 @@ _ENDS = {"37": JobState.TIMEOUT, "100": JobState.CANCELLED, "24": JobState.PENDI
 
 _FACTS = ("hostname", "jobnumber", "taskid", "failed", "exit_status")
 """accounting(5): what is printed about every task that has ended"""
+
+_USED = ("jobnumber", "taskid", "ru_maxrss", "cpu", "maxvmem")
+"""the same, about what it used"""
 
 _YES_OR_NO = frozenset({"b", "j", "now", "r", "R", "shell", "sync"})
 """qsub(1): options whose value is ``y`` or ``n``"""
@@ -50,6 +54,13 @@ def _show(ids: Sequence[str]) -> str:
     qstat = f"ah_asks {STATUS_LIMIT_S} qstat -j"
     every = f'for ah_i in {shlex.join(ids)}; do {qstat} "$ah_i"; echo "#exit $?"; done'
     return f"{every} | sed -n '/^job_number:/p;/^#exit /p;/^Following jobs/p'"
+
+
+def _accounting(ids: Sequence[str], facts: Sequence[str]) -> str:
+    """Shell text that asks for some facts about each task of jobs; the other lines are 35 per task."""
+    keep = f"/^({'|'.join(facts)}|#exit) /p"
+    every = f'for ah_i in {shlex.join(ids)}; do ah_asks {ACCOUNT_LIMIT_S} qacct -j "$ah_i"; echo "#exit $?"; done'
+    return f"{every} | sed -nE {shlex.quote(keep)}"
 
 
 def _is_answer(answer: Answer) -> bool:
@@ -198,11 +209,16 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
         return replace(account, elements=elements, complete=False, problem=problem, heard=False)
 
     def ask_accounting(self, ids: Sequence[str]) -> str:
-        # the other lines are 35 per task
-        keep = r"/^(hostname|jobnumber|taskid|failed|exit_status|category|#exit) /p"
-        qacct = f"ah_asks {ACCOUNT_LIMIT_S} qacct -j"
-        every = f'for ah_i in {shlex.join(ids)}; do {qacct} "$ah_i"; echo "#exit $?"; done'
-        return f"{every} | sed -nE {shlex.quote(keep)}"
+        return _accounting(ids, (*_FACTS, "category"))
+
+    def usage_command(self, ids: Sequence[str]) -> str:
+        return asking_functions() + ask_section("usage", _accounting(ids, _USED))
+
+    def parse_usage(self, text: str, ids: Sequence[str]) -> dict[str, Usage] | None:
+        answer = section(text, "usage")
+        if answer.code != 0 or "No such file" in answer.words:
+            return None
+        return dict(sge_usage(_accounted_tasks(answer.lines)))
 
     def accounted(self, lines: Sequence[str], code: int) -> bool:
         """Of a job that it does not know it says so, with exit code 1; one that was ended says nothing."""
@@ -232,7 +248,7 @@ def _accounted_tasks(lines: Sequence[str]) -> list[dict[str, str]]:
         key, _, value = line.partition(" ")
         if key == "#exit":  # the end of an answer
             is_new = True
-        elif key in (*_FACTS, "category"):
+        elif key in (*_FACTS, *_USED, "category"):
             if is_new or key in tasks[-1]:
                 tasks.append({})
             tasks[-1][key] = value.strip()

@@ -30,6 +30,7 @@ from airflow_hybrid.schedulers.asking import (
 from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Submission
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record
 from airflow_hybrid.schedulers.estimates import Capacity
+from airflow_hybrid.schedulers.usage import Usage, slurm_usage
 from airflow_hybrid.schedulers.words import count_tasks
 
 
@@ -149,7 +150,7 @@ ah_group=${SLURM_JOB_ID:+/job_$SLURM_JOB_ID/} # cgroups.html of Slurm
     def account_command(self, ids: Sequence[str]) -> str:
         text = self.status_command(ids)
         for cluster in answers.clusters(ids):
-            numbers = [i.partition(";")[0] for i in ids if i.partition(";")[2] == cluster]
+            numbers = answers.numbers(ids, cluster)
             sacct = f"ah_asks {ACCOUNT_LIMIT_S} sacct -n -X -P{_where(cluster)} -j {','.join(numbers)}"
             scontrol = f"ah_asks {STATUS_LIMIT_S} scontrol{_where(cluster)} -o show job"
             shows = "; ".join(f"{scontrol} {number} || ah_rc=$?" for number in numbers)
@@ -190,6 +191,24 @@ ah_group=${SLURM_JOB_ID:+/job_$SLURM_JOB_ID/} # cgroups.html of Slurm
             state = JobState.RUNNING if view.running else JobState.PENDING
             elements[id_] = ElementState(state, ", ".join(view.reasons))
         return Account(elements, not problems, "; ".join(problems), heard)
+
+    def usage_command(self, ids: Sequence[str]) -> str:
+        text = asking_functions()
+        for cluster in answers.clusters(ids):
+            numbers = ",".join(answers.numbers(ids, cluster))
+            sacct = f"ah_asks {ACCOUNT_LIMIT_S} sacct -n -P --noconvert{_where(cluster)} -j {numbers}"
+            text += ask_section(f"usage{cluster}", f"{sacct} -o JobID,State,MaxRSS,TotalCPU")
+        return text
+
+    def parse_usage(self, text: str, ids: Sequence[str]) -> dict[str, Usage] | None:
+        used: dict[str, Usage] = {}
+        for cluster in answers.clusters(ids):
+            answer = section(text, f"usage{cluster}")
+            if answer.code != 0:
+                return None
+            suffix = f";{cluster}" if cluster else ""
+            used.update((f"{id_}{suffix}", usage) for id_, usage in slurm_usage(answer.lines))
+        return used
 
     def element_name(self, id_: str, task: int) -> str:
         return answers.join(id_, task)

@@ -50,6 +50,11 @@ def clusters(ids: Sequence[str]) -> list[str]:
     return sorted({id_.partition(";")[2] for id_ in ids}) or [""]
 
 
+def numbers(ids: Sequence[str], cluster: str) -> list[str]:
+    """The ids of a cluster, without its name."""
+    return [id_.partition(";")[0] for id_ in ids if id_.partition(";")[2] == cluster]
+
+
 def accounting_answered(answer: Answer) -> bool:
     """Whether sacct answered, or the site has no accounting."""
     return answer.code in (0, 127) or (answer.code is not None and "storage is disabled" in answer.words)

@@ -144,7 +144,7 @@ class _RecordMaker:
         self._outer_indexes = outer_indexes
         self._failures = failures
         self._place = run.place
-        self._now = round(time.time(), 2)
+        self._collected = _rounded(run.collected)
         self._is_process = run.place.queue.scheduler.on_host
         self._sizes = _InputSizes(run)
         asked = resources.explicit
@@ -180,7 +180,7 @@ class _RecordMaker:
             directory=progress.ran_in,
             memory_used_mib=None if _runs_in_daemon(progress) else result.memory_used_mib,
             staging_began=_rounded(progress.staging_began),
-            collected=None if output is None else self._now,
+            collected=None if output is None else self._collected,
         )
 
     def _reason(self, progress: JobProgress, result: JobResult) -> str:
@@ -198,6 +198,14 @@ def _index(progress: JobProgress, outer_indexes: Sequence[int]) -> str:
     if not outer_indexes:
         return own
     return f"[{outer_indexes[progress.job.instance]}]{'' if own.startswith(':') else ' '}{own}".rstrip()
+
+
+async def measure(run: StepRun) -> None:
+    """Complete the results of jobs that have ended by what the place's accounting says that they used."""
+    ended = {p.key: p.result for p in run.jobs.values() if p.result is not None and not _runs_in_daemon(p)}
+    results = await run.place.queue.measured(list(ended.values()))
+    for key, result in zip(ended, results, strict=True):
+        run.jobs[key].result = result
 
 
 def _runs_in_daemon(progress: JobProgress) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
@@ -10,6 +11,7 @@ from typing import TypeVar
 from airflow_hybrid.errors import SiteError, StatusUnknownError
 from airflow_hybrid.printable import readable
 from airflow_hybrid.schedulers.base import Account, Scheduler
+from airflow_hybrid.schedulers.usage import Usage
 from airflow_hybrid.sites.batches import answers, commands
 from airflow_hybrid.sites.batches.directory import Evidence
 from airflow_hybrid.sites.batches.poller import STATUS_BYTES
@@ -23,6 +25,11 @@ T = TypeVar("T")
 TAILS_BYTES = 1 << 20
 META_BYTES = 64 << 20
 """limit for reading a batch that another process submitted, with its description, however many jobs it has"""
+
+USAGE_PAUSES_S = (0.5, 1.0)
+"""before the accounting is asked what elements used, which have just ended, and is asked again about those that it does
+not know yet
+"""
 
 
 class Questions:
@@ -89,6 +96,29 @@ class Questions:
                 raise
             return Account({}, complete=False, problem=error.message, heard=False)
         return self.scheduler.parse_account(answer.out, batch.ids)
+
+    async def usage(self, elements: Sequence[str]) -> dict[str, Usage]:
+        """What the accounting says about elements that have ended; it may be some seconds behind, and is not waited for
+        much longer than :data:`USAGE_PAUSES_S`.
+        """
+        ids = list(dict.fromkeys(self.scheduler.array_id(element) for element in elements))
+        command = self.scheduler.usage_command(ids) if ids else ""
+        used: dict[str, Usage] = {}
+        for pause_s in USAGE_PAUSES_S if command else ():
+            await asyncio.sleep(pause_s)
+            try:
+                with answers_up_to(STATUS_BYTES):
+                    answer = await self.host.run(command, label=f"{self.scheduler.name} usage")
+                known = self.scheduler.parse_usage(answer.out, ids)
+            except (SiteError, ValueError) as error:
+                log.info("%s: what jobs used is unknown: %s", self.host.title, error)
+                break
+            if known is None:
+                break
+            used.update(known)
+            if all(element in used for element in elements):
+                break
+        return used
 
     async def space(self, directory: str) -> str:
         """The free space of the batch directory's file system, for a message."""

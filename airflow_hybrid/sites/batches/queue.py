@@ -22,7 +22,7 @@ from airflow_hybrid.sites.batches.directory import Batch, BatchReport, Evidence
 from airflow_hybrid.sites.batches.poller import SLOWEST_S, NeverStartsError, Progress, poller
 from airflow_hybrid.sites.batches.questions import Questions
 from airflow_hybrid.sites.batches.refusals import command_error, submit_error
-from airflow_hybrid.sites.batches.results import Case, doubtful
+from airflow_hybrid.sites.batches.results import Case, doubtful, unmeasured, with_usage
 from airflow_hybrid.sites.batches.settling import ALIVE, NO_LOOK, Decision, Step, settle
 from airflow_hybrid.sites.batches.submitted import SubmittedBatch
 from airflow_hybrid.sites.hosts.backoff import Backoff
@@ -323,6 +323,11 @@ class JobQueue:
     async def tails(self, directory: str, paths: Sequence[str]) -> list[str]:
         """The ends of some files of a batch's jobs, in one command; an empty list if they cannot be read."""
         return await self._questions.tails(directory, paths)
+
+    async def measured(self, results: Sequence[JobResult]) -> list[JobResult]:
+        """Results with what the accounting knows of the jobs' use; asked only about what their runners did not tell."""
+        used = await self._questions.usage(unmeasured(results))
+        return [with_usage(result, used.get(result.scheduler_id or "")) for result in results]
 
     # --- cancel, inspect, facts -----------------------------------------------------------------------------------
 

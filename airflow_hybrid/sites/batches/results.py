@@ -8,11 +8,13 @@ if the scheduler does not know either, the job is LOST.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from airflow_hybrid.model import JobResult, JobState
 from airflow_hybrid.schedulers.base import Account, ElementState, Scheduler
+from airflow_hybrid.schedulers.usage import Usage
 from airflow_hybrid.sites.batches.directory import Ending, Evidence
 from airflow_hybrid.sites.batches.submitted import SubmittedBatch
 
@@ -72,9 +74,13 @@ class Case:
 
     def results(self) -> list[JobResult]:
         """One result per key, without the tails of stderr."""
-        return [self._result(index) for index in range(self.batch.total)]
+        jobs_of_element = Counter(self.evidence.claims.values())
+        return [
+            self._result(index, alone=jobs_of_element[self.evidence.claims.get(index, "")] == 1)
+            for index in range(self.batch.total)
+        ]
 
-    def _result(self, index: int) -> JobResult:
+    def _result(self, index: int, *, alone: bool) -> JobResult:
         judgement = self.judgement(index)
         ending = self.evidence.endings.get(index)
         return JobResult(
@@ -90,6 +96,7 @@ class Case:
             began=ending.began if ending else None,
             cpu_s=ending.cpu_s if ending else None,
             memory_used_mib=ending.memory_used_mib if ending else None,
+            alone=alone,
         )
 
     def _scheduler_id(self, index: int) -> str | None:
@@ -190,3 +197,23 @@ class Case:
         if not requested_mib:
             return "ask for more memory (ResourceRequirement, ramMin)"
         return f"ask for more than {requested_mib} MiB (ResourceRequirement, ramMin)"
+
+
+def unmeasured(results: Sequence[JobResult]) -> list[str]:
+    """Ids of the elements whose usage is that of a job of which something is unknown."""
+    return [
+        result.scheduler_id
+        for result in results
+        if result.alone and result.scheduler_id and None in (result.memory_used_mib, result.cpu_s)
+    ]
+
+
+def with_usage(result: JobResult, usage: Usage | None) -> JobResult:
+    """The result, with what its runner could not tell and the accounting says about its element."""
+    if usage is None or not result.alone:
+        return result
+    return replace(
+        result,
+        memory_used_mib=usage.memory_mib if result.memory_used_mib is None else result.memory_used_mib,
+        cpu_s=usage.cpu_s if result.cpu_s is None else result.cpu_s,
+    )
