@@ -107,6 +107,7 @@ def row(record: JobRecord) -> dict[str, str]:
         "waited": duration(record.waited_s),
         "ran": duration(record.seconds),
         "cpu": duration(record.cpu_s),
+        "memory": "" if record.memory_used_mib is None else f"{record.memory_used_mib} MiB",
         "in": size(record.bytes_in),
         "out": size(record.bytes_out),
     }
@@ -120,11 +121,12 @@ def complete(record: JobRecord) -> dict[str, Any]:
 
 
 def progress_line(batch: BatchProgress, now: float) -> str:
-    """``/align at cluster: 5 of 12 jobs ended, 4 running, 3 pending (Priority), for 12 min 4 s``."""
+    """``/align at cluster: 5 of 12 jobs ended, 1 failed, 4 running, 3 pending (Priority), for 12 min 4 s``."""
     from airflow_hybrid.printable import printable
 
     parts = [f"{batch.ended} of {batch.total} {'job' if batch.total == 1 else 'jobs'} ended"]
-    parts += [f"{count} {word}" for count, word in ((batch.running, "running"), (batch.pending, "pending")) if count]
+    counts = ((batch.failed, "failed"), (batch.running, "running"), (batch.pending, "pending"))
+    parts += [f"{count} {word}" for count, word in counts if count]
     if batch.reasons:
         parts[-1] += f" ({'; '.join(batch.reasons)})"
     if batch.unknown:

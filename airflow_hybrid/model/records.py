@@ -89,7 +89,8 @@ class BatchProgress:
     :ivar reasons: why jobs do not run, in the scheduler's words; ``unknown``: why the state is unknown, or ``""``.
     :ivar scheduler_ids: of its parts.
     :ivar since: when it was submitted, or taken over, in seconds since the epoch by Airflow's clock.
-    :ivar failed: how many of those that have ended did not succeed, by their exit codes.
+    :ivar failed: how many of those that have ended did not succeed; None: the document says which exit codes are a
+        success, and the site counts only those that are not 0.
     """
 
     step: str
@@ -103,7 +104,7 @@ class BatchProgress:
     scheduler_ids: tuple[str, ...] = ()
     directory: str = ""
     since: float = 0.0
-    failed: int = 0
+    failed: int | None = None
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ class Recorder:
     def begun(self, place: Place, report: BatchReport, jobs: Sequence[JobProgress]) -> None:
         """Some of a batch's jobs are waited for."""
         self.changes += 1
+        counts_failures = all(_only_0_is_success(progress) for progress in jobs[:1])  # all are jobs of one tool
         self._batches[report.directory] = BatchProgress(
             step=title(jobs),
             place=place.title,
@@ -58,6 +59,7 @@ class Recorder:
             scheduler_ids=report.scheduler_ids,
             directory=report.directory,
             since=round(time.time(), 2),
+            failed=0 if counts_failures else None,
         )
 
     def progressed(self, report: BatchReport, progress: Progress) -> None:
@@ -76,6 +78,7 @@ class Recorder:
             scheduler_ids=known.scheduler_ids,
             directory=known.directory,
             since=known.since,
+            failed=None if known.failed is None else progress.failed,
         )
         self.changes += 1
 
@@ -198,6 +201,11 @@ def _index(progress: JobProgress, outer_indexes: Sequence[int]) -> str:
     if not outer_indexes:
         return own
     return f"[{outer_indexes[progress.job.instance]}]{'' if own.startswith(':') else ' '}{own}".rstrip()
+
+
+def _only_0_is_success(progress: JobProgress) -> bool:
+    """Whether the site's count of exit codes other than 0 is that of failures."""
+    return not [code for code in range(256) if (progress.job.status(code) == "success") != (code == 0)]
 
 
 async def measure(run: StepRun) -> None:

@@ -13,6 +13,7 @@
         jobid.<part> jobid  the scheduler's id, each written atomically
         c/<index>           claim: which element has the job
         ec/<index>          exit code: empty counts as absent
+        f/<index>           its exit code is not 0, or it was not started
         disk                `full`, if the file system was full when a job ended or should have begun
         <key>/              job directory: out, tmp, in, stdout, stderr
 
@@ -37,6 +38,7 @@ _OWN_NAMES = frozenset(
     (
         "c",
         "ec",
+        "f",
         "s",
         "log",
         "said",

@@ -53,6 +53,8 @@ class Progress:
         explained.
     :ivar unknown: why the state is unknown at the moment, or ``""``.
     :ivar words: the reasons in the scheduler's words only.
+    :ivar failed: how many of the finished ones ended with another exit code than 0, or were not started; the document
+        may call such a code a success.
     """
 
     total: int
@@ -62,6 +64,7 @@ class Progress:
     reasons: tuple[str, ...] = ()
     unknown: str = ""
     words: tuple[str, ...] = ()
+    failed: int = 0
 
     def __str__(self) -> str:
         parts = [f"{self.finished} of {self.total} {'job' if self.total == 1 else 'jobs'} ended"]
@@ -77,16 +80,19 @@ class _Count:
     """The status command's answer about one batch directory.
 
     :ivar exit_codes: how many jobs left an exit code; -1: the directory does not exist.
+    :ivar failed: how many of them left another one than 0.
     :ivar evidence: the directory's content, if all jobs left one.
     """
 
     exit_codes: int
+    failed: int
     evidence: str | None
 
     @classmethod
     def of(cls, text: str) -> _Count:
-        number, _, evidence = text.partition("\n")
-        return cls(int(number), evidence or None)
+        numbers, _, evidence = text.partition("\n")
+        exit_codes, _, failed = numbers.partition(" ")
+        return cls(int(exit_codes), int(failed or 0), evidence or None)
 
 
 @dataclass(eq=False)
@@ -105,6 +111,7 @@ class Watch:
     since: float = field(default_factory=time.monotonic)
     last: Progress | None = None
     counted: int = 0
+    failed: int = 0
     evidence: str | None = None
     views: tuple[QueueView, ...] = ()
     hopeless_since: float | None = None
@@ -112,7 +119,7 @@ class Watch:
 
     def count(self, count: _Count) -> None:
         """Note how many jobs left an exit code. The watch ends if all did, or if the directory no longer exists."""
-        self.counted = max(self.counted, count.exit_codes)
+        self.counted, self.failed = max(self.counted, count.exit_codes), count.failed
         if count.exit_codes < 0 or count.exit_codes >= self.total:
             self.evidence = count.evidence
             self.resolve()
@@ -334,6 +341,7 @@ class Poller:
             reasons=tuple(sorted(self.scheduler.explain(reason) or reason for reason in reasons)),
             unknown=self._problem,
             words=tuple(sorted(reasons)),
+            failed=min(watch.failed, max(0, finished)),
         )
 
     def _unknown(self, watches: list[Watch], error: SiteError) -> None:

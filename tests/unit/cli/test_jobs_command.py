@@ -124,8 +124,9 @@ def test_rows_for_people() -> None:
     record = JobRecord("/a\n", "[3]", "hpc", "gpu", "login", JobState.FAILED, "", 7, 2, seconds=187.4, bytes_in=1234)
     assert row(record) == {
         "step": "/a\\n", "job": "[3]", "place": "hpc/gpu", "node": "", "id": "", "state": "FAILED (7)", "try": "2",
-        "waited": "", "ran": "3 min 7 s", "cpu": "", "in": "1.2 kB", "out": "",
+        "waited": "", "ran": "3 min 7 s", "cpu": "", "memory": "", "in": "1.2 kB", "out": "",
     }  # fmt: skip
+    assert row(replace(record, memory_used_mib=1790))["memory"] == "1790 MiB"
     assert row(replace(record, state=JobState.COMPLETED, exit_code=None, reused=True))["state"] == "reused"
     good = replace(record, state=JobState.COMPLETED)
     others = [replace(good, index="[4]"), replace(good, index="[5]", reused=True)]
@@ -148,6 +149,9 @@ def test_progress_for_people() -> None:
     batch = BatchProgress("/a", "hpc", 12, 5, 4, 3, ("Priority", "Resources"), since=100.0)
     assert progress_line(batch, 824.0) == (
         "/a at hpc: 5 of 12 jobs ended, 4 running, 3 pending (Priority; Resources), for 12 min 4 s"
+    )
+    assert progress_line(replace(batch, failed=2, running=0, pending=7), 824.0) == (
+        "/a at hpc: 5 of 12 jobs ended, 2 failed, 7 pending (Priority; Resources), for 12 min 4 s"
     )
     silent = BatchProgress("/a", "hpc", 1, unknown="it does not answer", since=100.0)
     assert progress_line(silent, 101.0) == (

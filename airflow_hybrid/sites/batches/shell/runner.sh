@@ -11,7 +11,7 @@
 # left; ah_group, for ah_find_peak, or nothing.
 # Files of the batch directory: `c/JOB`, who runs it; `ec/JOB`, how it ended: exit code (`-`: it was not started),
 # hundredths of a second, what was noticed (words, node=, at=: hundredths of a second since 1970, cpu=: hundredths of a
-# second of processor time, mem=: MiB); `cancelled`, no further job is begun; `disk`, `full` where it was.
+# second of processor time, mem=: MiB); `f/JOB`, it did not end well; `cancelled`, no further job is begun; `disk`, `full` where it was.
 # Exit codes: of the first job that failed; 73, 74: its files cannot be written.
 # shellcheck disable=SC2154 # variables that are set above and below it
 # shellcheck disable=SC2034 # words of a line that are not needed; variables that other functions use
@@ -62,6 +62,10 @@ ah_full() {
 }
 # how the job $ah_i ended: in a file of its own, or else behind its claim
 ah_note() {
+    case $1 in
+    '0 '*) [ ! -e "$ah_B/f/$ah_i" ] || rm -f "$ah_B/f/$ah_i" ;; # it was begun anew
+    *) { true >|"$ah_B/f/$ah_i"; } 2>/dev/null ;;
+    esac
     { echo "$1" >|"$ah_B/ec/$ah_i" && [ -s "$ah_B/ec/$ah_i" ]; } 2>/dev/null && return 0
     ah_full
     { echo "ended $1" >>"$ah_B/c/$ah_i"; } 2>/dev/null && return 0
@@ -224,7 +228,8 @@ ah_run() {
     ah_t0=$ah_t
     ah_kills0=$ah_kills
     ah_cpu0=$ah_cpu
-    [ -z "$ah_timer" ] || : >|"$ah_timer"
+    # where it cannot be written to, time(1) would not begin
+    [ -z "$ah_timer" ] || { true >|"$ah_timer"; } 2>/dev/null || ah_timer=
     (
         ah_note_tool
         ah_j"$ah_i"

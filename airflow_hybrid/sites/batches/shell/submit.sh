@@ -46,7 +46,7 @@ if [ ! -e "$ah_B/manifest" ]; then
     ah_N=$ah_T/.new.${ah_B##*/}
     ah_drop "$ah_N"
     ah_drop "$ah_B"
-    if ah_x=$({ ah_make "$ah_N" && cd "$ah_N" && @TAR@ && mkdir c ec &&
+    if ah_x=$({ ah_make "$ah_N" && cd "$ah_N" && @TAR@ && mkdir c ec f &&
         sed 's,.*,./&/out ./&/tmp,' manifest | xargs mkdir -p && [ -s manifest ]; } 2>&1) &&
         ah_x=$(mv "$ah_N" "$ah_B" 2>&1); then :; else
         ah_why=$ah_x

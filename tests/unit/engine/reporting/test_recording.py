@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from dataclasses import replace
@@ -145,6 +146,7 @@ def test_reports_are_published_while_jobs_run_and_at_the_end(tmp_path: Path, mon
     assert replace(batch, directory="", since=0.0, scheduler_ids=(), ended=0, running=0, pending=0) == BatchProgress(
         "/work", "site (localhost)", 3
     )
+    assert batch.failed is None  # which of the codes are a success only the document knows
     assert [record.state for record in published[-1].records] == [JobState.COMPLETED] * 3
     assert published[-1].batches == ()
 
@@ -165,3 +167,29 @@ def test_a_report_that_cannot_be_published_is_told_once_and_fails_nothing(
 
     asyncio.run(live())
     assert log.lines == ["the report about the jobs cannot be published, and is tried again: no route"]
+
+
+def test_failures_of_a_running_batch_are_counted_where_only_0_is_a_success(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reports, "LIVE_S", 0.05)
+    go = tmp_path / "go"
+    go.touch()
+    script = f"[ $0 != 0 ] || for i in $(seq 600); do test -e {go} || break; sleep 0.1; done; exit $0"
+    document = DOCUMENT.replace("sleep 0.1; printf 12345; exit $0", script).replace("successCodes: [0, 3]", "doc: it")
+    work = execution(tmp_path, [4, 0, 5], document=document)
+    seen: list[tuple[int, int | None]] = []
+
+    async def publish(value: Any) -> None:
+        seen.extend((batch.ended, batch.failed) for batch in JobsReport.from_json(value).batches)
+        if (2, 2) in seen:
+            go.unlink(missing_ok=True)
+
+    async def live() -> None:
+        async with JobReports(lambda: work.batches.recorder, publish, Log()).kept_up_to_date():
+            with contextlib.suppress(JobFailedError):
+                await work.run()
+        await close_all()
+
+    asyncio.run(live())
+    assert (2, 2) in seen

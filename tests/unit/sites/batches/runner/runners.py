@@ -37,7 +37,7 @@ def unpacked(made: Batch, scheduler: Scheduler, **more: object) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).write_text(f"{MARKER_LINE}\n")
     subprocess.run(["tar", "-xof", "-"], cwd=folder, input=data, check=True)
-    for name in ("c", "ec", *(f"{key}/{sub}" for key in made.keys for sub in ("out", "tmp"))):
+    for name in ("c", "ec", "f", *(f"{key}/{sub}" for key in made.keys for sub in ("out", "tmp"))):
         (folder / name).mkdir(parents=True, exist_ok=True)
     return folder
 

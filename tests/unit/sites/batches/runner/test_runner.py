@@ -71,6 +71,7 @@ def test_exit_codes_signals_and_missing_commands_are_recorded(shell: str, tmp_pa
     commands = [("true",), ("sh", "-c", "exit 7"), ("sh", "-c", "kill -9 $$"), ("no such $tool",), ("-x",), ("exit",)]
     folder = run(shell, batch(f"{tmp_path}/T/a", len(commands), lambda i: commands[i]))
     assert codes(folder) == {0: "0", 1: "7", 2: "137", 3: "127", 4: "127", 5: "127"}
+    assert sorted(path.name for path in (folder / "f").iterdir()) == ["1", "2", "3", "4", "5"]
     assert "no such $tool" in (folder / "00003/stderr").read_text()
 
 
@@ -89,6 +90,7 @@ def test_shell_text_runs_as_one_script(shell: str, tmp_path: Path) -> None:
 def test_a_job_that_cannot_be_started_is_not_the_tools_failure(shell: str, tmp_path: Path) -> None:
     folder = run(shell, batch(f"{tmp_path}/T/a", 1, job={"stdin": "/nonexistent"}))
     assert (folder / "ec/0").read_text().startswith("- its input or output files")
+    assert (folder / "f/0").exists()
     assert "/nonexistent" in (folder / "00000/stderr").read_text()
 
 

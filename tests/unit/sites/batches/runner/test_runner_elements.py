@@ -84,8 +84,9 @@ def test_a_requeued_element_begins_a_job_anew_that_a_signal_ended(shell: str, tm
     for ending, expected in (("3 12 TERM\n", "0"), ("3 12\n", "3"), ("3 12 oom=1\n", "3"), ("- no Room\n", "-")):
         (folder / "ec/0").write_text(ending)
         (folder / "c/all").touch()
+        (folder / "f/0").touch()
         again(shell, folder, {**ELEMENT, "SLURM_RESTART_COUNT": "1"})
-        assert codes(folder)[0] == expected
+        assert codes(folder)[0] == expected and (folder / "f/0").exists() == (expected != "0")
 
 
 @pytest.mark.parametrize("level", ["00001", "00001/out"])
