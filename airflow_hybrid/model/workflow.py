@@ -235,6 +235,8 @@ class WorkflowGraph:
     label: str = ""
     source: str = ""
     """path or URI of the top-level document"""
+    fragment: str = ""
+    """id of the process that was picked in it; ``""``: its only one, or ``main``"""
     files: tuple[str, ...] = ()
     """every source file of the graph, for the cache key"""
     requirements: JsonValue = None

@@ -35,17 +35,18 @@ from airflow_hybrid.version import __version__
 
 if TYPE_CHECKING:
     from airflow_hybrid.config import Deployment, HybridFile
+    from airflow_hybrid.crates.unpacking import UnpackedCrate
     from airflow_hybrid.dag.hybrid_dag import HybridDag
     from airflow_hybrid.model import CwlObject, WorkflowGraph
     from airflow_hybrid.runner.dag_run import RunResult
 
-SUCCESS, FAILURE, UNSUPPORTED, INTERRUPTED = 0, 1, 33, 130
+SUCCESS, FAILURE, DIFFERENT, UNSUPPORTED, INTERRUPTED = 0, 1, 3, 33, 130
 PROG = os.environ.pop(PROGRAM_VARIABLE, "airflow-hybrid-runner")
 """environment variable: the program's name in messages; not passed to jobs"""
 _DEFAULTS: dict[str, Any] = {
     "outdir": ".", "existing": "replace", "basedir": None, "quiet": False, "verbose": False, "hybrid_file": None,
     "workflow": None, "serial": False, "tmpdir_prefix": None, "leave_tmpdir": False, "validate": False,
-    "tool_help": False,
+    "tool_help": False, "prov": None, "with_outputs": False, "with_inputs": False,
 }  # fmt: skip
 
 
@@ -79,7 +80,7 @@ def main(argv: list[str] | None = None, home_type: type[Home] = Home) -> int:
     os.environ.setdefault(CACHE_VARIABLE, str(cache_directory()))
     with _stdout_kept() as stdout:
         try:
-            outputs = _run(args, home_type)
+            outputs, code = _run(args, home_type)
         except UnsupportedError as error:
             return _said(error, UNSUPPORTED)
         except HybridError as error:
@@ -92,7 +93,7 @@ def main(argv: list[str] | None = None, home_type: type[Home] = Home) -> int:
         if outputs is not None:
             stdout.write(json.dumps(outputs, indent=4) + "\n")
             stdout.flush()
-    return SUCCESS
+    return code
 
 
 def script(argv: list[str] | None = None, home_type: type[Home] = Home) -> None:
@@ -137,9 +138,29 @@ def _stdout_kept() -> Iterator[Any]:
         os.close(real_stdout)
 
 
-def _run(args: argparse.Namespace, home_type: type[Home]) -> CwlObject | None:
+def _run(args: argparse.Namespace, home_type: type[Home]) -> tuple[CwlObject | None, int]:
+    """-> the outputs, and the exit code."""
+    if not args.document.endswith(".zip"):
+        return _run_document(args, home_type), SUCCESS
+    from airflow_hybrid.runner.crates import tell_differences, unpacked
+
+    with unpacked(args.document, args.tmpdir_prefix, PROG) as crate:
+        args.document = crate.document
+        outputs = _run_document(args, home_type, crate)
+        is_other = outputs is not None and tell_differences(crate, outputs)
+        return outputs, DIFFERENT if is_other else SUCCESS
+
+
+def _run_document(
+    args: argparse.Namespace, home_type: type[Home], crate: UnpackedCrate | None = None
+) -> CwlObject | None:
+    """:param crate: the recorded run that is run again."""
     from airflow_hybrid.cwl.documents.graphs import load_graph
 
+    if args.prov is not None:
+        from airflow_hybrid.runner.crates import check_target
+
+        check_target(args.prov)
     args.document = path_or_uri(args.document)
     job_of = arguments.job_document(args.document)
     if job_of is not None:
@@ -147,6 +168,10 @@ def _run(args: argparse.Namespace, home_type: type[Home]) -> CwlObject | None:
         args.inputs = [job, *args.inputs]
     graph = load_graph(args.document)
     inputs = arguments.read_inputs(graph, args, PROG)
+    if crate is not None:
+        from airflow_hybrid.runner.crates import inputs_of
+
+        inputs = inputs_of(crate, inputs)
     if args.validate:
         if inputs:
             arguments.checked_inputs(graph, inputs, None, PROG, quiet=args.quiet)
@@ -237,10 +262,24 @@ def _as_dag(
         result = runner.run(dag, {"job": inputs})
     finally:
         runner.close()
+    if args.prov is not None:
+        _record(args, dag, result)
     if result.succeeded and result.outputs is not None:
         outputs: CwlObject = _with_paths(result.outputs)
         return outputs
     raise _failure(result, folder, bool(args.leave_tmpdir))
+
+
+def _record(args: argparse.Namespace, dag: HybridDag, result: RunResult) -> None:
+    """Write the crate of the run; of one that failed, its failure is the error that is told."""
+    from airflow_hybrid.runner.crates import write_record
+
+    try:
+        write_record(args, dag, result, PROG)
+    except HybridError as error:
+        if result.succeeded:
+            raise
+        _said(error, FAILURE)
 
 
 def _log_level(args: argparse.Namespace) -> str:

@@ -35,7 +35,10 @@ def parser(prog: str) -> argparse.ArgumentParser:
     argument_parser = argparse.ArgumentParser(prog=prog, description=DESCRIPTION, epilog=EPILOG, allow_abbrev=False)
     argument_parser.add_argument("--version", action="store_true", help="print the version and exit")
     argument_parser.add_argument(
-        "document", nargs="?", metavar="DOCUMENT", help="CWL document; `main.cwl#tool` picks a process"
+        "document",
+        nargs="?",
+        metavar="DOCUMENT",
+        help="CWL document; `main.cwl#tool` picks a process; or the zip file of a recorded run, to run it again",
     )
     argument_parser.add_argument(
         "inputs", nargs=argparse.REMAINDER, metavar="JOB", help="inputs: a YAML or JSON file, or flags"
@@ -61,6 +64,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--tmpdir-prefix": {"metavar": "PREFIX", "help": "prefix of the path of the folder of this run's jobs"},
     "--leave-tmpdir": {"action": "store_true", "help": "keep the folder of this run's jobs"},
     "--validate": {"action": "store_true", "help": "only check the document and the given inputs"},
+    "--prov": {"metavar": "FILE", "help": "write a record of the run to this zip file (a Workflow Run RO-Crate)"},
+    "--with-outputs": {"action": "store_true", "help": "the record has copies of the output files"},
+    "--with-inputs": {"action": "store_true", "help": "the record has copies of the input files"},
     TOOL_HELP: {"action": "store_true", "help": "show the document's inputs as flags"},
     # options that other runners need and that always hold here
     "--enable-dev": {"action": "store_true", "help": argparse.SUPPRESS},

@@ -17,7 +17,7 @@ from airflow_hybrid.runner.arguments import DESCRIPTION, EPILOG, OPTIONS, PROGRA
 _Arg: Any = Arg  # it has no type hints
 _ARGS = (
     *(_Arg((flag,), **keywords) for flag, keywords in OPTIONS.items()),
-    _Arg(("document",), nargs="?", help="CWL document; `main.cwl#tool` picks a process"),
+    _Arg(("document",), nargs="?", help="CWL document, or the zip file of a recorded run"),
     _Arg(("inputs",), nargs=argparse.REMAINDER, help="inputs: a YAML or JSON file, or flags (--name value)"),
 )
 _NOT_INHERITED = (

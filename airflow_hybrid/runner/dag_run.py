@@ -72,6 +72,7 @@ class RunResult:
     succeeded_jobs: dict[str, int] = field(default_factory=dict)
     """by scattered task of which a chunk failed: how many jobs its other chunks had"""
     tasks: dict[str, str] = field(default_factory=dict)
+    run_id: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -193,7 +194,8 @@ class _Run:
         finally:
             self._stop_triggers()
         failures = list(self._failures.values())
-        return RunResult(self._run.state, self._outputs(), failures, self._succeeded_jobs(), self._states())
+        succeeded = self._succeeded_jobs()
+        return RunResult(self._run.state, self._outputs(), failures, succeeded, self._states(), self._run.run_id)
 
     def _advance(self) -> bool:
         """One round: run what is ready, then triggers until one of them ends."""

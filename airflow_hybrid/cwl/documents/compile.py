@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from importlib.resources import files
 from pathlib import Path
@@ -47,7 +48,7 @@ def compile_document(
     :raises UnsupportedError: valid CWL that needs an unsupported feature.
     """
     prepare()
-    _enable_extensions()
+    enable_extensions()
     base, _, fragment = path_or_uri.partition("#")
     fragment = fragment_id or fragment
     path = local_path(base) if is_uri(base) else base
@@ -63,7 +64,7 @@ def compile_document(
     reading = Reading(roots)
     with messages.caught():
         try:
-            process = load_tool(f"{source}#{fragment}" if fragment else source, _loading_context(reading))
+            process = load_tool(f"{source}#{fragment}" if fragment else source, loading_context(reading))
             unusable = _check_locations(process, roots)
             check_written(process, source)
             graph = GraphBuilder(process, source, list(reading.fetched), cache_dir, unusable).graph()
@@ -77,11 +78,11 @@ def compile_document(
             if problem is not None:
                 raise roots.refuse(problem, explanation.where or "") from error
             raise explanation from error
-    return graph
+    return dataclasses.replace(graph, fragment=fragment) if fragment else graph
 
 
 @functools.cache
-def _enable_extensions() -> None:
+def enable_extensions() -> None:
     """The extensions of cwltool (Loop, MPI, CUDA ...) are valid in documents that declare the namespace."""
     for version, name in _EXTENSIONS.items():
         use_custom_schema(version, "http://commonwl.org/cwltool", files("cwltool").joinpath(name).read_text("utf-8"))
@@ -113,7 +114,7 @@ def _check_locations(process: Process, roots: Roots) -> dict[str, Refused]:
     return refused
 
 
-def _loading_context(reading: Reading) -> LoadingContext:
+def loading_context(reading: Reading) -> LoadingContext:
     context = LoadingContext()
     context.fetcher_constructor = functools.partial(DocumentFetcher, reading)
     context.enable_dev = True
