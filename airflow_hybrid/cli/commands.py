@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.cli.cli_config import ActionCommand, Arg, CLICommand, GroupCommand
 
 from airflow_hybrid.cli.jobs import jobs_command
+from airflow_hybrid.cli.logs import logs_command
 from airflow_hybrid.cli.prov import prov_command
 from airflow_hybrid.installation.conf import use_airflow_conf
 from airflow_hybrid.runner.command import run_command
@@ -91,6 +92,7 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
                 _login_command(),
                 jobs_command(),
                 prov_command(),
+                logs_command(),
                 ActionCommand(
                     name="cleanup",
                     help="List and remove what ended or unknown runs left at the sites",

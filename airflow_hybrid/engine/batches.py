@@ -26,7 +26,7 @@ from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.engine.placing.spreading import tell
 from airflow_hybrid.engine.reporting import job_logs
 from airflow_hybrid.engine.reporting.progress import ProgressLog
-from airflow_hybrid.engine.reporting.recording import Recorder, measure
+from airflow_hybrid.engine.reporting.recording import Recorder, index_in_run, measure
 from airflow_hybrid.engine.retrying.rules import retries_of
 from airflow_hybrid.engine.retrying.verdicts import EarlierTries
 from airflow_hybrid.engine.reuse.outputs import Reuse, ReuseLookup
@@ -225,6 +225,7 @@ class BatchRunner:
             options={**run.place.options, **own_image(run.place, first)},
             known_batches=tuple(sorted((met.ours | run.adopted) - {batch_name})),
             locations=run.place.target.locations,
+            indexes=tuple(index_in_run(progress, self.context.spec.outer_indexes) for progress in jobs),
         )
 
     async def _adopt_all(self, run: StepRun, reports: Iterable[BatchReport]) -> None:

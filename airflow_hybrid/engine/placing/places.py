@@ -64,8 +64,7 @@ class Place:
     @property
     def title(self) -> str:
         """For messages: the target and, if different, the location that it is reached by."""
-        name = self.target.deployment + (f"/{self.target.service}" if self.target.service else "")
-        return self.host.title if name == self.host.deployment else f"{name} (by {self.host.title})"
+        return place_title(self.target, self.host)
 
     def failed(self, error: SiteError) -> None:
         """Mark it as unavailable, so that others who have a choice skip it for a while."""
@@ -102,6 +101,12 @@ class Place:
             asked = list(dict.fromkeys(questions))
             self.facts.merge(await self.patiently(functools.partial(self.queue.facts, asked), log))
         raise CwlError(f"the location did not answer {questions[0].ask} {questions[0].path!r}", where=self.host.title)
+
+
+def place_title(target: Target, host: Host) -> str:
+    """See :attr:`Place.title`."""
+    name = target.deployment + (f"/{target.service}" if target.service else "")
+    return host.title if name == host.deployment else f"{name} (by {host.title})"
 
 
 class Places:

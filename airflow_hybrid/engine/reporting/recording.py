@@ -122,7 +122,7 @@ class Recorder:
                     service=run.place.target.service or "",
                     location=run.place.host.title,
                     step=progress.job.step_path,
-                    index=_index(progress, self._outer_indexes),
+                    index=index_in_run(progress, self._outer_indexes),
                     state=JobState.COMPLETED,
                     reused=True,
                     bytes_in=sizes.of(progress),
@@ -165,7 +165,7 @@ class _RecordMaker:
             service=self._place.target.service or "",
             location=self._place.host.title,
             step=progress.job.step_path,
-            index=_index(progress, self._outer_indexes),
+            index=index_in_run(progress, self._outer_indexes),
             state=_state(progress, result),
             reason="" if progress.succeeded else self._reason(progress, result),
             exit_code=result.exit_code,
@@ -195,7 +195,7 @@ class _RecordMaker:
         return _line(f"{result.reason}: {clue}" if clue else result.reason)
 
 
-def _index(progress: JobProgress, outer_indexes: Sequence[int]) -> str:
+def index_in_run(progress: JobProgress, outer_indexes: Sequence[int]) -> str:
     """Which of its step's jobs it is in the run: ``[2] [3]`` is job 3 in instance 2 of a scattered sub-workflow."""
     own = progress.job.suffix
     if not outer_indexes:

@@ -66,6 +66,7 @@ class Batch:
     :ivar options: native options of the scheduler for this batch, added to those of the service.
     :ivar locations: how many locations each job uses at once.
     :ivar known_batches: names of the other batches of the task directory that the caller knows about.
+    :ivar indexes: for people: which of its step's jobs each one is; empty: it is not said.
     """
 
     directory: str
@@ -76,6 +77,7 @@ class Batch:
     options: Mapping[str, Any] = field(default_factory=dict)
     known_batches: tuple[str, ...] = ()
     locations: int = 1
+    indexes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_directory(self.directory)
@@ -208,4 +210,5 @@ def description(batch: Batch, max_array: int) -> BatchMeta:
         if job.stdout or job.stderr or job.walltime_s:
             described[key] = JobMeta(job.stdout, job.stderr, job.walltime_s)
     memory_mib = batch.resources.ram_mib if "ram_mib" in batch.resources.explicit else None
-    return BatchMeta(batch.keys, max_array, described, memory_mib)
+    indexes = batch.indexes if any(batch.indexes) else ()
+    return BatchMeta(batch.keys, max_array, described, memory_mib, indexes)

@@ -56,12 +56,14 @@ class BatchMeta:
     :ivar max_array: the largest number of elements of one array when the batch was submitted.
     :ivar jobs: by key; jobs with default values are left out.
     :ivar memory_mib: the memory that each job asked for, or None.
+    :ivar indexes: for people: which of its step's jobs each one is; empty: its only one, or it is not said.
     """
 
     keys: tuple[str, ...]
     max_array: int
     jobs: Mapping[str, JobMeta] = field(default_factory=dict)
     memory_mib: int | None = None
+    indexes: tuple[str, ...] = ()
 
     def job(self, index: int) -> JobMeta:
         """The description of the job with this index."""
@@ -75,6 +77,8 @@ class BatchMeta:
         }
         if self.memory_mib is not None:
             described["memory_mib"] = self.memory_mib
+        if self.indexes:
+            described["indexes"] = list(self.indexes)
         return described
 
     @classmethod
@@ -96,7 +100,8 @@ class BatchMeta:
         if memory_mib is not None and not _is_number(memory_mib):
             raise ValueError("`memory_mib` is not a number of MiB")
         described = {str(key): JobMeta.from_json(job) for key, job in jobs.items()}
-        return cls(_keys(value.get("keys")), max_array, described, memory_mib)
+        keys = _keys(value.get("keys"))
+        return cls(keys, max_array, described, memory_mib, _indexes(value.get("indexes"), len(keys)))
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,13 @@ def _path(value: object) -> str | None:
     if not isinstance(value, str) or "\0" in value:
         raise ValueError("the file of a job's stdout or stderr is not a path")
     return value
+
+
+def _indexes(value: object, count: int) -> tuple[str, ...]:
+    """Nothing depends on them but what people are shown, so wrong ones are left out."""
+    if not isinstance(value, list) or len(value) != count or not all(isinstance(index, str) for index in value):
+        return ()
+    return tuple(value)
 
 
 def _keys(value: object) -> tuple[str, ...]:

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -55,6 +57,11 @@ class Served:
                 return json.loads(line.removeprefix(MARK))
             lines.append(line)
         raise AssertionError("the process ended: " + "".join(lines)[-5000:])
+
+    def cli(self, *arguments: str) -> tuple[int, str, list[str]]:
+        """Run a command of ``airflow`` in the process: its exit code, stdout, and lines of stderr."""
+        code, out, err = self.ask("cli", arguments=list(arguments))
+        return code, out, err.splitlines()
 
     def get(self, path: str, user: str | None = VIEWER, method: str = "GET") -> Answer:
         """:param user: who asks; None: somebody who has not logged in."""
@@ -122,6 +129,21 @@ class _Server:
 
         run = runpy.run_path(file)[dag_id].test(run_conf=conf)
         return [run.run_id, str(run.state)]
+
+    def cli(self, arguments: list[str]) -> list[Any]:
+        """What a command of ``airflow`` prints: exit code, stdout, stderr."""
+        from airflow.cli.cli_parser import get_parser
+
+        out, err, code = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO(), 0
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                args = get_parser().parse_args(arguments)
+                args.func(args)
+            except SystemExit as end:
+                code = end.code if isinstance(end.code, int) else int(end.code is not None)
+                print("" if isinstance(end.code, int | None) else end.code, file=err)
+            out.flush()
+        return [code, out.buffer.getvalue().decode(), err.getvalue()]
 
     def set_xcom(self, dag_id: str, run_id: str, key: str, value: Any) -> None:
         """What a user may do who may edit XComs."""

@@ -37,6 +37,15 @@ def test_a_batch_is_described_as_earlier_versions_read_it() -> None:
     assert [meta.job(0), meta.job(1)] == [JobMeta(stdout="out.txt", walltime_s=60), JobMeta()]
 
 
+def test_a_batch_of_a_scatter_says_which_jobs_it_has() -> None:
+    made = replace(batch("/w/T/a", 2), indexes=("[4]", "[5]"))
+    on_disk = json.loads(json.dumps(description(made, 1000).to_json()))
+    assert on_disk["indexes"] == ["[4]", "[5]"]
+    assert BatchMeta.from_json(on_disk).indexes == ("[4]", "[5]")
+    for wrong in (["[4]"], ["[4]", 5], "[4]", None):
+        assert BatchMeta.from_json({**on_disk, "indexes": wrong}).indexes == ()
+
+
 def test_words_of_other_versions_are_left_out() -> None:
     assert BatchMeta.from_json({**ON_DISK, "colour": "red"}) == BatchMeta.from_json(ON_DISK)
 
