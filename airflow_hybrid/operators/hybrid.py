@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from airflow_hybrid.operators.identity import identity_of
 from airflow_hybrid.operators.templates import renderer
 from airflow_hybrid.operators.values import RETURN, Scope
 from airflow_hybrid.params import REUSE_KEY
+from airflow_hybrid.printable import shortened
 from airflow_hybrid.triggers.ends import EndState, TaskEnd
 
 if TYPE_CHECKING:
@@ -106,6 +107,8 @@ class StepSetup:
 
 _LONGEST_INSTANCE_NAME = 250
 """characters that Airflow's database has for it"""
+_LONGEST_PLACES, _MOST_PLACES = 120, 3
+"""characters and places of which it says where the jobs run"""
 
 
 class HybridOperator(HybridTask):
@@ -125,14 +128,18 @@ class HybridOperator(HybridTask):
         self.setup = setup
         self.chunk = chunk
         self._spec: FragmentSpec | None = None
+        self._ran_at: frozenset[tuple[str, str | None]] = frozenset()
 
     @property
     def jobs_held(self) -> str:
-        """Which jobs of its scatter a mapped task instance holds: ``reads 6-7``, counted from 0 as Airflow counts."""
+        """Which jobs of its scatter a mapped task instance holds, and where: ``reads 6-7 @ hpc/gpu``. They are counted
+        from 0, as Airflow counts. Of several targets it is ``@ hpc or cloud``, and where they ran once a worker knows.
+        """
         jobs = ""
         if isinstance(self.chunk, Mapping):
             first, last = self.chunk["lo"], self.chunk["hi"] - 1
             jobs = f" {first}" if first == last else f" {first}-{last}"
+        jobs += f" @ {_in_few_words(self._ran_at, ', ') or _in_few_words(self.setup.bound, ' or ')}"
         name = ", ".join(self.setup.step.scatter)
         most = _LONGEST_INSTANCE_NAME - len(jobs)
         return (name if len(name) <= most else f"{name[: most - 4]} ...") + jobs
@@ -199,7 +206,10 @@ class HybridOperator(HybridTask):
         for message in self.setup.lost_queues(conf.get("core", "executor", fallback=""), socket.gethostname()):
             self.log.warning("%s", message)
         self._spec = spec
-        outcome = self.run_async(run())
+        try:
+            outcome = self.run_async(run())
+        finally:
+            self._ran_at = execution.batches.recorder.places
         self._spec = None
         self.lineage = outcome.lineage
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in outcome.lineage])
@@ -303,6 +313,13 @@ class HybridOperator(HybridTask):
 
             in_worker(FragmentExecution(self._spec, self.log).cancel())
             self.log.info("the jobs of %s were cancelled", self._spec.step_path)
+
+
+def _in_few_words(places: Iterable[tuple[str, str | None]], between: str) -> str:
+    """``hpc/gpu, cloud``; of several, the first three."""
+    names = sorted(f"{deployment}/{service}" if service else deployment for deployment, service in places)
+    text = between.join(names[:_MOST_PLACES]) + (" ..." if len(names) > _MOST_PLACES else "")
+    return shortened(text, _LONGEST_PLACES)
 
 
 def _began(context: Context) -> float | None:

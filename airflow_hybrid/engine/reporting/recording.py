@@ -43,6 +43,11 @@ class Recorder:
         return JobsReport(tuple(self._records), tuple(self._batches.values()), time.time())
 
     @property
+    def places(self) -> frozenset[tuple[str, str | None]]:
+        """Deployments and services of the jobs that have ended."""
+        return frozenset((record.deployment, record.service or None) for record in self._records)
+
+    @property
     def is_empty(self) -> bool:
         return not self._records and not self._batches
 

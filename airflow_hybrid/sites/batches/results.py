@@ -24,6 +24,8 @@ _TIMED_OUT = frozenset({124, 128 + 9, 128 + 15})
 """timeout(1): the time was up; the tool had to be killed. busybox's exits with the signal that it sent"""
 _NO_NAME = frozenset({JobState.COMPLETED, JobState.FAILED, JobState.LOST})
 _UNKNOWN = ElementState(JobState.UNKNOWN)
+MEASURED_FROM_S = 2.0
+"""how long a job ran, at least, for which the accounting is asked: it samples, and the question takes time"""
 
 
 def doubtful(ending: Ending) -> bool:
@@ -202,10 +204,12 @@ class Case:
 def unmeasured(results: Sequence[JobResult]) -> list[str]:
     """Ids of the elements whose usage is that of a job of which something is unknown."""
     return [
-        result.scheduler_id
-        for result in results
-        if result.alone and result.scheduler_id and None in (result.memory_used_mib, result.cpu_s)
+        result.scheduler_id for result in results if result.alone and result.scheduler_id and _is_worth_asking(result)
     ]
+
+
+def _is_worth_asking(result: JobResult) -> bool:
+    return None in (result.memory_used_mib, result.cpu_s) and (result.seconds or 0) >= MEASURED_FROM_S
 
 
 def with_usage(result: JobResult, usage: Usage | None) -> JobResult:

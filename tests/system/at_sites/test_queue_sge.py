@@ -104,6 +104,18 @@ async def test_a_single_job_and_its_resources(queue: JobQueue, grid: Testbed, fo
         ({"gpu": "gpu"}, Resources(gpus=1), 'unknown resource "gpu"'),
     ],
 )
+async def test_the_accounting_tells_what_a_job_used(queue: JobQueue, folder: str) -> None:
+    eats = always("python3", "-c", "import time; a = bytearray(90 << 20); time.sleep(3)")
+    made = batch(f"{folder}/T/a", 1, eats)
+    await queue.submit(made)
+    results = await queue.wait(made.directory)
+    deadline = time.monotonic() + 60
+    while (measured := await queue.measured(results))[0].memory_used_mib is None:  # it lags behind
+        assert time.monotonic() < deadline
+    used = measured[0].memory_used_mib
+    assert used is not None and 90 <= used <= 130
+
+
 async def test_what_the_site_cannot_give_is_refused_in_its_own_words(
     queue: JobQueue, folder: str, options: dict[str, object], resources: Resources, words: str
 ) -> None:

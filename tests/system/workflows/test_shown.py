@@ -78,5 +78,5 @@ def test_tasks_are_called_by_where_they_run_and_mapped_ones_by_their_jobs(
         "summarise": "right",
     }
     assert sorted(task["rendered_map_index"] for task in tasks if task["task_id"] == "count") == [
-        f"chapter {number}" for number in range(4)
+        f"chapter {number} @ left" for number in range(4)
     ]

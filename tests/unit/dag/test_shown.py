@@ -82,9 +82,29 @@ def test_where_a_step_runs_is_said_in_few_words(bound: Any, shown: str) -> None:
 
 def test_the_name_of_an_instance_is_no_longer_than_airflow_keeps_it() -> None:
     step = Step("/s", "tool", (), (), document="", scatter=tuple(f"a_name_of_21_letters_{n}" for n in range(14)))
-    task = SimpleNamespace(setup=SimpleNamespace(step=step), chunk={"lo": 6, "hi": 8})
-    name = vars(HybridOperator)["jobs_held"].fget(task)
-    assert (len(name), name[:22], name[-8:]) == (250, "a_name_of_21_letters_0", " ... 6-7")
+    setup = SimpleNamespace(step=step, bound=[("hpc", "gpu")])
+    name = _name_of(SimpleNamespace(setup=setup, chunk={"lo": 6, "hi": 8}, _ran_at=()))
+    assert (len(name), name[:22], name[-18:]) == (250, "a_name_of_21_letters_0", " ... 6-7 @ hpc/gpu")
+
+
+def _name_of(task: object) -> str:
+    return str(vars(HybridOperator)["jobs_held"].fget(task))
+
+
+@pytest.mark.parametrize(
+    ("bound", "ran_at", "shown"),
+    [
+        ([("hpc", "gpu")], [], "read 3 @ hpc/gpu"),
+        ([("hpc", None), ("cloud", None)], [], "read 3 @ cloud or hpc"),
+        ([(name, None) for name in "abcd"], [], "read 3 @ a or b or c ..."),
+        ([("hpc", None), ("cloud", None)], [("hpc", None)], "read 3 @ hpc"),
+        ([("hpc", None), ("cloud", None)], [("hpc", None), ("cloud", None)], "read 3 @ cloud, hpc"),
+    ],
+)
+def test_an_instance_is_called_by_its_jobs_and_where_they_run(bound: Any, ran_at: Any, shown: str) -> None:
+    step = Step("/s", "tool", (), (), document="", scatter=("read",))
+    setup = SimpleNamespace(step=step, bound=bound)
+    assert _name_of(SimpleNamespace(setup=setup, chunk={"lo": 3, "hi": 4}, _ran_at=ran_at)) == shown
 
 
 CONDITIONAL = """\

@@ -50,6 +50,19 @@ async def test_tool_time_limit_ends_one_job_and_not_its_neighbours(queue: JobQue
     assert [r.state for r in results] == [JobState.COMPLETED, JobState.TIMEOUT, JobState.COMPLETED]
 
 
+async def test_the_accounting_tells_what_a_job_used(queue: JobQueue, folder: str) -> None:
+    eats = always("python3", "-c", "import time; a = bytearray(90 << 20); time.sleep(3)")
+    made = batch(f"{folder}/T/a", 1, eats, resources=Resources(ram_mib=300, explicit=frozenset({"ram_mib"})))
+    await queue.submit(made)
+    results = await queue.wait(made.directory)
+    assert results[0].memory_used_mib is None and results[0].cpu_s is not None  # its site has no cgroups
+    deadline = time.monotonic() + 60
+    while (measured := await queue.measured(results))[0].memory_used_mib is None:  # it lags behind
+        assert time.monotonic() < deadline
+    used = measured[0].memory_used_mib
+    assert used is not None and 90 <= used <= 130 and measured[0].cpu_s == results[0].cpu_s
+
+
 async def test_jobs_cancelled_by_hand_are_cancelled(queue: JobQueue, testbed: Testbed, folder: str) -> None:
     made = batch(f"{folder}/T/a", 2, lambda i: ("sleep", "300"))
     (report,) = await queue.submit(made)

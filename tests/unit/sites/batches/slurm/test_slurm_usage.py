@@ -27,13 +27,13 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(questions, "USAGE_PAUSES_S", (0.0, 0.1))
 
 
-async def ended(queue: JobQueue, slurm: FakeSlurm, folder: Path, claims: list[str]) -> list[JobResult]:
+async def ended(queue: JobQueue, folder: Path, claims: list[str], seconds: int = 3) -> list[JobResult]:
     """Jobs that have ended, and were run by these elements."""
     made = batch(f"{folder}/T/a", len(claims))
     await queue.submit(made)
     for index, claim in enumerate(claims):
         (folder / f"T/a/c/{index}").write_text(f"{claim}\n")
-        (folder / f"T/a/ec/{index}").write_text("0 100 node=n1 at=176444600000\n")
+        (folder / f"T/a/ec/{index}").write_text(f"0 {seconds * 100} node=n1 at=176444600000\n")
     return await queue.wait(made.directory)
 
 
@@ -44,7 +44,7 @@ def asked(slurm: FakeSlurm) -> int:
 
 async def test_an_element_s_use_is_that_of_its_only_job(queue: JobQueue, slurm: FakeSlurm, tmp_path: Path) -> None:
     slurm.set("sacct", USED)
-    results = await ended(queue, slurm, tmp_path, ["101_0", "101_1", "101_1"])
+    results = await ended(queue, tmp_path, ["101_0", "101_1", "101_1"])
     measured = await queue.measured(results)
     assert [(result.memory_used_mib, result.cpu_s) for result in measured] == [(2, 2.0), (None, None), (None, None)]
     assert asked(slurm) == 1
@@ -52,7 +52,7 @@ async def test_an_element_s_use_is_that_of_its_only_job(queue: JobQueue, slurm: 
 
 async def test_what_a_runner_has_told_is_not_asked(queue: JobQueue, slurm: FakeSlurm, tmp_path: Path) -> None:
     slurm.set("sacct", USED)
-    (result, _) = await ended(queue, slurm, tmp_path, ["101_0", "101_1"])
+    (result, _) = await ended(queue, tmp_path, ["101_0", "101_1"])
     told = replace(result, memory_used_mib=7, cpu_s=1.5)
     assert await queue.measured([told]) == [told] and slurm.calls("sacct_calls") == []
     (completed,) = await queue.measured([replace(result, cpu_s=1.5)])
@@ -60,12 +60,18 @@ async def test_what_a_runner_has_told_is_not_asked(queue: JobQueue, slurm: FakeS
 
 
 async def test_an_accounting_that_is_behind_is_asked_twice(queue: JobQueue, slurm: FakeSlurm, tmp_path: Path) -> None:
-    results = await ended(queue, slurm, tmp_path, ["101_0"])
+    results = await ended(queue, tmp_path, ["101_0"])
     slurm.set("sacct", "101_0|RUNNING||00:00:00\n")
     assert await queue.measured(results) == results and asked(slurm) == 2
 
 
 async def test_an_accounting_that_is_down_is_asked_once(queue: JobQueue, slurm: FakeSlurm, tmp_path: Path) -> None:
-    results = await ended(queue, slurm, tmp_path, ["101_0"])
+    results = await ended(queue, tmp_path, ["101_0"])
     slurm.set("sacct_fails", "sacct: error: Connection refused\n")
     assert await queue.measured(results) == results and asked(slurm) == 1
+
+
+async def test_short_jobs_are_not_asked_about(queue: JobQueue, slurm: FakeSlurm, tmp_path: Path) -> None:
+    slurm.set("sacct", USED)
+    results = await ended(queue, tmp_path, ["101_0"], seconds=1)
+    assert await queue.measured(results) == results and asked(slurm) == 0
