@@ -11,10 +11,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from airflow_hybrid.config.base import Duration, Model, Name, NonEmpty, one_or_many
+from airflow_hybrid.config.base import Duration, Model, Name, NonEmpty, one_or_many, wrong
 from airflow_hybrid.config.dag_section import DagModel
 from airflow_hybrid.config.deployments import DeploymentNode
 from airflow_hybrid.config.retries import FailureManagerModel, RetryModel
+from airflow_hybrid.model import AskedResources
 
 VERSION = "v1.0"
 MAX_MAPPED_LIMIT = 1024
@@ -49,6 +50,31 @@ def _as_target(value: Any) -> Any:
 
 
 TargetNode = Annotated[TargetModel, BeforeValidator(_as_target, json_schema_input_type=str | TargetModel)]
+
+
+CWL_NAMES = {"cores": "coresMin", "ram_mib": "ramMin", "walltime_s": "timelimit"}
+"""names of resources in CWL's ResourceRequirement and ToolTimeLimit"""
+
+
+class ResourcesModel(Model):
+    """What jobs ask for in place of what the document says, by CWL's names. (airflow_hybrid)"""
+
+    coresMin: float | None = Field(None, gt=0, description="Cores of a job, as in ResourceRequirement.")
+    ramMin: int | None = Field(None, gt=0, description="Memory of a job in MiB, as in ResourceRequirement.")
+    timelimit: int | None = Field(
+        None, gt=0, description="Seconds after which a job is ended and has failed, as in ToolTimeLimit."
+    )
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> ResourcesModel:
+        if not self.model_fields_set:
+            hint = "write `coresMin`, `ramMin` or `timelimit`: `resources: {ramMin: 2048}`"
+            raise wrong("`resources` is empty", hint)
+        return self
+
+    @property
+    def value(self) -> AskedResources:
+        return AskedResources(self.coresMin, self.ramMin, self.timelimit)
 
 
 class StepBinding(Model):
@@ -108,6 +134,11 @@ class StepBinding(Model):
         None,
         description="Which failed jobs are run again, by exit code, where `retries` are left; default: all, except for"
         " `permanentFailCodes` of the document. (airflow_hybrid)",
+    )
+    resources: ResourcesModel | None = Field(
+        None,
+        description="What the step's jobs ask for in place of what the document says; each value by itself."
+        " (airflow_hybrid)",
     )
     policy: NonEmpty | None = Field(
         None,

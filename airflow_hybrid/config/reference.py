@@ -95,8 +95,8 @@ Rules that hold everywhere:
 - A password, token or private key in the file is an error: use an Airflow Connection, or a file.
 - A deployment called `local`, this machine, always exists; steps that no binding names run on it.
 - The binding with the longest path that matches a step takes precedence. It inherits missing settings (targets,
-  filters, `scatter`, `max_mapped`, `max_iterations`, `reuse`, `logs`, `retries`, `retry_delay`, `retry`, `policy`, and
-  `fuse` unless it is `true`) from the next shorter path with them.
+  filters, `scatter`, `max_mapped`, `max_iterations`, `reuse`, `logs`, `retries`, `retry_delay`, `retry`,
+  `resources`, `policy`, and `fuse` unless it is `true`) from the next shorter path with them.
 - All problems of a file are reported together, each as `file:line: path: message`.
 
 `airflow hybrid schema` prints the JSON schema, for editors; `airflow hybrid compile FILE` checks a file.

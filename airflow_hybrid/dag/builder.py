@@ -163,7 +163,7 @@ class DagBuilder:
         links, reuse = self.setup.links, self.setup.reuse
         setup = StepSetup(step, scope, self.bindings, self.deployments, links, allowed, reuse)
         where, colour = where_it_runs(setup.bound), colour_of(setup.bound)
-        doc = step_doc(step, where)
+        doc = step_doc(step, where, self.bindings)
         names = [deployment for deployment, _ in setup.bound]
         queue = _in_queue(queue_of_step(names, self.deployments, self.queue))
         common: dict[str, Any] = {

@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from airflow_hybrid.config import bind
-from airflow_hybrid.model import CHAINS, Binding, Step
+from airflow_hybrid.model import CHAINS, AskedResources, Binding, Step
 from airflow_hybrid.model.outline import StepOutline
 
 _COLOURS = ("#d9e8f6", "#fde7cf", "#dcefdc", "#f6dbe3", "#e6e0f3", "#fbf3c4", "#d3eeee", "#ece2d8")
@@ -34,17 +34,21 @@ def colour_of(bound: Iterable[tuple[str, str | None]]) -> str:
     return _COLOURS[zlib.crc32(deployments.encode()) % len(_COLOURS)]
 
 
-def step_doc(step: Step, where: str) -> str:
+def step_doc(step: Step, where: str, bindings: tuple[Binding, ...] = ()) -> str:
     """Markdown for a step's task: what the document says of the step and its tool, and what its jobs need and where.
 
     :param where: as :func:`where_it_runs` says it.
+    :param bindings: which may say what its jobs ask for.
     """
     if step.is_group and step.workflow is not None:
-        return _group_doc(step.path, step.workflow.steps, where)
+        docs = {member.path: step_doc(member, where, bindings) for member in step.workflow.steps}
+        return _group_doc(step.path, docs)
     texts = [f"**{step.label}**" if step.label else "", step.doc]
     if step.tool_doc != step.doc:
         texts.append(step.tool_doc)
     facts = [f"step `{step.path}`", f"runs on `{where}`", *step.needs]
+    if step.workflow is None and (asked := bind(bindings, step.path).resources) is not None:
+        facts.append(f"its binding asks for {_asked_in_words(asked)} in place of that")
     if step.scatter:
         facts.append(f"a job for each of `{'`, `'.join(step.scatter)}`")
     texts.append("\n".join(f"* {fact}" for fact in facts))
@@ -54,9 +58,22 @@ def step_doc(step: Step, where: str) -> str:
 _RULE = "\n\n---\n\n"
 
 
-def _group_doc(path: str, members: Sequence[Step], where: str) -> str:
-    """:param path: of the task: a path of its own, or that of the step that has taken in expressions."""
-    docs = {member.path: step_doc(member, where) for member in members}
+def _asked_in_words(asked: AskedResources) -> str:
+    """``2 cores, 512 MiB of memory, 60 s``."""
+    words = []
+    if asked.cores is not None:
+        words.append(f"{asked.cores:g} {'core' if asked.cores == 1 else 'cores'}")
+    if asked.ram_mib is not None:
+        words.append(f"{asked.ram_mib} MiB of memory")
+    if asked.walltime_s is not None:
+        words.append(f"at most {asked.walltime_s} s")
+    return ", ".join(words)
+
+
+def _group_doc(path: str, docs: dict[str, str]) -> str:
+    """:param path: of the task: a path of its own, or that of the step that has taken in expressions.
+    :param docs: of the steps in it, by path.
+    """
     own = docs.pop(path, None)
     names = ", ".join(f"`{name}`" for name in docs)
     if own is None:

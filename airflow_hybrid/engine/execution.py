@@ -85,7 +85,7 @@ class FragmentExecution:
                 name=spec.identity.directory,
                 first=spec.first,
                 access=FileAccess(functools.partial(ask, read_start), functools.partial(ask, list_folder)),
-                max_iterations=lambda step_path: self.context.places.binding(step_path).max_iterations,
+                binding=self.context.places.binding,
             )
         )
         active: set[asyncio.Task[None]] = set()

@@ -25,6 +25,7 @@ from airflow_hybrid.model.values import (
 )
 from airflow_hybrid.model.workflow import (
     CHAINS,
+    AskedResources,
     Binding,
     Port,
     RetryCodes,
@@ -52,6 +53,7 @@ __all__ = [
     "MOST_NESTED",
     "SCHEME",
     "TOO_DEEP",
+    "AskedResources",
     "Binding",
     "CwlObject",
     "FactsNeeded",

@@ -66,6 +66,10 @@ class Resources:
         """Cores of all processes together."""
         return self.cores * max(1, self.processes)
 
+    def with_asked(self, values: Mapping[str, Any]) -> Resources:
+        """With other values in some of the fields, which count as if the document gave them."""
+        return dataclasses.replace(self, **values, explicit=self.explicit | set(values))
+
     def to_json(self) -> JsonValue:
         return {**dataclasses.asdict(self), "explicit": sorted(self.explicit)}
 

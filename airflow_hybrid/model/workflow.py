@@ -41,6 +41,31 @@ class RetryCodes:
 
 
 @dataclass(frozen=True)
+class AskedResources:
+    """What the jobs of a step ask for in place of what the document says; None: as the document says."""
+
+    cores: float | None = None
+    ram_mib: int | None = None
+    walltime_s: int | None = None
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any] | None) -> AskedResources | None:
+        return None if value is None else cls(**value)
+
+    def or_else(self, other: AskedResources | None) -> AskedResources:
+        """With the values of another one where this one has none."""
+        if other is None:
+            return self
+        values = {name: getattr(other, name) if value is None else value for name, value in vars(self).items()}
+        return AskedResources(**values)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Those that it has, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
 class Binding:
     """Where the jobs of a step may run, and how its scatter is divided.
 
@@ -68,6 +93,8 @@ class Binding:
     """time between two tries; None: as the DAG says"""
     retry: RetryCodes | None = None
     """which failed jobs are run again; None: as the document says, else all"""
+    resources: AskedResources | None = None
+    """what its jobs ask for in place of what the document says"""
     policy: str | None = None
     policy_config: Mapping[str, Any] = field(default_factory=dict)
     containers: JsonValue = None
@@ -88,6 +115,7 @@ class Binding:
                 "targets": tuple(Target(**t) for t in value["targets"]),
                 "filters": tuple(value.get("filters", ())),
                 "retry": RetryCodes.from_json(value.get("retry")),
+                "resources": AskedResources.from_json(value.get("resources")),
             }
         )
 

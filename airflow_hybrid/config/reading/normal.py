@@ -27,7 +27,7 @@ from airflow_hybrid.config.reading.normal_deployments import (
 )
 from airflow_hybrid.config.retries import NO_RETRIES, TranslatedRetries, translated
 from airflow_hybrid.config.values import DEFAULT_BINDING, Link, PortBinding, WorkflowConfig
-from airflow_hybrid.model import Binding, JsonValue, Target
+from airflow_hybrid.model import AskedResources, Binding, JsonValue, Target
 
 _REPLACED = {
     "database": "Airflow's database is used",
@@ -151,6 +151,7 @@ class Normalizer:
             retries=above.retries if binding.retries is None else binding.retries,
             retry_delay_s=(above.retry_delay_s if binding.retry_delay is None else binding.retry_delay.total_seconds()),
             retry=above.retry if binding.retry is None else binding.retry.value,
+            resources=_asked(binding, above),
             policy=policy_of(self.model, binding.policy) or above.policy,
             policy_config=policy_config_of(self.model, binding.policy) if binding.policy else above.policy_config,
             containers=above.containers,
@@ -187,6 +188,12 @@ class Normalizer:
             if link.both_ways:
                 links.append(Link(link.target, link.source))
         return tuple(dict.fromkeys(links))
+
+
+def _asked(binding: StepBinding, above: Binding) -> AskedResources | None:
+    if binding.resources is None:
+        return above.resources
+    return binding.resources.value.or_else(above.resources)
 
 
 def _fuse(written: bool | str | None, above: bool | str | None) -> bool | str | None:

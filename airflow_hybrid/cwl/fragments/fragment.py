@@ -23,7 +23,7 @@ from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.cwl.jobs.runtime import HybridWorkflow
 from airflow_hybrid.cwl.values.file_values import clean
 from airflow_hybrid.errors import CwlError
-from airflow_hybrid.model import CwlObject, Port
+from airflow_hybrid.model import Binding, CwlObject, Port
 
 _CACHED = 64
 
@@ -55,7 +55,7 @@ class Fragment(CompiledStep):
         *,
         name: str,
         access: FileAccess = NO_ACCESS,
-        max_iterations: Callable[[str], int] | None = None,
+        binding: Callable[[str], Binding] | None = None,
         first: int = 0,
     ) -> FragmentRun:
         """Start each of ``instances``, complete sets of the step's input ports.
@@ -63,11 +63,12 @@ class Fragment(CompiledStep):
         :param name: for messages.
         :param access: how Files are read for ``loadContents`` of step inputs and for ExpressionTools, and Directories
             listed (blocking).
-        :param max_iterations: maximum iterations of a loop, by the path of its step; by default there is no limit.
+        :param binding: that of a step, by its path: the limit of its iterations, and what its jobs ask for. Without
+            it, there is no limit, and the document says what they ask for.
         :param first: for messages: index of the chunk's first job in the whole scatter.
         """
         context = self._context(access)
-        context.max_iterations = max_iterations
+        context.binding = binding
         context.first = first
         context.several = self.several
         with javascript.process_of(self.owner):

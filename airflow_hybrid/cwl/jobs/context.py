@@ -14,6 +14,7 @@ from cwltool.context import RuntimeContext
 from airflow_hybrid import settings
 from airflow_hybrid.cwl.locations.location import JobLocation
 from airflow_hybrid.cwl.values.file_values import as_changed, members_of
+from airflow_hybrid.model import Binding
 from airflow_hybrid.model.walking import is_file
 
 NOWHERE = "/nonexistent"
@@ -27,7 +28,7 @@ class HybridContext(RuntimeContext):
     :ivar first: index of the chunk's first job in the whole scatter.
     :ivar several: the fragment has several steps, so that messages name them.
     :ivar owner: the document of the JavaScript process (:func:`airflow_hybrid.cwl.javascript.node.process_of`).
-    :ivar max_iterations: limit of a loop, by the path of its step.
+    :ivar binding: that of a step, by its path.
     :ivar make_job: makes the jobs that a command-line tool yields, from its process, inputs, callback and context;
         they are placed, built and run later.
     :ivar raised: errors that are not the document's, which cwltool would report as its failure.
@@ -39,7 +40,7 @@ class HybridContext(RuntimeContext):
     instance: int = 0
     expanded: list[Any] | None = None
     ran: list[str] | None = None
-    max_iterations: Callable[[str], int] | None = None
+    binding: Callable[[str], Binding] | None = None
     first: int = 0
     several: bool = False
     owner: str = ""

@@ -126,10 +126,17 @@ class PendingJob:
     @property
     def resources(self) -> Resources:
         """The job's evaluated needs: ResourceRequirement and ToolTimeLimit (CWL v1.2 CommandLineTool 5.10 and
-        5.11), and cwltool's extensions MPIRequirement and CUDARequirement.
+        5.11), and cwltool's extensions MPIRequirement and CUDARequirement; in place of some, what its binding says.
 
         :raises CwlError: an expression in them fails, or a maximum is less than its minimum.
         """
+        binding = self._context.binding
+        asked = None if binding is None else binding(self.step_path).resources
+        return self._documented if asked is None else self._documented.with_asked(asked.values)
+
+    @property
+    def _documented(self) -> Resources:
+        """Its needs as the document says."""
         known = self.tool.notes.get("resources")
         if known is not None:
             return cast(Resources, known)

@@ -210,7 +210,7 @@ class HybridStep(WorkflowStep):
         """:raises WorkflowException: the loop has had too many iterations."""
         path = str(getattr(self.embedded_tool, "step_path", "")) or scope
         context.iterations[scope] = iteration
-        bound = context.max_iterations(path) if context.max_iterations else iteration
+        bound = context.binding(path).max_iterations if context.binding else iteration
         if iteration <= bound:
             return
         error = CwlError(

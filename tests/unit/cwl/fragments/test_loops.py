@@ -16,6 +16,7 @@ from airflow_hybrid.cwl.fragments.fragment import Fragment
 from airflow_hybrid.cwl.fragments.step_files import FileAccess
 from airflow_hybrid.cwl.given.run_inputs import validate_inputs
 from airflow_hybrid.errors import CwlError, HostUnreachableError
+from airflow_hybrid.model import Binding
 from tests.needs import unavailable
 from tests.unit.cwl.conftest import Bench
 from tests.unit.cwl.driver import Driver, text_of
@@ -104,7 +105,9 @@ def test_all_iterations_of_a_loop_may_be_read_twice(bench: Bench) -> None:
 
 
 def test_an_endless_loop_ends_with_a_message_that_says_what_to_do(bench: Bench) -> None:
-    run = compiled(bench, COUNT.format(when="$(true)")).start([{"n": 0}], name="t", max_iterations=lambda path: 7)
+    run = compiled(bench, COUNT.format(when="$(true)")).start(
+        [{"n": 0}], name="t", binding=lambda path: Binding(path, (), max_iterations=7)
+    )
     with pytest.raises(CwlError, match="the loop has had 7 iterations") as caught:
         for _ in range(10):  # on a slow machine it pauses in between
             run.pump()
