@@ -36,7 +36,7 @@ class JobRecord:
     :ivar reused: it did not run: its outputs are those of an earlier job.
     :ivar submitted: when the scheduler had accepted its batch; ``began``: when its command was started.
     :ivar seconds: how long its command ran; ``cpu_s``: the processor time of it and its child processes.
-    :ivar cores: and ``memory_mib``, asked for by the document.
+    :ivar cores: and ``memory_mib``, asked for by the document or the binding.
     :ivar bytes_in: size of its input files; ``bytes_out``: of its output files.
     :ivar directory: absolute path of its job directory at the location.
     :ivar memory_used_mib: the most memory that it used at a time, rounded up.
@@ -225,11 +225,11 @@ def _values(column: Any, count: int, name: str) -> Iterable[Any]:
         return [words[row] for row in rows]
     if "start" in column:
         start = _checked(column["start"], "str", name)
-        return [start + row for row in _checked_all(rows, "str", name)]
+        return _checked_all([start + row for row in _checked_all(rows, "str", name)], kind, name)
     if "from" in column:
         offset = _checked(column["from"], "int", name)
         rows = _checked_all(rows, "float | None", name)
-        return [None if row is None else round(offset + row, 2) for row in rows]
+        return _checked_all([None if row is None else round(offset + row, 2) for row in rows], kind, name)
     return _checked_all(rows, kind, name)
 
 

@@ -51,7 +51,8 @@ class StepUsage:
     """What the jobs of a step used that ran: the last try of each that is known.
 
     :ivar seconds: how long their commands ran; ``waited_s``: how long they were in the queue.
-    :ivar cores: used at a time, on average (processor time by time); ``cores_asked``: by the document.
+    :ivar cores: used at a time, on average (processor time by time); ``cores_asked``: the most that a job asked for.
+    :ivar memory_mib: the most that a job used at a time; ``memory_asked_mib``: the most that a job asked for.
     :ivar cpu_s: processor time of all jobs together; ``core_s``: cores asked for (else one) by time, of all together.
     """
 
@@ -61,6 +62,8 @@ class StepUsage:
     waited_s: Spread | None
     cores: Spread | None
     cores_asked: float | None
+    memory_mib: Spread | None
+    memory_asked_mib: float | None
     cpu_s: float
     core_s: float
 
@@ -73,8 +76,10 @@ def usage_of(step: str, records: Sequence[JobRecord]) -> StepUsage:
         jobs=len(ran),
         seconds=Spread.of(record.seconds for record in ran),
         waited_s=Spread.of(record.waited_s for record in ran),
-        cores=Spread.of(_cores_used(record) for record in ran),
+        cores=Spread.of(cores_used(record) for record in ran),
         cores_asked=_largest(record.cores for record in ran),
+        memory_mib=Spread.of(record.memory_used_mib for record in ran),
+        memory_asked_mib=_largest(record.memory_mib for record in ran),
         cpu_s=round(sum(record.cpu_s or 0.0 for record in ran), 2),
         core_s=round(sum(core_seconds(record) for record in ran), 2),
     )
@@ -87,7 +92,8 @@ def core_seconds(record: JobRecord) -> float:
     return record.seconds * (record.cores or 1.0)
 
 
-def _cores_used(record: JobRecord) -> float | None:
+def cores_used(record: JobRecord) -> float | None:
+    """Processor time by time; None: one of them is unknown."""
     if record.cpu_s is None or not record.seconds:
         return None
     return record.cpu_s / record.seconds

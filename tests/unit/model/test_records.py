@@ -35,6 +35,8 @@ def read(report: JobsReport) -> JobsReport:
 def test_a_report_comes_back_as_it_was(records: tuple[JobRecord, ...]) -> None:
     report = JobsReport(records, (BATCH,), 1764446100.5)
     assert read(report) == report
+    # a state is equal to its name
+    assert [type(record.state) for record in read(report).records] == [JobState for _ in records]
 
 
 def test_times_follow_from_what_was_seen() -> None:

@@ -16,7 +16,10 @@ made = HybridDag(
     "made.cwl",
     dag_id="made",
     outdir={outdir!r},
-    bindings=[dict(step="/", target=dict(deployment="near")), dict(step="/each/size", target=dict(deployment="far"))],
+    bindings=[
+        dict(step="/", target=dict(deployment="near")),
+        dict(step="/each/size", target=dict(deployment="far"), resources=dict(ramMin=300)),
+    ],
     deployments=dict(near=dict(type="local", workdir={near!r}), far=dict(type="local", workdir={far!r})),
 )
 """
@@ -131,3 +134,8 @@ def test_what_jobs_asked_for_and_used(good: dict[str, Any]) -> None:
     usage = step(good, "/each/say")["usage"]
     assert (usage["jobs"], usage["cores_asked"], usage["seconds"]["count"]) == (3, 1, 3)
     assert step(good, "/each/fail")["usage"]["cores_asked"] is None
+
+
+def test_a_binding_may_say_what_jobs_ask_for(good: dict[str, Any]) -> None:
+    asked = {path: step(good, path)["usage"]["memory_asked_mib"] for path in ("/each/say", "/each/size")}
+    assert asked == {"/each/say": None, "/each/size": 300}
