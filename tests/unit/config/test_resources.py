@@ -39,7 +39,7 @@ def test_what_is_wrong_is_said(resources: dict[str, int], problem: str) -> None:
 
 def test_a_binding_goes_to_json_and_through_the_python_api() -> None:
     (binding,) = parse_bindings([{"step": "/a", "target": "local", "resources": {"coresMin": 1.5}}])
-    assert Binding.from_json(binding.to_json()) == binding  # type: ignore[arg-type]
+    assert Binding.from_json(binding.to_json()) == binding
     assert parse_bindings([binding])[0].resources == AskedResources(cores=1.5)
 
 
