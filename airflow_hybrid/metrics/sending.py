@@ -42,10 +42,10 @@ def count(metric: Metric, number: int, *, deployment: str, **tags: str) -> None:
         _send(_receiver.count, metric, number, {"deployment": deployment, **tags})
 
 
-def time(metric: Metric, seconds: float, *, deployment: str) -> None:
+def time(metric: Metric, seconds: float, *, deployment: str, **tags: str) -> None:
     """Send a duration."""
     if _receiver is not None:
-        _send(_receiver.time, metric, seconds, {"deployment": deployment})
+        _send(_receiver.time, metric, seconds, {"deployment": deployment, **tags})
 
 
 def change(metric: Metric, by: int, *, deployment: str) -> None:

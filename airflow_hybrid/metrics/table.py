@@ -59,6 +59,19 @@ BYTES_MOVED = Metric(
     "Bytes of files that were brought to a deployment: `link` and `copy` inside of its storage, `direct` from another"
     " site, `relay` through Airflow's machine, `fetch` from the web. Those of a queue are at the deployment it wraps.",
 )  # fmt: skip
+FILES_MOVED = Metric(
+    "hybrid.files.moved", "counter", ("deployment", "route"),
+    "Files and folders that were brought to a deployment, by the same routes.",
+)  # fmt: skip
+TRANSFER_TIME = Metric(
+    "hybrid.files.transfer_time", "timer", ("deployment", "route"),
+    "How long it took to bring a batch's files there: the sum over its files, some of which may be brought at the"
+    " same time.",
+)  # fmt: skip
+TRANSFERS_FAILED = Metric(
+    "hybrid.files.transfers_failed", "counter", ("deployment",),
+    "Batches whose files could not be brought to a deployment; tries again of a copy are made before that.",
+)  # fmt: skip
 SSH_CONNECTIONS = Metric(
     "hybrid.ssh.connections", "gauge", ("deployment", "hostname"), "Open SSH connections of this triggerer."
 )
@@ -68,5 +81,5 @@ SSH_SESSIONS = Metric(
 
 METRICS = (
     JOBS_SUBMITTED, JOBS_ENDED, JOBS_RUNNING, JOBS_QUEUED, QUEUE_WAIT, STATES_UNKNOWN, RECOVERED, BYTES_MOVED,
-    SSH_CONNECTIONS, SSH_SESSIONS,
+    FILES_MOVED, TRANSFER_TIME, TRANSFERS_FAILED, SSH_CONNECTIONS, SSH_SESSIONS,
 )  # fmt: skip

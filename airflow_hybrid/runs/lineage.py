@@ -105,13 +105,13 @@ def lineage_of_run(session: Session, run: RunKey) -> RunLineage:
     unread: list[tuple[str, str]] = []
     for task_id, map_index, value in session.execute(query):
         try:
-            tasks.append(TaskLineage(task_id, map_index, _entries(plain(value))))
+            tasks.append(TaskLineage(task_id, map_index, checked_entries(plain(value))))
         except ValueError as error:
             unread.append((task_id if map_index < 0 else f"{task_id}[{map_index}]", str(error)))
     return RunLineage(tuple(tasks), tuple(unread))
 
 
-def _entries(value: Any) -> tuple[LineageEntry, ...]:
+def checked_entries(value: Any) -> tuple[LineageEntry, ...]:
     """:raises ValueError: it is no lineage."""
     if not isinstance(value, list):
         raise ValueError("not the lineage of a task")

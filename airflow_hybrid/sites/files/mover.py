@@ -12,14 +12,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
 from airflow_hybrid import metrics, settings
 from airflow_hybrid.config import Link
-from airflow_hybrid.errors import CommandError, TransferError
+from airflow_hybrid.errors import CommandError, HybridError, TransferError
 from airflow_hybrid.metrics import table
 from airflow_hybrid.model import FileRef, LineageEntry
 from airflow_hybrid.sites.files import scripts, web
@@ -151,9 +150,13 @@ class DataMover:
         work += [self._fetch(host, request) for request in urls]
         if inside:
             work.append(self._link(host, inside))
-        for result in await gather_all(*work):
-            done.update(result)
-        _count_bytes(host.deployment, done.values())
+        try:
+            for result in await gather_all(*work):
+                done.update(result)
+        except HybridError:
+            metrics.count(table.TRANSFERS_FAILED, 1, deployment=host.deployment)
+            raise
+        _count_moved(host.deployment, done.values())
         return done
 
     async def _probe(self, host: Host, requests: Sequence[StageRequest]) -> dict[Key, str]:
@@ -271,13 +274,16 @@ class DataMover:
         return {key_of(request): Copied(route, size, seconds, digest).entry(request)}
 
 
-def _count_bytes(deployment: str, entries: Iterable[LineageEntry]) -> None:
-    moved: Counter[str] = Counter()
+def _count_moved(deployment: str, entries: Iterable[LineageEntry]) -> None:
+    moved: dict[str, list[LineageEntry]] = {}
     for entry in entries:
         if entry.route != IN_PLACE:
-            moved[entry.route] += entry.bytes
-    for route, size in sorted(moved.items()):
-        metrics.count(table.BYTES_MOVED, size, deployment=deployment, route=route)
+            moved.setdefault(entry.route, []).append(entry)
+    for route, some in sorted(moved.items()):
+        metrics.count(table.BYTES_MOVED, sum(entry.bytes for entry in some), deployment=deployment, route=route)
+        metrics.count(table.FILES_MOVED, len(some), deployment=deployment, route=route)
+        seconds = sum(entry.seconds for entry in some)
+        metrics.time(table.TRANSFER_TIME, seconds, deployment=deployment, route=route)
 
 
 @contextlib.asynccontextmanager

@@ -125,6 +125,8 @@ def test_a_batch_of_jobs_and_a_retry_of_the_failed_ones(tmp_path: Path, statsd: 
         run_spec(replace(task.attempt(1), retries=1))
     assert statsd.received() == [
         *both("files.bytes", "12|c", "gpu__site", "copy"),
+        *both("files.moved", "1|c", "gpu__site", "copy"),
+        *both("files.transfer_time", "_|ms", "gpu__site", "copy"),
         *both("jobs.submitted", "3|c", "gpu__site"),
         *both("jobs.queue_wait", "_|ms", "gpu__site"),
         *both("jobs.ended", "2|c", "gpu__site", "failed"),
@@ -141,11 +143,22 @@ def test_a_batch_of_jobs_and_a_retry_of_the_failed_ones(tmp_path: Path, statsd: 
     ]
 
 
+def test_files_that_cannot_be_brought(tmp_path: Path, statsd: Server) -> None:
+    send.send_metrics(gauges=False)
+    task = Task(tmp_path, [0])
+    (tmp_path / "text").unlink()
+    with pytest.raises(Exception, match="text"):
+        run_spec(task.spec)
+    assert statsd.received() == both("files.transfers_failed", "1|c", "gpu__site")
+
+
 def test_what_is_sent_does_not_grow_with_the_jobs(tmp_path: Path, statsd: Server) -> None:
     send.send_metrics(gauges=False)
     run_spec(Task(tmp_path, [0] * 100).spec)
     assert statsd.received() == [
         *both("files.bytes", "12|c", "gpu__site", "copy"),
+        *both("files.moved", "1|c", "gpu__site", "copy"),
+        *both("files.transfer_time", "_|ms", "gpu__site", "copy"),
         *both("jobs.submitted", "100|c", "gpu__site"),
         *both("jobs.queue_wait", "_|ms", "gpu__site"),
         *both("jobs.ended", "100|c", "gpu__site", "success"),
@@ -243,10 +256,10 @@ def test_a_killed_process_leaves_its_jobs_to_the_next(tmp_path: Path, statsd: Se
     async def killed() -> None:
         running = asyncio.ensure_future(FragmentExecution(task.spec, Log()).run())
         lines: list[str] = []
-        while not running.done() and len(lines) < 4:
+        while not running.done() and len(lines) < 8:
             lines += statsd.received()
             await asyncio.sleep(0.001)
-        assert lines[2:4] == both("jobs.submitted", "1|c", "gpu__site")
+        assert lines[6:8] == both("jobs.submitted", "1|c", "gpu__site")
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         await close_all()

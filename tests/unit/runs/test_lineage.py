@@ -13,7 +13,7 @@ from airflow_hybrid.runs.lineage import (
     RunLineage,
     TaskLineage,
     Transfer,
-    _entries,
+    checked_entries,
     placements,
     site_of,
     transfers,
@@ -74,9 +74,9 @@ def test_placements_say_where_and_why() -> None:
 )
 def test_a_lineage_that_somebody_changed_is_refused(value: Any, problem: str) -> None:
     with pytest.raises(ValueError) as caught:
-        _entries(value)
+        checked_entries(value)
     assert str(caught.value) == problem
 
 
 def test_a_lineage_is_read_as_it_was_written() -> None:
-    assert _entries([ENTRY]) == (LineageEntry.from_json(ENTRY),)
+    assert checked_entries([ENTRY]) == (LineageEntry.from_json(ENTRY),)
