@@ -18,6 +18,7 @@ PACKAGES = {
     "ksh93": "ksh93u+m",
     "useradd": "passwd",
     "sshd": "openssh-server",
+    "/usr/bin/time": "time",
 }
 """Debian's packages whose names are not the program's"""
 SHELLS: Mapping[str, tuple[str, ...]] = MappingProxyType(

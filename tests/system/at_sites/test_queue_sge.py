@@ -95,15 +95,6 @@ async def test_a_single_job_and_its_resources(queue: JobQueue, grid: Testbed, fo
     assert said == ["2", "h_vmem=151M", "h_rt=100"]  # memory is per slot; packing may add 40 s
 
 
-@pytest.mark.parametrize(
-    ("options", "resources", "words"),
-    [
-        ({"pe": "smp"}, Resources(cores=99, explicit=EXPLICIT - {"ram_mib"}), "no suitable queues"),
-        ({"queue": "nosuch.q"}, Resources(), "unknown queue"),
-        ({"resources": {"mem_free": "999G"}}, Resources(), "no suitable queues"),
-        ({"gpu": "gpu"}, Resources(gpus=1), 'unknown resource "gpu"'),
-    ],
-)
 async def test_the_accounting_tells_what_a_job_used(queue: JobQueue, folder: str) -> None:
     eats = always("python3", "-c", "import time; a = bytearray(90 << 20); time.sleep(3)")
     made = batch(f"{folder}/T/a", 1, eats)
@@ -116,6 +107,15 @@ async def test_the_accounting_tells_what_a_job_used(queue: JobQueue, folder: str
     assert used is not None and 90 <= used <= 130
 
 
+@pytest.mark.parametrize(
+    ("options", "resources", "words"),
+    [
+        ({"pe": "smp"}, Resources(cores=99, explicit=EXPLICIT - {"ram_mib"}), "no suitable queues"),
+        ({"queue": "nosuch.q"}, Resources(), "unknown queue"),
+        ({"resources": {"mem_free": "999G"}}, Resources(), "no suitable queues"),
+        ({"gpu": "gpu"}, Resources(gpus=1), 'unknown resource "gpu"'),
+    ],
+)
 async def test_what_the_site_cannot_give_is_refused_in_its_own_words(
     queue: JobQueue, folder: str, options: dict[str, object], resources: Resources, words: str
 ) -> None:

@@ -9,6 +9,7 @@ import re
 import shlex
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,7 +19,7 @@ from airflow_hybrid.model import JobState
 from airflow_hybrid.model.records import JobRecord, JobsReport
 from airflow_hybrid.operators.values import OUTPUTS_TASK
 from airflow_hybrid.triggers.reports import JOBS_XCOM
-from tests.system.airflow_api import wait_for
+from tests.system.airflow_api import AirflowApiError, wait_for
 from tests.system.airflow_stack import AirflowStack, peak_rss_mib
 from tests.system.conftest import Dags
 from tests.system.processes import marked
@@ -128,7 +129,18 @@ def test_jobs_are_shown_while_they_run_and_later(
         shown = airflow.airflow(*command)
         return re.search(r"at cloud.*: 0 of 1 job ended, 1 running, for [\d.]+ s\n", shown) is not None
 
+    def first_report() -> JobsReport | None:
+        for task in airflow.api.tasks(name, run):
+            with contextlib.suppress(AirflowApiError):
+                return JobsReport.from_json(airflow.api.xcom(name, run, task["task_id"], JOBS_XCOM))
+        return None
+
     try:
+        report = wait_for(first_report, 240, lambda: "no report")
+        seen_s = time.time()
+        (progress,) = report.batches
+        print(f"a batch is reported {seen_s - progress.since:.1f} s after it was submitted")
+        assert seen_s - progress.since <= 5 and (progress.total, progress.failed) == (1, 0)
         wait_for(is_running, 240, lambda: shown)
     finally:
         testbed.run("cloud", f"touch {note}.end")
@@ -136,6 +148,8 @@ def test_jobs_are_shown_while_they_run_and_later(
     airflow.api.succeed(name, run)
     (job,) = json.loads(airflow.airflow(*command, "-o", "json"))
     assert (job["deployment"], job["state"], job["exit_code"], job["bytes_out"]) == ("cloud", "COMPLETED", 0, 2)
+    assert not Path("/usr/bin/time").exists() or 1 <= job["memory_used_mib"] <= 50
+    assert job["staging_began"] <= job["collected"]
     assert testbed.run("cloud", f"cat {shlex.quote(job['directory'])}/out/*") == "1\n"
 
 
