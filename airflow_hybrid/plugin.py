@@ -12,12 +12,13 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
 
 from airflow_hybrid.installation.conf import use_airflow_conf
-from airflow_hybrid.operators.published.links import WEB_PREFIX, OutputsLink
+from airflow_hybrid.operators.published.links import WEB_PREFIX, OutputsLink, RunPageLink
 
 use_airflow_conf()
 
@@ -85,10 +86,42 @@ class WebApp:
         await app(scope, receive, send)
 
 
+def _icon(colour: str) -> str:
+    """Sites and what moves between them, as the address of a picture."""
+    picture = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="{colour}" stroke-width="2">'
+        '<rect x="2" y="8" width="6" height="8" rx="1"/><rect x="16" y="2" width="6" height="7" rx="1"/>'
+        '<rect x="16" y="15" width="6" height="7" rx="1"/>'
+        '<path d="M8 11C12 11 12 6 16 6M8 13C12 13 12 18 16 18"/></svg>'
+    )
+    return f"data:image/svg+xml,{quote(picture)}"
+
+
+_ICONS = {"icon": _icon("#27272a"), "icon_dark_mode": _icon("#e4e4e7")}
+_RUN_PAGE = f"{WEB_PREFIX}/dags/{{DAG_ID}}/dagRuns/{{RUN_ID}}/page"
+"""Airflow's UI fills in the names"""
+
+
 class HybridPlugin(AirflowPlugin):
     """Registers the listener, the pages and the links to them."""
 
     name = "airflow_hybrid"
     listeners = [PreloadListener]
     fastapi_apps = [{"app": WebApp(), "url_prefix": WEB_PREFIX, "name": "airflow_hybrid"}]
-    operator_extra_links = [OutputsLink()]
+    operator_extra_links = [OutputsLink(), RunPageLink()]
+    external_views = [
+        {
+            "name": "Run page",
+            "href": _RUN_PAGE,
+            "destination": "dag_run",
+            "url_route": "airflow_hybrid_run",
+            **_ICONS,
+        },
+        {
+            "name": "Run page",
+            "href": f"{_RUN_PAGE}?task_id={{TASK_ID}}&map_index={{MAP_INDEX}}",
+            "destination": "task_instance",
+            "url_route": "airflow_hybrid_task",
+            **_ICONS,
+        },
+    ]

@@ -44,7 +44,10 @@ def get_provider_info() -> dict[str, Any]:
             _ssh_site("hybrid_ssh", "HybridSshUriHook", "SSH site (hybrid_ssh: choose hybrid-ssh for new Connections)"),
         ],
         "config": dict(options.described()),
-        "extra-links": ["airflow_hybrid.operators.published.links.OutputsLink"],
+        "extra-links": [
+            "airflow_hybrid.operators.published.links.OutputsLink",
+            "airflow_hybrid.operators.published.links.RunPageLink",
+        ],
         "cli": ["airflow_hybrid.cli.commands.get_hybrid_cli_commands"],
     }
 

@@ -22,6 +22,7 @@ from airflow_hybrid.model import Binding, CwlObject, JsonValue, Step
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, in_worker, supervised
 from airflow_hybrid.operators.ending import ending, ends_in_worker
 from airflow_hybrid.operators.identity import identity_of
+from airflow_hybrid.operators.published.links import RunPageLink
 from airflow_hybrid.operators.templates import renderer
 from airflow_hybrid.operators.values import RETURN, Scope
 from airflow_hybrid.params import REUSE_KEY
@@ -122,6 +123,7 @@ class HybridOperator(HybridTask):
     """
 
     template_fields: Sequence[str] = ("chunk",)
+    operator_extra_links = (RunPageLink(),)
 
     def __init__(self, *, setup: StepSetup, chunk: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -8,7 +8,9 @@ from fastapi import Depends, FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from airflow_hybrid.web import outputs
+from airflow_hybrid.web import outputs, pages
+from airflow_hybrid.web.previews import routes as previews
+from airflow_hybrid.web.run import routes as run
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -47,4 +49,6 @@ app = FastAPI(
     redirect_slashes=False,
 )
 app.add_middleware(SafeHeaders)
-app.include_router(outputs.router)
+# before those of outputs: their routes have a name where others have a key
+for router in (pages.router, pages.run_pages, run.router, previews.router, outputs.router):
+    app.include_router(router)

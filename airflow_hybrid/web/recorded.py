@@ -40,6 +40,10 @@ class OutputFile:
     checksum: str | None = None
 
     @property
+    def name(self) -> str:
+        return posixpath.basename(self.path)
+
+    @property
     def key(self) -> str:
         """What a URL names it by: requests have no paths in them."""
         return hashlib.sha256(self.path.encode(errors="surrogateescape")).hexdigest()[:16]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from airflow.sdk import BaseOperatorLink
 
@@ -23,7 +23,22 @@ def outputs_url(dag_id: str, run_id: str) -> str:
     from airflow.sdk.configuration import conf
 
     base = conf.get("api", "base_url", fallback="").rstrip("/")
-    return f"{base}{WEB_PREFIX}/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}/outputs"
+    return f"{base}{_run_path(dag_id, run_id)}/outputs"
+
+
+def run_page_url(key: TaskInstanceKey) -> str:
+    """The run page, with what concerns a task instance."""
+    from airflow.sdk.configuration import conf
+
+    base = conf.get("api", "base_url", fallback="").rstrip("/")
+    query = {"task_id": key.task_id}
+    if key.map_index >= 0:
+        query["map_index"] = str(key.map_index)
+    return f"{base}{_run_path(key.dag_id, key.run_id)}/page?{urlencode(query)}"
+
+
+def _run_path(dag_id: str, run_id: str) -> str:
+    return f"{WEB_PREFIX}/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
 
 
 class OutputsLink(BaseOperatorLink):
@@ -33,3 +48,12 @@ class OutputsLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
         return outputs_url(ti_key.dag_id, ti_key.run_id)
+
+
+class RunPageLink(BaseOperatorLink):
+    """From a task to its steps in the run page."""
+
+    name = "Run page"
+
+    def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
+        return run_page_url(ti_key)

@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,9 +64,11 @@ class Served:
         code, out, err = self.ask("cli", arguments=list(arguments))
         return code, out, err.splitlines()
 
-    def get(self, path: str, user: str | None = VIEWER, method: str = "GET") -> Answer:
+    def get(
+        self, path: str, user: str | None = VIEWER, method: str = "GET", headers: dict[str, str] | None = None
+    ) -> Answer:
         """:param user: who asks; None: somebody who has not logged in."""
-        status, headers, body = self.ask("request", path=path, user=user, method=method)
+        status, headers, body = self.ask("request", path=path, user=user, method=method, headers=headers or {})
         return Answer(status, headers, base64.b64decode(body))
 
 
@@ -109,14 +112,19 @@ class _Server:
         ]
         self.tokens = {user.username: get_auth_manager().generate_jwt(user) for user in users}
 
-    def request(self, path: str, user: str | None, method: str) -> Any:
-        headers = {"Authorization": f"Bearer {self.tokens[user]}"} if user else {}
+    def request(self, path: str, user: str | None, method: str, headers: dict[str, str]) -> Any:
+        if user:
+            headers["Authorization"] = f"Bearer {self.tokens[user]}"
         try:
             answer = self.client.request(method, path, headers=headers, follow_redirects=False)
         except OSError as error:
             # a server that raises while it sends cuts off the connection
             return 0, {}, base64.b64encode(str(error).encode()).decode()
         return answer.status_code, dict(answer.headers), base64.b64encode(answer.content).decode()
+
+    def cpu_s(self) -> float:
+        """Processor time that the web application has used."""
+        return time.process_time()
 
     def routes(self) -> list[Any]:
         from airflow_hybrid.web.app import app
@@ -146,10 +154,13 @@ class _Server:
         return [code, out.buffer.getvalue().decode(), err.getvalue()]
 
     def set_xcom(self, dag_id: str, run_id: str, key: str, value: Any) -> None:
-        """What a user may do who may edit XComs."""
+        """What a user may do who may edit XComs; ``key``: of task ``outputs``, or ``task[map index].key``."""
         from airflow.models.xcom import XComModel
 
-        XComModel.set(key, value, dag_id=dag_id, task_id="outputs", run_id=run_id)
+        task, _, name = key.rpartition(".")
+        task_id, _, index = (task or "outputs").partition("[")
+        map_index = int(index.rstrip("]") or -1)
+        XComModel.set(name, value, dag_id=dag_id, task_id=task_id, run_id=run_id, map_index=map_index)
 
     def xcom(self, dag_id: str, run_id: str, key: str) -> Any:
         from airflow.models.xcom import XComModel

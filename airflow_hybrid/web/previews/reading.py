@@ -1,0 +1,81 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The beginning of an output as something that a page shows: a table, text, JSON, Markdown or a picture."""
+
+from __future__ import annotations
+
+import csv
+import json
+import posixpath
+from typing import Any
+
+from airflow_hybrid.web.previews.markdown import markdown_elements
+
+MOST_BYTES = 1 << 18
+"""of a file that are looked at; a picture may be larger"""
+MOST_PICTURE_BYTES = 20 << 20
+_MOST_ROWS, _MOST_COLUMNS, _LONGEST_CELL = 200, 50, 500
+_LONGEST_MARKDOWN = 100_000
+_PICTURES = {
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+}
+_SVG = "image/svg+xml"
+
+
+def picture_type(name: str, start: bytes) -> str | None:
+    """The type of a picture, by its first bytes; None: it is none that is shown."""
+    for magic, media_type in _PICTURES.items():
+        if start.startswith(magic):
+            return media_type
+    return _SVG if name.lower().endswith(".svg") and b"<svg" in start else None
+
+
+def preview(name: str, start: bytes, size: int) -> dict[str, Any]:
+    """What is shown of a file.
+
+    :param start: its first :data:`MOST_BYTES` bytes.
+    """
+    is_cut = size > len(start)
+    shown: dict[str, Any] = {"size": size, "is_cut": is_cut}
+    if picture_type(name, start):
+        if size > MOST_PICTURE_BYTES:
+            return {**shown, "kind": "none", "why": "the picture is too large to be shown here"}
+        return {**shown, "kind": "picture", "is_cut": False}
+    if b"\0" in start[:8192]:
+        return {**shown, "kind": "none", "why": "it is not text"}
+    text = start.decode("utf-8", "replace")
+    if is_cut:
+        text = text.rstrip("\ufffd")
+    return {**shown, **_of_text(posixpath.splitext(name)[1].lower(), text, is_cut=is_cut)}
+
+
+def _of_text(suffix: str, text: str, *, is_cut: bool) -> dict[str, Any]:
+    if suffix in (".csv", ".tsv"):
+        return _table(text, "," if suffix == ".csv" else "\t", is_cut=is_cut)
+    if suffix in (".md", ".markdown"):
+        shown = text[:_LONGEST_MARKDOWN]
+        return {"kind": "markdown", "elements": markdown_elements(shown), "is_cut": is_cut or len(text) > len(shown)}
+    if suffix == ".json" and not is_cut:
+        try:
+            return {"kind": "text", "text": json.dumps(json.loads(text), indent=2, ensure_ascii=False)}
+        except (ValueError, RecursionError):
+            pass  # it is shown as it is
+    return {"kind": "text", "text": text}
+
+
+def _table(text: str, delimiter: str, *, is_cut: bool) -> dict[str, Any]:
+    lines = text.splitlines()
+    if is_cut:
+        lines = lines[:-1]
+    rows: list[list[str]] = []
+    try:
+        for row in csv.reader(lines, delimiter=delimiter):
+            if len(rows) > _MOST_ROWS:
+                break
+            rows.append([cell[:_LONGEST_CELL] for cell in row[:_MOST_COLUMNS]])
+    except csv.Error:
+        return {"kind": "text", "text": text}
+    shown, rest = rows[: _MOST_ROWS + 1], len(lines) > _MOST_ROWS + 1
+    return {"kind": "table", "header": shown[0] if shown else [], "rows": shown[1:], "is_cut": is_cut or rest}

@@ -1,0 +1,133 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What is known of a run: read from the database when something has changed, and kept until then."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from airflow.models.dagrun import DagRun
+from airflow.models.taskinstance import TaskInstance
+from airflow.models.xcom import XComModel
+from fastapi import HTTPException, status
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from airflow_hybrid.errors import HybridError
+from airflow_hybrid.model.records import JobRecord
+from airflow_hybrid.runs.jobs import RunKey, in_order
+from airflow_hybrid.runs.overview import RunFacts, RunOverview, facts_of_run, overview_of, storages_of
+from airflow_hybrid.runs.tasks import state_of_run
+from airflow_hybrid.runs.usage import last_tries
+from airflow_hybrid.version import __version__
+
+_MOST_JOBS_KEPT = 50_000
+"""of all runs that are kept together: a record takes about 1 kB"""
+
+
+@dataclass(frozen=True)
+class RunJob:
+    """An attempt of a job that has ended.
+
+    :ivar site: name of the site that has its files.
+    :ivar is_last: no later attempt of the job is known.
+    """
+
+    task_id: str
+    map_index: int
+    site: str
+    record: JobRecord
+    is_last: bool
+
+    @property
+    def key(self) -> str:
+        """What a URL names it by."""
+        record = self.record
+        name = (self.task_id, str(self.map_index), record.step, record.index, str(record.attempt))
+        return hashlib.sha256("\0".join(name).encode(errors="surrogatepass")).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class KnownRun:
+    """A run, as it was when its tag was made: the tag is another one after every change."""
+
+    tag: str
+    facts: RunFacts
+    overview: RunOverview
+    jobs: tuple[RunJob, ...]
+
+    def jobs_of_task(self, task_id: str | None, map_index: int | None) -> list[RunJob]:
+        """The jobs of a task, or of one of its instances; None: of all."""
+        return [
+            job
+            for job in self.jobs
+            if task_id in (None, job.task_id) and (map_index in (None, -1) or map_index == job.map_index)
+        ]
+
+    @functools.cached_property
+    def by_key(self) -> dict[str, RunJob]:
+        return {job.key: job for job in self.jobs}
+
+
+_kept: OrderedDict[RunKey, KnownRun] = OrderedDict()
+_kept_lock = threading.Lock()
+
+
+def known_run(session: Session, dag_id: str, run_id: str) -> KnownRun:
+    """What is known of a run.
+
+    :raises HTTPException: there is no such run, or its DAG is none of this package (404).
+    """
+    run = RunKey(dag_id, run_id)
+    tag = _tag(session, run)
+    with _kept_lock:
+        kept = _kept.get(run)
+        if kept is not None and kept.tag == tag:
+            _kept.move_to_end(run)
+            return kept
+    try:
+        state_of_run(session, run)
+        facts = facts_of_run(session, run)
+    except HybridError as error:
+        raise HTTPException(status.HTTP_404_NOT_FOUND, f"{error}") from None
+    known = KnownRun(tag, facts, overview_of(facts), tuple(_jobs(facts)))
+    with _kept_lock:
+        _kept[run] = known
+        _kept.move_to_end(run)
+        while len(_kept) > 1 and sum(len(other.jobs) for other in _kept.values()) > _MOST_JOBS_KEPT:
+            _kept.popitem(last=False)
+    return known
+
+
+def _tag(session: Session, run: RunKey) -> str:
+    """Differs after every change of the run, of its task instances and of what they have published."""
+    of_run = select(DagRun.id, DagRun.state, DagRun.updated_at).where(
+        DagRun.dag_id == run.dag_id, DagRun.run_id == run.run_id
+    )
+    of_tasks = select(func.count(), func.max(TaskInstance.updated_at)).where(
+        TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id
+    )
+    of_xcoms = select(func.count(), func.max(XComModel.timestamp)).where(
+        XComModel.dag_id == run.dag_id, XComModel.run_id == run.run_id
+    )
+    rows = [[str(value) for value in row] for query in (of_run, of_tasks, of_xcoms) for row in session.execute(query)]
+    return hashlib.sha256(repr((__version__, run, rows)).encode()).hexdigest()[:20]
+
+
+def _jobs(facts: RunFacts) -> list[RunJob]:
+    storages = storages_of(facts.outline)
+    last = {id(record) for record in last_tries(facts.records())}
+    return [
+        RunJob(
+            task.task_id,
+            task.map_index,
+            storages.get(record.deployment, record.deployment),
+            record,
+            id(record) in last,
+        )
+        for task in in_order(facts.jobs.tasks)
+        for record in task.report.records
+    ]

@@ -1,0 +1,68 @@
+// Licensed under the Apache License, Version 2.0; see the LICENSE file.
+// @ts-check
+/** Figures for people. */
+
+const SIZES = ["B", "kB", "MB", "GB", "TB", "PB"];
+
+/** `12.3 MB`. @param {number | null | undefined} bytes */
+export function size(bytes) {
+  if (bytes === null || bytes === undefined) return "";
+  let value = bytes;
+  let unit = 0;
+  while (value >= 999.5 && unit < SIZES.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(1)} ${SIZES[unit]}`;
+}
+
+/** `0.4 s`, `3 min 05 s`, `2 h 03 min`, `3 d 04 h`. @param {number | null | undefined} seconds */
+export function duration(seconds) {
+  if (seconds === null || seconds === undefined) return "";
+  const value = Math.max(0, seconds);
+  if (value < 9.95) return `${Number(value.toFixed(value < 1 ? 2 : 1))} s`;
+  const whole = Math.round(value);
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${two(whole % 60)} s`;
+  if (whole < 86400) return `${Math.floor(whole / 3600)} h ${two(Math.floor((whole % 3600) / 60))} min`;
+  return `${Math.floor(whole / 86400)} d ${two(Math.floor((whole % 86400) / 3600))} h`;
+}
+
+/** @param {number} value */
+function two(value) {
+  return String(value).padStart(2, "0");
+}
+
+/** Date and time, in the reader's zone. @param {number | null | undefined} seconds since the epoch */
+export function moment(seconds) {
+  if (!seconds) return "";
+  return new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
+}
+
+/** `1,234`. @param {number | null | undefined} value */
+export function count(value) {
+  return value === null || value === undefined ? "" : value.toLocaleString("en");
+}
+
+/** `1 job`, `12 jobs`. @param {number} value @param {string} noun */
+export function counted(value, noun) {
+  return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+}
+
+/** Not more digits than one reads. @param {number | null | undefined} value */
+export function figure(value) {
+  if (value === null || value === undefined) return "";
+  if (value === 0 || Math.abs(value) >= 100) return count(Math.round(value));
+  return String(Number(value.toPrecision(value < 1 ? 2 : 3)));
+}
+
+/** `512 MiB`, `4 GiB`. @param {number | null | undefined} mebibytes */
+export function memory(mebibytes) {
+  if (mebibytes === null || mebibytes === undefined) return "";
+  return mebibytes < 1024 ? `${figure(mebibytes)} MiB` : `${figure(mebibytes / 1024)} GiB`;
+}
+
+/** The last part of a path. @param {string} path */
+export function leaf(path) {
+  return path.slice(path.lastIndexOf("/") + 1) || path;
+}

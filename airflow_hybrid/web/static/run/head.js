@@ -1,0 +1,57 @@
+// Licensed under the Apache License, Version 2.0; see the LICENSE file.
+// @ts-check
+/** The head line: what a reader wants to know first. */
+
+import { el, fill } from "../common/dom.js";
+import { count, counted, duration, figure, moment, size } from "../common/format.js";
+
+const TONES = { success: "good", failed: "bad", running: "busy", queued: "wait", upstream_failed: "bad", deferred: "busy" };
+
+/** A state as a chip. @param {string} state */
+export function chip(state) {
+  return el("span", { class: `chip ${TONES[state] ?? "quiet"}` }, state.replaceAll("_", " "));
+}
+
+/** Bytes that went from one site to another. @param {any} overview */
+export function movedBytes(overview) {
+  const between = overview.transfers.filter((transfer) => transfer.source !== transfer.target);
+  return between.reduce((sum, transfer) => sum + transfer.bytes, 0);
+}
+
+/** @param {Element} head @param {any} overview @param {{task_id: string | null, map_index: string | null}} task */
+export function showHead(head, overview, task) {
+  const { run, steps, sites } = overview;
+  const ended = sum(steps, "ended");
+  const total = steps.reduce((all, step) => all + (step.total ?? step.ended), 0);
+  const failed = sum(steps, "failed");
+  const reused = sum(steps, "reused");
+  const seconds = run.began ? (run.ended ?? Date.now() / 1000) - run.began : null;
+  document.title = `${run.dag_id} · ${run.state}`;
+  const about = task.task_id ? `, task ${task.task_id}${Number(task.map_index ?? -1) >= 0 ? `[${task.map_index}]` : ""}` : "";
+  const started = [run.began && `began ${moment(run.began)}`, run.user && `by ${run.user}`, overview.document];
+  fill(
+    head,
+    el("div", { class: "title" }, el("h1", {}, run.dag_id, el("span", { class: "quiet" }, ` ${run.run_id}${about}`)), chip(run.state)),
+    el("p", { class: "quiet" }, started.filter(Boolean).join(" · ")),
+    el(
+      "dl",
+      { class: "figures" },
+      pair("Duration", duration(seconds)),
+      pair("Jobs", total === ended ? count(ended) : `${count(ended)} of ${count(total)}`, reused ? `${count(reused)} reused` : ""),
+      pair("Failed", count(failed), "", failed ? "bad" : ""),
+      pair("Moved between sites", size(movedBytes(overview))),
+      pair("Core-hours", figure(sum(sites, "core_s") / 3600), counted(sites.filter((site) => site.jobs).length, "site")),
+    ),
+  );
+}
+
+/** @param {any[]} values @param {string} name */
+function sum(values, name) {
+  return values.reduce((all, value) => all + value[name], 0);
+}
+
+/** @param {string} name @param {string} value @param {string} [more] @param {string} [tone] */
+function pair(name, value, more = "", tone = "") {
+  const small = more && el("span", { class: "more" }, more);
+  return el("div", {}, el("dt", {}, name), el("dd", { class: tone }, value || "–", small));
+}

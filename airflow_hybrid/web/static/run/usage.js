@@ -1,0 +1,87 @@
+// Licensed under the Apache License, Version 2.0; see the LICENSE file.
+// @ts-check
+/** What steps used of what they asked for, as box plots, and what would have been enough. */
+
+import { el, fill, scrolled, svg } from "../common/dom.js";
+import { count, counted, duration, figure, leaf, memory } from "../common/format.js";
+
+const WIDTH = 210;
+const HEIGHT = 44;
+const MARGIN = 1.2;
+
+/** @param {HTMLElement} section @param {any[]} steps */
+export function showUsage(section, steps) {
+  const known = steps.filter((step) => step.usage && step.usage.jobs > 0);
+  section.hidden = known.length === 0;
+  if (section.hidden) return;
+  const titles = ["step", "time", "cores", "memory", "would have been enough"];
+  const head = el("tr", {}, titles.map((title) => el("th", { scope: "col" }, title)));
+  fill(
+    section,
+    el("h2", { id: "usage-title" }, "Used against asked"),
+    el("p", { class: "quiet" }, "Box: the middle half of the jobs, with their median; whiskers: least and most; dashed: what was asked for. Enough: the most that a job used, and a fifth more."),
+    scrolled("Used against asked", el("table", { class: "usage" }, el("thead", {}, head), el("tbody", {}, known.map(row)))),
+  );
+}
+
+/** @param {any} step */
+function row(step) {
+  const usage = step.usage;
+  return el(
+    "tr",
+    {},
+    el("td", {}, el("strong", { title: step.path }, leaf(step.path)), el("div", { class: "quiet" }, counted(usage.jobs, "job"))),
+    el("td", {}, plot("time", usage.seconds, null, duration)),
+    el("td", {}, plot("cores", usage.cores, usage.cores_asked, figure)),
+    el("td", {}, plot("memory", usage.memory_mib, usage.memory_asked_mib, memory)),
+    el("td", {}, enough(usage)),
+  );
+}
+
+/** @param {any} usage */
+function enough(usage) {
+  const parts = [];
+  if (usage.memory_mib) {
+    parts.push(compared("memory", 32 * Math.ceil((usage.memory_mib.most * MARGIN) / 32), usage.memory_asked_mib, memory));
+  }
+  if (usage.cores) {
+    parts.push(compared("cores", Math.max(1, Math.ceil(usage.cores.most - 0.05)), usage.cores_asked, count));
+  }
+  if (usage.seconds) parts.push(el("li", {}, `time: ${duration(Math.ceil(usage.seconds.most * MARGIN))}`));
+  return el("ul", { class: "enough" }, parts);
+}
+
+/** @param {string} name @param {number} needed @param {number | null} asked @param {(value: number) => string} format */
+function compared(name, needed, asked, format) {
+  const text = `${name}: ${format(needed)}`;
+  if (asked === null) return el("li", {}, `${text} (nothing was asked for)`);
+  if (needed * 1.5 <= asked) return el("li", {}, el("strong", {}, text), ` instead of ${format(asked)}`);
+  return el("li", {}, `${text} (${format(asked)} asked for)`);
+}
+
+/**
+ * @param {string} name @param {any} spread @param {number | null} asked @param {(value: number) => string} format
+ */
+function plot(name, spread, asked, format) {
+  if (!spread) return el("span", { class: "quiet" }, "not known");
+  const top = Math.max(spread.most, asked ?? 0) * 1.05 || 1;
+  const at = (value) => 4 + ((WIDTH - 8) * value) / top;
+  const middle = 13;
+  const words = `${name}: least ${format(spread.least)}, median ${format(spread.median)}, most ${format(spread.most)}${asked === null ? "" : `, asked for ${format(asked)}`}`;
+  const line = (x1, x2, y1, y2, kind) => svg("line", { x1, x2, y1, y2, class: kind });
+  const most = at(spread.most);
+  const isRight = most > WIDTH * 0.6;
+  return svg(
+    "svg",
+    { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "plot", role: "img", "aria-label": words },
+    svg("title", {}, words),
+    line(4, WIDTH - 4, 26, 26, "axis"),
+    line(at(spread.least), most, middle, middle, "whisker"),
+    line(at(spread.least), at(spread.least), middle - 5, middle + 5, "whisker"),
+    line(most, most, middle - 5, middle + 5, "whisker"),
+    svg("rect", { x: at(spread.quarter), y: middle - 8, width: Math.max(2, at(spread.three_quarters) - at(spread.quarter)), height: 16, rx: 2, class: "box" }),
+    line(at(spread.median), at(spread.median), middle - 8, middle + 8, "median"),
+    asked === null ? null : line(at(asked), at(asked), 2, 26, "asked"),
+    svg("text", { x: isRight ? most : at(spread.least), y: 40, "text-anchor": isRight ? "end" : "start" }, `${format(spread.median)}, most ${format(spread.most)}`),
+  );
+}
