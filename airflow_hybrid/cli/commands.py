@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ActionCommand, Arg, CLICommand, GroupCommand
 
+from airflow_hybrid.cli.data import data_command
 from airflow_hybrid.cli.jobs import jobs_command
 from airflow_hybrid.cli.logs import logs_command
+from airflow_hybrid.cli.preview.graph import graph_command
+from airflow_hybrid.cli.preview.plan import plan_command
+from airflow_hybrid.cli.preview.plugins import plugins_command
 from airflow_hybrid.cli.prov import prov_command
 from airflow_hybrid.installation.conf import use_airflow_conf
 from airflow_hybrid.runner.command import run_command
@@ -93,6 +97,10 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
                 jobs_command(),
                 prov_command(),
                 logs_command(),
+                data_command(),
+                plan_command(),
+                graph_command(),
+                plugins_command(),
                 ActionCommand(
                     name="cleanup",
                     help="List and remove what ended or unknown runs left at the sites",

@@ -21,6 +21,7 @@ class StepNeeds:
     :ivar path: of the step; ``position``: ``file:line`` of it.
     :ivar has_image: it names an image.
     :ivar cores, ram_mib: None: it asks for none, or an expression computes them.
+    :ivar time_limit_s: None: it has none, or an expression computes it.
     """
 
     path: str
@@ -28,6 +29,7 @@ class StepNeeds:
     has_image: bool
     cores: float | None
     ram_mib: float | None
+    time_limit_s: float | None = None
 
 
 def step_needs(graph: WorkflowGraph, cache_dir: Path | None = None) -> Iterator[StepNeeds]:
@@ -40,12 +42,14 @@ def step_needs(graph: WorkflowGraph, cache_dir: Path | None = None) -> Iterator[
             continue
         image, _ = tool.get_requirement("DockerRequirement")
         resources, _ = tool.get_requirement("ResourceRequirement")
+        limit, _ = tool.get_requirement("ToolTimeLimit")
         yield StepNeeds(
             step.path,
             step.position,
             image is not None,
             _number(resources or {}, "coresMin"),
             _number(resources or {}, "ramMin"),
+            _number(limit or {}, "timelimit"),
         )
 
 

@@ -17,7 +17,7 @@ from airflow_hybrid.sites.connectors.base import Connector
 from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
 ENTRY_POINT_GROUP = "airflow_hybrid.connectors"
-_BUILT_IN: Mapping[str, str] = {
+BUILT_IN: Mapping[str, str] = {
     "local": "hosts:LocalConnector",
     "ssh": "ssh:SshConnector",
     "kubernetes": "manifests:ManifestsConnector",
@@ -72,8 +72,8 @@ def connector_class(deployment: Deployment, wrapped: Connector | None = None) ->
     :param wrapped: the connector that it wraps. Inside a queue system, docker and podman are an image for its jobs.
     :raises ConfigError: there is none.
     """
-    if deployment.type in _BUILT_IN:
-        module, _, name = _BUILT_IN[deployment.type].partition(":")
+    if deployment.type in BUILT_IN:
+        module, _, name = BUILT_IN[deployment.type].partition(":")
         from airflow_hybrid.sites.connectors.clusters import QueueConnector
 
         if isinstance(wrapped, QueueConnector) and name == "ContainerConnector":
@@ -88,7 +88,7 @@ def connector_class(deployment: Deployment, wrapped: Connector | None = None) ->
             return QueueConnector
         raise ConfigError(
             f"deployment {deployment.name!r} has type {deployment.type!r}, for which there is no connector",
-            hint=f"built in are {', '.join(_BUILT_IN)}; packages may add others through the entry point groups"
+            hint=f"built in are {', '.join(BUILT_IN)}; packages may add others through the entry point groups"
             f" {ENTRY_POINT_GROUP} and {SCHEDULER_GROUP}",
         )
     loaded = points[0].load()
