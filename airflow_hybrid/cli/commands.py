@@ -94,13 +94,8 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
                     args=(ARG_HYBRID_FILE, ARG_DEPLOYMENT, ARG_USER, ARG_TIMEOUT, ARG_FINDINGS),
                 ),
                 _login_command(),
-                jobs_command(),
-                prov_command(),
-                logs_command(),
-                data_command(),
-                plan_command(),
-                graph_command(),
-                plugins_command(),
+                *_about_runs(),
+                *_about_files(),
                 ActionCommand(
                     name="cleanup",
                     help="List and remove what ended or unknown runs left at the sites",
@@ -113,6 +108,16 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
             ],
         )
     ]
+
+
+def _about_runs() -> list[ActionCommand]:
+    """Commands that show a run, from Airflow's database."""
+    return [jobs_command(), prov_command(), logs_command(), data_command()]
+
+
+def _about_files() -> list[ActionCommand]:
+    """Commands that show what would be, and what is installed."""
+    return [plan_command(), graph_command(), plugins_command()]
 
 
 def _login_command() -> ActionCommand:
