@@ -17,7 +17,7 @@ from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.sites.check import site_probe
 from airflow_hybrid.sites.check.findings import FAIL, OK, SKIP, TIMEOUT_S, WARN, Finding, Findings, timed
 from airflow_hybrid.sites.check.links import try_link
-from airflow_hybrid.sites.check.queues import login_shell_hint, schedulers, try_queue, try_services
+from airflow_hybrid.sites.check.queues import login_shell_hint, schedulers, try_capacity, try_queue, try_services
 from airflow_hybrid.sites.check.reaching import Reaches, needs
 from airflow_hybrid.sites.connectors import Connector, open_connector
 from airflow_hybrid.sites.connectors.containers import image_there
@@ -34,6 +34,7 @@ ORDER = (
     "programs",
     "workdir",
     "scheduler",
+    "capacity",
     "service",
     "containers",
     "image",
@@ -138,6 +139,7 @@ async def _location(connector: Connector, host: Host, reaches: Reaches, timeout_
         try_services(findings, connector, host, timeout_s),
         _site(findings, connector, host, timeout_s),
         try_queue(findings, queue.scheduler, queue.host, timeout_s),
+        try_capacity(findings, connector, queue, timeout_s),
     )
     return sorted(findings.entries, key=lambda finding: ORDER.index(finding.what))
 

@@ -9,8 +9,10 @@ import shlex
 from airflow_hybrid.errors import ConfigError, StatusUnknownError
 from airflow_hybrid.schedulers.asking import section
 from airflow_hybrid.schedulers.base import Scheduler
+from airflow_hybrid.schedulers.estimates import Capacity
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.sites.batches.look import submission_for
+from airflow_hybrid.sites.batches.queue import JobQueue
 from airflow_hybrid.sites.check.findings import FAIL, OK, TIMEOUT_S, Finding, Findings, timed
 from airflow_hybrid.sites.connectors import Connector
 from airflow_hybrid.sites.connectors.clusters import SCHEDULERS, scheduler_class
@@ -50,6 +52,24 @@ async def try_queue(findings: Findings, scheduler: Scheduler, host: Host, timeou
         return
     kind = "its own processes" if isinstance(scheduler, ProcessScheduler) else scheduler.name
     findings.add("scheduler", OK, version or kind, seconds)
+
+
+async def try_capacity(findings: Findings, connector: Connector, queue: JobQueue, timeout_s: float) -> None:
+    """How many cores are free? A scheduler that cannot say, or does not answer, makes no finding."""
+    scheduler = queue.scheduler
+    try:
+        options = connector.options(None)
+    except ConfigError:
+        return  # jobs need a service, and a service's queue is tried by itself
+    text = scheduler.capacity_command(submission_for(options, "/tmp"))
+    if not text:
+        return
+    answer, _, seconds = await timed(lambda: queue.host.run(text, timeout_s=timeout_s, label="free cores"))
+    capacity = scheduler.parse_capacity(answer.out) if answer is not None else Capacity()
+    if capacity.cores is None or capacity.free_cores is None:
+        return
+    free = f"{capacity.free_cores:.4g} of {capacity.cores:.4g} cores are free"
+    findings.add("capacity", OK, f"{free} (by its load)" if scheduler.on_host else free, seconds)
 
 
 async def login_shell_hint(host: Host, program: str, timeout_s: float) -> str:

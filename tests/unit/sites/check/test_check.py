@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -92,8 +93,11 @@ def test_an_answer_that_was_cut_off_is_not_complete() -> None:
 
 async def test_this_machine_passes(tmp_path: Path) -> None:
     found = await check.check({"here": Deployment("here", "local", workdir=f"{tmp_path}/w d")})
-    assert [f.what for f in found] == ["reach", "login", "programs", "workdir", "scheduler", "containers"]
+    assert [f.what for f in found] == ["reach", "login", "programs", "workdir", "scheduler", "capacity", "containers"]
     assert not check.fails(found), found
+    (capacity,) = [f for f in found if f.what == "capacity"]
+    cores = len(os.sched_getaffinity(0))
+    assert re.fullmatch(rf"[0-9.]+ of {cores} cores are free \(by its load\)", capacity.detail)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -137,7 +141,7 @@ def test_the_command_ends_with_1_when_something_fails(hybrid_file: Path, capsys:
     assert ended.value.code == 1
     (line,) = [line for line in out.splitlines() if " FAIL " in line]
     assert line.startswith("broken ") and " workdir " in line and "/proc" in line
-    assert "give the deployment a `workdir`" in out and out.splitlines()[-1] == "12 checks, 1 failed"
+    assert "give the deployment a `workdir`" in out and out.splitlines()[-1] == "14 checks, 1 failed"
 
 
 def test_the_command_ends_with_0_when_all_is_fine(hybrid_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
