@@ -12,10 +12,11 @@ import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from airflow.listeners import hookimpl
 from airflow.plugins_manager import AirflowPlugin
+from airflow.sdk.configuration import conf
 
 from airflow_hybrid.installation.conf import use_airflow_conf
 from airflow_hybrid.operators.published.links import WEB_PREFIX, OutputsLink, RunPageLink
@@ -86,20 +87,38 @@ class WebApp:
         await app(scope, receive, send)
 
 
-def _icon(colour: str) -> str:
-    """Sites and what moves between them, as the address of a picture."""
+def _icon(shapes: str, colour: str, halo: str = "none") -> str:
+    """Shapes of SVG as the address of a picture, with a halo where Airflow shows them before two backgrounds."""
     picture = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="{colour}" stroke-width="2">'
-        '<rect x="2" y="8" width="6" height="8" rx="1"/><rect x="16" y="2" width="6" height="7" rx="1"/>'
-        '<rect x="16" y="15" width="6" height="7" rx="1"/>'
-        '<path d="M8 11C12 11 12 6 16 6M8 13C12 13 12 18 16 18"/></svg>'
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke-linecap="round">'
+        f'<g stroke="{halo}" stroke-width="4" opacity=".75">{shapes}</g>'
+        f'<g stroke="{colour}" stroke-width="2">{shapes}</g></svg>'
     )
     return f"data:image/svg+xml,{quote(picture)}"
 
 
-_ICONS = {"icon": _icon("#27272a"), "icon_dark_mode": _icon("#e4e4e7")}
-_RUN_PAGE = f"{WEB_PREFIX}/dags/{{DAG_ID}}/dagRuns/{{RUN_ID}}/page"
+_TRANSFERS = (
+    '<rect x="2" y="8" width="6" height="8" rx="1"/><rect x="16" y="2" width="6" height="7" rx="1"/>'
+    '<rect x="16" y="15" width="6" height="7" rx="1"/>'
+    '<path d="M8 11C12 11 12 6 16 6M8 13C12 13 12 18 16 18"/>'
+)
+_MACHINES = (
+    '<rect x="3" y="3" width="18" height="7" rx="2"/><rect x="3" y="14" width="18" height="7" rx="2"/>'
+    '<path d="M7 6.5h.01M7 17.5h.01M12 10v4"/>'
+)
+_ICONS = {"icon": _icon(_TRANSFERS, "#27272a"), "icon_dark_mode": _icon(_TRANSFERS, "#e4e4e7")}
+_WEB = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/") + WEB_PREFIX
+_RUN_PAGE = f"{_WEB}/dags/{{DAG_ID}}/dagRuns/{{RUN_ID}}/page"
 """Airflow's UI fills in the names"""
+_SITES_PAGE = {
+    "name": "Sites",
+    "href": f"{_WEB}/sites",
+    "url_route": "airflow_hybrid_sites",
+    "destination": "nav",
+    "nav_top_level": True,
+    "icon": _icon(_MACHINES, "#3f4f6b", "#dce6f3"),
+    "icon_dark_mode": _icon(_MACHINES, "#c3cedd", "#1d2940"),
+}
 
 
 class HybridPlugin(AirflowPlugin):
@@ -110,6 +129,7 @@ class HybridPlugin(AirflowPlugin):
     fastapi_apps = [{"app": WebApp(), "url_prefix": WEB_PREFIX, "name": "airflow_hybrid"}]
     operator_extra_links = [OutputsLink(), RunPageLink()]
     external_views = [
+        _SITES_PAGE,
         {
             "name": "Run page",
             "href": _RUN_PAGE,

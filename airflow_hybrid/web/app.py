@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from airflow_hybrid.web import outputs, pages
 from airflow_hybrid.web.previews import routes as previews
 from airflow_hybrid.web.run import routes as run
+from airflow_hybrid.web.sites import routes as sites
 
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -50,5 +51,5 @@ app = FastAPI(
 )
 app.add_middleware(SafeHeaders)
 # before those of outputs: their routes have a name where others have a key
-for router in (pages.router, pages.run_pages, run.router, previews.router, outputs.router):
+for router in (pages.router, sites.router, pages.run_pages, run.router, previews.router, outputs.router):
     app.include_router(router)

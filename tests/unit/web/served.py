@@ -23,6 +23,8 @@ from typing import Any
 ROOT = Path(__file__).parents[3]
 MARK = "#served "
 VIEWER = "viewer"
+TRIGGERER = "triggerer"
+"""a user who may trigger DAGs, too"""
 STRANGER = "stranger"
 """a user who may log in and see nothing"""
 
@@ -107,9 +109,8 @@ class _Server:
 
         initdb()
         self.client = TestClient(create_app("core"))
-        users = [
-            SimpleAuthManagerUser(username=name, role=role) for name, role in ((VIEWER, "viewer"), (STRANGER, None))
-        ]
+        roles = {VIEWER: "viewer", TRIGGERER: "user", STRANGER: None}
+        users = [SimpleAuthManagerUser(username=name, role=role) for name, role in roles.items()]
         self.tokens = {user.username: get_auth_manager().generate_jwt(user) for user in users}
 
     def request(self, path: str, user: str | None, method: str, headers: dict[str, str]) -> Any:
@@ -162,6 +163,36 @@ class _Server:
         map_index = int(index.rstrip("]") or -1)
         XComModel.set(name, value, dag_id=dag_id, task_id=task_id, run_id=run_id, map_index=map_index)
 
+    def set_states(self, dag_id: str, run_id: str, run: str, tasks: str) -> None:
+        """Let a run, and all its task instances, be in other states."""
+        from airflow.models.dagrun import DagRun
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.utils.session import create_session
+        from sqlalchemy import update
+
+        with create_session() as session:
+            for table, state in ((DagRun, run), (TaskInstance, tasks)):
+                session.execute(update(table).where(table.dag_id == dag_id, table.run_id == run_id).values(state=state))
+
+    def copy_run(self, dag_id: str, run_id: str, count: int) -> None:
+        """Copy a run, with its task instances and what they have reported of jobs."""
+        from airflow.models.dagrun import DagRun
+        from airflow.models.taskinstance import TaskInstance
+        from airflow.models.xcom import XComModel
+        from airflow.utils.session import create_session
+        from sqlalchemy import func, insert, select
+
+        with create_session() as session:
+            first = (session.scalar(select(func.max(DagRun.id))) or 0) + 1
+            for table in (DagRun, TaskInstance, XComModel):
+                query = select(*table.__table__.columns).where(table.dag_id == dag_id, table.run_id == run_id)
+                if table is XComModel:
+                    query = query.where(XComModel.key == "jobs")
+                rows = [dict(row._mapping) for row in session.execute(query)]
+                copies = [_copy(row, table.__name__, number, first) for number in range(count) for row in rows]
+                if copies:
+                    session.execute(insert(table.__table__), copies)
+
     def xcom(self, dag_id: str, run_id: str, key: str) -> Any:
         from airflow.models.xcom import XComModel
         from airflow.utils.session import create_session
@@ -191,6 +222,20 @@ class _Server:
         query = select(AssetEvent).where(AssetEvent.source_dag_id == dag_id, AssetEvent.source_run_id == run_id)
         with create_session() as session:
             return [[event.asset.uri, event.extra] for event in session.scalars(query)]
+
+
+def _copy(row: dict[str, Any], table: str, number: int, first: int) -> dict[str, Any]:
+    """A row of another run, with another number."""
+    import uuid
+
+    copy = {**row, "run_id": f"{row['run_id']} copy {first + number}"}
+    if table == "DagRun":
+        copy |= {"id": first + number, "logical_date": None, "partition_key": None}
+    elif table == "TaskInstance":
+        copy["id"] = uuid.uuid4()
+    else:
+        copy["dag_run_id"] = first + number
+    return copy
 
 
 def main() -> None:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.unit.web.served import STRANGER, Served, served
+from tests.unit.web.served import STRANGER, VIEWER, Served, served
 
 RUN = "/dags/{dag_id}/dagRuns/{run_id}/"
-FOR_ALL_USERS = {"/static/{folder}/{name}": ["GET"]}
-"""routes without anything of a DAG"""
+FOR_ALL_USERS = {"/static/{folder}/{name}": ["GET"], "/sites": ["GET"], "/sites/list": ["GET"]}
+"""routes without anything of a DAG that their user may not see"""
+FOR_WHO_MAY_TRIGGER = {"/sites/{dag_id}/{deployment}/check": ["POST"]}
 KEY = "0123456789abcdef"
 
 
@@ -27,7 +28,8 @@ def url_of(path: str) -> str:
 
 
 def test_every_route_of_a_run_needs_a_login_and_the_right_to_see_the_runs_of_the_dag(web: Served) -> None:
-    routes = [(path, methods) for path, methods in web.ask("routes") if path not in FOR_ALL_USERS]
+    others = {**FOR_ALL_USERS, **FOR_WHO_MAY_TRIGGER}
+    routes = [(path, methods) for path, methods in web.ask("routes") if path not in others]
     assert len(routes) >= 9
     for path, methods in routes:
         assert path.startswith(RUN) and methods == ["GET"], path
@@ -46,6 +48,16 @@ def test_what_all_users_get_needs_a_login(web: Served) -> None:
         assert routes[path] == methods
         assert web.get(url_of(path), user=None).status == 401, path
         assert web.get(url_of(path), user=STRANGER).status in (200, 404), path
+
+
+def test_what_does_something_needs_the_right_to_trigger_the_dag(web: Served) -> None:
+    routes = dict(web.ask("routes"))
+    for path, methods in FOR_WHO_MAY_TRIGGER.items():
+        assert routes[path] == methods == ["POST"]
+        for user, status in ((None, 401), (STRANGER, 403), (VIEWER, 403)):
+            assert web.get(url_of(path), user=user, method="POST").status == status, (path, user)
+        for method in ("GET", "PUT", "PATCH", "DELETE"):
+            assert web.get(url_of(path), method=method).status == 405, path
 
 
 def test_a_page_runs_and_loads_only_what_is_of_this_package(web: Served) -> None:

@@ -4,6 +4,7 @@
 
 import { el } from "../common/dom.js";
 import { duration, figure, memory, moment, size } from "../common/format.js";
+import { airflowLink } from "../common/links.js";
 
 /** @param {any} job @param {any} run */
 export function jobDetails(job, run) {
@@ -28,7 +29,7 @@ export function jobDetails(job, run) {
     ["processor time", duration(job.cpu_s)],
     ["input and output", [size(job.bytes_in), size(job.bytes_out)].filter(Boolean).join(" and ")],
     ["directory", job.directory && el("code", {}, job.directory)],
-    ["Airflow's task", el("a", { href: taskLink(run, job), target: "_top" }, task)],
+    ["Airflow's task", airflowLink(taskLink(run, job), task)],
   ];
   const shown = facts.filter(([, value]) => value);
   return el("dl", { class: "facts" }, shown.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]).flat());
