@@ -80,6 +80,9 @@ class AssetModel(Model):
 
     name: Template | None = Field(None, description="Its name; default: the URI. May use Jinja2.")
     uri: Template | None = Field(None, description="Its URI; default: the name. May use Jinja2.")
+    partition: Template | None = Field(
+        None, description="Key of the partition that a run makes (`{{ ds }}`, `{{ run_id }}`); not with a name per run."
+    )
 
     @model_validator(mode="after")
     def _has_a_name(self) -> AssetModel:

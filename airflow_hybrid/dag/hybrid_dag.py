@@ -136,7 +136,7 @@ class HybridDag(DAG):
     :param fuse: ``"chains"``: steps that follow each other on the same target are one task, unless a deployment or
         binding says otherwise (docs/how-to/fuse.md).
     :param assets: Airflow Assets of outputs, by their names: a URI (which may be a template), ``{"name": ..., "uri":
-        ...}`` or an Asset. They get an event when a run has succeeded.
+        ..., "partition": ...}`` or an Asset. They get an event when a run has succeeded.
     :param dag_id: default: the document's name.
     :param dag_options: any argument of :class:`airflow.sdk.DAG`. ``params`` are added to those of the inputs. Default
         of ``doc_md``: what the document says of itself, its inputs and outputs, and its text.
@@ -275,7 +275,9 @@ def _check_templates(setup: WorkflowSetup, dag: DAG, where: str | None) -> None:
     """:raises ConfigError: Jinja cannot read what is to be rendered for each run."""
     texts: list[tuple[str, Any]] = [("`outdir`", setup.outdirs.run)]
     texts += [("`outdirs`", list(setup.outdirs.roots[1:]))]
-    texts += [(f"`assets`: output {asset.output!r}", [asset.name, asset.uri]) for asset in setup.assets]
+    texts += [
+        (f"`assets`: output {asset.output!r}", [asset.name, asset.uri, asset.partition]) for asset in setup.assets
+    ]
     texts += [(f"input {port.name!r}", setup.settings.get(port.name)) for port in setup.graph.inputs]
     with_templates = [(what, value) for what, value in texts if holds_template(value)]
     if not with_templates:

@@ -14,7 +14,7 @@ from airflow_hybrid.model import CwlObject, JsonValue
 from airflow_hybrid.model.templates import Render
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, run_token
 from airflow_hybrid.operators.outdirs import Outdirs, check_own, conf_outdir, is_store, local_path, rendered_outdirs
-from airflow_hybrid.operators.published.assets import OutputAsset, announce
+from airflow_hybrid.operators.published.assets import OutputAsset, RunAsset, announce
 from airflow_hybrid.operators.published.links import OUTDIR_XCOM, OutputsLink
 from airflow_hybrid.operators.templates import renderer
 from airflow_hybrid.operators.values import RETURN, Scope
@@ -93,7 +93,7 @@ class OutputsOperator(HybridTask):
     def _announce(self, value: CwlObject, render: Render, context: Context) -> None:
         """:raises InputError: there is no asset for the run; what the outputs are is known nevertheless."""
         try:
-            assets = [(asset, asset.rendered(render)) for asset in self.assets]
+            assets = [RunAsset.rendered(asset, render) for asset in self.assets]
         except InputError:
             ti: Any = context["ti"]
             ti.xcom_push(key=RETURN, value=value)

@@ -23,6 +23,8 @@ MOST_FILES = 1000
 _LONGEST_VALUE = 10_000
 _LONGEST_NAME = 1500
 """characters of names and URIs in Airflow's tables"""
+_LONGEST_KEY = 250
+"""characters of a partition's key there"""
 _OF_URIS = ":/?#[]@!$&'()*+,;=%~"
 """what has a meaning in a URI (RFC 3986)"""
 
@@ -33,12 +35,14 @@ class OutputAsset:
 
     :ivar name, uri: may be templates; then each run may have another asset.
     :ivar alias: name of the alias under which such assets are found; the same for all runs.
+    :ivar partition: key of the partition of the asset that a run makes, which may be a template; None: none.
     """
 
     output: str
     name: str
     uri: str
     alias: str
+    partition: str | None = None
 
     @property
     def outlet(self) -> Asset | AssetAlias:
@@ -61,6 +65,39 @@ class OutputAsset:
             error.where = error.where or f"`assets`: output {self.output!r}"
             raise
 
+    def partition_of(self, render: Render) -> str | None:
+        """The key of the partition that a run makes.
+
+        :raises InputError: its template cannot be rendered, or gives no key.
+        """
+        if self.partition is None:
+            return None
+        try:
+            key = filled(self.partition, render)
+        except InputError as error:
+            error.where = error.where or f"`assets`: output {self.output!r}"
+            raise
+        if not key.strip() or len(key) > _LONGEST_KEY:
+            raise InputError(
+                f"the partition of output {self.output!r} is {shortened(key, 100)!r}: no key of a partition",
+                hint=f"a key has 1 to {_LONGEST_KEY} characters",
+            )
+        return key
+
+
+@dataclass(frozen=True)
+class RunAsset:
+    """The asset of an output in one run."""
+
+    of: OutputAsset
+    asset: Asset
+    partition: str | None = None
+
+    @classmethod
+    def rendered(cls, asset: OutputAsset, render: Render) -> RunAsset:
+        """:raises InputError: a template gives no name or no key."""
+        return cls(asset, asset.rendered(render), asset.partition_of(render))
+
 
 def parse_assets(assets: Mapping[str, Any], outputs: Iterable[str], dag_id: str) -> tuple[OutputAsset, ...]:
     """The assets of a DAG's outputs.
@@ -77,7 +114,11 @@ def parse_assets(assets: Mapping[str, Any], outputs: Iterable[str], dag_id: str)
 
             problem = f"`assets` names output `{output}`, but the workflow has no such output"
             raise ConfigError(problem, hint=choices(output, known, what="there are"))
-        asset = OutputAsset(output, *_name_and_uri(named), alias=f"{dag_id}/{output}")
+        partition = named.get("partition") if isinstance(named, Mapping) else None
+        asset = OutputAsset(output, *_name_and_uri(named), alias=f"{dag_id}/{output}", partition=partition)
+        if partition is not None and isinstance(asset.outlet, AssetAlias):
+            problem = f"`assets`: output `{output}` has a partition, and a name or URI that differs from run to run"
+            raise ConfigError(problem, hint="Airflow has partitions of assets with a fixed name only")
         twin = parsed.setdefault((asset.name, asset.uri), asset)
         if twin is not asset:
             problem = f"`assets`: outputs `{twin.output}` and `{output}` are the same asset: {asset.uri}"
@@ -114,23 +155,25 @@ def _check_kept(asset: Asset) -> None:
             raise ValueError(f"the {what} is longer than {_LONGEST_NAME:,} characters")
 
 
-def announce(assets: Iterable[tuple[OutputAsset, Asset]], outputs: CwlObject, context: Mapping[str, Any]) -> list[Any]:
+def announce(assets: Iterable[RunAsset], outputs: CwlObject, context: Mapping[str, Any]) -> list[Any]:
     """Say what the events of a run carry. Airflow makes them if the task then succeeds.
 
-    :param assets: with the asset of this run.
     :return: the outlets that have an event: an output that is null has none.
     """
     outlets = []
-    for output_asset, asset in assets:
-        value = outputs.get(output_asset.output)
+    for run_asset in assets:
+        output = run_asset.of.output
+        value = outputs.get(output)
         if value is None:
             continue
-        outlet = output_asset.outlet
-        extra = event_extra(output_asset.output, value)
+        outlet = run_asset.of.outlet
+        extra = event_extra(output, value)
         if isinstance(outlet, AssetAlias):
-            context["outlet_events"][outlet].add(asset, extra=extra)
+            context["outlet_events"][outlet].add(run_asset.asset, extra=extra)
         else:
             context["outlet_events"][outlet].extra = extra
+            if run_asset.partition is not None:
+                context["outlet_events"][outlet].add_partitions(run_asset.partition)
         outlets.append(outlet)
     return outlets
 

@@ -12,7 +12,7 @@ from airflow.sdk import Asset, AssetAlias
 
 from airflow_hybrid import HybridDag, load_dags
 from airflow_hybrid.errors import ConfigError, InputError
-from airflow_hybrid.operators.published.assets import MOST_FILES, event_extra, parse_assets
+from airflow_hybrid.operators.published.assets import MOST_FILES, RunAsset, announce, event_extra, parse_assets
 
 TOOL = """\
 cwlVersion: v1.2
@@ -228,3 +228,36 @@ def test_outlets_of_the_dags_author_stay(folder: Path) -> None:
     dag = HybridDag(folder / "tool.cwl", assets={"report": "s3://r"}, default_args={"outlets": [theirs]})
     assert dag.get_task("outputs").outlets == [Asset("s3://r"), theirs]
     assert dag.get_task("inputs").outlets == [theirs]
+
+
+def test_a_run_makes_a_partition(folder: Path) -> None:
+    from airflow.sdk.execution_time.context import OutletEventAccessors
+
+    (asset,) = parse_assets({"o": {"uri": "s3://b/o", "partition": "{{ run_id }}"}}, ["o"], "d")
+    context = {"outlet_events": OutletEventAccessors()}
+    announce([RunAsset.rendered(asset, lambda text: text.replace("{{ run_id }}", "manual__1"))], {"o": 7}, context)
+    accessor = context["outlet_events"][asset.outlet]
+    assert (accessor.partition_keys, accessor.extra) == ({"manual__1"}, {"output": "o", "value": 7})
+
+
+@pytest.mark.parametrize("key", [" ", "x" * 251])
+def test_a_key_that_airflow_would_refuse_is_said(key: str) -> None:
+    (asset,) = parse_assets({"o": {"uri": "s3://b/o", "partition": "{{ key }}"}}, ["o"], "d")
+    with pytest.raises(InputError, match="no key of a partition\n  -> a key has 1 to 250 characters"):
+        RunAsset.rendered(asset, lambda _: key)
+
+
+def test_a_name_per_run_has_no_partitions(folder: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        parse_assets({"o": {"uri": "s3://b/{{ ds }}", "partition": "{{ ds }}"}}, ["o"], "d")
+    assert str(error.value) == (
+        "`assets`: output `o` has a partition, and a name or URI that differs from run to run\n"
+        "  -> Airflow has partitions of assets with a fixed name only"
+    )
+
+
+def test_the_partition_in_a_hybrid_file_is_a_template(folder: Path) -> None:
+    text = HYBRID.replace("report: file:///results/report", "report: {uri: 'file:///r', partition: '{{ ds }'}")
+    (folder / "streamflow.yml").write_text(text)
+    with pytest.raises(ConfigError, match="partition"):
+        load_dags("streamflow.yml", {"__file__": str(folder / "dag.py")})
