@@ -249,6 +249,11 @@ class WorkflowModel(Model):
         " deployment or binding says otherwise; `false`: never. Default: only for tools whose document asks for it"
         " (`WorkReuse: {enableReuse: true}`). (airflow_hybrid)",
     )
+    provenance: bool = Field(
+        False,
+        description="`true`: a record of each run that succeeds is written beside its outputs, as"
+        " `provenance.crate.zip` (a Workflow Run RO-Crate). (airflow_hybrid)",
+    )
 
 
 class Configured(Model):

@@ -175,6 +175,7 @@ class WorkflowConfig:
     :ivar dag_section: the ``dag`` section as JSON (see :func:`dag_kwargs`); a relative ``outdir`` was resolved.
     :ivar reuse: whether outputs of other runs are reused, unless something more specific says otherwise.
     :ivar fuse: whether chains of steps are one task, unless something more specific says otherwise.
+    :ivar provenance: whether a record of each run is written beside its outputs.
     """
 
     name: str
@@ -186,6 +187,7 @@ class WorkflowConfig:
     dag_section: Mapping[str, JsonValue] = field(default_factory=dict)
     reuse: bool | None = None
     fuse: bool | str | None = None
+    provenance: bool = False
 
     @property
     def dag(self) -> dict[str, Any]:
@@ -203,6 +205,7 @@ class WorkflowConfig:
             "dag_section": dict(self.dag_section),
             "reuse": self.reuse,
             "fuse": self.fuse,
+            "provenance": self.provenance,
         }
 
     @classmethod

@@ -14,6 +14,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -104,6 +105,7 @@ def dag_of(
             "inputs": workflow.settings,
             "reuse": workflow.reuse,
             "fuse": workflow.fuse,
+            "provenance": workflow.provenance,
             "source": hybrid.path,
             "source_text": hybrid.shown,
             "fileloc": fileloc,
@@ -135,6 +137,8 @@ class HybridDag(DAG):
         says otherwise; None: only for tools whose document asks for it.
     :param fuse: ``"chains"``: steps that follow each other on the same target are one task, unless a deployment or
         binding says otherwise (docs/how-to/fuse.md).
+    :param provenance: whether a record of each run that succeeds is written beside its outputs, as
+        ``provenance.crate.zip`` (docs/how-to/provenance.md).
     :param assets: Airflow Assets of outputs, by their names: a URI (which may be a template), ``{"name": ..., "uri":
         ..., "partition": ...}`` or an Asset. They get an event when a run has succeeded.
     :param dag_id: default: the document's name.
@@ -158,6 +162,7 @@ class HybridDag(DAG):
         existing_outputs: str = RENAME,
         reuse: bool | None = None,
         fuse: bool | str | None = None,
+        provenance: bool = False,
         assets: Mapping[str, Any] | None = None,
         dag_id: str | None = None,
         source: str | None = None,
@@ -171,9 +176,10 @@ class HybridDag(DAG):
         from_tasks = references_in(settings)
         graph = graphs.load_graph(path)
         dag_id = dag_id or dag_id_of(graph.name)
+        folders = outdirs_of(outdir, _listed(outdirs), existing_outputs, dag_options.get("user_defined_macros"))
         setup = WorkflowSetup(
             graph=graph,
-            outdirs=outdirs_of(outdir, _listed(outdirs), existing_outputs, dag_options.get("user_defined_macros")),
+            outdirs=replace(folders, record=provenance),
             **_where_it_runs(bindings, deployments, links, caller),
             settings={name: value for name, value in settings.items() if name not in from_tasks},
             settings_base=settings_base,

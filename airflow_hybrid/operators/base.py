@@ -26,7 +26,7 @@ from airflow_hybrid.operators.ending import AskedRetries, FailurePolicy, ending
 from airflow_hybrid.operators.identity import refused_since
 from airflow_hybrid.operators.provenance import Ground, Origins
 from airflow_hybrid.operators.templates import renderer, resolved
-from airflow_hybrid.operators.values import NoValueError, Scope, Values
+from airflow_hybrid.operators.values import NoValueError, Scope, Values, XComReader
 from airflow_hybrid.sites.logins import given_up, state_of, waiting
 from airflow_hybrid.sites.waiting import TimeIsOverError, give_up, time_is_over, wait_for
 
@@ -190,11 +190,18 @@ class HybridTask(BaseOperator):
     def values(context: Context, scope: Scope) -> Values:
         """The values of the task's DAG run, as seen in a scope."""
         ti: Any = context["ti"]
+        index = ti.map_index if ti.map_index is not None else -1
+        return Values(HybridTask.xcom_reader(context), index, origins_of(context, scope.top.ground))
+
+    @staticmethod
+    def xcom_reader(context: Context) -> XComReader:
+        """Reads XComs of the task's DAG run."""
+        ti: Any = context["ti"]
 
         def read(task_id: str, key: str, map_index: int) -> JsonValue:
             return ti.xcom_pull(task_ids=task_id, key=key, map_indexes=map_index)
 
-        return Values(read, ti.map_index if ti.map_index is not None else -1, origins_of(context, scope.top.ground))
+        return read
 
 
 def origins_of(context: Context, ground: Ground | None) -> Origins:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.cwl.documents.group_documents import document_of
 from airflow_hybrid.cwl.documents.trust.roots import located
-from airflow_hybrid.errors import InputError
+from airflow_hybrid.errors import HybridError, InputError
 from airflow_hybrid.model import CwlObject, JsonValue
 from airflow_hybrid.model.templates import Render
 from airflow_hybrid.operators.base import HybridTask, deployments_of_run, run_token
@@ -22,6 +23,8 @@ from airflow_hybrid.printable import printable
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_hybrid.operators.gather.rules import OutputRules
 
 
 class OutputsOperator(HybridTask):
@@ -54,6 +57,7 @@ class OutputsOperator(HybridTask):
         self.outdir_roots = list(outdirs.roots)
         self.existing = outdirs.existing
         self.links = links
+        self.records = outdirs.record
 
     def run_task(self, context: Context) -> CwlObject:
         from airflow_hybrid.model.files import counted
@@ -87,8 +91,34 @@ class OutputsOperator(HybridTask):
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in lineage])
         ti.xcom_push(key=OUTDIR_XCOM, value=outdir if is_store(outdir) else local_path(outdir))
         self.log.info("the outputs are in %s", printable(str(outdir)))
+        if self.records:
+            self._record(context, value, outdir, deployments, rules)
         self._announce(value, render, context)
         return value
+
+    def _record(
+        self,
+        context: Context,
+        outputs: CwlObject,
+        outdir: str,
+        deployments: Mapping[str, Deployment],
+        rules: OutputRules,
+    ) -> None:
+        """Write the record of the run beside its outputs, which are complete without it."""
+        from airflow_hybrid.operators.gather.gathering import gather
+        from airflow_hybrid.operators.published.record_file import record_file
+
+        def kept() -> list[Mapping[str, Any]]:
+            return [*rules.inputs(), *located(outputs)]
+
+        beside = replace(rules, tidies=False, inputs=kept)
+        try:
+            with record_file(self.scope, self.xcom_reader(context), context, outputs) as file:
+                record, _ = self.run_async(gather({"record": file}, outdir, deployments, self.links, beside))
+        except HybridError as error:
+            self.log.warning("the run's record is not written: %s", error)
+            return
+        self.log.info("the run's record is %s", printable(str(record["record"]["location"])))
 
     def _announce(self, value: CwlObject, render: Render, context: Context) -> None:
         """:raises InputError: there is no asset for the run; what the outputs are is known nevertheless."""

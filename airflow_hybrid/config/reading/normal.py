@@ -88,6 +88,7 @@ class Normalizer:
             dag_section=self._dag(value.dag),
             reuse=value.reuse,
             fuse=value.fuse,
+            provenance=value.provenance,
         )
 
     def _bindings(self, path: Path, value: WorkflowModel) -> tuple[Binding, ...]:

@@ -52,6 +52,7 @@ class Outdir:
         self.run = rules.run
         self.existing = rules.existing
         self.log = rules.log
+        self._tidies = rules.tidies
         self._inputs = ProtectedInputs(rules.inputs, path)
         self._placed: set[str] = set()
         self.renamed: list[RenamedOutput] = []
@@ -140,7 +141,8 @@ class Outdir:
                 for name in files:
                     target = self._put_file(os.path.join(folder, name), number, above, name)
                     merged.paths[posixpath.join(inside, name)] = target
-        self._tidy(set(merged.paths.values()))
+        if self._tidies:
+            self._tidy(set(merged.paths.values()))
         return merged
 
     def _fail_if_taken(self, tree: str) -> None:

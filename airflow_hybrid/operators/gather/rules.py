@@ -16,10 +16,12 @@ class OutputRules:
 
     :ivar run: a name of the run, the same for all of its tries.
     :ivar existing: one of :data:`airflow_hybrid.operators.gather.existing.EXISTING`; see there.
+    :ivar tidies: whether what an earlier try of this run has put there, and this one does not, is removed.
     :ivar inputs: returns the run's input Files and Directories; called only if something could be replaced.
     """
 
     log: Logger
     run: str = ""
     existing: str = RENAME
+    tidies: bool = True
     inputs: Named = tuple
