@@ -50,7 +50,7 @@ def write_record(args: argparse.Namespace) -> None:
     try:
         with create_session() as session:
             run = find_run(session, args.run_id, args.dag_id)
-            facts = facts_from_database(session, run, dag_of_run(run))
+            facts = facts_from_database(session, run, dag_of_run(session, run))
         path = args.file or re.sub(r"[^A-Za-z0-9._-]+", "_", f"{run.dag_id}-{run.run_id}") + ".crate.zip"
         written = write_crate(facts, path, opened, options)
     except HybridError as error:

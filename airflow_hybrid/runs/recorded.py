@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from airflow.models.dagrun import DagRun
 from airflow.models.xcom import XComModel
@@ -47,21 +47,37 @@ def facts_from_database(session: Session, run: RunKey, dag: Any) -> RunFacts:
     return facts_of_run(scope_of(dag), XComs(session, run), description)
 
 
-def dag_of_run(run: RunKey) -> Any:
-    """The DAG of a run, from its file.
+def dag_of_run(session: Session, run: RunKey) -> Any:
+    """The DAG of a run, from its file. Airflow's database stays as it is.
 
     :raises HybridError: there is none, or it cannot be read.
     """
-    from airflow.sdk.exceptions import AirflowException
-    from airflow.utils.cli import get_bagged_dag
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import BundleDagBag
+    from airflow.models.dag import DagModel
 
-    try:
-        return get_bagged_dag(None, run.dag_id)
-    except AirflowException as error:
-        raise HybridError(
-            f"the file of DAG {printable(run.dag_id)} cannot be read here: {error}",
-            hint="airflow dags list-import-errors shows what is wrong with DAG files",
-        ) from error
+    known = session.get(DagModel, run.dag_id)
+    problem = "Airflow does not know it"
+    if known is not None:
+        manager = cast(Any, DagBundlesManager)()
+        try:
+            bundle = manager.get_bundle(known.bundle_name)
+            bundle.initialize()
+        except (ValueError, OSError) as error:
+            problem = str(error)
+        else:
+            bag = BundleDagBag(
+                dag_folder=bundle.path / (known.relative_fileloc or ""),
+                bundle_path=bundle.path,
+                bundle_name=bundle.name,
+            )
+            if run.dag_id in bag.dags:
+                return bag.dags[run.dag_id]
+            problem = next(iter(bag.import_errors.values()), f"{known.relative_fileloc} does not have it")
+    raise HybridError(
+        f"the file of DAG {printable(run.dag_id)} cannot be read here: {problem}",
+        hint="airflow dags list-import-errors shows what is wrong with DAG files",
+    )
 
 
 def scope_of(dag: Any) -> Scope:

@@ -23,5 +23,5 @@ class OutputRules:
     log: Logger
     run: str = ""
     existing: str = RENAME
-    tidies: bool = True
     inputs: Named = tuple
+    tidies: bool = True

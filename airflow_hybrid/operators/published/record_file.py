@@ -26,8 +26,7 @@ def record_file(scope: Scope, read: XComReader, context: Context, outputs: CwlOb
     :raises HybridError: too little is known of the run.
     """
     from airflow_hybrid.crates.crate import CrateOptions, write_crate
-    from airflow_hybrid.model.locations import FileRef
-    from airflow_hybrid.model.values import LOCAL_DEPLOYMENT, LOCAL_LOCATION
+    from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, FileRef
     from airflow_hybrid.operators.published.recorded import RunDescription, facts_of_run
     from airflow_hybrid.removal.here import make_folder, remove_folder
     from airflow_hybrid.sites.files.nofollow import opened
