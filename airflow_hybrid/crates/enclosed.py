@@ -157,7 +157,7 @@ def _member(name: str, number: int) -> zipfile.ZipInfo:
 def _with_secondaries(file: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield file
     for secondary in file.get("secondaryFiles") or []:
-        if secondary["class"] == "File":
+        if isinstance(secondary, Mapping) and secondary.get("class") == "File":
             yield from _with_secondaries(secondary)
 
 

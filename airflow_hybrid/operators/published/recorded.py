@@ -14,7 +14,7 @@ from typing import Any
 from airflow_hybrid.crates.facts import JobKey, JobValues, RunFacts
 from airflow_hybrid.cwl.values.scatter import scatter_dims, slice_scatter
 from airflow_hybrid.errors import HybridError
-from airflow_hybrid.model import CwlObject, JsonValue, Step, StepInput, WorkflowGraph
+from airflow_hybrid.model import CwlObject, JsonValue, Step, StepInput, WorkflowGraph, is_too_deep
 from airflow_hybrid.model.records import JobRecord, JobsReport
 from airflow_hybrid.operators.provenance import Ground, Origins
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, RETURN, SHAPE, Node, Scope, Values, XComReader
@@ -63,7 +63,7 @@ def facts_of_run(scope: Scope, read: XComReader, run: RunDescription, outputs: C
     from airflow_hybrid.cwl.documents.packing import packed_document
 
     inputs = read(INPUTS_TASK, RETURN, -1)
-    if not isinstance(inputs, dict):
+    if not isinstance(inputs, dict) or is_too_deep(inputs):
         raise HybridError(
             f"the inputs of run {run.run_id} of DAG {run.dag_id} are not known: its task `inputs` has not succeeded"
         )
@@ -79,7 +79,7 @@ def facts_of_run(scope: Scope, read: XComReader, run: RunDescription, outputs: C
         succeeded=run.succeeded,
         document=packed.document,
         inputs=inputs,
-        outputs=result if isinstance(result, dict) else None,
+        outputs=result if isinstance(result, dict) and not is_too_deep(result) else None,
         jobs=recorder.jobs,
         document_files=packed.files,
         single=graph.steps[0].path if graph.single else "",
@@ -128,20 +128,26 @@ class _Recorder:
             elif not node.scope.chunked:
                 self.look(node.scope, index, prefix)
             else:
-                assert node.plan_id is not None
-                for chunk in range(len(self._read(node.plan_id, RETURN, -1) or ())):
+                for chunk in range(self._chunks(node)):
                     self.look(node.scope, chunk, prefix)
 
     def _task(self, scope: Scope, node: Node, index: int) -> None:
         assert node.task_id is not None
         chunks: Sequence[int] = [index]
         if node.plan_id is not None:
-            chunks = range(len(self._read(node.plan_id, RETURN, -1) or ()))
+            chunks = range(self._chunks(node))
         for chunk in chunks:
             self._report(node.task_id, chunk)
-        with contextlib.suppress(HybridError, ValueError, LookupError, TypeError):  # not known: left out
+        with contextlib.suppress(HybridError, ValueError, LookupError, TypeError, AttributeError):
+            # what a task has not published, or somebody has edited, is not known
             for number, inputs, outputs in self._instances(scope, node, index):
                 self._note(node.step, number, inputs, outputs)
+
+    def _chunks(self, node: Node) -> int:
+        """Into how many chunks a scatter was divided."""
+        assert node.plan_id is not None
+        chunks = self._read(node.plan_id, RETURN, -1)
+        return len(chunks) if isinstance(chunks, list) else 0
 
     def _report(self, task_id: str, index: int) -> None:
         with contextlib.suppress(ValueError):  # of another version, or edited
@@ -188,7 +194,7 @@ class _Recorder:
     def _note(
         self, step: Step, index: str, inputs: Mapping[str, Any] | None, outputs: Mapping[str, Any] | None
     ) -> None:
-        if step.loop or outputs is None:
+        if step.loop or not isinstance(outputs, Mapping):
             return
         if step.workflow is None:
             if any(value is not None for value in outputs.values()):

@@ -117,27 +117,26 @@ def test_a_file_that_the_record_refers_to_and_that_was_changed(folder: Path) -> 
 
 @pytest.fixture(scope="module")
 def dag_run(folder: Path) -> dict[str, Any]:
-    """A run of a DAG with a record beside its outputs, twice: the second one as a retry would."""
+    """A run of a DAG with a record beside its outputs, in ``result["outdir"]``."""
     inputs = {"book": {"class": "File", "location": str(HELLO / "book.txt")}}
     options = {"provenance": True, "outdir": f"{folder}/dag", "inputs": inputs}
     (result,) = run_dags(folder / "home", [{"document": str(HELLO / "main.cwl"), "options": options}])
     assert result["state"] == "success", result["log"][-5000:]
-    return result
+    return {**result, "outdir": next((folder / "dag").iterdir())}
 
 
 def test_a_record_beside_the_outputs(dag_run: dict[str, Any], folder: Path, programs: Path) -> None:
-    record = folder / "dag/provenance.crate.zip"
-    assert (folder / "dag/summary.md").is_file() and record.is_file(), dag_run["log"][-5000:]
+    record = dag_run["outdir"] / "provenance.crate.zip"
+    assert (dag_run["outdir"] / "summary.md").is_file() and record.is_file(), dag_run["log"][-5000:]
     assert set(dag_run["outputs"]) == {"summary", "counts"}
     done = call(folder, programs / "python", HERE / "validate.py", record)
     assert (done.stdout, done.returncode) == ("", 0), done.stderr
-    lines = (folder / "dag/.airflow_hybrid-outputs").read_text().splitlines()
+    lines = (dag_run["outdir"] / ".airflow_hybrid-outputs").read_text().splitlines()
     recorded = {json.loads(line)["path"] for line in lines[1:]}
     assert {"provenance.crate.zip", "summary.md"} <= recorded
 
 
-@pytest.mark.usefixtures("dag_run")
-def test_the_command_writes_a_record_of_a_dag_run(folder: Path, programs: Path) -> None:
+def test_the_command_writes_a_record_of_a_dag_run(dag_run: dict[str, Any], folder: Path, programs: Path) -> None:
     home = folder / "home"
     own = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}
     env = {
@@ -161,8 +160,9 @@ def test_the_command_writes_a_record_of_a_dag_run(folder: Path, programs: Path) 
     assert len(outputs) == 5
     valid = call(folder, programs / "python", HERE / "validate.py", folder / "dag.zip")
     assert (valid.stdout, valid.returncode) == ("", 0), valid.stderr
-    (folder / "dag/summary.md").write_text("changed")
+    summary = dag_run["outdir"] / "summary.md"
+    summary.write_text("changed")
     changed = run("hybrid", "prov", run_id, "--file", "dag_2.zip", "--with-outputs")
     assert changed.returncode == 1
-    assert f"{folder}/dag/summary.md was changed since the run: its checksum is sha1$" in changed.stderr
+    assert f"{summary} was changed since the run: its checksum is sha1$" in changed.stderr
     assert not (folder / "dag_2.zip").exists()

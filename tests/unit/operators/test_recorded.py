@@ -1,0 +1,107 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What tasks have published, as the facts for a record of their run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_hybrid import HybridDag
+from airflow_hybrid.crates.facts import JobValues
+from airflow_hybrid.errors import HybridError
+from airflow_hybrid.model.jobs import JobState
+from airflow_hybrid.model.records import JobRecord, JobsReport
+from airflow_hybrid.operators.outputs import OutputsOperator
+from airflow_hybrid.operators.published.recorded import RunDescription, facts_of_run
+from airflow_hybrid.operators.values import Scope
+
+ROOT = Path(__file__).parents[3]
+RUN = RunDescription("hello", "manual__1", True, 900.0, 1000.0, "ann")
+
+
+def file(name: str) -> dict[str, Any]:
+    return {"class": "File", "location": f"hybrid://left/localhost/work/{name}", "basename": name}
+
+
+def scope() -> Scope:
+    dag = HybridDag(str(ROOT / "dags/hello/main.cwl"), dag_id="hello")
+    task = dag.task_dict["outputs"]
+    assert isinstance(task, OutputsOperator)
+    return task.scope
+
+
+def report(step: str, *indexes: str) -> Any:
+    records = tuple(JobRecord(step, index, "local", "", "here", JobState.COMPLETED) for index in indexes)
+    return JobsReport(records, (), 1.0).to_json()
+
+
+def xcoms(top: Scope) -> dict[tuple[str, str, int], Any]:
+    plan = top.nodes["/count"].plan_id
+    assert plan is not None
+    return {
+        ("inputs", "return_value", -1): {"book": file("book.txt"), "top": 3, "min_letters": 5},
+        ("split", "return_value", -1): {"chapters": [file("1.txt"), file("2.txt"), file("3.txt")]},
+        ("split", "jobs", -1): report("/split", ""),
+        (plan, "return_value", -1): [{"lo": 0, "hi": 2}, {"lo": 2, "hi": 3}],
+        (plan, "shape", -1): [3],
+        ("count", "return_value", 0): [{"counts": file("1.tsv")}, {"counts": file("2.tsv")}],
+        ("count", "jobs", 0): report("/count", "[0]", "[1]"),
+        ("count", "return_value", 1): [{"counts": file("3.tsv")}],
+        ("count", "jobs", 1): report("/count", "[2]"),
+        ("summarise", "return_value", -1): {"summary": file("summary.md")},
+        ("summarise", "jobs", -1): report("/summarise", ""),
+        ("outputs", "return_value", -1): {"summary": file("summary.md")},
+    }
+
+
+def test_the_values_of_each_job() -> None:
+    top = scope()
+    known = xcoms(top)
+    facts = facts_of_run(top, lambda task_id, key, index: known.get((task_id, key, index)), RUN)
+    assert [(job.step, job.index) for job in facts.jobs] == [
+        ("/split", ""), ("/count", "[0]"), ("/count", "[1]"), ("/count", "[2]"), ("/summarise", ""),
+    ]  # fmt: skip
+    tables = [file("1.tsv"), file("2.tsv"), file("3.tsv")]
+    chapters = [file("1.txt"), file("2.txt"), file("3.txt")]
+    assert facts.values == {
+        ("/split", ""): JobValues({"book": file("book.txt")}, {"chapters": chapters}),
+        **{("/count", f"[{n}]"): JobValues({"chapter": chapters[n]}, {"counts": tables[n]}) for n in range(3)},
+        ("/summarise", ""): JobValues({"counts": tables, "top": 3, "min_letters": 5}, {"summary": file("summary.md")}),
+    }
+    assert (facts.dag_id, facts.run_id, facts.user, facts.succeeded) == ("hello", "manual__1", "ann", True)
+    assert facts.outputs == {"summary": file("summary.md")}
+    assert [process["id"] for process in facts.document["$graph"]][1] == "#main"
+
+
+def test_of_a_task_that_failed_only_its_jobs_are_known() -> None:
+    top = scope()
+    known = xcoms(top)
+    for key in [("count", "return_value", 1), ("summarise", "return_value", -1), ("outputs", "return_value", -1)]:
+        del known[key]
+    facts = facts_of_run(top, lambda task_id, key, index: known.get((task_id, key, index)), RUN)
+    assert set(facts.values) == {("/split", "")}
+    assert len(facts.jobs) == 5 and facts.outputs is None
+
+
+def test_values_that_somebody_has_edited_are_left_out() -> None:
+    top = scope()
+    known: dict[Any, Any] = {
+        **xcoms(top),
+        ("split", "return_value", -1): "text",
+        ("summarise", "return_value", -1): [1],
+        ("count", "jobs", 0): {"version": 77},
+        ("split", "jobs", -1): ["x"],
+    }
+    facts = facts_of_run(top, lambda task_id, key, index: known.get((task_id, key, index)), RUN)
+    assert facts.values == {}
+    assert [(job.step, job.index) for job in facts.jobs] == [("/count", "[2]"), ("/summarise", "")]
+
+
+def test_a_run_without_inputs() -> None:
+    with pytest.raises(HybridError) as caught:
+        facts_of_run(scope(), lambda task_id, key, index: None, RUN)
+    assert str(caught.value) == (
+        "the inputs of run manual__1 of DAG hello are not known: its task `inputs` has not succeeded"
+    )
