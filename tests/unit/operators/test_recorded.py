@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_hybrid import HybridDag
+from airflow_hybrid import HybridDag, load_dags
 from airflow_hybrid.crates.facts import JobValues
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model.jobs import JobState
@@ -105,3 +105,14 @@ def test_a_run_without_inputs() -> None:
     assert str(caught.value) == (
         "the inputs of run manual__1 of DAG hello are not known: its task `inputs` has not succeeded"
     )
+
+
+@pytest.mark.parametrize(("line", "records"), [("provenance: true", True), ("provenance: false", False), ("", False)])
+def test_the_hybrid_file_says_whether_a_record_is_written(tmp_path: Path, line: str, records: bool) -> None:
+    document = ROOT / "dags/hello/main.cwl"
+    (tmp_path / "streamflow.yml").write_text(
+        f"version: v1.0\nworkflows:\n  hello:\n    type: cwl\n    config: {{file: {document}}}\n    {line}\n"
+    )
+    (dag,) = load_dags("streamflow.yml", {"__file__": str(tmp_path / "dag.py")})
+    outputs = dag.task_dict["outputs"]
+    assert isinstance(outputs, OutputsOperator) and outputs.records is records
