@@ -173,8 +173,7 @@ class HybridDag(DAG):
         caller = fileloc or _caller()
         where = source or caller
         path, settings_base, settings = _resolve(document, inputs, caller)
-        from_tasks = references_in(settings)
-        graph = graphs.load_graph(path)
+        from_tasks, graph = references_in(settings), graphs.load_graph(path)
         dag_id = dag_id or dag_id_of(graph.name)
         folders = outdirs_of(outdir, _listed(outdirs), existing_outputs, dag_options.get("user_defined_macros"))
         setup = WorkflowSetup(
