@@ -74,6 +74,12 @@ def find_run(session: Session, run_id: str, dag_id: str | None = None) -> RunKey
     raise HybridError(f"no DAG has a run {printable(run_id)}", hint="airflow dags list-runs DAG lists those of a DAG")
 
 
+def latest_runs(session: Session, dag_id: str, most: int) -> list[RunKey]:
+    """The latest runs of a DAG, the latest one first."""
+    query = select(DagRun.run_id).where(DagRun.dag_id == dag_id).order_by(DagRun.run_after.desc(), DagRun.id.desc())
+    return [RunKey(dag_id, run_id) for run_id in session.scalars(query.limit(most))]
+
+
 def jobs_of_run(session: Session, run: RunKey) -> RunJobs:
     """What the tasks of a run have reported, in the order of tasks and map indexes."""
     query = (

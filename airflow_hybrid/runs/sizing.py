@@ -1,0 +1,183 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What jobs of a step should ask for, by what those of earlier runs used: a quantile and a margin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from airflow_hybrid.model import JobState
+from airflow_hybrid.model.outline import DagOutline
+from airflow_hybrid.model.records import JobRecord
+from airflow_hybrid.runs.jobs import RunKey, jobs_of_run
+from airflow_hybrid.runs.usage import cores_used, quantile
+
+FEWEST_JOBS = 3
+"""from fewer jobs, nothing is proposed"""
+_MEMORY_STEP_MIB = 64
+_TIME_STEP_S = 60
+_ROUGHLY = 0.1
+"""cores that a job uses for starting and ending its processes"""
+_SAVES = 0.9
+"""a request that is more than this share of the present one is no improvement that anybody wants to hear of"""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How a proposal is made.
+
+    :ivar share: of the jobs whose use the proposal covers, before the margin; it always covers all that succeeded.
+    :ivar margin: added to it: 0.2 is a fifth.
+    """
+
+    share: float = 0.95
+    margin: float = 0.2
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What the jobs of a step should ask for; None: no change.
+
+    :ivar jobs: how many it is based on; ``runs``: of how many runs.
+    :ivar cores: and ``ram_mib``, ``walltime_s``: to be asked for.
+    :ivar cores_asked: and ``ram_asked_mib``: what they ask for now, the most of them; None: nothing.
+    :ivar notes: why something is not proposed, or needs a look.
+    """
+
+    step: str
+    jobs: int
+    runs: int
+    cores: float | None = None
+    ram_mib: int | None = None
+    walltime_s: int | None = None
+    cores_asked: float | None = None
+    ram_asked_mib: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """``resources`` of a binding, by CWL's names."""
+        values = {"coresMin": self.cores, "ramMin": self.ram_mib, "timelimit": self.walltime_s}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """The jobs of a run.
+
+    :ivar unread: what cannot be read of them, in sentences.
+    """
+
+    records: tuple[JobRecord, ...]
+    unread: tuple[str, ...] = ()
+
+
+def past_runs(session: Session, runs: Iterable[RunKey]) -> list[PastRun]:
+    """The jobs of each run."""
+    past = []
+    for run in runs:
+        jobs = jobs_of_run(session, run)
+        records = [record for task in jobs.tasks for record in task.report.records]
+        unread = [f"run {run.run_id}: the jobs of task {task} do not count: {why}" for task, why in jobs.unread]
+        past.append(PastRun(tuple(records), tuple(unread)))
+    return past
+
+
+def proposals(outline: DagOutline, runs: Sequence[PastRun], rule: Rule) -> list[Proposal]:
+    """A proposal for each step that has had jobs, in the order of the document."""
+    by_step: dict[str, list[JobRecord]] = {}
+    runs_of: dict[str, int] = {}
+    for run in runs:
+        ran = [record for record in run.records if not record.reused]
+        for record in ran:
+            by_step.setdefault(record.step, []).append(record)
+        for step in {record.step for record in ran}:
+            runs_of[step] = runs_of.get(step, 0) + 1
+    return [
+        propose(step.path, by_step[step.path], runs_of[step.path], rule)
+        for step in outline.steps
+        if by_step.get(step.path)
+    ]
+
+
+def propose(step: str, records: Sequence[JobRecord], runs: int, rule: Rule) -> Proposal:
+    """A proposal for one step.
+
+    :param records: of jobs that ran.
+    """
+    good = [record for record in records if record.state is JobState.COMPLETED]
+    cores_asked = max((r.cores for r in records if r.cores is not None), default=None)
+    ram_asked = max((r.memory_mib for r in records if r.memory_mib is not None), default=None)
+    known = Proposal(step, len(good), runs, cores_asked=cores_asked, ram_asked_mib=ram_asked)
+    if len(good) < FEWEST_JOBS:
+        note = f"{len(good)} {'job' if len(good) == 1 else 'jobs'} succeeded: too few to say anything"
+        return _with(known, notes=(note,))
+    notes: list[str] = []
+    ram = _memory(records, good, rule, notes)
+    return _with(
+        known,
+        cores=_if_other(_cores(good, cores_asked, notes), cores_asked),
+        ram_mib=_if_other(ram, ram_asked),
+        walltime_s=_time(records, good, rule, notes),
+        notes=tuple(notes),
+    )
+
+
+def _with(proposal: Proposal, **values: object) -> Proposal:
+    return Proposal(**{**vars(proposal), **values})
+
+
+def _if_other(value: float | None, asked: float | None) -> float | None:
+    """A value that asks for more than now, or for noticeably less."""
+    if value is None or asked is None or value > asked or value < _SAVES * asked:
+        return value
+    return None
+
+
+def _enough(values: Sequence[float], rule: Rule) -> float:
+    """What covers a share of the values and the margin, and all of them."""
+    ordered = sorted(values)
+    return max(quantile(ordered, rule.share) * (1 + rule.margin), ordered[-1])
+
+
+def _memory(records: Sequence[JobRecord], good: Sequence[JobRecord], rule: Rule, notes: list[str]) -> int | None:
+    used = [float(record.memory_used_mib) for record in good if record.memory_used_mib is not None]
+    if len(used) < FEWEST_JOBS:
+        notes.append("how much memory its jobs used is unknown there")
+        return None
+    enough = _enough(used, rule)
+    killed = [record for record in records if record.state is JobState.OUT_OF_MEMORY]
+    if killed:
+        had = max((record.memory_mib or 0 for record in killed), default=0)
+        notes.append(f"{len(killed)} {_jobs(killed)} ended for lack of memory")
+        enough = max(enough, had * (1 + rule.margin))
+    return _MEMORY_STEP_MIB * math.ceil(enough / _MEMORY_STEP_MIB)
+
+
+def _cores(good: Sequence[JobRecord], asked: float | None, notes: list[str]) -> float | None:
+    """Whole cores, as many as any job used: one that uses one and a half needs two. A job has one without asking."""
+    used = [cores for record in good if (cores := cores_used(record)) is not None]
+    if len(used) < FEWEST_JOBS:
+        notes.append("how much processor time its jobs used is unknown there")
+        return None
+    enough = max(1, math.ceil(max(used) - _ROUGHLY))
+    return None if enough == 1 and asked is None else enough
+
+
+def _time(records: Sequence[JobRecord], good: Sequence[JobRecord], rule: Rule, notes: list[str]) -> int | None:
+    """A limit is proposed only where jobs have run into one: it ends a job that is slower than those before."""
+    ended = [record for record in records if record.state is JobState.TIMEOUT]
+    if not ended:
+        return None
+    seconds = [record.seconds for record in (*good, *ended) if record.seconds is not None]
+    notes.append(f"{len(ended)} {_jobs(ended)} ended at the time limit")
+    if not seconds:
+        return None
+    return _TIME_STEP_S * math.ceil(max(seconds) * (1 + 2 * rule.margin) / _TIME_STEP_S)
+
+
+def _jobs(records: Sequence[JobRecord]) -> str:
+    return "job" if len(records) == 1 else "jobs"

@@ -1,0 +1,104 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What jobs should ask for, by what those of earlier runs used."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from airflow_hybrid.model import JobState
+from airflow_hybrid.model.outline import DagOutline, StepOutline
+from airflow_hybrid.model.records import JobRecord
+from airflow_hybrid.runs.sizing import PastRun, Proposal, Rule, proposals, propose
+
+JOB = JobRecord(
+    "/a", "", "hpc", "", "login", JobState.COMPLETED, seconds=100.0, cpu_s=50.0, cores=4, memory_mib=4096,
+    memory_used_mib=500,
+)  # fmt: skip
+
+
+def jobs(*changes: dict[str, Any]) -> list[JobRecord]:
+    return [replace(JOB, **change) for change in changes]
+
+
+SAME: dict[str, Any] = {}
+
+
+@pytest.mark.parametrize(
+    ("records", "proposal"),
+    [
+        (
+            jobs(SAME, SAME, SAME),
+            Proposal("/a", 3, 1, cores=1, ram_mib=640, cores_asked=4, ram_asked_mib=4096),
+        ),
+        (
+            jobs(SAME, {"memory_used_mib": 4000}, SAME),
+            Proposal("/a", 3, 1, cores=1, ram_mib=4416, cores_asked=4, ram_asked_mib=4096),
+        ),
+        (
+            jobs({"cpu_s": 290.0}, {"cpu_s": 250.0}, SAME),
+            Proposal("/a", 3, 1, cores=3, ram_mib=640, cores_asked=4, ram_asked_mib=4096),
+        ),
+        (
+            jobs(*[{"cores": None, "memory_mib": None}] * 3),
+            Proposal("/a", 3, 1, ram_mib=640),
+        ),
+        (
+            jobs(*[{"memory_mib": 640, "cores": 1}] * 3),
+            Proposal("/a", 3, 1, cores_asked=1, ram_asked_mib=640),
+        ),
+        (
+            jobs(SAME, SAME, SAME, {"state": JobState.OUT_OF_MEMORY, "memory_used_mib": None}),
+            Proposal(
+                "/a", 3, 1, cores=1, ram_mib=4928, cores_asked=4, ram_asked_mib=4096,
+                notes=("1 job ended for lack of memory",),
+            ),
+        ),
+        (
+            jobs(SAME, SAME, SAME, {"state": JobState.TIMEOUT, "seconds": 600.0}),
+            Proposal(
+                "/a", 3, 1, cores=1, ram_mib=640, walltime_s=840, cores_asked=4, ram_asked_mib=4096,
+                notes=("1 job ended at the time limit",),
+            ),
+        ),
+        (
+            jobs(*[{"memory_used_mib": None, "cpu_s": None}] * 3),
+            Proposal(
+                "/a", 3, 1, cores_asked=4, ram_asked_mib=4096,
+                notes=(
+                    "how much memory its jobs used is unknown there",
+                    "how much processor time its jobs used is unknown there",
+                ),
+            ),
+        ),
+        (
+            jobs(SAME, {"state": JobState.FAILED}),
+            Proposal(
+                "/a", 1, 1, cores_asked=4, ram_asked_mib=4096,
+                notes=("1 job succeeded: too few to say anything",),
+            ),
+        ),
+    ],
+    ids=[
+        "less than asked", "more than asked", "three cores", "nothing asked", "fits", "killed for memory",
+        "killed for time", "unknown", "too few",
+    ],
+)  # fmt: skip
+def test_a_proposal_covers_what_succeeded_and_a_margin(records: list[JobRecord], proposal: Proposal) -> None:
+    assert propose("/a", records, 1, Rule()) == proposal
+
+
+def test_one_large_job_among_many_small_ones_is_never_left_out() -> None:
+    records = jobs(*[SAME] * 99, {"memory_used_mib": 3000})
+    assert propose("/a", records, 1, Rule()).ram_mib == 3008
+
+
+def test_steps_are_in_the_order_of_the_document_and_reused_jobs_do_not_count() -> None:
+    outline = DagOutline("main.cwl", (StepOutline("/b", "tool"), StepOutline("/a", "tool"), StepOutline("/c", "tool")))
+    runs = [
+        PastRun(tuple(jobs(SAME, {"step": "/b"}, {"step": "/c", "reused": True}))),
+        PastRun(tuple(jobs(SAME, SAME))),
+    ]
+    assert [(p.step, p.jobs, p.runs) for p in proposals(outline, runs, Rule())] == [("/b", 1, 1), ("/a", 3, 2)]
