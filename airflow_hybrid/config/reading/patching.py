@@ -89,9 +89,7 @@ def with_resources(bindings: list[Any], proposed: Mapping[str, Mapping[str, floa
     """
     for step, resources in proposed.items():
         values = {name: int(value) if value == int(value) else value for name, value in resources.items()}
-        binding = next(
-            (b for b in bindings if isinstance(b, dict) and str(b.get("step", "")).rstrip("/") == step), None
-        )
+        binding = next((b for b in bindings if isinstance(b, dict) and _is_of(b, step)), None)
         if binding is None:
             binding = {"step": step}
             bindings.append(binding)
