@@ -19,8 +19,6 @@ from airflow_hybrid.cli.preview.graph import graph_command
 from airflow_hybrid.cli.preview.plan import plan_command
 from airflow_hybrid.cli.preview.plugins import plugins_command
 from airflow_hybrid.cli.prov import prov_command
-from airflow_hybrid.cli.showing.graph import graph_command
-from airflow_hybrid.cli.showing.plugins import plugins_command
 from airflow_hybrid.cli.tune import tune_command
 from airflow_hybrid.installation.conf import use_airflow_conf
 from airflow_hybrid.runner.command import run_command
@@ -99,12 +97,6 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
                 _login_command(),
                 *_about_runs(),
                 *_about_files(),
-                graph_command(),
-                plugins_command(),
-                jobs_command(),
-                tune_command(),
-                prov_command(),
-                logs_command(),
                 ActionCommand(
                     name="cleanup",
                     help="List and remove what ended or unknown runs left at the sites",
@@ -121,7 +113,7 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
 
 def _about_runs() -> list[ActionCommand]:
     """Commands that show a run, from Airflow's database."""
-    return [jobs_command(), prov_command(), logs_command(), data_command()]
+    return [jobs_command(), prov_command(), logs_command(), data_command(), tune_command()]
 
 
 def _about_files() -> list[ActionCommand]:
@@ -165,7 +157,7 @@ def compile_file(args: argparse.Namespace) -> None:
     from airflow_hybrid.errors import HybridError
 
     try:
-        compiled = list(compiled_workflows(args.file))
+        compiled = list(_compile(args.file))
     except HybridError as e:
         raise SystemExit(str(e)) from None
     if args.json:
@@ -324,7 +316,7 @@ def _age_s(text: str) -> float:
     return int(match[1]) * {"m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}[match[2]]
 
 
-def compiled_workflows(file: str) -> Iterator[tuple[str, WorkflowGraph, tuple[Binding, ...]]]:
+def _compile(file: str) -> Iterator[tuple[str, WorkflowGraph, tuple[Binding, ...]]]:
     if not file.endswith(_HYBRID_SUFFIXES):
         from airflow_hybrid.cwl.documents.graphs import load_graph
 
