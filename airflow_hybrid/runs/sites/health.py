@@ -19,7 +19,7 @@ _LONGEST = 300
 class Health:
     """How a deployment is.
 
-    :ivar level: ``bad``: it does not answer; ``warn``: look at it; ``good``; ``idle``: nothing is known to say so.
+    :ivar level: ``bad``: it is not known what happens there; ``warn``: look at it; ``good``; ``idle``: no news.
     """
 
     level: str

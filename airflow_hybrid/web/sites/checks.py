@@ -95,7 +95,9 @@ class Checks:
                 problem = f"deployment {name} is being checked; wait for the result of that check"
                 raise HTTPException(status.HTTP_429_TOO_MANY_REQUESTS, problem)
             if len(self._running) >= self._most_at_once:
-                problem = f"{len(self._running)} other deployments are being checked; try again in a minute"
+                problem = (
+                    f"too many deployments are being checked ({self._most_at_once} at a time); try again in a minute"
+                )
                 raise HTTPException(status.HTTP_429_TOO_MANY_REQUESTS, problem)
             self._running.add(key)
 

@@ -7,7 +7,7 @@ import { count, counted, duration, moment } from "../common/format.js";
 import { airflowLink } from "../common/links.js";
 import { Checking } from "./checking.js";
 
-const LEVELS = { bad: "does not answer", warn: "look at it", good: "good", idle: "nothing lately" };
+const LEVELS = { bad: "state unknown", warn: "look at it", good: "good", idle: "nothing lately" };
 const LOOKS = { bad: "bad", warn: "wait", good: "good", idle: "quiet" };
 const MARKS = { ok: "✓", warn: "!", FAIL: "✗", skip: "–" };
 const WORDS = { ok: "ok", warn: "warning", FAIL: "failed", skip: "not tried" };
