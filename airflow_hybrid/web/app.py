@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from airflow_hybrid.web import outputs, pages
 from airflow_hybrid.web.previews import routes as previews
+from airflow_hybrid.web.run import logs
 from airflow_hybrid.web.run import routes as run
 from airflow_hybrid.web.sites import routes as sites
 
@@ -51,5 +52,14 @@ app = FastAPI(
 )
 app.add_middleware(SafeHeaders)
 # before those of outputs: their routes have a name where others have a key
-for router in (pages.router, sites.router, pages.run_pages, run.router, previews.router, outputs.router):
+_ROUTERS = (
+    pages.router,
+    sites.router,
+    pages.run_pages,
+    run.router,
+    logs.router,
+    previews.router,
+    outputs.router,
+)
+for router in _ROUTERS:
     app.include_router(router)

@@ -86,5 +86,5 @@ export function byId(id) {
 
 /** A table in a box that scrolls by itself. @param {string} label @param {...Child} children */
 export function scrolled(label, ...children) {
-  return el("div", { class: "scrolled", role: "region", tabindex: "0", "aria-label": label }, ...children);
+  return el("div", { class: "scrolled", role: "region", tabindex: "0", "aria-label": `table: ${label}` }, ...children);
 }

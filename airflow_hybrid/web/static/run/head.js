@@ -3,7 +3,7 @@
 /** The head line: what a reader wants to know first. */
 
 import { el, fill } from "../common/dom.js";
-import { count, counted, duration, figure, moment, size } from "../common/format.js";
+import { count, counted, duration, figure, leaf, moment, size } from "../common/format.js";
 
 const TONES = { success: "good", failed: "bad", running: "busy", queued: "wait", upstream_failed: "bad", deferred: "busy" };
 
@@ -28,11 +28,11 @@ export function showHead(head, overview, task) {
   const seconds = run.began ? (run.ended ?? Date.now() / 1000) - run.began : null;
   document.title = `${run.dag_id} · ${run.state}`;
   const about = task.task_id ? `, task ${task.task_id}${Number(task.map_index ?? -1) >= 0 ? `[${task.map_index}]` : ""}` : "";
-  const started = [run.began && `began ${moment(run.began)}`, run.user && `by ${run.user}`, overview.document];
+  const started = [run.began && `began ${moment(run.began)}`, run.user && `by ${run.user}`, leaf(overview.document)];
   fill(
     head,
     el("div", { class: "title" }, el("h1", {}, run.dag_id, el("span", { class: "quiet" }, ` ${run.run_id}${about}`)), chip(run.state)),
-    el("p", { class: "quiet" }, started.filter(Boolean).join(" · ")),
+    el("p", { class: "quiet", title: overview.document }, started.filter(Boolean).join(" · ")),
     el(
       "dl",
       { class: "figures" },

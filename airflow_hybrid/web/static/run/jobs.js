@@ -3,9 +3,10 @@
 /** The table of jobs: filtered, sorted and cut into pages by the server. */
 
 import { get } from "../common/api.js";
-import { el, fill, scrolled } from "../common/dom.js";
+import { el, fill, scrolled as inBox } from "../common/dom.js";
 import { count, counted, duration, memory, size } from "../common/format.js";
 import { jobDetails } from "./details.js";
+import { LogView } from "./logs.js";
 
 const PAGE = 20;
 /** @type {[string, string, (job: any) => any, string?][]} name of the column, title, value, class */
@@ -44,11 +45,15 @@ export class JobsTable {
     this.asked = 0;
     this.list = el("div", {});
     this.filters = el("div", { class: "bar" });
+    this.running = el("div", { hidden: true });
+    /** @type {{key: string, logs: LogView} | null} of the job that is opened */
+    this.view = null;
   }
 
   /** @param {any} overview */
   async update(overview) {
     this.run = overview.run;
+    this.showRunning(overview.batches);
     await this.load();
   }
 
@@ -78,18 +83,32 @@ export class JobsTable {
     const asked = this.asked;
     const { value } = await get("jobs", { ...this.wanted, ...this.task, limit: PAGE, key });
     if (asked !== this.asked) return; // a later question has been asked meanwhile
+    if (value === this.page && key === undefined) return;
     this.page = value;
     this.wanted.offset = value.offset;
     this.show();
   }
 
   show() {
-    this.section.hidden = this.page.total === 0;
+    this.section.hidden = this.page.total === 0 && this.running.hidden;
     if (!this.section.contains(this.list)) {
-      fill(this.section, el("h2", { id: "jobs-title" }, "Jobs"), this.filters, this.list);
+      fill(this.section, el("h2", { id: "jobs-title" }, "Jobs"), this.running, this.filters, this.list);
     }
+    const scrolled = this.view?.logs.text.scrollTop ?? 0;
     if (!this.filters.contains(document.activeElement)) fill(this.filters, this.choices());
-    fill(this.list, this.pager(), scrolled("Jobs", this.table()));
+    fill(this.list, this.pager(), inBox("Jobs", this.table()));
+    if (this.view) this.view.logs.text.scrollTop = scrolled;
+  }
+
+  /** Logs of jobs that have no row yet: they are asked for by name. @param {any[]} batches */
+  showRunning(batches) {
+    this.running.hidden = batches.length === 0;
+    if (this.running.hidden || this.running.childElementCount) return;
+    const [{ step, total }] = batches;
+    const name = el("input", { value: total > 1 && !step.includes(": ") ? `${step}[0]` : step, "aria-label": "name of a running job" });
+    const place = el("div", {});
+    const show = () => fill(place, new LogView((stream) => [`logs/${stream}`, { job: name.value }], true).element);
+    fill(this.running, el("div", { class: "bar" }, el("label", {}, "log of a job that runs", name), el("button", { onclick: show }, "show")), place);
   }
 
   choices() {
@@ -152,6 +171,14 @@ export class JobsTable {
 
   /** @param {any} job */
   details(job) {
-    return el("tr", { class: "opened" }, el("td", { colspan: COLUMNS.length }, jobDetails(job, this.run)));
+    return el("tr", { class: "opened" }, el("td", { colspan: COLUMNS.length }, jobDetails(job, this.run), this.logs(job)));
+  }
+  /** What the job has written; the same element as long as it is opened. @param {any} job */
+  logs(job) {
+    if (job.reused || !job.directory) return null;
+    if (this.view?.key !== job.key) {
+      this.view = { key: job.key, logs: new LogView((stream) => [`jobs/${job.key}/${stream}`, {}], false) };
+    }
+    return this.view.logs.element;
   }
 }
