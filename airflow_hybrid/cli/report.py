@@ -1,0 +1,89 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""``airflow hybrid report RUN``: a run as one HTML file, its timeline as SVG, or its values as JSON and CSV."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+from airflow.cli.cli_config import ActionCommand, Arg
+
+from airflow_hybrid.cli.jobs import ARG_DAG, ARG_RUN
+
+if TYPE_CHECKING:
+    import argparse
+
+    from airflow_hybrid.reports.footprint import Constants
+    from airflow_hybrid.reports.values import RunReport
+
+FORMATS = (".html", ".json", ".csv", ".svg")
+_Arg: Any = Arg  # it has no type hints
+ARG_FILE = _Arg(
+    ("-o", "--output"),
+    metavar="FILE",
+    help="file to write, by its ending: .html (a page), .svg (the timeline), .csv (the jobs), .json (all values);"
+    " default: DAG-RUN.html in the current folder",
+)
+ARG_CORE = _Arg(("--core-watts",), type=float, default=12.0, help="power of a core in use, in watts (12)")
+ARG_MEMORY = _Arg(("--memory-watts",), type=float, default=0.3725, help="power of a GB of memory, in watts (0.3725)")
+ARG_PUE = _Arg(("--pue",), type=float, default=1.67, help="power of the data centre by that of its computers (1.67)")
+ARG_CARBON = _Arg(
+    ("--grams-per-kwh",), type=float, default=475.0, help="CO2 equivalent of a kWh, in grams (475, the world's average)"
+)
+
+
+def report_command() -> ActionCommand:
+    """The command, for Airflow's parser."""
+    return ActionCommand(
+        name="report",
+        help="Write a report about a run: one HTML file, or SVG, CSV, JSON",
+        description="Write a report about a DAG run as one file without scripts that needs no server: sites and"
+        " transfers, timeline, what was used of what was asked for, jobs, outputs, failures, core-hours and an estimate"
+        " of the CO2 equivalent.",
+        func=write_report,
+        args=(ARG_RUN, ARG_DAG, ARG_FILE, ARG_CORE, ARG_MEMORY, ARG_PUE, ARG_CARBON),
+    )
+
+
+def write_report(args: argparse.Namespace) -> None:
+    """Write the file, and print its name."""
+    from airflow.utils.session import create_session
+
+    from airflow_hybrid.errors import HybridError
+    from airflow_hybrid.reports.footprint import Constants
+    from airflow_hybrid.runs.jobs import find_run
+    from airflow_hybrid.runs.reporting import report_of_run
+
+    ending = os.path.splitext(args.output or "x.html")[1].lower()
+    if ending not in FORMATS:
+        raise SystemExit(f"-o {args.output}: the ending says what is written: {', '.join(FORMATS)}")
+    constants = Constants(args.core_watts, args.memory_watts, args.pue, args.grams_per_kwh)
+    try:
+        with create_session() as session:
+            run = find_run(session, args.run_id, args.dag_id)
+            report = report_of_run(session, run)
+    except HybridError as error:
+        raise SystemExit(str(error)) from None
+    path = args.output or re.sub(r"[^A-Za-z0-9._-]+", "_", f"{run.dag_id}-{run.run_id}") + ".html"
+    try:
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(_content(report, ending, constants))
+    except OSError as error:
+        raise SystemExit(f"{path}: {error.strerror}") from None
+    sys.stdout.write(f"{path}\n")
+
+
+def _content(report: RunReport, ending: str, constants: Constants) -> str:
+    from airflow_hybrid.reports.drawing import timeline
+    from airflow_hybrid.reports.footprint import footprint
+    from airflow_hybrid.reports.page import page
+    from airflow_hybrid.reports.tables import as_json, jobs_csv
+
+    if ending == ".csv":
+        return jobs_csv(report)
+    if ending == ".svg":
+        return timeline(report, alone=True) + "\n"
+    used = footprint(report.jobs, constants)
+    return as_json(report, used) if ending == ".json" else page(report, used, constants)

@@ -1,0 +1,168 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A report as one HTML file: no scripts, nothing from elsewhere, and a policy that forbids both."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from airflow_hybrid.model.records import JobRecord
+from airflow_hybrid.reports import drawing
+from airflow_hybrid.reports.footprint import Constants, Footprint
+from airflow_hybrid.reports.tables import jobs_csv
+from airflow_hybrid.reports.texts import amount, escaped, span, when
+from airflow_hybrid.reports.values import RunReport
+
+MOST_JOBS = 1000
+"""rows in the page's table; the CSV in it has all"""
+MOST_FILES = 500
+MOST_CSV_BYTES = 8 << 20
+_STYLE = (
+    """\
+:root{color-scheme:light dark}body{font:15px/1.45 sans-serif;margin:1.5rem auto;max-width:1080px;padding:0 1rem;
+background:#fff;color:#222}table{border-collapse:collapse;font-size:13px}td,th{padding:.2rem .6rem;text-align:left;
+border-bottom:1px solid #ccc;vertical-align:top;overflow-wrap:anywhere}.wide{overflow-x:auto}.bad{color:#b3261e}
+h1{font-size:1.4rem;overflow-wrap:anywhere}h2{font-size:1.1rem;margin-top:2rem}dl{display:grid;grid-template-columns:
+max-content 1fr;gap:.2rem 1rem}dd{margin:0;overflow-wrap:anywhere}
+"""
+    + drawing.STYLE
+    + """
+@media(prefers-color-scheme:dark){body{background:#16191d;color:#ddd}td,th{border-color:#444}.bad{color:#f28b82}a{color:#9cc4ee}
+"""
+    + drawing.DARK
+    + "}\n"
+)
+
+
+_COLOURS = "<p>grey: in the queue; blue: running; red: some jobs failed</p>"
+
+
+def page(report: RunReport, used: Footprint, constants: Constants) -> str:
+    """The file's text."""
+    style_hash = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{style_hash}'; base-uri 'none'; form-action 'none'"
+    title = escaped(f"{report.dag_id} {report.run_id}")
+    head = (
+        f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy"'
+        f' content="{policy}"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title>"
+        f"<style>{_STYLE}</style></head>"
+    )
+    sections = [
+        _summary(report, used, constants),
+        _section("Sites and transfers", drawing.sites(report) + _transfers(report)),
+        _section("Timeline", drawing.timeline(report) + _COLOURS),
+        _section("Used and asked for", _boxes(report)),
+        _section("Failures", _failures(report.failures)) if report.failures else "",
+        _section("Outputs", _outputs(report)),
+        _section("Jobs", _jobs(report)),
+    ]
+    return f"{head}<body><h1>{title}</h1>{''.join(sections)}</body></html>\n"
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{escaped(title)}</h2>{content}</section>" if content else ""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table; all texts are escaped here."""
+    body = "".join(f"<tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    top = "".join(f'<th scope="col">{escaped(cell)}</th>' for cell in head)
+    return f'<div class="wide" tabindex="0"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _summary(report: RunReport, used: Footprint, constants: Constants) -> str:
+    ran = None if report.began is None or report.ended is None else report.ended - report.began
+    moved = sum(transfer.bytes for transfer in report.transfers if transfer.source != transfer.target)
+    method = (
+        f"estimate after Green Algorithms (doi:10.1002/advs.202100707): {constants.core_w:g} W for a core,"
+        f" {constants.memory_w_per_gb:g} W for a GB of memory, PUE {constants.pue:g},"
+        f" {constants.g_per_kwh:g} g CO2e for a kWh"
+    )
+    if used.without_use:
+        method += f"; {used.without_use} of {used.jobs} jobs count with all cores that they asked for"
+    facts = [
+        ("state", report.state),
+        ("document", report.document),
+        ("triggered by", report.user or "-"),
+        ("began", when(report.began)),
+        ("took", span(ran)),
+        ("jobs", f"{len(report.jobs)}, of which {len(report.failures)} failed"),
+        ("core-hours", f"{report.core_hours:.3f}"),
+        ("moved between sites", amount(moved)),
+        ("energy", f"{used.kwh:.4g} kWh, {used.co2e_g:.4g} g CO2e ({method})"),
+        *(("not shown", problem) for problem in report.problems),
+    ]
+    return "<dl>" + "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(text)}</dd>" for name, text in facts) + "</dl>"
+
+
+def _transfers(report: RunReport) -> str:
+    rows = [
+        (
+            t.source,
+            t.target,
+            t.route,
+            str(t.files),
+            amount(t.bytes),
+            f"{amount(t.bytes / t.seconds)}/s" if t.seconds else "",
+        )
+        for t in report.transfers
+    ]
+    return table(("from", "to", "route", "files", "bytes", "rate"), rows) if rows else "<p>Nothing was moved.</p>"
+
+
+def _boxes(report: RunReport) -> str:
+    memory = [(step.path, step.memory_mib, step.memory_asked_mib) for step in report.steps]
+    plots = [
+        ("cores", drawing.boxes("cores used", "cores", [(s.path, s.cores, s.cores_asked) for s in report.steps])),
+        (
+            "memory",
+            drawing.boxes("memory used", "MiB", memory),
+        ),
+        ("time", drawing.boxes("time", "s", [(s.path, s.seconds, None) for s in report.steps])),
+    ]
+    drawn = "".join(f"<h3>{name}</h3>{plot}" for name, plot in plots if plot)
+    return f"{drawn}<p>orange: asked for by the document</p>" if drawn else ""
+
+
+def _failures(failures: Sequence[JobRecord]) -> str:
+    rows = [
+        (f"{job.step}{job.index}", job.deployment, job.node, job.state.value, str(job.exit_code or ""), job.reason)
+        for job in failures[:MOST_JOBS]
+    ]
+    return table(("job", "place", "node", "state", "exit code", "reason"), rows)
+
+
+def _outputs(report: RunReport) -> str:
+    rows = [(output.path, amount(output.size), output.checksum) for output in report.outputs[:MOST_FILES]]
+    more = len(report.outputs) - len(rows)
+    rest = f"<p>and {more} more files</p>" if more > 0 else ""
+    return table(("file", "size", "checksum"), rows) + rest if rows else "<p>There are none.</p>"
+
+
+def _jobs(report: RunReport) -> str:
+    rows = [
+        (
+            f"{job.step}{job.index}",
+            f"{job.deployment}/{job.service}" if job.service else job.deployment,
+            job.node,
+            "reused" if job.reused else job.state.value,
+            span(job.waited_s),
+            span(job.seconds),
+            span(job.cpu_s),
+            "" if job.memory_used_mib is None else f"{job.memory_used_mib} MiB",
+        )
+        for job in report.jobs[:MOST_JOBS]
+    ]
+    head = ("job", "place", "node", "state", "waited", "ran", "processor time", "memory")
+    note = f"<p>The first {MOST_JOBS} of {len(report.jobs)} jobs.</p>" if len(report.jobs) > MOST_JOBS else ""
+    return table(head, rows) + note + _csv_link(report)
+
+
+def _csv_link(report: RunReport) -> str:
+    content = jobs_csv(report).encode(errors="backslashreplace")
+    if len(content) > MOST_CSV_BYTES:
+        return "<p>All jobs: airflow hybrid report RUN -o jobs.csv</p>"
+    data = base64.b64encode(content).decode()
+    return f'<p><a download="jobs.csv" href="data:text/csv;base64,{data}">All jobs as CSV</a></p>'

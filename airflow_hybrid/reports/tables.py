@@ -1,0 +1,43 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A report as CSV (a row for each job) and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import asdict, fields
+
+from airflow_hybrid.model.records import JobRecord
+from airflow_hybrid.reports.footprint import Footprint
+from airflow_hybrid.reports.values import RunReport
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""a cell that begins with one of them is a formula for a spreadsheet"""
+
+
+def jobs_csv(report: RunReport) -> str:
+    """A row for each job; texts that a spreadsheet would evaluate begin with an apostrophe."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    names = [field.name for field in fields(JobRecord)]
+    writer.writerow(names)
+    for job in report.jobs:
+        value = {**vars(job), "state": job.state.value}
+        writer.writerow([_cell(value[name]) for name in names])
+    return stream.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str) and value.startswith(_FORMULA):
+        return f"'{value}"
+    return value
+
+
+def as_json(report: RunReport, used: Footprint) -> str:
+    """All values of a report."""
+    value = asdict(report)
+    value["jobs"] = [{**vars(job), "state": job.state.value} for job in report.jobs]
+    value["core_hours"] = round(report.core_hours, 4)
+    value["footprint"] = asdict(used)
+    return json.dumps(value, indent=1) + "\n"

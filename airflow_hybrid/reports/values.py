@@ -1,0 +1,95 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What a report about a run has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from airflow_hybrid.model import JobState
+from airflow_hybrid.model.records import JobRecord
+
+
+@dataclass(frozen=True)
+class StepPart:
+    """A step in a report. Times are in seconds since the epoch.
+
+    :ivar cores: used by each of its jobs, on average; ``memory_mib`` and ``seconds`` likewise, of those that are known.
+    """
+
+    path: str
+    state: str
+    total: int | None
+    succeeded: int
+    failed: int
+    reused: int
+    submitted: float | None
+    began: float | None
+    finished: float | None
+    core_s: float
+    cores: tuple[float, ...] = ()
+    cores_asked: float | None = None
+    memory_mib: tuple[float, ...] = ()
+    memory_asked_mib: float | None = None
+    seconds: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class SitePart:
+    """A site in a report; ``core_s``: cores by seconds of the jobs there."""
+
+    name: str
+    kinds: tuple[str, ...]
+    jobs: int
+    failed: int
+    nodes: int
+    core_s: float
+
+
+@dataclass(frozen=True)
+class TransferPart:
+    """What was moved from one site to another."""
+
+    source: str
+    target: str
+    route: str
+    files: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class OutputPart:
+    """A file among the outputs."""
+
+    path: str
+    size: int | None
+    checksum: str
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A run. ``problems``: what could not be read, in sentences."""
+
+    dag_id: str
+    run_id: str
+    state: str
+    document: str
+    began: float | None
+    ended: float | None
+    user: str
+    steps: tuple[StepPart, ...]
+    sites: tuple[SitePart, ...]
+    transfers: tuple[TransferPart, ...]
+    jobs: tuple[JobRecord, ...]
+    outputs: tuple[OutputPart, ...]
+    problems: tuple[str, ...] = ()
+
+    @property
+    def core_hours(self) -> float:
+        return sum(site.core_s for site in self.sites) / 3600
+
+    @property
+    def failures(self) -> Sequence[JobRecord]:
+        """Jobs whose last try did not succeed."""
+        return [job for job in self.jobs if job.state is not JobState.COMPLETED]

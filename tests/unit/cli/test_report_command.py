@@ -1,0 +1,71 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""``airflow hybrid report`` over a real run."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.web.served import Served, served
+
+DAG = """\
+from airflow_hybrid import HybridDag
+made = HybridDag("made.cwl", dag_id="made", outdir={outdir!r})
+"""
+WORKFLOW = """\
+cwlVersion: v1.2
+class: Workflow
+requirements: {ScatterFeatureRequirement: {}}
+inputs: {words: "string[]"}
+outputs: {o: {type: "File[]", outputSource: say/o}}
+steps:
+  say:
+    in: {word: words}
+    scatter: word
+    out: [o]
+    run:
+      class: CommandLineTool
+      baseCommand: echo
+      inputs: {word: {type: string, inputBinding: {}}}
+      stdout: o
+      outputs: {o: stdout}
+"""
+
+
+@pytest.fixture(scope="module")
+def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    home = tmp_path_factory.mktemp("home")
+    (home / "dags").mkdir()
+    (home / "dags/made.cwl").write_text(WORKFLOW)
+    (home / "dags/made.py").write_text(DAG.format(outdir=str(home / "results")))
+    with served(home) as web:
+        yield web
+
+
+@pytest.fixture(scope="module")
+def run_id(web: Served) -> str:
+    conf = {"words": ["a", "b", "c"]}
+    run_id, state = web.ask("run", file=str(web.home / "dags/made.py"), dag_id="made", conf=conf)
+    assert state == "success"
+    return str(run_id)
+
+
+def test_a_report_in_each_format(web: Served, run_id: str, tmp_path: Path) -> None:
+    for name in ("run.html", "run.svg", "run.csv", "run.json"):
+        assert web.cli("hybrid", "report", run_id, "-o", str(tmp_path / name))[:2] == (0, f"{tmp_path / name}\n")
+    page = (tmp_path / "run.html").read_text()
+    assert "<td>/say[2]</td>" in page and "3, of which 0 failed" in page
+    assert "/say: 3 succeeded, 0 failed" in (tmp_path / "run.svg").read_text()
+    with (tmp_path / "run.csv").open() as stream:
+        assert [row["index"] for row in csv.DictReader(stream)] == ["[0]", "[1]", "[2]"]
+    value = json.loads((tmp_path / "run.json").read_text())
+    assert (value["state"], len(value["outputs"]), value["footprint"]["jobs"]) == ("success", 3, 3)
+
+
+def test_a_format_that_is_not_there(web: Served, run_id: str) -> None:
+    code, _, lines = web.cli("hybrid", "report", run_id, "-o", "run.doc")
+    assert (code, lines[-1]) == (1, "-o run.doc: the ending says what is written: .html, .json, .csv, .svg")

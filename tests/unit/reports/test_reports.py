@@ -1,0 +1,96 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Reports: what they show, and that what comes from documents, sites and file names stays text."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+
+from airflow_hybrid.model import JobState
+from airflow_hybrid.model.records import JobRecord
+from airflow_hybrid.reports.drawing import boxes, timeline
+from airflow_hybrid.reports.footprint import Constants, footprint
+from airflow_hybrid.reports.page import page
+from airflow_hybrid.reports.tables import as_json, jobs_csv
+from airflow_hybrid.reports.values import OutputPart, RunReport, SitePart, StepPart, TransferPart
+
+EVIL = "</style></svg><script>alert(1)</script>\"'&\x1b[2J"
+JOB = JobRecord(
+    "/align", "[0]", "hpc", "", "login", JobState.COMPLETED, submitted=100.0, began=110.0, seconds=3600.0, cpu_s=7200.0,
+    cores=2.0, memory_mib=1000,
+)  # fmt: skip
+BAD = replace(JOB, index="[1]", state=JobState.FAILED, exit_code=3, reason="NonZeroExitCode")
+
+
+def report(name: str = "/align") -> RunReport:
+    step = StepPart(name, "failed", 2, 1, 1, 0, 100.0, 110.0, 3710.0, 7200.0, (2.0,), 2.0, (500.0,), 1000.0, (3600.0,))
+    return RunReport(
+        "dag", name, "failed", "/w.cwl", 90.0, 4000.0, "", (step,),
+        (SitePart("hpc", ("slurm",), 2, 1, 1, 14400.0), SitePart("local", (), 0, 0, 0, 0.0)),
+        (TransferPart("local", "hpc", "relay", 3, 12_000_000, 4.0),),
+        (replace(JOB, step=name), replace(BAD, step=name)),
+        (OutputPart(f"/out/{name}", 12, "sha1$1"),),
+    )  # fmt: skip
+
+
+def the_page(name: str = "/align") -> str:
+    made = report(name)
+    return page(made, footprint(made.jobs, Constants()), Constants())
+
+
+def test_the_page_says_what_ran_where_and_what_moved() -> None:
+    text = the_page()
+    for part in ("4.000", "12.0 MB", "3.0 MB/s", "NonZeroExitCode", "1 failed", "10.0 s", "1 h 0 min"):
+        assert part in text, part
+
+
+def test_the_page_allows_no_script_and_nothing_from_elsewhere() -> None:
+    text = the_page()
+    (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    assert f"content=\"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'\"" in text
+    assert "<script" not in text and "style=" not in text and not re.search(r'(src|href)="(?!data:text/csv)', text)
+
+
+def test_hostile_names_stay_text() -> None:
+    for text in (the_page(EVIL), timeline(report(EVIL), alone=True), boxes("x", "s", [(EVIL, [1.0], None)])):
+        assert "<script" not in text and "\x1b" not in text
+    ElementTree.fromstring(timeline(report(EVIL), alone=True))
+    ElementTree.fromstring(boxes(EVIL, EVIL, [(EVIL, [1.0], 2.0)]))
+
+
+def test_csv_has_all_jobs_and_no_formulas() -> None:
+    made = report()
+    rows = list(csv.DictReader(io.StringIO(jobs_csv(replace(made, jobs=(replace(JOB, reason="=1+1"), BAD))))))
+    assert [(row["step"], row["index"], row["state"], row["reason"]) for row in rows] == [
+        ("/align", "[0]", "COMPLETED", "'=1+1"), ("/align", "[1]", "FAILED", "NonZeroExitCode")
+    ]  # fmt: skip
+
+
+def test_json_has_the_sums() -> None:
+    made = report()
+    value = json.loads(as_json(made, footprint(made.jobs, Constants())))
+    assert (value["core_hours"], len(value["jobs"]), value["transfers"][0]["bytes"]) == (4.0, 2, 12_000_000)
+
+
+def test_energy_by_the_method_of_green_algorithms() -> None:
+    """An hour of two full cores and 1 GB: (2 x 12 W + 0.3725 W) x 1.67 = 40.7 Wh; at 475 g/kWh: 19.3 g."""
+    job = replace(JOB, memory_mib=round(1e9 / 2**20))
+    used = footprint([job, replace(job, reused=True), replace(job, seconds=None)], Constants())
+    assert (used.jobs, used.without_use) == (1, 0)
+    assert used.kwh == pytest.approx(0.04070, abs=1e-5) and used.co2e_g == pytest.approx(19.333, abs=1e-2)
+    assert footprint([replace(job, cpu_s=None)], Constants()).without_use == 1
+
+
+def test_a_run_without_jobs_has_a_report() -> None:
+    empty = replace(report(), steps=(), sites=(), transfers=(), jobs=(), outputs=())
+    text = page(empty, footprint((), Constants()), Constants())
+    assert "Nothing was moved." in text and "no step has begun" in text
