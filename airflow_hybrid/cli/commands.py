@@ -21,6 +21,7 @@ from airflow_hybrid.cli.preview.plugins import plugins_command
 from airflow_hybrid.cli.prov import prov_command
 from airflow_hybrid.cli.report import report_command
 from airflow_hybrid.cli.tune import tune_command
+from airflow_hybrid.cli.why import why_command
 from airflow_hybrid.installation.conf import use_airflow_conf
 from airflow_hybrid.runner.command import run_command
 
@@ -114,7 +115,15 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
 
 def _about_runs() -> list[ActionCommand]:
     """Commands that show a run, from Airflow's database."""
-    return [jobs_command(), prov_command(), logs_command(), data_command(), report_command(), tune_command()]
+    return [
+        jobs_command(),
+        why_command(),
+        prov_command(),
+        logs_command(),
+        data_command(),
+        report_command(),
+        tune_command(),
+    ]
 
 
 def _about_files() -> list[ActionCommand]:

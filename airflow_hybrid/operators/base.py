@@ -86,17 +86,29 @@ class HybridTask(BaseOperator):
             self.log.error("%s", time_is_over(limit_s, self.when_over))
             raise
         except LoginRefusedError as error:
-            self._fail(self._wait_for_login(error, context))
+            self._fail(self._wait_for_login(error, context), context)
         except HybridError as error:
-            self._fail(error)
+            self._fail(error, context)
         finally:
             self._working = False
 
-    def _fail(self, error: HybridError) -> NoReturn:
+    def _fail(self, error: HybridError, context: Context) -> NoReturn:
         """:raises BaseException: always, for an error that says what failed, where, and what to do."""
+        if not self._killed:  # then others have decided on its end
+            self._publish_problem(error, context)
         if self.tells_errors:
             self.log.error("%s", error.for_a_task)
         raise ending(error) from None
+
+    def _publish_problem(self, error: HybridError | None, context: Context) -> None:
+        """Publish what the task has failed with, or waits for: it is for people, and nothing depends on it."""
+        from airflow_hybrid.triggers.reports import PROBLEM_XCOM, problem
+
+        value = None if error is None else problem(error)
+        try:
+            context["ti"].xcom_push(key=PROBLEM_XCOM, value=value)
+        except Exception as failure:
+            self.log.warning("why the task waits or has failed cannot be published: %s", failure)
 
     def _wait_for_login(self, error: LoginRefusedError, context: Context) -> HybridError:
         """Let Airflow start the task again later, in the same try; the error to fail with if it may not wait (longer).
@@ -111,6 +123,7 @@ class HybridTask(BaseOperator):
         if time.time() >= since + refusal.wait_s:
             return given_up(error, since)
         self.log.warning("%s", waiting(error, since, refusal.wait_s))
+        self._publish_problem(error, context)
         if supervised() and any(map(is_deferred, self.dag.tasks)):  # then there is a triggerer
             from airflow_hybrid.triggers.logins import LoginTrigger
 
@@ -121,6 +134,7 @@ class HybridTask(BaseOperator):
 
     def begin_again(self, context: Context, event: Any = None) -> Any:
         """Begin anew after waiting for a login."""
+        self._publish_problem(None, context)
         return self._begin(context)
 
     def _unless_skipped(self, context: Context) -> Any:

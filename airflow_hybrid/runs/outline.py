@@ -30,16 +30,25 @@ def outline_of_run(session: Session, run: RunKey) -> DagOutline:
 
     :raises HybridError: the DAG is none of this package, or was serialized by another version of it.
     """
+    return _outline(_serialized(session, run), run.dag_id)
+
+
+def tasks_of_dag(session: Session, run: RunKey) -> list[Mapping[str, Any]]:
+    """The tasks of the DAG that the run has used, as Airflow has serialized them; none: Airflow no longer has it."""
+    serialized = _serialized(session, run)
+    return [] if serialized is None else list(_tasks(serialized.data))
+
+
+def _serialized(session: Session, run: RunKey) -> SerializedDagModel | None:
     query = select(DagRun.created_dag_version_id).where(DagRun.dag_id == run.dag_id, DagRun.run_id == run.run_id)
     version = session.scalar(query)
     of_task = select(TaskInstance.dag_version_id).where(
         TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id, TaskInstance.task_id == OUTPUTS_TASK
     )
     version = session.scalar(of_task) or version
-    serialized = None
-    if version is not None:
-        serialized = session.scalar(select(SerializedDagModel).where(SerializedDagModel.dag_version_id == version))
-    return _outline(serialized, run.dag_id)
+    if version is None:
+        return None
+    return session.scalar(select(SerializedDagModel).where(SerializedDagModel.dag_version_id == version))
 
 
 def outline_of_dag(session: Session, dag_id: str) -> DagOutline:

@@ -20,6 +20,8 @@ AGAIN_S = 2.0
 UNREACHABLE_S = 15.0
 """the pause after a host could not be reached: it may have banned this machine, and count what is tried"""
 
+Tell = Callable[[LoginRefusedError | None], Awaitable[None]]
+
 
 class Log(Protocol):
     """The log of a task."""
@@ -29,16 +31,21 @@ class Log(Protocol):
     def warning(self, event: Any, /, *args: Any) -> Any: ...
 
 
-async def with_logins(work: Callable[[], Awaitable[T]], log: Log) -> T:
+async def with_logins(work: Callable[[], Awaitable[T]], log: Log, tell: Tell | None = None) -> T:
     """Do something that may be repeated at any time; while a login is refused, wait, and then do it again.
 
+    :param tell: is told what is waited for, and None when that is over.
     :raises LoginRefusedError: the login is refused for longer than its deployment lets a run wait.
     """
     while True:
         try:
             return await work()
         except LoginRefusedError as error:
+            if tell is not None:
+                await tell(error)
             await _until_accepted(error, log)
+            if tell is not None:
+                await tell(None)
 
 
 async def _until_accepted(error: LoginRefusedError, log: Log) -> None:

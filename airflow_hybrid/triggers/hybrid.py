@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -31,7 +31,7 @@ from airflow_hybrid.sites.logins import with_logins
 from airflow_hybrid.sites.waiting import AGAIN_S, TimeIsOverError, time_is_over
 from airflow_hybrid.triggers.ends import EndState, TaskEnd
 from airflow_hybrid.triggers.followers import is_followed_elsewhere
-from airflow_hybrid.triggers.reports import JOBS_XCOM, JobReports
+from airflow_hybrid.triggers.reports import JOBS_XCOM, PROBLEM_XCOM, JobReports, problem
 
 RESUME_AFTER_S = 10.0
 """seconds from the start of a trigger to the return of its task to a worker, at least: the scheduler has to see before
@@ -106,6 +106,8 @@ class HybridTrigger(BaseTrigger):
         """of the fragment, when it has ended"""
         self.reported: JsonValue = None
         """the last report about its jobs, if nobody could publish it"""
+        self.problem: JsonValue = None
+        """the same of its problem"""
         self.failure: HybridError | None = None
         """why the task failed, for a runner that runs the trigger in its own process"""
 
@@ -129,10 +131,13 @@ class HybridTrigger(BaseTrigger):
         began = time.monotonic()
         end = await self._end()
         self.failure = end.error
+        if end.error is not None:
+            await self._publish_problem(end.error)
         if self.task_instance is None:
             # `airflow dags test` runs a trigger by itself and resumes the task with what it says
-            if self.reported is not None:
-                end = replace(end, result={**(end.result or {}), JOBS_XCOM: self.reported})
+            for key, value in ((JOBS_XCOM, self.reported), (PROBLEM_XCOM, self.problem)):
+                if value is not None:
+                    end = replace(end, result={**(end.result or {}), key: value})
             yield TriggerEvent(end.to_json())  # type: ignore[no-untyped-call]
             return
         if end.state not in self.ends_in_worker and not self._is_final(end):
@@ -161,7 +166,7 @@ class HybridTrigger(BaseTrigger):
         reports = JobReports(lambda: execution.batches.recorder, self._publish_jobs, self.log)
         try:
             async with reports.kept_up_to_date():
-                outcome = await self._within_limit(with_logins(run, self.log) if self.waits_for_logins else run())
+                outcome = await self._within_limit(self._with_logins(run) if self.waits_for_logins else run())
             self.lineage = outcome.lineage
             value = task_value(outcome, self.places, self.jobs)
             skipped = all(result.status == "skipped" for result in outcome.results)
@@ -191,6 +196,22 @@ class HybridTrigger(BaseTrigger):
             self.log.exception("a defect of airflow_hybrid, please report it")
             message = f"a defect of airflow_hybrid, please report it: {type(error).__name__}: {error}"
             return TaskEnd(EndState.FAILED, HybridError(message, retryable=True))
+
+    async def _with_logins(self, run: Callable[[], Awaitable[FragmentOutcome]]) -> FragmentOutcome:
+        return await with_logins(run, self.log, self._publish_problem)
+
+    async def _publish_problem(self, error: HybridError | None) -> None:
+        """Publish what the task has failed with, or waits for. The work goes on without it: it is for people."""
+        value = None if error is None else problem(error)
+        if self.task_instance is None:
+            self.problem = value
+            return
+        from airflow.sdk.execution_time.xcom import XCom
+
+        try:
+            await XCom.aset(key=PROBLEM_XCOM, value=value, **_instance(self.task_instance))
+        except Exception as failure:
+            self.log.warning("why the task waits or has failed cannot be published: %s", failure)
 
     async def _publish_jobs(self, report: JsonValue) -> None:
         if self.task_instance is None:

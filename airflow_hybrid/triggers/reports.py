@@ -9,12 +9,27 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from airflow_hybrid.engine.common import Logger
 from airflow_hybrid.engine.reporting.recording import Recorder
+from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import JsonValue
+from airflow_hybrid.printable import few_lines, shortened
 
 JOBS_XCOM = "jobs"
 """key of the XCom with a :class:`airflow_hybrid.model.records.JobsReport`"""
+PROBLEM_XCOM = "problem"
+"""key of the XCom with the error that a task has failed with, or that it waits for (:func:`problem`)"""
+_MOST_LINES = 10
+_MOST_CHARS = 2000
 LIVE_S = 4.0
 """between two reports while jobs run; a task that is quicker makes one report"""
+
+
+def problem(error: HybridError) -> JsonValue:
+    """An error for people who look at a task later: its beginning, as JSON."""
+    value = error.to_json()
+    for key in ("message", "where", "hint"):
+        text = value[key]
+        value[key] = None if text is None else shortened(few_lines(text, _MOST_LINES), _MOST_CHARS)
+    return value
 
 
 class JobReports:

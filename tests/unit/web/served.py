@@ -203,6 +203,21 @@ class _Server:
         # those of a task are kept as JSON has them; those that are set by hand as JSON text
         return json.loads(found) if isinstance(found, str) and found.startswith(("{", '"')) else found
 
+    def why(self, dag_id: str, run_id: str) -> Any:
+        from airflow.utils.session import create_session
+
+        from airflow_hybrid.runs.jobs import RunKey
+        from airflow_hybrid.runs.why import why_run
+
+        with create_session() as session:
+            return [answer.to_json() for answer in why_run(session, RunKey(dag_id, run_id))]
+
+    def hold(self, dag_id: str, run_id: str, task: dict[str, Any], **facts: Any) -> None:
+        """Put a task of a run into a state that Airflow's scheduler would put it into."""
+        from tests.unit.runs.holding import hold
+
+        hold(dag_id, run_id, task, **facts)
+
     def overview(self, dag_id: str, run_id: str) -> Any:
         """The run as a whole, as pages and commands get it."""
         from airflow.utils.session import create_session

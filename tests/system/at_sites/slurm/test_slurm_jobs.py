@@ -9,8 +9,10 @@ import time
 
 import pytest
 
+from airflow_hybrid.engine.failures import ended_of
 from airflow_hybrid.errors import SubmitError
 from airflow_hybrid.model import JobResult, JobState, Resources
+from airflow_hybrid.reasons.failed import failed
 from airflow_hybrid.sites.batches.queue import JobQueue, Progress
 from tests.system.queues import ends, until
 from tests.testbed.fixture import Testbed
@@ -102,7 +104,12 @@ async def test_a_job_that_cannot_start_is_explained(queue: JobQueue, folder: str
     waiting = asyncio.ensure_future(queue.wait(made.directory, seen.append))
     await until(seen, lambda p: p.reasons)
     waiting.cancel()
-    assert "PartitionTimeLimit" in seen[-1].reasons[0] and "partition allows" in seen[-1].reasons[0]
+    assert seen[-1].words == ("PartitionTimeLimit",)
+    assert (
+        seen[-1]
+        .reasons[0]
+        .startswith("PartitionTimeLimit: it asks for more time than the partition allows, so it will")
+    )
 
 
 async def test_resources_are_granted(queue: JobQueue, testbed: Testbed, folder: str) -> None:
@@ -128,10 +135,20 @@ async def test_a_batch_larger_than_an_array_is_split(queue: JobQueue, testbed: T
 
 
 @pytest.mark.parametrize(
-    ("options", "resources", "word"),
+    ("options", "resources", "word", "sentence"),
     [
-        ({"time": 120}, Resources(), "PartitionTimeLimit"),
-        ({}, Resources(cores=99, explicit=frozenset({"cores"})), "PartitionConfig"),
+        (
+            {"time": 120},
+            Resources(),
+            "PartitionTimeLimit",
+            "it asks for more time than the partition allows, so it will never start",
+        ),
+        (
+            {},
+            Resources(cores=99, explicit=frozenset({"cores"})),
+            "PartitionConfig",
+            "no node of the partition has what it asks for, so it will never start",
+        ),
     ],
 )
 async def test_what_sbatch_accepts_and_can_never_start_is_withdrawn(  # noqa: PLR0913 - fixtures and cases
@@ -142,24 +159,36 @@ async def test_what_sbatch_accepts_and_can_never_start_is_withdrawn(  # noqa: PL
     options: dict[str, int],
     resources: Resources,
     word: str,
+    sentence: str,
 ) -> None:
     monkeypatch.setattr("airflow_hybrid.sites.batches.poller.HOPELESS_S", 3.0)
     made = batch(f"{folder}/T/a", 2, options=options, resources=resources)
     (report,) = await queue.submit(made)
     results = await asyncio.wait_for(queue.wait(made.directory), 240)
     assert {r.state for r in results} == {JobState.FAILED} and word in results[0].reason
+    why = failed(ended_of(results[0], resources))
+    assert why.known and why.sentence == f"it could never run, and was withdrawn: {sentence}"
     left = f"squeue -h -t R,PD -u hpcuser -o %F | grep -x {report.scheduler_ids[0]} || true"
     assert testbed.run("hpc", left) == ""
 
 
 async def test_more_than_the_site_has_is_refused_in_its_own_words(queue: JobQueue, folder: str) -> None:
-    for resources, words in (
-        (Resources(ram_mib=10**7, explicit=frozenset({"ram_mib"})), "not available|[Mm]emory"),
-        (Resources(gpus=1, explicit=frozenset({"gpus"})), "(?i)gres|gpu"),
+    for resources, words, sentence in (
+        (
+            Resources(ram_mib=10**7, explicit=frozenset({"ram_mib"})),
+            "not available|[Mm]emory",
+            "no node of the partition has (as much memory as|what) it asks for",
+        ),
+        (
+            Resources(gpus=1, explicit=frozenset({"gpus"})),
+            "(?i)gres|gpu",
+            "the site has no such special resources|no node of the partition has what it asks for",
+        ),
     ):
         with pytest.raises(SubmitError, match=words) as caught:
             await queue.submit(batch(f"{folder}/T/a", 2, resources=resources))
         assert not caught.value.retryable
+        assert re.match(sentence, str(caught.value.hint))
 
 
 async def test_processes_are_tasks_that_srun_starts(queue: JobQueue, testbed: Testbed, folder: str) -> None:

@@ -1,0 +1,57 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""``airflow hybrid why``: how answers are printed, and which of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_hybrid.cli.why import is_wanted, row, text
+from airflow_hybrid.runs.why import Answer
+
+FAILED = Answer(
+    "/align", "failed", "it ran out of memory", "raise it", jobs=312, total=10_000, first="[17]", place="hpc/long"
+)
+
+
+def test_paragraphs_for_people() -> None:
+    one = Answer("/a\x1b[2J", "failed", "it\ncrashed", jobs=1, total=1)
+    waits = Answer("/b", "waits", "jobs with a higher priority come first", jobs=2, total=4, place="hpc")
+    run = Answer("", "waits", "the DAG is paused", "unpause it")
+    not_run = Answer("/c", "not run", "/a failed")
+    single = Answer("/d", "failed", "it crashed", jobs=1, total=3, first="[2]")
+    assert text([FAILED, one, waits, run, not_run, single]) == (
+        "/align failed at hpc/long (312 of 10,000 jobs, first: [17])\n"
+        "  it ran out of memory\n"
+        "  -> raise it\n"
+        "/a\\x1b[2J failed (1 job)\n"
+        "  it\\ncrashed\n"
+        "/b waits at hpc (2 of 4 jobs)\n"
+        "  jobs with a higher priority come first\n"
+        "the run waits\n"
+        "  the DAG is paused\n"
+        "  -> unpause it\n"
+        "/c was not run\n"
+        "  /a failed\n"
+        "/d failed (1 of 3 jobs: [2])\n"
+        "  it crashed\n"
+    )
+    assert text([]) == "nothing waits or has failed\n"
+    assert text([], "/align") == "nothing below /align waits or has failed\n"
+
+
+def test_rows() -> None:
+    assert row(FAILED) == {
+        "step": "/align", "state": "failed", "jobs": "312 of 10,000 jobs, first: [17]", "place": "hpc/long",
+        "why": "it ran out of memory", "remedy": "raise it",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("answered", "step", "is_shown"),
+    [
+        ("/qc", None, True), ("/qc", "/", True), ("/qc/fast", "qc", True), ("/qc (plan_qc)", "/qc/", True),
+        ("/qcx", "/qc", False), ("/a/qc", "/qc", False), ("deploy_hpc", "deploy_hpc", True), ("", "/qc", True),
+    ],
+)  # fmt: skip
+def test_a_step_and_all_below_it(answered: str, step: str | None, is_shown: bool) -> None:
+    assert is_wanted(Answer(answered, "waits", "x"), step) == is_shown
