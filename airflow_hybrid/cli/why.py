@@ -11,7 +11,7 @@ from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg
 if TYPE_CHECKING:
     import argparse
 
-    from airflow_hybrid.runs.why import Answer
+    from airflow_hybrid.runs.answers.why import Answer
 
 _Arg: Any = Arg  # it has no type hints
 ARG_RUN = _Arg(("run_id",), help="id of the DAG run")
@@ -40,8 +40,8 @@ def show_why(args: argparse.Namespace) -> None:
     from airflow.utils.session import create_session
 
     from airflow_hybrid.errors import HybridError
+    from airflow_hybrid.runs.answers.why import why_run
     from airflow_hybrid.runs.jobs import find_run
-    from airflow_hybrid.runs.why import why_run
 
     try:
         with create_session() as session:

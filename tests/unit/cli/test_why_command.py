@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_hybrid.cli.why import is_wanted, row, text
-from airflow_hybrid.runs.why import Answer
+from airflow_hybrid.runs.answers.why import Answer
 
 FAILED = Answer(
     "/align", "failed", "it ran out of memory", "raise it", jobs=312, total=10_000, first="[17]", place="hpc/long"

@@ -10,12 +10,12 @@ from airflow_hybrid.model import JobState
 from airflow_hybrid.model.outline import DagOutline, StepOutline
 from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
 from airflow_hybrid.reasons.tasks import Airflow
-from airflow_hybrid.runs.holds import Holds, Placed, TaskOfDag
+from airflow_hybrid.runs.answers.holds import Holds, Placed, TaskOfDag
+from airflow_hybrid.runs.answers.why import Answer, Context, answers
 from airflow_hybrid.runs.jobs import RunJobs, TaskJobs
 from airflow_hybrid.runs.lineage import RunLineage
 from airflow_hybrid.runs.overview import RunFacts
 from airflow_hybrid.runs.tasks import RunState, TaskState
-from airflow_hybrid.runs.why import Answer, Context, answers
 
 OUTLINE = DagOutline(
     "a.cwl",

@@ -206,8 +206,8 @@ class _Server:
     def why(self, dag_id: str, run_id: str) -> Any:
         from airflow.utils.session import create_session
 
+        from airflow_hybrid.runs.answers.why import why_run
         from airflow_hybrid.runs.jobs import RunKey
-        from airflow_hybrid.runs.why import why_run
 
         with create_session() as session:
             return [answer.to_json() for answer in why_run(session, RunKey(dag_id, run_id))]

@@ -22,7 +22,7 @@ from airflow_hybrid.reasons.explanation import Explanation
 from airflow_hybrid.reasons.failed import A_JOB, Ended, failed
 from airflow_hybrid.reasons.pending import pending
 from airflow_hybrid.reasons.tasks import LOGIN, LOGIN_TRIGGER, Other, Waiting, not_run, queued_run, waiting
-from airflow_hybrid.runs.holds import Holds, Placed, TaskOfDag, holds_of_run
+from airflow_hybrid.runs.answers.holds import Holds, Placed, TaskOfDag, holds_of_run
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.overview import RunFacts, facts_of_run
 from airflow_hybrid.runs.tasks import TaskState
