@@ -10,12 +10,16 @@ from typing import Annotated, Any, cast
 from airflow.api_fastapi.common.db.common import SessionDep
 from fastapi import Query, Request, Response, status
 
+from airflow_hybrid.runs.answers.holds import holds_of_run
+from airflow_hybrid.runs.answers.why import Context, answers, problems_of_run
+from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.web.access import run_router
 from airflow_hybrid.web.run.known import KnownRun, known_run
 from airflow_hybrid.web.run.table import JobQuery, jobs_json
 from airflow_hybrid.web.run.timeline import TimelineQuery, timeline_json
 
 router = run_router()
+_MOST_ANSWERS = 100
 
 
 @router.get("/overview")
@@ -48,6 +52,18 @@ def get_timeline(
     """The times of jobs, by step."""
     known = known_run(session, dag_id, run_id)
     return _answer(request, known, lambda: timeline_json(known, query))
+
+
+@router.get("/why")
+def get_why(dag_id: str, run_id: str, session: SessionDep) -> dict[str, Any]:
+    """Why steps wait or failed, in sentences with remedies; it changes without a change of the run: pools, limits."""
+    known, run = known_run(session, dag_id, run_id), RunKey(dag_id, run_id)
+    context = Context(known.facts, holds_of_run(session, run), problems_of_run(session, run))
+    found = answers(context)
+    return {
+        "answers": [answer.to_json() for answer in found[:_MOST_ANSWERS]],
+        "more": max(0, len(found) - _MOST_ANSWERS),
+    }
 
 
 def _answer(request: Request, known: KnownRun, value: Callable[[], Any]) -> Response:

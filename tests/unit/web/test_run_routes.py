@@ -29,7 +29,7 @@ steps:
     out: [said]
     run:
       class: CommandLineTool
-      baseCommand: echo
+      baseCommand: [sh, -c, 'echo "$0"; test "$0" != bad']
       inputs: {word: {type: string, inputBinding: {}}}
       stdout: said
       outputs: {said: stdout}
@@ -204,3 +204,17 @@ def test_a_run_that_is_none_and_a_dag_of_others_are_told(web: Served, run: Run) 
     )
     for route in ("jobs", "timeline"):
         assert Run(web, "none").ask(route).status == 404
+
+
+def test_a_run_that_went_well_has_no_reasons(run: Run) -> None:
+    assert run.get("why") == {"answers": [], "more": 0}
+
+
+def test_a_failed_run_says_which_jobs_failed_and_why(web: Served) -> None:
+    run_id, state = web.ask("run", file=str(web.home / "dags/made.py"), dag_id=DAG, conf={"words": ["a", "bad"]})
+    assert state == "failed"
+    failed, *others = Run(web, run_id).get("why")["answers"]
+    assert {name: failed[name] for name in ("step", "state", "sentence", "jobs", "first")} == {
+        "step": "/say", "state": "failed", "sentence": "its program reports a failure: exit code 1", "jobs": 1, "first": "[1]",
+    }  # fmt: skip
+    assert {other["state"] for other in others} == {"not run"}

@@ -5,6 +5,7 @@
 import { get, Problem } from "../common/api.js";
 import { byId, el, fill } from "../common/dom.js";
 import { followTheme } from "../common/theme.js";
+import { Answers } from "./answers.js";
 import { showHead } from "./head.js";
 import { JobsTable } from "./jobs.js";
 import { showMap } from "./map.js";
@@ -17,13 +18,14 @@ import { WhyHere } from "./why.js";
 const EVERY_MS = 4000;
 const OVER = ["success", "failed"];
 const SECTIONS = [
+  ["answers", "Waits and failures"],
   ["map", "Sites"],
   ["steps", "Steps"],
   ["timeline", "Timeline"],
   ["jobs", "Jobs"],
   ["usage", "Used"],
   ["outputs", "Outputs"],
-  ["why", "Why"],
+  ["why", "Why here"],
 ];
 
 /** Which task instance the page is about; without one, the whole run. */
@@ -33,6 +35,7 @@ const task = { task_id: query.get("task_id"), map_index: query.get("map_index") 
 const jobs = new JobsTable(byId("jobs"), task);
 const timeline = new Timeline(byId("timeline"), task, (key) => jobs.open(key));
 const outputs = new OutputsList(byId("outputs"));
+const answers = new Answers(byId("answers"));
 const why = new WhyHere(byId("why"));
 
 /** @param {any} overview @returns {any[]} the steps that the page is about */
@@ -53,6 +56,7 @@ async function show(overview) {
     timeline.update(overview, steps),
     jobs.update(overview),
     outputs.update(overview),
+    answers.update(overview, steps, task.task_id !== null),
     why.update(overview, task.task_id),
   ]);
   showContents();

@@ -1,0 +1,57 @@
+// Licensed under the Apache License, Version 2.0; see the LICENSE file.
+// @ts-check
+/** Why steps wait or failed: sentences with remedies, from the server. */
+
+import { get } from "../common/api.js";
+import { el, fill } from "../common/dom.js";
+import { counted } from "../common/format.js";
+
+const WORDS = { waits: "waits", runs: "runs", failed: "failed", "not run": "not run" };
+
+export class Answers {
+  /** @param {HTMLElement} section */
+  constructor(section) {
+    this.section = section;
+  }
+
+  /** @param {any} overview @param {any[]} steps @param {boolean} ofTask */
+  async update(overview, steps, ofTask) {
+    if (overview.run.state === "success") {
+      this.section.hidden = true;
+      return;
+    }
+    const { value } = await get("why");
+    const paths = new Set(steps.map((step) => step.path));
+    const shown = value.answers.filter((answer) => !ofTask || !answer.step || paths.has(answer.step.split(" ")[0]));
+    this.section.hidden = shown.length === 0;
+    if (this.section.hidden) return;
+    fill(
+      this.section,
+      el("h2", { id: "answers-title" }, "Waits and failures"),
+      el("ul", { class: "answers" }, shown.map(item)),
+      value.more > 0 ? el("p", { class: "quiet" }, `and ${value.more} more: airflow hybrid why`) : null,
+    );
+  }
+}
+
+/** @param {any} answer */
+function item(answer) {
+  const about = [jobs(answer), answer.place ? `at ${answer.place}` : ""].filter(Boolean).join(", ");
+  return el(
+    "li",
+    {},
+    el("strong", {}, answer.step || "the run"),
+    ` ${WORDS[answer.state] ?? answer.state}`,
+    about ? el("span", { class: "quiet" }, ` (${about})`) : null,
+    `: ${answer.sentence}`,
+    answer.remedy ? el("div", { class: "remedy" }, `→ ${answer.remedy}`) : null,
+  );
+}
+
+/** @param {any} answer @returns {string} `312 of 10,000 jobs, first: [17]` */
+function jobs(answer) {
+  if (!answer.jobs) return "";
+  const words = answer.total > answer.jobs ? `${answer.jobs} of ${counted(answer.total, "job")}` : counted(answer.jobs, "job");
+  if (!answer.first) return words;
+  return answer.jobs > 1 ? `${words}, first: ${answer.first}` : `${words}: ${answer.first}`;
+}
