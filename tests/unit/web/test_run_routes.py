@@ -215,6 +215,10 @@ def test_a_failed_run_says_which_jobs_failed_and_why(web: Served) -> None:
     assert state == "failed"
     failed, *others = Run(web, run_id).get("why")["answers"]
     assert {name: failed[name] for name in ("step", "state", "sentence", "jobs", "first")} == {
-        "step": "/say", "state": "failed", "sentence": "its program reports a failure: exit code 1", "jobs": 1, "first": "[1]",
-    }  # fmt: skip
+        "step": "/say",
+        "state": "failed",
+        "sentence": "its program reports a failure: exit code 1",
+        "jobs": 1,
+        "first": "[1]",
+    }
     assert {other["state"] for other in others} == {"not run"}
