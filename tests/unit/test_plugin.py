@@ -14,7 +14,11 @@ ROOMS = ("cwl.fragments", "cwl.given", "cwl.javascript", "cwl.jobs", "cwl.locati
 """whose modules tasks use, whatever they run and wherever"""
 SELDOM_USED = {
     "airflow_hybrid.cwl.fragments.step_needs",  # by the DAG processor, which has a cache of what it says
+    "airflow_hybrid.operators.published.record_file",  # for runs that leave a record of themselves
+    "airflow_hybrid.operators.published.recorded",
+    "airflow_hybrid.operators.published.watched",  # for DAGs that a file starts, by the DAG processor
     "airflow_hybrid.sites.containers.compose",  # for compose files
+    "airflow_hybrid.sites.files.pieces",  # by commands and pages that read what jobs have written
     "airflow_hybrid.sites.hosts.dialogue",  # for Kubernetes
     "airflow_hybrid.sites.hosts.ssh.keeper",  # by the process that keeps a login
     "airflow_hybrid.sites.hosts.ssh.relay",
