@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg
 
-from airflow_hybrid.cli.jobs import ARG_DAG, ARG_RUN, size
+from airflow_hybrid.amounts import size
+from airflow_hybrid.cli.jobs import ARG_DAG, ARG_RUN
 
 if TYPE_CHECKING:
     import argparse

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg
 
+from airflow_hybrid.amounts import duration, size
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
@@ -37,12 +39,9 @@ def jobs_command() -> ActionCommand:
 
 def show_jobs(args: argparse.Namespace) -> None:
     """Print the jobs of a run in one of Airflow's formats; JSON and YAML have all that is known of them."""
-    import json
-
-    import yaml
-    from airflow.cli.simple_table import AirflowConsole
     from airflow.utils.session import create_session
 
+    from airflow_hybrid.cli.printing import FOR_PEOPLE, print_rows
     from airflow_hybrid.errors import HybridError
     from airflow_hybrid.runs.jobs import find_run, jobs_of_run
 
@@ -55,19 +54,13 @@ def show_jobs(args: argparse.Namespace) -> None:
         sys.stderr.write(f"the jobs of task {task} are not shown: {problem}\n")
     records = [record for record in _records(found) if _is_wanted(record, args)]
     batches = [batch for task in found.tasks for batch in task.report.batches if _is_below(batch.step, args.step)]
-    if args.output in ("table", "plain"):
+    if args.output in FOR_PEOPLE:
         now = time.time()
         for batch in batches:
             sys.stdout.write(f"{progress_line(batch, now)}\n")
-        AirflowConsole().print_as([row(record) for record in records], args.output)
-        sys.stdout.write(f"{summary(records)}\n" if args.output == "table" else "")
-        return
-    values = [complete(record) for record in records]
-    if args.output == "json":
-        json.dump(values, sys.stdout, indent=1)
-        sys.stdout.write("\n")
-    else:
-        yaml.safe_dump(values, sys.stdout, sort_keys=False, allow_unicode=True)
+    print_rows([complete(record) for record in records], args.output, [row(record) for record in records])
+    if args.output == "table":
+        sys.stdout.write(f"{summary(records)}\n")
 
 
 def _records(found: RunJobs) -> Iterator[JobRecord]:
@@ -146,27 +139,3 @@ def summary(records: list[JobRecord]) -> str:
     if reused:
         text += f" ({reused} of them reused)"
     return f"{text}, {len(last) - len(good)} failed"
-
-
-def duration(seconds: float | None) -> str:
-    """``0.42 s``, ``3 min 12 s``, ``5 h 3 min``; nothing if unknown."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.2f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def size(count: int | None) -> str:
-    """``12 B``, ``3.4 kB``, ``5.6 GB``; nothing if unknown."""
-    if count is None:
-        return ""
-    number = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if number < 1000 or unit == "TB":
-            break
-        number /= 1000
-    return f"{count} B" if unit == "B" else f"{number:.1f} {unit}"

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from airflow_hybrid.reports.texts import amount, escaped, span
+from airflow_hybrid.amounts import duration, size
+from airflow_hybrid.reports.texts import escaped
 from airflow_hybrid.reports.values import RunReport, SitePart, StepPart, TransferPart
 
 _WIDTH = 960
+_ANCHORS = {0: "start", 4: "end"}
 _LEFT = 230
 _ROW = 24
 _PLOT = _WIDTH - _LEFT - 20
@@ -59,9 +61,8 @@ def timeline(report: RunReport, *, alone: bool = False) -> str:
     parts.append(f'<line class="axis" x1="{_LEFT}" y1="{foot}" x2="{_LEFT + _PLOT}" y2="{foot}"/>')
     for tick in range(5):
         x = _LEFT + _PLOT * tick / 4
-        parts.append(
-            _text(x, foot + 16, span((last - first) * tick / 4), ("start", "middle", "end")[(tick > 0) + (tick > 3)])
-        )
+        label = duration((last - first) * tick / 4)
+        parts.append(_text(x, foot + 16, label, _ANCHORS.get(tick, "middle")))
     return svg(f"timeline of {report.run_id}", foot + _ROW, parts, alone=alone)
 
 
@@ -72,7 +73,7 @@ def _bars(step: StepPart, y: float, first: float, last: float, scale: float) -> 
     yield _text(_LEFT - 8, y + 16, _name(step.path), "end")
     if step.submitted is not None and step.submitted < began:
         yield _bar("wait", _LEFT + (step.submitted - first) * scale, y, (began - step.submitted) * scale, "")
-    about = f"{step.path}: {step.succeeded} succeeded, {step.failed} failed, {span(finished - began)}"
+    about = f"{step.path}: {step.succeeded} succeeded, {step.failed} failed, {duration(finished - began)}"
     yield _bar("bad" if step.failed else "run", _LEFT + (began - first) * scale, y, (finished - began) * scale, about)
 
 
@@ -106,8 +107,8 @@ def _curve(transfer: TransferPart, rows: dict[str, int], most: int, number: int)
     y1, y2 = rows[transfer.source] * 70 + 32, rows[transfer.target] * 70 + 32
     reach = 380 + 40 * (number % 4)
     width = 2 + 16 * transfer.bytes / most
-    rate = f" at {amount(transfer.bytes / transfer.seconds)}/s" if transfer.seconds > 0 else ""
-    moved = f"{amount(transfer.bytes)} ({transfer.files} files, {transfer.route}){rate}"
+    rate = f" at {size(transfer.bytes / transfer.seconds)}/s" if transfer.seconds > 0 else ""
+    moved = f"{size(transfer.bytes)} ({transfer.files} files, {transfer.route}){rate}"
     about = f"{transfer.source} to {transfer.target}: {moved}"
     path = f'<path class="flow" d="M334 {y1} C {reach} {y1} {reach} {y2} 334 {y2}" stroke-width="{width:.1f}"><title>'
     label = _text(490, (y1 + y2) / 2 + 14 * (number % 3) - 8, about)

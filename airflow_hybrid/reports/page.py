@@ -7,11 +7,12 @@ import base64
 import hashlib
 from collections.abc import Iterable, Sequence
 
+from airflow_hybrid.amounts import duration, size
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.reports import drawing
 from airflow_hybrid.reports.footprint import Constants, Footprint
 from airflow_hybrid.reports.tables import jobs_csv
-from airflow_hybrid.reports.texts import amount, escaped, span, when
+from airflow_hybrid.reports.texts import escaped, when
 from airflow_hybrid.reports.values import RunReport
 
 MOST_JOBS = 1000
@@ -87,10 +88,10 @@ def _summary(report: RunReport, used: Footprint, constants: Constants) -> str:
         ("document", report.document),
         ("triggered by", report.user or "-"),
         ("began", when(report.began)),
-        ("took", span(ran)),
+        ("took", duration(ran)),
         ("jobs", f"{len(report.jobs)}, of which {len(report.failures)} failed"),
         ("core-hours", f"{report.core_hours:.3f}"),
-        ("moved between sites", amount(moved)),
+        ("moved between sites", size(moved)),
         ("energy", f"{used.kwh:.4g} kWh, {used.co2e_g:.4g} g CO2e ({method})"),
         *(("not shown", problem) for problem in report.problems),
     ]
@@ -104,8 +105,8 @@ def _transfers(report: RunReport) -> str:
             t.target,
             t.route,
             str(t.files),
-            amount(t.bytes),
-            f"{amount(t.bytes / t.seconds)}/s" if t.seconds else "",
+            size(t.bytes),
+            f"{size(t.bytes / t.seconds)}/s" if t.seconds else "",
         )
         for t in report.transfers
     ]
@@ -135,7 +136,7 @@ def _failures(failures: Sequence[JobRecord]) -> str:
 
 
 def _outputs(report: RunReport) -> str:
-    rows = [(output.path, amount(output.size), output.checksum) for output in report.outputs[:MOST_FILES]]
+    rows = [(output.path, size(output.size), output.checksum) for output in report.outputs[:MOST_FILES]]
     more = len(report.outputs) - len(rows)
     rest = f"<p>and {more} more files</p>" if more > 0 else ""
     return table(("file", "size", "checksum"), rows) + rest if rows else "<p>There are none.</p>"
@@ -148,9 +149,9 @@ def _jobs(report: RunReport) -> str:
             f"{job.deployment}/{job.service}" if job.service else job.deployment,
             job.node,
             "reused" if job.reused else job.state.value,
-            span(job.waited_s),
-            span(job.seconds),
-            span(job.cpu_s),
+            duration(job.waited_s),
+            duration(job.seconds),
+            duration(job.cpu_s),
             "" if job.memory_used_mib is None else f"{job.memory_used_mib} MiB",
         )
         for job in report.jobs[:MOST_JOBS]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg
 
-from airflow_hybrid.cli.jobs import duration, size
+from airflow_hybrid.amounts import duration, size
 from airflow_hybrid.cli.preview.graph import ARG_NAME
 
 if TYPE_CHECKING:

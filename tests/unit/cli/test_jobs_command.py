@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from airflow_hybrid.cli.jobs import _is_below, duration, progress_line, row, size, summary
+from airflow_hybrid.amounts import duration, size
+from airflow_hybrid.cli.jobs import _is_below, progress_line, row, summary
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
 from airflow_hybrid.runs.jobs import TaskJobs, in_order

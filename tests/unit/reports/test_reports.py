@@ -48,7 +48,7 @@ def the_page(name: str = "/align") -> str:
 
 def test_the_page_says_what_ran_where_and_what_moved() -> None:
     text = the_page()
-    for part in ("4.000", "12.0 MB", "3.0 MB/s", "NonZeroExitCode", "1 failed", "10.0 s", "1 h 0 min"):
+    for part in ("4.000", "12.0 MB", "3.0 MB/s", "NonZeroExitCode", "1 failed", "10.00 s", "1 h 0 min"):
         assert part in text, part
 
 

@@ -1,0 +1,28 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Amounts for people."""
+
+from __future__ import annotations
+
+
+def duration(seconds: float | None) -> str:
+    """``0.42 s``, ``3 min 12 s``, ``5 h 3 min``; nothing if unknown."""
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(count: float | None) -> str:
+    """``12 B``, ``3.4 kB``, ``5.6 GB``; nothing if unknown."""
+    if count is None:
+        return ""
+    number = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if number < 1000 or unit == "TB":
+            break
+        number /= 1000
+    return f"{count:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
