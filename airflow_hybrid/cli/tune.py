@@ -20,7 +20,7 @@ ARG_DAG = _Arg(("dag_id",), help="id of the DAG")
 ARG_LAST = _Arg(("--last",), type=int, default=5, help="how many of its latest runs are looked at (5)")
 ARG_MARGIN = _Arg(("--margin",), type=float, default=20.0, help="percent that are added to what was used (20)")
 ARG_FILE = _Arg(("--hybrid-file",), help="the hybrid file that the patch is for; default: the DAG's own")
-ARG_PATCH = _Arg(("--patch",), action="store_true", help="print only the patch of the hybrid file, for `patch -p0`")
+ARG_PATCH = _Arg(("--patch",), action="store_true", help="print only the patch, for the command `patch FILE`")
 _MOST_RUNS = 1000
 
 

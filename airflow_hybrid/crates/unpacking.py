@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import lzma
 import os
 import posixpath
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +24,10 @@ from airflow_hybrid.model.walking import location_of, map_files
 from airflow_hybrid.printable import redacted, shortened
 
 MOST_MEMBERS = 100_000
-MOST_METADATA = 512 << 20
+MOST_METADATA = 256 << 20
+_MOST_VALUES = {INPUTS_FILE: 16 << 20, OUTPUTS_FILE: 64 << 20}
+"""bytes of JSON; values are checked against their types, which takes far longer than reading them"""
+_CORRUPT = (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeError, RuntimeError, zlib.error, lzma.LZMAError)
 MOST_UNPACKED, MOST_GROWTH = 1 << 30, 20
 """bytes that any crate may have when it is unpacked, and how many times its own size a larger one may have"""
 _CHUNK = 1 << 20
@@ -57,7 +62,7 @@ def unpack(path: str, folder: Path) -> UnpackedCrate:
             left = _most(os.path.getsize(path))
             for member in members:
                 left -= _extract(archive, member, folder, left, path)
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, UnicodeError, RuntimeError) as error:
+    except _CORRUPT as error:
         raise InputError(f"{path} cannot be unpacked: {error}", hint=_HINT) from error
     except OSError as error:
         raise InputError(f"{path} cannot be unpacked: {error.strerror or error}", hint=_HINT) from error
@@ -126,7 +131,7 @@ def _json(folder: Path, name: str, shown: str) -> dict[str, Any]:
     """:raises InputError: there is no such file, or it is no JSON object."""
     file = folder / name
     try:
-        if file.stat().st_size > MOST_METADATA:
+        if file.stat().st_size > _MOST_VALUES.get(name, MOST_METADATA):
             raise InputError(f"{shown}: {name} is too large")
         value = json.loads(file.read_bytes())
     except FileNotFoundError:

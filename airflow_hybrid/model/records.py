@@ -18,8 +18,12 @@ from airflow_hybrid.model.jobs import JobState
 from airflow_hybrid.model.values import JsonValue
 
 REPORT_VERSION = 1
-MOST_RECORDS = 1_000_000
+MOST_RECORDS = 200_000
 """records in a report that is read"""
+_LONGEST_TEXT = 4096
+"""characters of a text in a record: a path is the longest"""
+_MOST_TEXT = 64 << 20
+"""characters of all texts of a column"""
 
 
 @dataclass(frozen=True)
@@ -225,7 +229,10 @@ def _values(column: Any, count: int, name: str) -> Iterable[Any]:
         return [words[row] for row in rows]
     if "start" in column:
         start = _checked(column["start"], "str", name)
-        return _checked_all([start + row for row in _checked_all(rows, "str", name)], kind, name)
+        rests = _checked_all(rows, "str", name)
+        if len(start) * count + sum(map(len, rests)) > _MOST_TEXT:
+            raise ValueError(f"records of jobs with more text in {name} than is read")
+        return _checked_all([start + rest for rest in rests], kind, name)
     if "from" in column:
         offset = _checked(column["from"], "int", name)
         rows = _checked_all(rows, "float | None", name)
@@ -255,6 +262,8 @@ def _checked_all(values: Any, kind: str, name: str) -> list[Any]:
     types = set(map(type, values))
     if not types <= (allowed | {type(None)} if optional else allowed):
         raise ValueError(f"a record of a job whose {name} is not what it should be")
+    if str in types and max(map(len, values), default=0) > _LONGEST_TEXT:
+        raise ValueError(f"records of jobs with a longer text in {name} than is read")
     if types & {int, float} and not _are_numbers([value for value in values if value is not None]):
         raise ValueError(f"a record of a job whose {name} is not what it should be")
     return values
@@ -274,10 +283,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and -_MOST < value < _MOST
 
 
-_MOST = 1e300
-"""no amount is larger; NaN is not smaller either"""
+_MOST = 1e18
+"""no amount is larger, so that a product of some is still a number; NaN is not smaller either"""
 _KINDS: Mapping[str, Callable[[Any], bool]] = {
-    "str": lambda value: isinstance(value, str),
+    "str": lambda value: isinstance(value, str) and len(value) <= _LONGEST_TEXT,
     "bool": lambda value: isinstance(value, bool),
     "int": lambda value: type(value) is int and _is_number(value),
     "float": _is_number,

@@ -36,6 +36,7 @@ class StepOverview:
     :ivar pending: submitted, and waiting at the site; ``running``: seen to run there.
     :ivar reasons: why jobs are pending, in the scheduler's words.
     :ivar sites: names of the sites where its jobs ran or are.
+    :ivar bytes_in: size of its jobs' input files, of those where it is known; ``bytes_out``: of their output files.
     :ivar per_minute: jobs that ended, by the time since the first one was submitted; ``left_s``: how long the others
         take at that rate. None: nothing is known to say so.
     """
@@ -56,8 +57,8 @@ class StepOverview:
     finished: float | None = None
     per_minute: float | None = None
     left_s: float | None = None
-    bytes_in: int = 0
-    bytes_out: int = 0
+    bytes_in: int | None = None
+    bytes_out: int | None = None
     usage: StepUsage | None = None
 
 
@@ -285,10 +286,16 @@ def _step(
         finished=max((r.ended for r in records if r.ended is not None), default=None),
         per_minute=rate,
         left_s=left,
-        bytes_in=sum(record.bytes_in or 0 for record in records),
-        bytes_out=sum(record.bytes_out or 0 for record in records),
+        bytes_in=_sum([record.bytes_in for record in records]),
+        bytes_out=_sum([record.bytes_out for record in records]),
         usage=usage_of(outline.path, records) if records else None,
     )
+
+
+def _sum(sizes: Sequence[int | None]) -> int | None:
+    """The sum of those that are known; None: of no job."""
+    known = [size for size in sizes if size is not None]
+    return sum(known) if known else None
 
 
 def _rate(ended: int, left: int, since: float | None, now: float) -> tuple[float | None, float | None]:

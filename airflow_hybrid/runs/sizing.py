@@ -18,6 +18,8 @@ from airflow_hybrid.runs.usage import cores_used, quantile
 FEWEST_JOBS = 3
 """from fewer jobs, nothing is proposed"""
 _MEMORY_STEP_MIB = 64
+_UNASKED_MIB = 1024
+"""a step that asks for no memory and needs no more than this is left alone: sites give that much to any job"""
 _TIME_STEP_S = 60
 _ROUGHLY = 0.1
 """cores that a job uses for starting and ending its processes"""
@@ -154,7 +156,9 @@ def _memory(records: Sequence[JobRecord], good: Sequence[JobRecord], rule: Rule,
         had = max((record.memory_mib or 0 for record in killed), default=0)
         notes.append(f"{len(killed)} {_jobs(killed)} ended for lack of memory")
         enough = max(enough, had * (1 + rule.margin))
-    return _MEMORY_STEP_MIB * math.ceil(enough / _MEMORY_STEP_MIB)
+    proposed = _MEMORY_STEP_MIB * math.ceil(enough / _MEMORY_STEP_MIB)
+    asks = any(record.memory_mib is not None for record in records)
+    return proposed if asks or proposed > _UNASKED_MIB else None
 
 
 def _cores(good: Sequence[JobRecord], asked: float | None, notes: list[str]) -> float | None:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.records import JobRecord
 
+_SHORTEST_S = 0.01
+"""times are known to a hundredth of a second: a quotient by less says nothing"""
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -94,7 +97,7 @@ def core_seconds(record: JobRecord) -> float:
 
 def cores_used(record: JobRecord) -> float | None:
     """Processor time by time; None: one of them is unknown."""
-    if record.cpu_s is None or not record.seconds:
+    if record.cpu_s is None or record.seconds is None or record.seconds < _SHORTEST_S:
         return None
     return record.cpu_s / record.seconds
 

@@ -158,10 +158,18 @@ class SiteFileTrigger(BaseEventTrigger):
             "location": FileRef(host.deployment, host.location, file.path).uri,
             "basename": printable(posixpath.basename(file.path)),
             "size": file.size,
-            "modified": datetime.fromtimestamp(float(file.mtime), timezone.utc).isoformat(),
+            "modified": _moment(float(file.mtime)),
             "inode": file.inode,
             "deployment": self.deployment,
         }
+
+
+def _moment(seconds: float) -> str | None:
+    """A time as ISO 8601 has it; None: some file systems keep times that no calendar has."""
+    try:
+        return datetime.fromtimestamp(seconds, timezone.utc).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 @dataclass(eq=False)

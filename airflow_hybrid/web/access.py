@@ -64,7 +64,14 @@ def from_this_host(request: Request) -> None:
     if site is not None:
         is_own = site == "same-origin"
     else:
-        is_own = origin is None or urlsplit(origin).netloc == request.headers.get("host")
+        is_own = origin is None or _host_of(origin) == request.headers.get("host")
     if not is_own:
         problem = "this request comes from a page of another site: open the page Sites in Airflow and use its buttons"
         raise HTTPException(status.HTTP_403_FORBIDDEN, problem)
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None

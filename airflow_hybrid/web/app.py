@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from airflow.api_fastapi.core_api.security import get_user
 from fastapi import Depends, FastAPI
+from fastapi.responses import JSONResponse
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -21,6 +25,13 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
 }
 """of every answer: what comes from jobs is neither guessed at, nor run, nor kept by proxies"""
+
+
+class AsciiJson(JSONResponse):
+    """JSON whose texts may hold what is no character: half of a surrogate pair, from an XCom."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, allow_nan=False, separators=(",", ":")).encode("ascii")
 
 
 class SafeHeaders:
@@ -49,6 +60,7 @@ app = FastAPI(
     redoc_url=None,
     openapi_url=None,
     redirect_slashes=False,
+    default_response_class=AsciiJson,
 )
 app.add_middleware(SafeHeaders)
 # before those of outputs: their routes have a name where others have a key

@@ -65,8 +65,8 @@ class RunFolder:
             raise HTTPException(status.HTTP_404_NOT_FOUND, problem)
         try:
             self._number = os.open(self.outdir, _FOLDER)
-        except OSError as error:
-            raise self._unreachable(error.strerror or str(error)) from None
+        except (OSError, ValueError) as error:  # a path may have a NUL in it
+            raise self._unreachable(getattr(error, "strerror", None) or str(error)) from None
         try:
             self._record = OutdirRecord(self._number, self.outdir)
         except (OSError, TransferError) as error:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,7 +12,7 @@ from typing import Any
 from airflow_hybrid.cli.preview.flows import Flow, flows
 from airflow_hybrid.cli.preview.workflows import Shown
 from airflow_hybrid.cwl.fragments.step_needs import StepNeeds, step_needs
-from airflow_hybrid.model import LOCAL_DEPLOYMENT, FileRef, Step, Target, WorkflowGraph
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, AskedResources, FileRef, Step, Target, WorkflowGraph
 from airflow_hybrid.model.walking import location_of, outermost_files
 from airflow_hybrid.runs.lineage import site_of
 
@@ -83,22 +84,28 @@ def _planned(
     jobs, skipped = count
     if step.kind != "tool":
         jobs = 0
-    limit_s = needs.time_limit_s if needs is not None else None
+    asked = workflow.asked(step) if needs is not None else AskedResources()
+    if needs is not None:
+        asked = asked.or_else(AskedResources(needs.cores, _whole(needs.ram_mib), _whole(needs.time_limit_s)))
     core_hours = None
-    if jobs is not None and limit_s:
-        core_hours = round(jobs * ((needs.cores if needs else None) or 1) * limit_s / 3600, 3)
+    if jobs is not None and asked.walltime_s:
+        core_hours = round(jobs * (asked.cores or 1) * asked.walltime_s / 3600, 3)
     return PlannedStep(
         step=step.path,
         kind=step.kind,
         places=tuple(_title(target) for target in workflow.places(step)),
         jobs=jobs,
         may_be_skipped=skipped,
-        cores=needs.cores if needs is not None else None,
-        memory_mib=needs.ram_mib if needs is not None else None,
-        time_limit_s=limit_s,
+        cores=asked.cores,
+        memory_mib=asked.ram_mib,
+        time_limit_s=asked.walltime_s,
         core_hours=core_hours,
         moves=moves,
     )
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None else math.ceil(number)
 
 
 def _title(target: Target) -> str:

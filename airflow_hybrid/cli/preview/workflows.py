@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_hybrid.config import Bindings, Deployment, Link, bind
 from airflow_hybrid.errors import HybridError
-from airflow_hybrid.model import Step, Target, WorkflowGraph
+from airflow_hybrid.model import AskedResources, Step, Target, WorkflowGraph
 from airflow_hybrid.printable import printable
 
 _FILES = (".yml", ".yaml", ".cwl", ".json")
@@ -33,6 +33,10 @@ class Shown:
     def places(self, step: Step) -> tuple[Target, ...]:
         """Where the jobs of a step may run."""
         return self.targets.get(step.path) or bind(self.bindings, step.path).targets
+
+    def asked(self, step: Step) -> AskedResources:
+        """What its binding says that its jobs ask for."""
+        return bind(self.bindings, step.path).resources or AskedResources()
 
     def storage(self, deployment: str) -> str:
         """Name of the deployment that has the files of jobs at a deployment."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import io
+import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,23 +32,52 @@ def patched(path: str, dag_id: str, resources: Mapping[str, Mapping[str, float]]
     yaml.preserve_quotes = True
     yaml.width = _WIDEST
     try:
-        before = Path(path).read_text(encoding="utf-8")
+        before = Path(path).read_bytes().decode("utf-8")
         data = yaml.load(before)
         _, sequence, offset = load_yaml_guess_indent(before)
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise ConfigError(f"the hybrid file cannot be read: {error}", where=path) from None
-    workflow = _workflow(data, dag_id, path)
-    bindings = workflow.setdefault("bindings", [])
-    if not isinstance(bindings, list):
-        raise ConfigError("`bindings` is no list, so no patch can be made", where=path)
-    with_resources(bindings, resources)
+    with_resources(_bindings(data, dag_id, path), resources)
     yaml.indent(mapping=_indent(before), sequence=sequence or 2, offset=offset or 0)
     after = io.StringIO()
     yaml.dump(data, after)
+    _check_nothing_else(before, after.getvalue(), dag_id, path, resources)
+    if "\r\n" in before:
+        after = io.StringIO(after.getvalue().replace("\r\n", "\n").replace("\n", "\r\n"), newline="")
     lines = difflib.unified_diff(
         before.splitlines(keepends=True), after.getvalue().splitlines(keepends=True), path, path, n=3
     )
     return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _bindings(data: Any, dag_id: str, path: str) -> list[Any]:
+    """The bindings of the workflow, which may have none yet.
+
+    :raises ConfigError: they are no list, or there is no such workflow.
+    """
+    workflow = _workflow(data, dag_id, path)
+    if workflow.get("bindings") is None:
+        workflow["bindings"] = []
+    bindings = workflow["bindings"]
+    if not isinstance(bindings, list):
+        raise ConfigError("`bindings` is no list, so no patch can be made", where=path)
+    return bindings
+
+
+def _check_nothing_else(
+    before: str, after: str, dag_id: str, path: str, resources: Mapping[str, Mapping[str, float]]
+) -> None:
+    """:raises ConfigError: the changed file says other things, too: an anchor gives one value to several places."""
+    plain = YAML(typ="safe", pure=True)
+    # copied without what is shared between places
+    expected, changed = (json.loads(json.dumps(plain.load(text), default=str)) for text in (before, after))
+    with_resources(_bindings(expected, dag_id, path), resources)
+    if changed != expected:
+        raise ConfigError(
+            "no patch can be made: an anchor (`&name`) in the file gives what would be changed to other places, too",
+            where=path,
+            hint=f"add this to the workflow by hand:\n{bindings_as_yaml(resources).rstrip()}",
+        )
 
 
 def _indent(text: str) -> int:

@@ -14,7 +14,10 @@ MOST_BYTES = 1 << 18
 """of a file that are looked at; a picture may be larger"""
 MOST_PICTURE_BYTES = 20 << 20
 _MOST_ROWS, _MOST_COLUMNS, _LONGEST_CELL = 200, 50, 500
-_LONGEST_MARKDOWN = 100_000
+_LONGEST_MARKDOWN = 30_000
+"""characters: the time that Markdown takes may grow with their square"""
+_LONGEST_JSON = 2 << 20
+"""characters of a JSON text with indents, which are many if it is deep"""
 _PICTURES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -58,20 +61,33 @@ def _of_text(suffix: str, text: str, *, is_cut: bool) -> dict[str, Any]:
         shown = text[:_LONGEST_MARKDOWN]
         return {"kind": "markdown", "elements": markdown_elements(shown), "is_cut": is_cut or len(text) > len(shown)}
     if suffix == ".json" and not is_cut:
-        try:
-            return {"kind": "text", "text": json.dumps(json.loads(text), indent=2, ensure_ascii=False)}
-        except (ValueError, RecursionError):
-            pass  # it is shown as it is
+        return {"kind": "text", "text": _indented(text)}
     return {"kind": "text", "text": text}
 
 
+def _indented(text: str) -> str:
+    """A JSON text with a line for each value; as it is, if it is none, or if that would be long."""
+    try:
+        pieces = json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(text))
+        lines: list[str] = []
+        length = 0
+        for piece in pieces:
+            length += len(piece)
+            if length > _LONGEST_JSON:
+                return text
+            lines.append(piece)
+    except (ValueError, RecursionError):
+        return text
+    return "".join(lines)
+
+
 def _table(text: str, delimiter: str, *, is_cut: bool) -> dict[str, Any]:
-    lines = text.splitlines()
-    if is_cut:
+    lines = text.removeprefix("\ufeff").split("\n")
+    if is_cut or not lines[-1]:
         lines = lines[:-1]
     rows: list[list[str]] = []
     try:
-        for row in csv.reader(lines, delimiter=delimiter):
+        for row in csv.reader((f"{line}\n" for line in lines), delimiter=delimiter):
             if len(rows) > _MOST_ROWS:
                 break
             rows.append([cell[:_LONGEST_CELL] for cell in row[:_MOST_COLUMNS]])

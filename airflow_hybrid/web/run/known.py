@@ -8,6 +8,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from airflow.models.dagrun import DagRun
 from airflow.models.taskinstance import TaskInstance
@@ -72,8 +73,16 @@ class KnownRun:
         return {job.key: job for job in self.jobs}
 
 
+class _Reader:
+    """Held by the request that reads a run."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
 _kept: OrderedDict[RunKey, KnownRun] = OrderedDict()
 _kept_lock = threading.Lock()
+_readers: WeakValueDictionary[RunKey, _Reader] = WeakValueDictionary()
 
 
 def known_run(session: Session, dag_id: str, run_id: str) -> KnownRun:
@@ -83,11 +92,25 @@ def known_run(session: Session, dag_id: str, run_id: str) -> KnownRun:
     """
     run = RunKey(dag_id, run_id)
     tag = _tag(session, run)
+    if (kept := _kept_with(run, tag)) is not None:
+        return kept
+    with _kept_lock:
+        reader = _readers.setdefault(run, _Reader())
+    with reader.lock:  # many people look at a run: one request reads what is new, and the others get it from there
+        return _kept_with(run, tag) or _read(session, run, tag)
+
+
+def _kept_with(run: RunKey, tag: str) -> KnownRun | None:
     with _kept_lock:
         kept = _kept.get(run)
-        if kept is not None and kept.tag == tag:
-            _kept.move_to_end(run)
-            return kept
+        if kept is None or kept.tag != tag:
+            return None
+        _kept.move_to_end(run)
+        return kept
+
+
+def _read(session: Session, run: RunKey, tag: str) -> KnownRun:
+    """:raises HTTPException: as :func:`known_run`."""
     try:
         state_of_run(session, run)
         facts = facts_of_run(session, run)
@@ -104,11 +127,23 @@ def known_run(session: Session, dag_id: str, run_id: str) -> KnownRun:
 
 def _tag(session: Session, run: RunKey) -> str:
     """Differs after every change of the run, of its task instances and of what they have published."""
-    of_run = select(DagRun.id, DagRun.state, DagRun.updated_at).where(
+    of_run = select(DagRun.id, DagRun.state, DagRun.start_date, DagRun.end_date).where(
         DagRun.dag_id == run.dag_id, DagRun.run_id == run.run_id
     )
-    of_tasks = select(func.count(), func.max(TaskInstance.updated_at)).where(
-        TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id
+    # not by `updated_at`, which heartbeats and the scheduler's looks change, too
+    of_tasks = (
+        select(
+            TaskInstance.state,
+            func.count(),
+            func.sum(TaskInstance.try_number),
+            func.max(TaskInstance.scheduled_dttm),
+            func.max(TaskInstance.queued_dttm),
+            func.max(TaskInstance.start_date),
+            func.max(TaskInstance.end_date),
+        )
+        .where(TaskInstance.dag_id == run.dag_id, TaskInstance.run_id == run.run_id)
+        .group_by(TaskInstance.state)
+        .order_by(TaskInstance.state)
     )
     of_xcoms = select(func.count(), func.max(XComModel.timestamp)).where(
         XComModel.dag_id == run.dag_id, XComModel.run_id == run.run_id

@@ -120,6 +120,18 @@ PLAIN = json.loads(json.dumps(PLAIN))
             "a record of a job whose attempt is not what it should be",
         ),
         (
+            _with(PLAIN, {"all": "x" * 5000}, "records", "columns", "node"),
+            "a record of a job whose node is not what it should be",
+        ),
+        (
+            _with(PLAIN, {"start": "x" * 4000, "rows": ["", "", "", "y" * 200]}, "records", "columns", "node"),
+            "records of jobs with a longer text in node than is read",
+        ),
+        (
+            _with(PLAIN, {"rows": [1.0, 1e299, 1.0, 1.0]}, "records", "columns", "cpu_s"),
+            "a record of a job whose cpu_s is not what it should be",
+        ),
+        (
             _with(PLAIN, {"words": ["a"], "rows": [0, 0, 0, 1]}, "records", "columns", "node"),
             "records of jobs with a number of node that has no word",
         ),

@@ -43,7 +43,11 @@ SAME: dict[str, Any] = {}
         ),
         (
             jobs(*[{"cores": None, "memory_mib": None}] * 3),
-            Proposal("/a", 3, 1, ram_mib=640),
+            Proposal("/a", 3, 1),
+        ),
+        (
+            jobs(*[{"cores": None, "memory_mib": None, "memory_used_mib": 2000}] * 3),
+            Proposal("/a", 3, 1, ram_mib=2432),
         ),
         (
             jobs(*[{"memory_mib": 640, "cores": 1}] * 3),
@@ -82,8 +86,8 @@ SAME: dict[str, Any] = {}
         ),
     ],
     ids=[
-        "less than asked", "more than asked", "three cores", "nothing asked", "fits", "killed for memory",
-        "killed for time", "unknown", "too few",
+        "less than asked", "more than asked", "three cores", "nothing asked", "nothing asked and much used", "fits",
+        "killed for memory", "killed for time", "unknown", "too few",
     ],
 )  # fmt: skip
 def test_a_proposal_covers_what_succeeded_and_a_margin(records: list[JobRecord], proposal: Proposal) -> None:

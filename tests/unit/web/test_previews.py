@@ -40,6 +40,16 @@ def test_json_is_indented_and_what_is_none_is_shown_as_it_is() -> None:
     assert shown("a.json", deep)["text"] == deep
 
 
+def test_json_that_would_be_far_longer_with_indents_is_shown_as_it_is() -> None:
+    nested = "[" * 800 + "1," * 100_000 + "1" + "]" * 800
+    assert shown("a.json", nested)["text"] == nested
+
+
+def test_lines_of_a_table_end_where_its_format_says() -> None:
+    table = shown("a.csv", '\ufeffa,b\r\n"1\u2028x","2\n3"\r\n')
+    assert (table["header"], table["rows"]) == (["a", "b"], [["1\u2028x", "2\n3"]])
+
+
 def test_what_is_not_text_is_not_shown() -> None:
     assert shown("a.bin", b"a\0b") == {"size": 3, "is_cut": False, "kind": "none", "why": "it is not text"}
     assert shown("a.txt", b"\xffabc")["text"] == "\ufffdabc"

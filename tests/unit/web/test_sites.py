@@ -187,6 +187,7 @@ def test_a_deployment_that_cannot_be_reached_is_told_with_what_to_do(web: Served
         {"Sec-Fetch-Site": "none"},
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
     ],
 )
 def test_a_page_of_another_site_cannot_start_a_check(web: Served, run_id: str, headers: dict[str, str]) -> None:

@@ -16,6 +16,8 @@ from airflow_hybrid.cli.preview.flows import Flow, flows
 from airflow_hybrid.cli.preview.plan import row, summary
 from airflow_hybrid.cli.preview.planning import Move, planned
 from airflow_hybrid.cli.preview.workflows import Shown, shown_workflows
+from airflow_hybrid.config import Bindings
+from airflow_hybrid.model import AskedResources
 
 WORKFLOW = """\
 cwlVersion: v1.2
@@ -93,6 +95,13 @@ def test_jobs_places_core_hours_and_moves(workflow: Shown) -> None:
     assert summary([count, total]) == (
         "7 jobs; at most 6 core-hours asked for (1 without a time limit); 3.0 kB to move of what is known"
     )
+
+
+def test_what_a_binding_asks_for_takes_the_place_of_what_the_document_says(workflow: Shown) -> None:
+    (binding,) = [binding for binding in workflow.bindings if binding.path == "/each"]
+    asked = replace(binding, resources=AskedResources(ram_mib=64, walltime_s=900))
+    count, _ = planned(replace(workflow, bindings=Bindings([asked])), workflow.inputs)
+    assert (count.cores, count.memory_mib, count.time_limit_s, count.core_hours) == (2, 64, 900, 3.0)
 
 
 def test_what_the_inputs_do_not_tell_is_unknown(workflow: Shown) -> None:
