@@ -30,7 +30,11 @@ def outline_of_run(session: Session, run: RunKey) -> DagOutline:
 
     :raises HybridError: the DAG is none of this package, or was serialized by another version of it.
     """
-    return _outline(_serialized(session, run), run.dag_id)
+    serialized = _serialized(session, run)
+    if serialized is None:
+        which = f"DAG {printable(run.dag_id)} that run {printable(run.run_id)} has used"
+        raise HybridError(f"Airflow does not have the version of {which}, or not any longer")
+    return _outline(serialized, run.dag_id)
 
 
 def tasks_of_dag(session: Session, run: RunKey) -> list[Mapping[str, Any]]:
@@ -68,7 +72,7 @@ def outline_of_dag(session: Session, dag_id: str) -> DagOutline:
 def _outline(serialized: SerializedDagModel | None, dag_id: str) -> DagOutline:
     if serialized is None:
         raise HybridError(
-            f"Airflow has no DAG {printable(dag_id)}, or no longer the version of it that the run has used",
+            f"Airflow has no DAG {printable(dag_id)}",
             hint="airflow dags list shows all DAGs; airflow dags reserialize reads the DAG files again",
         )
     for task in _tasks(serialized.data):

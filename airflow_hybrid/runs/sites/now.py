@@ -189,7 +189,10 @@ def _uses(outlines: Mapping[str, DagOutline]) -> dict[tuple[str, ...], _Use]:
 
 
 def key_of(outline: DagOutline, name: str) -> tuple[str, ...]:
-    """What tells a deployment from others of the same name: its type and where it is, and those that it wraps."""
+    """What tells a deployment from others of the same name: its type and where it is, and those that it wraps.
+
+    On this machine, work directories tell apart what DAGs call `cloud` or `hpc`.
+    """
     key: list[str] = []
     current: str | None = name
     seen = set()
@@ -199,6 +202,8 @@ def key_of(outline: DagOutline, name: str) -> tuple[str, ...]:
         if not isinstance(value, Mapping):
             break
         key += [current, str(value.get("type")), where_of(value)]
+        if value.get("type") == "local":
+            key.append(str(value.get("workdir") or ""))
         wraps = value.get("wraps")
         current = wraps if isinstance(wraps, str) else None
     return tuple(key)
