@@ -129,6 +129,6 @@ def test_nothing_takes_long_to_read(reader: str, text: str) -> None:
     given = TEXTS[text]
     began = time.process_time()
     READERS[reader](given)
-    # about one second on a machine that has nothing else to do; noting each line costs ten times that
-    limit_s = 5.0 if sys.gettrace() is None else 50.0
+    # one to six seconds, by machine and load; what grows with the square of the length takes minutes
+    limit_s = 20.0 if sys.gettrace() is None else 200.0
     assert time.process_time() - began < limit_s

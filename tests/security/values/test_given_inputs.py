@@ -90,7 +90,8 @@ def test_a_link_that_a_job_left_is_not_followed_when_its_folder_is_copied(tmp_pa
         (job / name).mkdir(parents=True)
     script = JobScript(command=("ls", "data"), outdir=str(job / "out"), tmpdir=str(job / "tmp"))
     entry = StageEntry("copy", str(job / "out/data"), str(data))
-    text = f"ah_bad() {{ cat ../stderr; exit 71; }}\n{job_function(0, script, [entry])}(ah_j0)\n"
+    functions = 'ah_bad() { cat ../stderr; exit 71; }\nah_exec() { exec "$@"; }\n'
+    text = f"{functions}{job_function(0, script, [entry])}(ah_j0)\n"
     subprocess.run([*posix_shell(shell), "-c", text], check=True, timeout=240)
     assert (job / "stdout").read_text() == "x\ny\n"
     copied = job / "out/data/x"

@@ -7,6 +7,7 @@ import asyncio
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -57,6 +58,15 @@ def test_a_task_begins_when_no_trigger_waits_for_an_answer_in_the_cwl_thread(run
     assert answers == ["the file's text"] * 2
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process that a shell has started in the background ignores interrupts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_while_the_thread_works_ends_the_turn(run: Any) -> None:
     release = threading.Event()
 
