@@ -90,7 +90,8 @@ def _state(context: Mapping[str, Any]) -> str:
     return "succeeded" if reason in (None, "success") else "failed"
 
 
-def _failed_tasks(dag: Any, run_id: str) -> list[str]:
+def _failed_tasks(dag: Any, run_id: str) -> list[str] | None:
+    """The ids of tasks that failed; None: Airflow does not say."""
     from airflow.sdk.execution_time.comms import GetTaskStates, TaskStatesResult
     from airflow.sdk.execution_time.task_runner import SUPERVISOR_COMMS
 
@@ -98,9 +99,10 @@ def _failed_tasks(dag: Any, run_id: str) -> list[str]:
         answer: Any = SUPERVISOR_COMMS.send(GetTaskStates(dag_id=dag.dag_id, run_ids=[run_id]))
     except Exception:
         log.warning("the states of the run's tasks cannot be read", exc_info=True)
-        return []
+        return None
     if not isinstance(answer, TaskStatesResult):
-        return []
+        log.warning("the states of the run's tasks cannot be read: Airflow has answered %s", type(answer).__name__)
+        return None
     known = {task.task_id for task in dag.tasks}
     failed: list[str] = []
     for name, state in answer.task_states.get(run_id, {}).items():

@@ -25,7 +25,7 @@ class RunSummary:
 
     :ivar state: ``succeeded`` or ``failed``; ``reason``: Airflow's, or the exception of a task.
     :ivar records: of all jobs and their tries.
-    :ivar failed_tasks: ids of tasks that failed, with a job that did or without.
+    :ivar failed_tasks: ids of tasks that failed, with a job that did or without; None: not known.
     :ivar unread: tasks whose reports could not be read.
     :ivar url: of the run in Airflow's UI.
     """
@@ -36,7 +36,7 @@ class RunSummary:
     reason: str = ""
     records: Sequence[JobRecord] = ()
     transfers: Sequence[Transfer] = ()
-    failed_tasks: Sequence[str] = ()
+    failed_tasks: Sequence[str] | None = ()
     unread: Sequence[str] = ()
     url: str = ""
     steps_of_tasks: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -124,6 +124,8 @@ class RunSummary:
             lines += [f"  {_failure(record)}" for record in failures[:MOST_FAILURES]]
             if len(failures) > MOST_FAILURES:
                 lines.append(f"  and {len(failures) - MOST_FAILURES:,} more")
+        if self.failed_tasks is None:
+            return [*lines, "which tasks failed is not known: Airflow did not say"]
         steps = {record.step for record in failures}
         others = [task for task in self.failed_tasks if not steps & self.steps_of_tasks.get(task, frozenset())]
         if others:

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from airflow.models.xcom import XComModel
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS
 from airflow_hybrid.model.walking import files, location_of
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.lineage import MOVING_ROUTES, PLACED, RunLineage, lineage_of_run, site_of
-from airflow_hybrid.runs.xcoms import plain
+from airflow_hybrid.runs.xcoms import published_values
 
 _VALUE_XCOM = "return_value"
 INPUTS_TASK = "inputs"
@@ -69,14 +67,9 @@ class RunData:
 
 def data_of_run(session: Session, run: RunKey) -> RunData:
     """What the tasks of a run have published of files. It is not proof of anything: XComs can be edited."""
-    query = (
-        select(XComModel.task_id, XComModel.value)
-        .where(XComModel.dag_id == run.dag_id, XComModel.run_id == run.run_id, XComModel.key == _VALUE_XCOM)
-        .order_by(XComModel.task_id, XComModel.map_index)
-    )
     found: dict[tuple[str, str], RunFile] = {}
-    for task_id, value in session.execute(query):
-        for file in published(task_id, plain(value)):
+    for returned in published_values(session, run, _VALUE_XCOM):
+        for file in published(returned.task_id, returned.value):
             known = found.get((file.site, file.path))
             if known is None or known.role == "output" == file.role:
                 found[file.site, file.path] = file

@@ -8,14 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airflow.models.dagrun import DagRun
-from airflow.models.xcom import XComModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model.records import JobsReport
 from airflow_hybrid.printable import printable
-from airflow_hybrid.runs.xcoms import plain
+from airflow_hybrid.runs.xcoms import PublishedValue, read_values
 from airflow_hybrid.triggers.reports import JOBS_XCOM
 
 _MOST_NAMES = 10
@@ -82,19 +81,12 @@ def latest_runs(session: Session, dag_id: str, most: int) -> list[RunKey]:
 
 def jobs_of_run(session: Session, run: RunKey) -> RunJobs:
     """What the tasks of a run have reported, in the order of tasks and map indexes."""
-    query = (
-        select(XComModel.task_id, XComModel.map_index, XComModel.value)
-        .where(XComModel.dag_id == run.dag_id, XComModel.run_id == run.run_id, XComModel.key == JOBS_XCOM)
-        .order_by(XComModel.task_id, XComModel.map_index)
-    )
-    tasks: list[TaskJobs] = []
-    unread: list[tuple[str, str]] = []
-    for task_id, map_index, value in session.execute(query):
-        try:
-            tasks.append(TaskJobs(task_id, map_index, JobsReport.from_json(plain(value))))
-        except ValueError as error:
-            unread.append((task_id if map_index < 0 else f"{task_id}[{map_index}]", str(error)))
-    return RunJobs(tuple(tasks), tuple(unread))
+    return RunJobs(*read_values(session, run, JOBS_XCOM, _task_jobs))
+
+
+def _task_jobs(published: PublishedValue) -> TaskJobs:
+    """:raises ValueError: it is no report."""
+    return TaskJobs(published.task_id, published.map_index, JobsReport.from_json(published.value))
 
 
 def in_order(tasks: Sequence[TaskJobs]) -> list[TaskJobs]:

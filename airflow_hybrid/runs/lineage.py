@@ -10,13 +10,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import urlsplit
 
-from airflow.models.xcom import XComModel
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LineageEntry
 from airflow_hybrid.runs.jobs import RunKey
-from airflow_hybrid.runs.xcoms import plain
+from airflow_hybrid.runs.xcoms import PublishedValue, read_values
 
 LINEAGE_XCOM = "lineage"
 MOVING_ROUTES = ("direct", "relay", "fetch", "copy")
@@ -96,19 +94,12 @@ class Placement:
 
 def lineage_of_run(session: Session, run: RunKey) -> RunLineage:
     """What the tasks of a run have recorded, in the order of tasks and map indexes; it is checked."""
-    query = (
-        select(XComModel.task_id, XComModel.map_index, XComModel.value)
-        .where(XComModel.dag_id == run.dag_id, XComModel.run_id == run.run_id, XComModel.key == LINEAGE_XCOM)
-        .order_by(XComModel.task_id, XComModel.map_index)
-    )
-    tasks: list[TaskLineage] = []
-    unread: list[tuple[str, str]] = []
-    for task_id, map_index, value in session.execute(query):
-        try:
-            tasks.append(TaskLineage(task_id, map_index, checked_entries(plain(value))))
-        except ValueError as error:
-            unread.append((task_id if map_index < 0 else f"{task_id}[{map_index}]", str(error)))
-    return RunLineage(tuple(tasks), tuple(unread))
+    return RunLineage(*read_values(session, run, LINEAGE_XCOM, _task_lineage))
+
+
+def _task_lineage(published: PublishedValue) -> TaskLineage:
+    """:raises ValueError: it is no lineage."""
+    return TaskLineage(published.task_id, published.map_index, checked_entries(published.value))
 
 
 def checked_entries(value: Any) -> tuple[LineageEntry, ...]:

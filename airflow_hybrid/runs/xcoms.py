@@ -4,7 +4,63 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.models.xcom import XComModel
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+if TYPE_CHECKING:
+    from airflow_hybrid.runs.jobs import RunKey
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class PublishedValue:
+    """What a task instance has published under a key, as a plain value.
+
+    :ivar map_index: -1: its task is not mapped.
+    """
+
+    task_id: str
+    map_index: int
+    value: Any
+
+    @property
+    def label(self) -> str:
+        """``train``, or ``train[3]``."""
+        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+
+
+def published_values(session: Session, run: RunKey, key: str) -> Iterator[PublishedValue]:
+    """What the tasks of a run have published under a key, in the order of tasks and map indexes."""
+    query = (
+        select(XComModel.task_id, XComModel.map_index, XComModel.value)
+        .where(XComModel.dag_id == run.dag_id, XComModel.run_id == run.run_id, XComModel.key == key)
+        .order_by(XComModel.task_id, XComModel.map_index)
+    )
+    for task_id, map_index, value in session.execute(query):
+        yield PublishedValue(task_id, map_index, plain(value))
+
+
+def read_values(
+    session: Session, run: RunKey, key: str, read: Callable[[PublishedValue], T]
+) -> tuple[tuple[T, ...], tuple[tuple[str, str], ...]]:
+    """The values that can be read, and the tasks whose values cannot, with the reason.
+
+    :param read: raises ValueError for a value that is not what it should be.
+    """
+    values: list[T] = []
+    unread: list[tuple[str, str]] = []
+    for published in published_values(session, run, key):
+        try:
+            values.append(read(published))
+        except ValueError as error:
+            unread.append((published.label, str(error)))
+    return tuple(values), tuple(unread)
 
 
 def plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.crates import unpacking
-from airflow_hybrid.crates.crate import CrateOptions, write_crate
+from airflow_hybrid.crates.crate import INPUTS_FILE, CrateOptions, write_crate
 from airflow_hybrid.crates.unpacking import UnpackedCrate, unpack, usable_inputs
 from airflow_hybrid.errors import InputError
 from airflow_hybrid.sites.files.nofollow import opened
@@ -160,3 +160,21 @@ def test_inputs_that_are_used(tmp_path: Path) -> None:
         "other": {"class": "File", "location": "file:///mine"},
         "number": 3,
     }
+
+
+def test_a_member_that_is_broken(tmp_path: Path) -> None:
+    path = tmp_path / "bad.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("packed.cwl", "cwlVersion: v1.2\n" * 100)
+    content = bytearray(path.read_bytes())
+    start = 30 + len("packed.cwl")
+    content[start : start + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(bytes(content))
+    with pytest.raises(InputError, match=r"bad.zip cannot be unpacked: Error -3 while decompressing data"):
+        unpack(str(path), tmp_path / "crate")
+
+
+def test_inputs_that_would_take_long_to_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(unpacking._MOST_VALUES, INPUTS_FILE, 1)
+    with pytest.raises(InputError, match=rf"{INPUTS_FILE} is too large"):
+        unpack(crate_with(tmp_path / "big.zip"), tmp_path / "crate")

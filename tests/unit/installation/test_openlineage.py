@@ -118,9 +118,18 @@ def test_what_a_user_wrote_into_the_xcom_does_no_harm() -> None:
 
 
 @pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The warnings of the module; Airflow may have sent those of its logger to a place of its own."""
+    from airflow_hybrid.installation.openlineage import events
+
+    texts: list[str] = []
+    monkeypatch.setattr(events.log, "warning", lambda text, *values, **_: texts.append(text % values))
+    return texts
+
+
+@pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The file that the provider's own transport writes to."""
-    pytest.importorskip("airflow.providers.openlineage")
     from airflow_hybrid.installation.openlineage import events
 
     file = tmp_path / "events.json"
@@ -169,25 +178,25 @@ async def test_a_failure_is_told_with_its_reason(written: Path) -> None:
 
 
 async def test_a_server_that_does_not_answer_does_not_hold_up_the_end_of_a_task(
-    written: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    written: Path, monkeypatch: pytest.MonkeyPatch, warned: list[str]
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        transport = {"type": "http", "url": f"http://127.0.0.1:{silent.getsockname()[1]}", "timeout": 4}
+        transport = {"type": "http", "url": f"http://127.0.0.1:{silent.getsockname()[1]}", "timeout": 60}
         monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", json.dumps({**transport, "retry": {"total": 0}}))
         monkeypatch.setenv("AIRFLOW__OPENLINEAGE__EXECUTION_TIMEOUT", "1")
         began = time.monotonic()
         await send_end(RUN.to_json(), Ended(GIVEN, LINEAGE))
         took = time.monotonic() - began
-    assert took < 4
-    assert "the OpenLineage event about the end of genomes.align was not sent in time" in caplog.text
+    assert took < 30
+    assert "the OpenLineage event about the end of genomes.align was not sent in time" in warned[0]
 
 
 async def test_a_broken_transport_is_logged_and_nothing_else(
-    written: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    written: Path, monkeypatch: pytest.MonkeyPatch, warned: list[str]
 ) -> None:
     monkeypatch.setenv("AIRFLOW__OPENLINEAGE__TRANSPORT", '{"type": "no.such.Transport"}')
     await send_end(RUN.to_json(), Ended(GIVEN, LINEAGE))
-    assert "the OpenLineage event about the end of genomes.align was not sent" in caplog.text
+    assert "the OpenLineage event about the end of genomes.align was not sent" in warned[0]
 
 
 def test_a_step_need_not_return_to_a_worker_for_the_provider(written: Path) -> None:

@@ -196,3 +196,8 @@ def test_a_sender_that_fails_does_not_stop_the_others(context: dict[str, Any]) -
 def test_a_sender_is_a_notifier_or_a_function() -> None:
     with pytest.raises(ConfigError, match="a sender of summaries is 'me@example.org'"):
         RunSummaryNotifier("me@example.org")  # type: ignore[arg-type]
+
+
+def test_states_that_airflow_does_not_tell_are_no_successes() -> None:
+    summary = RunSummary(dag_id="claire", run_id="r", state="failed", failed_tasks=None)
+    assert "which tasks failed is not known: Airflow did not say" in summary.text.splitlines()

@@ -320,3 +320,11 @@ def test_deployments_are_those_of_a_hybrid_file_or_a_mapping(tmp_path: Path) -> 
     assert by_file.shared_stream_key() == SiteFileTrigger("left", "x", site(Path("/data/left"))).shared_stream_key()
     with pytest.raises(ConfigError, match="is not an absolute path"):
         SiteFileTrigger("left", "*", "flow.yml")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "moment"),
+    [(0.0, "1970-01-01T00:00:00+00:00"), (253402300800.0, None), (-99999999999.0, None), (1e300, None)],
+)
+def test_a_time_that_no_calendar_has_ends_no_watch(seconds: float, moment: str | None) -> None:
+    assert file_watch._moment(seconds) == moment

@@ -41,8 +41,8 @@ def test_a_check_ends_at_its_limit_and_meanwhile_no_other_one_is_started(silent:
         with pytest.raises(HTTPException) as refused:
             checks.run(hosts, name)
         assert (refused.value.status_code, refused.value.detail) == (429, problem)
-    first.join(20)
-    assert 3.0 <= time.monotonic() - began < 15
+    first.join(28)
+    assert 3.0 <= time.monotonic() - began < 28
     result = checks.last(key_of(hosts, "a"))
     assert result is not None and not result.ok
     (finding,) = result.findings

@@ -192,8 +192,8 @@ def test_ten_thousand_jobs_are_answered_at_once(large: Run) -> None:
         answer = large.ask(route)
         seconds = large.web.ask("cpu_s") - began
         assert answer.status == 200 and len(answer.body) < 100_000
-        # processor time, which other work on the machine hardly changes: about 0.3 s, with what Airflow adds to it
-        assert seconds < 1, route
+        # processor time: about 0.3 s, on a busy machine up to 1.2 s; what grows with the square takes minutes
+        assert seconds < 10, route
 
 
 def test_a_run_that_is_none_and_a_dag_of_others_are_told(web: Served, run: Run) -> None:
@@ -222,3 +222,9 @@ def test_a_failed_run_says_which_jobs_failed_and_why(web: Served) -> None:
         "first": "[1]",
     }
     assert {other["state"] for other in others} == {"not run"}
+
+
+def test_a_heartbeat_of_a_task_is_no_news(run: Run) -> None:
+    first = run.ask("overview")
+    run.web.ask("heartbeat", dag_id=DAG, run_id=run.run_id)
+    assert run.ask("overview", tag=first.headers["etag"]).status == 304
