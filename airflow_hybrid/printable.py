@@ -36,6 +36,41 @@ def readable(data: bytes | bytearray) -> str:
     return data.decode(errors="backslashreplace")
 
 
+def whole_letters(data: bytes | bytearray) -> int:
+    r"""How many bytes of a piece are whole letters of UTF-8: one that is cut off at the end does not count.
+
+    >>> whole_letters(b"a\xe2\x82"), whole_letters(b"a\xe2\x82\xac"), whole_letters(b"a\xff")
+    (1, 4, 2)
+    """
+    for back in range(1, min(3, len(data)) + 1):
+        first = data[-back]
+        if not _is_inside(first):
+            return len(data) - back if back < _length(first) else len(data)
+    return len(data)
+
+
+def rest_of_letter(data: bytes | bytearray) -> int:
+    r"""How many bytes at the beginning of a piece belong to a letter of UTF-8 that began before it.
+
+    >>> rest_of_letter(b"\x82\xaca"), rest_of_letter(b"a")
+    (2, 0)
+    """
+    return next((at for at, byte in enumerate(data[:3]) if not _is_inside(byte)), min(3, len(data)))
+
+
+def _is_inside(byte: int) -> bool:
+    return byte & 0xC0 == 0x80
+
+
+def _length(first: int) -> int:
+    """Bytes of the letter that a byte begins; 1: it begins none that has several."""
+    if 0xC2 <= first < 0xE0:
+        return 2
+    if 0xE0 <= first < 0xF0:
+        return 3
+    return 4 if 0xF0 <= first < 0xF5 else 1
+
+
 def printable(text: str) -> str:
     r"""One line: invisible characters, including line ends, are escaped; secrets in URLs are removed.
 

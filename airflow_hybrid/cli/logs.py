@@ -173,10 +173,10 @@ class _Terminal:
 
     def text(self, data: bytes) -> str:
         """The lines that are complete."""
-        from airflow_hybrid.printable import printable_lines, readable
+        from airflow_hybrid.printable import printable_lines, readable, whole_letters
 
         data = self._left + data
-        end = data.rfind(b"\n") + 1 or (len(data) if len(data) > _LONGEST_LINE else 0)
+        end = data.rfind(b"\n") + 1 or (whole_letters(data) if len(data) > _LONGEST_LINE else 0)
         self._left = data[end:]
         return printable_lines(readable(data[:end]))
 

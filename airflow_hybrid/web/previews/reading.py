@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import csv
-import json
 import posixpath
 from typing import Any
 
+from airflow_hybrid.printable import whole_letters
+from airflow_hybrid.web.previews.indented import indented_json
 from airflow_hybrid.web.previews.markdown import markdown_elements
 
 MOST_BYTES = 1 << 18
@@ -16,8 +17,6 @@ MOST_PICTURE_BYTES = 20 << 20
 _MOST_ROWS, _MOST_COLUMNS, _LONGEST_CELL = 200, 50, 500
 _LONGEST_MARKDOWN = 30_000
 """characters: the time that Markdown takes may grow with their square"""
-_LONGEST_JSON = 2 << 20
-"""characters of a JSON text with indents, which are many if it is deep"""
 _PICTURES = {
     b"\x89PNG\r\n\x1a\n": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -48,9 +47,8 @@ def preview(name: str, start: bytes, size: int) -> dict[str, Any]:
         return {**shown, "kind": "picture", "is_cut": False}
     if b"\0" in start[:8192]:
         return {**shown, "kind": "none", "why": "it is not text"}
-    text = start.decode("utf-8", "replace")
-    if is_cut:
-        text = text.rstrip("\ufffd")
+    whole = whole_letters(start) if is_cut else len(start)
+    text = start[:whole].decode("utf-8", "replace")
     return {**shown, **_of_text(posixpath.splitext(name)[1].lower(), text, is_cut=is_cut)}
 
 
@@ -61,24 +59,8 @@ def _of_text(suffix: str, text: str, *, is_cut: bool) -> dict[str, Any]:
         shown = text[:_LONGEST_MARKDOWN]
         return {"kind": "markdown", "elements": markdown_elements(shown), "is_cut": is_cut or len(text) > len(shown)}
     if suffix == ".json" and not is_cut:
-        return {"kind": "text", "text": _indented(text)}
+        return {"kind": "text", "text": indented_json(text)}
     return {"kind": "text", "text": text}
-
-
-def _indented(text: str) -> str:
-    """A JSON text with a line for each value; as it is, if it is none, or if that would be long."""
-    try:
-        pieces = json.JSONEncoder(indent=2, ensure_ascii=False).iterencode(json.loads(text))
-        lines: list[str] = []
-        length = 0
-        for piece in pieces:
-            length += len(piece)
-            if length > _LONGEST_JSON:
-                return text
-            lines.append(piece)
-    except (ValueError, RecursionError):
-        return text
-    return "".join(lines)
 
 
 def _table(text: str, delimiter: str, *, is_cut: bool) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Annotated, Any
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
@@ -12,7 +13,7 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, HTTPException, Path, Query, Response, status
 
 from airflow_hybrid.errors import HybridError
-from airflow_hybrid.printable import printable_lines, readable
+from airflow_hybrid.printable import printable_lines, readable, rest_of_letter, whole_letters
 from airflow_hybrid.runs.job_files import FoundJob, JobFiles, Stream, find_job, job_name
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.outline import deployments_in_run
@@ -40,7 +41,7 @@ def get_log(
     job = known.by_key.get(key)
     if job is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "the run has no such job; load the page again")
-    return _answer(_read(session, known, _found(job), stream, start), is_over=True)
+    return _answer(_read(session, known, _found(job), stream, start), start, is_over=True)
 
 
 @router.get("/logs/{stream}", dependencies=[_may_see_logs])
@@ -53,7 +54,7 @@ def get_running_log(
         found = find_job(known.facts.jobs, job)
     except HybridError as error:
         raise HTTPException(status.HTTP_404_NOT_FOUND, str(error)) from None
-    return _answer(_read(session, known, found, stream, start), is_over=not found.batches)
+    return _answer(_read(session, known, found, stream, start), start, is_over=not found.batches)
 
 
 def _found(job: RunJob) -> FoundJob:
@@ -74,12 +75,25 @@ def _read(session: Any, known: KnownRun, job: FoundJob, stream: Stream, start: i
         raise HTTPException(status.HTTP_502_BAD_GATEWAY, str(error)) from None
 
 
-def _answer(piece: Piece, *, is_over: bool) -> Response:
+def _answer(piece: Piece, asked: int, *, is_over: bool) -> Response:
+    """:param asked: the offset that was asked for."""
+    shown = _whole(piece, asked, is_over=is_over)
     value = {
-        "text": printable_lines(readable(piece.data)),
-        "start": piece.start,
-        "end": piece.end,
-        "size": piece.size,
+        "text": printable_lines(readable(shown.data)),
+        "start": shown.start,
+        "end": shown.end,
+        "size": shown.size,
         "is_over": is_over,
     }
     return Response(json.dumps(value), media_type="application/json")
+
+
+def _whole(piece: Piece, asked: int, *, is_over: bool) -> Piece:
+    """Without letters that are cut: at the beginning, if it was asked for from the end; at its end, if more comes."""
+    data, start = piece.data, piece.start
+    if asked < 0 and start > 0:
+        cut = rest_of_letter(data)
+        data, start = data[cut:], start + cut
+    if piece.more or not is_over:
+        data = data[: whole_letters(data)]
+    return replace(piece, data=data, start=start)

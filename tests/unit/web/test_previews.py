@@ -45,6 +45,22 @@ def test_json_that_would_be_far_longer_with_indents_is_shown_as_it_is() -> None:
     assert shown("a.json", nested)["text"] == nested
 
 
+def test_json_keeps_what_is_written() -> None:
+    text = '{"a": 1e400, "a": 123456789012345678901234567890, "b": 0.10000000000000000001, "c":[],"d":{ }}'
+    assert shown("a.json", text)["text"] == (
+        '{\n  "a": 1e400,\n  "a": 123456789012345678901234567890,\n  "b": 0.10000000000000000001,\n'
+        '  "c": [],\n  "d": {}\n}'
+    )
+    value = {"a": [{"b": '"[,\\'}, [], [1, None, True, -2.5]], "": "ä\n", "c": {"d": [[1], [2]]}}
+    assert shown("a.json", json.dumps(value))["text"] == json.dumps(value, indent=2)
+
+
+def test_a_letter_that_is_cut_off_at_the_end_is_not_shown_and_a_broken_one_is() -> None:
+    assert shown("a.txt", "aä€".encode()[:-1], size=10)["text"] == "aä"
+    assert shown("a.txt", "a\ufffd", size=10)["text"] == "a\ufffd"
+    assert shown("a.txt", "aä€".encode()[:-1])["text"] == "aä\ufffd"
+
+
 def test_lines_of_a_table_end_where_its_format_says() -> None:
     table = shown("a.csv", '\ufeffa,b\r\n"1\u2028x","2\n3"\r\n')
     assert (table["header"], table["rows"]) == (["a", "b"], [["1\u2028x", "2\n3"]])
