@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import re
 import sys
+from argparse import ArgumentTypeError
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ActionCommand, Arg
@@ -26,11 +28,36 @@ ARG_FILE = _Arg(
     help="file to write, by its ending: .html (a page), .svg (the timeline), .csv (the jobs), .json (all values);"
     " default: DAG-RUN.html in the current folder",
 )
-ARG_CORE = _Arg(("--core-watts",), type=float, default=12.0, help="power of a core in use, in watts (12)")
-ARG_MEMORY = _Arg(("--memory-watts",), type=float, default=0.3725, help="power of a GB of memory, in watts (0.3725)")
-ARG_PUE = _Arg(("--pue",), type=float, default=1.67, help="power of the data centre by that of its computers (1.67)")
-ARG_CARBON = _Arg(
-    ("--grams-per-kwh",), type=float, default=475.0, help="CO2 equivalent of a kWh, in grams (475, the world's average)"
+_CONSTANTS = {
+    "core_watts": "power of a core in use, in watts",
+    "memory_watts": "power of a GB of memory, in watts",
+    "pue": "power of the data centre by that of its computers",
+    "grams_per_kwh": "CO2 equivalent of a kWh, in grams",
+}
+
+
+def _constant(name: str) -> Callable[[str], float]:
+    """Reads the value of an option by the rules of the setting with this name."""
+
+    def read(text: str) -> float:
+        from airflow_hybrid.settings import value_of
+
+        try:
+            value: float = value_of(name, text)
+        except ValueError as error:
+            raise ArgumentTypeError(str(error)) from None
+        return value
+
+    return read
+
+
+ARGS_OF_CONSTANTS = tuple(
+    _Arg(
+        (f"--{name.replace('_', '-')}",),
+        type=_constant(name),
+        help=f"{about} (default: the setting `{name}` in Airflow's section [airflow_hybrid])",
+    )
+    for name, about in _CONSTANTS.items()
 )
 
 
@@ -43,7 +70,7 @@ def report_command() -> ActionCommand:
         " transfers, timeline, what was used of what was asked for, jobs, outputs, failures, core-hours and an estimate"
         " of the CO2 equivalent.",
         func=write_report,
-        args=(ARG_RUN, ARG_DAG, ARG_FILE, ARG_CORE, ARG_MEMORY, ARG_PUE, ARG_CARBON),
+        args=(ARG_RUN, ARG_DAG, ARG_FILE, *ARGS_OF_CONSTANTS),
     )
 
 
@@ -51,16 +78,17 @@ def write_report(args: argparse.Namespace) -> None:
     """Write the file, and print its name."""
     from airflow.utils.session import create_session
 
+    from airflow_hybrid import settings
     from airflow_hybrid.errors import HybridError
-    from airflow_hybrid.reports.footprint import Constants
+    from airflow_hybrid.reports.footprint import constants_of
     from airflow_hybrid.runs.jobs import find_run
     from airflow_hybrid.runs.reporting import report_of_run
 
     ending = os.path.splitext(args.output or "x.html")[1].lower()
     if ending not in FORMATS:
         raise SystemExit(f"-o {args.output}: the ending says what is written: {', '.join(FORMATS)}")
-    constants = Constants(args.core_watts, args.memory_watts, args.pue, args.grams_per_kwh)
     try:
+        constants = constants_of(settings.current(), {name: getattr(args, name) for name in _CONSTANTS})
         with create_session() as session:
             run = find_run(session, args.run_id, args.dag_id)
             report = report_of_run(session, run)
@@ -86,4 +114,4 @@ def _content(report: RunReport, ending: str, constants: Constants) -> str:
     if ending == ".svg":
         return timeline(report, alone=True) + "\n"
     used = footprint(report.jobs, constants)
-    return as_json(report, used) if ending == ".json" else page(report, used, constants)
+    return as_json(report, used, constants) if ending == ".json" else page(report, used, constants)

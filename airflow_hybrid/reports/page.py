@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from airflow_hybrid.amounts import duration, size
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.reports import drawing
-from airflow_hybrid.reports.footprint import Constants, Footprint
+from airflow_hybrid.reports.footprint import METHOD, Constants, Footprint
 from airflow_hybrid.reports.tables import jobs_csv
 from airflow_hybrid.reports.texts import escaped, when
 from airflow_hybrid.reports.values import RunReport
@@ -51,13 +51,14 @@ def page(report: RunReport, used: Footprint, constants: Constants) -> str:
         f"<style>{_STYLE}</style></head>"
     )
     sections = [
-        _summary(report, used, constants),
+        _summary(report, used),
         _section("Sites and transfers", drawing.sites(report) + _transfers(report)),
         _section("Timeline", drawing.timeline(report) + _COLOURS),
         _section("Used and asked for", _boxes(report)),
         _section("Failures", _failures(report.failures)) if report.failures else "",
         _section("Outputs", _outputs(report)),
         _section("Jobs", _jobs(report)),
+        _section("Energy", _energy(used, constants)),
     ]
     return f"{head}<body><h1>{title}</h1>{''.join(sections)}</body></html>\n"
 
@@ -73,16 +74,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return f'<div class="wide" tabindex="0"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _summary(report: RunReport, used: Footprint, constants: Constants) -> str:
+def _summary(report: RunReport, used: Footprint) -> str:
     ran = None if report.began is None or report.ended is None else report.ended - report.began
     moved = sum(transfer.bytes for transfer in report.transfers if transfer.source != transfer.target)
-    method = (
-        f"estimate after Green Algorithms (doi:10.1002/advs.202100707): {constants.core_w:g} W for a core,"
-        f" {constants.memory_w_per_gb:g} W for a GB of memory, PUE {constants.pue:g},"
-        f" {constants.g_per_kwh:g} g CO2e for a kWh"
-    )
-    if used.without_use:
-        method += f"; {used.without_use} of {used.jobs} jobs count with all cores that they asked for"
     facts = [
         ("state", report.state),
         ("document", report.document),
@@ -92,10 +86,19 @@ def _summary(report: RunReport, used: Footprint, constants: Constants) -> str:
         ("jobs", f"{len(report.jobs)}, of which {len(report.failures)} failed"),
         ("core-hours", f"{report.core_hours:.3f}"),
         ("moved between sites", size(moved)),
-        ("energy", f"{used.kwh:.4g} kWh, {used.co2e_g:.4g} g CO2e ({method})"),
+        ("energy", f"{used.kwh:.4g} kWh, {used.co2e_g:.4g} g CO2e (an estimate; see below)"),
         *(("not shown", problem) for problem in report.problems),
     ]
     return "<dl>" + "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(text)}</dd>" for name, text in facts) + "</dl>"
+
+
+def _energy(used: Footprint, constants: Constants) -> str:
+    """The method of the estimate, and what it was made with."""
+    method = f"Energy and CO2 equivalent are estimates by the method of {METHOD}."
+    if used.without_use:
+        method += f" {used.without_use} of {used.jobs} jobs count with all cores that they asked for."
+    rows = [(constant.about, f"{constant.value:g}", constant.source) for constant in constants.rows()]
+    return f"<p>{escaped(method)}</p>" + table(("constant", "value", "from"), rows)
 
 
 def _transfers(report: RunReport) -> str:

@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, fields
 
 from airflow_hybrid.model.records import JobRecord
-from airflow_hybrid.reports.footprint import Footprint
+from airflow_hybrid.reports.footprint import METHOD, Constants, Footprint
 from airflow_hybrid.reports.values import RunReport
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -34,10 +34,11 @@ def _cell(value: object) -> object:
     return value
 
 
-def as_json(report: RunReport, used: Footprint) -> str:
+def as_json(report: RunReport, used: Footprint, constants: Constants) -> str:
     """All values of a report."""
     value = asdict(report)
     value["jobs"] = [{**vars(job), "state": job.state.value} for job in report.jobs]
     value["core_hours"] = round(report.core_hours, 4)
-    value["footprint"] = asdict(used)
+    rows = {constant.name: {"value": constant.value, "source": constant.source} for constant in constants.rows()}
+    value["footprint"] = {**asdict(used), "method": METHOD, "constants": rows}
     return json.dumps(value, indent=1) + "\n"

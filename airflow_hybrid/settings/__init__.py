@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from airflow_hybrid.errors import SettingError
 from airflow_hybrid.settings.options import SECTION, Settings, title_of, variable_of
-from airflow_hybrid.settings.reading import current, read_from
+from airflow_hybrid.settings.reading import current, read_from, value_of
 from airflow_hybrid.settings.sources import airflow_cfg_path, airflow_home, core_option
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "current",
     "read_from",
     "title_of",
+    "value_of",
     "variable_of",
 ]

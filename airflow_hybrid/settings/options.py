@@ -13,7 +13,7 @@ SECTION = "airflow_hybrid"
 _DAY_S = 24 * 3600
 _LONGEST_S = 366 * _DAY_S
 
-Kind = Literal["text", "folder", "roots", "boolean", "integer", "seconds"]
+Kind = Literal["text", "folder", "roots", "boolean", "integer", "number", "seconds"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,8 @@ class Option:
             return "True or False"
         if self.kind == "integer":
             return f"a whole number from {self.least} to {self.most}"
+        if self.kind == "number":
+            return f"a number from {self.least} to {self.most}"
         if self.kind == "seconds":
             return f"a number of seconds from {self.least} to {self.most}"
         if self.kind == "folder":
@@ -56,7 +58,7 @@ class Option:
 
     def described(self) -> dict[str, Any]:
         """The option in Airflow's ``provider_info.schema.json``."""
-        types = {"boolean": "boolean", "integer": "integer", "seconds": "float"}
+        types = {"boolean": "boolean", "integer": "integer", "number": "float", "seconds": "float"}
         allowed = "" if self.kind == "text" else f" Allowed: {self.allowed}."
         return {
             "description": f"{self.description}{allowed}\n",
@@ -82,9 +84,13 @@ def _count(default: str, group: str, description: str, *, least: int, most: int)
     return _option("integer", default, group, description, least=least, most=most)
 
 
+def _number(default: str, description: str, *, least: int, most: int) -> Any:
+    return _option("number", default, _ENERGY, description, least=least, most=most)
+
+
 _GENERAL, _TRUST = "In general", "What documents and inputs may reach"
 _EXPRESSIONS, _SITES = "Expressions", "Commands at sites"
-_FILES, _JOBS = "Files", "Jobs and images"
+_FILES, _JOBS, _ENERGY = "Files", "Jobs and images", "Energy in reports"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +177,22 @@ class Settings:
     deploy_timeout: float = _seconds(
         "600", _JOBS,
         "Until what is deployed for a run is ready. A deployment's `deployTimeout` or `timeout` takes precedence.",
+    )  # fmt: skip
+    core_watts: float = _number(
+        "12", "Power of a processor core in use, in watts. `airflow hybrid report --core-watts` takes precedence.",
+        least=0, most=1000,
+    )  # fmt: skip
+    memory_watts: float = _number(
+        "0.3725", "Power of a GB of memory, in watts. `--memory-watts` takes precedence.", least=0, most=100
+    )
+    pue: float = _number(
+        "1.67", "Power of the data centre by that of its computers. `--pue` takes precedence.", least=1, most=10
+    )
+    grams_per_kwh: float = _number(
+        "475",
+        "CO2 equivalent of a kWh of electricity, in grams: the carbon intensity of your grid (the default is an average"
+        " of the world). `--grams-per-kwh` takes precedence.",
+        least=0, most=5000,
     )  # fmt: skip
 
 

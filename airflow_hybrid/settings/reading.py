@@ -62,6 +62,19 @@ def _settings(source: Source, variables: tuple[str | None, ...], home: str | Non
     return Settings(**values)
 
 
+def value_of(name: str, text: str) -> Any:
+    """The value of a setting that is given as a text elsewhere, on a command line.
+
+    :raises ValueError: it is not allowed; the message says what is.
+    """
+    (option,) = (option for option in OPTIONS if option.name == name)
+    try:
+        return _READERS[option.kind](text, option)
+    except ValueError:
+        shown = printable(shortened(text, _MOST_CHARS))
+        raise ValueError(f"{shown!r} must be {option.allowed}") from None
+
+
 def _unknown(source: Source) -> Iterator[str]:
     """Problems of names that nobody reads: what was meant would not be in force."""
     written = {name: f"[{SECTION}] {name}" for name in source.names()}
@@ -111,7 +124,7 @@ def _integer(text: str, option: Option) -> int:
     return _within(int(text), option)
 
 
-def _seconds(text: str, option: Option) -> float:
+def _number(text: str, option: Option) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError(text)
@@ -130,5 +143,6 @@ _READERS: dict[str, Callable[[str, Option], Any]] = {
     "roots": _roots,
     "boolean": _boolean,
     "integer": _integer,
-    "seconds": _seconds,
+    "number": _number,
+    "seconds": _number,
 }

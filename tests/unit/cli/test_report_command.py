@@ -69,3 +69,15 @@ def test_a_report_in_each_format(web: Served, run_id: str, tmp_path: Path) -> No
 def test_a_format_that_is_not_there(web: Served, run_id: str) -> None:
     code, _, lines = web.cli("hybrid", "report", run_id, "-o", "run.doc")
     assert (code, lines[-1]) == (1, "-o run.doc: the ending says what is written: .html, .json, .csv, .svg")
+
+
+def test_constants_are_checked_and_told(web: Served, run_id: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    assert web.cli("hybrid", "report", run_id, "-o", str(path), "--pue", "1.1")[0] == 0
+    constants = json.loads(path.read_text())["footprint"]["constants"]
+    assert constants["pue"] == {"value": 1.1, "source": "option --pue"}
+    assert constants["core_watts"] == {"value": 12.0, "source": "default, as in Green Algorithms"}
+    code, _, lines = web.cli("hybrid", "report", run_id, "--pue", "0.5")
+    assert code == 2
+    problem = "argument --pue: '0.5' must be a number from 1 to 10"
+    assert lines[1] == f"airflow hybrid report command error: {problem}, see help above."

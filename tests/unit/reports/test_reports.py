@@ -17,10 +17,12 @@ import pytest
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.reports.drawing import boxes, timeline
-from airflow_hybrid.reports.footprint import Constants, footprint
+from airflow_hybrid.reports.footprint import Constants, constants_of, footprint
 from airflow_hybrid.reports.page import page
 from airflow_hybrid.reports.tables import as_json, jobs_csv
 from airflow_hybrid.reports.values import OutputPart, RunReport, SitePart, StepPart, TransferPart
+from airflow_hybrid.settings import current
+from airflow_hybrid.settings.options import OPTIONS
 
 EVIL = "</style></svg><script>alert(1)</script>\"'&\x1b[2J"
 JOB = JobRecord(
@@ -77,7 +79,7 @@ def test_csv_has_all_jobs_and_no_formulas() -> None:
 
 def test_json_has_the_sums() -> None:
     made = report()
-    value = json.loads(as_json(made, footprint(made.jobs, Constants())))
+    value = json.loads(as_json(made, footprint(made.jobs, Constants()), Constants()))
     assert (value["core_hours"], len(value["jobs"]), value["transfers"][0]["bytes"]) == (4.0, 2, 12_000_000)
 
 
@@ -88,6 +90,30 @@ def test_energy_by_the_method_of_green_algorithms() -> None:
     assert (used.jobs, used.without_use) == (1, 0)
     assert used.kwh == pytest.approx(0.04070, abs=1e-5) and used.co2e_g == pytest.approx(19.333, abs=1e-2)
     assert footprint([replace(job, cpu_s=None)], Constants()).without_use == 1
+
+
+def test_where_constants_come_from() -> None:
+    settings = replace(current(), pue=1.2, core_watts=5.0)
+    constants = constants_of(settings, {"core_watts": 8.0, "memory_watts": None})
+    assert [(row.name, row.value, row.source) for row in constants.rows()] == [
+        ("core_watts", 8.0, "option --core-watts"),
+        ("memory_watts", 0.3725, "default, as in Green Algorithms"),
+        ("pue", 1.2, "setting [airflow_hybrid] pue"),
+        ("grams_per_kwh", 475.0, "default, as in Green Algorithms"),
+    ]
+    made = report()
+    used = footprint(made.jobs, constants)
+    text = page(made, used, constants)
+    assert "<td>power of a core in use (W)</td><td>8</td><td>option --core-watts</td>" in text
+    assert "by the method of Green Algorithms, doi:10.1002/advs.202100707.</p>" in text
+    value = json.loads(as_json(made, used, constants))["footprint"]
+    assert value["constants"]["pue"] == {"value": 1.2, "source": "setting [airflow_hybrid] pue"}
+    assert value["method"] == "Green Algorithms, doi:10.1002/advs.202100707"
+
+
+def test_the_default_constants_are_those_of_the_settings() -> None:
+    numbers = {option.name: float(option.default) for option in OPTIONS if option.kind == "number"}
+    assert {row.name: row.value for row in Constants().rows()} == numbers
 
 
 def test_a_run_without_jobs_has_a_report() -> None:
