@@ -13,12 +13,12 @@ from airflow_hybrid.cli.jobs import ARG_DAG, ARG_RUN
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from airflow_hybrid.runs.data import RunFile
+    from airflow_hybrid.runs.data import RunData, RunFile
 
 _Arg: Any = Arg  # it has no type hints
-ARG_ROLE = _Arg(("--role",), choices=("input", "output", "replica"), help="only files of this role")
+ARG_ROLE = _Arg(("--role",), choices=("input", "output", "replica"), help="only files of this role, without the sums")
 
 
 def data_command() -> ActionCommand:
@@ -52,8 +52,8 @@ def show_data(args: argparse.Namespace) -> None:
         sys.stderr.write(f"the files of task {printable(task)} are not shown: {printable(problem)}\n")
     wanted = [file for file in data.files if args.role in (None, file.role)]
     print_rows([as_json(file) for file in wanted], args.output, [row(file) for file in wanted])
-    if args.output == "table":
-        sys.stdout.write("".join(f"{line}\n" for line in sum_lines(wanted)))
+    if args.output == "table" and args.role is None:
+        sys.stdout.write("".join(f"{line}\n" for line in sum_lines(data)))
 
 
 def row(file: RunFile) -> dict[str, str]:
@@ -72,12 +72,15 @@ def row(file: RunFile) -> dict[str, str]:
     }
 
 
-def sum_lines(found: Sequence[RunFile]) -> Iterator[str]:
-    """``hpc: 12 files, 3.4 GB, of which 1.2 GB were moved there``, for each site."""
+def sum_lines(data: RunData) -> Iterator[str]:
+    """``hpc: 12 files, 3.4 GB; moved there: 1.2 GB for steps``, for each site."""
     from airflow_hybrid.printable import printable
     from airflow_hybrid.runs.data import sums
 
-    for total in sums(found):
+    for total in sums(data):
         files = "1 file" if total.files == 1 else f"{total.files} files"
-        moved = f", of which {size(total.moved)} were moved there" if total.moved else ""
-        yield f"{printable(total.site)}: {files}, {size(total.bytes)}{moved}"
+        moved = [f"{size(total.moved)} for steps"] if total.moved else []
+        if total.gathered:
+            moved.append(f"{size(total.gathered)} as outputs, to the output folder")
+        words = f"; moved there: {', '.join(moved)}" if moved else ""
+        yield f"{printable(total.site)}: {files}, {size(total.bytes)}{words}"

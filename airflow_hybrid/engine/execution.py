@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from airflow_hybrid.config import Deployment
@@ -25,7 +25,7 @@ from airflow_hybrid.engine.remote_values import list_folder, read_start
 from airflow_hybrid.engine.retrying.verdicts import Verdicts, at_each_place
 from airflow_hybrid.engine.spec import FragmentOutcome, FragmentSpec
 from airflow_hybrid.errors import CwlError, LocationGoneError
-from airflow_hybrid.model import Resources
+from airflow_hybrid.model import LineageEntry, Resources
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS, counted
 from airflow_hybrid.sites.connectors.locations import Locations
@@ -119,8 +119,19 @@ class FragmentExecution:
         for result in results:
             if result.status not in ("success", "skipped"):
                 raise CwlError(result.message or f"ended as {result.status}", where=self.context.spec.step_path)
-        lineage = counted(self.batches.lineage, ROUTES_OF_OUTPUTS)
-        return FragmentOutcome(results, [*self.chooser.lineage, *lineage], self.jobs)
+        return FragmentOutcome(results, self.lineage(), self.jobs)
+
+    def lineage(self, shortened: Collection[str] = ROUTES_OF_OUTPUTS) -> list[LineageEntry]:
+        """What is known by now of files that were staged or produced, and of where jobs were placed.
+
+        :param shortened: routes of which many entries are one.
+        """
+        return [*self.chooser.lineage, *counted(self.batches.lineage, shortened)]
+
+    @property
+    def lineage_entries(self) -> int:
+        """How many entries the lineage has by now."""
+        return len(self.chooser.lineage) + len(self.batches.lineage)
 
     @staticmethod
     def _groups(pending: Sequence[PendingJob]) -> list[list[PendingJob]]:

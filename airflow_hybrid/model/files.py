@@ -184,19 +184,23 @@ class LineageEntry:
 
 MOST_ENTRIES = 100
 ROUTES_OF_OUTPUTS = frozenset({"produced", "reused"})
+ROUTES = frozenset({"in place", "link", "copy", "direct", "relay", "fetch"}) | ROUTES_OF_OUTPUTS
+"""all routes of files"""
 
 
 def counted(entries: Sequence[LineageEntry], routes: Collection[str]) -> list[LineageEntry]:
-    """The lineage with a single entry for each of ``routes`` that has more than :data:`MOST_ENTRIES`.
+    """The lineage with a single entry for each of ``routes``, from one site to another, that has more than
+    :data:`MOST_ENTRIES`.
 
     For files that the task's ``return_value`` already lists with their locations and checksums: thousands of them need
     not be in two XComs. The entry names their common folders, with the sum of their bytes.
     """
-    by_route: dict[str, list[LineageEntry]] = {}
+    alike: dict[tuple[str, str, str, bool], list[LineageEntry]] = {}
     for entry in entries:
-        by_route.setdefault(entry.route, []).append(entry)
+        key = (entry.route, _place_of(entry.source), _place_of(entry.destination), entry.reused)
+        alike.setdefault(key, []).append(entry)
     shortened: list[LineageEntry] = []
-    for route, some in by_route.items():
+    for (route, *_, reused), some in alike.items():
         if route not in routes or len(some) <= MOST_ENTRIES:
             shortened.extend(some)
             continue
@@ -204,7 +208,13 @@ def counted(entries: Sequence[LineageEntry], routes: Collection[str]) -> list[Li
             posixpath.commonprefix(uris).rpartition("/")[0] + "/"
             for uris in ([entry.source for entry in some], [entry.destination for entry in some])
         )
-        note = f"{len(some)} files and directories, which the task's return_value lists"
+        words = ", which the task's return_value lists" if route in ROUTES_OF_OUTPUTS else ""
+        note = f"{len(some)} files and directories{words}"
         size, seconds = sum(entry.bytes for entry in some), sum(entry.seconds for entry in some)
-        shortened.append(LineageEntry(source, destination, route, size, seconds, note=note))
+        shortened.append(LineageEntry(source, destination, route, size, seconds, reused=reused, note=note))
     return shortened
+
+
+def _place_of(uri: str) -> str:
+    """A URI's scheme and host; ``""`` for a plain path."""
+    return "" if uri.startswith("/") else "/".join(uri.split("/", 3)[:3])

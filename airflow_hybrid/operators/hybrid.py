@@ -194,15 +194,15 @@ class HybridOperator(HybridTask):
         from airflow.configuration import conf
 
         from airflow_hybrid.engine import FragmentExecution, task_value
-        from airflow_hybrid.triggers.reports import JOBS_XCOM, JobReports
+        from airflow_hybrid.triggers.reports import LINEAGE_XCOM, JobReports
 
         execution = FragmentExecution(spec, self.log)
 
-        async def publish(report: JsonValue) -> None:
-            await asyncio.to_thread(ti.xcom_push, key=JOBS_XCOM, value=report)
+        async def publish(key: str, report: JsonValue) -> None:
+            await asyncio.to_thread(ti.xcom_push, key=key, value=report)
 
         async def run() -> FragmentOutcome:
-            async with JobReports(lambda: execution.batches.recorder, publish, self.log).kept_up_to_date():
+            async with JobReports(lambda: execution, publish, self.log).kept_up_to_date():
                 return await execution.run()
 
         for message in self.setup.lost_queues(conf.get("core", "executor", fallback=""), socket.gethostname()):
@@ -214,7 +214,7 @@ class HybridOperator(HybridTask):
             self._ran_at = execution.batches.recorder.places
         self._spec = None
         self.lineage = outcome.lineage
-        ti.xcom_push(key="lineage", value=[entry.to_json() for entry in outcome.lineage])
+        ti.xcom_push(key=LINEAGE_XCOM, value=[entry.to_json() for entry in outcome.lineage])
         value = task_value(outcome, places, jobs)
         if all(result.status == "skipped" for result in outcome.results):
             ti.xcom_push(key=RETURN, value=value)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -13,11 +13,12 @@ from sqlalchemy.orm import Session
 from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS
 from airflow_hybrid.model.walking import files, location_of
 from airflow_hybrid.runs.jobs import RunKey
-from airflow_hybrid.runs.lineage import MOVING_ROUTES, PLACED, RunLineage, lineage_of_run, site_of
+from airflow_hybrid.runs.lineage import MOVING_ROUTES, PLACED, RunLineage, Transfer, lineage_of_run, site_of, transfers
 from airflow_hybrid.runs.xcoms import published_values
 
 _VALUE_XCOM = "return_value"
 INPUTS_TASK = "inputs"
+OUTPUTS_TASK = "outputs"
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class RunFile:
     :ivar site: name of the deployment that has it; ``local``: this machine.
     :ivar size: in bytes; None: unknown, or a directory.
     :ivar route: how it came there; empty: it was made there.
-    :ivar source: where a replica was copied from.
+    :ivar source: where a replica, or a file of the output folder, was copied from.
     """
 
     role: str
@@ -46,22 +47,30 @@ class RunFile:
 
 @dataclass(frozen=True)
 class SiteSum:
-    """The files of a run at a site; ``moved``: bytes that were copied there."""
+    """The files of a run at a site.
+
+    :ivar moved: bytes that were copied there for the jobs of steps; ``gathered``: as outputs of the workflow, to its
+        output folder. Both count every copy that was made, also those of tasks that failed.
+    """
 
     site: str
     files: int
     bytes: int
     moved: int
+    gathered: int = 0
 
 
 @dataclass(frozen=True)
 class RunData:
     """The files of a run.
 
+    :ivar transfers: what was moved to sites for steps; ``gathered``: as outputs, to the output folder.
     :ivar unread: tasks whose values cannot be read, with the reason.
     """
 
     files: tuple[RunFile, ...]
+    transfers: tuple[Transfer, ...] = ()
+    gathered: tuple[Transfer, ...] = ()
     unread: tuple[tuple[str, str], ...] = ()
 
 
@@ -75,9 +84,28 @@ def data_of_run(session: Session, run: RunKey) -> RunData:
                 found[file.site, file.path] = file
     lineage = lineage_of_run(session, run)
     for replica in replicas(lineage):
-        found.setdefault((replica.site, replica.path), replica)
+        key = (replica.site, replica.path)
+        found[key] = replica if key not in found else _told_more(found[key], replica)
     ordered = sorted(found.values(), key=lambda file: (file.role, file.task_id, file.site, file.path))
-    return RunData(tuple(ordered), lineage.unread)
+    of_outputs = tuple(task for task in lineage.tasks if task.task_id == OUTPUTS_TASK)
+    of_steps = tuple(task for task in lineage.tasks if task.task_id != OUTPUTS_TASK)
+    return RunData(
+        tuple(ordered),
+        tuple(transfers(RunLineage(of_steps))),
+        tuple(transfers(RunLineage(of_outputs))),
+        lineage.unread,
+    )
+
+
+def _told_more(known: RunFile, copy: RunFile) -> RunFile:
+    """A file of which two tasks have told: how it came there is what the task says that brought it."""
+    if known.route in MOVING_ROUTES or (known.route and copy.route not in MOVING_ROUTES):
+        return known
+    if known.role == "replica":
+        return copy
+    if known.task_id != copy.task_id or copy.route not in MOVING_ROUTES:
+        return known
+    return replace(known, route=copy.route, source=copy.source, seconds=copy.seconds)
 
 
 def published(task_id: str, value: Any) -> Iterator[RunFile]:
@@ -101,6 +129,8 @@ def replicas(lineage: RunLineage) -> Iterator[RunFile]:
     """The files that were brought to a place, or are used in place."""
     for task_id, entry in lineage.entries():
         if entry.route in ROUTES_OF_OUTPUTS or entry.route == PLACED or not entry.destination:
+            continue
+        if task_id == OUTPUTS_TASK and entry.note:  # a sum of many, which are listed from the task's value
             continue
         yield RunFile(
             role="replica",
@@ -126,18 +156,21 @@ def path_of(uri: str) -> str:
     return unquote(parts.path) if parts.scheme in ("", "file") else parts.path
 
 
-def sums(found: Sequence[RunFile]) -> list[SiteSum]:
+def sums(data: RunData) -> list[SiteSum]:
     """The sums of each site, those with most bytes first."""
-    by_site: dict[str, list[RunFile]] = {}
-    for file in found:
+    by_site: dict[str, list[RunFile]] = {transfer.target: [] for transfer in (*data.transfers, *data.gathered)}
+    for file in data.files:
         by_site.setdefault(file.site, []).append(file)
-    result = [_sum(site, members) for site, members in by_site.items()]
+    result = []
+    for site, members in by_site.items():
+        size = sum(file.size or 0 for file in members)
+        moved, gathered = _bytes_to(site, data.transfers), _bytes_to(site, data.gathered)
+        result.append(SiteSum(site, len(members), size, moved, gathered))
     return sorted(result, key=lambda total: (-total.bytes, total.site))
 
 
-def _sum(site: str, members: Sequence[RunFile]) -> SiteSum:
-    moved = sum(file.size or 0 for file in members if file.route in MOVING_ROUTES)
-    return SiteSum(site, len(members), sum(file.size or 0 for file in members), moved)
+def _bytes_to(site: str, moved: Sequence[Transfer]) -> int:
+    return sum(transfer.bytes for transfer in moved if transfer.target == site)
 
 
 def as_json(file: RunFile) -> Mapping[str, Any]:

@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LineageEntry
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.xcoms import PublishedValue, read_values
+from airflow_hybrid.triggers.reports import LINEAGE_XCOM
 
-LINEAGE_XCOM = "lineage"
 MOVING_ROUTES = ("direct", "relay", "fetch", "copy")
 """routes by which bytes are copied; ``in place`` and ``link`` move none"""
 PLACED = "placed"
@@ -140,13 +140,13 @@ def site_of(uri: str) -> str:
 def transfers(lineage: RunLineage, routes: Iterable[str] = MOVING_ROUTES) -> list[Transfer]:
     """The sums of what was moved, most bytes first.
 
-    A copy inside of a site has the same source and target.
+    A copy inside of a site has the same source and target. What a task found where somebody had brought it is not counted.
     """
     wanted = frozenset(routes)
     counts: dict[tuple[str, str, str], list[float]] = defaultdict(lambda: [0, 0, 0.0])
     tasks: dict[tuple[str, str, str], dict[str, None]] = defaultdict(dict)
     for task_id, entry in lineage.entries():
-        if entry.route not in wanted:
+        if entry.route not in wanted or entry.reused:
             continue
         key = (site_of(entry.source), site_of(entry.destination), entry.route)
         sums = counts[key]

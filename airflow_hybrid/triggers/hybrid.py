@@ -31,7 +31,7 @@ from airflow_hybrid.sites.logins import with_logins
 from airflow_hybrid.sites.waiting import AGAIN_S, TimeIsOverError, time_is_over
 from airflow_hybrid.triggers.ends import EndState, TaskEnd
 from airflow_hybrid.triggers.followers import is_followed_elsewhere
-from airflow_hybrid.triggers.reports import JOBS_XCOM, PROBLEM_XCOM, JobReports, problem
+from airflow_hybrid.triggers.reports import LINEAGE_XCOM, PROBLEM_XCOM, JobReports, problem
 
 RESUME_AFTER_S = 10.0
 """seconds from the start of a trigger to the return of its task to a worker, at least: the scheduler has to see before
@@ -54,7 +54,7 @@ async def publish(ti: Any, outcome: FragmentOutcome, value: JsonValue) -> None:
     from airflow.sdk.execution_time.xcom import XCom
 
     at = _instance(ti)
-    await XCom.aset(key="lineage", value=[entry.to_json() for entry in outcome.lineage], **at)
+    await XCom.aset(key=LINEAGE_XCOM, value=[entry.to_json() for entry in outcome.lineage], **at)
     await XCom.aset(key="return_value", value=value, **at)
 
 
@@ -104,10 +104,8 @@ class HybridTrigger(BaseTrigger):
         self.openlineage = openlineage
         self.lineage: Sequence[LineageEntry] = ()
         """of the fragment, when it has ended"""
-        self.reported: JsonValue = None
-        """the last report about its jobs, if nobody could publish it"""
-        self.problem: JsonValue = None
-        """the same of its problem"""
+        self.unpublished: dict[str, JsonValue] = {}
+        """by XCom's key: the last reports about its jobs and files, and its problem, if nobody could publish them"""
         self.failure: HybridError | None = None
         """why the task failed, for a runner that runs the trigger in its own process"""
 
@@ -135,9 +133,8 @@ class HybridTrigger(BaseTrigger):
             await self._publish_problem(end.error)
         if self.task_instance is None:
             # `airflow dags test` runs a trigger by itself and resumes the task with what it says
-            for key, value in ((JOBS_XCOM, self.reported), (PROBLEM_XCOM, self.problem)):
-                if value is not None:
-                    end = replace(end, result={**(end.result or {}), key: value})
+            if self.unpublished:
+                end = replace(end, result={**self.unpublished, **(end.result or {})})
             yield TriggerEvent(end.to_json())  # type: ignore[no-untyped-call]
             return
         if end.state not in self.ends_in_worker and not self._is_final(end):
@@ -163,7 +160,7 @@ class HybridTrigger(BaseTrigger):
             execution = self._execution()
             return await execution.run()
 
-        reports = JobReports(lambda: execution.batches.recorder, self._publish_jobs, self.log)
+        reports = JobReports(lambda: execution, self._publish, self.log)
         try:
             async with reports.kept_up_to_date():
                 outcome = await self._within_limit(self._with_logins(run) if self.waits_for_logins else run())
@@ -172,7 +169,7 @@ class HybridTrigger(BaseTrigger):
             skipped = all(result.status == "skipped" for result in outcome.results)
             result: dict[str, Any] | None = None
             if self.task_instance is None:
-                result = {"lineage": [entry.to_json() for entry in outcome.lineage], "return_value": value}
+                result = {LINEAGE_XCOM: [entry.to_json() for entry in outcome.lineage], "return_value": value}
             else:
                 await publish(self.task_instance, outcome, value)
             self.log.info(
@@ -203,23 +200,20 @@ class HybridTrigger(BaseTrigger):
     async def _publish_problem(self, error: HybridError | None) -> None:
         """Publish what the task has failed with, or waits for. The work goes on without it: it is for people."""
         value = None if error is None else problem(error)
-        if self.task_instance is None:
-            self.problem = value
-            return
-        from airflow.sdk.execution_time.xcom import XCom
-
         try:
-            await XCom.aset(key=PROBLEM_XCOM, value=value, **_instance(self.task_instance))
+            await self._publish(PROBLEM_XCOM, value)
         except Exception as failure:
             self.log.warning("why the task waits or has failed cannot be published: %s", failure)
 
-    async def _publish_jobs(self, report: JsonValue) -> None:
+    async def _publish(self, key: str, value: JsonValue) -> None:
         if self.task_instance is None:
-            self.reported = report
+            self.unpublished[key] = value
+            if value is None:
+                del self.unpublished[key]
             return
         from airflow.sdk.execution_time.xcom import XCom
 
-        await XCom.aset(key=JOBS_XCOM, value=report, **_instance(self.task_instance))
+        await XCom.aset(key=key, value=value, **_instance(self.task_instance))
 
     async def _within_limit(self, work: Coroutine[Any, Any, FragmentOutcome]) -> FragmentOutcome:
         """:raises TimeIsOverError: the task's time limit is reached; the work has ended."""

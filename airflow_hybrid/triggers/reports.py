@@ -1,20 +1,27 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Publishes what is known of a task's jobs, as an XCom of the task: while they run, and when they have ended."""
+"""Publishes what is known of a task's jobs and files, as XComs of the task: while jobs run, and when they have ended."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from airflow_hybrid.engine.common import Logger
-from airflow_hybrid.engine.reporting.recording import Recorder
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import JsonValue
+from airflow_hybrid.model.files import ROUTES
 from airflow_hybrid.printable import few_lines, shortened
+
+if TYPE_CHECKING:
+    from airflow_hybrid.engine import FragmentExecution
 
 JOBS_XCOM = "jobs"
 """key of the XCom with a :class:`airflow_hybrid.model.records.JobsReport`"""
+LINEAGE_XCOM = "lineage"
+"""key of the XCom with a list of :class:`airflow_hybrid.model.LineageEntry`. Of a task that has succeeded it is complete;
+of any other it is what is known by then, and many files of one route are one entry"""
 PROBLEM_XCOM = "problem"
 """key of the XCom with the error that a task has failed with, or that it waits for (:func:`problem`)"""
 _MOST_LINES = 10
@@ -33,48 +40,69 @@ def problem(error: HybridError) -> JsonValue:
 
 
 class JobReports:
-    """Publishes the reports of one task.
+    """Publishes the reports of one task, and its lineage unless it succeeds: then that is published with its value.
 
-    :param recorder: of its fragment, as it is now: a fragment that waited for a login begins anew.
-    :param publish: sets the XCom.
+    :param execution: its fragment, as it is now: a fragment that waited for a login begins anew.
+    :param publish: sets an XCom, by its key.
     """
 
     def __init__(
-        self, recorder: Callable[[], Recorder], publish: Callable[[JsonValue], Awaitable[None]], log: Logger
+        self,
+        execution: Callable[[], FragmentExecution],
+        publish: Callable[[str, JsonValue], Awaitable[None]],
+        log: Logger,
     ) -> None:
-        self._recorder = recorder
+        self._execution = execution
         self._publish = publish
         self._log = log
-        self._told: tuple[int, int] | None = None
+        self._told: dict[str, tuple[int, int]] = {}
         self._warned = False
 
     @contextlib.asynccontextmanager
     async def kept_up_to_date(self) -> AsyncIterator[None]:
         """Publish while jobs run, and once more at the end, also if that is an error."""
         task = asyncio.ensure_future(self._repeat())
+        succeeded = False
         try:
             yield
+            succeeded = True
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            await self._tell()
+            await self._tell_jobs()
+            if not succeeded:
+                await self._tell_lineage()
 
     async def _repeat(self) -> None:
         while True:
             await asyncio.sleep(LIVE_S)
-            await self._tell()
+            await self._tell_jobs()
+            await self._tell_lineage()
 
-    async def _tell(self) -> None:
-        """Publish what is new. The work goes on without it: the report is for people."""
-        recorder = self._recorder()
-        now = (id(recorder), recorder.changes)
-        if recorder.is_empty or now == self._told:
+    async def _tell_jobs(self) -> None:
+        recorder = self._execution().batches.recorder
+        if not recorder.is_empty:
+            await self._tell(JOBS_XCOM, (id(recorder), recorder.changes), lambda: recorder.report().to_json())
+
+    async def _tell_lineage(self) -> None:
+        """Publish a lineage of at most a hundred entries for each route between two sites, whatever the number of files."""
+        execution = self._execution()
+        if execution.lineage_entries:
+            now = (id(execution), execution.lineage_entries)
+            await self._tell(LINEAGE_XCOM, now, lambda: [entry.to_json() for entry in execution.lineage(ROUTES)])
+
+    async def _tell(self, key: str, now: tuple[int, int], report: Callable[[], JsonValue]) -> None:
+        """Publish what is new. The work goes on without it: the report is for people.
+
+        :param now: tells this report from the last one.
+        """
+        if self._told.get(key) == now:
             return
         try:
-            await self._publish(recorder.report().to_json())
+            await self._publish(key, report())
         except Exception as error:
             if not self._warned:
                 self._log.warning("the report about the jobs cannot be published, and is tried again: %s", error)
             self._warned = True
             return
-        self._told = now
+        self._told[key] = now

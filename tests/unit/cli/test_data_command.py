@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.cli.data import sum_lines
-from airflow_hybrid.runs.data import RunFile, path_of, published
+from airflow_hybrid.runs.data import RunData, RunFile, path_of, published
+from airflow_hybrid.runs.lineage import Transfer
 from tests.unit.web.served import Served, served
 
 DAG = """\
@@ -56,17 +57,42 @@ def test_inputs_replicas_and_outputs_of_a_run(web: Served, tmp_path: Path) -> No
         ("near", 7, f"file://{tmp_path}/given")
     ]
     assert Path(copies[0]["path"]).read_text() == "1234567"
+    gathered = [file for file in json.loads(out) if file["task_id"] == "outputs"]
+    assert [(file["route"], file["source"].partition(":")[0]) for file in gathered] == [("copy", "hybrid")]
     table = web.cli("hybrid", "data", run_id)[1]
-    assert "near: 2 files, 14 B" in table
+    assert "near: 2 files, 14 B; moved there: 7 B for steps\n" in table
+    assert "local: 2 files, 14 B; moved there: 7 B as outputs, to the output folder\n" in table
+
+
+def test_a_task_that_failed_after_its_inputs_were_moved_tells_what_was(web: Served, tmp_path: Path) -> None:
+    (web.home / "dags/fails.cwl").write_text(WORKFLOW.replace("cat", "'false'"))
+    dag = DAG.format(outdir=str(web.home / "failed"), near=str(web.home / "near"))
+    (web.home / "dags/fails.py").write_text(dag.replace("made", "fails"))
+    (tmp_path / "given").write_text("123456789")
+    conf = {"file": {"class": "File", "location": str(tmp_path / "given")}}
+    run_id, state = web.ask("run", file=str(web.home / "dags/fails.py"), dag_id="fails", conf=conf)
+    assert state == "failed"
+    copies = json.loads(web.cli("hybrid", "data", run_id, "--role", "replica", "-o", "json")[1])
+    assert [(file["site"], file["size"], file["route"]) for file in copies] == [("near", 9, "copy")]
+    assert "near: 1 file, 9 B; moved there: 9 B for steps\n" in web.cli("hybrid", "data", run_id)[1]
 
 
 def file(site: str, path: str, size: int | None, route: str = "") -> RunFile:
     return RunFile("output", "t", site, path, size, "", route)
 
 
-def test_sums_of_sites() -> None:
-    found = [file("hpc", "/a", 1000, "relay"), file("hpc", "/b", 500), file("near", "/c", None)]
-    assert list(sum_lines(found)) == ["hpc: 2 files, 1.5 kB, of which 1.0 kB were moved there", "near: 1 file, 0 B"]
+def moved(target: str, size: int) -> Transfer:
+    return Transfer("cloud", target, "relay", 1, size, 1.0)
+
+
+def test_sums_of_sites_say_what_was_moved_there_and_as_what() -> None:
+    files = (file("hpc", "/a", 1000, "relay"), file("hpc", "/b", 500), file("near", "/c", None))
+    data = RunData(files, (moved("hpc", 1000), moved("hpc", 200)), (moved("hpc", 30), moved("s3://results", 7)))
+    assert list(sum_lines(data)) == [
+        "hpc: 2 files, 1.5 kB; moved there: 1.2 kB for steps, 30 B as outputs, to the output folder",
+        "near: 1 file, 0 B",
+        "s3://results: 0 files, 0 B; moved there: 7 B as outputs, to the output folder",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ def test_transfers_are_summed_by_site_and_route_and_the_largest_is_first() -> No
         LineageEntry("hybrid://cloud/h/a", "hybrid://hpc/l/a", "relay", 100, 2.0),
         LineageEntry("hybrid://cloud/h/b", "hybrid://hpc/l/b", "relay", 50, 1.0),
         LineageEntry("hybrid://cloud/h/c", "hybrid://hpc/l/c", "in place", 1000, 0.0),
+        LineageEntry("hybrid://cloud/h/b", "hybrid://hpc/l/b", "relay", 50, 0.0, reused=True),
         LineageEntry("hybrid://hpc/l/d", "hybrid://cloud/h/d", "direct", 400, 4.0),
     ]
     lineage = RunLineage((TaskLineage("align", 0, tuple(entries[:2])), TaskLineage("sort", -1, tuple(entries[2:]))))

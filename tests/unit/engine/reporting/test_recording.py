@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -129,14 +130,18 @@ def test_reports_are_published_while_jobs_run_and_at_the_end(tmp_path: Path, mon
     wait = DOCUMENT.replace("sleep 0.1;", f"for i in $(seq 600); do test -e {go} || break; sleep 0.1; done;")
     work = execution(tmp_path, [0, 0, 0], document=wait)
     published: list[JobsReport] = []
+    files: list[list[int]] = []
 
-    async def publish(value: Any) -> None:
+    async def publish(key: str, value: Any) -> None:
+        if key != reports.JOBS_XCOM:
+            files.append([entry["bytes"] for entry in value if entry["route"] == "copy"])
+            return
         published.append(JobsReport.from_json(value))
         if any(batch.total == 3 for batch in published[-1].batches):
             go.unlink(missing_ok=True)
 
     async def live() -> None:
-        async with JobReports(lambda: work.batches.recorder, publish, Log()).kept_up_to_date():
+        async with JobReports(lambda: work, publish, Log()).kept_up_to_date():
             await work.run()
         await close_all()
 
@@ -149,6 +154,35 @@ def test_reports_are_published_while_jobs_run_and_at_the_end(tmp_path: Path, mon
     assert batch.failed is None  # which of the codes are a success only the document knows
     assert [record.state for record in published[-1].records] == [JobState.COMPLETED] * 3
     assert published[-1].batches == ()
+    assert files and set(map(tuple, files)) == {(8,)}, "what was staged is told while jobs run"
+
+
+def test_what_a_task_has_staged_is_told_when_it_fails(tmp_path: Path) -> None:
+    work = execution(tmp_path, [1])
+    told: dict[str, Any] = {}
+
+    async def publish(key: str, value: Any) -> None:
+        told[key] = value
+
+    async def live() -> None:
+        async with JobReports(lambda: work, publish, Log()).kept_up_to_date():
+            with contextlib.suppress(JobFailedError):
+                await work.run()
+            raise OSError("the task ends")
+
+    with pytest.raises(OSError, match="the task ends"):
+        run_to_end(live())
+    assert [(entry["bytes"], entry["reused"]) for entry in told["lineage"] if entry["route"] == "copy"] == [(8, False)]
+
+
+def run_to_end(work: Coroutine[Any, Any, None]) -> None:
+    async def wait() -> None:
+        try:
+            await work
+        finally:
+            await close_all()
+
+    asyncio.run(wait())
 
 
 def test_a_report_that_cannot_be_published_is_told_once_and_fails_nothing(
@@ -157,11 +191,11 @@ def test_a_report_that_cannot_be_published_is_told_once_and_fails_nothing(
     monkeypatch.setattr(reports, "LIVE_S", 0.01)
     work, log = execution(tmp_path, [0]), Log()
 
-    async def publish(_: Any) -> None:
+    async def publish(_key: str, _: Any) -> None:
         raise OSError("no route")
 
     async def live() -> None:
-        async with JobReports(lambda: work.batches.recorder, publish, log).kept_up_to_date():
+        async with JobReports(lambda: work, publish, log).kept_up_to_date():
             await work.run()
         await close_all()
 
@@ -180,13 +214,15 @@ def test_failures_of_a_running_batch_are_counted_where_only_0_is_a_success(
     work = execution(tmp_path, [4, 0, 5], document=document)
     seen: list[tuple[int, int | None]] = []
 
-    async def publish(value: Any) -> None:
+    async def publish(key: str, value: Any) -> None:
+        if key != reports.JOBS_XCOM:
+            return
         seen.extend((batch.ended, batch.failed) for batch in JobsReport.from_json(value).batches)
         if (2, 2) in seen:
             go.unlink(missing_ok=True)
 
     async def live() -> None:
-        async with JobReports(lambda: work.batches.recorder, publish, Log()).kept_up_to_date():
+        async with JobReports(lambda: work, publish, Log()).kept_up_to_date():
             with contextlib.suppress(JobFailedError):
                 await work.run()
         await close_all()
