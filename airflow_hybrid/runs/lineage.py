@@ -140,7 +140,7 @@ def site_of(uri: str) -> str:
 def transfers(lineage: RunLineage, routes: Iterable[str] = MOVING_ROUTES) -> list[Transfer]:
     """The sums of what was moved, most bytes first.
 
-    A copy inside of a site has the same source and target. What a task found where somebody had brought it is not counted.
+    A copy inside of a site has the same source and target. What somebody else had brought is not counted.
     """
     wanted = frozenset(routes)
     counts: dict[tuple[str, str, str], list[float]] = defaultdict(lambda: [0, 0, 0.0])

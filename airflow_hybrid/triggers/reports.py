@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Publishes what is known of a task's jobs and files, as XComs of the task: while jobs run, and when they have ended."""
+"""Publishes what is known of a task's jobs and files, as XComs of the task: while it runs, and when it ends."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 JOBS_XCOM = "jobs"
 """key of the XCom with a :class:`airflow_hybrid.model.records.JobsReport`"""
 LINEAGE_XCOM = "lineage"
-"""key of the XCom with a list of :class:`airflow_hybrid.model.LineageEntry`. Of a task that has succeeded it is complete;
-of any other it is what is known by then, and many files of one route are one entry"""
+"""key of the XCom with a list of :class:`airflow_hybrid.model.LineageEntry`. Of a task that has succeeded it is
+complete; of any other it is what is known by then, and many files of one route are one entry"""
 PROBLEM_XCOM = "problem"
 """key of the XCom with the error that a task has failed with, or that it waits for (:func:`problem`)"""
 _MOST_LINES = 10
@@ -85,7 +85,7 @@ class JobReports:
             await self._tell(JOBS_XCOM, (id(recorder), recorder.changes), lambda: recorder.report().to_json())
 
     async def _tell_lineage(self) -> None:
-        """Publish a lineage of at most a hundred entries for each route between two sites, whatever the number of files."""
+        """Publish at most a hundred entries for each route between two sites, however many files there are."""
         execution = self._execution()
         if execution.lineage_entries:
             now = (id(execution), execution.lineage_entries)
