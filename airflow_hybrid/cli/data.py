@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from airflow_hybrid.runs.data import RunData, RunFile
 
 _Arg: Any = Arg  # it has no type hints
+ARG_STEP = _Arg(
+    ("-s", "--step"),
+    help="only files of the tasks of this step (a path: /align, or /qc for all below it), without the sums",
+)
 ARG_ROLE = _Arg(("--role",), choices=("input", "output", "replica"), help="only files of this role, without the sums")
 
 
@@ -29,7 +33,7 @@ def data_command() -> ActionCommand:
         description="Show what the tasks of a DAG run have recorded of files: inputs, outputs, and copies of them at"
         " sites (replicas), with size, checksum and route; and the sums of each site. No site is asked.",
         func=show_data,
-        args=(ARG_RUN, ARG_DAG, ARG_ROLE, ARG_OUTPUT),
+        args=(ARG_RUN, ARG_DAG, ARG_STEP, ARG_ROLE, ARG_OUTPUT),
     )
 
 
@@ -42,17 +46,23 @@ def show_data(args: argparse.Namespace) -> None:
     from airflow_hybrid.printable import printable
     from airflow_hybrid.runs.data import as_json, data_of_run
     from airflow_hybrid.runs.jobs import find_run
+    from airflow_hybrid.runs.outline import outline_of_run
+    from airflow_hybrid.runs.steps import tasks_of_step
 
     try:
         with create_session() as session:
-            data = data_of_run(session, find_run(session, args.run_id, args.dag_id))
+            run = find_run(session, args.run_id, args.dag_id)
+            data = data_of_run(session, run)
+            of_step = None if args.step is None else tasks_of_step(outline_of_run(session, run), args.step)
     except HybridError as error:
         raise SystemExit(str(error)) from None
     for task, problem in data.unread:
         sys.stderr.write(f"the files of task {printable(task)} are not shown: {printable(problem)}\n")
     wanted = [file for file in data.files if args.role in (None, file.role)]
+    if of_step is not None:
+        wanted = [file for file in wanted if file.task_id in of_step]
     print_rows([as_json(file) for file in wanted], args.output, [row(file) for file in wanted])
-    if args.output == "table" and args.role is None:
+    if args.output == "table" and args.role is None and of_step is None:
         sys.stdout.write("".join(f"{line}\n" for line in sum_lines(data)))
 
 

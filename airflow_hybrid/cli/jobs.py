@@ -44,16 +44,23 @@ def show_jobs(args: argparse.Namespace) -> None:
     from airflow_hybrid.cli.printing import FOR_PEOPLE, print_rows
     from airflow_hybrid.errors import HybridError
     from airflow_hybrid.runs.jobs import find_run, jobs_of_run
+    from airflow_hybrid.runs.outline import outline_of_run
+    from airflow_hybrid.runs.steps import check_wanted, is_below
 
     try:
         with create_session() as session:
-            found = jobs_of_run(session, find_run(session, args.run_id, args.dag_id))
+            run = find_run(session, args.run_id, args.dag_id)
+            found = jobs_of_run(session, run)
+            steps = {record.step for record in _records(found)}
+            steps.update(batch.step for task in found.tasks for batch in task.report.batches)
+            if args.step is not None and not any(is_below(step, args.step) for step in steps):
+                check_wanted(args.step, outline_of_run(session, run))
     except HybridError as error:
         raise SystemExit(str(error)) from None
     for task, problem in found.unread:
         sys.stderr.write(f"the jobs of task {task} are not shown: {problem}\n")
     records = [record for record in _records(found) if _is_wanted(record, args)]
-    batches = [batch for task in found.tasks for batch in task.report.batches if _is_below(batch.step, args.step)]
+    batches = [batch for task in found.tasks for batch in task.report.batches if is_below(batch.step, args.step)]
     if args.output in FOR_PEOPLE:
         now = time.time()
         for batch in batches:
@@ -71,15 +78,11 @@ def _records(found: RunJobs) -> Iterator[JobRecord]:
 
 
 def _is_wanted(record: JobRecord, args: argparse.Namespace) -> bool:
+    from airflow_hybrid.runs.steps import is_below
+
     if args.failed and record.state.value == "COMPLETED":
         return False
-    return _is_below(record.step, args.step)
-
-
-def _is_below(step: str, wanted: str | None) -> bool:
-    """Whether a step is the wanted one, or below it; a batch in a loop is called ``/count: iteration 3``."""
-    path = "/" + (wanted or "").strip("/")
-    return path == "/" or step == path or step.startswith((f"{path}/", f"{path}: "))
+    return is_below(record.step, args.step)
 
 
 def row(record: JobRecord) -> dict[str, str]:

@@ -87,11 +87,15 @@ class _Reading:
         """The job, as Airflow's database has it now."""
         from airflow.utils.session import create_session
 
-        from airflow_hybrid.runs.job_files import find_job
+        from airflow_hybrid.runs.job_files import find_job, step_of_name
         from airflow_hybrid.runs.jobs import jobs_of_run
+        from airflow_hybrid.runs.outline import outline_of_run
+        from airflow_hybrid.runs.steps import check_wanted
 
         with create_session() as session:
-            return find_job(jobs_of_run(session, self.run), self.args.job, self.args.attempt)
+            jobs = jobs_of_run(session, self.run)
+            check_wanted(step_of_name(self.args.job), outline_of_run(session, self.run))
+            return find_job(jobs, self.args.job, self.args.attempt)
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """What the job has written, and then what it writes."""

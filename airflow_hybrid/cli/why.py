@@ -42,13 +42,21 @@ def show_why(args: argparse.Namespace) -> None:
     from airflow_hybrid.errors import HybridError
     from airflow_hybrid.runs.answers.why import why_run
     from airflow_hybrid.runs.jobs import find_run
+    from airflow_hybrid.runs.outline import outline_of_run
+    from airflow_hybrid.runs.steps import check_wanted, is_below
+    from airflow_hybrid.runs.tasks import tasks_of_run
 
     try:
         with create_session() as session:
-            found = why_run(session, find_run(session, args.run_id, args.dag_id))
+            run = find_run(session, args.run_id, args.dag_id)
+            found = why_run(session, run)
+            if args.step is not None:
+                tasks = {task.task_id for task in tasks_of_run(session, run)}
+                check_wanted(args.step, outline_of_run(session, run), sorted(tasks))
     except HybridError as error:
         raise SystemExit(str(error)) from None
-    found = [answer for answer in found if is_wanted(answer, args.step)]
+    # what is about the whole run is about each of its steps
+    found = [answer for answer in found if not answer.step or is_below(answer.step, args.step)]
     if args.output == "json":
         json.dump([answer.to_json() for answer in found], sys.stdout, indent=1)
         sys.stdout.write("\n")
@@ -58,17 +66,6 @@ def show_why(args: argparse.Namespace) -> None:
         AirflowConsole().print_as([row(answer) for answer in found], "plain")
     else:
         sys.stdout.write(text(found, args.step))
-
-
-def is_wanted(answer: Answer, step: str | None) -> bool:
-    """Whether an answer is about a step, or one below it, or about the whole run."""
-    if step is None or not answer.step:
-        return True
-    path = "/" + step.strip("/")
-    if path == "/":
-        return True
-    name = answer.step.partition(" ")[0]
-    return name in (step, path) or name.startswith(f"{path}/")
 
 
 def row(answer: Answer) -> dict[str, str]:

@@ -110,4 +110,5 @@ def outline_of(
         label=step.label,
         targets=() if step.workflow is not None else tuple(bind(bindings, step.path).targets),
         needs=step.needs,
+        asked=None if step.workflow is not None else bind(bindings, step.path).resources,
     )

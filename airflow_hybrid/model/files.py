@@ -182,6 +182,26 @@ class LineageEntry:
         return cls(**value)
 
 
+@dataclass(frozen=True)
+class Transfer:
+    """Files that were moved from one site to another by one route.
+
+    :ivar source: and ``target``: names of deployments; ``local`` is the machine of Airflow's workers, and the host of a
+        web address is its source.
+    :ivar route: ``direct``, ``relay``, ``fetch``, ``copy``, ``link``, ``in place``.
+    :ivar seconds: the sum over all files: files that were moved at the same time count several times.
+    :ivar task_ids: of the tasks that moved them.
+    """
+
+    source: str
+    target: str
+    route: str
+    files: int
+    bytes: int
+    seconds: float
+    task_ids: tuple[str, ...] = ()
+
+
 MOST_ENTRIES = 100
 ROUTES_OF_OUTPUTS = frozenset({"produced", "reused"})
 ROUTES = frozenset({"in place", "link", "copy", "direct", "relay", "fetch"}) | ROUTES_OF_OUTPUTS

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from airflow_hybrid.model.values import JsonValue
-from airflow_hybrid.model.workflow import Target
+from airflow_hybrid.model.workflow import AskedResources, Target
 
 OUTLINE_VERSION = 1
 
@@ -26,7 +26,7 @@ class StepOutline:
     :ivar scatter: names of the scattered inputs; ``loop``: it is repeated until a condition is false.
     :ivar conditional: it has a ``when``.
     :ivar targets: where its jobs may run.
-    :ivar needs: what its jobs ask for, a line of Markdown each.
+    :ivar needs: what its jobs ask for, a line of Markdown each; ``asked``: what its binding asks for in place of that.
     """
 
     path: str
@@ -40,6 +40,7 @@ class StepOutline:
     label: str = ""
     targets: tuple[Target, ...] = ()
     needs: tuple[str, ...] = ()
+    asked: AskedResources | None = None
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> StepOutline:
@@ -49,6 +50,7 @@ class StepOutline:
                 "scatter": tuple(value["scatter"]),
                 "targets": tuple(Target(**target) for target in value["targets"]),
                 "needs": tuple(value["needs"]),
+                "asked": AskedResources.from_json(value.get("asked")),
             }
         )
 

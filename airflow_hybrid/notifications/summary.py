@@ -8,9 +8,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.printable import printable, shortened
-from airflow_hybrid.runs.lineage import Transfer
 from airflow_hybrid.runs.usage import core_seconds, is_success, last_tries
 
 MOST_FAILURES = 5

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from airflow_hybrid.amounts import duration, size
+from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.reports.texts import escaped
-from airflow_hybrid.reports.values import RunReport, SitePart, StepPart, TransferPart
+from airflow_hybrid.reports.values import RunReport, SitePart, StepPart
 
 _WIDTH = 960
 _ANCHORS = {0: "start", 4: "end"}
@@ -103,7 +104,7 @@ def _site(site: SitePart, row: int) -> Iterator[str]:
     yield _text(14, y + 38, f"{site.jobs} jobs{failed}, {site.core_s / 3600:.2f} core-hours, {site.nodes} nodes")
 
 
-def _curve(transfer: TransferPart, rows: dict[str, int], most: int, number: int) -> str:
+def _curve(transfer: Transfer, rows: dict[str, int], most: int, number: int) -> str:
     y1, y2 = rows[transfer.source] * 70 + 32, rows[transfer.target] * 70 + 32
     reach = 380 + 40 * (number % 4)
     width = 2 + 16 * transfer.bytes / most

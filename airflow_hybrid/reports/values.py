@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airflow_hybrid.model import JobState
+from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.model.records import JobRecord
 
 
@@ -47,18 +48,6 @@ class SitePart:
 
 
 @dataclass(frozen=True)
-class TransferPart:
-    """What was moved from one site to another."""
-
-    source: str
-    target: str
-    route: str
-    files: int
-    bytes: int
-    seconds: float
-
-
-@dataclass(frozen=True)
 class OutputPart:
     """A file among the outputs."""
 
@@ -80,7 +69,7 @@ class RunReport:
     user: str
     steps: tuple[StepPart, ...]
     sites: tuple[SitePart, ...]
-    transfers: tuple[TransferPart, ...]
+    transfers: tuple[Transfer, ...]
     jobs: tuple[JobRecord, ...]
     outputs: tuple[OutputPart, ...]
     problems: tuple[str, ...] = ()

@@ -76,6 +76,11 @@ def _normal(name: str) -> str:
     return "/" + "".join(name.split()).lstrip("/")
 
 
+def step_of_name(name: str) -> str:
+    """The path of the step in the name of a job."""
+    return re.split(r"[\[:]", _normal(name), maxsplit=1)[0]
+
+
 def find_job(jobs: RunJobs, name: str, attempt: int | None = None) -> FoundJob:
     """The job with a name, as :func:`job_name` makes it; of a step with one job, its path is enough.
 
@@ -286,7 +291,7 @@ class JobFiles:
             workdir = target.workdir or await connector.workdir(host, target.service)
             start = f"{posixpath.normpath(workdir).rstrip('/')}/"
             below = batch.removeprefix(start)
-            if below != batch and below.startswith(f"{folder}/") and _BATCH.fullmatch(below[len(folder) + 1 :]):
+            if below != batch and below.startswith(f"{folder}/") and _is_batch(below[len(folder) + 1 :]):
                 return start.rstrip("/") or "/", below
         raise HybridError(
             f"the directory of {printable(job.name)} is not in the run's folder of a work directory of"
@@ -294,6 +299,15 @@ class JobFiles:
             where=host.title,
             hint="the work directory was changed since, or somebody changed the record",
         )
+
+
+def _is_batch(path: str) -> bool:
+    """Whether a path in a task's folder can be that of a batch directory; half of a surrogate pair has no bytes."""
+    try:
+        path.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return _BATCH.fullmatch(path) is not None
 
 
 def job_files_of_run(session: Session, run: RunKey) -> JobFiles:

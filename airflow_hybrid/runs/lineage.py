@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from sqlalchemy.orm import Session
 
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LineageEntry
+from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.xcoms import PublishedValue, read_values
 from airflow_hybrid.triggers.reports import LINEAGE_XCOM
@@ -55,26 +56,6 @@ class RunLineage:
         for task in self.tasks:
             for entry in task.entries:
                 yield task.task_id, entry
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """Files that were moved from one site to another by one route.
-
-    :ivar source: and ``target``: names of deployments; ``local`` is the machine of Airflow's workers, and the host of a
-        web address is its source.
-    :ivar route: ``direct``, ``relay``, ``fetch``, ``copy``, ``link``, ``in place``.
-    :ivar seconds: the sum over all files: files that were moved at the same time count several times.
-    :ivar task_ids: of the tasks that moved them.
-    """
-
-    source: str
-    target: str
-    route: str
-    files: int
-    bytes: int
-    seconds: float
-    task_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_hybrid.model import JsonValue
+from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.model.outline import DagOutline, StepOutline
 from airflow_hybrid.model.records import BatchProgress, JobRecord
 from airflow_hybrid.runs.jobs import RunJobs, RunKey, jobs_of_run
-from airflow_hybrid.runs.lineage import Placement, RunLineage, Transfer, lineage_of_run, placements, transfers
+from airflow_hybrid.runs.lineage import Placement, RunLineage, lineage_of_run, placements, transfers
 from airflow_hybrid.runs.outline import outline_of_run
 from airflow_hybrid.runs.steps import StepState, states_of_steps
 from airflow_hybrid.runs.tasks import RunState, TaskState, state_of_run, tasks_of_run

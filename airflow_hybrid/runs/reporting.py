@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.operators.values import OUTPUTS_TASK
-from airflow_hybrid.reports.values import OutputPart, RunReport, SitePart, StepPart, TransferPart
+from airflow_hybrid.reports.values import OutputPart, RunReport, SitePart, StepPart
 from airflow_hybrid.runs.data import data_of_run
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.overview import StepOverview, facts_of_run, overview_of
@@ -40,9 +40,7 @@ def report_of_run(session: Session, run: RunKey) -> RunReport:
         user=overview.run.user,
         steps=tuple(_step(step, of_step) for step in overview.steps),
         sites=tuple(SitePart(s.name, s.kinds, s.jobs, s.failed, s.nodes, s.core_s) for s in overview.sites),
-        transfers=tuple(
-            TransferPart(t.source, t.target, t.route, t.files, t.bytes, t.seconds) for t in overview.transfers
-        ),
+        transfers=tuple(overview.transfers),
         jobs=tuple(jobs),
         outputs=tuple(OutputPart(file.path, file.size, file.checksum) for file in published),
         problems=overview.problems,

@@ -19,7 +19,7 @@ _FILES = (".yml", ".yaml", ".cwl", ".json")
 class Shown:
     """A workflow with its bindings.
 
-    :ivar inputs: of its inputs file; ``targets``: by step path, where a DAG says them.
+    :ivar inputs: of its inputs file; ``targets``: by step path, where a DAG says them, and ``resources`` likewise.
     """
 
     name: str
@@ -29,6 +29,7 @@ class Shown:
     links: Sequence[Link] = ()
     inputs: Mapping[str, Any] = field(default_factory=dict)
     targets: Mapping[str, tuple[Target, ...]] = field(default_factory=dict)
+    resources: Mapping[str, AskedResources] = field(default_factory=dict)
 
     def places(self, step: Step) -> tuple[Target, ...]:
         """Where the jobs of a step may run."""
@@ -36,7 +37,7 @@ class Shown:
 
     def asked(self, step: Step) -> AskedResources:
         """What its binding says that its jobs ask for."""
-        return bind(self.bindings, step.path).resources or AskedResources()
+        return self.resources.get(step.path) or bind(self.bindings, step.path).resources or AskedResources()
 
     def storage(self, deployment: str) -> str:
         """Name of the deployment that has the files of jobs at a deployment."""
@@ -93,4 +94,5 @@ def _of_dag(dag_id: str) -> Shown:
         raise
     deployments = {name: Deployment.from_json(value) for name, value in outline.deployments.items()}
     targets = {step.path: step.targets for step in outline.steps if step.targets}
-    return Shown(dag_id, graph, Bindings(), deployments, links_of(outline), {}, targets)
+    resources = {step.path: step.asked for step in outline.steps if step.asked is not None}
+    return Shown(dag_id, graph, Bindings(), deployments, links_of(outline), {}, targets, resources)

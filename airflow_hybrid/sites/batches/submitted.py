@@ -140,9 +140,18 @@ def _is_number(value: object) -> bool:
 def _path(value: object) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or "\0" in value:
+    if not isinstance(value, str) or not _is_name_of_file(value):
         raise ValueError("the file of a job's stdout or stderr is not a path")
     return value
+
+
+def _is_name_of_file(value: str) -> bool:
+    """No file has a NUL in its name, or half of a surrogate pair; bytes that are no UTF-8 are other halves."""
+    try:
+        value.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in value
 
 
 def _indexes(value: object, count: int) -> tuple[str, ...]:

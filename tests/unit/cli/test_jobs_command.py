@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from airflow_hybrid.amounts import duration, size
-from airflow_hybrid.cli.jobs import _is_below, progress_line, row, summary
+from airflow_hybrid.cli.jobs import progress_line, row, summary
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
 from airflow_hybrid.runs.jobs import TaskJobs, in_order
@@ -24,7 +24,12 @@ from tests.unit.web.served import ROOT, Served, served
 
 DAG = """\
 from airflow_hybrid import HybridDag
-made = HybridDag("made.cwl", dag_id="made", outdir={outdir!r})
+made = HybridDag(
+    "made.cwl",
+    dag_id="made",
+    outdir={outdir!r},
+    bindings=[dict(step="/say", target=dict(deployment="local"), resources=dict(ramMin=64, timelimit=60))],
+)
 """
 WORKFLOW = """\
 cwlVersion: v1.2
@@ -109,7 +114,31 @@ def test_only_what_is_asked_for(runs: Runs) -> None:
     failed = json.loads(runs.jobs(runs.bad, "--failed", "-o", "json").stdout)
     assert [job["index"] for job in failed] == ["[1]"]
     assert json.loads(runs.jobs(runs.bad, "--step", "say", "-o", "json").stdout)[0]["step"] == "/say"
-    assert json.loads(runs.jobs(runs.bad, "--step", "/other", "-o", "json").stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "step", "lines"),
+    [
+        ("jobs", "--step=/nix", ["the DAG has no step /nix", "  -> its steps are /say"]),
+        ("jobs", "--step=says", ["the DAG has no step /says", "  -> did you mean /say?"]),
+        ("data", "--step=/Say/x", ["the DAG has no step /Say/x", "  -> did you mean /say?"]),
+        ("why", "/sya", ["the DAG has no step /sya", "  -> did you mean /say?"]),
+        ("logs", "/nix[3]", ["the DAG has no step /nix", "  -> its steps are /say"]),
+    ],
+)
+def test_a_step_that_is_not_there(runs: Runs, command: str, step: str, lines: list[str]) -> None:
+    code, _, errors = runs.web.cli("hybrid", command, runs.bad, step)
+    assert (code, errors[-2:]) == (1, lines)
+
+
+def test_a_plan_of_a_dag_knows_what_its_bindings_ask_for(runs: Runs) -> None:
+    (say,) = json.loads(runs.web.cli("hybrid", "plan", "made", "--conf", '{"code": [0, 0]}', "-o", "json")[1])
+    assert (say["memory_mib"], say["time_limit_s"], say["cores"]) == (64, 60, None)
+
+
+def test_the_files_of_a_step(runs: Runs) -> None:
+    found = json.loads(runs.web.cli("hybrid", "data", runs.good, "--step", "say", "-o", "json")[1])
+    assert {(file["role"], file["task_id"]) for file in found} == {("output", "say")}
 
 
 def test_a_run_that_is_not_there(runs: Runs) -> None:
@@ -133,17 +162,6 @@ def test_rows_for_people() -> None:
     others = [replace(good, index="[4]"), replace(good, index="[5]", reused=True)]
     assert summary([record, *others]) == "3 jobs ended: 2 succeeded (1 of them reused), 1 failed"
     assert summary([replace(good, attempt=3), record]) == "1 job ended: 1 succeeded, 0 failed"
-
-
-@pytest.mark.parametrize(
-    ("step", "wanted", "is_shown"),
-    [
-        ("/qc", None, True), ("/qc", "/", True), ("/qc/fast", "qc", True), ("/qc: iteration 3", "/qc/", True),
-        ("/qcx", "/qc", False), ("/a/qc", "/qc", False),
-    ],
-)  # fmt: skip
-def test_a_step_and_all_below_it(step: str, wanted: str | None, is_shown: bool) -> None:
-    assert _is_below(step, wanted) == is_shown
 
 
 def test_progress_for_people() -> None:

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import pytest
-
-from airflow_hybrid.cli.why import is_wanted, row, text
+from airflow_hybrid.cli.why import row, text
 from airflow_hybrid.runs.answers.why import Answer
 
 FAILED = Answer(
@@ -44,14 +42,3 @@ def test_rows() -> None:
         "step": "/align", "state": "failed", "jobs": "312 of 10,000 jobs, first: [17]", "place": "hpc/long",
         "why": "it ran out of memory", "remedy": "raise it",
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("answered", "step", "is_shown"),
-    [
-        ("/qc", None, True), ("/qc", "/", True), ("/qc/fast", "qc", True), ("/qc (plan_qc)", "/qc/", True),
-        ("/qcx", "/qc", False), ("/a/qc", "/qc", False), ("deploy_hpc", "deploy_hpc", True), ("", "/qc", True),
-    ],
-)  # fmt: skip
-def test_a_step_and_all_below_it(answered: str, step: str | None, is_shown: bool) -> None:
-    assert is_wanted(Answer(answered, "waits", "x"), step) == is_shown

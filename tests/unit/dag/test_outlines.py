@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid import HybridDag
-from airflow_hybrid.model import Target
+from airflow_hybrid.model import AskedResources, Target
 from airflow_hybrid.model.outline import DagOutline, StepOutline
 
 WORKFLOW = """\
@@ -47,7 +47,13 @@ def dag(tmp_path: Path) -> HybridDag:
     (tmp_path / "tool.cwl").write_text(TOOL)
     return HybridDag(
         tmp_path / "main.cwl",
-        bindings=[{"step": "/per_read/align", "target": {"deployment": "cluster", "service": "gpu"}}],
+        bindings=[
+            {
+                "step": "/per_read/align",
+                "target": {"deployment": "cluster", "service": "gpu"},
+                "resources": {"coresMin": 2, "timelimit": 60},
+            }
+        ],
         deployments={"cluster": {"type": "slurm", "config": {"services": {"gpu": {"partition": "gpu"}}}}},
         fuse="chains",
     )
@@ -61,11 +67,12 @@ def outline(dag: HybridDag) -> DagOutline:
 
 def test_each_step_says_what_it_is_and_which_task_runs_it(dag: HybridDag) -> None:
     local, gpu = Target("local"), Target("cluster", "gpu")
+    asked = AskedResources(cores=2, walltime_s=60)
     assert list(outline(dag).steps) == [
         StepOutline("/first", "tool", "first__second", shares_task=True, targets=(local,)),
         StepOutline("/second", "tool", "first__second", shares_task=True, targets=(local,)),
         StepOutline("/per_read", "workflow", plan_id="plan_per_read", scatter=("read",)),
-        StepOutline("/per_read/align", "tool", "per_read.align", targets=(gpu,)),
+        StepOutline("/per_read/align", "tool", "per_read.align", targets=(gpu,), asked=asked),
     ]
 
 

@@ -21,10 +21,10 @@ from airflow.sdk.execution_time.comms import (
 
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import JobState, LineageEntry
+from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.model.records import JobRecord, JobsReport
 from airflow_hybrid.notifications import RunSummaryNotifier
 from airflow_hybrid.notifications.summary import RunSummary
-from airflow_hybrid.runs.lineage import Transfer
 
 
 def job(index: int, state: JobState = JobState.COMPLETED, **more: Any) -> JobRecord:

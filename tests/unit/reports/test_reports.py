@@ -15,12 +15,13 @@ from xml.etree import ElementTree
 import pytest
 
 from airflow_hybrid.model import JobState
+from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.reports.drawing import boxes, timeline
 from airflow_hybrid.reports.footprint import Constants, constants_of, footprint
 from airflow_hybrid.reports.page import page
 from airflow_hybrid.reports.tables import as_json, jobs_csv
-from airflow_hybrid.reports.values import OutputPart, RunReport, SitePart, StepPart, TransferPart
+from airflow_hybrid.reports.values import OutputPart, RunReport, SitePart, StepPart
 from airflow_hybrid.settings import current
 from airflow_hybrid.settings.options import OPTIONS
 
@@ -37,7 +38,7 @@ def report(name: str = "/align") -> RunReport:
     return RunReport(
         "dag", name, "failed", "/w.cwl", 90.0, 4000.0, "", (step,),
         (SitePart("hpc", ("slurm",), 2, 1, 1, 14400.0), SitePart("local", (), 0, 0, 0, 0.0)),
-        (TransferPart("local", "hpc", "relay", 3, 12_000_000, 4.0),),
+        (Transfer("local", "hpc", "relay", 3, 12_000_000, 4.0),),
         (replace(JOB, step=name), replace(BAD, step=name)),
         (OutputPart(f"/out/{name}", 12, "sha1$1"),),
     )  # fmt: skip

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.model import LineageEntry
+from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.runs.lineage import (
     Placement,
     RunLineage,
     TaskLineage,
-    Transfer,
     checked_entries,
     placements,
     site_of,

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import pytest
 
+from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model.outline import DagOutline, StepOutline
-from airflow_hybrid.runs.steps import states_of_steps
+from airflow_hybrid.runs.steps import check_wanted, is_below, states_of_steps, tasks_of_step
 from airflow_hybrid.runs.tasks import TaskState
+from tests.raising import raising
 
 OUTLINE = DagOutline(
     "main.cwl",
@@ -18,6 +20,36 @@ OUTLINE = DagOutline(
         StepOutline("/report", "tool", "report", "plan_report", conditional=True),
     ),
 )
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted", "is_shown"),
+    [
+        ("/qc", None, True), ("/qc", "/", True), ("/qc/fast", "qc", True), ("/qc: iteration 3", "/qc/", True),
+        ("/qc (plan_qc)", "/qc/", True), ("deploy_hpc", "deploy_hpc", True), ("/qcx", "/qc", False),
+        ("/a/qc", "/qc", False),
+    ],
+)  # fmt: skip
+def test_a_step_and_all_below_it(name: str, wanted: str | None, is_shown: bool) -> None:
+    assert is_below(name, wanted) == is_shown
+
+
+def test_the_tasks_of_a_step_and_of_those_below_it() -> None:
+    assert tasks_of_step(OUTLINE, "each") == {"plan_each", "each.align", "each.sort"}
+    assert tasks_of_step(OUTLINE, "/each/sort") == {"each.sort"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("/sort", "the DAG has no step /sort\n  -> did you mean /each/sort?"),
+        ("each/algin", "the DAG has no step /each/algin\n  -> did you mean /each/align or /each?"),
+        ("/x\x1b[2J", "the DAG has no step /x\\x1b[2J\n  -> its steps are /each, /each/align, /each/sort, /report"),
+    ],
+)
+def test_a_step_that_is_not_there(wanted: str, message: str) -> None:
+    with raising(HybridError, message):
+        check_wanted(wanted, OUTLINE)
 
 
 def task(task_id: str, state: str | None, index: int = -1, began: float | None = 5.0) -> TaskState:

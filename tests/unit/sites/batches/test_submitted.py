@@ -68,6 +68,7 @@ def test_streams_are_in_the_job_directory_or_below_the_outputs() -> None:
         ({**ON_DISK, "jobs": {"00000": {"w": float("nan")}}}, "a job's time limit is not a number of seconds"),
         ({**ON_DISK, "jobs": {"00000": {"o": 1}}}, "the file of a job's stdout or stderr is not a path"),
         ({**ON_DISK, "jobs": {"00000": {"e": "a\0b"}}}, "the file of a job's stdout or stderr is not a path"),
+        ({**ON_DISK, "jobs": {"00000": {"e": "a\ud800b"}}}, "the file of a job's stdout or stderr is not a path"),
         ({**ON_DISK, "max_array": 0}, "`max_array` is not a number of elements"),
         ({**ON_DISK, "max_array": "many"}, "`max_array` is not a number of elements"),
         ({**ON_DISK, "memory_mib": True}, "`memory_mib` is not a number of MiB"),
@@ -82,6 +83,10 @@ def test_what_describes_no_batch_is_refused(value: Any, message: str) -> None:
     with pytest.raises(ValueError) as refused:
         BatchMeta.from_json(value)
     assert str(refused.value) == message
+
+
+def test_a_name_of_bytes_that_are_no_text_is_one() -> None:
+    assert BatchMeta.from_json({**ON_DISK, "jobs": {"00000": {"o": "a\udcff"}}}).job(0) == JobMeta("a\udcff")
 
 
 def test_a_description_that_is_nested_without_end_is_none() -> None:
