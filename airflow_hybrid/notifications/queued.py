@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import math
 import re
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -107,10 +108,11 @@ async def tell_of_queue(
 
     run = context["dag_run"]
     dag_id, run_id = str(run["dag_id"]), str(run["dag_run_id"])
+    now = time.time()  # a report is as old as the last change, and nothing changes while jobs wait
     waiting: list[tuple[BatchProgress, float]] = []
     for report in await _reports(dag_id, run_id):
         for batch in report.batches:
-            waited_s = report.at - batch.since
+            waited_s = now - batch.since
             if batch.pending and longer_than_s <= waited_s < (2 + _LATE) * longer_than_s:
                 waiting.append((batch, waited_s))
     if not waiting:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ _MOST_LINES = 10
 _MOST_CHARS = 2000
 LIVE_S = 4.0
 """between two reports while jobs run; a task that is quicker makes one report"""
+UNCHANGED_S = 60.0
+"""between two reports that differ only in when they were made: their time says until when the jobs were looked at"""
 
 
 def problem(error: HybridError) -> JsonValue:
@@ -55,7 +58,7 @@ class JobReports:
         self._execution = execution
         self._publish = publish
         self._log = log
-        self._told: dict[str, tuple[int, int]] = {}
+        self._told: dict[str, tuple[int, ...]] = {}
         self._warned = False
 
     @contextlib.asynccontextmanager
@@ -82,7 +85,9 @@ class JobReports:
     async def _tell_jobs(self) -> None:
         recorder = self._execution().batches.recorder
         if not recorder.is_empty:
-            await self._tell(JOBS_XCOM, (id(recorder), recorder.changes), lambda: recorder.report().to_json())
+            period = int(time.monotonic() / UNCHANGED_S) if recorder.waits else 0
+            now = (id(recorder), recorder.changes, period)
+            await self._tell(JOBS_XCOM, now, lambda: recorder.report().to_json())
 
     async def _tell_lineage(self) -> None:
         """Publish at most a hundred entries for each route between two sites, however many files there are."""
@@ -91,7 +96,7 @@ class JobReports:
             now = (id(execution), execution.lineage_entries)
             await self._tell(LINEAGE_XCOM, now, lambda: [entry.to_json() for entry in execution.lineage(ROUTES)])
 
-    async def _tell(self, key: str, now: tuple[int, int], report: Callable[[], JsonValue]) -> None:
+    async def _tell(self, key: str, now: tuple[int, ...], report: Callable[[], JsonValue]) -> None:
         """Publish what is new. The work goes on without it: the report is for people.
 
         :param now: tells this report from the last one.

@@ -51,6 +51,11 @@ class Recorder:
     def is_empty(self) -> bool:
         return not self._records and not self._batches
 
+    @property
+    def waits(self) -> bool:
+        """Whether a batch has not ended."""
+        return bool(self._batches)
+
     # --- running batches ----------------------------------------------------------------------------------------
 
     def begun(self, place: Place, report: BatchReport, jobs: Sequence[JobProgress]) -> None:

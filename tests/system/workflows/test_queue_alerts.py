@@ -15,16 +15,18 @@ DOCUMENT = """
 cwlVersion: v1.2
 class: Workflow
 requirements: {ScatterFeatureRequirement: {}}
-inputs: {names: "string[]"}
+inputs: {names: "string[]", go: string}
 steps:
   naps:
     scatter: name
-    in: {name: names}
+    in: {name: names, go: go}
     out: []
     run:
       class: CommandLineTool
-      baseCommand: [sleep, "45"]
-      inputs: {name: string}
+      baseCommand: [sh, -c, 'for i in $(seq 1200); do test ! -e "$0" || break; sleep 0.5; done']
+      inputs:
+        name: string
+        go: {type: string, inputBinding: {}}
       outputs: []
 outputs: []
 """
@@ -41,7 +43,7 @@ dag = HybridDag(
     bindings={{"/naps": {{"target": "one", "scatter": "batch"}}}},
     deployments={{"one": {{"type": "local", "config": {{"cores": 1}}, "workdir": {folder!r}, "deferrable": True}}}},
     deadline=queue_alerts(
-        timedelta(seconds=20),
+        timedelta(seconds=10),
         AsyncCallback("tests.system.workflows.test_queue_alerts.tell", {{"file": {folder!r} + "/told"}}),
         up_to=timedelta(seconds=160),
     ),
@@ -65,13 +67,14 @@ def test_jobs_that_wait_for_long_are_told_of(airflow: AirflowStack, dags: Dags) 
     new.write_text(DAG.format(folder=str(work), document=str(document)))
     new.rename(dags.folder / "queues_up.py")
     airflow.api.unpause("queues_up")
-    run = airflow.api.trigger("queues_up", {"names": ["a", "b", "c"]})
+    run = airflow.api.trigger("queues_up", {"names": ["a", "b", "c"], "go": str(work / "go")})
     told: Path = work / "told"
     lines = wait_for(
         lambda: told.read_text().splitlines() if told.exists() else None,
         240,
         lambda: airflow.processes.tail("triggerer"),
     )
+    (work / "go").touch()
     assert lines[0].endswith(f"wait in a queue (run {run})") or lines[0].endswith(f"waits in a queue (run {run})")
     assert lines[1].startswith("  /naps at one")
     airflow.api.succeed("queues_up", run)

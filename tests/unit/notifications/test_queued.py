@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -44,9 +45,8 @@ async def tell(context: Any) -> None:
 
 
 def batch(step: str, waited_s: float, pending: int = 3) -> BatchProgress:
-    return BatchProgress(
-        step, "cluster/gpu", 12, 9 - pending, 3, pending, ("Priority\x1b[2J",), "", ("1",), "/d", 100_000.0 - waited_s
-    )
+    since = time.time() - waited_s
+    return BatchProgress(step, "cluster/gpu", 12, 9 - pending, 3, pending, ("Priority\x1b[2J",), "", ("1",), "/d", since)
 
 
 class Api:
@@ -65,8 +65,8 @@ class Api:
 
 
 async def events(callback: AsyncCallback, *batches: BatchProgress) -> list[Any]:
-    """What a deadline's trigger says, when the batches are as given."""
-    report = JobsReport((), tuple(batches), 100_000.0)
+    """What a deadline's trigger says, when the batches are as given: nothing has changed since they were submitted."""
+    report = JobsReport((), tuple(batches), min(batch.since for batch in batches))
     task_runner.SUPERVISOR_COMMS = Api({("train", 0): report, ("step_2", -1): JobsReport()})  # type: ignore[assignment]
     (alert, *_) = queue_alerts(HOUR, callback)
     kwargs = json.loads(json.dumps(alert.callback.kwargs))
@@ -91,14 +91,14 @@ async def test_a_notifier_is_told_what_waits() -> None:
     assert said[-1] == {"state": "success", "body": text}
 
 
-@pytest.mark.parametrize(("waited_s", "pending"), [(3599.0, 3), (7600.0, 3), (5400.0, 0)])
+@pytest.mark.parametrize(("waited_s", "pending"), [(3000.0, 3), (7600.0, 3), (5400.0, 0)])
 async def test_a_batch_is_told_of_once(waited_s: float, pending: int) -> None:
     said = await events(AsyncCallback(tell), batch("/train", waited_s, pending))
     assert SENT == [] and said[-1] == {"state": "success", "body": None}
 
 
 async def test_a_function_is_told() -> None:
-    await events(AsyncCallback(tell), batch("/train", 3600.0, 1))
+    await events(AsyncCallback(tell), batch("/train", 3601.0, 1))
     assert SENT == ["claire: 1 job waits in a queue"]
 
 

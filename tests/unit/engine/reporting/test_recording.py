@@ -185,6 +185,34 @@ def run_to_end(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(wait())
 
 
+def test_jobs_of_which_nothing_changes_are_reported_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "LIVE_S", 0.05)
+    monkeypatch.setattr(reports, "UNCHANGED_S", 0.1)
+    go = tmp_path / "go"
+    go.touch()
+    wait = DOCUMENT.replace("sleep 0.1;", f"for i in $(seq 600); do test -e {go} || break; sleep 0.1; done;")
+    work = execution(tmp_path, [0], document=wait)
+    times: dict[Any, list[float]] = {}
+
+    async def publish(key: str, value: Any) -> None:
+        if key != reports.JOBS_XCOM:
+            return
+        report = JobsReport.from_json(value)
+        times.setdefault(report.batches, []).append(report.at)
+        if max(map(len, times.values())) == 3:
+            go.unlink(missing_ok=True)
+
+    async def live() -> None:
+        async with JobReports(lambda: work, publish, Log()).kept_up_to_date():
+            await work.run()
+        await close_all()
+
+    asyncio.run(live())
+    (waiting,) = [seen for batches, seen in times.items() if batches and len(seen) >= 3]
+    assert waiting == sorted(set(waiting))
+    assert len(times[()]) == 1
+
+
 def test_a_report_that_cannot_be_published_is_told_once_and_fails_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
