@@ -46,7 +46,9 @@ async def tell(context: Any) -> None:
 
 def batch(step: str, waited_s: float, pending: int = 3) -> BatchProgress:
     since = time.time() - waited_s
-    return BatchProgress(step, "cluster/gpu", 12, 9 - pending, 3, pending, ("Priority\x1b[2J",), "", ("1",), "/d", since)
+    return BatchProgress(
+        step, "cluster/gpu", 12, 9 - pending, 3, pending, ("Priority\x1b[2J",), "", ("1",), "/d", since
+    )
 
 
 class Api:
