@@ -22,6 +22,9 @@ _NETWORK = (
 )
 DISK = "make room there (`df`, `quota`), or point `workdir` of the deployment to another file system"
 
+_QUOTE = "['\u2018\u2019]?"
+"""of the programs of GNU; curly where the locale has such"""
+
 CLUES = (
     Rule(
         r"ModuleNotFoundError: No module named '(?P<module>[^']+)'|ImportError: No module named (?P<older>[\w.]+)",
@@ -110,11 +113,14 @@ CLUES = (
     ),
     Rule(r"permission denied", "it was not allowed to use something", "its stderr says what"),
     Rule(
-        r"^(\S*sh|\S+): (line )?\d*:? ?(?P<program>[^\s:]+): (command )?not found$"
+        r"^(\S*sh|\S+): (exec: )?(line )?\d*:? ?(exec: )?(?P<program>[^\s:]+): (command )?not found$"
         r"|^(\S*sh: )?(?P<command>[^\s:]+): command not found$"
-        r"|exec: \"(?P<exec>[^\"]+)\": executable file not found in \$PATH"
+        r"|\"(?P<exec>[^\"]+)\": (executable file not found in \$PATH|stat \S+: no such file or directory)"
+        r"|executable file `(?P<crun>[^`]+)` not found"
+        rf"|(failed to run command|cannot run|env:) {_QUOTE}(?P<run>[^\s:]+?){_QUOTE}: No such file or directory"
+        r"|^\S+: line \d+: (?P<bash>/[^\s:]+): No such file or directory$"
         r"|FileNotFoundError: .*No such file or directory: '(?P<file>[^'/]+)'$",
-        "a program was not found: {program}{command}{exec}{file}",
+        "a program was not found: {program}{command}{exec}{crun}{run}{bash}{file}",
         PATH,
     ),
 )

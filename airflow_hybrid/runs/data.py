@@ -10,10 +10,10 @@ from urllib.parse import unquote, urlsplit
 
 from sqlalchemy.orm import Session
 
-from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS
+from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS, Transfer
 from airflow_hybrid.model.walking import files, location_of
 from airflow_hybrid.runs.jobs import RunKey
-from airflow_hybrid.runs.lineage import MOVING_ROUTES, PLACED, RunLineage, Transfer, lineage_of_run, site_of, transfers
+from airflow_hybrid.runs.lineage import MOVING_ROUTES, PLACED, RunLineage, lineage_of_run, site_of, transfers
 from airflow_hybrid.runs.xcoms import published_values
 
 _VALUE_XCOM = "return_value"

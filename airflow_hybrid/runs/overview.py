@@ -20,6 +20,7 @@ from airflow_hybrid.model.records import BatchProgress, JobRecord
 from airflow_hybrid.runs.jobs import RunJobs, RunKey, jobs_of_run
 from airflow_hybrid.runs.lineage import Placement, RunLineage, lineage_of_run, placements, transfers
 from airflow_hybrid.runs.outline import outline_of_run
+from airflow_hybrid.runs.sizing import Enough, enough_for
 from airflow_hybrid.runs.steps import StepState, states_of_steps
 from airflow_hybrid.runs.tasks import RunState, TaskState, state_of_run, tasks_of_run
 from airflow_hybrid.runs.usage import StepUsage, core_seconds, is_success, last_tries, usage_of
@@ -61,6 +62,7 @@ class StepOverview:
     bytes_in: int | None = None
     bytes_out: int | None = None
     usage: StepUsage | None = None
+    enough: Enough | None = None
 
 
 @dataclass(frozen=True)
@@ -290,6 +292,7 @@ def _step(
         bytes_in=_sum([record.bytes_in for record in records]),
         bytes_out=_sum([record.bytes_out for record in records]),
         usage=usage_of(outline.path, records) if records else None,
+        enough=enough_for(records) if records else None,
     )
 
 

@@ -39,6 +39,55 @@ class Rule:
     margin: float = 0.2
 
 
+USUAL = Rule()
+
+
+@dataclass(frozen=True)
+class Enough:
+    """What would have been enough for the jobs of a step; None: nobody knows.
+
+    :ivar cores: whole ones, as many as any job used: one that uses one and a half needs two.
+    :ivar memory_mib: in steps of 64 MiB; more than jobs had that ended for lack of memory.
+    :ivar seconds: in minutes, with twice the margin; more than jobs had that ended at their time limit.
+    :ivar of_cores: how many jobs are known to have used how many cores, and ``of_memory`` likewise.
+    """
+
+    cores: int | None = None
+    memory_mib: int | None = None
+    seconds: int | None = None
+    of_cores: int = 0
+    of_memory: int = 0
+
+
+def enough_for(records: Iterable[JobRecord], rule: Rule = USUAL) -> Enough:
+    """What would have been enough, by what the jobs used that succeeded: the run page shows it, ``tune`` proposes it.
+
+    :param records: of jobs of a step; reused ones do not count.
+    """
+    ran = [record for record in records if not record.reused]
+    good = _ended_by(ran, JobState.COMPLETED)
+    cores = [used for record in good if (used := cores_used(record)) is not None]
+    memory = [float(record.memory_used_mib) for record in good if record.memory_used_mib is not None]
+    times = [r.seconds for r in (*good, *_ended_by(ran, JobState.TIMEOUT)) if r.seconds is not None]
+    return Enough(
+        cores=max(1, math.ceil(max(cores) - _ROUGHLY)) if cores else None,
+        memory_mib=_enough_memory(memory, _ended_by(ran, JobState.OUT_OF_MEMORY), rule),
+        seconds=_TIME_STEP_S * math.ceil(max(times) * (1 + 2 * rule.margin) / _TIME_STEP_S) if times else None,
+        of_cores=len(cores),
+        of_memory=len(memory),
+    )
+
+
+def _enough_memory(used: Sequence[float], killed: Sequence[JobRecord], rule: Rule) -> int | None:
+    """What covers a share of the jobs and the margin, all that succeeded, and what killed ones had with the margin."""
+    if not used:
+        return None
+    ordered = sorted(used)
+    enough = max(quantile(ordered, rule.share) * (1 + rule.margin), ordered[-1])
+    had = max((record.memory_mib or 0 for record in killed), default=0)
+    return _MEMORY_STEP_MIB * math.ceil(max(enough, had * (1 + rule.margin)) / _MEMORY_STEP_MIB)
+
+
 @dataclass(frozen=True)
 class Proposal:
     """What the jobs of a step should ask for; None: no change.
@@ -110,7 +159,7 @@ def propose(step: str, records: Sequence[JobRecord], runs: int, rule: Rule) -> P
 
     :param records: of jobs that ran.
     """
-    good = [record for record in records if record.state is JobState.COMPLETED]
+    good = _ended_by(records, JobState.COMPLETED)
     cores_asked = max((r.cores for r in records if r.cores is not None), default=None)
     ram_asked = max((r.memory_mib for r in records if r.memory_mib is not None), default=None)
     known = Proposal(step, len(good), runs, cores_asked=cores_asked, ram_asked_mib=ram_asked)
@@ -118,12 +167,13 @@ def propose(step: str, records: Sequence[JobRecord], runs: int, rule: Rule) -> P
         note = f"{len(good)} {'job' if len(good) == 1 else 'jobs'} succeeded: too few to say anything"
         return _with(known, notes=(note,))
     notes: list[str] = []
-    ram = _memory(records, good, rule, notes)
+    enough = enough_for(records, rule)
+    ram = _memory(records, enough, notes)
     return _with(
         known,
-        cores=_if_other(_cores(good, cores_asked, notes), cores_asked),
+        cores=_if_other(_cores(enough, cores_asked, notes), cores_asked),
         ram_mib=_if_other(ram, ram_asked),
-        walltime_s=_time(records, good, rule, notes),
+        walltime_s=_time(records, enough, notes),
         notes=tuple(notes),
     )
 
@@ -139,48 +189,36 @@ def _if_other(value: float | None, asked: float | None) -> float | None:
     return None
 
 
-def _enough(values: Sequence[float], rule: Rule) -> float:
-    """What covers a share of the values and the margin, and all of them."""
-    ordered = sorted(values)
-    return max(quantile(ordered, rule.share) * (1 + rule.margin), ordered[-1])
-
-
-def _memory(records: Sequence[JobRecord], good: Sequence[JobRecord], rule: Rule, notes: list[str]) -> int | None:
-    used = [float(record.memory_used_mib) for record in good if record.memory_used_mib is not None]
-    if len(used) < FEWEST_JOBS:
+def _memory(records: Sequence[JobRecord], enough: Enough, notes: list[str]) -> int | None:
+    if enough.memory_mib is None or enough.of_memory < FEWEST_JOBS:
         notes.append("how much memory its jobs used is unknown there")
         return None
-    enough = _enough(used, rule)
-    killed = [record for record in records if record.state is JobState.OUT_OF_MEMORY]
+    killed = _ended_by(records, JobState.OUT_OF_MEMORY)
     if killed:
-        had = max((record.memory_mib or 0 for record in killed), default=0)
         notes.append(f"{len(killed)} {_jobs(killed)} ended for lack of memory")
-        enough = max(enough, had * (1 + rule.margin))
-    proposed = _MEMORY_STEP_MIB * math.ceil(enough / _MEMORY_STEP_MIB)
     asks = any(record.memory_mib is not None for record in records)
-    return proposed if asks or proposed > _UNASKED_MIB else None
+    return enough.memory_mib if asks or enough.memory_mib > _UNASKED_MIB else None
 
 
-def _cores(good: Sequence[JobRecord], asked: float | None, notes: list[str]) -> float | None:
-    """Whole cores, as many as any job used: one that uses one and a half needs two. A job has one without asking."""
-    used = [cores for record in good if (cores := cores_used(record)) is not None]
-    if len(used) < FEWEST_JOBS:
+def _cores(enough: Enough, asked: float | None, notes: list[str]) -> int | None:
+    """A job has one core without asking."""
+    if enough.cores is None or enough.of_cores < FEWEST_JOBS:
         notes.append("how much processor time its jobs used is unknown there")
         return None
-    enough = max(1, math.ceil(max(used) - _ROUGHLY))
-    return None if enough == 1 and asked is None else enough
+    return None if enough.cores == 1 and asked is None else enough.cores
 
 
-def _time(records: Sequence[JobRecord], good: Sequence[JobRecord], rule: Rule, notes: list[str]) -> int | None:
+def _time(records: Sequence[JobRecord], enough: Enough, notes: list[str]) -> int | None:
     """A limit is proposed only where jobs have run into one: it ends a job that is slower than those before."""
-    ended = [record for record in records if record.state is JobState.TIMEOUT]
+    ended = _ended_by(records, JobState.TIMEOUT)
     if not ended:
         return None
-    seconds = [record.seconds for record in (*good, *ended) if record.seconds is not None]
     notes.append(f"{len(ended)} {_jobs(ended)} ended at the time limit")
-    if not seconds:
-        return None
-    return _TIME_STEP_S * math.ceil(max(seconds) * (1 + 2 * rule.margin) / _TIME_STEP_S)
+    return enough.seconds
+
+
+def _ended_by(records: Sequence[JobRecord], state: JobState) -> list[JobRecord]:
+    return [record for record in records if record.state is state]
 
 
 def _jobs(records: Sequence[JobRecord]) -> str:

@@ -62,6 +62,8 @@ def job_function(index: int, job: JobScript, late: Sequence[StageEntry] = (), li
     lines.append("export " + " ".join(words))
     lines += _straight(job)
     lines += _open(job)
+    if not job.shell:
+        lines.append(f"ah_there {shell_word(job.command[0])}")
     lines.append("ah_exec " + " ".join(map(shell_word, _argv(job, environment))))
     return "\n".join(lines) + "\n}\n"
 

@@ -134,6 +134,7 @@ def test_what_jobs_asked_for_and_used(good: dict[str, Any]) -> None:
     usage = step(good, "/each/say")["usage"]
     assert (usage["jobs"], usage["cores_asked"], usage["seconds"]["count"]) == (3, 1, 3)
     assert step(good, "/each/fail")["usage"]["cores_asked"] is None
+    assert step(good, "/each/say")["enough"]["seconds"] == 60
 
 
 def test_a_binding_may_say_what_jobs_ask_for(good: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ import pytest
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.outline import DagOutline, StepOutline
 from airflow_hybrid.model.records import JobRecord
-from airflow_hybrid.runs.sizing import PastRun, Proposal, Rule, proposals, propose
+from airflow_hybrid.runs.sizing import Enough, PastRun, Proposal, Rule, enough_for, proposals, propose
 
 JOB = JobRecord(
     "/a", "", "hpc", "", "login", JobState.COMPLETED, seconds=100.0, cpu_s=50.0, cores=4, memory_mib=4096,
@@ -106,3 +106,26 @@ def test_steps_are_in_the_order_of_the_document_and_reused_jobs_do_not_count() -
         PastRun(tuple(jobs(SAME, SAME))),
     ]
     assert [(p.step, p.jobs, p.runs) for p in proposals(outline, runs, Rule())] == [("/b", 1, 1), ("/a", 3, 2)]
+
+
+@pytest.mark.parametrize(
+    ("records", "enough"),
+    [
+        ([], Enough()),
+        (jobs(SAME), Enough(1, 640, 180, 1, 1)),
+        (jobs({"cpu_s": 150.0, "seconds": 100.0}, SAME), Enough(2, 640, 180, 2, 2)),
+        (jobs({"memory_used_mib": None, "cpu_s": None}), Enough(None, None, 180)),
+        (jobs(SAME, {"state": JobState.FAILED, "memory_used_mib": 9000, "seconds": 900.0}), Enough(1, 640, 180, 1, 1)),
+        (jobs(SAME, {"state": JobState.OUT_OF_MEMORY, "memory_used_mib": None}), Enough(1, 4928, 180, 1, 1)),
+        (jobs(SAME, {"state": JobState.TIMEOUT, "seconds": 600.0}), Enough(1, 640, 840, 1, 1)),
+        (jobs(SAME, {"reused": True, "memory_used_mib": 9000}), Enough(1, 640, 180, 1, 1)),
+    ],
+)
+def test_what_would_have_been_enough(records: list[JobRecord], enough: Enough) -> None:
+    assert enough_for(records) == enough
+
+
+def test_what_is_proposed_is_what_the_run_page_calls_enough() -> None:
+    records = jobs({"cpu_s": 290.0}, {"memory_used_mib": 900}, SAME, SAME)
+    proposal, enough = propose("/a", records, 1, Rule()), enough_for(records)
+    assert (proposal.cores, proposal.ram_mib) == (enough.cores, enough.memory_mib)

@@ -2,7 +2,7 @@
 # shellcheck shell=sh
 # The runner's view of the memory that jobs use. runner.sh stands below it.
 #
-# ah_exec becomes a job's command; after the job, ah_read_used sets ah_used: the most memory that it used at a time, in
+# ah_exec becomes a job's command, for which ah_there has looked; after the job, ah_read_used sets ah_used: the most memory that it used at a time, in
 # MiB, or nothing. Who knows that is found once: on a plain host time(1), by ah_find_time; in an element that is alone in
 # a cgroup the kernel, by ah_find_peak.
 # shellcheck disable=SC2034 # variables that other functions use
@@ -11,6 +11,23 @@
 
 ah_used='' ah_timer='' ah_times=1 ah_peak='' ah_high=0
 
+# in a job's subshell: a program that is not there is told in a shell's words; time(1), timeout(1) and env(1) have others
+ah_there() {
+    ah_x=${PATH:-}:
+    case $1 in
+    */*) [ ! -e "$1" ] || return 0 ;;
+    *)
+        [ "$ah_x" != : ] || return 0 # the shell knows where to look
+        while [ -n "$ah_x" ]; do
+            ah_y=${ah_x%%:*}
+            [ ! -e "${ah_y:-.}/$1" ] || return 0
+            ah_x=${ah_x#*:}
+        done
+        ;;
+    esac
+    printf 'sh: %s: not found\n' "$1" >&2
+    exit 127
+}
 ah_exec() {
     [ -z "$ah_timer" ] || exec /usr/bin/time -f %M -o "$ah_timer" "$@"
     exec "$@"
@@ -49,21 +66,34 @@ ah_find_time() {
     *) ah_timer= ;;
     esac
 }
-# Part of the path of a cgroup (v2) that is this element's alone; `/` for that of a container which sees no other
+# Part of the path of a cgroup that is this element's alone; `/` for that of a container which sees no other
 ah_find_peak() {
     [ -n "$1" ] && [ -r /proc/self/cgroup ] || return 0
     while IFS=: read -r ah_x ah_y ah_path; do
-        [ "$ah_x$ah_y" = 0 ] || continue
-        [ "$1" != / ] || [ "$ah_path" = / ] || continue
+        case $ah_x:,$ah_y, in
+        0:,,) ah_groups=/sys/fs/cgroup ah_file=memory.peak ;; # v2
+        *,memory,*) ah_groups=/sys/fs/cgroup/memory ah_file=memory.max_usage_in_bytes ;;
+        *) continue ;;
+        esac
+        [ "$1" != / ] || ah_is_root || continue
         ah_path=${ah_path%/}/
-        while :; do
+        while [ -z "$ah_peak" ]; do
             case $ah_path in *"$1"*) ;; *) break ;; esac
-            [ ! -r "/sys/fs/cgroup${ah_path}memory.peak" ] || ah_peak=/sys/fs/cgroup${ah_path}memory.peak
-            if [ -n "$ah_peak" ] || [ "$ah_path" = / ]; then break; fi
+            [ ! -r "$ah_groups$ah_path$ah_file" ] || ah_peak=$ah_groups$ah_path$ah_file
+            [ "$ah_path" != / ] || break
             ah_path=${ah_path%/} ah_path=${ah_path%/*}/
         done
     done </proc/self/cgroup
     [ -z "$ah_peak" ] || ah_read_used
+}
+# The cgroup $ah_path is the root of what can be seen in $ah_groups. Of v1, a container may be told its path on the host
+# (mountinfo, proc(5): the root of a mount, and where it is mounted)
+ah_is_root() {
+    [ "$ah_path" != / ] || return 0
+    while read -r ah_x ah_x ah_x ah_root ah_y ah_x; do
+        [ "$ah_y" = "$ah_groups" ] && [ "$ah_root" = "$ah_path" ] && ah_path=/ && return 0
+    done </proc/self/mountinfo
+    return 1
 }
 # A cgroup's peak is a job's if it rose while the job ran
 ah_read_used() {

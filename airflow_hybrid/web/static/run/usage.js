@@ -7,7 +7,6 @@ import { count, counted, duration, figure, leaf, memory } from "../common/format
 
 const WIDTH = 210;
 const HEIGHT = 44;
-const MARGIN = 1.2;
 
 /** @param {HTMLElement} section @param {any[]} steps */
 export function showUsage(section, steps) {
@@ -19,7 +18,7 @@ export function showUsage(section, steps) {
   fill(
     section,
     el("h2", { id: "usage-title" }, "Used against asked"),
-    el("p", { class: "quiet" }, "Box: the middle half of the jobs, with their median; whiskers: least and most; dashed: what was asked for. Enough: the most that a job used, and a fifth more."),
+    el("p", { class: "quiet" }, "Box: the middle half of the jobs, with their median; whiskers: least and most; dashed: what was asked for. Enough: what 95 % of the jobs used that succeeded and a fifth more (time: two fifths), and never less than any of them used; in steps of 64 MiB, whole cores and minutes. airflow hybrid tune proposes the same, from several runs."),
     scrolled("Used against asked", el("table", { class: "usage" }, el("thead", {}, head), el("tbody", {}, known.map(row)))),
   );
 }
@@ -34,20 +33,16 @@ function row(step) {
     el("td", {}, plot("time", usage.seconds, null, duration)),
     el("td", {}, plot("cores", usage.cores, usage.cores_asked, figure)),
     el("td", {}, plot("memory", usage.memory_mib, usage.memory_asked_mib, memory)),
-    el("td", {}, enough(usage)),
+    el("td", {}, enough(step)),
   );
 }
 
-/** @param {any} usage */
-function enough(usage) {
+/** @param {any} step */
+function enough({ usage, enough: needed }) {
   const parts = [];
-  if (usage.memory_mib) {
-    parts.push(compared("memory", 32 * Math.ceil((usage.memory_mib.most * MARGIN) / 32), usage.memory_asked_mib, memory));
-  }
-  if (usage.cores) {
-    parts.push(compared("cores", Math.max(1, Math.ceil(usage.cores.most - 0.05)), usage.cores_asked, count));
-  }
-  if (usage.seconds) parts.push(el("li", {}, `time: ${duration(Math.ceil(usage.seconds.most * MARGIN))}`));
+  if (needed.memory_mib !== null) parts.push(compared("memory", needed.memory_mib, usage.memory_asked_mib, memory));
+  if (needed.cores !== null) parts.push(compared("cores", needed.cores, usage.cores_asked, count));
+  if (needed.seconds !== null) parts.push(el("li", {}, `time: ${duration(needed.seconds)}`));
   return el("ul", { class: "enough" }, parts);
 }
 

@@ -72,7 +72,7 @@ def test_exit_codes_signals_and_missing_commands_are_recorded(shell: str, tmp_pa
     folder = run(shell, batch(f"{tmp_path}/T/a", len(commands), lambda i: commands[i]))
     assert codes(folder) == {0: "0", 1: "7", 2: "137", 3: "127", 4: "127", 5: "127"}
     assert sorted(path.name for path in (folder / "f").iterdir()) == ["1", "2", "3", "4", "5"]
-    assert "no such $tool" in (folder / "00003/stderr").read_text()
+    assert (folder / "00003/stderr").read_text() == "sh: no such $tool: not found\n"
 
 
 def test_71_is_an_exit_code_like_any_other(shell: str, tmp_path: Path) -> None:
@@ -97,7 +97,22 @@ def test_a_job_that_cannot_be_started_is_not_the_tools_failure(shell: str, tmp_p
 def test_a_tool_that_is_not_there_is_named_in_the_stderr_of_its_job(shell: str, tmp_path: Path) -> None:
     folder = run(shell, batch(f"{tmp_path}/T/a", 1, lambda i: ("/no/such tool", "x"), job={"stderr": "own"}))
     assert codes(folder) == {0: "127"}
-    assert "/no/such tool" in (folder / "00000/out/own").read_text()
+    assert (folder / "00000/out/own").read_text() == "sh: /no/such tool: not found\n"
+
+
+def test_a_missing_tool_is_told_in_the_same_words_whoever_would_start_it(shell: str, tmp_path: Path) -> None:
+    """By time(1), timeout(1), or env(1) for a variable that the shell cannot set."""
+    for number, job in enumerate(({}, {"walltime_s": 60}, {"environment": {"a-b": "1", "PATH": "/usr/bin:/bin"}})):
+        folder = run(shell, batch(f"{tmp_path}/{number}/a", 1, lambda i: ("nosuch", "x"), job=job))
+        assert codes(folder) == {0: "127"}
+        assert (folder / "00000/stderr").read_text() == "sh: nosuch: not found\n"
+
+
+def test_a_tool_that_may_not_be_executed_is_126(shell: str, tmp_path: Path) -> None:
+    (tmp_path / "tool").touch()
+    folder = run(shell, batch(f"{tmp_path}/T/a", 1, lambda i: (str(tmp_path / "tool"),)))
+    assert codes(folder) == {0: "126"}
+    assert "ermission denied" in (folder / "00000/stderr").read_text()
 
 
 def test_a_nul_in_an_argument_is_refused() -> None:

@@ -34,12 +34,14 @@ class Element:
     """An element of an array, and its cgroup.
 
     :ivar cgroup: what the kernel says is its cgroup; ``peak``: where there is a file, in place of the kernel's.
+    :ivar mounted: the cgroup (v1) that a container sees as the root.
     """
 
     scheduler: Scheduler
     environment: dict[str, str]
     cgroup: str
     peak: str
+    mounted: str = "/"
 
 
 @pytest.fixture
@@ -105,6 +107,8 @@ def test_a_time_that_is_not_to_be_trusted_is_not_used(shell: str, time: str, pla
 
 
 SLURM_GROUP = "0::/slurm/job_24/step_batch/user/task_0"
+V1_GROUP = "/slurm/uid_7/job_24/step_batch/task_0"
+V1 = "memory.max_usage_in_bytes"
 PBS = {"PBS_JOBID": "18[0].pbs", "PBS_ARRAY_INDEX": "0"}
 PBS_GROUP = "pbs_jobs.service/jobid/18[0].pbs"
 
@@ -120,6 +124,13 @@ PBS_GROUP = "pbs_jobs.service/jobid/18[0].pbs"
         (Element(SlurmScheduler(), ELEMENT, SLURM_GROUP, "slurm/memory.peak"), False),
         (Element(SlurmScheduler(), ELEMENT, "0::/slurm/job_245/step_batch", "slurm/job_245/memory.peak"), False),
         (Element(SlurmScheduler(), ELEMENT, "0::/system.slice/slurmd.service", "memory.peak"), False),
+        (Element(SlurmScheduler(), ELEMENT, f"4:cpu,memory:{V1_GROUP}\n0::/", f"memory{V1_GROUP}/{V1}"), True),
+        (Element(SlurmScheduler(), ELEMENT, f"4:memory:{V1_GROUP}\n0::/", f"memory/slurm/uid_7/job_24/{V1}"), True),
+        (Element(SlurmScheduler(), ELEMENT, f"4:memory:{V1_GROUP}\n0::/", f"memory/slurm/uid_7/{V1}"), False),
+        (Element(SlurmScheduler(), ELEMENT, f"4:memoryless:{V1_GROUP}\n0::/", f"memory{V1_GROUP}/{V1}"), False),
+        (Element(KubernetesScheduler(), {}, "4:memory:/\n0::/", f"memory/{V1}"), True),
+        (Element(KubernetesScheduler(), {}, "4:memory:/kube/pod7\n0::/", f"memory/{V1}", "/kube/pod7"), True),
+        (Element(KubernetesScheduler(), {}, "4:memory:/kube/pod7\n0::/", f"memory/{V1}", "/kube"), False),
         (Element(PbsScheduler(), PBS, f"0::/{PBS_GROUP}", f"{PBS_GROUP}/memory.peak"), True),
     ],
 )
@@ -135,7 +146,9 @@ def test_the_peak_of_an_element_s_own_cgroup_is_that_of_the_job_that_raised_it(
     made = batch(f"{tmp_path}/T/a", 3, lambda i: ("sh", "-c", f"echo {peaks[i]} >'{file}'"))
     folder = unpacked(made, element.scheduler)
     runner = folder / "runner.sh"
-    text = re.sub("/sys/fs/cgroup(?=[$/])", str(plain), runner.read_text())
+    text = re.sub("/sys/fs/cgroup(?=[/ ])", str(plain), runner.read_text())
+    (plain / "mounts").write_text(f"30 25 0:25 {element.mounted} {plain}/memory ro - cgroup cgroup rw,memory\n")
+    text = text.replace("/proc/self/mountinfo", str(plain / "mounts"))
     runner.write_text(text.replace("/proc/self/cgroup", str(plain / "cgroup")))
     environment = {**PLAIN, **element.environment}
     subprocess.run([sh(shell), str(runner)], env=environment, stdin=subprocess.DEVNULL, check=True)
