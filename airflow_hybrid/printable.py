@@ -16,6 +16,8 @@ _JOINERS = "\u200c\u200d"
 """format characters that some scripts and emoji need"""
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
+_CODES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|[()][0-9A-B]|[=>78cDEHMZ])")
+"""control sequences of terminals that are complete (ECMA-48, xterm): colours, movements, titles, character sets"""
 _SCHEME = re.compile(r"(?i)\b[a-z][a-z0-9+.-]{0,30}\Z")
 _REST = re.compile(r"[^\s'\"<>]*")
 _SEPARATOR = re.compile(r"([&;])")
@@ -92,13 +94,45 @@ def printable_lines(text: str) -> str:
     return redacted(text.translate(_LINES))
 
 
+def uncoloured(text: str) -> str:
+    r"""The text without control sequences of terminals, which programs write for colours and progress bars.
+
+    >>> uncoloured("\x1b[1;31mMemoryError\x1b[0m")
+    'MemoryError'
+    """
+    return _CODES.sub("", text) if "\x1b" in text else text
+
+
+def as_terminals_show(text: str) -> str:
+    r"""What a terminal would show of a job's output: no colours, and of a line that is written again and again over
+    itself (a progress bar) its last state.
+
+    What comes before the text is not known: a text that begins with a carriage return begins with a new line.
+
+    >>> as_terminals_show("\x1b[32m 10%\r 50%\r100%\x1b[0m\r\ndone")
+    '100%\ndone'
+    """
+    text = uncoloured(text)
+    if "\r" not in text:
+        return text
+    before = "\n" if text.startswith("\r") and text[1:2] != "\n" else ""
+    after = "\n" if text.endswith("\r") else ""
+    return before + "\n".join(map(_last_state, text.split("\n"))) + after
+
+
+def _last_state(line: str) -> str:
+    return line if "\r" not in line else next((state for state in reversed(line.split("\r")) if state), "")
+
+
 def quoted_lines(text: str, *, most: int | None = None, indent: str = "") -> list[str]:
     """The lines of text from a site or a job, each after ``| ``, so that none looks like a line of the message.
+
+    They are as a terminal would show them.
 
     :param most: maximum number of lines, from the end.
     :param indent: text before the bar.
     """
-    text = text.strip()
+    text = as_terminals_show(text.strip()).strip()
     lines = printable_lines(shortened(text, MOST_QUOTED)).split("\n")
     if lines == [""]:
         return []

@@ -177,15 +177,15 @@ class _Terminal:
 
     def text(self, data: bytes) -> str:
         """The lines that are complete."""
-        from airflow_hybrid.printable import printable_lines, readable, whole_letters
+        from airflow_hybrid.printable import as_terminals_show, printable_lines, readable, whole_letters
 
         data = self._left + data
         end = data.rfind(b"\n") + 1 or (whole_letters(data) if len(data) > _LONGEST_LINE else 0)
         self._left = data[end:]
-        return printable_lines(readable(data[:end]))
+        return printable_lines(as_terminals_show(readable(data[:end])))
 
     def rest(self) -> str:
         """What is left, without a line end."""
-        from airflow_hybrid.printable import printable_lines, readable
+        from airflow_hybrid.printable import as_terminals_show, printable_lines, readable
 
-        return printable_lines(readable(self._left))
+        return printable_lines(as_terminals_show(readable(self._left)))

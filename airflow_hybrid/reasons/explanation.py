@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from airflow_hybrid.printable import printable, shortened
+from airflow_hybrid.printable import printable, shortened, uncoloured
 
 MOST_CHARS = 500
 """of a site's words in a sentence"""
@@ -66,7 +66,7 @@ class Rule:
 
 def one_line(text: str) -> str:
     """A site's words in one line that is safe to show."""
-    return shortened(printable(" ".join(text.split())), MOST_CHARS)
+    return shortened(printable(" ".join(uncoloured(text).split())), MOST_CHARS)
 
 
 def first_of(rules: Iterable[Rule], text: str, words: Mapping[str, str] = _NO_WORDS) -> Explanation | None:

@@ -70,7 +70,7 @@ def test_no_line_of_a_site_passes_for_one_of_ours() -> None:
         "the status command failed",
         CommandEnd(location="hpc", command="squeue\nrm", exit_code=1, stderr="down\n  -> do this\x1b[A\n"),
     )
-    assert str(error) == "hpc: squeue\\nrm: the status command failed (exit code 1)\n| down\n|   -> do this\\x1b[A"
+    assert str(error) == "hpc: squeue\\nrm: the status command failed (exit code 1)\n| down\n|   -> do this"
     assert quoted_lines(" \n") == []
     assert quoted_lines("a\nb\nc", most=2, indent="  ") == ["  | b", "  | c"]
 
@@ -78,7 +78,7 @@ def test_no_line_of_a_site_passes_for_one_of_ours() -> None:
 def test_no_line_of_a_job_passes_for_one_of_ours() -> None:
     script = JobScript(command=("wget", "https://u:p@h/x"), outdir="/o", tmpdir="/t")
     result = JobResult(
-        JobState.FAILED, 1, "exit code 1\nall is well", stderr_tail="a\r  -> b\x1b[1A\n", stdout_path="/o/stdout",
+        JobState.FAILED, 1, "exit code 1\nall is well", stderr_tail="a\x85  -> b\x1b[1A\x1b[\n", stdout_path="/o/stdout",
         stderr_path="/o/stderr",
     )  # fmt: skip
     failure = Failure("/step", "hpc", result, "permanentFail", "/o", shown_command(script))
@@ -89,5 +89,5 @@ def test_no_line_of_a_job_passes_for_one_of_ours() -> None:
         "  stdout: /o/stdout\n"
         "  stderr: /o/stderr\n"
         "  | a\n"
-        "  |   -> b\\x1b[1A"
+        "  |   -> b\\x1b["
     )

@@ -13,7 +13,7 @@ from airflow.api_fastapi.core_api.security import requires_access_dag
 from fastapi import Depends, HTTPException, Path, Query, Response, status
 
 from airflow_hybrid.errors import HybridError
-from airflow_hybrid.printable import printable_lines, readable, rest_of_letter, whole_letters
+from airflow_hybrid.printable import as_terminals_show, printable_lines, readable, rest_of_letter, whole_letters
 from airflow_hybrid.runs.job_files import FoundJob, JobFiles, Stream, find_job, job_name
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.outline import deployments_in_run
@@ -79,7 +79,7 @@ def _answer(piece: Piece, asked: int, *, is_over: bool) -> Response:
     """:param asked: the offset that was asked for."""
     shown = _whole(piece, asked, is_over=is_over)
     value = {
-        "text": printable_lines(readable(shown.data)),
+        "text": printable_lines(as_terminals_show(readable(shown.data))),
         "start": shown.start,
         "end": shown.end,
         "size": shown.size,

@@ -80,6 +80,24 @@ def test_a_record_of_a_job_has_the_line_of_its_stderr_that_tells(row: Row) -> No
     assert failed(kept) == row.expected
 
 
+@pytest.mark.parametrize(
+    "stderr",
+    [
+        "\x1b[1;31mMemoryError\x1b[0m: \x1b[35mno\x1b[0m\n",
+        "\x1b[31mModuleNotFoundError: No module named 'numpy'\x1b[0m\n",
+        "\x1b[0;31mbash: foo: command not found\x1b[0m\r\n",
+        " 10%|#    |\r 90%|#### |\r\x1b[Kbash: foo: command not found\n",
+        "\x1b[31mFATAL:  \x1b[0m \x1b]8;;http://h\x1b\\container\x1b]8;;\x1b\\: No space left on \x1b[1mdevice\x1b[0m\n",
+    ],
+)
+def test_colours_and_progress_bars_do_not_hide_what_a_stderr_tells(stderr: str) -> None:
+    line = clue_in(stderr)
+    assert line and "\\x1b" not in line
+    plain = clue_in(re.sub(r"\x1b(\[[\d;]*[mK]|\]8;;[^\x1b]*\x1b\\\\)", "", stderr).replace("\r", "\n"))
+    assert line == plain
+    assert failed(Ended(JobState.FAILED, 1, "", stderr)) == failed(Ended(JobState.FAILED, 1, "", line))
+
+
 @pytest.mark.parametrize("reason", [row.text for name, row in PENDING if name == "slurm"])
 def test_what_can_never_run_is_explained_as_such(reason: str) -> None:
     if SlurmScheduler().hopeless(reason):

@@ -167,8 +167,8 @@ def test_errors_of_tasks(error: HybridError, explanation: Explanation) -> None:
 
 
 def test_an_error_that_somebody_has_changed_is_safe_to_show() -> None:
-    value = {"message": "x\x1b[2J", "where": 3, "hint": ["a"]}
-    assert of_error(value) == Explanation("3: x\\x1b[2J", "['a']")
+    value = {"message": "x\x1b[2J\x1b", "where": 3, "hint": ["a"]}
+    assert of_error(value) == Explanation("3: x\\x1b", "['a']")
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0 s"), (119, "119 s"), (600, "10 min"), (7200, "2 h")])
