@@ -87,7 +87,7 @@ def test_a_record_of_a_job_has_the_line_of_its_stderr_that_tells(row: Row) -> No
         "\x1b[31mModuleNotFoundError: No module named 'numpy'\x1b[0m\n",
         "\x1b[0;31mbash: foo: command not found\x1b[0m\r\n",
         " 10%|#    |\r 90%|#### |\r\x1b[Kbash: foo: command not found\n",
-        "\x1b[31mFATAL:  \x1b[0m \x1b]8;;http://h\x1b\\container\x1b]8;;\x1b\\: No space left on \x1b[1mdevice\x1b[0m\n",
+        "\x1b[31mFATAL: \x1b[0m \x1b]8;;http://h\x1b\\container\x1b]8;;\x1b\\: no space left on \x1b[1mdevice\x1b[0m\n",
     ],
 )
 def test_colours_and_progress_bars_do_not_hide_what_a_stderr_tells(stderr: str) -> None:
