@@ -78,7 +78,7 @@ def test_no_line_of_a_site_passes_for_one_of_ours() -> None:
 def test_no_line_of_a_job_passes_for_one_of_ours() -> None:
     script = JobScript(command=("wget", "https://u:p@h/x"), outdir="/o", tmpdir="/t")
     result = JobResult(
-        JobState.FAILED, 1, "exit code 1\nall is well", stderr_tail="a\x85  -> b\x1b[1A\x1b[\n", stdout_path="/o/stdout",
+        JobState.FAILED, 1, "exit code 1\nall is well", stderr_tail="a\x85 -> b\x1b[1A\x1b[\n", stdout_path="/o/stdout",
         stderr_path="/o/stderr",
     )  # fmt: skip
     failure = Failure("/step", "hpc", result, "permanentFail", "/o", shown_command(script))
@@ -89,5 +89,5 @@ def test_no_line_of_a_job_passes_for_one_of_ours() -> None:
         "  stdout: /o/stdout\n"
         "  stderr: /o/stderr\n"
         "  | a\n"
-        "  |   -> b\\x1b["
+        "  |  -> b\\x1b["
     )
