@@ -12,10 +12,14 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from airflow_hybrid.printable import printable, shortened
+
 if TYPE_CHECKING:
     from airflow_hybrid.runs.jobs import RunKey
 
 T = TypeVar("T")
+_LONGEST_SCHEME = 40
+_LONGEST_ADDRESS = 300
 
 
 @dataclass(frozen=True)
@@ -57,10 +61,24 @@ def read_values(
     unread: list[tuple[str, str]] = []
     for published in published_values(session, run, key):
         try:
+            _check_is_here(published.value)
             values.append(read(published))
         except ValueError as error:
             unread.append((published.label, str(error)))
     return tuple(values), tuple(unread)
+
+
+def _check_is_here(value: Any) -> None:
+    """Reports and lineages are no texts; a text is the address that an XCom backend keeps in place of a value.
+
+    :raises ValueError: the value is elsewhere. It is not fetched: whoever may edit an XCom would choose what is read.
+    """
+    if isinstance(value, str) and "://" in value[:_LONGEST_SCHEME]:
+        raise ValueError(
+            f"the XCom backend keeps it at {printable(shortened(value, _LONGEST_ADDRESS))}, and not in Airflow's"
+            " database, where pages and commands read it; a higher [common.io] xcom_objectstorage_threshold keeps it"
+            " there for later runs"
+        )
 
 
 def plain(value: Any) -> Any:

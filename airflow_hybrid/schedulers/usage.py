@@ -81,8 +81,10 @@ def sge_usage(tasks: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, Usage]]
     """Usage by the id of the job or element, from qacct's facts about each task.
 
     ``maxvmem`` is address space, which is what Grid Engine limits (``h_vmem``). Where it was not measured, the largest
-    process counts; Grid Engine 8.1 takes its KiB for bytes.
+    process counts; Grid Engine 8.1 takes its KiB for bytes. A parallel environment without ``accounting_summary``
+    (sge_pe(5)) leaves several records of one element, each about processes that ran at the same time.
     """
+    used: dict[str, Usage] = {}
     for task in tasks:
         if not task.get("jobnumber", "").isdigit():
             continue
@@ -91,7 +93,15 @@ def sge_usage(tasks: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, Usage]]
         if resident.upper().endswith("B") and kibibytes is not None:
             kibibytes = _misread(resident)
         element = f"{task['jobnumber']}.{task['taskid']}" if task.get("taskid", "").isdigit() else task["jobnumber"]
-        yield element, Usage(mebibytes(task.get("maxvmem", "")) or kibibytes, plain_s(task.get("cpu", "")))
+        one = Usage(mebibytes(task.get("maxvmem", "")) or kibibytes, plain_s(task.get("cpu", "")))
+        used[element] = _together(used.get(element, Usage()), one)
+    yield from used.items()
+
+
+def _together(one: Usage, other: Usage) -> Usage:
+    """What two parts of an element used: the memory of the larger one, which may have been on another node."""
+    memory = max(one.memory_mib or 0, other.memory_mib or 0)
+    return Usage(memory or None, (one.cpu_s or 0.0) + (other.cpu_s or 0.0) or None)
 
 
 def _misread(resident: str) -> int | None:

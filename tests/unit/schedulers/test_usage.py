@@ -100,6 +100,16 @@ def test_grid_engine_without_a_maximum_of_address_space_tells_the_largest_proces
     assert SGE.parse_usage(old.replace("2440", "98.773KB"), ["7"]) == {"7": Usage(99, 3.0)}
 
 
+def test_grid_engine_may_have_several_records_of_a_job_on_several_nodes() -> None:
+    """One of each node, and in any order, where the parallel environment has no `accounting_summary`."""
+    large = "jobnumber    7\ntaskid       undefined\nru_maxrss    2440\ncpu          100\nmaxvmem      8.000G\n"
+    small = large.replace("8.000G", "1.000G").replace("100", "200")
+    for records in (f"{large}{small}", f"{small}{large}"):
+        assert SGE.parse_usage(f"#usage\n{records}#exit 0\n#rc 0\n", ["7"]) == {"7": Usage(8192, 300.0)}
+    nothing = large.replace("8.000G", "0.000").replace("100", "0").replace("2440", "0")
+    assert SGE.parse_usage(f"#usage\n{large}{nothing}#exit 0\n#rc 0\n", ["7"]) == {"7": Usage(8192, 100.0)}
+
+
 def test_grid_engine_may_have_no_accounting() -> None:
     said = "#said\n/var/lib/gridengine/default/common/accounting: No such file or directory\n"
     assert SGE.parse_usage(f"#usage\n#exit 1\n{said}#rc 0\n", ["7"]) is None
