@@ -1,7 +1,7 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The outputs of a run: a page that lists them, and downloads.
+"""Downloads of the outputs of a run, which the run page lists.
 
-A request names an output by a key from the page, never by a path.
+A request names an output by a key from that list, never by a path.
 """
 
 from __future__ import annotations
@@ -10,13 +10,12 @@ import posixpath
 from typing import Annotated
 
 from airflow.api_fastapi.common.db.common import SessionDep
-from fastapi import HTTPException, Path, Response
-from fastapi.responses import HTMLResponse
+from fastapi import Path, Response
+from fastapi.responses import RedirectResponse
 
 from airflow_hybrid.operators.base import run_token
 from airflow_hybrid.web.access import run_router
 from airflow_hybrid.web.folder import RunFolder
-from airflow_hybrid.web.outputs_page import outputs_page
 from airflow_hybrid.web.recorded import OutputFile, RecordedOutputs, recorded_outputs
 from airflow_hybrid.web.sending import file_answer, tar_answer
 
@@ -25,18 +24,10 @@ Key = Annotated[str, Path(pattern="^[0-9a-f]{16}$")]
 
 
 @router.get("/outputs")
-def show_outputs(dag_id: str, run_id: str, session: SessionDep) -> HTMLResponse:
-    """The page; it also says why something cannot be downloaded."""
-    try:
-        outputs = recorded_outputs(session, dag_id, run_id)
-    except HTTPException as error:
-        return HTMLResponse(outputs_page(dag_id, run_id, None, error.detail), error.status_code)
-    try:
-        with RunFolder(outputs, run_token(dag_id, run_id)):
-            problem = ""
-    except HTTPException as error:
-        problem = error.detail
-    return HTMLResponse(outputs_page(dag_id, run_id, outputs, problem))
+def show_outputs() -> Response:
+    """The run page shows them; links of earlier versions lead here."""
+    # relative to this address: wherever Airflow is mounted
+    return RedirectResponse("page#outputs")
 
 
 @router.get("/outputs/archive")

@@ -19,11 +19,11 @@ OUTDIR_XCOM = "outdir"
 
 
 def outputs_url(dag_id: str, run_id: str) -> str:
-    """The page with a run's outputs."""
+    """The outputs of a run, in its page."""
     from airflow.sdk.configuration import conf
 
     base = conf.get("api", "base_url", fallback="").rstrip("/")
-    return f"{base}{_run_path(dag_id, run_id)}/outputs"
+    return f"{base}{_run_path(dag_id, run_id)}/page#outputs"
 
 
 def run_page_url(key: TaskInstanceKey) -> str:

@@ -6,13 +6,12 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 import pytest
 
@@ -55,14 +54,17 @@ class Run:
     def path(self) -> str:
         return f"/airflow_hybrid/dags/{DAG}/dagRuns/{quote(self.run_id, safe='')}/outputs"
 
-    def page(self) -> str:
-        return self.web.get(self.path).body.decode()
+    def listed(self) -> Any:
+        """The outputs, as the run page lists them."""
+        return json.loads(self.web.get(f"{self.path}/list").body)
 
-    def get(self, name: str) -> Answer:
-        """What the link on the page gives whose text is ``name``."""
-        link = re.search(rf'<a href="outputs/(\w+)">{re.escape(name)}</a>', self.page())
-        assert link is not None, self.page()
-        return self.web.get(f"{self.path}/{link[1]}")
+    def keys(self) -> dict[str, str]:
+        """Path of each output -> its key."""
+        return {file["path"]: file["key"] for output in self.listed()["outputs"] for file in output["files"]}
+
+    def get(self, path: str) -> Answer:
+        """What the link in the run page gives."""
+        return self.web.get(f"{self.path}/{self.keys()[path]}")
 
     def set(self, key: str, value: Any) -> None:
         self.web.ask("set_xcom", dag_id=DAG, run_id=self.run_id, key=key, value=value)
@@ -121,13 +123,18 @@ def members(answer: Answer) -> dict[str, bytes | None]:
         return contents
 
 
-def test_the_page_lists_outputs_and_runs_nothing_of_their_names(run: Run) -> None:
+def test_the_link_of_the_task_and_those_of_earlier_versions_lead_to_the_run_page(run: Run) -> None:
+    page = run.path.removesuffix("outputs") + "page"
     answer = run.web.get(run.path)
-    page = answer.body.decode()
-    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
-    assert "<script" not in page and "<b>" not in page and "\u202e" not in page
-    assert "&lt;script&gt;1&lt;/script&gt;" in page
-    assert run.web.ask("xcom", dag_id=DAG, run_id=run.run_id, key="_link_OutputsLink").endswith(run.path)
+    assert (answer.status, urljoin(run.path, answer.headers["location"])) == (307, f"{page}#outputs")
+    link = run.web.ask("xcom", dag_id=DAG, run_id=run.run_id, key="_link_OutputsLink")
+    assert link.endswith(f"{page}#outputs")
+    assert b'<section id="outputs"' in run.web.get(page).body
+
+
+def test_values_that_are_no_files_are_listed_as_text(run: Run) -> None:
+    values = {output["name"]: output["value"] for output in run.listed()["outputs"] if not output["count"]}
+    assert values["number"] == '"<script>1</script>"'
 
 
 def test_a_file_is_sent_as_it_is_and_as_nothing_that_a_browser_runs(run: Run) -> None:
@@ -139,15 +146,9 @@ def test_a_file_is_sent_as_it_is_and_as_nothing_that_a_browser_runs(run: Run) ->
     assert run.get("large").body == bytes(3_000_000)
 
 
-def keys(run: Run) -> dict[str, str]:
-    """Path of each output -> its key."""
-    listed = json.loads(run.web.get(f"{run.path}/list").body)
-    assert listed["problem"] == "" and listed["outdir"] == str(run.outdir)
-    return {file["path"]: file["key"] for output in listed["outputs"] for file in output["files"]}
-
-
 def test_outputs_are_looked_at_in_the_page(run: Run) -> None:
-    listed = keys(run)
+    assert (run.listed()["problem"], run.listed()["outdir"]) == ("", str(run.outdir))
+    listed = run.keys()
     assert len(listed) == 9 and set(listed) >= {"report.txt", "all/deep", '<b>"&\u202etxt.exe'}
     preview = json.loads(run.web.get(f"{run.path}/{listed['report.txt']}/preview").body)
     assert preview == {"name": "report.txt", "size": 6, "is_cut": False, "kind": "text", "text": "report"}
@@ -159,7 +160,7 @@ def test_outputs_are_looked_at_in_the_page(run: Run) -> None:
 
 
 def test_a_picture_that_is_opened_by_itself_can_run_nothing(run: Run) -> None:
-    answer = run.web.get(f"{run.path}/{keys(run)['drawing.svg']}/picture")
+    answer = run.web.get(f"{run.path}/{run.keys()['drawing.svg']}/picture")
     assert (answer.status, answer.headers["content-type"]) == (200, "image/svg+xml")
     assert answer.headers["content-security-policy"] == (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox; frame-ancestors 'none'"
@@ -167,7 +168,7 @@ def test_a_picture_that_is_opened_by_itself_can_run_nothing(run: Run) -> None:
 
 
 def test_a_hostile_name_is_one_visible_name(run: Run) -> None:
-    odd = run.get("&lt;b&gt;&quot;&amp;\\u202etxt.exe")
+    odd = run.get('<b>"&\u202etxt.exe')
     assert odd.body == b"odd"
     assert odd.headers["content-disposition"] == (
         "attachment; filename=\"<b>_&_txt.exe\"; filename*=UTF-8''%3Cb%3E_%26_txt.exe"
@@ -175,7 +176,7 @@ def test_a_hostile_name_is_one_visible_name(run: Run) -> None:
 
 
 def test_a_folder_is_sent_as_a_tar_stream_with_its_empty_folders(run: Run) -> None:
-    answer = run.get("all/ (tar)")
+    answer = run.get("all")
     assert members(answer) == {"all": None, "all/a": b"a", "all/deep": None, "all/deep/x y": b"b", "all/empty": None}
     everything = members(run.web.get(run.path + "/archive"))
     assert everything["report.txt"] == b"report" and everything["all/deep/x y"] == b"b" and len(everything) == 9
@@ -188,8 +189,7 @@ def test_who_edits_xcoms_gets_no_other_file_of_the_api_server(edited: Run) -> No
         edited.set("return_value", value)
         for outdir in (str(edited.outdir), "/", "/etc", str(edited.outdir.parent)):
             edited.set("outdir", outdir)
-            keys = re.findall(r'href="outputs/(\w{16})"', edited.page())
-            answers = [edited.web.get(f"{edited.path}/{key}") for key in keys]
+            answers = [edited.web.get(f"{edited.path}/{key}") for key in edited.keys().values()]
             sent = {answer.body for answer in answers if answer.status == 200 and len(answer.body) < 1000}
             assert sent <= {b"odd", b"a", b"b", b'<svg xmlns="http://www.w3.org/2000/svg"><script>1</script></svg>'}
             assert all(answer.status in (200, 409, 404) for answer in answers)
@@ -205,13 +205,13 @@ def test_what_the_api_server_cannot_reach_is_said(edited: Run) -> None:
     run, elsewhere = edited, edited.outdir.with_name("elsewhere")
     run.outdir.rename(elsewhere)
     problem = (
-        f"this API server cannot read the run&#x27;s outputs in {run.outdir}: No such file or directory."
-        " They are on the machine of the worker that ran task &#x27;outputs&#x27;; to have them here, both must see"
+        f"this API server cannot read the run's outputs in {run.outdir}: No such file or directory."
+        " They are on the machine of the worker that ran task 'outputs'; to have them here, both must see"
         " the same folder under the same path"
     )
-    page = run.page()
+    listed = run.listed()
     elsewhere.rename(run.outdir)
-    assert f'<p class="problem">{problem}</p>' in page and "href" not in page
+    assert listed["problem"] == problem
     run.set("outdir", "s3://bucket/results")
     archive = run.web.get(run.path + "/archive")
     problem = "the outputs are in an object store, below s3://bucket/results: get them from there"

@@ -13,6 +13,7 @@ export class OutputsList {
     this.opened = "";
     /** @type {any} */
     this.listed = null;
+    this.isAskedFor = location.hash === `#${section.id}`;
   }
 
   /** @param {any} overview */
@@ -25,6 +26,9 @@ export class OutputsList {
       this.listed = { problem: error.message, outputs: [], outdir: "" };
     }
     this.show();
+    // the link of task `outputs` leads here, where nothing was when the browser looked for it
+    if (this.isAskedFor) this.section.scrollIntoView();
+    this.isAskedFor = false;
   }
 
   show() {
