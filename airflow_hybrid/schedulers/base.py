@@ -252,6 +252,10 @@ class Scheduler(abc.ABC):
         """The answer to :meth:`capacity_command`; what it does not say is unknown."""
         return Capacity()
 
+    def everybody_command(self) -> str:
+        """Shell text that counts the jobs of everybody (:mod:`.everybody`); ``""``: the scheduler cannot be asked."""
+        return ""
+
     def wait_command(self, submission: Submission) -> str:
         """Shell text that asks when such a batch would start, and submits nothing; ``""``: it cannot be asked."""
         return ""

@@ -18,6 +18,7 @@ from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers.asking import STATUS_LIMIT_S
 from airflow_hybrid.schedulers.base import Account, Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record
+from airflow_hybrid.schedulers.everybody import everybody_command
 
 _STATES = {**dict.fromkeys(("DEPEND", "PRIORITY", "SCHED"), JobState.PENDING), "RUN": JobState.RUNNING,
            "CLEANUP": JobState.RUNNING, "COMPLETED": JobState.COMPLETED, "FAILED": JobState.FAILED,
@@ -108,6 +109,10 @@ ah_me=$(flux job id --to=dec "$FLUX_JOB_ID" 2>/dev/null) || ah_me=$FLUX_JOB_ID
 
     def part_name(self, submission: Submission, part: int) -> str:
         return f"{self.job_name(submission, part)} {part}"
+
+    def everybody_command(self) -> str:
+        ask = "flux jobs -A -n -c 0 -o '{queue}|{state}|{username}'"
+        return everybody_command(ask, "^(NEW|DEPEND|PRIORITY|SCHED)$")
 
     def ask_queue(self, ids: Sequence[str]) -> str:
         return _JOBS

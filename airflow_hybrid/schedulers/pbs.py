@@ -29,6 +29,7 @@ from airflow_hybrid.schedulers.asking import (
 )
 from airflow_hybrid.schedulers.base import Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record
+from airflow_hybrid.schedulers.everybody import everybody_command
 from airflow_hybrid.schedulers.usage import Usage, pbs_usage
 from airflow_hybrid.schedulers.words import paired
 
@@ -159,6 +160,11 @@ ah_group=/$PBS_JOBID/ # of OpenPBS's hook for cgroups
 
     def parse_capacity(self, text: str) -> estimates.Capacity:
         return estimates.slots(text)
+
+    def everybody_command(self) -> str:
+        # the whole of an array (B) stands beside its elements
+        rows = """awk '/^#exit /; NF >= 6 && $5 ~ /^[RESHQWTU]$/ { print $6 "|" $5 "|" $3 }'"""
+        return everybody_command("qstat -t", "^[HQWT]$", rows)
 
     def wait_command(self, submission: Submission) -> str:
         options = submission.options

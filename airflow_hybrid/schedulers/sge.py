@@ -28,6 +28,7 @@ from airflow_hybrid.schedulers.asking import (
 )
 from airflow_hybrid.schedulers.base import Account, ElementState, Submission, interpreter
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record
+from airflow_hybrid.schedulers.everybody import everybody_command
 from airflow_hybrid.schedulers.usage import Usage, sge_usage
 from airflow_hybrid.schedulers.words import count_tasks, flag, kebab, paired
 
@@ -155,6 +156,14 @@ case ${SGE_TASK_ID:-} in *[!0-9]* | '') ;; *) ah_me=$JOB_ID.$SGE_TASK_ID ah_task
 
     def parse_capacity(self, text: str) -> estimates.Capacity:
         return estimates.slots(text)
+
+    def everybody_command(self) -> str:
+        # -g d: a line for each element; what waits is in no queue yet
+        rows = """awk '/^#exit /; $1 ~ /^[0-9]+$/ {
+            name = "no queue yet"
+            if ($8 ~ /@/) { name = $8; sub(/@.*/, "", name) }
+            print name "|" $5 "|" $4 }'"""
+        return everybody_command("qstat -u '*' -g d", "w", rows)
 
     def wait_command(self, submission: Submission) -> str:
         single_job = replace(submission, jobs=1)

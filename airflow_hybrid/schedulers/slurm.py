@@ -30,6 +30,7 @@ from airflow_hybrid.schedulers.asking import (
 from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Submission
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record
 from airflow_hybrid.schedulers.estimates import Capacity
+from airflow_hybrid.schedulers.everybody import everybody_command
 from airflow_hybrid.schedulers.usage import Usage, slurm_usage
 from airflow_hybrid.schedulers.words import count_tasks
 
@@ -127,6 +128,9 @@ ah_group=${SLURM_JOB_ID:+/job_$SLURM_JOB_ID/} # cgroups.html of Slurm
 
     def parse_capacity(self, text: str) -> estimates.Capacity:
         return slurm_capacity(text)
+
+    def everybody_command(self) -> str:
+        return everybody_command("squeue -h -r -o '%P|%t|%u'", "^PD$")
 
     def wait_command(self, submission: Submission) -> str:
         single_job = replace(submission, jobs=1)

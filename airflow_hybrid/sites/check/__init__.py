@@ -17,7 +17,15 @@ from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.sites.check import site_probe
 from airflow_hybrid.sites.check.findings import FAIL, OK, SKIP, TIMEOUT_S, WARN, Finding, Findings, timed
 from airflow_hybrid.sites.check.links import try_link
-from airflow_hybrid.sites.check.queues import login_shell_hint, schedulers, try_capacity, try_queue, try_services
+from airflow_hybrid.sites.check.queues import (
+    login_shell_hint,
+    schedulers,
+    try_capacity,
+    try_connections,
+    try_everybody,
+    try_queue,
+    try_services,
+)
 from airflow_hybrid.sites.check.reaching import Reaches, needs
 from airflow_hybrid.sites.connectors import Connector, open_connector
 from airflow_hybrid.sites.connectors.containers import image_there
@@ -35,6 +43,8 @@ ORDER = (
     "workdir",
     "scheduler",
     "capacity",
+    "queue",
+    "connections",
     "service",
     "containers",
     "image",
@@ -140,6 +150,8 @@ async def _location(connector: Connector, host: Host, reaches: Reaches, timeout_
         _site(findings, connector, host, timeout_s),
         try_queue(findings, queue.scheduler, queue.host, timeout_s),
         try_capacity(findings, connector, queue, timeout_s),
+        try_everybody(findings, queue, timeout_s),
+        try_connections(findings, host, timeout_s),
     )
     return sorted(findings.entries, key=lambda finding: ORDER.index(finding.what))
 

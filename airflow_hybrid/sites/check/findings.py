@@ -23,7 +23,8 @@ class Finding:
 
     :ivar where: name of the deployment, or ``a -> b`` of a link; ``location``: which of its locations.
     :ivar what: ``reach``, ``host key``, ``login``, ``programs``, ``workdir``, ``scheduler``, ``capacity``,
-        ``service``, ``containers``, ``image``, ``link``; ``all``: none of them could be tried.
+        ``queue``, ``connections``, ``service``, ``containers``, ``image``, ``link``; ``all``: none of them could be
+        tried.
     :ivar result: ``ok``; ``warn`` (steps run, but ...); ``FAIL``; ``skip`` (not tested, or told already: another
         test failed).
     :ivar seconds: how long it took.

@@ -7,9 +7,11 @@ import asyncio
 import shlex
 
 from airflow_hybrid.errors import ConfigError, StatusUnknownError
+from airflow_hybrid.printable import printable
 from airflow_hybrid.schedulers.asking import section
 from airflow_hybrid.schedulers.base import Scheduler
 from airflow_hybrid.schedulers.estimates import Capacity
+from airflow_hybrid.schedulers.everybody import in_words, loads
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.sites.batches.look import submission_for
 from airflow_hybrid.sites.batches.queue import JobQueue
@@ -19,6 +21,8 @@ from airflow_hybrid.sites.connectors.clusters import SCHEDULERS, scheduler_class
 from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.environment import login_shell_command, path_hint
 
+_CONNECTIONS = """[ -z "$SSH_CONNECTION" ] || ps -u "$(id -u)" -o comm= 2>/dev/null | grep -c '^sshd'"""
+"""a process of sshd for each connection; the user may have others than ours"""
 _NOWHERE_ID = "0"
 """an id that no job has; a question about it shows whether the queue answers"""
 
@@ -70,6 +74,26 @@ async def try_capacity(findings: Findings, connector: Connector, queue: JobQueue
         return
     free = f"{capacity.free_cores:.4g} of {capacity.cores:.4g} cores are free"
     findings.add("capacity", OK, f"{free} (by its load)" if scheduler.on_host else free, seconds)
+
+
+async def try_everybody(findings: Findings, queue: JobQueue, timeout_s: float) -> None:
+    """How many jobs of everybody run and wait? A scheduler that cannot say, or does not answer, makes no finding."""
+    text = queue.scheduler.everybody_command()
+    if not text:
+        return
+    answer, _, seconds = await timed(lambda: queue.host.run(text, timeout_s=timeout_s, label="the whole queue"))
+    found = loads(answer.out) if answer is not None else None
+    if found is not None:
+        findings.add("queue", OK, printable(in_words(found)), seconds)
+
+
+async def try_connections(findings: Findings, host: Host, timeout_s: float) -> None:
+    """How many SSH connections has the user there whom we log in as? What is not reached by SSH has no finding."""
+    answer, _, seconds = await timed(lambda: host.run(_CONNECTIONS, timeout_s=timeout_s, label="SSH connections"))
+    count = answer.out.strip() if answer is not None else ""
+    if count.isdecimal() and int(count):
+        words = "1 SSH connection is" if int(count) == 1 else f"{int(count)} SSH connections are"
+        findings.add("connections", OK, f"{words} open there as this user, from everywhere", seconds)
 
 
 async def login_shell_hint(host: Host, program: str, timeout_s: float) -> str:

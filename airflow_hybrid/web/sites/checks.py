@@ -23,6 +23,8 @@ from airflow_hybrid.sites.check import FAIL, Finding
 from airflow_hybrid.sites.closing import close_all
 
 MOST_AT_ONCE = 4
+EVERY_S = 5.0
+"""a site is not asked again sooner: whoever clicks gets the result that is there, with its age"""
 LIMIT_S = 60.0
 _COMMAND_S = 20.0
 _CLOSING_S = 10.0
@@ -71,6 +73,9 @@ class Checks:
         :raises HTTPException: it is being checked, or too many others are (429).
         """
         key = key_of(deployments, name)
+        last = self._last.get(key)
+        if last is not None and time.time() - last.at < EVERY_S:
+            return last
         self._begin(key, name)
         began = time.monotonic()
         outcome: Future[list[Finding]] = Future()

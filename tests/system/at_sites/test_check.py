@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -50,6 +51,9 @@ async def test_sites_that_are_fine(sites: dict[str, Deployment], testbed: Testbe
     assert seen["login", "host key"].detail.startswith("ssh-ed25519 SHA256:")
     assert seen["cloud", "login"].detail == "clouduser at cloud"
     assert "check dir" in seen["edge", "workdir"].detail and "free" in seen["edge", "workdir"].detail
+    assert re.fullmatch(r"\d+ jobs? runs? and \d+ wait, of which ours: \d+ and \d+.*", seen["hpc", "queue"].detail)
+    assert re.fullmatch(r"[1-9]\d* SSH connections? (is|are) open there as this user, from everywhere",
+                        seen["login", "connections"].detail)  # fmt: skip
     assert {f.where for f in found if f.what == "link"} == {"hpc -> edge", "edge -> login", "cloud -> edge"}
     # deployments of one host share its one connection; the link from edge is one more
     assert testbed.login_since("hpc", moments["hpc"]).connections == 2
@@ -106,7 +110,7 @@ async def test_a_queue_that_does_not_answer_fails(sites: dict[str, Deployment], 
         found = by(await check.check(sites, names=["hpc"]))
     finally:
         testbed.exec("hpc", "slurmsite", "start", "slurmctld")
-    assert found["hpc", "workdir"].result == "ok"
+    assert found["hpc", "workdir"].result == "ok" and ("hpc", "queue") not in found
     assert found["hpc", "scheduler"].result == "FAIL" and "controller" in found["hpc", "scheduler"].hint
 
 

@@ -53,5 +53,6 @@ def test_a_result_is_that_of_the_deployment_as_it_was(tmp_path: Path) -> None:
     checks, here = Checks(), {"here": Deployment("here", "local", workdir=str(tmp_path))}
     result = checks.run(here, "here")
     assert result.ok and checks.last(key_of(here, "here")) == result
+    assert checks.run(here, "here") is result
     moved = {"here": Deployment("here", "local", workdir=str(tmp_path / "other"))}
     assert checks.last(key_of(moved, "here")) is None

@@ -221,7 +221,7 @@ def test_what_the_api_server_cannot_reach_is_said(edited: Run) -> None:
 def test_a_run_without_outputs_and_an_unknown_key_are_told(run: Run) -> None:
     answer = run.web.get(f"{run.path}/0123456789abcdef")
     assert (answer.status, answer.detail) == (404, "the run has no such output; open the list of its outputs again")
-    unknown = run.web.get(run.path.replace(quote(run.run_id, safe=""), "none"))
+    unknown = run.web.get(run.path.replace(quote(run.run_id, safe=""), "none") + "/list")
     assert unknown.status == 404 and f"DAG {DAG} has no run none" in unknown.body.decode()
     assert run.web.get(f"{run.path}/..%2f..%2fetc%2fpasswd").status == 404
 

@@ -81,7 +81,7 @@ function footNotes() {
     el(
       "p",
       {},
-      "SSH connections and sessions in use are those of each triggerer and worker. Their figures are the metrics ",
+      "A check counts the whole queue of a site, and the SSH connections that are open there as its user. Those of each triggerer and worker are the metrics ",
       el("code", {}, "hybrid.ssh.connections"),
       " and ",
       el("code", {}, "hybrid.ssh.sessions"),
