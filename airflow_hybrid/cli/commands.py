@@ -18,6 +18,7 @@ from airflow_hybrid.cli.logs import logs_command
 from airflow_hybrid.cli.preview.graph import graph_command
 from airflow_hybrid.cli.preview.plan import plan_command
 from airflow_hybrid.cli.preview.plugins import plugins_command
+from airflow_hybrid.cli.printing import until_nobody_reads
 from airflow_hybrid.cli.prov import prov_command
 from airflow_hybrid.cli.report import report_command
 from airflow_hybrid.cli.tune import tune_command
@@ -71,45 +72,49 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
         GroupCommand(
             name="hybrid",
             help="CWL workflows on hybrid environments",
-            subcommands=[
-                run_command(),
-                ActionCommand(
-                    name="schema",
-                    help="Print the JSON schema of the hybrid file",
-                    description="Print the JSON schema (draft 2020-12) of the hybrid file, for editors and validators.",
-                    func=schema,
-                    args=(ARG_OUTPUT,),
-                ),
-                ActionCommand(
-                    name="compile",
-                    help="Check a hybrid file or a CWL document and show the compiled workflow",
-                    description="Check a hybrid file or a CWL document: steps, their inputs, and where each would run.",
-                    func=compile_file,
-                    args=(ARG_FILE, ARG_JSON),
-                ),
-                ActionCommand(
-                    name="check",
-                    help="Try the deployments and links of a hybrid file",
-                    description="Try every deployment of a hybrid file, all at once: connection, host key, login, "
-                    "programs, work directory, scheduler; and every link, by sending some bytes there and back. "
-                    "Exit code: 0 when steps can run everywhere, else 1.",
-                    func=check_sites,
-                    args=(ARG_HYBRID_FILE, ARG_DEPLOYMENT, ARG_USER, ARG_TIMEOUT, ARG_FINDINGS),
-                ),
-                _login_command(),
-                *_about_runs(),
-                *_about_files(),
-                ActionCommand(
-                    name="cleanup",
-                    help="List and remove what ended or unknown runs left at the sites",
-                    description="Remove deployments that were made for DAG runs which have ended or are no longer known"
-                    " (after Airflow was killed) and, with --older-than, old runs' folders in work directories."
-                    " Queued and running runs, and those of another Airflow, are not touched.",
-                    func=cleanup,
-                    args=(ARG_ANY_FILE, ARG_USERS, ARG_DRY_RUN, ARG_OLDER_THAN),
-                ),
-            ],
+            subcommands=list(map(until_nobody_reads, _commands())),
         )
+    ]
+
+
+def _commands() -> list[ActionCommand]:
+    return [
+        run_command(),
+        ActionCommand(
+            name="schema",
+            help="Print the JSON schema of the hybrid file",
+            description="Print the JSON schema (draft 2020-12) of the hybrid file, for editors and validators.",
+            func=schema,
+            args=(ARG_OUTPUT,),
+        ),
+        ActionCommand(
+            name="compile",
+            help="Check a hybrid file or a CWL document and show the compiled workflow",
+            description="Check a hybrid file or a CWL document: steps, their inputs, and where each would run.",
+            func=compile_file,
+            args=(ARG_FILE, ARG_JSON),
+        ),
+        ActionCommand(
+            name="check",
+            help="Try the deployments and links of a hybrid file",
+            description="Try every deployment of a hybrid file, all at once: connection, host key, login, "
+            "programs, work directory, scheduler; and every link, by sending some bytes there and back. "
+            "Exit code: 0 when steps can run everywhere, else 1.",
+            func=check_sites,
+            args=(ARG_HYBRID_FILE, ARG_DEPLOYMENT, ARG_USER, ARG_TIMEOUT, ARG_FINDINGS),
+        ),
+        _login_command(),
+        *_about_runs(),
+        *_about_files(),
+        ActionCommand(
+            name="cleanup",
+            help="List and remove what ended or unknown runs left at the sites",
+            description="Remove deployments that were made for DAG runs which have ended or are no longer known"
+            " (after Airflow was killed) and, with --older-than, old runs' folders in work directories."
+            " Queued and running runs, and those of another Airflow, are not touched.",
+            func=cleanup,
+            args=(ARG_ANY_FILE, ARG_USERS, ARG_DRY_RUN, ARG_OLDER_THAN),
+        ),
     ]
 
 

@@ -3,10 +3,17 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
+import select
+import signal
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.cli.cli_config import ActionCommand
 
 FOR_PEOPLE = ("table", "plain")
 
@@ -27,3 +34,32 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str, shown: Sequence[M
         import yaml
 
         yaml.safe_dump([dict(row) for row in rows], sys.stdout, sort_keys=False, allow_unicode=True)
+
+
+def until_nobody_reads(command: ActionCommand) -> ActionCommand:
+    """The command, which ends in silence when who reads its output has enough (``airflow hybrid jobs RUN | head``)."""
+    act: Callable[..., Any] = command.func
+
+    @functools.wraps(act)
+    def act_and_flush(*args: Any, **kwargs: Any) -> Any:
+        try:
+            result = act(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            if _is_read():
+                raise  # it was another pipe
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+            raise SystemExit(128 + signal.SIGPIPE) from None
+        return result
+
+    return command._replace(func=act_and_flush)
+
+
+def _is_read() -> bool:
+    """Whether standard output still has a reader, or needs none."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):
+        return True
+    return not any(events & select.POLLERR for _, events in poll.poll(0))
