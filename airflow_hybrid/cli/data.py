@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from airflow_hybrid.runs.data import RunData, RunFile
+    from airflow_hybrid.overviews.files import RunData, RunFile
 
 _Arg: Any = Arg  # it has no type hints
 ARG_STEP = _Arg(
@@ -43,11 +43,12 @@ def show_data(args: argparse.Namespace) -> None:
 
     from airflow_hybrid.cli.printing import print_rows
     from airflow_hybrid.errors import HybridError
+    from airflow_hybrid.overviews.files import as_json
+    from airflow_hybrid.overviews.steps import tasks_of_step
     from airflow_hybrid.printable import printable
-    from airflow_hybrid.runs.data import as_json, data_of_run
+    from airflow_hybrid.runs.data import data_of_run
     from airflow_hybrid.runs.jobs import find_run
     from airflow_hybrid.runs.outline import outline_of_run
-    from airflow_hybrid.runs.steps import tasks_of_step
 
     try:
         with create_session() as session:
@@ -84,8 +85,8 @@ def row(file: RunFile) -> dict[str, str]:
 
 def sum_lines(data: RunData) -> Iterator[str]:
     """``hpc: 12 files, 3.4 GB; moved there: 1.2 GB for steps``, for each site."""
+    from airflow_hybrid.overviews.files import sums
     from airflow_hybrid.printable import printable
-    from airflow_hybrid.runs.data import sums
 
     for total in sums(data):
         files = "1 file" if total.files == 1 else f"{total.files} files"

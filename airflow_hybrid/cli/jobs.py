@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from airflow_hybrid.model.records import BatchProgress, JobRecord
-    from airflow_hybrid.runs.jobs import RunJobs
+    from airflow_hybrid.overviews.tasks import RunJobs
 
 _Arg: Any = Arg  # it has no type hints
 ARG_RUN = _Arg(("run_id",), help="id of the DAG run")
@@ -43,9 +43,9 @@ def show_jobs(args: argparse.Namespace) -> None:
 
     from airflow_hybrid.cli.printing import FOR_PEOPLE, print_rows
     from airflow_hybrid.errors import HybridError
+    from airflow_hybrid.overviews.steps import check_wanted, is_below
     from airflow_hybrid.runs.jobs import find_run, jobs_of_run
     from airflow_hybrid.runs.outline import outline_of_run
-    from airflow_hybrid.runs.steps import check_wanted, is_below
 
     try:
         with create_session() as session:
@@ -71,14 +71,14 @@ def show_jobs(args: argparse.Namespace) -> None:
 
 
 def _records(found: RunJobs) -> Iterator[JobRecord]:
-    from airflow_hybrid.runs.jobs import in_order
+    from airflow_hybrid.overviews.tasks import in_order
 
     for task in in_order(found.tasks):
         yield from task.report.records
 
 
 def _is_wanted(record: JobRecord, args: argparse.Namespace) -> bool:
-    from airflow_hybrid.runs.steps import is_below
+    from airflow_hybrid.overviews.steps import is_below
 
     if args.failed and record.state.value == "COMPLETED":
         return False

@@ -87,10 +87,10 @@ class _Reading:
         """The job, as Airflow's database has it now."""
         from airflow.utils.session import create_session
 
+        from airflow_hybrid.overviews.steps import check_wanted
         from airflow_hybrid.runs.job_files import find_job, step_of_name
         from airflow_hybrid.runs.jobs import jobs_of_run
         from airflow_hybrid.runs.outline import outline_of_run
-        from airflow_hybrid.runs.steps import check_wanted
 
         with create_session() as session:
             jobs = jobs_of_run(session, self.run)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from airflow_hybrid.model.outline import DagOutline
-    from airflow_hybrid.runs.sizing import Proposal
+    from airflow_hybrid.overviews.sizing import Proposal
 
 _Arg: Any = Arg  # it has no type hints
 ARG_DAG = _Arg(("dag_id",), help="id of the DAG")
@@ -47,7 +47,8 @@ def tune(args: argparse.Namespace) -> None:
     from airflow_hybrid.printable import printable
     from airflow_hybrid.runs.jobs import latest_runs
     from airflow_hybrid.runs.outline import outline_of_dag
-    from airflow_hybrid.runs.sizing import Rule, past_runs, proposals
+    from airflow_hybrid.overviews.sizing import Rule, proposals
+    from airflow_hybrid.runs.sizing import past_runs
 
     if not 1 <= args.last <= _MOST_RUNS:
         raise SystemExit(f"--last {args.last}: give a number from 1 to {_MOST_RUNS}")

@@ -40,10 +40,10 @@ def show_why(args: argparse.Namespace) -> None:
     from airflow.utils.session import create_session
 
     from airflow_hybrid.errors import HybridError
+    from airflow_hybrid.overviews.steps import check_wanted, is_below
     from airflow_hybrid.runs.answers.why import why_run
     from airflow_hybrid.runs.jobs import find_run
     from airflow_hybrid.runs.outline import outline_of_run
-    from airflow_hybrid.runs.steps import check_wanted, is_below
     from airflow_hybrid.runs.tasks import tasks_of_run
 
     try:

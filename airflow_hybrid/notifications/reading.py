@@ -15,7 +15,7 @@ from urllib.parse import quote
 from airflow_hybrid.model.records import JobRecord, JobsReport
 from airflow_hybrid.notifications.summary import RunSummary
 from airflow_hybrid.operators.values import OUTPUTS_TASK
-from airflow_hybrid.runs.lineage import RunLineage, TaskLineage, checked_entries, transfers
+from airflow_hybrid.overviews.lineage import RunLineage, TaskLineage, checked_entries, transfers
 from airflow_hybrid.triggers.reports import JOBS_XCOM, LINEAGE_XCOM
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.model.records import JobRecord
+from airflow_hybrid.overviews.usage import core_seconds, is_success, last_tries
 from airflow_hybrid.printable import printable, shortened
-from airflow_hybrid.runs.usage import core_seconds, is_success, last_tries
 
 MOST_FAILURES = 5
 MOST_TRANSFERS = 5

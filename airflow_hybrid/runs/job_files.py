@@ -26,8 +26,9 @@ from airflow_hybrid.errors import HybridError, SiteError
 from airflow_hybrid.model import Target
 from airflow_hybrid.model.outline import DagOutline
 from airflow_hybrid.model.records import BatchProgress, JobRecord
+from airflow_hybrid.overviews.tasks import RunJobs
 from airflow_hybrid.printable import printable
-from airflow_hybrid.runs.jobs import RunJobs, RunKey
+from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.outline import deployments_in_run, outline_of_run
 from airflow_hybrid.sites.batches.directory import attempt_of
 from airflow_hybrid.sites.batches.submitted import PLAIN_NAME, BatchMeta, SubmittedBatch

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from airflow.models.dagrun import DagRun
@@ -13,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model.records import JobsReport
+from airflow_hybrid.overviews.tasks import RunJobs, TaskJobs
 from airflow_hybrid.printable import printable
 from airflow_hybrid.runs.xcoms import PublishedValue, read_values
 from airflow_hybrid.triggers.reports import JOBS_XCOM
@@ -26,29 +25,6 @@ class RunKey:
 
     dag_id: str
     run_id: str
-
-
-@dataclass(frozen=True)
-class TaskJobs:
-    """The jobs of one task instance.
-
-    :ivar map_index: -1: its task is not mapped.
-    """
-
-    task_id: str
-    map_index: int
-    report: JobsReport
-
-
-@dataclass(frozen=True)
-class RunJobs:
-    """The jobs of a run.
-
-    :ivar unread: tasks whose reports cannot be read, with the reason.
-    """
-
-    tasks: tuple[TaskJobs, ...]
-    unread: tuple[tuple[str, str], ...] = ()
 
 
 def find_run(session: Session, run_id: str, dag_id: str | None = None) -> RunKey:
@@ -87,14 +63,3 @@ def jobs_of_run(session: Session, run: RunKey) -> RunJobs:
 def _task_jobs(published: PublishedValue) -> TaskJobs:
     """:raises ValueError: it is no report."""
     return TaskJobs(published.task_id, published.map_index, JobsReport.from_json(published.value))
-
-
-def in_order(tasks: Sequence[TaskJobs]) -> list[TaskJobs]:
-    """Tasks by the time at which their first job was started, each with its instances in their order; tasks without
-    such a job last.
-    """
-    began: dict[str, float] = {}
-    for task in tasks:
-        first = min((r.began for r in task.report.records if r.began is not None), default=math.inf)
-        began[task.task_id] = min(first, began.get(task.task_id, math.inf))
-    return sorted(tasks, key=lambda task: (began[task.task_id], task.task_id, task.map_index))

@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session
 
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.operators.values import OUTPUTS_TASK
+from airflow_hybrid.overviews.overview import StepOverview, overview_of
+from airflow_hybrid.overviews.usage import last_tries
 from airflow_hybrid.reports.values import OutputPart, RunReport, SitePart, StepPart
 from airflow_hybrid.runs.data import data_of_run
 from airflow_hybrid.runs.jobs import RunKey
-from airflow_hybrid.runs.overview import StepOverview, facts_of_run, overview_of
-from airflow_hybrid.runs.usage import last_tries
+from airflow_hybrid.runs.overview import facts_of_run
 
 
 def report_of_run(session: Session, run: RunKey) -> RunReport:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from airflow.models.dagrun import DagRun
@@ -12,52 +11,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_hybrid.errors import HybridError
+from airflow_hybrid.overviews.tasks import RunState, TaskState
 from airflow_hybrid.printable import printable
 from airflow_hybrid.runs.jobs import RunKey
-
-
-@dataclass(frozen=True)
-class TaskState:
-    """A task instance. Times are in seconds since the epoch, by Airflow's clock; None: not yet.
-
-    :ivar map_index: -1: its task is not mapped, or not yet.
-    :ivar state: as Airflow names it; None: not scheduled yet.
-    :ivar scheduled: when all that it waits for had ended; ``queued``: when it was given to the executor.
-    :ivar name: of a mapped task instance: which jobs it holds.
-    """
-
-    task_id: str
-    map_index: int
-    state: str | None
-    try_number: int
-    scheduled: float | None
-    queued: float | None
-    began: float | None
-    ended: float | None
-    pool: str = ""
-    name: str = ""
-
-    @property
-    def label(self) -> str:
-        """``train``, or ``train[3]``."""
-        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
-
-
-@dataclass(frozen=True)
-class RunState:
-    """A DAG run; times as in :class:`TaskState`.
-
-    :ivar user: who triggered it; empty: nobody, or it is not known who.
-    """
-
-    dag_id: str
-    run_id: str
-    state: str
-    queued: float | None
-    began: float | None
-    ended: float | None
-    user: str = ""
-    kind: str = ""
 
 
 def state_of_run(session: Session, run: RunKey) -> RunState:

@@ -14,7 +14,7 @@ from airflow_hybrid.cli.preview.workflows import Shown
 from airflow_hybrid.cwl.fragments.step_needs import StepNeeds, step_needs
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, AskedResources, FileRef, Step, Target, WorkflowGraph
 from airflow_hybrid.model.walking import location_of, outermost_files
-from airflow_hybrid.runs.lineage import site_of
+from airflow_hybrid.overviews.lineage import site_of
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,9 @@ from sqlalchemy.orm import Session
 
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.model.records import BatchProgress, JobRecord
+from airflow_hybrid.overviews.overview import RunFacts
+from airflow_hybrid.overviews.tasks import TaskState
+from airflow_hybrid.overviews.usage import is_success, last_tries
 from airflow_hybrid.printable import printable
 from airflow_hybrid.reasons.errors import of_error
 from airflow_hybrid.reasons.explanation import Explanation
@@ -24,9 +27,7 @@ from airflow_hybrid.reasons.pending import pending
 from airflow_hybrid.reasons.tasks import LOGIN, LOGIN_TRIGGER, Other, Waiting, not_run, queued_run, waiting
 from airflow_hybrid.runs.answers.holds import Holds, Placed, TaskOfDag, holds_of_run
 from airflow_hybrid.runs.jobs import RunKey
-from airflow_hybrid.runs.overview import RunFacts, facts_of_run
-from airflow_hybrid.runs.tasks import TaskState
-from airflow_hybrid.runs.usage import is_success, last_tries
+from airflow_hybrid.runs.overview import facts_of_run
 from airflow_hybrid.runs.xcoms import plain
 from airflow_hybrid.triggers.reports import PROBLEM_XCOM
 

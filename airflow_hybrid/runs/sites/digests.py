@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
-from airflow_hybrid.runs.usage import is_success, last_tries
+from airflow_hybrid.overviews.usage import is_success, last_tries
 from airflow_hybrid.runs.xcoms import plain
 from airflow_hybrid.triggers.reports import JOBS_XCOM
 

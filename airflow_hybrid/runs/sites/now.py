@@ -17,7 +17,7 @@ from airflow_hybrid.config.users import connection_ids, is_template
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.model.outline import DagOutline
 from airflow_hybrid.model.records import BatchProgress
-from airflow_hybrid.runs.overview import storages_of
+from airflow_hybrid.overviews.overview import storages_of
 from airflow_hybrid.runs.sites.digests import (
     PERIOD_S,
     DeploymentDigest,

@@ -19,10 +19,12 @@ from sqlalchemy.orm import Session
 
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model.records import JobRecord
-from airflow_hybrid.runs.jobs import RunKey, in_order
-from airflow_hybrid.runs.overview import RunFacts, RunOverview, facts_of_run, overview_of, storages_of
+from airflow_hybrid.overviews.overview import RunFacts, RunOverview, overview_of, storages_of
+from airflow_hybrid.overviews.tasks import in_order
+from airflow_hybrid.overviews.usage import last_tries
+from airflow_hybrid.runs.jobs import RunKey
+from airflow_hybrid.runs.overview import facts_of_run
 from airflow_hybrid.runs.tasks import state_of_run
-from airflow_hybrid.runs.usage import last_tries
 from airflow_hybrid.version import __version__
 
 _MOST_JOBS_KEPT = 50_000

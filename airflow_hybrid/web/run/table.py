@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from airflow_hybrid.model.records import JobRecord
-from airflow_hybrid.runs.usage import is_success
+from airflow_hybrid.overviews.usage import is_success
 from airflow_hybrid.web.run.known import KnownRun, RunJob
 
 _TEXTS = ("step", "index", "location", "scheduler_id", "node", "reason", "directory")

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from airflow_hybrid.model.records import JobRecord
-from airflow_hybrid.runs.usage import is_success
+from airflow_hybrid.overviews.usage import is_success
 from airflow_hybrid.web.run.known import KnownRun, RunJob
 
 MOST_AT_ONCE = 500

@@ -19,7 +19,7 @@ from airflow_hybrid.amounts import duration, size
 from airflow_hybrid.cli.jobs import progress_line, row, summary
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
-from airflow_hybrid.runs.jobs import TaskJobs, in_order
+from airflow_hybrid.overviews.tasks import TaskJobs, in_order
 from tests.unit.web.served import ROOT, Served, served
 
 DAG = """\

@@ -19,8 +19,8 @@ import pytest
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
+from airflow_hybrid.overviews.tasks import RunJobs, TaskJobs
 from airflow_hybrid.runs.job_files import find_job, job_name
-from airflow_hybrid.runs.jobs import RunJobs, TaskJobs
 from tests.raising import raising
 from tests.unit.web.served import ROOT, Served, served
 

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_hybrid.model import LineageEntry
 from airflow_hybrid.model.files import Transfer
-from airflow_hybrid.runs.lineage import (
+from airflow_hybrid.overviews.lineage import (
     Placement,
     RunLineage,
     TaskLineage,

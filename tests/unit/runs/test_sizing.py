@@ -11,7 +11,7 @@ import pytest
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.outline import DagOutline, StepOutline
 from airflow_hybrid.model.records import JobRecord
-from airflow_hybrid.runs.sizing import Enough, PastRun, Proposal, Rule, enough_for, proposals, propose
+from airflow_hybrid.overviews.sizing import Enough, PastRun, Proposal, Rule, enough_for, proposals, propose
 
 JOB = JobRecord(
     "/a", "", "hpc", "", "login", JobState.COMPLETED, seconds=100.0, cpu_s=50.0, cores=4, memory_mib=4096,

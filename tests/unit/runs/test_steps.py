@@ -7,8 +7,8 @@ import pytest
 
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model.outline import DagOutline, StepOutline
-from airflow_hybrid.runs.steps import check_wanted, is_below, states_of_steps, tasks_of_step
-from airflow_hybrid.runs.tasks import TaskState
+from airflow_hybrid.overviews.steps import check_wanted, is_below, states_of_steps, tasks_of_step
+from airflow_hybrid.overviews.tasks import TaskState
 from tests.raising import raising
 
 OUTLINE = DagOutline(

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.records import JobRecord
-from airflow_hybrid.runs.usage import Spread, core_seconds, last_tries, usage_of
+from airflow_hybrid.overviews.usage import Spread, core_seconds, last_tries, usage_of
 
 JOB = JobRecord("/a", "[0]", "hpc", "", "login", JobState.COMPLETED, seconds=10.0, cpu_s=5.0, cores=2)
 

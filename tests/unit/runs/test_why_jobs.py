@@ -9,13 +9,12 @@ from typing import Any
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.outline import DagOutline, StepOutline
 from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
+from airflow_hybrid.overviews.lineage import RunLineage
+from airflow_hybrid.overviews.overview import RunFacts
+from airflow_hybrid.overviews.tasks import RunJobs, RunState, TaskJobs, TaskState
 from airflow_hybrid.reasons.tasks import Airflow
 from airflow_hybrid.runs.answers.holds import Holds, Placed, TaskOfDag
 from airflow_hybrid.runs.answers.why import Answer, Context, answers
-from airflow_hybrid.runs.jobs import RunJobs, TaskJobs
-from airflow_hybrid.runs.lineage import RunLineage
-from airflow_hybrid.runs.overview import RunFacts
-from airflow_hybrid.runs.tasks import RunState, TaskState
 
 OUTLINE = DagOutline(
     "a.cwl",

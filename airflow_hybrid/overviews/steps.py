@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model.outline import DagOutline, StepOutline
+from airflow_hybrid.overviews.tasks import TaskState
 from airflow_hybrid.printable import printable
-from airflow_hybrid.runs.tasks import TaskState
 
 _MOST_MEANT = 3
 _MOST_NAMES = 10
