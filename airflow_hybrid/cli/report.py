@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from argparse import ArgumentTypeError
@@ -17,10 +16,7 @@ from airflow_hybrid.cli.jobs import ARG_DAG, ARG_RUN
 if TYPE_CHECKING:
     import argparse
 
-    from airflow_hybrid.reports.footprint import Constants
-    from airflow_hybrid.reports.values import RunReport
 
-FORMATS = (".html", ".json", ".csv", ".svg")
 _Arg: Any = Arg  # it has no type hints
 ARG_FILE = _Arg(
     ("-o", "--output"),
@@ -80,14 +76,13 @@ def write_report(args: argparse.Namespace) -> None:
 
     from airflow_hybrid import settings
     from airflow_hybrid.errors import HybridError
+    from airflow_hybrid.reports.files import content, format_of
     from airflow_hybrid.reports.footprint import constants_of
     from airflow_hybrid.runs.jobs import find_run
     from airflow_hybrid.runs.reporting import report_of_run
 
-    ending = os.path.splitext(args.output or "x.html")[1].lower()
-    if ending not in FORMATS:
-        raise SystemExit(f"-o {args.output}: the ending says what is written: {', '.join(FORMATS)}")
     try:
+        ending = format_of(args.output or "run.html")
         constants = constants_of(settings.current(), {name: getattr(args, name) for name in _CONSTANTS})
         with create_session() as session:
             run = find_run(session, args.run_id, args.dag_id)
@@ -96,22 +91,8 @@ def write_report(args: argparse.Namespace) -> None:
         raise SystemExit(str(error)) from None
     path = args.output or re.sub(r"[^A-Za-z0-9._-]+", "_", f"{run.dag_id}-{run.run_id}") + ".html"
     try:
-        with open(path, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(_content(report, ending, constants))
+        with open(path, "wb") as stream:
+            stream.write(content(report, ending, constants))
     except OSError as error:
         raise SystemExit(f"{path}: {error.strerror}") from None
     sys.stdout.write(f"{path}\n")
-
-
-def _content(report: RunReport, ending: str, constants: Constants) -> str:
-    from airflow_hybrid.reports.drawing import timeline
-    from airflow_hybrid.reports.footprint import footprint
-    from airflow_hybrid.reports.page import page
-    from airflow_hybrid.reports.tables import as_json, jobs_csv
-
-    if ending == ".csv":
-        return jobs_csv(report)
-    if ending == ".svg":
-        return timeline(report, alone=True) + "\n"
-    used = footprint(report.jobs, constants)
-    return as_json(report, used, constants) if ending == ".json" else page(report, used, constants)

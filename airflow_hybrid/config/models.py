@@ -254,6 +254,11 @@ class WorkflowModel(Model):
         description="`true`: a record of each run that succeeds is written beside its outputs, as"
         " `provenance.crate.zip` (a Workflow Run RO-Crate). (airflow_hybrid)",
     )
+    report: bool = Field(
+        False,
+        description="`true`: a report about each run that succeeds is written beside its outputs, as"
+        " `run-report.html`, `run-report.json` and `run-report.csv`. (airflow_hybrid)",
+    )
 
 
 class Configured(Model):

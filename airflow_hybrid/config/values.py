@@ -175,7 +175,7 @@ class WorkflowConfig:
     :ivar dag_section: the ``dag`` section as JSON (see :func:`dag_kwargs`); a relative ``outdir`` was resolved.
     :ivar reuse: whether outputs of other runs are reused, unless something more specific says otherwise.
     :ivar fuse: whether chains of steps are one task, unless something more specific says otherwise.
-    :ivar provenance: whether a record of each run is written beside its outputs.
+    :ivar provenance: whether a record of each run is written beside its outputs; ``report``: a report.
     """
 
     name: str
@@ -188,6 +188,7 @@ class WorkflowConfig:
     reuse: bool | None = None
     fuse: bool | str | None = None
     provenance: bool = False
+    report: bool = False
 
     @property
     def dag(self) -> dict[str, Any]:
@@ -206,6 +207,7 @@ class WorkflowConfig:
             "reuse": self.reuse,
             "fuse": self.fuse,
             "provenance": self.provenance,
+            "report": self.report,
         }
 
     @classmethod

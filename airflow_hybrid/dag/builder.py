@@ -96,7 +96,9 @@ class DagBuilder:
             self._scope(root)
             outputs = self._outputs(root)
             add_deployment_tasks(self.dag, self.deployments, self.uses, self._name)
-        if get_parsing_context().task_id is None:  # a task's process needs none
+        of_task = get_parsing_context().task_id
+        is_read_by_task = of_task == OUTPUTS_TASK and setup.outdirs.report
+        if of_task is None or is_read_by_task:  # other tasks' processes need none
             outputs.doc_json = self._outline().to_text()
 
     def _outline(self) -> DagOutline:

@@ -106,6 +106,7 @@ def dag_of(
             "reuse": workflow.reuse,
             "fuse": workflow.fuse,
             "provenance": workflow.provenance,
+            "report": workflow.report,
             "source": hybrid.path,
             "source_text": hybrid.shown,
             "fileloc": fileloc,
@@ -139,6 +140,8 @@ class HybridDag(DAG):
         binding says otherwise (docs/how-to/fuse.md).
     :param provenance: whether a record of each run that succeeds is written beside its outputs, as
         ``provenance.crate.zip`` (docs/how-to/provenance.md).
+    :param report: whether a report about each run that succeeds is written beside its outputs, as ``run-report.html``,
+        ``.json`` and ``.csv`` (docs/how-to/reports.md).
     :param assets: Airflow Assets of outputs, by their names: a URI (which may be a template), ``{"name": ..., "uri":
         ..., "partition": ...}`` or an Asset. They get an event when a run has succeeded.
     :param dag_id: default: the document's name.
@@ -163,6 +166,7 @@ class HybridDag(DAG):
         reuse: bool | None = None,
         fuse: bool | str | None = None,
         provenance: bool = False,
+        report: bool = False,
         assets: Mapping[str, Any] | None = None,
         dag_id: str | None = None,
         source: str | None = None,
@@ -178,7 +182,7 @@ class HybridDag(DAG):
         folders = outdirs_of(outdir, _listed(outdirs), existing_outputs, dag_options.get("user_defined_macros"))
         setup = WorkflowSetup(
             graph=graph,
-            outdirs=replace(folders, record=provenance),
+            outdirs=replace(folders, record=provenance, report=report),
             **_where_it_runs(bindings, deployments, links, caller),
             settings={name: value for name, value in settings.items() if name not in from_tasks},
             settings_base=settings_base,

@@ -28,13 +28,14 @@ class Outdirs:
     :ivar run: of one run; ``roots``: folders below which a run may choose one, first the one that contains ``run``.
     :ivar existing: what to do with outputs whose names are taken: see
         :data:`airflow_hybrid.operators.gather.existing.EXISTING`
-    :ivar record: whether a record of the run is written there, too.
+    :ivar record: whether a record of the run is written there, too; ``report``: a report about it.
     """
 
     run: str
     roots: tuple[str, ...]
     existing: str = RENAME
     record: bool = False
+    report: bool = False
 
 
 def conf_outdir(graph: WorkflowGraph, context: Context, roots: Sequence[str]) -> str | None:

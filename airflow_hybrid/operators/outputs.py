@@ -58,6 +58,7 @@ class OutputsOperator(HybridTask):
         self.existing = outdirs.existing
         self.links = links
         self.records = outdirs.record
+        self.reports = outdirs.report
 
     def run_task(self, context: Context) -> CwlObject:
         from airflow_hybrid.model.files import counted
@@ -91,10 +92,22 @@ class OutputsOperator(HybridTask):
         ti.xcom_push(key="lineage", value=[entry.to_json() for entry in lineage])
         ti.xcom_push(key=OUTDIR_XCOM, value=outdir if is_store(outdir) else local_path(outdir))
         self.log.info("the outputs are in %s", printable(str(outdir)))
+        beside = self._beside(rules, value)
         if self.records:
-            self._record(context, value, outdir, deployments, rules)
+            self._record(context, value, outdir, deployments, beside)
+        if self.reports:
+            self._report(context, value, outdir, deployments, beside)
         self._announce(value, render, context)
         return value
+
+    @staticmethod
+    def _beside(rules: OutputRules, outputs: CwlObject) -> OutputRules:
+        """The rules for what is written beside the outputs, which it never replaces."""
+
+        def kept() -> list[Mapping[str, Any]]:
+            return [*rules.inputs(), *located(outputs)]
+
+        return replace(rules, tidies=False, inputs=kept)
 
     def _record(
         self,
@@ -102,16 +115,12 @@ class OutputsOperator(HybridTask):
         outputs: CwlObject,
         outdir: str,
         deployments: Mapping[str, Deployment],
-        rules: OutputRules,
+        beside: OutputRules,
     ) -> None:
         """Write the record of the run beside its outputs, which are complete without it."""
         from airflow_hybrid.operators.gather.gathering import gather
         from airflow_hybrid.operators.published.record_file import record_file
 
-        def kept() -> list[Mapping[str, Any]]:
-            return [*rules.inputs(), *located(outputs)]
-
-        beside = replace(rules, tidies=False, inputs=kept)
         try:
             with record_file(self.scope, self.xcom_reader(context), context, outputs) as file:
                 record, _ = self.run_async(gather({"record": file}, outdir, deployments, self.links, beside))
@@ -119,6 +128,26 @@ class OutputsOperator(HybridTask):
             self.log.warning("the run's record is not written: %s", error)
             return
         self.log.info("the run's record is %s", printable(str(record["record"]["location"])))
+
+    def _report(
+        self,
+        context: Context,
+        outputs: CwlObject,
+        outdir: str,
+        deployments: Mapping[str, Deployment],
+        beside: OutputRules,
+    ) -> None:
+        """Write the report about the run beside its outputs, which are complete without it."""
+        from airflow_hybrid.operators.gather.gathering import gather
+        from airflow_hybrid.operators.published.report_files import report_files
+
+        try:
+            with report_files(context, outputs) as files:
+                reports, _ = self.run_async(gather(files, outdir, deployments, self.links, beside))
+        except (HybridError, ValueError, OSError) as error:
+            self.log.warning("the run's report is not written: %s", printable(str(error)))
+            return
+        self.log.info("the run's report is %s", printable(str(reports["html"]["location"])))
 
     def _announce(self, value: CwlObject, render: Render, context: Context) -> None:
         """:raises InputError: there is no asset for the run; what the outputs are is known nevertheless."""

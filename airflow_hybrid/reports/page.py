@@ -75,14 +75,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _summary(report: RunReport, used: Footprint) -> str:
-    ran = None if report.began is None or report.ended is None else report.ended - report.began
     moved = sum(transfer.bytes for transfer in report.transfers if transfer.source != transfer.target)
     facts = [
-        ("state", report.state),
+        ("state", _state(report)),
         ("document", report.document),
         ("triggered by", report.user or "-"),
         ("began", when(report.began)),
-        ("took", duration(ran)),
+        ("took", _took(report)),
+        ("report made", when(report.made_at)),
         ("jobs", f"{len(report.jobs)}, of which {len(report.failures)} failed"),
         ("core-hours", f"{report.core_hours:.3f}"),
         ("moved between sites", size(moved)),
@@ -90,6 +90,25 @@ def _summary(report: RunReport, used: Footprint) -> str:
         *(("not shown", problem) for problem in report.problems),
     ]
     return "<dl>" + "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(text)}</dd>" for name, text in facts) + "</dl>"
+
+
+def _state(report: RunReport) -> str:
+    if report.by_last_task:
+        return (
+            f"{report.state}: the run's last task has made this report, when the outputs were in place; how the run"
+            " ended is not in it"
+        )
+    if report.ended is None:
+        return f"{report.state}: the run had not ended when this report was made"
+    return report.state
+
+
+def _took(report: RunReport) -> str:
+    until = report.ended if report.ended is not None else report.made_at
+    if report.began is None or until is None:
+        return "-"
+    so_far = "" if report.ended is not None else " until then"
+    return duration(until - report.began) + so_far
 
 
 def _energy(used: Footprint, constants: Constants) -> str:

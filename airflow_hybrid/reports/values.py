@@ -58,7 +58,12 @@ class OutputPart:
 
 @dataclass(frozen=True)
 class RunReport:
-    """A run. ``problems``: what could not be read, in sentences."""
+    """A run.
+
+    :ivar problems: what could not be read, in sentences.
+    :ivar made_at: when the report was made, in seconds since the epoch.
+    :ivar by_last_task: the run's last task has made it: all steps have ended, the run has not.
+    """
 
     dag_id: str
     run_id: str
@@ -73,6 +78,8 @@ class RunReport:
     jobs: tuple[JobRecord, ...]
     outputs: tuple[OutputPart, ...]
     problems: tuple[str, ...] = ()
+    made_at: float | None = None
+    by_last_task: bool = False
 
     @property
     def core_hours(self) -> float:

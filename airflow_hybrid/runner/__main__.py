@@ -47,6 +47,7 @@ _DEFAULTS: dict[str, Any] = {
     "outdir": ".", "existing": "replace", "basedir": None, "quiet": False, "verbose": False, "hybrid_file": None,
     "workflow": None, "serial": False, "tmpdir_prefix": None, "leave_tmpdir": False, "validate": False,
     "tool_help": False, "prov": None, "with_outputs": False, "with_inputs": False,
+    "report": None,
 }  # fmt: skip
 
 
@@ -161,6 +162,10 @@ def _run_document(
         from airflow_hybrid.runner.crates import check_target
 
         check_target(args.prov)
+    if args.report is not None:
+        from airflow_hybrid.runner.reports import check_report
+
+        check_report(args.report)
     args.document = path_or_uri(args.document)
     job_of = arguments.job_document(args.document)
     if job_of is not None:
@@ -264,6 +269,8 @@ def _as_dag(
         runner.close()
     if args.prov is not None:
         _record(args, dag, result)
+    if args.report is not None:
+        _report(args, dag, result)
     if result.succeeded and result.outputs is not None:
         outputs: CwlObject = _with_paths(result.outputs)
         return outputs
@@ -276,6 +283,18 @@ def _record(args: argparse.Namespace, dag: HybridDag, result: RunResult) -> None
 
     try:
         write_record(args, dag, result, PROG)
+    except HybridError as error:
+        if result.succeeded:
+            raise
+        _said(error, FAILURE)
+
+
+def _report(args: argparse.Namespace, dag: HybridDag, result: RunResult) -> None:
+    """Write the report about the run; of one that failed, its failure is the error that is told."""
+    from airflow_hybrid.runner.reports import write_report
+
+    try:
+        write_report(args.report, dag.dag_id, result.run_id, PROG)
     except HybridError as error:
         if result.succeeded:
             raise

@@ -67,6 +67,11 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--prov": {"metavar": "FILE", "help": "write a record of the run to this zip file (a Workflow Run RO-Crate)"},
     "--with-outputs": {"action": "store_true", "help": "the record has copies of the output files"},
     "--with-inputs": {"action": "store_true", "help": "the record has copies of the input files"},
+    "--report": {
+        "metavar": "FILE",
+        "help": "write a report about the run to this file, by its ending: .html (a page), .svg (the timeline), .csv"
+        " (the jobs), .json (all values)",
+    },
     TOOL_HELP: {"action": "store_true", "help": "show the document's inputs as flags"},
     # options that other runners need and that always hold here
     "--enable-dev": {"action": "store_true", "help": argparse.SUPPRESS},

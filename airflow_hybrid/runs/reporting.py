@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+import time
 
 from sqlalchemy.orm import Session
 
-from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.operators.values import OUTPUTS_TASK
-from airflow_hybrid.overviews.overview import StepOverview, overview_of
-from airflow_hybrid.overviews.usage import last_tries
-from airflow_hybrid.reports.values import OutputPart, RunReport, SitePart, StepPart
+from airflow_hybrid.reports.making import report_of
+from airflow_hybrid.reports.values import RunReport
 from airflow_hybrid.runs.data import data_of_run
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.overview import facts_of_run
@@ -24,46 +21,5 @@ def report_of_run(session: Session, run: RunKey) -> RunReport:
     :raises HybridError: there is no such run, or its DAG is none of this package.
     """
     facts = facts_of_run(session, run)
-    overview = overview_of(facts)
-    jobs = last_tries(facts.records())
-    of_step: dict[str, list[JobRecord]] = defaultdict(list)
-    for job in jobs:
-        if not job.reused:
-            of_step[job.step].append(job)
     published = [file for file in data_of_run(session, run).files if file.task_id == OUTPUTS_TASK]
-    return RunReport(
-        dag_id=run.dag_id,
-        run_id=run.run_id,
-        state=overview.run.state,
-        document=overview.outline.document,
-        began=overview.run.began,
-        ended=overview.run.ended,
-        user=overview.run.user,
-        steps=tuple(_step(step, of_step) for step in overview.steps),
-        sites=tuple(SitePart(s.name, s.kinds, s.jobs, s.failed, s.nodes, s.core_s) for s in overview.sites),
-        transfers=tuple(overview.transfers),
-        jobs=tuple(jobs),
-        outputs=tuple(OutputPart(file.path, file.size, file.checksum) for file in published),
-        problems=overview.problems,
-    )
-
-
-def _step(step: StepOverview, of_step: Mapping[str, Sequence[JobRecord]]) -> StepPart:
-    jobs = of_step.get(step.outline.path, ())
-    return StepPart(
-        path=step.outline.path,
-        state=step.state.state,
-        total=step.total,
-        succeeded=step.succeeded,
-        failed=step.failed,
-        reused=step.reused,
-        submitted=step.submitted,
-        began=step.began,
-        finished=step.finished,
-        core_s=step.usage.core_s if step.usage is not None else 0.0,
-        cores=tuple(job.cpu_s / job.seconds for job in jobs if job.cpu_s is not None and job.seconds),
-        cores_asked=max((job.cores for job in jobs if job.cores is not None), default=None),
-        memory_mib=tuple(float(job.memory_used_mib) for job in jobs if job.memory_used_mib is not None),
-        memory_asked_mib=max((float(job.memory_mib) for job in jobs if job.memory_mib is not None), default=None),
-        seconds=tuple(job.seconds for job in jobs if job.seconds is not None),
-    )
+    return report_of(facts, published, time.time())

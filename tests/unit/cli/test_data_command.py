@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.cli.data import sum_lines
+from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.overviews.files import RunData, RunFile, path_of, published
-from airflow_hybrid.overviews.lineage import Transfer
 from tests.unit.web.served import Served, served
 
 DAG = """\

@@ -14,7 +14,7 @@ from tests.unit.web.served import Served, served
 
 DAG = """\
 from airflow_hybrid import HybridDag
-made = HybridDag("made.cwl", dag_id="made", outdir={outdir!r})
+made = HybridDag("made.cwl", dag_id="made", outdir={outdir!r}, report=True)
 """
 WORKFLOW = """\
 cwlVersion: v1.2
@@ -68,7 +68,7 @@ def test_a_report_in_each_format(web: Served, run_id: str, tmp_path: Path) -> No
 
 def test_a_format_that_is_not_there(web: Served, run_id: str) -> None:
     code, _, lines = web.cli("hybrid", "report", run_id, "-o", "run.doc")
-    assert (code, lines[-1]) == (1, "-o run.doc: the ending says what is written: .html, .json, .csv, .svg")
+    assert (code, lines[-1]) == (1, "run.doc: the ending says what is written: .html, .json, .csv, .svg")
 
 
 def test_constants_are_checked_and_told(web: Served, run_id: str, tmp_path: Path) -> None:
@@ -81,3 +81,31 @@ def test_constants_are_checked_and_told(web: Served, run_id: str, tmp_path: Path
     assert code == 2
     problem = "argument --pue: '0.5' must be a number from 1 to 10"
     assert lines[1] == f"airflow hybrid report command error: {problem}, see help above."
+
+
+def test_the_last_task_writes_the_report_beside_the_outputs(web: Served, run_id: str) -> None:
+    (folder,) = (web.home / "results").iterdir()
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert names == {"o", "o_2", "o_3", "run-report.csv", "run-report.html", "run-report.json"}
+    value = json.loads((folder / "run-report.json").read_text())
+    assert (value["run_id"], value["state"], value["by_last_task"], value["ended"]) == (run_id, "running", True, None)
+    assert value["began"] < value["made_at"]
+    assert [output["path"] for output in value["outputs"]] == [str(folder / name) for name in ("o", "o_2", "o_3")]
+    (step,) = value["steps"]
+    assert (step["path"], step["state"], step["total"], step["succeeded"]) == ("/say", "success", 3, 3)
+    assert (len(value["jobs"]), value["footprint"]["jobs"], value["problems"]) == (3, 3, [])
+    page = (folder / "run-report.html").read_text()
+    state = (
+        "running: the run&#x27;s last task has made this report, when the outputs were in place; how the run ended is"
+    )
+    assert f"<dt>state</dt><dd>{state} not in it</dd>" in page
+    assert " until then</dd>" in page and "<td>/say[2]</td>" in page
+    with (folder / "run-report.csv").open() as stream:
+        assert [row["index"] for row in csv.DictReader(stream)] == ["[0]", "[1]", "[2]"]
+
+
+def test_later_the_command_knows_the_end(web: Served, run_id: str, tmp_path: Path) -> None:
+    assert web.cli("hybrid", "report", run_id, "-o", str(tmp_path / "run.json"))[0] == 0
+    value = json.loads((tmp_path / "run.json").read_text())
+    assert (value["state"], value["by_last_task"]) == ("success", False)
+    assert value["began"] < value["ended"] < value["made_at"]

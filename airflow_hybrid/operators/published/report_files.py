@@ -1,0 +1,130 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The report about a run beside its outputs, written by the run's last task.
+
+A task has no access to Airflow's database: it reads what other tasks have published by Airflow's API for tasks.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_hybrid import settings
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef
+from airflow_hybrid.model.outline import DagOutline
+from airflow_hybrid.model.records import JobsReport
+from airflow_hybrid.operators.values import OUTPUTS_TASK, RETURN
+from airflow_hybrid.overviews.files import published
+from airflow_hybrid.overviews.lineage import RunLineage, TaskLineage, checked_entries
+from airflow_hybrid.overviews.overview import RunFacts, scatter_length
+from airflow_hybrid.overviews.tasks import RunJobs, RunState, TaskJobs, TaskState
+from airflow_hybrid.removal.here import make_folder, remove_folder
+from airflow_hybrid.reports.files import content
+from airflow_hybrid.reports.footprint import constants_of
+from airflow_hybrid.reports.making import report_of
+from airflow_hybrid.reports.values import RunReport
+from airflow_hybrid.triggers.reports import JOBS_XCOM, LINEAGE_XCOM
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+T = TypeVar("T")
+
+REPORT_NAME = "run-report"
+_FORMATS = (".html", ".json", ".csv")
+_INSTANCE = re.compile(r"(.+)_(\d{1,6})")
+
+
+@contextmanager
+def report_files(context: Context, outputs: CwlObject) -> Iterator[dict[str, CwlObject]]:
+    """The report about a run whose outputs are where they belong, as Files in a temporary folder, by their formats.
+
+    :raises HybridError: too little is known of the run.
+    """
+    report = report_of_context(context, outputs)
+    constants = constants_of(settings.current())
+    folder = make_folder(tempfile.gettempdir(), "airflow_hybrid_report_")
+    try:
+        files: dict[str, CwlObject] = {}
+        for ending in _FORMATS:
+            path = folder / f"{REPORT_NAME}{ending}"
+            path.write_bytes(content(report, ending, constants))
+            location = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, str(path)).uri
+            files[ending.lstrip(".")] = {"class": "File", "location": location, "basename": path.name}
+        yield files
+    finally:
+        remove_folder(folder)
+
+
+def report_of_context(context: Context, outputs: CwlObject) -> RunReport:
+    """The report of the run that a task belongs to, as its last task knows it.
+
+    :param outputs: of the run, where they belong.
+    """
+    ti: Any = context["ti"]
+    run: Any = context["dag_run"]
+    began = None if run.start_date is None else run.start_date.timestamp()
+    state = RunState(ti.dag_id, ti.run_id, "running", None, began, None, run.triggering_user_name or "")
+    outline = DagOutline.from_text(ti.task.doc_json)
+    ids = dict.fromkeys(step.task_id for step in outline.steps if step.task_id)
+    jobs: list[TaskJobs] = []
+    lineage: list[TaskLineage] = []
+    unread_jobs: list[tuple[str, str]] = []
+    unread_files: list[tuple[str, str]] = []
+    for task_id in ids:
+        reports = _readable(ti, task_id, JOBS_XCOM, JobsReport.from_json, unread_jobs)
+        jobs += [TaskJobs(task_id, number, report) for number, report in reports]
+    for task_id in [*ids, OUTPUTS_TASK]:
+        entries = _readable(ti, task_id, LINEAGE_XCOM, checked_entries, unread_files)
+        lineage += [TaskLineage(task_id, number, of_task) for number, of_task in entries]
+    facts = RunFacts(
+        run=state,
+        outline=outline,
+        jobs=RunJobs(tuple(jobs), tuple(unread_jobs)),
+        lineage=RunLineage(tuple(lineage), tuple(unread_files)),
+        tasks=_tasks(ti),
+        planned=_planned(ti, outline),
+    )
+    return report_of(facts, published(OUTPUTS_TASK, outputs), time.time(), is_last_task=True)
+
+
+def _values(ti: Any, task_id: str, key: str) -> list[Any]:
+    """An XCom of all instances of a task, in their order."""
+    from airflow.sdk.execution_time.xcom import XCom
+
+    return list(XCom.get_all(key=key, dag_id=ti.dag_id, task_id=task_id, run_id=ti.run_id) or ())
+
+
+def _readable(
+    ti: Any, task_id: str, key: str, read: Callable[[Any], T], unread: list[tuple[str, str]]
+) -> Iterator[tuple[int, T]]:
+    """What can be read of it, numbered; what cannot, as somebody has edited it, is noted with the reason."""
+    for number, value in enumerate(_values(ti, task_id, key)):
+        try:
+            yield number, read(value)
+        except ValueError as error:
+            unread.append((task_id, str(error)))
+
+
+def _planned(ti: Any, outline: DagOutline) -> Mapping[str, int]:
+    plans = [step.plan_id for step in outline.steps if step.plan_id and step.scatter]
+    return {plan_id: scatter_length(chunks) for plan_id in plans for chunks in _values(ti, plan_id, RETURN)[:1]}
+
+
+def _tasks(ti: Any) -> tuple[TaskState, ...]:
+    """The states of the run's task instances; Airflow's API tells no times."""
+    known = set(ti.task.dag.task_dict)
+    states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
+    tasks: list[TaskState] = []
+    for name, state in states.items():
+        text = None if state is None else str(getattr(state, "value", state))
+        instance = _INSTANCE.fullmatch(name)
+        task_id, index = name, -1
+        if name not in known and instance is not None:
+            task_id, index = instance[1], int(instance[2])
+        tasks.append(TaskState(task_id, index, text, 0, None, None, None, None))
+    return tuple(tasks)

@@ -1,0 +1,45 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A report as the content of a file, in each format."""
+
+from __future__ import annotations
+
+import os
+
+from airflow_hybrid.errors import ConfigError
+from airflow_hybrid.printable import printable, shortened
+from airflow_hybrid.reports.drawing import timeline
+from airflow_hybrid.reports.footprint import Constants, footprint
+from airflow_hybrid.reports.page import page
+from airflow_hybrid.reports.tables import as_json, jobs_csv
+from airflow_hybrid.reports.values import RunReport
+
+FORMATS = (".html", ".json", ".csv", ".svg")
+_LONGEST_NAME = 200
+
+
+def format_of(path: str) -> str:
+    """The format that the ending of a file's name means.
+
+    :raises ConfigError: none.
+    """
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in FORMATS:
+        name = printable(shortened(path, _LONGEST_NAME))
+        raise ConfigError(f"{name}: the ending says what is written: {', '.join(FORMATS)}")
+    return ending
+
+
+def content(report: RunReport, ending: str, constants: Constants) -> bytes:
+    """What a file with the report has.
+
+    :param ending: one of :data:`FORMATS`.
+    """
+    if ending == ".csv":
+        text = jobs_csv(report)
+    elif ending == ".svg":
+        text = timeline(report, alone=True) + "\n"
+    elif ending == ".json":
+        text = as_json(report, footprint(report.jobs, constants), constants)
+    else:
+        text = page(report, footprint(report.jobs, constants), constants)
+    return text.encode(errors="backslashreplace")

@@ -1,0 +1,66 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A run's sums as a report."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+from airflow_hybrid.model.records import JobRecord
+from airflow_hybrid.overviews.files import RunFile
+from airflow_hybrid.overviews.overview import RunFacts, StepOverview, overview_of
+from airflow_hybrid.overviews.usage import last_tries
+from airflow_hybrid.reports.values import OutputPart, RunReport, SitePart, StepPart
+
+
+def report_of(facts: RunFacts, outputs: Iterable[RunFile], at: float, *, is_last_task: bool = False) -> RunReport:
+    """All that a report about a run has.
+
+    :param outputs: the files that the run has published.
+    :param at: now, in seconds since the epoch.
+    :param is_last_task: the run's last task writes it, and so the run has not ended.
+    """
+    overview = overview_of(facts)
+    jobs = last_tries(facts.records())
+    of_step: dict[str, list[JobRecord]] = defaultdict(list)
+    for job in jobs:
+        if not job.reused:
+            of_step[job.step].append(job)
+    return RunReport(
+        dag_id=overview.run.dag_id,
+        run_id=overview.run.run_id,
+        state=overview.run.state,
+        document=overview.outline.document,
+        began=overview.run.began,
+        ended=overview.run.ended,
+        user=overview.run.user,
+        steps=tuple(_step(step, of_step) for step in overview.steps),
+        sites=tuple(SitePart(s.name, s.kinds, s.jobs, s.failed, s.nodes, s.core_s) for s in overview.sites),
+        transfers=tuple(overview.transfers),
+        jobs=tuple(jobs),
+        outputs=tuple(OutputPart(file.path, file.size, file.checksum) for file in outputs),
+        problems=overview.problems,
+        made_at=at,
+        by_last_task=is_last_task,
+    )
+
+
+def _step(step: StepOverview, of_step: Mapping[str, Sequence[JobRecord]]) -> StepPart:
+    jobs = of_step.get(step.outline.path, ())
+    return StepPart(
+        path=step.outline.path,
+        state=step.state.state,
+        total=step.total,
+        succeeded=step.succeeded,
+        failed=step.failed,
+        reused=step.reused,
+        submitted=step.submitted,
+        began=step.began,
+        finished=step.finished,
+        core_s=step.usage.core_s if step.usage is not None else 0.0,
+        cores=tuple(job.cpu_s / job.seconds for job in jobs if job.cpu_s is not None and job.seconds),
+        cores_asked=max((job.cores for job in jobs if job.cores is not None), default=None),
+        memory_mib=tuple(float(job.memory_used_mib) for job in jobs if job.memory_used_mib is not None),
+        memory_asked_mib=max((float(job.memory_mib) for job in jobs if job.memory_mib is not None), default=None),
+        seconds=tuple(job.seconds for job in jobs if job.seconds is not None),
+    )
