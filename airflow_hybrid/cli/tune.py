@@ -44,10 +44,10 @@ def tune(args: argparse.Namespace) -> None:
     from airflow.utils.session import create_session
 
     from airflow_hybrid.errors import HybridError
+    from airflow_hybrid.overviews.sizing import Rule, proposals
     from airflow_hybrid.printable import printable
     from airflow_hybrid.runs.jobs import latest_runs
     from airflow_hybrid.runs.outline import outline_of_dag
-    from airflow_hybrid.overviews.sizing import Rule, proposals
     from airflow_hybrid.runs.sizing import past_runs
 
     if not 1 <= args.last <= _MOST_RUNS:

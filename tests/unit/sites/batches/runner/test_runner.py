@@ -102,7 +102,9 @@ def test_a_tool_that_is_not_there_is_named_in_the_stderr_of_its_job(shell: str, 
 
 def test_a_missing_tool_is_told_in_the_same_words_whoever_would_start_it(shell: str, tmp_path: Path) -> None:
     """By time(1), timeout(1), or env(1) for a variable that the shell cannot set."""
-    for number, job in enumerate(({}, {"walltime_s": 60}, {"environment": {"a-b": "1", "PATH": "/usr/bin:/bin"}})):
+    environment = {"a-b": "1", "PATH": "/usr/bin:/bin"}
+    jobs: list[dict[str, Any]] = [{}, {"walltime_s": 60}, {"environment": environment}]
+    for number, job in enumerate(jobs):
         folder = run(shell, batch(f"{tmp_path}/{number}/a", 1, lambda i: ("nosuch", "x"), job=job))
         assert codes(folder) == {0: "127"}
         assert (folder / "00000/stderr").read_text() == "sh: nosuch: not found\n"
