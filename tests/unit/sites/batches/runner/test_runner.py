@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import JobScript
