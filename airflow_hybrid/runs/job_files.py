@@ -30,7 +30,7 @@ from airflow_hybrid.overviews.tasks import RunJobs
 from airflow_hybrid.printable import printable
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.outline import deployments_in_run, outline_of_run
-from airflow_hybrid.sites.batches.directory import attempt_of
+from airflow_hybrid.sites.batches.directory import attempt_of, is_batch_path
 from airflow_hybrid.sites.batches.submitted import PLAIN_NAME, BatchMeta, SubmittedBatch
 from airflow_hybrid.sites.connectors import Connector, open_connector
 from airflow_hybrid.sites.files.pieces import FilePlace, NoFileError, Piece, read_piece
@@ -44,8 +44,6 @@ _MOST_NAMES = 10
 _MOST_KEPT = 16
 _KEPT_BYTES = 2 << 20
 Stream = Literal["stdout", "stderr"]
-_BATCH = re.compile(r"g\d{1,9}-[0-9a-f]{10}(@[^/]{1,200})?/a\d{1,9}-[0-9a-f]{1,40}")
-"""path of a batch directory below its task's folder"""
 
 _KEPT: OrderedDict[tuple[str, str], BatchMeta] = OrderedDict()
 """descriptions of batches that were read last, by host and directory: they do not change"""
@@ -292,7 +290,7 @@ class JobFiles:
             workdir = target.workdir or await connector.workdir(host, target.service)
             start = f"{posixpath.normpath(workdir).rstrip('/')}/"
             below = batch.removeprefix(start)
-            if below != batch and below.startswith(f"{folder}/") and _is_batch(below[len(folder) + 1 :]):
+            if below != batch and below.startswith(f"{folder}/") and is_batch_path(below[len(folder) + 1 :]):
                 return start.rstrip("/") or "/", below
         raise HybridError(
             f"the directory of {printable(job.name)} is not in the run's folder of a work directory of"
@@ -300,15 +298,6 @@ class JobFiles:
             where=host.title,
             hint="the work directory was changed since, or somebody changed the record",
         )
-
-
-def _is_batch(path: str) -> bool:
-    """Whether a path in a task's folder can be that of a batch directory; half of a surrogate pair has no bytes."""
-    try:
-        path.encode(errors="surrogateescape")
-    except UnicodeEncodeError:
-        return False
-    return _BATCH.fullmatch(path) is not None
 
 
 def job_files_of_run(session: Session, run: RunKey) -> JobFiles:

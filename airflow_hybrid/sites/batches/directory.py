@@ -54,6 +54,8 @@ _OWN_NAMES = frozenset(
 )
 _OWN_PREFIXES = ("host-", "jobid.", "submitting.", "batch.", "jobs.")
 GZIP_FROM_BYTES = 256 << 10
+_BATCH = re.compile(r"g\d{1,9}-[0-9a-f]{10}(@[^/]{1,200})?/a\d{1,9}-[0-9a-f]{1,40}")
+"""path of a batch directory below its task's folder: of a generation and its instance, and of the batch"""
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,15 @@ class Evidence:
     present: bool
     disk_full: bool = False
     submitted: float | None = None
+
+
+def is_batch_path(path: str) -> bool:
+    """Whether a path below a task's folder can be that of a batch directory; half of a surrogate pair has no bytes."""
+    try:
+        path.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return _BATCH.fullmatch(path) is not None
 
 
 def attempt_of(name: str) -> int:
