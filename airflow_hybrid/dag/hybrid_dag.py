@@ -198,8 +198,7 @@ class HybridDag(DAG):
         _check_templates(setup, self, where)
         if "doc_md" not in dag_options:  # not by Airflow's attribute: to it, a text that ends in `.md` is a file's name
             self.__dict__["doc_md"] = _doc(setup, source or "", source_text)
-        if caller:
-            self.fileloc = caller
+        self.fileloc = caller or self.fileloc
         self.deployments, self.bindings = setup.deployments, setup.bindings
         DagBuilder(self, setup).build()
 
