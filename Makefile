@@ -11,10 +11,11 @@ INPUTS := scripts/setup.sh pyproject.toml $(wildcard uv.lock)
 help:
 	@echo 'make demo     run the examples hello and claire on an embedded Airflow, local sites only; PORT=... for its web UI'
 	@echo 'make ui       keep that Airflow running, to look at it in a browser; PORT=...'
-	@echo 'make test     all tests; those on real sites where the machine can hold them (root on Debian)'
+	@echo 'make test     all tests but the long ones; those on real sites where the machine can hold them (root on Debian)'
 	@echo 'make unit     the quick tests only'
 	@echo 'make coverage the quick tests, and which branches of the package they take'
 	@echo 'make faults   kills and outages of every component, the long ones included'
+	@echo 'make long     tests that take minutes: ten thousand jobs, more conformance tests, examples at more sites'
 	@echo 'make system   the tests with a real Airflow only; AIRFLOW_EXECUTOR=celery chooses its executor'
 	@echo 'make celery   of these the ones that run DAGs in an Airflow, by a worker of Celery'
 	@echo 'make workers  workers on machines that share no files: of Celery, and an Edge worker'
@@ -59,7 +60,13 @@ coverage: $(VENV)/.dev
 # every kill and outage, those included that Airflow takes minutes to notice
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m 'faults or not faults' tests/system/lifetimes/test_faults.py tests/system/lifetimes/test_lifecycle.py \
-		tests/system/lifetimes/test_managed_kills.py tests/system/lifetimes/test_triggerers.py tests/system/at_sites/slurm $(ARGS)
+		tests/system/lifetimes/test_managed_kills.py tests/system/lifetimes/test_triggerers.py tests/system/at_sites/slurm \
+		tests/system/kubernetes/test_kubernetes_dag.py tests/system/workflows/test_loops.py $(ARGS)
+
+# the tests that take minutes, and are not part of `make test`
+.PHONY: long
+long: $(VENV)/.dev
+	$(BIN)/python -m pytest -m long tests/system tests/conformance -n 2 --dist loadscope $(ARGS)
 
 # tests with a real Airflow; AIRFLOW_EXECUTOR=celery: by workers of Celery in place of LocalExecutor
 .PHONY: system celery workers
@@ -68,7 +75,7 @@ system: $(VENV)/.dev
 
 # those of them whose DAGs run in the Airflow of the tests, by a worker of Celery; ARGS="-k ..."
 celery: $(VENV)/.dev
-	AIRFLOW_EXECUTOR=celery $(BIN)/python -m pytest -m 'system and not faults and not workers' tests/system -n 2 \
+	AIRFLOW_EXECUTOR=celery $(BIN)/python -m pytest -m 'system and not faults and not workers and not long' tests/system -n 2 \
 		--dist loadscope $(ARGS)
 
 # workers of Celery on machines that share no files, and an Edge worker at a site that nobody can connect to

@@ -45,11 +45,17 @@ def run_part(site: str, part: str, results: Path, environment: dict[str, str] | 
 
 
 @pytest.mark.conformance
+@pytest.mark.long
 def test_every_combination_of_tags_on_this_machine(tmp_path: Path) -> None:
     assert run_part("local", "combinations", tmp_path, processes=2) > 60
 
 
 @pytest.mark.conformance
-@pytest.mark.parametrize("site", ["hpc", "cloud"])
+def test_every_tag_on_this_machine(tmp_path: Path) -> None:
+    assert run_part("local", "tags", tmp_path, processes=2) > 15
+
+
+@pytest.mark.conformance
+@pytest.mark.parametrize("site", ["hpc", pytest.param("cloud", marks=pytest.mark.long)])
 def test_every_tag_at_a_site(site: str, testbed: Testbed, tmp_path: Path) -> None:
     assert run_part(site, "tags", tmp_path, {**testbed.variables(), **connections(testbed)}) > 15

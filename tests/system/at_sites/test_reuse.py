@@ -56,7 +56,8 @@ class CountedJobs:
         return run, [(file["checksum"], file["size"]) for file in said]
 
 
-@pytest.fixture(params=SITES)
+# one of them in `make test`: what differs is the queue only
+@pytest.fixture(params=["slurm", pytest.param("ssh", marks=pytest.mark.long)])
 def jobs(
     request: pytest.FixtureRequest, airflow: AirflowStack, dags: Dags, deployments: dict[str, Any], testbed: Testbed
 ) -> CountedJobs:

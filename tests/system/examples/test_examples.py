@@ -122,7 +122,7 @@ def test_a_backfill_over_three_dates(airflow: AirflowStack, hello_daily: str, he
         assert essence(outputs(airflow, hello_daily, run)) == hello_by_cwltool
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_claire_on_local_sites_equals_cwltool(airflow: AirflowStack, dags: Dags, claire_by_cwltool: Any) -> None:
     name = dags.add_like("claire/streamflow.yml", "claire_now")
     airflow.api.unpause(name)

@@ -57,6 +57,7 @@ def test_a_workflow_over_this_machine_kubernetes_and_ssh(kube: Kube, testbed: Te
     assert sum(1 for name in kube.created("jobs") if name.startswith("shout-")) == 1
 
 
+@pytest.mark.long
 def test_a_run_has_a_chart_and_manifests_of_its_own_and_leaves_none(kube: Kube, tmp_path: Path) -> None:
     if importlib.util.find_spec("helm_python") is None:
         unavailable("a chart", "Helm's library", "pip install 'airflow-hybrid[helm]'")
@@ -82,6 +83,7 @@ def test_a_run_has_a_chart_and_manifests_of_its_own_and_leaves_none(kube: Kube, 
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_kill_of_the_triggerer_loses_and_doubles_no_job(airflow: AirflowStack, dags: Dags, kube: Kube) -> None:
     kube.need_double()
     record = f"/airflow_hybrid/record.{os.urandom(4).hex()}"

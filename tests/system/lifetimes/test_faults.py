@@ -39,7 +39,7 @@ def record_dag(dags: Dags, deployments: dict[str, Any], site: str, name: str | N
     ("site", "record", "family"),
     [
         pytest.param("hpc", "/home/hpcuser/record", True, id="slurm-with-its-children"),
-        pytest.param("cloud", "/home/clouduser/record", False, id="ssh-only-the-supervisor"),
+        pytest.param("cloud", "/home/clouduser/record", False, id="ssh-only-the-supervisor", marks=pytest.mark.faults),
     ],
 )
 def test_kill_of_the_triggerer_loses_and_doubles_no_job(  # noqa: PLR0913 - fixtures and cases

@@ -108,6 +108,7 @@ def test_loops_run_at_sites_and_their_data_stays_there(
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 def test_a_kill_in_the_middle_of_a_loop_repeats_no_iteration(
     airflow: AirflowStack, dags: Dags, deployments: dict[str, Any], testbed: Testbed
 ) -> None:

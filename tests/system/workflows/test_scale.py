@@ -153,7 +153,7 @@ def test_jobs_are_shown_while_they_run_and_later(
     assert testbed.run("cloud", f"cat {shlex.quote(job['directory'])}/out/*") == "1\n"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ten_thousand_local_echos_need_little_memory(airflow: AirflowStack, dags: Dags) -> None:
     name = "scale_local"
     site = {"type": "local", "config": {}, "workdir": str(dags.work / name)}
