@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import posixpath
 from typing import Any
 
-from airflow_hybrid.printable import whole_letters
+from airflow_hybrid.printable import as_terminals_show, whole_letters
 from airflow_hybrid.web.previews.indented import indented_json
 from airflow_hybrid.web.previews.markdown import markdown_elements
 
@@ -24,6 +25,13 @@ _PICTURES = {
     b"GIF89a": "image/gif",
 }
 _SVG = "image/svg+xml"
+_MARKED_ENCODINGS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),  # begins as the mark of UTF-16 does
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_DELIMITERS = (",", ";", "\t", "|")
 
 
 def picture_type(name: str, start: bytes) -> str | None:
@@ -45,27 +53,44 @@ def preview(name: str, start: bytes, size: int) -> dict[str, Any]:
         if size > MOST_PICTURE_BYTES:
             return {**shown, "kind": "none", "why": "the picture is too large to be shown here"}
         return {**shown, "kind": "picture", "is_cut": False}
-    if b"\0" in start[:8192]:
+    text = _text(start, is_cut=is_cut)
+    if text is None:
         return {**shown, "kind": "none", "why": "it is not text"}
-    whole = whole_letters(start) if is_cut else len(start)
-    text = start[:whole].decode("utf-8", "replace")
     return {**shown, **_of_text(posixpath.splitext(name)[1].lower(), text, is_cut=is_cut)}
+
+
+def _text(start: bytes, *, is_cut: bool) -> str | None:
+    """The text at the start of a file: UTF-8, or what its first bytes name; None: it is none."""
+    for mark, encoding in _MARKED_ENCODINGS:
+        if start.startswith(mark):
+            unit = 4 if encoding == "utf-32" else 2
+            return start[: len(start) - len(start) % unit].decode(encoding, "replace")
+    if b"\0" in start[:8192]:
+        return None
+    whole = whole_letters(start) if is_cut else len(start)
+    return start[:whole].decode("utf-8", "replace").removeprefix("\ufeff")
 
 
 def _of_text(suffix: str, text: str, *, is_cut: bool) -> dict[str, Any]:
     if suffix in (".csv", ".tsv"):
-        return _table(text, "," if suffix == ".csv" else "\t", is_cut=is_cut)
+        return _table(text, _delimiter(text) if suffix == ".csv" else "\t", is_cut=is_cut)
     if suffix in (".md", ".markdown"):
         shown = text[:_LONGEST_MARKDOWN]
         return {"kind": "markdown", "elements": markdown_elements(shown), "is_cut": is_cut or len(text) > len(shown)}
     if suffix == ".json" and not is_cut:
         return {"kind": "text", "text": indented_json(text)}
-    return {"kind": "text", "text": text}
+    return {"kind": "text", "text": as_terminals_show(text)}
+
+
+def _delimiter(text: str) -> str:
+    """What separates the columns: of what programs use, that which is most often in the header, outside of quotes."""
+    outside = "".join(text.partition("\n")[0].split('"')[::2])
+    return max(_DELIMITERS, key=outside.count)
 
 
 def _table(text: str, delimiter: str, *, is_cut: bool) -> dict[str, Any]:
-    lines = text.removeprefix("\ufeff").split("\n")
-    if is_cut or not lines[-1]:
+    lines = text.split("\n")
+    if (is_cut and len(lines) > 1) or not lines[-1]:
         lines = lines[:-1]
     rows: list[list[str]] = []
     try:

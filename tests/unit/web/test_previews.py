@@ -33,6 +33,28 @@ def test_a_long_table_is_cut_to_whole_rows() -> None:
     assert few["rows"] == [["1"]] and few["is_cut"]
 
 
+def test_the_header_of_a_table_says_what_separates_its_columns() -> None:
+    assert shown("a.csv", "name;value\nx;1,5\n")["rows"] == [["x", "1,5"]]
+    assert shown("a.csv", '"a;b;c",value\nx,1\n')["header"] == ["a;b;c", "value"]
+    assert shown("a.csv", "one\n1;2\n")["rows"] == [["1;2"]]
+
+
+def test_a_table_whose_first_row_is_longer_than_what_is_looked_at_shows_its_beginning() -> None:
+    table = shown("a.csv", ",".join(map(str, range(100_000))), size=10**9)
+    assert table["header"] == [str(number) for number in range(50)] and table["rows"] == [] and table["is_cut"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_text_is_read_as_its_first_bytes_say(encoding: str) -> None:
+    assert shown("a.txt", "grün\n€".encode(encoding))["text"] == "grün\n€"
+    assert shown("a.csv", "ä,b\n1,2\n".encode(encoding))["header"] == ["ä", "b"]
+    assert shown("a.txt", "grün€".encode(encoding)[:-1], size=100)["text"].startswith("grün")
+
+
+def test_text_is_shown_as_a_terminal_would() -> None:
+    assert shown("a.log", "\x1b[31m10 %\r100 %\x1b[0m\r\ndone\n")["text"] == "100 %\ndone\n"
+
+
 def test_json_is_indented_and_what_is_none_is_shown_as_it_is() -> None:
     assert shown("a.json", '{"a":[1]}')["text"] == '{\n  "a": [\n    1\n  ]\n}'
     assert shown("a.json", "{broken")["text"] == "{broken"
