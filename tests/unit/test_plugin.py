@@ -16,6 +16,7 @@ SELDOM_USED = {
     "airflow_hybrid.cwl.fragments.step_needs",  # by the DAG processor, which has a cache of what it says
     "airflow_hybrid.operators.published.record_file",  # for runs that leave a record of themselves
     "airflow_hybrid.operators.published.recorded",
+    "airflow_hybrid.operators.published.report_files",
     "airflow_hybrid.operators.published.watched",  # for DAGs that a file starts, by the DAG processor
     "airflow_hybrid.sites.containers.compose",  # for compose files
     "airflow_hybrid.sites.files.pieces",  # by commands and pages that read what jobs have written

@@ -64,7 +64,7 @@ async def test_a_run_waits_for_a_person_makes_no_attempt_and_goes_on(bed: Bed, c
     assert (await asyncio.wait_for(waiting, 120)).out == "done\n"
     assert bed.person.asked == [f"{bed.name} asks: Password: ", f"{bed.name} asks: Verification code: "]
     assert capsys.readouterr().out == (
-        f"| Two things\\x1b[2J are needed\n{bed.name}: logged in, for Airflow's processes on {MACHINE}\n"
+        f"| Two things are needed\n{bed.name}: logged in, for Airflow's processes on {MACHINE}\n"
     )
     assert bed.site.logins == 1 and bed.site.tried == [["secret", "111"]]
     # another process, and a second login
