@@ -7,7 +7,6 @@ Callbacks of a DAG run in the DAG processor, those of tasks in a worker; neither
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -16,12 +15,12 @@ from airflow_hybrid.model.records import JobRecord, JobsReport
 from airflow_hybrid.notifications.summary import RunSummary
 from airflow_hybrid.operators.values import OUTPUTS_TASK
 from airflow_hybrid.overviews.lineage import RunLineage, TaskLineage, checked_entries, transfers
+from airflow_hybrid.overviews.tasks import instance_of
 from airflow_hybrid.triggers.reports import JOBS_XCOM, LINEAGE_XCOM
 
 log = logging.getLogger(__name__)
 
 _STEP = "HybridOperator"
-_INSTANCE = re.compile(r"(.+)_\d+")
 
 
 def summary_of(context: Mapping[str, Any]) -> RunSummary:
@@ -108,8 +107,7 @@ def _failed_tasks(dag: Any, run_id: str) -> list[str] | None:
     for name, state in answer.task_states.get(run_id, {}).items():
         if str(getattr(state, "value", state)) != "failed":
             continue
-        instance = _INSTANCE.fullmatch(name)
-        _add(failed, instance[1] if name not in known and instance is not None else name)
+        _add(failed, instance_of(name, known)[0])
     return failed
 
 

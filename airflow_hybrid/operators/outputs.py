@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from airflow_hybrid.operators.published.assets import OutputAsset, RunAsset, ann
 from airflow_hybrid.operators.published.links import OUTDIR_XCOM, OutputsLink
 from airflow_hybrid.operators.templates import renderer
 from airflow_hybrid.operators.values import RETURN, Scope
-from airflow_hybrid.printable import printable
+from airflow_hybrid.printable import printable, printable_lines
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -94,9 +96,11 @@ class OutputsOperator(HybridTask):
         self.log.info("the outputs are in %s", printable(str(outdir)))
         beside = self._beside(rules, value)
         if self.records:
-            self._record(context, value, outdir, deployments, beside)
+            record = functools.partial(self._made_record, context, value)
+            self._write_beside("record", record, outdir, deployments, beside)
         if self.reports:
-            self._report(context, value, outdir, deployments, beside)
+            report = functools.partial(self._made_report, context, value)
+            self._write_beside("report", report, outdir, deployments, beside)
         self._announce(value, render, context)
         return value
 
@@ -109,45 +113,39 @@ class OutputsOperator(HybridTask):
 
         return replace(rules, tidies=False, inputs=kept)
 
-    def _record(
+    def _write_beside(
         self,
-        context: Context,
-        outputs: CwlObject,
+        what: str,
+        made: Callable[[], AbstractContextManager[CwlObject]],
         outdir: str,
         deployments: Mapping[str, Deployment],
         beside: OutputRules,
     ) -> None:
-        """Write the record of the run beside its outputs, which are complete without it."""
+        """Write files about the run beside its outputs, which are complete without them.
+
+        :param what: they are, in words: ``report``; ``made``: makes them, the main one first.
+        """
         from airflow_hybrid.operators.gather.gathering import gather
+
+        try:
+            with made() as files:
+                written, _ = self.run_async(gather(files, outdir, deployments, self.links, beside))
+        except (HybridError, ValueError, OSError) as error:
+            self.log.warning("the run's %s is not written: %s", what, printable_lines(str(error)))
+            return
+        main = written[next(iter(files))]
+        self.log.info("the run's %s is %s", what, printable(str(main["location"])))
+
+    def _made_record(self, context: Context, outputs: CwlObject) -> AbstractContextManager[CwlObject]:
         from airflow_hybrid.operators.published.record_file import record_file
 
-        try:
-            with record_file(self.scope, self.xcom_reader(context), context, outputs) as file:
-                record, _ = self.run_async(gather({"record": file}, outdir, deployments, self.links, beside))
-        except HybridError as error:
-            self.log.warning("the run's record is not written: %s", error)
-            return
-        self.log.info("the run's record is %s", printable(str(record["record"]["location"])))
+        return record_file(self.scope, self.xcom_reader(context), context, outputs)
 
-    def _report(
-        self,
-        context: Context,
-        outputs: CwlObject,
-        outdir: str,
-        deployments: Mapping[str, Deployment],
-        beside: OutputRules,
-    ) -> None:
-        """Write the report about the run beside its outputs, which are complete without it."""
-        from airflow_hybrid.operators.gather.gathering import gather
+    @staticmethod
+    def _made_report(context: Context, outputs: CwlObject) -> AbstractContextManager[CwlObject]:
         from airflow_hybrid.operators.published.report_files import report_files
 
-        try:
-            with report_files(context, outputs) as files:
-                reports, _ = self.run_async(gather(files, outdir, deployments, self.links, beside))
-        except (HybridError, ValueError, OSError) as error:
-            self.log.warning("the run's report is not written: %s", printable(str(error)))
-            return
-        self.log.info("the run's report is %s", printable(str(reports["html"]["location"])))
+        return report_files(context, outputs)
 
     def _announce(self, value: CwlObject, render: Render, context: Context) -> None:
         """:raises InputError: there is no asset for the run; what the outputs are is known nevertheless."""

@@ -4,10 +4,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from airflow_hybrid.model.records import JobsReport
+
+_INSTANCE = re.compile(r"(.+)_(\d{1,6})")
+
+
+def instance_of(name: str, known: Collection[str]) -> tuple[str, int]:
+    """What Airflow's API for tasks means by ``train_3``: the task's id and the instance's map index, -1 if it has none.
+
+    :param known: ids of the DAG's tasks, one of which may end that way.
+    """
+    instance = _INSTANCE.fullmatch(name)
+    if name in known or instance is None:
+        return name, -1
+    return instance[1], int(instance[2])
 
 
 @dataclass(frozen=True)

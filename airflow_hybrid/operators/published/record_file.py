@@ -20,8 +20,8 @@ RECORD_FILE = "provenance.crate.zip"
 
 
 @contextmanager
-def record_file(scope: Scope, read: XComReader, context: Context, outputs: CwlObject) -> Iterator[CwlObject]:
-    """The crate of a run whose outputs are where they belong, as a File in a temporary folder.
+def record_file(scope: Scope, read: XComReader, context: Context, outputs: CwlObject) -> Iterator[dict[str, CwlObject]]:
+    """The crate of a run whose outputs are where they belong, as a File in a temporary folder, by its kind.
 
     :raises HybridError: too little is known of the run.
     """
@@ -41,6 +41,6 @@ def record_file(scope: Scope, read: XComReader, context: Context, outputs: CwlOb
     try:
         written = write_crate(facts, str(folder / RECORD_FILE), opened, CrateOptions())
         location = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, written.path).uri
-        yield {"class": "File", "location": location, "basename": RECORD_FILE}
+        yield {"record": {"class": "File", "location": location, "basename": RECORD_FILE}}
     finally:
         remove_folder(folder)

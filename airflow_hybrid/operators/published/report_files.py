@@ -6,7 +6,6 @@ A task has no access to Airflow's database: it reads what other tasks have publi
 
 from __future__ import annotations
 
-import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +20,7 @@ from airflow_hybrid.operators.values import OUTPUTS_TASK, RETURN
 from airflow_hybrid.overviews.files import published
 from airflow_hybrid.overviews.lineage import RunLineage, TaskLineage, checked_entries
 from airflow_hybrid.overviews.overview import RunFacts, scatter_length
-from airflow_hybrid.overviews.tasks import RunJobs, RunState, TaskJobs, TaskState
+from airflow_hybrid.overviews.tasks import RunJobs, RunState, TaskJobs, TaskState, instance_of
 from airflow_hybrid.removal.here import make_folder, remove_folder
 from airflow_hybrid.reports.files import content
 from airflow_hybrid.reports.footprint import constants_of
@@ -36,7 +35,6 @@ T = TypeVar("T")
 
 REPORT_NAME = "run-report"
 _FORMATS = (".html", ".json", ".csv")
-_INSTANCE = re.compile(r"(.+)_(\d{1,6})")
 
 
 @contextmanager
@@ -122,9 +120,6 @@ def _tasks(ti: Any) -> tuple[TaskState, ...]:
     tasks: list[TaskState] = []
     for name, state in states.items():
         text = None if state is None else str(getattr(state, "value", state))
-        instance = _INSTANCE.fullmatch(name)
-        task_id, index = name, -1
-        if name not in known and instance is not None:
-            task_id, index = instance[1], int(instance[2])
+        task_id, index = instance_of(name, known)
         tasks.append(TaskState(task_id, index, text, 0, None, None, None, None))
     return tuple(tasks)

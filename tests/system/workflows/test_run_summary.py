@@ -1,8 +1,11 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The summary of a run, as Airflow's callbacks send it: those of a DAG, in the DAG processor, and those of a task."""
+"""The summary of a run, as Airflow's callbacks send it: those of a DAG, in the DAG processor, and those of a task; and the
+report that the run's last task writes in a worker.
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,6 +58,8 @@ def told(name):
 dag = HybridDag(
     {document!r},
     dag_id="summed_up",
+    outdir={folder!r} + "/results",
+    report=True,
     bindings={{"/": {{"target": "here"}}}},
     deployments={{"here": {{"type": "local", "config": {{}}, "workdir": {folder!r}}}}},
     on_success_callback=told("success"),
@@ -76,6 +81,13 @@ def test_a_run_is_summed_up_for_its_callbacks(airflow: AirflowStack, dags: Dags)
     airflow.api.unpause("summed_up")
     good = airflow.api.trigger("summed_up", {"codes": [0, 0]})
     airflow.api.succeed("summed_up", good)
+    (results,) = (work / "results").iterdir()
+    report = json.loads((results / "run-report.json").read_text())
+    assert [(job["step"], job["index"], job["state"]) for job in report["jobs"]] == [
+        ("/exits", "[0]", "COMPLETED"),
+        ("/exits", "[1]", "COMPLETED"),
+    ]
+    assert (report["run_id"], report["state"], report["by_last_task"]) == (good, "running", True)
     bad = airflow.api.trigger("summed_up", {"codes": [0, 3]})
     assert airflow.api.wait_run("summed_up", bad)["state"] == "failed"
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from pathlib import Path
 from typing import Any
@@ -63,5 +64,6 @@ def test_a_report_that_cannot_be_written_is_told_and_the_run_goes_on(
 
     monkeypatch.setattr(report_files, "report_files", none)
     task = outputs_of(HybridDag(str(DOCUMENT), dag_id="hello", report=True))
-    task._report({}, {}, "/nowhere", {}, OutputRules(logging.getLogger()))
+    made = functools.partial(task._made_report, {}, {})
+    task._write_beside("report", made, "/nowhere", {}, OutputRules(logging.getLogger()))
     assert f" {told} " in capsys.readouterr().out
