@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The summary of a run, as Airflow's callbacks send it: those of a DAG, in the DAG processor, and those of a task; and the
-report that the run's last task writes in a worker.
+"""The summary of a run, as Airflow's callbacks send it: those of a DAG, in the DAG processor, and those of a task; and
+the report that the run's last task writes in a worker.
 """
 
 from __future__ import annotations
