@@ -3,7 +3,7 @@
 
 An array is ``flux submit --cc``: one job per element, all with the same name, which we use as the id. They are
 submitted one after the other, so a submit may have been interrupted; the missing ones are submitted when the name is
-looked up. Flux has no requests for memory.
+looked up. Flux has no requests for memory, and keeps no account of what jobs used: their runners measure it.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class FluxScheduler(BatchScheduler):
     short = {"-t": "time-limit", "-c": "cores-per-task", "-g": "gpus-per-task", "-n": "ntasks", "-N": "nodes"}
     element = """ah_task=${FLUX_JOB_CC:-0} ah_restarts=0
 ah_me=$(flux job id --to=dec "$FLUX_JOB_ID" 2>/dev/null) || ah_me=$FLUX_JOB_ID
+ah_timed=1 # Flux writes what a job used into its log at most (flux-shell(1), sysmon)
 """
     accepted = "ah_id=$ah_w"
     listed = r"""ah_l=$(ah_apart flux jobs -a -n -c 1 --name="$ah_name" -o '{name}') || { echo "$ah_l"; exit 2; }

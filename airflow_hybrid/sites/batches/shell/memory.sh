@@ -4,12 +4,12 @@
 #
 # ah_exec becomes a job's command, for which ah_there has looked; after the job, ah_read_used sets ah_used: the most memory that it used at a time, in
 # MiB, or nothing. Who knows that is found once: on a plain host time(1), by ah_find_time; in an element that is alone in
-# a cgroup the kernel, by ah_find_peak.
+# a cgroup the kernel, by ah_find_peak; in one of a queue system that keeps no account of memory (ah_timed) time(1), too.
 # shellcheck disable=SC2034 # variables that other functions use
 # shellcheck disable=SC2329 # functions that jobs and the runner call
 # shellcheck disable=SC2317 # the same
 
-ah_used='' ah_timer='' ah_times=1 ah_peak='' ah_high=0
+ah_used='' ah_timer='' ah_times=1 ah_peak='' ah_high=0 ah_timed=''
 
 # in a job's subshell: a program that is not there is told in a shell's words; time(1), timeout(1) and env(1) have others
 ah_there() {

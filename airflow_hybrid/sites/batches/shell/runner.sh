@@ -8,7 +8,7 @@
 # Functions of removal/shell/functions.sh and of memory.sh stand above it, too.
 # Set below it, for an element of an array (ah_element): ah_me, its id; ah_first, its own job; ah_restarts, how often it
 # was begun before; ah_reserved, exit codes that mean something else to the scheduler; ah_drained, called when no job is
-# left; ah_group, for ah_find_peak, or nothing.
+# left; ah_group, for ah_find_peak, or nothing; ah_timed, if time(1) is to measure where that finds nothing.
 # Files of the batch directory: `c/JOB`, who runs it; `ec/JOB`, how it ended: exit code (`-`: it was not started),
 # hundredths of a second, what was noticed (words, node=, at=: hundredths of a second since 1970, cpu=: hundredths of a
 # second of processor time, mem=: MiB); `f/JOB`, it did not end well; `cancelled`, no further job is begun; `disk`, `full` where it was.
@@ -326,6 +326,11 @@ ah_element() {
     ah_signals
     ah_find_memory
     ah_find_peak "$ah_group"
+    if [ -n "$ah_timed" ] && [ -z "$ah_peak" ] && ah_own 2>/dev/null; then
+        ah_find_time "$ah_mine"
+        ah_timed=$ah_timer
+        trap 'rm -f "$ah_timed"' EXIT
+    fi
     ah_now
     ah_began=$ah_t
     [ "$ah_restarts" = 0 ] || ah_again

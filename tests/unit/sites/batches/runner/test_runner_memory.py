@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.schedulers.base import Scheduler
+from airflow_hybrid.schedulers.flux import FluxScheduler
 from airflow_hybrid.schedulers.kubernetes.scheduler import KubernetesScheduler
 from airflow_hybrid.schedulers.pbs import PbsScheduler
 from airflow_hybrid.schedulers.process import ProcessScheduler
@@ -75,6 +76,22 @@ def test_a_host_s_jobs_are_measured_by_the_time_of_gnu(shell: str, tmp_path: Pat
     used = [ended[index].memory_used_mib or 0 for index in range(3)]
     assert 100 <= used[0] <= 200 and 1 <= used[1] <= 20 and 1 <= used[2] <= 20
     assert (folder / "00000/stderr").read_text() == "" and (folder / "00002/stderr").read_text() == ""
+
+
+def test_an_element_of_flux_is_measured_by_the_time_of_gnu(shell: str, plain: Path, tmp_path: Path) -> None:
+    needs.program("/usr/bin/time")
+    eats = f"{sys.executable} -c 'bytearray(100 << 20); sum(range(20_000_000))'"
+    folder = unpacked(batch(f"{tmp_path}/T/a", 2, lambda i: ("sh", "-c", ("exit 3", eats)[i])), FluxScheduler())
+    runner = folder / "runner.sh"
+    runner.write_text(runner.read_text().replace("/tmp/airflow_hybrid-", f"{plain}/own-"))
+    environment = {**PLAIN, "FLUX_JOB_ID": "f7", "FLUX_JOB_CC": "0"}
+    end = subprocess.run([sh(shell), str(runner)], env=environment, stdin=subprocess.DEVNULL, check=False)
+    ended = endings(folder)
+    assert (end.returncode, ended[0].exit_code, ended[1].exit_code) == (3, 3, 0)
+    used = [ended[index].memory_used_mib or 0 for index in range(2)]
+    assert 1 <= used[0] <= 20 and 100 <= used[1] <= 200
+    assert (ended[1].cpu_s or 0) > 0.1 > (ended[0].cpu_s or 0)
+    assert list(plain.glob("own-*/*")) == []
 
 
 def test_a_time_that_counts_four_times_as_much_is_noticed(shell: str, plain: Path, tmp_path: Path) -> None:
