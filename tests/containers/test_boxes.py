@@ -282,3 +282,13 @@ def test_a_client_that_has_just_begun_starts_no_container_after_its_job_was_ende
     assert pids(f"{client}\0run") == [], "nothing is left that could start the container"
     assert containers(bench.root) == []
     assert list((bench.root / "work").rglob("box")) == []
+
+
+def test_what_a_job_used_is_that_of_its_container_or_unknown(anywhere: Bench) -> None:
+    """Of docker's and podman's containers only the client could be measured, which uses a few MiB: nothing is told."""
+    anywhere.run(script("dd if=/dev/zero of=/dev/null bs=60000000 count=1"))
+    [record] = anywhere.executions[-1].batches.recorder.report().records
+    if anywhere.runtime in ("docker", "podman"):
+        assert (record.cpu_s, record.memory_used_mib) == (None, None)
+    elif anywhere.runtime == "charliecloud":  # the stand-in for apptainer starts podman's containers
+        assert record.cpu_s is not None and 57 <= (record.memory_used_mib or 0) <= 120
