@@ -7,23 +7,17 @@ import re
 from collections.abc import Mapping
 
 from airflow_hybrid.reasons.explanation import Explanation, Rule, first_of, one_line
+from airflow_hybrid.reasons.programs import PROGRAMS, UNREADABLE, with_returns
 
 MOST_LINES = 100
 """of the end of a stderr that are looked at"""
 
-PATH = (
-    "is it on the PATH of jobs there? `path` of the deployment adds folders; load a module in the service's template"
-    " (`file`); name a container by DockerRequirement"
-)
 _NETWORK = (
     "can the nodes there reach it? Many clusters' nodes cannot: let a step at another site fetch it, or make it an"
     " input of"
     " the workflow"
 )
 DISK = "make room there (`df`, `quota`), or point `workdir` of the deployment to another file system"
-
-_QUOTE = "['\u2018\u2019]?"
-"""of the programs of GNU; curly where the locale has such"""
 
 CLUES = (
     Rule(
@@ -106,30 +100,22 @@ CLUES = (
         "the node's processor lacks instructions that the program needs",
         "build it for the nodes there, or let the service choose newer nodes (`constraint`, `nodeSelector`)",
     ),
+    *UNREADABLE,
     Rule(
-        r"(?P<path>[^\s:'\"]*/[^\s:'\"]+)['\"]?: Permission denied|Permission denied: ['\"]?(?P<file>[^\s'\"]+)",
-        "it was not allowed to use {path}{file}",
+        r"(?<![^\s:'\"])(?P<path>[^\s:'\"]*/[^\s:'\"]+)['\"]?: (cannot execute (\[|: )?)?Permission denied"
+        r"|Permission denied: ['\"]?(?P<file>[^\s'\"]+)|'(?P<fish>[^']+)' exists but is not an executable file",
+        "it was not allowed to use {path}{file}{fish}",
         "who owns it, and with which permissions (`ls -l`)? Programs need permission to execute",
     ),
     Rule(r"permission denied", "it was not allowed to use something", "its stderr says what"),
-    Rule(
-        r"^(\S*sh|\S+): (exec: )?(line )?\d*:? ?(exec: )?(?P<program>[^\s:]+): (command )?not found$"
-        r"|^(\S*sh: )?(?P<command>[^\s:]+): command not found$"
-        r"|\"(?P<exec>[^\"]+)\": (executable file not found in \$PATH|stat \S+: no such file or directory)"
-        r"|executable file `(?P<crun>[^`]+)` not found"
-        rf"|(failed to run command|cannot run|env:) {_QUOTE}(?P<run>[^\s:]+?){_QUOTE}: No such file or directory"
-        r"|^\S+: line \d+: (?P<bash>/[^\s:]+): No such file or directory$"
-        r"|FileNotFoundError: .*No such file or directory: '(?P<file>[^'/]+)'$",
-        "a program was not found: {program}{command}{exec}{crun}{run}{bash}{file}",
-        PATH,
-    ),
+    *PROGRAMS,
 )
 """the most telling first"""
 
 
 def clue_in(stderr: str) -> str:
     """The line of the end of a stderr that tells most; ``""``: none is known."""
-    lines = [one_line(line) for line in stderr.splitlines()[-MOST_LINES:]]
+    lines = [one_line(line) for line in with_returns(stderr).splitlines()[-MOST_LINES:]]
     for rule in CLUES:
         for line in reversed(lines):
             if re.search(rule.pattern, line, re.IGNORECASE):

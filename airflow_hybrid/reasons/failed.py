@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_hybrid.model import JobState
-from airflow_hybrid.reasons.clues import DISK, PATH, clue_in, explained
+from airflow_hybrid.reasons.clues import DISK, clue_in, explained
 from airflow_hybrid.reasons.explanation import Explanation, Rule, first_of, one_line
 from airflow_hybrid.reasons.pending import pending
+from airflow_hybrid.reasons.programs import PATH
 
 SITE_FAULT = "the site: "
 """begin of a reason that is a fault of the site"""
