@@ -70,9 +70,11 @@ class BatchRunner:
     async def run(self, place: Place, jobs: Sequence[PendingJob], peers: Sequence[Place] = ()) -> None:
         """Run jobs at a place; ``peers``: the other locations of each job, where the place has no queue."""
         began = time.time()
-        staged = await stage_inputs(self.context, place, jobs)
+        with self.recorder.doing("staging inputs", place, jobs):
+            staged = await stage_inputs(self.context, place, jobs)
         self.lineage.extend(staged.lineage)
-        image = await image_of(place, jobs[0], self.context, self.lineage)
+        with self.recorder.doing("getting the image ready", place, jobs):
+            image = await image_of(place, jobs[0], self.context, self.lineage)
         progress = {job.key: JobProgress(job) for job in jobs}
         run = StepRun(place, peers, staged.paths, image, progress, inputs_changed=staged.changed, staging_began=began)
         lookup = await self._until_all_ended(run)
@@ -112,7 +114,8 @@ class BatchRunner:
             keys = [progress.key for progress in run.waiting]
             directory = posixpath.join(self._task_directory(run.place), _batch_name(self._attempt, keys))
             met.ours.add(posixpath.basename(directory))
-            await self._build(run, {key: posixpath.join(directory, key) for key in keys})
+            with self.recorder.doing("making command lines", run.place, [progress.job for progress in run.waiting]):
+                await self._build(run, {key: posixpath.join(directory, key) for key in keys})
             if lookup is None:
                 lookup = await self._look_up(run)
                 if lookup.outputs:
@@ -185,7 +188,8 @@ class BatchRunner:
         """Submit the waiting jobs as a batch and wait for them, or take over a batch that is there already."""
         place, log = run.place, self.context.log
         batch = self._batch(run, directory, met)
-        reports = await place.patiently(functools.partial(place.queue.submit, batch), log)
+        with self.recorder.doing("submitting", place, [progress.job for progress in run.waiting]):
+            reports = await place.patiently(functools.partial(place.queue.submit, batch), log)
         ours = next((report for report in reports if report.name == batch.name), None)
         if ours is None:
             # an earlier try (or a killed process) left batches here: take them over

@@ -112,6 +112,22 @@ class BatchProgress:
 
 
 @dataclass(frozen=True)
+class Activity:
+    """What is done here for some jobs of a step: before they are submitted, or when they have ended.
+
+    :ivar what: ``staging inputs``.
+    :ivar jobs: how many; ``ended``: how many of them have ended, and ``failed``: did not succeed.
+    """
+
+    step: str
+    place: str
+    what: str
+    jobs: int
+    ended: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True)
 class JobsReport:
     """The jobs of a task: those that have ended, and how far the batches of the others are.
 

@@ -14,6 +14,7 @@ from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.model.outline import DagOutline, StepOutline
 from airflow_hybrid.model.records import BatchProgress, JobRecord
 from airflow_hybrid.overviews.lineage import Placement, RunLineage, placements, transfers
+from airflow_hybrid.overviews.progress import EndedJobs, path_of, progress_of
 from airflow_hybrid.overviews.sizing import Enough, enough_for
 from airflow_hybrid.overviews.steps import StepState, states_of_steps
 from airflow_hybrid.overviews.tasks import RunJobs, RunState, TaskState
@@ -192,22 +193,27 @@ def _steps(facts: RunFacts, records: Sequence[JobRecord], storages: Mapping[str,
         records_of[record.step].append(record)
     batches_of: dict[str, list[BatchProgress]] = defaultdict(list)
     for batch in facts.batches():
-        batches_of[_path_of(batch)].append(batch)
+        batches_of[path_of(batch.step)].append(batch)
     states = states_of_steps(facts.outline, facts.tasks)
     for outline in facts.outline.steps:
         own, batches = records_of[outline.path], batches_of[outline.path]
         yield _step(outline, states[outline.path], own, batches, _Context(facts, storages))
 
 
-def _path_of(batch: BatchProgress) -> str:
-    """The step of a batch; in a loop its title ends in the iteration: ``/count: iteration 3``."""
-    return batch.step.partition(": ")[0]
-
-
 @dataclass(frozen=True)
 class _Context:
     facts: RunFacts
     storages: Mapping[str, str]
+
+
+def planned_jobs(outline: StepOutline, planned: Mapping[str, int]) -> int | None:
+    """How many jobs a step has, by its plan; None: it has no plan that says so.
+
+    :param planned: ids of plan tasks -> length of the scatter.
+    """
+    if outline.kind == "workflow" or outline.shares_task:
+        return None
+    return planned.get(outline.plan_id)
 
 
 def _step(
@@ -218,32 +224,27 @@ def _step(
     context: _Context,
 ) -> StepOverview:
     good = [record for record in records if is_success(record)]
-    submitted = min((r.submitted for r in records if r.submitted is not None), default=None)
-    since = min([time for time in (submitted, *(batch.since for batch in batches)) if time], default=None)
-    in_batches = sum(batch.total - batch.ended for batch in batches)
-    ended = len(records) + sum(batch.ended for batch in batches)
-    planned = context.facts.planned.get(outline.plan_id) if outline.kind != "workflow" else None
-    total = planned if planned is not None and not outline.shares_task else (ended + in_batches or None)
+    ended = EndedJobs.of(records)
     now = max((task.report.at for task in context.facts.jobs.tasks), default=0.0)
-    rate, left = _rate(ended, (total or 0) - ended, since, now) if batches else (None, None)
+    progress = progress_of(ended, batches, planned_jobs(outline, context.facts.planned), now)
     deployments = dict.fromkeys(record.deployment for record in records)
     return StepOverview(
         outline=outline,
         state=state,
-        total=total,
-        ended=ended,
+        total=progress.total,
+        ended=progress.ended,
         succeeded=len(good),
-        failed=len(records) - len(good),
+        failed=ended.failed,
         reused=sum(record.reused for record in good),
-        running=sum(batch.running for batch in batches),
-        pending=sum(batch.pending for batch in batches),
-        reasons=tuple(dict.fromkeys(reason for batch in batches for reason in batch.reasons)),
+        running=progress.running,
+        pending=progress.pending,
+        reasons=progress.reasons,
         sites=tuple(dict.fromkeys(context.storages.get(name, name) for name in deployments)),
-        submitted=submitted,
+        submitted=ended.submitted,
         began=min((r.began for r in records if r.began is not None), default=None),
         finished=max((r.ended for r in records if r.ended is not None), default=None),
-        per_minute=rate,
-        left_s=left,
+        per_minute=progress.per_minute,
+        left_s=progress.left_s,
         bytes_in=_sum([record.bytes_in for record in records]),
         bytes_out=_sum([record.bytes_out for record in records]),
         usage=usage_of(outline.path, records) if records else None,
@@ -255,14 +256,6 @@ def _sum(sizes: Sequence[int | None]) -> int | None:
     """The sum of those that are known; None: of no job."""
     known = [size for size in sizes if size is not None]
     return sum(known) if known else None
-
-
-def _rate(ended: int, left: int, since: float | None, now: float) -> tuple[float | None, float | None]:
-    """-> jobs per minute, and how many seconds the others take at that rate."""
-    if not ended or since is None or now <= since:
-        return None, None
-    per_s = ended / (now - since)
-    return round(60 * per_s, 2), round(max(0, left) / per_s, 1)
 
 
 # --- sites ------------------------------------------------------------------------------------------------------

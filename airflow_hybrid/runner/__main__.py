@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from airflow_hybrid.dag.hybrid_dag import HybridDag
     from airflow_hybrid.model import CwlObject, WorkflowGraph
     from airflow_hybrid.runner.dag_run import RunResult
+    from airflow_hybrid.runner.progress.shown import ShownProgress
 
 SUCCESS, FAILURE, DIFFERENT, UNSUPPORTED, INTERRUPTED = 0, 1, 3, 33, 130
 PROG = os.environ.pop(PROGRAM_VARIABLE, "airflow-hybrid-runner")
@@ -46,7 +47,7 @@ PROG = os.environ.pop(PROGRAM_VARIABLE, "airflow-hybrid-runner")
 _DEFAULTS: dict[str, Any] = {
     "outdir": ".", "existing": "replace", "basedir": None, "quiet": False, "verbose": False, "hybrid_file": None,
     "workflow": None, "serial": False, "tmpdir_prefix": None, "leave_tmpdir": False, "validate": False,
-    "tool_help": False, "prov": None, "with_outputs": False, "with_inputs": False,
+    "no_progress": False, "tool_help": False, "prov": None, "with_outputs": False, "with_inputs": False,
     "report": None,
 }  # fmt: skip
 
@@ -247,10 +248,26 @@ def _workflow_of(graph: WorkflowGraph, hybrid: HybridFile) -> str | None:
 def _as_dag(
     args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], folder: Path, home_type: type[Home]
 ) -> CwlObject:
-    level = _log_level(args)
-    home = home_type(folder, log_level=level)
+    from airflow_hybrid.runner.progress.shown import shown_progress
+
+    home = home_type(folder, log_level=_log_level(args))
+    with shown_progress(is_wanted=not (args.quiet or args.no_progress)) as shown:
+        dag, result = _run_dag(args, inputs, sites, home, shown)
+    if args.prov is not None:
+        _record(args, dag, result)
+    if args.report is not None:
+        _report(args, dag, result)
+    if result.succeeded and result.outputs is not None:
+        outputs: CwlObject = _with_paths(result.outputs)
+        return outputs
+    raise _failure(result, folder, bool(args.leave_tmpdir))
+
+
+def _run_dag(
+    args: argparse.Namespace, inputs: CwlObject, sites: dict[str, Any], home: Home, shown: ShownProgress
+) -> tuple[HybridDag, RunResult]:
     home.ready()
-    logging.getLogger().setLevel(level)
+    logging.getLogger().setLevel(_log_level(args))
     # importing these loads Airflow, whose home has to be ready
     from airflow_hybrid.operators.base import HybridTask
     from airflow_hybrid.runner.dag_run import DagRunner
@@ -260,21 +277,13 @@ def _as_dag(
     # each error is reported once, at the end
     HybridTask.tells_errors = HybridTrigger.tells_errors = False
     HybridTask.waits_for_logins = HybridTrigger.waits_for_logins = False
-    runner = DagRunner()
+    runner = DagRunner(shown.of(dag))
     gc.freeze()
     gc.set_threshold(*_GC_OF_RUN)
     try:
-        result = runner.run(dag, {"job": inputs})
+        return dag, runner.run(dag, {"job": inputs})
     finally:
         runner.close()
-    if args.prov is not None:
-        _record(args, dag, result)
-    if args.report is not None:
-        _report(args, dag, result)
-    if result.succeeded and result.outputs is not None:
-        outputs: CwlObject = _with_paths(result.outputs)
-        return outputs
-    raise _failure(result, folder, bool(args.leave_tmpdir))
 
 
 def _record(args: argparse.Namespace, dag: HybridDag, result: RunResult) -> None:

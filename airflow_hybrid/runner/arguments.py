@@ -58,6 +58,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--basedir": {"metavar": "DIR", "help": "base of relative paths of inputs (default: the job file's folder)"},
     "--quiet": {"action": "store_true", "help": "log errors only"},
     "--verbose": {"action": "store_true", "help": "also log what Airflow does"},
+    "--no-progress": {
+        "action": "store_true",
+        "help": "on a terminal, do not show what the steps do (--quiet does not, either)",
+    },
     "--hybrid-file": {"metavar": "FILE", "help": "a streamflow.yml that says where steps run"},
     "--workflow": {"metavar": "NAME", "help": "workflow of the hybrid file (default: that of DOCUMENT)"},
     "--serial": {"action": "store_true", "help": "one step at a time on this machine"},

@@ -10,6 +10,7 @@ loop replaces it: workers run one after the other, and all triggers run at once 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -49,6 +50,7 @@ from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import CwlObject
 from airflow_hybrid.operators.values import OUTPUTS_TASK, RETURN
 from airflow_hybrid.runner.interrupts import interrupts_outside_of_tasks
+from airflow_hybrid.runner.progress.following import RunProgress
 from airflow_hybrid.runner.told import TaskError
 from airflow_hybrid.sites.closing import close_all
 
@@ -118,7 +120,9 @@ def _serve_newest_clients_only() -> None:
 class DagRunner:
     """Runs DAGs one after the other; must be closed at the end (connections of its triggers stay open until then)."""
 
-    def __init__(self) -> None:
+    def __init__(self, progress: RunProgress | None = None) -> None:
+        """:param progress: is told how far the run is."""
+        self.progress = progress
         _serve_newest_clients_only()
         self._loop = asyncio.new_event_loop()
         self._bundles_known = False
@@ -180,6 +184,7 @@ class _Run:
 
     def __init__(self, runner: DagRunner, dag: DAG, run: DagRun, session: Any) -> None:
         self._loop = runner._loop
+        self._progress = runner.progress
         self._dag = dag
         self._run = run
         self._session = session
@@ -188,6 +193,10 @@ class _Run:
         """by task and map index: of its last try"""
 
     def to_its_end(self) -> RunResult:
+        with contextlib.nullcontext() if self._progress is None else self._progress.following():
+            return self._to_its_end()
+
+    def _to_its_end(self) -> RunResult:
         try:
             while self._advance():
                 pass
@@ -209,9 +218,13 @@ class _Run:
         session.commit()
         if run.state != DagRunState.RUNNING:
             return False
-        ready = [ti for ti in run.get_task_instances(session=session) if ti.state == TaskInstanceState.SCHEDULED]
+        instances = run.get_task_instances(session=session)
+        if self._progress is not None:
+            self._progress.saw(instances)
+        ready = [ti for ti in instances if ti.state == TaskInstanceState.SCHEDULED]
         for ti in sorted(ready, key=lambda ti: (ti.task_id, ti.map_index)):
-            self._work(ti)
+            with contextlib.nullcontext() if self._progress is None else self._progress.working_on(ti.task_id):
+                self._work(ti)
         if not ready:
             self._wait_for_triggers()
         return True
@@ -320,6 +333,8 @@ class _Run:
         left, self._triggers = self._triggers, {}
         if not left:
             return
+        if self._progress is not None:
+            self._progress.does("interrupted: its jobs are cancelled")
 
         async def stop() -> None:
             for work in left:

@@ -30,11 +30,11 @@ def facts_of_run(session: Session, run: RunKey) -> RunFacts:
         jobs_of_run(session, run),
         lineage_of_run(session, run),
         tuple(tasks_of_run(session, run)),
-        _planned(session, run, outline),
+        planned_of_run(session, run, outline),
     )
 
 
-def _planned(session: Session, run: RunKey, outline: DagOutline) -> dict[str, int]:
+def planned_of_run(session: Session, run: RunKey, outline: DagOutline) -> dict[str, int]:
     """How many jobs, or instances, the plan tasks have found."""
     plans = [step.plan_id for step in outline.steps if step.plan_id and step.scatter]
     query = select(XComModel.task_id, XComModel.value).where(

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from airflow_hybrid.engine.common import Logger
 from airflow_hybrid.errors import HybridError
@@ -17,6 +17,8 @@ from airflow_hybrid.printable import few_lines, shortened
 
 if TYPE_CHECKING:
     from airflow_hybrid.engine import FragmentExecution
+    from airflow_hybrid.engine.reporting.recording import Recorder
+    from airflow_hybrid.engine.spec import FragmentSpec
 
 JOBS_XCOM = "jobs"
 """key of the XCom with a :class:`airflow_hybrid.model.records.JobsReport`"""
@@ -49,6 +51,9 @@ class JobReports:
     :param publish: sets an XCom, by its key.
     """
 
+    follower: ClassVar[Callable[[JobReports], None] | None] = None
+    """is called when the jobs of a task begin; a runner with tasks and triggers in its own process shows them"""
+
     def __init__(
         self,
         execution: Callable[[], FragmentExecution],
@@ -60,10 +65,22 @@ class JobReports:
         self._log = log
         self._told: dict[str, tuple[int, ...]] = {}
         self._warned = False
+        self.is_over = False
+
+    @property
+    def recorder(self) -> Recorder:
+        """What is known of the jobs."""
+        return self._execution().batches.recorder
+
+    @property
+    def spec(self) -> FragmentSpec:
+        return self._execution().context.spec
 
     @contextlib.asynccontextmanager
     async def kept_up_to_date(self) -> AsyncIterator[None]:
         """Publish while jobs run, and once more at the end, also if that is an error."""
+        if JobReports.follower is not None:
+            JobReports.follower(self)
         task = asyncio.ensure_future(self._repeat())
         succeeded = False
         try:
@@ -75,6 +92,7 @@ class JobReports:
             await self._tell_jobs()
             if not succeeded:
                 await self._tell_lineage()
+            self.is_over = True
 
     async def _repeat(self) -> None:
         while True:
@@ -83,7 +101,7 @@ class JobReports:
             await self._tell_lineage()
 
     async def _tell_jobs(self) -> None:
-        recorder = self._execution().batches.recorder
+        recorder = self.recorder
         if not recorder.is_empty:
             period = int(time.monotonic() / UNCHANGED_S) if recorder.waits else 0
             now = (id(recorder), recorder.changes, period)

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import posixpath
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.failures import Failure
 from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.engine.step_run import JobProgress, StepRun, title
 from airflow_hybrid.model import CwlObject, JobResult, JobState, Resources
 from airflow_hybrid.model.files import SiteFacts
-from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
+from airflow_hybrid.model.records import Activity, BatchProgress, JobRecord, JobsReport
 from airflow_hybrid.model.walking import files
 from airflow_hybrid.printable import printable, shortened
 from airflow_hybrid.reasons.clues import clue_in
@@ -37,6 +40,7 @@ class Recorder:
         self.changes = 0
         self._records: list[JobRecord] = []
         self._batches: dict[str, BatchProgress] = {}
+        self._activities: dict[object, Activity] = {}
 
     def report(self) -> JobsReport:
         """What is known now."""
@@ -47,6 +51,20 @@ class Recorder:
         """Deployments and services of the jobs that have ended."""
         return frozenset((record.deployment, record.service or None) for record in self._records)
 
+    def records_since(self, count: int) -> Sequence[JobRecord]:
+        """The records after the first ``count``."""
+        return self._records[count:]
+
+    @property
+    def batches(self) -> tuple[BatchProgress, ...]:
+        """How far the batches are that have not ended."""
+        return tuple(self._batches.values())
+
+    @property
+    def activities(self) -> tuple[Activity, ...]:
+        """What is done here at the moment. No report has it: it passes in seconds."""
+        return tuple(self._activities.values())
+
     @property
     def is_empty(self) -> bool:
         return not self._records and not self._batches
@@ -55,6 +73,16 @@ class Recorder:
     def waits(self) -> bool:
         """Whether a batch has not ended."""
         return bool(self._batches)
+
+    @contextlib.contextmanager
+    def doing(self, what: str, place: Place, jobs: Sequence[PendingJob]) -> Iterator[None]:
+        """Something is done for jobs of one step, none of which has been submitted yet."""
+        activity = object()
+        self._activities[activity] = Activity(jobs[0].step_path, place.title, what, len(jobs))
+        try:
+            yield
+        finally:
+            del self._activities[activity]
 
     # --- running batches ----------------------------------------------------------------------------------------
 
@@ -94,7 +122,11 @@ class Recorder:
 
     def over(self, report: BatchReport) -> None:
         """A batch has ended; the records of its jobs follow."""
-        self._batches.pop(report.directory, None)
+        batch = self._batches.pop(report.directory, None)
+        if batch is not None:
+            self._activities[report.directory] = Activity(
+                batch.step, batch.place, "collecting outputs", batch.total, batch.total, batch.failed or 0
+            )
         self.changes += 1
 
     # --- jobs that have ended -----------------------------------------------------------------------------------
@@ -114,6 +146,8 @@ class Recorder:
         if not jobs:
             return
         self.changes += 1
+        for batch_directory in {posixpath.dirname(progress.ran_in) for progress in jobs}:
+            self._activities.pop(batch_directory, None)
         failure_by_directory = {failure.directory: failure for failure in failures}
         maker = _RecordMaker(run, jobs[0].job.resources, self._outer_indexes, failure_by_directory)
         for progress in jobs:

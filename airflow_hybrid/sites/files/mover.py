@@ -39,6 +39,7 @@ from airflow_hybrid.sites.files.requests import (
 )  # fmt: skip
 from airflow_hybrid.sites.files.store import is_content_addressed, store_path
 from airflow_hybrid.sites.files.unchanged import A_LINK, GONE, Recorded, differences
+from airflow_hybrid.sites.files.under_way import under_way
 from airflow_hybrid.sites.hosts.base import PATH_BYTES, Host, answer_bytes, answers_up_to
 from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
@@ -259,7 +260,8 @@ class DataMover:
                 missing.append(move)
         async with _slots(source, host):
             for stream in streams(missing):
-                done.update(await carrier.carry(stream))
+                with under_way(source.title, host.title, [move.size for move in stream]):
+                    done.update(await carrier.carry(stream))
         return done
 
     # --- from the web ------------------------------------------------------------------------------------------------
@@ -269,7 +271,8 @@ class DataMover:
         if request.kind == "d":
             raise TransferError(f"{request.source}: a directory cannot be fetched from the web", retryable=False)
         async with _slots(host):
-            route, size, digest = await web.fetch(host, request.source, request.path, request.digest, transfer_id())
+            with under_way(request.source, host.title, [request.size or 0]):
+                route, size, digest = await web.fetch(host, request.source, request.path, request.digest, transfer_id())
         seconds = time.monotonic() - started
         return {key_of(request): Copied(route, size, seconds, digest).entry(request)}
 
