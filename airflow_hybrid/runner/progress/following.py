@@ -16,7 +16,7 @@ from typing import Any
 
 from airflow_hybrid.model.outline import DagOutline, StepOutline
 from airflow_hybrid.model.records import Activity, BatchProgress
-from airflow_hybrid.operators.values import OUTPUTS_TASK
+from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK
 from airflow_hybrid.overviews.overview import planned_jobs
 from airflow_hybrid.overviews.progress import EndedJobs, Tally, path_of, progress_of, sum_of
 from airflow_hybrid.runner.progress.view import RunView, StepLine
@@ -25,6 +25,8 @@ from airflow_hybrid.triggers.reports import JobReports
 
 _OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 """states of tasks that have ended"""
+_WORDS = {INPUTS_TASK: "checking the inputs", OUTPUTS_TASK: "bringing the outputs to the output folder"}
+"""what tasks do that are no steps"""
 
 
 @dataclass
@@ -175,8 +177,10 @@ class RunProgress:
 
     def _work_in_words(self) -> str:
         task = self._works_on
-        if task == OUTPUTS_TASK:
-            return "bringing the outputs to the output folder"
+        if not self._states:
+            return "making the run ready"
+        if task in _WORDS:
+            return _WORDS[task]
         return "" if not task or self._own_step() is not None else f"task {task}"
 
     def _line(self, path: str, at_work: Sequence[_TaskJobs], ended: EndedJobs) -> StepLine:
@@ -194,19 +198,28 @@ class RunProgress:
             progress=progress,
             failed=ended.failed + collected.failed + sum(batch.failed or 0 for batch in batches),
             places=tuple(places),
-            doing=self._doings(outline, batches, activities),
+            doing=self._doings(outline, batches, activities, begun=bool(ended.count)),
             unknown=next((batch.unknown for batch in batches if batch.unknown), ""),
             seconds=None if progress.since is None else max(0, int(now - progress.since)),
         )
 
     def _doings(
-        self, step: StepOutline | None, batches: Sequence[BatchProgress], activities: Sequence[Activity]
+        self,
+        step: StepOutline | None,
+        batches: Sequence[BatchProgress],
+        activities: Sequence[Activity],
+        *,
+        begun: bool,
     ) -> tuple[str, ...]:
         words = tuple(dict.fromkeys(activity.what for activity in activities))
-        if words or batches:
+        if words:
             return words
-        plans = step is not None and self._works_on and self._works_on == step.plan_id
-        return ("finding its jobs",) if plans else ("starting",)
+        if batches:
+            known = any(batch.running or batch.pending or batch.ended or batch.unknown for batch in batches)
+            return () if known else ("submitted",)
+        if step is not None and self._works_on and self._works_on == step.plan_id:
+            return ("finding its jobs",)
+        return ("handing its outputs on",) if begun else ("starting",)
 
 
 def _tried_again(step: StepOutline) -> StepLine:

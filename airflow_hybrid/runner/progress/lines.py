@@ -31,6 +31,8 @@ _LONGEST_REASON = 50
 _MOST_PLACES = 2
 _FEWEST_FOR_RATE = 3
 """jobs that have ended, before a rate of them says something"""
+_SOONEST_RATE_S = 10
+"""seconds since the first job was submitted, before a rate says something"""
 _RUN_WIDTH = len("run")
 
 
@@ -123,8 +125,9 @@ def _about(step: StepLine) -> Iterator[str]:
     yield from step.doing
     if step.unknown:
         yield f"state unknown: {_begin_of(step.unknown)}"
-    if progress.ended >= _FEWEST_FOR_RATE and progress.per_minute and progress.left_s:
-        yield f"{progress.per_minute:.3g} per minute"
+    says_something = progress.ended >= _FEWEST_FOR_RATE and (step.seconds or 0) >= _SOONEST_RATE_S
+    if says_something and progress.per_minute and progress.left_s:
+        yield f"{progress.per_minute:,.{0 if progress.per_minute >= 10 else 1}f} per minute"
         yield f"about {_time(progress.left_s)} left"
     elif step.seconds is not None and (progress.running or progress.pending):
         yield f"for {_time(step.seconds)}"

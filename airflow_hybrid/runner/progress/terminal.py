@@ -230,7 +230,10 @@ class _Screen:
             self._is_gone = True
         except Exception as error:
             self._problem = f"{type(error).__name__}: {error}"
-            self._leave()
+            live, self._live = self._live, None
+            if live is not None:
+                live.update("")
+                live.stop()
 
     def _redraw(self) -> None:
         if not self._is_in_foreground():
