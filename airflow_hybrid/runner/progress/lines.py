@@ -11,9 +11,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.cells import cell_len
-from rich.console import Group, RenderableType
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from airflow_hybrid.amounts import size
@@ -27,6 +24,7 @@ _BAR_WIDTH, _BARS_FROM = 16, 80
 """columns of a bar, and of a terminal that has bars"""
 _GAP = 2
 """columns between them"""
+_ECHO_WIDTH = 2
 _LONGEST_REASON = 50
 _MOST_PLACES = 2
 _FEWEST_FOR_RATE = 3
@@ -38,13 +36,15 @@ _RUN_WIDTH = len("run")
 
 @dataclass(frozen=True)
 class _Line:
+    """:ivar share: how much is done, from 0 to 1; None: nobody knows, or there is only one thing to do."""
+
     name: str
     text: str
-    bar: ProgressBar | None = None
+    share: float | None = None
     style: str = "cyan"
 
 
-def drawn(view: RunView, columns: int, rows: int, encoding: str) -> RenderableType:
+def drawn(view: RunView, columns: int, rows: int, encoding: str) -> Text:
     """The lines for a terminal of this size.
 
     :param encoding: of the terminal; letters that it does not have are escaped.
@@ -55,30 +55,47 @@ def drawn(view: RunView, columns: int, rows: int, encoding: str) -> RenderableTy
     left_out = max(0, len(lines) - room)
     lines = [*lines[: len(lines) - left_out], _of_run(view)]
     names = [_end_of(_encodable(line.name, encoding), max(_RUN_WIDTH, columns // 3)) for line in lines]
-    widths = [max(map(cell_len, names))]
-    if columns >= _BARS_FROM and any(line.bar is not None for line in lines):
-        widths.append(_BAR_WIDTH)
-    widths.append(max(1, columns - sum(widths) - _GAP * len(widths)))
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, _GAP, 0, 0))
-    for width in widths:
-        table.add_column(no_wrap=True, overflow="ellipsis", width=width)
-    for name, line in zip(names, lines, strict=True):
-        bars: list[RenderableType] = [line.bar or ""] if len(widths) == 3 else []
-        table.add_row(Text(name, line.style), *bars, _with_failures(_encodable(line.text, encoding)))
+    name_width = max(map(cell_len, names))
+    has_bars = columns >= _BARS_FROM and any(line.share is not None for line in lines)
+    shown = []
     if left_out:
-        return Group(Text(f"{left_out} more at work or waiting", "dim"), table)
-    return table
+        shown.append(Text(f"{left_out} more at work or waiting", "dim"))
+    for name, line in zip(names, lines, strict=True):
+        row = Text.assemble((name, line.style), " " * (name_width - cell_len(name) + _GAP))
+        if has_bars:
+            row.append_text(_bar(line.share, encoding)).append(" " * _GAP)
+        shown.append(row.append_text(_with_failures(_encodable(line.text, encoding))))
+    for row in shown:  # nothing stands at the end of a line: Ctrl-C is echoed there
+        row.truncate(max(1, columns - _ECHO_WIDTH), overflow="crop")
+    return Text("\n", no_wrap=True, overflow="crop").join(shown)
 
 
-def starting(seconds: float) -> RenderableType:
+def starting(seconds: float) -> Text:
     """The line before there is a run."""
     return Text.assemble(("run", "bold"), f"  starting Airflow, {_time(seconds)}")
 
 
-def _bar(done: int, total: int | None) -> ProgressBar | None:
+def _bar(share: float | None, encoding: str) -> Text:
+    """It can be read without colours, too."""
+    if share is None:
+        return Text(" " * _BAR_WIDTH)
+    full, empty = _ends_of_bars(encoding)
+    count = int(_BAR_WIDTH * share)
+    return Text.assemble((full * count, "green"), (empty * (_BAR_WIDTH - count), "bright_black"))
+
+
+def _ends_of_bars(encoding: str) -> tuple[str, str]:
+    try:
+        "\u2501\u2500".encode(encoding)
+    except UnicodeEncodeError:
+        return "#", "-"
+    return "\u2501", "\u2500"
+
+
+def _share(done: int, total: int | None) -> float | None:
     if total is None or total < 2:
         return None
-    return ProgressBar(total=total, completed=min(done, total), width=_BAR_WIDTH)
+    return min(1.0, done / total)
 
 
 def _encodable(text: str, encoding: str) -> str:
@@ -106,8 +123,8 @@ def _end_of(text: str, columns: int) -> str:
 
 
 def _of_step(step: StepLine) -> _Line:
-    bar = _bar(step.progress.ended, step.progress.total)
-    return _Line(step.path, ", ".join(_about(step)), bar)
+    share = _share(step.progress.ended, step.progress.total)
+    return _Line(step.path, ", ".join(_about(step)), share)
 
 
 def _about(step: StepLine) -> Iterator[str]:
@@ -157,7 +174,7 @@ def _files(transfer: UnderWay) -> str:
 
 
 def _of_run(view: RunView) -> _Line:
-    return _Line("run", ", ".join(_about_all(view)), _bar(view.done, view.total), "bold")
+    return _Line("run", ", ".join(_about_all(view)), _share(view.done, view.total), "bold")
 
 
 def _about_all(view: RunView) -> Iterator[str]:

@@ -84,6 +84,7 @@ def test_stdout_is_the_output_object_and_nothing_else(folder: Path) -> None:
     assert Path(out["path"]).read_text() == "from a file\n" and out["basename"] == "out.txt"
     assert Path(out["path"]).parent == folder / "one"
     assert out["location"] == Path(out["path"]).as_uri() and out["size"] == 12
+    assert "\x1b" not in done.stderr and "steps done" not in done.stderr, "progress is for terminals"
 
 
 def test_inputs_are_flags_and_steps_run_where_a_hybrid_file_says(folder: Path) -> None:
