@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""``airflow hybrid report RUN``: a run as one HTML file, its timeline as SVG, or its values as JSON and CSV."""
+"""``airflow hybrid report RUN``: a run as HTML or PDF, its timeline as PNG or SVG, or its values."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _Arg: Any = Arg  # it has no type hints
 ARG_FILE = _Arg(
     ("-o", "--output"),
     metavar="FILE",
-    help="file to write, by its ending: .html (a page), .svg (the timeline), .csv (the jobs), .json (all values);"
-    " default: DAG-RUN.html in the current folder",
+    help="file to write, by its ending: .html (a page), .pdf (to print), .png or .svg (the timeline), .csv (the jobs),"
+    " .json (all values); default: DAG-RUN.html in the current folder",
 )
 _CONSTANTS = {
     "core_watts": "power of a core in use, in watts",
@@ -61,7 +61,7 @@ def report_command() -> ActionCommand:
     """The command, for Airflow's parser."""
     return ActionCommand(
         name="report",
-        help="Write a report about a run: one HTML file, or SVG, CSV, JSON",
+        help="Write a report about a run: one HTML file, or PDF, PNG, SVG, CSV, JSON",
         description="Write a report about a DAG run as one file without scripts that needs no server: sites and"
         " transfers, timeline, what was used of what was asked for, jobs, outputs, failures, core-hours and an estimate"
         " of the CO2 equivalent.",
@@ -87,12 +87,13 @@ def write_report(args: argparse.Namespace) -> None:
         with create_session() as session:
             run = find_run(session, args.run_id, args.dag_id)
             report = report_of_run(session, run)
+        data = content(report, ending, constants)
     except HybridError as error:
         raise SystemExit(str(error)) from None
     path = args.output or re.sub(r"[^A-Za-z0-9._-]+", "_", f"{run.dag_id}-{run.run_id}") + ".html"
     try:
         with open(path, "wb") as stream:
-            stream.write(content(report, ending, constants))
+            stream.write(data)
     except OSError as error:
         raise SystemExit(f"{path}: {error.strerror}") from None
     sys.stdout.write(f"{path}\n")

@@ -15,6 +15,7 @@ from airflow_hybrid.config.base import Duration, Model, Name, NonEmpty, one_or_m
 from airflow_hybrid.config.dag_section import DagModel
 from airflow_hybrid.config.deployments import DeploymentNode
 from airflow_hybrid.config.retries import FailureManagerModel, RetryModel
+from airflow_hybrid.config.values import ReportFormat, report_formats
 from airflow_hybrid.model import AskedResources
 
 VERSION = "v1.0"
@@ -229,6 +230,19 @@ class CwlConfig(Model):
     )
 
 
+def _as_formats(value: Any) -> Any:
+    if isinstance(value, bool):
+        return list(report_formats(value))
+    if not isinstance(value, list):
+        raise ValueError("must be true, false or a list of formats")
+    return value
+
+
+ReportNode = Annotated[
+    list[ReportFormat], BeforeValidator(_as_formats, json_schema_input_type=bool | list[ReportFormat])
+]
+
+
 class WorkflowModel(Model):
     """One workflow: it becomes one DAG."""
 
@@ -254,10 +268,11 @@ class WorkflowModel(Model):
         description="`true`: a record of each run that succeeds is written beside its outputs, as"
         " `provenance.crate.zip` (a Workflow Run RO-Crate). (airflow_hybrid)",
     )
-    report: bool = Field(
-        False,
+    report: ReportNode = Field(
+        default_factory=list,
         description="`true`: a report about each run that succeeds is written beside its outputs, as"
-        " `run-report.html`, `run-report.json` and `run-report.csv`. (airflow_hybrid)",
+        " `run-report.html`, `run-report.json` and `run-report.csv`. A list: in these formats"
+        " (`html`, `pdf`, `png`, `svg`, `csv`, `json`). (airflow_hybrid)",
     )
 
 

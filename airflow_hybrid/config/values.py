@@ -7,11 +7,12 @@ Loading a cached hybrid file needs only this module: no pydantic, no YAML.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal, get_args
 
+from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, Binding, JsonValue, Target
 
 DEFAULT_POLICY = "data_locality"
@@ -20,6 +21,26 @@ QUEUE_TYPES = ("slurm", "pbs", "sge", "flux")
 """Types of deployments that are queue systems."""
 HELM_TYPES = ("helm", "helm3", "helm4")
 """Types of deployments that are charts."""
+ReportFormat = Literal["html", "pdf", "png", "svg", "csv", "json"]
+REPORT_FORMATS: tuple[str, ...] = get_args(ReportFormat)
+USUAL_FORMATS = ("html", "json", "csv")
+"""what ``report: true`` means"""
+
+
+def report_formats(value: bool | Sequence[str]) -> tuple[str, ...]:
+    """The formats that a value of ``report`` asks for, each once.
+
+    >>> report_formats(True), report_formats(False), report_formats(["pdf", "pdf"])
+    (('html', 'json', 'csv'), (), ('pdf',))
+
+    :raises ConfigError: it is neither true or false nor a list of formats.
+    """
+    if isinstance(value, bool):
+        return USUAL_FORMATS if value else ()
+    if not isinstance(value, list | tuple) or any(name not in REPORT_FORMATS for name in value):
+        known = ", ".join(REPORT_FORMATS)
+        raise ConfigError(f"`report` is {value!r}, but must be true, false, or a list of some of {known}")
+    return tuple(dict.fromkeys(value))
 
 
 @dataclass(frozen=True)
@@ -175,7 +196,8 @@ class WorkflowConfig:
     :ivar dag_section: the ``dag`` section as JSON (see :func:`dag_kwargs`); a relative ``outdir`` was resolved.
     :ivar reuse: whether outputs of other runs are reused, unless something more specific says otherwise.
     :ivar fuse: whether chains of steps are one task, unless something more specific says otherwise.
-    :ivar provenance: whether a record of each run is written beside its outputs; ``report``: a report.
+    :ivar provenance: whether a record of each run is written beside its outputs; ``report``: the formats of a
+        report.
     """
 
     name: str
@@ -188,7 +210,7 @@ class WorkflowConfig:
     reuse: bool | None = None
     fuse: bool | str | None = None
     provenance: bool = False
-    report: bool = False
+    report: tuple[str, ...] = ()
 
     @property
     def dag(self) -> dict[str, Any]:
@@ -207,7 +229,7 @@ class WorkflowConfig:
             "reuse": self.reuse,
             "fuse": self.fuse,
             "provenance": self.provenance,
-            "report": self.report,
+            "report": list(self.report),
         }
 
     @classmethod
@@ -218,6 +240,7 @@ class WorkflowConfig:
                 "bindings": tuple(Binding.from_json(b) for b in value["bindings"]),
                 "ports": tuple(PortBinding.from_json(p) for p in value["ports"]),
                 "docker": tuple(value["docker"]),
+                "report": tuple(value["report"]),
             }
         )
 

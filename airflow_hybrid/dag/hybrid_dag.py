@@ -28,6 +28,7 @@ from airflow_hybrid.config import (
     parse_deployments,
     parse_links,
 )
+from airflow_hybrid.config.values import report_formats
 from airflow_hybrid.cwl.documents import cache, graphs
 from airflow_hybrid.cwl.given.settings import load_inputs
 from airflow_hybrid.dag.builder import DagBuilder, WorkflowSetup
@@ -141,7 +142,7 @@ class HybridDag(DAG):
     :param provenance: whether a record of each run that succeeds is written beside its outputs, as
         ``provenance.crate.zip`` (docs/how-to/provenance.md).
     :param report: whether a report about each run that succeeds is written beside its outputs, as ``run-report.html``,
-        ``.json`` and ``.csv`` (docs/how-to/reports.md).
+        ``.json`` and ``.csv``, or the formats of it: ``["html", "pdf"]`` (docs/how-to/reports.md).
     :param assets: Airflow Assets of outputs, by their names: a URI (which may be a template), ``{"name": ..., "uri":
         ..., "partition": ...}`` or an Asset. They get an event when a run has succeeded.
     :param dag_id: default: the document's name.
@@ -166,7 +167,7 @@ class HybridDag(DAG):
         reuse: bool | None = None,
         fuse: bool | str | None = None,
         provenance: bool = False,
-        report: bool = False,
+        report: bool | Sequence[str] = False,
         assets: Mapping[str, Any] | None = None,
         dag_id: str | None = None,
         source: str | None = None,
@@ -182,7 +183,7 @@ class HybridDag(DAG):
         folders = outdirs_of(outdir, _listed(outdirs), existing_outputs, dag_options.get("user_defined_macros"))
         setup = WorkflowSetup(
             graph=graph,
-            outdirs=replace(folders, record=provenance, report=report),
+            outdirs=replace(folders, record=provenance, report=report_formats(report)),
             **_where_it_runs(bindings, deployments, links, caller),
             settings={name: value for name, value in settings.items() if name not in from_tasks},
             settings_base=settings_base,

@@ -28,14 +28,15 @@ class Outdirs:
     :ivar run: of one run; ``roots``: folders below which a run may choose one, first the one that contains ``run``.
     :ivar existing: what to do with outputs whose names are taken: see
         :data:`airflow_hybrid.operators.gather.existing.EXISTING`
-    :ivar record: whether a record of the run is written there, too; ``report``: a report about it.
+    :ivar record: whether a record of the run is written there, too; ``report``: the formats of a
+        report about it.
     """
 
     run: str
     roots: tuple[str, ...]
     existing: str = RENAME
     record: bool = False
-    report: bool = False
+    report: tuple[str, ...] = ()
 
 
 def conf_outdir(graph: WorkflowGraph, context: Context, roots: Sequence[str]) -> str | None:

@@ -141,11 +141,10 @@ class OutputsOperator(HybridTask):
 
         return record_file(self.scope, self.xcom_reader(context), context, outputs)
 
-    @staticmethod
-    def _made_report(context: Context, outputs: CwlObject) -> AbstractContextManager[CwlObject]:
+    def _made_report(self, context: Context, outputs: CwlObject) -> AbstractContextManager[CwlObject]:
         from airflow_hybrid.operators.published.report_files import report_files
 
-        return report_files(context, outputs)
+        return report_files(context, outputs, self.reports, self.log)
 
     def _announce(self, value: CwlObject, render: Render, context: Context) -> None:
         """:raises InputError: there is no asset for the run; what the outputs are is known nevertheless."""

@@ -8,11 +8,10 @@ import hashlib
 from collections.abc import Iterable, Sequence
 
 from airflow_hybrid.amounts import duration, size
-from airflow_hybrid.model.records import JobRecord
-from airflow_hybrid.reports import drawing
+from airflow_hybrid.reports import drawing, figures
 from airflow_hybrid.reports.footprint import METHOD, Constants, Footprint
 from airflow_hybrid.reports.tables import jobs_csv
-from airflow_hybrid.reports.texts import escaped, when
+from airflow_hybrid.reports.texts import escaped
 from airflow_hybrid.reports.values import RunReport
 
 MOST_JOBS = 1000
@@ -55,7 +54,7 @@ def page(report: RunReport, used: Footprint, constants: Constants) -> str:
         _section("Sites and transfers", drawing.sites(report) + _transfers(report)),
         _section("Timeline", drawing.timeline(report) + _COLOURS),
         _section("Used and asked for", _boxes(report)),
-        _section("Failures", _failures(report.failures)) if report.failures else "",
+        _section("Failures", _failures(report)) if report.failures else "",
         _section("Outputs", _outputs(report)),
         _section("Jobs", _jobs(report)),
         _section("Energy", _energy(used, constants)),
@@ -75,40 +74,9 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _summary(report: RunReport, used: Footprint) -> str:
-    moved = sum(transfer.bytes for transfer in report.transfers if transfer.source != transfer.target)
-    facts = [
-        ("state", _state(report)),
-        ("document", report.document),
-        ("triggered by", report.user or "-"),
-        ("began", when(report.began)),
-        ("took", _took(report)),
-        ("report made", when(report.made_at)),
-        ("jobs", f"{len(report.jobs)}, of which {len(report.failures)} failed"),
-        ("core-hours", f"{report.core_hours:.3f}"),
-        ("moved between sites", size(moved)),
-        ("energy", f"{used.kwh:.4g} kWh, {used.co2e_g:.4g} g CO2e (an estimate; see below)"),
-        *(("not shown", problem) for problem in report.problems),
-    ]
+    problems = [("not shown", problem) for problem in report.problems]
+    facts = [*figures.about(report), *figures.sums(report, used), *problems]
     return "<dl>" + "".join(f"<dt>{escaped(name)}</dt><dd>{escaped(text)}</dd>" for name, text in facts) + "</dl>"
-
-
-def _state(report: RunReport) -> str:
-    if report.by_last_task:
-        return (
-            f"{report.state}: the run's last task has made this report, when the outputs were in place; how the run"
-            " ended is not in it"
-        )
-    if report.ended is None:
-        return f"{report.state}: the run had not ended when this report was made"
-    return report.state
-
-
-def _took(report: RunReport) -> str:
-    until = report.ended if report.ended is not None else report.made_at
-    if report.began is None or until is None:
-        return "-"
-    so_far = "" if report.ended is not None else " until then"
-    return duration(until - report.began) + so_far
 
 
 def _energy(used: Footprint, constants: Constants) -> str:
@@ -121,18 +89,8 @@ def _energy(used: Footprint, constants: Constants) -> str:
 
 
 def _transfers(report: RunReport) -> str:
-    rows = [
-        (
-            t.source,
-            t.target,
-            t.route,
-            str(t.files),
-            size(t.bytes),
-            f"{size(t.bytes / t.seconds)}/s" if t.seconds else "",
-        )
-        for t in report.transfers
-    ]
-    return table(("from", "to", "route", "files", "bytes", "rate"), rows) if rows else "<p>Nothing was moved.</p>"
+    rows = figures.transfers(report)
+    return table(figures.TRANSFERS, rows) if rows else "<p>Nothing was moved.</p>"
 
 
 def _boxes(report: RunReport) -> str:
@@ -149,12 +107,8 @@ def _boxes(report: RunReport) -> str:
     return f"{drawn}<p>orange: asked for by the document</p>" if drawn else ""
 
 
-def _failures(failures: Sequence[JobRecord]) -> str:
-    rows = [
-        (f"{job.step}{job.index}", job.deployment, job.node, job.state.value, str(job.exit_code or ""), job.reason)
-        for job in failures[:MOST_JOBS]
-    ]
-    return table(("job", "place", "node", "state", "exit code", "reason"), rows)
+def _failures(report: RunReport) -> str:
+    return table(figures.FAILURES, figures.failures(report)[:MOST_JOBS])
 
 
 def _outputs(report: RunReport) -> str:

@@ -11,9 +11,14 @@ from airflow_hybrid.printable import printable, shortened
 _LONGEST = 300
 
 
+def shown(text: str) -> str:
+    """Text from a document, a site or a file name: one line, not too long, without invisible characters."""
+    return shortened(printable(text), _LONGEST)
+
+
 def escaped(text: str) -> str:
-    """Text from a document, a site or a file name, for HTML and SVG."""
-    return html.escape(shortened(printable(text), _LONGEST))
+    """The same for HTML and SVG."""
+    return html.escape(shown(text))
 
 
 def when(time_s: float | None) -> str:

@@ -73,8 +73,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--with-inputs": {"action": "store_true", "help": "the record has copies of the input files"},
     "--report": {
         "metavar": "FILE",
-        "help": "write a report about the run to this file, by its ending: .html (a page), .svg (the timeline), .csv"
-        " (the jobs), .json (all values)",
+        "help": "write a report about the run to this file, by its ending: .html (a page), .pdf (to print), .png or"
+        " .svg (the timeline), .csv (the jobs), .json (all values)",
     },
     TOOL_HELP: {"action": "store_true", "help": "show the document's inputs as flags"},
     # options that other runners need and that always hold here

@@ -89,7 +89,7 @@ class Normalizer:
             reuse=value.reuse,
             fuse=value.fuse,
             provenance=value.provenance,
-            report=value.report,
+            report=tuple(dict.fromkeys(value.report)),
         )
 
     def _bindings(self, path: Path, value: WorkflowModel) -> tuple[Binding, ...]:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_hybrid import settings
+from airflow_hybrid.engine import Logger
+from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef
 from airflow_hybrid.model.outline import DagOutline
 from airflow_hybrid.model.records import JobsReport
@@ -21,6 +23,7 @@ from airflow_hybrid.overviews.files import published
 from airflow_hybrid.overviews.lineage import RunLineage, TaskLineage, checked_entries
 from airflow_hybrid.overviews.overview import RunFacts, scatter_length
 from airflow_hybrid.overviews.tasks import RunJobs, RunState, TaskJobs, TaskState, instance_of
+from airflow_hybrid.printable import printable_lines
 from airflow_hybrid.removal.here import make_folder, remove_folder
 from airflow_hybrid.reports.files import content
 from airflow_hybrid.reports.footprint import constants_of
@@ -34,25 +37,37 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 REPORT_NAME = "run-report"
-_FORMATS = (".html", ".json", ".csv")
 
 
 @contextmanager
-def report_files(context: Context, outputs: CwlObject) -> Iterator[dict[str, CwlObject]]:
+def report_files(
+    context: Context, outputs: CwlObject, formats: Sequence[str], log: Logger
+) -> Iterator[dict[str, CwlObject]]:
     """The report about a run whose outputs are where they belong, as Files in a temporary folder, by their formats.
 
-    :raises HybridError: too little is known of the run.
+    :param formats: of :data:`airflow_hybrid.model.report_formats.REPORT_FORMATS`; one that cannot be made does not
+        keep the others from being written.
+    :raises HybridError: too little is known of the run, or none of the formats can be made.
     """
     report = report_of_context(context, outputs)
     constants = constants_of(settings.current())
     folder = make_folder(tempfile.gettempdir(), "airflow_hybrid_report_")
     try:
         files: dict[str, CwlObject] = {}
-        for ending in _FORMATS:
-            path = folder / f"{REPORT_NAME}{ending}"
-            path.write_bytes(content(report, ending, constants))
+        problems: list[HybridError] = []
+        for name in formats:
+            path = folder / f"{REPORT_NAME}.{name}"
+            try:
+                path.write_bytes(content(report, f".{name}", constants))
+            except HybridError as error:
+                problems.append(error)
+                continue
             location = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, str(path)).uri
-            files[ending.lstrip(".")] = {"class": "File", "location": location, "basename": path.name}
+            files[name] = {"class": "File", "location": location, "basename": path.name}
+        if not files:
+            raise problems[0]
+        for problem in problems:
+            log.warning("a file of the run's report is not written: %s", printable_lines(str(problem)))
         yield files
     finally:
         remove_folder(folder)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_hybrid import HybridDag, load_dags
-from airflow_hybrid.errors import HybridError
+from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.operators.gather.rules import OutputRules
 from airflow_hybrid.operators.outputs import OutputsOperator
 from airflow_hybrid.operators.published import report_files
@@ -26,13 +26,46 @@ def outputs_of(dag: HybridDag) -> OutputsOperator:
     return task
 
 
-@pytest.mark.parametrize(("line", "reports"), [("report: true", True), ("report: false", False), ("", False)])
-def test_the_hybrid_file_says_whether_a_report_is_written(tmp_path: Path, line: str, reports: bool) -> None:
+@pytest.mark.parametrize(
+    ("line", "formats"),
+    [
+        ("report: true", ("html", "json", "csv")),
+        ("report: [pdf, html, pdf]", ("pdf", "html")),
+        ("report: false", ()),
+        ("report: []", ()),
+        ("", ()),
+    ],
+)
+def test_the_hybrid_file_says_which_reports_are_written(tmp_path: Path, line: str, formats: tuple[str, ...]) -> None:
     (tmp_path / "streamflow.yml").write_text(
         f"version: v1.0\nworkflows:\n  hello:\n    type: cwl\n    config: {{file: {DOCUMENT}}}\n    {line}\n"
     )
     (dag,) = load_dags("streamflow.yml", {"__file__": str(tmp_path / "dag.py")})
-    assert outputs_of(dag).reports is reports
+    assert outputs_of(dag).reports == formats
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("[html, doc]", "report[1]: must be 'html', 'pdf', 'png', 'svg', 'csv' or 'json', not 'doc'"),
+        ("pdf", "report: must be true, false or a list of formats"),
+    ],
+)
+def test_a_format_that_does_not_exist_is_told(tmp_path: Path, value: str, problem: str) -> None:
+    path = tmp_path / "streamflow.yml"
+    workflow = f"{{type: cwl, config: {{file: {DOCUMENT}}}, report: {value}}}"
+    path.write_text(f"version: v1.0\nworkflows:\n  hello: {workflow}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_dags(path, {"__file__": str(tmp_path / "dag.py")})
+    assert str(caught.value) == f"{path}:3: workflows.hello.{problem}"
+
+
+def test_a_format_that_is_none_is_told_in_python() -> None:
+    with pytest.raises(ConfigError) as caught:
+        HybridDag(str(DOCUMENT), dag_id="hello", report="pdf")
+    assert str(caught.value) == (
+        "`report` is 'pdf', but must be true, false, or a list of some of html, pdf, png, svg, csv, json"
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,7 +92,7 @@ def test_the_last_task_knows_the_dag_for_its_report(
 def test_a_report_that_cannot_be_written_is_told_and_the_run_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, told: str
 ) -> None:
-    def none(context: Any, outputs: Any) -> None:
+    def none(*arguments: Any) -> None:
         raise error
 
     monkeypatch.setattr(report_files, "report_files", none)

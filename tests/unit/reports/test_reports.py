@@ -17,7 +17,7 @@ import pytest
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.model.records import JobRecord
-from airflow_hybrid.reports.drawing import boxes, timeline
+from airflow_hybrid.reports.drawing import ALONE, boxes, timeline
 from airflow_hybrid.reports.footprint import Constants, constants_of, footprint
 from airflow_hybrid.reports.page import page
 from airflow_hybrid.reports.tables import as_json, jobs_csv
@@ -64,9 +64,9 @@ def test_the_page_allows_no_script_and_nothing_from_elsewhere() -> None:
 
 
 def test_hostile_names_stay_text() -> None:
-    for text in (the_page(EVIL), timeline(report(EVIL), alone=True), boxes("x", "s", [(EVIL, [1.0], None)])):
+    for text in (the_page(EVIL), timeline(report(EVIL), ALONE), boxes("x", "s", [(EVIL, [1.0], None)])):
         assert "<script" not in text and "\x1b" not in text
-    ElementTree.fromstring(timeline(report(EVIL), alone=True))
+    ElementTree.fromstring(timeline(report(EVIL), ALONE))
     ElementTree.fromstring(boxes(EVIL, EVIL, [(EVIL, [1.0], 2.0)]))
 
 

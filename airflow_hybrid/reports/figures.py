@@ -1,0 +1,82 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""What a report says of a run as a whole, and rows of its tables: for the page and for the printed document."""
+
+from __future__ import annotations
+
+from airflow_hybrid.amounts import duration, size
+from airflow_hybrid.reports.footprint import Footprint
+from airflow_hybrid.reports.texts import when
+from airflow_hybrid.reports.values import RunReport
+
+TRANSFERS = ("from", "to", "route", "files", "bytes", "rate")
+FAILURES = ("job", "place", "node", "state", "exit code", "reason")
+
+
+def about(report: RunReport) -> list[tuple[str, str]]:
+    """What the run is, and how it ended."""
+    return [
+        ("state", _state(report)),
+        ("document", report.document),
+        ("triggered by", report.user or "-"),
+        ("began", when(report.began)),
+        ("took", took(report)),
+        ("report made", when(report.made_at)),
+    ]
+
+
+def sums(report: RunReport, used: Footprint) -> list[tuple[str, str]]:
+    """What it has done and used."""
+    return [
+        ("jobs", f"{len(report.jobs)}, of which {len(report.failures)} failed"),
+        ("core-hours", f"{report.core_hours:.3f}"),
+        ("moved between sites", size(moved(report))),
+        ("energy", f"{used.kwh:.4g} kWh, {used.co2e_g:.4g} g CO2e (an estimate; see below)"),
+    ]
+
+
+def moved(report: RunReport) -> int:
+    """Bytes that went from one site to another."""
+    return sum(transfer.bytes for transfer in report.transfers if transfer.source != transfer.target)
+
+
+def _state(report: RunReport) -> str:
+    if report.by_last_task:
+        return (
+            f"{report.state}: the run's last task has made this report, when the outputs were in place; how the run"
+            " ended is not in it"
+        )
+    if report.ended is None:
+        return f"{report.state}: the run had not ended when this report was made"
+    return report.state
+
+
+def took(report: RunReport) -> str:
+    """How long it ran, or has run."""
+    until = report.ended if report.ended is not None else report.made_at
+    if report.began is None or until is None:
+        return "-"
+    so_far = "" if report.ended is not None else " until then"
+    return duration(until - report.began) + so_far
+
+
+def transfers(report: RunReport) -> list[tuple[str, ...]]:
+    """What was moved, with the columns :data:`TRANSFERS`."""
+    return [
+        (
+            transfer.source,
+            transfer.target,
+            transfer.route,
+            str(transfer.files),
+            size(transfer.bytes),
+            f"{size(transfer.bytes / transfer.seconds)}/s" if transfer.seconds else "",
+        )
+        for transfer in report.transfers
+    ]
+
+
+def failures(report: RunReport) -> list[tuple[str, ...]]:
+    """Jobs that did not succeed, with the columns :data:`FAILURES`."""
+    return [
+        (f"{job.step}{job.index}", job.deployment, job.node, job.state.value, str(job.exit_code or ""), job.reason)
+        for job in report.failures
+    ]
