@@ -24,6 +24,11 @@ def instance_of(name: str, known: Collection[str]) -> tuple[str, int]:
     return instance[1], int(instance[2])
 
 
+def label_of(task_id: str, map_index: int) -> str:
+    """An instance's name for people: ``train``, or ``train[3]``."""
+    return task_id if map_index < 0 else f"{task_id}[{map_index}]"
+
+
 @dataclass(frozen=True)
 class TaskState:
     """A task instance. Times are in seconds since the epoch, by Airflow's clock; None: not yet.
@@ -47,8 +52,7 @@ class TaskState:
 
     @property
     def label(self) -> str:
-        """``train``, or ``train[3]``."""
-        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+        return label_of(self.task_id, self.map_index)
 
 
 @dataclass(frozen=True)

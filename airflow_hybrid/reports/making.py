@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.overviews.files import RunFile
 from airflow_hybrid.overviews.overview import RunFacts, StepOverview, overview_of
+from airflow_hybrid.overviews.tasks import in_order
 from airflow_hybrid.overviews.usage import last_tries
 from airflow_hybrid.reports.values import OutputPart, RunReport, SitePart, StepPart
 
@@ -21,7 +22,7 @@ def report_of(facts: RunFacts, outputs: Iterable[RunFile], at: float, *, is_last
     :param is_last_task: the run's last task writes it, and so the run has not ended.
     """
     overview = overview_of(facts)
-    jobs = last_tries(facts.records())
+    jobs = last_tries(record for task in in_order(facts.jobs.tasks) for record in task.report.records)
     of_step: dict[str, list[JobRecord]] = defaultdict(list)
     for job in jobs:
         if not job.reused:

@@ -12,6 +12,7 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from airflow_hybrid.overviews.tasks import label_of
 from airflow_hybrid.printable import printable, shortened
 
 if TYPE_CHECKING:
@@ -35,8 +36,7 @@ class PublishedValue:
 
     @property
     def label(self) -> str:
-        """``train``, or ``train[3]``."""
-        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+        return label_of(self.task_id, self.map_index)
 
 
 def published_values(session: Session, run: RunKey, key: str) -> Iterator[PublishedValue]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +22,7 @@ from airflow_hybrid.operators.values import OUTPUTS_TASK, RETURN
 from airflow_hybrid.overviews.files import published
 from airflow_hybrid.overviews.lineage import RunLineage, TaskLineage, checked_entries
 from airflow_hybrid.overviews.overview import RunFacts, scatter_length
-from airflow_hybrid.overviews.tasks import RunJobs, RunState, TaskJobs, TaskState, instance_of
+from airflow_hybrid.overviews.tasks import RunJobs, RunState, TaskJobs, TaskState, instance_of, label_of
 from airflow_hybrid.printable import printable_lines
 from airflow_hybrid.removal.here import make_folder, remove_folder
 from airflow_hybrid.reports.files import content
@@ -84,22 +84,25 @@ def report_of_context(context: Context, outputs: CwlObject) -> RunReport:
     state = RunState(ti.dag_id, ti.run_id, "running", None, began, None, run.triggering_user_name or "")
     outline = DagOutline.from_text(ti.task.doc_json)
     ids = dict.fromkeys(step.task_id for step in outline.steps if step.task_id)
+    tasks = _tasks(ti)
     jobs: list[TaskJobs] = []
     lineage: list[TaskLineage] = []
     unread_jobs: list[tuple[str, str]] = []
     unread_files: list[tuple[str, str]] = []
     for task_id in ids:
-        reports = _readable(ti, task_id, JOBS_XCOM, JobsReport.from_json, unread_jobs)
+        values = _of_instances(ti, task_id, JOBS_XCOM, tasks)
+        reports = _readable(task_id, values, JobsReport.from_json, unread_jobs)
         jobs += [TaskJobs(task_id, number, report) for number, report in reports]
     for task_id in [*ids, OUTPUTS_TASK]:
-        entries = _readable(ti, task_id, LINEAGE_XCOM, checked_entries, unread_files)
+        values = _of_instances(ti, task_id, LINEAGE_XCOM, tasks)
+        entries = _readable(task_id, values, checked_entries, unread_files)
         lineage += [TaskLineage(task_id, number, of_task) for number, of_task in entries]
     facts = RunFacts(
         run=state,
         outline=outline,
         jobs=RunJobs(tuple(jobs), tuple(unread_jobs)),
         lineage=RunLineage(tuple(lineage), tuple(unread_files)),
-        tasks=_tasks(ti),
+        tasks=tasks,
         planned=_planned(ti, outline),
     )
     return report_of(facts, published(OUTPUTS_TASK, outputs), time.time(), is_last_task=True)
@@ -112,15 +115,34 @@ def _values(ti: Any, task_id: str, key: str) -> list[Any]:
     return list(XCom.get_all(key=key, dag_id=ti.dag_id, task_id=task_id, run_id=ti.run_id) or ())
 
 
+def _of_instances(ti: Any, task_id: str, key: str, tasks: Sequence[TaskState]) -> list[tuple[int, Any]]:
+    """The same with the map indexes of those instances that have one.
+
+    Airflow's API tells values without their instances, so if some have none (skipped ones), each is asked for.
+    """
+    from airflow.sdk.execution_time.xcom import XCom
+
+    values = _values(ti, task_id, key)
+    indexes = sorted(task.map_index for task in tasks if task.task_id == task_id) or [-1]
+    if len(values) in (0, len(indexes)):
+        return list(zip(indexes, values, strict=False))
+    found = []
+    for index in indexes:
+        value = XCom.get_one(key=key, dag_id=ti.dag_id, task_id=task_id, run_id=ti.run_id, map_index=index)
+        if value is not None:
+            found.append((index, value))
+    return found
+
+
 def _readable(
-    ti: Any, task_id: str, key: str, read: Callable[[Any], T], unread: list[tuple[str, str]]
+    task_id: str, values: Iterable[tuple[int, Any]], read: Callable[[Any], T], unread: list[tuple[str, str]]
 ) -> Iterator[tuple[int, T]]:
-    """What can be read of it, numbered; what cannot, as somebody has edited it, is noted with the reason."""
-    for number, value in enumerate(_values(ti, task_id, key)):
+    """What can be read of them; what cannot, as somebody has edited it, is noted with the reason."""
+    for map_index, value in values:
         try:
-            yield number, read(value)
+            yield map_index, read(value)
         except ValueError as error:
-            unread.append((task_id, str(error)))
+            unread.append((label_of(task_id, map_index), str(error)))
 
 
 def _planned(ti: Any, outline: DagOutline) -> Mapping[str, int]:

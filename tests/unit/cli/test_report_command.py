@@ -16,6 +16,62 @@ DAG = """\
 from airflow_hybrid import HybridDag
 made = HybridDag("made.cwl", dag_id="made", outdir={outdir!r}, report=True)
 """
+STORED = """\
+import fsspec
+from airflow.sdk.io import fs
+from airflow_hybrid import HybridDag
+from fsspec.implementations.dirfs import DirFileSystem
+
+# a store in a folder, for tasks that run in the process of this test
+store = DirFileSystem({folder!r}, fsspec.filesystem("file", auto_mkdir=True))
+fs._register_filesystems = lambda: {{"s3": lambda conn_id, options: store}}
+stored = HybridDag(
+    "stored.cwl", dag_id="stored", outdir="s3://bucket/results", report=["pdf", "json", "png"],
+    bindings=[{{"step": "/fused", "target": "local", "fuse": True}}],
+)
+"""
+MANY_KINDS = """\
+cwlVersion: v1.2
+class: Workflow
+$namespaces: {cwltool: "http://commonwl.org/cwltool#"}
+requirements:
+  ScatterFeatureRequirement: {}
+  SubworkflowFeatureRequirement: {}
+  InlineJavascriptRequirement: {}
+  StepInputExpressionRequirement: {}
+inputs: {words: "string[]"}
+outputs: {o: {type: "File[]", outputSource: mapped/o}}
+steps:
+  mapped: {in: {word: words}, scatter: word, out: [o], run: echo.cwl}
+  each: {in: {word: words, all: words}, scatter: word, out: [], run: both.cwl}
+  fused: {in: {word: words, all: words}, scatter: word, out: [], run: both.cwl}
+  looped:
+    in: {word: {default: a}}
+    out: [o]
+    run: echo.cwl
+    requirements:
+      cwltool:Loop:
+        loopWhen: $(inputs.word.length < 3)
+        loop: {word: {valueFrom: $(inputs.word + "a")}}
+        outputMethod: last
+"""
+BOTH = """\
+cwlVersion: v1.2
+class: Workflow
+requirements: {ScatterFeatureRequirement: {}}
+inputs: {word: string, all: "string[]"}
+outputs: []
+steps:
+  inner: {in: {word: all}, scatter: word, out: [o], run: echo.cwl}
+"""
+ECHO = """\
+cwlVersion: v1.2
+class: CommandLineTool
+baseCommand: echo
+inputs: {word: {type: string, inputBinding: {}}}
+stdout: o
+outputs: {o: stdout}
+"""
 WORKFLOW = """\
 cwlVersion: v1.2
 class: Workflow
@@ -41,6 +97,9 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     home = tmp_path_factory.mktemp("home")
     (home / "dags").mkdir()
     (home / "dags/made.cwl").write_text(WORKFLOW)
+    for name, text in (("stored", MANY_KINDS), ("both", BOTH), ("echo", ECHO)):
+        (home / f"dags/{name}.cwl").write_text(text)
+    (home / "dags/stored.py").write_text(STORED.format(folder=str(home / "store")))
     (home / "dags/made.py").write_text(DAG.format(outdir=str(home / "results")))
     with served(home) as web:
         yield web
@@ -54,21 +113,32 @@ def run_id(web: Served) -> str:
     return str(run_id)
 
 
+@pytest.fixture(scope="module")
+def stored_run(web: Served) -> str:
+    """A run with mapped, fused and looped steps, whose outputs are in an object store."""
+    file = str(web.home / "dags/stored.py")
+    run_id, state = web.ask("run", file=file, dag_id="stored", conf={"words": ["a", "b"]})
+    assert state == "success"
+    return str(run_id)
+
+
 def test_a_report_in_each_format(web: Served, run_id: str, tmp_path: Path) -> None:
-    for name in ("run.html", "run.svg", "run.csv", "run.json"):
+    for name in ("run.html", "run.svg", "run.csv", "run.json", "run.pdf", "run.png"):
         assert web.cli("hybrid", "report", run_id, "-o", str(tmp_path / name))[:2] == (0, f"{tmp_path / name}\n")
     page = (tmp_path / "run.html").read_text()
     assert "<td>/say[2]</td>" in page and "3, of which 0 failed" in page
     assert "/say: 3 succeeded, 0 failed" in (tmp_path / "run.svg").read_text()
     with (tmp_path / "run.csv").open() as stream:
         assert [row["index"] for row in csv.DictReader(stream)] == ["[0]", "[1]", "[2]"]
+    assert (tmp_path / "run.pdf").read_bytes().startswith(b"%PDF-")
+    assert (tmp_path / "run.png").read_bytes().startswith(b"\x89PNG")
     value = json.loads((tmp_path / "run.json").read_text())
     assert (value["state"], len(value["outputs"]), value["footprint"]["jobs"]) == ("success", 3, 3)
 
 
 def test_a_format_that_is_not_there(web: Served, run_id: str) -> None:
     code, _, lines = web.cli("hybrid", "report", run_id, "-o", "run.doc")
-    assert (code, lines[-1]) == (1, "run.doc: the ending says what is written: .html, .json, .csv, .svg")
+    assert (code, lines[-1]) == (1, "run.doc: the ending says what is written: .html, .pdf, .png, .svg, .csv, .json")
 
 
 def test_constants_are_checked_and_told(web: Served, run_id: str, tmp_path: Path) -> None:
@@ -109,3 +179,27 @@ def test_later_the_command_knows_the_end(web: Served, run_id: str, tmp_path: Pat
     value = json.loads((tmp_path / "run.json").read_text())
     assert (value["state"], value["by_last_task"]) == ("success", False)
     assert value["began"] < value["ended"] < value["made_at"]
+
+
+def test_the_last_task_writes_the_formats_asked_for_into_an_object_store(web: Served, stored_run: str) -> None:
+    (folder,) = (web.home / "store/bucket/results").iterdir()
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert names == {"o", "o_2", "run-report.pdf", "run-report.json", "run-report.png"}
+    assert (folder / "run-report.pdf").read_bytes().startswith(b"%PDF-")
+    assert (folder / "run-report.png").read_bytes().startswith(b"\x89PNG")
+    value = json.loads((folder / "run-report.json").read_text())
+    assert [output["path"] for output in value["outputs"]] == [
+        f"/results/{folder.name}/{name}" for name in ("o", "o_2")
+    ]
+
+
+def test_jobs_have_the_same_names_in_reports_and_in_the_command(web: Served, stored_run: str, tmp_path: Path) -> None:
+    code, out, _ = web.cli("hybrid", "jobs", stored_run, "-o", "json")
+    assert code == 0
+    named = [[job["step"], job["index"]] for job in json.loads(out)]
+    assert web.cli("hybrid", "report", stored_run, "-o", str(tmp_path / "run.json"))[0] == 0
+    (folder,) = (web.home / "store/bucket/results").iterdir()
+    for path in (tmp_path / "run.json", folder / "run-report.json"):
+        value = json.loads(path.read_text())
+        assert [[job["step"], job["index"]] for job in value["jobs"]] == named
+    assert len(named) == 0
