@@ -24,9 +24,9 @@ from fsspec.implementations.dirfs import DirFileSystem
 
 # a store in a folder, for tasks that run in the process of this test
 store = DirFileSystem({folder!r}, fsspec.filesystem("file", auto_mkdir=True))
-fs._register_filesystems = lambda: {{"s3": lambda conn_id, options: store}}
+fs._register_filesystems = lambda: {{"memory": lambda conn_id, options: store}}
 stored = HybridDag(
-    "stored.cwl", dag_id="stored", outdir="s3://bucket/results", report=["pdf", "json", "png"],
+    "stored.cwl", dag_id="stored", outdir="memory://bucket/results", report=["pdf", "json", "png"],
     bindings=[{{"step": "/fused", "target": "local", "fuse": True}}],
 )
 """
