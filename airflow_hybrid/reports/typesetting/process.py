@@ -57,7 +57,8 @@ class _Document:
     def compiled(self, data: Mapping[str, Any], kind: str, *standards: str) -> bytes:
         import typst
 
-        content: bytes = typst.compile(
+        to_file: Any = typst.compile  # its hints want the name of each format
+        content: bytes = to_file(
             self._source,
             root=str(_FOLDER),
             font_paths=self._fonts,

@@ -66,6 +66,10 @@ class Served:
         code, out, err = self.ask("cli", arguments=list(arguments))
         return code, out, err.splitlines()
 
+    def stored(self, folder: str) -> dict[str, bytes]:
+        """The objects below a folder of fsspec's store in memory, by their names."""
+        return {name: base64.b64decode(text) for name, text in self.ask("objects", folder=folder).items()}
+
     def get(
         self, path: str, user: str | None = VIEWER, method: str = "GET", headers: dict[str, str] | None = None
     ) -> Answer:
@@ -153,6 +157,13 @@ class _Server:
                 print("" if isinstance(end.code, int | None) else end.code, file=err)
             out.flush()
         return [code, out.buffer.getvalue().decode(), err.getvalue()]
+
+    def objects(self, folder: str) -> dict[str, str]:
+        import fsspec
+
+        store = fsspec.filesystem("memory")
+        names = [path.removeprefix(f"{folder}/") for path in store.find(folder)]
+        return {name: base64.b64encode(store.cat(f"{folder}/{name}")).decode() for name in names}
 
     def set_xcom(self, dag_id: str, run_id: str, key: str, value: Any) -> None:
         """What a user may do who may edit XComs; ``key``: of task ``outputs``, or ``task[map index].key``."""
