@@ -7,6 +7,7 @@ import base64
 import csv
 import hashlib
 import io
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -17,7 +18,7 @@ import pytest
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.model.records import JobRecord
-from airflow_hybrid.reports.drawing import ALONE, boxes, timeline
+from airflow_hybrid.reports.drawing import ALONE, boxes, sites, timeline
 from airflow_hybrid.reports.footprint import Constants, constants_of, footprint
 from airflow_hybrid.reports.page import page
 from airflow_hybrid.reports.tables import as_json, jobs_csv
@@ -68,6 +69,21 @@ def test_hostile_names_stay_text() -> None:
         assert "<script" not in text and "\x1b" not in text
     ElementTree.fromstring(timeline(report(EVIL), ALONE))
     ElementTree.fromstring(boxes(EVIL, EVIL, [(EVIL, [1.0], 2.0)]))
+
+
+def test_words_beside_a_dozen_transfers_lie_neither_on_each_other_nor_on_sites() -> None:
+    names = ("a", "b", "c")
+    pairs = [(one, other) for one in names for other in names if one != other]
+    moved = [Transfer(*pair, route, 3, 12_000_000, 4.0) for pair in pairs for route in ("relay", "direct")]
+    places = tuple(SitePart(name, (), 1, 0, 1, 0.0) for name in names)
+    picture = ElementTree.fromstring(sites(replace(report(), sites=places, transfers=tuple(moved))))
+    height = float(picture.attrib["viewBox"].split()[-1])
+    words = [text for text in picture.iter("text") if " to " in (text.text or "")]
+    assert len({text.text for text in words}) == 12
+    assert {float(text.attrib["x"]) for text in words} == {490.0}  # right of sites, which end at 334
+    lines = sorted(float(text.attrib["y"]) for text in words)
+    assert all(below - above >= 16 for above, below in itertools.pairwise(lines))
+    assert lines[0] >= 12 and lines[-1] <= height - 4
 
 
 def test_csv_has_all_jobs_and_no_formulas() -> None:

@@ -4,6 +4,7 @@
 
 import { el, fill, scrolled, svg } from "../common/dom.js";
 import { counted, duration, size } from "../common/format.js";
+import { curves, pathOf, placeWords } from "./ribbons.js";
 
 const WIDE = { width: 1000, node: 190, height: 76 };
 const NARROW = { width: 360, node: 150, height: 76 };
@@ -38,15 +39,24 @@ function drawing(sites, transfers, space) {
   const places = layout(sites, transfers, space);
   const height = Math.max(...[...places.values()].map((place) => place.y)) + space.height + 24;
   const most = Math.max(1, ...transfers.map((transfer) => transfer.bytes));
+  const drawn = transfers.filter((transfer) => places.has(transfer.source) && places.has(transfer.target));
+  const lines = curves(drawn.map((transfer) => [places.get(transfer.source), places.get(transfer.target)]), space);
+  const nodes = [...places.values()].map((place) => ({ ...place, width: space.node, height: space.height }));
+  const ribbons = drawn.map((transfer, number) => ({
+    transfer,
+    line: lines[number],
+    width: 2 + 16 * Math.sqrt(transfer.bytes / most),
+    words: space === NARROW ? size(transfer.bytes) : amount(transfer),
+  }));
+  const spots = placeWords(ribbons, nodes, { width: space.width, height });
   const title = `${counted(sites.length, "site")}, ${counted(transfers.length, "transfer")} between them`;
   return svg(
     "svg",
     { viewBox: `0 0 ${space.width} ${height}`, class: "map", role: "img", "aria-label": title },
     arrows(),
+    ribbons.map(({ transfer, line, width }) => ribbon(transfer, pathOf(line), width)),
     // words above all ribbons
-    ["band", "words"].flatMap((part) =>
-      transfers.map((transfer, number) => ribbon(part, transfer, places, most, { ...space, lane: lane(transfers, number) })),
-    ),
+    ribbons.map(({ words }, number) => svg("text", { ...spots[number], class: "words", "text-anchor": "middle" }, words)),
     sites.map((site) => node(site, places.get(site.name), space)),
   );
 }
@@ -63,12 +73,12 @@ function layout(sites, transfers, space) {
     sent.set(target, (sent.get(target) ?? 0) - bytes);
   }
   const order = [...sites].sort((a, b) => (sent.get(b.name) ?? 0) - (sent.get(a.name) ?? 0));
-  const columns = isNarrow ? 1 : Math.min(3, order.length);
-  const rows = Math.ceil(order.length / columns);
+  const rows = isNarrow ? order.length : Math.ceil(order.length / 3);
+  const columns = Math.ceil(order.length / rows);
   const places = new Map();
   order.forEach((site, number) => {
-    const column = isNarrow ? 0 : Math.floor(number / rows);
-    const row = isNarrow ? number : number % rows;
+    const column = Math.floor(number / rows);
+    const row = number % rows;
     const free = space.width - space.node - 40;
     const x = columns === 1 ? (space.width - space.node) / 2 : 20 + (free * column) / (columns - 1);
     // the middle one stands lower: ribbons pass it by
@@ -76,12 +86,6 @@ function layout(sites, transfers, space) {
     places.set(site.name, { x, y });
   });
   return places;
-}
-
-/** Which of the ribbons between two sites it is. @param {any[]} transfers @param {number} number */
-function lane(transfers, number) {
-  const { source, target } = transfers[number];
-  return transfers.slice(0, number).filter((other) => other.source === source && other.target === target).length;
 }
 
 function arrows() {
@@ -94,22 +98,9 @@ function arrows() {
   return svg("defs", {}, Object.keys(ROUTES).map(head));
 }
 
-/**
- * @param {string} part of it: its band, or the words beside it
- * @param {any} transfer @param {Map<string, any>} places @param {number} most @param {any} space with the lane
- */
-function ribbon(part, transfer, places, most, space) {
-  const from = places.get(transfer.source);
-  const to = places.get(transfer.target);
-  if (!from || !to) return null;
-  const width = 2 + 16 * Math.sqrt(transfer.bytes / most);
-  const { path, at } = curve(from, to, space, space.lane);
-  const words = [size(transfer.bytes), rate(transfer)].filter(Boolean).join(" · ");
-  if (part === "words") {
-    const shown = space.width === NARROW.width ? size(transfer.bytes) : words;
-    return svg("text", { x: at.x, y: at.y, class: "words", "text-anchor": "middle" }, shown);
-  }
-  const title = `${transfer.source} to ${transfer.target}, ${transfer.route}: ${words}, ${counted(transfer.files, "file")}`;
+/** @param {any} transfer @param {string} path @param {number} width */
+function ribbon(transfer, path, width) {
+  const title = `${transfer.source} to ${transfer.target}, ${transfer.route}: ${amount(transfer)}, ${counted(transfer.files, "file")}`;
   return svg(
     "g",
     { class: `ribbon ${transfer.route}` },
@@ -119,39 +110,17 @@ function ribbon(part, transfer, places, most, space) {
   );
 }
 
-/** @param {{x: number, y: number}} from @param {{x: number, y: number}} to @param {typeof WIDE} space @param {number} lane */
-function curve(from, to, space, lane) {
-  const middle = space.height / 2;
-  const offset = 18 + 20 * lane;
-  if (Math.abs(from.x - to.x) < space.node) {
-    const isDown = to.y > from.y;
-    const side = isDown ? 1 : -1;
-    const x = from.x + (isDown ? space.node : 0);
-    const [y1, y2] = [from.y + middle + side * 14, to.y + middle - side * 14];
-    const out = Math.min(90, 30 + 0.16 * Math.abs(y2 - y1) + 24 * lane);
-    return {
-      path: `M${x} ${y1}C${x + side * out} ${y1} ${x + side * out} ${y2} ${x + side * 4} ${y2}`,
-      at: { x: x + side * (out * 0.75 + 10), y: (y1 + y2) / 2 + 4 },
-    };
-  }
-  const isRight = to.x > from.x;
-  const x1 = from.x + (isRight ? space.node : 0);
-  const x2 = to.x + (isRight ? -4 : space.node + 4);
-  const bend = isRight ? -offset : offset;
-  const [y1, y2] = [from.y + middle + bend / 2, to.y + middle + bend / 2];
-  const [c1, c2] = [x1 + (x2 - x1) / 3, x2 - (x2 - x1) / 3];
-  return {
-    path: `M${x1} ${y1}C${c1} ${y1 + bend} ${c2} ${y2 + bend} ${x2} ${y2}`,
-    at: { x: (x1 + x2) / 2, y: (y1 + y2) / 2 + bend * 0.75 + (isRight ? -8 : 16) },
-  };
+/** @param {any} transfer */
+function amount(transfer) {
+  return [size(transfer.bytes), rate(transfer)].filter(Boolean).join(" · ");
 }
 
 /** @param {any} site @param {{x: number, y: number}} place @param {typeof WIDE} space */
 function node(site, place, space) {
   const kinds = site.kinds.filter(Boolean).join(", ");
   const busy = [site.running && `${site.running} running`, site.pending && `${site.pending} waiting`].filter(Boolean);
-  const work = site.jobs ? `${counted(site.jobs, "job")}${site.nodes > 1 ? `, ${counted(site.nodes, "node")}` : ""}` : "no jobs";
-  const spent = [site.core_s && `${duration(site.core_s)} of a core`, site.failed && `${site.failed} failed`, ...busy];
+  const work = workOf(site);
+  const spent = [site.failed && `${site.failed} failed`, ...busy, site.core_s && `${duration(site.core_s)} of a core`];
   const line = (text, row, name) =>
     svg("text", { x: place.x + 14, y: place.y + 23 + 19 * row, class: name }, shortened(text, space === NARROW ? 20 : 26));
   return svg(
@@ -163,6 +132,13 @@ function node(site, place, space) {
     line(work, 1, ""),
     line(spent.filter(Boolean).join(", "), 2, "more"),
   );
+}
+
+/** @param {any} site */
+function workOf(site) {
+  if (!site.jobs) return site.running || site.pending ? "no job has ended" : "no jobs";
+  const nodes = site.nodes > 1 ? `, ${counted(site.nodes, "node")}` : "";
+  return counted(site.jobs, "job") + nodes;
 }
 
 /** @param {string} text @param {number} most */
