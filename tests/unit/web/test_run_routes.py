@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,8 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from airflow_hybrid.model import JobState
 from airflow_hybrid.model.records import JobRecord, JobsReport
+from tests.unit.web.records import HOSTILE, MOMENT, record
 from tests.unit.web.served import Answer, Served, served
 
 DOCUMENT = """\
@@ -35,8 +34,6 @@ steps:
       outputs: {said: stdout}
 """
 DAG = "made"
-HOSTILE = "<img src=x onerror=alert(1)>\u202e\x1b[31m</script>"
-MOMENT = round(time.time(), 2)
 MANY = 10_000
 
 
@@ -91,36 +88,6 @@ def large(web: Served) -> Run:
     run = new_run(web)
     run.report([record(number) for number in range(MANY)])
     return run
-
-
-def record(number: int) -> JobRecord:
-    """One of many jobs; every hundredth has failed."""
-    is_failed = number % 100 == 7
-    began = MOMENT + number % 977 + number / 7
-    return JobRecord(
-        step="/say",
-        index=f"[{number}]",
-        deployment="local",
-        service="",
-        location="local",
-        state=JobState.FAILED if is_failed else JobState.COMPLETED,
-        reason=HOSTILE if is_failed else "",
-        exit_code=int(is_failed),
-        scheduler_id=f"71_{number}",
-        node=f"n{number % 13}",
-        submitted=MOMENT,
-        began=began,
-        seconds=round(10 + number % 31 / 7, 2),
-        cpu_s=None if number % 50 == 3 else 5.25,
-        cores=2,
-        memory_mib=4096,
-        bytes_in=10,
-        bytes_out=20,
-        directory=f"/work/{number}",
-        memory_used_mib=300 + number % 100,
-        staging_began=MOMENT - 5,
-        collected=MOMENT + 9000,
-    )
 
 
 def test_the_overview_has_steps_and_sites(run: Run) -> None:
