@@ -16,6 +16,7 @@ help:
 	@echo 'make coverage the quick tests, and which branches of the package they take'
 	@echo 'make faults   kills and outages of every component, the long ones included'
 	@echo 'make long     tests that take minutes: ten thousand jobs, more conformance tests, examples at more sites'
+	@echo 'make screenshots   the tests of pages in a browser, and the pictures of docs/ anew'
 	@echo 'make system   the tests with a real Airflow only; AIRFLOW_EXECUTOR=celery chooses its executor'
 	@echo 'make celery   of these the ones that run DAGs in an Airflow, by a worker of Celery'
 	@echo 'make workers  workers on machines that share no files: of Celery, and an Edge worker'
@@ -67,6 +68,12 @@ faults: $(VENV)/.dev
 .PHONY: long
 long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long tests/system tests/conformance -n 2 --dist loadscope $(ARGS)
+
+# pages in a browser, the long tests included; what docs/ show is taken over with few colours, which makes it small
+.PHONY: screenshots
+screenshots: $(VENV)/.dev
+	$(BIN)/python -m pytest -m 'long or not long' tests/system/web $(ARGS)
+	$(BIN)/python -m scripts.screenshots
 
 # tests with a real Airflow; AIRFLOW_EXECUTOR=celery: by workers of Celery in place of LocalExecutor
 .PHONY: system celery workers

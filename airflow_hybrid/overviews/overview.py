@@ -286,7 +286,8 @@ def _site(
     moved: Sequence[Transfer],
 ) -> SiteOverview:
     places = dict.fromkeys(f"{r.deployment}/{r.service}" if r.service else r.deployment for r in records)
-    kinds = dict.fromkeys(_kind(facts.outline, record.deployment) for record in records)
+    deployments = dict.fromkeys(record.deployment for record in records)
+    kinds = dict.fromkeys(_kind(facts.outline, deployment) for deployment in deployments)
     if not kinds and name in facts.outline.deployments:
         kinds = {_kind(facts.outline, name): None}
     return SiteOverview(

@@ -26,6 +26,13 @@ from airflow_hybrid.runs.xcoms import plain
 _VALUE_XCOM = "return_value"
 
 
+class NoOutputsError(HTTPException):
+    """A run has no outputs yet, or none that can be read: the page says so in their place."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(status.HTTP_404_NOT_FOUND, problem)
+
+
 @dataclass(frozen=True)
 class OutputFile:
     """A File or Directory among a run's outputs.
@@ -99,7 +106,8 @@ class RecordedOutputs:
 def recorded_outputs(session: Session, dag_id: str, run_id: str) -> RecordedOutputs:
     """The outputs of a run.
 
-    :raises HTTPException: there is no such run, or it has none yet (404).
+    :raises HTTPException: there is no such run (404).
+    :raises NoOutputsError: it has none yet.
     """
     state = session.scalar(select(DagRun.state).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id))
     if state is None:
@@ -115,11 +123,11 @@ def recorded_outputs(session: Session, dag_id: str, run_id: str) -> RecordedOutp
     value, outdir = xcoms.get(_VALUE_XCOM), xcoms.get(OUTDIR_XCOM)
     if value is None:
         problem = f"the run has no outputs: its task '{OUTPUTS_TASK}' has not succeeded (the run is {state})"
-        raise HTTPException(status.HTTP_404_NOT_FOUND, problem)
+        raise NoOutputsError(problem)
     if not isinstance(value, Mapping) or not isinstance(outdir, str):
         problem = (
             f"what task '{OUTPUTS_TASK}' has recorded cannot be read here: the run was made by an earlier version of"
             " airflow_hybrid, the XComs are kept in another place than Airflow's database, or somebody changed them"
         )
-        raise HTTPException(status.HTTP_404_NOT_FOUND, problem)
+        raise NoOutputsError(problem)
     return RecordedOutputs(outdir, value)

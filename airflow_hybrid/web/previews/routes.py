@@ -17,7 +17,7 @@ from airflow_hybrid.web.access import run_router
 from airflow_hybrid.web.folder import RunFolder
 from airflow_hybrid.web.outputs import Key
 from airflow_hybrid.web.previews.reading import MOST_BYTES, MOST_PICTURE_BYTES, picture_type, preview
-from airflow_hybrid.web.recorded import OutputFile, RecordedOutputs, recorded_outputs
+from airflow_hybrid.web.recorded import NoOutputsError, OutputFile, RecordedOutputs, recorded_outputs
 
 router = run_router()
 _MOST_FILES = 1000
@@ -31,8 +31,8 @@ def list_outputs(dag_id: str, run_id: str, session: SessionDep) -> Response:
     """The outputs; ``problem`` says why there are none, or why they cannot be opened here."""
     try:
         outputs = recorded_outputs(session, dag_id, run_id)
-    except HTTPException as error:
-        return _json({"outdir": "", "problem": error.detail, "outputs": []}, error.status_code)
+    except NoOutputsError as error:
+        return _json({"outdir": "", "problem": error.detail, "outputs": []})
     problem = ""
     try:
         with RunFolder(outputs, run_token(dag_id, run_id)):
@@ -92,9 +92,10 @@ def _output(name: str, value: JsonValue, outputs: RecordedOutputs) -> dict[str, 
         ],
     }
     if not files:
-        shown["value"] = shortened(json.dumps(value, ensure_ascii=False), _LONGEST_VALUE)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        shown["value"] = shortened(text, _LONGEST_VALUE)
     return shown
 
 
-def _json(value: Mapping[str, Any], code: int = status.HTTP_200_OK) -> Response:
-    return Response(json.dumps(value), code, media_type="application/json")
+def _json(value: Mapping[str, Any]) -> Response:
+    return Response(json.dumps(value), media_type="application/json")

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.needs import unavailable
@@ -21,7 +22,7 @@ SCREENSHOTS = Path(__file__).parents[3] / "build" / "screenshots"
 WIDE, NARROW = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 
-PATIENCE_MS = 60_000
+PATIENCE_MS = 120_000
 """a busy machine takes its time; what is there at once is seen at once"""
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -47,15 +48,29 @@ class Watched:
         if message.type in ("error", "warning"):
             self.errors.append(message.text)
 
-    def shot(self, name: str) -> None:
-        """Keep what the page looks like."""
+    def shot(self, name: str, height: int | None = None) -> None:
+        """Keep what the page looks like: all of it, or its upper part."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+        path = SCREENSHOTS / f"{name}.png"
+        before = self.page.viewport_size
+        if height is None or before is None:
+            self.page.screenshot(path=path, full_page=True)
+            return
+        self.page.set_viewport_size({"width": before["width"], "height": height})
+        self.page.evaluate("window.scrollTo(0, 0)")
+        self.page.screenshot(path=path)
+        self.page.set_viewport_size(before)
 
 
 def run_page(airflow: AirflowStack, dag: str, run: str, query: str = "") -> str:
     """The address of the run page by itself."""
     return f"{airflow.url}/airflow_hybrid/dags/{quote(dag, safe='')}/dagRuns/{quote(run, safe='')}/page{query}"
+
+
+def is_serious(page: Page) -> list[str]:
+    """What axe finds that keeps people from reading a page."""
+    found = Axe().run(page).response["violations"]
+    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in ("serious", "critical")]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +103,7 @@ def login(airflow: AirflowStack, browser: Browser) -> dict[str, Any]:
 Opened = Callable[..., Any]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def opened(browser: Browser, login: dict[str, Any]) -> Opened:
     """Opens a page: a context manager; whatever it is, it has no errors, and asks no other host."""
 
@@ -101,9 +116,14 @@ def opened(browser: Browser, login: dict[str, Any]) -> Opened:
         )
         context.set_default_timeout(PATIENCE_MS)
         watched = Watched(context.new_page())
-        watched.page.goto(url)
-        yield watched
-        context.close()
+        try:
+            watched.page.goto(url)
+            yield watched
+        except BaseException:
+            watched.shot("when-a-test-failed")
+            raise
+        finally:
+            context.close()
         assert watched.errors == []
         assert watched.hosts <= {urlsplit(url).netloc, ""}
 

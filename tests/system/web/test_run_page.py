@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from typing import Any
 from urllib.parse import quote
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from tests.system.airflow_stack import AirflowStack
 from tests.system.conftest import Dags
-from tests.system.web.conftest import Opened, run_page
+from tests.system.web.conftest import SCREENSHOTS, Opened, is_serious, run_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.system, pytest.mark.slow]
 
@@ -24,12 +25,6 @@ def hello(airflow: AirflowStack, dags: Dags) -> tuple[str, str]:
     run = airflow.api.trigger(name, {})
     airflow.api.succeed(name, run)
     return name, run
-
-
-def is_serious(page: Page) -> list[str]:
-    """What axe finds that keeps people from reading a page."""
-    found = Axe().run(page).response["violations"]
-    return [f"{v['id']}: {v['nodes'][0]['html'][:200]}" for v in found if v["impact"] in ("serious", "critical")]
 
 
 def test_the_tab_of_a_run_in_airflow_shows_its_sites_and_steps(
@@ -83,3 +78,55 @@ def test_the_page_of_a_task_has_its_step_only(airflow: AirflowStack, hello: tupl
     with opened(run_page(airflow, *hello, "?task_id=summarise&map_index=-1")) as watched:
         expect(watched.page.locator("#steps tbody tr")).to_have_count(1)
         expect(watched.page.locator("#jobs .pager")).to_contain_text("1 to 1 of 1 job")
+
+
+DRAW_MAP = """async (overview) => {
+    const { showMap } = await import(new URL("../../../../static/run/map.js", location.href));
+    const section = document.querySelector("#map");
+    showMap(section, overview, null);
+    const shapes = [...section.querySelectorAll("svg.map .words, svg.map .site rect")];
+    const boxes = shapes.map((shape) => shape.getBoundingClientRect());
+    return boxes.map(({ left, right, top, bottom }) => [left, right, top, bottom]);
+}"""
+
+BEYOND_MAP = """() => {
+    const map = document.querySelector("svg.map").getBoundingClientRect();
+    const isBeyond = ({ left, right, top, bottom }) =>
+        left < map.left || right > map.right || top < map.top || bottom > map.bottom;
+    const shapes = [...document.querySelectorAll("svg.map :is(.line, .words, rect)")];
+    return shapes.filter((shape) => isBeyond(shape.getBoundingClientRect())).map((shape) => shape.outerHTML);
+}"""
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_words_on_the_map_lie_neither_on_each_other_nor_on_sites(
+    airflow: AirflowStack, hello: tuple[str, str], opened: Opened, narrow: bool
+) -> None:
+    with opened(run_page(airflow, *hello), narrow=narrow) as watched:
+        expect(watched.page.get_by_role("heading", name="Outputs", exact=True)).to_be_visible()
+        for names in ("ab", "abc", "abcd", "abcdef"):
+            boxes = watched.page.evaluate(DRAW_MAP, crowded_map(names))
+            assert len(boxes) == len(names) + 12
+            on_each_other = [
+                (one, other)
+                for one, other in itertools.combinations(boxes, 2)
+                if one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
+            ]
+            assert on_each_other == []
+            assert watched.page.evaluate(BEYOND_MAP) == []
+        watched.page.locator("#map").screenshot(path=SCREENSHOTS / f"map{'-phone' if narrow else ''}.png")
+
+
+def crowded_map(names: str) -> dict[str, Any]:
+    """An overview with a dozen transfers between sites."""
+    figures = dict.fromkeys(("jobs", "nodes", "core_s", "failed", "running", "pending"), 1)
+    routes = ("direct", "relay", "copy", "fetch", "link", "other")
+    moved = [(*pair, route) for route in routes for pair in itertools.permutations(names, 2)]
+    transfers = [
+        {"source": source, "target": target, "route": route, "bytes": 10**number}
+        for number, (source, target, route) in enumerate(moved[:12])
+    ]
+    return {
+        "sites": [{"name": name, "kinds": ["slurm"], "deployments": [], **figures} for name in names],
+        "transfers": [{**transfer, "files": 2, "seconds": 3, "task_ids": []} for transfer in transfers],
+    }

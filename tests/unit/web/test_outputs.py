@@ -134,7 +134,7 @@ def test_the_link_of_the_task_and_those_of_earlier_versions_lead_to_the_run_page
 
 def test_values_that_are_no_files_are_listed_as_text(run: Run) -> None:
     values = {output["name"]: output["value"] for output in run.listed()["outputs"] if not output["count"]}
-    assert values["number"] == '"<script>1</script>"'
+    assert values["number"] == "<script>1</script>"
 
 
 def test_a_file_is_sent_as_it_is_and_as_nothing_that_a_browser_runs(run: Run) -> None:

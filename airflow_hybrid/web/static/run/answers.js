@@ -6,7 +6,8 @@ import { get } from "../common/api.js";
 import { el, fill } from "../common/dom.js";
 import { counted } from "../common/format.js";
 
-const WORDS = { waits: "waits", runs: "runs", failed: "failed", "not run": "not run" };
+/** The sentence of what was not run says so itself. */
+const WORDS = { "not run": "" };
 
 export class Answers {
   /** @param {HTMLElement} section */
@@ -37,15 +38,21 @@ export class Answers {
 /** @param {any} answer */
 function item(answer) {
   const about = [jobs(answer), answer.place ? `at ${answer.place}` : ""].filter(Boolean).join(", ");
+  const word = WORDS[answer.state] ?? answer.state;
   return el(
     "li",
     {},
     el("strong", {}, answer.step || "the run"),
-    ` ${WORDS[answer.state] ?? answer.state}`,
+    word ? ` ${word}` : "",
     about ? el("span", { class: "quiet" }, ` (${about})`) : null,
     `: ${answer.sentence}`,
-    answer.remedy ? el("div", { class: "remedy" }, `→ ${answer.remedy}`) : null,
+    answer.remedy ? el("div", { class: "remedy" }, "→ ", withCode(answer.remedy)) : null,
   );
+}
+
+/** Commands and names, which stand between backticks. @param {string} text */
+function withCode(text) {
+  return text.split("`").map((part, number) => (number % 2 ? el("code", {}, part) : part));
 }
 
 /** @param {any} answer @returns {string} `312 of 10,000 jobs, first: [17]` */

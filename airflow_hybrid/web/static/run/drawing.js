@@ -37,7 +37,8 @@ export function drawAxis(space, height, top) {
     pen.fillStyle = paint.grid;
     pen.fillRect(x, top, 1, height);
     pen.fillStyle = paint.quiet;
-    if (x < width - 40) pen.fillText(duration(time), x + 3, top - 8);
+    const words = duration(time).replace(/ 00 (s|min|h)$/, "");
+    if (x + 3 + pen.measureText(words).width < width) pen.fillText(words, x + 3, top - 8);
   }
   pen.fillStyle = paint.line;
   pen.fillRect(0, top - 1, width, 1);

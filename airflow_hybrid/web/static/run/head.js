@@ -18,8 +18,11 @@ export function movedBytes(overview) {
   return between.reduce((sum, transfer) => sum + transfer.bytes, 0);
 }
 
-/** @param {Element} head @param {any} overview @param {{task_id: string | null, map_index: string | null}} task */
-export function showHead(head, overview, task) {
+/**
+ * @param {Element} head @param {any} overview @param {{task_id: string | null, map_index: string | null}} task
+ * @param {[string, string][]} results names and values of outputs that are no files
+ */
+export function showHead(head, overview, task, results) {
   const { run, steps, sites } = overview;
   const ended = sum(steps, "ended");
   const total = steps.reduce((all, step) => all + (step.total ?? step.ended), 0);
@@ -27,22 +30,30 @@ export function showHead(head, overview, task) {
   const reused = sum(steps, "reused");
   const seconds = run.began ? (run.ended ?? Date.now() / 1000) - run.began : null;
   document.title = `${run.dag_id} · ${run.state}`;
-  const about = task.task_id ? `, task ${task.task_id}${Number(task.map_index ?? -1) >= 0 ? `[${task.map_index}]` : ""}` : "";
+  const ofTask = task.task_id ? `, task ${task.task_id}${Number(task.map_index ?? -1) >= 0 ? `[${task.map_index}]` : ""}` : "";
+  const working = sites.filter((site) => site.jobs).length;
+  const about = [working ? `at ${counted(working, "site")}` : "", reused ? `${count(reused)} reused` : ""].filter(Boolean);
   const started = [run.began && `began ${moment(run.began)}`, run.user && `by ${run.user}`, leaf(overview.document)];
   fill(
     head,
-    el("div", { class: "title" }, el("h1", {}, run.dag_id, el("span", { class: "quiet" }, ` ${run.run_id}${about}`)), chip(run.state)),
+    el("div", { class: "title" }, el("h1", {}, run.dag_id, el("span", { class: "quiet" }, ` ${run.run_id}${ofTask}`)), chip(run.state)),
     el("p", { class: "quiet", title: overview.document }, started.filter(Boolean).join(" · ")),
     el(
       "dl",
       { class: "figures" },
       pair("Duration", duration(seconds)),
-      pair("Jobs", total === ended ? count(ended) : `${count(ended)} of ${count(total)}`, reused ? `${count(reused)} reused` : ""),
+      pair("Jobs", total === ended ? count(ended) : `${count(ended)} of ${count(total)}`, about.join(", ")),
       pair("Failed", count(failed), "", failed ? "bad" : ""),
       pair("Moved between sites", size(movedBytes(overview))),
-      pair("Core-hours", figure(sum(sites, "core_s") / 3600), counted(sites.filter((site) => site.jobs).length, "site")),
+      pair("Core-hours", coreHours(sum(sites, "core_s") / 3600)),
     ),
+    results.length ? el("dl", { class: "results" }, results.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]).flat()) : null,
   );
+}
+
+/** @param {number} hours */
+function coreHours(hours) {
+  return hours > 0 && hours < 0.01 ? "< 0.01" : figure(hours);
 }
 
 /** @param {any[]} values @param {string} name */

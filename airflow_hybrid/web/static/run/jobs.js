@@ -95,15 +95,18 @@ export class JobsTable {
       fill(this.section, el("h2", { id: "jobs-title" }, "Jobs"), this.running, this.filters, this.list);
     }
     const scrolled = this.view?.logs.text.scrollTop ?? 0;
+    const hasSome = this.page.total > 0;
+    this.filters.hidden = !hasSome;
     if (!this.filters.contains(document.activeElement)) fill(this.filters, this.choices());
-    fill(this.list, this.pager(), inBox("Jobs", this.table()));
+    fill(this.list, hasSome ? [this.pager(), inBox("Jobs", this.table())] : el("p", { class: "quiet" }, "no job has ended yet"));
     if (this.view) this.view.logs.text.scrollTop = scrolled;
   }
 
   /** Logs of jobs that have no row yet: they are asked for by name. @param {any[]} batches */
   showRunning(batches) {
-    this.running.hidden = batches.length === 0;
-    if (this.running.hidden || this.running.childElementCount) return;
+    // a log that somebody reads stays when its job ends
+    this.running.hidden = batches.length === 0 && this.running.querySelector(".logs") === null;
+    if (batches.length === 0 || this.running.childElementCount) return;
     const [{ step, total }] = batches;
     const name = el("input", { value: total > 1 && !step.includes(": ") ? `${step}[0]` : step, "aria-label": "name of a running job" });
     const place = el("div", {});

@@ -2,9 +2,12 @@
 // @ts-check
 /** The outputs of the run, with downloads and a look into them. */
 
-import { get, Problem } from "../common/api.js";
+import { get } from "../common/api.js";
 import { el, fill, scrolled } from "../common/dom.js";
 import { count, size } from "../common/format.js";
+
+const MOST_RESULTS = 4;
+const LONGEST_RESULT = 200;
 
 export class OutputsList {
   /** @param {HTMLElement} section */
@@ -18,17 +21,22 @@ export class OutputsList {
 
   /** @param {any} overview */
   async update(overview) {
-    if (overview.run.state !== "success" && overview.run.state !== "failed") return;
-    try {
-      this.listed = (await get("outputs/list")).value;
-    } catch (error) {
-      if (!(error instanceof Problem) || error.status !== 404) throw error;
-      this.listed = { problem: error.message, outputs: [], outdir: "" };
+    if (overview.run.state !== "success" && overview.run.state !== "failed") {
+      this.listed = null; // those of an earlier end, when the run was cleared
+      this.section.hidden = true;
+      return;
     }
+    this.listed = (await get("outputs/list")).value;
     this.show();
     // the link of task `outputs` leads here, where nothing was when the browser looked for it
     if (this.isAskedFor) this.section.scrollIntoView();
     this.isAskedFor = false;
+  }
+
+  /** Names and values of outputs that are a word or a figure. @returns {[string, string][]} */
+  results() {
+    const values = (this.listed?.outputs ?? []).filter(({ count, value }) => count === 0 && value.length <= LONGEST_RESULT && /^[^[{]/.test(value) && value !== "null");
+    return values.slice(0, MOST_RESULTS).map(({ name, value }) => [name, value]);
   }
 
   show() {
@@ -52,7 +60,7 @@ export class OutputsList {
   /** @param {any} output @param {boolean} canOpen */
   rows(output, canOpen) {
     if (output.count === 0) {
-      return [el("tr", {}, el("td", {}, output.name), el("td", { colspan: 4 }, el("code", {}, output.value)))];
+      return [el("tr", {}, el("td", {}, output.name), el("td", { colspan: 4 }, output.value))];
     }
     const rows = output.files.flatMap((file) => {
       const own = this.row(output.name, file, canOpen);

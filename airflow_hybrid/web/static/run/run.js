@@ -16,6 +16,8 @@ import { showUsage } from "./usage.js";
 import { WhyHere } from "./why.js";
 
 const EVERY_MS = 4000;
+/** How often a run that is over is asked for: somebody may clear it. */
+const OVER_MS = 20_000;
 const OVER = ["success", "failed"];
 const SECTIONS = [
   ["answers", "Waits and failures"],
@@ -47,7 +49,7 @@ function stepsOf(overview) {
 /** @param {any} overview */
 async function show(overview) {
   const steps = stepsOf(overview);
-  showHead(byId("head"), overview, task);
+  showHead(byId("head"), overview, task, outputs.results());
   showMap(byId("map"), overview, task.task_id);
   showSteps(byId("steps"), overview, steps, (path) => jobs.showStep(path));
   showUsage(byId("usage"), steps);
@@ -59,6 +61,7 @@ async function show(overview) {
     answers.update(overview, steps, task.task_id !== null),
     why.update(overview, task.task_id),
   ]);
+  showHead(byId("head"), overview, task, outputs.results());
   showContents();
 }
 
@@ -92,17 +95,17 @@ async function refresh() {
     const { value, isNew } = await get("overview");
     isOver = OVER.includes(value.run.state);
     if (isNew) await show(value);
-    else showHead(byId("head"), value, task);
+    else showHead(byId("head"), value, task, outputs.results());
     showProblem(null);
   } catch (error) {
     showProblem(error);
     if (error instanceof Problem && [401, 403, 404].includes(error.status)) return;
   }
-  if (!document.hidden && !isOver) timer = setTimeout(refresh, EVERY_MS);
+  if (!document.hidden) timer = setTimeout(refresh, isOver ? OVER_MS : EVERY_MS);
 }
 
 followTheme(() => timeline.redraw());
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && !isOver) refresh();
+  if (!document.hidden) refresh();
 });
 refresh();

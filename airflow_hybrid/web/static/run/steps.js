@@ -85,7 +85,7 @@ function progress(step) {
     step.pending && `${count(step.pending)} waiting`,
   ].filter(Boolean);
   const meter = el("span", { class: "meter", "aria-hidden": "true" }, part("good", step.succeeded - step.reused), part("reused", step.reused), part("bad", step.failed), part("busy", step.running));
-  return [meter, el("span", { class: step.failed ? "bad" : "" }, words.join(", "))];
+  return [meter, el("span", { class: step.failed ? "bad" : "" }, words.join(" · "))];
 }
 
 /** @param {any} batch @param {any[]} steps */

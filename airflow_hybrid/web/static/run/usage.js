@@ -14,13 +14,29 @@ export function showUsage(section, steps) {
   section.hidden = known.length === 0;
   if (section.hidden) return;
   const titles = ["step", "time", "cores", "memory", "would have been enough"];
+  const less = known.flatMap(couldAskForLess);
   const head = el("tr", {}, titles.map((title) => el("th", { scope: "col" }, title)));
   fill(
     section,
     el("h2", { id: "usage-title" }, "Used against asked"),
+    less.length ? el("p", {}, "Could ask for less: ", less.map((words, number) => [number ? "; " : "", el("strong", {}, words)]).flat()) : null,
     el("p", { class: "quiet" }, "Box: the middle half of the jobs, with their median; whiskers: least and most; dashed: what was asked for. Enough: what 95 % of the jobs used that succeeded and a fifth more (time: two fifths), and never less than any of them used; in steps of 64 MiB, whole cores and minutes. airflow hybrid tune proposes the same, from several runs."),
     scrolled("Used against asked", el("table", { class: "usage" }, el("thead", {}, head), el("tbody", {}, known.map(row)))),
   );
+}
+
+/** @param {any} step @returns {string[]} `train: memory 192 MiB instead of 512 MiB` */
+function couldAskForLess({ path, usage, enough: needed }) {
+  const parts = [
+    isMuchLess(needed.memory_mib, usage.memory_asked_mib) && `memory ${memory(needed.memory_mib)} instead of ${memory(usage.memory_asked_mib)}`,
+    isMuchLess(needed.cores, usage.cores_asked) && `cores ${count(needed.cores)} instead of ${count(usage.cores_asked)}`,
+  ].filter(Boolean);
+  return parts.length ? [`${leaf(path)}: ${parts.join(", ")}`] : [];
+}
+
+/** @param {number | null} needed @param {number | null} asked */
+function isMuchLess(needed, asked) {
+  return needed !== null && asked !== null && needed * 1.5 <= asked;
 }
 
 /** @param {any} step */
@@ -50,7 +66,7 @@ function enough({ usage, enough: needed }) {
 function compared(name, needed, asked, format) {
   const text = `${name}: ${format(needed)}`;
   if (asked === null) return el("li", {}, `${text} (nothing was asked for)`);
-  if (needed * 1.5 <= asked) return el("li", {}, el("strong", {}, text), ` instead of ${format(asked)}`);
+  if (isMuchLess(needed, asked)) return el("li", {}, el("strong", {}, text), ` instead of ${format(asked)}`);
   return el("li", {}, `${text} (${format(asked)} asked for)`);
 }
 

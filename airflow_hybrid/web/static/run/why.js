@@ -17,10 +17,9 @@ export class WhyHere {
     const placements = overview.placements.filter(isAbout);
     const steps = overview.steps.filter((step) => !taskId || step.task_id === taskId);
     const reused = steps.filter((step) => step.reused > 0);
-    const pending = steps.filter((step) => step.reasons.length > 0);
     const tasks = overview.tasks ?? [];
     const again = tasks.filter((task) => task.tries > 1 && isAbout(task));
-    this.section.hidden = placements.length + reused.length + pending.length + again.length === 0;
+    this.section.hidden = placements.length + reused.length + again.length === 0;
     if (this.section.hidden) return;
     fill(
       this.section,
@@ -30,7 +29,6 @@ export class WhyHere {
         "ul",
         {},
         reused.map((step) => el("li", {}, el("strong", {}, step.path), `: ${counted(step.reused, "job")} did not run: an earlier job had the same tool and inputs, and its outputs were reused`)),
-        pending.map((step) => el("li", {}, el("strong", {}, step.path), `: jobs wait: ${step.reasons.join("; ")}`)),
         again.map((task) => el("li", {}, el("strong", {}, task.label), `: made again, try ${task.tries}`)),
       ),
     );
