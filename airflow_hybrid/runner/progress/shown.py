@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_hybrid.runner.progress.terminal import drawing, is_terminal
-
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.text import Text
 
     from airflow_hybrid.model.outline import DagOutline
     from airflow_hybrid.runner.progress.following import RunProgress
@@ -38,7 +37,7 @@ class ShownProgress:
         self._progress = RunProgress(outline, lambda: _planned(dag.dag_id, outline))
         return self._progress
 
-    def draw(self, columns: int, rows: int, encoding: str) -> RenderableType:
+    def draw(self, columns: int, rows: int, encoding: str) -> Text:
         from airflow_hybrid.runner.progress.lines import drawn, starting
 
         if self._progress is None:
@@ -46,14 +45,23 @@ class ShownProgress:
         return drawn(self._progress.view(), columns, rows, encoding)
 
 
+def is_terminal() -> bool:
+    """Whether stderr is a terminal that can move its cursor."""
+    return os.isatty(2) and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
+
+
 @contextlib.contextmanager
 def shown_progress(*, is_wanted: bool) -> Iterator[ShownProgress]:
     """Show the progress of a run while it goes on, if it is wanted and stderr is a terminal."""
     shown = ShownProgress(is_drawn=is_wanted and is_terminal())
-    if not shown.is_drawn:
-        yield shown
-        return
-    with drawing(shown.draw):
+    with contextlib.ExitStack() as stack:
+        if shown.is_drawn:
+            from airflow_hybrid.runner.progress.terminal import drawing
+
+            try:
+                stack.enter_context(drawing(shown.draw))
+            except OSError:  # there is no pty left: a run does not depend on it
+                shown.is_drawn = False
         yield shown
 
 

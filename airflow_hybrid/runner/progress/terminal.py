@@ -37,11 +37,6 @@ Draw = Callable[[int, int, str], RenderableType]
 """-> what to draw on a terminal with so many columns and rows, and this encoding"""
 
 
-def is_terminal() -> bool:
-    """Whether stderr is a terminal that can move its cursor."""
-    return os.isatty(2) and os.environ.get("TERM", "dumb") not in ("dumb", "unknown", "")
-
-
 @contextlib.contextmanager
 def drawing(draw: Draw) -> Iterator[None]:
     """Draw on the terminal that stderr is, and erase it at the end. Only one at a time."""
@@ -49,7 +44,8 @@ def drawing(draw: Draw) -> Iterator[None]:
     sys.stderr.flush()
     with contextlib.ExitStack() as stack:
         saved = [os.dup(number) for number in (1, 2)]
-        stack.callback(lambda: [os.close(number) for number in saved])
+        for number in saved:
+            stack.callback(os.close, number)
         read, write = os.openpty()
         _make_plain(write, saved[1])
         stack.callback(os.close, read)
@@ -73,8 +69,14 @@ def drawing(draw: Draw) -> Iterator[None]:
 def _make_plain(terminal: int, like: int) -> None:
     """Let a pty hand on what is written as it is, and have the size of another terminal."""
     tty.setraw(terminal)
-    columns, rows = os.get_terminal_size(like)
+    columns, rows = _size(like)
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def _size(terminal: int) -> tuple[int, int]:
+    """Columns and rows; those of a terminal that does not know them, as the first ones had."""
+    columns, rows = os.get_terminal_size(terminal)
+    return columns or 80, rows or 24
 
 
 def _restore(saved: list[int]) -> None:
@@ -241,7 +243,7 @@ class _Screen:
         self._find_again()
         if self.is_elsewhere:
             return
-        columns, rows = os.get_terminal_size(self._terminal)
+        columns, rows = _size(self._terminal)
         # the last column stays empty: some terminals begin a new line when it is written
         self._console.size = ConsoleDimensions(max(1, columns - 1), max(1, rows))
         drawing = self._draw(columns - 1, rows, self._encoding)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[4]
 DRAWS = """\
 import logging, os, subprocess, sys, threading, time
 from rich.text import Text
-from airflow_hybrid.runner.progress.terminal import drawing, is_terminal
+from airflow_hybrid.runner.progress.terminal import drawing
 
 sys.stdout = open(1, "w", closefd=False)
 logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
@@ -139,7 +139,7 @@ def test_a_defect_in_the_drawing_costs_the_drawing_only(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("term", "answer"), [("dumb", "False"), ("", "False"), ("xterm", "True")])
 def test_a_terminal_that_cannot_move_its_cursor_gets_nothing(tmp_path: Path, term: str, answer: str) -> None:
-    code = "from airflow_hybrid.runner.progress.terminal import is_terminal; print(is_terminal())"
+    code = "from airflow_hybrid.runner.progress.shown import is_terminal; print(is_terminal())"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": term}
     with on_terminal([sys.executable, "-c", code], environment, tmp_path) as terminal:
         assert terminal.to_the_end() == (0, [answer])
