@@ -25,6 +25,7 @@ from airflow_hybrid.triggers.reports import JobReports
 
 _OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 """states of tasks that have ended"""
+_SUCCEEDED = frozenset({"success"})
 _WORDS = {INPUTS_TASK: "checking the inputs", OUTPUTS_TASK: "bringing the outputs to the output folder"}
 """what tasks do that are no steps"""
 
@@ -104,7 +105,7 @@ class RunProgress:
         for instance in instances:
             states[instance.task_id].add(str(getattr(instance.state, "value", instance.state)))
         self._states = {task_id: frozenset(some) for task_id, some in states.items()}
-        plans = frozenset(task_id for task_id in self._plans if self._states.get(task_id) == {"success"})
+        plans = frozenset(task_id for task_id in self._plans if self._states.get(task_id) == _SUCCEEDED)
         if plans != self._plans_read:
             self._plans_read, self._planned = plans, self._read_planned()
 
@@ -148,8 +149,8 @@ class RunProgress:
             transfers=transfers_under_way(),
             done=sum(self._is_over(step) for step in steps),
             total=len(steps),
-            ended=all_ended.count + sum(part.ended for part in (*batches, *collecting)),
-            failed=all_ended.failed + sum(part.failed or 0 for part in (*batches, *collecting)),
+            ended=all_ended.count + sum(b.ended for b in batches) + sum(a.ended for a in collecting),
+            failed=all_ended.failed + sum(b.failed or 0 for b in batches) + sum(a.failed for a in collecting),
             running=sum(batch.running for batch in batches),
             pending=sum(batch.pending for batch in batches),
             doing=self._doing or self._work_in_words(),
