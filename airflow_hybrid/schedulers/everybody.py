@@ -11,6 +11,8 @@ from airflow_hybrid.schedulers.asking import STATUS_LIMIT_S, asking_functions
 _START = "queue "
 _END = "queue end"
 _MOST_SHOWN = 8
+_MOST_DIGITS = 9
+_MOST_OF_NAME = 60
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,21 @@ def loads(text: str) -> list[PartitionLoad] | None:
     found = []
     for line in lines:
         words = line.removeprefix(_START).split(" ", 4)
-        if line.startswith(_START) and len(words) == 5 and all(word.isdecimal() for word in words[:4]):
+        if line.startswith(_START) and len(words) == 5 and all(map(_is_count, words[:4])):
             running, waiting, own_running, own_waiting = map(int, words[:4])
-            found.append(PartitionLoad(words[4], running, waiting, own_running, own_waiting))
+            found.append(PartitionLoad(words[4][:_MOST_OF_NAME], running, waiting, own_running, own_waiting))
     return sorted(found, key=lambda load: (-load.running - load.waiting, load.name))
+
+
+def _is_count(word: str) -> bool:
+    return word.isdecimal() and len(word) <= _MOST_DIGITS
+
+
+def in_short(found: list[PartitionLoad]) -> str:
+    """``12 run (3 ours), 40 wait (2 ours)``."""
+    running, waiting = sum(load.running for load in found), sum(load.waiting for load in found)
+    own_running, own_waiting = sum(load.own_running for load in found), sum(load.own_waiting for load in found)
+    return f"{running} run ({own_running} ours), {waiting} wait ({own_waiting} ours)"
 
 
 def in_words(found: list[PartitionLoad]) -> str:

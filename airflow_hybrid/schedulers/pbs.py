@@ -302,8 +302,9 @@ def _nodes(shown: str, per: int) -> str:
 
 
 def pbs_cpus() -> str:
-    """Shell text that asks for free and all CPUs of OpenPBS's nodes; it prints nothing if that is unknown."""
-    return f'{asking_functions()}echo "capacity $({_nodes("f + 0, t", 1)})"\n'
+    """Shell text that asks for free and all CPUs of OpenPBS's nodes, and for nodes; no figures: that is unknown."""
+    shown = 'f + 0, t "\\nnodes", e + 0, m'
+    return f'{asking_functions()}echo "capacity $({_nodes(shown, 1)})"\n'
 
 
 def pbs_start(queue: str | None, chunks: int, cores: int) -> str:

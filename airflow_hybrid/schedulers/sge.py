@@ -291,11 +291,18 @@ def _end_of(task: Mapping[str, str]) -> Record:
 
 
 def sge_slots(queue: str | None) -> str:
-    """Shell text that asks for free and all slots of a cluster queue, or of each (qstat(1), -g c)."""
+    """Shell text that asks for free and all slots of a cluster queue, or of each (qstat(1), -g c), and for nodes.
+
+    A node is free if it has the queue, no job of any, and the queue's instance there takes jobs (qhost(1), -q).
+    """
     where = f" -q {shlex.quote(queue)}" if queue else ""
     rows = "awk 'NF >= 8 && $6 ~ /^[0-9]+$/ { print $5, $6 }' | tr '\\n' ' '"
     qstat = f"ah_asks {STATUS_LIMIT_S} qstat -g c{where}"
-    return f'{asking_functions()}echo "capacity $({qstat} 2>/dev/null | {rows})"\n'
+    slots = f'{asking_functions()}echo "capacity $({qstat} 2>/dev/null | {rows})"\n'
+    nodes = shell_text.filled(
+        __package__, "sge_nodes.sh", {"QUEUE": shlex.quote(queue or ""), "LIMIT": str(STATUS_LIMIT_S)}
+    )
+    return slots + nodes
 
 
 def sge_start(arguments: Sequence[str], script: str) -> str:

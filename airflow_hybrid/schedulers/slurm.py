@@ -242,18 +242,20 @@ def _where(cluster: str) -> str:
 
 
 def slurm_cpus(partition: str | None) -> str:
-    """Shell text that asks for the CPUs of a partition, or of all partitions, which may overlap."""
+    """Shell text that asks for CPUs and nodes of a partition, or of all partitions, which may overlap."""
     where = f" -p {shlex.quote(partition)}" if partition else ""
-    sinfo = f"ah_asks {STATUS_LIMIT_S} sinfo -h{where} -o %C"
+    sinfo = f"ah_asks {STATUS_LIMIT_S} sinfo -h{where} -o %C/%F"
     return f"{asking_functions()}echo \"capacity $({sinfo} 2>/dev/null | tr '/\\n' '  ')\"\n"
 
 
 def slurm_capacity(text: str) -> Capacity:
-    """Read the answer to :func:`slurm_cpus`: allocated, idle, other and all CPUs (sinfo(1), %C)."""
+    """Read the answer to :func:`slurm_cpus`: allocated, idle, other and all CPUs, and nodes (sinfo(1), %C, %F)."""
     words = [number_of(word) for word in words_after(text, "capacity ")]
-    if not words or len(words) % 4 or None in words:
+    numbers = [number for number in words if number is not None]
+    if not words or len(words) % 8 or len(numbers) < len(words):
         return Capacity()
-    return Capacity(sum(n or 0 for n in words[3::4]), sum(n or 0 for n in words[1::4]))
+    cores, free, nodes, free_nodes = (sum(numbers[at::8]) for at in (3, 1, 7, 5))
+    return Capacity(cores, free, nodes=int(nodes), free_nodes=int(free_nodes))
 
 
 def slurm_start(arguments: Sequence[str], script: str) -> str:

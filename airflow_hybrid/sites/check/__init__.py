@@ -17,6 +17,7 @@ from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.sites.check import site_probe
 from airflow_hybrid.sites.check.findings import FAIL, OK, SKIP, TIMEOUT_S, WARN, Finding, Findings, timed
 from airflow_hybrid.sites.check.links import try_link
+from airflow_hybrid.sites.check.namespace import try_namespace
 from airflow_hybrid.sites.check.queues import (
     login_shell_hint,
     schedulers,
@@ -152,6 +153,7 @@ async def _location(connector: Connector, host: Host, reaches: Reaches, timeout_
         try_capacity(findings, connector, queue, timeout_s),
         try_everybody(findings, queue, timeout_s),
         try_connections(findings, host, timeout_s),
+        try_namespace(findings, connector, host, timeout_s),
     )
     return sorted(findings.entries, key=lambda finding: ORDER.index(finding.what))
 
@@ -239,7 +241,9 @@ def _workdir(findings: Findings, probe: site_probe.SiteProbe, workdir: str) -> N
         probe.free_inodes is not None and 0 < probe.free_inodes < site_probe.LOW_INODES
     )
     hint = "results of all runs stay there: free some space, or give the deployment another `workdir`" if low else ""
-    findings.add("workdir", WARN if low else OK, f"{where}, {free}{inodes}", 0.0, hint)
+    figures = {} if probe.free_kib is None else {"free space": size(probe.free_kib)}
+    found = Finding(findings.where, findings.location, "workdir", WARN if low else OK, f"{where}, {free}{inodes}")
+    findings.entries.append(replace(found, hint=hint, figures=figures))
 
 
 def size(kib: float) -> str:

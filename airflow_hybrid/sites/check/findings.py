@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TypeVar
 
@@ -29,6 +29,7 @@ class Finding:
         test failed).
     :ivar seconds: how long it took.
     :ivar hint: what to do about it; it may have several lines.
+    :ivar figures: the figures in ``detail``, by what they are of: ``{"free cores": "12 of 64"}``.
     """
 
     where: str
@@ -38,6 +39,7 @@ class Finding:
     detail: str = ""
     seconds: float = 0.0
     hint: str = ""
+    figures: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> JsonValue:
         return asdict(self)
@@ -53,6 +55,10 @@ class Findings:
 
     def add(self, what: str, result: str, detail: str = "", seconds: float = 0.0, hint: str | None = None) -> None:
         self.entries.append(Finding(self.where, self.location, what, result, detail, seconds, hint or ""))
+
+    def tell(self, what: str, detail: str, figures: Mapping[str, str], seconds: float = 0.0) -> None:
+        """A finding for information: nothing is wrong."""
+        self.entries.append(Finding(self.where, self.location, what, OK, detail, seconds, figures=figures))
 
     def fail(self, what: str, error: HybridError, seconds: float = 0.0) -> None:
         self.add(what, FAIL, error.message, seconds, error.hint)

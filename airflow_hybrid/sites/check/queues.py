@@ -6,12 +6,13 @@ from __future__ import annotations
 import asyncio
 import shlex
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.errors import ConfigError, StatusUnknownError
 from airflow_hybrid.printable import printable
 from airflow_hybrid.schedulers.asking import section
 from airflow_hybrid.schedulers.base import Scheduler
 from airflow_hybrid.schedulers.estimates import Capacity
-from airflow_hybrid.schedulers.everybody import in_words, loads
+from airflow_hybrid.schedulers.everybody import in_short, in_words, loads
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.sites.batches.look import submission_for
 from airflow_hybrid.sites.batches.queue import JobQueue
@@ -21,8 +22,8 @@ from airflow_hybrid.sites.connectors.clusters import SCHEDULERS, scheduler_class
 from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.environment import login_shell_command, path_hint
 
-_CONNECTIONS = """[ -z "$SSH_CONNECTION" ] || ps -u "$(id -u)" -o comm= 2>/dev/null | grep -c '^sshd'"""
-"""a process of sshd for each connection; the user may have others than ours"""
+_CONNECTIONS = shell_text.load(__package__, "connections.sh")
+_MOST_DIGITS = 9
 _NOWHERE_ID = "0"
 """an id that no job has; a question about it shows whether the queue answers"""
 
@@ -72,8 +73,13 @@ async def try_capacity(findings: Findings, connector: Connector, queue: JobQueue
     capacity = scheduler.parse_capacity(answer.out) if answer is not None else Capacity()
     if capacity.cores is None or capacity.free_cores is None:
         return
-    free = f"{capacity.free_cores:.4g} of {capacity.cores:.4g} cores are free"
-    findings.add("capacity", OK, f"{free} (by its load)" if scheduler.on_host else free, seconds)
+    free = f"{capacity.free_cores:.4g} of {capacity.cores:.4g}"
+    detail = f"{free} cores are free (by its load)" if scheduler.on_host else f"{free} cores are free"
+    figures = {"free cores": free}
+    if capacity.nodes is not None and capacity.free_nodes is not None:
+        figures["free nodes"] = f"{capacity.free_nodes} of {capacity.nodes}"
+        detail += f", {figures['free nodes']} nodes"
+    findings.tell("capacity", detail, figures, seconds)
 
 
 async def try_everybody(findings: Findings, queue: JobQueue, timeout_s: float) -> None:
@@ -84,16 +90,24 @@ async def try_everybody(findings: Findings, queue: JobQueue, timeout_s: float) -
     answer, _, seconds = await timed(lambda: queue.host.run(text, timeout_s=timeout_s, label="the whole queue"))
     found = loads(answer.out) if answer is not None else None
     if found is not None:
-        findings.add("queue", OK, printable(in_words(found)), seconds)
+        findings.tell("queue", printable(in_words(found)), {"queue": in_short(found)}, seconds)
 
 
 async def try_connections(findings: Findings, host: Host, timeout_s: float) -> None:
-    """How many SSH connections has the user there whom we log in as? What is not reached by SSH has no finding."""
+    """How many SSH connections has the user there whom we log in as, and how many sessions are open in them?
+
+    What is not reached by SSH, or has no ps(1) that can say, has no finding.
+    """
     answer, _, seconds = await timed(lambda: host.run(_CONNECTIONS, timeout_s=timeout_s, label="SSH connections"))
-    count = answer.out.strip() if answer is not None else ""
-    if count.isdecimal() and int(count):
-        words = "1 SSH connection is" if int(count) == 1 else f"{int(count)} SSH connections are"
-        findings.add("connections", OK, f"{words} open there as this user, from everywhere", seconds)
+    words = answer.out.split() if answer is not None else []
+    if len(words) != 2 or not all(word.isdecimal() and len(word) <= _MOST_DIGITS for word in words):
+        return
+    connections, sessions = map(int, words)
+    if connections:
+        open_ones = "1 SSH connection is" if connections == 1 else f"{connections} SSH connections are"
+        inside = "1 session" if sessions == 1 else f"{sessions} sessions"
+        detail = f"{open_ones} open there as this user, from everywhere, with {inside} (the one of this check, too)"
+        findings.tell("connections", detail, {"SSH": f"{connections} open, {inside}"}, seconds)
 
 
 async def login_shell_hint(host: Host, program: str, timeout_s: float) -> str:

@@ -52,8 +52,12 @@ async def test_sites_that_are_fine(sites: dict[str, Deployment], testbed: Testbe
     assert seen["cloud", "login"].detail == "clouduser at cloud"
     assert "check dir" in seen["edge", "workdir"].detail and "free" in seen["edge", "workdir"].detail
     assert re.fullmatch(r"\d+ jobs? runs? and \d+ wait, of which ours: \d+ and \d+.*", seen["hpc", "queue"].detail)
-    assert re.fullmatch(r"[1-9]\d* SSH connections? (is|are) open there as this user, from everywhere",
-                        seen["login", "connections"].detail)  # fmt: skip
+    assert re.fullmatch(r"[1-9]\d* SSH connections? (is|are) open there as this user, from everywhere, with [1-9]\d* "
+                        r"sessions? \(the one of this check, too\)", seen["login", "connections"].detail)  # fmt: skip
+    figures = {name: value for f in found if f.where == "hpc" for name, value in f.figures.items()}
+    assert sorted(figures) == ["SSH", "free cores", "free nodes", "free space", "queue"]
+    assert re.fullmatch(r"\d+ of 12", figures["free cores"]) and re.fullmatch(r"\d+ of \d+", figures["free nodes"])
+    assert re.fullmatch(r"\d+ run \(\d+ ours\), \d+ wait \(\d+ ours\)", figures["queue"])
     assert {f.where for f in found if f.what == "link"} == {"hpc -> edge", "edge -> login", "cloud -> edge"}
     # deployments of one host share its one connection; the link from edge is one more
     assert testbed.login_since("hpc", moments["hpc"]).connections == 2

@@ -57,7 +57,7 @@ async def test_the_site_says_what_is_free_and_whether_a_job_would_start(host: Ss
     with grid.counting("grid", "qsub") as calls:
         idle = await ask()
     assert calls.calls("qsub") and all("-w p" in call for call in calls.calls("qsub"))
-    assert (idle.capacity, idle.wait_s) == (Capacity(4, 4), 0)
+    assert (idle.capacity, idle.wait_s) == (Capacity(4, 4, nodes=1, free_nodes=1), 0)
     held = grid.run("grid", "echo sleep 300 | qsub -terse -q all.q -pe smp 4 -o /dev/null -j y").strip()
     try:
         deadline = time.monotonic() + 180

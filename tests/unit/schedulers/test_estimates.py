@@ -41,10 +41,14 @@ def test_what_a_host_has(text: str, expected: Capacity) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("capacity 4 8 0 12\n", Capacity(12, 8)),
-        ("capacity 4 8 0 12 0 16 0 16\n", Capacity(28, 24)),  # two lines of sinfo: partitions of other nodes
+        ("capacity 4 8 0 12 1 2 0 3\n", Capacity(12, 8, nodes=3, free_nodes=2)),
+        (
+            "capacity 4 8 0 12 1 2 0 3 0 16 0 16 0 1 0 1\n",
+            Capacity(28, 24, nodes=4, free_nodes=3),
+        ),  # two lines of sinfo
         ("capacity \n", Capacity()),
         ("capacity 4 8\n", Capacity()),
+        ("capacity 4 8 0 nan 1 2 0 inf\n", Capacity()),
     ],
 )
 def test_what_a_partition_has(text: str, expected: Capacity) -> None:
@@ -86,9 +90,9 @@ def asked(text: str, **programs: str) -> str:
 @pytest.mark.parametrize(
     ("case", "expected"),
     [
-        ("nodes-aSj", Capacity(8, 8)),
-        ("nodes-aSj-busy", Capacity(8, 0)),
-        ("mom-down-nodes-aSj", Capacity(8, 0)),
+        ("nodes-aSj", Capacity(8, 8, nodes=1, free_nodes=1)),
+        ("nodes-aSj-busy", Capacity(8, 0, nodes=1, free_nodes=0)),
+        ("mom-down-nodes-aSj", Capacity(8, 0, nodes=1, free_nodes=0)),
     ],
 )
 def test_what_the_nodes_of_a_pbs_have(case: str, expected: Capacity) -> None:
@@ -161,6 +165,33 @@ def test_what_the_queues_of_a_grid_engine_have() -> None:
     text = asked(scheduler.capacity_command(BATCH), qstat=recorded("sge", "queues")["stdout"])
     assert scheduler.parse_capacity(text) == Capacity(4, 4)
     assert "-q all.q" in scheduler.capacity_command(replace(BATCH, options={"queue": "all.q"}))
+
+
+HOSTS = """\
+HOSTNAME                ARCH         NCPU NSOC NCOR NTHR  LOAD  MEMTOT  MEMUSE  SWAPTO  SWAPUS
+----------------------------------------------------------------------------------------------
+global                  -               -    -    -    -     -       -       -       -       -
+node1                   lx-amd64        2    1    2    2  0.10    7.8G    1.0G     0.0     0.0
+   all.q                BIP   0/0/2
+   long.q               BIP   0/0/2
+node2                   lx-amd64        2    1    2    2  1.90    7.8G    1.0G     0.0     0.0
+   all.q                BIP   0/0/2
+   long.q               BIP   0/1/2
+node3                   lx-amd64        2    1    2    2     -    7.8G       -     0.0       -
+   all.q                BIP   0/0/2         au
+node4                   lx-amd64        2    1    2    2  0.00    7.8G    1.0G     0.0     0.0
+   long.q               BIP   0/0/2         d
+"""
+
+
+@pytest.mark.parametrize(("queue", "free", "nodes"), [(None, 1, 4), ("all.q", 1, 3), ("long.q", 1, 3), ("no.q", 0, 0)])
+def test_a_node_of_grid_engine_is_free_if_its_queue_takes_jobs_and_it_has_none(
+    queue: str | None, free: int, nodes: int
+) -> None:
+    scheduler = SgeScheduler()
+    command = scheduler.capacity_command(replace(BATCH, options={"queue": queue} if queue else {}))
+    capacity = scheduler.parse_capacity(asked(command, qstat=recorded("sge", "queues")["stdout"], qhost=HOSTS))
+    assert (capacity.free_nodes, capacity.nodes) == ((free, nodes) if nodes else (None, None))
 
 
 def test_the_question_to_grid_engine_submits_nothing() -> None:

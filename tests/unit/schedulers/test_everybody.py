@@ -8,7 +8,7 @@ import getpass
 import pytest
 
 from airflow_hybrid.schedulers.base import Scheduler
-from airflow_hybrid.schedulers.everybody import PartitionLoad, in_words, loads
+from airflow_hybrid.schedulers.everybody import PartitionLoad, in_short, in_words, loads
 from airflow_hybrid.schedulers.flux import FluxScheduler
 from airflow_hybrid.schedulers.pbs import PbsScheduler
 from airflow_hybrid.schedulers.process import ProcessScheduler
@@ -63,10 +63,17 @@ def test_a_plain_host_has_no_queue() -> None:
     assert ProcessScheduler().everybody_command() == ""
 
 
+def test_what_no_queue_says_is_left_out() -> None:
+    huge = "9" * 5000
+    text = f"queue {huge} 0 0 0 gpu\nqueue 1 0 0 0 {'x' * 500}\nqueue 1 2 0\nqueue end\n"
+    assert loads(text) == [PartitionLoad("x" * 60, 1, 0, 0, 0)]
+
+
 def test_words_for_people() -> None:
     one = [PartitionLoad("gpu", 1, 0, 0, 0)]
     assert in_words(one) == "1 job runs and 0 wait, of which ours: 0 and 0"
     two = [*one, PartitionLoad("long", 3, 40, 2, 1)]
     assert in_words(two) == "4 jobs run and 40 wait, of which ours: 2 and 1 (gpu: 1 and 0, long: 3 and 40)"
+    assert in_short(two) == "4 run (2 ours), 40 wait (1 ours)"
     many = [PartitionLoad(f"p{number}", 1, 0, 0, 0) for number in range(10)]
     assert in_words(many).endswith("p7: 1 and 0, 2 more)")

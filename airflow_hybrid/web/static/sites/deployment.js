@@ -25,6 +25,7 @@ export function deploymentCard(deployment, now, checking) {
     head(deployment, checking),
     el("p", { class: "health" }, deployment.health.text),
     facts(deployment, now),
+    seenByCheck(checking.resultOf(deployment), now),
     deployment.batches.length ? batches(deployment, now) : null,
     checkPart(deployment, now, checking),
   );
@@ -78,6 +79,28 @@ function facts(deployment, now) {
     fact("jobs in 24 h", ...jobs),
     deployment.waited_s === null ? null : fact("wait in the queue", `${duration(deployment.waited_s)} (median)`),
     deployment.last !== null && !deployment.last.success ? fact("last job", lastJob(deployment.last)) : null,
+  );
+}
+
+/**
+ * The figures that the last check has seen, of each location.
+ * @param {import("./checking.js").Result | null} result
+ * @param {number} now
+ */
+function seenByCheck(result, now) {
+  const told = result === null ? [] : result.findings.filter((finding) => Object.keys(finding.figures ?? {}).length);
+  if (result === null || !told.length) return null;
+  const locations = new Set(told.map((finding) => finding.location));
+  const rows = told.flatMap((finding) =>
+    Object.entries(finding.figures).map(([name, value]) =>
+      fact(name, String(value), locations.size > 1 ? el("span", { class: "quiet" }, ` at ${finding.location}`) : null),
+    ),
+  );
+  return el(
+    "section",
+    { class: "seen-by-check", "aria-label": "seen by the last check" },
+    el("p", { class: "quiet" }, "Seen by the check ", ago(result.at, Math.max(now, result.at)), ":"),
+    el("dl", { class: "facts" }, rows),
   );
 }
 
