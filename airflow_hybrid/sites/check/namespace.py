@@ -72,8 +72,8 @@ async def _quotas(cluster: Cluster, timeout_s: float) -> str:
 
 def _used(status: Mapping[str, Any]) -> Sequence[str]:
     hard, used = _mapping(status.get("hard")), _mapping(status.get("used"))
-    names = list(hard)[:_MOST_RESOURCES]
-    return [f"{_word(name)} {_word(used.get(name, '0'))} of {_word(hard[name])}" for name in names]
+    names = [name for name in hard if name in used][:_MOST_RESOURCES]
+    return [f"{_word(name)} {_word(used[name])} of {_word(hard[name])}" for name in names]
 
 
 async def _list(cluster: Cluster, method: str, timeout_s: float, fields: str, following: str) -> Mapping[str, Any]:

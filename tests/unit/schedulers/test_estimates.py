@@ -42,10 +42,8 @@ def test_what_a_host_has(text: str, expected: Capacity) -> None:
     ("text", "expected"),
     [
         ("capacity 4 8 0 12 1 2 0 3\n", Capacity(12, 8, nodes=3, free_nodes=2)),
-        (
-            "capacity 4 8 0 12 1 2 0 3 0 16 0 16 0 1 0 1\n",
-            Capacity(28, 24, nodes=4, free_nodes=3),
-        ),  # two lines of sinfo
+        # two lines of sinfo: partitions of other nodes
+        ("capacity 4 8 0 12 1 2 0 3 0 16 0 16 0 1 0 1\n", Capacity(28, 24, nodes=4, free_nodes=3)),
         ("capacity \n", Capacity()),
         ("capacity 4 8\n", Capacity()),
         ("capacity 4 8 0 nan 1 2 0 inf\n", Capacity()),
