@@ -8,6 +8,7 @@ triggerer sends the event (:func:`send_end`), by the provider's adapter, from a 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _THREADS = 2
 _LONGEST_MESSAGE = 10_000
+_LARGEST_FACET = 64 << 10
+"""bytes of the facet `airflow`, which is kept with the trigger"""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class TaskRun:
     :ivar parent: ids of the DAG's run and of the root: ``run_id``, ``job_name``, ``job_namespace``, and the same with
         ``root_``.
     :ivar files: whether files are to be told: the provider's ``emission_policy`` may forbid it.
+    :ivar airflow: the facet of that name, as JSON: what the provider tells of DAG, run and task when it is deferred.
     """
 
     run_id: str
@@ -51,9 +55,16 @@ class TaskRun:
     nominal_start: str | None = None
     nominal_end: str | None = None
     files: bool = True
+    airflow: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "parent": dict(self.parent), "owners": list(self.owners), "tags": list(self.tags)}
+        return {
+            **vars(self),
+            "parent": dict(self.parent),
+            "owners": list(self.owners),
+            "tags": list(self.tags),
+            "airflow": None if self.airflow is None else dict(self.airflow),
+        }
 
 
 def described(context: Context) -> TaskRun | None:
@@ -88,11 +99,15 @@ def _described(context: Context) -> TaskRun | None:
     doc, doc_type = utils.get_task_documentation(task)
     if not doc:
         doc, doc_type = utils.get_dag_documentation(dag)
+    run_id = OpenLineageAdapter.build_task_instance_run_id(
+        ti.dag_id, ti.task_id, ti.try_number, date, -1 if ti.map_index is None else ti.map_index
+    )
+    facets = utils.get_airflow_run_facet(
+        run, dag, ti, task, run_id, include_full_task_info=controls.include_full_task_info
+    )
     owner = task.owner if task.owner != "airflow" else dag.owner
     return TaskRun(
-        run_id=OpenLineageAdapter.build_task_instance_run_id(
-            ti.dag_id, ti.task_id, ti.try_number, date, -1 if ti.map_index is None else ti.map_index
-        ),
+        run_id=run_id,
         job_name=utils.get_job_name(ti),
         parent={
             "run_id": facet.run.runId,
@@ -109,7 +124,19 @@ def _described(context: Context) -> TaskRun | None:
         nominal_start=_text(run.data_interval_start),
         nominal_end=_text(run.data_interval_end),
         files=controls.extract_operator_metadata,
+        airflow=_as_json(facets["airflow"]),
     )
+
+
+def _as_json(facet: Any) -> Mapping[str, Any] | None:
+    """A facet as it is sent; None: it is too large to be kept."""
+    from openlineage.client.serde import Serde
+
+    text = Serde.to_json(facet)
+    if len(text) > _LARGEST_FACET:
+        return None
+    fields: Mapping[str, Any] = json.loads(text)
+    return fields
 
 
 def _text(at: datetime | None) -> str | None:
@@ -189,6 +216,7 @@ def _send(run: TaskRun, end: Ended) -> None:
                 root_parent_job_name=parent["root_job_name"],
                 root_parent_job_namespace=parent["root_job_namespace"],
             ),
+            **({} if run.airflow is None else {"airflow": dict(run.airflow)}),
             **utils.get_airflow_debug_facet(),
         },
     }

@@ -148,6 +148,9 @@ def test_each_step_tells_its_files_whoever_ends_it(
         assert ended["job"]["namespace"] == "lab"
         assert ended["job"]["facets"]["jobType"]["jobType"] == "TASK"
         assert ended["run"]["facets"]["processing_engine"]["name"] == "Airflow"
+        told, first = ended["run"]["facets"]["airflow"], began["run"]["facets"]["airflow"]
+        assert (told["dagRun"]["run_id"], told["task"]["task_id"]) == (run, task)
+        assert (told["dag"], told["task"], told["taskUuid"]) == (first["dag"], first["task"], first["taskUuid"])
     (output,) = one(kept, run, dag, "make", "COMPLETE")["outputs"]
     path = made["location"].removeprefix("hybrid://followed/localhost")
     assert (output["namespace"], output["name"]) == ("file://followed/localhost", path)

@@ -41,6 +41,7 @@ RUN = TaskRun(
     doc_type="text/markdown",
     nominal_start="2026-11-29T00:00:00+00:00",
     nominal_end="2026-11-30T00:00:00+00:00",
+    airflow={"_producer": "https://airflow", "_schemaURL": "https://schema", "task": {"task_id": "align"}},
 )
 READS = "hybrid://hpc/login.example.org/scratch/run/reads.csv"
 ALIGNED = "hybrid://hpc/login.example.org/scratch/run/out/aligned.bam"
@@ -154,6 +155,7 @@ async def test_the_end_of_a_task_is_told_with_its_files(written: Path) -> None:
     assert job["ownership"]["owners"] == [{"name": "anna"}]
     assert job["documentation"]["description"] == "Aligns reads."
     assert run["processing_engine"]["name"] == "Airflow"
+    assert run["airflow"] == RUN.airflow
     parent = run["parent"]
     assert (parent["run"]["runId"], parent["job"]["name"]) == (RUN.parent["run_id"], "genomes")
     assert parent["root"]["run"]["runId"] == RUN.parent["root_run_id"]
