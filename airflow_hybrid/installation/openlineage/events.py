@@ -42,7 +42,7 @@ class TaskRun:
     :ivar parent: ids of the DAG's run and of the root: ``run_id``, ``job_name``, ``job_namespace``, and the same with
         ``root_``.
     :ivar files: whether files are to be told: the provider's ``emission_policy`` may forbid it.
-    :ivar airflow: the facet of that name, as JSON: what the provider tells of DAG, run and task when it is deferred.
+    :ivar airflow: the fields of the facet of that name: what the provider tells of DAG, run and task at this time.
     """
 
     run_id: str
@@ -129,14 +129,14 @@ def _described(context: Context) -> TaskRun | None:
 
 
 def _as_json(facet: Any) -> Mapping[str, Any] | None:
-    """A facet as it is sent; None: it is too large to be kept."""
+    """The fields of a facet, without those of OpenLineage itself; None: it is too large to be kept."""
     from openlineage.client.serde import Serde
 
     text = Serde.to_json(facet)
     if len(text) > _LARGEST_FACET:
         return None
     fields: Mapping[str, Any] = json.loads(text)
-    return fields
+    return {name: value for name, value in fields.items() if not name.startswith("_")}
 
 
 def _text(at: datetime | None) -> str | None:
@@ -189,6 +189,7 @@ async def send_end(run: Mapping[str, Any], end: Ended) -> None:
 
 def _send(run: TaskRun, end: Ended) -> None:
     from airflow.providers.openlineage.plugins.adapter import OpenLineageAdapter
+    from airflow.providers.openlineage.plugins.facets import AirflowRunFacet
     from airflow.providers.openlineage.utils import utils
 
     if not hasattr(_of_thread, "adapter"):
@@ -216,7 +217,7 @@ def _send(run: TaskRun, end: Ended) -> None:
                 root_parent_job_name=parent["root_job_name"],
                 root_parent_job_namespace=parent["root_job_namespace"],
             ),
-            **({} if run.airflow is None else {"airflow": dict(run.airflow)}),
+            **({} if run.airflow is None else {"airflow": AirflowRunFacet(**run.airflow)}),
             **utils.get_airflow_debug_facet(),
         },
     }
