@@ -290,6 +290,19 @@ def _end_of(task: Mapping[str, str]) -> Record:
     return Record(task["jobnumber"], state, reason, element, exited=exited)
 
 
+_COUNT_NODES = r"""
+function add() { nodes += has; free += has && takes && !used; has = takes = used = 0 }
+/^[^ ]/ { add() }
+/^ / && $3 ~ /^([0-9]+\/)?[0-9]+\/[0-9]+$/ {
+    parts = split($3, n, "/")
+    used += n[parts - 1]
+    if (queue == "" || $1 == queue) { has = 1; takes += $4 !~ /[adosuACDES]/ }
+}
+END { add(); if (nodes) print "nodes", free + 0, nodes }"""
+"""program of awk; a line per node and, below it, indented, one for each queue there: name, kind, slots as
+``reserved/used/all`` (older ones: ``used/all``), states"""
+
+
 def sge_slots(queue: str | None) -> str:
     """Shell text that asks for free and all slots of a cluster queue, or of each (qstat(1), -g c), and for nodes.
 
@@ -299,10 +312,8 @@ def sge_slots(queue: str | None) -> str:
     rows = "awk 'NF >= 8 && $6 ~ /^[0-9]+$/ { print $5, $6 }' | tr '\\n' ' '"
     qstat = f"ah_asks {STATUS_LIMIT_S} qstat -g c{where}"
     slots = f'{asking_functions()}echo "capacity $({qstat} 2>/dev/null | {rows})"\n'
-    nodes = shell_text.filled(
-        __package__, "sge_nodes.sh", {"QUEUE": shlex.quote(queue or ""), "LIMIT": str(STATUS_LIMIT_S)}
-    )
-    return slots + nodes
+    hosts = f"ah_asks {STATUS_LIMIT_S} qhost -q 2>/dev/null"
+    return f"{slots}{hosts} | awk -v queue={shlex.quote(queue or '')} '{_COUNT_NODES}'\n"
 
 
 def sge_start(arguments: Sequence[str], script: str) -> str:
