@@ -17,7 +17,6 @@ from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.sites.check import site_probe
 from airflow_hybrid.sites.check.findings import FAIL, OK, SKIP, TIMEOUT_S, WARN, Finding, Findings, timed
 from airflow_hybrid.sites.check.links import try_link
-from airflow_hybrid.sites.check.namespace import try_namespace
 from airflow_hybrid.sites.check.queues import (
     login_shell_hint,
     schedulers,
@@ -153,7 +152,6 @@ async def _location(connector: Connector, host: Host, reaches: Reaches, timeout_
         try_capacity(findings, connector, queue, timeout_s),
         try_everybody(findings, queue, timeout_s),
         try_connections(findings, host, timeout_s),
-        try_namespace(findings, connector, host, timeout_s),
     )
     return sorted(findings.entries, key=lambda finding: ORDER.index(finding.what))
 

@@ -4,16 +4,13 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import SubmitError
 from airflow_hybrid.model import JobState, Resources
-from airflow_hybrid.sites import check
 from airflow_hybrid.sites.batches.poller import Progress
 from tests.system.kube import Kube, until
 from tests.system.kubernetes.benches import WAIT_S
@@ -104,32 +101,6 @@ async def test_pods_wait_for_a_quota_that_others_use_up_and_say_so(kube: Kube, b
         kube.kubectl("delete", "resourcequota", "few")
     assert {r.state for r in results} == {JobState.COMPLETED}
     assert any("exceeded quota: few" in reason for p in heard for reason in p.reasons)
-
-
-async def test_a_check_counts_the_pods_of_the_namespace_and_tells_its_quotas(
-    kube: Kube, bench: Callable[..., Any]
-) -> None:
-    kube.need_double()  # which leaves the status of a quota to whoever makes it
-    made = await bench()
-    await made.host.run("true")
-    left = {"hard": {"pods": "50", "requests.cpu": "8"}, "used": {"pods": "3", "requests.cpu": "500m"}}
-    kube.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "many"},
-                "spec": {"hard": {"pods": "50"}}, "status": left})  # fmt: skip
-    try:
-        found = await check.check({"kube": Deployment("kube", "kubernetes", config=kube.config())})
-    finally:
-        kube.kubectl("delete", "resourcequota", "many")
-    (queue,) = [finding for finding in found if finding.what == "queue"]
-    told = re.fullmatch(
-        r"(\d+) pods run and \d+ wait in the namespace, of which ours: (\d+) and \d+; used of the quota: pods 3 of 50,"
-        r" requests\.cpu 500m of 8",
-        queue.detail,
-    )
-    assert told, queue.detail
-    running, own = told.groups()
-    assert int(running) >= int(own) >= 1
-    assert queue.figures["used of the quota"] == "pods 3 of 50, requests.cpu 500m of 8"
-    assert queue.figures["queue"].startswith(f"{running} pods run ({own} ours), ")
 
 
 async def test_a_manifest_that_the_cluster_refuses_is_a_clear_message(bench: Callable[..., Any]) -> None:
