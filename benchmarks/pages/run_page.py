@@ -5,8 +5,8 @@
 
 A small run in an Airflow of its own is given the records of as many jobs. Answers are taken when the server has kept
 nothing of the run; `cpu`: processor time of the API server, which says more on a busy machine. Frames are those of the
-page while it is scrolled and while its timeline is zoomed and moved. Scripts are what the page itself does in those that
-took longer than 50 ms: the rest is the browser's drawing, which waits for a processor on a busy machine.
+page while it is scrolled and while its timeline is zoomed and moved. Scripts are what the page itself does in frames
+of more than 50 ms: the rest is the browser's drawing, which waits for a processor on a busy machine.
 """
 
 from __future__ import annotations
