@@ -8,7 +8,7 @@ never guessed from a message later.
 from __future__ import annotations
 
 import errno
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -222,6 +222,40 @@ class TransferError(SiteError):
     """Data could not be moved, or arrived changed."""
 
 
+MOST_LOST = 2000
+"""files that one error names as lost; those beyond are found when these are there again"""
+
+
+class LostDataError(TransferError):
+    """Files that jobs made are gone, or are no longer what was recorded. Their jobs may be able to make them again.
+
+    :ivar files: their URIs.
+    """
+
+    retryable = False
+    files: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, files: Sequence[str], message: str, *, where: str | None = None, hint: str | None = None
+    ) -> LostDataError:
+        """The error for some files; see :class:`HybridError`."""
+        error = cls(message, where=where, hint=hint)
+        error.files = tuple(files[:MOST_LOST])
+        return error
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "files": list(self.files)}
+
+
+def all_lost(errors: Sequence[LostDataError]) -> LostDataError:
+    """One error for several: the first one, with the files of all."""
+    first = errors[0]
+    message = first.message if len(errors) == 1 else f"{first.message}\n  and {len(errors) - 1} more"
+    files = [file for error in errors for file in error.files]
+    return LostDataError.of(files, message, where=first.where, hint=first.hint)
+
+
 class StatusUnknownError(SiteError):
     """A status command failed: the jobs' state is unknown, which is not the same as gone."""
 
@@ -246,4 +280,6 @@ def error_from_json(value: Mapping[str, Any]) -> HybridError:
     HybridError.__init__(
         error, value["message"], where=value["where"], hint=value["hint"], retryable=value["retryable"]
     )
+    if isinstance(error, LostDataError):
+        error.files = tuple(map(str, value.get("files", ())))
     return error

@@ -16,7 +16,8 @@ from airflow_hybrid import shell_text
 from airflow_hybrid.config import Deployment, for_run, load_hybrid_file
 from airflow_hybrid.engine.spec import RUN_FOLDER, run_folder
 from airflow_hybrid.errors import HybridError, SiteError
-from airflow_hybrid.operators.base import in_worker, instance_id, run_token
+from airflow_hybrid.operators.base import in_worker
+from airflow_hybrid.operators.context.run import instance_id, run_token
 from airflow_hybrid.removal import MARKER
 from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.sites.connectors import open_connector

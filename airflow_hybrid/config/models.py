@@ -16,7 +16,7 @@ from airflow_hybrid.config.dag_section import DagModel
 from airflow_hybrid.config.deployments import DeploymentNode
 from airflow_hybrid.config.retries import FailureManagerModel, RetryModel
 from airflow_hybrid.config.values import ReportFormat, report_formats
-from airflow_hybrid.model import AskedResources
+from airflow_hybrid.model import MOST_REPLAYS, REPLAYS, AskedResources
 
 VERSION = "v1.0"
 MAX_MAPPED_LIMIT = 1024
@@ -243,6 +243,16 @@ ReportNode = Annotated[
 ]
 
 
+class RecoveryModel(Model):
+    """What is done about data that is lost while a run needs it. (airflow_hybrid)"""
+
+    replay: Annotated[int, Field(ge=1, le=MOST_REPLAYS)] | Literal["off"] = Field(
+        REPLAYS,
+        description="How often a job is run again in a run because its outputs are gone or were changed before a later"
+        " step has read them; `off`: never.",
+    )
+
+
 class WorkflowModel(Model):
     """One workflow: it becomes one DAG."""
 
@@ -262,6 +272,9 @@ class WorkflowModel(Model):
         description="`true`: outputs of the same jobs of other runs are reused instead of running them, unless a"
         " deployment or binding says otherwise; `false`: never. Default: only for tools whose document asks for it"
         " (`WorkReuse: {enableReuse: true}`). (airflow_hybrid)",
+    )
+    recovery: RecoveryModel = Field(
+        default_factory=RecoveryModel, description="What is done about lost data. (airflow_hybrid)"
     )
     provenance: bool = Field(
         False,

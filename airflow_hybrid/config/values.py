@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
 from airflow_hybrid.errors import ConfigError
-from airflow_hybrid.model import LOCAL_DEPLOYMENT, Binding, JsonValue, Target
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, REPLAYS, Binding, JsonValue, Target
 
 DEFAULT_POLICY = "data_locality"
 """StreamFlow's default policy, and ours: prefer the location with most of a job's bytes."""
@@ -209,6 +209,8 @@ class WorkflowConfig:
     dag_section: Mapping[str, JsonValue] = field(default_factory=dict)
     reuse: bool | None = None
     fuse: bool | str | None = None
+    replays: int = REPLAYS
+    """how often a job whose outputs are lost is run again in a run"""
     provenance: bool = False
     report: tuple[str, ...] = ()
 
@@ -228,6 +230,7 @@ class WorkflowConfig:
             "dag_section": dict(self.dag_section),
             "reuse": self.reuse,
             "fuse": self.fuse,
+            "replays": self.replays,
             "provenance": self.provenance,
             "report": list(self.report),
         }

@@ -22,15 +22,16 @@ from airflow_hybrid.dag.retries import task_arguments
 from airflow_hybrid.dag.rules import trigger_rule_of
 from airflow_hybrid.dag.shown import JOBS_TEMPLATE, colour_of, outline_of, outlines_of_task, step_doc, where_it_runs
 from airflow_hybrid.dag.task_ids import Below, TaskIds, below
-from airflow_hybrid.model import Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
+from airflow_hybrid.model import REPLAYS, Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
 from airflow_hybrid.model.outline import DagOutline, StepOutline
-from airflow_hybrid.operators.hybrid import HybridOperator, StepSetup
+from airflow_hybrid.operators.hybrid import HybridOperator
 from airflow_hybrid.operators.inputs import InputsOperator
 from airflow_hybrid.operators.outdirs import Outdirs
 from airflow_hybrid.operators.outputs import OutputsOperator
 from airflow_hybrid.operators.plan import PlanOperator
 from airflow_hybrid.operators.provenance import Ground
 from airflow_hybrid.operators.published.assets import OutputAsset
+from airflow_hybrid.operators.steps.setup import StepSetup
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, Node, Scope
 
 
@@ -43,6 +44,7 @@ class WorkflowSetup:
     :ivar run_requirements: classes allowed in ``cwl:requirements`` of a run besides the harmless ones.
     :ivar reuse: whether jobs reuse outputs of other runs; None: the hybrid file does not say.
     :ivar fuse: whether chains of steps are one task, unless something more specific says otherwise.
+    :ivar replays: how often a job whose outputs are lost is run again in a run.
     :ivar assets: of outputs.
     :ivar hybrid_file: its path; empty: there is none.
     """
@@ -58,6 +60,7 @@ class WorkflowSetup:
     run_requirements: tuple[str, ...] = ()
     reuse: bool | None = None
     fuse: bool | str | None = None
+    replays: int = REPLAYS
     assets: tuple[OutputAsset, ...] = ()
     hybrid_file: str = ""
 
@@ -90,7 +93,7 @@ class DagBuilder:
         setup = self.setup
         reuse, base = bool(setup.reuse), setup.settings_base
         ground = Ground(setup.deployments, setup.bindings, setup.settings, base, reuse, setup.from_tasks)
-        root = Scope(self.graph, ground=ground)
+        root = Scope(self.graph, ground=ground, replays=setup.replays)
         with self.dag:
             self._inputs(ground)
             self._scope(root)

@@ -35,6 +35,7 @@ from airflow_hybrid.dag.builder import DagBuilder, WorkflowSetup
 from airflow_hybrid.dag.docs import dag_doc
 from airflow_hybrid.dag.outdirs import outdirs_of
 from airflow_hybrid.dag.queues import check_queues
+from airflow_hybrid.dag.retries import replays_of
 from airflow_hybrid.dag.rules import check_fail_fast
 from airflow_hybrid.dag.task_ids import dag_id_of
 from airflow_hybrid.errors import ConfigError, HybridError
@@ -108,6 +109,7 @@ def dag_of(
             "fuse": workflow.fuse,
             "provenance": workflow.provenance,
             "report": workflow.report,
+            "recovery": {"replay": workflow.replays or "off"},
             "source": hybrid.path,
             "source_text": hybrid.shown,
             "fileloc": fileloc,
@@ -143,6 +145,8 @@ class HybridDag(DAG):
         ``provenance.crate.zip`` (docs/how-to/provenance.md).
     :param report: whether a report about each run that succeeds is written beside its outputs, as ``run-report.html``,
         ``.json`` and ``.csv``, or the formats of it: ``["html", "pdf"]`` (docs/how-to/reports.md).
+    :param recovery: ``{"replay": 2}``: how often a job is run again in a run because its outputs are gone or were
+        changed before a later step has read them; ``"off"``: never (docs/how-to/recovery.md).
     :param assets: Airflow Assets of outputs, by their names: a URI (which may be a template), ``{"name": ..., "uri":
         ..., "partition": ...}`` or an Asset. They get an event when a run has succeeded.
     :param dag_id: default: the document's name.
@@ -168,6 +172,7 @@ class HybridDag(DAG):
         fuse: bool | str | None = None,
         provenance: bool = False,
         report: bool | Sequence[str] = False,
+        recovery: Mapping[str, Any] | None = None,
         assets: Mapping[str, Any] | None = None,
         dag_id: str | None = None,
         source: str | None = None,
@@ -191,17 +196,21 @@ class HybridDag(DAG):
             run_requirements=_listed(run_requirements),
             reuse=reuse,
             fuse=fuse,
+            replays=replays_of(recovery, where),
             assets=_assets(assets, graph, dag_id, where),
             hybrid_file=source or "",
         )
         _check(setup, dag_id, where, dag_options)
         super().__init__(dag_id, **_with_defaults(dag_options, setup, where))
         _check_templates(setup, self, where)
-        if "doc_md" not in dag_options:  # not by Airflow's attribute: to it, a text that ends in `.md` is a file's name
-            self.__dict__["doc_md"] = _doc(setup, source or "", source_text)
-        self.fileloc = caller or self.fileloc
-        self.deployments, self.bindings = setup.deployments, setup.bindings
+        self._describe(_doc(setup, source or "", source_text), dag_options)
+        self.fileloc, self.deployments, self.bindings = caller or self.fileloc, setup.deployments, setup.bindings
         DagBuilder(self, setup).build()
+
+    def _describe(self, doc: str | None, dag_options: Mapping[str, Any]) -> None:
+        if "doc_md" not in dag_options:
+            # not by Airflow's attribute: to it, a text that ends in `.md` is a file's name
+            self.__dict__["doc_md"] = doc
 
     def validate_setup_teardown(self) -> None:
         """Airflow's check, except for our own setups.

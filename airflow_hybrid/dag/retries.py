@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""How often Airflow tries the tasks of a DAG."""
+"""How often Airflow tries the tasks of a DAG, and how often lost outputs are made again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 from airflow.sdk import BaseOperator
 
 from airflow_hybrid.config import bind
-from airflow_hybrid.model import Binding
+from airflow_hybrid.errors import ConfigError
+from airflow_hybrid.model import MOST_REPLAYS, REPLAYS, Binding
 from airflow_hybrid.operators.ending import AskedRetries
 
 RETRIES = 3
@@ -53,3 +54,20 @@ def task_arguments(
         arguments["retry_exponential_backoff"] = 2
         arguments["max_retry_delay"] = timedelta(seconds=LONGEST_DELAY_S)
     return arguments
+
+
+def replays_of(recovery: Mapping[str, Any] | None, where: str | None) -> int:
+    """How often a job whose outputs are lost is run again.
+
+    :raises ConfigError: the argument ``recovery`` is wrong.
+    """
+    given = {"replay": REPLAYS, **(recovery or {})}
+    times = given.pop("replay")
+    if given:
+        raise ConfigError(f"`recovery` has the unknown key {next(iter(given))!r}", where=where, hint="it has `replay`")
+    if times == "off":
+        return 0
+    if isinstance(times, bool) or not isinstance(times, int) or not 1 <= times <= MOST_REPLAYS:
+        message = f"`recovery: {{replay: ...}}` is {times!r}, but must be a number from 1 to {MOST_REPLAYS}, or `off`"
+        raise ConfigError(message, where=where)
+    return times

@@ -24,6 +24,7 @@ from airflow_hybrid.engine.job_images import image_of, own_image
 from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.engine.placing.spreading import tell
+from airflow_hybrid.engine.recovery.again import Again
 from airflow_hybrid.engine.reporting import job_logs
 from airflow_hybrid.engine.reporting.progress import ProgressLog
 from airflow_hybrid.engine.reporting.recording import Recorder, index_in_run, measure
@@ -56,10 +57,14 @@ class BatchRunner:
     :ivar lineage: one entry for each file staged or produced; ``failures``: the failed jobs.
     :ivar earlier: what earlier tries did about their failed jobs.
     :ivar recorder: what is known of the jobs, for people.
+    :ivar attempt: the number of the attempt that jobs belong to that are submitted now.
+    :param again: not None: only jobs whose outputs are lost are run.
     """
 
-    def __init__(self, context: FragmentContext) -> None:
+    def __init__(self, context: FragmentContext, again: Again | None = None) -> None:
         self.context = context
+        self.again = again
+        self.attempt = context.spec.identity.try_number
         self.lineage: list[LineageEntry] = []
         self.failures: list[Failure] = []
         self.earlier = EarlierTries()
@@ -93,6 +98,8 @@ class BatchRunner:
             self.recorder.ended(run, list(run.jobs.values()), outputs, failures)
         made = {run.jobs[key].outdir: value for key, value in outputs.items()}
         self.context.just_made.note(made, examined_at)
+        if self.again is not None:
+            self.again.note(run, outputs)
         self.lineage.extend(collected.lineage)
         self.failures.extend(failures)
         if lookup is not None:
@@ -105,6 +112,10 @@ class BatchRunner:
         """
         met = self._met_at(run.place)
         await self._adopt_all(run, list(met.others.values()))
+        if self.again is not None:
+            reports = await run.place.queue.inspect(self._task_directory(run.place))
+            self.attempt = self.again.attempt([report.name for report in reports], self.earlier.cancelled)
+            await self._adopt_all(run, reports)
         if run.inputs_changed:
             await self._adopt_all(run, await run.place.queue.inspect(self._task_directory(run.place)))
         lookup: ReuseLookup | None = None
@@ -112,7 +123,7 @@ class BatchRunner:
             if run.inputs_changed:  # not by these jobs: they have not begun
                 await check_inputs(self.context, run.place, [progress.job for progress in run.waiting])
             keys = [progress.key for progress in run.waiting]
-            directory = posixpath.join(self._task_directory(run.place), _batch_name(self._attempt, keys))
+            directory = posixpath.join(self._task_directory(run.place), _batch_name(self.attempt, keys))
             met.ours.add(posixpath.basename(directory))
             with self.recorder.doing("making command lines", run.place, [progress.job for progress in run.waiting]):
                 await self._build(run, {key: posixpath.join(directory, key) for key in keys})
@@ -128,10 +139,6 @@ class BatchRunner:
 
     def _task_directory(self, place: Place) -> str:
         return place.task_directory(self.context.spec.identity)
-
-    @property
-    def _attempt(self) -> int:
-        return self.context.spec.identity.try_number
 
     # --- outputs of other runs -----------------------------------------------------------------------------------
 
@@ -247,16 +254,17 @@ class BatchRunner:
         metrics.count(table.RECOVERED, len(jobs), deployment=deployment, how="reattached")
         log.info("re-attached to %s at %s: %s", report.directory, run.place.title, jobs_in_words(len(jobs)))
         results = await self._wait(run, report, jobs, BatchMeter(deployment, submitted=False))
-        again: list[JobProgress] = []
         for progress in jobs:
             progress.end(results[progress.key], report.directory)
-            if report.attempt < self._attempt and self._runs_again(progress, report.attempt):
-                again.append(progress)
+        if self.again is not None:
+            jobs = await self.again.still_there(run, report.name, jobs)
+        tried = jobs if report.attempt < self.attempt else []
+        again = [progress for progress in tried if self._runs_again(progress, report.attempt)]
         self.recorder.ended(run, again, {})
         states = [progress.end_state for progress in again]
         for progress in again:
             progress.result = None
-        if report.attempt == self._attempt:  # those of an earlier try were counted by it
+        if report.attempt == self.attempt:  # those of an earlier try were counted by it
             count_ended(deployment, (progress.end_state for progress in jobs))
         if again:
             count_tried_again(deployment, states)

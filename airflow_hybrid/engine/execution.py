@@ -7,11 +7,12 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.cwl.fragments.fragment import Fragment
-from airflow_hybrid.cwl.fragments.fragment_run import FragmentRun
+from airflow_hybrid.cwl.fragments.fragment_run import FragmentRun, Part
 from airflow_hybrid.cwl.fragments.step_files import FileAccess
 from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.batches import BatchRunner
@@ -21,6 +22,7 @@ from airflow_hybrid.engine.placing.choosing import Chooser
 from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place, Places
 from airflow_hybrid.engine.placing.shares import Share
+from airflow_hybrid.engine.recovery.again import Again
 from airflow_hybrid.engine.remote_values import list_folder, read_start
 from airflow_hybrid.engine.retrying.verdicts import Verdicts, at_each_place
 from airflow_hybrid.engine.spec import FragmentOutcome, FragmentSpec
@@ -39,14 +41,18 @@ EARLIER_END_S = 60.0
 
 
 class FragmentExecution:
-    """Runs one fragment to its end. ``run`` may be called again at any time, in any process."""
+    """Runs one fragment to its end. ``run`` may be called again at any time, in any process.
 
-    def __init__(self, spec: FragmentSpec, logger: Logger | None = None) -> None:
+    :param again: not None: the fragment has ended, and jobs whose outputs are lost are run again.
+    """
+
+    def __init__(self, spec: FragmentSpec, logger: Logger | None = None, again: Again | None = None) -> None:
         locations = Locations(spec.deployments, spec.links)
         self.context = FragmentContext(spec, Places(spec), locations, DataMover(locations), logger or log)
         self.jobs = 0
         self.chooser = Chooser(self.context)
-        self.batches = BatchRunner(self.context)
+        self.again = again
+        self.batches = BatchRunner(self.context, again)
         self.verdicts = Verdicts(self.context)
 
     # --- the loop ------------------------------------------------------------------------------------------------
@@ -68,9 +74,7 @@ class FragmentExecution:
 
     async def _run(self) -> FragmentOutcome:
         spec = self.context.spec
-        if spec.identity.try_number > 1:
-            self.batches.earlier = await self.verdicts.read()
-        await self._end_earlier()
+        await self._meet_earlier()
         loop = asyncio.get_running_loop()
 
         def ask(function: Callable[[str, Mapping[str, Deployment]], Coroutine[Any, Any, T]], uri: str) -> T:
@@ -83,7 +87,7 @@ class FragmentExecution:
                 fragment.start,
                 spec.instances,
                 name=spec.identity.directory,
-                first=spec.first,
+                part=self._part(fragment.single),
                 access=FileAccess(functools.partial(ask, read_start), functools.partial(ask, list_folder)),
                 binding=self.context.places.binding,
             )
@@ -91,7 +95,7 @@ class FragmentExecution:
         active: set[asyncio.Task[None]] = set()
         try:
             while True:
-                pending = await in_cwl_thread(run.pump)
+                pending = await self._draw(run, fragment.single)
                 self.jobs += len(pending)
                 for group in self._groups(pending):
                     active.add(asyncio.ensure_future(self._run_group(group)))
@@ -108,12 +112,32 @@ class FragmentExecution:
             await asyncio.gather(*active, return_exceptions=True)
         return await self._finish(run)
 
+    def _part(self, single: bool) -> Part:
+        first = self.context.spec.first
+        return Part(first) if self.again is None else self.again.part(first, single=single)
+
+    async def _draw(self, run: FragmentRun, single: bool) -> list[PendingJob]:
+        """The jobs that are ready to run."""
+        pending = await in_cwl_thread(run.pump)
+        if self.again is None or not single:
+            return pending
+        # only those are run again that are missed; cwltool takes the others for done, without outputs
+        left_out = self.again.left_out(pending)
+
+        def leave_out() -> None:
+            for job in left_out:
+                job.complete(None)
+
+        await in_cwl_thread(leave_out)
+        return [job for job in pending if job not in left_out]
+
     async def _finish(self, run: FragmentRun) -> FragmentOutcome:
         for loop, count in list(run.iterations.items())[:_LOOPS_SHOWN]:
             self.context.log.info("%s ran %d iterations", loop, count)
         if self.batches.failures:
             error = failed(self.batches.failures, self.jobs)
-            await self.verdicts.write(error)
+            if self.again is None:  # the verdict about a task is not for those who miss its files
+                await self.verdicts.write(error)
             raise error
         results = await in_cwl_thread(run.results)
         for result in results:
@@ -140,6 +164,12 @@ class FragmentExecution:
             groups.setdefault((job.step_path, job.resources, job.image), []).append(job)
         return list(groups.values())
 
+    @property
+    def submitted(self) -> FragmentSpec:
+        """The fragment as the try to which its jobs belong: who cancels it cancels them."""
+        spec = self.context.spec
+        return replace(spec, identity=replace(spec.identity, try_number=self.batches.attempt))
+
     async def cancel(self) -> None:
         """Cancel every job of this try of the task and of earlier ones, at every place where they may be.
 
@@ -156,6 +186,13 @@ class FragmentExecution:
             await place.queue.cancel(place.task_directory(identity), identity.try_number)
 
         await all_of(*(end(place) for place in places))
+
+    async def _meet_earlier(self) -> None:
+        """Learn from earlier tries, and end what they have left that nobody waits for."""
+        if self.context.spec.identity.try_number > 1 or self.again is not None:
+            self.batches.earlier = await self.verdicts.read()
+        if self.again is None:
+            await self._end_earlier()
 
     async def _end_earlier(self) -> None:
         """Cancel the jobs of earlier generations of the task: it was cleared, and nobody waits for their results.

@@ -32,12 +32,15 @@ class TaskIdentity:
     generation: int = 0
     try_number: int = 1
     origin: str = field(kw_only=True)
+    mark: str = field(default="", kw_only=True)
+    """the name of the task directory, where only that is known of generation and origin"""
 
     @property
     def directory(self) -> str:
         """Relative path of the task directory: ``dag/run/task[/map_index]/g<generation>-<digest of origin>``."""
-        mark = hashlib.sha1(self.origin.encode(), usedforsecurity=False).hexdigest()[:10]
-        return f"{task_folder(self.dag_id, self.run_id, self.task_id, self.map_index)}/g{self.generation}-{mark}"
+        digest = hashlib.sha1(self.origin.encode(), usedforsecurity=False).hexdigest()[:10]
+        mark = self.mark or f"g{self.generation}-{digest}"
+        return f"{task_folder(self.dag_id, self.run_id, self.task_id, self.map_index)}/{mark}"
 
     @property
     def tries(self) -> int:

@@ -25,6 +25,8 @@ from airflow_hybrid.model.values import (
 )
 from airflow_hybrid.model.workflow import (
     CHAINS,
+    MOST_REPLAYS,
+    REPLAYS,
     AskedResources,
     Binding,
     Port,
@@ -51,6 +53,8 @@ __all__ = [
     "LOCAL_DEPLOYMENT",
     "LOCAL_LOCATION",
     "MOST_NESTED",
+    "MOST_REPLAYS",
+    "REPLAYS",
     "SCHEME",
     "TOO_DEEP",
     "AskedResources",

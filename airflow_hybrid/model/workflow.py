@@ -10,6 +10,9 @@ from typing import Any
 
 from airflow_hybrid.model.values import JsonValue
 
+REPLAYS = 2
+"""how often a job whose outputs are lost is run again in a run, by default"""
+MOST_REPLAYS = 100
 CHAINS = "chains"
 """Value of ``fuse``: steps that follow each other on the same target are one task."""
 

@@ -11,7 +11,7 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.config.users import TriggeredBy, connection_ids, deployments_of_user, has_users
 from airflow_hybrid.config.values import HELM_TYPES
 from airflow_hybrid.errors import ConfigError
-from airflow_hybrid.operators.base import triggered_by
+from airflow_hybrid.operators.context.run import triggered_by
 from airflow_hybrid.operators.provenance import Ground
 
 if TYPE_CHECKING:

@@ -3,43 +3,41 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import socket
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 from airflow.sdk import BaseOperator, TaskInstanceState, timezone
 from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException, AirflowTaskTimeout
 
-from airflow_hybrid import settings
-from airflow_hybrid.config import Deployment, for_run
-from airflow_hybrid.config.users import TriggeredBy, deployments_of_user, has_users
-from airflow_hybrid.errors import CancelledError, HybridError, LoginRefusedError
+from airflow_hybrid.errors import CancelledError, HybridError, LoginRefusedError, LostDataError
 from airflow_hybrid.installation.conf import use_airflow_conf
 from airflow_hybrid.installation.stats import send_metrics
 from airflow_hybrid.model import JsonValue, LineageEntry
+from airflow_hybrid.operators.context.run import origins_of, xcom_reader
 from airflow_hybrid.operators.ending import AskedRetries, FailurePolicy, ending
 from airflow_hybrid.operators.identity import refused_since
-from airflow_hybrid.operators.provenance import Ground, Origins
-from airflow_hybrid.operators.templates import renderer, resolved
-from airflow_hybrid.operators.values import NoValueError, Scope, Values, XComReader
+from airflow_hybrid.operators.recovery.making import Recovery
+from airflow_hybrid.operators.values import NoValueError, Scope, Values
 from airflow_hybrid.sites.logins import given_up, state_of, waiting
 from airflow_hybrid.sites.waiting import TimeIsOverError, give_up, time_is_over, wait_for
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_hybrid.engine import FragmentExecution, FragmentOutcome
+
 use_airflow_conf()
 
 T = TypeVar("T")
 TIMER_GRACE_S = 2.0
 """seconds by which our timer is later than Airflow's own"""
-UNATTENDED = ("scheduled", "asset_triggered", "operator_triggered")
-"""types of DAG runs that nobody may have triggered; a DAG that is triggered by another one has that one's user"""
+MADE_AGAIN_XCOM = "made_again"
+"""key of what a task has made again, for people"""
 LOGIN_PAUSE_S = 300.0
 """seconds until a task is started again whose login was refused: more attempts could get this machine banned"""
 GIVE_UP_S = 1.0
@@ -52,6 +50,9 @@ class HybridTask(BaseOperator):
     _deadline: float | None = None
     _working = False
     _killed = False
+    _recovery: Recovery | None = None
+    _execution: FragmentExecution | None = None
+    """a fragment that runs in this worker"""
     given_values: JsonValue = None
     """its inputs, as CWL has them"""
     lineage: Sequence[LineageEntry] = ()
@@ -71,7 +72,7 @@ class HybridTask(BaseOperator):
     def execute(self, context: Context) -> Any:
         return self._begin(context)
 
-    def _begin(self, context: Context) -> Any:
+    def _begin(self, context: Context, lost: LostDataError | None = None) -> Any:
         limit_s = self.execution_timeout.total_seconds() if self.execution_timeout else None
         self._deadline = None if limit_s is None else time.monotonic() + limit_s
         self._working = True
@@ -79,7 +80,7 @@ class HybridTask(BaseOperator):
             if self._killed:
                 self.on_kill()
                 raise CancelledError("the task was killed before it had begun")
-            return self._unless_skipped(context)
+            return self._with_data(context, lost)
         except AirflowTaskTimeout:
             # a BaseException, which Airflow raises from a signal handler; it calls `on_kill` next
             give_up(GIVE_UP_S)
@@ -137,6 +138,44 @@ class HybridTask(BaseOperator):
         self._publish_problem(None, context)
         return self._begin(context)
 
+    def _with_data(self, context: Context, lost: LostDataError | None) -> Any:
+        """Do the task's work; what it misses is made again, as often as the DAG allows.
+
+        :param lost: what its trigger missed.
+        """
+        top = self.top_scope
+        recovery = None if top is None else Recovery(self, context, top)
+        self._recovery = recovery
+        while True:
+            if lost is not None and recovery is not None:
+                self._make_again(recovery, lost, context)
+            try:
+                return self._unless_skipped(context)
+            except LostDataError as error:
+                if recovery is None:
+                    raise
+                lost = error
+
+    def _make_again(self, recovery: Recovery, lost: LostDataError, context: Context) -> None:
+        """:raises HybridError: see :meth:`Recovery.make_again`."""
+        self._publish_problem(lost, context)
+        recovery.make_again(lost)
+        self._publish_problem(None, context)
+        ti: Any = context["ti"]
+        ti.xcom_push(key=MADE_AGAIN_XCOM, value=recovery.made)
+
+    @property
+    def top_scope(self) -> Scope | None:
+        """The DAG's workflow, for a task that reads values of other tasks."""
+        return None
+
+    def run_execution(self, execution: FragmentExecution) -> FragmentOutcome:
+        """Run a fragment in this worker; its jobs are cancelled if the task is killed."""
+        self._execution = execution
+        outcome = self.run_async(execution.run())
+        self._execution = None
+        return outcome
+
     def _unless_skipped(self, context: Context) -> Any:
         """Do the task's work.
 
@@ -193,6 +232,12 @@ class HybridTask(BaseOperator):
 
     def end_work(self) -> None:
         """End work that would go on without this process: jobs, or a deployment that is being made."""
+        if self._execution is not None:
+            from airflow_hybrid.engine import FragmentExecution
+
+            spec = self._execution.submitted
+            in_worker(FragmentExecution(spec, self.log).cancel())
+            self.log.info("the jobs of %s were cancelled", spec.step_path)
 
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
         """The task's files as datasets: Airflow's provider for OpenLineage asks for them in the worker."""
@@ -200,35 +245,12 @@ class HybridTask(BaseOperator):
 
         return lineage_of(self.given_values, self.lineage, copies=self.copies_are_outputs)
 
-    @staticmethod
-    def values(context: Context, scope: Scope) -> Values:
+    def values(self, context: Context, scope: Scope) -> Values:
         """The values of the task's DAG run, as seen in a scope."""
+        renew = None if self._recovery is None else self._recovery.renewed.applied
         ti: Any = context["ti"]
         index = ti.map_index if ti.map_index is not None else -1
-        return Values(HybridTask.xcom_reader(context), index, origins_of(context, scope.top.ground))
-
-    @staticmethod
-    def xcom_reader(context: Context) -> XComReader:
-        """Reads XComs of the task's DAG run."""
-        ti: Any = context["ti"]
-
-        def read(task_id: str, key: str, map_index: int) -> JsonValue:
-            return ti.xcom_pull(task_ids=task_id, key=key, map_indexes=map_index)
-
-        return read
-
-
-def origins_of(context: Context, ground: Ground | None) -> Origins:
-    """The files that values of a task's DAG run may name."""
-    if ground is None:
-        raise HybridError("the DAG does not say which files its values may name: it was not built by HybridDag")
-    ti: Any = context["ti"]
-    conf = dict(getattr(context["dag_run"], "conf", None) or {})
-    params = dict(context["params"])
-    declared = frozenset(ti.task.dag.params)
-    return Origins(
-        ground, ti.dag_id, ti.run_id, params, conf, renderer(context), lambda ref: resolved(ref, context), declared
-    )
+        return Values(xcom_reader(context), index, origins_of(context, scope.top.ground), renew)
 
 
 def is_deferred(task: Any) -> bool:
@@ -255,41 +277,3 @@ def supervised() -> bool:
     from airflow.sdk.execution_time.comms import CommsDecoder
 
     return isinstance(getattr(task_runner, "SUPERVISOR_COMMS", None), CommsDecoder)
-
-
-def instance_id() -> str:
-    """Distinguishes this Airflow from others that use the same sites: six hexadecimal digits.
-
-    It is derived from the setting ``instance``, else of Airflow's home and Fernet key, which all of its
-    processes share.
-    """
-    from airflow.configuration import AIRFLOW_HOME, conf
-
-    text = settings.current().instance
-    text = text or f"{AIRFLOW_HOME}\0{conf.get('core', 'fernet_key', fallback='')}"
-    return hashlib.sha256(text.encode()).hexdigest()[:6]
-
-
-def run_token(dag_id: str, run_id: str) -> str:
-    """The name of what is deployed for a DAG run of this Airflow: ``ah-<instance>-<run>``, in ``[a-z0-9-]``."""
-    digest = hashlib.sha256(f"{dag_id}\0{run_id}".encode()).hexdigest()[:10]
-    return f"ah-{instance_id()}-{digest}"
-
-
-def deployments_of_run(deployments: Mapping[str, Deployment], context: Context) -> Mapping[str, Deployment]:
-    """The deployments with the names that they have in the task's DAG run, and its user's Connections."""
-    if any(has_users(deployment) for deployment in deployments.values()):
-        deployments = deployments_of_user(deployments, triggered_by(context))
-    if not any(deployment.managed for deployment in deployments.values()):
-        return deployments
-    ti: Any = context["ti"]
-    return for_run(deployments, run_token(ti.dag_id, ti.run_id), f"{ti.dag_id} {ti.run_id}")
-
-
-def triggered_by(context: Context) -> TriggeredBy:
-    """Who triggered the task's DAG run.
-
-    A clear, by whomever, and a retry go on with the user of the run: Airflow's database keeps the name with the run.
-    """
-    run: Any = context["dag_run"]
-    return TriggeredBy(run.triggering_user_name or None, unattended=run.run_type in UNATTENDED)

@@ -10,7 +10,8 @@ from airflow.sdk.exceptions import AirflowSkipException
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import AuthenticationError, HostKeyError, HostUnreachableError, HybridError
-from airflow_hybrid.operators.base import HybridTask, deployments_of_run, in_worker, was_skipped
+from airflow_hybrid.operators.base import HybridTask, in_worker, was_skipped
+from airflow_hybrid.operators.context.run import deployments_of_run
 from airflow_hybrid.operators.identity import is_new, origin_of
 from airflow_hybrid.operators.values import INPUTS_TASK
 

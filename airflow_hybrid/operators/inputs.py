@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_hybrid.cwl.given import job_requirements
 from airflow_hybrid.model import CwlObject, WorkflowGraph
 from airflow_hybrid.operators.accounts import check_accounts
-from airflow_hybrid.operators.base import HybridTask, origins_of
+from airflow_hybrid.operators.base import HybridTask
+from airflow_hybrid.operators.context.run import origins_of
 from airflow_hybrid.operators.given import brings_requirements, refuse_nested
 from airflow_hybrid.operators.outdirs import conf_outdir, rendered_outdirs
 from airflow_hybrid.operators.provenance import Ground

@@ -15,7 +15,8 @@ from airflow_hybrid.cwl.documents.trust.roots import located
 from airflow_hybrid.errors import HybridError, InputError
 from airflow_hybrid.model import CwlObject, JsonValue
 from airflow_hybrid.model.templates import Render
-from airflow_hybrid.operators.base import HybridTask, deployments_of_run, run_token
+from airflow_hybrid.operators.base import HybridTask
+from airflow_hybrid.operators.context.run import deployments_of_run, run_token, xcom_reader
 from airflow_hybrid.operators.outdirs import Outdirs, check_own, conf_outdir, is_store, local_path, rendered_outdirs
 from airflow_hybrid.operators.published.assets import OutputAsset, RunAsset, announce
 from airflow_hybrid.operators.published.links import OUTDIR_XCOM, OutputsLink
@@ -61,6 +62,10 @@ class OutputsOperator(HybridTask):
         self.links = links
         self.records = outdirs.record
         self.reports = outdirs.report
+
+    @property
+    def top_scope(self) -> Scope:
+        return self.scope.top
 
     def run_task(self, context: Context) -> CwlObject:
         from airflow_hybrid.model.files import counted
@@ -139,7 +144,7 @@ class OutputsOperator(HybridTask):
     def _made_record(self, context: Context, outputs: CwlObject) -> AbstractContextManager[CwlObject]:
         from airflow_hybrid.operators.published.record_file import record_file
 
-        return record_file(self.scope, self.xcom_reader(context), context, outputs)
+        return record_file(self.scope, xcom_reader(context), context, outputs)
 
     def _made_report(self, context: Context, outputs: CwlObject) -> AbstractContextManager[CwlObject]:
         from airflow_hybrid.operators.published.report_files import report_files

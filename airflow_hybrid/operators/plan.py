@@ -12,7 +12,8 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.cwl.documents import cache
 from airflow_hybrid.cwl.values.scatter import scatter_dims
 from airflow_hybrid.model import CwlObject, Step
-from airflow_hybrid.operators.base import HybridTask, deployments_of_run, in_worker
+from airflow_hybrid.operators.base import HybridTask, in_worker
+from airflow_hybrid.operators.context.run import deployments_of_run
 from airflow_hybrid.operators.values import SHAPE, VALUES, Scope
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ class PlanOperator(HybridTask):
         self.deployments = dict(deployments)
         self.max_mapped = max_mapped
         self.in_worker = in_worker
+
+    @property
+    def top_scope(self) -> Scope:
+        return self.scope.top
 
     def run_task(self, context: Context) -> Any:
         ti: Any = context["ti"]

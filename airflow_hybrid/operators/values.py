@@ -51,6 +51,7 @@ class Scope:
         enclosing scope are passed on unchanged (``plain`` inputs), or this is the top level.
     :ivar ground: at the top level: which files the DAG's values may name.
     :ivar chunked: the scope is a mapped task group; its tasks work on one chunk of the instances each.
+    :ivar replays: at the top level: how often a job whose outputs are lost is run again in a run.
     """
 
     graph: WorkflowGraph
@@ -59,6 +60,7 @@ class Scope:
     plan_id: str | None = None
     chunked: bool = False
     ground: Ground | None = None
+    replays: int = 0
     nodes: dict[str, Node] = field(default_factory=dict)
 
     def __deepcopy__(self, memo: object) -> Scope:
@@ -107,11 +109,16 @@ class Values:
 
     :param map_index: the task's own (-1 at top level); it selects the chunk.
     :param origins: which files the values of this DAG run may name.
+    :param renew: gives a value in which files that were made again have taken the place of lost ones; None: no file was
+        lost.
     :raises HybridError: an upstream task left no value, or names a file that it neither made nor received.
     """
 
-    def __init__(self, read: XComReader, map_index: int, origins: Origins) -> None:
+    def __init__(
+        self, read: XComReader, map_index: int, origins: Origins, renew: Callable[[Any], Any] | None = None
+    ) -> None:
         self._read = read
+        self._renew = renew
         self._map_index = map_index
         self._origins = origins
         self._memo: dict[tuple[str, str, int], JsonValue] = {}
@@ -121,16 +128,16 @@ class Values:
     def xcom(self, task_id: str, key: str = RETURN, map_index: int = -1, *, required: bool = True) -> Any:
         at = (task_id, key, map_index)
         if at not in self._memo:
-            self._memo[at] = self._read(task_id, key, map_index)
-            if is_too_deep(self._memo[at]):
+            value = self._read(task_id, key, map_index)
+            if is_too_deep(value):
                 raise HybridError(
                     f"the value {key!r} of task {task_id!r} holds {TOO_DEEP}: it is not used",
                     hint="its XCom was changed; clear that task to make it again",
                 )
-        value = self._memo[at]
-        if value is None and required:
+            self._memo[at] = value if self._renew is None else self._renew(value)
+        if self._memo[at] is None and required:
             raise NoValueError(task_id, key)
-        return value
+        return self._memo[at]
 
     def run_inputs(self, graph: WorkflowGraph) -> CwlObject:
         """The inputs of the run, and the requirements among them.
@@ -274,7 +281,7 @@ class Values:
         dims = tuple(self.xcom(node.plan_id, SHAPE))
         flat = []
         for index in range(len(self.xcom(node.plan_id))):
-            inner = Values(self._read, index, self._origins)
+            inner = Values(self._read, index, self._origins, self._renew)
             inner._memo, inner._judged, inner._to_judge = self._memo, self._judged, self._to_judge
             none = dict.fromkeys(node.step.outputs)
             flat.extend(none if r is None else r for r in inner._outputs(node.scope, (port,)))

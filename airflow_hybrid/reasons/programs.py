@@ -80,7 +80,8 @@ UNREADABLE = (
     Rule(
         r"(?<![^\s:\[])(?P<sh>[^\s:\[]+): (cannot execute \[)?Argument list too long(?!:)"
         r"|argument list too long: (?P<zsh>\S+)",
-        "its command line is longer than the system allows: {sh}{zsh}",
+        "an argument of its command line is longer than the system allows (128 KiB on Linux), or all of them together"
+        " are",
         "let the document write long lists into a file (InitialWorkDirRequirement, `loadListing`) and give its name",
     ),
     Rule(

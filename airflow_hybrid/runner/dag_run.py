@@ -258,8 +258,12 @@ class _Run:
         ti.task = create_scheduler_operator(result.ti.task)
         if isinstance(result.msg, DeferTask):
             self._defer(ti, identity, result.msg)
-        elif result.error is not None and ti.state != TaskInstanceState.SKIPPED and not is_resumed:
+        elif result.error is not None and ti.state != TaskInstanceState.SKIPPED and not self._is_told(ti, is_resumed):
             self._failed(ti, result.error)
+
+    def _is_told(self, ti: Any, is_resumed: bool) -> bool:
+        """Whether the task's trigger has said already why the task failed."""
+        return is_resumed and (ti.task_id, ti.map_index) in self._failures
 
     def _failed(self, ti: Any, error: BaseException) -> None:
         self._failures[ti.task_id, ti.map_index] = TaskError(ti.task_id, ti.map_index, error)

@@ -19,7 +19,7 @@ from airflow_hybrid.config import Deployment, Link, for_run
 from airflow_hybrid.config.users import TriggeredBy, deployments_of_user
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model.outline import DagOutline
-from airflow_hybrid.operators.base import UNATTENDED, run_token
+from airflow_hybrid.operators.context.run import UNATTENDED, run_token
 from airflow_hybrid.operators.values import OUTPUTS_TASK
 from airflow_hybrid.printable import printable
 from airflow_hybrid.runs.jobs import RunKey

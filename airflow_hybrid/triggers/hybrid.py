@@ -22,7 +22,7 @@ from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent
 from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, task_value
 from airflow_hybrid.engine.failures import jobs_in_words
 from airflow_hybrid.engine.retrying.rules import most_retries
-from airflow_hybrid.errors import HybridError
+from airflow_hybrid.errors import HybridError, LostDataError
 from airflow_hybrid.installation.conf import use_airflow_conf
 from airflow_hybrid.installation.openlineage.events import Ended, send_end
 from airflow_hybrid.installation.stats import send_metrics
@@ -128,7 +128,8 @@ class HybridTrigger(BaseTrigger):
         await asyncio.to_thread(send_metrics, gauges=True)
         began = time.monotonic()
         end = await self._end()
-        self.failure = end.error
+        is_lost = isinstance(end.error, LostDataError)
+        self.failure = None if is_lost else end.error
         if end.error is not None:
             await self._publish_problem(end.error)
         if self.task_instance is None:
@@ -137,7 +138,7 @@ class HybridTrigger(BaseTrigger):
                 end = replace(end, result={**self.unpublished, **(end.result or {})})
             yield TriggerEvent(end.to_json())  # type: ignore[no-untyped-call]
             return
-        if end.state not in self.ends_in_worker and not self._is_final(end):
+        if end.state not in self.ends_in_worker and not is_lost and not self._is_final(end):
             if self.openlineage is not None:
                 error = None if end.error is None else str(end.error)
                 await send_end(self.openlineage, Ended(self.spec["instances"], self.lineage, error))
@@ -183,6 +184,8 @@ class HybridTrigger(BaseTrigger):
             spec = execution.context.spec
             asked = spec.identity.tries <= most_retries(spec)
             return TaskEnd(EndState.FAILED, HybridError(message, retryable=asked), timed_out=True)
+        except LostDataError as error:  # a worker makes the files again, or says why it does not
+            return TaskEnd(EndState.FAILED, error)
         except HybridError as error:
             # one message without a traceback: it says what failed, where, and what to do
             if self.tells_errors:

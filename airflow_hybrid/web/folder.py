@@ -53,7 +53,7 @@ class OpenOutput:
 class RunFolder:
     """The open folder of a run's outputs, a context manager.
 
-    :param run: as the record names the run (:func:`airflow_hybrid.operators.base.run_token`).
+    :param run: as the record names the run (:func:`airflow_hybrid.operators.context.run.run_token`).
     :raises HTTPException: this machine cannot read the folder, or it holds no record (404).
     """
 

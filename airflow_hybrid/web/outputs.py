@@ -13,7 +13,7 @@ from airflow.api_fastapi.common.db.common import SessionDep
 from fastapi import Path, Response
 from fastapi.responses import RedirectResponse
 
-from airflow_hybrid.operators.base import run_token
+from airflow_hybrid.operators.context.run import run_token
 from airflow_hybrid.web.access import run_router
 from airflow_hybrid.web.folder import RunFolder
 from airflow_hybrid.web.recorded import OutputFile, RecordedOutputs, recorded_outputs

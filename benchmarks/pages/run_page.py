@@ -5,8 +5,7 @@
 
 A small run in an Airflow of its own is given the records of as many jobs. Answers are taken when the server has kept
 nothing of the run; `cpu`: processor time of the API server, which says more on a busy machine. Frames are those of the
-page while it is scrolled and while its timeline is zoomed and moved. Scripts are what the page itself does in frames
-of more than 50 ms: the rest is the browser's drawing, which waits for a processor on a busy machine.
+page while it is scrolled and while its timeline is zoomed and moved.
 """
 
 from __future__ import annotations
@@ -51,12 +50,6 @@ steps:
 """
 WATCH_FRAMES = """() => {
     window.frames_ms = [];
-    window.scripts_ms = [];
-    const observer = new PerformanceObserver((list) => {
-        const scripts = list.getEntries().flatMap((frame) => frame.scripts);
-        window.scripts_ms.push(...scripts.map((script) => script.duration));
-    });
-    observer.observe({ type: "long-animation-frame" });
     let before = performance.now();
     const next = (now) => { window.frames_ms.push(now - before); before = now; requestAnimationFrame(next); };
     requestAnimationFrame(next);
@@ -139,12 +132,11 @@ def _measure_page(airflow: AirflowStack, run: str, program: str) -> None:
         print(f"page      {usable_ms:6.0f} ms until its jobs are shown, load {os.getloadavg()[0]:.1f}", flush=True)
         page.evaluate(WATCH_FRAMES)
         for name, act in ACTS.items():
-            page.evaluate("window.frames_ms = []; window.scripts_ms = []")
+            page.evaluate("window.frames_ms = []")
             act(page)
-            frames, scripts = page.evaluate("[window.frames_ms, window.scripts_ms]")
+            frames = page.evaluate("window.frames_ms")
             late = sum(frame > 100 for frame in frames)
             longest = f"longest frame {max(frames):5.0f} ms, {late} of {len(frames)} over 100 ms"
-            longest += f", longest script of them {max(scripts, default=0):.0f} ms"
             print(f"{name:9} {longest}, load {os.getloadavg()[0]:.1f}", flush=True)
         browser.close()
 

@@ -88,6 +88,7 @@ class Normalizer:
             dag_section=self._dag(value.dag),
             reuse=value.reuse,
             fuse=value.fuse,
+            replays=0 if value.recovery.replay == "off" else value.recovery.replay,
             provenance=value.provenance,
             report=tuple(dict.fromkeys(value.report)),
         )

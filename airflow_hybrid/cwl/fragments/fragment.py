@@ -15,7 +15,7 @@ from cwltool.process import shortname
 from airflow_hybrid.cwl import messages
 from airflow_hybrid.cwl.documents.trust.roots import KnownFiles, located, made_up
 from airflow_hybrid.cwl.fragments.compiled_step import CompiledStep
-from airflow_hybrid.cwl.fragments.fragment_run import FragmentRun
+from airflow_hybrid.cwl.fragments.fragment_run import WHOLE, FragmentRun, Part
 from airflow_hybrid.cwl.fragments.step_files import NO_ACCESS, FileAccess, StepFs
 from airflow_hybrid.cwl.javascript import node as javascript
 from airflow_hybrid.cwl.jobs.context import HybridContext
@@ -56,7 +56,7 @@ class Fragment(CompiledStep):
         name: str,
         access: FileAccess = NO_ACCESS,
         binding: Callable[[str], Binding] | None = None,
-        first: int = 0,
+        part: Part = WHOLE,
     ) -> FragmentRun:
         """Start each of ``instances``, complete sets of the step's input ports.
 
@@ -65,14 +65,14 @@ class Fragment(CompiledStep):
             listed (blocking).
         :param binding: that of a step, by its path: the limit of its iterations, and what its jobs ask for. Without
             it, there is no limit, and the document says what they ask for.
-        :param first: for messages: index of the chunk's first job in the whole scatter.
+        :param part: which part of the step's jobs it has.
         """
         context = self._context(access)
         context.binding = binding
-        context.first = first
+        context.first = part.first
         context.several = self.several
         with javascript.process_of(self.owner):
-            return FragmentRun(self, instances, name, context)
+            return FragmentRun(self, instances, name, context, part)
 
     def expand(self, inputs: CwlObject, access: FileAccess = NO_ACCESS) -> list[CwlObject | None]:
         """The inputs that the step's process would get, one per scattered index (flat order), without running it.

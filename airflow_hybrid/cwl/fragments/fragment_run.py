@@ -7,8 +7,8 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from cwltool.process import shortname
@@ -23,6 +23,7 @@ from airflow_hybrid.cwl.jobs.outputs import check_json
 from airflow_hybrid.cwl.values.file_values import clean
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject
+from airflow_hybrid.model.walking import map_files
 
 SLICE_S = 0.5
 """How long one call of ``pump`` may evaluate expressions: the thread is shared by all fragments of a process."""
@@ -66,6 +67,24 @@ class _Instance:
         self.result = InstanceResult(outputs, status, "; ".join(self.errors) if "Fail" in status else "")
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of a step's jobs.
+
+    :ivar first: for messages: index, in the whole scatter, of a chunk's first job.
+    :ivar only: indexes of the instances that are run, the others count as skipped; None: all are run.
+    :ivar originals: by the location of a file that was made again, that of the first one: a job has the same name with
+        either. It may get new entries while the fragment runs.
+    """
+
+    first: int = 0
+    only: Collection[int] | None = None
+    originals: Mapping[str, str] = field(default_factory=dict)
+
+
+WHOLE = Part()
+
+
 class FragmentRun:
     """A running fragment. Confined to one thread; no I/O except by the given reader and lister.
 
@@ -73,11 +92,20 @@ class FragmentRun:
     """
 
     def __init__(
-        self, fragment: CompiledStep, instances: Sequence[CwlObject], name: str, context: HybridContext
+        self,
+        fragment: CompiledStep,
+        instances: Sequence[CwlObject],
+        name: str,
+        context: HybridContext,
+        part: Part | None = None,
     ) -> None:
-        """:param context: of all instances; each gets a copy of its own."""
+        """:param context: of all instances; each gets a copy of its own.
+        :param part: None: all instances are run.
+        """
+        part = part or WHOLE
         self._fragment = fragment
         self._raised = context.raised
+        self._originals = part.originals
         self.name = name
         self.paused = False
         self._jobs = 0
@@ -85,7 +113,10 @@ class FragmentRun:
         self._instances = [
             _Instance(fragment, inputs, context.of_instance(number)) for number, inputs in enumerate(instances)
         ]
-        self._active = list(self._instances)
+        for instance in self._instances:
+            if part.only is not None and instance.number not in part.only:
+                instance.result = InstanceResult(dict.fromkeys(fragment.outputs), "skipped")
+        self._active = [instance for instance in self._instances if instance.result is None]
         self._known = KnownFiles(instances, list(located(fragment.document)))
 
     @property
@@ -192,7 +223,8 @@ class FragmentRun:
         self._jobs += 1
         instance.outstanding += 1
         # an earlier try's job is taken over by this name: it must be made from the same document and inputs
-        made_from = json.dumps(job.inputs, sort_keys=True, default=repr)
+        inputs = map_files(self._original, job.inputs) if self._originals else job.inputs
+        made_from = json.dumps(inputs, sort_keys=True, default=repr)
         content = hashlib.sha256(f"{self._fragment.owner}{made_from}".encode()).hexdigest()[:10]
         if self._fragment.single:
             job.key = f"{job.index:05d}-{content}"
@@ -204,6 +236,10 @@ class FragmentRun:
             number += 1
             job.key = f"{digest}-{number}"
         self._keys.add(job.key)
+
+    def _original(self, file: dict[str, Any]) -> dict[str, Any]:
+        location = str(file.get("location"))
+        return {**file, "location": self._originals[location]} if location in self._originals else file
 
     def completed(self, job: PendingJob, message: str, outputs: CwlObject | None) -> None:
         """Called by :meth:`PendingJob.complete`."""

@@ -10,12 +10,13 @@ import shutil
 import stat
 import time
 
-from airflow_hybrid.errors import TransferError, may_pass
+from airflow_hybrid.errors import LostDataError, TransferError, may_pass
 from airflow_hybrid.model import FileRef, LineageEntry
 from airflow_hybrid.sites.files.nofollow import folder_at, opened, opened_at
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 from airflow_hybrid.sites.hosts.other_machines import on_another_machine
 
+_CLEAR = "clear the task that made it to make it again"
 Identity = tuple[int, int]
 """device and inode, which identify a folder"""
 
@@ -35,13 +36,11 @@ def copy_file(ref: FileRef, target: str, uri: str, checksum: str | None) -> Line
                 size += sink.write(data)
             os.fchmod(sink.fileno(), os.fstat(number).st_mode & 0o777)
     except OSError as error:
-        raise _cannot(ref.path, uri, error) from error
+        raise _cannot(ref, uri, error) from error
     actual = f"sha1${digest.hexdigest()}"
     if checksum is not None and checksum != actual:
-        raise TransferError(
-            f"{ref.path} was changed after it was produced: its checksum is {actual}, not {checksum}",
-            hint="clear the task that made it to make it again",
-        )
+        problem = f"{ref.path} was changed after it was produced: its checksum is {actual}, not {checksum}"
+        raise _lost(ref, problem, TransferError(problem, hint=_CLEAR))
     return LineageEntry(ref.uri, uri, "copy", size, time.monotonic() - began, actual)
 
 
@@ -61,7 +60,7 @@ def copy_folder(ref: FileRef, target: str, uri: str, without: Identity) -> Linea
         status = os.stat(ref.path)
         size = _copy_members(ref.path, target, frozenset({without, (status.st_dev, status.st_ino)}))
     except OSError as error:
-        raise _cannot(ref.path, uri, error) from error
+        raise _cannot(ref, uri, error) from error
     return LineageEntry(ref.uri, uri, "copy", size, time.monotonic() - began)
 
 
@@ -110,12 +109,22 @@ def _copy_made(folder: int, source: str, target: str) -> int:
     return size
 
 
-def _cannot(path: str, uri: str, error: OSError) -> TransferError:
+def _cannot(ref: FileRef, uri: str, error: OSError) -> TransferError:
+    path = ref.path
     elsewhere = on_another_machine(path, path) if error.errno == errno.ENOENT else None
     if elsewhere is not None:
         return elsewhere
-    return TransferError(
+    problem = TransferError(
         f"cannot copy {path} to {uri.removeprefix('file://')}: {error.strerror or error}",
         hint="is the disk full, is `outdir` writable?",
         retryable=may_pass(error),
     )
+    is_gone = error.errno == errno.ENOENT and not os.path.lexists(path)
+    return _lost(ref, f"{path} no longer exists", problem) if is_gone else problem
+
+
+def _lost(ref: FileRef, problem: str, otherwise: TransferError) -> TransferError:
+    """The error for a source that is gone or changed; ``otherwise``: if no job has made it."""
+    if job_directory_of(ref.path) is None:
+        return otherwise
+    return LostDataError.of([ref.uri], problem, hint=_CLEAR)

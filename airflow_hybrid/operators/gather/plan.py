@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.errors import TransferError
+from airflow_hybrid.errors import LostDataError, TransferError, all_lost
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef, JsonValue, LineageEntry
 from airflow_hybrid.model.walking import outermost_files
 from airflow_hybrid.operators.gather.copies import copy_file, copy_folder
@@ -145,7 +145,8 @@ class Plan:
     def assemble(self, tree: str) -> list[LineageEntry]:
         """Write literals, and copy files of this machine, to ``tree``.
 
-        :raises TransferError: something cannot be copied, or was changed after it was produced.
+        :raises TransferError: something cannot be copied, or was changed after it was produced; a
+            :class:`LostDataError` names all files of which that is so.
         """
         os.makedirs(tree)
         for path, file in self._literals:
@@ -155,15 +156,21 @@ class Plan:
             else:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_text(str(file.pop("contents", "")), encoding="utf-8")
-        lineage = []
+        lineage: list[LineageEntry] = []
+        lost: list[LostDataError] = []
         for ref, path, file in self._near:
             target = Path(tree, path)
             target.parent.mkdir(parents=True, exist_ok=True)
             uri = self._uri(path)
-            if file["class"] == "Directory":
-                lineage.append(copy_folder(ref, str(target), uri, self._outdir.identity))
-            else:
-                lineage.append(copy_file(ref, str(target), uri, file.get("checksum")))
+            try:
+                if file["class"] == "Directory":
+                    lineage.append(copy_folder(ref, str(target), uri, self._outdir.identity))
+                else:
+                    lineage.append(copy_file(ref, str(target), uri, file.get("checksum")))
+            except LostDataError as error:
+                lost.append(error)
+        if lost:
+            raise all_lost(lost)
         return lineage
 
     def requests(self, host: Host, tree: str) -> list[StageRequest]:

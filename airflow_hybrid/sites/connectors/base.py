@@ -29,7 +29,7 @@ FOLDER = "airflow_hybrid"
 LABEL = "airflow-hybrid"
 """prefix of the labels on what is deployed: ``airflow-hybrid/token``, ``.../deployment``, ``.../run``"""
 TOKEN = re.compile(r"ah-[0-9a-f]{6}-[0-9a-f]{10}")
-"""a DAG run's token: its Airflow (:func:`airflow_hybrid.operators.base.instance_id`) and the run"""
+"""a DAG run's token: its Airflow (:func:`airflow_hybrid.operators.context.run.instance_id`) and the run"""
 NAME_LENGTH = 53
 """limit for a Helm release, the shortest limit of all names that are made"""
 

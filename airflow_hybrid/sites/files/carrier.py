@@ -65,10 +65,11 @@ class Carrier:
             sights = scripts.parse_look(result.stdout, len(paths))
         except ValueError as error:
             raise CommandError(f"the inputs could not be examined ({error})", result.end) from None
+        missing = [request for request, sight in zip(requests, sights, strict=True) if sight.kind == "-"]
+        if missing:
+            raise gone(missing, self.source)
         moves = []
         for request, sight in zip(requests, sights, strict=True):
-            if sight.kind == "-":
-                raise gone(request, self.source)
             if sight.kind != request.kind:
                 complaint = result.err.strip()[-300:]
                 problems = {
@@ -177,10 +178,13 @@ class Carrier:
         sights = (
             await self.look([replace(move.request, checksum=None, size=None) for move in suspects]) if suspects else []
         )
-        for move, sight in zip(suspects, sights, strict=True):
-            if sight.digest != move.digest:
-                problem = f"has changed: its SHA-1 is {sight.digest}, not {move.digest}"
-                raise unlike(move.request, self.source, problem)
+        changed = [
+            (move.request, f"has changed: its SHA-1 is {sight.digest}, not {move.digest}")
+            for move, sight in zip(suspects, sights, strict=True)
+            if sight.digest != move.digest
+        ]
+        if changed:
+            raise unlike(changed, self.source)
 
 
 def bytes_per_s(source: str, destination: str) -> float | None:

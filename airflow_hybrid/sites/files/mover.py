@@ -213,9 +213,13 @@ class DataMover:
             if request.ref is not None
         ]
         wrong = await differences(host, recorded, since)
-        for request in requests:
-            if request.ref is not None and request.ref.path in wrong:
-                raise unlike(request, host, wrong[request.ref.path])
+        problems = [
+            (request, wrong[request.ref.path])
+            for request in requests
+            if request.ref is not None and request.ref.path in wrong
+        ]
+        if problems:
+            raise unlike(problems, host)
 
     # --- inside a location -------------------------------------------------------------------------------------------
 
@@ -229,7 +233,7 @@ class DataMover:
         done: dict[Key, LineageEntry] = {}
         for request, state in zip(requests, [*states, *["bad"] * len(requests)], strict=False):
             if state == "gone":
-                raise gone(request, host)
+                raise gone([request], host)
             if state == "link":
                 raise TransferError(f"{request.source} {A_LINK}", where=host.title, retryable=False)
             if state != "ok":

@@ -5,25 +5,27 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from airflow_hybrid.errors import TransferError
+from airflow_hybrid.errors import LostDataError, TransferError
 from airflow_hybrid.model import FileRef, LineageEntry
 from airflow_hybrid.printable import redacted
 from airflow_hybrid.sites.files import scripts
 from airflow_hybrid.sites.files.objects import is_url
 from airflow_hybrid.sites.files.store import sha1_of
-from airflow_hybrid.sites.files.unchanged import UPDATED
+from airflow_hybrid.sites.files.unchanged import A_LINK, GONE, UPDATED
 from airflow_hybrid.sites.hosts.base import Host
-from airflow_hybrid.sites.hosts.job_folders import producer_of
+from airflow_hybrid.sites.hosts.job_folders import job_directory_of, producer_of
 from airflow_hybrid.sites.hosts.local import LocalHost
 from airflow_hybrid.sites.hosts.other_machines import on_another_machine, this_machine
 
 T = TypeVar("T")
 IN_PLACE = "in place"
 """route of a file that is already there"""
+_MOST_NAMED = 10
+"""files that an error lists"""
 Key = tuple[str, str, str]
 """deployment, key of the host, path: identifies a copy"""
 
@@ -141,15 +143,39 @@ def transfer_id() -> str:
     return secrets.token_hex(8)
 
 
-def gone(request: StageRequest, host: Host) -> TransferError:
-    """The error for a source that does not exist."""
-    return unlike(request, host, "no longer exists")
+def gone(requests: Sequence[StageRequest], host: Host) -> TransferError:
+    """The error for sources that do not exist."""
+    return unlike([(request, GONE) for request in requests], host)
 
 
-def unlike(request: StageRequest, host: Host, problem: str) -> TransferError:
-    """The error for a source that differs from its record; ``problem``: the words after its name."""
+def unlike(problems: Sequence[tuple[StageRequest, str]], host: Host) -> TransferError:
+    """The error for sources that differ from their records.
+
+    :param problems: each with the words after its name.
+    :return: a :class:`LostDataError` if jobs made all of them, and no job has changed one on purpose.
+    """
+    first = _unlike(*problems[0], host)
+    by_jobs = all(_is_lost(request, problem) for request, problem in problems)
+    message = first.message
+    if len(problems) > 1:
+        shown = [f"{request.source} {problem}" for request, problem in problems[:_MOST_NAMED]]
+        rest = len(problems) - len(shown)
+        shown += [f"and {rest} more"] if rest else []
+        message = f"{len(problems)} files are not what was recorded:\n" + "\n".join(f"  {line}" for line in shown)
+    if not by_jobs:
+        return TransferError(message, where=first.where, hint=first.hint, retryable=False)
+    files = [request.source for request, _ in problems]
+    return LostDataError.of(files, message, where=first.where, hint=first.hint)
+
+
+def _is_lost(request: StageRequest, problem: str) -> bool:
+    ref = request.ref
+    return ref is not None and job_directory_of(ref.path) is not None and not problem.startswith((UPDATED, A_LINK))
+
+
+def _unlike(request: StageRequest, problem: str, host: Host) -> TransferError:
     here = isinstance(host, LocalHost)
-    is_gone = problem.startswith("no longer exists")
+    is_gone = problem.startswith(GONE)
     if is_gone and here and request.ref is not None:
         elsewhere = on_another_machine(request.ref.path, request.source)
         if elsewhere is not None:

@@ -11,7 +11,7 @@ from airflow.api_fastapi.common.db.common import SessionDep
 from fastapi import HTTPException, Response, status
 
 from airflow_hybrid.model import JsonValue
-from airflow_hybrid.operators.base import run_token
+from airflow_hybrid.operators.context.run import run_token
 from airflow_hybrid.printable import shortened
 from airflow_hybrid.web.access import run_router
 from airflow_hybrid.web.folder import RunFolder

@@ -8,7 +8,6 @@ import hashlib
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from airflow.models.dagrun import DagRun
@@ -32,8 +31,9 @@ _MOST_JOBS_KEPT = 50_000
 """of all runs that are kept together: a record takes about 1 kB"""
 
 
-class RunJob(NamedTuple):
-    """An attempt of a job that has ended; a tuple, because there may be ten thousand of them.
+@dataclass(frozen=True)
+class RunJob:
+    """An attempt of a job that has ended.
 
     :ivar site: name of the site that has its files.
     :ivar is_last: no later attempt of the job is known.

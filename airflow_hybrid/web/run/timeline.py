@@ -116,12 +116,11 @@ def _bins(records: Iterable[JobRecord], start: float, end: float) -> dict[str, l
 def phases(record: JobRecord) -> list[_Interval]:
     """When a job was in each of :data:`PHASES`: intervals, of no length where a time is not known."""
     submitted = record.submitted if record.submitted is not None else record.began
-    ended = record.ended
     bounds = (
         (record.staging_began, submitted),
         (record.submitted, record.began),
-        (record.began, ended),
-        (ended, record.collected),
+        (record.began, record.ended),
+        (record.ended, record.collected),
     )
     return [(0.0, 0.0) if None in bound else bound for bound in bounds]  # type: ignore[misc]
 

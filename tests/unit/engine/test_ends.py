@@ -171,8 +171,9 @@ async def test_an_argument_that_is_too_long_is_told_at_once(tmp_path: Path) -> N
     lines = str(error).split("\n")
     assert lines[1] == "/tool at here (localhost): exit code 126"
     assert lines[-1] == (
-        "  -> its command cannot be run (exit code 126): it is not executable, its interpreter (`#!`) is missing, "
-        "or an argument is longer than the system allows (128 KiB)"
+        "  -> an argument of its command line is longer than the system allows (128 KiB on Linux), or all of them "
+        "together are (exit code 126): let the document write long lists into a file (InitialWorkDirRequirement, "
+        "`loadListing`) and give its name"
     )
 
 

@@ -14,7 +14,7 @@ from airflow_hybrid.config import Deployment, parse_bindings, parse_deployments
 from airflow_hybrid.errors import ConfigError, InputError
 from airflow_hybrid.model import FileRef
 from airflow_hybrid.operators.accounts import check_accounts
-from airflow_hybrid.operators.base import deployments_of_run
+from airflow_hybrid.operators.context.run import deployments_of_run
 from airflow_hybrid.operators.provenance import Ground, Origins
 from airflow_hybrid.sites.connectors import open_connector
 from airflow_hybrid.sites.files.requests import StageRequest, key_of

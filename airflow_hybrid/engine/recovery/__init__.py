@@ -1,0 +1,2 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Jobs that are run again because their outputs are lost."""

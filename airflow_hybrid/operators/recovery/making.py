@@ -1,0 +1,208 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""Make lost files again: the task that misses them runs their jobs, in this worker.
+
+Airflow lets no task clear another one, nor read the database. But every task has the DAG and the values of all others.
+So it makes the fragment of the task that made the files, as that task did, and enters it once more
+(:mod:`airflow_hybrid.engine.recovery`). If their jobs miss inputs, too, those are made again first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_hybrid.errors import JobFailedError, LostDataError
+from airflow_hybrid.model import JsonValue
+from airflow_hybrid.model.walking import files
+from airflow_hybrid.operators.context.run import origins_of, xcom_reader
+from airflow_hybrid.operators.recovery.producers import Producer, producers_of
+from airflow_hybrid.operators.recovery.renewed import Renewed
+from airflow_hybrid.operators.steps.fragment import StepInputs, Tries, fragment_of
+from airflow_hybrid.operators.steps.setup import StepSetup
+from airflow_hybrid.operators.values import RETURN, Scope, Values
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec
+    from airflow_hybrid.engine.recovery.again import Again
+
+_MOST_SHOWN = 5
+"""lost files that the log lists"""
+
+
+class RunsWork(Protocol):
+    """The part of a task that recovery needs: :class:`airflow_hybrid.operators.base.HybridTask`."""
+
+    @property
+    def log(self) -> Any: ...
+
+    dag: Any
+
+    def run_execution(self, execution: FragmentExecution) -> FragmentOutcome:
+        """Run a fragment in this worker; its jobs are cancelled if the task is killed."""
+
+
+class Recovery:
+    """Makes files again that a task misses.
+
+    :param task: which misses them; ``context``: its own.
+    :param top: the DAG's workflow.
+    :ivar renewed: what has taken the place of lost files by now.
+    :ivar made: lines about what was made again, for people.
+    """
+
+    def __init__(self, task: RunsWork, context: Context, top: Scope) -> None:
+        self._task = task
+        self._context = context
+        self._top = top
+        self.renewed = Renewed()
+        self.made: list[JsonValue] = []
+        self._asked: set[str] = set()
+
+    def make_again(self, error: LostDataError) -> None:
+        """Make the files again that an error names.
+
+        :raises LostDataError: that is switched off, or not possible; the error itself.
+        :raises JobFailedError: a job has failed this time.
+        :raises SiteError: a location could not be used.
+        """
+        self._make(error, ())
+
+    def _make(self, error: LostDataError, above: tuple[str, ...]) -> None:
+        """:param above: titles of the tasks whose jobs miss the files."""
+        missing = [uri for uri in error.files if not self.renewed.holds(uri)]
+        producers = producers_of(missing, self._folders()) if self._top.replays else None
+        if not producers or self._asked.issuperset(missing):
+            raise error
+        self._asked.update(missing)
+        for producer in producers:
+            if producer.title in above:
+                raise error
+            self._tell(producer, error)
+            self._run(producer, (*above, producer.title))
+
+    def _folders(self) -> dict[str, str]:
+        """The ids of the DAG's steps' tasks, by their folders in every work directory."""
+        from airflow_hybrid.engine import task_folder
+
+        ti: Any = self._context["ti"]
+        tasks = self._task.dag.task_dict.items()
+        return {task_folder(ti.dag_id, ti.run_id, task_id): task_id for task_id, task in tasks if _setup_of(task)}
+
+    def _tell(self, producer: Producer, error: LostDataError) -> None:
+        some = producer.files[:_MOST_SHOWN]
+        rest = len(producer.files) - len(some)
+        shown = "\n".join(f"  {uri}" for uri in some) + (f"\n  and {rest} more" if rest else "")
+        self._task.log.warning(
+            "files that task %s made are gone or changed (%s); jobs to be run again: %d\n%s",
+            producer.title, error.where or "?", len(producer.lost), shown,
+        )  # fmt: skip
+
+    def _run(self, producer: Producer, above: tuple[str, ...]) -> None:
+        from airflow_hybrid.engine import FragmentExecution
+
+        while True:
+            inputs, spec = self._fragment(producer)
+            again = self._again(producer, inputs)
+            execution = FragmentExecution(spec, self._task.log, again)
+            try:
+                outcome = self._task.run_execution(execution)
+            except LostDataError as deeper:
+                self._make(deeper, above)
+                continue
+            except JobFailedError as failure:
+                raise JobFailedError(
+                    f"lost files of task {producer.title} could not be made again: {failure.message}",
+                    retryable=failure.retryable, where=failure.where, hint=failure.hint,
+                ) from failure  # fmt: skip
+            break
+        before = self._published(producer)
+        changed = self.renewed.note(self.renewed.applied(before), inputs.value(outcome))
+        absent = [uri for uri in producer.files if not self.renewed.holds(uri)]
+        if absent:
+            raise LostDataError.of(
+                absent,
+                f"task {producer.title} was run again, but has not made {absent[0]} this time",
+                hint="clear that task to make everything after it again",
+            )
+        jobs = len(again.ran)
+        self._task.log.info("%d jobs of task %s were run again", jobs, producer.title)
+        if changed:
+            self._task.log.warning(
+                "%d files that were made again have another content than before, among them %s; what was made from"
+                " the earlier ones stays as it is", len(changed), changed[0],
+            )  # fmt: skip
+        self.made.append(
+            {"task": producer.title, "jobs": jobs, "files": len(producer.files), "changed": len(changed),
+             "why": producer.files[0]}
+        )  # fmt: skip
+
+    # --- the fragment of another task --------------------------------------------------------------------------------
+
+    def _values(self, map_index: int) -> Values:
+        """The values of the run, as a task instance sees them."""
+        origins = origins_of(self._context, self._top.ground)
+        return Values(xcom_reader(self._context), map_index, origins, self.renewed.applied)
+
+    def _published(self, producer: Producer) -> JsonValue:
+        value: JsonValue = self._values(producer.map_index).xcom(producer.task_id, RETURN, producer.map_index)
+        return value
+
+    def _fragment(self, producer: Producer) -> tuple[StepInputs, FragmentSpec]:
+        from airflow_hybrid.engine import TaskIdentity
+        from airflow_hybrid.sites.batches.directory import attempt_of
+
+        ti: Any = self._context["ti"]
+        task = self._task.dag.task_dict[producer.task_id]
+        setup = _setup_of(task)
+        assert setup is not None
+        values = self._values(producer.map_index)
+        inputs = StepInputs.read(setup, values, _chunk_of(setup, producer, values))
+        last = max(attempt_of(batch) for batch in producer.lost.values())
+        identity = TaskIdentity(
+            ti.dag_id, ti.run_id, producer.task_id, producer.map_index, 0, last, origin="", mark=producer.mark
+        )
+        asked: Any = getattr(task, "partial_kwargs", vars(task))["asked_retries"]
+        tries = Tries(asked.of_dag, left=False)
+        spec = fragment_of(inputs, self._context, values.run_inputs(self._top.graph), identity, tries)
+        return inputs, replace(spec, reuse=False)
+
+    def _again(self, producer: Producer, inputs: StepInputs) -> Again:
+        from airflow_hybrid.engine.recovery.again import Again
+
+        instances = None
+        if inputs.places is not None:
+            instances = _instances(self._published(producer), inputs.places, producer.files)
+        return Again(producer.lost, instances, self._top.replays, self.renewed.originals)
+
+
+def _chunk_of(setup: StepSetup, producer: Producer, values: Values) -> Any:
+    """The chunk of its scatter that a task instance has; None: it has no chunk of one."""
+    node = setup.scope.nodes[setup.step.path]
+    if producer.map_index < 0 or node.plan_id is None or setup.scope.in_chunk:
+        return None
+    return values.xcom(node.plan_id)[producer.map_index]
+
+
+def _instances(value: Any, places: Sequence[int | None], lost: Sequence[str]) -> frozenset[int] | None:
+    """The instances of a chunk that made files; None: any may have.
+
+    :param value: of the task; ``places``: see :attr:`StepInputs.places`.
+    """
+    found = {
+        place for place, outputs in zip(places, value, strict=True) if place is not None and _names_any(outputs, lost)
+    }
+    return frozenset(found) or None
+
+
+def _names_any(outputs: JsonValue, lost: Sequence[str]) -> bool:
+    locations = [str(file.get("location")) for file in files(outputs)]
+    return any(uri == location or uri.startswith(f"{location}/") for location in locations for uri in lost)
+
+
+def _setup_of(task: Any) -> StepSetup | None:
+    """A step's settings, if a task, mapped or not, is that of a step."""
+    setup = getattr(task, "partial_kwargs", vars(task)).get("setup")
+    return setup if isinstance(setup, StepSetup) else None

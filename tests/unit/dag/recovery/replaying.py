@@ -1,0 +1,201 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""A script that runs DAGs in which files are lost between two steps, and writes what ran again to ``seen.json``.
+
+A process of its own: Airflow reads its settings when it is imported. All runs share it, because importing Airflow takes
+long.
+
+    python -m tests.unit.dag.recovery.replaying FOLDER [CASE...]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from airflow_hybrid.runner.home import Home
+
+HEAD = """
+cwlVersion: v1.2
+class: Workflow
+requirements: {ScatterFeatureRequirement: {}, SubworkflowFeatureRequirement: {}, InlineJavascriptRequirement: {},
+               StepInputExpressionRequirement: {}}
+inputs: {names: 'string[]', history: string, damage: string}
+"""
+FIRST = """
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c, 'echo "first $0" >> "$1"; echo "$0" > "$0.txt"']
+      inputs: {name: {type: string, inputBinding: {position: 1}}, history: {type: string, inputBinding: {position: 2}}}
+      outputs: {out: {type: File, outputBinding: {glob: $(inputs.name).txt}}}
+    in: {name: NAME, history: history}
+    out: [out]
+"""
+SECOND = """
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c, 'n=$(basename "$0"); echo "second ${n%.txt}" >> "$1"; { tr a-z A-Z < "$0"; EXTRA; } > "$n"']
+      inputs: {file: {type: File, inputBinding: {position: 1}}, history: {type: string, inputBinding: {position: 2}}}
+      outputs: {out: {type: File, outputBinding: {glob: $(inputs.file.basename)}}}
+    in: {file: first/out, history: history}
+    out: [out]
+"""
+HARM = """
+  harm:
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c, 'eval "$0"']
+      inputs: {damage: {type: string, inputBinding: {position: 1}}, after: 'File[]'}
+      outputs: {done: {type: int, outputBinding: {outputEval: '$(1)'}}}
+    in: {damage: damage, after: AFTER}
+    out: [done]
+"""
+USE = """
+  use:
+    scatter: file
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c, 'n=$(basename "$0"); echo "use ${n%.txt}" >> "$1"; cat "$0" > "used_$n"']
+      inputs:
+        file: {type: File, inputBinding: {position: 1}}
+        history: {type: string, inputBinding: {position: 2}}
+        go: int
+      outputs: {out: {type: File, outputBinding: {glob: used_*}}}
+    in: {file: AFTER, history: history, go: harm/done}
+    out: [out]
+"""
+PLAIN = f"""{HEAD}
+outputs: {{texts: {{type: 'File[]', outputSource: use/out}}}}
+steps:
+  first:
+    scatter: name{FIRST.replace("NAME", "names")}
+  second:
+    scatter: file{SECOND}{HARM}{USE}
+""".replace("AFTER", "second/out")
+"""two scattered steps; damage; a scattered step"""
+LAST = f"""{HEAD}
+outputs: {{texts: {{type: 'File[]', outputSource: second/out}}, done: {{type: int, outputSource: harm/done}}}}
+steps:
+  first:
+    scatter: name{FIRST.replace("NAME", "names")}
+  second:
+    scatter: file{SECOND}{HARM}
+""".replace("AFTER", "second/out")
+"""damage just before the outputs are brought"""
+INNER = "\n".join(
+    f"      {line}"
+    for line in f"""
+class: Workflow
+inputs: {{name: string, history: string}}
+outputs: {{out: {{type: File, outputSource: second/out}}}}
+steps:
+  first:{FIRST.replace("NAME", "name")}
+  second:{SECOND}""".splitlines()
+)
+NESTED = f"""{HEAD}
+outputs: {{texts: {{type: 'File[]', outputSource: use/out}}}}
+steps:
+  both:
+    scatter: name
+    run:{INNER}
+    in: {{name: names, history: history}}
+    out: [out]
+{HARM}{USE}
+""".replace("AFTER", "both/out")
+"""the two steps in a scattered sub-workflow"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run.
+
+    :ivar damage: a command, in the folder of the run; ``extra``: what else the second step writes.
+    """
+
+    damage: str
+    document: str = PLAIN
+    extra: str = ":"
+    deferred: bool = False
+    bindings: tuple[dict[str, Any], ...] = ({"step": "/", "scatter": "batch"},)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+CASES = {
+    # of a scatter that is one task, one job at each of two levels
+    "one": Case("rm first/g*/a1*/*/out/b.txt second/g*/a1*/*/out/b.txt"),
+    # everything, of mapped tasks that a trigger follows; the consumers miss different files of the same tasks
+    "purged": Case("rm -r first second", deferred=True, bindings=({"step": "/", "max_mapped": 2},)),
+    # what is made again has another content, and is missed by the last task
+    "outputs": Case("echo x > $(echo second/g*/a1*/*/out/c.txt)", LAST, extra="date +%N"),
+    "nested": Case("rm both?second*/*/g*/a1*/*/out/b.txt", NESTED, bindings=({"step": "/"},)),
+    # of a chunk of two instances, the last step's output is missed; of another one, those of both steps
+    "fused": Case(
+        "rm $(echo both/*/g*/a1*/*/out/a.txt | tr ' ' '\\n' | while read -r x; do grep -l A $x; done)"
+        " && rm both/*/g*/a1*/*/out/d.txt",
+        NESTED,
+        bindings=({"step": "/"}, {"step": "/both", "fuse": True, "max_mapped": 2}),
+    ),
+    "off": Case("rm second/g*/a1*/*/out/b.txt", options={"recovery": {"replay": "off"}}),
+}
+
+
+class Runs:
+    """The runs, in one Airflow, and what ran in each."""
+
+    def __init__(self, folder: Path) -> None:
+        from airflow_hybrid.runner.dag_run import DagRunner
+
+        self.folder = folder
+        (folder / "dags" / "d.py").write_text("# the DAGs' file\n")
+        self.seen: dict[str, Any] = {}
+        self._runner = DagRunner()
+
+    def close(self) -> None:
+        self._runner.close()
+
+    def run(self, name: str, case: Case) -> None:
+        from airflow_hybrid import HybridDag
+
+        work, history = self.folder / f"work-{name}", self.folder / f"history-{name}"
+        document = self.folder / "dags" / f"{name}.cwl"
+        document.write_text(case.document.replace("EXTRA", case.extra))
+        damage = f"cd {work}/{name}/* && {case.damage}"
+        dag = HybridDag(
+            str(document),
+            dag_id=name,
+            inputs={"names": ["a", "b", "c", "d"], "history": str(history), "damage": damage},
+            outdir=str(self.folder / f"out-{name}"),
+            fileloc=str(self.folder / "dags" / "d.py"),
+            deployments={"here": {"type": "local", "workdir": str(work), "deferrable": case.deferred}},
+            bindings=[{"target": {"deployment": "here"}, **binding} for binding in case.bindings],
+            **case.options,
+        )
+        result = self._runner.run(dag)
+        outputs = [] if result.outputs is None else result.outputs["texts"]
+        paths = [Path(unquote(file["location"].removeprefix("file://"))) for file in outputs]
+        self.seen[name] = {
+            "states": sorted(set(result.tasks.values())),
+            "errors": [str(error) for error in result.errors],
+            "ran": history.read_text().splitlines(),
+            "outputs": {path.name: path.read_text() for path in paths},
+        }
+
+
+def main(folder: Path, names: list[str]) -> None:
+    os.environ["HOME"] = str(folder)
+    Home(folder, log_level="ERROR").ready()
+    runs = Runs(folder)
+    try:
+        for name in names or CASES:
+            runs.run(name, CASES[name])
+    finally:
+        runs.close()
+        (folder / "seen.json").write_text(json.dumps(runs.seen, indent=1))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
