@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -29,7 +30,7 @@ from airflow_hybrid.sites.waiting import TimeIsOverError, give_up, time_is_over,
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_hybrid.engine import FragmentExecution, FragmentOutcome
+    from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec
 
 use_airflow_conf()
 
@@ -51,8 +52,8 @@ class HybridTask(BaseOperator):
     _working = False
     _killed = False
     _recovery: Recovery | None = None
-    _execution: FragmentExecution | None = None
-    """a fragment that runs in this worker"""
+    _executions: tuple[FragmentExecution, ...] = ()
+    """fragments that run in this worker"""
     given_values: JsonValue = None
     """its inputs, as CWL has them"""
     lineage: Sequence[LineageEntry] = ()
@@ -169,12 +170,19 @@ class HybridTask(BaseOperator):
         """The DAG's workflow, for a task that reads values of other tasks."""
         return None
 
-    def run_execution(self, execution: FragmentExecution) -> FragmentOutcome:
-        """Run a fragment in this worker; its jobs are cancelled if the task is killed."""
-        self._execution = execution
-        outcome = self.run_async(execution.run())
-        self._execution = None
-        return outcome
+    def run_executions(self, executions: Sequence[FragmentExecution]) -> list[FragmentOutcome | BaseException]:
+        """Run fragments in this worker, all at once; their jobs are cancelled if the task is killed.
+
+        :return: the outcome of each, or its error.
+        """
+
+        async def run_all() -> list[FragmentOutcome | BaseException]:
+            return await asyncio.gather(*(execution.run() for execution in executions), return_exceptions=True)
+
+        self._executions = tuple(executions)
+        results = self.run_async(run_all())
+        self._executions = ()
+        return results
 
     def _unless_skipped(self, context: Context) -> Any:
         """Do the task's work.
@@ -232,11 +240,15 @@ class HybridTask(BaseOperator):
 
     def end_work(self) -> None:
         """End work that would go on without this process: jobs, or a deployment that is being made."""
-        if self._execution is not None:
-            from airflow_hybrid.engine import FragmentExecution
+        if self._executions:
+            in_worker(self._cancel([execution.submitted for execution in self._executions]))
 
-            spec = self._execution.submitted
-            in_worker(FragmentExecution(spec, self.log).cancel())
+    async def _cancel(self, specs: Sequence[FragmentSpec]) -> None:
+        from airflow_hybrid.engine import FragmentExecution
+        from airflow_hybrid.engine.common import all_of
+
+        await all_of(*(FragmentExecution(spec, self.log).cancel() for spec in specs))
+        for spec in specs:
             self.log.info("the jobs of %s were cancelled", spec.step_path)
 
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:

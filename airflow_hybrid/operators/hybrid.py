@@ -124,12 +124,12 @@ class HybridOperator(HybridTask):
 
         for message in self.setup.lost_queues(conf.get("core", "executor", fallback=""), socket.gethostname()):
             self.log.warning("%s", message)
-        self._execution = execution
+        self._executions = (execution,)
         try:
             outcome = self.run_async(run())
         finally:
             self._ran_at = execution.batches.recorder.places
-        self._execution = None
+        self._executions = ()
         self.lineage = outcome.lineage
         ti.xcom_push(key=LINEAGE_XCOM, value=[entry.to_json() for entry in outcome.lineage])
         value = task_value(outcome, places, jobs)

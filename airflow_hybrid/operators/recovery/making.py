@@ -9,10 +9,10 @@ So it makes the fragment of the task that made the files, as that task did, and 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_hybrid.errors import JobFailedError, LostDataError
+from airflow_hybrid.errors import JobFailedError, LostDataError, all_lost
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.model.walking import files
 from airflow_hybrid.operators.context.run import origins_of, xcom_reader
@@ -40,8 +40,8 @@ class RunsWork(Protocol):
 
     dag: Any
 
-    def run_execution(self, execution: FragmentExecution) -> FragmentOutcome:
-        """Run a fragment in this worker; its jobs are cancelled if the task is killed."""
+    def run_executions(self, executions: Sequence[FragmentExecution]) -> list[FragmentOutcome | BaseException]:
+        """Run fragments in this worker, all at once; their jobs are cancelled if the task is killed."""
 
 
 class Recovery:
@@ -81,7 +81,7 @@ class Recovery:
             if producer.title in above:
                 raise error
             self._tell(producer, error)
-            self._run(producer, (*above, producer.title))
+        self._run(producers, above)
 
     def _folders(self) -> dict[str, str]:
         """The ids of the DAG's steps' tasks, by their folders in every work directory."""
@@ -100,26 +100,33 @@ class Recovery:
             producer.title, error.where or "?", len(producer.lost), shown,
         )  # fmt: skip
 
-    def _run(self, producer: Producer, above: tuple[str, ...]) -> None:
-        from airflow_hybrid.engine import FragmentExecution
+    def _run(self, producers: Sequence[Producer], above: tuple[str, ...]) -> None:
+        """Enter the fragments of tasks again, all at once; those whose jobs miss files, once more after these."""
+        left = list(producers)
+        while left:
+            fragments = [self._fragment(producer) for producer in left]
+            results = self._task.run_executions([fragment.execution(self._task.log) for fragment in fragments])
+            deeper: list[LostDataError] = []
+            again: list[Producer] = []
+            for fragment, result in zip(fragments, results, strict=True):
+                if isinstance(result, LostDataError):
+                    deeper.append(result)
+                    again.append(fragment.producer)
+                elif isinstance(result, BaseException):
+                    raise _in_its_place(result, fragment.producer)
+                else:
+                    self._note(fragment, result)
+            if deeper:
+                self._make(all_lost(deeper), (*above, *(producer.title for producer in again)))
+            left = again
 
-        while True:
-            inputs, spec = self._fragment(producer)
-            again = self._again(producer, inputs)
-            execution = FragmentExecution(spec, self._task.log, again)
-            try:
-                outcome = self._task.run_execution(execution)
-            except LostDataError as deeper:
-                self._make(deeper, above)
-                continue
-            except JobFailedError as failure:
-                raise JobFailedError(
-                    f"lost files of task {producer.title} could not be made again: {failure.message}",
-                    retryable=failure.retryable, where=failure.where, hint=failure.hint,
-                ) from failure  # fmt: skip
-            break
-        before = self._published(producer)
-        changed = self.renewed.note(self.renewed.applied(before), inputs.value(outcome))
+    def _note(self, fragment: _Fragment, outcome: FragmentOutcome) -> None:
+        """Note what has taken the place of what is lost.
+
+        :raises LostDataError: a file was not made again.
+        """
+        producer = fragment.producer
+        changed = self.renewed.note(self._published(producer), fragment.inputs.value(outcome))
         absent = [uri for uri in producer.files if not self.renewed.holds(uri)]
         if absent:
             raise LostDataError.of(
@@ -127,17 +134,15 @@ class Recovery:
                 f"task {producer.title} was run again, but has not made {absent[0]} this time",
                 hint="clear that task to make everything after it again",
             )
-        jobs = len(again.ran)
+        jobs = len(fragment.again.ran)
         self._task.log.info("%d jobs of task %s were run again", jobs, producer.title)
         if changed:
             self._task.log.warning(
                 "%d files that were made again have another content than before, among them %s; what was made from"
                 " the earlier ones stays as it is", len(changed), changed[0],
             )  # fmt: skip
-        self.made.append(
-            {"task": producer.title, "jobs": jobs, "files": len(producer.files), "changed": len(changed),
-             "why": producer.files[0]}
-        )  # fmt: skip
+        files_made = {"files": len(producer.files), "changed": len(changed), "why": producer.files[0]}
+        self.made.append({"task": producer.title, "jobs": jobs, **files_made})
 
     # --- the fragment of another task --------------------------------------------------------------------------------
 
@@ -150,8 +155,9 @@ class Recovery:
         value: JsonValue = self._values(producer.map_index).xcom(producer.task_id, RETURN, producer.map_index)
         return value
 
-    def _fragment(self, producer: Producer) -> tuple[StepInputs, FragmentSpec]:
+    def _fragment(self, producer: Producer) -> _Fragment:
         from airflow_hybrid.engine import TaskIdentity
+        from airflow_hybrid.engine.recovery.again import Again
         from airflow_hybrid.sites.batches.directory import attempt_of
 
         ti: Any = self._context["ti"]
@@ -167,15 +173,36 @@ class Recovery:
         asked: Any = getattr(task, "partial_kwargs", vars(task))["asked_retries"]
         tries = Tries(asked.of_dag, left=False)
         spec = fragment_of(inputs, self._context, values.run_inputs(self._top.graph), identity, tries)
-        return inputs, replace(spec, reuse=False)
-
-    def _again(self, producer: Producer, inputs: StepInputs) -> Again:
-        from airflow_hybrid.engine.recovery.again import Again
-
         instances = None
         if inputs.places is not None:
             instances = _instances(self._published(producer), inputs.places, producer.files)
-        return Again(producer.lost, instances, self._top.replays, self.renewed.originals)
+        again = Again(producer.lost, instances, self._top.replays, self.renewed.originals)
+        return _Fragment(producer, inputs, replace(spec, reuse=False), again)
+
+
+@dataclass(frozen=True)
+class _Fragment:
+    """The fragment of a task that made files, to be entered again."""
+
+    producer: Producer
+    inputs: StepInputs
+    spec: FragmentSpec
+    again: Again
+
+    def execution(self, log: Any) -> FragmentExecution:
+        from airflow_hybrid.engine import FragmentExecution
+
+        return FragmentExecution(self.spec, log, self.again)
+
+
+def _in_its_place(error: BaseException, producer: Producer) -> BaseException:
+    """An error of a job that was run again, as an error of the task that needs its outputs."""
+    if not isinstance(error, JobFailedError):
+        return error
+    return JobFailedError(
+        f"lost files of task {producer.title} could not be made again: {error.message}",
+        retryable=error.retryable, where=error.where, hint=error.hint,
+    )  # fmt: skip
 
 
 def _chunk_of(setup: StepSetup, producer: Producer, values: Values) -> Any:
