@@ -24,6 +24,7 @@ from airflow_hybrid.operators.ending import AskedRetries, FailurePolicy, ending
 from airflow_hybrid.operators.identity import refused_since
 from airflow_hybrid.operators.recovery.making import Recovery
 from airflow_hybrid.operators.values import NoValueError, Scope, Values
+from airflow_hybrid.overviews.replays import MADE_AGAIN_XCOM
 from airflow_hybrid.sites.logins import given_up, state_of, waiting
 from airflow_hybrid.sites.waiting import TimeIsOverError, give_up, time_is_over, wait_for
 
@@ -37,8 +38,6 @@ use_airflow_conf()
 T = TypeVar("T")
 TIMER_GRACE_S = 2.0
 """seconds by which our timer is later than Airflow's own"""
-MADE_AGAIN_XCOM = "made_again"
-"""key of what a task has made again, for people"""
 LOGIN_PAUSE_S = 300.0
 """seconds until a task is started again whose login was refused: more attempts could get this machine banned"""
 GIVE_UP_S = 1.0
@@ -163,7 +162,7 @@ class HybridTask(BaseOperator):
         recovery.make_again(lost)
         self._publish_problem(None, context)
         ti: Any = context["ti"]
-        ti.xcom_push(key=MADE_AGAIN_XCOM, value=recovery.made)
+        ti.xcom_push(key=MADE_AGAIN_XCOM, value=[replay.to_json() for replay in recovery.made])
 
     @property
     def top_scope(self) -> Scope | None:

@@ -21,6 +21,7 @@ from airflow_hybrid.operators.recovery.renewed import Renewed
 from airflow_hybrid.operators.steps.fragment import StepInputs, Tries, fragment_of
 from airflow_hybrid.operators.steps.setup import StepSetup
 from airflow_hybrid.operators.values import RETURN, Scope, Values
+from airflow_hybrid.overviews.replays import Replay
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -50,7 +51,7 @@ class Recovery:
     :param task: which misses them; ``context``: its own.
     :param top: the DAG's workflow.
     :ivar renewed: what has taken the place of lost files by now.
-    :ivar made: lines about what was made again, for people.
+    :ivar made: what was made again, for people.
     """
 
     def __init__(self, task: RunsWork, context: Context, top: Scope) -> None:
@@ -58,7 +59,7 @@ class Recovery:
         self._context = context
         self._top = top
         self.renewed = Renewed()
-        self.made: list[JsonValue] = []
+        self.made: list[Replay] = []
         self._asked: set[str] = set()
 
     def make_again(self, error: LostDataError) -> None:
@@ -141,8 +142,7 @@ class Recovery:
                 "%d files that were made again have another content than before, among them %s; what was made from"
                 " the earlier ones stays as it is", len(changed), changed[0],
             )  # fmt: skip
-        files_made = {"files": len(producer.files), "changed": len(changed), "why": producer.files[0]}
-        self.made.append({"task": producer.title, "jobs": jobs, **files_made})
+        self.made.append(Replay(producer.title, jobs, len(producer.files), len(changed), producer.files[0]))
 
     # --- the fragment of another task --------------------------------------------------------------------------------
 

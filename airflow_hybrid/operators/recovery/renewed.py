@@ -29,7 +29,8 @@ class Renewed:
     @property
     def originals(self) -> dict[str, str]:
         """By the location of each file that was made again, that of the first one."""
-        return {str(self._latest(old)["location"]): old for old in self._files}
+        later = {str(file["location"]) for file in self._files.values()}
+        return {str(self._latest(old)["location"]): old for old in self._files if old not in later}
 
     def holds(self, location: str) -> bool:
         """Whether a lost file was made again, by itself or in its folder."""

@@ -20,6 +20,7 @@ from airflow_hybrid.web.run.timeline import TimelineQuery, timeline_json
 
 router = run_router()
 _MOST_ANSWERS = 100
+_MOST_REPLAYS = 100
 
 
 @router.get("/overview")
@@ -30,10 +31,11 @@ def get_overview(dag_id: str, run_id: str, request: Request, session: SessionDep
 
 
 def _overview(known: KnownRun) -> dict[str, Any]:
-    """The overview, with the task instances that had to be tried again."""
+    """The overview, with the task instances that had to be tried again, and what was lost and made again."""
     again = [task for task in known.overview.tasks if task.try_number > 1]
     tried = [{"task_id": task.task_id, "label": task.label, "tries": task.try_number} for task in again]
-    return {**cast("dict[str, Any]", known.overview.to_json()), "tasks": tried}
+    replays = [{"label": label, **replay.to_json()} for label, replay in known.replays[:_MOST_REPLAYS]]
+    return {**cast("dict[str, Any]", known.overview.to_json()), "tasks": tried, "replays": replays}
 
 
 @router.get("/jobs")

@@ -97,6 +97,13 @@ def test_the_overview_has_steps_and_sites(run: Run) -> None:
     assert [(site["name"], site["jobs"]) for site in overview["sites"]] == [("local", 3)]
 
 
+def test_what_was_lost_and_made_again_is_in_the_overview(web: Served, run: Run) -> None:
+    replay = {"task": "say[1]", "jobs": 2, "files": 3, "changed": 0, "first": "hybrid://hpc/login/x"}
+    web.ask("set_xcom", dag_id=DAG, run_id=run.run_id, key="say[0].made_again", value=[replay])
+    web.ask("set_xcom", dag_id=DAG, run_id=run.run_id, key="say[2].made_again", value=[{**replay, "jobs": "<b>"}])
+    assert run.get("overview")["replays"] == [{"label": "say[0]", **replay}]
+
+
 def test_jobs_are_filtered_and_sorted_and_cut_into_pages(large: Run) -> None:
     page = large.get("jobs", shown="failed", sort="seconds", order="down", limit=5)
     # the reports of the other two tasks of the step are still there

@@ -19,7 +19,8 @@ export class WhyHere {
     const reused = steps.filter((step) => step.reused > 0);
     const tasks = overview.tasks ?? [];
     const again = tasks.filter((task) => task.tries > 1 && isAbout(task));
-    this.section.hidden = placements.length + reused.length + again.length === 0;
+    const replays = taskId ? [] : (overview.replays ?? []);
+    this.section.hidden = placements.length + reused.length + again.length + replays.length === 0;
     if (this.section.hidden) return;
     fill(
       this.section,
@@ -30,6 +31,7 @@ export class WhyHere {
         {},
         reused.map((step) => el("li", {}, el("strong", {}, step.path), `: ${counted(step.reused, "job")} did not run: an earlier job had the same tool and inputs, and its outputs were reused`)),
         again.map((task) => el("li", {}, el("strong", {}, task.label), `: made again, try ${task.tries}`)),
+        replays.map((replay) => el("li", {}, el("strong", {}, replay.task), replayed(replay))),
       ),
     );
   }
@@ -43,4 +45,10 @@ export class WhyHere {
     );
     return scrolled("Placements", el("table", {}, el("thead", {}, head), el("tbody", {}, rows)));
   }
+}
+
+/** @param {any} replay */
+function replayed(replay) {
+  const changed = replay.changed ? `; ${counted(replay.changed, "file")} with another content than before` : "";
+  return `: ${counted(replay.jobs, "job")} ran again, because ${replay.label} missed ${counted(replay.files, "file")}${changed}`;
 }
