@@ -79,10 +79,26 @@ class Recovery:
             raise error
         self._asked.update(missing)
         for producer in producers:
-            if producer.title in above:
+            if producer.title in above or self._may_be_updated(producer):
                 raise error
             self._tell(producer, error)
         self._run(producers, above)
+
+    def _may_be_updated(self, producer: Producer) -> bool:
+        """Whether a step may have changed the files where they were since: then it is not enough to make them again."""
+        ti: Any = self._context["ti"]
+        tasks = self._task.dag.task_dict
+        after = tasks[producer.task_id].get_flat_relative_ids(upstream=False)
+        before = tasks[ti.task_id].get_flat_relative_ids(upstream=True)
+        for task_id in sorted({producer.task_id, *(after & before)}):
+            setup = _setup_of(tasks[task_id])
+            if setup is not None and setup.may_update_in_place:
+                self._task.log.warning(
+                    "files that task %s made are not made again: task %s may have updated them in place"
+                    " (InplaceUpdateRequirement)", producer.title, task_id,
+                )  # fmt: skip
+                return True
+        return False
 
     def _folders(self) -> dict[str, str]:
         """The ids of the DAG's steps' tasks, by their folders in every work directory."""

@@ -50,7 +50,7 @@ class Renewed:
         if isinstance(old, list) and isinstance(new, list):
             if len(old) == len(new):
                 for before, now in zip(old, new, strict=True):
-                    self._compare(before, now, changed)
+                    self._compare(before, _of_same_name(before, now, new), changed)
             return
         if not isinstance(old, Mapping) or not isinstance(new, Mapping):
             return
@@ -103,3 +103,18 @@ class Renewed:
             seen.add(where)
             now = self._files[where]
         return now
+
+
+def _of_same_name(before: Any, now: Any, items: list[Any]) -> Any:
+    """What was made again for an item of a list: a pattern may find other files this time, in other places.
+
+    :param now: in its place; ``items``: all that is in the list now.
+    """
+    if not _is_file(before) or not _is_file(now) or before.get("basename") == now.get("basename"):
+        return now
+    same = [item for item in items if _is_file(item) and item.get("basename") == before.get("basename")]
+    return same[0] if len(same) == 1 else None
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, Mapping) and value.get("class") in FILE_CLASSES

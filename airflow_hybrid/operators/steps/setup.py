@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_hybrid.config import Deployment, bind
 from airflow_hybrid.config.queues import is_followed_by_triggerer, queue_below
+from airflow_hybrid.cwl.documents.group_documents import document_of
 from airflow_hybrid.model import Binding, JsonValue, Step
 from airflow_hybrid.operators.values import Scope
 
@@ -57,6 +59,12 @@ class StepSetup:
             kinds = {member.path: member.kind for member in step.workflow.steps}
             return any(kinds[source.step or ""] != "tool" for out in step.workflow.outputs for source in out.sources)
         return step.workflow is not None or step.kind != "tool"
+
+    @property
+    def may_update_in_place(self) -> bool:
+        """Whether a job may change its inputs where they are: its document has what that needs."""
+        text = json.dumps(document_of(self.step))
+        return "InplaceUpdateRequirement" in text and "InitialWorkDirRequirement" in text
 
     @property
     def defers(self) -> bool:

@@ -108,6 +108,27 @@ steps:
 """.replace("AFTER", "both/out")
 """the two steps in a scattered sub-workflow"""
 
+UPDATED = f"""{HEAD}
+outputs: {{texts: {{type: 'File[]', outputSource: use/out}}}}
+steps:
+  first:
+    scatter: name{FIRST.replace("NAME", "names")}
+  update:
+    scatter: file
+    run:
+      class: CommandLineTool
+      requirements:
+        InplaceUpdateRequirement: {{inplaceUpdate: true}}
+        InitialWorkDirRequirement: {{listing: [{{entry: $(inputs.file), writable: true}}]}}
+      baseCommand: [sh, -c, 'echo updated >> "$0"']
+      inputs: {{file: {{type: File, inputBinding: {{position: 1, valueFrom: $(self.basename)}}}}}}
+      outputs: {{out: {{type: File, outputBinding: {{glob: $(inputs.file.basename)}}}}}}
+    in: {{file: first/out}}
+    out: [out]
+{HARM}{USE}
+""".replace("AFTER", "update/out")
+"""a step that changes the files of the first one where they are"""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -139,6 +160,7 @@ CASES = {
         NESTED,
         bindings=({"step": "/"}, {"step": "/both", "fuse": True, "max_mapped": 2}),
     ),
+    "updated": Case("rm first/g*/a1*/*/out/b.txt", UPDATED),
     "off": Case("rm second/g*/a1*/*/out/b.txt", options={"recovery": {"replay": "off"}}),
 }
 

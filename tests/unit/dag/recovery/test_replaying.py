@@ -82,6 +82,17 @@ def test_in_one_batch_and_in_scattered_sub_workflows_single_jobs_run_again(tmp_p
     assert _again(seen["nested"]["ran"]) == {"second b": 1}
 
 
+@pytest.mark.long
+def test_a_file_that_was_updated_in_place_is_not_replaced_by_the_one_before_that(tmp_path: Path) -> None:
+    run = _runs(tmp_path, "updated")["updated"]
+    assert (run["states"], _again(run["ran"])) == (["failed", "success", "upstream_failed"], {})
+    assert "use b" not in run["ran"]
+    (error,) = run["errors"]
+    first, hint = error.splitlines()
+    assert first.endswith("/b.txt no longer exists")
+    assert hint.startswith("  -> it was made by task first of run ")
+
+
 @pytest.mark.parametrize("replay", [0, -1, 101, True, "never", None])
 def test_a_wrong_number_is_refused(tmp_path: Path, replay: object) -> None:
     (tmp_path / "t.cwl").write_text(
