@@ -114,7 +114,9 @@ class FragmentExecution:
 
     def _part(self, single: bool) -> Part:
         first = self.context.spec.first
-        return Part(first) if self.again is None else self.again.part(first, single=single)
+        if self.again is None:
+            return Part(first, originals=self.context.spec.originals)
+        return self.again.part(first, single=single)
 
     async def _draw(self, run: FragmentRun, single: bool) -> list[PendingJob]:
         """The jobs that are ready to run."""

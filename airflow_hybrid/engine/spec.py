@@ -70,6 +70,7 @@ class FragmentSpec:
     :ivar position: ``file:line:column`` of the step in its document, for messages.
     :ivar retries: how often somebody asked that failed jobs be run again, for steps whose bindings do not say.
     :ivar tries_left: whether Airflow would try the task again if this try failed.
+    :ivar originals: by the location of an input that was made again, that of the first one: jobs are named after that.
     :ivar reuse_asked: whether the run or the workflow requests reuse; None: neither says anything.
     """
 
@@ -90,6 +91,7 @@ class FragmentSpec:
     retries: int = 0
     tries_left: bool = False
     outer_indexes: tuple[int, ...] = ()
+    originals: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -116,6 +118,7 @@ class FragmentSpec:
             "retries": self.retries,
             "tries_left": self.tries_left,
             "outer_indexes": list(self.outer_indexes),
+            "originals": dict(self.originals),
         }
 
     @classmethod

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
@@ -23,6 +24,7 @@ from airflow_hybrid.operators.context.run import origins_of, xcom_reader
 from airflow_hybrid.operators.ending import AskedRetries, FailurePolicy, ending
 from airflow_hybrid.operators.identity import refused_since
 from airflow_hybrid.operators.recovery.making import Recovery
+from airflow_hybrid.operators.recovery.renewed import Renewed
 from airflow_hybrid.operators.values import NoValueError, Scope, Values
 from airflow_hybrid.overviews.replays import MADE_AGAIN_XCOM
 from airflow_hybrid.sites.logins import given_up, state_of, waiting
@@ -38,10 +40,23 @@ use_airflow_conf()
 T = TypeVar("T")
 TIMER_GRACE_S = 2.0
 """seconds by which our timer is later than Airflow's own"""
+RENEWED_XCOM = "airflow_hybrid.renewed"
+"""key of the table of what has taken the place of lost files (:class:`Renewed`)"""
 LOGIN_PAUSE_S = 300.0
 """seconds until a task is started again whose login was refused: more attempts could get this machine banned"""
 GIVE_UP_S = 1.0
 """seconds that a killed task's work may take to end before its jobs are cancelled: SIGKILL follows after 5 s"""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What a task's trigger has missed.
+
+    :ivar recovered: whether this try has made files again before.
+    """
+
+    error: LostDataError
+    recovered: bool
 
 
 class HybridTask(BaseOperator):
@@ -72,7 +87,8 @@ class HybridTask(BaseOperator):
     def execute(self, context: Context) -> Any:
         return self._begin(context)
 
-    def _begin(self, context: Context, lost: LostDataError | None = None) -> Any:
+    def _begin(self, context: Context, lost: Lost | None = None) -> Any:
+        """:param lost: what the task's trigger missed."""
         limit_s = self.execution_timeout.total_seconds() if self.execution_timeout else None
         self._deadline = None if limit_s is None else time.monotonic() + limit_s
         self._working = True
@@ -138,23 +154,32 @@ class HybridTask(BaseOperator):
         self._publish_problem(None, context)
         return self._begin(context)
 
-    def _with_data(self, context: Context, lost: LostDataError | None) -> Any:
+    def _with_data(self, context: Context, lost: Lost | None) -> Any:
         """Do the task's work; what it misses is made again, as often as the DAG allows.
 
         :param lost: what its trigger missed.
         """
         top = self.top_scope
-        recovery = None if top is None else Recovery(self, context, top)
+        recovery = None if top is None else Recovery(self, context, top, self._renewed(context, lost))
         self._recovery = recovery
+        error = None if lost is None else lost.error
         while True:
-            if lost is not None and recovery is not None:
-                self._make_again(recovery, lost, context)
+            if error is not None and recovery is not None:
+                self._make_again(recovery, error, context)
             try:
                 return self._unless_skipped(context)
-            except LostDataError as error:
+            except LostDataError as missed:
                 if recovery is None:
                     raise
-                lost = error
+                error = missed
+
+    def _renewed(self, context: Context, lost: Lost | None) -> Renewed:
+        """What this try of the task has made again before it was deferred."""
+        if lost is None or not lost.recovered:
+            return Renewed()
+        ti: Any = context["ti"]
+        index = ti.map_index if ti.map_index is not None else -1
+        return Renewed.from_json(xcom_reader(context)(ti.task_id, RENEWED_XCOM, index))
 
     def _make_again(self, recovery: Recovery, lost: LostDataError, context: Context) -> None:
         """:raises HybridError: see :meth:`Recovery.make_again`."""
@@ -162,6 +187,7 @@ class HybridTask(BaseOperator):
         recovery.make_again(lost)
         self._publish_problem(None, context)
         ti: Any = context["ti"]
+        ti.xcom_push(key=RENEWED_XCOM, value=recovery.renewed.to_json())
         ti.xcom_push(key=MADE_AGAIN_XCOM, value=[replay.to_json() for replay in recovery.made])
 
     @property

@@ -7,13 +7,14 @@ import asyncio
 import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 
 from airflow_hybrid.errors import LostDataError
 from airflow_hybrid.model import JsonValue
-from airflow_hybrid.operators.base import HybridTask, supervised
+from airflow_hybrid.operators.base import HybridTask, Lost, supervised
 from airflow_hybrid.operators.ending import ending, ends_in_worker
 from airflow_hybrid.operators.identity import identity_of
 from airflow_hybrid.operators.published.links import RunPageLink
@@ -85,6 +86,8 @@ class HybridOperator(HybridTask):
         tries = Tries(self.asked_retries.of_dag, left=int(ti.try_number) <= int(ti.max_tries))
         run_inputs = self.values(context, self.setup.scope).run_inputs(self.setup.scope.top.graph)
         spec = fragment_of(inputs, context, run_inputs, identity_of(context), tries)
+        if self._recovery is not None:
+            spec = replace(spec, originals=self._recovery.renewed.originals)
         if self.setup.defers:
             from airflow_hybrid.installation.openlineage.events import described
             from airflow_hybrid.triggers.hybrid import RESUME_AFTER_S, HybridTrigger
@@ -147,7 +150,7 @@ class HybridOperator(HybridTask):
         ti: Any = context["ti"]
         end = TaskEnd.from_json(event)
         if isinstance(end.error, LostDataError) and not end.timed_out:
-            return self._begin(context, end.error)
+            return self._begin(context, Lost(end.error, end.recovered))
         if end.result is not None:
             for key, value in end.result.items():
                 ti.xcom_push(key=key, value=value)

@@ -25,6 +25,7 @@ class TaskEnd:
 
     :ivar error: why it failed.
     :ivar timed_out: whether it failed because its time limit was reached.
+    :ivar recovered: whether files were made again already in this try, before it failed because files are lost.
     :ivar result: the task's XComs by key, where the trigger has no task instance to publish them for: in
         `airflow dags test`, which runs triggers by itself. None: they are published.
     """
@@ -33,13 +34,17 @@ class TaskEnd:
     error: HybridError | None = None
     timed_out: bool = False
     result: Mapping[str, Any] | None = None
+    recovered: bool = False
 
     def to_json(self) -> dict[str, Any]:
         error = None if self.error is None else self.error.to_json()
         result = {} if self.result is None else {"result": dict(self.result)}
-        return {"state": self.state.value, "error": error, "timed_out": self.timed_out, **result}
+        recovered = {"recovered": True} if self.recovered else {}
+        return {"state": self.state.value, "error": error, "timed_out": self.timed_out, **recovered, **result}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> TaskEnd:
         error = None if value["error"] is None else error_from_json(value["error"])
-        return cls(EndState(value["state"]), error, bool(value["timed_out"]), value.get("result"))
+        return cls(
+            EndState(value["state"]), error, bool(value["timed_out"]), value.get("result"), bool(value.get("recovered"))
+        )

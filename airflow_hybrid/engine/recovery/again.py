@@ -94,19 +94,23 @@ class Again:
         :raises SiteError: the place does not answer.
         :raises TransferError: the outputs of a job have been lost too often.
         """
-        succeeded = [job for job in jobs if job.succeeded and self.lost.get(job.key) != batch]
+        succeeded = [job for job in jobs if job.succeeded and not self._is_lost(job.key, batch)]
         folders = [Recorded(job.outdir, "d") for job in succeeded]
         lost_folders = await differences(run.place.host, folders) if folders else {}
         kept = [job for job in jobs if not job.succeeded]
         for job in jobs:
             if not job.succeeded:
                 continue
-            if self.lost.get(job.key) == batch or job.outdir in lost_folders:
+            if self._is_lost(job.key, batch) or job.outdir in lost_folders:
                 self._lose(job, run)
                 job.result = None
             else:
                 kept.append(job)
         return kept
+
+    def _is_lost(self, key: str, batch: str) -> bool:
+        """Whether a batch is the one that is known to be lost, or an earlier one: that was lost before."""
+        return key in self.lost and attempt_of(batch) <= attempt_of(self.lost[key])
 
     def _lose(self, job: JobProgress, run: StepRun) -> None:
         self._first_batch.setdefault(job.key, posixpath.basename(posixpath.dirname(job.ran_in)))

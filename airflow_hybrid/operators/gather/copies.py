@@ -113,7 +113,7 @@ def _cannot(ref: FileRef, uri: str, error: OSError) -> TransferError:
     path = ref.path
     elsewhere = on_another_machine(path, path) if error.errno == errno.ENOENT else None
     if elsewhere is not None:
-        return elsewhere
+        return LostDataError.of([ref.uri], elsewhere.message, where=elsewhere.where, hint=elsewhere.hint)
     problem = TransferError(
         f"cannot copy {path} to {uri.removeprefix('file://')}: {error.strerror or error}",
         hint="is the disk full, is `outdir` writable?",

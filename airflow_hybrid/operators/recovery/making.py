@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_hybrid.errors import JobFailedError, LostDataError, all_lost
-from airflow_hybrid.model import JsonValue
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, FileRef, JsonValue
 from airflow_hybrid.model.walking import files
 from airflow_hybrid.operators.context.run import origins_of, xcom_reader
 from airflow_hybrid.operators.recovery.producers import Producer, producers_of
@@ -22,10 +22,12 @@ from airflow_hybrid.operators.steps.fragment import StepInputs, Tries, fragment_
 from airflow_hybrid.operators.steps.setup import StepSetup
 from airflow_hybrid.operators.values import RETURN, Scope, Values
 from airflow_hybrid.overviews.replays import Replay
+from airflow_hybrid.sites.hosts.other_machines import on_another_machine
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_hybrid.config import Deployment
     from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec
     from airflow_hybrid.engine.recovery.again import Again
 
@@ -54,11 +56,11 @@ class Recovery:
     :ivar made: what was made again, for people.
     """
 
-    def __init__(self, task: RunsWork, context: Context, top: Scope) -> None:
+    def __init__(self, task: RunsWork, context: Context, top: Scope, renewed: Renewed) -> None:
         self._task = task
         self._context = context
         self._top = top
-        self.renewed = Renewed()
+        self.renewed = renewed
         self.made: list[Replay] = []
         self._asked: set[str] = set()
 
@@ -75,7 +77,7 @@ class Recovery:
         """:param above: titles of the tasks whose jobs miss the files."""
         missing = [uri for uri in error.files if not self.renewed.holds(uri)]
         producers = producers_of(missing, self._folders()) if self._top.replays else None
-        if not producers or self._asked.issuperset(missing):
+        if not producers or self._asked.issuperset(missing) or self._may_be_elsewhere(missing):
             raise error
         self._asked.update(missing)
         for producer in producers:
@@ -99,6 +101,17 @@ class Recovery:
                 )  # fmt: skip
                 return True
         return False
+
+    def _may_be_elsewhere(self, files: Sequence[str]) -> bool:
+        """Whether another machine may have files of this machine, so that they are not lost."""
+        from airflow.configuration import conf
+
+        if conf.get("core", "executor", fallback="") == "LocalExecutor":
+            return False
+        deployments = self._top.ground.deployments if self._top.ground is not None else {}
+        refs = [ref for uri in files if (ref := FileRef.of(uri)) is not None]
+        here = [ref for ref in refs if ref.deployment == LOCAL_DEPLOYMENT or _is_local(deployments.get(ref.deployment))]
+        return any(on_another_machine(ref.path, ref.uri) is not None for ref in here)
 
     def _folders(self) -> dict[str, str]:
         """The ids of the DAG's steps' tasks, by their folders in every work directory."""
@@ -184,7 +197,7 @@ class Recovery:
         inputs = StepInputs.read(setup, values, _chunk_of(setup, producer, values))
         last = max(attempt_of(batch) for batch in producer.lost.values())
         identity = TaskIdentity(
-            ti.dag_id, ti.run_id, producer.task_id, producer.map_index, 0, last, origin="", mark=producer.mark
+            ti.dag_id, ti.run_id, producer.task_id, producer.map_index, last, last, origin="", mark=producer.mark
         )
         asked: Any = getattr(task, "partial_kwargs", vars(task))["asked_retries"]
         tries = Tries(asked.of_dag, left=False)
@@ -217,8 +230,13 @@ def _in_its_place(error: BaseException, producer: Producer) -> BaseException:
         return error
     return JobFailedError(
         f"lost files of task {producer.title} could not be made again: {error.message}",
-        retryable=error.retryable, where=error.where, hint=error.hint,
+        retryable=error.retryable, where=error.where,
+        hint=error.hint or f"clear task {producer.title} to run it again, and everything after it",
     )  # fmt: skip
+
+
+def _is_local(deployment: Deployment | None) -> bool:
+    return deployment is not None and deployment.type == "local"
 
 
 def _chunk_of(setup: StepSetup, producer: Producer, values: Values) -> Any:
@@ -234,6 +252,8 @@ def _instances(value: Any, places: Sequence[int | None], lost: Sequence[str]) ->
 
     :param value: of the task; ``places``: see :attr:`StepInputs.places`.
     """
+    if not isinstance(value, list) or len(value) != len(places):
+        return None
     found = {
         place for place, outputs in zip(places, value, strict=True) if place is not None and _names_any(outputs, lost)
     }

@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_hybrid.model import CwlObject, JsonValue
+from airflow_hybrid.model import CwlObject, FileRef, JsonValue
 from airflow_hybrid.model.walking import FILE_CLASSES, map_files
+from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 
 _OF_THE_FILE = ("location", "size", "checksum")
 
@@ -19,9 +20,27 @@ class Renewed:
     this table.
     """
 
-    def __init__(self) -> None:
-        self._files: dict[str, CwlObject] = {}
+    def __init__(self, files: Mapping[str, CwlObject] | None = None) -> None:
+        self._files: dict[str, CwlObject] = dict(files or {})
         """by the location of what is lost"""
+
+    def to_json(self) -> JsonValue:
+        return dict(self._files)
+
+    @classmethod
+    def from_json(cls, value: Any) -> Renewed:
+        """The table that an earlier worker of the same try has left; what is no table counts as none.
+
+        Where the files may be is judged as for every value that a task has published.
+        """
+        if not isinstance(value, Mapping):
+            return cls()
+        files = {
+            old: {name: new[name] for name in _OF_THE_FILE if name in new}
+            for old, new in value.items()
+            if isinstance(old, str) and isinstance(new, Mapping) and isinstance(new.get("location"), str)
+        }
+        return cls(files)
 
     def __bool__(self) -> bool:
         return bool(self._files)
@@ -50,7 +69,7 @@ class Renewed:
         if isinstance(old, list) and isinstance(new, list):
             if len(old) == len(new):
                 for before, now in zip(old, new, strict=True):
-                    self._compare(before, _of_same_name(before, now, new), changed)
+                    self._compare(before, _counterpart(before, now, old, new), changed)
             return
         if not isinstance(old, Mapping) or not isinstance(new, Mapping):
             return
@@ -105,15 +124,32 @@ class Renewed:
         return now
 
 
-def _of_same_name(before: Any, now: Any, items: list[Any]) -> Any:
+def _counterpart(before: Any, now: Any, old: list[Any], new: list[Any]) -> Any:
     """What was made again for an item of a list: a pattern may find other files this time, in other places.
 
-    :param now: in its place; ``items``: all that is in the list now.
+    :param before: the item of ``old``; ``now``: that of ``new`` in its place.
     """
     if not _is_file(before) or not _is_file(now) or before.get("basename") == now.get("basename"):
         return now
-    same = [item for item in items if _is_file(item) and item.get("basename") == before.get("basename")]
+    job = _job_of(before)
+    if job is not None and all(_jobs_of(items).count(job) == 1 for items in (old, new)) and _job_of(now) == job:
+        return now  # the only output of its job, whose name may differ each time
+    same = [item for item in new if _is_file(item) and item.get("basename") == before.get("basename")]
     return same[0] if len(same) == 1 else None
+
+
+def _jobs_of(items: list[Any]) -> list[str | None]:
+    return [_job_of(item) for item in items if _is_file(item)]
+
+
+def _job_of(file: Mapping[str, Any]) -> str | None:
+    """The name of the job that made a file."""
+    try:
+        ref = FileRef.of(str(file.get("location")))
+    except ValueError:
+        return None
+    job = None if ref is None else job_directory_of(ref.path)
+    return None if job is None else job.rpartition("/")[2]
 
 
 def _is_file(value: Any) -> bool:

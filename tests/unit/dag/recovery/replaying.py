@@ -129,6 +129,48 @@ steps:
 """.replace("AFTER", "update/out")
 """a step that changes the files of the first one where they are"""
 
+TWICE = f"""{HEAD}
+outputs: {{texts: {{type: 'File[]', outputSource: use/out}}}}
+steps:
+  first:
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c, 'echo "first b" >> "$0"; echo B > b.txt']
+      inputs: {{history: {{type: string, inputBinding: {{position: 2}}}}}}
+      outputs: {{out: {{type: File, outputBinding: {{glob: b.txt}}}}}}
+    in: {{history: history}}
+    out: [out]
+{HARM.replace("'File[]'", "File").replace("AFTER", "first/out")}
+  use:
+    run:
+      class: Workflow
+      inputs: {{file: File, history: string, go: int}}
+      outputs: {{out: {{type: 'File[]', outputSource: after/out}}}}
+      steps:
+        before:
+          run:
+            class: CommandLineTool
+            baseCommand: [sh, -c, 'echo "before b" >> "$1"; f=$(readlink -f "$0"); case $f in */a2-*) rm "$f"; esac']
+            inputs:
+              file: {{type: File, inputBinding: {{position: 1}}}}
+              history: {{type: string, inputBinding: {{position: 2}}}}
+              go: int
+            outputs: {{done: {{type: int, outputBinding: {{outputEval: '$(1)'}}}}}}
+          in: {{file: file, history: history, go: go}}
+          out: [done]
+        after:
+          run:
+            class: CommandLineTool
+            baseCommand: [sh, -c, 'cp "$0" used_b.txt']
+            inputs: {{file: {{type: File, inputBinding: {{position: 1}}}}, done: int}}
+            outputs: {{out: {{type: 'File[]', outputBinding: {{glob: used_*}}}}}}
+          in: {{file: file, done: before/done}}
+          out: [out]
+    in: {{file: first/out, history: history, go: harm/done}}
+    out: [out]
+"""
+"""a file that is lost, made again, and lost once more between two steps that share a task"""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -160,6 +202,11 @@ CASES = {
         NESTED,
         bindings=({"step": "/"}, {"step": "/both", "fuse": True, "max_mapped": 2}),
     ),
+    "twice": Case(
+        "rm first/g*/a1*/*/out/b.txt", TWICE, deferred=True, bindings=({"step": "/"}, {"step": "/use", "fuse": True})
+    ),
+    # nothing of the task is left when the last task needs it
+    "all": Case("rm -r second", LAST),
     "updated": Case("rm first/g*/a1*/*/out/b.txt", UPDATED),
     "off": Case("rm second/g*/a1*/*/out/b.txt", options={"recovery": {"replay": "off"}}),
 }

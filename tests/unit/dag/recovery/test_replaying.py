@@ -83,6 +83,15 @@ def test_in_one_batch_and_in_scattered_sub_workflows_single_jobs_run_again(tmp_p
 
 
 @pytest.mark.long
+def test_what_is_lost_again_is_made_once_more_and_finished_jobs_of_the_same_task_stay(tmp_path: Path) -> None:
+    seen = _runs(tmp_path, "twice", "all")
+    assert [(run["states"], run["errors"]) for run in seen.values()] == [(["success"], [])] * 2
+    assert _again(seen["twice"]["ran"]) == {"first b": 2}
+    assert seen["twice"]["outputs"] == {"used_b.txt": "B\n"}
+    assert _again(seen["all"]["ran"]) == {f"second {name}": 1 for name in "abcd"}
+
+
+@pytest.mark.long
 def test_a_file_that_was_updated_in_place_is_not_replaced_by_the_one_before_that(tmp_path: Path) -> None:
     run = _runs(tmp_path, "updated")["updated"]
     assert (run["states"], _again(run["ran"])) == (["failed", "success", "upstream_failed"], {})
