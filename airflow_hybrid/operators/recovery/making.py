@@ -92,7 +92,7 @@ class Recovery:
         tasks = self._task.dag.task_dict
         after = tasks[producer.task_id].get_flat_relative_ids(upstream=False)
         before = tasks[ti.task_id].get_flat_relative_ids(upstream=True)
-        for task_id in sorted({producer.task_id, *(after & before)}):
+        for task_id in sorted({producer.task_id, ti.task_id, *(after & before)}):
             setup = _setup_of(tasks[task_id])
             if setup is not None and setup.may_update_in_place:
                 self._task.log.warning(

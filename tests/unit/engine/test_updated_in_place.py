@@ -217,10 +217,14 @@ def test_a_step_that_reads_the_file_of_before_is_told_which_output_to_use(tasks:
     tasks.run("update", _both(made))
     with pytest.raises(HybridError) as caught:
         tasks.run("read", _both(made))
-    location = made["file"]["location"]
+    file = made["file"]
+    updated = (
+        f"was updated in place by another step (InplaceUpdateRequirement) after it was produced: its checksum is {TWO}"
+    )
     assert str(caught.value) == (
-        f"site (localhost): {location} was updated in place by another step (InplaceUpdateRequirement) after it was"
-        f" produced: its checksum is {TWO}, not {ONE}\n"
+        "site (localhost): 2 files are not what was recorded:\n"
+        f"  {file['location']} {updated}, not {ONE}\n"
+        f"  {file['secondaryFiles'][0]['location']} {updated}, not {ONE}\n"
         "  -> steps after that step must use its output in place of this file"
     )
     assert not caught.value.retryable
@@ -254,9 +258,15 @@ def test_a_failed_job_is_not_run_again_on_what_it_has_changed(tasks: Tasks) -> N
     assert failed.value.retryable
     with pytest.raises(HybridError) as caught:
         tasks.run("update", given, try_number=2)
+    file, folder = made["file"], made["folder"]
+    folder_path = FileRef.parse(folder["location"]).path
+    changed = "was changed after it was produced"
     assert str(caught.value) == (
-        f"site (localhost): {made['file']['location']} was changed after it was produced: its checksum is {TWO}, not"
-        f" {ONE}\n  -> it was made by task make of run run of DAG dag: clear that task to make it again"
+        "site (localhost): 3 files are not what was recorded:\n"
+        f"  {file['location']} {changed}: its checksum is {TWO}, not {ONE}\n"
+        f"  {file['secondaryFiles'][0]['location']} {changed}: its checksum is {TWO}, not {ONE}\n"
+        f"  {folder['location']} {changed}: {folder_path} is newer than its job\n"
+        "  -> it was made by task make of run run of DAG dag: clear that task to make it again"
     )
     assert tasks.updates == 1
 

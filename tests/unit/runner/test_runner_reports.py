@@ -43,7 +43,9 @@ def test_a_report_of_a_run_that_succeeded_or_failed(tmp_path: Path, script: str,
 def test_what_cannot_be_written_is_told_before_the_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         check_report("run.doc")
-    assert str(error.value) == "--report: run.doc: the ending says what is written: .html, .json, .csv, .svg"
+    assert (
+        str(error.value) == "--report: run.doc: the ending says what is written: .html, .pdf, .png, .svg, .csv, .json"
+    )
     with pytest.raises(ConfigError) as error:
         check_report(str(tmp_path / "none/run.html"))
     assert str(error.value) == f"--report: the report cannot be written: {tmp_path}/none is no folder, or not writable"
