@@ -108,6 +108,7 @@ def test_a_schedule_starts_hello(airflow: AirflowStack, hello_daily: str, hello_
     assert essence(outputs(airflow, hello_daily, run)) == hello_by_cwltool
 
 
+@pytest.mark.long
 def test_a_backfill_over_three_dates(airflow: AirflowStack, hello_daily: str, hello_by_cwltool: Any) -> None:
     airflow.api.unpause(hello_daily)
     last = datetime.now(timezone.utc).date() - timedelta(days=3)
@@ -131,6 +132,7 @@ def test_claire_on_local_sites_equals_cwltool(airflow: AirflowStack, dags: Dags,
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_claire_on_slurm_and_a_cloud_host_equals_cwltool(
     airflow: AirflowStack, dags: Dags, deployments: dict[str, Any], claire_by_cwltool: Any
 ) -> None:

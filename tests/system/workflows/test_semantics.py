@@ -32,6 +32,8 @@ def two_sites(folder: Path) -> dict[str, Any]:
         },
     }
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
