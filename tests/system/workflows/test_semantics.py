@@ -32,6 +32,7 @@ def two_sites(folder: Path) -> dict[str, Any]:
         },
     }
 
+
 pytestmark = pytest.mark.long
 
 
