@@ -56,6 +56,7 @@ def test_every_tag_on_this_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.conformance
-@pytest.mark.parametrize("site", ["hpc", pytest.param("cloud", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("site", ["hpc", "cloud"])
 def test_every_tag_at_a_site(site: str, testbed: Testbed, tmp_path: Path) -> None:
     assert run_part(site, "tags", tmp_path, {**testbed.variables(), **connections(testbed)}) > 15

@@ -202,6 +202,7 @@ async def test_a_job_that_needs_more_hosts_than_answer_is_told(
 # --- through Airflow ---
 
 
+@pytest.mark.long
 def test_a_dag_passes_a_site_over_that_is_down_and_its_lineage_says_why(
     airflow: AirflowStack, dags: Dags, deployments: dict[str, Any], testbed: Testbed
 ) -> None:

@@ -202,6 +202,7 @@ def test_a_run_that_is_stopped_leaves_nothing_and_cleanup_takes_what_a_killed_ai
     assert there(token) == []
 
 
+@pytest.mark.long
 def test_a_step_that_is_cleared_gets_its_deployment_anew(box: Box) -> None:
     dag = box.add("box_clear")
     run = box.start(dag)
@@ -213,6 +214,7 @@ def test_a_step_that_is_cleared_gets_its_deployment_anew(box: Box) -> None:
     assert there(box.token(dag, run)) == []
 
 
+@pytest.mark.long
 def test_old_runs_folders_go_by_age(box: Box, dags: Dags, tmp_path: Path) -> None:
     dag, work = "box_old", tmp_path / "work"
     workflow = {
