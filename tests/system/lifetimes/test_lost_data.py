@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from typing import Any
 
@@ -27,8 +28,8 @@ def test_several_tasks_that_miss_the_same_files_have_each_job_run_again_once(
     dag = dags.add("lost", {"version": "v1.0", "workflows": {"lost": workflow}, "deployments": deployments})
     airflow.api.unpause(dag)
     testbed.run("hpc", f"rm -f {RECORD}")
-    work = deployments["login"]["workdir"]
-    damage = f"rm -r {work}/{dag}/*/first {work}/{dag}/*/second"
+    folder = shlex.quote(f"{deployments['login']['workdir']}/{dag}")
+    damage = f"cd {folder} && rm -r -- */first */second"
     run = airflow.api.trigger(dag, {"words": WORDS, "record": RECORD, "damage": damage})
     airflow.api.succeed(dag, run, 600)
     ran = Counter(testbed.run("hpc", f"cat {RECORD}").splitlines())
