@@ -61,6 +61,7 @@ coverage: $(VENV)/.dev
 # every kill and outage, those included that Airflow takes minutes to notice
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m 'faults or not faults' tests/system/lifetimes/test_faults.py tests/system/lifetimes/test_lifecycle.py \
+		tests/system/lifetimes/test_lost_data.py \
 		tests/system/lifetimes/test_managed_kills.py tests/system/lifetimes/test_triggerers.py tests/system/at_sites/slurm \
 		tests/system/kubernetes/test_kubernetes_dag.py tests/system/workflows/test_loops.py $(ARGS)
 
