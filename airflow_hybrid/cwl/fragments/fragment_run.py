@@ -97,12 +97,11 @@ class FragmentRun:
         instances: Sequence[CwlObject],
         name: str,
         context: HybridContext,
-        part: Part | None = None,
+        part: Part = WHOLE,
     ) -> None:
         """:param context: of all instances; each gets a copy of its own.
-        :param part: None: all instances are run.
+        :param part: which instances are run.
         """
-        part = part or WHOLE
         self._fragment = fragment
         self._raised = context.raised
         self._originals = part.originals
