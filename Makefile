@@ -61,14 +61,14 @@ coverage: $(VENV)/.dev
 # every kill and outage, those included that Airflow takes minutes to notice
 faults: $(VENV)/.dev
 	$(BIN)/python -m pytest -m 'faults or not faults' tests/system/lifetimes/test_faults.py tests/system/lifetimes/test_lifecycle.py \
-		tests/system/lifetimes/test_lost_data.py \
+		tests/system/lifetimes/test_lost_data.py tests/system/lifetimes/test_clear_running.py \
 		tests/system/lifetimes/test_managed_kills.py tests/system/lifetimes/test_triggerers.py tests/system/at_sites/slurm \
 		tests/system/kubernetes/test_kubernetes_dag.py tests/system/workflows/test_loops.py $(ARGS)
 
 # the tests that take minutes, and are not part of `make test`
 .PHONY: long
 long: $(VENV)/.dev
-	$(BIN)/python -m pytest -m long tests/system tests/conformance -n 2 --dist loadscope $(ARGS)
+	$(BIN)/python -m pytest -m long tests/system tests/conformance tests/containers -n 2 --dist loadscope $(ARGS)
 
 # pages in a browser, the long tests included; what docs/ show is taken over with few colours, which makes it small
 .PHONY: screenshots

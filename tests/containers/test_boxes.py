@@ -214,7 +214,7 @@ ENDS = pytest.mark.parametrize("anywhere", ["podman", "docker", "charliecloud"],
 
 
 @ENDS
-@pytest.mark.parametrize("deaf", ["", "trap '' TERM; "])
+@pytest.mark.parametrize("deaf", [pytest.param("", marks=pytest.mark.long), "trap '' TERM; "])
 def test_a_container_ends_when_its_time_is_up(anywhere: Bench, deaf: str) -> None:
     with pytest.raises(JobFailedError, match="TIMEOUT|longer than its time limit"):
         anywhere.run(script(f"{deaf}sleep 301.25", more="  ToolTimeLimit: {timelimit: 2}\n"))
@@ -251,7 +251,13 @@ exec %(podman)s "$@"
 """
 
 
-@pytest.mark.parametrize("limit", ["", "  ToolTimeLimit: {timelimit: 100}\n"], ids=["", "with a time limit"])
+@pytest.mark.parametrize(
+    "limit",
+    [
+        pytest.param("", id="", marks=pytest.mark.long),
+        pytest.param("  ToolTimeLimit: {timelimit: 100}\n", id="with a time limit"),
+    ],
+)
 def test_a_client_that_has_just_begun_starts_no_container_after_its_job_was_ended(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:

@@ -70,7 +70,13 @@ def deployments(testbed: Testbed, images: Path) -> dict[str, Any]:
     return dict(parse_deployments(found))
 
 
-@pytest.mark.parametrize("target", [Target("cloud"), Target("cluster", "main")], ids=["ssh", "slurm"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        pytest.param(Target("cloud"), id="ssh", marks=pytest.mark.long),
+        pytest.param(Target("cluster", "main"), id="slurm"),
+    ],
+)
 def test_a_step_runs_in_a_container_where_it_is_bound(
     deployments: dict[str, Any], target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

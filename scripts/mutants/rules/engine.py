@@ -86,8 +86,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the task directory is that of one task instance of one Airflow",
         "engine/spec.py",
-        "/g{self.generation}-{mark}",
-        "/g{self.generation}-x",
+        "g{self.generation}-{digest}",
+        "g{self.generation}-x",
         "tests/unit/engine/test_same_place.py",
     ),
 )

@@ -15,8 +15,8 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "run requirements: checked where they are used, too",
-        "operators/hybrid.py",
-        "job_requirements.check_allowed(brought or [], self.setup.run_requirements)",
+        "operators/steps/fragment.py",
+        "job_requirements.check_allowed(brought or [], setup.run_requirements)",
         "pass",
         "tests/security/documents/test_run_requirements.py",
     ),

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.dag.hybrid_dag import HybridDag
+from airflow_hybrid.engine import TaskIdentity
 from airflow_hybrid.errors import CwlError, HybridError, InputError
+from airflow_hybrid.operators.steps.fragment import StepInputs, Tries, fragment_of
 from airflow_hybrid.operators.values import INPUTS_TASK
 
 TOOL = """\
@@ -132,12 +134,13 @@ def test_what_is_allowed_names_images_and_archives_as_documents_do(run: Run, tmp
         assert (caught.value.where, caught.value.message) == ("'cwl:requirements' in the inputs", problem)
 
 
-def test_a_value_that_was_changed_between_the_tasks_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_that_was_changed_between_the_tasks_is_refused(run: Run) -> None:
     task: Any = next(task for name, task in run.dag().task_dict.items() if "setup" in vars(task))
-    planted = {"cwl:requirements": [{"class": "EnvVarRequirement", "envDef": []}]}
-    monkeypatch.setattr(task, "values", lambda context, scope: SimpleNamespace(run_inputs=lambda graph: planted))
+    planted: Any = {"cwl:requirements": [{"class": "EnvVarRequirement", "envDef": []}]}
+    context: Any = {"dag_run": SimpleNamespace(conf={}, start_date=None)}
+    identity = TaskIdentity("d", "manual", task.task_id, origin="here")
     with pytest.raises(HybridError) as caught:
-        task._document({})
+        fragment_of(StepInputs(task.setup, [], None, False, 0), context, planted, identity, Tries(0, False))
     assert str(caught.value) == said("EnvVarRequirement")
 
 

@@ -245,6 +245,7 @@ async def test_a_cut_in_the_middle_is_survived(world: World) -> None:
     assert await world.leftovers("cloud") == ""
 
 
+@pytest.mark.long
 async def test_a_network_that_is_away_for_some_seconds_costs_only_these(world: World) -> None:
     files = [await world.file("hpc", "big", b"z" * (100 * MIB)), await world.file("hpc", "small", b"s")]
     moving = asyncio.ensure_future(asyncio.gather(*(world.stage([file], "cloud") for file in files)))

@@ -137,6 +137,7 @@ async def test_a_submit_that_dies_after_qsub_is_found_again(queue: JobQueue, gri
     assert sorted(grid.run("grid", f"cat '{folder}/ran'").split()) == ["0", "1", "2"]
 
 
+@pytest.mark.long
 async def test_a_qmaster_that_is_down_for_a_while_loses_nothing(queue: JobQueue, grid: Testbed, folder: str) -> None:
     made = batch(f"{folder}/T/a", 2, lambda i: ("sleep", "25"))
     await queue.submit(made)
@@ -152,6 +153,7 @@ async def test_a_qmaster_that_is_down_for_a_while_loses_nothing(queue: JobQueue,
     assert ends(await waiting) == [(JobState.COMPLETED, 0)] * 2
 
 
+@pytest.mark.long
 async def test_a_qmaster_that_is_down_at_submit_is_waited_for(queue: JobQueue, grid: Testbed, folder: str) -> None:
     made = batch(f"{folder}/T/a", 2, lambda i: (SH, "-c", f"echo {i} >>'{folder}/ran'"))
     grid.exec("grid", "sgesite", "stop", "sge_qmaster")
@@ -163,6 +165,7 @@ async def test_a_qmaster_that_is_down_at_submit_is_waited_for(queue: JobQueue, g
     assert sorted(grid.run("grid", f"cat '{folder}/ran'").split()) == ["0", "1"]
 
 
+@pytest.mark.long
 async def test_the_site_s_time_limit_has_its_name(queue: JobQueue, folder: str) -> None:
     made = batch(
         f"{folder}/T/a", 2, lambda i: ("sleep", "300") if i else ("true",), options={"resources": {"h_rt": 12}}

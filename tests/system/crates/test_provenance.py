@@ -74,6 +74,7 @@ def test_runcrate_reads_it(crate: Path, folder: Path, programs: Path) -> None:
     assert "/chapter-01.tsv <- packed.cwl#count.cwl/counts" in of_count
 
 
+@pytest.mark.long
 def test_runcrate_runs_it_by_our_runner(crate: Path, folder: Path, programs: Path) -> None:
     runner = folder / "runner"
     runner.write_text(f'#!/bin/sh\nexec {sys.executable} -m airflow_hybrid.runner --outdir {folder}/theirs "$@"\n')
@@ -91,6 +92,7 @@ def test_the_same_outputs_again(crate: Path, folder: Path) -> None:
     assert done.stderr.splitlines() == [*rows, "the outputs are the same: 5 compared"]
 
 
+@pytest.mark.long
 def test_other_outputs(crate: Path, folder: Path) -> None:
     done = call(folder, *RUNNER, "--outdir", folder / "other", crate, "--top", "3")
     assert done.returncode == 3, done.stderr
@@ -99,6 +101,7 @@ def test_other_outputs(crate: Path, folder: Path) -> None:
     assert lines[-1] == "the outputs differ: 4 same, 1 different"
 
 
+@pytest.mark.long
 def test_a_file_that_the_record_refers_to_and_that_was_changed(folder: Path) -> None:
     book = folder / "book.txt"
     book.write_bytes((HELLO / "book.txt").read_bytes())
@@ -136,6 +139,7 @@ def test_a_record_beside_the_outputs(dag_run: dict[str, Any], folder: Path, prog
     assert {"provenance.crate.zip", "summary.md"} <= recorded
 
 
+@pytest.mark.long
 def test_the_command_writes_a_record_of_a_dag_run(dag_run: dict[str, Any], folder: Path, programs: Path) -> None:
     home = folder / "home"
     own = {key: value for key, value in os.environ.items() if not key.startswith("AIRFLOW")}

@@ -116,7 +116,10 @@ steps:
 """
 
 
-@pytest.mark.parametrize("where", [(), ("--serial",)], ids=["in triggers", "in workers"])
+@pytest.mark.parametrize(
+    "where",
+    [pytest.param((), id="in triggers"), pytest.param(("--serial",), id="in workers", marks=pytest.mark.long)],
+)
 def test_failed_jobs_run_again_as_the_hybrid_file_says(tmp_path: Path, where: tuple[str, ...]) -> None:
     (tmp_path / "main.cwl").write_text(TRIES)
     bindings = [
@@ -199,6 +202,7 @@ arguments: ['echo precious; rmdir "$0" 2>/dev/null; echo taken >"$0"', $(inputs.
 """
 
 
+@pytest.mark.long
 def test_a_run_whose_outputs_cannot_be_brought_keeps_its_files_and_says_where(tmp_path: Path) -> None:
     (tmp_path / "spoils.cwl").write_text(SPOILS)
     (tmp_path / "echo.cwl").write_text(ECHO)
@@ -227,6 +231,7 @@ def test_questions_are_answered_without_a_run(folder: Path) -> None:
     assert told.returncode == 0 and "--text TEXT" in told.stderr + told.stdout
 
 
+@pytest.mark.long
 def test_cwltest_can_use_it(folder: Path) -> None:
     tests = [
         {"id": "a", "doc": "a", "tool": "echo.cwl", "job": "job.yml", "output": {"out": {"class": "File", "size": 12}}},
@@ -317,6 +322,7 @@ def test_an_output_folder_is_merged_into_the_users_and_another_run_replaces_outp
     assert done.returncode == 1 and "has other files under the names of this run's outputs" in done.stderr
 
 
+@pytest.mark.long
 def test_the_folder_that_outdir_is_in_is_not_copied_into_itself(project: Path) -> None:
     before = contents(project)
     done = call(project, "--quiet", "--outdir", "./out", "pass.cwl", "dot.json")

@@ -46,6 +46,7 @@ def test_every_block_is_a_file_or_a_dialogue() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     # one shell for all, so that `cd` and `export` hold on; each command's output ends with a mark
     script: list[str] = ["set -e"]

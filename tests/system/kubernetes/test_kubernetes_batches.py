@@ -39,6 +39,7 @@ async def test_exit_codes_are_the_jobs_own(bench: Callable[..., Any]) -> None:
     assert results[2].stderr_tail == "bad 2\n"
 
 
+@pytest.mark.long
 async def test_many_batches_need_one_watch_and_no_request_each(kube: Kube, bench: Callable[..., Any]) -> None:
     kube.need_double()
     made = await bench(task=f"T{os.urandom(4).hex()}")

@@ -41,6 +41,7 @@ async def test_an_evicted_pod_is_begun_again_from_the_start(kube: Kube, bench: C
     assert (await made.host.run(f"cat {made.folder}/tries")).out == "x\nx\n"
 
 
+@pytest.mark.long
 async def test_an_image_that_is_not_there_fails_the_batch_with_its_name(kube: Kube, bench: Callable[..., Any]) -> None:
     image = "registry.invalid/no/such:1"
     made = await bench({"image": image, "startTimeout": 3})
@@ -64,6 +65,7 @@ async def test_a_pod_that_finds_no_node_says_why_while_it_waits(bench: Callable[
     assert (await running)[0].state is JobState.CANCELLED
 
 
+@pytest.mark.long
 async def test_a_configuration_that_is_not_there_fails_the_batch(bench: Callable[..., Any]) -> None:
     reference = [{"secretRef": {"name": "no-such-secret"}}]
     made = await bench({"envFrom": reference, "startTimeout": 3})
@@ -88,6 +90,7 @@ async def test_a_quota_that_one_pod_exceeds_refuses_the_batch(kube: Kube, bench:
         kube.kubectl("delete", "resourcequota", "small")
 
 
+@pytest.mark.long
 async def test_pods_wait_for_a_quota_that_others_use_up_and_say_so(kube: Kube, bench: Callable[..., Any]) -> None:
     made = await bench(pack_s=0.0)
     await made.host.run("true")

@@ -75,6 +75,7 @@ def both_anew(old: dict[str, list[int]], record: Path) -> bool:
 
 
 @pytest.mark.parametrize("dag", ["naps_here", "naps_deferred"])
+@pytest.mark.faults
 def test_cleared_tasks_run_anew_and_end_the_jobs_of_the_old_try(
     airflow: AirflowStack, tmp_path: Path, dag: str
 ) -> None:

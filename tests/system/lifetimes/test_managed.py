@@ -174,6 +174,7 @@ async def test_a_check_reads_the_compose_file_and_makes_nothing(
     assert there("ah-") == []
 
 
+@pytest.mark.long
 def test_a_run_that_is_stopped_leaves_nothing_and_cleanup_takes_what_a_killed_airflow_left(
     box: Box, dags: Dags, tmp_path: Path
 ) -> None:

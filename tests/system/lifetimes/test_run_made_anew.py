@@ -65,7 +65,9 @@ class Tool:
         return sorted(self.work.glob(f"{self.name}/*/*/g*"))
 
 
-@pytest.mark.parametrize("deferrable", [False, True], ids=["in-worker", "deferred"])
+@pytest.mark.parametrize(
+    "deferrable", [pytest.param(False, id="in-worker"), pytest.param(True, id="deferred", marks=pytest.mark.long)]
+)
 def test_a_run_made_anew_takes_nothing_of_the_deleted_one(
     airflow: AirflowStack, dags: Dags, tmp_path: Path, deferrable: bool
 ) -> None:

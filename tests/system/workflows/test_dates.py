@@ -129,6 +129,7 @@ outputs: {job: {type: stdout}}
 
 @pytest.mark.slow
 @pytest.mark.testbed
+@pytest.mark.long
 def test_options_of_a_service_are_templates(airflow: AirflowStack, dags: Dags, deployments: dict[str, Any]) -> None:
     (dags.folder / "documents/show_job.cwl").write_text(SHOW_JOB)
     name = "options_of_the_day"

@@ -43,6 +43,7 @@ async def test_a_connection_lost_in_mid_submit_doubles_nothing(queue: JobQueue, 
     assert sorted(testbed.run("hpc", f"cat '{folder}/ran'").split()) == ["0", "1", "2"]
 
 
+@pytest.mark.faults
 async def test_a_controller_that_is_down_for_a_while_loses_nothing(
     queue: JobQueue, testbed: Testbed, folder: str
 ) -> None:
@@ -73,6 +74,7 @@ async def test_a_site_that_is_cut_off_for_a_while_loses_nothing(queue: JobQueue,
 
 
 @pytest.mark.slow
+@pytest.mark.faults
 async def test_a_dead_node_has_its_name(queue: JobQueue, testbed: Testbed, folder: str) -> None:
     made = batch(f"{folder}/T/a", 1, lambda i: ("sleep", "300"), options={"nodelist": "node2"})
     await queue.submit(made)
@@ -166,6 +168,7 @@ async def test_a_disk_that_is_full_when_jobs_end_is_named_and_finished_ones_keep
         testbed.run("hpc", f"rm -rf {folder}")
 
 
+@pytest.mark.faults
 async def test_a_queue_that_shows_nothing_ends_no_living_job(queue: JobQueue, testbed: Testbed, folder: str) -> None:
     queue.grace_s = 3
     made = batch(f"{folder}/T/a", 1, lambda i: ("sleep", "25"))
@@ -178,6 +181,7 @@ async def test_a_queue_that_shows_nothing_ends_no_living_job(queue: JobQueue, te
         assert ends(await asyncio.wait_for(waiting, 240)) == [(JobState.COMPLETED, 0)]
 
 
+@pytest.mark.faults
 async def test_a_squeue_that_hangs_hides_no_finished_job(queue: JobQueue, testbed: Testbed, folder: str) -> None:
     made = batch(f"{folder}/T/a", 2, lambda i: ("sleep", "3"))
     await queue.submit(made)
