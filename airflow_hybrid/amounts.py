@@ -26,3 +26,11 @@ def size(count: float | None) -> str:
             break
         number /= 1000
     return f"{count:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
+
+
+def counted(count: int, noun: str, nouns: str = "") -> str:
+    """``1 job``, ``12,000 jobs``.
+
+    :param nouns: the plural, where it is not the noun with an ``s``.
+    """
+    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"

@@ -17,6 +17,7 @@ from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.sites.check import site_probe
 from airflow_hybrid.sites.check.findings import FAIL, OK, SKIP, TIMEOUT_S, WARN, Finding, Findings, timed
 from airflow_hybrid.sites.check.links import try_link
+from airflow_hybrid.sites.check.namespace import namespace_figures
 from airflow_hybrid.sites.check.queues import (
     login_shell_hint,
     schedulers,
@@ -107,9 +108,21 @@ async def _deployment(
         return await _managed(deployments, name)
     try:
         connector = open_connector(deployments, name)
-        hosts = await connector.hosts()
     except HybridError as error:
         findings.fail("connector", error)
+        return findings.entries
+    groups = await asyncio.gather(
+        _locations(connector, reaches, timeout_s),
+        namespace_figures(connector, timeout_s),  # also where no pod can be reached: they may say why
+    )
+    return [finding for group in groups for finding in group]
+
+
+async def _locations(connector: Connector, reaches: Reaches, timeout_s: float) -> list[Finding]:
+    hosts, error, seconds = await timed(connector.hosts)
+    if hosts is None or error is not None:
+        findings = Findings(connector.deployment.name)
+        findings.fail("connector", error or ConfigError("it has no location"), seconds)
         return findings.entries
     groups = await asyncio.gather(*(_location(connector, host, reaches, timeout_s) for host in hosts))
     return [finding for group in groups for finding in group]

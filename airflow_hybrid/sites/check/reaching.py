@@ -14,7 +14,8 @@ from airflow_hybrid.sites.connectors import open_connector
 from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.ssh.host import SshHost
 
-GREETING = "id -un; hostname"
+GREETING = "id -un; uname -n"
+"""both of coreutils: images for containers often lack hostname(1)"""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,10 @@ class ApiError(SiteError):
         self.reason = reason
 
 
+class NotAllowedError(AuthenticationError):
+    """The cluster knows the account, whose role does not allow the request (403)."""
+
+
 class Cluster:
     """One API server and namespace, for one event loop; it connects when first used.
 
@@ -73,7 +77,8 @@ class Cluster:
         :raises ApiError: the server refuses the request.
         :raises HostUnreachableError: the server was not reached.
         :raises HostKeyError: its certificate is not the expected one.
-        :raises AuthenticationError: it does not accept the credentials.
+        :raises AuthenticationError: it does not accept the credentials, or (:class:`NotAllowedError`) the role does not
+            allow it.
         """
         import aiohttp
 
@@ -325,7 +330,7 @@ class Cluster:
                 hint="the token or client certificate may have expired: renew it in the kubeconfig or the Connection",
             )
         if status == 403 and "quota" not in message and (" cannot " in message or method == "exec"):
-            return AuthenticationError(
+            return NotAllowedError(
                 f"the cluster does not allow it: {message}",
                 where=where,
                 hint="the role needs jobs, pods, pods/exec and events in the namespace: see docs/how-to/kubernetes.md",

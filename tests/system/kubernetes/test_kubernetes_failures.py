@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import SubmitError
 from airflow_hybrid.model import JobState, Resources
+from airflow_hybrid.sites import check
 from airflow_hybrid.sites.batches.poller import Progress
 from tests.system.kube import Kube, until
 from tests.system.kubernetes.benches import WAIT_S
@@ -104,6 +107,37 @@ async def test_pods_wait_for_a_quota_that_others_use_up_and_say_so(kube: Kube, b
         kube.kubectl("delete", "resourcequota", "few")
     assert {r.state for r in results} == {JobState.COMPLETED}
     assert any("exceeded quota: few" in reason for p in heard for reason in p.reasons)
+
+
+async def test_a_check_tells_pods_quotas_and_nodes_or_that_it_may_not_see_them(
+    kube: Kube, bench: Callable[..., Any]
+) -> None:
+    kube.need_double()  # which refuses what a role may not
+    made = await bench()
+    await made.host.run("true")
+    deployments = {"kube": Deployment("kube", "kubernetes", config=kube.config())}
+    kube.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "many"},
+                "spec": {"hard": {"pods": "50", "requests.cpu": "8"}}})  # fmt: skip
+    try:
+        findings = await check.check(deployments)
+        for resource in ("pods", "resourcequotas", "nodes"):
+            why = f'{resource} is forbidden: User "u" cannot list resource "{resource}" in API group ""'
+            kube.control("refuse", method="LIST", resource=resource, count=1, code=403, message=why)
+        blind = await check.check(deployments)
+    finally:
+        kube.control("reset")
+        kube.kubectl("delete", "resourcequota", "many")
+    assert not check.fails(findings) and not check.fails(blind)
+    figures = {name: value for finding in findings for name, value in finding.figures.items()}
+    counts = re.fullmatch(r"(\d+) pods? runs? \((\d+) ours\), \d+ wait \(\d+ ours\)", figures["queue"])
+    assert counts and int(counts[1]) >= int(counts[2]) >= 1, figures
+    assert figures["quota many"] == f"pods {counts[1]} of 50, requests.cpu 0 of 8"
+    assert re.fullmatch(r"[\d.]+ of 8", figures["free cores"]) and figures["free nodes"] == "0 of 1"
+    seen = {finding.what: finding for finding in blind if finding.what in ("queue", "capacity")}
+    assert seen["queue"].detail == "the account may not list pods; quotas: may not list resource quotas"
+    assert seen["queue"].figures == {"queue": "may not list pods", "quotas": "may not list resource quotas"}
+    assert seen["capacity"].detail == "the account may not list nodes: how many are free is not known"
+    assert seen["capacity"].figures == {"free nodes": "may not list nodes"}
 
 
 async def test_a_manifest_that_the_cluster_refuses_is_a_clear_message(bench: Callable[..., Any]) -> None:

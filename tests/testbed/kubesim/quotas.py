@@ -74,6 +74,21 @@ def over_quota(store: Store, key: Key, value: KubeObject) -> str | None:
     return None
 
 
+def with_status(store: Store, key: Key, quota: KubeObject) -> KubeObject:
+    """A quota with what it allows and what is used of it, as the quota controller keeps it."""
+    hard = (quota.get("spec") or {}).get("hard") or {}
+    used: dict[str, float] = {}
+    for kind in (PODS, JOBS):
+        others = store.select(kind, key.namespace)
+        count = "count/jobs.batch" if kind is JOBS else f"count/{kind.resource}"
+        used[count] = float(len(others))
+    for pod in store.select(PODS, key.namespace).values():
+        if not ended(pod):
+            _add(used, _measures(pod))
+    status = {"hard": hard, "used": {name: _shown(used.get(name, 0)) for name in hard}}
+    return {**quota, "status": status}
+
+
 def _demand(store: Store, key: Key, value: KubeObject) -> _Demand:
     count = "count/jobs.batch" if key.kind is JOBS else f"count/{key.kind.resource}"
     others = [other for k, other in store.select(key.kind, key.namespace).items() if k != key]

@@ -11,7 +11,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ..cluster import Cluster, Deletion
-from ..objects import ApiError, Key, KubeObject, success
+from ..objects import QUOTAS, ApiError, Key, KubeObject, success
+from ..quotas import with_status
 from ..storage import merge
 from . import discovery, streams
 from .harm import Harm
@@ -99,15 +100,18 @@ class Api:
 
     async def _get(self, request: web.Request, target: Target) -> web.StreamResponse:
         if target.name is not None:
-            return web.json_response(self._store.get(target.key))
+            return web.json_response(self._shown(target.key, self._store.get(target.key)))
         if is_set(request.query, "watch"):
             return await self._watches.serve(request, target.selection(request.query))
         return web.json_response(self._list(request, target))
 
+    def _shown(self, key: Key, value: KubeObject) -> KubeObject:
+        return with_status(self._store, key, value) if key.kind is QUOTAS else value
+
     def _list(self, request: web.Request, target: Target) -> KubeObject:
         """A page of objects."""
         selection = target.selection(request.query)
-        items = [value for key, value in self._store.objects.items() if selection.matches(key, value)]
+        items = [self._shown(key, value) for key, value in self._store.objects.items() if selection.matches(key, value)]
         meta: KubeObject = {"resourceVersion": str(self._store.version)}
         start = int(request.query.get("continue") or 0)
         limit = int(request.query.get("limit") or 0) or len(items)
