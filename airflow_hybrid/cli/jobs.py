@@ -113,7 +113,7 @@ def complete(record: JobRecord) -> dict[str, Any]:
     """All that is known of a job, as plain values; times in seconds since the epoch."""
     import dataclasses
 
-    return {**dataclasses.asdict(record), "state": record.state.value, "ended": record.ended}
+    return {"name": record.name, **dataclasses.asdict(record), "state": record.state.value, "ended": record.ended}
 
 
 def progress_line(batch: BatchProgress, now: float) -> str:

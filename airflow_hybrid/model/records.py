@@ -26,6 +26,11 @@ _MOST_TEXT = 64 << 20
 """characters of all texts of a column"""
 
 
+def job_name(step: str, index: str) -> str:
+    """The name of a job: ``/align[3]``, ``/count: iteration 2``, ``/each/size[1][0]``."""
+    return step + (index if index.startswith(":") else index.replace(" ", ""))
+
+
 @dataclass(frozen=True)
 class JobRecord:
     """One attempt of one job. Times are in seconds since the epoch, by the site's clocks; None: unknown.
@@ -72,6 +77,11 @@ class JobRecord:
     memory_used_mib: int | None = None
     staging_began: float | None = None
     collected: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name for people, as ``airflow hybrid logs`` takes it."""
+        return job_name(self.step, self.index)
 
     @property
     def ended(self) -> float | None:

@@ -134,10 +134,10 @@ class RunSummary:
 
 
 def _failure(record: JobRecord) -> str:
-    """``/train [3] at hpc (n7): OUT_OF_MEMORY, exit code 137: ...``"""
+    """``/train[3] at hpc (n7): OUT_OF_MEMORY, exit code 137: ...``"""
     place = f"{record.deployment}/{record.service}" if record.service else record.deployment
     node = f" ({_name(record.node)})" if record.node else ""
-    text = f"{_name(f'{record.step} {record.index}'.rstrip())} at {_name(place)}{node}: {record.state.value}"
+    text = f"{_name(record.name)} at {_name(place)}{node}: {record.state.value}"
     if record.exit_code is not None:
         text += f", exit code {record.exit_code}"
     return text + (f": {shortened(printable(record.reason), _LONGEST_REASON)}" if record.reason else "")

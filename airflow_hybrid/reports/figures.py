@@ -77,6 +77,6 @@ def transfers(report: RunReport) -> list[tuple[str, ...]]:
 def failures(report: RunReport) -> list[tuple[str, ...]]:
     """Jobs that did not succeed, with the columns :data:`FAILURES`."""
     return [
-        (f"{job.step}{job.index}", job.deployment, job.node, job.state.value, str(job.exit_code or ""), job.reason)
+        (job.name, job.deployment, job.node, job.state.value, str(job.exit_code or ""), job.reason)
         for job in report.failures
     ]

@@ -121,7 +121,7 @@ def _outputs(report: RunReport) -> str:
 def _jobs(report: RunReport) -> str:
     rows = [
         (
-            f"{job.step}{job.index}",
+            job.name,
             f"{job.deployment}/{job.service}" if job.service else job.deployment,
             job.node,
             "reused" if job.reused else job.state.value,

@@ -20,12 +20,16 @@ def jobs_csv(report: RunReport) -> str:
     """A row for each job; texts that a spreadsheet would evaluate begin with an apostrophe."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    names = [field.name for field in fields(JobRecord)]
+    names = ["name", *(field.name for field in fields(JobRecord))]
     writer.writerow(names)
     for job in report.jobs:
-        value = {**vars(job), "state": job.state.value}
+        value = _plain(job)
         writer.writerow([_cell(value[name]) for name in names])
     return stream.getvalue()
+
+
+def _plain(job: JobRecord) -> dict[str, object]:
+    return {"name": job.name, **vars(job), "state": job.state.value}
 
 
 def _cell(value: object) -> object:
@@ -37,7 +41,7 @@ def _cell(value: object) -> object:
 def as_json(report: RunReport, used: Footprint, constants: Constants) -> str:
     """All values of a report."""
     value = asdict(report)
-    value["jobs"] = [{**vars(job), "state": job.state.value} for job in report.jobs]
+    value["jobs"] = [_plain(job) for job in report.jobs]
     value["core_hours"] = round(report.core_hours, 4)
     rows = {constant.name: {"value": constant.value, "source": constant.source} for constant in constants.rows()}
     value["footprint"] = {**asdict(used), "method": METHOD, "constants": rows}

@@ -25,7 +25,7 @@ from airflow_hybrid.engine.spec import task_folder
 from airflow_hybrid.errors import HybridError, SiteError
 from airflow_hybrid.model import Target
 from airflow_hybrid.model.outline import DagOutline
-from airflow_hybrid.model.records import BatchProgress, JobRecord
+from airflow_hybrid.model.records import BatchProgress, JobRecord, job_name
 from airflow_hybrid.overviews.tasks import RunJobs
 from airflow_hybrid.printable import printable
 from airflow_hybrid.runs.jobs import RunKey
@@ -66,11 +66,6 @@ class FoundJob:
     batches: tuple[tuple[str, int, BatchProgress], ...] = ()
 
 
-def job_name(step: str, index: str) -> str:
-    """The name of a job: ``/align[3]``, ``/count: iteration 2``, ``/each/size[1][0]``."""
-    return step + (index if index.startswith(":") else index.replace(" ", ""))
-
-
 def _normal(name: str) -> str:
     return "/" + "".join(name.split()).lstrip("/")
 
@@ -81,7 +76,7 @@ def step_of_name(name: str) -> str:
 
 
 def find_job(jobs: RunJobs, name: str, attempt: int | None = None) -> FoundJob:
-    """The job with a name, as :func:`job_name` makes it; of a step with one job, its path is enough.
+    """The job with a name (:attr:`JobRecord.name`); of a step with one job, its path is enough.
 
     :param attempt: the try whose job is meant; None: the last one.
     :raises HybridError: the run has no such job, or several.
@@ -91,19 +86,19 @@ def find_job(jobs: RunJobs, name: str, attempt: int | None = None) -> FoundJob:
         (task.task_id, task.map_index, record)
         for task in jobs.tasks
         for record in task.report.records
-        if wanted in (_normal(job_name(record.step, record.index)), record.step) and attempt in (None, record.attempt)
+        if wanted in (_normal(record.name), record.step) and attempt in (None, record.attempt)
     ]
-    names = dict.fromkeys(job_name(record.step, record.index) for _, _, record in records)
+    names = dict.fromkeys(record.name for _, _, record in records)
     exact = next((known for known in names if _normal(known) == wanted), None)
     if exact is not None:
-        records = [found for found in records if job_name(found[2].step, found[2].index) == exact]
+        records = [found for found in records if found[2].name == exact]
     elif len(names) > 1:
         raise _ambiguous(name, list(names))
     last = max(records, key=lambda found: found[2].attempt, default=None)
     batches = tuple(_batches(jobs, wanted, last, attempt))
     if last is not None:
         task_id, map_index, record = last
-        return FoundJob(job_name(record.step, record.index), task_id, map_index, record, batches)
+        return FoundJob(record.name, task_id, map_index, record, batches)
     if batches:
         _check_one(name, wanted, [batch for _, _, batch in batches])
         return FoundJob(name, batches[0][0], batches[0][1], None, batches)

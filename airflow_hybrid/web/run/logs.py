@@ -14,7 +14,7 @@ from fastapi import Depends, HTTPException, Path, Query, Response, status
 
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.printable import as_terminals_show, printable_lines, readable, rest_of_letter, whole_letters
-from airflow_hybrid.runs.job_files import FoundJob, JobFiles, Stream, find_job, job_name
+from airflow_hybrid.runs.job_files import FoundJob, JobFiles, Stream, find_job
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.outline import deployments_in_run
 from airflow_hybrid.sites.files.pieces import NoFileError, Piece
@@ -58,7 +58,7 @@ def get_running_log(
 
 
 def _found(job: RunJob) -> FoundJob:
-    name = job_name(job.record.step, job.record.index)
+    name = job.record.name
     return FoundJob(name, job.task_id, job.map_index, job.record)
 
 

@@ -76,6 +76,7 @@ def job_json(job: RunJob) -> dict[str, Any]:
     """All that is known of a job."""
     record = job.record
     return {
+        "name": record.name,
         **dataclasses.asdict(record),
         "state": record.state.value,
         "is_success": is_success(record),

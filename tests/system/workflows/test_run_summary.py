@@ -106,5 +106,5 @@ def test_a_run_is_summed_up_for_its_callbacks(airflow: AirflowStack, dags: Dags)
     assert lines[:3] == [
         f"summed_up, run {bad}: failed", "reason: task_failure", "2 jobs ended: 1 succeeded, 1 failed"
     ]  # fmt: skip
-    assert any(line.startswith("  /exits [1] at here") and "exit code 3" in line for line in lines)
+    assert any(line.startswith("  /exits[1] at here") and "exit code 3" in line for line in lines)
     assert read("task")[0] == f"summed_up, run {bad}: failed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -187,3 +188,25 @@ def test_the_last_task_writes_the_formats_asked_for_into_an_object_store(web: Se
     assert objects["run-report.png"].startswith(b"\x89PNG")
     outputs = json.loads(objects["run-report.json"])["outputs"]
     assert [output["path"] for output in outputs] == [f"/results/{stored_run}/{name}" for name in ("o", "o_2")]
+
+
+def test_the_jobs_of_a_run_have_the_same_names_everywhere(web: Served, stored_run: str, tmp_path: Path) -> None:
+    for name in ("run.html", "run.csv", "run.json"):
+        assert web.cli("hybrid", "report", stored_run, "-o", str(tmp_path / name))[0] == 0
+    code, printed, _ = web.cli("hybrid", "jobs", stored_run, "-o", "json")
+    assert code == 0
+    page = web.get(f"/airflow_hybrid/dags/stored/dagRuns/{stored_run}/jobs?limit=500").body
+    with (tmp_path / "run.csv").open() as stream:
+        table = list(csv.DictReader(stream))
+    reported = json.loads((tmp_path / "run.json").read_text())["jobs"]
+    answers = [json.loads(printed), table, reported, json.loads(page)["jobs"]]
+    first, *others = [[(job["name"], job["step"], job["index"]) for job in jobs] for jobs in answers]
+    assert others == [first, first, first]
+    nested = [f"[{outer}][{inner}]" for outer in "01" for inner in "01"]
+    names = [name for name, _, _ in first]
+    assert sorted(names) == sorted(
+        ["/mapped[0]", "/mapped[1]", "/looped: iteration 1", "/looped: iteration 2"]
+        + [f"/{step}/inner{index}" for step in ("each", "fused") for index in nested]
+    )
+    html = (tmp_path / "run.html").read_text()
+    assert re.findall(r"<tr><td>(/(?:mapped|looped|each|fused)[^<]*)</td><td>local", html) == names

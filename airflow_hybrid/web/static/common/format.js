@@ -62,6 +62,11 @@ export function memory(mebibytes) {
   return mebibytes < 1024 ? `${figure(mebibytes)} MiB` : `${figure(mebibytes / 1024)} GiB`;
 }
 
+/** `/align[3]`, `/count: iteration 2`, `/each/size[1][0]`, as commands and reports name jobs. @param {string} step @param {string} index */
+export function jobName(step, index) {
+  return step + (index.startsWith(":") ? index : index.replaceAll(" ", ""));
+}
+
 /** The last part of a path. @param {string} path */
 export function leaf(path) {
   return path.slice(path.lastIndexOf("/") + 1) || path;

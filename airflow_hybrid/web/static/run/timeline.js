@@ -4,7 +4,7 @@
 
 import { get } from "../common/api.js";
 import { el, fill, visible } from "../common/dom.js";
-import { counted, duration, leaf } from "../common/format.js";
+import { counted, duration, jobName, leaf } from "../common/format.js";
 import { colours, drawAxis, drawCounts, drawJobs, drawSpan, jobAt } from "./drawing.js";
 import { marks } from "./steps.js";
 
@@ -297,6 +297,6 @@ export class Timeline {
     if (job === undefined) return `${row.step.path}: ${counted(row.times.count, "job")}`;
     const took = (name, from, to) => (columns[from][job] === null || columns[to][job] === null ? "" : `${name} ${duration(columns[to][job] - columns[from][job])}`);
     const parts = [took("staged", "staging", "submitted"), took("waited", "submitted", "began"), took("ran", "began", "ended"), took("collected after", "ended", "collected")];
-    return [`${row.step.path} ${columns.index[job]} at ${columns.site[job]}, ${columns.outcome[job]}`, ...parts].filter(Boolean).join("\n");
+    return [`${jobName(row.step.path, columns.index[job])} at ${columns.site[job]}, ${columns.outcome[job]}`, ...parts].filter(Boolean).join("\n");
   }
 }

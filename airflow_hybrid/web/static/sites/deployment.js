@@ -3,7 +3,7 @@
 /** A deployment as a card: how it is, what is there now, and its check. */
 
 import { el, svg } from "../common/dom.js";
-import { count, counted, duration, moment } from "../common/format.js";
+import { count, counted, duration, jobName, moment } from "../common/format.js";
 import { airflowLink } from "../common/links.js";
 import { Checking } from "./checking.js";
 
@@ -113,7 +113,7 @@ function place(deployment) {
 /** @param {any} last */
 function lastJob(last) {
   const why = last.reason || (last.exit_code === null ? last.state : `exit code ${last.exit_code}`);
-  return `${last.step}${last.index} failed: ${why}`;
+  return `${jobName(last.step, last.index)} failed: ${why}`;
 }
 
 /** @param {string} name @param {...any} value */
