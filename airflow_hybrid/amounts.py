@@ -28,9 +28,10 @@ def size(count: float | None) -> str:
     return f"{count:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
 
 
-def counted(count: int, noun: str, nouns: str = "") -> str:
-    """``1 job``, ``12,000 jobs``.
+def counted(count: float, noun: str, nouns: str = "") -> str:
+    """``1 job``, ``12,000 jobs``, ``2.5 cores``.
 
     :param nouns: the plural, where it is not the noun with an ``s``.
     """
-    return f"{count:,} {noun if count == 1 else nouns or noun + 's'}"
+    number = f"{count:,}" if isinstance(count, int) else f"{count:g}"
+    return f"{number} {noun if count == 1 else nouns or f'{noun}s'}"

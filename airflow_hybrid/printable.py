@@ -10,6 +10,8 @@ import re
 import unicodedata
 from datetime import datetime, timezone
 
+from airflow_hybrid.amounts import counted
+
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 """Unicode categories: control, format (direction marks among them), surrogate, private use, line and paragraph ends"""
 _JOINERS = "\u200c\u200d"
@@ -205,7 +207,7 @@ def shortened(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     half = most // 2
-    return f"{text[:half]} [{len(text) - 2 * half:,} characters more] {text[-half:]}"
+    return f"{text[:half]} [{counted(len(text) - 2 * half, 'character')} more] {text[-half:]}"
 
 
 def few_lines(text: str, most: int, width: int = 1000) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ActionCommand, Arg, CLICommand, GroupCommand
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.cli.data import data_command
 from airflow_hybrid.cli.jobs import jobs_command
 from airflow_hybrid.cli.logs import logs_command
@@ -254,8 +255,7 @@ def table(findings: list[Finding]) -> Iterator[str]:
             yield f"{'':{widths[0]}}  -> {first}"
             yield from (f"{'':{widths[0]}}     {line}" for line in more)
     bad = sum(finding.result == "FAIL" for finding in findings)
-    checks = "1 check" if len(findings) == 1 else f"{len(findings)} checks"
-    yield f"{checks}, {bad or 'none'} failed"
+    yield f"{counted(len(findings), 'check')}, {bad or 'none'} failed"
 
 
 def cleanup(args: argparse.Namespace) -> None:
@@ -352,7 +352,8 @@ def summary(name: str, graph: WorkflowGraph, bindings: tuple[Binding, ...]) -> I
     from airflow_hybrid.config import Bindings, bind
 
     bindings = Bindings(bindings)
-    yield f"{name}: {len(graph.inputs)} inputs, {len(graph.walk())} steps, {len(graph.outputs)} outputs"
+    counts = ((graph.inputs, "input"), (graph.walk(), "step"), (graph.outputs, "output"))
+    yield f"{name}: {', '.join(counted(len(values), noun) for values, noun in counts)}"
     for port in graph.inputs:
         yield f"  input   {port.name}: {_type(port.type)}" + ("" if not port.has_default else f" = {port.default!r}")
     for step in graph.walk():

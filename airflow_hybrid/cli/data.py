@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg
 
-from airflow_hybrid.amounts import size
+from airflow_hybrid.amounts import counted, size
 from airflow_hybrid.cli.jobs import ARG_DAG, ARG_RUN
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def sum_lines(data: RunData) -> Iterator[str]:
     from airflow_hybrid.printable import printable
 
     for total in sums(data):
-        files = "1 file" if total.files == 1 else f"{total.files} files"
+        files = counted(total.files, "file")
         moved = [f"{size(total.moved)} for steps"] if total.moved else []
         if total.gathered:
             moved.append(f"{size(total.gathered)} as outputs, to the output folder")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg
 
-from airflow_hybrid.amounts import duration, size
+from airflow_hybrid.amounts import counted, duration, size
 
 if TYPE_CHECKING:
     import argparse
@@ -120,7 +120,7 @@ def progress_line(batch: BatchProgress, now: float) -> str:
     """``/align at cluster: 5 of 12 jobs ended, 1 failed, 4 running, 3 pending (Priority), for 12 min 4 s``."""
     from airflow_hybrid.printable import printable
 
-    parts = [f"{batch.ended} of {batch.total} {'job' if batch.total == 1 else 'jobs'} ended"]
+    parts = [f"{batch.ended:,} of {counted(batch.total, 'job')} ended"]
     counts = ((batch.failed, "failed"), (batch.running, "running"), (batch.pending, "pending"))
     parts += [f"{count} {word}" for count, word in counts if count]
     if batch.reasons:
@@ -138,7 +138,7 @@ def summary(records: list[JobRecord]) -> str:
         last[record.step, record.index] = record
     good = [record for record in last.values() if record.state.value == "COMPLETED"]
     reused = sum(record.reused for record in good)
-    text = f"{len(last)} {'job' if len(last) == 1 else 'jobs'} ended: {len(good)} succeeded"
+    text = f"{counted(len(last), 'job')} ended: {len(good)} succeeded"
     if reused:
         text += f" ({reused} of them reused)"
     return f"{text}, {len(last) - len(good)} failed"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ActionCommand, Arg
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.cli.jobs import ARG_DAG, ARG_RUN
 
 if TYPE_CHECKING:
@@ -58,5 +59,5 @@ def write_record(args: argparse.Namespace) -> None:
     for location in written.elsewhere[:_SHOWN]:
         sys.stderr.write(f"the record only refers to {location}: it is not on this machine, or has no checksum\n")
     if len(written.elsewhere) > _SHOWN:
-        sys.stderr.write(f"... and to {len(written.elsewhere) - _SHOWN} more files\n")
+        sys.stderr.write(f"... and to {counted(len(written.elsewhere) - _SHOWN, 'more file')}\n")
     sys.stdout.write(f"{written.path}\n")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg
 
+from airflow_hybrid.amounts import counted
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
@@ -81,7 +83,7 @@ def row(proposal: Proposal) -> dict[str, str]:
 
     return {
         "step": printable(proposal.step),
-        "jobs": f"{proposal.jobs} of {proposal.runs} {'run' if proposal.runs == 1 else 'runs'}",
+        "jobs": f"{proposal.jobs} of {counted(proposal.runs, 'run')}",
         "cores": _change(proposal.cores_asked, proposal.cores, ""),
         "memory": _change(proposal.ram_asked_mib, proposal.ram_mib, " MiB"),
         "time": "" if proposal.walltime_s is None else f"{proposal.walltime_s} s",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg
 
+from airflow_hybrid.amounts import counted
+
 if TYPE_CHECKING:
     import argparse
 
@@ -88,8 +90,9 @@ def jobs_in_words(answer: Answer) -> str:
 
     if not answer.jobs:
         return ""
-    count = f"{answer.jobs:,} of {answer.total:,}" if answer.total > answer.jobs else f"{answer.jobs:,}"
-    words = f"{count} {'job' if max(answer.jobs, answer.total) == 1 else 'jobs'}"
+    words = counted(max(answer.jobs, answer.total), "job")
+    if answer.total > answer.jobs:
+        words = f"{answer.jobs:,} of {words}"
     if not answer.first:
         return words
     return f"{words}{', first' if answer.jobs > 1 else ''}: {printable(answer.first)}"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.config import bind
 from airflow_hybrid.model import CHAINS, AskedResources, Binding, Step
 from airflow_hybrid.model.outline import StepOutline
@@ -62,7 +63,7 @@ def _asked_in_words(asked: AskedResources) -> str:
     """``2 cores, 512 MiB of memory, 60 s``."""
     words = []
     if asked.cores is not None:
-        words.append(f"{asked.cores:g} {'core' if asked.cores == 1 else 'cores'}")
+        words.append(counted(asked.cores, "core"))
     if asked.ram_mib is not None:
         words.append(f"{asked.ram_mib} MiB of memory")
     if asked.walltime_s is not None:
@@ -77,7 +78,9 @@ def _group_doc(path: str, docs: dict[str, str]) -> str:
     own = docs.pop(path, None)
     names = ", ".join(f"`{name}`" for name in docs)
     if own is None:
-        return _RULE.join([f"{len(docs)} steps in one task, because of `fuse: {CHAINS}`: {names}", *docs.values()])
+        return _RULE.join(
+            [f"{counted(len(docs), 'step')} in one task, because of `fuse: {CHAINS}`: {names}", *docs.values()]
+        )
     return _RULE.join([own, f"The same task evaluates {names}, which only this step reads.", *docs.values()])
 
 

@@ -14,11 +14,12 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from airflow_hybrid import metrics
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.config import bind
 from airflow_hybrid.cwl.jobs.job import Grant, PendingJob
 from airflow_hybrid.engine.collecting import collect, complete
 from airflow_hybrid.engine.common import in_cwl_thread
-from airflow_hybrid.engine.failures import Failure, jobs_in_words, shown_command
+from airflow_hybrid.engine.failures import Failure, shown_command
 from airflow_hybrid.engine.inputs_there import check_inputs, stage_inputs
 from airflow_hybrid.engine.job_images import image_of, own_image
 from airflow_hybrid.engine.placing.context import FragmentContext
@@ -212,7 +213,7 @@ class BatchRunner:
         meter = BatchMeter(deployment, submitted=not ours.attached)
         log.info(
             "%s at %s: %s %s %s\n  folder: %s\n  command: %s",
-            title(jobs), place.title, jobs_in_words(len(jobs)),
+            title(jobs), place.title, counted(len(jobs), 'job'),
             "submitted earlier, and followed now," if ours.attached else "submitted",
             job_logs.submitted(ours.scheduler_ids, batch.options), ours.directory, shown_command(batch.jobs[0]),
         )  # fmt: skip
@@ -252,7 +253,7 @@ class BatchRunner:
             return
         log, deployment = self.context.log, run.place.target.deployment
         metrics.count(table.RECOVERED, len(jobs), deployment=deployment, how="reattached")
-        log.info("re-attached to %s at %s: %s", report.directory, run.place.title, jobs_in_words(len(jobs)))
+        log.info("re-attached to %s at %s: %s", report.directory, run.place.title, counted(len(jobs), "job"))
         results = await self._wait(run, report, jobs, BatchMeter(deployment, submitted=False))
         for progress in jobs:
             progress.end(results[progress.key], report.directory)
@@ -268,7 +269,7 @@ class BatchRunner:
             count_ended(deployment, (progress.end_state for progress in jobs))
         if again:
             count_tried_again(deployment, states)
-            log.info("%s that failed earlier: attempted again", jobs_in_words(len(again)))
+            log.info("%s that failed earlier: attempted again", counted(len(again), "job"))
 
     def _runs_again(self, progress: JobProgress, attempt: int) -> bool:
         """Whether a job that an earlier try ran is run again by this one."""

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.engine.retrying.rules import BY_OTHERS, NOBODYS_FAULT, Decision
 from airflow_hybrid.errors import JobFailedError
 from airflow_hybrid.model import JobResult, JobScript, JobState, Resources
@@ -83,7 +84,7 @@ def shown_command(script: JobScript) -> str:
         return shortened(_SECRET.sub(r"\g<name>***", printable(text)), COMMAND_CHARS)
     # a command may have megabytes: only the part that is shown is searched
     head = _SECRET.sub(r"\g<name>***", printable(begin))[:half]
-    return f"{head} [{len(text) - 2 * half:,} characters more] {_end_without_secret(text, end)[-half:]}"
+    return f"{head} [{counted(len(text) - 2 * half, 'character')} more] {_end_without_secret(text, end)[-half:]}"
 
 
 def _end_without_secret(text: str, end: str) -> str:
@@ -94,14 +95,9 @@ def _end_without_secret(text: str, end: str) -> str:
     return _SECRET.sub(r"\g<name>***", printable(before + end))
 
 
-def jobs_in_words(count: int) -> str:
-    """``1 job``, ``12 jobs``."""
-    return "1 job" if count == 1 else f"{count} jobs"
-
-
 def failed(failures: Sequence[Failure], jobs: int) -> JobsFailedError:
     """One message for all failed jobs of a fragment: the first three in full."""
-    lines = [f"{len(failures)} of {jobs} jobs failed" if jobs > 1 else "the job failed"]
+    lines = [f"{len(failures):,} of {counted(jobs, 'job')} failed" if jobs > 1 else "the job failed"]
     shown = failures[:SHOWN]
     for failure in shown:
         lines.extend(_told(failure, STDERR_LINES if len(shown) == 1 else FEW_STDERR_LINES))

@@ -21,6 +21,7 @@ from airflow.sdk.bases.notifier import BaseNotifier
 from airflow.sdk.definitions.callback import AsyncCallback
 from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model.records import BatchProgress, JobsReport
 from airflow_hybrid.printable import printable, shortened
@@ -81,7 +82,7 @@ class QueueNotice:
     @property
     def title(self) -> str:
         count = sum(batch.pending for batch, _ in self.batches)
-        return f"{printable(self.dag_id)}: {count:,} {'job waits' if count == 1 else 'jobs wait'} in a queue"
+        return f"{printable(self.dag_id)}: {counted(count, 'job waits', 'jobs wait')} in a queue"
 
     @property
     def text(self) -> str:
@@ -92,7 +93,7 @@ class QueueNotice:
             waited = timedelta(seconds=round(waited_s))
             lines.append(f"  {step}: {batch.pending:,} of {batch.total:,} pending{why}, for {waited}")
         if len(self.batches) > _MOST_BATCHES:
-            lines.append(f"  and {len(self.batches) - _MOST_BATCHES:,} batches more")
+            lines.append(f"  and {counted(len(self.batches) - _MOST_BATCHES, 'batch', 'batches')} more")
         return "\n".join(lines)
 
 

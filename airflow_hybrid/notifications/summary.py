@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.overviews.usage import core_seconds, is_success, last_tries
@@ -49,7 +50,7 @@ class RunSummary:
     def title(self) -> str:
         """``claire failed: 1 of 16 jobs failed``"""
         failed = len(self.failures)
-        jobs = f"{failed} of {_number(len(self.jobs), 'job')} failed" if failed else _number(len(self.jobs), "job")
+        jobs = f"{failed} of {counted(len(self.jobs), 'job')} failed" if failed else counted(len(self.jobs), "job")
         return f"{_name(self.dag_id)} {self.state}: {jobs}"
 
     @property
@@ -91,7 +92,7 @@ class RunSummary:
         jobs = self.jobs
         good = [record for record in jobs if is_success(record)]
         reused = sum(record.reused for record in good)
-        text = f"{_number(len(jobs), 'job')} ended: {len(good):,} succeeded"
+        text = f"{counted(len(jobs), 'job')} ended: {len(good):,} succeeded"
         if reused:
             text += f" ({reused:,} of them reused)"
         return f"{text}, {len(jobs) - len(good):,} failed"
@@ -99,7 +100,7 @@ class RunSummary:
     def _use_line(self) -> str:
         again = len(self.records) - len(self.jobs)
         text = f"{_hours(self.core_hours)} core-hours"
-        return f"{text}, with {_number(again, 'earlier try', 'earlier tries')}" if again else text
+        return f"{text}, with {counted(again, 'earlier try', 'earlier tries')}" if again else text
 
     def _transfer_lines(self) -> list[str]:
         moved: dict[tuple[str, str], int] = {}
@@ -150,10 +151,6 @@ def _name(text: str) -> str:
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(_name(name) for name in names[:MOST_FAILURES])
     return f"{shown} and {len(names) - MOST_FAILURES:,} more" if len(names) > MOST_FAILURES else shown
-
-
-def _number(count: int, one: str, several: str = "") -> str:
-    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
 
 
 def _hours(hours: float) -> str:

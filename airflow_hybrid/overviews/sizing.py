@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.outline import DagOutline
 from airflow_hybrid.model.records import JobRecord
@@ -150,7 +151,7 @@ def propose(step: str, records: Sequence[JobRecord], runs: int, rule: Rule) -> P
     ram_asked = max((r.memory_mib for r in records if r.memory_mib is not None), default=None)
     known = Proposal(step, len(good), runs, cores_asked=cores_asked, ram_asked_mib=ram_asked)
     if len(good) < FEWEST_JOBS:
-        note = f"{len(good)} {'job' if len(good) == 1 else 'jobs'} succeeded: too few to say anything"
+        note = f"{counted(len(good), 'job')} succeeded: too few to say anything"
         return _with(known, notes=(note,))
     notes: list[str] = []
     enough = enough_for(records, rule)
@@ -181,7 +182,7 @@ def _memory(records: Sequence[JobRecord], enough: Enough, notes: list[str]) -> i
         return None
     killed = _ended_by(records, JobState.OUT_OF_MEMORY)
     if killed:
-        notes.append(f"{len(killed)} {_jobs(killed)} ended for lack of memory")
+        notes.append(f"{counted(len(killed), 'job')} ended for lack of memory")
     asks = any(record.memory_mib is not None for record in records)
     return enough.memory_mib if asks or enough.memory_mib > _UNASKED_MIB else None
 
@@ -199,13 +200,9 @@ def _time(records: Sequence[JobRecord], enough: Enough, notes: list[str]) -> int
     ended = _ended_by(records, JobState.TIMEOUT)
     if not ended:
         return None
-    notes.append(f"{len(ended)} {_jobs(ended)} ended at the time limit")
+    notes.append(f"{counted(len(ended), 'job')} ended at the time limit")
     return enough.seconds
 
 
 def _ended_by(records: Sequence[JobRecord], state: JobState) -> list[JobRecord]:
     return [record for record in records if record.state is state]
-
-
-def _jobs(records: Sequence[JobRecord]) -> str:
-    return "job" if len(records) == 1 else "jobs"

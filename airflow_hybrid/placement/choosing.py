@@ -6,6 +6,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.model import Resources
 from airflow_hybrid.placement.candidates import Candidate, Choice
@@ -32,7 +33,7 @@ def choose(
     able = [(index, c) for index, c in enumerate(candidates) if c.can_hold(needs)]
     if not able:
         raise ConfigError(
-            f"no location can hold a job of {_cores(needs.all_cores)} and {needs.ram_mib} MiB: "
+            f"no location can hold a job of {counted(needs.all_cores, 'core')} and {needs.ram_mib} MiB: "
             + ", ".join(f"{c.title} has {_has(c)}" for c in candidates)
         )
     ready = [(index, c) for index, c in able if c.has_room(needs)]
@@ -66,10 +67,6 @@ def _chosen(policy: Policy, candidates: Candidates, resources: Resources) -> Cho
 
 
 def _has(candidate: Candidate) -> str:
-    cores = "an unknown number of cores" if candidate.cores is None else _cores(candidate.cores)
+    cores = "an unknown number of cores" if candidate.cores is None else counted(candidate.cores, "core")
     memory = "" if candidate.memory_mib is None else f" and {candidate.memory_mib} MiB"
     return f"{cores}{memory}"
-
-
-def _cores(number: float) -> str:
-    return "1 core" if number == 1 else f"{number:g} cores"

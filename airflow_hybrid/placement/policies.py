@@ -11,6 +11,7 @@ import abc
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.model import Resources
 from airflow_hybrid.placement.candidates import Candidate, Choice
 
@@ -86,7 +87,9 @@ class Load(Policy):
         load = _load(best)
         if load is None:
             return Choice(index, f"load unknown, {best.jobs} of our jobs there")
-        return Choice(index, f"{load:.0%} of {best.cores:g} cores taken" + _rivals(index, candidates, _load_words))
+        return Choice(
+            index, f"{load:.0%} of {counted(best.cores, 'core')} taken" + _rivals(index, candidates, _load_words)
+        )
 
 
 class QueueWait(Policy):

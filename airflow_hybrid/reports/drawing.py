@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from airflow_hybrid.amounts import duration, size
+from airflow_hybrid.amounts import counted, duration, size
 from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.reports.texts import escaped
 from airflow_hybrid.reports.values import RunReport, SitePart, StepPart
@@ -137,7 +137,7 @@ def _picture(steps: Sequence[StepPart], axis: _Axis, left_out: int) -> list[str]
         parts += _bars(step, row * _ROW, axis)
     parts.append(f'<line class="axis" x1="{axis.left:.1f}" y1="{foot}" x2="{_RIGHT}" y2="{foot}"/>')
     if left_out:
-        parts.append(_text(axis.left, foot + _ROW + 16, f"and {left_out} more steps"))
+        parts.append(_text(axis.left, foot + _ROW + 16, f"and {counted(left_out, 'more step')}"))
     return parts
 
 
@@ -183,13 +183,17 @@ def _site(site: SitePart, row: int) -> Iterator[str]:
     failed = f", {site.failed} failed" if site.failed else ""
     yield f'<rect class="site" x="4" y="{y}" width="330" height="48" rx="6"/>'
     yield _text(14, y + 20, _name(site.name) + (f" ({', '.join(site.kinds)})" if site.kinds else ""))
-    yield _text(14, y + 38, f"{site.jobs} jobs{failed}, {site.core_s / 3600:.2f} core-hours, {site.nodes} nodes")
+    yield _text(
+        14,
+        y + 38,
+        f"{counted(site.jobs, 'job')}{failed}, {site.core_s / 3600:.2f} core-hours, {counted(site.nodes, 'node')}",
+    )
 
 
 def _moved(transfer: Transfer, most: int) -> str:
     """:param most: letters of a site's name."""
     rate = f" at {size(transfer.bytes / transfer.seconds)}/s" if transfer.seconds > 0 else ""
-    moved = f"{size(transfer.bytes)} ({transfer.files} files, {transfer.route}){rate}"
+    moved = f"{size(transfer.bytes)} ({counted(transfer.files, 'file')}, {transfer.route}){rate}"
     return f"{_name(transfer.source, most)} to {_name(transfer.target, most)}: {moved}"
 
 

@@ -7,7 +7,7 @@ import base64
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from airflow_hybrid.amounts import duration, size
+from airflow_hybrid.amounts import counted, duration, size
 from airflow_hybrid.reports import drawing, figures
 from airflow_hybrid.reports.footprint import METHOD, Constants, Footprint
 from airflow_hybrid.reports.tables import jobs_csv
@@ -83,7 +83,7 @@ def _energy(used: Footprint, constants: Constants) -> str:
     """The method of the estimate, and what it was made with."""
     method = f"Energy and CO2 equivalent are estimates by the method of {METHOD}."
     if used.without_use:
-        method += f" {used.without_use} of {used.jobs} jobs count with all cores that they asked for."
+        method += f" Of {counted(used.jobs, 'job')}, {used.without_use:,} count with all cores that they asked for."
     rows = [(constant.about, f"{constant.value:g}", constant.source) for constant in constants.rows()]
     return f"<p>{escaped(method)}</p>" + table(("constant", "value", "from"), rows)
 
@@ -114,7 +114,7 @@ def _failures(report: RunReport) -> str:
 def _outputs(report: RunReport) -> str:
     rows = [(output.path, size(output.size), output.checksum) for output in report.outputs[:MOST_FILES]]
     more = len(report.outputs) - len(rows)
-    rest = f"<p>and {more} more files</p>" if more > 0 else ""
+    rest = f"<p>and {counted(more, 'more file')}</p>" if more > 0 else ""
     return table(("file", "size", "checksum"), rows) + rest if rows else "<p>There are none.</p>"
 
 
@@ -133,7 +133,9 @@ def _jobs(report: RunReport) -> str:
         for job in report.jobs[:MOST_JOBS]
     ]
     head = ("job", "place", "node", "state", "waited", "ran", "processor time", "memory")
-    note = f"<p>The first {MOST_JOBS} of {len(report.jobs)} jobs.</p>" if len(report.jobs) > MOST_JOBS else ""
+    note = (
+        f"<p>The first {MOST_JOBS} of {counted(len(report.jobs), 'job')}.</p>" if len(report.jobs) > MOST_JOBS else ""
+    )
     return table(head, rows) + note + _csv_link(report)
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.engine.failures import JobsFailedError, failed
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.printable import few_lines
@@ -50,7 +51,7 @@ def failure_message(errors: Sequence[TaskError], succeeded: dict[str, int], gone
         messages = shortened_messages
     shown = messages[:MOST_TASKS]
     if len(messages) > len(shown):
-        hints.insert(0, f"... and {len(messages) - len(shown)} more steps failed")
+        hints.insert(0, f"... and {counted(len(messages) - len(shown), 'more step')} failed")
     room = MOST_LINES - len(hints)
     if sum(message.count("\n") + 1 for message in shown) > room:
         shown = [few_lines(message, room // len(shown)) for message in shown]

@@ -19,6 +19,7 @@ from typing import Literal
 
 from sqlalchemy.orm import Session
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.engine.placing.places import place_title
 from airflow_hybrid.engine.spec import task_folder
@@ -113,14 +114,16 @@ def find_job(jobs: RunJobs, name: str, attempt: int | None = None) -> FoundJob:
 
 def _ambiguous(name: str, names: list[str]) -> HybridError:
     some = ", ".join(names[:_MOST_NAMES]) + (" ..." if len(names) > _MOST_NAMES else "")
-    return HybridError(f"step {printable(name)} has {len(names)} jobs", hint=f"name one: {printable(some)}")
+    return HybridError(f"step {printable(name)} has {counted(len(names), 'job')}", hint=f"name one: {printable(some)}")
 
 
 def _check_one(name: str, wanted: str, batches: list[BatchProgress]) -> None:
     """:raises HybridError: the name is that of a step of which several jobs run."""
     total = sum(batch.total for batch in batches)
     if total > 1 and any(batch.step == wanted for batch in batches):
-        raise HybridError(f"step {printable(name)} has {total} jobs", hint=f"name one: {printable(wanted)}[0]")
+        raise HybridError(
+            f"step {printable(name)} has {counted(total, 'job')}", hint=f"name one: {printable(wanted)}[0]"
+        )
 
 
 def _batches(

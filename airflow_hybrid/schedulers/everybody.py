@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from airflow_hybrid import shell_text
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.schedulers.asking import STATUS_LIMIT_S, asking_functions
 
 _START = "queue "
@@ -65,8 +66,7 @@ def in_words(found: list[PartitionLoad]) -> str:
     """``12 jobs run and 40 wait, of which ours: 3 and 2 (gpu: 10 and 30, long: 2 and 10)``."""
     running, waiting = sum(load.running for load in found), sum(load.waiting for load in found)
     own = sum(load.own_running for load in found), sum(load.own_waiting for load in found)
-    jobs = "job runs" if running == 1 else "jobs run"
-    text = f"{running} {jobs} and {waiting} wait, of which ours: {own[0]} and {own[1]}"
+    text = f"{counted(running, 'job runs', 'jobs run')} and {waiting} wait, of which ours: {own[0]} and {own[1]}"
     parts = [f"{load.name}: {load.running} and {load.waiting}" for load in found[:_MOST_SHOWN]]
     if len(found) > _MOST_SHOWN:
         parts.append(f"{len(found) - _MOST_SHOWN} more")

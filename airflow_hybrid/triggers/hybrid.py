@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, task_value
-from airflow_hybrid.engine.failures import jobs_in_words
 from airflow_hybrid.engine.retrying.rules import most_retries
 from airflow_hybrid.errors import HybridError, LostDataError
 from airflow_hybrid.installation.conf import use_airflow_conf
@@ -174,7 +174,7 @@ class HybridTrigger(BaseTrigger):
             else:
                 await publish(self.task_instance, outcome, value)
             self.log.info(
-                "%s: %s, %d files", execution.context.spec.step_path, jobs_in_words(outcome.jobs), len(outcome.lineage)
+                "%s: %s, %d files", execution.context.spec.step_path, counted(outcome.jobs, "job"), len(outcome.lineage)
             )
             return TaskEnd(EndState.SKIPPED if skipped else EndState.SUCCESS, result=result)
         except TimeIsOverError:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg
 
-from airflow_hybrid.amounts import duration, size
+from airflow_hybrid.amounts import counted, duration, size
 from airflow_hybrid.cli.preview.graph import ARG_NAME
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ def summary(steps: Sequence[PlannedStep]) -> str:
     """``12 jobs, and those of 2 steps that nobody knows yet; at most 3.5 core-hours asked for; 1.2 GB to move``."""
     known = sum(step.jobs or 0 for step in steps)
     unknown = sum(step.jobs is None for step in steps)
-    parts = ["1 job" if known == 1 else f"{known} jobs"]
+    parts = [counted(known, "job")]
     if unknown:
-        parts[0] += f", and those of {unknown} {'step' if unknown == 1 else 'steps'} that the inputs do not tell"
+        parts[0] += f", and those of {counted(unknown, 'step')} that the inputs do not tell"
     hours = [step.core_hours for step in steps if step.core_hours is not None]
     without = sum(step.core_hours is None and step.kind == "tool" for step in steps)
     if hours:

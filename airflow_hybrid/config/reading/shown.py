@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.config.connectors import SUPPORTED_TYPES
 from airflow_hybrid.printable import HIDDEN, printable_lines, redacted
 
@@ -44,7 +45,7 @@ def shown(data: Mapping[str, Any]) -> str:
     text = printable_lines(text)
     if len(text) > MOST_CHARACTERS:
         end = text.rfind("\n", 0, MOST_CHARACTERS) + 1
-        text = f"{text[:end]}# {text.count(chr(10), end):,} more lines\n"
+        text = f"{text[:end]}# {counted(text.count(chr(10), end), 'more line')}\n"
     return text
 
 

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from airflow_hybrid import placement
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.options import Options, all_down, name_of, placed_out_of_reach, span
@@ -167,7 +168,7 @@ class Chooser:
         counts = ", ".join(f"{len(share.jobs)} to {share.place.title}" for _, share in in_order)
         self.context.log.info("%s: %s (%s)", step_path, counts, name)
         for index, share in in_order:
-            what = f"{step_path} [{len(share.jobs)} jobs]"
+            what = f"{step_path} [{counted(len(share.jobs), 'job')}]"
             self._note(share.place, what, missing_bytes[index], f"by the policy {name}")
 
     def _note(self, place: Place, what: str, count: int, reason: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from airflow_hybrid import placement
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.engine.placing.shares import usage_of
@@ -101,7 +102,7 @@ def all_down(places: Sequence[Place]) -> SiteError:
     errors = [(place, place.down) for place in places if place.down is not None]
     what = "\n".join(f"  {place.title}: {error.message}" for place, error in errors)
     return SiteError(
-        f"none of the {len(errors)} locations that the job may have is available:\n{what}",
+        f"none of the {counted(len(errors), 'location')} that the job may have is available:\n{what}",
         hint="`airflow hybrid check` tries each of them and says what to do; the task can be retried",
         retryable=any(error.retryable for _, error in errors),
     )

@@ -9,9 +9,9 @@ import posixpath
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.common import Logger
-from airflow_hybrid.engine.failures import jobs_in_words
 from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.model import JobResult, JobScript
 from airflow_hybrid.printable import printable, quoted_lines
@@ -41,7 +41,7 @@ def ended(results: Sequence[JobResult]) -> str:
     where = ", ".join(nodes[:MOST_NAMES])
     if len(nodes) > MOST_NAMES:
         where += f" and {len(nodes) - MOST_NAMES} more"
-    return printable(f"{jobs_in_words(len(results))} ended" + (f" on {where}" if where else ""))
+    return printable(f"{counted(len(results), 'job')} ended" + (f" on {where}" if where else ""))
 
 
 def stderr_path(directory: str, script: JobScript | None) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.text import Text
 
-from airflow_hybrid.amounts import size
+from airflow_hybrid.amounts import counted, size
 from airflow_hybrid.printable import printable
 from airflow_hybrid.runner.progress.view import RunView, StepLine
 from airflow_hybrid.sites.files.under_way import UnderWay
@@ -132,7 +132,7 @@ def _about(step: StepLine) -> Iterator[str]:
     progress = step.progress
     is_single = progress.total is None or progress.total == 1
     if not is_single:
-        yield f"{progress.ended} of {progress.total} jobs ended"
+        yield f"{progress.ended} of {counted(progress.total or 0, 'job')} ended"
     if step.failed:
         yield f"{step.failed} failed"
     if progress.running:
@@ -167,7 +167,7 @@ def _route(transfer: UnderWay) -> str:
 
 def _files(transfer: UnderWay) -> str:
     amount = f" ({size(transfer.bytes)})" if transfer.bytes else ""
-    return f"moving {transfer.files} {'file' if transfer.files == 1 else 'files'}{amount}"
+    return f"moving {counted(transfer.files, 'file')}{amount}"
 
 
 # --- the run --------------------------------------------------------------------------------------------------------
@@ -178,8 +178,8 @@ def _of_run(view: RunView) -> _Line:
 
 
 def _about_all(view: RunView) -> Iterator[str]:
-    yield f"{view.done} of {view.total} {'step' if view.total == 1 else 'steps'} done"
-    yield f"{view.ended} {'job' if view.ended == 1 else 'jobs'} ended"
+    yield f"{view.done} of {counted(view.total, 'step')} done"
+    yield f"{counted(view.ended, 'job')} ended"
     counts = ((view.failed, "failed"), (view.running, "running"), (view.pending, "pending"))
     yield from (f"{count} {word}" for count, word in counts if count)
     if view.doing:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.model.records import BatchProgress
 from airflow_hybrid.printable import printable, shortened
 from airflow_hybrid.runs.sites.digests import LastJob
@@ -54,7 +55,7 @@ def health_of(known: Known, now: float) -> Health:
     if unknown:
         return _unknown(unknown, now)
     if known.by_site:
-        jobs_failed = _number(known.by_site, "job")
+        jobs_failed = counted(known.by_site, "job")
         text = f"{jobs_failed} of {known.jobs} in the last 24 h failed for a reason of the site (node, lost, disk full)"
         return Health(WARN, text)
     if known.batches:
@@ -70,7 +71,7 @@ def health_of(known: Known, now: float) -> Health:
 def _unknown(batches: Sequence[tuple[BatchProgress, float]], now: float) -> Health:
     """The oldest report says for how long at least: reports are made when something changes."""
     progress, at = min(batches, key=lambda batch: batch[1])
-    of = "the state of 1 batch is" if len(batches) == 1 else f"the states of {len(batches)} batches are"
+    of = "the state of 1 batch is" if len(batches) == 1 else f"the states of {len(batches):,} batches are"
     reason = shortened(printable(progress.unknown), _LONGEST)
     return Health(BAD, f"{of} unknown: {reason} (for {span(now - at)})")
 
@@ -80,16 +81,12 @@ def _busy(batches: Sequence[BatchProgress]) -> str:
     pending = sum(progress.pending for progress in batches)
     parts = []
     if running:
-        parts.append(f"{_number(running, 'job')} {'runs' if running == 1 else 'run'}")
+        parts.append(f"{counted(running, 'job runs', 'jobs run')}")
     if pending:
-        parts.append(f"{_number(pending, 'job')} {'waits' if pending == 1 else 'wait'}")
+        parts.append(f"{counted(pending, 'job waits', 'jobs wait')}")
     if not parts:
-        return f"{_number(len(batches), 'batch', 'es')} of jobs {'is' if len(batches) == 1 else 'are'} there"
+        return f"{counted(len(batches), 'batch of jobs is', 'batches of jobs are')} there"
     return " and ".join(parts)
-
-
-def _number(count: int, noun: str, plural: str = "s") -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}{plural}"
 
 
 def ago(seconds: float) -> str:

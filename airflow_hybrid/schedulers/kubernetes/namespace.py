@@ -54,7 +54,7 @@ class PodLoad:
 
     @property
     def _running_pods(self) -> str:
-        return f"{counted(self.running, 'pod')} {'runs' if self.running == 1 else 'run'}"
+        return f"{counted(self.running, 'pod runs', 'pods run')}"
 
 
 def pod_load(pods: Iterable[Object], *, is_whole: bool = True) -> PodLoad:

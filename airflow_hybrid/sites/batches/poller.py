@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from airflow_hybrid import settings, shell_text
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.errors import SiteError, StatusUnknownError
 from airflow_hybrid.schedulers.base import QueueView, Scheduler
 from airflow_hybrid.sites.batches.commands import evidence_snippet
@@ -67,7 +68,7 @@ class Progress:
     failed: int = 0
 
     def __str__(self) -> str:
-        parts = [f"{self.finished} of {self.total} {'job' if self.total == 1 else 'jobs'} ended"]
+        parts = [f"{self.finished} of {counted(self.total, 'job')} ended"]
         if self.unknown:
             return f"{parts[0]}; the state of the others is unknown: {self.unknown}"
         parts += [f"{count} {word}" for count, word in ((self.running, "running"), (self.pending, "pending")) if count]

@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.config import Deployment, Link
 from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.model.containers import ImageSource
@@ -221,7 +222,7 @@ def _programs(findings: Findings, probe: site_probe.SiteProbe, seconds: float, h
     size = ", ".join(
         part
         for part in (
-            f"{probe.cores} cores" if probe.cores else "",
+            counted(probe.cores, "core") if probe.cores else "",
             f"{probe.memory_mib} MiB" if probe.memory_mib else "",
             probe.os,
         )

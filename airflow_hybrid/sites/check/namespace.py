@@ -98,7 +98,7 @@ def _too_many(answer: _Answer, what: str) -> str:
 
 def _room_figures(room: NodeRoom, unseen: str) -> dict[str, str]:
     if room.free_cores is None:
-        return {"nodes": f"{room.nodes:,} ({room.cores:.4g} cores)", "free nodes": unseen}
+        return {"nodes": f"{room.nodes:,} ({counted(room.cores, 'core')})", "free nodes": unseen}
     return {
         "free cores": f"{room.free_cores:.4g} of {room.cores:.4g}",
         "free nodes": f"{room.free_nodes:,} of {room.nodes:,}",
@@ -107,10 +107,11 @@ def _room_figures(room: NodeRoom, unseen: str) -> dict[str, str]:
 
 def _room_in_words(room: NodeRoom, unseen: str) -> str:
     if room.free_cores is None:
-        text = f"{room.cores:.4g} cores in {counted(room.nodes, 'node')}; what is free: {unseen}"
+        text = f"{counted(room.cores, 'core')} in {counted(room.nodes, 'node')}; what is free: {unseen}"
     else:
         figures = _room_figures(room, unseen)
-        text = f"{figures['free cores']} cores are free (not asked for by pods), {figures['free nodes']} nodes"
+        nodes = f"{room.free_nodes:,} of {counted(room.nodes, 'node')}"
+        text = f"{figures['free cores']} cores are free (not asked for by pods), {nodes}"
     return f"{text}; {counted(room.closed, 'node')} more without room for pods" if room.closed else text
 
 

@@ -7,6 +7,7 @@ import asyncio
 import shlex
 
 from airflow_hybrid import shell_text
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.errors import ConfigError, StatusUnknownError
 from airflow_hybrid.printable import printable
 from airflow_hybrid.schedulers.asking import section
@@ -78,7 +79,7 @@ async def try_capacity(findings: Findings, connector: Connector, queue: JobQueue
     figures = {"free cores": free}
     if capacity.nodes is not None and capacity.free_nodes is not None:
         figures["free nodes"] = f"{capacity.free_nodes} of {capacity.nodes}"
-        detail += f", {figures['free nodes']} nodes"
+        detail += f", {capacity.free_nodes} of {counted(capacity.nodes, 'node')}"
     findings.tell("capacity", detail, figures, seconds)
 
 
@@ -104,8 +105,8 @@ async def try_connections(findings: Findings, host: Host, timeout_s: float) -> N
         return
     connections, sessions = map(int, words)
     if connections:
-        open_ones = "1 SSH connection is" if connections == 1 else f"{connections} SSH connections are"
-        inside = "1 session" if sessions == 1 else f"{sessions} sessions"
+        open_ones = counted(connections, "SSH connection is", "SSH connections are")
+        inside = counted(sessions, "session")
         detail = f"{open_ones} open there as this user, from everywhere, with {inside} (the one of this check, too)"
         findings.tell("connections", detail, {"SSH": f"{connections} open, {inside}"}, seconds)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import DeployError, HybridError
 from airflow_hybrid.sites.connectors.base import TOKEN, Connector, Deployed
@@ -44,7 +45,7 @@ class HelmConnector(ManifestsConnector):
 
     async def deployable(self) -> str:
         objects = parse_manifests(await self.release.render(), self.deployment.config["chart"])
-        return f"{await self.where()}, the chart renders {len(objects)} objects"
+        return f"{await self.where()}, the chart renders {counted(len(objects), 'object')}"
 
     async def deploy(self, services: Collection[str]) -> None:
         manifests = self._manifests()

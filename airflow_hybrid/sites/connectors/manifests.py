@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow_hybrid import settings
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import ConfigError, HybridError, SiteError
 from airflow_hybrid.schedulers.kubernetes import answers
@@ -137,7 +138,7 @@ class ManifestsConnector(KubernetesConnector):
         objects = self._objects()
         own_namespace = not self.deployment.config.get("namespace")
         await Manifests(self.cluster, "", self.deployed_name, "", own_namespace).try_out(objects)
-        return f"{await self.where()}, {len(objects)} objects"
+        return f"{await self.where()}, {counted(len(objects), 'object')}"
 
     async def deploy(self, services: Collection[str]) -> None:
         objects = self._objects()

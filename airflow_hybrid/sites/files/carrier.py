@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from airflow_hybrid import settings
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.config import Link
 from airflow_hybrid.errors import CommandError, HybridError, SiteError, TransferError
 from airflow_hybrid.model import LineageEntry
@@ -155,9 +156,9 @@ class Carrier:
                 log.warning("%s: tar ended with %d: %s", self.source.title, ended.sender_code, printable(ended.words))
             return arrived, left, None
         if ended.disk_full:
+            amount = counted(sum(move.size for move in left), "byte")
             raise TransferError(
-                f"the disk is full at {self.host.title}: {sum(move.size for move in left)} bytes did not fit in"
-                f" {incoming_root(left[0].request.path)}",
+                f"the disk is full at {self.host.title}: {amount} did not fit in {incoming_root(left[0].request.path)}",
                 hint="free some space there, or give the deployment another `workdir`",
             )
         await self._look_again(moves, states)
@@ -166,7 +167,8 @@ class Carrier:
         if state.startswith("bad ") and state != "bad -":
             text = f"{first.request.source} arrived with SHA-1 {state[4:]}, not {first.digest}"
         else:
-            text = f"{len(left)} of {len(moves)} files did not arrive, among them {first.request.source}: {ended.words}"
+            amount = f"{len(left):,} of {counted(len(moves), 'file')}"
+            text = f"{amount} did not arrive, among them {first.request.source}: {ended.words}"
         return arrived, left, TransferError(text, where=f"{self.source.title} -> {self.host.title}")
 
     async def _look_again(self, moves: Sequence[Move], states: Mapping[int, str]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.errors import LostDataError, TransferError
 from airflow_hybrid.model import FileRef, LineageEntry
 from airflow_hybrid.printable import redacted
@@ -161,7 +162,9 @@ def unlike(problems: Sequence[tuple[StageRequest, str]], host: Host) -> Transfer
         shown = [f"{request.source} {problem}" for request, problem in problems[:_MOST_NAMED]]
         rest = len(problems) - len(shown)
         shown += [f"and {rest} more"] if rest else []
-        message = f"{len(problems)} files are not what was recorded:\n" + "\n".join(f"  {line}" for line in shown)
+        message = f"{counted(len(problems), 'file')} are not what was recorded:\n" + "\n".join(
+            f"  {line}" for line in shown
+        )
     if not by_jobs:
         return TransferError(message, where=first.where, hint=first.hint, retryable=False)
     files = [request.source for request, _ in problems]

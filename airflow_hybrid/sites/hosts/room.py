@@ -6,6 +6,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.sites.hosts.base import Host
 
@@ -29,7 +30,7 @@ async def full(host: Host, folders: Sequence[str]) -> str:
         if kib is not None and kib < FULL_KIB:
             return f"its disk is full: {kib} KiB are left in {folder}"
         if files is not None and files < FULL_FILES:
-            return f"its disk is full: {files} more files can be made in {folder}"
+            return f"its disk is full: {counted(files, 'more file')} can be made in {folder}"
     return ""
 
 

@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.model.records import JobRecord
@@ -131,6 +132,14 @@ def test_where_constants_come_from() -> None:
 def test_the_default_constants_are_those_of_the_settings() -> None:
     numbers = {option.name: float(option.default) for option in OPTIONS if option.kind == "number"}
     assert {row.name: row.value for row in Constants().rows()} == numbers
+
+
+def test_one_of_a_thing_is_not_several() -> None:
+    one = SitePart("hpc", (), 1, 0, 1, 3600.0)
+    drawn = sites(replace(report(), sites=(one,), transfers=(Transfer("hpc", "hpc", "relay", 1, 12, 4.0),)), ALONE)
+    assert "1 job, 1.00 core-hours, 1 node<" in drawn
+    assert [counted(n, "batch", "batches") for n in (0, 1, 12_000)] == ["0 batches", "1 batch", "12,000 batches"]
+    assert [counted(n, "core") for n in (1.0, 0.5)] == ["1 core", "0.5 cores"]
 
 
 def test_a_run_without_jobs_has_a_report() -> None:

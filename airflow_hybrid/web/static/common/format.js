@@ -44,9 +44,10 @@ export function count(value) {
   return value === null || value === undefined ? "" : value.toLocaleString("en");
 }
 
-/** `1 job`, `12 jobs`. @param {number} value @param {string} noun */
-export function counted(value, noun) {
-  return `${count(value)} ${noun}${value === 1 ? "" : "s"}`;
+/** `1 job`, `12 jobs`. @param {number} value @param {string} noun @param {(value: number) => string} [format] */
+export function counted(value, noun, format = count) {
+  const number = format(value);
+  return `${number} ${noun}${number === "1" ? "" : "s"}`;
 }
 
 /** Not more digits than one reads. @param {number | null | undefined} value */

@@ -91,7 +91,7 @@ function progress(step) {
 /** @param {any} batch @param {any[]} steps */
 function batch(batch, steps) {
   const step = steps.find((one) => one.path === batch.step.split(": ")[0]);
-  const rate = step?.per_minute ? `${figure(step.per_minute)} jobs a minute` : "";
+  const rate = step?.per_minute ? `${counted(step.per_minute, "job", figure)} a minute` : "";
   const left = step?.left_s ? `about ${duration(step.left_s)} left` : "";
   const failed = batch.failed ? `${count(batch.failed)} failed` : "";
   const state = `${count(batch.ended)} of ${counted(batch.total, "job")} ended, ${count(batch.running)} running, ${count(batch.pending)} waiting`;
