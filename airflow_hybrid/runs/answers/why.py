@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -55,6 +54,7 @@ class Answer:
     :ivar jobs: how many jobs it is about; 0: the whole step. ``total``: jobs of the step that are known.
     :ivar first: the first of these jobs (``[17]``), where it is known.
     :ivar place: where they are.
+    :ivar job: name of a failed job that has a log, the first of them; empty: there is none.
     """
 
     step: str
@@ -66,6 +66,7 @@ class Answer:
     total: int = 0
     first: str = ""
     place: str = ""
+    job: str = ""
 
     def to_json(self) -> JsonValue:
         return asdict(self)
@@ -213,11 +214,11 @@ def _of_records(run_id: str, records: Sequence[JobRecord], totals: Mapping[str, 
         place = f"{record.deployment}/{record.service}" if record.service else record.deployment
         alike[record.step, place, failed(ended_of(record))].append(record)
     for (step, place, why), group in alike.items():
-        first = group[0].index
-        if re.fullmatch(r"(\[\d+\])?", first):
-            job = f"{shlex.quote(run_id)} {shlex.quote(step + first)}"
-            why = replace(why, remedy=why.remedy.replace(A_JOB, printable(job)))
-        yield _answer(step, "failed", why, jobs=len(group), total=totals.get(step, 0), first=first, place=place)
+        first = group[0]
+        words = f"{shlex.quote(run_id)} {shlex.quote(first.name)}"
+        why = replace(why, remedy=why.remedy.replace(A_JOB, printable(words)))
+        total, job = totals.get(step, 0), first.name if first.directory else ""
+        yield _answer(step, "failed", why, jobs=len(group), total=total, first=first.index, place=place, job=job)
 
 
 def ended_of(record: JobRecord) -> Ended:

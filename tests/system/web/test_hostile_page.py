@@ -50,6 +50,11 @@ def test_a_failed_job_says_why_and_its_log_is_text(
         answer = page.locator("#answers li").first
         expect(answer).to_contain_text(f"/{STEP} failed")
         expect(answer).to_contain_text("its program reports a failure: exit code 1")
+        answer.get_by_role("button", name=f"log of /{STEP}").click()
+        log = answer.get_by_role("log")
+        expect(log).to_contain_text(f"{SCRIPT}\\u202e red")
+        expect(log).not_to_contain_text("\x1b")
+        expect(log).to_be_focused()
         page.locator("#jobs tbody button").first.click()
         expect(page.locator("#jobs .facts")).to_contain_text("exit code")
         page.locator("#jobs .logs").get_by_role("button", name="stderr").click()

@@ -5,6 +5,7 @@
 import { get } from "../common/api.js";
 import { el, fill } from "../common/dom.js";
 import { counted } from "../common/format.js";
+import { LogView } from "./logs.js";
 
 /** The sentence of what was not run says so itself. */
 const WORDS = { "not run": "" };
@@ -13,6 +14,8 @@ export class Answers {
   /** @param {HTMLElement} section */
   constructor(section) {
     this.section = section;
+    /** @type {Map<string, LogView>} that are open, by the names of their jobs */
+    this.logs = new Map();
   }
 
   /** @param {any} overview @param {any[]} steps @param {boolean} ofTask */
@@ -26,28 +29,46 @@ export class Answers {
     const shown = value.answers.filter((answer) => !ofTask || !answer.step || paths.has(answer.step.split(" ")[0]));
     this.section.hidden = shown.length === 0;
     if (this.section.hidden) return;
+    const scrolled = [...this.logs.values()].map((logs) => ({ logs, top: logs.text.scrollTop }));
     fill(
       this.section,
       el("h2", { id: "answers-title" }, "Waits and failures"),
-      el("ul", { class: "answers" }, shown.map(item)),
+      el("ul", { class: "answers" }, shown.map((answer) => this.item(answer))),
       value.more > 0 ? el("p", { class: "quiet" }, `and ${value.more} more: airflow hybrid why`) : null,
     );
+    for (const { logs, top } of scrolled) logs.text.scrollTop = top;
   }
-}
 
-/** @param {any} answer */
-function item(answer) {
-  const about = [jobs(answer), answer.place ? `at ${answer.place}` : ""].filter(Boolean).join(", ");
-  const word = WORDS[answer.state] ?? answer.state;
-  return el(
-    "li",
-    {},
-    el("strong", {}, answer.step || "the run"),
-    word ? ` ${word}` : "",
-    about ? el("span", { class: "quiet" }, ` (${about})`) : null,
-    `: ${answer.sentence}`,
-    answer.remedy ? el("div", { class: "remedy" }, "→ ", withCode(answer.remedy)) : null,
-  );
+  /** @param {any} answer */
+  item(answer) {
+    const about = [jobs(answer), answer.place ? `at ${answer.place}` : ""].filter(Boolean).join(", ");
+    const word = WORDS[answer.state] ?? answer.state;
+    return el(
+      "li",
+      {},
+      el("strong", {}, answer.step || "the run"),
+      word ? ` ${word}` : "",
+      about ? el("span", { class: "quiet" }, ` (${about})`) : null,
+      `: ${answer.sentence}`,
+      answer.remedy ? el("div", { class: "remedy" }, "→ ", withCode(answer.remedy)) : null,
+      answer.job ? el("div", { class: "remedy" }, this.log(answer.job)) : null,
+    );
+  }
+
+  /** A button that a job's log takes the place of. @param {string} job */
+  log(job) {
+    const opened = this.logs.get(job);
+    if (opened) return opened.element;
+    const button = el("button", { data: { focus: `log of ${job}` } }, `log of ${job}`);
+    button.addEventListener("click", () => {
+      const logs = new LogView((stream) => [`logs/${stream}`, { job }], false);
+      this.logs.set(job, logs);
+      button.replaceWith(logs.element);
+      void logs.open("stderr");
+      logs.text.focus();
+    });
+    return button;
+  }
 }
 
 /** Commands and names, which stand between backticks. @param {string} text */
