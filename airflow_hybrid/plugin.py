@@ -6,6 +6,7 @@ Airflow calls ``on_starting`` before an executor forks its workers: all tasks sh
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import sys
@@ -73,8 +74,11 @@ class PreloadListener:
 class WebApp:
     """The pages (:mod:`airflow_hybrid.web.app`), imported when the first one is asked for.
 
-    Every process of Airflow loads the plugin, but only the API server needs what they import.
+    Every process of Airflow loads the plugin, but only the API server needs what they import. It goes on answering
+    others meanwhile: a thread imports them.
     """
+
+    _app: Any = None
 
     async def __call__(
         self,
@@ -82,9 +86,15 @@ class WebApp:
         receive: Callable[[], Awaitable[Any]],
         send: Callable[[Any], Awaitable[None]],
     ) -> None:
-        from airflow_hybrid.web.app import app
+        if self._app is None:
+            self._app = await asyncio.to_thread(_pages)
+        await self._app(scope, receive, send)
 
-        await app(scope, receive, send)
+
+def _pages() -> Any:
+    from airflow_hybrid.web.app import app
+
+    return app
 
 
 def _icon(shapes: str, colour: str, halo: str = "none") -> str:

@@ -79,10 +79,10 @@ class HybridRun:
             argv += [str(case.path), str(case.write_inputs(work, salt))]
             run = _measure(case, salt, argv, work, timeout_s)
             floor = subprocess.Popen(
-                [*kept, airflow, "version"], cwd=work, env=_environment(work), stdin=subprocess.DEVNULL,
+                [*kept, airflow, "version"], cwd=work, env=environment(work), stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
-            _, _, import_s = _wait(floor, time.monotonic(), timeout_s)
+            _, _, import_s = wait(floor, time.monotonic(), timeout_s)
         return replace(run, note=f"airflow version: {import_s:.2f} CPU-s")
 
 
@@ -146,10 +146,10 @@ def _measure(case: Case, salt: str, argv: Sequence[str], work: Path, timeout_s: 
     with (work / "stdout").open("wb") as out, (work / "stderr").open("wb") as err:
         started = time.monotonic()
         process = subprocess.Popen(
-            argv, cwd=work, env=_environment(work), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+            argv, cwd=work, env=environment(work), stdin=subprocess.DEVNULL, stdout=out, stderr=err,
             start_new_session=True,
         )  # fmt: skip
-        wall_s, code, usage = _wait(process, started, timeout_s)
+        wall_s, code, usage = wait(process, started, timeout_s)
     log = (work / "stderr").read_text(errors="replace")[-2000:]
     if code:
         raise RunFailed(f"exit code {code}; end of its log:\n{log}")
@@ -161,7 +161,7 @@ def _measure(case: Case, salt: str, argv: Sequence[str], work: Path, timeout_s: 
     return Measured(wall_s, usage)
 
 
-def _wait(process: subprocess.Popen[bytes], started: float, timeout_s: float) -> tuple[float, int, float]:
+def wait(process: subprocess.Popen[bytes], started: float, timeout_s: float) -> tuple[float, int, float]:
     """-> wall time (s), exit code, CPU time (s) of the process and all that it waited for."""
     while True:
         pid, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -176,7 +176,7 @@ def _wait(process: subprocess.Popen[bytes], started: float, timeout_s: float) ->
         time.sleep(0.01)
 
 
-def _environment(work: Path) -> Mapping[str, str]:
+def environment(work: Path) -> Mapping[str, str]:
     """A home and a temporary folder of its own; otherwise the caller's environment without Airflow's."""
     outer = {k: v for k, v in os.environ.items() if not k.startswith(("AIRFLOW", "VIRTUAL_ENV", "PYTHON"))}
     return {**outer, "HOME": str(work / "home"), "TMPDIR": str(work / "tmp")}

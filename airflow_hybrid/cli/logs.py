@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator
 
-    from airflow_hybrid.runs.job_files import FoundJob, JobFiles, Stream
+    from airflow_hybrid.runs.found_jobs import FoundJob, Stream
+    from airflow_hybrid.runs.job_files import JobFiles
     from airflow_hybrid.runs.jobs import RunKey
 
 FOLLOW_S = 2.0
@@ -88,7 +89,7 @@ class _Reading:
         from airflow.utils.session import create_session
 
         from airflow_hybrid.overviews.steps import check_wanted
-        from airflow_hybrid.runs.job_files import find_job, step_of_name
+        from airflow_hybrid.runs.found_jobs import find_job, step_of_name
         from airflow_hybrid.runs.jobs import jobs_of_run
         from airflow_hybrid.runs.outline import outline_of_run
 

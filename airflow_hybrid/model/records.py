@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,14 @@ from typing import Any
 from airflow_hybrid.model.jobs import JobState
 from airflow_hybrid.model.values import JsonValue
 
+JOBS_XCOM = "jobs"
+"""key of the XCom with a :class:`JobsReport`"""
+LINEAGE_XCOM = "lineage"
+"""key of the XCom with a list of :class:`airflow_hybrid.model.LineageEntry`. Of a task that has succeeded it is
+complete; of any other it is what is known by then, and many files of one route are one entry"""
+PROBLEM_XCOM = "problem"
+"""key of the XCom with the error that a task has failed with, or that it waits for
+(:func:`airflow_hybrid.triggers.reports.problem`)"""
 REPORT_VERSION = 1
 MOST_RECORDS = 200_000
 """records in a report that is read"""
@@ -31,7 +40,7 @@ def job_name(step: str, index: str) -> str:
     return step + (index if index.startswith(":") else index.replace(" ", ""))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JobRecord:
     """One attempt of one job. Times are in seconds since the epoch, by the site's clocks; None: unknown.
 
@@ -233,8 +242,18 @@ def unpacked(value: Any) -> list[JobRecord]:
         raise ValueError("records of jobs without a number of them that is possible")
     if not count:
         return []
-    columns = [_values(value["columns"].get(name), count, name) for name in _FIELDS]
-    return list(map(JobRecord, *columns))
+    return _records({name: _values(value["columns"].get(name), count, name) for name in _FIELDS}, count)
+
+
+def _records(columns: Mapping[str, Iterable[Any]], count: int) -> list[JobRecord]:
+    """Records of checked columns, filled a column at a time: the initializer of a frozen class takes three times as
+    long, which would be most of what a large run takes to read.
+    """
+    records = list(map(JobRecord.__new__, itertools.repeat(JobRecord, count)))
+    for name, values in columns.items():
+        fill = getattr(JobRecord, name).__set__  # of the slot: the class itself lets nobody set anything
+        deque(map(fill, records, values), maxlen=0)
+    return records
 
 
 def _values(column: Any, count: int, name: str) -> Iterable[Any]:
@@ -252,7 +271,7 @@ def _values(column: Any, count: int, name: str) -> Iterable[Any]:
         _checked_all(rows, "int", name)
         if min(rows) < 0 or max(rows) >= len(words):
             raise ValueError(f"records of jobs with a number of {name} that has no word")
-        return [words[row] for row in rows]
+        return list(map(words.__getitem__, rows))
     if "start" in column:
         start = _checked(column["start"], "str", name)
         rests = _checked_all(rows, "str", name)
@@ -290,15 +309,18 @@ def _checked_all(values: Any, kind: str, name: str) -> list[Any]:
         raise ValueError(f"a record of a job whose {name} is not what it should be")
     if str in types and max(map(len, values), default=0) > _LONGEST_TEXT:
         raise ValueError(f"records of jobs with a longer text in {name} than is read")
-    if types & {int, float} and not _are_numbers([value for value in values if value is not None]):
+    known = [value for value in values if value is not None] if type(None) in types else values
+    if types & {int, float} and not _are_numbers(known, may_be_nan=float in types):
         raise ValueError(f"a record of a job whose {name} is not what it should be")
     return values
 
 
-def _are_numbers(values: Sequence[float]) -> bool:
+def _are_numbers(values: Sequence[float], *, may_be_nan: bool) -> bool:
     """Whether none is infinite, NaN, or an integer larger than any number of the machine."""
     if not (_is_number(min(values)) and _is_number(max(values))):
         return False
+    if not may_be_nan:
+        return True
     try:
         return not math.isnan(sum(values))
     except OverflowError:

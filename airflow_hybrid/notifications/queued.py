@@ -23,9 +23,8 @@ from airflow.sdk.definitions.deadline import DeadlineAlert, DeadlineReference
 
 from airflow_hybrid.amounts import counted
 from airflow_hybrid.errors import ConfigError
-from airflow_hybrid.model.records import BatchProgress, JobsReport
+from airflow_hybrid.model.records import JOBS_XCOM, BatchProgress, JobsReport
 from airflow_hybrid.printable import printable, shortened
-from airflow_hybrid.triggers.reports import JOBS_XCOM
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from airflow_hybrid.model.records import JobRecord, JobsReport
+from airflow_hybrid.model.records import JOBS_XCOM, LINEAGE_XCOM, JobRecord, JobsReport
 from airflow_hybrid.notifications.summary import RunSummary
 from airflow_hybrid.operators.values import OUTPUTS_TASK
 from airflow_hybrid.overviews.lineage import RunLineage, TaskLineage, checked_entries, transfers
 from airflow_hybrid.overviews.tasks import instance_of
-from airflow_hybrid.triggers.reports import JOBS_XCOM, LINEAGE_XCOM
 
 log = logging.getLogger(__name__)
 

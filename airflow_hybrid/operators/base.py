@@ -119,7 +119,8 @@ class HybridTask(BaseOperator):
 
     def _publish_problem(self, error: HybridError | None, context: Context) -> None:
         """Publish what the task has failed with, or waits for: it is for people, and nothing depends on it."""
-        from airflow_hybrid.triggers.reports import PROBLEM_XCOM, problem
+        from airflow_hybrid.model.records import PROBLEM_XCOM
+        from airflow_hybrid.triggers.reports import problem
 
         value = None if error is None else problem(error)
         try:

@@ -114,7 +114,8 @@ class HybridOperator(HybridTask):
         from airflow.configuration import conf
 
         from airflow_hybrid.engine import FragmentExecution, task_value
-        from airflow_hybrid.triggers.reports import LINEAGE_XCOM, JobReports
+        from airflow_hybrid.model.records import LINEAGE_XCOM
+        from airflow_hybrid.triggers.reports import JobReports
 
         execution = FragmentExecution(spec, self.log)
 

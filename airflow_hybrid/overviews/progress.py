@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from airflow_hybrid.model.records import BatchProgress, JobRecord
@@ -22,11 +22,11 @@ class EndedJobs:
     submitted: float | None = None
 
     @classmethod
-    def of(cls, records: Iterable[JobRecord]) -> EndedJobs:
-        """Those with records, the last try of each."""
-        tally = Tally()
-        tally.add(records)
-        return sum_of(tally.by_step().values())
+    def of(cls, records: Collection[JobRecord]) -> EndedJobs:
+        """Those with records, each of another job."""
+        submitted = [record.submitted for record in records if record.submitted is not None]
+        failed = [record for record in records if not is_success(record)]
+        return cls(len(records), len(failed), min(submitted, default=None))
 
 
 def sum_of(parts: Iterable[EndedJobs]) -> EndedJobs:

@@ -31,7 +31,7 @@ class Spread:
     @classmethod
     def of(cls, values: Iterable[float | None]) -> Spread | None:
         """Of the values that are known; None: of none."""
-        known = sorted(value for value in values if value is not None)
+        known = sorted([value for value in values if value is not None])
         if not known:
             return None
         quarter, median, three_quarters = (quantile(known, share) for share in (0.25, 0.5, 0.75))
@@ -77,14 +77,14 @@ def usage_of(step: str, records: Sequence[JobRecord]) -> StepUsage:
     return StepUsage(
         step=step,
         jobs=len(ran),
-        seconds=Spread.of(record.seconds for record in ran),
-        waited_s=Spread.of(record.waited_s for record in ran),
-        cores=Spread.of(cores_used(record) for record in ran),
-        cores_asked=_largest(record.cores for record in ran),
-        memory_mib=Spread.of(record.memory_used_mib for record in ran),
-        memory_asked_mib=_largest(record.memory_mib for record in ran),
-        cpu_s=round(sum(record.cpu_s or 0.0 for record in ran), 2),
-        core_s=round(sum(core_seconds(record) for record in ran), 2),
+        seconds=Spread.of([record.seconds for record in ran]),
+        waited_s=Spread.of([record.waited_s for record in ran]),
+        cores=Spread.of([cores_used(record) for record in ran]),
+        cores_asked=_largest([record.cores for record in ran]),
+        memory_mib=Spread.of([record.memory_used_mib for record in ran]),
+        memory_asked_mib=_largest([record.memory_mib for record in ran]),
+        cpu_s=round(sum([record.cpu_s or 0.0 for record in ran]), 2),
+        core_s=round(sum([core_seconds(record) for record in ran]), 2),
     )
 
 

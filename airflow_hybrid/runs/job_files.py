@@ -11,27 +11,24 @@ from __future__ import annotations
 import asyncio
 import json
 import posixpath
-import re
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from sqlalchemy.orm import Session
 
-from airflow_hybrid.amounts import counted
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.engine.placing.places import place_title
 from airflow_hybrid.engine.spec import task_folder
 from airflow_hybrid.errors import HybridError, SiteError
 from airflow_hybrid.model import Target
 from airflow_hybrid.model.outline import DagOutline
-from airflow_hybrid.model.records import BatchProgress, JobRecord, job_name
-from airflow_hybrid.overviews.tasks import RunJobs
+from airflow_hybrid.model.records import JobRecord, job_name
 from airflow_hybrid.printable import printable
+from airflow_hybrid.runs.found_jobs import FoundJob, Stream, normal_name
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.outline import deployments_in_run, outline_of_run
-from airflow_hybrid.sites.batches.directory import attempt_of, is_batch_path
+from airflow_hybrid.sites.batches.directory import is_batch_path
 from airflow_hybrid.sites.batches.submitted import PLAIN_NAME, BatchMeta, SubmittedBatch
 from airflow_hybrid.sites.connectors import Connector, open_connector
 from airflow_hybrid.sites.files.pieces import FilePlace, NoFileError, Piece, read_piece
@@ -41,106 +38,11 @@ PIECE_BYTES = 1 << 20
 """the most that one answer has"""
 MOST_META_BYTES = 16 << 20
 """description of a batch of some 300,000 jobs"""
-_MOST_NAMES = 10
 _MOST_KEPT = 16
 _KEPT_BYTES = 2 << 20
-Stream = Literal["stdout", "stderr"]
 
 _KEPT: OrderedDict[tuple[str, str], BatchMeta] = OrderedDict()
 """descriptions of batches that were read last, by host and directory: they do not change"""
-
-
-@dataclass(frozen=True)
-class FoundJob:
-    """A job of a run.
-
-    :ivar name: for people: ``/align[3]``.
-    :ivar task_id: and ``map_index``, of the task instance that reports it.
-    :ivar record: None: it has not ended, or its batch has not; then it is a job of one of ``batches``.
-    :ivar batches: of its step, that have not ended.
-    """
-
-    name: str
-    task_id: str
-    map_index: int
-    record: JobRecord | None
-    batches: tuple[tuple[str, int, BatchProgress], ...] = ()
-
-
-def _normal(name: str) -> str:
-    return "/" + "".join(name.split()).lstrip("/")
-
-
-def step_of_name(name: str) -> str:
-    """The path of the step in the name of a job."""
-    return re.split(r"[\[:]", _normal(name), maxsplit=1)[0]
-
-
-def find_job(jobs: RunJobs, name: str, attempt: int | None = None) -> FoundJob:
-    """The job with a name (:attr:`JobRecord.name`); of a step with one job, its path is enough.
-
-    :param attempt: the try whose job is meant; None: the last one.
-    :raises HybridError: the run has no such job, or several.
-    """
-    wanted = _normal(name)
-    records = [
-        (task.task_id, task.map_index, record)
-        for task in jobs.tasks
-        for record in task.report.records
-        if wanted in (_normal(record.name), record.step) and attempt in (None, record.attempt)
-    ]
-    names = dict.fromkeys(record.name for _, _, record in records)
-    exact = next((known for known in names if _normal(known) == wanted), None)
-    if exact is not None:
-        records = [found for found in records if found[2].name == exact]
-    elif len(names) > 1:
-        raise _ambiguous(name, list(names))
-    last = max(records, key=lambda found: found[2].attempt, default=None)
-    batches = tuple(_batches(jobs, wanted, last, attempt))
-    if last is not None:
-        task_id, map_index, record = last
-        return FoundJob(record.name, task_id, map_index, record, batches)
-    if batches:
-        _check_one(name, wanted, [batch for _, _, batch in batches])
-        return FoundJob(name, batches[0][0], batches[0][1], None, batches)
-    steps = dict.fromkeys(record.step for task in jobs.tasks for record in task.report.records)
-    steps.update(dict.fromkeys(batch.step for task in jobs.tasks for batch in task.report.batches))
-    known = ", ".join(list(steps)[:_MOST_NAMES]) + (" ..." if len(steps) > _MOST_NAMES else "")
-    raise HybridError(
-        f"the run has no job {printable(name)} that has begun",
-        hint=f"steps with jobs: {printable(known)}" if steps else "none of its jobs has begun",
-    )
-
-
-def _ambiguous(name: str, names: list[str]) -> HybridError:
-    some = ", ".join(names[:_MOST_NAMES]) + (" ..." if len(names) > _MOST_NAMES else "")
-    return HybridError(f"step {printable(name)} has {counted(len(names), 'job')}", hint=f"name one: {printable(some)}")
-
-
-def _check_one(name: str, wanted: str, batches: list[BatchProgress]) -> None:
-    """:raises HybridError: the name is that of a step of which several jobs run."""
-    total = sum(batch.total for batch in batches)
-    if total > 1 and any(batch.step == wanted for batch in batches):
-        raise HybridError(
-            f"step {printable(name)} has {counted(total, 'job')}", hint=f"name one: {printable(wanted)}[0]"
-        )
-
-
-def _batches(
-    jobs: RunJobs, wanted: str, last: tuple[str, int, JobRecord] | None, attempt: int | None
-) -> Iterator[tuple[str, int, BatchProgress]]:
-    """Running batches that may have the job: later attempts, where one has ended already."""
-    for task in jobs.tasks:
-        if last is not None and (task.task_id, task.map_index) != last[:2]:
-            continue
-        for batch in task.report.batches:
-            path = batch.step.partition(": ")[0]
-            number = attempt_of(posixpath.basename(batch.directory))
-            is_other_step = wanted != path and not wanted.startswith((f"{path}[", f"{path}:"))
-            if is_other_step or attempt not in (None, number):
-                continue
-            if last is None or number > last[2].attempt:
-                yield task.task_id, task.map_index, batch
 
 
 @dataclass(frozen=True)
@@ -340,12 +242,12 @@ async def _meta(job: _Job, name: str) -> BatchMeta:
 def _key(meta: BatchMeta, step: str, name: str) -> str | None:
     """The key of a job in a batch; None: it has no such job."""
     indexes = meta.indexes or ("",) * len(meta.keys)
-    if len(meta.keys) == 1 and _normal(name) == step:
+    if len(meta.keys) == 1 and normal_name(name) == step:
         return meta.keys[0]
     if len(meta.keys) > 1 and not meta.indexes:
         return None
     for key, index in zip(meta.keys, indexes, strict=True):
-        if _normal(job_name(step, index)) == _normal(name):
+        if normal_name(job_name(step, index)) == normal_name(name):
             return key
     return None
 

@@ -10,11 +10,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_hybrid.errors import HybridError
-from airflow_hybrid.model.records import JobsReport
+from airflow_hybrid.model.records import JOBS_XCOM, JobsReport
 from airflow_hybrid.overviews.tasks import RunJobs, TaskJobs
 from airflow_hybrid.printable import printable
-from airflow_hybrid.runs.xcoms import PublishedValue, read_values
-from airflow_hybrid.triggers.reports import JOBS_XCOM
+from airflow_hybrid.runs.xcoms import KeptValues, PublishedValue, read_values
 
 _MOST_NAMES = 10
 
@@ -55,9 +54,12 @@ def latest_runs(session: Session, dag_id: str, most: int) -> list[RunKey]:
     return [RunKey(dag_id, run_id) for run_id in session.scalars(query.limit(most))]
 
 
-def jobs_of_run(session: Session, run: RunKey) -> RunJobs:
-    """What the tasks of a run have reported, in the order of tasks and map indexes."""
-    return RunJobs(*read_values(session, run, JOBS_XCOM, _task_jobs))
+def jobs_of_run(session: Session, run: RunKey, kept: KeptValues | None = None) -> RunJobs:
+    """What the tasks of a run have reported, in the order of tasks and map indexes.
+
+    :param kept: what was read of the run before.
+    """
+    return RunJobs(*read_values(session, run, JOBS_XCOM, _task_jobs, kept))
 
 
 def _task_jobs(published: PublishedValue) -> TaskJobs:

@@ -13,22 +13,23 @@ from airflow_hybrid.runs.jobs import RunKey, jobs_of_run
 from airflow_hybrid.runs.lineage import lineage_of_run
 from airflow_hybrid.runs.outline import outline_of_run
 from airflow_hybrid.runs.tasks import state_of_run, tasks_of_run
-from airflow_hybrid.runs.xcoms import plain
+from airflow_hybrid.runs.xcoms import KeptValues, plain
 
 _VALUE_XCOM = "return_value"
 
 
-def facts_of_run(session: Session, run: RunKey) -> RunFacts:
+def facts_of_run(session: Session, run: RunKey, kept: KeptValues | None = None) -> RunFacts:
     """Read a run.
 
+    :param kept: what was read of it before.
     :raises HybridError: there is no such run, or its DAG is none of this package.
     """
     outline = outline_of_run(session, run)
     return RunFacts(
         state_of_run(session, run),
         outline,
-        jobs_of_run(session, run),
-        lineage_of_run(session, run),
+        jobs_of_run(session, run, kept),
+        lineage_of_run(session, run, kept),
         tuple(tasks_of_run(session, run)),
         planned_of_run(session, run, outline),
     )

@@ -6,10 +6,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.models.xcom import XComModel
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from airflow_hybrid.overviews.tasks import label_of
@@ -19,8 +20,12 @@ if TYPE_CHECKING:
     from airflow_hybrid.runs.jobs import RunKey
 
 T = TypeVar("T")
+_Instance = tuple[str, int]
+"""a task's id and a map index"""
 _LONGEST_SCHEME = 40
 _LONGEST_ADDRESS = 300
+_MOST_NAMED = 200
+"""values that are asked for by name; if more have changed, all are read"""
 
 
 @dataclass(frozen=True)
@@ -41,30 +46,94 @@ class PublishedValue:
 
 def published_values(session: Session, run: RunKey, key: str) -> Iterator[PublishedValue]:
     """What the tasks of a run have published under a key, in the order of tasks and map indexes."""
+    for _, published in _published(session, run, key):
+        yield published
+
+
+def _published(
+    session: Session, run: RunKey, key: str, only: list[_Instance] | None = None
+) -> Iterator[tuple[datetime, PublishedValue]]:
+    """Values with the times of publishing.
+
+    :param only: those of these task instances; None: of all.
+    """
     query = (
-        select(XComModel.task_id, XComModel.map_index, XComModel.value)
+        select(XComModel.task_id, XComModel.map_index, XComModel.timestamp, XComModel.value)
         .where(XComModel.dag_id == run.dag_id, XComModel.run_id == run.run_id, XComModel.key == key)
         .order_by(XComModel.task_id, XComModel.map_index)
     )
-    for task_id, map_index, value in session.execute(query):
-        yield PublishedValue(task_id, map_index, plain(value))
+    if only is not None:
+        query = query.where(tuple_(XComModel.task_id, XComModel.map_index).in_(only))
+    for task_id, map_index, published, value in session.execute(query):
+        yield published, PublishedValue(task_id, map_index, plain(value))
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What became of a value when it was read: it, or the reason why it cannot be read.
+
+    :ivar published: when; Airflow makes a new row, with another time, whenever a value is set.
+    """
+
+    published: datetime
+    label: str
+    value: Any = None
+    problem: str | None = None
+
+
+class KeptValues:
+    """What was read of a run, for the next time that it is read: only what was published since then is read and checked
+    anew. It holds the values of the last time, and no others.
+    """
+
+    def __init__(self) -> None:
+        self._of_key: dict[str, dict[_Instance, _Outcome]] = {}
+
+    def read(self, session: Session, run: RunKey, key: str, read: Callable[[PublishedValue], T]) -> list[_Outcome]:
+        """The outcomes under a key, in the order of tasks and map indexes."""
+        known = self._of_key.get(key, {})
+        current = _times(session, run, key) if known else {}
+        changed = sorted(which for which, time in current.items() if _is_new(known.get(which), time))
+        only = changed if known and len(changed) <= _MOST_NAMED else None
+        outcomes = {instance: known[instance] for instance in current if instance in known}
+        if changed or not known:
+            for time, published in _published(session, run, key, only):
+                outcomes[published.task_id, published.map_index] = _outcome(time, published, read)
+        self._of_key[key] = dict(sorted(outcomes.items()))
+        return list(self._of_key[key].values())
+
+
+def _times(session: Session, run: RunKey, key: str) -> dict[_Instance, datetime]:
+    """When the values under a key were published, without the values."""
+    query = select(XComModel.task_id, XComModel.map_index, XComModel.timestamp).where(
+        XComModel.dag_id == run.dag_id, XComModel.run_id == run.run_id, XComModel.key == key
+    )
+    return {(task_id, map_index): time for task_id, map_index, time in session.execute(query)}
+
+
+def _is_new(known: _Outcome | None, time: datetime) -> bool:
+    return known is None or known.published != time
+
+
+def _outcome(time: datetime, published: PublishedValue, read: Callable[[PublishedValue], T]) -> _Outcome:
+    try:
+        _check_is_here(published.value)
+        return _Outcome(time, published.label, read(published))
+    except ValueError as error:
+        return _Outcome(time, published.label, problem=str(error))
 
 
 def read_values(
-    session: Session, run: RunKey, key: str, read: Callable[[PublishedValue], T]
+    session: Session, run: RunKey, key: str, read: Callable[[PublishedValue], T], kept: KeptValues | None = None
 ) -> tuple[tuple[T, ...], tuple[tuple[str, str], ...]]:
     """The values that can be read, and the tasks whose values cannot, with the reason.
 
     :param read: raises ValueError for a value that is not what it should be.
+    :param kept: what was read of the run before.
     """
-    values: list[T] = []
-    unread: list[tuple[str, str]] = []
-    for published in published_values(session, run, key):
-        try:
-            _check_is_here(published.value)
-            values.append(read(published))
-        except ValueError as error:
-            unread.append((published.label, str(error)))
+    outcomes = (kept or KeptValues()).read(session, run, key, read)
+    values = [outcome.value for outcome in outcomes if outcome.problem is None]
+    unread = [(outcome.label, outcome.problem) for outcome in outcomes if outcome.problem is not None]
     return tuple(values), tuple(unread)
 
 

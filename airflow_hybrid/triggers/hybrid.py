@@ -27,11 +27,12 @@ from airflow_hybrid.installation.conf import use_airflow_conf
 from airflow_hybrid.installation.openlineage.events import Ended, send_end
 from airflow_hybrid.installation.stats import send_metrics
 from airflow_hybrid.model import JsonValue, LineageEntry
+from airflow_hybrid.model.records import LINEAGE_XCOM, PROBLEM_XCOM
 from airflow_hybrid.sites.logins import with_logins
 from airflow_hybrid.sites.waiting import AGAIN_S, TimeIsOverError, time_is_over
 from airflow_hybrid.triggers.ends import EndState, TaskEnd
 from airflow_hybrid.triggers.followers import is_followed_elsewhere
-from airflow_hybrid.triggers.reports import LINEAGE_XCOM, PROBLEM_XCOM, JobReports, problem
+from airflow_hybrid.triggers.reports import JobReports, problem
 
 RESUME_AFTER_S = 10.0
 """seconds from the start of a trigger to the return of its task to a worker, at least: the scheduler has to see before

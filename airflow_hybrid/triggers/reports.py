@@ -13,6 +13,7 @@ from airflow_hybrid.engine.common import Logger
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.model.files import ROUTES
+from airflow_hybrid.model.records import JOBS_XCOM, LINEAGE_XCOM
 from airflow_hybrid.printable import few_lines, shortened
 
 if TYPE_CHECKING:
@@ -20,13 +21,6 @@ if TYPE_CHECKING:
     from airflow_hybrid.engine.reporting.recording import Recorder
     from airflow_hybrid.engine.spec import FragmentSpec
 
-JOBS_XCOM = "jobs"
-"""key of the XCom with a :class:`airflow_hybrid.model.records.JobsReport`"""
-LINEAGE_XCOM = "lineage"
-"""key of the XCom with a list of :class:`airflow_hybrid.model.LineageEntry`. Of a task that has succeeded it is
-complete; of any other it is what is known by then, and many files of one route are one entry"""
-PROBLEM_XCOM = "problem"
-"""key of the XCom with the error that a task has failed with, or that it waits for (:func:`problem`)"""
 _MOST_LINES = 10
 _MOST_CHARS = 2000
 LIVE_S = 4.0

@@ -45,25 +45,50 @@ def static_files() -> dict[str, StaticFile]:
     return found
 
 
-def page(name: str) -> Response:
-    """An HTML page, e.g. ``run/run.html``."""
-    content = (_FOLDER / name).read_bytes()
-    return Response(content, media_type="text/html", headers={"Content-Security-Policy": PAGE_POLICY})
+@cache
+def static_tag() -> str:
+    """Is in the addresses of all static files, and another one if any of them differs."""
+    names = [f"{name}={file.tag}" for name, file in static_files().items()]
+    return hashlib.sha256(" ".join(names).encode()).hexdigest()[:20]
+
+
+@cache
+def _html(name: str, above: str) -> str:
+    """A page with the addresses of its files. It names all modules that it may need: a browser then asks for all of
+    them at once, and not for each one when another has come that imports it.
+    """
+    folders = (f"{name.partition('/')[0]}/", "common/")
+    modules = [file for file in static_files() if file.endswith(".js") and file.startswith(folders)]
+    links = "\n".join(f'<link rel="modulepreload" href="{{static}}/{module}">' for module in modules)
+    html = (_FOLDER / name).read_text(encoding="utf-8").replace("<!-- modules -->", links)
+    return html.replace("{static}", f"{above}static/{static_tag()}")
+
+
+def page(name: str, above: str = "") -> Response:
+    """An HTML page.
+
+    :param name: e.g. ``run/run.html``.
+    :param above: the way from its address to the one below which all routes are.
+    """
+    return Response(_html(name, above), media_type="text/html", headers={"Content-Security-Policy": PAGE_POLICY})
 
 
 @run_pages.get("/page")
 def run_page() -> Response:
     """The run page."""
-    return page("run/run.html")
+    return page("run/run.html", "../../../../")
 
 
-@router.get("/static/{folder}/{name}")
-def static_file(folder: str, name: str, request: Request) -> Response:
-    """A module or a style; every user has the same ones."""
+@router.get("/static/{tag}/{folder}/{name}")
+def static_file(tag: str, folder: str, name: str, request: Request) -> Response:
+    """A module or a style; every user has the same ones. A browser that has one does not ask for it again."""
     file = static_files().get(f"{folder}/{name}")
     if file is None:
         raise HTTPException(status.HTTP_404_NOT_FOUND, "airflow_hybrid has no such file")
-    headers = {"ETag": file.tag, "Cache-Control": "private, no-cache"}
+    # another tag is that of another version's page, from another API server: no browser may keep this file for it
+    is_lasting = tag == static_tag()
+    kept = "private, max-age=31536000, immutable" if is_lasting else "private, no-cache"
+    headers = {"ETag": file.tag, "Cache-Control": kept}
     if request.headers.get("if-none-match") == file.tag:
         return Response(status_code=status.HTTP_304_NOT_MODIFIED, headers=headers)
     return Response(file.content, media_type=file.media_type, headers=headers)

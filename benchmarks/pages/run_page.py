@@ -3,9 +3,11 @@
 
     python -m benchmarks.pages.run_page --jobs 10000
 
-A small run in an Airflow of its own is given the records of as many jobs. Answers are taken when the server has kept
-nothing of the run; `cpu`: processor time of the API server, which says more on a busy machine. Frames are those of the
-page while it is scrolled and while its timeline is zoomed and moved.
+A small run in an Airflow of its own is given the records of as many jobs. `first`: the overview, as the first answer
+after the API server's start, which has imported nothing of this package's pages. The other answers are taken after the
+one large report has changed, and `unchanged` when nothing has; `cpu`: processor time of the API server, which says more
+on a busy machine. The page is opened by a browser that has none of its modules, and again by the same one, each time
+after a change. Frames are those of the page while it is scrolled and while its timeline is zoomed and moved.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -73,7 +76,7 @@ def main() -> int:
         with AirflowStack(Path(scratch) / "airflow", dags) as airflow:
             run = _finished_run(airflow)
             _measure_answers(airflow, run, args.jobs, args.repeat)
-            _measure_page(airflow, run, program)
+            _measure_page(airflow, run, program, args.jobs)
     return 0
 
 
@@ -97,18 +100,37 @@ def _address(run: str, route: str) -> str:
 
 def _measure_answers(airflow: AirflowStack, run: str, jobs: int, repeat: int) -> None:
     server = psutil.Process(airflow.processes.pid("api-server"))
+    _report(airflow, run, jobs)
+    _print("first", [_taken(airflow, server, run, "overview")])
+    _print("unchanged", [_taken(airflow, server, run, "overview") for _ in range(repeat)])
     for route in ROUTES:
-        walls, cpus, sizes = [], [], []
+        answers = []
         for _ in range(repeat):
             _report(airflow, run, jobs)
-            before, began = _cpu_s(server), time.monotonic()
-            answer = airflow.api.page(_address(run, route))
-            walls.append(time.monotonic() - began)
-            cpus.append(_cpu_s(server) - before)
-            answer.raise_for_status()
-            sizes.append(len(answer.content))
-        figures = f"{1000 * statistics.median(walls):6.0f} ms, cpu {1000 * statistics.median(cpus):6.0f} ms"
-        print(f"{route:9} {figures}, {max(sizes) / 1000:.0f} kB, load {os.getloadavg()[0]:.1f}", flush=True)
+            answers.append(_taken(airflow, server, run, route))
+        _print(route, answers)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    wall_s: float
+    cpu_s: float
+    size: int
+
+
+def _taken(airflow: AirflowStack, server: psutil.Process, run: str, route: str) -> _Answer:
+    before, began = _cpu_s(server), time.monotonic()
+    answer = airflow.api.page(_address(run, route))
+    wall_s = time.monotonic() - began
+    answer.raise_for_status()
+    return _Answer(wall_s, _cpu_s(server) - before, len(answer.content))
+
+
+def _print(name: str, answers: list[_Answer]) -> None:
+    wall_ms = 1000 * statistics.median(answer.wall_s for answer in answers)
+    cpu_ms = 1000 * statistics.median(answer.cpu_s for answer in answers)
+    size = max(answer.size for answer in answers) / 1000
+    print(f"{name:9} {wall_ms:6.0f} ms, cpu {cpu_ms:6.0f} ms, {size:.0f} kB, load {os.getloadavg()[0]:.1f}", flush=True)
 
 
 def _cpu_s(process: psutil.Process) -> float:
@@ -116,7 +138,7 @@ def _cpu_s(process: psutil.Process) -> float:
     return float(sum(sum(one.cpu_times()[:2]) for one in family))
 
 
-def _measure_page(airflow: AirflowStack, run: str, program: str) -> None:
+def _measure_page(airflow: AirflowStack, run: str, program: str, jobs: int) -> None:
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -126,10 +148,12 @@ def _measure_page(airflow: AirflowStack, run: str, program: str) -> None:
         page.fill("input[name=password]", airflow.password)
         page.click("button[type=submit]")
         page.wait_for_url(lambda url: "login" not in url)
-        page.goto(f"{airflow.url}{_address(run, 'page')}")
-        page.wait_for_selector("#jobs tbody tr")
-        usable_ms = page.evaluate("performance.now()")
-        print(f"page      {usable_ms:6.0f} ms until its jobs are shown, load {os.getloadavg()[0]:.1f}", flush=True)
+        for name in ("page", "again"):
+            _report(airflow, run, jobs)
+            page.goto(f"{airflow.url}{_address(run, 'page')}")
+            page.wait_for_selector("#jobs tbody tr")
+            usable_ms = page.evaluate("performance.now()")
+            print(f"{name:9} {usable_ms:6.0f} ms until its jobs are shown, load {os.getloadavg()[0]:.1f}", flush=True)
         page.evaluate(WATCH_FRAMES)
         for name, act in ACTS.items():
             page.evaluate("window.frames_ms = []")

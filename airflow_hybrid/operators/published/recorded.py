@@ -15,10 +15,9 @@ from airflow_hybrid.crates.facts import JobKey, JobValues, RunFacts
 from airflow_hybrid.cwl.values.scatter import scatter_dims, slice_scatter
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import CwlObject, JsonValue, Step, StepInput, WorkflowGraph, is_too_deep
-from airflow_hybrid.model.records import JobRecord, JobsReport
+from airflow_hybrid.model.records import JOBS_XCOM, JobRecord, JobsReport
 from airflow_hybrid.operators.provenance import Ground, Origins
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, RETURN, SHAPE, Node, Scope, Values, XComReader
-from airflow_hybrid.triggers.reports import JOBS_XCOM
 from airflow_hybrid.version import __version__
 
 _Instance = tuple[str, Mapping[str, Any] | None, Mapping[str, Any] | None]

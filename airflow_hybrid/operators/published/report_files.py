@@ -17,7 +17,7 @@ from airflow_hybrid.engine import Logger
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef
 from airflow_hybrid.model.outline import DagOutline
-from airflow_hybrid.model.records import JobsReport
+from airflow_hybrid.model.records import JOBS_XCOM, LINEAGE_XCOM, JobsReport
 from airflow_hybrid.operators.values import OUTPUTS_TASK, RETURN
 from airflow_hybrid.overviews.files import published
 from airflow_hybrid.overviews.lineage import RunLineage, TaskLineage, checked_entries
@@ -29,7 +29,6 @@ from airflow_hybrid.reports.files import content
 from airflow_hybrid.reports.footprint import constants_of
 from airflow_hybrid.reports.making import report_of
 from airflow_hybrid.reports.values import RunReport
-from airflow_hybrid.triggers.reports import JOBS_XCOM, LINEAGE_XCOM
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_hybrid.model import JsonValue
-from airflow_hybrid.model.records import BatchProgress, JobRecord
+from airflow_hybrid.model.records import PROBLEM_XCOM, BatchProgress, JobRecord
 from airflow_hybrid.overviews.overview import RunFacts
 from airflow_hybrid.overviews.tasks import TaskState
 from airflow_hybrid.overviews.usage import is_success, last_tries
@@ -28,7 +28,6 @@ from airflow_hybrid.runs.answers.holds import Holds, Placed, TaskOfDag, holds_of
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.overview import facts_of_run
 from airflow_hybrid.runs.xcoms import plain
-from airflow_hybrid.triggers.reports import PROBLEM_XCOM
 
 ENDED_WELL = frozenset({"success", "skipped", "removed"})
 _FAILED = frozenset({"failed", "up_for_retry"})

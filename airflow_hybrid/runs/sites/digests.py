@@ -18,10 +18,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from airflow_hybrid.model import JobState
-from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
+from airflow_hybrid.model.records import JOBS_XCOM, BatchProgress, JobRecord, JobsReport
 from airflow_hybrid.overviews.usage import is_success, last_tries
 from airflow_hybrid.runs.xcoms import plain
-from airflow_hybrid.triggers.reports import JOBS_XCOM
 
 PERIOD_S = 900
 """jobs are counted by the quarter of an hour in which they ended"""

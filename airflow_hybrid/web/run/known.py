@@ -7,7 +7,8 @@ import functools
 import hashlib
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from airflow.models.dagrun import DagRun
@@ -26,16 +27,15 @@ from airflow_hybrid.overviews.usage import last_tries
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.overview import facts_of_run
 from airflow_hybrid.runs.tasks import state_of_run
-from airflow_hybrid.runs.xcoms import PublishedValue, read_values
+from airflow_hybrid.runs.xcoms import KeptValues, PublishedValue, read_values
 from airflow_hybrid.version import __version__
 
 _MOST_JOBS_KEPT = 50_000
 """of all runs that are kept together: a record takes about 1 kB"""
 
 
-@dataclass(frozen=True)
-class RunJob:
-    """An attempt of a job that has ended.
+class RunJob(NamedTuple):
+    """An attempt of a job that has ended; a tuple, as there may be thousands to make for an answer.
 
     :ivar site: name of the site that has its files.
     :ivar is_last: no later attempt of the job is known.
@@ -62,12 +62,24 @@ class KnownRun:
     tag: str
     facts: RunFacts
     overview: RunOverview
-    jobs: tuple[RunJob, ...]
     replays: tuple[tuple[str, Replay], ...] = ()
     """what was made again because it was lost, each with the task that missed it"""
+    kept: KeptValues = field(default_factory=KeptValues, compare=False, repr=False)
+    """for reading it again after the next change"""
+
+    @functools.cached_property
+    def jobs(self) -> tuple[RunJob, ...]:
+        """The attempts that have ended; made when somebody asks for jobs: the overview has none."""
+        return tuple(_jobs(self.facts))
+
+    @property
+    def job_count(self) -> int:
+        return sum(len(task.report.records) for task in self.facts.jobs.tasks)
 
     def jobs_of_task(self, task_id: str | None, map_index: int | None) -> list[RunJob]:
         """The jobs of a task, or of one of its instances; None: of all."""
+        if task_id is None and map_index in (None, -1):
+            return list(self.jobs)
         return [
             job
             for job in self.jobs
@@ -117,16 +129,19 @@ def _kept_with(run: RunKey, tag: str) -> KnownRun | None:
 
 def _read(session: Session, run: RunKey, tag: str) -> KnownRun:
     """:raises HTTPException: as :func:`known_run`."""
+    with _kept_lock:
+        earlier = _kept.get(run)
+    kept = earlier.kept if earlier is not None else KeptValues()
     try:
         state_of_run(session, run)
-        facts = facts_of_run(session, run)
+        facts = facts_of_run(session, run, kept)
     except HybridError as error:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"{error}") from None
-    known = KnownRun(tag, facts, overview_of(facts), tuple(_jobs(facts)), _replays(session, run))
+    known = KnownRun(tag, facts, overview_of(facts), _replays(session, run), kept)
     with _kept_lock:
         _kept[run] = known
         _kept.move_to_end(run)
-        while len(_kept) > 1 and sum(len(other.jobs) for other in _kept.values()) > _MOST_JOBS_KEPT:
+        while len(_kept) > 1 and sum(other.job_count for other in _kept.values()) > _MOST_JOBS_KEPT:
             _kept.popitem(last=False)
     return known
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.common.db.common import SessionDep
@@ -14,13 +14,15 @@ from fastapi import Depends, HTTPException, Path, Query, Response, status
 
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.printable import as_terminals_show, printable_lines, readable, rest_of_letter, whole_letters
-from airflow_hybrid.runs.job_files import FoundJob, JobFiles, Stream, find_job
+from airflow_hybrid.runs.found_jobs import FoundJob, Stream, find_job
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.outline import deployments_in_run
-from airflow_hybrid.sites.files.pieces import NoFileError, Piece
 from airflow_hybrid.web.access import run_router
 from airflow_hybrid.web.run.known import KnownRun, RunJob, known_run
 from airflow_hybrid.web.run.site_loop import SiteLoop
+
+if TYPE_CHECKING:
+    from airflow_hybrid.sites.files.pieces import Piece
 
 router = run_router()
 MOST_BYTES = 1 << 18
@@ -64,6 +66,10 @@ def _found(job: RunJob) -> FoundJob:
 
 def _read(session: Any, known: KnownRun, job: FoundJob, stream: Stream, start: int) -> Piece:
     """:raises HTTPException: it cannot be read (404), or its site does not answer (502, 504)."""
+    # here: what reaches sites takes a second to import, which would be a second for the first page that somebody opens
+    from airflow_hybrid.runs.job_files import JobFiles
+    from airflow_hybrid.sites.files.pieces import NoFileError
+
     run = RunKey(known.overview.run.dag_id, known.overview.run.run_id)
     outline = known.overview.outline
     try:

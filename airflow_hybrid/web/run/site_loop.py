@@ -12,8 +12,6 @@ from typing import TypeVar
 
 from fastapi import HTTPException, status
 
-from airflow_hybrid.sites.closing import close_all
-
 T = TypeVar("T")
 MOST_AT_ONCE = 8
 IDLE_S = 60.0
@@ -62,6 +60,8 @@ class SiteLoop:
     def _started(self) -> asyncio.AbstractEventLoop:
         ready = threading.Event()
         loops: list[asyncio.AbstractEventLoop] = []
+
+        from airflow_hybrid.sites.closing import close_all  # here, as in :mod:`airflow_hybrid.web.run.logs`
 
         async def serve() -> None:
             loops.append(asyncio.get_running_loop())

@@ -48,7 +48,7 @@ class JobQuery(BaseModel, extra="forbid"):
 def jobs_json(known: KnownRun, query: JobQuery) -> dict[str, Any]:
     """A page of the table, and how many jobs there are."""
     of_task = known.jobs_of_task(query.task_id, query.map_index)
-    matching = [job for job in of_task if _matches(job, query)]
+    matching = [job for job in of_task if _matches(job, query)] if _is_filtered(query) else of_task
     if query.sort is not None:
         matching = _sorted(matching, query.sort, down=query.order == "down")
     offset = query.offset
@@ -88,6 +88,10 @@ def job_json(job: RunJob) -> dict[str, Any]:
         "site": job.site,
         "is_last": job.is_last,
     }
+
+
+def _is_filtered(query: JobQuery) -> bool:
+    return query.shown != "all" or bool(query.text) or (query.step, query.state, query.site) != (None, None, None)
 
 
 def _matches(job: RunJob, query: JobQuery) -> bool:

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,6 +21,7 @@ MOST_OF_A_STEP = 50_000
 BINS = 300
 PHASES = ("staging", "waiting", "running", "collecting")
 _Interval = tuple[float, float]
+_Maybe = tuple[float | None, float | None]
 
 
 class TimelineQuery(BaseModel, extra="forbid"):
@@ -58,17 +62,14 @@ def _span(known: KnownRun) -> _Interval:
     run = known.overview.run
     times = [time for time in (run.began, run.ended) if time is not None]
     times += [task.report.at for task in known.facts.jobs.tasks if task.report.at]
-    for job in known.jobs:
-        times += _times(job.record)
+    records = known.facts.records()
+    for name in ("staging_began", "submitted", "began", "ended", "collected"):
+        known_times = [time for time in map(attrgetter(name), records) if time is not None]
+        times += (min(known_times), max(known_times)) if known_times else ()
     if not times:
         return 0.0, 1.0
     start = min(times)
     return start, max(max(times), start + 1.0)
-
-
-def _times(record: JobRecord) -> list[float]:
-    times = (record.staging_began, record.submitted, record.began, record.ended, record.collected)
-    return [time for time in times if time is not None]
 
 
 def _columns(jobs: Sequence[RunJob], start: float) -> dict[str, list[Any]]:
@@ -96,38 +97,37 @@ def _outcome(record: JobRecord) -> str:
     return "succeeded" if is_success(record) else "failed"
 
 
-def _bins(records: Iterable[JobRecord], start: float, end: float) -> dict[str, list[int]]:
+def _bins(records: Sequence[JobRecord], start: float, end: float) -> dict[str, list[int]]:
     """How many jobs were in each phase during each of :data:`BINS` intervals, and how many ended badly."""
     per_bin = (end - start) / BINS
-    changes = {phase: [0] * (BINS + 1) for phase in PHASES}
     failed = [0] * BINS
     for record in records:
-        for phase, (began, ended) in zip(PHASES, phases(record), strict=True):
-            if ended > began:
-                first = int((began - start) / per_bin)
-                changes[phase][min(first, BINS)] += 1
-                least = first + 1 if phase == "running" else first
-                changes[phase][min(max(int((ended - start) / per_bin), least), BINS)] -= 1
         if not is_success(record) and record.ended is not None:
             failed[min(int((record.ended - start) / per_bin), BINS - 1)] += 1
-    return {**{phase: _sums(own) for phase, own in changes.items()}, "failed": failed}
+    counts = {phase: _counts(own, start, per_bin, phase) for phase, own in _phases(records).items()}
+    return {**counts, "failed": failed}
 
 
-def phases(record: JobRecord) -> list[_Interval]:
-    """When a job was in each of :data:`PHASES`: intervals, of no length where a time is not known."""
-    submitted = record.submitted if record.submitted is not None else record.began
-    bounds = (
-        (record.staging_began, submitted),
-        (record.submitted, record.began),
-        (record.began, record.ended),
-        (record.ended, record.collected),
+def _phases(records: Sequence[JobRecord]) -> dict[str, list[_Maybe]]:
+    """When each job was in each of :data:`PHASES`; None: it is not known."""
+    staging, submitted, began, ended, collected = (
+        list(map(attrgetter(name), records)) for name in ("staging_began", "submitted", "began", "ended", "collected")
     )
-    return [(0.0, 0.0) if None in bound else bound for bound in bounds]  # type: ignore[misc]
+    staged = [first if first is not None else second for first, second in zip(submitted, began, strict=True)]
+    bounds = ((staging, staged), (submitted, began), (began, ended), (ended, collected))
+    return {phase: list(zip(*bound, strict=True)) for phase, bound in zip(PHASES, bounds, strict=True)}
 
 
-def _sums(changes: Sequence[int]) -> list[int]:
-    counts, current = [], 0
-    for change in changes[:BINS]:
-        current += change
-        counts.append(current)
-    return counts
+def _counts(intervals: Iterable[_Maybe], start: float, per_bin: float, phase: str) -> list[int]:
+    """How many of some intervals each bin is in. One that runs is in one at least."""
+    changes = [0] * (BINS + 1)
+    least = 1 if phase == "running" else 0
+    for interval, number in Counter(intervals).items():  # jobs of a batch have the same times
+        began, ended = interval
+        if began is None or ended is None or ended <= began:
+            continue
+        first = int((began - start) / per_bin)
+        last = max(int((ended - start) / per_bin), first + least)
+        changes[min(first, BINS)] += number
+        changes[min(last, BINS)] -= number
+    return list(itertools.accumulate(changes[:BINS]))

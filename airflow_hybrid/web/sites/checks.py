@@ -12,22 +12,20 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastapi import HTTPException, status
 
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import JsonValue
-from airflow_hybrid.sites import check
-from airflow_hybrid.sites.check import FAIL, Finding
-from airflow_hybrid.sites.closing import close_all
+
+if TYPE_CHECKING:
+    from airflow_hybrid.sites.check import Finding
 
 MOST_AT_ONCE = 4
 EVERY_S = 5.0
 """a site is not asked again sooner: whoever clicks gets the result that is there, with its age"""
 LIMIT_S = 60.0
-_COMMAND_S = 20.0
-_CLOSING_S = 10.0
 _MOST_KEPT = 1000
 
 
@@ -72,6 +70,9 @@ class Checks:
 
         :raises HTTPException: it is being checked, or too many others are (429).
         """
+        # here: what reaches sites takes long to import, and pages that nobody checks anything with need none of it
+        from airflow_hybrid.web.sites import checking
+
         key = key_of(deployments, name)
         last = self._last.get(key)
         if last is not None and time.time() - last.at < EVERY_S:
@@ -83,10 +84,10 @@ class Checks:
         thread = threading.Thread(target=self._work, args=(key, deployments, name, outcome), daemon=True)
         thread.start()
         try:
-            findings = outcome.result(self._limit_s + _CLOSING_S)
+            findings = outcome.result(self._limit_s + checking.CLOSING_S)
         except (FutureTimeout, TimeoutError):
-            findings = [_no_answer(name, self._limit_s)]
-        result = CheckResult(time.time(), time.monotonic() - began, not check.fails(findings), tuple(findings))
+            findings = [checking.no_answer(name, self._limit_s)]
+        result = CheckResult(time.time(), time.monotonic() - began, not checking.fails(findings), tuple(findings))
         with self._lock:
             self._last.pop(key, None)
             self._last[key] = result
@@ -108,29 +109,14 @@ class Checks:
 
     def _work(self, key: str, deployments: Mapping[str, Deployment], name: str, outcome: Future[list[Finding]]) -> None:
         try:
-            outcome.set_result(asyncio.run(_checked(deployments, name, self._limit_s)))
+            from airflow_hybrid.web.sites import checking
+
+            outcome.set_result(asyncio.run(checking.checked(deployments, name, self._limit_s)))
         except BaseException as error:
             outcome.set_exception(error)  # to the request
         finally:
             with self._lock:
                 self._running.discard(key)
-
-
-async def _checked(deployments: Mapping[str, Deployment], name: str, limit_s: float) -> list[Finding]:
-    try:
-        findings = check.check(deployments, names=[name], timeout_s=min(_COMMAND_S, limit_s))
-        return await asyncio.wait_for(findings, limit_s)
-    except asyncio.TimeoutError:
-        return [_no_answer(name, limit_s)]
-    except HybridError as error:
-        return [Finding(name, "", "connector", FAIL, error.message, hint=error.hint or "")]
-    finally:
-        await asyncio.wait_for(close_all(), _CLOSING_S)
-
-
-def _no_answer(name: str, limit_s: float) -> Finding:
-    hint = "airflow hybrid check, on the command line, waits longer and says which step of it takes so long"
-    return Finding(name, "", "all", FAIL, f"the check did not end in {limit_s:.0f} s", limit_s, hint)
 
 
 def key_of(deployments: Mapping[str, Deployment], name: str) -> str:

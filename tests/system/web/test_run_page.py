@@ -81,7 +81,7 @@ def test_the_page_of_a_task_has_its_step_only(airflow: AirflowStack, hello: tupl
 
 
 DRAW_MAP = """async (overview) => {
-    const { showMap } = await import(new URL("../../../../static/run/map.js", location.href));
+    const { showMap } = await import(new URL("map.js", document.querySelector("script").src));
     const section = document.querySelector("#map");
     showMap(section, overview, null);
     const shapes = [...section.querySelectorAll("svg.map .words, svg.map .site rect")];

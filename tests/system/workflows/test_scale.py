@@ -16,9 +16,8 @@ import psutil
 import pytest
 
 from airflow_hybrid.model import JobState
-from airflow_hybrid.model.records import JobRecord, JobsReport
+from airflow_hybrid.model.records import JOBS_XCOM, JobRecord, JobsReport
 from airflow_hybrid.operators.values import OUTPUTS_TASK
-from airflow_hybrid.triggers.reports import JOBS_XCOM
 from tests.system.airflow_api import AirflowApiError, wait_for
 from tests.system.airflow_stack import AirflowStack, peak_rss_mib
 from tests.system.conftest import Dags

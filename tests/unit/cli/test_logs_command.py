@@ -18,9 +18,9 @@ import pytest
 
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import JobState
-from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
+from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport, job_name
 from airflow_hybrid.overviews.tasks import RunJobs, TaskJobs
-from airflow_hybrid.runs.job_files import find_job, job_name
+from airflow_hybrid.runs.found_jobs import find_job
 from tests.raising import raising
 from tests.unit.web.served import ROOT, Served, served
 

@@ -7,9 +7,8 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import create_engine, insert
 from sqlalchemy.orm import Session
 
-from airflow_hybrid.model.records import JobsReport
+from airflow_hybrid.model.records import JOBS_XCOM, JobsReport
 from airflow_hybrid.runs.jobs import RunKey, jobs_of_run
-from airflow_hybrid.triggers.reports import JOBS_XCOM
 
 
 def test_a_report_that_a_backend_keeps_elsewhere_is_told_as_such_and_not_fetched() -> None:

@@ -131,6 +131,9 @@ class _Server:
         """Processor time that the web application has used."""
         return time.process_time()
 
+    def has_imported(self, module: str) -> bool:
+        return module in sys.modules
+
     def routes(self) -> list[Any]:
         from airflow_hybrid.web.app import app
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 
@@ -11,7 +12,7 @@ import pytest
 from tests.unit.web.served import STRANGER, VIEWER, Served, served
 
 RUN = "/dags/{dag_id}/dagRuns/{run_id}/"
-FOR_ALL_USERS = {"/static/{folder}/{name}": ["GET"], "/sites": ["GET"], "/sites/list": ["GET"]}
+FOR_ALL_USERS = {"/static/{tag}/{folder}/{name}": ["GET"], "/sites": ["GET"], "/sites/list": ["GET"]}
 """routes without anything of a DAG that their user may not see"""
 FOR_WHO_MAY_TRIGGER = {"/sites/{dag_id}/{deployment}/check": ["POST"]}
 KEY = "0123456789abcdef"
@@ -73,11 +74,32 @@ def test_a_page_runs_and_loads_only_what_is_of_this_package(web: Served) -> None
     assert len(loaded) >= 2
     for name in loaded:
         file = web.get(f"/airflow_hybrid/{name}")
-        assert file.status == 200, name
+        assert (file.status, file.headers["cache-control"]) == (200, "private, max-age=31536000, immutable"), name
         again = web.get(f"/airflow_hybrid/{name}", headers={"If-None-Match": file.headers["etag"]})
         assert (again.status, again.body) == (304, b"")
+    of_another_version = web.get(f"/airflow_hybrid/static/{KEY}/run/run.js")
+    assert (of_another_version.status, of_another_version.headers["cache-control"]) == (200, "private, no-cache")
+
+
+def test_a_page_names_all_modules_that_its_modules_import(web: Served) -> None:
+    for route, first in ((RUN + "page", "run/run.js"), ("/sites", "sites/sites.js")):
+        page = web.get(url_of(route)).body.decode()
+        (static,) = set(re.findall(r'href="(?:\.\./)*(static/\w{20})/', page))
+        named = set(re.findall(r'rel="modulepreload" href="[^"]*static/\w{20}/([^"]+)"', page))
+        assert first in named
+        for module in named:
+            text = web.get(f"/airflow_hybrid/{static}/{module}").body.decode()
+            imported = re.findall(r'^import .* from "([^"]+)"', text, re.MULTILINE)
+            assert {posixpath.normpath(f"{module}/../{name}") for name in imported} <= named, module
+
+
+def test_pages_are_there_before_all_that_reaches_sites_is_imported(web: Served) -> None:
+    for path in (url_of(RUN + "page"), url_of(RUN + "overview"), "/airflow_hybrid/sites/list"):
+        assert web.get(path).status in (200, 404)
+    for module in ("airflow_hybrid.engine", "airflow_hybrid.sites.connectors", "cwltool", "asyncssh"):
+        assert not web.ask("has_imported", module=module), module
 
 
 @pytest.mark.parametrize("name", ["run/..%2f..%2fpages.py", "run/run.html", "..%2f..%2f..%2fetc/passwd", "run/none.js"])
 def test_only_modules_and_styles_are_static_files(web: Served, name: str) -> None:
-    assert web.get(f"/airflow_hybrid/static/{name}").status == 404
+    assert web.get(f"/airflow_hybrid/static/{KEY}/{name}").status == 404

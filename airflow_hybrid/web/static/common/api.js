@@ -24,6 +24,20 @@ export function address(route, query = {}) {
   return text ? `${route}?${text}` : route;
 }
 
+/** @type {Map<string, Promise<{value: any, isNew: boolean}>>} questions that somebody will ask soon */
+const ahead = new Map();
+
+/**
+ * Ask for JSON now that `get` will be asked for soon.
+ * @param {string} route @param {Record<string, unknown>} [query]
+ */
+export function askAhead(route, query) {
+  const url = address(route, query);
+  const answer = get(route, query);
+  ahead.set(url, answer);
+  answer.catch(() => ahead.delete(url)); // unless somebody waits for it already, it is asked for anew
+}
+
 /**
  * Ask for JSON.
  * @param {string} route @param {Record<string, unknown>} [query]
@@ -31,6 +45,8 @@ export function address(route, query = {}) {
  */
 export async function get(route, query) {
   const url = address(route, query);
+  const asked = ahead.get(url);
+  if (asked && ahead.delete(url)) return asked;
   const known = kept.get(url);
   const headers = known ? { "If-None-Match": known.tag } : {};
   const answer = await reached(fetch(url, { headers: /** @type {any} */ (headers), cache: "no-store" }));

@@ -6,9 +6,9 @@ import { get } from "../common/api.js";
 import { el, fill, scrolled as inBox } from "../common/dom.js";
 import { count, counted, duration, memory, size } from "../common/format.js";
 import { jobDetails } from "./details.js";
+import { FIRST, PAGE } from "./first.js";
 import { LogView } from "./logs.js";
 
-const PAGE = 20;
 /** @type {[string, string, (job: any) => any, string?][]} name of the column, title, value, class */
 const COLUMNS = [
   ["step", "step", (job) => job.step],
@@ -38,7 +38,7 @@ export class JobsTable {
   constructor(section, task) {
     this.section = section;
     this.task = task;
-    this.wanted = { step: "", site: "", shown: "all", text: "", sort: "", order: "up", offset: 0 };
+    this.wanted = { ...FIRST };
     this.opened = "";
     /** @type {any} */
     this.page = null;

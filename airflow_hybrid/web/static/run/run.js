@@ -6,6 +6,7 @@ import { get, Problem } from "../common/api.js";
 import { byId, el, fill } from "../common/dom.js";
 import { followTheme } from "../common/theme.js";
 import { Answers } from "./answers.js";
+import { task } from "./first.js";
 import { showHead } from "./head.js";
 import { JobsTable } from "./jobs.js";
 import { showMap } from "./map.js";
@@ -29,10 +30,6 @@ const SECTIONS = [
   ["outputs", "Outputs"],
   ["why", "Why here"],
 ];
-
-/** Which task instance the page is about; without one, the whole run. */
-const query = new URLSearchParams(location.search);
-const task = { task_id: query.get("task_id"), map_index: query.get("map_index") };
 
 const jobs = new JobsTable(byId("jobs"), task);
 const timeline = new Timeline(byId("timeline"), task, (key) => jobs.open(key));
