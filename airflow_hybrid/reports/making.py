@@ -11,6 +11,7 @@ from airflow_hybrid.overviews.files import RunFile
 from airflow_hybrid.overviews.overview import RunFacts, StepOverview, overview_of
 from airflow_hybrid.overviews.tasks import in_order
 from airflow_hybrid.overviews.usage import last_tries
+from airflow_hybrid.printable import redacted
 from airflow_hybrid.reports.values import OutputPart, RunReport, SitePart, StepPart
 
 
@@ -39,11 +40,16 @@ def report_of(facts: RunFacts, outputs: Iterable[RunFile], at: float, *, is_last
         sites=tuple(SitePart(s.name, s.kinds, s.jobs, s.failed, s.nodes, s.core_s) for s in overview.sites),
         transfers=tuple(overview.transfers),
         jobs=tuple(jobs),
-        outputs=tuple(OutputPart(file.path, file.size, file.checksum) for file in outputs),
+        outputs=tuple(OutputPart(_where(file), file.size, file.checksum) for file in outputs),
         problems=overview.problems,
         made_at=at,
         by_last_task=is_last_task,
     )
+
+
+def _where(file: RunFile) -> str:
+    """The path of an output; of one in an object store or on the web, with its bucket or host."""
+    return redacted(f"{file.site}{file.path}") if "://" in file.site else file.path
 
 
 def _step(step: StepOverview, of_step: Mapping[str, Sequence[JobRecord]]) -> StepPart:

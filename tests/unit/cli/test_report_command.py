@@ -187,7 +187,9 @@ def test_the_last_task_writes_the_formats_asked_for_into_an_object_store(web: Se
     assert objects["run-report.pdf"].startswith(b"%PDF-")
     assert objects["run-report.png"].startswith(b"\x89PNG")
     outputs = json.loads(objects["run-report.json"])["outputs"]
-    assert [output["path"] for output in outputs] == [f"/results/{stored_run}/{name}" for name in ("o", "o_2")]
+    assert [output["path"] for output in outputs] == [
+        f"memory://bucket/results/{stored_run}/{name}" for name in ("o", "o_2")
+    ]
 
 
 def test_the_jobs_of_a_run_have_the_same_names_everywhere(web: Served, stored_run: str, tmp_path: Path) -> None:
