@@ -88,7 +88,7 @@ class Load(Policy):
         if load is None:
             return Choice(index, f"load unknown, {best.jobs} of our jobs there")
         return Choice(
-            index, f"{load:.0%} of {counted(best.cores, 'core')} taken" + _rivals(index, candidates, _load_words)
+            index, f"{load:.0%} of {counted(best.cores or 0, 'core')} taken" + _rivals(index, candidates, _load_words)
         )
 
 

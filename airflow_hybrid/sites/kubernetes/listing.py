@@ -42,7 +42,7 @@ async def list_some(cluster: Cluster, method: str, *args: str, timeout_s: float,
 
 async def _pages(cluster: Cluster, method: str, args: tuple[str, ...], fields: str) -> Listed:
     items: list[Mapping[str, Any]] = []
-    more = {"field_selector": fields} if fields else {}
+    more: dict[str, Any] = {"field_selector": fields} if fields else {}
     while True:
         page = await cluster.call("CoreV1Api", method, *args, limit=PAGE, **more)
         items += [item for item in page["items"] if isinstance(item, Mapping)]

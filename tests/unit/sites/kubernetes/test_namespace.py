@@ -86,7 +86,9 @@ def test_nodes_have_left_what_pods_do_not_ask_for() -> None:
         pod("Pending", containers=[container("4")]),
     ]
     nodes = [plain, cordoned, control, down, special]
-    assert node_room(nodes, pods) == NodeRoom(2, 3, 11.9, 1, pytest.approx(10.3))
+    room = node_room(nodes, pods)
+    assert (room.nodes, room.closed, room.free_nodes) == (2, 3, 1)
+    assert (room.cores, room.free_cores) == pytest.approx((11.9, 10.3))
     assert node_room(nodes, None) == NodeRoom(2, 3, 11.9)
     over = pod(node="a", containers=[container("99")])
     assert node_room([plain], [over]) == NodeRoom(1, 0, 8.0, 0, 0.0)
