@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ActionCommand, Arg
 
-from airflow_hybrid.amounts import counted
 from airflow_hybrid.cli.jobs import ARG_DAG, ARG_RUN
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ ARG_WITH_OUTPUTS = _Arg(("--with-outputs",), action="store_true", help="the reco
 ARG_WITH_INPUTS = _Arg(("--with-inputs",), action="store_true", help="the record has copies of the input files")
 ARG_MOST = _Arg(("--most-mib",), type=int, default=4096, help="most that all copies may have, in MiB (4096)")
 _SHOWN = 10
+_WHY = "it is not on this machine, has no checksum, or is a folder without a listing"
 
 
 def prov_command() -> ActionCommand:
@@ -57,7 +57,7 @@ def write_record(args: argparse.Namespace) -> None:
     except HybridError as error:
         raise SystemExit(str(error)) from None
     for location in written.elsewhere[:_SHOWN]:
-        sys.stderr.write(f"the record only refers to {location}: it is not on this machine, or has no checksum\n")
+        sys.stderr.write(f"the record only refers to {location}: {_WHY}\n")
     if len(written.elsewhere) > _SHOWN:
-        sys.stderr.write(f"... and to {counted(len(written.elsewhere) - _SHOWN, 'more file')}\n")
+        sys.stderr.write(f"... and to {len(written.elsewhere) - _SHOWN} more\n")
     sys.stdout.write(f"{written.path}\n")

@@ -55,8 +55,8 @@ class CrateOptions:
 class WrittenCrate:
     """A crate that was written.
 
-    :ivar copies: number of copies of the run's files; ``elsewhere``: files that it should have a copy of, but only
-        refers to, as they are not on this machine or have no checksum.
+    :ivar copies: number of copies of the run's files; ``elsewhere``: files and folders that it should have a copy of,
+        but only refers to (:attr:`Enclosed.elsewhere`).
     """
 
     path: str

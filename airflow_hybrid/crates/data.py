@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_hybrid.crates.enclosed import Enclosed
-from airflow_hybrid.crates.entities import Entities, Properties, reference
+from airflow_hybrid.crates.entities import Entities, Properties, reference, references
 from airflow_hybrid.model.values import JsonValue, percent_decoded
 from airflow_hybrid.model.walking import location_of, map_files
 from airflow_hybrid.printable import redacted
@@ -32,6 +32,7 @@ class Data:
         self._enclosed = enclosed
         self._files: dict[tuple[Any, ...], str] = {}
         self._values: dict[tuple[str, str], str] = {}
+        self._collections: dict[tuple[str, frozenset[str]], str] = {}
 
     def values(self, values: Mapping[str, JsonValue], parameters: Mapping[str, str]) -> Iterator[str]:
         """Add the values of ports.
@@ -87,18 +88,27 @@ class Data:
         secondaries = [item for item in file.get("secondaryFiles") or [] if isinstance(item, Mapping)]
         if not secondaries:
             return identifier
-        parts = [identifier, *(self.file(secondary) for secondary in secondaries)]
-        collection = f"#collection-of-{identifier.lstrip('#')}"
-        properties = {"mainEntity": reference(identifier), "hasPart": [reference(part) for part in parts]}
-        return self._entities.add(collection, "Collection", properties)
+        return self._collection(identifier, [self.file(secondary) for secondary in secondaries])
+
+    def _collection(self, main: str, others: list[str]) -> str:
+        """A file and its secondary files: the same file with others is another collection."""
+        key = main, frozenset(others)
+        if key not in self._collections:
+            identifier = self._entities.distinct(f"#collection-of-{main.lstrip('#')}")
+            properties = {"mainEntity": reference(main), "hasPart": references(dict.fromkeys([main, *others]))}
+            self._collections[key] = self._entities.add(identifier, "Collection", properties)
+        return self._collections[key]
 
     def _alone(self, file: Mapping[str, Any]) -> str:
         location = redacted(str(location_of(file) or ""))
         key = _identity(file, location)
         if key not in self._files:
             self._files[key] = self._new(file, location)
-        elif location:
-            self._also_at(self._files[key], location)
+        else:
+            if location:
+                self._also_at(self._files[key], location)
+            if file["class"] == "Directory":
+                self._also_holds(self._files[key], file)
         return self._files[key]
 
     def _also_at(self, identifier: str, location: str) -> None:
@@ -108,6 +118,13 @@ class Data:
             known.append(location)
         if not known:
             del entity["contentUrl"]
+
+    def _also_holds(self, identifier: str, file: Mapping[str, Any]) -> None:
+        """One value of a folder may list what another one does not: a tool's loadListing makes listings."""
+        known = {part["@id"] for part in self._entities.all[identifier].get("hasPart", [])}
+        for member in dict.fromkeys(self._members(file)):
+            if member not in known:
+                self._entities.link(identifier, "hasPart", member)
 
     def _new(self, file: Mapping[str, Any], location: str) -> str:
         is_folder = file["class"] == "Directory"
@@ -134,11 +151,13 @@ class Data:
         return self._entities.add(identifier, "File", properties)
 
     def _folder(self, file: Mapping[str, Any], identifier: str, properties: Properties) -> str:
-        members = [self.file(member) for member in file.get("listing") or [] if isinstance(member, Mapping)]
-        properties["hasPart"] = [reference(member) for member in members]
+        properties["hasPart"] = references(self._members(file))
         if not identifier.startswith("#"):
             self._entities.data[identifier] = None
         return self._entities.add(identifier, "Dataset", properties)
+
+    def _members(self, folder: Mapping[str, Any]) -> list[str]:
+        return [self.file(member) for member in folder.get("listing") or [] if isinstance(member, Mapping)]
 
 
 def _identity(file: Mapping[str, Any], location: str) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model.locations import local_path
 from airflow_hybrid.model.values import JsonValue, percent_encoded
-from airflow_hybrid.model.walking import files, location_of, map_files
+from airflow_hybrid.model.walking import files, is_file, location_of, map_files
 from airflow_hybrid.printable import redacted
 
 MOST_BYTES = 4 << 30
@@ -40,12 +40,13 @@ class Copy:
 class Enclosed:
     """The files that are copied into a crate, and their names there.
 
-    :ivar elsewhere: locations of files that are not on this machine, or have no checksum: they are only referred to.
+    :ivar elsewhere: locations of what is only referred to: files that are not on this machine, or have no checksum, and
+        folders of which it is not known what they hold.
     """
 
     def __init__(self) -> None:
         self.copies: dict[str, Copy] = {}
-        self.elsewhere: list[str] = []
+        self.elsewhere: dict[str, None] = {}
         self._names: dict[tuple[str, str], str] = {}
         self._groups = 0
 
@@ -55,10 +56,18 @@ class Enclosed:
         :param folder: of the crate, for these.
         """
         for file in files(value):
-            if file["class"] == "File" and not self._is_known(file):
+            if file["class"] == "Directory":
+                self._add_folder(file)
+            elif not self._is_known(file):
                 self._groups += 1
                 for member in _with_secondaries(file):
                     self._add(f"{folder}/{self._groups}", member)
+
+    def _add_folder(self, folder: Mapping[str, Any]) -> None:
+        """The members of a listing are files of the value, too. A folder itself has no checksum."""
+        location = str(location_of(folder) or "")
+        if location and not location.startswith("_:") and not _is_listed(folder):
+            self.elsewhere[redacted(location)] = None
 
     def _is_known(self, file: Mapping[str, Any]) -> bool:
         return _key(file) in self._names
@@ -70,7 +79,7 @@ class Enclosed:
             return
         # whoever can edit a value, but does not know a file, cannot have it copied
         if path is None or not checksum.startswith("sha1$") or name is None:
-            self.elsewhere.append(redacted(location))
+            self.elsewhere[redacted(location)] = None
             return
         inside = f"{folder}/{percent_encoded(name)}"
         self._names[_key(file)] = inside
@@ -85,18 +94,32 @@ class Enclosed:
         return self._names.get(_key(file))
 
     def inside(self, value: JsonValue) -> JsonValue:
-        """A value with the locations that its files have in the crate, and without secrets in others."""
+        """A value with the locations that its files have in the crate, and without secrets in others.
+
+        A folder all of whose files are in the crate has none: it is what its listing says (CWL v1.2, a literal).
+        """
 
         def moved(file: dict[str, Any]) -> dict[str, Any]:
-            location = location_of(file)
+            location, basename = location_of(file), _basename(file)
             name = self.name_of(file) if file["class"] == "File" else None
             for key in ("path", "dirname"):
                 file.pop(key, None)
-            if location is not None:
-                file["location"] = name or redacted(str(location))
+            if location is None:
+                return file
+            file["location"] = name or redacted(str(location))
+            if file["class"] == "Directory" and self._has_all(file):
+                del file["location"]
+                if basename is not None:
+                    file["basename"] = basename
             return file
 
         return map_files(moved, value)
+
+    def _has_all(self, file: Mapping[str, Any]) -> bool:
+        """Whether the crate has all of a File or Directory that :meth:`inside` has changed."""
+        location = str(file.get("location") or "_:")
+        has_own = _is_listed(file) if file["class"] == "Directory" else location[:2] == "_:" or location in self.copies
+        return has_own and all(self._has_all(part) for part in _parts(file))
 
     def check_size(self, most: int) -> None:
         """:raises TransferError: the files are more than ``most`` bytes, or one of them cannot be read."""
@@ -159,6 +182,16 @@ def _with_secondaries(file: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     for secondary in file.get("secondaryFiles") or []:
         if isinstance(secondary, Mapping) and secondary.get("class") == "File":
             yield from _with_secondaries(secondary)
+
+
+def _is_listed(folder: Mapping[str, Any]) -> bool:
+    return isinstance(folder.get("listing"), list | tuple)
+
+
+def _parts(file: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """What a file or folder has along with it: the listing and the secondary files."""
+    for key in ("listing", "secondaryFiles"):
+        yield from (part for part in file.get(key) or [] if is_file(part))
 
 
 def _key(file: Mapping[str, Any]) -> tuple[str, str]:

@@ -54,6 +54,14 @@ class Entities:
         self._numbers[word] = self._numbers.get(word, 0) + 1
         return f"#{word}-{self._numbers[word]}"
 
+    def distinct(self, identifier: str) -> str:
+        """An id that no entity has: the given one, or else ``...-2`` and so on."""
+        candidate = identifier
+        while candidate in self.all:
+            self._numbers[identifier] = self._numbers.get(identifier, 1) + 1
+            candidate = f"{identifier}-{self._numbers[identifier]}"
+        return candidate
+
     def link(self, identifier: str, name: str, target: str) -> None:
         """Let an entity refer to another one, too."""
         values: list[dict[str, str]] = self.all[identifier].setdefault(name, [])

@@ -178,6 +178,8 @@ def usable_inputs(crate: UnpackedCrate, given: CwlObject, checksum: Checksum) ->
         file.pop("path", None)
         if location is None or str(location).startswith("_:"):
             return file
+        if file["class"] == "Directory" and isinstance(file.get("listing"), list):
+            return _literal(file, str(location))
         where = _location(crate, file, str(location), checksum)
         if where is None:
             problems.append(f"{name}: {redacted(str(location))}")
@@ -195,6 +197,13 @@ def usable_inputs(crate: UnpackedCrate, given: CwlObject, checksum: Checksum) ->
             hint="give the inputs on the command line, as for the document itself: --NAME PATH, or a job file",
         )
     return {**inputs, **given}
+
+
+def _literal(folder: dict[str, Any], location: str) -> dict[str, Any]:
+    """A folder as what its listing says: the files in it are judged one by one, like all others."""
+    folder.pop("location", None)
+    basename = posixpath.basename(percent_decoded(location).rstrip("/"))
+    return {"basename": basename, **folder} if basename not in ("", ".", "..") else folder
 
 
 def _location(crate: UnpackedCrate, file: Mapping[str, Any], location: str, checksum: Checksum) -> str | None:

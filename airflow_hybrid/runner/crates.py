@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from airflow_hybrid.runner.dag_run import RunResult
 
 _CHUNK = 1 << 20
+_SHOWN = 10
 
 
 @contextlib.contextmanager
@@ -100,5 +101,7 @@ def write_record(args: argparse.Namespace, dag: HybridDag, result: RunResult, pr
     options = CrateOptions(outputs=bool(args.with_outputs), inputs=bool(args.with_inputs))
     written = write_crate(facts, args.prov, opened, options)
     print(f"{prog}: the record of the run is in {written.path}", file=sys.stderr)
-    for location in written.elsewhere[:10]:
+    for location in written.elsewhere[:_SHOWN]:
         print(f"{prog}: it only refers to {location}", file=sys.stderr)
+    if len(written.elsewhere) > _SHOWN:
+        print(f"{prog}: ... and to {len(written.elsewhere) - _SHOWN} more", file=sys.stderr)

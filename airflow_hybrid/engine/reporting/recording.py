@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.failures import Failure
 from airflow_hybrid.engine.placing.places import Place
+from airflow_hybrid.engine.reporting.sizes import InputSizes, size_of_outputs
 from airflow_hybrid.engine.step_run import JobProgress, StepRun, title
 from airflow_hybrid.model import CwlObject, JobResult, JobState, Resources
-from airflow_hybrid.model.files import SiteFacts
 from airflow_hybrid.model.records import Activity, BatchProgress, JobRecord, JobsReport
-from airflow_hybrid.model.walking import files
 from airflow_hybrid.printable import printable, shortened
 from airflow_hybrid.reasons.clues import clue_in
 from airflow_hybrid.reasons.failed import SITE_FAULT
@@ -157,7 +156,7 @@ class Recorder:
     def reused(self, run: StepRun, jobs: Sequence[JobProgress], outputs: Mapping[str, CwlObject]) -> None:
         """Jobs did not run: outputs of earlier ones, by key, are theirs."""
         self.changes += 1
-        sizes = _InputSizes(run)
+        sizes = InputSizes(run)
         now = round(time.time(), 2)
         for progress in jobs:
             self._records.append(
@@ -170,7 +169,7 @@ class Recorder:
                     state=JobState.COMPLETED,
                     reused=True,
                     bytes_in=sizes.of(progress),
-                    bytes_out=_size_of(outputs[progress.key]),
+                    bytes_out=size_of_outputs(outputs[progress.key], run.place),
                     staging_began=_rounded(run.staging_began),
                     collected=now,
                 )
@@ -193,7 +192,7 @@ class _RecordMaker:
         self._place = run.place
         self._collected = _rounded(run.collected)
         self._is_process = run.place.queue.scheduler.on_host
-        self._sizes = _InputSizes(run)
+        self._sizes = InputSizes(run)
         asked = resources.explicit
         self._cores = resources.all_cores if "cores" in asked else None
         self._memory_mib = resources.ram_mib if "ram_mib" in asked else None
@@ -223,7 +222,7 @@ class _RecordMaker:
             cores=self._cores,
             memory_mib=self._memory_mib,
             bytes_in=self._sizes.of(progress),
-            bytes_out=None if output is None else _size_of(output),
+            bytes_out=None if output is None else size_of_outputs(output, self._place),
             directory=progress.ran_in,
             memory_used_mib=None if _runs_in_daemon(progress) else result.memory_used_mib,
             staging_began=_rounded(progress.staging_began),
@@ -278,26 +277,3 @@ def _rounded(time_s: float | None) -> float | None:
 
 def _line(text: str) -> str:
     return shortened(printable(" ".join(text.split())), _LONGEST_REASON)
-
-
-class _InputSizes:
-    """Sizes of the jobs' input files: as the place saw them, or as their values say."""
-
-    def __init__(self, run: StepRun) -> None:
-        self._paths = run.paths
-        self._facts: SiteFacts = run.place.facts
-
-    def of(self, progress: JobProgress) -> int | None:
-        """The sum for a job, in bytes; None: the size of one of its files is unknown."""
-        total = 0
-        for item in progress.job.files():
-            fact = self._facts.files.get(self._paths.get(item["location"], ""))
-            size = fact.size if fact is not None and fact.kind == "f" else item.get("size")
-            if not isinstance(size, int):
-                return None
-            total += size
-        return total
-
-
-def _size_of(output: CwlObject) -> int:
-    return sum(int(item.get("size") or 0) for item in files(output))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_hybrid.crates.crate import CrateOptions, WrittenCrate, write_crate
-from airflow_hybrid.crates.facts import RunFacts
+from airflow_hybrid.crates.facts import JobValues, RunFacts
 from airflow_hybrid.errors import HybridError, TransferError
 from airflow_hybrid.model.jobs import JobState
 from airflow_hybrid.sites.files.nofollow import opened
@@ -182,3 +182,58 @@ def test_ten_thousand_jobs_cost_a_crate_in_proportion(tmp_path: Path) -> None:
     assert seconds[1] < 4 * seconds[0]
     with zipfile.ZipFile(crate.path) as archive:
         assert archive.getinfo("ro-crate-metadata.json").file_size < 10_000 * 2_000
+
+
+def test_a_file_with_other_secondary_files_is_another_collection(tmp_path: Path) -> None:
+    """A step adds an index beside the one that its input has; two samples have the same reads."""
+    book, index, table = (file_at("local", name, name) for name in ("book.txt", "book.index", "book.table"))
+    used = {**book, "secondaryFiles": [index]}
+    made = {**book, "secondaryFiles": [table, index]}
+    values = {**hello().values, ("/split", ""): JobValues({"book": used}, {"chapters": [made, used]})}
+    facts = hello(values=values, inputs={"book": used}, outputs={"summary": {**made, "secondaryFiles": [index, table]}})
+    _, entities = written(tmp_path, facts)
+    main = book["location"]
+    collections = {e["@id"]: [part["@id"] for part in e["hasPart"]] for e in of_type(entities, "Collection")}
+    assert collections == {
+        f"#collection-of-{main}": [main, index["location"]],
+        f"#collection-of-{main}-2": [main, table["location"], index["location"]],
+    }
+    split = next(e for e in of_type(entities, "CreateAction") if e["name"] == "Run of /split")
+    assert split["object"] == [{"@id": f"#collection-of-{main}"}]
+    assert entities["#run"]["result"] == [{"@id": f"#collection-of-{main}-2"}]
+
+
+def test_a_folder_has_what_any_of_its_values_lists(tmp_path: Path) -> None:
+    page, sub = file_at("local", "folder/page", "page"), "hybrid://local/node/work/folder/sub"
+    folder = {"class": "Directory", "location": "hybrid://local/node/work/folder", "basename": "folder"}
+    shallow = {**folder, "listing": [{"class": "Directory", "location": sub, "basename": "sub"}]}
+    deep = {**folder, "listing": [{**shallow["listing"][0], "listing": [page]}]}  # type: ignore[index]
+    values = {**hello().values, ("/split", ""): JobValues({"book": [folder, shallow]}, {"chapters": [deep]})}
+    _, entities = written(tmp_path, hello(values=values))
+    assert entities[f"{folder['location']}/"]["hasPart"] == [{"@id": f"{sub}/"}]
+    assert entities[f"{sub}/"]["hasPart"] == [{"@id": page["location"]}]
+
+
+def test_copies_of_folders(tmp_path: Path) -> None:
+    """Those that list their files; the crate says of the others that it only refers to them, once each."""
+    folder = {"class": "Directory", "location": (tmp_path / "in").as_uri()}
+    unknown = {"class": "Directory", "location": (tmp_path / "unknown").as_uri(), "basename": "unknown"}
+    main, page = (local_output(tmp_path / name, name) for name in ("main", "page"))
+    inputs = {
+        "whole": {**folder, "listing": [page, {**folder, "listing": []}]},
+        "beside": {**main, "secondaryFiles": [{**folder, "listing": [page]}]},
+        "part": {**folder, "listing": [page, unknown]},
+        "unknown": unknown,
+    }
+    crate, _ = written(tmp_path, hello(inputs=inputs), CrateOptions(inputs=True))
+    assert (crate.copies, crate.elsewhere) == (2, (unknown["location"],))
+    with zipfile.ZipFile(crate.path) as archive:
+        values = json.loads(archive.read("primary-job.json"))
+    inside = {**page, "location": "inputs/1/page"}
+    literal = {"class": "Directory", "basename": "in"}
+    assert values == {
+        "whole": {**literal, "listing": [inside, {**literal, "listing": []}]},
+        "beside": {**main, "location": "inputs/2/main", "secondaryFiles": [{**literal, "listing": [inside]}]},
+        "part": {**folder, "listing": [inside, unknown]},
+        "unknown": unknown,
+    }

@@ -131,13 +131,14 @@ def test_inputs_that_only_the_user_may_name(tmp_path: Path) -> None:
         "e": {"class": "Directory", "location": tmp_path.as_uri()},
         "f": {"class": "File", "location": "hybrid://cluster/node/etc/passwd"},
         "g": {"class": "Directory", "basename": "x", "listing": [{"class": "File", "location": "s3://ann@b/k"}]},
+        "h": {"class": "Directory", "location": "file:///", "listing": [{"class": "File", "location": "file:///x"}]},
     }
     with pytest.raises(InputError) as caught:
         usable_inputs(crate_of(tmp_path, **files), {}, lambda path: "sha1$11")
     assert str(caught.value) == (
         "the crate only refers to these inputs, and they are not here as the run had them:\n"
         f"  a: {secret.as_uri()}\n  b: {secret.as_uri()}\n  c: {secret}\n  d: ../id_rsa\n  e: {tmp_path.as_uri()}\n"
-        "  f: hybrid://cluster/node/etc/passwd\n  g: s3://ann@b/k\n"
+        "  f: hybrid://cluster/node/etc/passwd\n  g: s3://ann@b/k\n  h: file:///x\n"
         "  -> give the inputs on the command line, as for the document itself: --NAME PATH, or a job file"
     )
 
@@ -148,6 +149,11 @@ def test_inputs_that_are_used(tmp_path: Path) -> None:
         copy={"class": "File", "location": "inputs/1/a%20b.txt"},
         same={"class": "File", "location": "file:///data/x", "checksum": "sha1$11"},
         other={"class": "File", "location": "file:///data/y"},
+        folder={
+            "class": "Directory",
+            "location": "file:///data/a%20folder/",
+            "listing": [{"class": "File", "location": "file:///data/x", "checksum": "sha1$11"}],
+        },
         number=3,
     )
     inside = tmp_path / "crate/inputs/1/a b.txt"
@@ -158,6 +164,11 @@ def test_inputs_that_are_used(tmp_path: Path) -> None:
         "copy": {"class": "File", "location": inside.as_uri()},
         "same": {"class": "File", "location": "file:///data/x", "checksum": "sha1$11"},
         "other": {"class": "File", "location": "file:///mine"},
+        "folder": {
+            "class": "Directory",
+            "basename": "a folder",
+            "listing": [{"class": "File", "location": "file:///data/x", "checksum": "sha1$11"}],
+        },
         "number": 3,
     }
 

@@ -47,10 +47,12 @@ steps:
 """
 
 
-def execution(tmp_path: Path, codes: list[int], *, try_number: int = 1, document: str = DOCUMENT) -> FragmentExecution:
+def execution(
+    tmp_path: Path, codes: list[int], *, try_number: int = 1, document: str = DOCUMENT, **inputs: Any
+) -> FragmentExecution:
     (tmp_path / "main.cwl").write_text(document)
     (tmp_path / "f").write_text("an input")
-    given: dict[str, Any] = {"code": codes, "f": {"class": "File", "path": "f"}}
+    given: dict[str, Any] = {"code": codes, "f": {"class": "File", "path": "f"}, **inputs}
     sites = {"site": {"type": "local", "config": {}, "workdir": str(tmp_path / "site")}}
     identity = TaskIdentity("dag", "run", "work", try_number=try_number, origin="origin")
     spec = spec_of(tmp_path / "main.cwl", given, sites, {"/work": {"target": "site"}}, identity)
@@ -111,6 +113,32 @@ def test_a_retry_shows_both_attempts_of_what_failed(tmp_path: Path) -> None:
         ("[1]", 1, JobState.FAILED),
         ("[1]", 2, JobState.FAILED),
     ]
+
+
+def test_files_in_a_folder_count_as_output(tmp_path: Path) -> None:
+    """As in: a folder with a folder in it, which is also an output by itself; a literal; an input that is passed on."""
+    command = "mkdir -p made/sub/empty; head -c 100000 /dev/zero >made/sub/zeros; echo a >made/a; ln -s nowhere made/x"
+    outputs = """
+          made: {type: Directory, outputBinding: {glob: made}}
+          listed: {type: Directory, outputBinding: {glob: made/sub, loadListing: deep_listing}}
+          literal: {type: File, outputBinding: {outputEval: '$({"class": "File", "basename": "l", "contents": "é"})'}}
+"""
+    document = DOCUMENT.replace("sleep 0.1; printf 12345", command).replace("{o: stdout}", outputs)
+    document = document.replace("      stdout: o\n", "").replace("[o]", "[made, listed, literal]")
+    document = document.replace("requirements: {Res", "requirements: {InlineJavascriptRequirement: {}, Res")
+    (record,) = run(execution(tmp_path, [0], document=document)).records
+    assert (record.state, record.bytes_out) == (JobState.COMPLETED, 100_002 + 100_000 + 2)
+
+
+def test_the_size_of_a_folder_that_was_not_looked_into_is_unknown(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/x").write_text("an input")
+    document = DOCUMENT.replace("f: File", "f: Directory").replace(
+        "{o: stdout}", "{o: {type: Directory, outputBinding: {outputEval: $(inputs.f)}}}"
+    )
+    work = execution(tmp_path, [0], document=document, f={"class": "Directory", "path": "folder"})
+    (record,) = run(work).records
+    assert (record.state, record.bytes_in, record.bytes_out) == (JobState.COMPLETED, None, None)
 
 
 def test_a_job_whose_output_is_missing_leaves_a_record(tmp_path: Path) -> None:
