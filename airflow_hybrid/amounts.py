@@ -5,10 +5,14 @@ from __future__ import annotations
 
 
 def duration(seconds: float | None) -> str:
-    """``0.42 s``, ``3 min 12 s``, ``5 h 3 min``; nothing if unknown."""
+    """``0.42 s``, ``3 min 12 s``, ``5 h 3 min``; nothing if unknown.
+
+    Of two clocks, or of one that was set back meanwhile, the difference may be negative: that is 0.
+    """
     if seconds is None:
         return ""
-    if seconds < 60:
+    seconds = max(0.0, seconds)
+    if round(seconds, 2) < 60:
         return f"{seconds:.2f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
@@ -22,7 +26,7 @@ def size(count: float | None) -> str:
         return ""
     number = float(count)
     for unit in ("B", "kB", "MB", "GB", "TB"):
-        if number < 1000 or unit == "TB":
+        if round(number, 0 if unit == "B" else 1) < 1000 or unit == "TB":
             break
         number /= 1000
     return f"{count:.0f} B" if unit == "B" else f"{number:.1f} {unit}"

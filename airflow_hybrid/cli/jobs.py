@@ -90,15 +90,15 @@ def row(record: JobRecord) -> dict[str, str]:
     from airflow_hybrid.printable import printable
 
     place = f"{record.deployment}/{record.service}" if record.service else record.deployment
-    exit_code = "" if record.exit_code is None else str(record.exit_code)
     state = "reused" if record.reused else record.state.value
+    is_plain = record.exit_code is None or (record.exit_code == 0 and record.state.value == "COMPLETED")
     return {
         "step": printable(record.step),
         "job": printable(record.index),
         "place": printable(place),
         "node": printable(record.node),
         "id": printable(record.scheduler_id),
-        "state": f"{state} ({exit_code})" if exit_code not in ("", "0") else state,
+        "state": state if is_plain else f"{state} ({record.exit_code})",
         "try": str(record.attempt),
         "waited": duration(record.waited_s),
         "ran": duration(record.seconds),

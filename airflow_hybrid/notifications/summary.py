@@ -160,7 +160,9 @@ def _hours(hours: float) -> str:
 def _size(count: int) -> str:
     size = float(count)
     for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            return f"{size:.3g} {unit}" if size < 1000 else f"{size:,.0f} {unit}"
+        if size < 999.5:  # three digits, rounded, are not 1e+03
+            return f"{size:.3g} {unit}"
+        if unit == "TB":
+            return f"{size:,.0f} {unit}"
         size /= 1000
     raise AssertionError("unreachable")

@@ -167,7 +167,7 @@ def _rivals(index: int, candidates: Candidates, words: object) -> str:
 def size(count: float) -> str:
     """A number of bytes for a person."""
     for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
+        if count < 999.5:  # three digits, rounded, are not 1e+03
             return f"{count:.3g} {unit}"
         count /= 1000
     return f"{count:.3g} TB"

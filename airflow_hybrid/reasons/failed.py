@@ -246,7 +246,8 @@ def _of_code(ended: Ended, reason: str) -> Explanation:
         return Explanation(f"{sentence} (exit code {code}, {name})", remedy.format_map(ended.words))
     if code == 0:
         return Explanation(
-            "its exit code 0 is none of the `successCodes` of its document", "correct its `successCodes`"
+            "its document calls exit code 0 a failure",
+            "take 0 out of its `permanentFailCodes` and `temporaryFailCodes`",
         )
     more = _without_code(reason)
     return Explanation(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from airflow_hybrid.amounts import duration, size
+from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.reports.footprint import Footprint
 from airflow_hybrid.reports.texts import when
 from airflow_hybrid.reports.values import RunReport
@@ -77,6 +78,11 @@ def transfers(report: RunReport) -> list[tuple[str, ...]]:
 def failures(report: RunReport) -> list[tuple[str, ...]]:
     """Jobs that did not succeed, with the columns :data:`FAILURES`."""
     return [
-        (job.name, job.deployment, job.node, job.state.value, str(job.exit_code or ""), job.reason)
+        (job.name, job.deployment, job.node, job.state.value, _code(job), job.reason)
         for job in report.failures
     ]
+
+
+def _code(job: JobRecord) -> str:
+    """0 is one, too: the document may call it a failure."""
+    return "" if job.exit_code is None else str(job.exit_code)

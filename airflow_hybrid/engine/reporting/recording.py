@@ -234,6 +234,8 @@ class _RecordMaker:
         failure = self._failures.get(progress.ran_in)
         if failure is not None and failure.site_fault:
             return _line(SITE_FAULT + failure.site_fault)
+        if result.state is JobState.COMPLETED and not result.reason:
+            return f"exit code {result.exit_code} is in `{progress.declared}Codes` of its document"
         clue = clue_in(result.stderr_tail) if result.state is JobState.FAILED else ""
         return _line(f"{result.reason}: {clue}" if clue else result.reason)
 

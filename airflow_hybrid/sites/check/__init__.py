@@ -261,7 +261,7 @@ def _workdir(findings: Findings, probe: site_probe.SiteProbe, workdir: str) -> N
 def size(kib: float) -> str:
     """A number of KiB for a person."""
     for unit in ("KiB", "MiB", "GiB"):
-        if kib < 1024:
+        if kib < 999.5:  # three digits, rounded, are not 1e+03
             return f"{kib:.3g} {unit}"
         kib /= 1024
     return f"{kib:.4g} TiB"

@@ -157,6 +157,8 @@ def test_rows_for_people() -> None:
         "waited": "", "ran": "3 min 7 s", "cpu": "", "memory": "", "in": "1.2 kB", "out": "",
     }  # fmt: skip
     assert row(replace(record, memory_used_mib=1790))["memory"] == "1790 MiB"
+    assert row(replace(record, exit_code=0))["state"] == "FAILED (0)"
+    assert row(replace(record, state=JobState.COMPLETED, exit_code=0))["state"] == "COMPLETED"
     assert row(replace(record, state=JobState.COMPLETED, exit_code=None, reused=True))["state"] == "reused"
     good = replace(record, state=JobState.COMPLETED)
     others = [replace(good, index="[4]"), replace(good, index="[5]", reused=True)]
@@ -179,7 +181,17 @@ def test_progress_for_people() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(None, ""), (0.0, "0.00 s"), (59.9, "59.90 s"), (60, "1 min 0 s"), (18180, "5 h 3 min")]
+    ("seconds", "text"),
+    [
+        (None, ""),
+        (0.0, "0.00 s"),
+        (59.9, "59.90 s"),
+        (60, "1 min 0 s"),
+        (18180, "5 h 3 min"),
+        (59.996, "1 min 0 s"),
+        (3599.6, "1 h 0 min"),
+        (-30.0, "0.00 s"),
+    ],
 )
 def test_durations(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
@@ -187,9 +199,17 @@ def test_durations(seconds: float | None, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(None, ""), (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (2_500_000, "2.5 MB")],
+    [
+        (None, ""),
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (2_500_000, "2.5 MB"),
+        (999.6, "1.0 kB"),
+        (999_960, "1.0 MB"),
+    ],
 )
-def test_sizes(count: int | None, text: str) -> None:
+def test_sizes(count: float | None, text: str) -> None:
     assert size(count) == text
 
 

@@ -20,6 +20,7 @@ from airflow_hybrid.model import JobState
 from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.reports.drawing import ALONE, boxes, sites, timeline
+from airflow_hybrid.reports.figures import failures, took
 from airflow_hybrid.reports.footprint import Constants, constants_of, footprint
 from airflow_hybrid.reports.page import page
 from airflow_hybrid.reports.tables import as_json, jobs_csv
@@ -55,6 +56,13 @@ def test_the_page_says_what_ran_where_and_what_moved() -> None:
     text = the_page()
     for part in ("4.000", "12.0 MB", "3.0 MB/s", "NonZeroExitCode", "1 failed", "10.00 s", "1 h 0 min"):
         assert part in text, part
+
+
+def test_exit_code_0_of_a_failed_job_is_shown_and_no_run_took_less_than_no_time() -> None:
+    odd = [replace(BAD, exit_code=code, reason="it said so") for code in (0, None)]
+    rows = failures(replace(report(), jobs=tuple(odd)))
+    assert rows == [("/align[1]", "hpc", "", "FAILED", code, "it said so") for code in ("0", "")]
+    assert took(replace(report(), began=100.0, ended=98.0)) == "0.00 s"
 
 
 def test_the_page_allows_no_script_and_nothing_from_elsewhere() -> None:

@@ -60,7 +60,7 @@ export function figure(value) {
 /** `512 MiB`, `4 GiB`. @param {number | null | undefined} mebibytes */
 export function memory(mebibytes) {
   if (mebibytes === null || mebibytes === undefined) return "";
-  return mebibytes < 1024 ? `${figure(mebibytes)} MiB` : `${figure(mebibytes / 1024)} GiB`;
+  return Math.round(mebibytes) < 1024 ? `${figure(mebibytes)} MiB` : `${figure(mebibytes / 1024)} GiB`;
 }
 
 /** `/align[3]`, `/count: iteration 2`, `/each/size[1][0]`, as commands and reports name jobs. @param {string} step @param {string} index */

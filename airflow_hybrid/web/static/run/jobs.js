@@ -27,7 +27,8 @@ const COLUMNS = [
 /** @param {any} job */
 function state(job) {
   const word = job.reused ? "reused" : job.state.toLowerCase().replaceAll("_", " ");
-  const code = job.exit_code ? ` (${job.exit_code})` : "";
+  const isPlain = job.exit_code === null || (job.exit_code === 0 && job.is_success);
+  const code = isPlain ? "" : ` (${job.exit_code})`;
   const tone = job.is_success ? "good" : "bad";
   const tries = job.attempt > 1 || !job.is_last ? el("span", { class: "tag" }, `try ${job.attempt}`) : null;
   return [el("span", { class: tone }, word + code), tries];

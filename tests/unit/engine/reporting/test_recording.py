@@ -259,6 +259,14 @@ def test_a_report_that_cannot_be_published_is_told_once_and_fails_nothing(
     assert log.lines == ["the report about the jobs cannot be published, and is tried again: no route"]
 
 
+@pytest.mark.parametrize("field", ["permanentFailCodes", "temporaryFailCodes"])
+def test_a_document_may_call_0_a_failure_and_the_record_says_so(field: str, tmp_path: Path) -> None:
+    document = DOCUMENT.replace("successCodes: [0, 3]", "doc: it").replace("permanentFailCodes: [1]", f"{field}: [0]")
+    (record,) = run(execution(tmp_path, [0], document=document)).records
+    told = (record.state, record.exit_code, record.reason)
+    assert told == (JobState.FAILED, 0, f"exit code 0 is in `{field}` of its document")
+
+
 def test_failures_of_a_running_batch_are_counted_where_only_0_is_a_success(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
