@@ -107,13 +107,22 @@ class SiteError(HybridError):
     """A location could not be used: unreachable, refused, a program missing, a disk full.
 
     Retryable by default: it says nothing about the jobs, which may still be running.
+
+    :cvar passes: it is an outage, which ends by itself and is no job's fault: a task waits for its end.
     """
 
     retryable = True
+    passes: bool = False
 
 
 class HostUnreachableError(SiteError):
     """The host did not answer, or the connection was lost."""
+
+    passes = True
+
+
+class UnknownHostError(HostUnreachableError):
+    """No name server knows the host's name: a typing error, if it has never been reached."""
 
 
 class LocationGoneError(SiteError):
@@ -191,6 +200,7 @@ class CommandError(SiteError):
         ended = "did not end in time" if end.exit_code is None else f"exit code {end.exit_code}"
         lines = [f"{message} ({ended})", *quoted_lines(end.stderr.strip()[-2000:])]
         super().__init__("\n".join(lines), where=f"{end.location}: {printable(end.command)}", hint=hint)
+        self.passes = end.exit_code is None
         self.exit_code = end.exit_code
         self.stderr = end.stderr
 
@@ -258,6 +268,8 @@ def all_lost(errors: Sequence[LostDataError]) -> LostDataError:
 
 class StatusUnknownError(SiteError):
     """A status command failed: the jobs' state is unknown, which is not the same as gone."""
+
+    passes = True
 
 
 class JobFailedError(HybridError):

@@ -180,7 +180,7 @@ class BatchRunner:
                     questions.extend(needed.questions)
             return scripts, questions
 
-        scripts = await place.with_facts(build_all, self.context.log)
+        scripts = await place.with_facts(build_all)
         for (key, directory), script in zip(directories.items(), scripts, strict=True):
             run.jobs[key].built_for, run.jobs[key].script = directory, script
 
@@ -197,7 +197,7 @@ class BatchRunner:
         place, log = run.place, self.context.log
         batch = self._batch(run, directory, met)
         with self.recorder.doing("submitting", place, [progress.job for progress in run.waiting]):
-            reports = await place.patiently(functools.partial(place.queue.submit, batch), log)
+            reports = await place.patiently(functools.partial(place.queue.submit, batch))
         ours = next((report for report in reports if report.name == batch.name), None)
         if ours is None:
             # an earlier try (or a killed process) left batches here: take them over
@@ -299,7 +299,7 @@ class BatchRunner:
                     self.recorder.progressed(report, progress)
 
                 self.recorder.begun(place, report, jobs)
-                results = await place.patiently(functools.partial(place.queue.wait, report.directory, tell), log)
+                results = await place.patiently(functools.partial(place.queue.wait, report.directory, tell))
                 self.recorder.over(report)
                 meter.started()
         log.info("%s at %s: %s", title(jobs), place.title, job_logs.ended(results))

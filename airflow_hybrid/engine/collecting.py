@@ -73,8 +73,8 @@ async def _bind(run: StepRun, log: Logger) -> dict[str, CwlObject]:
         trees = [progress.outdir for progress in usable]
         updated = {path: kind for progress in usable for path, kind in progress.job.updated.items()}
         questions = [Question("checksum" if kind == "File" else "stat", path) for path, kind in updated.items()]
-        place.facts.merge(await place.patiently(functools.partial(place.queue.facts, questions, trees=trees), log))
-        await place.patiently(functools.partial(note_updates, place.host, list(updated)), log)
+        place.facts.merge(await place.patiently(functools.partial(place.queue.facts, questions, trees=trees)))
+        await place.patiently(functools.partial(note_updates, place.host, list(updated)))
     refused: list[JobProgress] = []
 
     def bind_all() -> tuple[list[CwlObject], list[Question]]:
@@ -92,7 +92,7 @@ async def _bind(run: StepRun, log: Logger) -> dict[str, CwlObject]:
         return outputs, questions
 
     try:
-        outputs = await place.with_facts(bind_all, log)
+        outputs = await place.with_facts(bind_all)
     except CwlError as error:
         if not refused:
             raise

@@ -32,6 +32,7 @@ from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS, counted
 from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.mover import DataMover
+from airflow_hybrid.sites.hosts import outages
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -75,11 +76,12 @@ class FragmentExecution:
     async def _run(self) -> FragmentOutcome:
         spec = self.context.spec
         await self._meet_earlier()
-        loop = asyncio.get_running_loop()
+        loop, patience = asyncio.get_running_loop(), outages.current()
 
         def ask(function: Callable[[str, Mapping[str, Deployment]], Coroutine[Any, Any, T]], uri: str) -> T:
             """Answers, for the cwltool thread, what only the location knows."""
-            return asyncio.run_coroutine_threadsafe(function(uri, spec.deployments), loop).result()
+            patiently = patience.through(functools.partial(function, uri, spec.deployments), spec.step_path)
+            return asyncio.run_coroutine_threadsafe(patiently, loop).result()
 
         fragment = await in_cwl_thread(functools.partial(Fragment.load, spec.document, chunked=spec.chunked))
         run = await in_cwl_thread(
@@ -179,7 +181,8 @@ class FragmentExecution:
 
         :raises SiteError: a place did not answer; the others were still asked.
         """
-        places = await self.context.places.all()
+        with outages.waits(outages.Patience(self.context.log, limit_s=0, final=False)):
+            places = await self.context.places.all()
 
         async def end(place: Place) -> None:
             if place.down is not None:
@@ -228,4 +231,6 @@ class FragmentExecution:
             finally:
                 share.done()
 
-        await all_of(*(run(share) for share in await self.chooser.divide(jobs)))
+        divide = functools.partial(self.chooser.divide, jobs)
+        shares = await outages.current().through(divide, jobs[0].step_path)
+        await all_of(*(run(share) for share in shares))

@@ -38,6 +38,10 @@ async def stage_inputs(context: FragmentContext, place: Place, jobs: Sequence[Pe
     :raises CwlError: the location of an input names a deployment that this DAG does not have.
     :raises SiteError: an input is not what its object says, or cannot be transferred.
     """
+    return await place.patiently(functools.partial(_stage_inputs, context, place, jobs))
+
+
+async def _stage_inputs(context: FragmentContext, place: Place, jobs: Sequence[PendingJob]) -> StagedInputs:
     paths, in_place, elsewhere = _by_place(context, place, jobs)
     executables = await asyncio.to_thread(words_for, elsewhere, context.spec.deployments)
     executables.update(await words_at_sites(elsewhere, context.locations, context.log))
@@ -70,7 +74,7 @@ async def check_inputs(context: FragmentContext, place: Place, jobs: Sequence[Pe
 
 async def _check_in_place(context: FragmentContext, place: Place, requests: Sequence[StageRequest]) -> None:
     check = functools.partial(context.mover.check_in_place, requests, context.spec.began)
-    await place.patiently(check, context.log)
+    await place.patiently(check)
 
 
 def _by_place(

@@ -41,10 +41,11 @@ async def image_of(
             "location": location if "://" in location else f"file://{percent_encoded(location)}",
         }
         archive = store_path(place.workdir, file)
-        lineage.extend(await context.mover.stage([StageRequest.of(file, place.host, archive)]))
+        stage = functools.partial(context.mover.stage, [StageRequest.of(file, place.host, archive)])
+        lineage.extend(await place.patiently(stage))
     storage = ImageStorage(place.workdir, place.queue.scheduler.name != ProcessScheduler.name, archive)
     ready = functools.partial(ready_image, place.host, source, settings, storage)
-    image = await place.patiently(ready, context.log)
+    image = await place.patiently(ready)
     if image is None:
         context.log.info(
             "%s: %s runs without its container (%s)", place.host.title, job.step_path, printable(source.title)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import socket
 import time
@@ -16,17 +17,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 from airflow.sdk import BaseOperator, TaskInstanceState, timezone
 from airflow.sdk.exceptions import AirflowRescheduleException, AirflowSkipException, AirflowTaskTimeout
 
-from airflow_hybrid.errors import CancelledError, HybridError, LoginRefusedError, LostDataError
+from airflow_hybrid import settings
+from airflow_hybrid.errors import (
+    CancelledError,
+    HybridError,
+    LoginRefusedError,
+    LostDataError,
+    SiteError,
+    UnknownHostError,
+)
 from airflow_hybrid.installation.conf import use_airflow_conf
 from airflow_hybrid.installation.stats import send_metrics
 from airflow_hybrid.model import JsonValue, LineageEntry
 from airflow_hybrid.operators.context.run import origins_of, xcom_reader
 from airflow_hybrid.operators.ending import AskedRetries, FailurePolicy, ending
-from airflow_hybrid.operators.identity import refused_since
+from airflow_hybrid.operators.identity import REFUSED, UNREACHABLE, waits_since
 from airflow_hybrid.operators.recovery.making import Recovery
 from airflow_hybrid.operators.recovery.renewed import Renewed
 from airflow_hybrid.operators.values import NoValueError, Scope, Values
 from airflow_hybrid.overviews.replays import MADE_AGAIN_XCOM
+from airflow_hybrid.sites.hosts import outages
+from airflow_hybrid.sites.hosts.outages import Patience
 from airflow_hybrid.sites.logins import given_up, state_of, waiting
 from airflow_hybrid.sites.waiting import TimeIsOverError, give_up, time_is_over, wait_for
 
@@ -42,6 +53,10 @@ TIMER_GRACE_S = 2.0
 """seconds by which our timer is later than Airflow's own"""
 RENEWED_XCOM = "airflow_hybrid.renewed"
 """key of the table of what has taken the place of lost files (:class:`Renewed`)"""
+IN_WORKER_S = 60.0
+"""how long a task waits in its worker for a site that does not answer; then it gives the slot back"""
+SITE_PAUSE_S = 60.0
+"""seconds until a task is started again that has missed a site, at most"""
 LOGIN_PAUSE_S = 300.0
 """seconds until a task is started again whose login was refused: more attempts could get this machine banned"""
 GIVE_UP_S = 1.0
@@ -104,6 +119,8 @@ class HybridTask(BaseOperator):
             raise
         except LoginRefusedError as error:
             self._fail(self._wait_for_login(error, context), context)
+        except SiteError as error:
+            self._fail(self._wait_for_site(error, context), context)
         except HybridError as error:
             self._fail(error, context)
         finally:
@@ -135,23 +152,42 @@ class HybridTask(BaseOperator):
         :raises AirflowRescheduleException: the task waits.
         """
         refusal = error.refusal
-        if refusal is None or refusal.wait_s <= 0 or not self.waits_for_logins:
+        if refusal is None or refusal.wait_s <= 0 or not self.waits:
             return error
-        since = refused_since(context, LOGIN_PAUSE_S)
+        since = waits_since(context, REFUSED, LOGIN_PAUSE_S)
         if time.time() >= since + refusal.wait_s:
             return given_up(error, since)
         self.log.warning("%s", waiting(error, since, refusal.wait_s))
         self._publish_problem(error, context)
+        self._begin_later(LOGIN_PAUSE_S, refusal.files)
+
+    def _wait_for_site(self, error: SiteError, context: Context) -> HybridError:
+        """Like :meth:`_wait_for_login`, while a site does not answer."""
+        if not error.passes or isinstance(error, UnknownHostError) or not self.waits:
+            return error
+        since, limit_s = waits_since(context, UNREACHABLE, SITE_PAUSE_S), settings.current().max_unreachable
+        if time.time() >= since + limit_s:
+            return outages.given_up(error, since)
+        self.log.warning("%s", outages.waiting(error, since, limit_s))
+        self._publish_problem(error, context)
+        # tasks that have missed a site together do not come back together
+        self._begin_later(min(SITE_PAUSE_S * random.uniform(0.5, 1.0), max(1.0, since + limit_s - time.time())))
+
+    def _begin_later(self, pause_s: float, files: Sequence[str] = ()) -> NoReturn:
+        """Give the worker back until a pause is over, or one of some files of this machine has changed.
+
+        :raises TaskDeferred, AirflowRescheduleException: always.
+        """
         if supervised() and any(map(is_deferred, self.dag.tasks)):  # then there is a triggerer
             from airflow_hybrid.triggers.logins import LoginTrigger
 
-            trigger = LoginTrigger(state_of(refusal.files), socket.gethostname(), LOGIN_PAUSE_S)
+            trigger = LoginTrigger(state_of(files), socket.gethostname(), pause_s)
             self.defer(trigger=trigger, method_name=self.begin_again.__name__)
-        at = timezone.utcnow() + timedelta(seconds=LOGIN_PAUSE_S)
+        at = timezone.utcnow() + timedelta(seconds=pause_s)
         raise AirflowRescheduleException(at) from None  # type: ignore[no-untyped-call]
 
     def begin_again(self, context: Context, event: Any = None) -> Any:
-        """Begin anew after waiting for a login."""
+        """Begin anew after waiting for a login or a site."""
         self._publish_problem(None, context)
         return self._begin(context)
 
@@ -228,8 +264,8 @@ class HybridTask(BaseOperator):
 
     tells_errors: ClassVar[bool] = True
     """whether to write the error to the task's log; a runner with tasks in its own process may report it itself"""
-    waits_for_logins: ClassVar[bool] = True
-    """whether to wait while a login is refused"""
+    waits: ClassVar[bool] = True
+    """whether to wait while a login is refused or a site does not answer, even one that has never answered"""
     when_over = "what it did is given up"
     """what becomes of its work when its time is over, for a message"""
 
@@ -239,6 +275,11 @@ class HybridTask(BaseOperator):
         :raises AirflowTaskTimeout: the time is over.
         """
         send_metrics(gauges=False)
+        # a slot is not held for long: whoever waits longer gives it back
+        with outages.waits(Patience(self.log, IN_WORKER_S, final=False) if self.waits else Patience(self.log)):
+            return self._within_limit(work)
+
+    def _within_limit(self, work: Coroutine[Any, Any, T]) -> T:
         if self._deadline is None:
             return in_worker(work)
         # Airflow's own timer raises in the main thread. If that was in a destructor, Python has dropped the exception.

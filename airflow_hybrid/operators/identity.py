@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow_hybrid.engine import TaskIdentity
 
 ORIGIN = "airflow_hybrid.origin"
-REFUSED = "airflow_hybrid.login_refused"
+REFUSED, UNREACHABLE = "airflow_hybrid.login_refused", "airflow_hybrid.unreachable"
 """keys in the task's state store"""
 MISSED = 4
 """a wait has ended if the task was not started again for that many pauses"""
@@ -57,17 +57,18 @@ def origin_of(context: Context) -> str:
     return origin
 
 
-def refused_since(context: Context, pause_s: float) -> float:
-    """When a login was refused first in the wait that goes on now, in seconds since the epoch; the refusal is noted.
+def waits_since(context: Context, key: str, pause_s: float) -> float:
+    """When the wait began that goes on now, in seconds since the epoch; that the task waits now is noted.
 
+    :param key: for what it waits: :data:`REFUSED`, :data:`UNREACHABLE`.
     :param pause_s: the pause between two starts of a task that waits.
     """
     from airflow.sdk.execution_time.context import NEVER_EXPIRE
 
     store, now = context["task_state_store"], time.time()
-    noted: Any = store.get(REFUSED)
+    noted: Any = store.get(key)
     since, last = noted if isinstance(noted, list) else (now, now)
     if now - last > MISSED * pause_s:
         since = now
-    store.set(REFUSED, [since, now], retention=NEVER_EXPIRE)
+    store.set(key, [since, now], retention=NEVER_EXPIRE)
     return float(since)

@@ -276,7 +276,7 @@ def _run_dag(
     dag = _dag(args, sites, home)
     # each error is reported once, at the end
     HybridTask.tells_errors = HybridTrigger.tells_errors = False
-    HybridTask.waits_for_logins = HybridTrigger.waits_for_logins = False
+    HybridTask.waits = HybridTrigger.waits = False
     runner = DagRunner(shown.of(dag))
     gc.freeze()
     gc.set_threshold(*_GC_OF_RUN)

@@ -239,6 +239,10 @@ class Scheduler(abc.ABC):
         """Whether the scheduler would refuse the same submit again."""
         return False
 
+    def refusal_passes(self, refusal: str) -> bool:
+        """Whether it is known that the scheduler will accept the same submit later: it is down, or a quota is used."""
+        return False
+
     hosts_command: str = ""
     """shell text that prints, in a job, the names of its nodes, its own first; ``""``: a job cannot have several"""
     on_host: bool = False

@@ -250,6 +250,9 @@ class BatchScheduler(Scheduler):
     def refused_for_good(self, refusal: str) -> bool:
         return bool(self.for_good.search(refusal)) and not self.passing.search(refusal)
 
+    def refusal_passes(self, refusal: str) -> bool:
+        return bool(self.passing.search(refusal)) and not self.refused_for_good(refusal)
+
     def parse_max_array(self, text: str) -> int | None:
         match = self.largest.search(text)
         return max(1, int(match[1])) if match else None

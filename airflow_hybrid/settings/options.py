@@ -144,9 +144,11 @@ class Settings:
     look_timeout: float = _seconds("600", _SITES, "For a command that looks at files, and makes checksums of them.")
     submit_timeout: float = _seconds("300", _SITES, "For the command that submits, cancels or judges a batch of jobs.")
     status_timeout: float = _seconds("60", _SITES, "For the command that asks for the states of jobs.")
-    site_patience: float = _seconds(
-        "600", _SITES, "A site that answered in this run, and no longer does, is waited for so long.", most=30 * _DAY_S
-    )
+    max_unreachable: float = _seconds(
+        "21600", _SITES,
+        "While a site or its scheduler does not answer, tasks wait for so long, without using retries; then they fail.",
+        most=30 * _DAY_S,
+    )  # fmt: skip
     ssh_connect_timeout: float = _seconds(
         "30", _SITES,
         "To connect and log in by SSH. A deployment's `connectTimeout` and a Connection's"

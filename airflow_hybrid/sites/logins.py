@@ -7,10 +7,11 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from airflow_hybrid.errors import AuthenticationError, HostUnreachableError, LoginRefusedError
 from airflow_hybrid.printable import moment
+from airflow_hybrid.sites.hosts.outages import Log, duration
 
 T = TypeVar("T")
 AGAIN_S = 2.0
@@ -21,14 +22,6 @@ UNREACHABLE_S = 15.0
 """the pause after a host could not be reached: it may have banned this machine, and count what is tried"""
 
 Tell = Callable[[LoginRefusedError | None], Awaitable[None]]
-
-
-class Log(Protocol):
-    """The log of a task."""
-
-    def info(self, event: Any, /, *args: Any) -> Any: ...
-
-    def warning(self, event: Any, /, *args: Any) -> Any: ...
 
 
 async def with_logins(work: Callable[[], Awaitable[T]], log: Log, tell: Tell | None = None) -> T:
@@ -69,7 +62,7 @@ async def _until_accepted(error: LoginRefusedError, log: Log) -> None:
         except HostUnreachableError:  # whether it would accept the login is unknown
             await asyncio.sleep(UNREACHABLE_S)
         else:
-            log.info("the login works again, after %s", _duration(time.time() - refusal.since))
+            log.info("the login works again, after %s", duration(time.time() - refusal.since))
             return
 
 
@@ -99,9 +92,3 @@ def given_up(error: LoginRefusedError, since: float) -> LoginRefusedError:
     """The error of a task that has waited for as long as it may."""
     message = f"{error.message} (since {moment(since)}: `wait_for_login` is over)"
     return LoginRefusedError(message, where=error.where, hint=error.hint)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -28,6 +28,7 @@ from airflow_hybrid.installation.openlineage.events import Ended, send_end
 from airflow_hybrid.installation.stats import send_metrics
 from airflow_hybrid.model import JsonValue, LineageEntry
 from airflow_hybrid.model.records import LINEAGE_XCOM, PROBLEM_XCOM
+from airflow_hybrid.sites.hosts.outages import Patience, waits
 from airflow_hybrid.sites.logins import with_logins
 from airflow_hybrid.sites.waiting import AGAIN_S, TimeIsOverError, time_is_over
 from airflow_hybrid.triggers.ends import EndState, TaskEnd
@@ -78,8 +79,8 @@ class HybridTrigger(BaseTrigger):
 
     tells_errors: ClassVar[bool] = True
     """whether to write the error to the task's log; a runner with triggers in its own process may report it itself"""
-    waits_for_logins: ClassVar[bool] = True
-    """whether to wait while a login is refused"""
+    waits: ClassVar[bool] = True
+    """whether to wait while a login is refused or a site does not answer, even one that has never answered"""
     others_may_follow: bool = True
     """whether there may be other triggerers; a runner with triggers in its own process knows that there are none"""
 
@@ -165,7 +166,8 @@ class HybridTrigger(BaseTrigger):
         reports = JobReports(lambda: execution, self._publish, self.log)
         try:
             async with reports.kept_up_to_date():
-                outcome = await self._within_limit(self._with_logins(run) if self.waits_for_logins else run())
+                patience = Patience(self.log, at_first=self.waits, tell=self._publish_problem)
+                outcome = await self._within_limit(self._waiting(run, patience))
             self.lineage = outcome.lineage
             value = task_value(outcome, self.places, self.jobs)
             skipped = all(result.status == "skipped" for result in outcome.results)
@@ -198,8 +200,10 @@ class HybridTrigger(BaseTrigger):
             message = f"a defect of airflow_hybrid, please report it: {type(error).__name__}: {error}"
             return TaskEnd(EndState.FAILED, HybridError(message, retryable=True))
 
-    async def _with_logins(self, run: Callable[[], Awaitable[FragmentOutcome]]) -> FragmentOutcome:
-        return await with_logins(run, self.log, self._publish_problem)
+    async def _waiting(self, run: Callable[[], Awaitable[FragmentOutcome]], patience: Patience) -> FragmentOutcome:
+        """Run, and wait for sites and logins."""
+        with waits(patience):
+            return await (with_logins(run, self.log, self._publish_problem) if self.waits else run())
 
     async def _publish_problem(self, error: HybridError | None) -> None:
         """Publish what the task has failed with, or waits for. The work goes on without it: it is for people."""

@@ -83,7 +83,7 @@ class Chooser:
             task_directory = place.task_directory(self.context.spec.identity)
             enquiry = Enquiry(job.resources, place.options)
             capacity = functools.partial(look, place.host, scheduler, task_directory, enquiry)
-            cores = (await place.patiently(capacity, self.context.log)).capacity.cores
+            cores = (await place.patiently(capacity)).capacity.cores
         if cores is not None and cores < needs:
             self.context.log.warning(
                 "%s asks for %g cores, but %s has %g: its jobs run one at a time",

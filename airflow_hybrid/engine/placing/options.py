@@ -101,19 +101,23 @@ def all_down(places: Sequence[Place]) -> SiteError:
     """The error if none of several places is available."""
     errors = [(place, place.down) for place in places if place.down is not None]
     what = "\n".join(f"  {place.title}: {error.message}" for place, error in errors)
-    return SiteError(
+    error = SiteError(
         f"none of the {counted(len(errors), 'location')} that the job may have is available:\n{what}",
         hint="`airflow hybrid check` tries each of them and says what to do; the task can be retried",
         retryable=any(error.retryable for _, error in errors),
     )
+    error.passes = any(error.passes for _, error in errors)
+    return error
 
 
 def placed_out_of_reach(places: Sequence[Place]) -> SiteError:
     """The error for jobs whose places are unavailable."""
     down = [(place, place.down) for place in places if place.down is not None]
-    return SiteError(
+    error = SiteError(
         "jobs were placed earlier at locations that are unavailable: "
         + "; ".join(f"{place.title}: {error.message}" for place, error in down),
         hint="they go on there, and the next try finds them; clear the task to place them again",
         retryable=True,
     )
+    error.passes = all(error.passes for _, error in down)
+    return error

@@ -12,17 +12,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from airflow_hybrid import settings
 from airflow_hybrid.config import bind
-from airflow_hybrid.engine.common import Logger, in_cwl_thread
+from airflow_hybrid.engine.common import in_cwl_thread
 from airflow_hybrid.engine.spec import FragmentSpec, TaskIdentity
-from airflow_hybrid.errors import CommandError, CwlError, HostUnreachableError, SiteError
+from airflow_hybrid.errors import CwlError, SiteError
 from airflow_hybrid.model import Binding, FileRef, Question, SiteFacts, Target
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.sites.batches.queue import JobQueue
 from airflow_hybrid.sites.connectors import Connector, open_connector
 from airflow_hybrid.sites.containers.images import ContainerSettings, container_settings
-from airflow_hybrid.sites.hosts.backoff import Backoff
+from airflow_hybrid.sites.hosts import outages
 from airflow_hybrid.sites.hosts.base import Host
 
 T = TypeVar("T")
@@ -53,7 +52,6 @@ class Place:
     image: ImageSource | None = None
     """for jobs that ask for no container of their own"""
     facts: SiteFacts = field(default_factory=SiteFacts)
-    reached: bool = False
 
     def uri(self, path: str) -> str:
         return FileRef(self.host.deployment, self.host.location, path).uri
@@ -71,35 +69,20 @@ class Place:
         self.down = error
         _DOWN[self.host] = (error, time.monotonic())
 
-    async def patiently(self, action: Callable[[], Awaitable[T]], log: Logger) -> T:
-        """Do something repeatable, and repeat it while the location is unreachable.
+    async def patiently(self, action: Callable[[], Awaitable[T]]) -> T:
+        """Do something repeatable, and repeat it while there is an outage of the location."""
+        result = await outages.current().through(action, self.host.key)
+        _DOWN.pop(self.host, None)
+        return result
 
-        A location that never answered in this run is an error at once (a wrong name, a refused key). One that did
-        answer is waited for: what was submitted there goes on meanwhile.
-        """
-        backoff, deadline = Backoff(1.0, 30.0), time.monotonic() + settings.current().site_patience
-        while True:
-            try:
-                result = await action()
-            except (HostUnreachableError, CommandError) as error:
-                lost = isinstance(error, HostUnreachableError) or error.exit_code is None
-                if not (lost and self.reached and time.monotonic() < deadline):
-                    raise
-                log.warning("%s does not answer, trying again in %.0f s: %s", self.host.title, backoff.next_s, error)
-                await backoff.pause()
-                continue
-            self.reached = True
-            _DOWN.pop(self.host, None)
-            return result
-
-    async def with_facts(self, attempt: Callable[[], tuple[list[T], list[Question]]], log: Logger) -> list[T]:
+    async def with_facts(self, attempt: Callable[[], tuple[list[T], list[Question]]]) -> list[T]:
         """Try, ask the location the open questions (one probe for the whole batch), and try again."""
         for _ in range(MAX_PROBE_ROUNDS):
             results, questions = await in_cwl_thread(attempt)
             if not questions:
                 return results
             asked = list(dict.fromkeys(questions))
-            self.facts.merge(await self.patiently(functools.partial(self.queue.facts, asked), log))
+            self.facts.merge(await self.patiently(functools.partial(self.queue.facts, asked)))
         raise CwlError(f"the location did not answer {questions[0].ask} {questions[0].path!r}", where=self.host.title)
 
 
@@ -129,7 +112,14 @@ class Places:
         :raises SiteError: the binding's only place cannot be reached.
         """
         targets = self.binding(step_path).targets
-        groups = await asyncio.gather(*(self._of(target, len(targets) > 1, ask_all) for target in targets))
+        patience = outages.current()
+
+        async def of(target: Target) -> list[Place]:
+            one_of_many = len(targets) > 1
+            ask = functools.partial(self._of, target, one_of_many, ask_all)
+            return await (ask() if one_of_many else patience.through(ask, target.deployment))
+
+        groups = await asyncio.gather(*map(of, targets))
         places = [place for group in groups for place in group]
         if not ask_all and all(place.down is not None for place in places):
             return await self.of(step_path)
@@ -177,6 +167,8 @@ class Places:
         )
         if new is not None:
             place.failed(new)
+        elif down is None:
+            outages.answered(host.key)
         return place
 
     async def all(self) -> list[Place]:

@@ -9,6 +9,7 @@ before that. Whoever finds such jobs judges them first, so that lost tries never
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from collections.abc import Awaitable, Callable
@@ -105,7 +106,8 @@ async def at_each_place(context: FragmentContext, action: Callable[[Place], Awai
     for place in places:
         try:
             if place.down is None:
-                await action(place)
+                once = functools.partial(action, place)
+                await (place.patiently(once) if len(places) == 1 else once())
         except SiteError as error:
             if len(places) == 1:
                 raise

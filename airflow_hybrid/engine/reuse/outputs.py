@@ -192,7 +192,7 @@ class Reuse:
         index = reuse_index(place.host, place.workdir)
         keys = sorted({item.key for item in known.values()})
         task = place.task_directory(self.context.spec.identity)
-        index_answer = await index.find(keys, task, functools.partial(place.patiently, log=self.context.log))
+        index_answer = await index.find(keys, task, place.patiently)
         records = {key: record for key, record in index_answer.records.items() if is_sound(record)}
         hits = {name: records[item.key] for name, item in known.items() if item.key in records}
         if not hits:
@@ -215,7 +215,7 @@ class Reuse:
         files = {path for record in records for path, _, _ in record["files"]}
         trees = {path for record in records for path, _ in record["trees"]}
         ask = functools.partial(checksums, place.host, sorted(files), sorted(trees))
-        facts: SiteFacts = await place.patiently(ask, self.context.log)
+        facts: SiteFacts = await place.patiently(ask)
         good = set()
         for record in records:
             same = all(

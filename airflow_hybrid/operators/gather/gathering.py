@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
@@ -26,6 +27,7 @@ from airflow_hybrid.operators.gather.rules import OutputRules
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.mover import DataMover
+from airflow_hybrid.sites.hosts import outages
 from airflow_hybrid.sites.hosts.local import LocalHost
 
 __all__ = ["EXISTING", "gather"]
@@ -119,7 +121,9 @@ async def _bring(
         lineage = await asyncio.to_thread(plan.assemble, tree)
         requests = plan.requests(LocalHost(), tree)
         if requests:
-            lineage += await DataMover(Locations(deployments, Link.all_from_json(links))).stage(requests)
+            mover = DataMover(Locations(deployments, Link.all_from_json(links)))
+            stage = functools.partial(mover.stage, requests)
+            lineage += await outages.current().through(stage, "a site with outputs", is_known=True)
         merged = await asyncio.to_thread(outdir.merge, tree)
         start = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, tree).uri + "/"
 

@@ -22,6 +22,7 @@ from airflow_hybrid.errors import SiteError, StatusUnknownError
 from airflow_hybrid.schedulers.base import QueueView, Scheduler
 from airflow_hybrid.sites.batches.commands import evidence_snippet
 from airflow_hybrid.sites.hosts.base import Host, answers_up_to
+from airflow_hybrid.sites.hosts.outages import Outage, given_up
 from airflow_hybrid.sites.hosts.per_loop import PerLoop
 
 log = logging.getLogger(__name__)
@@ -165,6 +166,8 @@ class Poller:
         self._failures = 0
         self._problem = ""
         self._silences = 0
+        self._lost: Outage | None = None
+        self._silence: Outage | None = None
         self._asked_at = 0.0
         self._wake = asyncio.Event()
 
@@ -267,7 +270,7 @@ class Poller:
             return
         if self._failures:
             log.info("%s: answers again", self.host.title)
-        self._failures = 0
+        self._failures, self._lost = 0, None
         for watch in watches:
             watch.tell(self._progress(watch))
 
@@ -311,10 +314,12 @@ class Poller:
             if not self._silences:
                 log.warning("%s: the state of %d batches is unknown: %s", self.host.title, len(watches), error)
             self._silences, self._problem = self._silences + 1, error.message
+            self._silence = self._silence or Outage()
+            self._end_if_too_long(watches, error, self._silence)
             return
         if self._silences:
             log.info("%s: %s answers again", self.host.title, self.scheduler.name)
-        self._silences, self._problem = 0, ""
+        self._silences, self._problem, self._silence = 0, "", None
         self._judge(watches, views, asked_at)
 
     def _judge(self, watches: list[Watch], views: dict[str, QueueView], asked_at: float) -> None:
@@ -352,6 +357,12 @@ class Poller:
         for watch in watches:
             progress = self._progress(watch)
             watch.tell(replace(progress, running=0, pending=0, unknown=error.message))
+        self._lost = self._lost or Outage()
+        self._end_if_too_long(watches, error, self._lost)
+
+    def _end_if_too_long(self, watches: list[Watch], error: SiteError, outage: Outage) -> None:
+        if outage.is_too_long:
+            self._fail(watches, given_up(error, outage.since))
 
     def _fail(self, watches: list[Watch], error: Exception) -> None:
         for watch in watches:

@@ -18,6 +18,7 @@ from airflow_hybrid.sites.batches.poller import STATUS_BYTES
 from airflow_hybrid.sites.batches.submitted import BatchMeta, SubmittedBatch
 from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.base import JOB_BYTES, Host, answer_bytes, answers_up_to
+from airflow_hybrid.sites.hosts.outages import Outage, given_up
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -143,13 +144,18 @@ class Questions:
             return []
 
     async def patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Repeat a question until it is answered; errors that are not retryable are raised."""
-        backoff = Backoff(1.0, 30.0)
+        """Repeat a question until it is answered.
+
+        :raises SiteError: it is not retryable, or there has been no answer for ``max_unreachable``.
+        """
+        backoff, outage = Backoff(1.0, 30.0), Outage()
         while True:
             try:
                 return await ask()
             except SiteError as error:
                 if not error.retryable:
                     raise
+                if outage.is_too_long:
+                    raise given_up(error, outage.since) from None
                 log.warning("%s: asking again in %g s: %s", self.host.title, backoff.next_s, error)
             await backoff.pause()

@@ -20,12 +20,14 @@ def submit_error(verdict: Verdict, scheduler: Scheduler, answer: CommandResult, 
         return CancelledError("this try of the task was cancelled: it submits no more jobs", where=where)
     if verdict.kind is VerdictKind.REFUSED:
         why = refused(verdict.message)
-        return SubmitError(
+        error = SubmitError(
             f"{scheduler.name} refused the batch: {verdict.message or 'no reason given'}",
             where=where,
             hint=str(why) if why.known else why.remedy,
             retryable=not scheduler.refused_for_good(verdict.message),
         )
+        error.passes = scheduler.refusal_passes(verdict.message)
+        return error
     if verdict.kind in (VerdictKind.SUBMITTED, VerdictKind.ATTACHED, VerdictKind.DONE):  # without a report
         return StatusUnknownError(f"the submit command was cut off (exit code {answer.exit_code})", where=where)
     return command_error(verdict, scheduler, answer, site)

@@ -38,11 +38,11 @@ class Backoff:
         self._until = time.monotonic() + limit_s
         self._number = 0
 
-    async def pause(self) -> None:
+    async def pause(self, at_most_s: float = math.inf) -> None:
         """Wait, longer than the last time."""
         pause_s = self.next_s * random.uniform(1 - self._spread, 1 + self._spread)
         self.next_s = min(self._most_s, self.next_s * self._factor)
-        await asyncio.sleep(pause_s)
+        await asyncio.sleep(min(pause_s, max(0.0, at_most_s)))
 
     def reset(self) -> None:
         """An attempt succeeded: the next pause is short again."""

@@ -43,6 +43,7 @@ class ApiError(SiteError):
     def __init__(self, status: int, reason: str, message: str, *, where: str) -> None:
         passing = status in (408, 409, 410, 425, 429) or status >= 500
         super().__init__(message, where=where, retryable=passing)
+        self.passes = status in (408, 425, 429) or status >= 500
         self.status = status
         self.reason = reason
 

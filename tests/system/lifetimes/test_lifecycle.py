@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -195,7 +196,6 @@ def test_a_cut_link_is_waited_out(start: Callable[..., Moods], testbed: Testbed)
 
 
 SAID = {
-    "unreachable": "127.0.0.1",
     "wrong_host_key": "host key",
     "refused_key": "refused",
     "no_sbatch": "sbatch",
@@ -211,7 +211,7 @@ def troubled_site(trouble: str, deployments: dict[str, Any], testbed: Testbed, f
     key = {"hostname": cloud.host, "username": cloud.user, "sshKey": str(cloud.key)}
     known = folder / f"known_hosts_{trouble}"
     known.write_text(f"{cloud.host} {edge.host_key if trouble == 'wrong_host_key' else cloud.host_key}\n")
-    if trouble == "unreachable":
+    if trouble == "silent":
         return {"type": "ssh", "config": {"nodes": ["127.0.0.1:9"], "username": "nobody"}}
     if trouble == "wrong_host_key":
         return {"type": "ssh", "config": {"nodes": [{**key, "known_hosts": str(known)}]}}
@@ -238,12 +238,12 @@ def troubles(
     folder = tmp_path_factory.mktemp("troubles")
     # the host has Slurm's programs, as this machine does: take them away there
     testbed.exec("edge", "sh", "-c", "rm -f /usr/bin/sbatch")
-    for trouble in SAID:
+    for trouble in (*SAID, "silent"):
         sites = {**deployments, "trouble": troubled_site(trouble, deployments, testbed, folder)}
         service = "nowhere" if trouble == "refused_job" else None
         add_dag(dags, f"trouble_{trouble}", sites, Case("trouble", {"retries": 0}, service))
     runs = {}
-    for trouble in SAID:
+    for trouble in (*SAID, "silent"):
         airflow.api.unpause(f"trouble_{trouble}")
         if trouble != "full_disk":
             runs[trouble] = airflow.api.trigger(f"trouble_{trouble}", {"moods": ["good"], "record": "/tmp/trouble"})
@@ -274,3 +274,25 @@ def test_a_site_that_cannot_be_used_gives_one_clear_message(
     assert SAID[trouble] in log, log[-3000:]
     assert "Traceback" not in log, log[-5000:]
     assert "->" in log, f"no hint what to do: {log[-3000:]}"
+
+
+@pytest.mark.slow
+def test_a_site_that_does_not_answer_is_waited_for_and_not_with_retries(
+    airflow: AirflowStack, troubles: dict[str, str]
+) -> None:
+    dag, run = "trouble_silent", troubles["silent"]
+
+    def log() -> str:
+        return str(airflow.api.log(dag, run, "job"))
+
+    wait_for(lambda: "The task waits since" in log() or None, 180, log)
+    assert airflow.api.states(dag, run)["job"] == "deferred"
+    assert re.search(
+        r"no connection to nobody@127\.0\.0\.1:9: Connection refused\n"
+        r"  -> is it running, and reachable from here\?\n"
+        r"  The task waits since [\d-]+ [\d:]+ UTC, until [\d-]+ [\d:]+ UTC at most, without using retries, and goes"
+        r" on by itself when there is an answer\. Jobs that were submitted go on meanwhile",
+        log(),
+    ), log()
+    airflow.api.mark(dag, run, "job", "failed")
+    wait_for(lambda: airflow.api.run(dag, run)["state"] == "failed" or None, 120, log)

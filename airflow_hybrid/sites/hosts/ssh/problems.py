@@ -19,10 +19,14 @@ from airflow_hybrid.errors import (
     LoginRefusedError,
     Refusal,
     SiteError,
+    UnknownHostError,
 )
 from airflow_hybrid.printable import moment, printable, shortened
 from airflow_hybrid.sites.hosts.ssh.certificates import Certificate
 from airflow_hybrid.sites.hosts.ssh.sessions import Session
+
+_NO_SUCH_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
+"""what name servers say; without an answer from one, it is another error"""
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,8 @@ def explained(error: BaseException, attempt: Attempt) -> SiteError:
             hint="is it running, and reachable from here?",
         )
     if isinstance(error, socket.gaierror):
-        return HostUnreachableError(
+        kind = UnknownHostError if error.errno in _NO_SUCH_NAME else HostUnreachableError
+        return kind(
             f"no connection to {name}: {error.strerror}",
             hint="check the host name: `hostname` in the hybrid file, or the host of the Airflow Connection",
         )

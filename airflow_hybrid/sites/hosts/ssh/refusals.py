@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ LOOK_S = 15.0
 """how often a Connection is read, to compare its credentials with those that were refused"""
 LOOK_HERE_S = 1.0
 """how often files of credentials and kept logins are looked at: that costs nothing"""
+MOST_UNREACHED_S = 30.0
+"""the longest pause after a host could not be reached, whoever asks for it: sshd may count attempts, and ban"""
 BEHIND_S = 5.0
 """the pause after a jump host has refused a login, which has a longer pause of its own"""
 
@@ -56,6 +59,7 @@ class Refusals:
         self._refused: Credentials | None = None
         self._for_person: Credentials | None = None
         self._look_at = self._look_here_at = 0.0
+        self._unreached = 0
 
     def begin(self) -> None:
         """An attempt begins."""
@@ -75,9 +79,10 @@ class Refusals:
     def forget(self) -> None:
         """The next attempt may be made at once."""
         self._failure = self._refused = None
+        self._unreached = 0
 
     def succeeded(self) -> None:
-        self._failure = self._refused = None
+        self.forget()
         self.since, self.worked = 0.0, True
 
     def failed(self, error: Failure) -> None:
@@ -86,7 +91,9 @@ class Refusals:
     def _pause_s(self, error: Failure) -> float:
         """How long no other attempt is made after an error."""
         if error.retryable:
-            return 1.0
+            self._unreached += 1
+            longest_s = min(MOST_UNREACHED_S, 2.0 ** (self._unreached - 1))
+            return longest_s * random.uniform(0.5, 1.0)
         if not isinstance(error, LoginRefusedError):
             return UNUSABLE_FOR_S
         return BEHIND_S if self._refused is None else REFUSED_FOR_S

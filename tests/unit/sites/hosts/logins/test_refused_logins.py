@@ -200,7 +200,7 @@ def test_a_task_in_a_worker_is_started_again_later_in_the_same_try() -> None:
         run(store)
 
 
-@pytest.mark.parametrize("attributes", [{"wait_s": 0.0}, {"waits_for_logins": False}])
+@pytest.mark.parametrize("attributes", [{"wait_s": 0.0}, {"waits": False}])
 def test_a_task_that_may_not_wait_fails(attributes: dict[str, Any]) -> None:
     store = Store()
     with pytest.raises((SystemExit, AirflowFailException)):
