@@ -1,20 +1,23 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """``airflow hybrid cleanup``: removes what ended or unknown runs have left at the sites.
 
-That is two kinds of things: deployments that were made for a run and still exist (Airflow or its machine was killed
-before the teardown); and, only with a minimum age, the runs' folders in work directories. Queued and running runs, and
-what another Airflow made, are not touched.
+That is three kinds of things: jobs of tasks that were stopped while their site was away; deployments that were made
+for a run and still exist (Airflow or its machine was killed before the teardown); and, only with a minimum age, the
+runs' folders in work directories. Queued and running runs, and what another Airflow made, are not touched.
 """
 
 from __future__ import annotations
 
+import logging
 import shlex
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from airflow_hybrid import shell_text
 from airflow_hybrid.config import Deployment, for_run, load_hybrid_file
+from airflow_hybrid.engine import FragmentExecution, unended
 from airflow_hybrid.engine.spec import RUN_FOLDER, run_folder
+from airflow_hybrid.engine.unended import Unended
 from airflow_hybrid.errors import HybridError, SiteError
 from airflow_hybrid.operators.base import in_worker
 from airflow_hybrid.operators.context.run import instance_id, run_token
@@ -23,6 +26,7 @@ from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.sites.connectors import open_connector
 from airflow_hybrid.sites.hosts.base import FOLDER_BYTES, answers_up_to
 
+log = logging.getLogger(__name__)
 Runs = Mapping[tuple[str, str], str]
 """(DAG id, run id) -> state"""
 _UNPROVEN = (
@@ -132,6 +136,31 @@ class Cleanup:
         self.scopes = where
         self.say = say
         self.problem = problem
+
+    # --- jobs -------------------------------------------------------------------------------------------------------
+
+    def jobs(self, *, dry_run: bool) -> int:
+        """Cancel jobs of tasks that were stopped while their site was away, or only list them.
+
+        :return: how many tasks there were.
+        """
+        notes = unended.noted(log)
+        if dry_run:
+            for note in notes:
+                self.say(f"would be cancelled: jobs of {note.title}")
+        else:
+            in_worker(self._cancel(notes))
+        return len(notes)
+
+    async def _cancel(self, notes: Iterable[Unended]) -> None:
+        for note in notes:
+            try:
+                await FragmentExecution(note.spec, log).cancel()
+            except HybridError as error:
+                self.problem(f"not cancelled: jobs of {note.title}: {error}")
+            else:
+                note.remove()
+                self.say(f"cancelled: jobs of {note.title}")
 
     # --- deployments ------------------------------------------------------------------------------------------------
 

@@ -110,7 +110,8 @@ def _commands() -> list[ActionCommand]:
         ActionCommand(
             name="cleanup",
             help="List and remove what ended or unknown runs left at the sites",
-            description="Remove deployments that were made for DAG runs which have ended or are no longer known"
+            description="Cancel jobs of tasks that were stopped while their site was away. Remove deployments that were"
+            " made for DAG runs which have ended or are no longer known"
             " (after Airflow was killed) and, with --older-than, old runs' folders in work directories."
             " Queued and running runs, and those of another Airflow, are not touched.",
             func=cleanup,
@@ -283,6 +284,7 @@ def cleanup(args: argparse.Namespace) -> None:
         leftovers = work.deployments()
         if age_s is not None:
             leftovers += work.folders(age_s)
+        unended = work.jobs(dry_run=args.dry_run)
     except HybridError as e:
         raise SystemExit(str(e)) from None
     if args.dry_run:
@@ -290,7 +292,7 @@ def cleanup(args: argparse.Namespace) -> None:
             say(f"would be removed: {item}")
     else:
         work.remove(leftovers)
-    if not leftovers and not problems:
+    if not leftovers and not unended and not problems:
         say("nothing is left")
     if problems:
         raise SystemExit(1)

@@ -15,6 +15,7 @@ from airflow_hybrid.cwl.fragments.fragment import Fragment
 from airflow_hybrid.cwl.fragments.fragment_run import FragmentRun, Part
 from airflow_hybrid.cwl.fragments.step_files import FileAccess
 from airflow_hybrid.cwl.jobs.job import PendingJob
+from airflow_hybrid.engine import unended
 from airflow_hybrid.engine.batches import BatchRunner
 from airflow_hybrid.engine.common import Logger, all_of, in_cwl_thread
 from airflow_hybrid.engine.failures import failed
@@ -194,10 +195,22 @@ class FragmentExecution:
 
     async def _meet_earlier(self) -> None:
         """Learn from earlier tries, and end what they have left that nobody waits for."""
+        await self._end_unended()
         if self.context.spec.identity.try_number > 1 or self.again is not None:
             self.batches.earlier = await self.verdicts.read()
         if self.again is None:
             await self._end_earlier()
+
+    async def _end_unended(self) -> None:
+        """Cancel jobs of earlier tries that were to be cancelled while their site was away."""
+        if self.context.spec.identity.try_number == 1:
+            return
+        for path in await asyncio.to_thread(unended.before, self.context.spec.identity):
+            left = await asyncio.to_thread(unended.read, path, self.context.log)
+            if left is not None:
+                cancel = FragmentExecution(left.spec, self.context.log).cancel
+                await outages.current().through(cancel, self.context.spec.step_path)
+                await asyncio.to_thread(left.remove)
 
     async def _end_earlier(self) -> None:
         """Cancel the jobs of earlier generations of the task: it was cleared, and nobody waits for their results.

@@ -311,12 +311,9 @@ class HybridTask(BaseOperator):
             in_worker(self._cancel([execution.submitted for execution in self._executions]))
 
     async def _cancel(self, specs: Sequence[FragmentSpec]) -> None:
-        from airflow_hybrid.engine import FragmentExecution
-        from airflow_hybrid.engine.common import all_of
+        from airflow_hybrid.engine import stopping
 
-        await all_of(*(FragmentExecution(spec, self.log).cancel() for spec in specs))
-        for spec in specs:
-            self.log.info("the jobs of %s were cancelled", spec.step_path)
+        await asyncio.gather(*(stopping.stop(spec, self.log) for spec in specs))
 
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
         """The task's files as datasets: Airflow's provider for OpenLineage asks for them in the worker."""

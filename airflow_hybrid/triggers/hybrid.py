@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from airflow.triggers.base import BaseTrigger, TaskFailedEvent, TaskSkippedEvent, TaskSuccessEvent, TriggerEvent
 
 from airflow_hybrid.amounts import counted
-from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, task_value
+from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec, stopping, task_value
 from airflow_hybrid.engine.retrying.rules import most_retries
 from airflow_hybrid.errors import HybridError, LostDataError
 from airflow_hybrid.installation.conf import use_airflow_conf
@@ -29,6 +29,7 @@ from airflow_hybrid.installation.stats import send_metrics
 from airflow_hybrid.model import JsonValue, LineageEntry
 from airflow_hybrid.model.records import LINEAGE_XCOM, PROBLEM_XCOM
 from airflow_hybrid.sites.hosts.outages import Patience, waits
+from airflow_hybrid.sites.hosts.per_loop import PerLoop
 from airflow_hybrid.sites.logins import with_logins
 from airflow_hybrid.sites.waiting import AGAIN_S, TimeIsOverError, time_is_over
 from airflow_hybrid.triggers.ends import EndState, TaskEnd
@@ -45,6 +46,15 @@ _EVENTS = {
 }
 
 use_airflow_conf()
+_HAS_RUN: PerLoop[str, bool] = PerLoop()
+
+
+def _is_first() -> bool:
+    """Whether no trigger of ours has run in this event loop before."""
+    here = _HAS_RUN.here()
+    first = not here
+    here["yes"] = True
+    return first
 
 
 async def publish(ti: Any, outcome: FragmentOutcome, value: JsonValue) -> None:
@@ -128,6 +138,8 @@ class HybridTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         await asyncio.to_thread(send_metrics, gauges=True)
+        if self.waits and _is_first():
+            await stopping.stop_noted()
         began = time.monotonic()
         end = await self._end()
         is_lost = isinstance(end.error, LostDataError)
@@ -266,8 +278,11 @@ class HybridTrigger(BaseTrigger):
         return FragmentExecution(FragmentSpec.from_json(self.spec), self.log)
 
     async def _cancel(self, execution: FragmentExecution) -> None:
+        spec = execution.context.spec
         try:
-            await execution.cancel()
-            self.log.info("the jobs of %s were cancelled", execution.context.spec.step_path)
+            note = await stopping.stop(spec, self.log)
         except HybridError as error:
-            self.log.error("the jobs of %s could not be cancelled: %s", execution.context.spec.step_path, error)
+            self.log.error("the jobs of %s could not be cancelled: %s", spec.step_path, error)
+            return
+        if note is not None and self.waits:
+            stopping.stop_later(note)
