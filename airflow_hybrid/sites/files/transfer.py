@@ -56,7 +56,7 @@ async def relay(source: Host, send: str, destination: Host, receive: str, *, bul
     if bulk:
         left, right = source.pipe_argv(send), destination.pipe_argv(receive)
         if left is not None and right is not None:
-            return await _pipe(left, right)
+            return await _pipe(left, right, f"{source.title} -> {destination.title}")
     return await _stream(source, send, destination, receive)
 
 
@@ -78,8 +78,11 @@ async def _stream(source: Host, send: str, destination: Host, receive: str) -> E
     return Ended(code, error, got.exit_code, got.err, got.out)
 
 
-async def _pipe(left: Sequence[str], right: Sequence[str]) -> Ended:
-    """``left | right``, as two programs of this machine."""
+async def _pipe(left: Sequence[str], right: Sequence[str], way: str) -> Ended:
+    """``left | right``, as two programs of this machine.
+
+    :param way: from where to where, for messages.
+    """
     processes: list[ChildProcess] = []
     try:
         await _start_pipe(left, right, processes)
@@ -101,7 +104,10 @@ async def _pipe(left: Sequence[str], right: Sequence[str]) -> Ended:
     errors = [_without_marker(text) for text in (sender_error, receiver_error)]
     for code, error in zip(codes, errors, strict=True):
         if code == 255 and not answer:  # ssh(1): 255 if an error of ssh itself occurred
-            raise HostUnreachableError(f"ssh: {error.strip()[-600:]}")
+            words = error.strip()[-600:].removeprefix("ssh: ") or "ssh said nothing"
+            raise HostUnreachableError(
+                f"files could not be copied: {words}", where=way, hint="is the host running, and reachable from here?"
+            )
     return Ended(codes[0], errors[0], codes[1], errors[1], answer.decode(errors="surrogateescape"))
 
 

@@ -183,7 +183,7 @@ async def test_a_cut_is_noticed_and_healed(monkeypatch: pytest.MonkeyPatch) -> N
         assert time.monotonic() - started < 10
     finally:
         sites.control("heal", "cloud")
-    await asyncio.sleep(1.1)
+    await asyncio.sleep(4.1)  # the pause after three attempts
     assert (await host.run("echo back")).out == "back\n"
     await host.close()
 

@@ -15,6 +15,7 @@ from airflow_hybrid.errors import HostUnreachableError, SiteError
 from airflow_hybrid.sites.batches import queue
 from airflow_hybrid.sites.closing import close_all
 from airflow_hybrid.sites.hosts import outages
+from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.base import Command, CommandResult
 from airflow_hybrid.sites.hosts.local import LocalHost
 from airflow_hybrid.sites.hosts.outages import Patience
@@ -67,7 +68,7 @@ class Line:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages, "FIRST_S", 0.01)
     monkeypatch.setattr(queue, "SUBMIT_PAUSES_S", (0.01,))
-    monkeypatch.setattr("airflow_hybrid.sites.batches.questions.Backoff", lambda *_: outages.Backoff(0.01, 0.1))
+    monkeypatch.setattr("airflow_hybrid.sites.batches.questions.Backoff", lambda *_: Backoff(0.01, 0.1))
 
 
 def fragment(folder: Path, log: Log) -> FragmentExecution:

@@ -145,7 +145,7 @@ async def test_cleanup_lists_them_and_cancels_them(site: Site) -> None:
 
 async def test_a_note_that_somebody_broke_harms_no_other(site: Site) -> None:
     await stopping.stop(site.spec, Log())
-    (path,) = Path(unended.airflow_home(), unended.FOLDER).glob("*.json")
+    (path,) = (site.record.parent / unended.FOLDER).glob("*.json")
     path.with_name("a.json").write_text("{")
     path.with_name("b.json").write_text('{"identity": 7}')
     log = Log()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -39,7 +39,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(outages, "_ANSWERED", set())
 
 
-def failing(*errors: SiteError) -> Callable[[], object]:
+def failing(*errors: SiteError) -> Callable[[], Awaitable[str]]:
     """Fails with each of some errors in turn, and then answers."""
     left = list(errors)
 
@@ -118,7 +118,7 @@ async def test_of_two_outages_the_one_that_lasts_is_told_when_the_other_is_over(
     told = list[str | None]()
 
     async def tell(error: SiteError | None) -> None:
-        told.append(error and error.message)
+        told.append(None if error is None else error.message)
 
     patience, over = Patience(Log(), at_first=True, tell=tell), asyncio.Event()
 
@@ -135,8 +135,8 @@ async def test_of_two_outages_the_one_that_lasts_is_told_when_the_other_is_over(
 
 
 def refusal(words: str) -> SiteError:
-    answer = CommandResult("sbatch", 1, b"", b"", "hpc")
-    return submit_error(Verdict(VerdictKind.REFUSED, words, []), SlurmScheduler(), answer, "hpc")  # type: ignore[return-value]
+    answer = CommandResult("hpc", "sbatch", 1, b"", b"")
+    return submit_error(Verdict(VerdictKind.REFUSED, words), SlurmScheduler(), answer, "hpc")  # type: ignore[return-value]
 
 
 def timed_out(exit_code: int | None) -> CommandError:
