@@ -211,14 +211,16 @@ def test_a_name_that_is_none_of_the_dag_is_not_checked(web: Served, run_id: str)
 def test_many_runs_do_not_make_the_page_slow(web: Served) -> None:
     run_id, _ = web.ask("run", file=str(web.home / "dags/made.py"), dag_id="made")
     web.ask("copy_run", dag_id="made", run_id=run_id, count=1000)
+    began_s = web.ask("cpu_s")
     first = sites(web)
     while any("not counted yet" in note for note in first["notes"]):
         first = sites(web)
+    counted_s = web.ask("cpu_s") - began_s
     assert first["runs"] >= 1001 and deployment(web, "near")["jobs"] >= 1001
     times = []
     for _ in range(3):
-        began = time.monotonic()
+        began_s = web.ask("cpu_s")
         sites(web)
-        times.append(time.monotonic() - began)
-    print("seconds:", times)
-    assert min(times) < 1.0
+        times.append(web.ask("cpu_s") - began_s)
+    print(f"processor seconds: {counted_s:.2f} when the runs are counted, and then", times)
+    assert min(times) < counted_s / 3
