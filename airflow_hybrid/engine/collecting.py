@@ -86,7 +86,8 @@ async def _bind(run: StepRun, log: Logger) -> dict[str, CwlObject]:
                 outputs.append(progress.job.collect(exit_code, progress.ran_in, place.facts, place.uri))
             except FactsNeeded as needed:
                 questions.extend(needed.questions)
-            except CwlError:
+            except CwlError as error:
+                progress.refusal = error.message
                 refused.append(progress)
                 raise
         return outputs, questions

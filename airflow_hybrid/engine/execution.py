@@ -81,7 +81,8 @@ class FragmentExecution:
 
         def ask(function: Callable[[str, Mapping[str, Deployment]], Coroutine[Any, Any, T]], uri: str) -> T:
             """Answers, for the cwltool thread, what only the location knows."""
-            patiently = patience.through(functools.partial(function, uri, spec.deployments), spec.step_path)
+            read = functools.partial(function, uri, spec.deployments)
+            patiently = patience.through(read, spec.step_path, is_known=True)
             return asyncio.run_coroutine_threadsafe(patiently, loop).result()
 
         fragment = await in_cwl_thread(functools.partial(Fragment.load, spec.document, chunked=spec.chunked))

@@ -22,6 +22,7 @@ class JobProgress:
     :ivar built_for: the job directory that it was last built for; ``script``: what runs there.
     :ivar ran_in: the job directory that it ran in; ``result``: how it ended there. None until it has ended.
     :ivar staging_began: when its inputs began to be staged, in seconds since the epoch; None: another process did that.
+    :ivar refusal: why its outputs are not taken, though it ended well.
     """
 
     job: PendingJob
@@ -30,6 +31,7 @@ class JobProgress:
     ran_in: str = ""
     result: JobResult | None = None
     staging_began: float | None = None
+    refusal: str = ""
 
     @property
     def key(self) -> str:

@@ -288,8 +288,10 @@ def _run_dag(
 
 def _record(args: argparse.Namespace, dag: HybridDag, result: RunResult) -> None:
     """Write the crate of the run; of one that failed, its failure is the error that is told."""
+    from airflow_hybrid.runner.beside import free_path
     from airflow_hybrid.runner.crates import write_record
 
+    args.prov = free_path(args.prov, result.outputs, PROG)
     try:
         write_record(args, dag, result, PROG)
     except HybridError as error:
@@ -300,10 +302,11 @@ def _record(args: argparse.Namespace, dag: HybridDag, result: RunResult) -> None
 
 def _report(args: argparse.Namespace, dag: HybridDag, result: RunResult) -> None:
     """Write the report about the run; of one that failed, its failure is the error that is told."""
+    from airflow_hybrid.runner.beside import free_path
     from airflow_hybrid.runner.reports import write_report
 
     try:
-        write_report(args.report, dag.dag_id, result.run_id, PROG)
+        write_report(free_path(args.report, result.outputs, PROG), dag.dag_id, result.run_id, PROG)
     except HybridError as error:
         if result.succeeded:
             raise

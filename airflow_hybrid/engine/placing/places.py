@@ -167,8 +167,6 @@ class Places:
         )
         if new is not None:
             place.failed(new)
-        elif down is None:
-            outages.answered(host.key)
         return place
 
     async def all(self) -> list[Place]:

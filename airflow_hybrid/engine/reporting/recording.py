@@ -210,7 +210,7 @@ class _RecordMaker:
             step=progress.job.step_path,
             index=index_in_run(progress, self._outer_indexes),
             state=_state(progress, result),
-            reason="" if progress.succeeded else self._reason(progress, result),
+            reason=self._reason(progress, result),
             exit_code=result.exit_code,
             attempt=progress.attempt,
             scheduler_id=printable(self._id(result.scheduler_id or "")),
@@ -230,7 +230,11 @@ class _RecordMaker:
         )
 
     def _reason(self, progress: JobProgress, result: JobResult) -> str:
-        """In the site's words, with the line of the job's stderr that tells most."""
+        """In the site's words, with the line of the job's stderr that tells most; or why its outputs are refused."""
+        if progress.refusal:
+            return _line(progress.refusal)
+        if progress.succeeded:
+            return ""
         failure = self._failures.get(progress.ran_in)
         if failure is not None and failure.site_fault:
             return _line(SITE_FAULT + failure.site_fault)
@@ -268,7 +272,7 @@ def _runs_in_daemon(progress: JobProgress) -> bool:
 
 def _state(progress: JobProgress, result: JobResult) -> JobState:
     """CWL's successCodes may make a success of any exit code, and a failure of 0."""
-    if progress.succeeded:
+    if progress.succeeded and not progress.refusal:
         return JobState.COMPLETED
     return JobState.FAILED if result.state is JobState.COMPLETED else result.state
 

@@ -18,6 +18,7 @@ from typing import Protocol
 from airflow_hybrid import settings
 from airflow_hybrid.errors import AnswerTooLongError, CommandEnd, CommandError
 from airflow_hybrid.printable import readable
+from airflow_hybrid.sites.hosts import outages
 from airflow_hybrid.sites.hosts.processes import ChildProcess
 
 CHUNK_BYTES = 1 << 20
@@ -180,10 +181,12 @@ class Host(abc.ABC):
             timeout_s = settings.current().command_timeout
         to_run = Command(command, stdin, timeout_s, label or first_line(command))
         try:
-            return await asyncio.wait_for(self._run(to_run), timeout_s)
+            result = await asyncio.wait_for(self._run(to_run), timeout_s)
         except asyncio.TimeoutError:
             end = CommandEnd(self.title, to_run.label, exit_code=None)
             raise CommandError(f"no answer within {timeout_s:g} s", end) from None
+        outages.answered(self.key)
+        return result
 
     @abc.abstractmethod
     async def _run(self, command: Command) -> CommandResult:

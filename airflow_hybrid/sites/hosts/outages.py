@@ -102,7 +102,6 @@ class Patience:
                 await outage.pause()
         finally:
             self._waits.pop(outage, None)
-        answered(key)
         if outage is not None:
             self.log.info("%s answers again, after %s", key, duration(time.time() - outage.since))
             if self.tell is not None:
@@ -127,7 +126,7 @@ class Patience:
 
 
 def answered(key: str) -> None:
-    """Note that a location has answered."""
+    """Note that a location has answered a command."""
     _ANSWERED.add(key)
 
 

@@ -110,7 +110,10 @@ async def test_a_name_that_nobody_knows_is_an_error_at_once_unless_it_was_known_
     patience = Patience(Log(), at_first=True)
     with pytest.raises(UnknownHostError):
         await patience.through(failing(gone), "hpc")
-    await patience.through(failing(), "hpc")
+    await patience.through(failing(), "hpc")  # it was not asked anything
+    with pytest.raises(UnknownHostError):
+        await patience.through(failing(gone), "hpc")
+    outages.answered("hpc")
     assert await patience.through(failing(gone), "hpc") == "answer"
 
 
