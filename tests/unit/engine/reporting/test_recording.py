@@ -17,7 +17,7 @@ import pytest
 from airflow_hybrid.engine import FragmentExecution, TaskIdentity
 from airflow_hybrid.errors import HybridError, JobFailedError
 from airflow_hybrid.model import JobState
-from airflow_hybrid.model.records import BatchProgress, JobRecord, JobsReport
+from airflow_hybrid.model.records import JOBS_XCOM, BatchProgress, JobRecord, JobsReport
 from airflow_hybrid.sites.closing import close_all
 from airflow_hybrid.triggers import reports
 from airflow_hybrid.triggers.reports import JobReports
@@ -162,7 +162,7 @@ def test_reports_are_published_while_jobs_run_and_at_the_end(tmp_path: Path, mon
     files: list[list[int]] = []
 
     async def publish(key: str, value: Any) -> None:
-        if key != reports.JOBS_XCOM:
+        if key != JOBS_XCOM:
             files.append([entry["bytes"] for entry in value if entry["route"] == "copy"])
             return
         published.append(JobsReport.from_json(value))
@@ -224,7 +224,7 @@ def test_jobs_of_which_nothing_changes_are_reported_again(tmp_path: Path, monkey
     times: dict[Any, list[float]] = {}
 
     async def publish(key: str, value: Any) -> None:
-        if key != reports.JOBS_XCOM:
+        if key != JOBS_XCOM:
             return
         report = JobsReport.from_json(value)
         times.setdefault(report.batches, []).append(report.at)
@@ -280,7 +280,7 @@ def test_failures_of_a_running_batch_are_counted_where_only_0_is_a_success(
     seen: list[tuple[int, int | None]] = []
 
     async def publish(key: str, value: Any) -> None:
-        if key != reports.JOBS_XCOM:
+        if key != JOBS_XCOM:
             return
         seen.extend((batch.ended, batch.failed) for batch in JobsReport.from_json(value).batches)
         if (2, 2) in seen:
