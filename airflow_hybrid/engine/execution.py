@@ -33,7 +33,7 @@ from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS, counted
 from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.mover import DataMover
-from airflow_hybrid.sites.hosts import outages
+from airflow_hybrid.sites.patience import outages
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

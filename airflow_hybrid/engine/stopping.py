@@ -12,8 +12,8 @@ from airflow_hybrid.engine.execution import FragmentExecution
 from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.engine.unended import Unended
 from airflow_hybrid.errors import HybridError, LoginRefusedError, SiteError
-from airflow_hybrid.sites.hosts.outages import Patience
 from airflow_hybrid.sites.hosts.per_loop import PerLoop
+from airflow_hybrid.sites.patience.outages import Patience
 
 log = logging.getLogger(__name__)
 LATER = (

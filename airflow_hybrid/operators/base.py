@@ -36,9 +36,9 @@ from airflow_hybrid.operators.recovery.making import Recovery
 from airflow_hybrid.operators.recovery.renewed import Renewed
 from airflow_hybrid.operators.values import NoValueError, Scope, Values
 from airflow_hybrid.overviews.replays import MADE_AGAIN_XCOM
-from airflow_hybrid.sites.hosts import outages
-from airflow_hybrid.sites.hosts.outages import Patience
 from airflow_hybrid.sites.logins import given_up, state_of, waiting
+from airflow_hybrid.sites.patience import outages
+from airflow_hybrid.sites.patience.outages import Patience
 from airflow_hybrid.sites.waiting import TimeIsOverError, give_up, time_is_over, wait_for
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from airflow_hybrid.errors import AuthenticationError, HostUnreachableError, LoginRefusedError
 from airflow_hybrid.printable import moment
-from airflow_hybrid.sites.hosts.outages import Log, duration
+from airflow_hybrid.sites.patience.outages import Log, duration
 
 T = TypeVar("T")
 AGAIN_S = 2.0

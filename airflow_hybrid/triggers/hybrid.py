@@ -28,9 +28,9 @@ from airflow_hybrid.installation.openlineage.events import Ended, send_end
 from airflow_hybrid.installation.stats import send_metrics
 from airflow_hybrid.model import JsonValue, LineageEntry
 from airflow_hybrid.model.records import LINEAGE_XCOM, PROBLEM_XCOM
-from airflow_hybrid.sites.hosts.outages import Patience, waits
 from airflow_hybrid.sites.hosts.per_loop import PerLoop
 from airflow_hybrid.sites.logins import with_logins
+from airflow_hybrid.sites.patience.outages import Patience, waits
 from airflow_hybrid.sites.waiting import AGAIN_S, TimeIsOverError, time_is_over
 from airflow_hybrid.triggers.ends import EndState, TaskEnd
 from airflow_hybrid.triggers.followers import is_followed_elsewhere

@@ -21,8 +21,8 @@ from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.sites.batches.queue import JobQueue
 from airflow_hybrid.sites.connectors import Connector, open_connector
 from airflow_hybrid.sites.containers.images import ContainerSettings, container_settings
-from airflow_hybrid.sites.hosts import outages
 from airflow_hybrid.sites.hosts.base import Host
+from airflow_hybrid.sites.patience import outages
 
 T = TypeVar("T")
 

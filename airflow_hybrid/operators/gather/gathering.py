@@ -27,8 +27,8 @@ from airflow_hybrid.operators.gather.rules import OutputRules
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.mover import DataMover
-from airflow_hybrid.sites.hosts import outages
 from airflow_hybrid.sites.hosts.local import LocalHost
+from airflow_hybrid.sites.patience import outages
 
 __all__ = ["EXISTING", "gather"]
 _INCOMING = ".airflow_hybrid-incoming-"

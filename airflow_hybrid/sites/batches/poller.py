@@ -22,8 +22,8 @@ from airflow_hybrid.errors import SiteError, StatusUnknownError
 from airflow_hybrid.schedulers.base import QueueView, Scheduler
 from airflow_hybrid.sites.batches.commands import evidence_snippet
 from airflow_hybrid.sites.hosts.base import Host, answers_up_to
-from airflow_hybrid.sites.hosts.outages import Outage, given_up
 from airflow_hybrid.sites.hosts.per_loop import PerLoop
+from airflow_hybrid.sites.patience.outages import Outage, given_up
 
 log = logging.getLogger(__name__)
 END_S = 1.0

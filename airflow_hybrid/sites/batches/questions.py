@@ -16,9 +16,9 @@ from airflow_hybrid.sites.batches import answers, commands
 from airflow_hybrid.sites.batches.directory import Evidence
 from airflow_hybrid.sites.batches.poller import STATUS_BYTES
 from airflow_hybrid.sites.batches.submitted import BatchMeta, SubmittedBatch
-from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.base import JOB_BYTES, Host, answer_bytes, answers_up_to
-from airflow_hybrid.sites.hosts.outages import Outage, given_up
+from airflow_hybrid.sites.patience.backoff import Backoff
+from airflow_hybrid.sites.patience.outages import Outage, given_up
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -25,7 +25,6 @@ from airflow_hybrid.sites.batches.refusals import command_error, submit_error
 from airflow_hybrid.sites.batches.results import Case, doubtful, unmeasured, with_usage
 from airflow_hybrid.sites.batches.settling import ALIVE, NO_LOOK, Decision, Step, settle
 from airflow_hybrid.sites.batches.submitted import SubmittedBatch
-from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.base import (
     JOB_BYTES,
     TASK_BYTES,
@@ -37,6 +36,7 @@ from airflow_hybrid.sites.hosts.base import (
 )
 from airflow_hybrid.sites.hosts.joining import run_joined
 from airflow_hybrid.sites.hosts.probing import probe
+from airflow_hybrid.sites.patience.backoff import Backoff
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from airflow_hybrid.sites.containers.inspect import (
     look_text,
     parse_containers,
 )
-from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.base import PROGRAM_BYTES, Host, answers_up_to
+from airflow_hybrid.sites.patience.backoff import Backoff
 
 POLL_S = 0.5
 RUN_TIMEOUT_S = 300.0

@@ -31,9 +31,9 @@ from airflow_hybrid.sites.files.requests import (
 )
 from airflow_hybrid.sites.files.store import incoming_root
 from airflow_hybrid.sites.files.transfer import Ended, is_local, relay
-from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.base import PATH_BYTES, Host, answer_bytes, answers_up_to
 from airflow_hybrid.sites.hosts.ssh.shell import ARGUMENT_LIMIT_BYTES
+from airflow_hybrid.sites.patience.backoff import Backoff
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from typing import Protocol
 from airflow_hybrid import settings
 from airflow_hybrid.errors import AnswerTooLongError, CommandEnd, CommandError
 from airflow_hybrid.printable import readable
-from airflow_hybrid.sites.hosts import outages
 from airflow_hybrid.sites.hosts.processes import ChildProcess
+from airflow_hybrid.sites.patience import outages
 
 CHUNK_BYTES = 1 << 20
 ANSWER_BYTES = 4 << 20

@@ -23,8 +23,8 @@ from airflow_hybrid.model import JobState
 from airflow_hybrid.schedulers.base import ElementState
 from airflow_hybrid.schedulers.kubernetes import answers, manifest
 from airflow_hybrid.schedulers.kubernetes.scheduler import beyond_quota
-from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.kubernetes.cluster import PAGE, ApiError, Cluster
+from airflow_hybrid.sites.patience.backoff import Backoff
 
 log = logging.getLogger(__name__)
 

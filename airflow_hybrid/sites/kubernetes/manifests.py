@@ -16,7 +16,6 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_hybrid.errors import AuthenticationError, ConfigError, DeployError, HybridError
-from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.kubernetes.cluster import ApiError, Cluster
 from airflow_hybrid.sites.kubernetes.readiness import (
     Unready,
@@ -27,6 +26,7 @@ from airflow_hybrid.sites.kubernetes.readiness import (
     reasons_of_waiting,
     refusal_of,
 )
+from airflow_hybrid.sites.patience.backoff import Backoff
 from airflow_hybrid.yaml_problems import placed_yaml_problem
 
 log = logging.getLogger(__name__)

@@ -11,9 +11,9 @@ from typing import Any
 
 from airflow_hybrid.errors import ConfigError, SiteError
 from airflow_hybrid.schedulers.kubernetes import answers, manifest
-from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.kubernetes.cluster import ApiError, Cluster
 from airflow_hybrid.sites.kubernetes.pod import PodAccess, PodHost
+from airflow_hybrid.sites.patience.backoff import Backoff
 
 log = logging.getLogger(__name__)
 

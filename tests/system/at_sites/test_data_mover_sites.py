@@ -22,7 +22,7 @@ from airflow_hybrid.sites.closing import close_all
 from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.mover import DataMover, StageRequest, store_path
 from airflow_hybrid.sites.hosts.base import Host, answers_up_to
-from airflow_hybrid.sites.hosts.outages import Patience
+from airflow_hybrid.sites.patience.outages import Patience
 from tests.system import sites
 
 pytestmark = [pytest.mark.testbed]

@@ -28,7 +28,6 @@ from airflow_hybrid.errors import (
     SiteError,
 )
 from airflow_hybrid.metrics import table
-from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.ssh import sessions
 from airflow_hybrid.sites.hosts.ssh.certificates import Certificate, certificates_of
 from airflow_hybrid.sites.hosts.ssh.client import Attendant, Client
@@ -44,6 +43,7 @@ from airflow_hybrid.sites.hosts.ssh.problems import Attempt, explained, needs_pe
 from airflow_hybrid.sites.hosts.ssh.refusals import Credentials, Refusals
 from airflow_hybrid.sites.hosts.ssh.sessions import Session
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings, jump_hosts
+from airflow_hybrid.sites.patience.backoff import Backoff
 
 if logging.getLogger("asyncssh").level == logging.NOTSET:
     # at INFO it logs every command line (and so every script) to the task's log

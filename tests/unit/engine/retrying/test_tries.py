@@ -17,7 +17,7 @@ from airflow_hybrid.engine import FragmentSpec
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import FileRef
 from airflow_hybrid.sites.closing import close_all
-from airflow_hybrid.sites.hosts.backoff import Backoff
+from airflow_hybrid.sites.patience.backoff import Backoff
 from tests.unit.engine.fragments import execution, spec
 
 TOOL = """cwlVersion: v1.2

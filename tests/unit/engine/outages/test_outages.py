@@ -14,11 +14,11 @@ from airflow_hybrid.engine import FragmentExecution, TaskIdentity
 from airflow_hybrid.errors import HostUnreachableError, SiteError
 from airflow_hybrid.sites.batches import queue
 from airflow_hybrid.sites.closing import close_all
-from airflow_hybrid.sites.hosts import outages
-from airflow_hybrid.sites.hosts.backoff import Backoff
 from airflow_hybrid.sites.hosts.base import Command, CommandResult
 from airflow_hybrid.sites.hosts.local import LocalHost
-from airflow_hybrid.sites.hosts.outages import Patience
+from airflow_hybrid.sites.patience import outages
+from airflow_hybrid.sites.patience.backoff import Backoff
+from airflow_hybrid.sites.patience.outages import Patience
 from tests.unit.engine.execution import Log, spec_of
 
 DOCUMENT = """\

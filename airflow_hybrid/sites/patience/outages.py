@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 from airflow_hybrid import settings
 from airflow_hybrid.errors import SiteError, UnknownHostError
 from airflow_hybrid.printable import moment
-from airflow_hybrid.sites.hosts.backoff import Backoff
+from airflow_hybrid.sites.patience.backoff import Backoff
 
 T = TypeVar("T")
 FIRST_S, MOST_S = 1.0, 60.0

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from airflow_hybrid.sites.hosts.backoff import Backoff
+from airflow_hybrid.sites.patience.backoff import Backoff
 
 
 class Clock:

@@ -24,10 +24,10 @@ from airflow_hybrid.errors import (
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from airflow_hybrid.sites.batches.answers import Verdict, VerdictKind
 from airflow_hybrid.sites.batches.refusals import submit_error
-from airflow_hybrid.sites.hosts import outages
 from airflow_hybrid.sites.hosts.base import CommandResult
-from airflow_hybrid.sites.hosts.outages import Patience
 from airflow_hybrid.sites.hosts.ssh.problems import Attempt, explained
+from airflow_hybrid.sites.patience import outages
+from airflow_hybrid.sites.patience.outages import Patience
 from tests.unit.engine.execution import Log
 
 CUT = HostUnreachableError("no connection to u@hpc:22: Connection refused", where="hpc")

@@ -14,9 +14,9 @@ from airflow_hybrid.cli.cleanup import Cleanup
 from airflow_hybrid.engine import FragmentExecution, FragmentSpec, TaskIdentity, stopping, unended
 from airflow_hybrid.errors import HostUnreachableError
 from airflow_hybrid.sites.closing import close_all
-from airflow_hybrid.sites.hosts import outages
 from airflow_hybrid.sites.hosts.base import Command, CommandResult
 from airflow_hybrid.sites.hosts.local import LocalHost
+from airflow_hybrid.sites.patience import outages
 from tests.unit.engine.execution import Log, spec_of
 
 DOCUMENT = """\
