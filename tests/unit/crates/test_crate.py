@@ -206,8 +206,9 @@ def test_a_file_with_other_secondary_files_is_another_collection(tmp_path: Path)
 def test_a_folder_has_what_any_of_its_values_lists(tmp_path: Path) -> None:
     page, sub = file_at("local", "folder/page", "page"), "hybrid://local/node/work/folder/sub"
     folder = {"class": "Directory", "location": "hybrid://local/node/work/folder", "basename": "folder"}
-    shallow = {**folder, "listing": [{"class": "Directory", "location": sub, "basename": "sub"}]}
-    deep = {**folder, "listing": [{**shallow["listing"][0], "listing": [page]}]}  # type: ignore[index]
+    inner = {"class": "Directory", "location": sub, "basename": "sub"}
+    shallow = {**folder, "listing": [inner]}
+    deep = {**folder, "listing": [{**inner, "listing": [page]}]}
     values = {**hello().values, ("/split", ""): JobValues({"book": [folder, shallow]}, {"chapters": [deep]})}
     _, entities = written(tmp_path, hello(values=values))
     assert entities[f"{folder['location']}/"]["hasPart"] == [{"@id": f"{sub}/"}]
