@@ -54,12 +54,13 @@ class JobRecord:
     :ivar reused: it did not run: its outputs are those of an earlier job.
     :ivar submitted: when the scheduler had accepted its batch; ``began``: when its command was started.
     :ivar seconds: how long its command ran; ``cpu_s``: the processor time of it and its child processes.
-    :ivar cores: and ``memory_mib``, asked for by the document or the binding.
+    :ivar cores: and ``memory_mib``, asked for by the document or the binding, for all processes together.
     :ivar bytes_in: size of its input files; ``bytes_out``: of its output files.
     :ivar directory: absolute path of its job directory at the location.
     :ivar memory_used_mib: the most memory that it used at a time, rounded up.
     :ivar staging_began: when its inputs began to be brought there, and ``collected``: when its outputs were known; both
         by Airflow's clock, and the same for all jobs of a batch.
+    :ivar processes: that an MPI runner starts; 0: not an MPI job.
     """
 
     step: str
@@ -86,6 +87,7 @@ class JobRecord:
     memory_used_mib: int | None = None
     staging_began: float | None = None
     collected: float | None = None
+    processes: int = 0
 
     @property
     def name(self) -> str:
@@ -188,6 +190,8 @@ class JobsReport:
 _Column = dict[str, Any]
 _TIMES = ("submitted", "began", "staging_began", "collected")
 _FIELDS = {f.name: str(f.type) for f in dataclasses.fields(JobRecord)}
+_ADDED = {"processes": {"all": 0}}
+"""columns that reports of earlier versions do not have, and what they mean by it"""
 _BATCH_FIELDS = {f.name: str(f.type) for f in dataclasses.fields(BatchProgress)}
 
 
@@ -242,7 +246,8 @@ def unpacked(value: Any) -> list[JobRecord]:
         raise ValueError("records of jobs without a number of them that is possible")
     if not count:
         return []
-    return _records({name: _values(value["columns"].get(name), count, name) for name in _FIELDS}, count)
+    columns = {**_ADDED, **value["columns"]}
+    return _records({name: _values(columns.get(name), count, name) for name in _FIELDS}, count)
 
 
 def _records(columns: Mapping[str, Iterable[Any]], count: int) -> list[JobRecord]:

@@ -44,7 +44,8 @@ USUAL = Rule()
 class Enough:
     """What would have been enough for the jobs of a step; None: nobody knows.
 
-    :ivar cores: whole ones, as many as any job used: one that uses one and a half needs two.
+    :ivar cores: whole ones, as many as any job used: one that uses one and a half needs two. Of MPI jobs, those of all
+        processes, which have equally many; ``cores_each``: of one of them.
     :ivar memory_mib: in steps of 64 MiB; more than jobs had that ended for lack of memory.
     :ivar seconds: in minutes, with twice the margin; more than jobs had that ended at their time limit.
     :ivar of_cores: how many jobs are known to have used how many cores, and ``of_memory`` likewise.
@@ -55,6 +56,7 @@ class Enough:
     seconds: int | None = None
     of_cores: int = 0
     of_memory: int = 0
+    cores_each: int | None = None
 
 
 def enough_for(records: Iterable[JobRecord], rule: Rule = USUAL) -> Enough:
@@ -64,16 +66,25 @@ def enough_for(records: Iterable[JobRecord], rule: Rule = USUAL) -> Enough:
     """
     ran = [record for record in records if not record.reused]
     good = _ended_by(ran, JobState.COMPLETED)
-    cores = [used for record in good if (used := cores_used(record)) is not None]
+    cores = [each for record in good if (each := _cores_each(record)) is not None]
     memory = [float(record.memory_used_mib) for record in good if record.memory_used_mib is not None]
     times = [r.seconds for r in (*good, *_ended_by(ran, JobState.TIMEOUT)) if r.seconds is not None]
+    cores_each = max(cores, default=None)
+    processes = max((max(1, record.processes) for record in good), default=1)
     return Enough(
-        cores=max(1, math.ceil(max(cores) - _ROUGHLY)) if cores else None,
+        cores=None if cores_each is None else cores_each * processes,
         memory_mib=_enough_memory(memory, _ended_by(ran, JobState.OUT_OF_MEMORY), rule),
         seconds=_TIME_STEP_S * math.ceil(max(times) * (1 + 2 * rule.margin) / _TIME_STEP_S) if times else None,
         of_cores=len(cores),
         of_memory=len(memory),
+        cores_each=cores_each,
     )
+
+
+def _cores_each(record: JobRecord) -> int | None:
+    """Whole cores that each process of a job used, on average over all of them."""
+    used = cores_used(record)
+    return None if used is None else max(1, math.ceil((used - _ROUGHLY) / max(1, record.processes)))
 
 
 def _enough_memory(used: Sequence[float], killed: Sequence[JobRecord], rule: Rule) -> int | None:
@@ -91,7 +102,7 @@ class Proposal:
     """What the jobs of a step should ask for; None: no change.
 
     :ivar jobs: how many it is based on; ``runs``: of how many runs.
-    :ivar cores: and ``ram_mib``, ``walltime_s``: to be asked for.
+    :ivar cores: and ``ram_mib``, ``walltime_s``: to be asked for; cores for each process, as CWL counts them.
     :ivar cores_asked: and ``ram_asked_mib``: what they ask for now, the most of them; None: nothing.
     :ivar notes: why something is not proposed, or needs a look.
     """
@@ -147,7 +158,7 @@ def propose(step: str, records: Sequence[JobRecord], runs: int, rule: Rule) -> P
     :param records: of jobs that ran.
     """
     good = _ended_by(records, JobState.COMPLETED)
-    cores_asked = max((r.cores for r in records if r.cores is not None), default=None)
+    cores_asked = max((r.cores / max(1, r.processes) for r in records if r.cores is not None), default=None)
     ram_asked = max((r.memory_mib for r in records if r.memory_mib is not None), default=None)
     known = Proposal(step, len(good), runs, cores_asked=cores_asked, ram_asked_mib=ram_asked)
     if len(good) < FEWEST_JOBS:
@@ -158,7 +169,7 @@ def propose(step: str, records: Sequence[JobRecord], runs: int, rule: Rule) -> P
     ram = _memory(records, enough, notes)
     return _with(
         known,
-        cores=_if_other(_cores(enough, cores_asked, notes), cores_asked),
+        cores=_if_other(_cores(records, enough, notes), cores_asked),
         ram_mib=_if_other(ram, ram_asked),
         walltime_s=_time(records, enough, notes),
         notes=tuple(notes),
@@ -178,7 +189,7 @@ def _if_other(value: float | None, asked: float | None) -> float | None:
 
 def _memory(records: Sequence[JobRecord], enough: Enough, notes: list[str]) -> int | None:
     if enough.memory_mib is None or enough.of_memory < FEWEST_JOBS:
-        notes.append("how much memory its jobs used is unknown there")
+        notes.append(f"how much memory its jobs used is unknown there{_why_unknown(records)}")
         return None
     killed = _ended_by(records, JobState.OUT_OF_MEMORY)
     if killed:
@@ -187,12 +198,18 @@ def _memory(records: Sequence[JobRecord], enough: Enough, notes: list[str]) -> i
     return enough.memory_mib if asks or enough.memory_mib > _UNASKED_MIB else None
 
 
-def _cores(enough: Enough, asked: float | None, notes: list[str]) -> int | None:
+def _cores(records: Sequence[JobRecord], enough: Enough, notes: list[str]) -> int | None:
     """A job has one core without asking."""
-    if enough.cores is None or enough.of_cores < FEWEST_JOBS:
-        notes.append("how much processor time its jobs used is unknown there")
+    if enough.of_cores < FEWEST_JOBS:
+        notes.append(f"how much processor time its jobs used is unknown there{_why_unknown(records)}")
         return None
-    return None if enough.cores == 1 and asked is None else enough.cores
+    asks = any(record.cores is not None for record in records)
+    return enough.cores_each if asks or enough.cores_each != 1 else None
+
+
+def _why_unknown(records: Sequence[JobRecord]) -> str:
+    is_mpi = any(record.processes for record in records)
+    return ": of MPI jobs only the accounting of a queue system can tell it" if is_mpi else ""
 
 
 def _time(records: Sequence[JobRecord], enough: Enough, notes: list[str]) -> int | None:

@@ -31,7 +31,7 @@ from airflow_hybrid.schedulers.base import Account, ElementState, QueueView, Sub
 from airflow_hybrid.schedulers.batch import BatchScheduler, Record
 from airflow_hybrid.schedulers.estimates import Capacity
 from airflow_hybrid.schedulers.everybody import everybody_command
-from airflow_hybrid.schedulers.usage import Usage, slurm_usage
+from airflow_hybrid.schedulers.usage import SLURM_FIELDS, Usage, slurm_usage
 from airflow_hybrid.schedulers.words import count_tasks
 
 
@@ -201,7 +201,7 @@ ah_group=${SLURM_JOB_ID:+/job_$SLURM_JOB_ID/} # cgroups.html of Slurm
         for cluster in answers.clusters(ids):
             numbers = ",".join(answers.numbers(ids, cluster))
             sacct = f"ah_asks {ACCOUNT_LIMIT_S} sacct -n -P --noconvert{_where(cluster)} -j {numbers}"
-            text += ask_section(f"usage{cluster}", f"{sacct} -o JobID,State,MaxRSS,TotalCPU")
+            text += ask_section(f"usage{cluster}", f"{sacct} -o {','.join(SLURM_FIELDS)}")
         return text
 
     def parse_usage(self, text: str, ids: Sequence[str]) -> dict[str, Usage] | None:

@@ -194,7 +194,8 @@ class _RecordMaker:
         self._is_process = run.place.queue.scheduler.on_host
         self._sizes = InputSizes(run)
         asked = resources.explicit
-        self._cores = resources.all_cores if "cores" in asked else None
+        self._cores = resources.all_cores if "cores" in asked or resources.processes else None
+        self._processes = resources.processes
         self._memory_mib = resources.ram_mib if "ram_mib" in asked else None
 
     def _id(self, scheduler_id: str) -> str:
@@ -227,6 +228,7 @@ class _RecordMaker:
             memory_used_mib=None if _runs_in_daemon(progress) else result.memory_used_mib,
             staging_began=_rounded(progress.staging_began),
             collected=None if output is None else self._collected,
+            processes=self._processes,
         )
 
     def _reason(self, progress: JobProgress, result: JobResult) -> str:
@@ -260,7 +262,8 @@ def _only_0_is_success(progress: JobProgress) -> bool:
 async def measure(run: StepRun) -> None:
     """Complete the results of jobs that have ended by what the place's accounting says that they used."""
     ended = {p.key: p.result for p in run.jobs.values() if p.result is not None and not _runs_in_daemon(p)}
-    results = await run.place.queue.measured(list(ended.values()))
+    is_mpi = any(progress.job.resources.processes for progress in run.jobs.values())  # they have the same needs
+    results = await run.place.queue.measured(list(ended.values()), is_mpi=is_mpi)
     for key, result in zip(ended, results, strict=True):
         run.jobs[key].result = result
 

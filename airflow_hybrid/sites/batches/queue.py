@@ -22,7 +22,7 @@ from airflow_hybrid.sites.batches.directory import Batch, BatchReport, Evidence
 from airflow_hybrid.sites.batches.poller import SLOWEST_S, NeverStartsError, Progress, poller
 from airflow_hybrid.sites.batches.questions import Questions
 from airflow_hybrid.sites.batches.refusals import command_error, submit_error
-from airflow_hybrid.sites.batches.results import Case, doubtful, unmeasured, with_usage
+from airflow_hybrid.sites.batches.results import Case, doubtful, unmeasured, with_usage, without_usage
 from airflow_hybrid.sites.batches.settling import ALIVE, NO_LOOK, Decision, Step, settle
 from airflow_hybrid.sites.batches.submitted import SubmittedBatch
 from airflow_hybrid.sites.hosts.base import (
@@ -324,10 +324,14 @@ class JobQueue:
         """The ends of some files of a batch's jobs, in one command; an empty list if they cannot be read."""
         return await self._questions.tails(directory, paths)
 
-    async def measured(self, results: Sequence[JobResult]) -> list[JobResult]:
-        """Results with what the accounting knows of the jobs' use; asked only about what their runners did not tell."""
-        used = await self._questions.usage(unmeasured(results))
-        return [with_usage(result, used.get(result.scheduler_id or "")) for result in results]
+    async def measured(self, results: Sequence[JobResult], *, is_mpi: bool = False) -> list[JobResult]:
+        """Results with what the accounting knows of the jobs' use; asked only about what their runners did not tell.
+
+        :param is_mpi: they are those of MPI jobs, of which runners can tell nothing.
+        """
+        told = [without_usage(result) for result in results] if is_mpi else results
+        used = await self._questions.usage(unmeasured(told))
+        return [with_usage(result, used.get(result.scheduler_id or ""), is_mpi=is_mpi) for result in told]
 
     # --- cancel, inspect, facts -----------------------------------------------------------------------------------
 

@@ -212,12 +212,24 @@ def _is_worth_asking(result: JobResult) -> bool:
     return None in (result.memory_used_mib, result.cpu_s) and (result.seconds or 0) >= MEASURED_FROM_S
 
 
-def with_usage(result: JobResult, usage: Usage | None) -> JobResult:
-    """The result, with what its runner could not tell and the accounting says about its element."""
+def without_usage(result: JobResult) -> JobResult:
+    """The result, without what its runner saw: of an MPI job that may be the launcher alone.
+
+    What srun starts are no children of the runner, and on a plain host it knows the memory of one process only.
+    """
+    return replace(result, memory_used_mib=None, cpu_s=None)
+
+
+def with_usage(result: JobResult, usage: Usage | None, *, is_mpi: bool = False) -> JobResult:
+    """The result, with what its runner could not tell and the accounting says about its element.
+
+    :param is_mpi: the parts of the element ran at the same time.
+    """
     if usage is None or not result.alone:
         return result
+    memory_mib = usage.parts_mib if is_mpi else usage.memory_mib
     return replace(
         result,
-        memory_used_mib=usage.memory_mib if result.memory_used_mib is None else result.memory_used_mib,
+        memory_used_mib=memory_mib if result.memory_used_mib is None else result.memory_used_mib,
         cpu_s=usage.cpu_s if result.cpu_s is None else result.cpu_s,
     )

@@ -149,3 +149,8 @@ def test_something_else_is_refused(value: Any, problem: str) -> None:
     with pytest.raises(ValueError) as error:
         JobsReport.from_json(value)
     assert str(error.value) == problem
+
+
+def test_a_report_of_an_earlier_version_has_no_mpi_jobs() -> None:
+    earlier = _without(PLAIN, "records", "columns", "processes")
+    assert JobsReport.from_json(earlier) == JobsReport.from_json(PLAIN)

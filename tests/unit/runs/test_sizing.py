@@ -19,6 +19,9 @@ JOB = JobRecord(
 )  # fmt: skip
 
 
+MPI = replace(JOB, processes=8, cores=8, memory_mib=16000, memory_used_mib=15234, cpu_s=700.0)
+
+
 def jobs(*changes: dict[str, Any]) -> list[JobRecord]:
     return [replace(JOB, **change) for change in changes]
 
@@ -112,13 +115,16 @@ def test_steps_are_in_the_order_of_the_document_and_reused_jobs_do_not_count() -
     ("records", "enough"),
     [
         ([], Enough()),
-        (jobs(SAME), Enough(1, 640, 180, 1, 1)),
-        (jobs({"cpu_s": 150.0, "seconds": 100.0}, SAME), Enough(2, 640, 180, 2, 2)),
+        (jobs(SAME), Enough(1, 640, 180, 1, 1, 1)),
+        (jobs({"cpu_s": 150.0, "seconds": 100.0}, SAME), Enough(2, 640, 180, 2, 2, 2)),
         (jobs({"memory_used_mib": None, "cpu_s": None}), Enough(None, None, 180)),
-        (jobs(SAME, {"state": JobState.FAILED, "memory_used_mib": 9000, "seconds": 900.0}), Enough(1, 640, 180, 1, 1)),
-        (jobs(SAME, {"state": JobState.OUT_OF_MEMORY, "memory_used_mib": None}), Enough(1, 4928, 180, 1, 1)),
-        (jobs(SAME, {"state": JobState.TIMEOUT, "seconds": 600.0}), Enough(1, 640, 840, 1, 1)),
-        (jobs(SAME, {"reused": True, "memory_used_mib": 9000}), Enough(1, 640, 180, 1, 1)),
+        (
+            jobs(SAME, {"state": JobState.FAILED, "memory_used_mib": 9000, "seconds": 900.0}),
+            Enough(1, 640, 180, 1, 1, 1),
+        ),
+        (jobs(SAME, {"state": JobState.OUT_OF_MEMORY, "memory_used_mib": None}), Enough(1, 4928, 180, 1, 1, 1)),
+        (jobs(SAME, {"state": JobState.TIMEOUT, "seconds": 600.0}), Enough(1, 640, 840, 1, 1, 1)),
+        (jobs(SAME, {"reused": True, "memory_used_mib": 9000}), Enough(1, 640, 180, 1, 1, 1)),
     ],
 )
 def test_what_would_have_been_enough(records: list[JobRecord], enough: Enough) -> None:
@@ -129,3 +135,23 @@ def test_what_is_proposed_is_what_the_run_page_calls_enough() -> None:
     records = jobs({"cpu_s": 290.0}, {"memory_used_mib": 900}, SAME, SAME)
     proposal, enough = propose("/a", records, 1, Rule()), enough_for(records)
     assert (proposal.cores, proposal.ram_mib) == (enough.cores, enough.memory_mib)
+
+
+@pytest.mark.parametrize(
+    ("cores", "cpu_s", "proposed"),
+    [(8, 700.0, None), (8, 100.0, None), (32, 700.0, 1), (32, 1500.0, 2), (32, 3100.0, None), (8, 1500.0, 2)],
+)
+def test_cores_are_proposed_for_each_process(cores: int, cpu_s: float, proposed: int | None) -> None:
+    proposal = propose("/mpi", [replace(MPI, cores=cores, cpu_s=cpu_s)] * 3, 1, Rule())
+    assert (proposal.cores, proposal.cores_asked) == (proposed, cores / 8)
+    enough = enough_for([replace(MPI, cores=cores, cpu_s=cpu_s)])
+    assert enough.cores == 8 * (enough.cores_each or 0)
+
+
+def test_mpi_jobs_of_which_nothing_is_known_are_left_alone_and_it_is_said_why() -> None:
+    proposal = propose("/mpi", [replace(MPI, cpu_s=None, memory_used_mib=None)] * 3, 1, Rule())
+    why = ": of MPI jobs only the accounting of a queue system can tell it"
+    assert proposal.resources == {} and proposal.notes == (
+        f"how much memory its jobs used is unknown there{why}",
+        f"how much processor time its jobs used is unknown there{why}",
+    )

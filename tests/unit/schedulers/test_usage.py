@@ -55,12 +55,35 @@ def slurm_text(case: str) -> str:
 
 def test_slurm_tells_the_memory_of_a_job_s_largest_step() -> None:
     assert SLURM.parse_usage(slurm_text("usage-sacct"), ["1"]) == {
-        "1_0": Usage(101, 0.332), "1_1": Usage(101, 0.331),
+        "1_0": Usage(110, 0.156, 110), "1_1": Usage(111, 0.159, 111),
     }  # fmt: skip
     steps = (
-        "#usage\n5|COMPLETED||00:04.000\n5.batch|COMPLETED|2048K|00:01\n5.extern|COMPLETED|0|\n5.0|COMPLETED|3G|00:03\n"
+        "#usage\n5|COMPLETED||00:04.000||\n5.batch|COMPLETED|2048K|00:01|1|\n5.extern|COMPLETED|0||1|\n"
+        "5.0|COMPLETED|3G|00:03|1|mem=2G\n"
     )
-    assert SLURM.parse_usage(f"{steps}#rc 0\n", ["5"]) == {"5": Usage(3072, 4.0)}
+    assert SLURM.parse_usage(f"{steps}#rc 0\n", ["5"]) == {"5": Usage(3072, 4.0, 3074)}
+
+
+def test_slurm_tells_the_memory_of_all_tasks_of_a_step() -> None:
+    """Three, started by srun on two nodes, with 100 MiB each."""
+    assert SLURM.parse_usage(slurm_text("usage-mpi-sacct"), ["2"]) == {"2": Usage(331, 0.513, 342)}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "usage"),
+    [
+        ("8|cpu=00:06:57,energy=0,mem=15578208K,pages=4,vmem=1G", Usage(15214, 417.815, 15234)),
+        ("8|cpu=00:06:57,mem=15952084992", Usage(15214, 417.815, 15234)),
+        ("8|cpu=00:06:57", Usage(None, 417.815)),
+        ("8|mem=x,=,", Usage(None, 417.815)),
+        ("8|", Usage(None, 417.815)),
+        ("1|", Usage(1902, 417.815, 1922)),
+    ],
+)
+def test_slurm_s_largest_task_is_not_the_memory_of_a_step_of_several(tasks: str, usage: Usage) -> None:
+    rows = "5|COMPLETED||06:57.815||\n5.batch|COMPLETED|20264K|00:00.034|1|\n5.extern|COMPLETED|||1|\n"
+    text = f"#usage\n{rows}5.0|COMPLETED|1947276K|06:57.779|{tasks}\n#rc 0\n"
+    assert SLURM.parse_usage(text, ["5"]) == {"5": usage}
 
 
 def test_slurm_s_accounting_may_be_behind_absent_or_that_of_another_cluster() -> None:
@@ -69,8 +92,9 @@ def test_slurm_s_accounting_may_be_behind_absent_or_that_of_another_cluster() ->
     assert SLURM.parse_usage("#usage\nSlurm accounting storage is disabled\n#rc 1\n", ["1"]) is None
     command = SLURM.usage_command(["5;east", "7"])
     assert "sacct -n -P --noconvert -M east -j 5 -o" in command and "sacct -n -P --noconvert -j 7 -o" in command
-    two = "#usageeast\n5|COMPLETED||00:01\n5.batch|COMPLETED|2048K|00:01\n#rc 0\n#usage\n7|FAILED||00:02\n#rc 0\n"
-    assert SLURM.parse_usage(two, ["5;east", "7"]) == {"5;east": Usage(2, 1.0), "7": Usage(None, 2.0)}
+    east = "#usageeast\n5|COMPLETED||00:01||\n5.batch|COMPLETED|2048K|00:01|1|\n#rc 0\n"
+    two = f"{east}#usage\n7|FAILED||00:02||\n#rc 0\n"
+    assert SLURM.parse_usage(two, ["5;east", "7"]) == {"5;east": Usage(2, 1.0, 2), "7": Usage(None, 2.0)}
 
 
 def sge_text(case: str) -> str:
@@ -84,8 +108,8 @@ def sge_text(case: str) -> str:
 @pytest.mark.parametrize(
     ("case", "used"),
     [
-        ("array-usage-qacct", {"1.1": Usage(101, 0.21), "1.2": Usage(101, 0.231)}),
-        ("array-finished-qacct-task", {"24.2": Usage(6, 0.013)}),
+        ("array-usage-qacct", {"1.1": Usage(101, 0.21, 101), "1.2": Usage(101, 0.231, 101)}),
+        ("array-finished-qacct-task", {"24.2": Usage(6, 0.013, 6)}),
         ("unknown-id-qacct", {}),
     ],
 )
@@ -105,7 +129,7 @@ def test_grid_engine_may_have_several_records_of_a_job_on_several_nodes() -> Non
     large = "jobnumber    7\ntaskid       undefined\nru_maxrss    2440\ncpu          100\nmaxvmem      8.000G\n"
     small = large.replace("8.000G", "1.000G").replace("100", "200")
     for records in (f"{large}{small}", f"{small}{large}"):
-        assert SGE.parse_usage(f"#usage\n{records}#exit 0\n#rc 0\n", ["7"]) == {"7": Usage(8192, 300.0)}
+        assert SGE.parse_usage(f"#usage\n{records}#exit 0\n#rc 0\n", ["7"]) == {"7": Usage(8192, 300.0, 9216)}
     nothing = large.replace("8.000G", "0.000").replace("100", "0").replace("2440", "0")
     assert SGE.parse_usage(f"#usage\n{large}{nothing}#exit 0\n#rc 0\n", ["7"]) == {"7": Usage(8192, 100.0)}
 
@@ -127,10 +151,10 @@ def pbs_text(state: str) -> str:
 
 
 def test_pbs_tells_the_memory_of_jobs_in_its_history() -> None:
-    assert PBS.parse_usage(pbs_text("F"), ["25.pbs"]) == {"25.pbs": Usage(5, 67.0)}
+    assert PBS.parse_usage(pbs_text("F"), ["25.pbs"]) == {"25.pbs": Usage(5, 67.0, 5)}
     assert PBS.parse_usage(pbs_text("E"), ["25.pbs"]) == {}
     array = pbs_text("X").replace("25.pbs", "25[3].pbs.example.org")
-    assert PBS.parse_usage(array, ["25[].pbs"]) == {"25[3].pbs": Usage(5, 67.0)}
+    assert PBS.parse_usage(array, ["25[].pbs"]) == {"25[3].pbs": Usage(5, 67.0, 5)}
     none = "#usage\n#exit 1\n#said\nqstat: PBS is not configured to maintain job history\n#rc 0\n"
     assert PBS.parse_usage(none, ["25.pbs"]) is None
 

@@ -77,12 +77,13 @@ ah_find_peak() {
         esac
         [ "$1" != / ] || ah_is_root || continue
         ah_path=${ah_path%/}/
-        while [ -z "$ah_peak" ]; do
+        while :; do # to the outermost one: what srun starts is beside this shell, in another step of the job
             case $ah_path in *"$1"*) ;; *) break ;; esac
             [ ! -r "$ah_groups$ah_path$ah_file" ] || ah_peak=$ah_groups$ah_path$ah_file
             [ "$ah_path" != / ] || break
             ah_path=${ah_path%/} ah_path=${ah_path%/*}/
         done
+        [ -z "$ah_peak" ] || break
     done </proc/self/cgroup
     [ -z "$ah_peak" ] || ah_read_used
 }

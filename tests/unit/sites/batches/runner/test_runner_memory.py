@@ -19,6 +19,7 @@ from airflow_hybrid.schedulers.kubernetes.scheduler import KubernetesScheduler
 from airflow_hybrid.schedulers.pbs import PbsScheduler
 from airflow_hybrid.schedulers.process import ProcessScheduler
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
+from airflow_hybrid.sites import batches
 from airflow_hybrid.sites.batches.answers import parse_evidence
 from airflow_hybrid.sites.batches.commands import evidence_command
 from airflow_hybrid.sites.batches.directory import Ending
@@ -26,6 +27,7 @@ from tests import needs
 from tests.unit.sites.batches.runner.runners import ELEMENT, PLAIN, again, unpacked
 from tests.unit.sites.shell_hosts import batch, sh
 
+MEMORY_SH = (Path(batches.__file__).parent / "shell/memory.sh").read_text()
 EATS = f"{sys.executable} -c 'bytearray(100 << 20)'"
 MORE = {0: f"{EATS}; exit 3", 1: "exit 0", 2: "kill -9 $$"}
 
@@ -128,6 +130,19 @@ V1_GROUP = "/slurm/uid_7/job_24/step_batch/task_0"
 V1 = "memory.max_usage_in_bytes"
 PBS = {"PBS_JOBID": "18[0].pbs", "PBS_ARRAY_INDEX": "0"}
 PBS_GROUP = "pbs_jobs.service/jobid/18[0].pbs"
+
+
+def test_the_peak_of_a_job_counts_what_srun_starts_in_another_step(plain: Path) -> None:
+    steps = {"job_24/step_batch/user/task_0": 20, "job_24/step_batch": 21, "job_24": 15234, "": 99999}
+    for name, mib in steps.items():
+        file = plain / "slurm" / name / "memory.peak"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{mib << 20}\n")
+    (plain / "cgroup").write_text(f"{SLURM_GROUP}\n")
+    functions = MEMORY_SH.replace("/sys/fs/cgroup ", f"{plain} ").replace("/proc/self/cgroup", str(plain / "cgroup"))
+    text = f"{functions}\nah_find_peak /job_24/; echo $ah_peak"
+    done = subprocess.run(["sh", "-c", text], capture_output=True, check=True, text=True)
+    assert done.stdout == f"{plain}/slurm/job_24/memory.peak\n"
 
 
 @pytest.mark.parametrize(

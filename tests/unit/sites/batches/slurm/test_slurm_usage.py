@@ -9,16 +9,17 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.model import JobResult
+from airflow_hybrid.schedulers.usage import SLURM_FIELDS
 from airflow_hybrid.sites.batches import questions
 from airflow_hybrid.sites.batches.queue import JobQueue
 from tests.unit.sites.batches.slurm.fake_slurm import FakeSlurm
 from tests.unit.sites.shell_hosts import batch
 
 USED = """\
-101_0|COMPLETED||00:02
-101_0.batch|COMPLETED|2048K|00:02
-101_1|COMPLETED||00:03
-101_1.batch|COMPLETED|9M|00:03
+101_0|COMPLETED||00:02||
+101_0.batch|COMPLETED|2048K|00:02|1|mem=1024K
+101_1|COMPLETED||00:03||
+101_1.batch|COMPLETED|9M|00:03|1|
 """
 
 
@@ -39,7 +40,8 @@ async def ended(queue: JobQueue, folder: Path, claims: list[str], seconds: int =
 
 def asked(slurm: FakeSlurm) -> int:
     """How often sacct was asked what jobs used."""
-    return "\n".join(slurm.calls("sacct_calls")).count("--noconvert -j 101 -o JobID,State,MaxRSS,TotalCPU")
+    question = f"--noconvert -j 101 -o {','.join(SLURM_FIELDS)}"
+    return "\n".join(slurm.calls("sacct_calls")).count(question)
 
 
 async def test_an_element_s_use_is_that_of_its_only_job(queue: JobQueue, slurm: FakeSlurm, tmp_path: Path) -> None:
@@ -61,7 +63,7 @@ async def test_what_a_runner_has_told_is_not_asked(queue: JobQueue, slurm: FakeS
 
 async def test_an_accounting_that_is_behind_is_asked_twice(queue: JobQueue, slurm: FakeSlurm, tmp_path: Path) -> None:
     results = await ended(queue, tmp_path, ["101_0"])
-    slurm.set("sacct", "101_0|RUNNING||00:00:00\n")
+    slurm.set("sacct", "101_0|RUNNING||00:00:00||\n")
     assert await queue.measured(results) == results and asked(slurm) == 2
 
 
@@ -75,3 +77,21 @@ async def test_short_jobs_are_not_asked_about(queue: JobQueue, slurm: FakeSlurm,
     slurm.set("sacct", USED)
     results = await ended(queue, tmp_path, ["101_0"], seconds=1)
     assert await queue.measured(results) == results and asked(slurm) == 0
+
+
+async def test_of_an_mpi_job_the_accounting_counts_and_not_the_launcher(
+    queue: JobQueue, slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    """srun's own processor time, and the memory of the step that it was started in, are what the runner saw."""
+    (result,) = await ended(queue, tmp_path, ["101_0"])
+    seen = replace(result, memory_used_mib=20, cpu_s=0.03)
+    ranks = "101_0|COMPLETED||06:57||\n101_0.batch|COMPLETED|20264K|00:00.034|1|\n101_0.0|COMPLETED|1947276K|06:57|8|"
+    slurm.set("sacct", f"{ranks}cpu=00:06:57,mem=15578208K,pages=0\n")
+    (measured,) = await queue.measured([seen], is_mpi=True)
+    assert (measured.memory_used_mib, measured.cpu_s) == (20 + 15214, 417.0)
+    slurm.set("sacct", f"{ranks}\n")
+    (measured,) = await queue.measured([seen], is_mpi=True)
+    assert (measured.memory_used_mib, measured.cpu_s) == (None, 417.0)
+    slurm.set("sacct_fails", "sacct: error: Connection refused\n")
+    (measured,) = await queue.measured([seen], is_mpi=True)
+    assert (measured.memory_used_mib, measured.cpu_s) == (None, None)
