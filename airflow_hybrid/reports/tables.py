@@ -29,7 +29,8 @@ def jobs_csv(report: RunReport) -> str:
 
 
 def _plain(job: JobRecord) -> dict[str, object]:
-    return {"name": job.name, **vars(job), "state": job.state.value}
+    known = {field.name: getattr(job, field.name) for field in fields(JobRecord)}  # it has slots
+    return {"name": job.name, **known, "state": job.state.value}
 
 
 def _cell(value: object) -> object:

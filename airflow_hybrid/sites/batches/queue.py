@@ -299,8 +299,7 @@ class JobQueue:
         return await self._explained(case, case.results())
 
     async def _cancel_ids(self, batch: SubmittedBatch) -> None:
-        command = commands.withdraw_command(self.scheduler, batch.ids)
-        self._done(await self.host.run(command, label="withdraw"))
+        self._done(await self.host.run(commands.withdraw_command(self.scheduler, batch.ids), label="withdraw"))
 
     async def _explained(self, case: Case, judged: Sequence[JobResult]) -> list[JobResult]:
         """The results of a batch, with the site's details about failures: free space, and the ends of stderr."""
@@ -325,13 +324,10 @@ class JobQueue:
         return await self._questions.tails(directory, paths)
 
     async def measured(self, results: Sequence[JobResult], *, is_mpi: bool = False) -> list[JobResult]:
-        """Results with what the accounting knows of the jobs' use; asked only about what their runners did not tell.
-
-        :param is_mpi: they are those of MPI jobs, of which runners can tell nothing.
-        """
-        told = [without_usage(result) for result in results] if is_mpi else results
+        """Results with what the accounting knows of use that runners did not tell; of MPI jobs they cannot."""
+        told = without_usage(results) if is_mpi else results
         used = await self._questions.usage(unmeasured(told))
-        return [with_usage(result, used.get(result.scheduler_id or ""), is_mpi=is_mpi) for result in told]
+        return [with_usage(one, used.get(one.scheduler_id or ""), is_mpi=is_mpi) for one in told]
 
     # --- cancel, inspect, facts -----------------------------------------------------------------------------------
 

@@ -212,12 +212,12 @@ def _is_worth_asking(result: JobResult) -> bool:
     return None in (result.memory_used_mib, result.cpu_s) and (result.seconds or 0) >= MEASURED_FROM_S
 
 
-def without_usage(result: JobResult) -> JobResult:
-    """The result, without what its runner saw: of an MPI job that may be the launcher alone.
+def without_usage(results: Sequence[JobResult]) -> list[JobResult]:
+    """The results, without what their runners saw: of an MPI job that may be the launcher alone.
 
     What srun starts are no children of the runner, and on a plain host it knows the memory of one process only.
     """
-    return replace(result, memory_used_mib=None, cpu_s=None)
+    return [replace(result, memory_used_mib=None, cpu_s=None) for result in results]
 
 
 def with_usage(result: JobResult, usage: Usage | None, *, is_mpi: bool = False) -> JobResult:
