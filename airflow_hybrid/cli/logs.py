@@ -156,9 +156,10 @@ async def _pause() -> None:
 async def _show(reading: _Reading) -> None:
     from airflow_hybrid.sites.closing import close_all
 
-    show = _Terminal() if sys.stdout.isatty() else None
+    show, is_empty = _Terminal() if sys.stdout.isatty() else None, True
     try:
         async for data in reading.pieces():
+            is_empty = is_empty and not data
             if show is None:
                 sys.stdout.buffer.write(data)
             else:
@@ -166,6 +167,9 @@ async def _show(reading: _Reading) -> None:
         if show is not None:
             sys.stdout.write(show.rest())
         sys.stdout.flush()
+        if is_empty and reading.args.tail != 0:
+            of, other = ("output", "--stderr") if reading.stream == "stdout" else ("error", "--stdout")
+            sys.stderr.write(f"the job has written nothing to its standard {of}; see {other}\n")
     finally:
         await close_all()
 

@@ -104,7 +104,7 @@ def failed(failures: Sequence[Failure], jobs: int) -> JobsFailedError:
     if len(failures) > SHOWN:
         lines.append(f"... and {len(failures) - SHOWN} more")
     error = JobsFailedError("\n".join(lines), failures, jobs)
-    hints = [_hint(failure, error.retryable) for failure in shown]
+    hints = _hints(shown, error.retryable)
     reasons = dict.fromkeys(failure.decision.reason for failure in failures if failure.decision.reason)
     hints += [f"not run again: {reason}" for reason in list(reasons)[:SHOWN]]
     error.hint = "\n  -> ".join(dict.fromkeys(hint for hint in hints if hint)) or None
@@ -174,6 +174,17 @@ def ended_of(result: JobResult, asked: Resources, site_fault: str = "") -> Ended
         limit_s=asked.walltime_s,
         site_fault=site_fault,
     )
+
+
+def _hints(shown: Sequence[Failure], again: bool) -> list[str]:
+    """What to do about failed jobs; where there are several, with the labels of those that it is about."""
+    jobs: dict[str, list[str]] = {}
+    for failure in shown:
+        jobs.setdefault(_hint(failure, again), []).append(failure.label)
+    jobs.pop("", None)
+    if sum(map(len, jobs.values())) == len(shown) and len(jobs) == 1:  # it is about all of them
+        return list(jobs)
+    return [f"{', '.join(labels)}: {hint}" for hint, labels in jobs.items()]
 
 
 def _hint(failure: Failure, again: bool) -> str:

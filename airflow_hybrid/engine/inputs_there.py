@@ -8,6 +8,7 @@ import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.executables import words_at_sites, words_for
 from airflow_hybrid.engine.placing.context import FragmentContext
@@ -108,8 +109,9 @@ async def _stage(context: FragmentContext, place: Place, requests: Sequence[Stag
     entries = await context.mover.stage(requests)
     moved = [entry for entry in entries if not entry.reused]
     context.log.info(
-        "staged %d files to %s: %d moved (%d bytes), %d already there",
-        len(entries), place.host.title, len(moved), sum(e.bytes for e in moved), len(entries) - len(moved),
+        "staged %s to %s: %d moved (%d bytes), %d already there",
+        counted(len(entries), "file"), place.host.title, len(moved), sum(entry.bytes for entry in moved),
+        len(entries) - len(moved),
     )  # fmt: skip
     return entries
 

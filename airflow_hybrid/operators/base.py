@@ -35,7 +35,7 @@ from airflow_hybrid.operators.identity import REFUSED, UNREACHABLE, waits_since
 from airflow_hybrid.operators.recovery.making import Recovery
 from airflow_hybrid.operators.recovery.renewed import Renewed
 from airflow_hybrid.operators.values import NoValueError, Scope, Values
-from airflow_hybrid.overviews.replays import MADE_AGAIN_XCOM
+from airflow_hybrid.overviews.replays import MADE_AGAIN_XCOM, RENEWED_XCOM
 from airflow_hybrid.sites.logins import given_up, state_of, waiting
 from airflow_hybrid.sites.patience import outages
 from airflow_hybrid.sites.patience.outages import Patience
@@ -51,8 +51,6 @@ use_airflow_conf()
 T = TypeVar("T")
 TIMER_GRACE_S = 2.0
 """seconds by which our timer is later than Airflow's own"""
-RENEWED_XCOM = "airflow_hybrid.renewed"
-"""key of the table of what has taken the place of lost files (:class:`Renewed`)"""
 IN_WORKER_S = 60.0
 """how long a task waits in its worker for a site that does not answer; then it gives the slot back"""
 SITE_PAUSE_S = 60.0

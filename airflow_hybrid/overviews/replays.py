@@ -9,6 +9,8 @@ from typing import Any
 
 MADE_AGAIN_XCOM = "made_again"
 """key of the XCom"""
+RENEWED_XCOM = "airflow_hybrid.renewed"
+"""key of a task's table of what has taken the place of lost files"""
 MOST_READ = 100
 """replays of one task that are read"""
 

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from sqlalchemy.orm import Session
 
 from airflow_hybrid.overviews.files import OUTPUTS_TASK, RunData, RunFile, published, replicas
 from airflow_hybrid.overviews.lineage import MOVING_ROUTES, RunLineage, transfers
+from airflow_hybrid.overviews.replays import RENEWED_XCOM
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.lineage import lineage_of_run
 from airflow_hybrid.runs.xcoms import published_values
@@ -19,8 +22,9 @@ _VALUE_XCOM = "return_value"
 def data_of_run(session: Session, run: RunKey) -> RunData:
     """What the tasks of a run have published of files. It is not proof of anything: XComs can be edited."""
     found: dict[tuple[str, str], RunFile] = {}
+    now = _made_again(session, run)
     for returned in published_values(session, run, _VALUE_XCOM):
-        for file in published(returned.task_id, returned.value):
+        for file in published(returned.task_id, now(returned.value)):
             known = found.get((file.site, file.path))
             if known is None or known.role == "output" == file.role:
                 found[file.site, file.path] = file
@@ -37,6 +41,16 @@ def data_of_run(session: Session, run: RunKey) -> RunData:
         tuple(transfers(RunLineage(of_outputs))),
         lineage.unread,
     )
+
+
+def _made_again(session: Session, run: RunKey) -> Callable[[Any], Any]:
+    """What makes of a value one in which files that were made again have taken the place of those that were lost."""
+    tables = [table.value for table in published_values(session, run, RENEWED_XCOM) if isinstance(table.value, dict)]
+    if not tables:
+        return lambda value: value
+    from airflow_hybrid.operators.recovery.renewed import Renewed  # few runs have lost anything
+
+    return Renewed.from_json({old: new for table in tables for old, new in table.items()}).applied
 
 
 def _told_more(known: RunFile, copy: RunFile) -> RunFile:

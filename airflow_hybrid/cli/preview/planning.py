@@ -22,7 +22,7 @@ class Move:
     """What would be moved for a step.
 
     :ivar what: an input of the workflow, or ``step/output``; ``source``, ``target``: names of deployments.
-    :ivar route: ``direct``, ``relay`` (through this machine) or ``fetch`` (from the web).
+    :ivar route: ``copy`` (on this machine), ``direct``, ``relay`` (through this machine) or ``fetch`` (from the web).
     :ivar bytes: None: nobody knows yet.
     """
 
@@ -205,5 +205,7 @@ def _size(location: str) -> int | None:
 def _route(workflow: Shown, source: str, target: str) -> str:
     if "://" in source:
         return "fetch" if source.startswith("http") else "relay"
+    if workflow.is_here(source) and workflow.is_here(target):
+        return "copy"
     ends = {(workflow.storage(link.source), workflow.storage(link.target)) for link in workflow.links}
     return "direct" if (source, target) in ends or (target, source) in ends else "relay"

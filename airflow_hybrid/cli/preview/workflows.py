@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_hybrid.config import Bindings, Deployment, Link, bind
 from airflow_hybrid.errors import HybridError
-from airflow_hybrid.model import AskedResources, Step, Target, WorkflowGraph
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, AskedResources, Step, Target, WorkflowGraph
 from airflow_hybrid.printable import printable
 
 _FILES = (".yml", ".yaml", ".cwl", ".json")
@@ -46,6 +46,11 @@ class Shown:
             deployment = known.wraps
             seen.add(deployment)
         return deployment
+
+    def is_here(self, deployment: str) -> bool:
+        """Whether its files are on this machine."""
+        known = self.deployments.get(self.storage(deployment))
+        return known.type == "local" if known is not None else deployment == LOCAL_DEPLOYMENT
 
 
 def shown_workflows(name: str) -> list[Shown]:

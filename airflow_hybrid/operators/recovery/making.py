@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_hybrid.amounts import counted
 from airflow_hybrid.errors import JobFailedError, LostDataError, all_lost
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, FileRef, JsonValue
 from airflow_hybrid.model.walking import files
@@ -165,7 +166,7 @@ class Recovery:
                 hint="clear that task to make everything after it again",
             )
         jobs = len(fragment.again.ran)
-        self._task.log.info("%d jobs of task %s were run again", jobs, producer.title)
+        self._task.log.info("%s of task %s ran again", counted(jobs, "job"), producer.title)
         if changed:
             self._task.log.warning(
                 "%d files that were made again have another content than before, among them %s; what was made from"

@@ -23,7 +23,9 @@ from airflow_hybrid.runner.progress.view import RunView, StepLine
 from airflow_hybrid.sites.files.under_way import transfers_under_way
 from airflow_hybrid.triggers.reports import JobReports
 
-_OVER = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+_NOT_RUN = frozenset({"upstream_failed"})
+_DONE = frozenset({"success", "skipped", "removed"})
+_OVER = frozenset({"failed", *_NOT_RUN, *_DONE})
 """states of tasks that have ended"""
 _SUCCEEDED = frozenset({"success"})
 _WORDS = {INPUTS_TASK: "checking the inputs", OUTPUTS_TASK: "bringing the outputs to the output folder"}
@@ -147,7 +149,9 @@ class RunProgress:
         return RunView(
             steps=tuple(lines),
             transfers=transfers_under_way(),
-            done=sum(self._is_over(step) for step in steps),
+            done=sum(self._is_over(step, _DONE) for step in steps),
+            failed_steps=sum(self._is_over(step, _OVER) and "failed" in self._states[step.task_id] for step in steps),
+            not_run=sum(self._is_over(step, _NOT_RUN) for step in steps),
             total=len(steps),
             ended=all_ended.count + sum(b.ended for b in batches) + sum(a.ended for a in collecting),
             failed=all_ended.failed + sum(b.failed or 0 for b in batches) + sum(a.failed for a in collecting),
@@ -160,9 +164,10 @@ class RunProgress:
     def _place(self, path: str) -> int:
         return self._order.get(path, len(self._order))
 
-    def _is_over(self, step: StepOutline) -> bool:
+    def _is_over(self, step: StepOutline, ends: frozenset[str]) -> bool:
+        """Whether all tasks of a step have ended, in one of some states."""
         states = self._states.get(step.task_id)
-        return bool(states) and _OVER.issuperset(states or ())
+        return bool(states) and ends.issuperset(states or ())
 
     def _waits_for_retry(self) -> Iterator[StepOutline]:
         seen = set()

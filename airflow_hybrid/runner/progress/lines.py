@@ -178,7 +178,9 @@ def _of_run(view: RunView) -> _Line:
 
 
 def _about_all(view: RunView) -> Iterator[str]:
-    yield f"{view.done} of {counted(view.total, 'step')} done"
+    others = ((view.failed_steps, "failed"), (view.not_run, "not run"))
+    why = ", ".join(f"{count} {word}" for count, word in others if count)
+    yield f"{view.done} of {counted(view.total, 'step')} done{f' ({why})' if why else ''}"
     yield f"{counted(view.ended, 'job')} ended"
     counts = ((view.failed, "failed"), (view.running, "running"), (view.pending, "pending"))
     yield from (f"{count} {word}" for count, word in counts if count)

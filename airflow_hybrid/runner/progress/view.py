@@ -34,7 +34,8 @@ class RunView:
     """A run at a moment.
 
     :ivar steps: those that work or wait, in the document's order.
-    :ivar done: how many steps have ended, of ``total``.
+    :ivar done: how many steps have succeeded or were skipped, of ``total``; ``failed_steps``: have failed;
+        ``not_run``: could not run, because others had failed.
     :ivar ended: how many jobs have, and ``failed`` of them.
     :ivar doing: what else is done, in words; empty: nothing.
     """
@@ -49,3 +50,5 @@ class RunView:
     pending: int
     doing: str
     seconds: int
+    failed_steps: int = 0
+    not_run: int = 0

@@ -74,7 +74,7 @@ def test_a_job_that_ran_again_counts_by_its_last_try() -> None:
     records = (record(1, exit_code=3), record(1, JobState.COMPLETED, exit_code=0, attempt=2), record(2, exit_code=3))
     found = answers(context([task("align", -1, "up_for_retry")], [TaskJobs("align", -1, JobsReport(records))]))
     assert [(a.state, a.jobs, a.first) for a in found] == [("failed", 1, "[2]"), ("waits", 0, "")]
-    assert found[0].remedy == "its stderr says more: `airflow hybrid logs r '/align[2]'`"
+    assert found[0].remedy == "its stderr may say more: `airflow hybrid logs r '/align[2]'`"
 
 
 def batch(**more: Any) -> BatchProgress:

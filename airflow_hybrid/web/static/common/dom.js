@@ -59,7 +59,7 @@ function filled(element, attributes, children) {
 /** @param {(Child | Child[])[]} children @returns {Node[]} */
 function nodes(children) {
   return children
-    .flat()
+    .flat(2)
     .filter((child) => child !== null && child !== undefined && child !== false)
     .map((child) => (child instanceof Node ? child : document.createTextNode(visible(child))));
 }

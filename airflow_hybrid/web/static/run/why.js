@@ -30,7 +30,7 @@ export class WhyHere {
         "ul",
         {},
         reused.map((step) => el("li", {}, el("strong", {}, step.path), `: ${counted(step.reused, "job")} did not run: an earlier job had the same tool and inputs, and its outputs were reused`)),
-        again.map((task) => el("li", {}, el("strong", {}, task.label), `: made again, try ${task.tries}`)),
+        again.map((task) => el("li", {}, el("strong", {}, task.label), `: tried again, try ${task.tries}`)),
         replays.map((replay) => el("li", {}, el("strong", {}, replay.task), replayed(replay))),
       ),
     );

@@ -92,7 +92,7 @@ function seenByCheck(result, now) {
   if (result === null || !told.length) return null;
   const locations = new Set(told.map((finding) => finding.location));
   const rows = told.flatMap((finding) =>
-    Object.entries(finding.figures).map(([name, value]) =>
+    Object.entries(finding.figures).flatMap(([name, value]) =>
       fact(name, String(value), locations.size > 1 ? el("span", { class: "quiet" }, ` at ${finding.location}`) : null),
     ),
   );

@@ -110,7 +110,7 @@ def test_what_the_inputs_do_not_tell_is_unknown(workflow: Shown) -> None:
     assert row(count)["jobs"] == "?"
     assert summary([count, total]) == (
         "1 job, and those of 1 step that the inputs do not tell; no step has a time limit, so the core-hours are"
-        " unknown; 0 B to move of what is known"
+        " unknown; how much moves is unknown"
     )
 
 
