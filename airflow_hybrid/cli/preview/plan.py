@@ -112,6 +112,6 @@ def summary(steps: Sequence[PlannedStep]) -> str:
     else:
         parts.append("no step has a time limit, so the core-hours are unknown")
     moves = dict.fromkeys(move for step in steps for move in step.moves)
-    known = [move.bytes for move in moves if move.bytes is not None]
-    parts.append(f"{size(sum(known))} to move of what is known" if known or not moves else "how much moves is unknown")
+    sizes = [move.bytes for move in moves if move.bytes is not None]
+    parts.append(f"{size(sum(sizes))} to move of what is known" if sizes or not moves else "how much moves is unknown")
     return "; ".join(parts)
