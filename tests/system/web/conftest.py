@@ -119,6 +119,8 @@ def opened(browser: Browser, login: dict[str, Any]) -> Opened:
         try:
             watched.page.goto(url)
             yield watched
+            # what a script has put in as a text, though it is none
+            assert not [frame.url for frame in watched.page.frames if "[object " in frame.inner_text("body")]
         except BaseException:
             watched.shot("when-a-test-failed")
             raise

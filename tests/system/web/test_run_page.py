@@ -40,6 +40,20 @@ def test_the_tab_of_a_run_in_airflow_shows_its_sites_and_steps(
         watched.errors.clear()  # Airflow's own pages have warnings of their libraries
 
 
+def test_the_page_sites_shows_the_figures_of_a_check(
+    airflow: AirflowStack, hello: tuple[str, str], opened: Opened
+) -> None:
+    with opened(f"{airflow.url}/airflow_hybrid/sites") as watched:
+        page = watched.page
+        button = page.get_by_role("button", name=re.compile("^check ")).first
+        button.click()
+        figures = page.get_by_role("region", name="seen by the last check").first
+        expect(figures.locator("dt").first).to_be_visible()
+        expect(figures.locator("dd").first).to_have_text(re.compile(r"\d"))
+        assert is_serious(page) == []
+        watched.shot("sites-page-checked")
+
+
 def test_the_page_has_everything_of_a_run(airflow: AirflowStack, hello: tuple[str, str], opened: Opened) -> None:
     with opened(run_page(airflow, *hello)) as watched:
         page = watched.page
