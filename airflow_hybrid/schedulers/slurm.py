@@ -201,7 +201,9 @@ ah_group=${SLURM_JOB_ID:+/job_$SLURM_JOB_ID/} # cgroups.html of Slurm
         for cluster in answers.clusters(ids):
             numbers = ",".join(answers.numbers(ids, cluster))
             sacct = f"ah_asks {ACCOUNT_LIMIT_S} sacct -n -P --noconvert{_where(cluster)} -j {numbers}"
-            text += ask_section(f"usage{cluster}", f"{sacct} -o {','.join(SLURM_FIELDS)}")
+            # an older sacct refuses the whole question if it does not know the last field
+            asked = [f"{sacct} -o {','.join(fields)}" for fields in (SLURM_FIELDS, SLURM_FIELDS[:-1])]
+            text += ask_section(f"usage{cluster}", " || ".join(asked))
         return text
 
     def parse_usage(self, text: str, ids: Sequence[str]) -> dict[str, Usage] | None:

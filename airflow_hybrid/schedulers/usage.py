@@ -67,7 +67,10 @@ def slurm_usage(rows: Sequence[str]) -> Iterator[tuple[str, Usage]]:
     """
     cpu_of: dict[str, float | None] = {}
     steps_of: dict[str, list[int | None]] = {}  # MiB; 0: a short one, which was not sampled
-    for fields in (row.strip().split("|") for row in rows):
+    for row in rows:
+        fields = row.strip().split("|")
+        if len(fields) == len(SLURM_FIELDS) - 1:  # sacct does not know the last one
+            fields.append("")
         if len(fields) != len(SLURM_FIELDS):
             continue
         job, _, step = fields[0].partition(".")

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +98,19 @@ def test_slurm_s_accounting_may_be_behind_absent_or_that_of_another_cluster() ->
     east = "#usageeast\n5|COMPLETED||00:01||\n5.batch|COMPLETED|2048K|00:01|1|\n#rc 0\n"
     two = f"{east}#usage\n7|FAILED||00:02||\n#rc 0\n"
     assert SLURM.parse_usage(two, ["5;east", "7"]) == {"5;east": Usage(2, 1.0, 2), "7": Usage(None, 2.0)}
+
+
+def test_an_older_sacct_that_does_not_know_the_sum_of_tasks_still_tells_the_rest(tmp_path: Path) -> None:
+    sacct = tmp_path / "sacct"
+    refusal = 'echo "sacct: error: Invalid field requested: TRESUsageInTot" >&2; exit 1'
+    rows = ["5|COMPLETED||00:04|", "5.batch|COMPLETED|2048K|00:04|1", "6|COMPLETED||00:04|", "6.0|COMPLETED|9G|00:04|8"]
+    answer = " ".join(f"'{row}'" for row in rows)
+    sacct.write_text(f'#!/bin/sh\ncase "$*" in *TRESUsageInTot*) {refusal} ;; esac\nprintf "%s\\n" {answer}\n')
+    sacct.chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    command = ["sh", "-c", SLURM.usage_command(["5", "6"])]
+    said = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
+    assert SLURM.parse_usage(said.stdout, ["5", "6"]) == {"5": Usage(2, 4.0, 2), "6": Usage(None, 4.0)}
 
 
 def sge_text(case: str) -> str:
