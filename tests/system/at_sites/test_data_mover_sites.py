@@ -229,7 +229,7 @@ async def test_a_full_disk_is_named_and_nothing_is_left(world: World) -> None:
     host = await world.host("cloud")
     request = StageRequest.of(big, host, "/scratch/full/store/aa/aaaa/huge")
     before = (await host.run("df --output=used /scratch|tail -1")).out
-    with pytest.raises(TransferError, match=f"disk is full at cloud .*: {size} bytes did not fit"):
+    with pytest.raises(TransferError, match=f"disk is full at cloud .*: {size:,} bytes did not fit"):
         await DataMover(Locations(world.deployments)).stage([request])
     left = "find /scratch/full -type f ! -name .airflow_hybrid; df --output=used /scratch|tail -1"
     (used,) = (await host.run(left)).out.split()
