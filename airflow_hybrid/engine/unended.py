@@ -65,19 +65,8 @@ def note(spec: FragmentSpec, log: Logger) -> Unended:
 
 def noted(log: Logger) -> list[Unended]:
     """All notes; one that cannot be read is logged, and left."""
-    return list(_noted(log))
-
-
-def _noted(log: Logger) -> Iterator[Unended]:
-    for path in sorted(_folder().glob("*.json")):
-        try:
-            if path.stat().st_size > _MOST_BYTES:
-                raise ValueError("it is too long")
-            yield Unended(path, FragmentSpec.from_json(json.loads(path.read_text(encoding="utf-8"))))
-        except FileNotFoundError:  # somebody else was faster
-            continue
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            log.warning("the note %s about jobs that are to be cancelled cannot be read: %s", path, error)
+    found = [read(path, log) for path in sorted(_folder().glob("*.json"))]
+    return [one for one in found if one is not None]
 
 
 def before(identity: TaskIdentity) -> list[Path]:
@@ -88,7 +77,15 @@ def before(identity: TaskIdentity) -> list[Path]:
 
 def read(path: Path, log: Logger) -> Unended | None:
     """One note; None: it is not there any more, or cannot be read."""
-    return next((found for found in _noted(log) if found.path == path), None)
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError("it is too long")
+        return Unended(path, FragmentSpec.from_json(json.loads(path.read_text(encoding="utf-8"))))
+    except FileNotFoundError:  # somebody else was faster
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("the note %s about jobs that are to be cancelled cannot be read: %s", path, error)
+        return None
 
 
 def _with_generations(tries: list[TaskIdentity]) -> Iterator[TaskIdentity]:

@@ -311,7 +311,11 @@ class HybridTask(BaseOperator):
     async def _cancel(self, specs: Sequence[FragmentSpec]) -> None:
         from airflow_hybrid.engine import stopping
 
-        await asyncio.gather(*(stopping.stop(spec, self.log) for spec in specs))
+        # one that fails does not keep the others from being cancelled
+        ends = await asyncio.gather(*(stopping.stop(spec, self.log) for spec in specs), return_exceptions=True)
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
 
     def get_openlineage_facets_on_complete(self, ti: Any) -> Any:
         """The task's files as datasets: Airflow's provider for OpenLineage asks for them in the worker."""
