@@ -12,9 +12,13 @@ from airflow_hybrid.amounts import counted
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Sequence
 
     from airflow_hybrid.runs.answers.why import Answer
 
+MOST_NAMES = 10
+"""steps that are named of those that were not run for the same reason"""
+NOT_RUN = "not run"
 _Arg: Any = Arg  # it has no type hints
 ARG_RUN = _Arg(("run_id",), help="id of the DAG run")
 ARG_STEP = _Arg(("step",), nargs="?", help="only this step (a path: /align, or /qc for all below it), or a task")
@@ -52,13 +56,16 @@ def show_why(args: argparse.Namespace) -> None:
         with create_session() as session:
             run = find_run(session, args.run_id, args.dag_id)
             found = why_run(session, run)
+            wanted = [args.step]
             if args.step is not None:
                 tasks = {task.task_id for task in tasks_of_run(session, run)}
-                check_wanted(args.step, outline_of_run(session, run), sorted(tasks))
+                outline = outline_of_run(session, run)
+                check_wanted(args.step, outline, sorted(tasks))
+                wanted += [step.path for step in outline.steps if args.step in (step.task_id, step.plan_id)]
     except HybridError as error:
         raise SystemExit(str(error)) from None
     # what is about the whole run is about each of its steps
-    found = [answer for answer in found if not answer.step or is_below(answer.step, args.step)]
+    found = [a for a in found if not a.step or any(is_below(a.step, name) for name in wanted)]
     if args.output == "json":
         json.dump([answer.to_json() for answer in found], sys.stdout, indent=1)
         sys.stdout.write("\n")
@@ -75,7 +82,7 @@ def row(answer: Answer) -> dict[str, str]:
     from airflow_hybrid.printable import printable
 
     return {
-        "step": printable(answer.step) or "the run",
+        "step": printable(answer.title),
         "state": answer.state,
         "jobs": jobs_in_words(answer),
         "place": printable(answer.place),
@@ -99,26 +106,65 @@ def jobs_in_words(answer: Answer) -> str:
 
 
 def text(answers: list[Answer], step: str | None = None) -> str:
-    """Answers for people: sentences are too long for the columns of a table."""
+    """Answers for people: sentences are too long for the columns of a table. A step has one block, and steps that
+    were not run for the same reason have one together.
+    """
     if not answers:
         below = "" if step is None else f" below {step}"
         return f"nothing{below} waits or has failed\n"
-    return "".join(paragraph(answer) for answer in answers)
+    blocks: dict[tuple[str, str], list[Answer]] = {}
+    for answer in answers:
+        is_alike = answer.state == NOT_RUN
+        blocks.setdefault((NOT_RUN, answer.sentence) if is_alike else ("", answer.step), []).append(answer)
+    return "".join(not_run(block) if kind == NOT_RUN else paragraph(block) for (kind, _), block in blocks.items())
 
 
-def paragraph(answer: Answer) -> str:
-    """An answer in two or three lines::
+def paragraph(answers: Sequence[Answer]) -> str:
+    """What is said about a step, in a few lines::
 
-    /align failed at hpc/long (312 of 10,000 jobs, first: [17])
-      it ran out of memory
-      -> it asked for 2048 MiB: raise `ramMin` of the step's ResourceRequirement
+        /align failed at hpc/long (312 of 10,000 jobs, first: [17])
+          it ran out of memory
+          -> it asked for 2048 MiB: raise `ramMin` of the step's ResourceRequirement
+
+    and where there is more than one thing to say::
+
+        /align
+          failed at hpc/long (312 of 10,000 jobs, first: [17])
+            it ran out of memory
+          runs at hpc/long (20 of 10,000 jobs)
+            its jobs run
     """
     from airflow_hybrid.printable import printable
 
-    verb = "was not run" if answer.state == "not run" else answer.state
+    title = printable(answers[0].title)
+    if len(answers) == 1:
+        return f"{title} {said(answers[0], '')}"
+    return f"{title}\n" + "".join(f"  {said(answer, '  ')}" for answer in answers)
+
+
+def said(answer: Answer, indent: str) -> str:
+    """An answer without the name of its step."""
+    from airflow_hybrid.printable import printable
+
     place = f" at {printable(answer.place)}" if answer.place else ""
     jobs = f" ({jobs_in_words(answer)})" if answer.jobs else ""
-    lines = [f"{printable(answer.step) or 'the run'} {verb}{place}{jobs}", f"  {printable(answer.sentence)}"]
+    lines = [f"{answer.state}{place}{jobs}", f"{indent}  {printable(answer.sentence)}"]
     if answer.remedy:
-        lines.append(f"  -> {printable(answer.remedy)}")
+        lines.append(f"{indent}  -> {printable(answer.remedy)}")
     return "\n".join(lines) + "\n"
+
+
+def not_run(answers: Sequence[Answer]) -> str:
+    """Steps that were not run for the same reason::
+
+    these 12 steps were not run because /align failed: /call, /merge, the run's outputs (task outputs) and 9 more
+      -> repair that and clear it: what was not run follows by itself
+    """
+    from airflow_hybrid.printable import printable
+
+    names = ", ".join(printable(answer.title) for answer in answers[:MOST_NAMES])
+    more = f" and {len(answers) - MOST_NAMES:,} more" if len(answers) > MOST_NAMES else ""
+    sentence, remedy = printable(answers[0].sentence), answers[0].remedy
+    one = f"{names} was not run {sentence}"
+    several = f"these steps were not run {sentence}: {names}{more}"
+    return f"{one if len(answers) == 1 else several}\n" + (f"  -> {printable(remedy)}\n" if remedy else "")

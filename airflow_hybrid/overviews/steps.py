@@ -37,11 +37,11 @@ _UNFINISHED = frozenset(_WORST_FIRST[2:10])
 def is_below(name: str, wanted: str | None) -> bool:
     """Whether something is about the step that somebody wants to see, or about one below it.
 
-    :param name: a step's path; in a loop ``/count: iteration 3``, of a plan ``/align (plan_align)``; or a task's id.
+    :param name: a step's path; in a loop ``/count: iteration 3``; or a task's id.
     :param wanted: path of a step, with or without its first slash, or a task's id; None: all are wanted.
     """
     path = "/" + (wanted or "").strip("/")
-    return path == "/" or name in (wanted, path) or name.startswith((f"{path}/", f"{path}: ", f"{path} ("))
+    return path == "/" or name in (wanted, path) or name.startswith((f"{path}/", f"{path}: "))
 
 
 def check_wanted(wanted: str | None, outline: DagOutline, others: Iterable[str] = ()) -> None:

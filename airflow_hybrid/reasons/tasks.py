@@ -176,19 +176,16 @@ def _for_a_slot(task: Waiting, airflow: Airflow) -> Explanation:
 
 
 def not_run(failed: Sequence[str]) -> Explanation:
-    """A task that was not run because others failed.
+    """A task that was not run because others failed; the sentence goes on after "was not run".
 
-    :param failed: paths of their steps, or their task ids.
+    :param failed: paths of their steps, or what else they are called.
     """
     names = ", ".join(failed[:MOST_NAMES]) + (
         f" and {len(failed) - MOST_NAMES} more" if len(failed) > MOST_NAMES else ""
     )
     if not failed:
-        return Explanation("it was not run: something before it failed", "look at what failed before it")
-    return Explanation(
-        f"it was not run: {names} before it failed",
-        "repair that and clear it: what was not run follows by itself",
-    )
+        return Explanation("because something before it failed", "look at what failed before it")
+    return Explanation(f"because {names} failed", "repair that and clear it: what was not run follows by itself")
 
 
 def queued_run(active: int, most_active: int, airflow: Airflow) -> Explanation:

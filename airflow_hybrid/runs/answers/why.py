@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.model.records import PROBLEM_XCOM, BatchProgress, JobRecord
+from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK
 from airflow_hybrid.overviews.overview import RunFacts
 from airflow_hybrid.overviews.tasks import TaskState
 from airflow_hybrid.overviews.usage import is_success, last_tries
@@ -37,6 +38,15 @@ _PREPARING = Explanation(
     passes=True,
 )
 _UNSAID = Explanation("it failed, and Airflow's database does not say why", "the task's log does", known=False)
+_PLANNING = Explanation(
+    "its jobs are being planned: how many there are, and with which inputs", "it goes on by itself", passes=True
+)
+_TITLES = {
+    "": "the run",
+    INPUTS_TASK: f"the run's inputs (task {INPUTS_TASK})",
+    OUTPUTS_TASK: f"the run's outputs (task {OUTPUTS_TASK})",
+}
+"""what tasks that belong to no step are called, for people who know the document's steps"""
 _COLLECTING = Explanation(
     "its outputs are being collected, or its next jobs are being prepared",
     "the task's log says how far it is",
@@ -67,8 +77,13 @@ class Answer:
     place: str = ""
     job: str = ""
 
+    @property
+    def title(self) -> str:
+        """What it is about, for people."""
+        return _TITLES.get(self.step, self.step)
+
     def to_json(self) -> JsonValue:
-        return asdict(self)
+        return {**asdict(self), "title": self.title}
 
 
 @dataclass(frozen=True)
@@ -82,15 +97,23 @@ class Context:
     holds: Holds
     problems: Mapping[tuple[str, int], Mapping[str, Any]]
 
-    def name(self, task_id: str) -> str:
-        """The path of the step that a task runs, or else the task's id."""
-        paths = [step.path for step in self.facts.outline.steps if step.task_id == task_id]
-        return paths[0] if paths else task_id
+    def step(self, task_id: str) -> str:
+        """The path of the step that a task runs or plans, or else the task's id."""
+        steps = self.facts.outline.steps
+        return next((step.path for step in steps if task_id in (step.task_id, step.plan_id)), task_id)
 
     def title(self, task_id: str) -> str:
-        """The same, with the step whose jobs a plan is about: ``/align (plan_align)``."""
-        paths = [step.path for step in self.facts.outline.steps if step.plan_id == task_id]
-        return f"{paths[0]} ({task_id})" if paths else self.name(task_id)
+        """What others wait for: the path of the step that a task runs, or what else the task does."""
+        path = self.step(task_id)
+        return f"the planning of {path}" if self.is_plan(task_id) else _TITLES.get(path, path)
+
+    def is_plan(self, task_id: str) -> bool:
+        """Whether a task says which jobs a step has."""
+        return any(step.plan_id == task_id for step in self.facts.outline.steps)
+
+    def plan_of(self, task_id: str) -> frozenset[str]:
+        """The task that says which jobs a task runs, if there is one."""
+        return frozenset(s.plan_id for s in self.facts.outline.steps if s.task_id == task_id and s.plan_id)
 
 
 def why_run(session: Session, run: RunKey) -> list[Answer]:
@@ -154,12 +177,14 @@ def _of_task(context: Context, task_id: str, tasks_by_id: Mapping[str, Sequence[
     instances = [task for task in tasks_by_id[task_id] if task.state not in ENDED_WELL]
     if not instances:
         return
-    name = context.title(task_id)
+    name = context.step(task_id)
     of_failed = [task for task in instances if task.state in _FAILED]
     if of_failed:
         yield from _of_failures(context, name, of_failed)
     if any(task.state == "upstream_failed" for task in instances):
-        yield _answer(name, "not run", not_run(_failed_before(context, task_id, tasks_by_id)))
+        causes = _failed_before(context, task_id, tasks_by_id)
+        if context.plan_of(task_id).isdisjoint(causes):  # else the failed plan's answer is about the same step
+            yield _answer(name, "not run", not_run([context.title(cause) for cause in causes]))
     for task in instances:
         if task.state not in (*_FAILED, "upstream_failed"):
             yield from _of_instance(context, name, task, tasks_by_id)
@@ -180,7 +205,10 @@ def _of_failures(context: Context, name: str, tasks: Sequence[TaskState]) -> Ite
     yield from _of_records(context.facts.run.run_id, bad, _totals(context, tasks[0].task_id))
     for task in without_jobs:
         problem = context.problems.get((task.task_id, task.map_index))
-        yield _answer(name, "failed", _UNSAID if problem is None else of_error(problem))
+        why = _UNSAID if problem is None else of_error(problem)
+        if context.is_plan(task.task_id):
+            why = replace(why, sentence=f"its jobs could not be planned: {why.sentence}")
+        yield _answer(name, "failed", why)
     if any(task.state == "up_for_retry" for task in tasks):
         yield _answer(name, "waits", Explanation("it failed, and is tried again", "it starts by itself", passes=True))
 
@@ -226,8 +254,8 @@ def ended_of(record: JobRecord) -> Ended:
 
 
 def _failed_before(context: Context, task_id: str, tasks_by_id: Mapping[str, Sequence[TaskState]]) -> list[str]:
-    """The steps or tasks that failed, for which a task was not run."""
-    names: dict[str, None] = {}
+    """The tasks that failed, for which a task was not run."""
+    causes: dict[str, None] = {}
     seen, next_ones = {task_id}, [task_id]
     while next_ones:
         task = context.holds.tasks.get(next_ones.pop())
@@ -236,10 +264,10 @@ def _failed_before(context: Context, task_id: str, tasks_by_id: Mapping[str, Seq
                 continue
             seen.add(before)
             if any(instance.state == "failed" for instance in tasks_by_id.get(before, ())):
-                names[context.name(before)] = None
+                causes[before] = None
             else:
                 next_ones.append(before)
-    return list(names)
+    return list(causes)
 
 
 # --- waiting and running ----------------------------------------------------------------------------------------
@@ -252,10 +280,14 @@ def _of_instance(
     holds = context.holds
     of_dag = holds.tasks.get(task.task_id, TaskOfDag(task.task_id))
     placed = holds.placed.get((task.task_id, task.map_index), Placed("", ""))
+    plan = context.plan_of(task.task_id)
+    others = tuple(_unfinished(context, of_dag.before - plan, tasks_by_id))
+    if task.state is None and not others and any(_unfinished(context, of_dag.before & plan, tasks_by_id)):
+        return  # the plan's answer is about the same step
     why = waiting(
         Waiting(
             state=task.state,
-            before=tuple(_unfinished(context, of_dag, tasks_by_id)),
+            before=others,
             pool_name=task.pool,
             pool=holds.pools.get(task.pool),
             queue=placed.queue,
@@ -280,15 +312,17 @@ def _of_instance(
     yield from _of_work(context, name, task)
 
 
-def _unfinished(context: Context, task: TaskOfDag, tasks_by_id: Mapping[str, Sequence[TaskState]]) -> Iterator[Other]:
-    """The tasks directly before one that have not ended."""
-    for before in sorted(task.before):
+def _unfinished(
+    context: Context, task_ids: Iterable[str], tasks_by_id: Mapping[str, Sequence[TaskState]]
+) -> Iterator[Other]:
+    """Those of the tasks that have not ended."""
+    for before in sorted(task_ids):
         states = [instance.state for instance in tasks_by_id.get(before, ())]
         unfinished = [state for state in states if state not in (*ENDED_WELL, "failed", "upstream_failed")]
         if unfinished or not states:
             deploys = before in context.holds.tasks and context.holds.tasks[before].deploys
             state = next((state for state in unfinished if state is not None), None)
-            yield Other(context.name(before), state, deploys)
+            yield Other(context.title(before), state, deploys)
 
 
 def _of_work(context: Context, name: str, task: TaskState) -> Iterator[Answer]:
@@ -304,6 +338,8 @@ def _of_work(context: Context, name: str, task: TaskState) -> Iterator[Answer]:
     yield from _of_records(context.facts.run.run_id, bad, _totals(context, task.task_id))
     if not batches and is_step:
         yield _answer(name, "runs", _COLLECTING if records else _PREPARING)
+    elif not batches and context.is_plan(task.task_id):
+        yield _answer(name, "runs", _PLANNING)
     elif not batches:
         yield _answer(name, "runs", Explanation("it runs", passes=True))
 

@@ -110,11 +110,9 @@ def test_a_task_that_has_not_ended(task: Waiting, airflow: Airflow, said: str) -
 
 
 def test_a_task_that_was_not_run() -> None:
-    assert str(not_run(["/a"])) == (
-        "it was not run: /a before it failed: repair that and clear it: what was not run follows by itself"
-    )
-    assert not_run(["/a", "/b", "/c", "/d"]).sentence == "it was not run: /a, /b, /c and 1 more before it failed"
-    assert not_run([]).sentence == "it was not run: something before it failed"
+    assert str(not_run(["/a"])) == ("because /a failed: repair that and clear it: what was not run follows by itself")
+    assert not_run(["/a", "/b", "/c", "/d"]).sentence == "because /a, /b, /c and 1 more failed"
+    assert not_run([]).sentence == "because something before it failed"
 
 
 def test_a_run_that_has_not_begun() -> None:

@@ -95,8 +95,8 @@ def test_failed_jobs_are_explained_together_and_what_follows_says_which_step_fai
             "somebody, or the kernel for lack of memory, killed it (exit code 137, SIGKILL)",
         ),
         ("/each", "failed", 1, 5, "[4]", "its program reports a failure: exit code 3"),
-        ("/size", "not run", 0, 0, "", "it was not run: /each before it failed"),
-        ("outputs", "not run", 0, 0, "", "it was not run: /each before it failed"),
+        ("/size", "not run", 0, 0, "", "because /each failed"),
+        ("outputs", "not run", 0, 0, "", "because /each failed"),
     ]
     remedies = [answer["remedy"] for answer in why(web, bad)]
     assert remedies[1:4] == [
@@ -166,8 +166,10 @@ def command(web: Served, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_command_prints_paragraphs_and_json(web: Served, good: str, bad: str) -> None:
     assert command(web, bad, "size").stdout == (
-        "/size was not run\n"
-        "  it was not run: /each before it failed\n"
+        "/size was not run because /each failed\n  -> repair that and clear it: what was not run follows by itself\n"
+    )
+    assert command(web, bad, "outputs").stdout == (
+        "the run's outputs (task outputs) was not run because /each failed\n"
         "  -> repair that and clear it: what was not run follows by itself\n"
     )
     assert command(web, good).stdout == "nothing waits or has failed\n"

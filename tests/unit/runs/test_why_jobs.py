@@ -128,10 +128,24 @@ def test_failed_tasks_without_failed_jobs() -> None:
     assert (answer.sentence, answer.known) == ("it failed, and Airflow's database does not say why", False)
 
 
-def test_what_waits_is_named_by_its_step() -> None:
+def test_a_step_and_the_task_that_plans_its_jobs_are_one_for_people() -> None:
     found = answers(context([task("align", -1, None), task("plan_align", -1, "running"), task("call", -1, None)], []))
     assert [(a.step, a.sentence) for a in found] == [
-        ("/align (plan_align)", "it runs"),
-        ("/align", "it waits for data of plan_align (running)"),
+        ("/align", "its jobs are being planned: how many there are, and with which inputs"),
         ("/call", "it waits for data of /align (not started)"),
+    ]
+    error = {"kind": "CwlError", "message": "reads is no list", "where": None, "hint": None}
+    tasks = [
+        task("plan_align", -1, "failed"),
+        task("align", -1, "upstream_failed"),
+        task("call", -1, "upstream_failed"),
+    ]
+    found = answers(context(tasks, [], {("plan_align", -1): error}))
+    assert [(a.step, a.state, a.sentence) for a in found] == [
+        ("/align", "failed", "its jobs could not be planned: reads is no list"),
+        ("/call", "not run", "because the planning of /align failed"),
+    ]
+    found = answers(context([task("plan_align", -1, "upstream_failed"), task("align", -1, "upstream_failed")], []))
+    assert [(a.step, a.state, a.sentence) for a in found] == [
+        ("/align", "not run", "because something before it failed"),
     ]
