@@ -56,6 +56,7 @@ class Actions:
     def add(self) -> None:
         """:raises HybridError: nothing is known of any job."""
         self._jobs()
+        self._made_again()
         self._sub_workflows()
         if not self._of_steps:
             raise HybridError(
@@ -102,6 +103,28 @@ class Actions:
         self.used[step.tool.id] = None
         self._of_steps.setdefault(step.path, []).append(identifier)
         self._count(step.path, record)
+
+    def _made_again(self) -> None:
+        """An action for the jobs of each task that ran again; files say where the task that missed them was told."""
+        for made in self._facts.replays.made_again:
+            task_id = made.replay.task.partition("[")[0]
+            step = self._description.steps.get(self._facts.steps_of_tasks.get(task_id, ""))
+            files = [
+                self._data.renewed(file.before, file.now, file.size, file.checksum)
+                for file in self._facts.replays.files
+                if (file.task, file.missed_by) == (made.replay.task, made.missed_by)
+            ]
+            properties: Properties = {
+                "name": f"Made again: {made.replay.task}",
+                "description": made.reason,
+                "instrument": reference(WORKFLOW_FILE if step is None else step.tool.id),
+                "result": references(dict.fromkeys(files)),
+                "actionStatus": _COMPLETED,
+            }
+            identifier = self._entities.add(self._entities.number("made-again"), "CreateAction", properties)
+            if step is not None:
+                self.used[step.tool.id] = None
+                self._of_steps.setdefault(step.path, []).append(identifier)
 
     def _recorded(self, record: JobRecord, succeeded: bool, identifier: str) -> Properties:
         properties: Properties = {

@@ -90,6 +90,16 @@ class Data:
             return identifier
         return self._collection(identifier, [self.file(secondary) for secondary in secondaries])
 
+    def renewed(self, before: str, now: str, size: int | None, checksum: str) -> str:
+        """Add a file or folder that has taken the place of one that was lost; -> its id.
+
+        A file with the same name and content is the same one, which is now elsewhere.
+        """
+        is_folder = f"{redacted(before).rstrip('/')}/" in self._entities.all
+        name = percent_decoded(now.rstrip("/").rpartition("/")[2])
+        kind = "Directory" if is_folder else "File"
+        return self.file({"class": kind, "location": now, "basename": name, "size": size, "checksum": checksum})
+
     def _collection(self, main: str, others: list[str]) -> str:
         """A file and its secondary files: the same file with others is another collection."""
         key = main, frozenset(others)

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.model.values import CwlObject
+from airflow_hybrid.overviews.replays import RunReplays
 
 JobKey = tuple[str, str]
 """path of a step, and which of its jobs (:attr:`JobRecord.index`)"""
@@ -38,6 +39,7 @@ class RunFacts:
     :ivar jobs: every attempt of every job that has ended.
     :ivar values: of jobs, as far as tasks have published them.
     :ivar versions: program -> version.
+    :ivar replays: what was lost and made again; ``steps_of_tasks``: paths of the steps that tasks run, by their ids.
     """
 
     name: str
@@ -55,3 +57,5 @@ class RunFacts:
     user: str = ""
     values: Mapping[JobKey, JobValues] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    replays: RunReplays = field(default_factory=RunReplays)
+    steps_of_tasks: Mapping[str, str] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from airflow_hybrid.model import JsonValue
@@ -15,6 +15,7 @@ from airflow_hybrid.model.outline import DagOutline, StepOutline
 from airflow_hybrid.model.records import BatchProgress, JobRecord
 from airflow_hybrid.overviews.lineage import Placement, RunLineage, placements, transfers
 from airflow_hybrid.overviews.progress import EndedJobs, path_of, progress_of
+from airflow_hybrid.overviews.replays import RunReplays
 from airflow_hybrid.overviews.sizing import Enough, enough_for
 from airflow_hybrid.overviews.steps import StepState, states_of_steps
 from airflow_hybrid.overviews.tasks import RunJobs, RunState, TaskState
@@ -132,6 +133,7 @@ class RunFacts:
     tasks: tuple[TaskState, ...]
     planned: Mapping[str, int]
     """ids of plan tasks -> length of the scatter"""
+    replays: RunReplays = field(default_factory=RunReplays)
 
     def records(self) -> list[JobRecord]:
         return [record for task in self.jobs.tasks for record in task.report.records]
@@ -153,6 +155,7 @@ def overview_of(facts: RunFacts) -> RunOverview:
     records = last_tries(facts.records())
     problems = [f"the jobs of task {task} are not shown: {problem}" for task, problem in facts.jobs.unread]
     problems += [f"the files of task {task} are not shown: {problem}" for task, problem in facts.lineage.unread]
+    problems += facts.replays.problems()
     return RunOverview(
         run=facts.run,
         outline=facts.outline,

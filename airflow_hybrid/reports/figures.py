@@ -10,6 +10,8 @@ from airflow_hybrid.reports.texts import when
 from airflow_hybrid.reports.values import RunReport
 
 TRANSFERS = ("from", "to", "route", "files", "bytes", "rate")
+MADE_AGAIN = ("task", "why")
+RENEWED = ("task", "file that was lost", "is now", "size")
 FAILURES = ("job", "place", "node", "state", "exit code", "reason")
 
 
@@ -73,6 +75,16 @@ def transfers(report: RunReport) -> list[tuple[str, ...]]:
         )
         for transfer in report.transfers
     ]
+
+
+def made_again(report: RunReport) -> list[tuple[str, ...]]:
+    """Jobs that ran again, with the columns :data:`MADE_AGAIN`."""
+    return [(again.task, again.reason) for again in report.made_again]
+
+
+def renewed(report: RunReport) -> list[tuple[str, ...]]:
+    """Files that were made again, with the columns :data:`RENEWED`."""
+    return [(file.task, file.before, file.now, size(file.size)) for file in report.renewed]
 
 
 def failures(report: RunReport) -> list[tuple[str, ...]]:

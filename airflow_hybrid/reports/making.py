@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.overviews.files import RunFile
 from airflow_hybrid.overviews.overview import RunFacts, StepOverview, overview_of
+from airflow_hybrid.overviews.replays import MadeAgain, RenewedFile
 from airflow_hybrid.overviews.tasks import in_order
 from airflow_hybrid.overviews.usage import last_tries
 from airflow_hybrid.printable import redacted
-from airflow_hybrid.reports.values import OutputPart, RunReport, SitePart, StepPart
+from airflow_hybrid.reports.values import AgainPart, OutputPart, RenewedPart, RunReport, SitePart, StepPart
 
 
 def report_of(facts: RunFacts, outputs: Iterable[RunFile], at: float, *, is_last_task: bool = False) -> RunReport:
@@ -44,7 +45,17 @@ def report_of(facts: RunFacts, outputs: Iterable[RunFile], at: float, *, is_last
         problems=overview.problems,
         made_at=at,
         by_last_task=is_last_task,
+        made_again=tuple(map(_again, facts.replays.made_again)),
+        renewed=tuple(map(_renewed, facts.replays.files)),
     )
+
+
+def _again(made: MadeAgain) -> AgainPart:
+    return AgainPart(made.replay.task, made.missed_by, made.replay.jobs, made.reason)
+
+
+def _renewed(file: RenewedFile) -> RenewedPart:
+    return RenewedPart(file.task, file.missed_by, redacted(file.before), redacted(file.now), file.size, file.checksum)
 
 
 def _where(file: RunFile) -> str:

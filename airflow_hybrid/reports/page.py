@@ -55,6 +55,7 @@ def page(report: RunReport, used: Footprint, constants: Constants) -> str:
         _section("Timeline", drawing.timeline(report) + _COLOURS),
         _section("Used and asked for", _boxes(report)),
         _section("Failures", _failures(report)) if report.failures else "",
+        _section("Made again", _made_again(report)) if report.made_again else "",
         _section("Outputs", _outputs(report)),
         _section("Jobs", _jobs(report)),
         _section("Energy", _energy(used, constants)),
@@ -111,11 +112,21 @@ def _failures(report: RunReport) -> str:
     return table(figures.FAILURES, figures.failures(report)[:MOST_JOBS])
 
 
+def _made_again(report: RunReport) -> str:
+    """What was lost: whose jobs ran again and why, and where the files are now."""
+    files = _files(figures.RENEWED, figures.renewed(report)) if report.renewed else ""
+    return table(figures.MADE_AGAIN, figures.made_again(report)[:MOST_JOBS]) + files
+
+
 def _outputs(report: RunReport) -> str:
-    rows = [(output.path, size(output.size), output.checksum) for output in report.outputs[:MOST_FILES]]
-    more = len(report.outputs) - len(rows)
+    rows = [(output.path, size(output.size), output.checksum) for output in report.outputs]
+    return _files(("file", "size", "checksum"), rows) if rows else "<p>There are none.</p>"
+
+
+def _files(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    more = len(rows) - MOST_FILES
     rest = f"<p>and {counted(more, 'more file')}</p>" if more > 0 else ""
-    return table(("file", "size", "checksum"), rows) + rest if rows else "<p>There are none.</p>"
+    return table(head, rows[:MOST_FILES]) + rest
 
 
 def _jobs(report: RunReport) -> str:

@@ -57,12 +57,43 @@ class OutputPart:
 
 
 @dataclass(frozen=True)
+class AgainPart:
+    """Jobs that ran again, as their outputs were lost.
+
+    :ivar task: whose jobs they are; ``missed_by``: the task that missed their outputs.
+    :ivar reason: in words.
+    """
+
+    task: str
+    missed_by: str
+    jobs: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class RenewedPart:
+    """A file that was made again.
+
+    :ivar task: whose job has made it; ``missed_by``: the task that missed it.
+    :ivar before: where it was; ``now``: where it is.
+    """
+
+    task: str
+    missed_by: str
+    before: str
+    now: str
+    size: int | None
+    checksum: str
+
+
+@dataclass(frozen=True)
 class RunReport:
     """A run.
 
     :ivar problems: what could not be read, in sentences.
     :ivar made_at: when the report was made, in seconds since the epoch.
     :ivar by_last_task: the run's last task has made it: all steps have ended, the run has not.
+    :ivar made_again: jobs whose outputs were lost; ``renewed``: files that have taken the place of lost ones.
     """
 
     dag_id: str
@@ -80,6 +111,8 @@ class RunReport:
     problems: tuple[str, ...] = ()
     made_at: float | None = None
     by_last_task: bool = False
+    made_again: tuple[AgainPart, ...] = ()
+    renewed: tuple[RenewedPart, ...] = ()
 
     @property
     def core_hours(self) -> float:

@@ -13,11 +13,15 @@ from typing import Any
 
 from airflow_hybrid.crates.facts import JobKey, JobValues, RunFacts
 from airflow_hybrid.cwl.values.scatter import scatter_dims, slice_scatter
+from airflow_hybrid.engine import task_folder
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import CwlObject, JsonValue, Step, StepInput, WorkflowGraph, is_too_deep
 from airflow_hybrid.model.records import JOBS_XCOM, JobRecord, JobsReport
 from airflow_hybrid.operators.provenance import Ground, Origins
+from airflow_hybrid.operators.recovery.producers import maker_in
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, RETURN, SHAPE, Node, Scope, Values, XComReader
+from airflow_hybrid.overviews.replays import MADE_AGAIN_XCOM, RENEWED_XCOM, RunReplays, replays_of
+from airflow_hybrid.overviews.tasks import label_of
 from airflow_hybrid.version import __version__
 
 _Instance = tuple[str, Mapping[str, Any] | None, Mapping[str, Any] | None]
@@ -87,6 +91,8 @@ def facts_of_run(scope: Scope, read: XComReader, run: RunDescription, outputs: C
         user=run.user,
         values=recorder.values,
         versions=_versions(),
+        replays=recorder.made_again(run),
+        steps_of_tasks=recorder.steps,
     )
 
 
@@ -99,7 +105,7 @@ def _versions() -> dict[str, str]:
 class _Recorder:
     """Collects jobs and values, scope by scope.
 
-    :ivar jobs: in the order of tasks; ``values``: by job.
+    :ivar jobs: in the order of tasks; ``values``: by job; ``steps``: paths, by the ids of their tasks.
     """
 
     def __init__(self, top: Scope, read: XComReader) -> None:
@@ -109,6 +115,8 @@ class _Recorder:
         self._by_index: dict[int, Values] = {}
         self.jobs: list[JobRecord] = []
         self.values: dict[JobKey, JobValues] = {}
+        self.steps: dict[str, str] = {}
+        self._instances_seen: list[tuple[str, int]] = []
 
     def _values(self, index: int) -> Values:
         if index not in self._by_index:
@@ -132,10 +140,13 @@ class _Recorder:
 
     def _task(self, scope: Scope, node: Node, index: int) -> None:
         assert node.task_id is not None
+        self.steps[node.task_id] = node.step.path
         chunks: Sequence[int] = [index]
         if node.plan_id is not None:
             chunks = range(self._chunks(node))
+            self._instances_seen.append((node.plan_id, index))
         for chunk in chunks:
+            self._instances_seen.append((node.task_id, chunk))
             self._report(node.task_id, chunk)
         with contextlib.suppress(HybridError, ValueError, LookupError, TypeError, AttributeError):
             # what a task has not published, or somebody has edited, is not known
@@ -151,6 +162,17 @@ class _Recorder:
     def _report(self, task_id: str, index: int) -> None:
         with contextlib.suppress(ValueError):  # of another version, or edited
             self.jobs += JobsReport.from_json(self._read(task_id, JOBS_XCOM, index)).records
+
+    def made_again(self, run: RunDescription) -> RunReplays:
+        """What the tasks that were looked at, and the last one, have made again."""
+        folders = {task_folder(run.dag_id, run.run_id, task_id): task_id for task_id in self.steps}
+        return replays_of(self._replays(), maker_in(folders))
+
+    def _replays(self) -> Iterator[tuple[str, JsonValue, JsonValue]]:
+        for task_id, index in [*self._instances_seen, (OUTPUTS_TASK, -1)]:
+            value = self._read(task_id, MADE_AGAIN_XCOM, index)
+            if value is not None:
+                yield label_of(task_id, index), value, self._read(task_id, RENEWED_XCOM, index)
 
     # --- values of tasks ----------------------------------------------------------------------------------------
 

@@ -13,15 +13,17 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_hybrid import settings
-from airflow_hybrid.engine import Logger
+from airflow_hybrid.engine import Logger, task_folder
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef
 from airflow_hybrid.model.outline import DagOutline
 from airflow_hybrid.model.records import JOBS_XCOM, LINEAGE_XCOM, JobsReport
+from airflow_hybrid.operators.recovery.producers import maker_in
 from airflow_hybrid.operators.values import OUTPUTS_TASK, RETURN
 from airflow_hybrid.overviews.files import published
 from airflow_hybrid.overviews.lineage import RunLineage, TaskLineage, checked_entries
 from airflow_hybrid.overviews.overview import RunFacts, scatter_length
+from airflow_hybrid.overviews.replays import MADE_AGAIN_XCOM, RENEWED_XCOM, replays_of
 from airflow_hybrid.overviews.tasks import RunJobs, RunState, TaskJobs, TaskState, instance_of, label_of
 from airflow_hybrid.printable import printable_lines
 from airflow_hybrid.removal.here import make_folder, remove_folder
@@ -103,6 +105,7 @@ def report_of_context(context: Context, outputs: CwlObject) -> RunReport:
         lineage=RunLineage(tuple(lineage), tuple(unread_files)),
         tasks=tasks,
         planned=_planned(ti, outline),
+        replays=replays_of(_made_again(ti, outline, tasks), maker_in(_folders(ti, ids))),
     )
     return report_of(facts, published(OUTPUTS_TASK, outputs), time.time(), is_last_task=True)
 
@@ -142,6 +145,21 @@ def _readable(
             yield map_index, read(value)
         except ValueError as error:
             unread.append((label_of(task_id, map_index), str(error)))
+
+
+def _made_again(ti: Any, outline: DagOutline, tasks: Sequence[TaskState]) -> Iterator[tuple[str, Any, Any]]:
+    """What the tasks of steps, their plans and this task have made again, as they have published it."""
+    ids = dict.fromkeys(name for step in outline.steps for name in (step.task_id, step.plan_id) if name)
+    for task_id in [*ids, OUTPUTS_TASK]:
+        of_task = _of_instances(ti, task_id, MADE_AGAIN_XCOM, tasks)
+        if of_task:
+            renewed = dict(_of_instances(ti, task_id, RENEWED_XCOM, tasks))
+            yield from ((label_of(task_id, index), value, renewed.get(index)) for index, value in of_task)
+
+
+def _folders(ti: Any, ids: Iterable[str]) -> dict[str, str]:
+    """The ids of tasks, by their folders in every work directory."""
+    return {task_folder(ti.dag_id, ti.run_id, task_id): task_id for task_id in ids}
 
 
 def _planned(ti: Any, outline: DagOutline) -> Mapping[str, int]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from airflow_hybrid.model import FileRef
@@ -51,6 +51,19 @@ def producers_of(files: Iterable[str], folders: Mapping[str, str]) -> list[Produ
         producer.lost[key] = batch
         producer.files.append(uri)
     return list(found.values())
+
+
+def maker_in(folders: Mapping[str, str]) -> Callable[[str], str]:
+    """What tells the title of the task that made a file, by its URI; empty: none of these.
+
+    :param folders: as for :func:`producers_of`.
+    """
+
+    def title(uri: str) -> str:
+        found = _maker(uri, folders)
+        return "" if found is None else found[0].title
+
+    return title
 
 
 def _maker(uri: str, folders: Mapping[str, str]) -> tuple[Producer, str, str] | None:

@@ -43,6 +43,8 @@ def report_values(report: RunReport, used: Footprint, constants: Constants) -> d
         "sites": _table([] if draws_sites else map(_site, report.sites)),
         "transfers": _table(figures.transfers(report)),
         "steps": _table(map(_step, report.steps)),
+        "made_again": _table(figures.made_again(report), MOST_FAILURES),
+        "renewed": _table(figures.renewed(report), MOST_FAILURES),
         "failures": _table(figures.failures(report), MOST_FAILURES),
         "energy": f"Energy and CO2 equivalent are estimates by the method of {METHOD}; {made_with}.",
     }

@@ -21,13 +21,12 @@ from sqlalchemy.orm import Session
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.overviews.overview import RunFacts, RunOverview, overview_of, storages_of
-from airflow_hybrid.overviews.replays import MADE_AGAIN_XCOM, Replay, replays_from_json
 from airflow_hybrid.overviews.tasks import in_order
 from airflow_hybrid.overviews.usage import last_tries
 from airflow_hybrid.runs.jobs import RunKey
 from airflow_hybrid.runs.overview import facts_of_run
 from airflow_hybrid.runs.tasks import state_of_run
-from airflow_hybrid.runs.xcoms import KeptValues, PublishedValue, read_values
+from airflow_hybrid.runs.xcoms import KeptValues
 from airflow_hybrid.version import __version__
 
 _MOST_JOBS_KEPT = 50_000
@@ -62,8 +61,6 @@ class KnownRun:
     tag: str
     facts: RunFacts
     overview: RunOverview
-    replays: tuple[tuple[str, Replay], ...] = ()
-    """what was made again because it was lost, each with the task that missed it"""
     kept: KeptValues = field(default_factory=KeptValues, compare=False, repr=False)
     """for reading it again after the next change"""
 
@@ -137,7 +134,7 @@ def _read(session: Session, run: RunKey, tag: str) -> KnownRun:
         facts = facts_of_run(session, run, kept)
     except HybridError as error:
         raise HTTPException(status.HTTP_404_NOT_FOUND, f"{error}") from None
-    known = KnownRun(tag, facts, overview_of(facts), _replays(session, run), kept)
+    known = KnownRun(tag, facts, overview_of(facts), kept)
     with _kept_lock:
         _kept[run] = known
         _kept.move_to_end(run)
@@ -171,14 +168,6 @@ def _tag(session: Session, run: RunKey) -> str:
     )
     rows = [[str(value) for value in row] for query in (of_run, of_tasks, of_xcoms) for row in session.execute(query)]
     return hashlib.sha256(repr((__version__, run, rows)).encode()).hexdigest()[:20]
-
-
-def _replays(session: Session, run: RunKey) -> tuple[tuple[str, Replay], ...]:
-    def read(published: PublishedValue) -> list[tuple[str, Replay]]:
-        return [(published.label, replay) for replay in replays_from_json(published.value)]
-
-    of_tasks, _ = read_values(session, run, MADE_AGAIN_XCOM, read)
-    return tuple(replay for replays in of_tasks for replay in replays)
 
 
 def _jobs(facts: RunFacts) -> list[RunJob]:

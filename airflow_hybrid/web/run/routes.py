@@ -34,7 +34,8 @@ def _overview(known: KnownRun) -> dict[str, Any]:
     """The overview, with the task instances that had to be tried again, and what was lost and made again."""
     again = [task for task in known.overview.tasks if task.try_number > 1]
     tried = [{"task_id": task.task_id, "label": task.label, "tries": task.try_number} for task in again]
-    replays = [{"label": label, **replay.to_json()} for label, replay in known.replays[:_MOST_REPLAYS]]
+    made_again = known.facts.replays.made_again[:_MOST_REPLAYS]
+    replays = [{"task": made.replay.task, "reason": made.reason} for made in made_again]
     return {**cast("dict[str, Any]", known.overview.to_json()), "tasks": tried, "replays": replays}
 
 

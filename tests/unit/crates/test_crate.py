@@ -15,6 +15,7 @@ from airflow_hybrid.crates.crate import CrateOptions, WrittenCrate, write_crate
 from airflow_hybrid.crates.facts import JobValues, RunFacts
 from airflow_hybrid.errors import HybridError, TransferError
 from airflow_hybrid.model.jobs import JobState
+from airflow_hybrid.overviews.replays import MadeAgain, RenewedFile, Replay, RunReplays
 from airflow_hybrid.sites.files.nofollow import opened
 from tests.unit.crates.facts import file_at, hello, record
 
@@ -96,6 +97,30 @@ def test_a_failed_attempt_has_its_reason_and_no_results(tmp_path: Path) -> None:
     assert first["actionStatus"] == "http://schema.org/FailedActionStatus"
     assert first["error"] == "exit code 3: out of memory" and "result" not in first
     assert second["description"] == "attempt 2" and len(second["result"]) == 1
+
+
+def test_files_that_were_made_again_say_why_and_where_they_are_now(tmp_path: Path) -> None:
+    def renewed(name: str, text: str) -> RenewedFile:
+        file = file_at("cluster", name, text)
+        now = f"hybrid://cluster/node/work/new/{name}"
+        return RenewedFile("count[0]", "outputs", file["location"], now, file["size"], file["checksum"])
+
+    same, changed = renewed("chapter-0.tsv", "table 0"), renewed("chapter-1.tsv", "another")
+    made = MadeAgain("outputs", Replay("count[0]", 2, 2, 1, same.before))
+    facts = hello(replays=RunReplays((made,), (same, changed)), steps_of_tasks={"count": "/count"})
+    _, entities = written(tmp_path, facts)
+    action = entities["#made-again-1"]
+    assert (action["@type"], action["name"], action["instrument"]) == (
+        "CreateAction", "Made again: count[0]", {"@id": "packed.cwl#count.cwl"}
+    )  # fmt: skip
+    assert action["description"] == (
+        "2 jobs ran again, because outputs missed 2 files; 1 file with another content than before"
+    )
+    # the same content: the same file, which is elsewhere; another content: another file
+    assert action["result"] == [{"@id": same.before}, {"@id": changed.now}]
+    assert entities[same.before]["contentUrl"] == [same.now]
+    step = next(e for e in of_type(entities, "ControlAction") if e["name"] == "Runs of step /count")
+    assert {"@id": "#made-again-1"} in step["object"]
 
 
 def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:

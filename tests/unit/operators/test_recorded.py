@@ -10,12 +10,14 @@ import pytest
 
 from airflow_hybrid import HybridDag, load_dags
 from airflow_hybrid.crates.facts import JobValues
+from airflow_hybrid.engine import task_folder
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model.jobs import JobState
 from airflow_hybrid.model.records import JobRecord, JobsReport
 from airflow_hybrid.operators.outputs import OutputsOperator
 from airflow_hybrid.operators.published.recorded import RunDescription, facts_of_run
 from airflow_hybrid.operators.values import Scope
+from airflow_hybrid.overviews.replays import RenewedFile
 
 ROOT = Path(__file__).parents[3]
 RUN = RunDescription("hello", "manual__1", True, 900.0, 1000.0, "ann")
@@ -54,6 +56,22 @@ def xcoms(top: Scope) -> dict[tuple[str, str, int], Any]:
         ("summarise", "jobs", -1): report("/summarise", ""),
         ("outputs", "return_value", -1): {"summary": file("summary.md")},
     }
+
+
+def test_what_was_lost_and_made_again() -> None:
+    top = scope()
+    folder = task_folder(RUN.dag_id, RUN.run_id, "count", 1)
+    lost = f"hybrid://left/localhost/work/{folder}/g0-0123456789/a1-0123456789/00000-ff/out/3.tsv"
+    known = {
+        **xcoms(top),
+        ("outputs", "made_again", -1): [{"task": "count[1]", "jobs": 1, "files": 1, "changed": 0, "first": lost}],
+        ("outputs", "airflow_hybrid.renewed", -1): {lost: {"location": f"{lost}.new", "size": 3}},
+        ("summarise", "made_again", -1): "edited",
+    }
+    replays = facts_of_run(top, lambda task_id, key, index: known.get((task_id, key, index)), RUN).replays
+    assert [made.reason for made in replays.made_again] == ["1 job ran again, because outputs missed 1 file"]
+    assert replays.files == (RenewedFile("count[1]", "outputs", lost, f"{lost}.new", 3),)
+    assert list(replays.problems()) == ["what task summarise has made again is not shown: it is no list"]
 
 
 def test_the_values_of_each_job() -> None:

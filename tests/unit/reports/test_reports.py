@@ -24,7 +24,7 @@ from airflow_hybrid.reports.figures import failures, took
 from airflow_hybrid.reports.footprint import Constants, constants_of, footprint
 from airflow_hybrid.reports.page import page
 from airflow_hybrid.reports.tables import as_json, jobs_csv
-from airflow_hybrid.reports.values import OutputPart, RunReport, SitePart, StepPart
+from airflow_hybrid.reports.values import AgainPart, OutputPart, RenewedPart, RunReport, SitePart, StepPart
 from airflow_hybrid.settings import current
 from airflow_hybrid.settings.options import OPTIONS
 
@@ -63,6 +63,21 @@ def test_exit_code_0_of_a_failed_job_is_shown_and_no_run_took_less_than_no_time(
     rows = failures(replace(report(), jobs=tuple(odd)))
     assert rows == [("/align[1]", "hpc", "", "FAILED", code, "it said so") for code in ("0", "")]
     assert took(replace(report(), began=100.0, ended=98.0)) == "0.00 s"
+
+
+def test_what_was_lost_and_made_again_is_in_page_and_json() -> None:
+    reason = "1 job ran again, because call missed 1 file"
+    lost, now = "hybrid://hpc/login/a1-1/0/x", "hybrid://hpc/login/a2-1/0/x"
+    again = AgainPart("align[1]", "call", 1, reason)
+    renewed = RenewedPart("align[1]", "call", lost, now, 12, "sha1$1")
+    made = replace(report(), made_again=(again,), renewed=(renewed,))
+    text = page(made, footprint(made.jobs, Constants()), Constants())
+    assert "<h2>Made again</h2>" in text and f"<td>align[1]</td><td>{reason}</td>" in text
+    assert f"<td>align[1]</td><td>{lost}</td><td>{now}</td><td>12 B</td>" in text
+    value = json.loads(as_json(made, footprint(made.jobs, Constants()), Constants()))
+    assert value["made_again"] == [{"task": "align[1]", "missed_by": "call", "jobs": 1, "reason": reason}]
+    assert [(file["before"], file["now"], file["task"]) for file in value["renewed"]] == [(lost, now, "align[1]")]
+    assert "Made again" not in the_page()
 
 
 def test_the_page_allows_no_script_and_nothing_from_elsewhere() -> None:

@@ -101,7 +101,9 @@ def test_what_was_lost_and_made_again_is_in_the_overview(web: Served, run: Run) 
     replay = {"task": "say[1]", "jobs": 2, "files": 3, "changed": 0, "first": "hybrid://hpc/login/x"}
     web.ask("set_xcom", dag_id=DAG, run_id=run.run_id, key="say[0].made_again", value=[replay])
     web.ask("set_xcom", dag_id=DAG, run_id=run.run_id, key="say[2].made_again", value=[{**replay, "jobs": "<b>"}])
-    assert run.get("overview")["replays"] == [{"label": "say[0]", **replay}]
+    overview = run.get("overview")
+    assert overview["replays"] == [{"task": "say[1]", "reason": "2 jobs ran again, because say[0] missed 3 files"}]
+    assert overview["problems"] == ["what task say[2] has made again is not shown: '<b>' is no number of jobs or files"]
 
 
 def test_jobs_are_filtered_and_sorted_and_cut_into_pages(large: Run) -> None:

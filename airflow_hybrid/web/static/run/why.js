@@ -31,7 +31,7 @@ export class WhyHere {
         {},
         reused.map((step) => el("li", {}, el("strong", {}, step.path), `: ${counted(step.reused, "job")} did not run: an earlier job had the same tool and inputs, and its outputs were reused`)),
         again.map((task) => el("li", {}, el("strong", {}, task.label), `: tried again, try ${task.tries}`)),
-        replays.map((replay) => el("li", {}, el("strong", {}, replay.task), replayed(replay))),
+        replays.map((replay) => el("li", {}, el("strong", {}, replay.task), `: ${replay.reason}`)),
       ),
     );
   }
@@ -45,10 +45,4 @@ export class WhyHere {
     );
     return scrolled("Placements", el("table", {}, el("thead", {}, head), el("tbody", {}, rows)));
   }
-}
-
-/** @param {any} replay */
-function replayed(replay) {
-  const changed = replay.changed ? `; ${counted(replay.changed, "file")} with another content than before` : "";
-  return `: ${counted(replay.jobs, "job")} ran again, because ${replay.label} missed ${counted(replay.files, "file")}${changed}`;
 }
