@@ -13,7 +13,7 @@ from airflow_hybrid.crates.entities import WORKFLOW_FILE, Entities, Properties, 
 from airflow_hybrid.crates.facts import JobKey, JobValues, RunFacts
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model.jobs import JobState
-from airflow_hybrid.model.records import JobRecord
+from airflow_hybrid.model.records import JobRecord, job_name
 from airflow_hybrid.printable import redacted
 
 RUN_ACTION = "#run"
@@ -89,7 +89,7 @@ class Actions:
         succeeded = record is None or record.state is JobState.COMPLETED
         outputs = values.outputs if succeeded else None
         properties: Properties = {
-            "name": f"Run of {step.path}{'' if index.startswith(':') or not index else ' '}{index}",
+            "name": f"Run of {job_name(step.path, index)}",
             "instrument": reference(step.tool.id),
             "object": references(self._data.values(values.inputs or {}, step.tool.inputs)),
             "result": references(self._data.values(outputs or {}, step.tool.outputs)),

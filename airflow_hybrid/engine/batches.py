@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The life of a batch at a place: stage, build, submit (or re-attach to what was submitted), wait, collect."""
+"""The life of a batch at a place: stage, build, submit (or take over what was submitted), wait, collect."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from airflow_hybrid.engine.placing.spreading import tell
 from airflow_hybrid.engine.recovery.again import Again
 from airflow_hybrid.engine.reporting import job_logs
 from airflow_hybrid.engine.reporting.progress import ProgressLog
-from airflow_hybrid.engine.reporting.recording import Recorder, index_in_run, measure
+from airflow_hybrid.engine.reporting.recording import Recorder, measure
 from airflow_hybrid.engine.retrying.rules import retries_of
 from airflow_hybrid.engine.retrying.verdicts import EarlierTries
 from airflow_hybrid.engine.reuse.outputs import Reuse, ReuseLookup
@@ -69,7 +69,7 @@ class BatchRunner:
         self.lineage: list[LineageEntry] = []
         self.failures: list[Failure] = []
         self.earlier = EarlierTries()
-        self.recorder = Recorder(context.spec.outer_indexes)
+        self.recorder = Recorder()
         self._met: dict[str, _Met] = {}
         self._reuse = Reuse(context)
 
@@ -237,7 +237,7 @@ class BatchRunner:
             options={**run.place.options, **own_image(run.place, first)},
             known_batches=tuple(sorted((met.ours | run.adopted) - {batch_name})),
             locations=run.place.target.locations,
-            indexes=tuple(index_in_run(progress, self.context.spec.outer_indexes) for progress in jobs),
+            indexes=tuple(progress.job.suffix for progress in jobs),
         )
 
     async def _adopt_all(self, run: StepRun, reports: Iterable[BatchReport]) -> None:
@@ -253,12 +253,17 @@ class BatchRunner:
             return
         log, deployment = self.context.log, run.place.target.deployment
         metrics.count(table.RECOVERED, len(jobs), deployment=deployment, how="reattached")
-        log.info("re-attached to %s at %s: %s", report.directory, run.place.title, counted(len(jobs), "job"))
+        where = f"{report.directory} at {run.place.title}"
+        log.info("an earlier attempt has %s in %s", counted(len(jobs), "job"), where)
         results = await self._wait(run, report, jobs, BatchMeter(deployment, submitted=False))
         for progress in jobs:
             progress.end(results[progress.key], report.directory)
         if self.again is not None:
-            jobs = await self.again.still_there(run, report.name, jobs)
+            there = await self.again.still_there(run, report.name, jobs)
+            if len(there) < len(jobs):
+                missing = counted(len(jobs) - len(there), "job")
+                log.info("the outputs of %s in %s are lost: made again", missing, where)
+            jobs = there
         tried = jobs if report.attempt < self.attempt else []
         again = [progress for progress in tried if self._runs_again(progress, report.attempt)]
         self.recorder.ended(run, again, {})
@@ -269,7 +274,7 @@ class BatchRunner:
             count_ended(deployment, (progress.end_state for progress in jobs))
         if again:
             count_tried_again(deployment, states)
-            log.info("%s that failed earlier: attempted again", counted(len(again), "job"))
+            log.info("%s", job_logs.attempted_again(states))
 
     def _runs_again(self, progress: JobProgress, attempt: int) -> bool:
         """Whether a job that an earlier try ran is run again by this one."""

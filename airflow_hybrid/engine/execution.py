@@ -117,10 +117,11 @@ class FragmentExecution:
         return await self._finish(run)
 
     def _part(self, single: bool) -> Part:
-        first = self.context.spec.first
-        if self.again is None:
-            return Part(first, originals=self.context.spec.originals)
-        return self.again.part(first, single=single)
+        spec = self.context.spec
+        part = Part(spec.first, originals=spec.originals)
+        if self.again is not None:
+            part = self.again.part(spec.first, single=single)
+        return replace(part, outer_indexes=spec.outer_indexes)
 
     async def _draw(self, run: FragmentRun, single: bool) -> list[PendingJob]:
         """The jobs that are ready to run."""

@@ -36,15 +36,18 @@ _MOST_TEXT = 64 << 20
 
 
 def job_name(step: str, index: str) -> str:
-    """The name of a job: ``/align[3]``, ``/count: iteration 2``, ``/each/size[1][0]``."""
-    return step + (index if index.startswith(":") else index.replace(" ", ""))
+    """The name of a job: ``/align[3]``, ``/count: iteration 2``, ``/each/size[1][0]: iteration 2``; for all messages and pages.
+
+    :param index: as in a record; earlier versions had spaces in it (``[1] [0]``).
+    """
+    return step + index.replace("] [", "][")
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
     """One attempt of one job. Times are in seconds since the epoch, by the site's clocks; None: unknown.
 
-    :ivar step: path of the leaf step; ``index``: which of its jobs, ``[3]`` or ``[3] [0]: iteration 2``; ``""``: its
+    :ivar step: path of the leaf step; ``index``: which of its jobs, ``[3]`` or ``[3][0]: iteration 2``; ``""``: its
         only one.
     :ivar deployment: and ``service``, that the step is bound to; ``location``: where the job's files are.
     :ivar scheduler_id: the scheduler's id of the element that ran it; ``node``: the node's own name.

@@ -69,7 +69,7 @@ class Fragment(CompiledStep):
         """
         context = self._context(access)
         context.binding = binding
-        context.first = part.first
+        context.first, context.outer_indexes = part.first, part.outer_indexes
         context.several = self.several
         with javascript.process_of(self.owner):
             return FragmentRun(self, instances, name, context, part)

@@ -75,11 +75,13 @@ class Part:
     :ivar only: indexes of the instances that are run, the others count as skipped; None: all are run.
     :ivar originals: by the location of a file that was made again, that of the first one: a job has the same name with
         either. It may get new entries while the fragment runs.
+    :ivar outer_indexes: for messages: index of each instance in the scatter of a sub-workflow around the step.
     """
 
     first: int = 0
     only: Collection[int] | None = None
     originals: Mapping[str, str] = field(default_factory=dict)
+    outer_indexes: Sequence[int] = ()
 
 
 WHOLE = Part()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from decimal import Decimal
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ class HybridContext(RuntimeContext):
     :ivar scope: names and indexes of the enclosing steps, ``/variant[3]/count#2/train`` (``#``: iteration of a loop,
         from 0): the same in every attempt.
     :ivar first: index of the chunk's first job in the whole scatter.
+    :ivar outer_indexes: of each instance, in the scatter of a sub-workflow around the fragment; empty: there is none.
     :ivar several: the fragment has several steps, so that messages name them.
     :ivar owner: the document of the JavaScript process (:func:`airflow_hybrid.cwl.javascript.node.process_of`).
     :ivar binding: that of a step, by its path.
@@ -42,6 +43,7 @@ class HybridContext(RuntimeContext):
     ran: list[str] | None = None
     binding: Callable[[str], Binding] | None = None
     first: int = 0
+    outer_indexes: Sequence[int] = ()
     several: bool = False
     owner: str = ""
     make_job: Callable[[Any, Any, Any, HybridContext], Any] | None = None

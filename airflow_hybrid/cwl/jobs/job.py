@@ -34,6 +34,7 @@ from airflow_hybrid.cwl.values.file_values import placed_files
 from airflow_hybrid.errors import CwlError
 from airflow_hybrid.model import CwlObject, FactsNeeded, JobScript, Resources, SiteFacts, percent_decoded
 from airflow_hybrid.model.containers import ImageSource, ReadyImage
+from airflow_hybrid.model.records import job_name
 
 
 @dataclass(frozen=True)
@@ -102,19 +103,19 @@ class PendingJob:
 
     @property
     def label(self) -> str:
-        """For messages: ``/variant/train [3][0]``, ``/count: iteration 3``."""
-        if not self.suffix:
-            return self.step_path or self.key
-        return self.step_path + ("" if self.suffix.startswith(":") else " ") + self.suffix
+        """For messages: ``/variant/train[3][0]``, ``/count: iteration 3``; the same as in its record."""
+        return job_name(self.step_path, self.suffix) or self.key
 
     @property
     def suffix(self) -> str:
-        """Which of its step's jobs it is: ``[3][0]``, ``: iteration 3``; ``""``: the only one."""
-        indexes = "".join(f" [{part.split('[', 1)[1].split('#')[0]}" for part in self.scope.split("/") if "[" in part)
-        if self._context.first and (first := re.match(r" \[(\d+)\]", indexes)):
-            indexes = f" [{int(first[1]) + self._context.first}]{indexes[first.end() :]}"
+        """Which of its step's jobs it is in the run: ``[3][0]``, ``: iteration 3``; ``""``: the only one."""
+        indexes = "".join(f"[{part.split('[', 1)[1].split('#')[0]}" for part in self.scope.split("/") if "[" in part)
+        if self._context.first and (first := re.match(r"\[(\d+)\]", indexes)):
+            indexes = f"[{int(first[1]) + self._context.first}]{indexes[first.end() :]}"
+        outer = self._context.outer_indexes
+        instance = f"[{outer[self.instance]}]" if outer else ""
         loops = f": iteration {self.iteration}" if self.iteration else ""
-        return f"{indexes}{loops}".lstrip()
+        return f"{instance}{indexes}{loops}"
 
     @property
     def iteration(self) -> str:

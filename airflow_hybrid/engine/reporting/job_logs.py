@@ -13,7 +13,7 @@ from airflow_hybrid.amounts import counted
 from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.common import Logger
 from airflow_hybrid.engine.placing.places import Place
-from airflow_hybrid.model import JobResult, JobScript
+from airflow_hybrid.model import JobResult, JobScript, JobState
 from airflow_hybrid.printable import printable, quoted_lines
 
 FOLLOW_S = 30.0
@@ -36,7 +36,31 @@ def submitted(ids: Sequence[str], options: Mapping[str, Any]) -> str:
 
 
 def ended(results: Sequence[JobResult]) -> str:
-    """``12 jobs ended on node1, node2``."""
+    """``12 jobs ended on node1, node2``; ``3 jobs were lost``: nobody knows how those ended."""
+    lost = [result for result in results if result.state is JobState.LOST]
+    over = [result for result in results if result.state is not JobState.LOST]
+    parts = [_over(over)] if over or not lost else []
+    if lost:
+        parts.append(f"{counted(len(lost), 'job')} {'was' if len(lost) == 1 else 'were'} lost")
+    return ", ".join(parts)
+
+
+def attempted_again(states: Sequence[str]) -> str:
+    """What happened to jobs of an earlier attempt that are run again: ``1 job that was lost, 2 jobs that failed: ...``.
+
+    :param states: how they ended, as :func:`airflow_hybrid.engine.step_run.end_state` says it.
+    """
+    lost = sum(state == "lost" for state in states)
+    failed = len(states) - lost
+    parts = []
+    if lost:
+        parts.append(f"{counted(lost, 'job')} that {'was' if lost == 1 else 'were'} lost")
+    if failed:
+        parts.append(f"{counted(failed, 'job')} that failed")
+    return f"{', '.join(parts)} in an earlier attempt: run again"
+
+
+def _over(results: Sequence[JobResult]) -> str:
     nodes = list(dict.fromkeys(result.node for result in results if result.node))
     where = ", ".join(nodes[:MOST_NAMES])
     if len(nodes) > MOST_NAMES:

@@ -30,12 +30,10 @@ _DAEMONS = frozenset({"docker", "podman"})
 class Recorder:
     """The jobs of one fragment: records of those that have ended, and how far running batches are.
 
-    :param outer_indexes: of the fragment's instances, in a chunk of a scattered sub-workflow.
     :ivar changes: grows with each change.
     """
 
-    def __init__(self, outer_indexes: Sequence[int] = ()) -> None:
-        self._outer_indexes = outer_indexes
+    def __init__(self) -> None:
         self.changes = 0
         self._records: list[JobRecord] = []
         self._batches: dict[str, BatchProgress] = {}
@@ -148,7 +146,7 @@ class Recorder:
         for batch_directory in {posixpath.dirname(progress.ran_in) for progress in jobs}:
             self._activities.pop(batch_directory, None)
         failure_by_directory = {failure.directory: failure for failure in failures}
-        maker = _RecordMaker(run, jobs[0].job.resources, self._outer_indexes, failure_by_directory)
+        maker = _RecordMaker(run, jobs[0].job.resources, failure_by_directory)
         for progress in jobs:
             if progress.result is not None:
                 self._records.append(maker.record(progress, progress.result, outputs.get(progress.key)))
@@ -165,7 +163,7 @@ class Recorder:
                     service=run.place.target.service or "",
                     location=run.place.host.title,
                     step=progress.job.step_path,
-                    index=index_in_run(progress, self._outer_indexes),
+                    index=progress.job.suffix,
                     state=JobState.COMPLETED,
                     reused=True,
                     bytes_in=sizes.of(progress),
@@ -183,11 +181,9 @@ class _RecordMaker:
         self,
         run: StepRun,
         resources: Resources,
-        outer_indexes: Sequence[int],
         failures: Mapping[str, Failure],
     ) -> None:
         """:param failures: by job directory."""
-        self._outer_indexes = outer_indexes
         self._failures = failures
         self._place = run.place
         self._collected = _rounded(run.collected)
@@ -209,7 +205,7 @@ class _RecordMaker:
             service=self._place.target.service or "",
             location=self._place.host.title,
             step=progress.job.step_path,
-            index=index_in_run(progress, self._outer_indexes),
+            index=progress.job.suffix,
             state=_state(progress, result),
             reason=self._reason(progress, result),
             exit_code=result.exit_code,
@@ -244,14 +240,6 @@ class _RecordMaker:
             return f"exit code {result.exit_code} is in `{progress.declared}Codes` of its document"
         clue = clue_in(result.stderr_tail) if result.state is JobState.FAILED else ""
         return _line(f"{result.reason}: {clue}" if clue else result.reason)
-
-
-def index_in_run(progress: JobProgress, outer_indexes: Sequence[int]) -> str:
-    """Which of its step's jobs it is in the run: ``[2] [3]`` is job 3 in instance 2 of a scattered sub-workflow."""
-    own = progress.job.suffix
-    if not outer_indexes:
-        return own
-    return f"[{outer_indexes[progress.job.instance]}]{'' if own.startswith(':') else ' '}{own}".rstrip()
 
 
 def _only_0_is_success(progress: JobProgress) -> bool:

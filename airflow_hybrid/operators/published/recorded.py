@@ -261,8 +261,7 @@ def _scattered(
     for number, outputs in enumerate(flat):
         own = {name: sliced[name][number] for name in step.scatter} if sliced else {}
         others = {name: value for name, value in inputs.items() if name not in step.scatter}
-        index = f"[{number}]"
-        yield f"{prefix} {index}".strip(), {**others, **own}, outputs
+        yield f"{prefix}[{number}]", {**others, **own}, outputs
 
 
 def _before_value_from(step: Step, inputs: Mapping[str, Any]) -> dict[str, Any]:

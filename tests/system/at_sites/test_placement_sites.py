@@ -240,7 +240,7 @@ def test_a_dag_passes_a_site_over_that_is_down_and_its_lineage_says_why(
     entries = airflow.api.xcom(name, run, "echo", key="lineage")
     notes = {entry["source"]: entry["note"] for entry in entries if entry["route"] == "placed"}
     assert len(notes) == 2
-    assert "cloud" in notes["/echo [0]"] and "0.5 an hour" in notes["/echo [0]"]
-    assert notes["/echo [1]"].startswith("hpc/main") and "0.01 an hour" in notes["/echo [1]"]
+    assert "cloud" in notes["/echo[0]"] and "0.5 an hour" in notes["/echo[0]"]
+    assert notes["/echo[1]"].startswith("hpc/main") and "0.01 an hour" in notes["/echo[1]"]
     log = airflow.api.log(name, run, "echo")
-    assert "gone (127.0.0.1:1) is unavailable and skipped" in log and "/echo [0] -> cloud" in log
+    assert "gone (127.0.0.1:1) is unavailable and skipped" in log and "/echo[0] -> cloud" in log

@@ -182,7 +182,7 @@ def run_jobs(records: list[JobRecord], batches: list[BatchProgress] | None = Non
 )  # fmt: skip
 def test_jobs_are_found_by_their_names(step: str, index: str, name: str) -> None:
     jobs = run_jobs([record("/other", ""), record(step, index)])
-    assert job_name(step, index).replace(" ", "") == name.replace(" ", "")
+    assert job_name(step, index) == name
     for given in (name, name[1:], name.replace("[", " [")):
         found = find_job(jobs, given)
         assert (found.record, found.task_id, found.map_index) == (record(step, index), "a", 3)

@@ -61,7 +61,7 @@ def test_workflow_steps_and_tools(tmp_path: Path) -> None:
 
 def test_an_action_says_what_is_known_of_a_job(tmp_path: Path) -> None:
     _, entities = written(tmp_path, hello())
-    action = next(entity for entity in of_type(entities, "CreateAction") if entity["name"] == "Run of /count [1]")
+    action = next(entity for entity in of_type(entities, "CreateAction") if entity["name"] == "Run of /count[1]")
     assert action["instrument"] == {"@id": "packed.cwl#count.cwl"}
     assert action["startTime"] == "1970-01-01T00:16:40.000+00:00"
     assert action["endTime"] == "1970-01-01T00:16:42.500+00:00"
@@ -93,7 +93,7 @@ def test_a_failed_attempt_has_its_reason_and_no_results(tmp_path: Path) -> None:
     again = record("/count", "[0]", attempt=2)
     facts = hello(jobs=[record("/split"), failed, again])
     _, entities = written(tmp_path, facts)
-    first, second = (e for e in of_type(entities, "CreateAction") if e["name"] == "Run of /count [0]")
+    first, second = (e for e in of_type(entities, "CreateAction") if e["name"] == "Run of /count[0]")
     assert first["actionStatus"] == "http://schema.org/FailedActionStatus"
     assert first["error"] == "exit code 3: out of memory" and "result" not in first
     assert second["description"] == "attempt 2" and len(second["result"]) == 1

@@ -119,11 +119,11 @@ FAILED = JobState.FAILED
     ],
 )
 def test_a_failed_job_is_described(ended: JobResult, status: str, said: str, hint: str) -> None:
-    failure = Failure("/a/b [4]: iteration 2", "hpc (by login)", ended, status, "/d", "cat 'x y'", ASKED)
+    failure = Failure("/a/b[4]: iteration 2", "hpc (by login)", ended, status, "/d", "cat 'x y'", ASKED)
     error = failed([failure], 7)
     assert str(error) == (
         "1 of 7 jobs failed\n"
-        f"/a/b [4]: iteration 2 at hpc (by login): {said}\n"
+        f"/a/b[4]: iteration 2 at hpc (by login): {said}\n"
         "  command: cat 'x y'\n"
         "  job id: 77_3\n"
         "  stdout: /d/stdout\n"
@@ -173,7 +173,7 @@ def test_a_message_about_many_jobs_fits_a_screen() -> None:
     tail = "\n".join(f"line {n}" for n in range(40))
     codes = [126, 127, 137, 3, 3]
     many = [
-        Failure(f"/a [{n}]", "hpc", result(FAILED, c, tail=tail), "permanentFail", "/d", "x")
+        Failure(f"/a[{n}]", "hpc", result(FAILED, c, tail=tail), "permanentFail", "/d", "x")
         for n, c in enumerate(codes)
     ]
     lines = failed(many, 9).for_a_task.split("\n")
@@ -219,7 +219,7 @@ def test_a_job_that_fails_says_all_that_is_needed_to_look_into_it(
     text = re.sub(rf"{re.escape(jobs)}/.+/(?=std)|(?<=job id: ).*", "...", str(caught.value))
     assert text == (
         "1 of 2 jobs failed\n"
-        "/say [1] at site (localhost): exit code 2 (permanentFail)\n"
+        "/say[1] at site (localhost): exit code 2 (permanentFail)\n"
         "  command: ls -- 'no such file'\n"
         "  job id: ...\n"
         "  stdout: ...stdout\n"

@@ -21,12 +21,12 @@ def chunk_of(first: int, count: int, jobs: int, *, stderr: str = "why") -> JobsF
         result = JobResult(
             JobState.FAILED, 3, stderr_tail=stderr, stdout_path=f"{folder}/stdout", stderr_path=f"{folder}/stderr"
         )
-        failures.append(Failure(f"/s [{number}]", "here", result, "permanentFail", folder, command=f"tool {number}"))
+        failures.append(Failure(f"/s[{number}]", "here", result, "permanentFail", folder, command=f"tool {number}"))
     return failed(failures, jobs)
 
 
 def one(number: int) -> str:
-    return f"/s [{number}] at here: exit code 3 (permanentFail)\n  command: tool {number}\n  | why\n"
+    return f"/s[{number}] at here: exit code 3 (permanentFail)\n  command: tool {number}\n  | why\n"
 
 
 def test_a_scatter_is_one_message_in_the_order_of_its_jobs() -> None:
@@ -40,7 +40,7 @@ def test_a_scatter_is_one_message_in_the_order_of_its_jobs() -> None:
 def test_paths_that_stay_are_told() -> None:
     error = TaskError("s", -1, chunk_of(1, 1, 1))
     whole = (
-        "the job failed\n/s [1] at here: exit code 3 (permanentFail)\n  command: tool 1\n"
+        "the job failed\n/s[1] at here: exit code 3 (permanentFail)\n  command: tool 1\n"
         "  stdout: /tmp/run/work/1/stdout\n  stderr: /tmp/run/work/1/stderr\n  | why"
     )
     assert failure_message([error], {}, None) == whole and failure_message([error], {}, "/tmp/ru") == whole

@@ -53,9 +53,9 @@ def test_transfers_are_summed_by_site_and_route_and_the_largest_is_first() -> No
 
 
 def test_placements_say_where_and_why() -> None:
-    entry = LineageEntry("/train [3]", "hybrid://hpc/l/work", "placed", 7, 0.0, note="hpc/gpu: most bytes are there")
+    entry = LineageEntry("/train[3]", "hybrid://hpc/l/work", "placed", 7, 0.0, note="hpc/gpu: most bytes are there")
     lineage = RunLineage((TaskLineage("train", -1, (entry,)),))
-    assert placements(lineage) == [Placement("train", "/train [3]", "hpc/gpu", "most bytes are there", 7)]
+    assert placements(lineage) == [Placement("train", "/train[3]", "hpc/gpu", "most bytes are there", 7)]
 
 
 @pytest.mark.parametrize(

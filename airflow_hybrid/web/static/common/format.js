@@ -65,7 +65,7 @@ export function memory(mebibytes) {
 
 /** `/align[3]`, `/count: iteration 2`, `/each/size[1][0]`, as commands and reports name jobs. @param {string} step @param {string} index */
 export function jobName(step, index) {
-  return step + (index.startsWith(":") ? index : index.replaceAll(" ", ""));
+  return step + index.replaceAll("] [", "][");
 }
 
 /** The last part of a path. @param {string} path */

@@ -9,7 +9,9 @@ import pytest
 
 from airflow_hybrid.cwl.documents.cache import read_document
 from airflow_hybrid.cwl.fragments.fragment import Fragment
+from airflow_hybrid.cwl.fragments.fragment_run import Part
 from airflow_hybrid.cwl.values.scatter import slice_scatter
+from airflow_hybrid.model.records import job_name
 from tests.unit.cwl.conftest import Bench, Run
 from tests.unit.cwl.texts import FEATURES, JOIN, indented
 
@@ -96,9 +98,16 @@ def test_jobs_of_a_fragment_know_their_leaf_and_have_keys_that_repeat(bench: Ben
         jobs = fragment.start([{"xs": ["1", "2"], "y": ["x", "y"]}], name="t").pump()
         keys.append([job.key for job in jobs])
         assert [job.step_path for job in jobs] == ["/inner/join"] * 4
-        assert jobs[3].label == "/inner/join [1] [1]"
+        assert jobs[3].label == "/inner/join[1][1]"
     assert keys[0] == keys[1]
     assert len(set(keys[0])) == 4
+
+
+def test_jobs_in_a_scattered_sub_workflow_have_the_name_of_their_record(bench: Bench) -> None:
+    instances = [{"xs": ["1", "2"], "y": ["x"]}] * 2
+    jobs = bench.fragment(OUTER).start(instances, name="t", part=Part(outer_indexes=(7, 8))).pump()
+    assert [job.label for job in jobs] == [f"/inner/join[{at}]" for at in ("7][0][0", "7][0][1", "8][0][0", "8][0][1")]
+    assert [job_name(job.step_path, job.suffix) for job in jobs] == [job.label for job in jobs]
 
 
 def test_jobs_of_a_single_leaf_are_numbered(bench: Bench) -> None:

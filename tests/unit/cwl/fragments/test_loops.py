@@ -175,7 +175,7 @@ def test_a_job_in_a_loop_says_which_iteration_it_is(bench: Bench) -> None:
     labels = [job.label for job, _ in bench.driver.scripts]
     step = "/outer/spread/inner"
     assert sorted(labels) == sorted(
-        f"{step} [{index}]: iteration {outer}.{inner}" for outer in (1, 2) for index in (0, 1) for inner in (1, 2)
+        f"{step}[{index}]: iteration {outer}.{inner}" for outer in (1, 2) for index in (0, 1) for inner in (1, 2)
     )
     assert len({job.key for job, _ in bench.driver.scripts}) == 8
 
