@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg
 
-from airflow_hybrid.amounts import counted
-
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
@@ -80,6 +78,7 @@ def show_why(args: argparse.Namespace) -> None:
 def row(answer: Answer) -> dict[str, str]:
     """An answer as a row."""
     from airflow_hybrid.printable import printable
+    from airflow_hybrid.runs.answers.words import jobs_in_words
 
     return {
         "step": printable(answer.title),
@@ -89,20 +88,6 @@ def row(answer: Answer) -> dict[str, str]:
         "why": printable(answer.sentence),
         "remedy": printable(answer.remedy),
     }
-
-
-def jobs_in_words(answer: Answer) -> str:
-    """``312 of 10,000 jobs, first: [17]``; nothing for a whole step."""
-    from airflow_hybrid.printable import printable
-
-    if not answer.jobs:
-        return ""
-    words = counted(max(answer.jobs, answer.total), "job")
-    if answer.total > answer.jobs:
-        words = f"{answer.jobs:,} of {words}"
-    if not answer.first:
-        return words
-    return f"{words}{', first' if answer.jobs > 1 else ''}: {printable(answer.first)}"
 
 
 def text(answers: list[Answer], step: str | None = None) -> str:
@@ -145,6 +130,7 @@ def paragraph(answers: Sequence[Answer]) -> str:
 def said(answer: Answer, indent: str) -> str:
     """An answer without the name of its step."""
     from airflow_hybrid.printable import printable
+    from airflow_hybrid.runs.answers.words import jobs_in_words
 
     place = f" at {printable(answer.place)}" if answer.place else ""
     jobs = f" ({jobs_in_words(answer)})" if answer.jobs else ""

@@ -138,6 +138,7 @@ def state_in_words(state: str | None) -> str:
     """A state of a task, for people."""
     words = {
         None: "not started",
+        "upstream_failed": "not run",
         "up_for_retry": "between two tries",
         "up_for_reschedule": "waiting",
         "deferred": "running",

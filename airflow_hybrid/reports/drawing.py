@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from airflow_hybrid.amounts import counted, duration, size
 from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.reports.texts import escaped
-from airflow_hybrid.reports.values import RunReport, SitePart, StepPart
+from airflow_hybrid.reports.values import NOT_RUN, RunReport, SitePart, StepPart
 
 _WIDTH = 960
 _LEFT = 230
@@ -28,6 +28,7 @@ _LINE = 17
 _TICKS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
 """times between two ticks of an axis, up to a day"""
 _MOST_TICKS = 8
+_OVER_WITHOUT_JOBS = (NOT_RUN, "failed", "skipped")
 STYLE = """\
 svg{max-width:100%;height:auto;font:12px sans-serif}
 svg text{fill:#222}svg .wait{fill:#b9bec6}svg .run{fill:#2f6fb3}svg .bad{fill:#c23b3b}svg .axis{stroke:#999}
@@ -69,8 +70,10 @@ def timelines(report: RunReport, rows: tuple[int, int], style: str = "") -> Iter
 
     :param rows: steps in the first picture, and in each of the others.
     """
-    steps = [step for step in report.steps if step.finished is not None or step.began is not None]
+    steps = [step for step in report.steps if _has_run(step) or _is_over_without_jobs(step)]
     times = [t for step in steps for t in (step.submitted, step.began, step.finished) if t is not None]
+    if not times and steps and report.began is not None:
+        times = [report.began, report.ended if report.ended is not None else report.began]
     if not times:
         yield svg("timeline", _ROW, [_text(0, 16, "no step has begun")], style)
         return
@@ -83,6 +86,15 @@ def timelines(report: RunReport, rows: tuple[int, int], style: str = "") -> Iter
         left_out = len(steps) - len(shown) if end == len(shown) else 0
         height = (end - start + 1 + bool(left_out)) * _ROW
         yield svg(title, height, _picture(shown[start:end], axis, left_out), style)
+
+
+def _has_run(step: StepPart) -> bool:
+    return step.finished is not None or step.began is not None
+
+
+def _is_over_without_jobs(step: StepPart) -> bool:
+    """Whether a step is over, and no job of it ran or was reused; a sub-workflow never has jobs itself."""
+    return step.kind != "workflow" and step.state in _OVER_WITHOUT_JOBS
 
 
 @dataclass(frozen=True)
@@ -142,10 +154,12 @@ def _picture(steps: Sequence[StepPart], axis: _Axis, left_out: int) -> list[str]
 
 
 def _bars(step: StepPart, y: float, axis: _Axis) -> Iterator[str]:
-    began = step.began if step.began is not None else step.finished
-    finished = step.finished if step.finished is not None else axis.last
-    assert began is not None
     yield _text(axis.left - 8, y + 16, _name(step.path), "end")
+    began = step.began if step.began is not None else step.finished
+    if began is None:
+        yield _text(axis.left + 8, y + 16, _name(step.state_and_reason, _LONGEST))
+        return
+    finished = step.finished if step.finished is not None else axis.last
     if step.submitted is not None and step.submitted < began:
         yield _bar("wait", axis.x(step.submitted), y, axis.x(began) - axis.x(step.submitted), "")
     about = f"{step.path}: {step.succeeded} succeeded, {step.failed} failed, {duration(finished - began)}"

@@ -3,12 +3,20 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 from airflow_hybrid.amounts import duration, size
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.reports.footprint import Footprint
 from airflow_hybrid.reports.texts import when
-from airflow_hybrid.reports.values import RunReport
+from airflow_hybrid.reports.values import RunReport, StepPart
 
+_MIB_PER_GIB = 1024
+STEPS = (
+    "step", "state", "jobs", "failed", "reused", "time, median", "cores, median", "cores asked", "memory, most",
+    "memory asked", "core-hours",
+)  # fmt: skip
+REASONS = ("step", "state", "jobs", "place", "why", "what to do")
 TRANSFERS = ("from", "to", "route", "files", "bytes", "rate")
 MADE_AGAIN = ("task", "why")
 RENEWED = ("task", "file that was lost", "is now", "size")
@@ -75,6 +83,38 @@ def transfers(report: RunReport) -> list[tuple[str, ...]]:
         )
         for transfer in report.transfers
     ]
+
+
+def steps(report: RunReport) -> list[tuple[str, ...]]:
+    """What the steps had and used, with the columns :data:`STEPS`."""
+    return [_step(step) for step in report.steps]
+
+
+def reasons(report: RunReport) -> list[tuple[str, ...]]:
+    """Why steps wait, failed or were not run, with the columns :data:`REASONS`."""
+    return [(part.step, part.state, part.jobs, part.place, part.why, part.remedy) for part in report.reasons]
+
+
+def _step(step: StepPart) -> tuple[str, ...]:
+    return (
+        step.path,
+        step.state,
+        "" if step.total is None else f"{step.total:,}",
+        f"{step.failed:,}" if step.failed else "",
+        f"{step.reused:,}" if step.reused else "",
+        duration(median(step.seconds)) if step.seconds else "",
+        f"{median(step.cores):.2g}" if step.cores else "",
+        "" if step.cores_asked is None else f"{step.cores_asked:g}",
+        _memory(max(step.memory_mib, default=None)),
+        _memory(step.memory_asked_mib),
+        f"{step.core_s / 3600:.2f}",
+    )
+
+
+def _memory(mib: float | None) -> str:
+    if mib is None:
+        return ""
+    return f"{mib:.0f} MiB" if mib < _MIB_PER_GIB else f"{mib / _MIB_PER_GIB:.1f} GiB"
 
 
 def made_again(report: RunReport) -> list[tuple[str, ...]]:

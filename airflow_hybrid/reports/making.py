@@ -13,7 +13,8 @@ from airflow_hybrid.overviews.replays import MadeAgain, RenewedFile
 from airflow_hybrid.overviews.tasks import in_order
 from airflow_hybrid.overviews.usage import last_tries
 from airflow_hybrid.printable import redacted
-from airflow_hybrid.reports.values import AgainPart, OutputPart, RenewedPart, RunReport, SitePart, StepPart
+from airflow_hybrid.reasons.tasks import state_in_words
+from airflow_hybrid.reports.values import NOT_RUN, AgainPart, OutputPart, RenewedPart, RunReport, SitePart, StepPart
 
 
 def report_of(facts: RunFacts, outputs: Iterable[RunFile], at: float, *, is_last_task: bool = False) -> RunReport:
@@ -37,7 +38,7 @@ def report_of(facts: RunFacts, outputs: Iterable[RunFile], at: float, *, is_last
         began=overview.run.began,
         ended=overview.run.ended,
         user=overview.run.user,
-        steps=tuple(_step(step, of_step) for step in overview.steps),
+        steps=tuple(_step(step, of_step, _failed_beside(step, overview.steps)) for step in overview.steps),
         sites=tuple(SitePart(s.name, s.kinds, s.jobs, s.failed, s.nodes, s.core_s) for s in overview.sites),
         transfers=tuple(overview.transfers),
         jobs=tuple(jobs),
@@ -63,11 +64,20 @@ def _where(file: RunFile) -> str:
     return redacted(f"{file.site}{file.path}") if "://" in file.site else file.path
 
 
-def _step(step: StepOverview, of_step: Mapping[str, Sequence[JobRecord]]) -> StepPart:
+def _failed_beside(step: StepOverview, steps: Iterable[StepOverview]) -> str:
+    """Why a step of a shared task had no jobs: those of another step of it failed; empty: it had some, or none did."""
+    if not step.outline.shares_task or step.state.state != "failed" or step.ended:
+        return ""
+    others = [other for other in steps if other.outline.task_id == step.outline.task_id and other.failed]
+    return f"because {others[0].outline.path} failed" if others else ""
+
+
+def _step(step: StepOverview, of_step: Mapping[str, Sequence[JobRecord]], failed_beside: str) -> StepPart:
+    """:param failed_beside: see :func:`_failed_beside`."""
     jobs = of_step.get(step.outline.path, ())
     return StepPart(
         path=step.outline.path,
-        state=step.state.state,
+        state=NOT_RUN if failed_beside else state_in_words(step.state.state),
         total=step.total,
         succeeded=step.succeeded,
         failed=step.failed,
@@ -81,4 +91,6 @@ def _step(step: StepOverview, of_step: Mapping[str, Sequence[JobRecord]]) -> Ste
         memory_mib=tuple(float(job.memory_used_mib) for job in jobs if job.memory_used_mib is not None),
         memory_asked_mib=max((float(job.memory_mib) for job in jobs if job.memory_mib is not None), default=None),
         seconds=tuple(job.seconds for job in jobs if job.seconds is not None),
+        kind=step.outline.kind,
+        because=failed_beside,
     )

@@ -53,8 +53,12 @@ def page(report: RunReport, used: Footprint, constants: Constants) -> str:
         _summary(report, used),
         _section("Sites and transfers", drawing.sites(report) + _transfers(report)),
         _section("Timeline", drawing.timeline(report) + _COLOURS),
+        _section("Steps", _steps(report)),
         _section("Used and asked for", _boxes(report)),
-        _section("Failures", _failures(report)) if report.failures else "",
+        _section("Waits and failures", table(figures.REASONS, figures.reasons(report)[:MOST_JOBS]))
+        if report.reasons
+        else "",
+        _section("Failed jobs", _failures(report)) if report.failures else "",
         _section("Made again", _made_again(report)) if report.made_again else "",
         _section("Outputs", _outputs(report)),
         _section("Jobs", _jobs(report)),
@@ -92,6 +96,13 @@ def _energy(used: Footprint, constants: Constants) -> str:
 def _transfers(report: RunReport) -> str:
     rows = figures.transfers(report)
     return table(figures.TRANSFERS, rows) if rows else "<p>Nothing was moved.</p>"
+
+
+def _steps(report: RunReport) -> str:
+    rows = [
+        (row[0], step.state_and_reason, *row[2:]) for row, step in zip(figures.steps(report), report.steps, strict=True)
+    ]
+    return table(figures.STEPS, rows) if rows else ""
 
 
 def _boxes(report: RunReport) -> str:

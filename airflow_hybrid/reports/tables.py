@@ -10,14 +10,16 @@ from dataclasses import asdict, fields
 
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.reports.footprint import METHOD, Constants, Footprint
-from airflow_hybrid.reports.values import RunReport
+from airflow_hybrid.reports.values import NOT_RUN, RunReport
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """a cell that begins with one of them is a formula for a spreadsheet"""
 
 
 def jobs_csv(report: RunReport) -> str:
-    """A row for each job; texts that a spreadsheet would evaluate begin with an apostrophe."""
+    """A row for each job, and for each step that was not run. Texts that a spreadsheet would evaluate begin with an
+    apostrophe.
+    """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     names = ["name", *(field.name for field in fields(JobRecord))]
@@ -25,6 +27,10 @@ def jobs_csv(report: RunReport) -> str:
     for job in report.jobs:
         value = _plain(job)
         writer.writerow([_cell(value[name]) for name in names])
+    for step in report.steps:
+        if step.state == NOT_RUN and step.kind != "workflow":
+            about = {"name": step.path, "step": step.path, "state": step.state, "reason": step.because}
+            writer.writerow([_cell(about.get(name, "")) for name in names])
     return stream.getvalue()
 
 

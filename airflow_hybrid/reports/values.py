@@ -10,11 +10,16 @@ from airflow_hybrid.model import JobState
 from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.model.records import JobRecord
 
+NOT_RUN = "not run"
+"""state of a step that was not run, as another one failed"""
+
 
 @dataclass(frozen=True)
 class StepPart:
     """A step in a report. Times are in seconds since the epoch.
 
+    :ivar kind: ``tool``, ``expression`` or ``workflow``.
+    :ivar state: in words; ``because``: why it was not run (``because /align failed``), where that is known.
     :ivar cores: used by each of its jobs, on average; ``memory_mib`` and ``seconds`` likewise, of those that are known.
     """
 
@@ -33,6 +38,28 @@ class StepPart:
     memory_mib: tuple[float, ...] = ()
     memory_asked_mib: float | None = None
     seconds: tuple[float, ...] = ()
+    kind: str = "tool"
+    because: str = ""
+
+    @property
+    def state_and_reason(self) -> str:
+        """``not run, because /align failed``"""
+        return f"{self.state}, {self.because}" if self.because else self.state
+
+
+@dataclass(frozen=True)
+class ReasonPart:
+    """Why a step waits, failed or was not run, and what to do about it, as ``airflow hybrid why`` says it.
+
+    :ivar jobs: which jobs it is about, in words; empty: the whole step.
+    """
+
+    step: str
+    state: str
+    jobs: str
+    place: str
+    why: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -93,6 +120,7 @@ class RunReport:
     :ivar problems: what could not be read, in sentences.
     :ivar made_at: when the report was made, in seconds since the epoch.
     :ivar by_last_task: the run's last task has made it: all steps have ended, the run has not.
+    :ivar reasons: why steps wait, failed or were not run.
     :ivar made_again: jobs whose outputs were lost; ``renewed``: files that have taken the place of lost ones.
     """
 
@@ -113,6 +141,7 @@ class RunReport:
     by_last_task: bool = False
     made_again: tuple[AgainPart, ...] = ()
     renewed: tuple[RenewedPart, ...] = ()
+    reasons: tuple[ReasonPart, ...] = ()
 
     @property
     def core_hours(self) -> float:

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from statistics import median
 from typing import Any
 
-from airflow_hybrid.amounts import duration, size
+from airflow_hybrid.amounts import size
 from airflow_hybrid.reports import drawing, figures
 from airflow_hybrid.reports.footprint import METHOD, Constants, Footprint
 from airflow_hybrid.reports.texts import shown, when
-from airflow_hybrid.reports.values import RunReport, SitePart, StepPart
+from airflow_hybrid.reports.values import RunReport, SitePart
 
 MOST_ROWS = 200
 """rows of a table"""
@@ -21,7 +20,6 @@ _MOST_SITES_DRAWN = 5
 _STEPS_OF_PICTURES = (11, 22)
 """steps of the timeline that fit on the first page, and on each of the others"""
 _STYLE = drawing.STYLE.replace("12px sans-serif", "13px Libertinus Serif")
-_MIB_PER_GIB = 1024
 
 
 def timeline_values(report: RunReport) -> dict[str, Any]:
@@ -42,7 +40,8 @@ def report_values(report: RunReport, used: Footprint, constants: Constants) -> d
         "picture_of_sites": drawing.sites(report, _STYLE) if draws_sites and report.sites else "",
         "sites": _table([] if draws_sites else map(_site, report.sites)),
         "transfers": _table(figures.transfers(report)),
-        "steps": _table(map(_step, report.steps)),
+        "steps": _table(figures.steps(report)),
+        "reasons": _table(figures.reasons(report)),
         "made_again": _table(figures.made_again(report), MOST_FAILURES),
         "renewed": _table(figures.renewed(report), MOST_FAILURES),
         "failures": _table(figures.failures(report), MOST_FAILURES),
@@ -84,25 +83,3 @@ def _table(rows: Iterable[Sequence[str]], most: int = MOST_ROWS) -> dict[str, An
 def _site(site: SitePart) -> Sequence[str]:
     kinds = ", ".join(site.kinds)
     return (site.name, kinds, f"{site.jobs:,}", f"{site.failed:,}", f"{site.nodes:,}", f"{site.core_s / 3600:.2f}")
-
-
-def _step(step: StepPart) -> Sequence[str]:
-    return (
-        step.path,
-        step.state,
-        "" if step.total is None else f"{step.total:,}",
-        f"{step.failed:,}" if step.failed else "",
-        f"{step.reused:,}" if step.reused else "",
-        duration(median(step.seconds)) if step.seconds else "",
-        f"{median(step.cores):.2g}" if step.cores else "",
-        "" if step.cores_asked is None else f"{step.cores_asked:g}",
-        _memory(max(step.memory_mib, default=None)),
-        _memory(step.memory_asked_mib),
-        f"{step.core_s / 3600:.2f}",
-    )
-
-
-def _memory(mib: float | None) -> str:
-    if mib is None:
-        return ""
-    return f"{mib:.0f} MiB" if mib < _MIB_PER_GIB else f"{mib / _MIB_PER_GIB:.1f} GiB"

@@ -13,6 +13,7 @@ import pytest
 import airflow_hybrid
 from airflow_hybrid.notifications import summary
 from airflow_hybrid.placement import policies
+from airflow_hybrid.reasons.tasks import state_in_words
 from airflow_hybrid.sites import check
 from tests.needs import program
 
@@ -31,13 +32,36 @@ def test_three_digits_are_never_written_with_an_exponent(size: Callable[[float],
     assert size(count) == text
 
 
+def in_browser(calls: list[str]) -> list[str]:
+    """What functions of the browser's module say."""
+    text = f"import * as format from {json.dumps(FORMAT.as_uri())}; console.log(JSON.stringify([{', '.join(calls)}]))"
+    done = subprocess.run([program("node"), "--input-type=module", "-e", text], capture_output=True, check=True)
+    shown: list[str] = json.loads(done.stdout)
+    return shown
+
+
+def test_pages_commands_and_reports_have_the_same_names_for_states() -> None:
+    states = [
+        "failed",
+        "upstream_failed",
+        "up_for_retry",
+        "running",
+        "deferred",
+        "up_for_reschedule",
+        "queued",
+        "skipped",
+    ]
+    assert in_browser([f"format.stateInWords({json.dumps(state)})" for state in states]) == [
+        state_in_words(state) for state in states
+    ]
+    assert state_in_words("upstream_failed") == "not run"
+
+
 def test_the_browser_rounds_before_it_chooses_a_unit() -> None:
     calls = [
         ("size", 999.6, "1.0 kB"), ("size", 999_960, "1.0 MB"), ("duration", 59.996, "1 min 00 s"),
         ("duration", 3599.6, "1 h 00 min"), ("duration", -30, "0 s"), ("memory", 1023.6, "1 GiB"),
         ("memory", 1023, "1,023 MiB"),
     ]  # fmt: skip
-    shown = ", ".join(f"format.{name}({value})" for name, value, _ in calls)
-    text = f"import * as format from {json.dumps(FORMAT.as_uri())}; console.log(JSON.stringify([{shown}]))"
-    done = subprocess.run([program("node"), "--input-type=module", "-e", text], capture_output=True, check=True)
-    assert json.loads(done.stdout) == [expected for *_, expected in calls]
+    shown = in_browser([f"format.{name}({value})" for name, value, _ in calls])
+    assert shown == [expected for *_, expected in calls]

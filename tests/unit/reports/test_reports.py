@@ -24,7 +24,7 @@ from airflow_hybrid.reports.figures import failures, took
 from airflow_hybrid.reports.footprint import Constants, constants_of, footprint
 from airflow_hybrid.reports.page import page
 from airflow_hybrid.reports.tables import as_json, jobs_csv
-from airflow_hybrid.reports.values import AgainPart, OutputPart, RenewedPart, RunReport, SitePart, StepPart
+from airflow_hybrid.reports.values import AgainPart, OutputPart, ReasonPart, RenewedPart, RunReport, SitePart, StepPart
 from airflow_hybrid.settings import current
 from airflow_hybrid.settings.options import OPTIONS
 
@@ -63,6 +63,52 @@ def test_exit_code_0_of_a_failed_job_is_shown_and_no_run_took_less_than_no_time(
     rows = failures(replace(report(), jobs=tuple(odd)))
     assert rows == [("/align[1]", "hpc", "", "FAILED", code, "it said so") for code in ("0", "")]
     assert took(replace(report(), began=100.0, ended=98.0)) == "0.00 s"
+
+
+def stopped() -> RunReport:
+    """A run of which a step failed, one was not run for that reason, and one was skipped."""
+    failed = report().steps[0]
+    others = replace(failed, succeeded=0, failed=0, submitted=None, began=None, finished=None, total=None)
+    not_run = replace(others, path="/call", state="not run", because="because /align failed")
+    why = ReasonPart("/align", "failed", "1 of 2 jobs: [1]", "hpc", "it ran out of memory", "raise `ramMin`")
+    inside = replace(others, path="/each", kind="workflow", state="not run", because="because /align failed")
+    skipped = replace(others, path="/plot", state="skipped")
+    return replace(report(), steps=(failed, not_run, inside, skipped), reasons=(why,))
+
+
+def test_steps_that_were_not_run_have_rows_and_say_why() -> None:
+    made = stopped()
+    picture = ElementTree.fromstring(timeline(made))
+    words = [text.text for text in picture.iter("text")]
+    assert words[words.index("/call") + 1] == "not run, because /align failed"
+    assert words[words.index("/plot") + 1] == "skipped" and "/each" not in words
+    used = footprint(made.jobs, Constants())
+    assert "<tr><td>/call</td><td>not run, because /align failed</td><td></td>" in page(made, used, Constants())
+    steps = json.loads(as_json(made, used, Constants()))["steps"]
+    assert [(step["path"], step["state"], step["because"]) for step in steps[:2]] == [
+        ("/align", "failed", ""), ("/call", "not run", "because /align failed")
+    ]  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO(jobs_csv(made))))
+    assert [(row["name"], row["state"], row["reason"]) for row in rows[1:]] == [
+        ("/align[1]", "FAILED", "NonZeroExitCode"), ("/call", "not run", "because /align failed")
+    ]  # fmt: skip
+
+
+def test_a_run_of_which_no_step_began_has_rows_for_its_steps() -> None:
+    made = stopped()
+    words = [text.text for text in ElementTree.fromstring(timeline(replace(made, steps=made.steps[1:2]))).iter("text")]
+    assert words[-2:] == ["/call", "not run, because /align failed"]
+
+
+def test_failures_have_reason_and_remedy() -> None:
+    made = stopped()
+    row = "".join(
+        f"<td>{cell}</td>"
+        for cell in ("/align", "failed", "1 of 2 jobs: [1]", "hpc", "it ran out of memory", "raise `ramMin`")
+    )
+    text = page(made, footprint(made.jobs, Constants()), Constants())
+    assert f"<tr>{row}</tr>" in text and "<h2>Waits and failures</h2>" in text
+    assert "Waits and failures" not in the_page()
 
 
 def test_what_was_lost_and_made_again_is_in_page_and_json() -> None:

@@ -25,7 +25,7 @@ from airflow_hybrid.reports.typesetting import process
 from airflow_hybrid.reports.typesetting.process import _typeset
 from airflow_hybrid.reports.typesetting.values import report_values
 from airflow_hybrid.reports.values import RunReport
-from tests.unit.reports.test_reports import JOB, report
+from tests.unit.reports.test_reports import JOB, report, stopped
 
 MARKUP = [
     '#read("/etc/hostname")', '#import "common.typ": *', "$x^2$ *bold* @there <label>", '<image href="file:///etc/hostname"/>',
@@ -74,13 +74,26 @@ def test_a_run_is_printed_and_its_timeline_drawn() -> None:
     assert picture_size(png)[0] == 2027
 
 
-def test_markup_in_names_is_text() -> None:
-    """What Typst has understood, from its export as HTML; and the files can be made."""
-    one = of_steps(*MARKUP)
-    values = report_values(one, footprint(one.jobs, Constants()), Constants())
+def cells_of(report: RunReport) -> list[str]:
+    """What Typst has understood, from its export as HTML: the texts of the tables."""
+    values = report_values(report, footprint(report.jobs, Constants()), Constants())
     source = b"".join((FOLDER / name).read_bytes() for name in ("common.typ", "report.typ"))
     page = _typeset(source, values, "html").decode().replace("\u200b", "")
-    cells = {html.unescape(cell) for cell in re.findall("<td>(.*?)</td>", page)}
+    return [html.unescape(cell) for cell in re.findall("<td>(.*?)</td>", page)]
+
+
+def test_steps_that_were_not_run_and_remedies_are_printed() -> None:
+    cells = cells_of(stopped())
+    assert cells[cells.index("/call") + 1] == "not run"
+    assert cells[cells.index("it ran out of memory") + 1] == "raise `ramMin`"
+    assert "upstream_failed" not in cells
+
+
+def test_markup_in_names_is_text() -> None:
+    """What Typst has understood, and the files can be made."""
+    one = of_steps(*MARKUP)
+    values = report_values(one, footprint(one.jobs, Constants()), Constants())
+    cells = set(cells_of(one))
     assert {shown(name) for name in MARKUP} <= cells
     assert not any("<image" in picture for picture in (*values["timelines"], values["picture_of_sites"]))
     assert made(one, ".pdf").startswith(b"%PDF-") and picture_size(made(one, ".png"))

@@ -68,6 +68,13 @@ export function jobName(step, index) {
   return step + index.replaceAll("] [", "][");
 }
 
+const STATES = { upstream_failed: "not run", up_for_retry: "between two tries", up_for_reschedule: "waiting", deferred: "running" };
+
+/** A state of a task, a step or a run, as commands and reports name it. @param {string} state */
+export function stateInWords(state) {
+  return STATES[state] ?? state.replaceAll("_", " ");
+}
+
 /** The last part of a path. @param {string} path */
 export function leaf(path) {
   return path.slice(path.lastIndexOf("/") + 1) || path;

@@ -3,13 +3,13 @@
 /** The head line: what a reader wants to know first. */
 
 import { el, fill } from "../common/dom.js";
-import { count, counted, duration, figure, leaf, moment, size } from "../common/format.js";
+import { count, counted, duration, figure, leaf, moment, size, stateInWords } from "../common/format.js";
 
 const TONES = { success: "good", failed: "bad", running: "busy", queued: "wait", upstream_failed: "bad", deferred: "busy" };
 
 /** A state as a chip. @param {string} state */
 export function chip(state) {
-  return el("span", { class: `chip ${TONES[state] ?? "quiet"}` }, state.replaceAll("_", " "));
+  return el("span", { class: `chip ${TONES[state] ?? "quiet"}` }, stateInWords(state));
 }
 
 /** Bytes that went from one site to another. @param {any} overview */
