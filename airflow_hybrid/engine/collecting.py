@@ -105,9 +105,11 @@ def _warn_of_left_out(run: StepRun, jobs: Sequence[JobProgress], log: Logger) ->
     for progress in jobs:
         job = progress.job
         if job.left_out:
+            more = len(job.left_out) - MOST_LEFT_OUT
+            names = ", ".join(job.left_out[:MOST_LEFT_OUT]) + (f" and {more:,} more" if more > 0 else "")
             log.warning(
                 "%s at %s: skipped in its output folders, neither files nor directories: %s",
-                job.label, run.place.title, printable(", ".join(job.left_out[:MOST_LEFT_OUT])),
+                job.label, run.place.title, printable(names),
             )  # fmt: skip
 
 

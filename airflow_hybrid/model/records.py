@@ -36,7 +36,9 @@ _MOST_TEXT = 64 << 20
 
 
 def job_name(step: str, index: str) -> str:
-    """The name of a job: ``/align[3]``, ``/count: iteration 2``, ``/each/size[1][0]: iteration 2``; for all messages and pages.
+    """The name of a job: ``/align[3]``, ``/count: iteration 2``, ``/each/size[1][0]: iteration 2``.
+
+    All messages, pages and commands have it.
 
     :param index: as in a record; earlier versions had spaces in it (``[1] [0]``).
     """

@@ -28,7 +28,7 @@ from airflow_hybrid.model.locations import is_uri, local_path, path_or_uri
 from airflow_hybrid.model.walking import map_files
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 from airflow_hybrid.runner import arguments
-from airflow_hybrid.runner.arguments import PROGRAM_VARIABLE, try_folder
+from airflow_hybrid.runner.arguments import DIFFERENT, FAILURE, INTERRUPTED, PROGRAM_VARIABLE, SUCCESS, UNSUPPORTED
 from airflow_hybrid.runner.home import CACHE_VARIABLE, Home, cache_directory
 from airflow_hybrid.settings.sources import OnlyVariables
 from airflow_hybrid.version import __version__
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from airflow_hybrid.runner.dag_run import RunResult
     from airflow_hybrid.runner.progress.shown import ShownProgress
 
-SUCCESS, FAILURE, DIFFERENT, UNSUPPORTED, INTERRUPTED = 0, 1, 3, 33, 130
 PROG = os.environ.pop(PROGRAM_VARIABLE, "airflow-hybrid-runner")
 """environment variable: the program's name in messages; not passed to jobs"""
 _DEFAULTS: dict[str, Any] = {
@@ -185,7 +184,7 @@ def _run_document(
         return None
     sites = _sites(args, graph)
     inputs = arguments.checked_inputs(graph, inputs, sites.get("inputs"), PROG, quiet=args.quiet)
-    try_folder(args.outdir)
+    arguments.try_folder(args.outdir)
     keeps = bool(args.leave_tmpdir)
     prefix = args.tmpdir_prefix or os.path.join(tempfile.gettempdir(), "airflow-hybrid-")
     folder = make_folder(os.path.dirname(prefix) or ".", os.path.basename(prefix))

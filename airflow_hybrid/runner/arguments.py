@@ -25,9 +25,19 @@ TOOL_KEY = "cwl:tool"
 TOOL_HELP = "--tool-help"
 PROGRAM_VARIABLE = "_AIRFLOW_HYBRID_RUNNER_CALLED"
 """environment variable: the name by which a user called the runner"""
-DESCRIPTION = """\
+SUCCESS, FAILURE, WRONG_ARGUMENTS, DIFFERENT, UNSUPPORTED, INTERRUPTED = 0, 1, 2, 3, 33, 130
+EXIT_CODES = {
+    SUCCESS: "success",
+    FAILURE: "failure",
+    WRONG_ARGUMENTS: "wrong arguments",
+    DIFFERENT: "a recorded run that was run again has other outputs now",
+    UNSUPPORTED: "the document needs an unsupported feature",
+    INTERRUPTED: "interrupted (Ctrl-C, SIGTERM)",
+}
+"""what each exit code means; argparse has the one of wrong arguments"""
+DESCRIPTION = f"""\
 Runs a CWL document as an Airflow DAG to its end, in this process, and prints its output object (JSON). No Airflow has
-to be running. Exit code: 0 success, 1 failure, 33 the document needs an unsupported feature."""
+to be running. Exit code: {", ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items())}."""
 EPILOG = "Without JOB the inputs are flags: --name value. Options of a document and of this command may be mixed."
 
 

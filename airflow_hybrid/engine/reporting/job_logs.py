@@ -30,7 +30,8 @@ def submitted(ids: Sequence[str], options: Mapping[str, Any]) -> str:
     """``as job 4711 in partition short``; unknown parts are left out."""
     parts = []
     if ids:
-        parts.append(f"as job {', '.join(ids[:MOST_NAMES])}")
+        more = f" and {len(ids) - MOST_NAMES:,} more" if len(ids) > MOST_NAMES else ""
+        parts.append(f"as job {', '.join(ids[:MOST_NAMES])}{more}")
     parts.extend(f"in {word} {options[key]}" for key, word in _QUEUES.items() if options.get(key))
     return printable(" ".join(parts))
 

@@ -66,13 +66,22 @@ def drawn(view: RunView, columns: int, rows: int, encoding: str) -> Text:
             row.append_text(_bar(line.share, encoding)).append(" " * _GAP)
         shown.append(row.append_text(_with_failures(_encodable(line.text, encoding))))
     for row in shown:  # nothing stands at the end of a line: Ctrl-C is echoed there
-        row.truncate(max(1, columns - _ECHO_WIDTH), overflow="crop")
+        _cut(row, max(1, columns - _ECHO_WIDTH), encoding)
     return Text("\n", no_wrap=True, overflow="crop").join(shown)
 
 
 def starting(seconds: float) -> Text:
     """The line before there is a run."""
     return Text.assemble(("run", "bold"), f"  starting Airflow, {_time(seconds)}")
+
+
+def _cut(row: Text, columns: int, encoding: str) -> None:
+    """Cut a line that is too long, visibly."""
+    if row.cell_len <= columns:
+        return
+    sign = _in_encoding("\u2026", "...", encoding)
+    row.truncate(max(0, columns - cell_len(sign)), overflow="crop")
+    row.append(sign[:columns])
 
 
 def _bar(share: float | None, encoding: str) -> Text:
@@ -85,11 +94,17 @@ def _bar(share: float | None, encoding: str) -> Text:
 
 
 def _ends_of_bars(encoding: str) -> tuple[str, str]:
+    full, empty = _in_encoding("\u2501\u2500", "#-", encoding)
+    return full, empty
+
+
+def _in_encoding(signs: str, plain: str, encoding: str) -> str:
+    """Signs, or plain ones on a terminal that does not have them."""
     try:
-        "\u2501\u2500".encode(encoding)
+        signs.encode(encoding)
     except UnicodeEncodeError:
-        return "#", "-"
-    return "\u2501", "\u2500"
+        return plain
+    return signs
 
 
 def _share(done: int, total: int | None) -> float | None:

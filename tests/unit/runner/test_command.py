@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_hybrid.runner.arguments import WRONG_ARGUMENTS, parser
 from airflow_hybrid.runner.command import connections, hybrid_file_of, run_command
 
 HYBRID_FILE = """\
@@ -17,6 +18,24 @@ deployments:
   site: {type: ssh, config: {conn_id: harbour}}
   other: {type: ssh, config: {conn_id: nobody_has_it}}
 """
+
+
+EXIT_CODES = (
+    "0 success, 1 failure, 2 wrong arguments, 3 a recorded run that was run again has other outputs now,"
+    " 33 the document needs an unsupported feature, 130 interrupted (Ctrl-C, SIGTERM)."
+)
+
+
+def test_the_help_and_the_docs_tell_the_same_exit_codes() -> None:
+    assert f"Exit code: {EXIT_CODES} Without JOB" in run_command().description
+    page = " ".join((Path(__file__).parents[3] / "docs/how-to/run.md").read_text().split())
+    assert f"exit codes: {EXIT_CODES}" in page.replace(" ([provenance](provenance.md))", "")
+
+
+def test_wrong_arguments_have_their_exit_code() -> None:
+    with pytest.raises(SystemExit) as caught:
+        parser("runner").parse_args(["--outdir"])
+    assert caught.value.code == WRONG_ARGUMENTS
 
 
 def parsed(*words: str) -> argparse.Namespace:

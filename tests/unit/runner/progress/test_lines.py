@@ -85,9 +85,15 @@ def test_no_line_is_as_long_as_the_terminal_is_wide(columns: int) -> None:
 def test_narrow_terminals_have_the_ends_of_paths_and_no_bars() -> None:
     step = replace(CHECK, path="/a/workflow/in/a/workflow/check")
     assert shown(replace(VIEW, steps=(step,), transfers=()), 60).split("\n") == [
-        ".../a/workflow/check  running, for 1 min 5 s, at local (lo",
-        "run                   2 of 8 steps done, 52 jobs ended, 1 ",
+        ".../a/workflow/check  running, for 1 min 5 s, at local (l…",
+        "run                   2 of 8 steps done, 52 jobs ended, 1…",
     ]
+
+
+def test_a_line_that_is_cut_says_so() -> None:
+    view = replace(VIEW, steps=(replace(CHECK, doing=("x" * 60,)),), transfers=())
+    assert shown(view, 40).split("\n")[0] == f"/check  running, {'x' * 20}…"
+    assert shown(view, 40, encoding="ascii").split("\n")[0] == f"/check  running, {'x' * 18}..."
 
 
 def test_more_steps_than_rows_are_counted() -> None:
