@@ -78,8 +78,20 @@ def cells_of(report: RunReport) -> list[str]:
     """What Typst has understood, from its export as HTML: the texts of the tables."""
     values = report_values(report, footprint(report.jobs, Constants()), Constants())
     source = b"".join((FOLDER / name).read_bytes() for name in ("common.typ", "report.typ"))
-    page = _typeset(source, values, "html").decode().replace("\u200b", "")
+    page = _typeset(source, values, "html").decode()
     return [html.unescape(cell) for cell in re.findall("<td>(.*?)</td>", page)]
+
+
+def test_long_names_are_broken_by_nothing_that_is_copied_with_them() -> None:
+    name = "/work/" + "x" * 60
+    assert name in cells_of(of_steps(name))  # without U+200B
+    source = (FOLDER / "common.typ").read_bytes()
+    page = b"#set page(width: 200pt, height: auto, margin: 0pt)\n"
+    heights = [
+        picture_size(_typeset(source + page + f'#name("{text}")'.encode(), {"at": 0}, "png"))[1]
+        for text in ("/work/", name)
+    ]
+    assert heights[1] > 1.5 * heights[0]  # several lines
 
 
 def test_steps_that_were_not_run_and_remedies_are_printed() -> None:
