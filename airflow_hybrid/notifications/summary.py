@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from airflow_hybrid.amounts import counted
+from airflow_hybrid.amounts import core_hours_in_words, counted, size
 from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.overviews.usage import core_seconds, is_success, last_tries
@@ -99,7 +99,7 @@ class RunSummary:
 
     def _use_line(self) -> str:
         again = len(self.records) - len(self.jobs)
-        text = f"{_hours(self.core_hours)} core-hours"
+        text = core_hours_in_words(self.core_hours)
         return f"{text}, with {counted(again, 'earlier try', 'earlier tries')}" if again else text
 
     def _transfer_lines(self) -> list[str]:
@@ -111,8 +111,8 @@ class RunSummary:
         if not moved:
             return ["nothing was moved between sites"]
         ways = sorted(moved.items(), key=lambda item: (-item[1], item[0]))
-        lines = [f"{_size(sum(moved.values()))} moved between sites"]
-        lines += [f"  {_name(a)} -> {_name(b)}: {_size(number)}" for (a, b), number in ways[:MOST_TRANSFERS]]
+        lines = [f"{size(sum(moved.values()))} moved between sites"]
+        lines += [f"  {_name(a)} -> {_name(b)}: {size(number)}" for (a, b), number in ways[:MOST_TRANSFERS]]
         if len(ways) > MOST_TRANSFERS:
             lines.append(f"  and {len(ways) - MOST_TRANSFERS} more")
         return lines
@@ -151,18 +151,3 @@ def _name(text: str) -> str:
 def _some(names: Sequence[str]) -> str:
     shown = ", ".join(_name(name) for name in names[:MOST_FAILURES])
     return f"{shown} and {len(names) - MOST_FAILURES:,} more" if len(names) > MOST_FAILURES else shown
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:,.0f}" if hours >= 100 else f"{hours:.3g}"
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("bytes", "kB", "MB", "GB", "TB"):
-        if size < 999.5:  # three digits, rounded, are not 1e+03
-            return f"{size:.3g} {unit}"
-        if unit == "TB":
-            return f"{size:,.0f} {unit}"
-        size /= 1000
-    raise AssertionError("unreachable")

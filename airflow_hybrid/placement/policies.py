@@ -11,7 +11,7 @@ import abc
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-from airflow_hybrid.amounts import counted
+from airflow_hybrid.amounts import counted, size
 from airflow_hybrid.model import Resources
 from airflow_hybrid.placement.candidates import Candidate, Choice
 
@@ -162,12 +162,3 @@ def _rivals(index: int, candidates: Candidates, words: object) -> str:
     """The others in brief: ``; b (1): 80%``."""
     others = [f"{c.title}: {words(c)}" for i, c in candidates if i != index][:3]  # type: ignore[operator]
     return "; " + ", ".join(others) if others else ""
-
-
-def size(count: float) -> str:
-    """A number of bytes for a person."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 999.5:  # three digits, rounded, are not 1e+03
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

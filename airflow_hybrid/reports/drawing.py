@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from airflow_hybrid.amounts import counted, duration, size
+from airflow_hybrid.amounts import core_hours_in_words, counted, duration, size
 from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.reports.texts import escaped
 from airflow_hybrid.reports.values import NOT_RUN, RunReport, SitePart, StepPart
@@ -197,11 +197,8 @@ def _site(site: SitePart, row: int) -> Iterator[str]:
     failed = f", {site.failed} failed" if site.failed else ""
     yield f'<rect class="site" x="4" y="{y}" width="330" height="48" rx="6"/>'
     yield _text(14, y + 20, _name(site.name) + (f" ({', '.join(site.kinds)})" if site.kinds else ""))
-    yield _text(
-        14,
-        y + 38,
-        f"{counted(site.jobs, 'job')}{failed}, {site.core_s / 3600:.2f} core-hours, {counted(site.nodes, 'node')}",
-    )
+    hours, nodes = core_hours_in_words(site.core_s / 3600), counted(site.nodes, "node")
+    yield _text(14, y + 38, f"{counted(site.jobs, 'job')}{failed}, {hours}, {nodes}")
 
 
 def _moved(transfer: Transfer, most: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from statistics import median
 
-from airflow_hybrid.amounts import duration, size
+from airflow_hybrid.amounts import co2e, core_hours, duration, energy, size
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.reports.footprint import Footprint
 from airflow_hybrid.reports.texts import when
@@ -39,9 +39,9 @@ def sums(report: RunReport, used: Footprint) -> list[tuple[str, str]]:
     """What it has done and used."""
     return [
         ("jobs", f"{len(report.jobs)}, of which {len(report.failures)} failed"),
-        ("core-hours", f"{report.core_hours:.3f}"),
+        ("core-hours", core_hours(report.core_hours)),
         ("moved between sites", size(moved(report))),
-        ("energy", f"{used.kwh:.4g} kWh, {used.co2e_g:.4g} g CO2e (an estimate; see below)"),
+        ("energy", f"{energy(used.kwh)}, {co2e(used.co2e_g)} CO2e (an estimate; see below)"),
     ]
 
 
@@ -107,7 +107,7 @@ def _step(step: StepPart) -> tuple[str, ...]:
         "" if step.cores_asked is None else f"{step.cores_asked:g}",
         _memory(max(step.memory_mib, default=None)),
         _memory(step.memory_asked_mib),
-        f"{step.core_s / 3600:.2f}",
+        core_hours(step.core_s / 3600),
     )
 
 

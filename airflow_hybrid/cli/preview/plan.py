@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.cli.cli_config import ARG_OUTPUT, ActionCommand, Arg
 
-from airflow_hybrid.amounts import counted, duration, size
+from airflow_hybrid.amounts import core_hours, core_hours_in_words, counted, duration, size
 from airflow_hybrid.cli.preview.graph import ARG_NAME
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def row(step: PlannedStep) -> dict[str, str]:
         "cores": "" if step.cores is None else f"{step.cores:g}",
         "memory": "" if step.memory_mib is None else f"{step.memory_mib:g} MiB",
         "limit": duration(step.time_limit_s),
-        "core-hours": "" if step.core_hours is None else f"{step.core_hours:g}",
+        "core-hours": "" if step.core_hours is None else core_hours(step.core_hours),
         "moves": printable("; ".join(move_text(move) for move in step.moves)),
     }
 
@@ -108,7 +108,7 @@ def summary(steps: Sequence[PlannedStep]) -> str:
     without = sum(step.core_hours is None and step.kind == "tool" for step in steps)
     if hours:
         rest = f" ({without} without a time limit)" if without else ""
-        parts.append(f"at most {sum(hours):g} core-hours asked for{rest}")
+        parts.append(f"at most {core_hours_in_words(sum(hours))} asked for{rest}")
     else:
         parts.append("no step has a time limit, so the core-hours are unknown")
     moves = dict.fromkeys(move for step in steps for move in step.moves)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from airflow_hybrid.amounts import size
+from airflow_hybrid.amounts import co2e, core_hours, energy, size
 from airflow_hybrid.reports import drawing, figures
 from airflow_hybrid.reports.footprint import METHOD, Constants, Footprint
 from airflow_hybrid.reports.texts import shown, when
@@ -63,15 +63,11 @@ def _figures(report: RunReport, used: Footprint) -> list[list[str]]:
         ["took" if report.ended is not None else "so far", figures.took(report).removesuffix(" until then")],
         ["jobs", f"{len(report.jobs):,}"],
         ["failed", f"{len(report.failures):,}"],
-        ["core-hours", _number(report.core_hours)],
+        ["core-hours", core_hours(report.core_hours)],
         ["moved between sites", size(figures.moved(report))],
-        ["energy (estimate)", f"{_number(used.kwh)} kWh"],
-        ["CO2e (estimate)", f"{_number(used.co2e_g)} g" if used.co2e_g < 1000 else f"{_number(used.co2e_g / 1000)} kg"],
+        ["energy (estimate)", energy(used.kwh)],
+        ["CO2e (estimate)", co2e(used.co2e_g)],
     ]
-
-
-def _number(value: float) -> str:
-    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
 def _table(rows: Iterable[Sequence[str]], most: int = MOST_ROWS) -> dict[str, Any]:
@@ -82,4 +78,4 @@ def _table(rows: Iterable[Sequence[str]], most: int = MOST_ROWS) -> dict[str, An
 
 def _site(site: SitePart) -> Sequence[str]:
     kinds = ", ".join(site.kinds)
-    return (site.name, kinds, f"{site.jobs:,}", f"{site.failed:,}", f"{site.nodes:,}", f"{site.core_s / 3600:.2f}")
+    return (site.name, kinds, f"{site.jobs:,}", f"{site.failed:,}", f"{site.nodes:,}", core_hours(site.core_s / 3600))

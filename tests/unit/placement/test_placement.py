@@ -23,23 +23,27 @@ GB = 10**9
             1,
             "all inputs are there, least used",
         ),
-        ([Candidate("a", "1", GB), Candidate("b", "1", 0)], 1, "all inputs are there; a (1): 1 GB to move"),
+        ([Candidate("a", "1", GB), Candidate("b", "1", 0)], 1, "all inputs are there; a (1): 1.0 GB to move"),
         (
             [Candidate("a", "1", GB, bytes_per_s=1e6), Candidate("b", "1", 2 * GB, bytes_per_s=1e9)],
             1,
-            "2 GB to move at 1 GB/s, about 2 s; a (1): 1 GB to move",
+            "2.0 GB to move at 1.0 GB/s, about 2 s; a (1): 1.0 GB to move",
         ),
-        ([Candidate("a", "1", 5000)], 0, "5 kB to move, about 0 s"),
+        ([Candidate("a", "1", 5000)], 0, "5.0 kB to move, about 0 s"),
         (
             [Candidate("a", "1", 0, cores=2), Candidate("b", "1", GB, cores=8)],
             1,
-            "1 GB to move, about 20 s",
+            "1.0 GB to move, about 20 s",
         ),
-        ([Candidate("a", "1", 0, free_cores=0), Candidate("b", "1", GB, free_cores=8)], 1, "1 GB to move, about 20 s"),
+        (
+            [Candidate("a", "1", 0, free_cores=0), Candidate("b", "1", GB, free_cores=8)],
+            1,
+            "1.0 GB to move, about 20 s",
+        ),
         (
             [Candidate("a", "1", 0, free_cores=1), Candidate("b", "1", GB, free_cores=2)],
             0,
-            "all are busy; all inputs are there; b (1): 1 GB to move",
+            "all are busy; all inputs are there; b (1): 1.0 GB to move",
         ),
     ],
 )
@@ -119,7 +123,7 @@ def test_what_each_policy_prefers(policy: str, candidates: list[Candidate], inde
 
 def test_a_location_with_as_many_jobs_as_it_may_have_is_passed_over() -> None:
     full, free = Candidate("a", "1", jobs=2, max_jobs=2), Candidate("b", "1", GB, max_jobs=2)
-    assert choose([full, free]) == Choice(1, "1 GB to move, about 20 s; full: a (1)")
+    assert choose([full, free]) == Choice(1, "1.0 GB to move, about 20 s; full: a (1)")
     assert choose([full, full]).reason == "all are busy; all inputs are there, least used"
 
 

@@ -1,6 +1,6 @@
 // Licensed under the Apache License, Version 2.0; see the LICENSE file.
 // @ts-check
-/** Figures for people. */
+/** Figures for people; sizes and core-hours as `amounts.py` says them in commands and reports. */
 
 const SIZES = ["B", "kB", "MB", "GB", "TB", "PB"];
 
@@ -9,11 +9,11 @@ export function size(bytes) {
   if (bytes === null || bytes === undefined) return "";
   let value = bytes;
   let unit = 0;
-  while (value >= 999.5 && unit < SIZES.length - 1) {
+  while (value >= (unit === 0 ? 999.5 : 999.95) && unit < SIZES.length - 1) {
     value /= 1000;
     unit += 1;
   }
-  return `${unit === 0 || value >= 99.95 ? Math.round(value) : value.toFixed(1)} ${SIZES[unit]}`;
+  return `${value.toFixed(unit === 0 ? 0 : 1)} ${SIZES[unit]}`;
 }
 
 /** `0.4 s`, `3 min 05 s`, `2 h 03 min`, `3 d 04 h`. @param {number | null | undefined} seconds */
@@ -55,6 +55,11 @@ export function figure(value) {
   if (value === null || value === undefined) return "";
   if (value === 0 || Math.abs(value) >= 100) return count(Math.round(value));
   return String(Number(value.toPrecision(value < 1 ? 2 : 3)));
+}
+
+/** `8.5`, `1,235`; for less than one sees, `< 0.01`. @param {number} hours */
+export function coreHours(hours) {
+  return hours > 0 && hours < 0.01 ? "< 0.01" : figure(hours);
 }
 
 /** `512 MiB`, `4 GiB`. @param {number | null | undefined} mebibytes */

@@ -3,7 +3,7 @@
 /** The head line: what a reader wants to know first. */
 
 import { el, fill } from "../common/dom.js";
-import { count, counted, duration, figure, leaf, moment, size, stateInWords } from "../common/format.js";
+import { coreHours, count, counted, duration, leaf, moment, size, stateInWords } from "../common/format.js";
 
 const TONES = { success: "good", failed: "bad", running: "busy", queued: "wait", upstream_failed: "bad", deferred: "busy" };
 
@@ -49,11 +49,6 @@ export function showHead(head, overview, task, results) {
     ),
     results.length ? el("dl", { class: "results" }, results.map(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]).flat()) : null,
   );
-}
-
-/** @param {number} hours */
-function coreHours(hours) {
-  return hours > 0 && hours < 0.01 ? "< 0.01" : figure(hours);
 }
 
 /** @param {any[]} values @param {string} name */
