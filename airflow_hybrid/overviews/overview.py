@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from airflow_hybrid.model import JsonValue
@@ -16,7 +16,7 @@ from airflow_hybrid.model.records import BatchProgress, JobRecord
 from airflow_hybrid.overviews.lineage import Placement, RunLineage, placements, transfers
 from airflow_hybrid.overviews.progress import EndedJobs, path_of, progress_of
 from airflow_hybrid.overviews.replays import RunReplays
-from airflow_hybrid.overviews.sizing import Enough, enough_for
+from airflow_hybrid.overviews.sizing import USUAL, Enough, Proposal, enough_for, propose
 from airflow_hybrid.overviews.steps import StepState, states_of_steps
 from airflow_hybrid.overviews.tasks import RunJobs, RunState, TaskState
 from airflow_hybrid.overviews.usage import StepUsage, core_seconds, is_success, last_tries, usage_of
@@ -35,6 +35,8 @@ class StepOverview:
     :ivar bytes_in: size of its jobs' input files, of those where it is known; ``bytes_out``: of their output files.
     :ivar per_minute: jobs that ended, by the time since the first one was submitted; ``left_s``: how long the others
         take at that rate. None: nothing is known to say so.
+    :ivar enough: by all its jobs that ran, earlier tries too; ``proposal``: what ``airflow hybrid tune`` would
+        say, if it looked at this run only. None: none of its jobs ran.
     """
 
     outline: StepOutline
@@ -57,6 +59,7 @@ class StepOverview:
     bytes_out: int | None = None
     usage: StepUsage | None = None
     enough: Enough | None = None
+    proposal: Proposal | None = None
 
 
 @dataclass(frozen=True)
@@ -194,13 +197,21 @@ def _steps(facts: RunFacts, records: Sequence[JobRecord], storages: Mapping[str,
     records_of: dict[str, list[JobRecord]] = defaultdict(list)
     for record in records:
         records_of[record.step].append(record)
+    ran_of: dict[str, list[JobRecord]] = defaultdict(list)
+    for record in facts.records():
+        if not record.reused:
+            ran_of[record.step].append(record)
     batches_of: dict[str, list[BatchProgress]] = defaultdict(list)
     for batch in facts.batches():
         batches_of[path_of(batch.step)].append(batch)
     states = states_of_steps(facts.outline, facts.tasks)
     for outline in facts.outline.steps:
         own, batches = records_of[outline.path], batches_of[outline.path]
-        yield _step(outline, states[outline.path], own, batches, _Context(facts, storages))
+        step = _step(outline, states[outline.path], own, batches, _Context(facts, storages))
+        ran = ran_of[outline.path]
+        if ran:
+            step = replace(step, enough=enough_for(ran), proposal=propose(outline.path, ran, 1, USUAL))
+        yield step
 
 
 @dataclass(frozen=True)
@@ -251,7 +262,6 @@ def _step(
         bytes_in=_sum([record.bytes_in for record in records]),
         bytes_out=_sum([record.bytes_out for record in records]),
         usage=usage_of(outline.path, records) if records else None,
-        enough=enough_for(records) if records else None,
     )
 
 

@@ -153,16 +153,16 @@ def proposals(outline: DagOutline, runs: Sequence[PastRun], rule: Rule) -> list[
 
 
 def propose(step: str, records: Sequence[JobRecord], runs: int, rule: Rule) -> Proposal:
-    """A proposal for one step.
+    """A proposal for one step: ``tune`` shows it, and the run page the one by its run alone.
 
-    :param records: of jobs that ran.
+    :param records: of jobs that ran, all tries of them.
     """
     good = _ended_by(records, JobState.COMPLETED)
     cores_asked = max((r.cores / max(1, r.processes) for r in records if r.cores is not None), default=None)
     ram_asked = max((r.memory_mib for r in records if r.memory_mib is not None), default=None)
     known = Proposal(step, len(good), runs, cores_asked=cores_asked, ram_asked_mib=ram_asked)
     if len(good) < FEWEST_JOBS:
-        note = f"{counted(len(good), 'job')} succeeded: too few to say anything"
+        note = f"{counted(len(good), 'job')} succeeded: a proposal needs {FEWEST_JOBS}"
         return _with(known, notes=(note,))
     notes: list[str] = []
     enough = enough_for(records, rule)

@@ -8,7 +8,6 @@ document is refused without importing Airflow.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import gc
 import json
 import logging
@@ -17,7 +16,6 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +26,17 @@ from airflow_hybrid.model.locations import is_uri, local_path, path_or_uri
 from airflow_hybrid.model.walking import map_files
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 from airflow_hybrid.runner import arguments
-from airflow_hybrid.runner.arguments import DIFFERENT, FAILURE, INTERRUPTED, PROGRAM_VARIABLE, SUCCESS, UNSUPPORTED
+from airflow_hybrid.runner.arguments import (
+    DIFFERENT,
+    FAILURE,
+    INTERRUPTED,
+    PROGRAM_VARIABLE,
+    SUCCESS,
+    UNREAD,
+    UNSUPPORTED,
+)
 from airflow_hybrid.runner.home import CACHE_VARIABLE, Home, cache_directory
+from airflow_hybrid.runner.stdout import is_written, stdout_kept
 from airflow_hybrid.settings.sources import OnlyVariables
 from airflow_hybrid.version import __version__
 
@@ -79,7 +86,7 @@ def main(argv: list[str] | None = None, home_type: type[Home] = Home) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     settings.read_from(OnlyVariables())
     os.environ.setdefault(CACHE_VARIABLE, str(cache_directory()))
-    with _stdout_kept() as stdout:
+    with stdout_kept() as stdout:
         try:
             outputs, code = _run(args, home_type)
         except UnsupportedError as error:
@@ -91,9 +98,8 @@ def main(argv: list[str] | None = None, home_type: type[Home] = Home) -> int:
             return INTERRUPTED
         except Exception as error:
             return _unforeseen(error, args.verbose)
-        if outputs is not None:
-            stdout.write(json.dumps(outputs, indent=4) + "\n")
-            stdout.flush()
+        if outputs is not None and not is_written(stdout, json.dumps(outputs, indent=4) + "\n"):
+            return UNREAD
     return code
 
 
@@ -123,20 +129,6 @@ def _unforeseen(error: Exception, verbose: bool) -> int:
     hint = "this error is unexpected: run again with --verbose, and report what that prints"
     print(f"{PROG}: {type(error).__name__}: {error}\n  -> {hint}", file=sys.stderr)
     return FAILURE
-
-
-@contextlib.contextmanager
-def _stdout_kept() -> Iterator[Any]:
-    """Only what is written to the yielded file reaches stdout; everything else that is printed goes to stderr."""
-    sys.stdout.flush()
-    real_stdout = os.dup(1)
-    os.dup2(2, 1)
-    try:
-        with os.fdopen(os.dup(real_stdout), "w", encoding="utf-8") as stdout:
-            yield stdout
-    finally:
-        os.dup2(real_stdout, 1)
-        os.close(real_stdout)
 
 
 def _run(args: argparse.Namespace, home_type: type[Home]) -> tuple[CwlObject | None, int]:

@@ -25,7 +25,7 @@ TOOL_KEY = "cwl:tool"
 TOOL_HELP = "--tool-help"
 PROGRAM_VARIABLE = "_AIRFLOW_HYBRID_RUNNER_CALLED"
 """environment variable: the name by which a user called the runner"""
-SUCCESS, FAILURE, WRONG_ARGUMENTS, DIFFERENT, UNSUPPORTED, INTERRUPTED = 0, 1, 2, 3, 33, 130
+SUCCESS, FAILURE, WRONG_ARGUMENTS, DIFFERENT, UNSUPPORTED, INTERRUPTED, UNREAD = 0, 1, 2, 3, 33, 130, 141
 EXIT_CODES = {
     SUCCESS: "success",
     FAILURE: "failure",
@@ -33,6 +33,7 @@ EXIT_CODES = {
     DIFFERENT: "a recorded run that was run again has other outputs now",
     UNSUPPORTED: "the document needs an unsupported feature",
     INTERRUPTED: "interrupted (Ctrl-C, SIGTERM)",
+    UNREAD: "nobody reads the output object",
 }
 """what each exit code means; argparse has the one of wrong arguments"""
 DESCRIPTION = f"""\

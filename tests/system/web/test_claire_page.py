@@ -36,7 +36,7 @@ def test_the_page_answers_what_a_stranger_asks(airflow: AirflowStack, claire: tu
         expect(page.locator("#head .figures")).to_contain_text(re.compile(r"Moved between sites\d\.\d MB"))
         # which step to give less memory
         expect(page.locator("#usage")).to_contain_text(
-            re.compile(r"Could ask for less: train: memory \d+ MiB instead of 512 MiB")
+            re.compile(r"Could ask for less: .*\btrain: memory \d+ MiB instead of 512 MiB")
         )
         assert is_serious(page) == []
         watched.shot("claire", HEIGHT_OF_PICTURES)

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 import pytest
 
 from airflow_hybrid.runner.arguments import WRONG_ARGUMENTS, parser
 from airflow_hybrid.runner.command import connections, hybrid_file_of, run_command
+from airflow_hybrid.runner.stdout import is_written
 
 HYBRID_FILE = """\
 version: v1.0
@@ -22,7 +24,8 @@ deployments:
 
 EXIT_CODES = (
     "0 success, 1 failure, 2 wrong arguments, 3 a recorded run that was run again has other outputs now,"
-    " 33 the document needs an unsupported feature, 130 interrupted (Ctrl-C, SIGTERM)."
+    " 33 the document needs an unsupported feature, 130 interrupted (Ctrl-C, SIGTERM),"
+    " 141 nobody reads the output object."
 )
 
 
@@ -30,6 +33,13 @@ def test_the_help_and_the_docs_tell_the_same_exit_codes() -> None:
     assert f"Exit code: {EXIT_CODES} Without JOB" in run_command().description
     page = " ".join((Path(__file__).parents[3] / "docs/how-to/run.md").read_text().split())
     assert f"exit codes: {EXIT_CODES}" in page.replace(" ([provenance](provenance.md))", "")
+
+
+def test_an_output_object_that_nobody_reads_is_left_out_in_silence() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as stdout:
+        assert not is_written(stdout, "{}")
 
 
 def test_wrong_arguments_have_their_exit_code() -> None:

@@ -10,8 +10,11 @@ import pytest
 
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.outline import DagOutline, StepOutline
-from airflow_hybrid.model.records import JobRecord
-from airflow_hybrid.overviews.sizing import Enough, PastRun, Proposal, Rule, enough_for, proposals, propose
+from airflow_hybrid.model.records import JobRecord, JobsReport
+from airflow_hybrid.overviews.lineage import RunLineage
+from airflow_hybrid.overviews.overview import RunFacts, overview_of
+from airflow_hybrid.overviews.sizing import USUAL, Enough, PastRun, Proposal, Rule, enough_for, proposals, propose
+from airflow_hybrid.overviews.tasks import RunJobs, RunState, TaskJobs
 
 JOB = JobRecord(
     "/a", "", "hpc", "", "login", JobState.COMPLETED, seconds=100.0, cpu_s=50.0, cores=4, memory_mib=4096,
@@ -84,7 +87,7 @@ SAME: dict[str, Any] = {}
             jobs(SAME, {"state": JobState.FAILED}),
             Proposal(
                 "/a", 1, 1, cores_asked=4, ram_asked_mib=4096,
-                notes=("1 job succeeded: too few to say anything",),
+                notes=("1 job succeeded: a proposal needs 3",),
             ),
         ),
     ],
@@ -129,6 +132,25 @@ def test_steps_are_in_the_order_of_the_document_and_reused_jobs_do_not_count() -
 )
 def test_what_would_have_been_enough(records: list[JobRecord], enough: Enough) -> None:
     assert enough_for(records) == enough
+
+
+def test_the_run_page_proposes_what_tune_would_by_that_run() -> None:
+    job = JobRecord(
+        "/a", "[0]", "hpc", "", "login", JobState.COMPLETED, seconds=100.0, cpu_s=50.0, cores=4, memory_mib=4096,
+        memory_used_mib=500,
+    )  # fmt: skip
+    killed = replace(job, index="[2]", state=JobState.OUT_OF_MEMORY, memory_used_mib=None, memory_mib=512)
+    records = [job, replace(job, index="[1]"), killed, replace(job, index="[2]", attempt=2)]
+    outline = DagOutline("a.cwl", (StepOutline("/a", "tool", task_id="a"),))
+    for ran in (records[:2], records):
+        task = TaskJobs("a", -1, JobsReport(tuple(ran)))
+        run = RunState("d", "r", "success", None, None, None)
+        (seen,) = overview_of(RunFacts(run, outline, RunJobs((task,)), RunLineage(()), (), {})).steps
+        (tuned,) = proposals(outline, [PastRun(tuple(ran))], USUAL)
+        assert seen.proposal == tuned
+        few = ("2 jobs succeeded: a proposal needs 3",)
+        assert tuned.notes == (few if len(ran) == 2 else ("1 job ended for lack of memory",))
+        assert tuned.ram_mib == (None if len(ran) == 2 else 640)
 
 
 def test_what_is_proposed_is_what_the_run_page_calls_enough() -> None:

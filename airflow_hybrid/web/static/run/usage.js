@@ -10,7 +10,7 @@ const HEIGHT = 44;
 
 /** @param {HTMLElement} section @param {any[]} steps */
 export function showUsage(section, steps) {
-  const known = steps.filter((step) => step.usage && step.usage.jobs > 0);
+  const known = steps.filter((step) => step.usage && step.usage.jobs > 0 && step.proposal);
   section.hidden = known.length === 0;
   if (section.hidden) return;
   const titles = ["step", "time", "cores", "memory", "would have been enough"];
@@ -20,23 +20,24 @@ export function showUsage(section, steps) {
     section,
     el("h2", { id: "usage-title" }, "Used against asked"),
     less.length ? el("p", {}, "Could ask for less: ", less.map((words, number) => [number ? "; " : "", el("strong", {}, words)]).flat()) : null,
-    el("p", { class: "quiet" }, "Box: the middle half of the jobs, with their median; whiskers: least and most; dashed: what was asked for. Enough: what 95 % of the jobs used that succeeded and a fifth more (time: two fifths), and never less than any of them used; in steps of 64 MiB, whole cores and minutes. airflow hybrid tune proposes the same, from several runs."),
+    el("p", { class: "quiet" }, "Box: the middle half of the jobs, with their median; whiskers: least and most; dashed: what was asked for. Enough: what 95 % of the jobs used that succeeded and a fifth more (time: two fifths), and never less than any of them used; in steps of 64 MiB, whole cores and minutes. Bold: what airflow hybrid tune would propose by this run alone; it looks at several runs, and proposes nothing by fewer than three jobs that succeeded."),
     scrolled("Used against asked", el("table", { class: "usage" }, el("thead", {}, head), el("tbody", {}, known.map(row)))),
   );
 }
 
 /** @param {any} step @returns {string[]} `train: memory 192 MiB instead of 512 MiB` */
-function couldAskForLess({ path, usage, enough: needed }) {
+function couldAskForLess({ path, enough: needed, proposal }) {
+  const each = needed.cores_each === needed.cores ? "" : " for each process";
   const parts = [
-    isMuchLess(needed.memory_mib, usage.memory_asked_mib) && `memory ${memory(needed.memory_mib)} instead of ${memory(usage.memory_asked_mib)}`,
-    isMuchLess(needed.cores, usage.cores_asked) && `cores ${count(needed.cores)} instead of ${count(usage.cores_asked)}`,
+    isLess(proposal.ram_mib, proposal.ram_asked_mib) && `memory ${memory(proposal.ram_mib)} instead of ${memory(proposal.ram_asked_mib)}`,
+    isLess(proposal.cores, proposal.cores_asked) && `cores ${count(proposal.cores)} instead of ${figure(proposal.cores_asked)}${each}`,
   ].filter(Boolean);
   return parts.length ? [`${leaf(path)}: ${parts.join(", ")}`] : [];
 }
 
-/** @param {number | null} needed @param {number | null} asked */
-function isMuchLess(needed, asked) {
-  return needed !== null && asked !== null && needed * 1.5 <= asked;
+/** @param {number | null} proposed null: no change @param {number | null} asked */
+function isLess(proposed, asked) {
+  return proposed !== null && asked !== null && proposed < asked;
 }
 
 /** @param {any} step */
@@ -54,19 +55,20 @@ function row(step) {
 }
 
 /** @param {any} step */
-function enough({ usage, enough: needed }) {
+function enough({ usage, enough: needed, proposal }) {
   const parts = [];
-  if (needed.memory_mib !== null) parts.push(compared("memory", needed.memory_mib, usage.memory_asked_mib, memory));
-  if (needed.cores !== null) parts.push(compared("cores", needed.cores, usage.cores_asked, count));
+  if (needed.memory_mib !== null) parts.push(compared("memory", needed.memory_mib, usage.memory_asked_mib, memory, isLess(proposal.ram_mib, proposal.ram_asked_mib)));
+  if (needed.cores !== null) parts.push(compared("cores", needed.cores, usage.cores_asked, count, isLess(proposal.cores, proposal.cores_asked)));
   if (needed.seconds !== null) parts.push(el("li", {}, `time: ${duration(needed.seconds)}`));
+  for (const note of proposal.notes) parts.push(el("li", { class: "quiet" }, note));
   return el("ul", { class: "enough" }, parts);
 }
 
-/** @param {string} name @param {number} needed @param {number | null} asked @param {(value: number) => string} format */
-function compared(name, needed, asked, format) {
+/** @param {string} name @param {number} needed @param {number | null} asked @param {(value: number) => string} format @param {boolean} isProposed to ask for less */
+function compared(name, needed, asked, format, isProposed) {
   const text = `${name}: ${format(needed)}`;
   if (asked === null) return el("li", {}, `${text} (nothing was asked for)`);
-  if (isMuchLess(needed, asked)) return el("li", {}, el("strong", {}, text), ` instead of ${format(asked)}`);
+  if (isProposed) return el("li", {}, el("strong", {}, text), ` instead of ${format(asked)}`);
   return el("li", {}, `${text} (${format(asked)} asked for)`);
 }
 
