@@ -112,6 +112,8 @@ class DagBuilder:
             deployments={name: deployment.to_json() for name, deployment in self.deployments.items()},
             links=self.setup.links,
             hybrid_file=self.setup.hybrid_file,
+            name=self.setup.graph.name,
+            label=self.setup.graph.label,
         )
 
     def _inputs(self, ground: Ground) -> None:

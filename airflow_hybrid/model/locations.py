@@ -58,13 +58,16 @@ def is_uri(text: str) -> bool:
 def path_or_uri(text: str) -> str:
     """A reference with the ``file:`` URI of a file of this machine replaced by its path; a ``#fragment`` stays.
 
-    A path with ``#`` in it stays a URI, in its normal form.
+    ``..`` in it is resolved. A path with ``#`` in it stays a URI, in its normal form.
     """
     base, sign, fragment = text.partition("#")
-    path = local_path(base) if is_uri(base) else None
-    if path is None:
+    if not is_uri(base) or scheme_of(base) != "file":
         return text
-    return (Location.parse(base).uri if "#" in path else path) + sign + fragment
+    try:
+        location = Location.parse(base, tidy=True)
+    except ValueError:
+        return text
+    return (location.uri if "#" in location.path else location.path) + sign + fragment
 
 
 def tidy_path(text: str) -> str | None:

@@ -12,6 +12,8 @@ from airflow_hybrid.model.values import JsonValue
 from airflow_hybrid.model.workflow import AskedResources, Target
 
 OUTLINE_VERSION = 1
+DAG_OF_RUNNER = "run"
+"""id of the DAG of `airflow hybrid run`, which is no name for anybody"""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class DagOutline:
     """A DAG's steps, outermost first, and where they may run.
 
     :ivar document: path or URI of the CWL document; ``hybrid_file``: path of the hybrid file, or empty.
+    :ivar name: of the document, or of the process that was picked in it; ``label``: that it gives itself, or empty.
     :ivar deployments: by name, as JSON of :class:`airflow_hybrid.config.Deployment`; no secrets are in them.
     :ivar links: as JSON of :class:`airflow_hybrid.config.Link`.
     """
@@ -69,6 +72,12 @@ class DagOutline:
     deployments: Mapping[str, JsonValue] = field(default_factory=dict)
     links: JsonValue = None
     hybrid_file: str = ""
+    name: str = ""
+    label: str = ""
+
+    def title_of(self, dag_id: str) -> str:
+        """What a run of the DAG is of, for people: the document's label, or else the DAG's id."""
+        return self.label or (self.name if dag_id == DAG_OF_RUNNER else "") or dag_id
 
     def to_text(self) -> str:
         """As JSON text, the same for the same DAG."""

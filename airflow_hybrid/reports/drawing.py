@@ -80,7 +80,7 @@ def timelines(report: RunReport, rows: tuple[int, int], style: str = "") -> Iter
     shown = steps[:MOST_ROWS]
     longest = max(len(_name(step.path)) for step in shown)
     axis = _Axis(min(times), max(times), min(_LEFT, 24 + _LETTER * longest))
-    title = f"timeline of {report.run_id}"
+    title = f"timeline of {report.heading}, {report.subtitle}"
     starts = [0, *range(rows[0], len(shown), rows[1])]
     for start, end in zip(starts, [*starts[1:], len(shown)], strict=True):
         left_out = len(steps) - len(shown) if end == len(shown) else 0

@@ -46,6 +46,7 @@ def report_of(facts: RunFacts, outputs: Iterable[RunFile], at: float, *, is_last
         problems=overview.problems,
         made_at=at,
         by_last_task=is_last_task,
+        title=overview.outline.title_of(overview.run.dag_id),
         made_again=tuple(map(_again, facts.replays.made_again)),
         renewed=tuple(map(_renewed, facts.replays.files)),
     )

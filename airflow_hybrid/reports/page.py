@@ -42,11 +42,11 @@ def page(report: RunReport, used: Footprint, constants: Constants) -> str:
     """The file's text."""
     style_hash = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{style_hash}'; base-uri 'none'; form-action 'none'"
-    title = escaped(f"{report.dag_id} {report.run_id}")
+    title, subtitle = escaped(report.heading), escaped(report.subtitle)
     head = (
         f'<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy"'
         f' content="{policy}"><meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title>"
+        f"<title>{title}, {subtitle}</title>"
         f"<style>{_STYLE}</style></head>"
     )
     sections = [
@@ -64,7 +64,7 @@ def page(report: RunReport, used: Footprint, constants: Constants) -> str:
         _section("Jobs", _jobs(report)),
         _section("Energy", _energy(used, constants)),
     ]
-    return f"{head}<body><h1>{title}</h1>{''.join(sections)}</body></html>\n"
+    return f"{head}<body><h1>{title}</h1><p>{subtitle}</p>{''.join(sections)}</body></html>\n"
 
 
 def _section(title: str, content: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.files import Transfer
+from airflow_hybrid.model.outline import DAG_OF_RUNNER
 from airflow_hybrid.model.records import JobRecord
 
 NOT_RUN = "not run"
@@ -121,6 +122,7 @@ class RunReport:
     :ivar made_at: when the report was made, in seconds since the epoch.
     :ivar by_last_task: the run's last task has made it: all steps have ended, the run has not.
     :ivar reasons: why steps wait, failed or were not run.
+    :ivar title: what the run is of, for people: the document's label, or else the DAG's id.
     :ivar made_again: jobs whose outputs were lost; ``renewed``: files that have taken the place of lost ones.
     """
 
@@ -142,6 +144,17 @@ class RunReport:
     made_again: tuple[AgainPart, ...] = ()
     renewed: tuple[RenewedPart, ...] = ()
     reasons: tuple[ReasonPart, ...] = ()
+    title: str = ""
+
+    @property
+    def heading(self) -> str:
+        return self.title or self.dag_id
+
+    @property
+    def subtitle(self) -> str:
+        """``run manual__1``, ``DAG hello, run manual__1``."""
+        is_named = self.dag_id in (self.heading, DAG_OF_RUNNER)
+        return f"run {self.run_id}" if is_named else f"DAG {self.dag_id}, run {self.run_id}"
 
     @property
     def core_hours(self) -> float:

@@ -314,6 +314,7 @@ def _dag(args: argparse.Namespace, sites: dict[str, Any], home: Home) -> HybridD
     """The DAG of the document, with the hybrid file's settings for it."""
     from airflow_hybrid.dag.hybrid_dag import HybridDag
     from airflow_hybrid.model import CHAINS, requirements
+    from airflow_hybrid.model.outline import DAG_OF_RUNNER
 
     document = args.document
     serial = bool(args.serial)
@@ -322,10 +323,10 @@ def _dag(args: argparse.Namespace, sites: dict[str, Any], home: Home) -> HybridD
         options["fuse"] = CHAINS
     return HybridDag(
         document if is_uri(document) else os.path.abspath(document),
-        dag_id="run",
+        dag_id=DAG_OF_RUNNER,
         outdir="{% raw %}" + os.path.abspath(args.outdir) + "{% endraw %}",
         existing_outputs=args.existing,
-        fileloc=home.add_file("run", document),
+        fileloc=home.add_file(DAG_OF_RUNNER, document),
         run_requirements=requirements.ANY,  # the person who runs it also wrote the inputs
         **options,
     )

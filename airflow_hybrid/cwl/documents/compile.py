@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ def compile_document(
     elif not Path(path).is_file():
         raise CwlError(f"no such CWL file: {path}")
     else:
-        source = Path(path).absolute().as_uri()
+        source = Path(_normal(path)).as_uri()
     roots = Roots(source)
     reading = Reading(roots)
     with messages.caught():
@@ -79,6 +80,13 @@ def compile_document(
                 raise roots.refuse(problem, explanation.where or "") from error
             raise explanation from error
     return dataclasses.replace(graph, fragment=fragment) if fragment else graph
+
+
+def _normal(path: str) -> str:
+    """The absolute path of a file without ``..``; links are resolved only where ``..`` behind one leads elsewhere."""
+    normal = os.path.abspath(path)
+    is_same = os.path.exists(normal) and os.path.samefile(normal, path)
+    return normal if is_same else os.path.realpath(path)
 
 
 @functools.cache

@@ -53,7 +53,7 @@ def _head(report: RunReport) -> dict[str, Any]:
     began = when(report.began)
     parts = [report.state, began and f"began {began}", f"took {figures.took(report)}"]
     line = shown(", ".join(part for part in parts if part))
-    names = {"dag": shown(report.dag_id), "run": shown(report.run_id), "state": shown(report.state)}
+    names = {"title": shown(report.heading), "subtitle": shown(report.subtitle), "state": shown(report.state)}
     return {**names, "line": line, "at": int(report.made_at or 0)}
 
 

@@ -18,6 +18,7 @@ import pytest
 from airflow_hybrid.amounts import counted
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.files import Transfer
+from airflow_hybrid.model.outline import DagOutline
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.reports.drawing import ALONE, boxes, sites, timeline
 from airflow_hybrid.reports.figures import failures, took
@@ -56,6 +57,18 @@ def test_the_page_says_what_ran_where_and_what_moved() -> None:
     text = the_page()
     for part in ("<dd>4</dd>", "12.0 MB", "3.0 MB/s", "NonZeroExitCode", "1 failed", "10.00 s", "1 h 0 min"):
         assert part in text, part
+
+
+def test_the_title_is_the_documents_label_or_name_with_the_run_below() -> None:
+    assert "<title>dag, run /align</title>" in the_page() and "<h1>dag</h1><p>run /align</p>" in the_page()
+    outline = DagOutline("/w.cwl", (), name="w", label="Words")
+    asked = [(label, dag_id) for label in ("Words", "") for dag_id in ("hello", "run")]
+    assert [replace(outline, label=label).title_of(dag_id) for label, dag_id in asked] == [
+        "Words", "Words", "hello", "w"
+    ]  # fmt: skip
+    one = replace(report(), run_id="manual__1", title="Words", dag_id="hello")
+    assert (one.heading, one.subtitle) == ("Words", "DAG hello, run manual__1")
+    assert replace(one, dag_id="run").subtitle == "run manual__1"
 
 
 def test_exit_code_0_of_a_failed_job_is_shown_and_no_run_took_less_than_no_time() -> None:

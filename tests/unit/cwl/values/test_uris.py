@@ -28,6 +28,23 @@ def test_a_document_may_be_named_by_its_uri(tmp_path: Path, spelling: str) -> No
     assert graph.source == f"file://{tmp_path}/a%20b/%C3%BC.cwl"
 
 
+@pytest.mark.parametrize("spelling", ["{}", "file://{}", "file:{}"])
+def test_the_uri_of_a_document_has_no_dots(tmp_path: Path, spelling: str) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "w.cwl").write_text(ECHO)
+    graph = load_graph(spelling.format(f"{tmp_path}/a/.././w.cwl"), cache_dir=tmp_path / "cache")
+    assert graph.source == f"file://{tmp_path}/w.cwl"
+
+
+def test_a_path_through_a_link_names_the_document_that_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "deep/down").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "deep/down")
+    (tmp_path / "deep/w.cwl").write_text(ECHO)
+    (tmp_path / "w.cwl").write_text(ECHO)
+    graph = load_graph(f"{tmp_path}/link/../w.cwl", cache_dir=tmp_path / "cache")
+    assert graph.source == f"file://{tmp_path}/deep/w.cwl"
+
+
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_a_document_that_is_not_there_is_told_by_its_path(tmp_path: Path, spelling: str) -> None:
     with pytest.raises(CwlError) as caught:
