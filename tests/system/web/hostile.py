@@ -10,6 +10,8 @@ from typing import Any
 SCRIPT = "<img src=x onerror=alert(1)>"
 LONG = "n" * 200
 STEP = f"{SCRIPT}{LONG[:60]}"
+ENDS_WITH_0 = "silent"
+"""a step whose job fails with exit code 0: its output is missing"""
 MARKDOWN = f"""\
 # {SCRIPT}
 
@@ -36,7 +38,11 @@ LOG = f"{SCRIPT}\u202e \x1b[31mred\x1b[0m \x1b]0;title\x07 <script>alert(9)</scr
 
 
 def write_workflow(folder: Path, name: str) -> None:
-    """Write ``<name>.cwl``, which makes :data:`FILES`; with the input ``bad`` its jobs fail, and write :data:`LOG`."""
+    """Write ``<name>.cwl``, which makes :data:`FILES`.
+
+    With the input ``bad`` its jobs fail: that of :data:`STEP` writes :data:`LOG`, and that of :data:`ENDS_WITH_0` has
+    exit code 0, but not its output.
+    """
     listing = [{"entryname": f"made/{file}", "entry": _literal(text)} for file, text in FILES.items()]
     tool = {
         "class": "CommandLineTool",
@@ -50,6 +56,13 @@ def write_workflow(folder: Path, name: str) -> None:
         "inputs": {"bad": "boolean"},
         "outputs": {"made": {"type": "File[]", "outputBinding": {"glob": "made/*"}}},
     }
+    silent = {
+        "class": "CommandLineTool",
+        "requirements": {"InlineJavascriptRequirement": {}},
+        "baseCommand": ["touch", "there"],
+        "inputs": {"bad": "boolean"},
+        "outputs": {"it": {"type": "File", "outputBinding": {"glob": "$(inputs.bad ? 'missing' : 'there')"}}},
+    }
     workflow = {
         "cwlVersion": "v1.2",
         "class": "Workflow",
@@ -57,7 +70,10 @@ def write_workflow(folder: Path, name: str) -> None:
         "doc": MARKDOWN,
         "inputs": {"bad": {"type": "boolean", "default": False, "label": SCRIPT, "doc": MARKDOWN}},
         "outputs": {"made": {"type": "File[]", "outputSource": f"{STEP}/made", "label": SCRIPT}},
-        "steps": {STEP: {"run": tool, "label": SCRIPT, "in": {"bad": "bad"}, "out": ["made"]}},
+        "steps": {
+            STEP: {"run": tool, "label": SCRIPT, "in": {"bad": "bad"}, "out": ["made"]},
+            ENDS_WITH_0: {"run": silent, "in": {"bad": "bad"}, "out": ["it"]},
+        },
     }
     (folder / f"{name}.cwl").write_text(json.dumps(workflow))
 

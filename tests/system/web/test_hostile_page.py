@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tests.system.airflow_stack import AirflowStack
 from tests.system.conftest import Dags
 from tests.system.web.conftest import Opened, is_serious, run_page
-from tests.system.web.hostile import FILES, LONG, SCRIPT, STEP, write_workflow
+from tests.system.web.hostile import ENDS_WITH_0, FILES, LONG, SCRIPT, STEP, write_workflow
 
 pytestmark = [pytest.mark.browser, pytest.mark.system, pytest.mark.slow]
 DAG = "hostile_paged"
@@ -55,7 +55,11 @@ def test_a_failed_job_says_why_and_its_log_is_text(
         expect(log).to_contain_text(f"{SCRIPT}\\u202e red")
         expect(log).not_to_contain_text("\x1b")
         expect(log).to_be_focused()
-        page.locator("#jobs tbody button").first.click()
+        jobs = page.locator("#jobs tbody tr")
+        for step, code in ((STEP, 1), (ENDS_WITH_0, 0)):
+            row = jobs.filter(has=page.get_by_role("button", name=f"/{step}"))
+            expect(row.locator("td").nth(2)).to_have_text(f"failed ({code})")
+        jobs.get_by_role("button", name=f"/{STEP}").click()
         expect(page.locator("#jobs .facts")).to_contain_text("exit code")
         page.locator("#jobs .logs").get_by_role("button", name="stderr").click()
         log = page.locator("#jobs .logs").get_by_role("log")
