@@ -18,6 +18,8 @@ from airflow_hybrid.reasons.programs import PATH
 
 SITE_FAULT = "the site: "
 """begin of a reason that is a fault of the site"""
+REFUSED_OUTPUTS = "its outputs: "
+"""begin of the reason of a job that ended well, but whose outputs are not what its document says"""
 WITHDRAWN = "it can never run as it is and was withdrawn: "
 """begin of the reason of a job that a queue would never start; the scheduler's own follows"""
 NO_MEMORY_ASKED = "it asked for no memory"
@@ -205,6 +207,12 @@ def failed(ended: Ended) -> Explanation:
     if fault:
         return Explanation(
             f"its site is at fault: {one_line(fault)}", "make room, or put the files back; then clear the task"
+        )
+    if text.startswith(REFUSED_OUTPUTS):
+        words = text.removeprefix(REFUSED_OUTPUTS)
+        return Explanation(
+            f"its program reports success, but its outputs are not what its document says: {words}",
+            f"correct `outputBinding` of the step's tool, or look why it made them otherwise: {_LOOK}",
         )
     if ended.state in _BY_STATE:
         explanation = first_of(_BY_STATE[ended.state], text, ended.words)

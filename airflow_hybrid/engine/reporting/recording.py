@@ -17,7 +17,7 @@ from airflow_hybrid.model import CwlObject, JobResult, JobState, Resources
 from airflow_hybrid.model.records import Activity, BatchProgress, JobRecord, JobsReport
 from airflow_hybrid.printable import printable, shortened
 from airflow_hybrid.reasons.clues import clue_in
-from airflow_hybrid.reasons.failed import SITE_FAULT
+from airflow_hybrid.reasons.failed import REFUSED_OUTPUTS, SITE_FAULT
 from airflow_hybrid.sites.batches.poller import Progress
 from airflow_hybrid.sites.batches.queue import BatchReport
 
@@ -230,7 +230,7 @@ class _RecordMaker:
     def _reason(self, progress: JobProgress, result: JobResult) -> str:
         """In the site's words, with the line of the job's stderr that tells most; or why its outputs are refused."""
         if progress.refusal:
-            return _line(progress.refusal)
+            return _line(REFUSED_OUTPUTS + progress.refusal)
         if progress.succeeded:
             return ""
         failure = self._failures.get(progress.ran_in)

@@ -50,6 +50,8 @@ def test_a_failed_job_says_why_and_its_log_is_text(
         answer = page.locator("#answers li").first
         expect(answer).to_contain_text(f"/{STEP} failed")
         expect(answer).to_contain_text("its program reports a failure: exit code 1")
+        missing = page.locator("#answers li").filter(has=page.get_by_text(f"/{ENDS_WITH_0}", exact=True))
+        expect(missing).to_contain_text("its outputs are not what its document says: output 'it': no file matches")
         answer.get_by_role("button", name=f"log of /{STEP}").click()
         log = answer.get_by_role("log")
         expect(log).to_contain_text(f"{SCRIPT}\\u202e red")

@@ -149,7 +149,7 @@ def test_a_job_whose_output_is_missing_leaves_a_record(tmp_path: Path) -> None:
         run(work)
     (record,) = work.batches.recorder.report().records
     assert (record.state, record.exit_code, record.bytes_out) == (JobState.FAILED, 0, None)
-    assert record.reason == "output 'o': no file matches the glob 'no'"
+    assert record.reason == "its outputs: output 'o': no file matches the glob 'no'"
 
 
 def test_reports_are_published_while_jobs_run_and_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
