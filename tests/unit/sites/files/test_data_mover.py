@@ -70,7 +70,7 @@ async def test_one_path_asked_twice_is_moved_once(tmp_path: Path) -> None:
     assert [e.reused for e in entries] == [False, True]
 
 
-NOT_ARRIVED = "one (localhost) -> two (localhost): 1 of 1 files did not arrive, among them"
+NOT_ARRIVED = "one (localhost) -> two (localhost): 1 of 1 file did not arrive, among them"
 GONE = (
     "no longer exists\n  -> put it back, or start a run with other inputs. If Airflow's tasks run on several machines:"
     f" this machine ({socket.gethostname()}) must have the file, too"
