@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 from airflow_hybrid.config.base import Duration, Model, Name, NonEmpty, one_or_many, wrong
 from airflow_hybrid.config.dag_section import DagModel
 from airflow_hybrid.config.deployments import DeploymentNode
+from airflow_hybrid.config.failure_rules import OnModel
 from airflow_hybrid.config.retries import FailureManagerModel, RetryModel
 from airflow_hybrid.config.values import ReportFormat, report_formats
 from airflow_hybrid.model import MOST_REPLAYS, REPLAYS, AskedResources
@@ -135,6 +136,11 @@ class StepBinding(Model):
         None,
         description="Which failed jobs are run again, by exit code, where `retries` are left; default: all, except for"
         " `permanentFailCodes` of the document. (airflow_hybrid)",
+    )
+    on: OnModel | None = Field(
+        None,
+        description="Which failed jobs are submitted again at once, and what they ask for then; default: none."
+        " (airflow_hybrid)",
     )
     resources: ResourcesModel | None = Field(
         None,

@@ -21,6 +21,9 @@ _ORDER: dict[str, str] = {
     "StepBinding": "workflows.<name>.bindings[]: a step",
     "PortBindingModel": "workflows.<name>.bindings[]: a port",
     "RetryModel": "workflows.<name>.bindings[].retry",
+    "OnModel": "workflows.<name>.bindings[].on",
+    "FailureRuleModel": "workflows.<name>.bindings[].on.<state>, on.exit.<code>",
+    "ResourcesModel": "workflows.<name>.bindings[].resources",
     "TargetModel": "target",
     "DagModel": "workflows.<name>.dag",
     "DefaultArgs": "workflows.<name>.dag.default_args",
@@ -96,7 +99,7 @@ Rules that hold everywhere:
 - A deployment called `local`, this machine, always exists; steps that no binding names run on it.
 - The binding with the longest path that matches a step takes precedence. It inherits missing settings (targets,
   filters, `scatter`, `max_mapped`, `max_iterations`, `reuse`, `logs`, `retries`, `retry_delay`, `retry`,
-  `resources`, `policy`, and `fuse` unless it is `true`) from the next shorter path with them.
+  `on`, `resources`, `policy`, and `fuse` unless it is `true`) from the next shorter path with them.
 - All problems of a file are reported together, each as `file:line: path: message`.
 
 `airflow hybrid schema` prints the JSON schema, for editors; `airflow hybrid compile FILE` checks a file.

@@ -19,6 +19,8 @@ DEFAULT_POLICY = "data_locality"
 """StreamFlow's default policy, and ours: prefer the location with most of a job's bytes."""
 QUEUE_TYPES = ("slurm", "pbs", "sge", "flux")
 """Types of deployments that are queue systems."""
+EXCLUDING_TYPES = ("slurm",)
+"""Types of deployments that can be told on which nodes a job is not to run."""
 HELM_TYPES = ("helm", "helm3", "helm4")
 """Types of deployments that are charts."""
 ReportFormat = Literal["html", "pdf", "png", "svg", "csv", "json"]

@@ -18,7 +18,7 @@ from airflow_hybrid.amounts import counted
 from airflow_hybrid.config import bind
 from airflow_hybrid.cwl.jobs.job import Grant, PendingJob
 from airflow_hybrid.engine.collecting import collect, complete
-from airflow_hybrid.engine.common import in_cwl_thread
+from airflow_hybrid.engine.common import all_of, in_cwl_thread
 from airflow_hybrid.engine.failures import Failure, shown_command
 from airflow_hybrid.engine.inputs_there import check_inputs, stage_inputs
 from airflow_hybrid.engine.job_images import image_of, own_image
@@ -29,13 +29,14 @@ from airflow_hybrid.engine.recovery.again import Again
 from airflow_hybrid.engine.reporting import job_logs
 from airflow_hybrid.engine.reporting.progress import ProgressLog
 from airflow_hybrid.engine.reporting.recording import Recorder, measure
+from airflow_hybrid.engine.retrying.resubmission import Resubmissions, options_without
 from airflow_hybrid.engine.retrying.rules import retries_of
 from airflow_hybrid.engine.retrying.verdicts import EarlierTries
 from airflow_hybrid.engine.reuse.outputs import Reuse, ReuseLookup
 from airflow_hybrid.engine.step_run import JobProgress, StepRun, title
 from airflow_hybrid.metrics import table
 from airflow_hybrid.metrics.batches import BatchMeter, count_ended, count_tried_again
-from airflow_hybrid.model import CwlObject, FactsNeeded, JobResult, JobScript, LineageEntry, Question
+from airflow_hybrid.model import AskedResources, CwlObject, FactsNeeded, JobResult, JobScript, LineageEntry, Question
 from airflow_hybrid.sites.batches.poller import Progress
 from airflow_hybrid.sites.batches.queue import Batch, BatchReport
 
@@ -71,6 +72,7 @@ class BatchRunner:
         self.earlier = EarlierTries()
         self.recorder = Recorder()
         self._met: dict[str, _Met] = {}
+        self._resubmissions = Resubmissions(context, self.recorder, self.lineage)
         self._reuse = Reuse(context)
 
     async def run(self, place: Place, jobs: Sequence[PendingJob], peers: Sequence[Place] = ()) -> None:
@@ -123,17 +125,28 @@ class BatchRunner:
         while run.waiting:
             if run.inputs_changed:  # not by these jobs: they have not begun
                 await check_inputs(self.context, run.place, [progress.job for progress in run.waiting])
-            keys = [progress.key for progress in run.waiting]
-            directory = posixpath.join(self._task_directory(run.place), _batch_name(self.attempt, keys))
-            met.ours.add(posixpath.basename(directory))
+            batches = self._batches(run)
+            met.ours.update(posixpath.basename(directory) for directory in batches)
+            built = {job.key: posixpath.join(directory, job.key) for directory in batches for job in batches[directory]}
             with self.recorder.doing("making command lines", run.place, [progress.job for progress in run.waiting]):
-                await self._build(run, {key: posixpath.join(directory, key) for key in keys})
+                await self._build(run, built)
             if lookup is None:
                 lookup = await self._look_up(run)
                 if lookup.outputs:
-                    continue  # the batch is another one without them
-            await self._run_batch(run, directory, met)
+                    continue  # the batches are others without them
+            await self._run_batches(run, batches, met)
         return lookup
+
+    def _batches(self, run: StepRun) -> dict[str, list[JobProgress]]:
+        """The waiting jobs by the directory of the batch that they will be: jobs that ask for the same are one."""
+        alike: dict[tuple[int, AskedResources, tuple[str, ...]], list[JobProgress]] = {}
+        for job in run.waiting:
+            alike.setdefault((job.resubmitted, job.job.asked_again, job.excluded), []).append(job)
+        directory = self._task_directory(run.place)
+        return {
+            posixpath.join(directory, _batch_name(self.attempt, resubmitted, [job.key for job in jobs])): jobs
+            for (resubmitted, *_), jobs in alike.items()
+        }
 
     def _met_at(self, place: Place) -> _Met:
         return self._met.setdefault(f"{place.host.key}:{self._task_directory(place)}", _Met())
@@ -192,18 +205,30 @@ class BatchRunner:
 
     # --- running -------------------------------------------------------------------------------------------------
 
-    async def _run_batch(self, run: StepRun, directory: str, met: _Met) -> None:
-        """Submit the waiting jobs as a batch and wait for them, or take over a batch that is there already."""
+    async def _run_batches(self, run: StepRun, batches: Mapping[str, list[JobProgress]], met: _Met) -> None:
+        """Submit the waiting jobs and wait for them, or take over batches that are there already.
+
+        :param batches: see :meth:`_batches`.
+        """
+        place = run.place
+        submitted: list[tuple[Batch, BatchReport]] = []
+        unknown: list[BatchReport] = []
+        for directory, jobs in batches.items():
+            batch = self._batch(run, directory, jobs, met)
+            with self.recorder.doing("submitting", place, [progress.job for progress in jobs]):
+                reports = await place.patiently(functools.partial(place.queue.submit, batch))
+            ours = next((report for report in reports if report.name == batch.name), None)
+            if ours is None:  # an earlier try (or a killed process) left batches here: they come first
+                unknown = reports
+                break
+            submitted.append((batch, ours))
+        await all_of(*(self._follow(run, batch, ours) for batch, ours in submitted))
+        met.others.update((report.name, report) for report in unknown)
+        await self._adopt_all(run, unknown)
+
+    async def _follow(self, run: StepRun, batch: Batch, ours: BatchReport) -> None:
+        """Wait for a batch of ours, which may have been submitted earlier."""
         place, log = run.place, self.context.log
-        batch = self._batch(run, directory, met)
-        with self.recorder.doing("submitting", place, [progress.job for progress in run.waiting]):
-            reports = await place.patiently(functools.partial(place.queue.submit, batch))
-        ours = next((report for report in reports if report.name == batch.name), None)
-        if ours is None:
-            # an earlier try (or a killed process) left batches here: take them over
-            met.others.update((report.name, report) for report in reports)
-            await self._adopt_all(run, reports)
-            return
         jobs = run.waiting_of(ours.keys)
         deployment = place.target.deployment
         if ours.attached:
@@ -222,10 +247,10 @@ class BatchRunner:
             progress.staging_began = None if ours.attached else run.staging_began
             progress.end(results[progress.key], ours.directory)
         count_ended(deployment, (progress.end_state for progress in jobs))
+        await self._resubmissions.decide(run, jobs, ours.resubmission)
 
-    def _batch(self, run: StepRun, directory: str, met: _Met) -> Batch:
-        """The waiting jobs, built for this batch directory."""
-        jobs = run.waiting
+    def _batch(self, run: StepRun, directory: str, jobs: Sequence[JobProgress], met: _Met) -> Batch:
+        """Waiting jobs, built for this batch directory."""
         first = jobs[0].job
         batch_name = posixpath.basename(directory)
         return Batch(
@@ -234,14 +259,14 @@ class BatchRunner:
             keys=tuple(progress.key for progress in jobs),
             jobs=tuple(progress.script for progress in jobs if progress.script is not None),
             resources=first.resources,
-            options={**run.place.options, **own_image(run.place, first)},
+            options={**options_without(jobs[0].excluded, run.place), **own_image(run.place, first)},
             known_batches=tuple(sorted((met.ours | run.adopted) - {batch_name})),
             locations=run.place.target.locations,
             indexes=tuple(progress.job.suffix for progress in jobs),
         )
 
     async def _adopt_all(self, run: StepRun, reports: Iterable[BatchReport]) -> None:
-        for report in reports:
+        for report in sorted(reports, key=lambda report: (report.attempt, report.resubmission)):
             if report.name not in run.adopted:
                 run.adopted.add(report.name)
                 await self._adopt(run, report)
@@ -264,14 +289,16 @@ class BatchRunner:
                 missing = counted(len(jobs) - len(there), "job")
                 log.info("the outputs of %s in %s are lost: made again", missing, where)
             jobs = there
+        same_try = report.attempt == self.attempt
+        if same_try:  # those of an earlier try were counted by it
+            count_ended(deployment, (progress.end_state for progress in jobs))
+        await self._resubmissions.decide(run, jobs, report.resubmission if same_try else None)
         tried = jobs if report.attempt < self.attempt else []
         again = [progress for progress in tried if self._runs_again(progress, report.attempt)]
         self.recorder.ended(run, again, {})
         states = [progress.end_state for progress in again]
         for progress in again:
             progress.result = None
-        if report.attempt == self.attempt:  # those of an earlier try were counted by it
-            count_ended(deployment, (progress.end_state for progress in jobs))
         if again:
             count_tried_again(deployment, states)
             log.info("%s", job_logs.attempted_again(states))
@@ -311,6 +338,7 @@ class BatchRunner:
         return dict(zip(report.keys, results, strict=True))
 
 
-def _batch_name(attempt: int, keys: Iterable[str]) -> str:
+def _batch_name(attempt: int, resubmitted: int, keys: Iterable[str]) -> str:
     digest = hashlib.sha1("\n".join(sorted(keys)).encode(), usedforsecurity=False).hexdigest()
-    return f"a{attempt}-{digest[:10]}"
+    times = f"r{resubmitted}-" if resubmitted else ""
+    return f"a{attempt}-{times}{digest[:10]}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
 from airflow_hybrid.engine.failures import Failure, shown_command
@@ -116,6 +116,9 @@ def _warn_of_left_out(run: StepRun, jobs: Sequence[JobProgress], log: Logger) ->
 def _failure(run: StepRun, progress: JobProgress, retries: StepRetries, site_fault: str) -> Failure:
     if progress.result is None:
         raise ValueError(f"{progress.job.label} has not ended")
+    decision = retries.decide(progress.result, progress.declared, site_fault)
+    if progress.rule_note and not decision.again:
+        decision = replace(decision, reason=decision.reason or progress.rule_note)
     return Failure(
         label=progress.job.label,
         place=run.place.title,
@@ -125,7 +128,7 @@ def _failure(run: StepRun, progress: JobProgress, retries: StepRetries, site_fau
         command="" if progress.script is None else shown_command(progress.script),
         resources=progress.job.resources,
         site_fault=site_fault,
-        decision=retries.decide(progress.result, progress.declared, site_fault),
+        decision=decision,
     )
 
 

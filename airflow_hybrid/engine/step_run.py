@@ -23,6 +23,10 @@ class JobProgress:
     :ivar ran_in: the job directory that it ran in; ``result``: how it ended there. None until it has ended.
     :ivar staging_began: when its inputs began to be staged, in seconds since the epoch; None: another process did that.
     :ivar refusal: why its outputs are not taken, though it ended well.
+    :ivar causes: names of the rules by which it was submitted again, each as often as that was done, in all tries.
+    :ivar resubmitted: how often that was done in this try.
+    :ivar excluded: nodes on which it is not to run.
+    :ivar rule_note: why the rule about its last failure did not submit it again; empty: no rule is about that.
     """
 
     job: PendingJob
@@ -32,6 +36,10 @@ class JobProgress:
     result: JobResult | None = None
     staging_began: float | None = None
     refusal: str = ""
+    causes: list[str] = field(default_factory=list)
+    resubmitted: int = 0
+    excluded: tuple[str, ...] = ()
+    rule_note: str = ""
 
     @property
     def key(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from airflow_hybrid.model.failure_rules import FailureRule, Growth
 from airflow_hybrid.model.values import (
     LOCAL_DEPLOYMENT,
     LOCAL_LOCATION,
@@ -61,8 +62,10 @@ __all__ = [
     "Binding",
     "CwlObject",
     "FactsNeeded",
+    "FailureRule",
     "FileFact",
     "FileRef",
+    "Growth",
     "JobResult",
     "JobScript",
     "JobState",

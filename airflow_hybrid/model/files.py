@@ -162,7 +162,8 @@ class LineageEntry:
     :ivar route: ``in place``, ``link``, ``copy``, ``direct``, ``relay``, ``fetch`` (from the web, by the
         destination itself), ``produced``, or ``reused`` (produced by another run). And ``placed``, for jobs:
         ``source`` is the job (or how many of which step), ``destination`` its task directory, ``bytes`` the amount to
-        be moved there, ``note`` the reason of the choice.
+        be moved there, ``note`` the reason of the choice. And ``run again``, for jobs that failed and were submitted
+        again by a rule: ``source`` and ``destination`` as before, ``note`` why, and what was changed.
     """
 
     source: str
@@ -203,6 +204,10 @@ class Transfer:
 
 
 MOST_ENTRIES = 100
+PLACED = "placed"
+RESUBMITTED = "run again"
+ROUTES_OF_JOBS = frozenset({PLACED, RESUBMITTED})
+"""no routes of files: entries about jobs"""
 ROUTES_OF_OUTPUTS = frozenset({"produced", "reused"})
 ROUTES = frozenset({"in place", "link", "copy", "direct", "relay", "fetch"}) | ROUTES_OF_OUTPUTS
 """all routes of files"""

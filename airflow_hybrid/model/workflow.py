@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_hybrid.model.failure_rules import FailureRule
 from airflow_hybrid.model.values import JsonValue
 
 REPLAYS = 2
@@ -96,6 +97,8 @@ class Binding:
     """time between two tries; None: as the DAG says"""
     retry: RetryCodes | None = None
     """which failed jobs are run again; None: as the document says, else all"""
+    on: tuple[FailureRule, ...] = ()
+    """which failed jobs are submitted again at once, and what they ask for then"""
     resources: AskedResources | None = None
     """what its jobs ask for in place of what the document says"""
     policy: str | None = None
@@ -118,6 +121,7 @@ class Binding:
                 "targets": tuple(Target(**t) for t in value["targets"]),
                 "filters": tuple(value.get("filters", ())),
                 "retry": RetryCodes.from_json(value.get("retry")),
+                "on": tuple(map(FailureRule.from_json, value.get("on", ()))),
                 "resources": AskedResources.from_json(value.get("resources")),
             }
         )

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS, Transfer
+from airflow_hybrid.model.files import ROUTES_OF_JOBS, ROUTES_OF_OUTPUTS, Transfer
 from airflow_hybrid.model.walking import files, location_of
-from airflow_hybrid.overviews.lineage import PLACED, RunLineage, site_of
+from airflow_hybrid.overviews.lineage import RunLineage, site_of
 
 INPUTS_TASK = "inputs"
 OUTPUTS_TASK = "outputs"
@@ -89,7 +89,7 @@ def published(task_id: str, value: Any) -> Iterator[RunFile]:
 def replicas(lineage: RunLineage) -> Iterator[RunFile]:
     """The files that were brought to a place, or are used in place."""
     for task_id, entry in lineage.entries():
-        if entry.route in ROUTES_OF_OUTPUTS or entry.route == PLACED or not entry.destination:
+        if entry.route in ROUTES_OF_OUTPUTS | ROUTES_OF_JOBS or not entry.destination:
             continue
         if task_id == OUTPUTS_TASK and entry.note:  # a sum of many, which are listed from the task's value
             continue

@@ -11,11 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LineageEntry
-from airflow_hybrid.model.files import Transfer
+from airflow_hybrid.model.files import PLACED, Transfer
 
 MOVING_ROUTES = ("direct", "relay", "fetch", "copy")
 """routes by which bytes are copied; ``in place`` and ``link`` move none"""
-PLACED = "placed"
 _MOST_BYTES = 1 << 63
 _KINDS: Mapping[str, tuple[type, ...]] = {
     "str": (str,),

@@ -102,6 +102,8 @@ class ElementState:
     """in the site's words: native state, exit code, reason, node"""
     exited: bool = False
     """its script ended on its own, with an exit code other than 0"""
+    node: str = ""
+    """where it ran, if that is known and it was one node"""
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,21 @@ class Scheduler(abc.ABC):
     """shortest time between two questions to the scheduler itself (exit-code files may be counted more often)"""
     client_variables: tuple[str, ...] = ()
     """environment variables by which its programs find their cluster (from their manuals)"""
+    excludes_nodes: bool = False
+    """it can be told on which nodes a job is not to run (:meth:`without_nodes`)"""
     asks: bool = False
     """its shell text asks the caller to do what only the caller can (:mod:`airflow_hybrid.sites.hosts.dialogue`)"""
+
+    def asks_alike(self, one: Submission, other: Submission) -> bool:
+        """Whether it would be asked for the same for both, as what the user's options and template set comes first."""
+        return False
+
+    def without_nodes(self, options: Mapping[str, Any], nodes: Sequence[str]) -> Mapping[str, Any]:
+        """Native options by which jobs run on other nodes, where it has such an option.
+
+        :param options: the native options that they have; ``nodes``: names of nodes.
+        """
+        return options
 
     @abc.abstractmethod
     def parts(self, submission: Submission) -> int:

@@ -222,6 +222,9 @@ class BatchScheduler(Scheduler):
             *self.run(submission, part),
         ]
 
+    def asks_alike(self, one: Submission, other: Submission) -> bool:
+        return self.arguments(one, 0) == self.arguments(other, 0)
+
     def run(self, submission: Submission, part: int) -> list[str]:
         """The end of the command line: the script."""
         return [f"{submission.directory}/batch.{part}.sh"]

@@ -8,10 +8,12 @@ array index is ``MaxArraySize - 1``; jobs that can never start may be accepted.
 
 from __future__ import annotations
 
+import itertools
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from airflow_hybrid import shell_text
 from airflow_hybrid.errors import StatusUnknownError
@@ -49,6 +51,7 @@ class SlurmScheduler(BatchScheduler):
     fixed = ("--parsable",)
     ours = frozenset({"array", "job-name", "file", "parsable", "wait", "test-only", "wrap"})
     own_log = False
+    excludes_nodes = True
     leaves_elements = False  # its elements can cancel those that wait, and no others
     short = {"-t": "time", "-c": "cpus-per-task", "-o": "output", "-p": "partition", "-A": "account", "-D": "chdir",
              "-n": "ntasks", "-N": "nodes", "-G": "gpus"}  # fmt: skip
@@ -122,6 +125,11 @@ ah_group=${SLURM_JOB_ID:+/job_$SLURM_JOB_ID/} # cgroups.html of Slurm
             ("gpus gres gpus-per-node gpus-per-task gpus-per-socket tres-per-task", [f"--gpus={gpus}"] if gpus else []),
             ("time", [f"--time={-(-limit // 60)}"] if limit else []),
         )
+
+    def without_nodes(self, options: Mapping[str, Any], nodes: Sequence[str]) -> Mapping[str, Any]:
+        own = options.get("exclude") or _excluded(self.directives(options.get("template")))
+        named = [own] if isinstance(own, str) else [str(name) for name in own]
+        return {**options, "exclude": ",".join([*named, *nodes])}
 
     def capacity_command(self, submission: Submission) -> str:
         return slurm_cpus(submission.options.get("partition"))
@@ -241,6 +249,12 @@ ah_group=${SLURM_JOB_ID:+/job_$SLURM_JOB_ID/} # cgroups.html of Slurm
 
 def _where(cluster: str) -> str:
     return f" -M {shlex.quote(cluster)}" if cluster else ""
+
+
+def _excluded(words: Sequence[str]) -> list[str]:
+    """The nodes that a template's options leave out."""
+    named = [word.partition("=")[2] for word in words if word.startswith("--exclude=")]
+    return named + [value for word, value in itertools.pairwise(words) if word in ("-x", "--exclude")]
 
 
 def slurm_cpus(partition: str | None) -> str:

@@ -121,4 +121,5 @@ def _element(state: str, exit_code: str, reason: str, node: str) -> ElementState
         detail.append(f"on {node}")
     # an exit code and the number of a signal, `3:0`
     exited = native == "FAILED" and bool(re.fullmatch(r"[1-9]\d*:0", exit_code))
-    return ElementState(STATES.get(native, JobState.UNKNOWN), ", ".join(detail), exited)
+    one_node = node if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", node) else ""
+    return ElementState(STATES.get(native, JobState.UNKNOWN), ", ".join(detail), exited, one_node)

@@ -74,7 +74,7 @@ def _secrets(value: Any, path: Path, *, local: bool = False) -> Iterator[Problem
         chosen = bool(path) and path[-1] in _NAMED
         for key, child in value.items():
             here = local or (len(path) == 2 and path[0] in ("deployments", "models") and value.get("type") == "local")
-            if chosen or not _SECRET.fullmatch(key) or isinstance(child, bool) or not isinstance(child, str | int):
+            if chosen or not _SECRET.fullmatch(str(key)) or isinstance(child, bool) or not isinstance(child, str | int):
                 yield from _secrets(child, (*path, key), local=here)
             elif here:
                 message = f"`{key}` looks like a secret, but this machine needs no login"

@@ -178,7 +178,8 @@ class _DocumentBuilder:
                 self.problem(path, key_node, "a key must be a string")
                 continue
             key = key_node.value
-            if key_node.tag != "tag:yaml.org,2002:str":
+            is_exit_code = path[-2:] == ("on", "exit") and key_node.tag == "tag:yaml.org,2002:int"
+            if key_node.tag != "tag:yaml.org,2002:str" and not is_exit_code:
                 self.problem((*path, key), key_node, f"the key {key} is not a string", f'put it in quotes: "{key}"')
             if key in first:
                 self.problem((*path, key), key_node, f"the key `{key}` occurs twice (first in line {first[key]})")

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from airflow_hybrid.config.failure_rules import written
 from airflow_hybrid.config.models import CWL_NAMES, VERSION, HybridModel, StepBinding
 from airflow_hybrid.config.reading.checks import check
 from airflow_hybrid.config.reading.document import Document, Path, Problem, parse
@@ -109,6 +110,8 @@ def _raw_binding(binding: Binding) -> dict[str, Any]:
     if binding.retry is not None:
         lists = {"codes": binding.retry.codes, "not": binding.retry.never}
         raw["retry"] = {key: list(codes) for key, codes in lists.items() if codes}
+    if binding.on:
+        raw["on"] = written(binding.on)
     if binding.resources is not None:
         raw["resources"] = {CWL_NAMES[name]: value for name, value in binding.resources.values.items()}
     return {**raw, "max_iterations": binding.max_iterations}

@@ -17,7 +17,7 @@ from airflow_hybrid.config.models import (
     TargetModel,
     WorkflowModel,
 )
-from airflow_hybrid.config.reading.document import Path
+from airflow_hybrid.config.reading.document import Path, Problem
 from airflow_hybrid.config.reading.normal_deployments import (
     BaseFolder,
     DeploymentNormalizer,
@@ -26,7 +26,7 @@ from airflow_hybrid.config.reading.normal_deployments import (
     workdir_of,
 )
 from airflow_hybrid.config.retries import NO_RETRIES, TranslatedRetries, translated
-from airflow_hybrid.config.values import DEFAULT_BINDING, Link, PortBinding, WorkflowConfig
+from airflow_hybrid.config.values import DEFAULT_BINDING, EXCLUDING_TYPES, Link, PortBinding, WorkflowConfig
 from airflow_hybrid.model import AskedResources, Binding, JsonValue, Target
 
 _REPLACED = {
@@ -115,8 +115,25 @@ class Normalizer:
         for step in sorted(step_bindings, key=lambda s: (s.count("/") if s != "/" else 0, s)):
             whole = self._complete(step_bindings[step], targets[step], nearest_binding(complete, step))
             position = where.get(step) or self.where((*path, "config", "docker"))
+            self._check_nodes(path, value, step, whole)
             complete[step] = replace(whole, position=position, containers=containers.get(step, whole.containers))
         return tuple(complete[step] for step in step_bindings)
+
+    def _check_nodes(self, path: Path, value: WorkflowModel, step: str, binding: Binding) -> None:
+        """Not every queue system can be told on which nodes a job is not to run."""
+        own = [(n, b) for n, b in enumerate(value.bindings) if isinstance(b, StepBinding) and b.step == step]
+        if not own or not any(rule.exclude_node for rule in binding.on):
+            return
+        index, written = own[-1]
+        if written.on is None and not written.target:  # it inherits both: said about the binding above
+            return
+        for target in binding.targets:
+            known = self.deployments.get(target.deployment)  # without it, the deployments are declared elsewhere
+            if known is not None and known.type not in EXCLUDING_TYPES:
+                kind = known.type
+                text = f"`exclude_node` is not possible for `{target.deployment}`, which is of type `{kind}`"
+                hint = f"leave it out, or bind {step} to {', '.join(EXCLUDING_TYPES)}"
+                self.problems.append(Problem((*path, "bindings", index), text, hint))
 
     def _containers(self, path: Path, value: WorkflowModel) -> dict[str, JsonValue]:
         """StreamFlow's ``config.docker``: the runtime for a step's container, instead of its deployment's."""
@@ -154,6 +171,7 @@ class Normalizer:
             retries=above.retries if binding.retries is None else binding.retries,
             retry_delay_s=(above.retry_delay_s if binding.retry_delay is None else binding.retry_delay.total_seconds()),
             retry=above.retry if binding.retry is None else binding.retry.value,
+            on=above.on if binding.on is None else binding.on.rules,
             resources=_asked(binding, above),
             policy=policy_of(self.model, binding.policy) or above.policy,
             policy_config=policy_config_of(self.model, binding.policy) if binding.policy else above.policy_config,

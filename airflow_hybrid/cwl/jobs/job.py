@@ -7,7 +7,7 @@ import contextlib
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from cwl_utils import expression
@@ -32,7 +32,15 @@ from airflow_hybrid.cwl.locations.location import JobLocation
 from airflow_hybrid.cwl.locations.paths import Inside, JobFiles
 from airflow_hybrid.cwl.values.file_values import placed_files
 from airflow_hybrid.errors import CwlError
-from airflow_hybrid.model import CwlObject, FactsNeeded, JobScript, Resources, SiteFacts, percent_decoded
+from airflow_hybrid.model import (
+    AskedResources,
+    CwlObject,
+    FactsNeeded,
+    JobScript,
+    Resources,
+    SiteFacts,
+    percent_decoded,
+)
 from airflow_hybrid.model.containers import ImageSource, ReadyImage
 from airflow_hybrid.model.records import job_name
 
@@ -50,6 +58,13 @@ class Grant:
     ram_mib: int | None = None
     mpi: Mapping[str, Any] | None = None
     image: ReadyImage | None = None
+
+    def or_asked(self, asked: AskedResources) -> Grant:
+        """With what the job asks for in place of what its document says, where the place grants nothing else."""
+        cores = asked.cores if self.cores is None else self.cores
+        if cores is not None and cores == int(cores):
+            cores = int(cores)  # an expression shows 2, as for a document with `coresMin: 2`
+        return replace(self, cores=cores, ram_mib=asked.ram_mib if self.ram_mib is None else self.ram_mib)
 
     def of(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to cwltool's request for resources."""
@@ -77,6 +92,7 @@ class PendingJob:
         file name.
     :ivar step_path: path of the leaf step; ``index``: number of the job in the order of creation.
     :ivar inputs: the job order, with the tool's defaults filled in.
+    :ivar asked_again: what it asks for in place of what document and binding say, since it failed before.
     :ivar left_out: entries in its outputs' folders that are neither files nor directories, in words.
     """
 
@@ -99,6 +115,7 @@ class PendingJob:
         self._literals = settled.literals
         self._job: HybridJob | None = None
         self._site: JobLocation | None = None
+        self.asked_again = AskedResources()
         self.left_out: tuple[str, ...] = ()
 
     @property
@@ -131,9 +148,13 @@ class PendingJob:
 
         :raises CwlError: an expression in them fails, or a maximum is less than its minimum.
         """
+        return self._documented.with_asked(self._asked.values)
+
+    @property
+    def _asked(self) -> AskedResources:
+        """What it asks for in place of what the document says."""
         binding = self._context.binding
-        asked = None if binding is None else binding(self.step_path).resources
-        return self._documented if asked is None else self._documented.with_asked(asked.values)
+        return self.asked_again.or_else(None if binding is None else binding(self.step_path).resources)
 
     @property
     def _documented(self) -> Resources:
@@ -235,11 +256,14 @@ class PendingJob:
         inside = None if grant.image is None else Inside(grant.image.outdir)
         site = JobLocation(jobdir, JobFiles(input_paths, self._literals, inputs), facts, inside)
         site.sizes = self.tool.asks_size
-        context = self._context_at(site, grant)
+        asked = self._asked
+        context = self._context_at(site, grant.or_asked(asked))
         try:
             with self._clear_errors():
                 job = self.tool.build(self.inputs, context)
                 script = script_of(BuiltJob(self.tool, job, site, context.mpi_config, grant.image))
+                if asked.walltime_s is not None:
+                    script = replace(script, walltime_s=asked.walltime_s)
         finally:
             if site.fs.needed:
                 raise FactsNeeded(list(site.fs.needed)) from None

@@ -24,6 +24,7 @@ from airflow_hybrid.engine.placing.policies import find_policy
 from airflow_hybrid.engine.placing.shares import Share, usage_of
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model import Binding, LineageEntry
+from airflow_hybrid.model.files import PLACED
 from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.sites.batches.look import Enquiry, SiteLook, look
 
@@ -173,7 +174,7 @@ class Chooser:
 
     def _note(self, place: Place, what: str, count: int, reason: str) -> None:
         where = place.uri(place.task_directory(self.context.spec.identity))
-        self.lineage.append(LineageEntry(what, where, "placed", count, 0.0, note=f"{place.title}: {reason}"))
+        self.lineage.append(LineageEntry(what, where, PLACED, count, 0.0, note=f"{place.title}: {reason}"))
 
     def _choose(self, job: PendingJob, options: Options) -> tuple[int, str]:
         """The place for a job that has none yet, and the reason."""

@@ -13,7 +13,7 @@ from airflow_hybrid.engine.failures import Failure
 from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.engine.reporting.sizes import InputSizes, size_of_outputs
 from airflow_hybrid.engine.step_run import JobProgress, StepRun, title
-from airflow_hybrid.model import CwlObject, JobResult, JobState, Resources
+from airflow_hybrid.model import AskedResources, CwlObject, JobResult, JobState, Resources
 from airflow_hybrid.model.records import Activity, BatchProgress, JobRecord, JobsReport
 from airflow_hybrid.printable import printable, shortened
 from airflow_hybrid.reasons.clues import clue_in
@@ -146,10 +146,13 @@ class Recorder:
         for batch_directory in {posixpath.dirname(progress.ran_in) for progress in jobs}:
             self._activities.pop(batch_directory, None)
         failure_by_directory = {failure.directory: failure for failure in failures}
-        maker = _RecordMaker(run, jobs[0].job.resources, failure_by_directory)
+        makers: dict[AskedResources, _RecordMaker] = {}
         for progress in jobs:
+            asked = progress.job.asked_again
+            if asked not in makers:
+                makers[asked] = _RecordMaker(run, progress.job.resources, failure_by_directory)
             if progress.result is not None:
-                self._records.append(maker.record(progress, progress.result, outputs.get(progress.key)))
+                self._records.append(makers[asked].record(progress, progress.result, outputs.get(progress.key)))
 
     def reused(self, run: StepRun, jobs: Sequence[JobProgress], outputs: Mapping[str, CwlObject]) -> None:
         """Jobs did not run: outputs of earlier ones, by key, are theirs."""
@@ -228,18 +231,25 @@ class _RecordMaker:
         )
 
     def _reason(self, progress: JobProgress, result: JobResult) -> str:
-        """In the site's words, with the line of the job's stderr that tells most; or why its outputs are refused."""
+        """In the site's words, with the line of the job's stderr that tells most; or why its outputs are refused.
+
+        If a rule is about its failure, what that has done follows.
+        """
         if progress.refusal:
             return _line(REFUSED_OUTPUTS + progress.refusal)
         if progress.succeeded:
             return ""
+        reason = self._of_failure(progress, result)
+        return _line(f"{reason}; {progress.rule_note}" if progress.rule_note else reason)
+
+    def _of_failure(self, progress: JobProgress, result: JobResult) -> str:
         failure = self._failures.get(progress.ran_in)
         if failure is not None and failure.site_fault:
-            return _line(SITE_FAULT + failure.site_fault)
+            return SITE_FAULT + failure.site_fault
         if result.state is JobState.COMPLETED and not result.reason:
             return f"exit code {result.exit_code} is in `{progress.declared}Codes` of its document"
         clue = clue_in(result.stderr_tail) if result.state is JobState.FAILED else ""
-        return _line(f"{result.reason}: {clue}" if clue else result.reason)
+        return f"{result.reason}: {clue}" if clue else result.reason
 
 
 def _only_0_is_success(progress: JobProgress) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS, LineageEntry
+from airflow_hybrid.model.files import ROUTES_OF_JOBS, ROUTES_OF_OUTPUTS, LineageEntry
 from airflow_hybrid.model.locations import FILES, Location
 from airflow_hybrid.model.values import SCHEME, JsonValue, percent_encoded
 from airflow_hybrid.model.walking import files
@@ -20,7 +20,6 @@ from airflow_hybrid.model.walking import files
 MOST_FILES = 1_000
 """datasets of one event, inputs or outputs: what receives it keeps a row for each"""
 _LONGEST_NAME = 4_096
-_PLACED = "placed"
 _FORMATS = {"avro": "avro", "csv": "csv", "json": "json", "orc": "orc", "parquet": "parquet", "txt": "text",
             "xml": "xml"}  # fmt: skip
 """formats that OpenLineage has a word for, by the ends of files' names"""
@@ -66,7 +65,7 @@ def files_of(given: JsonValue, entries: Iterable[LineageEntry], *, copies: bool 
     for file in files(given):
         _add_value(inputs, file)
     for entry in entries:
-        if entry.route == _PLACED:
+        if entry.route in ROUTES_OF_JOBS:
             continue
         made = entry.route in ROUTES_OF_OUTPUTS
         if made or copies:

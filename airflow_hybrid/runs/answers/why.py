@@ -333,7 +333,8 @@ def _of_work(context: Context, name: str, task: TaskState) -> Iterator[Answer]:
     for batch in batches:
         yield from _of_batch(batch)
     is_step = any(step.task_id == task.task_id for step in context.facts.outline.steps)
-    records = [record for record in _records_of(context, task) if record.attempt == task.try_number]
+    of_try = [record for record in _records_of(context, task) if record.attempt == task.try_number]
+    records = last_tries(of_try)
     bad = [record for record in records if not is_success(record)]
     yield from _of_records(context.facts.run.run_id, bad, _totals(context, task.task_id))
     if not batches and is_step:

@@ -93,7 +93,7 @@ class Case:
             stdout_path=self.batch.stdout_path(index),
             stderr_path=self.batch.stderr_path(index),
             seconds=ending.seconds if ending else None,
-            node=ending.node if ending else "",
+            node=ending.node if ending else self.elements.get(index, _UNKNOWN).node,
             submitted=self.evidence.submitted,
             began=ending.began if ending else None,
             cpu_s=ending.cpu_s if ending else None,

@@ -9,8 +9,8 @@ LONGEST_PATH = 1 << 16
 """longer than the path of any file"""
 
 
-_JOB_OUTPUT = re.compile(r"(/.*?/g\d[^/]*/a\d+-[0-9a-f]+/[^/]+)/out(?:/|\Z)", re.DOTALL)
-"""<task>/g<generation>.../a<try>-<digest>/<job>/out: see :mod:`airflow_hybrid.sites.batches.directory`"""
+_JOB_OUTPUT = re.compile(r"(/.*?/g\d[^/]*/a\d+-(?:r\d+-)?[0-9a-f]+/[^/]+)/out(?:/|\Z)", re.DOTALL)
+"""<task>/g<generation>.../a<try>-[r<times>-]<digest>/<job>/out: see :mod:`airflow_hybrid.sites.batches.directory`"""
 
 
 def job_directory_of(path: str) -> str | None:

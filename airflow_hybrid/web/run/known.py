@@ -50,7 +50,7 @@ class RunJob(NamedTuple):
     def key(self) -> str:
         """What a URL names it by."""
         record = self.record
-        name = (self.task_id, str(self.map_index), record.step, record.index, str(record.attempt))
+        name = (self.task_id, str(self.map_index), record.step, record.index, str(record.attempt), record.directory)
         return hashlib.sha256("\0".join(name).encode(errors="surrogatepass")).hexdigest()[:16]
 
 

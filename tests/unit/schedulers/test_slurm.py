@@ -289,7 +289,7 @@ def test_a_controller_that_is_down_leaves_the_account_open() -> None:
 )  # fmt: skip
 def test_alive_in_the_accounting_is_alive_while_the_controller_does_not_answer(controller: str, problem: str) -> None:
     text = f"#queue\n#rc 0\n#sacct\n5|RUNNING|0:0|node1\n#rc 0\n#scontrol\n{controller}"
-    running = {"5": ElementState(JobState.RUNNING, "RUNNING, on node1")}
+    running = {"5": ElementState(JobState.RUNNING, "RUNNING, on node1", node="node1")}
     assert SLURM.parse_account(text, ["5"]) == Account(running, False, problem, heard=False)
 
 
@@ -369,3 +369,17 @@ def test_a_template_reaches_nothing_of_this_process() -> None:
 def test_interpreter_of_a_script() -> None:
     assert interpreter("#!/usr/bin/env -S bash -l\nx") == ["/usr/bin/env", "-S bash -l"]
     assert interpreter("echo") == ["/bin/sh"]
+
+
+@pytest.mark.parametrize(
+    ("options", "nodes"),
+    [
+        ({}, "n1,n2"),
+        ({"exclude": "bad1"}, "bad1,n1,n2"),
+        ({"exclude": ["bad1", "bad2"]}, "bad1,bad2,n1,n2"),
+        ({"template": "#!/bin/sh\n#SBATCH --exclude=bad1\n{{ hybrid_command }}\n"}, "bad1,n1,n2"),
+        ({"template": "#!/bin/sh\n#SBATCH -x bad[1-2]\n{{ hybrid_command }}\n"}, "bad[1-2],n1,n2"),
+    ],
+)
+def test_nodes_are_left_out_in_addition_to_those_of_the_deployment(options: dict[str, Any], nodes: str) -> None:
+    assert SlurmScheduler().without_nodes(options, ["n1", "n2"]) == {**options, "exclude": nodes}

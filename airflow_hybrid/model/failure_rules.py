@@ -1,0 +1,82 @@
+# Licensed under the Apache License, Version 2.0; see the LICENSE file.
+"""The rules of a binding's ``on``: which failed jobs are submitted again at once, and what they ask for then."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_hybrid.model.values import JsonValue
+
+AT_MOST = 3
+"""how often a job is submitted again by one rule, by default"""
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Another amount of something: so many times the last one, or a fixed one.
+
+    >>> Growth(factor=1.5).after(1000), Growth(amount=4096).after(None), Growth(factor=2.0).after(None)
+    (1500, 4096, None)
+
+    :ivar factor: more than 1; ``amount``: in MiB or seconds. One of them is None.
+    """
+
+    factor: float | None = None
+    amount: int | None = None
+
+    def after(self, last: int | None) -> int | None:
+        """The next amount.
+
+        :param last: the last one; None: there was none.
+        :return: None: what does not exist cannot be multiplied.
+        """
+        if self.factor is None:
+            return self.amount
+        return None if last is None else math.ceil(last * self.factor)
+
+
+@dataclass(frozen=True)
+class FailureRule:
+    """What is done with a job that failed in one way.
+
+    :ivar state: the state that it is about (:class:`airflow_hybrid.model.JobState`); None: it is about exit codes.
+    :ivar exit_code: the exit code that it is about, whatever the state; None: it is about a state.
+    :ivar at_most: how often the rule submits a job again; later failures of that kind are judged as without a rule.
+    :ivar memory: and ``walltime``, that the job asks for then; None: the same.
+    :ivar exclude_node: it is not to run again on the node where it failed.
+    """
+
+    state: str | None = None
+    exit_code: int | None = None
+    at_most: int = AT_MOST
+    memory: Growth | None = None
+    walltime: Growth | None = None
+    exclude_node: bool = False
+
+    @property
+    def name(self) -> str:
+        """As the hybrid file has it: ``on: OUT_OF_MEMORY``, ``on: exit: 137``."""
+        return f"on: exit: {self.exit_code}" if self.state is None else f"on: {self.state}"
+
+    def to_json(self) -> JsonValue:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> FailureRule:
+        grown = {name: None if value.get(name) is None else Growth(**value[name]) for name in ("memory", "walltime")}
+        return cls(**{**value, **grown})
+
+
+def rule_for(rules: Iterable[FailureRule], state: str, exit_code: int | None) -> FailureRule | None:
+    """The rule about a failed job: that of its exit code, or else that of its state.
+
+    :param state: how it ended; ``exit_code``: None if it had none.
+    """
+    known = tuple(rules)
+    by_code = (rule for rule in known if rule.exit_code is not None and rule.exit_code == exit_code)
+    by_state = (rule for rule in known if rule.state is not None and rule.state == state)
+    return next(by_code, None) or next(by_state, None)
