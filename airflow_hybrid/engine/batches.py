@@ -29,7 +29,7 @@ from airflow_hybrid.engine.recovery.again import Again
 from airflow_hybrid.engine.reporting import job_logs
 from airflow_hybrid.engine.reporting.progress import ProgressLog
 from airflow_hybrid.engine.reporting.recording import Recorder, measure
-from airflow_hybrid.engine.retrying.resubmission import Resubmissions, options_without
+from airflow_hybrid.engine.resubmission.deciding import Resubmissions, options_without
 from airflow_hybrid.engine.retrying.rules import retries_of
 from airflow_hybrid.engine.retrying.verdicts import EarlierTries
 from airflow_hybrid.engine.reuse.outputs import Reuse, ReuseLookup
@@ -72,7 +72,7 @@ class BatchRunner:
         self.earlier = EarlierTries()
         self.recorder = Recorder()
         self._met: dict[str, _Met] = {}
-        self._resubmissions = Resubmissions(context, self.recorder, self.lineage)
+        self._resubmissions = Resubmissions(context, lambda run, jobs: self.recorder.ended(run, jobs, {}), self.lineage)
         self._reuse = Reuse(context)
 
     async def run(self, place: Place, jobs: Sequence[PendingJob], peers: Sequence[Place] = ()) -> None:
