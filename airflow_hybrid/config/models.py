@@ -14,8 +14,8 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator
 from airflow_hybrid.config.base import Duration, Model, Name, NonEmpty, one_or_many, wrong
 from airflow_hybrid.config.dag_section import DagModel
 from airflow_hybrid.config.deployments import DeploymentNode
-from airflow_hybrid.config.failure_rules import OnModel
-from airflow_hybrid.config.retries import FailureManagerModel, RetryModel
+from airflow_hybrid.config.retrying.retries import FailureManagerModel, RetryModel
+from airflow_hybrid.config.retrying.rules import OnModel
 from airflow_hybrid.config.values import ReportFormat, report_formats
 from airflow_hybrid.model import MOST_REPLAYS, REPLAYS, AskedResources
 

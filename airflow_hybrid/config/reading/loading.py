@@ -13,13 +13,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from airflow_hybrid.config.failure_rules import written
 from airflow_hybrid.config.models import CWL_NAMES, VERSION, HybridModel, StepBinding
 from airflow_hybrid.config.reading.checks import check
 from airflow_hybrid.config.reading.document import Document, Path, Problem, parse
 from airflow_hybrid.config.reading.messages import from_pydantic, raise_problems
 from airflow_hybrid.config.reading.normal import Normalizer
 from airflow_hybrid.config.reading.shown import shown
+from airflow_hybrid.config.retrying.rules import written
 from airflow_hybrid.config.values import Deployment, HybridFile, Link
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import Binding

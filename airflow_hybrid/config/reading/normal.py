@@ -25,7 +25,7 @@ from airflow_hybrid.config.reading.normal_deployments import (
     policy_of,
     workdir_of,
 )
-from airflow_hybrid.config.retries import NO_RETRIES, TranslatedRetries, translated
+from airflow_hybrid.config.retrying.retries import NO_RETRIES, TranslatedRetries, translated
 from airflow_hybrid.config.values import DEFAULT_BINDING, EXCLUDING_TYPES, Link, PortBinding, WorkflowConfig
 from airflow_hybrid.model import AskedResources, Binding, JsonValue, Target
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from airflow_hybrid.cwl.locations.job_paths import MARK, JobPaths
 from airflow_hybrid.model import JobScript
-from airflow_hybrid.model.outside import Outside
+from airflow_hybrid.model.jobs import Outside
 
 _SHELLS = frozenset({"sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "busybox"})
 _TEXT_OPTION = re.compile(r"-[A-Za-z]*c\Z")

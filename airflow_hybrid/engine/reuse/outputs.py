@@ -28,7 +28,7 @@ from airflow_hybrid.engine.reuse.records import described, is_sound, tree_digest
 from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model import CwlObject, JobScript, JsonValue, LineageEntry, SiteFacts
 from airflow_hybrid.model.containers import ReadyImage
-from airflow_hybrid.model.outside import Outside
+from airflow_hybrid.model.jobs import Outside
 from airflow_hybrid.sites.containers.identity import PINNED, identity_of
 from airflow_hybrid.sites.reuse.index import reuse_index
 from airflow_hybrid.sites.reuse.programs import surroundings_of

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from airflow_hybrid import settings, shell_text
 from airflow_hybrid.errors import StatusUnknownError
 from airflow_hybrid.model import JsonValue, Question, SiteFacts
-from airflow_hybrid.model.outside import Outside
+from airflow_hybrid.model.jobs import Outside
 from airflow_hybrid.sites.hosts.base import (
     PATH_BYTES,
     TASK_BYTES,

@@ -17,7 +17,7 @@ from airflow_hybrid.cwl.jobs.outside import outside_of
 from airflow_hybrid.cwl.locations.job_paths import JobPaths
 from airflow_hybrid.engine import FragmentOutcome, TaskIdentity
 from airflow_hybrid.model import FileRef, JobScript
-from airflow_hybrid.model.outside import Outside
+from airflow_hybrid.model.jobs import Outside
 from tests.unit.engine.execution import run_spec, spec_of
 
 
