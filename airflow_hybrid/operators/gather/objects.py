@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import mimetypes
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,6 +27,10 @@ from airflow_hybrid.operators.gather.record import RECORD
 from airflow_hybrid.operators.gather.renamed import RenamedOutput, warn
 from airflow_hybrid.operators.gather.rules import OutputRules
 from airflow_hybrid.printable import redacted
+
+_S3 = ("s3", "s3a")
+_COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
+"""by the encodings of Python's table: the object is the compressed file"""
 
 
 def upload(
@@ -106,7 +111,7 @@ class _Store:
             return
         path = self._at(RECORD)
         try:
-            with path.open("wb") as file:
+            with path.open("wb", **_options(path, "application/json")) as file:
                 file.write(json.dumps(self._lines).encode())
         except OSError as error:
             raise self._refused(path, error) from None
@@ -138,7 +143,7 @@ class _Store:
             if target.exists() and not self._is_ours(candidate, target):
                 return candidate  # an input passed on, or sent by a try that was killed before it recorded that
             target.parent.mkdir(parents=True, exist_ok=True)
-            with source.open("rb") as data, target.open("wb") as sink:
+            with source.open("rb") as data, target.open("wb", **_options(target, content_type(source.name))) as sink:
                 shutil.copyfileobj(data, sink, 1 << 20)
             self._lines[candidate] = {"run": self._rules.run, **self._state(target)}
         except OSError as error:
@@ -179,6 +184,17 @@ class _Store:
 
     def _refused(self, path: Any, error: OSError) -> TransferError:
         return TransferError(f"cannot write {path}: {error}", hint="see the object store's connection")
+
+
+def content_type(name: str) -> str | None:
+    """The type of a file's content, by its name; None: not known."""
+    kind, encoding = mimetypes.guess_type(name)
+    return kind if encoding is None else _COMPRESSED.get(encoding)
+
+
+def _options(path: Any, kind: str | None) -> dict[str, str]:
+    """What gives an object a type when it is opened for writing. Google's store takes it from the name."""
+    return {"ContentType": kind} if kind is not None and path.protocol in _S3 else {}
 
 
 def _object_name(url: str) -> str:

@@ -11,9 +11,11 @@ from typing import Any
 import fsspec
 import pytest
 from airflow.sdk.io import fs
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_hybrid.config import parse_deployments
 from airflow_hybrid.errors import TransferError
+from airflow_hybrid.operators.gather import objects as gathered
 from airflow_hybrid.operators.gather.gathering import gather
 from airflow_hybrid.operators.gather.rules import OutputRules
 from airflow_hybrid.sites.files import objects
@@ -76,6 +78,28 @@ def test_outputs_go_to_a_store_with_all_that_is_in_their_folders(
     assert store.cat("/bucket/out/d/deep/z z.txt") == b"z"
     assert value["d"]["location"] == "memory://bucket/out/d"
     assert value["d"]["listing"][0]["listing"][0]["location"] == "memory://bucket/out/d/deep/z%20z.txt"
+
+
+def test_objects_in_s3_have_a_type_by_their_names(
+    store: fsspec.AbstractFileSystem, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The store in memory is made to take a type for each object, as fsspec's file system of S3 does."""
+    types: dict[str, str] = {}
+    without_type = MemoryFileSystem._open
+
+    def opened(self: Any, path: str, mode: str = "rb", *args: Any, **more: Any) -> Any:
+        kind = more.pop("ContentType", "")
+        if mode == "wb":
+            types[path.rpartition("/")[2]] = kind
+        return without_type(self, path, mode, *args, **more)
+
+    monkeypatch.setattr(MemoryFileSystem, "_open", opened)
+    monkeypatch.setattr(gathered, "_S3", ("memory",))
+    sent({name: name for name in ("run-report.html", "t.csv", "a.tar.gz", "x.unknown")}, tmp_path)
+    assert types == {
+        "run-report.html": "text/html", "t.csv": "text/csv", "a.tar.gz": "application/gzip", "x.unknown": "",
+        ".airflow_hybrid-outputs": "application/json",
+    }  # fmt: skip
 
 
 def sent(outputs: dict[str, str], tmp_path: Path, **more: Any) -> dict[str, str]:
