@@ -51,12 +51,17 @@ def preview(name: str, start: bytes, size: int) -> dict[str, Any]:
     shown: dict[str, Any] = {"size": size, "is_cut": is_cut}
     if picture_type(name, start):
         if size > MOST_PICTURE_BYTES:
-            return {**shown, "kind": "none", "why": "the picture is too large to be shown here"}
+            return _nothing(size, "the picture is too large to be shown here")
         return {**shown, "kind": "picture", "is_cut": False}
     text = _text(start, is_cut=is_cut)
     if text is None:
-        return {**shown, "kind": "none", "why": "it is not text"}
+        return _nothing(size, "it is not text")
     return {**shown, **_of_text(posixpath.splitext(name)[1].lower(), text, is_cut=is_cut)}
+
+
+def _nothing(size: int, why: str) -> dict[str, Any]:
+    """Not even the beginning is shown."""
+    return {"size": size, "is_cut": False, "kind": "none", "why": why}
 
 
 def _text(start: bytes, *, is_cut: bool) -> str | None:

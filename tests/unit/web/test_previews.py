@@ -93,6 +93,20 @@ def test_what_is_not_text_is_not_shown() -> None:
     assert shown("a.txt", b"\xffabc")["text"] == "\ufffdabc"
 
 
+def test_of_what_is_not_shown_no_beginning_is_said_to_be_shown() -> None:
+    size = 5 << 30
+    nothing = {"size": size, "is_cut": False, "kind": "none"}
+    assert shown("a.bin", bytes(1 << 18), size=size) == {**nothing, "why": "it is not text"}
+    why = "the picture is too large to be shown here"
+    assert shown("a.png", b"\x89PNG\r\n\x1a\n", size=size) == {**nothing, "why": why}
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.csv", "a.json"])
+def test_a_line_of_gigabytes_is_shown_as_text_as_far_as_it_was_read(name: str) -> None:
+    line = "a" * (1 << 18)
+    assert shown(name, line, size=5 << 30) == {"size": 5 << 30, "is_cut": True, "kind": "text", "text": line}
+
+
 @pytest.mark.parametrize(
     ("name", "start", "expected"),
     [
