@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -193,7 +194,12 @@ CASES = {
     # everything, of mapped tasks that a trigger follows; the consumers miss different files of the same tasks
     "purged": Case("rm -r first second", deferred=True, bindings=({"step": "/", "max_mapped": 2},)),
     # what is made again has another content, and is missed by the last task
-    "outputs": Case("echo x > $(echo second/g*/a1*/*/out/c.txt)", LAST, extra="date +%N"),
+    "outputs": Case(
+        "echo x > $(echo second/g*/a1*/*/out/c.txt)",
+        LAST,
+        extra="date +%N",
+        options={"report": ["json"], "provenance": True},
+    ),
     "nested": Case("rm both?second*/*/g*/a1*/*/out/b.txt", NESTED, bindings=({"step": "/"},)),
     # of a chunk of two instances, the last step's output is missed; of another one, those of both steps
     "fused": Case(
@@ -251,7 +257,21 @@ class Runs:
             "errors": [str(error) for error in result.errors],
             "ran": history.read_text().splitlines(),
             "outputs": {path.name: path.read_text() for path in paths},
+            **_told(self.folder / f"out-{name}"),
         }
+
+
+def _told(outdir: Path) -> dict[str, Any]:
+    """What the report and the record of a run, where it has them, tell of what was made again."""
+    told: dict[str, Any] = {}
+    for path in outdir.rglob("run-report.json"):
+        report = json.loads(path.read_text())
+        told["report"] = {name: report[name] for name in ("made_again", "renewed")}
+    for path in outdir.rglob("provenance.crate.zip"):
+        with zipfile.ZipFile(path) as archive:
+            entities = json.loads(archive.read("ro-crate-metadata.json"))["@graph"]
+        told["record"] = [entity for entity in entities if entity["@id"].startswith("#made-again")]
+    return told
 
 
 def main(folder: Path, names: list[str]) -> None:

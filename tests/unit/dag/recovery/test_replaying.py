@@ -56,6 +56,19 @@ def test_an_output_that_was_changed_is_made_again_for_the_last_task(seen: dict[s
     assert {name: text[:2] for name, text in run["outputs"].items()} == {f"{n}.txt": f"{n.upper()}\n" for n in "abcd"}
 
 
+def test_the_report_and_the_record_beside_the_outputs_tell_what_was_made_again(seen: dict[str, Any]) -> None:
+    run = seen["outputs"]
+    (again,) = run["report"]["made_again"]
+    reason = "1 job ran again, because outputs missed 1 file; 1 file with another content than before"
+    assert (again["missed_by"], again["reason"]) == ("outputs", reason)
+    (file,) = run["report"]["renewed"]
+    assert (file["task"], file["missed_by"]) == (again["task"], "outputs")
+    assert file["before"].endswith("/c.txt") and file["now"].endswith("/c.txt") and file["before"] != file["now"]
+    (action,) = run["record"]
+    assert (action["name"], action["description"]) == (f"Made again: {again['task']}", reason)
+    assert action["result"] == [{"@id": file["now"]}] and action["instrument"]["@id"].startswith("packed.cwl#")
+
+
 def test_of_steps_that_share_a_task_only_those_run_again_whose_files_are_missed(seen: dict[str, Any]) -> None:
     run = seen["fused"]
     assert (run["states"], run["errors"]) == (["success"], [])
