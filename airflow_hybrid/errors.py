@@ -48,6 +48,8 @@ class HybridError(Exception):
     """
 
     retryable: bool = False
+    resumable: bool = False
+    """when the task is cleared, jobs that succeeded or still run are taken over: the error says nothing about them"""
     problems: tuple[HybridError, ...] = ()
     """one for each problem, if the message lists several: who lists them among others takes these"""
 
@@ -112,6 +114,7 @@ class SiteError(HybridError):
     """
 
     retryable = True
+    resumable = True
     passes: bool = False
 
 
@@ -274,6 +277,8 @@ class StatusUnknownError(SiteError):
 
 class JobFailedError(HybridError):
     """One or more jobs of a batch ended without success."""
+
+    resumable = True
 
     def __init__(self, message: str, *, retryable: bool, where: str | None = None, hint: str | None = None) -> None:
         super().__init__(message, where=where, hint=hint, retryable=retryable)

@@ -292,7 +292,8 @@ class BatchRunner:
         same_try = report.attempt == self.attempt
         if same_try:  # those of an earlier try were counted by it
             count_ended(deployment, (progress.end_state for progress in jobs))
-        await self._resubmissions.decide(run, jobs, report.resubmission if same_try else None)
+        if report.attempt > self.context.spec.identity.cleared:  # after a clear, the rules begin anew
+            await self._resubmissions.decide(run, jobs, report.resubmission if same_try else None)
         tried = jobs if report.attempt < self.attempt else []
         again = [progress for progress in tried if self._runs_again(progress, report.attempt)]
         self.recorder.ended(run, again, {})

@@ -19,7 +19,7 @@ from airflow_hybrid.model import Binding, CwlObject, JsonValue, LineageEntry
 class TaskIdentity:
     """The identity of a task instance; the path of its task directory is a function of it.
 
-    :ivar generation: grows when a user clears the task, but not when Airflow retries it.
+    :ivar generation: grows when a user clears the task, unless it had failed; but not when Airflow retries it.
     :ivar try_number: the attempt that new jobs belong to.
     :ivar origin: distinguishes the task instance from all others, including those of deleted runs and of other
         Airflows with the same names; the same for all tries of a task instance.
@@ -32,6 +32,8 @@ class TaskIdentity:
     generation: int = 0
     try_number: int = 1
     origin: str = field(kw_only=True)
+    cleared: int = field(default=0, kw_only=True)
+    """how many tries came before the last clear: what of theirs has failed may run again"""
     mark: str = field(default="", kw_only=True)
     """the name of the task directory, where only that is known of generation and origin"""
 
@@ -45,7 +47,7 @@ class TaskIdentity:
     @property
     def tries(self) -> int:
         """The number of this try since the task was cleared, from 1."""
-        return max(1, self.try_number - self.generation)
+        return max(1, self.try_number - max(self.generation, self.cleared))
 
     def earlier(self) -> list[TaskIdentity]:
         """The same task before it was cleared: every earlier generation."""

@@ -31,7 +31,7 @@ from airflow_hybrid.installation.stats import send_metrics
 from airflow_hybrid.model import JsonValue, LineageEntry
 from airflow_hybrid.operators.context.run import origins_of, xcom_reader
 from airflow_hybrid.operators.ending import AskedRetries, FailurePolicy, ending
-from airflow_hybrid.operators.identity import REFUSED, UNREACHABLE, waits_since
+from airflow_hybrid.operators.identity import REFUSED, UNREACHABLE, ends_wait, note_failure, waits_since
 from airflow_hybrid.operators.recovery.making import Recovery
 from airflow_hybrid.operators.recovery.renewed import Renewed
 from airflow_hybrid.operators.values import NoValueError, Scope, Values
@@ -130,6 +130,17 @@ class HybridTask(BaseOperator):
             self._publish_problem(error, context)
         if self.tells_errors:
             self.log.error("%s", error.for_a_task)
+        self._end_with(error, context)
+
+    def _end_with(self, error: HybridError, context: Context) -> NoReturn:
+        """:raises BaseException: always, for an error that has been told."""
+        if error.resumable and not self._killed:
+            try:
+                note_failure(context)
+            except Exception as failure:
+                self.log.warning(
+                    "a clear of this task will run all of its jobs again: Airflow took no note: %s", failure
+                )
         raise ending(error) from None
 
     def _publish_problem(self, error: HybridError | None, context: Context) -> None:
@@ -154,6 +165,7 @@ class HybridTask(BaseOperator):
             return error
         since = waits_since(context, REFUSED, LOGIN_PAUSE_S)
         if time.time() >= since + refusal.wait_s:
+            ends_wait(context, REFUSED)
             return given_up(error, since)
         self.log.warning("%s", waiting(error, since, refusal.wait_s))
         self._publish_problem(error, context)
@@ -165,6 +177,7 @@ class HybridTask(BaseOperator):
             return error
         since, limit_s = waits_since(context, UNREACHABLE, SITE_PAUSE_S), settings.current().max_unreachable
         if time.time() >= since + limit_s:
+            ends_wait(context, UNREACHABLE)
             return outages.given_up(error, since)
         self.log.warning("%s", outages.waiting(error, since, limit_s))
         self._publish_problem(error, context)

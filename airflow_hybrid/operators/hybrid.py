@@ -15,7 +15,7 @@ from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout
 from airflow_hybrid.errors import LostDataError
 from airflow_hybrid.model import JsonValue
 from airflow_hybrid.operators.base import HybridTask, Lost, supervised
-from airflow_hybrid.operators.ending import ending, ends_in_worker
+from airflow_hybrid.operators.ending import ends_in_worker
 from airflow_hybrid.operators.identity import identity_of
 from airflow_hybrid.operators.published.links import RunPageLink
 from airflow_hybrid.operators.steps.fragment import StepInputs, Tries, fragment_of
@@ -162,7 +162,7 @@ class HybridOperator(HybridTask):
             return None
         if end.timed_out:
             raise AirflowTaskTimeout(str(end.error))
-        raise ending(end.error) from None
+        self._end_with(end.error, context)
 
     def _recall_files(self, context: Context) -> None:
         """For OpenLineage: what the worker that deferred the task was given, and what its trigger has published."""

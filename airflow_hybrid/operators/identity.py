@@ -13,13 +13,16 @@ if TYPE_CHECKING:
 
 ORIGIN = "airflow_hybrid.origin"
 REFUSED, UNREACHABLE = "airflow_hybrid.login_refused", "airflow_hybrid.unreachable"
+FAILED, GENERATION = "airflow_hybrid.failed", "airflow_hybrid.generation"
 """keys in the task's state store"""
 MISSED = 4
 """a wait has ended if the task was not started again for that many pauses"""
 
 
 def identity_of(context: Context) -> TaskIdentity:
-    """The task instance's identity; its *generation* grows when it is cleared and not when Airflow retries it.
+    """The task instance's identity; its *generation* grows when it is cleared, and not when Airflow retries it.
+
+    Whoever clears a task that has failed wants it to go on: then it stays, too, and what has succeeded is taken over.
 
     A clear sets ``max_tries`` to the tries so far plus ``retries``; a retry leaves it. The difference to the task's
     ``retries`` is therefore the number of tries before the last clear.
@@ -28,10 +31,37 @@ def identity_of(context: Context) -> TaskIdentity:
 
     ti: Any = context["ti"]
     retries = int(getattr(ti.task, "retries", 0) or 0)
+    cleared = max(0, int(ti.max_tries) - retries)
     return TaskIdentity(
         ti.dag_id, ti.run_id, ti.task_id, ti.map_index if ti.map_index is not None else -1,
-        max(0, int(ti.max_tries) - retries), int(ti.try_number), origin=origin_of(context),
+        _generation(context, cleared), int(ti.try_number), origin=origin_of(context), cleared=cleared,
     )  # fmt: skip
+
+
+def _generation(context: Context, cleared: int) -> int:
+    """The number of the generation.
+
+    :param cleared: how many tries came before the last clear.
+    """
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+    if not cleared:
+        return 0
+    store = context["task_state_store"]
+    noted: Any = store.get(GENERATION)
+    last_cleared, last = noted if isinstance(noted, list) else (0, 0)
+    if last_cleared == cleared:
+        return int(last)
+    generation = int(last) if store.get(FAILED) == cleared else cleared
+    store.set(GENERATION, [cleared, generation], retention=NEVER_EXPIRE)
+    return generation
+
+
+def note_failure(context: Context) -> None:
+    """Note that the task's try has failed, and that a clear goes on with what it has left."""
+    from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+    context["task_state_store"].set(FAILED, int(context["ti"].try_number), retention=NEVER_EXPIRE)
 
 
 def is_new(context: Context) -> bool:
@@ -72,3 +102,8 @@ def waits_since(context: Context, key: str, pause_s: float) -> float:
         since = now
     store.set(key, [since, now], retention=NEVER_EXPIRE)
     return float(since)
+
+
+def ends_wait(context: Context, key: str) -> None:
+    """The task waits no longer: if it is cleared, it waits anew."""
+    context["task_state_store"].delete(key)

@@ -162,8 +162,13 @@ class HybridTrigger(BaseTrigger):
         yield TriggerEvent(end.to_json())  # type: ignore[no-untyped-call]
 
     def _is_final(self, end: TaskEnd) -> bool:
-        """Whether tries are left that may not be used: Airflow would use them, unless a worker ends the task."""
-        return end.error is not None and not end.error.retryable and bool(self.spec.get("tries_left"))
+        """Whether no other try follows: a worker ends the task.
+
+        Airflow would use tries that are left and may not be used; and only a worker can note what a clear goes on with.
+        """
+        if end.error is None:
+            return False
+        return not end.error.retryable if self.spec.get("tries_left") else end.error.resumable
 
     async def _end(self) -> TaskEnd:
         """Run the fragment to its end, whatever it is; the log says why a task failed."""

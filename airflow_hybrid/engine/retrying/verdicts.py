@@ -51,15 +51,16 @@ class Verdicts:
 
     @property
     def _permanent(self) -> str:
-        """Name of the file of a permanent failure; another document or other inputs have another."""
-        return f"permanent-{self.context.spec.digest}"
+        """Name of the file of a permanent failure; another document, other inputs or a clear have another."""
+        cleared = self.context.spec.identity.cleared
+        return f"permanent-{self.context.spec.digest}" + (f"-{cleared}" if cleared else "")
 
     async def read(self) -> EarlierTries:
         """What earlier tries have left.
 
         :raises JobFailedError: an earlier try failed for good.
         """
-        earlier = EarlierTries()
+        earlier = EarlierTries(judged=self.context.spec.identity.cleared)  # whoever clears a task has judged its jobs
 
         async def read(place: Place) -> None:
             nonlocal earlier

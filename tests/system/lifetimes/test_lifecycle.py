@@ -126,6 +126,10 @@ def test_a_permanent_failure_is_said_once_and_clearly_and_not_repeated(
     assert "Retry policy decision" in log
     (job,) = (task for task in run.api.tasks(run.dag, run.run) if task["task_id"] == "job")
     assert (job["state"], job["try_number"], job["max_tries"]) == ("failed", 1, 1), "the retry that is left is not used"
+    run.api.clear(run.dag, run.run, ["job"])
+    wait_for(lambda: run.ran().get("bad") == 2, 180, lambda: run.api.failures(run.dag, run.run))
+    run.wait("failed")
+    assert run.ran() == {"good": 2, "bad": 2}, "a clear after a failure runs the failed job only"
 
 
 @pytest.mark.slow
