@@ -94,8 +94,8 @@ def _bar(share: float | None, encoding: str) -> Text:
 
 
 def _ends_of_bars(encoding: str) -> tuple[str, str]:
-    full, empty = _in_encoding("\u2501\u2500", "#-", encoding)
-    return full, empty
+    signs = _in_encoding("\u2501\u2500", "#-", encoding)
+    return signs[0], signs[1]
 
 
 def _in_encoding(signs: str, plain: str, encoding: str) -> str:

@@ -30,7 +30,7 @@ EXIT_CODES = (
 
 
 def test_the_help_and_the_docs_tell_the_same_exit_codes() -> None:
-    assert f"Exit code: {EXIT_CODES} Without JOB" in run_command().description
+    assert f"Exit code: {EXIT_CODES} Without JOB" in str(run_command().description)
     page = " ".join((Path(__file__).parents[3] / "docs/how-to/run.md").read_text().split())
     assert f"exit codes: {EXIT_CODES}" in page.replace(" ([provenance](provenance.md))", "")
 
