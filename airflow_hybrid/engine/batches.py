@@ -9,7 +9,7 @@ import functools
 import hashlib
 import posixpath
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -106,7 +106,9 @@ class BatchRunner:
         self.lineage.extend(collected.lineage)
         self.failures.extend(failures)
         if lookup is not None:
-            await self._reuse.record(place, lookup, collected.outputs)
+            # a job that a rule has changed is not the one that was looked up
+            same = {key for key, progress in run.jobs.items() if progress.job.asked_again == AskedResources()}
+            await self._reuse.record(place, lookup, {key: outputs[key] for key in outputs.keys() & same})
 
     async def _until_all_ended(self, run: StepRun) -> ReuseLookup | None:
         """Take over the jobs that others have begun, and run the rest.
@@ -126,7 +128,6 @@ class BatchRunner:
             if run.inputs_changed:  # not by these jobs: they have not begun
                 await check_inputs(self.context, run.place, [progress.job for progress in run.waiting])
             batches = self._batches(run)
-            met.ours.update(posixpath.basename(directory) for directory in batches)
             built = {job.key: posixpath.join(directory, job.key) for directory in batches for job in batches[directory]}
             with self.recorder.doing("making command lines", run.place, [progress.job for progress in run.waiting]):
                 await self._build(run, built)
@@ -215,10 +216,12 @@ class BatchRunner:
         unknown: list[BatchReport] = []
         for directory, jobs in batches.items():
             batch = self._batch(run, directory, jobs, met)
+            met.ours.add(batch.name)
             with self.recorder.doing("submitting", place, [progress.job for progress in jobs]):
                 reports = await place.patiently(functools.partial(place.queue.submit, batch))
             ours = next((report for report in reports if report.name == batch.name), None)
             if ours is None:  # an earlier try (or a killed process) left batches here: they come first
+                met.ours.discard(batch.name)
                 unknown = reports
                 break
             submitted.append((batch, ours))
@@ -266,13 +269,19 @@ class BatchRunner:
         )
 
     async def _adopt_all(self, run: StepRun, reports: Iterable[BatchReport]) -> None:
-        for report in sorted(reports, key=lambda report: (report.attempt, report.resubmission)):
+        order = sorted(reports, key=lambda report: (report.attempt, report.resubmission))
+        last = {key: report.name for report in order for key in report.keys}
+        for report in order:
             if report.name not in run.adopted:
                 run.adopted.add(report.name)
-                await self._adopt(run, report)
+                await self._adopt(run, report, {key for key in report.keys if last[key] != report.name})
 
-    async def _adopt(self, run: StepRun, report: BatchReport) -> None:
-        """Take over the jobs of a batch submitted earlier: finished jobs count, failed jobs are attempted again."""
+    async def _adopt(self, run: StepRun, report: BatchReport, superseded: Collection[str]) -> None:
+        """Take over the jobs of a batch submitted earlier: finished jobs count, failed jobs are attempted again.
+
+        :param superseded: keys of those that were submitted again since, whatever rules and retries say by now: how
+            they ended there counts.
+        """
         jobs = run.waiting_of(report.keys)
         if not jobs:
             return
@@ -294,8 +303,8 @@ class BatchRunner:
             count_ended(deployment, (progress.end_state for progress in jobs))
         if report.attempt > self.context.spec.identity.cleared:  # after a clear, the rules begin anew
             await self._resubmissions.decide(run, jobs, report.resubmission if same_try else None)
-        tried = jobs if report.attempt < self.attempt else []
-        again = [progress for progress in tried if self._runs_again(progress, report.attempt)]
+        failed = [progress for progress in jobs if progress.result is not None and not progress.succeeded]
+        again = [job for job in failed if job.key in superseded or self._runs_again(job, report.attempt)]
         self.recorder.ended(run, again, {})
         states = [progress.end_state for progress in again]
         for progress in again:
@@ -305,8 +314,8 @@ class BatchRunner:
             log.info("%s", job_logs.attempted_again(states))
 
     def _runs_again(self, progress: JobProgress, attempt: int) -> bool:
-        """Whether a job that an earlier try ran is run again by this one."""
-        if progress.succeeded or progress.result is None:
+        """Whether a failed job of a batch is run again by this try: one that an earlier try ran."""
+        if attempt >= self.attempt or progress.result is None:
             return False
         retries = retries_of(self.context.spec, progress.job.step_path, attempt)
         released = self.earlier.release(progress.result.state, attempt)

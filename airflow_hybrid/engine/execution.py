@@ -6,11 +6,11 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from airflow_hybrid.config import Deployment
+from airflow_hybrid.config import Deployment, bind
 from airflow_hybrid.cwl.fragments.fragment import Fragment
 from airflow_hybrid.cwl.fragments.fragment_run import FragmentRun, Part
 from airflow_hybrid.cwl.fragments.step_files import FileAccess
@@ -27,7 +27,7 @@ from airflow_hybrid.engine.recovery.again import Again
 from airflow_hybrid.engine.remote_values import list_folder, read_start
 from airflow_hybrid.engine.retrying.verdicts import Verdicts, at_each_place
 from airflow_hybrid.engine.spec import FragmentOutcome, FragmentSpec
-from airflow_hybrid.errors import CwlError, LocationGoneError
+from airflow_hybrid.errors import CwlError, LocationGoneError, SiteError
 from airflow_hybrid.model import LineageEntry, Resources
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS, counted
@@ -209,10 +209,16 @@ class FragmentExecution:
             return
         for path in await asyncio.to_thread(unended.before, self.context.spec.identity):
             left = await asyncio.to_thread(unended.read, path, self.context.log)
-            if left is not None:
-                cancel = FragmentExecution(left.spec, self.context.log).cancel
+            if left is None:
+                continue
+            cancel = FragmentExecution(left.spec, self.context.log).cancel
+            if _is_bound_to_one_place(left.spec, self.context.spec):
                 await outages.current().through(cancel, self.context.spec.step_path)
-                await asyncio.to_thread(left.remove)
+            elif problem := await _tried(cancel):
+                number = left.spec.identity.try_number
+                self.context.log.warning("jobs of try %d may still run, and are cancelled later: %s", number, problem)
+                continue
+            await asyncio.to_thread(left.remove)
 
     async def _end_earlier(self) -> None:
         """Cancel the jobs of earlier generations of the task: it was cleared, and nobody waits for their results.
@@ -249,3 +255,17 @@ class FragmentExecution:
         divide = functools.partial(self.chooser.divide, jobs)
         shares = await outages.current().through(divide, jobs[0].step_path)
         await all_of(*(run(share) for share in shares))
+
+
+def _is_bound_to_one_place(*specs: FragmentSpec) -> bool:
+    """Whether all jobs of some fragments have one and the same target."""
+    return len({target for spec in specs for path in spec.leaves for target in bind(spec.bindings, path).targets}) == 1
+
+
+async def _tried(action: Callable[[], Awaitable[None]]) -> SiteError | None:
+    """Do something; why it could not be done."""
+    try:
+        await action()
+    except SiteError as error:
+        return error
+    return None

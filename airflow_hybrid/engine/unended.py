@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -78,14 +79,19 @@ def before(identity: TaskIdentity) -> list[Path]:
 def read(path: Path, log: Logger) -> Unended | None:
     """One note; None: it is not there any more, or cannot be read."""
     try:
+        if not stat.S_ISREG(path.lstat().st_mode):  # reading anything else could take forever
+            raise ValueError("it is not a file")
         if path.stat().st_size > _MOST_BYTES:
             raise ValueError("it is too long")
-        return Unended(path, FragmentSpec.from_json(json.loads(path.read_text(encoding="utf-8"))))
+        spec = FragmentSpec.from_json(json.loads(path.read_text(encoding="utf-8")))
+        if type(spec.identity.try_number) is not int or _path(spec.identity).name != path.name:
+            raise ValueError("it is about another task than its name says")
     except FileNotFoundError:  # somebody else was faster
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         log.warning("the note %s about jobs that are to be cancelled cannot be read: %s", path, error)
         return None
+    return Unended(path, spec)
 
 
 def _with_generations(tries: list[TaskIdentity]) -> Iterator[TaskIdentity]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import signal
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,14 +14,18 @@ from airflow_hybrid.model.values import JsonValue
 
 AT_MOST = 3
 """how often a job is submitted again by one rule, by default"""
+CODE_OF: Mapping[str, int] = {"TIMEOUT": 124, "OUT_OF_MEMORY": 128 + signal.SIGKILL}
+"""exit codes of jobs without one, by the state in which somebody else ended them; as the runner gives them"""
 
 
 @dataclass(frozen=True)
 class Growth:
-    """Another amount of something: so many times the last one, or a fixed one.
+    """Another amount of something: so many times the last one, or a fixed one if that is more.
 
     >>> Growth(factor=1.5).after(1000), Growth(amount=4096).after(None), Growth(factor=2.0).after(None)
     (1500, 4096, None)
+    >>> Growth(amount=4096).after(65536)
+    65536
 
     :ivar factor: more than 1; ``amount``: in MiB or seconds. One of them is None.
     """
@@ -35,7 +40,7 @@ class Growth:
         :return: None: what does not exist cannot be multiplied.
         """
         if self.factor is None:
-            return self.amount
+            return self.amount if self.amount is None or last is None else max(self.amount, last)
         return None if last is None else math.ceil(last * self.factor)
 
 
@@ -72,11 +77,12 @@ class FailureRule:
 
 
 def rule_for(rules: Iterable[FailureRule], state: str, exit_code: int | None) -> FailureRule | None:
-    """The rule about a failed job: that of its exit code, or else that of its state.
+    """The rule about a failed job: that of its exit code, or else that of its state, or that of the state's exit code.
 
-    :param state: how it ended; ``exit_code``: None if it had none.
+    :param state: how it ended; ``exit_code``: None if it had none, or none that counts.
     """
     known = tuple(rules)
-    by_code = (rule for rule in known if rule.exit_code is not None and rule.exit_code == exit_code)
-    by_state = (rule for rule in known if rule.state is not None and rule.state == state)
-    return next(by_code, None) or next(by_state, None)
+    counted_as = CODE_OF.get(state) if exit_code is None else exit_code
+    by_code = next((rule for rule in known if rule.exit_code is not None and rule.exit_code == counted_as), None)
+    by_state = next((rule for rule in known if rule.state is not None and rule.state == state), None)
+    return by_state or by_code if exit_code is None else by_code or by_state

@@ -146,6 +146,8 @@ class JobResult:
     """the most memory that it used at a time, in MiB, rounded up"""
     alone: bool = False
     """the scheduler's element ran no other job, so what that used is what this job used"""
+    memory_asked_mib: int | None = None
+    """the memory that it asked for when it was submitted"""
 
 
 @dataclass(frozen=True)

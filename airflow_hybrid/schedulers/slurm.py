@@ -83,6 +83,10 @@ class SlurmScheduler(BatchScheduler):
 ah_me=${SLURM_ARRAY_JOB_ID:-${SLURM_JOB_ID:-0}}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}
 ah_restarts=${SLURM_RESTART_COUNT:-0}
 ah_group=${SLURM_JOB_ID:+/job_$SLURM_JOB_ID/} # cgroups.html of Slurm
+case ${SLURMD_NODENAME:-} in # the name by which sbatch knows the node; the host may have a longer one
+'' | *[!A-Za-z0-9._-]*) ;;
+*) ah_node=$SLURMD_NODENAME ;;
+esac
 """
     accepted = "case ${ah_w%%;*} in *[!0-9]* | '') ;; *) ah_id=$ah_w ;; esac"
     cancel = """case $ah_c in

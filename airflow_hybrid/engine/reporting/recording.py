@@ -220,7 +220,8 @@ class _RecordMaker:
             seconds=result.seconds,
             cpu_s=None if _runs_in_daemon(progress) else result.cpu_s,
             cores=self._cores,
-            memory_mib=self._memory_mib,
+            # rules may have been edited since it was submitted
+            memory_mib=self._memory_mib if result.memory_asked_mib is None else result.memory_asked_mib,
             bytes_in=self._sizes.of(progress),
             bytes_out=None if output is None else size_of_outputs(output, self._place),
             directory=progress.ran_in,

@@ -76,7 +76,8 @@ def _changed(progress: JobProgress, result: JobResult, rule: FailureRule, place:
             return Refusal(f"`{rule.name}` cannot multiply its time limit: it has none (`timelimit`)")
         asked = dataclasses.replace(asked, walltime_s=longer_s)
         words.append(f"time limit {_amount(before.walltime_s, 's')} -> {_amount(longer_s, 's')}")
-    if asked != progress.job.asked_again and _has_no_effect(before, asked, result, place):
+    needs = before.with_asked(asked.values)
+    if needs != before and _has_no_effect(before, needs, result, place):
         return Refusal(f"`{rule.name}` has no effect: options or a template of its deployment set what it would change")
     excluded = progress.excluded
     if rule.exclude_node and (problem := _why_not_excluded(progress, result, place)):
@@ -98,12 +99,12 @@ def _why_not_excluded(progress: JobProgress, result: JobResult, place: Place) ->
     return ""
 
 
-def _has_no_effect(before: Resources, asked: AskedResources, result: JobResult, place: Place) -> bool:
+def _has_no_effect(before: Resources, needs: Resources, result: JobResult, place: Place) -> bool:
     """Whether the scheduler would get the same request as before."""
     if result.state is JobState.TIMEOUT and result.exit_code is not None:
         return False  # it was ended by its runner, which keeps the document's limit
     options = place.options
-    first, second = (submission_for(options, "/", needs) for needs in (before, before.with_asked(asked.values)))
+    first, second = (submission_for(options, "/", each) for each in (before, needs))
     return place.queue.scheduler.asks_alike(first, second)
 
 

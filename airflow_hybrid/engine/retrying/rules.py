@@ -12,18 +12,16 @@ In this order:
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass, field, replace
 
 from airflow_hybrid.config import bind
 from airflow_hybrid.engine.spec import FragmentSpec
 from airflow_hybrid.model import JobResult, JobState, RetryCodes
+from airflow_hybrid.model.failure_rules import CODE_OF
 
 NOBODYS_FAULT = frozenset({JobState.NODE_FAIL, JobState.PREEMPTED, JobState.LOST})
 BY_OTHERS = frozenset({JobState.CANCELLED, JobState.DISK_FULL})
 """states that say nothing about the tool, whatever its exit code"""
-_CODE_OF = {JobState.TIMEOUT: 124, JobState.OUT_OF_MEMORY: 128 + signal.SIGKILL}
-"""exit codes of jobs that a queue ended before they had one, as the runner gives them"""
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ class StepRetries:
 
     def _never(self, result: JobResult, declared: str | None) -> str:
         """Why a job is not run again however many retries there are; empty: it is."""
-        code = _CODE_OF.get(result.state) if result.exit_code is None else result.exit_code
+        code = CODE_OF.get(result.state.value) if result.exit_code is None else result.exit_code
         if code is None:  # it never got as far as its tool
             return ""
         if code in self.listed.never:

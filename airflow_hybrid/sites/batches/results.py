@@ -99,6 +99,7 @@ class Case:
             cpu_s=ending.cpu_s if ending else None,
             memory_used_mib=ending.memory_used_mib if ending else None,
             alone=alone,
+            memory_asked_mib=None if self.batch.meta.memory_mib is None else int(self.batch.meta.memory_mib),
         )
 
     def _scheduler_id(self, index: int) -> str | None:

@@ -9,6 +9,7 @@ import pytest
 
 from airflow_hybrid.config import parse_bindings
 from airflow_hybrid.model import Binding, FailureRule, Growth
+from airflow_hybrid.model.failure_rules import rule_for
 from tests.unit.config.conftest import Load, Problems
 
 FILE = """\
@@ -89,3 +90,11 @@ def test_only_some_queue_systems_can_leave_out_a_node(problems: Problems) -> Non
         "7: workflows.w.bindings[0]: `exclude_node` is not possible for `here`, which is of type `local`",
         "-> leave it out, or bind / to slurm",
     ]
+
+
+def test_a_job_that_the_kernel_ended_has_the_exit_code_that_its_tool_would_have() -> None:
+    by_state, by_code = RULES[0], RULES[4]
+    assert rule_for([by_code], "OUT_OF_MEMORY", None) is by_code
+    assert rule_for([by_code, by_state], "OUT_OF_MEMORY", None) is by_state
+    assert rule_for([by_state, by_code], "OUT_OF_MEMORY", 137) is by_code
+    assert rule_for([by_code], "CANCELLED", None) is None

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_hybrid.cli.cleanup import Cleanup
+from airflow_hybrid.config import parse_bindings, parse_deployments
 from airflow_hybrid.engine import FragmentExecution, FragmentSpec, TaskIdentity, stopping, unended
 from airflow_hybrid.errors import HostUnreachableError
 from airflow_hybrid.sites.closing import close_all
@@ -155,3 +157,42 @@ async def test_a_note_that_somebody_broke_harms_no_other(site: Site) -> None:
         for name in ("a.json", "b.json")
     ]
     assert path.stat().st_mode & 0o077 == 0
+
+
+async def test_a_note_is_only_about_the_task_of_its_name(site: Site) -> None:
+    await stopping.stop(site.spec, Log())
+    folder = site.record.parent / unended.FOLDER
+    (path,) = folder.glob("*.json")
+    (folder / "a.json").write_bytes(path.read_bytes())
+    (folder / "b.json").write_text("[" * 100_000)
+    os.mkfifo(folder / "c.json")
+    (folder / "d.json").symlink_to("/dev/zero")
+    log = Log()
+    assert [note.title for note in await asyncio.to_thread(unended.noted, log)] == ["dag run work"]
+    assert [line.rpartition(": ")[2] for line in log.lines if "a.json" not in line and "b.json" not in line] == [
+        "it is not a file",
+        "it is not a file",
+    ]
+    assert "a.json about jobs that are to be cancelled cannot be read: it is about another task" in log.text
+    assert "b.json about jobs that are to be cancelled cannot be read: " in log.text
+
+
+async def test_a_later_try_does_not_wait_for_a_site_that_it_does_not_need(site: Site) -> None:
+    await stopping.stop(site.spec, Log())
+    sites = {"other": {"type": "local", "config": {}, "workdir": str(site.record.parent / "other")}}
+    moved = replace(
+        site.spec,
+        identity=replace(site.spec.identity, try_number=2),
+        bindings=tuple(parse_bindings({"/work": {"target": "other"}})),
+        deployments=parse_deployments(sites),
+    )
+    log = Log()
+    again = FragmentExecution(moved, log)
+    running = asyncio.ensure_future(again.run())
+    await site.until(lambda: site.record.read_text().split() == ["begun", "begun"] or running.done())
+    assert not running.done(), running.result()
+    assert "jobs of try 1 may still run, and are cancelled later: site: the line is cut" in log.lines
+    assert site.notes() == ["dag run work"]
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await again.cancel()

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from airflow_hybrid.config import parse_bindings
 from airflow_hybrid.engine import FragmentSpec
 from airflow_hybrid.engine.execution import FragmentExecution
 from airflow_hybrid.engine.recovery.again import Again
@@ -161,3 +162,47 @@ async def test_a_job_whose_output_is_lost_keeps_what_it_needed(tmp_path: Path) -
     await close_all()
     assert seen(tmp_path, 2) == [[64], [64, 128, 256, 256]]
     assert re.fullmatch(r"a2-[0-9a-f]{10}", sorted(key.parent.parent.glob("a2-*"))[0].name)
+
+
+async def test_what_an_edited_rule_had_submitted_again_counts(tmp_path: Path) -> None:
+    slow = TOOL.replace("echo made", "[ $2 -lt 128 ] || sleep 1; echo made")
+    one = task(tmp_path, [{"runs": str(tmp_path / "0"), "needs": 100}], slow, on=DOUBLED)
+    made, _ = execution(one)
+    running = asyncio.ensure_future(made.run())
+    while not (tmp_path / "0").exists() or seen(tmp_path, 1) != [[64, 128]]:
+        await asyncio.sleep(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await close_all()
+    without = replace(one, bindings=tuple(parse_bindings([{"step": "/", "target": "here"}])))
+    later, _, error = await attempt(without, 2)
+    assert error is None
+    assert seen(tmp_path, 1) == [[64, 128]]
+    records = later.batches.recorder.report().records
+    assert [(record.state, record.memory_mib) for record in records] == [(JobState.FAILED, 64), (JobState.COMPLETED, 128)]
+
+
+async def test_a_fixed_amount_never_takes_memory_away(tmp_path: Path) -> None:
+    _, log, _ = await attempt(tasks(tmp_path, [1000], on={"exit": {7: {"memory": 32, "at_most": 1}}}))
+    assert seen(tmp_path, 1) == [[64, 64]]
+    assert (
+        "/tool at here (localhost): FAILED, run again by `on: exit: 7`: memory 64 MiB -> 64 MiB" in log.lines
+    )
+
+
+async def test_outputs_made_with_more_memory_are_not_reused_for_less(tmp_path: Path) -> None:
+    text = """cwlVersion: v1.2
+class: CommandLineTool
+requirements: {ResourceRequirement: {ramMin: 64}, ShellCommandRequirement: {}}
+arguments: [{valueFrom: "echo $(runtime.ram); test $(runtime.ram) -ge 100 || exit 7", shellQuote: false}]
+inputs: {}
+stdout: made
+outputs: {made: stdout}
+"""
+    one = task(tmp_path, [{}], text, on=DOUBLED, reuse=True)
+    _, _, error = await attempt(one)
+    assert error is None
+    without = tuple(parse_bindings([{"step": "/", "target": "here", "reuse": True}]))
+    _, log, error = await attempt(replace(one, identity=replace(one.identity, run_id="other"), bindings=without))
+    assert "reused" not in log.text
+    assert error is not None
