@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -383,3 +384,10 @@ def test_interpreter_of_a_script() -> None:
 )
 def test_nodes_are_left_out_in_addition_to_those_of_the_deployment(options: dict[str, Any], nodes: str) -> None:
     assert SlurmScheduler().without_nodes(options, ["n1", "n2"]) == {**options, "exclude": nodes}
+
+
+@pytest.mark.parametrize(("said", "node"), [("n1", "n1"), ("", "n1.example.org"), ("n1 oom=1", "n1.example.org")])
+def test_a_node_has_the_name_by_which_jobs_can_be_kept_off_it(said: str, node: str) -> None:
+    text = f"ah_node=n1.example.org\n{SlurmScheduler().element}echo $ah_node"
+    told = subprocess.run(["sh", "-c", text], env={"SLURMD_NODENAME": said}, capture_output=True, text=True, check=True)
+    assert told.stdout == f"{node}\n"
