@@ -179,15 +179,14 @@ async def test_what_an_edited_rule_had_submitted_again_counts(tmp_path: Path) ->
     assert error is None
     assert seen(tmp_path, 1) == [[64, 128]]
     records = later.batches.recorder.report().records
-    assert [(record.state, record.memory_mib) for record in records] == [(JobState.FAILED, 64), (JobState.COMPLETED, 128)]
+    attempts = [(record.state, record.memory_mib) for record in records]
+    assert attempts == [(JobState.FAILED, 64), (JobState.COMPLETED, 128)]
 
 
 async def test_a_fixed_amount_never_takes_memory_away(tmp_path: Path) -> None:
     _, log, _ = await attempt(tasks(tmp_path, [1000], on={"exit": {7: {"memory": 32, "at_most": 1}}}))
     assert seen(tmp_path, 1) == [[64, 64]]
-    assert (
-        "/tool at here (localhost): FAILED, run again by `on: exit: 7`: memory 64 MiB -> 64 MiB" in log.lines
-    )
+    assert "/tool at here (localhost): FAILED, run again by `on: exit: 7`: memory 64 MiB -> 64 MiB" in log.lines
 
 
 async def test_outputs_made_with_more_memory_are_not_reused_for_less(tmp_path: Path) -> None:
