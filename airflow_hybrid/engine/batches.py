@@ -29,11 +29,12 @@ from airflow_hybrid.engine.recovery.again import Again
 from airflow_hybrid.engine.reporting import job_logs
 from airflow_hybrid.engine.reporting.progress import ProgressLog
 from airflow_hybrid.engine.reporting.recording import Recorder, measure
-from airflow_hybrid.engine.resubmission.deciding import Resubmissions, options_without
+from airflow_hybrid.engine.resubmission.deciding import Resubmissions, keep_failures, options_without
 from airflow_hybrid.engine.retrying.rules import retries_of
 from airflow_hybrid.engine.retrying.verdicts import EarlierTries
 from airflow_hybrid.engine.reuse.outputs import Reuse, ReuseLookup
 from airflow_hybrid.engine.step_run import JobProgress, StepRun, title
+from airflow_hybrid.errors import SubmitError
 from airflow_hybrid.metrics import table
 from airflow_hybrid.metrics.batches import BatchMeter, count_ended, count_tried_again
 from airflow_hybrid.model import AskedResources, CwlObject, FactsNeeded, JobResult, JobScript, LineageEntry, Question
@@ -217,8 +218,14 @@ class BatchRunner:
         for directory, jobs in batches.items():
             batch = self._batch(run, directory, jobs, met)
             met.ours.add(batch.name)
-            with self.recorder.doing("submitting", place, [progress.job for progress in jobs]):
-                reports = await place.patiently(functools.partial(place.queue.submit, batch))
+            try:
+                with self.recorder.doing("submitting", place, [progress.job for progress in jobs]):
+                    reports = await place.patiently(functools.partial(place.queue.submit, batch))
+            except SubmitError as error:
+                if error.retryable or any(job.failed is None for job in jobs):
+                    raise
+                keep_failures(jobs, error)
+                continue
             ours = next((report for report in reports if report.name == batch.name), None)
             if ours is None:  # an earlier try (or a killed process) left batches here: they come first
                 met.ours.discard(batch.name)

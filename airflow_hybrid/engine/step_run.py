@@ -26,6 +26,7 @@ class JobProgress:
     :ivar causes: names of the rules by which it was submitted again, each as often as that was done, in all tries.
     :ivar resubmitted: how often that was done in this try.
     :ivar excluded: nodes on which it is not to run.
+    :ivar failed: how it had ended before it was submitted again.
     :ivar rule_note: why the rule about its last failure did not submit it again; empty: no rule is about that.
     """
 
@@ -39,6 +40,7 @@ class JobProgress:
     causes: list[str] = field(default_factory=list)
     resubmitted: int = 0
     excluded: tuple[str, ...] = ()
+    failed: JobResult | None = None
     rule_note: str = ""
 
     @property

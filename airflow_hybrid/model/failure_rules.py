@@ -12,6 +12,8 @@ from typing import Any
 
 from airflow_hybrid.model.values import JsonValue
 
+MOST = 1 << 40
+"""of an amount: more than any site has"""
 AT_MOST = 3
 """how often a job is submitted again by one rule, by default"""
 CODE_OF: Mapping[str, int] = {"TIMEOUT": 124, "OUT_OF_MEMORY": 128 + signal.SIGKILL}
@@ -41,7 +43,7 @@ class Growth:
         """
         if self.factor is None:
             return self.amount if self.amount is None or last is None else max(self.amount, last)
-        return None if last is None else math.ceil(last * self.factor)
+        return None if last is None else min(MOST, math.ceil(last * self.factor))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.engine.resubmission.changes import Change, Refusal, change
 from airflow_hybrid.engine.step_run import JobProgress, StepRun, title
+from airflow_hybrid.errors import SubmitError
 from airflow_hybrid.model import LineageEntry
 from airflow_hybrid.model.files import RESUBMITTED
 
@@ -73,7 +74,14 @@ def _apply(found: Change, job: JobProgress, resubmitted: int) -> None:
     job.causes.append(found.rule.name)
     job.job.asked_again, job.excluded = found.asked, found.excluded
     job.resubmitted = resubmitted
-    job.result, job.rule_note = None, ""
+    job.failed, job.result, job.rule_note = job.result, None, ""
+
+
+def keep_failures(jobs: Sequence[JobProgress], refusal: SubmitError) -> None:
+    """The scheduler will never accept what jobs ask for by now: they stay as they had failed before."""
+    for job in jobs:
+        job.result = job.failed
+        job.rule_note = f"`{job.causes[-1]}` asks for more than the scheduler accepts: {refusal.message}"
 
 
 def options_without(nodes: Sequence[str], place: Place) -> Mapping[str, Any]:

@@ -54,7 +54,7 @@ _OWN_NAMES = frozenset(
 )
 _OWN_PREFIXES = ("host-", "jobid.", "submitting.", "batch.", "jobs.")
 GZIP_FROM_BYTES = 256 << 10
-_BATCH = re.compile(r"g\d{1,9}-[0-9a-f]{10}(@[^/]{1,200})?/a\d{1,9}-(r\d{1,3}-)?[0-9a-f]{1,40}")
+_BATCH = re.compile(r"g\d{1,9}-[0-9a-f]{10}(@[^/]{1,200})?/a\d{1,9}-(r\d{1,6}-)?[0-9a-f]{1,40}")
 """path of a batch directory below its task's folder: of a generation and its instance, and of the batch"""
 
 
@@ -191,7 +191,7 @@ def attempt_of(name: str) -> int:
 
 def resubmission_of(name: str) -> int:
     """How often a try had submitted the jobs of a batch named ``a<try>-r<times>-<digest>`` before; 0 for any other."""
-    match = re.match(r"a\d{1,9}-r(\d{1,3})-", name)
+    match = re.match(r"a\d{1,9}-r(\d{1,6})-", name)
     return int(match[1]) if match else 0
 
 

@@ -15,9 +15,10 @@ from airflow_hybrid.config import parse_bindings
 from airflow_hybrid.engine import FragmentSpec
 from airflow_hybrid.engine.execution import FragmentExecution
 from airflow_hybrid.engine.recovery.again import Again
-from airflow_hybrid.errors import HybridError
+from airflow_hybrid.errors import HybridError, SubmitError
 from airflow_hybrid.model import FileRef, JobState
 from airflow_hybrid.model.walking import files
+from airflow_hybrid.sites.batches.queue import Batch, BatchReport, JobQueue
 from airflow_hybrid.sites.closing import close_all
 from tests.unit.engine.fragments import Log, execution
 from tests.unit.engine.retrying.test_tries import task
@@ -205,3 +206,25 @@ outputs: {made: stdout}
     _, log, error = await attempt(replace(one, identity=replace(one.identity, run_id="other"), bindings=without))
     assert "reused" not in log.text
     assert error is not None
+
+
+async def test_a_request_that_the_scheduler_never_accepts_leaves_the_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = JobQueue.submit
+
+    async def refusing(queue: JobQueue, batch: Batch) -> list[BatchReport]:
+        if batch.resources.ram_mib == 6400:
+            raise SubmitError("Requested node configuration is not available", retryable=False)
+        return await submit(queue, batch)
+
+    monkeypatch.setattr(JobQueue, "submit", refusing)
+    on = {"exit": {7: {"memory": "x10", "at_most": 2}}}
+    _, _, error = await attempt(tasks(tmp_path, [64, 300, 1000], on=on))
+    assert error is not None and not error.retryable
+    assert error.hint == (
+        "not run again: `on: exit: 7` asks for more than the scheduler accepts: Requested node configuration is not"
+        " available"
+    )
+    assert "1 of 3 jobs failed" in str(error) and "exit code 7" in str(error)
+    assert seen(tmp_path, 3) == [[64], [64, 640], [64, 640]]
