@@ -109,7 +109,7 @@ def paragraph(answers: Sequence[Answer]) -> str:
 
         /align failed at hpc/long (312 of 10,000 jobs, first: [17])
           it ran out of memory
-          -> it asked for 2048 MiB: raise `ramMin` of the step's ResourceRequirement
+          -> it asked for 2048 MiB: raise `ramMin` of the step's ResourceRequirement or of its binding's `resources`
 
     and where there is more than one thing to say::
 

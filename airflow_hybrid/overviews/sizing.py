@@ -159,7 +159,7 @@ def propose(step: str, records: Sequence[JobRecord], runs: int, rule: Rule) -> P
     """
     good = _ended_by(records, JobState.COMPLETED)
     cores_asked = max((r.cores / max(1, r.processes) for r in records if r.cores is not None), default=None)
-    ram_asked = max((r.memory_mib for r in records if r.memory_mib is not None), default=None)
+    ram_asked = _asked_first(records)
     known = Proposal(step, len(good), runs, cores_asked=cores_asked, ram_asked_mib=ram_asked)
     if len(good) < FEWEST_JOBS:
         note = f"{counted(len(good), 'job')} succeeded: a proposal needs {FEWEST_JOBS}"
@@ -195,7 +195,38 @@ def _memory(records: Sequence[JobRecord], enough: Enough, notes: list[str]) -> i
     if killed:
         notes.append(f"{counted(len(killed), 'job')} ended for lack of memory")
     asks = any(record.memory_mib is not None for record in records)
-    return enough.memory_mib if asks or enough.memory_mib > _UNASKED_MIB else None
+    needed = _needed_after_failures(records)
+    if needed > enough.memory_mib:
+        notes.append(
+            f"some of its jobs failed with less than {needed:,} MiB and succeeded with that, whatever they used"
+        )
+    proposed = max(enough.memory_mib, needed)
+    return proposed if asks or proposed > _UNASKED_MIB else None
+
+
+def _asked_first(records: Sequence[JobRecord]) -> int | None:
+    """What jobs ask for before a rule gives them more: the most of any job; None: nothing."""
+    least: dict[str, int] = {}
+    for record in records:
+        if record.memory_mib is not None:
+            least[record.index] = min(record.memory_mib, least.get(record.index, record.memory_mib))
+    return max(least.values(), default=None)
+
+
+def _needed_after_failures(records: Sequence[JobRecord]) -> int:
+    """The most memory that a job had when it succeeded, of those that had failed with less; 0: there are none."""
+    failed_with: dict[str, int] = {}
+    for record in records:
+        if record.state is JobState.FAILED and record.memory_mib is not None:
+            failed_with[record.index] = min(record.memory_mib, failed_with.get(record.index, record.memory_mib))
+    needed = [
+        record.memory_mib
+        for record in records
+        if record.state is JobState.COMPLETED
+        and record.memory_mib is not None
+        and record.memory_mib > failed_with.get(record.index, record.memory_mib)
+    ]
+    return max(needed, default=0)
 
 
 def _cores(records: Sequence[JobRecord], enough: Enough, notes: list[str]) -> int | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow_hybrid.model import JobState
 from airflow_hybrid.reasons.clues import DISK, clue_in, explained
@@ -27,6 +27,9 @@ A_JOB = "RUN STEP[INDEX]"
 """stands in a command for a job, where it is not known which one"""
 _LOOK = f"its stderr may say more: `airflow hybrid logs {A_JOB}`"
 _TIME_OF_SERVICE = "set the service's time limit in the hybrid file (Slurm `time`, PBS `walltime`, SGE `h_rt`)"
+_OWN_TIME = "for more time, raise the document's ToolTimeLimit or `timelimit` of its binding's `resources`"
+_RULE_NOTE = re.compile(r"(?P<reason>.*?); (?P<note>(run again by )?`on: .*)", re.DOTALL)
+"""the end of a reason that tells what a rule of the job's binding has done"""
 _RUN_AGAIN = "the task's next try runs it again; if no try is left, clear the task"
 _RETRIES = "clear the task to run it again; `retries` of the step's binding would have done so by itself"
 
@@ -38,7 +41,7 @@ class Ended:
     :ivar reason: in the site's words.
     :ivar stderr: its end, or the line of it that tells most.
     :ivar memory_mib: that it asked for; None: it asked for none.
-    :ivar limit_s: the time limit of its document; None: it has none.
+    :ivar limit_s: its own time limit, of the document or the binding; None: it has none.
     :ivar site_fault: what is wrong with the site, in words; ``""``: nothing, as far as is known.
     """
 
@@ -58,11 +61,10 @@ class Ended:
     @property
     def words(self) -> Mapping[str, str]:
         """For the names in braces of rules."""
-        time = "raise the document's ToolTimeLimit" if self.limit_s else _TIME_OF_SERVICE
         return {
-            "memory": f"{self.asked}: raise `ramMin` of the step's ResourceRequirement",
+            "memory": f"{self.asked}: raise `ramMin` of the step's ResourceRequirement or of its binding's `resources`",
             "asked": self.asked,
-            "time": f"for more time, {time}",
+            "time": _OWN_TIME if self.limit_s else f"for more time, {_TIME_OF_SERVICE}",
             "reason": one_line(self.reason),
             "path": PATH,
         }
@@ -88,7 +90,7 @@ _LOST = (
 )
 _MEMORY = (Rule(r"^", "it ran out of memory", "{memory}"),)
 _TIMEOUT = (
-    Rule(r"time limit of (?P<limit>\d+) s", "it ran longer than its time limit of {limit} s", "{time}"),
+    Rule(r"time limit of (?P<limit>\d+) s", "it ran longer than its time limit of {limit} s", _OWN_TIME),
     Rule(r"DEADLINE|DeadlineExceeded", "it could not end before its deadline", "{time}"),
     Rule(r"^", "it ran longer than its time limit", "{time}"),
 )
@@ -158,7 +160,7 @@ _OF_SITE = (
 _SIGNALS: Mapping[int, tuple[str, str]] = {
     signal.SIGKILL: (
         "somebody, or the kernel for lack of memory, killed it",
-        "{asked}: perhaps raise `ramMin` of the step's ResourceRequirement",
+        "{asked}: perhaps raise `ramMin` of the step's ResourceRequirement or of its binding's `resources`",
     ),
     signal.SIGSEGV: (
         "its program crashed: it used memory that is not its own",
@@ -203,6 +205,10 @@ _CODES: Mapping[int, tuple[str, str]] = {
 def failed(ended: Ended) -> Explanation:
     """Why a job failed."""
     text = one_line(ended.reason)
+    noted = _RULE_NOTE.fullmatch(text)
+    if noted is not None:
+        why = failed(replace(ended, reason=noted["reason"]))
+        return replace(why, sentence=f"{why.sentence}; {noted['note']}")
     fault = ended.site_fault or (text.removeprefix(SITE_FAULT) if text.startswith(SITE_FAULT) else "")
     if fault:
         return Explanation(

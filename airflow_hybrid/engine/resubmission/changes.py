@@ -77,6 +77,9 @@ def _changed(progress: JobProgress, result: JobResult, rule: FailureRule, place:
         asked = dataclasses.replace(asked, walltime_s=longer_s)
         words.append(f"time limit {_amount(before.walltime_s, 's')} -> {_amount(longer_s, 's')}")
     needs = before.with_asked(asked.values)
+    grows = rule.memory is not None or rule.walltime is not None
+    if grows and needs == before and not rule.exclude_node:
+        return Refusal(f"`{rule.name}` gives it no more than it had")
     if needs != before and _has_no_effect(before, needs, result, place):
         return Refusal(f"`{rule.name}` has no effect: options or a template of its deployment set what it would change")
     excluded = progress.excluded

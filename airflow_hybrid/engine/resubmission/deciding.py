@@ -65,7 +65,7 @@ class Resubmissions:
         first = jobs[0]
         what = first.job.label if len(jobs) == 1 else f"{counted(len(jobs), 'job')} of {title(jobs)}"
         state = "" if first.result is None else first.result.state.value
-        self._context.log.info("%s at %s: %s, run again by `%s`: %s", what, run.place.title, state, rule, words)
+        self._context.log.warning("%s at %s: %s, run again by `%s`: %s", what, run.place.title, state, rule, words)
         where = run.place.uri(run.place.task_directory(self._context.spec.identity))
         self._lineage.append(LineageEntry(what, where, RESUBMITTED, 0, 0.0, note=f"{state}: {rule}: {words}"))
 

@@ -43,8 +43,8 @@ def result(state: JobState, code: int | None, reason: str = "", tail: str = "") 
 
 
 ASKED = Resources(ram_mib=2048, walltime_s=60, explicit=frozenset({"ram_mib", "walltime_s"}))
-MORE_TIME = "for more time, raise the document's ToolTimeLimit"
-MORE_MEMORY = "raise `ramMin` of the step's ResourceRequirement"
+MORE_TIME = "for more time, raise the document's ToolTimeLimit or `timelimit` of its binding's `resources`"
+MORE_MEMORY = "raise `ramMin` of the step's ResourceRequirement or of its binding's `resources`"
 FAILED = JobState.FAILED
 
 

@@ -177,3 +177,18 @@ def test_mpi_jobs_of_which_nothing_is_known_are_left_alone_and_it_is_said_why() 
         f"how much memory its jobs used is unknown there{why}",
         f"how much processor time its jobs used is unknown there{why}",
     )
+
+
+def test_what_a_rule_has_given_to_jobs_that_failed_is_needed() -> None:
+    small: dict[str, Any] = {"memory_mib": 512, "memory_used_mib": 10}
+    records = jobs(
+        {**small, "index": "[0]", "state": JobState.FAILED},
+        {**small, "index": "[0]", "memory_mib": 2048},
+        {**small, "index": "[1]"},
+        {**small, "index": "[2]"},
+    )
+    proposal = propose("/a", records, 1, Rule())
+    assert (proposal.ram_asked_mib, proposal.ram_mib) == (512, 2048)
+    assert proposal.notes == (
+        "some of its jobs failed with less than 2,048 MiB and succeeded with that, whatever they used",
+    )

@@ -26,7 +26,7 @@ OUTLINE = DagOutline(
     ("name", "wanted", "is_shown"),
     [
         ("/qc", None, True), ("/qc", "/", True), ("/qc/fast", "qc", True), ("/qc: iteration 3", "/qc/", True),
-        ("/qc (plan_qc)", "/qc/", True), ("deploy_hpc", "deploy_hpc", True), ("/qcx", "/qc", False),
+        ("deploy_hpc", "deploy_hpc", True), ("/qcx", "/qc", False),
         ("/a/qc", "/qc", False),
     ],
 )  # fmt: skip

@@ -62,7 +62,7 @@ def test_jobs_that_failed_for_the_same_reason_are_one_answer_over_all_chunks() -
     found = answers(context([task("align", 0, "failed"), task("align", 1, "failed")], reports))
     assert found[0] == Answer(
         "/align", "failed", "it ran out of memory",
-        "it asked for 2048 MiB: raise `ramMin` of the step's ResourceRequirement",
+        "it asked for 2048 MiB: raise `ramMin` of the step's ResourceRequirement or of its binding's `resources`",
         jobs=3, total=10_000, first="[17]", place="hpc/long",
     )  # fmt: skip
     assert [(a.jobs, a.first, a.sentence) for a in found[1:]] == [

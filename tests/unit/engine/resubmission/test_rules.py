@@ -139,7 +139,7 @@ async def test_what_runs_again_is_taken_over(tmp_path: Path, same_try: bool) -> 
     one = task(tmp_path, jobs, slow, on=DOUBLED)
     made, _ = execution(one)
     running = asyncio.ensure_future(made.run())
-    while not (tmp_path / "1").exists() or seen(tmp_path, 2)[1] != [64, 128]:
+    while not all((tmp_path / name).exists() for name in "01") or seen(tmp_path, 2)[1] != [64, 128]:
         await asyncio.sleep(0.05)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
@@ -185,9 +185,15 @@ async def test_what_an_edited_rule_had_submitted_again_counts(tmp_path: Path) ->
 
 
 async def test_a_fixed_amount_never_takes_memory_away(tmp_path: Path) -> None:
-    _, log, _ = await attempt(tasks(tmp_path, [1000], on={"exit": {7: {"memory": 32, "at_most": 1}}}))
-    assert seen(tmp_path, 1) == [[64, 64]]
-    assert "/tool at here (localhost): FAILED, run again by `on: exit: 7`: memory 64 MiB -> 64 MiB" in log.lines
+    _, _, error = await attempt(tasks(tmp_path, [1000], on={"exit": {7: {"memory": 32}}}))
+    assert error is not None and error.hint == "not run again: `on: exit: 7` gives it no more than it had"
+    assert seen(tmp_path, 1) == [[64]]
+
+
+async def test_a_fixed_amount_is_tried_once(tmp_path: Path) -> None:
+    _, _, error = await attempt(tasks(tmp_path, [1000], on={"exit": {7: {"memory": 128}}}))
+    assert error is not None and error.hint == "not run again: `on: exit: 7` gives it no more than it had"
+    assert seen(tmp_path, 1) == [[64, 128]]
 
 
 async def test_outputs_made_with_more_memory_are_not_reused_for_less(tmp_path: Path) -> None:
