@@ -100,7 +100,8 @@ def test_failed_jobs_are_explained_together_and_what_follows_says_which_step_fai
     ]
     remedies = [answer["remedy"] for answer in why(web, bad)]
     assert remedies[1:4] == [
-        "it asked for 100 MiB: perhaps raise `ramMin` of the step's ResourceRequirement or of its binding's `resources`",
+        "it asked for 100 MiB: perhaps raise `ramMin` of the step's ResourceRequirement or of its binding's"
+        " `resources`",
         f"its stderr may say more: `airflow hybrid logs {bad} '/each[4]'`",
         "repair that and clear it: what was not run follows by itself",
     ]
