@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,7 +68,9 @@ class Description:
     def __init__(self, document: Mapping[str, Any], entities: Entities, single: str = "") -> None:
         self._entities = entities
         graph = document.get("$graph", [document])
-        self._processes: dict[str, Mapping[str, Any]] = {str(process["id"]): process for process in graph}
+        self._processes: dict[str, Mapping[str, Any]] = {}
+        for top in graph:
+            self._know(top)
         self._tools: dict[str, Tool] = {}
         self.steps: dict[str, DescribedStep] = {}
         process = self._processes["#main"]
@@ -80,12 +83,22 @@ class Description:
             step_id = f"#step-{single.strip('/')}"
             self.steps[single] = DescribedStep(single, step_id, self.main, only, {}, _image([process]))
 
+    def _know(self, process: Mapping[str, Any]) -> None:
+        """Note a process and those that are written in its steps, which other steps may refer to."""
+        if "id" in process:
+            self._processes[str(process["id"])] = process
+        for step in process.get("steps", []):
+            if isinstance(step["run"], dict):
+                self._know(step["run"])
+
     def _tool(self, identifier: str, process: Mapping[str, Any]) -> Tool:
         if identifier not in self._tools:
             tool = Tool(identifier, process)
-            for ports, ids in ((process["inputs"], tool.inputs), (process["outputs"], tool.outputs)):
-                for port in ports:
-                    ids[_name(port["id"])] = self._parameter(port)
+            names = _names(process)
+            for kind, ids in (("input", tool.inputs), ("output", tool.outputs)):
+                for port in process[f"{kind}s"]:
+                    own = port["id"] if names[port["id"]] == 1 else f"{port['id']}/{kind}"
+                    ids[_name(port["id"])] = self._parameter(port, f"{WORKFLOW_FILE}{own}")
             self._tools[identifier] = tool
         return self._tools[identifier]
 
@@ -93,6 +106,8 @@ class Description:
         above = [*around, workflow.process]
         for position, step in enumerate(_in_order(workflow.process["steps"])):
             run = step["run"]
+            if not isinstance(run, str):  # written in the step, or the same as in another step
+                run = run.get("$import") or run.get("id") or run
             process = self._processes[run] if isinstance(run, str) else run
             identifier = run if isinstance(run, str) else f"{step['id']}/run"
             tool = self._tool(f"{WORKFLOW_FILE}{identifier}", process)
@@ -105,7 +120,7 @@ class Description:
 
     # --- entities -----------------------------------------------------------------------------------------------
 
-    def _parameter(self, port: Mapping[str, Any]) -> str:
+    def _parameter(self, port: Mapping[str, Any], identifier: str) -> str:
         kind = port.get("type")
         members = kind if isinstance(kind, list) else [kind]
         properties: Properties = {
@@ -122,7 +137,7 @@ class Description:
             properties["encodingFormat"] = port["format"]
         if isinstance(port.get("default"), _SCALARS):
             properties["defaultValue"] = str(port["default"])
-        return self._entities.add(f"{WORKFLOW_FILE}{port['id']}", "FormalParameter", properties)
+        return self._entities.add(identifier, "FormalParameter", properties)
 
     def describe(self, used: Mapping[str, None]) -> None:
         """Add the entities of tools, steps and sub-workflows.
@@ -173,7 +188,7 @@ class Description:
 
     def _sources(self, workflow: Tool) -> dict[str, str]:
         """What can be linked in a workflow, by the document's ids -> id of the parameter."""
-        ids = {port["id"]: f"{WORKFLOW_FILE}{port['id']}" for port in workflow.process.get("inputs", [])}
+        ids = {port["id"]: workflow.inputs[_name(port["id"])] for port in workflow.process.get("inputs", [])}
         for step in self.steps.values():
             if step.above is workflow:
                 for name, parameter in step.tool.outputs.items():
@@ -191,6 +206,12 @@ class Description:
     def _connection(self, source: str, target: str) -> str:
         ends = {"sourceParameter": reference(source), "targetParameter": reference(target)}
         return self._entities.add(self._entities.number("connection"), "ParameterConnection", ends)
+
+
+def _names(process: Mapping[str, Any]) -> Counter[str]:
+    """How many inputs, outputs and steps of a process have each id; a document may use one for several of these."""
+    parts = [part for key in ("inputs", "outputs", "steps") for part in process.get(key, [])]
+    return Counter(str(part["id"]) for part in parts)
 
 
 def _links(step: DescribedStep, sources: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
 from typing import Any
 
 import cwltool.builder
 import cwltool.checker
+import cwltool.pack
 from cwltool.workflow_job import WorkflowJobLoopStep
 from schema_salad.avro.schema import Names, make_avsc_object
 
@@ -25,6 +26,7 @@ def install() -> None:
     setattr(cwltool.checker, "is_all_output_method_loop_step", _once_per_output(is_all))  # noqa: B010
     ended = WorkflowJobLoopStep.loop_callback
     setattr(WorkflowJobLoopStep, "loop_callback", _ended_by_failure(ended))  # noqa: B010
+    setattr(cwltool.pack, "import_embed", _import_processes_and_types)  # noqa: B010
 
 
 def _with_known_names(schema_of: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,3 +92,47 @@ def _ended_by_failure(ended: Callable[..., None]) -> Callable[..., None]:
         loop.processStatus = "permanentFail"
 
     return loop_callback
+
+
+def _import_processes_and_types(packed: Any, seen: set[str]) -> None:
+    """``--pack`` replaces whatever has an id that something before it had by a reference to that: a step with the name
+    of an output of its workflow is lost. It empties what it replaces, which may be the very object that it refers to.
+    Here only what may be there twice is replaced, a process or a type, where it is there again.
+
+    :param seen: ids, as in cwltool.
+    """
+    _import_repeated(packed, seen, {})
+
+
+def _import_repeated(packed: Any, seen: set[str], visited: dict[int, Any]) -> None:
+    """:param visited: objects by their identity: one may be in several places, and has its names only once."""
+    if id(packed) in visited:
+        return
+    visited[id(packed)] = packed
+    if isinstance(packed, MutableSequence):
+        parts: list[tuple[Any, Any]] = list(enumerate(packed))
+    elif isinstance(packed, MutableMapping):
+        parts = sorted(packed.items())
+    else:
+        return
+    for key, part in parts:
+        name = _packed_name(part)
+        if name is not None and name in seen:
+            packed[key] = {"$import": name}
+            continue
+        if name is not None:
+            seen.add(name)
+        _import_repeated(part, seen, visited)
+
+
+def _packed_name(value: Any) -> str | None:
+    """The id of a process, or the name of a type; None: it is something else."""
+    if not isinstance(value, Mapping):
+        return None
+    if "class" in value:
+        name = value.get("id")
+    elif value.get("type") in (*_NAMED, "array"):
+        name = value.get("name")
+    else:
+        name = None
+    return name if isinstance(name, str) else None

@@ -138,6 +138,14 @@ class OutputsOperator(HybridTask):
         except (HybridError, ValueError, OSError) as error:
             self.log.warning("the run's %s is not written: %s", what, printable_lines(str(error)))
             return
+        except Exception:  # whatever it is: the outputs are where they belong, and the run has succeeded
+            self.log.warning(
+                "the run's %s is not written; its outputs are complete. The error is unexpected: please report it with"
+                " what follows",
+                what,
+                exc_info=True,
+            )
+            return
         main = written[next(iter(files))]
         self.log.info("the run's %s is %s", what, printable(str(main["location"])))
 

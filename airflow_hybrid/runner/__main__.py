@@ -150,14 +150,6 @@ def _run_document(
     """:param crate: the recorded run that is run again."""
     from airflow_hybrid.cwl.documents.graphs import load_graph
 
-    if args.prov is not None:
-        from airflow_hybrid.runner.crates import check_target
-
-        check_target(args.prov)
-    if args.report is not None:
-        from airflow_hybrid.runner.reports import check_report
-
-        check_report(args.report)
     args.document = path_or_uri(args.document)
     job_of = arguments.job_document(args.document)
     if job_of is not None:
@@ -165,6 +157,10 @@ def _run_document(
         args.inputs = [job, *args.inputs]
     graph = load_graph(args.document)
     inputs = arguments.read_inputs(graph, args, PROG)
+    if args.prov is not None or args.report:  # after the inputs, among which options may be
+        from airflow_hybrid.runner.about import check_targets
+
+        check_targets(args)
     if crate is not None:
         from airflow_hybrid.runner.crates import inputs_of
 
@@ -244,10 +240,10 @@ def _as_dag(
     home = home_type(folder, log_level=_log_level(args))
     with shown_progress(is_wanted=not (args.quiet or args.no_progress)) as shown:
         dag, result = _run_dag(args, inputs, sites, home, shown)
-    if args.prov is not None:
-        _record(args, dag, result)
-    if args.report is not None:
-        _report(args, dag, result)
+    if args.prov is not None or args.report:
+        from airflow_hybrid.runner.about import write_about
+
+        write_about(args, dag, result, PROG)
     if result.succeeded and result.outputs is not None:
         outputs: CwlObject = _with_paths(result.outputs)
         return outputs
@@ -275,33 +271,6 @@ def _run_dag(
         return dag, runner.run(dag, {"job": inputs})
     finally:
         runner.close()
-
-
-def _record(args: argparse.Namespace, dag: HybridDag, result: RunResult) -> None:
-    """Write the crate of the run; of one that failed, its failure is the error that is told."""
-    from airflow_hybrid.runner.beside import free_path
-    from airflow_hybrid.runner.crates import write_record
-
-    args.prov = free_path(args.prov, result.outputs, PROG)
-    try:
-        write_record(args, dag, result, PROG)
-    except HybridError as error:
-        if result.succeeded:
-            raise
-        _said(error, FAILURE)
-
-
-def _report(args: argparse.Namespace, dag: HybridDag, result: RunResult) -> None:
-    """Write the report about the run; of one that failed, its failure is the error that is told."""
-    from airflow_hybrid.runner.beside import free_path
-    from airflow_hybrid.runner.reports import write_report
-
-    try:
-        write_report(free_path(args.report, result.outputs, PROG), dag.dag_id, result.run_id, PROG)
-    except HybridError as error:
-        if result.succeeded:
-            raise
-        _said(error, FAILURE)
 
 
 def _log_level(args: argparse.Namespace) -> str:

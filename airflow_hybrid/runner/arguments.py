@@ -84,8 +84,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--with-inputs": {"action": "store_true", "help": "the record has copies of the input files"},
     "--report": {
         "metavar": "FILE",
+        "action": "append",
         "help": "write a report about the run to this file, by its ending: .html (a page), .pdf (to print), .png or"
-        " .svg (the timeline), .csv (the jobs), .json (all values)",
+        " .svg (the timeline), .csv (the jobs), .json (all values); may be given several times",
     },
     TOOL_HELP: {"action": "store_true", "help": "show the document's inputs as flags"},
     # options that other runners need and that always hold here
@@ -250,7 +251,10 @@ def _flags(graph: WorkflowGraph, tool_arguments: Sequence[str], args: argparse.N
     job: CwlObject = _job(given["job_order"], args.basedir) if given.get("job_order") else {}
     ours = {action for action in given if action not in names}
     for name in ours & vars(args).keys():
-        setattr(args, name, given[name])
+        value = given[name]
+        if isinstance(value, list):  # an option that may be given several times, also before the document
+            value = [*(getattr(args, name) or ()), *value]
+        setattr(args, name, value)
     for record in records:
         fields = [key for key in of_records if key.startswith(f"{record}.")]
         if any(given[key] is not None for key in fields):

@@ -10,12 +10,11 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from airflow_hybrid.crates.comparing import differ, table
 from airflow_hybrid.crates.unpacking import UnpackedCrate, unpack, usable_inputs
-from airflow_hybrid.errors import ConfigError, TransferError
+from airflow_hybrid.errors import TransferError
 from airflow_hybrid.model import CwlObject
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 from airflow_hybrid.sites.files.nofollow import opened
@@ -73,16 +72,6 @@ def tell_differences(crate: UnpackedCrate, outputs: CwlObject) -> bool:
     rows = compared(crate.outputs, outputs)
     print("\n".join(table(rows)), file=sys.stderr)
     return differ(rows)
-
-
-def check_target(path: str) -> None:
-    """Check before the run that its crate can be written.
-
-    :raises ConfigError: it cannot.
-    """
-    folder = Path(path).absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ConfigError(f"the crate cannot be written: {folder} is no folder, or not writable", where="--prov")
 
 
 def write_record(args: argparse.Namespace, dag: HybridDag, result: RunResult, prog: str) -> None:

@@ -8,33 +8,17 @@ import sys
 from pathlib import Path
 
 from airflow_hybrid import settings
-from airflow_hybrid.errors import ConfigError, HybridError
+from airflow_hybrid.errors import HybridError
 from airflow_hybrid.printable import printable
 from airflow_hybrid.reports.files import content, format_of
 from airflow_hybrid.reports.footprint import constants_of
-
-_OPTION = "--report"
-
-
-def check_report(path: str) -> None:
-    """Check before the run that its report can be written.
-
-    :raises ConfigError: it cannot.
-    """
-    try:
-        format_of(path)
-    except ConfigError as error:
-        error.where = _OPTION
-        raise
-    folder = Path(path).absolute().parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ConfigError(f"the report cannot be written: {folder} is no folder, or not writable", where=_OPTION)
+from airflow_hybrid.reports.values import RunReport
 
 
-def write_report(path: str, dag_id: str, run_id: str, prog: str) -> None:
-    """Write the report about a run that has ended.
+def report_of(dag_id: str, run_id: str) -> RunReport:
+    """The report about a run that has ended.
 
-    :raises HybridError: it cannot be written.
+    :raises HybridError: too little is known of it.
     """
     from airflow.utils.session import create_session
 
@@ -42,8 +26,16 @@ def write_report(path: str, dag_id: str, run_id: str, prog: str) -> None:
     from airflow_hybrid.runs.reporting import report_of_run
 
     with create_session() as session:
-        report = report_of_run(session, RunKey(dag_id, run_id))
+        return report_of_run(session, RunKey(dag_id, run_id))
+
+
+def write_report(report: RunReport, path: str, prog: str) -> None:
+    """Write a report in the format that the file's name says.
+
+    :raises HybridError: it cannot be written.
+    """
     try:
+        os.makedirs(Path(path).absolute().parent, exist_ok=True)  # a run without files makes no folder for outputs
         Path(path).write_bytes(content(report, format_of(path), constants_of(settings.current())))
     except OSError as error:
         raise HybridError(

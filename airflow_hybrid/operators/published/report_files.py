@@ -55,12 +55,12 @@ def report_files(
     folder = make_folder(tempfile.gettempdir(), "airflow_hybrid_report_")
     try:
         files: dict[str, CwlObject] = {}
-        problems: list[HybridError] = []
+        problems: list[Exception] = []
         for name in formats:
             path = folder / f"{REPORT_NAME}.{name}"
             try:
                 path.write_bytes(content(report, f".{name}", constants))
-            except HybridError as error:
+            except Exception as error:  # whatever it is: the other formats do not depend on it
                 problems.append(error)
                 continue
             location = FileRef(LOCAL_DEPLOYMENT, LOCAL_LOCATION, str(path)).uri
@@ -68,7 +68,9 @@ def report_files(
         if not files:
             raise problems[0]
         for problem in problems:
-            log.warning("a file of the run's report is not written: %s", printable_lines(str(problem)))
+            text = printable_lines(str(problem))
+            unexpected = None if isinstance(problem, HybridError) else problem
+            log.warning("a file of the run's report is not written: %s", text, exc_info=unexpected)
         yield files
     finally:
         remove_folder(folder)

@@ -13,7 +13,10 @@ import pytest
 
 from airflow_hybrid.crates.crate import CrateOptions, WrittenCrate, write_crate
 from airflow_hybrid.crates.facts import JobValues, RunFacts
+from airflow_hybrid.cwl.documents.graphs import load_graph
+from airflow_hybrid.cwl.documents.packing import packed_document
 from airflow_hybrid.errors import HybridError, TransferError
+from airflow_hybrid.model import Source
 from airflow_hybrid.model.jobs import JobState
 from airflow_hybrid.overviews.replays import MadeAgain, RenewedFile, Replay, RunReplays
 from airflow_hybrid.sites.files.nofollow import opened
@@ -263,3 +266,48 @@ def test_copies_of_folders(tmp_path: Path) -> None:
         "part": {**folder, "listing": [inside, unknown]},
         "unknown": unknown,
     }
+
+
+def test_a_document_may_use_a_name_for_several_things(tmp_path: Path) -> None:
+    """For a step, an input and an output of its workflow, and for an input and an output of a tool; the same tool may
+    be written in several steps. (``cwltool --pack`` keeps only one thing of each name.)
+    """
+    ports = "inputs: {x: {type: File, inputBinding: {}}}\nstdout: a\noutputs: {x: stdout}\n"
+    (tmp_path / "tool.cwl").write_text(f"cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: cat\n{ports}")
+    run = "run: {$import: tool.cwl}"
+    flow = "cwlVersion: v1.2\nclass: Workflow\ninputs: {one: File}\noutputs: {two: {type: File, outputSource: two/x}}\n"
+    flow += f"steps:\n  two: {{{run}, in: {{x: one/x}}, out: [x]}}\n  one: {{{run}, in: {{x: one}}, out: [x]}}\n"
+    (tmp_path / "main.cwl").write_text(flow)
+    packed = packed_document(load_graph(str(tmp_path / "main.cwl")))
+    files = [file_at("local", name, name) for name in ("in", "a", "b")]
+    values = {
+        ("/one", ""): JobValues({"x": files[0]}, {"x": files[1]}),
+        ("/two", ""): JobValues({"x": files[1]}, {"x": files[2]}),
+    }
+    facts = hello(
+        document=packed.document,
+        document_files=packed.files,
+        values=values,
+        jobs=[record("/one"), record("/two")],
+        inputs={"one": files[0]},
+        outputs={"two": files[2]},
+    )
+    crate, entities = written(tmp_path, facts)
+    assert {entity["@id"]: entity["position"] for entity in of_type(entities, "HowToStep")} == {
+        "packed.cwl#main/one": "0",
+        "packed.cwl#main/two": "1",
+    }
+    links = {
+        (c["sourceParameter"]["@id"], c["targetParameter"]["@id"]) for c in of_type(entities, "ParameterConnection")
+    }
+    tool = "packed.cwl#tool.cwl/x"
+    assert links == {
+        ("packed.cwl#main/one/input", f"{tool}/input"),
+        (f"{tool}/output", f"{tool}/input"),
+        (f"{tool}/output", "packed.cwl#main/two/output"),
+    }
+    with zipfile.ZipFile(crate.path) as archive:
+        archive.extract("packed.cwl", tmp_path)
+    again = load_graph(str(tmp_path / "packed.cwl"))
+    assert [step.path for step in again.steps] == ["/one", "/two"]
+    assert again.outputs[0].sources == (Source("/two", "x"),)

@@ -87,6 +87,11 @@ def test_the_last_task_knows_the_dag_for_its_report(
     [
         (HybridError("Airflow is gone", where="there"), "the run's report is not written: there: Airflow is gone"),
         (OSError(28, "No space left on device"), "the run's report is not written: [Errno 28] No space left on device"),
+        (
+            KeyError("out"),
+            "the run's report is not written; its outputs are complete. The error is unexpected: please report it with"
+            " what follows",
+        ),
     ],
 )
 def test_a_report_that_cannot_be_written_is_told_and_the_run_goes_on(
