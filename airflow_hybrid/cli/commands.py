@@ -19,7 +19,7 @@ from airflow_hybrid.cli.logs import logs_command
 from airflow_hybrid.cli.preview.graph import graph_command
 from airflow_hybrid.cli.preview.plan import plan_command
 from airflow_hybrid.cli.preview.plugins import plugins_command
-from airflow_hybrid.cli.printing import until_nobody_reads
+from airflow_hybrid.cli.printing import guarded
 from airflow_hybrid.cli.prov import prov_command
 from airflow_hybrid.cli.report import report_command
 from airflow_hybrid.cli.tune import tune_command
@@ -73,7 +73,7 @@ def get_hybrid_cli_commands() -> list[CLICommand]:
         GroupCommand(
             name="hybrid",
             help="CWL workflows on hybrid environments",
-            subcommands=list(map(until_nobody_reads, _commands())),
+            subcommands=list(map(guarded, _commands())),
         )
     ]
 

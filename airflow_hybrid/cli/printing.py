@@ -12,9 +12,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_hybrid.printable import printable, shortened
+
 if TYPE_CHECKING:
     from airflow.cli.cli_config import ActionCommand
 
+_LONGEST_REASON = 300
 FOR_PEOPLE = ("table", "plain")
 
 
@@ -36,8 +39,10 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str, shown: Sequence[M
         yaml.safe_dump([dict(row) for row in rows], sys.stdout, sort_keys=False, allow_unicode=True)
 
 
-def until_nobody_reads(command: ActionCommand) -> ActionCommand:
-    """The command, which ends in silence when who reads its output has enough (``airflow hybrid jobs RUN | head``)."""
+def guarded(command: ActionCommand) -> ActionCommand:
+    """The command, which ends in silence when who reads its output has enough (``airflow hybrid jobs RUN | head``), and
+    with a message where Airflow's database is not there.
+    """
     act: Callable[..., Any] = command.func
 
     @functools.wraps(act)
@@ -50,9 +55,26 @@ def until_nobody_reads(command: ActionCommand) -> ActionCommand:
                 raise  # it was another pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
             raise SystemExit(128 + signal.SIGPIPE) from None
+        except Exception as error:
+            problem = _problem_of_database(error)
+            if problem is None:
+                raise
+            raise SystemExit(problem) from None
         return result
 
     return command._replace(func=act_and_flush)
+
+
+def _problem_of_database(error: Exception) -> str | None:
+    """What to tell about a database that cannot be used; None: it is something else."""
+    errors = sys.modules.get("sqlalchemy.exc")  # not loaded: no database was asked
+    if errors is None or not isinstance(error, errors.OperationalError | errors.ProgrammingError):
+        return None
+    reason = " ".join(str(error.orig).split())
+    return (
+        f"Airflow's database cannot be used: {shortened(printable(reason), _LONGEST_REASON)}\n"
+        "  -> `airflow db migrate` makes or updates its tables; [database] sql_alchemy_conn says where it is"
+    )
 
 
 def _is_read() -> bool:

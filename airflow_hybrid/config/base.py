@@ -85,12 +85,15 @@ _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def _read_duration(value: Any) -> Any:
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    how = "give seconds, or a number with a unit (90s, 5m, 2h, 1d), or ISO 8601 (PT5M)"
+    if isinstance(value, bool):  # which pydantic takes for a second
+        raise ValueError(how)
+    if isinstance(value, int | float):
         value = timedelta(seconds=value)
     elif isinstance(value, str) and (match := re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smhd])", value.strip())):
         value = timedelta(seconds=float(match[1]) * _UNITS_S[match[2]])
     elif isinstance(value, str) and not re.search(r"[PT:]", value):
-        raise ValueError("give seconds, or a number with a unit (90s, 5m, 2h, 1d), or ISO 8601 (PT5M)")
+        raise ValueError(how)
     if isinstance(value, timedelta) and value < timedelta(0):
         raise ValueError("a duration cannot be negative")
     return value
@@ -102,6 +105,17 @@ Duration = Annotated[
     BeforeValidator(_read_duration, json_schema_input_type=float | str),
 ]
 """Seconds, ``90s``/``5m``/``2h``/``1d``, ``HH:MM:SS`` or ISO 8601 (``PT5M``)."""
+
+
+_DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)
+
+
+def seconds_of(value: Any) -> int:
+    """A duration in whole seconds; 0: it is none, or less than a second."""
+    try:
+        return int(_DURATION.validate_python(value).total_seconds())
+    except (ValidationError, OverflowError):
+        return 0
 
 
 def _read_time(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
-from airflow_hybrid.config.base import Duration, Model, Name, NonEmpty, one_or_many, wrong
+from airflow_hybrid.config.base import Duration, Model, Name, NonEmpty, one_or_many, seconds_of, wrong
 from airflow_hybrid.config.dag_section import DagModel
 from airflow_hybrid.config.deployments import DeploymentNode
 from airflow_hybrid.config.retrying.retries import FailureManagerModel, RetryModel
@@ -58,13 +58,22 @@ CWL_NAMES = {"cores": "coresMin", "ram_mib": "ramMin", "walltime_s": "timelimit"
 """names of resources in CWL's ResourceRequirement and ToolTimeLimit"""
 
 
+def _timelimit(value: Any) -> Any:
+    if value is None:
+        return None
+    seconds = seconds_of(value)
+    if seconds < 1:
+        raise wrong(f"must be a duration of a second or more, not {value!r}", "write 4h, or the number of seconds")
+    return seconds
+
+
 class ResourcesModel(Model):
     """What jobs ask for in place of what the document says, by CWL's names. (airflow_hybrid)"""
 
     coresMin: float | None = Field(None, gt=0, description="Cores of a job, as in ResourceRequirement.")
     ramMin: int | None = Field(None, gt=0, description="Memory of a job in MiB, as in ResourceRequirement.")
-    timelimit: int | None = Field(
-        None, gt=0, description="Seconds after which a job is ended and has failed, as in ToolTimeLimit."
+    timelimit: Annotated[int | None, BeforeValidator(_timelimit, json_schema_input_type=float | str)] = Field(
+        None, description="Time after which a job is ended and has failed, as in ToolTimeLimit: `4h`, or seconds."
     )
 
     @model_validator(mode="after")

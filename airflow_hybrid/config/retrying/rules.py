@@ -4,18 +4,16 @@
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from airflow_hybrid.config.base import Duration, Model, wrong
+from airflow_hybrid.config.base import Model, seconds_of, wrong
 from airflow_hybrid.model import FailureRule, Growth
 from airflow_hybrid.model.failure_rules import AT_MOST
 
 MOST_TIMES = 10
 """of ``at_most``, and the largest factor"""
-_DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)
 _EXIT_CODE = re.compile(r"[1-9][0-9]{0,2}")
 
 
@@ -41,10 +39,7 @@ def _memory(value: Any) -> Any:
 def _walltime(value: Any) -> Any:
     if (growth := _factor(value)) is not None:
         return growth
-    try:
-        seconds = int(_DURATION.validate_python(value).total_seconds())
-    except ValidationError:
-        seconds = 0
+    seconds = seconds_of(value)
     if seconds < 1:
         raise wrong(f"must be a factor or a duration, not {value!r}", "write x2, or 4h")
     return Growth(amount=seconds)
@@ -84,13 +79,20 @@ def _as_rule(value: Any) -> Any:
 Rule = Annotated[FailureRuleModel, BeforeValidator(_as_rule, json_schema_input_type=str | FailureRuleModel)]
 
 
-def _exit_codes(value: Any) -> Any:
+def _exit_code(code: Any) -> str:
+    if not _EXIT_CODE.fullmatch(str(code)) or int(code) > 255:
+        raise wrong(f"{code!r} is no exit code of a failure", "they are numbers from 1 to 255")
+    return str(code)
+
+
+def _by_exit_code(value: Any) -> Any:
     if not isinstance(value, dict):
         raise wrong("`exit` takes a rule for each exit code", "write `exit: {137: {memory: x2}}`")
-    for code in value:
-        if not _EXIT_CODE.fullmatch(str(code)) or int(code) > 255:
-            raise wrong(f"{code!r} is no exit code of a failure", "they are numbers from 1 to 255")
-    return {str(code): rule for code, rule in value.items()}
+    return value
+
+
+ExitCode = Annotated[str, BeforeValidator(_exit_code)]
+"""each is judged by itself, so that a wrong one does not hide what else is wrong"""
 
 
 class OnModel(Model):
@@ -101,7 +103,7 @@ class OnModel(Model):
     NODE_FAIL: Rule | None = Field(None, description="Jobs whose node failed.")
     PREEMPTED: Rule | None = Field(None, description="Jobs that had to make room for others.")
     LOST: Rule | None = Field(None, description="Jobs that neither the queue nor the accounting knows any more.")
-    exit: Annotated[dict[str, Rule], BeforeValidator(_exit_codes)] = Field(
+    exit: Annotated[dict[ExitCode, Rule], BeforeValidator(_by_exit_code)] = Field(
         default_factory=dict, description="Jobs with these exit codes; a rule here comes before one for a state."
     )
 

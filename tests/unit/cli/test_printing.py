@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Commands whose output nobody reads to its end, as with ``| head``."""
+"""Commands whose output nobody reads to its end, as with ``| head``, or that find no database."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from airflow.cli.cli_config import ActionCommand
+from sqlalchemy import create_engine, text
 
 from airflow_hybrid.cli.commands import get_hybrid_cli_commands
-from airflow_hybrid.cli.printing import until_nobody_reads
+from airflow_hybrid.cli.printing import guarded
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -29,7 +30,7 @@ def test_a_command_ends_in_silence_when_nobody_reads_on(tmp_path: Path, unbuffer
     assert done.returncode == 141  # as of a program that SIGPIPE ends
 
 
-def test_every_command_does_so() -> None:
+def test_every_command_is_guarded() -> None:
     (group,) = get_hybrid_cli_commands()
     assert all(hasattr(command.func, "__wrapped__") for command in group.subcommands)  # type: ignore[union-attr]
 
@@ -39,4 +40,17 @@ def test_another_broken_pipe_is_an_error() -> None:
         raise BrokenPipeError
 
     with pytest.raises(BrokenPipeError):
-        until_nobody_reads(ActionCommand(name="x", help="", func=fails, args=())).func()
+        guarded(ActionCommand(name="x", help="", func=fails, args=())).func()
+
+
+def test_a_database_without_tables_is_told_in_a_sentence() -> None:
+    def asks() -> None:
+        with create_engine("sqlite://").connect() as connection:
+            connection.execute(text("SELECT * FROM serialized_dag"))
+
+    with pytest.raises(SystemExit) as caught:
+        guarded(ActionCommand(name="x", help="", func=asks, args=())).func()
+    assert caught.value.code == (
+        "Airflow's database cannot be used: no such table: serialized_dag\n"
+        "  -> `airflow db migrate` makes or updates its tables; [database] sql_alchemy_conn says where it is"
+    )

@@ -74,7 +74,23 @@ def test_python_takes_the_same(load: Load) -> None:
             ["7: K.TIMEOUT.walltime: must be a factor or a duration, not 'soon'", "-> write x2, or 4h"],
         ),
         ("{TIMEOUT: {at_most: 0}}", ["7: K.TIMEOUT.at_most: input should be greater than or equal to 1, got 0"]),
-        ("{exit: {0: resubmit}}", ["7: K.exit: '0' is no exit code of a failure", "-> they are numbers from 1 to 255"]),
+        (
+            "{exit: {0: resubmit}}",
+            ["7: K.exit.0: '0' is no exit code of a failure", "-> they are numbers from 1 to 255"],
+        ),
+        (
+            "{exit: {0: resubmit, 137: {memory: 2x}, 300: again}}",
+            [
+                "7: K.exit.0: '0' is no exit code of a failure",
+                "-> they are numbers from 1 to 255",
+                "7: K.exit.137.memory: must be a factor or a number of MiB, not '2x'",
+                "-> write x2, or 8192",
+                "7: K.exit.300: '300' is no exit code of a failure",
+                "-> they are numbers from 1 to 255",
+                "7: K.exit.300: must be a rule, not 'again'",
+                "-> write `resubmit`, or `{memory: x2, at_most: 3}`",
+            ],
+        ),
         (
             "{exit: 137}",
             ["7: K.exit: `exit` takes a rule for each exit code", "-> write `exit: {137: {memory: x2}}`"],

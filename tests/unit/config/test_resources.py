@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from airflow_hybrid.config import parse_bindings
@@ -14,7 +16,7 @@ def test_each_value_is_inherited_by_itself() -> None:
     root, a, b = parse_bindings(
         [
             {"step": "/", "target": "local", "resources": {"coresMin": 2, "timelimit": 60}},
-            {"step": "/a", "resources": {"ramMin": 512, "timelimit": 120}},
+            {"step": "/a", "resources": {"ramMin": 512, "timelimit": "2m"}},
             {"step": "/b", "target": "local"},
         ]
     )
@@ -28,10 +30,17 @@ def test_each_value_is_inherited_by_itself() -> None:
     [
         ({}, "`resources` is empty\n  -> write `coresMin`, `ramMin` or `timelimit`: `resources: {ramMin: 2048}`"),
         ({"ramMin": 0}, "resources.ramMin: input should be greater than 0, got 0"),
+        (
+            {"timelimit": "soon"},
+            "resources.timelimit: must be a duration of a second or more, not 'soon'\n"
+            "  -> write 4h, or the number of seconds",
+        ),
+        ({"timelimit": 0}, "resources.timelimit: must be a duration of a second or more, not 0\n"),
+        ({"timelimit": True}, "resources.timelimit: must be a duration of a second or more, not True\n"),
         ({"ram": 5}, "unknown key `ram`\n  -> did you mean `ramMin`?"),
     ],
 )
-def test_what_is_wrong_is_said(resources: dict[str, int], problem: str) -> None:
+def test_what_is_wrong_is_said(resources: dict[str, Any], problem: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_bindings([{"step": "/a", "target": "local", "resources": resources}])
     assert problem in str(caught.value)
