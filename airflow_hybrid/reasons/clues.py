@@ -123,6 +123,12 @@ def clue_in(stderr: str) -> str:
     return ""
 
 
+def telling_line(stderr: str) -> str:
+    """The same, or else the last line that says something."""
+    lines = [one_line(line) for line in with_returns(stderr).splitlines()[-MOST_LINES:]]
+    return clue_in(stderr) or next((line for line in reversed(lines) if line), "")
+
+
 def explained(line: str, words: Mapping[str, str]) -> Explanation | None:
     """What a line of a stderr tells; None: nothing that is known here.
 

@@ -99,7 +99,7 @@ def _write_record(args: argparse.Namespace, dag: HybridDag, result: RunResult, p
 def _write_reports(args: argparse.Namespace, dag: HybridDag, result: RunResult, prog: str) -> None:
     from airflow_hybrid.runner.reports import report_of, write_report
 
-    report = report_of(dag.dag_id, result.run_id)
+    report = report_of(dag.dag_id, result)
     for path in dict.fromkeys(args.report):
         target = free_path(path, result.outputs, prog)
         _tried("report", functools.partial(write_report, report, target, prog), args, prog)

@@ -5,17 +5,28 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from airflow_hybrid import settings
+from airflow_hybrid.engine.failures import JobsFailedError
 from airflow_hybrid.errors import HybridError
+from airflow_hybrid.model import JobState
+from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.printable import printable
+from airflow_hybrid.reasons.clues import telling_line
 from airflow_hybrid.reports.files import content, format_of
 from airflow_hybrid.reports.footprint import constants_of
 from airflow_hybrid.reports.values import RunReport
+from airflow_hybrid.runner.remedies import without_airflow
+
+if TYPE_CHECKING:
+    from airflow_hybrid.runner.dag_run import RunResult
 
 
-def report_of(dag_id: str, run_id: str) -> RunReport:
+def report_of(dag_id: str, run: RunResult) -> RunReport:
     """The report about a run that has ended.
 
     :raises HybridError: too little is known of it.
@@ -26,7 +37,33 @@ def report_of(dag_id: str, run_id: str) -> RunReport:
     from airflow_hybrid.runs.reporting import report_of_run
 
     with create_session() as session:
-        return report_of_run(session, RunKey(dag_id, run_id))
+        report = report_of_run(session, RunKey(dag_id, run.run_id))
+    return for_a_run_alone(report, run.errors)
+
+
+def for_a_run_alone(report: RunReport, errors: Iterable[BaseException]) -> RunReport:
+    """The report, as it helps somebody whose run has left nothing in an Airflow.
+
+    :param errors: of the run's tasks, which know the ends of the stderr of failed jobs.
+    """
+    said = dict(_said_by_jobs(errors))
+    reasons = tuple(replace(part, remedy=without_airflow(part.remedy)) for part in report.reasons)
+    return replace(
+        report, reasons=reasons, jobs=tuple(_with_line(job, said.get(job.directory, "")) for job in report.jobs)
+    )
+
+
+def _said_by_jobs(errors: Iterable[BaseException]) -> Iterator[tuple[str, str]]:
+    """Job directories, and the line of its stderr that tells most."""
+    for error in errors:
+        if isinstance(error, JobsFailedError):
+            yield from ((failure.directory, telling_line(failure.result.stderr_tail)) for failure in error.failures)
+
+
+def _with_line(job: JobRecord, line: str) -> JobRecord:
+    if not line or job.state is JobState.COMPLETED or line in job.reason:
+        return job
+    return replace(job, reason=f"{job.reason}: {line}" if job.reason else line)
 
 
 def write_report(report: RunReport, path: str, prog: str) -> None:
