@@ -68,9 +68,8 @@ def report_files(
         if not files:
             raise problems[0]
         for problem in problems:
-            text = printable_lines(str(problem))
-            unexpected = None if isinstance(problem, HybridError) else problem
-            log.warning("a file of the run's report is not written: %s", text, exc_info=unexpected)
+            text = str(problem) if isinstance(problem, HybridError) else f"{type(problem).__name__}: {problem}"
+            log.warning("a file of the run's report is not written: %s", printable_lines(text))
         yield files
     finally:
         remove_folder(folder)

@@ -105,3 +105,18 @@ def test_a_report_that_cannot_be_written_is_told_and_the_run_goes_on(
     made = functools.partial(task._made_report, {}, {})
     task._write_beside("report", made, "/nowhere", {}, OutputRules(logging.getLogger()))
     assert f" {told} " in capsys.readouterr().out
+
+
+def test_a_format_that_fails_for_whatever_reason_leaves_the_others(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def content(report: Any, ending: str, constants: Any) -> bytes:
+        if ending == ".html":
+            raise KeyError("out")
+        return b"{}"
+
+    monkeypatch.setattr(report_files, "report_of_context", lambda *arguments: None)
+    monkeypatch.setattr(report_files, "content", content)
+    with report_files.report_files({}, {}, ["html", "json"], logging.getLogger()) as files:
+        assert list(files) == ["json"]
+    assert caplog.messages == ["a file of the run's report is not written: KeyError: 'out'"]
