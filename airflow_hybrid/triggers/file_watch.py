@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import math
 import os
 import posixpath
 import time
@@ -45,6 +46,8 @@ LONGEST_PAUSE_S = 300.0
 """between two looks at a site that does not answer, or refuses the login"""
 _FIRST_S = 0.2
 """between two looks for watches of this process, while there is none yet"""
+_LEFT_S = 5.0
+"""how long a stream goes on that has no watch left: another one may come"""
 _AGAIN_S = 10.0
 """between two attempts to read what was told of"""
 _STATE_KEY = "airflow_hybrid.files"
@@ -258,12 +261,16 @@ class SiteLooks(SharedStreamProducer):
         self._failures = 0
 
     async def open_stream(self) -> AsyncIterator[tuple[Arrived, Arrived]]:
+        seen = math.inf
         while True:
             watches = list(_WATCHES.get(self._key, dict).values())
             if not watches:
+                # asyncio may lose the cancellation by which the last watch ends this
+                if time.monotonic() > seen + _LEFT_S:
+                    return
                 await asyncio.sleep(_FIRST_S)
                 continue
-            began = time.monotonic()
+            seen = began = time.monotonic()
             try:
                 arrived = await self._look(watches)
             except HybridError as error:
