@@ -330,7 +330,7 @@ class SshConnection:
         while True:
             connection = await self.connected()
             try:
-                return await connection.create_process(command, encoding=None)
+                return await _started(connection, command)
             except asyncssh.ChannelOpenError as error:
                 if error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
                     raise self._lost(connection, error) from None
@@ -377,6 +377,25 @@ class SshConnection:
                 await asyncio.wait_for(connection.wait_closed(), 5)
         if self._jump is not None:
             await self._jump.close()
+
+
+async def _started(connection: asyncssh.SSHClientConnection, command: str) -> asyncssh.SSHClientProcess[bytes]:
+    """Start a command. If this is cancelled when the host may have begun already, the command is killed."""
+    starting = asyncio.ensure_future(connection.create_process(command, encoding=None))
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        starting.add_done_callback(_kill_unwanted)
+        raise
+
+
+def _kill_unwanted(starting: asyncio.Future[asyncssh.SSHClientProcess[bytes]]) -> None:
+    if starting.cancelled() or starting.exception() is not None:
+        return
+    process = starting.result()
+    with contextlib.suppress(*_LOST):
+        process.kill()
+    process.close()
 
 
 async def _ended(process: asyncssh.SSHClientProcess[bytes]) -> None:

@@ -143,6 +143,24 @@ async def test_a_command_that_is_given_up_is_killed_there(bed: Bed, tmp_path: Pa
     await host.close()
 
 
+async def test_commands_that_are_given_up_while_they_start_do_not_go_on(bed: Bed, tmp_path: Path) -> None:
+    await bed.log_in("secret", "111")
+    host = bed.host()
+    await host.run("true")
+    for number in range(20):
+        running = asyncio.ensure_future(host.run(f"echo $$ >{tmp_path}/{number}; sleep 1000"))
+        await asyncio.sleep(number * 0.003)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    await asyncio.sleep(1.0)
+
+    def all_are_gone() -> bool:
+        return not any(Path(f"/proc/{file.read_text().strip() or '0'}").exists() for file in tmp_path.glob("[0-9]*"))
+
+    await until(all_are_gone)
+    await host.close()
+
+
 async def test_a_site_that_is_not_marked_is_not_asked_again_when_it_wants_a_person(bed: Bed, tmp_path: Path) -> None:
     host = bed.host(interactive=False)
     message = (
