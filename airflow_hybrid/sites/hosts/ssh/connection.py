@@ -41,6 +41,7 @@ from airflow_hybrid.sites.hosts.ssh.login import (
 )
 from airflow_hybrid.sites.hosts.ssh.problems import Attempt, explained, needs_person, useless
 from airflow_hybrid.sites.hosts.ssh.refusals import Credentials, Refusals
+from airflow_hybrid.sites.hosts.ssh.running.processes import LOST, ended, started
 from airflow_hybrid.sites.hosts.ssh.sessions import Session
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings, jump_hosts
 from airflow_hybrid.sites.patience.backoff import Backoff
@@ -55,7 +56,6 @@ PERSON_S = 300.0
 """for a person to answer what a host asks"""
 MOST_JUMPS = 8
 """between this machine and a host; hosts that are each other's jump hosts would be followed without end"""
-_LOST = (OSError, asyncssh.Error, asyncssh.ChannelListenError)
 
 
 class SshConnection:
@@ -304,7 +304,7 @@ class SshConnection:
             yield process
         finally:
             if process is not None:
-                await _ended(process)
+                await ended(process)
             await self._release()
 
     async def _acquire(self) -> None:
@@ -330,7 +330,7 @@ class SshConnection:
         while True:
             connection = await self.connected()
             try:
-                return await _started(connection, command)
+                return await started(connection, command)
             except asyncssh.ChannelOpenError as error:
                 if error.code == asyncssh.OPEN_REQUEST_SESSION_FAILED:
                     raise self._lost(connection, error) from None
@@ -349,7 +349,7 @@ class SshConnection:
                 if self._open > 1 and self._limit <= self._open:
                     self._limit = self._open - 1
                 await backoff.pause()
-            except _LOST as error:
+            except LOST as error:
                 raise self._lost(connection, error) from None
 
     def _lost(self, connection: asyncssh.SSHClientConnection, error: BaseException) -> SiteError:
@@ -373,36 +373,7 @@ class SshConnection:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
-            with contextlib.suppress(asyncio.TimeoutError, *_LOST):
+            with contextlib.suppress(asyncio.TimeoutError, *LOST):
                 await asyncio.wait_for(connection.wait_closed(), 5)
         if self._jump is not None:
             await self._jump.close()
-
-
-async def _started(connection: asyncssh.SSHClientConnection, command: str) -> asyncssh.SSHClientProcess[bytes]:
-    """Start a command. If this is cancelled when the host may have begun already, the command is killed."""
-    starting = asyncio.ensure_future(connection.create_process(command, encoding=None))
-    try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        starting.add_done_callback(_kill_unwanted)
-        raise
-
-
-def _kill_unwanted(starting: asyncio.Future[asyncssh.SSHClientProcess[bytes]]) -> None:
-    if starting.cancelled() or starting.exception() is not None:
-        return
-    process = starting.result()
-    with contextlib.suppress(*_LOST):
-        process.kill()
-    process.close()
-
-
-async def _ended(process: asyncssh.SSHClientProcess[bytes]) -> None:
-    """Make sure that the session has ended on both sides; sshd signals the whole process group of the command."""
-    if process.exit_status is None and process.exit_signal is None:
-        with contextlib.suppress(*_LOST):
-            process.kill()
-    process.close()
-    with contextlib.suppress(asyncio.TimeoutError, *_LOST):
-        await asyncio.wait_for(process.wait_closed(), 5)
