@@ -13,6 +13,7 @@ import pytest
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.runner import __main__ as runner
 from airflow_hybrid.runner import crates, reports
+from airflow_hybrid.runner.home import LOGIN_VARIABLE, Home
 
 TOOL = "cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: echo\ninputs: {num: int}\noutputs: []\n"
 
@@ -20,6 +21,7 @@ TOOL = "cwlVersion: v1.2\nclass: CommandLineTool\nbaseCommand: echo\ninputs: {nu
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv(LOGIN_VARIABLE, str(tmp_path / "logins"))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tool.cwl").write_text(TOOL)
     (tmp_path / "made").mkdir()
@@ -114,6 +116,7 @@ def test_a_record_and_a_report_that_fail_leave_the_results(
 
     result = SimpleNamespace(succeeded=True, outputs={"o": 3}, run_id="r")
     monkeypatch.setattr(runner, "_run_dag", lambda *arguments: (SimpleNamespace(dag_id="d"), result))
+    monkeypatch.setattr(Home, "use", lambda *variables: None)  # other tests of this process have imported Airflow
     monkeypatch.setattr(crates, "write_record", fail)
     monkeypatch.setattr(reports, "report_of", fail)
     assert runner.main(["tool.cwl", "--num", "1", "--report", "r.html", "--prov", "p.zip"]) == 0
