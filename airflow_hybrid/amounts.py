@@ -79,6 +79,11 @@ def _rounded(value: float, digits: int) -> Decimal:
     return Decimal(value).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
 
 
+def times(count: int) -> str:
+    """``once``, ``3 times``."""
+    return "once" if count == 1 else f"{count:,} times"
+
+
 def counted(count: float, noun: str, nouns: str = "") -> str:
     """``1 job``, ``12,000 jobs``, ``2.5 cores``.
 

@@ -151,6 +151,9 @@ def not_run(answers: Sequence[Answer]) -> str:
     names = ", ".join(printable(answer.title) for answer in answers[:MOST_NAMES])
     more = f" and {len(answers) - MOST_NAMES:,} more" if len(answers) > MOST_NAMES else ""
     sentence, remedy = printable(answers[0].sentence), answers[0].remedy
-    one = f"{names} was not run {sentence}"
-    several = f"these steps were not run {sentence}: {names}{more}"
-    return f"{one if len(answers) == 1 else several}\n" + (f"  -> {printable(remedy)}\n" if remedy else "")
+    text = f"these steps were not run {sentence}: {names}{more}\n"
+    if len(answers) == 1:
+        text = f"{names} was not run {sentence}\n"
+    if remedy:
+        text += f"  -> {printable(remedy)}\n"
+    return text

@@ -148,7 +148,7 @@ class StepBinding(Model):
     )
     on: OnModel | None = Field(
         None,
-        description="Which failed jobs are submitted again at once, and what they ask for then; default: none."
+        description="Which failed jobs the same try submits again, and what they ask for then; default: none."
         " (airflow_hybrid)",
     )
     resources: ResourcesModel | None = Field(

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""The rules of a binding's ``on``: which failed jobs are submitted again at once, and what they ask for then."""
+"""The rules of a binding's ``on``: which failed jobs the same try submits again, and what they ask for then."""
 
 from __future__ import annotations
 

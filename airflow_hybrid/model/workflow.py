@@ -98,7 +98,7 @@ class Binding:
     retry: RetryCodes | None = None
     """which failed jobs are run again; None: as the document says, else all"""
     on: tuple[FailureRule, ...] = ()
-    """which failed jobs are submitted again at once, and what they ask for then"""
+    """which failed jobs are submitted again in the same try, and what they ask for then"""
     resources: AskedResources | None = None
     """what its jobs ask for in place of what the document says"""
     policy: str | None = None

@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Models of a binding's ``on``: which failed jobs are submitted again at once, and what they ask for then."""
+"""Models of a binding's ``on``: which failed jobs the same try submits again, and what they ask for then."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ ExitCode = Annotated[str, BeforeValidator(_exit_code)]
 
 
 class OnModel(Model):
-    """Rules for failed jobs: those that one is about are submitted again at once, by themselves. (airflow_hybrid)"""
+    """Rules for failed jobs: the jobs that one is about are submitted again in the same try. (airflow_hybrid)"""
 
     OUT_OF_MEMORY: Rule | None = Field(None, description="Jobs that were ended because they used too much memory.")
     TIMEOUT: Rule | None = Field(None, description="Jobs that ran into a time limit, of the queue or of the document.")

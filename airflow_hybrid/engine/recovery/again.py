@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from airflow_hybrid.amounts import times
 from airflow_hybrid.cwl.fragments.fragment_run import Part
 from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.step_run import JobProgress, StepRun
@@ -116,9 +117,9 @@ class Again:
         self._first_batch.setdefault(job.key, posixpath.basename(posixpath.dirname(job.ran_in)))
         self._lost_batches[job.key] += 1
         if self._lost_batches[job.key] > self.most:
-            times = "once" if self.most == 1 else f"{self.most} times"
+            again = f"were made again {times(self.most)}, and are lost once more"
             raise TransferError(
-                f"the outputs of {job.job.label} were made again {times}, and are lost once more: {job.outdir}",
+                f"the outputs of {job.job.label} {again}: {job.outdir}",
                 where=run.place.title,
                 hint="does something remove or change files in the work directory? See `recovery: {replay: ...}`",
                 retryable=False,

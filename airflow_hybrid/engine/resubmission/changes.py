@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from airflow_hybrid.amounts import times
 from airflow_hybrid.engine.placing.places import Place
 from airflow_hybrid.engine.step_run import JobProgress
 from airflow_hybrid.model import AskedResources, FailureRule, JobResult, JobState, Resources
@@ -56,7 +57,7 @@ def change(progress: JobProgress, rules: Sequence[FailureRule], place: Place) ->
     if rule is None:
         return None
     if progress.causes.count(rule.name) >= rule.at_most:
-        return Refusal(f"`{rule.name}` has submitted it again {_times(rule.at_most)}, its `at_most`")
+        return Refusal(f"`{rule.name}` has submitted it again {times(rule.at_most)}, its `at_most`")
     return _changed(progress, result, rule, place)
 
 
@@ -109,10 +110,6 @@ def _has_no_effect(before: Resources, needs: Resources, result: JobResult, place
     options = place.options
     first, second = (submission_for(options, "/", each) for each in (before, needs))
     return place.queue.scheduler.asks_alike(first, second)
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
 
 
 def _amount(amount: int | None, unit: str) -> str:

@@ -8,8 +8,10 @@ import json
 import pytest
 
 from airflow_hybrid.config import parse_bindings
+from airflow_hybrid.config.values import EXCLUDING_TYPES, QUEUE_TYPES
 from airflow_hybrid.model import Binding, FailureRule, Growth
 from airflow_hybrid.model.failure_rules import rule_for
+from airflow_hybrid.sites.connectors.clusters import scheduler_class
 from tests.unit.config.conftest import Load, Problems
 
 FILE = """\
@@ -114,3 +116,9 @@ def test_a_job_that_the_kernel_ended_has_the_exit_code_that_its_tool_would_have(
     assert rule_for([by_code, by_state], "OUT_OF_MEMORY", None) is by_state
     assert rule_for([by_state, by_code], "OUT_OF_MEMORY", 137) is by_code
     assert rule_for([by_code], "CANCELLED", None) is None
+
+
+@pytest.mark.parametrize("kind", QUEUE_TYPES)
+def test_the_types_that_can_are_those_whose_schedulers_say_so(kind: str) -> None:
+    scheduler = scheduler_class(kind)
+    assert scheduler is not None and scheduler.excludes_nodes == (kind in EXCLUDING_TYPES)
