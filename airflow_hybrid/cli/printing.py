@@ -16,6 +16,7 @@ from airflow_hybrid.printable import printable, shortened
 
 if TYPE_CHECKING:
     from airflow.cli.cli_config import ActionCommand
+    from airflow.cli.simple_table import AirflowConsole
 
 _LONGEST_REASON = 300
 FOR_PEOPLE = ("table", "plain")
@@ -27,9 +28,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str, shown: Sequence[M
     :param rows: all values; ``shown``: what people see of them, already safe for a terminal.
     """
     if output in FOR_PEOPLE:
-        from airflow.cli.simple_table import AirflowConsole
-
-        AirflowConsole().print_as([dict(row) for row in shown], output)
+        console().print_as([dict(row) for row in shown], output)
     elif output == "json":
         json.dump(list(rows), sys.stdout, indent=1)
         sys.stdout.write("\n")
@@ -37,6 +36,13 @@ def print_rows(rows: Sequence[Mapping[str, Any]], output: str, shown: Sequence[M
         import yaml
 
         yaml.safe_dump([dict(row) for row in rows], sys.stdout, sort_keys=False, allow_unicode=True)
+
+
+def console() -> AirflowConsole:
+    """Airflow's console for tables, which takes texts as they are: ``a[b].txt`` and ``[/x]`` are no markup."""
+    from airflow.cli.simple_table import AirflowConsole
+
+    return AirflowConsole(markup=False, emoji=False)
 
 
 def guarded(command: ActionCommand) -> ActionCommand:

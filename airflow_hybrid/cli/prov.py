@@ -43,6 +43,7 @@ def write_record(args: argparse.Namespace) -> None:
 
     from airflow_hybrid.crates.crate import CrateOptions, write_crate
     from airflow_hybrid.errors import HybridError
+    from airflow_hybrid.printable import printable
     from airflow_hybrid.runs.jobs import find_run
     from airflow_hybrid.runs.recorded import dag_of_run, facts_from_database
     from airflow_hybrid.sites.files.nofollow import opened
@@ -57,7 +58,7 @@ def write_record(args: argparse.Namespace) -> None:
     except HybridError as error:
         raise SystemExit(str(error)) from None
     for location in written.elsewhere[:_SHOWN]:
-        sys.stderr.write(f"the record only refers to {location}: {_WHY}\n")
+        sys.stderr.write(f"the record only refers to {printable(location)}: {_WHY}\n")
     if len(written.elsewhere) > _SHOWN:
         sys.stderr.write(f"... and to {len(written.elsewhere) - _SHOWN} more\n")
     sys.stdout.write(f"{written.path}\n")

@@ -42,9 +42,9 @@ def tune(args: argparse.Namespace) -> None:
     """Print proposals as a table with a patch, or in another of Airflow's formats."""
     import dataclasses
 
-    from airflow.cli.simple_table import AirflowConsole
     from airflow.utils.session import create_session
 
+    from airflow_hybrid.cli.printing import console
     from airflow_hybrid.errors import HybridError
     from airflow_hybrid.overviews.sizing import Rule, proposals
     from airflow_hybrid.printable import printable
@@ -70,9 +70,9 @@ def tune(args: argparse.Namespace) -> None:
         sys.stdout.write(patch)
         return
     if args.output in ("json", "yaml"):
-        AirflowConsole().print_as([dataclasses.asdict(proposal) for proposal in proposed], args.output)
+        console().print_as([dataclasses.asdict(proposal) for proposal in proposed], args.output)
         return
-    AirflowConsole().print_as([row(proposal) for proposal in proposed], args.output)
+    console().print_as([row(proposal) for proposal in proposed], args.output)
     if args.output == "table":
         sys.stdout.write(closing(proposed, patch, len(runs)))
 

@@ -40,9 +40,9 @@ def show_why(args: argparse.Namespace) -> None:
     import json
 
     import yaml
-    from airflow.cli.simple_table import AirflowConsole
     from airflow.utils.session import create_session
 
+    from airflow_hybrid.cli.printing import console
     from airflow_hybrid.errors import HybridError
     from airflow_hybrid.overviews.steps import check_wanted, is_below
     from airflow_hybrid.runs.answers.why import why_run
@@ -70,7 +70,7 @@ def show_why(args: argparse.Namespace) -> None:
     elif args.output == "yaml":
         yaml.safe_dump([answer.to_json() for answer in found], sys.stdout, sort_keys=False, allow_unicode=True)
     elif args.output == "plain":
-        AirflowConsole().print_as([row(answer) for answer in found], "plain")
+        console().print_as([row(answer) for answer in found], "plain")
     else:
         sys.stdout.write(text(found, args.step))
 

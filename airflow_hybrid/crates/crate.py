@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -32,6 +33,8 @@ _PROFILES = {
     "https://w3id.org/ro/wfrun/provenance/0.5": ("Provenance Run Crate", "0.5"),
     _WORKFLOW_CRATE: ("Workflow RO-Crate", "1.0"),
 }
+_HALVES = re.compile("[\ud800-\udfff]")
+"""halves of surrogate pairs, which file names that are not UTF-8 have: JSON can have them as escapes only"""
 _MOST_INDENTED = 2000
 """entities in metadata that people may read"""
 _TERMS = "https://w3id.org/ro/terms/workflow-run/context"
@@ -107,7 +110,7 @@ def _write(
 ) -> None:
     with archive:
         for name, value in texts.items():
-            archive.writestr(name, _text(value))
+            archive.writestr(name, _HALVES.sub(lambda half: f"\\u{ord(half[0]):04x}", _text(value)))
         left = most_bytes
         for copy in enclosed.copies.values():
             left -= write_copy(archive, copy, opened, left)

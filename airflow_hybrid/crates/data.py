@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_hybrid.crates.enclosed import Enclosed
 from airflow_hybrid.crates.entities import Entities, Properties, reference, references
@@ -145,7 +146,7 @@ class Data:
             properties["alternateName"] = name
             properties["contentUrl"] = [location] if ":" in location else None
         identifier = copy or location
-        if not identifier or identifier.startswith("_:"):  # a value only, which is nowhere
+        if copy is None and not _is_place(location):  # a value only, which is nowhere
             identifier = self._entities.number("literal")
         if is_folder:
             return self._folder(file, identifier.rstrip("/") + "/", properties)
@@ -175,6 +176,14 @@ def _identity(file: Mapping[str, Any], location: str) -> tuple[Any, ...]:
     if checksum and file["class"] == "File":
         return str(checksum), file.get("size"), file.get("basename") or location.rpartition("/")[2]
     return (location or id(file),)
+
+
+def _is_place(location: str) -> bool:
+    """Whether a location can be an id: an absolute path or a URL. A relative one may be the id of another entity."""
+    try:
+        return location.startswith("/") or urlsplit(location).scheme not in ("", "_")
+    except ValueError:
+        return False
 
 
 def _plain_file(file: dict[str, Any]) -> JsonValue:

@@ -14,6 +14,8 @@ from airflow_hybrid.overviews.lineage import RunLineage, site_of
 
 INPUTS_TASK = "inputs"
 OUTPUTS_TASK = "outputs"
+_MOST_BYTES = 10**18
+"""no file is larger"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def published(task_id: str, value: Any) -> Iterator[RunFile]:
             task_id=task_id,
             site=site_of(location),
             path=path_of(location),
-            size=size if type(size) is int and size >= 0 else None,
+            size=size if type(size) is int and 0 <= size <= _MOST_BYTES else None,
             checksum=checksum if isinstance(checksum, str) else "",
         )
 

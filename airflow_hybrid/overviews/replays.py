@@ -15,6 +15,8 @@ RENEWED_XCOM = "airflow_hybrid.renewed"
 """key of a task's table of what has taken the place of lost files"""
 MOST_READ = 100
 """replays of one task that are read, and files that have taken the place of others"""
+_MOST = 10**18
+"""no number of jobs or bytes is larger"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Replay:
 
 
 def _number(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= _MOST:
         raise ValueError(f"{value!r:.50} is no number of jobs or files")
     return value
 

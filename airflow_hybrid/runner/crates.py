@@ -82,6 +82,7 @@ def write_record(args: argparse.Namespace, dag: HybridDag, result: RunResult, pr
     from airflow.utils.session import create_session
 
     from airflow_hybrid.crates.crate import CrateOptions, write_crate
+    from airflow_hybrid.printable import printable
     from airflow_hybrid.runs.jobs import RunKey
     from airflow_hybrid.runs.recorded import facts_from_database
 
@@ -91,6 +92,6 @@ def write_record(args: argparse.Namespace, dag: HybridDag, result: RunResult, pr
     written = write_crate(facts, args.prov, opened, options)
     print(f"{prog}: the record of the run is in {written.path}", file=sys.stderr)
     for location in written.elsewhere[:_SHOWN]:
-        print(f"{prog}: it only refers to {location}", file=sys.stderr)
+        print(f"{prog}: it only refers to {printable(location)}", file=sys.stderr)
     if len(written.elsewhere) > _SHOWN:
         print(f"{prog}: ... and to {len(written.elsewhere) - _SHOWN} more", file=sys.stderr)

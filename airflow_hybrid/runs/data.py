@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from airflow_hybrid.model import is_too_deep
 from airflow_hybrid.overviews.files import OUTPUTS_TASK, RunData, RunFile, published, replicas
 from airflow_hybrid.overviews.lineage import MOVING_ROUTES, RunLineage, transfers
 from airflow_hybrid.overviews.replays import RENEWED_XCOM
@@ -50,7 +51,8 @@ def _made_again(session: Session, run: RunKey) -> Callable[[Any], Any]:
         return lambda value: value
     from airflow_hybrid.operators.recovery.renewed import Renewed  # few runs have lost anything
 
-    return Renewed.from_json({old: new for table in tables for old, new in table.items()}).applied
+    renewed = Renewed.from_json({old: new for table in tables for old, new in table.items()})
+    return lambda value: value if is_too_deep(value) else renewed.applied(value)
 
 
 def _told_more(known: RunFile, copy: RunFile) -> RunFile:

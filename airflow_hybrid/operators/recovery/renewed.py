@@ -11,6 +11,10 @@ from airflow_hybrid.model.walking import FILE_CLASSES, map_files
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 
 _OF_THE_FILE = ("location", "size", "checksum")
+_MOST_TIMES = 100
+"""that a file is lost, one after the other"""
+_LONGEST = 1 << 14
+"""characters of the location of what may be in a folder that was made again: each folder above it is looked for"""
 
 
 class Renewed:
@@ -107,7 +111,7 @@ class Renewed:
         """What has taken the place of a file, or of a member of a folder."""
         if location in self._files:
             return self._latest(location)
-        folder = location
+        folder = location if len(location) <= _LONGEST else ""
         while "/" in folder:
             folder = folder.rpartition("/")[0]
             if folder in self._files:
@@ -118,7 +122,7 @@ class Renewed:
         """What has taken its place at last: it may have been lost more than once."""
         now = self._files[location]
         seen = {location}
-        while (where := str(now["location"])) in self._files and where not in seen:
+        while (where := str(now["location"])) in self._files and where not in seen and len(seen) < _MOST_TIMES:
             seen.add(where)
             now = self._files[where]
         return now

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_hybrid.cli.data import sum_lines
+from airflow_hybrid.cli.data import row, sum_lines
 from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.overviews.files import RunData, RunFile, path_of, published
 from tests.unit.web.served import Served, served
@@ -109,3 +109,9 @@ def test_paths_of_locations(uri: str, path: str) -> None:
 def test_values_that_somebody_changed_are_read_as_far_as_they_make_sense() -> None:
     value = {"a": {"class": "File", "location": 7}, "b": [{"class": "File", "path": "/x", "size": "7", "checksum": 1}]}
     assert list(published("step", value)) == [RunFile("output", "step", "local", "/x", None, "")]
+
+
+def test_a_size_that_no_file_has_is_not_known() -> None:
+    file = {"class": "File", "location": "file:///x", "size": 10**400}
+    (found,) = published("align", file)
+    assert (found.size, row(found)["size"]) == (None, "")

@@ -13,7 +13,7 @@ from airflow.cli.cli_config import ActionCommand
 from sqlalchemy import create_engine, text
 
 from airflow_hybrid.cli.commands import get_hybrid_cli_commands
-from airflow_hybrid.cli.printing import guarded
+from airflow_hybrid.cli.printing import guarded, print_rows
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
@@ -54,3 +54,9 @@ def test_a_database_without_tables_is_told_in_a_sentence() -> None:
         "Airflow's database cannot be used: no such table: serialized_dag\n"
         "  -> `airflow db migrate` makes or updates its tables; [database] sql_alchemy_conn says where it is"
     )
+
+
+@pytest.mark.parametrize("text", ["[/x]", "a[b].txt", ":smile:", "[link=http://a]b[/link]"])
+def test_a_table_shows_texts_as_they_are(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    print_rows([], "table", [{"path": text}])
+    assert text in capsys.readouterr().out

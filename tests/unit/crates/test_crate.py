@@ -311,3 +311,22 @@ def test_a_document_may_use_a_name_for_several_things(tmp_path: Path) -> None:
     again = load_graph(str(tmp_path / "packed.cwl"))
     assert [step.path for step in again.steps] == ["/one", "/two"]
     assert again.outputs[0].sources == (Source("/two", "x"),)
+
+
+@pytest.mark.parametrize("location", ["#run", "./", "ro-crate-metadata.json", "packed.cwl", "x://[", ""])
+@pytest.mark.parametrize("kind", ["File", "Directory"])
+def test_the_location_of_a_file_takes_the_place_of_nothing_in_the_crate(
+    tmp_path: Path, kind: str, location: str
+) -> None:
+    file = {"class": kind, "location": location, "basename": "b"}
+    values = {**hello().values, ("/split", ""): JobValues({"book": file}, {"chapters": []})}
+    _, entities = written(tmp_path, hello(values=values))
+    assert entities["./"]["mainEntity"] == {"@id": "packed.cwl"}
+    assert (entities["#run"]["@type"], entities["./"]["@type"]) == ("CreateAction", "Dataset")
+    (book,) = entities["#job-1"]["object"]
+    assert book["@id"].rstrip("/") == "#literal-1" and entities[book["@id"]]["name"] == "b"
+
+
+def test_a_name_that_is_not_utf_8_is_in_a_crate_as_it_is(tmp_path: Path) -> None:
+    _, entities = written(tmp_path, hello(jobs=[record("/split", node="n\udcff")]))
+    assert "n\udcff" in [place["name"] for place in of_type(entities, "Place")]

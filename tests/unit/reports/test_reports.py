@@ -11,6 +11,7 @@ import itertools
 import json
 import re
 from dataclasses import replace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -20,6 +21,7 @@ from airflow_hybrid.model import JobState
 from airflow_hybrid.model.files import Transfer
 from airflow_hybrid.model.outline import DagOutline
 from airflow_hybrid.model.records import JobRecord
+from airflow_hybrid.overviews.replays import replays_of
 from airflow_hybrid.reports.drawing import ALONE, boxes, sites, timeline
 from airflow_hybrid.reports.figures import failures, took
 from airflow_hybrid.reports.footprint import Constants, constants_of, footprint
@@ -228,3 +230,13 @@ def test_a_run_without_jobs_has_a_report() -> None:
     empty = replace(report(), steps=(), sites=(), transfers=(), jobs=(), outputs=())
     text = page(empty, footprint((), Constants()), Constants())
     assert "Nothing was moved." in text and "no step has begun" in text
+
+
+@pytest.mark.parametrize("replays, table", [
+    ([{"jobs": 10**400, "files": 1, "changed": 0}], None),
+    ([], {"file:///a": {"location": "file:///b", "size": 10**400}}),
+])  # fmt: skip
+def test_numbers_that_nobody_has_are_told_of_what_was_made_again(replays: Any, table: Any) -> None:
+    (problem,) = replays_of([("align", replays, table)], lambda _: "").problems()
+    assert problem.startswith("what task align has made again is not shown: 1000")
+    assert problem.endswith("0 is no number of jobs or files") and len(problem) < 150

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from airflow_hybrid.model import CwlObject, JsonValue
@@ -83,3 +84,11 @@ def test_outputs_of_the_same_name_are_those_of_the_same_jobs() -> None:
     old: list[JsonValue] = [of_job("a1-1", "f"), of_job("a1-2", "f"), of_job("a1-3", "f")]
     new: list[JsonValue] = [None, of_job("a2-2", "f"), None]
     assert _after(old, new, old) == ([old[0], new[1], old[2]], [])
+
+
+def test_a_value_that_somebody_has_made_takes_no_longer_than_its_length() -> None:
+    names = [f"file:///{number}" for number in range(100_000)]
+    renewed = Renewed.from_json({old: {"location": new} for old, new in itertools.pairwise(names)})
+    slashes = {"class": "File", "location": "file:///" + "a/" * 1_000_000}
+    firsts = [{"class": "File", "location": names[0]}] * 1000
+    assert renewed.applied([slashes, *firsts])[0] == slashes
