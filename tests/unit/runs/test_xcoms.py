@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from airflow_hybrid.model.records import JOBS_XCOM, JobsReport
 from airflow_hybrid.runs.jobs import RunKey, jobs_of_run
+from airflow_hybrid.runs.xcoms import plain
 
 
 def test_a_report_that_a_backend_keeps_elsewhere_is_told_as_such_and_not_fetched() -> None:
@@ -39,3 +40,8 @@ def test_a_report_that_a_backend_keeps_elsewhere_is_told_as_such_and_not_fetched
         ),
         ("odd", "not a report about jobs that this version reads"),
     )
+
+
+def test_a_text_that_is_nested_too_deep_stays_a_text() -> None:
+    text = "[" * 100_000
+    assert plain(text) == text
