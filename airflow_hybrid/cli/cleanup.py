@@ -16,9 +16,9 @@ from dataclasses import dataclass, field, replace
 from airflow_hybrid import shell_text
 from airflow_hybrid.config import Deployment, for_run, load_hybrid_file
 from airflow_hybrid.engine import FragmentExecution, unended
-from airflow_hybrid.engine.spec import RUN_FOLDER, run_folder
 from airflow_hybrid.engine.unended import Unended
 from airflow_hybrid.errors import HybridError, SiteError
+from airflow_hybrid.model.task_folders import RUN_FOLDER, run_folder
 from airflow_hybrid.operators.base import in_worker
 from airflow_hybrid.operators.context.run import instance_id, run_token
 from airflow_hybrid.removal import MARKER

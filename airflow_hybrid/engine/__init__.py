@@ -12,7 +12,7 @@ from __future__ import annotations
 from airflow_hybrid.engine.common import Logger, in_cwl_thread
 from airflow_hybrid.engine.execution import FragmentExecution
 from airflow_hybrid.engine.remote_values import list_folder, read_start
-from airflow_hybrid.engine.spec import FragmentOutcome, FragmentSpec, TaskIdentity, task_folder, task_value
+from airflow_hybrid.engine.spec import FragmentOutcome, FragmentSpec, TaskIdentity, task_value
 
 __all__ = [
     "FragmentExecution",
@@ -23,6 +23,5 @@ __all__ = [
     "in_cwl_thread",
     "list_folder",
     "read_start",
-    "task_folder",
     "task_value",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from airflow_hybrid.config import Bindings, Deployment, Link
 from airflow_hybrid.cwl.fragments.fragment_run import InstanceResult
 from airflow_hybrid.model import Binding, CwlObject, JsonValue, LineageEntry
+from airflow_hybrid.model.task_folders import task_folder
 
 
 @dataclass(frozen=True)
@@ -161,29 +161,3 @@ def task_value(outcome: FragmentOutcome, places: Sequence[int | None] | None, jo
     if jobs is None:
         return outputs
     return [{port: None if v is None else v[k] for port, v in outputs.items()} for k in range(jobs)]
-
-
-RUN_FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*")
-"""matches the result of :func:`run_folder` for a run"""
-
-
-def run_folder(*names: str) -> str:
-    """Relative path of the folder of a DAG run (``dag_id, run_id``), or of a DAG, in every work directory."""
-    return "/".join(_safe(name) for name in names)
-
-
-def task_folder(dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
-    """Relative path of the folder of a task instance, with all of its generations, in every work directory."""
-    folder = f"{run_folder(dag_id, run_id)}/{_safe(task_id)}"
-    return f"{folder}/{map_index}" if map_index >= 0 else folder
-
-
-def _safe(name: str) -> str:
-    """A name that is safe as a path component anywhere; a changed name gets a digest, so that two never collide.
-
-    Dots (of a run id's fraction of a second) are replaced too: documents cut paths at the first dot to drop a suffix.
-    """
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", name).lstrip("-") or "_"
-    if safe == name and len(safe) <= 100:
-        return safe
-    return f"{safe[:90]}-{hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:8]}"

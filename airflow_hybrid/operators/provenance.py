@@ -21,6 +21,7 @@ from airflow_hybrid.cwl.documents.trust.roots import KnownFiles, located
 from airflow_hybrid.errors import HybridError, InputError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, SCHEME, Binding, CwlObject, FileRef, JsonValue, WorkflowGraph
 from airflow_hybrid.model.locations import Location
+from airflow_hybrid.model.task_folders import task_folder
 from airflow_hybrid.model.templates import Render, holds_template, is_template, rendered_inputs
 from airflow_hybrid.model.walking import location_of
 from airflow_hybrid.params import CONF_KEYS, given_value
@@ -205,7 +206,7 @@ class Origins:
     def strangers(self, value: JsonValue, folder: str | None) -> list[Mapping[str, Any]]:
         """The Files and Directories of a task's value that no job made.
 
-        :param folder: of the task, if only its own jobs count (:func:`airflow_hybrid.engine.task_folder`).
+        :param folder: of the task, if only its own jobs count (:func:`airflow_hybrid.model.task_folders.task_folder`).
         """
         return [item for item in located(value) if not self._made(item, folder)]
 
@@ -226,8 +227,6 @@ class Origins:
 
     def own_folder(self, task_id: str, map_index: int) -> str:
         """The folder of a task's jobs in every work directory."""
-        from airflow_hybrid.engine import task_folder
-
         return task_folder(self.dag_id, self.run_id, task_id, map_index)
 
     def check_inputs(self, graph: WorkflowGraph, order: CwlObject) -> None:

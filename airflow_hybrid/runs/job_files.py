@@ -19,11 +19,11 @@ from sqlalchemy.orm import Session
 
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.engine.placing.places import place_title
-from airflow_hybrid.engine.spec import task_folder
 from airflow_hybrid.errors import HybridError, SiteError
 from airflow_hybrid.model import Target
 from airflow_hybrid.model.outline import DagOutline
 from airflow_hybrid.model.records import JobRecord, job_name
+from airflow_hybrid.model.task_folders import task_folder
 from airflow_hybrid.printable import printable
 from airflow_hybrid.runs.found_jobs import FoundJob, Stream, normal_name
 from airflow_hybrid.runs.jobs import RunKey

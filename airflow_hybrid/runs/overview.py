@@ -7,8 +7,8 @@ from airflow.models.xcom import XComModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from airflow_hybrid.engine import task_folder
 from airflow_hybrid.model.outline import DagOutline
+from airflow_hybrid.model.task_folders import task_folder
 from airflow_hybrid.operators.recovery.producers import maker_in
 from airflow_hybrid.overviews.overview import RunFacts, RunOverview, overview_of, scatter_length
 from airflow_hybrid.overviews.replays import MADE_AGAIN_XCOM, RENEWED_XCOM, RunReplays, replays_of

@@ -13,10 +13,10 @@ from typing import Any
 
 from airflow_hybrid.crates.facts import JobKey, JobValues, RunFacts
 from airflow_hybrid.cwl.values.scatter import scatter_dims, slice_scatter
-from airflow_hybrid.engine import task_folder
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import CwlObject, JsonValue, Step, StepInput, WorkflowGraph, is_too_deep
 from airflow_hybrid.model.records import JOBS_XCOM, JobRecord, JobsReport
+from airflow_hybrid.model.task_folders import task_folder
 from airflow_hybrid.operators.provenance import Ground, Origins
 from airflow_hybrid.operators.recovery.producers import maker_in
 from airflow_hybrid.operators.values import INPUTS_TASK, OUTPUTS_TASK, RETURN, SHAPE, Node, Scope, Values, XComReader

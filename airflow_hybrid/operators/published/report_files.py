@@ -13,11 +13,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_hybrid import settings
-from airflow_hybrid.engine import Logger, task_folder
+from airflow_hybrid.engine import Logger
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, LOCAL_LOCATION, CwlObject, FileRef
 from airflow_hybrid.model.outline import DagOutline
 from airflow_hybrid.model.records import JOBS_XCOM, LINEAGE_XCOM, JobsReport
+from airflow_hybrid.model.task_folders import task_folder
 from airflow_hybrid.operators.recovery.producers import maker_in
 from airflow_hybrid.operators.values import OUTPUTS_TASK, RETURN
 from airflow_hybrid.overviews.files import published

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from airflow_hybrid.amounts import counted
 from airflow_hybrid.errors import JobFailedError, LostDataError, all_lost
 from airflow_hybrid.model import LOCAL_DEPLOYMENT, FileRef, JsonValue
+from airflow_hybrid.model.task_folders import task_folder
 from airflow_hybrid.model.walking import files
 from airflow_hybrid.operators.context.run import origins_of, xcom_reader
 from airflow_hybrid.operators.recovery.producers import Producer, producers_of
@@ -116,8 +117,6 @@ class Recovery:
 
     def _folders(self) -> dict[str, str]:
         """The ids of the DAG's steps' tasks, by their folders in every work directory."""
-        from airflow_hybrid.engine import task_folder
-
         ti: Any = self._context["ti"]
         tasks = self._task.dag.task_dict.items()
         return {task_folder(ti.dag_id, ti.run_id, task_id): task_id for task_id, task in tasks if _setup_of(task)}

@@ -39,7 +39,7 @@ def producers_of(files: Iterable[str], folders: Mapping[str, str]) -> list[Produ
     """The task instances that made files; None: at least one file was made by no job of these tasks.
 
     :param files: URIs.
-    :param folders: by the folder of a task in every work directory (:func:`airflow_hybrid.engine.task_folder`), its id.
+    :param folders: task ids by the tasks' folders (:func:`airflow_hybrid.model.task_folders.task_folder`).
     """
     found: dict[tuple[str, int, str], Producer] = {}
     for uri in files:

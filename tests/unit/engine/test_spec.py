@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_hybrid.engine.spec import RUN_FOLDER, run_folder
+from airflow_hybrid.model.task_folders import RUN_FOLDER, run_folder
 
 
 @pytest.mark.parametrize("run_id", ["manual__2026-11-25T07:15:10.148477+00:00", "v1.2", "-x", "../..", "a b"])

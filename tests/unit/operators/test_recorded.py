@@ -10,10 +10,10 @@ import pytest
 
 from airflow_hybrid import HybridDag, load_dags
 from airflow_hybrid.crates.facts import JobValues
-from airflow_hybrid.engine import task_folder
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model.jobs import JobState
 from airflow_hybrid.model.records import JobRecord, JobsReport
+from airflow_hybrid.model.task_folders import task_folder
 from airflow_hybrid.operators.outputs import OutputsOperator
 from airflow_hybrid.operators.published.recorded import RunDescription, facts_of_run
 from airflow_hybrid.operators.values import Scope
