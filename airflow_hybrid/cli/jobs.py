@@ -99,7 +99,7 @@ def row(record: JobRecord) -> dict[str, str]:
         "node": printable(record.node),
         "id": printable(record.scheduler_id),
         "state": state if is_plain else f"{state} ({record.exit_code})",
-        "try": str(record.attempt),
+        "try": record.attempt_name,
         "waited": duration(record.waited_s),
         "ran": duration(record.seconds),
         "cpu": duration(record.cpu_s),
@@ -134,7 +134,7 @@ def progress_line(batch: BatchProgress, now: float) -> str:
 def summary(records: list[JobRecord]) -> str:
     """``12 jobs ended: 11 succeeded (2 of them reused), 1 failed``; of a job that ran again, its last try counts."""
     last: dict[tuple[str, str], JobRecord] = {}
-    for record in sorted(records, key=lambda record: record.attempt):
+    for record in sorted(records, key=lambda record: record.order):
         last[record.step, record.index] = record
     good = [record for record in last.values() if record.state.value == "COMPLETED"]
     reused = sum(record.reused for record in good)

@@ -71,7 +71,7 @@ class Actions:
     def _jobs(self) -> None:
         described = self._description.steps
         recorded: dict[JobKey, None] = {}
-        for record in sorted(self._facts.jobs, key=lambda record: record.attempt):
+        for record in sorted(self._facts.jobs, key=lambda record: record.order):
             step = described.get(record.step)
             if step is None or step.tool.is_workflow:
                 continue  # the document was changed since: what is not in it cannot be described
@@ -138,10 +138,11 @@ class Actions:
             properties["additionalProperty"] = reference(self._exit_code(record.exit_code))
         if not succeeded:
             code = "" if record.exit_code is None else f"exit code {record.exit_code}"
-            properties["error"] = ": ".join(part for part in (code, record.reason) if part) or record.state.value
+            parts = [part for part in (code, record.reason_and_rule) if part]
+            properties["error"] = ": ".join(parts) or record.state.value
         notes = []
-        if record.attempt > 1:
-            notes.append(f"attempt {record.attempt}")
+        if record.order > (1, 0):
+            notes.append(f"attempt {record.attempt_name}")
         if record.reused:
             notes.append("did not run: its outputs are those of the same job of an earlier run")
         properties["description"] = "; ".join(notes)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine.placing.places import Place
-from airflow_hybrid.model import JobResult, JobScript
+from airflow_hybrid.model import AskedResources, JobResult, JobScript
 from airflow_hybrid.model.containers import ReadyImage
 from airflow_hybrid.model.jobs import JobState
-from airflow_hybrid.sites.batches.directory import attempt_of
+from airflow_hybrid.sites.batches.directory import attempt_of, resubmission_of
 
 
 @dataclass
@@ -26,8 +26,8 @@ class JobProgress:
     :ivar causes: names of the rules by which it was submitted again, each as often as that was done, in all tries.
     :ivar resubmitted: how often that was done in this try.
     :ivar excluded: nodes on which it is not to run.
-    :ivar failed: how it had ended before it was submitted again.
-    :ivar rule_note: why the rule about its last failure did not submit it again; empty: no rule is about that.
+    :ivar failed: how it had ended before it was submitted again, and ``failed_with``, what it had asked for then.
+    :ivar rule_note: what the rule about its last failure did, or why it did nothing; empty: no rule is about that.
     """
 
     job: PendingJob
@@ -41,6 +41,7 @@ class JobProgress:
     resubmitted: int = 0
     excluded: tuple[str, ...] = ()
     failed: JobResult | None = None
+    failed_with: AskedResources = field(default_factory=AskedResources)
     rule_note: str = ""
 
     @property
@@ -76,6 +77,11 @@ class JobProgress:
     def attempt(self) -> int:
         """The task's try that submitted it; 0 before it has ended."""
         return attempt_of(posixpath.basename(posixpath.dirname(self.ran_in)))
+
+    @property
+    def resubmission(self) -> int:
+        """How often that try had submitted it before."""
+        return resubmission_of(posixpath.basename(posixpath.dirname(self.ran_in)))
 
     @property
     def outdir(self) -> str:

@@ -66,6 +66,8 @@ class JobRecord:
     :ivar staging_began: when its inputs began to be brought there, and ``collected``: when its outputs were known; both
         by Airflow's clock, and the same for all jobs of a batch.
     :ivar processes: that an MPI runner starts; 0: not an MPI job.
+    :ivar resubmission: how often a rule (``on``) of its binding had submitted it in that try before.
+    :ivar rule: what such a rule did about its failure, or why it did nothing; ``""``: no rule is about it.
     """
 
     step: str
@@ -93,6 +95,23 @@ class JobRecord:
     staging_began: float | None = None
     collected: float | None = None
     processes: int = 0
+    resubmission: int = 0
+    rule: str = ""
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """By which the attempts of a job follow each other."""
+        return self.attempt, self.resubmission
+
+    @property
+    def attempt_name(self) -> str:
+        """``2``; of an attempt that a rule submitted, ``2.1``: the first one in the task's second try."""
+        return f"{self.attempt}.{self.resubmission}" if self.resubmission else str(self.attempt)
+
+    @property
+    def reason_and_rule(self) -> str:
+        """Why it failed, and what a rule did about it."""
+        return "; ".join(text for text in (self.reason, self.rule) if text)
 
     @property
     def name(self) -> str:
@@ -195,7 +214,7 @@ class JobsReport:
 _Column = dict[str, Any]
 _TIMES = ("submitted", "began", "staging_began", "collected")
 _FIELDS = {f.name: str(f.type) for f in dataclasses.fields(JobRecord)}
-_ADDED = {"processes": {"all": 0}}
+_ADDED = {"processes": {"all": 0}, "resubmission": {"all": 0}, "rule": {"all": ""}}
 """columns that reports of earlier versions do not have, and what they mean by it"""
 _BATCH_FIELDS = {f.name: str(f.type) for f in dataclasses.fields(BatchProgress)}
 

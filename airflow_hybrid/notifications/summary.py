@@ -141,7 +141,8 @@ def _failure(record: JobRecord) -> str:
     text = f"{_name(record.name)} at {_name(place)}{node}: {record.state.value}"
     if record.exit_code is not None:
         text += f", exit code {record.exit_code}"
-    return text + (f": {shortened(printable(record.reason), _LONGEST_REASON)}" if record.reason else "")
+    reason = record.reason_and_rule
+    return text + (f": {shortened(printable(reason), _LONGEST_REASON)}" if reason else "")
 
 
 def _name(text: str) -> str:

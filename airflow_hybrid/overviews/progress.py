@@ -50,7 +50,7 @@ class Tally:
     """
 
     records: int = 0
-    _last: dict[tuple[str, str], tuple[int, bool]] = field(default_factory=dict)
+    _last: dict[tuple[str, str], tuple[tuple[int, int], bool]] = field(default_factory=dict)
     """step and index of a job -> its last attempt, and whether it succeeded"""
     _counts: dict[str, _Counts] = field(default_factory=dict)
 
@@ -61,12 +61,12 @@ class Tally:
             key = (record.step, record.index)
             earlier = self._last.get(key)
             if earlier is not None:
-                if record.attempt < earlier[0]:
+                if record.order < earlier[0]:
                     continue
                 counts.count -= 1
                 counts.failed -= not earlier[1]
             succeeded = is_success(record)
-            self._last[key] = (record.attempt, succeeded)
+            self._last[key] = (record.order, succeeded)
             counts.count += 1
             counts.failed += not succeeded
             if record.submitted is not None:

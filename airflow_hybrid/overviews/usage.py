@@ -111,7 +111,7 @@ def last_tries(records: Iterable[JobRecord]) -> list[JobRecord]:
     last: dict[tuple[str, str], JobRecord] = {}
     for record in records:
         known = last.get((record.step, record.index))
-        if known is None or record.attempt >= known.attempt:
+        if known is None or record.order >= known.order:
             last[record.step, record.index] = record
     return list(last.values())
 

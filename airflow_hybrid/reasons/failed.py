@@ -28,8 +28,6 @@ A_JOB = "RUN STEP[INDEX]"
 _LOOK = f"its stderr may say more: `airflow hybrid logs {A_JOB}`"
 _TIME_OF_SERVICE = "set the service's time limit in the hybrid file (Slurm `time`, PBS `walltime`, SGE `h_rt`)"
 _OWN_TIME = "for more time, raise the document's ToolTimeLimit or `timelimit` of its binding's `resources`"
-_RULE_NOTE = re.compile(r"(?P<reason>.*?); (?P<note>(run again by )?`on: .*)", re.DOTALL)
-"""the end of a reason that tells what a rule of the job's binding has done"""
 _RUN_AGAIN = "the task's next try runs it again; if no try is left, clear the task"
 _RETRIES = "clear the task to run it again; `retries` of the step's binding would have done so by itself"
 
@@ -43,6 +41,7 @@ class Ended:
     :ivar memory_mib: that it asked for; None: it asked for none.
     :ivar limit_s: its own time limit, of the document or the binding; None: it has none.
     :ivar site_fault: what is wrong with the site, in words; ``""``: nothing, as far as is known.
+    :ivar rule: what a rule of the job's binding did about it; ``""``: no rule is about it.
     """
 
     state: JobState
@@ -52,6 +51,7 @@ class Ended:
     memory_mib: int | None = None
     limit_s: int | None = None
     site_fault: str = ""
+    rule: str = ""
 
     @property
     def asked(self) -> str:
@@ -205,10 +205,9 @@ _CODES: Mapping[int, tuple[str, str]] = {
 def failed(ended: Ended) -> Explanation:
     """Why a job failed."""
     text = one_line(ended.reason)
-    noted = _RULE_NOTE.fullmatch(text)
-    if noted is not None:
-        why = failed(replace(ended, reason=noted["reason"]))
-        return replace(why, sentence=f"{why.sentence}; {noted['note']}")
+    if ended.rule:
+        why = failed(replace(ended, rule=""))
+        return replace(why, sentence=f"{why.sentence}; {one_line(ended.rule)}")
     fault = ended.site_fault or (text.removeprefix(SITE_FAULT) if text.startswith(SITE_FAULT) else "")
     if fault:
         return Explanation(

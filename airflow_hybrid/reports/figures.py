@@ -129,7 +129,10 @@ def renewed(report: RunReport) -> list[tuple[str, ...]]:
 
 def failures(report: RunReport) -> list[tuple[str, ...]]:
     """Jobs that did not succeed, with the columns :data:`FAILURES`."""
-    return [(job.name, job.deployment, job.node, job.state.value, _code(job), job.reason) for job in report.failures]
+    return [
+        (job.name, job.deployment, job.node, job.state.value, _code(job), job.reason_and_rule)
+        for job in report.failures
+    ]
 
 
 def _code(job: JobRecord) -> str:

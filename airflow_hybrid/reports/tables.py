@@ -6,19 +6,23 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import asdict, fields
 
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.reports.footprint import METHOD, Constants, Footprint
 from airflow_hybrid.reports.values import NOT_RUN, RunReport
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""a cell that begins with one of them is a formula for a spreadsheet"""
+_SIGNS = "=+@\uff1d\uff0b\uff0d\uff20-"
+_FORMULA = re.compile(rf"[{_SIGNS}\t\r]")
+"""a cell that begins so is a formula for a spreadsheet, with the wide signs of East Asia, too"""
+_AFTER_SEMICOLON = re.compile(rf";(?=[{_SIGNS}])")
+"""where a comma is the decimal sign, spreadsheets begin another cell at a semicolon"""
 
 
 def jobs_csv(report: RunReport) -> str:
     """A row for each job, and for each step that was not run. Texts that a spreadsheet would evaluate begin with an
-    apostrophe.
+    apostrophe, or with a space after a semicolon.
     """
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
@@ -40,9 +44,10 @@ def _plain(job: JobRecord) -> dict[str, object]:
 
 
 def _cell(value: object) -> object:
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    text = _AFTER_SEMICOLON.sub("; ", value)
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def as_json(report: RunReport, used: Footprint, constants: Constants) -> str:

@@ -66,8 +66,8 @@ def find_job(jobs: RunJobs, name: str, attempt: int | None = None) -> FoundJob:
         records = [found for found in records if found[2].name == exact]
     elif len(names) > 1:
         raise _ambiguous(name, list(names))
-    # of several of one try, the last one
-    last = max(reversed(records), key=lambda found: found[2].attempt, default=None)
+    # of several tasks that ran it, the last one
+    last = max(reversed(records), key=lambda found: found[2].order, default=None)
     batches = tuple(_batches(jobs, wanted, last, attempt))
     if last is not None:
         task_id, map_index, record = last

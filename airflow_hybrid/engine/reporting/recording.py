@@ -36,6 +36,8 @@ class Recorder:
     def __init__(self) -> None:
         self.changes = 0
         self._records: list[JobRecord] = []
+        self._places_of_records: dict[str, int] = {}
+        """by job directory: an attempt has one record, whatever is learnt of it later"""
         self._batches: dict[str, BatchProgress] = {}
         self._activities: dict[object, Activity] = {}
 
@@ -152,7 +154,16 @@ class Recorder:
             if asked not in makers:
                 makers[asked] = _RecordMaker(run, progress.job.resources, failure_by_directory)
             if progress.result is not None:
-                self._records.append(makers[asked].record(progress, progress.result, outputs.get(progress.key)))
+                self._keep(makers[asked].record(progress, progress.result, outputs.get(progress.key)))
+
+    def _keep(self, record: JobRecord) -> None:
+        number = self._places_of_records.get(record.directory)
+        if number is not None:
+            self._records[number] = record
+            return
+        if record.directory:
+            self._places_of_records[record.directory] = len(self._records)
+        self._records.append(record)
 
     def reused(self, run: StepRun, jobs: Sequence[JobProgress], outputs: Mapping[str, CwlObject]) -> None:
         """Jobs did not run: outputs of earlier ones, by key, are theirs."""
@@ -229,19 +240,17 @@ class _RecordMaker:
             staging_began=_rounded(progress.staging_began),
             collected=None if output is None else self._collected,
             processes=self._processes,
+            resubmission=progress.resubmission,
+            rule="" if progress.refusal or progress.succeeded else _line(progress.rule_note),
         )
 
     def _reason(self, progress: JobProgress, result: JobResult) -> str:
-        """In the site's words, with the line of the job's stderr that tells most; or why its outputs are refused.
-
-        If a rule is about its failure, what that has done follows.
-        """
+        """In the site's words, with the line of the job's stderr that tells most; or why its outputs are refused."""
         if progress.refusal:
             return _line(REFUSED_OUTPUTS + progress.refusal)
         if progress.succeeded:
             return ""
-        reason = self._of_failure(progress, result)
-        return _line(f"{reason}; {progress.rule_note}" if progress.rule_note else reason)
+        return _line(self._of_failure(progress, result))
 
     def _of_failure(self, progress: JobProgress, result: JobResult) -> str:
         failure = self._failures.get(progress.ran_in)

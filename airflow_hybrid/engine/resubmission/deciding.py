@@ -72,15 +72,16 @@ class Resubmissions:
 
 def _apply(found: Change, job: JobProgress, resubmitted: int) -> None:
     job.causes.append(found.rule.name)
+    job.failed, job.failed_with = job.result, job.job.asked_again
     job.job.asked_again, job.excluded = found.asked, found.excluded
     job.resubmitted = resubmitted
-    job.failed, job.result, job.rule_note = job.result, None, ""
+    job.result, job.rule_note = None, ""
 
 
 def keep_failures(jobs: Sequence[JobProgress], refusal: SubmitError) -> None:
     """The scheduler will never accept what jobs ask for by now: they stay as they had failed before."""
     for job in jobs:
-        job.result = job.failed
+        job.result, job.job.asked_again = job.failed, job.failed_with
         job.rule_note = f"`{job.causes[-1]}` asks for more than the scheduler accepts: {refusal.message}"
 
 

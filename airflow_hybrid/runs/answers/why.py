@@ -250,7 +250,7 @@ def _of_records(run_id: str, records: Sequence[JobRecord], totals: Mapping[str, 
 
 def ended_of(record: JobRecord) -> Ended:
     """What the record of a failed job says, for :func:`airflow_hybrid.reasons.failed.failed`."""
-    return Ended(record.state, record.exit_code, record.reason, memory_mib=record.memory_mib)
+    return Ended(record.state, record.exit_code, record.reason, memory_mib=record.memory_mib, rule=record.rule)
 
 
 def _failed_before(context: Context, task_id: str, tasks_by_id: Mapping[str, Sequence[TaskState]]) -> list[str]:

@@ -14,7 +14,7 @@ from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.overviews.usage import is_success
 from airflow_hybrid.web.run.known import KnownRun, RunJob
 
-_TEXTS = ("step", "index", "location", "scheduler_id", "node", "reason", "directory")
+_TEXTS = ("step", "index", "location", "scheduler_id", "node", "reason", "rule", "directory")
 _MORE_COLUMNS = ("ended", "waited_s", "site", "task_id")
 COLUMNS = (*(field.name for field in dataclasses.fields(JobRecord)), *_MORE_COLUMNS)
 Shown = Literal["all", "succeeded", "failed", "reused"]
@@ -78,6 +78,8 @@ def job_json(job: RunJob) -> dict[str, Any]:
     return {
         "name": record.name,
         **dataclasses.asdict(record),
+        "attempt_name": record.attempt_name,
+        "reason_and_rule": record.reason_and_rule,
         "state": record.state.value,
         "is_success": is_success(record),
         "ended": record.ended,

@@ -151,6 +151,8 @@ def test_something_else_is_refused(value: Any, problem: str) -> None:
     assert str(error.value) == problem
 
 
-def test_a_report_of_an_earlier_version_has_no_mpi_jobs() -> None:
-    earlier = _without(PLAIN, "records", "columns", "processes")
+def test_a_report_of_an_earlier_version_has_neither_mpi_jobs_nor_rules() -> None:
+    earlier = PLAIN
+    for column in ("processes", "resubmission", "rule"):
+        earlier = _without(earlier, "records", "columns", column)
     assert JobsReport.from_json(earlier) == JobsReport.from_json(PLAIN)

@@ -171,11 +171,15 @@ def test_words_beside_a_dozen_transfers_lie_neither_on_each_other_nor_on_sites()
     assert lines[0] >= 12 and lines[-1] <= height - 4
 
 
-def test_csv_has_all_jobs_and_no_formulas() -> None:
+@pytest.mark.parametrize(
+    ("reason", "cell"),
+    [("=1+1", "'=1+1"), ("\uff1d1+1", "'\uff1d1+1"), ("a;=1+1; b", "a; =1+1; b"), ("a=1;b", "a=1;b")],
+)
+def test_csv_has_all_jobs_and_no_formulas(reason: str, cell: str) -> None:
     made = report()
-    rows = list(csv.DictReader(io.StringIO(jobs_csv(replace(made, jobs=(replace(JOB, reason="=1+1"), BAD))))))
+    rows = list(csv.DictReader(io.StringIO(jobs_csv(replace(made, jobs=(replace(JOB, reason=reason), BAD))))))
     assert [(row["step"], row["index"], row["state"], row["reason"]) for row in rows] == [
-        ("/align", "[0]", "COMPLETED", "'=1+1"), ("/align", "[1]", "FAILED", "NonZeroExitCode")
+        ("/align", "[0]", "COMPLETED", cell), ("/align", "[1]", "FAILED", "NonZeroExitCode")
     ]  # fmt: skip
 
 

@@ -13,12 +13,12 @@ export function jobDetails(job, run) {
   const cores = job.cpu_s !== null && job.seconds ? job.cpu_s / job.seconds : null;
   /** @type {[string, any][]} */
   const facts = [
-    ["reason", job.reason && el("span", { class: "bad" }, job.reason)],
+    ["reason", job.reason_and_rule && el("span", { class: "bad" }, job.reason_and_rule)],
     ["place", place === job.location ? place : `${place}, location ${job.location}`],
     ["node", job.node],
     ["scheduler's id", job.scheduler_id && el("code", {}, job.scheduler_id)],
     ["exit code", job.exit_code === null ? "" : String(job.exit_code)],
-    ["attempt", String(job.attempt) + (job.is_last ? "" : ", a later one is known")],
+    ["attempt", job.attempt_name + (job.is_last ? "" : ", a later one is known")],
     ["staging began", moment(job.staging_began)],
     ["submitted", moment(job.submitted)],
     ["began", moment(job.began) + (job.waited_s === null ? "" : `, after ${duration(job.waited_s)} in the queue`)],

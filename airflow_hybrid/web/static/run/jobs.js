@@ -30,7 +30,7 @@ function state(job) {
   const isPlain = job.exit_code === null || (job.exit_code === 0 && job.is_success);
   const code = isPlain ? "" : ` (${job.exit_code})`;
   const tone = job.is_success ? "good" : "bad";
-  const tries = job.attempt > 1 || !job.is_last ? el("span", { class: "tag" }, `try ${job.attempt}`) : null;
+  const tries = job.attempt_name !== "1" || !job.is_last ? el("span", { class: "tag" }, `try ${job.attempt_name}`) : null;
   return [el("span", { class: tone }, word + code), tries];
 }
 

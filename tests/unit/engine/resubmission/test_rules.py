@@ -83,7 +83,11 @@ async def test_only_the_failed_jobs_run_again_each_with_what_it_needs(tmp_path: 
         (JobState.FAILED, 256),
         (JobState.COMPLETED, 512),
     ]
-    assert records[0].reason == "exit code 7; run again by `on: exit: 7`: memory 64 MiB -> 128 MiB"
+    assert (records[0].reason, records[0].rule) == (
+        "exit code 7",
+        "run again by `on: exit: 7`: memory 64 MiB -> 128 MiB",
+    )
+    assert [record.attempt_name for record in records] == ["1", "1.1", "1.2", "1.3"]
     assert len({record.directory for record in records}) == 4
 
 
@@ -226,7 +230,7 @@ async def test_a_request_that_the_scheduler_never_accepts_leaves_the_failure(
 
     monkeypatch.setattr(JobQueue, "submit", refusing)
     on = {"exit": {7: {"memory": "x10", "at_most": 2}}}
-    _, _, error = await attempt(tasks(tmp_path, [64, 300, 1000], on=on))
+    made, _, error = await attempt(tasks(tmp_path, [64, 300, 1000], on=on))
     assert error is not None and not error.retryable
     assert error.hint == (
         "not run again: `on: exit: 7` asks for more than the scheduler accepts: Requested node configuration is not"
@@ -234,3 +238,12 @@ async def test_a_request_that_the_scheduler_never_accepts_leaves_the_failure(
     )
     assert "1 of 3 jobs failed" in str(error) and "exit code 7" in str(error)
     assert seen(tmp_path, 3) == [[64], [64, 640], [64, 640]]
+    records = [record for record in made.batches.recorder.report().records if "/00002-" in record.directory]
+    assert [(record.attempt_name, record.memory_mib, record.rule) for record in records] == [
+        ("1", 64, "run again by `on: exit: 7`: memory 64 MiB -> 640 MiB"),
+        (
+            "1.1",
+            640,
+            "`on: exit: 7` asks for more than the scheduler accepts: Requested node configuration is not available",
+        ),
+    ]
