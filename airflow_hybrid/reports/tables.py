@@ -13,7 +13,7 @@ from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.reports.footprint import METHOD, Constants, Footprint
 from airflow_hybrid.reports.values import NOT_RUN, RunReport
 
-_SIGNS = "=+@\uff1d\uff0b\uff0d\uff20-"
+_SIGNS = r"=+@\-\uff1d\uff0b\uff0d\uff20"
 _FORMULA = re.compile(rf"[{_SIGNS}\t\r]")
 """a cell that begins so is a formula for a spreadsheet, with the wide signs of East Asia, too"""
 _AFTER_SEMICOLON = re.compile(rf";(?=[{_SIGNS}])")
