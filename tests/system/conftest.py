@@ -77,6 +77,14 @@ def dags(tmp_path_factory: pytest.TempPathFactory) -> Dags:
     return made
 
 
+QUIET = {
+    # a file that has changed is parsed at once; the others, by the end some sixty, would take half a core all the time
+    "dag_processor.min_file_process_interval": "1800",
+    "scheduler.scheduler_idle_sleep_time": "0.25",
+}
+"""settings of an Airflow that stands by while others are tested"""
+
+
 @pytest.fixture(scope="session")
 def airflow(dags: Dags) -> Iterator[AirflowStack]:
     """A running Airflow over :func:`dags`: PostgreSQL where there is one, else SQLite."""
@@ -87,7 +95,7 @@ def airflow(dags: Dags) -> Iterator[AirflowStack]:
         "secrets.backend_kwargs": json.dumps({"connections_file_path": str(dags.secrets)}),
     }
     with tempfile.TemporaryDirectory(prefix="ahl") as logins:  # the path of a socket must be short
-        settings = {"airflow_hybrid.login_dir": logins, **backend}
+        settings = {"airflow_hybrid.login_dir": logins, **backend, **QUIET}
         stack = AirflowStack(dags.folder.parent / "airflow", dags.folder, path=SYSTEM_PATH, settings=settings)
         yield from _running(stack)
 
