@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from airflow_hybrid.config.bindings import Bindings, bind
+from airflow_hybrid.config.bindings import Bindings, bind, checkpoint_of, no_deployment
 from airflow_hybrid.config.reading import cache
 from airflow_hybrid.config.values import (
     DEFAULT_BINDING,
@@ -24,7 +24,7 @@ from airflow_hybrid.config.values import (
     for_run,
 )
 from airflow_hybrid.errors import ConfigError
-from airflow_hybrid.model import Binding
+from airflow_hybrid.model import Binding, Checkpoint
 
 __all__ = [
     "DEFAULT_BINDING",
@@ -37,10 +37,13 @@ __all__ = [
     "WorkflowConfig",
     "bind",
     "check_bindings",
+    "check_checkpoint",
+    "checkpoint_of",
     "for_run",
     "json_schema",
     "load_hybrid_file",
     "parse_bindings",
+    "parse_checkpoint",
     "parse_deployments",
     "parse_links",
 ]
@@ -103,6 +106,17 @@ def parse_bindings(bindings: Any) -> Bindings:
     return Bindings(build_python(bindings=bindings).workflows[PYTHON].bindings)
 
 
+def parse_checkpoint(checkpoint: Any) -> Checkpoint | None:
+    """Validate the ``checkpoint`` of a workflow: a deployment's name, a mapping, or False; None: there is none.
+
+    :raises ConfigError: all problems, each with the path of the value.
+    """
+    if checkpoint is None or isinstance(checkpoint, Checkpoint):
+        return checkpoint
+    (binding,) = parse_bindings([{"step": "/", "checkpoint": checkpoint}])
+    return binding.checkpoint
+
+
 def parse_links(links: Any) -> list[dict[str, Any]]:
     """Validate the links of a hybrid file (or :class:`Link` values): one per direction, as JSON.
 
@@ -134,13 +148,14 @@ def check_bindings(
     wrong: list[tuple[str, str, str, Iterable[str]]] = []
     for binding in bindings:
         at = binding.position or f"{where}: {binding.path}"
+        if (problem := _checkpoint_problem(binding.checkpoint, deployments)) is not None:
+            wrong.append((at, *problem))
         if binding.path != "/" and binding.path not in steps:
             wrong.append((at, f"the workflow has no step `{binding.path}`", binding.path, steps))
         for target in binding.targets:
             deployment = deployments.get(target.deployment, LOCAL if target.deployment == LOCAL.name else None)
             if deployment is None:
-                message = f"there is no deployment `{target.deployment}`"
-                wrong.append((at, message, target.deployment, deployments))
+                wrong.append((at, no_deployment(target.deployment), target.deployment, deployments))
                 continue
             services = deployment.config.get("services", {})
             # it is unknown where other connectors declare their services
@@ -149,6 +164,38 @@ def check_bindings(
                 wrong.append((at, message, target.service, services))
     if wrong:
         raise _wrong_names(wrong, where)
+
+
+def check_checkpoint(
+    checkpoint: Checkpoint | None, deployments: Mapping[str, Deployment], *, where: str | None = None
+) -> None:
+    """:raises ConfigError: the checkpoint of a workflow names no deployment, or one that does not outlive its runs."""
+    problem = _checkpoint_problem(checkpoint, deployments)
+    if problem is not None:
+        raise _wrong_names([(where or "", *problem)], where)
+
+
+def _checkpoint_problem(
+    checkpoint: Checkpoint | None, deployments: Mapping[str, Deployment]
+) -> tuple[str, str, Iterable[str]] | None:
+    """What is wrong with a checkpoint: the message, its name, and the names that are possible."""
+    if checkpoint is None or not checkpoint.target or checkpoint.target == LOCAL.name:
+        return None
+    lasting = [name for name in deployments if not _is_made_for_a_run(name, deployments)]
+    if checkpoint.target not in deployments:
+        return f"`checkpoint`: {no_deployment(checkpoint.target)}", checkpoint.target, lasting
+    if checkpoint.target not in lasting:
+        message = f"`checkpoint`: deployment `{checkpoint.target}` is made for each run, and removed with what is in it"
+        return message, checkpoint.target, lasting
+    return None
+
+
+def _is_made_for_a_run(name: str, deployments: Mapping[str, Deployment]) -> bool:
+    """Whether a deployment, or one that it wraps, is made for each run."""
+    chain = [name]
+    while (wrapped := deployments[chain[-1]].wraps) and wrapped in deployments and wrapped not in chain:
+        chain.append(wrapped)
+    return any(deployments[link].managed for link in chain)
 
 
 def _wrong_names(wrong: Sequence[tuple[str, str, str, Iterable[str]]], where: str | None) -> ConfigError:

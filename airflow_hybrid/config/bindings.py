@@ -7,7 +7,7 @@ import functools
 from collections.abc import Iterable, Iterator
 
 from airflow_hybrid.config.values import DEFAULT_BINDING
-from airflow_hybrid.model import Binding, Step
+from airflow_hybrid.model import Binding, Checkpoint, Step
 
 
 class Bindings(tuple[Binding, ...]):
@@ -43,3 +43,15 @@ def bind(bindings: Iterable[Binding], step_path: str) -> Binding:
 
 def _key(path: str) -> str:
     return path.rstrip("/")
+
+
+def checkpoint_of(bindings: Iterable[Binding], of_workflow: Checkpoint | None, step_path: str) -> Checkpoint | None:
+    """Where the outputs of a step's jobs are copied to; None: nowhere."""
+    of_step = bind(bindings, step_path).checkpoint
+    checkpoint = of_workflow if of_step is None else of_step
+    return checkpoint if checkpoint is not None and checkpoint.target else None
+
+
+def no_deployment(name: str) -> str:
+    """The message for a name that no deployment has."""
+    return f"there is no deployment `{name}`"

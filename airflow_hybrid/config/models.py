@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
 
 from airflow_hybrid.config.base import Duration, Model, Name, NonEmpty, one_or_many, seconds_of, wrong
+from airflow_hybrid.config.checkpoints import CheckpointNode
 from airflow_hybrid.config.dag_section import DagModel
 from airflow_hybrid.config.deployments import DeploymentNode
 from airflow_hybrid.config.retrying.retries import FailureManagerModel, RetryModel
@@ -156,6 +157,11 @@ class StepBinding(Model):
         description="What the step's jobs ask for in place of what the document says; each value by itself."
         " (airflow_hybrid)",
     )
+    checkpoint: CheckpointNode | None = Field(
+        None,
+        description="Where the step's outputs are copied to as soon as they are finished, as a second copy: `archive`,"
+        " or `{target: archive, expire: 7d}`; `false`: nowhere. Default: as the workflow says. (airflow_hybrid)",
+    )
     policy: NonEmpty | None = Field(
         None,
         description="How one of the targets' locations is picked: `data_locality` (default), `load`, `queue_wait`,"
@@ -290,6 +296,11 @@ class WorkflowModel(Model):
     )
     recovery: RecoveryModel = Field(
         default_factory=RecoveryModel, description="What is done about lost data. (airflow_hybrid)"
+    )
+    checkpoint: CheckpointNode | None = Field(
+        None,
+        description="Where the outputs of all steps are copied to as soon as they are finished, unless a binding says"
+        " otherwise; default: nowhere. (airflow_hybrid)",
     )
     provenance: bool = Field(
         False,

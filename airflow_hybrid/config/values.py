@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
 from airflow_hybrid.errors import ConfigError
-from airflow_hybrid.model import LOCAL_DEPLOYMENT, REPLAYS, Binding, JsonValue, Target
+from airflow_hybrid.model import LOCAL_DEPLOYMENT, REPLAYS, Binding, Checkpoint, JsonValue, Target
 
 DEFAULT_POLICY = "data_locality"
 """StreamFlow's default policy, and ours: prefer the location with most of a job's bytes."""
@@ -215,6 +215,8 @@ class WorkflowConfig:
     """how often a job whose outputs are lost is run again in a run"""
     provenance: bool = False
     report: tuple[str, ...] = ()
+    checkpoint: Checkpoint | None = None
+    """where outputs are copied to, unless a binding says otherwise"""
 
     @property
     def dag(self) -> dict[str, Any]:
@@ -235,6 +237,7 @@ class WorkflowConfig:
             "replays": self.replays,
             "provenance": self.provenance,
             "report": list(self.report),
+            "checkpoint": None if self.checkpoint is None else self.checkpoint.to_json(),
         }
 
     @classmethod
@@ -246,6 +249,7 @@ class WorkflowConfig:
                 "ports": tuple(PortBinding.from_json(p) for p in value["ports"]),
                 "docker": tuple(value["docker"]),
                 "report": tuple(value["report"]),
+                "checkpoint": Checkpoint.from_json(value["checkpoint"]),
             }
         )
 

@@ -22,7 +22,7 @@ from airflow_hybrid.dag.retries import task_arguments
 from airflow_hybrid.dag.rules import trigger_rule_of
 from airflow_hybrid.dag.shown import JOBS_TEMPLATE, colour_of, outline_of, outlines_of_task, step_doc, where_it_runs
 from airflow_hybrid.dag.task_ids import Below, TaskIds, below
-from airflow_hybrid.model import REPLAYS, Binding, CwlObject, JsonValue, Source, Step, WorkflowGraph
+from airflow_hybrid.model import REPLAYS, Binding, Checkpoint, CwlObject, JsonValue, Source, Step, WorkflowGraph
 from airflow_hybrid.model.outline import DagOutline, StepOutline
 from airflow_hybrid.operators.hybrid import HybridOperator
 from airflow_hybrid.operators.inputs import InputsOperator
@@ -45,6 +45,7 @@ class WorkflowSetup:
     :ivar reuse: whether jobs reuse outputs of other runs; None: the hybrid file does not say.
     :ivar fuse: whether chains of steps are one task, unless something more specific says otherwise.
     :ivar replays: how often a job whose outputs are lost is run again in a run.
+    :ivar checkpoint: where outputs are copied to, unless a binding says otherwise.
     :ivar assets: of outputs.
     :ivar hybrid_file: its path; empty: there is none.
     """
@@ -61,6 +62,7 @@ class WorkflowSetup:
     reuse: bool | None = None
     fuse: bool | str | None = None
     replays: int = REPLAYS
+    checkpoint: Checkpoint | None = None
     assets: tuple[OutputAsset, ...] = ()
     hybrid_file: str = ""
 
@@ -167,8 +169,8 @@ class DagBuilder:
     def _leaf(self, scope: Scope, step: Step, binding: Binding) -> Node:
         of_author = job_requirements.of_author(self.setup.settings)
         allowed = (*self.setup.run_requirements, *of_author)
-        links, reuse = self.setup.links, self.setup.reuse
-        setup = StepSetup(step, scope, self.bindings, self.deployments, links, allowed, reuse)
+        links, reuse, checkpoint = self.setup.links, self.setup.reuse, self.setup.checkpoint
+        setup = StepSetup(step, scope, self.bindings, self.deployments, links, allowed, reuse, checkpoint)
         where, colour = where_it_runs(setup.bound), colour_of(setup.bound)
         doc = step_doc(step, where, self.bindings)
         names = [deployment for deployment, _ in setup.bound]

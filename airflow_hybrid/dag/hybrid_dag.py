@@ -23,8 +23,10 @@ from airflow.sdk import DAG, Asset, get_parsing_context
 from airflow_hybrid.config import (
     HybridFile,
     check_bindings,
+    check_checkpoint,
     load_hybrid_file,
     parse_bindings,
+    parse_checkpoint,
     parse_deployments,
     parse_links,
 )
@@ -109,6 +111,7 @@ def dag_of(
             "fuse": workflow.fuse,
             "provenance": workflow.provenance,
             "report": workflow.report,
+            "checkpoint": workflow.checkpoint,
             "recovery": {"replay": workflow.replays or "off"},
             "source": hybrid.path,
             "source_text": hybrid.shown,
@@ -147,6 +150,7 @@ class HybridDag(DAG):
         ``.json`` and ``.csv``, or the formats of it: ``["html", "pdf"]`` (docs/how-to/reports.md).
     :param recovery: ``{"replay": 2}``: how often a job is run again in a run because its outputs are gone or were
         changed before a later step has read them; ``"off"``: never (docs/how-to/recovery.md).
+    :param checkpoint: the deployment that finished outputs are copied to (docs/how-to/checkpoints.md).
     :param assets: Airflow Assets of outputs, by their names: a URI (which may be a template), ``{"name": ..., "uri":
         ..., "partition": ...}`` or an Asset. They get an event when a run has succeeded.
     :param dag_id: default: the document's name.
@@ -173,6 +177,7 @@ class HybridDag(DAG):
         provenance: bool = False,
         report: bool | Sequence[str] = False,
         recovery: Mapping[str, Any] | None = None,
+        checkpoint: Any = None,
         assets: Mapping[str, Any] | None = None,
         dag_id: str | None = None,
         source: str | None = None,
@@ -190,6 +195,7 @@ class HybridDag(DAG):
             graph=graph,
             outdirs=replace(folders, record=provenance, report=report_formats(report)),
             **_where_it_runs(bindings, deployments, links, caller),
+            checkpoint=parse_checkpoint(checkpoint),
             settings={name: value for name, value in settings.items() if name not in from_tasks},
             settings_base=settings_base,
             from_tasks=from_tasks,
@@ -243,6 +249,7 @@ def _check_names(setup: WorkflowSetup, where: str | None) -> None:
     """:raises ConfigError: bindings name something that does not exist, or a keyword is unknown."""
     steps = [step.path for step in setup.graph.walk()]
     check_bindings(setup.bindings, setup.deployments, steps, where=where)
+    check_checkpoint(setup.checkpoint, setup.deployments, where=where)
     leaves = [step.path for step in setup.graph.walk() if step.workflow is None]
     check_queues(setup.bindings, setup.deployments, leaves, where)
     names = [port.name for port in setup.graph.inputs]

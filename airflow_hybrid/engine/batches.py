@@ -17,6 +17,7 @@ from airflow_hybrid import metrics
 from airflow_hybrid.amounts import counted
 from airflow_hybrid.config import bind
 from airflow_hybrid.cwl.jobs.job import Grant, PendingJob
+from airflow_hybrid.engine.checkpoints.copying import Checkpoints
 from airflow_hybrid.engine.collecting import collect, complete
 from airflow_hybrid.engine.common import all_of, in_cwl_thread
 from airflow_hybrid.engine.failures import Failure, shown_command
@@ -60,6 +61,7 @@ class BatchRunner:
     :ivar lineage: one entry for each file staged or produced; ``failures``: the failed jobs.
     :ivar earlier: what earlier tries did about their failed jobs.
     :ivar recorder: what is known of the jobs, for people.
+    :ivar checkpoints: second copies of outputs.
     :ivar attempt: the number of the attempt that jobs belong to that are submitted now.
     :param again: not None: only jobs whose outputs are lost are run.
     """
@@ -75,6 +77,7 @@ class BatchRunner:
         self._met: dict[str, _Met] = {}
         self._resubmissions = Resubmissions(context, lambda run, jobs: self.recorder.ended(run, jobs, {}), self.lineage)
         self._reuse = Reuse(context)
+        self.checkpoints = Checkpoints(context, self.lineage)
 
     async def run(self, place: Place, jobs: Sequence[PendingJob], peers: Sequence[Place] = ()) -> None:
         """Run jobs at a place; ``peers``: the other locations of each job, where the place has no queue."""
@@ -106,6 +109,7 @@ class BatchRunner:
             self.again.note(run, outputs)
         self.lineage.extend(collected.lineage)
         self.failures.extend(failures)
+        self.checkpoints.begin(run, outputs)
         if lookup is not None:
             # a job that a rule has changed is not the one that was looked up
             same = {key for key, progress in run.jobs.items() if progress.job.asked_again == AskedResources()}

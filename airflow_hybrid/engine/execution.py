@@ -110,10 +110,12 @@ class FragmentExecution:
                 done, active = await asyncio.wait(active, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
+            await self.batches.checkpoints.finish()
         finally:
             for task in active:
                 task.cancel()
             await asyncio.gather(*active, return_exceptions=True)
+            await self.batches.checkpoints.give_up()
         return await self._finish(run)
 
     def _part(self, single: bool) -> Part:

@@ -11,7 +11,7 @@ from typing import Any
 
 from airflow_hybrid.config import Bindings, Deployment, Link
 from airflow_hybrid.cwl.fragments.fragment_run import InstanceResult
-from airflow_hybrid.model import Binding, CwlObject, JsonValue, LineageEntry
+from airflow_hybrid.model import Binding, Checkpoint, CwlObject, JsonValue, LineageEntry
 from airflow_hybrid.model.task_folders import task_folder
 
 
@@ -73,6 +73,7 @@ class FragmentSpec:
     :ivar retries: how often somebody asked that failed jobs be run again, for steps whose bindings do not say.
     :ivar tries_left: whether Airflow would try the task again if this try failed.
     :ivar originals: by the location of an input that was made again, that of the first one: jobs are named after that.
+    :ivar checkpoint: where outputs are copied to, for steps whose bindings do not say.
     :ivar reuse_asked: whether the run or the workflow requests reuse; None: neither says anything.
     """
 
@@ -94,6 +95,7 @@ class FragmentSpec:
     tries_left: bool = False
     outer_indexes: tuple[int, ...] = ()
     originals: Mapping[str, str] = field(default_factory=dict)
+    checkpoint: Checkpoint | None = None
 
     @property
     def digest(self) -> str:
@@ -121,6 +123,7 @@ class FragmentSpec:
             "tries_left": self.tries_left,
             "outer_indexes": list(self.outer_indexes),
             "originals": dict(self.originals),
+            "checkpoint": None if self.checkpoint is None else self.checkpoint.to_json(),
         }
 
     @classmethod
@@ -135,6 +138,7 @@ class FragmentSpec:
                 "identity": TaskIdentity(**value["identity"]),
                 "links": Link.all_from_json(value["links"]),
                 "outer_indexes": tuple(value.get("outer_indexes", ())),
+                "checkpoint": Checkpoint.from_json(value.get("checkpoint")),
             }
         )
 

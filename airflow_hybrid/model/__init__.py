@@ -26,10 +26,12 @@ from airflow_hybrid.model.values import (
 )
 from airflow_hybrid.model.workflow import (
     CHAINS,
+    KEPT_S,
     MOST_REPLAYS,
     REPLAYS,
     AskedResources,
     Binding,
+    Checkpoint,
     Port,
     RetryCodes,
     Source,
@@ -51,6 +53,7 @@ _LATE = {
 
 __all__ = [
     "CHAINS",
+    "KEPT_S",
     "LOCAL_DEPLOYMENT",
     "LOCAL_LOCATION",
     "MOST_NESTED",
@@ -60,6 +63,7 @@ __all__ = [
     "TOO_DEEP",
     "AskedResources",
     "Binding",
+    "Checkpoint",
     "CwlObject",
     "FactsNeeded",
     "FailureRule",

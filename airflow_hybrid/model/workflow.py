@@ -14,6 +14,8 @@ from airflow_hybrid.model.values import JsonValue
 REPLAYS = 2
 """how often a job whose outputs are lost is run again in a run, by default"""
 MOST_REPLAYS = 100
+KEPT_S = 30 * 24 * 3600.0
+"""how long a checkpoint is kept, by default"""
 CHAINS = "chains"
 """Value of ``fuse``: steps that follow each other on the same target are one task."""
 
@@ -70,6 +72,25 @@ class AskedResources:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """Where finished outputs of jobs are copied to while the run goes on.
+
+    :ivar target: name of a deployment, or URL of an object store; empty: they are not copied.
+    :ivar expire_s: how long a copy is kept after it was last asked for; None: for good.
+    """
+
+    target: str
+    expire_s: float | None = None
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any] | None) -> Checkpoint | None:
+        return None if value is None else cls(value["target"], value["expire_s"])
+
+    def to_json(self) -> JsonValue:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
 class Binding:
     """Where the jobs of a step may run, and how its scatter is divided.
 
@@ -101,6 +122,8 @@ class Binding:
     """which failed jobs are submitted again in the same try, and what they ask for then"""
     resources: AskedResources | None = None
     """what its jobs ask for in place of what the document says"""
+    checkpoint: Checkpoint | None = None
+    """where its outputs are copied to; None: as the workflow says"""
     policy: str | None = None
     policy_config: Mapping[str, Any] = field(default_factory=dict)
     containers: JsonValue = None
@@ -123,6 +146,7 @@ class Binding:
                 "retry": RetryCodes.from_json(value.get("retry")),
                 "on": tuple(map(FailureRule.from_json, value.get("on", ()))),
                 "resources": AskedResources.from_json(value.get("resources")),
+                "checkpoint": Checkpoint.from_json(value.get("checkpoint")),
             }
         )
 

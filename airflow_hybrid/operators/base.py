@@ -33,6 +33,7 @@ from airflow_hybrid.operators.context.run import origins_of, xcom_reader
 from airflow_hybrid.operators.ending import AskedRetries, FailurePolicy, ending
 from airflow_hybrid.operators.identity import REFUSED, UNREACHABLE, ends_wait, note_failure, waits_since
 from airflow_hybrid.operators.recovery.making import Recovery
+from airflow_hybrid.operators.recovery.putting_back import PUT_BACK_XCOM
 from airflow_hybrid.operators.recovery.renewed import Renewed
 from airflow_hybrid.operators.values import NoValueError, Scope, Values
 from airflow_hybrid.overviews.replays import MADE_AGAIN_XCOM, RENEWED_XCOM
@@ -208,7 +209,9 @@ class HybridTask(BaseOperator):
         :param lost: what its trigger missed.
         """
         top = self.top_scope
-        recovery = None if top is None else Recovery(self, context, top, self._renewed(context, lost))
+        recovery = None
+        if top is not None:
+            recovery = Recovery(self, context, top, self._renewed(context, lost), self._put_back(context, lost))
         self._recovery = recovery
         error = None if lost is None else lost.error
         while True:
@@ -229,12 +232,24 @@ class HybridTask(BaseOperator):
         index = ti.map_index if ti.map_index is not None else -1
         return Renewed.from_json(xcom_reader(context)(ti.task_id, RENEWED_XCOM, index))
 
+    def _put_back(self, context: Context, lost: Lost | None) -> JsonValue:
+        """What this try of the task has put back from checkpoints before it was deferred."""
+        if lost is None:
+            return None
+        ti: Any = context["ti"]
+        index = ti.map_index if ti.map_index is not None else -1
+        return xcom_reader(context)(ti.task_id, PUT_BACK_XCOM, index)
+
     def _make_again(self, recovery: Recovery, lost: LostDataError, context: Context) -> None:
         """:raises HybridError: see :meth:`Recovery.make_again`."""
         self._publish_problem(lost, context)
         recovery.make_again(lost)
         self._publish_problem(None, context)
         ti: Any = context["ti"]
+        if recovery.checkpoints.entries:
+            ti.xcom_push(key=PUT_BACK_XCOM, value=recovery.checkpoints.to_json())
+        if not recovery.made:
+            return
         ti.xcom_push(key=RENEWED_XCOM, value=recovery.renewed.to_json())
         ti.xcom_push(key=MADE_AGAIN_XCOM, value=[replay.to_json() for replay in recovery.made])
 

@@ -12,6 +12,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from airflow_hybrid.config.base import one_or_many
+from airflow_hybrid.config.bindings import no_deployment
 from airflow_hybrid.config.connectors import (
     CONTAINER_TYPES,
     DECLARED_SERVICES,
@@ -20,6 +21,7 @@ from airflow_hybrid.config.connectors import (
     SUPPORTED_TYPES,
 )
 from airflow_hybrid.config.native import NATIVE, Native
+from airflow_hybrid.config.reading.checkpoints import check_checkpoints
 from airflow_hybrid.config.reading.document import Path, Problem
 from airflow_hybrid.config.reading.messages import choices
 from airflow_hybrid.config.values import DEFAULT_POLICY, QUEUE_TYPES, Deployment
@@ -124,6 +126,7 @@ class _Checker:
                 ("workflows", name, "dag", "run_requirements"), section.get("run_requirements")
             )
         yield from self.dag_ids()
+        yield from check_checkpoints(self.data, self.deployments)
         for index, link in enumerate(_list(self.data.get("links"))):
             yield from self.link(("links", index), link)
 
@@ -144,7 +147,7 @@ class _Checker:
         """``name`` at ``path`` must be a deployment; the models check its type."""
         if isinstance(name, str) and name not in self.deployments and name != LOCAL_DEPLOYMENT:
             known = [*self.deployments, LOCAL_DEPLOYMENT]
-            yield Problem(path, f"there is no deployment `{name}`", choices(name, known, what="declared"))
+            yield Problem(path, no_deployment(name), choices(name, known, what="declared"))
 
     def deployment(self, name: str) -> Iterator[Problem]:
         path, value = self.origin[name], self.deployments[name]

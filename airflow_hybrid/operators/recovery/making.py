@@ -8,9 +8,9 @@ So it makes the fragment of the task that made the files, as that task did, and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_hybrid.amounts import counted
 from airflow_hybrid.errors import JobFailedError, LostDataError, all_lost
@@ -19,6 +19,7 @@ from airflow_hybrid.model.task_folders import task_folder
 from airflow_hybrid.model.walking import files
 from airflow_hybrid.operators.context.run import origins_of, xcom_reader
 from airflow_hybrid.operators.recovery.producers import Producer, producers_of
+from airflow_hybrid.operators.recovery.putting_back import Made, PuttingBack
 from airflow_hybrid.operators.recovery.renewed import Renewed
 from airflow_hybrid.operators.steps.fragment import StepInputs, Tries, fragment_of
 from airflow_hybrid.operators.steps.setup import StepSetup
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from airflow_hybrid.engine import FragmentExecution, FragmentOutcome, FragmentSpec
     from airflow_hybrid.engine.recovery.again import Again
 
+T = TypeVar("T")
 _MOST_SHOWN = 5
 """lost files that the log lists"""
 
@@ -48,6 +50,9 @@ class RunsWork(Protocol):
     def run_executions(self, executions: Sequence[FragmentExecution]) -> list[FragmentOutcome | BaseException]:
         """Run fragments in this worker, all at once; their jobs are cancelled if the task is killed."""
 
+    def run_async(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run async work within the task's time limit."""
+
 
 class Recovery:
     """Makes files again that a task misses.
@@ -55,14 +60,17 @@ class Recovery:
     :param task: which misses them; ``context``: its own.
     :param top: the DAG's workflow.
     :ivar renewed: what has taken the place of lost files by now.
+    :ivar checkpoints: what was put back from them.
     :ivar made: what was made again, for people.
     """
 
-    def __init__(self, task: RunsWork, context: Context, top: Scope, renewed: Renewed) -> None:
+    def __init__(self, task: RunsWork, context: Context, top: Scope, renewed: Renewed, put_back: JsonValue) -> None:
+        """:param put_back: what an earlier worker of the same try has published as that."""
         self._task = task
         self._context = context
         self._top = top
         self.renewed = renewed
+        self.checkpoints = PuttingBack(task.log, context, put_back)
         self.made: list[Replay] = []
         self._asked: set[str] = set()
 
@@ -78,15 +86,38 @@ class Recovery:
     def _make(self, error: LostDataError, above: tuple[str, ...]) -> None:
         """:param above: titles of the tasks whose jobs miss the files."""
         missing = [uri for uri in error.files if not self.renewed.holds(uri)]
-        producers = producers_of(missing, self._folders()) if self._top.replays else None
-        if not producers or self._asked.issuperset(missing) or self._may_be_elsewhere(missing):
+        producers = producers_of(missing, self._folders())
+        if not producers or self._may_be_elsewhere(missing):
             raise error
+        back = self._put_back(producers)
+        missing = [uri for uri in missing if uri not in back]
+        if not missing and back:
+            return
+        if not self._top.replays or self._asked.issuperset(missing):
+            raise error
+        producers = producers_of(missing, self._folders()) or []
         self._asked.update(missing)
         for producer in producers:
             if producer.title in above or self._may_be_updated(producer):
                 raise error
             self._tell(producer, error)
         self._run(producers, above)
+
+    def _put_back(self, producers: Sequence[Producer]) -> set[str]:
+        """Put lost files back that have checkpoints; -> those that are there again.
+
+        Not those of the task itself: what it needs of its own jobs is more than their outputs.
+        """
+        ti: Any = self._context["ti"]
+        back: set[str] = set()
+        for producer in producers:
+            setup = _setup_of(self._task.dag.task_dict[producer.task_id])
+            if setup is None or not setup.checkpoints or producer.task_id == ti.task_id:
+                continue
+            if not self._may_be_updated(producer):
+                made = Made(setup, self._published(producer), producer.files)
+                back |= self._task.run_async(self.checkpoints.put_back(made, producer))
+        return back
 
     def _may_be_updated(self, producer: Producer) -> bool:
         """Whether a step may have changed the files where they were since: then it is not enough to make them again."""

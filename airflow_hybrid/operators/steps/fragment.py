@@ -122,6 +122,7 @@ def fragment_of(
         position=setup.step.position,
         retries=tries.asked,
         tries_left=tries.left,
+        checkpoint=setup.checkpoint,
         outer_indexes=tuple(inputs.first + at for at, place in enumerate(places) if place is not None),
     )
 

@@ -7,10 +7,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from airflow_hybrid.config import Deployment, bind
+from airflow_hybrid.config import Deployment, bind, checkpoint_of
 from airflow_hybrid.config.queues import is_followed_by_triggerer, queue_below
 from airflow_hybrid.cwl.documents.group_documents import document_of
-from airflow_hybrid.model import Binding, JsonValue, Step
+from airflow_hybrid.model import Binding, Checkpoint, JsonValue, Step
 from airflow_hybrid.operators.values import Scope
 
 
@@ -21,7 +21,7 @@ class StepSetup:
     :ivar step: the step (leaf, or a sub-workflow that runs as one fragment).
     :ivar scope: the (sub-)workflow that it is in, for the values of its inputs.
     :ivar run_requirements: classes allowed in ``cwl:requirements`` among the inputs besides the harmless ones.
-    :ivar reuse: the workflow's setting for reusing outputs of other runs.
+    :ivar reuse: the workflow's setting for reusing outputs of other runs; ``checkpoint``: for copies of its own.
     """
 
     step: Step
@@ -31,6 +31,7 @@ class StepSetup:
     links: JsonValue = None
     run_requirements: tuple[str, ...] = ()
     reuse: bool | None = None
+    checkpoint: Checkpoint | None = None
 
     def __deepcopy__(self, memo: object) -> StepSetup:
         return self
@@ -50,6 +51,12 @@ class StepSetup:
         """The deployments and their services where its jobs may run."""
         targets = (target for path in self.leaves for target in bind(self.bindings, path).targets)
         return frozenset((target.deployment, target.service) for target in targets)
+
+    @property
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Where outputs of its jobs are copied to."""
+        places = (checkpoint_of(self.bindings, self.checkpoint, path) for path in self.leaves)
+        return tuple(dict.fromkeys(place for place in places if place is not None))
 
     @property
     def hands_on(self) -> bool:
