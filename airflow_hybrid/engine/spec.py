@@ -74,6 +74,7 @@ class FragmentSpec:
     :ivar tries_left: whether Airflow would try the task again if this try failed.
     :ivar originals: by the location of an input that was made again, that of the first one: jobs are named after that.
     :ivar checkpoint: where outputs are copied to, for steps whose bindings do not say.
+    :ivar recovered: whether this try has made lost inputs again, or put them back.
     :ivar reuse_asked: whether the run or the workflow requests reuse; None: neither says anything.
     """
 
@@ -96,6 +97,7 @@ class FragmentSpec:
     outer_indexes: tuple[int, ...] = ()
     originals: Mapping[str, str] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
+    recovered: bool = False
 
     @property
     def digest(self) -> str:
@@ -123,6 +125,7 @@ class FragmentSpec:
             "tries_left": self.tries_left,
             "outer_indexes": list(self.outer_indexes),
             "originals": dict(self.originals),
+            "recovered": self.recovered,
             "checkpoint": None if self.checkpoint is None else self.checkpoint.to_json(),
         }
 

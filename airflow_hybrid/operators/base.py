@@ -228,17 +228,18 @@ class HybridTask(BaseOperator):
         """What this try of the task has made again before it was deferred."""
         if lost is None or not lost.recovered:
             return Renewed()
-        ti: Any = context["ti"]
-        index = ti.map_index if ti.map_index is not None else -1
-        return Renewed.from_json(xcom_reader(context)(ti.task_id, RENEWED_XCOM, index))
+        return Renewed.from_json(self._published(RENEWED_XCOM, context))
 
     def _put_back(self, context: Context, lost: Lost | None) -> JsonValue:
         """What this try of the task has put back from checkpoints before it was deferred."""
-        if lost is None:
-            return None
+        return self._published(PUT_BACK_XCOM, context) if lost is not None and lost.recovered else None
+
+    @staticmethod
+    def _published(key: str, context: Context) -> JsonValue:
+        """What an earlier worker of the same try has published."""
         ti: Any = context["ti"]
         index = ti.map_index if ti.map_index is not None else -1
-        return xcom_reader(context)(ti.task_id, PUT_BACK_XCOM, index)
+        return xcom_reader(context)(ti.task_id, key, index)
 
     def _make_again(self, recovery: Recovery, lost: LostDataError, context: Context) -> None:
         """:raises HybridError: see :meth:`Recovery.make_again`."""
@@ -246,10 +247,7 @@ class HybridTask(BaseOperator):
         recovery.make_again(lost)
         self._publish_problem(None, context)
         ti: Any = context["ti"]
-        if recovery.checkpoints.entries:
-            ti.xcom_push(key=PUT_BACK_XCOM, value=recovery.checkpoints.to_json())
-        if not recovery.made:
-            return
+        ti.xcom_push(key=PUT_BACK_XCOM, value=recovery.checkpoints.to_json())
         ti.xcom_push(key=RENEWED_XCOM, value=recovery.renewed.to_json())
         ti.xcom_push(key=MADE_AGAIN_XCOM, value=[replay.to_json() for replay in recovery.made])
 

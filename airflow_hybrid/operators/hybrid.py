@@ -87,7 +87,8 @@ class HybridOperator(HybridTask):
         run_inputs = self.values(context, self.setup.scope).run_inputs(self.setup.scope.top.graph)
         spec = fragment_of(inputs, context, run_inputs, identity_of(context), tries)
         if self._recovery is not None:
-            spec = replace(spec, originals=self._recovery.renewed.originals)
+            recovery = self._recovery
+            spec = replace(spec, originals=recovery.renewed.originals, recovered=recovery.has_recovered)
         if self.setup.defers:
             from airflow_hybrid.installation.openlineage.events import described
             from airflow_hybrid.triggers.hybrid import RESUME_AFTER_S, HybridTrigger

@@ -205,7 +205,7 @@ class HybridTrigger(BaseTrigger):
             asked = spec.identity.tries <= most_retries(spec)
             return TaskEnd(EndState.FAILED, HybridError(message, retryable=asked), timed_out=True)
         except LostDataError as error:  # a worker makes the files again, or says why it does not
-            return TaskEnd(EndState.FAILED, error, recovered=bool(self.spec.get("originals")))
+            return TaskEnd(EndState.FAILED, error, recovered=bool(self.spec.get("recovered")))
         except HybridError as error:
             # one message without a traceback: it says what failed, where, and what to do
             if self.tells_errors:

@@ -12,6 +12,8 @@ from airflow_hybrid.model.walking import files
 from airflow_hybrid.sites.files.store import executables_word, sha1_of, store_path
 
 _BOTH = ("x", "")
+_NAME = "content"
+"""the name of every copy: files of the same content are one, whatever their names are"""
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,12 @@ class Original:
         return "d" if self.file.get("class") == "Directory" else "f"
 
     def paths(self, root: str) -> list[str]:
-        """Where its copy is in a store, which is a function of its content; of a folder, of its location.
+        """Where its copy may be in a store, which is a function of its content; of a folder, of its location.
 
         :param root: the folder of the store.
-        :raises ValueError: it has no name.
         """
         # the listing of a folder need not be complete
-        described = {key: value for key, value in self.file.items() if key != "listing"}
+        described = {**{key: value for key, value in self.file.items() if key != "listing"}, "basename": _NAME}
         return [store_path(root, described, word) for word in self.words]
 
 

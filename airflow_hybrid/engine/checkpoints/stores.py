@@ -67,17 +67,17 @@ class DeploymentStore:
 
     async def sources(self, originals: Sequence[Original]) -> dict[str, str]:
         """The URIs of those copies that are there and unchanged, by the URIs of their originals."""
-        candidates = {path: original for original in originals for path in original.paths(self.root)}
+        candidates = [(original, path) for original in originals for path in original.paths(self.root)]
         recorded = [
             Recorded(path, original.kind, original.file.get("size"), original.file.get("checksum"))
-            for path, original in candidates.items()
+            for original, path in candidates
         ]
         wrong = await differences(self.host, recorded) if recorded else {}
-        return {
-            original.ref.uri: FileRef(self.host.deployment, self.host.location, path).uri
-            for path, original in reversed(candidates.items())
-            if path not in wrong
-        }
+        found: dict[str, str] = {}
+        for original, path in candidates:
+            if path not in wrong:
+                found.setdefault(original.ref.uri, FileRef(self.host.deployment, self.host.location, path).uri)
+        return found
 
 
 async def open_store(deployments: Mapping[str, Deployment], checkpoint: Checkpoint) -> DeploymentStore:

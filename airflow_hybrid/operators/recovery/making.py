@@ -74,6 +74,11 @@ class Recovery:
         self.made: list[Replay] = []
         self._asked: set[str] = set()
 
+    @property
+    def has_recovered(self) -> bool:
+        """Whether this try has made files again, or put them back."""
+        return bool(self.renewed or self.checkpoints.entries)
+
     def make_again(self, error: LostDataError) -> None:
         """Make the files again that an error names.
 

@@ -171,6 +171,36 @@ steps:
     out: [out]
 """
 """a file that is lost, made again, and lost once more between two steps that share a task"""
+TREE = f"""{HEAD}
+outputs: {{texts: {{type: 'File[]', outputSource: use/out}}}}
+steps:
+  first:
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c, 'echo "first" >> "$0"; mkdir -p d/e; echo B > "d/e/b b.txt"; echo "echo RAN" > run.sh;
+        chmod +x run.sh; cp run.sh same.sh; echo B > twin.txt']
+      inputs: {{history: {{type: string, inputBinding: {{position: 1}}}}}}
+      outputs:
+        folder: {{type: Directory, outputBinding: {{glob: d}}}}
+        program: {{type: File, outputBinding: {{glob: run.sh}}}}
+        twins: {{type: 'File[]', outputBinding: {{glob: ['same.sh', 'twin.txt']}}}}
+    in: {{history: history}}
+    out: [folder, program, twins]
+{HARM.replace("'File[]'", "File").replace("AFTER", "first/program")}
+  use:
+    run:
+      class: CommandLineTool
+      baseCommand: [sh, -c, '"$0" > used.txt; cat "$1"/e/* "$2" "$3" >> used.txt']
+      inputs:
+        program: {{type: File, inputBinding: {{position: 1}}}}
+        folder: {{type: Directory, inputBinding: {{position: 2}}}}
+        twins: {{type: 'File[]', inputBinding: {{position: 3}}}}
+        go: int
+      outputs: {{out: {{type: 'File[]', outputBinding: {{glob: used.txt}}}}}}
+    in: {{program: first/program, folder: first/folder, twins: first/twins, go: harm/done}}
+    out: [out]
+"""
+"""a folder, a program, and files of the same content"""
 
 
 @dataclass(frozen=True)
@@ -214,6 +244,27 @@ CASES = {
     # nothing of the task is left when the last task needs it
     "all": Case("rm -r second", LAST),
     "updated": Case("rm first/g*/a1*/*/out/b.txt", UPDATED),
+    # everything, with second copies elsewhere
+    "kept": Case(
+        "rm -r first second",
+        deferred=True,
+        bindings=({"step": "/", "max_mapped": 2},),
+        options={"checkpoint": "archive", "recovery": {"replay": "off"}},
+    ),
+    # the last task misses them; one step has none, so its job has to run again from the copy of its input
+    "kept_first": Case(
+        "rm -r first second",
+        LAST,
+        bindings=({"step": "/", "scatter": "batch"}, {"step": "/second", "scatter": "batch", "checkpoint": False}),
+        options={"checkpoint": {"target": "archive", "expire": "2h"}},
+    ),
+    # folders that a purge leaves, empty
+    "kept_tree": Case(
+        "find . -path '*/out/*' -type f -delete",
+        TREE,
+        bindings=({"step": "/", "checkpoint": "archive"},),
+        options={"recovery": {"replay": "off"}},
+    ),
     "off": Case("rm second/g*/a1*/*/out/b.txt", options={"recovery": {"replay": "off"}}),
 }
 
@@ -245,7 +296,10 @@ class Runs:
             inputs={"names": ["a", "b", "c", "d"], "history": str(history), "damage": damage},
             outdir=str(self.folder / f"out-{name}"),
             fileloc=str(self.folder / "dags" / "d.py"),
-            deployments={"here": {"type": "local", "workdir": str(work), "deferrable": case.deferred}},
+            deployments={
+                "here": {"type": "local", "workdir": str(work), "deferrable": case.deferred},
+                "archive": {"type": "local", "workdir": str(self.folder / f"archive-{name}")},
+            },
             bindings=[{"target": {"deployment": "here"}, **binding} for binding in case.bindings],
             **case.options,
         )
