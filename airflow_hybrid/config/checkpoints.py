@@ -34,23 +34,20 @@ class CheckpointModel(Model):
 
     @property
     def value(self) -> Checkpoint:
+        if not self.target:
+            return Checkpoint("")
         return Checkpoint(self.target, self.expire.total_seconds() if isinstance(self.expire, timedelta) else None)
 
 
 def _as_checkpoint(value: Any) -> Any:
     if value is True:
         raise wrong("must be a deployment or false, not true", "write its name: `checkpoint: archive`")
+    if value is False:
+        return CheckpointModel.model_construct(target="")
     return {"target": value} if isinstance(value, str) else value
 
 
 CheckpointNode = Annotated[
-    CheckpointModel | Literal[False],
+    CheckpointModel,
     BeforeValidator(_as_checkpoint, json_schema_input_type=str | Literal[False] | CheckpointModel),
 ]
-
-
-def checkpoint_value(node: CheckpointModel | Literal[False] | None) -> Checkpoint | None:
-    """What the file says; None: nothing."""
-    if node is None:
-        return None
-    return Checkpoint("") if node is False else node.value

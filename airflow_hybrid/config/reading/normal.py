@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow_hybrid.config.checkpoints import checkpoint_value
 from airflow_hybrid.config.containers import OF_STREAMFLOW, arguments
 from airflow_hybrid.config.dag_section import DagModel, interval_of
 from airflow_hybrid.config.models import (
@@ -92,7 +91,7 @@ class Normalizer:
             replays=0 if value.recovery.replay == "off" else value.recovery.replay,
             provenance=value.provenance,
             report=tuple(dict.fromkeys(value.report)),
-            checkpoint=checkpoint_value(value.checkpoint),
+            checkpoint=None if value.checkpoint is None else value.checkpoint.value,
         )
 
     def _bindings(self, path: Path, value: WorkflowModel) -> tuple[Binding, ...]:
@@ -175,7 +174,7 @@ class Normalizer:
             retry=above.retry if binding.retry is None else binding.retry.value,
             on=above.on if binding.on is None else binding.on.rules,
             resources=_asked(binding, above),
-            checkpoint=above.checkpoint if binding.checkpoint is None else checkpoint_value(binding.checkpoint),
+            checkpoint=above.checkpoint if binding.checkpoint is None else binding.checkpoint.value,
             policy=policy_of(self.model, binding.policy) or above.policy,
             policy_config=policy_config_of(self.model, binding.policy) if binding.policy else above.policy_config,
             containers=above.containers,

@@ -8,6 +8,7 @@ is there, and copies the rest. A copy that fails is tried again, and is a warnin
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 
 from airflow_hybrid.amounts import counted, size
@@ -80,8 +81,9 @@ class Checkpoints:
         """:param jobs: the outputs of each job; at first they go together, afterwards by themselves."""
         left: Sequence[Group] = [[original for job in jobs for original in job]]
         problem: HybridError | None = None
+        until = time.monotonic() + LIMIT_S
         async for attempt in Backoff(PAUSE_S, MOST_PAUSE_S, spread=0.5, limit_s=LIMIT_S):
-            left, problem = await self._attempt(step_path, checkpoint, left)
+            left, problem = await self._attempt(step_path, checkpoint, left, until)
             if not left:
                 return
             if attempt == 1:
@@ -93,9 +95,12 @@ class Checkpoints:
         )  # fmt: skip
 
     async def _attempt(
-        self, step_path: str, checkpoint: Checkpoint, groups: Sequence[Group]
+        self, step_path: str, checkpoint: Checkpoint, groups: Sequence[Group], until: float
     ) -> tuple[Sequence[Group], HybridError | None]:
-        """Copy; what is left, and why."""
+        """Copy; what is left, and why.
+
+        :param until: the time after which nothing is begun any more when something has failed.
+        """
         left: list[Group] = []
         problem: HybridError | None = None
         for number, group in enumerate(groups):
@@ -104,7 +109,8 @@ class Checkpoints:
             except HybridError as error:
                 problem = error
                 left.append(group)
-                if isinstance(error, SiteError) and error.passes:  # nor do the others arrive
+                is_away = isinstance(error, SiteError) and error.passes
+                if is_away or time.monotonic() > until:
                     left.extend(groups[number + 1 :])
                     break
         return left, problem

@@ -33,7 +33,7 @@ def _runs(folder: Path, *names: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What ran, and what came out, in the runs of :mod:`tests.unit.dag.recovery.replaying`."""
-    yield _runs(tmp_path_factory.mktemp("replaying"), "purged", "outputs", "fused", "off")
+    yield _runs(tmp_path_factory.mktemp("replaying"), "purged", "outputs", "fused", "off", "kept", "kept_tree")
 
 
 def _again(ran: list[str]) -> dict[str, int]:
@@ -76,6 +76,18 @@ def test_of_steps_that_share_a_task_only_those_run_again_whose_files_are_missed(
     assert run["outputs"] == {f"used_{name}.txt": f"{name.upper()}\n" for name in "abcd"}
 
 
+def test_after_a_purge_what_has_checkpoints_is_put_back_and_no_job_runs_again(seen: dict[str, Any]) -> None:
+    run = seen["kept"]
+    assert (run["states"], run["errors"], _again(run["ran"])) == (["success"], [], {})
+    assert run["outputs"] == {f"used_{name}.txt": f"{name.upper()}\n" for name in "abcd"}
+
+
+def test_folders_programs_and_files_of_the_same_content_are_put_back_as_they_were(seen: dict[str, Any]) -> None:
+    run = seen["kept_tree"]
+    assert (run["states"], run["errors"], run["ran"]) == (["success"], [], ["first"])
+    assert run["outputs"] == {"used.txt": "RAN\nB\necho RAN\nB\n"}
+
+
 def test_without_replay_the_error_says_which_task_to_clear(seen: dict[str, Any]) -> None:
     run = seen["off"]
     assert (run["states"], _again(run["ran"])) == (["failed", "success", "upstream_failed"], {})
@@ -93,6 +105,13 @@ def test_in_one_batch_and_in_scattered_sub_workflows_single_jobs_run_again(tmp_p
     assert [run["states"] for run in seen.values()] == [["success"], ["success"]]
     assert _again(seen["one"]["ran"]) == {"first b": 1, "second b": 1}
     assert _again(seen["nested"]["ran"]) == {"second b": 1}
+
+
+@pytest.mark.long
+def test_jobs_that_have_no_checkpoint_run_again_from_the_checkpoints_of_their_inputs(tmp_path: Path) -> None:
+    run = _runs(tmp_path, "kept_first")["kept_first"]
+    assert (run["states"], run["errors"]) == (["success"], [])
+    assert _again(run["ran"]) == {f"second {name}": 1 for name in "abcd"}
 
 
 @pytest.mark.long
