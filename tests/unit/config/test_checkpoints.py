@@ -30,7 +30,7 @@ def _file(folder: Path, bindings: list[dict[str, Any]], **workflow: Any) -> Path
 
 
 def test_the_longest_path_decides_then_the_workflow(tmp_path: Path) -> None:
-    bindings = [
+    bindings: list[dict[str, Any]] = [
         {"step": "/", "target": "here"},
         {"step": "/a", "checkpoint": {"target": "here", "expire": "7d"}},
         {"step": "/a/b", "checkpoint": False},

@@ -10,8 +10,8 @@
 
 ah_D=@D@
 { ah_make "$ah_D" && cd -P -- "$ah_D" && ah_marked; } || exit 73
-ah_until=@NEVER@
-ah_until=${ah_until:-$(($(date +%s) + @SECONDS@))}
+ah_until=@NEVER@ ah_seconds=@SECONDS@
+[ -n "$ah_until" ] || ah_until=$(($(date +%s) + ah_seconds))
 umask 077
 ah_N=.until.$$
 touch -d "@$ah_until" "$ah_N" || exit 74

@@ -18,6 +18,7 @@ from airflow_hybrid.engine.checkpoints import copying
 from airflow_hybrid.model import Checkpoint
 from airflow_hybrid.sites.closing import close_all
 from airflow_hybrid.sites.files import carrier
+from airflow_hybrid.sites.patience.backoff import Backoff
 from tests.unit.engine.fragments import execution, spec
 
 TOOL = """
@@ -94,13 +95,13 @@ async def test_a_checkpoint_that_fails_is_a_warning_and_is_tried_again(
     assert line.startswith("/tool: 6 files of its outputs have no second copy at `archive`; the run goes on: here ")
     assert line.endswith(": Not a directory")
     monkeypatch.setattr(copying, "LIMIT_S", 60.0)
-    original = copying.Backoff.pause
+    original = Backoff.pause
 
-    async def repaired(self: copying.Backoff, at_most_s: float = 0.0) -> None:
+    async def repaired(self: Backoff, at_most_s: float = 0.0) -> None:
         (tmp_path / "archive").unlink(missing_ok=True)
         await original(self, 0.01)
 
-    monkeypatch.setattr(copying.Backoff, "pause", repaired)
+    monkeypatch.setattr(Backoff, "pause", repaired)
     lines, copies = await _run(_spec(tmp_path, "x", "y", **_archive(tmp_path)))
     assert len(copies) == 3 and all("already there" in line for line in lines)
 
