@@ -26,7 +26,6 @@ from airflow_hybrid.config import (
     check_checkpoint,
     load_hybrid_file,
     parse_bindings,
-    parse_checkpoint,
     parse_deployments,
     parse_links,
 )
@@ -37,7 +36,7 @@ from airflow_hybrid.dag.builder import DagBuilder, WorkflowSetup
 from airflow_hybrid.dag.docs import dag_doc
 from airflow_hybrid.dag.outdirs import outdirs_of
 from airflow_hybrid.dag.queues import check_queues
-from airflow_hybrid.dag.retries import replays_of
+from airflow_hybrid.dag.retries import recovery_of
 from airflow_hybrid.dag.rules import check_fail_fast
 from airflow_hybrid.dag.task_ids import dag_id_of
 from airflow_hybrid.errors import ConfigError, HybridError
@@ -194,15 +193,13 @@ class HybridDag(DAG):
         setup = WorkflowSetup(
             graph=graph,
             outdirs=replace(folders, record=provenance, report=report_formats(report)),
-            **_where_it_runs(bindings, deployments, links, caller),
-            checkpoint=parse_checkpoint(checkpoint),
+            **(_where_it_runs(bindings, deployments, links, caller) | recovery_of(recovery, checkpoint, where)),
             settings={name: value for name, value in settings.items() if name not in from_tasks},
             settings_base=settings_base,
             from_tasks=from_tasks,
             run_requirements=_listed(run_requirements),
             reuse=reuse,
             fuse=fuse,
-            replays=replays_of(recovery, where),
             assets=_assets(assets, graph, dag_id, where),
             hybrid_file=source or "",
         )

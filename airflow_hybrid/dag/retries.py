@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_hybrid.config import bind
+from airflow_hybrid.config import bind, parse_checkpoint
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import MOST_REPLAYS, REPLAYS, Binding
 from airflow_hybrid.operators.ending import AskedRetries
@@ -56,7 +56,15 @@ def task_arguments(
     return arguments
 
 
-def replays_of(recovery: Mapping[str, Any] | None, where: str | None) -> int:
+def recovery_of(recovery: Mapping[str, Any] | None, checkpoint: Any, where: str | None) -> dict[str, Any]:
+    """What is done about lost data: ``replays``, and the ``checkpoint`` of the workflow.
+
+    :raises ConfigError: an argument is wrong.
+    """
+    return {"replays": _replays_of(recovery, where), "checkpoint": parse_checkpoint(checkpoint)}
+
+
+def _replays_of(recovery: Mapping[str, Any] | None, where: str | None) -> int:
     """How often a job whose outputs are lost is run again.
 
     :raises ConfigError: the argument ``recovery`` is wrong.
