@@ -1,9 +1,10 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 """``airflow hybrid cleanup``: removes what ended or unknown runs have left at the sites.
 
-That is three kinds of things: jobs of tasks that were stopped while their site was away; deployments that were made
-for a run and still exist (Airflow or its machine was killed before the teardown); and, only with a minimum age, the
-runs' folders in work directories. Queued and running runs, and what another Airflow made, are not touched.
+That is four kinds of things: jobs of tasks that were stopped while their site was away; deployments that were made
+for a run and still exist (Airflow or its machine was killed before the teardown); checkpoints whose time is over; and,
+only with a minimum age, the runs' folders in work directories. Queued and running runs, and what another Airflow made,
+are not touched.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from dataclasses import dataclass, field, replace
 from airflow_hybrid import shell_text
 from airflow_hybrid.config import Deployment, for_run, load_hybrid_file
 from airflow_hybrid.engine import FragmentExecution, unended
+from airflow_hybrid.engine.checkpoints.expiry import expired, remove_expired
+from airflow_hybrid.engine.checkpoints.stores import checkpoints_at
 from airflow_hybrid.engine.unended import Unended
 from airflow_hybrid.errors import HybridError, SiteError
 from airflow_hybrid.model.task_folders import RUN_FOLDER, run_folder
@@ -66,8 +69,12 @@ class Leftover:
     service: str | None = None
     workdir: str = ""
     path: str = ""
+    checkpoints: str = ""
+    """their folder, of which what has expired is removed"""
 
     def __str__(self) -> str:
+        if self.checkpoints:
+            return f"{self.deployment} at {self.at}: {self.what} in {self.checkpoints}"
         return f"{self.deployment} at {self.at}: {self.what} of {self.run}"
 
 
@@ -254,6 +261,37 @@ class Cleanup:
                     service=place.service, workdir=workdir, path=path,
                 )  # fmt: skip
 
+    # --- checkpoints ------------------------------------------------------------------------------------------------
+
+    def checkpoints(self) -> list[Leftover]:
+        """Checkpoints whose time is over, in the work directories of deployments."""
+        return in_worker(self._checkpoints())
+
+    async def _checkpoints(self) -> list[Leftover]:
+        leftovers: dict[tuple[str, str], Leftover] = {}
+        for place in self._work_places():
+            if place.workdir is not None:  # checkpoints are in the deployment's own
+                continue
+            try:
+                leftover = await self._expired(place)
+            except HybridError as error:
+                self.problem(f"checkpoints of {place.deployment!r} could not be checked: {error}")
+                continue
+            if leftover is not None:
+                leftovers.setdefault((leftover.at, leftover.checkpoints), leftover)
+        return list(leftovers.values())
+
+    async def _expired(self, place: _WorkPlace) -> Leftover | None:
+        connector = open_connector(self.scopes[place.scope].deployments, place.deployment)
+        if connector.storage != place.deployment:
+            return None  # those of the wrapped deployment
+        store = await checkpoints_at(connector)
+        found = await expired(store.host, store.root)
+        where = Leftover(place.scope, place.deployment, store.host.title, found.words, "", checkpoints=store.root)
+        if not found.ours:
+            self.say(f"kept: {place.deployment} at {where.at}: {store.root}, {_UNPROVEN}")
+        return where if found.count and found.ours else None
+
     # --- removing ---------------------------------------------------------------------------------------------------
 
     def remove(self, leftovers: Iterable[Leftover]) -> None:
@@ -267,6 +305,10 @@ class Cleanup:
                 if leftover.token:
                     deployments = for_run(deployments, leftover.token, leftover.run)
                     await open_connector(deployments, leftover.deployment).undeploy()
+                elif leftover.checkpoints:
+                    connector = open_connector(deployments, leftover.deployment)
+                    store = await checkpoints_at(connector)
+                    await remove_expired(store.host, leftover.checkpoints)
                 else:
                     await self._remove_folders(leftover)
             except HybridError as error:

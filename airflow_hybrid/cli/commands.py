@@ -112,7 +112,8 @@ def _commands() -> list[ActionCommand]:
             help="List and remove what ended or unknown runs left at the sites",
             description="Cancel jobs of tasks that were stopped while their site was away. Remove deployments that were"
             " made for DAG runs which have ended or are no longer known"
-            " (after Airflow was killed) and, with --older-than, old runs' folders in work directories."
+            " (after Airflow was killed), checkpoints that have expired and, with --older-than, old runs' folders in"
+            " work directories."
             " Queued and running runs, and those of another Airflow, are not touched.",
             func=cleanup,
             args=(ARG_ANY_FILE, ARG_USERS, ARG_DRY_RUN, ARG_OLDER_THAN),
@@ -281,7 +282,7 @@ def cleanup(args: argparse.Namespace) -> None:
 
     try:
         work = Cleanup(scopes_of_users(scopes(args.file), args.user, say), say, problem)
-        leftovers = work.deployments()
+        leftovers = work.deployments() + work.checkpoints()
         if age_s is not None:
             leftovers += work.folders(age_s)
         unended = work.jobs(dry_run=args.dry_run)

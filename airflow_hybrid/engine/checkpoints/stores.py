@@ -13,7 +13,7 @@ from airflow_hybrid.config import Deployment
 from airflow_hybrid.engine.checkpoints.originals import Original
 from airflow_hybrid.model import Checkpoint, FileRef, LineageEntry
 from airflow_hybrid.removal import shell as removal
-from airflow_hybrid.sites.connectors import open_connector
+from airflow_hybrid.sites.connectors import Connector, open_connector
 from airflow_hybrid.sites.files.mover import DataMover, StageRequest
 from airflow_hybrid.sites.files.unchanged import Recorded, differences
 from airflow_hybrid.sites.hosts.base import Host
@@ -85,6 +85,13 @@ async def open_store(deployments: Mapping[str, Deployment], checkpoint: Checkpoi
 
     :raises SiteError: it cannot be reached.
     """
-    connector = open_connector(deployments, checkpoint.target)
+    return await checkpoints_at(open_connector(deployments, checkpoint.target))
+
+
+async def checkpoints_at(connector: Connector) -> DeploymentStore:
+    """The store of a deployment.
+
+    :raises SiteError: it cannot be reached.
+    """
     host = (await connector.hosts())[0]
     return DeploymentStore(host, posixpath.join(await connector.workdir(host), FOLDER))
