@@ -13,6 +13,7 @@ ROOMS = ("cwl.fragments", "cwl.given", "cwl.javascript", "cwl.jobs", "cwl.locati
          "sites.hosts", "sites.reuse")  # fmt: skip
 """whose modules tasks use, whatever they run and wherever"""
 SELDOM_USED = {
+    "airflow_hybrid.engine.checkpoints.expiry",  # by `airflow hybrid cleanup`
     "airflow_hybrid.engine.checkpoints.putting_back",  # when files are lost
     "airflow_hybrid.engine.stopping",  # when a task is stopped
     "airflow_hybrid.cwl.fragments.step_needs",  # by the DAG processor, which has a cache of what it says
