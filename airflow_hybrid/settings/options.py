@@ -160,9 +160,22 @@ class Settings:
         " A deployment's `maxConcurrentSessions` may be lower.",
         least=1, most=1000,
     )  # fmt: skip
+    ssh_commands_per_minute: int = _count(
+        "0", _SITES,
+        "Commands at one SSH account in any minute, of all processes of Airflow on a machine together, copies of files"
+        " among them; 0: any number.",
+        least=0, most=100_000,
+    )  # fmt: skip
+    submissions_per_minute: int = _count(
+        "0", _SITES,
+        "Submissions (`sbatch`, `qsub`; an array of jobs is one) to one queue system in any minute, of all processes of"
+        " Airflow on a machine together; 0: any number.",
+        least=0, most=100_000,
+    )  # fmt: skip
     login_dir: str = _option(
         "folder", "{AIRFLOW_HOME}/airflow_hybrid_logins", _SITES,
-        "Folder of logins that `airflow hybrid login` keeps open; each machine has a folder in it. All processes of"
+        "Folder of logins that `airflow hybrid login` keeps open, and of what the limits per minute count; each machine"
+        " has a folder in it. All processes of"
         " Airflow on a machine must see it. The path of a socket is limited to 107 bytes.",
         example="/run/airflow/logins",
     )  # fmt: skip

@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from airflow_hybrid import shell_text
 from airflow_hybrid.removal import shell as removal
@@ -17,6 +18,15 @@ from airflow_hybrid.schedulers.base import Scheduler, Submission
 from airflow_hybrid.sites.batches.directory import Batch, attempt_of, check_directory
 
 LOCK_WAIT_S = 90
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch that is ready to be submitted: in the scheduler's terms, its files (tar), and the command."""
+
+    submission: Submission
+    archive: bytes
+    command: str
 
 
 def submit_command(

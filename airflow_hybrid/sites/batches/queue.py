@@ -8,16 +8,17 @@ import logging
 import posixpath
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from airflow_hybrid import settings
 from airflow_hybrid.errors import SiteError, StatusUnknownError, SubmitError
 from airflow_hybrid.model import JobResult, JobState, Question, SiteFacts
-from airflow_hybrid.schedulers.base import Account, ElementState, Scheduler, Submission
+from airflow_hybrid.schedulers.base import Account, ElementState, Scheduler
 from airflow_hybrid.sites.batches import answers, commands
 from airflow_hybrid.sites.batches import directory as directory_
 from airflow_hybrid.sites.batches.answers import Verdict, VerdictKind
 from airflow_hybrid.sites.batches.archive import archive
+from airflow_hybrid.sites.batches.commands import Prepared
 from airflow_hybrid.sites.batches.directory import Batch, BatchReport, Evidence
 from airflow_hybrid.sites.batches.poller import SLOWEST_S, NeverStartsError, Progress, poller
 from airflow_hybrid.sites.batches.questions import Questions
@@ -37,6 +38,7 @@ from airflow_hybrid.sites.hosts.base import (
 from airflow_hybrid.sites.hosts.joining import run_joined
 from airflow_hybrid.sites.hosts.probing import probe
 from airflow_hybrid.sites.patience.backoff import Backoff
+from airflow_hybrid.sites.patience.pace import submission_turn
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +50,7 @@ OUR_OPTIONS = frozenset({"template", "mpi", "maxConcurrentJobs", "pollingInterva
 
 _max_arrays: dict[tuple[str, str], int] = {}
 
-__all__ = ["Batch", "BatchReport", "JobQueue", "Prepared", "Progress"]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A batch that is ready to be submitted: in the scheduler's terms, its files (tar), and the command."""
-
-    submission: Submission
-    archive: bytes
-    command: str
+__all__ = ["Batch", "BatchReport", "JobQueue", "Progress"]
 
 
 class JobQueue:
@@ -111,6 +104,9 @@ class JobQueue:
             await asyncio.sleep(pause)
             prepared = await asyncio.to_thread(self._prepare, batch, max_array)
             label = f"submit {prepared.submission.name}"
+            if not self.scheduler.on_host:
+                parts = self.scheduler.parts(prepared.submission)
+                await submission_turn(self.scheduler.name, self.host.account, parts)
             try:
                 with answers_up_to(answer_bytes(len(batch.jobs), JOB_BYTES, TASK_BYTES)):
                     command = Command(prepared.command, prepared.archive, settings.current().submit_timeout, label)

@@ -56,8 +56,10 @@ class KnownWays:
             try:
                 if pushed:
                     await self._trust(key, transfer)
+                    await transfer.destination.take_turn()
                     ended = await push(transfer.source, transfer.send, way, transfer.receive)
                 else:
+                    await transfer.source.take_turn()
                     ended = await pull(way, transfer.send, transfer.destination, transfer.receive)
             except SiteError as error:
                 self._broken(key, transfer, error.message)

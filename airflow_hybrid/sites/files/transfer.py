@@ -56,6 +56,8 @@ async def relay(source: Host, send: str, destination: Host, receive: str, *, bul
     if bulk:
         left, right = source.pipe_argv(send), destination.pipe_argv(receive)
         if left is not None and right is not None:
+            await source.take_turn()
+            await destination.take_turn()
             return await _pipe(left, right, f"{source.title} -> {destination.title}")
     return await _stream(source, send, destination, receive)
 
@@ -210,6 +212,7 @@ async def trial(source: Host, way: Way, destination: Host, folder: str, note: st
         return f"no note can be written in {folder} at {destination.title}: {written.err.strip()[-300:]}"
     try:
         line = argument_line(f"cat {quoted}&&cat>{quoted}.back")
+        await destination.take_turn()
         result = await source.run(
             f"echo {note} back|{shlex.join(way.argv)} {shlex.quote(line or '')}", timeout_s=30, label="try of a link"
         )

@@ -108,6 +108,11 @@ class ByteStream(Protocol):
         """Close stdin, wait for the command, and return its exit code and stderr (stdout is empty)."""
 
 
+_NONE: list[str] = []
+_TURNS: ContextVar[list[str]] = ContextVar("airflow_hybrid_turns", default=_NONE)
+"""accounts for which a turn was taken that no command has used yet"""
+
+
 class Host(abc.ABC):
     """One location of a deployment.
 
@@ -180,13 +185,36 @@ class Host(abc.ABC):
         if timeout_s is None:
             timeout_s = settings.current().command_timeout
         to_run = Command(command, stdin, timeout_s, label or first_line(command))
+        await self.take_turn()
+        turns = _TURNS.set([self.account])
         try:
             result = await asyncio.wait_for(self._run(to_run), timeout_s)
         except asyncio.TimeoutError:
             end = CommandEnd(self.title, to_run.label, exit_code=None)
             raise CommandError(f"no answer within {timeout_s:g} s", end) from None
+        finally:
+            _TURNS.reset(turns)
         outages.answered(self.key)
         return result
+
+    @property
+    def account(self) -> str:
+        """The account at a machine that its commands run as: what a site counts them for."""
+        return self.key
+
+    async def take_turn(self) -> None:
+        """Wait until another command may be started there. Those who wait hold nothing that others need.
+
+        A host inside of another one takes the turn before its time limit begins; the command there has it then.
+        """
+        taken = _TURNS.get()
+        if self.account in taken:
+            taken.remove(self.account)
+            return
+        await self._wait_for_turn()
+
+    async def _wait_for_turn(self) -> None:  # noqa: B027 - most hosts may be asked as often as one likes
+        """Wait until the limit of the account allows another command."""
 
     @abc.abstractmethod
     async def _run(self, command: Command) -> CommandResult:

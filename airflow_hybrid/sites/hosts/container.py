@@ -74,6 +74,13 @@ class ContainerHost(Host):
     def key(self) -> str:
         return f"{self.deployment} ({self.location}, container {self.container} at {self.engine_host.key})"
 
+    @property
+    def account(self) -> str:
+        return self.engine_host.account
+
+    async def _wait_for_turn(self) -> None:
+        await self.engine_host.take_turn()
+
     async def _run(self, command: Command) -> CommandResult:
         text = await self._text(command.text)
         result = await self.engine_host.run(text, stdin=command.stdin, timeout_s=command.timeout_s, label=command.label)

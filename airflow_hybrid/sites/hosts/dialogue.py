@@ -53,6 +53,13 @@ class DialogueHost(Host):
     def key(self) -> str:
         return self.wrapped.key
 
+    @property
+    def account(self) -> str:
+        return self.wrapped.account
+
+    async def _wait_for_turn(self) -> None:
+        await self.wrapped.take_turn()
+
     async def _run(self, command: Command) -> CommandResult:
         text, stdin = command.text, command.stdin
         if _ASKS.search(text) and (stdin is None or isinstance(stdin, bytes)):

@@ -12,9 +12,10 @@ from airflow_hybrid.errors import SiteError
 from airflow_hybrid.model import JobResult, JobState
 from airflow_hybrid.schedulers.kubernetes import manifest
 from airflow_hybrid.schedulers.kubernetes.scheduler import KubernetesScheduler
+from airflow_hybrid.sites.batches.commands import Prepared
 from airflow_hybrid.sites.batches.directory import Batch
 from airflow_hybrid.sites.batches.poller import Progress
-from airflow_hybrid.sites.batches.queue import JobQueue, Prepared
+from airflow_hybrid.sites.batches.queue import JobQueue
 from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.dialogue import DialogueHost
 from airflow_hybrid.sites.kubernetes.jobs import GIVE_UP_S, Jobs, as_text

@@ -10,6 +10,7 @@ import posixpath
 import shlex
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -191,6 +192,28 @@ async def test_linked_sites_send_directly_either_way(world: World) -> None:
         back = await world.file("edge", name + "b", b"b" * size)
         assert (await world.stage([back], "hpc", to_edge))[0].route == "direct"
     assert await world.leftovers("edge") == "" and await world.leftovers("hpc") == ""
+
+
+async def test_a_limit_per_minute_counts_every_session_that_a_site_sees(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__LOGIN_DIR", str(tmp_path / "logins"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__SSH_COMMANDS_PER_MINUTE", "100000")
+
+    def sessions() -> int:
+        count = "grep -c 'Starting session' /var/log/sshd.log || :"
+        return sum(int(sites.inside(name, count) or 0) for name in ("hpc", "cloud", "edge"))
+
+    before = sessions()
+    to_edge = [{"source": "hpc", "target": "edge", "address": "edge"}]
+    for size in (10, 8 * MIB):
+        file = await world.file("hpc", f"f{size}", b"d" * size)
+        assert (await world.stage([file], "cloud"))[0].route == "relay"
+        assert (await world.stage([file], "edge", to_edge))[0].route == "direct"
+        back = await world.file("edge", f"b{size}", b"b" * size)
+        assert (await world.stage([back], "hpc", to_edge))[0].route == "direct"
+    turns = sum(path.stat().st_size // 8 for path in tmp_path.glob("logins/*/pace/*"))
+    assert turns == sessions() - before
 
 
 @pytest.mark.parametrize("address", ["cloud", "nowhere", "hpc"])

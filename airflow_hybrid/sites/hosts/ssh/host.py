@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import asyncssh
 
+from airflow_hybrid import settings as airflow_settings
 from airflow_hybrid.errors import CommandEnd, CommandError, SiteError
 from airflow_hybrid.printable import readable
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
@@ -34,6 +35,7 @@ from airflow_hybrid.sites.hosts.ssh.login import Login
 from airflow_hybrid.sites.hosts.ssh.openssh import openssh_argv
 from airflow_hybrid.sites.hosts.ssh.settings import SshSettings
 from airflow_hybrid.sites.hosts.ssh.shell import after_marker, piped, remote_command
+from airflow_hybrid.sites.patience.pace import turn
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +83,16 @@ class SshHost(Host):
     def address(self) -> str:
         return self.settings.host or self.location
 
+    @property
+    def account(self) -> str:
+        return self._connection.name
+
+    async def _wait_for_turn(self) -> None:
+        limit = airflow_settings.current().ssh_commands_per_minute
+        if limit:
+            await self._connection.connected()  # its name is known then
+            await turn(f"commands at {self.account}", limit, "ssh_commands_per_minute")
+
     async def _run(self, command: Command) -> CommandResult:
         try:
             return await self._converse(command)
@@ -126,6 +138,7 @@ class SshHost(Host):
     @contextlib.asynccontextmanager
     async def stream(self, command: str, *, label: str | None = None) -> AsyncIterator[ByteStream]:
         shown = label or first_line(command)
+        await self.take_turn()
         line, preamble = remote_command(self.prelude + command)
         async with self._connection.process(line) as process:
             stream = _SshStream(self, process, shown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from airflow_hybrid.model import JobState, Resources
 from airflow_hybrid.schedulers.slurm import SlurmScheduler
 from airflow_hybrid.sites.batches import queue as queue_
 from airflow_hybrid.sites.batches.queue import JobQueue
+from airflow_hybrid.sites.patience import pace
 from tests.raising import raising
 from tests.unit.sites.batches.slurm.fake_slurm import FakeSlurm
 from tests.unit.sites.shell_hosts import ShellHost, batch, label
@@ -50,6 +52,18 @@ async def test_submitting_again_submits_nothing(queue: JobQueue, slurm: FakeSlur
     await asyncio.gather(*(queue.submit(made) for _ in range(3)))
     (report,) = await queue.submit(made)
     assert report.results == {"00000": 0, "00001": 0} and len(slurm.calls("sbatch")) == 1
+
+
+async def test_submissions_keep_to_a_limit_per_minute(
+    queue: JobQueue, slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "WINDOW_S", 0.5)
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__LOGIN_DIR", str(tmp_path / "logins"))
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__SUBMISSIONS_PER_MINUTE", "2")
+    began = time.monotonic()
+    await asyncio.gather(*(queue.submit(batch(f"{tmp_path}/T{n}/a", 1)) for n in range(5)))
+    assert len(slurm.calls("sbatch")) == 5
+    assert time.monotonic() - began >= 1.0
 
 
 async def test_a_lost_answer_is_looked_up_by_name(queue: JobQueue, slurm: FakeSlurm, tmp_path: Path) -> None:
