@@ -15,15 +15,20 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from airflow_hybrid import shell_text
-from airflow_hybrid.config import Deployment, for_run, load_hybrid_file
+from airflow_hybrid.amounts import counted
+from airflow_hybrid.config import Deployment, WorkflowConfig, for_run, is_store, load_hybrid_file
 from airflow_hybrid.engine import FragmentExecution, unended
 from airflow_hybrid.engine.checkpoints.expiry import expired, remove_expired
+from airflow_hybrid.engine.checkpoints.objects import ObjectStore
 from airflow_hybrid.engine.checkpoints.stores import checkpoints_at
 from airflow_hybrid.engine.unended import Unended
 from airflow_hybrid.errors import HybridError, SiteError
+from airflow_hybrid.model import Checkpoint
 from airflow_hybrid.model.task_folders import RUN_FOLDER, run_folder
 from airflow_hybrid.operators.base import in_worker
 from airflow_hybrid.operators.context.run import instance_id, run_token
+from airflow_hybrid.operators.steps.setup import StepSetup
+from airflow_hybrid.printable import redacted
 from airflow_hybrid.removal import MARKER
 from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.sites.connectors import open_connector
@@ -44,12 +49,14 @@ class CleanupScope:
 
     :ivar workdirs: (deployment, service, work directory or None for the deployment's own).
     :ivar skipped: deployments that are not looked at here.
+    :ivar stores: URLs of object stores with checkpoints.
     """
 
     deployments: dict[str, Deployment]
     dag_ids: set[str]
     workdirs: set[tuple[str, str | None, str | None]] = field(default_factory=set)
     skipped: frozenset[str] = frozenset()
+    stores: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,8 @@ class Leftover:
 
     def __str__(self) -> str:
         if self.checkpoints:
-            return f"{self.deployment} at {self.at}: {self.what} in {self.checkpoints}"
+            where = f"{self.deployment} at {self.at}: " if self.deployment else ""
+            return f"{where}{self.what} in {self.at if is_store(self.checkpoints) else self.checkpoints}"
         return f"{self.deployment} at {self.at}: {self.what} of {self.run}"
 
 
@@ -99,7 +107,8 @@ def scopes(file: str | None) -> list[CleanupScope]:
     """
     if file is not None:
         hybrid = load_hybrid_file(file)
-        scope = CleanupScope(dict(hybrid.deployments), set())
+        places = {place for workflow in hybrid.workflows.values() for place in _checkpoints_of(workflow)}
+        scope = CleanupScope(dict(hybrid.deployments), set(), stores=_stores(places))
         for name, workflow in hybrid.workflows.items():
             scope.dag_ids.add(str(workflow.dag.get("dag_id") or name))
             for binding in workflow.bindings:
@@ -113,8 +122,21 @@ def scopes(file: str | None) -> list[CleanupScope]:
     for dag in DagBag().dags.values():
         if isinstance(dag, HybridDag):
             targets = {(t.deployment, t.service, t.workdir) for b in dag.bindings for t in b.targets}
-            scopes_of_dags.append(CleanupScope(dict(dag.deployments), {dag.dag_id}, targets))
+            setups = (getattr(task, "partial_kwargs", vars(task)).get("setup") for task in dag.tasks)
+            places = {place for setup in setups if isinstance(setup, StepSetup) for place in setup.checkpoints}
+            scopes_of_dags.append(CleanupScope(dict(dag.deployments), {dag.dag_id}, targets, stores=_stores(places)))
     return scopes_of_dags
+
+
+def _checkpoints_of(workflow: WorkflowConfig) -> Iterator[Checkpoint]:
+    for checkpoint in (workflow.checkpoint, *(binding.checkpoint for binding in workflow.bindings)):
+        if checkpoint is not None:
+            yield checkpoint
+
+
+def _stores(checkpoints: Iterable[Checkpoint]) -> frozenset[str]:
+    """Those that are URLs of object stores."""
+    return frozenset(checkpoint.target for checkpoint in checkpoints if is_store(checkpoint.target))
 
 
 def known_runs() -> Runs:
@@ -264,7 +286,7 @@ class Cleanup:
     # --- checkpoints ------------------------------------------------------------------------------------------------
 
     def checkpoints(self) -> list[Leftover]:
-        """Checkpoints whose time is over, in the work directories of deployments."""
+        """Checkpoints whose time is over, in the work directories of deployments and in object stores."""
         return in_worker(self._checkpoints())
 
     async def _checkpoints(self) -> list[Leftover]:
@@ -279,6 +301,15 @@ class Cleanup:
                 continue
             if leftover is not None:
                 leftovers.setdefault((leftover.at, leftover.checkpoints), leftover)
+        for url in sorted({url for scope in self.scopes for url in scope.stores}):
+            try:
+                names = await ObjectStore(url.rstrip("/")).expired()
+            except HybridError as error:
+                self.problem(f"checkpoints could not be checked: {error}")
+                continue
+            if names:
+                what = counted(len(names), "expired checkpoint")
+                leftovers[url, ""] = Leftover(0, "", redacted(url), what, "", checkpoints=url)
         return list(leftovers.values())
 
     async def _expired(self, place: _WorkPlace) -> Leftover | None:
@@ -305,6 +336,9 @@ class Cleanup:
                 if leftover.token:
                     deployments = for_run(deployments, leftover.token, leftover.run)
                     await open_connector(deployments, leftover.deployment).undeploy()
+                elif is_store(leftover.checkpoints):
+                    objects = ObjectStore(leftover.checkpoints.rstrip("/"))
+                    await objects.remove(await objects.expired())
                 elif leftover.checkpoints:
                     connector = open_connector(deployments, leftover.deployment)
                     store = await checkpoints_at(connector)

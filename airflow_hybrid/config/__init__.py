@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from airflow_hybrid.config.bindings import Bindings, bind, checkpoint_of, no_deployment
+from airflow_hybrid.config.bindings import Bindings, bind, checkpoint_of, is_store, no_deployment
 from airflow_hybrid.config.reading import cache
 from airflow_hybrid.config.values import (
     DEFAULT_BINDING,
@@ -40,6 +40,7 @@ __all__ = [
     "check_checkpoint",
     "checkpoint_of",
     "for_run",
+    "is_store",
     "json_schema",
     "load_hybrid_file",
     "parse_bindings",
@@ -179,7 +180,7 @@ def _checkpoint_problem(
     checkpoint: Checkpoint | None, deployments: Mapping[str, Deployment]
 ) -> tuple[str, str, Iterable[str]] | None:
     """What is wrong with a checkpoint: the message, its name, and the names that are possible."""
-    if checkpoint is None or not checkpoint.target or checkpoint.target == LOCAL.name:
+    if checkpoint is None or checkpoint.target in ("", LOCAL.name) or is_store(checkpoint.target):
         return None
     lasting = [name for name in deployments if not _is_made_for_a_run(name, deployments)]
     if checkpoint.target not in deployments:

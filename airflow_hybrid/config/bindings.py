@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from airflow_hybrid.config.values import DEFAULT_BINDING
 from airflow_hybrid.model import Binding, Checkpoint, Step
+from airflow_hybrid.model.locations import STORES, scheme_of
 
 
 class Bindings(tuple[Binding, ...]):
@@ -50,6 +51,11 @@ def checkpoint_of(bindings: Iterable[Binding], of_workflow: Checkpoint | None, s
     of_step = bind(bindings, step_path).checkpoint
     checkpoint = of_workflow if of_step is None else of_step
     return checkpoint if checkpoint is not None and checkpoint.target else None
+
+
+def is_store(target: str) -> bool:
+    """Whether a checkpoint's target is a URL of an object store."""
+    return "://" in target and scheme_of(target) in STORES
 
 
 def no_deployment(name: str) -> str:

@@ -18,7 +18,9 @@ SHORTEST = timedelta(minutes=1)
 class CheckpointModel(Model):
     """Where finished outputs of jobs are copied to while the run goes on. (airflow_hybrid)"""
 
-    target: NonEmpty = Field(description="Name of a deployment.")
+    target: NonEmpty = Field(
+        description="Name of a deployment, or URL of an object store: `s3://conn_id@bucket/checkpoints`."
+    )
     expire: Duration | Literal["never"] = Field(
         timedelta(seconds=KEPT_S),
         description="How long a copy is kept after a run has last made it or found it; then `airflow hybrid cleanup`"
@@ -41,7 +43,7 @@ class CheckpointModel(Model):
 
 def _as_checkpoint(value: Any) -> Any:
     if value is True:
-        raise wrong("must be a deployment or false, not true", "write its name: `checkpoint: archive`")
+        raise wrong("must be a deployment, a URL or false, not true", "write its name: `checkpoint: archive`")
     if value is False:
         return CheckpointModel.model_construct(target="")
     return {"target": value} if isinstance(value, str) else value

@@ -159,8 +159,9 @@ class StepBinding(Model):
     )
     checkpoint: CheckpointNode | None = Field(
         None,
-        description="Where the step's outputs are copied to as soon as they are finished, as a second copy: `archive`,"
-        " or `{target: archive, expire: 7d}`; `false`: nowhere. Default: as the workflow says. (airflow_hybrid)",
+        description="Where the step's outputs are copied to once they are finished, as a second copy: a deployment, a"
+        " URL of an object store, or `{target: archive, expire: 7d}`; `false`: nowhere. Default: as the workflow says."
+        " (airflow_hybrid)",
     )
     policy: NonEmpty | None = Field(
         None,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from airflow_hybrid.config.bindings import no_deployment
+from airflow_hybrid.config.bindings import is_store, no_deployment
 from airflow_hybrid.config.reading.document import Path, Problem
 from airflow_hybrid.config.reading.messages import choices
 from airflow_hybrid.model import LOCAL_DEPLOYMENT
@@ -32,5 +32,5 @@ def check_checkpoints(data: Mapping[str, Any], deployments: Collection[str]) -> 
             target = written.get("target") if isinstance(written, dict) else written
             here: Path = (*at, "checkpoint", "target") if isinstance(written, dict) else (*at, "checkpoint")
             known = [*deployments, LOCAL_DEPLOYMENT]
-            if isinstance(target, str) and target not in known:
+            if isinstance(target, str) and target not in known and not is_store(target):
                 yield Problem(here, no_deployment(target), choices(target, known, what="declared"))

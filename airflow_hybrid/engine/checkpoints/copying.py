@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from airflow_hybrid.amounts import counted, size
-from airflow_hybrid.config import checkpoint_of
+from airflow_hybrid.config import Deployment, checkpoint_of
 from airflow_hybrid.engine.checkpoints.originals import Original, originals_of
 from airflow_hybrid.engine.checkpoints.stores import open_store
 from airflow_hybrid.engine.placing.context import FragmentContext
@@ -20,6 +20,7 @@ from airflow_hybrid.engine.step_run import StepRun
 from airflow_hybrid.errors import HybridError, SiteError
 from airflow_hybrid.model import Checkpoint, CwlObject, LineageEntry
 from airflow_hybrid.sites.connectors import open_connector
+from airflow_hybrid.sites.files.objects import is_object
 from airflow_hybrid.sites.patience.backoff import Backoff
 
 PAUSE_S, MOST_PAUSE_S = 5.0, 60.0
@@ -51,7 +52,7 @@ class Checkpoints:
         checkpoint = checkpoint_of(spec.bindings, spec.checkpoint, step_path)
         if checkpoint is None:
             return
-        if open_connector(spec.deployments, checkpoint.target).storage == run.place.host.deployment:
+        if _is_at(run.place.host.deployment, checkpoint, spec.deployments):
             self.context.log.warning(
                 "%s: no second copies of its outputs: they are at `%s` themselves", step_path, checkpoint.target
             )
@@ -125,3 +126,9 @@ class Checkpoints:
             step_path, counted(len(entries), "output"), store.title, len(moved),
             size(sum(entry.bytes for entry in moved)), len(entries) - len(moved),
         )  # fmt: skip
+
+
+def _is_at(deployment: str, checkpoint: Checkpoint, deployments: Mapping[str, Deployment]) -> bool:
+    """Whether the files of a deployment are those of the checkpoint's own."""
+    target = checkpoint.target
+    return not is_object(target) and open_connector(deployments, target).storage == deployment

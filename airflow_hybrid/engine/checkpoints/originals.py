@@ -56,6 +56,38 @@ class Original:
         return [store_path(root, described, word) for word in self.words]
 
 
+@dataclass(frozen=True)
+class Member:
+    """A file of a copy, or a folder as a whole.
+
+    :ivar name: its path in the original; empty: it is the original.
+    :ivar source: where it is; ``size`` and ``checksum`` (None: not known) are what it must have.
+    :ivar executable: whether it has to be made executable: a URL has no such mark.
+    """
+
+    name: str
+    source: str
+    size: int | None = None
+    checksum: str | None = None
+    executable: bool = False
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A copy of an original.
+
+    :ivar folders: paths of folders in it, of which some may be empty.
+    """
+
+    members: tuple[Member, ...]
+    folders: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """Where it is, for people."""
+        return self.members[0].source if self.members else ""
+
+
 def originals_of(value: CwlObject, folder: str, facts: SiteFacts) -> list[Original]:
     """The files and folders in a job's outputs that the job has made itself, and not passed on.
 

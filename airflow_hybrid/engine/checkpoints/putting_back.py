@@ -12,11 +12,12 @@ import shlex
 from collections.abc import Mapping, Sequence
 
 from airflow_hybrid.config import Deployment, Link
-from airflow_hybrid.engine.checkpoints.originals import Original
+from airflow_hybrid.engine.checkpoints.originals import Copy, Original
 from airflow_hybrid.engine.checkpoints.stores import open_store
 from airflow_hybrid.engine.common import Logger
 from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import Checkpoint, FileRef, LineageEntry
+from airflow_hybrid.printable import redacted
 from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.mover import DataMover, StageRequest
@@ -59,26 +60,54 @@ async def _from_store(
     originals: Sequence[Original], checkpoint: Checkpoint, deployments: Mapping[str, Deployment], mover: DataMover
 ) -> list[LineageEntry]:
     store = await open_store(deployments, checkpoint)
-    sources = await store.sources(originals)
+    copies = await store.copies(originals)
     by_host: dict[tuple[str, str], tuple[Host, list[Original]]] = {}
     for original in originals:
-        if original.ref.uri in sources:
+        if original.ref.uri in copies:
             host = await mover.locations.host_of(original.ref)
             by_host.setdefault((host.deployment, host.key), (host, []))[1].append(original)
     entries: list[LineageEntry] = []
     for host, some in by_host.values():
-        await _make_room(host, some)
-        requests = [
-            StageRequest.of({**original.file, "location": sources[original.ref.uri]}, host, original.ref.path)
-            for original in some
-        ]
-        back = await mover.stage(requests)
-        await note_updates(host, [original.ref.path for original in some if original.kind == "d"])
-        entries += [
-            LineageEntry(entry.source, original.ref.uri, entry.route, entry.bytes, entry.seconds, entry.checksum)
-            for entry, original in zip(back, some, strict=True)
-        ]
+        entries += await _back_to(host, some, copies, mover)
     return entries
+
+
+async def _back_to(
+    host: Host, originals: Sequence[Original], copies: Mapping[str, Copy], mover: DataMover
+) -> list[LineageEntry]:
+    await _make_room(host, originals)
+    of_request: list[Original] = []
+    requests: list[StageRequest] = []
+    after: list[str] = []
+    for original in originals:
+        copy, path = copies[original.ref.uri], original.ref.path
+        after += [f"mkdir -p -- {shlex.quote(posixpath.join(path, folder))}" for folder in ("", *copy.folders)
+                  if copy.folders or not copy.members]  # fmt: skip
+        for member in copy.members:
+            target = posixpath.join(path, member.name) if member.name else path
+            kind = "f" if member.name else original.kind
+            requests.append(StageRequest(member.source, host, target, kind, member.size, member.checksum))
+            of_request.append(original)
+            if member.executable:
+                after.append(f"chmod u+x -- {shlex.quote(target)}")
+    back = await mover.stage(requests)
+    if after:
+        text = "umask 077\n" + "".join(f"{line} || exit\n" for line in after)
+        (await host.run("sh", stdin=text.encode(errors="surrogateescape"), label="modes of files")).check(
+            "the modes of files that were put back cannot be set"
+        )
+    await note_updates(host, [original.ref.path for original in originals if original.kind == "d"])
+    parts: dict[str, list[LineageEntry]] = {}
+    for entry, original in zip(back, of_request, strict=True):
+        parts.setdefault(original.ref.uri, []).append(entry)
+    return [_entry(original, copies[original.ref.uri], parts.get(original.ref.uri, [])) for original in originals]
+
+
+def _entry(original: Original, copy: Copy, own: Sequence[LineageEntry]) -> LineageEntry:
+    """One entry for all files of an original."""
+    route = own[0].route if own else "copy"
+    size, seconds = sum(entry.bytes for entry in own), sum(entry.seconds for entry in own)
+    return LineageEntry(redacted(copy.source), original.ref.uri, route, size, seconds, original.file.get("checksum"))
 
 
 async def _make_room(host: Host, originals: Sequence[Original]) -> None:

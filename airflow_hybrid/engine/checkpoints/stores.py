@@ -1,5 +1,5 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
-"""Where checkpoints are: a folder in the work directory of a deployment, by the content of the files."""
+"""Where checkpoints are: a folder in the work directory of a deployment, by the content of the files; or a store."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 from airflow_hybrid import shell_text
 from airflow_hybrid.config import Deployment
-from airflow_hybrid.engine.checkpoints.originals import Original
+from airflow_hybrid.engine.checkpoints.objects import ObjectStore
+from airflow_hybrid.engine.checkpoints.originals import Copy, Member, Original
 from airflow_hybrid.model import Checkpoint, FileRef, LineageEntry
 from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.sites.connectors import Connector, open_connector
 from airflow_hybrid.sites.files.mover import DataMover, StageRequest
+from airflow_hybrid.sites.files.objects import is_object
 from airflow_hybrid.sites.files.unchanged import Recorded, differences
 from airflow_hybrid.sites.hosts.base import Host
 
@@ -65,26 +67,33 @@ class DeploymentStore:
         result = await self.host.run(text, stdin=stdin, label="notes of checkpoints")
         result.check(f"cannot note how long checkpoints are kept in {self.root}")
 
-    async def sources(self, originals: Sequence[Original]) -> dict[str, str]:
-        """The URIs of those copies that are there and unchanged, by the URIs of their originals."""
+    async def copies(self, originals: Sequence[Original]) -> dict[str, Copy]:
+        """The copies that are there and unchanged, by the URIs of their originals.
+
+        :raises SiteError: the deployment does not answer.
+        """
         candidates = [(original, path) for original in originals for path in original.paths(self.root)]
         recorded = [
             Recorded(path, original.kind, original.file.get("size"), original.file.get("checksum"))
             for original, path in candidates
         ]
         wrong = await differences(self.host, recorded) if recorded else {}
-        found: dict[str, str] = {}
+        found: dict[str, Copy] = {}
         for original, path in candidates:
             if path not in wrong:
-                found.setdefault(original.ref.uri, FileRef(self.host.deployment, self.host.location, path).uri)
+                source = FileRef(self.host.deployment, self.host.location, path).uri
+                member = Member("", source, original.file.get("size"), original.file.get("checksum"))
+                found.setdefault(original.ref.uri, Copy((member,)))
         return found
 
 
-async def open_store(deployments: Mapping[str, Deployment], checkpoint: Checkpoint) -> DeploymentStore:
+async def open_store(deployments: Mapping[str, Deployment], checkpoint: Checkpoint) -> DeploymentStore | ObjectStore:
     """The store that a checkpoint names.
 
     :raises SiteError: it cannot be reached.
     """
+    if is_object(checkpoint.target):
+        return ObjectStore(checkpoint.target.rstrip("/"))
     return await checkpoints_at(open_connector(deployments, checkpoint.target))
 
 

@@ -35,15 +35,18 @@ def test_the_longest_path_decides_then_the_workflow(tmp_path: Path) -> None:
         {"step": "/a", "checkpoint": {"target": "here", "expire": "7d"}},
         {"step": "/a/b", "checkpoint": False},
         {"step": "/c", "checkpoint": {"target": "archive", "expire": "never"}},
+        {"step": "/d", "checkpoint": "s3://store@bucket/kept"},
     ]
     hybrid = load_hybrid_file(_file(tmp_path, bindings, checkpoint="archive"))
     workflow = HybridFile.from_json(hybrid.to_json()).workflows["one"]
-    found = {path: checkpoint_of(workflow.bindings, workflow.checkpoint, path) for path in ("/x", "/a/y", "/a/b", "/c")}
+    paths = ("/x", "/a/y", "/a/b", "/c", "/d")
+    found = {path: checkpoint_of(workflow.bindings, workflow.checkpoint, path) for path in paths}
     assert found == {
         "/x": Checkpoint("archive", KEPT_S),
         "/a/y": Checkpoint("here", 7 * 86400.0),
         "/a/b": None,
         "/c": Checkpoint("archive", None),
+        "/d": Checkpoint("s3://store@bucket/kept", KEPT_S),
     }
 
 
@@ -57,7 +60,7 @@ def test_a_binding_goes_to_json_and_through_the_python_api() -> None:
 @pytest.mark.parametrize(
     ("checkpoint", "problem"),
     [
-        (True, "must be a deployment or false, not true\n  -> write its name: `checkpoint: archive`"),
+        (True, "must be a deployment, a URL or false, not true\n  -> write its name: `checkpoint: archive`"),
         ({"target": "archive", "expire": "10s"}, "must be a minute or more\n  -> write 30d, or `never`"),
         ({"to": "archive"}, "unknown key `to`\n"),
         ("", "must not be empty"),
@@ -71,14 +74,14 @@ def test_what_is_wrong_is_said(checkpoint: Any, problem: str) -> None:
 
 def test_a_name_that_no_deployment_has_is_refused_at_its_line(tmp_path: Path) -> None:
     binding = {"step": "/", "target": "here", "checkpoint": {"target": "archiv"}}
-    path = _file(tmp_path, [binding], checkpoint="her")
+    path = _file(tmp_path, [binding], checkpoint="https://example.org/kept")
     with pytest.raises(ConfigError) as caught:
         load_hybrid_file(path)
     lines = [line.strip().partition("streamflow.yml:")[2] for line in str(caught.value).splitlines()]
     assert [line for line in lines if line] == [
         " 2 problems",
         "15: workflows.one.bindings[0].checkpoint.target: there is no deployment `archiv`",
-        "18: workflows.one.checkpoint: there is no deployment `her`",
+        "18: workflows.one.checkpoint: there is no deployment `https://example.org/kept`",
     ]
 
 
