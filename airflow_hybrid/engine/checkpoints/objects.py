@@ -29,6 +29,7 @@ from airflow_hybrid.model import LineageEntry
 from airflow_hybrid.printable import redacted
 from airflow_hybrid.removal.here import make_folder, remove_folder
 from airflow_hybrid.sites.files.mover import DataMover, StageRequest
+from airflow_hybrid.sites.files.objects import object_at
 from airflow_hybrid.sites.hosts.local import LocalHost
 
 T = TypeVar("T")
@@ -77,7 +78,7 @@ class ObjectStore:
 
     def _is_there(self, known: tuple[str, Original]) -> bool:
         path, original = known
-        content = _at(path)
+        content = object_at(path)
         if not content.exists():
             return False
         return original.kind == "d" or content.stat()["size"] == original.file.get("size")
@@ -125,7 +126,7 @@ class ObjectStore:
                 digest, size = _digest(path)
                 executable = bool(os.stat(path).st_mode & 0o100)
                 content = posixpath.join(self.url, "store", digest[:2], digest, "content")
-                known = _at(content)
+                known = object_at(content)
                 if not known.exists() or known.stat()["size"] != size:
                     _put(path, content, f"sha1${digest}")
                 self._note(content, until)
@@ -164,7 +165,7 @@ class ObjectStore:
 
     def _folder(self, path: str) -> Copy | None:
         """What is in a folder, as its list says; None: it is no such list."""
-        with _at(path).open("rb") as file:
+        with object_at(path).open("rb") as file:
             text = file.read(MOST_LISTED_BYTES + 1)
         try:
             listed = json.loads(text)
@@ -202,7 +203,7 @@ class ObjectStore:
     def _remove(self, name: str) -> None:
         # the note is the last, so that a removal can be completed later
         for path in (f"{self.url}/store/{name}/content", f"{self.url}/until/{name}"):
-            _at(path).unlink(missing_ok=True)
+            object_at(path).unlink(missing_ok=True)
 
     # --- all at once ------------------------------------------------------------------------------------------------
 
@@ -238,7 +239,7 @@ class Note:
 
 def read_note(path: str) -> Note | None:
     """The note at a path; None: there is none of ours."""
-    note = _at(path)
+    note = object_at(path)
     if not note.exists():
         return None
     with note.open("rb") as file:
@@ -255,7 +256,7 @@ def read_note(path: str) -> Note | None:
 
 def _names(url: str) -> Iterator[str]:
     """Names of the notes below a URL."""
-    above = _at(url)
+    above = object_at(url)
     for start in above.iterdir() if above.exists() else ():
         for note in start.iterdir() if start.is_dir() else ():
             yield f"{start.name}/{note.name}"
@@ -266,12 +267,6 @@ def _note_of(path: str) -> str:
     above, digest, _ = path.rsplit("/", 2)
     store, start = above.rsplit("/", 1)
     return posixpath.join(posixpath.dirname(store), "until", start, digest)
-
-
-def _at(path: str) -> Any:
-    from airflow.sdk import ObjectStoragePath
-
-    return cast(Any, ObjectStoragePath(path))
 
 
 def _location(path: str) -> str:
@@ -304,18 +299,18 @@ def _put(source: str, target: str, checksum: str) -> int:
     digest, size = _digest(source)
     if f"sha1${digest}" != checksum:
         raise TransferError(f"a copy on its way to {redacted(target)} was changed: it is sha1${digest}, not {checksum}")
-    sink = _at(target)
+    sink = object_at(target)
     sink.parent.mkdir(parents=True, exist_ok=True)
     with Path(source).open("rb") as data, sink.open("wb") as file:
         shutil.copyfileobj(data, file, 1 << 20)
-    arrived = _at(target).stat()["size"]
+    arrived = object_at(target).stat()["size"]
     if arrived != size:
         raise TransferError(f"{redacted(target)} has {arrived} bytes, not {size}")
     return size
 
 
 def _write(target: str, data: bytes) -> None:
-    sink = _at(target)
+    sink = object_at(target)
     sink.parent.mkdir(parents=True, exist_ok=True)
     with sink.open("wb") as file:
         file.write(data)

@@ -36,6 +36,16 @@ def connection_of(location: str) -> str | None:
     return urlsplit(_plain(location)).netloc.rpartition("@")[0] or None
 
 
+def object_at(path: str) -> Any:
+    """An object, or what is below a prefix, as Airflow's ObjectStoragePath; what it does is blocking.
+
+    :param path: a URL whose key is not percent-encoded.
+    """
+    from airflow.sdk import ObjectStoragePath
+
+    return cast(Any, ObjectStoragePath(path))
+
+
 def open_object(url: str) -> tuple[IO[bytes], int | None]:
     """Open an object for reading; -> the stream, and its size in bytes. Blocking.
 
