@@ -37,7 +37,9 @@ def most_in_a_window(times: list[float], window_s: float) -> int:
 def test_no_window_has_more_turns_and_none_waits_longer_than_it_must(
     per_minute: int, asked: list[tuple[float, int]]
 ) -> None:
-    now, times, turns = 1_000_000.0, [], []
+    now = 1_000_000.0
+    times: list[float] = []
+    turns: list[float] = []
     for pause_s, count in asked:
         now += pause_s
         before = len([time for time in times if time > now - pace.WINDOW_S])
