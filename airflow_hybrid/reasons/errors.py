@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_hybrid.reasons.actions import LOG_SAYS_MORE
 from airflow_hybrid.reasons.explanation import Explanation, one_line
 from airflow_hybrid.reasons.refused import refused
 
 _REFUSED = re.compile(r"^(?P<scheduler>\w+) refused the batch: (?P<words>.*)", re.DOTALL)
-_LOOK = "the task's log says more"
 
 
 def of_error(value: Mapping[str, Any]) -> Explanation:
@@ -25,4 +25,4 @@ def of_error(value: Mapping[str, Any]) -> Explanation:
         return Explanation(f"{match['scheduler']} refused it{at}: {why.sentence}", why.remedy, known=why.known)
     said = one_line(message.split("\n")[0])
     sentence = f"{place}: {said}" if place else said
-    return Explanation(sentence or "it failed without a message", one_line(hint.split("\n")[0]) or _LOOK)
+    return Explanation(sentence or "it failed without a message", one_line(hint.split("\n")[0]) or LOG_SAYS_MORE)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from airflow_hybrid.model import JobState
+from airflow_hybrid.reasons.actions import CLEAR, NEXT_TRY_RUNS_IT, READ_STDERR, RUN_AGAIN, RUN_AGAIN_BY_RETRIES
 from airflow_hybrid.reasons.clues import DISK, clue_in, explained
 from airflow_hybrid.reasons.explanation import Explanation, Rule, first_of, one_line
 from airflow_hybrid.reasons.pending import pending
@@ -23,13 +24,8 @@ REFUSED_OUTPUTS = "its outputs: "
 WITHDRAWN = "it can never run as it is and was withdrawn: "
 """begin of the reason of a job that a queue would never start; the scheduler's own follows"""
 NO_MEMORY_ASKED = "it asked for no memory"
-A_JOB = "RUN STEP[INDEX]"
-"""stands in a command for a job, where it is not known which one"""
-_LOOK = f"its stderr may say more: `airflow hybrid logs {A_JOB}`"
 _TIME_OF_SERVICE = "set the service's time limit in the hybrid file (Slurm `time`, PBS `walltime`, SGE `h_rt`)"
 _OWN_TIME = "for more time, raise the document's ToolTimeLimit or `timelimit` of its binding's `resources`"
-_RUN_AGAIN = "the task's next try runs it again; if no try is left, clear the task"
-_RETRIES = "clear the task to run it again; `retries` of the step's binding would have done so by itself"
 
 
 @dataclass(frozen=True)
@@ -74,18 +70,17 @@ _LOST = (
     Rule(
         r"batch directory no longer exists",
         "its job directory has disappeared, so nobody knows how it ended",
-        "clear the task to run it again; is the file system of `workdir` there, and does nobody clean it up while"
-        " again",
+        f"{RUN_AGAIN}; is the file system of `workdir` there, and does nobody clean it up while again",
     ),
     Rule(
         r"no answer: (?P<problem>.+)",
         "it left no exit code, and the scheduler does not know it ({problem})",
-        f"{_RUN_AGAIN}; did its node or the file system of `workdir` fail?",
+        f"{NEXT_TRY_RUNS_IT}; did its node or the file system of `workdir` fail?",
     ),
     Rule(
         r"^",
         "it left no exit code, and the scheduler does not know how it ended",
-        f"{_RUN_AGAIN}; did its node or the file system of `workdir` fail, or did somebody end it?",
+        f"{NEXT_TRY_RUNS_IT}; did its node or the file system of `workdir` fail, or did somebody end it?",
     ),
 )
 _MEMORY = (Rule(r"^", "it ran out of memory", "{memory}"),)
@@ -95,36 +90,36 @@ _TIMEOUT = (
     Rule(r"^", "it ran longer than its time limit", "{time}"),
 )
 _NODE = (
-    Rule(r"BOOT_FAIL", "its node did not come up", _RUN_AGAIN),
-    Rule(r"LAUNCH_FAILED|RECONFIG_FAIL", "the site could not start it on its node", _RUN_AGAIN),
-    Rule(r"\bon (?P<node>[\w.,\[\]-]+)|(?P<down>[\w.-]+) down", "its node {node}{down} failed", _RUN_AGAIN),
-    Rule(r"^", "its node failed", _RUN_AGAIN),
+    Rule(r"BOOT_FAIL", "its node did not come up", NEXT_TRY_RUNS_IT),
+    Rule(r"LAUNCH_FAILED|RECONFIG_FAIL", "the site could not start it on its node", NEXT_TRY_RUNS_IT),
+    Rule(r"\bon (?P<node>[\w.,\[\]-]+)|(?P<down>[\w.-]+) down", "its node {node}{down} failed", NEXT_TRY_RUNS_IT),
+    Rule(r"^", "its node failed", NEXT_TRY_RUNS_IT),
 )
 _PREEMPTED = (
     Rule(
         r"Evicted: (?P<why>[^()]+)",
         "its node had to evict it: {why}",
-        f"{_RUN_AGAIN}; if it uses more than it asks for, raise `ramMin`, `tmpdirMin` or `outdirMin` of the step",
+        f"{NEXT_TRY_RUNS_IT}; if it uses more than it asks for, raise `ramMin`, `tmpdirMin` or `outdirMin` of the step",
     ),
     Rule(
         r"^",
         "jobs with a higher priority took its place",
-        f"{_RUN_AGAIN}; another `qos` or `partition` of the service may not be preempted",
+        f"{NEXT_TRY_RUNS_IT}; another `qos` or `partition` of the service may not be preempted",
     ),
 )
 _CANCELLED = (
     Rule(
         r"the task was cancelled",
         "its task was cancelled: marked, cleared, or out of time",
-        "clear the task to run it again",
+        RUN_AGAIN,
     ),
-    Rule(r"CANCELLED by (?P<user>\w+)", "somebody cancelled it (user {user})", _RETRIES),
+    Rule(r"CANCELLED by (?P<user>\w+)", "somebody cancelled it (user {user})", RUN_AGAIN_BY_RETRIES),
     Rule(
         r"its runner got (?P<signal>SIG\w+)",
         "somebody ended it ({signal})",
-        f"{_RETRIES}; was it an administrator, or a limit of the site?",
+        f"{RUN_AGAIN_BY_RETRIES}; was it an administrator, or a limit of the site?",
     ),
-    Rule(r"^", "somebody cancelled it", _RETRIES),
+    Rule(r"^", "somebody cancelled it", RUN_AGAIN_BY_RETRIES),
 )
 _DISK_FULL = (
     Rule(r": (?P<room>[^:]*(left|free|inodes|quota)[^:]*(in|of) \S+)$", "a disk of the site was full: {room}", DISK),
@@ -141,20 +136,20 @@ _BY_STATE: Mapping[JobState, tuple[Rule, ...]] = {
 }
 _OF_SITE = (
     Rule(r"OOMKilled|oom-kill|reason OutOfMemory", "it ran out of memory", "{memory}"),
-    Rule(r"Outof(?P<what>memory|cpu)", "its node had too little {what} for it after all", _RETRIES),
+    Rule(r"Outof(?P<what>memory|cpu)", "its node had too little {what} for it after all", RUN_AGAIN_BY_RETRIES),
     Rule(
         r"(InvalidImageName|ErrImage\w*|ImagePullBackOff|CreateContainer\w*|RunContainerError|StartError)\b",
         "its container was not started: {reason}",
-        "correct the image or the service in the hybrid file, then clear the task",
+        f"correct the image or the service in the hybrid file, then {CLEAR}",
     ),
-    Rule(r"reason JobLaunchFailure", "the site could not start it on its node", _RETRIES),
+    Rule(r"reason JobLaunchFailure", "the site could not start it on its node", RUN_AGAIN_BY_RETRIES),
     Rule(
         r"assumedly (before|after) job|before prolog|in prolog|opening (in|out)put|before writing|no config"
         r"|can't chdir",
         "the site could not start it: {reason}",
-        f"ask the site's administrators; {_RETRIES}",
+        f"ask the site's administrators; {RUN_AGAIN_BY_RETRIES}",
     ),
-    Rule(r"cannot be started|could not be started", "it could not be started: {reason}", _RETRIES),
+    Rule(r"cannot be started|could not be started", "it could not be started: {reason}", RUN_AGAIN_BY_RETRIES),
 )
 """reasons of jobs that failed without a state of its own"""
 _SIGNALS: Mapping[int, tuple[str, str]] = {
@@ -211,13 +206,13 @@ def failed(ended: Ended) -> Explanation:
     fault = ended.site_fault or (text.removeprefix(SITE_FAULT) if text.startswith(SITE_FAULT) else "")
     if fault:
         return Explanation(
-            f"its site is at fault: {one_line(fault)}", "make room, or put the files back; then clear the task"
+            f"its site is at fault: {one_line(fault)}", f"make room, or put the files back; then {CLEAR}"
         )
     if text.startswith(REFUSED_OUTPUTS):
         words = text.removeprefix(REFUSED_OUTPUTS)
         return Explanation(
             f"its program reports success, but its outputs are not what its document says: {words}",
-            f"correct `outputBinding` of the step's tool, or look why it made them otherwise: {_LOOK}",
+            f"correct `outputBinding` of the step's tool, or look why it made them otherwise: {READ_STDERR}",
         )
     if ended.state in _BY_STATE:
         explanation = first_of(_BY_STATE[ended.state], text, ended.words)
@@ -248,7 +243,7 @@ def _of_code(ended: Ended, reason: str) -> Explanation:
     """What the exit code alone tells."""
     code = ended.exit_code
     if code is None:
-        return Explanation(reason or f"the site says only {ended.state.value}", _LOOK, known=False)
+        return Explanation(reason or f"the site says only {ended.state.value}", READ_STDERR, known=False)
     number = code - 128
     if code in _CODES:
         sentence, remedy = _CODES[code]
@@ -264,5 +259,5 @@ def _of_code(ended: Ended, reason: str) -> Explanation:
         )
     more = _without_code(reason)
     return Explanation(
-        f"its program reports a failure: exit code {code}{f' ({more})' if more else ''}", _LOOK, known=False
+        f"its program reports a failure: exit code {code}{f' ({more})' if more else ''}", READ_STDERR, known=False
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from airflow_hybrid.reasons.actions import NEXT_TRY
 from airflow_hybrid.reasons.explanation import Rule
 
 PATH = (
@@ -87,7 +88,7 @@ UNREADABLE = (
     Rule(
         r"(?<![^\s:\[])(?P<sh>[^\s:\[]+): (cannot execute \[)?Text file busy",
         "a program was being written when it should have been started: {sh}",
-        "let who writes it end first; the task's next try may find it whole",
+        f"let who writes it end first; {NEXT_TRY} may find it whole",
     ),
     Rule(
         r"(?<![^\s:])(?P<ksh>[^\s:]+): cannot execute \[Is a directory"

@@ -7,13 +7,14 @@ job-ingest and limits, and the Kubernetes API.
 
 from __future__ import annotations
 
+from airflow_hybrid.reasons.actions import NEXT_TRY_SUBMITS_IT
 from airflow_hybrid.reasons.explanation import Explanation, Rule, first_of, one_line
 from airflow_hybrid.reasons.kubernetes import NOT_CREATED
 from airflow_hybrid.reasons.slurm_limits import of_limit_in
 
 _ANY = "change the service's options in the hybrid file, or what the step asks for (ResourceRequirement)"
 _ACCOUNTS = "`sacctmgr show assoc user=$USER` at the site lists yours"
-_AGAIN = "nothing is wrong with the step; the task's next try submits it again"
+_AGAIN = f"nothing is wrong with the step; {NEXT_TRY_SUBMITS_IT}"
 
 _SLURM = (
     Rule(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from airflow_hybrid.reasons.actions import CLEAR
 from airflow_hybrid.reasons.explanation import Explanation, Rule, first_of
 from airflow_hybrid.reasons.slurm_limits import of_limit
 
@@ -141,7 +142,7 @@ _NEVER = (
     Rule(
         r"^DependencyNeverSatisfied\b",
         "the job that it depends on has failed, so it will never start",
-        "repair that job, or remove `dependency` of the service; then clear the task",
+        f"repair that job, or remove `dependency` of the service; then {CLEAR}",
     ),
     Rule(
         r"^PartitionTimeLimit\b",
@@ -183,12 +184,12 @@ _NEVER = (
     Rule(
         r"^Reservation(Deleted|Invalid)\b",
         "its reservation no longer exists",
-        "change or remove `reservation` of the service in the hybrid file, then clear the task",
+        f"change or remove `reservation` of the service in the hybrid file, then {CLEAR}",
     ),
     Rule(
         r"^DeadLine\b",
         "it can no longer end before its deadline",
-        "change `deadline` of the service, then clear the task",
+        f"change `deadline` of the service, then {CLEAR}",
     ),
 )
 

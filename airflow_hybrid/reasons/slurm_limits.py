@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from airflow_hybrid.reasons.actions import NEXT_TRY_SUBMITS_IT
 from airflow_hybrid.reasons.explanation import Explanation
 
 _NAME = re.compile(
@@ -110,4 +111,4 @@ def of_limit_in(message: str) -> Explanation | None:
     if limit is None or "SubmitJob" not in match[0]:
         return limit
     fewer = "lower `maxConcurrentJobs` of the deployment, so that fewer jobs are in the queue at a time"
-    return Explanation(limit.sentence, f"{fewer}; the task's next try submits it again")
+    return Explanation(limit.sentence, f"{fewer}; {NEXT_TRY_SUBMITS_IT}")

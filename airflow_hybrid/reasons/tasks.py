@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from airflow_hybrid.reasons.actions import REPAIR
 from airflow_hybrid.reasons.explanation import Explanation
 
 MOST_NAMES = 3
@@ -186,7 +187,7 @@ def not_run(failed: Sequence[str]) -> Explanation:
     )
     if not failed:
         return Explanation("because something before it failed", "look at what failed before it")
-    return Explanation(f"because {names} failed", "repair that and clear it: what was not run follows by itself")
+    return Explanation(f"because {names} failed", REPAIR)
 
 
 def queued_run(active: int, most_active: int, airflow: Airflow) -> Explanation:

@@ -16,11 +16,11 @@ from airflow_hybrid.errors import HybridError
 from airflow_hybrid.model import JobState
 from airflow_hybrid.model.records import JobRecord
 from airflow_hybrid.printable import printable
+from airflow_hybrid.reasons.actions import without_airflow
 from airflow_hybrid.reasons.clues import telling_line
 from airflow_hybrid.reports.files import content, format_of
 from airflow_hybrid.reports.footprint import constants_of
 from airflow_hybrid.reports.values import RunReport
-from airflow_hybrid.runner.remedies import without_airflow
 
 if TYPE_CHECKING:
     from airflow_hybrid.runner.dag_run import RunResult

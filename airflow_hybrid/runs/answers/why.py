@@ -20,9 +20,10 @@ from airflow_hybrid.overviews.overview import RunFacts
 from airflow_hybrid.overviews.tasks import TaskState
 from airflow_hybrid.overviews.usage import is_success, last_tries
 from airflow_hybrid.printable import printable
+from airflow_hybrid.reasons.actions import LOG_DOES, LOG_SAYS_HOW_FAR, for_job
 from airflow_hybrid.reasons.errors import of_error
 from airflow_hybrid.reasons.explanation import Explanation
-from airflow_hybrid.reasons.failed import A_JOB, Ended, failed
+from airflow_hybrid.reasons.failed import Ended, failed
 from airflow_hybrid.reasons.pending import pending
 from airflow_hybrid.reasons.tasks import LOGIN, LOGIN_TRIGGER, Other, Waiting, not_run, queued_run, waiting
 from airflow_hybrid.runs.answers.holds import Holds, Placed, TaskOfDag, holds_of_run
@@ -34,10 +35,10 @@ ENDED_WELL = frozenset({"success", "skipped", "removed"})
 _FAILED = frozenset({"failed", "up_for_retry"})
 _PREPARING = Explanation(
     "its jobs are being prepared: inputs are brought to its site, images are pulled, or what is there is looked at",
-    "the task's log says how far it is",
+    LOG_SAYS_HOW_FAR,
     passes=True,
 )
-_UNSAID = Explanation("it failed, and Airflow's database does not say why", "the task's log does", known=False)
+_UNSAID = Explanation("it failed, and Airflow's database does not say why", LOG_DOES, known=False)
 _PLANNING = Explanation(
     "its jobs are being planned: how many there are, and with which inputs", "it goes on by itself", passes=True
 )
@@ -49,7 +50,7 @@ _TITLES = {
 """what tasks that belong to no step are called, for people who know the document's steps"""
 _COLLECTING = Explanation(
     "its outputs are being collected, or its next jobs are being prepared",
-    "the task's log says how far it is",
+    LOG_SAYS_HOW_FAR,
     passes=True,
 )
 
@@ -243,7 +244,7 @@ def _of_records(run_id: str, records: Sequence[JobRecord], totals: Mapping[str, 
     for (step, place, why), group in alike.items():
         first = group[0]
         words = f"{shlex.quote(run_id)} {shlex.quote(first.name)}"
-        why = replace(why, remedy=why.remedy.replace(A_JOB, printable(words)))
+        why = replace(why, remedy=for_job(why.remedy, printable(words)))
         total, job = totals.get(step, 0), first.name if first.directory else ""
         yield _answer(step, "failed", why, jobs=len(group), total=total, first=first.index, place=place, job=job)
 

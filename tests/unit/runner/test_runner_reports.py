@@ -17,11 +17,11 @@ import pytest
 from airflow_hybrid.model import JobState
 from airflow_hybrid.reasons import clues, programs, refused, slurm
 from airflow_hybrid.reasons import failed as failed_module
+from airflow_hybrid.reasons.actions import without_airflow
 from airflow_hybrid.reasons.errors import of_error
 from airflow_hybrid.reasons.explanation import Rule
 from airflow_hybrid.reasons.failed import Ended, failed
 from airflow_hybrid.reasons.tasks import not_run
-from airflow_hybrid.runner.remedies import without_airflow
 
 MODULES = (clues, failed_module, programs, refused, slurm)
 ASKS_AIRFLOW = re.compile(r"clear (it|the task)|airflow hybrid logs|the task's (log|next try)")
