@@ -11,11 +11,14 @@ ah_need() {
 }
 ah_find() {
     # shellcheck disable=SC2034 # ah_at: a cluster, for @LISTED@
-    ah_name=$1 ah_at=${2:-} ah_id=
+    ah_name=$1 ah_at=${2:-} ah_id='' ah_more=''
     ah_said=$({
         @LISTED@
     } 2>&1) || return 2
-    ah_id=$(printf '%s\n' "$ah_said" | sed -n "s/^\([^ ]*\) $ah_name\$/\1/p" | tail -n 1)
+    for ah_w in $(printf '%s\n' "$ah_said" | sed -n "s/^\([^ ]*\) $ah_name\$/\1/p"); do
+        [ "$ah_w" = "$ah_id" ] || ah_more="$ah_more $ah_id"
+        ah_id=$ah_w
+    done
     return 0
 }
 ah_cancel() {
@@ -29,5 +32,6 @@ ah_cancel_name() {
         echo "$ah_said"
         return 2
     }
-    [ -z "$ah_id" ] || ah_cancel "$ah_id"
+    # shellcheck disable=SC2086 # ids
+    [ -z "$ah_id" ] || ah_cancel $ah_more "$ah_id"
 }

@@ -10,6 +10,7 @@
 
 ah_B=@DIRECTORY@
 cd "$ah_B" || exit 73
+[ ! -s jobid.0 ] || exit 0 # another host had taken the submit over, and its launcher runs the jobs
 read -r ah_pid ah_line </proc/self/stat
 ah_stat "$ah_pid"
 read -r ah_boot </proc/sys/kernel/random/boot_id

@@ -2,7 +2,7 @@
 """Commands for a location about batch directories: shell text, no I/O. :mod:`.answers` parses what they print.
 
 Every command can be repeated at any time, by anybody, after any loss of connection. Commands that change something hold
-the task directory's lock; their stdout ends with ``#ah <verdict>`` and a message.
+the task directory's claim; their stdout ends with ``#ah <verdict>`` and a message.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from airflow_hybrid import shell_text
 from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.schedulers.base import Scheduler, Submission
 from airflow_hybrid.sites.batches.directory import Batch, attempt_of, check_directory
+from airflow_hybrid.sites.hosts import claims
 
 LOCK_WAIT_S = 90
 
@@ -84,7 +85,7 @@ def inspect_command(task_directory: str, scheduler: Scheduler, name: str | None 
 def _common(task_directory: str) -> str:
     """The text that all commands begin with, before the functions of a scheduler."""
     values = {"T": shlex.quote(task_directory), "WAIT": str(LOCK_WAIT_S)}
-    return removal.functions() + shell_text.filled(__package__, "common.sh", values)
+    return removal.functions() + claims.functions() + shell_text.filled(__package__, "common.sh", values)
 
 
 def evidence_command(directory: str, with_meta: bool) -> str:

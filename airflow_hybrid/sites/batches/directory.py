@@ -4,13 +4,14 @@
 ::
 
     T/                      task directory: a function of dag, run, task, map index and generation
-      lock                  one submit at a time
+      lock lock.*           one submit at a time: a lock, and claims, for hosts that do not share locks
       cancelled.<try>       nothing more of this or earlier tries is submitted (cancelled: of any try)
       <name>/               batch directory
         cancelled           no more jobs of the batch are started
         manifest meta.json  keys of the jobs, one per line; what a reader needs to know about them
         submitting.<part>   written before the scheduler is asked: the name to look up if the answer is lost
         jobid.<part> jobid  the scheduler's id, each written atomically
+        also.<part>.<id>    an id that the part has besides: two hosts have submitted it
         c/<index>           claim: which element has the job
         ec/<index>          exit code: empty counts as absent
         f/<index>           its exit code is not 0, or it was not started
@@ -52,7 +53,7 @@ _OWN_NAMES = frozenset(
         "launch.sh",
     )
 )
-_OWN_PREFIXES = ("host-", "jobid.", "submitting.", "batch.", "jobs.")
+_OWN_PREFIXES = ("host-", "also.", "jobid.", "submitting.", "batch.", "jobs.")
 GZIP_FROM_BYTES = 256 << 10
 _BATCH = re.compile(r"g\d{1,9}-[0-9a-f]{10}(@[^/]{1,200})?/a\d{1,9}-(r\d{1,6}-)?[0-9a-f]{1,40}")
 """path of a batch directory below its task's folder: of a generation and its instance, and of the batch"""
@@ -107,6 +108,7 @@ class BatchReport:
     """What a batch directory says.
 
     :ivar name: of the batch; in answers of a site it stands on a line ``B <name>``.
+    :ivar scheduler_ids: of its parts, in order; then of what was submitted besides.
     :ivar results: exit codes by key, of the jobs that ended; None: the command could not be started.
     :ivar attached: whether it was submitted before it was to be submitted now.
     """
@@ -200,6 +202,15 @@ def check_directory(path: str) -> str:
     if not path.startswith("/") or posixpath.normpath(path) != path or "\n" in path or "\0" in path:
         raise ValueError(f"not an absolute and normal path of one line: {path!r}")
     return path
+
+
+def ancestors(path: str) -> list[str]:
+    """A folder and those above it, without the root."""
+    folders = []
+    while path not in ("/", ""):
+        folders.append(path)
+        path = posixpath.dirname(path)
+    return folders
 
 
 def scheduler_name(batch: Batch) -> str:

@@ -26,6 +26,7 @@ from airflow_hybrid.sites.batches.refusals import command_error, submit_error
 from airflow_hybrid.sites.batches.results import Case, doubtful, unmeasured, with_usage, without_usage
 from airflow_hybrid.sites.batches.settling import ALIVE, NO_LOOK, Decision, Step, settle
 from airflow_hybrid.sites.batches.submitted import SubmittedBatch
+from airflow_hybrid.sites.hosts import claims
 from airflow_hybrid.sites.hosts.base import (
     JOB_BYTES,
     TASK_BYTES,
@@ -99,7 +100,7 @@ class JobQueue:
         problem: SiteError | None = None
         max_array = await self._max_array(len(batch.jobs))
         self._slowest_s = float(batch.options.get("pollingInterval") or SLOWEST_S)
-        self._bases.update(_ancestors(batch.task_directory))
+        self._bases.update(directory_.ancestors(batch.task_directory))
         for pause in (0.0, *SUBMIT_PAUSES_S):
             await asyncio.sleep(pause)
             prepared = await asyncio.to_thread(self._prepare, batch, max_array)
@@ -165,6 +166,7 @@ class JobQueue:
 
     def _submitted(self, batch: Batch, answer: CommandResult, max_array: int) -> list[BatchReport]:
         verdict = answers.parse_answer(answer.out)
+        claims.tell_of_locks(self.host, batch.task_directory, verdict.lines)
         reports = answers.parse_reports(verdict.lines, batch.task_directory)
         if verdict.kind is VerdictKind.CONFLICT:
             return reports
@@ -200,6 +202,7 @@ class JobQueue:
         batch = self._known.get(directory) or await self._describe(directory)
         backoff = Backoff(1.0, 10.0)
         while True:
+            batch = self._known.get(directory, batch)
             polled = poller(self.host, self.scheduler, self._slowest_s)
             watch = polled.watch(directory, batch.ids, batch.total, progress)
             try:
@@ -234,7 +237,7 @@ class JobQueue:
         backoff = Backoff(0.5, 10.0)
         while True:
             case = await self._look(batch, already_read)
-            already_read = None
+            already_read, batch = None, case.batch
             decision = settle(case, decision.look, time.monotonic() - began, self.grace_s)
             if decision.step is not Step.LOOK_AGAIN:
                 break
@@ -242,6 +245,7 @@ class JobQueue:
                 ended = batch.total - len(case.unended)
                 progress(Progress(batch.total, ended, unknown=case.account.problem))
             await backoff.pause()
+        self._known[batch.directory] = batch
         if decision.step is Step.WATCH:
             return None
         if decision.step is Step.WITHDRAW:
@@ -252,6 +256,8 @@ class JobQueue:
     async def _look(self, batch: SubmittedBatch, already_read: str | None) -> Case:
         """Read the batch directory, and ask the scheduler if that does not say enough."""
         evidence = await self._questions.evidence(batch, already_read)
+        if len(evidence.ids) > len(batch.ids):  # two hosts have submitted it, and one of them was late
+            batch = replace(batch, ids=evidence.ids)
         account = Account({}, complete=True)
         silent = any(index not in evidence.endings for index in range(batch.total))
         if batch.ids and (silent or any(doubtful(ending) for ending in evidence.endings.values())):
@@ -383,14 +389,5 @@ class JobQueue:
         """
         # not the job directory itself: the job may have replaced it, and that must show
         batches = {posixpath.dirname(posixpath.dirname(tree)) for tree in trees}
-        bases = self._bases | {parent for path in batches for parent in _ancestors(path)}
+        bases = self._bases | {parent for path in batches for parent in directory_.ancestors(path)}
         return await probe.facts(self.host, questions, trees=trees, bases=sorted(bases))
-
-
-def _ancestors(path: str) -> list[str]:
-    """A folder and those above it, without the root."""
-    folders = []
-    while path not in ("/", ""):
-        folders.append(path)
-        path = posixpath.dirname(path)
-    return folders

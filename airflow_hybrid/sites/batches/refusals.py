@@ -8,6 +8,7 @@ from airflow_hybrid.reasons.refused import refused
 from airflow_hybrid.schedulers.base import Scheduler
 from airflow_hybrid.sites.batches.answers import Verdict, VerdictKind
 from airflow_hybrid.sites.hosts.base import CommandResult
+from airflow_hybrid.sites.hosts.claims import GRACE_S
 
 
 def submit_error(verdict: Verdict, scheduler: Scheduler, answer: CommandResult, site: str) -> HybridError:
@@ -65,9 +66,9 @@ def command_error(verdict: Verdict, scheduler: Scheduler, answer: CommandResult,
         )
     if verdict.kind is VerdictKind.LOCKED:
         return StatusUnknownError(
-            f"another submit holds the lock of the task directory {verdict.message}".rstrip(),
+            f"the task directory is claimed by {verdict.message or 'another process'}",
             where=where,
-            hint="if this persists, the file system of the work directory may not support flock",
+            hint=f"a claim of another host, whose process may live, is taken over after {GRACE_S // 60} minutes",
         )
     words = verdict.message or answer.err.strip()[-500:] or f"exit code {answer.exit_code}"
     return StatusUnknownError(f"{scheduler.name} gave no clear answer: {words}", where=where)

@@ -41,6 +41,10 @@ for ah_d in "$ah_T"/*/manifest; do
         *) ah_x=$(ah_cancel "$ah_id" 2>&1) ;;
         esac || ah_bad="$ah_bad$ah_x "
     done
+    for ah_f in also.*; do # what is not followed
+        { [ -e "$ah_f" ] && read -r ah_id <"$ah_f"; } || continue
+        ah_x=$(ah_cancel "$ah_id" 2>&1) || ah_bad="$ah_bad$ah_x "
+    done
 done
 # containers outlive the clients that started them; those that are not there may be under way
 ah_unbox() {

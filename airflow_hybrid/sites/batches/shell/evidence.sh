@@ -3,8 +3,9 @@
 # Prints what a batch directory says of its jobs.
 #
 # @B@: the directory, quoted; @META@: a command that prints `meta.json`, or `:`.
-# stdout: sections `#meta`, `#ids` (of the parts, in order), `#ec` and `#c` (`ec/JOB:LINE`, `c/JOB:LINE`), `#end`; before
-# `#ids` may stand `#absent`, `#cancelled`, `#full` (the disk is), `#submitted` (seconds since 1970).
+# stdout: sections `#meta`, `#ids` (of the parts, in order, and then of what was submitted besides), `#ec` and `#c`
+# (`ec/JOB:LINE`, `c/JOB:LINE`), `#end`; before `#ids` may stand `#absent`, `#cancelled`, `#full` (the disk is), `#submitted`
+# (seconds since 1970).
 
 cd @B@ 2>/dev/null || {
     echo '#absent'
@@ -26,6 +27,7 @@ while [ -e "jobid.$ah_p" ]; do
     cat "jobid.$ah_p"
     ah_p=$((ah_p + 1))
 done
+[ ! -s jobid ] || cat also.* 2>/dev/null
 echo '#ec'
 find ec -type f -exec grep -H '' {} +
 echo '#c'

@@ -13,9 +13,17 @@
 # shellcheck disable=SC2194 # @KNOWN@ becomes a value
 
 ah_B=@B@ ah_parts=@PARTS@ ah_try=@ATTEMPT@
-for ah_x in flock tar sed xargs find grep $(ah_need); do
+ah_lost='a process on another host has taken it over'
+for ah_x in tar sed xargs find grep ln readlink stat $(ah_need); do
     command -v "$ah_x" >/dev/null 2>&1 || ah_end missing "$ah_x"
 done
+# part $1 was submitted by another host as well, or will be: its id is found beside that one
+ah_besides() {
+    ah_x=$ah_id ah_id=
+    [ ! -s "$ah_B/jobid.$1" ] || read -r ah_id <"$ah_B/jobid.$1"
+    { cd "$ah_B" && ah_keep_also "$ah_x" "$1"; } || ah_cancel "$ah_x"
+    ah_end locked "$ah_lost"
+}
 ah_lock
 for ah_f in "$ah_T/cancelled" "$ah_T"/cancelled.*; do # of this try or a later one; or of all
     [ -e "$ah_f" ] || continue
@@ -58,16 +66,20 @@ cd "$ah_B" || ah_end nodir
 ah_k=0
 while [ $ah_k -lt "$ah_parts" ]; do
     if [ ! -s "jobid.$ah_k" ]; then
+        ah_held || ah_end locked "$ah_lost"
         ah_named $ah_k
         echo "$ah_name" >|"submitting.$ah_k" || ah_end unpack 'the batch directory cannot be written to'
         ah_start $ah_k
         case $? in
-        0) ah_keep $ah_k ;;
+        0)
+            ah_held || ah_besides $ah_k
+            ah_keep $ah_k
+            ;;
         2) ah_end unknown "$ah_said" ;; # the next call looks it up
         *)
             ah_why=$ah_said
             # shellcheck disable=SC2046 # several ids
-            for ah_f in jobid.*; do [ ! -s "$ah_f" ] || ah_cancel $(cat "$ah_f"); done
+            for ah_f in jobid.* also.*; do [ ! -s "$ah_f" ] || ah_cancel $(cat "$ah_f"); done
             cd /
             ah_drop "$ah_B"
             ah_end refused "$ah_why"

@@ -165,7 +165,8 @@ async def test_a_missing_sbatch_is_named_with_what_to_do(tmp_path: Path) -> None
     (slurm.folder / "bin/sbatch").unlink()
     tools = tmp_path / "tools"
     tools.mkdir()
-    for name in ["sh", "flock", "tar", "sed", "xargs", "find", "grep", "mkdir", "chmod", "id", "mv", "rm", "cat"]:
+    needed = ["sh", "tar", "sed", "xargs", "find", "grep", "ln", "readlink", "stat", "mkdir", "chmod", "id", "mv", "rm"]
+    for name in [*needed, "cat"]:
         (tools / name).symlink_to(Path("/usr/bin") / name)
     host = ShellHost("dash", {**slurm.environment, "PATH": f"{slurm.folder}/bin:{tools}"})
     with pytest.raises(SubmitError) as caught:
