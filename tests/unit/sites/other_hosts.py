@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +41,7 @@ class OtherHost(ShellHost):
     def text(self, command: str) -> str:
         """A command as this host runs it."""
         for path, own in self.own.items():
-            command = command.replace(f"<{path}", f'<"{own}"')
+            command = command.replace(f"<{path}", f"<{shlex.quote(str(own))}")
         return command
 
     async def _start(self, command: str) -> ChildProcess:

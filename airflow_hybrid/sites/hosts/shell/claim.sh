@@ -71,17 +71,25 @@ ah_is_gone() {
 ah_open() {
     { true >>"$ah_gate"; } 2>/dev/null && exec 9>>"$ah_gate"
 }
+# makes the link, unless something is there; ln would put it into a folder
+ah_make_link() {
+    if [ -d "$ah_link" ] && [ ! -h "$ah_link" ]; then
+        echo "$ah_link is a folder"
+        return 1
+    fi
+    ln -sn -- "$ah_self" "$ah_link"
+}
 # one attempt. 0: it is ours; 1: somebody has it, or had it a moment ago; 2: a link cannot be made
 ah_try() {
     ah_link=$ah_gate.owner ah_links='' ah_head=''
     while :; do
-        ah_x=$(ln -s -- "$ah_self" "$ah_link" 2>&1) && break
+        ah_x=$(ah_make_link 2>&1) && break
         ah_owner=$(readlink -- "$ah_link") || {
-            ah_holder=$ah_x
             [ -h "$ah_link" ] && return 1
-            ah_x=$(ln -s -- "$ah_self" "$ah_link" 2>&1) && break
-            [ -h "$ah_link" ] || return 2
-            return 1
+            ah_x=$(ah_make_link 2>&1) && break
+            [ ! -h "$ah_link" ] || return 1
+            ah_holder=$ah_x
+            return 2
         }
         [ "$ah_owner" != "$ah_self" ] || break # NFS had lost the answer
         ah_holder="process $(printf %s "$ah_owner" | cut -d : -f 3) on ${ah_owner##*:}"
@@ -121,11 +129,9 @@ ah_claim() {
         case $? in
         0) break ;;
         2) # no link can be made: the disk is full, or has none. The lock alone is what there is
-            ah_link='' ah_x=$ah_holder
+            ah_link=
             ah_flock "$3"
-            ah_c=$?
-            [ $ah_c != 2 ] || ah_holder=$ah_x
-            return $ah_c
+            return
             ;;
         esac
         [ "$ah_left" -gt 0 ] || return 1
