@@ -22,6 +22,7 @@ from airflow_hybrid.errors import SiteError, UnsupportedError
 from airflow_hybrid.model.containers import OUTDIR, ImageSource, ReadyImage
 from airflow_hybrid.printable import printable
 from airflow_hybrid.removal import shell as removal
+from airflow_hybrid.sites.hosts import claims
 from airflow_hybrid.sites.hosts.base import PROGRAM_BYTES, Host, answers_up_to
 
 log = logging.getLogger(__name__)
@@ -145,7 +146,9 @@ async def _obtain(
         answer = await host.run(
             command, timeout_s=settings.current().image_timeout, label=f"{runtime.name}: {source.title}"
         )
-    verdict, _, words = answer.out.partition("\n")
+    before, mark, after = answer.out.partition("#ah ")
+    claims.tell_of_locks(host, paths.folder, before.splitlines())
+    verdict, _, words = f"{mark}{after}".partition("\n")
     if verdict == "#ah refused":
         raise UnsupportedError(
             f"the image {source.title!r} may not be used: {words.strip()[-1500:]}",
@@ -168,7 +171,7 @@ async def _obtain(
 def obtain_command(
     runtime: Runtime, source: ImageSource, paths: ImagePaths, reference: str, shared: str | None = None
 ) -> str:
-    """Shell text that brings an image to a location under a lock.
+    """Shell text that brings an image to a location under a claim.
 
     It prints ``#ah present|obtained|failed|refused`` and the reason.
 
@@ -178,12 +181,15 @@ def obtain_command(
         "MAKE": removal.make(paths.folder),
         "FOLDER": shlex.quote(paths.folder),
         "DIGEST": source.digest,
+        "WAIT": str(round(settings.current().image_timeout)),
         "PERMITTED": runtime.permitted(source, paths),
         "PRESENT": runtime.present(reference),
         "OBTAIN": runtime.obtain(source, paths),
         "ARCHIVE": _archive(runtime.save(reference, f"{shared}.new"), shared) if shared else "",
     }
-    return removal.functions() + shell_text.filled(__package__, "obtain.sh", values)
+    # whoever asked for it has given up then, so nobody is bringing it any more
+    functions = removal.functions() + claims.functions(settings.current().image_timeout)
+    return functions + shell_text.filled(__package__, "obtain.sh", values)
 
 
 def _archive(save: str | None, path: str) -> str:

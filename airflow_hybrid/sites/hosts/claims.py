@@ -23,9 +23,12 @@ _told: set[tuple[str, str]] = set()
 """hosts of which it was told that files cannot be locked there"""
 
 
-def functions() -> str:
-    """Shell functions ``ah_claim``, ``ah_held`` and ``ah_release``; see ``shell/claim.sh``."""
-    return shell_text.filled(__package__, "claim.sh", {"GRACE": str(GRACE_S), "PROGRAM": str(PROGRAM_S)})
+def functions(grace_s: float = GRACE_S) -> str:
+    """Shell functions ``ah_claim``, ``ah_held`` and ``ah_release``; see ``shell/claim.sh``.
+
+    :param grace_s: the age at which a claim of another host is taken over.
+    """
+    return shell_text.filled(__package__, "claim.sh", {"GRACE": str(round(grace_s)), "PROGRAM": str(PROGRAM_S)})
 
 
 def tell_of_locks(host: Host, folder: str, lines: Sequence[str]) -> None:

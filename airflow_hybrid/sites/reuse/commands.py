@@ -20,6 +20,7 @@ from typing import Any
 
 from airflow_hybrid import shell_text
 from airflow_hybrid.removal import shell as removal
+from airflow_hybrid.sites.hosts import claims
 
 REUSE = "reuse"
 MOST_NAMES = 5000
@@ -104,7 +105,7 @@ def store_command(workdir: str) -> str:
     """Shell text that stores records from its stdin (:func:`store_input`)."""
     folder, file_id = posixpath.join(workdir, REUSE), secrets.token_hex(6)
     values = {"R": shlex.quote(folder), "K": file_id, "FILES": str(MOST_FILES), "RECORDS": str(MOST_RECORDS)}
-    return removal.functions() + shell_text.filled(__package__, "store.sh", values)
+    return removal.functions() + claims.functions() + shell_text.filled(__package__, "store.sh", values)
 
 
 def store_input(records: Mapping[str, Mapping[str, Any]]) -> bytes:

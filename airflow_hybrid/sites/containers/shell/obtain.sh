@@ -1,15 +1,24 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Brings an image to a location, unless it is there. removal/shell/functions.sh comes before it.
+# Brings an image to a location, unless it is there. removal/shell/functions.sh and
+# sites/hosts/shell/claim.sh come before it.
 #
 # @MAKE@: a command that makes the folder of archives, @FOLDER@, quoted; @DIGEST@: the name of its lock and log; @PERMITTED@:
 # commands that say whether the image may be used, and why not; @PRESENT@: whether it is there; @OBTAIN@: gets it; @ARCHIVE@:
 # archive.sh, or nothing.
-# stdout: `#ah present`, `#ah obtained`, `#ah refused` or `#ah failed`, and why. Exit code 73: the folder cannot be used.
+# @WAIT@: seconds for which somebody else may bring it.
+# stdout: `#ah present`, `#ah obtained`, `#ah refused` or `#ah failed`, and why; before that may stand `N WHY`: files cannot be
+# locked there. Exit code 73: the folder cannot be used.
+# shellcheck disable=SC2154 # ah_holder, ah_unlocked: set by ah_claim
 
 { @MAKE@ && cd @FOLDER@; } || exit 73
-exec 9>>@DIGEST@.lock
-flock 9 || exit 73
+trap ah_release EXIT
+ah_claim . @DIGEST@.lock @WAIT@ || {
+    echo "#ah failed"
+    echo "its folder is claimed: $ah_holder"
+    exit 0
+}
+[ -z "$ah_unlocked" ] || echo "N $ah_unlocked"
 export USER="${USER:-$(id -un)}"
 ah_log=@DIGEST@.log
 ah_state=present

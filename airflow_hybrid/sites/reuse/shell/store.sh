@@ -1,6 +1,6 @@
 # Licensed under the Apache License, Version 2.0; see the LICENSE file.
 # shellcheck shell=sh
-# Adds records to the index. removal/shell/functions.sh comes before it.
+# Adds records to the index. removal/shell/functions.sh and sites/hosts/shell/claim.sh come before it.
 #
 # @R@: the index, quoted; @K@: a unique word; @FILES@: most files of one tool; more are merged into one; @RECORDS@: how many
 # records of a tool are then kept, the newest.
@@ -31,8 +31,8 @@ for ah_tool in *; do
         { cd "$ah_R" && ah_marked && cd "$ah_tool"; } || exit
         set -- r.*
         [ $# -gt "$ah_most" ] || exit
-        exec 9>lock
-        flock -n 9 || exit
+        trap ah_release EXIT
+        ah_claim . lock 0 || exit # somebody else does it
         set -- r.*
         for ah_last; do :; done
         cat -- "$@" | tac | awk '!had[substr($0, 1, 64)]++' | head -n @RECORDS@ | tac >one || exit
