@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from airflow_hybrid.config.bindings import Bindings, bind, checkpoint_of, is_store, no_deployment
+from airflow_hybrid.config.bindings import Bindings, bind, checkpoint_of, checkpoints_of_step, is_store, no_deployment
 from airflow_hybrid.config.reading import cache
 from airflow_hybrid.config.values import (
     DEFAULT_BINDING,
@@ -39,6 +39,7 @@ __all__ = [
     "check_bindings",
     "check_checkpoint",
     "checkpoint_of",
+    "checkpoints_of_step",
     "for_run",
     "is_store",
     "json_schema",
@@ -149,8 +150,9 @@ def check_bindings(
     wrong: list[tuple[str, str, str, Iterable[str]]] = []
     for binding in bindings:
         at = binding.position or f"{where}: {binding.path}"
-        if (problem := _checkpoint_problem(binding.checkpoint, deployments)) is not None:
-            wrong.append((at, *problem))
+        for checkpoint in (binding.checkpoint, *binding.ports.values()):
+            if (problem := _checkpoint_problem(checkpoint, deployments)) is not None:
+                wrong.append((at, *problem))
         if binding.path != "/" and binding.path not in steps:
             wrong.append((at, f"the workflow has no step `{binding.path}`", binding.path, steps))
         for target in binding.targets:

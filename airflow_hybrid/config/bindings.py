@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from airflow_hybrid.config.values import DEFAULT_BINDING
 from airflow_hybrid.model import Binding, Checkpoint, Step
@@ -51,6 +52,35 @@ def checkpoint_of(bindings: Iterable[Binding], of_workflow: Checkpoint | None, s
     of_step = bind(bindings, step_path).checkpoint
     checkpoint = of_workflow if of_step is None else of_step
     return checkpoint if checkpoint is not None and checkpoint.target else None
+
+
+def checkpoints_of_step(bindings: Iterable[Binding], of_workflow: Checkpoint | None, step_path: str) -> StepCheckpoints:
+    """Where the outputs of a step's jobs are copied to."""
+    binding = bind(bindings, step_path)
+    ports = binding.ports if _key(binding.path) == _key(step_path) else {}
+    return StepCheckpoints(checkpoint_of(bindings, of_workflow, step_path), ports)
+
+
+@dataclass(frozen=True)
+class StepCheckpoints:
+    """Where the outputs of a step are copied to.
+
+    :ivar of_step: those that have no checkpoint of their own; ``of_ports``: the others, by name.
+    """
+
+    of_step: Checkpoint | None
+    of_ports: Mapping[str, Checkpoint] = field(default_factory=dict)
+
+    def of(self, port: str) -> Checkpoint | None:
+        """That of an output; None: it is not copied."""
+        checkpoint = self.of_ports.get(port, self.of_step)
+        return checkpoint if checkpoint is not None and checkpoint.target else None
+
+    @property
+    def all(self) -> tuple[Checkpoint, ...]:
+        """All places."""
+        places = (self.of_step, *self.of_ports.values())
+        return tuple(dict.fromkeys(place for place in places if place is not None and place.target))
 
 
 def is_store(target: str) -> bool:

@@ -176,10 +176,15 @@ class StepBinding(Model):
 
 
 class PortBindingModel(Model):
-    """Where the data of a workflow input already is."""
+    """Where the data of a workflow input already is; or the checkpoint of a step's output."""
 
-    port: NonEmpty = Field(description="Path of the port: `/input`.")
-    target: TargetNode = Field(description="The deployment; `workdir` is the base folder of relative paths.")
+    port: NonEmpty = Field(description="Path of the port: `/input`; of an output: `/step/output`.")
+    target: TargetNode | None = Field(
+        None, description="Of an input: the deployment; `workdir` is the base folder of relative paths."
+    )
+    checkpoint: CheckpointNode | None = Field(
+        None, description="Of an output: as in the binding of its step, for this output only. (airflow_hybrid)"
+    )
 
     @field_validator("port")
     @classmethod
@@ -187,9 +192,13 @@ class PortBindingModel(Model):
         return _step_path(path)
 
     @model_validator(mode="after")
-    def _has_a_folder(self) -> PortBindingModel:
-        if self.target.workdir is None:
+    def _is_complete(self) -> PortBindingModel:
+        if self.target is None and self.checkpoint is None:
+            raise ValueError("a port has a `target` or a `checkpoint`")
+        if self.target is not None and self.target.workdir is None:
             raise ValueError("the target of a port needs `workdir`")
+        if self.checkpoint is not None and self.port.count("/") < 2:
+            raise ValueError(f"`checkpoint` is for outputs of steps: write `/step/output`, not `{self.port}`")
         return self
 
 

@@ -22,6 +22,7 @@ from airflow_hybrid.dag.retries import task_arguments
 from airflow_hybrid.dag.rules import trigger_rule_of
 from airflow_hybrid.dag.shown import JOBS_TEMPLATE, colour_of, outline_of, outlines_of_task, step_doc, where_it_runs
 from airflow_hybrid.dag.task_ids import Below, TaskIds, below
+from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import REPLAYS, Binding, Checkpoint, CwlObject, JsonValue, Source, Step, WorkflowGraph
 from airflow_hybrid.model.outline import DagOutline, StepOutline
 from airflow_hybrid.operators.hybrid import HybridOperator
@@ -75,6 +76,7 @@ class DagBuilder:
         self.setup = setup
         self.rule = trigger_rule_of(dag)
         self.fusing = Fusing(setup.bindings, setup.deployments, setup.fuse)
+        check_ports(setup.graph, setup.bindings)
         self.graph = self.fusing.graph_of(setup.graph)
         self.bindings = setup.bindings
         self.deployments = setup.deployments
@@ -328,6 +330,23 @@ class DagBuilder:
         group = TaskGroupContext.get_current(self.dag)
         prefix = f"{group.group_id}." if group is not None and group.group_id else ""
         return self.ids.new(prefix, name, contents)
+
+
+def check_ports(graph: WorkflowGraph, bindings: Iterable[Binding]) -> None:
+    """:raises ConfigError: a binding gives a checkpoint to an output that its step does not have."""
+    for step in graph.walk():
+        binding = bind(bindings, step.path)
+        if binding.path != step.path:
+            continue
+        for port in binding.ports:
+            if step.workflow is not None:
+                hint = "name the output of the step in it that makes the file"
+                problem = f"`checkpoint`: `{step.path}` is a sub-workflow, whose outputs are those of its steps"
+                raise ConfigError(problem, where=binding.position, hint=hint)
+            if port not in step.outputs:
+                known = ", ".join(step.outputs) or "none"
+                problem = f"`checkpoint`: step `{step.path}` has no output `{port}`"
+                raise ConfigError(problem, where=binding.position, hint=f"its outputs: {known}")
 
 
 def _in_queue(queue: str | None) -> dict[str, str]:

@@ -28,7 +28,7 @@ from airflow_hybrid.engine.remote_values import list_folder, read_start
 from airflow_hybrid.engine.retrying.verdicts import Verdicts, at_each_place
 from airflow_hybrid.engine.spec import FragmentOutcome, FragmentSpec
 from airflow_hybrid.errors import CwlError, LocationGoneError, SiteError
-from airflow_hybrid.model import LineageEntry, Resources
+from airflow_hybrid.model import CwlObject, LineageEntry, Resources
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.model.files import ROUTES_OF_OUTPUTS, counted
 from airflow_hybrid.sites.connectors.locations import Locations
@@ -110,13 +110,19 @@ class FragmentExecution:
                 done, active = await asyncio.wait(active, return_when=asyncio.FIRST_COMPLETED)
                 for task in done:
                     task.result()
-            await self.batches.checkpoints.finish()
+            await self.batches.checkpoints.finish(await self._published(run))
         finally:
             for task in active:
                 task.cancel()
             await asyncio.gather(*active, return_exceptions=True)
             await self.batches.checkpoints.give_up()
         return await self._finish(run)
+
+    async def _published(self, run: FragmentRun) -> list[CwlObject]:
+        """The outputs of its instances; of jobs that failed, none."""
+        if self.batches.failures:
+            return []
+        return [result.outputs for result in await in_cwl_thread(run.results)]
 
     def _part(self, single: bool) -> Part:
         spec = self.context.spec

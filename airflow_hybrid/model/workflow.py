@@ -124,6 +124,8 @@ class Binding:
     """what its jobs ask for in place of what the document says"""
     checkpoint: Checkpoint | None = None
     """where its outputs are copied to; None: as the workflow says"""
+    ports: Mapping[str, Checkpoint] = field(default_factory=dict)
+    """where single outputs are copied to, by their names; only of the step at this very path"""
     policy: str | None = None
     policy_config: Mapping[str, Any] = field(default_factory=dict)
     containers: JsonValue = None
@@ -147,6 +149,7 @@ class Binding:
                 "on": tuple(map(FailureRule.from_json, value.get("on", ()))),
                 "resources": AskedResources.from_json(value.get("resources")),
                 "checkpoint": Checkpoint.from_json(value.get("checkpoint")),
+                "ports": {port: Checkpoint(**checkpoint) for port, checkpoint in value.get("ports", {}).items()},
             }
         )
 

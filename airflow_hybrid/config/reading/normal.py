@@ -27,7 +27,7 @@ from airflow_hybrid.config.reading.normal_deployments import (
 )
 from airflow_hybrid.config.retrying.retries import NO_RETRIES, TranslatedRetries, translated
 from airflow_hybrid.config.values import DEFAULT_BINDING, EXCLUDING_TYPES, Link, PortBinding, WorkflowConfig
-from airflow_hybrid.model import AskedResources, Binding, JsonValue, Target
+from airflow_hybrid.model import AskedResources, Binding, Checkpoint, JsonValue, Target
 
 _REPLACED = {
     "database": "Airflow's database is used",
@@ -75,6 +75,8 @@ class Normalizer:
         ports = []
         for index, binding in enumerate(value.bindings):
             if isinstance(binding, PortBindingModel):
+                if binding.target is None:
+                    continue
                 at: Path = (*path, "bindings", index)
                 target = self._target((*at, "target"), binding.target)
                 ports.append(PortBinding(binding.port, target, self.where((*at, "port"))))
@@ -99,17 +101,19 @@ class Normalizer:
         targets: dict[str, tuple[Target, ...]] = {}
         where: dict[str, str] = {}
         for index, binding in enumerate(value.bindings):
-            if not isinstance(binding, StepBinding):
-                continue
             at: Path = (*path, "bindings", index)
+            if not isinstance(binding, StepBinding):
+                where.setdefault(binding.port.rpartition("/")[0], self.where((*at, "port")))
+                continue
             if binding.step in step_bindings:
                 self.notices.append((at, f"replaces the binding of `{binding.step}` further up"))
             step_bindings[binding.step] = binding
             where[binding.step] = self.where((*at, "step"))
             targets[binding.step] = tuple(self._target((*at, "target"), t) for t in binding.target)
         containers = self._containers(path, value)
-        for step in containers:
-            # a step with its own container that is bound by a binding above it
+        ports = _checkpoints_of_ports(value)
+        for step in (*containers, *ports):
+            # a step with its own container, or an output with a checkpoint, that is bound by a binding above it
             step_bindings.setdefault(step, StepBinding(step=step))
             targets.setdefault(step, ())
         complete: dict[str, Binding] = {}
@@ -117,7 +121,8 @@ class Normalizer:
             whole = self._complete(step_bindings[step], targets[step], nearest_binding(complete, step))
             position = where.get(step) or self.where((*path, "config", "docker"))
             self._check_nodes(path, value, step, whole)
-            complete[step] = replace(whole, position=position, containers=containers.get(step, whole.containers))
+            runtime = containers.get(step, whole.containers)
+            complete[step] = replace(whole, position=position, containers=runtime, ports=ports.get(step, {}))
         return tuple(complete[step] for step in step_bindings)
 
     def _check_nodes(self, path: Path, value: WorkflowModel, step: str, binding: Binding) -> None:
@@ -211,6 +216,16 @@ class Normalizer:
             if link.both_ways:
                 links.append(Link(link.target, link.source))
         return tuple(dict.fromkeys(links))
+
+
+def _checkpoints_of_ports(value: WorkflowModel) -> dict[str, dict[str, Checkpoint]]:
+    """Checkpoints of single outputs, by the path of the step and the output's name."""
+    ports: dict[str, dict[str, Checkpoint]] = {}
+    for binding in value.bindings:
+        if isinstance(binding, PortBindingModel) and binding.checkpoint is not None:
+            step, _, port = binding.port.rpartition("/")
+            ports.setdefault(step, {})[port] = binding.checkpoint.value
+    return ports
 
 
 def _asked(binding: StepBinding, above: Binding) -> AskedResources | None:

@@ -12,13 +12,14 @@ import time
 from collections.abc import Mapping, Sequence
 
 from airflow_hybrid.amounts import counted, size
-from airflow_hybrid.config import Deployment, checkpoint_of
+from airflow_hybrid.config import Deployment, checkpoints_of_step
 from airflow_hybrid.engine.checkpoints.originals import Original, originals_of
 from airflow_hybrid.engine.checkpoints.stores import open_store
 from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.step_run import StepRun
 from airflow_hybrid.errors import HybridError, SiteError
-from airflow_hybrid.model import Checkpoint, CwlObject, LineageEntry
+from airflow_hybrid.model import Checkpoint, CwlObject, JsonValue, LineageEntry
+from airflow_hybrid.model.walking import files
 from airflow_hybrid.sites.connectors import open_connector
 from airflow_hybrid.sites.files.objects import is_object
 from airflow_hybrid.sites.patience.backoff import Backoff
@@ -39,6 +40,8 @@ class Checkpoints:
         self.context = context
         self._lineage = lineage
         self._copies: list[asyncio.Task[None]] = []
+        self._later: list[tuple[str, Checkpoint, list[Group]]] = []
+        """outputs of several steps in one task, of which only some are for other tasks"""
 
     def begin(self, run: StepRun, outputs: Mapping[str, CwlObject]) -> None:
         """Begin to copy the outputs of jobs, if their step has a checkpoint.
@@ -49,21 +52,37 @@ class Checkpoints:
             return
         spec = self.context.spec
         step_path = run.jobs[next(iter(outputs))].job.step_path
-        checkpoint = checkpoint_of(spec.bindings, spec.checkpoint, step_path)
-        if checkpoint is None:
-            return
-        if _is_at(run.place.host.deployment, checkpoint, spec.deployments):
-            self.context.log.warning(
-                "%s: no second copies of its outputs: they are at `%s` themselves", step_path, checkpoint.target
-            )
-            return
-        groups = [originals_of(value, run.jobs[key].outdir, run.place.facts) for key, value in outputs.items()]
+        checkpoints = checkpoints_of_step(spec.bindings, spec.checkpoint, step_path)
+        for checkpoint in checkpoints.all:
+            if _is_at(run.place.host.deployment, checkpoint, spec.deployments):
+                self.context.log.warning(
+                    "%s: no second copies of its outputs: they are at `%s` themselves", step_path, checkpoint.target
+                )
+                continue
+            groups: list[Group] = []
+            for key, value in outputs.items():
+                own = {port: made for port, made in value.items() if checkpoints.of(port) == checkpoint}
+                groups.append(originals_of(own, run.jobs[key].outdir, run.place.facts))
+            if len(spec.leaves) > 1:
+                self._later.append((step_path, checkpoint, groups))
+            else:
+                self._begin(step_path, checkpoint, groups)
+
+    def _begin(self, step_path: str, checkpoint: Checkpoint, groups: Sequence[Group]) -> None:
         groups = [group for group in groups if group]
         if groups:
             self._copies.append(asyncio.ensure_future(self._copy(step_path, checkpoint, groups)))
 
-    async def finish(self) -> None:
-        """Wait for all copies; none of them fails the task."""
+    async def finish(self, published: JsonValue) -> None:
+        """Wait for all copies; none of them fails the task.
+
+        :param published: the outputs of the task.
+        """
+        if self._later:
+            locations = {str(file.get("location")) for file in files(published)}
+            for step_path, checkpoint, groups in self._later:
+                kept = [[original for original in group if original.ref.uri in locations] for group in groups]
+                self._begin(step_path, checkpoint, kept)
         for result in await asyncio.gather(*self._copies, return_exceptions=True):
             if isinstance(result, Exception):
                 self.context.log.warning(
@@ -89,10 +108,10 @@ class Checkpoints:
                 return
             if attempt == 1:
                 left = jobs
-        files = sum(map(len, left))
+        number = sum(map(len, left))
         self.context.log.warning(
             "%s: %s of its outputs have no second copy at `%s`; the run goes on: %s",
-            step_path, counted(files, "file"), checkpoint.target, problem,
+            step_path, counted(number, "file"), checkpoint.target, problem,
         )  # fmt: skip
 
     async def _attempt(

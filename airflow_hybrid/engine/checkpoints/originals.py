@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_hybrid.model import CwlObject, FileRef, JsonValue, SiteFacts
+from airflow_hybrid.model import FileRef, JsonValue, SiteFacts
 from airflow_hybrid.model.walking import files
 from airflow_hybrid.sites.files.store import executables_word, sha1_of, store_path
+from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 
 _BOTH = ("x", "")
 _NAME = "content"
@@ -31,13 +32,18 @@ class Original:
 
     @classmethod
     def of(cls, file: Mapping[str, Any], words: tuple[str, ...] = _BOTH) -> Original | None:
-        """None: nothing is known that its copy could be compared with, or it has no location of a deployment."""
+        """None: it is no output of a job, or nothing is known that its copy could be compared with.
+
+        What a task has published is not trusted: whatever it says, nothing outside of jobs' outputs is put back.
+        """
         try:
             ref = FileRef.of(str(file.get("location", "")))
         except ValueError:
             return None
+        if ref is None or job_directory_of(ref.path) is None:
+            return None
         is_folder = file.get("class") == "Directory"
-        if ref is None or (not is_folder and sha1_of(file.get("checksum")) is None):
+        if not is_folder and sha1_of(file.get("checksum")) is None:
             return None
         return cls(file, ref, ("",) if is_folder else words)
 
@@ -88,8 +94,8 @@ class Copy:
         return self.members[0].source if self.members else ""
 
 
-def originals_of(value: CwlObject, folder: str, facts: SiteFacts) -> list[Original]:
-    """The files and folders in a job's outputs that the job has made itself, and not passed on.
+def originals_of(value: JsonValue, folder: str, facts: SiteFacts) -> list[Original]:
+    """The files and folders in a value of a job that the job has made itself, and not passed on.
 
     :param folder: the job's output folder; ``facts``: what was seen there when the outputs were collected.
     """

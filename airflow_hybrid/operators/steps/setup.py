@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from airflow_hybrid.config import Deployment, bind, checkpoint_of
+from airflow_hybrid.config import Deployment, bind, checkpoints_of_step
 from airflow_hybrid.config.queues import is_followed_by_triggerer, queue_below
 from airflow_hybrid.cwl.documents.group_documents import document_of
 from airflow_hybrid.model import Binding, Checkpoint, JsonValue, Step
@@ -55,8 +55,8 @@ class StepSetup:
     @property
     def checkpoints(self) -> tuple[Checkpoint, ...]:
         """Where outputs of its jobs are copied to."""
-        places = (checkpoint_of(self.bindings, self.checkpoint, path) for path in self.leaves)
-        return tuple(dict.fromkeys(place for place in places if place is not None))
+        steps = (checkpoints_of_step(self.bindings, self.checkpoint, path) for path in self.leaves)
+        return tuple(dict.fromkeys(place for step in steps for place in step.all))
 
     @property
     def hands_on(self) -> bool:

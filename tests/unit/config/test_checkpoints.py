@@ -10,7 +10,14 @@ import pytest
 import yaml
 
 from airflow_hybrid import HybridDag
-from airflow_hybrid.config import HybridFile, checkpoint_of, load_hybrid_file, parse_bindings, parse_checkpoint
+from airflow_hybrid.config import (
+    HybridFile,
+    checkpoint_of,
+    checkpoints_of_step,
+    load_hybrid_file,
+    parse_bindings,
+    parse_checkpoint,
+)
 from airflow_hybrid.errors import ConfigError
 from airflow_hybrid.model import KEPT_S, Binding, Checkpoint
 from tests.raising import raising
@@ -102,3 +109,46 @@ def test_a_deployment_that_is_removed_with_the_run_is_no_place_for_checkpoints(
             checkpoint="made" if of_workflow else None,
             fileloc=where,
         )
+
+
+def test_an_output_may_have_a_checkpoint_of_its_own(tmp_path: Path) -> None:
+    bindings: list[dict[str, Any]] = [
+        {"step": "/", "target": "here", "checkpoint": "archive"},
+        {"port": "/a/large", "checkpoint": False},
+        {"port": "/a/b/model", "checkpoint": {"target": "here", "expire": "never"}},
+    ]
+    hybrid = load_hybrid_file(_file(tmp_path, bindings))
+    workflow = HybridFile.from_json(hybrid.to_json()).workflows["one"]
+    found = {}
+    for path in ("/a", "/a/b"):
+        step = checkpoints_of_step(workflow.bindings, workflow.checkpoint, path)
+        found[path] = {port: step.of(port) for port in ("large", "model")}
+    archive, for_good = Checkpoint("archive", KEPT_S), Checkpoint("here", None)
+    assert found == {"/a": {"large": None, "model": archive}, "/a/b": {"large": archive, "model": for_good}}
+    assert [binding.targets[0].deployment for binding in workflow.bindings] == ["here"] * 3
+    assert workflow.ports == ()
+
+
+@pytest.mark.parametrize(
+    ("binding", "problem"),
+    [
+        ({"port": "/a/b"}, "a port has a `target` or a `checkpoint`"),
+        ({"port": "/a", "checkpoint": "archive"}, "is for outputs of steps: write `/step/output`, not `/a`"),
+        ({"port": "/a/b", "checkpoint": "archiv"}, "there is no deployment `archiv`"),
+    ],
+)
+def test_what_is_wrong_with_a_port_is_said(tmp_path: Path, binding: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_hybrid_file(_file(tmp_path, [binding]))
+    assert problem in str(caught.value)
+
+
+def test_an_output_that_the_step_does_not_have_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "t.cwl").write_text(TOOL)
+    bindings = [{"step": "/", "target": "here"}, {"port": "/t/model", "checkpoint": "here"}]
+    with pytest.raises(ConfigError) as caught:
+        HybridDag(
+            str(tmp_path / "t.cwl"), deployments={"here": HERE}, bindings=bindings, fileloc=str(tmp_path / "d.py")
+        )
+    assert caught.value.where == "workflows.python.bindings[1].port"
+    assert caught.value.message == "`checkpoint`: step `/t` has no output `model`"

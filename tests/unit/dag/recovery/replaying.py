@@ -265,6 +265,13 @@ CASES = {
         bindings=({"step": "/", "checkpoint": "archive"},),
         options={"recovery": {"replay": "off"}},
     ),
+    # of steps that share a task, only what the task publishes has a second copy
+    "kept_fused": Case(
+        "rm -r both*",
+        NESTED,
+        bindings=({"step": "/"}, {"step": "/both", "fuse": True, "max_mapped": 2, "checkpoint": "archive"}),
+        options={"recovery": {"replay": "off"}},
+    ),
     "off": Case("rm second/g*/a1*/*/out/b.txt", options={"recovery": {"replay": "off"}}),
 }
 
@@ -311,6 +318,9 @@ class Runs:
             "errors": [str(error) for error in result.errors],
             "ran": history.read_text().splitlines(),
             "outputs": {path.name: path.read_text() for path in paths},
+            "kept": sorted(
+                path.read_text() for path in self.folder.glob(f"archive-{name}/**/content") if path.is_file()
+            ),
             **_told(self.folder / f"out-{name}"),
         }
 

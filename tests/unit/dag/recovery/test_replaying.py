@@ -33,7 +33,9 @@ def _runs(folder: Path, *names: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     """What ran, and what came out, in the runs of :mod:`tests.unit.dag.recovery.replaying`."""
-    yield _runs(tmp_path_factory.mktemp("replaying"), "purged", "outputs", "fused", "off", "kept", "kept_tree")
+    yield _runs(
+        tmp_path_factory.mktemp("replaying"), "purged", "outputs", "fused", "off", "kept", "kept_tree", "kept_fused"
+    )
 
 
 def _again(ran: list[str]) -> dict[str, int]:
@@ -86,6 +88,12 @@ def test_folders_programs_and_files_of_the_same_content_are_put_back_as_they_wer
     run = seen["kept_tree"]
     assert (run["states"], run["errors"], run["ran"]) == (["success"], [], ["first"])
     assert run["outputs"] == {"used.txt": "RAN\nB\necho RAN\nB\n"}
+
+
+def test_of_steps_that_share_a_task_only_what_the_task_publishes_is_kept(seen: dict[str, Any]) -> None:
+    run = seen["kept_fused"]
+    assert (run["states"], run["errors"], _again(run["ran"])) == (["success"], [], {})
+    assert run["kept"] == [f"{name}\n" for name in "ABCD"]
 
 
 def test_without_replay_the_error_says_which_task_to_clear(seen: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ import pytest
 from airflow_hybrid.config import parse_deployments
 from airflow_hybrid.engine import FragmentSpec
 from airflow_hybrid.engine.checkpoints import copying
+from airflow_hybrid.engine.checkpoints.originals import lost_originals
 from airflow_hybrid.model import Checkpoint
 from airflow_hybrid.sites.closing import close_all
 from airflow_hybrid.sites.files import carrier
@@ -111,3 +112,12 @@ async def test_outputs_at_the_place_of_the_checkpoint_have_no_second_copy_there(
     lines, copies = await _run(one)
     assert lines == ["/tool: no second copies of its outputs: they are at `here` themselves"] and copies == []
     shutil.rmtree(tmp_path / "site")
+
+
+def test_whatever_a_task_has_published_nothing_outside_of_outputs_of_jobs_is_put_back() -> None:
+    job = "hybrid://hpc/login/work/d/r/t/g0-1111111111/a1-2222222222/00000-x"
+    lost = f"{job}/out/d/f"
+    for above in ("hybrid://hpc/login/work", "hybrid://hpc/login/", job, f"{job}/in"):
+        assert lost_originals({"class": "Directory", "location": above}, [lost, f"{above}/f"]) == {}
+    folder = {"class": "Directory", "location": f"{job}/out/d"}
+    assert lost_originals({"x": [folder]}, [lost])[lost].ref.uri == folder["location"]
