@@ -17,6 +17,7 @@ from airflow_hybrid.cwl.fragments.step_files import FileAccess
 from airflow_hybrid.cwl.jobs.job import PendingJob
 from airflow_hybrid.engine import unended
 from airflow_hybrid.engine.batches import BatchRunner
+from airflow_hybrid.engine.checkpoints.near import near_copies
 from airflow_hybrid.engine.common import Logger, all_of, in_cwl_thread
 from airflow_hybrid.engine.failures import failed
 from airflow_hybrid.engine.placing.choosing import Chooser
@@ -52,7 +53,7 @@ class FragmentExecution:
         locations = Locations(spec.deployments, spec.links)
         self.context = FragmentContext(spec, Places(spec), locations, DataMover(locations), logger or log)
         self.jobs = 0
-        self.chooser = Chooser(self.context)
+        self.chooser = Chooser(self.context, near_copies)
         self.again = again
         self.batches = BatchRunner(self.context, again)
         self.verdicts = Verdicts(self.context)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from airflow_hybrid.amounts import counted
 from airflow_hybrid.cwl.jobs.job import PendingJob
+from airflow_hybrid.engine.checkpoints.near import near_copies
 from airflow_hybrid.engine.executables import words_at_sites, words_for
 from airflow_hybrid.engine.placing.context import FragmentContext
 from airflow_hybrid.engine.placing.places import Place, ref_of
@@ -46,11 +47,14 @@ async def _stage_inputs(context: FragmentContext, place: Place, jobs: Sequence[P
     paths, in_place, elsewhere = _by_place(context, place, jobs)
     executables = await asyncio.to_thread(words_for, elsewhere, context.spec.deployments)
     executables.update(await words_at_sites(elsewhere, context.locations, context.log))
+    near: dict[str, str] = {}
+    if not jobs[0].updates_in_place:  # a link to a checkpoint is not for a job that may change it
+        near = await near_copies(context, place, elsewhere)
     requests: list[StageRequest] = []
     for file in elsewhere:
         uri = file["location"]
         paths[uri] = store_path(place.workdir, file, executables.get(uri, ""))
-        requests.append(StageRequest.of(file, place.host, paths[uri]))
+        requests.append(StageRequest.of({**file, "location": near.get(uri, uri)}, place.host, paths[uri]))
     changed = False
     try:
         await _check_in_place(context, place, in_place)

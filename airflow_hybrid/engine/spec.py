@@ -74,6 +74,7 @@ class FragmentSpec:
     :ivar tries_left: whether Airflow would try the task again if this try failed.
     :ivar originals: by the location of an input that was made again, that of the first one: jobs are named after that.
     :ivar checkpoint: where outputs are copied to, for steps whose bindings do not say.
+    :ivar checkpoint_targets: where any step of the workflow has checkpoints, which may hold inputs.
     :ivar recovered: whether this try has made lost inputs again, or put them back.
     :ivar reuse_asked: whether the run or the workflow requests reuse; None: neither says anything.
     """
@@ -98,6 +99,7 @@ class FragmentSpec:
     originals: Mapping[str, str] = field(default_factory=dict)
     checkpoint: Checkpoint | None = None
     recovered: bool = False
+    checkpoint_targets: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -126,6 +128,7 @@ class FragmentSpec:
             "outer_indexes": list(self.outer_indexes),
             "originals": dict(self.originals),
             "recovered": self.recovered,
+            "checkpoint_targets": list(self.checkpoint_targets),
             "checkpoint": None if self.checkpoint is None else self.checkpoint.to_json(),
         }
 
@@ -142,6 +145,7 @@ class FragmentSpec:
                 "links": Link.all_from_json(value["links"]),
                 "outer_indexes": tuple(value.get("outer_indexes", ())),
                 "checkpoint": Checkpoint.from_json(value.get("checkpoint")),
+                "checkpoint_targets": tuple(value.get("checkpoint_targets", ())),
             }
         )
 

@@ -12,7 +12,7 @@ import asyncio
 import functools
 import shlex
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from airflow_hybrid import placement
 from airflow_hybrid.amounts import counted
@@ -23,11 +23,13 @@ from airflow_hybrid.engine.placing.places import Place, ref_of
 from airflow_hybrid.engine.placing.policies import find_policy
 from airflow_hybrid.engine.placing.shares import Share, usage_of
 from airflow_hybrid.errors import SiteError
-from airflow_hybrid.model import Binding, LineageEntry
+from airflow_hybrid.model import Binding, CwlObject, LineageEntry
 from airflow_hybrid.model.files import PLACED
 from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.sites.batches.look import Enquiry, SiteLook, look
 
+NearCopies = Callable[[FragmentContext, Place, Sequence[CwlObject]], Awaitable[Mapping[str, str]]]
+"""tells which of some files have copies at a place, by their locations"""
 MANY = 20
 """from this many jobs in a group, the log and the lineage only count them"""
 
@@ -35,11 +37,15 @@ MANY = 20
 class Chooser:
     """Places the jobs of one fragment.
 
+    :param near: tells of checkpoints at a place.
     :ivar lineage: why jobs were placed where they are.
     """
 
-    def __init__(self, context: FragmentContext) -> None:
+    def __init__(self, context: FragmentContext, near: NearCopies) -> None:
         self.context = context
+        self._near = near
+        self._there: dict[int, Mapping[str, str]] = {}
+        """by the id of a place: files that have a copy there"""
         self.lineage: list[LineageEntry] = []
 
     async def divide(self, jobs: Sequence[PendingJob]) -> list[Share]:
@@ -103,6 +109,10 @@ class Chooser:
 
     async def _options(self, binding: Binding, places: Sequence[Place], jobs: Sequence[PendingJob]) -> Options:
         policy = self._policy(binding)
+        files = [file for job in jobs for file in job.files()]
+        for place in places:
+            if place.down is None:
+                self._there[id(place)] = await self._near(self.context, place, files)
         return Options(binding, policy, places, await self._look(places, jobs, policy))
 
     async def _look(
@@ -220,8 +230,11 @@ class Chooser:
 
     def _missing_bytes(self, job: PendingJob, place: Place) -> int:
         total = 0
+        there = self._there.get(id(place), {})
         for file in job.files():
             ref = ref_of(file)
+            if file["location"] in there:
+                continue
             if ref is None or not self.context.locations.same_storage(ref, place.host):
                 total += int(file.get("size") or 0)
         return total

@@ -123,6 +123,7 @@ def fragment_of(
         retries=tries.asked,
         tries_left=tries.left,
         checkpoint=setup.checkpoint,
+        checkpoint_targets=setup.checkpoint_targets,
         outer_indexes=tuple(inputs.first + at for at, place in enumerate(places) if place is not None),
     )
 

@@ -59,6 +59,14 @@ class StepSetup:
         return tuple(dict.fromkeys(place for step in steps for place in step.all))
 
     @property
+    def checkpoint_targets(self) -> tuple[str, ...]:
+        """Where any step of the workflow has checkpoints."""
+        places = [self.checkpoint]
+        for binding in self.bindings:
+            places += [binding.checkpoint, *binding.ports.values()]
+        return tuple(dict.fromkeys(place.target for place in places if place is not None and place.target))
+
+    @property
     def hands_on(self) -> bool:
         """Whether an output may be a file that none of its jobs made: expressions pass their inputs on."""
         step = self.step
