@@ -212,7 +212,7 @@ def test_a_mistake_is_one_message_with_line_path_and_advice(problems: Problems, 
         ("{port: /a, target: {deployment: cloud}}", ["the target of a port needs `workdir`"]),
         (
             "{port: /a, target: {deployment: cloud, workdir: /x}, scatter: batch}",
-            ["scatter: unknown key `scatter`", "-> known: port, target"],
+            ["scatter: unknown key `scatter`", "-> known: port, target, checkpoint"],
         ),
     ],
 )
