@@ -15,9 +15,11 @@ from airflow_hybrid.amounts import counted
 from airflow_hybrid.config import Deployment, Link
 from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.model.containers import ImageSource
+from airflow_hybrid.printable import printable
 from airflow_hybrid.sites.check import site_probe
 from airflow_hybrid.sites.check.findings import FAIL, OK, SKIP, TIMEOUT_S, WARN, Finding, Findings, timed
 from airflow_hybrid.sites.check.links import try_link
+from airflow_hybrid.sites.check.locks import try_locks
 from airflow_hybrid.sites.check.namespace import namespace_figures
 from airflow_hybrid.sites.check.queues import (
     login_shell_hint,
@@ -43,6 +45,7 @@ ORDER = (
     "login",
     "programs",
     "workdir",
+    "locks",
     "scheduler",
     "capacity",
     "queue",
@@ -161,7 +164,7 @@ async def _location(connector: Connector, host: Host, reaches: Reaches, timeout_
     queue = connector.queue(host)
     await asyncio.gather(
         try_services(findings, connector, host, timeout_s),
-        _site(findings, connector, host, timeout_s),
+        _site(findings, connector, host, reaches, timeout_s),
         try_queue(findings, queue.scheduler, queue.host, timeout_s),
         try_capacity(findings, connector, queue, timeout_s),
         try_everybody(findings, queue, timeout_s),
@@ -170,7 +173,7 @@ async def _location(connector: Connector, host: Host, reaches: Reaches, timeout_
     return sorted(findings.entries, key=lambda finding: ORDER.index(finding.what))
 
 
-async def _site(findings: Findings, connector: Connector, host: Host, timeout_s: float) -> None:
+async def _site(findings: Findings, connector: Connector, host: Host, reaches: Reaches, timeout_s: float) -> None:
     workdir, error, seconds = await timed(lambda: connector.workdir(host))
     if workdir is None or error is not None:
         findings.fail("workdir", error or ConfigError("it has no work directory"), seconds)
@@ -187,6 +190,8 @@ async def _site(findings: Findings, connector: Connector, host: Host, timeout_s:
     look = probe.missing and await login_shell_hint(host, probe.missing[0], timeout_s)
     _programs(findings, probe, seconds, look or "")
     _workdir(findings, probe, workdir)
+    if probe.write == "ok" and reaches.is_first(host, workdir):
+        await try_locks(findings, host, workdir, connector.scheduler().on_host, timeout_s)
     findings.add("containers", OK, ", ".join(probe.runtimes) or "none there")
     source, error, seconds = await timed(lambda: connector.image(host))
     if source is not None:
@@ -243,18 +248,17 @@ def _workdir(findings: Findings, probe: site_probe.SiteProbe, workdir: str) -> N
         hint = "give the deployment a `workdir` that is yours and has room (`df`, `df -i`, quota)"
         findings.add("workdir", FAIL, f"{where} cannot be written: {probe.write or 'no reason given'}", 0.0, hint)
         return
-    if probe.lock != "ok":
-        hint = "give the deployment a `workdir` on a file system that supports flock (not all mounts of NFS, Lustre do)"
-        findings.add("workdir", FAIL, f"{where} cannot be locked: {probe.lock}", 0.0, hint)
-        return
     free = "free space unknown" if probe.free_kib is None else f"{size(probe.free_kib)} free"
     inodes = "" if probe.free_inodes is None else f", {probe.free_inodes} inodes"
     low = (probe.free_kib is not None and probe.free_kib < site_probe.LOW_SPACE_KIB) or (
         probe.free_inodes is not None and 0 < probe.free_inodes < site_probe.LOW_INODES
     )
     hint = "results of all runs stay there: free some space, or give the deployment another `workdir`" if low else ""
+    if probe.lock != "ok":
+        hint = hint or "nothing to do: claims, which need no locks, keep apart what two processes must not do at once"
+        inodes += f"; files cannot be locked there: {printable(probe.lock)}"
     figures = {} if probe.free_kib is None else {"free space": size(probe.free_kib)}
-    found = Finding(findings.where, findings.location, "workdir", WARN if low else OK, f"{where}, {free}{inodes}")
+    found = Finding(findings.where, findings.location, "workdir", WARN if hint else OK, f"{where}, {free}{inodes}")
     findings.entries.append(replace(found, hint=hint, figures=figures))
 
 

@@ -22,9 +22,9 @@ class Finding:
     """The result of one test.
 
     :ivar where: name of the deployment, or ``a -> b`` of a link; ``location``: which of its locations.
-    :ivar what: ``reach``, ``host key``, ``login``, ``programs``, ``workdir``, ``scheduler``, ``capacity``,
-        ``queue``, ``connections``, ``service``, ``containers``, ``image``, ``link``; ``all``: none of them could be
-        tried.
+    :ivar what: ``reach``, ``host key``, ``login``, ``programs``, ``workdir``, ``locks``, ``scheduler``,
+        ``capacity``, ``queue``, ``connections``, ``service``, ``containers``, ``image``, ``link``; ``all``: none of
+        them could be tried.
     :ivar result: ``ok``; ``warn`` (steps run, but ...); ``FAIL``; ``skip`` (not tested, or told already: another
         test failed).
     :ivar seconds: how long it took.

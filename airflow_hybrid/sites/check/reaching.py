@@ -45,12 +45,20 @@ class Reaches:
         self._deployments = deployments
         self._timeout_s = timeout_s
         self._by_host: dict[Host, asyncio.Task[Reached]] = {}
+        self._begun: set[tuple[str, str]] = set()
 
     async def reach(self, host: Host) -> Reached:
         """Open the connection and run the first command; concurrent callers share one attempt."""
         if host not in self._by_host:
             self._by_host[host] = asyncio.ensure_future(_reach(host, self._timeout_s))
         return await self._by_host[host]
+
+    def is_first(self, host: Host, workdir: str) -> bool:
+        """Whether nobody has asked this about them before: what needs connections of its own is tested once."""
+        key = (host.key, workdir)
+        is_first = key not in self._begun
+        self._begun.add(key)
+        return is_first
 
     async def needs(self, name: str) -> str | None:
         """Why a deployment cannot be tried: a deployment that it wraps failed, or exists only while a run does.

@@ -14,6 +14,8 @@ import pytest
 from airflow_hybrid.config import Deployment, Link
 from airflow_hybrid.sites import check
 from airflow_hybrid.sites.closing import close_all
+from airflow_hybrid.sites.hosts.ssh.host import SshHost
+from tests.system import sites as system_sites
 from tests.system.airflow_stack import AirflowStack
 from tests.testbed.fixture import Testbed
 
@@ -59,11 +61,21 @@ async def test_sites_that_are_fine(sites: dict[str, Deployment], testbed: Testbe
     assert re.fullmatch(r"\d+ of 12", figures["free cores"]) and re.fullmatch(r"\d+ of \d+", figures["free nodes"])
     assert re.fullmatch(r"\d+ run \(\d+ ours\), \d+ wait \(\d+ ours\)", figures["queue"])
     assert {f.where for f in found if f.what == "link"} == {"hpc -> edge", "edge -> login", "cloud -> edge"}
-    # deployments of one host share its one connection; the link from edge is one more
-    assert testbed.login_since("hpc", moments["hpc"]).connections == 2
+    assert seen["login", "locks"].detail == "two connections led to one host, hpc"
+    # deployments of one host share its one connection; the link from edge is one more, and the test of locks two
+    assert testbed.login_since("hpc", moments["hpc"]).connections == 4
     for site in ("hpc", "cloud", "edge"):
         assert testbed.run(site, "ls -A | grep -c 'check dir' || :").strip() == "0", "a check leaves nothing behind"
         assert testbed.run(site, "ls -A /tmp | grep -c airflow-hybrid || :").strip() == "0"
+
+
+async def test_one_of_the_addresses_of_a_name_is_reached_with_the_key_of_the_name(testbed: Testbed) -> None:
+    # nothing resolves the name, which known_hosts has
+    host = SshHost("hpc", "hpc", system_sites.settings("hpc", host="hpc", address=testbed.sites["hpc"].host))
+    try:
+        assert (await host.run("uname -n")).out == "hpc\n"
+    finally:
+        await host.close()
 
 
 async def test_what_fails_is_named_and_the_rest_is_tried(sites: dict[str, Deployment], testbed: Testbed) -> None:

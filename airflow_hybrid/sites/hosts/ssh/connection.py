@@ -34,7 +34,9 @@ from airflow_hybrid.sites.hosts.ssh.client import Attendant, Client
 from airflow_hybrid.sites.hosts.ssh.host_keys import PresentedKey, presented
 from airflow_hybrid.sites.hosts.ssh.login import (
     Login,
+    addresses_of,
     connect_options,
+    connected_socket,
     known_hosts_files,
     parse_host_key,
     read_login,
@@ -237,7 +239,13 @@ class SshConnection:
         else:
             trusted = known_hosts_files(login.settings, resolved.known_hosts) or b""
         tunnel = await self._tunnel(login, resolved)
+        if self.settings.address:
+            options["sock"] = await connected_socket(self.settings.address, resolved.port, login.connect_timeout_s)
         return await asyncssh.connect(**options, known_hosts=trusted, tunnel=tunnel, client_factory=lambda: client)
+
+    async def addresses(self) -> list[str]:
+        """See :func:`.login.addresses_of`."""
+        return await addresses_of(await self._read_login())
 
     async def _tunnel(
         self, login: Login, resolved: asyncssh.SSHClientConnectionOptions

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Sequence
 import asyncssh
 
 from airflow_hybrid import settings as airflow_settings
-from airflow_hybrid.errors import CommandEnd, CommandError, SiteError
+from airflow_hybrid.errors import CommandEnd, CommandError, HostUnreachableError, SiteError
 from airflow_hybrid.printable import readable
 from airflow_hybrid.removal.here import NotRemovedError, make_folder, remove_folder
 from airflow_hybrid.sites.hosts.base import (
@@ -152,6 +152,18 @@ class SshHost(Host):
     async def host_key(self) -> str:
         """Type and fingerprint of the host's key; see :meth:`SshConnection.host_key`."""
         return await self._connection.host_key()
+
+    async def two_addresses(self) -> tuple[str, str]:
+        """Two addresses of its name, of one family; ``""``, where it has only one, and for what a jump host resolves.
+
+        :raises HostUnreachableError: the name is unknown.
+        """
+        try:
+            found = await self._connection.addresses()
+        except OSError as error:
+            raise HostUnreachableError(f"{self.title}: {error}") from error
+        alike = [address for address in found if (":" in address) == (":" in found[0])]
+        return (alike[0], alike[1]) if len(alike) > 1 else ("", "")
 
     async def presented_key(self) -> PresentedKey | None:
         """The key that is not trusted, of this host or one on the way; see :meth:`SshConnection.presented_key`."""

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import glob
 import os
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -281,3 +282,31 @@ def known_hosts_files(settings: SshSettings, configured: Any) -> list[str]:
         )
     usual = [os.path.expanduser("~/.ssh/known_hosts"), "/etc/ssh/ssh_known_hosts"]
     return [str(path) for path in (configured or usual) if os.path.isfile(path)]
+
+
+async def addresses_of(login: Login) -> list[str]:
+    """The addresses of a host's name, behind which may be several hosts; those behind a jump host are not known here.
+
+    :raises OSError: the name is unknown.
+    """
+    resolved = await asyncssh.SSHClientConnectionOptions.construct(**connect_options(login))
+    if login.settings.tunnel or resolved.tunnel or resolved.proxy_command:
+        return []
+    loop = asyncio.get_running_loop()
+    entries = await loop.getaddrinfo(resolved.host, resolved.port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
+
+
+async def connected_socket(address: str, port: int, timeout_s: float) -> socket.socket:
+    """A connection to an address, for :func:`asyncssh.connect`, which chooses an address of a name by itself.
+
+    :raises OSError: it cannot be reached; :class:`asyncio.TimeoutError` likewise.
+    """
+    opened = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    opened.setblocking(False)
+    try:
+        await asyncio.wait_for(asyncio.get_running_loop().sock_connect(opened, (address, port)), timeout_s)
+    except BaseException:
+        opened.close()
+        raise
+    return opened

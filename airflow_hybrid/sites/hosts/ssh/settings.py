@@ -46,6 +46,7 @@ class SshSettings:
     :ivar interactive: only a person can log in; Airflow makes no attempts.
     :ivar login_wait_s: how long a run waits while the host refuses the login; 0: not at all.
     :ivar max_sessions: commands at a time, at most the setting ``ssh_max_sessions``.
+    :ivar address: which of the addresses of the host's name is meant; empty: any.
     """
 
     host: str = ""
@@ -65,6 +66,7 @@ class SshSettings:
     keepalive_s: float = 10.0
     max_sessions: int = field(default_factory=_most_sessions)
     login_wait_s: float = LOGIN_WAIT_S
+    address: str = ""
 
     def __post_init__(self) -> None:
         if not self.host and not self.conn_id:
