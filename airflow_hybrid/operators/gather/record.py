@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import stat
 from dataclasses import asdict, dataclass
 
 from airflow_hybrid.errors import TransferError
+from airflow_hybrid.operators.gather.claim import Claim
+
+log = logging.getLogger(__name__)
 
 RECORD = ".airflow_hybrid-outputs"
 """name of the record file in ``outdir``"""
@@ -67,6 +71,7 @@ class OutdirRecord:
     def __init__(self, number: int, shown: str) -> None:
         self._folder, self._shown = number, f"{shown}/{RECORD}"
         self._file = -1
+        self._claim = Claim(number, RECORD, self._now)
         self.lines: dict[str, Line] = {}
         self._read()
 
@@ -99,7 +104,13 @@ class OutdirRecord:
         """Lock the record, and read what others have written; :meth:`close` unlocks it."""
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         self._file = os.open(RECORD, flags, 0o666, dir_fd=self._folder)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        is_claimed = self._claimed()
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        except OSError as error:
+            if not is_claimed:
+                raise
+            log.info("%s cannot be locked (%s): its claim alone keeps others away", self._shown, error.strerror)
         if os.fstat(self._file).st_size == 0:
             os.write(self._file, f"{_HEADER}\n".encode())
         elif os.pread(self._file, 1, os.fstat(self._file).st_size - 1) != b"\n":
@@ -111,7 +122,22 @@ class OutdirRecord:
             for line in self.lines.values():
                 self._write(line)
 
+    def _claimed(self) -> bool:
+        """Claim it; False: the file system has no links, or no room for one, and only the lock keeps others away."""
+        try:
+            self._claim.take()
+        except OSError as error:
+            log.info("%s cannot be claimed (%s): its lock alone keeps others away", self._shown, error.strerror)
+            return False
+        return True
+
+    def _now(self) -> float:
+        """The time by the clock of the record's file system."""
+        os.utime(self._file)
+        return os.fstat(self._file).st_mtime
+
     def close(self) -> None:
+        self._claim.give_up()
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

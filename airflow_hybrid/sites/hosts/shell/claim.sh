@@ -91,7 +91,13 @@ ah_try() {
             ah_holder=$ah_x
             return 2
         }
-        [ "$ah_owner" != "$ah_self" ] || break # NFS had lost the answer
+        case $ah_owner in
+        "$ah_self") break ;; # NFS had lost the answer
+        */*)                 # it would be a path: somebody else has made this
+            ah_holder="$ah_link was not made by airflow_hybrid"
+            return 2
+            ;;
+        esac
         ah_holder="process $(printf %s "$ah_owner" | cut -d : -f 3) on ${ah_owner##*:}"
         ah_is_gone "$ah_owner" "$ah_link" || return 1
         [ -n "$ah_head" ] || ah_head=$ah_owner
