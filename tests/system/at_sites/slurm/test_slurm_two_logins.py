@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ exec /usr/sbin/sshd -D -f /etc/ssh/site_config -p {PORT} -o PidFile=none -E /run
 """
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def second_login(testbed: Testbed) -> Iterator[None]:
     """Another host with the same files and users: a name, a boot and processes of its own. Locks hold per host."""
     put = "cat >/usr/local/bin/flock; chmod 755 /usr/local/bin/flock"
@@ -42,12 +43,13 @@ def second_login(testbed: Testbed) -> Iterator[None]:
 
 
 @pytest.fixture
-async def queues(testbed: Testbed, second_login: None) -> AsyncIterator[tuple[JobQueue, JobQueue]]:
+async def queues(testbed: Testbed) -> AsyncIterator[tuple[JobQueue, JobQueue]]:
     made = sites.settings("hpc"), sites.settings("hpc", port=PORT)
     hosts = [SshHost("hpc", settings.host, settings) for settings in made]
-    yield JobQueue(hosts[0], SlurmScheduler(), grace_s=20), JobQueue(hosts[1], SlurmScheduler(), grace_s=20)
-    for host in hosts:
-        await host.close()
+    with second_login(testbed):
+        yield JobQueue(hosts[0], SlurmScheduler(), grace_s=20), JobQueue(hosts[1], SlurmScheduler(), grace_s=20)
+        for host in hosts:
+            await host.close()
 
 
 async def test_two_logins_that_share_no_locks_submit_each_batch_once(
@@ -55,9 +57,11 @@ async def test_two_logins_that_share_no_locks_submit_each_batch_once(
 ) -> None:
     names = [(await queue.host.run("uname -n; cat /proc/sys/kernel/random/boot_id")).out.split() for queue in queues]
     assert len({name for name, _ in names}) == 2 and len({boot for _, boot in names}) == 2
-    batches = [
-        batch(f"{folder}/T{n}/a", 2, lambda i, n=n: ("sh", "-c", f"echo {n}.{i} >>'{folder}/ran'")) for n in range(12)
-    ]
+
+    def noting(n: int) -> Callable[[int], tuple[str, ...]]:
+        return lambda i: ("sh", "-c", f"echo {n}.{i} >>'{folder}/ran'")
+
+    batches = [batch(f"{folder}/T{n}/a", 2, noting(n)) for n in range(12)]
     slow = 'sleep 0.3; exec /usr/bin/sbatch "$@"'
     with wrapped(testbed, "hpc", "sbatch", slow), testbed.counting("hpc", "scancel"):
         reports = await asyncio.gather(*(queue.submit(made) for made in batches for queue in queues))
