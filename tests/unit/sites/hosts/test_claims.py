@@ -106,10 +106,8 @@ async def test_the_process_of_another_host_is_never_judged_by_its_id(folder: Pat
     aged(folder, claims.GRACE_S - 60)
     assert await said(other, answer) == f"held by process {pid} on login1"
     aged(folder, claims.GRACE_S + 5)
-    assert (
-        await asyncio.gather(said(other, claimed(folder, inside(folder))), said(one, claimed(folder, inside(folder))))
-        == ["done"] * 2
-    )
+    both = claimed(folder, inside(folder))
+    assert await asyncio.gather(*(said(host, both) for host in (other, one))) == ["done"] * 2
     assert [path.name for path in folder.iterdir() if path.is_symlink()] == []
 
 
