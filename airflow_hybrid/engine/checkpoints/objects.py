@@ -30,6 +30,7 @@ from airflow_hybrid.printable import redacted
 from airflow_hybrid.removal.here import make_folder, remove_folder
 from airflow_hybrid.sites.files.mover import DataMover, StageRequest
 from airflow_hybrid.sites.files.objects import object_at
+from airflow_hybrid.sites.files.store import sha1_of
 from airflow_hybrid.sites.hosts.local import LocalHost
 
 T = TypeVar("T")
@@ -62,12 +63,13 @@ class ObjectStore:
         """
         until = None if expire_s is None else time.time() + expire_s
         by_path = {original.paths(self.url)[0]: original for original in originals}
+        # before it is looked what is there: a cleanup could remove just that meanwhile
+        await self._each(lambda path: self._note(path, until), list(by_path))
         there = await self._each(self._is_there, list(by_path.items()))
         missing = [original for original, known in zip(by_path.values(), there, strict=True) if not known]
         sent: dict[str, LineageEntry] = {}
         for some in _portions(missing):
             sent.update(await self._send(some, mover, until))
-        await self._each(lambda path: self._note(path, until), list(by_path))
         entries = []
         for original in originals:
             entry = sent.pop(original.ref.uri, None)  # of several with the same content, one was sent
@@ -126,10 +128,10 @@ class ObjectStore:
                 digest, size = _digest(path)
                 executable = bool(os.stat(path).st_mode & 0o100)
                 content = posixpath.join(self.url, "store", digest[:2], digest, "content")
+                self._note(content, until)
                 known = object_at(content)
                 if not known.exists() or known.stat()["size"] != size:
                     _put(path, content, f"sha1${digest}")
-                self._note(content, until)
                 listed["files"].append([os.path.relpath(path, folder), digest, size, executable])
                 total += size
         _write(target, json.dumps(listed).encode())
@@ -174,7 +176,7 @@ class ObjectStore:
                     _inner(name), _location(posixpath.join(self.url, "store", digest[:2], digest, "content")),
                     int(size), f"sha1${digest}", executable=bool(executable),
                 )
-                for name, digest, size, executable in listed["files"]
+                for name, digest, size, executable in map(_listed, listed["files"])
             )  # fmt: skip
             return Copy(members, tuple(_inner(name) for name in listed["folders"]))
         except (ValueError, TypeError, KeyError):
@@ -201,6 +203,9 @@ class ObjectStore:
         await self._each(self._remove, names)
 
     def _remove(self, name: str) -> None:
+        note = read_note(f"{self.url}/until/{name}")
+        if note is None or note.until is None or note.until >= time.time():
+            return  # a run has found it since it was looked
         # the note is the last, so that a removal can be completed later
         for path in (f"{self.url}/store/{name}/content", f"{self.url}/until/{name}"):
             object_at(path).unlink(missing_ok=True)
@@ -272,6 +277,17 @@ def _note_of(path: str) -> str:
 def _location(path: str) -> str:
     """Locations are percent-encoded; keys of objects are not."""
     return quote(path, safe="/:@")
+
+
+def _listed(entry: Any) -> tuple[Any, str, Any, Any]:
+    """A file in the list of a folder.
+
+    :raises ValueError: it does not name the content of a file.
+    """
+    name, digest, size, executable = entry
+    if sha1_of(f"sha1${digest}") is None:
+        raise ValueError(f"no digest: {digest!r}")
+    return name, digest, size, executable
 
 
 def _inner(name: Any) -> str:

@@ -47,9 +47,9 @@ class DeploymentStore:
         :raises SiteError: something could not be copied; the rest was.
         """
         requests = [self._request(original) for original in originals]
-        entries = await mover.stage(requests)
-        await self._note([request.path for request in requests], expire_s)
-        return entries
+        paths = [request.path for request in requests]
+        await self._note(paths, expire_s)  # before it is looked what is there: a cleanup could remove just that meanwhile
+        return await mover.stage(requests)
 
     def _request(self, original: Original) -> StageRequest:
         return StageRequest.of(original.file, self.host, original.paths(self.root)[0])

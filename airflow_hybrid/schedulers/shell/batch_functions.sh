@@ -12,6 +12,11 @@ ah_need() {
 ah_find() {
     # shellcheck disable=SC2034 # ah_at: a cluster, for @LISTED@
     ah_name=$1 ah_at=${2:-} ah_id='' ah_more=''
+    case $ah_name in '' | *[!A-Za-z0-9._-]*) # sacct takes an empty name for that of every job
+        ah_said="no name of a batch: $ah_name"
+        return 2
+        ;;
+    esac
     ah_said=$({
         @LISTED@
     } 2>&1) || return 2

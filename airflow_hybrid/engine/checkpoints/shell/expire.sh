@@ -17,7 +17,8 @@ for ah_part in store until; do
 done
 ah_count=0 ah_kib=0 ah_code=0 ah_root=$PWD ah_remove=@REMOVE@
 ah_expired() {
-    find until -type f ! -name .airflow_hybrid ! -name '.until.*' -mmin +0 | sed 's/^until.//'
+    # only notes of single contents: one at their folder's place would name many
+    find until -type f -path 'until/*/*' ! -name '.*' -mmin +0 | sed 's/^until.//'
     for ah_copy in store/*/*; do
         if ! [ -e "$ah_copy" ] || [ -e "until/${ah_copy#store/}" ]; then continue; fi
         find "$ah_copy" -prune -mtime +2 | sed 's/^store.//'
@@ -26,8 +27,11 @@ ah_expired() {
 ah_list=$(ah_expired)
 while IFS= read -r ah_name; do
     [ -n "$ah_name" ] || continue
+    # a run may have found the copy, and prolonged its time, while others were removed
+    [ ! -e "until/$ah_name" ] || [ -n "$(find "until/$ah_name" -prune -mmin +0)" ] || continue
     ah_size=$(du -sk "store/$ah_name" 2>/dev/null)
-    ah_kib=$((ah_kib + 0${ah_size%%[!0-9]*})) ah_count=$((ah_count + 1))
+    ah_size=${ah_size%%[!0-9]*}
+    ah_kib=$((ah_kib + ${ah_size:-0})) ah_count=$((ah_count + 1)) # no 0 before it: 08 would be octal
     [ -n "$ah_remove" ] || continue
     { ah_rm "$ah_root/store" "$ah_name" && ah_rm "$ah_root/until" "$ah_name"; } || ah_code=3
 done <<AH

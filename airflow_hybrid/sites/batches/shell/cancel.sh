@@ -37,7 +37,10 @@ for ah_d in "$ah_T"/*/manifest; do
         ah_id=
         [ ! -s "jobid.${ah_f#submitting.}" ] || read -r ah_id <"jobid.${ah_f#submitting.}"
         case $ah_id in
-        '' | -) ah_x=$(ah_cancel_name "$ah_name" "$ah_site" 2>&1) ;;
+        '' | -)
+            [ -n "$ah_name" ] || continue # nothing is submitted before its name is written
+            ah_x=$(ah_cancel_name "$ah_name" "$ah_site" 2>&1)
+            ;;
         *) ah_x=$(ah_cancel "$ah_id" 2>&1) ;;
         esac || ah_bad="$ah_bad$ah_x "
     done

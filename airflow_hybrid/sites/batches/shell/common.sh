@@ -39,7 +39,7 @@ ah_drop() {
 }
 # id of part $1
 ah_keep() {
-    echo "$ah_id" >|"jobid.$1.new" && mv -f "jobid.$1.new" "jobid.$1"
+    echo "$ah_id" | cat >|"jobid.$1.new" && [ -s "jobid.$1.new" ] && mv -f "jobid.$1.new" "jobid.$1"
 }
 # an id besides that of part $2 (ah_id): it is asked about and cancelled like those that are followed, and runs what it claims
 ah_keep_also() {
@@ -56,6 +56,10 @@ ah_resolve() {
         ah_p=${ah_f#submitting.}
         [ -e "$ah_f" ] && [ ! -s "jobid.$ah_p" ] || continue
         read -r ah_name ah_site <"$ah_f"
+        [ -n "$ah_name" ] || { # nothing is submitted before its name is written
+            rm -f "$ah_f"
+            continue
+        }
         ah_more=
         ah_find "$ah_name" "$ah_site" || return 2
         for ah_x in $ah_more; do ah_keep_also "$ah_x" "$ah_p"; done

@@ -68,12 +68,14 @@ while [ $ah_k -lt "$ah_parts" ]; do
     if [ ! -s "jobid.$ah_k" ]; then
         ah_held || ah_end locked "$ah_lost"
         ah_named $ah_k
-        echo "$ah_name" >|"submitting.$ah_k" || ah_end unpack 'the batch directory cannot be written to'
+        # in one step: on a full disk, a name that is empty or cut off would be looked for, and found among others
+        { echo "$ah_name" | cat >|.submitting && mv -f .submitting "submitting.$ah_k"; } 2>/dev/null ||
+            ah_end unpack 'the batch directory cannot be written to'
         ah_start $ah_k
         case $? in
         0)
             ah_held || ah_besides $ah_k
-            ah_keep $ah_k
+            ah_keep $ah_k || ah_end unknown "the id $ah_id cannot be recorded" # the next call looks it up
             ;;
         2) ah_end unknown "$ah_said" ;; # the next call looks it up
         *)
@@ -88,10 +90,11 @@ while [ $ah_k -lt "$ah_parts" ]; do
     fi
     ah_k=$((ah_k + 1))
 done
-ah_k=0
+ah_k=0 ah_bad=
 while [ $ah_k -lt "$ah_parts" ]; do
-    cat "jobid.$ah_k"
+    cat "jobid.$ah_k" || ah_bad=1
     ah_k=$((ah_k + 1))
-done >|jobid.new && mv -f jobid.new jobid
+done >|jobid.new
+{ [ -z "$ah_bad" ] && mv -f jobid.new jobid; } || ah_end unknown 'the ids cannot be recorded'
 ah_report
 ah_end submitted

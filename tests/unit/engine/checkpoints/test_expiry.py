@@ -105,6 +105,26 @@ def test_nothing_is_removed_through_a_link(site: Site, tmp_path: Path) -> None:
     assert "some of it could not be removed: airflow_hybrid: not removed: " in problem
 
 
+def test_sizes_are_numbers_with_base_ten(site: Site) -> None:
+    site.add("ab/ab1", -3600)
+    (site.root / "store" / "ab" / "ab1" / "content").chmod(0o700)
+    (site.root / "store" / "ab" / "ab1" / "content" / "f").write_bytes(b"x" * (900 << 10))  # 9..: no octal number
+    site.add("ab/ab2", -3600)
+    site.clean()
+    assert site.problems == [] and site.left() == []
+    assert "2 expired checkpoints (9" in site.said[0]
+
+
+def test_a_note_that_is_not_about_one_content_removes_nothing(site: Site) -> None:
+    site.add("ab/ab1", 3600)
+    note = site.root / "until" / "cd"
+    note.touch()
+    (site.root / "store" / "cd" / "cd1" / "content").mkdir(parents=True)
+    os.utime(note, (time.time() - DAY_S,) * 2)
+    site.clean()
+    assert site.left() == ["store/ab/ab1", "store/cd/cd1", "until/ab/ab1"] and site.problems == []
+
+
 @pytest.mark.parametrize("shell", [["dash"], ["bash"], ["busybox", "sh"]])
 def test_the_script_runs_in_each_shell(site: Site, shell: list[str], tmp_path: Path) -> None:
     site.add("ab/ab1", -3600)

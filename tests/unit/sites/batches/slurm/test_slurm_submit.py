@@ -215,3 +215,18 @@ async def test_the_template_is_what_is_submitted(queue: JobQueue, slurm: FakeSlu
     await queue.wait(made.directory)
     assert (tmp_path / "T/a/00000/stdout").read_text() == "gcc\n"
     assert "--mem" not in slurm.calls("sbatch")[0] and "--time" not in slurm.calls("sbatch")[0]
+
+
+async def test_a_name_that_a_full_disk_has_cut_off_cancels_nothing_of_others(
+    queue: JobQueue, slurm: FakeSlurm, tmp_path: Path
+) -> None:
+    made = batch(f"{tmp_path}/T/a1-x", 1)
+    folder = Path(made.directory)
+    (folder / "c").mkdir(parents=True)
+    (folder / "manifest").write_text("00000\n")
+    (folder / "submitting.0").write_text("")
+    # as the real one does with an empty name: all jobs of the user
+    sacct = slurm.folder / "bin" / "sacct"
+    sacct.write_text('#!/bin/sh\ncase " $* " in *" --name= "*) echo 42 ;; esac\n')
+    await queue.cancel(f"{tmp_path}/T")
+    assert slurm.calls("scancel") == []
