@@ -48,7 +48,8 @@ class DeploymentStore:
         """
         requests = [self._request(original) for original in originals]
         paths = [request.path for request in requests]
-        await self._note(paths, expire_s)  # before it is looked what is there: a cleanup could remove just that meanwhile
+        # before it is looked what is there: a cleanup could remove just that meanwhile
+        await self._note(paths, expire_s)
         return await mover.stage(requests)
 
     def _request(self, original: Original) -> StageRequest:
