@@ -9,22 +9,26 @@ from __future__ import annotations
 import functools
 import posixpath
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+from airflow_hybrid import shell_text
 from airflow_hybrid.config import Deployment, Link
 from airflow_hybrid.engine.checkpoints.originals import Copy, Original
 from airflow_hybrid.engine.checkpoints.stores import open_store
 from airflow_hybrid.engine.common import Logger
-from airflow_hybrid.errors import HybridError
+from airflow_hybrid.errors import HybridError, TransferError
 from airflow_hybrid.model import Checkpoint, FileRef, LineageEntry
 from airflow_hybrid.printable import redacted
 from airflow_hybrid.removal import shell as removal
 from airflow_hybrid.sites.connectors.locations import Locations
 from airflow_hybrid.sites.files.mover import DataMover, StageRequest
-from airflow_hybrid.sites.files.unchanged import note_updates
+from airflow_hybrid.sites.files.unchanged import Recorded, differences, note_updates
 from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.job_folders import job_directory_of
 from airflow_hybrid.sites.patience import outages
+
+MOST_SPOILT = 8
+"""copies of a store that are not what they were, until nothing more is taken from it"""
 
 
 async def put_back(
@@ -44,7 +48,7 @@ async def put_back(
     for checkpoint in checkpoints:
         if not left:
             break
-        restore = functools.partial(_from_store, list(left.values()), checkpoint, deployments, mover)
+        restore = functools.partial(_from_store, list(left.values()), checkpoint, deployments, mover, log)
         try:
             back = await outages.current().through(restore, checkpoint.target, is_known=True)
         except HybridError as error:
@@ -57,7 +61,11 @@ async def put_back(
 
 
 async def _from_store(
-    originals: Sequence[Original], checkpoint: Checkpoint, deployments: Mapping[str, Deployment], mover: DataMover
+    originals: Sequence[Original],
+    checkpoint: Checkpoint,
+    deployments: Mapping[str, Deployment],
+    mover: DataMover,
+    log: Logger,
 ) -> list[LineageEntry]:
     store = await open_store(deployments, checkpoint)
     copies = await store.copies(originals)
@@ -68,14 +76,40 @@ async def _from_store(
             by_host.setdefault((host.deployment, host.key), (host, []))[1].append(original)
     entries: list[LineageEntry] = []
     for host, some in by_host.values():
-        entries += await _back_to(host, some, copies, mover)
+        problems: list[TransferError] = []
+        entries += await _what_can_be(functools.partial(_back_to, host, copies=copies, mover=mover), some, problems)
+        for problem in problems:
+            log.warning("a lost file is not taken from the checkpoint `%s`: %s", checkpoint.target, problem)
     return entries
+
+
+async def _what_can_be(
+    back: Callable[[Sequence[Original]], Awaitable[list[LineageEntry]]],
+    originals: Sequence[Original],
+    problems: list[TransferError],
+) -> list[LineageEntry]:
+    """Put back all but those of which the copy is not what it was: one of them does not spoil the others.
+
+    :param problems: gets what is said of these.
+    :raises TransferError: there are too many of them.
+    """
+    try:
+        return await back(originals)
+    except TransferError as error:
+        if len(originals) == 1 and len(problems) < MOST_SPOILT:
+            problems.append(error)
+            return []
+        if len(problems) >= MOST_SPOILT:
+            raise
+    half = len(originals) // 2
+    first = await _what_can_be(back, originals[:half], problems)
+    return first + await _what_can_be(back, originals[half:], problems)
 
 
 async def _back_to(
     host: Host, originals: Sequence[Original], copies: Mapping[str, Copy], mover: DataMover
 ) -> list[LineageEntry]:
-    await _make_room(host, originals)
+    originals = await _make_room(host, originals)
     of_request: list[Original] = []
     requests: list[StageRequest] = []
     after: list[str] = []
@@ -90,7 +124,9 @@ async def _back_to(
             of_request.append(original)
             if member.executable:
                 after.append(f"chmod u+x -- {shlex.quote(target)}")
-    back = await mover.stage(requests)
+    there = await _that_are_back(host, requests)
+    moved = iter(await mover.stage([request for request in requests if request.path not in there]))
+    back = [there[request.path] if request.path in there else next(moved) for request in requests]
     if after:
         text = "umask 077\n" + "".join(f"{line} || exit\n" for line in after)
         (await host.run("sh", stdin=text.encode(errors="surrogateescape"), label="modes of files")).check(
@@ -103,6 +139,20 @@ async def _back_to(
     return [_entry(original, copies[original.ref.uri], parts.get(original.ref.uri, [])) for original in originals]
 
 
+async def _that_are_back(host: Host, requests: Sequence[StageRequest]) -> dict[str, LineageEntry]:
+    """Files from URLs that an earlier attempt has put back, by their paths; the mover would take them for others'."""
+    fetched = {request.path: request for request in requests if request.ref is None and request.checksum is not None}
+    recorded = [Recorded(path, "f", request.size, request.checksum) for path, request in fetched.items()]
+    wrong = await differences(host, recorded) if recorded else {}
+    return {
+        path: LineageEntry(
+            redacted(request.source), path, "in place", request.size or 0, 0.0, request.checksum, reused=True
+        )
+        for path, request in fetched.items()
+        if path not in wrong
+    }
+
+
 def _entry(original: Original, copy: Copy, own: Sequence[LineageEntry]) -> LineageEntry:
     """One entry for all files of an original."""
     route = own[0].route if own else "copy"
@@ -110,22 +160,31 @@ def _entry(original: Original, copy: Copy, own: Sequence[LineageEntry]) -> Linea
     return LineageEntry(redacted(copy.source), original.ref.uri, route, size, seconds, original.file.get("checksum"))
 
 
-async def _make_room(host: Host, originals: Sequence[Original]) -> None:
+async def _make_room(host: Host, originals: Sequence[Original]) -> list[Original]:
     """Make the folders of the tasks again, as ours; and take away the empty folders that a purge has left.
 
+    :return: those that can be put back: the way to the others leads through a symbolic link, which a job has made.
     :raises SiteError: that is not possible.
     """
-    jobs = {job for original in originals if (job := job_directory_of(original.ref.path)) is not None}
-    tasks = sorted({posixpath.dirname(posixpath.dirname(job)) for job in jobs})
-    folders = [original.ref.path for original in originals if original.kind == "d"]
-    lines = [f"{removal.make(task)} || exit 73" for task in tasks]
-    lines += [
-        f"[ ! -d {shlex.quote(path)} ] || find {shlex.quote(path)} -depth -type d -exec rmdir '{{}}' ';' 2>/dev/null"
-        for path in folders
-    ]
-    text = removal.functions() + "".join(f"{line}\n" for line in [*lines, "exit 0"])
-    result = await host.run(text, label="folders of lost files")
+    tasks = {original.ref.uri: _task_of(original) for original in originals}
+    lines = [f"{removal.make(task)} || exit 73" for task in sorted(set(tasks.values()))]
+    for number, original in enumerate(originals):
+        path = shlex.quote(original.ref.path)
+        lines.append(f"if ah_way {shlex.quote(tasks[original.ref.uri])} {path}; then echo {number}")
+        if original.kind == "d":
+            lines.append(f"[ ! -d {path} ] || find {path} -depth -type d -exec rmdir '{{}}' ';' 2>/dev/null")
+        lines.append("fi")
+    text = removal.functions() + shell_text.load(__package__, "way.sh") + "".join(f"{line}\n" for line in lines)
+    stdin = f"{text}exit 0\n".encode(errors="surrogateescape")
+    result = await host.run("sh", stdin=stdin, label="folders of lost files")
     result.check("the folders of lost files cannot be made again")
+    plain = set(result.out.split())
+    return [original for number, original in enumerate(originals) if str(number) in plain]
+
+
+def _task_of(original: Original) -> str:
+    """The folder of the task that made it, by its path."""
+    return posixpath.dirname(posixpath.dirname(job_directory_of(original.ref.path) or original.ref.path))
 
 
 def source_of(entry: LineageEntry) -> str:

@@ -8,7 +8,6 @@ the first time that leaves no minute with more of them, and waits until then.
 from __future__ import annotations
 
 import asyncio
-import bisect
 import contextlib
 import fcntl
 import hashlib
@@ -47,13 +46,17 @@ async def turn(name: str, per_minute: int, setting: str, count: int = 1) -> None
     if per_minute <= 0:
         return
     path = await asyncio.to_thread(_path, name)
-    while (at := await asyncio.to_thread(_booked, path, per_minute, count)) is None:
+    while (turns := await asyncio.to_thread(_booked, path, per_minute, count)) is None:
         await asyncio.sleep(_LOCK_PAUSE_S)
-    wait_s = at - time.time()
+    wait_s = turns[-1] - time.time()
     if wait_s > TOLD_S:
         log.info("%s: the next one is in %.0f s: `%s` allows %d a minute", name, wait_s, setting, per_minute)
     if wait_s > 0:
-        await asyncio.sleep(wait_s)
+        try:
+            await asyncio.sleep(wait_s)
+        except asyncio.CancelledError:
+            _give_back(path, turns)
+            raise
 
 
 async def submission_turn(scheduler: str, account: str, arrays: int) -> None:
@@ -72,9 +75,9 @@ def booked(times: list[float], per_minute: int, count: int, now: float) -> tuple
     :param times: those that were booked before, ascending, in seconds since the epoch.
     :return: all times that still count, and that of the last new turn.
     """
-    kept = times[bisect.bisect_right(times, now - WINDOW_S) :]
+    kept = sorted(time for time in times if time > now - WINDOW_S)  # a damaged file may have any, in any order
     if kept and kept[-1] - now > WINDOW_S * (1 + len(kept) / per_minute):
-        kept = []  # nobody books so far ahead: the clock was set back
+        kept = []  # nobody books so far ahead: the clock was set back, or the file is damaged
     for _ in range(count):
         last = kept[-1] if kept else now
         free = kept[-per_minute] + WINDOW_S if len(kept) >= per_minute else now
@@ -82,17 +85,38 @@ def booked(times: list[float], per_minute: int, count: int, now: float) -> tuple
     return kept, kept[-1]
 
 
-def _booked(path: str, per_minute: int, count: int) -> float | None:
-    """Book turns in a file; the time of the last one, or None while another process has the file."""
+def _booked(path: str, per_minute: int, count: int) -> list[float] | None:
+    """Book turns in a file; their times, or None while another process has the file."""
     with _locked(path) as file:
         if file is None:
             return None
-        data = os.read(file, _MOST_BYTES)
-        data = data[: len(data) - len(data) % _BYTES]
-        times, at = booked([row[0] for row in struct.iter_unpack("d", data)], per_minute, count, time.time())
-        os.ftruncate(file, 0)
-        os.pwrite(file, struct.pack(f"{len(times)}d", *times), 0)
-        return at
+        times, _ = booked(_read(file), per_minute, count, time.time())
+        _write(file, times)
+        return times[-count:]
+
+
+def _give_back(path: str, turns: list[float]) -> None:
+    """Turns that nobody waits for any more are for others; while another process has the file, they stay booked."""
+    now = time.time()
+    with _locked(path) as file:
+        if file is None:
+            return
+        times = _read(file)
+        for turn_s in turns:
+            if turn_s > now and turn_s in times:
+                times.remove(turn_s)
+        _write(file, times)
+
+
+def _read(file: int) -> list[float]:
+    data = os.read(file, _MOST_BYTES)
+    data = data[: len(data) - len(data) % _BYTES]
+    return [row[0] for row in struct.iter_unpack("d", data)]
+
+
+def _write(file: int, times: list[float]) -> None:
+    os.ftruncate(file, 0)
+    os.pwrite(file, struct.pack(f"{len(times)}d", *times), 0)
 
 
 @contextlib.contextmanager

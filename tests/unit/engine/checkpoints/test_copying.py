@@ -93,7 +93,9 @@ async def test_a_checkpoint_that_fails_is_a_warning_and_is_tried_again(
     monkeypatch.setattr(copying, "LIMIT_S", 0.2)
     (line,), copies = await _run(_spec(tmp_path, "x", "y", **_archive(tmp_path)))
     assert copies == []
-    assert line.startswith("/tool: 6 files of its outputs have no second copy at `archive`; the run goes on: here ")
+    assert line.startswith(
+        "/tool: 6 files of its outputs have no second copy at `archive`; the run goes on: archive (localhost): "
+    )
     assert line.endswith(": Not a directory")
     monkeypatch.setattr(copying, "LIMIT_S", 60.0)
     original = Backoff.pause

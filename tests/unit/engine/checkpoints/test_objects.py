@@ -123,6 +123,42 @@ async def test_a_copy_that_was_changed_is_not_used(store: fsspec.AbstractFileSys
     assert not list((tmp_path / "site").rglob("same.txt"))
 
 
+async def test_a_copy_that_was_changed_does_not_spoil_the_others(
+    store: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    one = _spec(tmp_path)
+    value, _ = await _run(one)
+    uris = {file["basename"]: file["location"] for file in value["files"]}
+    shutil.rmtree(tmp_path / "site")
+    (path,) = [path for path in store.find("/bucket/kept copies/store") if store.cat(path) == b"B\n"]
+    store.pipe(path, b"X\n")
+    back, log = await _back(one, value, *uris.values())
+    assert back == {uris["run.sh"], uris["plain.sh"]}
+    assert log.count("a lost file is not taken from the checkpoint") == 1 and "differs: SHA-1" in log
+
+
+async def test_nothing_is_put_back_or_removed_through_a_link_that_a_job_has_made(
+    store: fsspec.AbstractFileSystem, tmp_path: Path
+) -> None:
+    one = _spec(tmp_path)
+    value, _ = await _run(one)
+    out = Path(FileRef.parse(value["folder"]["location"]).path).parent
+    precious = tmp_path / "precious"
+    (precious / "d" / "empty").mkdir(parents=True)
+    (out / "link").symlink_to(precious)
+    # what a task has published was edited
+    edited = [
+        {**file, "location": file["location"].replace("/out/", "/out/link/")}
+        for file in (*value["files"], value["folder"])
+    ]
+    (out / "same.txt").unlink()
+    same = next(file for file in value["files"] if file["basename"] == "same.txt")
+    uris = [same["location"], *(file["location"] for file in edited)]
+    back, _ = await _back(one, [*edited, same], *uris)
+    assert back == {same["location"]}
+    assert [str(path.relative_to(precious)) for path in sorted(precious.rglob("*"))] == ["d", "d/empty"]
+
+
 async def test_a_list_of_a_folder_cannot_name_files_outside_of_it(
     store: fsspec.AbstractFileSystem, tmp_path: Path
 ) -> None:

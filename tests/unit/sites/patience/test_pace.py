@@ -55,6 +55,27 @@ def test_a_clock_that_was_set_back_stops_nobody() -> None:
     assert pace.booked([9_000_000.0] * 3, 3, 1, 1_000_000.0) == ([1_000_000.0], 1_000_000.0)
 
 
+@pytest.mark.parametrize("damaged", [float("nan"), float("inf"), -float("inf"), 1e300])
+def test_a_damaged_file_stops_nobody(damaged: float) -> None:
+    now = 1_000_000.0
+    for times in ([damaged, now], [now, damaged], [now - 1, damaged, now]):
+        kept, at = pace.booked(times, 2, 1, now)
+        assert now <= at <= now + pace.WINDOW_S and all(time <= now + pace.WINDOW_S for time in kept)
+
+
+async def test_turns_of_those_who_were_stopped_are_for_others() -> None:
+    await pace.turn("x", 1, "ssh_commands_per_minute")
+    waiting = [asyncio.ensure_future(pace.turn("x", 1, "ssh_commands_per_minute")) for _ in range(5)]
+    path = await asyncio.to_thread(pace._path, "x")
+    while len(Path(path).read_bytes()) < 6 * 8:
+        await asyncio.sleep(0.01)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    turns = pace._booked(path, 1, 1)
+    assert turns is not None and turns[0] - time.time() <= pace.WINDOW_S
+
+
 def _take(window_s: float, count: int, limit: int, times: multiprocessing.Queue[float]) -> None:
     pace.WINDOW_S = window_s
 
