@@ -8,7 +8,9 @@ from pathlib import Path
 
 _SBATCH = r"""echo "$@" >>"$FAKE/sbatch"
 if [ -e "$FAKE/refuse" ]; then cat "$FAKE/refuse" >&2; exit 1; fi
+until mkdir "$FAKE/counting" 2>/dev/null; do sleep 0.05; done
 id=$(($(cat "$FAKE/last") + 1)); echo $id >"$FAKE/last"
+rmdir "$FAKE/counting"
 tasks=; name=
 for a; do case $a in --array=*) tasks=${a#--array=} ;; --job-name=*) name=${a#*=} ;; esac; done
 echo "$id $name" >>"$FAKE/names"

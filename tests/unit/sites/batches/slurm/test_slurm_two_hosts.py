@@ -119,8 +119,9 @@ async def test_what_a_slow_host_submits_besides_is_followed_and_cancelled(slurm:
     first = asyncio.create_task(one.submit(made))
     await asked(slurm)
     aged(tmp_path / "T", claims.GRACE_S + 5)
+    slurm.unset("asked")
     taking_over = asyncio.create_task(other.submit(made))
-    await asyncio.sleep(1)
+    await asked(slurm)
     slurm.set("go")
     (report,) = await taking_over
     (late,) = await first  # it tells that it was late, tries again, and finds the other's
