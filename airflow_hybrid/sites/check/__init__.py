@@ -16,10 +16,9 @@ from airflow_hybrid.config import Deployment, Link
 from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.model.containers import ImageSource
 from airflow_hybrid.printable import printable
-from airflow_hybrid.sites.check import site_probe
+from airflow_hybrid.sites.check import locks, site_probe
 from airflow_hybrid.sites.check.findings import FAIL, OK, SKIP, TIMEOUT_S, WARN, Finding, Findings, timed
 from airflow_hybrid.sites.check.links import try_link
-from airflow_hybrid.sites.check.locks import try_locks
 from airflow_hybrid.sites.check.namespace import namespace_figures
 from airflow_hybrid.sites.check.queues import (
     login_shell_hint,
@@ -35,6 +34,7 @@ from airflow_hybrid.sites.connectors import Connector, open_connector
 from airflow_hybrid.sites.connectors.containers import image_there
 from airflow_hybrid.sites.containers.images import ContainerSettings, container_settings, find_runtime
 from airflow_hybrid.sites.hosts.base import Host
+from airflow_hybrid.sites.hosts.ssh.host import SshHost
 
 __all__ = ["FAIL", "OK", "SKIP", "WARN", "Finding", "check", "fails", "look_at", "schedulers"]
 
@@ -190,8 +190,9 @@ async def _site(findings: Findings, connector: Connector, host: Host, reaches: R
     look = probe.missing and await login_shell_hint(host, probe.missing[0], timeout_s)
     _programs(findings, probe, seconds, look or "")
     _workdir(findings, probe, workdir)
-    if probe.write == "ok" and reaches.is_first(host, workdir):
-        await try_locks(findings, host, workdir, connector.scheduler().on_host, timeout_s)
+    # what is not reached by SSH is one host; where only a person can log in, no further connection is attempted
+    if probe.write == "ok" and isinstance(host, SshHost) and not host.settings.interactive:
+        locks.tell(findings, await reaches.meet(host, workdir), on_host=connector.scheduler().on_host)
     findings.add("containers", OK, ", ".join(probe.runtimes) or "none there")
     source, error, seconds = await timed(lambda: connector.image(host))
     if source is not None:

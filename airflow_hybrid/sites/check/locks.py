@@ -7,13 +7,13 @@ import asyncio
 import secrets
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from airflow_hybrid import shell_text
-from airflow_hybrid.errors import ConfigError
+from airflow_hybrid.errors import ConfigError, HybridError
 from airflow_hybrid.printable import printable
 from airflow_hybrid.sites.check.findings import FAIL, OK, WARN, Findings, timed
-from airflow_hybrid.sites.hosts.base import CommandResult, Host
+from airflow_hybrid.sites.hosts.base import CommandResult
 from airflow_hybrid.sites.hosts.ssh.host import SshHost
 
 MEET_S = 20
@@ -21,19 +21,26 @@ MEET_S = 20
 _MOST_SAID = 200
 
 
-async def try_locks(findings: Findings, host: Host, workdir: str, on_host: bool, timeout_s: float) -> None:
-    """Through two connections, to two addresses of the name if it has several: is it one host, and do locks hold?
+@dataclass(frozen=True)
+class Meeting:
+    """What two connections to one login name found in a work directory.
 
-    What is not reached by SSH is one host; where only a person can log in, no further connection is attempted.
-
-    :param on_host: jobs are processes of the host.
+    :ivar one: what the side said that held a lock, and ``other``: that tried it (``locks.sh``).
+    :ivar error: why they did not meet.
     """
-    if not isinstance(host, SshHost) or host.settings.interactive:
-        return
+
+    one: Mapping[str, str]
+    other: Mapping[str, str]
+    seconds: float
+    error: HybridError | None = None
+
+
+async def meet(host: SshHost, workdir: str, timeout_s: float) -> Meeting:
+    """Let two connections meet, to two addresses of the name if it has several: is it one host, and do locks hold?"""
     folder = f".airflow-hybrid-check.{secrets.token_hex(8)}"
     others: list[SshHost] = []
 
-    async def meet() -> list[CommandResult]:
+    async def both_sides() -> list[CommandResult]:
         for address in await host.two_addresses():
             settings = replace(host.settings, address=address)
             others.append(SshHost(host.deployment, host.location, settings, prelude=host.prelude))
@@ -45,16 +52,26 @@ async def try_locks(findings: Findings, host: Host, workdir: str, on_host: bool,
         )
 
     try:
-        answers, error, seconds = await timed(meet)
+        answers, error, seconds = await timed(both_sides)
     finally:
         await asyncio.gather(*(other.close() for other in others))
     if error is not None or answers is None:
-        problem = error or ConfigError("no answer")
-        findings.add("locks", WARN, f"not tried by a second connection: {problem.message}", seconds, problem.hint)
-        return
+        return Meeting({}, {}, seconds, error or ConfigError("no answer"))
     one, other = (_lines(answer.out) for answer in answers)
-    result, detail, hint = judged(one, other, on_host=on_host)
-    findings.add("locks", result, detail, seconds, hint)
+    return Meeting(one, other, seconds)
+
+
+def tell(findings: Findings, meeting: Meeting, *, on_host: bool) -> None:
+    """Add the finding about locks.
+
+    :param on_host: jobs are processes of the host.
+    """
+    if meeting.error is not None:
+        detail = f"not tried by a second connection: {meeting.error.message}"
+        findings.add("locks", WARN, detail, meeting.seconds, meeting.error.hint)
+        return
+    result, detail, hint = judged(meeting.one, meeting.other, on_host=on_host)
+    findings.add("locks", result, detail, meeting.seconds, hint)
 
 
 def _side(workdir: str, folder: str, side: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from airflow_hybrid.config import Deployment
 from airflow_hybrid.errors import AuthenticationError, CommandError, HostKeyError, HybridError
 from airflow_hybrid.sites.check.findings import FAIL, OK, SKIP, WARN, Finding, Findings, timed
+from airflow_hybrid.sites.check.locks import Meeting, meet
 from airflow_hybrid.sites.connectors import open_connector
 from airflow_hybrid.sites.hosts.base import Host
 from airflow_hybrid.sites.hosts.ssh.host import SshHost
@@ -45,7 +46,7 @@ class Reaches:
         self._deployments = deployments
         self._timeout_s = timeout_s
         self._by_host: dict[Host, asyncio.Task[Reached]] = {}
-        self._begun: set[tuple[str, str]] = set()
+        self._meetings: dict[tuple[str, str], asyncio.Task[Meeting]] = {}
 
     async def reach(self, host: Host) -> Reached:
         """Open the connection and run the first command; concurrent callers share one attempt."""
@@ -53,12 +54,12 @@ class Reaches:
             self._by_host[host] = asyncio.ensure_future(_reach(host, self._timeout_s))
         return await self._by_host[host]
 
-    def is_first(self, host: Host, workdir: str) -> bool:
-        """Whether nobody has asked this about them before: what needs connections of its own is tested once."""
+    async def meet(self, host: SshHost, workdir: str) -> Meeting:
+        """Let two connections meet in a work directory; concurrent callers share one attempt."""
         key = (host.key, workdir)
-        is_first = key not in self._begun
-        self._begun.add(key)
-        return is_first
+        if key not in self._meetings:
+            self._meetings[key] = asyncio.ensure_future(meet(host, workdir, self._timeout_s))
+        return await self._meetings[key]
 
     async def needs(self, name: str) -> str | None:
         """Why a deployment cannot be tried: a deployment that it wraps failed, or exists only while a run does.
