@@ -16,6 +16,10 @@ from tests.needs import unavailable
 TESTBED = os.environ.get("TESTBED_COMMAND") or str(Path(__file__).parent.parent / "testbed" / "testbed")
 
 
+START_SSHD = "/usr/sbin/sshd -f /etc/ssh/site_config -E /var/log/sshd.log -o LogLevel=VERBOSE"
+"""starts the sshd of a site again, with the log by which tests count sessions"""
+
+
 def need(*names: str) -> dict[str, Any]:
     """The test bed's description, or skip the test."""
     path = os.environ.get("TESTBED_JSON", "")

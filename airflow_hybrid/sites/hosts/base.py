@@ -108,9 +108,9 @@ class ByteStream(Protocol):
         """Close stdin, wait for the command, and return its exit code and stderr (stdout is empty)."""
 
 
-_NONE: list[Host] = []
-_TURNS: ContextVar[list[Host]] = ContextVar("airflow_hybrid_turns", default=_NONE)
-"""hosts that have taken a turn which no command of a host inside has used yet"""
+_NONE: list[str] = []
+_TURNS: ContextVar[list[str]] = ContextVar("airflow_hybrid_turns", default=_NONE)
+"""accounts for which a turn was taken that no command of a host inside has used yet"""
 
 
 class Host(abc.ABC):
@@ -186,7 +186,7 @@ class Host(abc.ABC):
             timeout_s = settings.current().command_timeout
         to_run = Command(command, stdin, timeout_s, label or first_line(command))
         await self.take_turn()
-        turns = _TURNS.set([self])
+        turns = _TURNS.set([self.account] if settings.current().ssh_commands_per_minute else _NONE)
         try:
             result = await asyncio.wait_for(self._run(to_run), timeout_s)
         except asyncio.TimeoutError:
@@ -208,10 +208,9 @@ class Host(abc.ABC):
         A host inside of another one takes the turn before its time limit begins; the command there has it then.
         """
         taken = _TURNS.get()
-        for host in taken:
-            if host.account == self.account:
-                taken.remove(host)
-                return
+        if taken and self.account in taken:
+            taken.remove(self.account)
+            return
         await self._wait_for_turn()
 
     async def _wait_for_turn(self) -> None:  # noqa: B027 - most hosts may be asked as often as one likes

@@ -296,7 +296,7 @@ async def test_a_host_that_stays_away_is_unreachable_and_leaves_no_half_file(wor
         with pytest.raises(HostUnreachableError):
             await world.stage([file], "cloud")
     finally:
-        await asyncio.to_thread(sites.inside, "cloud", "/usr/sbin/sshd -f /etc/ssh/site_config -E /var/log/sshd.log")
+        await asyncio.to_thread(sites.inside, "cloud", sites.START_SSHD)
     # the host is tried again after a pause
     entries = await Patience(log, at_first=True).through(lambda: world.stage([file], "cloud"), "cloud")
     assert entries[0].route == "relay"

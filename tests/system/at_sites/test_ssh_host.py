@@ -129,7 +129,7 @@ def logins(site: str) -> int:
 
 @contextlib.contextmanager
 def sshd(site: str, option: str) -> Iterator[None]:
-    restart = "kill $(cat /run/sshd.pid); sleep 0.3; /usr/sbin/sshd -f /etc/ssh/site_config -E /var/log/sshd.log"
+    restart = f"kill $(cat /run/sshd.pid); sleep 0.3; {sites.START_SSHD}"
     sites.inside(site, f"{restart} {option}")
     try:
         yield
@@ -194,7 +194,7 @@ async def test_sshd_that_is_down_is_unreachable() -> None:
         with pytest.raises(HostUnreachableError, match="no connection to"):
             await sites.host("edge").run("true")
     finally:
-        sites.inside("edge", "/usr/sbin/sshd -f /etc/ssh/site_config -E /var/log/sshd.log")
+        sites.inside("edge", sites.START_SSHD)
 
 
 def public_key(site: str) -> str:

@@ -137,7 +137,10 @@ class Counted(LocalHost):
         return await super()._run(command)
 
 
-async def test_waiting_for_a_turn_is_no_part_of_a_commands_time_also_inside_of_another_host() -> None:
+async def test_waiting_for_a_turn_is_no_part_of_a_commands_time_also_inside_of_another_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AIRFLOW__AIRFLOW_HYBRID__SSH_COMMANDS_PER_MINUTE", "100")
     host = Counted()
     inside = DialogueHost(host, lambda question: pytest.fail("nothing is asked"))
     for where in (host, inside):
