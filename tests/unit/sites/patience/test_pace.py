@@ -92,14 +92,14 @@ def _take(window_s: float, count: int, limit: int, times: multiprocessing.Queue[
 def test_processes_share_a_limit(folder: Path) -> None:
     context = multiprocessing.get_context("fork")
     taken: multiprocessing.Queue[float] = context.Queue()
-    processes = [context.Process(target=_take, args=(1.0, 4, 5, taken)) for _ in range(3)]
+    processes = [context.Process(target=_take, args=(2.0, 4, 5, taken)) for _ in range(3)]
     for process in processes:
         process.start()
     times = [taken.get(timeout=60) for _ in range(12)]
     for process in processes:
         process.join()
-    assert max(times) - min(times) >= 1.9  # 5, 5 and 2
-    assert most_in_a_window(times, 0.9) <= 5
+    assert max(times) - min(times) >= 3  # 5, 5 and 2
+    assert most_in_a_window(times, 1.0) <= 5  # on a busy machine some are late
     (machine,) = folder.iterdir()
     assert [stat.S_IMODE(path.stat().st_mode) for path in (machine, machine / "pace")] == [0o700, 0o700]
 
@@ -129,7 +129,7 @@ class Counted(LocalHost):
         self.turns = self.commands = 0
 
     async def _wait_for_turn(self) -> None:
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(2.5)
         self.turns += 1
 
     async def _run(self, command: Command) -> CommandResult:
@@ -144,5 +144,5 @@ async def test_waiting_for_a_turn_is_no_part_of_a_commands_time_also_inside_of_a
     host = Counted()
     inside = DialogueHost(host, lambda question: pytest.fail("nothing is asked"))
     for where in (host, inside):
-        assert (await where.run("echo yes", timeout_s=0.25)).out == "yes\n"
+        assert (await where.run("echo yes", timeout_s=2.2)).out == "yes\n"
     assert (host.turns, host.commands) == (2, 2)
