@@ -19,6 +19,8 @@ from pathlib import Path
 GRACE_S = 600.0
 """the age at which a claim of another machine is taken over: nothing here tells whether its process is alive"""
 _PAUSE_S = 0.2
+_COLONS = 4
+"""in an owner: boot, pid namespace, process, its start, host and thread"""
 _START = 19
 """of what follows the name in stat(5): the start time"""
 
@@ -80,7 +82,7 @@ class Claim:
             owner = os.readlink(link, dir_fd=self._folder)
         except FileNotFoundError:
             return ""
-        if "/" in owner:
+        if "/" in owner or owner.count(":") != _COLONS:
             raise OSError(errno.EINVAL, f"{link} was not made by airflow_hybrid")
         return owner
 

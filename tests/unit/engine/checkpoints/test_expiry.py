@@ -17,6 +17,7 @@ from airflow_hybrid.cli.cleanup import Cleanup, CleanupScope
 from airflow_hybrid.config import parse_deployments
 from airflow_hybrid.engine.checkpoints.expiry import _text
 from airflow_hybrid.removal import MARKER, MARKER_LINE
+from tests.needs import unavailable
 
 DAY_S = 86400
 
@@ -130,7 +131,7 @@ def test_the_script_runs_in_each_shell(site: Site, shell: list[str], tmp_path: P
     site.add("ab/ab1", -3600)
     site.add("ab/ab2", 3600)
     if shutil.which(shell[0]) is None:
-        pytest.skip(f"{shell[0]} is not installed: apt-get install {shell[0]}")
+        unavailable("this test", shell[0], f"apt-get install {shell[0]}")
     environment = dict(os.environ)
     if shell[0] == "busybox":  # with its own find and du, too
         subprocess.run(["busybox", "--install", "-s", str(tmp_path)], check=True)

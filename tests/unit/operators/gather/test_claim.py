@@ -66,6 +66,15 @@ def test_the_claim_of_another_machine_is_taken_over_when_it_is_old(
     assert links(tmp_path) == []
 
 
+def test_an_old_link_of_somebody_else_is_no_claim_and_stays(tmp_path: Path) -> None:
+    link = tmp_path / f"{NAME}.owner"
+    link.symlink_to("notes")
+    os.utime(link, (time.time() - claim.GRACE_S - 5,) * 2, follow_symlinks=False)
+    with pytest.raises(OSError, match=rf"{NAME}\.owner was not made by airflow_hybrid"):
+        in_turn(tmp_path)
+    assert links(tmp_path) == [link.name]
+
+
 def test_a_record_that_cannot_be_locked_is_claimed_and_one_that_can_be_neither_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
